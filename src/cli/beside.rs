@@ -18,8 +18,8 @@ use ui::{beside, consent, repl, settings};
 /// Opens a session at a lesson: on the learner's cluster, or on the declared one if that is
 /// another. `sure`: the learner is not asked first.
 pub(crate) async fn learn(options: Options, sure: bool) -> anyhow::Result<i32> {
-    if let Some(unknown) = unknown(&options).await? {
-        eprintln!("ropewalk: {unknown}");
+    if let Some(problem) = missing_lesson(&options).await? {
+        eprintln!("ropewalk: {problem}");
         return Ok(1);
     }
     match declared_by(&options)? {
@@ -28,9 +28,10 @@ pub(crate) async fn learn(options: Options, sure: bool) -> anyhow::Result<i32> {
     }
 }
 
-/// Says that there is no such lesson, before a cluster is started for it. One that runs has lessons
-/// of its own, and its session says so. `None`: the lesson may be there.
-async fn unknown(options: &Options) -> anyhow::Result<Option<String>> {
+/// Returns the text that there is no such lesson, before a cluster is started for it. A cluster
+/// that runs has lessons of its own, and its session prints the text. `None`: the lesson may be
+/// there.
+async fn missing_lesson(options: &Options) -> anyhow::Result<Option<String>> {
     let Some(word) = &options.lesson else { return Ok(None) };
     let home = Home::find()?;
     let place = match &options.kubeconfig {
@@ -98,7 +99,7 @@ pub(crate) async fn session(options: Options, there: Elsewhere, sure: bool) -> a
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lesson_new;
+    use crate::lesson::new;
     use ui::texts::Lang;
 
     /// It took 13 seconds to hear that a name was mistyped.
@@ -110,19 +111,19 @@ mod tests {
             lang: Some(Lang::En),
             ..Options::default()
         };
-        let said = unknown(&options("nope")).await.unwrap().unwrap_or_default();
+        let problem = missing_lesson(&options("nope")).await.unwrap().unwrap_or_default();
         assert_eq!(
-            said,
+            problem,
             "there is no lesson nope; `ropewalk lesson --name no-such-cluster-of-a-test list` shows them"
         );
-        assert_eq!(unknown(&options("first-voyage/04")).await.unwrap(), None);
+        assert_eq!(missing_lesson(&options("first-voyage/04")).await.unwrap(), None);
     }
 
     #[test]
     fn a_number_may_mean_a_lesson_of_any_track() {
         let dir = tempfile::tempdir().unwrap();
         for id in ["harbour/01-first", "shore/07-last"] {
-            lesson_new::new(dir.path(), id, Lang::En).unwrap();
+            new::new(dir.path(), id, Lang::En).unwrap();
         }
         let library = Library::read(dir.path());
         for word in ["harbour/01-first", "harbour/1", "1", "07", "shore/07"] {

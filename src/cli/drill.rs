@@ -17,9 +17,10 @@ use ui::repl;
 use ui::texts::Lang;
 use ui::{drill_proof, settings, terminal};
 
-/// Without a command: at a terminal a session that begins with a drill, else as `start`.
-pub(crate) async fn run(asked_for: Practice) -> anyhow::Result<i32> {
-    let Practice { command, seed, skill, name, lang } = asked_for;
+/// Runs one command of `drill`, and returns its exit code. Without a command, a session that begins
+/// with a drill is opened at a terminal; elsewhere a drill begins, as with `drill start`.
+pub(crate) async fn run(args: Practice) -> anyhow::Result<i32> {
+    let Practice { command, seed, skill, name, lang } = args;
     let home = Home::find()?;
     if command.is_some() && (seed.is_some() || !skill.is_empty()) {
         eprintln!("ropewalk: {}", front::misplaced_seed(settings::language(lang, &home)));
@@ -41,8 +42,8 @@ pub(crate) async fn run(asked_for: Practice) -> anyhow::Result<i32> {
                     eprintln!("{}", front::preparing(lang));
                 }
             };
-            let begun = front::start(&place, lang, seed, skill, announce).await;
-            show(begun.map_err(|e| anyhow!(e.say(lang)))?, &style, output)
+            let drill = front::start(&place, lang, seed, skill, announce).await;
+            show(drill.map_err(|e| anyhow!(e.say(lang)))?, &style, output)
         }
         Command::Show { output } => show(query(&place, lang, Ask::Show).await?, &style, output),
         Command::Check { task, output } => check(&place, &style, task.as_deref(), output).await,
@@ -61,7 +62,7 @@ async fn query(place: &Place, lang: Lang, ask: Ask) -> anyhow::Result<DrillView>
     front::asked(place, lang, ask).await.map_err(|e| anyhow!(e.say(lang)))
 }
 
-/// A drill as text or as JSON; exit code 1 if there is none.
+/// Prints a drill as text or as JSON; exit code 1 if there is none.
 fn show(view: DrillView, style: &PageStyle, output: Option<Output>) -> anyhow::Result<i32> {
     match output {
         Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(&view)?),
@@ -70,8 +71,8 @@ fn show(view: DrillView, style: &PageStyle, output: Option<Output>) -> anyhow::R
     Ok(i32::from(view.phase == Phase::None))
 }
 
-/// Exit code 0: the task is done. `task`: this one, which may be over already; `None`: the present
-/// one.
+/// Judges a task; exit code 0 if it is done. `task`: its id, also if it is over already; `None`:
+/// the present one.
 async fn check(
     place: &Place,
     style: &PageStyle,
@@ -92,17 +93,17 @@ async fn check(
     }
     let view = query(place, style.lang, Ask::Check).await?;
     let is_done = front::is_done(&before, &view, at);
-    let told = front::changed(style, &before, &view, clock::now());
+    let changes = front::changed(style, &before, &view, clock::now());
     match output {
         Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(&view)?),
-        None if told.is_empty() => print!("{}", front::verdict(style, &view)),
-        None => print!("{told}"),
+        None if changes.is_empty() => print!("{}", front::verdict(style, &view)),
+        None => print!("{changes}"),
     }
     Ok(i32::from(!is_done))
 }
 
-/// The place of a task in a drill, or of the present one. `None`: the drill has no such task. Where
-/// no drill is open, that is what the cluster's answer says, whatever task is named.
+/// Returns the place of a task in a drill, or of the present one. `None`: the drill has no such
+/// task. If no drill is open, any task has a place: the cluster's answer says that none is open.
 fn place_of(view: &DrillView, task: Option<&str>) -> Option<usize> {
     match task {
         Some(id) if view.phase != Phase::None => view.tasks.iter().position(|task| task.id == id),
@@ -110,7 +111,7 @@ fn place_of(view: &DrillView, task: Option<&str>) -> Option<usize> {
     }
 }
 
-/// Gives an order, which may be about what `drill show` shows, and prints what came of it.
+/// Sends an order and prints what it changed. `order` makes it of the drill as it was before.
 async fn act(place: &Place, style: &PageStyle, order: impl FnOnce(&DrillView) -> Ask) -> anyhow::Result<i32> {
     let before = query(place, style.lang, Ask::Show).await?;
     let view = query(place, style.lang, order(&before)).await?;
@@ -118,6 +119,7 @@ async fn act(place: &Place, style: &PageStyle, order: impl FnOnce(&DrillView) ->
     Ok(0)
 }
 
+/// Proves tasks; exit code 0 if all are sound.
 async fn test(ids: &[String], all: bool, seed: u64, part: Part, lang: Lang) -> anyhow::Result<i32> {
     let table = SkillTable::built_in();
     for fault in &table.faults {

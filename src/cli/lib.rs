@@ -27,13 +27,10 @@ mod lab;
 mod language;
 mod layout;
 mod lesson;
-mod lesson_new;
 mod named;
 mod net;
 mod paths;
-mod preview;
 mod progress;
-mod record;
 mod running;
 mod trace;
 mod undo;
@@ -56,11 +53,11 @@ use ui::options::Options;
 fn end_with_the_reader() {
     let others = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        let said = panic.payload().downcast_ref::<String>().map(String::as_str).unwrap_or_default();
-        if let Some(code) = write_failure(said) {
+        let message = panic.payload().downcast_ref::<String>().map(String::as_str).unwrap_or_default();
+        if let Some(code) = write_failure(message) {
             if code != 141 {
                 use std::io::Write;
-                let _ = writeln!(std::io::stderr(), "ropewalk: {said}"); // it may be what failed
+                let _ = writeln!(std::io::stderr(), "ropewalk: {message}"); // it may be what failed
             }
             std::process::exit(code);
         }
@@ -96,11 +93,11 @@ pub fn run(args: Vec<OsString>) -> i32 {
     {
         lang::typed::read_in_shell(cluster_of(command));
     }
-    if let Some(done) = args.command.as_ref().and_then(without_threads) {
-        return finish(done, None);
+    if let Some(result) = args.command.as_ref().and_then(without_threads) {
+        return finish(result, None);
     }
-    let asked = args.session.lang;
-    block_on(dispatch(args), asked)
+    let chosen = args.session.lang;
+    block_on(dispatch(args), chosen)
 }
 
 /// True for commands whose answer is read in the shell that ran them, unless that is the prompt's.
@@ -110,8 +107,8 @@ fn answers_shell(command: &Command) -> bool {
     match command {
         Command::Repl { .. } | Command::Learn { .. } | Command::Bench { .. } => false,
         Command::Drill(practice) => !matches!(practice.command, Some(args::Drill::Test { .. })),
-        Command::Lesson { command, .. } => !matches!(command, args::Lesson::Test { .. }),
-        Command::Lab { command, .. } => !matches!(command, args::Lab::Test { .. }),
+        Command::Lesson(lesson) => !matches!(lesson.command, args::Lesson::Test { .. }),
+        Command::Lab(lab) => !matches!(lab.command, args::Lab::Test { .. }),
         _ => true,
     }
 }
@@ -119,14 +116,16 @@ fn answers_shell(command: &Command) -> bool {
 /// Returns the option with which a command that is about lessons or objects names its cluster.
 fn cluster_of(command: &Command) -> String {
     match command {
-        Command::Lesson { kubeconfig: Some(file), .. } => named::of_file(file),
         Command::Drill(practice) => named::option(&practice.name),
+        Command::Lab(lab) => named::option(&lab.name),
+        Command::Lesson(lesson) => match &lesson.kubeconfig {
+            Some(file) => named::of_file(file),
+            None => named::option(&lesson.name),
+        },
         Command::Up(up) => named::option(&up.name),
         Command::Progress(progress) => named::option(&progress.name),
         Command::Down { name }
         | Command::Fault { name, .. }
-        | Command::Lab { name, .. }
-        | Command::Lesson { name, .. }
         | Command::Net { name, .. }
         | Command::Redo { name, .. }
         | Command::Reset { name, .. }
@@ -181,8 +180,8 @@ pub fn etcdctl(words: Vec<String>) -> i32 {
     block_on(clusters::etcdctl_alone(words), None)
 }
 
-/// Runs a command to its end. `asked`: the language of its errors.
-fn block_on(work: impl Future<Output = anyhow::Result<i32>>, asked: Option<Lang>) -> i32 {
+/// Runs a command to its end. `chosen`: the language of its errors.
+fn block_on(work: impl Future<Output = anyhow::Result<i32>>, chosen: Option<Lang>) -> i32 {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -193,15 +192,15 @@ fn block_on(work: impl Future<Output = anyhow::Result<i32>>, asked: Option<Lang>
     let result = runtime.block_on(work);
     // A thread may still wait for a key that never comes.
     runtime.shutdown_background();
-    finish(result, asked)
+    finish(result, chosen)
 }
 
-/// Prints an error in the language that was asked for. Returns the exit code.
-fn finish(result: anyhow::Result<i32>, asked: Option<Lang>) -> i32 {
+/// Prints an error in the language `chosen`. Returns the exit code.
+fn finish(result: anyhow::Result<i32>, chosen: Option<Lang>) -> i32 {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("ropewalk: {}", usage::reason(&error, asked));
+            eprintln!("ropewalk: {}", usage::reason(&error, chosen));
             usage::code(&error)
         }
     }
@@ -215,10 +214,8 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         Some(Command::Reset { name, yes }) => clusters::reset(&name, yes).await,
         Some(Command::Kubeconfig { name, merge }) => clusters::kubeconfig(&name, merge),
         Some(Command::Fault { command, name }) => clusters::fault(&name, command).await,
-        Some(Command::Lesson { command, kubeconfig, lessons, only, name, lang }) => {
-            lesson::run(command, kubeconfig, lessons, only, &name, lang).await
-        }
-        Some(Command::Lab { command, labs, name, lang }) => lab::run(command, labs, &name, lang).await,
+        Some(Command::Lesson(lesson)) => lesson::run(lesson).await,
+        Some(Command::Lab(lab)) => lab::run(lab).await,
         Some(Command::Trace { what, namespace, name, output }) => {
             trace::trace(&name, &what, namespace.as_deref(), output).await
         }
@@ -232,12 +229,12 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
             why::why(&name, about, namespace, lang, output).await
         }
         Some(Command::Undo { count, list, yes, name, output }) => {
-            let what = if list { undo::What::List } else { undo::What::Undo(count.into()) };
-            undo::run(&name, what, yes, output).await
+            let direction = if list { undo::Direction::List } else { undo::Direction::Undo(count.into()) };
+            undo::run(&name, direction, yes, output).await
         }
-        Some(Command::Redo { name, output }) => undo::run(&name, undo::What::Redo, true, output).await,
+        Some(Command::Redo { name, output }) => undo::run(&name, undo::Direction::Redo, true, output).await,
         Some(Command::Rewind { to, yes, name, output }) => {
-            undo::run(&name, undo::What::Rewind(to), yes, output).await
+            undo::run(&name, undo::Direction::Rewind(to), yes, output).await
         }
         Some(Command::Drill(drill)) => drill::run(drill).await,
         Some(Command::Progress(progress)) => progress::run(&progress),
@@ -291,9 +288,9 @@ mod tests {
     fn a_program_can_read_the_version() {
         let args = Args::try_parse_from(["ropewalk", "version", "-o", "json"]).unwrap();
         let Some(Command::Version { output }) = args.command else { panic!("another command") };
-        let told: serde_json::Value = serde_json::from_str(&version(output)).unwrap();
-        assert_eq!(told["ropewalk"], env!("CARGO_PKG_VERSION"));
-        assert_eq!(told["kubernetes"], api::VERSION);
+        let document: serde_json::Value = serde_json::from_str(&version(output)).unwrap();
+        assert_eq!(document["ropewalk"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(document["kubernetes"], api::VERSION);
         assert!(version(None).starts_with("ropewalk "));
     }
 
@@ -335,10 +332,10 @@ mod tests {
             "what pod",
             "why pod/web",
         ] {
-            let said = lang::typed::in_shell(&format!("`{line}`"), "--name shop");
-            let (plain, quoted) = match said.trim_matches('`').split_once('\'') {
+            let command = lang::typed::in_shell(&format!("`{line}`"), "--name shop");
+            let (plain, quoted) = match command.trim_matches('`').split_once('\'') {
                 Some((plain, quoted)) => (plain.to_string(), Some(quoted.trim_end_matches('\'').to_string())),
-                None => (said.trim_matches('`').to_string(), None),
+                None => (command.trim_matches('`').to_string(), None),
             };
             let words = plain.split_whitespace().map(String::from).chain(quoted);
             let words: Vec<String> = words.collect();

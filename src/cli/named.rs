@@ -39,11 +39,12 @@ mod tests {
     fn what_is_named_twice_is_proved_once() {
         let words = |text: &str| text.split(' ').map(String::from).collect::<Vec<_>>();
         let named = words("first-voyage/04 04 first-voyage/05 04-pods");
-        let lessons = lesson::chosen(&Library::built_in(), None, false, &named, false, Lang::En).unwrap();
+        let lessons =
+            lesson::prove::chosen(&Library::built_in(), None, false, &named, false, Lang::En).unwrap();
         let ids: Vec<&str> = lessons.iter().map(|lesson| lesson.id.as_str()).collect();
         assert_eq!(ids, ["first-voyage/04", "first-voyage/05"]);
         let named = words("broken-selector wrong-port broken-selector");
-        let labs = lab::chosen(&Labs::built_in(), &named, false, Lang::En).unwrap();
+        let labs = lab::prove::chosen(&Labs::built_in(), &named, false, Lang::En).unwrap();
         let ids: Vec<&str> = labs.iter().map(|lab| lab.id.as_str()).collect();
         assert_eq!(ids, ["broken-selector", "wrong-port"]);
         assert_eq!(super::once(words("logs exec logs"), |id| id.as_str()), ["logs", "exec"]);

@@ -10,11 +10,11 @@ use ui::practice::progress;
 use ui::{settings, terminal};
 
 /// Exit code 0, also for a learner who has only begun.
-pub(crate) fn run(asked: &Progress) -> anyhow::Result<i32> {
+pub(crate) fn run(args: &Progress) -> anyhow::Result<i32> {
     let home = Home::find()?;
-    let lang = settings::language(asked.lang, &home);
-    let map = SkillMap::read(&home.cluster(&asked.name)?, tag(lang));
-    match asked.output {
+    let lang = settings::language(args.lang, &home);
+    let map = SkillMap::read(&home.cluster(&args.name)?, tag(lang));
+    match args.output {
         Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(&map)?),
         None => {
             let colour = std::io::stdout().is_terminal() && terminal::colours();

@@ -14,27 +14,36 @@ use ui::prose::harmless;
 use ui::texts::{Lang, Say, problem};
 use ui::{consent, labs, lesson, settings};
 
-pub(crate) enum What {
+/// Which of the commands, with its argument.
+pub(crate) enum Direction {
+    /// `undo`: so many steps.
     Undo(usize),
     Redo,
+    /// `rewind`: a revision, a time, or how long ago.
     Rewind(String),
+    /// `undo --list`.
     List,
 }
 
-/// Goes back or forward in time, or lists the steps, and returns the exit code. `yes`: nothing is
-/// asked.
-pub(crate) async fn run(name: &str, what: What, yes: bool, output: Option<Output>) -> anyhow::Result<i32> {
+/// Moves the cluster's objects back or forward in time, or lists the steps. Returns the exit code.
+/// `yes`: the learner is not asked, whatever is lost.
+pub(crate) async fn run(
+    name: &str,
+    direction: Direction,
+    yes: bool,
+    output: Option<Output>,
+) -> anyhow::Result<i32> {
     let home = Home::find()?;
     let lang = settings::language(None, &home);
     let place = home.cluster(name)?;
-    let mut past = match &what {
-        What::Undo(count) => Past::Undo { count: *count },
-        What::Redo => Past::Redo,
-        What::List => Past::Steps,
-        What::Rewind(when) => match reached(when, &Zoned::now()) {
+    let mut past = match &direction {
+        Direction::Undo(count) => Past::Undo { count: *count },
+        Direction::Redo => Past::Redo,
+        Direction::List => Past::Steps,
+        Direction::Rewind(when) => match past_moment(when, &Zoned::now()) {
             Ok(to) => Past::Rewind { to },
-            Err(wrong) => {
-                eprintln!("ropewalk: {}", wrong.say(lang, when));
+            Err(error) => {
+                eprintln!("ropewalk: {}", error.say(lang, when));
                 return Ok(super::codes::USAGE);
             }
         },
@@ -56,25 +65,25 @@ pub(crate) async fn run(name: &str, what: What, yes: bool, output: Option<Output
         // Going back to before the start of the open lab takes the lab away. The plan does not list
         // the lab's objects, because no person made them.
         let lab: LabView = labs::asked(&place, lang, LabAsk::Show).await.unwrap_or_default();
-        let over = !lab.id.is_empty() && plan["to"].as_i64().is_some_and(|to| to < lab.began);
-        if !consent::given(lang, &losses(&plan), over.then_some(lab.title.as_str())) {
+        let ends_lab = !lab.id.is_empty() && plan["to"].as_i64().is_some_and(|to| to < lab.began);
+        if !consent::given(lang, &losses(&plan), ends_lab.then_some(lab.title.as_str())) {
             return Ok(1);
         }
         past = past.agreed(&plan);
     }
-    let told = Control::connect(&place).await?.ask(&Ask::Past { past }).await?;
+    let answer = Control::connect(&place).await?.ask(&Ask::Past { past }).await?;
     if output == Some(Output::Json) {
-        std::println!("{}", serde_json::to_string_pretty(&told)?);
+        std::println!("{}", serde_json::to_string_pretty(&answer)?);
         return Ok(0);
     }
-    match what {
-        What::List => print!("{}", list(lang, &told, &Zoned::now())),
+    match direction {
+        Direction::List => print!("{}", list(lang, &answer, &Zoned::now())),
         _ => {
-            for step in told["steps"].as_array().into_iter().flatten() {
-                let say = if matches!(what, What::Redo) { Say::Redone } else { Say::Undone };
+            for step in answer["steps"].as_array().into_iter().flatten() {
+                let say = if matches!(direction, Direction::Redo) { Say::Redone } else { Say::Undone };
                 println!("{}", lang.say(say, &[&title(step)]));
             }
-            let number = |key: &str| told[key].to_string();
+            let number = |key: &str| answer[key].to_string();
             println!("{}", lang.say(Say::WentTo, &[&number("to"), &number("back"), &number("gone")]));
         }
     }
@@ -92,8 +101,8 @@ fn undoes_setup(plan: &Value, open: &LessonView) -> bool {
     open.set_up.is_some_and(|at| to < at && at <= known)
 }
 
-/// Says that an undo stops at the setup of the open lesson: what it would have undone first of the
-/// time before, and what the learner can do instead.
+/// Returns the text for an undo that stops at the setup of the open lesson: it names the step from
+/// before the setup that would be undone first, and what the learner can do instead.
 fn refusal(lang: Lang, plan: &Value, open: &LessonView) -> String {
     let none = vec![];
     let steps = plan["steps"].as_array().unwrap_or(&none);
@@ -127,24 +136,24 @@ fn time_text(at: jiff::Timestamp, now: &Zoned) -> String {
     forms.into_iter().find(is_read_back).unwrap_or_else(|| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
-/// The steps with their times as [`moment`] reads them at `now`.
-fn list(lang: Lang, told: &Value, now: &Zoned) -> String {
+/// Lists the steps of the cluster's answer, with their times as [`moment`] reads them at `now`.
+fn list(lang: Lang, answer: &Value, now: &Zoned) -> String {
     let steps = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let mut out = String::new();
-    let lost = steps(&told["lost"]).len();
+    let lost = steps(&answer["lost"]).len();
     if lost > 0 {
         out.push_str(&(lang.say(Say::StepsLost, &[&lost.to_string()]) + "\n"));
     }
-    for step in steps(&told["steps"]) {
+    for step in steps(&answer["steps"]) {
         let at = step["at"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
         let time = at.map(|at| time_text(at, now)).unwrap_or_default();
         out.push_str(&format!("{:>8}  {time}  {}\n", step["first"], title(&step)));
     }
-    if steps(&told["steps"]).is_empty() {
+    if steps(&answer["steps"]).is_empty() {
         out += &lang.say(Say::NothingToUndo, &[]);
         out.push('\n');
     }
-    for undone in steps(&told["undone"]) {
+    for undone in steps(&answer["undone"]) {
         for step in steps(&undone["steps"]) {
             out.push_str(&format!("{:>8}  {}\n", "-", lang.say(Say::Undone, &[&title(&step)])));
         }
@@ -155,8 +164,9 @@ fn list(lang: Lang, told: &Value, now: &Zoned) -> String {
 /// Why a word is no moment to go back to.
 #[derive(Debug, PartialEq, Eq)]
 enum NoMoment {
+    /// It is neither a revision nor a time.
     Unclear,
-    /// Most often a time of another zone: 10:42 in Seoul is 01:42Z.
+    /// It is a time after now. Most often a time of another zone: 10:42 in Seoul is 01:42Z.
     Future,
 }
 
@@ -169,12 +179,12 @@ impl NoMoment {
     }
 }
 
-/// The moment that a word names, if it is not later than `now`. To go "back" to a later one would
-/// change nothing and say that all is done.
-fn reached(text: &str, now: &Zoned) -> Result<Moment, NoMoment> {
+/// Parses a moment that is not later than `now`. To go "back" to a later one would change nothing,
+/// and the command would say that it is done.
+fn past_moment(text: &str, now: &Zoned) -> Result<Moment, NoMoment> {
     match moment(text, now) {
         Some(Moment::At(at)) if at > now.timestamp() => Err(NoMoment::Future),
-        Some(reached) => Ok(reached),
+        Some(moment) => Ok(moment),
         None => Err(NoMoment::Unclear),
     }
 }
@@ -201,12 +211,12 @@ fn moment(text: &str, now: &Zoned) -> Option<Moment> {
     }
     if time_only && let Ok(time) = text.parse::<jiff::civil::Time>() {
         // A clock that is set back shows an hour twice, and one that is set forward leaves one out.
-        let shown = |date: jiff::civil::Date| {
+        let moment_of = |date: jiff::civil::Date| {
             let at = || now.time_zone().to_ambiguous_zoned(date.to_datetime(time));
             let both = [at().later().ok()?, at().earlier().ok()?];
             both.into_iter().find(|then| then <= now && then.time() == time)
         };
-        let then = shown(now.date()).or_else(|| shown(now.date().yesterday().ok()?))?;
+        let then = moment_of(now.date()).or_else(|| moment_of(now.date().yesterday().ok()?))?;
         return Some(Moment::At(then.timestamp()));
     }
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
@@ -227,18 +237,18 @@ mod tests {
     #[test]
     fn a_list_of_steps_says_what_can_no_longer_be_undone() {
         let step = serde_json::json!({"first": 9, "at": "2026-11-20T10:42:07.5Z", "command": "kubectl run", "object": "pods/web"});
-        let told = serde_json::json!({"steps": [step.clone()], "lost": [step.clone(), step], "undone": []});
+        let answer = serde_json::json!({"steps": [step.clone()], "lost": [step.clone(), step], "undone": []});
         let now = "2026-11-20T11:00:00Z".parse::<jiff::Timestamp>().unwrap().to_zoned(TimeZone::UTC);
-        let said = list(Lang::En, &told, &now);
+        let text = list(Lang::En, &answer, &now);
         assert!(
-            said.starts_with("2 earlier steps can no longer be undone")
-                && said.ends_with("kubectl run pods/web\n"),
-            "{said}"
+            text.starts_with("2 earlier steps can no longer be undone")
+                && text.ends_with("kubectl run pods/web\n"),
+            "{text}"
         );
-        let said = list(Lang::En, &serde_json::json!({"lost": told["lost"]}), &now);
+        let text = list(Lang::En, &serde_json::json!({"lost": answer["lost"]}), &now);
         assert!(
-            said.starts_with("2 earlier steps") && said.ends_with("there is nothing to undo\n"),
-            "{said}"
+            text.starts_with("2 earlier steps") && text.ends_with("there is nothing to undo\n"),
+            "{text}"
         );
         assert_eq!(list(Lang::En, &Value::Null, &now), "there is nothing to undo\n");
     }
@@ -260,12 +270,12 @@ mod tests {
             (Lang::En, "`kubectl run pods/earlier` is older than the setup of the open lesson \"Spare"),
             (Lang::Ko, "`kubectl run pods/earlier` 단계는 열려 있는 \"Spare parts\" 강의의 준비 과정보다"),
         ] {
-            let said = refusal(lang, &before, &open);
-            assert!(said.contains(words) && said.contains("`goto 3`"), "{said}");
-            assert!(said.contains("`undo --yes`") && !said.contains("`undo 1`"), "{said}");
+            let message = refusal(lang, &before, &open);
+            assert!(message.contains(words) && message.contains("`goto 3`"), "{message}");
+            assert!(message.contains("`undo --yes`") && !message.contains("`undo 1`"), "{message}");
             let two = plan(75, vec![step(85, "pods/own"), step(76, "pods/earlier")]);
-            let said = refusal(lang, &two, &open);
-            assert!(said.contains(words) && said.contains("`undo 1`"), "{said}");
+            let message = refusal(lang, &two, &open);
+            assert!(message.contains(words) && message.contains("`undo 1`"), "{message}");
         }
     }
 
@@ -273,10 +283,10 @@ mod tests {
     fn a_step_gives_the_terminal_no_orders() {
         let step =
             serde_json::json!({"first": 9, "command": "kubectl apply", "object": "clusterroles/a\u{1b}[2Jb"});
-        let told = serde_json::json!({"steps": [step.clone()], "undone": [{"steps": [step]}]});
-        let said = list(Lang::En, &told, &Zoned::now());
-        assert_eq!(said.matches("kubectl apply clusterroles/a[2Jb").count(), 2, "{said:?}");
-        assert!(!said.contains('\u{1b}'), "{said:?}");
+        let answer = serde_json::json!({"steps": [step.clone()], "undone": [{"steps": [step]}]});
+        let text = list(Lang::En, &answer, &Zoned::now());
+        assert_eq!(text.matches("kubectl apply clusterroles/a[2Jb").count(), 2, "{text:?}");
+        assert!(!text.contains('\u{1b}'), "{text:?}");
     }
 
     #[test]
@@ -285,8 +295,8 @@ mod tests {
         let at: jiff::Timestamp = "2026-11-20T15:42:07Z".parse().unwrap();
         let step = serde_json::json!({"first": 9, "at": "2026-11-20T15:42:07.5Z", "command": "kubectl run", "object": "pods/web"});
         let now = |text: &str| text.parse::<jiff::Timestamp>().unwrap().to_zoned(zone.clone());
-        let said = list(Lang::Ko, &serde_json::json!({"steps": [step]}), &now("2026-11-20T16:00:00Z"));
-        assert!(said.contains("  00:42:07  "), "{said}");
+        let text = list(Lang::Ko, &serde_json::json!({"steps": [step]}), &now("2026-11-20T16:00:00Z"));
+        assert!(text.contains("  00:42:07  "), "{text}");
         assert_eq!(moment("00:42:07", &now("2026-11-20T16:00:00Z")), Some(Moment::At(at)));
         // In the morning, a time of the evening before.
         let late: jiff::Timestamp = "2026-11-20T14:58:00Z".parse().unwrap();
@@ -320,10 +330,10 @@ mod tests {
     #[test]
     fn nothing_goes_back_to_a_time_that_is_still_to_come() {
         let now = "2026-11-20T03:00:00Z".parse::<jiff::Timestamp>().unwrap().to_zoned(TimeZone::UTC);
-        assert_eq!(reached("2026-11-20T10:42:07Z", &now), Err(NoMoment::Future));
-        assert_eq!(reached("yesterday", &now), Err(NoMoment::Unclear));
+        assert_eq!(past_moment("2026-11-20T10:42:07Z", &now), Err(NoMoment::Future));
+        assert_eq!(past_moment("yesterday", &now), Err(NoMoment::Unclear));
         for past in ["2026-11-20T03:00:00Z", "10:42:07", "0s", "812"] {
-            assert_eq!(reached(past, &now).ok(), moment(past, &now), "{past}");
+            assert_eq!(past_moment(past, &now).ok(), moment(past, &now), "{past}");
         }
         for lang in [Lang::En, Lang::Ko] {
             assert!(NoMoment::Future.say(lang, "10:42:07Z").starts_with("10:42:07Z "));

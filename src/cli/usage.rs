@@ -26,16 +26,16 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("why", "why · why pod/web"),
 ];
 
-/// The language of a text: that of `asked`, else of the home, else of the environment.
-pub(crate) fn language(asked: Option<Lang>) -> Lang {
-    let without_home = || asked.map_or_else(settings::environment, |lang| charset::presentable(lang, true));
-    Home::find().map_or_else(|_| without_home(), |home| settings::language(asked, &home))
+/// Returns the language of a text: `chosen`, else that of the home, else that of the environment.
+pub(crate) fn language(chosen: Option<Lang>) -> Lang {
+    let without_home = || chosen.map_or_else(settings::environment, |lang| charset::presentable(lang, true));
+    Home::find().map_or_else(|_| without_home(), |home| settings::language(chosen, &home))
 }
 
-/// Prints what is wrong with a command line, or the page of the help that it asks for. `asked`: the
-/// language of its `--lang`. Returns the exit code.
-pub(crate) fn report(words: &[OsString], asked: Option<Lang>, error: &clap::Error) -> i32 {
-    let lang = language(asked);
+/// Prints what is wrong with a command line, or the page of the help that it asks for. `chosen`:
+/// the language of its `--lang`. Returns the exit code.
+pub(crate) fn report(words: &[OsString], chosen: Option<Lang>, error: &clap::Error) -> i32 {
+    let lang = language(chosen);
     let korean = if lang == Lang::Ko { korean::error(words, columns()) } else { None };
     let printed = match (in_prompt(lang, error), &korean) {
         (Some(text), _) => {
@@ -72,6 +72,7 @@ fn unprinted(failed: &std::io::Error) -> i32 {
     1
 }
 
+/// Returns the cluster's error in an error of a command.
 fn of_cluster(error: &anyhow::Error) -> Option<&cluster::Error> {
     match error.downcast_ref::<ui::Error>() {
         Some(ui::Error::Cluster(inner)) => Some(inner),
@@ -79,12 +80,12 @@ fn of_cluster(error: &anyhow::Error) -> Option<&cluster::Error> {
     }
 }
 
-/// Describes an error with its causes. `asked`: the language of `--lang`; a session, which may
-/// change its own, does not set it for the process.
-pub(crate) fn reason(error: &anyhow::Error, asked: Option<Lang>) -> String {
+/// Describes an error with its causes. `chosen`: the language of `--lang`; a session, which
+/// may change its own, does not set it for the process.
+pub(crate) fn reason(error: &anyhow::Error, chosen: Option<Lang>) -> String {
     match (error.downcast_ref::<ui::Error>(), error.downcast_ref::<cluster::Error>()) {
-        (Some(inner), _) => inner.say(language(asked)),
-        (None, Some(inner)) => inner.say(language(asked)),
+        (Some(inner), _) => inner.say(language(chosen)),
+        (None, Some(inner)) => inner.say(language(chosen)),
         (None, None) => charset::harmless_lines(format!("{error:#}")),
     }
 }
@@ -98,8 +99,8 @@ pub(crate) fn code(error: &anyhow::Error) -> i32 {
     }
 }
 
-/// A word of the prompt that was written wrongly, with an example; outside of the prompt the whole
-/// usage is told (`None`).
+/// Returns the sentence about a command of the prompt that was written wrongly, with an example.
+/// `None`: the line was typed in a shell, and the whole usage is printed.
 fn in_prompt(lang: Lang, error: &clap::Error) -> Option<String> {
     std::env::var_os(settings::LANG_VARIABLE)?;
     let word = word(std::env::args_os())?;
@@ -107,11 +108,12 @@ fn in_prompt(lang: Lang, error: &clap::Error) -> Option<String> {
     sentence(lang, error, &word, example)
 }
 
-/// The first word behind the program's name. Any of the words may be no text.
+/// Returns the first word behind the program's name; `None` if it is not UTF-8.
 fn word(mut args: impl Iterator<Item = OsString>) -> Option<String> {
     args.nth(1)?.into_string().ok()
 }
 
+/// Says in a sentence what is wrong behind a word. `None`: the error is a page of the help.
 fn sentence(lang: Lang, error: &clap::Error, word: &str, example: &str) -> Option<String> {
     let context = |kind: ContextKind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
@@ -170,8 +172,8 @@ mod tests {
     }
 
     #[test]
-    fn usage_is_told_in_either_language_with_an_example() {
-        let told = |lang: Lang, words: &[&str]| {
+    fn a_sentence_about_usage_has_an_example_in_either_language() {
+        let sentence_for = |lang: Lang, words: &[&str]| {
             let error = Args::try_parse_from(words).err()?;
             sentence(lang, &error, words[1], "EXAMPLE")
         };
@@ -185,10 +187,10 @@ mod tests {
             (&["ropewalk", "trace", "--nope"], "`trace` does not take `--nope`", "`--nope` 값"),
         ] {
             for (lang, part) in [(Lang::En, english), (Lang::Ko, korean)] {
-                let text = told(lang, words).unwrap_or_default();
+                let text = sentence_for(lang, words).unwrap_or_default();
                 assert!(text.contains(part) && text.contains("EXAMPLE"), "{words:?}: {text}");
             }
         }
-        assert_eq!(told(Lang::En, &["ropewalk", "lab", "--help"]), None);
+        assert_eq!(sentence_for(Lang::En, &["ropewalk", "lab", "--help"]), None);
     }
 }

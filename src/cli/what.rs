@@ -1,4 +1,4 @@
-//! `what`: a term of the glossary, in one's own language.
+//! `what`: explains a term of the glossary, in the learner's language.
 
 use super::args::Output;
 use super::layout::{columns, wrapped};
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_term_is_told_with_its_lesson_and_its_neighbours() {
+    fn a_term_is_shown_with_its_lesson_and_its_neighbours() {
         let library = Library::built_in();
         let pod = library.terms.find("pods").expect("the first term that anybody asks for");
         let english = term_text(Lang::En, &library, pod, 80);

@@ -22,31 +22,32 @@ pub(crate) async fn why(
     let home = Home::find()?;
     let lang = settings::language(lang, &home);
     let mut control = Control::connect(&home.cluster(name)?).await?;
-    let question = serde_json::to_value(Question { lang, about, namespace, after: after() })?;
-    let told = control.ask(&Ask::Guest { name: "why".into(), question }).await?;
+    let question = serde_json::to_value(Question { lang, about, namespace, after: last_line() })?;
+    let answer = control.ask(&Ask::Guest { name: "why".into(), question }).await?;
     if output == Some(Output::Json) {
-        std::println!("{}", serde_json::to_string_pretty(&told)?);
+        std::println!("{}", serde_json::to_string_pretty(&answer)?);
     }
-    let told: Explanation = serde_json::from_value(told)?;
+    let explanation: Explanation = serde_json::from_value(answer)?;
     if output.is_none() {
-        print!("{}", explanation_text(lang, &told, columns()));
+        print!("{}", explanation_text(lang, &explanation, columns()));
     }
-    Ok(i32::from(told.problem))
+    Ok(i32::from(explanation.problem))
 }
 
-/// The line that was typed before this one. A session's shell passes it in the environment.
-fn after() -> Option<Typed> {
+/// Returns the line that was typed before this one. A session's shell passes it in the environment.
+fn last_line() -> Option<Typed> {
     serde_json::from_str(&std::env::var(settings::LAST_VARIABLE).ok()?).ok()
 }
 
-/// Lines are broken between words, and go on as far in as they began.
-fn explanation_text(lang: Lang, told: &Explanation, width: usize) -> String {
+/// Formats an explanation: its object, its lines and its tips. A line is broken between words, and
+/// its rest has the indentation of its beginning.
+fn explanation_text(lang: Lang, explanation: &Explanation, width: usize) -> String {
     let mut out = String::new();
-    if !told.about.is_empty() {
-        out.push_str(&format!("{}\n", harmless(&told.about)));
+    if !explanation.about.is_empty() {
+        out.push_str(&format!("{}\n", harmless(&explanation.about)));
     }
-    let tips = told.tips.iter().map(|tip| format!("{}: {tip}", lang.say(Say::Try, &[])));
-    for line in told.lines.iter().cloned().chain(tips) {
+    let tips = explanation.tips.iter().map(|tip| format!("{}: {tip}", lang.say(Say::Try, &[])));
+    for line in explanation.lines.iter().cloned().chain(tips) {
         let indent = " ".repeat(2 + line.len() - line.trim_start().len());
         out.push_str(&wrapped(&typed::here(line.trim_start()), &indent, width));
     }

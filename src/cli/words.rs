@@ -6,7 +6,7 @@ use ui::prose::harmless;
 use ui::texts::Say;
 
 texts! {
-    /// One sentence; the English text says what it is about.
+    /// A sentence or a word each.
     pub(crate) enum Word {
         ProveIt: "prove it: {}", "검증하려면 다음 명령을 실행하세요: {}";
         DraftElsewhere: "the draft could not be written to {} ({}); it is in the folder that was named above", "초안을 {} 폴더에 쓸 수 없어({}) 위에 표시한 폴더에 저장했습니다";
@@ -65,8 +65,8 @@ mod tests {
     #[test]
     fn an_empty_id_is_called_empty() {
         for id in ["", " "] {
-            let told = no_lesson(id, Lang::En);
-            assert_eq!(told, "the lesson ID is empty; `lesson list` shows all IDs", "{id:?}");
+            let message = no_lesson(id, Lang::En);
+            assert_eq!(message, "the lesson ID is empty; `lesson list` shows all IDs", "{id:?}");
             assert_eq!(
                 no_lab(id, Lang::Ko),
                 "실습 ID가 비어 있습니다. `lab list`로 목록을 볼 수 있습니다",

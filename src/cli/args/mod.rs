@@ -1,24 +1,28 @@
-//! The table of commands and options: those of the program, and in rooms of their own those of
-//! lessons and labs, and of faults.
+//! The table of commands and options. Those of `up`, and those of commands that have commands of
+//! their own, are in a file each.
 
 mod fault;
+mod lab;
 mod language;
-mod learn;
+mod lesson;
 mod net;
 mod output;
 mod practice;
 mod refused;
 #[cfg(test)]
 mod tests;
+mod up;
 
 use clap::{Parser, Subcommand, ValueEnum};
 pub(crate) use fault::{DiskState, Fault, NodeAct};
+pub(crate) use lab::{Lab, LabArgs, Report};
 pub(crate) use language::behind_the_subcommand;
-pub(crate) use learn::{Lab, Lesson, Report};
+pub(crate) use lesson::{Lesson, LessonArgs};
 pub(crate) use net::Net;
 pub(crate) use output::Output;
 pub(crate) use practice::{Drill, Practice, Progress};
 pub(crate) use refused::Refused;
+pub(crate) use up::Up;
 
 /// A whole, real Kubernetes cluster in one program, to learn with.
 #[derive(Parser, Debug)]
@@ -65,7 +69,7 @@ pub(crate) struct Screen {
     pub ascii: bool,
 }
 
-/// How a trace may be told.
+/// The forms of a trace beside text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Picture {
     Json,
@@ -331,25 +335,7 @@ Examples:
   ropewalk lesson list --kubeconfig FILE      what can be played on that cluster, and why the rest cannot
   ropewalk lesson solve first-voyage/04 --all --kubeconfig FILE
   ropewalk lesson leave --kubeconfig FILE     delete the namespaces that were made there")]
-    Lesson {
-        #[command(subcommand)]
-        command: Lesson,
-        /// On the cluster behind this kubeconfig, in a namespace of its own, instead of one of
-        /// Ropewalk's own
-        #[arg(long, global = true, value_name = "FILE", conflicts_with = "name")]
-        kubeconfig: Option<std::path::PathBuf>,
-        /// Read this directory of lessons beside those in the program, or write to it: list, show
-        /// ID, test, new, record
-        #[arg(long, global = true, value_name = "DIR")]
-        lessons: Option<std::path::PathBuf>,
-        /// With --lessons or `preview`: without the lessons in the program
-        #[arg(long, global = true)]
-        only: bool,
-        #[arg(long, default_value = "main", global = true)]
-        name: String,
-        #[arg(long, value_enum, global = true)]
-        lang: Option<ui::texts::Lang>,
-    },
+    Lesson(LessonArgs),
     /// Graded labs: something is broken; mend it
     #[command(after_help = "Examples:
   ropewalk lab list                           all labs, and your best grades
@@ -360,18 +346,7 @@ Examples:
   ropewalk lab grade -o json                  points and verdicts as a signed record; exit code 0 only at full marks
   ropewalk lab verify record.json             exit code 0 only for a record that nobody edited
   ropewalk lab test broken-selector           prove it, on clusters of its own")]
-    Lab {
-        #[command(subcommand)]
-        command: Lab,
-        /// Read labs from this directory instead of those in the program: list, show ID, test,
-        /// verify
-        #[arg(long, global = true, value_name = "DIR")]
-        labs: Option<std::path::PathBuf>,
-        #[arg(long, default_value = "main", global = true)]
-        name: String,
-        #[arg(long, value_enum, global = true)]
-        lang: Option<ui::texts::Lang>,
-    },
+    Lab(LabArgs),
     /// Two minutes of practice: tasks from what you have met, due ones first
     Drill(Practice),
     /// Lessons done, grades of labs, and which skills are fresh, due or rusty
@@ -426,70 +401,4 @@ etcd and crun are used where they are on PATH.")]
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
-}
-
-#[derive(clap::Args, Debug)]
-pub(crate) struct Up {
-    /// Name of the cluster
-    #[arg(long, default_value = "main")]
-    pub name: String,
-    /// Control-plane nodes: 1, 3 or 5, chosen at the first start [default: 1]
-    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=5))]
-    pub control_planes: Option<u8>,
-    /// Worker nodes [default: as many as at the last start, 2 at the first]
-    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=i64::from(cluster::spec::WORKERS_MAX)))]
-    pub workers: Option<u8>,
-    /// Port of the API on 127.0.0.1 [default: the one that an earlier start named, else 6443 or the
-    /// next free one]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
-    pub api_port: Option<u16>,
-    /// Range of NodePorts [default: that of the last start, 30000-32767 at the first]
-    #[arg(long, value_parser = range)]
-    pub node_ports: Option<(u16, u16)>,
-    /// How many times as fast as real time the cluster's waits run, 1 to 60, for this start: node
-    /// monitor grace period, tolerationSeconds, back-offs, probe periods, deadlines of Jobs, the
-    /// autoscaler. Limits of real work stay: a probe's timeoutSeconds, grace periods, requests. A
-    /// program that needs 3 s to start needs 60 s of a clock x20 [default: 1]
-    #[arg(long, value_name = "N")]
-    pub clock: Option<u32>,
-    /// Servers of an etcd that is already there, e.g. https://127.0.0.1:2379: the cluster runs none
-    /// of its own. Whether there is one is chosen at the first start; its servers and each of the
-    /// files below can be changed at a later one
-    #[arg(long, value_name = "URL", value_delimiter = ',', value_parser = server)]
-    pub etcd: Vec<String>,
-    /// The authority of that etcd's certificates (PEM), for https
-    #[arg(long, value_name = "FILE")]
-    pub etcd_cafile: Option<std::path::PathBuf>,
-    /// The certificate that it wants to see (PEM)
-    #[arg(long, value_name = "FILE", requires = "etcd_keyfile")]
-    pub etcd_certfile: Option<std::path::PathBuf>,
-    /// The certificate's key (PEM)
-    #[arg(long, value_name = "FILE", requires = "etcd_certfile")]
-    pub etcd_keyfile: Option<std::path::PathBuf>,
-    /// Run in the background
-    #[arg(long)]
-    pub detach: bool,
-    /// Return only when every node is Ready and kube-system runs; fail if that takes more than ten
-    /// minutes
-    #[arg(long, requires = "detach")]
-    pub wait: bool,
-}
-
-/// What is in a server's URL is shown by `status` and in the API server's pod.
-fn server(text: &str) -> Result<String, Refused> {
-    match text.trim() {
-        "" => Err(Refused::EtcdUrl),
-        url if url.contains('@') => Err(Refused::EtcdUser),
-        url => Ok(url.to_string()),
-    }
-}
-
-fn range(text: &str) -> Result<(u16, u16), Refused> {
-    let (from, to) = text.split_once('-').ok_or(Refused::PortRange)?;
-    let number = |t: &str| t.trim().parse::<u16>().map_err(|_| Refused::NoPort(t.into()));
-    match (number(from)?, number(to)?) {
-        (0, _) => Err(Refused::PortZero),
-        (from, to) if from > to => Err(Refused::Descends(from, to)),
-        range => Ok(range),
-    }
 }

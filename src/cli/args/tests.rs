@@ -1,3 +1,4 @@
+use super::up::{range, server};
 use super::*;
 use clap::CommandFactory;
 

@@ -11,8 +11,8 @@ use ui::settings;
 use ui::texts::Say;
 
 texts! {
-    /// What is broken, as `fault list` names it (its JSON has the names of [`Broken::fault`]), and
-    /// what is said of a node that runs nothing.
+    /// The kinds of faults, as `fault list` names them (its JSON has the names of
+    /// [`Broken::fault`]), and the line about a node that runs nothing.
     enum Word {
     Cut: "cut", "끊김";
     Slow: "slow", "지연";
@@ -31,7 +31,7 @@ pub(crate) async fn fault(name: &str, fault: args::Fault) -> anyhow::Result<i32>
     let lang = settings::language(None, &home);
     let place = home.cluster(name)?;
     let mut control = Control::connect(&place).await?;
-    let (fault, output) = meant(fault);
+    let (fault, output) = to_request(fault);
     let answer = control.ask(&Ask::Fault { fault: fault.clone() }).await?;
     match fault {
         Fault::Kill { .. } => {
@@ -49,7 +49,7 @@ pub(crate) async fn fault(name: &str, fault: args::Fault) -> anyhow::Result<i32>
         }
         Fault::Start { .. } => {
             for started in answer["started"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-                println!("{}", released(lang, started, &answer));
+                println!("{}", start_line(lang, started, &answer));
             }
         }
         Fault::List => list_faults(&answer["faults"], output, lang)?,
@@ -80,16 +80,16 @@ pub(crate) async fn fault(name: &str, fault: args::Fault) -> anyhow::Result<i32>
     Ok(0)
 }
 
-/// What is said of a node that was switched on. Of the answer of the cluster is read that its
-/// kubelet is held down (`asleep`).
+/// Returns the lines about a node that was switched on. The cluster's answer says if its kubelet is
+/// held down (`asleep`).
 fn switched_on(lang: Lang, node: &str, answer: &Value) -> Vec<String> {
     let asleep = (answer["asleep"] == true).then(|| lang.say(Word::NodeAsleep, &[node]));
     std::iter::once(lang.say(Say::NodeStarts, &[node])).chain(asleep).collect()
 }
 
-/// What is said of a node that was switched off. Of the answer of the cluster are read: that it is
-/// the only control plane (`onlyControlPlane`), and that no API server can answer any more since it
-/// is off (`silent`).
+/// Returns the lines about a node that was switched off. The cluster's answer says if the node is
+/// the only control plane (`onlyControlPlane`), and if no API server can answer any more since the
+/// node is off (`silent`).
 fn switched_off(lang: Lang, node: &str, answer: &Value) -> Vec<String> {
     let mut lines = vec![lang.say(Say::NodeIsOff, &[node, node])];
     if answer["onlyControlPlane"] == true {
@@ -100,10 +100,10 @@ fn switched_off(lang: Lang, node: &str, answer: &Value) -> Vec<String> {
     lines
 }
 
-/// What is said of a component that was started, `component/node`. Of the answer of the cluster are
-/// read: whose kubelet is held down (`asleep`), and the seconds that a kubelet still waits
-/// (`waits`).
-fn released(lang: Lang, started: &str, answer: &Value) -> String {
+/// Returns the line about a component that was started, `component/node`. The cluster's answer has
+/// the components that wait for a kubelet that is held down (`asleep`), and the seconds that others
+/// still wait (`waits`).
+fn start_line(lang: Lang, started: &str, answer: &Value) -> String {
     let mut asleep = answer["asleep"].as_array().into_iter().flatten().filter_map(Value::as_str);
     if asleep.any(|one| one == started) {
         let node = component_and_node(started).1.unwrap_or_default();
@@ -115,8 +115,8 @@ fn released(lang: Lang, started: &str, answer: &Value) -> String {
     }
 }
 
-/// The fault that the arguments name, and the form of its answer.
-fn meant(fault: args::Fault) -> (Fault, Option<Output>) {
+/// Returns the fault that the arguments name, as the cluster takes it, and the form of the answer.
+fn to_request(fault: args::Fault) -> (Fault, Option<Output>) {
     let mut output = None;
     let fault = match fault {
         args::Fault::Kill { target } => {
@@ -152,6 +152,7 @@ fn meant(fault: args::Fault) -> (Fault, Option<Output>) {
     (fault, output)
 }
 
+/// Prints the faults that hold, a line each, or as JSON.
 fn list_faults(faults: &Value, output: Option<Output>, lang: Lang) -> anyhow::Result<()> {
     if output == Some(Output::Json) {
         std::println!("{}", serde_json::to_string_pretty(faults)?);
@@ -205,24 +206,24 @@ mod tests {
     }
 
     #[test]
-    fn a_node_whose_kubelet_is_stopped_is_said_to_run_nothing() {
-        let told = |answer: Value| switched_on(Lang::En, "n2", &answer);
+    fn a_node_whose_kubelet_is_stopped_runs_nothing_yet() {
+        let lines = |answer: Value| switched_on(Lang::En, "n2", &answer);
         for answer in [json!({"started": "n2"}), json!({"started": "n2", "asleep": false})] {
-            assert_eq!(told(answer), ["n2 starts"]);
+            assert_eq!(lines(answer), ["n2 starts"]);
         }
-        let told = told(json!({"started": "n2", "asleep": true}));
-        assert!(told.len() == 2 && told[1].contains("`ropewalk fault start kubelet/n2`"), "{told:?}");
+        let asleep = lines(json!({"started": "n2", "asleep": true}));
+        assert!(asleep.len() == 2 && asleep[1].contains("`ropewalk fault start kubelet/n2`"), "{asleep:?}");
     }
 
     /// The second of three control planes.
     #[test]
     fn a_node_whose_end_silences_the_api_is_said_to_do_so() {
-        let told = |answer: Value| switched_off(Lang::En, "n2", &answer);
+        let lines = |answer: Value| switched_off(Lang::En, "n2", &answer);
         let off = "n2 is off; `ropewalk fault node start n2` starts it";
-        assert_eq!(told(json!({"off": "n2", "onlyControlPlane": false, "silent": false})), [off]);
-        let silent = told(json!({"off": "n2", "onlyControlPlane": false, "silent": true}));
+        assert_eq!(lines(json!({"off": "n2", "onlyControlPlane": false, "silent": false})), [off]);
+        let silent = lines(json!({"off": "n2", "onlyControlPlane": false, "silent": true}));
         assert!(silent.len() == 2 && silent[1].contains("no API server answers"), "{silent:?}");
-        let only = told(json!({"off": "n2", "onlyControlPlane": true, "silent": true}));
+        let only = lines(json!({"off": "n2", "onlyControlPlane": true, "silent": true}));
         assert!(only.len() == 2 && only[1].contains("only control plane"), "{only:?}");
         assert!(only[1].contains("pods on other nodes keep running"), "its own have ended: {only:?}");
     }
@@ -230,10 +231,10 @@ mod tests {
     #[test]
     fn a_component_that_is_started_without_its_kubelet_is_not_said_to_start() {
         let started = "kube-scheduler/n1";
-        let told = |answer: Value| released(Lang::En, started, &answer);
-        assert_eq!(told(json!({"started": [started], "asleep": []})), "kube-scheduler/n1 starts");
-        assert!(told(json!({"started": [started], "waits": {started: 40}})).contains("in 40 s"));
-        let asleep = told(json!({"started": [started], "asleep": [started], "waits": {started: 40}}));
+        let line = |answer: Value| start_line(Lang::En, started, &answer);
+        assert_eq!(line(json!({"started": [started], "asleep": []})), "kube-scheduler/n1 starts");
+        assert!(line(json!({"started": [started], "waits": {started: 40}})).contains("in 40 s"));
+        let asleep = line(json!({"started": [started], "asleep": [started], "waits": {started: 40}}));
         assert!(asleep.ends_with("`ropewalk fault start kubelet/n1`"), "{asleep}");
     }
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use ui::texts::{Lang, Say};
 use ui::{connection, settings, terminal};
 
-/// What to start: what the cluster was made of, changed by what the command line says.
+/// Returns what to start: what the cluster was made of, changed by the options of the command line.
 fn plan(place: &Place, up: &Up) -> anyhow::Result<Spec> {
     let known = Spec::load(place)?;
     let mut spec = known.clone().unwrap_or_else(|| Spec::new(&up.name));
@@ -63,7 +63,7 @@ fn plan(place: &Place, up: &Up) -> anyhow::Result<Spec> {
     Ok(spec)
 }
 
-/// How far a start is: `store ok  api ..  nodes 1/3  kube-system 0/4`.
+/// Formats how far a start is: `store ok  api ..  nodes 1/3  kube-system 0/4`.
 fn progress_line(lang: Lang, value: &Value) -> String {
     let mark = |key: &str| if value[key] == true { "ok" } else { ".." };
     let counts = ["nodesReady", "nodes", "podsRunning", "pods"].map(|key| value[key].to_string());
@@ -78,24 +78,25 @@ struct ProgressLine<W: Write> {
     /// `None`: standard error is no terminal, so nothing is shown.
     terminal: Option<W>,
     is_dumb: bool,
-    shown: String,
+    /// The text that was shown last.
+    last: String,
 }
 
 impl<W: Write> ProgressLine<W> {
     fn new(terminal: Option<W>, is_dumb: bool) -> Self {
-        ProgressLine { terminal, is_dumb, shown: String::new() }
+        ProgressLine { terminal, is_dumb, last: String::new() }
     }
 
     /// Shows a text; an empty one erases the line, so that another text can stand there.
     fn show(&mut self, text: &str) {
         let Some(terminal) = &mut self.terminal else { return };
         let written = match self.is_dumb {
-            true if text.is_empty() || text == self.shown => return,
+            true if text.is_empty() || text == self.last => return,
             true => writeln!(terminal, "{text}"),
             false => write!(terminal, "\r\x1b[K{text}"),
         };
         let _ = written.and_then(|()| terminal.flush()); // a closed terminal needs no progress
-        self.shown = text.into();
+        self.last = text.into();
     }
 }
 
@@ -108,15 +109,15 @@ impl<W: Write> Drop for ProgressLine<W> {
 /// A start that takes longer says what it waits for.
 const LATE: Duration = Duration::from_secs(20);
 
-/// Says what a late start waits for: the first time, and when the cluster gives another reason.
-/// `told`: the reason that was said last. Pure.
-fn late_news(lang: Lang, told: &mut Option<String>, value: &Value) -> Option<String> {
-    let why = connection::held_up_by(value);
-    let is_said = told.as_ref().is_some_and(|told| why.is_empty() || told == why);
-    if is_said || why.is_empty() && value["ready"] == true {
+/// Returns what a late start waits for, if it is news: the first time, and when the cluster gives
+/// another reason. `last`: the reason that was printed last; it becomes the new one. Pure.
+fn late_news(lang: Lang, last: &mut Option<String>, value: &Value) -> Option<String> {
+    let reason = connection::held_up_by(value);
+    let is_old = last.as_ref().is_some_and(|last| reason.is_empty() || last == reason);
+    if is_old || reason.is_empty() && value["ready"] == true {
         return None;
     }
-    *told = Some(why.to_string());
+    *last = Some(reason.to_string());
     Some(lang.say(Say::UpLate, &[&connection::missing(lang, value)]))
 }
 
@@ -131,10 +132,11 @@ async fn wait(place: &Place, patient: bool) -> anyhow::Result<()> {
     let mut value = control.ask(&Ask::Wait).await?;
     let mut line = ProgressLine::new(std::io::stderr().is_terminal().then(std::io::stderr), terminal::dumb());
     let (lang, log) = (settings::language(None, &place.home), place.log().display().to_string());
-    let (late, over, mut told) = (clock::deadline(LATE), clock::deadline(WHOLE_MAX), None);
+    let (late, over) = (clock::deadline(LATE), clock::deadline(WHOLE_MAX));
+    let mut last_reason = None;
     loop {
         let is_late = clock::Instant::now() >= late;
-        if let Some(news) = is_late.then(|| late_news(lang, &mut told, &value)).flatten() {
+        if let Some(news) = is_late.then(|| late_news(lang, &mut last_reason, &value)).flatten() {
             line.show("");
             eprintln!("ropewalk: {news}");
         }
@@ -156,7 +158,7 @@ async fn wait(place: &Place, patient: bool) -> anyhow::Result<()> {
     }
 }
 
-/// Says what to start. Nothing of it runs yet.
+/// Finds the place of a cluster, and what to start there. Nothing of it runs yet.
 ///
 /// # Errors
 /// The cluster runs already, an option contradicts what it was made of, or its external etcd cannot
@@ -210,11 +212,11 @@ pub(crate) async fn up(up: Up) -> anyhow::Result<i32> {
 /// Starts a cluster that lives as long as this process, and follows it to its end. A signal during
 /// the start ends it in the same way as later: its processes are gone when this one ends.
 async fn attached(place: &Place, spec: &Spec) -> anyhow::Result<i32> {
-    let asked = ::linux::signal::stop_requested()?;
-    tokio::pin!(asked);
+    let stop_signal = ::linux::signal::stop_requested()?;
+    tokio::pin!(stop_signal);
     let launched = tokio::select! {
         launched = launch(place, spec, true) => Some(launched?),
-        _ = &mut asked => None,
+        _ = &mut stop_signal => None,
     };
     let Some(mut launched) = launched else {
         // The start was dropped, and its leash with it: the supervisor ends what it has begun.
@@ -223,12 +225,12 @@ async fn attached(place: &Place, spec: &Spec) -> anyhow::Result<i32> {
     };
     tokio::select! {
         waited = wait(place, true) => waited?,
-        _ = &mut asked => return end(place, launched).await,
+        _ = &mut stop_signal => return end(place, launched).await,
     }
     print_exports(place);
     eprintln!("{}", say(place, Say::UpReady, &[&place.name]));
     tokio::select! {
-        _ = &mut asked => end(place, launched).await,
+        _ = &mut stop_signal => end(place, launched).await,
         ended = launched.child.wait() => {
             let code = ended?.code().unwrap_or(1);
             if code != 0 {
@@ -278,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_told_in_either_language() {
+    fn progress_is_shown_in_either_language() {
         let value =
             serde_json::json!({"store": true, "nodesReady": 1, "nodes": 3, "podsRunning": 0, "pods": 4});
         assert_eq!(progress_line(Lang::En, &value), "store ok  api ..  nodes 1/3  kube-system 0/4");
@@ -287,30 +289,30 @@ mod tests {
 
     #[test]
     fn an_error_does_not_follow_the_progress_on_its_line() {
-        let mut shown = Vec::new();
-        let mut line = ProgressLine::new(Some(&mut shown), false);
+        let mut output = Vec::new();
+        let mut line = ProgressLine::new(Some(&mut output), false);
         line.show("store ..");
         drop(line);
-        assert_eq!(String::from_utf8(shown).unwrap(), "\r\x1b[Kstore ..\r\x1b[K");
+        assert_eq!(String::from_utf8(output).unwrap(), "\r\x1b[Kstore ..\r\x1b[K");
     }
 
     /// As in Emacs, where sequences would stand between the words.
     #[test]
     fn a_terminal_that_knows_no_sequences_gets_a_line_for_each_progress() {
-        let mut shown = Vec::new();
-        let mut line = ProgressLine::new(Some(&mut shown), true);
+        let mut output = Vec::new();
+        let mut line = ProgressLine::new(Some(&mut output), true);
         ["store ..", "store ..", "", "store ..", "store ok"].iter().for_each(|text| line.show(text));
         drop(line);
-        assert_eq!(String::from_utf8(shown).unwrap(), "store ..\nstore ok\n");
+        assert_eq!(String::from_utf8(output).unwrap(), "store ..\nstore ok\n");
     }
 
     #[test]
     fn a_late_start_says_what_is_missing_once_and_each_reason() {
-        let mut told = None;
+        let mut last = None;
         let mut news = |ready: bool, waits: &str| {
             let value = serde_json::json!({"store": true, "api": true, "nodes": 3, "nodesReady": 1,
                 "ready": ready, "waits": waits});
-            late_news(Lang::En, &mut told, &value)
+            late_news(Lang::En, &mut last, &value)
         };
         let first = news(false, "").unwrap();
         assert_eq!(first, "the cluster is not complete yet. Missing: nodes 1/3");
@@ -334,8 +336,8 @@ mod tests {
         fast.save(&place).unwrap();
         assert_eq!(Spec::load(&place).unwrap().unwrap().clock, 1, "the next start may be without \"up\"");
         assert_eq!(plan(&place, &up()).unwrap().clock, 1);
-        for asked in [0, 61] {
-            let refused = plan(&place, &Up { clock: Some(asked), ..up() }).unwrap_err();
+        for scale in [0, 61] {
+            let refused = plan(&place, &Up { clock: Some(scale), ..up() }).unwrap_err();
             assert_eq!(crate::usage::code(&refused), crate::codes::USAGE);
         }
     }

@@ -71,7 +71,7 @@ pub(crate) async fn status(name: &str, output: Option<Output>) -> anyhow::Result
     Ok(code)
 }
 
-/// A line of the text: what it is about, and behind it in a column the value.
+/// Formats a line: what it is about, and behind that the value, in a column of its own.
 fn line(about: &str, value: &str) -> String {
     const COLUMN: usize = 12;
     format!("{about}{}{value}", " ".repeat(COLUMN.saturating_sub(about.width())))
@@ -89,11 +89,12 @@ fn state_in_words(lang: Lang, state: &str) -> String {
     lang.say(known, &[])
 }
 
+/// Asks a cluster for its status.
 async fn ask(place: &Place) -> Result<Value, Error> {
     Control::connect(place).await?.ask(&Ask::Status).await
 }
 
-/// The exit code for a status. A cluster that is being started has processes: it runs.
+/// Returns the exit code for a status. A cluster that is being started has processes: it runs.
 fn code(status: &Value) -> i32 {
     match status["state"].as_str() {
         Some("running" | "starting") => 0,
@@ -101,7 +102,7 @@ fn code(status: &Value) -> i32 {
     }
 }
 
-/// What is said of a node. Null: whether it is ready is not known.
+/// Returns the state of a node in words. Null: whether it is ready is not known.
 fn mark(lang: Lang, ready: &Value) -> String {
     match ready.as_bool() {
         Some(true) => lang.say(Say::StatusReady, &[]),
@@ -110,7 +111,7 @@ fn mark(lang: Lang, ready: &Value) -> String {
     }
 }
 
-/// How a cluster that does not run is started. A foreign one is not: it is opened.
+/// Returns how to start a cluster that does not run. A foreign one is not started but opened.
 fn advice(place: &Place, lang: Lang) -> String {
     match place.foreign().exists() {
         true => Refusal::Foreign { name: place.name.clone() }.say(lang),
@@ -123,10 +124,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_of_which_nothing_is_known_is_not_told_as_ready() {
-        let told = |ready: Value| mark(Lang::En, &ready);
-        assert_eq!([told(json!(true)), told(json!(false))], ["ready", "not ready"]);
-        assert!(told(Value::Null).starts_with("not known"));
+    fn a_node_of_which_nothing_is_known_is_not_called_ready() {
+        let mark = |ready: Value| mark(Lang::En, &ready);
+        assert_eq!([mark(json!(true)), mark(json!(false))], ["ready", "not ready"]);
+        assert!(mark(Value::Null).starts_with("not known"));
     }
 
     #[test]
@@ -164,8 +165,8 @@ mod tests {
         assert!(advice(&place, Lang::En).ends_with("ropewalk up --name foreign-kind-1"));
         std::fs::write(place.foreign(), "{}").unwrap();
         for lang in [Lang::En, Lang::Ko] {
-            let said = advice(&place, lang);
-            assert!(said.contains("--kubeconfig") && !said.contains("ropewalk up"), "{said}");
+            let advice = advice(&place, lang);
+            assert!(advice.contains("--kubeconfig") && !advice.contains("ropewalk up"), "{advice}");
         }
     }
 }

@@ -15,7 +15,7 @@ use ui::texts::Say;
 /// A cluster that was asked to stop ends within this time.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Asks a cluster to stop and waits until its processes are gone.
+/// Asks a cluster to stop and waits until its processes are gone. False: it did not run.
 pub(super) async fn stop(place: &Place) -> anyhow::Result<bool> {
     let mut control = match Control::connect(place).await {
         Ok(control) => control,
@@ -79,11 +79,12 @@ fn cleared_up(place: &Place) -> anyhow::Result<bool> {
     if launch::clear_up(place)? { Ok(true) } else { Err(never_ends(place)) }
 }
 
+/// Returns the error about a cluster whose processes still run.
 fn never_ends(place: &Place) -> anyhow::Error {
     anyhow!(say(place, Say::NeverEnds, &[&place.name, &place.log().display().to_string()]))
 }
 
-/// The cluster's main process, if it is there still.
+/// Returns a handle of the cluster's main process, if that still runs.
 async fn main_process(place: &Place, pid: Option<i32>) -> Option<OwnedFd> {
     control::main_process(place, pid?).await
 }
@@ -109,8 +110,8 @@ pub(super) async fn wait_for_end(place: &Place, main: Option<OwnedFd>) -> anyhow
     // waits for the lock for a while.
     let over = clock::deadline(STOP_PATIENCE);
     while clock::Instant::now() < over {
-        let tried = place.clone();
-        if tokio::task::spawn_blocking(move || launch::clear_up(&tried)).await?? {
+        let place = place.clone();
+        if tokio::task::spawn_blocking(move || launch::clear_up(&place)).await?? {
             return Ok(true);
         }
     }
@@ -120,7 +121,7 @@ pub(super) async fn wait_for_end(place: &Place, main: Option<OwnedFd>) -> anyhow
 /// `down`: ends a cluster. One that does not run is no failure.
 pub(crate) async fn down(name: &str) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
-    if !ended(&place).await? {
+    if !end_cluster(&place).await? {
         eprintln!("{}", settings::language(None, &place.home).say(Say::NotUp, &[name]));
     }
     Ok(0)
@@ -130,7 +131,7 @@ pub(crate) async fn down(name: &str) -> anyhow::Result<i32> {
 ///
 /// # Errors
 /// It is there, and does not answer yet.
-async fn ended(place: &Place) -> anyhow::Result<bool> {
+async fn end_cluster(place: &Place) -> anyhow::Result<bool> {
     let was_stopped = stop(place).await?;
     place.sweep_shells();
     if was_stopped {
@@ -139,7 +140,7 @@ async fn ended(place: &Place) -> anyhow::Result<bool> {
     if launch::clear_up(place)? {
         return Ok(false);
     }
-    // One that did not answer yet was being started: it is asked again when it must.
+    // Another process holds the lock: the cluster was being started, and may answer by now.
     if stop(place).await? {
         return Ok(true);
     }
@@ -161,14 +162,14 @@ mod tests {
         let mut session = std::process::Command::new("true").spawn().unwrap();
         session.wait().unwrap();
         std::fs::create_dir(place.shell(session.id())).unwrap();
-        assert!(!ended(&place).await.unwrap(), "it does not run");
+        assert!(!end_cluster(&place).await.unwrap(), "it does not run");
         assert!(!place.shell(session.id()).exists(), "a session that was killed had left it");
         let held = Lock::take(&place.lock(), Duration::ZERO).unwrap();
-        let refused = ended(&place).await.unwrap_err();
+        let refused = end_cluster(&place).await.unwrap_err();
         let problem = refused.downcast_ref::<Error>();
         assert!(matches!(problem, Some(Error::Refusal(Refusal::Starting { .. }))), "{refused}");
         drop(held);
-        assert!(!ended(&place).await.unwrap(), "it has ended");
+        assert!(!end_cluster(&place).await.unwrap(), "it has ended");
     }
 
     #[test]

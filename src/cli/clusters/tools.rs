@@ -25,15 +25,15 @@ pub(crate) async fn kubectl(name: &str, words: Vec<String>) -> anyhow::Result<i3
     Ok(kubectl::stdio::to_the_end(args, env).await)
 }
 
-/// The kubeconfig of the cluster `name`, which may not be there yet if it is not needed: a plugin
-/// then finds no cluster, and not the one that KUBECONFIG names. `None`: there is no home.
+/// Returns the kubeconfig of the cluster `name`. If it is not needed the file may not be there yet:
+/// a plugin then finds no cluster, and not the one that KUBECONFIG names. `None`: there is no home.
 ///
 /// # Errors
 /// No cluster can have this name; or the kubeconfig is needed, and is not there.
 fn own_kubeconfig(home: Result<Home, Error>, name: &str, is_needed: bool) -> Result<Option<PathBuf>, Error> {
     let place = match home {
         Ok(home) => home.cluster(name)?,
-        Err(why) => return if is_needed { Err(why) } else { Ok(None) },
+        Err(error) => return if is_needed { Err(error) } else { Ok(None) },
     };
     match has_kubeconfig(&place) {
         Ok(false) if is_needed => Err(Error::NotRunning(name.into())),
@@ -50,9 +50,9 @@ pub(crate) async fn etcdctl(name: &str, words: Vec<String>) -> anyhow::Result<i3
     let is_needed = !elsewhere && etcdctl::needs_a_store(&words);
     let found = match Home::find() {
         Ok(home) => store(&home.cluster(name)?).await,
-        Err(why) => Err(why),
+        Err(error) => Err(error),
     };
-    let preset = usable(found, is_needed, name, usage::language(None))?;
+    let preset = checked(found, is_needed, name, usage::language(None))?;
     Ok(run_etcdctl(words, preset).await)
 }
 
@@ -63,43 +63,43 @@ fn names_endpoints(words: &[String]) -> bool {
     options.any(|word| word == "--endpoints" || word.starts_with("--endpoints="))
 }
 
-/// The store of a command. Without an endpoint of the cluster, etcdctl would try its usual one,
-/// which may be that of another cluster.
+/// Returns the store that a command uses, or why it cannot run. Without an endpoint of the cluster,
+/// etcdctl would try its usual one, which may be that of another cluster.
 ///
 /// # Errors
 /// The command needs a store, and the cluster does not answer or has none that runs.
-fn usable(found: Result<Preset, Error>, is_needed: bool, name: &str, lang: Lang) -> anyhow::Result<Preset> {
+fn checked(found: Result<Preset, Error>, is_needed: bool, name: &str, lang: Lang) -> anyhow::Result<Preset> {
     match found {
         Ok(preset) if is_needed && preset.endpoints.is_empty() => {
             Err(anyhow!(lang.say(Word::NoMember, &[name, name])))
         }
         Ok(preset) => Ok(preset),
-        Err(why) if is_needed => Err(why.into()),
+        Err(error) if is_needed => Err(error.into()),
         Err(_) => Ok(Preset::default()),
     }
 }
 
-/// The same under its own name, where there may be another etcd to talk to.
+/// The built-in etcdctl under its own name, where there may be another etcd to talk to.
 pub(crate) async fn etcdctl_alone(words: Vec<String>) -> anyhow::Result<i32> {
     let preset = preset_alone(Home::find(), &std::env::var_os("KUBECONFIG").unwrap_or_default()).await?;
     Ok(run_etcdctl(words, preset).await)
 }
 
-/// The store of the cluster that `KUBECONFIG` belongs to, else of `main`. Empty if that does not
-/// answer, or if there is no home: a service of systemd or a cron job may have no `HOME`.
+/// Returns the store of the cluster that `KUBECONFIG` belongs to, else of `main`. Empty if that
+/// does not answer, or if there is no home: a service of systemd or a cron job may have no `HOME`.
 async fn preset_alone(home: Result<Home, Error>, kubeconfig: &OsStr) -> Result<Preset, Error> {
     let Ok(home) = home else { return Ok(Preset::default()) };
-    let place = match named(&home, kubeconfig) {
+    let place = match cluster_of(&home, kubeconfig) {
         Some(place) => place,
         None => home.cluster("main")?,
     };
     Ok(store(&place).await.unwrap_or_default())
 }
 
-/// The cluster of this home whose own kubeconfig is the first that `KUBECONFIG` names, which may be
-/// a relative path, or a link. A file of another program may lie in a directory of a cluster's
-/// name.
-fn named(home: &Home, kubeconfig: &OsStr) -> Option<Place> {
+/// Returns the cluster of this home whose own kubeconfig is the first that `KUBECONFIG` names,
+/// which may be a relative path, or a link. A file of another program that lies in a directory of a
+/// cluster's name is none.
+fn cluster_of(home: &Home, kubeconfig: &OsStr) -> Option<Place> {
     let first = std::env::split_paths(kubeconfig).find(|path| !path.as_os_str().is_empty())?;
     // Neither the file nor its cluster need be there: of a cluster that does not run, too, the
     // absolute path is known.
@@ -132,7 +132,7 @@ async fn store(place: &Place) -> Result<Preset, Error> {
     }
 }
 
-/// The store that a cluster's status names.
+/// Returns the store that a cluster's status names.
 fn preset_of(place: &Place, status: &Value) -> Result<Preset, Error> {
     if place.foreign().exists() {
         let url = status["apiServers"][0].as_str().unwrap_or_default().into();
@@ -215,15 +215,15 @@ mod tests {
     #[test]
     fn a_store_without_a_member_that_runs_is_not_looked_for_elsewhere() {
         for (lang, part) in [(Lang::En, "no etcd member of cluster shop"), (Lang::Ko, "shop 클러스터")] {
-            let refused = usable(Ok(Preset::default()), true, "shop", lang).unwrap_err().to_string();
+            let refused = checked(Ok(Preset::default()), true, "shop", lang).unwrap_err().to_string();
             assert!(refused.contains(part) && refused.contains("fault list --name shop"), "{refused}");
         }
         let named = Preset { endpoints: vec!["https://127.0.0.1:2379".into()], ..Preset::default() };
-        assert_eq!(usable(Ok(named.clone()), true, "shop", Lang::En).unwrap(), named);
+        assert_eq!(checked(Ok(named.clone()), true, "shop", Lang::En).unwrap(), named);
         let stopped = || Err(Error::NotRunning("shop".into()));
-        assert!(usable(stopped(), true, "shop", Lang::En).is_err());
-        assert!(usable(stopped(), false, "shop", Lang::En).is_ok(), "help, or --endpoints");
-        assert!(usable(Ok(Preset::default()), false, "shop", Lang::En).is_ok());
+        assert!(checked(stopped(), true, "shop", Lang::En).is_err());
+        assert!(checked(stopped(), false, "shop", Lang::En).is_ok(), "help, or --endpoints");
+        assert!(checked(Ok(Preset::default()), false, "shop", Lang::En).is_ok());
     }
 
     /// With an option of the program that is run, another etcd's usual endpoint would be asked.
@@ -242,7 +242,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::at(dir.path());
         let place = home.cluster("prod").unwrap();
-        let of = |kubeconfig: &str| named(&home, OsStr::new(kubeconfig)).map(|place| place.name);
+        let of = |kubeconfig: &str| cluster_of(&home, OsStr::new(kubeconfig)).map(|place| place.name);
         let own = place.kubeconfig().display().to_string();
         assert_eq!(of(&own).as_deref(), Some("prod"));
         assert_eq!(of(&format!(":{own}:/elsewhere/config")).as_deref(), Some("prod"));

@@ -2,7 +2,7 @@
 //!
 //! The table of commands in [`args`](super::args) is written once, with its English. When a line
 //! asks for help or is wrong, and the language is Korean, the line is parsed again by the same
-//! table with Korean value names and pages (`help.ko.txt`), and clap's error is told by its kind
+//! table with Korean value names and pages (`help.ko.txt`), and clap's error is written by its kind
 //! and context. A line that is right is parsed once and costs nothing here.
 
 mod errors;

@@ -57,8 +57,8 @@ fn commands(command: &Command, path: &str) -> Vec<Row> {
 }
 
 fn positionals(command: &Command, path: &str) -> Vec<Row> {
-    let shown = command.get_positionals().filter(|argument| !argument.is_hide_set());
-    shown.map(|argument| (argument.to_string(), explained(argument, path))).collect()
+    let positionals = command.get_positionals().filter(|argument| !argument.is_hide_set());
+    positionals.map(|argument| (argument.to_string(), explained(argument, path))).collect()
 }
 
 fn options(command: &Command, path: &str) -> Vec<Row> {
@@ -95,9 +95,9 @@ fn explained(argument: &clap::Arg, path: &str) -> Vec<String> {
         let _ = write!(head, " [쓸 수 있는 값: {}]", names.join(", "));
     } else {
         for name in names {
-            let told = text.values.iter().find(|(value, _)| *value == name);
+            let help = text.values.iter().find(|(value, _)| *value == name);
             paragraphs
-                .push(told.map_or_else(|| format!("- {name}"), |(_, help)| format!("- {name}: {help}")));
+                .push(help.map_or_else(|| format!("- {name}"), |(_, help)| format!("- {name}: {help}")));
         }
     }
     paragraphs.insert(0, head);

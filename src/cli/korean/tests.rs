@@ -1,4 +1,4 @@
-//! The Korean help covers the table of commands, and each kind of error is told in Korean.
+//! The Korean help covers the table of commands, and each kind of error is written in Korean.
 
 use super::*;
 use crate::args::behind_the_subcommand;
@@ -167,8 +167,8 @@ fn help_is_korean_however_it_is_asked_for() {
     }
 }
 
-/// The Korean message for a line; its kind and exit code are those of the English one.
-fn told(words: &[OsString]) -> (ErrorKind, String) {
+/// Returns the Korean message for a line; its kind and exit code are those of the English one.
+fn message_for(words: &[OsString]) -> (ErrorKind, String) {
     let english = Args::command().try_get_matches_from(words).unwrap_err();
     let korean = error(words, WIDEST).unwrap();
     assert_eq!((korean.kind(), korean.exit_code()), (english.kind(), 2), "{words:?}");
@@ -181,7 +181,7 @@ fn told(words: &[OsString]) -> (ErrorKind, String) {
 }
 
 #[test]
-fn errors_of_every_kind_are_told_in_korean() {
+fn errors_of_every_kind_are_written_in_korean() {
     use ErrorKind::*;
     for (line, kind, parts) in [
         (
@@ -222,7 +222,7 @@ fn errors_of_every_kind_are_told_in_korean() {
         ("--plain status", ArgumentConflict, &["'status' 하위 명령은 다음", "\n  --plain"]),
         ("why a b c", TooManyValues, &["넘었습니다: 'c'"]),
     ] {
-        let (found, text) = told(&words(line));
+        let (found, text) = message_for(&words(line));
         assert_eq!(found, kind, "{line}");
         for part in parts {
             assert!(text.contains(part), "{line}: {part:?} is not in\n{text}");
@@ -233,14 +233,14 @@ fn errors_of_every_kind_are_told_in_korean() {
         );
     }
     let odd = ["ropewalk".into(), "up".into(), "--name".into(), OsString::from_vec(vec![255])];
-    let (kind, text) = told(&odd);
+    let (kind, text) = message_for(&odd);
     assert!(kind == InvalidUtf8 && text.contains("UTF-8이 아닌 인자"), "{text}");
 }
 
 /// No command has such an argument yet.
 #[test]
-fn errors_about_the_number_of_values_are_told_in_korean() {
-    let told = |kind, counts: &[(ContextKind, isize)]| {
+fn errors_about_the_number_of_values_are_written_in_korean() {
+    let message = |kind, counts: &[(ContextKind, isize)]| {
         let mut error = clap::Error::new(kind);
         error.insert(ContextKind::InvalidArg, ContextValue::String("--at <점>".into()));
         for (about, count) in counts {
@@ -249,11 +249,11 @@ fn errors_about_the_number_of_values_are_told_in_korean() {
         text(&error).unwrap_or_default()
     };
     use ContextKind::{ActualNumValues, ExpectedNumValues, MinValues};
-    let few = told(ErrorKind::TooFewValues, &[(MinValues, 2), (ActualNumValues, 1)]);
+    let few = message(ErrorKind::TooFewValues, &[(MinValues, 2), (ActualNumValues, 1)]);
     assert!(few.contains("'--at <점>'에는 값이 2개 이상 필요하지만 1개가"), "{few}");
-    let other = told(ErrorKind::WrongNumberOfValues, &[(ExpectedNumValues, 3), (ActualNumValues, 4)]);
+    let other = message(ErrorKind::WrongNumberOfValues, &[(ExpectedNumValues, 3), (ActualNumValues, 4)]);
     assert!(other.contains("값이 3개 필요하지만 4개가"), "{other}");
-    assert!(told(ErrorKind::NoEquals, &[]).contains("등호(=)"));
+    assert!(message(ErrorKind::NoEquals, &[]).contains("등호(=)"));
 }
 
 #[test]

@@ -8,44 +8,46 @@
 //! watch initlist error with 403: jobs.batch is forbidden: …
 //! ```
 
-/// How the library begins such an answer.
+/// The beginning of an answer in the library's texts.
 const BEGIN: &str = "Status { status: ";
 
-/// Replaces each answer of the API server by its message, or by its reason if it has no message, as
-/// one of a proxy with an empty body. Where the message stands before it, the answer is left out.
+/// Replaces each answer of the API server by its message. An answer without a message, as a proxy
+/// gives with an empty body, is replaced by its reason. Where the library wrote the message in
+/// front of the answer, too, the answer is left out.
 pub fn in_words(text: &str) -> String {
-    let (mut out, mut left) = (String::new(), text);
-    while let Some(at) = left.find(BEGIN) {
-        let (before, answer) = left.split_at(at);
-        // One that does not end was cut off: it stays as it is.
-        let Some(end) = end_of(answer) else { break };
-        let after = &answer[end..];
-        let Some(message) = message(&answer[..end]) else {
-            out.push_str(&left[..at + end]);
-            left = after;
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find(BEGIN) {
+        // An answer without an end was cut off: it stays as it is.
+        let Some(length) = length_of(&rest[at..]) else { break };
+        let (before, answer, after) = (&rest[..at], &rest[at..at + length], &rest[at + length..]);
+        let Some(message) = message(answer) else {
+            out.push_str(&rest[..at + length]);
+            rest = after;
             continue;
         };
-        let is_said = |before: &&str| on_one_line(before).contains(&message);
-        let said = before.strip_suffix(" (").filter(is_said);
-        let wrapped = before.strip_suffix("Api(").zip(after.strip_prefix(')'));
-        if let Some((before, after)) = said.zip(after.strip_prefix(')')) {
+        // `ApiError: MESSAGE: Forbidden (ANSWER)`
+        let repeats = |before: &&str| on_one_line(before).contains(&message);
+        let repeated = before.strip_suffix(" (").filter(repeats);
+        if let Some((before, after)) = repeated.zip(after.strip_prefix(')')) {
             out.push_str(before);
-            left = after;
+            rest = after;
             continue;
         }
+        // `error with 403: Api(ANSWER)`
+        let wrapped = before.strip_suffix("Api(").zip(after.strip_prefix(')'));
         let (before, after) = wrapped.unwrap_or((before, after));
         out.push_str(before);
         out.push_str(&message);
-        left = after;
+        rest = after;
     }
-    out + left
+    out + rest
 }
 
-/// Where the value that begins here ends: behind the brace that closes its first one. Braces within
-/// quotes do not count.
-fn end_of(value: &str) -> Option<usize> {
+/// Returns the length in bytes of the value with which a text begins: it ends with the brace that
+/// closes its first one. Braces within quotes do not count. `None`: the value has no end.
+fn length_of(text: &str) -> Option<usize> {
     let (mut depth, mut quoted, mut escaped) = (0, false, false);
-    for (at, sign) in value.char_indices() {
+    for (at, sign) in text.char_indices() {
         match sign {
             _ if escaped => escaped = false,
             '\\' if quoted => escaped = true,
@@ -71,12 +73,13 @@ fn on_one_line(text: &str) -> String {
 /// Returns the message of an answer, else its reason; `None` if it has neither.
 fn message(answer: &str) -> Option<String> {
     let fields = [" message: \"", " reason: \""].into_iter();
-    fields.map(|field| quoted(answer, field)).find(|text| !text.is_empty())
+    fields.map(|field| quoted_value(answer, field)).find(|text| !text.is_empty())
 }
 
-/// Returns the text of a field without the backslashes of Rust's `Debug`, on one line. A character
-/// that `Debug` writes as its number (`\u{1b}`) stays so: it could steer a terminal.
-fn quoted(answer: &str, field: &str) -> String {
+/// Returns the text of a field without the backslashes of Rust's `Debug`, on one line; empty if the
+/// answer has no such field. A character that `Debug` writes as its number (`\u{1b}`) stays a
+/// number: as a character it could steer a terminal.
+fn quoted_value(answer: &str, field: &str) -> String {
     let Some((_, quoted)) = answer.split_once(field) else { return String::new() };
     let (mut out, mut escaped) = (String::new(), false);
     for sign in quoted.chars() {
@@ -121,7 +124,7 @@ mod tests {
     /// A webhook or a policy may answer with line breaks, and the library writes them both raw and
     /// as `Debug` does.
     #[test]
-    fn a_message_of_several_lines_is_said_once() {
+    fn a_message_of_several_lines_is_written_once() {
         let message = "no:\n\ta \\u \u{1b}[2J";
         let answer = format!("Status {{ status: Some(Failure), message: {message:?}, code: 403 }}");
         let bare = in_words(&format!("error 403: {answer}"));
@@ -144,6 +147,14 @@ mod tests {
             "cannot list: Unavailable."
         );
         assert_eq!(in_words(&answer("")), answer(""), "the code is all that it says");
+    }
+
+    /// A log may hold several errors, and its last line may be cut off.
+    #[test]
+    fn each_answer_of_a_text_is_replaced_until_one_has_no_end() {
+        let text = format!("first: Api({ANSWER}); then: {ANSWER}; last: Status {{ status: Some(Fail");
+        let expected = format!("first: {MESSAGE}; then: {MESSAGE}; last: Status {{ status: Some(Fail");
+        assert_eq!(in_words(&text), expected);
     }
 
     #[test]

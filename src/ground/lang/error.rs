@@ -4,18 +4,18 @@ use super::answer::in_words;
 use std::error::Error;
 
 /// Returns an error with its causes on one line, for Events, the log and people: `cannot make /x:
-/// no room`. A cause that the text has already is left out: the errors of `kube`, among others,
-/// have the text of their cause and return it as their source, too. Of an answer of the API
-/// server the message alone is left ([`in_words`]).
+/// no room`. A cause that the text has already is left out: errors of `kube`, among others, write
+/// the text of their cause and return the cause as their source, too. An answer of the API server
+/// is replaced by its message ([`in_words`]).
 pub fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-    let told = causes.map(ToString::to_string).fold(error.to_string(), |text, cause| {
+    let text = causes.map(ToString::to_string).fold(error.to_string(), |text, cause| {
         match text.starts_with(&cause) || text.contains(&format!(": {cause}")) {
             true => text,
             false => format!("{text}: {cause}"),
         }
     });
-    in_words(&told)
+    in_words(&text)
 }
 
 #[cfg(test)]
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
     use std::fmt;
 
-    /// What was tried, and what it failed for.
+    /// What was tried, and why it failed.
     #[derive(Debug)]
     struct Failed(&'static str, Option<Box<Failed>>);
 
@@ -39,9 +39,9 @@ mod tests {
         }
     }
 
-    /// "cannot make /x", without the reason, tells a user nothing to do.
+    /// "cannot make /x" alone does not say what the user can do.
     #[test]
-    fn an_error_is_told_with_all_its_causes() {
+    fn an_error_is_written_with_all_its_causes() {
         let full = Failed("the disk is full", None);
         assert_eq!(chain(&full), "the disk is full");
         let written = Failed("cannot write /x/y", Some(full.into()));
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_that_the_text_has_already_is_told_once() {
+    fn a_cause_that_the_text_has_already_is_written_once() {
         let full = Failed("the disk is full", None);
         let written = Failed("cannot write /x/y: the disk is full", Some(full.into()));
         let made = Failed("cannot make /x", Some(written.into()));

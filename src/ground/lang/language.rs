@@ -1,4 +1,4 @@
-//! The languages, and a text that is said in one of them.
+//! The languages, and a text in one of them.
 
 use crate::typed;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,7 @@ impl Lang {
         self.say_to(typed::is_in_shell(), text, with)
     }
 
+    /// Returns what [`say`](Lang::say) does, for a reader in a shell or at the prompt.
     fn say_to(self, in_shell: bool, text: impl Text, with: &[&str]) -> String {
         let (english, korean) = text.pair();
         let text = if self == Lang::Ko { korean } else { english };
@@ -52,8 +53,8 @@ impl Lang {
             return filled(text, &mut values);
         }
         typed::with_commands(text, |part, is_command| {
-            let said = filled(part, &mut values);
-            if is_command { typed::command(&said, typed::cluster()) } else { said }
+            let part = filled(part, &mut values);
+            if is_command { typed::command(&part, typed::cluster()) } else { part }
         })
     }
 }
@@ -99,13 +100,13 @@ mod tests {
             }
         }
         let with = ["`next`", "4", "lesson x", "here"];
-        let said = |lang: Lang, in_shell| lang.say_to(in_shell, Advice, &with);
-        assert_eq!(said(Lang::En, false), "`next`: `goto 4` or `lesson x`; see here");
-        assert_eq!(said(Lang::Ko, false), Lang::Ko.say(Advice, &with), "at the prompt");
+        let say = |lang: Lang, in_shell| lang.say_to(in_shell, Advice, &with);
+        assert_eq!(say(Lang::En, false), "`next`: `goto 4` or `lesson x`; see here");
+        assert_eq!(say(Lang::Ko, false), Lang::Ko.say(Advice, &with), "at the prompt");
         let english = "`next`: `ropewalk repl -c 'goto 4'` or `ropewalk learn x`; see here";
-        assert_eq!(said(Lang::En, true), english);
+        assert_eq!(say(Lang::En, true), english);
         let korean = "`next`: `ropewalk repl -c 'goto 4'` 또는 `ropewalk learn x`. here 참고";
-        assert_eq!(said(Lang::Ko, true), korean);
+        assert_eq!(say(Lang::Ko, true), korean);
     }
 
     #[test]

@@ -4,10 +4,10 @@
 //! kubectl's help can be translated through gettext; what the API server says is English.
 //! ## How this one works
 //! What Ropewalk itself says to people stands in tables, each text in English and Korean side by
-//! side ([`texts`](crate::texts)), so that none can be forgotten. A command in a text is said as
+//! side ([`texts`](crate::texts)), so that none can be forgotten. A command in a text is written as
 //! the prompt or a shell takes it ([`typed`](crate::typed)). What Kubernetes says stays as it is:
 //! people search for those words. Where the locale is not UTF-8 these texts are in ASCII, and not
-//! in Korean ([`charset`](crate::charset)). An error is told with its causes, on one line
+//! in Korean ([`charset`](crate::charset)). An error is written with its causes, on one line
 //! ([`chain`]), and an answer of the API server in it by its message ([`in_words`]).
 //! ## Left out
 //! Plural forms, and particles that depend on a value's last sound: texts are worded so that they

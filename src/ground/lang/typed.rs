@@ -1,6 +1,6 @@
 //! How a command is typed where the reader is: at Ropewalk's prompt, or in a shell.
 //!
-//! Texts name commands in backticks, as they are typed at the prompt. A shell has other ones:
+//! Texts name commands in backticks, as they are typed at the prompt. In a shell they are others:
 //!
 //! ```text
 //! prompt                         shell
@@ -11,33 +11,36 @@
 //! next, goto 3                   ropewalk repl -c next, ropewalk repl -c 'goto 3'
 //! ```
 //!
-//! The prompt's commands are about the session's cluster. In a shell they name it with an option,
-//! unless it is the usual one: `ropewalk lab --name shop list`.
+//! The prompt's commands are about the session's cluster. In a shell a command names its cluster
+//! with an option, unless that is the usual one: `ropewalk lab --name shop list`.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Words of the prompt that the program takes, too. `etcdctl` is none: it is a program of its own.
+/// Commands of the prompt that are commands of the program, too. `etcdctl` is not among them: the
+/// prompt runs it as a program of its own.
 const OF_PROGRAM: &[&str] = &[
     "doctor", "drill", "fault", "lab", "lang", "progress", "redo", "rewind", "status", "trace", "undo",
     "what", "why",
 ];
-/// Those of them that are about no cluster.
+/// Commands in [`OF_PROGRAM`] that are about no cluster.
 const OF_NO_CLUSTER: &[&str] = &["doctor", "lang", "what"];
-/// Words of the prompt about the open lesson that `ropewalk lesson` takes.
+/// Commands of the prompt about the open lesson, which are commands of `ropewalk lesson`.
 const OF_LESSON: &[&str] = &["check", "solve"];
-/// Words of the prompt about the open drill that `ropewalk drill` takes.
+/// Commands of the prompt about the open drill, which are commands of `ropewalk drill`.
 const OF_DRILL: &[&str] = &["skip", "stop"];
-/// Words behind `lesson` that `ropewalk lesson` takes and that ask a cluster.
+/// Words behind `lesson` that are commands of `ropewalk lesson` and ask a cluster.
 const BEHIND_LESSON: &[&str] = &["check", "leave", "list", "record", "show", "solve"];
-/// Those that are about files of an author. Any other word names a lesson.
+/// Words behind `lesson` that are commands of `ropewalk lesson` about an author's files. A word in
+/// neither table names a lesson.
 const OF_AUTHORS: &[&str] = &["new", "preview", "test"];
-/// Words of the prompt that only a session takes.
+/// Commands of the prompt that only a session takes.
 const OF_SESSION: &[&str] = &["answer", "back", "debrief", "goto", "hint", "next"];
 
-/// Further commands of the program that are about a cluster, and take `--name`.
+/// Commands of the program that the prompt does not have, and that are about a cluster: they take
+/// `--name`.
 const OF_CLUSTER: &[&str] = &["down", "etcdctl", "kubeconfig", "kubectl", "net", "reset", "up"];
-/// Those about lessons, which take `--kubeconfig`, too.
+/// Commands of the program about lessons, which take `--kubeconfig` as well as `--name`.
 const OF_LESSONS: &[&str] = &["learn", "lesson", "repl"];
 
 /// True if this process prints for a reader who types into a shell.
@@ -45,25 +48,26 @@ static IN_SHELL: AtomicBool = AtomicBool::new(false);
 /// The option that names the cluster of this process' command line.
 static CLUSTER: OnceLock<String> = OnceLock::new();
 
-/// Makes this process say commands as a shell takes them. At the start of a process the reader is
-/// at the prompt. `cluster`: the option that names the cluster, `--name shop` or
+/// Makes this process write commands as a shell takes them. Without this call they are written for
+/// a reader at the prompt. `cluster`: the option that names the cluster, `--name shop` or
 /// `--kubeconfig FILE`; empty for the usual one.
 pub fn read_in_shell(cluster: String) {
     let _ = CLUSTER.set(cluster); // a command line has one
     IN_SHELL.store(true, Ordering::Relaxed);
 }
 
-/// Makes this process say commands as the prompt takes them: its session begins.
+/// Makes this process write commands as the prompt takes them: its session begins.
 pub fn read_at_prompt() {
     IN_SHELL.store(false, Ordering::Relaxed);
 }
 
+/// True if this process writes commands as a shell takes them.
 pub(crate) fn is_in_shell() -> bool {
     IN_SHELL.load(Ordering::Relaxed)
 }
 
-/// Returns a text that another process said, with its commands as they are typed where the reader
-/// of this process is. [`Lang::say`](crate::Lang::say) does so by itself.
+/// Returns a text of another process, with its commands as they are typed where the reader of this
+/// process is. [`Lang::say`](crate::Lang::say) does so by itself.
 pub fn here(text: &str) -> String {
     if is_in_shell() { in_shell(text, cluster()) } else { text.into() }
 }
@@ -73,13 +77,14 @@ pub(crate) fn cluster() -> &'static str {
     CLUSTER.get().map_or("", String::as_str)
 }
 
-/// Returns a text with the commands that it names as they are typed in a shell. A text that is said
-/// for a shell already stays as it is. `cluster`: as for [`read_in_shell`].
+/// Returns a text with the commands that it names as they are typed in a shell. A text that was
+/// rewritten for a shell already stays as it is. `cluster`: as for [`read_in_shell`].
 pub fn in_shell(text: &str, cluster: &str) -> String {
     with_commands(text, |part, is_command| if is_command { command(part, cluster) } else { part.into() })
 }
 
-/// Rewrites what stands between backticks and what stands outside of them, in their order.
+/// Rewrites the parts of a text between backticks, which are commands, and those outside of them,
+/// in their order. `rewrite` takes a part, and true for a command.
 pub(crate) fn with_commands(text: &str, mut rewrite: impl FnMut(&str, bool) -> String) -> String {
     let parts: Vec<String> =
         text.split('`').enumerate().map(|(at, part)| rewrite(part, at % 2 == 1)).collect();
@@ -91,27 +96,29 @@ pub(crate) fn command(line: &str, cluster: &str) -> String {
     let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
     let second = rest.split(' ').next().unwrap_or_default();
     match (word, second) {
-        // The name of a feature: as a command it has a word behind it.
+        // `fault` alone names the feature: the command has a word behind it.
         ("fault", "") => line.into(),
-        ("ropewalk", _) => about_cluster(line, second, rest, cluster),
+        ("ropewalk", _) => with_option(line, second, rest, cluster),
         ("lesson", "") => of_program("lesson", cluster, "list"),
         ("lesson", "again" | "stop") => in_session(line, cluster),
         ("lesson", second) if OF_AUTHORS.contains(&second) => of_program("lesson", "", rest),
         ("lesson", second) if BEHIND_LESSON.contains(&second) => of_program("lesson", cluster, rest),
         ("lesson", _) => of_program("learn", cluster, rest),
-        // It says nothing without a value.
+        // `answer` alone is no command: dots stand for the value.
         ("answer", "") => in_session("answer ...", cluster),
         (word, _) if OF_NO_CLUSTER.contains(&word) => of_program(word, "", rest),
-        (word, _) if OF_PROGRAM.contains(&word) => of_program(word, named(cluster), rest),
+        (word, _) if OF_PROGRAM.contains(&word) => of_program(word, name_option(cluster), rest),
         (word, _) if OF_LESSON.contains(&word) => of_program("lesson", cluster, line),
-        (word, _) if OF_DRILL.contains(&word) => of_program("drill", named(cluster), line),
+        (word, _) if OF_DRILL.contains(&word) => of_program("drill", name_option(cluster), line),
         (word, _) if OF_SESSION.contains(&word) => in_session(line, cluster),
         _ => line.into(),
     }
 }
 
-/// Returns a command of the program with the option, unless it is about no cluster or names one.
-fn about_cluster(line: &str, word: &str, rest: &str, cluster: &str) -> String {
+/// Returns a command of the program with the option that names the cluster, unless the command is
+/// about no cluster, or names one. `line`: the whole command; `rest`: its words behind `ropewalk`,
+/// the first of which is `word`.
+fn with_option(line: &str, word: &str, rest: &str, cluster: &str) -> String {
     let behind = rest.strip_prefix(word).unwrap_or_default().trim_start();
     // The whole word: `--namespace` names no cluster.
     let names_cluster = |word: &str| matches!(word.split('=').next(), Some("--name" | "--kubeconfig"));
@@ -122,15 +129,15 @@ fn about_cluster(line: &str, word: &str, rest: &str, cluster: &str) -> String {
     let option = match (OF_LESSONS.contains(&word), takes_name) {
         _ if is_named || is_authors => "",
         (true, _) => cluster,
-        (false, true) => named(cluster),
+        (false, true) => name_option(cluster),
         (false, false) => "",
     };
     if option.is_empty() { line.into() } else { of_program(word, option, behind) }
 }
 
-/// Returns the option if it is one that each command about a cluster takes: only those about
-/// lessons take `--kubeconfig`.
-fn named(cluster: &str) -> &str {
+/// Returns the option that names the cluster if it is `--name`, else nothing: a command that is not
+/// about lessons takes no `--kubeconfig`.
+fn name_option(cluster: &str) -> &str {
     if cluster.starts_with("--name ") { cluster } else { "" }
 }
 
@@ -149,28 +156,36 @@ fn in_session(line: &str, cluster: &str) -> String {
     }
 }
 
-/// Returns what keeps a text from being said in a shell, in one of its two languages; `None`:
-/// nothing. For the test of each table.
+/// Returns why a text cannot be rewritten for a shell in one of its two languages; `None`: it can
+/// be. For the test that [`texts`](crate::texts) puts into each table.
 pub fn problem(english: &str, korean: &str) -> Option<String> {
-    let named = [english, korean].map(|text| {
-        let of_prompt = commands(text).filter(|line| command(line, "") != *line);
-        let mut words: Vec<&str> = of_prompt.filter_map(|line| line.split(' ').next()).collect();
-        words.sort_unstable();
-        words
-    });
-    if named[0] != named[1] {
-        return Some(format!("other commands in Korean: {named:?}"));
+    let words = [english, korean].map(words_of_prompt);
+    if words[0] != words[1] {
+        return Some(format!("other commands in Korean: {words:?}"));
     }
     for text in [english, korean] {
         if text.matches('`').count() % 2 == 1 {
             return Some(format!("a backtick without its second one: {text}"));
         }
-        let said = in_shell(text, "");
-        if let Some(left) = commands(&said).find(|line| command(line, "") != *line) {
+        let rewritten = in_shell(text, "");
+        if let Some(left) = commands(&rewritten).find(|line| command(line, "") != *line) {
             return Some(format!("no command of a shell: {left}"));
         }
     }
-    // A Korean particle depends on the last sound before it, which must not change.
+    particle_problem(korean)
+}
+
+/// Returns the first words of the prompt's commands in a text, in order of the alphabet.
+fn words_of_prompt(text: &str) -> Vec<&str> {
+    let of_prompt = commands(text).filter(|line| command(line, "") != *line);
+    let mut words: Vec<&str> = of_prompt.filter_map(|line| line.split(' ').next()).collect();
+    words.sort_unstable();
+    words
+}
+
+/// Returns the first Korean particle behind a command that is another one for a shell. The particle
+/// depends on the last sound before it, which must stay the same.
+fn particle_problem(korean: &str) -> Option<String> {
     let last = |line: &str| line.rsplit([' ', '\'']).find(|word| !word.is_empty()).map(String::from);
     let mut line = None;
     for (at, part) in korean.split('`').enumerate() {
@@ -188,7 +203,7 @@ pub fn problem(english: &str, korean: &str) -> Option<String> {
     None
 }
 
-/// Returns what stands between backticks.
+/// Returns the parts of a text that stand between backticks.
 fn commands(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
@@ -262,6 +277,19 @@ mod tests {
         ] {
             assert_eq!(command(same, "--name shop"), same);
         }
+    }
+
+    /// A word in two tables would have two lines of a shell, of which one is never used.
+    #[test]
+    fn a_command_stands_in_one_table() {
+        let tables = [OF_PROGRAM, OF_LESSON, OF_DRILL, OF_SESSION, OF_CLUSTER, OF_LESSONS];
+        let mut words = tables.concat();
+        words.sort_unstable();
+        let all = words.len();
+        words.dedup();
+        assert_eq!(words.len(), all, "{words:?}");
+        assert!(OF_NO_CLUSTER.iter().all(|word| OF_PROGRAM.contains(word)));
+        assert!(!BEHIND_LESSON.iter().any(|word| OF_AUTHORS.contains(word)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The authorities whose certificates are believed. A trust anchor of webpki is a name and a key;
-//! this keeps the certificate, too, and its time: as in Go, an authority that has ended is believed
-//! no more, and a trusted certificate that may not sign (the pin of a server) is no authority.
+//! [`Authorities`] keeps the certificate and its time, too: as in Go, an authority that has ended
+//! is believed no more, and a trusted certificate that may not sign (the pin of a server) is no
+//! authority.
 
 use super::{leaf, pem, signatures};
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -11,7 +12,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ExtendedKeyUsage;
 use x509_parser::x509::X509Version;
 
-/// Tells whether extended usages name what a certificate is shown for.
+/// Returns true if extended usages name the purpose for which a certificate is shown.
 pub(crate) type Serves = fn(&ExtendedKeyUsage<'_>) -> bool;
 
 /// Certificates that are trusted.
@@ -22,15 +23,18 @@ pub(crate) struct Authorities {
     certificates: Vec<Trusted>,
 }
 
+/// A certificate that is trusted.
 #[derive(Clone, Debug)]
 struct Trusted {
     certificate: CertificateDer<'static>,
-    /// Its first and its last second, since 1970.
+    /// The first second at which it is valid, since 1970.
     from: i64,
+    /// The last second at which it is valid, since 1970.
     until: i64,
     may_sign: bool,
-    /// So many authorities may stand between it and a leaf (`pathlen`); `None`: as many as like.
-    most_between: Option<usize>,
+    /// How many authorities may stand between it and a leaf (`pathLenConstraint`); `None`: any
+    /// number of them.
+    path_len: Option<usize>,
 }
 
 impl Trusted {
@@ -40,8 +44,8 @@ impl Trusted {
     }
 }
 
-/// Of the certificates beside a leaf so many count for an authority with a limit: each choice of
-/// them is judged, at most six.
+/// How many certificates beside a leaf count for an authority with a `pathLenConstraint`. Each
+/// choice of them is judged, of which there are six at most.
 const CHOSEN_FROM: usize = 4;
 
 /// Returns true if a certificate may sign others: a version without extensions, or an authority
@@ -61,32 +65,32 @@ pub(crate) fn may_sign(own: &X509Certificate<'_>) -> bool {
     is_authority && is_for_signing && is_read
 }
 
-/// Returns those of the certificates beside a leaf that may sign others: webpki does not read the
-/// key usage of an authority between a leaf and a trusted one. One that cannot be read whole is
-/// left out: nothing says what it may do. (In Go it ends the handshake.)
+/// Returns the certificates beside a leaf that may sign others: webpki does not read the key usage
+/// of an authority between a leaf and a trusted one. A certificate that cannot be read whole is
+/// left out, because its usage is not known. (In Go it ends the handshake.)
 fn signers<'a>(beside: &[CertificateDer<'a>]) -> Vec<CertificateDer<'a>> {
     let is_signer = |own: &&CertificateDer<'a>| signatures::parse(own).is_ok_and(|own| may_sign(&own));
     beside.iter().filter(is_signer).cloned().collect()
 }
 
-/// Returns true if a certificate may sign others that are shown for this: it has no extended
-/// usages, or they name it.
+/// Returns true if a certificate may sign others that are shown for a purpose: it has no extended
+/// usages, or they name the purpose.
 pub(crate) fn may_sign_for(own: &CertificateDer<'_>, serves: Serves) -> bool {
     let Ok(own) = signatures::parse(own) else { return false };
     let usages = own.extended_key_usage(); // an error: they are there twice, or malformed
     usages.is_ok_and(|usages| usages.is_none_or(|usages| usages.value.any || serves(usages.value)))
 }
 
-/// Returns how many authorities may stand between this one and a leaf, if it says so.
-fn most_between(own: &X509Certificate<'_>) -> Option<usize> {
+/// Returns how many authorities may stand between this one and a leaf; `None`: it sets no limit.
+fn path_len(own: &X509Certificate<'_>) -> Option<usize> {
     let basic = own.basic_constraints().ok().flatten()?;
     basic.value.path_len_constraint.map(|most| usize::try_from(most).unwrap_or(usize::MAX))
 }
 
-/// Returns every choice of `most` of these certificates, or the one of all if they are fewer.
+/// Returns every choice of `most` of these certificates, or a single one of all if they are fewer.
 fn choices<'a>(all: &[CertificateDer<'a>], most: usize) -> Vec<Vec<CertificateDer<'a>>> {
     let most = most.min(all.len());
-    // Each bit of a number stands for one of them.
+    // Each bit of a number stands for one certificate.
     let sets = (0..1_u32 << all.len()).filter(|set| set.count_ones() as usize == most);
     let chosen = |set: u32| {
         let is_chosen = |at: usize| (set >> at) & 1 == 1;
@@ -101,35 +105,35 @@ impl Authorities {
         Authorities { roots: RootCertStore::empty(), certificates: vec![] }
     }
 
-    /// Adds a certificate, unless it is there already. webpki reads a trusted certificate's name
-    /// and key alone. It has to be read whole, because its time, its usages and its limit count,
-    /// too; Go takes no other certificate either (`ParseCertificate` in crypto/x509).
+    /// Adds a certificate, unless it is there already. webpki reads only the name and the key of a
+    /// trusted certificate. Here its time, its usages and its limit count, too, so all of it has to
+    /// be readable, as for Go (`ParseCertificate` in crypto/x509).
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The certificate cannot be read.
     pub(crate) fn add(&mut self, certificate: CertificateDer<'static>) -> Result<(), Error> {
         if self.contains(&certificate) {
             return Ok(());
         }
         let mut anchor = RootCertStore::empty();
         anchor.add(certificate.clone())?;
-        let (from, until, may_sign, most_between) = {
+        let (from, until, may_sign, path_len) = {
             let parsed = signatures::parse(&certificate)?;
             let time = parsed.validity();
             let (from, until) = (time.not_before.timestamp(), time.not_after.timestamp());
-            (from, until, may_sign(&parsed), most_between(&parsed))
+            (from, until, may_sign(&parsed), path_len(&parsed))
         };
         if may_sign {
             self.roots.roots.append(&mut anchor.roots);
         }
-        self.certificates.push(Trusted { certificate, from, until, may_sign, most_between });
+        self.certificates.push(Trusted { certificate, from, until, may_sign, path_len });
         Ok(())
     }
 
-    /// Leaves to sign those alone whose extended usages, if they have any, name what certificates
-    /// are shown for: an authority for servers makes no clients. webpki does not read the usages of
-    /// an authority. Source: `checkChainForKeyUsage` in Go's crypto/x509, whose rule is for the
-    /// whole chain.
+    /// Lets only those authorities sign whose extended usages, if they have any, name the purpose
+    /// for which certificates are shown: an authority for servers makes no clients. webpki does not
+    /// read the usages of an authority. Source: `checkChainForKeyUsage` in Go's crypto/x509, whose
+    /// rule is for the whole chain.
     pub(crate) fn only_for(mut self, serves: Serves) -> Authorities {
         let mut roots = std::mem::take(&mut self.roots.roots).into_iter();
         for own in self.certificates.iter_mut().filter(|own| own.may_sign) {
@@ -142,11 +146,11 @@ impl Authorities {
         self
     }
 
-    /// Adds the certificates of a bundle. As in Go, one that cannot be used keeps no other from
-    /// being believed.
+    /// Adds the certificates of a bundle. As in Go, a certificate that cannot be used is passed
+    /// over.
     pub(crate) fn add_parsable(&mut self, bundle: &[u8]) {
         for block in pem::blocks(bundle).into_iter().filter(pem::Block::is_certificate) {
-            let _ = self.add(CertificateDer::from(block.der)); // it is passed over
+            let _ = self.add(CertificateDer::from(block.der)); // an error: it cannot be used
         }
     }
 
@@ -176,7 +180,7 @@ impl Authorities {
         self.anchors(|own| own.is_valid_at(now))
     }
 
-    /// Returns the anchors of those that may sign and are wanted: borrowed if all are.
+    /// Returns the anchors of the certificates that may sign and are wanted: borrowed if all are.
     fn anchors(&self, is_wanted: impl Fn(&Trusted) -> bool) -> Cow<'_, RootCertStore> {
         let signers = || self.certificates.iter().filter(|own| own.may_sign);
         if signers().all(&is_wanted) {
@@ -187,16 +191,17 @@ impl Authorities {
         Cow::Owned(RootCertStore { roots })
     }
 
-    /// Judges a leaf by the authorities that are valid now. `judge` gets anchors, and those of the
+    /// Judges a leaf by the authorities that are valid now. `judge` gets the anchors, and the
     /// certificates beside the leaf that may sign.
     ///
-    /// webpki does not read how many authorities may stand between a trusted one and a leaf. One
-    /// that allows fewer than were shown is asked about so many of them, in each choice. Example:
-    /// with `pathlen:0` and a chain of a leaf and an authority it is asked about the leaf alone,
-    /// and did not sign it. Source: `isValid` in Go's crypto/x509.
+    /// webpki does not read how many authorities may stand between a trusted one and a leaf. For a
+    /// trusted authority that allows fewer than were shown, `judge` gets only so many of them, and
+    /// is called for each choice. Example: with `pathlen:0` and a chain of a leaf and an authority,
+    /// `judge` gets the leaf alone, which the trusted authority did not sign. Source: `isValid` in
+    /// Go's crypto/x509.
     ///
     /// # Errors
-    /// What `judge` says of the last choice.
+    /// The error of `judge` for the last choice.
     pub(crate) fn judge(
         &self,
         beside: &[CertificateDer<'_>],
@@ -204,25 +209,25 @@ impl Authorities {
         judge: impl Fn(&RootCertStore, &[CertificateDer<'_>]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let beside = signers(beside);
-        let limit = |own: &Trusted| own.most_between.filter(|most| *most < beside.len());
+        let limit = |own: &Trusted| own.path_len.filter(|most| *most < beside.len());
         let free = self.anchors(|own| own.is_valid_at(now) && limit(own).is_none());
-        let mut judged = judge(&free, &beside);
+        let mut verdict = judge(&free, &beside);
         let signers = self.certificates.iter().filter(|own| own.may_sign && own.is_valid_at(now));
         let limits: BTreeSet<usize> = signers.filter_map(limit).collect();
         for most in limits {
             let limited = self.anchors(|own| own.is_valid_at(now) && limit(own) == Some(most));
             for chosen in choices(&beside[..beside.len().min(CHOSEN_FROM)], most) {
-                if judged.is_ok() {
-                    return judged;
+                if verdict.is_ok() {
+                    return verdict;
                 }
-                judged = judge(&limited, &chosen);
+                verdict = judge(&limited, &chosen);
             }
         }
-        judged
+        verdict
     }
 
     /// Returns the last seconds, since 1970, of the certificates that end from `from` on and before
-    /// `until`, in their order.
+    /// `until`, the earliest first.
     pub(crate) fn ends_within(&self, from: i64, until: i64) -> Vec<i64> {
         let ends = self.certificates.iter().map(|own| own.until);
         let mut ends: Vec<i64> = ends.filter(|end| from <= *end && *end < until).collect();
@@ -264,7 +269,7 @@ mod tests {
         }
     }
 
-    /// webpki reads of a trusted certificate its name and its key alone.
+    /// webpki reads only the name and the key of a trusted certificate.
     #[test]
     fn a_certificate_that_cannot_be_read_whole_is_no_authority() {
         use super::{Authorities, signers};

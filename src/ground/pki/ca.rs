@@ -18,11 +18,11 @@ use rcgen::{
 use std::net::IpAddr;
 use std::path::Path;
 
-/// The numbers of the attributes commonName and organizationName (X.520).
+/// The attributes commonName and organizationName (X.520).
 const COMMON_NAME: [u64; 4] = [2, 5, 4, 3];
 const ORGANIZATION: [u64; 4] = [2, 5, 4, 10];
 
-/// What a certificate is for.
+/// Whom a certificate is for: a client, or a server with its names.
 #[derive(Clone, Debug, Default)]
 pub struct Subject {
     /// The user name, e.g. `system:kube-scheduler`.
@@ -69,21 +69,21 @@ impl Subject {
 /// A certificate authority.
 pub struct Ca {
     pem: String,
-    /// The end of its certificate. Nothing that it signs lives longer.
+    /// The end of the authority's certificate. No certificate that it signs lives longer.
     pub(super) until: Timestamp,
     pub(super) key: KeyPair,
 }
 
 impl Ca {
-    /// Reads `ca.crt` and `ca.key` from the directory, or makes them. What killed writers left
-    /// there is removed ([`remove_unfinished`]).
+    /// Reads `ca.crt` and `ca.key` from the directory, or makes them. Unfinished files of killed
+    /// writers are removed there ([`remove_unfinished`]).
     ///
     /// # Errors
     /// A file cannot be used, the key alone is missing, the two are no pair, or the certificate may
     /// not sign others or is not valid now.
     pub fn load_or_create(dir: &Path, name: &str) -> Result<Ca, Error> {
         let (cert_path, key_path) = (dir.join("ca.crt"), dir.join("ca.key"));
-        // The key's name until both are written.
+        // The key's name until key and certificate are written.
         let unfinished = dir.join("ca.key.new");
         remove_unfinished(dir);
         if is_there(&cert_path) && !is_there(&key_path) {
@@ -126,11 +126,11 @@ impl Ca {
     }
 }
 
-/// Checks that a certificate may sign those of clients and of servers. With one that may not the
-/// cluster would start, and none of its components would believe another.
+/// Checks that a certificate may sign those of clients and of servers. Otherwise the cluster would
+/// start, and none of its components would believe another.
 ///
 /// # Errors
-/// It may not, or it is malformed.
+/// The certificate may not, or it is malformed.
 fn check_authority(pem: &str, path: &Path) -> Result<(), Error> {
     let damaged = |why: String| Error::Damaged { path: path.into(), cause: why.into() };
     let own = certificates(pem.as_bytes()).into_iter().next();
@@ -153,7 +153,7 @@ fn check_authority(pem: &str, path: &Path) -> Result<(), Error> {
 /// Returns the end of an authority's certificate.
 ///
 /// # Errors
-/// It is not valid now.
+/// The certificate is not valid now.
 fn until_of(pem: &str, path: &Path) -> Result<Timestamp, Error> {
     let damaged = || Error::Damaged { path: path.into(), cause: "not a certificate".into() };
     let (from, until) = validity(pem.as_bytes()).ok_or_else(damaged)?;
@@ -164,6 +164,7 @@ fn until_of(pem: &str, path: &Path) -> Result<Timestamp, Error> {
     }
 }
 
+/// Returns the parameters of a certificate that is valid from yesterday until `days` from now.
 pub(super) fn params(subject: &Subject, days: i64) -> Result<CertificateParams, Error> {
     let mut params = CertificateParams::default();
     let mut name = DistinguishedName::new();
@@ -171,7 +172,8 @@ pub(super) fn params(subject: &Subject, days: i64) -> Result<CertificateParams, 
         name.push(DnType::OrganizationName, organization.as_str());
     }
     if let Some(second) = &subject.second {
-        // The certificate library keeps one entry of each type: the second is told by its number.
+        // The certificate library keeps one entry of each type. With its OID spelled out, the
+        // second organization is of another type for it.
         name.push(DnType::CustomDnType(ORGANIZATION.to_vec()), second.as_str());
     }
     name.push(DnType::CommonName, subject.common_name.as_str());

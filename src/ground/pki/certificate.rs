@@ -1,24 +1,25 @@
-//! What is asked of certificates in PEM form: whether Go reads them, and when they are valid.
+//! Checks that Go reads certificates in PEM form, and reads when they are valid.
 
+use super::alternative_names::AlternativeNames;
 use super::identity::certificates;
-use super::request::{NAMES, Request, check_key};
-use super::{name, pem};
+use super::request::check_key;
+use super::{name, oids, pem};
 use clock::Timestamp;
 use std::collections::HashSet;
 use x509_parser::certificate::{Validity, X509Certificate};
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Version;
 
-/// Returns until when a certificate in PEM form is valid; `None` if it is none.
+/// Returns until when a certificate in PEM form is valid; `None` if the text is no certificate.
 pub fn valid_until(pem: &[u8]) -> Option<Timestamp> {
     validity(pem).map(|(_, until)| until)
 }
 
-/// Judges what a signer gives as a certificate: one or more blocks in PEM form, of nothing else.
-/// Text between them does not matter.
+/// Checks the certificates of a signer's answer: one or more blocks in PEM form, all of
+/// certificates. Text between the blocks does not matter.
 ///
 /// # Errors
-/// What is wrong, in a sentence (upstream: `validateCertificate`).
+/// The first fault, in a sentence (upstream: `validateCertificate`).
 pub fn check_certificates(pem: &[u8]) -> Result<(), String> {
     let mut all = 0;
     for block in pem::blocks(pem) {
@@ -70,18 +71,18 @@ pub(super) fn check_parts(own: &X509Certificate<'_>) -> Result<(), String> {
 /// read.
 ///
 /// # Errors
-/// One is, or they cannot, in Go's words.
+/// An extension is there twice, or the names cannot be read; in Go's words.
 fn check_extensions(own: &X509Certificate<'_>) -> Result<(), String> {
     let mut seen = HashSet::new();
     if let Some(twice) = own.extensions().iter().find(|extension| !seen.insert(extension.oid.as_bytes())) {
         let number = twice.oid.to_id_string();
         return Err(format!("x509: certificate contains duplicate extension with OID {number:?}"));
     }
-    let names = own.extensions().iter().find(|extension| extension.oid.to_id_string() == NAMES);
-    names.map_or(Ok(()), |names| Request::default().add_names(names.value))
+    let names = own.extensions().iter().find(|e| oids::is(&e.oid, &oids::SUBJECT_ALT_NAME));
+    names.map_or(Ok(()), |names| AlternativeNames::default().add(names.value))
 }
 
-/// Returns from and until when a certificate in PEM form is valid.
+/// Returns from when and until when a certificate in PEM form is valid.
 pub(super) fn validity(pem: &[u8]) -> Option<(Timestamp, Timestamp)> {
     let der = certificates(pem).into_iter().next()?;
     let (_, cert) = x509_parser::parse_x509_certificate(&der).ok()?;
@@ -89,7 +90,7 @@ pub(super) fn validity(pem: &[u8]) -> Option<(Timestamp, Timestamp)> {
 }
 
 /// Returns the begin and the end of a certificate. `99991231235959Z`, which stands for no end
-/// (RFC 5280, 4.1.2.5), is a day later than the last time of our calendar: it becomes that one.
+/// (RFC 5280, 4.1.2.5), is a day later than [`Timestamp::MAX`] and becomes that.
 pub(super) fn times(validity: &Validity) -> (Timestamp, Timestamp) {
     let at = |time: ASN1Time| Timestamp::from_second(time.timestamp());
     (at(validity.not_before).unwrap_or(Timestamp::MIN), at(validity.not_after).unwrap_or(Timestamp::MAX))

@@ -1,10 +1,17 @@
-//! Authenticates clients by their certificates.
+//! Authenticates clients by their certificates. The way of a certificate:
+//!
+//! 1. [`Believing`] takes the certificates of the handshake, or of [`Clients::judge`] after it.
+//! 2. `authorities` gives webpki the authorities that count now, and webpki judges (`strict`).
+//! 3. `leaf` judges once more where webpki does not believe a leaf that Go believes; `signatures`
+//!    verifies.
+//! 4. `user` reads the user, the groups and the uid.
 
 use super::authorities::{Authorities, Serves};
 use super::error::Error;
 use super::identity::{Identity, chain, provider, trusted};
 use super::signatures::proof_of_the_key;
-use super::{certificate, leaf, name, signatures};
+use super::user::{uid_of, user};
+use super::{certificate, leaf, signatures};
 use clock::{self, Timestamp};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -13,45 +20,41 @@ use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientV
 use rustls::{CertificateError, DistinguishedName, RootCertStore};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use x509_parser::x509::X509Name;
 
-/// The attribute of a subject that is the user's uid (upstream: `AllowParsingUserUIDFromCertAuth`).
-const UID: &str = "1.3.6.1.4.1.57683.2";
-
-/// What a client shows its certificate for.
+/// The purpose for which a client shows its certificate.
 pub(super) const CLIENTS: Serves = |usages| usages.client_auth;
 
-/// Of the certificates that a client shows beside its own, so many count, in a handshake and after
-/// it: each costs a judgement of its own where it ends early. webpki follows no longer chain.
+/// How many certificates that a client shows beside its own count, in a handshake and after it. The
+/// end of each may cost one more judgement ([`Believing::until`]). webpki follows no longer chain.
 const BESIDE_MAX: usize = 8;
 
-/// The owner of a certificate that one of the authority's is.
+/// A client that its certificate has authenticated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     /// The common name of the subject, which Kubernetes takes as the user's name.
     pub name: String,
-    /// Empty unless the certificate has one.
+    /// The user's uid; empty unless the certificate has one.
     pub uid: String,
     /// The organizations of the subject, e.g. `system:masters`.
     pub groups: Vec<String>,
     /// The SHA-256 of the certificate, in hexadecimal digits.
     pub fingerprint: String,
-    /// The certificate is believed until then: it ends, or the last chain of authorities that it
-    /// leads to does. Connections may live longer.
+    /// Until when the certificate is believed: it ends, or the last chain of authorities above it
+    /// does. Connections may live longer.
     pub until: Timestamp,
 }
 
-/// Judges certificates after the handshake, as an API server does: a stranger is told `401
-/// Unauthorized`, in words, and may still come with a token.
+/// Judges certificates after the handshake, as an API server does: a client of another authority
+/// reads `401 Unauthorized` in words, and may still come with a token.
 #[derive(Clone, Debug)]
 pub struct Clients(Arc<Believing>);
 
 impl Clients {
-    /// Authenticates the owner of a certificate, the first of `certs`; those after it, of which
-    /// eight count, may lead to the authority. `None`: it names no user.
+    /// Authenticates a client by its certificate, the first of `certs`. The certificates after it,
+    /// of which eight count, may lead to the authority. `None`: the certificate names no user.
     ///
     /// # Errors
-    /// Why it is not believed, e.g. `invalid peer certificate: UnknownIssuer`.
+    /// Why the certificate is not believed, e.g. `invalid peer certificate: UnknownIssuer`.
     pub fn judge(&self, certs: &[CertificateDer<'_>]) -> Result<Option<Client>, String> {
         let Some((own, more)) = certs.split_first() else { return Ok(None) };
         let more = counted(more);
@@ -71,26 +74,9 @@ impl Clients {
     }
 }
 
-/// Returns those of the certificates beside a client's own that count.
+/// Returns the certificates beside a client's own that count: the first [`BESIDE_MAX`].
 fn counted<'a, 'b>(more: &'a [CertificateDer<'b>]) -> &'a [CertificateDer<'b>] {
     &more[..more.len().min(BESIDE_MAX)]
-}
-
-/// Returns the uid that a certificate gives its user; empty if it gives none.
-///
-/// # Errors
-/// It is not a text, it is empty, or there are several.
-fn uid_of(subject: &X509Name<'_>) -> Result<String, String> {
-    let mut all = subject.iter_attributes().filter(|a| a.attr_type().to_id_string() == UID);
-    let Some(attribute) = all.next() else { return Ok(String::new()) };
-    if all.next().is_some() {
-        return Err("expected 1 UID, but found multiple".into());
-    }
-    match name::text(attribute.attr_value()) {
-        Ok(uid) if uid.is_empty() => Err("UID cannot be an empty string".into()),
-        Ok(uid) => Ok(uid),
-        Err(_) => Err("unable to parse UID into a string".into()),
-    }
 }
 
 /// TLS for a server that asks for client certificates, and accepts each whose key the client proves
@@ -107,7 +93,7 @@ pub fn asking_server_config(
     Ok((Arc::new(server(identity, Arc::new(later))?), Clients(judge)))
 }
 
-/// TLS for a server that asks for client certificates but does not insist. One of another
+/// TLS for a server that asks for client certificates but does not insist. A certificate of another
 /// authority ends the handshake; [`asking_server_config`] is for servers that answer in words.
 ///
 /// # Errors
@@ -125,8 +111,8 @@ pub fn mutual_server_config(identity: &Identity, ca_pem: &str) -> Result<Arc<rus
     judging(identity, Believing::new(ca_pem, true)?)
 }
 
-/// TLS for a server that judges in the handshake alone. It resumes no session: rustls would take
-/// the certificate of the first handshake for seven days, also one that has ended since.
+/// TLS for a server that judges in the handshake alone. The server resumes no session: for seven
+/// days rustls would believe the certificate of the first handshake, also one that has ended since.
 fn judging(identity: &Identity, judge: Believing) -> Result<Arc<rustls::ServerConfig>, Error> {
     let mut config = server(identity, Arc::new(judge))?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -134,6 +120,7 @@ fn judging(identity: &Identity, judge: Believing) -> Result<Arc<rustls::ServerCo
     Ok(Arc::new(config))
 }
 
+/// TLS for a server whose clients are judged by `verifier`.
 fn server(identity: &Identity, verifier: Arc<dyn ClientCertVerifier>) -> Result<rustls::ServerConfig, Error> {
     let (certs, key) = chain(identity)?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
@@ -147,6 +134,7 @@ fn server(identity: &Identity, verifier: Arc<dyn ClientCertVerifier>) -> Result<
 /// Believes the certificates of an authority, also those that only Go reads (see [`leaf`]).
 #[derive(Debug)]
 struct Believing {
+    /// webpki's verifier with all authorities.
     strict: Arc<dyn ClientCertVerifier>,
     authorities: Authorities,
     provider: Arc<CryptoProvider>,
@@ -161,8 +149,8 @@ impl Believing {
         Ok(Believing { strict, authorities, provider })
     }
 
-    /// Returns webpki's judgement, by those authorities alone that are valid now and may stand so
-    /// far above the leaf: webpki looks neither at their time nor at their limit.
+    /// Returns webpki's verdict, by the authorities alone that are valid now and may stand so far
+    /// above the leaf: webpki looks neither at their time nor at their limit.
     fn judge_strictly(
         &self,
         own: &CertificateDer<'_>,
@@ -170,19 +158,19 @@ impl Believing {
         now: UnixTime,
     ) -> Result<(), rustls::Error> {
         self.authorities.judge(more, now, |roots, beside| {
-            let judge = match std::ptr::eq(roots, self.authorities.roots()) {
+            let verifier = match std::ptr::eq(roots, self.authorities.roots()) {
                 true => self.strict.clone(),
                 // Without any authority there is no verifier.
                 false => strict(Arc::new(roots.clone()), &self.provider, true)
                     .map_err(|_| rustls::Error::from(CertificateError::UnknownIssuer))?,
             };
-            judge.verify_client_cert(own, beside, now).map(drop)
+            verifier.verify_client_cert(own, beside, now).map(drop)
         })
     }
 
-    /// Returns until when a certificate is believed that is believed now and has this `end`. It is
-    /// judged once more for each authority that ends before it, trusted or shown by the client: of
-    /// a bundle of two only its own counts.
+    /// Returns until when a certificate is believed that is believed now and has this `end`. The
+    /// certificate is judged once more for each authority that ends before it, whether trusted or
+    /// shown by the client: of two trusted authorities only the one above it counts.
     fn until(
         &self,
         own: &CertificateDer<'_>,
@@ -208,7 +196,7 @@ impl Believing {
     }
 }
 
-/// webpki's judge of clients. `insists`: no client goes without a certificate.
+/// Returns webpki's verifier of clients. `insists`: no client goes without a certificate.
 fn strict(
     roots: Arc<RootCertStore>,
     provider: &Arc<CryptoProvider>,
@@ -231,15 +219,16 @@ impl ClientCertVerifier for Believing {
         more: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let judged = self.judge_strictly(own, counted(more), now);
+        let verdict = self.judge_strictly(own, counted(more), now);
         let known = &self.provider.signature_verification_algorithms;
-        leaf::reconsider(judged, own, &self.authorities, now, CLIENTS, known)?;
+        leaf::reconsider(verdict, own, &self.authorities, now, CLIENTS, known)?;
         Ok(ClientCertVerified::assertion())
     }
     proof_of_the_key!(provider);
 }
 
-/// Asks for a certificate and for the proof that its key is there, and for nothing else.
+/// Asks for a certificate and for the proof that the client has its key. [`Clients`] judges the
+/// certificate later.
 #[derive(Debug)]
 struct Later {
     judge: Arc<Believing>,
@@ -264,40 +253,12 @@ impl ClientCertVerifier for Later {
     proof_of_the_key!(provider);
 }
 
-/// Returns user and groups of a client certificate: its last common name and its organizations.
-/// `None` if the common name is missing or empty, or a part of the subject cannot be read.
-pub fn user_of(der: &[u8]) -> Option<(String, Vec<String>)> {
-    let (_, cert) = x509_parser::parse_x509_certificate(der).ok()?;
-    user(cert.subject()).ok()?
-}
-
-/// Returns user and groups of a subject; `None` if it has no common name, or an empty one.
-///
-/// # Errors
-/// An attribute of it cannot be read, be it one of these or not.
-fn user(subject: &X509Name<'_>) -> Result<Option<(String, Vec<String>)>, &'static str> {
-    if !name::is_whole(subject) {
-        return Err("a part of the subject is malformed");
-    }
-    let (mut user, mut groups) = (String::new(), vec![]);
-    for attribute in subject.iter_attributes() {
-        let text = name::text(attribute.attr_value())?;
-        match attribute.attr_type().as_bytes() {
-            [0x55, 4, 3] => user = text,
-            [0x55, 4, 10] => groups.push(text),
-            _ => {}
-        }
-    }
-    Ok((!user.is_empty()).then_some((user, groups)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::leaf_over_middle;
     use super::super::{Ca, Subject, der};
     use super::*;
-    use rcgen::{BasicConstraints, DnType, IsCa, Issuer, KeyPair};
-    use x509_parser::prelude::FromDer;
+    use rcgen::{BasicConstraints, IsCa, Issuer, KeyPair};
 
     #[test]
     fn only_certificates_of_the_authority_are_believed() {
@@ -312,7 +273,7 @@ mod tests {
         assert_eq!((jane.name.as_str(), jane.groups), ("jane", vec!["dev".to_string()]));
         assert!(jane.uid.is_empty() && jane.fingerprint.len() == 64);
         assert!(jane.until > clock::now() + jiff::SignedDuration::from_hours(24 * 300));
-        assert!(judge(&other).is_err(), "it has the same name, and another key");
+        assert!(judge(&other).is_err(), "an authority with the same name and another key");
         assert_eq!(clients.judge(&[]), Ok(None));
         assert!(clients.judge(&[CertificateDer::from(vec![0x30, 0])]).is_err());
     }
@@ -371,13 +332,13 @@ mod tests {
             certs.push(made.middle);
             // The handshake counts as many certificates as the judgement after it.
             let believing = Believing::new(&made.root_pem, true).unwrap();
-            let judged = believing.verify_client_cert(&certs[0], &certs[1..], UnixTime::now());
-            assert_eq!(judged.is_ok(), before < BESIDE_MAX);
+            let verdict = believing.verify_client_cert(&certs[0], &certs[1..], UnixTime::now());
+            assert_eq!(verdict.is_ok(), before < BESIDE_MAX);
             let client = clients.judge(&certs)?.unwrap();
             Ok::<_, String>(client.until.duration_since(clock::now()).as_hours() / 24)
         };
         assert!(judge(2, 0).unwrap() < 4 && judge(250, 0).unwrap() > 190);
-        // One that is not asked when it ends leads nowhere.
+        // An authority behind the eighth certificate does not count.
         assert!(judge(2, 7).unwrap() < 4 && judge(2, 8).is_err());
     }
 
@@ -408,8 +369,8 @@ mod tests {
             let issuer = Issuer::from_params(&own, &key);
             let jane = jane.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
             let believing = Believing::new(&format!("{pem}{}", other.pem()), false).unwrap();
-            let judged = believing.verify_client_cert(jane.der(), &[], UnixTime::now());
-            judged.map(drop).map_err(|e| e.to_string())
+            let verdict = believing.verify_client_cert(jane.der(), &[], UnixTime::now());
+            verdict.map(drop).map_err(|e| e.to_string())
         };
         let good: [&[ExtendedKeyUsagePurpose]; 4] = [&[], &[ClientAuth], &[Any], &[ServerAuth, ClientAuth]];
         for usages in good {
@@ -453,34 +414,6 @@ mod tests {
             assert!(why.contains("invalid attribute value"), "{why}");
         }
         let cut = [admin, der::tlv(0x31, &[]), attribute(3, 0x0c, b"joe")];
-        assert!(judge(&cut).is_err(), "it is joe's, and the name was read as far as the empty part");
-    }
-
-    #[test]
-    fn a_certificate_may_give_its_user_one_uid() {
-        let dir = tempfile::tempdir().unwrap();
-        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
-        let server = ca.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
-        let (_, clients) = asking_server_config(&server, ca.pem()).unwrap();
-        let mut own = crate::ca::params(&Subject::client("jane", ""), 1).unwrap();
-        own.distinguished_name.push(DnType::CustomDnType(vec![1, 3, 6, 1, 4, 1, 57683, 2]), "7");
-        let issuer = Issuer::from_ca_cert_pem(ca.pem(), &ca.key).unwrap();
-        let cert = own.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
-        assert_eq!(clients.judge(&[cert.der().clone()]).unwrap().unwrap().uid, "7");
-        let attribute = |(tag, uid): &(u8, &str)| {
-            let number = der::oid(&[1, 3, 6, 1, 4, 1, 57683, 2]);
-            der::tlv(0x31, &der::sequence(&[number, der::tlv(*tag, uid.as_bytes())]))
-        };
-        for (uids, wanted) in [
-            (&[][..], Ok("")),
-            (&[(0x0c, "7")], Ok("7")),
-            (&[(0x0c, "7"), (0x0c, "8")], Err("expected 1 UID, but found multiple")),
-            (&[(0x0c, "")], Err("UID cannot be an empty string")),
-            (&[(0x02, "7")], Err("unable to parse UID into a string")),
-        ] {
-            let subject = der::sequence(&uids.iter().map(attribute).collect::<Vec<_>>());
-            let (_, subject) = X509Name::from_der(&subject).unwrap();
-            assert_eq!(uid_of(&subject), wanted.map(String::from).map_err(String::from));
-        }
+        assert!(judge(&cut).is_err(), "the certificate is joe's; x509-parser stops at the empty part");
     }
 }

@@ -1,5 +1,5 @@
 //! Servers that have their name as the common name alone. Go refuses them since 1.15; curl, built
-//! with OpenSSL, believes them. Of a name with an asterisk curl believes less than Go.
+//! with OpenSSL, believes them. A name with an asterisk stands for fewer hosts in curl than in Go.
 
 use super::foreign::{Known, SERVERS, Trust, Unusable, client_of};
 use super::signatures::{self, proof_of_the_key};
@@ -55,8 +55,8 @@ impl ServerCertVerifier for ByCommonName {
         if !lacks_an_alternative_name(&why) || !is_narrow(own, name) {
             return Err(why);
         }
-        // webpki does not read a certificate of version 1. Of such a one nothing but its time and
-        // its name was judged.
+        // webpki does not read a certificate of version 1: so far only its time and its name were
+        // judged.
         if ParsedCertificate::try_from(own).is_err() {
             let known = &self.provider.signature_verification_algorithms;
             leaf::reconsider(Err(why), own, &self.known.authorities, now, SERVERS, known)?;
@@ -92,13 +92,13 @@ mod tests {
     use crate::{Subject, ca, identity};
     use rcgen::{BasicConstraints, IsCa, KeyPair};
 
-    /// Whether curl believes a server of this name with the first of these certificates.
+    /// Returns whether curl believes that a server with the certificate `own` is `host`.
     fn is_believed(own: &CertificateDer<'_>, authority_pem: &str, host: &str) -> bool {
         let authorities = these(authority_pem.as_bytes()).unwrap();
         let known = Known { authorities, provider: identity::provider() };
-        let judge = ByCommonName { known, provider: identity::provider() };
+        let verifier = ByCommonName { known, provider: identity::provider() };
         let name = crate::server_name(host).unwrap();
-        judge.verify_server_cert(own, &[], &name, &[], UnixTime::now()).is_ok()
+        verifier.verify_server_cert(own, &[], &name, &[], UnixTime::now()).is_ok()
     }
 
     #[test]

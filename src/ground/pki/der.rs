@@ -3,7 +3,7 @@
 use clock::Timestamp;
 use x509_parser::asn1_rs::{Any, Class, FromDer, Tag};
 
-/// Tag, length, content.
+/// Encodes a value: its tag, its length, its content.
 pub(crate) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut out = vec![tag];
     let length = content.len().to_be_bytes();
@@ -19,12 +19,12 @@ pub(crate) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A SEQUENCE of these values, each in DER.
+/// Encodes a SEQUENCE of these values, each in DER.
 pub(crate) fn sequence(parts: &[Vec<u8>]) -> Vec<u8> {
     tlv(0x30, &parts.concat())
 }
 
-/// An OBJECT IDENTIFIER of these numbers, at least two of them.
+/// Encodes an OBJECT IDENTIFIER of these arcs, of which there are two at least.
 pub(crate) fn oid(arcs: &[u64]) -> Vec<u8> {
     let mut content = vec![(arcs[0] * 40 + arcs[1]) as u8];
     for arc in &arcs[2..] {
@@ -39,7 +39,7 @@ pub(crate) fn oid(arcs: &[u64]) -> Vec<u8> {
     tlv(0x06, &content)
 }
 
-/// Two digits of the year until 2049, four after.
+/// Encodes a time: with two digits of the year until 2049, with four after (RFC 5280, 4.1.2.5).
 pub(crate) fn time(at: Timestamp) -> Vec<u8> {
     let at = at.to_zoned(jiff::tz::TimeZone::UTC);
     match at.year() {
@@ -65,7 +65,7 @@ pub(crate) fn values(mut der: &[u8]) -> Option<Vec<(Tag, &[u8])>> {
     Some(out)
 }
 
-/// Returns true if an OBJECT IDENTIFIER stands first. x509-parser takes every value for one.
+/// Returns true if `der` begins with an OBJECT IDENTIFIER. x509-parser takes every value for one.
 pub(crate) fn begins_with_oid(der: &[u8]) -> bool {
     Any::from_der(der).is_ok_and(|(_, first)| is_oid(&first))
 }

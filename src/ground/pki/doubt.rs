@@ -1,9 +1,10 @@
-//! Says why a server is not believed, as precisely as Go does. Of an authority that has the right
-//! name and another key, as that of a cluster that was made anew, or of one that has ended, webpki
-//! says only that it is unknown. Source: `Verify`, `buildChains` and `CheckSignatureFrom` in Go's
+//! Says why a server is not believed, as precisely as Go does. webpki calls an authority unknown
+//! also if it has ended, or has the right name and another key, as that of a cluster that was made
+//! anew. Source: `Verify`, `buildChains` and `CheckSignatureFrom` in Go's
 //! crypto/x509.
 
 use super::authorities::{Authorities, Serves, may_sign, may_sign_for};
+use super::oids::{self, ED25519, ELLIPTIC, RSA};
 use super::{der, leaf, name, signatures};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -13,40 +14,43 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{ParsedExtension, X509Extension};
 use x509_parser::x509::X509Version;
 
-/// Of the certificates beside a server's own, so many count: each may cost the verification of a
-/// signature at each step of a chain.
+/// How many certificates beside a server's own count: each may cost the verification of a signature
+/// at each step of a chain.
 const BESIDE_MAX: usize = 8;
 
 /// The last numbers of the attributes 2.5.4.N (X.520).
 const COMMON_NAME: u8 = 3;
 const ORGANIZATION: u8 = 10;
 
-/// What Go says of an authority that has the right name and did not sign.
+/// Go's words for an authority that may not sign.
 const CANNOT_SIGN: &str = "x509: invalid signature: parent certificate cannot sign this kind of certificate";
+/// Go's words for a kind of signature or key that it does not know.
 const NOT_KNOWN: &str = "x509: cannot verify signature: algorithm unimplemented";
 
-/// The first authority that has the name of an issuer and is not the issuer.
+/// The first authority that has the name of an issuer and did not sign (`hintErr` and `hintCert` of
+/// Go's `UnknownAuthorityError`).
 #[derive(thiserror::Error)]
 #[error(
     "certificate signed by unknown authority (possibly because of {why:?} while trying to verify candidate authority certificate {name:?})"
 )]
-struct Doubt {
+struct AuthorityHint {
+    /// Why it is not the issuer, in Go's words.
     why: String,
     name: String,
 }
 
 /// rustls writes the error of others in this form.
-impl std::fmt::Debug for Doubt {
+impl std::fmt::Debug for AuthorityHint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{self}")
     }
 }
 
-/// Returns what Go says of an authority that has the right name and did not sign, if that is why a
-/// server is not believed.
-pub fn doubted(why: &CertificateError) -> Option<String> {
+/// Returns Go's words for an unknown authority with a hint at one that has the right name and did
+/// not sign, if that is why a server is not believed.
+pub fn authority_hint(why: &CertificateError) -> Option<String> {
     let CertificateError::Other(OtherError(why)) = why else { return None };
-    why.downcast_ref::<Doubt>().map(ToString::to_string)
+    why.downcast_ref::<AuthorityHint>().map(ToString::to_string)
 }
 
 /// A certificate that has the name of its server, but not as an alternative name (SAN).
@@ -61,18 +65,18 @@ impl std::fmt::Debug for LegacyName {
     }
 }
 
-/// Returns what Go says of a certificate that has the name of its server as its common name alone,
+/// Returns Go's words for a certificate that has the name of its server as its common name alone,
 /// if that is why a server is not believed.
 pub fn legacy_name(why: &CertificateError) -> Option<String> {
     let CertificateError::Other(OtherError(why)) = why else { return None };
     why.downcast_ref::<LegacyName>().map(ToString::to_string)
 }
 
-/// Returns the reason that Go gives for a certificate without the name of its server, of which
-/// webpki says `why`. Source: `HostnameError` in Go's crypto/x509.
+/// Returns the reason that Go gives for a certificate without the name of its server. `why`:
+/// webpki's reason. Source: `HostnameError` in Go's crypto/x509.
 ///
-/// Example: of `openssl req -x509 -subj /CN=localhost`, which has no alternative names, Go tells a
-/// client of `localhost` what the certificate lacks.
+/// Example: the certificate of `openssl req -x509 -subj /CN=localhost` has no alternative names. A
+/// client of `localhost` reads in Go's error that it lacks them.
 pub(crate) fn unnamed(why: Error, own: &CertificateDer<'_>, name: &ServerName<'_>) -> Error {
     let is_name = matches!(why, Error::InvalidCertificate(CertificateError::NotValidForNameContext { .. }));
     match signatures::parse(own) {
@@ -83,7 +87,7 @@ pub(crate) fn unnamed(why: Error, own: &CertificateDer<'_>, name: &ServerName<'_
     }
 }
 
-/// Returns the common name of a certificate's subject. Of several the last one counts.
+/// Returns the common name of a certificate's subject: the last one, if it has several.
 pub(crate) fn common_name(own: &X509Certificate<'_>) -> Option<String> {
     texts(own, COMMON_NAME).last()
 }
@@ -100,9 +104,9 @@ fn is_common_name_alone(own: &X509Certificate<'_>, host: &str) -> bool {
         && labels.zip(wanted).enumerate().all(is_same)
 }
 
-/// Returns the reason that Go gives for a server's certificate that webpki cannot read, of which
-/// rustls writes its inside. Critical policies, which Go alone reads, are no reason in Go: here
-/// they are an extension that is not handled.
+/// Returns the reason that Go gives for a server's certificate that webpki cannot read. (`why`, the
+/// reason of rustls, shows names from its code.) Critical policies, which Go alone reads, are no
+/// reason in Go: here they are an extension that is not handled.
 pub(crate) fn unread(why: Error, own: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Error {
     let Ok(parsed) = signatures::parse(own) else { return why };
     let is_unread = |extension: &X509Extension<'_>| {
@@ -125,7 +129,7 @@ pub(crate) fn unread(why: Error, own: &CertificateDer<'_>, name: &ServerName<'_>
     }
     match parsed.version() == X509Version::V3 {
         true => why,
-        // The earlier versions have no names.
+        // Versions before 3 have no alternative names.
         false => {
             let why =
                 CertificateError::NotValidForNameContext { expected: name.to_owned(), presented: vec![] };
@@ -134,7 +138,7 @@ pub(crate) fn unread(why: Error, own: &CertificateDer<'_>, name: &ServerName<'_>
     }
 }
 
-/// What a server's certificate is judged by.
+/// What a server's certificate was judged by.
 pub(crate) struct Trial<'a> {
     pub authorities: &'a Authorities,
     /// The certificates beside the server's own.
@@ -145,27 +149,28 @@ pub(crate) struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    /// Returns the reason that Go gives for a certificate that was `judged` not to be believed. The
-    /// earlier one stays where it is as good.
-    pub(crate) fn reason(&self, judged: Error, own: &CertificateDer<'_>) -> Error {
-        let is_first = matches!(
-            judged,
+    /// Returns the reason that Go gives for a certificate that is not believed. `why`: the reason
+    /// of webpki or [`leaf`], which stays where Go has none that says more.
+    pub(crate) fn reason(&self, why: Error, own: &CertificateDer<'_>) -> Error {
+        // In Go, too, these reasons go before those of the authority.
+        let goes_first = matches!(
+            why,
             Error::InvalidCertificate(
                 CertificateError::UnhandledCriticalExtension | CertificateError::BadEncoding
             )
         );
         match signatures::parse(own) {
-            Ok(leaf) if !is_first && !self.authorities.contains(own) => {
+            Ok(leaf) if !goes_first && !self.authorities.contains(own) => {
                 match leaf::check_time(&leaf, self.now) {
-                    Ok(()) => self.above(&leaf, judged, BESIDE_MAX),
+                    Ok(()) => self.above(&leaf, why, BESIDE_MAX),
                     Err(time) => time.into(),
                 }
             }
-            _ => judged,
+            _ => why,
         }
     }
 
-    /// Returns the certificates that may lead on, and whether each is trusted.
+    /// Returns the certificates that may have signed another one, and whether each is trusted.
     fn candidates(&self) -> Vec<(&CertificateDer<'_>, bool)> {
         let mut all: Vec<(&CertificateDer<'_>, bool)> = vec![];
         for own in self.authorities.certificates() {
@@ -177,10 +182,10 @@ impl Trial<'_> {
         all
     }
 
-    /// Returns why no chain leads on from a certificate that is valid itself, in at most so many
-    /// further steps.
-    fn above(&self, child: &X509Certificate<'_>, judged: Error, steps: usize) -> Error {
-        let (mut ended, mut doubt) = (None, None);
+    /// Returns why no chain leads from a certificate, which is valid itself, to a trusted one in at
+    /// most `steps` steps. `why`: the reason if the certificates above are no better one.
+    fn above(&self, child: &X509Certificate<'_>, why: Error, steps: usize) -> Error {
+        let (mut ended, mut hint) = (None, None);
         for (own, is_trusted) in self.candidates() {
             let Ok(parent) = signatures::parse(own) else { continue };
             let is_named = parent.subject().as_raw() == child.issuer().as_raw();
@@ -188,7 +193,7 @@ impl Trial<'_> {
                 continue;
             }
             if let Err(why) = check_signature(child, &parent, self.known) {
-                doubt.get_or_insert_with(|| Doubt { why, name: called(&parent) });
+                hint.get_or_insert_with(|| AuthorityHint { why, name: name_of(&parent) });
                 continue;
             }
             if let Err(time) = leaf::check_time(&parent, self.now) {
@@ -196,25 +201,25 @@ impl Trial<'_> {
                 continue;
             }
             return match steps.checked_sub(1) {
-                Some(steps) if !is_trusted => self.above(&parent, judged, steps),
+                Some(steps) if !is_trusted => self.above(&parent, why, steps),
                 _ if is_trusted && !may_sign_for(own, self.serves) => CertificateError::InvalidPurpose.into(),
-                _ => judged,
+                _ => why,
             };
         }
-        let doubt = doubt.map(|doubt| CertificateError::Other(OtherError(Arc::new(doubt))));
-        ended.or(doubt).unwrap_or(CertificateError::UnknownIssuer).into()
+        let hint = hint.map(|hint| CertificateError::Other(OtherError(Arc::new(hint))));
+        ended.or(hint).unwrap_or(CertificateError::UnknownIssuer).into()
     }
 }
 
-/// Returns true for the same authority, which signs itself.
+/// Returns true if two certificates are the same authority's: it may have signed its own.
 fn is_same(one: &X509Certificate<'_>, other: &X509Certificate<'_>) -> bool {
     one.subject().as_raw() == other.subject().as_raw() && one.public_key().raw == other.public_key().raw
 }
 
-/// Checks that a certificate may sign others and has signed this one.
+/// Checks that the certificate `parent` may sign others and has signed `child`.
 ///
 /// # Errors
-/// It may not, or it has not, in Go's words.
+/// `parent` may not sign, or has not signed `child`; in Go's words.
 fn check_signature(
     child: &X509Certificate<'_>,
     parent: &X509Certificate<'_>,
@@ -231,12 +236,13 @@ fn check_signature(
         "1.3.101.112" => ("Ed25519", "x509: Ed25519 verification failure"),
         _ => return Err(NOT_KNOWN.into()),
     };
-    let (own, of_type) = match parent.public_key().algorithm.algorithm.to_id_string().as_str() {
-        "1.2.840.113549.1.1.1" => ("RSA", "*rsa.PublicKey"),
-        "1.2.840.10045.2.1" => ("ECDSA", "*ecdsa.PublicKey"),
-        "1.3.101.112" => ("Ed25519", "ed25519.PublicKey"),
-        _ => return Err(NOT_KNOWN.into()),
-    };
+    let keys: [(&[u64], &str, &str); 3] = [
+        (&RSA, "RSA", "*rsa.PublicKey"),
+        (&ELLIPTIC, "ECDSA", "*ecdsa.PublicKey"),
+        (&ED25519, "Ed25519", "ed25519.PublicKey"),
+    ];
+    let key = &parent.public_key().algorithm.algorithm;
+    let (_, own, of_type) = keys.into_iter().find(|(kind, ..)| oids::is(key, kind)).ok_or(NOT_KNOWN)?;
     if own != kind {
         return Err(format!(
             "x509: signature algorithm specifies an {kind} public key, but have public key of type {of_type}"
@@ -248,13 +254,14 @@ fn check_signature(
     signatures::verify_certificate(child, key, known).map_err(|_| failure.into())
 }
 
+/// Returns Go's words for a signature that is no longer believed.
 fn insecure(algorithm: &str) -> String {
     format!("x509: cannot verify signature: insecure algorithm {algorithm}")
 }
 
-/// Returns what Go calls an authority: its common name, else its first organization, else its
-/// number.
-fn called(own: &X509Certificate<'_>) -> String {
+/// Returns the name that Go gives an authority in an error: its common name, else its first
+/// organization, else its serial number.
+fn name_of(own: &X509Certificate<'_>) -> String {
     let common = common_name(own).filter(|name| !name.is_empty());
     common.or_else(|| texts(own, ORGANIZATION).next()).unwrap_or_else(|| format!("serial:{}", own.serial))
 }
@@ -276,7 +283,8 @@ mod tests {
     use rustls::pki_types::{CertificateDer, UnixTime};
     use rustls::{CertificateError, Error};
 
-    /// Why a client that trusts these authorities does not believe a server after so many days.
+    /// Returns why a client that trusts these authorities does not believe a server after so many
+    /// days.
     fn refusal(trusted: &str, certs: &[CertificateDer<'_>], days: u64) -> CertificateError {
         let seconds = UnixTime::now().as_secs() + days * 24 * 60 * 60;
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
@@ -315,33 +323,33 @@ mod tests {
         let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
         let anew = Ca::load_or_create(other.path(), "kubernetes").unwrap();
-        let told = |trusted: &str| super::doubted(&refusal(trusted, &server(&anew), 0)).unwrap();
-        let doubt = |why: &str| {
+        let hint = |trusted: &str| super::authority_hint(&refusal(trusted, &server(&anew), 0)).unwrap();
+        let text = |why: &str| {
             format!(
                 "certificate signed by unknown authority (possibly because of {why:?} while trying to verify candidate authority certificate \"kubernetes\")"
             )
         };
-        assert_eq!(told(ca.pem()), doubt("x509: ECDSA verification failure"));
+        assert_eq!(hint(ca.pem()), text("x509: ECDSA verification failure"));
         let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
         let why = "x509: signature algorithm specifies an ECDSA public key, but have public key of type ed25519.PublicKey";
-        assert_eq!(told(&below(&key, 30, &[]).0), doubt(why));
+        assert_eq!(hint(&below(&key, 30, &[]).0), text(why));
         let mut plain = ca::params(&Subject::client("kubernetes", ""), 30).unwrap();
         plain.is_ca = IsCa::ExplicitNoCa;
         let plain = plain.self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
         let why = "x509: invalid signature: parent certificate cannot sign this kind of certificate";
-        assert_eq!(told(&plain), doubt(why));
+        assert_eq!(hint(&plain), text(why));
         let dir = tempfile::tempdir().unwrap();
         let stranger = Ca::load_or_create(dir.path(), "another").unwrap();
         assert_eq!(refusal(stranger.pem(), &server(&anew), 0), CertificateError::UnknownIssuer);
     }
 
-    /// Go and OpenSSL verify with it.
+    /// Go and OpenSSL verify signatures with such a key.
     #[test]
-    fn an_authority_with_a_key_that_is_too_short_is_told_as_such() {
+    fn an_authority_with_a_key_that_is_too_short_is_refused_for_that() {
         let leaf = identity::certificates(include_bytes!("openssl/small-leaf.crt"));
         let why = refusal(include_str!("openssl/small-ca.crt"), &leaf, 0);
-        let told = super::doubted(&why).unwrap();
-        assert!(told.contains("1024 bits") && told.contains("small"), "{told}");
+        let hint = super::authority_hint(&why).unwrap();
+        assert!(hint.contains("1024 bits") && hint.contains("small"), "{hint}");
     }
 
     #[test]
@@ -349,7 +357,7 @@ mod tests {
         let (trusted, server) = below(&KeyPair::generate().unwrap(), 1, &[]);
         let why = refusal(&trusted, &server, 3);
         assert!(matches!(why, CertificateError::ExpiredContext { .. }), "{why:?}");
-        // Over another one that goes on.
+        // The root has ended, and the authority between goes on.
         let made = leaf_over_middle(&Subject::server("x", &["127.0.0.1"]), 900, 900, &[]);
         let why = refusal(&made.root_pem, &[made.leaf, made.middle], 400);
         assert!(matches!(why, CertificateError::ExpiredContext { .. }), "{why:?}");
@@ -358,7 +366,7 @@ mod tests {
     /// As `openssl req -x509 -subj /CN=localhost` makes it, the usual first try.
     #[test]
     fn a_common_name_alone_names_no_server_and_go_says_so() {
-        let told = |common: &str, names: &[&str], host: &str| {
+        let reason = |common: &str, names: &[&str], host: &str| {
             let mut own = ca::params(&Subject::server(common, names), 30).unwrap();
             own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             let own = own.self_signed(&KeyPair::generate().unwrap()).unwrap();
@@ -377,7 +385,7 @@ mod tests {
             ("*.example", "web.example"),
             ("127.0.0.1", "127.0.0.1"),
         ] {
-            assert_eq!(told(common, &[], host), legacy, "{common} {host}");
+            assert_eq!(reason(common, &[], host), legacy, "{common} {host}");
         }
         for (common, names, host) in [
             ("localhost", &["other"][..], "localhost"),
@@ -386,13 +394,13 @@ mod tests {
             ("web.*", &[], "web.example"),
             ("", &[], "localhost"),
         ] {
-            assert_eq!(told(common, names, host), None, "{common} {host}");
+            assert_eq!(reason(common, names, host), None, "{common} {host}");
         }
     }
 
-    /// Those that webpki does not read.
+    /// webpki reads neither of these certificates.
     #[test]
-    fn a_version_without_names_and_an_unknown_extension_are_told() {
+    fn a_version_without_names_and_an_unknown_extension_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
         let first = include_bytes!("openssl/jane.crt"); // of version 1

@@ -1,5 +1,5 @@
-//! ES256 for [`jsonwebtoken`], by ring, which signs everything else here. Its own providers are 29
-//! packages for algorithms that no cluster uses.
+//! ES256 for [`jsonwebtoken`], by ring, which signs everything else here. The providers that come
+//! with `jsonwebtoken` are 29 packages, for algorithms that no cluster uses.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{ErrorKind, Result};
@@ -13,11 +13,11 @@ use signature::{Error, Signer, Verifier};
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: |algorithm, key| Ok(Box::new(Private::new(algorithm, key)?)),
     verifier_factory: |algorithm, key| Ok(Box::new(Public::new(algorithm, key)?)),
-    key_utils: KeyUtils::new_unimplemented(), // for keys inside of tokens, which nobody reads here
+    key_utils: KeyUtils::new_unimplemented(), // for keys inside of tokens, which are not read here
 };
 
-/// Makes this the process' provider. Before the first token is signed or checked; again does
-/// nothing.
+/// Makes ring the process' provider, before the first token is signed or checked. A second call
+/// does nothing.
 pub(crate) fn install() {
     let _ = PROVIDER.install_default(); // an error says that one is installed already
 }

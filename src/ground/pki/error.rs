@@ -1,4 +1,4 @@
-//! The error of all that is made and read here.
+//! The error of certificates, keys and tokens.
 
 use clock::Timestamp;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ pub enum Error {
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The authority's own certificate is not valid now, so no certificate of it is.
+    /// The authority's own certificate is not valid now, and so no certificate that it has issued.
     #[error("the certificate of the authority in {} is valid from {from} until {until}, and now it is {now}: set the clock of this machine, or delete the cluster and make it anew", path.display())]
     Expired {
         /// The file of the authority's certificate.
@@ -36,7 +36,8 @@ pub enum Error {
         /// What this machine's clock says.
         now: Timestamp,
     },
-    /// With another authority in its place all that it has issued would be refused.
+    /// The key of the authority is missing. With a new authority in its place, all certificates
+    /// that it has issued would be refused.
     #[error("{} is there, and its key {} is missing: bring the key back, or delete the cluster and make it anew", certificate.display(), key.display())]
     KeyMissing {
         /// The file of the authority's certificate, which exists.
@@ -59,7 +60,7 @@ pub enum Error {
     /// A server has a name that no certificate can have.
     #[error("{0:?} is neither a DNS name nor an IP address")]
     Name(String),
-    /// PEM that was given does not parse, or holds nothing of the kind.
+    /// A text in PEM form does not parse, or has no certificate or key.
     #[error("a certificate, key or authority in PEM form cannot be used: {0}")]
     Pem(String),
     /// The authority cannot sign now.

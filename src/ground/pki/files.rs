@@ -7,7 +7,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Returns true unless nothing has this name. A link that leads nowhere is there.
+/// Returns true if a file, a directory or a link has this name, also a link that leads nowhere, or
+/// if that cannot be found out.
 pub(crate) fn is_there(path: &Path) -> bool {
     !matches!(fs::symlink_metadata(path), Err(cause) if cause.kind() == std::io::ErrorKind::NotFound)
 }
@@ -15,17 +16,17 @@ pub(crate) fn is_there(path: &Path) -> bool {
 /// Reads a text.
 ///
 /// # Errors
-/// It cannot be read, or is no UTF-8.
+/// The file cannot be read, or is no UTF-8.
 pub(crate) fn read(path: &Path) -> Result<String, Error> {
     fs::read_to_string(path).map_err(|cause| Error::File { path: path.into(), cause })
 }
 
-/// Writes a file that only its owner may read, and keeps it over a power failure. Several may write
-/// the same one at once: the last stays, whole.
+/// Writes a file that only its owner may read, and keeps it over a power failure. Several writers
+/// may write the same file at once: the last one's text stays, whole.
 ///
 /// # Errors
-/// It cannot be written, and the earlier file stays. Or its directory cannot: the file is there,
-/// and a power failure may bring the earlier one back.
+/// The file cannot be written, and the earlier one stays. Or its directory cannot be written: the
+/// file is there, and a power failure may bring the earlier one back.
 pub fn write_private(path: &Path, text: &str) -> Result<(), Error> {
     let failed = |cause| Error::File { path: path.into(), cause };
     let (tmp, mut file) = create_unfinished(path).map_err(failed)?;
@@ -38,9 +39,9 @@ pub fn write_private(path: &Path, text: &str) -> Result<(), Error> {
 }
 
 /// Makes an empty file beside `path`: `ca.tmp12-0` for `ca.key`, with the number of this process
-/// and a number of its own. With a name in common, one writer would rename the file that another
-/// has just opened, be it a task of this program or another program. Its lock, which ends with the
-/// process, tells [`remove_unfinished`] that its writer is alive.
+/// and a number of its own. Under a common name, one writer would rename the file that another
+/// writer, a task of this program or another program, has just opened. The file's lock, which ends
+/// with the process, shows [`remove_unfinished`] that the writer is alive.
 fn create_unfinished(path: &Path) -> std::io::Result<(PathBuf, fs::File)> {
     static WRITES: AtomicUsize = AtomicUsize::new(0);
     loop {
@@ -50,8 +51,8 @@ fn create_unfinished(path: &Path) -> std::io::Result<(PathBuf, fs::File)> {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
             made => made?,
         };
-        // Before it is locked, another program may take it for one that was left, and remove it. A
-        // file system without locks has an error of another kind.
+        // Before the file is locked, another program may take it for one of a killed writer, and
+        // remove it. A file system without locks has an error of another kind.
         let is_taken = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
         if !is_taken && file.metadata()?.nlink() > 0 {
             return Ok((tmp, file));
@@ -59,8 +60,8 @@ fn create_unfinished(path: &Path) -> std::io::Result<(PathBuf, fs::File)> {
     }
 }
 
-/// Removes the files that killed writers left in a directory: they may hold a key. Those of writers
-/// that are alive stay, and what cannot be removed is left to the next start.
+/// Removes the unfinished files of killed writers in a directory: they may hold a key. Files of
+/// writers that are alive stay, and a file that cannot be removed is left to the next start.
 pub fn remove_unfinished(directory: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -86,14 +87,14 @@ fn is_unfinished(path: &Path) -> bool {
 /// Renames a file within its directory, and keeps the new name over a power failure.
 ///
 /// # Errors
-/// It cannot be renamed.
+/// The file cannot be renamed, or the new name not kept.
 pub(crate) fn rename_private(from: &Path, to: &Path) -> Result<(), Error> {
     fs::rename(from, to).map_err(|cause| Error::File { path: to.into(), cause })?;
     keep_name(to)
 }
 
-/// Writes the directory of a file: a name is in it, and without it `ca.key` might be there after a
-/// power failure, and `ca.crt` not.
+/// Writes the directory of a file, which has the file's name. Otherwise, after a power failure,
+/// `ca.key` might be there and `ca.crt` not.
 fn keep_name(path: &Path) -> Result<(), Error> {
     let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match fs::File::open(directory).and_then(|dir| dir.sync_all()) {

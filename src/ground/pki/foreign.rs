@@ -18,24 +18,24 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ConfigBuilder, WantsVerifier};
 use std::sync::Arc;
 
-/// What a server shows its certificate for.
+/// The purpose for which a server shows its certificate.
 pub(super) const SERVERS: Serves = |usages| usages.server_auth;
 
 /// Whose certificates are believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// Anybody's, if the server holds the key of what it shows: `--insecure-skip-tls-verify`, `curl
-    /// -k`, and probes of the kubelet, which ask whether a server answers and not who it is.
+    /// Those of every server that has the key of its certificate: `--insecure-skip-tls-verify`,
+    /// `curl -k`, and probes of the kubelet, which ask whether a server answers and not which.
     Anyone,
-    /// Those of these authorities, as PEM.
+    /// Those of servers below these authorities, as PEM.
     These(Vec<u8>),
-    /// Those of the authorities that the machine trusts. As in Go, these are those of a file and of
-    /// directories, and `SSL_CERT_FILE` and `SSL_CERT_DIR` (with colons between) name others. A
-    /// machine that has none believes nobody.
+    /// Those of servers below the authorities that the machine trusts. As in Go, these authorities
+    /// are in a file and in directories, for which `SSL_CERT_FILE` and `SSL_CERT_DIR` (with colons
+    /// between) name others. On a machine without such authorities no server is believed.
     System,
 }
 
-/// What of a configuration is of no use.
+/// The part of a client's configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
     /// No certificate in the authorities' PEM can be used.
@@ -57,7 +57,8 @@ pub enum Unusable {
 ///
 /// # Errors
 /// `Authorities`: the PEM of [`Trust::These`] has no certificate that can be used. `Certificate`:
-/// it cannot be read, or the key is not its own. `Key`: it cannot be read.
+/// the client's certificate cannot be read, or the key is not its own. `Key`: the key cannot be
+/// read.
 pub fn foreign_client(
     trust: &Trust,
     identity: Option<(&[u8], &[u8])>,
@@ -66,8 +67,8 @@ pub fn foreign_client(
     client_of(trust, identity, alpn, |known| Arc::new(known))
 }
 
-/// As [`foreign_client`]. `judging` makes the judge of servers from the one that [`Trust::These`]
-/// or [`Trust::System`] means.
+/// As [`foreign_client`]. `judging` makes the verifier of servers out of the one that would judge
+/// them by [`Trust::These`] or [`Trust::System`].
 ///
 /// # Errors
 /// As [`foreign_client`].
@@ -81,27 +82,27 @@ pub(super) fn client_of(
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|e| Unusable::Versions(e.to_string()))?;
-    let judge: Arc<dyn ServerCertVerifier> = match trust {
+    let verifier: Arc<dyn ServerCertVerifier> = match trust {
         Trust::Anyone => Arc::new(AnyCertificate(provider)),
         Trust::These(pem) => judging(Known { authorities: these(pem)?, provider }),
         Trust::System => judging(Known { authorities: SYSTEM.clone(), provider }),
     };
-    let builder = builder.dangerous().with_custom_certificate_verifier(judge);
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let config = match identity {
         Some((certificate, key)) => {
             let chain = certificates(certificate);
             let key = private_key(key, chain.first()).map_err(Unusable::Key)?;
-            let shown = one_identity(chain, key).map_err(|e| Unusable::Certificate(e.to_string()))?;
-            builder.with_client_cert_resolver(shown)
+            let resolver = one_identity(chain, key).map_err(|e| Unusable::Certificate(e.to_string()))?;
+            builder.with_client_cert_resolver(resolver)
         }
         None => builder.with_no_client_auth(),
     };
     Ok(finish(config, alpn))
 }
 
-/// Finishes the configuration of a client. It resumes no session: rustls would go on to believe the
-/// certificate of the first handshake, also one that has ended since. Go's clients of Kubernetes
-/// resume none either.
+/// Finishes the configuration of a client. The client resumes no session: rustls would go on to
+/// believe the certificate of the first handshake, also one that has ended since. Go's clients of
+/// Kubernetes resume none either.
 pub(super) fn finish(mut config: ClientConfig, alpn: &[&str]) -> Arc<ClientConfig> {
     config.resumption = Resumption::disabled();
     config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
@@ -155,9 +156,9 @@ pub(super) fn known(
     builder.dangerous().with_custom_certificate_verifier(Arc::new(Known { authorities, provider }))
 }
 
-/// Believes servers of these authorities, also those whose certificates only Go reads (see
+/// Believes servers of these authorities, also those whose certificates only Go believes (see
 /// [`leaf`]): a server may show a self-signed certificate with `CA:TRUE` that is the authority, or
-/// whichever certificate is trusted itself.
+/// any certificate that is trusted itself.
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) authorities: Authorities,
@@ -175,13 +176,13 @@ impl ServerCertVerifier for Known {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let parsed = ParsedCertificate::try_from(own).map_err(|why| doubt::unread(why, own, name, now))?;
         let known = &self.provider.signature_verification_algorithms;
-        let judged = self.authorities.judge(more, now, |roots, beside| {
+        let verdict = self.authorities.judge(more, now, |roots, beside| {
             verify_server_cert_signed_by_trust_anchor(&parsed, roots, beside, now, known.all)
         });
-        let judged = leaf::reconsider(judged, own, &self.authorities, now, SERVERS, known);
+        let verdict = leaf::reconsider(verdict, own, &self.authorities, now, SERVERS, known);
         let trial =
             doubt::Trial { authorities: &self.authorities, beside: more, now, serves: SERVERS, known };
-        judged.map_err(|why| trial.reason(why, own))?;
+        verdict.map_err(|why| trial.reason(why, own))?;
         match verify_server_name(&parsed, name) {
             Err(why) if !wildcard::covers(own, name) => Err(doubt::unnamed(why, own, name)),
             _ => Ok(ServerCertVerified::assertion()),
@@ -190,6 +191,7 @@ impl ServerCertVerifier for Known {
     proof_of_the_key!(provider);
 }
 
+/// Believes every server that proves that it has the key of its certificate.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 
@@ -398,8 +400,8 @@ mod tests {
             let known = Known { authorities, provider: crate::identity::provider() };
             let ask = |shown: &rcgen::Certificate, name: &str| {
                 let (name, now) = (crate::server_name(name).unwrap(), UnixTime::now());
-                let judged = known.verify_server_cert(shown.der(), &[], &name, &[], now);
-                judged.map(drop).map_err(|e| e.to_string())
+                let verdict = known.verify_server_cert(shown.der(), &[], &name, &[], now);
+                verdict.map(drop).map_err(|e| e.to_string())
             };
             assert_eq!(ask(&trusted, "127.0.0.1"), Ok(()), "it is trusted itself");
             ask(&other, "127.0.0.2")

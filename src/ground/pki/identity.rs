@@ -1,4 +1,4 @@
-//! A certificate and its key, and what TLS takes for them and for the authorities that are trusted.
+//! A certificate and its key, and how their PEM and that of authorities becomes what TLS takes.
 
 use super::authorities::Authorities;
 use super::error::Error;
@@ -24,7 +24,7 @@ impl std::fmt::Debug for Identity {
 /// Reads the certificates and the key of an identity as Go does.
 ///
 /// # Errors
-/// It has no key.
+/// The identity has no key.
 pub(super) fn chain(
     identity: &Identity,
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Error> {
@@ -43,7 +43,7 @@ pub(super) fn certificates(text: &[u8]) -> Vec<CertificateDer<'static>> {
 /// client-go).
 ///
 /// # Errors
-/// One of them cannot be read.
+/// An authority cannot be read.
 pub(super) fn trusted(ca_pem: &str) -> Result<Authorities, Error> {
     let mut all = Authorities::empty();
     let blocks = pem::blocks(ca_pem.as_bytes()).into_iter().filter(pem::Block::is_certificate);
@@ -54,6 +54,7 @@ pub(super) fn trusted(ca_pem: &str) -> Result<Authorities, Error> {
     Ok(all)
 }
 
+/// Returns the algorithms with which TLS works here: ring's.
 pub(super) fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }

@@ -1,19 +1,14 @@
 //! Reads private keys in the forms in which other programs write them.
 
 use super::der;
+use super::oids::{ELLIPTIC, P256, P384, RSA};
 use rcgen::KeyPair;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use x509_parser::public_key::RSAPublicKey;
 
-/// rsaEncryption, whose parameters are NULL.
-pub(crate) const RSA: [u64; 7] = [1, 2, 840, 113549, 1, 1, 1];
 /// Bits of the RSA keys whose signatures can be checked here.
 pub(crate) const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
-/// ecPublicKey, whose parameters are the number of a curve.
-pub(crate) const ELLIPTIC: [u64; 6] = [1, 2, 840, 10045, 2, 1];
-pub(crate) const P256: [u64; 7] = [1, 2, 840, 10045, 3, 1, 7];
-pub(crate) const P384: [u64; 5] = [1, 3, 132, 0, 34];
 
 /// Returns how many bits the modulus of an RSA key has, rounded up to whole bytes as ring does.
 pub(crate) fn rsa_bits(key: &RSAPublicKey<'_>) -> usize {
@@ -25,13 +20,13 @@ pub(crate) fn rsa_bits(key: &RSAPublicKey<'_>) -> usize {
 /// as `EC PARAMETERS`, are passed over.
 ///
 /// # Errors
-/// There is no key, it is malformed, or it is of a kind that cannot sign here.
+/// There is no key, or it is malformed or of a kind that cannot sign here.
 pub(crate) fn read_key(pem: &str) -> Result<KeyPair, Box<dyn std::error::Error + Send + Sync>> {
     let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|e| e.to_string())?;
     let read = |algorithm: &[Vec<u8>]| KeyPair::try_from(in_pkcs8(algorithm, key.secret_der()).as_slice());
     Ok(match &key {
         PrivateKeyDer::Pkcs1(_) => read(&[der::oid(&RSA), der::tlv(0x05, &[])])?,
-        // Only the curve of the key fits: its public half is in it, and is compared.
+        // The library compares the public half in the key, so that only the key's own curve fits.
         PrivateKeyDer::Sec1(_) => read(&[der::oid(&ELLIPTIC), der::oid(&P256)])
             .or_else(|_| read(&[der::oid(&ELLIPTIC), der::oid(&P384)]))?,
         key => KeyPair::try_from(key)?,

@@ -19,19 +19,20 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Version;
 
-/// Returns webpki's judgement of a leaf, or another one where webpki does not believe it.
+/// Returns the verdict on a leaf: webpki's own, or another one where webpki does not believe the
+/// leaf and Go may.
 ///
 /// # Errors
-/// The certificate is not believed. Of a leaf that webpki reads its own reason stays.
+/// The certificate is not believed. For a leaf that webpki reads, webpki's reason stays.
 pub(crate) fn reconsider(
-    judged: Result<(), Error>,
+    verdict: Result<(), Error>,
     leaf: &CertificateDer<'_>,
     authorities: &Authorities,
     now: UnixTime,
     serves: Serves,
     known: &WebPkiSupportedAlgorithms,
 ) -> Result<(), Error> {
-    let Err(why) = judged else { return Ok(()) };
+    let Err(why) = verdict else { return Ok(()) };
     let is_trusted = authorities.contains(leaf);
     let Ok(leaf) = signatures::parse(leaf) else { return Err(why) };
     let is_read = leaf.version() == X509Version::V3 && !leaf.is_ca() && !is_trusted;
@@ -39,7 +40,7 @@ pub(crate) fn reconsider(
     if is_trusted {
         return Ok(());
     }
-    // One may ask for policies in the whole chain, which are not compared here.
+    // A leaf may demand policies of the whole chain, which are not compared here.
     let is_demand = |parsed: &ParsedExtension<'_>| matches!(parsed, ParsedExtension::PolicyConstraints(_));
     if leaf.extensions().iter().any(|extension| is_demand(extension.parsed_extension())) {
         return Err(if is_read { why } else { CertificateError::UnhandledCriticalExtension.into() });
@@ -48,7 +49,7 @@ pub(crate) fn reconsider(
     let is_issuer = |root: &&TrustAnchor<'_>| issuer.first().is_some_and(|name| **name == *root.subject);
     let mut last = Error::from(CertificateError::UnknownIssuer);
     for root in authorities.valid_at(now).roots.iter().filter(is_issuer) {
-        // Which names an authority may sign is a rule that only webpki reads.
+        // Only webpki knows the rules about the names that an authority may sign.
         if root.name_constraints.is_some() && has_names(&leaf) {
             last = why.clone();
             continue;
@@ -71,7 +72,7 @@ pub(crate) fn has_names(leaf: &X509Certificate<'_>) -> bool {
 /// Checks that a certificate is valid at a time.
 ///
 /// # Errors
-/// It is not. The error has the times, which a user of kubectl reads.
+/// It has ended, or is not valid yet. The error has the times, which a user of kubectl reads.
 pub(crate) fn check_time(own: &X509Certificate<'_>, now: UnixTime) -> Result<(), CertificateError> {
     let at = |time: ASN1Time| {
         let seconds = u64::try_from(time.timestamp()).unwrap_or_default();
@@ -109,7 +110,7 @@ fn check_content(leaf: &X509Certificate<'_>, now: UnixTime, serves: Serves) -> R
 }
 
 /// Returns true for an extension that Go reads also where it is critical; x509-parser reads more.
-/// Of name constraints it reads those of four kinds of names, and none of a subject. Source:
+/// Name constraints are among them if they are about the four kinds of names that Go knows. Source:
 /// `processExtensions` and `parseNameConstraintsExtension` in Go's crypto/x509.
 pub(crate) fn may_be_critical(extension: &ParsedExtension<'_>) -> bool {
     use ParsedExtension as Is;
@@ -149,7 +150,7 @@ mod tests {
         KeyPair::from_pem(&std::fs::read_to_string(dir.join("ca.key")).unwrap()).unwrap()
     }
 
-    /// Names of the issuer, as a critical extension: Go knows none of this kind.
+    /// Makes an extension with names of the issuer, as a critical one. Go does not know this kind.
     fn issuer_names() -> Vec<u8> {
         extension(18, true, &der::sequence(&[der::tlv(0x82, b"ca.example")]))
     }
@@ -178,7 +179,7 @@ mod tests {
         }
     }
 
-    /// Goes through a handshake in memory; returns what the server got of the client.
+    /// Goes through a handshake in memory; returns the certificates that the server got.
     fn handshake(
         server: Arc<rustls::ServerConfig>,
         client: Arc<rustls::ClientConfig>,
@@ -206,7 +207,7 @@ mod tests {
         Ok(server)
     }
 
-    /// In between its certificate may have ended, or the authority of it.
+    /// Between two connections the client's certificate may have ended, or its authority.
     #[test]
     fn a_client_that_comes_again_is_judged_again() {
         let dir = tempfile::tempdir().unwrap();
@@ -216,13 +217,13 @@ mod tests {
         for config in [crate::server_config, crate::mutual_server_config] {
             let server = config(&server, ca.pem()).unwrap();
             let mut client = (*crate::client_config(Some(&jane), ca.pem(), &[]).unwrap()).clone();
-            // It keeps the sessions of its first connection for the second.
+            // This client keeps the sessions of its first connection for the second.
             client.resumption = rustls::client::Resumption::in_memory_sessions(8);
             connect_twice(&server, &Arc::new(client));
         }
     }
 
-    /// In between its certificate may have ended.
+    /// Between two connections the server's certificate may have ended.
     #[test]
     fn a_server_that_is_asked_again_is_judged_again() {
         let dir = tempfile::tempdir().unwrap();
@@ -290,7 +291,7 @@ mod tests {
             let strict = crate::mutual_server_config(&server, ca.pem()).unwrap();
             assert_eq!(handshake(strict, client).unwrap().len(), 1);
         }
-        // The proof of the key counts for these as well.
+        // For these certificates, too, the client has to prove that it has the key.
         let jane = Leaf::version_1().sign("kubernetes", &key_of(dir.path()));
         let (certs, _) = crate::identity::chain(&jane).unwrap();
         let other = KeyPair::generate().unwrap().serialize_pem();

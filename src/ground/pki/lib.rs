@@ -40,6 +40,7 @@
 
 #![warn(missing_docs)]
 
+mod alternative_names;
 mod authorities;
 mod ca;
 mod certificate;
@@ -55,6 +56,7 @@ mod identity;
 mod keys;
 mod leaf;
 mod name;
+mod oids;
 mod pair;
 mod pem;
 mod request;
@@ -65,13 +67,14 @@ mod system;
 mod testing;
 mod token;
 mod uri;
+mod user;
 mod wildcard;
 
 pub use ca::{Ca, Subject};
 pub use certificate::{check_certificates, valid_until};
-pub use clients::{Client, Clients, asking_server_config, mutual_server_config, server_config, user_of};
+pub use clients::{Client, Clients, asking_server_config, mutual_server_config, server_config};
 pub use common_name::curl_client;
-pub use doubt::{doubted, legacy_name};
+pub use doubt::{authority_hint, legacy_name};
 pub use error::Error;
 pub use files::{remove_unfinished, write_private};
 pub use foreign::{Trust, Unusable, foreign_client};
@@ -79,13 +82,14 @@ pub use identity::Identity;
 pub use pair::check_pair;
 pub use request::{Proof, Request};
 pub use token::{LEGACY_ISSUER, TokenKey};
+pub use user::user_of;
 
 use identity::{chain, provider, trusted};
 use rustls::pki_types::ServerName;
 use std::sync::Arc;
 
-/// TLS for a client; without an identity it is anonymous or uses a token. It believes servers of an
-/// authority as long as the authority is valid.
+/// TLS for a client; without an identity it is anonymous or uses a token. The client believes
+/// servers of an authority as long as the authority is valid.
 ///
 /// # Errors
 /// `Pair`: the key is not the certificate's own, or one of the two cannot be read. `Pem`: an
@@ -206,9 +210,9 @@ mod tests {
         assert!(matches!(&error, Error::Damaged { path, .. } if path.ends_with("ca.crt")), "{error:?}");
     }
 
-    /// An operator reads why: `etcdctl --cert server.crt --key peer.key`.
+    /// An operator reads the reason: `etcdctl --cert server.crt --key peer.key`.
     #[test]
-    fn a_client_whose_key_is_another_ones_is_told_so_and_a_host_that_is_no_name_too() {
+    fn a_key_of_another_certificate_and_a_host_that_is_no_name_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
         let issue = |name: &str| ca.issue(&Subject::client(name, "")).unwrap();
@@ -233,7 +237,7 @@ mod tests {
         assert!(cause.contains("CA:TRUE"), "{cause}");
     }
 
-    /// As in Go, its extended usages are those of all that it signs.
+    /// As in Go, the extended usages of an authority are those of all certificates below it.
     #[test]
     fn an_authority_for_clients_or_servers_alone_is_none_for_a_cluster() {
         use rcgen::ExtendedKeyUsagePurpose::{self, Any, ClientAuth, ServerAuth};

@@ -1,6 +1,6 @@
-//! Reads the texts of a certificate's names. Source: `parseASN1String` in Go's crypto/x509, which
-//! refuses a certificate if it cannot read one of them: a name that is passed over would leave
-//! another one as the user's.
+//! Reads the texts of a certificate's names. Source: `parseASN1String` in Go's crypto/x509. Go
+//! refuses a certificate if it cannot read one of its texts: if a common name were passed over,
+//! another one would be the user's.
 
 use super::der;
 use x509_parser::asn1_rs::{Any, Tag};
@@ -10,8 +10,8 @@ use x509_parser::x509::X509Name;
 pub(crate) const NO_TEXT: &str = "unsupported string type";
 
 /// Returns true if a name was read to its end, and each of its attributes begins with an OBJECT
-/// IDENTIFIER. x509-parser stops at a part that it cannot read, e.g. an empty one, and its raw form
-/// ends there, too.
+/// IDENTIFIER. x509-parser stops at a part that it cannot read, e.g. an empty one, and the raw form
+/// that it returns ends there, too.
 pub(crate) fn is_whole(name: &X509Name<'_>) -> bool {
     attributes(name).is_some_and(|all| all.into_iter().all(der::begins_with_oid))
 }
@@ -19,7 +19,7 @@ pub(crate) fn is_whole(name: &X509Name<'_>) -> bool {
 /// Checks that every attribute of a name is a text.
 ///
 /// # Errors
-/// One is malformed or no text, in Go's words.
+/// An attribute is malformed or no text, in Go's words.
 pub(crate) fn check(name: &X509Name<'_>) -> Result<(), String> {
     if !is_whole(name) {
         return Err("x509: invalid RDNSequence".into());
@@ -43,7 +43,7 @@ fn attributes<'a>(name: &'a X509Name<'_>) -> Option<Vec<&'a [u8]>> {
 /// Returns the text of an attribute's value.
 ///
 /// # Errors
-/// It is malformed, or no text, in Go's words.
+/// The value is malformed, or no text, in Go's words.
 pub(crate) fn text(value: &Any<'_>) -> Result<String, &'static str> {
     let data = value.data;
     match value.tag() {
@@ -51,7 +51,7 @@ pub(crate) fn text(value: &Any<'_>) -> Result<String, &'static str> {
         Tag::PrintableString => made_of(data, is_printable, "invalid PrintableString"),
         Tag::Ia5String => made_of(data, u8::is_ascii, "invalid IA5String"),
         Tag::NumericString => made_of(data, is_numeric, "invalid NumericString"),
-        // T.61, which nearly all who write it take for Latin-1.
+        // T.61, which nearly all programs write as Latin-1.
         Tag::TeletexString => Ok(data.iter().copied().map(char::from).collect()),
         Tag::BmpString => basic_plane(data).ok_or("invalid BMPString"),
         _ => Err(NO_TEXT),
@@ -66,11 +66,13 @@ fn made_of(data: &[u8], allowed: fn(&u8) -> bool, why: &'static str) -> Result<S
     }
 }
 
-/// `*` and `&` are not allowed by X.680, and are in names of authorities that are in use.
+/// Returns true for a letter of a PrintableString. X.680 does not allow `*` and `&`, which are in
+/// names of authorities that are in use.
 fn is_printable(letter: &u8) -> bool {
     letter.is_ascii_alphanumeric() || b" '()+,-./:=?*&".contains(letter)
 }
 
+/// Returns true for a letter of a NumericString.
 fn is_numeric(letter: &u8) -> bool {
     letter.is_ascii_digit() || *letter == b' '
 }

@@ -9,14 +9,14 @@ const BEGIN: &str = "-----BEGIN ";
 const END: &str = "\n-----END ";
 const DASHES: &str = "-----";
 
-/// Padding is needed, and the bits behind the last byte are not looked at.
+/// As Go decodes it: padding is needed, and the bits behind the last byte do not matter.
 const BASE64: GeneralPurpose =
     GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 /// A block in PEM form.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Block {
-    /// E.g. `CERTIFICATE`.
+    /// The kind of the block, e.g. `CERTIFICATE`.
     pub label: String,
     /// True if lines `Key: value` stand before the data.
     pub has_headers: bool,
@@ -30,14 +30,14 @@ impl Block {
     }
 }
 
-/// Returns the blocks of a text. What belongs to no block is passed over: other text, a block that
-/// does not end or ends with another label, and one whose data is no base64.
+/// Returns the blocks of a text. All else is passed over: other text, a block that does not end or
+/// ends with another label, and a block whose data is no base64.
 pub(crate) fn blocks(text: &[u8]) -> Vec<Block> {
     read(text).0
 }
 
-/// As [`blocks`]; also returns whether the text ends with the line that ends its last block. Behind
-/// that line Go finds no block any more.
+/// Returns the blocks of a text as [`blocks`] does, and whether the text ends with the line that
+/// ends its last block. Go finds no further block behind that line.
 pub(crate) fn read(text: &[u8]) -> (Vec<Block>, bool) {
     let text = String::from_utf8_lossy(text);
     let (mut rest, mut all, mut behind) = (&*text, vec![], &*text);

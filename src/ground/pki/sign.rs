@@ -1,12 +1,12 @@
-//! The certificates that the authority writes, for components and of the requests of others.
-//! Source: RFC 5280; DER is written by hand because the certificate library keeps one attribute of
-//! several of one type, in a subject and in the name of the authority.
+//! The certificates that the authority writes, for components and for the requests of others.
+//! Source: RFC 5280. DER is written by hand because the certificate library keeps only one of
+//! several attributes of one type, in a subject and in the name of the authority.
 
 use super::ca::{Ca, Subject};
-use super::der;
 use super::error::Error;
 use super::identity::{Identity, certificates};
-use super::request::{Parts, Proof, Request, all, is_named, proof};
+use super::request::{Parts, Proof, Request, all, is_approved, proof};
+use super::{der, oids};
 use clock::Timestamp;
 use jiff::SignedDuration;
 use rcgen::string::Ia5String;
@@ -18,13 +18,13 @@ use x509_parser::extensions::ParsedExtension;
 /// How long a certificate is valid before it was made, for clocks that are behind.
 const BACKDATE: SignedDuration = SignedDuration::from_mins(5);
 
-/// Shorter certificates live as long as was asked for from now on; of others the time counts from
+/// The lifetime of a certificate that is shorter than this counts from now on; that of others from
 /// their backdated begin, as upstream (`PermissiveSigningPolicy`).
 const SHORT: SignedDuration = SignedDuration::from_hours(8);
 
 impl Ca {
-    /// Makes a key and a certificate for it, for both ends of a connection. It is valid for a year,
-    /// or as long as the authority.
+    /// Makes a key and a certificate for it, for both ends of a connection. The certificate is
+    /// valid for a year, or as long as the authority.
     ///
     /// # Errors
     /// `Certificate`: a name is not ASCII, or no key can be made. `Authority`, `Pem`: the authority
@@ -38,7 +38,7 @@ impl Ca {
                 names.addresses.push(host.clone());
                 continue;
             }
-            Ia5String::try_from(host.as_str()).map_err(failed)?; // nothing else may stand there
+            Ia5String::try_from(host.as_str()).map_err(failed)?; // a DNS name in a certificate is ASCII
             names.dns_names.push(host.clone());
         }
         let mut usages = vec!["digital signature".to_string(), "client auth".to_string()];
@@ -80,13 +80,13 @@ impl Ca {
                 return Err(refuse(why.into()));
             }
         }
-        // Other programs may read the first one of the certificate, which no approver judged.
+        // An approver judged the last one, and other programs may read the first one.
         for (number, single) in [(3, "common name"), (5, "serial number")] {
             if all(&parsed.subject, number).len() > 1 {
                 return Err(refuse(format!("the subject has more than one {single}")));
             }
         }
-        let subject = judged(parsed.subject.as_raw())
+        let subject = approved_subject(parsed.subject.as_raw())
             .ok_or_else(|| refuse("x509: malformed certificate request: invalid subject".into()))?;
         let now = clock::now();
         let end = if lifetime < SHORT { now + lifetime } else { now + lifetime - BACKDATE };
@@ -104,8 +104,8 @@ impl Ca {
         })
     }
 
-    /// Writes and signs a certificate. Its issuer is the authority's subject byte for byte: so it
-    /// is compared by those who judge the certificate.
+    /// Writes and signs a certificate. Its issuer is the authority's subject byte for byte, because
+    /// programs that verify the certificate compare the two so.
     ///
     /// # Errors
     /// The authority's key or certificate cannot be used, or there is no randomness.
@@ -135,7 +135,7 @@ impl Ca {
     }
 }
 
-/// What a certificate says of its owner, and when.
+/// What a certificate is to say.
 pub(super) struct Wanted<'a> {
     /// In DER.
     pub subject: Vec<u8>,
@@ -143,22 +143,22 @@ pub(super) struct Wanted<'a> {
     pub public_key: &'a [u8],
     pub from: Timestamp,
     pub until: Timestamp,
-    /// Its subject alternative names count.
+    /// The request whose subject alternative names the certificate has.
     pub names: &'a Request,
     /// `digital signature`, `key encipherment`, `client auth`, `server auth`.
     pub usages: &'a [String],
 }
 
-/// Returns a subject with those attributes alone by which a request is judged, byte by byte: they
-/// are the user and the groups that the certificate stands for. As upstream, all others are left
-/// out: nobody has approved them, and some mean something, as 1.3.6.1.4.1.57683.2, a user's uid.
-/// `None`: it is malformed.
-fn judged(subject: &[u8]) -> Option<Vec<u8>> {
+/// Returns a subject with the attributes alone by which an approver judges a request, byte by byte:
+/// they are the user and the groups of the certificate. As upstream, all others are left out: no
+/// approver has seen them, and some have a meaning, as 1.3.6.1.4.1.57683.2, a user's uid. `None`:
+/// the subject is malformed.
+fn approved_subject(subject: &[u8]) -> Option<Vec<u8>> {
     let mut out = vec![];
     for set in der::contents(der::contents(subject)?.first()?)? {
         let mut kept = vec![];
         for attribute in der::contents(set)? {
-            if is_named(der::contents(attribute)?.first()?) {
+            if is_approved(der::contents(attribute)?.first()?) {
                 kept.extend(der::tlv(0x30, attribute));
             }
         }
@@ -169,19 +169,20 @@ fn judged(subject: &[u8]) -> Option<Vec<u8>> {
     Some(der::sequence(&out))
 }
 
-/// Returns the identifier of the signatures of an authority's key; `None` if the kind is not known.
-/// An authority from outside may have another key than those that are made here.
+/// Returns the identifier of the signatures of an authority's key; `None` if the kind of key is not
+/// known. An authority that another program made may have another kind than those made here.
 fn algorithm(of_key: &SignatureAlgorithm) -> Option<Vec<u8>> {
     let known: [(&SignatureAlgorithm, &[u64], &[u8]); 4] = [
         (&rcgen::PKCS_ECDSA_P256_SHA256, &[1, 2, 840, 10045, 4, 3, 2], &[]),
         (&rcgen::PKCS_ECDSA_P384_SHA384, &[1, 2, 840, 10045, 4, 3, 3], &[]),
-        (&rcgen::PKCS_ED25519, &[1, 3, 101, 112], &[]),
+        (&rcgen::PKCS_ED25519, &oids::ED25519, &[]),
         (&rcgen::PKCS_RSA_SHA256, &[1, 2, 840, 113549, 1, 1, 11], &[0x05, 0x00]), // NULL
     ];
     let (_, number, parameters) = known.into_iter().find(|(algorithm, ..)| *algorithm == of_key)?;
     Some(der::sequence(&[der::oid(number), parameters.to_vec()]))
 }
 
+/// Puts a certificate into PEM form.
 pub(super) fn to_pem(der: &[u8]) -> String {
     use base64::Engine as _;
     let text = base64::engine::general_purpose::STANDARD.encode(der);
@@ -193,55 +194,63 @@ pub(super) fn to_pem(der: &[u8]) -> String {
     format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 
+/// Returns the extensions of a certificate: its usages, that it is no authority, the key of its
+/// authority, and its alternative names.
 fn extensions(wanted: &Wanted<'_>, authority: &x509_parser::certificate::X509Certificate) -> Vec<Vec<u8>> {
     let has = |usage: &str| wanted.usages.iter().any(|u| u == usage);
-    let extension = |id: &[u64], critical: bool, value: Vec<u8>| {
-        let mut parts = vec![der::oid(id)];
-        if critical {
-            parts.push(der::tlv(0x01, &[0xff]));
-        }
-        parts.push(der::tlv(0x04, &value));
-        der::sequence(&parts)
-    };
     let mut out = vec![];
     let (sign, encipher) = (has("digital signature"), has("key encipherment"));
     if sign || encipher {
         let bits = u8::from(sign) << 7 | u8::from(encipher) << 5;
-        out.push(extension(&[2, 5, 29, 15], true, der::tlv(0x03, &[bits.trailing_zeros() as u8, bits])));
+        let bits = der::tlv(0x03, &[bits.trailing_zeros() as u8, bits]);
+        out.push(extension(&oids::KEY_USAGE, true, &bits));
     }
-    let purposes = [("server auth", 1), ("client auth", 2)];
-    let extended: Vec<Vec<u8>> = purposes
-        .into_iter()
-        .filter(|(usage, _)| has(usage))
-        .map(|(_, n)| der::oid(&[1, 3, 6, 1, 5, 5, 7, 3, n]))
-        .collect();
-    if !extended.is_empty() {
-        out.push(extension(&[2, 5, 29, 37], false, der::sequence(&extended)));
+    let purposes = [("server auth", oids::SERVER_AUTH), ("client auth", oids::CLIENT_AUTH)];
+    let purposes = purposes.into_iter().filter(|(usage, _)| has(usage));
+    let purposes: Vec<Vec<u8>> = purposes.map(|(_, purpose)| der::oid(&purpose)).collect();
+    if !purposes.is_empty() {
+        out.push(extension(&oids::EXTENDED_KEY_USAGE, false, &der::sequence(&purposes)));
     }
-    out.push(extension(&[2, 5, 29, 19], true, der::sequence(&[])));
-    for known in authority.extensions() {
-        if let ParsedExtension::SubjectKeyIdentifier(key) = known.parsed_extension() {
-            out.push(extension(&[2, 5, 29, 35], false, der::sequence(&[der::tlv(0x80, key.0)])));
+    out.push(extension(&oids::BASIC_CONSTRAINTS, true, &der::sequence(&[])));
+    for own in authority.extensions() {
+        if let ParsedExtension::SubjectKeyIdentifier(key) = own.parsed_extension() {
+            let key = der::sequence(&[der::tlv(0x80, key.0)]);
+            out.push(extension(&oids::AUTHORITY_KEY_IDENTIFIER, false, &key));
         }
     }
-    let text = |tag: u8, all: &[String]| all.iter().map(|t| der::tlv(tag, t.as_bytes())).collect::<Vec<_>>();
-    let said = wanted.names;
-    let mut names = text(0x82, &said.dns_names);
-    names.extend(text(0x81, &said.emails));
-    names.extend(said.addresses.iter().filter_map(|a| {
-        Some(match a.parse().ok()? {
-            std::net::IpAddr::V4(ip) => der::tlv(0x87, &ip.octets()),
-            std::net::IpAddr::V6(ip) => der::tlv(0x87, &ip.octets()),
-        })
-    }));
-    names.extend(text(0x86, &said.uris));
+    let names = alternative_names(wanted.names);
     if !names.is_empty() {
         // Critical where the names are all that the certificate says of its owner (RFC 5280,
         // 4.2.1.6).
         let has_subject = wanted.subject != der::sequence(&[]);
-        out.push(extension(&[2, 5, 29, 17], !has_subject, der::sequence(&names)));
+        out.push(extension(&oids::SUBJECT_ALT_NAME, !has_subject, &der::sequence(&names)));
     }
     out
+}
+
+/// Encodes an extension.
+fn extension(oid: &[u64], critical: bool, value: &[u8]) -> Vec<u8> {
+    let mut parts = vec![der::oid(oid)];
+    if critical {
+        parts.push(der::tlv(0x01, &[0xff]));
+    }
+    parts.push(der::tlv(0x04, value));
+    der::sequence(&parts)
+}
+
+/// Encodes the alternative names of a request, each as a `GeneralName`.
+fn alternative_names(request: &Request) -> Vec<Vec<u8>> {
+    let text = |tag: u8, all: &[String]| all.iter().map(|t| der::tlv(tag, t.as_bytes())).collect::<Vec<_>>();
+    let mut names = text(0x82, &request.dns_names);
+    names.extend(text(0x81, &request.emails));
+    names.extend(request.addresses.iter().filter_map(|a| {
+        Some(match a.parse().ok()? {
+            IpAddr::V4(ip) => der::tlv(0x87, &ip.octets()),
+            IpAddr::V6(ip) => der::tlv(0x87, &ip.octets()),
+        })
+    }));
+    names.extend(text(0x86, &request.uris));
+    names
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ pub(super) use proof_of_the_key;
 /// Reads a certificate of version 1, 2 or 3. There is no other, and Go reads no other.
 ///
 /// # Errors
-/// It is malformed, or something follows it.
+/// The certificate is malformed, or other data follows it.
 pub(crate) fn parse<'a>(cert: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Error> {
     match x509_parser::parse_x509_certificate(cert) {
         Ok(([], parsed)) if parsed.version().0 <= X509Version::V3.0 => Ok(parsed),
@@ -97,7 +97,7 @@ pub(crate) fn verify_tls12(
 /// read of a wrong signature, and not of the key.
 ///
 /// # Errors
-/// It is an RSA key that is too short or too long, in a sentence.
+/// The key is an RSA key that is too short or too long, in a sentence.
 pub(crate) fn check_length(cert: &X509Certificate<'_>) -> Result<(), String> {
     match cert.public_key().parsed() {
         Ok(PublicKey::RSA(key)) if !RSA_BITS.contains(&rsa_bits(&key)) => {
@@ -121,7 +121,8 @@ pub(crate) fn verify_certificate(
     let malformed = || Error::from(CertificateError::BadEncoding);
     let parts = der::contents(cert.as_raw()).and_then(|outer| der::contents(outer.first()?));
     let algorithm = parts.and_then(|parts| parts.get(1).copied()).ok_or_else(malformed)?;
-    // As in Go: the algorithm stands in the signed part as well, where nobody can exchange it.
+    // As in Go. The algorithm stands in the signed part as well, where an attacker cannot change
+    // it.
     if cert.tbs_certificate.signature != cert.signature_algorithm {
         return Err(malformed());
     }
@@ -153,13 +154,13 @@ fn verify<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::RSA;
+    use crate::oids::RSA;
     use crate::sign::Wanted;
     use crate::{Ca, Request};
     use rustls::pki_types::pem::PemObject;
 
     #[test]
-    fn an_rsa_key_of_another_length_is_told_as_such() {
+    fn an_rsa_key_of_another_length_is_named_with_it() {
         let dir = tempfile::tempdir().unwrap();
         let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
         let (now, hour) = (clock::now(), jiff::SignedDuration::from_hours(1));

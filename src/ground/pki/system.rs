@@ -5,8 +5,8 @@ use super::foreign::SERVERS;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-/// Where distributions keep the authorities they trust: of these files the first that can be read,
-/// as in Go's `crypto/x509`.
+/// The files in which distributions keep the authorities they trust. The first one that can be read
+/// counts, as in Go's `crypto/x509`.
 const SYSTEM_FILES: [&str; 6] = [
     "/etc/ssl/certs/ca-certificates.crt", // Debian, Alpine
     "/etc/pki/tls/certs/ca-bundle.crt",   // Fedora
@@ -16,7 +16,7 @@ const SYSTEM_FILES: [&str; 6] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// And every file of these directories.
+/// The directories in which they keep them: every file counts.
 const SYSTEM_DIRECTORIES: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 
 /// The machine's authorities: hundreds of files, which are read once, as in Go.
@@ -35,8 +35,9 @@ fn system() -> Authorities {
     authorities(&files, &directories).only_for(SERVERS)
 }
 
-/// Returns the authorities of the first file that can be read, and of all files of the directories.
-/// What cannot be read is left out, as in Go. A bundle has the directory's files, too.
+/// Returns the authorities of the first file that can be read, and of all files of the directories,
+/// each once: a bundle often has the directory's files, too. What cannot be read is left out, as in
+/// Go.
 fn authorities(files: &[PathBuf], directories: &[PathBuf]) -> Authorities {
     let mut all = Authorities::empty();
     if let Some(pem) = files.iter().find_map(|file| std::fs::read(file).ok()) {
@@ -50,7 +51,7 @@ fn authorities(files: &[PathBuf], directories: &[PathBuf]) -> Authorities {
     all
 }
 
-/// Returns true for another name of a file of the same directory, as `c_rehash` makes them.
+/// Returns true for a link to a file of the same directory, as `c_rehash` makes them.
 fn is_link_within(path: &Path) -> bool {
     std::fs::read_link(path).is_ok_and(|to| to.components().count() == 1 && !to.is_absolute())
 }

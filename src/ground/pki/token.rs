@@ -70,18 +70,18 @@ impl TokenKey {
         jsonwebtoken::encode(&header, claims, &self.encoding).map_err(|e| Error::Token(e.to_string()))
     }
 
-    /// Checks signature, `exp`, `nbf` and `iat`, and returns the claims. Audience and subject are
-    /// the caller's to judge. Only tokens of [`LEGACY_ISSUER`] may lack `exp`.
+    /// Checks signature, `exp`, `nbf` and `iat`, and returns the claims. The caller judges audience
+    /// and subject. Only tokens of [`LEGACY_ISSUER`] may lack `exp`.
     ///
     /// # Errors
-    /// `Token`: it is malformed or signed with another key, one of the times is not right for now,
-    /// or `exp` is missing.
+    /// `Token`: the token is malformed or signed with another key, it is not valid now, or `exp` is
+    /// missing.
     pub fn verify(&self, token: &str) -> Result<Value, Error> {
         let mut rules = Validation::new(Algorithm::ES256);
         rules.validate_aud = false;
         rules.validate_nbf = true;
         rules.leeway = LEEWAY;
-        rules.required_spec_claims.clear(); // `exp` is checked where it stands
+        rules.required_spec_claims.clear(); // `exp` is checked below, where it may be missing
         let claims = jsonwebtoken::decode::<Value>(token, &self.decoding, &rules)
             .map(|data| data.claims)
             .map_err(|error| Error::Token(refusal(error.kind()).into()))?;
@@ -101,8 +101,8 @@ impl TokenKey {
     }
 }
 
-/// Says why a token is not believed: of its times as upstream's `pkg/serviceaccount/claims.go`
-/// does, and of a text that is no ES256 token as upstream's `bearertoken` does.
+/// Returns why a token is not believed: about its times in the words of upstream's
+/// `pkg/serviceaccount/claims.go`, about a text that is no ES256 token in those of `bearertoken`.
 fn refusal(error: &ErrorKind) -> &'static str {
     match error {
         ErrorKind::ExpiredSignature => "service account token has expired",

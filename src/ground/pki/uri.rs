@@ -1,20 +1,20 @@
-//! What Go's `url.Parse` and `crypto/x509` do not take as the URI of a subject alternative name.
+//! Checks URIs of subject alternative names as Go's `url.Parse` and `crypto/x509` do.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Checks a URI of ASCII letters.
 ///
 /// # Errors
-/// What is wrong, in Go's words.
+/// Go takes no such URI; the reason in Go's words.
 pub(crate) fn check(uri: &str) -> Result<(), String> {
-    let told = |why: String| format!("x509: cannot parse URI {}: {why}", quoted(uri));
-    let not_parsed = |part: &str, why: String| told(format!("parse {}: {why}", quoted(part)));
+    let error = |why: String| format!("x509: cannot parse URI {}: {why}", quoted(uri));
+    let not_parsed = |part: &str, why: String| error(format!("parse {}: {why}", quoted(part)));
     let (before, fragment) = uri.split_once('#').unwrap_or((uri, ""));
     let authority = parse(before).map_err(|why| not_parsed(before, why))?;
     check_escapes(fragment).map_err(|why| not_parsed(uri, why))?;
     match authority.is_empty() || is_domain(&authority) {
         true => Ok(()),
-        false => Err(told("invalid domain".into())),
+        false => Err(error("invalid domain".into())),
     }
 }
 
@@ -33,7 +33,7 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", letters.collect::<String>())
 }
 
-/// Returns the host and port of a URI without its fragment, decoded; empty if it has none.
+/// Returns the host and port of a URI without fragment, decoded; empty if it has none.
 fn parse(uri: &str) -> Result<Vec<u8>, String> {
     if uri.bytes().any(|letter| letter.is_ascii_control()) {
         return Err("net/url: invalid control character in URL".into());
@@ -41,7 +41,7 @@ fn parse(uri: &str) -> Result<Vec<u8>, String> {
     let (scheme, rest) = split_scheme(uri)?;
     let (rest, _) = rest.split_once('?').unwrap_or((rest, ""));
     if !rest.starts_with('/') {
-        // With a scheme it is opaque, as `urn:a:b`.
+        // What follows a scheme is opaque, as in `urn:a:b`.
         let first = rest.split('/').next().unwrap_or_default();
         return match scheme.is_empty() && first.contains(':') {
             true => Err("first path segment in URL cannot contain colon".into()),
@@ -64,6 +64,7 @@ fn parse(uri: &str) -> Result<Vec<u8>, String> {
     Ok(decoded(host))
 }
 
+/// Splits a URI into its scheme, which may be empty, and the rest.
 fn split_scheme(uri: &str) -> Result<(&str, &str), &'static str> {
     let end = uri.find(|letter: char| !letter.is_ascii_alphanumeric() && !"+-.".contains(letter));
     match end.map(|end| (&uri[..end], &uri[end..])) {
@@ -77,6 +78,7 @@ fn split_scheme(uri: &str) -> Result<(&str, &str), &'static str> {
     }
 }
 
+/// Checks the host and port of a URI.
 fn check_host(scheme: &str, host: &str) -> Result<(), String> {
     let (name, port) = match (host.rfind('['), host.rfind(']')) {
         (Some(0), Some(end)) => (&host[..end + 1], &host[end + 1..]),

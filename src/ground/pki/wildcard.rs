@@ -1,8 +1,8 @@
 //! Server names with an asterisk that Go believes and webpki does not: webpki wants two labels
 //! behind the asterisk, Go one. Source: `matchHostnames` in Go's crypto/x509.
 
-use super::request::{NAMES, Request};
-use super::signatures;
+use super::alternative_names::AlternativeNames;
+use super::{oids, signatures};
 use rustls::pki_types::{CertificateDer, ServerName};
 
 /// Returns true if a certificate has an alternative name (SAN) for all hosts of one domain, and
@@ -19,9 +19,10 @@ pub(crate) fn covers(own: &CertificateDer<'_>, host: &ServerName<'_>) -> bool {
     };
     let host = host.to_str();
     let Some((_, domain)) = host.strip_suffix('.').unwrap_or(&host).split_once('.') else { return false };
-    let mut names = Request::default();
-    let mut extensions = own.extensions().iter().filter(|extension| extension.oid.to_id_string() == NAMES);
-    let is_read = extensions.all(|extension| names.add_names(extension.value).is_ok());
+    let mut names = AlternativeNames::default();
+    let mut extensions =
+        own.extensions().iter().filter(|extension| oids::is(&extension.oid, &oids::SUBJECT_ALT_NAME));
+    let is_read = extensions.all(|extension| names.add(extension.value).is_ok());
     let is_covered =
         |name: &String| name.strip_prefix("*.").is_some_and(|behind| behind.eq_ignore_ascii_case(domain));
     is_read && names.dns_names.iter().any(is_covered)
@@ -52,14 +53,14 @@ mod tests {
             let own = own.self_signed(&KeyPair::generate().unwrap()).unwrap();
             let authorities = these(own.pem().as_bytes()).unwrap();
             let known = Known { authorities, provider: identity::provider() };
-            let asked = crate::server_name(host).unwrap();
-            let judged = known.verify_server_cert(own.der(), &[], &asked, &[], UnixTime::now());
-            assert_eq!(judged.is_ok(), is_believed, "{name} {host}: {judged:?}");
+            let host_name = crate::server_name(host).unwrap();
+            let verdict = known.verify_server_cert(own.der(), &[], &host_name, &[], UnixTime::now());
+            assert_eq!(verdict.is_ok(), is_believed, "{name} {host}: {verdict:?}");
         }
     }
 
     /// Go reads no certificate with an address of five bytes or a letter that is not ASCII, and
-    /// takes a name with the bit of values that have parts (0x20) for none.
+    /// passes over a name with the bit of values that have parts (0x20).
     #[test]
     fn names_that_go_does_not_read_cover_no_host() {
         let wanted = || der::tlv(0x82, b"*.example");

@@ -141,7 +141,7 @@ fn refusal(error: Error) -> Refusal {
         Bad::Expired | Bad::ExpiredContext { .. } => "certificate has expired".into(),
         Bad::NotValidYet | Bad::NotValidYetContext { .. } => "certificate is not yet valid".into(),
         // OpenSSL says so of an authority with the right name, too: its key has another identifier.
-        other if pki::doubted(other).is_some() => "unable to get local issuer certificate".into(),
+        other if pki::authority_hint(other).is_some() => "unable to get local issuer certificate".into(),
         other => other.to_string(),
     })
 }

@@ -188,7 +188,7 @@ fn not_believed(why: &CertificateError) -> Option<String> {
             "certificate specifies an incompatible key usage".into()
         }
         CertificateError::UnhandledCriticalExtension => "unhandled critical extension".into(),
-        other => return pki::doubted(other).or_else(|| pki::legacy_name(other)),
+        other => return pki::authority_hint(other).or_else(|| pki::legacy_name(other)),
     })
 }
 

@@ -139,7 +139,7 @@ enum Begun {
 /// with a certificate that has the server's name as its common name alone.
 fn not_believed(error: &std::io::Error) -> Option<String> {
     match error.get_ref()?.downcast_ref::<rustls::Error>()? {
-        rustls::Error::InvalidCertificate(why) => pki::doubted(why).or_else(|| pki::legacy_name(why)),
+        rustls::Error::InvalidCertificate(why) => pki::authority_hint(why).or_else(|| pki::legacy_name(why)),
         _ => None,
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! The locale decides, as for every program (`LC_ALL`, else `LC_CTYPE`, else `LANG`): one that is
 //! named and is not UTF-8 means ASCII. Where none is named, as in many containers, only a terminal
-//! that is known to have no other letters does. Texts of Ropewalk have no other letters than those
-//! with a [likeness]. All others, in a path or a name that stands in a text, pass as they are, as
-//! with kubectl: a path with other letters would be another path. What programs and the cluster
-//! say passes as it is, and so do documents for machines (`-o json`).
+//! that is known to have no other letters means ASCII, too. Texts of Ropewalk have no other letters
+//! than those with a [likeness]. Other letters, as of a path or a name in a text, pass as they are,
+//! as with kubectl: with ASCII in their place a path would be another path. Output of other
+//! programs and of the cluster passes as it is, and so do documents for machines (`-o json`).
 //!
 //! [likeness]: to_ascii
 
@@ -23,12 +23,12 @@ use std::sync::{LazyLock, Once};
 
 /// Whether the environment of this process allows ASCII only.
 static ASCII: LazyLock<bool> = LazyLock::new(|| decide(|name| std::env::var(name).ok()));
-/// Whether the command line asks for Korean although the locale is not UTF-8, and standard output
-/// is a file or a pipe.
+/// Whether Korean is written although the locale is not UTF-8: the command line asks for it, and
+/// standard output is a file or a pipe.
 static INSISTED: AtomicBool = AtomicBool::new(false);
 
-/// Whether [`presentable`] has said that Korean cannot be shown.
-static TOLD: Once = Once::new();
+/// Done once standard error says that Korean cannot be shown. [`presentable`] does not repeat it.
+static WARNED: Once = Once::new();
 
 /// Returns whether these variables of the environment allow ASCII only.
 fn decide(variable: impl Fn(&str) -> Option<String>) -> bool {
@@ -54,17 +54,17 @@ pub fn ascii_only() -> bool {
 }
 
 /// Returns the language to write in, where `lang` was chosen. Korean has no ASCII: where only ASCII
-/// may be written it becomes English, and standard error says so once in a process. `asked`: the
-/// command line itself names the language; then a file or a pipe gets Korean all the same.
-pub fn presentable(lang: Lang, asked: bool) -> Lang {
-    match presentation(lang, ascii_only(), asked && !std::io::stdout().is_terminal()) {
+/// may be written it becomes English, and standard error says so once in a process. `by_option`:
+/// the command line itself names the language; then a file or a pipe gets Korean all the same.
+pub fn presentable(lang: Lang, by_option: bool) -> Lang {
+    match presentation(lang, ascii_only(), by_option && !std::io::stdout().is_terminal()) {
         Presentation::AsChosen => lang,
         Presentation::Insisted => {
             INSISTED.store(true, Ordering::Relaxed);
             lang
         }
         Presentation::InEnglish => {
-            TOLD.call_once(warn_no_korean);
+            WARNED.call_once(warn_no_korean);
             Lang::En
         }
     }
@@ -81,30 +81,30 @@ enum Presentation {
     InEnglish,
 }
 
-/// Decides what becomes of a chosen language. `ascii`: only ASCII may be written. `asked_for_file`:
-/// the command line names the language, and standard output is no terminal.
-fn presentation(lang: Lang, ascii: bool, asked_for_file: bool) -> Presentation {
-    match (lang, ascii, asked_for_file) {
+/// Decides what becomes of a chosen language. `ascii`: only ASCII may be written. `for_file`: the
+/// command line names the language, and standard output is no terminal.
+fn presentation(lang: Lang, ascii: bool, for_file: bool) -> Presentation {
+    match (lang, ascii, for_file) {
         (Lang::En, ..) | (Lang::Ko, false, _) => Presentation::AsChosen,
         (Lang::Ko, true, true) => Presentation::Insisted,
         (Lang::Ko, true, false) => Presentation::InEnglish,
     }
 }
 
-/// Returns whether a language cannot be shown here; then standard error says so, each time: a
-/// person who chooses it in a session has to see why nothing changes, also if [`presentable`] said
-/// it when the session began.
+/// Returns whether a language cannot be shown here. If so, standard error says it each time: a
+/// person who chooses the language in a session has to see why nothing changes, also if
+/// [`presentable`] said it when the session began.
 pub fn refuses(lang: Lang) -> bool {
     let refused = lang == Lang::Ko && ascii_only();
     if refused {
-        TOLD.call_once(|| {});
+        WARNED.call_once(|| {});
         warn_no_korean();
     }
     refused
 }
 
 /// Says on standard error that Korean cannot be shown. If that cannot be written, the program goes
-/// on: what it was asked for may go elsewhere.
+/// on: the output of its command may go elsewhere.
 fn warn_no_korean() {
     let _ = writeln!(std::io::stderr(), "ropewalk: {NO_KOREAN}");
 }
@@ -201,7 +201,10 @@ mod tests {
             !ascii(&[("LC_ALL", ""), ("LANG", "C.UTF-8")])
                 && !ascii(&[("LC_CTYPE", "en_US.utf8"), ("LANG", "C")])
         );
-        assert!(!ascii(&[("LANG", "C.UTF-8"), ("TERM", "vt100")]), "whoever names it knows it");
+        assert!(
+            !ascii(&[("LANG", "C.UTF-8"), ("TERM", "vt100")]),
+            "a locale that is named goes before the terminal"
+        );
         assert!(ascii(&[("TERM", "vt100")]) && ascii(&[("TERM", "dumb")]));
         assert!(!ascii(&[("TERM", "vte-256color")]) && !ascii(&[("TERM", "vte")]), "GNOME's show UTF-8");
         assert!(
@@ -213,13 +216,13 @@ mod tests {
     #[test]
     fn korean_becomes_english_where_only_ascii_may_be_written_unless_a_file_is_to_have_it() {
         use Presentation::{AsChosen, InEnglish, Insisted};
-        for (lang, ascii, asked_for_file, want) in [
+        for (lang, ascii, for_file, expected) in [
             (Lang::Ko, false, false, AsChosen),
             (Lang::Ko, true, false, InEnglish),
             (Lang::Ko, true, true, Insisted),
             (Lang::En, true, true, AsChosen),
         ] {
-            assert_eq!(presentation(lang, ascii, asked_for_file), want, "{lang:?} {ascii} {asked_for_file}");
+            assert_eq!(presentation(lang, ascii, for_file), expected, "{lang:?} {ascii} {for_file}");
         }
     }
 

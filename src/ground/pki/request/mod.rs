@@ -4,24 +4,25 @@ mod parts;
 
 pub(super) use parts::Parts;
 
+use super::alternative_names::AlternativeNames;
 use super::keys::{RSA_BITS, rsa_bits};
-use super::{der, name, pem, uri};
+use super::oids::{self, CURVES, ED25519, ELLIPTIC, RSA};
+use super::{der, name, pem};
 use std::collections::HashSet;
-use std::net::{Ipv4Addr, Ipv6Addr};
-use x509_parser::asn1_rs::{Any, Class, FromDer, Tag};
+use x509_parser::asn1_rs::{Any, Class, Tag};
 use x509_parser::error::X509Error;
 use x509_parser::public_key::PublicKey;
 use x509_parser::verify::verify_signature;
 use x509_parser::x509::{AlgorithmIdentifier, AttributeTypeAndValue, X509Name};
 
-/// What a requester says about itself.
+/// A certificate request: what a requester says about itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Request {
-    /// The user's name (`CN`), e.g. `system:node:worker`. Of several the last one counts.
+    /// The user's name (`CN`), e.g. `system:node:worker`: the last one, if there are several.
     pub common_name: String,
     /// The subject's attribute 2.5.4.5; not the number of a certificate.
     pub serial_number: String,
-    /// Groups.
+    /// The user's groups (`O`), e.g. `system:nodes`.
     pub organizations: Vec<String>,
     /// `OU`, one for each attribute of the subject.
     pub units: Vec<String>,
@@ -43,39 +44,29 @@ pub struct Request {
     pub uris: Vec<String>,
     /// IP addresses of the subject's alternative names, as text: `10.96.0.1`, `fd00::1`.
     pub addresses: Vec<String>,
-    /// As it came; what is signed is read from here.
+    /// The request in DER, as it came. A signer reads its parts from here.
     pub der: Vec<u8>,
 }
 
-/// The number of the extension with the subject alternative names.
-pub(super) const NAMES: &str = "2.5.29.17";
+/// The attributes of a subject that an approver sees, and that the certificate of the request has:
+/// the last arcs of 2.5.4.N (X.520).
+const APPROVED: [u8; 9] = [3, 5, 6, 7, 8, 9, 10, 11, 17];
 
-/// Attributes of a subject that a request is judged by, and that its certificate has: the last
-/// numbers of 2.5.4.N (X.520).
-const NAMED: [u8; 9] = [3, 5, 6, 7, 8, 9, 10, 11, 17];
-
-/// The numbers of the keys that Kubernetes checks signatures with.
-const RSA: &str = "1.2.840.113549.1.1.1";
-const ELLIPTIC: &str = "1.2.840.10045.2.1";
-const ED25519: &str = "1.3.101.112";
-
-/// The numbers of the signatures that Kubernetes checks, each with that of its key: RSA, RSA-PSS,
-/// ECDSA and Ed25519. Source: `signatureAlgorithmDetails` and `checkSignature` in Go's crypto/x509.
-const CHECKED: [(&str, &str); 11] = [
-    ("1.2.840.113549.1.1.5", RSA), // with SHA-1
-    ("1.3.14.3.2.29", RSA),        // another number for the same
-    ("1.2.840.113549.1.1.10", RSA),
-    ("1.2.840.113549.1.1.11", RSA),
-    ("1.2.840.113549.1.1.12", RSA),
-    ("1.2.840.113549.1.1.13", RSA),
-    ("1.2.840.10045.4.1", ELLIPTIC), // with SHA-1
-    ("1.2.840.10045.4.3.2", ELLIPTIC),
-    ("1.2.840.10045.4.3.3", ELLIPTIC),
-    ("1.2.840.10045.4.3.4", ELLIPTIC),
-    ("1.3.101.112", ED25519),
+/// The signatures that Kubernetes checks, each with its kind of key: RSA, RSA-PSS, ECDSA and
+/// Ed25519. Source: `signatureAlgorithmDetails` and `checkSignature` in Go's crypto/x509.
+const CHECKED: [(&[u64], &[u64]); 11] = [
+    (&[1, 2, 840, 113549, 1, 1, 5], &RSA), // with SHA-1
+    (&[1, 3, 14, 3, 2, 29], &RSA),         // another identifier of the same
+    (&[1, 2, 840, 113549, 1, 1, 10], &RSA),
+    (&[1, 2, 840, 113549, 1, 1, 11], &RSA),
+    (&[1, 2, 840, 113549, 1, 1, 12], &RSA),
+    (&[1, 2, 840, 113549, 1, 1, 13], &RSA),
+    (&[1, 2, 840, 10045, 4, 1], &ELLIPTIC), // with SHA-1
+    (&[1, 2, 840, 10045, 4, 3, 2], &ELLIPTIC),
+    (&[1, 2, 840, 10045, 4, 3, 3], &ELLIPTIC),
+    (&[1, 2, 840, 10045, 4, 3, 4], &ELLIPTIC),
+    (&ED25519, &ED25519),
 ];
-/// The numbers of the curves whose keys Kubernetes reads: P-224, P-256, P-384 and P-521.
-const CURVES: [&str; 4] = ["1.3.132.0.33", "1.2.840.10045.3.1.7", "1.3.132.0.34", "1.3.132.0.35"];
 
 /// Whether the signature of a request proves that the requester has its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,14 +83,14 @@ pub enum Proof {
 }
 
 impl Request {
-    /// Reads a request in PEM form. What cannot be read is refused and not dropped: a signer would
-    /// decide on less than the requester asks for.
+    /// Reads a request in PEM form. A part that cannot be read is refused and not dropped: a signer
+    /// would decide on less than the requester asks for.
     ///
     /// # Errors
     /// The request is malformed, in a sentence.
     pub fn parse(pem: &[u8]) -> Result<Request, String> {
-        // Only the first block counts: behind a private key, say, the request would be stored, and
-        // shown to everybody who may read requests, together with that key.
+        // Only the first block counts. A request behind a private key, for example, would be stored
+        // with that key, and shown to all users who may read requests.
         let der = match pem::blocks(pem).into_iter().next() {
             Some(block) if block.label == "CERTIFICATE REQUEST" => block.der,
             _ => return Err("PEM block type must be CERTIFICATE REQUEST".into()),
@@ -140,51 +131,16 @@ impl Request {
             if !seen.insert(extension.oid.as_bytes()) {
                 return Err("x509: certificate request contains duplicate requested extensions".into());
             }
-            if extension.oid.to_id_string() == NAMES {
-                request.add_names(extension.value)?;
+            if oids::is(&extension.oid, &oids::SUBJECT_ALT_NAME) {
+                let mut names = AlternativeNames::default();
+                names.add(extension.value)?;
+                request.dns_names = names.dns_names;
+                request.emails = names.emails;
+                request.uris = names.uris;
+                request.addresses = names.addresses;
             }
         }
         Ok(request)
-    }
-
-    /// Adds the subject alternative names of an extension's value. As in Go, kinds of names that no
-    /// certificate here has are ignored.
-    ///
-    /// # Errors
-    /// One of them is malformed, in Go's words.
-    pub(super) fn add_names(&mut self, value: &[u8]) -> Result<(), String> {
-        let invalid = |what: &str| format!("x509: invalid subject alternative {what}");
-        let (mut rest, _) = parts::value(value, Tag::Sequence).map_err(|_| invalid("names"))?;
-        while !rest.is_empty() {
-            let (next, name) = Any::from_der(rest).map_err(|_| invalid("name"))?;
-            if name.class() == Class::ContextSpecific && !name.header.is_constructed() {
-                self.add_name(name.tag(), name.data)?;
-            }
-            rest = next;
-        }
-        Ok(())
-    }
-
-    fn add_name(&mut self, kind: Tag, data: &[u8]) -> Result<(), String> {
-        let text = |kind: &str| match data.is_ascii() {
-            true => Ok(String::from_utf8_lossy(data).into_owned()),
-            false => Err(format!("x509: SAN {kind} is malformed")),
-        };
-        match kind {
-            Tag(1) => self.emails.push(text("rfc822Name")?),
-            Tag(2) => self.dns_names.push(text("dNSName")?),
-            Tag(6) => {
-                let uri = text("uniformResourceIdentifier")?;
-                uri::check(&uri)?;
-                self.uris.push(uri);
-            }
-            Tag(7) => {
-                let length = || format!("x509: cannot parse IP address of length {}", data.len());
-                self.addresses.push(address(data).ok_or_else(length)?);
-            }
-            _ => {}
-        }
-        Ok(())
     }
 
     /// Checks the signature of the request with the key in it.
@@ -193,43 +149,46 @@ impl Request {
     }
 }
 
-/// Checks the parameters of a key, of which Go reads no others. Source: `parsePublicKey` in Go's
-/// crypto/x509.
+/// Checks that Go reads a key with these parameters. Source: `parsePublicKey` in Go's crypto/x509.
 ///
 /// # Errors
-/// They are not those of this kind of key, or name a curve that Kubernetes does not read; in Go's
-/// words.
+/// The parameters are not those of this kind of key, or name a curve that Kubernetes does not read;
+/// in Go's words.
 pub(super) fn check_key(key: &AlgorithmIdentifier<'_>) -> Result<(), String> {
     let parameters = key.parameters.as_ref();
     let is_null =
         parameters.is_some_and(|value| value.class() == Class::Universal && value.tag() == Tag::Null);
-    match key.algorithm.to_id_string().as_str() {
-        RSA if !is_null => Err("x509: RSA key missing NULL parameters".into()),
-        ED25519 if parameters.is_some() => Err("x509: Ed25519 key encoded with illegal parameters".into()),
-        ELLIPTIC => check_curve(parameters),
+    let is_kind = |kind: &[u64]| oids::is(&key.algorithm, kind);
+    match parameters {
+        _ if is_kind(&RSA) && !is_null => Err("x509: RSA key missing NULL parameters".into()),
+        Some(_) if is_kind(&ED25519) => Err("x509: Ed25519 key encoded with illegal parameters".into()),
+        _ if is_kind(&ELLIPTIC) => check_curve(parameters),
         _ => Ok(()),
     }
 }
 
+/// Checks that the parameters of an elliptic key name a curve that Kubernetes reads.
 fn check_curve(parameters: Option<&Any<'_>>) -> Result<(), String> {
     let curve = parameters.filter(|curve| der::is_oid(curve));
     let curve = curve.and_then(|curve| curve.as_oid().ok());
-    let curve = curve.ok_or("x509: invalid ECDSA parameters")?.to_id_string();
-    match CURVES.contains(&curve.as_str()) {
+    let curve = curve.ok_or("x509: invalid ECDSA parameters")?;
+    match CURVES.iter().any(|known| oids::is(&curve, known)) {
         true => Ok(()),
         false => Err("x509: unsupported elliptic curve".into()),
     }
 }
 
+/// Checks the signature of a request with the key in it.
 pub(super) fn proof(request: &Parts<'_>) -> Proof {
-    let signed_with = request.algorithm.algorithm.to_id_string();
-    let Some((_, wanted)) = CHECKED.iter().find(|(number, _)| *number == signed_with) else {
+    let signature = &request.algorithm.algorithm;
+    let Some((_, kind)) = CHECKED.iter().find(|(known, _)| oids::is(signature, known)) else {
         return Proof::Unsupported;
     };
-    match request.key.algorithm.algorithm.to_id_string() {
-        own if own == *wanted => {}
-        own if [RSA, ELLIPTIC, ED25519].contains(&own.as_str()) => return Proof::Wrong,
-        _ => return Proof::Unsupported,
+    let key = &request.key.algorithm.algorithm;
+    if !oids::is(key, kind) {
+        let kinds: [&[u64]; 3] = [&RSA, &ELLIPTIC, &ED25519];
+        let is_known = kinds.iter().any(|known| oids::is(key, known));
+        return if is_known { Proof::Wrong } else { Proof::Unsupported };
     }
     if let Ok(PublicKey::RSA(key)) = request.key.parsed()
         && !RSA_BITS.contains(&rsa_bits(&key))
@@ -244,19 +203,19 @@ pub(super) fn proof(request: &Parts<'_>) -> Proof {
 }
 
 /// Returns true for an attribute whose text Go does not read, as a PrintableString with `@`: the
-/// API server would not believe a certificate that has it. Those by which a request is judged have
+/// API server would not believe a certificate that has it. An attribute that an approver sees has
 /// to be a text that is copied byte by byte; of all others only a malformed text counts.
 fn is_unreadable(attribute: &AttributeTypeAndValue<'_>) -> bool {
     let text = name::text(attribute.attr_value());
-    match is_named(attribute.attr_type().as_bytes()) {
+    match is_approved(attribute.attr_type().as_bytes()) {
         true => text.is_err() || attribute.as_str().is_err(),
         false => text.is_err_and(|why| why != name::NO_TEXT),
     }
 }
 
-/// Returns true for the number of an attribute by which a request is judged, as it is encoded.
-pub(super) fn is_named(oid: &[u8]) -> bool {
-    matches!(oid, [0x55, 4, last] if NAMED.contains(last))
+/// Returns true for an attribute that an approver sees, by the content of its OBJECT IDENTIFIER.
+pub(super) fn is_approved(oid: &[u8]) -> bool {
+    matches!(oid, [0x55, 4, last] if APPROVED.contains(last))
 }
 
 /// Returns the values of an attribute 2.5.4.N of a name, e.g. 10 for organizations.
@@ -270,20 +229,10 @@ pub(super) fn all(name: &X509Name, number: u8) -> Vec<String> {
 /// Returns the common name of a subject: the last one if it has several, as Go's `pkix.Name` does.
 ///
 /// Approvers judge a request by this name, and the API server authenticates a certificate by its
-/// last one, too (`clients`). `/CN=system:kube-controller-manager/CN=system:node:n1` names the node
-/// `n1` for both.
+/// last common name, too (`clients`). `/CN=system:kube-controller-manager/CN=system:node:n1` names
+/// the node `n1` for both.
 fn common_name(name: &X509Name) -> Option<String> {
     all(name, 3).pop()
-}
-
-/// Returns an address as text. As in Go, one of IPv4 in the form of IPv6 (`::ffff:10.0.0.1`) is one
-/// of IPv4, also in the certificate.
-fn address(bytes: &[u8]) -> Option<String> {
-    match bytes.len() {
-        4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).to_string()),
-        16 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).to_canonical().to_string()),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -17,9 +17,9 @@ pub(crate) struct Parts<'a> {
     pub signed: &'a [u8],
     pub subject: X509Name<'a>,
     pub key: SubjectPublicKeyInfo<'a>,
-    /// One after another, each in DER.
+    /// The attributes one after another, each in DER.
     attributes: &'a [u8],
-    /// How it was signed.
+    /// How the requester has signed.
     pub algorithm: AlgorithmIdentifier<'a>,
     pub signature: BitString<'a>,
 }
@@ -28,7 +28,7 @@ impl<'a> Parts<'a> {
     /// Reads a request in DER.
     ///
     /// # Errors
-    /// It is malformed, in a sentence.
+    /// The request is malformed, in a sentence.
     pub(crate) fn read(der: &'a [u8]) -> Result<Parts<'a>, String> {
         let (outer, rest) = value(der, Tag::Sequence)?;
         if !rest.is_empty() {
@@ -43,7 +43,7 @@ impl<'a> Parts<'a> {
         let (rest, subject) = X509Name::from_der(rest).map_err(malformed)?;
         let (rest, key) = SubjectPublicKeyInfo::from_der(rest).map_err(malformed)?;
         check_algorithm(value(key.raw, Tag::Sequence)?.0)?;
-        // x509-parser takes the bits of a part of a byte for those of a whole one.
+        // x509-parser reads the bits of a last byte that is not whole as a whole byte.
         if key.subject_public_key.unused_bits != 0 || signature.unused_bits != 0 {
             return Err(malformed("a key or signature ends within a byte"));
         }
@@ -54,8 +54,8 @@ impl<'a> Parts<'a> {
         Ok(Parts { signed, subject, key, attributes: attributes.data, algorithm, signature })
     }
 
-    /// Returns the extensions that are asked for. An attribute that cannot be read is passed over;
-    /// of several values of one the first counts.
+    /// Returns the extensions that the requester asks for. An attribute that cannot be read is
+    /// passed over; of several values of one attribute the first counts.
     ///
     /// # Errors
     /// An extension is malformed, in a sentence.
@@ -85,18 +85,18 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Checks that the algorithm that stands first begins with its number.
+/// Checks that `der` begins with an algorithm, and that with its OBJECT IDENTIFIER.
 ///
 /// # Errors
-/// It does not, in a sentence.
+/// Another value stands there, in a sentence.
 fn check_algorithm(der: &[u8]) -> Result<(), String> {
     check_number(value(der, Tag::Sequence)?.0)
 }
 
-/// Checks that an OBJECT IDENTIFIER stands first.
+/// Checks that `der` begins with an OBJECT IDENTIFIER.
 ///
 /// # Errors
-/// It does not, in a sentence.
+/// Another value stands there, in a sentence.
 fn check_number(der: &[u8]) -> Result<(), String> {
     match der::begins_with_oid(der) {
         true => Ok(()),
@@ -104,11 +104,11 @@ fn check_number(der: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Returns the content of the value that stands first, and what follows it.
+/// Returns the content of the first value in `der`, and what follows the value.
 ///
 /// # Errors
-/// It is malformed, or of another type, in a sentence.
-pub(super) fn value(der: &[u8], wanted: Tag) -> Result<(&[u8], &[u8]), String> {
+/// The value is malformed, or of another type than `wanted`, in a sentence.
+fn value(der: &[u8], wanted: Tag) -> Result<(&[u8], &[u8]), String> {
     let (rest, first) = Any::from_der(der).map_err(malformed)?;
     match first.class() == Class::Universal && first.tag() == wanted {
         true => Ok((first.data, rest)),
@@ -116,6 +116,7 @@ pub(super) fn value(der: &[u8], wanted: Tag) -> Result<(&[u8], &[u8]), String> {
     }
 }
 
+/// Returns the error about a malformed request.
 fn malformed(why: impl Display) -> String {
     format!("x509: malformed certificate request: {why}")
 }

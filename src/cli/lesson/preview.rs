@@ -1,7 +1,7 @@
 //! `lesson preview`: a lesson as it reads, again after every change of its files.
 
-use super::lesson::page;
-use super::words::Word;
+use super::show::page;
+use crate::words::Word;
 use lab::format::{Lesson, Library};
 use lang::charset::print;
 use std::collections::BTreeMap;
@@ -23,13 +23,14 @@ const DEPTH_MAX: usize = 4;
 type Stamps = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
 
 /// What is shown, and of which state of the folder.
-pub(crate) struct Preview {
-    pub directory: PathBuf,
+struct Preview {
+    directory: PathBuf,
     /// The lesson that is shown; `None`: the one that was changed last.
-    pub id: Option<String>,
+    id: Option<String>,
     /// Without the built-in lessons.
-    pub only: bool,
-    pub lang: Lang,
+    only: bool,
+    lang: Lang,
+    /// The files when their text was made; `None`: no text was made yet.
     seen: Option<Stamps>,
 }
 
@@ -40,26 +41,27 @@ pub(crate) async fn run(
     only: bool,
     lang: Lang,
 ) -> anyhow::Result<i32> {
-    let asked = linux::signal::stop_requested()?;
-    let shown = show(Preview { directory, id, only, lang, seen: None });
+    let stop = linux::signal::stop_requested()?;
+    let preview = Preview { directory, id, only, lang, seen: None };
     tokio::select! {
-        shown = shown => shown,
-        _ = asked => Ok(0),
+        failed = follow(preview) => failed,
+        _ = stop => Ok(0),
     }
 }
 
-async fn show(mut preview: Preview) -> anyhow::Result<i32> {
+/// Prints the lesson after each change, until an error.
+async fn follow(mut preview: Preview) -> anyhow::Result<i32> {
     loop {
         // Reading compiles every expression, which takes a while.
-        let looked = tokio::task::spawn_blocking(move || {
-            let told = preview.changed();
-            (preview, told)
+        let look = tokio::task::spawn_blocking(move || {
+            let changed = preview.changed();
+            (preview, changed)
         });
-        let told;
-        (preview, told) = looked.await?;
-        if let Some(text) = told {
+        let changed;
+        (preview, changed) = look.await?;
+        if let Some(text) = changed {
             print!("{}", on_screen(&text, std::io::stdout().is_terminal() && !terminal::dumb()));
-            let _ = std::io::stdout().flush(); // the next print tells of a reader that left
+            let _ = std::io::stdout().flush(); // if the reader left, the next print fails
         }
         clock::pause(AGAIN).await;
     }
@@ -72,7 +74,7 @@ fn on_screen(text: &str, can_be_emptied: bool) -> String {
 }
 
 impl Preview {
-    /// The text, if the files have changed since the last one.
+    /// Returns the text if the files have changed since the last one was made.
     fn changed(&mut self) -> Option<String> {
         let mut stamps = Stamps::new();
         stamp(&self.directory, 0, &mut stamps);
@@ -84,6 +86,7 @@ impl Preview {
         Some(text)
     }
 
+    /// Returns the faults of the folder, the lesson, and a line with the number of faults.
     fn text(&self, stamps: &Stamps) -> String {
         let library = Library::at(Some(&self.directory), self.only);
         let mut out = String::new();
@@ -93,8 +96,8 @@ impl Preview {
         match (self.lesson(&library, stamps), &self.id) {
             (Some(lesson), _) => out.push_str(&page(&library, lesson, self.lang)),
             (None, Some(id)) => {
-                let told = self.lang.say(Word::NoLesson, &[&format!("{id:?}")]);
-                out.push_str(&format!("{told}\n"));
+                let problem = self.lang.say(Word::NoLesson, &[&format!("{id:?}")]);
+                out.push_str(&format!("{problem}\n"));
             }
             // What keeps it from being read stands above.
             (None, None) if !library.faults.is_empty() => {}
@@ -105,7 +108,7 @@ impl Preview {
         out + &format!("{line}\n{}\n", self.lang.say(Say::PreviewOf, &[&faults]))
     }
 
-    /// The lesson that was asked for, else the one whose files were changed last.
+    /// Returns the lesson `id`, else the one whose files were changed last.
     fn lesson<'a>(&self, library: &'a Library, stamps: &Stamps) -> Option<&'a Lesson> {
         if let Some(id) = &self.id {
             return library.find(id, None);
@@ -150,8 +153,9 @@ mod tests {
     #[test]
     fn a_change_of_a_file_is_shown_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
-        super::super::lesson_new::new(dir.path(), "harbour/01-first", Lang::En).unwrap();
-        super::super::lesson_new::new(dir.path(), "harbour/02-second", Lang::En).unwrap();
+        for id in ["harbour/01-first", "harbour/02-second"] {
+            crate::lesson::new::new(dir.path(), id, Lang::En).unwrap();
+        }
         let directory = dir.path().to_path_buf();
         let mut preview = Preview { directory, id: None, only: false, lang: Lang::En, seen: None };
         let first = preview.changed().expect("the first look");
@@ -172,8 +176,8 @@ mod tests {
         assert!(korean.changed().is_some_and(|text| text.contains("컨피그맵을 만들어")));
         let id = Some("harbour/09".to_string());
         let mut absent = Preview { lang: Lang::En, id, seen: None, ..korean };
-        let told = absent.changed().expect("the first look");
-        assert!(told.contains("there is no lesson \"harbour/09\" that can be read"), "{told}");
-        assert!(!told.contains("no lessons here"), "{told}");
+        let text = absent.changed().expect("the first look");
+        assert!(text.contains("there is no lesson \"harbour/09\" that can be read"), "{text}");
+        assert!(!text.contains("no lessons here"), "{text}");
     }
 }

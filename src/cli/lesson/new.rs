@@ -1,8 +1,8 @@
 //! `lesson new`: the template of a lesson, and how the folders of lessons are named.
 
-use super::codes::USAGE;
-use super::paths::quote;
-use super::words::Word;
+use crate::codes::USAGE;
+use crate::paths::quote;
+use crate::words::Word;
 use anyhow::Context;
 use lab::format::pack;
 use lang::charset::{eprintln, println};
@@ -11,8 +11,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use ui::texts::{Lang, Say};
 
-/// The track, the number and the name of a lesson in `TRACK/NN-name`.
-pub(super) fn named(id: &str) -> Option<(&str, u32, &str)> {
+/// Parses `TRACK/NN-name` into the track, the number and the name of a lesson.
+pub(super) fn parse_id(id: &str) -> Option<(&str, u32, &str)> {
     let (track, rest) = id.split_once('/')?;
     let (number, name) = rest.split_once('-')?;
     let order: u32 = number.parse().ok()?;
@@ -25,9 +25,9 @@ pub(super) fn named(id: &str) -> Option<(&str, u32, &str)> {
     (is_number && is_word(name) && is_word(track)).then_some((track, order, name))
 }
 
-/// The folder of another lesson of this track with this number: both would have the same id, and
-/// neither could be read.
-pub(super) fn taken(directory: &Path, track: &str, order: u32) -> Option<PathBuf> {
+/// Returns the folder of a lesson that has this number in this track already. A second one would
+/// have the same id, and neither could be read.
+pub(super) fn folder_with_number(directory: &Path, track: &str, order: u32) -> Option<PathBuf> {
     let prefix = format!("{order:02}-");
     let entries = std::fs::read_dir(directory.join(track)).ok()?;
     let is_meant = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&prefix);
@@ -39,8 +39,8 @@ pub(super) fn taken(directory: &Path, track: &str, order: u32) -> Option<PathBuf
 ///
 /// # Errors
 /// A folder or file cannot be made; the error names it.
-pub(super) fn new(directory: &Path, id: &str, lang: Lang) -> anyhow::Result<i32> {
-    let Some((track, order, name)) = named(id) else {
+pub(crate) fn new(directory: &Path, id: &str, lang: Lang) -> anyhow::Result<i32> {
+    let Some((track, order, name)) = parse_id(id) else {
         eprintln!("ropewalk: {}", lang.say(Say::LessonName, &[]));
         return Ok(USAGE);
     };
@@ -49,7 +49,7 @@ pub(super) fn new(directory: &Path, id: &str, lang: Lang) -> anyhow::Result<i32>
     let title = name.replace('-', " ");
     let files = [("lesson.md", TEMPLATE), ("lesson.ko.md", TEMPLATE_KO)];
     let written = files.iter().map(|(file, _)| place.join(file)).find(|path| path.exists());
-    let other = taken(directory, track, order).filter(|folder| *folder != place);
+    let other = folder_with_number(directory, track, order).filter(|folder| *folder != place);
     if let Some(there) = written.or(other) {
         eprintln!("ropewalk: {}", lang.say(Say::RecordThere, &[&there.display().to_string()]));
         return Ok(1);
@@ -83,14 +83,15 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     written.with_context(|| path.display().to_string())
 }
 
-const TEMPLATE: &str = include_str!("lesson_template.md");
-const TEMPLATE_KO: &str = include_str!("lesson_template.ko.md");
+const TEMPLATE: &str = include_str!("template.md");
+const TEMPLATE_KO: &str = include_str!("template.ko.md");
 const PACK: &str = include_str!("pack_template.yaml");
 
 #[cfg(test)]
 mod tests {
-    use super::super::lesson::{is_from, page};
     use super::*;
+    use crate::lesson::prove::is_from;
+    use crate::lesson::show::page;
     use lab::format::Library;
     use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! `lesson record`: what a teacher does once in a session becomes the draft of a lesson.
 
-use super::codes::USAGE;
-use super::lesson_new::{named, taken};
-use super::words::Word;
+use super::new::{folder_with_number, parse_id};
+use crate::codes::USAGE;
+use crate::words::Word;
 use lab::format::Library;
 use lab::format::draft::{self, Draft, Named, OPEN};
 use lang::charset::{eprintln, harmless_lines, println};
@@ -16,17 +16,17 @@ use ui::record::Tape;
 use ui::repl;
 use ui::texts::{Lang, Say};
 
-/// Records a session on the cluster `name`, and writes the draft below `directory`. Exit code 0: it
-/// is written and can be read.
+/// Records a session on the cluster `name`, and writes the draft below `directory`. Exit code 0:
+/// the draft is written and can be read.
 pub(crate) async fn run(directory: &Path, id: &str, name: &str, lang: Lang) -> anyhow::Result<i32> {
-    let Some((track, order, word)) = named(id) else {
+    let Some((track, order, word)) = parse_id(id) else {
         eprintln!("ropewalk: {}", lang.say(Say::LessonName, &[]));
         return Ok(USAGE);
     };
     // The session follows its shell into other directories, and the process goes with it.
     let directory = &std::path::absolute(directory)?;
-    if let Some(taken) = taken(directory, track, order) {
-        eprintln!("ropewalk: {}", lang.say(Say::RecordThere, &[&taken.display().to_string()]));
+    if let Some(other) = folder_with_number(directory, track, order) {
+        eprintln!("ropewalk: {}", lang.say(Say::RecordThere, &[&other.display().to_string()]));
         return Ok(1);
     }
     let folder = directory.join(track).join(format!("{order:02}-{word}"));
@@ -46,8 +46,8 @@ pub(crate) async fn run(directory: &Path, id: &str, name: &str, lang: Lang) -> a
     keep(draft, directory, [&folder, &spare], ended, lang, &mut io::stdout())
 }
 
-/// Writes the draft of a session that has ended, in whatever way: what the teacher did would be
-/// lost with an error. A line that failed is in the draft, so the session's exit code says nothing.
+/// Writes the draft of a session that has ended, also with an error, which must not cost the
+/// teacher the work. A line that failed is in the draft, so the session's exit code says nothing.
 ///
 /// Where the folder cannot be made or written to, the draft goes to the spare one for temporary
 /// files, and where that fails, too, as on a full disk, to `output`; both with exit code 1.
@@ -71,14 +71,14 @@ fn keep(
     let (paths, failed) = match write_or_spare(folder, spare, &files) {
         Ok(written) => written,
         Err([first, second]) => {
-            let written = output.write_all(shown(&files).as_bytes()).and_then(|()| output.flush());
+            let written = output.write_all(as_text(&files).as_bytes()).and_then(|()| output.flush());
             let place = |folder: &Path, error: io::Error| format!("{} ({error})", folder.display());
             let [first, second] = [place(folder, first), place(spare, second)];
-            let said = match written {
+            let problem = match written {
                 Ok(()) => lang.say(Word::DraftShown, &[&first, &second]),
                 Err(error) => lang.say(Word::DraftLost, &[&first, &second, &error.to_string()]),
             };
-            eprintln!("ropewalk: {said}");
+            eprintln!("ropewalk: {problem}");
             ended?;
             return Ok(1);
         }
@@ -106,8 +106,8 @@ fn judge(directory: &Path, folder: &Path) -> i32 {
     if own.is_empty() { 0 } else { 1 }
 }
 
-/// Files as text, each below its name.
-fn shown(files: &[(&str, &str)]) -> String {
+/// Returns files as one text, each below its name.
+fn as_text(files: &[(&str, &str)]) -> String {
     files.iter().map(|(name, text)| format!("── {name} ──\n{}\n", harmless_lines((*text).into()))).collect()
 }
 
@@ -199,8 +199,8 @@ mod tests {
         let mut full: &mut [u8] = &mut [0; 4];
         assert_eq!(keep(Ok(0), &mut full).unwrap(), 1);
         assert!(keep(Err(ui::Error::Panicked), &mut full).is_err());
-        let told = shown(&[("lesson.md", "english\n\u{1b}[2J"), ("lesson.ko.md", "korean")]);
-        assert_eq!(told, "── lesson.md ──\nenglish\n[2J\n── lesson.ko.md ──\nkorean\n");
+        let text = as_text(&[("lesson.md", "english\n\u{1b}[2J"), ("lesson.ko.md", "korean")]);
+        assert_eq!(text, "── lesson.md ──\nenglish\n[2J\n── lesson.ko.md ──\nkorean\n");
     }
 
     /// An hour of a teacher's work, and the folder was made read-only meanwhile.
