@@ -4,7 +4,7 @@
 use super::expression::{self, Variables};
 use super::policy::param_kind;
 use super::types::Type;
-use crate::custom::terms::Term;
+use crate::cel::terms::Term;
 use crate::kinds::{self, Kind};
 use crate::published;
 use crate::value::{at, list, text};

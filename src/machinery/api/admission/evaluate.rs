@@ -2,10 +2,10 @@
 
 use super::policy::{Expression, Policy, Validation};
 use crate::bounds;
-use crate::custom::cost;
-use crate::custom::rules::usable;
-use crate::custom::terms;
-use crate::custom::typed::plain;
+use crate::cel::environment::context;
+use crate::cel::message::usable_message;
+use crate::cel::values::plain;
+use crate::cel::{cost, terms};
 use crate::path::cut;
 use cel::objects::{Key, Map, OptionalValue};
 use cel::{Context, Value};
@@ -70,7 +70,7 @@ impl Review {
     pub fn new(object: Json, old: Json, request: Json, namespace: Json) -> Review {
         let parts =
             [("object", object), ("oldObject", old), ("request", request), ("namespaceObject", namespace)];
-        let mut root = terms::context();
+        let mut root = context();
         for (name, json) in &parts {
             root.add_variable_from_value(*name, plain(json));
         }
@@ -193,7 +193,7 @@ impl Run<'_> {
                         let why = format!("failed messageExpression: {NO_BUDGET}");
                         return Ok(self.policy.failure(index, why));
                     }
-                    Some(Ok(Value::String(made))) => usable(&made),
+                    Some(Ok(Value::String(made))) => usable_message(&made),
                     _ => None,
                 };
                 let otherwise = || match validation.message.as_str() {

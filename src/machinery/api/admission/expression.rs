@@ -1,7 +1,8 @@
 //! One expression of a policy, checked against the variables that it may name.
 
 use super::types::{self, BOOL, INT, NULL, STRING, Type};
-use crate::custom::terms::{self, Term};
+use crate::cel::environment::{check_name, is_library};
+use crate::cel::terms::{self, Term};
 use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr as Node, LiteralValue, SelectExpr};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -211,14 +212,14 @@ fn infer_all<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type
         Node::Call(call) => {
             let target = call.target.iter().map(|t| &t.expr);
             let target: Vec<&Node> =
-                target.filter(|t| !matches!(t, Node::Ident(name) if terms::is_library(name))).collect();
+                target.filter(|t| !matches!(t, Node::Ident(name) if is_library(name))).collect();
             let is_method = !target.is_empty();
             let mut given = vec![];
             for part in target.into_iter().chain(call.args.iter().map(|a| &a.expr)) {
                 given.push(infer(part, all, inner)?);
             }
             // After its parts: of `authorizer.check(…)` the variable is what is missing.
-            terms::check_name(call)?;
+            check_name(call)?;
             match (call.func_name.as_str(), given.as_slice()) {
                 ("_?_:_", [_, one, other]) => Ok(one.clone().or(other.clone())),
                 // A function of a library: `lists.range(3)`.

@@ -11,7 +11,7 @@
 //! with what is wrong. All of it is pure: which policies there are, and where parameters are found,
 //! is for the API server to know (`apiserver/admission/policies`).
 //!
-//! Expressions are those of definitions (`custom::terms`): the same functions, the same bounds on
+//! Expressions are those of [`crate::cel`], as in definitions: the same functions, the same bounds on
 //! length, depth and steps. Beside these, all variables of a policy together have at most 8 MiB.
 //! Before an expression is stored, [`types`] holds it against what is known of its variables, and
 //! [`check`] does so once more with the schemas of the kinds that the policy matches, for

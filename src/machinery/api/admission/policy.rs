@@ -1,7 +1,7 @@
 //! A policy, compiled: what is read from its object once, and asked about many requests.
 
 use super::expression::composed_in;
-use crate::custom::terms::{self, Term};
+use crate::cel::terms::{self, Term};
 use crate::value::{at, list, text};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};

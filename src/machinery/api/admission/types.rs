@@ -4,7 +4,7 @@
 //! known is held against the signatures of the operators and functions in `overloads.txt`, as
 //! `cel-go`'s checker does.
 
-use crate::custom::terms::MATCHES;
+use crate::cel::functions::MATCHES;
 use crate::published;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -299,7 +299,7 @@ pub(crate) fn call(name: &str, method: bool, arguments: &[Type]) -> Result<Type,
             (true, Some((first, rest))) => format!("{first}.({})", rest.join(", ")),
             _ => format!("({})", shown.join(", ")),
         };
-        // The name under which `custom::terms` has its own.
+        // The name under which `cel::functions` has its own.
         let name = if name == MATCHES { "matches" } else { name };
         format!("found no matching overload for '{name}' applied to '{shown}'")
     })

@@ -2,11 +2,11 @@
 //! judged again: objects that were stored before a schema became stricter can still be changed
 //! elsewhere (ratcheting, KEP-4008).
 
-use super::addresses;
 use super::embedded;
 use super::formats;
 use super::numbers;
 use super::schema::{Bound, ListType, Schema, Type};
+use crate::cel::uris;
 use crate::cidr;
 use crate::errors::{ErrorKind, Errors, brief};
 use crate::gostr;
@@ -270,7 +270,7 @@ fn has_format(format: &str, text: &str) -> bool {
         "ipv4" => text.contains('.') && cidr::parse_ip(text).is_some(),
         "ipv6" => text.parse::<Ipv6Addr>().is_ok(),
         "cidr" => cidr::parse(text).is_some(),
-        "uri" => addresses::is_request_uri(text),
+        "uri" => uris::is_request_uri(text),
         format => formats::fits(format, text),
     }
 }

@@ -1,6 +1,6 @@
 //! One rule of `x-kubernetes-validations` as it stands in a schema.
 
-use super::terms::{self, Term};
+use crate::cel::terms::{self, Term};
 use crate::value::{flag, text};
 use serde_json::Value as Json;
 

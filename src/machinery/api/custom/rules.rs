@@ -2,28 +2,21 @@
 //! that it is about, `self`; one that names `oldSelf` is about changes, and is asked only where
 //! there is something to compare with.
 
-use super::cost;
+use super::expression;
 use super::rule::Rule;
 use super::schema::{ENVELOPE, Schema};
-use super::terms;
-use super::typed::{self, typed_value};
+use super::typed::typed_value;
+use crate::cel::arguments::NO_OVERLOAD;
+use crate::cel::environment::context;
+use crate::cel::message::usable_message;
+use crate::cel::values::{escaped, optional};
+use crate::cel::{cost, terms};
 use crate::errors::Errors;
 use crate::path::Path;
 use crate::value::{at, flag, list, map, text};
 use cel::{Context, Value};
 use serde_json::Value as Json;
 use std::borrow::Cow;
-
-/// Bytes of a message that an expression makes (`MaxEvaluatedMessageExpressionSizeBytes`
-/// upstream).
-const MADE_MAX: usize = 5 << 10;
-
-/// Returns the message that an expression made, if it is one line that is not too long.
-pub(crate) fn usable(made: &str) -> Option<String> {
-    let made = made.trim();
-    let is_usable = !made.is_empty() && made.len() <= MADE_MAX && !made.contains('\n');
-    is_usable.then(|| made.to_string())
-}
 
 impl Rule {
     /// Returns what names the rule in an error: its message, or else its text (`ruleErrorString`
@@ -66,13 +59,13 @@ impl Rule {
             Ok(Value::Bool(false)) => {
                 let told = self.message_expression.as_ref().and_then(|term| terms::execute(term, scope).ok());
                 let told = match told {
-                    Some(Value::String(told)) => usable(&told),
+                    Some(Value::String(told)) => usable_message(&told),
                     _ => None,
                 };
                 Some(told.unwrap_or_else(|| self.otherwise().into_owned()))
             }
             Ok(_) => Some(format!("the rule is no truth value: {}", self.source)),
-            Err(error) if error.starts_with(terms::NO_OVERLOAD) => Some(format!(
+            Err(error) if error.starts_with(NO_OVERLOAD) => Some(format!(
                 "'{error}': call arguments did not match a supported operator, function or macro signature for rule: {}",
                 self.shown()
             )),
@@ -102,7 +95,7 @@ impl Rule {
 /// Judges a whole object by all rules of its schema.
 pub(crate) fn judge(schema: &Schema, object: &Json, old: Option<&Json>, errors: &mut Errors) {
     if schema.has_rules {
-        let root = terms::context();
+        let root = context();
         let mut budget = cost::OBJECT_MAX;
         let before = Before { value: old, is_same_around: false, asks_kept: false };
         node(schema, object, before, Path::Root, &root, &mut budget, errors);
@@ -115,7 +108,7 @@ pub(crate) fn broken_before(schema: &Schema, object: &Json, old: &Json) -> Error
     let mut errors = Errors::default();
     if schema.has_rules {
         let before = Before { value: Some(old), is_same_around: false, asks_kept: true };
-        let (root, mut budget) = (terms::context(), cost::OBJECT_MAX);
+        let (root, mut budget) = (context(), cost::OBJECT_MAX);
         node(schema, object, before, Path::Root, &root, &mut budget, &mut errors);
     }
     errors
@@ -191,7 +184,7 @@ fn node(
         scope.add_variable_from_value("self", this.clone());
         if rule.transition {
             match (rule.optional_old, that.clone()) {
-                (true, that) => scope.add_variable_from_value("oldSelf", typed::optional(that)),
+                (true, that) => scope.add_variable_from_value("oldSelf", optional(that)),
                 (false, Some(that)) => scope.add_variable_from_value("oldSelf", that),
                 (false, None) => {}
             }
@@ -239,13 +232,13 @@ pub(crate) fn check(schema: &Json, path: Path, uncorrelated: Option<&str>, error
         }
         messages(said, &place, errors);
         let known = |steps: &[String]| is_known(schema, steps, is_root);
-        if let Err(why) = terms::problems(rule, &known) {
+        if let Err(why) = expression::problems(rule, &known) {
             errors.invalid(format!("{place}.rule"), said, &format!("compilation failed: {why}"));
         }
         transitions(said, rule, &place, uncorrelated, errors);
         let expression = text(said, "messageExpression");
         if !expression.trim().is_empty()
-            && let Err(why) = terms::problems(expression, &known)
+            && let Err(why) = expression::problems(expression, &known)
         {
             let why = format!("messageExpression compilation failed: {why}");
             errors.invalid(format!("{place}.messageExpression"), said, &why);
@@ -403,7 +396,7 @@ fn is_known(schema: &Json, steps: &[String], is_root: bool) -> bool {
     let named = map(schema, "properties")
         .into_iter()
         .flatten()
-        .find(|(name, _)| typed::escaped(name).as_deref() == Some(first));
+        .find(|(name, _)| escaped(name).as_deref() == Some(first));
     let more = at(schema, "additionalProperties");
     match named {
         Some((_, inner)) => !is_untyped(inner) && is_known(inner, rest, false),
@@ -448,15 +441,5 @@ mod tests {
             cost::OBJECT_MAX - budget
         };
         assert!(paid(1) < 10.0 && paid(40) > 100.0, "{} {}", paid(1), paid(40));
-    }
-
-    #[test]
-    fn a_message_that_an_expression_makes_is_a_line() {
-        assert_eq!(usable(" too large\n").as_deref(), Some("too large"));
-        let long = "x".repeat(MADE_MAX + 1);
-        for unusable in [" ", "a\nb", long.as_str()] {
-            assert_eq!(usable(unusable), None);
-        }
-        assert!(usable(&long[1..]).is_some());
     }
 }

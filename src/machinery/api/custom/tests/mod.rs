@@ -2,6 +2,7 @@ mod defaults;
 mod definitions;
 
 use super::*;
+use crate::cel::terms;
 use crate::errors::Errors;
 use crate::{kinds, value};
 use serde_json::json;

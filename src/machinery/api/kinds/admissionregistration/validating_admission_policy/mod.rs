@@ -3,7 +3,7 @@
 use super::match_resources;
 use crate::admission::check::{of_conditions, stored, warnings};
 use crate::admission::expression::{self, Variables, Wanted};
-use crate::custom::typed::RESERVED;
+use crate::cel::RESERVED;
 use crate::errors::Errors;
 use crate::jsonpath::JsonPath;
 use crate::kinds::entry::{Kind, of, status};

@@ -3,6 +3,9 @@
 use cel::Value;
 use std::sync::Arc;
 
+/// The error of a call whose arguments are of other types than the function takes.
+pub(crate) const NO_OVERLOAD: &str = "no such overload";
+
 /// A function: what it makes of its arguments, or why it cannot.
 pub(super) type Run = fn(&[Value]) -> Result<Value, String>;
 
@@ -13,11 +16,11 @@ pub(super) type Run = fn(&[Value]) -> Result<Value, String>;
 pub(super) fn word(values: &[Value], at: usize) -> Result<&str, String> {
     match values.get(at) {
         Some(Value::String(s)) => Ok(s),
-        _ => Err("no such overload".into()),
+        _ => Err(NO_OVERLOAD.into()),
     }
 }
 
 /// Returns a text as a value.
-pub(super) fn text(s: &str) -> Value {
+pub(crate) fn text(s: &str) -> Value {
     Value::String(Arc::new(s.to_string()))
 }

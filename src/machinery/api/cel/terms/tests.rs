@@ -1,4 +1,7 @@
+use super::super::environment::context;
+use super::super::functions::MATCHES;
 use super::*;
+use cel::common::ast::Expr as Node;
 
 #[test]
 fn patterns_are_matched_by_our_own_function() {

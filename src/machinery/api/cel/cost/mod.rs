@@ -7,8 +7,9 @@
 //! a step for every value it looks at. Upstream estimates from the bounds in the schema
 //! (`maxItems`) when a definition is made, and counts while a rule runs; the limits are upstream's.
 
-use super::terms;
-use super::typed;
+use super::environment::is_library;
+use super::functions::MATCHES;
+use super::values::escaped;
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr as Node, LiteralValue};
 use serde_json::Value as Json;
 use std::collections::HashMap;
@@ -83,7 +84,7 @@ fn weight(value: &Json, work: &mut f64) -> f64 {
     }
 }
 
-/// What it costs to make CEL's values of what a rule is about, whatever the rule reads of it. A
+/// Returns the steps of making CEL's values of what a rule is about, whatever the rule reads of it. A
 /// rule at each of 80 levels copies what is below 80 times.
 pub(crate) fn of_values(this: &Json, before: Option<&Json>) -> f64 {
     let all = [Some(this), before].into_iter().flatten();
@@ -92,7 +93,7 @@ pub(crate) fn of_values(this: &Json, before: Option<&Json>) -> f64 {
 
 /// Estimates the steps of an expression over `this`, and what it was before. Infinite if the
 /// estimate itself would take too long.
-pub(super) fn steps(expression: &Node, this: &Json, before: Option<&Json>) -> f64 {
+pub(crate) fn steps(expression: &Node, this: &Json, before: Option<&Json>) -> f64 {
     steps_over(expression, &[("self", Some(this)), ("oldSelf", before)])
 }
 
@@ -206,7 +207,7 @@ impl<'a> Scope<'a> {
         // `lists.range(3)`: the name of a library is no value.
         let is_value = |target: &&'a Node| {
             !matches!(target, Node::Ident(name)
-                if terms::is_library(name) && !self.names.iter().any(|(n, _)| n == name))
+                if is_library(name) && !self.names.iter().any(|(n, _)| n == name))
         };
         let target = call.target.iter().map(|t| &t.expr).filter(is_value);
         let parts: Vec<&Node> = target.chain(call.args.iter().map(|a| &a.expr)).collect();
@@ -220,7 +221,7 @@ impl<'a> Scope<'a> {
         let (own, value) = self.call_of(&call.func_name, values, &numbers);
         let pattern = call.args.get(usize::from(call.target.is_none()));
         let written = pattern.is_some_and(|a| matches!(a.expr, Node::Literal(_)));
-        let compiles = matches!(call.func_name.as_str(), terms::MATCHES | "find" | "findAll") && !written;
+        let compiles = matches!(call.func_name.as_str(), MATCHES | "find" | "findAll") && !written;
         (cost + own + if compiles { PATTERN } else { 0.0 }, value)
     }
 
@@ -270,8 +271,8 @@ impl<'a> Scope<'a> {
         for map in parts.iter().filter_map(|part| part.as_object()) {
             let field = map.get(name).or_else(|| {
                 self.work += map.len() as f64;
-                let escaped = |(key, _): &(&String, &Json)| typed::escaped(key).as_deref() == Some(name);
-                map.iter().find(escaped).map(|(_, value)| value)
+                let is_wanted = |(key, _): &(&String, &Json)| escaped(key).as_deref() == Some(name);
+                map.iter().find(is_wanted).map(|(_, value)| value)
             });
             found.extend(field);
         }
@@ -361,7 +362,7 @@ impl<'a> Scope<'a> {
                 (total * TEXT + own, Known::Size(1.0))
             }
             // Time grows with the text and with the pattern.
-            terms::MATCHES => (first * TEXT * (second * 0.25).max(1.0), Known::Size(1.0)),
+            MATCHES => (first * TEXT * (second * 0.25).max(1.0), Known::Size(1.0)),
             "find" | "findAll" => (first * TEXT * (second * 0.25).max(1.0), Known::Size(first + 1.0)),
             "replace" => {
                 let with = weights.get(2).copied().unwrap_or(0.0);
