@@ -71,6 +71,7 @@ pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
         object,
         old,
         deletion: None,
+        is_name_generated: a.is_name_generated,
     };
     let done = match scaled {
         Some(paths) => {
@@ -98,7 +99,7 @@ pub(crate) fn check_deletion(
         return Ok(());
     }
     let (operation, object, deletion) = ("DELETE", &Value::Null, Some(options));
-    ask(&Asked { state, ctx, kind, operation, object, old, deletion })
+    ask(&Asked { state, ctx, kind, operation, object, old, deletion, is_name_generated: false })
 }
 
 /// Asks the policies about what is created below an object and not stored: a Binding, an Eviction,
@@ -107,7 +108,8 @@ pub(crate) fn check_deletion(
 /// # Errors
 /// The refusal of a policy.
 pub(crate) fn created_below(state: &State, ctx: &Context, kind: &Kind, object: &Value) -> Result<(), Status> {
-    ask(&Asked { state, ctx, kind, operation: "CREATE", object, old: &Value::Null, deletion: None })
+    let (operation, old, deletion) = ("CREATE", &Value::Null, None);
+    ask(&Asked { state, ctx, kind, operation, object, old, deletion, is_name_generated: false })
 }
 
 /// Asks the policies about a connection to a pod, before it is made.
@@ -115,8 +117,8 @@ pub(crate) fn created_below(state: &State, ctx: &Context, kind: &Kind, object: &
 /// # Errors
 /// The refusal of a policy.
 pub(crate) fn connected(state: &State, ctx: &Context, kind: &Kind, options: &Value) -> Result<(), Status> {
-    let (operation, object, old) = ("CONNECT", options, &Value::Null);
-    ask(&Asked { state, ctx, kind, operation, object, old, deletion: None })
+    let (operation, object, old, deletion) = ("CONNECT", options, &Value::Null, None);
+    ask(&Asked { state, ctx, kind, operation, object, old, deletion, is_name_generated: false })
 }
 
 /// Why a request is refused, and by whom.
@@ -141,9 +143,8 @@ impl Refusal {
         let policy = &self.policy;
         let by = self.binding.as_ref().map_or(String::new(), |binding| format!(" with binding '{binding}'"));
         let why = format!("ValidatingAdmissionPolicy '{policy}'{by} denied request: {}", self.denial.message);
-        let object = if asked.object.is_null() { asked.old } else { asked.object };
         let name = match asked.ctx.info.name.as_str() {
-            "" => name_before_generation(object),
+            "" => name_before_generation(asked.object),
             name => name,
         };
         let info = &asked.ctx.info;

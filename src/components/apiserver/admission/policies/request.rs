@@ -22,14 +22,17 @@ pub(super) struct Asked<'a> {
     pub old: &'a Value,
     /// What a deletion asks for.
     pub deletion: Option<&'a Options>,
+    /// The server has made the object's name of its `generateName`.
+    pub is_name_generated: bool,
 }
 
 impl Asked<'_> {
-    /// The name of the object; empty for a creation that the server makes a name for.
+    /// Returns the name that the request gives. It is empty for a creation whose object gets its
+    /// name from the server, and for each object of a deletecollection (upstream:
+    /// `Attributes.GetName`).
     fn name(&self) -> &str {
-        match (self.ctx.info.name.as_str(), self.old) {
-            ("", Value::Null) => meta::name(self.object),
-            ("", old) => meta::name(old),
+        match (self.ctx.info.name.as_str(), self.operation) {
+            ("", "CREATE") if !self.is_name_generated => meta::name(self.object),
             (name, _) => name,
         }
     }

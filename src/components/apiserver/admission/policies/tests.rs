@@ -130,7 +130,27 @@ async fn a_deletion_is_asked_about_with_the_object_as_it_is() {
     assert_eq!(api.delete(&format!("{MAPS}/kept"), json!({})).await.0, 422);
     assert_eq!(api.delete(&format!("{MAPS}/loose"), json!({})).await.0, 200);
     let (code, refused) = api.delete(MAPS, json!({})).await;
-    assert_eq!((code, &refused["details"]["name"]), (422, &json!("kept")), "{refused}");
+    assert_eq!((code, &refused["details"]["name"]), (422, &json!("Unknown")), "{refused}");
+}
+
+/// As upstream: what a rule with `resourceNames` protects, a deletecollection may delete.
+#[tokio::test]
+async fn a_deletecollection_and_a_generated_name_give_no_name() {
+    let api = Api::bare().await;
+    api.made(MAPS, map("a", json!({}))).await;
+    let mut named = rule("", json!(["configmaps"]), json!(["CREATE", "DELETE"]));
+    named["resourceNames"] = json!(["a"]);
+    api.bound(policy(named, json!({"validations": [{"expression": "false"}]})), binding(json!(["Deny"])))
+        .await;
+    assert_eq!(api.delete(&format!("{MAPS}/a"), json!({})).await.0, 422);
+    assert_eq!(api.delete(MAPS, json!({})).await.0, 200);
+    let unnamed = rule("", json!(["configmaps"]), json!(["CREATE"]));
+    let change = json!({"spec": {"matchConstraints": {"resourceRules": [unnamed]},
+        "validations": [{"expression": "has(request.name)"}]}});
+    assert_eq!(api.patch(&format!("{ROOT}/{POLICIES}/p"), change).await.0, 200);
+    assert!(api.state().fresh().await.is_ok());
+    assert_eq!(api.post(MAPS, map("b", json!({}))).await.0, 201);
+    assert_eq!(api.post(MAPS, json!({"metadata": {"generateName": "b-"}})).await.0, 422);
 }
 
 #[tokio::test]
