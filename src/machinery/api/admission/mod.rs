@@ -23,10 +23,12 @@
 //! ## Read next
 //! `apiserver/admission/policies`, which asks the policies about a write.
 
+mod attempt;
 pub(crate) mod check;
 mod criteria;
 mod evaluate;
 pub(crate) mod expression;
+mod needs;
 mod policy;
 mod types;
 

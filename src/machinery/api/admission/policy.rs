@@ -4,7 +4,8 @@ use super::expression::composed_in;
 use crate::cel::terms::{self, Term};
 use crate::value::{at, list, text};
 use serde_json::Value;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// A compiled ValidatingAdmissionPolicy.
 #[derive(Debug)]
@@ -32,9 +33,9 @@ pub(super) struct Expression {
     pub source: String,
     /// It compiled when the policy was stored. One that another version stored may not.
     pub term: Result<Term, String>,
-    /// Places among the policy's variables of those that it names. What these need is not here: of
-    /// a thousand variables in a row the last one needs them all.
-    pub needs: BTreeSet<usize>,
+    /// The variables of the policy that it names, with their places. What these need is not here:
+    /// of a thousand variables in a row the last one needs them all.
+    pub readable: Arc<BTreeMap<String, usize>>,
     /// It names the parameters.
     pub reads_params: bool,
 }
@@ -45,14 +46,14 @@ type Places = HashMap<String, usize>;
 impl Expression {
     fn read(source: &str, places: &Places) -> Expression {
         let term = terms::compile(source);
-        let (mut needs, mut reads_params) = (BTreeSet::new(), false);
+        let (mut readable, mut reads_params) = (BTreeMap::new(), false);
         if let Ok(term) = &term {
             let mut names = vec![];
             composed_in(&term.program.expression().expr, &mut names);
-            needs.extend(names.iter().filter_map(|name| places.get(name)));
+            readable.extend(names.into_iter().filter_map(|name| places.get(&name).map(|at| (name, *at))));
             reads_params = term.program.references().has_variable("params");
         }
-        Expression { source: source.to_string(), term, needs, reads_params }
+        Expression { source: source.to_string(), term, readable: Arc::new(readable), reads_params }
     }
 }
 

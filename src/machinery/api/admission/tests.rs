@@ -87,6 +87,8 @@ fn variables_are_made_once_and_only_where_they_are_needed() {
     };
     assert_eq!(with("variables.images.all(i, i.contains('/')) && variables.first == 'a/b'"), [""; 0]);
     assert_eq!(with("true || variables.broken == 1"), [""; 0], "what decides needs no more");
+    assert_eq!(with("variables.broken == 1 || variables.first == 'a/b'"), [""; 0]);
+    assert_eq!(with("has(variables.images)"), [""; 0]);
     let told = with("variables.worse == 1");
     let want = "expression 'variables.worse == 1' resulted in error: composited variable \"worse\" fails to evaluate: composited variable \"broken\" fails to evaluate: no such key: no";
     assert_eq!(told, [want]);
@@ -146,6 +148,35 @@ fn an_expression_that_is_too_costly_fails_before_it_runs() {
         assert!(asked < 100_000);
     };
     assert!(asked > 100 && denied.contains("running out of cost budget"), "{asked} {denied}");
+}
+
+/// As upstream: the expression reads it at last, or it never runs.
+#[test]
+fn a_variable_that_is_not_read_costs_nothing() {
+    let items: Vec<u32> = (0..200).collect();
+    let (count, dear) = (40, "object.a.all(x, object.a.all(y, x + y >= 0))");
+    let variables: Vec<Value> =
+        (0..count).map(|n| json!({"name": format!("v{n}"), "expression": dear})).collect();
+    let all: Vec<String> = (0..count).map(|n| format!("variables.v{n}")).collect();
+    let with = |first: &str| {
+        let validation = json!({"expression": format!("{first} || {}", all.join(" && "))});
+        messages(json!({"variables": variables, "validations": [validation]}), json!({ "a": items }))
+    };
+    assert_eq!(with("size(object.a) == 200"), [""; 0]);
+    let denied = with("size(object.a) == 201");
+    assert!(denied.len() == 1 && denied[0].contains("running out of cost budget"), "{denied:?}");
+}
+
+/// The version that the client wrote decides there, and not the one that the policy matches.
+#[test]
+fn conditions_see_the_resource_of_the_request() {
+    let policy = policy(json!({
+        "matchConditions": [{"name": "written", "expression": "request.resource.version == 'v1'"}],
+        "validations": [{"expression": "request.resource.version != 'v2'"}]}));
+    let request = json!({"resource": {"version": "v2"}, "requestResource": {"version": "v1"}});
+    let review = Review::new(Value::Null, Value::Null, request, Value::Null);
+    let outcome = policy.evaluate(&review, &Value::Null, &mut { Review::STEPS_MAX });
+    assert_eq!(outcome.denials.len(), 1, "{outcome:?}");
 }
 
 /// A list that names a variable a thousand times is small, and its copy is not.

@@ -77,10 +77,14 @@ pub(crate) fn execute(term: &Term, scope: &Context) -> Result<Value, String> {
     with_stack(term.depth, || term.program.execute(scope).map_err(|e| in_words_of_upstream(&e)))
 }
 
+/// The function of an error whose message is shown as it is.
+pub(crate) const AS_IT_IS: &str = "@error";
+
 /// Returns the text of an error as `cel-go` has it. The evaluator's own text shows values as its
 /// debug output has them.
 fn in_words_of_upstream(error: &ExecutionError) -> String {
     match error {
+        ExecutionError::FunctionError { function, message } if function == AS_IT_IS => message.clone(),
         ExecutionError::FunctionError { function, .. } if function == "duration" => {
             "type conversion error from 'string' to 'duration'".to_string()
         }
