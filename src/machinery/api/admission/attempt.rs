@@ -1,8 +1,9 @@
 //! One expression of a policy, evaluated: attempted until nothing that it reads is missing
 //! ([`super::needs`]).
 
+use super::authorizer::{self, Check, Decision};
 use super::evaluate::{NO_BUDGET, Review};
-use super::needs::{Composed, Made, Needs};
+use super::needs::{CHECK, Composed, Made, Need, Needs};
 use super::policy::{Expression, Policy};
 use crate::bounds;
 use crate::cel::cost;
@@ -26,7 +27,7 @@ const LEVELS_MAX: usize = 2 * bounds::DEPTH_MAX;
 /// Bytes of what is said of an expression that failed. A variable repeats what is said of another
 /// one that it names.
 const ERROR_MAX: usize = 5 << 10;
-const TOO_COSTLY: &str = "operation cancelled: actual cost limit exceeded";
+pub(super) const TOO_COSTLY: &str = "operation cancelled: actual cost limit exceeded";
 
 /// Why an expression has no value.
 pub(super) enum Failure {
@@ -52,6 +53,10 @@ pub(super) struct Evaluation<'r> {
     pub policy: &'r Policy,
     params: &'r Json,
     params_value: Value,
+    /// Decides about rights.
+    authorize: &'r dyn Fn(&Check) -> Decision,
+    /// The expressions that are asked now may name the variable `authorizer`.
+    pub has_authorizer: bool,
     /// Variables that are made: for expressions, and those with a value for the estimate of costs.
     made: Arc<HashMap<String, Made>>,
     jsons: Json,
@@ -68,8 +73,8 @@ pub(super) struct Evaluation<'r> {
 enum Attempt {
     /// The value, or the error of the evaluator.
     Done(Result<Value, String>),
-    /// A variable has to be made before, by its place.
-    Needs(usize),
+    /// Something is missing.
+    Needs(Need),
 }
 
 impl<'r> Evaluation<'r> {
@@ -78,6 +83,7 @@ impl<'r> Evaluation<'r> {
         review: &'r Review,
         policy: &'r Policy,
         params: &'r Json,
+        authorize: &'r dyn Fn(&Check) -> Decision,
         left: &'r mut f64,
         budget: f64,
     ) -> Evaluation<'r> {
@@ -87,6 +93,8 @@ impl<'r> Evaluation<'r> {
             policy,
             params,
             params_value: plain(params),
+            authorize,
+            has_authorizer: true,
             made: Arc::default(),
             jsons: Json::Object(serde_json::Map::new()),
             needs: Arc::default(),
@@ -103,8 +111,11 @@ impl<'r> Evaluation<'r> {
         let mut making: Vec<usize> = vec![];
         loop {
             let current = making.last().map_or(expression, |place| &policy.variables[*place].1);
-            match self.attempt(current)? {
-                Attempt::Needs(place) => making.push(place),
+            // A variable always has it, and is not made anew for a message or an annotation.
+            let has_authorizer = self.has_authorizer || !making.is_empty();
+            match self.attempt(current, has_authorizer)? {
+                Attempt::Needs(Need::Variable(place)) => making.push(place),
+                Attempt::Needs(Need::Decision(check)) => self.decide(*check),
                 Attempt::Done(result) => match making.pop() {
                     Some(place) => self.keep(place, result),
                     None => return result.map_err(|why| failure(expression, why)),
@@ -114,9 +125,9 @@ impl<'r> Evaluation<'r> {
     }
 
     /// Evaluates an expression with the variables that are made. The budget of the policy pays for
-    /// the last attempt, as if all of them had been there; the processor works for each, so what all
-    /// policies may take together does.
-    fn attempt(&mut self, expression: &Expression) -> Result<Attempt, Failure> {
+    /// the last attempt alone, as upstream's does for one evaluation. The processor works for each
+    /// attempt, so the steps that all policies have together pay for each.
+    fn attempt(&mut self, expression: &Expression, has_authorizer: bool) -> Result<Attempt, Failure> {
         let term = match &expression.term {
             Ok(term) => term,
             Err(why) => return Ok(Attempt::Done(Err(format!("compilation error: {why}")))),
@@ -132,12 +143,26 @@ impl<'r> Evaluation<'r> {
         if self.budget < steps || *self.left < 0.0 {
             return Err(Failure::Budget);
         }
-        let result = terms::execute(term, &self.scope(expression));
-        if let Some(place) = self.needs.take() {
-            return Ok(Attempt::Needs(place));
+        self.needs.begin();
+        let result = terms::execute(term, &self.scope(expression, has_authorizer));
+        if let Some(need) = self.needs.take() {
+            return Ok(Attempt::Needs(need));
         }
-        self.budget -= steps;
-        Ok(Attempt::Done(result))
+        // Questions are counted as they are asked: an estimate would count those of both branches.
+        let asked = self.needs.steps();
+        if asked > 0.0 && steps + asked > cost::CALL_MAX {
+            self.budget -= cost::CALL_MAX;
+            return Ok(Attempt::Done(Err(TOO_COSTLY.to_string())));
+        }
+        self.budget -= steps + asked;
+        if self.budget < 0.0 { Err(Failure::Budget) } else { Ok(Attempt::Done(result)) }
+    }
+
+    /// Asks about a right, for the attempt that misses the answer.
+    fn decide(&mut self, check: Check) {
+        let decision = (self.authorize)(&check);
+        *self.left -= CHECK;
+        self.needs.answer(check, decision);
     }
 
     /// Returns the steps of an expression over what is there.
@@ -153,7 +178,7 @@ impl<'r> Evaluation<'r> {
     }
 
     /// Makes the scope of one attempt.
-    fn scope(&self, expression: &Expression) -> Context<'_, 'static> {
+    fn scope(&self, expression: &Expression, has_authorizer: bool) -> Context<'_, 'static> {
         let mut scope = self.review.root.new_inner_scope();
         if self.is_in_conditions {
             scope.add_variable_from_value("namespaceObject", Value::Null);
@@ -163,6 +188,12 @@ impl<'r> Evaluation<'r> {
         }
         if expression.reads_params {
             scope.add_variable_from_value("params", self.params_value.clone());
+        }
+        if expression.reads_authorizer && has_authorizer {
+            let request = self.review.resource.clone();
+            let (authorizer, of_request) = authorizer::variables(&self.needs, request);
+            scope.add_variable_from_value("authorizer", authorizer);
+            scope.add_variable_from_value("authorizer.requestResource", of_request);
         }
         let (made, readable) = (self.made.clone(), expression.readable.clone());
         let composed = Composed { made, readable, needs: self.needs.clone() };

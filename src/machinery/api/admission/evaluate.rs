@@ -1,11 +1,13 @@
 //! A policy is asked about one request.
 
 use super::attempt::{Evaluation, Failure};
+use super::authorizer::{self, Check, Decision, Resource};
 use super::policy::{Policy, Validation};
 use crate::cel::cost;
-use crate::cel::environment::context;
+use crate::cel::environment::context_with;
 use crate::cel::message::usable_message;
 use crate::cel::values::plain;
+use crate::value::text;
 use cel::{Context, Value};
 use serde_json::Value as Json;
 
@@ -23,6 +25,8 @@ pub struct Review {
     pub(super) parts: [(&'static str, Json); 4],
     /// The variable `request` of match conditions, if it is another one.
     pub(super) request_of_conditions: Option<Value>,
+    /// The resource of the request, for `authorizer.requestResource`.
+    pub(super) resource: Resource,
     pub(super) root: Context<'static, 'static>,
 }
 
@@ -57,18 +61,33 @@ impl Review {
     /// deletion, the old one of a creation, the namespace of an object that is in none.
     pub fn new(object: Json, old: Json, request: Json, namespace: Json) -> Review {
         let request_of_conditions = request_of_conditions(&request).map(|request| plain(&request));
+        let resource = resource_of(&request);
         let parts =
             [("object", object), ("oldObject", old), ("request", request), ("namespaceObject", namespace)];
-        let mut root = context();
+        let mut root = context_with(authorizer::FUNCTIONS);
         for (name, json) in &parts {
             root.add_variable_from_value(*name, plain(json));
         }
-        Review { parts, request_of_conditions, root }
+        Review { parts, request_of_conditions, resource, root }
+    }
+}
+
+/// Returns what a request is about, as an authorizer sees it.
+fn resource_of(request: &Json) -> Resource {
+    let field = |path: &str| text(request, path).to_string();
+    Resource {
+        group: field("requestResource.group"),
+        resource: field("requestResource.resource"),
+        subresource: field("requestSubResource"),
+        namespace: field("namespace"),
+        name: field("name"),
+        ..Resource::default()
     }
 }
 
 /// Returns the request as match conditions see it: `request.resource` is what the client wrote, and
-/// not what the policy matches (upstream: `matchconditions/matcher.go`). `None` if both are the same.
+/// not what the policy matches (upstream: `matchconditions/matcher.go`). `None` if both are the
+/// same.
 fn request_of_conditions(request: &Json) -> Option<Json> {
     let written =
         request.get("requestResource").filter(|written| request.get("resource") != Some(*written))?;
@@ -80,8 +99,15 @@ fn request_of_conditions(request: &Json) -> Option<Json> {
 impl Policy {
     /// Asks the policy about a request. `params`: one of its parameters, or null. `left`: steps
     /// that the policies of the request may still take together, at first [`Review::STEPS_MAX`].
-    pub fn evaluate(&self, review: &Review, params: &Json, left: &mut f64) -> Outcome {
-        let mut evaluation = Evaluation::new(review, self, params, left, CONDITIONS_MAX);
+    /// `authorize` decides about a right.
+    pub fn evaluate(
+        &self,
+        review: &Review,
+        params: &Json,
+        left: &mut f64,
+        authorize: &dyn Fn(&Check) -> Decision,
+    ) -> Outcome {
+        let mut evaluation = Evaluation::new(review, self, params, authorize, left, CONDITIONS_MAX);
         match evaluation.conditions() {
             Ok(true) => {}
             Ok(false) => return Outcome::default(),
@@ -95,7 +121,7 @@ impl Policy {
                 Err(why) => return Outcome { denials: self.failure(0, why), ..Outcome::default() },
             }
         }
-        evaluation.budget = cost::OBJECT_MAX;
+        (evaluation.has_authorizer, evaluation.budget) = (false, cost::OBJECT_MAX);
         evaluation.annotations(&mut outcome);
         outcome
     }
@@ -136,7 +162,9 @@ impl Evaluation<'_> {
         match self.value(&validation.expression) {
             Ok(Value::Bool(true)) => Ok(vec![]),
             Ok(_) => {
+                self.has_authorizer = false;
                 let made = validation.message_expression.as_ref().map(|expression| self.value(expression));
+                self.has_authorizer = true;
                 let made = match made {
                     Some(Err(Failure::Budget)) => {
                         let why = format!("failed messageExpression: {NO_BUDGET}");

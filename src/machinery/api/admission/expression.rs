@@ -1,5 +1,6 @@
 //! One expression of a policy, checked against the variables that it may name.
 
+use super::authorizer;
 use super::types::{self, BOOL, INT, NULL, STRING, Type};
 use crate::cel::environment::{check_name, is_library};
 use crate::cel::terms::{self, Term};
@@ -11,8 +12,10 @@ use std::sync::LazyLock;
 const TYPE_NAMES: [&str; 10] =
     ["int", "uint", "double", "string", "bool", "list", "map", "null_type", "bytes", "type"];
 
-/// What is said of an expression that asks for rights.
-const NO_AUTHORIZER: &str = "ERROR: <input>: the variable 'authorizer' of Kubernetes is not implemented in Ropewalk; ask in RBAC who may do it";
+/// Type of `authorizer`.
+const AUTHORIZER: Type = Type::Plain("Authorizer");
+/// Type of `authorizer.requestResource`.
+const RESOURCE_CHECK: Type = Type::Plain("ResourceCheck");
 
 /// The variables of an expression, with what is known of each.
 #[derive(Default)]
@@ -102,6 +105,7 @@ impl Variables {
             ("oldObject", object),
             ("request", REQUEST.clone()),
             ("namespaceObject", NAMESPACE.clone()),
+            ("authorizer", AUTHORIZER),
         ];
         let all = all.into_iter().chain(params.map(|params| ("params", params)));
         Variables { plain: all.collect(), composed: None }
@@ -153,6 +157,9 @@ impl Wanted {
 /// The compiler's message, as upstream's validation shows it.
 pub(crate) fn compile(source: &str, variables: &Variables, wanted: Wanted) -> Result<(Term, Type), String> {
     let term = parse(source)?;
+    if wanted == Wanted::Text && term.program.references().has_variable("authorizer") {
+        return Err(failed(undeclared("authorizer"))); // a message asks for no rights
+    }
     let given = judge(&term, variables)?;
     wanted.check(&given)?;
     Ok((term, given))
@@ -203,7 +210,8 @@ fn infer_all<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type
         }),
         Node::Ident(name) => ident(name, all, inner),
         Node::Select(select) => {
-            if let Some(given) = composed_field(select, all, inner) {
+            let special = composed_field(select, all, inner);
+            if let Some(given) = special.or_else(|| request_resource(select, all, inner)) {
                 return given.map(|given| if select.test { BOOL } else { given });
             }
             let given = infer(&select.operand.expr, all, inner)?.field(&select.field).map_err(error)?;
@@ -218,8 +226,9 @@ fn infer_all<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type
             for part in target.into_iter().chain(call.args.iter().map(|a| &a.expr)) {
                 given.push(infer(part, all, inner)?);
             }
-            // After its parts: of `authorizer.check(…)` the variable is what is missing.
-            check_name(call)?;
+            if !(is_method && authorizer::is_function(&call.func_name)) {
+                check_name(call)?;
+            }
             match (call.func_name.as_str(), given.as_slice()) {
                 ("_?_:_", [_, one, other]) => Ok(one.clone().or(other.clone())),
                 // A function of a library: `lists.range(3)`.
@@ -267,6 +276,23 @@ fn composed_field(
     Some(fields.get(&select.field).cloned().ok_or_else(undefined))
 }
 
+/// Returns the type of `authorizer.requestResource`, which upstream is a variable with a dot in its
+/// name; `None` for another selection.
+fn request_resource(
+    select: &SelectExpr,
+    all: &Variables,
+    inner: &[(&str, Type)],
+) -> Option<Result<Type, String>> {
+    let is_authorizer = matches!(&select.operand.expr, Node::Ident(name) if name == "authorizer");
+    let is_bound = inner.iter().any(|(known, _)| *known == "authorizer");
+    let is_found = is_authorizer && !is_bound && all.plain.contains_key("authorizer");
+    (is_found && select.field == "requestResource").then_some(Ok(RESOURCE_CHECK))
+}
+
+fn undeclared(name: &str) -> String {
+    error(format!("undeclared reference to '{name}' (in container '')"))
+}
+
 fn ident(name: &str, all: &Variables, inner: &[(&str, Type)]) -> Result<Type, String> {
     let bound = inner.iter().rev().find(|(known, _)| *known == name).map(|(_, kind)| kind);
     match bound.or_else(|| all.plain.get(name)) {
@@ -274,8 +300,7 @@ fn ident(name: &str, all: &Variables, inner: &[(&str, Type)]) -> Result<Type, St
         None if name == "variables" && all.composed.is_some() => Ok(Type::Unknown),
         None if TYPE_NAMES.contains(&name) => Ok(Type::Plain("type")),
         None if name.starts_with('@') => Ok(Type::Unknown),
-        None if name == "authorizer" => Err(NO_AUTHORIZER.to_string()),
-        None => Err(error(format!("undeclared reference to '{name}' (in container '')"))),
+        None => Err(undeclared(name)),
     }
 }
 
@@ -369,11 +394,17 @@ mod tests {
             "object.a.matches('^a$')",
             "object.metadata.namespace == request.namespace",
             "quantity('1Gi').isGreaterThan(quantity(object.spec.size))",
+            "authorizer.group('').resource('pods').namespace('a').check('get').allowed()",
+            "authorizer.requestResource.name('a').check(request.operation).allowed()",
+            "!authorizer.serviceAccount('a', 'b').path('/x').check('get').errored()",
         ] {
             assert_eq!(told(good, Wanted::Bool), "bool", "{good}");
         }
         assert_eq!(told("'wants, got ' + object.spec.replicas", Wanted::Text), "string");
         assert_eq!(told("object.spec.paused", Wanted::Bool), "must evaluate to bool but got dyn");
+        let reason = "authorizer.path('/').check('get').reason()";
+        assert_eq!(told(reason, Wanted::TextOrNull), "string");
+        assert!(told(reason, Wanted::Text).contains("undeclared reference to 'authorizer'"));
         assert_eq!(told("1", Wanted::Text), "must evaluate to string but got int");
         assert_eq!(told("1", Wanted::TextOrNull), "must evaluate to one of [string null_type] but got int");
         assert_eq!(told("null", Wanted::TextOrNull), "null");
@@ -390,7 +421,8 @@ mod tests {
             ("frob(object)", "undeclared reference to 'frob' (in container '')"),
             ("variables.n > 'a'", "found no matching overload for '_>_' applied to '(int, string)'"),
             ("1.all(x, x)", "expression of type 'int' cannot be range of a comprehension"),
-            ("authorizer.group('').resource('pods').check('get').allowed()", "the variable 'authorizer'"),
+            ("authorizer.path('/').allowed()", "found no matching overload for 'allowed'"),
+            ("authorizer.check('get').allowed()", "found no matching overload for 'check'"),
         ] {
             let text = told(source, Wanted::Bool);
             assert!(text.starts_with("compilation failed: ERROR: <input>") && text.contains(why), "{text}");

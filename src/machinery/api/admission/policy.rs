@@ -38,6 +38,8 @@ pub(super) struct Expression {
     pub readable: Arc<BTreeMap<String, usize>>,
     /// It names the parameters.
     pub reads_params: bool,
+    /// It names the variable `authorizer`.
+    pub reads_authorizer: bool,
 }
 
 /// Places of the variables that an expression may name.
@@ -46,14 +48,18 @@ type Places = HashMap<String, usize>;
 impl Expression {
     fn read(source: &str, places: &Places) -> Expression {
         let term = terms::compile(source);
-        let (mut readable, mut reads_params) = (BTreeMap::new(), false);
+        let mut readable = BTreeMap::new();
+        let (mut reads_params, mut reads_authorizer) = (false, false);
         if let Ok(term) = &term {
             let mut names = vec![];
             composed_in(&term.program.expression().expr, &mut names);
             readable.extend(names.into_iter().filter_map(|name| places.get(&name).map(|at| (name, *at))));
-            reads_params = term.program.references().has_variable("params");
+            let references = term.program.references();
+            reads_params = references.has_variable("params");
+            reads_authorizer = references.has_variable("authorizer");
         }
-        Expression { source: source.to_string(), term, readable: Arc::new(readable), reads_params }
+        let (source, readable) = (source.to_string(), Arc::new(readable));
+        Expression { source, term, readable, reads_params, reads_authorizer }
     }
 }
 

@@ -52,8 +52,11 @@ const TIMESTAMP: Type = Type::Plain("timestamp");
 const PARTS_MAX: usize = 64;
 
 /// Types without parts.
-const PLAIN: [&str; 11] =
-    ["null", "bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration", "type", "quantity"];
+#[rustfmt::skip]
+const PLAIN: [&str; 16] = [
+    "null", "bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration", "type", "quantity",
+    "Authorizer", "PathCheck", "GroupCheck", "ResourceCheck", "Decision",
+];
 
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,6 +65,9 @@ impl fmt::Display for Type {
             Type::Plain("timestamp") => f.write_str("google.protobuf.Timestamp"),
             Type::Plain("duration") => f.write_str("google.protobuf.Duration"),
             Type::Plain("quantity") => f.write_str("kubernetes.Quantity"),
+            Type::Plain(name) if name.starts_with(|c: char| c.is_ascii_uppercase()) => {
+                write!(f, "kubernetes.authorization.{name}")
+            }
             Type::Plain(name) => f.write_str(name),
             Type::List(item) => write!(f, "list({item})"),
             Type::Map(key, value) => write!(f, "map({key}, {value})"),

@@ -7,13 +7,13 @@ use std::sync::Arc;
 pub(crate) const NO_OVERLOAD: &str = "no such overload";
 
 /// A function: what it makes of its arguments, or why it cannot.
-pub(super) type Run = fn(&[Value]) -> Result<Value, String>;
+pub(crate) type Run = fn(&[Value]) -> Result<Value, String>;
 
 /// Returns the text among the arguments at this index, counted from 0.
 ///
 /// # Errors
 /// Upstream's message if it is missing or no text.
-pub(super) fn word(values: &[Value], at: usize) -> Result<&str, String> {
+pub(crate) fn word(values: &[Value], at: usize) -> Result<&str, String> {
     match values.get(at) {
         Some(Value::String(s)) => Ok(s),
         _ => Err(NO_OVERLOAD.into()),

@@ -2,9 +2,11 @@
 //! call, and the scope that has them.
 
 use super::addresses;
+use super::arguments::Run;
 use super::functions::{self, MATCHES};
 use super::language;
 use super::lists;
+use super::terms::AS_IT_IS;
 use cel::common::ast::{CallExpr, Expr as Node};
 use cel::extractors::{Arguments, This};
 use cel::parser::{Macro, MacroExprHelper};
@@ -122,16 +124,30 @@ const MISSING: &[&str] = &[
 pub(crate) fn context<'v>() -> Context<'static, 'v> {
     let mut context = Context::with_env(ENV.clone());
     for (name, run) in functions::OWN.iter().chain(addresses::FUNCTIONS) {
-        let called = move |This(this): This<Value>, Arguments(rest): Arguments| {
-            let mut all = vec![this];
-            all.extend(rest.iter().cloned());
-            run(&all).map_err(|e| ExecutionError::function_error(name.trim_start_matches('@'), e))
-        };
-        if let Err(error) = context.add_function(name, called) {
-            tracing::error!(%error, "a function of CEL is missing");
-        }
+        add_function(&mut context, name, name.trim_start_matches('@'), *run);
     }
     context
+}
+
+/// A scope that has these functions, too. Their errors are shown as they are.
+pub(crate) fn context_with<'v>(more: &'static [(&'static str, Run)]) -> Context<'static, 'v> {
+    let mut context = context();
+    for (name, run) in more {
+        add_function(&mut context, name, AS_IT_IS, *run);
+    }
+    context
+}
+
+/// Adds a function, whose errors name `shown`.
+fn add_function(context: &mut Context, name: &str, shown: &'static str, run: Run) {
+    let called = move |This(this): This<Value>, Arguments(rest): Arguments| {
+        let mut all = vec![this];
+        all.extend(rest.iter().cloned());
+        run(&all).map_err(|e| ExecutionError::function_error(shown, e))
+    };
+    if let Err(error) = context.add_function(name, called) {
+        tracing::error!(%error, "a function of CEL is missing");
+    }
 }
 
 /// Checks that there is a function of the name that is called.

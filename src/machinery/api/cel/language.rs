@@ -1,5 +1,5 @@
-//! The language itself, as `cel-spec` has it: its functions, its reserved words, its tokens, and how
-//! deep an expression nests. A lesson's checks are written in it, too.
+//! The language itself, as `cel-spec` has it: its functions, its reserved words, its tokens, and
+//! how deep an expression nests. A lesson's checks are written in it, too.
 
 /// Functions and macros of the language itself (`cel-spec`, section *List of Standard
 /// Definitions*). A name that is neither here nor among the functions of the place of the

@@ -3,7 +3,7 @@
 //! ## In Kubernetes
 //! The rules of a CustomResourceDefinition (`x-kubernetes-validations`) and the expressions of a
 //! ValidatingAdmissionPolicy are written in the Common Expression Language. Kubernetes adds
-//! functions of its own, and bounds what an expression may cost, since it runs in the API server
+//! functions of its own and bounds what an expression may cost, since it runs in the API server
 //! for every write.
 //! ## How this one works
 //! The crate `cel` reads and evaluates expressions. What stands here is what both users share, and
@@ -19,14 +19,14 @@
 //! | [`cost`] | the steps of an expression, estimated before it runs: the evaluator has no brake |
 //! | `message` | the message that an expression makes |
 //!
-//! A rule is about one value whose schema is known, `self`: `custom::typed` gives each part the type
-//! of its schema, so a text of the format `date-time` is a time. A policy is about a whole request,
-//! whose objects may be of any kind: `admission` shows them as they stand in JSON.
+//! A rule is about one value whose schema is known, `self`: `custom::typed` gives each part of it
+//! the type of its schema, so a text of the format `date-time` is a time. A policy is about a whole
+//! request, whose objects may be of any kind: `admission` shows them as they stand in JSON.
 //!
 //! Example: `self.replicas <= self.max` is compiled once, when the definition is read. For each
-//! object the estimate walks through it with the values at hand (a few steps), then it is
-//! evaluated. `self.a.all(x, self.a.all(y, x != y))` over 2 000 items is some millions of steps, and
-//! is refused before it begins.
+//! object the estimate walks through it with the values at hand (a few steps), then the expression
+//! is evaluated. `self.a.all(x, self.a.all(y, x != y))` over 2 000 items is some millions of steps,
+//! and is refused before it begins.
 //! ## Left out
 //! The libraries for URLs, sets, semantic versions and named formats (refused by name), and places
 //! of errors that are found after parsing: the crate does not keep columns.

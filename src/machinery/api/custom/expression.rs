@@ -1,5 +1,5 @@
-//! Expressions of a definition's rules, checked before they run: the functions that they call and the
-//! fields of `self` that they name.
+//! Expressions of a definition's rules, checked before they run: the functions that they call and
+//! the fields of `self` that they name.
 
 use crate::cel::environment::{check_name, is_library};
 use crate::cel::terms;

@@ -10,14 +10,16 @@
 //!         Audit    an annotation in the record of the stage `admit`
 //! ```
 //!
-//! Policies, bindings, parameters and namespaces are read from this server's memory, as upstream's
-//! informers have them. A creation that is refused is judged again by what the store has now, as
-//! with every plug-in. The configuration of admission itself is never judged: a policy that denies
-//! everything can be deleted. Nor are reviews, without which no component could work.
+//! What an expression asks with `authorizer` is decided as a request of the user would be
+//! (`rights`). Policies, bindings, parameters and namespaces are read from this server's memory, as
+//! upstream's informers have them. A creation that is refused is judged again by what the store has
+//! now, as with every plug-in. The configuration of admission itself is never judged: a policy that
+//! denies everything can be deleted. Nor are reviews, without which no component could work.
 
 mod compiled;
 mod params;
 mod request;
+mod rights;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +29,7 @@ use crate::request::context::Context;
 use crate::state::State;
 use crate::storage::extra::Extra;
 use crate::storage::object::Object;
-use api::admission::{Criteria, Denial, Outcome, Review, param_kind};
+use api::admission::{Check, Criteria, Denial, Outcome, Review, param_kind};
 use api::kinds::Kind;
 use api::value::{at, list, text};
 use api::{Status, meta};
@@ -255,7 +257,8 @@ impl Round<'_, '_> {
                 }
             };
             for params in &found {
-                let outcome = rules.evaluate(view, params, &mut self.left);
+                let authorize = |check: &Check| rights::decide(state, &asked.ctx.user, check);
+                let outcome = rules.evaluate(view, params, &mut self.left, &authorize);
                 let actions = list(&binding.value, "spec.validationActions");
                 let by = By { policy: name, binding: called, actions };
                 by.act(asked.ctx, outcome, &mut self.refusal, &mut self.annotations, &mut notes);

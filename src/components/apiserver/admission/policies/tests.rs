@@ -332,6 +332,39 @@ async fn parameters_have_to_be_readable_for_who_refers_to_them() {
 }
 
 #[tokio::test]
+async fn an_expression_asks_for_rights_of_the_user() {
+    let api = Api::bare().await;
+    let asks = json!({"validations": [
+        {"expression": "authorizer.group('').resource('secrets').namespace(request.namespace).check('get').allowed()",
+            "message": "reads no secrets"},
+        {"expression": "authorizer.requestResource.check('create').allowed()"},
+        {"expression": "!authorizer.serviceAccount('default', 'robot').path('/version').check('get').allowed()"}]});
+    api.bound(policy(rule("", json!(["configmaps"]), json!(["CREATE"])), asks), binding(json!(["Deny"])))
+        .await;
+    assert_eq!(api.post(MAPS, map("a", json!({}))).await.0, 201, "an administrator may do all");
+    let rules = json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]}]);
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+    let role = json!({"metadata": {"name": "maps"}, "rules": rules});
+    api.made(&format!("{rbac}/roles"), role).await;
+    let bound = json!({"metadata": {"name": "maps"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io",
+        "kind": "Role", "name": "maps"}, "subjects": [{"kind": "User", "name": "ann"}]});
+    api.made(&format!("{rbac}/rolebindings"), bound).await;
+    assert!(api.state().fresh().await.is_ok());
+    let send = async |name: &str| {
+        let request = ::http::Request::post(MAPS).header("content-type", "application/json");
+        let body = map(name, json!({})).to_string();
+        api.send(User::new("ann", &[]), request.body(full(body)).unwrap()).await
+    };
+    let (code, refused) = send("b").await;
+    let message = refused["message"].as_str().unwrap_or_default();
+    assert!(code == 422 && message.ends_with("denied request: reads no secrets"), "{refused}");
+    let more = json!({"rules": [rules[0], {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]});
+    assert_eq!(api.patch(&format!("{rbac}/roles/maps"), more).await.0, 200);
+    assert!(api.state().fresh().await.is_ok());
+    assert_eq!(send("b").await.0, 201);
+}
+
+#[tokio::test]
 async fn a_kind_of_parameters_that_is_not_served_is_a_failure() {
     let api = Api::bare().await;
     let mut policy = few();

@@ -32,6 +32,8 @@ const DOUBLE: f64 = 2.0;
 /// Steps of compiling a pattern that is not written in the rule: it may be another one for every
 /// item of a list.
 const PATTERN: f64 = 2_000.0;
+/// Bytes of the reason of a decision about a right.
+pub(crate) const REASON_MAX: usize = 4 << 10;
 /// Values that the estimate of one expression may look at. As many cost [`CALL_MAX`].
 const WORK_MAX: f64 = CALL_MAX / TEXT;
 /// Values of the object that one place of an expression may stand for, before only their size is
@@ -84,8 +86,8 @@ fn weight(value: &Json, work: &mut f64) -> f64 {
     }
 }
 
-/// Returns the steps of making CEL's values of what a rule is about, whatever the rule reads of it. A
-/// rule at each of 80 levels copies what is below 80 times.
+/// Returns the steps of making CEL's values of what a rule is about, whatever the rule reads of it.
+/// A rule at each of 80 levels copies what is below 80 times.
 pub(crate) fn of_values(this: &Json, before: Option<&Json>) -> f64 {
     let all = [Some(this), before].into_iter().flatten();
     all.map(|part| weight(part, &mut 0.0)).sum::<f64>() * TEXT
@@ -370,6 +372,8 @@ impl<'a> Scope<'a> {
                 (size * TEXT, Known::Size(size))
             }
             "quote" | "format" => (total * DOUBLE * TEXT, Known::Size(total * DOUBLE + 64.0)),
+            // Of a decision about a right.
+            "reason" | "error" => (0.0, Known::Size(REASON_MAX as f64)),
             "join" => {
                 let size = first * (1.0 + second);
                 (size * TEXT, Known::Size(size))

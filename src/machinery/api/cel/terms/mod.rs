@@ -90,6 +90,7 @@ fn in_words_of_upstream(error: &ExecutionError) -> String {
         }
         ExecutionError::FunctionError { message, .. } if message == NO_OVERLOAD => NO_OVERLOAD.to_string(),
         ExecutionError::NoSuchOverload(_) => NO_OVERLOAD.to_string(),
+        ExecutionError::UndeclaredReference(name) => format!("no such attribute(s): {name}"),
         ExecutionError::NoSuchKey(key) => format!("no such key: {key}"),
         ExecutionError::IndexOutOfBounds(Value::Int(index)) => format!("index out of bounds: {index}"),
         ExecutionError::DivisionByZero(_) => "division by zero".to_string(),

@@ -87,8 +87,13 @@ fn expressions_that_do_not_compile_are_refused_where_they_stand() {
             ),
         ]
     );
-    let asks = validation(json!({"expression": "authorizer.path('/').check('get').allowed()"}));
-    assert!(asks[0].contains("'authorizer' of Kubernetes is not implemented"), "{asks:?}");
+    let right = "authorizer.path('/').check('get')";
+    let asks = |message: String| {
+        validation(json!({"expression": format!("{right}.allowed()"), "messageExpression": message}))
+    };
+    assert_eq!(asks("'no'".to_string()), [""; 0]);
+    let message = asks(format!("{right}.reason()"));
+    assert!(message[0].contains("undeclared reference to 'authorizer'"), "as upstream: {message:?}");
 }
 
 #[test]
