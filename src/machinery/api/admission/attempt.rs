@@ -1,7 +1,7 @@
 //! One expression of a policy, evaluated: attempted until nothing that it reads is missing
 //! ([`super::needs`]).
 
-use super::authorizer::{self, Check, Decision};
+use super::authorizer::{self, AccessCheck, Decision};
 use super::evaluate::{NO_BUDGET, Review};
 use super::needs::{CHECK, Composed, Made, Need, Needs};
 use super::policy::{Expression, Policy};
@@ -54,7 +54,7 @@ pub(super) struct Evaluation<'r> {
     params: &'r Json,
     params_value: Value,
     /// Decides about rights.
-    authorize: &'r dyn Fn(&Check) -> Decision,
+    authorize: &'r dyn Fn(&AccessCheck) -> Decision,
     /// The expressions that are asked now may name the variable `authorizer`.
     pub has_authorizer: bool,
     /// Variables that are made: for expressions, and those with a value for the estimate of costs.
@@ -83,7 +83,7 @@ impl<'r> Evaluation<'r> {
         review: &'r Review,
         policy: &'r Policy,
         params: &'r Json,
-        authorize: &'r dyn Fn(&Check) -> Decision,
+        authorize: &'r dyn Fn(&AccessCheck) -> Decision,
         left: &'r mut f64,
         budget: f64,
     ) -> Evaluation<'r> {
@@ -159,7 +159,7 @@ impl<'r> Evaluation<'r> {
     }
 
     /// Asks about a right, for the attempt that misses the answer.
-    fn decide(&mut self, check: Check) {
+    fn decide(&mut self, check: AccessCheck) {
         let decision = (self.authorize)(&check);
         *self.left -= CHECK;
         self.needs.answer(check, decision);

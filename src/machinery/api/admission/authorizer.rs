@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// A question about a right.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Check {
+pub struct AccessCheck {
     /// Namespace and name of the ServiceAccount that is asked about; `None`: the request's user.
     pub account: Option<(String, String)>,
     /// What would be done, e.g. `get`.
@@ -52,7 +52,7 @@ pub struct Resource {
     pub label_selector: String,
 }
 
-/// The answer to a [`Check`]. Upstream's may be an error as well, of an authorizer outside of the
+/// The answer to a [`AccessCheck`]. Upstream's may be an error as well, of an authorizer outside of the
 /// API server: there is none here, so `errored()` is false.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
@@ -146,7 +146,7 @@ fn filled_word<'v>(values: &'v [Value], what: &str) -> Result<&'v str, String> {
 
 fn decide(authorizer: &Authorizer, target: Target, values: &[Value]) -> Result<Value, String> {
     let verb = word(values, 1)?.to_string();
-    let check = Check { account: authorizer.account.clone(), verb, target };
+    let check = AccessCheck { account: authorizer.account.clone(), verb, target };
     authorizer.asker.0.decide(check).map(value)
 }
 

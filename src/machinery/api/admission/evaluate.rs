@@ -1,7 +1,7 @@
 //! A policy is asked about one request.
 
 use super::attempt::{Evaluation, Failure};
-use super::authorizer::{self, Check, Decision, Resource};
+use super::authorizer::{self, AccessCheck, Decision, Resource};
 use super::policy::{Policy, Validation};
 use crate::cel::cost;
 use crate::cel::environment::context_with;
@@ -105,7 +105,7 @@ impl Policy {
         review: &Review,
         params: &Json,
         left: &mut f64,
-        authorize: &dyn Fn(&Check) -> Decision,
+        authorize: &dyn Fn(&AccessCheck) -> Decision,
     ) -> Outcome {
         let mut evaluation = Evaluation::new(review, self, params, authorize, left, CONDITIONS_MAX);
         match evaluation.conditions() {

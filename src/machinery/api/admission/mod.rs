@@ -36,7 +36,7 @@ mod needs;
 mod policy;
 mod types;
 
-pub use authorizer::{Check, Decision, Resource, Target};
+pub use authorizer::{AccessCheck, Decision, Resource, Target};
 pub use criteria::{Criteria, Request};
 pub use evaluate::{Denial, Outcome, Review};
 pub use policy::{Policy, param_kind};

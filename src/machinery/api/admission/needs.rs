@@ -16,7 +16,7 @@
 //! Questions about rights are answered in the same way, so that this room knows no authorizer.
 
 use super::attempt::TOO_COSTLY;
-use super::authorizer::{Check, Decision};
+use super::authorizer::{AccessCheck, Decision};
 use crate::cel::cost::{CALL_MAX, REASON_MAX};
 use crate::cel::terms::AS_IT_IS;
 use crate::path::cut;
@@ -41,7 +41,7 @@ pub(super) enum Need {
     /// A variable, by its place among the policy's.
     Variable(usize),
     /// The answer to a question about rights.
-    Decision(Box<Check>),
+    Decision(Box<AccessCheck>),
 }
 
 /// What the evaluation of a policy waits for, and the answers that it has got.
@@ -51,7 +51,7 @@ pub(super) struct Needs {
     first: Mutex<Option<Need>>,
     /// Questions of the attempt, answered or not.
     checks: AtomicUsize,
-    decisions: Mutex<HashMap<Check, Decision>>,
+    decisions: Mutex<HashMap<AccessCheck, Decision>>,
 }
 
 impl Needs {
@@ -79,7 +79,7 @@ impl Needs {
     ///
     /// # Errors
     /// There is no answer yet, or the expression has asked too much.
-    pub(super) fn decide(&self, check: Check) -> Result<Decision, String> {
+    pub(super) fn decide(&self, check: AccessCheck) -> Result<Decision, String> {
         let asked = self.checks.fetch_add(1, Ordering::Relaxed) + 1;
         if asked as f64 * CHECK > CALL_MAX {
             return Err(TOO_COSTLY.to_string());
@@ -92,7 +92,7 @@ impl Needs {
     }
 
     /// Keeps the answer to a question.
-    pub(super) fn answer(&self, check: Check, decision: Decision) {
+    pub(super) fn answer(&self, check: AccessCheck, decision: Decision) {
         let decision = Decision { reason: cut(decision.reason, REASON_MAX), ..decision };
         self.decisions.lock().insert(check, decision);
     }

@@ -238,9 +238,9 @@ fn a_list_of_a_variable_costs_what_the_list_itself_costs() {
 
 /// Asks one validation, with an authorizer that allows what is about pods and paths. Returns what
 /// is wrong, and the questions.
-fn asked_rights(spec: Value) -> (Vec<String>, Vec<Check>) {
+fn asked_rights(spec: Value) -> (Vec<String>, Vec<AccessCheck>) {
     let questions = std::cell::RefCell::new(vec![]);
-    let authorize = |check: &Check| {
+    let authorize = |check: &AccessCheck| {
         questions.borrow_mut().push(check.clone());
         let is_allowed = match &check.target {
             Target::Path(_) => true,
@@ -256,7 +256,7 @@ fn asked_rights(spec: Value) -> (Vec<String>, Vec<Check>) {
     (messages, questions.into_inner())
 }
 
-fn asked_right(expression: &str) -> (Vec<String>, Vec<Check>) {
+fn asked_right(expression: &str) -> (Vec<String>, Vec<AccessCheck>) {
     asked_rights(json!({"validations": [{"expression": expression, "message": "no"}]}))
 }
 
@@ -273,7 +273,7 @@ fn an_expression_asks_for_rights() {
         name: text("b"),
         ..Resource::default()
     };
-    let want = Check { account: None, verb: text("get"), target: Target::Resource(resource) };
+    let want = AccessCheck { account: None, verb: text("get"), target: Target::Resource(resource) };
     assert_eq!((denied, questions), (vec![], vec![want]));
     let (denied, questions) =
         asked_right("authorizer.group('apps').resource('pods2').check('get').allowed()");

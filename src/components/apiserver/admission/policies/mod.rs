@@ -29,7 +29,7 @@ use crate::request::context::Context;
 use crate::state::State;
 use crate::storage::extra::Extra;
 use crate::storage::object::Object;
-use api::admission::{Check, Criteria, Denial, Outcome, Review, param_kind};
+use api::admission::{AccessCheck, Criteria, Denial, Outcome, Review, param_kind};
 use api::kinds::Kind;
 use api::value::{at, list, text};
 use api::{Status, meta};
@@ -257,7 +257,7 @@ impl Round<'_, '_> {
                 }
             };
             for params in &found {
-                let authorize = |check: &Check| rights::decide(state, &asked.ctx.user, check);
+                let authorize = |check: &AccessCheck| rights::decide(state, &asked.ctx.user, check);
                 let outcome = rules.evaluate(view, params, &mut self.left, &authorize);
                 let actions = list(&binding.value, "spec.validationActions");
                 let by = By { policy: name, binding: called, actions };

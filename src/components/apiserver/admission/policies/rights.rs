@@ -3,11 +3,11 @@
 use crate::auth::attributes::Attributes;
 use crate::auth::user::{AUTHENTICATED, User};
 use crate::state::State;
-use api::admission::{Check, Decision, Target};
+use api::admission::{AccessCheck, Decision, Target};
 use api::fields;
 
 /// Decides whether the user of the request, or the ServiceAccount that is asked about, may do it.
-pub(super) fn decide(state: &State, user: &User, check: &Check) -> Decision {
+pub(super) fn decide(state: &State, user: &User, check: &AccessCheck) -> Decision {
     let account = check.account.as_ref().map(|(namespace, name)| account(namespace, name));
     let user = account.as_ref().unwrap_or(user);
     let verb = check.verb.as_str();
