@@ -380,6 +380,76 @@ async fn a_kind_of_parameters_that_is_not_served_is_a_failure() {
     assert_eq!(api.post(MAPS, map("a", json!({}))).await.0, 201);
 }
 
+#[tokio::test]
+async fn a_failure_with_parameters_is_ignored_if_the_policy_says_so() {
+    let api = Api::bare().await;
+    let mut policy = few();
+    policy["spec"]["failurePolicy"] = json!("Ignore");
+    policy["spec"]["paramKind"] = json!({"apiVersion": "v1", "kind": "ConfigMap"});
+    policy["spec"]["validations"] = json!([{"expression": "params.data.missing == 'x'"}]);
+    let mut by_name = binding(json!(["Deny"]));
+    by_name["spec"]["paramRef"] = json!({"name": "limit", "parameterNotFoundAction": "Deny"});
+    api.bound(policy, by_name).await;
+    assert_eq!(api.post(MAPS, map("a", json!({}))).await.0, 201, "there are no parameters");
+    api.made(MAPS, map("limit", json!({"max": "1"}))).await;
+    assert!(api.state().fresh().await.is_ok());
+    assert_eq!(api.post(MAPS, map("b", json!({}))).await.0, 201, "they lack what is read");
+    let fail = json!({"spec": {"failurePolicy": "Fail"}});
+    assert_eq!(api.patch(&format!("{ROOT}/{POLICIES}/p"), fail).await.0, 200);
+    assert!(api.state().fresh().await.is_ok());
+    assert_eq!(api.post(MAPS, map("c", json!({}))).await.0, 422);
+    assert_eq!(api.delete(&format!("{MAPS}/limit"), json!({})).await.0, 200);
+    assert!(api.state().fresh().await.is_ok());
+    assert_eq!(api.post(MAPS, map("c", json!({}))).await.0, 422);
+}
+
+#[tokio::test]
+async fn a_binding_matches_other_versions_unless_it_is_exact() {
+    let api = Api::bare().await;
+    let no = json!({"validations": [{"expression": "false"}]});
+    let matched = rule("autoscaling", json!(["horizontalpodautoscalers"]), json!(["CREATE"]));
+    let mut newer = matched.clone();
+    newer["apiVersions"] = json!(["v2"]);
+    let mut narrowed = binding(json!(["Deny"]));
+    narrowed["spec"]["matchResources"] = json!({"resourceRules": [newer]});
+    api.bound(policy(matched, no), narrowed).await;
+    let create = async || {
+        let scaler = json!({"metadata": {"name": "h"}, "spec": {"maxReplicas": 3,
+            "scaleTargetRef": {"kind": "Deployment", "name": "web", "apiVersion": "apps/v1"}}});
+        let path = "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers";
+        api.post(path, scaler).await.0
+    };
+    assert_eq!(create().await, 422);
+    let exact = json!({"spec": {"matchResources": {"matchPolicy": "Exact"}}});
+    assert_eq!(api.patch(&format!("{ROOT}/{BINDINGS}/b"), exact).await.0, 200);
+    assert!(api.state().fresh().await.is_ok());
+    assert_eq!(create().await, 201);
+}
+
+#[tokio::test]
+async fn a_connection_is_asked_about_with_its_options() {
+    let api = Api::new().await;
+    let pod = json!({"metadata": {"name": "p"},
+        "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "nginx"}]}});
+    api.made("/api/v1/namespaces/default/pods", pod).await;
+    let harmless = json!({"validations": [{"message": "no rm",
+        "expression": "object.kind == 'PodExecOptions' && object.stdin && !('rm' in object.command)"}]});
+    let matched = rule("", json!(["pods/exec"]), json!(["CONNECT"]));
+    api.bound(policy(matched, harmless), binding(json!(["Deny"]))).await;
+    let exec = async |command: &str| {
+        let path = format!("/api/v1/namespaces/default/pods/p/exec?stdin=true&command={command}&command=x");
+        let request = ::http::Request::post(path).header("connection", "upgrade");
+        let admin = User::new("admin", &[crate::auth::user::MASTERS]);
+        api.send(admin, request.body(full("")).unwrap()).await
+    };
+    let (code, refused) = exec("rm").await;
+    let message = refused["message"].as_str().unwrap_or_default();
+    assert!(code == 422 && message.ends_with("denied request: no rm"), "{refused}");
+    let (code, failed) = exec("ls").await;
+    let message = failed["message"].as_str().unwrap_or_default();
+    assert!(code != 422 && !message.contains("denied request"), "it goes on to the node: {failed}");
+}
+
 /// Each request asks those that match; the others cost a comparison.
 #[tokio::test]
 async fn thousands_of_policies_are_compiled_once() {
