@@ -21,12 +21,12 @@ fn parse_variables(policy: &Value) -> Vec<Option<Result<Term, String>>> {
 }
 
 /// Judges the variables of a policy in their order: each may name those before it. Returns what its
-/// other expressions may name; `told` is called for each variable with a fault, with its place.
+/// other expressions may name; `report` is called for each variable with a fault, with its place.
 fn judge_variables(
     policy: &Value,
     terms: &[Option<Result<Term, String>>],
     plain: Variables,
-    mut told: impl FnMut(usize, String),
+    mut report: impl FnMut(usize, String),
 ) -> Variables {
     let all = list(policy, "spec.variables");
     if all.is_empty() {
@@ -40,7 +40,7 @@ fn judge_variables(
             Some(Err(why)) => Err(why.clone()),
         };
         let given = given.unwrap_or_else(|why| {
-            told(i, why);
+            report(i, why);
             Type::Unknown
         });
         known.add(text(variable, "name"), given);
@@ -78,11 +78,11 @@ pub(crate) fn warnings(policy: &Value) -> Vec<Value> {
             let source = text(validation, field);
             // What cannot be read is refused where the spec is validated.
             let Ok(term) = expression::parse(source) else { continue };
-            let told = |(kind, scope): &(String, Variables)| {
+            let warning_of = |(kind, scope): &(String, Variables)| {
                 let why = expression::judge(&term, scope).err()?;
                 Some(format!("{kind}: {why}\n"))
             };
-            let found: Vec<String> = scopes.iter().filter_map(told).collect();
+            let found: Vec<String> = scopes.iter().filter_map(warning_of).collect();
             if !found.is_empty() {
                 let field = format!("spec.validations[{i}].{field}");
                 all.push(json!({"fieldRef": field, "warning": found.join("\n")}));
@@ -125,10 +125,10 @@ fn kinds_of(policy: &Value) -> Vec<&'static Kind> {
 
 /// Returns the variables of expressions as they are checked when a policy is stored: of its objects
 /// and parameters nothing is known.
-pub(crate) fn stored(policy: &Value, told: impl FnMut(usize, String)) -> Variables {
+pub(crate) fn stored(policy: &Value, report: impl FnMut(usize, String)) -> Variables {
     let params = (!at(policy, "spec.paramKind").is_null()).then_some(Type::Dyn);
     let plain = Variables::of(Type::Dyn, params);
-    judge_variables(policy, &parse_variables(policy), plain, told)
+    judge_variables(policy, &parse_variables(policy), plain, report)
 }
 
 /// Returns the variables of match conditions, which are asked before the policy's own are made.

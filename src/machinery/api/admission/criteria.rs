@@ -48,7 +48,7 @@ struct Rule {
     scope: String,
 }
 
-fn has(words: &[String], word: &str) -> bool {
+fn matches_any(words: &[String], word: &str) -> bool {
     words.iter().any(|known| known == "*" || known == word)
 }
 
@@ -81,9 +81,9 @@ impl Rule {
             (resource == "*" || resource == request.resource.2) && (sub == "*" || sub == request.subresource)
         };
         is_in_scope
-            && has(&self.operations, request.operation)
-            && has(&self.groups, group)
-            && has(&self.versions, version)
+            && matches_any(&self.operations, request.operation)
+            && matches_any(&self.groups, group)
+            && matches_any(&self.versions, version)
             && self.resources.iter().any(is_resource)
             && (self.names.is_empty() || self.names.iter().any(|name| name == request.name))
     }

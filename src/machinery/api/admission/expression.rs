@@ -366,7 +366,7 @@ pub(crate) fn composed_in(node: &Node, found: &mut Vec<String>) {
 mod tests {
     use super::*;
 
-    fn told(source: &str, wanted: Wanted) -> String {
+    fn verdict(source: &str, wanted: Wanted) -> String {
         let mut variables = Variables::of(Type::Dyn, None).composed();
         variables.add("n", INT);
         match compile(source, &variables, wanted) {
@@ -398,16 +398,19 @@ mod tests {
             "authorizer.requestResource.name('a').check(request.operation).allowed()",
             "!authorizer.serviceAccount('a', 'b').path('/x').check('get').errored()",
         ] {
-            assert_eq!(told(good, Wanted::Bool), "bool", "{good}");
+            assert_eq!(verdict(good, Wanted::Bool), "bool", "{good}");
         }
-        assert_eq!(told("'wants, got ' + object.spec.replicas", Wanted::Text), "string");
-        assert_eq!(told("object.spec.paused", Wanted::Bool), "must evaluate to bool but got dyn");
+        assert_eq!(verdict("'wants, got ' + object.spec.replicas", Wanted::Text), "string");
+        assert_eq!(verdict("object.spec.paused", Wanted::Bool), "must evaluate to bool but got dyn");
         let reason = "authorizer.path('/').check('get').reason()";
-        assert_eq!(told(reason, Wanted::TextOrNull), "string");
-        assert!(told(reason, Wanted::Text).contains("undeclared reference to 'authorizer'"));
-        assert_eq!(told("1", Wanted::Text), "must evaluate to string but got int");
-        assert_eq!(told("1", Wanted::TextOrNull), "must evaluate to one of [string null_type] but got int");
-        assert_eq!(told("null", Wanted::TextOrNull), "null");
+        assert_eq!(verdict(reason, Wanted::TextOrNull), "string");
+        assert!(verdict(reason, Wanted::Text).contains("undeclared reference to 'authorizer'"));
+        assert_eq!(verdict("1", Wanted::Text), "must evaluate to string but got int");
+        assert_eq!(
+            verdict("1", Wanted::TextOrNull),
+            "must evaluate to one of [string null_type] but got int"
+        );
+        assert_eq!(verdict("null", Wanted::TextOrNull), "null");
         assert_eq!(given("[1].filter(x, x > 1)", &Variables::default()), Type::list(INT));
     }
 
@@ -424,7 +427,7 @@ mod tests {
             ("authorizer.path('/').allowed()", "found no matching overload for 'allowed'"),
             ("authorizer.check('get').allowed()", "found no matching overload for 'check'"),
         ] {
-            let text = told(source, Wanted::Bool);
+            let text = verdict(source, Wanted::Bool);
             assert!(text.starts_with("compilation failed: ERROR: <input>") && text.contains(why), "{text}");
         }
     }
@@ -461,10 +464,10 @@ mod tests {
     #[test]
     fn deep_and_long_expressions_are_refused() {
         let deep = format!("{}true{}", "(".repeat(300), ")".repeat(300));
-        assert!(told(&deep, Wanted::Bool).contains("expression recursion limit exceeded"));
+        assert!(verdict(&deep, Wanted::Bool).contains("expression recursion limit exceeded"));
         let long = format!("object == '{}'", "x".repeat(100_000));
-        assert!(told(&long, Wanted::Bool).contains("expression code point size exceeds limit"));
+        assert!(verdict(&long, Wanted::Bool).contains("expression code point size exceeds limit"));
         let most = format!("{}true{}", "(".repeat(80), ")".repeat(80));
-        assert_eq!(told(&most, Wanted::Bool), "bool", "as deep as the parser reads");
+        assert_eq!(verdict(&most, Wanted::Bool), "bool", "as deep as the parser reads");
     }
 }

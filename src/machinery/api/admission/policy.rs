@@ -75,26 +75,26 @@ impl Policy {
             places.insert(name.clone(), variables.len());
             variables.push((name, expression));
         }
-        let validation = |said: &Value| {
-            let message = text(said, "messageExpression");
+        let validation = |entry: &Value| {
+            let message = text(entry, "messageExpression");
             Validation {
-                expression: Expression::read(text(said, "expression"), &places),
-                message: text(said, "message").trim().to_string(),
+                expression: Expression::read(text(entry, "expression"), &places),
+                message: text(entry, "message").trim().to_string(),
                 message_expression: Some(message)
                     .filter(|source| !source.trim().is_empty())
                     .map(|source| Expression::read(source, &places)),
-                reason: text(said, "reason").to_string(),
+                reason: text(entry, "reason").to_string(),
             }
         };
-        let annotation = |said: &Value| {
-            let expression = Expression::read(text(said, "valueExpression"), &places);
-            (text(said, "key").to_string(), expression)
+        let annotation = |entry: &Value| {
+            let expression = Expression::read(text(entry, "valueExpression"), &places);
+            (text(entry, "key").to_string(), expression)
         };
         Policy {
             ignores_failures: text(spec, "failurePolicy") == "Ignore",
             conditions: list(spec, "matchConditions")
                 .iter()
-                .map(|said| Expression::read(text(said, "expression").trim(), &Places::new()))
+                .map(|entry| Expression::read(text(entry, "expression").trim(), &Places::new()))
                 .collect(),
             validations: list(spec, "validations").iter().map(validation).collect(),
             annotations: list(spec, "auditAnnotations").iter().map(annotation).collect(),
@@ -110,10 +110,11 @@ impl Policy {
 
 /// Returns group, version and kind of a policy's parameters; `None` if it has none.
 pub fn param_kind(policy: &Value) -> Option<(&str, &str, &str)> {
-    let said = at(policy, "spec.paramKind");
-    if said.is_null() {
+    let reference = at(policy, "spec.paramKind");
+    if reference.is_null() {
         return None;
     }
-    let (group, version) = text(said, "apiVersion").split_once('/').unwrap_or(("", text(said, "apiVersion")));
-    Some((group, version, text(said, "kind")))
+    let (group, version) =
+        text(reference, "apiVersion").split_once('/').unwrap_or(("", text(reference, "apiVersion")));
+    Some((group, version, text(reference, "kind")))
 }

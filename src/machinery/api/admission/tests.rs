@@ -89,9 +89,9 @@ fn variables_are_made_once_and_only_where_they_are_needed() {
     assert_eq!(with("true || variables.broken == 1"), [""; 0], "what decides needs no more");
     assert_eq!(with("variables.broken == 1 || variables.first == 'a/b'"), [""; 0]);
     assert_eq!(with("has(variables.images)"), [""; 0]);
-    let told = with("variables.worse == 1");
+    let denied = with("variables.worse == 1");
     let want = "expression 'variables.worse == 1' resulted in error: composited variable \"worse\" fails to evaluate: composited variable \"broken\" fails to evaluate: no such key: no";
-    assert_eq!(told, [want]);
+    assert_eq!(denied, [want]);
 }
 
 #[test]
@@ -131,9 +131,9 @@ fn an_expression_that_is_too_costly_fails_before_it_runs() {
     let object = json!({ "a": items });
     let costly = "object.a.all(x, object.a.all(y, object.a.all(z, x + y + z >= 0)))";
     let spec = json!({"validations": [{"expression": costly}]});
-    let told = messages(spec, object.clone());
+    let denied = messages(spec, object.clone());
     assert_eq!(
-        told,
+        denied,
         [format!("expression '{costly}' resulted in error: operation cancelled: actual cost limit exceeded")]
     );
     let each = policy(json!({"validations": [{"expression": "object.a.all(x, x >= 0 && x < 3000)"}]}));
@@ -188,8 +188,8 @@ fn a_variable_that_grows_is_refused_before_it_fills_the_memory() {
         {"name": "a", "expression": format!("'{}'", "x".repeat(20_000))},
         {"name": "b", "expression": format!("[{many}]")}],
         "validations": [{"expression": "variables.b.size() > 0"}]});
-    let told = messages(spec, replicas(1));
-    assert!(told[0].ends_with("operation cancelled: actual cost limit exceeded"), "{told:?}");
+    let denied = messages(spec, replicas(1));
+    assert!(denied[0].ends_with("operation cancelled: actual cost limit exceeded"), "{denied:?}");
 }
 
 /// Each list holds the list before it: copies of a deep one would fill the stack.
@@ -212,8 +212,8 @@ fn a_list_in_an_optional_costs_what_the_list_costs() {
     let items: Vec<u32> = (0..2_000).collect();
     let spec = json!({"variables": [{"name": "o", "expression": "optional.of(object.a)"}], "validations": [
         {"expression": "variables.o.value().all(x, variables.o.value().all(y, x + y >= 0))"}]});
-    let told = messages(spec, json!({ "a": items }));
-    assert!(told.len() == 1 && told[0].ends_with("actual cost limit exceeded"), "{told:?}");
+    let denied = messages(spec, json!({ "a": items }));
+    assert!(denied.len() == 1 && denied[0].ends_with("actual cost limit exceeded"), "{denied:?}");
 }
 
 #[test]
@@ -224,8 +224,8 @@ fn what_is_said_of_a_chain_of_variables_is_bounded() {
         variables.push(json!({"name": format!("v{n}"), "expression": before}));
     }
     let last = json!([{"expression": "variables.v499 == 1"}]);
-    let told = messages(json!({"variables": variables, "validations": last}), replicas(1));
-    assert!(told.len() == 1 && told[0].len() < 6_000, "{told:?}");
+    let denied = messages(json!({"variables": variables, "validations": last}), replicas(1));
+    assert!(denied.len() == 1 && denied[0].len() < 6_000, "{denied:?}");
 }
 
 #[test]

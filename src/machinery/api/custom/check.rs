@@ -18,12 +18,12 @@ use std::net::Ipv6Addr;
 /// Judges a whole object. One that had an item twice before may have more of them, in whatever list
 /// (as upstream, which asks the old object first).
 pub(super) fn object(schema: &Schema, object: &Value, old: Option<&Value>, errors: &mut Errors) {
-    let found = told(schema, object, old);
-    let had_twins = has_twins(&found) && old.is_some_and(|old| has_twins(&told(schema, old, None)));
+    let found = schema_errors(schema, object, old);
+    let had_twins = has_twins(&found) && old.is_some_and(|old| has_twins(&schema_errors(schema, old, None)));
     errors.append(if had_twins { found.without_kind(ErrorKind::Duplicate) } else { found });
 }
 
-fn told(schema: &Schema, object: &Value, old: Option<&Value>) -> Errors {
+fn schema_errors(schema: &Schema, object: &Value, old: Option<&Value>) -> Errors {
     let mut found = Errors::default();
     check_value(schema, object, old, Path::Root, &mut found);
     found

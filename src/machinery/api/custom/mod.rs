@@ -139,8 +139,8 @@ pub fn place(definition: &Value) -> String {
     format!("{}/{}", text(definition, "spec.group"), text(definition, "spec.names.plural"))
 }
 
-fn deprecation(group: &str, version: &str, kind: &str, said: &Value) -> Cow<'static, str> {
-    match (flag(said, "deprecated"), text(said, "deprecationWarning")) {
+fn deprecation(group: &str, version: &str, kind: &str, entry: &Value) -> Cow<'static, str> {
+    match (flag(entry, "deprecated"), text(entry, "deprecationWarning")) {
         (false, _) => Cow::Borrowed(""),
         (true, "") => format!("{group}/{version} {kind} is deprecated").into(),
         (true, warning) => warning.to_string().into(),

@@ -62,20 +62,20 @@ fn envelope(name: &str, field: &Json) -> Json {
 }
 
 /// A text that its format makes a time, a duration or bytes.
-fn typed(format: &str, said: &str) -> Value {
+fn typed(format: &str, source: &str) -> Value {
     let time = |at: jiff::Timestamp| {
         let utc = chrono::DateTime::from_timestamp(at.as_second(), at.subsec_nanosecond().max(0) as u32);
         utc.map(|utc| Value::Timestamp(utc.fixed_offset()))
     };
     let found = match format {
-        "date-time" => said.parse().ok().and_then(time),
-        "date" => format!("{said}T00:00:00Z").parse().ok().and_then(time),
-        "duration" => formats::duration(said).map(chrono::Duration::nanoseconds).map(Value::Duration),
+        "date-time" => source.parse().ok().and_then(time),
+        "date" => format!("{source}T00:00:00Z").parse().ok().and_then(time),
+        "duration" => formats::duration(source).map(chrono::Duration::nanoseconds).map(Value::Duration),
         "byte" => {
             use base64::Engine as _;
-            base64::engine::general_purpose::STANDARD.decode(said).ok().map(|b| Value::Bytes(Arc::new(b)))
+            base64::engine::general_purpose::STANDARD.decode(source).ok().map(|b| Value::Bytes(Arc::new(b)))
         }
         _ => None,
     };
-    found.unwrap_or_else(|| text(said))
+    found.unwrap_or_else(|| text(source))
 }

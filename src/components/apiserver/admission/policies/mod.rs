@@ -34,7 +34,7 @@ use api::kinds::Kind;
 use api::value::{at, list, text};
 use api::{Status, meta};
 pub(crate) use compiled::Compiled;
-use request::Asked;
+use request::PolicyRequest;
 pub(crate) use request::connect_options;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -65,7 +65,7 @@ pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let operation = if a.old.is_none() { "CREATE" } else { "UPDATE" };
     let old = a.old.unwrap_or(&Value::Null);
     let scaled = a.kind.scale.filter(|_| info.subresource == "scale");
-    let asked = |object, old| Asked {
+    let request = |object, old| PolicyRequest {
         state: a.state,
         ctx: a.ctx,
         kind: a.kind,
@@ -78,9 +78,9 @@ pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let done = match scaled {
         Some(paths) => {
             let [object, old] = [object, old].map(|o| crate::registry::scale::scale_of(paths, o));
-            ask(&asked(&object, &old))
+            ask(&request(&object, &old))
         }
-        None => ask(&asked(object, old)),
+        None => ask(&request(object, old)),
     };
     done.map(|()| Extra::default())
 }
@@ -101,7 +101,7 @@ pub(crate) fn check_deletion(
         return Ok(());
     }
     let (operation, object, deletion) = ("DELETE", &Value::Null, Some(options));
-    ask(&Asked { state, ctx, kind, operation, object, old, deletion, is_name_generated: false })
+    ask(&PolicyRequest { state, ctx, kind, operation, object, old, deletion, is_name_generated: false })
 }
 
 /// Asks the policies about what is created below an object and not stored: a Binding, an Eviction,
@@ -111,7 +111,7 @@ pub(crate) fn check_deletion(
 /// The refusal of a policy.
 pub(crate) fn created_below(state: &State, ctx: &Context, kind: &Kind, object: &Value) -> Result<(), Status> {
     let (operation, old, deletion) = ("CREATE", &Value::Null, None);
-    ask(&Asked { state, ctx, kind, operation, object, old, deletion, is_name_generated: false })
+    ask(&PolicyRequest { state, ctx, kind, operation, object, old, deletion, is_name_generated: false })
 }
 
 /// Asks the policies about a connection to a pod, before it is made.
@@ -120,7 +120,7 @@ pub(crate) fn created_below(state: &State, ctx: &Context, kind: &Kind, object: &
 /// The refusal of a policy.
 pub(crate) fn connected(state: &State, ctx: &Context, kind: &Kind, options: &Value) -> Result<(), Status> {
     let (operation, object, old, deletion) = ("CONNECT", options, &Value::Null, None);
-    ask(&Asked { state, ctx, kind, operation, object, old, deletion, is_name_generated: false })
+    ask(&PolicyRequest { state, ctx, kind, operation, object, old, deletion, is_name_generated: false })
 }
 
 /// Why a request is refused, and by whom.
@@ -141,15 +141,15 @@ impl Refusal {
         Refusal { policy: policy.to_string(), binding: binding.map(String::from), denial }
     }
 
-    fn status(&self, asked: &Asked) -> Status {
+    fn status(&self, request: &PolicyRequest) -> Status {
         let policy = &self.policy;
         let by = self.binding.as_ref().map_or(String::new(), |binding| format!(" with binding '{binding}'"));
         let why = format!("ValidatingAdmissionPolicy '{policy}'{by} denied request: {}", self.denial.message);
-        let name = match asked.ctx.info.name.as_str() {
-            "" => name_before_generation(asked.object),
+        let name = match request.ctx.info.name.as_str() {
+            "" => name_before_generation(request.object),
             name => name,
         };
-        let info = &asked.ctx.info;
+        let info = &request.ctx.info;
         let mut status = Status::forbidden(&info.group, &info.resource, name, &why);
         (status.code, status.reason) = match self.denial.reason.as_str() {
             "Unauthorized" => (401, "Unauthorized"),
@@ -164,45 +164,45 @@ impl Refusal {
 
 /// True for what no policy is asked about (`IsExemptAdmissionConfigurationResource`, and the
 /// resources that `kubeapiserver/admission/exclusion` leaves out).
-fn is_exempt(asked: &Asked) -> bool {
-    let group = asked.ctx.info.group.as_str();
+fn is_exempt(request: &PolicyRequest) -> bool {
+    let group = request.ctx.info.group.as_str();
     group == GROUP || REVIEWS.contains(&group)
 }
 
-fn ask(asked: &Asked) -> Result<(), Status> {
-    let bindings = asked.state.cache.list(BINDINGS, "").objects;
-    if bindings.is_empty() || is_exempt(asked) {
+fn ask(request: &PolicyRequest) -> Result<(), Status> {
+    let bindings = request.state.cache.list(BINDINGS, "").objects;
+    if bindings.is_empty() || is_exempt(request) {
         return Ok(());
     }
     let mut by_policy: BTreeMap<&str, Vec<&Arc<Object>>> = BTreeMap::new();
     for (_, binding) in &bindings {
         by_policy.entry(text(&binding.value, "spec.policyName")).or_default().push(binding);
     }
-    let mut round = Round {
-        asked,
-        served: asked.served(),
-        labels: asked.labels(),
+    let mut dispatch = Dispatch {
+        request,
+        served: request.served(),
+        labels: request.labels(),
         views: BTreeMap::new(),
         left: Review::STEPS_MAX,
         refusal: None,
         annotations: BTreeMap::new(),
     };
     for (name, bindings) in by_policy {
-        if let Some(policy) = asked.state.cache.get(POLICIES, name) {
-            round.policy(&policy, &bindings);
+        if let Some(policy) = request.state.cache.get(POLICIES, name) {
+            dispatch.policy(&policy, &bindings);
         }
     }
-    let Round { refusal, annotations, .. } = round;
-    asked.ctx.annotate(annotations);
+    let Dispatch { refusal, annotations, .. } = dispatch;
+    request.ctx.annotate(annotations);
     match refusal {
-        Some(refusal) => Err(refusal.status(asked)),
+        Some(refusal) => Err(refusal.status(request)),
         None => Ok(()),
     }
 }
 
 /// All policies asked about one request.
-struct Round<'r, 'a> {
-    asked: &'r Asked<'a>,
+struct Dispatch<'r, 'a> {
+    request: &'r PolicyRequest<'a>,
     /// Groups and versions in which the resource is served.
     served: Vec<(&'static str, &'static str)>,
     /// Those by which a selector of namespaces judges.
@@ -216,11 +216,12 @@ struct Round<'r, 'a> {
     annotations: BTreeMap<String, String>,
 }
 
-impl Round<'_, '_> {
+impl Dispatch<'_, '_> {
     fn policy(&mut self, object: &Object, bindings: &[&Arc<Object>]) {
-        let state = self.asked.state;
+        let state = self.request.state;
         let policy = state.policies.policy(state, object);
-        let matches = |criteria: &Criteria| self.asked.matches(criteria, &self.served, self.labels.as_ref());
+        let matches =
+            |criteria: &Criteria| self.request.matches(criteria, &self.served, self.labels.as_ref());
         let Some(matched) = matches(&policy.criteria) else { return };
         let bindings: Vec<&Arc<Object>> = bindings
             .iter()
@@ -240,13 +241,13 @@ impl Round<'_, '_> {
             Some(Ok(kind)) => Some(kind),
             None => None,
         };
-        let asked = self.asked;
-        let view = self.views.entry(matched).or_insert_with(|| asked.view(matched));
+        let request = self.request;
+        let view = self.views.entry(matched).or_insert_with(|| request.view(matched));
         let mut notes: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for binding in bindings {
             let called = meta::name(&binding.value);
             let reference = at(&binding.value, "spec.paramRef");
-            let found = match params::collect(state, params.as_ref(), reference, asked.namespace()) {
+            let found = match params::collect(state, params.as_ref(), reference, request.namespace()) {
                 Ok(found) => found,
                 Err(why) => {
                     if !ignores {
@@ -257,11 +258,11 @@ impl Round<'_, '_> {
                 }
             };
             for params in &found {
-                let authorize = |check: &AccessCheck| rights::decide(state, &asked.ctx.user, check);
+                let authorize = |check: &AccessCheck| rights::decide(state, &request.ctx.user, check);
                 let outcome = rules.evaluate(view, params, &mut self.left, &authorize);
                 let actions = list(&binding.value, "spec.validationActions");
-                let by = By { policy: name, binding: called, actions };
-                by.act(asked.ctx, outcome, &mut self.refusal, &mut self.annotations, &mut notes);
+                let enforcer = Enforcer { policy: name, binding: called, actions };
+                enforcer.enforce(request.ctx, outcome, &mut self.refusal, &mut self.annotations, &mut notes);
             }
         }
         for (key, values) in notes {
@@ -270,15 +271,15 @@ impl Round<'_, '_> {
     }
 }
 
-/// Who says it, and what follows.
-struct By<'a> {
+/// What follows from the outcome of a policy, as a binding of it says.
+struct Enforcer<'a> {
     policy: &'a str,
     binding: &'a str,
     actions: &'a [Value],
 }
 
-impl By<'_> {
-    fn act(
+impl Enforcer<'_> {
+    fn enforce(
         &self,
         ctx: &Context,
         outcome: Outcome,
@@ -286,7 +287,7 @@ impl By<'_> {
         annotations: &mut BTreeMap<String, String>,
         notes: &mut BTreeMap<String, Vec<String>>,
     ) {
-        let By { policy, binding, .. } = *self;
+        let Enforcer { policy, binding, .. } = *self;
         for denial in outcome.denials {
             let does = |action: &str| self.actions.iter().any(|known| known == action);
             if does("Warn") && !denial.is_final {

@@ -11,7 +11,7 @@ use api::value::{self, at};
 use serde_json::{Map, Value, json};
 
 /// A request that policies are asked about.
-pub(super) struct Asked<'a> {
+pub(super) struct PolicyRequest<'a> {
     pub state: &'a State,
     pub ctx: &'a Context,
     pub kind: &'a Kind,
@@ -26,7 +26,7 @@ pub(super) struct Asked<'a> {
     pub is_name_generated: bool,
 }
 
-impl Asked<'_> {
+impl PolicyRequest<'_> {
     /// Returns the name that the request gives. It is empty for a creation whose object gets its
     /// name from the server, and for each object of a deletecollection (upstream:
     /// `Attributes.GetName`).
@@ -75,7 +75,7 @@ impl Asked<'_> {
     }
 
     /// Returns the group and version in which policies or bindings with these criteria match.
-    /// `served` and `labels`: of [`Asked::served`] and [`Asked::labels`].
+    /// `served` and `labels`: of [`PolicyRequest::served`] and [`PolicyRequest::labels`].
     pub(super) fn matches(
         &self,
         criteria: &Criteria,
@@ -133,8 +133,8 @@ impl Asked<'_> {
         let resource = |group: &str, version: &str| json!({"group": group, "version": version, "resource": info.resource});
         let user = &ctx.user;
         let mut who = json!({});
-        for (field, said) in [("username", &user.name), ("uid", &user.uid)] {
-            put_text(&mut who, field, said);
+        for (field, text) in [("username", &user.name), ("uid", &user.uid)] {
+            put_text(&mut who, field, text);
         }
         if !user.groups.is_empty() {
             who["groups"] = json!(user.groups);
@@ -162,8 +162,8 @@ impl Asked<'_> {
         let info = &self.ctx.info;
         if !self.is_whole() || self.operation == "CONNECT" {
             let object = if self.object.is_null() { self.old } else { self.object };
-            let said = value::text(object, "apiVersion");
-            let (group, version) = said.split_once('/').unwrap_or(("", said));
+            let api_version = value::text(object, "apiVersion");
+            let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
             return (group.to_string(), version.to_string(), value::text(object, "kind").to_string());
         }
         let catalog = self.state.cache.kinds();

@@ -93,8 +93,8 @@ async fn a_warning_and_an_audit_let_the_request_in() {
     let want = "Validation failed for ValidatingAdmissionPolicy 'p' with binding 'b': too many";
     assert!(warning.contains(want), "{warning}");
     let noted = api.fixture.tap.since(0).iter().any(|record| match &record.event {
-        tap::Event::Admit(told) => {
-            told["auditAnnotations"][FAILURE].as_str().is_some_and(|f| f.contains("too many"))
+        tap::Event::Admit(detail) => {
+            detail["auditAnnotations"][FAILURE].as_str().is_some_and(|f| f.contains("too many"))
         }
         _ => false,
     });
@@ -188,7 +188,7 @@ async fn parameters_are_found_by_name_and_by_selector() {
     by_name["spec"]["paramRef"] = json!({"name": "limit", "parameterNotFoundAction": "Deny"});
     api.bound(policy(rule("", json!(["configmaps"]), json!(["CREATE"])), params), by_name).await;
     let two = || map("a", json!({"x": "1", "y": "2"}));
-    let message = |told: &Value| told["message"].as_str().unwrap_or_default().to_string();
+    let message = |answer: &Value| answer["message"].as_str().unwrap_or_default().to_string();
     let (code, refused) = api.post(MAPS, two()).await;
     let why =
         "failed to configure binding: no params found for policy binding with `Deny` parameterNotFoundAction";

@@ -13,21 +13,21 @@ fn patterns_are_matched_by_our_own_function() {
     }
     let inner = compile("['a', 'b'].all(x, x.matches('^[ab]$')) && !'c'.matches('^[ab]$')").unwrap();
     assert_eq!(execute(&inner, &context()), Ok(Value::Bool(true)));
-    let told = execute(&compile("'a'.matches('(')").unwrap(), &context()).unwrap_err();
-    assert!(told.contains("not a valid regex") && !told.contains('@'), "{told}");
+    let message = execute(&compile("'a'.matches('(')").unwrap(), &context()).unwrap_err();
+    assert!(message.contains("not a valid regex") && !message.contains('@'), "{message}");
 }
 
 #[test]
 fn errors_of_an_evaluation_are_those_of_cel_go() {
-    let told = |error: ExecutionError| in_words_of_upstream(&error);
+    let message = |error: ExecutionError| in_words_of_upstream(&error);
     let one = || Value::Int(1);
-    assert_eq!(told(ExecutionError::no_such_key("a")), "no such key: a");
-    assert_eq!(told(ExecutionError::no_such_overload("_+_", vec![])), NO_OVERLOAD);
-    assert_eq!(told(ExecutionError::function_error("find", NO_OVERLOAD)), NO_OVERLOAD);
-    assert_eq!(told(ExecutionError::IndexOutOfBounds(one())), "index out of bounds: 1");
-    assert_eq!(told(ExecutionError::DivisionByZero(one())), "division by zero");
-    assert_eq!(told(ExecutionError::RemainderByZero(one())), "modulus by zero");
-    assert_eq!(told(ExecutionError::Overflow("add", one(), one())), "integer overflow");
+    assert_eq!(message(ExecutionError::no_such_key("a")), "no such key: a");
+    assert_eq!(message(ExecutionError::no_such_overload("_+_", vec![])), NO_OVERLOAD);
+    assert_eq!(message(ExecutionError::function_error("find", NO_OVERLOAD)), NO_OVERLOAD);
+    assert_eq!(message(ExecutionError::IndexOutOfBounds(one())), "index out of bounds: 1");
+    assert_eq!(message(ExecutionError::DivisionByZero(one())), "division by zero");
+    assert_eq!(message(ExecutionError::RemainderByZero(one())), "modulus by zero");
+    assert_eq!(message(ExecutionError::Overflow("add", one(), one())), "integer overflow");
     let large = || Value::UInt(u64::MAX);
-    assert_eq!(told(ExecutionError::Overflow("add", large(), large())), "unsigned integer overflow");
+    assert_eq!(message(ExecutionError::Overflow("add", large(), large())), "unsigned integer overflow");
 }
