@@ -57,7 +57,7 @@ const REVIEWS: [&str; 2] = ["authentication.k8s.io", "authorization.k8s.io"];
 pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let info = &a.ctx.info;
     // Another object that the request changes beside its own, and what a binding does to its pod:
-    // upstream's admission sees the Binding alone ([`created_below`]).
+    // upstream's admission sees the Binding alone ([`check_creation_below`]).
     let is_beside = info.resource != a.kind.plural;
     if is_beside || info.subresource == "binding" {
         return Ok(Extra::default());
@@ -86,7 +86,7 @@ pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
 }
 
 /// Asks the policies about the deletion of an object. The deletion that an eviction leads to is the
-/// eviction's ([`created_below`]).
+/// eviction's ([`check_creation_below`]).
 ///
 /// # Errors
 /// The refusal of a policy.
@@ -109,7 +109,12 @@ pub(crate) fn check_deletion(
 ///
 /// # Errors
 /// The refusal of a policy.
-pub(crate) fn created_below(state: &State, ctx: &Context, kind: &Kind, object: &Value) -> Result<(), Status> {
+pub(crate) fn check_creation_below(
+    state: &State,
+    ctx: &Context,
+    kind: &Kind,
+    object: &Value,
+) -> Result<(), Status> {
     let (operation, old, deletion) = ("CREATE", &Value::Null, None);
     ask(&PolicyRequest { state, ctx, kind, operation, object, old, deletion, is_name_generated: false })
 }
@@ -118,7 +123,12 @@ pub(crate) fn created_below(state: &State, ctx: &Context, kind: &Kind, object: &
 ///
 /// # Errors
 /// The refusal of a policy.
-pub(crate) fn connected(state: &State, ctx: &Context, kind: &Kind, options: &Value) -> Result<(), Status> {
+pub(crate) fn check_connection(
+    state: &State,
+    ctx: &Context,
+    kind: &Kind,
+    options: &Value,
+) -> Result<(), Status> {
     let (operation, object, old, deletion) = ("CONNECT", options, &Value::Null, None);
     ask(&PolicyRequest { state, ctx, kind, operation, object, old, deletion, is_name_generated: false })
 }

@@ -436,16 +436,19 @@ async fn a_connection_is_asked_about_with_its_options() {
         "expression": "object.kind == 'PodExecOptions' && object.stdin && !('rm' in object.command)"}]});
     let matched = rule("", json!(["pods/exec"]), json!(["CONNECT"]));
     api.bound(policy(matched, harmless), binding(json!(["Deny"]))).await;
-    let exec = async |command: &str| {
-        let path = format!("/api/v1/namespaces/default/pods/p/exec?stdin=true&command={command}&command=x");
+    let exec = async |pod: &str, command: &str| {
+        let options = format!("stdin=true&command={command}&command=x");
+        let path = format!("/api/v1/namespaces/default/pods/{pod}/exec?{options}");
         let request = ::http::Request::post(path).header("connection", "upgrade");
         let admin = User::new("admin", &[crate::auth::user::MASTERS]);
         api.send(admin, request.body(full("")).unwrap()).await
     };
-    let (code, refused) = exec("rm").await;
+    let (code, refused) = exec("p", "rm").await;
     let message = refused["message"].as_str().unwrap_or_default();
     assert!(code == 422 && message.ends_with("denied request: no rm"), "{refused}");
-    let (code, failed) = exec("ls").await;
+    assert_eq!(exec("missing", "rm").await.0, 422, "it is judged before the pod is looked for");
+    assert_eq!(exec("missing", "ls").await.0, 404);
+    let (code, failed) = exec("p", "ls").await;
     let message = failed["message"].as_str().unwrap_or_default();
     assert!(code != 422 && !message.contains("denied request"), "it goes on to the node: {failed}");
 }
