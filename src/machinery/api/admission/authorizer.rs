@@ -52,8 +52,8 @@ pub struct Resource {
     pub label_selector: String,
 }
 
-/// The answer to an [`AccessCheck`]. Upstream's may be an error as well, of an authorizer outside of
-/// the API server: there is none here, so `errored()` is false.
+/// The answer to an [`AccessCheck`]. Upstream's may be an error as well, of an authorizer outside
+/// of the API server: there is none here, so `errored()` is false.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
     /// The user has the right.
