@@ -333,7 +333,7 @@ impl<'a> Scope<'a> {
         let first = weights.first().copied().unwrap_or(0.0);
         let second = weights.get(1).copied().unwrap_or(0.0);
         match name.rsplit('.').next().unwrap_or(name) {
-            "_?_:_" => match (values.pop(), values.pop()) {
+            "_?_:_" | "or" | "orValue" => match (values.pop(), values.pop()) {
                 (Some(b), Some(a)) => (0.0, self.larger(a, b)),
                 _ => (0.0, Known::Size(1.0)),
             },
@@ -342,10 +342,6 @@ impl<'a> Scope<'a> {
             }
             // What an optional holds, and what is only called another type.
             "value" | "of" | "ofNonZeroValue" | "dyn" => (0.0, values.pop().unwrap_or(Known::Size(1.0))),
-            "or" | "orValue" => match (values.pop(), values.pop()) {
-                (Some(b), Some(a)) => (0.0, self.larger(a, b)),
-                _ => (0.0, Known::Size(1.0)),
-            },
             "size" => (values.first().map_or(0.0, counted) * PLACE, Known::Size(1.0)),
             "has" | "hasValue" | "_&&_" | "_||_" | "!_" | "@not_strictly_false" | "type" => {
                 (0.0, Known::Size(1.0))
