@@ -24,8 +24,8 @@ const VARIABLES_MAX: usize = 8 << 20;
 const VALUE_BYTES: usize = 8;
 /// Levels that the value of a variable may nest: what copies it recurses.
 const LEVELS_MAX: usize = 2 * bounds::DEPTH_MAX;
-/// Bytes of what is said of an expression that failed. A variable repeats what is said of another
-/// one that it names.
+/// Bytes of the error of an expression. The error of a variable repeats that of another one that it
+/// names.
 const ERROR_MAX: usize = 5 << 10;
 pub(super) const TOO_COSTLY: &str = "operation cancelled: actual cost limit exceeded";
 
@@ -69,7 +69,7 @@ pub(super) struct Evaluation<'r> {
     room: usize,
 }
 
-/// What became of an attempt.
+/// The result of an attempt.
 enum Attempt {
     /// The value, or the error of the evaluator.
     Done(Result<Value, String>),
@@ -158,14 +158,15 @@ impl<'r> Evaluation<'r> {
         if self.budget < 0.0 { Err(Failure::Budget) } else { Ok(Attempt::Done(result)) }
     }
 
-    /// Asks about a right, for the attempt that misses the answer.
+    /// Has a right decided that an attempt has asked about, and keeps the decision for the next
+    /// one.
     fn decide(&mut self, check: AccessCheck) {
         let decision = (self.authorize)(&check);
         *self.left -= CHECK;
         self.needs.answer(check, decision);
     }
 
-    /// Returns the steps of an expression over what is there.
+    /// Returns the estimated steps of an expression over the variables that are made.
     fn estimate(&self, expression: &Expression, term: &Term) -> f64 {
         let some = |json: &Json| !json.is_null();
         let mut known: Vec<(&str, Option<&Json>)> =

@@ -4,7 +4,7 @@ use crate::labels::Selector;
 use crate::value::{at, list, text};
 use serde_json::Value;
 
-/// Where a request goes, as rules see it.
+/// A request as rules and selectors see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// `CREATE`, `UPDATE`, `DELETE` or `CONNECT`.
@@ -13,7 +13,7 @@ pub struct Request<'a> {
     pub resource: (&'a str, &'a str, &'a str),
     /// E.g. `status`; empty for the object itself.
     pub subresource: &'a str,
-    /// The name of the object; empty if the server makes one.
+    /// The name that the request gives; empty if the server makes one, and for a deletecollection.
     pub name: &'a str,
     /// The namespace of the object. Of a namespace it is its own name.
     pub namespace: &'a str,

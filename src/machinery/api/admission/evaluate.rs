@@ -35,11 +35,11 @@ pub struct Review {
 pub struct Denial {
     /// Which of the policy's validations it is, from 0.
     pub index: usize,
-    /// For people.
+    /// The sentence that the client gets.
     pub message: String,
     /// The reason that the validation gives; empty: `Invalid`.
     pub reason: String,
-    /// It refuses whatever the binding says: an audit annotation has no value.
+    /// The request is refused whatever the binding says: an audit annotation has no value.
     pub is_final: bool,
 }
 
@@ -57,8 +57,8 @@ impl Review {
     /// such bound; here a request is not to hold a processor for longer.
     pub const STEPS_MAX: f64 = 2.0 * cost::OBJECT_MAX;
 
-    /// Makes the variables of a request. `Null` stands for what there is not: the object of a
-    /// deletion, the old one of a creation, the namespace of an object that is in none.
+    /// Makes the variables of a request. A variable without a value is `Null`: the object of a
+    /// deletion, the old object of a creation, the namespace of an object that is in none.
     pub fn new(object: Json, old: Json, request: Json, namespace: Json) -> Review {
         let request_of_conditions = request_of_conditions(&request).map(|request| plain(&request));
         let resource = resource_of(&request);
@@ -126,7 +126,7 @@ impl Policy {
         outcome
     }
 
-    /// What follows from an error: a refusal, or nothing.
+    /// Returns what follows from an error by the failure policy: a refusal, or nothing.
     fn failure(&self, index: usize, message: String) -> Vec<Denial> {
         match self.ignores_failures {
             true => vec![],

@@ -17,7 +17,7 @@ const AUTHORIZER: Type = Type::Plain("Authorizer");
 /// Type of `authorizer.requestResource`.
 const RESOURCE_CHECK: Type = Type::Plain("ResourceCheck");
 
-/// The variables of an expression, with what is known of each.
+/// The variables that an expression may name, with their types.
 #[derive(Default)]
 pub(crate) struct Variables {
     plain: BTreeMap<&'static str, Type>,
@@ -111,7 +111,7 @@ impl Variables {
         Variables { plain: all.collect(), composed: None }
     }
 
-    /// The same with `variables`, which has no fields yet.
+    /// Adds `variables`, which has no fields yet.
     pub(crate) fn composed(self) -> Variables {
         Variables { composed: Some(BTreeMap::new()), ..self }
     }
@@ -124,7 +124,7 @@ impl Variables {
     }
 }
 
-/// What an expression has to give.
+/// The type that an expression has to have.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Wanted {
     /// A validation, or a condition.
@@ -151,7 +151,7 @@ impl Wanted {
     }
 }
 
-/// Compiles an expression and says what it gives.
+/// Compiles an expression and infers its type.
 ///
 /// # Errors
 /// The compiler's message, as upstream's validation shows it.
@@ -177,7 +177,7 @@ pub(crate) fn parse(source: &str) -> Result<Term, String> {
     terms::compile(source).map_err(failed)
 }
 
-/// Returns what an expression gives.
+/// Infers the type of an expression.
 ///
 /// # Errors
 /// The checker's message.
@@ -191,12 +191,13 @@ fn error(why: impl std::fmt::Display) -> String {
     format!("ERROR: <input>: {why}")
 }
 
-/// Returns the type of a node. `inner`: what the macros around it bind.
+/// Returns the type of a node. `inner`: names that the macros around the node bind, with their
+/// types.
 fn infer<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type)>) -> Result<Type, String> {
     infer_all(node, all, inner).map(Type::bounded)
 }
 
-/// As [`infer`], with all parts of the type.
+/// As [`infer`], without the bound on the parts of the type.
 fn infer_all<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type)>) -> Result<Type, String> {
     match node {
         Node::Literal(literal) => Ok(match literal {
@@ -261,7 +262,7 @@ fn infer_all<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type
     }
 }
 
-/// Returns what `variables.x` gives; `None` for another selection.
+/// Returns the type of `variables.x`; `None` for another selection.
 fn composed_field(
     select: &SelectExpr,
     all: &Variables,
@@ -304,7 +305,7 @@ fn ident(name: &str, all: &Variables, inner: &[(&str, Type)]) -> Result<Type, St
     }
 }
 
-/// What a macro gives: the result of its loop.
+/// Returns the type of a macro: that of the result of its loop.
 fn comprehension<'a>(
     c: &'a ComprehensionExpr,
     all: &Variables,

@@ -31,7 +31,7 @@ pub(super) struct Validation {
 #[derive(Debug)]
 pub(super) struct Expression {
     pub source: String,
-    /// It compiled when the policy was stored. One that another version stored may not.
+    /// The compiled expression, or the error of an expression that another version has stored.
     pub term: Result<Term, String>,
     /// The variables of the policy that it names, with their places. What these need is not here:
     /// of a thousand variables in a row the last one needs them all.
@@ -102,7 +102,7 @@ impl Policy {
         }
     }
 
-    /// True if what goes wrong with it is as if it were not there.
+    /// True if a failure of the policy lets the request pass (`failurePolicy: Ignore`).
     pub fn ignores_failures(&self) -> bool {
         self.ignores_failures
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// The error of a call whose arguments are of other types than the function takes.
 pub(crate) const NO_OVERLOAD: &str = "no such overload";
 
-/// A function: what it makes of its arguments, or why it cannot.
+/// The body of a function: it returns its result, or the message of an error.
 pub(crate) type Run = fn(&[Value]) -> Result<Value, String>;
 
 /// Returns the text among the arguments at this index, counted from 0.

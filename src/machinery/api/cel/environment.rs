@@ -46,7 +46,7 @@ fn renamed(
     Ok(Some(helper.next_expr(Node::Call(call))))
 }
 
-/// What the libraries add that Kubernetes loads for every expression.
+/// Functions of the libraries that Kubernetes loads for every expression.
 const LIBRARIES: &[&str] = &[
     "charAt",
     "indexOf",
@@ -94,8 +94,8 @@ fn is_function(name: &str, short: &str) -> bool {
         || functions::OWN.iter().chain(addresses::FUNCTIONS).any(|(own, _)| *own == name)
 }
 
-/// Functions that Kubernetes has and this reader of CEL has not. A rule that calls one is refused
-/// by its name, so that its author does not look for a slip.
+/// Functions that Kubernetes has and Ropewalk lacks. An expression that calls one is refused by its
+/// name, so that its author does not look for a slip.
 const MISSING: &[&str] = &[
     "url",
     "getScheme",
@@ -120,7 +120,7 @@ const MISSING: &[&str] = &[
     "transformMapEntry",
 ];
 
-/// A scope with all functions and no values.
+/// Makes a scope with all functions and no variables.
 pub(crate) fn context<'v>() -> Context<'static, 'v> {
     let mut context = Context::with_env(ENV.clone());
     for (name, run) in functions::OWN.iter().chain(addresses::FUNCTIONS) {
@@ -129,7 +129,7 @@ pub(crate) fn context<'v>() -> Context<'static, 'v> {
     context
 }
 
-/// A scope that has these functions, too. Their errors are shown as they are.
+/// Makes a scope that has `more` functions, too. Their errors are shown as they are.
 pub(crate) fn context_with<'v>(more: &'static [(&'static str, Run)]) -> Context<'static, 'v> {
     let mut context = context();
     for (name, run) in more {

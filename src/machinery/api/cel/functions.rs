@@ -25,7 +25,7 @@ impl Opaque for Amount {
     }
 }
 
-/// Name, how many values beside the one it is called on, what it does with all of them.
+/// Names of functions, and what each makes of the value that it is called on and its arguments.
 pub(super) const OWN: &[(&str, Run)] = &[
     (MATCHES, |v| Ok(Value::Bool(pattern(v, 1)?.is_match(word(v, 0)?)))),
     ("find", |v| Ok(text(pattern(v, 1)?.find(word(v, 0)?).map_or("", |m| m.as_str())))),
@@ -122,7 +122,7 @@ fn amount(values: &[Value], at: usize) -> Result<Quantity, String> {
     }
 }
 
-/// What is added to a quantity: another one, or a whole number.
+/// Returns the second operand of `add` and `sub`: a quantity, or a whole number.
 fn operand(values: &[Value]) -> Result<Quantity, String> {
     match values.get(1) {
         Some(Value::Int(n)) => Ok(Quantity::of_units(*n)),

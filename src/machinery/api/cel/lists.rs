@@ -27,7 +27,7 @@ fn last_index_of<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, Ex
     position("lastIndexOf", &args, true)
 }
 
-/// Where the first or the last item stands that equals the one asked for; -1 if none does.
+/// Returns the index of the first or the last item that equals the wanted one; -1 if none does.
 fn position<'b, 'v>(
     name: &str,
     args: &[CowVal<'b, 'v>],

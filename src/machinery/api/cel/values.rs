@@ -7,8 +7,8 @@ use cel::objects::{Key, Map, OptionalValue};
 use serde_json::Value as Json;
 use std::sync::Arc;
 
-/// A field's name as expressions write it: `__dot__` for a dot, `__namespace__` for a reserved
-/// word. `None` if it cannot be written.
+/// Returns a field's name as expressions write it: `__dot__` for a dot, `__namespace__` for a
+/// reserved word. `None` if it cannot be written.
 pub(crate) fn escaped(name: &str) -> Option<String> {
     if RESERVED.contains(&name) {
         return Some(format!("__{name}__"));

@@ -47,7 +47,7 @@ const BINDINGS: &str = "validatingadmissionpolicybindings";
 const FAILURE: &str = "validation.policy.admission.k8s.io/validation_failure";
 /// Bytes of the values of one audit annotation together: there may be one for each parameter.
 const ANNOTATION_MAX: usize = 64 << 10;
-/// Groups of what is asked and not stored.
+/// Groups of the reviews, which are answered and not stored.
 const REVIEWS: [&str; 2] = ["authentication.k8s.io", "authorization.k8s.io"];
 
 /// Asks the policies about a new or changed object.
@@ -133,7 +133,7 @@ pub(crate) fn check_connection(
     ask(&PolicyRequest { state, ctx, kind, operation, object, old, deletion, is_name_generated: false })
 }
 
-/// Why a request is refused, and by whom.
+/// Why a request is refused, and by which policy and binding.
 struct Refusal {
     policy: String,
     /// `None` if something is wrong with the policy itself.
@@ -172,8 +172,8 @@ impl Refusal {
     }
 }
 
-/// True for what no policy is asked about (`IsExemptAdmissionConfigurationResource`, and the
-/// resources that `kubeapiserver/admission/exclusion` leaves out).
+/// True for resources that no policy is asked about (`IsExemptAdmissionConfigurationResource`, and
+/// the resources that `kubeapiserver/admission/exclusion` leaves out).
 fn is_exempt(request: &PolicyRequest) -> bool {
     let group = request.ctx.info.group.as_str();
     group == GROUP || REVIEWS.contains(&group)
@@ -210,18 +210,20 @@ fn ask(request: &PolicyRequest) -> Result<(), Status> {
     }
 }
 
-/// All policies asked about one request.
+/// One request on its way through all policies.
 struct Dispatch<'r, 'a> {
     request: &'r PolicyRequest<'a>,
     /// Groups and versions in which the resource is served.
     served: Vec<(&'static str, &'static str)>,
-    /// Those by which a selector of namespaces judges.
+    /// The labels by which a selector of namespaces judges.
     labels: Option<Value>,
-    /// The request in the groups and versions in which policies match it.
+    /// The variables of expressions, for each group and version in which a policy matches the
+    /// request.
     views: BTreeMap<(&'static str, &'static str), Review>,
     /// Steps that the policies may still take together.
     left: f64,
-    /// The first one, which is the answer. With many parameters there may be any number.
+    /// The first refusal, which is the answer. With many parameters there may be any number of
+    /// them.
     refusal: Option<Refusal>,
     annotations: BTreeMap<String, String>,
 }

@@ -20,7 +20,7 @@ pub(super) struct PolicyRequest<'a> {
     pub object: &'a Value,
     /// The object as it is; null for a creation.
     pub old: &'a Value,
-    /// What a deletion asks for.
+    /// The options of a deletion.
     pub deletion: Option<&'a Options>,
     /// The server has made the object's name of its `generateName`.
     pub is_name_generated: bool,
@@ -37,7 +37,7 @@ impl PolicyRequest<'_> {
         }
     }
 
-    /// The namespace of the object; of a namespace its own name.
+    /// Returns the namespace of the object; of a namespace its own name.
     pub(super) fn namespace(&self) -> &str {
         let info = &self.ctx.info;
         let is_namespace = (info.group.as_str(), info.resource.as_str()) == ("", "namespaces");
@@ -123,7 +123,7 @@ impl PolicyRequest<'_> {
         )
     }
 
-    /// The variable `request` (`CreateAdmissionRequest` upstream).
+    /// Returns the variable `request` (`CreateAdmissionRequest` upstream).
     fn request(&self, (group, version): (&str, &str)) -> Value {
         let (ctx, info) = (self.ctx, &self.ctx.info);
         let kind = |group: &str, version: &str| {
@@ -157,7 +157,8 @@ impl PolicyRequest<'_> {
         request
     }
 
-    /// The kind of what is written in this group and version.
+    /// Returns group, version and kind of the written object, as it is shown in this group and
+    /// version.
     fn kind_of(&self, group: &str, version: &str) -> (String, String, String) {
         let info = &self.ctx.info;
         if !self.is_whole() || self.operation == "CONNECT" {
@@ -199,7 +200,7 @@ fn put_text(object: &mut Value, field: &str, text: &str) {
     }
 }
 
-/// Adds what a deletion asks for, as a `DeleteOptions` has it.
+/// Adds the options of a deletion, as a `DeleteOptions` has them.
 fn put_deletion(options: &mut Value, asked: &Options) {
     if let Some(seconds) = asked.grace {
         options["gracePeriodSeconds"] = seconds.into();
@@ -214,7 +215,7 @@ fn put_deletion(options: &mut Value, asked: &Options) {
     }
 }
 
-/// What expressions see of a namespace (`CreateNamespaceObject` upstream).
+/// Returns the part of a namespace that expressions see (`CreateNamespaceObject` upstream).
 fn namespace_object(namespace: &Value) -> Value {
     let mut metadata = at(namespace, "metadata").clone();
     if let Value::Object(fields) = &mut metadata {

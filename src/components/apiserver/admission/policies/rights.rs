@@ -34,8 +34,8 @@ pub(super) fn decide(state: &State, user: &User, check: &AccessCheck) -> Decisio
     }
 }
 
-/// The user of a ServiceAccount. As upstream it is in the groups of accounts only: it has shown no
-/// token, so it is not authenticated.
+/// Returns the user of a ServiceAccount. As upstream the user is in the groups of accounts only:
+/// without a token it is not authenticated.
 fn account(namespace: &str, name: &str) -> User {
     let mut user = User::service_account(namespace, name);
     user.groups.retain(|group| group != AUTHENTICATED);

@@ -287,7 +287,7 @@ async fn evictions_and_tokens_are_creations() {
     assert_eq!(api.delete(pods, json!({})).await.0, 200, "a delete is none");
 }
 
-/// Who may not read Secrets could otherwise learn from refusals what is in them.
+/// A user who may not read Secrets could otherwise learn from refusals what is in them.
 #[tokio::test]
 async fn parameters_have_to_be_readable_for_who_refers_to_them() {
     let api = Api::bare().await;

@@ -40,12 +40,12 @@ const WORK_MAX: f64 = CALL_MAX / TEXT;
 /// known.
 const KNOWN_MAX: usize = 10_000;
 
-/// What is known of a value.
+/// What the estimate knows of a value before the expression runs.
 #[derive(Clone)]
 enum Known<'a> {
-    /// It is one of these parts of the object.
+    /// The value is one of these parts of the object.
     Parts(Rc<Vec<&'a Json>>),
-    /// Items, or bytes of text, of it and of everything in it: at most so many.
+    /// The value, with everything in it, has at most so many items and bytes of text.
     Size(f64),
 }
 
@@ -55,7 +55,7 @@ impl<'a> Known<'a> {
     }
 }
 
-/// Items of a list or map, or bytes of a text.
+/// Returns the number of items of a list or map, or of bytes of a text.
 fn length(value: &Json) -> f64 {
     match value {
         Json::String(s) => s.len() as f64,
@@ -65,7 +65,8 @@ fn length(value: &Json) -> f64 {
     }
 }
 
-/// Bytes of the longest text that it may be: `size` counts characters, but no items.
+/// Returns the bytes of the longest text that a value may be: `size` counts the characters of a
+/// text one by one, and reads the length of a list.
 fn counted(known: &Known) -> f64 {
     match known {
         Known::Size(size) => *size,
@@ -75,7 +76,8 @@ fn counted(known: &Known) -> f64 {
     }
 }
 
-/// With everything in it. Adds the values that it looks at to `work`.
+/// Returns the weight of a value: one for each value in it, and its bytes of text. Adds the number
+/// of values that it looks at to `work`.
 fn weight(value: &Json, work: &mut f64) -> f64 {
     *work += 1.0;
     match value {
@@ -99,7 +101,7 @@ pub(crate) fn steps(expression: &Node, this: &Json, before: Option<&Json>) -> f6
     steps_over(expression, &[("self", Some(this)), ("oldSelf", before)])
 }
 
-/// As [`steps`], over variables of these names. One without a value is nothing.
+/// As [`steps`], over variables with these names. A variable without a value counts as empty.
 pub(crate) fn steps_over<'a>(expression: &'a Node, variables: &[(&'a str, Option<&'a Json>)]) -> f64 {
     let parts = |value: &Option<&'a Json>| Known::parts(value.iter().copied().collect());
     let names = variables.iter().map(|(name, value)| (*name, parts(value))).collect();
@@ -110,14 +112,14 @@ pub(crate) fn steps_over<'a>(expression: &'a Node, variables: &[(&'a str, Option
 
 struct Scope<'a> {
     names: Vec<(&'a str, Known<'a>)>,
-    /// Weights of lists and maps that are known, by where they are.
+    /// Weights of lists and maps that were computed before, by address.
     weights: HashMap<*const Json, f64>,
-    /// Values that were looked at.
+    /// Values that the estimate has looked at, until [`WORK_MAX`].
     work: f64,
 }
 
 impl<'a> Scope<'a> {
-    /// Items of a list or map, or bytes of a text.
+    /// Returns the number of items of a list or map, or of bytes of a text.
     fn length(&mut self, known: &Known) -> f64 {
         match known {
             Known::Size(size) => *size,
@@ -128,7 +130,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Items of what is known to be a list, and nothing else.
+    /// Returns the number of items of a value that can only be a list.
     fn items(&mut self, known: &Known) -> Option<f64> {
         let Known::Parts(parts) = known else { return None };
         self.work += parts.len() as f64;
@@ -136,7 +138,7 @@ impl<'a> Scope<'a> {
         counts?.into_iter().max().map(|items| items as f64)
     }
 
-    /// With everything in it.
+    /// Returns the weight of the heaviest part that a value may be.
     fn weight(&mut self, known: &Known) -> f64 {
         let parts = match known {
             Known::Size(size) => return *size,
@@ -160,7 +162,7 @@ impl<'a> Scope<'a> {
         heaviest
     }
 
-    /// Steps, and the value.
+    /// Returns the steps of a node, and what is known of its value.
     fn node(&mut self, node: &'a Node) -> (f64, Known<'a>) {
         if self.work > WORK_MAX {
             return (0.0, Known::Size(1.0));
@@ -204,7 +206,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Steps of a call, its arguments included, and its value.
+    /// Returns the steps of a call, with those of its arguments, and what is known of its value.
     fn call(&mut self, call: &'a CallExpr) -> (f64, Known<'a>) {
         // `lists.range(3)`: the name of a library is no value.
         let is_value = |target: &&'a Node| {
@@ -227,7 +229,7 @@ impl<'a> Scope<'a> {
         (cost + own + if compiles { PATTERN } else { 0.0 }, value)
     }
 
-    /// Steps of a macro over all items of its range, and its value.
+    /// Returns the steps of a macro over all items of its range, and what is known of its value.
     fn comprehension(&mut self, c: &'a ComprehensionExpr) -> (f64, Known<'a>) {
         let (range_cost, range) = self.node(&c.iter_range.expr);
         let (init_cost, init) = self.node(&c.accu_init.expr);
@@ -265,7 +267,7 @@ impl<'a> Scope<'a> {
         (range_cost + init_cost + copied + turns * (condition + step + 1.0) + result_cost, result)
     }
 
-    /// What a field of it is.
+    /// Returns what is known of a field of a value.
     fn field(&mut self, of: Known<'a>, name: &str) -> Known<'a> {
         let Known::Parts(parts) = of else { return of };
         self.work += parts.len() as f64;
@@ -281,7 +283,7 @@ impl<'a> Scope<'a> {
         Known::parts(found)
     }
 
-    /// Keys and items of lists and maps.
+    /// Returns what is known of the keys and of the items of a list or map.
     fn members(&mut self, of: Known<'a>) -> (Known<'a>, Known<'a>) {
         let Known::Parts(parts) = &of else { return (of.clone(), of) };
         let mut keys: f64 = 1.0;
@@ -304,7 +306,7 @@ impl<'a> Scope<'a> {
         (Known::Size(keys), Known::parts(items))
     }
 
-    /// What is known of a value that is one of two.
+    /// Returns what is known of a value that is one of two, as in `a ? b : c`.
     fn larger(&mut self, a: Known<'a>, b: Known<'a>) -> Known<'a> {
         match (a, b) {
             (Known::Parts(a), Known::Parts(b)) if a.len() + b.len() <= KNOWN_MAX => {
@@ -321,7 +323,8 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Steps of a function beside those of its arguments, and what it gives.
+    /// Returns the steps of a function beside those of its arguments, and what is known of its
+    /// result.
     fn call_of(
         &mut self,
         name: &str,
@@ -392,7 +395,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// A whole number that is written there.
+/// Returns the whole number that an expression consists of.
 fn whole(node: &Node) -> Option<f64> {
     match node {
         Node::Literal(LiteralValue::Int(n)) => Some(*n.inner() as f64),

@@ -20,7 +20,7 @@ const STACK: usize = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Term {
     pub(crate) program: Program,
-    /// Levels that it nests, at most.
+    /// The most levels that the expression nests.
     pub(crate) depth: usize,
 }
 
