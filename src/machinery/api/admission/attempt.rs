@@ -149,12 +149,12 @@ impl<'r> Evaluation<'r> {
             return Ok(Attempt::Needs(need));
         }
         // Questions are counted as they are asked: an estimate would count those of both branches.
-        let asked = self.needs.steps();
-        if asked > 0.0 && steps + asked > cost::CALL_MAX {
+        let checks = self.needs.steps();
+        if checks > 0.0 && steps + checks > cost::CALL_MAX {
             self.budget -= cost::CALL_MAX;
             return Ok(Attempt::Done(Err(TOO_COSTLY.to_string())));
         }
-        self.budget -= steps + asked;
+        self.budget -= steps + checks;
         if self.budget < 0.0 { Err(Failure::Budget) } else { Ok(Attempt::Done(result)) }
     }
 

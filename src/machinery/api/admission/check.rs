@@ -67,7 +67,7 @@ pub(crate) fn warnings(policy: &Value) -> Vec<Value> {
         .filter_map(|kind| {
             let object = type_of(kind)?;
             let plain = Variables::of(object, params.clone());
-            Some((shown(kind), judge_variables(policy, &terms, plain, |_, _| {})))
+            Some((go_name(kind), judge_variables(policy, &terms, plain, |_, _| {})))
         })
         .collect();
     if scopes.is_empty() {
@@ -97,7 +97,7 @@ fn type_of(kind: &Kind) -> Option<Type> {
 }
 
 /// Returns a kind as Go shows it: `apps/v1, Kind=Deployment`.
-fn shown(kind: &Kind) -> String {
+fn go_name(kind: &Kind) -> String {
     match kind.group {
         "" => format!("/{}, Kind={}", kind.version, kind.kind),
         group => format!("{group}/{}, Kind={}", kind.version, kind.kind),

@@ -80,8 +80,8 @@ impl Needs {
     /// # Errors
     /// There is no answer yet, or the expression has asked too much.
     pub(super) fn decide(&self, check: AccessCheck) -> Result<Decision, String> {
-        let asked = self.checks.fetch_add(1, Ordering::Relaxed) + 1;
-        if asked as f64 * CHECK > CALL_MAX {
+        let count = self.checks.fetch_add(1, Ordering::Relaxed) + 1;
+        if count as f64 * CHECK > CALL_MAX {
             return Err(TOO_COSTLY.to_string());
         }
         if let Some(decision) = self.decisions.lock().get(&check) {

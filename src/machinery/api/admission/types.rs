@@ -302,14 +302,14 @@ pub(crate) fn call(name: &str, method: bool, arguments: &[Type]) -> Result<Type,
         }
     }
     result.ok_or_else(|| {
-        let shown: Vec<String> = arguments.iter().map(Type::to_string).collect();
-        let shown = match (method, shown.split_first()) {
+        let types: Vec<String> = arguments.iter().map(Type::to_string).collect();
+        let applied = match (method, types.split_first()) {
             (true, Some((first, rest))) => format!("{first}.({})", rest.join(", ")),
-            _ => format!("({})", shown.join(", ")),
+            _ => format!("({})", types.join(", ")),
         };
         // The name under which `cel::functions` has its own.
         let name = if name == MATCHES { "matches" } else { name };
-        format!("found no matching overload for '{name}' applied to '{shown}'")
+        format!("found no matching overload for '{name}' applied to '{applied}'")
     })
 }
 

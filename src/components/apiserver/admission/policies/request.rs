@@ -100,7 +100,7 @@ impl PolicyRequest<'_> {
     pub(super) fn view(&self, (group, version): (&str, &str)) -> Review {
         let info = &self.ctx.info;
         let catalog = self.state.cache.kinds();
-        let shown = |object: &Value| match catalog.resource(group, version, &info.resource) {
+        let in_version = |object: &Value| match catalog.resource(group, version, &info.resource) {
             // What is written below an object is of another kind than the object.
             Some(kind) if self.is_whole() && !object.is_null() => kind.from_stored(object).into_owned(),
             _ => object.clone(),
@@ -112,7 +112,7 @@ impl PolicyRequest<'_> {
                 found.map_or(Value::Null, |found| namespace_object(&found.value))
             }
         };
-        Review::new(shown(self.object), shown(self.old), self.request((group, version)), namespace)
+        Review::new(in_version(self.object), in_version(self.old), self.request((group, version)), namespace)
     }
 
     /// True if the request is about the object itself, or its status.
@@ -181,8 +181,8 @@ impl PolicyRequest<'_> {
             _ => return Value::Null,
         };
         let mut options = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
-        if let Some(asked) = self.deletion {
-            put_deletion(&mut options, asked);
+        if let Some(deletion) = self.deletion {
+            put_deletion(&mut options, deletion);
         }
         for field in ["fieldManager", "fieldValidation"] {
             put_text(&mut options, field, self.ctx.query.get(field));
@@ -201,14 +201,14 @@ fn put_text(object: &mut Value, field: &str, text: &str) {
 }
 
 /// Adds the options of a deletion, as a `DeleteOptions` has them.
-fn put_deletion(options: &mut Value, asked: &Options) {
-    if let Some(seconds) = asked.grace {
+fn put_deletion(options: &mut Value, deletion: &Options) {
+    if let Some(seconds) = deletion.grace {
         options["gracePeriodSeconds"] = seconds.into();
     }
-    if let Some(policy) = &asked.propagation {
+    if let Some(policy) = &deletion.propagation {
         options["propagationPolicy"] = policy.as_str().into();
     }
-    for (field, wanted) in [("uid", &asked.uid), ("resourceVersion", &asked.version)] {
+    for (field, wanted) in [("uid", &deletion.uid), ("resourceVersion", &deletion.version)] {
         if let Some(wanted) = wanted {
             options["preconditions"][field] = wanted.as_str().into();
         }
