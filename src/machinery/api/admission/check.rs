@@ -161,15 +161,17 @@ mod tests {
             "'wants replicas > 1, got ' + object.spec.replicas",
             json!(["deployments", "*"]),
         );
-        let kind =
-            "apps/v1, Kind=Deployment: compilation failed: ERROR: <input>: found no matching overload for";
+        let warning = |column: u8, applied: &str| {
+            let fault = format!("found no matching overload for {applied}");
+            format!("apps/v1, Kind=Deployment: compilation failed: ERROR: <input>:1:{column}: {fault}\n")
+        };
         assert_eq!(
             warnings(&confused),
             [
                 json!({"fieldRef": "spec.validations[0].expression",
-                    "warning": format!("{kind} '_>_' applied to '(int, string)'\n")}),
+                    "warning": warning(22, "'_>_' applied to '(int, string)'")}),
                 json!({"fieldRef": "spec.validations[0].messageExpression",
-                    "warning": format!("{kind} '_+_' applied to '(string, int)'\n")}),
+                    "warning": warning(28, "'_+_' applied to '(string, int)'")}),
             ]
         );
         let composed = warnings(&policy("variables.n > '1'", "", json!(["deployments"])));
@@ -178,7 +180,7 @@ mod tests {
             warnings(&policy("object.spec.strategy.type == 'a'", "", json!(["deployments", "replicasets"])));
         assert_eq!(
             two[0]["warning"],
-            "apps/v1, Kind=ReplicaSet: compilation failed: ERROR: <input>: undefined field 'strategy'\n"
+            "apps/v1, Kind=ReplicaSet: compilation failed: ERROR: <input>:1:12: undefined field 'strategy'\n"
         );
         assert!(warnings(&policy("object.nothing", "", json!(["*"]))).is_empty());
     }

@@ -3,7 +3,9 @@
 use super::authorizer;
 use super::types::{self, BOOL, INT, NULL, STRING, Type};
 use crate::cel::environment::{check_name, is_library};
+use crate::cel::fault::Fault;
 use crate::cel::terms::{self, Term};
+use cel::IdedExpr;
 use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr as Node, LiteralValue, SelectExpr};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -158,7 +160,7 @@ impl Wanted {
 pub(crate) fn compile(source: &str, variables: &Variables, wanted: Wanted) -> Result<(Term, Type), String> {
     let term = parse(source)?;
     if wanted == Wanted::Text && term.program.references().has_variable("authorizer") {
-        return Err(failed(undeclared("authorizer"))); // a message asks for no rights
+        return Err(failed(undeclared("authorizer").text(&term))); // a message asks for no rights
     }
     let given = judge(&term, variables)?;
     wanted.check(&given)?;
@@ -183,22 +185,18 @@ pub(crate) fn parse(source: &str) -> Result<Term, String> {
 /// The checker's message.
 pub(crate) fn judge(term: &Term, variables: &Variables) -> Result<Type, String> {
     let mut inner = vec![];
-    let work = || infer(&term.program.expression().expr, variables, &mut inner);
+    let work = || infer(term.program.expression(), variables, &mut inner).map_err(|fault| fault.text(term));
     terms::with_stack(term.depth, work).map_err(failed)
-}
-
-fn error(why: impl std::fmt::Display) -> String {
-    format!("ERROR: <input>: {why}")
 }
 
 /// Returns the type of a node. `inner`: names that the macros around the node bind, with their
 /// types.
-fn infer<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type)>) -> Result<Type, String> {
-    infer_all(node, all, inner).map(Type::bounded)
+fn infer<'a>(node: &'a IdedExpr, all: &Variables, inner: &mut Vec<(&'a str, Type)>) -> Result<Type, Fault> {
+    infer_all(&node.expr, all, inner).map(Type::bounded).map_err(|fault| fault.within(node))
 }
 
 /// As [`infer`], without the bound on the parts of the type.
-fn infer_all<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type)>) -> Result<Type, String> {
+fn infer_all<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type)>) -> Result<Type, Fault> {
     match node {
         Node::Literal(literal) => Ok(match literal {
             LiteralValue::Boolean(_) => BOOL,
@@ -215,16 +213,15 @@ fn infer_all<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type
             if let Some(given) = special.or_else(|| request_resource(select, all, inner)) {
                 return given.map(|given| if select.test { BOOL } else { given });
             }
-            let given = infer(&select.operand.expr, all, inner)?.field(&select.field).map_err(error)?;
+            let given = infer(&select.operand, all, inner)?.field(&select.field).map_err(Fault::new)?;
             Ok(if select.test { BOOL } else { given })
         }
         Node::Call(call) => {
-            let target = call.target.iter().map(|t| &t.expr);
-            let target: Vec<&Node> =
-                target.filter(|t| !matches!(t, Node::Ident(name) if is_library(name))).collect();
-            let is_method = !target.is_empty();
+            let target =
+                call.target.as_deref().filter(|t| !matches!(&t.expr, Node::Ident(name) if is_library(name)));
+            let is_method = target.is_some();
             let mut given = vec![];
-            for part in target.into_iter().chain(call.args.iter().map(|a| &a.expr)) {
+            for part in target.into_iter().chain(&call.args) {
                 given.push(infer(part, all, inner)?);
             }
             if !(is_method && authorizer::is_function(&call.func_name)) {
@@ -234,14 +231,14 @@ fn infer_all<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type
                 ("_?_:_", [_, one, other]) => Ok(one.clone().or(other.clone())),
                 // A function of a library: `lists.range(3)`.
                 _ if call.target.is_some() && !is_method => Ok(Type::Unknown),
-                (name, given) => types::call(name, is_method, given).map_err(error),
+                (name, given) => types::call(name, is_method, given).map_err(Fault::new),
             }
         }
         Node::Comprehension(c) => comprehension(c, all, inner),
         Node::List(list) => {
             let mut item = Type::Unknown;
             for element in &list.elements {
-                item = item.or(infer(&element.expr, all, inner)?);
+                item = item.or(infer(element, all, inner)?);
             }
             Ok(Type::list(item))
         }
@@ -249,15 +246,13 @@ fn infer_all<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type
             let (mut keys, mut values) = (Type::Unknown, Type::Unknown);
             for entry in &map.entries {
                 if let EntryExpr::MapEntry(entry) = &entry.expr {
-                    keys = keys.or(infer(&entry.key.expr, all, inner)?);
-                    values = values.or(infer(&entry.value.expr, all, inner)?);
+                    keys = keys.or(infer(&entry.key, all, inner)?);
+                    values = values.or(infer(&entry.value, all, inner)?);
                 }
             }
             Ok(Type::Map(Box::new(keys), Box::new(values)))
         }
-        Node::Struct(made) => {
-            Err(error(format!("undeclared reference to '{}' (in container '')", made.type_name)))
-        }
+        Node::Struct(made) => Err(undeclared(&made.type_name)),
         _ => Ok(Type::Unknown),
     }
 }
@@ -267,13 +262,13 @@ fn composed_field(
     select: &SelectExpr,
     all: &Variables,
     inner: &[(&str, Type)],
-) -> Option<Result<Type, String>> {
+) -> Option<Result<Type, Fault>> {
     let fields = all.composed.as_ref()?;
     let is_composed = matches!(&select.operand.expr, Node::Ident(name) if name == "variables");
     if !is_composed || inner.iter().any(|(known, _)| *known == "variables") {
         return None;
     }
-    let undefined = || error(format!("undefined field '{}'", select.field));
+    let undefined = || Fault::new(format!("undefined field '{}'", select.field));
     Some(fields.get(&select.field).cloned().ok_or_else(undefined))
 }
 
@@ -283,18 +278,18 @@ fn request_resource(
     select: &SelectExpr,
     all: &Variables,
     inner: &[(&str, Type)],
-) -> Option<Result<Type, String>> {
+) -> Option<Result<Type, Fault>> {
     let is_authorizer = matches!(&select.operand.expr, Node::Ident(name) if name == "authorizer");
     let is_bound = inner.iter().any(|(known, _)| *known == "authorizer");
     let is_found = is_authorizer && !is_bound && all.plain.contains_key("authorizer");
     (is_found && select.field == "requestResource").then_some(Ok(RESOURCE_CHECK))
 }
 
-fn undeclared(name: &str) -> String {
-    error(format!("undeclared reference to '{name}' (in container '')"))
+fn undeclared(name: &str) -> Fault {
+    Fault::new(format!("undeclared reference to '{name}' (in container '')"))
 }
 
-fn ident(name: &str, all: &Variables, inner: &[(&str, Type)]) -> Result<Type, String> {
+fn ident(name: &str, all: &Variables, inner: &[(&str, Type)]) -> Result<Type, Fault> {
     let bound = inner.iter().rev().find(|(known, _)| *known == name).map(|(_, kind)| kind);
     match bound.or_else(|| all.plain.get(name)) {
         Some(kind) => Ok(kind.clone()),
@@ -310,10 +305,10 @@ fn comprehension<'a>(
     c: &'a ComprehensionExpr,
     all: &Variables,
     inner: &mut Vec<(&'a str, Type)>,
-) -> Result<Type, String> {
-    let range = infer(&c.iter_range.expr, all, inner)?;
-    let (first, second) = range.members().map_err(error)?;
-    let begun = infer(&c.accu_init.expr, all, inner)?;
+) -> Result<Type, Fault> {
+    let range = infer(&c.iter_range, all, inner)?;
+    let (first, second) = range.members().map_err(Fault::new)?;
+    let begun = infer(&c.accu_init, all, inner)?;
     let depth = inner.len();
     match &c.iter_var2 {
         Some(name) => {
@@ -325,12 +320,12 @@ fn comprehension<'a>(
         None => inner.push((&c.iter_var, first)),
     }
     inner.push((&c.accu_var, begun.clone()));
-    infer(&c.loop_cond.expr, all, inner)?;
-    let step = infer(&c.loop_step.expr, all, inner)?;
+    infer(&c.loop_cond, all, inner)?;
+    let step = infer(&c.loop_step, all, inner)?;
     if let Some(last) = inner.last_mut() {
         last.1 = begun.or(step);
     }
-    let result = infer(&c.result.expr, all, inner);
+    let result = infer(&c.result, all, inner);
     inner.truncate(depth);
     result
 }
@@ -343,6 +338,13 @@ pub(crate) fn composed_in(node: &Node, found: &mut Vec<String>) {
             operand => composed_in(operand, found),
         },
         Node::Call(call) => {
+            if let ("_?._", [of, field]) = (call.func_name.as_str(), call.args.as_slice())
+                && let (Node::Ident(name), Node::Literal(LiteralValue::String(field))) =
+                    (&of.expr, &field.expr)
+                && name == "variables"
+            {
+                found.push(field.inner().to_string()); // `variables.?x`
+            }
             let parts = call.target.iter().map(|t| &t.expr).chain(call.args.iter().map(|a| &a.expr));
             parts.for_each(|part| composed_in(part, found));
         }
@@ -455,11 +457,11 @@ mod tests {
     #[test]
     fn variables_are_found_wherever_they_stand() {
         let mut found = vec![];
-        let source =
-            "[variables.a].all(x, x == {'k': variables.b}['k'] && f(variables.c)) && has(variables.d.e)";
+        let source = "[variables.a].all(x, x == {'k': variables.b}['k'] && f(variables.c)) \
+            && has(variables.d.e) && variables.?f == 1";
         composed_in(&terms::compile(source).unwrap().program.expression().expr, &mut found);
         found.sort();
-        assert_eq!(found, ["a", "b", "c", "d"]);
+        assert_eq!(found, ["a", "b", "c", "d", "f"]);
     }
 
     #[test]

@@ -20,9 +20,8 @@
 //! [`check`] does so once more with the schemas of the kinds that the policy matches, for
 //! `status.typeChecking`.
 //! ## Left out
-//! Places in an expression: an error names what is wrong and not its column. Expressions that
-//! earlier versions took are judged anew with every change of a policy: there are no earlier
-//! versions.
+//! Expressions that earlier versions took are judged anew with every change of a policy: there are
+//! no earlier versions.
 //! ## Read next
 //! `apiserver/admission/policies`, which asks the policies about a write.
 

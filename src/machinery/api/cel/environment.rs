@@ -3,6 +3,7 @@
 
 use super::addresses;
 use super::arguments::Run;
+use super::fault::Fault;
 use super::functions::{self, MATCHES};
 use super::language;
 use super::lists;
@@ -151,7 +152,7 @@ fn add_function(context: &mut Context, name: &str, shown: &'static str, run: Run
 }
 
 /// Checks that there is a function of the name that is called.
-pub(crate) fn check_name(call: &CallExpr) -> Result<(), String> {
+pub(crate) fn check_name(call: &CallExpr) -> Result<(), Fault> {
     let name = call.func_name.as_str();
     let operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
     let short = name.rsplit('.').next().unwrap_or(name);
@@ -161,12 +162,11 @@ pub(crate) fn check_name(call: &CallExpr) -> Result<(), String> {
     };
     let missing = MISSING.iter().find(|m| **m == name || **m == owner);
     if let Some(missing) = missing.filter(|_| !operator) {
-        return Err(format!(
-            "ERROR: <input>: the function '{missing}' of Kubernetes is not implemented in Ropewalk"
-        ));
+        let why = format!("the function '{missing}' of Kubernetes is not implemented in Ropewalk");
+        return Err(Fault::new(why));
     }
     if !operator && !is_function(name, short) {
-        return Err(format!("ERROR: <input>: undeclared reference to '{name}' (in container '')"));
+        return Err(Fault::new(format!("undeclared reference to '{name}' (in container '')")));
     }
     Ok(())
 }

@@ -17,6 +17,7 @@
 //! | [`terms`] | an expression, compiled within bounds, and its evaluation |
 //! | [`values`] | values of JSON as expressions see them, and names of fields |
 //! | [`cost`] | the steps of an expression, estimated before it runs: the evaluator has no brake |
+//! | `fault` | what a check finds in an expression before it runs, with its place |
 //! | `message` | the message that an expression makes |
 //!
 //! A rule is about one value whose schema is known, `self`: `custom::typed` gives each part of it
@@ -28,8 +29,9 @@
 //! is evaluated. `self.a.all(x, self.a.all(y, x != y))` over 2 000 items is some millions of steps,
 //! and is refused before it begins.
 //! ## Left out
-//! The libraries for URLs, sets, semantic versions and named formats (refused by name), and places
-//! of errors that are found after parsing: the crate does not keep columns.
+//! The libraries for URLs, sets, semantic versions and named formats (refused by name). Below an
+//! error, the line of the expression that `cel-go` prints; in an expression with letters beyond
+//! ASCII, the column of an error that is found after parsing.
 //! ## Read next
 //! `custom/rules.rs` and `admission/evaluate.rs`, the two users.
 
@@ -37,6 +39,7 @@ mod addresses;
 pub(crate) mod arguments;
 pub(crate) mod cost;
 pub(crate) mod environment;
+pub(crate) mod fault;
 pub(crate) mod functions;
 mod language;
 mod lists;

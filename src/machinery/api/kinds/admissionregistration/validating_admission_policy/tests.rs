@@ -65,7 +65,7 @@ fn expressions_that_do_not_compile_are_refused_where_they_stand() {
     );
     let unknown = validation(json!({"expression": "objekt == 1"}));
     let want = format!(
-        "{FIELD}.expression: Invalid value: \"objekt == 1\": compilation failed: ERROR: <input>: undeclared reference to 'objekt'"
+        "{FIELD}.expression: Invalid value: \"objekt == 1\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'objekt'"
     );
     assert!(unknown.len() == 1 && unknown[0].starts_with(&want), "{unknown:?}");
     let broken = validation(json!({"expression": "object.("}));
