@@ -22,7 +22,7 @@ impl Fault {
 
     /// Returns the text of the fault with its line and column, as `cel-go` has it.
     ///
-    /// Example: of `object.a ==\n objekt`, `ERROR: <input>:2:2: undeclared reference to 'objekt' …`.
+    /// Example: `ERROR: <input>:2:2: undeclared reference to 'objekt' …` of `object.a ==\n objekt`.
     pub(crate) fn text(&self, term: &Term) -> String {
         let source_info = term.program.source_info();
         let start = self.node.and_then(|node| source_info.offset_for(node)).map(|(start, _)| start as usize);

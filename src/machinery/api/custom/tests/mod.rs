@@ -1,5 +1,6 @@
 mod defaults;
 mod definitions;
+mod rules;
 
 use super::*;
 use crate::errors::Errors;
