@@ -21,7 +21,9 @@
 //! `status.typeChecking`.
 //! ## Left out
 //! Expressions that earlier versions took are judged anew with every change of a policy: there are
-//! no earlier versions.
+//! no earlier versions. A message is made only for a validation that fails, and a variable once for
+//! the validations, messages and annotations of a policy. Upstream makes all messages, and
+//! variables anew for each of the three, so its budget ends earlier.
 //! ## Read next
 //! `apiserver/admission/policies`, which asks the policies about a write.
 
