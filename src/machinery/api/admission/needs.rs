@@ -141,7 +141,7 @@ impl Indexer for Composed {
     {
         let name = key.downcast_ref::<CelString>().map(|name| name.inner()).unwrap_or_default();
         match (self.made.get(name), self.readable.get(name)) {
-            (Some(Ok(value)), _) => Ok(CowVal::Borrowed(&**value)),
+            (Some(Ok(value)), _) => Ok(CowVal::Borrowed(value.as_ref())),
             (Some(Err(why)), _) => Err(ExecutionError::function_error(AS_IT_IS, why)),
             (None, place) => {
                 if let Some(place) = place {
