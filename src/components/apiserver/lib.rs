@@ -58,9 +58,9 @@
 //! ## Left out
 //! - API aggregation, admission webhooks, MutatingAdmissionPolicies, PodSecurity admission,
 //!   encryption at rest.
-//! - In ValidatingAdmissionPolicies: the variable `authorizer`, requests that a proxy passes on,
-//!   and type checking against custom kinds. `status.typeChecking` is written with the policy, so
-//!   there is no controller for it.
+//! - In ValidatingAdmissionPolicies: requests that a proxy passes on, and type checking against
+//!   custom kinds. `status.typeChecking` is written with the policy, so there is no controller for
+//!   it.
 //! - FlowSchemas: `flow` has levels as upstream's default ones, and no queues. Audit logs: the tap
 //!   has them.
 //! - An effect of Ingress and NetworkPolicy: they are stored, and nothing routes or blocks by them.

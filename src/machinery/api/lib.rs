@@ -12,16 +12,16 @@
 //! [`openapi`], the routing of the API server, [`table`]s. A kind's [`schema`] comes from the
 //! published types; it finds unknown fields and wrong types, as Go's decoder would, before `zeros`
 //! takes out what Go does not write, the kind's defaults fill in and [`validate`] judges.
-//! [`schema::equality`] says whether two values mean the same, in whatever spelling.
-//! `pod_spec` has the rules for the spec of a pod, which Pods and pod templates share. Patches are
-//! [`strategic`], [`patch`] (JSON and merge) and [`managed::apply`], which remembers who owns which
-//! field. [`custom`] is what CustomResourceDefinitions add, [`admission`] what
-//! ValidatingAdmissionPolicies say of a request. [`requests`] computes what a pod asks
-//! of a node, for all who have to agree on it. [`bounds`] says how deep an object may nest;
-//! [`unhonoured`] names what a client sets and this cluster does not do, [`warnings`] what upstream
-//! warns of. [`protobuf`] reads the bodies that newer clients post. [`status`] says what went
-//! wrong, in upstream's words. Nothing here does I/O, waits, or knows a cluster: all of it is
-//! functions from values to values.
+//! [`schema::equality`] says whether two values mean the same, in whatever spelling. `pod_spec` has
+//! the rules for the spec of a pod, which Pods and pod templates share. Patches are [`strategic`],
+//! [`patch`] (JSON and merge) and [`managed::apply`], which remembers who owns which field.
+//! [`custom`] is what CustomResourceDefinitions add, [`admission`] what ValidatingAdmissionPolicies
+//! say of a request; both are written in the language of [`cel`](crate::cel). [`requests`] computes
+//! what a pod asks of a node, for all who have to agree on it. [`bounds`] says how deep an object
+//! may nest; [`unhonoured`] names what a client sets and this cluster does not do, [`warnings`]
+//! what upstream warns of. [`protobuf`] reads the bodies that newer clients post. [`status`] says
+//! what went wrong, in upstream's words. Nothing here does I/O, waits, or knows a cluster: all of
+//! it is functions from values to values.
 //! ## Left out
 //! Internal versions (an object has one stored form, [`kinds::Conversion`] gives another face of
 //! it); protobuf answers. Of upstream's kinds that are served by default: PodTemplate,

@@ -80,6 +80,10 @@ pub(crate) async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body
     let sub = ctx.info.subresource.as_str();
     if sub == "log" {
         log_options::check_options(&ctx.query, name)?;
+    } else {
+        // As upstream before anything is known of the pod (`ConnectResource`).
+        let options = policies::connect_options(sub, &ctx.query);
+        policies::check_connection(state, ctx, kind, &options)?;
     }
     let pod = state.get(kind, namespace, name).await?;
     let door = match sub {
@@ -112,10 +116,6 @@ pub(crate) async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body
     }
     if sub != "log" && !asks_for_upgrade(request.headers()) {
         return Err(Status::bad_request("Upgrade request required"));
-    }
-    if sub != "log" {
-        let options = policies::connect_options(sub, &ctx.query);
-        policies::connected(state, ctx, kind, &options)?;
     }
     let query = request.uri().query().unwrap_or_default();
     let query = if sub == "log" { log_options::passed(query) } else { query.to_string() };

@@ -57,7 +57,7 @@ pub(crate) async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Re
     check_reads_what_goes(&eviction)?;
     let mut asked = Options { dry_run: ctx.dry_run, ..Options::default() };
     asked.read(at(&eviction, "deleteOptions"))?;
-    admission::policies::created_below(state, ctx, kind, &eviction)?;
+    admission::policies::check_creation_below(state, ctx, kind, &eviction)?;
     let (deadline, mut tries) = (Deadline::new(), 0);
     loop {
         deadline.check()?;

@@ -43,7 +43,7 @@ pub(crate) async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Res
         return Err(Status::new(500, "", errors.aggregate())); // upstream makes no 422 of them
     }
     check_has_name(&name)?;
-    admission::policies::created_below(state, ctx, kind, &binding)?;
+    admission::policies::check_creation_below(state, ctx, kind, &binding)?;
     let version = text(&binding, "target.resourceVersion");
     if !version.is_empty() {
         check_node_is_as_seen(state, &name, &node, version).await?;
@@ -207,7 +207,7 @@ pub(crate) async fn token(state: &State, ctx: &Context, body: &Bytes) -> Result<
         return Err(Status::invalid("authentication.k8s.io", "TokenRequest", "", &errors)); // as upstream
     }
     admission::nodes::token(state, ctx, &request, &namespace, &name)?;
-    admission::policies::created_below(state, ctx, kind, &request)?;
+    admission::policies::check_creation_below(state, ctx, kind, &request)?;
     let mut audiences = at(&request, "spec.audiences").clone();
     if audiences.as_array().is_none_or(|a| a.is_empty()) {
         audiences = json!([ISSUER]);

@@ -4,7 +4,7 @@
 use super::expression::{self, Variables};
 use super::policy::param_kind;
 use super::types::Type;
-use crate::custom::terms::Term;
+use crate::cel::terms::Term;
 use crate::kinds::{self, Kind};
 use crate::published;
 use crate::value::{at, list, text};
@@ -21,12 +21,12 @@ fn parse_variables(policy: &Value) -> Vec<Option<Result<Term, String>>> {
 }
 
 /// Judges the variables of a policy in their order: each may name those before it. Returns what its
-/// other expressions may name; `told` is called for each variable with a fault, with its place.
+/// other expressions may name; `report` is called for each variable with a fault, with its place.
 fn judge_variables(
     policy: &Value,
     terms: &[Option<Result<Term, String>>],
     plain: Variables,
-    mut told: impl FnMut(usize, String),
+    mut report: impl FnMut(usize, String),
 ) -> Variables {
     let all = list(policy, "spec.variables");
     if all.is_empty() {
@@ -40,7 +40,7 @@ fn judge_variables(
             Some(Err(why)) => Err(why.clone()),
         };
         let given = given.unwrap_or_else(|why| {
-            told(i, why);
+            report(i, why);
             Type::Unknown
         });
         known.add(text(variable, "name"), given);
@@ -67,7 +67,7 @@ pub(crate) fn warnings(policy: &Value) -> Vec<Value> {
         .filter_map(|kind| {
             let object = type_of(kind)?;
             let plain = Variables::of(object, params.clone());
-            Some((shown(kind), judge_variables(policy, &terms, plain, |_, _| {})))
+            Some((go_name(kind), judge_variables(policy, &terms, plain, |_, _| {})))
         })
         .collect();
     if scopes.is_empty() {
@@ -78,11 +78,11 @@ pub(crate) fn warnings(policy: &Value) -> Vec<Value> {
             let source = text(validation, field);
             // What cannot be read is refused where the spec is validated.
             let Ok(term) = expression::parse(source) else { continue };
-            let told = |(kind, scope): &(String, Variables)| {
+            let warning_of = |(kind, scope): &(String, Variables)| {
                 let why = expression::judge(&term, scope).err()?;
                 Some(format!("{kind}: {why}\n"))
             };
-            let found: Vec<String> = scopes.iter().filter_map(told).collect();
+            let found: Vec<String> = scopes.iter().filter_map(warning_of).collect();
             if !found.is_empty() {
                 let field = format!("spec.validations[{i}].{field}");
                 all.push(json!({"fieldRef": field, "warning": found.join("\n")}));
@@ -97,7 +97,7 @@ fn type_of(kind: &Kind) -> Option<Type> {
 }
 
 /// Returns a kind as Go shows it: `apps/v1, Kind=Deployment`.
-fn shown(kind: &Kind) -> String {
+fn go_name(kind: &Kind) -> String {
     match kind.group {
         "" => format!("/{}, Kind={}", kind.version, kind.kind),
         group => format!("{group}/{}, Kind={}", kind.version, kind.kind),
@@ -125,10 +125,10 @@ fn kinds_of(policy: &Value) -> Vec<&'static Kind> {
 
 /// Returns the variables of expressions as they are checked when a policy is stored: of its objects
 /// and parameters nothing is known.
-pub(crate) fn stored(policy: &Value, told: impl FnMut(usize, String)) -> Variables {
+pub(crate) fn stored(policy: &Value, report: impl FnMut(usize, String)) -> Variables {
     let params = (!at(policy, "spec.paramKind").is_null()).then_some(Type::Dyn);
     let plain = Variables::of(Type::Dyn, params);
-    judge_variables(policy, &parse_variables(policy), plain, told)
+    judge_variables(policy, &parse_variables(policy), plain, report)
 }
 
 /// Returns the variables of match conditions, which are asked before the policy's own are made.
@@ -161,15 +161,17 @@ mod tests {
             "'wants replicas > 1, got ' + object.spec.replicas",
             json!(["deployments", "*"]),
         );
-        let kind =
-            "apps/v1, Kind=Deployment: compilation failed: ERROR: <input>: found no matching overload for";
+        let warning = |column: u8, applied: &str| {
+            let fault = format!("found no matching overload for {applied}");
+            format!("apps/v1, Kind=Deployment: compilation failed: ERROR: <input>:1:{column}: {fault}\n")
+        };
         assert_eq!(
             warnings(&confused),
             [
                 json!({"fieldRef": "spec.validations[0].expression",
-                    "warning": format!("{kind} '_>_' applied to '(int, string)'\n")}),
+                    "warning": warning(22, "'_>_' applied to '(int, string)'")}),
                 json!({"fieldRef": "spec.validations[0].messageExpression",
-                    "warning": format!("{kind} '_+_' applied to '(string, int)'\n")}),
+                    "warning": warning(28, "'_+_' applied to '(string, int)'")}),
             ]
         );
         let composed = warnings(&policy("variables.n > '1'", "", json!(["deployments"])));
@@ -178,7 +180,7 @@ mod tests {
             warnings(&policy("object.spec.strategy.type == 'a'", "", json!(["deployments", "replicasets"])));
         assert_eq!(
             two[0]["warning"],
-            "apps/v1, Kind=ReplicaSet: compilation failed: ERROR: <input>: undefined field 'strategy'\n"
+            "apps/v1, Kind=ReplicaSet: compilation failed: ERROR: <input>:1:12: undefined field 'strategy'\n"
         );
         assert!(warnings(&policy("object.nothing", "", json!(["*"]))).is_empty());
     }

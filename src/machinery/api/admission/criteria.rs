@@ -4,7 +4,7 @@ use crate::labels::Selector;
 use crate::value::{at, list, text};
 use serde_json::Value;
 
-/// Where a request goes, as rules see it.
+/// A request as rules and selectors see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// `CREATE`, `UPDATE`, `DELETE` or `CONNECT`.
@@ -13,7 +13,7 @@ pub struct Request<'a> {
     pub resource: (&'a str, &'a str, &'a str),
     /// E.g. `status`; empty for the object itself.
     pub subresource: &'a str,
-    /// The name of the object; empty if the server makes one.
+    /// The name that the request gives; empty if the server makes one, and for a deletecollection.
     pub name: &'a str,
     /// The namespace of the object. Of a namespace it is its own name.
     pub namespace: &'a str,
@@ -48,7 +48,7 @@ struct Rule {
     scope: String,
 }
 
-fn has(words: &[String], word: &str) -> bool {
+fn matches_any(words: &[String], word: &str) -> bool {
     words.iter().any(|known| known == "*" || known == word)
 }
 
@@ -81,9 +81,9 @@ impl Rule {
             (resource == "*" || resource == request.resource.2) && (sub == "*" || sub == request.subresource)
         };
         is_in_scope
-            && has(&self.operations, request.operation)
-            && has(&self.groups, group)
-            && has(&self.versions, version)
+            && matches_any(&self.operations, request.operation)
+            && matches_any(&self.groups, group)
+            && matches_any(&self.versions, version)
             && self.resources.iter().any(is_resource)
             && (self.names.is_empty() || self.names.iter().any(|name| name == request.name))
     }

@@ -1,7 +1,11 @@
 //! One expression of a policy, checked against the variables that it may name.
 
+use super::authorizer;
 use super::types::{self, BOOL, INT, NULL, STRING, Type};
-use crate::custom::terms::{self, Term};
+use crate::cel::environment::{check_name, is_library};
+use crate::cel::fault::Fault;
+use crate::cel::terms::{self, Term};
+use cel::IdedExpr;
 use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr as Node, LiteralValue, SelectExpr};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -10,10 +14,12 @@ use std::sync::LazyLock;
 const TYPE_NAMES: [&str; 10] =
     ["int", "uint", "double", "string", "bool", "list", "map", "null_type", "bytes", "type"];
 
-/// What is said of an expression that asks for rights.
-const NO_AUTHORIZER: &str = "ERROR: <input>: the variable 'authorizer' of Kubernetes is not implemented in Ropewalk; ask in RBAC who may do it";
+/// Type of `authorizer`.
+const AUTHORIZER: Type = Type::Plain("Authorizer");
+/// Type of `authorizer.requestResource`.
+const RESOURCE_CHECK: Type = Type::Plain("ResourceCheck");
 
-/// The variables of an expression, with what is known of each.
+/// The variables that an expression may name, with their types.
 #[derive(Default)]
 pub(crate) struct Variables {
     plain: BTreeMap<&'static str, Type>,
@@ -101,12 +107,13 @@ impl Variables {
             ("oldObject", object),
             ("request", REQUEST.clone()),
             ("namespaceObject", NAMESPACE.clone()),
+            ("authorizer", AUTHORIZER),
         ];
         let all = all.into_iter().chain(params.map(|params| ("params", params)));
         Variables { plain: all.collect(), composed: None }
     }
 
-    /// The same with `variables`, which has no fields yet.
+    /// Adds `variables`, which has no fields yet.
     pub(crate) fn composed(self) -> Variables {
         Variables { composed: Some(BTreeMap::new()), ..self }
     }
@@ -119,7 +126,7 @@ impl Variables {
     }
 }
 
-/// What an expression has to give.
+/// The type that an expression has to have.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Wanted {
     /// A validation, or a condition.
@@ -146,12 +153,15 @@ impl Wanted {
     }
 }
 
-/// Compiles an expression and says what it gives.
+/// Compiles an expression and infers its type.
 ///
 /// # Errors
 /// The compiler's message, as upstream's validation shows it.
 pub(crate) fn compile(source: &str, variables: &Variables, wanted: Wanted) -> Result<(Term, Type), String> {
     let term = parse(source)?;
+    if wanted == Wanted::Text && term.program.references().has_variable("authorizer") {
+        return Err(failed(undeclared("authorizer").text(&term))); // a message asks for no rights
+    }
     let given = judge(&term, variables)?;
     wanted.check(&given)?;
     Ok((term, given))
@@ -169,27 +179,24 @@ pub(crate) fn parse(source: &str) -> Result<Term, String> {
     terms::compile(source).map_err(failed)
 }
 
-/// Returns what an expression gives.
+/// Infers the type of an expression.
 ///
 /// # Errors
 /// The checker's message.
 pub(crate) fn judge(term: &Term, variables: &Variables) -> Result<Type, String> {
     let mut inner = vec![];
-    let work = || infer(&term.program.expression().expr, variables, &mut inner);
+    let work = || infer(term.program.expression(), variables, &mut inner).map_err(|fault| fault.text(term));
     terms::with_stack(term.depth, work).map_err(failed)
 }
 
-fn error(why: impl std::fmt::Display) -> String {
-    format!("ERROR: <input>: {why}")
+/// Returns the type of a node. `inner`: names that the macros around the node bind, with their
+/// types.
+fn infer<'a>(node: &'a IdedExpr, all: &Variables, inner: &mut Vec<(&'a str, Type)>) -> Result<Type, Fault> {
+    infer_all(&node.expr, all, inner).map(Type::bounded).map_err(|fault| fault.within(node))
 }
 
-/// Returns the type of a node. `inner`: what the macros around it bind.
-fn infer<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type)>) -> Result<Type, String> {
-    infer_all(node, all, inner).map(Type::bounded)
-}
-
-/// As [`infer`], with all parts of the type.
-fn infer_all<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type)>) -> Result<Type, String> {
+/// As [`infer`], without the bound on the parts of the type.
+fn infer_all<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type)>) -> Result<Type, Fault> {
     match node {
         Node::Literal(literal) => Ok(match literal {
             LiteralValue::Boolean(_) => BOOL,
@@ -202,35 +209,36 @@ fn infer_all<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type
         }),
         Node::Ident(name) => ident(name, all, inner),
         Node::Select(select) => {
-            if let Some(given) = composed_field(select, all, inner) {
+            let special = composed_field(select, all, inner);
+            if let Some(given) = special.or_else(|| request_resource(select, all, inner)) {
                 return given.map(|given| if select.test { BOOL } else { given });
             }
-            let given = infer(&select.operand.expr, all, inner)?.field(&select.field).map_err(error)?;
+            let given = infer(&select.operand, all, inner)?.field(&select.field).map_err(Fault::new)?;
             Ok(if select.test { BOOL } else { given })
         }
         Node::Call(call) => {
-            let target = call.target.iter().map(|t| &t.expr);
-            let target: Vec<&Node> =
-                target.filter(|t| !matches!(t, Node::Ident(name) if terms::is_library(name))).collect();
-            let is_method = !target.is_empty();
+            let target =
+                call.target.as_deref().filter(|t| !matches!(&t.expr, Node::Ident(name) if is_library(name)));
+            let is_method = target.is_some();
             let mut given = vec![];
-            for part in target.into_iter().chain(call.args.iter().map(|a| &a.expr)) {
+            for part in target.into_iter().chain(&call.args) {
                 given.push(infer(part, all, inner)?);
             }
-            // After its parts: of `authorizer.check(…)` the variable is what is missing.
-            terms::check_name(call)?;
+            if !(is_method && authorizer::is_function(&call.func_name)) {
+                check_name(call)?;
+            }
             match (call.func_name.as_str(), given.as_slice()) {
                 ("_?_:_", [_, one, other]) => Ok(one.clone().or(other.clone())),
                 // A function of a library: `lists.range(3)`.
                 _ if call.target.is_some() && !is_method => Ok(Type::Unknown),
-                (name, given) => types::call(name, is_method, given).map_err(error),
+                (name, given) => types::call(name, is_method, given).map_err(Fault::new),
             }
         }
         Node::Comprehension(c) => comprehension(c, all, inner),
         Node::List(list) => {
             let mut item = Type::Unknown;
             for element in &list.elements {
-                item = item.or(infer(&element.expr, all, inner)?);
+                item = item.or(infer(element, all, inner)?);
             }
             Ok(Type::list(item))
         }
@@ -238,55 +246,69 @@ fn infer_all<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type
             let (mut keys, mut values) = (Type::Unknown, Type::Unknown);
             for entry in &map.entries {
                 if let EntryExpr::MapEntry(entry) = &entry.expr {
-                    keys = keys.or(infer(&entry.key.expr, all, inner)?);
-                    values = values.or(infer(&entry.value.expr, all, inner)?);
+                    keys = keys.or(infer(&entry.key, all, inner)?);
+                    values = values.or(infer(&entry.value, all, inner)?);
                 }
             }
             Ok(Type::Map(Box::new(keys), Box::new(values)))
         }
-        Node::Struct(made) => {
-            Err(error(format!("undeclared reference to '{}' (in container '')", made.type_name)))
-        }
+        Node::Struct(made) => Err(undeclared(&made.type_name)),
         _ => Ok(Type::Unknown),
     }
 }
 
-/// Returns what `variables.x` gives; `None` for another selection.
+/// Returns the type of `variables.x`; `None` for another selection.
 fn composed_field(
     select: &SelectExpr,
     all: &Variables,
     inner: &[(&str, Type)],
-) -> Option<Result<Type, String>> {
+) -> Option<Result<Type, Fault>> {
     let fields = all.composed.as_ref()?;
     let is_composed = matches!(&select.operand.expr, Node::Ident(name) if name == "variables");
     if !is_composed || inner.iter().any(|(known, _)| *known == "variables") {
         return None;
     }
-    let undefined = || error(format!("undefined field '{}'", select.field));
+    let undefined = || Fault::new(format!("undefined field '{}'", select.field));
     Some(fields.get(&select.field).cloned().ok_or_else(undefined))
 }
 
-fn ident(name: &str, all: &Variables, inner: &[(&str, Type)]) -> Result<Type, String> {
+/// Returns the type of `authorizer.requestResource`, which upstream is a variable with a dot in its
+/// name; `None` for another selection.
+fn request_resource(
+    select: &SelectExpr,
+    all: &Variables,
+    inner: &[(&str, Type)],
+) -> Option<Result<Type, Fault>> {
+    let is_authorizer = matches!(&select.operand.expr, Node::Ident(name) if name == "authorizer");
+    let is_bound = inner.iter().any(|(known, _)| *known == "authorizer");
+    let is_found = is_authorizer && !is_bound && all.plain.contains_key("authorizer");
+    (is_found && select.field == "requestResource").then_some(Ok(RESOURCE_CHECK))
+}
+
+fn undeclared(name: &str) -> Fault {
+    Fault::new(format!("undeclared reference to '{name}' (in container '')"))
+}
+
+fn ident(name: &str, all: &Variables, inner: &[(&str, Type)]) -> Result<Type, Fault> {
     let bound = inner.iter().rev().find(|(known, _)| *known == name).map(|(_, kind)| kind);
     match bound.or_else(|| all.plain.get(name)) {
         Some(kind) => Ok(kind.clone()),
         None if name == "variables" && all.composed.is_some() => Ok(Type::Unknown),
         None if TYPE_NAMES.contains(&name) => Ok(Type::Plain("type")),
         None if name.starts_with('@') => Ok(Type::Unknown),
-        None if name == "authorizer" => Err(NO_AUTHORIZER.to_string()),
-        None => Err(error(format!("undeclared reference to '{name}' (in container '')"))),
+        None => Err(undeclared(name)),
     }
 }
 
-/// What a macro gives: the result of its loop.
+/// Returns the type of a macro: that of the result of its loop.
 fn comprehension<'a>(
     c: &'a ComprehensionExpr,
     all: &Variables,
     inner: &mut Vec<(&'a str, Type)>,
-) -> Result<Type, String> {
-    let range = infer(&c.iter_range.expr, all, inner)?;
-    let (first, second) = range.members().map_err(error)?;
-    let begun = infer(&c.accu_init.expr, all, inner)?;
+) -> Result<Type, Fault> {
+    let range = infer(&c.iter_range, all, inner)?;
+    let (first, second) = range.members().map_err(Fault::new)?;
+    let begun = infer(&c.accu_init, all, inner)?;
     let depth = inner.len();
     match &c.iter_var2 {
         Some(name) => {
@@ -298,12 +320,12 @@ fn comprehension<'a>(
         None => inner.push((&c.iter_var, first)),
     }
     inner.push((&c.accu_var, begun.clone()));
-    infer(&c.loop_cond.expr, all, inner)?;
-    let step = infer(&c.loop_step.expr, all, inner)?;
+    infer(&c.loop_cond, all, inner)?;
+    let step = infer(&c.loop_step, all, inner)?;
     if let Some(last) = inner.last_mut() {
         last.1 = begun.or(step);
     }
-    let result = infer(&c.result.expr, all, inner);
+    let result = infer(&c.result, all, inner);
     inner.truncate(depth);
     result
 }
@@ -316,6 +338,13 @@ pub(crate) fn composed_in(node: &Node, found: &mut Vec<String>) {
             operand => composed_in(operand, found),
         },
         Node::Call(call) => {
+            if let ("_?._", [of, field]) = (call.func_name.as_str(), call.args.as_slice())
+                && let (Node::Ident(name), Node::Literal(LiteralValue::String(field))) =
+                    (&of.expr, &field.expr)
+                && name == "variables"
+            {
+                found.push(field.inner().to_string()); // `variables.?x`
+            }
             let parts = call.target.iter().map(|t| &t.expr).chain(call.args.iter().map(|a| &a.expr));
             parts.for_each(|part| composed_in(part, found));
         }
@@ -340,7 +369,7 @@ pub(crate) fn composed_in(node: &Node, found: &mut Vec<String>) {
 mod tests {
     use super::*;
 
-    fn told(source: &str, wanted: Wanted) -> String {
+    fn verdict(source: &str, wanted: Wanted) -> String {
         let mut variables = Variables::of(Type::Dyn, None).composed();
         variables.add("n", INT);
         match compile(source, &variables, wanted) {
@@ -368,14 +397,23 @@ mod tests {
             "object.a.matches('^a$')",
             "object.metadata.namespace == request.namespace",
             "quantity('1Gi').isGreaterThan(quantity(object.spec.size))",
+            "authorizer.group('').resource('pods').namespace('a').check('get').allowed()",
+            "authorizer.requestResource.name('a').check(request.operation).allowed()",
+            "!authorizer.serviceAccount('a', 'b').path('/x').check('get').errored()",
         ] {
-            assert_eq!(told(good, Wanted::Bool), "bool", "{good}");
+            assert_eq!(verdict(good, Wanted::Bool), "bool", "{good}");
         }
-        assert_eq!(told("'wants, got ' + object.spec.replicas", Wanted::Text), "string");
-        assert_eq!(told("object.spec.paused", Wanted::Bool), "must evaluate to bool but got dyn");
-        assert_eq!(told("1", Wanted::Text), "must evaluate to string but got int");
-        assert_eq!(told("1", Wanted::TextOrNull), "must evaluate to one of [string null_type] but got int");
-        assert_eq!(told("null", Wanted::TextOrNull), "null");
+        assert_eq!(verdict("'wants, got ' + object.spec.replicas", Wanted::Text), "string");
+        assert_eq!(verdict("object.spec.paused", Wanted::Bool), "must evaluate to bool but got dyn");
+        let reason = "authorizer.path('/').check('get').reason()";
+        assert_eq!(verdict(reason, Wanted::TextOrNull), "string");
+        assert!(verdict(reason, Wanted::Text).contains("undeclared reference to 'authorizer'"));
+        assert_eq!(verdict("1", Wanted::Text), "must evaluate to string but got int");
+        assert_eq!(
+            verdict("1", Wanted::TextOrNull),
+            "must evaluate to one of [string null_type] but got int"
+        );
+        assert_eq!(verdict("null", Wanted::TextOrNull), "null");
         assert_eq!(given("[1].filter(x, x > 1)", &Variables::default()), Type::list(INT));
     }
 
@@ -389,9 +427,10 @@ mod tests {
             ("frob(object)", "undeclared reference to 'frob' (in container '')"),
             ("variables.n > 'a'", "found no matching overload for '_>_' applied to '(int, string)'"),
             ("1.all(x, x)", "expression of type 'int' cannot be range of a comprehension"),
-            ("authorizer.group('').resource('pods').check('get').allowed()", "the variable 'authorizer'"),
+            ("authorizer.path('/').allowed()", "found no matching overload for 'allowed'"),
+            ("authorizer.check('get').allowed()", "found no matching overload for 'check'"),
         ] {
-            let text = told(source, Wanted::Bool);
+            let text = verdict(source, Wanted::Bool);
             assert!(text.starts_with("compilation failed: ERROR: <input>") && text.contains(why), "{text}");
         }
     }
@@ -418,20 +457,20 @@ mod tests {
     #[test]
     fn variables_are_found_wherever_they_stand() {
         let mut found = vec![];
-        let source =
-            "[variables.a].all(x, x == {'k': variables.b}['k'] && f(variables.c)) && has(variables.d.e)";
+        let source = "[variables.a].all(x, x == {'k': variables.b}['k'] && f(variables.c)) \
+            && has(variables.d.e) && variables.?f == 1";
         composed_in(&terms::compile(source).unwrap().program.expression().expr, &mut found);
         found.sort();
-        assert_eq!(found, ["a", "b", "c", "d"]);
+        assert_eq!(found, ["a", "b", "c", "d", "f"]);
     }
 
     #[test]
     fn deep_and_long_expressions_are_refused() {
         let deep = format!("{}true{}", "(".repeat(300), ")".repeat(300));
-        assert!(told(&deep, Wanted::Bool).contains("expression recursion limit exceeded"));
+        assert!(verdict(&deep, Wanted::Bool).contains("expression recursion limit exceeded"));
         let long = format!("object == '{}'", "x".repeat(100_000));
-        assert!(told(&long, Wanted::Bool).contains("expression code point size exceeds limit"));
+        assert!(verdict(&long, Wanted::Bool).contains("expression code point size exceeds limit"));
         let most = format!("{}true{}", "(".repeat(80), ")".repeat(80));
-        assert_eq!(told(&most, Wanted::Bool), "bool", "as deep as the parser reads");
+        assert_eq!(verdict(&most, Wanted::Bool), "bool", "as deep as the parser reads");
     }
 }

@@ -11,25 +11,33 @@
 //! with what is wrong. All of it is pure: which policies there are, and where parameters are found,
 //! is for the API server to know (`apiserver/admission/policies`).
 //!
-//! Expressions are those of definitions (`custom::terms`): the same functions, the same bounds on
-//! length, depth and steps. Beside these, all variables of a policy together have at most 8 MiB.
+//! Expressions are those of [`crate::cel`], as in definitions: the same functions, and the same
+//! bounds on length, depth and steps. Beside these, all variables of a policy together have at most
+//! 8 MiB. A variable is made when an expression reads it (`needs`), and a right is asked for when
+//! an expression asks (`authorizer`); the API server decides about it.
+//!
 //! Before an expression is stored, [`types`] holds it against what is known of its variables, and
 //! [`check`] does so once more with the schemas of the kinds that the policy matches, for
 //! `status.typeChecking`.
 //! ## Left out
-//! The variable `authorizer` (refused by name). Places in an expression: an error names what is
-//! wrong and not its column. Expressions that earlier versions took are judged anew with every
-//! change of a policy: there are no earlier versions.
+//! Expressions that earlier versions took are judged anew with every change of a policy: there are
+//! no earlier versions. A message is made only for a validation that fails, and a variable once for
+//! the validations, messages and annotations of a policy. Upstream makes all messages, and
+//! variables anew for each of the three, so its budget ends earlier.
 //! ## Read next
 //! `apiserver/admission/policies`, which asks the policies about a write.
 
+mod attempt;
+mod authorizer;
 pub(crate) mod check;
 mod criteria;
 mod evaluate;
 pub(crate) mod expression;
+mod needs;
 mod policy;
 mod types;
 
+pub use authorizer::{AccessCheck, Decision, Resource, Target};
 pub use criteria::{Criteria, Request};
 pub use evaluate::{Denial, Outcome, Review};
 pub use policy::{Policy, param_kind};

@@ -1,10 +1,11 @@
 //! A policy, compiled: what is read from its object once, and asked about many requests.
 
 use super::expression::composed_in;
-use crate::custom::terms::{self, Term};
+use crate::cel::terms::{self, Term};
 use crate::value::{at, list, text};
 use serde_json::Value;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// A compiled ValidatingAdmissionPolicy.
 #[derive(Debug)]
@@ -30,13 +31,15 @@ pub(super) struct Validation {
 #[derive(Debug)]
 pub(super) struct Expression {
     pub source: String,
-    /// It compiled when the policy was stored. One that another version stored may not.
+    /// The compiled expression, or the error of an expression that another version has stored.
     pub term: Result<Term, String>,
-    /// Places among the policy's variables of those that it names. What these need is not here: of
-    /// a thousand variables in a row the last one needs them all.
-    pub needs: BTreeSet<usize>,
+    /// The variables of the policy that it names, with their places. What these need is not here:
+    /// of a thousand variables in a row the last one needs them all.
+    pub readable: Arc<BTreeMap<String, usize>>,
     /// It names the parameters.
     pub reads_params: bool,
+    /// It names the variable `authorizer`.
+    pub reads_authorizer: bool,
 }
 
 /// Places of the variables that an expression may name.
@@ -45,14 +48,18 @@ type Places = HashMap<String, usize>;
 impl Expression {
     fn read(source: &str, places: &Places) -> Expression {
         let term = terms::compile(source);
-        let (mut needs, mut reads_params) = (BTreeSet::new(), false);
+        let mut readable = BTreeMap::new();
+        let (mut reads_params, mut reads_authorizer) = (false, false);
         if let Ok(term) = &term {
             let mut names = vec![];
             composed_in(&term.program.expression().expr, &mut names);
-            needs.extend(names.iter().filter_map(|name| places.get(name)));
-            reads_params = term.program.references().has_variable("params");
+            readable.extend(names.into_iter().filter_map(|name| places.get(&name).map(|at| (name, *at))));
+            let references = term.program.references();
+            reads_params = references.has_variable("params");
+            reads_authorizer = references.has_variable("authorizer");
         }
-        Expression { source: source.to_string(), term, needs, reads_params }
+        let (source, readable) = (source.to_string(), Arc::new(readable));
+        Expression { source, term, readable, reads_params, reads_authorizer }
     }
 }
 
@@ -68,26 +75,26 @@ impl Policy {
             places.insert(name.clone(), variables.len());
             variables.push((name, expression));
         }
-        let validation = |said: &Value| {
-            let message = text(said, "messageExpression");
+        let validation = |entry: &Value| {
+            let message = text(entry, "messageExpression");
             Validation {
-                expression: Expression::read(text(said, "expression"), &places),
-                message: text(said, "message").trim().to_string(),
+                expression: Expression::read(text(entry, "expression"), &places),
+                message: text(entry, "message").trim().to_string(),
                 message_expression: Some(message)
                     .filter(|source| !source.trim().is_empty())
                     .map(|source| Expression::read(source, &places)),
-                reason: text(said, "reason").to_string(),
+                reason: text(entry, "reason").to_string(),
             }
         };
-        let annotation = |said: &Value| {
-            let expression = Expression::read(text(said, "valueExpression"), &places);
-            (text(said, "key").to_string(), expression)
+        let annotation = |entry: &Value| {
+            let expression = Expression::read(text(entry, "valueExpression"), &places);
+            (text(entry, "key").to_string(), expression)
         };
         Policy {
             ignores_failures: text(spec, "failurePolicy") == "Ignore",
             conditions: list(spec, "matchConditions")
                 .iter()
-                .map(|said| Expression::read(text(said, "expression").trim(), &Places::new()))
+                .map(|entry| Expression::read(text(entry, "expression").trim(), &Places::new()))
                 .collect(),
             validations: list(spec, "validations").iter().map(validation).collect(),
             annotations: list(spec, "auditAnnotations").iter().map(annotation).collect(),
@@ -95,7 +102,7 @@ impl Policy {
         }
     }
 
-    /// True if what goes wrong with it is as if it were not there.
+    /// True if a failure of the policy lets the request pass (`failurePolicy: Ignore`).
     pub fn ignores_failures(&self) -> bool {
         self.ignores_failures
     }
@@ -103,10 +110,11 @@ impl Policy {
 
 /// Returns group, version and kind of a policy's parameters; `None` if it has none.
 pub fn param_kind(policy: &Value) -> Option<(&str, &str, &str)> {
-    let said = at(policy, "spec.paramKind");
-    if said.is_null() {
+    let reference = at(policy, "spec.paramKind");
+    if reference.is_null() {
         return None;
     }
-    let (group, version) = text(said, "apiVersion").split_once('/').unwrap_or(("", text(said, "apiVersion")));
-    Some((group, version, text(said, "kind")))
+    let (group, version) =
+        text(reference, "apiVersion").split_once('/').unwrap_or(("", text(reference, "apiVersion")));
+    Some((group, version, text(reference, "kind")))
 }

@@ -12,7 +12,7 @@ fn asked_with(policy: &Policy, object: &Value, params: &Value) -> Outcome {
     let namespace = json!({"metadata": {"name": "shop"}});
     let review = Review::new(object.clone(), Value::Null, request, namespace);
     let mut left = Review::STEPS_MAX;
-    policy.evaluate(&review, params, &mut left)
+    policy.evaluate(&review, params, &mut left, &|_| Decision::default())
 }
 
 fn messages(spec: Value, object: Value) -> Vec<String> {
@@ -87,9 +87,12 @@ fn variables_are_made_once_and_only_where_they_are_needed() {
     };
     assert_eq!(with("variables.images.all(i, i.contains('/')) && variables.first == 'a/b'"), [""; 0]);
     assert_eq!(with("true || variables.broken == 1"), [""; 0], "what decides needs no more");
-    let told = with("variables.worse == 1");
+    assert_eq!(with("variables.broken == 1 || variables.first == 'a/b'"), [""; 0]);
+    assert_eq!(with("has(variables.images)"), [""; 0]);
+    assert_eq!(with("variables.?first.orValue('') == 'a/b'"), [""; 0]);
+    let denied = with("variables.worse == 1");
     let want = "expression 'variables.worse == 1' resulted in error: composited variable \"worse\" fails to evaluate: composited variable \"broken\" fails to evaluate: no such key: no";
-    assert_eq!(told, [want]);
+    assert_eq!(denied, [want]);
 }
 
 #[test]
@@ -129,9 +132,9 @@ fn an_expression_that_is_too_costly_fails_before_it_runs() {
     let object = json!({ "a": items });
     let costly = "object.a.all(x, object.a.all(y, object.a.all(z, x + y + z >= 0)))";
     let spec = json!({"validations": [{"expression": costly}]});
-    let told = messages(spec, object.clone());
+    let denied = messages(spec, object.clone());
     assert_eq!(
-        told,
+        denied,
         [format!("expression '{costly}' resulted in error: operation cancelled: actual cost limit exceeded")]
     );
     let each = policy(json!({"validations": [{"expression": "object.a.all(x, x >= 0 && x < 3000)"}]}));
@@ -139,13 +142,43 @@ fn an_expression_that_is_too_costly_fails_before_it_runs() {
     let (mut asked, mut left) = (0, Review::STEPS_MAX);
     let denied = loop {
         asked += 1;
-        let outcome = each.evaluate(&review, &Value::Null, &mut left);
+        let outcome = each.evaluate(&review, &Value::Null, &mut left, &|_| Decision::default());
         if let Some(denial) = outcome.denials.first() {
             break denial.message.clone();
         }
         assert!(asked < 100_000);
     };
     assert!(asked > 100 && denied.contains("running out of cost budget"), "{asked} {denied}");
+}
+
+/// As upstream: the expression reads it at last, or it never runs.
+#[test]
+fn a_variable_that_is_not_read_costs_nothing() {
+    let items: Vec<u32> = (0..200).collect();
+    let (count, dear) = (40, "object.a.all(x, object.a.all(y, x + y >= 0))");
+    let variables: Vec<Value> =
+        (0..count).map(|n| json!({"name": format!("v{n}"), "expression": dear})).collect();
+    let all: Vec<String> = (0..count).map(|n| format!("variables.v{n}")).collect();
+    let with = |first: &str| {
+        let validation = json!({"expression": format!("{first} || {}", all.join(" && "))});
+        messages(json!({"variables": variables, "validations": [validation]}), json!({ "a": items }))
+    };
+    assert_eq!(with("size(object.a) == 200"), [""; 0]);
+    let denied = with("size(object.a) == 201");
+    assert!(denied.len() == 1 && denied[0].contains("running out of cost budget"), "{denied:?}");
+}
+
+/// The version that the client wrote decides there, and not the one that the policy matches.
+#[test]
+fn conditions_see_the_resource_of_the_request() {
+    let policy = policy(json!({
+        "matchConditions": [{"name": "written", "expression": "request.resource.version == 'v1'"}],
+        "validations": [{"expression": "request.resource.version != 'v2'"}]}));
+    let request = json!({"resource": {"version": "v2"}, "requestResource": {"version": "v1"}});
+    let review = Review::new(Value::Null, Value::Null, request, Value::Null);
+    let outcome =
+        policy.evaluate(&review, &Value::Null, &mut { Review::STEPS_MAX }, &|_| Decision::default());
+    assert_eq!(outcome.denials.len(), 1, "{outcome:?}");
 }
 
 /// A list that names a variable a thousand times is small, and its copy is not.
@@ -156,8 +189,8 @@ fn a_variable_that_grows_is_refused_before_it_fills_the_memory() {
         {"name": "a", "expression": format!("'{}'", "x".repeat(20_000))},
         {"name": "b", "expression": format!("[{many}]")}],
         "validations": [{"expression": "variables.b.size() > 0"}]});
-    let told = messages(spec, replicas(1));
-    assert!(told[0].ends_with("operation cancelled: actual cost limit exceeded"), "{told:?}");
+    let denied = messages(spec, replicas(1));
+    assert!(denied[0].ends_with("operation cancelled: actual cost limit exceeded"), "{denied:?}");
 }
 
 /// Each list holds the list before it: copies of a deep one would fill the stack.
@@ -180,8 +213,8 @@ fn a_list_in_an_optional_costs_what_the_list_costs() {
     let items: Vec<u32> = (0..2_000).collect();
     let spec = json!({"variables": [{"name": "o", "expression": "optional.of(object.a)"}], "validations": [
         {"expression": "variables.o.value().all(x, variables.o.value().all(y, x + y >= 0))"}]});
-    let told = messages(spec, json!({ "a": items }));
-    assert!(told.len() == 1 && told[0].ends_with("actual cost limit exceeded"), "{told:?}");
+    let denied = messages(spec, json!({ "a": items }));
+    assert!(denied.len() == 1 && denied[0].ends_with("actual cost limit exceeded"), "{denied:?}");
 }
 
 #[test]
@@ -192,8 +225,8 @@ fn what_is_said_of_a_chain_of_variables_is_bounded() {
         variables.push(json!({"name": format!("v{n}"), "expression": before}));
     }
     let last = json!([{"expression": "variables.v499 == 1"}]);
-    let told = messages(json!({"variables": variables, "validations": last}), replicas(1));
-    assert!(told.len() == 1 && told[0].len() < 6_000, "{told:?}");
+    let denied = messages(json!({"variables": variables, "validations": last}), replicas(1));
+    assert!(denied.len() == 1 && denied[0].len() < 6_000, "{denied:?}");
 }
 
 #[test]
@@ -202,4 +235,115 @@ fn a_list_of_a_variable_costs_what_the_list_itself_costs() {
     let spec = json!({"variables": [{"name": "all", "expression": "object.containers"}], "validations": [
         {"expression": "variables.all.all(a, variables.all.exists_one(b, a.image == b.image))"}]});
     assert_eq!(messages(spec, json!({ "containers": containers })), [""; 0]);
+}
+
+/// Asks one validation, with an authorizer that allows what is about pods and paths. Returns what
+/// is wrong, and the questions.
+fn asked_rights(spec: Value) -> (Vec<String>, Vec<AccessCheck>) {
+    let questions = std::cell::RefCell::new(vec![]);
+    let authorize = |check: &AccessCheck| {
+        questions.borrow_mut().push(check.clone());
+        let is_allowed = match &check.target {
+            Target::Path(_) => true,
+            Target::Resource(resource) => resource.resource == "pods",
+        };
+        Decision { is_allowed, reason: if is_allowed { "a role" } else { "" }.to_string() }
+    };
+    let request = json!({"requestResource": {"group": "apps", "version": "v1", "resource": "deployments"},
+        "requestSubResource": "scale", "namespace": "shop", "name": "web"});
+    let review = Review::new(json!({"a": [1, 2, 3]}), Value::Null, request, Value::Null);
+    let outcome = policy(spec).evaluate(&review, &Value::Null, &mut { Review::STEPS_MAX }, &authorize);
+    let messages = outcome.denials.into_iter().map(|denial| denial.message).collect();
+    (messages, questions.into_inner())
+}
+
+fn asked_right(expression: &str) -> (Vec<String>, Vec<AccessCheck>) {
+    asked_rights(json!({"validations": [{"expression": expression, "message": "no"}]}))
+}
+
+#[test]
+fn an_expression_asks_for_rights() {
+    let pods = "authorizer.group('').resource('pods')";
+    let narrowed = format!("{pods}.subresource('log').namespace('a').name('b').check('get').allowed()");
+    let (denied, questions) = asked_right(&narrowed);
+    let text = |text: &str| text.to_string();
+    let resource = Resource {
+        resource: text("pods"),
+        subresource: text("log"),
+        namespace: text("a"),
+        name: text("b"),
+        ..Resource::default()
+    };
+    let want = AccessCheck { account: None, verb: text("get"), target: Target::Resource(resource) };
+    assert_eq!((denied, questions), (vec![], vec![want]));
+    let (denied, questions) =
+        asked_right("authorizer.group('apps').resource('pods2').check('get').allowed()");
+    assert_eq!((denied.as_slice(), questions.len()), (["no".to_string()].as_slice(), 1));
+    let decided = "authorizer.path('/x').check('get')";
+    let rest = format!("{decided}.reason() == 'a role' && !{decided}.errored() && {decided}.error() == ''");
+    assert_eq!(
+        asked_right(&rest).0,
+        ["expression '".to_string()
+            + &rest
+            + "' resulted in error: operation cancelled: actual cost limit exceeded"]
+    );
+    for part in rest.split(" && ") {
+        assert_eq!(asked_right(part).0, [""; 0], "{part}");
+    }
+    let account = "authorizer.serviceAccount('shop', 'robot').path('/x').check('get').allowed()";
+    assert_eq!(asked_right(account).1[0].account, Some((text("shop"), text("robot"))));
+    let own = asked_right("authorizer.requestResource.check('update').allowed()").1;
+    let Target::Resource(own) = &own[0].target else { panic!("{own:?}") };
+    let words = [&own.group, &own.resource, &own.subresource, &own.namespace, &own.name];
+    assert_eq!(words, ["apps", "deployments", "scale", "shop", "web"]);
+}
+
+#[test]
+fn a_question_that_says_nothing_fails() {
+    for (expression, why) in [
+        ("authorizer.path(' ').check('get').allowed()", "path must not be empty"),
+        ("authorizer.group('').resource('').check('get').allowed()", "resource must not be empty"),
+        (
+            "authorizer.serviceAccount('a', '@').path('/').check('get').allowed()",
+            "Invalid service account name",
+        ),
+        (
+            "authorizer.serviceAccount('a.b', 'c').path('/').check('get').allowed()",
+            "Invalid service account namespace",
+        ),
+    ] {
+        let want = format!("expression '{expression}' resulted in error: {why}");
+        assert_eq!(asked_right(expression), (vec![want], vec![]), "{expression}");
+    }
+}
+
+/// Upstream prices a question so that an expression may ask two.
+#[test]
+fn an_expression_may_ask_two_rights() {
+    let ask = |verb: &str| format!("authorizer.group('').resource('pods').check('{verb}').allowed()");
+    let (denied, questions) = asked_right(&format!("{} && {}", ask("get"), ask("list")));
+    assert_eq!((denied.len(), questions.len()), (0, 2));
+    let (denied, questions) = asked_right(&format!("{} && {} && {}", ask("get"), ask("list"), ask("watch")));
+    assert!(denied[0].ends_with("actual cost limit exceeded") && questions.len() == 2, "{denied:?}");
+    let each =
+        "object.a.all(x, authorizer.group('').resource('pods').name(string(x)).check('get').allowed())";
+    assert!(asked_right(each).0[0].ends_with("actual cost limit exceeded"), "a loop asks for each item");
+    let either = format!("object.a.size() == 0 ? {} && {} : {}", ask("a"), ask("b"), ask("c"));
+    assert_eq!(asked_right(&either).0, [""; 0], "the branch that is not taken costs nothing");
+    let many: Vec<Value> = (0..20).map(|n| json!({"expression": ask(&format!("v{n}"))})).collect();
+    assert_eq!(asked_rights(json!({"validations": many})).0, [""; 0], "each has its own two");
+    let more: Vec<Value> = (0..30).map(|n| json!({"expression": ask(&format!("v{n}"))})).collect();
+    let (denied, _) = asked_rights(json!({"validations": more}));
+    assert!(denied[0].contains("running out of cost budget"), "{denied:?}");
+}
+
+#[test]
+fn a_right_is_asked_once_and_not_for_a_message() {
+    let ask = "authorizer.path('/x').check('get').allowed()";
+    let spec = json!({"variables": [{"name": "may", "expression": ask}],
+        "matchConditions": [{"name": "may", "expression": ask}],
+        "validations": [{"expression": ask}, {"expression": "variables.may && !variables.may",
+            "message": "no", "messageExpression": "authorizer.path('/x').check('get').reason()"}]});
+    let (denied, questions) = asked_rights(spec);
+    assert_eq!((denied, questions.len()), (vec!["no".to_string()], 1));
 }

@@ -4,14 +4,14 @@
 //! known is held against the signatures of the operators and functions in `overloads.txt`, as
 //! `cel-go`'s checker does.
 
-use crate::custom::terms::MATCHES;
+use crate::cel::functions::MATCHES;
 use crate::published;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-/// What is known of a value.
+/// What the checker knows of the type of a value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Type {
     /// The checker does not know: a function whose signature is not listed gives it. It is taken
@@ -47,13 +47,16 @@ pub(crate) const NULL: Type = Type::Plain("null");
 const DOUBLE: Type = Type::Plain("double");
 const TIMESTAMP: Type = Type::Plain("timestamp");
 
-/// Types that a type may consist of. A policy may make larger ones, and larger at will: with
-/// `{x: x}` each variable has twice the type of the one before.
+/// Types that a type may consist of. The author of a policy can make a type as large as they like:
+/// with `{x: x}` each variable has twice the type of the one before.
 const PARTS_MAX: usize = 64;
 
 /// Types without parts.
-const PLAIN: [&str; 11] =
-    ["null", "bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration", "type", "quantity"];
+#[rustfmt::skip]
+const PLAIN: [&str; 16] = [
+    "null", "bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration", "type", "quantity",
+    "Authorizer", "PathCheck", "GroupCheck", "ResourceCheck", "Decision",
+];
 
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,6 +65,9 @@ impl fmt::Display for Type {
             Type::Plain("timestamp") => f.write_str("google.protobuf.Timestamp"),
             Type::Plain("duration") => f.write_str("google.protobuf.Duration"),
             Type::Plain("quantity") => f.write_str("kubernetes.Quantity"),
+            Type::Plain(name) if name.starts_with(|c: char| c.is_ascii_uppercase()) => {
+                write!(f, "kubernetes.authorization.{name}")
+            }
             Type::Plain(name) => f.write_str(name),
             Type::List(item) => write!(f, "list({item})"),
             Type::Map(key, value) => write!(f, "map({key}, {value})"),
@@ -156,7 +162,7 @@ impl Type {
         if self.has_at_most(&mut left) { self } else { Type::Unknown }
     }
 
-    /// Takes the parts of the type off what is `left`; false if they are more.
+    /// Subtracts the number of parts of the type from `left`. Returns false if the type has more.
     fn has_at_most(&self, left: &mut usize) -> bool {
         if *left == 0 {
             return false;
@@ -173,13 +179,14 @@ impl Type {
         matches!(self, Type::Unknown | Type::Dyn)
     }
 
-    /// True for what may be null.
+    /// True for types whose values may be null.
     fn is_nullable(&self) -> bool {
         let abstracted = matches!(self, Type::Plain("timestamp" | "duration" | "quantity"));
         abstracted || matches!(self, Type::Object(_) | Type::Published(_) | Type::Optional(_))
     }
 
-    /// Returns what is known of a value that is one of two.
+    /// Returns the type of a value that has one of two types, as in `a ? b : c`: `dyn` if they
+    /// differ.
     pub(crate) fn or(self, other: Type) -> Type {
         match (self, other) {
             (one, other) if one == other => one,
@@ -240,7 +247,7 @@ struct Overload {
     result: Type,
 }
 
-/// By name; that of a method begins with a dot.
+/// Signatures of `overloads.txt` by function. The name of a method begins with a dot.
 static OVERLOADS: LazyLock<BTreeMap<&str, Vec<Overload>>> = LazyLock::new(|| {
     let mut all: BTreeMap<&str, Vec<Overload>> = BTreeMap::new();
     for line in include_str!("overloads.txt").lines().filter(|l| !l.is_empty() && !l.starts_with('#')) {
@@ -273,7 +280,8 @@ fn named(word: &str) -> Type {
     }
 }
 
-/// Returns what a call gives. `method`: the first argument is what the function is called on.
+/// Returns the type of the result of a call. `method`: the first argument is the value that the
+/// function is called on.
 ///
 /// # Errors
 /// The checker's sentence if no signature of the function takes the arguments.
@@ -294,14 +302,14 @@ pub(crate) fn call(name: &str, method: bool, arguments: &[Type]) -> Result<Type,
         }
     }
     result.ok_or_else(|| {
-        let shown: Vec<String> = arguments.iter().map(Type::to_string).collect();
-        let shown = match (method, shown.split_first()) {
+        let types: Vec<String> = arguments.iter().map(Type::to_string).collect();
+        let applied = match (method, types.split_first()) {
             (true, Some((first, rest))) => format!("{first}.({})", rest.join(", ")),
-            _ => format!("({})", shown.join(", ")),
+            _ => format!("({})", types.join(", ")),
         };
-        // The name under which `custom::terms` has its own.
+        // The name under which `cel::functions` has its own.
         let name = if name == MATCHES { "matches" } else { name };
-        format!("found no matching overload for '{name}' applied to '{shown}'")
+        format!("found no matching overload for '{name}' applied to '{applied}'")
     })
 }
 

@@ -2,11 +2,11 @@
 //! judged again: objects that were stored before a schema became stricter can still be changed
 //! elsewhere (ratcheting, KEP-4008).
 
-use super::addresses;
 use super::embedded;
 use super::formats;
 use super::numbers;
 use super::schema::{Bound, ListType, Schema, Type};
+use crate::cel::uris;
 use crate::cidr;
 use crate::errors::{ErrorKind, Errors, brief};
 use crate::gostr;
@@ -18,12 +18,12 @@ use std::net::Ipv6Addr;
 /// Judges a whole object. One that had an item twice before may have more of them, in whatever list
 /// (as upstream, which asks the old object first).
 pub(super) fn object(schema: &Schema, object: &Value, old: Option<&Value>, errors: &mut Errors) {
-    let found = told(schema, object, old);
-    let had_twins = has_twins(&found) && old.is_some_and(|old| has_twins(&told(schema, old, None)));
+    let found = schema_errors(schema, object, old);
+    let had_twins = has_twins(&found) && old.is_some_and(|old| has_twins(&schema_errors(schema, old, None)));
     errors.append(if had_twins { found.without_kind(ErrorKind::Duplicate) } else { found });
 }
 
-fn told(schema: &Schema, object: &Value, old: Option<&Value>) -> Errors {
+fn schema_errors(schema: &Schema, object: &Value, old: Option<&Value>) -> Errors {
     let mut found = Errors::default();
     check_value(schema, object, old, Path::Root, &mut found);
     found
@@ -270,7 +270,7 @@ fn has_format(format: &str, text: &str) -> bool {
         "ipv4" => text.contains('.') && cidr::parse_ip(text).is_some(),
         "ipv6" => text.parse::<Ipv6Addr>().is_ok(),
         "cidr" => cidr::parse(text).is_some(),
-        "uri" => addresses::is_request_uri(text),
+        "uri" => uris::is_request_uri(text),
         format => formats::fits(format, text),
     }
 }

@@ -16,11 +16,11 @@ const VALUES_EACH: u64 = 20;
 pub(crate) struct Path(JsonPath);
 
 impl Path {
-    pub(crate) fn read(said: &str) -> Result<Path, String> {
-        if !said.starts_with('.') {
+    pub(crate) fn read(source: &str) -> Result<Path, String> {
+        if !source.starts_with('.') {
             return Err("must be a simple json path starting with .".into());
         }
-        JsonPath::parse(&format!("{{{said}}}")).map(Path)
+        JsonPath::parse(&format!("{{{source}}}")).map(Path)
     }
 
     /// The first value that it leads to. Upstream prints no other.
@@ -46,23 +46,23 @@ pub struct Column {
 }
 
 /// The columns of a version after the name; its age if it says none.
-pub(crate) fn of(said: &[Value]) -> Vec<Column> {
-    if said.is_empty() {
+pub(crate) fn of(definitions: &[Value]) -> Vec<Column> {
+    if definitions.is_empty() {
         let age = json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"});
         return column(&age).into_iter().collect();
     }
-    said.iter().filter_map(column).collect()
+    definitions.iter().filter_map(column).collect()
 }
 
-fn column(said: &Value) -> Option<Column> {
-    let word = |field| text(said, field).to_string();
+fn column(definition: &Value) -> Option<Column> {
+    let word = |field| text(definition, field).to_string();
     Some(Column {
         name: word("name"),
         kind: word("type"),
         format: word("format"),
         description: word("description"),
-        priority: int(said, "priority").unwrap_or(0),
-        path: Path::read(text(said, "jsonPath")).ok()?,
+        priority: int(definition, "priority").unwrap_or(0),
+        path: Path::read(text(definition, "jsonPath")).ok()?,
     })
 }
 
@@ -74,7 +74,7 @@ impl Column {
             ("", _) => {
                 format!("Custom resource definition column (in JSONPath format): {}", self.path.0.source())
             }
-            (said, _) => said.to_string(),
+            (printed, _) => printed.to_string(),
         };
         json!({"name": self.name, "type": self.kind, "format": self.format, "description": described, "priority": self.priority})
     }
@@ -95,7 +95,7 @@ impl Column {
             "boolean" => first.as_bool().map_or(Value::Null, Value::from),
             "date" => match first.as_str() {
                 Some("" | "null") => "<unknown>".into(), // no time, as Go reads it
-                Some(said) => schema::rfc3339(said).map_or_else(
+                Some(time) => schema::rfc3339(time).map_or_else(
                     || "<invalid>".into(),
                     |then| duration::human(now.duration_since(then).as_secs()).into(),
                 ),

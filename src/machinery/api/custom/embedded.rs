@@ -56,7 +56,7 @@ pub(super) fn judge(here: &Value, path: Path, errors: &mut Errors) {
         let field = path.field(name).to_string();
         match here.get(name) {
             None => errors.required(field, ""),
-            Some(Value::String(said)) if said.is_empty() => errors.required(field, ""),
+            Some(Value::String(word)) if word.is_empty() => errors.required(field, ""),
             Some(Value::String(version)) if name == "apiVersion" => {
                 if version.matches('/').count() > 1 {
                     let why = format!("unexpected GroupVersion string: {version}");

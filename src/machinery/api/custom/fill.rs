@@ -309,9 +309,9 @@ mod tests {
             let before = object.clone();
             assert_eq!(defaults(&schema, &mut object), Err(TooMuch));
             assert_eq!(object, before);
-            let told = defaults(&schema, &mut few).unwrap();
+            let bytes = defaults(&schema, &mut few).unwrap();
             let length = few.to_string().len();
-            assert!(length > 200_000 && (length - 200..length + 500).contains(&told), "{told} of {length}");
+            assert!(length > 200_000 && (length - 200..length + 500).contains(&bytes), "{bytes} of {length}");
             assert_eq!(defaults(&schema, &mut few), Ok(0), "it has them all");
         }
     }

@@ -11,30 +11,30 @@
 //! those of the table of kinds, one a served version; behind each stands a [`Custom`]. Its
 //! [`schema`] is read once and then works on plain values: [`numbers`], [`prune`] and [`fill`]
 //! before a write, [`check`] and [`rules`] to judge it, [`columns`] to print it, [`publish`] to
-//! describe it to clients. A stored object keeps the version it was written in; another version
-//! shows it under its own name (conversion `None`). Defaults that its schema got later are filled
-//! in when it is read, unless it is too large with them ([`Custom::refill`]).
+//! describe it to clients. Rules are written in the language of [`crate::cel`]; `expression` checks
+//! them when a definition is written, and `typed` gives them values of the schema's types. A stored
+//! object keeps the version it was written in; another version shows it under its own name
+//! (conversion `None`). Defaults that its schema got later are filled in when it is read, unless it
+//! is too large with them ([`Custom::refill`]).
 //! ## Left out
 //! Conversion webhooks (refused by name). Types in a CEL rule are found when it runs, not when it
-//! is written, and its cost is bounded then ([`cost`]). Lists that are sets or maps compare and add
-//! as plain lists do, in their order. The CEL libraries for URLs, sets, semantic versions and named
-//! formats (refused by name). Macros of CEL with two variables, `self.all(i, v, i < v)`;
-//! `ip.isCanonical`; `string` of an address or a network, `int` of a duration. Messages of `anyOf`
-//! and `oneOf` do not list what the alternatives miss. Later defaults of an object that is larger
-//! with them than the store takes (upstream shows them, and refuses each change of the object).
+//! is written, and its cost is bounded then ([`crate::cel::cost`]). Lists that are sets or maps
+//! compare and add as plain lists do, in their order. The CEL libraries for URLs, sets, semantic
+//! versions and named formats (refused by name). Macros of CEL with two variables,
+//! `self.all(i, v, i < v)`; `ip.isCanonical`; `string` of an address or a network, `int` of a
+//! duration. Messages of `anyOf` and `oneOf` do not list what the alternatives miss. Later defaults
+//! of an object that is larger with them than the store takes (upstream shows them, and refuses
+//! each change of the object).
 //! ## Read next
 //! `apiserver/registry/crd.rs`, which establishes definitions and empties those that go;
 //! `kinds/catalog.rs`.
 
-mod addresses;
-mod arguments;
 mod check;
 pub(crate) mod columns;
-pub(crate) mod cost;
 mod embedded;
+mod expression;
 mod fill;
 mod formats;
-mod lists;
 mod mail;
 mod numbers;
 mod prune;
@@ -44,8 +44,7 @@ pub(crate) mod rules;
 mod schema;
 mod shown;
 pub(crate) mod structural;
-pub(crate) mod terms;
-pub(crate) mod typed;
+mod typed;
 pub(crate) mod version;
 
 pub use crate::kinds::apiextensions::custom_resource_definition::{self as definition, is};
@@ -140,8 +139,8 @@ pub fn place(definition: &Value) -> String {
     format!("{}/{}", text(definition, "spec.group"), text(definition, "spec.names.plural"))
 }
 
-fn deprecation(group: &str, version: &str, kind: &str, said: &Value) -> Cow<'static, str> {
-    match (flag(said, "deprecated"), text(said, "deprecationWarning")) {
+fn deprecation(group: &str, version: &str, kind: &str, entry: &Value) -> Cow<'static, str> {
+    match (flag(entry, "deprecated"), text(entry, "deprecationWarning")) {
         (false, _) => Cow::Borrowed(""),
         (true, "") => format!("{group}/{version} {kind} is deprecated").into(),
         (true, warning) => warning.to_string().into(),

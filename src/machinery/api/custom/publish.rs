@@ -9,8 +9,8 @@ const KIND: &str = "Kind is a string value representing the REST resource this o
 const METADATA: &str = "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
 
 /// Of whole objects.
-pub(super) fn schema(said: &Value) -> Value {
-    let mut published = said.clone();
+pub(super) fn schema(source: &Value) -> Value {
+    let mut published = source.clone();
     if !published.is_object() {
         published = json!({"type": "object"});
     }

@@ -1,6 +1,6 @@
 //! One rule of `x-kubernetes-validations` as it stands in a schema.
 
-use super::terms::{self, Term};
+use crate::cel::terms::{self, Term};
 use crate::value::{flag, text};
 use serde_json::Value as Json;
 
@@ -21,18 +21,18 @@ pub struct Rule {
 
 impl Rule {
     /// `None` if it cannot be compiled, which its definition was refused for.
-    pub fn read(said: &Json) -> Option<Rule> {
-        let term = terms::compile(text(said, "rule")).ok()?;
-        let expression = text(said, "messageExpression");
+    pub fn read(entry: &Json) -> Option<Rule> {
+        let term = terms::compile(text(entry, "rule")).ok()?;
+        let expression = text(entry, "messageExpression");
         Some(Rule {
-            source: text(said, "rule").trim().to_string(),
+            source: text(entry, "rule").trim().to_string(),
             transition: term.program.references().has_variable("oldSelf"),
             term,
-            message: text(said, "message").trim().to_string(),
+            message: text(entry, "message").trim().to_string(),
             message_expression: terms::compile(expression).ok().filter(|_| !expression.is_empty()),
-            reason: text(said, "reason").to_string(),
-            field_path: text(said, "fieldPath").to_string(),
-            optional_old: flag(said, "optionalOldSelf"),
+            reason: text(entry, "reason").to_string(),
+            field_path: text(entry, "fieldPath").to_string(),
+            optional_old: flag(entry, "optionalOldSelf"),
         })
     }
 }

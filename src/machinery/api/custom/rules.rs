@@ -2,28 +2,21 @@
 //! that it is about, `self`; one that names `oldSelf` is about changes, and is asked only where
 //! there is something to compare with.
 
-use super::cost;
+use super::expression;
 use super::rule::Rule;
 use super::schema::{ENVELOPE, Schema};
-use super::terms;
-use super::typed::{self, typed_value};
+use super::typed::typed_value;
+use crate::cel::arguments::NO_OVERLOAD;
+use crate::cel::environment::context;
+use crate::cel::message::usable_message;
+use crate::cel::values::{escaped, optional};
+use crate::cel::{cost, terms};
 use crate::errors::Errors;
 use crate::path::Path;
 use crate::value::{at, flag, list, map, text};
 use cel::{Context, Value};
 use serde_json::Value as Json;
 use std::borrow::Cow;
-
-/// Bytes of a message that an expression makes (`MaxEvaluatedMessageExpressionSizeBytes`
-/// upstream).
-const MADE_MAX: usize = 5 << 10;
-
-/// Returns the message that an expression made, if it is one line that is not too long.
-pub(crate) fn usable(made: &str) -> Option<String> {
-    let made = made.trim();
-    let is_usable = !made.is_empty() && made.len() <= MADE_MAX && !made.contains('\n');
-    is_usable.then(|| made.to_string())
-}
 
 impl Rule {
     /// Returns what names the rule in an error: its message, or else its text (`ruleErrorString`
@@ -64,15 +57,15 @@ impl Rule {
         match terms::execute(&self.term, scope) {
             Ok(Value::Bool(true)) => None,
             Ok(Value::Bool(false)) => {
-                let told = self.message_expression.as_ref().and_then(|term| terms::execute(term, scope).ok());
-                let told = match told {
-                    Some(Value::String(told)) => usable(&told),
+                let made = self.message_expression.as_ref().and_then(|term| terms::execute(term, scope).ok());
+                let message = match made {
+                    Some(Value::String(made)) => usable_message(&made),
                     _ => None,
                 };
-                Some(told.unwrap_or_else(|| self.otherwise().into_owned()))
+                Some(message.unwrap_or_else(|| self.otherwise().into_owned()))
             }
             Ok(_) => Some(format!("the rule is no truth value: {}", self.source)),
-            Err(error) if error.starts_with(terms::NO_OVERLOAD) => Some(format!(
+            Err(error) if error.starts_with(NO_OVERLOAD) => Some(format!(
                 "'{error}': call arguments did not match a supported operator, function or macro signature for rule: {}",
                 self.shown()
             )),
@@ -85,7 +78,7 @@ impl Rule {
         matches!(terms::execute(&self.term, scope), Ok(Value::Bool(false)))
     }
 
-    fn tell(&self, schema: &Schema, path: Path, why: &str, errors: &mut Errors) {
+    fn report(&self, schema: &Schema, path: Path, why: &str, errors: &mut Errors) {
         let field = match path.is_root() && self.field_path.is_empty() {
             true => "<nil>".to_string(),
             false => place(path, &self.field_path, schema),
@@ -102,7 +95,7 @@ impl Rule {
 /// Judges a whole object by all rules of its schema.
 pub(crate) fn judge(schema: &Schema, object: &Json, old: Option<&Json>, errors: &mut Errors) {
     if schema.has_rules {
-        let root = terms::context();
+        let root = context();
         let mut budget = cost::OBJECT_MAX;
         let before = Before { value: old, is_same_around: false, asks_kept: false };
         node(schema, object, before, Path::Root, &root, &mut budget, errors);
@@ -115,7 +108,7 @@ pub(crate) fn broken_before(schema: &Schema, object: &Json, old: &Json) -> Error
     let mut errors = Errors::default();
     if schema.has_rules {
         let before = Before { value: Some(old), is_same_around: false, asks_kept: true };
-        let (root, mut budget) = (terms::context(), cost::OBJECT_MAX);
+        let (root, mut budget) = (context(), cost::OBJECT_MAX);
         node(schema, object, before, Path::Root, &root, &mut budget, &mut errors);
     }
     errors
@@ -191,13 +184,13 @@ fn node(
         scope.add_variable_from_value("self", this.clone());
         if rule.transition {
             match (rule.optional_old, that.clone()) {
-                (true, that) => scope.add_variable_from_value("oldSelf", typed::optional(that)),
+                (true, that) => scope.add_variable_from_value("oldSelf", optional(that)),
                 (false, Some(that)) => scope.add_variable_from_value("oldSelf", that),
                 (false, None) => {}
             }
         }
         if let Some(why) = rule.broken(&scope).filter(|_| !before.asks_kept || rule.is_false(&scope)) {
-            rule.tell(schema, path, &why, errors);
+            rule.report(schema, path, &why, errors);
         }
     }
     match here {
@@ -230,39 +223,39 @@ fn node(
 /// schema within which no new value has an old one. A rule that asks for it would never run there.
 pub(crate) fn check(schema: &Json, path: Path, uncorrelated: Option<&str>, errors: &mut Errors) {
     let is_root = matches!(path, Path::Text(_));
-    for (i, said) in list(schema, "x-kubernetes-validations").iter().enumerate() {
+    for (i, entry) in list(schema, "x-kubernetes-validations").iter().enumerate() {
         let place = format!("{path}.x-kubernetes-validations[{i}]");
-        let rule = text(said, "rule");
+        let rule = text(entry, "rule");
         if rule.trim().is_empty() {
             errors.required(format!("{place}.rule"), "rule is not specified");
             continue;
         }
-        messages(said, &place, errors);
+        check_messages(entry, &place, errors);
         let known = |steps: &[String]| is_known(schema, steps, is_root);
-        if let Err(why) = terms::problems(rule, &known) {
-            errors.invalid(format!("{place}.rule"), said, &format!("compilation failed: {why}"));
+        if let Err(why) = expression::problems(rule, &known) {
+            errors.invalid(format!("{place}.rule"), entry, &format!("compilation failed: {why}"));
         }
-        transitions(said, rule, &place, uncorrelated, errors);
-        let expression = text(said, "messageExpression");
+        check_transitions(entry, rule, &place, uncorrelated, errors);
+        let expression = text(entry, "messageExpression");
         if !expression.trim().is_empty()
-            && let Err(why) = terms::problems(expression, &known)
+            && let Err(why) = expression::problems(expression, &known)
         {
             let why = format!("messageExpression compilation failed: {why}");
-            errors.invalid(format!("{place}.messageExpression"), said, &why);
+            errors.invalid(format!("{place}.messageExpression"), entry, &why);
         }
-        let said_path = text(said, "fieldPath");
-        let why = match said_path {
+        let path_text = text(entry, "fieldPath");
+        let why = match path_text {
             "" => None,
             path if path.trim().is_empty() => Some("must be non-empty if specified".to_string()),
             path if has_breaks(path) => Some("must not contain line breaks".to_string()),
             path => field_path(path, schema).err().map(|e| format!("must be a valid path: {e}")),
         };
         if let Some(why) = why {
-            errors.invalid_text(format!("{place}.fieldPath"), said_path, &why);
+            errors.invalid_text(format!("{place}.fieldPath"), path_text, &why);
         }
         let reasons =
             ["FieldValueRequired", "FieldValueForbidden", "FieldValueInvalid", "FieldValueDuplicate"];
-        let reason = text(said, "reason");
+        let reason = text(entry, "reason");
         if !reason.is_empty() && !reasons.contains(&reason) {
             errors.not_supported(format!("{place}.reason"), &reason.into(), &reasons);
         }
@@ -276,9 +269,9 @@ fn has_breaks(text: &str) -> bool {
 
 /// Checks what a rule says when it is broken: one line. A rule of several lines needs a message,
 /// since its own text is none.
-fn messages(said: &Json, place: &str, errors: &mut Errors) {
+fn check_messages(entry: &Json, place: &str, errors: &mut Errors) {
     let is_blank = |text: &str| !text.is_empty() && text.trim().is_empty();
-    let (rule, message, field) = (text(said, "rule"), text(said, "message"), format!("{place}.message"));
+    let (rule, message, field) = (text(entry, "rule"), text(entry, "message"), format!("{place}.message"));
     if is_blank(message) {
         errors.invalid_text(field, message, "must be non-empty if specified");
     } else if has_breaks(message.trim()) {
@@ -286,19 +279,19 @@ fn messages(said: &Json, place: &str, errors: &mut Errors) {
     } else if has_breaks(rule.trim()) && message.is_empty() {
         errors.required(field, "message must be specified if rule contains line breaks");
     }
-    if is_blank(text(said, "messageExpression")) {
+    if is_blank(text(entry, "messageExpression")) {
         let why = "messageExpression must be non-empty if specified";
         errors.required(format!("{place}.messageExpression"), why);
     }
 }
 
 /// Reports a rule that compares with the old value where there is none to compare with.
-fn transitions(said: &Json, rule: &str, place: &str, uncorrelated: Option<&str>, errors: &mut Errors) {
+fn check_transitions(entry: &Json, rule: &str, place: &str, uncorrelated: Option<&str>, errors: &mut Errors) {
     let asks = || terms::compile(rule).is_ok_and(|term| term.program.references().has_variable("oldSelf"));
     let asks = rule.contains("oldSelf") && asks();
-    if !asks && !at(said, "optionalOldSelf").is_null() {
+    if !asks && !at(entry, "optionalOldSelf").is_null() {
         let why = "may not be set if oldSelf is not used in rule";
-        errors.invalid(format!("{place}.optionalOldSelf"), at(said, "optionalOldSelf"), why);
+        errors.invalid(format!("{place}.optionalOldSelf"), at(entry, "optionalOldSelf"), why);
     }
     if let Some(within) = uncorrelated.filter(|_| asks) {
         let why =
@@ -403,7 +396,7 @@ fn is_known(schema: &Json, steps: &[String], is_root: bool) -> bool {
     let named = map(schema, "properties")
         .into_iter()
         .flatten()
-        .find(|(name, _)| typed::escaped(name).as_deref() == Some(first));
+        .find(|(name, _)| escaped(name).as_deref() == Some(first));
     let more = at(schema, "additionalProperties");
     match named {
         Some((_, inner)) => !is_untyped(inner) && is_known(inner, rest, false),
@@ -448,15 +441,5 @@ mod tests {
             cost::OBJECT_MAX - budget
         };
         assert!(paid(1) < 10.0 && paid(40) > 100.0, "{} {}", paid(1), paid(40));
-    }
-
-    #[test]
-    fn a_message_that_an_expression_makes_is_a_line() {
-        assert_eq!(usable(" too large\n").as_deref(), Some("too large"));
-        let long = "x".repeat(MADE_MAX + 1);
-        for unusable in [" ", "a\nb", long.as_str()] {
-            assert_eq!(usable(unusable), None);
-        }
-        assert!(usable(&long[1..]).is_some());
     }
 }

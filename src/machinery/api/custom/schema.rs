@@ -135,9 +135,9 @@ pub struct Schema {
 
 impl Type {
     /// Reads the type that a node of a schema names.
-    fn read(said: &Value) -> Type {
-        match text(said, "type") {
-            _ if flag(said, "x-kubernetes-int-or-string") => Type::IntOrString,
+    fn read(source: &Value) -> Type {
+        match text(source, "type") {
+            _ if flag(source, "x-kubernetes-int-or-string") => Type::IntOrString,
             "object" => Type::Object,
             "array" => Type::Array,
             "string" => Type::String,
@@ -151,37 +151,38 @@ impl Type {
 
 impl Schema {
     /// The schema of whole objects.
-    pub fn root(said: &Value) -> Schema {
-        let mut root = Schema::read(said);
+    pub fn root(source: &Value) -> Schema {
+        let mut root = Schema::read(source);
         root.embedded = true;
         root
     }
 
     /// Reads one node of a schema and all nodes below it. What a definition may not say counts as
     /// not said.
-    pub fn read(said: &Value) -> Schema {
-        let read = |path: &str| at(said, path).is_object().then(|| Box::new(Schema::read(at(said, path))));
-        let all = |path: &str| list(said, path).iter().map(Schema::read).collect::<Vec<_>>();
-        let number = |path: &str| at(said, path).as_f64();
-        let count = |path: &str| at(said, path).as_u64();
+    pub fn read(source: &Value) -> Schema {
+        let read =
+            |path: &str| at(source, path).is_object().then(|| Box::new(Schema::read(at(source, path))));
+        let all = |path: &str| list(source, path).iter().map(Schema::read).collect::<Vec<_>>();
+        let number = |path: &str| at(source, path).as_f64();
+        let count = |path: &str| at(source, path).as_u64();
         let bound = |value: &str, exclusive: &str| {
-            number(value).map(|value| Bound { value, exclusive: flag(said, exclusive) })
+            number(value).map(|value| Bound { value, exclusive: flag(source, exclusive) })
         };
-        let properties: BTreeMap<String, Schema> = map(said, "properties")
+        let properties: BTreeMap<String, Schema> = map(source, "properties")
             .into_iter()
             .flatten()
             .map(|(name, schema)| (name.clone(), Schema::read(schema)))
             .collect();
-        let more = said.get("additionalProperties");
+        let more = source.get("additionalProperties");
         let keys = || {
-            let keys = list(said, "x-kubernetes-list-map-keys").iter().filter_map(Value::as_str);
+            let keys = list(source, "x-kubernetes-list-map-keys").iter().filter_map(Value::as_str);
             keys.map(String::from).collect()
         };
         let mut schema = Schema {
-            kind: Type::read(said),
-            nullable: flag(said, "nullable"),
-            preserve: flag(said, "x-kubernetes-preserve-unknown-fields"),
-            embedded: flag(said, "x-kubernetes-embedded-resource"),
+            kind: Type::read(source),
+            nullable: flag(source, "nullable"),
+            preserve: flag(source, "x-kubernetes-preserve-unknown-fields"),
+            embedded: flag(source, "x-kubernetes-embedded-resource"),
             properties,
             additional: match more {
                 Some(Value::Bool(true)) => Some(Box::new(Schema { nullable: true, ..Schema::default() })),
@@ -189,30 +190,30 @@ impl Schema {
                 _ => None,
             },
             items: read("items"),
-            required: list(said, "required").iter().filter_map(Value::as_str).map(String::from).collect(),
-            default: said.get("default").cloned().map(numbers::normalized),
-            list: match text(said, "x-kubernetes-list-type") {
+            required: list(source, "required").iter().filter_map(Value::as_str).map(String::from).collect(),
+            default: source.get("default").cloned().map(numbers::normalized),
+            list: match text(source, "x-kubernetes-list-type") {
                 "set" => ListType::Set,
                 "map" => ListType::Map(keys()),
                 _ => ListType::Atomic,
             },
-            atomic: text(said, "x-kubernetes-map-type") == "atomic",
-            format: text(said, "format").to_string(),
-            one_of_these: list(said, "enum").to_vec(),
+            atomic: text(source, "x-kubernetes-map-type") == "atomic",
+            format: text(source, "format").to_string(),
+            one_of_these: list(source, "enum").to_vec(),
             minimum: bound("minimum", "exclusiveMinimum"),
             maximum: bound("maximum", "exclusiveMaximum"),
             multiple_of: number("multipleOf"),
             length: (count("minLength"), count("maxLength")),
             count: (count("minItems"), count("maxItems")),
             size: (count("minProperties"), count("maxProperties")),
-            pattern: Some(text(said, "pattern"))
+            pattern: Some(text(source, "pattern"))
                 .filter(|pattern| !pattern.is_empty())
                 .and_then(|pattern| Some((pattern.to_string(), bounds::regex(pattern).ok()?))),
             all_of: all("allOf"),
             any_of: all("anyOf"),
             one_of: all("oneOf"),
             not: read("not"),
-            rules: list(said, "x-kubernetes-validations").iter().filter_map(Rule::read).collect(),
+            rules: list(source, "x-kubernetes-validations").iter().filter_map(Rule::read).collect(),
             ..Schema::default()
         };
         let below = |of: fn(&Schema) -> bool| schema.children().any(of);
@@ -254,9 +255,9 @@ impl Schema {
 
     /// A key of an item; the default counts where it is not said.
     pub fn key(&self, item: &Value, name: &str) -> Value {
-        let said = item.get(name).filter(|v| !v.is_null());
+        let value = item.get(name).filter(|v| !v.is_null());
         let default = || self.items.as_ref()?.properties.get(name)?.default.as_ref();
-        said.or_else(default).cloned().unwrap_or(Value::Null)
+        value.or_else(default).cloned().unwrap_or(Value::Null)
     }
 }
 

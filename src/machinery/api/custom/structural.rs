@@ -121,42 +121,42 @@ fn no_default(schema: &Value, path: Path, of: &str, errors: &mut Errors) {
 /// Reports what the logic (`allOf`, `anyOf`, `oneOf`, `not`) of `logic` says about properties and
 /// items that `defined` does not have: without a type they would be pruned. Of the logic of a whole
 /// schema, as upstream, that of its root (`validateStructuralCompleteness`).
-fn complete(logic: &Value, defined: &Value, place: Path, said: Path, errors: &mut Errors) {
+fn complete(logic: &Value, defined: &Value, place: Path, source: Path, errors: &mut Errors) {
     if at(logic, "not").is_object() {
-        complete_nested(at(logic, "not"), defined, place, said.field("not"), errors);
+        complete_nested(at(logic, "not"), defined, place, source.field("not"), errors);
     }
     for word in ["allOf", "anyOf", "oneOf"] {
         for (i, inner) in list(logic, word).iter().enumerate() {
-            complete_nested(inner, defined, place, said.field(word).item(i), errors);
+            complete_nested(inner, defined, place, source.field(word).item(i), errors);
         }
     }
 }
 
-fn complete_nested(logic: &Value, defined: &Value, place: Path, said: Path, errors: &mut Errors) {
+fn complete_nested(logic: &Value, defined: &Value, place: Path, source: Path, errors: &mut Errors) {
     if errors.is_full() {
         return;
     }
-    complete(logic, defined, place, said, errors);
+    complete(logic, defined, place, source, errors);
     if at(logic, "items").is_object() {
         complete_part(
             at(logic, "items"),
             defined.get("items"),
             place.field("items"),
-            said.field("items"),
+            source.field("items"),
             errors,
         );
     }
     for (name, inner) in map(logic, "properties").into_iter().flatten() {
         let field = map(defined, "properties").and_then(|p| p.get(name));
-        let (place, said) = (place.field("properties"), said.field("properties"));
-        complete_part(inner, field, place.key(name), said.key(name), errors);
+        let (place, source) = (place.field("properties"), source.field("properties"));
+        complete_part(inner, field, place.key(name), source.key(name), errors);
     }
 }
 
-fn complete_part(logic: &Value, defined: Option<&Value>, place: Path, said: Path, errors: &mut Errors) {
+fn complete_part(logic: &Value, defined: Option<&Value>, place: Path, source: Path, errors: &mut Errors) {
     match defined.filter(|d| d.is_object()) {
-        Some(defined) => complete_nested(logic, defined, place, said, errors),
-        None => errors.required(place.to_string(), &format!("because it is defined in {said}")),
+        Some(defined) => complete_nested(logic, defined, place, source, errors),
+        None => errors.required(place.to_string(), &format!("because it is defined in {source}")),
     }
 }
 
@@ -397,19 +397,19 @@ fn extensions(schema: &Value, path: Path, errors: &mut Errors) {
 }
 
 fn list_type(schema: &Value, path: Path, kind: &str, errors: &mut Errors) {
-    let said = text(schema, "x-kubernetes-list-type");
+    let list_type = text(schema, "x-kubernetes-list-type");
     let keys = list(schema, "x-kubernetes-list-map-keys");
     let field = format!("{path}.x-kubernetes-list-type");
-    match said {
+    match list_type {
         "" | "atomic" | "set" | "map" => {}
         other => return errors.not_supported(field, &other.into(), &["atomic", "map", "set"]),
     }
-    if !said.is_empty() && kind != "array" {
+    if !list_type.is_empty() && kind != "array" {
         let why = "must be array if x-kubernetes-list-type is specified";
         errors.invalid_text(format!("{path}.type"), kind, why);
     }
     let field = format!("{path}.x-kubernetes-list-map-keys");
-    match (said, keys) {
+    match (list_type, keys) {
         ("map", []) => errors.required(field, "must not be empty if x-kubernetes-list-type is map"),
         ("map", keys) => {
             if text(schema, "items.type") != "object" {
@@ -441,14 +441,14 @@ fn list_type(schema: &Value, path: Path, kind: &str, errors: &mut Errors) {
         (_, []) => {}
         _ => errors.forbidden(field, "must be empty if x-kubernetes-list-type is not map"),
     }
-    items_of(said, at(schema, "items"), path, errors);
+    items_of(list_type, at(schema, "items"), path, errors);
 }
 
 /// What the items of a set are told apart by is all of them: they are scalars, or owned as a whole.
 /// Nothing is no item of a set or a map.
-fn items_of(said: &str, items: &Value, path: Path, errors: &mut Errors) {
-    if matches!(said, "set" | "map") && flag(items, "nullable") {
-        let why = format!("cannot be nullable when x-kubernetes-list-type is {said}");
+fn items_of(list_type: &str, items: &Value, path: Path, errors: &mut Errors) {
+    if matches!(list_type, "set" | "map") && flag(items, "nullable") {
+        let why = format!("cannot be nullable when x-kubernetes-list-type is {list_type}");
         errors.forbidden(format!("{path}.items.nullable"), &why);
     }
     let word = match text(items, "type") {
@@ -458,7 +458,7 @@ fn items_of(said: &str, items: &Value, path: Path, errors: &mut Errors) {
     };
     let found = text(items, word);
     let is_whole = found == "atomic" || (found.is_empty() && word == "x-kubernetes-list-type");
-    if said == "set" && !is_whole {
+    if list_type == "set" && !is_whole {
         let why = "must be atomic as item of a list with x-kubernetes-list-type=set";
         errors.invalid_text(format!("{path}.items.{word}"), found, why);
     }

@@ -1,66 +1,14 @@
-//! Values typed by their schema, as expressions of CEL see them.
+//! Values typed by their schema, as the rules of a definition see them.
 
-use super::arguments::text;
 use super::formats;
 use super::schema::{ENVELOPE, Schema, Type};
+use crate::cel::arguments::text;
+use crate::cel::values::{escaped, plain};
 use cel::Value;
-use cel::objects::{Key, Map, OptionalValue};
+use cel::objects::{Key, Map};
 use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// Words that are no names in CEL.
-pub(crate) const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
-
-/// A field's name as expressions write it: `__dot__` for a dot, `__namespace__` for a reserved
-/// word. `None` if it cannot be written.
-pub(super) fn escaped(name: &str) -> Option<String> {
-    if RESERVED.contains(&name) {
-        return Some(format!("__{name}__"));
-    }
-    let starts = name.chars().next()?;
-    if !(starts.is_ascii_alphabetic() || starts == '_') {
-        return None;
-    }
-    let mut out = String::new();
-    let mut rest = name;
-    while let Some(c) = rest.chars().next() {
-        let word = match c {
-            '_' if rest.starts_with("__") => "__underscores__",
-            '.' => "__dot__",
-            '-' => "__dash__",
-            '/' => "__slash__",
-            c if c.is_ascii_alphanumeric() || c == '_' => "",
-            _ => return None,
-        };
-        let taken = if word == "__underscores__" { 2 } else { c.len_utf8() };
-        out.push_str(if word.is_empty() { &rest[..taken] } else { word });
-        rest = &rest[taken..];
-    }
-    Some(out)
-}
 
 /// Returns a value with the types of its schema, for rules.
 pub(super) fn typed_value(schema: &Schema, json: &Json) -> Value {
@@ -113,43 +61,21 @@ fn envelope(name: &str, field: &Json) -> Json {
     }
 }
 
-/// Returns a value as it stands: without a schema.
-pub(crate) fn plain(json: &Json) -> Value {
-    match json {
-        Json::Null => Value::Null,
-        Json::Bool(b) => Value::Bool(*b),
-        Json::Number(n) => {
-            n.as_i64().map_or_else(|| Value::Float(n.as_f64().unwrap_or_default()), Value::Int)
-        }
-        Json::String(s) => text(s),
-        Json::Array(items) => Value::List(Arc::new(items.iter().map(plain).collect())),
-        Json::Object(fields) => {
-            let fields = fields.iter().map(|(k, v)| (Key::String(Arc::new(k.clone())), plain(v)));
-            Value::Map(Map { map: Arc::new(fields.collect()) })
-        }
-    }
-}
-
 /// A text that its format makes a time, a duration or bytes.
-fn typed(format: &str, said: &str) -> Value {
+fn typed(format: &str, source: &str) -> Value {
     let time = |at: jiff::Timestamp| {
         let utc = chrono::DateTime::from_timestamp(at.as_second(), at.subsec_nanosecond().max(0) as u32);
         utc.map(|utc| Value::Timestamp(utc.fixed_offset()))
     };
     let found = match format {
-        "date-time" => said.parse().ok().and_then(time),
-        "date" => format!("{said}T00:00:00Z").parse().ok().and_then(time),
-        "duration" => formats::duration(said).map(chrono::Duration::nanoseconds).map(Value::Duration),
+        "date-time" => source.parse().ok().and_then(time),
+        "date" => format!("{source}T00:00:00Z").parse().ok().and_then(time),
+        "duration" => formats::duration(source).map(chrono::Duration::nanoseconds).map(Value::Duration),
         "byte" => {
             use base64::Engine as _;
-            base64::engine::general_purpose::STANDARD.decode(said).ok().map(|b| Value::Bytes(Arc::new(b)))
+            base64::engine::general_purpose::STANDARD.decode(source).ok().map(|b| Value::Bytes(Arc::new(b)))
         }
         _ => None,
     };
-    found.unwrap_or_else(|| text(said))
-}
-
-/// `oldSelf` of a rule that is asked for new values, too.
-pub(super) fn optional(value: Option<Value>) -> Value {
-    Value::Opaque(Arc::new(value.map_or_else(OptionalValue::none, OptionalValue::of)))
+    found.unwrap_or_else(|| text(source))
 }

@@ -16,28 +16,28 @@ use std::sync::{Arc, OnceLock};
 /// forgotten with the next one that is read.
 #[derive(Default)]
 pub(crate) struct Compiled {
-    policies: Mutex<Kept<Read>>,
+    policies: Mutex<Kept<PolicyEntry>>,
     bindings: Mutex<Kept<Criteria>>,
 }
 
 type Kept<T> = HashMap<String, (Revision, Arc<T>)>;
 
 /// A policy: what it matches, and its expressions, which are compiled when a request matches first.
-pub(super) struct Read {
+pub(super) struct PolicyEntry {
     pub criteria: Criteria,
     object: Value,
     rules: OnceLock<Policy>,
 }
 
-impl Read {
+impl PolicyEntry {
     pub(super) fn rules(&self) -> &Policy {
         self.rules.get_or_init(|| Policy::read(&self.object))
     }
 }
 
 impl Compiled {
-    pub(super) fn policy(&self, state: &State, object: &Object) -> Arc<Read> {
-        kept(&self.policies, state, POLICIES, object, |value| Read {
+    pub(super) fn policy(&self, state: &State, object: &Object) -> Arc<PolicyEntry> {
+        kept(&self.policies, state, POLICIES, object, |value| PolicyEntry {
             criteria: Criteria::read(at(value, "spec.matchConstraints")),
             object: value.clone(),
             rules: OnceLock::new(),

@@ -10,14 +10,16 @@
 //!         Audit    an annotation in the record of the stage `admit`
 //! ```
 //!
-//! Policies, bindings, parameters and namespaces are read from this server's memory, as upstream's
-//! informers have them. A creation that is refused is judged again by what the store has now, as
-//! with every plug-in. The configuration of admission itself is never judged: a policy that denies
-//! everything can be deleted. Nor are reviews, without which no component could work.
+//! What an expression asks with `authorizer` is decided as a request of the user would be
+//! (`rights`). Policies, bindings, parameters and namespaces are read from this server's memory, as
+//! upstream's informers have them. A creation that is refused is judged again by what the store has
+//! now, as with every plug-in. The configuration of admission itself is never judged: a policy that
+//! denies everything can be deleted. Nor are reviews, without which no component could work.
 
 mod compiled;
 mod params;
 mod request;
+mod rights;
 #[cfg(test)]
 mod tests;
 
@@ -27,12 +29,12 @@ use crate::request::context::Context;
 use crate::state::State;
 use crate::storage::extra::Extra;
 use crate::storage::object::Object;
-use api::admission::{Criteria, Denial, Outcome, Review, param_kind};
+use api::admission::{AccessCheck, Criteria, Denial, Outcome, Review, param_kind};
 use api::kinds::Kind;
 use api::value::{at, list, text};
 use api::{Status, meta};
 pub(crate) use compiled::Compiled;
-use request::Asked;
+use request::PolicyRequest;
 pub(crate) use request::connect_options;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -45,7 +47,7 @@ const BINDINGS: &str = "validatingadmissionpolicybindings";
 const FAILURE: &str = "validation.policy.admission.k8s.io/validation_failure";
 /// Bytes of the values of one audit annotation together: there may be one for each parameter.
 const ANNOTATION_MAX: usize = 64 << 10;
-/// Groups of what is asked and not stored.
+/// Groups of the reviews, which are answered and not stored.
 const REVIEWS: [&str; 2] = ["authentication.k8s.io", "authorization.k8s.io"];
 
 /// Asks the policies about a new or changed object.
@@ -55,7 +57,7 @@ const REVIEWS: [&str; 2] = ["authentication.k8s.io", "authorization.k8s.io"];
 pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let info = &a.ctx.info;
     // Another object that the request changes beside its own, and what a binding does to its pod:
-    // upstream's admission sees the Binding alone ([`created_below`]).
+    // upstream's admission sees the Binding alone ([`check_creation_below`]).
     let is_beside = info.resource != a.kind.plural;
     if is_beside || info.subresource == "binding" {
         return Ok(Extra::default());
@@ -63,7 +65,7 @@ pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let operation = if a.old.is_none() { "CREATE" } else { "UPDATE" };
     let old = a.old.unwrap_or(&Value::Null);
     let scaled = a.kind.scale.filter(|_| info.subresource == "scale");
-    let asked = |object, old| Asked {
+    let request = |object, old| PolicyRequest {
         state: a.state,
         ctx: a.ctx,
         kind: a.kind,
@@ -71,19 +73,20 @@ pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
         object,
         old,
         deletion: None,
+        is_name_generated: a.is_name_generated,
     };
     let done = match scaled {
         Some(paths) => {
             let [object, old] = [object, old].map(|o| crate::registry::scale::scale_of(paths, o));
-            ask(&asked(&object, &old))
+            ask(&request(&object, &old))
         }
-        None => ask(&asked(object, old)),
+        None => ask(&request(object, old)),
     };
     done.map(|()| Extra::default())
 }
 
 /// Asks the policies about the deletion of an object. The deletion that an eviction leads to is the
-/// eviction's ([`created_below`]).
+/// eviction's ([`check_creation_below`]).
 ///
 /// # Errors
 /// The refusal of a policy.
@@ -98,7 +101,7 @@ pub(crate) fn check_deletion(
         return Ok(());
     }
     let (operation, object, deletion) = ("DELETE", &Value::Null, Some(options));
-    ask(&Asked { state, ctx, kind, operation, object, old, deletion })
+    ask(&PolicyRequest { state, ctx, kind, operation, object, old, deletion, is_name_generated: false })
 }
 
 /// Asks the policies about what is created below an object and not stored: a Binding, an Eviction,
@@ -106,20 +109,31 @@ pub(crate) fn check_deletion(
 ///
 /// # Errors
 /// The refusal of a policy.
-pub(crate) fn created_below(state: &State, ctx: &Context, kind: &Kind, object: &Value) -> Result<(), Status> {
-    ask(&Asked { state, ctx, kind, operation: "CREATE", object, old: &Value::Null, deletion: None })
+pub(crate) fn check_creation_below(
+    state: &State,
+    ctx: &Context,
+    kind: &Kind,
+    object: &Value,
+) -> Result<(), Status> {
+    let (operation, old, deletion) = ("CREATE", &Value::Null, None);
+    ask(&PolicyRequest { state, ctx, kind, operation, object, old, deletion, is_name_generated: false })
 }
 
 /// Asks the policies about a connection to a pod, before it is made.
 ///
 /// # Errors
 /// The refusal of a policy.
-pub(crate) fn connected(state: &State, ctx: &Context, kind: &Kind, options: &Value) -> Result<(), Status> {
-    let (operation, object, old) = ("CONNECT", options, &Value::Null);
-    ask(&Asked { state, ctx, kind, operation, object, old, deletion: None })
+pub(crate) fn check_connection(
+    state: &State,
+    ctx: &Context,
+    kind: &Kind,
+    options: &Value,
+) -> Result<(), Status> {
+    let (operation, object, old, deletion) = ("CONNECT", options, &Value::Null, None);
+    ask(&PolicyRequest { state, ctx, kind, operation, object, old, deletion, is_name_generated: false })
 }
 
-/// Why a request is refused, and by whom.
+/// Why a request is refused, and by which policy and binding.
 struct Refusal {
     policy: String,
     /// `None` if something is wrong with the policy itself.
@@ -137,16 +151,15 @@ impl Refusal {
         Refusal { policy: policy.to_string(), binding: binding.map(String::from), denial }
     }
 
-    fn status(&self, asked: &Asked) -> Status {
+    fn status(&self, request: &PolicyRequest) -> Status {
         let policy = &self.policy;
         let by = self.binding.as_ref().map_or(String::new(), |binding| format!(" with binding '{binding}'"));
         let why = format!("ValidatingAdmissionPolicy '{policy}'{by} denied request: {}", self.denial.message);
-        let object = if asked.object.is_null() { asked.old } else { asked.object };
-        let name = match asked.ctx.info.name.as_str() {
-            "" => name_before_generation(object),
+        let name = match request.ctx.info.name.as_str() {
+            "" => name_before_generation(request.object),
             name => name,
         };
-        let info = &asked.ctx.info;
+        let info = &request.ctx.info;
         let mut status = Status::forbidden(&info.group, &info.resource, name, &why);
         (status.code, status.reason) = match self.denial.reason.as_str() {
             "Unauthorized" => (401, "Unauthorized"),
@@ -159,65 +172,68 @@ impl Refusal {
     }
 }
 
-/// True for what no policy is asked about (`IsExemptAdmissionConfigurationResource`, and the
-/// resources that `kubeapiserver/admission/exclusion` leaves out).
-fn is_exempt(asked: &Asked) -> bool {
-    let group = asked.ctx.info.group.as_str();
+/// True for resources that no policy is asked about (`IsExemptAdmissionConfigurationResource`, and
+/// the resources that `kubeapiserver/admission/exclusion` leaves out).
+fn is_exempt(request: &PolicyRequest) -> bool {
+    let group = request.ctx.info.group.as_str();
     group == GROUP || REVIEWS.contains(&group)
 }
 
-fn ask(asked: &Asked) -> Result<(), Status> {
-    let bindings = asked.state.cache.list(BINDINGS, "").objects;
-    if bindings.is_empty() || is_exempt(asked) {
+fn ask(request: &PolicyRequest) -> Result<(), Status> {
+    let bindings = request.state.cache.list(BINDINGS, "").objects;
+    if bindings.is_empty() || is_exempt(request) {
         return Ok(());
     }
     let mut by_policy: BTreeMap<&str, Vec<&Arc<Object>>> = BTreeMap::new();
     for (_, binding) in &bindings {
         by_policy.entry(text(&binding.value, "spec.policyName")).or_default().push(binding);
     }
-    let mut round = Round {
-        asked,
-        served: asked.served(),
-        labels: asked.labels(),
+    let mut dispatch = Dispatch {
+        request,
+        served: request.served(),
+        labels: request.labels(),
         views: BTreeMap::new(),
         left: Review::STEPS_MAX,
         refusal: None,
         annotations: BTreeMap::new(),
     };
     for (name, bindings) in by_policy {
-        if let Some(policy) = asked.state.cache.get(POLICIES, name) {
-            round.policy(&policy, &bindings);
+        if let Some(policy) = request.state.cache.get(POLICIES, name) {
+            dispatch.policy(&policy, &bindings);
         }
     }
-    let Round { refusal, annotations, .. } = round;
-    asked.ctx.annotate(annotations);
+    let Dispatch { refusal, annotations, .. } = dispatch;
+    request.ctx.annotate(annotations);
     match refusal {
-        Some(refusal) => Err(refusal.status(asked)),
+        Some(refusal) => Err(refusal.status(request)),
         None => Ok(()),
     }
 }
 
-/// All policies asked about one request.
-struct Round<'r, 'a> {
-    asked: &'r Asked<'a>,
+/// One request on its way through all policies.
+struct Dispatch<'r, 'a> {
+    request: &'r PolicyRequest<'a>,
     /// Groups and versions in which the resource is served.
     served: Vec<(&'static str, &'static str)>,
-    /// Those by which a selector of namespaces judges.
+    /// The labels by which a selector of namespaces judges.
     labels: Option<Value>,
-    /// The request in the groups and versions in which policies match it.
+    /// The variables of expressions, for each group and version in which a policy matches the
+    /// request.
     views: BTreeMap<(&'static str, &'static str), Review>,
     /// Steps that the policies may still take together.
     left: f64,
-    /// The first one, which is the answer. With many parameters there may be any number.
+    /// The first refusal, which is the answer. With many parameters there may be any number of
+    /// them.
     refusal: Option<Refusal>,
     annotations: BTreeMap<String, String>,
 }
 
-impl Round<'_, '_> {
+impl Dispatch<'_, '_> {
     fn policy(&mut self, object: &Object, bindings: &[&Arc<Object>]) {
-        let state = self.asked.state;
+        let state = self.request.state;
         let policy = state.policies.policy(state, object);
-        let matches = |criteria: &Criteria| self.asked.matches(criteria, &self.served, self.labels.as_ref());
+        let matches =
+            |criteria: &Criteria| self.request.matches(criteria, &self.served, self.labels.as_ref());
         let Some(matched) = matches(&policy.criteria) else { return };
         let bindings: Vec<&Arc<Object>> = bindings
             .iter()
@@ -237,13 +253,13 @@ impl Round<'_, '_> {
             Some(Ok(kind)) => Some(kind),
             None => None,
         };
-        let asked = self.asked;
-        let view = self.views.entry(matched).or_insert_with(|| asked.view(matched));
+        let request = self.request;
+        let view = self.views.entry(matched).or_insert_with(|| request.view(matched));
         let mut notes: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for binding in bindings {
             let called = meta::name(&binding.value);
             let reference = at(&binding.value, "spec.paramRef");
-            let found = match params::collect(state, params.as_ref(), reference, asked.namespace()) {
+            let found = match params::collect(state, params.as_ref(), reference, request.namespace()) {
                 Ok(found) => found,
                 Err(why) => {
                     if !ignores {
@@ -254,10 +270,11 @@ impl Round<'_, '_> {
                 }
             };
             for params in &found {
-                let outcome = rules.evaluate(view, params, &mut self.left);
+                let authorize = |check: &AccessCheck| rights::decide(state, &request.ctx.user, check);
+                let outcome = rules.evaluate(view, params, &mut self.left, &authorize);
                 let actions = list(&binding.value, "spec.validationActions");
-                let by = By { policy: name, binding: called, actions };
-                by.act(asked.ctx, outcome, &mut self.refusal, &mut self.annotations, &mut notes);
+                let enforcer = Enforcer { policy: name, binding: called, actions };
+                enforcer.enforce(request.ctx, outcome, &mut self.refusal, &mut self.annotations, &mut notes);
             }
         }
         for (key, values) in notes {
@@ -266,15 +283,15 @@ impl Round<'_, '_> {
     }
 }
 
-/// Who says it, and what follows.
-struct By<'a> {
+/// What follows from the outcome of a policy, as a binding of it says.
+struct Enforcer<'a> {
     policy: &'a str,
     binding: &'a str,
     actions: &'a [Value],
 }
 
-impl By<'_> {
-    fn act(
+impl Enforcer<'_> {
+    fn enforce(
         &self,
         ctx: &Context,
         outcome: Outcome,
@@ -282,7 +299,7 @@ impl By<'_> {
         annotations: &mut BTreeMap<String, String>,
         notes: &mut BTreeMap<String, Vec<String>>,
     ) {
-        let By { policy, binding, .. } = *self;
+        let Enforcer { policy, binding, .. } = *self;
         for denial in outcome.denials {
             let does = |action: &str| self.actions.iter().any(|known| known == action);
             if does("Warn") && !denial.is_final {

@@ -50,8 +50,8 @@ pub(super) fn collect(
     let Some(params) = kind.filter(|_| !reference.is_null()) else { return Ok(vec![Value::Null]) };
     let wanted = (params.group.as_str(), params.version.as_str(), params.kind.as_str());
     let Some(kind) = params.catalog.iter().find(|known| is(known, wanted)) else { return Ok(vec![]) };
-    let told = text(reference, "namespace");
-    let within = match (kind.namespaced, told, namespace) {
+    let of_reference = text(reference, "namespace");
+    let within = match (kind.namespaced, of_reference, namespace) {
         (false, "", _) => "",
         (false, ..) => {
             return Err("paramRef.namespace must not be provided for a cluster-scoped `paramKind`".into());
@@ -62,7 +62,7 @@ pub(super) fn collect(
             return Err(why.into());
         }
         (true, "", namespace) => namespace,
-        (true, told, _) => told,
+        (true, of_reference, _) => of_reference,
     };
     let prefix = if kind.namespaced { format!("{within}/") } else { String::new() };
     let found: Vec<Value> = match text(reference, "name") {

@@ -11,7 +11,7 @@ use api::value::{self, at};
 use serde_json::{Map, Value, json};
 
 /// A request that policies are asked about.
-pub(super) struct Asked<'a> {
+pub(super) struct PolicyRequest<'a> {
     pub state: &'a State,
     pub ctx: &'a Context,
     pub kind: &'a Kind,
@@ -20,21 +20,24 @@ pub(super) struct Asked<'a> {
     pub object: &'a Value,
     /// The object as it is; null for a creation.
     pub old: &'a Value,
-    /// What a deletion asks for.
+    /// The options of a deletion.
     pub deletion: Option<&'a Options>,
+    /// The server has made the object's name of its `generateName`.
+    pub is_name_generated: bool,
 }
 
-impl Asked<'_> {
-    /// The name of the object; empty for a creation that the server makes a name for.
+impl PolicyRequest<'_> {
+    /// Returns the name that the request gives. It is empty for a creation whose object gets its
+    /// name from the server, and for each object of a deletecollection (upstream:
+    /// `Attributes.GetName`).
     fn name(&self) -> &str {
-        match (self.ctx.info.name.as_str(), self.old) {
-            ("", Value::Null) => meta::name(self.object),
-            ("", old) => meta::name(old),
+        match (self.ctx.info.name.as_str(), self.operation) {
+            ("", "CREATE") if !self.is_name_generated => meta::name(self.object),
             (name, _) => name,
         }
     }
 
-    /// The namespace of the object; of a namespace its own name.
+    /// Returns the namespace of the object; of a namespace its own name.
     pub(super) fn namespace(&self) -> &str {
         let info = &self.ctx.info;
         let is_namespace = (info.group.as_str(), info.resource.as_str()) == ("", "namespaces");
@@ -72,7 +75,7 @@ impl Asked<'_> {
     }
 
     /// Returns the group and version in which policies or bindings with these criteria match.
-    /// `served` and `labels`: of [`Asked::served`] and [`Asked::labels`].
+    /// `served` and `labels`: of [`PolicyRequest::served`] and [`PolicyRequest::labels`].
     pub(super) fn matches(
         &self,
         criteria: &Criteria,
@@ -97,7 +100,7 @@ impl Asked<'_> {
     pub(super) fn view(&self, (group, version): (&str, &str)) -> Review {
         let info = &self.ctx.info;
         let catalog = self.state.cache.kinds();
-        let shown = |object: &Value| match catalog.resource(group, version, &info.resource) {
+        let in_version = |object: &Value| match catalog.resource(group, version, &info.resource) {
             // What is written below an object is of another kind than the object.
             Some(kind) if self.is_whole() && !object.is_null() => kind.from_stored(object).into_owned(),
             _ => object.clone(),
@@ -109,7 +112,7 @@ impl Asked<'_> {
                 found.map_or(Value::Null, |found| namespace_object(&found.value))
             }
         };
-        Review::new(shown(self.object), shown(self.old), self.request((group, version)), namespace)
+        Review::new(in_version(self.object), in_version(self.old), self.request((group, version)), namespace)
     }
 
     /// True if the request is about the object itself, or its status.
@@ -120,7 +123,7 @@ impl Asked<'_> {
         )
     }
 
-    /// The variable `request` (`CreateAdmissionRequest` upstream).
+    /// Returns the variable `request` (`CreateAdmissionRequest` upstream).
     fn request(&self, (group, version): (&str, &str)) -> Value {
         let (ctx, info) = (self.ctx, &self.ctx.info);
         let kind = |group: &str, version: &str| {
@@ -130,8 +133,8 @@ impl Asked<'_> {
         let resource = |group: &str, version: &str| json!({"group": group, "version": version, "resource": info.resource});
         let user = &ctx.user;
         let mut who = json!({});
-        for (field, said) in [("username", &user.name), ("uid", &user.uid)] {
-            put_text(&mut who, field, said);
+        for (field, text) in [("username", &user.name), ("uid", &user.uid)] {
+            put_text(&mut who, field, text);
         }
         if !user.groups.is_empty() {
             who["groups"] = json!(user.groups);
@@ -154,13 +157,14 @@ impl Asked<'_> {
         request
     }
 
-    /// The kind of what is written in this group and version.
+    /// Returns group, version and kind of the written object, as it is shown in this group and
+    /// version.
     fn kind_of(&self, group: &str, version: &str) -> (String, String, String) {
         let info = &self.ctx.info;
         if !self.is_whole() || self.operation == "CONNECT" {
             let object = if self.object.is_null() { self.old } else { self.object };
-            let said = value::text(object, "apiVersion");
-            let (group, version) = said.split_once('/').unwrap_or(("", said));
+            let api_version = value::text(object, "apiVersion");
+            let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
             return (group.to_string(), version.to_string(), value::text(object, "kind").to_string());
         }
         let catalog = self.state.cache.kinds();
@@ -177,8 +181,8 @@ impl Asked<'_> {
             _ => return Value::Null,
         };
         let mut options = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
-        if let Some(asked) = self.deletion {
-            put_deletion(&mut options, asked);
+        if let Some(deletion) = self.deletion {
+            put_deletion(&mut options, deletion);
         }
         for field in ["fieldManager", "fieldValidation"] {
             put_text(&mut options, field, self.ctx.query.get(field));
@@ -196,22 +200,22 @@ fn put_text(object: &mut Value, field: &str, text: &str) {
     }
 }
 
-/// Adds what a deletion asks for, as a `DeleteOptions` has it.
-fn put_deletion(options: &mut Value, asked: &Options) {
-    if let Some(seconds) = asked.grace {
+/// Adds the options of a deletion, as a `DeleteOptions` has them.
+fn put_deletion(options: &mut Value, deletion: &Options) {
+    if let Some(seconds) = deletion.grace {
         options["gracePeriodSeconds"] = seconds.into();
     }
-    if let Some(policy) = &asked.propagation {
+    if let Some(policy) = &deletion.propagation {
         options["propagationPolicy"] = policy.as_str().into();
     }
-    for (field, wanted) in [("uid", &asked.uid), ("resourceVersion", &asked.version)] {
+    for (field, wanted) in [("uid", &deletion.uid), ("resourceVersion", &deletion.version)] {
         if let Some(wanted) = wanted {
             options["preconditions"][field] = wanted.as_str().into();
         }
     }
 }
 
-/// What expressions see of a namespace (`CreateNamespaceObject` upstream).
+/// Returns the part of a namespace that expressions see (`CreateNamespaceObject` upstream).
 fn namespace_object(namespace: &Value) -> Value {
     let mut metadata = at(namespace, "metadata").clone();
     if let Value::Object(fields) = &mut metadata {

@@ -93,8 +93,8 @@ async fn a_warning_and_an_audit_let_the_request_in() {
     let want = "Validation failed for ValidatingAdmissionPolicy 'p' with binding 'b': too many";
     assert!(warning.contains(want), "{warning}");
     let noted = api.fixture.tap.since(0).iter().any(|record| match &record.event {
-        tap::Event::Admit(told) => {
-            told["auditAnnotations"][FAILURE].as_str().is_some_and(|f| f.contains("too many"))
+        tap::Event::Admit(detail) => {
+            detail["auditAnnotations"][FAILURE].as_str().is_some_and(|f| f.contains("too many"))
         }
         _ => false,
     });
@@ -130,7 +130,27 @@ async fn a_deletion_is_asked_about_with_the_object_as_it_is() {
     assert_eq!(api.delete(&format!("{MAPS}/kept"), json!({})).await.0, 422);
     assert_eq!(api.delete(&format!("{MAPS}/loose"), json!({})).await.0, 200);
     let (code, refused) = api.delete(MAPS, json!({})).await;
-    assert_eq!((code, &refused["details"]["name"]), (422, &json!("kept")), "{refused}");
+    assert_eq!((code, &refused["details"]["name"]), (422, &json!("Unknown")), "{refused}");
+}
+
+/// As upstream: what a rule with `resourceNames` protects, a deletecollection may delete.
+#[tokio::test]
+async fn a_deletecollection_and_a_generated_name_give_no_name() {
+    let api = Api::bare().await;
+    api.made(MAPS, map("a", json!({}))).await;
+    let mut named = rule("", json!(["configmaps"]), json!(["CREATE", "DELETE"]));
+    named["resourceNames"] = json!(["a"]);
+    api.bound(policy(named, json!({"validations": [{"expression": "false"}]})), binding(json!(["Deny"])))
+        .await;
+    assert_eq!(api.delete(&format!("{MAPS}/a"), json!({})).await.0, 422);
+    assert_eq!(api.delete(MAPS, json!({})).await.0, 200);
+    let unnamed = rule("", json!(["configmaps"]), json!(["CREATE"]));
+    let change = json!({"spec": {"matchConstraints": {"resourceRules": [unnamed]},
+        "validations": [{"expression": "has(request.name)"}]}});
+    assert_eq!(api.patch(&format!("{ROOT}/{POLICIES}/p"), change).await.0, 200);
+    assert!(api.state().fresh().await.is_ok());
+    assert_eq!(api.post(MAPS, map("b", json!({}))).await.0, 201);
+    assert_eq!(api.post(MAPS, json!({"metadata": {"generateName": "b-"}})).await.0, 422);
 }
 
 #[tokio::test]
@@ -168,7 +188,7 @@ async fn parameters_are_found_by_name_and_by_selector() {
     by_name["spec"]["paramRef"] = json!({"name": "limit", "parameterNotFoundAction": "Deny"});
     api.bound(policy(rule("", json!(["configmaps"]), json!(["CREATE"])), params), by_name).await;
     let two = || map("a", json!({"x": "1", "y": "2"}));
-    let message = |told: &Value| told["message"].as_str().unwrap_or_default().to_string();
+    let message = |answer: &Value| answer["message"].as_str().unwrap_or_default().to_string();
     let (code, refused) = api.post(MAPS, two()).await;
     let why =
         "failed to configure binding: no params found for policy binding with `Deny` parameterNotFoundAction";
@@ -267,7 +287,7 @@ async fn evictions_and_tokens_are_creations() {
     assert_eq!(api.delete(pods, json!({})).await.0, 200, "a delete is none");
 }
 
-/// Who may not read Secrets could otherwise learn from refusals what is in them.
+/// A user who may not read Secrets could otherwise learn from refusals what is in them.
 #[tokio::test]
 async fn parameters_have_to_be_readable_for_who_refers_to_them() {
     let api = Api::bare().await;
@@ -312,6 +332,39 @@ async fn parameters_have_to_be_readable_for_who_refers_to_them() {
 }
 
 #[tokio::test]
+async fn an_expression_asks_for_rights_of_the_user() {
+    let api = Api::bare().await;
+    let asks = json!({"validations": [
+        {"expression": "authorizer.group('').resource('secrets').namespace(request.namespace).check('get').allowed()",
+            "message": "reads no secrets"},
+        {"expression": "authorizer.requestResource.check('create').allowed()"},
+        {"expression": "!authorizer.serviceAccount('default', 'robot').path('/version').check('get').allowed()"}]});
+    api.bound(policy(rule("", json!(["configmaps"]), json!(["CREATE"])), asks), binding(json!(["Deny"])))
+        .await;
+    assert_eq!(api.post(MAPS, map("a", json!({}))).await.0, 201, "an administrator may do all");
+    let rules = json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]}]);
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+    let role = json!({"metadata": {"name": "maps"}, "rules": rules});
+    api.made(&format!("{rbac}/roles"), role).await;
+    let bound = json!({"metadata": {"name": "maps"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io",
+        "kind": "Role", "name": "maps"}, "subjects": [{"kind": "User", "name": "ann"}]});
+    api.made(&format!("{rbac}/rolebindings"), bound).await;
+    assert!(api.state().fresh().await.is_ok());
+    let send = async |name: &str| {
+        let request = ::http::Request::post(MAPS).header("content-type", "application/json");
+        let body = map(name, json!({})).to_string();
+        api.send(User::new("ann", &[]), request.body(full(body)).unwrap()).await
+    };
+    let (code, refused) = send("b").await;
+    let message = refused["message"].as_str().unwrap_or_default();
+    assert!(code == 422 && message.ends_with("denied request: reads no secrets"), "{refused}");
+    let more = json!({"rules": [rules[0], {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]});
+    assert_eq!(api.patch(&format!("{rbac}/roles/maps"), more).await.0, 200);
+    assert!(api.state().fresh().await.is_ok());
+    assert_eq!(send("b").await.0, 201);
+}
+
+#[tokio::test]
 async fn a_kind_of_parameters_that_is_not_served_is_a_failure() {
     let api = Api::bare().await;
     let mut policy = few();
@@ -325,6 +378,79 @@ async fn a_kind_of_parameters_that_is_not_served_is_a_failure() {
     assert_eq!(api.patch(&path, json!({"spec": {"failurePolicy": "Ignore"}})).await.0, 200);
     assert!(api.state().fresh().await.is_ok());
     assert_eq!(api.post(MAPS, map("a", json!({}))).await.0, 201);
+}
+
+#[tokio::test]
+async fn a_failure_with_parameters_is_ignored_if_the_policy_says_so() {
+    let api = Api::bare().await;
+    let mut policy = few();
+    policy["spec"]["failurePolicy"] = json!("Ignore");
+    policy["spec"]["paramKind"] = json!({"apiVersion": "v1", "kind": "ConfigMap"});
+    policy["spec"]["validations"] = json!([{"expression": "params.data.missing == 'x'"}]);
+    let mut by_name = binding(json!(["Deny"]));
+    by_name["spec"]["paramRef"] = json!({"name": "limit", "parameterNotFoundAction": "Deny"});
+    api.bound(policy, by_name).await;
+    assert_eq!(api.post(MAPS, map("a", json!({}))).await.0, 201, "there are no parameters");
+    api.made(MAPS, map("limit", json!({"max": "1"}))).await;
+    assert!(api.state().fresh().await.is_ok());
+    assert_eq!(api.post(MAPS, map("b", json!({}))).await.0, 201, "they lack what is read");
+    let fail = json!({"spec": {"failurePolicy": "Fail"}});
+    assert_eq!(api.patch(&format!("{ROOT}/{POLICIES}/p"), fail).await.0, 200);
+    assert!(api.state().fresh().await.is_ok());
+    assert_eq!(api.post(MAPS, map("c", json!({}))).await.0, 422);
+    assert_eq!(api.delete(&format!("{MAPS}/limit"), json!({})).await.0, 200);
+    assert!(api.state().fresh().await.is_ok());
+    assert_eq!(api.post(MAPS, map("c", json!({}))).await.0, 422);
+}
+
+#[tokio::test]
+async fn a_binding_matches_other_versions_unless_it_is_exact() {
+    let api = Api::bare().await;
+    let no = json!({"validations": [{"expression": "false"}]});
+    let matched = rule("autoscaling", json!(["horizontalpodautoscalers"]), json!(["CREATE"]));
+    let mut newer = matched.clone();
+    newer["apiVersions"] = json!(["v2"]);
+    let mut narrowed = binding(json!(["Deny"]));
+    narrowed["spec"]["matchResources"] = json!({"resourceRules": [newer]});
+    api.bound(policy(matched, no), narrowed).await;
+    let create = async || {
+        let scaler = json!({"metadata": {"name": "h"}, "spec": {"maxReplicas": 3,
+            "scaleTargetRef": {"kind": "Deployment", "name": "web", "apiVersion": "apps/v1"}}});
+        let path = "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers";
+        api.post(path, scaler).await.0
+    };
+    assert_eq!(create().await, 422);
+    let exact = json!({"spec": {"matchResources": {"matchPolicy": "Exact"}}});
+    assert_eq!(api.patch(&format!("{ROOT}/{BINDINGS}/b"), exact).await.0, 200);
+    assert!(api.state().fresh().await.is_ok());
+    assert_eq!(create().await, 201);
+}
+
+#[tokio::test]
+async fn a_connection_is_asked_about_with_its_options() {
+    let api = Api::new().await;
+    let pod = json!({"metadata": {"name": "p"},
+        "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "nginx"}]}});
+    api.made("/api/v1/namespaces/default/pods", pod).await;
+    let harmless = json!({"validations": [{"message": "no rm",
+        "expression": "object.kind == 'PodExecOptions' && object.stdin && !('rm' in object.command)"}]});
+    let matched = rule("", json!(["pods/exec"]), json!(["CONNECT"]));
+    api.bound(policy(matched, harmless), binding(json!(["Deny"]))).await;
+    let exec = async |pod: &str, command: &str| {
+        let options = format!("stdin=true&command={command}&command=x");
+        let path = format!("/api/v1/namespaces/default/pods/{pod}/exec?{options}");
+        let request = ::http::Request::post(path).header("connection", "upgrade");
+        let admin = User::new("admin", &[crate::auth::user::MASTERS]);
+        api.send(admin, request.body(full("")).unwrap()).await
+    };
+    let (code, refused) = exec("p", "rm").await;
+    let message = refused["message"].as_str().unwrap_or_default();
+    assert!(code == 422 && message.ends_with("denied request: no rm"), "{refused}");
+    assert_eq!(exec("missing", "rm").await.0, 422, "it is judged before the pod is looked for");
+    assert_eq!(exec("missing", "ls").await.0, 404);
+    let (code, failed) = exec("p", "ls").await;
+    let message = failed["message"].as_str().unwrap_or_default();
+    assert!(code != 422 && !message.contains("denied request"), "it goes on to the node: {failed}");
 }
 
 /// Each request asks those that match; the others cost a comparison.

@@ -77,6 +77,6 @@ fn an_object_that_had_an_item_twice_may_have_more_of_them() {
     let new = json!({"spec": {"set": ["a", "a", "b"], "other": ["c", "c"], "n": "x"}});
     let of_type = "spec.n: Invalid value: \"string\": spec.n in body must be of type integer: \"string\"";
     assert_eq!(problems(schema.clone(), new.clone(), old(json!(["a", "a"]))), [of_type]);
-    let told = problems(schema, new, old(json!(["a"])));
-    assert_eq!(told.iter().filter(|error| error.contains("Duplicate value")).count(), 2, "{told:?}");
+    let errors = problems(schema, new, old(json!(["a"])));
+    assert_eq!(errors.iter().filter(|error| error.contains("Duplicate value")).count(), 2, "{errors:?}");
 }

@@ -88,7 +88,7 @@ fn check_alone(rule: &Value, name: &str, called: &str, field: &str, errors: &mut
 
 /// Judges the resources of a rule: no two of them may mean the same, as `pods/*` and `pods/log` do
 /// (`validateResources` upstream).
-fn check_resources(resources: &[&str], field: &str, said: &Value, errors: &mut Errors) {
+fn check_resources(resources: &[&str], field: &str, value: &Value, errors: &mut Errors) {
     if resources.is_empty() {
         errors.required(field, "");
     }
@@ -121,11 +121,11 @@ fn check_resources(resources: &[&str], field: &str, said: &Value, errors: &mut E
         }
     }
     if resources.len() > 1 && resources.contains(&"*/*") {
-        errors.invalid(field, said, "if '*/*' is present, must not specify other resources");
+        errors.invalid(field, value, "if '*/*' is present, must not specify other resources");
     }
     if resources.contains(&"*") && has_plain {
         let why = "if '*' is present, must not specify other resources without subresources";
-        errors.invalid(field, said, why);
+        errors.invalid(field, value, why);
     }
 }
 
@@ -133,7 +133,7 @@ fn check_resources(resources: &[&str], field: &str, said: &Value, errors: &mut E
 mod tests {
     use super::*;
 
-    fn told(rule: Value) -> Vec<String> {
+    fn errors_of(rule: Value) -> Vec<String> {
         let mut object = json!({"m": {"resourceRules": [rule]}});
         fill(&mut object, "m");
         let mut errors = Errors::default();
@@ -159,8 +159,8 @@ mod tests {
 
     #[test]
     fn resources_that_mean_the_same_twice_are_refused() {
-        assert_eq!(told(rule(json!(["pods", "pods/log"]))), [""; 0]);
-        assert_eq!(told(rule(json!(["*", "pods/log"]))), [""; 0]);
+        assert_eq!(errors_of(rule(json!(["pods", "pods/log"]))), [""; 0]);
+        assert_eq!(errors_of(rule(json!(["*", "pods/log"]))), [""; 0]);
         const FIELD: &str = "m.resourceRules[0].resources";
         for (resources, want) in [
             (json!([]), format!("{FIELD}: Required value")),
@@ -184,14 +184,14 @@ mod tests {
                 ),
             ),
         ] {
-            assert_eq!(told(rule(resources)), [want]);
+            assert_eq!(errors_of(rule(resources)), [want]);
         }
     }
 
     #[test]
     fn a_rule_says_what_it_is_about() {
         assert_eq!(
-            told(json!({})),
+            errors_of(json!({})),
             ["operations", "apiGroups", "apiVersions", "resources"]
                 .map(|name| format!("m.resourceRules[0].{name}: Required value"))
         );
@@ -200,7 +200,7 @@ mod tests {
         wrong["scope"] = json!("All");
         wrong["resourceNames"] = json!(["a", "a", "b/c"]);
         assert_eq!(
-            told(wrong),
+            errors_of(wrong),
             [
                 "m.resourceRules[0].resourceNames[1]: Duplicate value: \"a\"",
                 "m.resourceRules[0].resourceNames[2]: Invalid value: \"b/c\": may not contain '/'",

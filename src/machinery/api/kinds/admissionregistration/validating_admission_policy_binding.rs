@@ -97,9 +97,9 @@ fn shown_selector(selector: &Value) -> String {
     let mut labels: Vec<(&str, &str)> = pairs(selector, "matchLabels").collect();
     labels.sort_unstable();
     let labels: String = labels.iter().map(|(key, value)| format!("{key}: {value},")).collect();
-    let expression = |said: &Value| {
-        let values: Vec<&str> = list(said, "values").iter().filter_map(Value::as_str).collect();
-        let (key, operator) = (text(said, "key"), text(said, "operator"));
+    let expression = |requirement: &Value| {
+        let values: Vec<&str> = list(requirement, "values").iter().filter_map(Value::as_str).collect();
+        let (key, operator) = (text(requirement, "key"), text(requirement, "operator"));
         format!("LabelSelectorRequirement{{Key:{key},Operator:{operator},Values:[{}],}},", values.join(" "))
     };
     let expressions: String = list(selector, "matchExpressions").iter().map(expression).collect();
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
     use crate::validate::fields::problems;
 
-    fn told(spec: Value) -> Vec<String> {
+    fn errors_of(spec: Value) -> Vec<String> {
         let mut object = json!({ "spec": spec });
         (kind().defaults)(&mut object);
         problems(validate, object)
@@ -142,21 +142,21 @@ mod tests {
 
     #[test]
     fn a_binding_names_a_policy_and_what_follows() {
-        assert_eq!(told(json!({"policyName": "p", "validationActions": ["Deny", "Audit"]})), [""; 0]);
+        assert_eq!(errors_of(json!({"policyName": "p", "validationActions": ["Deny", "Audit"]})), [""; 0]);
         assert_eq!(
-            told(json!({})),
+            errors_of(json!({})),
             [
                 "spec.policyName: Required value",
                 "spec.validationActions: Required value: at least one validation action is required"
             ]
         );
-        let both = told(json!({"policyName": "p", "validationActions": ["Deny", "Warn"]}));
+        let both = errors_of(json!({"policyName": "p", "validationActions": ["Deny", "Warn"]}));
         assert!(both.len() == 1 && both[0].contains("must not contain both Deny and Warn"), "{both:?}");
         let wrong =
             json!({"policyName": "p", "validationActions": ["Deny"], "matchResources": {"matchPolicy": "a"}});
-        assert!(told(wrong)[0].starts_with("spec.matchResources.matchPolicy: Unsupported value: \"a\""));
+        assert!(errors_of(wrong)[0].starts_with("spec.matchResources.matchPolicy: Unsupported value: \"a\""));
         assert_eq!(
-            told(json!({"policyName": "p", "validationActions": ["Audit", "Audit", "Log"]})),
+            errors_of(json!({"policyName": "p", "validationActions": ["Audit", "Audit", "Log"]})),
             [
                 "spec.validationActions[1]: Duplicate value: \"Audit\"",
                 "spec.validationActions[2]: Unsupported value: \"Log\": supported values: \"Audit\", \"Deny\", \"Warn\"",
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn parameters_are_named_or_selected() {
         let with = |reference: Value| {
-            told(json!({"policyName": "p", "validationActions": ["Deny"], "paramRef": reference}))
+            errors_of(json!({"policyName": "p", "validationActions": ["Deny"], "paramRef": reference}))
         };
         assert_eq!(with(json!({"name": "a", "parameterNotFoundAction": "Deny"})), [""; 0]);
         assert_eq!(with(json!({"selector": {}, "parameterNotFoundAction": "Allow"})), [""; 0]);

@@ -3,7 +3,7 @@
 use super::match_resources;
 use crate::admission::check::{of_conditions, stored, warnings};
 use crate::admission::expression::{self, Variables, Wanted};
-use crate::custom::typed::RESERVED;
+use crate::cel::RESERVED;
 use crate::errors::Errors;
 use crate::jsonpath::JsonPath;
 use crate::kinds::entry::{Kind, of, status};
@@ -100,10 +100,10 @@ fn validate(object: &Value, errors: &mut Errors) {
 }
 
 /// Judges `apiVersion` and `kind` of the parameters (`validateParamKind` upstream).
-fn check_param_kind(said: &Value, errors: &mut Errors) {
+fn check_param_kind(reference: &Value, errors: &mut Errors) {
     const VERSION: &str = "spec.paramKind.apiVersion";
     const KIND: &str = "spec.paramKind.kind";
-    let api_version = text(said, "apiVersion");
+    let api_version = text(reference, "apiVersion");
     let parts: Vec<&str> = api_version.split('/').collect();
     let of_parts = |group: &str, version: &str, errors: &mut Errors| {
         let problems = dns_subdomain(group);
@@ -126,7 +126,7 @@ fn check_param_kind(said: &Value, errors: &mut Errors) {
             errors.invalid_text(VERSION, api_version, &why);
         }
     }
-    let kind = text(said, "kind");
+    let kind = text(reference, "kind");
     let problems = dns_1035(&kind.to_lowercase());
     if kind.is_empty() {
         errors.required(KIND, "");
@@ -199,25 +199,25 @@ fn has_breaks(text: &str) -> bool {
     text.contains(['\n', '\r'])
 }
 
-fn check_validation(said: &Value, place: &str, variables: &Variables, errors: &mut Errors) {
-    let source = text(said, "expression");
+fn check_validation(validation: &Value, place: &str, variables: &Variables, errors: &mut Errors) {
+    let source = text(validation, "expression");
     match source.trim() {
         "" => errors.required(format!("{place}.expression"), "expression is not specified"),
         _ => compile(source, source, (variables, Wanted::Bool), format!("{place}.expression"), errors),
     }
-    let (field, source) = (format!("{place}.messageExpression"), text(said, "messageExpression"));
+    let (field, source) = (format!("{place}.messageExpression"), text(validation, "messageExpression"));
     if !source.trim().is_empty() {
         compile(source, source, (variables, Wanted::Text), field, errors);
     } else if !source.is_empty() {
         errors.invalid_text(field, source, "must be non-empty if specified");
     }
-    let (field, message) = (format!("{place}.message"), text(said, "message"));
+    let (field, message) = (format!("{place}.message"), text(validation, "message"));
     if !message.is_empty() && message.trim().is_empty() {
         errors.invalid_text(field, message, "must be non-empty if specified");
     } else if has_breaks(message.trim()) {
         errors.invalid_text(field, message, "must not contain line breaks");
     }
-    let reason = at(said, "reason");
+    let reason = at(validation, "reason");
     if !reason.is_null() && !REASONS.contains(&reason.as_str().unwrap_or_default()) {
         errors.not_supported(format!("{place}.reason"), reason, &REASONS);
     }
@@ -230,14 +230,14 @@ fn check_annotations(object: &Value, all: &[Value], variables: &Variables, error
         errors.invalid(FIELD, at(object, FIELD), &why);
     }
     let mut seen = BTreeSet::new();
-    for (i, said) in all.iter().enumerate() {
-        let (place, key, policy) = (format!("{FIELD}[{i}]"), text(said, "key"), meta::name(object));
+    for (i, annotation) in all.iter().enumerate() {
+        let (place, key, policy) = (format!("{FIELD}[{i}]"), text(annotation, "key"), meta::name(object));
         let named = format!("{policy}/{key}");
         match policy {
             "" => errors.invalid_text(format!("{place}.key"), key, "requires metadata.name be non-empty"),
             _ => add_problems(qualified_name(&named), &format!("{place}.key"), &named, errors),
         }
-        let (field, source) = (format!("{place}.valueExpression"), text(said, "valueExpression"));
+        let (field, source) = (format!("{place}.valueExpression"), text(annotation, "valueExpression"));
         match source.trim() {
             "" => errors.required(field, "valueExpression is not specified"),
             long if long.len() > ANNOTATION_MAX => {

@@ -15,7 +15,7 @@ fn policy(spec: Value) -> Value {
     object
 }
 
-fn told(spec: Value) -> Vec<String> {
+fn errors_of(spec: Value) -> Vec<String> {
     let kind = kinds::find("admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy").unwrap();
     validate::create(kind, &policy(spec)).iter().map(ToString::to_string).collect()
 }
@@ -26,32 +26,32 @@ fn a_policy_fails_unless_it_says_otherwise() {
     assert_eq!(object["spec"]["failurePolicy"], "Fail");
     assert_eq!(object["spec"]["matchConstraints"]["matchPolicy"], "Equivalent");
     assert_eq!(object["spec"]["matchConstraints"]["resourceRules"][0]["scope"], "*");
-    assert_eq!(told(json!({})), [""; 0]);
+    assert_eq!(errors_of(json!({})), [""; 0]);
     assert_eq!(
-        told(json!({"failurePolicy": "Warn"})),
+        errors_of(json!({"failurePolicy": "Warn"})),
         ["spec.failurePolicy: Unsupported value: \"Warn\": supported values: \"Fail\", \"Ignore\""]
     );
 }
 
 #[test]
 fn a_policy_says_what_it_is_about_and_what_must_hold() {
-    assert_eq!(told(json!({"matchConstraints": null})), ["spec.matchConstraints: Required value"]);
+    assert_eq!(errors_of(json!({"matchConstraints": null})), ["spec.matchConstraints: Required value"]);
     assert_eq!(
-        told(json!({"matchConstraints": {"matchPolicy": "Exact"}})),
+        errors_of(json!({"matchConstraints": {"matchPolicy": "Exact"}})),
         ["spec.matchConstraints.resourceRules: Required value"]
     );
     let why = "Required value: validations or auditAnnotations must contain at least one item";
     assert_eq!(
-        told(json!({"validations": null})),
+        errors_of(json!({"validations": null})),
         [format!("spec.validations: {why}"), format!("spec.auditAnnotations: {why}")]
     );
     let audits = json!([{"key": "k", "valueExpression": "'a'"}]);
-    assert_eq!(told(json!({"validations": null, "auditAnnotations": audits})), [""; 0]);
+    assert_eq!(errors_of(json!({"validations": null, "auditAnnotations": audits})), [""; 0]);
 }
 
 #[test]
 fn expressions_that_do_not_compile_are_refused_where_they_stand() {
-    let validation = |said: Value| told(json!({ "validations": [said] }));
+    let validation = |fields: Value| errors_of(json!({ "validations": [fields] }));
     const FIELD: &str = "spec.validations[0]";
     assert_eq!(
         validation(json!({"expression": " "})),
@@ -65,7 +65,7 @@ fn expressions_that_do_not_compile_are_refused_where_they_stand() {
     );
     let unknown = validation(json!({"expression": "objekt == 1"}));
     let want = format!(
-        "{FIELD}.expression: Invalid value: \"objekt == 1\": compilation failed: ERROR: <input>: undeclared reference to 'objekt'"
+        "{FIELD}.expression: Invalid value: \"objekt == 1\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'objekt'"
     );
     assert!(unknown.len() == 1 && unknown[0].starts_with(&want), "{unknown:?}");
     let broken = validation(json!({"expression": "object.("}));
@@ -87,14 +87,19 @@ fn expressions_that_do_not_compile_are_refused_where_they_stand() {
             ),
         ]
     );
-    let asks = validation(json!({"expression": "authorizer.path('/').check('get').allowed()"}));
-    assert!(asks[0].contains("'authorizer' of Kubernetes is not implemented"), "{asks:?}");
+    let right = "authorizer.path('/').check('get')";
+    let asks = |message: String| {
+        validation(json!({"expression": format!("{right}.allowed()"), "messageExpression": message}))
+    };
+    assert_eq!(asks("'no'".to_string()), [""; 0]);
+    let message = asks(format!("{right}.reason()"));
+    assert!(message[0].contains("undeclared reference to 'authorizer'"), "as upstream: {message:?}");
 }
 
 #[test]
 fn variables_may_name_those_before_them() {
     let with = |variables: Value, expression: &str| {
-        told(json!({"variables": variables, "validations": [{"expression": expression}]}))
+        errors_of(json!({"variables": variables, "validations": [{"expression": expression}]}))
     };
     let two = json!([{"name": "a", "expression": "object.spec.replicas"}, {"name": "b", "expression": "variables.a > 1"}]);
     assert_eq!(with(two.clone(), "variables.b"), [""; 0]);
@@ -118,7 +123,7 @@ fn variables_may_name_those_before_them() {
 #[test]
 fn conditions_have_names_of_their_own() {
     let condition = |name: &str, expression: &str| json!({"name": name, "expression": expression});
-    let with = |all: Value| told(json!({ "matchConditions": all }));
+    let with = |all: Value| errors_of(json!({ "matchConditions": all }));
     assert_eq!(with(json!([condition("a", "true"), condition("b", "request.dryRun")])), [""; 0]);
     assert_eq!(
         with(json!([condition("a", "true"), condition("a", "true")])),
@@ -143,7 +148,7 @@ fn conditions_have_names_of_their_own() {
 
 #[test]
 fn annotations_have_keys_below_the_policy() {
-    let with = |all: Value| told(json!({ "auditAnnotations": all }));
+    let with = |all: Value| errors_of(json!({ "auditAnnotations": all }));
     let one = json!({"key": "k", "valueExpression": "'a'"});
     assert_eq!(with(json!([one])), [""; 0]);
     assert_eq!(with(json!([one, one])), ["spec.auditAnnotations[1].key: Duplicate value: \"k\""]);
@@ -159,7 +164,8 @@ fn annotations_have_keys_below_the_policy() {
 
 #[test]
 fn parameters_are_of_a_kind() {
-    let with = |version: &str, kind: &str| told(json!({"paramKind": {"apiVersion": version, "kind": kind}}));
+    let with =
+        |version: &str, kind: &str| errors_of(json!({"paramKind": {"apiVersion": version, "kind": kind}}));
     assert_eq!(with("v1", "ConfigMap"), [""; 0]);
     assert_eq!(
         with("", ""),
@@ -171,7 +177,7 @@ fn parameters_are_of_a_kind() {
     );
     assert!(with("a/b/c", "K")[0].ends_with("unexpected GroupVersion string: a/b/c"));
     let params = |kind: Value| {
-        told(json!({"paramKind": kind, "validations": [{"expression": "params.data.max == '1'"}]})).len()
+        errors_of(json!({"paramKind": kind, "validations": [{"expression": "params.data.max == '1'"}]})).len()
     };
     assert_eq!(params(json!({"apiVersion": "v1", "kind": "ConfigMap"})), 0);
     assert_eq!(params(Value::Null), 1, "undeclared without a kind");

@@ -1,3 +1,4 @@
+use super::super::terms;
 use super::*;
 use serde_json::json;
 

@@ -1,5 +1,5 @@
-//! What CEL's standard names, and how deep an expression nests: the language of a definition's
-//! rules and of a lesson's checks.
+//! The language itself, as `cel-spec` has it: its functions, its reserved words, its tokens, and
+//! how deep an expression nests. A lesson's checks are written in it, too.
 
 /// Functions and macros of the language itself (`cel-spec`, section *List of Standard
 /// Definitions*). A name that is neither here nor among the functions of the place of the
@@ -36,6 +36,31 @@ pub const FUNCTIONS: &[&str] = &[
     "getDayOfMonth",
     "getDayOfWeek",
     "getDayOfYear",
+];
+
+/// Words that are no names in CEL.
+pub(crate) const RESERVED: [&str; 21] = [
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
 ];
 
 /// Returns an upper bound of the levels of an expression's tree, from its tokens: brackets,

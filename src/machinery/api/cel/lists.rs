@@ -2,6 +2,7 @@
 //! (`apiserver/pkg/cel/library/lists.go`). The library of texts has functions of these names, too,
 //! so those of lists are overloads beside them: a call finds its own by the type of its target.
 
+use super::arguments::NO_OVERLOAD;
 use cel::common::types::{CelInt, DYN_TYPE, LIST_TYPE};
 use cel::common::value::CowVal;
 use cel::{DeclarationError, Env, ExecutionError};
@@ -26,7 +27,7 @@ fn last_index_of<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, Ex
     position("lastIndexOf", &args, true)
 }
 
-/// Where the first or the last item stands that equals the one asked for; -1 if none does.
+/// Returns the index of the first or the last item that equals the wanted one; -1 if none does.
 fn position<'b, 'v>(
     name: &str,
     args: &[CowVal<'b, 'v>],
@@ -36,7 +37,7 @@ fn position<'b, 'v>(
         return Err(ExecutionError::invalid_argument_count(2, args.len()));
     };
     let items = list.as_iterable();
-    let mut items = items.ok_or_else(|| ExecutionError::function_error(name, "no such overload"))?.iter();
+    let mut items = items.ok_or_else(|| ExecutionError::function_error(name, NO_OVERLOAD))?.iter();
     let (mut here, mut found) = (0, -1);
     while let Some(item) = items.next() {
         if item.equals(wanted.as_ref()) {
@@ -52,7 +53,8 @@ fn position<'b, 'v>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::terms::{compile, context, execute};
+    use super::super::environment::context;
+    use super::super::terms::{compile, execute};
     use cel::Value;
 
     #[test]

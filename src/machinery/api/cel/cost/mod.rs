@@ -7,8 +7,9 @@
 //! a step for every value it looks at. Upstream estimates from the bounds in the schema
 //! (`maxItems`) when a definition is made, and counts while a rule runs; the limits are upstream's.
 
-use super::terms;
-use super::typed;
+use super::environment::is_library;
+use super::functions::MATCHES;
+use super::values::escaped;
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr as Node, LiteralValue};
 use serde_json::Value as Json;
 use std::collections::HashMap;
@@ -31,18 +32,20 @@ const DOUBLE: f64 = 2.0;
 /// Steps of compiling a pattern that is not written in the rule: it may be another one for every
 /// item of a list.
 const PATTERN: f64 = 2_000.0;
+/// Bytes of the reason of a decision about a right.
+pub(crate) const REASON_MAX: usize = 4 << 10;
 /// Values that the estimate of one expression may look at. As many cost [`CALL_MAX`].
 const WORK_MAX: f64 = CALL_MAX / TEXT;
 /// Values of the object that one place of an expression may stand for, before only their size is
 /// known.
 const KNOWN_MAX: usize = 10_000;
 
-/// What is known of a value.
+/// What the estimate knows of a value before the expression runs.
 #[derive(Clone)]
 enum Known<'a> {
-    /// It is one of these parts of the object.
+    /// The value is one of these parts of the object.
     Parts(Rc<Vec<&'a Json>>),
-    /// Items, or bytes of text, of it and of everything in it: at most so many.
+    /// The value, with everything in it, has at most so many items and bytes of text.
     Size(f64),
 }
 
@@ -52,7 +55,7 @@ impl<'a> Known<'a> {
     }
 }
 
-/// Items of a list or map, or bytes of a text.
+/// Returns the number of items of a list or map, or of bytes of a text.
 fn length(value: &Json) -> f64 {
     match value {
         Json::String(s) => s.len() as f64,
@@ -62,7 +65,8 @@ fn length(value: &Json) -> f64 {
     }
 }
 
-/// Bytes of the longest text that it may be: `size` counts characters, but no items.
+/// Returns the bytes of the longest text that a value may be: `size` counts the characters of a
+/// text one by one, and reads the length of a list.
 fn counted(known: &Known) -> f64 {
     match known {
         Known::Size(size) => *size,
@@ -72,7 +76,8 @@ fn counted(known: &Known) -> f64 {
     }
 }
 
-/// With everything in it. Adds the values that it looks at to `work`.
+/// Returns the weight of a value: one for each value in it, and its bytes of text. Adds the number
+/// of values that it looks at to `work`.
 fn weight(value: &Json, work: &mut f64) -> f64 {
     *work += 1.0;
     match value {
@@ -83,8 +88,8 @@ fn weight(value: &Json, work: &mut f64) -> f64 {
     }
 }
 
-/// What it costs to make CEL's values of what a rule is about, whatever the rule reads of it. A
-/// rule at each of 80 levels copies what is below 80 times.
+/// Returns the steps of making CEL's values of what a rule is about, whatever the rule reads of it.
+/// A rule at each of 80 levels copies what is below 80 times.
 pub(crate) fn of_values(this: &Json, before: Option<&Json>) -> f64 {
     let all = [Some(this), before].into_iter().flatten();
     all.map(|part| weight(part, &mut 0.0)).sum::<f64>() * TEXT
@@ -92,11 +97,11 @@ pub(crate) fn of_values(this: &Json, before: Option<&Json>) -> f64 {
 
 /// Estimates the steps of an expression over `this`, and what it was before. Infinite if the
 /// estimate itself would take too long.
-pub(super) fn steps(expression: &Node, this: &Json, before: Option<&Json>) -> f64 {
+pub(crate) fn steps(expression: &Node, this: &Json, before: Option<&Json>) -> f64 {
     steps_over(expression, &[("self", Some(this)), ("oldSelf", before)])
 }
 
-/// As [`steps`], over variables of these names. One without a value is nothing.
+/// As [`steps`], over variables with these names. A variable without a value counts as empty.
 pub(crate) fn steps_over<'a>(expression: &'a Node, variables: &[(&'a str, Option<&'a Json>)]) -> f64 {
     let parts = |value: &Option<&'a Json>| Known::parts(value.iter().copied().collect());
     let names = variables.iter().map(|(name, value)| (*name, parts(value))).collect();
@@ -107,14 +112,14 @@ pub(crate) fn steps_over<'a>(expression: &'a Node, variables: &[(&'a str, Option
 
 struct Scope<'a> {
     names: Vec<(&'a str, Known<'a>)>,
-    /// Weights of lists and maps that are known, by where they are.
+    /// Weights of lists and maps that were computed before, by address.
     weights: HashMap<*const Json, f64>,
-    /// Values that were looked at.
+    /// Values that the estimate has looked at, until [`WORK_MAX`].
     work: f64,
 }
 
 impl<'a> Scope<'a> {
-    /// Items of a list or map, or bytes of a text.
+    /// Returns the number of items of a list or map, or of bytes of a text.
     fn length(&mut self, known: &Known) -> f64 {
         match known {
             Known::Size(size) => *size,
@@ -125,7 +130,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Items of what is known to be a list, and nothing else.
+    /// Returns the number of items of a value that can only be a list.
     fn items(&mut self, known: &Known) -> Option<f64> {
         let Known::Parts(parts) = known else { return None };
         self.work += parts.len() as f64;
@@ -133,7 +138,7 @@ impl<'a> Scope<'a> {
         counts?.into_iter().max().map(|items| items as f64)
     }
 
-    /// With everything in it.
+    /// Returns the weight of the heaviest part that a value may be.
     fn weight(&mut self, known: &Known) -> f64 {
         let parts = match known {
             Known::Size(size) => return *size,
@@ -157,7 +162,7 @@ impl<'a> Scope<'a> {
         heaviest
     }
 
-    /// Steps, and the value.
+    /// Returns the steps of a node, and what is known of its value.
     fn node(&mut self, node: &'a Node) -> (f64, Known<'a>) {
         if self.work > WORK_MAX {
             return (0.0, Known::Size(1.0));
@@ -201,12 +206,12 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Steps of a call, its arguments included, and its value.
+    /// Returns the steps of a call, with those of its arguments, and what is known of its value.
     fn call(&mut self, call: &'a CallExpr) -> (f64, Known<'a>) {
         // `lists.range(3)`: the name of a library is no value.
         let is_value = |target: &&'a Node| {
             !matches!(target, Node::Ident(name)
-                if terms::is_library(name) && !self.names.iter().any(|(n, _)| n == name))
+                if is_library(name) && !self.names.iter().any(|(n, _)| n == name))
         };
         let target = call.target.iter().map(|t| &t.expr).filter(is_value);
         let parts: Vec<&Node> = target.chain(call.args.iter().map(|a| &a.expr)).collect();
@@ -220,11 +225,11 @@ impl<'a> Scope<'a> {
         let (own, value) = self.call_of(&call.func_name, values, &numbers);
         let pattern = call.args.get(usize::from(call.target.is_none()));
         let written = pattern.is_some_and(|a| matches!(a.expr, Node::Literal(_)));
-        let compiles = matches!(call.func_name.as_str(), terms::MATCHES | "find" | "findAll") && !written;
+        let compiles = matches!(call.func_name.as_str(), MATCHES | "find" | "findAll") && !written;
         (cost + own + if compiles { PATTERN } else { 0.0 }, value)
     }
 
-    /// Steps of a macro over all items of its range, and its value.
+    /// Returns the steps of a macro over all items of its range, and what is known of its value.
     fn comprehension(&mut self, c: &'a ComprehensionExpr) -> (f64, Known<'a>) {
         let (range_cost, range) = self.node(&c.iter_range.expr);
         let (init_cost, init) = self.node(&c.accu_init.expr);
@@ -262,7 +267,7 @@ impl<'a> Scope<'a> {
         (range_cost + init_cost + copied + turns * (condition + step + 1.0) + result_cost, result)
     }
 
-    /// What a field of it is.
+    /// Returns what is known of a field of a value.
     fn field(&mut self, of: Known<'a>, name: &str) -> Known<'a> {
         let Known::Parts(parts) = of else { return of };
         self.work += parts.len() as f64;
@@ -270,15 +275,15 @@ impl<'a> Scope<'a> {
         for map in parts.iter().filter_map(|part| part.as_object()) {
             let field = map.get(name).or_else(|| {
                 self.work += map.len() as f64;
-                let escaped = |(key, _): &(&String, &Json)| typed::escaped(key).as_deref() == Some(name);
-                map.iter().find(escaped).map(|(_, value)| value)
+                let is_wanted = |(key, _): &(&String, &Json)| escaped(key).as_deref() == Some(name);
+                map.iter().find(is_wanted).map(|(_, value)| value)
             });
             found.extend(field);
         }
         Known::parts(found)
     }
 
-    /// Keys and items of lists and maps.
+    /// Returns what is known of the keys and of the items of a list or map.
     fn members(&mut self, of: Known<'a>) -> (Known<'a>, Known<'a>) {
         let Known::Parts(parts) = &of else { return (of.clone(), of) };
         let mut keys: f64 = 1.0;
@@ -301,7 +306,7 @@ impl<'a> Scope<'a> {
         (Known::Size(keys), Known::parts(items))
     }
 
-    /// What is known of a value that is one of two.
+    /// Returns what is known of a value that is one of two, as in `a ? b : c`.
     fn larger(&mut self, a: Known<'a>, b: Known<'a>) -> Known<'a> {
         match (a, b) {
             (Known::Parts(a), Known::Parts(b)) if a.len() + b.len() <= KNOWN_MAX => {
@@ -318,7 +323,8 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Steps of a function beside those of its arguments, and what it gives.
+    /// Returns the steps of a function beside those of its arguments, and what is known of its
+    /// result.
     fn call_of(
         &mut self,
         name: &str,
@@ -330,7 +336,7 @@ impl<'a> Scope<'a> {
         let first = weights.first().copied().unwrap_or(0.0);
         let second = weights.get(1).copied().unwrap_or(0.0);
         match name.rsplit('.').next().unwrap_or(name) {
-            "_?_:_" => match (values.pop(), values.pop()) {
+            "_?_:_" | "or" | "orValue" => match (values.pop(), values.pop()) {
                 (Some(b), Some(a)) => (0.0, self.larger(a, b)),
                 _ => (0.0, Known::Size(1.0)),
             },
@@ -339,10 +345,6 @@ impl<'a> Scope<'a> {
             }
             // What an optional holds, and what is only called another type.
             "value" | "of" | "ofNonZeroValue" | "dyn" => (0.0, values.pop().unwrap_or(Known::Size(1.0))),
-            "or" | "orValue" => match (values.pop(), values.pop()) {
-                (Some(b), Some(a)) => (0.0, self.larger(a, b)),
-                _ => (0.0, Known::Size(1.0)),
-            },
             "size" => (values.first().map_or(0.0, counted) * PLACE, Known::Size(1.0)),
             "has" | "hasValue" | "_&&_" | "_||_" | "!_" | "@not_strictly_false" | "type" => {
                 (0.0, Known::Size(1.0))
@@ -361,7 +363,7 @@ impl<'a> Scope<'a> {
                 (total * TEXT + own, Known::Size(1.0))
             }
             // Time grows with the text and with the pattern.
-            terms::MATCHES => (first * TEXT * (second * 0.25).max(1.0), Known::Size(1.0)),
+            MATCHES => (first * TEXT * (second * 0.25).max(1.0), Known::Size(1.0)),
             "find" | "findAll" => (first * TEXT * (second * 0.25).max(1.0), Known::Size(first + 1.0)),
             "replace" => {
                 let with = weights.get(2).copied().unwrap_or(0.0);
@@ -369,6 +371,8 @@ impl<'a> Scope<'a> {
                 (size * TEXT, Known::Size(size))
             }
             "quote" | "format" => (total * DOUBLE * TEXT, Known::Size(total * DOUBLE + 64.0)),
+            // Of a decision about a right.
+            "reason" | "error" => (0.0, Known::Size(REASON_MAX as f64)),
             "join" => {
                 let size = first * (1.0 + second);
                 (size * TEXT, Known::Size(size))
@@ -391,7 +395,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// A whole number that is written there.
+/// Returns the whole number that an expression consists of.
 fn whole(node: &Node) -> Option<f64> {
     match node {
         Node::Literal(LiteralValue::Int(n)) => Some(*n.inner() as f64),

@@ -1,0 +1,172 @@
+//! The environment of expressions: which libraries are loaded, which functions an expression may
+//! call, and the scope that has them.
+
+use super::addresses;
+use super::arguments::Run;
+use super::fault::Fault;
+use super::functions::{self, MATCHES};
+use super::language;
+use super::lists;
+use super::terms::AS_IT_IS;
+use cel::common::ast::{CallExpr, Expr as Node};
+use cel::extractors::{Arguments, This};
+use cel::parser::{Macro, MacroExprHelper};
+use cel::{Context, DeclarationError, Env, ExecutionError, IdedExpr, ParseError, Value, extensions};
+use std::sync::{Arc, LazyLock};
+
+pub(super) static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
+    let mut env = Env::stdlib();
+    for extension in
+        [extensions::strings, extensions::lists, extensions::math, lists::extension, rename_matches]
+    {
+        if let Err(error) = env.add_extension(extension) {
+            tracing::error!(%error, "a library of CEL is missing");
+        }
+    }
+    Arc::new(env)
+});
+
+/// Makes `text.matches(pattern)` and `matches(text, pattern)` calls of [`MATCHES`]. The library has
+/// a `matches`, too, whose patterns have ten times the size and are compiled for every call, and
+/// functions of a library go before those that a context adds under the same name.
+///
+/// # Errors
+/// If there is such a macro already.
+fn rename_matches(env: &mut Env) -> Result<(), DeclarationError> {
+    env.add_macro(Macro::receiver("matches", 1, renamed))?;
+    env.add_macro(Macro::global("matches", 2, renamed))
+}
+
+fn renamed(
+    helper: &mut MacroExprHelper<'_>,
+    target: &mut Option<IdedExpr>,
+    args: &mut Vec<IdedExpr>,
+) -> Result<Option<IdedExpr>, ParseError> {
+    let (target, args) = (target.take().map(Box::new), std::mem::take(args));
+    let call = CallExpr { func_name: MATCHES.to_string(), target, args };
+    Ok(Some(helper.next_expr(Node::Call(call))))
+}
+
+/// Functions of the libraries that Kubernetes loads for every expression.
+const LIBRARIES: &[&str] = &[
+    "charAt",
+    "indexOf",
+    "lastIndexOf",
+    "join",
+    "lowerAscii",
+    "upperAscii",
+    "trim",
+    "replace",
+    "split",
+    "substring",
+    "format",
+    "quote",
+    "reverse",
+    "slice",
+    "flatten",
+    "distinct",
+    "sort",
+    "sortBy",
+    "range",
+    "hasValue",
+    "value",
+    "or",
+    "orValue",
+    "of",
+    "none",
+    "ofNonZeroValue",
+    "optMap",
+    "optFlatMap",
+    "greatest",
+    "least",
+    "bind",
+];
+
+/// Returns whether functions are called on this name, as in `strings.quote(x)`.
+pub(crate) fn is_library(name: &str) -> bool {
+    matches!(name, "strings" | "math" | "lists" | "optional" | "cel")
+}
+
+/// Returns whether an expression may call this function: `name` as written, `short` without the
+/// name of its library.
+fn is_function(name: &str, short: &str) -> bool {
+    language::FUNCTIONS.contains(&short)
+        || LIBRARIES.contains(&short)
+        || functions::OWN.iter().chain(addresses::FUNCTIONS).any(|(own, _)| *own == name)
+}
+
+/// Functions that Kubernetes has and Ropewalk lacks. An expression that calls one is refused by its
+/// name, so that its author does not look for a slip.
+const MISSING: &[&str] = &[
+    "url",
+    "getScheme",
+    "getHost",
+    "getHostname",
+    "getPort",
+    "getEscapedPath",
+    "getQuery",
+    "ip.isCanonical",
+    "sets.contains",
+    "sets.equivalent",
+    "sets.intersects",
+    "semver",
+    "isSemver",
+    "major",
+    "minor",
+    "patch",
+    "named",
+    "validate",
+    "transformList",
+    "transformMap",
+    "transformMapEntry",
+];
+
+/// Makes a scope with all functions and no variables.
+pub(crate) fn context<'v>() -> Context<'static, 'v> {
+    let mut context = Context::with_env(ENV.clone());
+    for (name, run) in functions::OWN.iter().chain(addresses::FUNCTIONS) {
+        add_function(&mut context, name, name.trim_start_matches('@'), *run);
+    }
+    context
+}
+
+/// Makes a scope that has `more` functions, too. Their errors are shown as they are.
+pub(crate) fn context_with<'v>(more: &'static [(&'static str, Run)]) -> Context<'static, 'v> {
+    let mut context = context();
+    for (name, run) in more {
+        add_function(&mut context, name, AS_IT_IS, *run);
+    }
+    context
+}
+
+/// Adds a function, whose errors name `shown`.
+fn add_function(context: &mut Context, name: &str, shown: &'static str, run: Run) {
+    let called = move |This(this): This<Value>, Arguments(rest): Arguments| {
+        let mut all = vec![this];
+        all.extend(rest.iter().cloned());
+        run(&all).map_err(|e| ExecutionError::function_error(shown, e))
+    };
+    if let Err(error) = context.add_function(name, called) {
+        tracing::error!(%error, "a function of CEL is missing");
+    }
+}
+
+/// Checks that there is a function of the name that is called.
+pub(crate) fn check_name(call: &CallExpr) -> Result<(), Fault> {
+    let name = call.func_name.as_str();
+    let operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
+    let short = name.rsplit('.').next().unwrap_or(name);
+    let owner = match call.target.as_deref().map(|t| &t.expr) {
+        Some(Node::Ident(owner)) => format!("{owner}.{name}"),
+        _ => name.to_string(),
+    };
+    let missing = MISSING.iter().find(|m| **m == name || **m == owner);
+    if let Some(missing) = missing.filter(|_| !operator) {
+        let why = format!("the function '{missing}' of Kubernetes is not implemented in Ropewalk");
+        return Err(Fault::new(why));
+    }
+    if !operator && !is_function(name, short) {
+        return Err(Fault::new(format!("undeclared reference to '{name}' (in container '')")));
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! The functions that Kubernetes adds to the standard ones: patterns, sums and extremes of lists,
+//! quantities. Those of addresses and of positions in lists have files of their own.
+
+use super::arguments::{NO_OVERLOAD, Run, text, word};
+use super::uris;
+use crate::bounds;
+use crate::quantity::Quantity;
+use cel::Value;
+use cel::objects::Opaque;
+use parking_lot::Mutex;
+use regex::Regex;
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+/// The name of our own `matches`. No expression can write it.
+pub(crate) const MATCHES: &str = "@matches";
+
+#[derive(Debug, PartialEq)]
+struct Amount(Quantity);
+impl Eq for Amount {}
+impl Opaque for Amount {
+    fn runtime_type_name(&self) -> &str {
+        "kubernetes.Quantity"
+    }
+}
+
+/// Names of functions, and what each makes of the value that it is called on and its arguments.
+pub(super) const OWN: &[(&str, Run)] = &[
+    (MATCHES, |v| Ok(Value::Bool(pattern(v, 1)?.is_match(word(v, 0)?)))),
+    ("find", |v| Ok(text(pattern(v, 1)?.find(word(v, 0)?).map_or("", |m| m.as_str())))),
+    ("findAll", |v| {
+        let all = pattern(v, 1)?;
+        let limit = if let Some(Value::Int(n)) = v.get(2) { *n } else { -1 };
+        let found = all.find_iter(word(v, 0)?).map(|m| text(m.as_str()));
+        Ok(Value::List(Arc::new(found.take(usize::try_from(limit).unwrap_or(usize::MAX)).collect())))
+    }),
+    ("isSorted", |v| {
+        let sorted = items(v)?
+            .windows(2)
+            .all(|pair| !matches!(pair[0].partial_cmp(&pair[1]), Some(Ordering::Greater) | None));
+        Ok(Value::Bool(sorted))
+    }),
+    ("sum", |v| {
+        let mut sum = Value::Int(0);
+        for item in items(v)? {
+            sum = match (sum, item) {
+                (Value::Int(0), other) => other.clone(),
+                (Value::Int(a), Value::Int(b)) => Value::Int(a.checked_add(*b).ok_or("integer overflow")?),
+                (Value::UInt(a), Value::UInt(b)) => Value::UInt(a.checked_add(*b).ok_or("integer overflow")?),
+                (Value::Float(a), Value::Float(b)) => Value::Float(a + b),
+                (Value::Duration(a), Value::Duration(b)) => {
+                    Value::Duration(a.checked_add(b).ok_or("duration overflow")?)
+                }
+                _ => return Err("these values cannot be summed".into()),
+            };
+        }
+        Ok(sum)
+    }),
+    ("min", |v| extreme(v, Ordering::Less)),
+    ("max", |v| extreme(v, Ordering::Greater)),
+    ("isURL", |v| Ok(Value::Bool(uris::is_request_uri(word(v, 0)?)))),
+    ("isQuantity", |v| Ok(Value::Bool(Quantity::parse(word(v, 0)?).is_some()))),
+    ("quantity", |v| Ok(Value::Opaque(Arc::new(Amount(Quantity::read(word(v, 0)?)?))))),
+    ("add", |v| Ok(Value::Opaque(Arc::new(Amount(amount(v, 0)? + operand(v)?))))),
+    ("sub", |v| Ok(Value::Opaque(Arc::new(Amount(amount(v, 0)? - operand(v)?))))),
+    ("isGreaterThan", |v| Ok(Value::Bool(amount(v, 0)? > amount(v, 1)?))),
+    ("isLessThan", |v| Ok(Value::Bool(amount(v, 0)? < amount(v, 1)?))),
+    ("compareTo", |v| {
+        let order = amount(v, 0)?.partial_cmp(&amount(v, 1)?).unwrap_or(Ordering::Equal);
+        Ok(Value::Int(order as i64))
+    }),
+    ("sign", |v| {
+        let amount = amount(v, 0)?;
+        Ok(Value::Int(if amount.is_zero() {
+            0
+        } else if amount.is_negative() {
+            -1
+        } else {
+            1
+        }))
+    }),
+    ("isInteger", |v| Ok(Value::Bool(amount(v, 0)?.as_integer().is_some()))),
+    ("asInteger", |v| {
+        amount(v, 0)?.as_integer().map(Value::Int).ok_or_else(|| "cannot convert value to integer".into())
+    }),
+    ("asApproximateFloat", |v| Ok(Value::Float(amount(v, 0)?.approximate()))),
+];
+
+fn items(values: &[Value]) -> Result<&[Value], String> {
+    match values.first() {
+        Some(Value::List(items)) => Ok(items),
+        _ => Err(NO_OVERLOAD.into()),
+    }
+}
+
+/// Compiled patterns that are remembered. A rule over a list asks for the same one for every item.
+/// They are shared, because a copy of a pattern begins without the memory that it works in.
+const PATTERNS_MAX: usize = 64;
+static PATTERNS: LazyLock<Mutex<HashMap<String, Arc<Regex>>>> = LazyLock::new(Mutex::default);
+
+fn pattern(values: &[Value], at: usize) -> Result<Arc<Regex>, String> {
+    let source = word(values, at)?;
+    let known = || PATTERNS.lock();
+    if let Some(found) = known().get(source) {
+        return Ok(found.clone());
+    }
+    let made = bounds::regex(source).map_err(|e| format!("'{source}' not a valid regex:\n{e}"))?;
+    let made = Arc::new(made);
+    let mut known = known();
+    if known.len() >= PATTERNS_MAX {
+        known.clear();
+    }
+    known.insert(source.to_string(), made.clone());
+    Ok(made)
+}
+
+fn amount(values: &[Value], at: usize) -> Result<Quantity, String> {
+    match values.get(at) {
+        Some(Value::Opaque(o)) => o.downcast_ref::<Amount>().map(|a| a.0).ok_or(NO_OVERLOAD.into()),
+        _ => Err(NO_OVERLOAD.into()),
+    }
+}
+
+/// Returns the second operand of `add` and `sub`: a quantity, or a whole number.
+fn operand(values: &[Value]) -> Result<Quantity, String> {
+    match values.get(1) {
+        Some(Value::Int(n)) => Ok(Quantity::of_units(*n)),
+        _ => amount(values, 1),
+    }
+}
+
+fn extreme(values: &[Value], wanted: Ordering) -> Result<Value, String> {
+    let mut all = items(values)?.iter();
+    let first = all.next().ok_or("min or max of an empty list")?;
+    Ok(all.fold(first, |best, v| if v.partial_cmp(best) == Some(wanted) { v } else { best }).clone())
+}

@@ -1,0 +1,114 @@
+use super::super::environment::context;
+use super::super::functions::MATCHES;
+use super::*;
+use cel::common::ast::Expr as Node;
+
+#[test]
+fn patterns_are_matched_by_our_own_function() {
+    for source in ["'abc'.matches('b+')", "matches('abc', 'b+')"] {
+        let term = compile(source).unwrap();
+        let is_own = matches!(&term.program.expression().expr, Node::Call(call) if call.func_name == MATCHES);
+        assert!(is_own, "{source}");
+        assert_eq!(execute(&term, &context()), Ok(Value::Bool(true)), "{source}");
+    }
+    let inner = compile("['a', 'b'].all(x, x.matches('^[ab]$')) && !'c'.matches('^[ab]$')").unwrap();
+    assert_eq!(execute(&inner, &context()), Ok(Value::Bool(true)));
+    let message = execute(&compile("'a'.matches('(')").unwrap(), &context()).unwrap_err();
+    assert!(message.contains("not a valid regex") && !message.contains('@'), "{message}");
+}
+
+#[test]
+fn errors_of_an_evaluation_are_those_of_cel_go() {
+    let message = |error: ExecutionError| in_words_of_upstream(&error);
+    let one = || Value::Int(1);
+    assert_eq!(message(ExecutionError::no_such_key("a")), "no such key: a");
+    assert_eq!(message(ExecutionError::no_such_overload("_+_", vec![])), NO_OVERLOAD);
+    assert_eq!(message(ExecutionError::function_error("find", NO_OVERLOAD)), NO_OVERLOAD);
+    assert_eq!(message(ExecutionError::IndexOutOfBounds(one())), "index out of bounds: 1");
+    assert_eq!(message(ExecutionError::DivisionByZero(one())), "division by zero");
+    assert_eq!(message(ExecutionError::RemainderByZero(one())), "modulus by zero");
+    assert_eq!(message(ExecutionError::Overflow("add", one(), one())), "integer overflow");
+    let large = || Value::UInt(u64::MAX);
+    assert_eq!(message(ExecutionError::Overflow("add", large(), large())), "unsigned integer overflow");
+}
+
+#[test]
+fn an_expression_that_is_too_long_is_refused() {
+    let why = compile(&"x".repeat(100_001)).unwrap_err();
+    assert!(why.starts_with("expression code point size exceeds"), "{why}");
+}
+
+/// What could hide the nesting after it from a count that reads strings otherwise than the lexer
+/// does.
+const HIDING: &[&str] = &[
+    "",
+    "",
+    "",
+    "\"",
+    "'",
+    "\"\"\"",
+    "'''",
+    "r\"",
+    "R'",
+    "br'",
+    "b\"",
+    "1r\"\\\"",
+    "r'\\'",
+    "'\n",
+    "\"a\n",
+    "'\\q",
+    "&\"",
+    "|'",
+    "='",
+    "\\'",
+    "//",
+    "//\n",
+    "`",
+    "`a'`",
+    "#'",
+    "\u{feff}'",
+    "1in",
+    "1uin",
+    "0xain",
+    "a in",
+    "in",
+    "'x'in",
+    "[1),",
+    "(]",
+    "a,",
+    "'a' + ",
+    "? : ",
+    "{1:",
+];
+const NESTING: &[&str] = &[
+    "[", "(", "{1:", "!", "-", "a[", "f(", "a.b", ".a", "[0]", "1+", "a in ", "1in[", "in[", "true?1:",
+    "a.f(", "{", "?", "&&!", "[[", "[1),", "a{b:", "-1",
+];
+
+#[test]
+fn whatever_hides_nesting_from_the_count_does_not_overflow_the_stack() {
+    let rng = rng::Rng::seeded(rng::fuzz::first_seed());
+    let pick = |all: &'static [&'static str]| all[rng.range(0, all.len() as u64) as usize];
+    let (mut refused, mut compiled) = (0, 0);
+    for _ in 0..3_000 {
+        let mut source = String::new();
+        for _ in 0..=rng.range(0, 3) {
+            let (hiding, nesting) = (pick(HIDING), pick(NESTING));
+            let times = *[3, 14, 40, 300, 3_000].get(rng.range(0, 5) as usize).unwrap_or(&3);
+            source += &format!("{hiding}{}{}", nesting.repeat(times), pick(HIDING));
+            if rng.chance(0.5) {
+                let closing = match nesting.chars().last() {
+                    Some('[') => "1]",
+                    Some('(') => "1)",
+                    _ => "1}",
+                };
+                source += &closing.repeat(times);
+            }
+        }
+        match compile(&source) {
+            Ok(_) => compiled += 1,
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(refused > 1_000, "{refused} refused, {compiled} compiled");
+}
