@@ -24,7 +24,7 @@ pub(crate) fn unplayable(line: &str) -> Option<String> {
         _ => &words[..],
     };
     match kubectl::parse::parse(given) {
-        Err(fail) => fail.told().0.lines().next().map(String::from),
+        Err(fail) => fail.report().0.lines().next().map(String::from),
         Ok(_) => cannot_be_asked(text).or_else(|| machine::reached(given).map(|by| beyond(&by))),
     }
 }

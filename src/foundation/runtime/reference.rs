@@ -1,6 +1,6 @@
 //! Names of images, in Docker's grammar, read as a container runtime does: with a reason for a
-//! refusal, and with what is left out filled in. What the API server and kubectl ask of a name is in
-//! `api::image_name`; a runtime does not know Kubernetes' types.
+//! refusal, and with what is left out filled in. What the API server and kubectl ask of a name is
+//! in `api::image_name`; a runtime does not know Kubernetes' types.
 
 use cri::{Error, Result};
 

@@ -63,8 +63,8 @@ pub(super) fn source(line: &str, code: Option<u16>) -> Result<String, String> {
         return Err("`asked` is a line that begins with kubectl".into());
     };
     let parsed = parse::parse(rest).map_err(|fail| {
-        let told = fail.told().0;
-        told.lines().next().unwrap_or("kubectl does not understand it").to_string()
+        let report = fail.report().0;
+        report.lines().next().unwrap_or("kubectl does not understand it").to_string()
     })?;
     let mut path = parsed.verb.path.split(' ');
     let verb = path.next().unwrap_or_default();

@@ -23,7 +23,8 @@ pub(crate) struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    /// A question about a resource that names nothing yet: `Attributes { verb, ..Attributes::RESOURCE }`.
+    /// A question about a resource that names nothing yet: `Attributes { verb,
+    /// ..Attributes::RESOURCE }`.
     pub(crate) const RESOURCE: Attributes<'static> = Attributes {
         verb: "",
         group: "",

@@ -6,8 +6,8 @@
 //! kubectl create -f crate.yaml, as guest     nothing: guest impersonates nobody
 //! ```
 //!
-//! Upstream does not read the body of a request that it does not authorize. Here it is read only for
-//! callers who may impersonate others, and so have rights of their own.
+//! Upstream does not read the body of a request that it does not authorize. Here it is read only
+//! for callers who may impersonate others, and so have rights of their own.
 
 use crate::request::context::Context;
 use crate::request::http::{Body, header};

@@ -171,8 +171,8 @@ fn what_a_scale_removes_is_shown_until_it_leaves() {
     }
 }
 
-/// `kubectl scale deployment web --replicas=0` on a narrow screen, whose map has no line of the play
-/// head.
+/// `kubectl scale deployment web --replicas=0` on a narrow screen, whose map has no line of the
+/// play head.
 #[test]
 fn a_strip_tells_how_many_endpoints_are_ready_now_while_a_command_is_replayed() {
     let mut stage = Stage::new(View::Network);
