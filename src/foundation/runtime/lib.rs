@@ -6,8 +6,7 @@
 //! may come and go without the pod losing its address.
 //! ## How this one works
 //! ```text
-//! boot::supervise(&config, images::lay_out, |main: boot::Main| -> i32 { … })   // S makes M; M
-//! gets:
+//! boot::supervise(&config, images::lay_out, |main: boot::Main| -> i32 { … })   // S makes M; M gets:
 //!   main.{pids, ids, cgroups, layers, writable, zygote}
 //!   // on the async runtime, started on this very thread:
 //!   let zygote = Zygote::start(main.zygote)?;            // one for all nodes

@@ -31,7 +31,8 @@ pub use linux::boot::ZYGOTE_ARGUMENT;
 /// The zygote's whole life: answers requests until main is gone. `socket` is the number that
 /// followed the hidden argument.
 pub fn main(socket: &str) -> i32 {
-    let Some(socket) = socket.parse::<RawFd>().ok().and_then(|number| fds::take_inherited(number).ok()) else {
+    let Some(socket) = socket.parse::<RawFd>().ok().and_then(|number| fds::take_inherited(number).ok())
+    else {
         linux::say("the zygote is started by ropewalk itself");
         return 2;
     };
