@@ -1,6 +1,6 @@
 //! The hops of a trace as text.
 
-use super::rows::rows;
+use super::rows::{Row, rows};
 use crate::layout::wrapped;
 use tap::Record;
 
