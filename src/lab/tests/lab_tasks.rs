@@ -86,6 +86,28 @@ fn a_controller_of_other_pods_is_not_counted() {
     assert!(!counted(&[], ["own", "own"]));
 }
 
+/// A pod that waits for a scheduler that does not exist can be bound by hand.
+#[test]
+fn nothing_fits_wants_the_clusters_own_scheduler() {
+    let is_met = |scheduler: &str| {
+        let lab = BuiltIn::seed("nothing-fits", 7).with("ns", "default").watch(&["ReplicaSet"]);
+        let name = lab.values["app"].as_str().unwrap();
+        let node = |name: &str| {
+            let labels = json!({"kubernetes.io/hostname": name});
+            json!({"kind": "Node", "metadata": {"name": name, "labels": labels}})
+        };
+        let mut app = deployment(name, "d");
+        let selector = json!({"kubernetes.io/hostname": "ropewalk-worker2"});
+        app["spec"]["template"]["spec"] = json!({"schedulerName": scheduler, "nodeSelector": selector});
+        let mut placed = pod("p", "p", Some("r"), json!({"app": name}), "");
+        placed["spec"]["nodeName"] = "ropewalk-worker2".into();
+        let mut all = vec![app, set("r", "r", Some("d"), name, 1), placed];
+        all.extend(["ropewalk-worker", "ropewalk-worker2"].map(node));
+        lab.now(all).meets("place")
+    };
+    assert!(is_met("default-scheduler") && !is_met("none"));
+}
+
 /// The cluster was restarted since the pod got its node, so the writer of that version is unknown.
 /// A learner who bound the pod by hand and restarted the cluster earned the task.
 #[test]

@@ -392,8 +392,25 @@ fn labs_tell_which_object_was_made_anew() {
         ["Deployment", "Service"].map(|kind| bare(kind, &v["app"])).into()
     });
     assert_eq!(dns, [true, true]);
+    assert_eq!(told("controllers-down", "what-gone", |v| vec![bare("Deployment", &v["app"])]), [true]);
     assert_eq!(told("nothing-fits", "what-gone", |v| vec![bare("Deployment", &v["app"])]), [true]);
     assert_eq!(told("orphans", "what-service", |v| vec![bare("Service", &v["app"])]), [true]);
+}
+
+#[test]
+fn missing_key_tells_that_the_older_program_is_gone_too() {
+    let told = |gone: usize| {
+        let lab = drawn("missing-key");
+        let app = &lab.values["app"];
+        let copy = format!("{}-copy", app.as_str().unwrap());
+        let then = vec![bare("Deployment", app), bare("Deployment", &copy.into()), bare("Service", app)];
+        let mut now = then.clone();
+        if gone < now.len() {
+            now.remove(gone);
+        }
+        lab.changed(&then, now).tells("what-gone")
+    };
+    assert!(told(0) && told(1) && told(2) && !told(3));
 }
 
 /// An object that has nothing but a name.
