@@ -1,10 +1,10 @@
 //! A built-in lab in a cluster that has nothing but what a test puts there.
 
 use super::BEGAN;
-use crate::cel::Expr;
 use crate::cel::facts::{self, Facts, Object, Probe, Versions};
 use crate::cel::value;
 use crate::cel::version::Version;
+use crate::cel::{Expr, Template, Use};
 use crate::graded::read::{Hint, Lab, Labs};
 use cel::Value;
 use cluster::guest::Inside;
@@ -139,6 +139,13 @@ impl BuiltIn {
     pub(crate) fn tells(self, hint: &str) -> bool {
         let hint = self.lab.hints.iter().find(|it| it.id == hint).unwrap();
         hint.when.as_ref().unwrap().holds(&self.facts())
+    }
+
+    /// What a hint says that names no value of the variant outside of its expressions.
+    pub(crate) fn says(self, hint: &str, lang: &str) -> String {
+        let hint = self.lab.hints.iter().find(|it| it.id == hint).unwrap();
+        let text = Template::compile(hint.say.get(lang), Use::Hint, &[]).unwrap();
+        text.render(&self.facts(), &[]).unwrap()
     }
 
     /// Whether it meets all checks of this task.

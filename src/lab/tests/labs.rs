@@ -193,6 +193,26 @@ fn scheduler_down_takes_no_group_for_its_user() {
     assert_eq!(told(&right, vec![binding("view", "User")]), ["what", "how-role"], "its name is taken");
 }
 
+/// The other one is deleted at the advice of `how-less`, and the user would lose its rights again.
+#[test]
+fn scheduler_down_repairs_the_binding_from_the_start() {
+    let role = "system:kube-scheduler";
+    let binding = |name: &str, subjects: Json| {
+        json!({"kind": "ClusterRoleBinding", "metadata": {"name": name}, "roleRef": {"name": role},
+            "subjects": subjects})
+    };
+    let own = binding("repaired", json!([{"kind": "Group", "name": role}]));
+    for lang in ["en", "ko"] {
+        let names = |then: &[Json], name: &str| {
+            let now = then.iter().cloned().chain([own.clone()]).collect();
+            let lab = BuiltIn::with_fault("scheduler-down", "binding").changed(then, now);
+            let said = lab.says("how-subject", lang);
+            said.ends_with(&format!("`kubectl set subject clusterrolebinding {name} --user={role}`"))
+        };
+        assert!(names(&[binding(role, json!([]))], role) && names(&[], "repaired"), "{lang}");
+    }
+}
+
 #[test]
 fn orphans_names_an_owner_with_another_number() {
     let is_other = |replicas: i64, owner: &str| {
