@@ -136,7 +136,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
         let (key, now, hour) = (KeyPair::generate().unwrap(), clock::now(), SignedDuration::from_hours(1));
-        let names = Request { dns_names: vec!["a.example".into()], ..Request::default() };
+        let names = crate::Request { dns_names: vec!["a.example".into()], ..crate::Request::default() };
         let of = |kind: u8, tag: u8, name: &str| {
             let attribute = [der::tlv(kind, &[0x55, 4, 3]), der::tlv(tag, name.as_bytes())];
             let wanted = crate::sign::Wanted {
