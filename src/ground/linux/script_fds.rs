@@ -4,10 +4,11 @@
 //! file of the shell that has a low number for a moment is safe, too: every descriptor with an
 //! owner in this program is close-on-exec; a script's are not, since its children inherit them.
 //! [`assign`], [`close`], [`save`] and [`duplicate`] refuse a number whose descriptor is
-//! close-on-exec.
+//! close-on-exec. What a library opens and keeps gets a higher number by [`with_all_taken`].
 
 use super::check;
 use super::fds::is_close_on_exec;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -31,6 +32,25 @@ fn of_script(number: RawFd) -> io::Result<RawFd> {
 /// `EMFILE`: no descriptor is left; the given one is closed then.
 pub fn above(fd: OwnedFd) -> io::Result<OwnedFd> {
     if fd.as_raw_fd() >= COUNT { Ok(fd) } else { copy(fd.as_raw_fd()) }
+}
+
+/// Does `work` while every number of the script is taken: a descriptor that a library opens in it,
+/// and keeps open, has a higher one then. If the limit of descriptors leaves no higher one, `work`
+/// is done with what is free.
+pub fn with_all_taken<T>(work: impl FnOnce() -> T) -> T {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut taken = Vec::new();
+    loop {
+        match File::options().read(true).custom_flags(libc::O_PATH).open("/") {
+            Ok(high) if high.as_raw_fd() >= COUNT => break,
+            Ok(low) => taken.push(low),
+            Err(_) => {
+                taken.clear();
+                break;
+            }
+        }
+    }
+    work()
 }
 
 fn copy(number: RawFd) -> io::Result<OwnedFd> {
@@ -96,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_script_cannot_name_the_shells_descriptors() {
-        let ours = above(std::fs::File::open("/dev/null").unwrap().into()).unwrap();
+        let ours = above(File::open("/dev/null").unwrap().into()).unwrap();
         assert!(ours.as_raw_fd() >= COUNT);
         for refused in [assign(10, ours.as_fd()), close(10), duplicate(0, -1), duplicate(77, 3)] {
             assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::EBADF));
@@ -119,8 +139,9 @@ mod tests {
             assert!(output.contains("1 passed"), "{output}");
             return;
         }
-        let files: Vec<std::fs::File> =
-            (0..COUNT).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
+        let kept = with_all_taken(|| File::open("/dev/null").unwrap());
+        assert!(kept.as_raw_fd() >= COUNT);
+        let files: Vec<File> = (0..COUNT).map(|_| File::open("/dev/null").unwrap()).collect();
         let low = files.iter().find(|file| file.as_raw_fd() < COUNT).expect("a low number is free");
         let number = low.as_raw_fd();
         for refused in
@@ -130,7 +151,7 @@ mod tests {
         }
         assert!(low.metadata().is_ok());
         close(0).unwrap(); // as `exec <&-`
-        let own = std::fs::File::open("/dev/null").unwrap();
+        let own = File::open("/dev/null").unwrap();
         assert_eq!(own.as_raw_fd(), 0);
         assert_eq!(assign(0, low.as_fd()).unwrap_err().raw_os_error(), Some(libc::EBADF));
         drop(own);
