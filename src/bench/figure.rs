@@ -235,8 +235,8 @@ fn rows(figure: &Figure) -> Vec<Row> {
     rows
 }
 
-/// Returns a part's figures at 80 columns: median, spread, aim, peer. Columns are as wide as what
-/// is in them: rates are longer than times.
+/// Returns a part's figures at 80 columns, unless a peer has a long version: median, spread, aim,
+/// peer. Columns are as wide as what is in them: rates are longer than times.
 pub(crate) fn table(name: &str, figures: &[Figure]) -> String {
     let headings = [name, "median", "spread", "aim"].map(String::from);
     let rows: Vec<Row> = std::iter::once(headings).chain(figures.iter().flat_map(rows)).collect();

@@ -94,17 +94,22 @@ fn a_bench_whose_standard_error_is_closed_goes_on_and_leaves_nothing_behind() {
     assert_eq!(part["figures"].as_array().map(Vec::len), Some(2), "{part}");
 }
 
-/// As where a library of crun's is missing: it does not even write a specification.
+/// As where a library of crun's is missing: it does not even say its version, or it says that and
+/// writes no specification.
 #[test]
 fn a_crun_that_does_not_start_leaves_the_figures_alone() {
     if !capable() {
         return;
     }
-    let (_turn, home) = (turn(), Home::new());
-    let said = Said::from(runtime_beside(&home, "echo no library >&2; exit 127").output().expect("it runs"));
-    assert!(said.err.contains("crun does not run here: no library"), "{said:?}");
-    let part: Value = serde_json::from_str(&said.ok()).expect("JSON");
-    assert_eq!(part["figures"].as_array().map(Vec::len), Some(2), "{part}");
+    let _turn = turn();
+    for first in ["", "[ $1 = --version ] && echo crun version 0 && exit\n"] {
+        let home = Home::new();
+        let crun = format!("{first}echo no library >&2; exit 127");
+        let said = Said::from(runtime_beside(&home, &crun).output().expect("it runs"));
+        assert!(said.err.contains("crun does not run here: no library"), "{said:?}");
+        let part: Value = serde_json::from_str(&said.ok()).expect("JSON");
+        assert_eq!(part["figures"].as_array().map(Vec::len), Some(2), "{part}");
+    }
 }
 
 /// Ctrl-C at a terminal is for the bench. It would end a crun in the middle, whose control group

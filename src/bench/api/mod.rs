@@ -190,13 +190,15 @@ impl Server {
         let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
             "spec": {"expirationSeconds": TOKEN_SECONDS}});
         let answer = self.create(&self.core(&format!("serviceaccounts/{NAME}/token")), request).await?;
-        Ok(answer["status"]["token"].as_str().context("the server gave no token")?.to_string())
+        let token = answer["status"]["token"].as_str();
+        Ok(token.with_context(|| format!("{} gave no token", self.admin.url()))?.to_string())
     }
 
     /// Returns the server's version, e.g. `1.35.0`.
     async fn version(&self) -> anyhow::Result<String> {
         let answer = self.send(Method::GET, "/version", None).await?;
-        let version = answer["gitVersion"].as_str().context("the server does not say its version")?;
+        let version = answer["gitVersion"].as_str();
+        let version = version.with_context(|| format!("{} does not say its version", self.admin.url()))?;
         Ok(version.trim_start_matches('v').to_string())
     }
 

@@ -164,7 +164,8 @@ pub fn memory_file(text: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// Lets the descriptor survive an exec.
+/// Lets the descriptor survive an exec, which has to be the next thing that this process does: a
+/// descriptor that is not close-on-exec counts as one without an owner ([`is_close_on_exec`]).
 ///
 /// # Errors
 /// fcntl(2) refuses, which it does only if a filter forbids the call.

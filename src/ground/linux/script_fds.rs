@@ -1,12 +1,14 @@
 //! Descriptors that a shell script names by number.
 //!
 //! The numbers 0 to 9 belong to the script. The shell moves what it owns itself [`above`] them. A
-//! file of the shell that has a low number for a moment is safe, too. Every descriptor with an
-//! owner in this program is close-on-exec; a script's are not, since its children inherit them. No
-//! function here replaces, closes or copies a descriptor from 3 to 9 that is close-on-exec.
+//! file of the shell that has a low number for a moment is safe, too: every descriptor with an
+//! owner in this program is close-on-exec; a script's are not, since its children inherit them.
+//! [`assign`], [`close`], [`save`] and [`duplicate`] refuse a number whose descriptor is
+//! close-on-exec. What a library opens and keeps gets a higher number by [`with_all_taken`].
 
 use super::check;
 use super::fds::is_close_on_exec;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -14,9 +16,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 pub const COUNT: RawFd = 10;
 
 /// Returns the number if it is one of the script's: from 0 to 9, and closed or without an owner in
-/// this program. Standard streams never have one.
+/// this program. A standard stream can have one, too: after `exec <&-` the next file that the shell
+/// opens has the number 0 until it is moved.
 fn of_script(number: RawFd) -> io::Result<RawFd> {
-    let has_owner = |number| number > 2 && is_close_on_exec(number).unwrap_or(false); // closed: none
+    let has_owner = |number| is_close_on_exec(number).unwrap_or(false); // closed: none
     match (0..COUNT).contains(&number) && !has_owner(number) {
         true => Ok(number),
         false => Err(io::Error::from_raw_os_error(libc::EBADF)),
@@ -29,6 +32,25 @@ fn of_script(number: RawFd) -> io::Result<RawFd> {
 /// `EMFILE`: no descriptor is left; the given one is closed then.
 pub fn above(fd: OwnedFd) -> io::Result<OwnedFd> {
     if fd.as_raw_fd() >= COUNT { Ok(fd) } else { copy(fd.as_raw_fd()) }
+}
+
+/// Does `work` while every number of the script is taken: a descriptor that a library opens in it,
+/// and keeps open, has a higher one then. If the limit of descriptors leaves no higher one, `work`
+/// is done with what is free.
+pub fn with_all_taken<T>(work: impl FnOnce() -> T) -> T {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut taken = Vec::new();
+    loop {
+        match File::options().read(true).custom_flags(libc::O_PATH).open("/") {
+            Ok(high) if high.as_raw_fd() >= COUNT => break,
+            Ok(low) => taken.push(low),
+            Err(_) => {
+                taken.clear();
+                break;
+            }
+        }
+    }
+    work()
 }
 
 fn copy(number: RawFd) -> io::Result<OwnedFd> {
@@ -56,7 +78,7 @@ pub fn save(number: RawFd) -> io::Result<Option<OwnedFd>> {
 /// `EBADF`: the number is none of the script's.
 pub fn assign(number: RawFd, source: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: takes numbers only. `number` is one of the script's, which was checked to have no
-    // owner in this program; and standard streams stay usable numbers whatever they mean.
+    // owner in this program; a standard stream may mean any open file.
     check(unsafe { libc::dup2(source.as_raw_fd(), of_script(number)?) }.into()).map(drop)
 }
 
@@ -94,19 +116,33 @@ mod tests {
 
     #[test]
     fn a_script_cannot_name_the_shells_descriptors() {
-        let ours = above(std::fs::File::open("/dev/null").unwrap().into()).unwrap();
+        let ours = above(File::open("/dev/null").unwrap().into()).unwrap();
         assert!(ours.as_raw_fd() >= COUNT);
         for refused in [assign(10, ours.as_fd()), close(10), duplicate(0, -1), duplicate(77, 3)] {
             assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::EBADF));
         }
     }
 
+    /// In a process of its own, which inherits no descriptor: here other tests may have all low
+    /// numbers.
     #[test]
     fn a_file_of_the_shell_that_has_a_number_of_the_script_for_a_moment_is_left_alone() {
-        let files: Vec<std::fs::File> =
-            (0..COUNT).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
-        // If other tests have all low numbers, there is none to try it with.
-        let Some(low) = files.iter().find(|file| (3..COUNT).contains(&file.as_raw_fd())) else { return };
+        const INSIDE: &str = "ROPEWALK_TEST_SCRIPT_FDS";
+        if std::env::var_os(INSIDE).is_none() {
+            let test = "script_fds::tests::a_file_of_the_shell_that_has_a_number_of_the_script_for_a_moment_is_left_alone";
+            let mut inside = std::process::Command::new(std::env::current_exe().unwrap());
+            inside.args(["--exact", test, "--nocapture"]).env(INSIDE, "1");
+            crate::process::leave_descriptors(&mut inside);
+            let ended = inside.output().unwrap();
+            let output = String::from_utf8_lossy(&ended.stdout).into_owned();
+            assert!(ended.status.success(), "{output}{}", String::from_utf8_lossy(&ended.stderr));
+            assert!(output.contains("1 passed"), "{output}");
+            return;
+        }
+        let kept = with_all_taken(|| File::open("/dev/null").unwrap());
+        assert!(kept.as_raw_fd() >= COUNT);
+        let files: Vec<File> = (0..COUNT).map(|_| File::open("/dev/null").unwrap()).collect();
+        let low = files.iter().find(|file| file.as_raw_fd() < COUNT).expect("a low number is free");
         let number = low.as_raw_fd();
         for refused in
             [assign(number, low.as_fd()), close(number), duplicate(0, number), duplicate(number, 1)]
@@ -114,5 +150,11 @@ mod tests {
             assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::EBADF));
         }
         assert!(low.metadata().is_ok());
+        close(0).unwrap(); // as `exec <&-`
+        let own = File::open("/dev/null").unwrap();
+        assert_eq!(own.as_raw_fd(), 0);
+        assert_eq!(assign(0, low.as_fd()).unwrap_err().raw_os_error(), Some(libc::EBADF));
+        drop(own);
+        assign(0, low.as_fd()).unwrap();
     }
 }

@@ -73,7 +73,7 @@ impl Raft {
     }
 
     /// Forgets entries up to `upto`, which `snapshot` stands for from now on, and keeps it for
-    /// followers that need one. An older snapshot than the known one changes nothing.
+    /// followers that need one, unless a newer one is known.
     pub(super) fn compact_log(&mut self, upto: Index, snapshot: SnapshotRef) {
         if upto <= self.applying && upto > self.log.base() && upto <= snapshot.index {
             self.log.compact(upto);

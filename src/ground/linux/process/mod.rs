@@ -79,8 +79,9 @@ pub(crate) fn with_umask<T>(mask: u32, work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// The proof that this process is a child of [`spawn_forked`]. It has one thread, and it ends by
-/// [`exit_now`] or exec: what its parent owned when it was made is never dropped in it.
+/// The proof that this process is a child of [`spawn_forked`]. The child begins with one thread,
+/// and it ends by [`exit_now`] or exec: what its parent owned when it was made is never dropped in
+/// it.
 #[derive(Clone, Copy, Debug)]
 pub struct Forked(());
 

@@ -141,7 +141,8 @@ pub(super) fn word(
     let hidden = documents::hidden(word);
     let word = hidden.as_deref().unwrap_or(word);
     let word = without_large_tildes(word);
-    guard::catch(|| brush_parser::word::parse(&word, options)).ok_or(UNREADABLE)?.map_err(|e| e.to_string())
+    let parse = || brush_parser::word::parse(&word, options);
+    guard::catch_with_cache(parse).ok_or(UNREADABLE)?.map_err(|e| e.to_string())
 }
 
 const TOO_DEEP: &str = "it is too deep";
@@ -230,7 +231,7 @@ impl Shell {
             self.complain("arithmetic expression: it is too deep");
             return Err(Flow::Abort(2));
         }
-        match guard::catch(|| brush_parser::arithmetic::parse(text)) {
+        match guard::catch_with_cache(|| brush_parser::arithmetic::parse(text)) {
             Some(Ok(sum)) => {
                 let sum = Rc::new(sum);
                 keep(&mut self.parsed_sums, text, sum.clone());

@@ -24,12 +24,12 @@ pub enum Script {
 }
 
 impl FakeRuntime {
-    /// What containers of that name or image do from now on.
+    /// Sets what containers of that name or image do from now on.
     pub fn script(&self, name_or_image: &str, script: Script) {
         self.lock().scripts.insert(name_or_image.to_string(), script);
     }
 
-    /// The image cannot be pulled from now on.
+    /// Makes each pull of the image fail from now on.
     pub fn forget_image(&self, reference: &str) {
         self.lock().absent.insert(reference.to_string());
     }
@@ -49,28 +49,28 @@ impl FakeRuntime {
         }
     }
 
-    /// From now on `exec` runs a program that writes nothing: it begins after the first time, and
-    /// ends with code 0 after the second.
+    /// Makes `exec` run a program that writes nothing from now on: it begins after the first time,
+    /// and ends with code 0 after the second.
     pub fn exec_takes(&self, start: Duration, run: Duration) {
         self.lock().exec = Some((start, run));
     }
 
-    /// The next calls of `stop_container`, so many, fail.
+    /// Makes the next calls of `stop_container`, so many, fail.
     pub fn fail_stops(&self, count: u32) {
         self.lock().failing_stops = count;
     }
 
-    /// The next calls of `stop_pod_sandbox`, so many, fail.
+    /// Makes the next calls of `stop_pod_sandbox`, so many, fail.
     pub fn fail_sandbox_stops(&self, count: u32) {
         self.lock().failing_sandbox_stops = count;
     }
 
-    /// The next calls of `list_pod_sandboxes`, so many, fail.
+    /// Makes the next calls of `list_pod_sandboxes`, so many, fail.
     pub fn fail_lists(&self, count: u32) {
         self.lock().failing_lists = count;
     }
 
-    /// From now on `list_images` panics, as a mistake in its caller would.
+    /// Makes `list_images` panic from now on, as a mistake in its caller would.
     pub fn panic_at_images(&self) {
         self.lock().panics = true;
     }
@@ -81,7 +81,7 @@ impl FakeRuntime {
         self.lock().connections.push_back(connection);
     }
 
-    /// What was asked, e.g. `start_container nginx`, oldest first.
+    /// Returns what was asked, e.g. `start_container nginx`, oldest first.
     pub fn calls(&self) -> Vec<String> {
         self.lock().calls.clone()
     }

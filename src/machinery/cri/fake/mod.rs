@@ -33,7 +33,7 @@ struct Made {
 struct Pod {
     sandbox: Sandbox,
     config: SandboxConfig,
-    /// Until it is stopped, also when its first process has ended.
+    /// True until the sandbox is stopped, also after its first process has ended.
     has_network: bool,
 }
 

@@ -45,7 +45,8 @@ fn body() -> impl Strategy<Value = Body> {
     ]
 }
 
-/// Entries follow each other, and none is newer than who sends them.
+/// Returns the body with numbers that a member could send: entries follow each other, and none of
+/// them, and no snapshot, is newer than the term of the message.
 fn in_order(mut body: Body, term: u64) -> Body {
     if let Body::MsgSnap(snapshot) = &mut body {
         (snapshot.index, snapshot.term) = (snapshot.index % REACH_MAX, snapshot.term.min(term));

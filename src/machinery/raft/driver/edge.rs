@@ -66,8 +66,9 @@ impl RealEdge {
     /// would be late. The core does not learn that a snapshot was lost or could not be read, and
     /// sends it again when check-quorum rounds have passed in silence (`progress`).
     fn send_snapshot(&mut self, message: Message) {
+        let member = message.to;
         let mut queue = self.snapshots.lock();
-        queue.messages.insert(message.to, message);
+        queue.messages.insert(member, message);
         if std::mem::replace(&mut queue.has_thread, true) {
             return;
         }
@@ -97,7 +98,7 @@ impl RealEdge {
             Ok(thread) => self.sending = thread,
             Err(e) => {
                 self.snapshots.lock().has_thread = false;
-                tracing::warn!(error = %e, "no thread could be started to send a snapshot: {UNSENT}");
+                tracing::warn!(error = %e, member, "no thread could be started to send a snapshot: {UNSENT}");
             }
         }
     }

@@ -169,8 +169,12 @@ struct Stuck {
 }
 
 impl Stuck {
-    /// Remembers a name, so that the removal goes on with the others. The error again: it is not
-    /// about this name, or there are more than [`STUCK_MAX`].
+    /// Remembers a name that cannot be removed for this reason, so that the removal goes on with
+    /// the others.
+    ///
+    /// # Errors
+    /// The reason, if it is not about this name, e.g. `EMFILE`; the first one, if the directory has
+    /// more than [`STUCK_MAX`] such names.
     fn add(&mut self, name: &OsStr, why: Errno, work: &mut Removal) -> nix::Result<()> {
         let stops = [Errno::ETIME, Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::EROFS];
         if stops.contains(&why) {

@@ -6,11 +6,13 @@ use super::interactive::SURVIVED;
 use super::{Flow, Run, Shell};
 use linux::fork::Side;
 use linux::process::{self, Exit};
+use linux::script_fds;
 use linux::trap::{self, Action};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getpgrp, setpgid, tcsetpgrp};
 use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 
 /// Ended background jobs are forgotten beyond this, and as many that were waited for.
 const ENDED_MAX: usize = 1024;
@@ -283,8 +285,10 @@ impl Shell {
                 for signal in [libc::SIGINT, libc::SIGQUIT] {
                     let _ = trap::set(signal, Action::Ignore);
                 }
-                if let Ok(null) = std::fs::File::open("/dev/null") {
-                    let _ = nix::unistd::dup2_stdin(null);
+                // Above first: after `exec <&-` it has the number 0 itself, and would lose it.
+                let null = std::fs::File::open("/dev/null").and_then(|null| script_fds::above(null.into()));
+                if let Ok(null) = null {
+                    let _ = script_fds::assign(0, null.as_fd()); // the script's own input stays
                 }
             }
             self.interactive = false;
@@ -293,7 +297,7 @@ impl Shell {
     }
 
     fn owns_terminal(&self) -> bool {
-        self.interactive && linux::script_fds::is_terminal(0)
+        self.interactive && script_fds::is_terminal(0)
     }
 
     /// Takes the terminal back from a job that ended.

@@ -179,6 +179,14 @@ const CASES: &[Case] = &[
     ("let x=1; echo $?", "127\n", 0),
     // The words of strerror(3).
     ("{ echo a >&-; read x <&-; } 2>f; sed 's/.*: //' f", "Bad file descriptor\nBad file descriptor\n", 0),
+    // The parser of words keeps a descriptor of its own open, under no number of the script's.
+    (
+        "echo \"a $((1 + 1))\"; { cat <&3; } 2>g; sed 's/.*: //' g; exec 3>f; echo b >&3; exec 3>&-; cat f",
+        "a 2\nBad file descriptor\nb\n",
+        0,
+    ),
+    // The input of a job is /dev/null, also where the shell has closed its own.
+    ("exec <&-; { (read x; echo $?) & wait; } 2>&1", "1\n", 0),
     // dash takes two digits for a word.
     (
         "(exec 10>f; echo no) 2>g; echo $?; sed 's/.*: //' g; [ -e f ] || echo none",
