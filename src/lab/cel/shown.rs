@@ -110,7 +110,12 @@ fn prints(output: &str, object: &Value, path: &str, listing: Listing) -> bool {
             let [one, other] = variants(object, path);
             let differs = |of: fn(&str, &Json) -> Json| {
                 let printed = |object| kubectl::print_template(format, template, &of(template, object));
-                matches!((printed(&one), printed(&other)), (Ok(one), Ok(other)) if one != other)
+                match (printed(&one), printed(&other)) {
+                    (Ok(one), Ok(other)) => one != other,
+                    // `{{.data.password | base64decode}}`: the other value is no base64.
+                    (Ok(_), Err(_)) => true,
+                    (Err(_), _) => false,
+                }
             };
             (listing != Listing::Single && differs(in_list))
                 || (listing != Listing::Whole && differs(|_, object| object.clone()))
@@ -329,6 +334,18 @@ mod tests {
         assert!(shown("get", "jsonpath={.status.podIP}"), "one pod by its name");
         assert!(shown("get", "jsonpath={.items[*].status.podIP}"), "two of them");
         assert!(!shown("get", "jsonpath={.metadata.name} .status.podIP"));
+    }
+
+    #[test]
+    fn a_template_that_decodes_a_field_shows_it() {
+        let secret = json!({"kind": "Secret", "metadata": {"namespace": "d", "name": "login"},
+            "data": {"password": "cm9wZQ=="}});
+        let request = json!({"verb": "get", "code": 200, "object": "Secret/d/login", "table": false,
+            "command": "kubectl get", "output_known": true,
+            "output": "go-template={{.data.password | base64decode}}"});
+        let (secret, request) = (value::of_json(&secret), value::of_json(&request));
+        assert!(shows(&request, &secret, "", "data.password"));
+        assert!(!shows(&request, &secret, "", "data.other"));
     }
 
     #[test]

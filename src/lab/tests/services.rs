@@ -193,6 +193,41 @@ fn a_watch_of_the_nodes_shows_what_changes_until_it_ends() {
     assert!(!met("other", &[]), "the watch of another command, as of `kubectl wait`");
 }
 
+/// `kubectl get pod tower -o wide -w` was begun at second 10, and the pod has a node since second
+/// 60.
+#[test]
+fn a_watch_of_a_waiting_pod_shows_the_node_that_it_gets() {
+    let library = Library::built_in();
+    let met = |session: &str, lines: &[(&str, i64)]| {
+        let look = |verb: &str, session: &str| {
+            let look = request(verb, "Pod/default/tower", "kubectl get", 200);
+            let look = value::with(&look, "session", value::text(session));
+            value::with(&look, "at", value::time(second(10)))
+        };
+        is_met(&library, "control-tower/01", "tolerate", 3, |facts| {
+            facts.trace = Arc::new(vec![look("get", "s"), look("watch", session)]);
+            for (line, at) in lines {
+                facts.ran.push(Line { line: (*line).into(), at: second(*at), ..Line::default() });
+            }
+            let labels = json!({"node-role.kubernetes.io/control-plane": ""});
+            let node = json!({"kind": "Node", "metadata": {"name": "cp", "labels": labels}});
+            let nodes = facts.objects.get_mut(&facts::kind("Node").unwrap().qualified()).unwrap();
+            Arc::make_mut(nodes).insert((String::new(), "cp".into()), Object::new(node));
+            let metadata = json!({"namespace": "default", "name": "tower"});
+            let status = json!({"startTime": "1970-01-01T00:01:00Z"});
+            let tower =
+                json!({"kind": "Pod", "metadata": metadata, "spec": {"nodeName": "cp"}, "status": status});
+            put(facts, "Pod", "tower", Some(tower));
+        })
+    };
+    assert!(met("s", &[]), "in another terminal");
+    assert!(met("s", &[("kubectl get pod tower -o wide -w", 70)]));
+    assert!(met("s", &[("timeout 90 kubectl get pod tower -o wide -w &", 11)]));
+    assert!(!met("s", &[("timeout 2 kubectl get pod tower -o wide -w", 12)]), "it had ended before");
+    assert!(!met("s", &[("timeout 2 kubectl get pod tower -o wide -w &", 11)]), "the same, behind");
+    assert!(!met("other", &[]), "the watch of another command, as of `kubectl wait`");
+}
+
 /// A shell in the pod was open from second 10 to second 20, and ended with success.
 #[test]
 fn a_shell_in_a_pod_counts_by_the_name_that_the_pod_asked_for_meanwhile() {

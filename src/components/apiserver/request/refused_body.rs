@@ -29,12 +29,12 @@ pub(crate) async fn note(ctx: &Context, request: Request<Body>) {
     let is_write = matches!(info.verb.as_str(), "create" | "update") && info.subresource.is_empty();
     let is_json = header(&ctx.headers, "content-type").starts_with("application/json");
     let is_held_back = ctx.headers.contains_key(EXPECT);
-    let may_be_told = !ctx.user.impersonator.is_empty() && info.resource != "secrets";
-    if !(is_write && is_json && may_be_told) || is_held_back {
+    let may_be_recorded = !ctx.user.impersonator.is_empty() && info.resource != "secrets";
+    if !(is_write && is_json && may_be_recorded) || is_held_back {
         return;
     }
     let body = Limited::new(request.into_body(), BODY_MAX).collect();
-    // What does not come, or is no object, is not told: the request is refused in any case.
+    // A body that does not come, or is no object, is left out: the request is refused in any case.
     let Some(Ok(read)) = clock::limit(TIME, body).await else { return };
     if let Ok(object @ Value::Object(_)) = serde_json::from_slice(&read.to_bytes()) {
         ctx.would_make(&object);
