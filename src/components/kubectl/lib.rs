@@ -104,7 +104,7 @@ pub mod table;
 mod testing;
 mod wire;
 
-/// What `kubectl version --client` says.
+/// The version that `kubectl version --client` prints.
 pub use api::VERSION;
 pub use client::kubeconfig::Env;
 pub use command::{INTERRUPTED, asks_a_server, may_be_plugin, run};

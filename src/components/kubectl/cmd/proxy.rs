@@ -44,7 +44,7 @@ const HOP_BY_HOP: [&str; 8] = [
     "upgrade",
 ];
 
-/// What a request meets.
+/// The parts of the proxy that every request passes.
 struct Door {
     upstream: Upstream,
     filter: Filter,

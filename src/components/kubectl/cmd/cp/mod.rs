@@ -94,8 +94,8 @@ fn last(path: &str) -> &str {
     path.trim_end_matches('/').rsplit('/').next().unwrap_or(path)
 }
 
-/// The directory of the container in which something is unpacked, and its name there. The root,
-/// which has no name, is `.` in itself.
+/// The directory of the container in which something is unpacked, and its name there. A path that
+/// ends without a name, such as the root or `../..`, is `.` in itself.
 ///
 /// Example: `/tmp/x/../a` is `a` in `/tmp`, and `/` is `.` in `/`.
 fn parent_and_name(target: &str) -> (String, String) {
