@@ -16,7 +16,7 @@ pub(crate) struct Info {
     pub name: String,
     /// As read from the file or the server; null before it was fetched.
     pub object: Value,
-    /// The file it came from; empty if it was named.
+    /// The file that the object came from; empty if the command line named it.
     pub source: String,
 }
 
@@ -63,7 +63,7 @@ impl Info {
     }
 }
 
-/// How a verb reads its arguments.
+/// The way in which a verb reads its arguments and files.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Options {
     /// A type alone means all of its objects.

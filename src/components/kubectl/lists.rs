@@ -51,7 +51,7 @@ fn take_items(list: &mut Value) -> Vec<Value> {
 /// How many objects a page of a list has at most.
 const PAGE: &str = "500";
 
-/// A list with the items of all its pages.
+/// Reads a list page by page, and returns it with the items of all pages.
 pub(crate) async fn whole(ctx: &Ctx, path: &str, query: &[(&str, &str)]) -> Result<Value, Fail> {
     let api = ctx.api().await?;
     let page = |token: String| async move {
@@ -71,7 +71,7 @@ pub(crate) async fn whole(ctx: &Ctx, path: &str, query: &[(&str, &str)]) -> Resu
         let mut next = match page(token).await {
             Ok(next) => next,
             // The token for the next page has expired: the list is read again in one piece, as by
-            // client-go.
+            // the pager of client-go. kubectl's own pages (`FollowContinue`) fail then.
             Err(fail) if fail.code() == Some(410) => return api.get(path, query).await,
             Err(fail) => return Err(fail),
         };

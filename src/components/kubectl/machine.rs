@@ -135,7 +135,7 @@ mod tests {
         }
     }
 
-    /// A new verb or flag of the table must be sorted in here, too.
+    /// A new flag of the table that names a file must be added to `FLAGS`, too.
     #[test]
     fn each_flag_that_names_a_file_is_known() {
         // Flags whose help has the word, and whose value is no file.

@@ -64,7 +64,7 @@ impl Drop for Server {
     }
 }
 
-/// What a command printed, and its exit code.
+/// The output of a command, and its exit code.
 #[derive(Debug)]
 pub(crate) struct CommandResult {
     pub code: i32,

@@ -11,6 +11,12 @@ const SHA256_LEN: usize = 64;
 /// Characters of a tag at most.
 const TAG_MAX: usize = 128;
 
+/// Characters of a repository's path at most.
+const PATH_MAX: usize = 255;
+
+/// The folder of Docker Hub for names without one: `nginx` is `docker.io/library/nginx`.
+const LIBRARY: &str = "library/";
+
 /// Returns whether a text has the form of an image name, with nothing filled in: `Nginx` has not,
 /// its path has a capital letter. Source: `ReferenceRegexp`.
 pub fn is_reference(text: &str) -> bool {
@@ -30,14 +36,19 @@ pub fn is_reference(text: &str) -> bool {
 pub fn is_latest(text: &str) -> bool {
     let Parts { name, tag, digest } = parts(text);
     let has_capitals = |text: &str| text.chars().any(char::is_uppercase);
-    let is_domain_alone = |text: &str| text.contains(['.', ':']) || text == "localhost" || has_capitals(text);
+    let looks_like_domain =
+        |text: &str| text.contains(['.', ':']) || text == "localhost" || has_capitals(text);
     let (domain, path) = match name.split_once('/') {
-        Some((first, path)) if is_domain_alone(first) => (first, path),
+        Some((first, path)) if looks_like_domain(first) && is_domain(first) => (first, path),
+        // A first part that cannot be a domain is one of the path: `a_b.example.com/c`.
+        Some((first, _)) if looks_like_domain(first) => ("", name),
         _ => ("docker.io", name),
     };
     // A lone digest could be taken for an image's id.
     let is_id = is_hex(text, SHA256_LEN);
-    let is_read = is_domain(domain) && path.split('/').all(is_component) && !is_id;
+    let is_in_library = matches!(domain, "docker.io" | "index.docker.io") && !path.contains('/');
+    let length = path.len() + if is_in_library { LIBRARY.len() } else { 0 };
+    let is_read = path.split('/').all(is_component) && length <= PATH_MAX && !is_id;
     match tag {
         _ if !is_read || !digest.is_none_or(is_digest) => false,
         Some(tag) => tag == "latest",
@@ -168,6 +179,55 @@ mod tests {
             &short,
         ] {
             assert!(!is_reference(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn latest_is_a_tag_or_no_tag() {
+        let long = |length: usize| "a".repeat(length);
+        let sum = "0a".repeat(32);
+        let (id, short) = (sum.as_str(), &sum[1..]);
+        let (pinned, wrong) = (format!("nginx:latest@sha256:{id}"), format!("nginx:latest@sha256:{short}"));
+        for (image, latest) in [
+            (id, false),
+            (short, true),
+            (pinned.as_str(), true),
+            (wrong.as_str(), false),
+            ("nginx:latest@sha1:00", false),
+            ("a//b", false),
+            ("a/b__c.d--e/f", true),
+            ("a..b", false),
+            ("a_", false),
+            ("a b", false),
+            ("example.com:5000/a/b", true),
+            ("example..com/a", false),
+            ("-x.com/a", false),
+            ("a_b.example.com/c", true),
+            ("a_b.example.com:5000/c", false),
+            ("x.com:/a", false),
+            ("[::1]:5000/a", true),
+            ("[::g]:5000/a", false),
+            ("[::1]/a:1", false),
+            ("nginx", true),
+            ("nginx:latest", true),
+            ("nginx:1.27", false),
+            ("localhost:5000/nginx", true),
+            ("localhost:5000/nginx:1", false),
+            ("nginx@sha256:00", false),
+            ("library/nginx:latest", true),
+            ("Nginx", false),
+            ("example.com/Nginx:latest", false),
+            ("Example/nginx", true),
+            ("nginx:Latest", false),
+            ("", false),
+            ("docker.io/a/b:latest", true),
+            (long(247).as_str(), true),
+            (long(248).as_str(), false),
+            (format!("docker.io/{}", long(248)).as_str(), false),
+            (format!("x.com/{}", long(255)).as_str(), true),
+            (format!("x.com/{}", long(256)).as_str(), false),
+        ] {
+            assert_eq!(is_latest(image), latest, "{image}");
         }
     }
 }

@@ -33,7 +33,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let operation = if dry_run == DryRun::Client { "created" } else { "autoscaled" };
     for info in infos {
-        match autoscaled(ctx, &info, &metrics, dry_run).await {
+        match create_autoscaler(ctx, &info, &metrics, dry_run).await {
             Ok(object) => printer.print(ctx, &object, operation, dry_run != DryRun::Client)?,
             Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failures.push(fail),
             Err(other) => return Err(other),
@@ -43,7 +43,12 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 /// Creates the autoscaler of one object, or with `--dry-run=client` computes it alone.
-async fn autoscaled(ctx: &Ctx, info: &Info, metrics: &[Value], dry_run: DryRun) -> Result<Value, Fail> {
+async fn create_autoscaler(
+    ctx: &Ctx,
+    info: &Info,
+    metrics: &[Value],
+    dry_run: DryRun,
+) -> Result<Value, Fail> {
     let mut object = autoscaler(ctx, info, metrics)?;
     record(ctx, &mut object);
     if dry_run == DryRun::Client {

@@ -16,7 +16,7 @@ use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
-/// Where kubectl keeps what was applied last.
+/// The annotation in which kubectl keeps the configuration that was applied last.
 pub(crate) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Whether a change is made, or only computed here or on the server.

@@ -81,7 +81,7 @@ pub(crate) async fn cluster(ctx: &Ctx) -> Result<(), Fail> {
             cluster.shift_remove("tls-server-name");
         }
         fill(ctx, cluster, &["server", "tls-server-name", "proxy-url"]);
-        // As in kubectl `insecure-skip-tls-verify` goes also where the flag is not given: a server
+        // As in kubectl `insecure-skip-tls-verify` is removed where the flag is not given: a server
         // is trusted blindly only as long as each change of its entry says so.
         cluster.shift_remove(INSECURE);
         if ctx.flags.is(INSECURE) {

@@ -29,7 +29,7 @@ struct DebugOptions<'a> {
     stdin: bool,
     tty: bool,
     attach: bool,
-    /// What `--custom` says of the debug container.
+    /// The container fields of the file of `--custom`.
     custom: Option<Value>,
 }
 
@@ -227,7 +227,8 @@ impl DebugOptions<'_> {
         Ok(())
     }
 
-    /// Warns if a profile grants capabilities that a container without root cannot use.
+    /// Warns if a container has privileges or capabilities, but runs as another user than root
+    /// because its whole pod does.
     fn warn(&self, pod: &Value, container: &Value) {
         if debug_profile::lacks_root(pod, container) {
             self.ctx.note(NOT_ROOT);

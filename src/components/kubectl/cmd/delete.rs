@@ -290,7 +290,7 @@ mod tests {
         assert!(server.object(&at("a")).is_some(), "nothing was deleted");
     }
 
-    /// Scripts write `--cascade` as their language writes booleans, and an unset variable leaves it
+    /// Scripts write `--dry-run` as their language writes booleans, and an unset variable leaves it
     /// empty.
     #[tokio::test]
     async fn a_dry_run_is_a_word_or_a_boolean_and_not_empty() {

@@ -62,7 +62,7 @@ async fn compare(ctx: &Ctx) -> Result<bool, Fail> {
         pairs.push(pair);
     }
     if ctx.flags.is("prune") {
-        let pruned = match prune::found(ctx, &seen).await {
+        let pruned = match prune::find_unseen(ctx, &seen).await {
             Ok(pruned) => pruned,
             // As in kubectl the files are compared also if it is unknown what would be pruned.
             Err(fail @ Fail::Api(_)) => {

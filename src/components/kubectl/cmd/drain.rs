@@ -78,19 +78,20 @@ async fn drain(ctx: &Ctx, node: &str, dry_run: DryRun) -> Result<(), Fail> {
     let outcome = match ctx.flags.is("disable-eviction") {
         true => delete_all(ctx, &evict, dry_run, &limit).await,
         false => {
-            let work = futures::future::join_all(evict.iter().map(|pod| remove(ctx, pod, dry_run, &limit)));
+            let work =
+                futures::future::join_all(evict.iter().map(|pod| evict_and_wait(ctx, pod, dry_run, &limit)));
             let failures: Vec<Fail> = work.await.into_iter().filter_map(Result::err).collect();
             if failures.is_empty() { Ok(()) } else { Err(Fail::Many(failures)) }
         }
     };
     if let Err(fail) = &outcome {
-        pending(ctx, node, fail).await;
+        print_pending(ctx, node, fail).await;
     }
     outcome
 }
 
 /// Names the pods that are left on a node after a failure.
-async fn pending(ctx: &Ctx, node: &str, fail: &Fail) {
+async fn print_pending(ctx: &Ctx, node: &str, fail: &Fail) {
     let (left, unknown) = match plan(ctx, node).await {
         Ok(plan) => (plan.evict, plan.refusals),
         Err(fail) => (vec![], vec![fail.message()]),
@@ -151,7 +152,7 @@ async fn delete_all(ctx: &Ctx, pods: &[Value], dry_run: DryRun, limit: &Limit) -
         return Ok(());
     }
     let left = pods.iter().map(|pod| async move {
-        if gone(ctx, pod, "deletion", limit).await? {
+        if wait_until_gone(ctx, pod, "deletion", limit).await? {
             ctx.line(format!("pod/{} deleted", value::text(pod, "metadata.name")));
         }
         Ok::<(), Fail>(())
@@ -160,13 +161,13 @@ async fn delete_all(ctx: &Ctx, pods: &[Value], dry_run: DryRun, limit: &Limit) -
 }
 
 /// Evicts one pod, and waits until it is gone.
-async fn remove(ctx: &Ctx, pod: &Value, dry_run: DryRun, limit: &Limit) -> Result<(), Fail> {
+async fn evict_and_wait(ctx: &Ctx, pod: &Value, dry_run: DryRun, limit: &Limit) -> Result<(), Fail> {
     let (namespace, name) = (value::text(pod, "metadata.namespace"), value::text(pod, "metadata.name"));
     let path = path_of(pod);
     if !evict(ctx, pod, &path, options(ctx, dry_run), limit).await? || dry_run == DryRun::Server {
         return Ok(());
     }
-    let gone = gone(ctx, pod, "eviction", limit).await.map_err(|fail| {
+    let gone = wait_until_gone(ctx, pod, "eviction", limit).await.map_err(|fail| {
         let (name, namespace, why) = (quote(name), quote(namespace), fail.message());
         Fail::Text(format!("error when waiting for pod {name} in namespace {namespace} to terminate: {why}"))
     })?;
@@ -223,7 +224,7 @@ async fn evict(ctx: &Ctx, pod: &Value, path: &str, options: Value, limit: &Limit
 /// Waits until a pod is gone, or another one has its name. Returns false if the pod has been ending
 /// for so long that `--skip-wait-for-delete-timeout` skips it. `way`: `eviction` or `deletion`,
 /// which the error names.
-async fn gone(ctx: &Ctx, pod: &Value, way: &str, limit: &Limit) -> Result<bool, Fail> {
+async fn wait_until_gone(ctx: &Ctx, pod: &Value, way: &str, limit: &Limit) -> Result<bool, Fail> {
     let (name, path) = (value::text(pod, "metadata.name"), path_of(pod));
     let skip = ctx.flags.int("skip-wait-for-delete-timeout");
     loop {

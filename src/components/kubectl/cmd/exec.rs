@@ -43,7 +43,7 @@ impl Drop for Raw<'_> {
     }
 }
 
-/// Drops `--tty` with a message if there is no terminal.
+/// Drops `--tty` without `--stdin`, and with a message if there is no terminal.
 fn tty_allowed(ctx: &Ctx, session: &mut Session) {
     if session.tty && (!session.stdin || ctx.terminal.is_none()) {
         session.tty = false;

@@ -109,7 +109,7 @@ async fn in_version(
     match all.find(|r| r.plural == resource.plural && r.api_version() == wanted) {
         Some(found) => Ok((found.clone(), path.to_string())),
         None => {
-            // Go prints the core group, which has no name, without a slash.
+            // Go prints the empty name of the core group before its slash: `/v1`.
             let slash = if wanted.contains('/') { "" } else { "/" };
             text(format!("couldn't find resource for \"{slash}{wanted}, Resource={}\"", resource.plural))
         }
@@ -254,8 +254,7 @@ impl<'a> Schemas<'a> {
         out
     }
 
-    /// All fields below a schema. `above`: the names of the schemas around it, which are not
-    /// entered again.
+    /// All fields below a schema. `above`: the schemas around it, which are not entered again.
     fn tree(&self, object: &'a Value, level: usize, above: &mut Vec<*const Value>) -> String {
         let mut out = String::new();
         above.push(object);

@@ -2,7 +2,7 @@
 
 use super::common::{DryRun, Printer, annotate_last_applied, enforced, label_pairs, objects_as_given};
 use super::record::record;
-use super::run::overridden;
+use super::run::apply_overrides;
 use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -20,7 +20,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         builder::select(ctx, &ctx.args, Options { other_selector: true, ..Options::default() }).await?;
     let (infos, mut failures) = objects_as_given(ctx, selection).await?;
     for info in scheme::known(infos, &mut failures) {
-        match exposed(ctx, &info, dry_run).await {
+        match create_service(ctx, &info, dry_run).await {
             Ok(service) => printer.print(ctx, &service, "exposed", dry_run != DryRun::Client)?,
             Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failures.push(fail),
             Err(other) => return Err(other),
@@ -30,9 +30,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 /// Creates the Service of one object, or with `--dry-run=client` computes it alone.
-async fn exposed(ctx: &Ctx, info: &Info, dry_run: DryRun) -> Result<Value, Fail> {
+async fn create_service(ctx: &Ctx, info: &Info, dry_run: DryRun) -> Result<Value, Fail> {
     let mut service = service_of(ctx, info)?;
-    overridden(ctx, &mut service, "Service")?;
+    apply_overrides(ctx, &mut service, "Service")?;
     record(ctx, &mut service);
     if dry_run == DryRun::Client {
         return Ok(service);

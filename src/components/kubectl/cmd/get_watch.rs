@@ -126,7 +126,7 @@ pub(super) async fn run(ctx: &Ctx, selection: Selection, format: Option<Format>)
     Ok(())
 }
 
-/// What a watch has printed so far.
+/// The printer of a watch: its format, and the state of the table that it prints row by row.
 struct View<'a> {
     ctx: &'a Ctx,
     head: Head,

@@ -212,8 +212,8 @@ pub(crate) async fn rename_context(ctx: &Ctx) -> Result<(), Fail> {
         Ok(())
     })?;
     if files.current == *old {
-        // Another file than that of the context may have `current-context`; the first such file
-        // counts.
+        // It goes to the first file, whichever has the context: among several files the first
+        // `current-context` counts.
         rewrite(&home_of(&files, None), |config| {
             value::put(config, "current-context", new.as_str());
             Ok(())

@@ -77,7 +77,7 @@ fn is_change(word: &str) -> bool {
     (word.contains('=') && !word.starts_with('=')) || (word.ends_with('-') && word.len() > 1)
 }
 
-fn wanted(words: &[String], notes: &Notes) -> Result<Wanted, Fail> {
+fn parse_changes(words: &[String], notes: &Notes) -> Result<Wanted, Fail> {
     let mut wanted = Wanted { set: vec![], remove: vec![] };
     for word in words {
         match word.split_once('=') {
@@ -130,7 +130,7 @@ async fn change(ctx: &Ctx, notes: Notes) -> Result<(), Fail> {
                 + words.iter().find(|w| !is_change(w)).map_or("", String::as_str),
         );
     }
-    let wanted = wanted(words, &notes)?;
+    let wanted = parse_changes(words, &notes)?;
     sources(ctx, objects, notes.file)?;
     let list = ctx.flags.is("list");
     if words.is_empty() && !list {

@@ -307,7 +307,8 @@ impl Lines<'_> {
 /// A longer line is written in parts: a container may write without end and no line.
 const LINE_MAX: usize = 1 << 20;
 
-/// Returns how many of the first bytes can be written.
+/// Returns how many of these bytes can be written: those of whole lines, or all of a line that is
+/// too long to be kept.
 fn complete(rest: &[u8]) -> usize {
     match rest.iter().rposition(|b| *b == b'\n') {
         Some(at) => at + 1,

@@ -106,7 +106,7 @@ fn pair(given: &str, service: &Value, pod: &Info) -> Result<Pair, Fail> {
         (true, word) => Some(number(word, "local")?),
         (false, _) => None,
     };
-    // What the word means by itself: a port of the service, else of the pod.
+    // The remote port is one of the service, or without a service one of the pod.
     let (remote_port, unnamed_local) = if service.is_null() {
         let port = match container_port(pod, remote) {
             Some(port) => port,

@@ -44,8 +44,8 @@ const HOP_BY_HOP: [&str; 8] = [
     "upgrade",
 ];
 
-/// What a request meets.
-struct Door {
+/// The parts of the proxy that every request passes.
+struct Handler {
     upstream: Upstream,
     filter: Filter,
     /// `/` or `/k8s/`: what is before the API's own paths.
@@ -70,13 +70,13 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if !folder.is_empty() && !ctx.path(folder).is_dir() {
         ctx.note(format!("Warning: static file directory {folder} does not exist or is not a directory"));
     }
-    let door = Arc::new(Door {
+    let handler = Arc::new(Handler {
         upstream: Upstream::over(ctx.target()?, &ctx.env)?,
         filter: Filter::of(ctx)?,
         api: slashed(ctx.flags.text("api-prefix")),
         files: (!folder.is_empty()).then(|| (ctx.path(folder), slashed(ctx.flags.text("www-prefix")))),
     });
-    if door.filter.off {
+    if handler.filter.off {
         ctx.note("Request filter disabled, your proxy is vulnerable to XSRF attacks, please be cautious");
     }
     let mut guests = JoinSet::new();
@@ -91,7 +91,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         loop {
             let stream = tcp::accept_local(&listener).await;
             while guests.try_join_next().is_some() {} // those that have left
-            guests.spawn(serve(door.clone(), stream));
+            guests.spawn(serve(handler.clone(), stream));
         }
     }
     let address = format!("{}:{port}", ctx.flags.text("address"));
@@ -104,7 +104,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     loop {
         let (stream, _) = tcp::accept(&listener).await;
         while guests.try_join_next().is_some() {}
-        guests.spawn(serve(door.clone(), stream));
+        guests.spawn(serve(handler.clone(), stream));
     }
 }
 
@@ -146,12 +146,12 @@ type Tunnel = Mutex<Option<BoxFuture<'static, ()>>>;
 
 /// Serves one connection to its end. When the future is dropped, the connection ends, a tunnel
 /// included.
-async fn serve(door: Arc<Door>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+async fn serve(handler: Arc<Handler>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
     let tunnel: Arc<Tunnel> = Arc::default();
     let opened = tunnel.clone();
     let service = service_fn(move |request| {
-        let (door, tunnel) = (door.clone(), opened.clone());
-        async move { Ok::<_, Infallible>(answer(&door, request, &tunnel).await) }
+        let (handler, tunnel) = (handler.clone(), opened.clone());
+        async move { Ok::<_, Infallible>(answer(&handler, request, &tunnel).await) }
     });
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades();
     if let Err(error) = connection.await {
@@ -171,19 +171,19 @@ pub(super) fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Body
     response
 }
 
-async fn answer(door: &Door, request: Request<Incoming>, tunnel: &Tunnel) -> Response<Body> {
+async fn answer(handler: &Handler, request: Request<Incoming>, tunnel: &Tunnel) -> Response<Body> {
     let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("").to_string();
     let path = request.uri().path().to_string();
     let decoded_path = decoded(&path);
     let is_clean = path == clean(&path);
-    let lets = |path: &str| door.filter.lets(request.method().as_str(), path, &host);
+    let lets = |path: &str| handler.filter.lets(request.method().as_str(), path, &host);
     // The server decides what `%2F%2F` or `%2e%2e` in a path mean: neither may be refused. A path
     // that is redirected is filtered as it will come again.
     if !lets(&clean(&decoded_path)) || is_clean && !lets(&decoded_path) {
         return plain(StatusCode::FORBIDDEN, "Forbidden\n");
     }
     if let Some(origin) = request.headers().get(header::ORIGIN)
-        && !origin.to_str().is_ok_and(|origin| door.filter.lets_origin(origin))
+        && !origin.to_str().is_ok_and(|origin| handler.filter.lets_origin(origin))
     {
         return plain(StatusCode::FORBIDDEN, "Forbidden\n");
     }
@@ -196,15 +196,16 @@ async fn answer(door: &Door, request: Request<Incoming>, tunnel: &Tunnel) -> Res
         }
         return moved;
     }
-    if let Some((folder, prefix)) = &door.files
+    if let Some((folder, prefix)) = &handler.files
         && let Some(answer) = proxy_files::answer(folder, prefix, &path, request.uri().query())
     {
         return answer;
     }
-    let Some(rest) = path.strip_prefix(door.api.trim_end_matches('/')).filter(|r| r.starts_with('/')) else {
+    let Some(rest) = path.strip_prefix(handler.api.trim_end_matches('/')).filter(|r| r.starts_with('/'))
+    else {
         return plain(StatusCode::NOT_FOUND, "404 page not found\n");
     };
-    match forward(door, request, &format!("{rest}{query}"), tunnel).await {
+    match forward(handler, request, &format!("{rest}{query}"), tunnel).await {
         Ok(response) => response,
         Err(why) => plain(StatusCode::BAD_GATEWAY, format!("{why}\n")),
     }
@@ -215,7 +216,7 @@ fn without_hops(headers: &mut HeaderMap) {
 }
 
 async fn forward(
-    door: &Door,
+    handler: &Handler,
     mut request: Request<Incoming>,
     target: &str,
     tunnel: &Tunnel,
@@ -228,13 +229,13 @@ async fn forward(
     let body = Limited::new(body, BODY_MAX).collect().await.map_err(|e| e.to_string())?.to_bytes();
     let Some(guest) = guest else {
         without_hops(&mut parts.headers);
-        let response = door.upstream.send(Request::from_parts(parts, Full::new(body))).await?;
+        let response = handler.upstream.send(Request::from_parts(parts, Full::new(body))).await?;
         let (mut parts, body) = response.into_parts();
         without_hops(&mut parts.headers);
         parts.version = http::Version::HTTP_11;
         return Ok(Response::from_parts(parts, body.boxed_unsync()));
     };
-    let mut response = door.upstream.upgrade(Request::from_parts(parts, Full::new(body))).await?;
+    let mut response = handler.upstream.upgrade(Request::from_parts(parts, Full::new(body))).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let server = hyper::upgrade::on(&mut response);
         *tunnel.lock() = Some(Box::pin(async move {

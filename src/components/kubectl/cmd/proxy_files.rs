@@ -7,7 +7,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use std::path::Path;
 
 const HTML: &str = "text/html; charset=utf-8";
-/// Bytes at the begin of a file that are looked at if its name has no known content type.
+/// Bytes at the start of a file that are looked at if its name has no known content type.
 const SNIFFED: usize = 512;
 
 /// Answers a request for a path of a URL at or below `prefix`, which ends in a slash. `None`: the

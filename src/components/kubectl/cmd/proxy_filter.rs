@@ -5,7 +5,7 @@ use crate::error::Fail;
 use crate::go_path;
 use regex::Regex;
 
-/// Who and what is let through.
+/// The regular expressions of `--accept-*` and `--reject-*`.
 pub(super) struct Filter {
     /// `--disable-filter`
     pub off: bool,
@@ -96,11 +96,12 @@ mod tests {
             hosts: all(&["^localhost$", r"^127\.0\.0\.1$", r"^\[::1\]$"]),
             paths: all(&["^.*"]),
             not_paths: all(&["^/api/.*/pods/.*/exec", "^/api/.*/pods/.*/attach"]),
-            not_methods: all(&["^$"]),
+            not_methods: all(&["^PUT$"]),
         };
         assert!(filter.lets("GET", "/api/v1/pods", "127.0.0.1:8001"));
         assert!(filter.lets("GET", "/api/v1/pods", "[::1]:8001"));
         assert!(!filter.lets("GET", "/api/v1/pods", "example.com"));
+        assert!(!filter.lets("PUT", "/api/v1/pods", "localhost"));
         assert!(!filter.lets("POST", "/api/v1/namespaces/d/pods/p/exec", "localhost"));
         for path in [
             "/api/v1/namespaces/d/pods/p/%65xec",

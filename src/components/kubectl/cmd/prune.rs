@@ -71,21 +71,21 @@ impl Seen {
 }
 
 /// Finds the objects that were applied once, match the selector, and were not seen this time.
-pub(crate) async fn found(ctx: &Ctx, seen: &Seen) -> Result<Vec<(Arc<Resource>, Value)>, Fail> {
+pub(crate) async fn find_unseen(ctx: &Ctx, seen: &Seen) -> Result<Vec<(Arc<Resource>, Value)>, Fail> {
     let kinds = kinds(ctx).await?;
     let mut found = vec![];
     for namespace in &seen.namespaces {
         for resource in kinds.iter().filter(|r| r.namespaced) {
-            unseen(ctx, seen, resource, namespace, &mut found).await?;
+            add_unseen(ctx, seen, resource, namespace, &mut found).await?;
         }
     }
     for resource in kinds.iter().filter(|r| !r.namespaced) {
-        unseen(ctx, seen, resource, "", &mut found).await?;
+        add_unseen(ctx, seen, resource, "", &mut found).await?;
     }
     Ok(found)
 }
 
-/// Deletes what [`found`] finds, and prints each object.
+/// Deletes what [`find_unseen`] finds, and prints each object.
 pub(crate) async fn run(ctx: &Ctx, seen: &Seen, dry_run: DryRun, printer: &Printer) -> Result<(), Fail> {
     let api = ctx.api().await?;
     let mut options = json!({"propagationPolicy": propagation(ctx)?});
@@ -96,7 +96,7 @@ pub(crate) async fn run(ctx: &Ctx, seen: &Seen, dry_run: DryRun, printer: &Print
     if dry_run == DryRun::Server {
         options["dryRun"] = json!(["All"]);
     }
-    for (resource, object) in found(ctx, seen).await? {
+    for (resource, object) in find_unseen(ctx, seen).await? {
         if dry_run != DryRun::Client {
             let (namespace, name) =
                 (value::text(&object, "metadata.namespace"), value::text(&object, "metadata.name"));
@@ -138,7 +138,8 @@ async fn kinds(ctx: &Ctx) -> Result<Vec<Arc<Resource>>, Fail> {
     Ok(kinds)
 }
 
-async fn unseen(
+/// Adds the objects of a kind in a namespace that were applied once and not seen this time.
+async fn add_unseen(
     ctx: &Ctx,
     seen: &Seen,
     resource: &Arc<Resource>,

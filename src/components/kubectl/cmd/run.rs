@@ -33,7 +33,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     checked_propagation(ctx)?; // before anything is made
     let printer = Printer::of(ctx, dry_run)?;
     let mut pod = pod_of(ctx, name, &image, &words)?;
-    overridden(ctx, &mut pod, "Pod")?;
+    apply_overrides(ctx, &mut pod, "Pod")?;
     let mut service = if ctx.flags.is("expose") { Some(service_of(ctx, name)?) } else { None };
     std::iter::once(&mut pod).chain(&mut service).for_each(|object| record(ctx, object));
     if ctx.flags.is("save-config") && dry_run != DryRun::Client {
@@ -194,7 +194,7 @@ fn pod_of(ctx: &Ctx, name: &str, image: &str, words: &[String]) -> Result<Value,
 }
 
 /// Puts `--overrides` over a generated object, which has its kind's fields alone afterwards.
-pub(crate) fn overridden(ctx: &Ctx, object: &mut Value, kind: &str) -> Result<(), Fail> {
+pub(crate) fn apply_overrides(ctx: &Ctx, object: &mut Value, kind: &str) -> Result<(), Fail> {
     let given = ctx.flags.text("overrides");
     if given.is_empty() {
         return Ok(());

@@ -5,7 +5,7 @@ use api::quantity;
 use api::value::{self, default, list_mut};
 use serde_json::{Value, json};
 
-/// Where a kind keeps its pod spec.
+/// The path of the pod spec in an object of a kind.
 pub(super) fn spec_path(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "Pod" => "spec",

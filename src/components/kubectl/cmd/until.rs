@@ -31,16 +31,16 @@ impl Deadline {
         Deadline(Instant::now() + if limit.is_zero() { unlimited } else { limit })
     }
 
-    /// What is left, at least the time for one look.
+    /// The time that is left, at least enough for one look.
     pub(crate) fn left(self) -> Duration {
         self.0.saturating_duration_since(Instant::now()).max(AT_ONCE)
     }
 }
 
-/// Watches one object from where it was last read until `done` says so; the last state is kept in
-/// `info`. `limit` zero: no limit. `done` gets null for an object that was deleted. A server that
-/// cannot be reached, or cannot answer now, is asked again until the limit is over, as an informer
-/// does (`UntilWithSync` of client-go): the cluster may be restarting.
+/// Lists and watches one object until `done` says so; the last state is kept in `info`. `limit`
+/// zero: [`FOREVER`]. `done` gets null for an object that was deleted. A server that cannot be
+/// reached, or cannot answer now, is asked again until the limit is over, as an informer does
+/// (`UntilWithSync` of client-go): the cluster may be restarting.
 pub(crate) async fn until(
     ctx: &Ctx,
     info: &mut Info,
@@ -72,8 +72,8 @@ fn is_passing(fail: &Fail) -> bool {
     }
 }
 
-/// Lists and watches one object until `done` says so. A watch that ends is begun again with a list:
-/// the object may have changed in between.
+/// As [`until`], until a request fails. A watch that ends is begun again with a list: the object
+/// may have changed in between.
 async fn watch(ctx: &Ctx, info: &mut Info, done: &impl Fn(&Value) -> Result<bool, Fail>) -> Result<(), Fail> {
     let selector = format!("metadata.name={}", info.name);
     let path = info.collection();

@@ -131,7 +131,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let selection = builder::select(ctx, &ctx.args, options).await?;
     let deadline = Instant::now() + limit.max(AT_ONCE);
     let (infos, mut failures) = match selection {
-        selection if matches!(goal, Goal::Create) => (created(ctx, &selection, deadline).await?, vec![]),
+        selection if matches!(goal, Goal::Create) => (wait_created(ctx, &selection, deadline).await?, vec![]),
         // A file has the wanted state; the state that counts is read from the server.
         Selection::Objects(mut infos, unread) => {
             infos.iter_mut().for_each(|info| info.object = Value::Null);
@@ -157,7 +157,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 /// Reads until all objects that were named are there, or one that a selector matches.
-async fn created(ctx: &Ctx, selection: &Selection, deadline: Instant) -> Result<Vec<Info>, Fail> {
+async fn wait_created(ctx: &Ctx, selection: &Selection, deadline: Instant) -> Result<Vec<Info>, Fail> {
     loop {
         let (infos, mut failures) = builder::objects(ctx, selection.clone()).await?;
         if !infos.is_empty() && failures.is_empty() {

@@ -272,7 +272,7 @@ fn share(amount: Option<&Quantity>, of: Option<&Quantity>, milli: bool) -> Strin
     format!("{} ({percent}%)", amount.map_or("0".to_string(), |q| q.to_string()))
 }
 
-/// What the node's pods request and may use; `None` if the user may not list them.
+/// Writes the requests and limits of the node's pods. `pods`: `None` if the user may not list them.
 fn usage(text: &mut Text, node: &Value, pods: Option<&[Value]>) {
     let Some(pods) = pods else {
         text.field(0, "Pods", "not authorized");

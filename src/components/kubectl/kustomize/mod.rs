@@ -106,7 +106,8 @@ fn folder(dir: &Path, typed: &str) -> Result<PathBuf, Fail> {
     }
 }
 
-/// The objects of a folder with its changes. `above`: the folders around it, to find circles.
+/// The objects of a folder with its changes. `above`: the folders whose kustomizations led here, to
+/// find circles.
 async fn accumulate(
     root: &Path,
     loaded: &Loaded,
@@ -164,7 +165,7 @@ async fn base(
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Resource>, Fail> {
     let at = below.display();
-    // Also a folder that contains one of these would lead to it again.
+    // As in kustomize a folder that contains one of `above` is a circle, too.
     if let Some(visited) = above.iter().rev().find(|visited| visited.starts_with(below)) {
         let visited = visited.display();
         return text(format!("cycle detected: candidate root '{at}' contains visited root '{visited}'"));

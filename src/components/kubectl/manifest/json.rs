@@ -4,7 +4,7 @@
 use api::gostr;
 use serde_json::Value;
 
-/// The begin of the JSON library's error for a number such as `1e400`.
+/// The first words of the JSON library's error for a number such as `1e400`.
 const TOO_LARGE: &str = "number out of range";
 
 /// The JSON documents that a file begins with.

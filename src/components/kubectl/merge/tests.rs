@@ -171,7 +171,7 @@ fn an_empty_strategy_is_no_change() {
     let rolling = of(json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%"}}));
     let empty = of(json!({}));
     assert_eq!(unchanged(&empty, &rolling), json!({}));
-    // Beside a strategy that another client changed, the file still says nothing.
+    // An empty strategy in the file keeps one that another client set.
     assert_eq!(unchanged(&empty, &of(json!({"type": "Recreate"}))), json!({}));
     // A strategy that became empty: the keys that the last configuration had are removed one by
     // one.

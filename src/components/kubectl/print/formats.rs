@@ -331,7 +331,7 @@ mod tests {
         assert!(result.code == 1 && result.err.contains("map has no entry for key \"nope\""), "{result:?}");
     }
 
-    /// As cli-runtime's `GoTemplatePrinter.PrintObj` does.
+    /// The text on standard output is that of cli-runtime's `GoTemplatePrinter.PrintObj`.
     #[tokio::test]
     async fn a_go_template_that_fails_prints_what_it_was_about() {
         let server = Server::start().await;

@@ -1,8 +1,8 @@
 //! Columns: Go's text/tabwriter, as far as kubectl uses it.
 
-/// What ends a cell.
+/// The characters that end a cell.
 const TABS: [char; 2] = ['\t', '\u{b}'];
-/// What ends a line.
+/// The characters that end a line.
 const BREAKS: [char; 2] = ['\n', '\u{c}'];
 
 /// Aligns cells that end with a tab (or a vertical tab). A column is a run of consecutive lines

@@ -140,7 +140,7 @@ impl Api {
 
     /// Runs the user's credential plugin once more, if there is one: the server answered 401. A
     /// failure of the plugin is printed, and does not replace the server's refusal.
-    pub(crate) async fn refused(&self, user: &User) {
+    pub(crate) async fn reauthenticate(&self, user: &User) {
         let again = self.target.reauthenticated(&self.env, user.target()).await.map_err(Fail::from);
         match again.and_then(|target| target.map(User::of).transpose()) {
             Ok(None) => {}
@@ -242,7 +242,7 @@ impl Api {
                 return Ok(response);
             }
             if status == StatusCode::UNAUTHORIZED {
-                self.refused(&user).await;
+                self.reauthenticate(&user).await;
             }
             let again =
                 response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse::<u64>().ok());

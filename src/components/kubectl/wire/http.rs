@@ -17,7 +17,7 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// A body that fails at `until`; `None`: it has all the time.
+    /// A body that fails at `until`; `None`: it has no time limit.
     pub(crate) fn new(inner: remote::Body, until: Option<Instant>, target: &Arc<Target>) -> Body {
         let over = until.map(|until| Box::pin(tokio::time::sleep_until(until)));
         Body { inner, over, target: target.clone() }

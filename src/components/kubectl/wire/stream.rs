@@ -88,7 +88,7 @@ pub(crate) async fn connect(
         let body = response.into_body().collect().await.map(|b| b.to_bytes()).unwrap_or_default();
         driver.abort();
         if code == StatusCode::UNAUTHORIZED {
-            api.refused(&user).await;
+            api.reauthenticate(&user).await;
         }
         return Err(match serde_json::from_slice::<Value>(&body) {
             Ok(status) => Fail::Api(Refusal::of(&status, code)),

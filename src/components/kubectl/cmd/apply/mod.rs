@@ -234,7 +234,7 @@ fn go_names(info: &Info) -> String {
     )
 }
 
-/// The begin of the error for a live object that cannot be read.
+/// The head of the error for a live object that cannot be read.
 fn retrieving(info: &Info) -> String {
     let (named, source) = (go_names(info), quote(&info.source));
     format!("error when retrieving current configuration of:\n{named}\nfrom server for: {source}: ")

@@ -94,8 +94,8 @@ fn last(path: &str) -> &str {
     path.trim_end_matches('/').rsplit('/').next().unwrap_or(path)
 }
 
-/// The directory of the container in which something is unpacked, and its name there. The root,
-/// which has no name, is `.` in itself.
+/// The directory of the container in which something is unpacked, and its name there. A path that
+/// ends without a name, such as the root or `../..`, is `.` in itself.
 ///
 /// Example: `/tmp/x/../a` is `a` in `/tmp`, and `/` is `.` in `/`.
 fn parent_and_name(target: &str) -> (String, String) {
@@ -378,7 +378,7 @@ fn unpack(
             tar::EntryType::Directory => drop(root_of(target)?.make_dirs(rest, 0o755).map_err(failed)?),
             // A single file goes to the target itself, whose path is the user's and may lead over
             // links.
-            _ if whole && kind.is_file() => drop(std::io::copy(&mut entry, &mut created(target)?)?),
+            _ if whole && kind.is_file() => drop(std::io::copy(&mut entry, &mut create_file(target)?)?),
             _ if kind.is_file() => {
                 let file = match new_file(&root_of(target)?, rest) {
                     Ok(file) => file,
@@ -401,7 +401,7 @@ fn unpack(
 
 /// The file that a single file is copied to. As with kubectl, a directory is refused: the user must
 /// name the file.
-fn created(target: &Path) -> Result<File, Fail> {
+fn create_file(target: &Path) -> Result<File, Fail> {
     if let Some(parent) = target.parent() {
         std::fs::create_dir_all(parent)?;
     }

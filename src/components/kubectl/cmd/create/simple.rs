@@ -84,8 +84,8 @@ pub(crate) async fn pod_disruption_budget(ctx: &Ctx) -> Result<(), Fail> {
         .await
 }
 
-/// A `metav1.LabelSelector`: requirements of exactly one value become `matchLabels`, the others
-/// expressions.
+/// A `metav1.LabelSelector`: `key=value` becomes `matchLabels`, other requirements, also `key in
+/// (value)`, become expressions.
 fn selector_value(selector: &Selector) -> Value {
     let (mut labels, mut expressions) = (Map::new(), vec![]);
     for Requirement { key, op, values } in &selector.0 {

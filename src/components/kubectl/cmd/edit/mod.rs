@@ -130,8 +130,9 @@ fn content_of(infos: &[Info], as_json: bool, mode: Mode) -> String {
     if as_json { json::pretty(&whole, "    ", true) + "\n" } else { yaml::to_string(&whole) }
 }
 
-/// Opens the editor until the objects are saved, the user gives up, or saving fails. Only objects
-/// that the server calls invalid are opened again: editing repairs no other failure.
+/// Opens the editor until the objects are saved, the user gives up, or saving fails. The file is
+/// opened again only if it is malformed, or the server calls an object invalid: editing repairs
+/// no other failure.
 async fn session(ctx: &Ctx, infos: &[Info], as_json: bool, mode: Mode) -> Result<(), Fail> {
     let mut draft = Draft::new(ctx, as_json);
     let (original, header) = (content_of(infos, as_json, mode), mode.header());
@@ -198,7 +199,7 @@ async fn session(ctx: &Ctx, infos: &[Info], as_json: bool, mode: Mode) -> Result
     }
 }
 
-/// Says why there is nothing to write after an edit, if so.
+/// Returns kubectl's words for an edit that leaves nothing to write: no change, or no content.
 fn cancelled(original: &str, edited: &str) -> Option<&'static str> {
     if meant(edited) == meant(original) {
         return Some("Edit cancelled, no changes made.");
@@ -211,7 +212,7 @@ fn what(info: &Info) -> String {
     format!("{} {}", info.resource.qualified(), quote(&info.name))
 }
 
-/// What became of the edited objects.
+/// The refusals of edited objects, by what the user can do about them.
 #[derive(Default)]
 struct Saved {
     /// Why the server calls some of them invalid.

@@ -250,7 +250,7 @@ pub(crate) async fn status(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 /// Patches each object with the result of `change`; `None`: the object needs no change.
-async fn patched(
+async fn patch_each(
     ctx: &Ctx,
     operation: &str,
     change: impl Fn(&Info) -> Result<Option<Value>, Fail>,
@@ -283,7 +283,7 @@ async fn patched(
 
 pub(crate) async fn restart(ctx: &Ctx) -> Result<(), Fail> {
     let now = jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string().replace("+00:00", "Z");
-    patched(ctx, "restarted", |info| match info.resource.kind.as_str() {
+    patch_each(ctx, "restarted", |info| match info.resource.kind.as_str() {
         "Deployment" if value::flag(&info.object, "spec.paused") => {
             Err(about(info, "can't restart paused deployment (run rollout resume first)"))
         }
@@ -307,7 +307,7 @@ fn restarted(info: &Info, now: &str) -> Result<Value, Fail> {
 }
 
 pub(crate) async fn pause(ctx: &Ctx) -> Result<(), Fail> {
-    patched(ctx, "paused", |info| match info.resource.kind.as_str() {
+    patch_each(ctx, "paused", |info| match info.resource.kind.as_str() {
         "Deployment" if value::flag(&info.object, "spec.paused") => Err(about(info, "is already paused")),
         "Deployment" => Ok(Some(json!({"spec": {"paused": true}}))),
         _ => Err(about(info, "pausing is not supported")),
@@ -316,7 +316,7 @@ pub(crate) async fn pause(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 pub(crate) async fn resume(ctx: &Ctx) -> Result<(), Fail> {
-    patched(ctx, "resumed", |info| match info.resource.kind.as_str() {
+    patch_each(ctx, "resumed", |info| match info.resource.kind.as_str() {
         "Deployment" if !value::flag(&info.object, "spec.paused") => Err(about(info, "is not paused")),
         "Deployment" => Ok(Some(json!({"spec": {"paused": null}}))),
         _ => Err(about(info, "resuming is not supported")),
