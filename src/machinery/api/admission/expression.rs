@@ -273,7 +273,8 @@ fn composed_field(
 }
 
 /// Returns the type of `authorizer.requestResource`, which upstream is a variable with a dot in its
-/// name; `None` for another selection.
+/// name; `None` for another selection, and for `has(authorizer.requestResource)`, which asks for a
+/// field.
 fn request_resource(
     select: &SelectExpr,
     all: &Variables,
@@ -281,7 +282,7 @@ fn request_resource(
 ) -> Option<Result<Type, Fault>> {
     let is_authorizer = matches!(&select.operand.expr, Node::Ident(name) if name == "authorizer");
     let is_bound = inner.iter().any(|(known, _)| *known == "authorizer");
-    let is_found = is_authorizer && !is_bound && all.plain.contains_key("authorizer");
+    let is_found = is_authorizer && !is_bound && !select.test && all.plain.contains_key("authorizer");
     (is_found && select.field == "requestResource").then_some(Ok(RESOURCE_CHECK))
 }
 
@@ -429,6 +430,7 @@ mod tests {
             ("1.all(x, x)", "expression of type 'int' cannot be range of a comprehension"),
             ("authorizer.path('/').allowed()", "found no matching overload for 'allowed'"),
             ("authorizer.check('get').allowed()", "found no matching overload for 'check'"),
+            ("has(authorizer.requestResource)", "Authorizer' does not support field selection"),
         ] {
             let text = verdict(source, Wanted::Bool);
             assert!(text.starts_with("compilation failed: ERROR: <input>") && text.contains(why), "{text}");

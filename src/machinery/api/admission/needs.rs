@@ -44,6 +44,9 @@ pub(super) enum Need {
     Decision(Box<AccessCheck>),
 }
 
+/// Answers to questions about rights.
+pub(super) type Decisions = Mutex<HashMap<AccessCheck, Decision>>;
+
 /// What the evaluation of a policy waits for, and the answers that it has got.
 #[derive(Debug, Default)]
 pub(super) struct Needs {
@@ -51,10 +54,16 @@ pub(super) struct Needs {
     first: Mutex<Option<Need>>,
     /// Questions of the attempt, answered or not.
     checks: AtomicUsize,
-    decisions: Mutex<HashMap<AccessCheck, Decision>>,
+    /// Those of the request: what several policies ask, or one with several parameters, is decided
+    /// once (`NewCachingAuthorizer` upstream).
+    decisions: Arc<Decisions>,
 }
 
 impl Needs {
+    pub(super) fn new(decisions: Arc<Decisions>) -> Needs {
+        Needs { decisions, ..Needs::default() }
+    }
+
     /// Begins an attempt: it has asked nothing yet.
     pub(super) fn begin(&self) {
         self.checks.store(0, Ordering::Relaxed);

@@ -337,6 +337,24 @@ fn an_expression_may_ask_two_rights() {
     assert!(denied[0].contains("running out of cost budget"), "{denied:?}");
 }
 
+/// Otherwise the sixty parameters of a policy that asks for a right take all steps of a request.
+#[test]
+fn a_right_is_decided_once_for_all_policies_of_a_request() {
+    let asks =
+        policy(json!({"validations": [{"expression": "authorizer.path('/x').check('get').allowed()"}]}));
+    let review = Review::new(Value::Null, Value::Null, Value::Null, Value::Null);
+    let (questions, mut left) = (std::cell::Cell::new(0), Review::STEPS_MAX);
+    let authorize = |_: &AccessCheck| {
+        questions.set(questions.get() + 1);
+        Decision { is_allowed: true, ..Decision::default() }
+    };
+    for _ in 0..100 {
+        let outcome = asks.evaluate(&review, &Value::Null, &mut left, &authorize);
+        assert_eq!(outcome, Outcome::default());
+    }
+    assert_eq!(questions.get(), 1);
+}
+
 #[test]
 fn a_right_is_asked_once_and_not_for_a_message() {
     let ask = "authorizer.path('/x').check('get').allowed()";
