@@ -104,6 +104,11 @@ fn in_words_of_upstream(error: &ExecutionError) -> String {
         ExecutionError::RemainderByZero(_) => "modulus by zero".to_string(),
         ExecutionError::Overflow(_, Value::Int(_), _) => "integer overflow".to_string(),
         ExecutionError::Overflow(_, Value::UInt(_), _) => "unsigned integer overflow".to_string(),
+        ExecutionError::Overflow(_, Value::Timestamp(_), Value::Duration(_))
+        | ExecutionError::Overflow(_, Value::Duration(_), Value::Timestamp(_)) => {
+            "timestamp overflow".to_string()
+        }
+        ExecutionError::Overflow(..) => "duration overflow".to_string(),
         other => other.to_string(),
     }
 }
