@@ -331,6 +331,10 @@ fn comprehension<'a>(
     result
 }
 
+/// What [`composed_in`] finds where an expression has all variables of the policy as one value:
+/// `cel.bind(v, variables, v.x)`.
+pub(super) const WHOLE: &str = "*";
+
 /// Lists the variables of the policy that an expression names: `x` of `variables.x`.
 pub(crate) fn composed_in(node: &Node, found: &mut Vec<String>) {
     match node {
@@ -345,6 +349,7 @@ pub(crate) fn composed_in(node: &Node, found: &mut Vec<String>) {
                 && name == "variables"
             {
                 found.push(field.inner().to_string()); // `variables.?x`
+                return;
             }
             let parts = call.target.iter().map(|t| &t.expr).chain(call.args.iter().map(|a| &a.expr));
             parts.for_each(|part| composed_in(part, found));
@@ -362,6 +367,7 @@ pub(crate) fn composed_in(node: &Node, found: &mut Vec<String>) {
                 }
             }
         }
+        Node::Ident(name) if name == "variables" => found.push(WHOLE.to_string()),
         _ => {}
     }
 }
@@ -464,6 +470,9 @@ mod tests {
         composed_in(&terms::compile(source).unwrap().program.expression().expr, &mut found);
         found.sort();
         assert_eq!(found, ["a", "b", "c", "d", "f"]);
+        let (term, mut found) = (terms::compile("[variables].all(v, v.g)").unwrap(), vec![]);
+        composed_in(&term.program.expression().expr, &mut found);
+        assert_eq!(found, [WHOLE]);
     }
 
     #[test]

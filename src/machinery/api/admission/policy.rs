@@ -1,6 +1,6 @@
 //! A policy, compiled: what is read from its object once, and asked about many requests.
 
-use super::expression::composed_in;
+use super::expression::{WHOLE, composed_in};
 use crate::cel::terms::{self, Term};
 use crate::value::{at, list, text};
 use serde_json::Value;
@@ -53,7 +53,12 @@ impl Expression {
         if let Ok(term) = &term {
             let mut names = vec![];
             composed_in(&term.program.expression().expr, &mut names);
-            readable.extend(names.into_iter().filter_map(|name| places.get(&name).map(|at| (name, *at))));
+            if names.iter().any(|name| name == WHOLE) {
+                readable.extend(places.iter().map(|(name, at)| (name.clone(), *at)));
+            } else {
+                readable
+                    .extend(names.into_iter().filter_map(|name| places.get(&name).map(|at| (name, *at))));
+            }
             let references = term.program.references();
             reads_params = references.has_variable("params");
             reads_authorizer = references.has_variable("authorizer");

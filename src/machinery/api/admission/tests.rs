@@ -90,6 +90,7 @@ fn variables_are_made_once_and_only_where_they_are_needed() {
     assert_eq!(with("variables.broken == 1 || variables.first == 'a/b'"), [""; 0]);
     assert_eq!(with("has(variables.images)"), [""; 0]);
     assert_eq!(with("variables.?first.orValue('') == 'a/b'"), [""; 0]);
+    assert_eq!(with("[variables].all(v, v.first == 'a/b')"), [""; 0]);
     let denied = with("variables.worse == 1");
     let want = "expression 'variables.worse == 1' resulted in error: composited variable \"worse\" fails to evaluate: composited variable \"broken\" fails to evaluate: no such key: no";
     assert_eq!(denied, [want]);
