@@ -195,8 +195,9 @@ impl<'r> Evaluation<'r> {
             scope.add_variable_from_value("authorizer", authorizer);
             scope.add_variable_from_value("authorizer.requestResource", of_request);
         }
-        let (made, readable) = (self.made.clone(), expression.readable.clone());
-        let composed = Composed { made, readable, needs: self.needs.clone() };
+        let (made, places) = (self.made.clone(), self.policy.places.clone());
+        let (readable, needs) = (expression.readable, self.needs.clone());
+        let composed = Composed { made, places, readable, needs };
         scope.add_variable_as_val("variables", Box::new(composed));
         scope
     }

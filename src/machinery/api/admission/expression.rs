@@ -331,47 +331,6 @@ fn comprehension<'a>(
     result
 }
 
-/// What [`composed_in`] finds where an expression has all variables of the policy as one value:
-/// `cel.bind(v, variables, v.x)`.
-pub(super) const WHOLE: &str = "*";
-
-/// Lists the variables of the policy that an expression names: `x` of `variables.x`.
-pub(crate) fn composed_in(node: &Node, found: &mut Vec<String>) {
-    match node {
-        Node::Select(select) => match &select.operand.expr {
-            Node::Ident(name) if name == "variables" => found.push(select.field.clone()),
-            operand => composed_in(operand, found),
-        },
-        Node::Call(call) => {
-            if let ("_?._", [of, field]) = (call.func_name.as_str(), call.args.as_slice())
-                && let (Node::Ident(name), Node::Literal(LiteralValue::String(field))) =
-                    (&of.expr, &field.expr)
-                && name == "variables"
-            {
-                found.push(field.inner().to_string()); // `variables.?x`
-                return;
-            }
-            let parts = call.target.iter().map(|t| &t.expr).chain(call.args.iter().map(|a| &a.expr));
-            parts.for_each(|part| composed_in(part, found));
-        }
-        Node::Comprehension(c) => {
-            let parts = [&c.iter_range, &c.accu_init, &c.loop_cond, &c.loop_step, &c.result];
-            parts.into_iter().for_each(|part| composed_in(&part.expr, found));
-        }
-        Node::List(list) => list.elements.iter().for_each(|item| composed_in(&item.expr, found)),
-        Node::Map(map) => {
-            for entry in &map.entries {
-                if let EntryExpr::MapEntry(entry) = &entry.expr {
-                    composed_in(&entry.key.expr, found);
-                    composed_in(&entry.value.expr, found);
-                }
-            }
-        }
-        Node::Ident(name) if name == "variables" => found.push(WHOLE.to_string()),
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -460,19 +419,6 @@ mod tests {
             nested = format!("[{{{depth}: {nested}}}].map(x, {{x: x}})");
         }
         assert!(given(&nested, &variables).to_string().len() < 1_000);
-    }
-
-    #[test]
-    fn variables_are_found_wherever_they_stand() {
-        let mut found = vec![];
-        let source = "[variables.a].all(x, x == {'k': variables.b}['k'] && f(variables.c)) \
-            && has(variables.d.e) && variables.?f == 1";
-        composed_in(&terms::compile(source).unwrap().program.expression().expr, &mut found);
-        found.sort();
-        assert_eq!(found, ["a", "b", "c", "d", "f"]);
-        let (term, mut found) = (terms::compile("[variables].all(v, v.g)").unwrap(), vec![]);
-        composed_in(&term.program.expression().expr, &mut found);
-        assert_eq!(found, [WHOLE]);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use cel::common::traits::Indexer;
 use cel::common::types::{CelString, Type};
 use cel::common::value::{CowVal, Val};
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -112,8 +112,10 @@ impl Needs {
 pub(super) struct Composed {
     /// By name.
     pub made: Arc<HashMap<String, Made>>,
-    /// Names of the variables that the expression may read, with their places.
-    pub readable: Arc<BTreeMap<String, usize>>,
+    /// The places of the policy's variables by name.
+    pub places: Arc<HashMap<String, usize>>,
+    /// How many of them the expression may read.
+    pub readable: usize,
     pub needs: Arc<Needs>,
 }
 
@@ -149,13 +151,14 @@ impl Indexer for Composed {
         Self: 'w,
     {
         let name = key.downcast_ref::<CelString>().map(|name| name.inner()).unwrap_or_default();
-        match (self.made.get(name), self.readable.get(name)) {
-            (Some(Ok(value)), _) => Ok(CowVal::Borrowed(value.as_ref())),
-            (Some(Err(why)), _) => Err(ExecutionError::function_error(AS_IT_IS, why)),
-            (None, place) => {
-                if let Some(place) = place {
-                    self.needs.note(Need::Variable(*place));
-                }
+        let Some(place) = self.places.get(name).filter(|place| **place < self.readable) else {
+            return Err(ExecutionError::no_such_key(name));
+        };
+        match self.made.get(name) {
+            Some(Ok(value)) => Ok(CowVal::Borrowed(value.as_ref())),
+            Some(Err(why)) => Err(ExecutionError::function_error(AS_IT_IS, why)),
+            None => {
+                self.needs.note(Need::Variable(*place));
                 Err(ExecutionError::no_such_key(name))
             }
         }
