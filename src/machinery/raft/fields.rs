@@ -1,7 +1,7 @@
 //! Fields that formats are made of: numbers as varints, flags as one byte, strings behind their
-//! length. The messages and the log of this room are made of them (`codec`, `segment`), and so are the
-//! commands, questions and snapshots of its state machine. Each format has a version of its own.
-//! The fields have none: a change of them would make every file on a disk unreadable.
+//! length. The messages and the log of this room are made of them (`codec`, `segment`), and so are
+//! the commands, questions and snapshots of its state machine. Each format has a version of its
+//! own. The fields have none: a change of them would make every file on a disk unreadable.
 
 use bytes::Bytes;
 use std::ops::Range;

@@ -11,6 +11,7 @@
 
 use crate::request::context::Context;
 use crate::request::http::{Body, header};
+use crate::request::info::Info;
 use http::Request;
 use http::header::EXPECT;
 use http_body_util::{BodyExt, Limited};
@@ -22,21 +23,26 @@ const BODY_MAX: usize = 16 << 10;
 /// How long the body is waited for.
 const TIME: Duration = Duration::from_millis(500);
 
-/// Remembers the object that was sent. Values of Secrets are left out, and so is a body that the
-/// client holds back: reading it would answer `100 Continue` before the refusal.
+/// Remembers the object that was sent. Secrets and the tokens of a TokenReview are left out, and so
+/// is a body that the client holds back: reading it would answer `100 Continue` before the refusal.
 pub(crate) async fn note(ctx: &Context, request: Request<Body>) {
     let info = &ctx.info;
     let is_write = matches!(info.verb.as_str(), "create" | "update") && info.subresource.is_empty();
     let is_json = header(&ctx.headers, "content-type").starts_with("application/json");
     let is_held_back = ctx.headers.contains_key(EXPECT);
-    let may_be_recorded = !ctx.user.impersonator.is_empty() && info.resource != "secrets";
-    if !(is_write && is_json && may_be_recorded) || is_held_back {
+    let is_impersonated = !ctx.user.impersonator.is_empty();
+    if !(is_write && is_json && is_impersonated) || has_credentials(info) || is_held_back {
         return;
     }
     let body = Limited::new(request.into_body(), BODY_MAX).collect();
-    // A body that does not come, or is no object, is left out: the request is refused in any case.
+    // A body that does not come, or is no object, is not recorded.
     let Some(Ok(read)) = clock::limit(TIME, body).await else { return };
     if let Ok(object @ Value::Object(_)) = serde_json::from_slice(&read.to_bytes()) {
         ctx.would_make(&object);
     }
+}
+
+/// Returns whether bodies of the resource may have passwords or tokens.
+fn has_credentials(info: &Info) -> bool {
+    info.resource == "secrets" || info.group == "authentication.k8s.io"
 }

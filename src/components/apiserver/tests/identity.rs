@@ -51,8 +51,7 @@ async fn a_name_that_no_service_account_can_have_is_the_name_of_a_user() {
 #[tokio::test]
 async fn the_record_of_a_refused_write_has_what_was_sent_for_an_impersonated_user() {
     let api = Api::bare().await;
-    let tried = async |user: User, guest: Option<&str>, resource: &str| {
-        let path = format!("/api/v1/namespaces/default/{resource}");
+    let tried = async |user: User, guest: Option<&str>, path: &str| {
         let mut request = Request::post(path).header("content-type", "application/json");
         if let Some(guest) = guest {
             request = request.header("impersonate-user", guest);
@@ -65,9 +64,12 @@ async fn the_record_of_a_refused_write_has_what_was_sent_for_an_impersonated_use
         answer.flatten().map(|object| object["metadata"]["name"].clone())
     };
     let admin = || User::new("admin", &[MASTERS]);
-    assert_eq!(tried(admin(), Some("guest"), "pods").await, Some(json!("crate")));
-    assert_eq!(tried(admin(), Some("guest"), "secrets").await, None, "its values are nobody's business");
-    assert_eq!(tried(User::new("guest", &[]), None, "pods").await, None, "no one impersonates");
+    let pods = "/api/v1/namespaces/default/pods";
+    assert_eq!(tried(admin(), Some("guest"), pods).await, Some(json!("crate")));
+    for path in ["/api/v1/namespaces/default/secrets", "/apis/authentication.k8s.io/v1/tokenreviews"] {
+        assert_eq!(tried(admin(), Some("guest"), path).await, None, "{path} has passwords or tokens");
+    }
+    assert_eq!(tried(User::new("guest", &[]), None, pods).await, None, "no one impersonates");
 }
 
 /// Jane may impersonate users, and give them no attributes.

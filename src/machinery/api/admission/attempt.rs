@@ -97,7 +97,7 @@ impl<'r> Evaluation<'r> {
             has_authorizer: true,
             made: Arc::default(),
             jsons: Json::Object(serde_json::Map::new()),
-            needs: Arc::default(),
+            needs: Arc::new(Needs::new(review.decisions.clone())),
             budget,
             is_in_conditions: true,
             room: VARIABLES_MAX,
@@ -134,8 +134,7 @@ impl<'r> Evaluation<'r> {
         };
         let steps = self.estimate(expression, term);
         if steps > cost::CALL_MAX {
-            self.budget -= cost::CALL_MAX;
-            *self.left -= cost::CALL_MAX;
+            self.pay(cost::CALL_MAX);
             return Ok(Attempt::Done(Err(TOO_COSTLY.to_string())));
         }
         let steps = steps.max(0.0) + term.overhead() + self.of_copies(expression);
@@ -183,7 +182,7 @@ impl<'r> Evaluation<'r> {
         let mut scope = self.review.root.new_inner_scope();
         if self.is_in_conditions {
             scope.add_variable_from_value("namespaceObject", Value::Null);
-            if let Some(request) = &self.review.request_of_conditions {
+            if let Some((request, _)) = &self.review.request_of_conditions {
                 scope.add_variable_from_value("request", request.clone());
             }
         }
@@ -196,16 +195,25 @@ impl<'r> Evaluation<'r> {
             scope.add_variable_from_value("authorizer", authorizer);
             scope.add_variable_from_value("authorizer.requestResource", of_request);
         }
-        let (made, readable) = (self.made.clone(), expression.readable.clone());
-        let composed = Composed { made, readable, needs: self.needs.clone() };
+        let (made, places) = (self.made.clone(), self.policy.places.clone());
+        let (readable, needs) = (expression.readable, self.needs.clone());
+        let composed = Composed { made, places, readable, needs };
         scope.add_variable_as_val("variables", Box::new(composed));
         scope
     }
 
-    /// Returns the steps of making the parameters for an expression: they are copied for each.
+    /// Returns the steps of the variables that are copied for each attempt: the parameters, and the
+    /// request as conditions see it.
     fn of_copies(&self, expression: &Expression) -> f64 {
         let params = Some(self.params).filter(|_| expression.reads_params);
-        params.map_or(0.0, |copied| cost::of_values(copied, None))
+        let request = self.review.request_of_conditions.as_ref().filter(|_| self.is_in_conditions);
+        params.map_or(0.0, |copied| cost::of_values(copied, None)) + request.map_or(0.0, |(_, steps)| *steps)
+    }
+
+    /// Takes steps off the budget of the policy, and off that of all policies.
+    fn pay(&mut self, steps: f64) {
+        self.budget -= steps;
+        *self.left -= steps;
     }
 
     /// Keeps a variable that was evaluated. One that fails has no value, and what reads it fails.
@@ -215,6 +223,9 @@ impl<'r> Evaluation<'r> {
         let made = result.and_then(|value| self.copied(name, value));
         let made = made
             .map_err(|why| cut(format!("composited variable {name:?} fails to {what}: {why}"), ERROR_MAX));
+        if let Err(why) = &made {
+            self.pay(why.len() as f64 * cost::TEXT); // thousands of errors take memory, too
+        }
         Arc::make_mut(&mut self.made).insert(name.clone(), made);
     }
 
@@ -227,8 +238,7 @@ impl<'r> Evaluation<'r> {
         let before = self.room;
         let json = json_of(&value, &mut self.room, LEVELS_MAX);
         let steps = (before - self.room) as f64 * cost::TEXT * COPIES;
-        self.budget -= steps;
-        *self.left -= steps;
+        self.pay(steps);
         let json = json.ok_or(TOO_COSTLY)?;
         if let Json::Object(all) = &mut self.jsons {
             all.insert(name.to_string(), json);

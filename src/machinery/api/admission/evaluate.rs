@@ -2,6 +2,7 @@
 
 use super::attempt::{Evaluation, Failure};
 use super::authorizer::{self, AccessCheck, Decision, Resource};
+use super::needs::Decisions;
 use super::policy::{Policy, Validation};
 use crate::cel::cost;
 use crate::cel::environment::context_with;
@@ -10,6 +11,7 @@ use crate::cel::values::plain;
 use crate::value::text;
 use cel::{Context, Value};
 use serde_json::Value as Json;
+use std::sync::Arc;
 
 /// Steps of all conditions of a policy (`RuntimeCELCostBudgetMatchConditions` upstream).
 const CONDITIONS_MAX: f64 = 2_500_000.0;
@@ -23,10 +25,12 @@ pub(super) const NO_BUDGET: &str =
 pub struct Review {
     /// Names of variables, with their values in JSON, by which costs are estimated.
     pub(super) parts: [(&'static str, Json); 4],
-    /// The variable `request` of match conditions, if it is another one.
-    pub(super) request_of_conditions: Option<Value>,
+    /// The variable `request` of match conditions, if it is another one, and the steps of a copy.
+    pub(super) request_of_conditions: Option<(Value, f64)>,
     /// The resource of the request, for `authorizer.requestResource`.
     pub(super) resource: Resource,
+    /// Answers to questions about rights that policies have asked until now.
+    pub(super) decisions: Arc<Decisions>,
     pub(super) root: Context<'static, 'static>,
 }
 
@@ -60,7 +64,8 @@ impl Review {
     /// Makes the variables of a request. A variable without a value is `Null`: the object of a
     /// deletion, the old object of a creation, the namespace of an object that is in none.
     pub fn new(object: Json, old: Json, request: Json, namespace: Json) -> Review {
-        let request_of_conditions = request_of_conditions(&request).map(|request| plain(&request));
+        let request_of_conditions =
+            request_of_conditions(&request).map(|request| (plain(&request), cost::of_values(&request, None)));
         let resource = resource_of(&request);
         let parts =
             [("object", object), ("oldObject", old), ("request", request), ("namespaceObject", namespace)];
@@ -68,7 +73,7 @@ impl Review {
         for (name, json) in &parts {
             root.add_variable_from_value(*name, plain(json));
         }
-        Review { parts, request_of_conditions, resource, root }
+        Review { parts, request_of_conditions, resource, decisions: Arc::default(), root }
     }
 }
 

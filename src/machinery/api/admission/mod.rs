@@ -23,7 +23,10 @@
 //! Expressions that earlier versions took are judged anew with every change of a policy: there are
 //! no earlier versions. A message is made only for a validation that fails, and a variable once for
 //! the validations, messages and annotations of a policy. Upstream makes all messages, and
-//! variables anew for each of the three, so its budget ends earlier.
+//! variables anew for each of the three, so its budget ends earlier; and a variable that asks for a
+//! right fails there in messages and annotations, where this one has its value. Beside upstream's
+//! budgets all policies of a request share one ([`Review::STEPS_MAX`]), from which each attempt of
+//! an expression is paid. An optional field of a variable that fails (`variables.?x`) is none.
 //! ## Read next
 //! `apiserver/admission/policies`, which asks the policies about a write.
 

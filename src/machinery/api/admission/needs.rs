@@ -25,7 +25,7 @@ use cel::common::traits::Indexer;
 use cel::common::types::{CelString, Type};
 use cel::common::value::{CowVal, Val};
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -44,6 +44,9 @@ pub(super) enum Need {
     Decision(Box<AccessCheck>),
 }
 
+/// Answers to questions about rights.
+pub(super) type Decisions = Mutex<HashMap<AccessCheck, Decision>>;
+
 /// What the evaluation of a policy waits for, and the answers that it has got.
 #[derive(Debug, Default)]
 pub(super) struct Needs {
@@ -51,10 +54,16 @@ pub(super) struct Needs {
     first: Mutex<Option<Need>>,
     /// Questions of the attempt, answered or not.
     checks: AtomicUsize,
-    decisions: Mutex<HashMap<AccessCheck, Decision>>,
+    /// Those of the request: what several policies ask, or one with several parameters, is decided
+    /// once (`NewCachingAuthorizer` upstream).
+    decisions: Arc<Decisions>,
 }
 
 impl Needs {
+    pub(super) fn new(decisions: Arc<Decisions>) -> Needs {
+        Needs { decisions, ..Needs::default() }
+    }
+
     /// Begins an attempt: it has asked nothing yet.
     pub(super) fn begin(&self) {
         self.checks.store(0, Ordering::Relaxed);
@@ -103,8 +112,10 @@ impl Needs {
 pub(super) struct Composed {
     /// By name.
     pub made: Arc<HashMap<String, Made>>,
-    /// Names of the variables that the expression may read, with their places.
-    pub readable: Arc<BTreeMap<String, usize>>,
+    /// The places of the policy's variables by name.
+    pub places: Arc<HashMap<String, usize>>,
+    /// How many of them the expression may read.
+    pub readable: usize,
     pub needs: Arc<Needs>,
 }
 
@@ -140,13 +151,14 @@ impl Indexer for Composed {
         Self: 'w,
     {
         let name = key.downcast_ref::<CelString>().map(|name| name.inner()).unwrap_or_default();
-        match (self.made.get(name), self.readable.get(name)) {
-            (Some(Ok(value)), _) => Ok(CowVal::Borrowed(value.as_ref())),
-            (Some(Err(why)), _) => Err(ExecutionError::function_error(AS_IT_IS, why)),
-            (None, place) => {
-                if let Some(place) = place {
-                    self.needs.note(Need::Variable(*place));
-                }
+        let Some(place) = self.places.get(name).filter(|place| **place < self.readable) else {
+            return Err(ExecutionError::no_such_key(name));
+        };
+        match self.made.get(name) {
+            Some(Ok(value)) => Ok(CowVal::Borrowed(value.as_ref())),
+            Some(Err(why)) => Err(ExecutionError::function_error(AS_IT_IS, why)),
+            None => {
+                self.needs.note(Need::Variable(*place));
                 Err(ExecutionError::no_such_key(name))
             }
         }

@@ -1,10 +1,9 @@
 //! A policy, compiled: what is read from its object once, and asked about many requests.
 
-use super::expression::composed_in;
 use crate::cel::terms::{self, Term};
 use crate::value::{at, list, text};
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A compiled ValidatingAdmissionPolicy.
@@ -14,6 +13,8 @@ pub struct Policy {
     pub(super) ignores_failures: bool,
     pub(super) conditions: Vec<Expression>,
     pub(super) variables: Vec<(String, Expression)>,
+    /// The place of each variable. Of two with one name the last one counts.
+    pub(super) places: Arc<HashMap<String, usize>>,
     pub(super) validations: Vec<Validation>,
     /// Keys and values.
     pub(super) annotations: Vec<(String, Expression)>,
@@ -33,33 +34,21 @@ pub(super) struct Expression {
     pub source: String,
     /// The compiled expression, or the error of an expression that another version has stored.
     pub term: Result<Term, String>,
-    /// The variables of the policy that it names, with their places. What these need is not here:
-    /// of a thousand variables in a row the last one needs them all.
-    pub readable: Arc<BTreeMap<String, usize>>,
+    /// How many of the policy's variables it may read: those that stand before it.
+    pub readable: usize,
     /// It names the parameters.
     pub reads_params: bool,
     /// It names the variable `authorizer`.
     pub reads_authorizer: bool,
 }
 
-/// Places of the variables that an expression may name.
-type Places = HashMap<String, usize>;
-
 impl Expression {
-    fn read(source: &str, places: &Places) -> Expression {
+    fn read(source: &str, readable: usize) -> Expression {
         let term = terms::compile(source);
-        let mut readable = BTreeMap::new();
-        let (mut reads_params, mut reads_authorizer) = (false, false);
-        if let Ok(term) = &term {
-            let mut names = vec![];
-            composed_in(&term.program.expression().expr, &mut names);
-            readable.extend(names.into_iter().filter_map(|name| places.get(&name).map(|at| (name, *at))));
-            let references = term.program.references();
-            reads_params = references.has_variable("params");
-            reads_authorizer = references.has_variable("authorizer");
-        }
-        let (source, readable) = (source.to_string(), Arc::new(readable));
-        Expression { source, term, readable, reads_params, reads_authorizer }
+        let has_variable =
+            |name: &str| term.as_ref().is_ok_and(|term| term.program.references().has_variable(name));
+        let (reads_params, reads_authorizer) = (has_variable("params"), has_variable("authorizer"));
+        Expression { source: source.to_string(), term, readable, reads_params, reads_authorizer }
     }
 }
 
@@ -67,38 +56,37 @@ impl Policy {
     /// Compiles the expressions of a policy's object.
     pub fn read(object: &Value) -> Policy {
         let spec = at(object, "spec");
-        let (mut variables, mut places) = (vec![], Places::new());
-        for variable in list(spec, "variables") {
-            let (name, source) = (text(variable, "name").to_string(), text(variable, "expression"));
-            let expression = Expression::read(source, &places);
-            // Of two with one name the last one counts.
-            places.insert(name.clone(), variables.len());
-            variables.push((name, expression));
+        let (mut variables, mut places) = (vec![], HashMap::new());
+        for (place, variable) in list(spec, "variables").iter().enumerate() {
+            let name = text(variable, "name").to_string();
+            places.insert(name.clone(), place);
+            variables.push((name, Expression::read(text(variable, "expression"), place)));
         }
+        let all = variables.len();
         let validation = |entry: &Value| {
             let message = text(entry, "messageExpression");
             Validation {
-                expression: Expression::read(text(entry, "expression"), &places),
+                expression: Expression::read(text(entry, "expression"), all),
                 message: text(entry, "message").trim().to_string(),
                 message_expression: Some(message)
                     .filter(|source| !source.trim().is_empty())
-                    .map(|source| Expression::read(source, &places)),
+                    .map(|source| Expression::read(source, all)),
                 reason: text(entry, "reason").to_string(),
             }
         };
         let annotation = |entry: &Value| {
-            let expression = Expression::read(text(entry, "valueExpression"), &places);
-            (text(entry, "key").to_string(), expression)
+            (text(entry, "key").to_string(), Expression::read(text(entry, "valueExpression"), all))
         };
         Policy {
             ignores_failures: text(spec, "failurePolicy") == "Ignore",
             conditions: list(spec, "matchConditions")
                 .iter()
-                .map(|entry| Expression::read(text(entry, "expression").trim(), &Places::new()))
+                .map(|entry| Expression::read(text(entry, "expression").trim(), 0))
                 .collect(),
             validations: list(spec, "validations").iter().map(validation).collect(),
             annotations: list(spec, "auditAnnotations").iter().map(annotation).collect(),
             variables,
+            places: Arc::new(places),
         }
     }
 

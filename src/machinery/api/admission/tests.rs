@@ -90,6 +90,7 @@ fn variables_are_made_once_and_only_where_they_are_needed() {
     assert_eq!(with("variables.broken == 1 || variables.first == 'a/b'"), [""; 0]);
     assert_eq!(with("has(variables.images)"), [""; 0]);
     assert_eq!(with("variables.?first.orValue('') == 'a/b'"), [""; 0]);
+    assert_eq!(with("[variables].all(v, v.first == 'a/b')"), [""; 0]);
     let denied = with("variables.worse == 1");
     let want = "expression 'variables.worse == 1' resulted in error: composited variable \"worse\" fails to evaluate: composited variable \"broken\" fails to evaluate: no such key: no";
     assert_eq!(denied, [want]);
@@ -335,6 +336,24 @@ fn an_expression_may_ask_two_rights() {
     let more: Vec<Value> = (0..30).map(|n| json!({"expression": ask(&format!("v{n}"))})).collect();
     let (denied, _) = asked_rights(json!({"validations": more}));
     assert!(denied[0].contains("running out of cost budget"), "{denied:?}");
+}
+
+/// Otherwise the sixty parameters of a policy that asks for a right take all steps of a request.
+#[test]
+fn a_right_is_decided_once_for_all_policies_of_a_request() {
+    let asks =
+        policy(json!({"validations": [{"expression": "authorizer.path('/x').check('get').allowed()"}]}));
+    let review = Review::new(Value::Null, Value::Null, Value::Null, Value::Null);
+    let (questions, mut left) = (std::cell::Cell::new(0), Review::STEPS_MAX);
+    let authorize = |_: &AccessCheck| {
+        questions.set(questions.get() + 1);
+        Decision { is_allowed: true, ..Decision::default() }
+    };
+    for _ in 0..100 {
+        let outcome = asks.evaluate(&review, &Value::Null, &mut left, &authorize);
+        assert_eq!(outcome, Outcome::default());
+    }
+    assert_eq!(questions.get(), 1);
 }
 
 #[test]

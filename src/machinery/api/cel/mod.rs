@@ -29,9 +29,10 @@
 //! is evaluated. `self.a.all(x, self.a.all(y, x != y))` over 2 000 items is some millions of steps,
 //! and is refused before it begins.
 //! ## Left out
-//! The libraries for URLs, sets, semantic versions and named formats (refused by name). Below an
-//! error, the line of the expression that `cel-go` prints; in an expression with letters beyond
-//! ASCII, the column of an error that is found after parsing.
+//! The libraries for URLs, sets, semantic versions and named formats (refused by name). Macros with
+//! two variables, `self.all(i, v, i < v)`; `ip.isCanonical`; `string` of an address or a network,
+//! `int` of a duration. Below an error, the line of the expression that `cel-go` prints; in an
+//! expression with letters beyond ASCII, the column of an error that is found after parsing.
 //! ## Read next
 //! `custom/rules.rs` and `admission/evaluate.rs`, the two users.
 

@@ -33,7 +33,7 @@ fn has_twins(found: &Errors) -> bool {
     found.iter().any(|error| error.kind == ErrorKind::Duplicate)
 }
 
-/// What JSON calls a value.
+/// Returns the name that JSON has for the type of a value.
 pub(super) fn json_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -117,7 +117,7 @@ fn check_value(schema: &Schema, here: &Value, old: Option<&Value>, path: Path, e
     combined(schema, here, path, errors);
 }
 
-/// Equal, 1 and 1.0 too.
+/// Returns whether two values are equal. Numbers are compared as numbers: 1 equals 1.0.
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
@@ -125,7 +125,7 @@ fn same(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// `allOf`, `anyOf`, `oneOf` and `not`.
+/// Checks a value against the schemas in `allOf`, `anyOf`, `oneOf` and `not` of its schema.
 fn combined(schema: &Schema, here: &Value, path: Path, errors: &mut Errors) {
     let fits = |schema: &Schema| {
         let mut found = Errors::default();
@@ -177,9 +177,9 @@ fn count(schema: &Schema, found: usize, path: Path, errors: &mut Errors) {
     }
 }
 
-/// Items of sets, and keys of lists that are maps, occur once.
+/// Reports items of a set that occur twice, and items of a list that is a map whose keys do.
 fn unique(schema: &Schema, items: &[Value], path: Path, errors: &mut Errors) {
-    // As values: two maps with the same fields in another order are the same item.
+    // Items are compared as values: two maps whose fields have another order are the same item.
     let mut seen = HashSet::new();
     for (i, item) in items.iter().enumerate() {
         let key = match &schema.list {
@@ -213,7 +213,7 @@ fn string(schema: &Schema, text: &str, path: Path, errors: &mut Errors) {
     }
 }
 
-/// A bound as Go prints it beside a value: that of a whole number as a whole number.
+/// Returns the bound of a value as Go prints it: the bound of a whole number has no fraction.
 fn shown(bound: f64, here: &Value) -> String {
     match here.is_f64() || bound.fract() != 0.0 {
         true => gostr::general(bound),
@@ -221,8 +221,9 @@ fn shown(bound: f64, here: &Value) -> String {
     }
 }
 
-/// Whole numbers are divided as such (`MultipleOfInt` upstream). A fraction is a multiple with a
-/// tolerance, as 0.3 / 0.1 is a little less than 3; for large numbers it would take everything in.
+/// Returns whether a number is a multiple of `factor`. Whole numbers are divided as integers
+/// (`MultipleOfInt` upstream). A fraction may miss a multiple by a little, as 0.3 / 0.1 is a little
+/// less than 3; of two large whole numbers every one would be a multiple with that tolerance.
 fn is_multiple(here: &Value, found: f64, factor: f64) -> bool {
     match here.as_i64().filter(|_| factor.fract() == 0.0 && factor < i64::MAX as f64) {
         Some(whole) => whole % (factor as i64) == 0,
@@ -236,7 +237,7 @@ fn is_multiple(here: &Value, found: f64, factor: f64) -> bool {
 fn number(schema: &Schema, here: &Value, path: Path, errors: &mut Errors) {
     let Some(found) = here.as_f64() else { return };
     let mut tell = |why: String| errors.invalid(path, here, &format!("{path} in body should be {why}"));
-    // Whole numbers are compared as such: a float does not hold all of them.
+    // Whole numbers are compared as integers: a float does not hold all of them.
     let order = |bound: f64| match here.as_i64().filter(|_| bound.fract() == 0.0) {
         Some(found) => found.cmp(&(bound as i64)),
         None => found.total_cmp(&bound),
@@ -262,8 +263,8 @@ fn number(schema: &Schema, here: &Value, path: Path, errors: &mut Errors) {
     }
 }
 
-/// Formats that are enforced; others say what is meant and nothing else. Those of numbers (int32)
-/// are not among them (`supportedVersionedFormats` upstream).
+/// Returns whether a text has the format of its schema; true for a format that is not enforced.
+/// Formats of numbers (int32) are not enforced (`supportedVersionedFormats` upstream).
 fn has_format(format: &str, text: &str) -> bool {
     let format = format.replace('-', "");
     match format.as_str() {

@@ -8,8 +8,8 @@ use crate::value::{at, int, text};
 use clock::Timestamp;
 use serde_json::{Value, json};
 
-/// Values that a column's path may come to, for each one of the object: a server finds those of
-/// every object of a list. `..name` comes to four.
+/// Values that the path of a column may come to for each value of an object: a server follows it in
+/// every object of a list. `..name` comes to four for each.
 const VALUES_EACH: u64 = 20;
 
 /// A path in a definition: `.status.conditions[?(@.type=="Ready")].status`.
@@ -23,7 +23,7 @@ impl Path {
         JsonPath::parse(&format!("{{{source}}}")).map(Path)
     }
 
-    /// The first value that it leads to. Upstream prints no other.
+    /// Returns the first value that the path leads to. Upstream prints no other.
     fn find<'a>(&'a self, object: &'a Value) -> Option<&'a Value> {
         let found = self.0.find_in(object, VALUES_EACH).ok()?;
         found.first()?.first().copied()
@@ -38,14 +38,14 @@ pub struct Column {
     pub kind: String,
     /// A hint for clients, e.g. `byte`; as a rule empty.
     pub format: String,
-    /// What clients are told about the column; may be empty.
+    /// A sentence about the column for clients; may be empty.
     pub description: String,
     /// Above 0: shown with `-o wide` only.
     pub priority: i64,
     path: Path,
 }
 
-/// The columns of a version after the name; its age if it says none.
+/// Returns the columns of a version, after the name. A version without any has its age.
 pub(crate) fn of(definitions: &[Value]) -> Vec<Column> {
     if definitions.is_empty() {
         let age = json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"});

@@ -9,8 +9,8 @@ use crate::schema::decode;
 use crate::validate::{self, names};
 use serde_json::Value;
 
-/// Prunes the metadata of objects inside of `here`; adds what went. The root's own is not looked
-/// at.
+/// Prunes the metadata of objects inside of `here`, and adds the paths of the fields that were
+/// removed. The metadata of the root is left alone.
 ///
 /// # Errors
 /// Metadata that cannot be read.
@@ -49,7 +49,7 @@ pub(super) fn conform(
     Ok(())
 }
 
-/// Judges what every object says of itself: its version, its kind and its metadata
+/// Judges the version, the kind and the metadata of an object inside another one
 /// (`validateEmbeddedResource` upstream).
 pub(super) fn judge(here: &Value, path: Path, errors: &mut Errors) {
     for name in ["apiVersion", "kind"] {

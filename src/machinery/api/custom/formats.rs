@@ -150,7 +150,7 @@ pub(super) fn duration(text: &str) -> Option<i64> {
 fn sum_of_amounts(text: &str) -> Option<i64> {
     const SECOND: i64 = 1_000_000_000;
     const HOUR: i64 = 3600 * SECOND;
-    /// Names, the beginning of a longer name, and nanoseconds.
+    /// Names of each unit, with what its longer names begin with, and its nanoseconds.
     const UNITS: [(&[&str], &str, i64); 8] = [
         (&["ns"], "nano", 1),
         (&["us", "\u{b5}s"], "micro", 1_000),
@@ -213,7 +213,7 @@ fn is_credit_card(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// One that is none would refuse every text.
+    /// A pattern that does not compile refuses every text.
     #[test]
     fn all_patterns_compile() {
         let all: [&Pattern; 11] =

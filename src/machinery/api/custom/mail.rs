@@ -135,7 +135,7 @@ fn atom(text: &str) -> Option<&str> {
     (rest.len() < text.len()).then_some(rest)
 }
 
-/// No dot is at an end of the word or beside another dot.
+/// Returns whether a word has no dot at an end and no dot beside another.
 fn is_plain(word: &str) -> bool {
     word.split('.').all(|part| !part.is_empty())
 }

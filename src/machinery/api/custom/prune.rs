@@ -5,11 +5,11 @@ use crate::path::{Path, UnknownFields};
 use serde_json::Value;
 use std::sync::LazyLock;
 
-/// That of a value of which nothing is known, as `additionalProperties: true` lets it in: it stays,
-/// and none of its fields does.
+/// The schema of a value of which nothing is known, as `additionalProperties: true` allows it: the
+/// value stays, and its fields are pruned.
 static NOTHING: LazyLock<Schema> = LazyLock::new(Schema::default);
 
-/// Prunes a whole object; adds what went: `spec.foo`.
+/// Prunes a whole object, and adds the paths of the fields that were removed: `spec.foo`.
 pub(super) fn prune(schema: &Schema, object: &mut Value, unknown: &mut UnknownFields) {
     prune_value(schema, object, Path::Root, unknown);
 }
@@ -18,7 +18,7 @@ pub(super) fn prune(schema: &Schema, object: &mut Value, unknown: &mut UnknownFi
 fn prune_value(schema: &Schema, here: &mut Value, path: Path, unknown: &mut UnknownFields) {
     match here {
         Value::Object(map) => {
-            // One pass: to remove each field for itself would move all fields behind it.
+            // One pass: to remove one field moves all fields behind it.
             map.retain(|name, field| match schema.field(name) {
                 Some(inner) => {
                     if !(schema.embedded && name == "metadata") {
@@ -43,7 +43,7 @@ fn prune_value(schema: &Schema, here: &mut Value, path: Path, unknown: &mut Unkn
     }
 }
 
-/// The schema of a list's items; `None` if they stay as they are.
+/// Returns the schema of a list's items; `None` if they stay as they are.
 fn items_of(schema: &Schema) -> Option<&Schema> {
     schema.items.as_deref().or_else(|| (!schema.preserve).then(|| &*NOTHING))
 }

@@ -13,14 +13,15 @@ pub struct Rule {
     pub(super) message_expression: Option<Term>,
     pub(super) reason: String,
     pub(super) field_path: String,
-    /// It names `oldSelf`.
+    /// The rule names `oldSelf`.
     pub(super) transition: bool,
     /// `oldSelf` may be nothing: the rule is asked for new values, too.
     pub(super) optional_old: bool,
 }
 
 impl Rule {
-    /// `None` if it cannot be compiled, which its definition was refused for.
+    /// Compiles a rule; `None` for one that cannot be compiled. Definitions with such a rule are
+    /// refused.
     pub fn read(entry: &Json) -> Option<Rule> {
         let term = terms::compile(text(entry, "rule")).ok()?;
         let expression = text(entry, "messageExpression");

@@ -32,7 +32,7 @@ impl Rule {
         }
     }
 
-    /// Takes what the rule may cost from the budget of its object.
+    /// Subtracts the estimated steps of the rule from the budget of its object.
     fn spend(&self, here: &Json, old: Option<&Json>, budget: &mut f64) -> Result<(), String> {
         let expressions = [Some(&self.term), self.message_expression.as_ref()];
         for term in expressions.into_iter().flatten() {
@@ -52,7 +52,7 @@ impl Rule {
         }
     }
 
-    /// What is wrong, if the rule does not hold.
+    /// Returns why the rule refuses the object; `None` if it holds.
     fn broken(&self, scope: &Context) -> Option<String> {
         match terms::execute(&self.term, scope) {
             Ok(Value::Bool(true)) => None,
@@ -117,7 +117,7 @@ pub(crate) fn broken_before(schema: &Schema, object: &Json, old: &Json) -> Error
 /// What an update found at a place, and which rules are asked.
 #[derive(Clone, Copy)]
 struct Before<'a> {
-    /// `None` for what is new, and for the items of lists that cannot be told apart.
+    /// The old value; `None` for a value that is new, and for an item of a list without keys.
     value: Option<&'a Json>,
     /// The nearest value around this one that has an old value is as it was.
     is_same_around: bool,
@@ -262,7 +262,7 @@ pub(crate) fn check(schema: &Json, path: Path, uncorrelated: Option<&str>, error
     }
 }
 
-/// True for what CEL takes for several lines.
+/// Returns whether a text has several lines, as CEL counts them.
 fn has_breaks(text: &str) -> bool {
     text.contains(['\n', '\r'])
 }
@@ -362,7 +362,7 @@ fn step(path: &str) -> Result<(String, &str), String> {
     }
 }
 
-/// What stands before the next quote, and how many bytes it takes with that quote.
+/// Returns the name before the next quote, and the number of bytes up to that quote and with it.
 fn unquoted(text: &str) -> Result<(String, usize), String> {
     let mut name = String::new();
     let mut chars = text.char_indices();

@@ -10,7 +10,7 @@ use regex::Regex;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 
-/// What a value is, as far as the schema says.
+/// The type that a schema gives to a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Type {
     /// The schema names no type.
@@ -52,12 +52,12 @@ impl Type {
 /// What identifies the items of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ListType {
-    /// By nothing: the list is one value.
+    /// Items have no identity: the list is one value.
     #[default]
     Atomic,
-    /// By the items themselves.
+    /// An item is identified by its value.
     Set,
-    /// By these fields.
+    /// An item is identified by the values of these fields.
     Map(Vec<String>),
 }
 
@@ -66,32 +66,32 @@ pub enum ListType {
 pub struct Bound {
     /// The number itself.
     pub value: f64,
-    /// The number itself is not allowed.
+    /// `value` itself is not allowed.
     pub exclusive: bool,
 }
 
 /// One node of a schema.
 #[derive(Debug, Default)]
 pub struct Schema {
-    /// `type`.
+    /// The type of the value (`type`).
     pub kind: Type,
     /// `null` is allowed, too.
     pub nullable: bool,
-    /// Unknown fields stay.
+    /// Fields that the schema does not name stay (`x-kubernetes-preserve-unknown-fields`).
     pub preserve: bool,
     /// An object with apiVersion, kind and metadata of its own.
     pub embedded: bool,
     /// The fields that are known, with their schemas.
     pub properties: BTreeMap<String, Schema>,
-    /// The values of a map.
+    /// The schema of the values of a map (`additionalProperties`).
     pub additional: Option<Box<Schema>>,
-    /// The items of a list.
+    /// The schema of the items of a list.
     pub items: Option<Box<Schema>>,
     /// Fields that must be there.
     pub required: Vec<String>,
-    /// What a field gets that is missing.
+    /// The value that the field gets where it is missing.
     pub default: Option<Value>,
-    /// About how many bytes the default takes, with its own defaults.
+    /// Bytes that the default takes in the store, about, with the defaults of its own fields.
     pub(super) default_bytes: usize,
     /// What identifies the items of a list.
     pub list: ListType,
@@ -99,13 +99,13 @@ pub struct Schema {
     pub atomic: bool,
     /// e.g. `date-time`; only some are checked.
     pub format: String,
-    /// `enum`: no other value is allowed. Empty: any.
+    /// The values that are allowed (`enum`); empty: all are.
     pub one_of_these: Vec<Value>,
     /// The least number.
     pub minimum: Option<Bound>,
     /// The greatest number.
     pub maximum: Option<Bound>,
-    /// A number must be a multiple of this.
+    /// The value must be a multiple of this number.
     pub multiple_of: Option<f64>,
     /// `minLength` and `maxLength` of a text, in characters.
     pub length: (Option<u64>, Option<u64>),
@@ -113,21 +113,21 @@ pub struct Schema {
     pub count: (Option<u64>, Option<u64>),
     /// `minProperties` and `maxProperties` of a map.
     pub size: (Option<u64>, Option<u64>),
-    /// As it is written, and compiled.
+    /// The pattern that a text must match: as it is written, and compiled.
     pub pattern: Option<(String, Regex)>,
-    /// All of them must hold.
+    /// Schemas that must all hold for the value.
     pub all_of: Vec<Schema>,
-    /// One of them must hold, if there are any.
+    /// Schemas of which one must hold for the value, if there are any.
     pub any_of: Vec<Schema>,
-    /// Exactly one of them must hold, if there are any.
+    /// Schemas of which exactly one must hold for the value, if there are any.
     pub one_of: Vec<Schema>,
-    /// It must not hold.
+    /// A schema that must not hold for the value.
     pub not: Option<Box<Schema>>,
     /// `x-kubernetes-validations`: rules in CEL.
     pub rules: Vec<Rule>,
-    /// There is a default here or below.
+    /// There is a default in this node or below it.
     pub has_defaults: bool,
-    /// There is a rule here or below.
+    /// There is a rule in this node or below it.
     pub has_rules: bool,
     /// This is an object with metadata of its own, or there is one below.
     pub has_embedded: bool,
@@ -150,7 +150,7 @@ impl Type {
 }
 
 impl Schema {
-    /// The schema of whole objects.
+    /// Reads the schema of whole objects.
     pub fn root(source: &Value) -> Schema {
         let mut root = Schema::read(source);
         root.embedded = true;
@@ -230,30 +230,30 @@ impl Schema {
         self.properties.values().chain(self.additional.as_deref()).chain(self.items.as_deref())
     }
 
-    /// The schema of a field, whether it is named or a key of a map.
+    /// Returns the schema of a field, which the schema names or which is a key of a map.
     pub fn field(&self, name: &str) -> Option<&Schema> {
         self.properties.get(name).or(self.additional.as_deref())
     }
 
-    /// The items of the list `old` by their keys, as far as items can be told apart. Made once for
-    /// a list: to look for each item from the beginning would take time that grows with the square
+    /// Returns the items of the list `old` by their keys; none if the list is no map. This is made
+    /// once for a list: to search the list for each item would take time that grows with the square
     /// of its length.
     pub(crate) fn items_by_key<'a>(&self, old: Option<&'a Value>) -> ByKey<'a> {
         let mut found = HashMap::new();
         if let (ListType::Map(keys), Some(Value::Array(items))) = (&self.list, old) {
             for item in items {
-                found.entry(self.key_text(keys, item)).or_insert(item); // the first of those that are the same
+                found.entry(self.key_text(keys, item)).or_insert(item); // the first of equal ones
             }
         }
         ByKey(found)
     }
 
-    /// All keys of an item as text.
+    /// Returns the values of all keys of an item as one text.
     fn key_text(&self, keys: &[String], item: &Value) -> String {
         keys.iter().map(|k| format!("{}\0", self.key(item, k))).collect()
     }
 
-    /// A key of an item; the default counts where it is not said.
+    /// Returns the value of a key of an item. If the item lacks it, the default of the key counts.
     pub fn key(&self, item: &Value, name: &str) -> Value {
         let value = item.get(name).filter(|v| !v.is_null());
         let default = || self.items.as_ref()?.properties.get(name)?.default.as_ref();
@@ -265,7 +265,7 @@ impl Schema {
 pub(crate) struct ByKey<'a>(HashMap<String, &'a Value>);
 
 impl<'a> ByKey<'a> {
-    /// The item with the same keys as `item`, an item of a list of `schema`.
+    /// Returns the item with the same keys as `item`. `schema`: that of the list.
     pub(crate) fn same(&self, schema: &Schema, item: &Value) -> Option<&'a Value> {
         let ListType::Map(keys) = &schema.list else { return None };
         if self.0.is_empty() {

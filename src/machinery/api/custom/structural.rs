@@ -63,7 +63,7 @@ fn root_beside_status(schema: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
-/// True for the value of a word that was left out: Go's zero value.
+/// True for a value that Go does not tell from a missing one: its zero value.
 fn says_nothing(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
@@ -107,8 +107,8 @@ fn whole(schema: &Value, path: &str, errors: &mut Errors) {
     complete(schema, schema, Path::Text(path), Path::Text(path), errors);
 }
 
-/// Refuses defaults for what every object says of itself: an object without a name would get the
-/// same one as another. `of` is the field of the root.
+/// Refuses defaults in `apiVersion`, `kind` and `metadata`: an object without a name would get the
+/// same name as another. `of` is the field of the root.
 fn no_default(schema: &Value, path: Path, of: &str, errors: &mut Errors) {
     if !at(schema, "default").is_null() {
         errors.forbidden(format!("{path}.default"), &format!("must not be set in top-level {of}"));
@@ -213,7 +213,7 @@ fn node(schema: &Value, path: Path, place: Place, uncorrelated: Option<&str>, er
     let either = flag(schema, "x-kubernetes-int-or-string");
     for word in ["allOf", "anyOf", "oneOf"] {
         for (i, inner) in list(schema, word).iter().enumerate() {
-            // The one form in which types may stand there: what an int-or-string is.
+            // Types may not stand there, but for the two of an int-or-string.
             if !(either && is_int_or_string(inner)) {
                 node(inner, path.field(word).item(i), Place::Logic, uncorrelated, errors);
             }
@@ -226,7 +226,7 @@ fn node(schema: &Value, path: Path, place: Place, uncorrelated: Option<&str>, er
     rules::check(schema, path, uncorrelated, errors);
 }
 
-/// `{type: integer}`, `{type: string}`, or both under an `anyOf`.
+/// Returns whether a schema is `{type: integer}`, `{type: string}`, or an `anyOf` of these.
 fn is_int_or_string(schema: &Value) -> bool {
     let plain = |s: &Value| {
         matches!(text(s, "type"), "integer" | "string") && s.as_object().is_some_and(|m| m.len() == 1)
@@ -444,8 +444,8 @@ fn list_type(schema: &Value, path: Path, kind: &str, errors: &mut Errors) {
     items_of(list_type, at(schema, "items"), path, errors);
 }
 
-/// What the items of a set are told apart by is all of them: they are scalars, or owned as a whole.
-/// Nothing is no item of a set or a map.
+/// Checks the items of a set or a map: none of them may be null. An item of a set is compared as a
+/// whole, so it is a scalar, or a list or map that is atomic.
 fn items_of(list_type: &str, items: &Value, path: Path, errors: &mut Errors) {
     if matches!(list_type, "set" | "map") && flag(items, "nullable") {
         let why = format!("cannot be nullable when x-kubernetes-list-type is {list_type}");
@@ -464,7 +464,7 @@ fn items_of(list_type: &str, items: &Value, path: Path, errors: &mut Errors) {
     }
 }
 
-/// A default is itself an object of its schema.
+/// Checks the default of a schema as an object of that schema.
 fn defaults(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
     let Some(default) = schema.get("default").filter(|_| place != Place::Logic) else { return };
     let mut found = Errors::default();

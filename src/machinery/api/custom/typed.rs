@@ -18,7 +18,7 @@ pub(super) fn typed_value(schema: &Schema, json: &Json) -> Value {
             for (name, field) in fields {
                 let typed = |inner: &Schema| typed_value(inner, field);
                 let entry = match schema.properties.get(name) {
-                    // Also where the schema says `metadata: {type: object}`, as most do.
+                    // Also if the schema has `metadata: {type: object}`, as most have.
                     _ if schema.embedded && ENVELOPE.contains(&name.as_str()) => {
                         Some((name.clone(), plain(&envelope(name, field))))
                     }
@@ -50,7 +50,8 @@ pub(super) fn typed_value(schema: &Schema, json: &Json) -> Value {
     }
 }
 
-/// Of an object's metadata rules see only its name.
+/// Returns `apiVersion`, `kind` or `metadata` of an object as rules see it. Of the metadata they
+/// see only `name` and `generateName`.
 fn envelope(name: &str, field: &Json) -> Json {
     match (name, field) {
         ("metadata", Json::Object(all)) => {
@@ -61,7 +62,7 @@ fn envelope(name: &str, field: &Json) -> Json {
     }
 }
 
-/// A text that its format makes a time, a duration or bytes.
+/// Returns a text as a time, a duration or bytes if it has that format, or else as a text.
 fn typed(format: &str, source: &str) -> Value {
     let time = |at: jiff::Timestamp| {
         let utc = chrono::DateTime::from_timestamp(at.as_second(), at.subsec_nanosecond().max(0) as u32);

@@ -23,7 +23,7 @@ pub struct Custom {
     pub columns: Vec<Column>,
     /// Fields that a field selector may ask for, with their paths.
     pub fields: Vec<(String, String)>,
-    /// What clients are told about the schema, as OpenAPI.
+    /// The schema as clients get it, in OpenAPI.
     pub published: Value,
     /// The schema that objects are read, pruned, filled and judged by.
     pub schema: Arc<Schema>,
@@ -32,8 +32,8 @@ pub struct Custom {
 }
 
 impl Custom {
-    /// Takes away the fields that the schema does not know, and returns them. Numbers are written
-    /// as a Go server writes them.
+    /// Removes the fields that the schema does not name, and returns their paths. Numbers are
+    /// written as a Go server writes them.
     ///
     /// # Errors
     /// The decoder's message for metadata that has a value of the wrong type, here or in an
@@ -90,7 +90,7 @@ impl Custom {
         if old.is_some_and(|old| self.changes_metadata_without_defaults(object, old)) {
             return;
         }
-        // As clients read it: a list whose items got a default later is as it was.
+        // The old object as clients read it: a default that its definition got later is no change.
         let before = old.map(|old| self.as_read(old));
         let old = before.as_deref();
         check::object(&self.schema, object, old, errors);
@@ -109,7 +109,7 @@ impl Custom {
         rules::broken_before(&self.schema, object, &self.as_read(old))
     }
 
-    /// A stored object as clients read it in the version that it was written in.
+    /// Returns a stored object as clients read it in the version that it was written in.
     fn as_read<'a>(&self, stored: &'a Value) -> Cow<'a, Value> {
         match text(stored, "apiVersion").split_once('/') {
             Some((group, version)) => self.shown(group, version, stored).0,
@@ -129,21 +129,21 @@ impl Custom {
         fill::added(&self.schema, object).is_err() && content(object) == content(old)
     }
 
-    /// Takes away what the schema does not have by now.
+    /// Removes the fields that the schema does not name any more, and nulls that it does not allow.
     fn fit(&self, object: &mut Value) {
         prune::prune(&self.schema, object, &mut UnknownFields::default());
         fill::nulls(&self.schema, object);
     }
 
-    /// Under the name of the version that is stored.
+    /// Gives an object the name of the version in which objects are stored.
     pub fn to_stored(&self, object: &mut Value) {
         value::put(object, "apiVersion", self.stored.clone());
     }
 
-    /// A stored object under the name of this version, with the fields and the defaults that the
-    /// definition has by now: it may have been stored under an older schema, or in another version.
-    /// If it is too large with its defaults, it is shown without those that it lacks
-    /// ([`Custom::refill`]). Returns about how many bytes they add, too.
+    /// Returns a stored object under the name of this version, with the fields and the defaults
+    /// that the definition has now: it may have been stored under an older schema, or in another
+    /// version. If it is too large with its defaults, it is shown without those that it lacks
+    /// ([`Custom::refill`]). The number is about how many bytes the defaults add.
     pub fn shown<'a>(&self, group: &str, version: &str, object: &'a Value) -> (Cow<'a, Value>, usize) {
         let mut shown = self.without_defaults(group, version, object);
         match fill::added(&self.schema, &shown) {

@@ -358,6 +358,12 @@ async fn an_expression_asks_for_rights_of_the_user() {
     let (code, refused) = send("b").await;
     let message = refused["message"].as_str().unwrap_or_default();
     assert!(code == 422 && message.ends_with("denied request: reads no secrets"), "{refused}");
+    let as_ann = ::http::Request::post(MAPS)
+        .header("content-type", "application/json")
+        .header("impersonate-user", "ann")
+        .body(full(map("b", json!({})).to_string()));
+    let admin = User::new("admin", &[crate::auth::user::MASTERS]);
+    assert_eq!(api.send(admin, as_ann.unwrap()).await.0, 422, "the rights of the impersonated user");
     let more = json!({"rules": [rules[0], {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]});
     assert_eq!(api.patch(&format!("{rbac}/roles/maps"), more).await.0, 200);
     assert!(api.state().fresh().await.is_ok());

@@ -274,6 +274,10 @@ impl<'a> Scope<'a> {
         let mut found = vec![];
         for map in parts.iter().filter_map(|part| part.as_object()) {
             let field = map.get(name).or_else(|| {
+                // Only the name of an escaped field has two underscores in a row.
+                if !name.contains("__") {
+                    return None;
+                }
                 self.work += map.len() as f64;
                 let is_wanted = |(key, _): &(&String, &Json)| escaped(key).as_deref() == Some(name);
                 map.iter().find(is_wanted).map(|(_, value)| value)

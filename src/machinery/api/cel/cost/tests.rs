@@ -122,6 +122,15 @@ fn the_estimate_itself_has_a_bound() {
     assert!(scope.work < 100_000.0, "a value is weighed once: {}", scope.work);
 }
 
+/// Each variable of a policy that is not made yet is such a field, and there may be thousands.
+#[test]
+fn a_field_that_is_missing_is_not_searched_for() {
+    let map: serde_json::Map<String, Json> = (0..100_000).map(|i| (format!("k-{i}"), json!(i))).collect();
+    let object = json!({ "m": map });
+    let (missing, escaped) = (cost("has(self.m.k)", object.clone()), cost("has(self.m.k__dash__7)", object));
+    assert!(missing < 100.0 && escaped > 1_000.0, "{missing} {escaped}");
+}
+
 #[test]
 fn a_loop_pays_for_the_items_that_it_copies() {
     let object = |length: usize| json!({"a": vec![vec![1; length]; 200]});

@@ -81,7 +81,7 @@ pub(crate) fn execute(term: &Term, scope: &Context) -> Result<Value, String> {
 pub(crate) const AS_IT_IS: &str = "@error";
 
 /// Returns the text of an error as `cel-go` has it. The evaluator's own text shows values as its
-/// debug output has them.
+/// debug output has them: those of a Secret, too, which a policy has as its parameters.
 fn in_words_of_upstream(error: &ExecutionError) -> String {
     match error {
         ExecutionError::FunctionError { function, message } if function == AS_IT_IS => message.clone(),
@@ -89,7 +89,14 @@ fn in_words_of_upstream(error: &ExecutionError) -> String {
             "type conversion error from 'string' to 'duration'".to_string()
         }
         ExecutionError::FunctionError { message, .. } if message == NO_OVERLOAD => NO_OVERLOAD.to_string(),
-        ExecutionError::NoSuchOverload(_) => NO_OVERLOAD.to_string(),
+        ExecutionError::NoSuchOverload(_)
+        | ExecutionError::UnsupportedBinaryOperator(..)
+        | ExecutionError::ValuesNotComparable(..)
+        | ExecutionError::UnsupportedIndex(..)
+        | ExecutionError::UnsupportedKeyType(_)
+        | ExecutionError::UnsupportedTargetType { .. }
+        | ExecutionError::NotSupportedAsMethod { .. } => NO_OVERLOAD.to_string(),
+        ExecutionError::DuplicateKey(_) => "repeated key".to_string(),
         ExecutionError::UndeclaredReference(name) => format!("no such attribute(s): {name}"),
         ExecutionError::NoSuchKey(key) => format!("no such key: {key}"),
         ExecutionError::IndexOutOfBounds(Value::Int(index)) => format!("index out of bounds: {index}"),
@@ -97,6 +104,11 @@ fn in_words_of_upstream(error: &ExecutionError) -> String {
         ExecutionError::RemainderByZero(_) => "modulus by zero".to_string(),
         ExecutionError::Overflow(_, Value::Int(_), _) => "integer overflow".to_string(),
         ExecutionError::Overflow(_, Value::UInt(_), _) => "unsigned integer overflow".to_string(),
+        ExecutionError::Overflow(_, Value::Timestamp(_), Value::Duration(_))
+        | ExecutionError::Overflow(_, Value::Duration(_), Value::Timestamp(_)) => {
+            "timestamp overflow".to_string()
+        }
+        ExecutionError::Overflow(..) => "duration overflow".to_string(),
         other => other.to_string(),
     }
 }

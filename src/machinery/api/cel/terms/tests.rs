@@ -32,6 +32,20 @@ fn errors_of_an_evaluation_are_those_of_cel_go() {
     assert_eq!(message(ExecutionError::Overflow("add", large(), large())), "unsigned integer overflow");
 }
 
+/// The values may be the parameters of a policy, which the user of the request may not read.
+#[test]
+fn an_error_shows_no_values() {
+    for source in ["1 + 'hidden'", "'hidden' + 1", "3 * 'hidden'", "'hidden' < 1", "{'hidden': 1} + 1"] {
+        let message = execute(&compile(source).unwrap(), &context()).unwrap_err();
+        assert_eq!(message, NO_OVERLOAD, "{source}");
+    }
+    for source in ["{'hidden': 1, 'hidden': 2}.size() == 1", "[1]['hidden'] == 1"] {
+        if let Err(message) = execute(&compile(source).unwrap(), &context()) {
+            assert!(!message.contains("hidden"), "{source}: {message}");
+        }
+    }
+}
+
 #[test]
 fn an_expression_that_is_too_long_is_refused() {
     let why = compile(&"x".repeat(100_001)).unwrap_err();
