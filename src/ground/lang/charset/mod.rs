@@ -27,7 +27,7 @@ static ASCII: LazyLock<bool> = LazyLock::new(|| decide(|name| std::env::var(name
 /// standard output is a file or a pipe.
 static INSISTED: AtomicBool = AtomicBool::new(false);
 
-/// Done once standard error says that Korean cannot be shown. [`presentable`] does not repeat it.
+/// Whether standard error has said that Korean cannot be shown: [`presentable`] says it once.
 static WARNED: Once = Once::new();
 
 /// Returns whether these variables of the environment allow ASCII only.
