@@ -58,6 +58,7 @@ pub(crate) async fn run(args: Practice) -> anyhow::Result<i32> {
     }
 }
 
+/// Asks the cluster. An error is in the learner's language.
 async fn query(place: &Place, lang: Lang, ask: Ask) -> anyhow::Result<DrillView> {
     front::asked(place, lang, ask).await.map_err(|e| anyhow!(e.say(lang)))
 }

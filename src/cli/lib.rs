@@ -113,7 +113,8 @@ fn answers_shell(command: &Command) -> bool {
     }
 }
 
-/// Returns the option with which a command that is about lessons or objects names its cluster.
+/// Returns the option with which a command line names its cluster. Empty for the usual cluster, and
+/// for commands whose texts have the cluster's name in them already, as `kubeconfig`.
 fn cluster_of(command: &Command) -> String {
     match command {
         Command::Drill(practice) => named::option(&practice.name),
@@ -229,12 +230,12 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
             why::why(&name, about, namespace, lang, output).await
         }
         Some(Command::Undo { count, list, yes, name, output }) => {
-            let direction = if list { undo::Direction::List } else { undo::Direction::Undo(count.into()) };
-            undo::run(&name, direction, yes, output).await
+            let action = if list { undo::Action::List } else { undo::Action::Undo(count.into()) };
+            undo::run(&name, action, yes, output).await
         }
-        Some(Command::Redo { name, output }) => undo::run(&name, undo::Direction::Redo, true, output).await,
+        Some(Command::Redo { name, output }) => undo::run(&name, undo::Action::Redo, true, output).await,
         Some(Command::Rewind { to, yes, name, output }) => {
-            undo::run(&name, undo::Direction::Rewind(to), yes, output).await
+            undo::run(&name, undo::Action::Rewind(to), yes, output).await
         }
         Some(Command::Drill(drill)) => drill::run(drill).await,
         Some(Command::Progress(progress)) => progress::run(&progress),

@@ -59,6 +59,7 @@ pub(crate) fn what(
     }
 }
 
+/// Returns a term for programs, with its texts in one language.
 fn as_json(lang: Lang, term: &Term) -> serde_json::Value {
     serde_json::json!({
         "id": term.id, "name": term.name.get(tag(lang)), "say": term.say.get(tag(lang)), "also": term.also,

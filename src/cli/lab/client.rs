@@ -34,6 +34,7 @@ impl Client<'_> {
         self.style.lang
     }
 
+    /// Asks the cluster. An error is in the learner's language.
     async fn query<T: DeserializeOwned>(&self, ask: Ask) -> anyhow::Result<T> {
         let lang = self.lang();
         front::asked(self.place, lang, ask).await.map_err(|e| anyhow!(e.say(lang)))

@@ -33,7 +33,7 @@ pub(super) async fn show(
         (None, false) => open,
         (Some(id), false) => {
             let Some(lab) = labs.get(&id) else {
-                // The lab may be there, and one of these faults keeps it from being read.
+                // A lab whose file has a fault is not in the list: its fault says more than `no_lab`.
                 fault_lines(labs).iter().for_each(|line| eprintln!("ropewalk: {line}"));
                 eprintln!("ropewalk: {}", no_lab(&id, style.lang));
                 return Ok(1);

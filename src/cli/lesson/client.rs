@@ -58,6 +58,7 @@ impl Client {
         code
     }
 
+    /// Asks for the verdict on the current step, and prints it.
     async fn judge(&self, id: Option<String>, output: Option<Output>) -> anyhow::Result<i32> {
         let view = self.view(Ask::Check { id }).await.map_err(|e| anyhow!(e.say(self.lang)))?;
         match output {
