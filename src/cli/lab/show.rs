@@ -33,7 +33,7 @@ pub(super) async fn show(
         (None, false) => open,
         (Some(id), false) => {
             let Some(lab) = labs.get(&id) else {
-                // A lab whose file has a fault is not in the list: its fault says more than `no_lab`.
+                // A lab whose file has a fault is not in the list, and the fault says why.
                 fault_lines(labs).iter().for_each(|line| eprintln!("ropewalk: {line}"));
                 eprintln!("ropewalk: {}", no_lab(&id, style.lang));
                 return Ok(1);

@@ -5,8 +5,8 @@
 //! whose names webpki has to read, neither version 1 nor critical policies are believed.
 //!
 //! Only an authority that is trusted itself may have signed such a leaf; a chain over others is
-//! left to webpki, which reads critical policies of a trusted authority and not of one between. A
-//! leaf that is trusted itself needs no authority: so a server is pinned.
+//! left to webpki, which reads critical policies of a trusted authority and not of an intermediate
+//! one. A leaf that is trusted itself needs no authority: so a server is pinned.
 //! Source: `Verify` in Go's crypto/x509.
 
 use super::authorities::{Authorities, Serves};

@@ -29,12 +29,12 @@
 //! authority has such a key, or with no key exchange but P-521's or no cipher suites but those of
 //! TLS 1.2 with CBC. Of a chain below an authority that limits its length (`pathlen`) the first
 //! four certificates beside the leaf count. A server whose own certificate has critical policies is
-//! not believed, nor one below a trusted authority that limits directory names. Of authorities
-//! between, those that limit such names, have critical policies or are for any purpose without
-//! naming this one lead nowhere, and none leads from a leaf that [`leaf`] alone believes. A server
-//! that has another name and an unknown authority is refused for its authority, in Go for its name.
-//! A token key of another kind than ECDSA P-256. Renewal in a running cluster: certificates of
-//! components last a year, and only the next start makes new ones.
+//! not believed, nor one below a trusted authority that limits directory names. An intermediate
+//! authority is not followed if it limits such names, has critical policies, is for any purpose
+//! without naming this one, or stands above a leaf that [`leaf`] alone believes. A server that has
+//! another name and an unknown authority is refused for its authority, in Go for its name. A token
+//! key of another kind than ECDSA P-256. Renewal in a running cluster: certificates of components
+//! last a year, and only the next start makes new ones.
 //! ## Read next
 //! `apiserver`, which authenticates with both.
 

@@ -115,14 +115,14 @@ impl Request {
         }
         let mut request = Request {
             common_name: common_name(name).unwrap_or_default(),
-            serial_number: all(name, 5).pop().unwrap_or_default(),
-            organizations: all(name, 10),
-            units: all(name, 11),
-            countries: all(name, 6),
-            localities: all(name, 7),
-            provinces: all(name, 8),
-            streets: all(name, 9),
-            postal_codes: all(name, 17),
+            serial_number: attribute_texts(name, name::SERIAL_NUMBER).pop().unwrap_or_default(),
+            organizations: attribute_texts(name, name::ORGANIZATION),
+            units: attribute_texts(name, 11),
+            countries: attribute_texts(name, 6),
+            localities: attribute_texts(name, 7),
+            provinces: attribute_texts(name, 8),
+            streets: attribute_texts(name, 9),
+            postal_codes: attribute_texts(name, 17),
             ..Request::default()
         };
         let requested = parsed.extensions()?;
@@ -218,8 +218,8 @@ pub(super) fn is_approved(oid: &[u8]) -> bool {
     matches!(oid, [0x55, 4, last] if APPROVED.contains(last))
 }
 
-/// Returns the values of an attribute 2.5.4.N of a name, e.g. 10 for organizations.
-pub(super) fn all(name: &X509Name, number: u8) -> Vec<String> {
+/// Returns the texts of the attributes 2.5.4.N of a name, e.g. of all its organizations (N is 10).
+pub(super) fn attribute_texts(name: &X509Name, number: u8) -> Vec<String> {
     name.iter_attributes()
         .filter(|a| a.attr_type().as_bytes() == [0x55, 4, number])
         .filter_map(|a| a.as_str().ok().map(String::from))
@@ -232,7 +232,7 @@ pub(super) fn all(name: &X509Name, number: u8) -> Vec<String> {
 /// last common name, too (`clients`). `/CN=system:kube-controller-manager/CN=system:node:n1` names
 /// the node `n1` for both.
 fn common_name(name: &X509Name) -> Option<String> {
-    all(name, 3).pop()
+    attribute_texts(name, name::COMMON_NAME).pop()
 }
 
 #[cfg(test)]
