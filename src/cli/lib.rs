@@ -16,6 +16,7 @@
 
 #![warn(missing_docs)]
 
+mod answer;
 mod args;
 mod beside;
 mod clusters;

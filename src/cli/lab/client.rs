@@ -1,6 +1,6 @@
 //! Commands of `lab` that the cluster answers, which has the lab that is open.
 
-use super::print_answer;
+use crate::answer::print_answer;
 use crate::args::{Output, Report};
 use crate::beside;
 use anyhow::anyhow;

@@ -7,13 +7,13 @@ pub(crate) mod prove;
 mod show;
 mod verify;
 
-use crate::args::{Lab as Command, LabArgs, Output};
+use crate::args::{Lab as Command, LabArgs};
 use crate::codes::USAGE;
 use crate::words::no_lab;
 use client::Client;
 use cluster::Home;
 use lab::graded::read::{self, Labs};
-use lang::charset::{eprintln, print, println};
+use lang::charset::{eprintln, println};
 use ui::lesson::PageStyle;
 use ui::prose::harmless;
 use ui::texts::Say;
@@ -106,19 +106,6 @@ fn empty_id(command: &Command) -> Option<&str> {
 /// its name have letters that a terminal obeys.
 fn fault_lines(labs: &Labs) -> Vec<String> {
     labs.faults.iter().map(|fault| harmless(&fault.to_string()).into_owned()).collect()
-}
-
-/// Prints an answer as JSON, or as the text that `text` makes of it.
-fn print_answer<T: serde::Serialize>(
-    answer: &T,
-    output: Option<Output>,
-    text: impl Fn(&T) -> String,
-) -> anyhow::Result<()> {
-    match output {
-        Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(answer)?),
-        None => print!("{}", text(answer)),
-    }
-    Ok(())
 }
 
 #[cfg(test)]

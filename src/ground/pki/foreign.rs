@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_between_that_may_not_sign_makes_no_servers() {
+    fn an_intermediate_authority_that_may_not_sign_makes_no_servers() {
         use rcgen::KeyUsagePurpose::{self, DigitalSignature, KeyCertSign};
         let judge = |usages: &[KeyUsagePurpose]| {
             let made = crate::testing::leaf_over_middle(&Subject::server("x", &["127.0.0.1"]), 1, 30, usages);

@@ -387,7 +387,7 @@ mod tests {
 
     /// Go follows such chains. webpki does not, and nothing else follows any.
     #[test]
-    fn an_authority_between_that_webpki_does_not_read_leads_nowhere() {
+    fn an_intermediate_authority_that_webpki_does_not_read_leads_nowhere() {
         let dir = tempfile::tempdir().unwrap();
         let own = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
         let server = own.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();

@@ -5,15 +5,14 @@ mod parts;
 pub(super) use parts::Parts;
 
 use super::alternative_names::AlternativeNames;
-use super::keys::{RSA_BITS, rsa_bits};
-use super::oids::{self, CURVES, ED25519, ELLIPTIC, RSA};
-use super::{der, name, pem};
+use super::keys::{RSA_BITS, check_key, rsa_bits};
+use super::oids::{self, ED25519, ELLIPTIC, RSA};
+use super::{name, pem};
 use std::collections::HashSet;
-use x509_parser::asn1_rs::{Any, Class, Tag};
 use x509_parser::error::X509Error;
 use x509_parser::public_key::PublicKey;
 use x509_parser::verify::verify_signature;
-use x509_parser::x509::{AlgorithmIdentifier, AttributeTypeAndValue, X509Name};
+use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 /// A certificate request: what a requester says about itself.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -146,35 +145,6 @@ impl Request {
     /// Checks the signature of the request with the key in it.
     pub fn proof(&self) -> Proof {
         Parts::read(&self.der).map_or(Proof::Wrong, |parsed| proof(&parsed))
-    }
-}
-
-/// Checks that Go reads a key with these parameters. Source: `parsePublicKey` in Go's crypto/x509.
-///
-/// # Errors
-/// The parameters are not those of this kind of key, or name a curve that Kubernetes does not read;
-/// in Go's words.
-pub(super) fn check_key(key: &AlgorithmIdentifier<'_>) -> Result<(), String> {
-    let parameters = key.parameters.as_ref();
-    let is_null =
-        parameters.is_some_and(|value| value.class() == Class::Universal && value.tag() == Tag::Null);
-    let is_kind = |kind: &[u64]| oids::is(&key.algorithm, kind);
-    match parameters {
-        _ if is_kind(&RSA) && !is_null => Err("x509: RSA key missing NULL parameters".into()),
-        Some(_) if is_kind(&ED25519) => Err("x509: Ed25519 key encoded with illegal parameters".into()),
-        _ if is_kind(&ELLIPTIC) => check_curve(parameters),
-        _ => Ok(()),
-    }
-}
-
-/// Checks that the parameters of an elliptic key name a curve that Kubernetes reads.
-fn check_curve(parameters: Option<&Any<'_>>) -> Result<(), String> {
-    let curve = parameters.filter(|curve| der::is_oid(curve));
-    let curve = curve.and_then(|curve| curve.as_oid().ok());
-    let curve = curve.ok_or("x509: invalid ECDSA parameters")?;
-    match CURVES.iter().any(|known| oids::is(&curve, known)) {
-        true => Ok(()),
-        false => Err("x509: unsupported elliptic curve".into()),
     }
 }
 
