@@ -115,7 +115,8 @@ fn answers_shell(command: &Command) -> bool {
 }
 
 /// Returns the option with which a command line names its cluster. Empty for the usual cluster, and
-/// for commands whose texts have the cluster's name in them already, as `kubeconfig`.
+/// for commands that need no option in their texts: they are about no cluster, their texts have its
+/// name already (`kubeconfig`), or they open a session, whose reader is at the prompt.
 fn cluster_of(command: &Command) -> String {
     match command {
         Command::Drill(practice) => named::option(&practice.name),
@@ -136,7 +137,17 @@ fn cluster_of(command: &Command) -> String {
         | Command::Trace { name, .. }
         | Command::Undo { name, .. }
         | Command::Why { name, .. } => named::option(name),
-        _ => String::new(),
+        Command::Bench { .. }
+        | Command::Completion { .. }
+        | Command::Doctor { .. }
+        | Command::Etcdctl { .. }
+        | Command::Kubeconfig { .. }
+        | Command::Kubectl { .. }
+        | Command::Lang { .. }
+        | Command::Learn { .. }
+        | Command::Repl { .. }
+        | Command::Version { .. }
+        | Command::What { .. } => String::new(),
     }
 }
 
@@ -152,6 +163,7 @@ fn without_threads(command: &Command) -> Option<anyhow::Result<i32>> {
     }
 }
 
+/// Runs measurements, or a single one (`inside`) in a process of its own.
 fn bench(
     what: &[bench::What],
     runs: Option<usize>,
@@ -208,6 +220,7 @@ fn finish(result: anyhow::Result<i32>, chosen: Option<Lang>) -> i32 {
     }
 }
 
+/// Runs a command, or a session if the line has none, and returns its exit code.
 async fn dispatch(args: Args) -> anyhow::Result<i32> {
     match args.command {
         Some(Command::Up(up)) => clusters::up(up).await,
