@@ -67,7 +67,7 @@ fn as_json(lang: Lang, term: &Term) -> serde_json::Value {
     })
 }
 
-/// The name, what it is, and where to go on.
+/// Formats a term: its name, what it is, and where to go on.
 fn term_text(lang: Lang, library: &Library, term: &Term, width: usize) -> String {
     let (own, english) = (term.name.get(tag(lang)), term.name.get("en"));
     let mut out = if own == english { format!("{own}\n") } else { format!("{own} ({english})\n") };
@@ -93,7 +93,7 @@ fn term_text(lang: Lang, library: &Library, term: &Term, width: usize) -> String
     out
 }
 
-/// The names of all terms.
+/// Formats the list of all terms' names.
 fn all(lang: Lang, terms: &Terms, width: usize) -> String {
     let mut names: Vec<&str> = terms.iter().map(|term| term.name.get(tag(lang))).collect();
     names.sort_by_key(|name| name.to_lowercase());

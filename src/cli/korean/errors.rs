@@ -9,8 +9,8 @@ use std::error::Error as _;
 use std::num::{IntErrorKind, ParseIntError};
 use ui::proof_part::Part;
 
-/// The whole message, which ends its last line; `None` for a page, which is Korean already, and
-/// for what does not come from the line.
+/// Returns the whole message, with a line break at its end. `None`: clap's error is a page of the
+/// help, which is Korean already, or is not about the arguments.
 pub(crate) fn text(error: &Error) -> Option<String> {
     let mut out = format!("오류: {}\n", problem(error)?);
     let tips = tips(error);
@@ -96,8 +96,8 @@ fn conflict(error: &Error) -> String {
     }
 }
 
-/// Why a value is refused. The room that refuses it has its words in both languages; those of
-/// numbers are clap's.
+/// Returns why a value is refused. [`Refused`] has its words in both languages; those about numbers
+/// are clap's.
 fn reason(error: &Error) -> Option<String> {
     let source = error.source()?;
     if let Some(refused) = source.downcast_ref::<Refused>() {
@@ -126,7 +126,7 @@ fn reason(error: &Error) -> Option<String> {
     })
 }
 
-/// What may have been meant, a line each.
+/// Returns what may have been meant, a line each.
 fn tips(error: &Error) -> Vec<String> {
     let mut tips = Vec::new();
     for (kind, name) in [

@@ -81,7 +81,7 @@ fn options(command: &Command, path: &str) -> Vec<Row> {
     all.into_iter().map(row).collect()
 }
 
-/// The text of an argument with its default and its values.
+/// Returns the paragraphs about an argument: its text with its default, and its values.
 fn explained(argument: &clap::Arg, path: &str) -> Vec<String> {
     let Some((_, text)) = table::argument(path, argument.get_id().as_str()) else { return Vec::new() };
     let mut head = text.help.to_string();

@@ -125,7 +125,7 @@ mod tests {
             (listed, shown)
         };
         assert_eq!(codes().await, (0, 0), "it does not run");
-        // Whether the cluster behind this runs cannot be found out.
+        // A link to itself: it cannot be found out whether the cluster runs.
         std::os::unix::fs::symlink(place.socket(), place.socket()).unwrap();
         assert_eq!(codes().await, (1, 1));
     }

@@ -173,7 +173,8 @@ fn likeness(letter: char) -> Option<&'static str> {
     })
 }
 
-/// Returns the ASCII letter for one cell of a screen: `?` for a letter without a likeness.
+/// Returns the ASCII letter for one cell of a screen: an ASCII letter itself, one letter for the
+/// likeness of another, and `?` for a letter without a likeness.
 pub fn ascii_cell(letter: char) -> char {
     match likeness(letter) {
         Some("...") => '~',
