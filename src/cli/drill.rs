@@ -1,5 +1,6 @@
 //! `drill`: two minutes of practice.
 
+use super::answer::print_answer;
 use super::args::{Drill as Command, Output, Practice};
 use super::codes::USAGE;
 use super::named::once;
@@ -58,16 +59,14 @@ pub(crate) async fn run(args: Practice) -> anyhow::Result<i32> {
     }
 }
 
+/// Asks the cluster. An error is in the learner's language.
 async fn query(place: &Place, lang: Lang, ask: Ask) -> anyhow::Result<DrillView> {
     front::asked(place, lang, ask).await.map_err(|e| anyhow!(e.say(lang)))
 }
 
 /// Prints a drill as text or as JSON; exit code 1 if there is none.
 fn show(view: DrillView, style: &PageStyle, output: Option<Output>) -> anyhow::Result<i32> {
-    match output {
-        Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(&view)?),
-        None => print!("{}", front::page(style, &view, clock::now())),
-    }
+    print_answer(&view, output, |view| front::page(style, view, clock::now()))?;
     Ok(i32::from(view.phase == Phase::None))
 }
 
@@ -85,20 +84,17 @@ async fn check(
         return Ok(USAGE);
     };
     if task.is_some() && (at != before.at || before.phase.is_over()) {
-        match output {
-            Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(&before)?),
-            None => print!("{}", front::result(style, &before, at, clock::now())),
-        }
+        print_answer(&before, output, |drill| front::result(style, drill, at, clock::now()))?;
         return Ok(i32::from(!front::is_done(&before, &before, at)));
     }
     let view = query(place, style.lang, Ask::Check).await?;
     let is_done = front::is_done(&before, &view, at);
     let changes = front::changed(style, &before, &view, clock::now());
-    match output {
-        Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(&view)?),
-        None if changes.is_empty() => print!("{}", front::verdict(style, &view)),
-        None => print!("{changes}"),
-    }
+    print_answer(
+        &view,
+        output,
+        |view| if changes.is_empty() { front::verdict(style, view) } else { changes },
+    )?;
     Ok(i32::from(!is_done))
 }
 

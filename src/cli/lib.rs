@@ -16,6 +16,7 @@
 
 #![warn(missing_docs)]
 
+mod answer;
 mod args;
 mod beside;
 mod clusters;
@@ -113,7 +114,9 @@ fn answers_shell(command: &Command) -> bool {
     }
 }
 
-/// Returns the option with which a command that is about lessons or objects names its cluster.
+/// Returns the option with which a command line names its cluster. Empty for the usual cluster, and
+/// for commands that need no option in their texts: they are about no cluster, their texts have its
+/// name already (`kubeconfig`), or they open a session, whose reader is at the prompt.
 fn cluster_of(command: &Command) -> String {
     match command {
         Command::Drill(practice) => named::option(&practice.name),
@@ -134,7 +137,17 @@ fn cluster_of(command: &Command) -> String {
         | Command::Trace { name, .. }
         | Command::Undo { name, .. }
         | Command::Why { name, .. } => named::option(name),
-        _ => String::new(),
+        Command::Bench { .. }
+        | Command::Completion { .. }
+        | Command::Doctor { .. }
+        | Command::Etcdctl { .. }
+        | Command::Kubeconfig { .. }
+        | Command::Kubectl { .. }
+        | Command::Lang { .. }
+        | Command::Learn { .. }
+        | Command::Repl { .. }
+        | Command::Version { .. }
+        | Command::What { .. } => String::new(),
     }
 }
 
@@ -150,6 +163,7 @@ fn without_threads(command: &Command) -> Option<anyhow::Result<i32>> {
     }
 }
 
+/// Runs measurements, or a single one (`inside`) in a process of its own.
 fn bench(
     what: &[bench::What],
     runs: Option<usize>,
@@ -206,6 +220,7 @@ fn finish(result: anyhow::Result<i32>, chosen: Option<Lang>) -> i32 {
     }
 }
 
+/// Runs a command, or a session if the line has none, and returns its exit code.
 async fn dispatch(args: Args) -> anyhow::Result<i32> {
     match args.command {
         Some(Command::Up(up)) => clusters::up(up).await,
@@ -229,12 +244,12 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
             why::why(&name, about, namespace, lang, output).await
         }
         Some(Command::Undo { count, list, yes, name, output }) => {
-            let direction = if list { undo::Direction::List } else { undo::Direction::Undo(count.into()) };
-            undo::run(&name, direction, yes, output).await
+            let action = if list { undo::Action::List } else { undo::Action::Undo(count.into()) };
+            undo::run(&name, action, yes, output).await
         }
-        Some(Command::Redo { name, output }) => undo::run(&name, undo::Direction::Redo, true, output).await,
+        Some(Command::Redo { name, output }) => undo::run(&name, undo::Action::Redo, true, output).await,
         Some(Command::Rewind { to, yes, name, output }) => {
-            undo::run(&name, undo::Direction::Rewind(to), yes, output).await
+            undo::run(&name, undo::Action::Rewind(to), yes, output).await
         }
         Some(Command::Drill(drill)) => drill::run(drill).await,
         Some(Command::Progress(progress)) => progress::run(&progress),

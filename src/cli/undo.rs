@@ -14,10 +14,11 @@ use ui::prose::harmless;
 use ui::texts::{Lang, Say, problem};
 use ui::{consent, labs, lesson, settings};
 
-/// Which of the commands, with its argument.
-pub(crate) enum Direction {
+/// What to do: one of the three commands with its argument, or a list of the steps.
+pub(crate) enum Action {
     /// `undo`: so many steps.
     Undo(usize),
+    /// `redo`.
     Redo,
     /// `rewind`: a revision, a time, or how long ago.
     Rewind(String),
@@ -29,18 +30,18 @@ pub(crate) enum Direction {
 /// `yes`: the learner is not asked, whatever is lost.
 pub(crate) async fn run(
     name: &str,
-    direction: Direction,
+    action: Action,
     yes: bool,
     output: Option<Output>,
 ) -> anyhow::Result<i32> {
     let home = Home::find()?;
     let lang = settings::language(None, &home);
     let place = home.cluster(name)?;
-    let mut past = match &direction {
-        Direction::Undo(count) => Past::Undo { count: *count },
-        Direction::Redo => Past::Redo,
-        Direction::List => Past::Steps,
-        Direction::Rewind(when) => match past_moment(when, &Zoned::now()) {
+    let mut past = match &action {
+        Action::Undo(count) => Past::Undo { count: *count },
+        Action::Redo => Past::Redo,
+        Action::List => Past::Steps,
+        Action::Rewind(when) => match past_moment(when, &Zoned::now()) {
             Ok(to) => Past::Rewind { to },
             Err(error) => {
                 eprintln!("ropewalk: {}", error.say(lang, when));
@@ -76,11 +77,11 @@ pub(crate) async fn run(
         std::println!("{}", serde_json::to_string_pretty(&answer)?);
         return Ok(0);
     }
-    match direction {
-        Direction::List => print!("{}", list(lang, &answer, &Zoned::now())),
+    match action {
+        Action::List => print!("{}", list(lang, &answer, &Zoned::now())),
         _ => {
             for step in answer["steps"].as_array().into_iter().flatten() {
-                let say = if matches!(direction, Direction::Redo) { Say::Redone } else { Say::Undone };
+                let say = if matches!(action, Action::Redo) { Say::Redone } else { Say::Undone };
                 println!("{}", lang.say(say, &[&title(step)]));
             }
             let number = |key: &str| answer[key].to_string();

@@ -80,8 +80,8 @@ fn of_cluster(error: &anyhow::Error) -> Option<&cluster::Error> {
     }
 }
 
-/// Describes an error with its causes. `chosen`: the language of `--lang`; a session, which
-/// may change its own, does not set it for the process.
+/// Describes an error with its causes. `chosen`: the language of `--lang`; a session, which may
+/// change its own, does not set it for the process.
 pub(crate) fn reason(error: &anyhow::Error, chosen: Option<Lang>) -> String {
     match (error.downcast_ref::<ui::Error>(), error.downcast_ref::<cluster::Error>()) {
         (Some(inner), _) => inner.say(language(chosen)),
@@ -108,7 +108,7 @@ fn in_prompt(lang: Lang, error: &clap::Error) -> Option<String> {
     sentence(lang, error, &word, example)
 }
 
-/// Returns the first word behind the program's name; `None` if it is not UTF-8.
+/// Returns the first word behind the program's name; `None` if there is none, or it is not UTF-8.
 fn word(mut args: impl Iterator<Item = OsString>) -> Option<String> {
     args.nth(1)?.into_string().ok()
 }
@@ -148,7 +148,7 @@ mod tests {
     use cluster::Refusal;
 
     #[test]
-    fn a_command_that_was_written_wrongly_ends_with_2_whoever_finds_it_out() {
+    fn a_command_that_was_written_wrongly_ends_with_2_also_if_clap_does_not_find_it() {
         let name = Home::at("/h").cluster("../x").unwrap_err();
         assert_eq!(code(&name.into()), 2);
         for refused in [Refusal::TooSlow { millis: 20_000 }, Refusal::OneNode { node: "n".into() }] {

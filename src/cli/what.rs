@@ -59,6 +59,7 @@ pub(crate) fn what(
     }
 }
 
+/// Returns a term for programs, with its texts in one language.
 fn as_json(lang: Lang, term: &Term) -> serde_json::Value {
     serde_json::json!({
         "id": term.id, "name": term.name.get(tag(lang)), "say": term.say.get(tag(lang)), "also": term.also,
@@ -66,7 +67,7 @@ fn as_json(lang: Lang, term: &Term) -> serde_json::Value {
     })
 }
 
-/// The name, what it is, and where to go on.
+/// Formats a term: its name, what it is, and where to go on.
 fn term_text(lang: Lang, library: &Library, term: &Term, width: usize) -> String {
     let (own, english) = (term.name.get(tag(lang)), term.name.get("en"));
     let mut out = if own == english { format!("{own}\n") } else { format!("{own} ({english})\n") };
@@ -92,7 +93,7 @@ fn term_text(lang: Lang, library: &Library, term: &Term, width: usize) -> String
     out
 }
 
-/// The names of all terms.
+/// Formats the list of all terms' names.
 fn all(lang: Lang, terms: &Terms, width: usize) -> String {
     let mut names: Vec<&str> = terms.iter().map(|term| term.name.get(tag(lang))).collect();
     names.sort_by_key(|name| name.to_lowercase());

@@ -60,7 +60,8 @@ pub(crate) enum Fault {
     },
 }
 
-/// What is no number has no form in JSON, so the cluster would not even understand the question.
+/// Reads a share in percent. `NaN` and `inf` are refused here, although Rust reads them as numbers:
+/// JSON has no form for them, so the cluster could not read the request.
 fn share(text: &str) -> Result<f64, Refused> {
     match text.parse::<f64>() {
         Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),

@@ -5,7 +5,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use ui::proof_part::Part;
 
-/// A command of `lab`, and the options of all of them.
+/// A command of `lab`, and the options that all of its commands take.
 #[derive(Args, Debug)]
 pub(crate) struct LabArgs {
     #[command(subcommand)]

@@ -39,7 +39,7 @@ struct LanguageOption {
     is_language: bool,
 }
 
-/// The option, if it begins with this word.
+/// Returns the option that begins with the word `at` of a line; `None`: another word stands there.
 fn option_at(args: &[OsString], at: usize) -> Option<LanguageOption> {
     let word = |at: usize| args.get(at).and_then(|word| word.to_str()).unwrap_or_default();
     let (words, value) = match word(at).strip_prefix(OPTION)? {

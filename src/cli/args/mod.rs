@@ -1,5 +1,6 @@
-//! The table of commands and options. Those of `up`, and those of commands that have commands of
-//! their own, are in a file each.
+//! The table of commands and options. Commands with many options or with commands of their own are
+//! in files beside this one: `up`, `fault`, `lesson`, `lab`, `net`, and in `practice` `drill` and
+//! `progress`.
 
 mod fault;
 mod lab;

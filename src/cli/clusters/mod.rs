@@ -35,6 +35,7 @@ fn has_kubeconfig(place: &Place) -> Result<bool, Error> {
     path.try_exists().map_err(|cause| Error::File { path, cause })
 }
 
+/// Makes a refusal the error of a command.
 fn refuse(refusal: Refusal) -> anyhow::Error {
     Error::from(refusal).into()
 }
@@ -47,7 +48,7 @@ pub(crate) async fn session(session: Session, more: impl FnOnce(Options) -> Opti
     Ok(repl::run(more(options(session))).await?)
 }
 
-/// What an interactive session was asked for.
+/// Returns the options of a session out of those of the command line.
 pub(crate) fn options(session: Session) -> Options {
     Options {
         name: session.name,

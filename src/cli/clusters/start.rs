@@ -181,8 +181,8 @@ async fn prepare(up: &Up) -> anyhow::Result<(Place, Spec)> {
 /// Starts a cluster, and prints what differs from what was asked for.
 async fn launch(place: &Place, spec: &Spec, attached: bool) -> anyhow::Result<Launched> {
     let lang = settings::language(None, &place.home);
-    let tell = |why: &str| eprintln!("ropewalk: {}", lang.say(Say::StartWaits, &[why]));
-    let launched = launch::launch(place, spec, attached, tell).await?;
+    let print_wait = |why: &str| eprintln!("ropewalk: {}", lang.say(Say::StartWaits, &[why]));
+    let launched = launch::launch(place, spec, attached, print_wait).await?;
     if spec.api_port.is_none() && launched.api_port != 6443 {
         eprintln!("{}", lang.say(Say::OtherPort, &[&launched.api_port.to_string()]));
     }

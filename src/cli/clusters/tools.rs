@@ -113,6 +113,7 @@ fn cluster_of(home: &Home, kubeconfig: &OsStr) -> Option<Place> {
     })
 }
 
+/// Runs the built-in etcdctl on the terminal of this process, and returns its exit code.
 async fn run_etcdctl(words: Vec<String>, preset: Preset) -> i32 {
     let args = std::iter::once("etcdctl".to_string()).chain(words).collect();
     etcdctl::on_stdio(args, preset).await

@@ -9,10 +9,10 @@ use std::error::Error as _;
 use std::num::{IntErrorKind, ParseIntError};
 use ui::proof_part::Part;
 
-/// The whole message, which ends its last line; `None` for a page, which is Korean already, and
-/// for what does not come from the line.
+/// Returns the whole message, with a line break at its end. `None`: clap's error is a page of the
+/// help, which is Korean already, or is not about the arguments.
 pub(crate) fn text(error: &Error) -> Option<String> {
-    let mut out = format!("오류: {}\n", what(error)?);
+    let mut out = format!("오류: {}\n", problem(error)?);
     let tips = tips(error);
     if !tips.is_empty() {
         out.push('\n');
@@ -25,28 +25,28 @@ pub(crate) fn text(error: &Error) -> Option<String> {
     Some(out)
 }
 
-/// What is wrong, without its remedy.
-fn what(error: &Error) -> Option<String> {
-    let argument = one(error, ContextKind::InvalidArg).unwrap_or_default();
-    let value = one(error, ContextKind::InvalidValue).unwrap_or_default();
+/// Returns what is wrong, without its remedy. `None`: as [`text`].
+fn problem(error: &Error) -> Option<String> {
+    let argument = word(error, ContextKind::InvalidArg).unwrap_or_default();
+    let value = word(error, ContextKind::InvalidValue).unwrap_or_default();
     let number = |kind| match error.get(kind) {
         Some(ContextValue::Number(number)) => *number,
         _ => 0,
     };
     Some(match error.kind() {
         ErrorKind::InvalidSubcommand => {
-            let name = one(error, ContextKind::InvalidSubcommand).unwrap_or_default();
+            let name = word(error, ContextKind::InvalidSubcommand).unwrap_or_default();
             format!("알 수 없는 하위 명령입니다: '{name}'")
         }
         ErrorKind::UnknownArgument => format!("여기에 쓸 수 없는 인자입니다: '{argument}'"),
         ErrorKind::InvalidValue if value.is_empty() => {
             format!(
                 "'{argument}'에 값이 필요합니다{}",
-                listed(error, "쓸 수 있는 값", ContextKind::ValidValue)
+                choices(error, "쓸 수 있는 값", ContextKind::ValidValue)
             )
         }
         ErrorKind::InvalidValue => {
-            let valid = listed(error, "쓸 수 있는 값", ContextKind::ValidValue);
+            let valid = choices(error, "쓸 수 있는 값", ContextKind::ValidValue);
             format!("'{argument}'에 '{value}' 값을 쓸 수 없습니다{valid}")
         }
         ErrorKind::ValueValidation => {
@@ -54,11 +54,11 @@ fn what(error: &Error) -> Option<String> {
             format!("'{argument}'에 '{value}' 값을 쓸 수 없습니다{reason}")
         }
         ErrorKind::MissingRequiredArgument => {
-            format!("필요한 인자가 빠졌습니다:{}", below(&many(error, ContextKind::InvalidArg)))
+            format!("필요한 인자가 빠졌습니다:{}", on_own_lines(&words(error, ContextKind::InvalidArg)))
         }
         ErrorKind::MissingSubcommand => {
-            let name = one(error, ContextKind::InvalidSubcommand).unwrap_or_default();
-            let valid = listed(error, "하위 명령", ContextKind::ValidSubcommand);
+            let name = word(error, ContextKind::InvalidSubcommand).unwrap_or_default();
+            let valid = choices(error, "하위 명령", ContextKind::ValidSubcommand);
             format!("'{name}' 뒤에 하위 명령이 필요합니다{valid}")
         }
         ErrorKind::ArgumentConflict => conflict(error),
@@ -79,9 +79,10 @@ fn what(error: &Error) -> Option<String> {
     })
 }
 
+/// Returns which arguments do not go together.
 fn conflict(error: &Error) -> String {
-    let others = many(error, ContextKind::PriorArg);
-    let subject = match (one(error, ContextKind::InvalidArg), one(error, ContextKind::InvalidSubcommand)) {
+    let others = words(error, ContextKind::PriorArg);
+    let subject = match (word(error, ContextKind::InvalidArg), word(error, ContextKind::InvalidSubcommand)) {
         (Some(argument), _) if others == [argument.as_str()] => {
             return format!("'{argument}' 인자는 한 번만 쓸 수 있습니다");
         }
@@ -91,12 +92,12 @@ fn conflict(error: &Error) -> String {
     };
     match others.is_empty() {
         true => format!("{subject} 함께 쓴 다른 인자와 같이 쓸 수 없습니다"),
-        false => format!("{subject} 다음 인자와 함께 쓸 수 없습니다:{}", below(&others)),
+        false => format!("{subject} 다음 인자와 함께 쓸 수 없습니다:{}", on_own_lines(&others)),
     }
 }
 
-/// Why a value is refused. The room that refuses it has its words in both languages; those of
-/// numbers are clap's.
+/// Returns why a value is refused. [`Refused`] has its words in both languages; those about numbers
+/// are clap's.
 fn reason(error: &Error) -> Option<String> {
     let source = error.source()?;
     if let Some(refused) = source.downcast_ref::<Refused>() {
@@ -117,14 +118,15 @@ fn reason(error: &Error) -> Option<String> {
     else {
         return Some(english);
     };
-    // A range without an end is written with the greatest number, and without `=`.
+    // clap writes a range with an end as `1..=5`, and one without an end up to the greatest number:
+    // `1..18446744073709551615`.
     Some(match to.strip_prefix('=') {
         Some(to) => format!("{from} 이상 {to} 이하의 수를 쓰세요"),
         None => format!("{from} 이상의 수를 쓰세요"),
     })
 }
 
-/// What may have been meant, a line each.
+/// Returns what may have been meant, a line each.
 fn tips(error: &Error) -> Vec<String> {
     let mut tips = Vec::new();
     for (kind, name) in [
@@ -132,7 +134,7 @@ fn tips(error: &Error) -> Vec<String> {
         (ContextKind::SuggestedArg, "비슷한 인자"),
         (ContextKind::SuggestedValue, "비슷한 값"),
     ] {
-        let alike: Vec<String> = many(error, kind).iter().map(|word| format!("'{word}'")).collect();
+        let alike: Vec<String> = words(error, kind).iter().map(|word| format!("'{word}'")).collect();
         if !alike.is_empty() {
             tips.push(format!("{name}: {}", alike.join(", ")));
         }
@@ -157,14 +159,16 @@ fn tip(english: &str) -> Option<String> {
     Some(format!("이렇게 쓸 수 있습니다: '{line}'"))
 }
 
-fn one(error: &Error, kind: ContextKind) -> Option<String> {
+/// Returns the single word of this kind in clap's error.
+fn word(error: &Error, kind: ContextKind) -> Option<String> {
     match error.get(kind) {
         Some(ContextValue::String(word)) => Some(word.clone()),
         _ => None,
     }
 }
 
-fn many(error: &Error, kind: ContextKind) -> Vec<String> {
+/// Returns all words of this kind in clap's error.
+fn words(error: &Error, kind: ContextKind) -> Vec<String> {
     match error.get(kind) {
         Some(ContextValue::String(word)) => vec![word.clone()],
         Some(ContextValue::Strings(words)) => words.clone(),
@@ -172,11 +176,13 @@ fn many(error: &Error, kind: ContextKind) -> Vec<String> {
     }
 }
 
-fn below(words: &[String]) -> String {
+/// Lays words out below each other, each behind a line break.
+fn on_own_lines(words: &[String]) -> String {
     words.iter().map(|word| format!("\n  {word}")).collect()
 }
 
-fn listed(error: &Error, name: &str, kind: ContextKind) -> String {
-    let words = many(error, kind);
+/// Returns the line with the words that would be right, below a name; empty if clap knows none.
+fn choices(error: &Error, name: &str, kind: ContextKind) -> String {
+    let words = words(error, kind);
     if words.is_empty() { String::new() } else { format!("\n  [{name}: {}]", words.join(", ")) }
 }

@@ -45,6 +45,7 @@ pub(super) fn usage(english: &str) -> String {
     format!("{TITLE}{}", lines.join(&format!("\n{}", " ".repeat(TITLE.width()))))
 }
 
+/// Returns the subcommands, each with its sentence.
 fn commands(command: &Command, path: &str) -> Vec<Row> {
     // Subcommands of `help` are the same commands once more.
     let mut all: Vec<&Command> = match command.get_name() {
@@ -56,11 +57,13 @@ fn commands(command: &Command, path: &str) -> Vec<Row> {
     all.into_iter().map(|sub| (sub.get_name().into(), vec![about(sub).into()])).collect()
 }
 
+/// Returns the arguments without a name, in their order.
 fn positionals(command: &Command, path: &str) -> Vec<Row> {
     let positionals = command.get_positionals().filter(|argument| !argument.is_hide_set());
     positionals.map(|argument| (argument.to_string(), explained(argument, path))).collect()
 }
 
+/// Returns the options, in the order of the English page.
 fn options(command: &Command, path: &str) -> Vec<Row> {
     let mut all: Vec<&clap::Arg> = command
         .get_arguments()
@@ -78,7 +81,7 @@ fn options(command: &Command, path: &str) -> Vec<Row> {
     all.into_iter().map(row).collect()
 }
 
-/// The text of an argument with its default and its values.
+/// Returns the paragraphs about an argument: its text with its default, and its values.
 fn explained(argument: &clap::Arg, path: &str) -> Vec<String> {
     let Some((_, text)) = table::argument(path, argument.get_id().as_str()) else { return Vec::new() };
     let mut head = text.help.to_string();

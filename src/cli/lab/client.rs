@@ -1,6 +1,6 @@
 //! Commands of `lab` that the cluster answers, which has the lab that is open.
 
-use super::print_answer;
+use crate::answer::print_answer;
 use crate::args::{Output, Report};
 use crate::beside;
 use anyhow::anyhow;
@@ -34,6 +34,7 @@ impl Client<'_> {
         self.style.lang
     }
 
+    /// Asks the cluster. An error is in the learner's language.
     async fn query<T: DeserializeOwned>(&self, ask: Ask) -> anyhow::Result<T> {
         let lang = self.lang();
         front::asked(self.place, lang, ask).await.map_err(|e| anyhow!(e.say(lang)))

@@ -1,6 +1,7 @@
 //! `lab list`.
 
-use super::{fault_lines, print_answer};
+use super::fault_lines;
+use crate::answer::print_answer;
 use crate::args::Output;
 use crate::running::if_running;
 use cluster::Place;

@@ -7,13 +7,13 @@ pub(crate) mod prove;
 mod show;
 mod verify;
 
-use crate::args::{Lab as Command, LabArgs, Output};
+use crate::args::{Lab as Command, LabArgs};
 use crate::codes::USAGE;
 use crate::words::no_lab;
 use client::Client;
 use cluster::Home;
 use lab::graded::read::{self, Labs};
-use lang::charset::{eprintln, print, println};
+use lang::charset::{eprintln, println};
 use ui::lesson::PageStyle;
 use ui::prose::harmless;
 use ui::texts::Say;
@@ -108,19 +108,6 @@ fn fault_lines(labs: &Labs) -> Vec<String> {
     labs.faults.iter().map(|fault| harmless(&fault.to_string()).into_owned()).collect()
 }
 
-/// Prints an answer as JSON, or as the text that `text` makes of it.
-fn print_answer<T: serde::Serialize>(
-    answer: &T,
-    output: Option<Output>,
-    text: impl Fn(&T) -> String,
-) -> anyhow::Result<()> {
-    match output {
-        Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(answer)?),
-        None => print!("{}", text(answer)),
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,7 +125,7 @@ mod tests {
             (listed, shown)
         };
         assert_eq!(codes().await, (0, 0), "it does not run");
-        // Whether the cluster behind this runs cannot be found out.
+        // A link to itself: it cannot be found out whether the cluster runs.
         std::os::unix::fs::symlink(place.socket(), place.socket()).unwrap();
         assert_eq!(codes().await, (1, 1));
     }

@@ -1,6 +1,7 @@
 //! `lab show`.
 
-use super::{fault_lines, print_answer};
+use super::fault_lines;
+use crate::answer::print_answer;
 use crate::args::Output;
 use crate::running::if_running;
 use crate::words::no_lab;
@@ -33,7 +34,7 @@ pub(super) async fn show(
         (None, false) => open,
         (Some(id), false) => {
             let Some(lab) = labs.get(&id) else {
-                // The lab may be there, and one of these faults keeps it from being read.
+                // A lab whose file has a fault is not in the list, and the fault says why.
                 fault_lines(labs).iter().for_each(|line| eprintln!("ropewalk: {line}"));
                 eprintln!("ropewalk: {}", no_lab(&id, style.lang));
                 return Ok(1);

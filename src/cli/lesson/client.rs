@@ -1,5 +1,6 @@
 //! Commands of `lesson` that the cluster answers, which has the lesson that is open.
 
+use crate::answer::print_answer;
 use crate::args::Output;
 use anyhow::anyhow;
 use cluster::{Error, Place};
@@ -58,12 +59,10 @@ impl Client {
         code
     }
 
+    /// Asks for the verdict on the current step, and prints it.
     async fn judge(&self, id: Option<String>, output: Option<Output>) -> anyhow::Result<i32> {
         let view = self.view(Ask::Check { id }).await.map_err(|e| anyhow!(e.say(self.lang)))?;
-        match output {
-            Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(&view)?),
-            None => print!("{}", self.style().verdict(&view)),
-        }
+        print_answer(&view, output, |view| self.style().verdict(view))?;
         Ok(if matches!(view.state, State::Done | State::Solved) { 0 } else { 1 })
     }
 
@@ -131,10 +130,7 @@ impl Client {
 
 /// Prints a view of a lesson; exit code 1 if no lesson is open.
 fn show(view: &LessonView, style: &PageStyle, output: Option<Output>) -> anyhow::Result<i32> {
-    match output {
-        Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(view)?),
-        None => print!("{}", style.page(view)),
-    }
+    print_answer(view, output, |view| style.page(view))?;
     Ok(i32::from(view.id.is_empty()))
 }
 

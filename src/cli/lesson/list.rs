@@ -77,7 +77,7 @@ mod tests {
         place.make().unwrap();
         let code = async || list(Some(&place), library.clone(), Lang::En, None).await.unwrap();
         assert_eq!(code().await, 0, "it does not run");
-        // Whether the cluster behind this runs cannot be found out.
+        // A link to itself: it cannot be found out whether the cluster runs.
         std::os::unix::fs::symlink(place.socket(), place.socket()).unwrap();
         assert_eq!(code().await, 1);
         assert_eq!(list(None, library.clone(), Lang::En, None).await.unwrap(), 0, "no cluster is asked");

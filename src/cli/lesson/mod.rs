@@ -42,6 +42,7 @@ pub(crate) async fn run(args: LessonArgs) -> anyhow::Result<i32> {
         Some(file) => foreign::place(&home, file)?,
         None => home.cluster(&name)?,
     };
+    // Commands that ask no cluster do not use the client.
     let client = match &kubeconfig {
         Some(file) if usage::asks_cluster(&command) => Client::on_foreign(place, file, lang).await?,
         _ => Client::on(place, lang),

@@ -38,7 +38,7 @@ impl Lang {
 
     /// Returns the text in this language, with the values in the places of its `{}`. A place
     /// without a value stays empty; a `{}` in a value is no place. Commands of the prompt, which
-    /// the text has in backticks, are said as they are typed where the reader is ([`typed`]);
+    /// the text has in backticks, are written as they are typed where the reader is ([`typed`]);
     /// backticks in a value mark none.
     pub fn say(self, text: impl Text, with: &[&str]) -> String {
         self.say_to(typed::is_in_shell(), text, with)

@@ -27,8 +27,8 @@ pub use answer::in_words;
 pub use error::chain;
 pub use language::{Lang, Text};
 
-/// Makes a table: `texts! { pub enum Say { Hello: "hello {}", "안녕하세요, {}"; } }`. A test in it
-/// compares the two languages' values, and that their commands can be said in a shell.
+/// Makes a table: `texts! { pub enum Say { Hello: "hello {}", "안녕하세요, {}"; } }`. The table has a
+/// test: both languages take the same values, and their commands can be rewritten for a shell.
 #[macro_export]
 macro_rules! texts {
     ($(#[$about:meta])* $vis:vis enum $table:ident { $($name:ident: $english:expr, $korean:expr;)* }) => {

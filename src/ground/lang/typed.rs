@@ -19,29 +19,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Commands of the prompt that are commands of the program, too. `etcdctl` is not among them: the
 /// prompt runs it as a program of its own.
-const OF_PROGRAM: &[&str] = &[
+const SHARED: &[&str] = &[
     "doctor", "drill", "fault", "lab", "lang", "progress", "redo", "rewind", "status", "trace", "undo",
     "what", "why",
 ];
-/// Commands in [`OF_PROGRAM`] that are about no cluster.
-const OF_NO_CLUSTER: &[&str] = &["doctor", "lang", "what"];
+/// Commands of [`SHARED`] that are about no cluster.
+const WITHOUT_CLUSTER: &[&str] = &["doctor", "lang", "what"];
 /// Commands of the prompt about the open lesson, which are commands of `ropewalk lesson`.
-const OF_LESSON: &[&str] = &["check", "solve"];
+const UNDER_LESSON: &[&str] = &["check", "solve"];
 /// Commands of the prompt about the open drill, which are commands of `ropewalk drill`.
-const OF_DRILL: &[&str] = &["skip", "stop"];
-/// Words behind `lesson` that are commands of `ropewalk lesson` and ask a cluster.
-const BEHIND_LESSON: &[&str] = &["check", "leave", "list", "record", "show", "solve"];
-/// Words behind `lesson` that are commands of `ropewalk lesson` about an author's files. A word in
-/// neither table names a lesson.
-const OF_AUTHORS: &[&str] = &["new", "preview", "test"];
+const UNDER_DRILL: &[&str] = &["skip", "stop"];
+/// Words behind `lesson` that are commands of `ropewalk lesson`, too, and ask a cluster.
+const LESSON_COMMANDS: &[&str] = &["check", "leave", "list", "record", "show", "solve"];
+/// Words behind `lesson` that are commands of `ropewalk lesson`, too, and are about an author's
+/// files. `lesson` with a word of neither table opens a lesson, except `again` and `stop`.
+const AUTHOR_COMMANDS: &[&str] = &["new", "preview", "test"];
 /// Commands of the prompt that only a session takes.
-const OF_SESSION: &[&str] = &["answer", "back", "debrief", "goto", "hint", "next"];
+const SESSION_ONLY: &[&str] = &["answer", "back", "debrief", "goto", "hint", "next"];
 
-/// Commands of the program that the prompt does not have, and that are about a cluster: they take
-/// `--name`.
-const OF_CLUSTER: &[&str] = &["down", "etcdctl", "kubeconfig", "kubectl", "net", "reset", "up"];
+/// Further commands of the program that are about a cluster: they take `--name`. (At the prompt
+/// `kubectl` and `etcdctl` run as programs of their own, which need no option.)
+const WITH_NAME: &[&str] = &["down", "etcdctl", "kubeconfig", "kubectl", "net", "reset", "up"];
 /// Commands of the program about lessons, which take `--kubeconfig` as well as `--name`.
-const OF_LESSONS: &[&str] = &["learn", "lesson", "repl"];
+const WITH_KUBECONFIG: &[&str] = &["learn", "lesson", "repl"];
 
 /// True if this process prints for a reader who types into a shell.
 static IN_SHELL: AtomicBool = AtomicBool::new(false);
@@ -101,16 +101,16 @@ pub(crate) fn command(line: &str, cluster: &str) -> String {
         ("ropewalk", _) => with_option(line, second, rest, cluster),
         ("lesson", "") => of_program("lesson", cluster, "list"),
         ("lesson", "again" | "stop") => in_session(line, cluster),
-        ("lesson", second) if OF_AUTHORS.contains(&second) => of_program("lesson", "", rest),
-        ("lesson", second) if BEHIND_LESSON.contains(&second) => of_program("lesson", cluster, rest),
+        ("lesson", second) if AUTHOR_COMMANDS.contains(&second) => of_program("lesson", "", rest),
+        ("lesson", second) if LESSON_COMMANDS.contains(&second) => of_program("lesson", cluster, rest),
         ("lesson", _) => of_program("learn", cluster, rest),
         // `answer` alone is no command: dots stand for the value.
         ("answer", "") => in_session("answer ...", cluster),
-        (word, _) if OF_NO_CLUSTER.contains(&word) => of_program(word, "", rest),
-        (word, _) if OF_PROGRAM.contains(&word) => of_program(word, name_option(cluster), rest),
-        (word, _) if OF_LESSON.contains(&word) => of_program("lesson", cluster, line),
-        (word, _) if OF_DRILL.contains(&word) => of_program("drill", name_option(cluster), line),
-        (word, _) if OF_SESSION.contains(&word) => in_session(line, cluster),
+        (word, _) if WITHOUT_CLUSTER.contains(&word) => of_program(word, "", rest),
+        (word, _) if SHARED.contains(&word) => of_program(word, name_option(cluster), rest),
+        (word, _) if UNDER_LESSON.contains(&word) => of_program("lesson", cluster, line),
+        (word, _) if UNDER_DRILL.contains(&word) => of_program("drill", name_option(cluster), line),
+        (word, _) if SESSION_ONLY.contains(&word) => in_session(line, cluster),
         _ => line.into(),
     }
 }
@@ -123,10 +123,9 @@ fn with_option(line: &str, word: &str, rest: &str, cluster: &str) -> String {
     // The whole word: `--namespace` names no cluster.
     let names_cluster = |word: &str| matches!(word.split('=').next(), Some("--name" | "--kubeconfig"));
     let is_named = behind.split(' ').any(names_cluster);
-    let is_authors = OF_AUTHORS.iter().any(|word| behind.split(' ').next() == Some(*word));
-    let takes_name =
-        OF_CLUSTER.contains(&word) || OF_PROGRAM.contains(&word) && !OF_NO_CLUSTER.contains(&word);
-    let option = match (OF_LESSONS.contains(&word), takes_name) {
+    let is_authors = AUTHOR_COMMANDS.iter().any(|word| behind.split(' ').next() == Some(*word));
+    let takes_name = WITH_NAME.contains(&word) || SHARED.contains(&word) && !WITHOUT_CLUSTER.contains(&word);
+    let option = match (WITH_KUBECONFIG.contains(&word), takes_name) {
         _ if is_named || is_authors => "",
         (true, _) => cluster,
         (false, true) => name_option(cluster),
@@ -282,14 +281,14 @@ mod tests {
     /// A word in two tables would have two lines of a shell, of which one is never used.
     #[test]
     fn a_command_stands_in_one_table() {
-        let tables = [OF_PROGRAM, OF_LESSON, OF_DRILL, OF_SESSION, OF_CLUSTER, OF_LESSONS];
+        let tables = [SHARED, UNDER_LESSON, UNDER_DRILL, SESSION_ONLY, WITH_NAME, WITH_KUBECONFIG];
         let mut words = tables.concat();
         words.sort_unstable();
         let all = words.len();
         words.dedup();
         assert_eq!(words.len(), all, "{words:?}");
-        assert!(OF_NO_CLUSTER.iter().all(|word| OF_PROGRAM.contains(word)));
-        assert!(!BEHIND_LESSON.iter().any(|word| OF_AUTHORS.contains(word)));
+        assert!(WITHOUT_CLUSTER.iter().all(|word| SHARED.contains(word)));
+        assert!(!LESSON_COMMANDS.iter().any(|word| AUTHOR_COMMANDS.contains(word)));
     }
 
     #[test]

@@ -164,7 +164,8 @@ fn until_of(pem: &str, path: &Path) -> Result<Timestamp, Error> {
     }
 }
 
-/// Returns the parameters of a certificate that is valid from yesterday until `days` from now.
+/// Returns the parameters of a certificate that is valid from yesterday until `days` from now, each
+/// from midnight (UTC).
 pub(super) fn params(subject: &Subject, days: i64) -> Result<CertificateParams, Error> {
     let mut params = CertificateParams::default();
     let mut name = DistinguishedName::new();

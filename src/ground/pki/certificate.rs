@@ -2,7 +2,7 @@
 
 use super::alternative_names::AlternativeNames;
 use super::identity::certificates;
-use super::request::check_key;
+use super::keys::check_key;
 use super::{name, oids, pem};
 use clock::Timestamp;
 use std::collections::HashSet;

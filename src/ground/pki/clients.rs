@@ -131,7 +131,7 @@ fn server(identity: &Identity, verifier: Arc<dyn ClientCertVerifier>) -> Result<
     Ok(config)
 }
 
-/// Believes the certificates of an authority, also those that only Go reads (see [`leaf`]).
+/// Believes the certificates of an authority, also those that only Go believes (see [`leaf`]).
 #[derive(Debug)]
 struct Believing {
     /// webpki's verifier with all authorities.

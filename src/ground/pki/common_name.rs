@@ -71,8 +71,8 @@ fn lacks_an_alternative_name(why: &Error) -> bool {
     matches!(why, Error::InvalidCertificate(why) if doubt::legacy_name(why).is_some())
 }
 
-/// Returns true for a common name without `*`, or with two labels or more behind it, which then is
-/// no address. Source: `hostmatch` in curl's lib/vtls/hostcheck.c.
+/// Returns true for a common name without `*`, and for one with two labels or more behind the `*`
+/// if the host is no address. Source: `hostmatch` in curl's lib/vtls/hostcheck.c.
 ///
 /// ```text
 /// localhost   *.web.example     yes

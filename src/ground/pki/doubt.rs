@@ -1,7 +1,6 @@
 //! Says why a server is not believed, as precisely as Go does. webpki calls an authority unknown
 //! also if it has ended, or has the right name and another key, as that of a cluster that was made
-//! anew. Source: `Verify`, `buildChains` and `CheckSignatureFrom` in Go's
-//! crypto/x509.
+//! anew. Source: `Verify`, `buildChains` and `CheckSignatureFrom` in Go's crypto/x509.
 
 use super::authorities::{Authorities, Serves, may_sign, may_sign_for};
 use super::oids::{self, ED25519, ELLIPTIC, RSA};
@@ -17,10 +16,6 @@ use x509_parser::x509::X509Version;
 /// How many certificates beside a server's own count: each may cost the verification of a signature
 /// at each step of a chain.
 const BESIDE_MAX: usize = 8;
-
-/// The last numbers of the attributes 2.5.4.N (X.520).
-const COMMON_NAME: u8 = 3;
-const ORGANIZATION: u8 = 10;
 
 /// Go's words for an authority that may not sign.
 const CANNOT_SIGN: &str = "x509: invalid signature: parent certificate cannot sign this kind of certificate";
@@ -89,7 +84,7 @@ pub(crate) fn unnamed(why: Error, own: &CertificateDer<'_>, name: &ServerName<'_
 
 /// Returns the common name of a certificate's subject: the last one, if it has several.
 pub(crate) fn common_name(own: &X509Certificate<'_>) -> Option<String> {
-    texts(own, COMMON_NAME).last()
+    texts(own, name::COMMON_NAME).last()
 }
 
 /// Returns true for a certificate without alternative names whose common name is this host's. The
@@ -182,8 +177,8 @@ impl Trial<'_> {
         all
     }
 
-    /// Returns why no chain leads from a certificate, which is valid itself, to a trusted one in at
-    /// most `steps` steps. `why`: the reason if the certificates above are no better one.
+    /// Returns why no chain leads from a certificate, which is valid itself, to a trusted one over
+    /// `steps` others at most. `why`: the reason if the certificates above are no better one.
     fn above(&self, child: &X509Certificate<'_>, why: Error, steps: usize) -> Error {
         let (mut ended, mut hint) = (None, None);
         for (own, is_trusted) in self.candidates() {
@@ -211,7 +206,8 @@ impl Trial<'_> {
     }
 }
 
-/// Returns true if two certificates are the same authority's: it may have signed its own.
+/// Returns true if two certificates have the same subject and key. Without this check, an authority
+/// that signed itself would stand above itself.
 fn is_same(one: &X509Certificate<'_>, other: &X509Certificate<'_>) -> bool {
     one.subject().as_raw() == other.subject().as_raw() && one.public_key().raw == other.public_key().raw
 }
@@ -263,7 +259,9 @@ fn insecure(algorithm: &str) -> String {
 /// organization, else its serial number.
 fn name_of(own: &X509Certificate<'_>) -> String {
     let common = common_name(own).filter(|name| !name.is_empty());
-    common.or_else(|| texts(own, ORGANIZATION).next()).unwrap_or_else(|| format!("serial:{}", own.serial))
+    common
+        .or_else(|| texts(own, name::ORGANIZATION).next())
+        .unwrap_or_else(|| format!("serial:{}", own.serial))
 }
 
 /// Returns the texts of an attribute 2.5.4.N of a certificate's subject.
@@ -357,7 +355,7 @@ mod tests {
         let (trusted, server) = below(&KeyPair::generate().unwrap(), 1, &[]);
         let why = refusal(&trusted, &server, 3);
         assert!(matches!(why, CertificateError::ExpiredContext { .. }), "{why:?}");
-        // The root has ended, and the authority between goes on.
+        // The root has ended, and the intermediate authority has not.
         let made = leaf_over_middle(&Subject::server("x", &["127.0.0.1"]), 900, 900, &[]);
         let why = refusal(&made.root_pem, &[made.leaf, made.middle], 400);
         assert!(matches!(why, CertificateError::ExpiredContext { .. }), "{why:?}");

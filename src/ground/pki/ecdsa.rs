@@ -22,6 +22,7 @@ pub(crate) fn install() {
     let _ = PROVIDER.install_default(); // an error says that one is installed already
 }
 
+/// Refuses other algorithms than ES256.
 fn only_es256(algorithm: &Algorithm) -> Result<()> {
     match algorithm {
         Algorithm::ES256 => Ok(()),
@@ -29,6 +30,7 @@ fn only_es256(algorithm: &Algorithm) -> Result<()> {
     }
 }
 
+/// Signs tokens, each signature with a random number.
 struct Private(EcdsaKeyPair, SystemRandom);
 
 impl Private {
@@ -53,7 +55,7 @@ impl JwtSigner for Private {
     }
 }
 
-/// A point of the curve: 0x04, then x and y.
+/// Verifies tokens with a point of the curve: 0x04, then x and y.
 struct Public(UnparsedPublicKey<Vec<u8>>);
 
 impl Public {

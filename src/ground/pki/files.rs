@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_private_file_is_its_owners_alone_whoever_could_read_the_one_before() {
+    fn a_private_file_is_its_owners_alone_also_in_place_of_a_public_one() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ca.key");

@@ -25,7 +25,7 @@ pub(super) const SERVERS: Serves = |usages| usages.server_auth;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// Those of every server that has the key of its certificate: `--insecure-skip-tls-verify`,
-    /// `curl -k`, and probes of the kubelet, which ask whether a server answers and not which.
+    /// `curl -k`, and probes of the kubelet, which ask only whether a server answers.
     Anyone,
     /// Those of servers below these authorities, as PEM.
     These(Vec<u8>),
@@ -126,6 +126,10 @@ pub(super) fn one_identity(
     Ok(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key))))
 }
 
+/// Reads the authorities of [`Trust::These`] that may sign servers.
+///
+/// # Errors
+/// No certificate in the text can be used.
 pub(super) fn these(pem: &[u8]) -> Result<Authorities, Unusable> {
     let mut all = Authorities::empty();
     all.add_parsable(pem);
@@ -307,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_between_that_may_not_sign_makes_no_servers() {
+    fn an_intermediate_authority_that_may_not_sign_makes_no_servers() {
         use rcgen::KeyUsagePurpose::{self, DigitalSignature, KeyCertSign};
         let judge = |usages: &[KeyUsagePurpose]| {
             let made = crate::testing::leaf_over_middle(&Subject::server("x", &["127.0.0.1"]), 1, 30, usages);

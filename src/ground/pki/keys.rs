@@ -1,11 +1,14 @@
-//! Reads private keys in the forms in which other programs write them.
+//! Keys: which public ones Kubernetes reads, and private ones in the forms in which other programs
+//! write them.
 
 use super::der;
-use super::oids::{ELLIPTIC, P256, P384, RSA};
+use super::oids::{self, CURVES, ED25519, ELLIPTIC, P256, P384, RSA};
 use rcgen::KeyPair;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
+use x509_parser::asn1_rs::{Any, Class, Tag};
 use x509_parser::public_key::RSAPublicKey;
+use x509_parser::x509::AlgorithmIdentifier;
 
 /// Bits of the RSA keys whose signatures can be checked here.
 pub(crate) const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
@@ -13,6 +16,36 @@ pub(crate) const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 /// Returns how many bits the modulus of an RSA key has, rounded up to whole bytes as ring does.
 pub(crate) fn rsa_bits(key: &RSAPublicKey<'_>) -> usize {
     8 * key.modulus.iter().skip_while(|byte| **byte == 0).count()
+}
+
+/// Checks that Go reads a public key with these parameters. Source: `parsePublicKey` in Go's
+/// crypto/x509.
+///
+/// # Errors
+/// The parameters are not those of this kind of key, or name a curve that Kubernetes does not read;
+/// in Go's words.
+pub(crate) fn check_key(key: &AlgorithmIdentifier<'_>) -> Result<(), String> {
+    let parameters = key.parameters.as_ref();
+    let is_null =
+        parameters.is_some_and(|value| value.class() == Class::Universal && value.tag() == Tag::Null);
+    let is_kind = |kind: &[u64]| oids::is(&key.algorithm, kind);
+    match parameters {
+        _ if is_kind(&RSA) && !is_null => Err("x509: RSA key missing NULL parameters".into()),
+        Some(_) if is_kind(&ED25519) => Err("x509: Ed25519 key encoded with illegal parameters".into()),
+        _ if is_kind(&ELLIPTIC) => check_curve(parameters),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that the parameters of an elliptic key name a curve that Kubernetes reads.
+fn check_curve(parameters: Option<&Any<'_>>) -> Result<(), String> {
+    let curve = parameters.filter(|curve| der::is_oid(curve));
+    let curve = curve.and_then(|curve| curve.as_oid().ok());
+    let curve = curve.ok_or("x509: invalid ECDSA parameters")?;
+    match CURVES.iter().any(|known| oids::is(&curve, known)) {
+        true => Ok(()),
+        false => Err("x509: unsupported elliptic curve".into()),
+    }
 }
 
 /// Reads a private key in PEM form: PKCS #8, as this program writes it, PKCS #1 (`RSA PRIVATE KEY`)

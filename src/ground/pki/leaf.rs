@@ -5,8 +5,8 @@
 //! whose names webpki has to read, neither version 1 nor critical policies are believed.
 //!
 //! Only an authority that is trusted itself may have signed such a leaf; a chain over others is
-//! left to webpki, which reads critical policies of a trusted authority and not of one between. A
-//! leaf that is trusted itself needs no authority: so a server is pinned.
+//! left to webpki, which reads critical policies of a trusted authority and not of an intermediate
+//! one. A leaf that is trusted itself needs no authority: so a server is pinned.
 //! Source: `Verify` in Go's crypto/x509.
 
 use super::authorities::{Authorities, Serves};
@@ -387,7 +387,7 @@ mod tests {
 
     /// Go follows such chains. webpki does not, and nothing else follows any.
     #[test]
-    fn an_authority_between_that_webpki_does_not_read_leads_nowhere() {
+    fn an_intermediate_authority_that_webpki_does_not_read_leads_nowhere() {
         let dir = tempfile::tempdir().unwrap();
         let own = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
         let server = own.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();

@@ -29,12 +29,12 @@
 //! authority has such a key, or with no key exchange but P-521's or no cipher suites but those of
 //! TLS 1.2 with CBC. Of a chain below an authority that limits its length (`pathlen`) the first
 //! four certificates beside the leaf count. A server whose own certificate has critical policies is
-//! not believed, nor one below a trusted authority that limits directory names. Of authorities
-//! between, those that limit such names, have critical policies or are for any purpose without
-//! naming this one lead nowhere, and none leads from a leaf that [`leaf`] alone believes. A server
-//! that has another name and an unknown authority is refused for its authority, in Go for its name.
-//! A token key of another kind than ECDSA P-256. Renewal in a running cluster: certificates of
-//! components last a year, and only the next start makes new ones.
+//! not believed, nor one below a trusted authority that limits directory names. An intermediate
+//! authority is not followed if it limits such names, has critical policies, is for any purpose
+//! without naming this one, or stands above a leaf that [`leaf`] alone believes. A server that has
+//! another name and an unknown authority is refused for its authority, in Go for its name. A token
+//! key of another kind than ECDSA P-256. Renewal in a running cluster: certificates of components
+//! last a year, and only the next start makes new ones.
 //! ## Read next
 //! `apiserver`, which authenticates with both.
 
@@ -45,6 +45,7 @@ mod authorities;
 mod ca;
 mod certificate;
 mod clients;
+mod cluster_client;
 mod common_name;
 mod der;
 mod doubt;
@@ -73,6 +74,7 @@ mod wildcard;
 pub use ca::{Ca, Subject};
 pub use certificate::{check_certificates, valid_until};
 pub use clients::{Client, Clients, asking_server_config, mutual_server_config, server_config};
+pub use cluster_client::{client_config, server_name};
 pub use common_name::curl_client;
 pub use doubt::{authority_hint, legacy_name};
 pub use error::Error;
@@ -84,47 +86,10 @@ pub use request::{Proof, Request};
 pub use token::{LEGACY_ISSUER, TokenKey};
 pub use user::user_of;
 
-use identity::{chain, provider, trusted};
-use rustls::pki_types::ServerName;
-use std::sync::Arc;
-
-/// TLS for a client; without an identity it is anonymous or uses a token. The client believes
-/// servers of an authority as long as the authority is valid.
-///
-/// # Errors
-/// `Pair`: the key is not the certificate's own, or one of the two cannot be read. `Pem`: an
-/// authority cannot be read. `Tls`: the library cannot sign with this kind of key.
-pub fn client_config(
-    identity: Option<&Identity>,
-    ca_pem: &str,
-    alpn: &[&str],
-) -> Result<Arc<rustls::ClientConfig>, Error> {
-    let builder =
-        rustls::ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-    let authorities = trusted(ca_pem)?.only_for(foreign::SERVERS);
-    let builder = foreign::known(builder, authorities, provider());
-    let config = match identity {
-        Some(identity) => {
-            check_pair(identity.cert_pem.as_bytes(), identity.key_pem.as_bytes()).map_err(Error::Pair)?;
-            let (certs, key) = chain(identity)?;
-            builder.with_client_cert_resolver(foreign::one_identity(certs, key)?)
-        }
-        None => builder.with_no_client_auth(),
-    };
-    Ok(foreign::finish(config, alpn))
-}
-
-/// The name to check a server's certificate against: a host name or an address.
-///
-/// # Errors
-/// `Name`: the text is neither.
-pub fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
-    ServerName::try_from(host.to_string()).map_err(|_| Error::Name(host.to_string()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::ca::params;
+    use super::identity::chain;
     use super::*;
     use clock::Timestamp;
     use rcgen::{BasicConstraints, IsCa, KeyPair};

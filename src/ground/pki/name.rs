@@ -6,6 +6,11 @@ use super::der;
 use x509_parser::asn1_rs::{Any, Tag};
 use x509_parser::x509::X509Name;
 
+/// The attributes of a name: the last arcs of 2.5.4.N (X.520).
+pub(crate) const COMMON_NAME: u8 = 3;
+pub(crate) const SERIAL_NUMBER: u8 = 5;
+pub(crate) const ORGANIZATION: u8 = 10;
+
 /// Go's words for a value of another type than those of texts.
 pub(crate) const NO_TEXT: &str = "unsupported string type";
 

@@ -5,8 +5,8 @@
 use super::ca::{Ca, Subject};
 use super::error::Error;
 use super::identity::{Identity, certificates};
-use super::request::{Parts, Proof, Request, all, is_approved, proof};
-use super::{der, oids};
+use super::request::{Parts, Proof, Request, attribute_texts, is_approved, proof};
+use super::{der, name, oids};
 use clock::Timestamp;
 use jiff::SignedDuration;
 use rcgen::string::Ia5String;
@@ -81,8 +81,8 @@ impl Ca {
             }
         }
         // An approver judged the last one, and other programs may read the first one.
-        for (number, single) in [(3, "common name"), (5, "serial number")] {
-            if all(&parsed.subject, number).len() > 1 {
+        for (number, single) in [(name::COMMON_NAME, "common name"), (name::SERIAL_NUMBER, "serial number")] {
+            if attribute_texts(&parsed.subject, number).len() > 1 {
                 return Err(refuse(format!("the subject has more than one {single}")));
             }
         }

@@ -16,7 +16,7 @@ const SYSTEM_FILES: [&str; 6] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// The directories in which they keep them: every file counts.
+/// The directories in which distributions keep authorities. Every file counts.
 const SYSTEM_DIRECTORIES: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 
 /// The machine's authorities: hundreds of files, which are read once, as in Go.

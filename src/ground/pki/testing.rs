@@ -6,15 +6,15 @@ use jiff::SignedDuration;
 use rcgen::{BasicConstraints, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SigningKey};
 use rustls::pki_types::CertificateDer;
 
-/// A leaf, the authority between that has signed it, and the root that has signed that.
+/// A leaf, the intermediate authority that has signed it, and the root that has signed that one.
 pub(crate) struct OverMiddle {
     pub root_pem: String,
     pub middle: CertificateDer<'static>,
     pub leaf: CertificateDer<'static>,
 }
 
-/// Makes a leaf below an authority between. Each ends after so many days, the root after 300;
-/// `usages` are the key usages of the authority between.
+/// Makes a leaf below an intermediate authority. Each ends after so many days, the root after 300.
+/// `usages`: the key usages of the intermediate authority.
 pub(crate) fn leaf_over_middle(
     subject: &Subject,
     leaf_days: i64,
@@ -38,13 +38,14 @@ pub(crate) fn leaf_over_middle(
     }
 }
 
-/// A leaf with the authorities between it and a root, in the order in which a client shows them.
+/// A leaf and the intermediate authorities above it, in the order in which a client shows them, and
+/// their root.
 pub(crate) struct ChainBelow {
     pub root: rcgen::Certificate,
     pub certs: Vec<CertificateDer<'static>>,
 }
 
-/// Makes a leaf with so many authorities between it and a root that has this limit.
+/// Makes a leaf with so many intermediate authorities, below a root that has this limit.
 pub(crate) fn chain_below(subject: &Subject, limit: BasicConstraints, between: usize) -> ChainBelow {
     let authority = |name: &str, limit: BasicConstraints| {
         let mut own = ca::params(&Subject::client(name, ""), 30).unwrap();

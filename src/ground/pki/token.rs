@@ -81,7 +81,7 @@ impl TokenKey {
         rules.validate_aud = false;
         rules.validate_nbf = true;
         rules.leeway = LEEWAY;
-        rules.required_spec_claims.clear(); // `exp` is checked below, where it may be missing
+        rules.required_spec_claims.clear(); // whether `exp` may be missing is decided below
         let claims = jsonwebtoken::decode::<Value>(token, &self.decoding, &rules)
             .map(|data| data.claims)
             .map_err(|error| Error::Token(refusal(error.kind()).into()))?;
@@ -102,7 +102,8 @@ impl TokenKey {
 }
 
 /// Returns why a token is not believed: about its times in the words of upstream's
-/// `pkg/serviceaccount/claims.go`, about a text that is no ES256 token in those of `bearertoken`.
+/// `pkg/serviceaccount/claims.go`, about a text that is no ES256 token in those of `bearertoken`,
+/// and about a signature in words of its own.
 fn refusal(error: &ErrorKind) -> &'static str {
     match error {
         ErrorKind::ExpiredSignature => "service account token has expired",

@@ -85,7 +85,7 @@ fn check_host(scheme: &str, host: &str) -> Result<(), String> {
         (Some(0), None) => return Err("missing ']' in host".into()),
         (Some(_), _) => return Err("invalid IP-literal".into()),
         (None, _) => {
-            // Only `http` is strict about several colons.
+            // With `http` and `https` the port begins at the first colon, else at the last one.
             let is_strict = matches!(scheme, "http" | "https");
             let colon = if is_strict { host.find(':') } else { host.rfind(':') };
             host.split_at(colon.unwrap_or(host.len()))

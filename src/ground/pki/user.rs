@@ -25,8 +25,8 @@ pub(super) fn user(subject: &X509Name<'_>) -> Result<Option<(String, Vec<String>
     for attribute in subject.iter_attributes() {
         let text = name::text(attribute.attr_value())?;
         match attribute.attr_type().as_bytes() {
-            [0x55, 4, 3] => user = text,
-            [0x55, 4, 10] => groups.push(text),
+            [0x55, 4, name::COMMON_NAME] => user = text,
+            [0x55, 4, name::ORGANIZATION] => groups.push(text),
             _ => {}
         }
     }

@@ -27,7 +27,7 @@ static ASCII: LazyLock<bool> = LazyLock::new(|| decide(|name| std::env::var(name
 /// standard output is a file or a pipe.
 static INSISTED: AtomicBool = AtomicBool::new(false);
 
-/// Done once standard error says that Korean cannot be shown. [`presentable`] does not repeat it.
+/// Whether standard error has said that Korean cannot be shown: [`presentable`] says it once.
 static WARNED: Once = Once::new();
 
 /// Returns whether these variables of the environment allow ASCII only.
@@ -173,7 +173,8 @@ fn likeness(letter: char) -> Option<&'static str> {
     })
 }
 
-/// Returns the ASCII letter for one cell of a screen: `?` for a letter without a likeness.
+/// Returns the ASCII letter for one cell of a screen: an ASCII letter itself, one letter for the
+/// likeness of another, and `?` for a letter without a likeness.
 pub fn ascii_cell(letter: char) -> char {
     match likeness(letter) {
         Some("...") => '~',

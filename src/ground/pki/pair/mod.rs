@@ -22,9 +22,8 @@ const OTHER_KIND: &str = "tls: private key type does not match public key type";
 /// Go's words for another key of the same kind.
 const OTHER_KEY: &str = "tls: private key does not match public key";
 
-/// Checks that a key belongs to a certificate, both PEM. A well-formed key of a curve that the
-/// library does not know (P-224, P-521) passes, unless it contains a public half that is another
-/// one.
+/// Checks that a key belongs to a certificate, both PEM. Of a key of a curve that the library does
+/// not know (P-224, P-521) only the curve is compared, and the public half if the key has it.
 ///
 /// # Errors
 /// The certificate or the key is missing or malformed, or the key belongs to another certificate;
@@ -71,7 +70,8 @@ fn point_of<'a>(cert: &'a X509Certificate<'_>) -> &'a [u8] {
     &cert.public_key().subject_public_key.data
 }
 
-/// Returns true for an X25519 key in PKCS #8. Go reads it, and says that it cannot sign.
+/// Returns true for an X25519 key in PKCS #8, which cannot sign: Go reads it, and refuses it as a
+/// key of an unknown type.
 fn is_for_agreement(key: &[u8]) -> bool {
     let parts = unread::parts_of(key).unwrap_or_default();
     matches!(parts.as_slice(), [_, (Tag::Sequence, kind), ..] if *kind == der::oid(&X25519))

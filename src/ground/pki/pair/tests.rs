@@ -179,7 +179,7 @@ fn a_key_that_the_library_does_not_read_is_compared_all_the_same() {
     assert_eq!(check(&cert, &key(1)), Ok(()));
     assert_eq!(check(&cert, &key(3)), Err("tls: private key does not match public key".to_string()));
     assert_eq!(check(&own.cert_pem, &key(1)), other_kind);
-    // A key of a curve that is not known, which tells its public half.
+    // A key of a curve that is not known, with its public half.
     let half = der::tlv(0xa1, &der::tlv(0x03, &[0, 4, 1, 1]));
     let curve = der::tlv(0xa0, &der::oid(&[1, 3, 132, 0, 35]));
     let elliptic = der::sequence(&[integer(&[1]), der::tlv(0x04, &[7; 66]), curve, half]);

@@ -5,15 +5,14 @@ mod parts;
 pub(super) use parts::Parts;
 
 use super::alternative_names::AlternativeNames;
-use super::keys::{RSA_BITS, rsa_bits};
-use super::oids::{self, CURVES, ED25519, ELLIPTIC, RSA};
-use super::{der, name, pem};
+use super::keys::{RSA_BITS, check_key, rsa_bits};
+use super::oids::{self, ED25519, ELLIPTIC, RSA};
+use super::{name, pem};
 use std::collections::HashSet;
-use x509_parser::asn1_rs::{Any, Class, Tag};
 use x509_parser::error::X509Error;
 use x509_parser::public_key::PublicKey;
 use x509_parser::verify::verify_signature;
-use x509_parser::x509::{AlgorithmIdentifier, AttributeTypeAndValue, X509Name};
+use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 /// A certificate request: what a requester says about itself.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -115,14 +114,14 @@ impl Request {
         }
         let mut request = Request {
             common_name: common_name(name).unwrap_or_default(),
-            serial_number: all(name, 5).pop().unwrap_or_default(),
-            organizations: all(name, 10),
-            units: all(name, 11),
-            countries: all(name, 6),
-            localities: all(name, 7),
-            provinces: all(name, 8),
-            streets: all(name, 9),
-            postal_codes: all(name, 17),
+            serial_number: attribute_texts(name, name::SERIAL_NUMBER).pop().unwrap_or_default(),
+            organizations: attribute_texts(name, name::ORGANIZATION),
+            units: attribute_texts(name, 11),
+            countries: attribute_texts(name, 6),
+            localities: attribute_texts(name, 7),
+            provinces: attribute_texts(name, 8),
+            streets: attribute_texts(name, 9),
+            postal_codes: attribute_texts(name, 17),
             ..Request::default()
         };
         let requested = parsed.extensions()?;
@@ -146,35 +145,6 @@ impl Request {
     /// Checks the signature of the request with the key in it.
     pub fn proof(&self) -> Proof {
         Parts::read(&self.der).map_or(Proof::Wrong, |parsed| proof(&parsed))
-    }
-}
-
-/// Checks that Go reads a key with these parameters. Source: `parsePublicKey` in Go's crypto/x509.
-///
-/// # Errors
-/// The parameters are not those of this kind of key, or name a curve that Kubernetes does not read;
-/// in Go's words.
-pub(super) fn check_key(key: &AlgorithmIdentifier<'_>) -> Result<(), String> {
-    let parameters = key.parameters.as_ref();
-    let is_null =
-        parameters.is_some_and(|value| value.class() == Class::Universal && value.tag() == Tag::Null);
-    let is_kind = |kind: &[u64]| oids::is(&key.algorithm, kind);
-    match parameters {
-        _ if is_kind(&RSA) && !is_null => Err("x509: RSA key missing NULL parameters".into()),
-        Some(_) if is_kind(&ED25519) => Err("x509: Ed25519 key encoded with illegal parameters".into()),
-        _ if is_kind(&ELLIPTIC) => check_curve(parameters),
-        _ => Ok(()),
-    }
-}
-
-/// Checks that the parameters of an elliptic key name a curve that Kubernetes reads.
-fn check_curve(parameters: Option<&Any<'_>>) -> Result<(), String> {
-    let curve = parameters.filter(|curve| der::is_oid(curve));
-    let curve = curve.and_then(|curve| curve.as_oid().ok());
-    let curve = curve.ok_or("x509: invalid ECDSA parameters")?;
-    match CURVES.iter().any(|known| oids::is(&curve, known)) {
-        true => Ok(()),
-        false => Err("x509: unsupported elliptic curve".into()),
     }
 }
 
@@ -218,8 +188,8 @@ pub(super) fn is_approved(oid: &[u8]) -> bool {
     matches!(oid, [0x55, 4, last] if APPROVED.contains(last))
 }
 
-/// Returns the values of an attribute 2.5.4.N of a name, e.g. 10 for organizations.
-pub(super) fn all(name: &X509Name, number: u8) -> Vec<String> {
+/// Returns the texts of the attributes 2.5.4.N of a name, e.g. of all its organizations (N is 10).
+pub(super) fn attribute_texts(name: &X509Name, number: u8) -> Vec<String> {
     name.iter_attributes()
         .filter(|a| a.attr_type().as_bytes() == [0x55, 4, number])
         .filter_map(|a| a.as_str().ok().map(String::from))
@@ -232,7 +202,7 @@ pub(super) fn all(name: &X509Name, number: u8) -> Vec<String> {
 /// last common name, too (`clients`). `/CN=system:kube-controller-manager/CN=system:node:n1` names
 /// the node `n1` for both.
 fn common_name(name: &X509Name) -> Option<String> {
-    all(name, 3).pop()
+    attribute_texts(name, name::COMMON_NAME).pop()
 }
 
 #[cfg(test)]

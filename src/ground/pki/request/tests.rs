@@ -98,7 +98,7 @@ fn a_request_with_two_common_names_is_judged_by_the_last_and_not_signed() {
 }
 
 #[test]
-fn what_nobody_has_judged_is_not_certified() {
+fn what_no_approver_has_judged_is_not_certified() {
     let dir = tempfile::tempdir().unwrap();
     let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
     let key = KeyPair::generate().unwrap();
