@@ -213,7 +213,7 @@ fn is_setting(variable: &OsStr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::members::PATIENCE;
+    use crate::members::PATIENCE;
     use super::*;
 
     /// A member at this port, whose process is this shell script and whose log lies in this
