@@ -213,8 +213,8 @@ fn is_setting(variable: &OsStr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::members::PATIENCE;
     use super::*;
+    use crate::members::PATIENCE;
 
     /// A member at this port, whose process is this shell script and whose log lies in this
     /// directory.
