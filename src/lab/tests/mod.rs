@@ -254,15 +254,19 @@ fn second(n: i64) -> jiff::Timestamp {
 /// `before`: what runs there when the step begins.
 fn in_one_shell(before: &[&str], lines: &[(&str, &[&str])]) -> Vec<Line> {
     let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<String>>();
-    let befores = std::iter::once(names(before)).chain(lines.iter().map(|(_, running)| names(running)));
-    let line = |(((line, running), running_before), at): ((&(&str, &[&str]), Vec<String>), i64)| Line {
-        line: (*line).into(),
-        at: second(at),
-        running: names(running),
-        running_before,
-        ..Line::default()
-    };
-    lines.iter().zip(befores).zip(1..).map(line).collect()
+    let mut running_before = names(before);
+    let mut done = vec![];
+    for (at, (line, running)) in (1..).zip(lines) {
+        let running = names(running);
+        done.push(Line {
+            line: (*line).into(),
+            at: second(at),
+            running: running.clone(),
+            running_before: std::mem::replace(&mut running_before, running),
+            ..Line::default()
+        });
+    }
+    done
 }
 
 /// The shop was started in the step before: no line of this step tells of it.
