@@ -254,17 +254,11 @@ fn second(n: i64) -> jiff::Timestamp {
 /// `before`: what runs there when the step begins.
 fn in_one_shell(before: &[&str], lines: &[(&str, &[&str])]) -> Vec<Line> {
     let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<String>>();
-    let mut running_before = names(before);
+    let befores = std::iter::once(before).chain(lines.iter().map(|(_, running)| *running));
     let mut done = vec![];
-    for (at, (line, running)) in (1..).zip(lines) {
-        let running = names(running);
-        done.push(Line {
-            line: (*line).into(),
-            at: second(at),
-            running: running.clone(),
-            running_before: std::mem::replace(&mut running_before, running),
-            ..Line::default()
-        });
+    for (at, ((line, running), before)) in (1..).zip(lines.iter().zip(befores)) {
+        let (line, running, running_before) = ((*line).into(), names(running), names(before));
+        done.push(Line { line, at: second(at), running, running_before, ..Line::default() });
     }
     done
 }
