@@ -111,7 +111,7 @@ fn node_in(text: &str) -> Option<Need> {
 
 /// Words that are not kubectl's and work on our own cluster only.
 const WORDS: &[&str] =
-    &["fault", "undo", "redo", "rewind", "why", "trace", "map", "lab", "etcdctl", "ropewalk"];
+    &["drill", "etcdctl", "fault", "lab", "map", "redo", "rewind", "ropewalk", "trace", "undo", "why"];
 /// Verbs that change nodes, and the one for signing requests: no namespace has these.
 const OF_NODES: &[&str] = &["certificate", "cordon", "uncordon", "drain", "taint"];
 /// Verbs that change what they name.
@@ -360,6 +360,7 @@ mod tests {
             ("kubectl exec web -- head -n 5 file", vec![]),
             ("curl -s localhost:30080", vec![Need::Door]),
             ("fault kill kube-scheduler", vec![Need::Own("fault".into())]),
+            ("drill check", vec![Need::Own("drill".into())]),
             ("kubectl delete pod x --namespace=kube-system", vec![Need::Elsewhere("kube-system".into())]),
             ("kubectl describe node ropewalk-worker", vec![Need::Node("ropewalk-worker".into())]),
             ("kubectl run web --image=echo", vec![Need::Image("echo".into())]),
