@@ -37,8 +37,8 @@ impl Engine {
         step.predict.is_some() && noted.is_none_or(|noted| noted.predicted.is_none())
     }
 
-    /// Notes a line of the learner's that has ended. `before`, `running`: what ran in the background
-    /// of its shell before it, and runs there now.
+    /// Notes a line of the learner's that has ended. `before`, `running`: what ran in the
+    /// background of its shell before it, and runs there now.
     pub(crate) fn ran(&mut self, line: String, code: i32, before: Vec<String>, running: Vec<String>) {
         self.acted();
         let waits = self.current().map(|(open, step)| self.waits_for_guess(&open.lesson, step));
