@@ -74,7 +74,7 @@ pub struct ShellState {
 
 impl ShellState {
     /// What `shell()` answers. Until a line has run in the broken shell nothing is known.
-    pub(crate) fn told(state: Option<&ShellState>) -> Value {
+    pub(crate) fn value_of(state: Option<&ShellState>) -> Value {
         match state {
             Some(state) => value::map([
                 ("kubectl", Value::Bool(state.kubectl)),
@@ -146,7 +146,7 @@ mod tests {
         let holds = |source: &str, state: Option<&ShellState>| {
             let expr = Expr::compile(source, Use::Check, &[]).unwrap();
             assert!(expr.is_probe(), "{source}");
-            let answers = [(Probe::Shell, ShellState::told(state))].into();
+            let answers = [(Probe::Shell, ShellState::value_of(state))].into();
             expr.holds(&Arc::new(Facts { answers, ..Facts::default() }))
         };
         let state = ShellState { id: "t/01#one@7".into(), kubectl: true, kubeconfig: "other".into() };

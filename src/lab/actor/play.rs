@@ -9,7 +9,7 @@ use super::{Actor, Asked, QUESTIONS_MAX, Views, keep, publish, too_many};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::lines;
-use crate::observe::watch::Told;
+use crate::observe::watch::Report;
 use crate::view::{Ask, Question};
 use crate::words::{self, Word};
 use cluster::control::Reply;
@@ -76,7 +76,7 @@ struct Meanwhile<'a> {
     views: &'a channel::Sender<Views>,
     questions: &'a mut mpsc::Receiver<Asked>,
     later: &'a mut VecDeque<Asked>,
-    reports: &'a mut mpsc::Receiver<(u64, Told)>,
+    reports: &'a mut mpsc::Receiver<(u64, Report)>,
     stay: u64,
     /// The id of the question that has lines played.
     asked_by: &'a str,
@@ -115,9 +115,9 @@ impl Meanwhile<'_> {
                     self.keep_made();
                     due = clock::deadline(KEEP_EVERY);
                 }
-                Some((stay, told)) = self.reports.recv() => {
+                Some((stay, report)) = self.reports.recv() => {
                     if stay == self.stay {
-                        self.engine.told(told);
+                        self.engine.take_report(report);
                     }
                 }
             }

@@ -9,7 +9,7 @@ use super::given::Given;
 use super::judge::{Memory, Outcome};
 use super::observe::Observer;
 use super::observe::load::Key;
-use super::observe::watch::Told;
+use super::observe::watch::Report;
 use super::own;
 use super::progress::Progress;
 use super::reach::{self, Need};
@@ -335,9 +335,9 @@ impl Engine {
         matches!(state, Some(State::Done | State::Solved))
     }
 
-    /// A watch has told something.
-    pub(crate) fn told(&mut self, told: Told) {
-        self.observer.told(told, true);
+    /// Takes over the report of a watch.
+    pub(crate) fn take_report(&mut self, report: Report) {
+        self.observer.take_report(report, true);
     }
 
     /// A record of the tap.
