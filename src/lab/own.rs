@@ -38,29 +38,31 @@ pub(crate) fn parts_of(lesson: &Lesson) -> impl Iterator<Item = &Vec<String>> {
 }
 
 /// Keys of the objects that the lines of a lesson's setup and solutions make or delete.
-pub(crate) fn names(lesson: &Lesson) -> BTreeSet<String> {
-    let lines = parts_of(lesson).flat_map(|lines| lines::commands(lines));
-    lines.flat_map(|(line, input)| names_in(&line, &input)).collect()
+pub(crate) fn objects_of(lesson: &Lesson) -> BTreeSet<String> {
+    parts_of(lesson).flat_map(|lines| objects_made_or_deleted(lines)).collect()
 }
 
 /// Keys of the objects that these lines make or delete.
-pub(crate) fn named(lines: &[String]) -> BTreeSet<String> {
+pub(crate) fn objects_made_or_deleted(lines: &[String]) -> BTreeSet<String> {
     lines::commands(lines).into_iter().flat_map(|(line, input)| names_in(&line, &input)).collect()
 }
 
 /// Keys of the objects that these lines make and that must not be there before, as far as they name
 /// them.
-pub(crate) fn made(lines: &[String]) -> BTreeSet<String> {
-    let deletes = |line: &str| parsed(line).is_some_and(|parsed| parsed.verb.path == "delete");
+pub(crate) fn objects_made_new(lines: &[String]) -> BTreeSet<String> {
     let all = lines::commands(lines).into_iter().filter(|(line, _)| !line.starts_with('-') && !deletes(line));
     all.flat_map(|(line, input)| names_in(&line, &input)).collect()
 }
 
 /// Keys of the objects that these lines make, whether they may be there before or not.
-pub(crate) fn makes(lines: &[String]) -> BTreeSet<String> {
-    let deletes = |line: &str| parsed(line).is_some_and(|parsed| parsed.verb.path == "delete");
+pub(crate) fn objects_made(lines: &[String]) -> BTreeSet<String> {
     let all = lines::commands(lines).into_iter().filter(|(line, _)| !deletes(line));
     all.flat_map(|(line, input)| names_in(&line, &input)).collect()
+}
+
+/// Returns whether a line is kubectl's `delete`.
+fn deletes(line: &str) -> bool {
+    parsed(line).is_some_and(|parsed| parsed.verb.path == "delete")
 }
 
 /// The namespaces in which a lesson is played. `None`: it changes more than namespaces hold.
@@ -345,7 +347,7 @@ mod tests {
         let list = "apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: Pod, metadata: {name: x}}]";
         assert_eq!(names_in("kubectl apply -n shop -f -", list), ["pods/shop/x"]);
         let library = Library::built_in();
-        let of = |id: &str| names(library.get(id).unwrap());
+        let of = |id: &str| objects_of(library.get(id).unwrap());
         assert_eq!(of("first-voyage/04"), ["pods/default/nginx-pod".to_string()].into());
         let twelfth = of("first-voyage/12");
         assert!(twelfth.contains(web), "{twelfth:?}");
@@ -363,16 +365,16 @@ mod tests {
         let with = |line: &str| head.iter().chain(&[line]).map(ToString::to_string).collect::<Vec<_>>();
         let pod = BTreeSet::from(["pods/shop/a".to_string()]);
         let made_by = with("kubectl apply -n shop -f a.yaml");
-        assert_eq!((named(&made_by), makes(&made_by)), (pod.clone(), pod.clone()));
+        assert_eq!((objects_made_or_deleted(&made_by), objects_made(&made_by)), (pod.clone(), pod.clone()));
         assert_eq!(namespaces(&made_by), Some(BTreeSet::from(["shop".to_string()])));
         let deleted_by = with("kubectl delete -n shop -f a.yaml");
-        assert_eq!((named(&deleted_by), makes(&deleted_by)), (pod, BTreeSet::new()));
-        assert_eq!(named(&with("kubectl get -n shop -f a.yaml")), BTreeSet::new());
+        assert_eq!((objects_made_or_deleted(&deleted_by), objects_made(&deleted_by)), (pod, BTreeSet::new()));
+        assert_eq!(objects_made_or_deleted(&with("kubectl get -n shop -f a.yaml")), BTreeSet::new());
     }
 
     #[test]
     fn what_a_line_deletes_it_does_not_make() {
-        let of = |line: &str| made(&[line.to_string()]).into_iter().collect::<Vec<_>>().join(" ");
+        let of = |line: &str| objects_made_new(&[line.to_string()]).into_iter().collect::<Vec<_>>().join(" ");
         for line in [
             "kubectl delete configmap old",
             "kubectl -n default delete configmap old --ignore-not-found",

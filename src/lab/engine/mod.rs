@@ -386,7 +386,8 @@ impl Engine {
             // As the lesson calls it.
             let called =
                 own::key(&resource, self.observer.recorder.room.told(&object.namespace), &object.name);
-            let lesson = lesson.filter(|lesson| own::names(lesson).contains(&called)).map(|l| l.id.clone());
+            let lesson =
+                lesson.filter(|lesson| own::objects_of(lesson).contains(&called)).map(|l| l.id.clone());
             if lesson.is_none() && !self.progress.is_made(&name) {
                 return;
             }

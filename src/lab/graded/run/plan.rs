@@ -263,7 +263,7 @@ pub(super) fn made(lines: &[String]) -> Vec<Loss> {
             removed: true,
         })
     };
-    let mut all: Vec<Loss> = own::made(lines).into_iter().filter_map(of).collect();
+    let mut all: Vec<Loss> = own::objects_made_new(lines).into_iter().filter_map(of).collect();
     all.sort_by_key(|made| made.resource != "namespaces");
     all
 }
