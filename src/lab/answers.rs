@@ -147,7 +147,7 @@ impl Engine {
     }
 
     /// Puts what the learner has answered into a debrief, before the line to remember.
-    pub(crate) fn tell_answers(&self, lesson: &Lesson, step: &Step, lang: &str, told: &mut Vec<String>) {
+    pub(crate) fn tell_answers(&self, lesson: &Lesson, step: &Step, lang: &str, sentences: &mut Vec<String>) {
         let Some(noted) = self.progress.look(&lesson.id, &step.id).filter(|noted| noted.is_right) else {
             return;
         };
@@ -159,8 +159,8 @@ impl Engine {
             true => words::say(lang, Word::Answered, &[&last]),
             false => words::say(lang, Word::AnsweredAfter, &[&last, &before.join(" · ")]),
         };
-        let at = told.len() - usize::from(!step.remember.get(lang).is_empty() && !told.is_empty());
-        told.insert(at, sentence);
+        let at = sentences.len() - usize::from(!step.remember.get(lang).is_empty() && !sentences.is_empty());
+        sentences.insert(at, sentence);
     }
 }
 

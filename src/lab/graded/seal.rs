@@ -113,11 +113,11 @@ impl Chain {
 
 /// Hashes a record: what it tells, and the SHA-256 of the object that was written.
 pub(crate) fn digest(record: &tap::Record) -> String {
-    let mut told = json!(record);
+    let mut hashed = json!(record);
     if let Some(body) = &record.body {
-        told["body"] = sha256(body).into();
+        hashed["body"] = sha256(body).into();
     }
-    sha256(canonical(&told).as_bytes())
+    sha256(canonical(&hashed).as_bytes())
 }
 
 /// What a sealed document is. The seal covers it, so a document of one kind is never taken for one

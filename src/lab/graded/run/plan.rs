@@ -234,11 +234,11 @@ impl LabRun {
         let deleted = self.put_back(true, back, lang).await?;
         self.anchor().await.map_err(|why| words::say(lang, Word::NotKept, &[&why]))?;
         let title = self.labs.get(&open.lab).map(|lab| lab.title.get(lang).to_string());
-        let told = |word: Word, objects: &[Loss]| {
+        let note_about = |word: Word, objects: &[Loss]| {
             let names: Vec<String> = objects.iter().map(ToString::to_string).collect();
             (!names.is_empty()).then(|| words::say(lang, word, &[&names.join(", ")]))
         };
-        let notes = [told(Word::Cleared, &deleted), told(Word::Stays, &stays)];
+        let notes = [note_about(Word::Cleared, &deleted), note_about(Word::Stays, &stays)];
         let note = notes.into_iter().flatten().collect::<Vec<_>>().join("\n");
         Ok(json!(Left { title: title.unwrap_or_else(|| open.lab.clone()), id: open.lab, note }))
     }
