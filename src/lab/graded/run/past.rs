@@ -107,7 +107,7 @@ impl LabRun {
     pub(super) fn outermost(&self, open: &Open, lang: &str) -> Result<Vec<Loss>, String> {
         let gone = || words::say(lang, Word::Gone, &[&open.lab]);
         let lab = self.labs.get(&open.lab).ok_or_else(gone)?;
-        let all = plan::made(&lab.setup_lines(&lab.variant(open.seed)?));
+        let all = plan::objects_made(&lab.setup_lines(&lab.variant(open.seed)?));
         let within = |o: &Loss| all.iter().any(|m| m.resource == "namespaces" && m.name == o.namespace);
         Ok(all.iter().filter(|o| !within(o)).cloned().collect())
     }
