@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use tap::{self, Cause, Event, ObjectRef, Record, Request};
 
-/// Each queue of requests holds so many at most. They wait there for what is matched with them, e.g.
-/// a write for the version that it made.
+/// Each queue of requests holds so many at most. They wait there for what is matched with them,
+/// e.g. a write for the version that it made.
 const REQUESTS_MAX: usize = 512;
 
 /// How `kubectl describe` names itself.
