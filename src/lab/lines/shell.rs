@@ -62,9 +62,33 @@ pub(crate) fn first_command(line: &str) -> &str {
     if is_files { bare } else { command }
 }
 
+/// Sets this word a variable for the command behind it? Example: `KUBECONFIG=/tmp/other`.
+pub(crate) fn is_assignment(word: &str) -> bool {
+    let is_name = |name: &str| {
+        !name.starts_with(|c: char| c.is_ascii_digit())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    word.split_once('=').is_some_and(|(name, _)| !name.is_empty() && is_name(name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_variable_before_a_command_has_a_name() {
+        for (word, is_one) in [
+            ("KUBECONFIG=/tmp/other", true),
+            ("_a1=", true),
+            ("POD=a=b", true),
+            ("1a=b", false),
+            ("=b", false),
+            ("--output=json", false),
+            ("POD", false),
+        ] {
+            assert_eq!(is_assignment(word), is_one, "{word}");
+        }
+    }
 
     #[test]
     fn letters_are_read_as_a_shell_reads_them() {
