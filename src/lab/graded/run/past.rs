@@ -53,7 +53,7 @@ impl LabRun {
             }
         } else {
             let back = Past::back(open.base, self.places_of(&open)).agreed(plan);
-            let changed = |why: String| crate::words::is_plan_changed(&why, lang).ok_or(why);
+            let changed = |why: String| crate::words::translated_plan_changed(&why, lang).ok_or(why);
             let back = self.host.past(back).await;
             back.map_err(|why| changed(why).unwrap_or_else(failed))?;
             // Not before: a way back that is refused leaves the lab open, with all that is broken.
