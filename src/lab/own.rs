@@ -2,7 +2,7 @@
 //! made in it.
 
 use super::format::lesson::Lesson;
-use super::lines::{self, Place};
+use super::lines;
 use api::kinds::{self, Kind};
 use api::status::qualified;
 use cluster::guest::USUAL;
@@ -85,9 +85,10 @@ pub fn takes_back(lesson: &Lesson, lines: &[String]) -> bool {
     namespaces(lines).is_some_and(|changed| changed.is_subset(&places))
 }
 
-/// Words of Ropewalk's that change no object, or only what a way back does not restore.
+/// Words of Ropewalk's that change no object, or only what a way back does not restore, and the one
+/// of the shell that prints the words behind it.
 const HARMLESS: [&str; 10] =
-    ["drill", "fault", "lab", "lesson", "map", "progress", "ropewalk", "trace", "what", "why"];
+    ["drill", "echo", "fault", "lab", "lesson", "map", "progress", "trace", "what", "why"];
 /// Words of Ropewalk's that change objects of every namespace.
 const WHOLE: [&str; 4] = ["etcdctl", "redo", "rewind", "undo"];
 /// kubectl's verbs for nodes.
@@ -98,16 +99,21 @@ const OF_NODES: [&str; 4] = ["cordon", "drain", "taint", "uncordon"];
 pub(crate) fn namespaces(lines: &[String]) -> Option<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     for (line, input) in lines::commands(lines) {
-        for part in parts(line.trim_start_matches('-').trim()) {
-            let first = part.first().map_or("", String::as_str);
+        for command in lines::commands_in(line.trim_start_matches('-').trim()) {
+            let command = behind_ropewalk(&command);
+            let first = command.first().map_or("", String::as_str);
             if WHOLE.contains(&first) {
                 return None;
             }
-            let is_kubectl = matches!(first, "k" | "kubectl");
-            if HARMLESS.contains(&first) || !is_kubectl && !is_verb(first) {
-                continue;
-            }
-            let words = &part[usize::from(is_kubectl)..];
+            // Behind `timeout 5`, `xargs` or a variable, too.
+            let kubectl = command.iter().position(|word| word == "kubectl");
+            let words = match kubectl {
+                _ if HARMLESS.contains(&first) => continue,
+                _ if first == "k" => &command[1..],
+                _ if is_verb(first) => command,
+                Some(at) if at + 1 < command.len() => &command[at + 1..],
+                _ => continue,
+            };
             let Ok(parsed) = parse::parse(words) else { return None };
             let verb = parsed.verb.path.split(' ').next().unwrap_or_default();
             if matches!(verb, "get" | "describe" | "logs" | "top" | "wait" | "events" | "explain") {
@@ -142,6 +148,14 @@ pub(crate) fn namespaces(lines: &[String]) -> Option<BTreeSet<String>> {
     Some(found)
 }
 
+/// The words of a command without a `ropewalk` before them, which runs kubectl and etcdctl, too.
+fn behind_ropewalk(words: &[String]) -> &[String] {
+    match words {
+        [first, rest @ ..] if first == "ropewalk" => rest,
+        words => words,
+    }
+}
+
 /// The namespaces that stand behind a verb as `namespace shop` or `namespace/shop`. `None`: it is
 /// about other objects, too, or chooses namespaces by a selector. What would be set on them
 /// (`a=b`) or taken away (`a-`) is no name.
@@ -159,21 +173,6 @@ fn namespaces_named(args: &[String]) -> Option<Vec<String>> {
         }
     };
     (!names.is_empty()).then_some(names)
-}
-
-/// The commands of a line of a shell, as words. A sign of the shell need not stand between blanks.
-///
-/// Example: `get pods; cordon n1` is `get pods` and `cordon n1`. In quotes `;` is a letter.
-pub(crate) fn parts(line: &str) -> Vec<Vec<String>> {
-    let is_between = |c: char, place: Place| place == Place::Bare && matches!(c, '|' | '&' | ';');
-    let signs = lines::letters(line).filter(|(_, c, place)| is_between(*c, *place)).map(|(at, ..)| at);
-    let mut from = 0;
-    let words = signs.chain([line.len()]).map(|end| {
-        let part = &line[from..end];
-        from = end + 1; // each of the signs is one byte
-        shlex::split(part).unwrap_or_default()
-    });
-    words.filter(|words| !words.is_empty()).collect()
 }
 
 fn is_verb(word: &str) -> bool {
@@ -413,7 +412,10 @@ mod tests {
             (&["kubectl label namespaces -l a=b pod-security.kubernetes.io/enforce=baseline"], None),
             (&["kubectl label namespaces --all a=b"], None),
             (&["kubectl label ns/shop node/n1 a=b"], None),
-            (&["fault kill etcd", "curl localhost:30080"], Some("")),
+            (
+                &["fault kill etcd", "curl localhost:30080", "which kubectl", "echo kubectl cordon n1"],
+                Some(""),
+            ),
             (
                 &[
                     "kubectl apply -f -",
@@ -434,6 +436,11 @@ mod tests {
             (&["kubectl create clusterrole r --verb=get --resource=pods"], None),
             (&["kubectl get pods", "undo"], None),
             (&["etcdctl put a b"], None),
+            (&["KUBECONFIG=mine.yaml timeout 5 kubectl delete pod a -n shop"], Some("shop")),
+            (&["kubectl get nodes -o name | xargs kubectl cordon"], None),
+            (&["ropewalk kubectl -n shop delete pod a", "ropewalk trace pod/a"], Some("shop")),
+            (&["ropewalk undo"], None),
+            (&["kubectl create configmap kubectl", "create configmap k -n shop"], Some("default shop")),
         ] {
             assert_eq!(of(lines).as_deref(), found, "{lines:?}");
         }

@@ -4,8 +4,7 @@
 
 use super::cel::{Expr, facts};
 use super::format::lesson::{Lesson, Step};
-use super::lines::bare_words;
-use super::own;
+use super::lines::{self, bare_words};
 use api::kinds;
 use cluster::guest::{Offers, Room, USUAL};
 use kubectl::parse;
@@ -132,7 +131,7 @@ fn of_line(line: &str) -> BTreeSet<Need> {
     let mut needs = BTreeSet::new();
     let line = line.trim_start_matches('-').trim();
     let commands = match shlex::split(line) {
-        Some(_) => own::parts(line),
+        Some(_) => lines::commands_in(line),
         // Of a text over several lines, or a manifest's.
         None => vec![line.split_whitespace().map(String::from).collect()],
     };

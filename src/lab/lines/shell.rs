@@ -62,6 +62,21 @@ pub(crate) fn first_command(line: &str) -> &str {
     if is_files { bare } else { command }
 }
 
+/// The commands of a line of a shell, as words. A sign of the shell need not stand between blanks.
+///
+/// Example: `get pods; cordon n1` is `get pods` and `cordon n1`. In quotes `;` is a letter.
+pub(crate) fn commands_in(line: &str) -> Vec<Vec<String>> {
+    let is_between = |c: char, place: Place| place == Place::Bare && matches!(c, '|' | '&' | ';');
+    let signs = letters(line).filter(|(_, c, place)| is_between(*c, *place)).map(|(at, ..)| at);
+    let mut from = 0;
+    let words = signs.chain([line.len()]).map(|end| {
+        let part = &line[from..end];
+        from = end + 1; // each of the signs is one byte
+        shlex::split(part).unwrap_or_default()
+    });
+    words.filter(|words| !words.is_empty()).collect()
+}
+
 /// Sets this word a variable for the command behind it? Example: `KUBECONFIG=/tmp/other`.
 pub(crate) fn is_assignment(word: &str) -> bool {
     let is_name = |name: &str| {
