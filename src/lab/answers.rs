@@ -147,7 +147,7 @@ impl Engine {
     }
 
     /// Puts what the learner has answered into a debrief, before the line to remember.
-    pub(crate) fn tell_answers(&self, lesson: &Lesson, step: &Step, lang: &str, told: &mut Vec<String>) {
+    pub(crate) fn tell_answers(&self, lesson: &Lesson, step: &Step, lang: &str, sentences: &mut Vec<String>) {
         let Some(noted) = self.progress.look(&lesson.id, &step.id).filter(|noted| noted.is_right) else {
             return;
         };
@@ -159,8 +159,8 @@ impl Engine {
             true => words::say(lang, Word::Answered, &[&last]),
             false => words::say(lang, Word::AnsweredAfter, &[&last, &before.join(" · ")]),
         };
-        let at = told.len() - usize::from(!step.remember.get(lang).is_empty() && !told.is_empty());
-        told.insert(at, sentence);
+        let at = sentences.len() - usize::from(!step.remember.get(lang).is_empty() && !sentences.is_empty());
+        sentences.insert(at, sentence);
     }
 }
 
@@ -188,7 +188,7 @@ mod tests {
     use crate::engine::tests::engine;
     use crate::format::parse;
     use crate::judge::Memory;
-    use crate::observe::watch::Told;
+    use crate::observe::watch::Report;
     use crate::progress::{self, Progress};
     use serde_json::json;
     use std::path::Path;
@@ -218,7 +218,7 @@ mod tests {
     fn pod_with(engine: &mut Engine, address: &str) {
         let pod = json!({"kind": "Pod", "metadata": {"namespace": "default", "name": "web"}, "status": {"podIP": address}});
         let objects = [(("default".to_string(), "web".to_string()), Object::new(pod))].into();
-        engine.told(Told::list("pods", objects, 7));
+        engine.take_report(Report::list("pods", objects, 7));
     }
     fn judged(engine: &Engine) -> Judged {
         engine.view("en").answer.unwrap().state
@@ -232,11 +232,11 @@ mod tests {
     fn what_a_late_watch_does_not_show_is_not_gone() {
         let mut engine = asking("", "");
         engine.progress.note_made("pods/default/web", 7, Some("t/01"));
-        engine.told(Told::list("pods", [].into(), 9));
+        engine.take_report(Report::list("pods", [].into(), 9));
         assert!(engine.missing_base("en").is_some_and(|said| said.contains("Pod web")));
         engine.observer.recorder.of_plural.insert("pods".to_string(), 12);
         assert_eq!(engine.missing_base("en"), None);
-        engine.told(Told::list("pods", [].into(), 12));
+        engine.take_report(Report::list("pods", [].into(), 12));
         assert!(engine.missing_base("en").is_some());
     }
 
@@ -281,7 +281,7 @@ mod tests {
         engine.settle();
         assert_eq!(judged(&engine), Judged::Wrong, "the pod has changed, and nobody has looked again");
         let mut engine = asking("", "");
-        engine.told(Told::list("pods", [].into(), 7));
+        engine.take_report(Report::list("pods", [].into(), 7));
         engine.take_answer("10.244.1.7", "en").unwrap();
         engine.settle();
         engine.close_answer(0, true);
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn an_answer_before_its_object_is_there_is_early_and_counts_for_nothing() {
         let mut engine = asking("", "");
-        engine.told(Told::list("pods", [].into(), 7));
+        engine.take_report(Report::list("pods", [].into(), 7));
         engine.take_answer("10.244.1.7", "en").unwrap();
         engine.settle();
         engine.close_answer(0, true);
@@ -421,7 +421,7 @@ mod tests {
         };
         engine.take_answer("10.244.1.8", "en").unwrap();
         assert_eq!(taken_up(&mut engine), (Judged::Missing, vec![]));
-        engine.told(Told::list("pods", [].into(), 7));
+        engine.take_report(Report::list("pods", [].into(), 7));
         engine.take_answer("10.244.1.8", "en").unwrap();
         engine.close_answer(0, false);
         assert_eq!(judged(&engine), Judged::Unknown);
@@ -452,7 +452,7 @@ mod tests {
             engine.open = Some(Open::new(Arc::new(lesson), 0, Memory::default()));
             engine.settle();
             assert_eq!(engine.view("en").lost, None, "no watch has told of the pods");
-            engine.told(Told::list("pods", [].into(), 7));
+            engine.take_report(Report::list("pods", [].into(), 7));
             engine.settle();
             let told = engine.view("en").lost;
             pod_with(&mut engine, "10.244.1.7");

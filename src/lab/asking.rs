@@ -31,8 +31,8 @@ pub(crate) type Work<W> = Arc<OnceLock<Result<W, String>>>;
 pub(crate) fn read<Q: DeserializeOwned>(question: Value) -> Result<Q, BoxStream<'static, Reply>> {
     let lang = question["lang"].as_str().unwrap_or_default().to_string();
     serde_json::from_value(question).map_err(|error| {
-        let told = words::say(&lang, Word::NotAQuestion, &[&error.to_string()]);
-        stream::iter([Reply::Error(told)]).boxed()
+        let message = words::say(&lang, Word::NotAQuestion, &[&error.to_string()]);
+        stream::iter([Reply::Error(message)]).boxed()
     })
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn of(step: &Step) -> Vec<Base> {
     let asked = step.answer.iter().flat_map(|answer| &answer.is.needed);
     let needed = step.checks.iter().flat_map(|check| &check.is.needed).chain(asked);
     let ended: Vec<_> = step.checks.iter().flat_map(|check| &check.is.absent).collect();
-    let own_work = own::named(&step.solution);
+    let own_work = own::objects_made_or_deleted(&step.solution);
     let known = needed.filter(|object| !ended.contains(object)).filter_map(|(kind, namespace, name)| {
         let (written, namespace, name) = (kind.clone(), namespace.clone(), name.clone());
         Some(Base { kind: facts::kind(kind)?, written, namespace, name })
@@ -67,11 +67,11 @@ pub(crate) fn again(
     gone: &BTreeSet<String>,
     can: impl Fn(&Step) -> bool,
 ) -> Again {
-    let makes = |lines: &[String]| own::makes(lines).iter().any(|key| gone.contains(key));
+    let makes = |lines: &[String]| own::objects_made(lines).iter().any(|key| gone.contains(key));
     // What its own setup makes is there when the step begins.
-    let prepared = lesson.steps.get(to).map(|step| own::makes(&step.setup)).unwrap_or_default();
+    let prepared = lesson.steps.get(to).map(|step| own::objects_made(&step.setup)).unwrap_or_default();
     let makers = gone.difference(&prepared).map(|key| {
-        let is_maker = |at: &usize| own::makes(&lesson.steps[*at].whole()).contains(key);
+        let is_maker = |at: &usize| own::objects_made(&lesson.steps[*at].whole()).contains(key);
         (0..to).rev().find(is_maker)
     });
     let makers: Vec<Option<usize>> = makers.collect();

@@ -74,7 +74,7 @@ pub struct ShellState {
 
 impl ShellState {
     /// What `shell()` answers. Until a line has run in the broken shell nothing is known.
-    pub(crate) fn told(state: Option<&ShellState>) -> Value {
+    pub(crate) fn value_of(state: Option<&ShellState>) -> Value {
         match state {
             Some(state) => value::map([
                 ("kubectl", Value::Bool(state.kubectl)),
@@ -85,16 +85,15 @@ impl ShellState {
     }
 }
 
-/// Says what is odd about the faults of a step: the same variable twice, or a check that asks for
-/// the shell of a step that breaks nothing in it.
+/// Says what is odd about the faults of a step: the same variable twice, or an expression that asks
+/// for the shell of a step that breaks nothing in it.
 pub(crate) fn odd(step: &Step) -> Option<String> {
     let of_path = |fault: &&ShellFault| **fault == ShellFault::Path;
     let paths = step.shell.iter().filter(of_path).count();
     if paths > 1 || step.shell.len() - paths > 1 {
         return Some(format!("step {:?} breaks the same variable of the shell twice", step.id));
     }
-    let checks = step.checks.iter().map(|check| &check.is).chain(step.lost.iter().map(|lost| &lost.when));
-    let asks = checks.chain(step.keep.iter().map(|keep| &keep.is)).any(|expr| expr.calls("shell"));
+    let asks = step.exprs().any(|expr| expr.calls("shell"));
     (asks && step.shell.is_empty())
         .then(|| format!("step {:?} asks for shell(), and no `shell:` is declared", step.id))
 }
@@ -146,7 +145,7 @@ mod tests {
         let holds = |source: &str, state: Option<&ShellState>| {
             let expr = Expr::compile(source, Use::Check, &[]).unwrap();
             assert!(expr.is_probe(), "{source}");
-            let answers = [(Probe::Shell, ShellState::told(state))].into();
+            let answers = [(Probe::Shell, ShellState::value_of(state))].into();
             expr.holds(&Arc::new(Facts { answers, ..Facts::default() }))
         };
         let state = ShellState { id: "t/01#one@7".into(), kubectl: true, kubeconfig: "other".into() };

@@ -27,7 +27,7 @@ pub(crate) fn tell(
     predicted: Option<&str>,
     lang: &str,
 ) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut sentences = Vec::new();
     let compared = comparison(step, predicted, facts, lang);
     let given = given(step, predicted, lang);
     let mut said = false;
@@ -41,20 +41,20 @@ pub(crate) fn tell(
             };
             said |= name == PREDICTED;
             if let Some(sentence) = sentence {
-                told.push(sentence);
+                sentences.push(sentence);
                 break;
             }
         }
     }
-    told.truncate(SENTENCES_MAX);
+    sentences.truncate(SENTENCES_MAX);
     if !said {
-        told.extend(compared);
+        sentences.extend(compared);
     }
     let remember = step.remember.get(lang);
     if !remember.is_empty() {
-        told.push(words::say(lang, Word::Remember, &[remember]));
+        sentences.push(words::say(lang, Word::Remember, &[remember]));
     }
-    told
+    sentences
 }
 
 /// What beats may say about the prediction.

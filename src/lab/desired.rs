@@ -16,3 +16,26 @@ pub(crate) fn wanted(object: &Value) -> Value {
     }
     wanted
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_the_server_counts_and_an_empty_map_are_not_wanted() {
+        let written = json!({
+            "kind": "Pod",
+            "metadata": {"name": "web", "labels": {"app": "web"}, "annotations": {}},
+            "spec": {"nodeName": "a"},
+        });
+        let mut stored = written.clone();
+        stored["metadata"]["uid"] = json!("1");
+        stored["metadata"]["resourceVersion"] = json!("7");
+        stored["metadata"].as_object_mut().unwrap().remove("annotations");
+        stored["status"] = json!({"phase": "Running"});
+        assert_eq!(wanted(&stored), wanted(&written));
+        stored["metadata"]["labels"]["app"] = json!("api");
+        assert_ne!(wanted(&stored), wanted(&written));
+    }
+}

@@ -45,15 +45,15 @@ impl Lessons {
         views.mark_changed();
         // Of a language that is not spoken here there will never be a view.
         let lang = if OTHERS.contains(&lang.as_str()) { lang } else { EN.to_string() };
-        let told = stream::unfold((views, None), move |(mut views, last)| {
+        let replies = stream::unfold((views, None), move |(mut views, last)| {
             let lang = lang.clone();
             async move {
                 loop {
                     if views.changed().await.is_err() {
                         // It ended before it had anything to tell: the session is not left
                         // waiting.
-                        let told = last.is_none().then(|| Reply::Error(ENDED.into()))?;
-                        return Some((told, (views, Some(LessonView::default()))));
+                        let reply = last.is_none().then(|| Reply::Error(ENDED.into()))?;
+                        return Some((reply, (views, Some(LessonView::default()))));
                     }
                     // Before the engine has read its progress there is nothing to see, which is not
                     // the same as no open lesson.
@@ -64,7 +64,7 @@ impl Lessons {
                 }
             }
         });
-        told.boxed()
+        replies.boxed()
     }
 }
 
@@ -104,7 +104,7 @@ impl Guest for Lessons {
             Ask::Typed { .. } => json!(self.views.borrow().get(EN).and_then(|view| view.shell.clone())),
             _ => Value::Null,
         };
-        let told = match self.questions.try_send((question, reply)) {
+        let at_once = match self.questions.try_send((question, reply)) {
             Ok(()) if is_noted => Reply::Ok(note),
             Ok(()) => return stream::once(answered(answer)).boxed(),
             // A check that looks at the lines would miss one: here the prompt does wait.
@@ -122,7 +122,7 @@ impl Guest for Lessons {
             Err(TrySendError::Full(_)) => too_many(&lang),
             Err(TrySendError::Closed(_)) => Reply::Error(ENDED.into()),
         };
-        stream::iter([told]).boxed()
+        stream::iter([at_once]).boxed()
     }
 }
 

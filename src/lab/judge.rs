@@ -195,10 +195,13 @@ mod tests {
 
     const HOLD: Duration = Duration::from_secs(1);
 
+    /// A check without words of its own.
+    fn check(is: &str) -> Check {
+        Check { that: Text::default(), is: Expr::compile(is, Use::Check, &[]).unwrap() }
+    }
+
     /// One check of what is, one of what was.
     fn checks() -> Vec<Check> {
-        let check =
-            |is: &str| Check { that: Text::default(), is: Expr::compile(is, Use::Check, &[]).unwrap() };
         vec![check("present('Pod','d','a')"), check("trace.exists(t, t.code == 409)")]
     }
 
@@ -240,8 +243,6 @@ mod tests {
     #[test]
     fn what_was_noted_of_a_lesson_since_rewritten_is_noted_of_its_own_checks() {
         let [present, past] = ["present('Pod','d','a')", "trace.exists(t, t.code == 409)"];
-        let check =
-            |is: &str| Check { that: Text::default(), is: Expr::compile(is, Use::Check, &[]).unwrap() };
         let held = |noted: &[&str], checks: &[Check]| {
             recalled(&noted.iter().map(ToString::to_string).collect(), checks).held
         };
@@ -256,8 +257,6 @@ mod tests {
     /// The learner has listed pods without `-n` and leaves. The next process knows no line.
     #[test]
     fn what_a_line_has_shown_is_true_after_a_restart() {
-        let check =
-            |is: &str| Check { that: Text::default(), is: Expr::compile(is, Use::Check, &[]).unwrap() };
         let lists = "trace.exists(t, t.verb == 'list') && !ran.exists(r, r.line.contains('-n '))";
         let checks = [check(lists), check("present('Pod','d','a')"), check("trace.exists(t, t.code == 409)")];
         assert!(checks[0].is.is_level(), "another line can make it untrue");
@@ -292,8 +291,6 @@ mod tests {
     /// it is met, and the learner would look for the cause in the wrong place.
     #[test]
     fn the_check_that_is_named_is_the_one_that_is_missing() {
-        let check =
-            |is: &str| Check { that: Text::default(), is: Expr::compile(is, Use::Check, &[]).unwrap() };
         let checks = vec![
             check("present('Pod','d','a')"),
             check("http('http://localhost').status == 200"),
@@ -311,8 +308,6 @@ mod tests {
     /// A check of the network that also asks for an object is known to be missing without it.
     #[test]
     fn a_check_of_the_network_is_named_first_if_the_cluster_lacks_what_it_asks_for() {
-        let check =
-            |is: &str| Check { that: Text::default(), is: Expr::compile(is, Use::Check, &[]).unwrap() };
         let asks = "since_step == 7 && http('http://localhost').status == 200";
         let checks = [check(asks), check("trace.exists(t, t.code == 409)")];
         let named = |since_step| {
@@ -328,8 +323,6 @@ mod tests {
 
     #[test]
     fn checks_that_were_not_asked_yet_are_counted() {
-        let check =
-            |is: &str| Check { that: Text::default(), is: Expr::compile(is, Use::Check, &[]).unwrap() };
         let page = "http('http://localhost').status == 200";
         let checks = [
             check("since_step == 7"),
@@ -366,8 +359,6 @@ mod tests {
 
     #[test]
     fn the_network_is_asked_last() {
-        let check =
-            |is: &str| Check { that: Text::default(), is: Expr::compile(is, Use::Check, &[]).unwrap() };
         let checks = vec![check("http('http://localhost').status == 200"), check("since_step == 7")];
         let facts = |since_step| Arc::new(Facts { since_step, ..Facts::default() });
         let (no, yes) = (facts(1), facts(7));
@@ -380,8 +371,6 @@ mod tests {
     /// The learner has closed the port and sees it refuse, but has not knocked as the step asks.
     #[test]
     fn a_refusal_is_asked_for_once_the_checks_before_it_are_met() {
-        let check =
-            |is: &str| Check { that: Text::default(), is: Expr::compile(is, Use::Check, &[]).unwrap() };
         let knocked = check("ran.exists(r, r.line == 'curl localhost:31234')");
         let asked = |port: &str, since_step| {
             let checks = [check("since_step == 7"), check(port), knocked.clone()];

@@ -25,17 +25,19 @@
 //!
 //! Where it stands is a [`cluster::guest::Ground`]: our own cluster, or a foreign one behind a
 //! kubeconfig, where a lesson is played in a namespace of its own, called `default` by lessons and
-//! by whatever they are told. The engine never asks which of the two it is. [`reach`] reads from a
-//! step what it needs, and a step that needs what the ground does not offer is skipped, with the
-//! reason, and never green.
+//! in all that they see of the cluster. What the ground has is in its [`cluster::guest::Offers`]:
+//! nothing is rewound, broken or put under load on a cluster that is not our own. [`reach`] reads
+//! from a step what it needs, and a step that needs what the ground does not offer is skipped, with
+//! the reason, and never green.
 //! ## Bounds
-//! 500 versions of an object (20 of a Lease) and 5 000 in all, 10 000 hops a step: the oldest go
-//! first (`observe::recorder`), but not those that were current when the lesson or the step
-//! began. A history of which a version since then is gone is not answered: such a check is not
-//! green. A version is kept as the bytes that were stored, and read when an expression asks for it.
-//! One evaluation has a limit of steps and of processor time (`cel`). The tap lives as long as
-//! the process: after a restart, `trace` begins anew and `history` opens with what the watches
-//! found (WAS or ADDED without a user). What a check had seen is kept.
+//! 500 versions of an object are kept (20 of a Lease), 5 000 and 32 MiB of all objects, and 10 000
+//! hops of a step. The oldest go first (`observe::recorder`): not the versions that were current
+//! when the lesson or the step began, and not what people did and what came of it, which have
+//! bounds of their own. A history of which a version since then is gone is not answered: such a
+//! check is not green. A version is kept as the bytes that were stored, and read when an expression
+//! asks for it. One evaluation has a limit of steps and of processor time (`cel`). The tap lives as
+//! long as the process: after a restart, `trace` begins anew and `history` opens with what the
+//! watches found (WAS or ADDED without a user). What a check had seen is kept.
 //!
 //! A lesson whose header asks for a faster clock gets it while it is open, on a cluster of our own,
 //! and a notice says so: the engine runs in the cluster's process. Its `hold` and `within` stay

@@ -4,8 +4,7 @@
 
 use super::cel::{Expr, facts};
 use super::format::lesson::{Lesson, Step};
-use super::lines::bare_words;
-use super::own;
+use super::lines::{self, bare_words};
 use api::kinds;
 use cluster::guest::{Offers, Room, USUAL};
 use kubectl::parse;
@@ -111,7 +110,7 @@ fn node_in(text: &str) -> Option<Need> {
 
 /// Words that are not kubectl's and work on our own cluster only.
 const WORDS: &[&str] =
-    &["fault", "undo", "redo", "rewind", "why", "trace", "map", "lab", "etcdctl", "ropewalk"];
+    &["drill", "etcdctl", "fault", "lab", "map", "redo", "rewind", "ropewalk", "trace", "undo", "why"];
 /// Verbs that change nodes, and the one for signing requests: no namespace has these.
 const OF_NODES: &[&str] = &["certificate", "cordon", "uncordon", "drain", "taint"];
 /// Verbs that change what they name.
@@ -132,7 +131,7 @@ fn of_line(line: &str) -> BTreeSet<Need> {
     let mut needs = BTreeSet::new();
     let line = line.trim_start_matches('-').trim();
     let commands = match shlex::split(line) {
-        Some(_) => own::parts(line),
+        Some(_) => lines::commands_in(line),
         // Of a text over several lines, or a manifest's.
         None => vec![line.split_whitespace().map(String::from).collect()],
     };
@@ -360,6 +359,7 @@ mod tests {
             ("kubectl exec web -- head -n 5 file", vec![]),
             ("curl -s localhost:30080", vec![Need::Door]),
             ("fault kill kube-scheduler", vec![Need::Own("fault".into())]),
+            ("drill check", vec![Need::Own("drill".into())]),
             ("kubectl delete pod x --namespace=kube-system", vec![Need::Elsewhere("kube-system".into())]),
             ("kubectl describe node ropewalk-worker", vec![Need::Node("ropewalk-worker".into())]),
             ("kubectl run web --image=echo", vec![Need::Image("echo".into())]),

@@ -205,46 +205,46 @@ impl Engine {
     }
 
     fn general(&self, lang: &str) -> Vec<String> {
-        let mut told: Vec<String> = self.preparation(lang).into_iter().collect();
+        let mut notices: Vec<String> = self.preparation(lang).into_iter().collect();
         let at = self.open.as_ref().map(|open| (&open.lesson.id, open.step));
         let told_at = self.told_faults.as_ref().map(|(lesson, step)| (lesson, *step));
         if self.has_packs
             && (at.is_none() || at == told_at)
             && let Some(fault) = self.library.faults.first()
         {
-            told.push(words::say(lang, Word::Broken, &[&fault.to_string()]));
+            notices.push(words::say(lang, Word::Broken, &[&fault.to_string()]));
         }
         if let Some((lesson, why)) = self.unresumed.as_ref().filter(|_| self.open.is_none()) {
-            told.push(words::say(lang, Word::NotResumed, &[lesson, &words::refused(lang, why), lesson]));
+            notices.push(words::say(lang, Word::NotResumed, &[lesson, &words::refused(lang, why), lesson]));
         }
         if let Some(problem) = self.problem.as_ref().or(self.unkept.as_ref().map(|(_, why)| why)) {
-            told.push(words::say(lang, Word::Progress, &[problem]));
+            notices.push(words::say(lang, Word::Progress, &[problem]));
         }
-        told
+        notices
     }
 
     fn notices(&self, lang: &str) -> Vec<String> {
-        let mut told = self.general(lang);
-        let Some((open, step)) = self.current() else { return told };
+        let mut notices = self.general(lang);
+        let Some((open, step)) = self.current() else { return notices };
         // Before the first step is done: later the learner has decided.
         if open.step == 0 && self.state() == State::Open {
             for first in self.first(&open.lesson) {
                 let with = [first.id.as_str(), first.title.get(lang), &first.id];
-                told.push(words::say(lang, Word::First, &with));
+                notices.push(words::say(lang, Word::First, &with));
             }
         }
         if !self.tells_clock() {
-            // An earlier step of the lesson told it.
+            // The notice stood above an earlier step of the lesson.
         } else if let Some(scale) = self.scale() {
             let seconds = 300_u32.div_ceil(scale).to_string();
-            told.push(words::say(lang, Word::Clock, &[&scale.to_string(), &seconds]));
+            notices.push(words::say(lang, Word::Clock, &[&scale.to_string(), &seconds]));
         } else if open.lesson.clock != 1 && !self.offers.own {
-            told.push(words::say(lang, Word::NoClock, &[&open.lesson.clock.to_string()]));
+            notices.push(words::say(lang, Word::NoClock, &[&open.lesson.clock.to_string()]));
         }
         if let Some(need) = self.lacks(&open.lesson, step) {
-            told.push(words::say(lang, Word::Lacks, &[&need.say(lang)]));
+            notices.push(words::say(lang, Word::Lacks, &[&need.say(lang)]));
         } else if let Some(need) = self.unproved(step) {
-            told.push(words::say(lang, Word::Unproved, &[&need.say(lang)]));
+            notices.push(words::say(lang, Word::Unproved, &[&need.say(lang)]));
         }
         let unknown = |check: &super::format::Check| {
             check.is.reads_beginning() && check.is.kinds.iter().any(|kind| self.has_lost_before(kind))
@@ -254,23 +254,23 @@ impl Engine {
         if self.state() == State::Open
             && checks.any(|(at, check)| unknown(check) || (is_unmet(at) && self.has_lost_history(check)))
         {
-            told.push(words::say(lang, Word::BeginningGone, &[&(open.step + 1).to_string()]));
+            notices.push(words::say(lang, Word::BeginningGone, &[&(open.step + 1).to_string()]));
         }
         for (source, why) in self.memo.stopped() {
             let source: String = source.chars().take(SOURCE_MAX).collect();
-            told.push(words::say(lang, Word::TooDear, &[&step.called(lang), &why, &source]));
+            notices.push(words::say(lang, Word::TooDear, &[&step.called(lang), &why, &source]));
         }
         if !self.held.is_empty() {
             let names = self.held.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
             let starts: Vec<String> = self.held.iter().map(|name| format!("`fault start {name}`")).collect();
-            told.push(words::say(lang, Word::StillHeld, &[&names, &starts.join(", ")]));
+            notices.push(words::say(lang, Word::StillHeld, &[&names, &starts.join(", ")]));
         }
         for (word, with) in &open.notices {
             let with: Vec<String> = with.iter().map(|with| told_with(with, &open.lesson, lang)).collect();
             let with: Vec<&str> = with.iter().map(String::as_str).collect();
-            told.push(words::say(lang, *word, &with));
+            notices.push(words::say(lang, *word, &with));
         }
-        told
+        notices
     }
 
     /// Does a check ask for versions of the step that are no longer kept?

@@ -17,7 +17,7 @@ use std::time::Duration;
 const PAUSE_MAX: Duration = Duration::from_secs(120);
 
 /// Programs of Ropewalk's that show something and change nothing.
-const LOOKS: [&str; 4] = ["status", "trace", "what", "why"];
+pub(crate) const LOOKS: [&str; 4] = ["status", "trace", "what", "why"];
 
 /// The commands of these lines as the teacher plays them, and what each reads. Answers of the
 /// learner's are left out.

@@ -26,7 +26,7 @@ const CHANGES: [&str; 9] = [
 pub(crate) fn keys(lesson: &Lesson) -> BTreeSet<String> {
     let lines = own::parts_of(lesson).flat_map(|lines| lines::commands(lines));
     let changed = lines.filter_map(|(line, _)| own::parsed(&line)).flat_map(|parsed| changed(&parsed));
-    changed.chain(own::names(lesson)).collect()
+    changed.chain(own::objects_of(lesson)).collect()
 }
 
 /// Keys of the objects that a command changes and names. What a manifest names it does not.
@@ -87,7 +87,7 @@ mod tests {
         let lesson = library.get("control-tower/11").unwrap();
         let proxy = "daemonsets.apps/kube-system/kube-proxy";
         assert!(keys(lesson).contains(proxy));
-        assert!(!own::names(lesson).contains(proxy), "no line of it makes the DaemonSet");
-        assert!(keys(lesson).is_superset(&own::names(lesson)));
+        assert!(!own::objects_of(lesson).contains(proxy), "no line of it makes the DaemonSet");
+        assert!(keys(lesson).is_superset(&own::objects_of(lesson)));
     }
 }

@@ -133,7 +133,8 @@ pub(crate) fn plan_changed(lang: &str) -> String {
     cluster::Error::Refusal(cluster::Refusal::PlanChanged).say(Lang::parse(lang).unwrap_or_default())
 }
 
-/// The same in a language, if that is what an English refusal of the way back says.
-pub(crate) fn is_plan_changed(why: &str, lang: &str) -> Option<String> {
+/// The sentence of [`plan_changed`] in a language, if an English refusal of the way back is that
+/// one.
+pub(crate) fn translated_plan_changed(why: &str, lang: &str) -> Option<String> {
     (why == plan_changed("en")).then(|| plan_changed(lang))
 }

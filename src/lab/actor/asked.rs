@@ -203,7 +203,7 @@ impl Actor {
             Some(step) => step_names::named(&lesson, step, lang)?,
         };
         let noted = self.engine.progress.look(&lesson.id, &lesson.steps[at].id);
-        let told = noted.and_then(|n| n.debrief.get(lang).or_else(|| n.debrief.get(EN)));
-        Ok(told.cloned().unwrap_or_default())
+        let sentences = noted.and_then(|n| n.debrief.get(lang).or_else(|| n.debrief.get(EN)));
+        Ok(sentences.cloned().unwrap_or_default())
     }
 }

@@ -8,7 +8,7 @@ use super::error::Error;
 use super::format::{EN, Lesson, Library, OTHERS};
 use super::graded::Opened;
 use super::observe::load::Running;
-use super::observe::watch::{self, Told};
+use super::observe::watch::{self, Report};
 use super::observe::{self, probe};
 use super::progress::{self, Progress};
 use super::run::Teacher;
@@ -76,8 +76,8 @@ pub(crate) struct Actor {
     later: VecDeque<Asked>,
     /// The id of the question that is being answered.
     asked_by: String,
-    /// What the watches tell.
-    reports: mpsc::Receiver<(u64, Told)>,
+    /// What the watches report, with the number of their room.
+    reports: mpsc::Receiver<(u64, Report)>,
     /// The watches of the present room, which end with it.
     watches: Crew,
     watched: BTreeSet<String>,
@@ -87,7 +87,8 @@ pub(crate) struct Actor {
     scale: u32,
     /// Counts rooms: what a watch of an earlier one still tells is not listened to.
     stay: u64,
-    told: mpsc::Sender<(u64, Told)>,
+    /// Where the watches report, with the number of their room.
+    reporter: mpsc::Sender<(u64, Report)>,
     found: mpsc::Sender<Found>,
     waiters: Vec<Waiter>,
     /// Counts those who ever waited.
@@ -136,8 +137,8 @@ pub(crate) async fn run(
                 Some(asked) => actor.attend(asked, &mut pace).await,
                 None => return Ok(()),
             },
-            Some((stay, told)) = actor.reports.recv() => match stay == actor.stay {
-                true => actor.engine.told(told),
+            Some((stay, report)) = actor.reports.recv() => match stay == actor.stay {
+                true => actor.engine.take_report(report),
                 false => continue,
             },
             Some(found) = finds.recv() => match actor.take(found) {
@@ -211,7 +212,7 @@ impl Actor {
         views: channel::Sender<Views>,
         found: mpsc::Sender<Found>,
     ) -> Result<Actor, Error> {
-        let (told, reports) = mpsc::channel(watch::WAITING_MAX);
+        let (reporter, reports) = mpsc::channel(watch::WAITING_MAX);
         let path = host.place().root.join("lessons.json");
         let (progress, problem) = match Progress::load(&path) {
             Ok(progress) => (progress, None),
@@ -240,7 +241,7 @@ impl Actor {
             load: None,
             scale: clock::scale(),
             stay: 0,
-            told,
+            reporter,
             found,
             waiters: vec![],
             asked: 0,
@@ -346,13 +347,13 @@ impl Actor {
             let (host, era) = (self.host.clone(), self.engine.observer.answers.era());
             let room = self.engine.observer.recorder.room.clone();
             let known = match probe {
-                Probe::Load => self.load.as_ref().map(Running::told),
-                Probe::Shell => Some(ShellState::told(self.engine.shell.as_ref())),
+                Probe::Load => self.load.as_ref().map(Running::value),
+                Probe::Shell => Some(ShellState::value_of(self.engine.shell.as_ref())),
                 _ => None,
             };
             self.crew.spawn(async move {
                 let value = match known {
-                    Some(told) => told,
+                    Some(value) => value,
                     None => probe::ask(&probe, &host, &client, &kubeconfig, &room).await,
                 };
                 let _ = found.send(Found::Answer { era, probe, value }).await; // the engine may have ended
@@ -382,9 +383,11 @@ impl Actor {
             let newest = self.engine.observer.recorder.of_plural.get(plural).copied().unwrap_or_default();
             self.engine.observer.seen.insert(plural.to_string(), newest);
             let room = &self.engine.observer.recorder.room;
-            let (host, told, stay) = (self.host.clone(), self.told.clone(), self.stay);
+            let (host, reporter, stay) = (self.host.clone(), self.reporter.clone(), self.stay);
             let saw = move |seen: Seen<'_>| host.saw(seen);
-            watch::start(&self.watches, &self.client, kind, room, saw, told, move |t| (stay, t));
+            watch::start(&self.watches, &self.client, kind, room, saw, reporter, move |report| {
+                (stay, report)
+            });
         }
     }
 

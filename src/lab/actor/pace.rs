@@ -23,7 +23,7 @@ impl Pace {
         self.due.get_or_insert(now + BURST);
     }
 
-    /// Someone waits for the answer.
+    /// Judges at once, and without a rest: a session waits for the answer.
     pub(super) fn hurry(&mut self, now: Instant) {
         self.due = Some(now);
         self.rested = None;
@@ -61,6 +61,6 @@ mod tests {
         let rested = start + BURST + ms(100 + 400);
         assert_eq!(pace.next(Some(start)), Some(rested), "four times as long as it took");
         pace.hurry(start + ms(200));
-        assert_eq!(pace.next(None), Some(start + ms(200)), "but no one waits for it");
+        assert_eq!(pace.next(None), Some(start + ms(200)), "a session waits, and the engine does not rest");
     }
 }

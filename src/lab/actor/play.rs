@@ -9,7 +9,7 @@ use super::{Actor, Asked, QUESTIONS_MAX, Views, keep, publish, too_many};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::lines;
-use crate::observe::watch::Told;
+use crate::observe::watch::Report;
 use crate::view::{Ask, Question};
 use crate::words::{self, Word};
 use cluster::control::Reply;
@@ -50,9 +50,9 @@ impl Actor {
     /// As [`Teacher::play`](crate::run::Teacher::play), and [`Error::Stopped`].
     pub(super) async fn play(&mut self, lines: &[String]) -> Result<(), Error> {
         let (teacher, room) = (self.teacher.clone(), self.engine.observer.recorder.room.clone());
-        let (told, begun) = channel::channel((0, 0));
+        let (begins, begun) = channel::channel((0, 0));
         let playing = teacher.play_telling(lines, &room, move |at, of| {
-            told.send_replace((at, of));
+            begins.send_replace((at, of));
         });
         let meanwhile = Meanwhile {
             engine: &mut self.engine,
@@ -76,7 +76,7 @@ struct Meanwhile<'a> {
     views: &'a channel::Sender<Views>,
     questions: &'a mut mpsc::Receiver<Asked>,
     later: &'a mut VecDeque<Asked>,
-    reports: &'a mut mpsc::Receiver<(u64, Told)>,
+    reports: &'a mut mpsc::Receiver<(u64, Report)>,
     stay: u64,
     /// The id of the question that has lines played.
     asked_by: &'a str,
@@ -115,9 +115,9 @@ impl Meanwhile<'_> {
                     self.keep_made();
                     due = clock::deadline(KEEP_EVERY);
                 }
-                Some((stay, told)) = self.reports.recv() => {
+                Some((stay, report)) = self.reports.recv() => {
                     if stay == self.stay {
-                        self.engine.told(told);
+                        self.engine.take_report(report);
                     }
                 }
             }
@@ -232,9 +232,9 @@ mod tests {
             end: oneshot::Receiver<Result<(), Error>>,
             people: impl FnOnce(Hands) -> F,
         ) -> Result<(), Error> {
-            let (told, begun) = channel::channel((0, 0));
+            let (begins, begun) = channel::channel((0, 0));
             let (_tell, mut reports) = mpsc::channel(1);
-            let people = people((self.ask.clone(), self.shown.clone(), told));
+            let people = people((self.ask.clone(), self.shown.clone(), begins));
             let meanwhile = Meanwhile {
                 engine: &mut self.engine,
                 tap: &self.tap,
@@ -262,7 +262,7 @@ mod tests {
         Ask::Stop { question: question.map(String::from) }
     }
 
-    fn told(reply: Reply) -> Value {
+    fn value_of(reply: Reply) -> Value {
         match reply {
             Reply::Ok(value) => value,
             other => panic!("{other:?}"),
@@ -278,9 +278,9 @@ mod tests {
                 begun.send((3, 7)).unwrap();
                 let is_playing = |views: &Views| views["en"].playing == Some((3, 7));
                 assert!(shown.wait_for(is_playing).await.is_ok(), "those who follow see it");
-                let view = told(asked(&ask, "en", Ask::Show, "").await.unwrap());
+                let view = value_of(asked(&ask, "en", Ask::Show, "").await.unwrap());
                 assert_eq!(view["playing"], json!([3, 7]));
-                assert!(told(asked(&ask, "ko", Ask::List, "").await.unwrap()).is_array());
+                assert!(value_of(asked(&ask, "ko", Ask::List, "").await.unwrap()).is_array());
                 let mut next = asked(&ask, "en", Ask::Next, "other");
                 // A question that is put after it is answered, so this one was seen.
                 asked(&ask, "en", Ask::Show, "").await.unwrap();
@@ -303,7 +303,7 @@ mod tests {
             let played = stage
                 .play(ended, |(ask, _, begun)| async move {
                     begun.send((3, 7)).unwrap();
-                    let answer = told(asked(&ask, lang, stop(question), "").await.unwrap());
+                    let answer = value_of(asked(&ask, lang, stop(question), "").await.unwrap());
                     assert!(answer.as_str().is_some_and(|answer| answer.starts_with(said)), "{answer}");
                 })
                 .await;
@@ -347,7 +347,7 @@ mod tests {
             .play(ended, |(ask, _, _)| async move {
                 let kept = asked(&ask, "en", Ask::Back, "kept");
                 let taken_back = asked(&ask, "en", Ask::Next, "other");
-                assert_eq!(told(asked(&ask, "en", stop(Some("other")), "").await.unwrap()), Value::Null);
+                assert_eq!(value_of(asked(&ask, "en", stop(Some("other")), "").await.unwrap()), Value::Null);
                 assert!(taken_back.await.is_err(), "nobody answers it any more");
                 drop(kept);
                 end.send(Ok(())).unwrap();
@@ -394,7 +394,7 @@ mod tests {
         let played = stage
             .play(ended, |(ask, _, _)| async move {
                 let _show = asked(&ask, "en", Ask::Show, "");
-                told(asked(&ask, "en", stop(None), "").await.unwrap());
+                value_of(asked(&ask, "en", stop(None), "").await.unwrap());
             })
             .await;
         assert_eq!(Stopped::of(&played), Err(Stopped { at: 1, of: 7 }), "before a line has begun");

@@ -58,32 +58,32 @@ impl Actor {
         let at = self.engine.progress.lesson(&lesson.id).step.clone();
         let step = lesson.step(&at).unwrap_or(0);
         let lesson = Arc::new(lesson);
-        let mut told = Vec::new();
+        let mut notices = Vec::new();
         let arrived = match self.engine.progress.lesson(&lesson.id).going {
             None => None,
             Some(since) => {
                 match self.arrive(lesson.clone(), step, since, &Value::Null, Remake::Nothing).await {
-                    Ok(told) => Some(told),
+                    Ok(of_jump) => Some(of_jump),
                     Err(why) => {
-                        told.extend(self.give_up_jump(&lesson, step, &why));
+                        notices.extend(self.give_up_jump(&lesson, step, &why));
                         None
                     }
                 }
             }
         };
         match arrived {
-            Some(notice) => told.extend(notice),
+            Some(of_jump) => notices.extend(of_jump),
             None => {
                 self.recall(&lesson, &lesson.steps[step].id).await;
                 self.show(lesson.clone(), step);
                 // Faults end with the process in which they were injected.
                 if self.engine.state() == State::Open && !lesson.steps[step].faults.is_empty() {
-                    told.push((Word::FaultsEnded, vec![(step + 1).to_string().into()]));
+                    notices.push((Word::FaultsEnded, vec![(step + 1).to_string().into()]));
                 }
             }
         }
         if let Some(open) = &mut self.engine.open {
-            open.notices.extend(told);
+            open.notices.extend(notices);
         }
     }
 

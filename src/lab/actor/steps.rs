@@ -140,14 +140,14 @@ impl Actor {
         (noted.step, noted.going) = (lesson.steps[to].id.clone(), Some(since));
         self.save();
         match self.arrive(lesson.clone(), to, since, plan, Remake::Missing).await {
-            Ok(told) => notices.extend(told),
+            Ok(of_jump) => notices.extend(of_jump),
             Err(why) => {
                 // The open step stays open, and what was noted of the others is so again.
                 let noted = self.engine.progress.lesson(&lesson.id);
                 (noted.step, noted.going, noted.steps) = (before.step, before.going, before.steps);
                 self.save();
-                let told = words::is_plan_changed(&why, lang);
-                return Err(told.unwrap_or_else(|| words::say(lang, Word::NotBack, &[&why])));
+                let changed = words::translated_plan_changed(&why, lang);
+                return Err(changed.unwrap_or_else(|| words::say(lang, Word::NotBack, &[&why])));
             }
         }
         if let Some(open) = &mut self.engine.open {
@@ -223,15 +223,15 @@ impl Actor {
             }
         }
         self.read_tap();
-        let mut told = match remake {
+        let mut notices = match remake {
             Remake::Missing => self.make_again(&lesson, step).await,
             Remake::Nothing => vec![],
         };
         self.enter(lesson, step).await;
         if !restored {
-            told.push((Word::NoRewind, vec![]));
+            notices.push((Word::NoRewind, vec![]));
         }
-        Ok(told)
+        Ok(notices)
     }
 
     /// Does the store no longer have what was at this revision? It has compacted it, or it has gone
@@ -276,8 +276,8 @@ mod tests {
         let ms = |ms| Some(Duration::from_millis(ms));
         assert_eq!(not_done(None, "3", "en"), words::say("en", Word::NotDone, &["3"]));
         for (lang, words) in [("en", "for 3 s more"), ("ko", "앞으로 3초 동안")] {
-            let told = not_done(ms(2_100), "3", lang);
-            assert!(told.contains(words) && !told.contains("hint"), "{told}");
+            let message = not_done(ms(2_100), "3", lang);
+            assert!(message.contains(words) && !message.contains("hint"), "{message}");
         }
         assert!(not_done(ms(0), "3", "en").contains("for 1 s more"), "another look is missing");
     }

@@ -42,7 +42,7 @@ fn is_selected(facts: &Facts, record: &Value, object: &str) -> bool {
     let key = (known.plural.to_string(), namespace.to_string(), name.to_string());
     let versions = facts.history.get(&key).map_or(&[][..], |all| all.as_slice());
     versions.iter().any(|version| {
-        let told = version.told(version.verb, true);
+        let told = version.value_as(version.verb, true);
         value::field(&told, "object").is_some_and(|object| covers(record, object))
     })
 }

@@ -4,6 +4,7 @@
 use super::line::{Part, Sign, split};
 use super::shell::file_name;
 use super::value;
+use crate::lines::is_assignment;
 use cel::Value;
 use chrono::Duration;
 
@@ -199,12 +200,6 @@ fn command(words: &[&str]) -> Option<Command> {
             }
         };
     }
-}
-
-/// Is it `NAME=value`?
-fn is_assignment(word: &str) -> bool {
-    let is_name = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    word.split_once('=').is_some_and(|(name, _)| !name.is_empty() && is_name(name))
 }
 
 /// Returns the words behind options; `valued` are those whose value is the next word. `None`: help

@@ -19,7 +19,7 @@ pub(super) fn of_pod(facts: &Facts, pod: &Value) -> Vec<Value> {
     let is_lookup = |hop: &&Value| {
         str_field(hop, "component") == Component::Dns.name() && str_field(hop, "verb") == "lookup"
     };
-    let told = |hop: &Value| {
+    let lookup = |hop: &Value| {
         let detail = value::field(hop, "detail")?;
         let from = str_field(detail, "from");
         if from.is_empty() || !addresses.contains(&from) {
@@ -33,7 +33,7 @@ pub(super) fn of_pod(facts: &Facts, pod: &Value) -> Vec<Value> {
             ("answers", Value::Int(int_field(detail, "answers"))),
         ]))
     };
-    facts.trace.iter().filter(is_lookup).filter_map(told).collect()
+    facts.trace.iter().filter(is_lookup).filter_map(lookup).collect()
 }
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ impl Element {
     fn value(&self, whole: bool) -> Value {
         match self {
             Element::Record(record) => record.clone(),
-            Element::Version { of, verb } => of.told(verb, whole),
+            Element::Version { of, verb } => of.value_as(verb, whole),
         }
     }
 }

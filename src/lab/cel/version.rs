@@ -48,7 +48,7 @@ impl Version {
 
     /// What expressions see. The object of a version that is no JSON is `null`.
     pub(crate) fn value(&self) -> &Value {
-        self.seen.get_or_init(|| self.told(self.verb, true))
+        self.seen.get_or_init(|| self.value_as(self.verb, true))
     }
 
     /// True if an expression has seen it: then its value is kept.
@@ -57,7 +57,7 @@ impl Version {
     }
 
     /// The same under another verb, and not kept; without the object if it is not to be `whole`.
-    pub(crate) fn told(&self, verb: &str, whole: bool) -> Value {
+    pub(crate) fn value_as(&self, verb: &str, whole: bool) -> Value {
         let object = match (whole, self.seen.get()) {
             (false, _) => Value::Null,
             (true, Some(seen)) => value::field(seen, "object").cloned().unwrap_or(Value::Null),

@@ -81,7 +81,7 @@ mod tests {
     use crate::cel::{Expr, Use};
     use crate::engine::tests::engine;
     use crate::observe::recorder::Recorder;
-    use crate::observe::watch::Told;
+    use crate::observe::watch::Report;
     use crate::view::State;
     use serde_json::json;
     use std::collections::BTreeMap;
@@ -100,7 +100,7 @@ mod tests {
                 .unwrap();
         engine.progress.step(&id, "run").since = since;
         engine.observer.recorder.revision = since;
-        engine.told(Told::list("pods", BTreeMap::new(), since));
+        engine.take_report(Report::list("pods", BTreeMap::new(), since));
         engine
     }
 

@@ -118,7 +118,7 @@ mod tests {
     use crate::engine::Open;
     use crate::engine::tests::engine;
     use crate::judge::Memory;
-    use crate::observe::watch::Told;
+    use crate::observe::watch::Report;
     use crate::progress::Progress;
     use serde_json::json;
     use std::time::Duration;
@@ -136,7 +136,7 @@ mod tests {
             "spec": {"containers": [{"image": "ngnix"}]}});
         let key = ("default".to_string(), "nginx-pod".to_string());
         let objects = [(key, Object::new(pod))].into();
-        engine.told(Told::list("pods", objects, 7));
+        engine.take_report(Report::list("pods", objects, 7));
         engine.settle();
         let said = said(&engine);
         assert!(said.len() == 2 && said[1].contains("There is no image ngnix"), "{said:?}");
@@ -180,13 +180,13 @@ mod tests {
         other.id = "give".into();
         step.hints = vec![hint, other];
         engine.open = Some(Open::new(Arc::new(lesson), 0, Memory::default()));
-        engine.told(Told::list("pods", BTreeMap::new(), 7));
+        engine.take_report(Report::list("pods", BTreeMap::new(), 7));
         engine.settle();
         assert!(engine.hint() && engine.view("en").state == State::Open);
         engine.settle();
         assert_eq!(engine.view("en").hints_left, 1, "the pod is missing");
         let key = ("d".to_string(), "a".to_string());
-        engine.told(Told::list("pods", [(key, Object::new(json!({"kind": "Pod"})))].into(), 8));
+        engine.take_report(Report::list("pods", [(key, Object::new(json!({"kind": "Pod"})))].into(), 8));
         engine.settle();
         let view = engine.view("en");
         assert_eq!((view.state, view.hints_left, view.hints.len()), (State::Open, 0, 1));

@@ -6,11 +6,10 @@ use super::cel::facts::{Line, Objects, Wanted};
 use super::cel::{Facts, Memo, Probe};
 use super::format::{Lesson, Library, Load, Step};
 use super::given::Given;
-use super::in_room;
 use super::judge::{Memory, Outcome};
 use super::observe::Observer;
 use super::observe::load::Key;
-use super::observe::watch::Told;
+use super::observe::watch::Report;
 use super::own;
 use super::progress::Progress;
 use super::reach::{self, Need};
@@ -30,6 +29,7 @@ mod hints;
 mod settle;
 #[cfg(test)]
 pub(crate) mod tests;
+mod typed;
 
 /// How often an answer from the network is renewed, and when it is too old to count.
 const RENEW: Duration = Duration::from_millis(900);
@@ -39,10 +39,6 @@ const STALE: Duration = Duration::from_secs(2);
 const FAILED_MAX: Duration = Duration::from_secs(30);
 /// A debrief grows for this long after the step is done: the last hops may still be on their way.
 const GROWS: Duration = Duration::from_secs(3);
-/// Typed lines that hints see, and lines with their exit codes that checks see: the newest.
-const TYPED_MAX: usize = 200;
-/// Bytes that are kept of a line.
-const LINE_MAX: usize = 4_096;
 
 /// The lesson that is open.
 pub(crate) struct Open {
@@ -339,9 +335,9 @@ impl Engine {
         matches!(state, Some(State::Done | State::Solved))
     }
 
-    /// A watch has told something.
-    pub(crate) fn told(&mut self, told: Told) {
-        self.observer.told(told, true);
+    /// Takes over the report of a watch.
+    pub(crate) fn take_report(&mut self, report: Report) {
+        self.observer.take_report(report, true);
     }
 
     /// A record of the tap.
@@ -390,7 +386,8 @@ impl Engine {
             // As the lesson calls it.
             let called =
                 own::key(&resource, self.observer.recorder.room.told(&object.namespace), &object.name);
-            let lesson = lesson.filter(|lesson| own::names(lesson).contains(&called)).map(|l| l.id.clone());
+            let lesson =
+                lesson.filter(|lesson| own::objects_of(lesson).contains(&called)).map(|l| l.id.clone());
             if lesson.is_none() && !self.progress.is_made(&name) {
                 return;
             }
@@ -404,50 +401,6 @@ impl Engine {
         if let Some(open) = &mut self.open {
             open.acted = Some(Instant::now());
             open.late = false;
-        }
-    }
-
-    pub(crate) fn typed(&mut self, line: String) {
-        self.acted();
-        if let Some(open) = &mut self.open {
-            let room = &self.observer.recorder.room;
-            let solution = &open.lesson.steps[open.step].solution;
-            // A session that plays the solution may end before it says that it is over.
-            self.solving &= in_room::lines(solution, room).iter().any(|lines| {
-                lines.trim() == line.trim() || lines.lines().any(|of_it| of_it.trim() == line.trim())
-            });
-            if open.typed.len() == TYPED_MAX {
-                open.typed.remove(0);
-            }
-            open.typed.push(shortened(line));
-            open.lines.0 += 1;
-        }
-    }
-
-    /// Has the step a question that the learner has not answered?
-    fn waits_for_guess(&self, lesson: &Lesson, step: &Step) -> bool {
-        let noted = self.progress.look(&lesson.id, &step.id);
-        step.predict.is_some() && noted.is_none_or(|noted| noted.predicted.is_none())
-    }
-
-    /// A line of the learner's has ended. `before`, `running`: what ran in the background of its
-    /// shell before it, and runs there now.
-    pub(crate) fn ran(&mut self, line: String, code: i32, before: Vec<String>, running: Vec<String>) {
-        self.acted();
-        let waits = self.current().map(|(open, step)| self.waits_for_guess(&open.lesson, step));
-        // How the shell stands after a line is noted before the line is.
-        let kubectl = self.broken_shell().is_none() || self.shell.as_ref().is_some_and(|shell| shell.kubectl);
-        if let Some(open) = &mut self.open {
-            if open.ran.len() == TYPED_MAX {
-                open.ran.remove(0);
-            }
-            let (line, at) = (shortened(line), clock::now());
-            open.ran.push(Line { line, code, at, running_before: before, running, kubectl });
-            open.lines.1 += 1;
-            // What the solution does is not tried, and nothing can be while the question waits.
-            if waits == Some(false) && !self.solving {
-                open.tries.count_command();
-            }
         }
     }
 
@@ -478,13 +431,6 @@ impl Engine {
         all.dedup();
         all
     }
-}
-
-/// As much of a line as is kept.
-fn shortened(mut line: String) -> String {
-    let end = (0..=LINE_MAX.min(line.len())).rev().find(|at| line.is_char_boundary(*at)).unwrap_or_default();
-    line.truncate(end);
-    line
 }
 
 fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {

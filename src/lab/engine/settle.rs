@@ -122,11 +122,11 @@ impl Engine {
         let predicted = self.progress.look(&lesson.id, &step.id).and_then(|p| p.predicted.clone());
         let mut changed = false;
         for lang in &lesson.languages {
-            let mut told = debrief::tell(&step, &self.library.beats, facts, predicted.as_deref(), lang);
-            self.tell_answers(&lesson, &step, lang, &mut told);
+            let mut sentences = debrief::tell(&step, &self.library.beats, facts, predicted.as_deref(), lang);
+            self.tell_answers(&lesson, &step, lang, &mut sentences);
             let kept = self.progress.step(&lesson.id, &step.id).debrief.entry(lang.clone()).or_default();
-            if says_more(kept, &told) {
-                *kept = told;
+            if says_more(kept, &sentences) {
+                *kept = sentences;
                 changed = true;
             }
         }
@@ -180,8 +180,8 @@ fn look_for_loss(step: &Step, state: State, facts: &Arc<Facts>, open: &mut Open)
 
 /// True if a debrief replaces the one that is kept: it has as many sentences and others, e.g. with
 /// a value that has come only now.
-fn says_more(kept: &[String], told: &[String]) -> bool {
-    told.len() >= kept.len() && told != kept
+fn says_more(kept: &[String], now: &[String]) -> bool {
+    now.len() >= kept.len() && now != kept
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ fn an_expression_that_takes_too_long_is_told_and_the_engine_goes_on() {
         (("default".to_string(), format!("web-{n}")), object)
     };
     let objects = (0..1_000).map(pod).collect();
-    engine.told(Told::list("pods", objects, 7));
+    engine.take_report(Report::list("pods", objects, 7));
     let open = engine.open.as_mut().unwrap();
     let step = &mut Arc::make_mut(&mut open.lesson).steps[0];
     step.checks[0].is = Expr::compile(&source, Use::Check, &[]).unwrap();
@@ -94,7 +94,7 @@ fn an_expression_that_takes_too_long_is_told_and_the_engine_goes_on() {
         assert!(notices.iter().any(told), "{notices:?}");
     }
     let objects = (0..3).map(pod).collect();
-    engine.told(Told::list("pods", objects, 8));
+    engine.take_report(Report::list("pods", objects, 8));
     engine.settle();
     assert!(engine.memo.stopped().is_empty(), "with fewer pods it has a value");
 }

@@ -222,19 +222,7 @@ pub struct Wrong {
 impl Lesson {
     /// Every expression in it; the kinds that they name are watched while the lesson is open.
     pub(crate) fn exprs(&self) -> Vec<&Expr> {
-        let mut all = Vec::new();
-        for step in &self.steps {
-            all.extend(step.checks.iter().map(|c| &c.is));
-            all.extend(step.keep.iter().map(|k| &k.is));
-            all.extend(step.predict.iter().filter_map(|p| p.because.as_ref()));
-            all.extend(step.answer.iter().map(|a| &a.is));
-            all.extend(step.lost.iter().map(|lost| &lost.when));
-            for hint in &step.hints {
-                all.extend(hint.when.iter());
-                all.extend(hint.say.all().flat_map(Template::exprs));
-            }
-        }
-        all
+        self.steps.iter().flat_map(Step::exprs).collect()
     }
 
     /// The position of the step with this id, from 0.
@@ -266,8 +254,8 @@ impl Step {
         self.setup.iter().cloned().chain(self.marked_solution()).collect()
     }
 
-    /// Kinds of which it may ask what there was when it began.
-    pub(crate) fn kinds_before(&self) -> impl Iterator<Item = String> {
+    /// Every expression in it.
+    pub(crate) fn exprs(&self) -> impl Iterator<Item = &Expr> {
         let checks = self.checks.iter().map(|check| &check.is).chain(self.keep.iter().map(|keep| &keep.is));
         let proofs = self.predict.iter().filter_map(|predict| predict.because.as_ref());
         let proofs = proofs.chain(self.answer.iter().map(|answer| &answer.is));
@@ -276,7 +264,12 @@ impl Step {
             .hints
             .iter()
             .flat_map(|hint| hint.when.iter().chain(hint.say.all().flat_map(Template::exprs)));
-        let all = checks.chain(proofs).chain(hints).filter(|expr| expr.reads_beginning());
-        all.flat_map(|expr| expr.kinds.iter().cloned())
+        checks.chain(proofs).chain(hints)
+    }
+
+    /// Kinds of which it may ask what there was when it began.
+    pub(crate) fn kinds_before(&self) -> impl Iterator<Item = String> {
+        let asks = self.exprs().filter(|expr| expr.reads_beginning());
+        asks.flat_map(|expr| expr.kinds.iter().cloned())
     }
 }

@@ -41,9 +41,7 @@ pub(super) fn read(on: &mut Compiler<'_>, declared: raw::Load) -> Option<Load> {
 
 /// Notes a step that asks for the result of a load and declares none.
 pub(super) fn check(on: &mut Compiler<'_>, step: &Step) {
-    let checks = step.checks.iter().map(|check| &check.is).chain(step.lost.iter().map(|lost| &lost.when));
-    let asks = checks.chain(step.keep.iter().map(|keep| &keep.is)).any(|expr| expr.calls("load"));
-    if asks && step.load.is_none() {
+    if step.load.is_none() && step.exprs().any(|expr| expr.calls("load")) {
         on.fault("load()", format!("step {:?} asks for load(), and no `load:` is declared", step.id));
     }
 }
@@ -95,6 +93,30 @@ mod tests {
         ] {
             let told = lesson(head, first).expect_err(says);
             assert!(told.contains(says), "{told}");
+        }
+    }
+
+    /// Its check says nothing of the load.
+    #[test]
+    fn a_step_that_asks_for_a_load_anywhere_declares_one() {
+        for part in [
+            "keep: {is: 'load().failed == 0', say: S.}",
+            "lost: {when: 'load().failed > 9', say: S.}",
+            "hints: [{tier: 1, when: 'load().sent > 5', say: S.}]",
+            "hints: [{tier: 1, say: 'Sent: ${load().sent}'}]",
+        ] {
+            let read = |load: &str| {
+                let text = format!(
+                    "---\nid: t/01\ntitle: T\ntrack: t\norder: 1\nsteps:\n\
+                     - id: one\n  task: T.\n  check: 'present(\"Pod\",\"default\",\"a\")'\n  \
+                     solution: [kubectl get pods]\n  {part}\n{load}---\n\
+                     # T\n\nText.\n\n## One {{#one}}\n\nText.\n"
+                );
+                parse(&text, Path::new("t/01/lesson.md"), &[]).map_err(|faults| faults[0].what.clone())
+            };
+            let told = read("").expect_err(part);
+            assert!(told.contains("no `load:` is declared"), "{told}");
+            assert!(read("  load: {service: site}\n").is_ok(), "{part}");
         }
     }
 }

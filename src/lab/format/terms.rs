@@ -8,7 +8,7 @@ use super::text::{EN, Fault, OTHERS, Text};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// A term and what `what` tells of it.
+/// A term, and what the command `what` says of it.
 #[derive(Clone, Debug)]
 pub struct Term {
     /// The word that machines use, e.g. `control-plane`.

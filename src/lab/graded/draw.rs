@@ -128,11 +128,11 @@ fn is_of_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
-/// Actions of a Go template that have no value: `-o go-template='{{range .items}}x{{end}}'`.
+/// Keywords of a Go template that stand alone: `-o go-template='{{range .items}}x{{end}}'`.
 const ACTIONS: [&str; 4] = ["break", "continue", "else", "end"];
 
-/// A text with every `{{key}}` replaced; other braces stay, and so does an action of a Go template
-/// after which no value is called.
+/// A text with every `{{key}}` replaced. Other braces stay, and so does a keyword of a Go template,
+/// as `{{end}}`, unless a value has its name.
 ///
 /// # Errors
 /// The first key that has no value.

@@ -11,12 +11,14 @@
 //! (`lab::own`). What people made elsewhere stays, and what would go is named first (`run::plan`);
 //! objects that the cluster made itself and no person has changed are not named, which would tell
 //! where a lab's cause is (`actor::cost::look`).
+//!
 //! While a lab is open, `world` watches, and notes since when each task has been green. `lab
 //! grade` ([`run`]) asks each task's expressions and demands that they hold for a moment; what has
 //! to be disturbed to be known (does it heal?) is disturbed, judged, and taken back by a rewind,
 //! unseen by the checks' history. What a person changes or rewinds until then turns the task red,
 //! and what a person does after it is seen and stays, also while the cluster still recovers.
 //! [`score`] turns verdicts into points, [`seal`] signs the record.
+//!
 //! What is kept of the open lab (`book`) is sealed with the cluster's key, and a key of the store
 //! counts along: an edited file, and an older copy of it, make the lab one that was tampered with,
 //! which does not pass. When the time is over, the lab run notes what people have written in the

@@ -10,12 +10,12 @@ pub(super) fn unmet(world: &Arc<World>, expr: &Expr, frame: &Frame) -> Vec<Strin
     let Some(facts) = Arc::into_inner(world.facts(frame)) else { return Vec::new() };
     // What is found out of expressions that nobody asks again is not to be remembered.
     let facts = Arc::new(Facts { memo: Arc::default(), ..facts });
-    told(&expr.source, |part| Expr::compile(part, Use::Check, &[]).map(|part| part.truth(&facts)))
+    unmet_among(&expr.source, |part| Expr::compile(part, Use::Check, &[]).map(|part| part.truth(&facts)))
 }
 
 /// As [`unmet`]. `truth` tells whether a part is so. An error means that a part is no expression by
-/// itself. Then the whole check is told, because a list without that part would mislead.
-fn told(source: &str, truth: impl Fn(&str) -> Result<Option<bool>, Error>) -> Vec<String> {
+/// itself. Then the whole check is returned, because a list without that part would mislead.
+fn unmet_among(source: &str, truth: impl Fn(&str) -> Result<Option<bool>, Error>) -> Vec<String> {
     let parts = parts(source);
     let truths: Result<Vec<Option<bool>>, Error> = parts.iter().map(|part| truth(part)).collect();
     let Ok(truths) = truths else { return vec![source.trim().to_string()] };
@@ -89,8 +89,8 @@ mod tests {
             "open" => Ok(None),
             no => Err(Error::Syntax(no.into())),
         };
-        assert_eq!(told("so && not && open", truth), ["not", "open (not known)"]);
-        assert_eq!(told(" not && half ", truth), ["not && half"], "`half` cannot be asked by itself");
-        assert_eq!(told("half && so", truth), ["half && so"]);
+        assert_eq!(unmet_among("so && not && open", truth), ["not", "open (not known)"]);
+        assert_eq!(unmet_among(" not && half ", truth), ["not && half"], "`half` cannot be asked by itself");
+        assert_eq!(unmet_among("half && so", truth), ["half && so"]);
     }
 }

@@ -66,8 +66,9 @@ pub(crate) fn in_time(found: &mut [Found], limit_ms: u64, changed: bool, late: &
     }
 }
 
-/// A task that only says what has to stay as it was is no work of its own: it counts where those
-/// that it goes with count. `with`: of a task, those, and what is said where they do not.
+/// A task that only says what has to stay as it was is no work of its own: it counts only if the
+/// tasks count that it goes with. `with` returns those of a task, and why it is red if one of them
+/// does not count.
 pub(crate) fn together(found: &mut [Found], with: impl Fn(&str) -> (Vec<String>, Red)) {
     let green = found.iter().filter(|t| t.green).map(|t| t.id.clone()).collect();
     let counted = counted(green, |id| with(id).0);

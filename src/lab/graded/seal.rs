@@ -19,6 +19,10 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::path::Path;
 
+/// What to do about a key's file that holds none. The book of attempts is sealed with the key.
+const ANOTHER_KEY: &str = "put it back from a copy, or move the file away: the next start makes another \
+                           key, and the grades so far no longer count";
+
 /// `sha256:` and 64 hexadecimal digits.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     let digits: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
@@ -113,11 +117,11 @@ impl Chain {
 
 /// Hashes a record: what it tells, and the SHA-256 of the object that was written.
 pub(crate) fn digest(record: &tap::Record) -> String {
-    let mut told = json!(record);
+    let mut hashed = json!(record);
     if let Some(body) = &record.body {
-        told["body"] = sha256(body).into();
+        hashed["body"] = sha256(body).into();
     }
-    sha256(canonical(&told).as_bytes())
+    sha256(canonical(&hashed).as_bytes())
 }
 
 /// What a sealed document is. The seal covers it, so a document of one kind is never taken for one
@@ -149,18 +153,19 @@ impl Key {
     /// The file cannot be read or written, or is no Ed25519 key in PKCS#8 and base64.
     pub(crate) fn load_or_create(dir: &Path) -> Result<Key, Error> {
         let path = dir.join("records.key");
-        let damaged = |why: String| Error::Key { path: path.clone(), why };
+        let unusable = |why: String| Error::Key { path: path.clone(), why };
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let fresh = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
-                    .map_err(|_| damaged("no randomness".into()))?;
+                    .map_err(|_| unusable("no randomness".into()))?;
                 let text = BASE64.encode(fresh.as_ref());
-                write_private(&path, &text).map_err(|e| damaged(cluster::chain(&e)))?;
+                write_private(&path, &text).map_err(|e| unusable(cluster::chain(&e)))?;
                 text
             }
-            Err(error) => return Err(damaged(error.to_string())),
+            Err(error) => return Err(unusable(error.to_string())),
         };
+        let damaged = |why: String| unusable(format!("{why}; {ANOTHER_KEY}"));
         let document = BASE64.decode(text.trim()).map_err(|e| damaged(e.to_string()))?;
         Ed25519KeyPair::from_pkcs8(&document).map(Key).map_err(|e| damaged(e.to_string()))
     }
@@ -335,6 +340,16 @@ mod tests {
         let Value::Object(mut record) = record else { unreachable!() };
         key.sign(&mut record);
         (key, record.into())
+    }
+
+    #[test]
+    fn a_damaged_key_says_how_another_one_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        for text in ["no key", "bm8ga2V5"] {
+            std::fs::write(dir.path().join("records.key"), text).unwrap();
+            let error = Key::load_or_create(dir.path()).err().unwrap().to_string();
+            assert!(error.contains("records.key") && error.contains("move the file away"), "{error}");
+        }
     }
 
     #[test]

@@ -13,7 +13,8 @@ use cluster::guest::Room;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Kinds that controllers write as a whole.
+/// Kinds whose objects controllers write, too, and not in their status alone: a claim gets the name
+/// of its volume, a node its taints. What is written there tells nothing of what people want.
 pub(super) const DERIVED: [&str; 7] = [
     "endpoints",
     "endpointslices",

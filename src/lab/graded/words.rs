@@ -39,7 +39,7 @@ texts! {
     Borrowed: "{}; a person on this cluster has credentials of {}, so what these components do cannot be told apart from a person's work, and only `ropewalk reset` ends that", "{}. 이 클러스터에는 {}의 자격 증명을 가진 사람이 있어서, 이 컴포넌트가 한 일과 사람이 한 일을 구분할 수 없습니다. `ropewalk reset`으로만 해결됩니다";
     Unmet: "not so: {}", "충족되지 않음: {}";
     Late: "done after the time limit", "제한 시간이 지난 뒤에 해결했습니다";
-    Unknown: "this cannot be graded any more: the history that it compares with is no longer kept", "비교할 기록이 더 이상 보관되어 있지 않아 채점할 수 없습니다";
+    Unknown: "this cannot be graded any more: the history that it compares with is no longer kept; `ropewalk lab start ID` begins the lab again", "비교할 기록이 더 이상 보관되어 있지 않아 채점할 수 없습니다. `ropewalk lab start ID` 명령으로 실습을 다시 시작하세요";
     TooDear: "this cannot be graded ({}); tell the author of the lab", "채점할 수 없습니다({}). 실습 작성자에게 알려 주세요";
     OddLearner: "the name of a learner has at most 200 characters, none of them a control character", "학습자 이름은 200자 이하여야 하고 제어 문자를 쓸 수 없습니다";
     NoParts: "the parts of a check are named only on a cluster that `ropewalk lab test` started; leave out `parts`", "채점식의 각 부분은 `ropewalk lab test`로 시작한 클러스터에서만 볼 수 있습니다. `parts`를 빼고 다시 요청하세요";

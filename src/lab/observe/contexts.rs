@@ -14,7 +14,7 @@ const DEFAULT: &str = "default";
 /// answer.
 pub(super) async fn of(kubeconfig: &Path) -> Value {
     match tokio::fs::read_to_string(kubeconfig).await {
-        Ok(text) => told(&text),
+        Ok(text) => contexts_in(&text),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => value::list(vec![]),
         Err(error) => no_answer(&error.to_string()),
     }
@@ -22,7 +22,7 @@ pub(super) async fn of(kubeconfig: &Path) -> Value {
 
 /// Returns `name, cluster, user, namespace, current` of each context. kubectl uses the namespace
 /// `default` where the context names none.
-fn told(text: &str) -> Value {
+fn contexts_in(text: &str) -> Value {
     let config: Json = match serde_yaml::from_str(text) {
         Ok(config) => config,
         Err(error) => return no_answer(&error.to_string()),

@@ -78,7 +78,7 @@ pub(crate) async fn snapshot(client: &Client, asked: BTreeMap<String, Asked>) ->
 mod tests {
     use super::*;
     use crate::cel::facts;
-    use crate::observe::watch::{self, Told};
+    use crate::observe::watch::{self, Report};
     use cluster::guest::Room;
     use serde_json::json;
     use tokio::sync::mpsc;
@@ -107,10 +107,18 @@ mod tests {
         let seen = snapshot(&client, asked.into()).await;
         assert_eq!(seen.keys().collect::<Vec<_>>(), ["pods"], "nothing is known of the nodes");
 
-        let (crew, (told, mut heard)) = (task::Crew::new("t"), mpsc::channel(1));
-        assert!(watch::start(&crew, &client, "Pod", &Room::default(), |_| {}, told, |what: Told| what));
+        let (crew, (reporter, mut reports)) = (task::Crew::new("t"), mpsc::channel(1));
+        assert!(watch::start(
+            &crew,
+            &client,
+            "Pod",
+            &Room::default(),
+            |_| {},
+            reporter,
+            |report: Report| report
+        ));
         let mut kept = HashMap::new();
-        heard.recv().await.unwrap().apply(&mut kept);
+        reports.recv().await.unwrap().apply(&mut kept);
         crew.kill();
         let plain = |live: &HashMap<String, Objects>| -> Vec<Value> {
             live["pods"].values().map(|object| (*object.json).clone()).collect()

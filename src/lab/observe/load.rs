@@ -66,7 +66,8 @@ impl Counts {
         }
     }
 
-    fn told(&self) -> Value {
+    /// The counts as expressions see them.
+    fn value(&self) -> Value {
         value::map([
             ("sent", Value::Int(self.sent)),
             ("failed", Value::Int(self.failed)),
@@ -97,8 +98,8 @@ impl Running {
     }
 
     /// What `load()` is now.
-    pub(crate) fn told(&self) -> Value {
-        self.counts.lock().told()
+    pub(crate) fn value(&self) -> Value {
+        self.counts.lock().value()
     }
 }
 
@@ -148,7 +149,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     fn holds(counts: &Counts, source: &str) -> bool {
-        let answers = [(Probe::Load, counts.told())].into();
+        let answers = [(Probe::Load, counts.value())].into();
         let facts = Arc::new(Facts { answers, ..Facts::default() });
         Expr::compile(source, Use::Check, &[]).unwrap().holds(&facts)
     }

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! tap ─────────▶ Recorder  every version, every hop ─┐
-//! API watches ─▶ Told      live objects              ├─▶ Observer::facts ─▶ expressions
+//! API watches ─▶ Report    live objects              ├─▶ Observer::facts ─▶ expressions
 //! network ─────▶ Answers   http, exec, logs, can     ┘
 //! ```
 //! `why` explains one moment, also where no lesson runs and nothing is watched. It reads the same
@@ -37,7 +37,7 @@ use recorder::Recorder;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
-use watch::{Look, Told};
+use watch::{Look, Report};
 
 /// What is known of one cluster.
 #[derive(Default)]
@@ -56,19 +56,19 @@ pub(crate) struct Observer {
 impl Observer {
     /// Takes over the report of a watch. `is_history`: objects that were not known yet are noted as
     /// having been there before.
-    pub(crate) fn told(&mut self, told: Told, is_history: bool) {
-        *self.generations.entry(told.kind.clone()).or_default() += 1;
-        let plural = plural(&told.kind).to_string();
+    pub(crate) fn take_report(&mut self, report: Report, is_history: bool) {
+        *self.generations.entry(report.kind.clone()).or_default() += 1;
+        let plural = plural(&report.kind).to_string();
         let mut gone = 0;
-        if let Delta::Replaced(objects) = &told.delta {
+        if let Delta::Replaced(objects) = &report.delta {
             if is_history {
                 objects.iter().for_each(|(_, o)| self.recorder.found(&plural, &o.json));
             }
-            gone = self.newest_gone(&told.kind, &plural, objects);
+            gone = self.newest_gone(&report.kind, &plural, objects);
         }
         let newest = self.seen.entry(plural).or_default();
-        *newest = (*newest).max(told.revision).max(gone);
-        told.apply(&mut self.objects);
+        *newest = (*newest).max(report.revision).max(gone);
+        report.apply(&mut self.objects);
     }
 
     /// The revision of the newest deletion that a complete list shows: of an object that was there
@@ -158,12 +158,12 @@ mod tests {
         let mut observer = Observer::default();
         let metadata = json!({"namespace": "d", "name": "a", "resourceVersion": "4"});
         let pod = Object::new(json!({ "metadata": metadata }));
-        observer.told(Told::list("pods", [(("d".into(), "a".into()), pod)].into(), 4), true);
+        observer.take_report(Report::list("pods", [(("d".into(), "a".into()), pod)].into(), 4), true);
         let record = Record::new(Event::Commit(Write::DELETED)).object("pods", "d", "a").revision(9);
         observer.recorder.take(&Record { body: Some("{}".into()), ..record }, None);
         let is_told = |observer: &Observer| observer.caught_up(&observer.recorder.of_plural);
         assert!(!is_told(&observer));
-        observer.told(Told::list("pods", [].into(), 0), true);
+        observer.take_report(Report::list("pods", [].into(), 0), true);
         assert!(is_told(&observer));
     }
 }

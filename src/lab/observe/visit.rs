@@ -66,7 +66,7 @@ pub(super) async fn http<F: Future<Output = bool>>(
 ) -> Value {
     let began = Instant::now();
     let answer = tokio::time::timeout(LIMIT, fetch(call, kubeconfig, has_port)).await;
-    told(answer.unwrap_or_else(|_| Err(late())), began)
+    value_of(answer.unwrap_or_else(|_| Err(late())), began)
 }
 
 /// Sends a GET on a connection. Returns the status, and the pod that says it answered.
@@ -103,12 +103,13 @@ pub(super) async fn within(host: &Host, url: &str) -> Value {
             },
             Err(error) => Err(error.into()),
         };
-        told(answer, began)
+        value_of(answer, began)
     });
     value::list(futures::future::join_all(asked).await)
 }
 
-fn told(answer: Result<Answer, Failed>, began: Instant) -> Value {
+/// What expressions see of an answer, or of why there is none.
+fn value_of(answer: Result<Answer, Failed>, began: Instant) -> Value {
     let (answer, error, failure) = match answer {
         Ok(answer) => (answer, String::new(), ""),
         Err(Failed { why, kind }) => {

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 type Named = ((String, String), Object);
 
 /// A report of the watch of one kind.
-pub(crate) struct Told {
+pub(crate) struct Report {
     /// The qualified plural.
     pub kind: String,
     /// The revision of the newest object in it.
@@ -27,8 +27,8 @@ pub(crate) struct Told {
     pub delta: Delta<Named>,
 }
 
-impl Told {
-    /// Takes it over into the live objects, by kind.
+impl Report {
+    /// Takes the report over into the live objects, by kind.
     pub(crate) fn apply(self, live: &mut HashMap<String, Objects>) {
         let objects = live.entry(self.kind).or_default();
         match self.delta {
@@ -44,8 +44,8 @@ impl Told {
 
     /// A complete list.
     #[cfg(test)]
-    pub(crate) fn list(kind: &str, all: BTreeMap<(String, String), Object>, revision: i64) -> Told {
-        Told { kind: kind.into(), revision, delta: Delta::Replaced(all.into_iter().collect()) }
+    pub(crate) fn list(kind: &str, all: BTreeMap<(String, String), Object>, revision: i64) -> Report {
+        Report { kind: kind.into(), revision, delta: Delta::Replaced(all.into_iter().collect()) }
     }
 }
 
@@ -267,7 +267,7 @@ pub(crate) fn start<T: Send + 'static>(
     room: &Room,
     saw: impl Fn(Seen<'_>) + Send + Sync + 'static,
     tell: mpsc::Sender<T>,
-    wrap: impl Fn(Told) -> T + Send + Sync + 'static,
+    wrap: impl Fn(Report) -> T + Send + Sync + 'static,
 ) -> bool {
     let Some(known) = facts::kind(name) else { return false };
     let (client, room) = (client.clone(), room.clone());
@@ -291,7 +291,7 @@ async fn follow<T: Send>(
     room: &Room,
     saw: &(impl Fn(Seen<'_>) + Sync),
     tell: &mpsc::Sender<T>,
-    wrap: &(impl Fn(Told) -> T + Sync),
+    wrap: &(impl Fn(Report) -> T + Sync),
 ) {
     let resource = resource(known);
     let namespace = place(known, room);
@@ -307,8 +307,8 @@ async fn follow<T: Send>(
             Delta::Updated(json) | Delta::Deleted(json) => revision(json),
         };
         let delta = delta.map(|json| named(room, json));
-        let told = Told { kind: known.qualified(), revision: newest, delta };
-        if tell.send(wrap(told)).await.is_err() {
+        let report = Report { kind: known.qualified(), revision: newest, delta };
+        if tell.send(wrap(report)).await.is_err() {
             return; // the engine has ended
         }
     }
@@ -340,7 +340,7 @@ mod tests {
         let object = |name: &str| (("d".to_string(), name.to_string()), Object::new(json!({})));
         let mut live = HashMap::new();
         let mut tell = |delta: Delta<Named>| {
-            Told { kind: "pods".into(), revision: 1, delta }.apply(&mut live);
+            Report { kind: "pods".into(), revision: 1, delta }.apply(&mut live);
             let names = live["pods"].keys().map(|(_, name)| name.clone());
             names.collect::<Vec<_>>().join(" ")
         };
@@ -389,10 +389,10 @@ mod tests {
         })
         .await;
         let (crew, first) = (Crew::new("t"), AtomicBool::new(true));
-        let (told, mut heard) = mpsc::channel(1);
+        let (reporter, mut reports) = mpsc::channel(1);
         let saw = move |_: Seen<'_>| assert!(!first.swap(false, Ordering::Relaxed), "boom");
-        assert!(start(&crew, &server.client, "Pod", &Room::default(), saw, told, |what| what));
-        match heard.recv().await.map(|told| told.delta) {
+        assert!(start(&crew, &server.client, "Pod", &Room::default(), saw, reporter, |report| report));
+        match reports.recv().await.map(|report| report.delta) {
             Some(Delta::Replaced(objects)) => assert_eq!(objects.len(), 1),
             _ => panic!("it tells nothing"),
         }

@@ -63,16 +63,16 @@ impl Drill {
 /// written, also afterwards.
 fn notices(state: &DrillState, lang: &str) -> Vec<String> {
     let spoken = Lang::parse(lang).unwrap_or_default();
-    let mut told = Vec::new();
+    let mut notices = Vec::new();
     if !state.phase.is_over() {
         let aside = |path: &PathBuf| words::say(lang, Word::PutAside, &[&path.display().to_string()]);
-        told.extend(state.put_aside.iter().map(aside));
+        notices.extend(state.put_aside.iter().map(aside));
         let unread = |error: &Arc<crate::Error>| words::say(lang, Word::UnreadPart, &[&error.say(spoken)]);
-        told.extend(state.unread.iter().map(unread));
+        notices.extend(state.unread.iter().map(unread));
     }
     let not_kept = state.not_kept.as_ref();
-    told.extend(not_kept.map(|error| words::say(lang, Word::ResultNotKept, &[&error.say(spoken)])));
-    told
+    notices.extend(not_kept.map(|error| words::say(lang, Word::ResultNotKept, &[&error.say(spoken)])));
+    notices
 }
 
 /// The part of a task's view that tells its result.

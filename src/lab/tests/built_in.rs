@@ -1,7 +1,7 @@
 //! A built-in lab in a cluster that has nothing but what a test puts there.
 
-use super::BEGAN;
-use crate::cel::facts::{self, Facts, Object, Probe, Versions};
+use super::{BEGAN, snapshot};
+use crate::cel::facts::{Facts, Probe};
 use crate::cel::value;
 use crate::cel::version::Version;
 use crate::cel::{Expr, Template, Use};
@@ -20,7 +20,6 @@ pub(crate) struct BuiltIn {
     /// What it has drawn.
     pub values: Map<String, Json>,
     facts: Facts,
-    versions: Versions,
 }
 
 impl BuiltIn {
@@ -42,17 +41,14 @@ impl BuiltIn {
 
     fn new(lab: &str, values: impl FnOnce(&Lab) -> Map<String, Json>) -> BuiltIn {
         let lab = LABS.labs.iter().find(|it| it.id == lab).unwrap();
-        let built_in =
-            BuiltIn { lab, values: values(lab), facts: Facts::default(), versions: Versions::new() };
+        let built_in = BuiltIn { lab, values: values(lab), facts: Facts::default() };
         let named: Vec<&str> = lab.exprs().flat_map(|expr| &expr.kinds).map(String::as_str).collect();
         built_in.watch(&named)
     }
 
     /// These kinds are watched, too. A name that is no kind's is passed over.
     pub(crate) fn watch(mut self, kinds: &[&str]) -> BuiltIn {
-        for kind in kinds.iter().filter_map(|kind| facts::kind(kind)) {
-            self.facts.objects.entry(kind.qualified()).or_default();
-        }
+        snapshot::watch(&mut self.facts, kinds.iter().copied());
         self
     }
 
@@ -70,10 +66,7 @@ impl BuiltIn {
 
     /// These objects there are.
     pub(crate) fn now(mut self, objects: Vec<Json>) -> BuiltIn {
-        for object in objects {
-            let all = self.facts.objects.entry(kind_of(&object).qualified()).or_default();
-            Arc::make_mut(all).insert(facts::key(&object), Object::new(object));
-        }
+        objects.into_iter().for_each(|object| snapshot::put(&mut self.facts, object));
         self
     }
 
@@ -81,9 +74,8 @@ impl BuiltIn {
     /// already.
     pub(crate) fn added(mut self, revision: i64, objects: &[Json]) -> BuiltIn {
         for object in objects {
-            let version = Version::new(revision, None, "ADDED", object.to_string().into());
-            let versions = self.versions.entry(place(object));
-            versions.or_insert_with(|| Arc::new(vec![Arc::new(version)]));
+            let version = snapshot::version(object, revision, "ADDED");
+            snapshot::put_only_version(&mut self.facts, object, version);
         }
         self
     }
@@ -96,8 +88,7 @@ impl BuiltIn {
 
     /// The versions of an object, oldest first.
     pub(crate) fn versions(mut self, object: &Json, versions: Vec<Version>) -> BuiltIn {
-        let versions: Vec<Arc<Version>> = versions.into_iter().map(Arc::new).collect();
-        self.versions.insert(place(object), Arc::new(versions));
+        snapshot::put_versions(&mut self.facts, object, versions);
         self
     }
 
@@ -114,7 +105,6 @@ impl BuiltIn {
 
     fn facts(mut self) -> Arc<Facts> {
         self.facts.variant = Some(value::of_json(&Json::Object(self.values)));
-        self.facts.history = Arc::new(self.versions);
         Arc::new(self.facts)
     }
 
@@ -159,14 +149,4 @@ impl BuiltIn {
     pub(crate) fn holds(self, part: &Expr) -> bool {
         part.holds(&self.facts())
     }
-}
-
-fn kind_of(object: &Json) -> &'static api::kinds::Kind {
-    facts::kind(object["kind"].as_str().unwrap()).unwrap()
-}
-
-/// The (plural, namespace, name) under which its versions are kept.
-fn place(object: &Json) -> (String, String, String) {
-    let (namespace, name) = facts::key(object);
-    (kind_of(object).plural.into(), namespace, name)
 }

@@ -2,6 +2,7 @@
 
 use super::built_in::BuiltIn;
 use super::*;
+use crate::cel::facts::Probe;
 use crate::cel::{Expr, Use};
 use crate::graded::read::Labs;
 
@@ -121,14 +122,14 @@ fn a_pod_of_scheduler_down_that_somebody_bound_needs_a_scheduler_that_may() {
             bound["spec"]["schedulerName"] = "default-scheduler".into();
             let mut waits = bound.clone();
             waits["spec"] = json!({});
-            let of = |revision, verb, pod: &Json| Version::new(revision, None, verb, pod.to_string().into());
-            let told = vec![of(BEGAN - 1, "ADDED", &waits), of(BEGAN + 1, "MODIFIED", &bound).by(user)];
-            lab = lab.versions(&bound, told);
+            let added = snapshot::version(&waits, BEGAN - 1, "ADDED");
+            let modified = snapshot::version(&bound, BEGAN + 1, "MODIFIED").by(user);
+            lab = lab.versions(&bound, vec![added, modified]);
             all.push(bound);
         }
         let words = ["system:kube-scheduler", "create", "pods/binding", "default"].map(String::from);
         let [user, verb, resource, namespace] = words;
-        let may_bind = facts::Probe::Can { user, verb, resource, namespace };
+        let may_bind = Probe::Can { user, verb, resource, namespace };
         lab.now(all).answer(may_bind, Value::Bool(may)).meets("bound")
     };
     assert!(is_bound("system:kube-scheduler", false) && is_bound("", true));

@@ -2,6 +2,7 @@
 
 use super::built_in::BuiltIn;
 use super::*;
+use crate::graded::read::{Hint, Labs};
 use serde_json::Map;
 
 /// A lab with the values of seed 7, but for the namespace: [`object`] puts its objects into
@@ -303,8 +304,7 @@ fn controllers_down_says_that_a_deleted_pod_counts_no_more() {
     let told = |verb: &'static str| {
         let lab = drawn("controllers-down");
         let old = pod("p", "u", None, json!({"app": lab.values["app"]}), "");
-        let version = |at: i64, verb: &'static str| Version::new(at, None, verb, old.to_string().into());
-        let versions = vec![version(5, "ADDED"), version(BEGAN + 1, verb)];
+        let versions = vec![snapshot::version(&old, 5, "ADDED"), snapshot::version(&old, BEGAN + 1, verb)];
         lab.begun().versions(&old, versions).tells("what-final")
     };
     assert!(told("DELETED") && !told("MODIFIED"));
@@ -319,8 +319,7 @@ fn crash_loop_tells_of_containers_that_wait_for_their_next_start() {
         let app = v["app"].as_str().unwrap();
         let data = json!({"data": {"CURRENCY": v["currency"]}});
         let settings = object("ConfigMap", &format!("{app}-settings"), "c", None, data);
-        let version = |at: i64| Version::new(at, None, "MODIFIED", settings.to_string().into());
-        let versions = vec![version(5), version(103)];
+        let versions = [5, 103].map(|at| snapshot::version(&settings, at, "MODIFIED")).into();
         let mut waiting = pod("p", "u", Some("r"), json!({"app": app}), "");
         waiting["status"]["containerStatuses"][0]["state"] = json!({"waiting": {"reason": reason}});
         let all = vec![deployment(app, "d"), set("r", "r", Some("d"), app, 1), waiting];
@@ -436,4 +435,24 @@ fn missing_key_tells_that_the_older_program_is_gone_too() {
 /// An object that has nothing but a name.
 fn bare(kind: &str, name: &Json) -> Json {
     object(kind, name.as_str().unwrap(), "u", None, json!({"spec": {}}))
+}
+
+#[test]
+fn a_labs_hint_is_silent_about_what_is_gone() {
+    let (library, labs) = (Library::built_in(), Labs::load());
+    for lab in ["wrong-image", "wrong-port"] {
+        let lab = labs.get(lab).unwrap();
+        let told = |is_there: bool| -> Vec<&str> {
+            let mut facts = Arc::into_inner(facts(&library)).unwrap();
+            facts.variant = Some(value::of_json(&json!({"ns": "default", "app": "web"})));
+            for kind in ["Deployment", "Service"].into_iter().filter(|_| is_there) {
+                snapshot::put(&mut facts, object(kind, "web", "u", None, json!({})));
+            }
+            let facts = Arc::new(facts);
+            let so = |hint: &&Hint| hint.when.as_ref().is_none_or(|when| when.holds(&facts));
+            lab.hints.iter().filter(so).map(|hint| hint.id.as_str()).collect()
+        };
+        let (gone, there) = (vec!["where", "what-gone"], vec!["where", "what", "how"]);
+        assert_eq!((told(false), told(true)), (gone, there), "{}", lab.id);
+    }
 }

@@ -1,6 +1,7 @@
 //! Checks and hints about Services: their ports, and who has reached one.
 
 use super::*;
+use crate::cel::facts::{Line, Probe};
 
 #[test]
 fn node_port_80_is_refused_for_the_service_door() {
@@ -38,13 +39,10 @@ fn only_a_refused_connection_is_a_knock() {
     let knocked = |line: &str, code: i32| {
         let ran = Line { line: line.into(), code, ..Line::default() };
         is_met(&library, "first-voyage/09", "close", 2, |facts| {
-            let versions = Arc::make_mut(&mut facts.history);
-            let key = ("services".to_string(), "default".to_string(), "pod-svc".to_string());
             let service = objects().into_iter().find(|o| o["metadata"]["name"] == "pod-svc").unwrap();
-            let version = |revision, verb: &'static str| {
-                Arc::new(Version::new(revision, None, verb, service.to_string().into()).by("learner"))
-            };
-            versions.insert(key, Arc::new(vec![version(5, "ADDED"), version(BEGAN + 1, "DELETED")]));
+            let version = |revision, verb| snapshot::version(&service, revision, verb).by("learner");
+            let versions = vec![version(5, "ADDED"), version(BEGAN + 1, "DELETED")];
+            snapshot::put_versions(facts, &service, versions);
             facts.ran = vec![ran];
         })
     };
@@ -66,7 +64,7 @@ fn any_port_of_pod_svc_may_be_port_80() {
         let service =
             object("Service", "pod-svc", "s1", None, json!({"spec": {"type": "NodePort", "ports": ports}}));
         let mut facts = Arc::into_inner(facts(&library)).unwrap();
-        put(&mut facts, "Service", "pod-svc", Some(service));
+        snapshot::put(&mut facts, service);
         let step = &library.lessons.iter().find(|l| l.id == "first-voyage/07").unwrap().steps[0];
         let facts = Arc::new(facts);
         let hinted = |id: &str| {
@@ -103,10 +101,9 @@ fn the_node_port_is_that_of_port_80() {
     let mut facts = Arc::into_inner(facts(&library)).unwrap();
     let spec = json!({"spec": {"type": "NodePort", "clusterIP": "10.96.0.7", "ports": ports}});
     let service = object("Service", "pod-svc", "s1", None, spec);
-    let version = Version::new(5, None, "ADDED", service.to_string().into()).by("learner");
-    let key = ("services".to_string(), "default".to_string(), "pod-svc".to_string());
-    Arc::make_mut(&mut facts.history).insert(key, Arc::new(vec![Arc::new(version)]));
-    put(&mut facts, "Service", "pod-svc", Some(service));
+    let version = snapshot::version(&service, 5, "ADDED").by("learner");
+    snapshot::put_versions(&mut facts, &service, vec![version]);
+    snapshot::put(&mut facts, service);
     let facts = Arc::new(facts);
     for (lesson, step, hint) in [
         ("first-voyage/08", "curl", "number"),
@@ -155,8 +152,7 @@ fn how_long_a_silent_node_was_ready_is_told_from_records() {
         let ready = json!({"type": "Ready", "status": "Unknown", "lastTransitionTime": "2026-01-02T03:04:09Z",
             "message": "Kubelet stopped posting node status."});
         let node = json!({"kind": "Node", "metadata": {"name": "ropewalk-worker2", "uid": "n"}, "status": {"conditions": [ready]}});
-        let all = facts.objects.get_mut(&facts::kind("Node").unwrap().qualified()).unwrap();
-        Arc::make_mut(all).insert((String::new(), "ropewalk-worker2".into()), Object::new(node));
+        snapshot::put(&mut facts, node);
         crate::debrief::one(&library.beats["node-silent"], &Arc::new(facts), &[], "en")
     };
     let said = told("Node//ropewalk-worker2", 5000).unwrap();
@@ -183,8 +179,7 @@ fn a_watch_of_the_nodes_shows_what_changes_until_it_ends() {
             let ready =
                 json!({"type": "Ready", "status": "Unknown", "lastTransitionTime": "1970-01-01T00:01:00Z"});
             let node = json!({"kind": "Node", "metadata": {"name": "ropewalk-worker2", "uid": "n"}, "status": {"conditions": [ready]}});
-            let all = facts.objects.get_mut(&facts::kind("Node").unwrap().qualified()).unwrap();
-            Arc::make_mut(all).insert((String::new(), "ropewalk-worker2".into()), Object::new(node));
+            snapshot::put(facts, node);
         })
     };
     assert!(met("s", &[]), "in another terminal");
@@ -211,13 +206,12 @@ fn a_watch_of_a_waiting_pod_shows_the_node_that_it_gets() {
             }
             let labels = json!({"node-role.kubernetes.io/control-plane": ""});
             let node = json!({"kind": "Node", "metadata": {"name": "cp", "labels": labels}});
-            let nodes = facts.objects.get_mut(&facts::kind("Node").unwrap().qualified()).unwrap();
-            Arc::make_mut(nodes).insert((String::new(), "cp".into()), Object::new(node));
+            snapshot::put(facts, node);
             let metadata = json!({"namespace": "default", "name": "tower"});
             let status = json!({"startTime": "1970-01-01T00:01:00Z"});
             let tower =
                 json!({"kind": "Pod", "metadata": metadata, "spec": {"nodeName": "cp"}, "status": status});
-            put(facts, "Pod", "tower", Some(tower));
+            snapshot::put(facts, tower);
         })
     };
     assert!(met("s", &[]), "in another terminal");
@@ -250,8 +244,7 @@ fn a_shell_in_a_pod_counts_by_the_name_that_the_pod_asked_for_meanwhile() {
             facts.trace = Arc::new(vec![hop(request("lookup", "", "", 0), lookup), hop(exec, ended)]);
             let metadata = json!({"namespace": "market", "name": "guest", "uid": "g"});
             let guest = json!({"kind": "Pod", "metadata": metadata, "status": {"podIP": "10.244.2.9"}});
-            let all = facts.objects.get_mut(&facts::kind("Pod").unwrap().qualified()).unwrap();
-            Arc::make_mut(all).insert(("market".into(), "guest".into()), Object::new(guest));
+            snapshot::put(facts, guest);
         })
     };
     let short = "dpy-nginx.market.svc.cluster.local";
@@ -268,9 +261,9 @@ fn other_pods_behind_the_door_are_told_of_only_beside_nginx_pod() {
     let told = |there: bool| {
         let mut facts = Arc::into_inner(facts(&library)).unwrap();
         if there {
-            put(&mut facts, "Pod", "nginx-pod", Some(pod("nginx-pod", "n2", None, json!({}), "10.244.1.99")));
+            snapshot::put(&mut facts, pod("nginx-pod", "n2", None, json!({}), "10.244.1.99"));
         } else {
-            put(&mut facts, "Pod", "nginx-pod", None);
+            snapshot::take_away(&mut facts, "Pod", "nginx-pod");
         }
         hint.when.as_ref().unwrap().holds(&Arc::new(facts))
     };
@@ -286,7 +279,7 @@ fn a_reload_in_the_browser_is_a_visit() {
                 "172.20.0.1 - - [22/Nov/2026:16:00:09 +0000] \"GET / HTTP/1.1\" {status} 0 \"-\" \"Mozilla/5.0\"\n"
             );
             let log = format!("2026-11-22T16:00:09.5Z {line}");
-            let probe = facts::Probe::Logs { target: "default/nginx-pod".into() };
+            let probe = Probe::Logs { target: "default/nginx-pod".into() };
             facts.answers.insert(probe, value::text(&log));
             let visit = [
                 ("at", value::time(visit.parse().unwrap())),
@@ -305,7 +298,7 @@ fn a_reload_in_the_browser_is_a_visit() {
 
 /// Puts a line into the log of nginx-pod, and nothing else into the trace.
 fn logged(facts: &mut Facts, line: &str, trace: Vec<Value>) {
-    let probe = facts::Probe::Logs { target: "default/nginx-pod".into() };
+    let probe = Probe::Logs { target: "default/nginx-pod".into() };
     facts.answers.insert(probe, value::text(&format!("2026-11-22T16:00:09.5Z {line}\n")));
     facts.trace = Arc::new(trace);
 }
@@ -317,9 +310,9 @@ fn a_browser_needs_no_new_connection_where_no_pod_can_have_asked() {
     let library = Library::built_in();
     let made = |user: &str| {
         let name = "dpy-nginx-65c6f7bc78-ddddd";
-        let made = pod(name, "p4", Some("r1"), json!({"app": "dpy-nginx"}), "10.244.2.4").to_string();
-        let version = Version::new(BEGAN + 1, None, "ADDED", made.into()).by(user);
-        (("pods".to_string(), "default".to_string(), name.to_string()), Arc::new(vec![Arc::new(version)]))
+        let made = pod(name, "p4", Some("r1"), json!({"app": "dpy-nginx"}), "10.244.2.4");
+        let version = snapshot::version(&made, BEGAN + 1, "ADDED").by(user);
+        (made, version)
     };
     let by_controller = "system:kube-controller-manager";
     for (step, asked) in [("curl", "GET / HTTP/1.1\" 200"), ("missing", "GET /menu HTTP/1.1\" 404")] {
@@ -330,7 +323,8 @@ fn a_browser_needs_no_new_connection_where_no_pod_can_have_asked() {
             let checks = [0, 1].map(|check| {
                 is_met(&library, "first-voyage/08", step, check, |facts| {
                     logged(facts, &line, trace.clone().into_iter().collect());
-                    Arc::make_mut(&mut facts.history).extend([made(user)]);
+                    let (made, version) = made(user);
+                    snapshot::put_versions(facts, &made, vec![version]);
                 })
             });
             assert_eq!(checks[0], checks[1], "{step} {trace:?} {user}");

@@ -2,7 +2,7 @@
 //! it names, and the same line corrected.
 
 use super::facts::kind;
-use crate::lines::{Place, bare_words, first_command, here_document, letters};
+use crate::lines::{Place, bare_words, first_command, here_document, is_assignment, letters};
 use api::kinds;
 use kubectl::table::{self, Verb};
 use serde::{Deserialize, Serialize};
@@ -163,15 +163,6 @@ impl Command {
         let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
         format!("{}kubectl {}", self.before, words.join(" "))
     }
-}
-
-/// Sets this word a variable for the command behind it? Example: `KUBECONFIG=/tmp/other`.
-fn is_assignment(word: &str) -> bool {
-    let is_name = |name: &str| {
-        !name.starts_with(|c: char| c.is_ascii_digit())
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-    };
-    word.split_once('=').is_some_and(|(name, _)| !name.is_empty() && is_name(name))
 }
 
 /// Joins lines as a shell does: a backslash and the newline after it are left out, except in single

@@ -19,13 +19,13 @@ async fn a_jump_is_answered_when_the_watches_have_told_what_went_back() {
     let lesson = Library::built_in().find("first-voyage/04", None).unwrap().clone();
     actor.engine.open = Some(Open::new(Arc::new(lesson), 0, Memory::default()));
     actor.watched.insert("pods".into());
-    actor.engine.told(Told::list("pods", [].into(), 5));
+    actor.engine.take_report(Report::list("pods", [].into(), 5));
     actor.engine.observer.recorder.of_plural.insert("pods".into(), 9);
 
     let (reply, mut answer) = oneshot::channel();
     actor.await_verdict("en".into(), reply, Awaited::Watches);
     assert!(actor.answer_waiters().is_some() && answer.try_recv().is_err(), "the watch is behind");
-    actor.engine.told(Told::list("pods", [].into(), 9));
+    actor.engine.take_report(Report::list("pods", [].into(), 9));
     assert_eq!(actor.answer_waiters(), None);
     assert!(matches!(answer.try_recv(), Ok(Reply::Ok(_))));
     crew.kill();

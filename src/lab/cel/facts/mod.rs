@@ -469,12 +469,12 @@ pub(super) fn sort_versions(all: &mut [Value]) {
 /// One object's versions after a revision, preceded by the one that was current then.
 fn since(versions: &[Arc<Version>], began: i64) -> Vec<Value> {
     let later = versions.partition_point(|v| v.revision <= began);
-    let mut told = Vec::new();
+    let mut values = Vec::new();
     if let Some(was) = versions[..later].last().filter(|was| was.verb != "DELETED") {
-        told.push(value::with(was.value(), "verb", value::text("WAS")));
+        values.push(value::with(was.value(), "verb", value::text("WAS")));
     }
-    told.extend(versions[later..].iter().map(|v| v.value().clone()));
-    told
+    values.extend(versions[later..].iter().map(|v| v.value().clone()));
+    values
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ pub(super) const TABLE: &[Function] = &[
     by_kind("history", 3..=3, |facts, args| {
         Ok(value::list(facts.history(word(args, 0)?, word(args, 1)?, word(args, 2)?)?))
     }),
-    // The compiler makes a part of the trace of it.
+    // The compiler replaces a call of it by its own node: this one is never called.
     of("requests", 2..=3, |_, _| Err("requests() was not compiled".into())),
     of("is_request", 3..=4, |_, args| {
         let commands = if args.len() > 3 { word(args, 3)? } else { "" };

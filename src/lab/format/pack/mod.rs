@@ -193,10 +193,10 @@ fn harmful_places(path: &Path, text: &str) -> Vec<Fault> {
     let is_yaml = path.extension().is_some_and(|ending| ending == "yaml");
     let yaml = match is_yaml {
         true => text,
-        // A file without front matter is told of where it is read.
+        // A file without front matter is a fault, but the reader of that file reports it.
         false => prose::split(text, path).map_or("", |(front, ..)| front),
     };
-    // An escape needs a backslash. What cannot be parsed is told of where it is read.
+    // An escape needs a backslash. The reader of the file reports what cannot be parsed.
     let has_escapes = yaml.contains('\\') && api::yaml::judge(yaml).is_ok();
     let value: Option<serde_yaml::Value> = has_escapes.then(|| serde_yaml::from_str(yaml).ok()).flatten();
     match value.as_ref().and_then(harmful_in) {

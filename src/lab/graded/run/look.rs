@@ -84,7 +84,7 @@ impl LabRun {
         let (lab, open) = (&current.lab, &current.open);
         let ways = [&lab.solution, &lab.also];
         let lines = ways.iter().flat_map(|way| Lab::lines(way, &current.variant)).collect::<Vec<_>>();
-        let own_work = own::named(&current.lines(&lines));
+        let own_work = own::objects_made_or_deleted(&current.lines(&lines));
         let places = current.places();
         let seen = self.seen().clone();
         let left = |task: &&Task| seen.get(&task.id) != Some(&true);

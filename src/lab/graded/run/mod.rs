@@ -337,7 +337,7 @@ impl LabRun {
             }
             Ask::GiveUp { id } => {
                 let current = self.named(id.as_deref(), None, lang)?;
-                let told = self.told(&current, &self.world.facts(&current.frame()), |_| true);
+                let told = self.explanations(&current, &self.world.facts(&current.frame()), |_| true);
                 let lines = current.lines(&Lab::lines(&current.lab.solution, &current.variant));
                 let given_up = GivenUp { told, lines };
                 let kept = Some(given_up.clone());

@@ -53,7 +53,7 @@ impl LabRun {
             }
         } else {
             let back = Past::back(open.base, self.places_of(&open)).agreed(plan);
-            let changed = |why: String| crate::words::is_plan_changed(&why, lang).ok_or(why);
+            let changed = |why: String| crate::words::translated_plan_changed(&why, lang).ok_or(why);
             let back = self.host.past(back).await;
             back.map_err(|why| changed(why).unwrap_or_else(failed))?;
             // Not before: a way back that is refused leaves the lab open, with all that is broken.
@@ -107,7 +107,7 @@ impl LabRun {
     pub(super) fn outermost(&self, open: &Open, lang: &str) -> Result<Vec<Loss>, String> {
         let gone = || words::say(lang, Word::Gone, &[&open.lab]);
         let lab = self.labs.get(&open.lab).ok_or_else(gone)?;
-        let all = plan::made(&lab.setup_lines(&lab.variant(open.seed)?));
+        let all = plan::objects_made(&lab.setup_lines(&lab.variant(open.seed)?));
         let within = |o: &Loss| all.iter().any(|m| m.resource == "namespaces" && m.name == o.namespace);
         Ok(all.iter().filter(|o| !within(o)).cloned().collect())
     }

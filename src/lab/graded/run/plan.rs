@@ -161,8 +161,8 @@ impl LabRun {
         Err(words::say(lang, Word::InTheWay, &[&named.join(", ")]))
     }
 
-    /// Objects that lines make and that are there already, but for what goes with the open lab. In
-    /// its namespaces that is what was not there before it.
+    /// Objects that lines make and that are there already, without those that the end of the open
+    /// lab removes. In its namespaces it removes what was not there before it.
     async fn in_the_way(&self, lines: &[String]) -> Vec<Loss> {
         let open = self.book().open.clone();
         // Without known namespaces everything since goes: what of it is in the way nobody can tell
@@ -175,7 +175,7 @@ impl LabRun {
             None => BTreeSet::new(),
         };
         let (mut found, mut within): (Vec<Loss>, Vec<Loss>) = (Vec::new(), Vec::new());
-        for made in made(lines) {
+        for made in objects_made(lines) {
             let inside = match made.resource.as_str() {
                 "namespaces" => &made.name,
                 _ => &made.namespace,
@@ -203,7 +203,7 @@ impl LabRun {
     /// # Errors
     /// The server does not answer.
     async fn cost_of_setup(&self, lines: &[String]) -> Result<Vec<Loss>, String> {
-        let (room, made) = (Room::default(), made(lines));
+        let (room, made) = (Room::default(), objects_made(lines));
         let mut lost: Vec<Loss> = Vec::new();
         for (line, input) in lines::commands(lines) {
             let found = self.teacher.would_take(&line, &input, &room).await?;
@@ -234,11 +234,11 @@ impl LabRun {
         let deleted = self.put_back(true, back, lang).await?;
         self.anchor().await.map_err(|why| words::say(lang, Word::NotKept, &[&why]))?;
         let title = self.labs.get(&open.lab).map(|lab| lab.title.get(lang).to_string());
-        let told = |word: Word, objects: &[Loss]| {
+        let note_about = |word: Word, objects: &[Loss]| {
             let names: Vec<String> = objects.iter().map(ToString::to_string).collect();
             (!names.is_empty()).then(|| words::say(lang, word, &[&names.join(", ")]))
         };
-        let notes = [told(Word::Cleared, &deleted), told(Word::Stays, &stays)];
+        let notes = [note_about(Word::Cleared, &deleted), note_about(Word::Stays, &stays)];
         let note = notes.into_iter().flatten().collect::<Vec<_>>().join("\n");
         Ok(json!(Left { title: title.unwrap_or_else(|| open.lab.clone()), id: open.lab, note }))
     }
@@ -250,7 +250,7 @@ fn fault_of<'a>(labs: &'a Labs, id: &str) -> Option<&'a Fault> {
 }
 
 /// The objects that lines name to make, namespaces first.
-pub(super) fn made(lines: &[String]) -> Vec<Loss> {
+pub(super) fn objects_made(lines: &[String]) -> Vec<Loss> {
     let of = |key: String| {
         let mut parts = key.splitn(3, '/');
         let (resource, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
@@ -263,7 +263,7 @@ pub(super) fn made(lines: &[String]) -> Vec<Loss> {
             removed: true,
         })
     };
-    let mut all: Vec<Loss> = own::made(lines).into_iter().filter_map(of).collect();
+    let mut all: Vec<Loss> = own::objects_made_new(lines).into_iter().filter_map(of).collect();
     all.sort_by_key(|made| made.resource != "namespaces");
     all
 }
@@ -295,7 +295,8 @@ mod tests {
         let labs = Labs::built_in();
         for lab in &labs.labs {
             let variant = lab.variant(7).unwrap();
-            let all: Vec<String> = made(&lab.setup_lines(&variant)).iter().map(ToString::to_string).collect();
+            let all: Vec<String> =
+                objects_made(&lab.setup_lines(&variant)).iter().map(ToString::to_string).collect();
             let ns = variant["ns"].as_str().unwrap();
             assert_eq!(all[0], format!("namespaces/{ns}"), "{}", lab.id);
             assert!(all.len() > 1, "{all:?}");

@@ -11,7 +11,7 @@ use crate::cel::{Expr, Facts, STOPPED};
 use crate::format::Text;
 use crate::observe::answers::Question;
 use crate::observe::probe;
-use crate::observe::watch::{self, Then, Told};
+use crate::observe::watch::{self, Report, Then};
 use api::kinds::Kind;
 use client::Client;
 use client::kube::api::ListParams;
@@ -49,7 +49,8 @@ pub(crate) struct World {
     host: Host,
     pub(super) client: Client,
     kubeconfig: PathBuf,
-    told: mpsc::Sender<Told>,
+    /// Where the watches report.
+    reporter: mpsc::Sender<Report>,
     changed: channel::Sender<u64>,
 }
 
@@ -59,14 +60,14 @@ impl World {
     /// # Errors
     /// The teacher has no kubeconfig, or no client can be made of it.
     pub(crate) fn start(crew: &Crew, host: &Host) -> Result<Arc<World>, cluster::Error> {
-        let (told, mut reports) = mpsc::channel(watch::WAITING_MAX);
+        let (reporter, mut reports) = mpsc::channel(watch::WAITING_MAX);
         let world = Arc::new(World {
             known: Mutex::default(),
             crew: crew.clone(),
             host: host.clone(),
             client: host.client(TEACHER)?,
             kubeconfig: host.kubeconfig(TEACHER)?,
-            told,
+            reporter,
             changed: channel::Sender::new(0),
         });
         let (pump, tap) = (world.clone(), host.tap().clone());
@@ -74,7 +75,7 @@ impl World {
         crew.spawn(async move {
             loop {
                 tokio::select! {
-                    Some(told) = reports.recv() => pump.know().told(told),
+                    Some(report) = reports.recv() => pump.know().take_report(report),
                     record = live.recv() => {
                         if matches!(record, Err(broadcast::error::RecvError::Closed)) {
                             return;
@@ -116,10 +117,12 @@ impl World {
         for kind in kinds {
             let Some(name) = facts::kind(&kind).map(Kind::qualified) else { continue };
             if self.know().watched.insert(name) {
-                let told = self.told.clone();
+                let reporter = self.reporter.clone();
                 // What a lab needs to know the tap has told.
                 let saw = |_: Seen<'_>| {};
-                watch::start(&self.crew, &self.client, &kind, &Room::default(), saw, told, |t| t);
+                watch::start(&self.crew, &self.client, &kind, &Room::default(), saw, reporter, |report| {
+                    report
+                });
             }
         }
     }

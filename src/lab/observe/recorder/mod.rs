@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use tap::{self, Cause, Event, ObjectRef, Record, Request};
 
-/// Requests whose commit is remembered until their answer, and answers that name a version until it
-/// is seen.
+/// Each queue of requests holds so many at most. They wait there for what is matched with them,
+/// e.g. a write for the version that it made.
 const REQUESTS_MAX: usize = 512;
 
 /// How `kubectl describe` names itself.
@@ -25,6 +25,14 @@ mod shares;
 mod trace;
 
 type Key = (String, String, String);
+
+/// Adds to a queue of requests. If it is full, the oldest goes.
+fn push<T>(queue: &mut VecDeque<T>, newest: T) {
+    if queue.len() == REQUESTS_MAX {
+        queue.pop_front();
+    }
+    queue.push_back(newest);
+}
 
 /// The first request of a session of `kubectl describe`: for what it describes.
 struct Described {
@@ -108,14 +116,11 @@ impl Recorder {
             self.note_described(record);
             if let Some(request) = record.request.as_ref().filter(|r| r.subresource == "exec" && r.code < 400)
             {
-                if self.execs.len() == REQUESTS_MAX {
-                    self.execs.pop_front();
-                }
-                self.execs.push_back(request.clone());
+                push(&mut self.execs, request.clone());
             }
         }
         if let Some(solving) = solving {
-            self.tell(record, solving);
+            self.add_hop(record, solving);
         }
     }
 
@@ -127,16 +132,17 @@ impl Recorder {
         }
     }
 
-    fn tell(&mut self, record: &Record, solving: bool) {
+    /// Adds a record to the trace of the step. `solving`: as of [`hop`](Recorder::hop).
+    fn add_hop(&mut self, record: &Record, solving: bool) {
         // Who looks at Events is told; the writing of them is nobody's story.
         let looks = |r: &Request| matches!(r.verb.as_str(), "get" | "list" | "watch");
         let looked = record.answer().is_some() && record.request.as_ref().is_some_and(looks);
         if record.object.as_ref().is_some_and(|o| o.qualified() == "events") && !looked {
             return;
         }
-        let told = self.hop(record, solving);
+        let hop = self.hop(record, solving);
         let asked = self.exec_of(record).is_some_and(Request::is_persons);
-        self.keep_hop(record, asked, told);
+        self.keep_hop(record, asked, hop);
     }
 
     /// What was told of another room is forgotten.
@@ -187,7 +193,7 @@ impl Recorder {
             self.note(record);
             self.note_miss(record);
             self.note_described(record);
-            self.tell(record, false);
+            self.add_hop(record, false);
         }
     }
 
@@ -199,10 +205,7 @@ impl Recorder {
         if !missed || request.command != DESCRIBE || request.session.is_empty() {
             return;
         }
-        if self.misses.len() == REQUESTS_MAX {
-            self.misses.pop_front();
-        }
-        self.misses.push_back((request.session.clone(), object.clone()));
+        push(&mut self.misses, (request.session.clone(), object.clone()));
     }
 
     /// With what the names begin that a list was made for; empty: the list was made for all names.
@@ -226,14 +229,8 @@ impl Recorder {
         if !is_named || self.described.iter().any(|first| first.session == request.session) {
             return;
         }
-        if self.described.len() == REQUESTS_MAX {
-            self.described.pop_front();
-        }
-        self.described.push_back(Described {
-            session: request.session.clone(),
-            plural: object.qualified(),
-            selector: answer.selector.clone(),
-        });
+        let (session, selector) = (request.session.clone(), answer.selector.clone());
+        push(&mut self.described, Described { session, plural: object.qualified(), selector });
     }
 
     /// Remembers what a request wrote until its answer comes.
@@ -252,10 +249,7 @@ impl Recorder {
         if self.written.iter().any(|(id, made, _)| id == request && *made == revision) {
             return;
         }
-        if self.written.len() == REQUESTS_MAX {
-            self.written.pop_front();
-        }
-        self.written.push_back((request.to_string(), revision, head.controller()));
+        push(&mut self.written, (request.to_string(), revision, head.controller()));
     }
 
     /// An answer that names the version it made tells who wrote it, whether that version was seen
@@ -267,12 +261,9 @@ impl Recorder {
             return;
         };
         let revision = revision as i64;
-        if self.writers.len() == REQUESTS_MAX {
-            self.writers.pop_front();
-        }
         // Who acts under another name has still acted.
         let user = tap::actor(&request.user, &request.impersonator);
-        self.writers.push_back((revision, user.to_string()));
+        push(&mut self.writers, (revision, user.to_string()));
         let namespace = self.room.told(&object.namespace).to_string();
         let key = (object.qualified(), namespace, object.name.clone());
         let versions = Arc::make_mut(&mut self.versions);

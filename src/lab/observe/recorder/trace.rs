@@ -17,13 +17,13 @@ const CAUSED_MAX: usize = 4_000;
 
 impl Recorder {
     /// Adds a hop to the trace, and makes room if there is none.
-    pub(super) fn keep_hop(&mut self, record: &Record, asked: bool, told: Value) {
+    pub(super) fn keep_hop(&mut self, record: &Record, asked: bool, hop: Value) {
         if self.shares.newest.len() >= TRACE_MAX {
             self.make_room_for_hops();
         }
         let share = self.shares.of(record, asked);
         self.shares.newest.push_back(share);
-        Arc::make_mut(&mut self.trace).push(told);
+        Arc::make_mut(&mut self.trace).push(hop);
     }
 
     fn make_room_for_hops(&mut self) {

@@ -93,10 +93,10 @@ impl Practice {
         let seed = seed.unwrap_or_else(|| unknown_seed(&record));
         let picked = self.picked(seed, skills, &met, &record, now);
         if picked.is_empty() {
-            let told: Vec<String> = met.unread.iter().map(|error| error.say(language(lang))).collect();
-            return Err(match told.is_empty() {
+            let reasons: Vec<String> = met.unread.iter().map(|error| error.say(language(lang))).collect();
+            return Err(match reasons.is_empty() {
                 true => self.none_met(lang),
-                false => words::say(lang, Word::Unread, &[&told.join("; ")]),
+                false => words::say(lang, Word::Unread, &[&reasons.join("; ")]),
             });
         }
         let since = |id: &String| {

@@ -43,25 +43,25 @@ enum Way {
 
 /// What kubectl has answered.
 #[derive(Default)]
-struct Told {
+struct Answer {
     /// The server has refused it, at least for one of the objects.
     refused: bool,
     objects: Vec<Value>,
 }
 
 impl run::Teacher {
-    /// kubectl's answer to these words, a `get` or a trial: objects with their field managers.
+    /// Asks kubectl with these words, a `get` or a trial, for objects with their field managers.
     ///
     /// # Errors
     /// The server did not answer, or it is no JSON, so nothing is known.
-    async fn told(&self, mut words: Vec<String>, input: &str) -> Result<Told, String> {
+    async fn ask_kubectl(&self, mut words: Vec<String>, input: &str) -> Result<Answer, String> {
         words.push("--show-managed-fields".into());
         let ran = run::kubectl_up_to(LOOK_BYTES, words, input.into(), &self.kubeconfig, LOOK_MAX).await;
         if ran.code != 0 && is_unanswered(ran.code, &ran.stderr) {
             return Err(ran.stderr.trim().to_string());
         }
         let objects = objects(&ran.stdout).map_err(|error| error.to_string())?;
-        Ok(Told { refused: ran.code != 0, objects })
+        Ok(Answer { refused: ran.code != 0, objects })
     }
 
     /// The objects that a line would delete, or make different from what they are now, except those
@@ -76,7 +76,7 @@ impl run::Teacher {
             Way::Nothing => Ok(vec![]),
             Way::Deletes(look) => self.deleted_by(look, input).await,
             Way::Changes(look) => {
-                let now = self.told(look, input).await?.objects;
+                let now = self.ask_kubectl(look, input).await?.objects;
                 self.changed_by(&parsed, &now).await
             }
             Way::Trial => self.tried(&parsed, words, input).await,
@@ -87,7 +87,7 @@ impl run::Teacher {
     /// What a `get` finds, as removed, and what goes with it, except what the cluster made itself.
     /// What a controller made goes with its owner, which is in the list or stays.
     async fn deleted_by(&self, look: Vec<String>, input: &str) -> Result<Vec<Loss>, String> {
-        let found = self.told(look, input).await?.objects;
+        let found = self.ask_kubectl(look, input).await?.objects;
         let mut lost = Vec::new();
         for object in found.iter().filter(|object| !is_controlled(object) && !is_cluster_made(object)) {
             lost.push(loss(object, true));
@@ -106,7 +106,7 @@ impl run::Teacher {
     ) -> Result<Vec<Loss>, String> {
         let prunes = line.flags.is("prune");
         let without = if prunes { &["--prune=false"][..] } else { &[] };
-        let then = self.told(trial(&words, without)?, input).await?;
+        let then = self.ask_kubectl(trial(&words, without)?, input).await?;
         let remakes = line.flags.is("force") || line.verb.path == "auth reconcile";
         if then.refused && remakes {
             return self.deleted_by(look_at_files(line), input).await;
@@ -116,14 +116,14 @@ impl run::Teacher {
             let told = loss(object, false);
             let resource = qualified(&told.group, &told.resource);
             let get = ["kubectl", "get", &resource, &told.name, "-n", &told.namespace, "-o", "json"];
-            let now = self.told(get.map(String::from).into(), "").await?.objects;
+            let now = self.ask_kubectl(get.map(String::from).into(), "").await?.objects;
             // An object that is not there yet, or that the cluster made itself, is nobody's work.
             if now.first().is_some_and(|now| wanted(object) != wanted(now) && !is_cluster_made(now)) {
                 lost.push(told);
             }
         }
         if prunes {
-            lost.extend(pruned(&then.objects, &self.told(trial(&words, &[])?, input).await?.objects));
+            lost.extend(pruned(&then.objects, &self.ask_kubectl(trial(&words, &[])?, input).await?.objects));
         }
         Ok(lost)
     }
@@ -140,7 +140,7 @@ impl run::Teacher {
                 let there = format!("--field-selector=spec.nodeName={name}");
                 let chosen = format!("--selector={}", line.flags.text("pod-selector"));
                 let get = ["kubectl", "get", "pods", "-A", &there, &chosen, "-o", "json"].map(String::from);
-                let pods = self.told(get.into(), "").await?.objects;
+                let pods = self.ask_kubectl(get.into(), "").await?.objects;
                 lost.extend(pods.iter().filter(|pod| !is_controlled(pod)).map(|pod| loss(pod, true)));
             }
         }

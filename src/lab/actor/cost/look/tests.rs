@@ -129,7 +129,7 @@ fn a_loss_is_named_with_its_group() {
     assert_eq!((lost.to_string().as_str(), lost.removed), ("deployments/web -n shop", true));
 }
 
-/// A setup's lines, and a look at what each takes.
+/// Lines as setups have them, and the line that shows what each would change.
 #[test]
 fn every_verb_that_writes_is_looked_at_before() {
     let of = |line: &str| {

@@ -25,7 +25,7 @@ impl run::Teacher {
             _ => return Ok(vec![]),
         };
         let look = ["kubectl", "get", &kinds, &place, "--ignore-not-found", "-o", "json"];
-        let found = self.told(look.map(String::from).into(), "").await?.objects;
+        let found = self.ask_kubectl(look.map(String::from).into(), "").await?.objects;
         let named = |object: &Value| {
             let part = |at: &str| object.pointer(at).and_then(Value::as_str).unwrap_or_default().to_string();
             (part("/kind"), part("/metadata/name"))

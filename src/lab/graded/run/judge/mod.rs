@@ -137,11 +137,11 @@ impl LabRun {
         let verdict = self.in_parts(task, &frame, verdict, parts);
         let first = verdict.as_ref().err().map(|unmet| unmet.first);
         let unknown = first.and_then(|at| self.world.unknown(&task.checks.get(at)?.1, &frame));
-        let mut told = self.found(current, task, verdict, since);
+        let mut found = self.found(current, task, verdict, since);
         if let Some(red) = unknown {
-            told.turn_red(red);
+            found.turn_red(red);
         }
-        told
+        found
     }
 
     /// What is found of a task whose probe was played, or could not be: then the reason is told.
@@ -155,9 +155,9 @@ impl LabRun {
         match verdict {
             Ok(verdict) => self.found(current, task, verdict, Some(since)),
             Err(why) => {
-                let mut told = self.found(current, task, Err(Unmet::default()), None);
-                told.turn_red(why);
-                told
+                let mut found = self.found(current, task, Err(Unmet::default()), None);
+                found.turn_red(why);
+                found
             }
         }
     }
@@ -178,9 +178,9 @@ impl LabRun {
             let known = self.world.know();
             (known.meddling.clone(), known.who.borrowed.clone())
         };
-        for (task, told) in lab.tasks.iter().zip(all) {
+        for (task, found) in lab.tasks.iter().zip(all) {
             if let Some(red) = words::red_by_meddling(&task.excludes, &meddling, &borrowed) {
-                told.turn_red(red);
+                found.turn_red(red);
             }
         }
         borrowed
@@ -201,7 +201,7 @@ impl LabRun {
         // be the answer to the next.
         let told_of = |id: &str| solved || all.iter().any(|t| t.id == id && t.green);
         let untold = lab.tasks.iter().filter(|t| !t.debrief.is_empty() && !told_of(&t.id)).count();
-        let mut debrief = self.told(current, facts, told_of);
+        let mut debrief = self.explanations(current, facts, told_of);
         if !gone.is_empty() && all.iter().any(|task| !task.green) {
             debrief.push(gone);
         }
@@ -212,10 +212,15 @@ impl LabRun {
     }
 
     /// Explanations of tasks, as far as these facts let them be told.
-    pub(super) fn told(&self, current: &Current, facts: &Arc<Facts>, of: impl Fn(&str) -> bool) -> Vec<Text> {
-        let told = |text: &str| self.templates.get(&current.fill(text))?.render(facts, &[]).ok();
+    pub(super) fn explanations(
+        &self,
+        current: &Current,
+        facts: &Arc<Facts>,
+        of: impl Fn(&str) -> bool,
+    ) -> Vec<Text> {
+        let render = |text: &str| self.templates.get(&current.fill(text))?.render(facts, &[]).ok();
         let tasks = current.lab.tasks.iter().filter(|task| of(&task.id));
-        let all = tasks.map(|task| Text::said(|lang| told(task.debrief.get(lang)).unwrap_or_default()));
+        let all = tasks.map(|task| Text::said(|lang| render(task.debrief.get(lang)).unwrap_or_default()));
         all.filter(|text| !text.is_empty()).collect()
     }
 

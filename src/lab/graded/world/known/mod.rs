@@ -9,7 +9,7 @@ use crate::graded::lasting;
 use crate::graded::seal::{self, Chain};
 use crate::graded::stopwatch::Stopwatch;
 use crate::observe::Observer;
-use crate::observe::watch::Told;
+use crate::observe::watch::Report;
 use crate::observe::who::{Meddling, Who};
 use api::kinds::Kind;
 use api::meta;
@@ -314,8 +314,9 @@ impl Known {
         }
     }
 
-    pub(super) fn told(&mut self, told: Told) {
-        self.observer.told(told, !self.quiet);
+    /// Takes over the report of a watch. While the judge is at work, what it shows has no history.
+    pub(super) fn take_report(&mut self, report: Report) {
+        self.observer.take_report(report, !self.quiet);
     }
 }
 

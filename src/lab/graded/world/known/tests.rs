@@ -40,14 +40,14 @@ fn an_expression_is_evaluated_again_when_something_has_changed() {
         (expr.truth(&facts), facts.memo.work().evaluated - before)
     };
     assert_eq!(look(&mut known, "web").0, None, "nobody watches pods");
-    known.observer.told(Told::list("pods", BTreeMap::new(), 5), false);
+    known.observer.take_report(Report::list("pods", BTreeMap::new(), 5), false);
     assert_eq!(look(&mut known, "web"), (Some(false), 1));
     assert_eq!(look(&mut known, "web"), (Some(false), 0));
     let object =
         Object::new(json!({"metadata": {"namespace": "shop", "name": "web", "resourceVersion": "6"}}));
     let key = ("shop".to_string(), "web".to_string());
     let delta = Delta::Updated((key, object));
-    known.observer.told(Told { kind: "pods".into(), revision: 6, delta }, false);
+    known.observer.take_report(Report { kind: "pods".into(), revision: 6, delta }, false);
     assert_eq!((look(&mut known, "web"), look(&mut known, "web")), ((Some(true), 1), (Some(true), 0)));
     assert_eq!(look(&mut known, "db"), (Some(false), 1), "another lab's values");
 }

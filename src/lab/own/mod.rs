@@ -1,14 +1,17 @@
 //! What belongs to a lesson, and not to the learner's own work: of what its lines name, what was
 //! made in it.
 
-use super::format::lesson::Lesson;
-use super::lines::{self, Place};
+use crate::format::lesson::Lesson;
+use crate::lines;
 use api::kinds::{self, Kind};
 use api::status::qualified;
 use cluster::guest::USUAL;
 use kubectl::{manifest, parse, table};
 use serde_json::Value;
 use std::collections::BTreeSet;
+
+#[cfg(test)]
+mod tests;
 
 /// Letters and digits of the names that controllers draw.
 const DRAWN: &str = "bcdfghjklmnpqrstvwxz2456789";
@@ -38,29 +41,31 @@ pub(crate) fn parts_of(lesson: &Lesson) -> impl Iterator<Item = &Vec<String>> {
 }
 
 /// Keys of the objects that the lines of a lesson's setup and solutions make or delete.
-pub(crate) fn names(lesson: &Lesson) -> BTreeSet<String> {
-    let lines = parts_of(lesson).flat_map(|lines| lines::commands(lines));
-    lines.flat_map(|(line, input)| names_in(&line, &input)).collect()
+pub(crate) fn objects_of(lesson: &Lesson) -> BTreeSet<String> {
+    parts_of(lesson).flat_map(|lines| objects_made_or_deleted(lines)).collect()
 }
 
 /// Keys of the objects that these lines make or delete.
-pub(crate) fn named(lines: &[String]) -> BTreeSet<String> {
+pub(crate) fn objects_made_or_deleted(lines: &[String]) -> BTreeSet<String> {
     lines::commands(lines).into_iter().flat_map(|(line, input)| names_in(&line, &input)).collect()
 }
 
 /// Keys of the objects that these lines make and that must not be there before, as far as they name
 /// them.
-pub(crate) fn made(lines: &[String]) -> BTreeSet<String> {
-    let deletes = |line: &str| parsed(line).is_some_and(|parsed| parsed.verb.path == "delete");
+pub(crate) fn objects_made_new(lines: &[String]) -> BTreeSet<String> {
     let all = lines::commands(lines).into_iter().filter(|(line, _)| !line.starts_with('-') && !deletes(line));
     all.flat_map(|(line, input)| names_in(&line, &input)).collect()
 }
 
 /// Keys of the objects that these lines make, whether they may be there before or not.
-pub(crate) fn makes(lines: &[String]) -> BTreeSet<String> {
-    let deletes = |line: &str| parsed(line).is_some_and(|parsed| parsed.verb.path == "delete");
+pub(crate) fn objects_made(lines: &[String]) -> BTreeSet<String> {
     let all = lines::commands(lines).into_iter().filter(|(line, _)| !deletes(line));
     all.flat_map(|(line, input)| names_in(&line, &input)).collect()
+}
+
+/// Returns whether a line is kubectl's `delete`.
+fn deletes(line: &str) -> bool {
+    parsed(line).is_some_and(|parsed| parsed.verb.path == "delete")
 }
 
 /// The namespaces in which a lesson is played. `None`: it changes more than namespaces hold.
@@ -83,9 +88,10 @@ pub fn takes_back(lesson: &Lesson, lines: &[String]) -> bool {
     namespaces(lines).is_some_and(|changed| changed.is_subset(&places))
 }
 
-/// Words of Ropewalk's that change no object, or only what a way back does not restore.
+/// Words of Ropewalk's that change no object, or only what a way back does not restore, and the one
+/// of the shell that prints the words behind it.
 const HARMLESS: [&str; 10] =
-    ["drill", "fault", "lab", "lesson", "map", "progress", "ropewalk", "trace", "what", "why"];
+    ["drill", "echo", "fault", "lab", "lesson", "map", "progress", "trace", "what", "why"];
 /// Words of Ropewalk's that change objects of every namespace.
 const WHOLE: [&str; 4] = ["etcdctl", "redo", "rewind", "undo"];
 /// kubectl's verbs for nodes.
@@ -96,16 +102,21 @@ const OF_NODES: [&str; 4] = ["cordon", "drain", "taint", "uncordon"];
 pub(crate) fn namespaces(lines: &[String]) -> Option<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     for (line, input) in lines::commands(lines) {
-        for part in parts(line.trim_start_matches('-').trim()) {
-            let first = part.first().map_or("", String::as_str);
+        for command in lines::commands_in(line.trim_start_matches('-').trim()) {
+            let command = behind_ropewalk(&command);
+            let first = command.first().map_or("", String::as_str);
             if WHOLE.contains(&first) {
                 return None;
             }
-            let is_kubectl = matches!(first, "k" | "kubectl");
-            if HARMLESS.contains(&first) || !is_kubectl && !is_verb(first) {
-                continue;
-            }
-            let words = &part[usize::from(is_kubectl)..];
+            // Behind `timeout 5`, `xargs` or a variable, too.
+            let kubectl = command.iter().position(|word| word == "kubectl");
+            let words = match kubectl {
+                _ if HARMLESS.contains(&first) => continue,
+                _ if first == "k" => &command[1..],
+                _ if is_verb(first) => command,
+                Some(at) if at + 1 < command.len() => &command[at + 1..],
+                _ => continue,
+            };
             let Ok(parsed) = parse::parse(words) else { return None };
             let verb = parsed.verb.path.split(' ').next().unwrap_or_default();
             if matches!(verb, "get" | "describe" | "logs" | "top" | "wait" | "events" | "explain") {
@@ -140,6 +151,14 @@ pub(crate) fn namespaces(lines: &[String]) -> Option<BTreeSet<String>> {
     Some(found)
 }
 
+/// The words of a command without a `ropewalk` before them, which runs kubectl and etcdctl, too.
+fn behind_ropewalk(words: &[String]) -> &[String] {
+    match words {
+        [first, rest @ ..] if first == "ropewalk" => rest,
+        words => words,
+    }
+}
+
 /// The namespaces that stand behind a verb as `namespace shop` or `namespace/shop`. `None`: it is
 /// about other objects, too, or chooses namespaces by a selector. What would be set on them
 /// (`a=b`) or taken away (`a-`) is no name.
@@ -157,21 +176,6 @@ fn namespaces_named(args: &[String]) -> Option<Vec<String>> {
         }
     };
     (!names.is_empty()).then_some(names)
-}
-
-/// The commands of a line of a shell, as words. A sign of the shell need not stand between blanks.
-///
-/// Example: `get pods; cordon n1` is `get pods` and `cordon n1`. In quotes `;` is a letter.
-pub(crate) fn parts(line: &str) -> Vec<Vec<String>> {
-    let is_between = |c: char, place: Place| place == Place::Bare && matches!(c, '|' | '&' | ';');
-    let signs = lines::letters(line).filter(|(_, c, place)| is_between(*c, *place)).map(|(at, ..)| at);
-    let mut from = 0;
-    let words = signs.chain([line.len()]).map(|end| {
-        let part = &line[from..end];
-        from = end + 1; // each of the signs is one byte
-        shlex::split(part).unwrap_or_default()
-    });
-    words.filter(|words| !words.is_empty()).collect()
 }
 
 fn is_verb(word: &str) -> bool {
@@ -288,200 +292,5 @@ pub(crate) fn owners(resource: &str, name: &str) -> Vec<(&'static str, String)> 
             deployment(&set).into_iter().chain([("replicasets.apps", set.clone())]).collect()
         }
         _ => vec![],
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::format::Library;
-
-    #[test]
-    fn only_what_a_lesson_makes_or_deletes_is_named_by_it() {
-        let web = "deployments.apps/default/web";
-        for (line, found) in [
-            (
-                "-kubectl create deployment dpy-nginx --image=nginx",
-                vec!["deployments.apps/default/dpy-nginx"],
-            ),
-            (
-                "kubectl delete service pod-svc door --ignore-not-found",
-                vec!["services/default/pod-svc", "services/default/door"],
-            ),
-            ("kubectl create deployment web --image=nginx >/dev/null 2>&1", vec![web]),
-            ("kubectl delete pod web; kubectl get pods", vec!["pods/default/web"]),
-            ("kubectl delete pod/web svc/web", vec!["pods/default/web", "services/default/web"]),
-            ("kubectl delete deployment,replicaset,pod -l app=dpy-nginx --now", vec![]),
-            ("-kubectl run tester --image=busybox -- sleep infinity", vec!["pods/default/tester"]),
-            ("kubectl run --image nginx web", vec!["pods/default/web"]),
-            (
-                "kubectl run web --image=nginx --port=80 --expose",
-                vec!["pods/default/web", "services/default/web"],
-            ),
-            (
-                "kubectl expose pod nginx-pod --type NodePort --name pod-svc --port 80",
-                vec!["services/default/pod-svc"],
-            ),
-            ("kubectl expose deployment/web --port=80", vec!["services/default/web"]),
-            (
-                "kubectl autoscale deployment/web --max=3 --cpu=50%",
-                vec!["horizontalpodautoscalers.autoscaling/default/web"],
-            ),
-            (
-                "kubectl autoscale deployment web -n shop --name busy --max 3",
-                vec!["horizontalpodautoscalers.autoscaling/shop/busy"],
-            ),
-            ("kubectl create service clusterip menu -n shop --tcp=80:80", vec!["services/shop/menu"]),
-            ("kubectl create namespace shop", vec!["namespaces//shop"]),
-            ("kubectl create deployment web --dry-run=client -o yaml | grep -v null > web.yaml", vec![web]),
-            ("kubectl delete $(kubectl get pods -o name | head -1)", vec![]),
-            ("PORT=$(kubectl get svc pod-svc)", vec![]),
-            ("kubectl get pods web", vec![]),
-        ] {
-            assert_eq!(names_in(line, ""), found, "{line}");
-        }
-        let manifest = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n---\nkind: Pod\napiVersion: v1\nmetadata: {name: x, namespace: shop}\n";
-        assert_eq!(names_in("kubectl apply -f -", manifest), [web, "pods/shop/x"]);
-        let list = "apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: Pod, metadata: {name: x}}]";
-        assert_eq!(names_in("kubectl apply -n shop -f -", list), ["pods/shop/x"]);
-        let library = Library::built_in();
-        let of = |id: &str| names(library.get(id).unwrap());
-        assert_eq!(of("first-voyage/04"), ["pods/default/nginx-pod".to_string()].into());
-        let twelfth = of("first-voyage/12");
-        assert!(twelfth.contains(web), "{twelfth:?}");
-        // The same name of another kind, group or namespace is something else.
-        for other in
-            ["services/default/web", "deployments.example.com/default/web", "deployments.apps/shop/web"]
-        {
-            assert!(!twelfth.contains(other), "{other}");
-        }
-    }
-
-    #[test]
-    fn what_is_made_from_a_file_of_a_here_document_is_named() {
-        let head = ["cat > a.yaml <<'END'", "apiVersion: v1", "kind: Pod", "metadata: {name: a}", "END"];
-        let with = |line: &str| head.iter().chain(&[line]).map(ToString::to_string).collect::<Vec<_>>();
-        let pod = BTreeSet::from(["pods/shop/a".to_string()]);
-        let made_by = with("kubectl apply -n shop -f a.yaml");
-        assert_eq!((named(&made_by), makes(&made_by)), (pod.clone(), pod.clone()));
-        assert_eq!(namespaces(&made_by), Some(BTreeSet::from(["shop".to_string()])));
-        let deleted_by = with("kubectl delete -n shop -f a.yaml");
-        assert_eq!((named(&deleted_by), makes(&deleted_by)), (pod, BTreeSet::new()));
-        assert_eq!(named(&with("kubectl get -n shop -f a.yaml")), BTreeSet::new());
-    }
-
-    #[test]
-    fn what_a_line_deletes_it_does_not_make() {
-        let of = |line: &str| made(&[line.to_string()]).into_iter().collect::<Vec<_>>().join(" ");
-        for line in [
-            "kubectl delete configmap old",
-            "kubectl -n default delete configmap old --ignore-not-found",
-            "k --namespace=default delete configmap/old",
-            "delete configmap old",
-        ] {
-            assert_eq!(of(line), "", "{line}");
-        }
-        assert_eq!(of("kubectl -n shop create configmap delete"), "configmaps/shop/delete");
-        assert_eq!(of("kubectl create namespace delete"), "namespaces//delete");
-    }
-
-    #[test]
-    fn lines_stay_in_the_namespaces_that_they_name() {
-        let of = |lines: &[&str]| {
-            let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
-            namespaces(&lines).map(|found| found.into_iter().collect::<Vec<_>>().join(" "))
-        };
-        for (lines, found) in [
-            (
-                &["kubectl create namespace shop", "kubectl set selector svc/web -n shop a=b"][..],
-                Some("shop"),
-            ),
-            (&["-kubectl run tester --image=busybox -- sleep infinity"], Some("default")),
-            (&["kubectl get pods -A", "kubectl wait -n shop pod/a --for=delete"], Some("")),
-            (&["kubectl delete replicaset -n shop --all"], Some("shop")),
-            (
-                &["kubectl get svc a -n shop -o yaml | sed s/a/b/ | kubectl replace -n shop -f -"],
-                Some("shop"),
-            ),
-            (&["kubectl delete namespace shop"], Some("shop")),
-            (&["kubectl label namespace shop a=b"], Some("shop")),
-            (&["kubectl label namespace/shop pod-security.kubernetes.io/enforce=baseline"], Some("shop")),
-            (&["kubectl annotate ns/shop ns/market a- b=c"], Some("market shop")),
-            (&["kubectl label ns shop market a=b"], Some("market shop")),
-            (&["kubectl label namespaces -l a=b pod-security.kubernetes.io/enforce=baseline"], None),
-            (&["kubectl label namespaces --all a=b"], None),
-            (&["kubectl label ns/shop node/n1 a=b"], None),
-            (&["fault kill etcd", "curl localhost:30080"], Some("")),
-            (
-                &[
-                    "kubectl apply -f -",
-                    "apiVersion: v1",
-                    "kind: Pod",
-                    "metadata: {name: a, namespace: x}",
-                    ".",
-                ],
-                Some("x"),
-            ),
-            (&["kubectl apply -f -", "apiVersion: v1", "kind: Node", "metadata: {name: a}", "."], None),
-            (&["kubectl cordon n1"], None),
-            (&["kubectl get pods; kubectl cordon n1"], None),
-            (&["kubectl get pods&&kubectl delete pod a -n shop"], Some("shop")),
-            (&["kubectl exec a -- sh -c 'true; kubectl cordon n1'"], Some("default")),
-            (&["kubectl label node n1 a=b"], None),
-            (&["kubectl delete pods -A --all"], None),
-            (&["kubectl create clusterrole r --verb=get --resource=pods"], None),
-            (&["kubectl get pods", "undo"], None),
-            (&["etcdctl put a b"], None),
-        ] {
-            assert_eq!(of(lines).as_deref(), found, "{lines:?}");
-        }
-    }
-
-    #[test]
-    fn a_way_back_takes_back_what_is_in_the_lessons_namespaces() {
-        let library = Library::built_in();
-        let lesson = library.get("first-voyage/04").unwrap();
-        let mut whole = lesson.clone();
-        whole.steps[0].solution.push("kubectl cordon n1".into());
-        for (line, of_lesson) in [
-            ("kubectl run other --image=nginx", true),
-            ("kubectl get nodes", true),
-            ("kubectl label node --all a=b", false),
-            ("kubectl create configmap a -n kube-public", false),
-        ] {
-            let lines = [line.to_string()];
-            assert_eq!((takes_back(lesson, &lines), takes_back(&whole, &lines)), (of_lesson, true), "{line}");
-        }
-    }
-
-    #[test]
-    fn a_recorded_object_is_known_by_its_group() {
-        let body = |version: &str| serde_json::json!({ "apiVersion": version }).to_string();
-        let of = |plural: &str, version: &str| resource(plural, Some(body(version).as_bytes()));
-        assert_eq!(of("deployments", "apps/v1"), "deployments.apps");
-        assert_eq!(of("deployments", "example.com/v1"), "deployments.example.com");
-        assert_eq!(of("pods", "v1"), "pods");
-        assert_eq!(
-            (resource("deployments", None).as_str(), resource("pods", None).as_str()),
-            ("deployments.apps", "pods")
-        );
-    }
-
-    #[test]
-    fn names_that_controllers_draw_are_told_from_others() {
-        let of = |resource: &str, name: &str| -> Vec<String> {
-            owners(resource, name).into_iter().map(|(kind, name)| format!("{kind}/{name}")).collect()
-        };
-        assert_eq!(of("replicasets.apps", "dpy-nginx-657f4db74"), ["deployments.apps/dpy-nginx"]);
-        let pod = of("pods", "dpy-nginx-657f4db74-x2x9q");
-        assert_eq!(pod, ["deployments.apps/dpy-nginx", "replicasets.apps/dpy-nginx-657f4db74"]);
-        for (resource, name) in [
-            ("deployments.apps", "web-2"),
-            ("pods", "web-2"),
-            ("pods", "web-bright"),
-            ("services", "web-657f4db74"),
-        ] {
-            assert!(of(resource, name).is_empty(), "{resource}/{name}");
-        }
     }
 }

@@ -1,0 +1,227 @@
+//! The lines of a lesson or a lab: which of them may fail, and what a manifest or a here-document
+//! is made of.
+
+mod files;
+mod shell;
+
+use kubectl::flag::Kind;
+use kubectl::table;
+use std::collections::BTreeSet;
+
+pub(crate) use files::{Files, written};
+pub(crate) use shell::{Place, commands_in, first_command, is_assignment, is_plain, letters};
+
+/// Lines of a here-document. The end of a longer one is not looked for.
+const HERE_MAX: usize = 1000;
+
+/// The line without a `-` before it, and whether there was one.
+pub(crate) fn may_fail(line: &str) -> (&str, bool) {
+    line.strip_prefix('-').map_or((line, false), |rest| (rest.trim_start(), true))
+}
+
+/// The word that ends the here-document which follows this line: `EOF` of `cat > db.yaml <<'EOF'`.
+/// `None` too if the line has all of the document in it.
+pub(crate) fn here_document(line: &str) -> Option<String> {
+    document(line).filter(|(_, is_within)| !is_within).map(|(word, _)| word)
+}
+
+/// The word that ends the here-document of a line, and whether that stands within it. What stands
+/// in quotes begins none, and `<<<` is a text on the line itself.
+fn document(line: &str) -> Option<(String, bool)> {
+    let signs = letters(line).filter(|(_, c, place)| *c == '<' && *place == Place::Bare);
+    let at: Vec<usize> = signs.map(|(at, ..)| at).collect();
+    let mut runs = at.chunk_by(|one, next| one + 1 == *next);
+    let after = &line[runs.find(|run| run.len() == 2)?[1] + 1..];
+    let word = after.trim_start_matches('-').trim_start().trim_start_matches(['\'', '"', '\\']);
+    let end = word.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(word.len());
+    let word = &word[..end];
+    let is_within = after.lines().skip(1).any(|line| line.trim_start_matches('\t') == word);
+    (!word.is_empty()).then(|| (word.to_string(), is_within))
+}
+
+/// Lines without the `-` before those that may fail, and the positions of these. In a manifest or a
+/// here-document a `-` begins an item of a list, and `---` the next object.
+pub(crate) fn unmarked(lines: Vec<String>) -> (Vec<String>, BTreeSet<usize>) {
+    let (mut plain, mut marked, mut in_manifest) = (Vec::new(), BTreeSet::new(), false);
+    let mut until: Option<String> = None;
+    for (at, line) in lines.into_iter().enumerate() {
+        if until.is_some() {
+            until = until.filter(|end| line.trim_start_matches('\t') != end.as_str());
+            plain.push(line);
+            continue;
+        }
+        if in_manifest {
+            in_manifest = !ends_manifest(&line);
+            plain.push(line);
+            continue;
+        }
+        until = here_document(&line);
+        in_manifest = until.is_none() && reads_manifest(&line);
+        let (text, may_fail) = may_fail(&line);
+        if may_fail {
+            marked.insert(at);
+        }
+        plain.push(text.into());
+    }
+    (plain, marked)
+}
+
+/// The words of a command of kubectl's that are no flags and no values of flags, up to `--`: the
+/// verb first.
+///
+/// Example: `-n shop delete -l app=web pods` has the words `delete` and `pods`.
+pub(crate) fn bare_words(words: &[String]) -> Vec<&str> {
+    // Before the verb only kubectl's own flags may stand.
+    let mut verb = table::root();
+    let mut found = Vec::new();
+    let mut words = words.iter().take_while(|word| *word != "--");
+    while let Some(word) = words.next() {
+        if word.len() > 1
+            && let Some(name) = word.strip_prefix('-')
+        {
+            let flag = match (name.strip_prefix('-'), name.chars().next()) {
+                (Some(long), _) => verb.flag(long),
+                (None, Some(letter)) if name.len() == 1 => verb.short_flag(letter),
+                _ => None, // `-nshop`, `-it`, `-o=wide`: nothing follows
+            };
+            if flag.is_some_and(|f| f.kind != Kind::Bool && f.alone.is_empty()) {
+                words.next();
+            }
+            continue;
+        }
+        if found.is_empty() {
+            verb = verb.child(word).unwrap_or(verb);
+        }
+        found.push(word.as_str());
+    }
+    found
+}
+
+/// Is it a learner's answer to the question of a step? The teacher plays none.
+pub(crate) fn is_answer(line: &str) -> bool {
+    line.split_whitespace().next() == Some("answer")
+}
+
+/// Lines as (command, what it reads): a manifest follows its `-f -` up to a line `.`, and a
+/// here-document follows its line up to the word that it names. A later `-f FILE` reads the text
+/// that a here-document wrote to this file. Answers of the learner's are left out.
+///
+/// ```text
+/// cat > a.yaml <<'END'     ("cat > a.yaml <<'END'", "kind: Pod\n")
+/// kind: Pod
+/// END
+/// kubectl apply -f a.yaml  ("kubectl apply -f a.yaml", "kind: Pod\n")
+/// ```
+pub(crate) fn commands(lines: &[String]) -> Vec<(String, String)> {
+    let (mut all, mut files, mut rest) = (Vec::new(), Files::default(), lines);
+    while let Some((line, after)) = rest.split_first() {
+        let (input, behind) = following(line, after);
+        rest = behind;
+        let input = files.follow(line, input);
+        if !is_answer(line) {
+            all.push((line.clone(), input));
+        }
+    }
+    all
+}
+
+/// Of the lines after a command, the text that is its standard input, and the lines behind that.
+pub(crate) fn following<'a>(line: &str, after: &'a [String]) -> (String, &'a [String]) {
+    let near = &after[..after.len().min(HERE_MAX)];
+    let ends = |word: String| near.iter().position(|l| l.trim_start_matches('\t') == word);
+    let count = match here_document(line).and_then(ends) {
+        Some(count) => count,
+        None if reads_manifest(line) => after.iter().position(|l| ends_manifest(l)).unwrap_or(after.len()),
+        None => return (String::new(), after),
+    };
+    let text = after[..count].iter().flat_map(|l| [l.as_str(), "\n"]).collect();
+    (text, after.get(count + 1..).unwrap_or_default())
+}
+
+/// Does a manifest follow this line? A line that is not kubectl's alone is looked at by its words.
+pub(crate) fn reads_manifest(line: &str) -> bool {
+    if document(line).is_some_and(|(_, is_within)| is_within) {
+        return false;
+    }
+    let words = shlex::split(may_fail(line).0).unwrap_or_default();
+    // Most lines name no standard input, and need not be parsed for that to be known.
+    let is_there = |word: &String| word.split(['=', ',']).any(|part| part.ends_with('-'));
+    if !words.is_empty() && !words.iter().any(is_there) {
+        return false;
+    }
+    let args = match words.first().map(String::as_str) {
+        Some("kubectl" | "k") => &words[1..],
+        _ => &words[..],
+    };
+    if let Ok(parsed) = kubectl::parse::parse(args) {
+        return parsed.reads_stdin();
+    }
+    let words: Vec<&str> = line.split_whitespace().collect();
+    words.windows(2).any(|w| matches!(w[0], "-f" | "--filename") && w[1] == "-")
+}
+
+/// Is this the line behind the last one of a manifest?
+pub(crate) fn ends_manifest(line: &str) -> bool {
+    matches!(line, "." | "EOF")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dash_marks_no_line_of_a_here_document() {
+        let lines = [
+            "-cat > db.yaml <<'EOF'",
+            "- a",
+            "---",
+            "EOF",
+            "-kubectl apply -f - <<EOF",
+            "---",
+            "EOF",
+            "-true",
+        ];
+        let (plain, marked) = unmarked(lines.map(String::from).to_vec());
+        assert_eq!(plain[1..4], ["- a", "---", "EOF"]);
+        assert_eq!((&*plain[5], &*plain[7]), ("---", "true"));
+        assert_eq!(marked, [0, 4, 7].into());
+        assert_eq!(here_document("cat <<-\"END\" > x"), Some("END".to_string()));
+        assert_eq!(here_document("cat <<<word"), None);
+        assert_eq!(here_document("cat <<<'<<A' <<B"), Some("B".to_string()));
+    }
+
+    #[test]
+    fn quoted_signs_begin_no_here_document() {
+        for line in
+            ["echo 'a <<EOF'", "echo \"a <<EOF\"", r"echo a \<\<EOF", r"echo a \<<EOF", "grep '<'<EOF"]
+        {
+            assert_eq!(here_document(line), None, "{line}");
+        }
+        let lines = ["kubectl create cm a --from-literal=b='x <<y'", "-kubectl get pods", "y"];
+        let (plain, marked) = unmarked(lines.map(String::from).to_vec());
+        assert_eq!((&*plain[1], marked), ("kubectl get pods", [1].into()));
+        let indented =
+            ["cat > a.yaml <<'END'", "text: |", "  END", "- item", "END"].map(String::from).to_vec();
+        assert_eq!(unmarked(indented.clone()), (indented, BTreeSet::new()), "a shell goes on, too");
+        assert_eq!(here_document("echo '<<A' \"<<B\" <<C"), Some("C".to_string()));
+    }
+
+    #[test]
+    fn a_manifest_follows_a_line_that_reads_standard_input() {
+        for line in
+            ["kubectl apply -Rf -", "-k create --filename=-", "apply -f-", "sed s/a/b/ | kubectl apply -f -"]
+        {
+            assert!(reads_manifest(line), "{line}");
+        }
+        for line in ["kubectl logs -f web", "kubectl exec web -- tar -f -", "apply -f web.yaml"] {
+            assert!(!reads_manifest(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn manifests_follow_their_command() {
+        let lines = ["kubectl apply -f -", "a: 1", "b: 2", ".", "kubectl get pods"].map(String::from);
+        let want = [("kubectl apply -f -", "a: 1\nb: 2\n"), ("kubectl get pods", "")];
+        assert_eq!(commands(&lines), want.map(|(a, b)| (a.to_string(), b.to_string())));
+    }
+}
