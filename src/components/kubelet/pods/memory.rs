@@ -1,6 +1,6 @@
 //! What the kubelet remembers about a pod between two looks.
 
-use super::told::{Failing, Told};
+use super::failure_events::{FailedStep, FailureEvents};
 use crate::container::Volumes;
 use crate::container_status::Waiting;
 use crate::specs;
@@ -10,8 +10,8 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-/// An Event about a back-off is written this often, at most.
-const TELL_EVERY: Duration = Duration::from_secs(10);
+/// The pause between two Events that say that the same container backs off, at least.
+const BACK_OFF_EVENT: Duration = Duration::from_secs(10);
 
 /// A pod's labels and annotations.
 pub(super) type Called = (Option<BTreeMap<String, String>>, Option<BTreeMap<String, String>>);
@@ -56,9 +56,9 @@ pub(super) struct Memory {
     /// An Event says why the pod failed. Writing it may have to be tried again.
     pub failure_told: bool,
     /// When an Event about a back-off was last written, by container.
-    pub told: BTreeMap<String, clock::Instant>,
+    pub back_off_events: BTreeMap<String, clock::Instant>,
     /// Which failures Events told of, and when they may again.
-    pub events: Told,
+    pub failure_events: FailureEvents,
 }
 
 pub(super) fn revision_of(pod: &Pod) -> u64 {
@@ -124,13 +124,13 @@ impl Memory {
     /// Notes why a container waits for its start. Returns whether Events tell of it: of another
     /// reason or message at once, of the same ones now and then.
     pub(super) fn note_waiting(&mut self, container: &str, reason: &str, message: &str) -> bool {
-        let what = Failing::Start(container.into());
-        let told = (reason.to_string(), message.to_string());
-        let is_other = self.waiting.get(container) != Some(&told);
-        self.waiting.insert(container.into(), told);
-        let tells = is_other || self.events.is_due(&what);
+        let what = FailedStep::Start(container.into());
+        let shown = (reason.to_string(), message.to_string());
+        let is_other = self.waiting.get(container) != Some(&shown);
+        self.waiting.insert(container.into(), shown);
+        let tells = is_other || self.failure_events.is_due(&what);
         if tells {
-            self.events.note(what);
+            self.failure_events.note(what);
         }
         tells
     }
@@ -143,15 +143,16 @@ impl Memory {
         self.pulls.retain(|image, _| images.contains(image.as_str()));
     }
 
-    /// Is it time to tell again that this container backs off? Looks come as often as anything
-    /// changes; Events should not.
-    pub(super) fn tell_again(&mut self, container: &str) -> bool {
-        let due =
-            self.told.get(container).is_none_or(|at| clock::passed(*at, clock::Instant::now()) >= TELL_EVERY);
-        if due {
-            self.told.insert(container.into(), clock::Instant::now());
+    /// Returns whether an Event may say now that this container backs off, and notes that one does.
+    /// The pod is looked at whenever anything of it changes; Events are rarer ([`BACK_OFF_EVENT`]).
+    pub(super) fn note_back_off_event_if_due(&mut self, container: &str) -> bool {
+        let now = clock::Instant::now();
+        let last = self.back_off_events.get(container);
+        let is_due = last.is_none_or(|at| clock::passed(*at, now) >= BACK_OFF_EVENT);
+        if is_due {
+            self.back_off_events.insert(container.into(), now);
         }
-        due
+        is_due
     }
 }
 

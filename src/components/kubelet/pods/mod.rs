@@ -2,8 +2,8 @@
 //!
 //! [`sync_pod`] brings a pod from what runs to what is wanted: [`starting`] makes containers,
 //! [`pulling`] gets their images, [`ending`] ends them, [`leftovers`] clears away what they leave.
-//! [`pleg`] says which pods have changed in the runtime, [`told`] how often Events tell of a step
-//! that fails again and again.
+//! [`pleg`] says which pods have changed in the runtime, [`failure_events`] how often Events tell of
+//! a step that fails again and again.
 
 use super::config::Config;
 use super::container::kept_claims;
@@ -30,6 +30,7 @@ use tokio::sync::watch;
 
 mod ending;
 mod failing;
+mod failure_events;
 mod kubelet;
 mod leftovers;
 mod lost_logs;
@@ -43,7 +44,6 @@ mod starting;
 mod sync_pod;
 #[cfg(test)]
 pub(super) mod tests;
-mod told;
 
 pub(crate) use kubelet::Kubelet;
 

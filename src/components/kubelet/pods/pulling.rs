@@ -1,8 +1,8 @@
 //! Images, and the patience with those that cannot be had.
 
+use super::failure_events::FailedStep;
 use super::kubelet::Kubelet;
 use super::memory::Memory;
-use super::told::Failing;
 use crate::container_status::go_duration;
 use crate::error::Error;
 use crate::specs::reference;
@@ -25,7 +25,7 @@ impl Memory {
     fn tells_of_image(&self, container: &str) -> bool {
         let reason = self.waiting.get(container).map(|(reason, _)| reason.as_str());
         reason.is_some_and(|reason| NO_IMAGE.contains(&reason))
-            || self.events.is_due(&Failing::Start(container.into()))
+            || self.failure_events.is_due(&FailedStep::Start(container.into()))
     }
 }
 

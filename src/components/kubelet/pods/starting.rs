@@ -1,9 +1,9 @@
 //! From a step to a running container: sandbox, volumes, environment, start.
 
 use super::ending;
+use super::failure_events::FailedStep;
 use super::kubelet::Kubelet;
 use super::memory::Memory;
-use super::told::Failing;
 use crate::action::{Action, FALLBACK, Target};
 use crate::container::{self, Volumes};
 use crate::container_status::go_duration;
@@ -177,16 +177,16 @@ impl Kubelet {
         memory.is_cut_off = stale.iter().flatten().any(|(_, unmade)| unmade.slow);
         let failed = |(volume, unmade): (String, volumes::Unmade)| Error::Volume { volume, why: unmade.why };
         let stale = stale.map_err(failed)?;
-        memory.events.keep(|what| match what {
-            Failing::Volume(volume) => stale.iter().any(|(name, _)| name == volume),
-            Failing::Sandbox | Failing::Start(_) => true,
+        memory.failure_events.retain(|what| match what {
+            FailedStep::Volume(volume) => stale.iter().any(|(name, _)| name == volume),
+            FailedStep::Sandbox | FailedStep::Start(_) => true,
         });
         for (volume, unmade) in stale {
             if unmade.unanswered {
                 tracing::debug!(volume, why = unmade.why, "a volume stays as it is");
                 continue;
             }
-            if memory.events.tell(Failing::Volume(volume.clone())) {
+            if memory.failure_events.note_if_due(FailedStep::Volume(volume.clone())) {
                 let message = failed((volume, unmade)).line();
                 self.recorder.warning(&reference(pod, None), "FailedMount", message, cause.clone());
             }
@@ -254,7 +254,7 @@ impl Kubelet {
         self.recorder.normal(&about, "Created", "Container created", cause.clone());
         lengthen_backoff(key, spec, init, previous, memory);
         memory.waiting.remove(&spec.name);
-        memory.events.keep(|what| *what != Failing::Start(spec.name.clone()));
+        memory.failure_events.retain(|what| *what != FailedStep::Start(spec.name.clone()));
         if let Err(error) = self.config.runtime.start_container(&id).await {
             self.recorder.warning(&about, "Failed", format!("Error: {}", error.line()), cause.clone());
             return Ok(cannot_run(pod, spec, error.line(), memory));
@@ -368,7 +368,7 @@ impl Kubelet {
                 (Err(error), Some(known)) if is_unanswered(&error) => return Ok(Ok(known.clone())),
                 (Err(error), _) => {
                     // Events need not tell with each try that the image is there.
-                    memory.events.note(Failing::Start(spec.name.clone()));
+                    memory.failure_events.note(FailedStep::Start(spec.name.clone()));
                     return Err(error.into());
                 }
             }

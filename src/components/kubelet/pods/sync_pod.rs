@@ -1,9 +1,9 @@
 //! One pass after the other over a pod, until what runs is what is wanted.
 
 use super::ending;
+use super::failure_events::FailedStep;
 use super::kubelet::Kubelet;
 use super::memory::Memory;
-use super::told::Failing;
 use crate::container::Volumes;
 use crate::decide;
 use crate::error::Error;
@@ -185,7 +185,7 @@ impl Kubelet {
         let look_again = steps.iter().find_map(|s| if let Step::LookAgain(d) = s { Some(*d) } else { None });
         steps.retain(|s| !matches!(s, Step::LookAgain(_)));
         for (container, init) in backing_off {
-            if memory.tell_again(&container) {
+            if memory.note_back_off_event_if_due(&container) {
                 let message =
                     format!("Back-off restarting failed container {container} in pod {}", long_name(pod));
                 let about = reference(pod, Some((&container, init)));
@@ -339,7 +339,7 @@ impl Kubelet {
         }
         let made = self.volumes(pod, sandboxes, memory, cause).await;
         if let Err(error @ Error::Volume { volume, .. }) = &made
-            && memory.events.tell(Failing::Volume(volume.clone()))
+            && memory.failure_events.note_if_due(FailedStep::Volume(volume.clone()))
         {
             self.recorder.warning(&reference(pod, None), "FailedMount", error.line(), cause.clone());
         }
@@ -356,7 +356,7 @@ impl Kubelet {
         memory: &mut Memory,
         cause: &Option<Cause>,
     ) -> Result<(), Error> {
-        let tells = memory.events.is_due(&Failing::Sandbox);
+        let tells = memory.failure_events.is_due(&FailedStep::Sandbox);
         if tells && !sandboxes.is_empty() {
             let message = "Pod sandbox changed, it will be killed and re-created.";
             self.recorder.normal(&reference(pod, None), "SandboxChanged", message, cause.clone());
@@ -375,14 +375,14 @@ impl Kubelet {
         };
         if let Err(error) = made {
             tracing::warn!(pod = %Key::of(pod), reason = error.line(), "no sandbox");
-            if memory.events.tell(Failing::Sandbox) {
+            if memory.failure_events.note_if_due(FailedStep::Sandbox) {
                 let message = format!("Failed to create pod sandbox: {}", error.line());
                 let about = reference(pod, None);
                 self.recorder.warning(&about, "FailedCreatePodSandBox", message, cause.clone());
             }
             return Err(error.into());
         }
-        memory.events.keep(|what| *what != Failing::Sandbox);
+        memory.failure_events.retain(|what| *what != FailedStep::Sandbox);
         self.tell(Event::Sandbox { attempt }, key, start, cause);
         Ok(())
     }
