@@ -55,7 +55,7 @@ pub(crate) fn statuses(view: &View, waiting: &Waiting) -> Option<Vec<ContainerSt
 mod tests {
     use super::super::decide::decide;
     use super::super::decide::tests::{container, pod, sandbox};
-    use super::super::probe::Seen;
+    use super::super::probe::ProbeResults;
     use super::super::view::Backoffs;
     use super::*;
     use clock::Timestamp;
@@ -87,7 +87,7 @@ mod tests {
             containers: &[],
             backoffs: &Backoffs::new(),
             replaced: &Default::default(),
-            probes: &Seen::default(),
+            probes: &ProbeResults::default(),
             now: Timestamp::from_second(205).unwrap(),
         })
     }
@@ -100,7 +100,7 @@ mod tests {
     fn a_debug_container_starts_once_beside_the_others() {
         let pod = debugged(&[]);
         let ready = sandbox("s", 0, SandboxState::Ready);
-        let (backoffs, probes) = (Backoffs::new(), Seen::default());
+        let (backoffs, probes) = (Backoffs::new(), ProbeResults::default());
         let steps = |containers: &[cri::Container]| {
             let now = Timestamp::from_second(205).unwrap();
             decide(&View {

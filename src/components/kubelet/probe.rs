@@ -126,15 +126,15 @@ pub(crate) struct Probed {
 
 /// What the probes of a pod's containers say, by container name.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct ProbeResults {
     pub probed: BTreeMap<String, Probed>,
     pub failed: BTreeMap<String, Kind>,
 }
 
-impl Seen {
+impl ProbeResults {
     /// Containers whose postStart hook failed run until they are ended, and are neither started nor
     /// ready.
-    pub(crate) fn mark_unhooked<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+    pub(crate) fn mark_post_start_failed<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
         for name in names {
             self.probed.insert(name.to_string(), Probed { started: Some(false), ready: Some(false) });
         }

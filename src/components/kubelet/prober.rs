@@ -7,7 +7,7 @@
 
 use super::action::{Action, Answer, Target};
 use super::config::Config;
-use super::probe::{Kind, Numbers, Probed, Seen, Verdict};
+use super::probe::{Kind, Numbers, ProbeResults, Probed, Verdict};
 use super::specs::{reference, spec_of};
 use super::view::has_ended;
 use client::{Key, Recorder, WorkQueue};
@@ -82,11 +82,11 @@ impl Prober {
         pod: &Pod,
         containers: &[Container],
         pod_ip: Option<IpAddr>,
-    ) -> Seen {
+    ) -> ProbeResults {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let leaves = pod.metadata.deletion_timestamp.is_some() || has_ended(pod);
         let runs = |id: &str| containers.iter().any(|c| c.id == id && c.state == ContainerState::Running);
-        let mut seen = Seen::default();
+        let mut results = ProbeResults::default();
         let mut watched = self.watched();
         watched.retain(|id, w| {
             let stays = w.uid != uid || runs(id);
@@ -131,12 +131,12 @@ impl Prober {
                 });
                 Watched { uid: uid.clone(), findings, end, leaving }
             });
-            seen.probed.insert(c.name.clone(), entry.findings.probed);
+            results.probed.insert(c.name.clone(), entry.findings.probed);
             if let Some(kind) = entry.findings.failed {
-                seen.failed.insert(c.name.clone(), kind);
+                results.failed.insert(c.name.clone(), kind);
             }
         }
-        seen
+        results
     }
 
     /// The pod is being ended although no client deleted it: nothing of it is asked any more
@@ -380,9 +380,9 @@ mod tests {
         (running.started_at, running.created_at) = (Some(clock::now()), clock::now());
         let bare = container("b", 0, ContainerState::Running, 0);
         let all = [running, bare];
-        let seen = prober.attend(&key, &pod, &all, None);
-        assert_eq!(seen.probed["a"], Probed { started: None, ready: Some(false) });
-        assert_eq!(seen.probed.len(), 1, "b has no probes");
+        let results = prober.attend(&key, &pod, &all, None);
+        assert_eq!(results.probed["a"], Probed { started: None, ready: Some(false) });
+        assert_eq!(results.probed.len(), 1, "b has no probes");
         prober.note(&key, "a-0", |findings| findings.probed.ready = Some(true));
         assert_eq!(prober.attend(&key, &pod, &all, None).probed["a"].ready, Some(true));
         let tokens = || {

@@ -1,7 +1,7 @@
 //! Everything known about a pod on this node, and what follows from it for each of its containers.
 //! [`super::decide`] and [`super::status`] are made from it. Pure.
 
-use super::probe::{Kind, Seen};
+use super::probe::{Kind, ProbeResults};
 use clock::Timestamp;
 use cri::{Container, ContainerState, Sandbox, SandboxState};
 use k8s_openapi::api::core::v1::{Container as Spec, ContainerRestartRule, ContainerStatus, Pod};
@@ -65,7 +65,7 @@ pub(crate) struct View<'a> {
     /// their sandbox was lost, and that are started again.
     pub replaced: &'a HashSet<String>,
     /// What the probes say of the containers that run.
-    pub probes: &'a Seen,
+    pub probes: &'a ProbeResults,
     pub now: Timestamp,
 }
 
@@ -156,7 +156,7 @@ impl<'a> View<'a> {
     }
 
     /// Why this running container has to end, if it has to.
-    pub(crate) fn condemned(&self, spec: &Spec, init: bool, running: &Container) -> Option<Why> {
+    pub(crate) fn reason_to_stop(&self, spec: &Spec, init: bool, running: &Container) -> Option<Why> {
         if Self::changed(spec, init, running) {
             return Some(Why::Changed);
         }

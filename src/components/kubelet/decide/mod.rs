@@ -85,7 +85,7 @@ pub(crate) fn decide(view: &View) -> Vec<Step> {
         let current = view.current(&spec.name);
         match current {
             Some(c) if c.sandbox_id == sandbox.id && c.state == ContainerState::Running => {
-                let Some(why) = view.condemned(spec, init, c) else { return true };
+                let Some(why) = view.reason_to_stop(spec, init, c) else { return true };
                 steps.push(Step::Stop { name: c.name.clone(), id: c.id.clone(), why });
                 return false;
             }

@@ -204,7 +204,7 @@ impl Kubelet {
         let left = grace.saturating_sub(start.elapsed()).max(MINIMUM_GRACE);
         self.stop_until_done(&one.about, &one.id, &one.name, left, cause).await;
         self.ending().remove(&one.id);
-        self.tell(Event::Stop { container: one.name.clone() }, key, start, cause);
+        self.emit(Event::Stop { container: one.name.clone() }, key, start, cause);
     }
 
     /// Runs the preStop hook of a container, if it has one and there is time for it. An Event tells
@@ -357,7 +357,7 @@ impl Kubelet {
     ) -> Result<Outcome, Error> {
         let grace = seconds(pod.metadata.deletion_grace_period_seconds);
         let grace = grace.unwrap_or(Duration::from_secs(30)).max(FORCED_GRACE);
-        let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
+        let (sandboxes, containers) = self.in_runtime(key, &memory.uid).await?;
         let running: Vec<&Container> =
             containers.iter().filter(|c| c.state == ContainerState::Running).collect();
         if !running.is_empty() {
@@ -381,7 +381,7 @@ impl Kubelet {
                 return Err(error.into());
             }
         }
-        let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
+        let (sandboxes, containers) = self.in_runtime(key, &memory.uid).await?;
         let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);
         status::end(&mut status, clock::now());
         let failure = self.sentence_on(key, &memory.uid).or_else(|| failing::failed_before(pod, memory));

@@ -217,7 +217,7 @@ impl Kubelet {
             self.sentence(key, &memory.uid, failure.clone());
             self.end_now(key, &memory.uid);
         }
-        let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
+        let (sandboxes, containers) = self.in_runtime(key, &memory.uid).await?;
         let containers = self.remove_created(&memory.uid, containers).await?;
         let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);
         self.prober.leave(&memory.uid);

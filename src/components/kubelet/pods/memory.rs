@@ -50,7 +50,7 @@ pub(super) struct Memory {
     pub volumes_gone: bool,
     /// Ids of containers whose postStart hook failed: they are being ended, and neither ready nor
     /// started until then.
-    pub unhooked: HashSet<String>,
+    pub post_start_failed: HashSet<String>,
     /// Ids of sandboxes that were stopped: nothing of them is left to take down.
     pub stopped: HashSet<String>,
     /// An Event says why the pod failed. Writing it may have to be tried again.
@@ -193,7 +193,7 @@ mod tests {
             .unwrap()
         };
         let memory = Memory { written: Some((10, PodStatus::default())), ..Memory::default() };
-        let gate = |seen: &Pod| memory.with_newest_status(seen).status.unwrap().conditions.map(|c| c.len());
+        let gate = |known: &Pod| memory.with_newest_status(known).status.unwrap().conditions.map(|c| c.len());
         assert_eq!(gate(&pod("9", Some("True"))), None, "the informer is behind");
         assert_eq!(gate(&pod("10", None)), Some(0));
         assert_eq!(gate(&pod("11", Some("True"))), Some(1), "the gate was opened after the last write");

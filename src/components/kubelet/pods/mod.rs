@@ -10,7 +10,7 @@ use super::container::kept_claims;
 use super::error::Error;
 use super::pleg::{self, Pleg, PodLifecycleEvent};
 use super::pressure::Pressures;
-use super::probe::Seen;
+use super::probe::ProbeResults;
 use super::view::{Backoffs, View};
 use super::{mirror, status, termination};
 use client::{Change, Informer, Key, Outcome, is_code};
@@ -195,8 +195,8 @@ impl Kubelet {
     ) -> Result<Option<Container>, cri::Error> {
         let Some(pod) = self.pod(key) else { return Ok(None) };
         let uid = pod.metadata.uid.clone().unwrap_or_default();
-        let (_, containers) = self.seen(key, &uid).await?;
-        let (backoffs, probes) = (Backoffs::new(), Seen::default());
+        let (_, containers) = self.in_runtime(key, &uid).await?;
+        let (backoffs, probes) = (Backoffs::new(), ProbeResults::default());
         let replaced = self.memories().get(key).map(|memory| memory.replaced.clone()).unwrap_or_default();
         let view = View {
             pod: &pod,
@@ -229,12 +229,13 @@ impl Kubelet {
     /// The newest sandbox that is ready.
     pub(crate) async fn sandbox(&self, key: &Key) -> Result<Option<Sandbox>, cri::Error> {
         let Some(pod) = self.pod(key) else { return Ok(None) };
-        let (sandboxes, _) = self.seen(key, pod.metadata.uid.as_deref().unwrap_or_default()).await?;
+        let (sandboxes, _) = self.in_runtime(key, pod.metadata.uid.as_deref().unwrap_or_default()).await?;
         Ok(sandboxes.into_iter().filter(|s| s.state == SandboxState::Ready).max_by_key(|s| s.attempt))
     }
 
-    /// What the runtime has for a pod: its sandboxes and their containers.
-    async fn seen(&self, key: &Key, uid: &str) -> Result<(Vec<Sandbox>, Vec<Container>), cri::Error> {
+    /// Returns what the runtime has for a pod: its sandboxes and their containers, those that have
+    /// ended with their termination messages.
+    async fn in_runtime(&self, key: &Key, uid: &str) -> Result<(Vec<Sandbox>, Vec<Container>), cri::Error> {
         let mut sandboxes = self.config.runtime.list_pod_sandboxes().await?;
         sandboxes.retain(|s| s.pod.namespace == key.namespace && s.pod.name == key.name && s.pod.uid == uid);
         let mut containers = self.config.runtime.list_containers().await?;
@@ -281,8 +282,8 @@ impl Kubelet {
         result
     }
 
-    /// Records what was done for a pod since `since`.
-    fn tell(&self, event: Event, key: &Key, since: clock::Instant, cause: &Option<Cause>) {
+    /// Emits the record of what was done for a pod since `since`.
+    fn emit(&self, event: Event, key: &Key, since: clock::Instant, cause: &Option<Cause>) {
         let record = Record::new(event).object("pods", &key.namespace, &key.name);
         self.config.tap.emit(record.took(since.elapsed()).cause(cause.clone()));
     }
@@ -307,9 +308,11 @@ impl Kubelet {
         }
         let start = clock::Instant::now();
         // Conditions of others (a readiness gate, the reason of an eviction) are written back as
-        // they were seen: only over what was seen.
-        let seen = memory.written.as_ref().map_or(0, |(revision, _)| *revision).max(revision_of(pod));
-        let metadata = json!({"uid": memory.uid, "resourceVersion": seen.to_string()});
+        // this kubelet knows them, so the API server must not have newer ones: it refuses a patch
+        // with another revision.
+        let own = memory.written.as_ref().map_or(0, |(revision, _)| *revision);
+        let revision = own.max(revision_of(pod)).to_string();
+        let metadata = json!({"uid": memory.uid, "resourceVersion": revision});
         let old = pod.status.as_ref();
         let mut written = self.write_status(key, cause, &metadata, status::patch(old, &status)).await;
         if written.as_ref().is_err_and(|error| is_code(error, 413)) {
@@ -322,7 +325,7 @@ impl Kubelet {
             Ok(stored) => {
                 let phase = status.phase.clone().unwrap_or_default();
                 memory.written = Some((revision_of(&stored), stored.status.unwrap_or(status)));
-                self.tell(Event::Status { phase }, key, start, cause);
+                self.emit(Event::Status { phase }, key, start, cause);
                 Ok(true)
             }
             Err(error) if is_code(&error, 404) || is_code(&error, 409) => Ok(false),
@@ -351,12 +354,13 @@ impl Kubelet {
         sandboxes: &[Sandbox],
         containers: &[Container],
         memory: &Memory,
-    ) -> Seen {
+    ) -> ProbeResults {
         let ip = sandboxes.iter().max_by_key(|s| s.attempt).and_then(|s| s.ip).map(IpAddr::from);
-        let mut seen = self.prober.attend(key, pod, containers, ip);
+        let mut results = self.prober.attend(key, pod, containers, ip);
         let running = containers.iter().filter(|c| c.state == ContainerState::Running);
-        seen.mark_unhooked(running.filter(|c| memory.unhooked.contains(&c.id)).map(|c| c.name.as_str()));
-        seen
+        let failed = running.filter(|c| memory.post_start_failed.contains(&c.id));
+        results.mark_post_start_failed(failed.map(|c| c.name.as_str()));
+        results
     }
 
     fn status_of(

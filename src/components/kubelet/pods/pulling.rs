@@ -141,7 +141,7 @@ impl Kubelet {
                 if tells {
                     self.recorder.normal(about, "Pulled", message, cause.clone());
                 }
-                self.tell(Event::Pull { image: image.to_string(), error: None }, key, start, cause);
+                self.emit(Event::Pull { image: image.to_string(), error: None }, key, start, cause);
                 memory.pulls.remove(&image);
                 Ok(None)
             }
@@ -149,7 +149,7 @@ impl Kubelet {
                 let message = format!("Failed to pull image {image:?}: {}", error.line());
                 self.recorder.warning(about, "Failed", message, cause.clone());
                 let event = Event::Pull { image: image.to_string(), error: Some(error.line()) };
-                self.tell(event, key, start, cause);
+                self.emit(event, key, start, cause);
                 self.recorder.warning(about, "Failed", "Error: ErrImagePull", cause.clone());
                 memory.note_waiting(container, "ErrImagePull", &error.line());
                 let pause =

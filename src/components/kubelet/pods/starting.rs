@@ -264,22 +264,22 @@ impl Kubelet {
             self.recorder.warning(&about, not_honored(&warning), warning, cause.clone());
         }
         self.recorder.normal(&about, "Started", "Container started", cause.clone());
-        self.tell(Event::Start { container: spec.name.clone(), attempt }, key, start, cause);
+        self.emit(Event::Start { container: spec.name.clone(), attempt }, key, start, cause);
         let hook = spec.lifecycle.as_ref().and_then(|l| l.post_start.as_ref());
         if let Some(hook) = hook
-            && let Err(why) = self.post_start(key, pod, spec, &id, sandbox, hook).await
+            && let Err(why) = self.run_post_start(key, pod, spec, &id, sandbox, hook).await
         {
             tracing::debug!(pod = %key, container = spec.name, why, "postStart hook failed");
             self.recorder.warning(&about, "FailedPostStartHook", "PostStartHook failed", cause.clone());
             memory.waiting.insert(spec.name.clone(), ("PostStartHookError".into(), why));
-            self.stop_unhooked(key, pod, id, sandbox, memory, cause).await?;
+            self.stop_after_failed_post_start(key, pod, id, sandbox, memory, cause).await?;
         }
         Ok(None)
     }
 
     /// Ends a container whose postStart hook failed, as upstream with its preStop hook and its
     /// grace period. Nothing else waits for that: the runtime's event brings the key back.
-    async fn stop_unhooked(
+    async fn stop_after_failed_post_start(
         self: &Arc<Self>,
         key: &Key,
         pod: &Pod,
@@ -291,7 +291,7 @@ impl Kubelet {
         let container = self.config.runtime.container_status(&id).await?;
         let (grace, message) = ending::reason(pod, &container.name, Why::Hook);
         let (sandboxes, deadline) = (std::slice::from_ref(sandbox), clock::deadline(grace));
-        memory.unhooked.insert(id);
+        memory.post_start_failed.insert(id);
         let manner = ending::Manner { deadline, message, in_order: false };
         self.stop(key, pod, sandboxes, &container, manner, memory, cause);
         Ok(())
@@ -302,7 +302,7 @@ impl Kubelet {
     ///
     /// # Errors
     /// The message of `PostStartHookError`.
-    pub(super) async fn post_start(
+    pub(super) async fn run_post_start(
         &self,
         key: &Key,
         pod: &Pod,

@@ -115,7 +115,7 @@ impl Kubelet {
         is_first: bool,
     ) -> Result<Option<Pass>, Error> {
         let has_ended = view::has_ended(pod);
-        let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
+        let (sandboxes, containers) = self.in_runtime(key, &memory.uid).await?;
         let containers = self.remove_created(&memory.uid, containers).await?;
         if has_ended && !containers.iter().any(|c| c.state == ContainerState::Running) {
             self.give_volumes_back(pod, memory, cause).await?;
@@ -208,14 +208,14 @@ impl Kubelet {
         cause: &Option<Cause>,
         failure: Option<Error>,
     ) -> Result<Vec<Sandbox>, Error> {
-        let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
-        let seen = memory.with_newest_status(pod);
-        let status = self.status_of(key, &seen, &sandboxes, &containers, memory);
-        let reported = self.report(key, &seen, memory, cause, status).await;
+        let (sandboxes, containers) = self.in_runtime(key, &memory.uid).await?;
+        let newest = memory.with_newest_status(pod);
+        let status = self.status_of(key, &newest, &sandboxes, &containers, memory);
+        let reported = self.report(key, &newest, memory, cause, status).await;
         memory.stopping.retain(|id, _| containers.iter().any(|c| c.id == *id));
         memory.replaced.retain(|id| containers.iter().any(|c| c.id == *id));
         memory.given_up.retain(|id| containers.iter().any(|c| c.id == *id));
-        memory.unhooked.retain(|id| containers.iter().any(|c| c.id == *id));
+        memory.post_start_failed.retain(|id| containers.iter().any(|c| c.id == *id));
         memory.stopped.retain(|id| sandboxes.iter().any(|s| s.id == *id));
         // Also if no API server answers: containers restart without one, and their attempts would
         // pile up.
@@ -383,7 +383,7 @@ impl Kubelet {
             return Err(error.into());
         }
         memory.failure_events.retain(|what| *what != FailedStep::Sandbox);
-        self.tell(Event::Sandbox { attempt }, key, start, cause);
+        self.emit(Event::Sandbox { attempt }, key, start, cause);
         Ok(())
     }
 }

@@ -26,7 +26,7 @@ mod tests {
     use super::super::{Failure, Pod, Timestamp, Waiting, of};
     use super::*;
     use crate::decide::tests::pod;
-    use crate::probe::Seen;
+    use crate::probe::ProbeResults;
     use crate::view::Backoffs;
 
     fn status(pod: &Pod) -> PodStatus {
@@ -36,7 +36,7 @@ mod tests {
             containers: &[],
             backoffs: &Backoffs::new(),
             replaced: &Default::default(),
-            probes: &Seen::default(),
+            probes: &ProbeResults::default(),
             now: Timestamp::UNIX_EPOCH,
         };
         of(&view, &Waiting::new(), [172, 30, 0, 12].into())

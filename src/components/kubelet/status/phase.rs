@@ -58,7 +58,7 @@ mod tests {
     use super::super::{Timestamp, Waiting, of};
     use super::*;
     use crate::decide::tests::{container, pod, sandbox};
-    use crate::probe::Seen;
+    use crate::probe::ProbeResults;
     use crate::view::Backoffs;
     use cri::SandboxState;
 
@@ -73,7 +73,7 @@ mod tests {
                 containers: &[container("a", 0, state, 0)],
                 backoffs: &Backoffs::new(),
                 replaced: &Default::default(),
-                probes: &Seen::default(),
+                probes: &ProbeResults::default(),
                 now: Timestamp::from_second(205).unwrap(),
             };
             let status = of(&view, &Waiting::new(), [172, 30, 0, 12].into());
@@ -102,7 +102,7 @@ mod tests {
                 containers: &[container("s", 0, sidecar, 0), container("i", 0, State::Exited, 1)],
                 backoffs: &Backoffs::new(),
                 replaced: &Default::default(),
-                probes: &Seen::default(),
+                probes: &ProbeResults::default(),
                 now: Timestamp::UNIX_EPOCH,
             };
             of(&view, &Waiting::new(), [172, 30, 0, 12].into()).phase.unwrap()
@@ -130,7 +130,7 @@ mod tests {
                 containers: &[],
                 backoffs: &Backoffs::new(),
                 replaced: &Default::default(),
-                probes: &Seen::default(),
+                probes: &ProbeResults::default(),
                 now: Timestamp::UNIX_EPOCH,
             };
             let status = of(&view, &Waiting::new(), [172, 30, 0, 12].into());

@@ -1,7 +1,7 @@
 //! A pod's status for containers in many states.
 
 use super::super::decide::tests::{container, pod, sandbox};
-use super::super::probe::Seen;
+use super::super::probe::ProbeResults;
 use super::super::view::Backoffs;
 use super::Container;
 use super::{
@@ -19,7 +19,7 @@ fn status(pod: &Pod, sandbox: Option<&Sandbox>, containers: &[Container], backof
         containers,
         backoffs: &backoffs,
         replaced: &Default::default(),
-        probes: &Seen::default(),
+        probes: &ProbeResults::default(),
         now: Timestamp::from_second(205).unwrap(),
     };
     of(&view, &Waiting::new(), [172, 30, 0, 12].into())
@@ -191,7 +191,7 @@ fn a_container_that_has_ended_for_good_stays_so_when_the_machine_was_restarted()
 #[test]
 fn a_container_that_changes_its_image_waits_whatever_its_policy() {
     let (ready, p) = (sandbox("s", 0, SandboxState::Ready), pod("Never", &[], &["a"]));
-    let (backoffs, probes) = (Backoffs::new(), Seen::default());
+    let (backoffs, probes) = (Backoffs::new(), ProbeResults::default());
     let ended = [container("a", 0, Exited, 137)];
     let state = |pod: &Pod, replaced: &[&str]| {
         let replaced = replaced.iter().map(|id| (*id).to_string()).collect();

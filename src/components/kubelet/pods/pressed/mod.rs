@@ -319,7 +319,7 @@ impl Kubelet {
 
     /// What each container of a pod has of the node's memory now: for people.
     async fn weigh_containers(&self, pod: &mut Usage) {
-        let (_, found) = self.seen(&pod.key, &pod.uid).await.unwrap_or_default();
+        let (_, found) = self.in_runtime(&pod.key, &pod.uid).await.unwrap_or_default();
         let used = self.config.runtime.list_container_stats().await.unwrap_or_default();
         for one in found.iter().filter(|c| c.state == ContainerState::Running) {
             let stats = used.get(&one.id).copied().unwrap_or_default(); // it may have ended
@@ -423,7 +423,7 @@ impl Kubelet {
     /// Ends what runs of a condemned pod with its hooks. One that goes for a critical pod has its
     /// own grace period, an evicted one a second, as upstream.
     async fn kill(&self, key: &Key, uid: &str) -> Result<(), crate::error::Error> {
-        let (sandboxes, _) = self.seen(key, uid).await?;
+        let (sandboxes, _) = self.in_runtime(key, uid).await?;
         let pod = self.last_known(key, uid);
         let is_preempted = self.sentences().get(key).is_some_and(|s| s.failure.reason == PREEMPTING);
         let grace = if is_preempted { ending::own_grace(&pod) } else { ending::EVICTION_GRACE };

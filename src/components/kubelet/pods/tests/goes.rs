@@ -194,9 +194,9 @@ async fn attempts_that_never_ran_go_and_sandboxes_with_their_last_container() {
         runtime.create_container(&sandbox.id, config).await.unwrap()
     };
     let left = async || {
-        let (sandboxes, containers) = kubelet.seen(&world.key, "u").await.unwrap();
+        let (sandboxes, containers) = kubelet.in_runtime(&world.key, "u").await.unwrap();
         kubelet.forget_old("u", &sandboxes, &containers).await.unwrap();
-        let (sandboxes, containers) = kubelet.seen(&world.key, "u").await.unwrap();
+        let (sandboxes, containers) = kubelet.in_runtime(&world.key, "u").await.unwrap();
         let mut attempts: Vec<u32> = containers.iter().map(|c| c.attempt).collect();
         attempts.sort_unstable();
         let mut of_sandboxes: Vec<u32> = sandboxes.iter().map(|s| s.attempt).collect();

@@ -43,7 +43,7 @@ async fn a_hook_that_failed_is_named_with_its_container_and_its_pod() {
     ] {
         let hook = serde_json::from_value(hook).unwrap();
         let spec = &pod.spec.as_ref().unwrap().containers[0];
-        let ended = world.kubelet.post_start(&world.key, &pod, spec, "c", &ready, &hook).await;
+        let ended = world.kubelet.run_post_start(&world.key, &pod, spec, "c", &ready, &hook).await;
         let why = ended.unwrap_err();
         let of = "for Container \"a\" in Pod \"p_default(u)\" failed - error: ";
         assert!(why.starts_with(want) && (!want.ends_with("for") || why.contains(of)), "{why}");
