@@ -27,10 +27,10 @@
 //! What an object or a pod names is never opened by its path: [`volumes`], [`files`] and
 //! [`termination`] resolve it beneath a directory of their own ([`linux::beneath`]). A pod that
 //! uses more of the disk than its `sizeLimit` or `ephemeral-storage` allows is evicted
-//! ([`eviction`]). Pods without limits are evicted when they fill the node's memory, its share of
-//! the disk, or the machine's disk ([`pressure`]). A pod that requests more than the node has left
-//! is rejected ([`admission`]), also one that asks for other nodes or does not tolerate this one
-//! ([`node_match`]), and one with more volumes, mounts or containers than the machine can take
+//! ([`local_storage`]). Pods without limits are evicted when they fill the node's memory, its share
+//! of the disk, or the machine's disk ([`pressure`]). A pod that requests more than the node has
+//! left is rejected ([`admission`]), also one that asks for other nodes or does not tolerate this
+//! one ([`node_match`]), and one with more volumes, mounts or containers than the machine can take
 //! ([`bounds`]).
 //! ## Left out
 //! - Planned for later lessons: `targetContainerName` of ephemeral containers (they share what the
@@ -74,9 +74,9 @@ mod dns;
 mod env;
 mod ephemeral;
 mod error;
-mod eviction;
 mod files;
-mod kept;
+mod lasting_files;
+mod local_storage;
 mod logs;
 mod mirror;
 mod node;

@@ -1,7 +1,7 @@
 //! Registration and heartbeats: the Node object and its Lease.
 
 use super::config::{Config, PORT};
-use super::kept;
+use super::lasting_files;
 use super::node_amounts::{amounts, amounts_differ, patch, runtime_handler};
 use super::node_events::{change_of_cordon, change_of_readiness, reboot};
 use super::node_labels::{DEFAULTS, OF_MACHINE, bring_back};
@@ -272,7 +272,7 @@ fn status(config: &Config, old: Option<&NodeStatus>, pressed: Pressures, runtime
     let (capacity, allocatable) = amounts(&config.capacity, old);
     let full = match pressed.kept {
         0 => "kubelet has disk pressure".to_string(),
-        kept => kept::message(kept, &config.node_root()),
+        kept => lasting_files::message(kept, &config.node_root()),
     };
     let under = |kind: Pressure| {
         let (reason, message) = match (kind, pressed.has(kind)) {

@@ -1,5 +1,5 @@
 //! When the machine is asked, when the trees of pods are walked, and when a pod is evicted. Pure;
-//! the edge is `pods::pressed`.
+//! `pods::eviction_manager` does what is decided here.
 //!
 //! The machine is asked by itself, ten times a second when little room is left, also while trees
 //! are walked: a hostile tree may take its time. Trees are walked one after another; a walk of all

@@ -384,7 +384,7 @@ impl Kubelet {
         let (sandboxes, containers) = self.in_runtime(key, &memory.uid).await?;
         let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);
         status::end(&mut status, clock::now());
-        let failure = self.sentence_on(key, &memory.uid).or_else(|| failing::failed_before(pod, memory));
+        let failure = self.decided_failure(key, &memory.uid).or_else(|| failing::failed_before(pod, memory));
         if let Some(failure) = failure {
             // A delete in its grace period does not change why it has ended.
             failure.mark(&mut status, clock::now(), pod.metadata.generation);

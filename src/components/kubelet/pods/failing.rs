@@ -10,7 +10,7 @@ use crate::node_match::NodeFacts;
 use crate::specs::reference;
 use crate::status::{self, Failure, FailureKind};
 use crate::walk::Allowance;
-use crate::{eviction, mirror, pressure, view};
+use crate::{local_storage, mirror, pressure, view};
 use client::{Key, optional};
 use cri::{Container, ContainerState, Sandbox};
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -40,8 +40,8 @@ pub(super) fn failed_before(pod: &Pod, memory: &Memory) -> Option<Failure> {
 
 impl Kubelet {
     /// What a pod was found to use of the disk since its limits were looked at last.
-    fn measured_lately(&self, uid: &str) -> Option<Arc<eviction::Use>> {
-        let since = clock::Instant::now().checked_sub(eviction::EVERY)?;
+    fn measured_lately(&self, uid: &str) -> Option<Arc<local_storage::Use>> {
+        let since = clock::Instant::now().checked_sub(local_storage::EVERY)?;
         self.measured.own(uid, since)
     }
 
@@ -84,7 +84,7 @@ impl Kubelet {
             }
         };
         if rejected.is_none() && pod.status.as_ref().is_none_or(|s| s.start_time.is_none()) {
-            self.preempted_end().await;
+            self.preempted_ended().await;
         }
         Ok(rejected)
     }
@@ -108,7 +108,7 @@ impl Kubelet {
             Verdict { rejected: None, preempted }
         });
         if any {
-            self.preempted_end().await;
+            self.preempted_ended().await;
         }
     }
 
@@ -130,13 +130,13 @@ impl Kubelet {
             pods: &pods,
             judgeable,
             descriptors: linux::descriptors::limit(),
-            ending: &self.sentenced(),
+            ending: &self.failing_pods(),
         };
         let verdict = decide(&mut admissions, &node);
         for pod in verdict.preempted {
             let (key, uid) = (Key::of(&*pod), pod.metadata.uid.as_deref().unwrap_or_default());
             tracing::warn!(pod = %key, "preempting a pod for a critical one");
-            self.sentence(&key, uid, Failure::preempted());
+            self.decide_failure(&key, uid, Failure::preempted());
             self.end_now(&key, uid); // at once: its own worker may be held up
             self.queue.add(key, None);
         }
@@ -163,7 +163,7 @@ impl Kubelet {
             self.make_room(pod).await;
             return Ok((None, again));
         }
-        let failure = match self.sentence_of(key, pod, &memory.uid) {
+        let failure = match self.failure_by_node(key, pod, &memory.uid) {
             Some(failure) => Some(failure),
             None => self.admit(pod).await?,
         };
@@ -171,18 +171,18 @@ impl Kubelet {
             return Ok((failure, None));
         }
         // As upstream a critical pod is not evicted, whatever it uses.
-        if !eviction::has_limits(pod) || !pressure::evictable(pod) {
+        if !local_storage::has_limits(pod) || !pressure::evictable(pod) {
             return Ok((None, again));
         }
         match self.measured_lately(&memory.uid) {
             Some(used) => {
-                if let Some(why) = eviction::exceeded(pod, &used) {
+                if let Some(why) = local_storage::exceeded(pod, &used) {
                     return Ok((Some(Failure::excessive(why)), None));
                 }
             }
             None => self.measure_later(key, &memory.uid),
         }
-        let look = clock::unscaled(eviction::EVERY); // a disk does not fill faster
+        let look = clock::unscaled(local_storage::EVERY); // a disk does not fill faster
         Ok((None, Some(again.map_or(look, |again| again.min(look)))))
     }
 
@@ -214,7 +214,7 @@ impl Kubelet {
             }
         }
         if matches!(failure.kind, FailureKind::Excess | FailureKind::Disruption) {
-            self.sentence(key, &memory.uid, failure.clone());
+            self.decide_failure(key, &memory.uid, failure.clone());
             self.end_now(key, &memory.uid);
         }
         let (sandboxes, containers) = self.in_runtime(key, &memory.uid).await?;

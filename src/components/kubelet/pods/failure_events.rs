@@ -8,11 +8,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The pause between two Events about a sandbox or a container. Upstream tries a pod again after this
-/// time and writes an Event of each try: `backOffPeriod`.
+/// The pause between two Events about a sandbox or a container. Upstream tries a pod again after
+/// this time and writes an Event of each try: `backOffPeriod`.
 const EACH_TRY: Duration = Duration::from_secs(10);
-/// The first pause between two Events about a volume, doubled each time, and the longest one: as long
-/// as upstream waits between its tries. Source: `pkg/util/goroutinemap/exponentialbackoff`.
+/// The first pause between two Events about a volume, doubled each time, and the longest one: as
+/// long as upstream waits between its tries. Source: `pkg/util/goroutinemap/exponentialbackoff`.
 const OF_VOLUME: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(122));
 
 /// A step of one pod that fails.

@@ -12,7 +12,7 @@ use super::memory::Memory;
 use crate::error::Error;
 use crate::files::NAME_MAX;
 use crate::specs::reference;
-use crate::{eviction, termination};
+use crate::{local_storage, termination};
 use client::Key;
 use cri::{Container, ContainerState, Sandbox, SandboxState};
 use k8s_openapi::api::core::v1::Pod;
@@ -130,7 +130,7 @@ impl Kubelet {
         let mut removal = Removal::default();
         self.removals
             .one_by_one(move |until| {
-                eviction::unmount_volumes(&pod_dir);
+                local_storage::unmount_volumes(&pod_dir);
                 if let Err(error) = termination::settle(&pod_dir) {
                     tracing::warn!(error = error.line(), "the last words of an ended pod stay in memory");
                 }
@@ -146,7 +146,7 @@ impl Kubelet {
         self.removals
             .one_by_one(move |until| {
                 if let Some(uid) = &uid {
-                    eviction::unmount(&pods.join(uid));
+                    local_storage::unmount(&pods.join(uid));
                     if !remove(&trash, &pods, uid, uid, &mut removal, until)? {
                         return Ok(false);
                     }

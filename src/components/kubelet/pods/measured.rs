@@ -1,7 +1,7 @@
 //! What pods use of the disk, as it was measured last.
 
-use crate::eviction;
-use crate::kept::Growth;
+use crate::lasting_files::Growth;
+use crate::local_storage;
 use crate::pressure::Usage;
 use crate::walk::Amount;
 use parking_lot::{Mutex, MutexGuard};
@@ -21,7 +21,7 @@ pub(super) struct Measured {
 #[derive(Default)]
 pub(super) struct Figures {
     /// When its own directories were walked last, and what was found.
-    pub(super) own: Option<(clock::Instant, Arc<eviction::Use>)>,
+    pub(super) own: Option<(clock::Instant, Arc<local_storage::Use>)>,
     /// With what it mounts of the node; only of pods that may be evicted.
     pub(super) usage: Option<Usage>,
     /// How what it mounts of the node grew.
@@ -57,12 +57,12 @@ impl Measured {
     }
 
     /// What was measured of a pod since this moment.
-    pub(super) fn own(&self, uid: &str, since: clock::Instant) -> Option<Arc<eviction::Use>> {
+    pub(super) fn own(&self, uid: &str, since: clock::Instant) -> Option<Arc<local_storage::Use>> {
         let found = self.lock();
         found.get(uid)?.own.as_ref().filter(|(at, _)| *at >= since).map(|(_, own)| own.clone())
     }
 
-    pub(super) fn last(&self, uid: &str) -> Option<Arc<eviction::Use>> {
+    pub(super) fn last(&self, uid: &str) -> Option<Arc<local_storage::Use>> {
         self.lock().get(uid)?.own.as_ref().map(|(_, own)| own.clone())
     }
 

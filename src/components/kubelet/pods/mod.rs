@@ -2,8 +2,10 @@
 //!
 //! [`sync_pod`] brings a pod from what runs to what is wanted: [`starting`] makes containers,
 //! [`pulling`] gets their images, [`ending`] ends them, [`leftovers`] clears away what they leave.
-//! [`pleg`] says which pods have changed in the runtime, [`failure_events`] how often Events tell of
-//! a step that fails again and again.
+//! [`failing`] ends a pod for good; [`eviction_manager`] is one of those who decide that, and
+//! [`decided_failures`] keeps the decisions.
+//! [`pleg`] says which pods have changed in the runtime, [`failure_events`] how often Events tell
+//! of a step that fails again and again.
 
 use super::config::Config;
 use super::container::kept_claims;
@@ -28,7 +30,9 @@ use tap::{Cause, Event, Record};
 use task::Crew;
 use tokio::sync::watch;
 
+mod decided_failures;
 mod ending;
+mod eviction_manager;
 mod failing;
 mod failure_events;
 mod kubelet;
@@ -36,10 +40,8 @@ mod leftovers;
 mod lost_logs;
 mod measured;
 mod memory;
-mod pressed;
 mod pulling;
 mod removals;
-mod sentence;
 mod starting;
 mod sync_pod;
 #[cfg(test)]
@@ -257,7 +259,7 @@ impl Kubelet {
             self.remove_orphan(&key).await?;
             let uid = self.memories().get(&key).map(|memory| memory.uid.clone());
             if let Some(uid) = uid {
-                self.forget_sentence(&key, &uid);
+                self.forget_decided_failure(&key, &uid);
                 self.prober.forget(&uid);
                 let removed = self.forget_files(&key.namespace, &key.name, &uid).await; // also of one that had no sandbox any more
                 if let Err(error) = &removed {

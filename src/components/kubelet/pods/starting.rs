@@ -32,7 +32,7 @@ const HOSTNAME_MAX: usize = 63;
 const KERNEL_NAME_MAX: usize = 64;
 
 /// The reason of the Event for what the pod asked for and its container does not have. The runtime
-/// tells it as a sentence.
+/// tells it as a text.
 fn not_honored(warning: &str) -> &'static str {
     let about = |word: &str| warning.to_lowercase().contains(word);
     match () {
@@ -343,7 +343,7 @@ impl Kubelet {
         }
         let lives =
             |pod: &Pod| pod.metadata.uid.as_deref() == Some(uid) && pod.metadata.deletion_timestamp.is_none();
-        !self.pods.get(key).is_some_and(|pod| lives(&pod)) || self.sentenced().contains(uid)
+        !self.pods.get(key).is_some_and(|pod| lives(&pod)) || self.failing_pods().contains(uid)
     }
 
     /// The container's environment; the inner error is a mistake of the pod's author. While no API

@@ -65,7 +65,7 @@ impl Kubelet {
         let has_ended = view::has_ended(pod);
         let mut judged = None;
         if has_ended {
-            self.forget_sentence(key, &memory.uid);
+            self.forget_decided_failure(key, &memory.uid);
             memory.variables.clear(); // nothing starts any more
         } else {
             memory.volumes_gone = false; // a deletion may have been undone

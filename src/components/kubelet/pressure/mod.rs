@@ -128,7 +128,8 @@ impl Pressure {
 pub(crate) struct Pressures {
     pub memory: bool,
     pub disk: bool,
-    /// While the disk is low: tenths of a GiB on it that no eviction frees ([`super::kept`]).
+    /// While the disk is low: tenths of a GiB on it that no eviction frees
+    /// ([`super::lasting_files`]).
     pub kept: u64,
 }
 

@@ -29,7 +29,8 @@ pub(crate) struct Usage {
     pub storage_request: u64,
     /// What goes with it: volumes and logs.
     pub disk: Amount,
-    /// What stays: directories of the node that it mounts and may write to ([`crate::kept`]).
+    /// What stays: directories of the node that it mounts and may write to
+    /// ([`crate::lasting_files`]).
     pub kept: Amount,
     /// How much of that it answers for.
     pub wrote: Amount,
@@ -72,7 +73,7 @@ impl Usage {
             kept: Amount::default(),
             wrote: Amount::default(),
             memory_request: of_pod("memory"),
-            memory_of_whole: whole.and_then(|q| crate::eviction::bytes(&q.0)),
+            memory_of_whole: whole.and_then(|q| crate::local_storage::bytes(&q.0)),
             memory: 0,
             containers: containers.collect(),
         }
@@ -112,7 +113,7 @@ impl Usage {
 fn request(container: &Container, resource: &str) -> u64 {
     let amounts = container.resources.clone().unwrap_or_default();
     let of = |map: Option<BTreeMap<String, Quantity>>| {
-        map.and_then(|m| m.get(resource).and_then(|q| crate::eviction::bytes(&q.0)))
+        map.and_then(|m| m.get(resource).and_then(|q| crate::local_storage::bytes(&q.0)))
     };
     of(amounts.requests).or(of(amounts.limits)).unwrap_or(0)
 }

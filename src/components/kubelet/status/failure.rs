@@ -55,9 +55,9 @@ impl Failure {
         Failure { reason: reason.into(), message, kind: FailureKind::Rejection }
     }
 
-    /// Makes a status that of a failed pod. Its containers still run, and what they report later
-    /// does not change it back. A condition that was False before keeps the time of its last
-    /// transition (`updateLastTransitionTime` in `pkg/kubelet/status/status_manager.go`).
+    /// Makes a status that of a failed pod, which nothing that its containers do later changes
+    /// back. A condition that was False before keeps the time of its last transition
+    /// (`updateLastTransitionTime` in `pkg/kubelet/status/status_manager.go`).
     pub(crate) fn mark(&self, status: &mut PodStatus, now: Timestamp, generation: Option<i64>) {
         status.phase = Some("Failed".into());
         let message = match self.kind {

@@ -85,7 +85,7 @@ fn an_evicted_pod_has_a_hook_and_a_signal_and_a_preempted_one_its_own_grace_peri
             let mut events = world.runtime.events();
             tokio::time::pause();
             let start = clock::Instant::now();
-            world.kubelet.sentence(&world.key, "u", failure);
+            world.kubelet.decide_failure(&world.key, "u", failure);
             world.kubelet.end_now(&world.key, "u");
             let mut ended = 0;
             while ended < 2 {
@@ -113,7 +113,7 @@ fn an_evicted_or_preempted_pod_has_failed_when_its_containers_have_ended() {
             world.look().await.unwrap();
             let mut events = world.runtime.events();
             let reason = failure.reason.clone();
-            world.kubelet.sentence(&world.key, "u", failure);
+            world.kubelet.decide_failure(&world.key, "u", failure);
             world.look().await.unwrap();
             let told = world.written().unwrap();
             assert_ne!(told["phase"], "Failed", "{reason}");

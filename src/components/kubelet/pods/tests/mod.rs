@@ -146,7 +146,9 @@ fn a_hook_does_not_hold_up_a_pod_that_ended_before_it_began() {
             pod.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now));
             kubelet.pods.tell_of(pod);
         }),
-        ("preempted", |kubelet, pod| kubelet.sentence(&Key::of(&pod), "u", status::Failure::preempted())),
+        ("preempted", |kubelet, pod| {
+            kubelet.decide_failure(&Key::of(&pod), "u", status::Failure::preempted())
+        }),
     ];
     for (what, end) in ends {
         with_mounts(move |crew, dir| async move {
