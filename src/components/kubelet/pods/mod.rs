@@ -1,14 +1,19 @@
 //! The edge of the kubelet: one pod at a time, from what is wanted to what runs.
 //!
-//! [`sync_pod`] brings a pod from what runs to what is wanted: [`starting`] makes containers,
-//! [`pulling`] gets their images, [`ending`] ends them, [`leftovers`] clears away what they leave.
-//! [`failing`] ends a pod for good; [`eviction_manager`] is one of those who decide that, and
-//! [`decided_failures`] keeps the decisions.
-//! [`pleg`] says which pods have changed in the runtime, [`failure_events`] how often Events tell
-//! of a step that fails again and again.
+//! [`sync_pod`] brings a pod from what runs to what is wanted, step by step:
+//!
+//! ```text
+//! mounting      its volumes                starting   a container: image (pulling), environment,
+//! sandbox       its sandbox                           start, postStart (hooks)
+//! ending        the end of a container     leftovers  what pods and attempts leave on the disk
+//! ```
+//!
+//! [`terminating`] ends a pod that is being deleted, [`failing`] one that has to fail, for its own
+//! limits or because the [`eviction_manager`] decided so ([`decided_failures`]). [`pleg`] says
+//! which pods have changed in the runtime, [`failure_events`] how often Events tell of a step that
+//! fails again and again.
 
 use super::config::Config;
-use super::container::kept_claims;
 use super::error::Error;
 use super::pleg::{self, Pleg, PodLifecycleEvent};
 use super::pressure::Pressures;
@@ -23,7 +28,7 @@ use kube::runtime::watcher;
 use kubelet::RETRY;
 use memory::{Memory, revision_of};
 use serde_json::json;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tap::{Cause, Event, Record};
@@ -32,18 +37,23 @@ use tokio::sync::watch;
 
 mod decided_failures;
 mod ending;
+mod environment;
 mod eviction_manager;
 mod failing;
 mod failure_events;
+mod hooks;
 mod kubelet;
 mod leftovers;
 mod lost_logs;
 mod measured;
 mod memory;
+mod mounting;
 mod pulling;
 mod removals;
+mod sandbox;
 mod starting;
 mod sync_pod;
+mod terminating;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -124,43 +134,6 @@ impl Kubelet {
 
     fn gone(&self) -> parking_lot::MutexGuard<'_, HashMap<Key, Arc<Pod>>> {
         self.gone.lock()
-    }
-
-    /// Takes a claim that one pod alone may use. Returns false if another pod of this node has it,
-    /// also one that was deleted by force and whose containers may still run.
-    fn take_claim(&self, pod: &Pod, claim: &str) -> bool {
-        self.holders.take(pod, claim, || {
-            let mut pods = self.pods.list();
-            pods.extend(self.gone().values().cloned());
-            pods
-        })
-    }
-
-    /// Returns the claims in the namespace of this pod that are in use by containers of pods which
-    /// this kubelet has never seen. For a pod without claims the runtime is not asked.
-    ///
-    /// The pod `first` was deleted by force while the node's kubelet was stopped. The kubelet is
-    /// started, and ends the containers of `first`; meanwhile `second` must not begin to write to
-    /// the volume of which one pod alone may have the claim.
-    async fn claims_of_strangers(&self, pod: &Pod) -> Result<BTreeSet<String>, cri::Error> {
-        let mut volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-        if !volumes.any(|volume| volume.persistent_volume_claim.is_some()) {
-            return Ok(BTreeSet::new());
-        }
-        let sandboxes = self.config.runtime.list_pod_sandboxes().await?;
-        let containers = self.config.runtime.list_containers().await?;
-        // Read after the sandboxes: one that was made just now belongs to a pod that is known.
-        let pods = self.pods.list();
-        let mut known: BTreeSet<String> =
-            pods.iter().chain(self.statics.values()).filter_map(|one| one.metadata.uid.clone()).collect();
-        known.extend(self.gone().values().filter_map(|one| one.metadata.uid.clone()));
-        known.extend(pod.metadata.uid.clone());
-        let is_near = |sandbox: &Sandbox| pod.metadata.namespace.as_ref() == Some(&sandbox.pod.namespace);
-        let strange = sandboxes.iter().filter(|s| is_near(s) && !known.contains(&s.pod.uid));
-        let strange: BTreeSet<&str> = strange.map(|sandbox| sandbox.id.as_str()).collect();
-        let live = containers.iter().filter(|c| c.state != ContainerState::Exited);
-        let theirs = live.filter(|container| strange.contains(container.sandbox_id.as_str()));
-        Ok(theirs.flat_map(kept_claims).map(String::from).collect())
     }
 
     /// Looks at all pods that the API has, and at all that the runtime has.

@@ -1,24 +1,22 @@
 //! One pass after the other over a pod, until what runs is what is wanted.
 
 use super::ending;
-use super::failure_events::FailedStep;
 use super::kubelet::Kubelet;
 use super::memory::Memory;
+use super::mounting::REFRESH;
 use crate::container::Volumes;
 use crate::decide;
 use crate::error::Error;
 use crate::specs::{self, long_name, reference};
 use crate::view::{self, Step, View, Why};
-use crate::{dns, volumes};
+use crate::volumes;
 use client::{Key, Outcome};
 use cri::{Container, ContainerState, Sandbox, SandboxState};
 use k8s_openapi::api::core::v1::Pod;
 use std::sync::Arc;
 use std::time::Duration;
-use tap::{Cause, Event};
+use tap::Cause;
 
-/// The files of volumes that may change are written anew this often, as at upstream's sync period.
-const REFRESH: Duration = Duration::from_secs(60);
 /// Passes over one pod before others get a turn.
 const PASSES: usize = 8;
 
@@ -227,29 +225,6 @@ impl Kubelet {
         Ok(sandboxes)
     }
 
-    /// Writes the files of the pod's volumes anew if they were written a while ago, or the pod's
-    /// labels or annotations are others now. An Event tells of a failure.
-    async fn refresh_volumes(
-        &self,
-        pod: &Pod,
-        sandboxes: &[Sandbox],
-        memory: &mut Memory,
-        cause: &Option<Cause>,
-    ) {
-        let called = (pod.metadata.labels.clone(), pod.metadata.annotations.clone());
-        let late = |at: &clock::Instant| clock::passed(*at, clock::Instant::now()) >= REFRESH;
-        let before = memory.refreshed.as_ref();
-        if before.is_some_and(|(at, before)| !late(at) && *before == called) {
-            return;
-        }
-        // When the first container was started they were written.
-        if memory.refreshed.is_some() {
-            // After a failure what is on the disk stays, and the next refresh tries again.
-            drop(self.mount(pod, sandboxes, memory, cause).await);
-        }
-        memory.refreshed = Some((clock::Instant::now(), called));
-    }
-
     /// Does the steps in order. Returns the time after which to look again, and the first failure.
     /// A container that cannot be started keeps no other from being started or stopped. Of a pod
     /// that has to end meanwhile nothing more is started: what ends it may have looked already.
@@ -323,68 +298,6 @@ impl Kubelet {
             }
         }
         (wait, failure)
-    }
-
-    /// Makes the pod's volumes. Those that were made for the new sandbox in the pass before are
-    /// there. An Event tells of a failure.
-    async fn mount(
-        &self,
-        pod: &Pod,
-        sandboxes: &[Sandbox],
-        memory: &mut Memory,
-        cause: &Option<Cause>,
-    ) -> Result<Volumes, Error> {
-        if std::mem::take(&mut memory.just_mounted) {
-            return Ok(memory.volumes.clone());
-        }
-        let made = self.volumes(pod, sandboxes, memory, cause).await;
-        if let Err(error @ Error::Volume { volume, .. }) = &made
-            && memory.failure_events.note_if_due(FailedStep::Volume(volume.clone()))
-        {
-            self.recorder.warning(&reference(pod, None), "FailedMount", error.line(), cause.clone());
-        }
-        made
-    }
-
-    /// Makes the pod's next sandbox, once the ones before are stopped.
-    async fn create_sandbox(
-        &self,
-        key: &Key,
-        pod: &Pod,
-        attempt: u32,
-        sandboxes: &[Sandbox],
-        memory: &mut Memory,
-        cause: &Option<Cause>,
-    ) -> Result<(), Error> {
-        let tells = memory.failure_events.is_due(&FailedStep::Sandbox);
-        if tells && !sandboxes.is_empty() {
-            let message = "Pod sandbox changed, it will be killed and re-created.";
-            self.recorder.normal(&reference(pod, None), "SandboxChanged", message, cause.clone());
-        }
-        for old in sandboxes.iter().filter(|s| s.state == SandboxState::NotReady) {
-            self.config.runtime.stop_pod_sandbox(&old.id).await?;
-        }
-        let start = clock::Instant::now();
-        let (dns, left_out) = dns::of_pod(pod, self.config.cluster_dns, &self.config.cluster_domain);
-        for what in left_out.into_iter().filter(|_| tells) {
-            self.recorder.warning(&reference(pod, None), "DNSConfigForming", what, cause.clone());
-        }
-        let made = match self.sandbox_config(pod, attempt, dns) {
-            Ok(config) => self.config.runtime.run_pod_sandbox(config).await,
-            Err(why) => Err(cri::Error::Start(why)),
-        };
-        if let Err(error) = made {
-            tracing::warn!(pod = %Key::of(pod), reason = error.line(), "no sandbox");
-            if memory.failure_events.note_if_due(FailedStep::Sandbox) {
-                let message = format!("Failed to create pod sandbox: {}", error.line());
-                let about = reference(pod, None);
-                self.recorder.warning(&about, "FailedCreatePodSandBox", message, cause.clone());
-            }
-            return Err(error.into());
-        }
-        memory.failure_events.retain(|what| *what != FailedStep::Sandbox);
-        self.emit(Event::Sandbox { attempt }, key, start, cause);
-        Ok(())
     }
 }
 
