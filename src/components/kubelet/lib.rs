@@ -30,8 +30,8 @@
 //! ([`local_storage`]). Pods without limits are evicted when they fill the node's memory, its share
 //! of the disk, or the machine's disk ([`pressure`]). A pod that requests more than the node has
 //! left is rejected ([`admission`]), also one that asks for other nodes or does not tolerate this
-//! one ([`node_match`]), and one with more volumes, mounts or containers than the machine can take
-//! ([`bounds`]).
+//! one ([`admission::node_match`]), and one with more volumes, mounts or containers than the
+//! machine can take ([`bounds`]).
 //! ## Left out
 //! - Planned for later lessons: `targetContainerName` of ephemeral containers (they share what the
 //!   pod shares), soft eviction thresholds, in-place resize.
@@ -80,12 +80,6 @@ mod local_storage;
 mod logs;
 mod mirror;
 mod node;
-mod node_amounts;
-mod node_events;
-mod node_files;
-mod node_labels;
-mod node_lease;
-mod node_match;
 mod oom;
 mod patience;
 mod pleg;
@@ -118,7 +112,7 @@ use task::Crew;
 pub fn start(crew: &Crew, mut config: Config) {
     config.runtime = Arc::new(patience::Patient(config.runtime));
     let config = Arc::new(config);
-    let hosts = node_files::lay_out(&config.node_root(), &config.node_name, &config.node_ip.to_string());
+    let hosts = node::hosts::lay_out(&config.node_root(), &config.node_name, &config.node_ip.to_string());
     if let Err(error) = hosts {
         tracing::warn!(error = error.line(), "the node has no /etc/hosts for hostPath volumes");
     }

@@ -20,9 +20,10 @@ pub(crate) fn hash(spec: &Spec) -> String {
     format!("{:x}", hasher.finish())
 }
 
-/// A crashing container waits 10 s before its second restart, doubled each time up to 300 s …
+/// The pause before the second restart of a container that crashes, doubled each time up to the
+/// longest one: 10 s and 300 s.
 pub(crate) const BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
-/// … and starts anew after it ran well for this long.
+/// A container that ran for so long begins with the first pause again when it crashes.
 pub(crate) const BACKOFF_RESET: Duration = Duration::from_secs(600);
 
 /// The exit code of a container that ran and of which the runtime knows nothing any more, as
@@ -275,13 +276,13 @@ impl<'a> View<'a> {
     /// node the runtime has no containers; then the number comes from the stored status of the pod.
     pub(crate) fn next_attempt(&self, name: &str) -> u32 {
         let known = self.current(name).map(|c| c.attempt + 1);
-        let told = self.stored(name).map(|s| {
+        let by_status = self.stored(name).map(|s| {
             // A status with a container id is that of an attempt that was made, so the next one is
             // one more. Without an id it was written after the reboot, while the next attempt was
             // being prepared: it counts that attempt already.
             s.restart_count.max(0) as u32 + u32::from(s.container_id.is_some())
         });
-        known.or(told).unwrap_or(0)
+        known.or(by_status).unwrap_or(0)
     }
 
     /// Has the pod come to its end? `Some(true)` if well. A pod that restarts its containers never

@@ -22,7 +22,6 @@
 //! ended. Static pods always count and are never rejected.
 
 use super::bounds;
-use super::node_match::{self, NodeFacts};
 use super::pressure;
 use super::status::Failure;
 use super::sysctls;
@@ -30,8 +29,11 @@ use super::view::has_ended;
 use api::host_ports::{self, HostPort};
 use api::requests::{Amount, Lack, lacking, qos_class};
 use k8s_openapi::api::core::v1::Pod;
+use node_match::NodeFacts;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+
+pub(crate) mod node_match;
 
 /// What the kubelet knows of its node when it judges a pod.
 pub(crate) struct OnNode<'a> {

@@ -4,9 +4,9 @@
 use super::ending;
 use super::kubelet::Kubelet;
 use super::memory::Memory;
+use crate::admission::node_match::NodeFacts;
 use crate::admission::{Admissions, OnNode, Verdict};
 use crate::error::Error;
-use crate::node_match::NodeFacts;
 use crate::specs::reference;
 use crate::status::{self, Failure, FailureKind};
 use crate::walk::Allowance;

@@ -1,6 +1,6 @@
 //! The node's Lease: the sign of life that is cheap to write (KEP-589).
 
-use super::config::Config;
+use crate::config::Config;
 use client::optional;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::Node;

@@ -1,7 +1,7 @@
 //! What a node has and what of it pods may request, and how that is written. Pure.
 
-use super::config::Capacity;
-use super::pressure;
+use crate::config::Capacity;
+use crate::pressure;
 use api::{requests, unhonoured};
 use client::Codec;
 use k8s_openapi::api::core::v1::{NodeRuntimeHandler, NodeRuntimeHandlerFeatures, NodeStatus};
@@ -86,7 +86,7 @@ fn extended(amounts: Option<&BTreeMap<String, Quantity>>) -> BTreeMap<&String, &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node;
+    use crate::node::status;
 
     /// As on Kubernetes' page about them: an administrator patches the capacity of the Node's
     /// status.
@@ -117,7 +117,7 @@ mod tests {
         };
         let removed = stored(json!({"x/other": "1"}), json!({"example.com/dongle": "4", "x/other": "1"}));
         let fresh = with(&removed);
-        assert!(node::differs(Some(&removed), &fresh), "it is written at once");
+        assert!(status::differs(Some(&removed), &fresh), "it is written at once");
         let patch = patch(Some(&removed), &fresh);
         let allocatable = patch["status"]["allocatable"].as_object().unwrap();
         assert_eq!(allocatable.get("example.com/dongle"), Some(&json!(null)));
@@ -141,8 +141,8 @@ mod tests {
         }
         let told = |status: &NodeStatus, name: &str| status.capacity.as_ref().unwrap()[name].0.clone();
         assert_eq!([told(&stored, "memory"), told(&stored, "ephemeral-storage")], ["8Gi", "10Gi"]);
-        assert!(!node::differs(Some(&stored), &fresh));
+        assert!(!status::differs(Some(&stored), &fresh));
         stored.allocatable.as_mut().unwrap().insert("cpu".into(), Quantity("64".into()));
-        assert!(node::differs(Some(&stored), &fresh), "a client wrote that");
+        assert!(status::differs(Some(&stored), &fresh), "a client wrote that");
     }
 }

@@ -9,8 +9,8 @@
 //! requests example.com/other 1, node knows none        -> admitted: counted for the cluster
 //! ```
 
-use super::config::Config;
-use super::status::Failure;
+use crate::config::Config;
+use crate::status::Failure;
 use api::nodes::{fits, tolerates};
 use api::requests::{self, Field, Scalars, scalars};
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
