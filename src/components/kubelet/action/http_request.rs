@@ -44,8 +44,11 @@ pub(super) enum NoAnswer {
 /// header.
 ///
 /// ```text
-/// from http://10.0.0.1:8080/a/b:  /c -> http://10.0.0.1:8080/c     c -> http://10.0.0.1:8080/a/c
-///                                 https://10.0.0.1/c -> https://10.0.0.1:443/c     http://example.org/ -> elsewhere
+/// from http://10.0.0.1:8080/a/b
+/// /c                    http://10.0.0.1:8080/c
+/// c                     http://10.0.0.1:8080/a/c
+/// https://10.0.0.1/c    https://10.0.0.1:443/c
+/// http://example.org/   elsewhere
 /// ```
 pub(super) fn redirected(from: &Place, location: &str) -> Option<Place> {
     let location = location.split('#').next().unwrap_or_default();

@@ -420,8 +420,10 @@ async fn drain(from: &mut cri::Reader, into: &mut Vec<u8>) -> std::io::Result<()
     loop {
         match from.read(&mut buffer).await? {
             0 => return Ok(()),
-            n if into.len() < OUTPUT_MAX => into.extend_from_slice(&buffer[..n]),
-            _ => {}
+            count => {
+                let room = OUTPUT_MAX.saturating_sub(into.len());
+                into.extend_from_slice(&buffer[..count.min(room)]);
+            }
         }
     }
 }

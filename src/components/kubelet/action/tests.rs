@@ -16,6 +16,15 @@ fn a_port_has_a_number_or_a_name() {
     assert!(port_number(&spec, &IntOrString::Int(70_000)).is_err());
 }
 
+#[tokio::test]
+async fn of_a_long_output_the_first_bytes_are_kept() {
+    let output = [vec![b'x'; OUTPUT_MAX], vec![b'y'; 5000]].concat();
+    let mut reader: cri::Reader = Box::pin(std::io::Cursor::new(output));
+    let mut kept = Vec::new();
+    drain(&mut reader, &mut kept).await.unwrap();
+    assert_eq!(kept, vec![b'x'; OUTPUT_MAX]);
+}
+
 #[test]
 fn a_failed_dial_is_told_in_go_s_words() {
     let to = "10.244.1.2:80".parse().unwrap();

@@ -208,13 +208,21 @@ impl Kubelet {
     /// again; the others are removed.
     pub(super) async fn sweep_all(&self) {
         while let Err(error) = self.sweep().await {
-            tracing::warn!(node = self.config.node_name, %error, "what pods left behind stays on the disk for now");
-            self.recorder.warning(&self.about_node(), FAILED, error.line(), None);
+            let why = error.line();
+            tracing::warn!(
+                node = self.config.node_name,
+                why,
+                "what pods left behind stays on the disk; trying again in 5 minutes"
+            );
+            self.recorder.warning(&self.about_node(), FAILED, why, None);
             clock::pause(SWEEP_AGAIN).await;
         }
     }
 
-    /// The first error, after all that can be removed is.
+    /// Removes all that can be removed.
+    ///
+    /// # Errors
+    /// The first one.
     async fn sweep(&self) -> Result<(), Error> {
         // Read before the pods are: a directory that is made meanwhile belongs to a pod that is
         // known.
