@@ -54,7 +54,7 @@ struct Past {
     ended: Duration,
     /// The largest total that was reported to a client. It may be more than `ended` says: what a
     /// container used after it was looked at last is missing there.
-    told: Duration,
+    reported: Duration,
 }
 
 /// The running containers of the node and what they use, as one look has found them.
@@ -241,8 +241,8 @@ impl Meter {
                 (sum, nano + more, window.max(over))
             });
         let mut past = self.past.lock();
-        past.told = past.told.max(sum.cpu_usage);
-        sum.cpu_usage = past.told;
+        past.reported = past.reported.max(sum.cpu_usage);
+        sum.cpu_usage = past.reported;
         (sum, nano, window)
     }
 
@@ -446,7 +446,7 @@ mod tests {
             id
         };
         // Seconds of CPU of the node and of the pod, for clients: a millicore for each container.
-        let told = async || {
+        let reported = async || {
             let (found, text) = (meter.summary().await.unwrap(), meter.resource_metrics().await);
             let of = |name: &str| {
                 let line = text.lines().find(|line| line.starts_with(name)).unwrap();
@@ -462,15 +462,15 @@ mod tests {
         clock::pause(Duration::from_secs(10_000)).await;
         meter.look(true).await;
         clock::pause(Duration::from_secs(1000)).await;
-        assert_eq!(told().await, [22, 22]);
+        assert_eq!(reported().await, [22, 22]);
         runtime.exit(&first, 1, "Error");
-        assert_eq!(told().await, [22, 22], "before the next look that is kept");
+        assert_eq!(reported().await, [22, 22], "before the next look that is kept");
         meter.look(true).await;
-        assert_eq!(told().await, [22, 22], "the second that it used after the last look is missing");
+        assert_eq!(reported().await, [22, 22], "the second that it used after the last look is missing");
         clock::pause(Duration::from_secs(3000)).await;
-        assert_eq!(told().await, [24, 25]);
+        assert_eq!(reported().await, [24, 25]);
         meter.look(true).await;
-        assert_eq!(told().await, [24, 25], "an end counts once");
+        assert_eq!(reported().await, [24, 25], "an end counts once");
     }
 
     /// Figures of zero would say that the node has room.

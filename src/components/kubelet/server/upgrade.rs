@@ -1,6 +1,6 @@
 //! Requests that become sessions: the change of protocols, and what serves it.
 
-use super::ask::{Ask, OLDEST, Opening};
+use super::remote_command::{OLDEST, Opening, StreamOptions};
 use super::{Body, Visit, refuse, spdy_streams, websocket};
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -10,7 +10,7 @@ use task::Crew;
 
 /// What an upgraded connection is for.
 pub(super) enum Talk {
-    Process { ask: Ask, open: Opening },
+    Process { options: StreamOptions, open: Opening },
     Ports { runtime: Arc<dyn cri::Runtime>, sandbox: String, ports: Vec<u16> },
 }
 
@@ -110,8 +110,8 @@ fn upgrade_to_websocket(
         let io = TokioIo::new(connection);
         let talking = async {
             match talk {
-                Talk::Process { ask, open } => {
-                    websocket::process(io, &protocol, ask, open, || visit.hang_up()).await;
+                Talk::Process { options, open } => {
+                    websocket::process(io, &protocol, options, open, || visit.hang_up()).await;
                 }
                 Talk::Ports { runtime, sandbox, .. } if protocol == TUNNEL => {
                     let io = websocket::tunnel(&owner, io);
@@ -156,7 +156,7 @@ fn upgrade_to_spdy(
         let io = TokioIo::new(connection);
         let talking = async {
             match talk {
-                Talk::Process { ask, open } => spdy_streams::process(io, &protocol, ask, open).await,
+                Talk::Process { options, open } => spdy_streams::process(io, &protocol, options, open).await,
                 Talk::Ports { runtime, sandbox, .. } => spdy_streams::ports(io, runtime, sandbox).await,
             }
         };
