@@ -336,11 +336,11 @@ mod tests {
     #[test]
     fn the_last_end_is_the_one_that_was_told_before_the_machine_was_restarted() {
         let mut pod = tests::pod("Always", &[], &["a"]);
-        let told = serde_json::json!({"name": "a", "image": "x", "imageID": "", "ready": false,
+        let stored = serde_json::json!({"name": "a", "image": "x", "imageID": "", "ready": false,
             "restartCount": 0, "containerID": "ropewalk://old",
             "state": {"waiting": {"reason": "CrashLoopBackOff"}},
             "lastState": {"terminated": {"exitCode": 7}}});
-        pod.status = serde_json::from_value(serde_json::json!({"containerStatuses": [told]})).unwrap();
+        pod.status = serde_json::from_value(serde_json::json!({"containerStatuses": [stored]})).unwrap();
         let containers = [tests::container("a", 1, State::Running, 0)];
         let view = View {
             pod: &pod,
@@ -361,12 +361,12 @@ mod tests {
     fn an_init_container_is_ready_after_a_restart_of_the_machine() {
         let mut pod = tests::pod("Never", &["i"], &["a"]);
         let end = serde_json::json!({"exitCode": 0});
-        let told = |name: &str, state: serde_json::Value| {
+        let stored = |name: &str, state: serde_json::Value| {
             serde_json::json!({"name": name, "image": "x", "imageID": "", "ready": true, "restartCount": 0,
                 "containerID": format!("ropewalk://{name}"), "state": state})
         };
-        let done = told("i", serde_json::json!({"terminated": end}));
-        let ran = told("a", serde_json::json!({"running": {}}));
+        let done = stored("i", serde_json::json!({"terminated": end}));
+        let ran = stored("a", serde_json::json!({"running": {}}));
         let status = serde_json::json!({"initContainerStatuses": [done], "containerStatuses": [ran]});
         pod.status = serde_json::from_value(status).unwrap();
         let view = View {
@@ -378,9 +378,9 @@ mod tests {
             probes: &Default::default(),
             now: Timestamp::UNIX_EPOCH,
         };
-        let told = |spec: &Spec, init| container(&view, spec, init, &Waiting::new(), true);
-        assert!(told(&view.init_specs()[0], true).ready);
-        let lost = told(&view.specs()[0], false);
+        let shown = |spec: &Spec, init| container(&view, spec, init, &Waiting::new(), true);
+        assert!(shown(&view.init_specs()[0], true).ready);
+        let lost = shown(&view.specs()[0], false);
         assert!(!lost.ready && terminated(&lost).is_some_and(|end| end.exit_code == LOST));
     }
 }

@@ -8,11 +8,11 @@ use k8s_openapi::api::core::v1::{Container as Spec, ContainerState, ContainerSta
 
 /// Starts those that never were started, as far as runtime and status know.
 pub(crate) fn steps(view: &View) -> Vec<Step> {
-    let told = |name: &str| {
+    let has_begun_by_status = |name: &str| {
         let stored = view.pod.status.iter().flat_map(|s| s.ephemeral_container_statuses.iter().flatten());
         stored.into_iter().any(|s| s.name == name && has_begun(s))
     };
-    let never = |spec: &Spec| view.current(&spec.name).is_none() && !told(&spec.name);
+    let never = |spec: &Spec| view.current(&spec.name).is_none() && !has_begun_by_status(&spec.name);
     let start = |spec: Spec| Step::Start { name: spec.name, init: false, attempt: 0 };
     specs::ephemeral(view.pod).into_iter().filter(never).map(start).collect()
 }
@@ -24,7 +24,8 @@ fn has_begun(stored: &ContainerStatus) -> bool {
     stored.container_id.is_some() && !waits
 }
 
-/// What the pod's status says of them; they are never ready, since nobody asks them anything.
+/// Returns what the pod's status says of ephemeral containers. They are never ready, since they
+/// have no probes. `None`: the pod has none.
 pub(crate) fn statuses(view: &View, waiting: &Waiting) -> Option<Vec<ContainerStatus>> {
     let all = specs::ephemeral(view.pod);
     let has_init = !view.init_specs().is_empty(); // then one that waits is PodInitializing, as upstream
@@ -73,9 +74,9 @@ mod tests {
 
     /// Such a pod whose debug container has this state by its status.
     fn with_stored(state: Value) -> Pod {
-        let told = json!({"name": "debugger", "image": "busybox", "imageID": "", "ready": false,
+        let stored = json!({"name": "debugger", "image": "busybox", "imageID": "", "ready": false,
             "restartCount": 0, "containerID": "ropewalk://old", "state": state});
-        let status = json!({"ephemeralContainerStatuses": [told]});
+        let status = json!({"ephemeralContainerStatuses": [stored]});
         Pod { status: serde_json::from_value(status).unwrap(), ..debugged(&[]) }
     }
 

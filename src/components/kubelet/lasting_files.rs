@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn the_condition_names_what_stays_and_where() {
-        let told = message(95, std::path::Path::new("/clusters/c/n1/host"));
-        assert!(told.contains("9.5Gi") && told.contains("below /clusters/c/n1/host"), "{told}");
+        let text = message(95, std::path::Path::new("/clusters/c/n1/host"));
+        assert!(text.contains("9.5Gi") && text.contains("below /clusters/c/n1/host"), "{text}");
     }
 }

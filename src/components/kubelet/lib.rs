@@ -19,7 +19,7 @@
 //! A container's probes are one task beside it ([`prober`]); what the answers amount to ([`probe`])
 //! is one more fact for [`decide`] and [`status`]. Probes and lifecycle hooks do the same things
 //! ([`action`]). A container is ended in the background, hook first, so that a long grace period
-//! holds up nobody else. What containers say is kept in files of bounded size and number
+//! holds up no other pod. What containers say is kept in files of bounded size and number
 //! ([`cri::LogLimits`]); [`logs`] reads them, also while they are moved aside. What containers use
 //! is reported on `/stats/summary` and `/metrics/resource` ([`stats`]). Where upstream's API server
 //! dials a pod itself (`pods/proxy`), this one asks the kubelet for the connection (`/podPort`).

@@ -139,13 +139,13 @@ impl Prober {
         results
     }
 
-    /// The pod is being ended although no client deleted it: nothing of it is asked any more
-    /// whether it lives. Upstream: `StopLivenessAndStartup`.
+    /// Ends the startup and liveness probes of a pod that is being ended although no client deleted
+    /// it. Upstream: `StopLivenessAndStartup`.
     pub(crate) fn leave(&self, uid: &str) {
         self.watched().values().filter(|w| w.uid == uid).for_each(|w| w.leaving.cancel());
     }
 
-    /// The pod is gone: nobody asks about it any more.
+    /// Ends all probes of a pod that is gone.
     pub(crate) fn forget(&self, uid: &str) {
         self.watched().retain(|_, w| {
             let other = w.uid != uid;
@@ -394,7 +394,7 @@ mod tests {
         pod.metadata.deletion_timestamp =
             Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(clock::now()));
         prober.attend(&key, &pod, &all, None);
-        assert!(leaving.is_cancelled() && !end.is_cancelled(), "readiness is told until the end");
+        assert!(leaving.is_cancelled() && !end.is_cancelled(), "readiness is probed until the end");
         prober.attend(&key, &pod, &[container("a", 0, ContainerState::Exited, 0)], None);
         assert!(end.is_cancelled() && prober.watched().is_empty());
         // The next attempt has probes of its own, which go when the pod is gone.

@@ -177,7 +177,7 @@ mod tests {
         assert!(names.contains(&"deep".to_string()) && !names.contains(&"again".to_string()));
     }
 
-    /// One pod with a huge tree makes its own other trees unknown, and nobody else's.
+    /// One pod with a huge tree makes its own other trees unknown, and those of no other pod.
     #[tokio::test]
     async fn each_pod_has_a_time_of_its_own() {
         let dir = tempfile::tempdir().unwrap();

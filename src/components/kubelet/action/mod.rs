@@ -144,7 +144,10 @@ pub(crate) struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// Does it once. `Err`: nobody could be asked, so nothing is known.
+    /// Does the action once.
+    ///
+    /// # Errors
+    /// The container could not be asked, so nothing is known of it.
     pub(crate) async fn act(&self, action: &Action, timeout: Duration) -> Result<Answer, String> {
         if let Some(why) = action.unknown_host() {
             return Ok(Answer::Ill(why));
@@ -196,10 +199,10 @@ impl Target<'_> {
                     all.retain(|header| !header.name.eq_ignore_ascii_case("authorization"));
                 });
                 let to = self.address(get.host.as_deref(), &get.port)?;
-                let told = format!(
+                let fallback = format!(
                     "request to HTTPS lifecycle hook {to} got HTTP response, retry with HTTP succeeded"
                 );
-                self.ask(&plain, timeout).await?.map(|_| Some(told)).map_err(|_| why)
+                self.ask(&plain, timeout).await?.map(|_| Some(fallback)).map_err(|_| why)
             }
             Err(NoAnswer::Other(why)) => Err(why),
         }

@@ -246,9 +246,9 @@ fn a_pod_that_never_restarts_does_not_run_again_after_the_machine_did() {
 fn an_init_container_that_was_lost_with_the_machine_is_not_run_twice_by_a_pod_that_never_restarts() {
     let of = |policy: &str, state: serde_json::Value| {
         let mut pod = pod(policy, &["i"], &["a"]);
-        let told = serde_json::json!({"name": "i", "state": state, "restartCount": 0, "ready": false,
+        let stored = serde_json::json!({"name": "i", "state": state, "restartCount": 0, "ready": false,
             "containerID": "ropewalk://i", "image": "", "imageID": ""});
-        let status = serde_json::json!({"initContainerStatuses": [told]});
+        let status = serde_json::json!({"initContainerStatuses": [stored]});
         pod.status = Some(serde_json::from_value(status).unwrap());
         (steps(&pod, None, &[], None), finished(&pod, None, &[]))
     };

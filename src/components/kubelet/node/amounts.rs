@@ -26,8 +26,9 @@ pub(super) fn amounts(
         ("pods", capacity.pods.to_string()),
         ("ephemeral-storage", format!("{}Ki", pressure::CAPACITY / 1024)),
     ];
-    let told = old.and_then(|s| s.capacity.clone()).into_iter().flatten();
-    let mut all: BTreeMap<String, Quantity> = told.filter(|(name, _)| requests::is_extended(name)).collect();
+    let stored = old.and_then(|s| s.capacity.clone()).into_iter().flatten();
+    let mut all: BTreeMap<String, Quantity> =
+        stored.filter(|(name, _)| requests::is_extended(name)).collect();
     all.extend(own.map(|(name, amount)| (name.to_string(), Quantity(amount))));
     let mut allocatable = all.clone();
     allocatable.insert("ephemeral-storage".into(), Quantity(pressure::ALLOCATABLE.to_string()));
@@ -139,8 +140,8 @@ mod tests {
                 amount.0 = api::quantity::as_stored(&amount.0).unwrap();
             }
         }
-        let told = |status: &NodeStatus, name: &str| status.capacity.as_ref().unwrap()[name].0.clone();
-        assert_eq!([told(&stored, "memory"), told(&stored, "ephemeral-storage")], ["8Gi", "10Gi"]);
+        let amount = |status: &NodeStatus, name: &str| status.capacity.as_ref().unwrap()[name].0.clone();
+        assert_eq!([amount(&stored, "memory"), amount(&stored, "ephemeral-storage")], ["8Gi", "10Gi"]);
         assert!(!status::differs(Some(&stored), &fresh));
         stored.allocatable.as_mut().unwrap().insert("cpu".into(), Quantity("64".into()));
         assert!(status::differs(Some(&stored), &fresh), "a client wrote that");

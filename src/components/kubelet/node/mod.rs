@@ -229,7 +229,7 @@ mod tests {
         let fake = FakeRuntime::new(tests::NODE, tests::PODS, Rng::seeded(1));
         let config = Arc::new(tests::config(&api.client, &fake, "/nowhere".into()));
         let reporter = reporter_of(config);
-        let told = |old: Option<&NodeStatus>| {
+        let shown = |old: Option<&NodeStatus>| {
             let status = reporter.status(old, Pressures::default());
             let ready = status.conditions.iter().flatten().find(|c| c.type_ == "Ready").unwrap();
             ((ready.status.clone(), ready.message.clone().unwrap()), status.images.clone())
@@ -237,14 +237,14 @@ mod tests {
         let stored: NodeStatus =
             serde_json::from_value(json!({"images": [{"names": ["nginx"], "sizeBytes": 1}]})).unwrap();
         let down = ("False".to_string(), "container runtime is down".to_string());
-        assert_eq!(told(Some(&stored)), (down.clone(), stored.images.clone()), "it has not answered yet");
+        assert_eq!(shown(Some(&stored)), (down.clone(), stored.images.clone()), "it has not answered yet");
         reporter.ask_runtime().await;
-        let (up, images) = told(Some(&stored));
+        let (up, images) = shown(Some(&stored));
         assert_eq!((up.0.as_str(), images.is_some()), ("True", true));
         reporter.runtime().note(Err(cri::Error::State("away".into())), "n1");
-        assert_eq!(told(None), (up, images.clone()), "one error says nothing yet");
+        assert_eq!(shown(None), (up, images.clone()), "one error says nothing yet");
         clock::sleep(RUNTIME_SILENT).await;
-        assert_eq!(told(None), (down, images));
+        assert_eq!(shown(None), (down, images));
         let status = serde_json::to_value(reporter.status(None, Pressures::default())).unwrap();
         assert_eq!(status["features"], json!({"supplementalGroupsPolicy": true}));
         let features = json!({"recursiveReadOnlyMounts": true, "userNamespaces": false});

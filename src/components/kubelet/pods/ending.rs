@@ -375,12 +375,12 @@ mod tests {
             "containers": [{"name": "a", "restartPolicy": "OnFailure"}, {"name": "b"}],
         }}))
         .unwrap();
-        let told = |name: &str, why| super::reason(&pod, name, why).1;
+        let message = |name: &str, why| super::reason(&pod, name, why).1;
         let failed = Why::Failed(Kind::Liveness);
-        assert_eq!(told("a", failed), "Container a failed liveness probe, will be restarted");
-        assert_eq!(told("b", failed), "Container b failed liveness probe");
-        assert_eq!(told("s", failed), "Init container s failed liveness probe");
-        assert_eq!(told("b", Why::Changed), "Container b definition changed, will be restarted");
-        assert_eq!(told("s", Why::Changed), "Init container s definition changed");
+        assert_eq!(message("a", failed), "Container a failed liveness probe, will be restarted");
+        assert_eq!(message("b", failed), "Container b failed liveness probe");
+        assert_eq!(message("s", failed), "Init container s failed liveness probe");
+        assert_eq!(message("b", Why::Changed), "Container b definition changed, will be restarted");
+        assert_eq!(message("s", Why::Changed), "Init container s definition changed");
     }
 }

@@ -26,8 +26,8 @@ pub(super) enum FailedStep {
     Volume(String),
 }
 
-/// When Events last told of each failure, and after which time they may again. In real time, as the
-/// tries are.
+/// When an Event last told of each failure, and after which time one may again. In real time, as
+/// the tries are.
 #[derive(Default)]
 pub(super) struct FailureEvents(BTreeMap<FailedStep, (clock::Instant, Duration)>);
 

@@ -351,8 +351,8 @@ mod tests {
         assert!(ended.try_recv().is_err(), "one at a time");
         release.send(()).unwrap();
         next.await.unwrap();
-        // Both have been told by now. To wait for more would stop this thread, on which the first
-        // one's task still has to end and drop its sender.
+        // Both have sent their names by now. To wait for more would stop this thread, on which the
+        // first one's task still has to end and drop its sender.
         assert_eq!(ended.try_iter().collect::<Vec<_>>(), ["first", "second"]);
     }
 
@@ -361,15 +361,15 @@ mod tests {
     #[tokio::test]
     async fn removals_take_turns() {
         let removals = Removals::default();
-        let (told, heard) = std::sync::mpsc::channel();
+        let (turn, turns) = std::sync::mpsc::channel();
         let (all_wait, go) = std::sync::mpsc::channel::<()>();
         let mut go = Some(go);
         let mut part = |name: &'static str, parts: u32| {
-            let (told, mut left, go) = (told.clone(), parts, go.take());
+            let (turn, mut left, go) = (turn.clone(), parts, go.take());
             move |until: Instant| {
                 assert!(until > Instant::now());
                 left -= 1;
-                told.send(name).unwrap();
+                turn.send(name).unwrap();
                 // The first one ends its part when the others wait for their turn.
                 if let Some(go) = &go {
                     let _ = go.recv();
@@ -386,8 +386,8 @@ mod tests {
         drop(all_wait);
         let (huge, one, other) = futures::join!(huge, one, other);
         assert!(huge.is_ok() && one.is_ok() && other.is_ok());
-        drop(told);
-        let order: Vec<&str> = heard.iter().collect();
+        drop(turn);
+        let order: Vec<&str> = turns.iter().collect();
         assert_eq!(order.len(), 5);
         assert_eq!(order[3..], ["huge", "huge"], "{order:?}");
         let failing = removals.one_by_one(|_| Err(Error::Volume { volume: "v".into(), why: "no".into() }));

@@ -57,7 +57,7 @@ pub(super) struct Memory {
     pub failure_told: bool,
     /// When an Event about a back-off was last written, by container.
     pub back_off_events: BTreeMap<String, clock::Instant>,
-    /// Which failures Events told of, and when they may again.
+    /// The failures that Events have told of, and when they may again.
     pub failure_events: FailureEvents,
 }
 

@@ -105,8 +105,8 @@ impl Kubelet {
             && let Some(left) = clock::left(since, pause, clock::Instant::now())
         {
             if memory.note_waiting(&spec.name, "ImagePullBackOff", &message) {
-                let told = format!("Back-off pulling image {image:?}");
-                self.recorder.normal(&about, "BackOff", told, cause.clone());
+                let back_off = format!("Back-off pulling image {image:?}");
+                self.recorder.normal(&about, "BackOff", back_off, cause.clone());
                 self.recorder.warning(&about, "Failed", "Error: ImagePullBackOff", cause.clone());
             }
             return Ok(Some(left));
@@ -171,8 +171,8 @@ mod tests {
     /// An image that is there is pulled in no time: upstream says 0s then.
     #[test]
     fn the_time_of_a_pull_is_told_as_go_does() {
-        let told = |micros| go_milliseconds(Duration::from_micros(micros));
-        assert_eq!([told(0), told(999), told(7_300)], ["0s", "0s", "7ms"]);
-        assert_eq!([told(1_250_000), told(2_000_000), told(62_005_000)], ["1.25s", "2s", "1m2.005s"]);
+        let text = |micros| go_milliseconds(Duration::from_micros(micros));
+        assert_eq!([text(0), text(999), text(7_300)], ["0s", "0s", "7ms"]);
+        assert_eq!([text(1_250_000), text(2_000_000), text(62_005_000)], ["1.25s", "2s", "1m2.005s"]);
     }
 }

@@ -194,7 +194,7 @@ pub struct Memory {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Signals {
     pub disk: Free,
-    /// `None`: nobody counts it.
+    /// `None`: the machine does not measure it.
     pub memory: Option<Memory>,
 }
 
@@ -321,7 +321,7 @@ pub(crate) fn priority(pod: &Pod) -> i32 {
 }
 
 /// Whether the node's share would be used up although all its pods were evicted: what fills it
-/// stays. Of the whole machine nobody knows that.
+/// stays. Of the whole machine that is not known.
 pub(crate) fn is_futile(pods: &[Usage], low: &Low) -> bool {
     let freed = pods.iter().fold(0u64, |sum, pod| sum.saturating_add(pod.frees(low.resource)));
     !low.shared && low.available.saturating_add(freed) < low.threshold
@@ -348,8 +348,8 @@ pub(crate) fn victim<'a>(pods: &'a [Usage], low: &Low) -> Option<&'a Usage> {
 }
 
 /// Why the pod has to go, in upstream's words: what is low, and what uses more of it than it
-/// requests. Of what a pod requests as a whole that is told in any case. Source: `evictionMessage`
-/// in `pkg/kubelet/eviction/helpers.go`.
+/// requests. Of a pod that requests memory as a whole, that is said in any case. Source:
+/// `evictionMessage` in `pkg/kubelet/eviction/helpers.go`.
 pub(crate) fn message(pod: &Usage, low: &Low) -> String {
     let amount = |n: u64| if low.resource == Resource::Inodes { n.to_string() } else { binary(n) };
     let name = low.resource.name();
@@ -395,7 +395,7 @@ fn binary(bytes: u64) -> String {
     fits.map_or(bytes.to_string(), |(suffix, shift)| format!("{}{suffix}", bytes >> shift))
 }
 
-/// Asks the machine for its memory; `None`: nobody counts it.
+/// Asks the machine for its memory; `None`: it is not measured.
 pub type Meter = Box<dyn Fn() -> Option<Memory> + Send + Sync>;
 
 /// The machine, as the nodes of one cluster share it: so that under its pressure one of them
@@ -407,7 +407,7 @@ pub struct Machine {
     nodes: [Mutex<Nodes>; 2],
 }
 
-/// One whose memory nobody counts.
+/// A machine whose memory is not measured.
 impl Default for Machine {
     fn default() -> Machine {
         Machine::new(Box::new(|| None))

@@ -40,8 +40,8 @@ pub(crate) struct Usage {
     pub memory_of_whole: Option<u64>,
     /// Its working set in bytes, with its volumes in memory.
     pub memory: u64,
-    /// Regular containers first, then init containers. Ephemeral ones request nothing and are not
-    /// told of.
+    /// Regular containers first, then init containers. Ephemeral ones are left out: they request
+    /// nothing.
     pub containers: Vec<ContainerUse>,
 }
 

@@ -135,7 +135,7 @@ pub(super) async fn read_logs(
             }
             tokio::select! {
                 () = clock::pause(FOLLOW_EVERY) => {}
-                () = sender.closed() => return, // nobody follows a log that may say nothing for days
+                () = sender.closed() => return, // its client has left; the log may have no new line for days
             }
         }
     });

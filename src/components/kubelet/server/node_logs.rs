@@ -53,7 +53,7 @@ fn find(root: &Path, asked: &Path) -> linux::Result<Found> {
     let is_plain = |name: &String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     let names = root.names_plain(asked, NAMES_MAX)?;
     let mut names: Vec<String> = names.into_iter().filter_map(|name| name.into_string().ok()).collect();
-    names.retain(is_plain); // all others are nobody's log, and would have to be escaped
+    names.retain(is_plain); // no log has another name, which would have to be escaped
     for name in &mut names {
         if root.open_beneath(&asked.join(&*name), Kind::Directory).is_ok() {
             name.push('/');

@@ -125,7 +125,7 @@ mod tests {
         let mut status = PodStatus { conditions: Some(all.to_vec()), ..PodStatus::default() };
         Failure::evicted("too much".into()).mark(&mut status, at(5), Some(2));
         let all = status.conditions.unwrap();
-        let told = |c: &PodCondition| (c.type_.clone(), c.last_transition_time.as_ref().map(|t| t.0));
+        let time_of = |c: &PodCondition| (c.type_.clone(), c.last_transition_time.as_ref().map(|t| t.0));
         let wanted = [
             ("Initialized", 1),
             ("Ready", 1),
@@ -134,7 +134,7 @@ mod tests {
             ("DisruptionTarget", 5),
         ];
         let wanted = wanted.map(|(kind, second)| (kind.to_string(), Some(at(second))));
-        assert_eq!(all.iter().map(told).collect::<Vec<_>>(), wanted);
+        assert_eq!(all.iter().map(time_of).collect::<Vec<_>>(), wanted);
         assert!(all[1].reason.as_deref() == Some("PodFailed") && all[1].observed_generation == Some(2));
     }
 }

@@ -353,8 +353,8 @@ fn not_honored(view: &View) -> Option<String> {
         c.warnings.iter().map(say).collect::<Vec<_>>()
     };
     let all = view.specs().iter().chain(view.init_specs()).filter_map(|spec| view.current(&spec.name));
-    let told: Vec<String> = all.filter(|c| c.state == State::Running).flat_map(of_container).collect();
-    (!told.is_empty()).then(|| told.join("; "))
+    let warnings: Vec<String> = all.filter(|c| c.state == State::Running).flat_map(of_container).collect();
+    (!warnings.is_empty()).then(|| warnings.join("; "))
 }
 
 /// True if the runtime has made a container of this pod: a kubelet that restarts may refuse a pod

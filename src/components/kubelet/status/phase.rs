@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn a_pod_that_has_lost_its_sandbox_is_ready_while_its_containers_run() {
         let (pod, lost) = (pod("Always", &[], &["a"]), sandbox("s", 0, SandboxState::NotReady));
-        let told = |state| {
+        let shown = |state| {
             let view = View {
                 pod: &pod,
                 sandbox: Some(&lost),
@@ -77,14 +77,14 @@ mod tests {
                 now: Timestamp::from_second(205).unwrap(),
             };
             let status = of(&view, &Waiting::new(), [172, 30, 0, 12].into());
-            let said = |kind: &str| {
+            let is_true = |kind: &str| {
                 let found = status.conditions.iter().flatten().find(|c| c.type_ == kind);
                 found.is_some_and(|c| c.status == "True")
             };
-            (status.phase.clone().unwrap(), said("PodReadyToStartContainers"), said("Ready"))
+            (status.phase.clone().unwrap(), is_true("PodReadyToStartContainers"), is_true("Ready"))
         };
-        assert_eq!(told(State::Running), ("Running".into(), false, true));
-        assert_eq!(told(State::Exited), ("Running".into(), false, false));
+        assert_eq!(shown(State::Running), ("Running".into(), false, true));
+        assert_eq!(shown(State::Exited), ("Running".into(), false, false));
     }
 
     /// Upstream does not write a terminal phase while containers run, and keeps the one before
@@ -114,12 +114,13 @@ mod tests {
     #[test]
     fn a_pod_that_has_failed_has_no_container_that_waits() {
         let mut pod = pod("Never", &[], &["a", "b"]);
-        let told = |name: &str, id: Option<&str>, state: serde_json::Value| {
+        let container_status = |name: &str, id: Option<&str>, state: serde_json::Value| {
             serde_json::json!({"name": name, "image": "x", "imageID": "", "ready": false, "restartCount": 0,
                 "containerID": id, "state": state})
         };
-        let ran = told("a", Some("ropewalk://a"), serde_json::json!({"running": {}}));
-        let waited = told("b", None, serde_json::json!({"waiting": {"reason": "ImagePullBackOff"}}));
+        let ran = container_status("a", Some("ropewalk://a"), serde_json::json!({"running": {}}));
+        let waited =
+            container_status("b", None, serde_json::json!({"waiting": {"reason": "ImagePullBackOff"}}));
         let before = serde_json::json!({"phase": "Pending", "containerStatuses": [ran, waited]});
         pod.status = serde_json::from_value(before).unwrap();
         for _ in 0..2 {

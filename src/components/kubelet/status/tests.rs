@@ -91,9 +91,9 @@ fn a_sidecar_that_restarts_makes_a_running_pod_unready_and_not_pending() {
         let s = status(&p, Some(&ready), &containers, None);
         assert_eq!(phase_of(&s), "Running");
         assert_eq!(condition_of(&s, "Initialized").status, "True");
-        let told = condition_of(&s, "Ready");
-        assert_eq!(told.status, "False", "exit code {code}");
-        assert_eq!(told.message.as_deref(), Some("containers with unready status: [s]"));
+        let ready_condition = condition_of(&s, "Ready");
+        assert_eq!(ready_condition.status, "False", "exit code {code}");
+        assert_eq!(ready_condition.message.as_deref(), Some("containers with unready status: [s]"));
     }
     let alone = status(&p, Some(&ready), &[container("s", 0, Exited, 0)], None);
     assert_eq!((phase_of(&alone), condition_of(&alone, "Initialized").status.as_str()), ("Pending", "False"));
@@ -121,11 +121,11 @@ fn a_sidecar_that_has_started_is_not_incomplete() {
     let ready = sandbox("s", 0, SandboxState::Ready);
     let containers = [container("s", 0, Running, 0), container("i", 0, Running, 0)];
     let s = status(&p, Some(&ready), &containers, None);
-    let told = condition_of(&s, "Initialized");
-    assert_eq!(told.message.as_deref(), Some("containers with incomplete status: [i]"));
+    let initialized_condition = condition_of(&s, "Initialized");
+    assert_eq!(initialized_condition.message.as_deref(), Some("containers with incomplete status: [i]"));
     let s = status(&p, Some(&ready), &[container("s", 0, Exited, 1)], None);
-    let told = condition_of(&s, "Initialized");
-    assert_eq!(told.message.as_deref(), Some("containers with incomplete status: [s i]"));
+    let initialized_condition = condition_of(&s, "Initialized");
+    assert_eq!(initialized_condition.message.as_deref(), Some("containers with incomplete status: [s i]"));
 }
 
 #[test]
@@ -184,10 +184,11 @@ fn a_container_that_has_ended_for_good_stays_so_when_the_machine_was_restarted()
     assert_eq!(super::terminated(init).unwrap().exit_code, 0, "the API server takes nothing else");
     let ended = [Container { sandbox_id: "t".into(), ..container("i", 1, Exited, 0) }];
     let s = status(&p, Some(&next), &ended, None);
-    assert_eq!(s.init_container_statuses.unwrap()[0].restart_count, 1, "its next end is told");
+    assert_eq!(s.init_container_statuses.unwrap()[0].restart_count, 1, "its next end is in the status");
 }
 
-/// The end of a container that is ended for its new image is not told: it could not be taken back.
+/// The end of a container that is ended for its new image is not in the status: it could not be
+/// taken back.
 #[test]
 fn a_container_that_changes_its_image_waits_whatever_its_policy() {
     let (ready, p) = (sandbox("s", 0, SandboxState::Ready), pod("Never", &[], &["a"]));
@@ -219,9 +220,9 @@ fn a_deleted_pod_ends_in_a_terminal_phase() {
     let ended = |policy: &str, containers: &[Container], backoff| {
         let mut s = status(&pod(policy, &[], &["a"]), Some(&ready), containers, backoff);
         super::end(&mut s, Timestamp::from_second(300).unwrap());
-        let told = condition_of(&s, "Ready");
-        assert_eq!((told.status.as_str(), told.message.as_ref()), ("False", None));
-        (line(&s), told.reason.clone().unwrap())
+        let ready_condition = condition_of(&s, "Ready");
+        assert_eq!((ready_condition.status.as_str(), ready_condition.message.as_ref()), ("False", None));
+        (line(&s), ready_condition.reason.clone().unwrap())
     };
     let failed = |line: &str| (format!("Failed {line} ready=False"), "PodFailed".to_string());
     assert_eq!(
@@ -272,13 +273,16 @@ fn a_crashed_container_of_a_deleted_pod_has_ended_and_waits_for_nothing() {
 fn an_init_container_is_ready_when_its_work_is_done() {
     let mut p = pod("Always", &["i"], &["a"]);
     let ready = sandbox("s", 0, SandboxState::Ready);
-    let told = |pod: &Pod, state, code| {
+    let is_ready = |pod: &Pod, state, code| {
         let s = status(pod, Some(&ready), &[container("i", 0, state, code)], None);
         s.init_container_statuses.unwrap()[0].ready
     };
-    assert_eq!([told(&p, Running, 0), told(&p, Exited, 1), told(&p, Exited, 0)], [false, false, true]);
+    assert_eq!(
+        [is_ready(&p, Running, 0), is_ready(&p, Exited, 1), is_ready(&p, Exited, 0)],
+        [false, false, true]
+    );
     p.spec.as_mut().unwrap().init_containers.as_mut().unwrap()[0].restart_policy = Some("Always".into());
-    assert!(told(&p, Running, 0), "a sidecar's work is to run");
+    assert!(is_ready(&p, Running, 0), "a sidecar's work is to run");
 }
 
 /// Also one that was never scheduled, and one whose scheduler did not hear that it was.
@@ -346,10 +350,13 @@ fn nothing_is_told_of_containers_of_a_pod_that_was_refused() {
     super::Failure::rejected("OutOfcpu", "no".into()).mark(&mut refused, Timestamp::UNIX_EPOCH, None);
     p.status = Some(refused);
     let later = status(&p, None, &[], None);
-    for told in [p.status.as_ref().unwrap(), &later] {
-        assert_eq!((told.phase.as_deref(), told.reason.as_deref()), (Some("Failed"), Some("OutOfcpu")));
-        assert!(told.container_statuses.is_none() && told.init_container_statuses.is_none());
-        assert!(told.conditions.iter().flatten().all(|c| c.type_ != "Ready"), "{told:?}");
+    for rejected in [p.status.as_ref().unwrap(), &later] {
+        assert_eq!(
+            (rejected.phase.as_deref(), rejected.reason.as_deref()),
+            (Some("Failed"), Some("OutOfcpu"))
+        );
+        assert!(rejected.container_statuses.is_none() && rejected.init_container_statuses.is_none());
+        assert!(rejected.conditions.iter().flatten().all(|c| c.type_ != "Ready"), "{rejected:?}");
     }
     let sandbox = sandbox("s", 0, SandboxState::Ready);
     p.status = None;
@@ -405,7 +412,7 @@ fn the_status_says_what_a_container_does_not_have_and_what_was_observed() {
 fn the_last_words_of_all_containers_share_a_bound_as_they_are_encoded() {
     let names: Vec<String> = (0..100).map(|n| format!("c{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let said = |text: &str| -> Vec<Container> {
+    let ended_with = |text: &str| -> Vec<Container> {
         let end = |name: &&str| Container { message: text.into(), ..container(name, 0, Exited, 1) };
         names.iter().map(end).collect()
     };
@@ -416,7 +423,7 @@ fn the_last_words_of_all_containers_share_a_bound_as_they_are_encoded() {
         all.filter_map(|c| c.state.as_ref()?.terminated.as_ref()?.message.clone()).collect()
     };
     for text in ["x".repeat(4096), "\u{1}\n\"".repeat(1000), "말".repeat(1000)] {
-        let mut s = status(&pod, Some(&ready), &said(&text), None);
+        let mut s = status(&pod, Some(&ready), &ended_with(&text), None);
         let all = messages(&s);
         let encoded = |m: &String| serde_json::to_string(m).unwrap().len() - 2; // without the quotes
         assert!(all.len() == 100 && all.iter().all(|m| !m.is_empty() && text.starts_with(m.as_str())));
@@ -425,7 +432,7 @@ fn the_last_words_of_all_containers_share_a_bound_as_they_are_encoded() {
         super::without_messages(&mut s);
         assert_eq!((messages(&s).len(), s.message.map(|m| m.len())), (0, Some(super::OWN_MESSAGE_MAX)));
     }
-    let short = status(&pod, Some(&ready), &said("done"), None);
+    let short = status(&pod, Some(&ready), &ended_with("done"), None);
     assert!(messages(&short).iter().all(|m| m == "done"));
 }
 
@@ -434,8 +441,8 @@ fn the_last_words_of_all_containers_share_a_bound_as_they_are_encoded() {
 fn a_pod_that_ends_at_once_has_its_address() {
     let (mut p, stopped) = (pod("Never", &[], &["a"]), sandbox("s", 0, SandboxState::NotReady));
     let ended = [container("a", 0, Exited, 128)];
-    let told = status(&p, Some(&stopped), &ended, None);
-    assert_eq!((phase_of(&told), told.pod_ip.as_deref()), ("Failed", Some("10.244.1.2")));
+    let shown = status(&p, Some(&stopped), &ended, None);
+    assert_eq!((phase_of(&shown), shown.pod_ip.as_deref()), ("Failed", Some("10.244.1.2")));
     p.status = Some(PodStatus { phase: Some("Failed".into()), ..PodStatus::default() });
     assert_eq!(status(&p, Some(&stopped), &ended, None).pod_ip, None, "it was over without one");
 }
@@ -461,8 +468,8 @@ fn the_status_of_a_container_says_what_it_was_given() {
     for (containers, of_a, of_b) in
         [(&[][..], &none, none.clone()), (&made[..], &asked, serde_json::json!({}))]
     {
-        let told = serde_json::to_value(status(&pod, Some(&ready), containers, None)).unwrap();
-        let [a, b] = [0_usize, 1].map(|at| &told["containerStatuses"][at]);
+        let shown = serde_json::to_value(status(&pod, Some(&ready), containers, None)).unwrap();
+        let [a, b] = [0_usize, 1].map(|at| &shown["containerStatuses"][at]);
         assert_eq!((&a["resources"], &a["allocatedResources"]), (of_a, &of_a["requests"]));
         assert_eq!((&b["resources"], &b["allocatedResources"]), (&of_b, &none));
     }
@@ -480,9 +487,9 @@ fn the_status_of_a_container_says_what_it_mounts_and_as_whom_it_runs() {
     let mut made = [container("a", 0, State::Running, 0), container("b", 0, State::Running, 0)];
     made[0].user = Some(cri::User { uid: 1000, gid: 3000, groups: vec![3000, 4000] });
     let ready = sandbox("s", 0, SandboxState::Ready);
-    let told = |containers: &[Container]| {
-        let told = serde_json::to_value(status(&pod, Some(&ready), containers, None)).unwrap();
-        told["containerStatuses"].clone()
+    let shown = |containers: &[Container]| {
+        let shown = serde_json::to_value(status(&pod, Some(&ready), containers, None)).unwrap();
+        shown["containerStatuses"].clone()
     };
     let want = serde_json::json!([
         {"name": "v", "mountPath": "/v"},
@@ -490,10 +497,10 @@ fn the_status_of_a_container_says_what_it_mounts_and_as_whom_it_runs() {
         {"name": "w", "mountPath": "/w", "readOnly": true, "recursiveReadOnly": "Enabled"},
     ]);
     for containers in [<&[Container]>::default(), made.as_slice()] {
-        let told = told(containers);
-        assert_eq!((&told[0]["volumeMounts"], told[1]["volumeMounts"].is_null()), (&want, true));
+        let shown = shown(containers);
+        assert_eq!((&shown[0]["volumeMounts"], shown[1]["volumeMounts"].is_null()), (&want, true));
     }
     let user = serde_json::json!({"linux": {"uid": 1000, "gid": 3000, "supplementalGroups": [3000, 4000]}});
-    assert_eq!((&told(&made)[0]["user"], told(&made)[1]["user"].is_null()), (&user, true));
-    assert!(told(&[])[0]["user"].is_null(), "it runs as no user yet");
+    assert_eq!((&shown(&made)[0]["user"], shown(&made)[1]["user"].is_null()), (&user, true));
+    assert!(shown(&[])[0]["user"].is_null(), "it runs as no user yet");
 }

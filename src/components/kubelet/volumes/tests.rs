@@ -35,13 +35,13 @@ async fn a_name_that_no_object_can_have_leads_to_no_other_object() {
     let mut left = files::ALL_MAX;
     let mut files = Gathered::new(&mut left);
     for name in ["prod?", "prod#x", "my prod", "../pods/prod"] {
-        let told = secret(&context, "n", name, None, false, 0o644, &mut files).await.unwrap_err();
-        assert_eq!((told.why, told.unanswered), (format!("secret {name:?} not found"), false));
+        let unmade = secret(&context, "n", name, None, false, 0o644, &mut files).await.unwrap_err();
+        assert_eq!((unmade.why, unmade.unanswered), (format!("secret {name:?} not found"), false));
         secret(&context, "n", name, None, true, 0o644, &mut files).await.expect("it is optional");
-        let told = config_map(&context, "n", name, None, false, 0o644, &mut files).await.unwrap_err();
-        assert_eq!(told.why, format!("configmap {name:?} not found"));
-        let told = claimed(client, "n", name).await.map(drop).unwrap_err();
-        assert_eq!(told.why, format!("persistentvolumeclaim {name:?} not found"));
+        let unmade = config_map(&context, "n", name, None, false, 0o644, &mut files).await.unwrap_err();
+        assert_eq!(unmade.why, format!("configmap {name:?} not found"));
+        let unmade = claimed(client, "n", name).await.map(drop).unwrap_err();
+        assert_eq!(unmade.why, format!("persistentvolumeclaim {name:?} not found"));
     }
     secret(&context, "n", "prod", None, false, 0o644, &mut files).await.expect("it is there");
 }
@@ -430,7 +430,7 @@ fn an_ephemeral_container_does_not_change_whom_tokens_belong_to() {
 
 #[test]
 fn a_claims_volume_is_used_as_what_it_is() {
-    let told = |containers: serde_json::Value, mode: &str| {
+    let refusal = |containers: serde_json::Value, mode: &str| {
         let pod = serde_json::from_value(serde_json::json!({"spec": containers})).unwrap();
         check_mode(&pod, "d", mode).err().unwrap_or_default()
     };
@@ -444,14 +444,14 @@ fn a_claims_volume_is_used_as_what_it_is() {
             spec[group] = serde_json::json!([other, container]);
             spec
         };
-        assert_eq!(told(spec(&mount), "Filesystem"), "", "{group}");
-        assert_eq!(told(spec(&other), "Block"), "", "{group}");
+        assert_eq!(refusal(spec(&mount), "Filesystem"), "", "{group}");
+        assert_eq!(refusal(spec(&other), "Block"), "", "{group}");
         let wrong = "volume d has volumeMode Block, but is specified in volumeMounts";
-        assert_eq!(told(spec(&mount), "Block"), wrong, "{group}");
+        assert_eq!(refusal(spec(&mount), "Block"), wrong, "{group}");
         let wrong = "volume d has volumeMode Filesystem, but is specified in volumeDevices";
-        assert_eq!(told(spec(&device), "Filesystem"), wrong, "{group}");
+        assert_eq!(refusal(spec(&device), "Filesystem"), wrong, "{group}");
         let none = "volume d has volumeMode Block: Ropewalk has no block volumes";
-        assert_eq!(told(spec(&device), "Block"), none, "{group}");
+        assert_eq!(refusal(spec(&device), "Block"), none, "{group}");
     }
 }
 
@@ -489,7 +489,7 @@ async fn a_pod_that_mounts_a_block_volume_does_not_start() {
         memory_bytes: 0,
         take_claim: &|_| true,
     };
-    let told = prepare(&context, &mut Volumes::new()).await.map(drop).map_err(|(_, unmade)| unmade.why);
-    assert_eq!(told, Err("volume d has volumeMode Block, but is specified in volumeMounts".into()));
+    let prepared = prepare(&context, &mut Volumes::new()).await.map(drop).map_err(|(_, unmade)| unmade.why);
+    assert_eq!(prepared, Err("volume d has volumeMode Block, but is specified in volumeMounts".into()));
     assert!(!node_root.join("data").exists());
 }

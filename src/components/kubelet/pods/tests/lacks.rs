@@ -15,9 +15,9 @@ fn a_pod_that_asks_for_another_node_is_rejected() {
         let asks = pod(json!({}), json!({"nodeSelector": {"disk": "ssd"}}));
         let world = World::new(&crew, api.await, dir, asks);
         world.look().await.unwrap();
-        let told = world.written().unwrap();
-        assert_eq!((&told["phase"], &told["reason"]), (&json!("Failed"), &json!("NodeAffinity")));
-        assert!(told["containerStatuses"].is_null(), "kubectl would show ContainerCreating: {told}");
+        let written = world.written().unwrap();
+        assert_eq!((&written["phase"], &written["reason"]), (&json!("Failed"), &json!("NodeAffinity")));
+        assert!(written["containerStatuses"].is_null(), "kubectl would show ContainerCreating: {written}");
         assert_eq!(world.starts("a"), 0);
     });
 }
@@ -30,10 +30,10 @@ fn a_pod_that_comes_while_the_node_is_low_on_memory_is_rejected() {
         let world = World::new(&crew, api, dir, pod(json!({}), json!({})));
         world.kubelet.pressures.send_replace(Pressures { memory: true, ..Pressures::default() });
         world.look().await.unwrap();
-        let told = world.written().unwrap();
-        assert_eq!((&told["phase"], &told["reason"]), (&json!("Failed"), &json!("Evicted")));
-        assert_eq!(told["message"], "Pod was rejected: The node had condition: [MemoryPressure]. ");
-        assert!(!told["conditions"].to_string().contains("DisruptionTarget"), "{told}");
+        let written = world.written().unwrap();
+        assert_eq!((&written["phase"], &written["reason"]), (&json!("Failed"), &json!("Evicted")));
+        assert_eq!(written["message"], "Pod was rejected: The node had condition: [MemoryPressure]. ");
+        assert!(!written["conditions"].to_string().contains("DisruptionTarget"), "{written}");
         assert_eq!(world.starts("a"), 0);
     });
 }
@@ -115,9 +115,9 @@ fn an_evicted_or_preempted_pod_has_failed_when_its_containers_have_ended() {
             let reason = failure.reason.clone();
             world.kubelet.decide_failure(&world.key, "u", failure);
             world.look().await.unwrap();
-            let told = world.written().unwrap();
-            assert_ne!(told["phase"], "Failed", "{reason}");
-            assert!(!told["conditions"].to_string().contains("DisruptionTarget"), "{told}");
+            let written = world.written().unwrap();
+            assert_ne!(written["phase"], "Failed", "{reason}");
+            assert!(!written["conditions"].to_string().contains("DisruptionTarget"), "{written}");
             assert!(world.kubelet.is_ending(&world.key, "u"));
             tokio::time::pause();
             let mut ended = 0;
@@ -125,8 +125,8 @@ fn an_evicted_or_preempted_pod_has_failed_when_its_containers_have_ended() {
                 ended += usize::from(events.recv().await.unwrap().kind == cri::EventKind::Stopped);
             }
             world.look().await.unwrap();
-            let told = world.written().unwrap();
-            assert_eq!((&told["phase"], &told["reason"]), (&json!("Failed"), &json!(reason)));
+            let written = world.written().unwrap();
+            assert_eq!((&written["phase"], &written["reason"]), (&json!("Failed"), &json!(reason)));
         });
     }
 }
@@ -146,9 +146,9 @@ fn a_pod_that_fails_or_has_failed_loses_a_container_that_may_still_start() {
             world.look().await.unwrap();
             let left = world.runtime.list_containers().await.unwrap();
             assert!(left.is_empty(), "{status}: {left:?}");
-            let told = world.written().map(|told| told["phase"].clone());
-            let is_told = status["phase"] == "Pending";
-            assert_eq!(told, is_told.then(|| json!("Failed")), "{status}");
+            let phase = world.written().map(|written| written["phase"].clone());
+            let is_news = status["phase"] == "Pending";
+            assert_eq!(phase, is_news.then(|| json!("Failed")), "{status}");
         });
     }
 }

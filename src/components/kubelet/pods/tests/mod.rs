@@ -221,11 +221,11 @@ fn a_container_that_cannot_be_started_keeps_no_other_from_it() {
         let failed = world.look().await.unwrap_err().to_string();
         assert!(failed.contains("configmap \"missing\" not found"), "{failed}");
         assert_eq!((world.starts("a"), world.starts("b")), (0, 1));
-        let told = world.written().unwrap();
+        let written = world.written().unwrap();
         let states: Vec<&Value> =
-            told["containerStatuses"].as_array().unwrap().iter().map(|c| &c["state"]).collect();
+            written["containerStatuses"].as_array().unwrap().iter().map(|c| &c["state"]).collect();
         assert_eq!(states[0]["waiting"]["reason"], "CreateContainerConfigError");
-        assert!(states[1]["running"].is_object(), "{told}");
+        assert!(states[1]["running"].is_object(), "{written}");
     });
 }
 
@@ -404,8 +404,8 @@ fn a_volume_that_cannot_be_brought_up_to_date_is_told_and_the_pod_runs_on() {
         gone.store(true, Ordering::Relaxed);
         world.kubelet.pods.tell_of(read(with_map("b", "7"))); // a volume may show labels: it is looked at at once
         assert!(world.look().await.is_ok());
-        let told = world.api.event("FailedMount").await;
-        assert!(told.contains("configmap \"c\" not found"), "{told}");
+        let message = world.api.event("FailedMount").await;
+        assert!(message.contains("configmap \"c\" not found"), "{message}");
     });
 }
 
@@ -429,8 +429,8 @@ fn a_container_restarts_with_the_volume_it_had_when_its_config_map_is_gone() {
         }
         world.look().await.unwrap();
         assert_eq!((world.starts("a"), world.starts("b")), (2, 2));
-        let told = world.api.event("FailedMount").await;
-        assert!(told.contains("configmap \"c\" not found"), "{told}");
+        let message = world.api.event("FailedMount").await;
+        assert!(message.contains("configmap \"c\" not found"), "{message}");
     });
 }
 

@@ -154,7 +154,7 @@ fn options() -> StreamOptions {
     }
 }
 
-async fn said(protocol: &'static str, code: i32) -> Vec<(u8, String)> {
+async fn messages_of(protocol: &'static str, code: i32) -> Vec<(u8, String)> {
     let (near, far) = tokio::io::duplex(1 << 10);
     tokio::spawn(process(near, protocol, options(), session(b"output", code), || ()));
     let (_, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
@@ -171,11 +171,11 @@ async fn the_oldest_protocol_tells_failures_only_and_as_text() {
     let output = (1, "output".to_string());
     let failed = (3, "command terminated with non-zero exit code: exit status 3".to_string());
     for protocol in ["channel.k8s.io", "base64.channel.k8s.io"] {
-        assert_eq!(said(protocol, 0).await, std::slice::from_ref(&output));
-        assert_eq!(said(protocol, 3).await, [output.clone(), failed.clone()]);
+        assert_eq!(messages_of(protocol, 0).await, std::slice::from_ref(&output));
+        assert_eq!(messages_of(protocol, 3).await, [output.clone(), failed.clone()]);
     }
     for protocol in ["v5.channel.k8s.io", "v4.base64.channel.k8s.io"] {
-        let all = said(protocol, 0).await;
+        let all = messages_of(protocol, 0).await;
         assert_eq!(all[0], output);
         assert!(all.len() == 2 && all[1].0 == 3 && all[1].1.contains("Success"), "{all:?}");
     }
