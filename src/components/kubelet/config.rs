@@ -29,9 +29,9 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// What pods may request together, as the Node object says it: of memory what the control group
-    /// of all pods may use (the rest is reserved for the system), without what has to stay free
-    /// ([`pressure::memory_reserve`]).
+    /// Returns what pods may request together, as the Node object says it: of memory what the
+    /// control group of all pods may use (the rest is reserved for the system), without what has to
+    /// stay free ([`pressure::memory_reserve`]).
     pub(crate) fn allocatable(&self) -> Amount {
         let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let memory = self.pods_memory_bytes.min(self.memory_bytes);
@@ -90,12 +90,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// The node's own file system, as pods with `hostPath` see it.
+    /// Returns the node's own file system, as pods with `hostPath` see it.
     pub(crate) fn node_root(&self) -> PathBuf {
         self.dir.join("host")
     }
 
-    /// The node, for Events about it.
+    /// Returns a reference to the node, for Events about it.
     pub(crate) fn about_node(&self) -> ObjectReference {
         let name = Some(self.node_name.clone());
         ObjectReference {

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 /// Why a container that does not exist yet does not: reason and message, e.g. `ImagePullBackOff`.
 pub(crate) type Waiting = BTreeMap<String, (String, String)>;
 
-/// The status of one container, as its newest attempt and what probes say make it.
+/// Returns the status of one container, as its newest attempt and what probes say make it.
 ///
 /// What `kubectl get pod` and `kubectl describe` show of it:
 ///
@@ -104,8 +104,8 @@ pub(crate) fn container(
     status
 }
 
-/// The volumes of a container, and which of them are read-only with all that is mounted below, as
-/// the container asks for it. Source: `convertToAPIContainerStatuses` in
+/// Returns the volumes of a container, and which of them are read-only with all that is mounted
+/// below, as the container asks for it. Source: `convertToAPIContainerStatuses` in
 /// `pkg/kubelet/kubelet_pods.go`.
 ///
 /// ```text
@@ -127,8 +127,8 @@ fn mounts(spec: &Spec) -> Option<Vec<VolumeMountStatus>> {
     Some(all.collect::<Vec<_>>()).filter(|all| !all.is_empty())
 }
 
-/// The image of a container with its digest, as upstream shows what was pulled (`ImageRef`): the
-/// tag may name another image by now.
+/// Returns the image of a container with its digest, as upstream shows what was pulled
+/// (`ImageRef`): the tag may name another image by now.
 ///
 /// ```text
 /// docker.io/library/nginx:1.29, sha256:9f..   ->  docker.io/library/nginx@sha256:9f..
@@ -143,19 +143,19 @@ fn image_id(c: &Container) -> String {
     }
 }
 
-/// As whom a container runs.
+/// Returns the ids that a container runs with, as its status shows them.
 fn user(user: &cri::User) -> ContainerUser {
     let groups = user.groups.iter().map(|group| i64::from(*group)).collect();
     let (uid, gid) = (user.uid.into(), user.gid.into());
     ContainerUser { linux: Some(LinuxContainerUser { uid, gid, supplemental_groups: Some(groups) }) }
 }
 
-/// Whether a container is there to run, and not to be done.
+/// Returns whether a container is there to run on, and not to do some work and end.
 fn is_service(spec: &Spec, init: bool) -> bool {
     !init || View::is_sidecar(spec)
 }
 
-/// The state of a container that waits.
+/// Returns the state of a container that waits.
 fn wait(reason: &str, message: Option<String>) -> ContainerState {
     ContainerState {
         waiting: Some(ContainerStateWaiting { reason: Some(reason.into()), message }),
@@ -163,9 +163,9 @@ fn wait(reason: &str, message: Option<String>) -> ContainerState {
     }
 }
 
-/// The status of a container that the runtime does not have: it is not made yet, or the machine was
-/// restarted and only the stored status tells of it. `status` is that of a container without a
-/// past.
+/// Returns the status of a container that the runtime does not have: it is not made yet, or the
+/// machine was restarted and only the stored status tells of it. `status` is that of a container
+/// without a past.
 fn not_made(
     view: &View,
     spec: &Spec,
@@ -204,8 +204,8 @@ fn not_made(
     status
 }
 
-/// The end of a container that ran by its stored status, and that the runtime does not have any
-/// more. `None`: it did not run.
+/// Returns the end of a container that ran by its stored status, and that the runtime does not have
+/// any more. `None`: it did not run.
 pub(crate) fn end_of_lost(before: &ContainerStatus) -> Option<ContainerStateTerminated> {
     let running = before.state.as_ref()?.running.as_ref()?;
     Some(ContainerStateTerminated {
@@ -215,8 +215,8 @@ pub(crate) fn end_of_lost(before: &ContainerStatus) -> Option<ContainerStateTerm
     })
 }
 
-/// The end of the attempt before, of which only the stored status tells: the machine (or this
-/// program) was restarted meanwhile.
+/// Returns the end of the attempt before as the stored status has it: the runtime does not know
+/// that attempt any more, since the machine or this program was restarted.
 fn lost(view: &View, current: &Container) -> Option<ContainerState> {
     let before = view.stored(&current.name)?;
     let own = format!("ropewalk://{}", current.id);
@@ -256,7 +256,7 @@ fn ended(c: &Container) -> ContainerState {
     }
 }
 
-/// `10s`, `1m20s`, `5m0s`: as Go prints durations.
+/// Writes a duration as Go does: `10s`, `1m20s`, `5m0s`.
 pub(crate) fn go_duration(seconds: u64) -> String {
     match seconds {
         s if s < 60 => format!("{s}s"),
@@ -265,12 +265,12 @@ pub(crate) fn go_duration(seconds: u64) -> String {
     }
 }
 
-/// How a container has ended, if it has.
+/// Returns how a container has ended, if it has.
 pub(crate) fn terminated(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
     status.state.as_ref()?.terminated.as_ref()
 }
 
-/// The end of a container of which the runtime knows nothing any more.
+/// Returns the end of a container of which the runtime knows nothing any more.
 pub(crate) fn unknown_end(message: &str) -> ContainerStateTerminated {
     ContainerStateTerminated {
         exit_code: LOST,

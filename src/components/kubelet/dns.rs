@@ -14,7 +14,8 @@ const SEARCH_LINE_MAX: usize = 2048;
 /// Characters of one search domain: with a longer one glibc ends the program.
 const SEARCH_MAX: usize = 253;
 
-/// The resolver's configuration of a pod, and what had to be left out of it, a sentence each.
+/// Returns the resolver's configuration of a pod, and a message for each kind of entry that had to
+/// be left out.
 ///
 /// ```text
 /// dnsPolicy     hostNetwork   servers                   searches

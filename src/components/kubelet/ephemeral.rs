@@ -17,8 +17,8 @@ pub(crate) fn steps(view: &View) -> Vec<Step> {
     specs::ephemeral(view.pod).into_iter().filter(never).map(start).collect()
 }
 
-/// Whether a container was started by its stored status. One that was made and waits was not: the
-/// runtime did not answer the order to start it, and the kubelet removes it.
+/// Returns whether a container was started by its stored status. One that was made and waits was
+/// not: the runtime did not answer the order to start it, and the kubelet removes it.
 fn has_begun(stored: &ContainerStatus) -> bool {
     let waits = stored.state.as_ref().is_some_and(|state| state.waiting.is_some());
     stored.container_id.is_some() && !waits

@@ -66,7 +66,7 @@ impl<'a> Gathered<'a> {
         Gathered::within(left, &IN_MEMORY)
     }
 
-    /// As [`Gathered::new`], with another bound for all volumes.
+    /// Makes one as [`Gathered::new`] does, with another bound for all volumes.
     pub(crate) fn within(left: &'a mut usize, room: &'a Semaphore) -> Gathered<'a> {
         Gathered { files: Files::new(), left, room, held: None }
     }
@@ -102,7 +102,7 @@ impl<'a> Gathered<'a> {
 const PATH_MAX: usize = 4096;
 pub(crate) const NAME_MAX: usize = 255;
 
-/// Whether this is one name: no path, none of the special ones.
+/// Returns whether this is the name of one file: no path, and neither `.` nor `..`.
 pub(crate) fn is_name(name: &str) -> bool {
     let mut parts = Path::new(name).components();
     matches!((parts.next(), parts.next()), (Some(Component::Normal(only)), None) if only.len() == name.len())
@@ -261,7 +261,7 @@ fn give_to_owners(root: &Root, under: &Path, files: &Files, owners: &Owners) -> 
     Ok(())
 }
 
-/// The files below a directory that the kubelet made; links are not followed.
+/// Lists the files below a directory that the kubelet made; links are not followed.
 fn walk(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {

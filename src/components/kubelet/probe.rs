@@ -24,7 +24,7 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) const ALL: [Kind; 3] = [Kind::Startup, Kind::Readiness, Kind::Liveness];
 
-    /// As Events name it: `Liveness probe failed: …`.
+    /// Returns the name in Events about results: `Liveness probe failed: …`.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Kind::Startup => "Startup",
@@ -33,7 +33,7 @@ impl Kind {
         }
     }
 
-    /// As "failed … probe, will be restarted" names it.
+    /// Returns the name in Events about restarts: `failed liveness probe, will be restarted`.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Kind::Startup => "startup",
@@ -132,8 +132,8 @@ pub(crate) struct ProbeResults {
 }
 
 impl ProbeResults {
-    /// Containers whose postStart hook failed run until they are ended, and are neither started nor
-    /// ready.
+    /// Marks containers whose postStart hook failed: they run until they are ended, and are neither
+    /// started nor ready.
     pub(crate) fn mark_post_start_failed<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
         for name in names {
             self.probed.insert(name.to_string(), Probed { started: Some(false), ready: Some(false) });

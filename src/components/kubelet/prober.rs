@@ -164,8 +164,8 @@ impl Prober {
     }
 }
 
-/// Before the first answer. What was ready before a restart of the kubelet counts as ready until a
-/// probe says otherwise.
+/// Returns what counts before the first answer. What was ready before a restart of the kubelet
+/// counts as ready until a probe says otherwise.
 ///
 /// ```text
 /// a new container, with a readiness probe         not ready until the first success
@@ -210,9 +210,9 @@ struct Round {
 }
 
 impl Round {
-    /// First the startup probe alone, then readiness and liveness side by side. A pod that is being
-    /// deleted is still asked whether it is ready, but no longer whether it lives: it is ending
-    /// anyway.
+    /// Runs the startup probe alone, and then the readiness and the liveness probe side by side. A
+    /// pod that is being deleted is still asked whether it is ready, but no longer whether it
+    /// lives: it is ending anyway.
     async fn go(&self) {
         let startup = async {
             match Kind::Startup.of(&self.spec) {
@@ -238,8 +238,8 @@ impl Round {
         futures::join!(self.watch(Kind::Readiness), liveness);
     }
 
-    /// Asks until it is settled: `true` for a startup probe that succeeded, `false` for one whose
-    /// failure ends the container. Readiness is never settled.
+    /// Runs one probe until its result is final. Returns true for a startup probe that succeeded,
+    /// false for a probe whose failure ends the container. Readiness is never final.
     async fn watch(&self, kind: Kind) -> bool {
         let Some(probe) = kind.of(&self.spec) else { return true };
         let Some(action) = Action::of_probe(probe, &self.spec).transpose() else { return true };

@@ -115,7 +115,7 @@ fn read(root: &Root, file: &Path) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Where the message of an attempt is, below the pod's directory.
+/// Returns where the message of an attempt is, below the pod's directory.
 fn file_of(name: &str, attempt: u32) -> PathBuf {
     Path::new(DIRECTORY).join(name).join(attempt.to_string())
 }
@@ -143,8 +143,9 @@ pub(crate) fn prepare(pod_dir: &Path, spec: &Spec, attempt: u32) -> linux::Resul
     }))
 }
 
-/// The last words of an ended container: the last [`MESSAGE_MAX`] bytes of its file, or of one that
-/// failed without a word, if its pod wants that, the end of its log. Empty if there are none.
+/// Returns the last words of an ended container: the last [`MESSAGE_MAX`] bytes of its file, or of
+/// one that failed without a word, if its pod wants that, the end of its log. Empty if there are
+/// none.
 pub(crate) fn message(pod_dir: &Path, ended: &Container) -> String {
     let annotation = |name: &str| ended.annotations.get(name).map(String::as_str).unwrap_or_default();
     if ended.state != ContainerState::Exited || annotation(MESSAGE_PATH).is_empty() {
@@ -169,7 +170,7 @@ pub(crate) fn forget(pod_dir: &Path, container: &Container) {
     }
 }
 
-/// The last lines of a log file, without their times.
+/// Returns the last lines of a log file, without their times.
 fn log_end(path: &Path) -> std::io::Result<String> {
     let mut file = File::open(path)?;
     let end = file.metadata()?.len();

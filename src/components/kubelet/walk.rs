@@ -48,7 +48,7 @@ impl Amount {
         }
     }
 
-    /// The smaller number of bytes, and the smaller number of files.
+    /// Returns the smaller number of bytes, and the smaller number of files.
     pub(crate) fn min(self, other: Amount) -> Amount {
         Amount { bytes: self.bytes.min(other.bytes), files: self.files.min(other.files) }
     }
@@ -119,7 +119,8 @@ pub(crate) fn amount(dir: &Path, until: Instant) -> linux::Result<Amount> {
     Ok(if found.cut { Amount::BEYOND } else { Amount { bytes: found.bytes, files: found.files } })
 }
 
-/// As [`amount`] for the file system of a whole node: what was counted before the walk ended.
+/// Measures the file system of a whole node as [`amount`] does, but returns what was counted before
+/// the walk ended.
 ///
 /// # Errors
 /// As [`tree::measure`].
@@ -139,8 +140,8 @@ fn found(dir: &Path, names: u64, until: Instant) -> linux::Result<tree::Found> {
     }
 }
 
-/// The directories in a directory of the kubelet's on which nothing is mounted, with their names:
-/// volumes, logs of containers.
+/// Returns the directories in a directory of the kubelet's on which nothing is mounted, with their
+/// names: volumes, logs of containers.
 pub(crate) fn directories(dir: &Path) -> Vec<(String, PathBuf)> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let named = entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()));

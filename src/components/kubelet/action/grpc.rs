@@ -113,7 +113,7 @@ impl Target<'_> {
     }
 }
 
-/// What the server's answer says of the container, in the words of upstream.
+/// Returns what the server's answer says of the container, in the words of upstream.
 pub(super) fn answer(checked: &Checked, timeout: Duration) -> Answer {
     let Checked { code, message, frame } = checked;
     Answer::Ill(match code {

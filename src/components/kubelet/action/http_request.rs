@@ -120,7 +120,7 @@ fn without_dots(path: &str) -> String {
     format!("/{}{query}", names.join("/"))
 }
 
-/// Whether a TLS handshake failed because the server answered in plain HTTP.
+/// Returns whether a TLS handshake failed because the server answered in plain HTTP.
 pub(super) fn is_plain(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     let cause = error.downcast_ref::<std::io::Error>().and_then(|e| e.get_ref());
     let cause = cause.and_then(|cause| cause.downcast_ref::<rustls::Error>());
@@ -135,7 +135,7 @@ pub(super) async fn encrypted(
     Ok(connector.connect(rustls::pki_types::ServerName::IpAddress(to.ip().into()), stream).await?)
 }
 
-/// Why a server has not answered, in the words of Go's `net/http`, which Events show.
+/// Returns why a server has not answered, in the words of Go's `net/http`, which Events show.
 ///
 /// ```text
 /// closed  ->  EOF        reset  ->  read tcp 10.0.0.1:8080: read: connection reset by peer

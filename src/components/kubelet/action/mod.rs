@@ -67,8 +67,8 @@ impl Action {
         Ok(probe.grpc.clone().map(Action::Grpc))
     }
 
-    /// Why the host that is to be asked is none: it is a name, and a node has no resolver. As
-    /// upstream, where a name that cannot be resolved is a failure like a refused connection.
+    /// Returns a message if the host that is to be asked is a name: a node has no resolver. As
+    /// upstream a name that cannot be resolved is a failure like a refused connection.
     fn unknown_host(&self) -> Option<String> {
         let host = match self {
             Action::Http(get) => get.host.as_deref(),
@@ -80,6 +80,8 @@ impl Action {
         (!is_address).then(|| format!("dial tcp: lookup {host}: no such host; a probe needs an address"))
     }
 
+    /// Returns what a lifecycle hook does.
+    ///
     /// # Errors
     /// The hook is of no kind that can be run. `tcpSocket` is one: the API accepts it, and as
     /// upstream the hook fails when it is to run.
@@ -95,7 +97,7 @@ impl Action {
         Ok(Action::Sleep(Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0))))
     }
 
-    /// How messages name a lifecycle hook (upstream: `handlerRunner.Run`).
+    /// Returns how messages name a lifecycle hook (upstream: `handlerRunner.Run`).
     pub(crate) fn hook_name(&self) -> String {
         let (kind, what) = match self {
             Action::Exec(command) => ("Exec", format!("[{}]", command.join(" "))),
@@ -226,6 +228,8 @@ impl Target<'_> {
         })
     }
 
+    /// Runs the command of a lifecycle hook.
+    ///
     /// # Errors
     /// Why the command failed, with what it wrote, in upstream's words.
     async fn exec_hook(&self, command: &[String], timeout: Duration) -> Result<(), String> {
@@ -388,7 +392,10 @@ impl Target<'_> {
     }
 }
 
-/// A port by number, or by the name the container gave it.
+/// Returns the number of a port that is given as such, or by the name that the container gave it.
+///
+/// # Errors
+/// No port of the container has this name, or the number is out of range.
 pub(crate) fn port_number(spec: &Spec, port: &IntOrString) -> Result<u16, String> {
     let number = match port {
         IntOrString::Int(number) => *number,
@@ -404,7 +411,7 @@ pub(crate) fn port_number(spec: &Spec, port: &IntOrString) -> Result<u16, String
     u16::try_from(number).ok().filter(|n| *n > 0).ok_or(format!("invalid port number: {number}"))
 }
 
-/// As Go's `net` says it.
+/// Returns the message of a connection that could not be made, in the words of Go's `net`.
 pub(crate) fn dial_error(to: SocketAddr, error: &std::io::Error) -> String {
     let why = match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "connection refused".into(),

@@ -72,13 +72,13 @@ fn has_started(pod: &Pod) -> bool {
     pod.status.as_ref().is_some_and(|s| s.start_time.is_some())
 }
 
-/// Whether others make room for this pod. Critical priorities count in kube-system only: see
-/// [`pressure::priority`].
+/// Returns whether others make room for this pod. Critical priorities count in kube-system only:
+/// see [`pressure::priority`].
 fn is_critical(pod: &Pod) -> bool {
     pressure::priority(pod) >= pressure::CRITICAL
 }
 
-/// Whether a pod may be preempted for this critical one: it is not critical itself, or less
+/// Returns whether a pod may be preempted for this critical one: it is not critical itself, or less
 /// important. Source: `Preemptable` in `pkg/kubelet/types/pod_update.go`.
 fn gives_way(pod: &Pod, preemptor: &Pod) -> bool {
     !is_critical(pod) || pressure::priority(pod) < pressure::priority(preemptor)
@@ -153,6 +153,8 @@ impl Admissions {
         node.pods.iter().filter(counts).cloned().collect()
     }
 
+    /// Decides about one pod, with all that counts on its node.
+    ///
     /// ```text
     ///                                ordinary pod   critical pod
     /// enough left, its port taken    NodePorts      NodePorts

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// What the node has, and what of it pods may request. Extended resources come from an
+/// Returns what the node has, and what of it pods may request. Extended resources come from an
 /// administrator, who writes them to the capacity that is stored; the kubelet says that pods may
 /// have all of them.
 pub(super) fn amounts(
@@ -37,8 +37,8 @@ pub(super) fn amounts(
     (all, allocatable)
 }
 
-/// What the one runtime can do, which has no name: a read-only mount is so with all that is mounted
-/// below it, and as root a pod may have users of its own.
+/// Returns what the one runtime can do, which has no name: a read-only mount is read-only with all
+/// that is mounted below it, and if this program runs as root a pod may have users of its own.
 pub(super) fn runtime_handler() -> NodeRuntimeHandler {
     let features = NodeRuntimeHandlerFeatures {
         recursive_read_only_mounts: Some(true),
@@ -47,10 +47,11 @@ pub(super) fn runtime_handler() -> NodeRuntimeHandler {
     NodeRuntimeHandler { features: Some(features), name: Some(String::new()) }
 }
 
-/// What is to be written of a node's status, given the one that is stored. Extended resources in
-/// the capacity are an administrator's: they are left out, so that none is written back that was
-/// removed meanwhile. In what is allocatable those are removed that the node has no more; a patch
-/// that does not name them would leave them there (`pkg/kubelet/nodestatus/setters.go`).
+/// Returns what is to be written of a node's status, given the one that is stored. Extended
+/// resources in the capacity are an administrator's: they are left out, so that none is written
+/// back that was removed meanwhile. In what is allocatable those are removed that the node has no
+/// more; a patch that does not name them would leave them there
+/// (`pkg/kubelet/nodestatus/setters.go`).
 pub(super) fn patch(old: Option<&NodeStatus>, status: &NodeStatus) -> serde_json::Value {
     let mut patch = json!({"status": status.encode().unwrap_or_default()});
     if let Some(capacity) = patch["status"]["capacity"].as_object_mut() {
@@ -65,9 +66,9 @@ pub(super) fn patch(old: Option<&NodeStatus>, status: &NodeStatus) -> serde_json
     patch
 }
 
-/// Whether the stored status has another amount of something that the kubelet knows, or an extended
-/// resource is allocatable that the node has no more. Texts are not compared: the API server stores
-/// `10485760Ki` as `10Gi`.
+/// Returns whether the stored status has another amount of something that the kubelet knows, or an
+/// extended resource is allocatable that the node has no more. Texts are not compared: the API
+/// server stores `10485760Ki` as `10Gi`.
 pub(super) fn amounts_differ(old: &NodeStatus, new: &NodeStatus) -> bool {
     let of = |all: &Option<BTreeMap<String, Quantity>>, name: &str| {
         all.as_ref().and_then(|all| api::quantity::Quantity::parse(&all.get(name)?.0))
@@ -79,7 +80,7 @@ pub(super) fn amounts_differ(old: &NodeStatus, new: &NodeStatus) -> bool {
     is_other || extended(old.allocatable.as_ref()) != extended(new.allocatable.as_ref())
 }
 
-/// The extended resources of these.
+/// Returns those of the amounts that are extended resources.
 fn extended(amounts: Option<&BTreeMap<String, Quantity>>) -> BTreeMap<&String, &Quantity> {
     amounts.into_iter().flatten().filter(|(name, _)| requests::is_extended(name)).collect()
 }

@@ -144,9 +144,10 @@ async fn register(reporter: &Reporter, pressed: Pressures) -> Result<(), kube::E
     write_status(reporter, old, &reporter.status(old, pressed)).await
 }
 
-/// Two signs of life (KEP-589): the Lease every 10 s, which is a few hundred bytes, and this
-/// status, which is some kilobytes and is written when it changes, or after five minutes. In a
-/// cluster of thousands of nodes the status every 10 s would be most of what etcd writes.
+/// Keeps the Node's status up to date. A node has two signs of life (KEP-589): the Lease every 10
+/// s, which is a few hundred bytes, and this status, which is some kilobytes and is written when it
+/// changes, or after five minutes. In a cluster of thousands of nodes the status every 10 s would
+/// be most of what etcd writes.
 async fn heartbeat(reporter: &Reporter, mut pressure: watch::Receiver<Pressures>) {
     let config = &reporter.config;
     let (mut written, mut was_cordoned, mut failures) = (clock::Instant::now(), false, Failures::default());

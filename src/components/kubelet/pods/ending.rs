@@ -45,7 +45,7 @@ pub(super) fn seconds(value: Option<i64>) -> Option<Duration> {
     value.map(|s| Duration::from_secs(u64::try_from(s).unwrap_or(0)))
 }
 
-/// The grace period that the pod asks for.
+/// Returns the grace period that the pod asks for.
 pub(super) fn own_grace(pod: &Pod) -> Duration {
     let own = pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds);
     seconds(own).unwrap_or(Duration::from_secs(30))
@@ -86,7 +86,7 @@ impl EndingContainer {
         }
     }
 
-    /// Its pod, for Events that name no container.
+    /// Returns a reference to its pod, for Events that name no container.
     pub(super) fn of_pod(&self) -> ObjectReference {
         ObjectReference { field_path: None, ..self.about.clone() }
     }
@@ -102,9 +102,9 @@ pub(super) struct Manner {
     pub in_order: bool,
 }
 
-/// How long a container that is ended while its pod lives on may take, and what the Event says. A
-/// container's own restart policy counts before that of its pod; its restart rules do not, since
-/// they are about an exit code. Of sidecars the Event says no more than that. Source:
+/// Returns how long a container that is ended while its pod lives on may take, and what the Event
+/// says. A container's own restart policy counts before that of its pod; its restart rules do not,
+/// since they are about an exit code. Of sidecars the Event says no more than that. Source:
 /// `computePodActions` and `computeInitContainerActions` upstream.
 ///
 /// ```text
@@ -237,7 +237,7 @@ impl Kubelet {
         }
     }
 
-    /// The pod with this uid as it was last seen, or its names alone.
+    /// Returns the pod with this uid as it was last seen, or its names alone.
     pub(super) fn last_known(&self, key: &Key, uid: &str) -> Arc<Pod> {
         let is_it = |pod: &Arc<Pod>| pod.metadata.uid.as_deref() == Some(uid);
         let gone = || self.gone().get(key).cloned().filter(is_it);

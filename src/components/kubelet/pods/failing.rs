@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tap::Cause;
 
-/// Pure: how much is left of `activeDeadlineSeconds`, which counts from the pod's start on this
+/// Returns how much is left of `activeDeadlineSeconds`, which counts from the pod's start on this
 /// node, in the cluster's time. Zero: it is over.
 ///
 /// `activeDeadlineSeconds: 60`, started at 10:00:00: 20 s are left at 10:00:40. A pod that has not
@@ -31,15 +31,16 @@ fn time_left(pod: &Pod, now: clock::Timestamp) -> Option<Duration> {
     Some(clock::left(started, Duration::from_secs(deadline), now).unwrap_or_default())
 }
 
-/// Why a pod that is being deleted has failed before that: its containers were already being ended
-/// because its time was over.
+/// Returns why a pod that is being deleted has failed before that, if it has: its containers were
+/// already being ended because its time was over.
 pub(super) fn failed_before(pod: &Pod, memory: &Memory) -> Option<Failure> {
     let is_over = time_left(pod, clock::now()).is_some_and(|left| left.is_zero());
     (memory.failure_told && is_over && !view::has_ended(pod)).then(Failure::deadline_exceeded)
 }
 
 impl Kubelet {
-    /// What a pod was found to use of the disk since its limits were looked at last.
+    /// Returns what a pod uses of the disk, if it was measured since its limits were looked at
+    /// last.
     fn measured_lately(&self, uid: &str) -> Option<Arc<local_storage::Use>> {
         let since = clock::Instant::now().checked_sub(local_storage::EVERY)?;
         self.measured.own(uid, since)
@@ -143,7 +144,7 @@ impl Kubelet {
         verdict.rejected
     }
 
-    /// Whether the pod has to fail now, and if not, when to look again.
+    /// Returns whether the pod has to fail now, and if not, when to look again.
     ///
     /// In this order: its deadline, a decision made earlier (it is evicted or preempted),
     /// admission, its use of the disk. A static pod is never rejected or evicted. A pod with a

@@ -33,7 +33,7 @@ pub(super) const FAILED: &str = "FailedCleanUp";
 const SWEEP_AGAIN: Duration = Duration::from_secs(300);
 
 impl Kubelet {
-    /// `data/<node>/pods/<uid>`
+    /// Returns the directory of a pod: `data/<node>/pods/<uid>`.
     pub(super) fn pod_dir(&self, uid: &str) -> PathBuf {
         self.pods_dir().join(uid)
     }
@@ -42,7 +42,8 @@ impl Kubelet {
         self.config.dir.join("pods")
     }
 
-    /// `data/<node>/log/pods/<namespace>_<name>_<uid>`: see [`log_name`].
+    /// Returns the directory of a pod's logs: `data/<node>/log/pods/<namespace>_<name>_<uid>`. See
+    /// [`log_name`].
     pub(super) fn log_dir(&self, namespace: &str, name: &str, uid: &str) -> PathBuf {
         self.logs_dir().join(log_name(namespace, name, uid))
     }
@@ -51,7 +52,8 @@ impl Kubelet {
         self.config.dir.join("log").join("pods")
     }
 
-    /// `data/<node>/trash`: beside what containers see (`host`) and what they mount (`pods`).
+    /// Returns `data/<node>/trash`, which lies beside what containers see (`host`) and what they
+    /// mount (`pods`).
     fn trash_dir(&self) -> PathBuf {
         self.config.dir.join("trash")
     }
@@ -256,9 +258,9 @@ impl Kubelet {
     }
 }
 
-/// Whether an attempt can go. The newest two that ran stay, for `logs --previous`. One that never
-/// ran, because the runtime did not answer the order to start it, is needed only as long as it is
-/// the newest: the next pass removes it ([`Kubelet::remove_created`]).
+/// Returns whether an attempt can go. The newest two that ran stay, for `logs --previous`. One that
+/// never ran, because the runtime did not answer the order to start it, is needed only as long as
+/// it is the newest: the next pass removes it ([`Kubelet::remove_created`]).
 ///
 /// Attempts 0, 1 and 2 have ended and 3 runs: 0 and 1 can go, 2 stays for `kubectl logs
 /// --previous`.
@@ -271,9 +273,9 @@ fn is_old(container: &Container, all: &[Container]) -> bool {
     }
 }
 
-/// The name of a pod's directory of logs: `<namespace>_<name>_<uid>`, as everywhere; none of the
-/// three has a `_` in it. Names of pods have up to 253 bytes, and all of it together 255, so the
-/// end of a longer one is cut off: the uid alone tells pods apart.
+/// Returns the name of a pod's directory of logs: `<namespace>_<name>_<uid>`, as everywhere; none
+/// of the three has a `_` in it. Names of pods have up to 253 bytes, and all of it together 255, so
+/// the end of a longer one is cut off: the uid alone tells pods apart.
 fn log_name(namespace: &str, name: &str, uid: &str) -> String {
     let room = NAME_MAX.saturating_sub(namespace.len() + uid.len() + 2);
     let end = (0..=room.min(name.len())).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);

@@ -41,22 +41,22 @@ impl Measured {
         self.node.lock()
     }
 
-    /// Bytes of the node's own file system that pods wrote, in tenths of a GiB.
+    /// Returns how much pods wrote to the node's own file system, in tenths of a GiB.
     pub(super) fn kept(&self) -> u64 {
         self.node().0.bytes.saturating_mul(10) >> 30
     }
 
-    /// A pod asks for a walk of its own. `false`: it waits for one already.
+    /// Notes that a pod waits for a walk of its own. Returns false if it waits for one already.
     pub(super) fn begin(&self, uid: &str) -> bool {
         self.waiting().insert(uid.into())
     }
 
-    /// It had its walk.
+    /// Notes that the pod had its walk.
     pub(super) fn end(&self, uid: &str) {
         self.waiting().remove(uid);
     }
 
-    /// What was measured of a pod since this moment.
+    /// Returns what was measured of a pod since this moment.
     pub(super) fn own(&self, uid: &str, since: clock::Instant) -> Option<Arc<local_storage::Use>> {
         let found = self.lock();
         found.get(uid)?.own.as_ref().filter(|(at, _)| *at >= since).map(|(_, own)| own.clone())
@@ -66,7 +66,7 @@ impl Measured {
         self.lock().get(uid)?.own.as_ref().map(|(_, own)| own.clone())
     }
 
-    /// Whether not all of a pod could be counted in the last round.
+    /// Returns whether not all of a pod could be counted in the last round.
     pub(super) fn was_cut(&self, uid: &str) -> bool {
         let usage = |figures: &Figures| figures.usage.as_ref().map(|usage| usage.disk.plus(usage.kept));
         let own = |figures: &Figures| figures.own.as_ref().map(|(_, own)| own.total());

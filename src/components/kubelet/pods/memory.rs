@@ -66,9 +66,9 @@ pub(super) fn revision_of(pod: &Pod) -> u64 {
 }
 
 impl Memory {
-    /// The pod with the newest status that is known: the one that this kubelet wrote last, as long
-    /// as the informer has not seen it, else the informer's. In that may be what others wrote
-    /// since, a readiness gate's condition for example.
+    /// Returns the pod with the newest status that is known: the one that this kubelet wrote last,
+    /// as long as the informer has not seen it, else the informer's. In that may be what others
+    /// wrote since, a readiness gate's condition for example.
     pub(super) fn with_newest_status(&self, pod: &Pod) -> Pod {
         let mut pod = pod.clone();
         if let Some((revision, written)) = &self.written

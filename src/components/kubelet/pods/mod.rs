@@ -59,7 +59,8 @@ pub(super) mod tests;
 
 pub(crate) use kubelet::Kubelet;
 
-/// `pressures` tells the node's status whether memory or disk are low.
+/// Starts the workers of the node's pods, and the eviction manager, which says in `pressures`
+/// whether memory or disk are low.
 pub(crate) fn start(crew: &Crew, config: &Arc<Config>, pressures: watch::Sender<Pressures>) -> Arc<Kubelet> {
     let kubelet = start_workers(crew, config, pressures);
     let watching = kubelet.clone();
@@ -146,8 +147,8 @@ impl Kubelet {
         }
     }
 
-    /// The pod as this node knows it, static or not. What the API shows as a mirror is not run from
-    /// there, as upstream: it shows a static pod, or nothing.
+    /// Returns the pod as this node knows it, static or not. What the API shows as a mirror is not
+    /// run from there, as upstream: it shows a static pod, or nothing.
     pub(crate) fn pod(&self, key: &Key) -> Option<Arc<Pod>> {
         let own = self.statics.get(key).cloned();
         own.or_else(|| self.pods.get(key).filter(|pod| !mirror::is_one(pod)))
@@ -161,7 +162,7 @@ impl Kubelet {
         }
     }
 
-    /// The newest container of a pod by name, or the one of `kubectl logs --previous`.
+    /// Returns the newest container of a pod by name, or the one of `kubectl logs --previous`.
     pub(crate) async fn container(
         &self,
         key: &Key,
@@ -185,9 +186,9 @@ impl Kubelet {
         Ok(if previous { view.last_ended(name) } else { view.current(name) }.cloned())
     }
 
-    /// The attempt of a container whose log `kubectl logs` shows, or `kubectl logs --previous`. One
-    /// that is not started yet has no log: until then it is the attempt before, if there is one.
-    /// Upstream: `validateContainerLogStatus`.
+    /// Returns the attempt of a container whose log `kubectl logs` shows, or `kubectl logs
+    /// --previous`. One that is not started yet has no log: until then it is the attempt before, if
+    /// there is one. Upstream: `validateContainerLogStatus`.
     pub(crate) async fn logged(
         &self,
         key: &Key,
@@ -201,7 +202,7 @@ impl Kubelet {
         }
     }
 
-    /// The newest sandbox that is ready.
+    /// Returns the newest sandbox that is ready.
     pub(crate) async fn sandbox(&self, key: &Key) -> Result<Option<Sandbox>, cri::Error> {
         let Some(pod) = self.pod(key) else { return Ok(None) };
         let (sandboxes, _) = self.in_runtime(key, pod.metadata.uid.as_deref().unwrap_or_default()).await?;
@@ -320,8 +321,8 @@ impl Kubelet {
         api.patch_status(&key.name, &PatchParams::default(), &patch).await
     }
 
-    /// What the probes of the pod's running containers say; those that just started are probed from
-    /// now on.
+    /// Returns what the probes of the pod's running containers say. Containers that just started
+    /// are probed from now on.
     fn probes(
         &self,
         key: &Key,

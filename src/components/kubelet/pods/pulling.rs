@@ -1,4 +1,4 @@
-//! Images, and the patience with those that cannot be had.
+//! Images of containers: when they are pulled, and the back-off of pulls that fail.
 
 use super::failure_events::FailedStep;
 use super::kubelet::Kubelet;
@@ -29,7 +29,7 @@ impl Memory {
     }
 }
 
-/// A duration as Go prints it when it is cut to whole milliseconds.
+/// Writes a duration as Go does when it is cut to whole milliseconds.
 ///
 /// ```text
 /// 0s    7ms    1.25s    1m2s

@@ -25,8 +25,8 @@ fn cut_hostname(name: &str) -> String {
     }
 }
 
-/// The hostname of a pod with a network of its own, and its name in the cluster's DNS if it has
-/// one. Source: `GeneratePodHostNameAndDomain` in `pkg/kubelet/kubelet_pods.go`.
+/// Returns the hostname of a pod with a network of its own, and its name in the cluster's DNS if it
+/// has one. Source: `GeneratePodHostNameAndDomain` in `pkg/kubelet/kubelet_pods.go`.
 ///
 /// ```text
 /// pod web-0                                        web-0

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Event};
 
-/// The reason of the Event for what the pod asked for and its container does not have. The runtime
-/// tells it as a text.
+/// Returns the reason of the Event about something that the pod asked for and its container does
+/// not have. The runtime says it as a text.
 fn not_honored(warning: &str) -> &'static str {
     let about = |word: &str| warning.to_lowercase().contains(word);
     match () {
@@ -136,8 +136,8 @@ impl Kubelet {
         Ok(None)
     }
 
-    /// Whether the pod is being deleted, is gone, was replaced by another of its name, or has to
-    /// fail. Nothing of that ends a static pod.
+    /// Returns whether the pod is being deleted, is gone, was replaced by another of its name, or
+    /// has to fail. Nothing of that ends a static pod.
     pub(super) fn has_to_end(&self, key: &Key, uid: &str) -> bool {
         if self.statics.contains_key(key) {
             return false;

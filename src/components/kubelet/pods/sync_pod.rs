@@ -31,8 +31,8 @@ struct Pass {
     is_last: bool,
 }
 
-/// Whether a container that lost its sandbox runs again in the next one, with whatever code it
-/// ended: not by the policy Never, its own or else its pod's. An ephemeral container never does.
+/// Returns whether a container that lost its sandbox runs again in the next one, with whatever code
+/// it ended: not by the policy Never, its own or else its pod's. An ephemeral container never does.
 fn goes_on(pod: &Pod, name: &str) -> bool {
     let Some(spec) = specs::spec_of(pod, name) else { return false };
     let of_pod = pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref());
@@ -301,7 +301,8 @@ impl Kubelet {
     }
 }
 
-/// Containers that wait for the end of their back-off, and whether each is an init container.
+/// Lists the containers that wait for the end of their back-off, and whether each is an init
+/// container.
 fn backing_off(view: &View, steps: &[Step]) -> Vec<(String, bool)> {
     if !steps.iter().any(|s| matches!(s, Step::LookAgain(_))) {
         return vec![];

@@ -112,7 +112,7 @@ impl Pressure {
         }
     }
 
-    /// The reason of the Event that tells of a change.
+    /// Returns the reason of the Event about a change of the condition.
     pub(crate) fn reason(self, begins: bool) -> &'static str {
         match (self, begins) {
             (Pressure::Memory, true) => "NodeHasInsufficientMemory",
@@ -150,9 +150,9 @@ impl Pressures {
         }
     }
 
-    /// Why a new pod is not taken, in upstream's words; `None` if it is. A pod that comes while the
-    /// disk is low would only make it worse. While only memory is low, one that requests some is
-    /// taken, and one that tolerates the taint.
+    /// Returns why a new pod is not taken, in upstream's words; `None` if it is. A pod that comes
+    /// while the disk is low would only make it worse. While only memory is low, one that requests
+    /// some is taken, and one that tolerates the taint.
     pub(crate) fn refuse(self, pod: &Pod) -> Option<String> {
         let names: Vec<&str> =
             Pressure::ALL.into_iter().filter(|p| self.has(*p)).map(Pressure::name).collect();
@@ -253,8 +253,8 @@ pub(crate) struct Low {
     pub shared: bool,
 }
 
-/// What is low, memory first, as upstream's eviction manager sorts: memory; the disk, or else this
-/// node's share of it, of which its pods use `used` bytes.
+/// Returns what is low, memory first, as upstream's eviction manager sorts: memory; the disk, or
+/// else this node's share of it, of which its pods use `used` bytes.
 pub(crate) fn low(now: &Signals, least: Thresholds, used: u64) -> Vec<Low> {
     let low = |resource, threshold, available, shared| Some(Low { resource, threshold, available, shared });
     let of_memory = now.memory.and_then(|memory| {
@@ -277,8 +277,8 @@ pub(crate) fn low(now: &Signals, least: Thresholds, used: u64) -> Vec<Low> {
     of_memory.into_iter().chain(of_disk).collect()
 }
 
-/// When to ask the machine next: before a process that writes [`RATE`] has used up the room above
-/// the thresholds.
+/// Returns when to ask the machine next: before a process that writes [`RATE`] has used up the room
+/// above the thresholds.
 ///
 /// ```text
 /// 9 GiB above the threshold  ->  1 s    512 MiB above  ->  250 ms    at the threshold  ->  100 ms
@@ -298,17 +298,18 @@ pub(crate) fn pause(now: &Signals, least: Thresholds, used: u64) -> Duration {
     Duration::from_secs_f64(wait).clamp(PAUSE.0, PAUSE.1)
 }
 
-/// Whether a pod may be evicted: not one that the cluster needs, and not one that has ended. Static
-/// pods are the kubelet's own and are not asked about; an annotation says nothing here.
+/// Returns whether a pod may be evicted: not one that the cluster needs, and not one that has
+/// ended. Static pods are the kubelet's own and are not asked about; an annotation says nothing
+/// here.
 pub(crate) fn evictable(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
     priority(pod) < CRITICAL && !matches!(phase, "Succeeded" | "Failed")
 }
 
-/// How important a pod is to the node. A user who may create pods may name `system-node-critical`;
-/// upstream spares them all. Here that counts in kube-system only, where ordinary users write
-/// nothing: elsewhere a pod with a critical priority is as one without any, or it would fill the
-/// disk, and all others would be evicted for it.
+/// Returns how important a pod is to the node. A user who may create pods may name
+/// `system-node-critical`; upstream spares them all. Here that counts in kube-system only, where
+/// ordinary users write nothing: elsewhere a pod with a critical priority is as one without any, or
+/// it would fill the disk, and all others would be evicted for it.
 ///
 /// ```text
 /// kube-system, system-node-critical  ->  2000001000
@@ -320,16 +321,16 @@ pub(crate) fn priority(pod: &Pod) -> i32 {
     if named >= CRITICAL && !of_system { 0 } else { named }
 }
 
-/// Whether the node's share would be used up although all its pods were evicted: what fills it
-/// stays. Of the whole machine that is not known.
+/// Returns whether the node's share would be used up although all its pods were evicted: what fills
+/// it stays. Of the whole machine that is not known.
 pub(crate) fn is_futile(pods: &[Usage], low: &Low) -> bool {
     let freed = pods.iter().fold(0u64, |sum, pod| sum.saturating_add(pod.frees(low.resource)));
     !low.shared && low.available.saturating_add(freed) < low.threshold
 }
 
-/// The pod to evict: one that uses more than it requests before one that does not, then the lower
-/// priority, then the larger excess; of pods that keep to their requests the one that comes closest
-/// to it. Where evictions cannot help, only one that still writes files which stay.
+/// Returns the pod to evict: one that uses more than it requests before one that does not, then the
+/// lower priority, then the larger excess; of pods that keep to their requests the one that comes
+/// closest to it. Where evictions cannot help, only one that still writes files which stay.
 ///
 /// ```text
 /// a has 900 MiB of its 1000, b 300 MiB of its 310     ->  b: 10 MiB below its request
@@ -347,8 +348,8 @@ pub(crate) fn victim<'a>(pods: &'a [Usage], low: &Low) -> Option<&'a Usage> {
     pods.iter().filter(counts).max_by_key(rank)
 }
 
-/// Why the pod has to go, in upstream's words: what is low, and what uses more of it than it
-/// requests. Of a pod that requests memory as a whole, that is said in any case. Source:
+/// Returns why the pod has to go, in upstream's words: what is low, and what uses more of it than
+/// it requests. Of a pod that requests memory as a whole, that is said in any case. Source:
 /// `evictionMessage` in `pkg/kubelet/eviction/helpers.go`.
 pub(crate) fn message(pod: &Usage, low: &Low) -> String {
     let amount = |n: u64| if low.resource == Resource::Inodes { n.to_string() } else { binary(n) };
@@ -387,7 +388,7 @@ pub(crate) fn message(pod: &Usage, low: &Low) -> String {
     text
 }
 
-/// Bytes as a quantity: `1Gi`, `1536Mi`, `0`.
+/// Writes bytes as a quantity: `1Gi`, `1536Mi`, `0`.
 fn binary(bytes: u64) -> String {
     let fits = [("Gi", 30), ("Mi", 20), ("Ki", 10)]
         .into_iter()

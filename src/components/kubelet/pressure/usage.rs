@@ -46,9 +46,9 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// A pod of which nothing is measured yet. What it requests is that of its init containers and
-    /// sidecars, too, and of its overhead. Source: `GetResourceRequestQuantity` in
-    /// `pkg/api/v1/resource/helpers.go`.
+    /// Returns the usage of a pod of which nothing is measured yet. What it requests is that of its
+    /// init containers and sidecars, too, and of its overhead. Source: `GetResourceRequestQuantity`
+    /// in `pkg/api/v1/resource/helpers.go`.
     pub(crate) fn of_pod(key: Key, pod: &Pod) -> Usage {
         let spec = pod.spec.as_ref();
         let regular = spec.into_iter().flat_map(|s| &s.containers).map(|c| (c, false));
@@ -79,7 +79,8 @@ impl Usage {
         }
     }
 
-    /// What it has of a resource and answers for.
+    /// Returns how much the pod has of a resource, without files of the node that it does not
+    /// answer for.
     pub(crate) fn has(&self, resource: Resource) -> u64 {
         let disk = self.disk.plus(self.wrote);
         match resource {
@@ -89,7 +90,7 @@ impl Usage {
         }
     }
 
-    /// What its eviction gives back.
+    /// Returns how much of a resource the pod's eviction gives back.
     pub(super) fn frees(&self, resource: Resource) -> u64 {
         match resource {
             Resource::Memory => self.memory,
@@ -98,7 +99,8 @@ impl Usage {
         }
     }
 
-    /// What it has beyond its request; negative if it has less. Inodes cannot be requested.
+    /// Returns how much the pod has beyond its request; negative if it has less. Inodes cannot be
+    /// requested.
     pub(super) fn excess(&self, resource: Resource) -> i128 {
         let request = match resource {
             Resource::Memory => self.memory_request,

@@ -84,7 +84,7 @@ impl Queue {
         }
     }
 
-    /// The client has sent all.
+    /// Notes that the client has sent all.
     pub(super) fn end(&self) {
         let _ = self.pieces.try_send(None); // a port that has gone away needs no end
     }
@@ -128,7 +128,7 @@ impl Inward {
     }
 }
 
-/// The error that a client gets when port forwarding gives up a port.
+/// Returns the error that a client gets when port forwarding gives up a port.
 pub(super) fn stalled(port: u16) -> String {
     format!("port {port} read next to nothing for {}s and kept other connections waiting", STALLED.as_secs())
 }

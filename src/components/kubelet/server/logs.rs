@@ -48,8 +48,8 @@ pub(super) fn refusal(
     (StatusCode::BAD_REQUEST, why)
 }
 
-/// Why there is no log of a container that does not exist yet, or that the runtime does not know
-/// any more. Source: `validateContainerLogStatus` in `pkg/kubelet/kubelet_pods.go`.
+/// Returns why there is no log of a container that does not exist yet, or that the runtime does not
+/// know any more. Source: `validateContainerLogStatus` in `pkg/kubelet/kubelet_pods.go`.
 fn not_there(status: Option<&PodStatus>, pod: &str, container: &str) -> String {
     let all = status
         .into_iter()

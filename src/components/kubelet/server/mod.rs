@@ -282,7 +282,7 @@ impl Drop for Visit {
     }
 }
 
-/// The text format of Prometheus, which asks for its version in the content type.
+/// Answers in the text format of Prometheus, which asks for its version in the content type.
 fn metrics(series: String) -> Response<Body> {
     let mut response = refuse(StatusCode::OK, series);
     let kind = http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -317,7 +317,7 @@ impl Query {
     fn all(&self, name: &str) -> Vec<String> {
         self.0.iter().filter(|(n, _)| n == name).map(|(_, v)| v.clone()).collect()
     }
-    /// As upstream reads truth values: whatever is said is true, but `0` and `false`.
+    /// Reads a truth value as upstream: any value is true, but `0` and `false`.
     fn flag(&self, name: &str) -> bool {
         self.get(name).is_some_and(|v| v != "0" && !v.eq_ignore_ascii_case("false"))
     }
@@ -410,7 +410,7 @@ async fn forward_ports(
     upgrade(crew, visit, request, Talk::Ports { runtime, sandbox: sandbox.id, ports })
 }
 
-/// The ports of a WebSocket's query; SPDY names its ports in its streams.
+/// Returns the ports of a WebSocket's query; SPDY names its ports in its streams.
 ///
 /// # Errors
 /// A word that is no port, and more ports than a connection has channels for.

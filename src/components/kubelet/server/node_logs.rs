@@ -43,6 +43,8 @@ pub(super) async fn read(kubelet: &Kubelet, path: &str) -> Result<Response<Body>
     Ok(answer)
 }
 
+/// Opens the file, or lists the directory, that a path names below the logs.
+///
 /// # Errors
 /// There is no such file or directory below `root`, or a link is in the way.
 fn find(root: &Path, asked: &Path) -> linux::Result<Found> {
@@ -63,13 +65,13 @@ fn find(root: &Path, asked: &Path) -> linux::Result<Found> {
     Ok(Found::Names(names))
 }
 
-/// The page on which Go's file server lists a directory.
+/// Writes the page on which Go's file server lists a directory.
 fn page(names: &[String]) -> String {
     let lines: String = names.iter().map(|name| format!("<a href=\"{name}\">{name}</a>\n")).collect();
     format!("<!doctype html>\n<pre>\n{lines}</pre>\n")
 }
 
-/// The file as it is now. Where it cannot be read on, it ends.
+/// Returns the file as it is now. Where it cannot be read on, the answer ends.
 fn stream(file: std::fs::File) -> Body {
     let pieces = ReaderStream::with_capacity(tokio::fs::File::from_std(file), CHUNK);
     let pieces = pieces.take_while(|piece| std::future::ready(piece.is_ok()));

@@ -26,7 +26,7 @@ pub(super) struct StreamOptions {
     pub(super) is_exec: bool,
     /// The record of the end; `None` if none is emitted.
     pub(super) record: Option<Box<ExecRecord>>,
-    /// Of these a command takes one once its client has left.
+    /// Places for commands whose clients have left: without one a command ends at once.
     pub(super) left: LeftPlaces,
 }
 
@@ -94,10 +94,10 @@ impl StreamOptions {
 /// already, one more ends at once.
 pub(super) const LAST_INPUT: Duration = Duration::from_secs(5);
 
-/// The client has left, and its input has ended. A command still takes what the client sent before,
-/// as upstream: a client of another language writes a file to `tar`, say, and closes the
-/// connection. Dropping the session then kills a command that goes on, and detaches from a
-/// container, which goes on anyway.
+/// Ends a session whose client has left and whose input has ended. A command still takes what the
+/// client sent before, as upstream: a client of another language writes a file to `tar`, say, and
+/// closes the connection. Dropping the session then kills a command that goes on, and detaches from
+/// a container, which goes on anyway.
 pub(super) async fn finish(options: &StreamOptions, session: impl Future<Output = ()>) {
     if options.is_exec
         && let Ok(_place) = options.left.0.try_acquire()
@@ -108,9 +108,9 @@ pub(super) async fn finish(options: &StreamOptions, session: impl Future<Output 
 
 pub(super) type Opening = std::pin::Pin<Box<dyn Future<Output = cri::Result<Session>> + Send>>;
 
-/// The last message on the status channel: how the process ended. From `v4.channel.k8s.io` on that
-/// is a `Status` in JSON. In older protocols a failure is a plain text, and a success has no
-/// message.
+/// Returns the last message on the status channel: how the process ended. From `v4.channel.k8s.io`
+/// on that is a `Status` in JSON. In older protocols a failure is a plain text, and a success has
+/// no message.
 fn exit_status(protocol: &str, exit: Result<i32, String>) -> Option<Vec<u8>> {
     let failed = |code: i32| format!("command terminated with non-zero exit code: exit status {code}");
     if matches!(protocol, OLDEST | "base64.channel.k8s.io") {

@@ -14,7 +14,7 @@ pub(super) enum Talk {
     Ports { runtime: Arc<dyn cri::Runtime>, sandbox: String, ports: Vec<u16> },
 }
 
-/// The first of `offered` (best first) that is also in `known`.
+/// Returns the first of `offered` (best first) that is also in `known`.
 fn agree(offered: &[String], known: &[&str]) -> Option<String> {
     offered.iter().find(|o| known.contains(&o.as_str())).cloned()
 }
@@ -24,7 +24,7 @@ fn header_words(headers: &HeaderMap, name: &str) -> Vec<String> {
     lines.flat_map(|l| l.split(',')).map(|w| w.trim().to_string()).filter(|w| !w.is_empty()).collect()
 }
 
-/// The protocols of the `Upgrade` header, in lower case.
+/// Returns the protocols of the `Upgrade` header, in lower case.
 pub(super) fn asked_protocols(headers: &HeaderMap) -> String {
     header_words(headers, "upgrade").join(",").to_lowercase()
 }
@@ -57,7 +57,7 @@ pub(super) fn upgrade(
     }
 }
 
-/// The answer that the connection speaks another protocol from now on.
+/// Returns the answer that the connection speaks another protocol from now on.
 pub(super) fn switching(protocol: &str) -> Response<Body> {
     let mut response = refuse(StatusCode::SWITCHING_PROTOCOLS, "");
     let headers = response.headers_mut();
@@ -73,7 +73,7 @@ fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
     }
 }
 
-/// As [`upgrade`], to WebSocket. `asked` are the headers of the request.
+/// Upgrades to WebSocket ([`upgrade`]). `asked` are the headers of the request.
 fn upgrade_to_websocket(
     crew: Crew,
     visit: Arc<Visit>,
@@ -130,7 +130,7 @@ fn upgrade_to_websocket(
     Ok(response)
 }
 
-/// As [`upgrade`], to SPDY. `asked` are the headers of the request.
+/// Upgrades to SPDY ([`upgrade`]). `asked` are the headers of the request.
 fn upgrade_to_spdy(
     crew: Crew,
     visit: Arc<Visit>,

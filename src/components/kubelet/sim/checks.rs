@@ -18,7 +18,7 @@ struct Case<'a> {
     containers: Vec<&'a Container>,
 }
 
-/// Everything that is not as it is wanted.
+/// Lists everything that is not as it is wanted.
 pub(super) async fn wrong(store: &Store, runtime: &FakeRuntime) -> Vec<String> {
     let sandboxes = runtime.list_pod_sandboxes().await.unwrap_or_default();
     let containers = runtime.list_containers().await.unwrap_or_default();
@@ -76,7 +76,7 @@ impl Case<'_> {
         wrong
     }
 
-    /// What is wrong with a container of this definition.
+    /// Returns what is wrong with a container of this definition.
     fn wrong_of(&self, spec: &Value) -> Option<String> {
         let (name, image) = (text(spec, "name"), text(spec, "image"));
         let attempts = self.containers.iter().filter(|c| c.name == name);
@@ -119,7 +119,7 @@ impl Case<'_> {
     }
 }
 
-/// Containers that run twice at this moment, by pod and name.
+/// Lists the containers that run twice at this moment, by pod and name.
 pub(super) async fn twins(runtime: &FakeRuntime) -> Vec<String> {
     let sandboxes = runtime.list_pod_sandboxes().await.unwrap_or_default();
     let pods: BTreeMap<&str, &str> = sandboxes.iter().map(|s| (s.id.as_str(), s.pod.uid.as_str())).collect();

@@ -74,8 +74,8 @@ pub(crate) struct Meter {
     past: Mutex<Past>,
 }
 
-/// Pure: nanoseconds of CPU in a second until `now`, counted from the youngest mark that is old
-/// enough.
+/// Returns the nanoseconds of CPU in a second until `now`, counted from the youngest mark that is
+/// old enough.
 fn rate(marks: &VecDeque<Mark>, now: Mark) -> Option<(u64, Duration)> {
     let age = |m: &&Mark| now.at.saturating_duration_since(m.at);
     let base = marks.iter().rev().find(|m| age(m) >= BASE).or(marks.front())?;
@@ -132,7 +132,7 @@ impl Meter {
         rate
     }
 
-    /// The running containers' use now; `None` if the runtime does not answer. `keep`: later looks
+    /// Measures the running containers; `None` if the runtime does not answer. `keep`: later looks
     /// count from this one.
     async fn look(&self, keep: bool) -> Option<Found> {
         let runtime: &dyn Runtime = &*self.config.runtime;
@@ -187,8 +187,8 @@ impl Meter {
         self.past.lock().ended += ended;
     }
 
-    /// What the process of the whole cluster uses: components, kubelets, this one. It is counted on
-    /// one node.
+    /// Returns what the process of the whole cluster uses: components, kubelets, this one. It is
+    /// counted on one node.
     fn own(&self, keep: bool) -> (Stats, Option<(u64, Duration)>) {
         let usage = usage::of_process("self").unwrap_or_default();
         let rate = self.measure(OWN, usage.cpu, None, keep);

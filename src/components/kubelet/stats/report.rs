@@ -41,8 +41,8 @@ fn sum_of_rates(rates: impl Iterator<Item = Option<(u64, Duration)>>) -> Option<
 }
 
 impl Meter {
-    /// `/stats/summary`. `None`: the runtime does not answer. Nothing is known of the node then,
-    /// either: what its containers use is the most of it.
+    /// Returns the answer to `/stats/summary`. `None`: the runtime does not answer. Nothing is
+    /// known of the node then, either: what its containers use is the most of it.
     pub(crate) async fn summary(&self) -> Option<Value> {
         let found = self.look(false).await?;
         let of_sandboxes = self.config.runtime.list_pod_sandbox_stats().await.unwrap_or_default();
@@ -83,8 +83,8 @@ impl Meter {
         Some(json!({"node": node, "pods": pods}))
     }
 
-    /// `/metrics/resource`, in the text format of Prometheus. If the runtime does not answer, the
-    /// other series are left out: a gap is no counter that went down.
+    /// Returns the answer to `/metrics/resource`, in the text format of Prometheus. If the runtime
+    /// does not answer, the other series are left out: a gap is no counter that went down.
     pub(crate) async fn resource_metrics(&self) -> String {
         let mut out = String::new();
         let found = self.look(false).await;

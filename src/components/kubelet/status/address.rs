@@ -4,7 +4,7 @@ use super::super::view::{View, has_ended};
 use k8s_openapi::api::core::v1::PodStatus;
 use std::net::Ipv4Addr;
 
-/// The address of a pod: that of its sandbox, or else the one that it had. Source:
+/// Returns the address of a pod: that of its sandbox, or else the one that it had. Source:
 /// `generateAPIPodStatus` in `pkg/kubelet/kubelet_pods.go`.
 ///
 /// ```text

@@ -41,7 +41,7 @@ impl Failure {
         Failure { reason: "Evicted".into(), message, kind: FailureKind::Disruption }
     }
 
-    /// The pod exceeds a limit of its own.
+    /// Returns the failure of a pod that exceeds a limit of its own.
     pub(crate) fn excessive(message: String) -> Failure {
         Failure { reason: "Evicted".into(), message, kind: FailureKind::Excess }
     }

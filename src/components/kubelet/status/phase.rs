@@ -5,7 +5,7 @@ use super::super::view::{View, may_restart};
 use cri::ContainerState as State;
 use k8s_openapi::api::core::v1::{Container as Spec, ContainerStatus};
 
-/// The phase of a pod that has not ended by its stored status. Source: `getPhase` in
+/// Returns the phase of a pod that has not ended by its stored status. Source: `getPhase` in
 /// `pkg/kubelet/kubelet_pods.go`.
 ///
 /// ```text
@@ -36,14 +36,14 @@ pub(super) fn phase(
     if initializes || !initialized || main.iter().any(never_ran) { "Pending" } else { "Running" }
 }
 
-/// Whether a container waits for its first start.
+/// Returns whether a container waits for its first start.
 fn never_ran(status: &ContainerStatus) -> bool {
     status.state.as_ref().is_some_and(|state| state.waiting.is_some())
         && status.last_state.as_ref().is_none_or(|last| last.terminated.is_none())
 }
 
-/// Whether a regular init container runs, or has not run yet. One that has ended for good by its
-/// stored status is shown as it ended (`keep_ends`), also while it runs again.
+/// Returns whether a regular init container runs, or has not run yet. One that has ended for good
+/// by its stored status is shown as it ended (`keep_ends`), also while it runs again.
 fn has_work(view: &View, spec: &Spec, status: &ContainerStatus) -> bool {
     let stays_ended = || {
         let end = view.stored(&spec.name).and_then(terminated);

@@ -200,8 +200,8 @@ impl Kubelet {
         Round { begun, ended: Instant::now(), free, used }
     }
 
-    /// What a pod uses of the disk, measured since this moment, or before if it cannot be measured
-    /// now. `None`: it never was.
+    /// Returns what a pod uses of the disk, measured since this moment, or before if it cannot be
+    /// measured now. `None`: it was never measured.
     pub(super) async fn measure(
         &self,
         uid: &str,
@@ -235,7 +235,7 @@ impl Kubelet {
         }
     }
 
-    /// Paths of the node's file system that a pod may write to.
+    /// Lists the paths of the node's file system that a pod may write to.
     async fn written_to(&self, key: &Key, pod: &Pod) -> Vec<String> {
         let Some(spec) = &pod.spec else { return vec![] };
         let writable = written_volumes(spec);
@@ -251,8 +251,9 @@ impl Kubelet {
         futures::future::join_all(paths).await.into_iter().flatten().collect()
     }
 
-    /// Whether a pod is being evicted whose processes and volumes are not gone yet, and that takes
-    /// no longer than it may. One that goes for a critical pod may have a long grace period.
+    /// Returns whether a pod is being evicted whose processes and volumes are not gone yet, and
+    /// that takes no longer than it may. One that goes for a critical pod may have a long grace
+    /// period.
     fn is_evicting(&self) -> bool {
         let is_open = |d: &DecidedFailure| {
             d.ending != Ending::Over && d.failure.reason != PREEMPTING && d.since.elapsed() < ONE_BY_ONE
@@ -299,8 +300,8 @@ impl Kubelet {
         true
     }
 
-    /// What the pods of the node have of its memory now. Those that the runtime cannot tell of are
-    /// left out.
+    /// Returns what the pods of the node have of its memory now. Those of which the runtime has no
+    /// figures are left out.
     async fn weigh(&self) -> Vec<Usage> {
         let runtime = &*self.config.runtime;
         let used = runtime.list_pod_sandbox_stats().await.unwrap_or_default(); // at one moment for all
@@ -319,7 +320,8 @@ impl Kubelet {
         all
     }
 
-    /// What each container of a pod has of the node's memory now: for people.
+    /// Notes what each container of a pod has of the node's memory now, for the message of its
+    /// eviction.
     async fn weigh_containers(&self, pod: &mut Usage) {
         let (_, found) = self.in_runtime(&pod.key, &pod.uid).await.unwrap_or_default();
         let used = self.config.runtime.list_container_stats().await.unwrap_or_default();
@@ -343,7 +345,7 @@ fn free(dir: &Path) -> std::io::Result<Free> {
     })
 }
 
-/// Names of the volumes that some container of the pod, of whatever kind, may write to.
+/// Lists the names of the volumes that some container of the pod, of whatever kind, may write to.
 fn written_volumes(spec: &PodSpec) -> BTreeSet<&str> {
     let ephemeral = spec.ephemeral_containers.iter().flatten().map(|c| &c.volume_mounts);
     let all = spec.init_containers.iter().flatten().chain(&spec.containers).map(|c| &c.volume_mounts);
@@ -351,7 +353,7 @@ fn written_volumes(spec: &PodSpec) -> BTreeSet<&str> {
     mounts.filter(|m| m.read_only != Some(true)).map(|m| m.name.as_str()).collect()
 }
 
-/// What a path of the node's file system takes of the disk: a file, or all that is below a
+/// Returns what a path of the node's file system takes of the disk: a file, or all that is below a
 /// directory.
 fn of_node(host: &Path, path: &Path, mounted: &Mounted, until: Instant) -> linux::Result<Amount> {
     let Ok(place) = Root::open(host).and_then(|root| root.open_in_root(path, Kind::Place)) else {
@@ -373,7 +375,7 @@ fn of_node(host: &Path, path: &Path, mounted: &Mounted, until: Instant) -> linux
     Ok(amount)
 }
 
-/// What a walk found. `None`: it panicked, or this process lacks descriptors or memory now.
+/// Returns what a walk found. `None`: it panicked, or this process lacks descriptors or memory now.
 fn settled<T>(walked: Option<linux::Result<T>>) -> Option<T> {
     let error = match walked? {
         Ok(found) => return Some(found),

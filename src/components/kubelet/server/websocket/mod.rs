@@ -34,7 +34,8 @@ const CLOSE: u8 = 255;
 /// at most.
 const MESSAGE_MAX: usize = 1 << 20;
 /// Bytes that wait for a client which does not read: one message, or answers to its pings, of which
-/// no more are kept. More than tungstenite collects before it writes, and more than any message.
+/// no more are kept. More than tungstenite collects before it writes, and
+/// more than any message to a client.
 const UNREAD_MAX: usize = 256 << 10;
 /// A port that answers nothing more may still read for this time, as with containerd.
 const HALF_CLOSED: Duration = Duration::from_secs(1);
@@ -314,8 +315,8 @@ where
     }
 }
 
-/// A byte stream inside WebSocket messages, cut at any point: what kubectl 1.31 and later put SPDY
-/// into.
+/// Joins a byte stream to WebSocket messages that hold it, cut at any point: kubectl 1.31 and later
+/// put SPDY into them.
 pub(super) fn tunnel<I>(crew: &Crew, io: I) -> DuplexStream
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
