@@ -115,6 +115,14 @@ impl Kubelet {
         });
     }
 
+    /// Ends the processes of a pod that has to fail once more, if that was done before and some run
+    /// all the same: their image was being pulled while the others were ended, for example.
+    pub(super) fn end_once_more(self: &Arc<Self>, key: &Key, uid: &str) {
+        if self.move_ending(key, uid, Ending::Over, Ending::Decided) {
+            self.end_now(key, uid);
+        }
+    }
+
     /// Waits until the processes of all preempted pods have ended.
     pub(super) async fn preempted_ended(&self) {
         loop {

@@ -224,8 +224,11 @@ impl Kubelet {
         self.prober.leave(&memory.uid);
         let is_disruption = matches!(failure.kind, FailureKind::Excess | FailureKind::Disruption);
         let runs = containers.iter().any(|container| container.state == ContainerState::Running);
+        if is_disruption && runs {
+            self.end_once_more(key, &memory.uid);
+        }
         if is_disruption && runs && self.is_ending(key, &memory.uid) {
-            // Who is not ready any more gets no connections, as of any pod. Its phase stays.
+            // Its containers are not ready any more, so it gets no connections. Its phase stays.
             status.phase = pod.status.as_ref().and_then(|before| before.phase.clone());
             self.report(key, pod, memory, cause, status).await?;
             return Ok(false);

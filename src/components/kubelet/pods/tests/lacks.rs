@@ -131,6 +131,38 @@ fn an_evicted_or_preempted_pod_has_failed_when_its_containers_have_ended() {
     }
 }
 
+/// Its image was being pulled while the other container was ended, for example.
+#[test]
+fn an_evicted_pod_has_not_failed_while_a_container_runs_that_started_late() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let world = World::new(&crew, api, dir, pod(json!({}), json!({})));
+        let ended = async || {
+            while world.kubelet.is_ending(&world.key, "u") {
+                clock::pause(Duration::from_millis(5)).await;
+            }
+        };
+        world.look().await.unwrap();
+        world.kubelet.decide_failure(&world.key, "u", status::Failure::evicted("low".into()));
+        world.kubelet.end_now(&world.key, "u");
+        ended().await;
+        let sandbox = world.runtime.list_pod_sandboxes().await.unwrap().remove(0);
+        let (name, image) = ("a".to_string(), "nginx".to_string());
+        let late = cri::ContainerConfig { name, image, attempt: 1, ..cri::ContainerConfig::default() };
+        let late = world.runtime.create_container(&sandbox.id, late).await.unwrap();
+        world.runtime.start_container(&late).await.unwrap();
+        world.look().await.unwrap();
+        let phase = world.written().map(|written| written["phase"].clone());
+        assert_ne!(phase, Some(json!("Failed")), "a controller would replace what still runs");
+        ended().await;
+        let all = world.runtime.list_containers().await.unwrap();
+        assert!(all.iter().all(|c| c.state != ContainerState::Running), "{all:?}");
+        world.look().await.unwrap();
+        let written = world.written().unwrap();
+        assert_eq!((&written["phase"], &written["reason"]), (&json!("Failed"), &json!("Evicted")));
+    });
+}
+
 /// The kubelet before was killed while the runtime started the container, and the runtime goes on
 /// with that: it would run in a pod that has failed.
 #[test]
