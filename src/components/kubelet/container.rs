@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Container as Spec, Lifecycle, Pod, VolumeMount}
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-/// Where a volume is.
+/// The place of a volume on the node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The node's file system, if `path` is a path in that; then it is resolved when it is mounted,
@@ -31,7 +31,7 @@ impl Place {
     }
 }
 
-/// Where a pod's volumes are on the node, by their names.
+/// Places of a pod's volumes on the node, by their names.
 pub(crate) type Volumes = BTreeMap<String, Place>;
 
 /// Annotations of a container: where its termination message is and what is taken instead of it, as

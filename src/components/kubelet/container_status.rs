@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
 
-/// Why a container that does not exist yet does not: reason and message, e.g. `ImagePullBackOff`.
+/// Reason and message for which a container waits, e.g. `ImagePullBackOff`, by container name.
 pub(crate) type Waiting = BTreeMap<String, (String, String)>;
 
 /// Returns the status of one container, as its newest attempt and what probes say make it.

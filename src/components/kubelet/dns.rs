@@ -1,5 +1,5 @@
-//! What a pod's `/etc/resolv.conf` says: the cluster's DNS for most, and what the pod itself asks
-//! for. Source: `pkg/kubelet/network/dns/dns.go`.
+//! The `/etc/resolv.conf` of a pod: the cluster's DNS for most, and what the pod itself asks for.
+//! Source: `pkg/kubelet/network/dns/dns.go`.
 
 use api::cidr::canonical_text;
 use cri::Dns;

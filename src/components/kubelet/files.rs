@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// Files of a volume: path inside it → (bytes, mode). Only the permission bits of a mode count.
 pub(crate) type Files = BTreeMap<String, (Vec<u8>, u32)>;
 
-/// Whom the files of a volume belong to.
+/// The group and the user that own the files of a volume.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Owners {
     /// The pod's `fsGroup`.
@@ -41,7 +41,7 @@ impl Owners {
 /// megabyte may be in a pod a thousand times, and they are read into memory before they are written
 /// to the node's disk.
 pub(crate) const ALL_MAX: usize = 64 << 20;
-/// What a file takes of the disk, however small.
+/// Bytes that a file takes of the disk, however small it is.
 const FILE_MIN: usize = 4096;
 
 /// Bytes of files that the volumes of all pods of all nodes may have in memory at one moment: twice

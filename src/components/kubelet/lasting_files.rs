@@ -6,7 +6,7 @@
 
 use super::walk::Amount;
 
-/// When growth is counted from.
+/// The look from which growth is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Since {
     /// The last look: the disk is not low.

@@ -22,7 +22,7 @@ pub(crate) const EVERY: Duration = Duration::from_secs(10);
 /// The resource that limits of containers name.
 const STORAGE: &str = "ephemeral-storage";
 
-/// What a pod uses of the disk.
+/// A pod's use of the disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Use {
     /// By volume: all that lie on the disk, also those that the kubelet writes for the pod.

@@ -117,14 +117,14 @@ impl Verdict {
     }
 }
 
-/// What probes say about a running container; absent means "no such probe".
+/// Results of the probes of a running container. `None`: it has no such probe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Probed {
     pub started: Option<bool>,
     pub ready: Option<bool>,
 }
 
-/// What the probes of a pod's containers say, by container name.
+/// Results of the probes of a pod's containers, by container name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ProbeResults {
     pub probed: BTreeMap<String, Probed>,

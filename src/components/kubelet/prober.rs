@@ -22,7 +22,7 @@ use std::time::Duration;
 use task::Crew;
 use tokio_util::sync::CancellationToken;
 
-/// How often a probe is tried before an error of the probe itself counts.
+/// Tries of one probe, at most: an error of the probe itself counts after the last one.
 const TRIES: usize = 3;
 /// In real time a probe does not ask sooner again than this, however fast the cluster's clock runs.
 const PERIOD_LEAST: Duration = Duration::from_millis(200);
@@ -201,7 +201,7 @@ struct Round {
     /// The container, for Events.
     about: ObjectReference,
     spec: Spec,
-    /// It had started before this kubelet did: its startup probe is not asked again.
+    /// The container had started before this kubelet did: its startup probe does not run again.
     has_started: bool,
     id: String,
     started_at: Timestamp,

@@ -1,5 +1,4 @@
-//! What containers and pods request and what limits they have: as the kernel and the downward API
-//! want it. Pure.
+//! Requests and limits of containers and pods, as the kernel and the downward API want them. Pure.
 
 use api::quantity::Quantity;
 use api::requests::{self, Amount, Field};

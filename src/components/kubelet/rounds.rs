@@ -25,7 +25,7 @@ const UNDER_PRESSURE: (Duration, Duration) = (Duration::from_millis(500), Durati
 /// Under pressure of the machine's disk a round that lasts longer is not waited for.
 const OVERDUE: Duration = Duration::from_secs(2);
 
-/// What a walk of all pods of a node found.
+/// The result of a walk of all pods of a node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Round {
     pub begun: Instant,
@@ -36,7 +36,7 @@ pub(crate) struct Round {
     pub used: u64,
 }
 
-/// What is to be done after the machine was asked.
+/// The decision after the machine was asked.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// Everything that is low, memory first.

@@ -30,7 +30,7 @@ pub(crate) const BACKOFF_RESET: Duration = Duration::from_secs(600);
 /// upstream.
 pub(crate) const LOST: i32 = 137;
 
-/// How long a container has to wait before its next restart.
+/// Pauses before the next restart, by container name.
 pub(crate) type Backoffs = BTreeMap<String, Duration>;
 
 /// Returns how long a container ran, in the cluster's time; zero if it never started.
@@ -70,7 +70,7 @@ pub(crate) struct View<'a> {
     pub now: Timestamp,
 }
 
-/// Why a running container is ended.
+/// The reason for which a running container is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
     /// Its definition has another image now.

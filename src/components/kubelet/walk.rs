@@ -1,5 +1,5 @@
-//! How much lies below a directory of a pod: bytes and files. The content is the pod's, so [`tree`]
-//! follows no link, and a pod that makes the walk impossible gains nothing by it.
+//! Measures what lies below a directory of a pod, in bytes and files. The content is the pod's, so
+//! [`tree`] follows no link, and a pod that makes the walk impossible gains nothing by it.
 //!
 //! One walk goes on at a time in the whole process ([`in_turn`]), with bounds on files, depth and
 //! time: a hostile tree costs a few megabytes and one thread, whatever is in it. File systems that
@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 /// layer or a volume in memory may hold files. A tree with more counts as larger than every limit
 /// ([`Amount::BEYOND`]).
 const FILES_MAX: u64 = 1 << 18;
-/// As [`FILES_MAX`], for what all pods of a node wrote to the node's own file system.
+/// The same bound for what all pods of a node wrote to the node's own file system.
 const NODE_FILES_MAX: u64 = 1 << 20;
 /// All trees of one pod together are walked for this long in one round, at most: a disk that has to
 /// seek reads the inodes of [`FILES_MAX`] files in less.
@@ -27,7 +27,7 @@ pub(crate) const POD_TIME: Duration = Duration::from_secs(10);
 /// processors.
 static TURN: Semaphore = Semaphore::const_new(1);
 
-/// What a tree takes of the disk.
+/// Bytes and files that a tree takes of the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Amount {
     /// Bytes of allocated blocks.
@@ -62,7 +62,7 @@ impl Amount {
     }
 }
 
-/// What is left of [`POD_TIME`] for one pod in one round. Waiting for a turn takes nothing of it:
+/// The rest of [`POD_TIME`] for one pod in one round. Waiting for a turn takes nothing of it:
 /// only the pod's own trees do.
 #[derive(Debug)]
 pub(crate) struct Allowance(Duration);

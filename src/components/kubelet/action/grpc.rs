@@ -36,7 +36,7 @@ const CODES: [&str; 17] = [
     "Unauthenticated",
 ];
 
-/// What a server answers to the call.
+/// A server's answer to the call.
 #[derive(Debug, Default)]
 pub(super) struct Checked {
     /// `grpc-status`.

@@ -17,11 +17,11 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// As much of an answer as is read and goes into an Event, in bytes: upstream's bound of a probe's
+/// Bytes of an answer that are read and go into an Event, at most: upstream's bound of a probe's
 /// answer.
 pub(super) const OUTPUT_MAX: usize = 10 << 10;
 
-/// Where an HTTP request goes.
+/// The destination of an HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub tls: bool,
@@ -32,7 +32,7 @@ pub(super) struct Place {
     pub path: String,
 }
 
-/// Why an HTTP request had no answer.
+/// The reason for which an HTTP request had no answer.
 pub(super) enum NoAnswer {
     /// The server does not speak TLS.
     NotTls(String),
@@ -157,10 +157,10 @@ pub(super) fn no_answer(to: SocketAddr, error: &hyper::Error) -> String {
     text
 }
 
-/// What a server answers: its head, and a body that is still to come.
+/// A server's answer: its head, and a body that is still to come.
 pub(super) struct HttpAnswer {
     pub status: u16,
-    /// Where it redirects to.
+    /// The target of a redirect.
     pub location: Option<String>,
     body: Incoming,
     /// Brings the body; dropped with the answer.

@@ -1,5 +1,5 @@
-//! What probes and lifecycle hooks do: run a command, ask over HTTP, open a connection, ask gRPC's
-//! health service, or sleep.
+//! The actions of probes and lifecycle hooks: run a command, ask over HTTP, open a connection, ask
+//! gRPC's health service, or sleep.
 //!
 //! Network actions start in the node's network namespace, as a kubelet's do, and go to the pod's
 //! address.
@@ -109,7 +109,7 @@ impl Action {
     }
 }
 
-/// What came of it.
+/// The result of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Well,
@@ -121,7 +121,7 @@ pub(crate) enum Answer {
     Broken(String),
 }
 
-/// How a command ended.
+/// The end of a command.
 enum Ran {
     Well,
     /// With another code than 0: all that it wrote, and what of it were errors.
@@ -134,7 +134,7 @@ enum Ran {
     Late(String),
 }
 
-/// Where an action happens.
+/// The container and the network in which an action happens.
 pub(crate) struct Target<'a> {
     pub spec: &'a Spec,
     pub container_id: &'a str,

@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 pub(crate) mod node_match;
 
-/// What the kubelet knows of its node when it judges a pod.
+/// Facts about the node by which the kubelet judges a pod.
 pub(crate) struct OnNode<'a> {
     pub allocatable: Amount,
     pub facts: &'a NodeFacts,

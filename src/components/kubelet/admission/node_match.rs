@@ -1,4 +1,4 @@
-//! Whether a node is one that a pod asks for and puts up with: its operating system, labels,
+//! Compares a node with what a pod asks for and tolerates: its operating system, labels,
 //! `NoExecute` taints and extended resources. Pure; a part of [`super::admission`].
 //!
 //! ```text

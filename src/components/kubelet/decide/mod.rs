@@ -1,4 +1,4 @@
-//! What a pod needs next. Pure: the same facts give the same steps.
+//! Decides the next steps for a pod. Pure: the same facts give the same steps.
 
 use super::ephemeral;
 use super::view::{Step, View, Why};

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Container as Spec, EnvVarSource, Pod
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What a container refers to of the objects of its pod's namespace.
+/// The ConfigMaps and Secrets of its pod's namespace that a container refers to.
 #[derive(Default)]
 pub(crate) struct Sources {
     pub config_maps: BTreeMap<String, ConfigMap>,
@@ -179,7 +179,7 @@ pub(crate) fn service_variables(
     Ok(all.variables)
 }
 
-/// What the pod itself can tell: `fieldRef` paths.
+/// Facts about a pod that its containers can read: `fieldRef` paths.
 pub(crate) struct Facts<'a> {
     pub pod: &'a Pod,
     pub node_name: &'a str,

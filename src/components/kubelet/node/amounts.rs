@@ -1,4 +1,4 @@
-//! What a node has and what of it pods may request, and how that is written. Pure.
+//! Capacity and allocatable amounts of a node, and the patch that writes them. Pure.
 
 use crate::config::Capacity;
 use crate::pressure;

@@ -38,7 +38,7 @@ const STATUS_AT_LEAST: Duration = Duration::from_secs(300);
 /// Heartbeats are at least this far apart in real time: each is a write to the store.
 const HEARTBEAT_LEAST: Duration = Duration::from_millis(500);
 
-/// What reports on the node: its status, and Events about it.
+/// Reports on the node: its status, and Events about it.
 struct Reporter {
     config: Arc<Config>,
     recorder: Recorder,

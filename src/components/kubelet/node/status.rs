@@ -16,7 +16,7 @@ use std::time::Duration;
 /// A runtime that has not answered for so long in real time is down: `baseRuntimeSyncThreshold`.
 pub(super) const RUNTIME_SILENT: Duration = Duration::from_secs(30);
 
-/// What the runtime answered last. It is asked beside the heartbeat, which a call that hangs does
+/// The last answers of the runtime. It is asked beside the heartbeat, which a call that hangs does
 /// not hold up.
 #[derive(Default)]
 pub(super) struct RuntimeAnswers {

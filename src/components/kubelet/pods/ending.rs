@@ -20,16 +20,16 @@ use std::time::Duration;
 use tap::{Cause, Event};
 use tokio_util::sync::CancellationToken;
 
-/// What is left for the stop signal, also when a hook or the containers before took all the grace
-/// there was: upstream's `minimumGracePeriodInSeconds`.
+/// The time that is left for the stop signal, also when a hook or the containers before took the
+/// whole grace period: upstream's `minimumGracePeriodInSeconds`.
 const MINIMUM_GRACE: Duration = Duration::from_secs(2);
 
-/// What a pod has that was deleted by force, or replaced while no kubelet looked: the least that
-/// upstream gives (`calculateEffectiveGracePeriod`).
+/// The grace period of a pod that was deleted by force, or replaced while no kubelet looked: the
+/// least that upstream gives (`calculateEffectiveGracePeriod`).
 pub(super) const FORCED_GRACE: Duration = Duration::from_secs(1);
 
-/// What an evicted pod has: upstream's `immediateEvictionGracePeriodSeconds`. Its hooks have to be
-/// done by then, and its programs get their stop signal and [`MINIMUM_GRACE`].
+/// The grace period of an evicted pod: upstream's `immediateEvictionGracePeriodSeconds`. Its hooks
+/// have to be done by then, and its programs get their stop signal and [`MINIMUM_GRACE`].
 pub(super) const EVICTION_GRACE: Duration = Duration::from_secs(1);
 
 /// The pause before a container that could not be stopped is stopped again; doubled each time up to
@@ -96,7 +96,7 @@ impl EndingContainer {
 pub(super) struct Manner {
     /// When it is killed at the latest, but for [`MINIMUM_GRACE`].
     pub deadline: clock::Instant,
-    /// What the Event says.
+    /// The message of the Event.
     pub message: String,
     /// It ends together with its pod, in the order of its kind of container.
     pub in_order: bool,

@@ -1,4 +1,4 @@
-//! What a kubelet consists of: what it is started with, what it watches, and what it keeps in mind.
+//! The parts of a kubelet: its configuration, what it watches, and what it remembers.
 
 use super::decided_failures::DecidedFailure;
 use super::measured::Measured;
@@ -44,7 +44,7 @@ pub(crate) struct Kubelet {
     pub(super) failing_ended: Notify,
     /// Which pods the node has taken.
     pub(super) admissions: Mutex<Admissions>,
-    /// What pods use of the disk.
+    /// Use of the disk by pods.
     pub(super) measured: Measured,
     pub(super) removals: Removals,
     /// Which pods mount claims that one pod alone may use.

@@ -29,7 +29,7 @@ use tap::Cause;
 /// The reason of the Event when files of a pod cannot be removed: about the pod as long as it is
 /// there, else about the node.
 pub(super) const FAILED: &str = "FailedCleanUp";
-/// What could not be removed at the kubelet's start is tried again after this time.
+/// The pause before files that could not be removed at the kubelet's start are removed again.
 const SWEEP_AGAIN: Duration = Duration::from_secs(300);
 
 impl Kubelet {

@@ -1,4 +1,4 @@
-//! What pods use of the disk, as it was measured last.
+//! The use of the disk by pods, as it was measured last.
 
 use crate::lasting_files::Growth;
 use crate::local_storage;
@@ -8,13 +8,13 @@ use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-/// What was measured, by uid of the pod: walks are dear, so each is used for every decision.
+/// Results of walks, by uid of the pod: walks are dear, so each is used for every decision.
 #[derive(Default)]
 pub(super) struct Measured {
     figures: Mutex<BTreeMap<String, Figures>>,
     /// Pods that wait for a walk of their own.
     waiting: Mutex<HashSet<String>>,
-    /// What pods wrote to the node's own file system, and how that grew.
+    /// Bytes and files that pods wrote to the node's own file system, and how these grew.
     node: Mutex<(Amount, Growth)>,
 }
 
@@ -24,7 +24,7 @@ pub(super) struct Figures {
     pub(super) own: Option<(clock::Instant, Arc<local_storage::Use>)>,
     /// With what it mounts of the node; only of pods that may be evicted.
     pub(super) usage: Option<Usage>,
-    /// How what it mounts of the node grew.
+    /// The growth of the directories of the node that it mounts.
     pub(super) growth: Growth,
 }
 

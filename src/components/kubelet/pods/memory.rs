@@ -1,4 +1,4 @@
-//! What the kubelet remembers about a pod between two looks.
+//! The kubelet's memory of a pod between two looks.
 
 use super::failure_events::{FailedStep, FailureEvents};
 use crate::container::Volumes;
@@ -16,7 +16,8 @@ const BACK_OFF_EVENT: Duration = Duration::from_secs(10);
 /// A pod's labels and annotations.
 pub(super) type Called = (Option<BTreeMap<String, String>>, Option<BTreeMap<String, String>>);
 
-/// What the kubelet remembers about a pod between two looks. Losing it costs nothing but patience.
+/// The kubelet's memory of a pod between two looks. A kubelet that starts anew has none: pauses and
+/// Events of failures begin anew.
 #[derive(Default)]
 pub(super) struct Memory {
     pub uid: String,
@@ -24,9 +25,9 @@ pub(super) struct Memory {
     pub waiting: Waiting,
     /// Image → (pause, since when, the message).
     pub pulls: BTreeMap<String, (Duration, clock::Instant, String)>,
-    /// Where the pod's volumes are on the node. Each is here from the moment it was made.
+    /// The places of the pod's volumes on the node. Each is here from the moment it was made.
     pub volumes: Volumes,
-    /// They were made just now, before the pod's sandbox was.
+    /// The volumes were made just now, before the pod's sandbox was.
     pub just_mounted: bool,
     /// No API server answered in time when the pod's volumes were looked at last.
     pub is_cut_off: bool,
@@ -43,10 +44,10 @@ pub(super) struct Memory {
     pub ends_by: Option<clock::Instant>,
     /// The last status written, with the revision that wrote it.
     pub written: Option<(u64, PodStatus)>,
-    /// When its volumes were looked at last, and what the pod was called then: a volume may show
-    /// that.
+    /// When the pod's volumes were looked at last, and its labels and annotations then: a volume
+    /// may show these.
     pub refreshed: Option<(clock::Instant, Called)>,
-    /// Its volumes were removed because it has ended.
+    /// The pod's volumes were removed because it has ended.
     pub volumes_gone: bool,
     /// Ids of containers whose postStart hook failed: they are being ended, and neither ready nor
     /// started until then.

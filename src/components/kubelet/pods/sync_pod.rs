@@ -20,7 +20,7 @@ use tap::Cause;
 /// Passes over one pod before others get a turn.
 const PASSES: usize = 8;
 
-/// What one pass over a pod has come to.
+/// The result of one pass over a pod.
 #[derive(Default)]
 struct Pass {
     /// The pass is repeated after so long, e.g. at the end of a back-off.

@@ -17,7 +17,7 @@ pub(super) struct Nodes {
 struct Figures {
     looked: Instant,
     measured: Instant,
-    /// What its largest pod has of the resource that is low.
+    /// How much its largest pod has of the resource that is low.
     worst: u64,
 }
 

@@ -41,7 +41,7 @@ pub(crate) use usage::{ContainerUse, Usage};
 
 /// A node's share of the disk in bytes: `status.capacity["ephemeral-storage"]`.
 pub(crate) const CAPACITY: u64 = 10 << 30;
-/// What of it is kept free: `nodefs.available<10%`.
+/// Bytes of a node's share that are kept free: `nodefs.available<10%`.
 const NODE_RESERVE: u64 = CAPACITY / 10;
 /// `status.allocatable["ephemeral-storage"]`.
 pub(crate) const ALLOCATABLE: u64 = CAPACITY - NODE_RESERVE;
@@ -66,7 +66,7 @@ const TOGETHER: Duration = Duration::from_secs(2);
 /// Pods of at least this priority are never evicted in kube-system: `system-cluster-critical`.
 pub(crate) const CRITICAL: i32 = 2_000_000_000;
 
-/// What may run out.
+/// A resource that may run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resource {
     Memory,
@@ -171,7 +171,7 @@ impl Pressures {
     }
 }
 
-/// What a file system has.
+/// Free and total space of a file system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Free {
     pub now: Amount,
@@ -182,15 +182,15 @@ pub(crate) struct Free {
 /// The memory of pods and machine, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// What all pods together may use.
+    /// Bytes that all pods together may use.
     pub limit: u64,
     /// Their working set.
     pub used: u64,
-    /// What the machine has left for everything.
+    /// Bytes that the machine has left for everything.
     pub machine: u64,
 }
 
-/// What the machine has left.
+/// The signals of the eviction manager: what the machine has left.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Signals {
     pub disk: Free,
@@ -211,7 +211,7 @@ pub(crate) fn free(dir: &Path) -> std::io::Result<Free> {
     })
 }
 
-/// How much of the machine pods leave free.
+/// Amounts of the machine that pods leave free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Thresholds {
     disk: Amount,
@@ -249,7 +249,7 @@ pub(crate) struct Low {
     pub resource: Resource,
     threshold: u64,
     available: u64,
-    /// Of the whole machine, not this node's share.
+    /// The whole machine is low, not this node's share.
     pub shared: bool,
 }
 

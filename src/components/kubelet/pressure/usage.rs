@@ -1,4 +1,4 @@
-//! What a pod uses of the machine, beside what it requests. Pure.
+//! A pod's use of the machine, beside what it requests. Pure.
 
 use super::{Amount, Resource, priority};
 use api::requests::{self, Field};
@@ -27,18 +27,18 @@ pub(crate) struct Usage {
     pub priority: i32,
     /// Bytes of the disk that the pod requests.
     pub storage_request: u64,
-    /// What goes with it: volumes and logs.
+    /// Files that go with the pod: volumes and logs.
     pub disk: Amount,
-    /// What stays: directories of the node that it mounts and may write to
+    /// Files that stay: directories of the node that it mounts and may write to
     /// ([`crate::lasting_files`]).
     pub kept: Amount,
-    /// How much of that it answers for.
+    /// How much of `kept` the pod answers for.
     pub wrote: Amount,
     /// Bytes of memory that the pod requests.
     pub memory_request: u64,
     /// As `memory_request`, if `spec.resources` requests it for the pod as a whole.
     pub memory_of_whole: Option<u64>,
-    /// Its working set in bytes, with its volumes in memory.
+    /// The pod's working set in bytes, with its volumes in memory.
     pub memory: u64,
     /// Regular containers first, then init containers. Ephemeral ones are left out: they request
     /// nothing.

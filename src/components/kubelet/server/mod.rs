@@ -88,7 +88,7 @@ pub(crate) fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, me
     });
 }
 
-/// What each connection is served with.
+/// The kubelet's server: what each connection is served with.
 #[derive(Clone)]
 struct Server {
     acceptor: TlsAcceptor,
@@ -190,12 +190,12 @@ async fn listen(config: &Config) -> TcpListener {
     }
 }
 
-/// Who is connected.
+/// The clients that are connected.
 struct Visitors {
     strangers: Arc<Callers>,
     /// Connections of API servers, by their addresses.
     known: Mutex<BTreeMap<IpAddr, usize>>,
-    /// Of all API servers.
+    /// Connections of all API servers together, at most.
     most: usize,
     /// Places of commands whose clients have left.
     left: LeftPlaces,

@@ -19,7 +19,7 @@ const NAMES_MAX: usize = 10_000;
 /// Bytes of a file that are read at a time.
 const CHUNK: usize = 32 << 10;
 
-/// What a path names.
+/// The file or directory that a path names.
 enum Found {
     File(std::fs::File),
     /// Directories end with a slash.

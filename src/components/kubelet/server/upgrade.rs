@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 use std::sync::Arc;
 use task::Crew;
 
-/// What an upgraded connection is for.
+/// The purpose of an upgraded connection.
 pub(super) enum Talk {
     Process { options: StreamOptions, open: Opening },
     Ports { runtime: Arc<dyn cri::Runtime>, sandbox: String, ports: Vec<u16> },

@@ -30,7 +30,7 @@ use std::time::Duration;
 use task::Crew;
 use tokio::sync::watch;
 
-/// What is planted.
+/// A bug that is planted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bug {
     /// Of the client that the kubelet uses.

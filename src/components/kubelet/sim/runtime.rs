@@ -39,7 +39,7 @@ pub(super) enum Bug {
     LeakedSandbox,
 }
 
-/// What happened in a history.
+/// Counts of what happened in a history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub calls: u64,

@@ -1,5 +1,5 @@
-//! What containers use: the figures behind `/stats/summary` and `/metrics/resource`, and so behind
-//! `kubectl top` and autoscaling.
+//! The use of CPU and memory by containers: the figures behind `/stats/summary` and
+//! `/metrics/resource`, and so behind `kubectl top` and autoscaling.
 //!
 //! Memory is measured when a client asks for it. CPU is a rate: what was used since an earlier
 //! look, which the [`Meter`] keeps, divided by the time in between. As a counter it never goes down
@@ -34,7 +34,7 @@ struct Mark {
     cpu: Duration,
 }
 
-/// What one container uses.
+/// The use of one container.
 #[derive(Clone, Debug)]
 pub(crate) struct Use {
     pub pod: PodId,
@@ -51,7 +51,7 @@ pub(crate) struct Use {
 /// CPU of the node beyond that of its running containers.
 #[derive(Default)]
 struct Past {
-    /// What ended containers had used when they were looked at last.
+    /// The CPU that ended containers had used when they were looked at last.
     ended: Duration,
     /// The largest total that was reported to a client. It may be more than `ended` says: what a
     /// container used after it was looked at last is missing there.

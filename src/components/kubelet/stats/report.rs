@@ -1,4 +1,4 @@
-//! How the figures are written: `/stats/summary` as JSON, `/metrics/resource` in the text format of
+//! Writes the figures: `/stats/summary` as JSON, `/metrics/resource` in the text format of
 //! Prometheus.
 
 use super::{Found, Meter, Use};

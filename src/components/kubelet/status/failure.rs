@@ -1,4 +1,4 @@
-//! Why the kubelet ends a pod for good, and what the pod's status says then. Pure.
+//! Reasons for which the kubelet ends a pod for good, and the pod's status then. Pure.
 
 use super::{OWN, condition, has_containers};
 use clock::Timestamp;
@@ -8,16 +8,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 /// Reason of a pod that is ended to make room for a critical one.
 pub(crate) const PREEMPTING: &str = "Preempting";
 
-/// Why the kubelet ends a pod for good.
+/// The reason for which the kubelet ends a pod for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub reason: String,
-    /// As the Event says it.
+    /// The message of the Event.
     pub message: String,
     pub kind: FailureKind,
 }
 
-/// What causes a failure.
+/// The cause of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailureKind {
     /// The pod itself.

@@ -92,7 +92,7 @@ pub(crate) fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus
     status
 }
 
-/// What decides whether a pod is ready.
+/// Facts that decide whether a pod is ready.
 struct Readiness<'a> {
     phase: &'a str,
     /// Names of the containers and sidecars that are not ready.

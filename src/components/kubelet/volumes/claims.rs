@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 const FILESYSTEM: &str = "Filesystem";
 
-/// What a bound claim leads to.
+/// The volume that a bound claim leads to.
 pub(crate) struct Claimed {
-    /// Its PersistentVolume.
+    /// The name of the PersistentVolume.
     pub volume: String,
     /// The directory, as a path of the node's file system.
     pub path: String,

@@ -53,7 +53,7 @@ pub(crate) struct Context<'a> {
     pub take_claim: &'a (dyn Fn(&str) -> bool + Send + Sync),
 }
 
-/// Why a volume could not be made.
+/// The reason for which a volume could not be made.
 #[derive(Clone, Debug)]
 pub(crate) struct Unmade {
     pub why: String,

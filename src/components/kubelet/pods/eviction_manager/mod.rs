@@ -30,18 +30,18 @@ const ONE_BY_ONE: Duration = Duration::from_secs(30);
 /// A claim's volume is asked for this long: the store may wait for room on the same disk.
 const LOOK_UP: Duration = Duration::from_millis(300);
 
-/// What Events and the Node's status have said of one condition.
+/// One condition as Events and the Node's status have announced it.
 #[derive(Default)]
 struct Announced {
     /// When the node was found low last.
     low_at: Option<clock::Instant>,
-    /// What an Event said is low.
+    /// The resource that an Event said is low.
     resource: Option<Resource>,
     /// An Event said that evictions cannot help.
     is_futile: bool,
 }
 
-/// What directories of the node's file system take, by device and inode: pods share volumes, and
+/// Sizes of directories of the node's file system, by device and inode: pods share volumes, and
 /// write their paths in different ways. Only of those that were counted to the end: that one pod
 /// has no time left says nothing about what another one finds.
 type Mounted = Arc<Mutex<HashMap<(u64, u64), Amount>>>;

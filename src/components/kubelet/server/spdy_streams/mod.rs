@@ -23,7 +23,7 @@ const PAIRS_MAX: usize = 256;
 const UNPAIRED_MAX: usize = 256;
 const REQUEST_ID_MAX: usize = 1 << 10;
 
-/// What the writing task puts on the wire.
+/// A frame that the writing task puts on the wire.
 enum Out {
     Reply(u32),
     Data(u32, Vec<u8>),
@@ -196,7 +196,7 @@ where
 
 /// One forwarded connection.
 struct Pair {
-    /// Where the client's bytes go, until it has sent all.
+    /// Takes the client's bytes, until it has sent all.
     queue: Option<Queue>,
     /// The client has reset the data stream: it reads no more of it, but waits for the end of the
     /// error stream. Source: `handleConnection` in client-go's `tools/portforward`.
