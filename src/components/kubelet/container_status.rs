@@ -1,6 +1,6 @@
 //! The status of one container in a pod's status, from what the runtime shows. Pure.
 
-use super::specs::long_name;
+use super::specs::{go_duration, long_name};
 use super::view::{LOST, View, has_ended, may_restart};
 use clock::Timestamp;
 use cri::{Container, ContainerState as State};
@@ -79,7 +79,7 @@ pub(crate) fn container(
             status.state = Some(ended(c));
             let waits = again && (!init || c.exit_code != 0); // as upstream: no sidecar that ended with 0
             if waits && view.backoff_left(spec, c).is_some() {
-                let pause = view.backoffs.get(&spec.name).map_or(0, std::time::Duration::as_secs);
+                let pause = view.backoffs.get(&spec.name).copied().unwrap_or_default();
                 let message = format!(
                     "back-off {} restarting failed container={} pod={}",
                     go_duration(pause),
@@ -253,15 +253,6 @@ fn ended(c: &Container) -> ContainerState {
             ..ContainerStateTerminated::default()
         }),
         ..ContainerState::default()
-    }
-}
-
-/// Writes a duration as Go does: `10s`, `1m20s`, `5m0s`.
-pub(crate) fn go_duration(seconds: u64) -> String {
-    match seconds {
-        s if s < 60 => format!("{s}s"),
-        s if s < 3600 => format!("{}m{}s", s / 60, s % 60),
-        s => format!("{}h{}m{}s", s / 3600, s / 60 % 60, s % 60),
     }
 }
 

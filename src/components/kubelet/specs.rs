@@ -1,14 +1,21 @@
-//! How messages and Events name a pod and its containers, and where the definition of a container
-//! stands: read from the pod alone.
+//! Words of messages and Events: names of a pod and its containers, durations. And the definition
+//! of a container, read from the pod alone.
 
+use api::gostr::Nanos;
 use client::Codec;
 use k8s_openapi::api::core::v1::{Container as Spec, ObjectReference, Pod};
+use std::time::Duration;
 
 /// Returns `name_namespace(uid)`, by which the kubelet's messages name a pod.
 pub(crate) fn long_name(pod: &Pod) -> String {
     let meta = &pod.metadata;
     let part = |p: &Option<String>| p.clone().unwrap_or_default();
     format!("{}_{}({})", part(&meta.name), part(&meta.namespace), part(&meta.uid))
+}
+
+/// Returns a duration as messages have it, written as Go does: `10s`, `1m20s`, `1.25s`.
+pub(crate) fn go_duration(duration: Duration) -> Nanos {
+    Nanos(duration.as_nanos() as i128)
 }
 
 /// Returns the object of an Event about a pod, or about one of its containers.

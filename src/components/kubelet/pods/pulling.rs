@@ -3,9 +3,8 @@
 use super::failure_events::FailedStep;
 use super::kubelet::Kubelet;
 use super::memory::Memory;
-use crate::container_status::go_duration;
 use crate::error::Error;
-use crate::specs::reference;
+use crate::specs::{go_duration, reference};
 use crate::status;
 use client::Key;
 use k8s_openapi::api::core::v1::{Container as Spec, ObjectReference, Pod};
@@ -29,21 +28,14 @@ impl Memory {
     }
 }
 
-/// Writes a duration as Go does when it is cut to whole milliseconds.
+/// Returns the time that a pull took as its Event has it: cut to whole milliseconds.
 ///
 /// ```text
 /// 0s    7ms    1.25s    1m2s
 /// ```
-fn go_milliseconds(duration: Duration) -> String {
-    match (duration.as_secs(), duration.subsec_millis()) {
-        (0, 0) => "0s".into(),
-        (0, millis) => format!("{millis}ms"),
-        (seconds, 0) => go_duration(seconds),
-        (seconds, millis) => {
-            let (whole, part) = (go_duration(seconds), format!("{millis:03}"));
-            format!("{}.{}s", whole.trim_end_matches('s'), part.trim_end_matches('0'))
-        }
-    }
+fn pull_time(took: Duration) -> String {
+    let below = Duration::from_nanos(u64::from(took.subsec_nanos() % 1_000_000));
+    go_duration(took.saturating_sub(below)).to_string()
 }
 
 impl Kubelet {
@@ -133,7 +125,7 @@ impl Kubelet {
         let start = clock::Instant::now();
         match self.config.runtime.pull_image(&image).await {
             Ok(_) => {
-                let took = go_milliseconds(start.elapsed());
+                let took = pull_time(start.elapsed());
                 let size = self.config.runtime.image_status(&image).await?.map_or(0, |i| i.size);
                 let message = format!(
                     "Successfully pulled image {image:?} in {took} ({took} including waiting). Image size: {size} bytes."
@@ -171,7 +163,7 @@ mod tests {
     /// An image that is there is pulled in no time: upstream says 0s then.
     #[test]
     fn the_time_of_a_pull_is_told_as_go_does() {
-        let text = |micros| go_milliseconds(Duration::from_micros(micros));
+        let text = |micros| pull_time(Duration::from_micros(micros));
         assert_eq!([text(0), text(999), text(7_300)], ["0s", "0s", "7ms"]);
         assert_eq!([text(1_250_000), text(2_000_000), text(62_005_000)], ["1.25s", "2s", "1m2.005s"]);
     }

@@ -4,9 +4,8 @@ use super::failure_events::FailedStep;
 use super::kubelet::Kubelet;
 use super::memory::Memory;
 use crate::container::{self, Volumes};
-use crate::container_status::go_duration;
 use crate::error::Error;
-use crate::specs::{is_ephemeral, reference};
+use crate::specs::{go_duration, is_ephemeral, reference};
 use crate::view::{self, View};
 use crate::{bounds, oom, termination};
 use client::Key;
@@ -39,7 +38,7 @@ fn lengthen_backoff(key: &Key, spec: &Spec, init: bool, previous: Option<&Contai
     } else if previous.state == ContainerState::Exited && counts {
         let before = memory.backoffs.get(&spec.name).copied();
         let pause = view::next_backoff(before, view::ran(previous));
-        tracing::debug!(pod = %key, container = spec.name, pause = go_duration(pause.as_secs()), "restarting");
+        tracing::debug!(pod = %key, container = spec.name, pause = %go_duration(pause), "restarting");
         memory.backoffs.insert(spec.name.clone(), pause);
     }
 }
