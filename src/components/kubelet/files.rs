@@ -4,6 +4,7 @@
 //!
 //! The paths come from objects (`items[].path`, keys, a token's path), so they are checked and then
 //! resolved beneath the volume's directory.
+
 use linux::beneath::{Kind, Root};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -94,11 +94,11 @@ impl EndingContainer {
 
 /// How a container is to end.
 pub(super) struct Manner {
-    /// When it is killed at the latest, but for [`MINIMUM_GRACE`].
+    /// When the container is killed at the latest, but for [`MINIMUM_GRACE`].
     pub deadline: clock::Instant,
     /// The message of the Event.
     pub message: String,
-    /// It ends together with its pod, in the order of its kind of container.
+    /// The container ends together with its pod, in the order of its kind.
     pub in_order: bool,
 }
 

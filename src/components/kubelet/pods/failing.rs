@@ -286,6 +286,7 @@ mod tests {
         assert_eq!(at("2026-01-02T03:03:00Z"), Some(Duration::from_secs(10)), "a clock that was put back");
         assert_eq!(time_left(&Pod::default(), clock::now()), None);
     }
+
     #[test]
     fn a_pod_that_is_deleted_after_its_time_was_over_has_failed_for_that() {
         let pod = |phase: &str| -> Pod {
