@@ -74,7 +74,7 @@ impl Kubelet {
             failure.mark(&mut status, clock::now(), pod.metadata.generation);
         }
         match self.report(key, pod, memory, cause, status).await {
-            // The API server refuses this status for good. To try again would keep the pod for ever.
+            // The API server refuses this status for good: a new try would keep the pod for ever.
             Err(Error::Api(error)) if !is_unanswered(&error) => {
                 tracing::warn!(pod = %key, %error, "the last status of a deleted pod is not reported");
             }
