@@ -47,7 +47,7 @@ const BOUNDS: [Bound; 2] = [
     Bound { resource: "containers", what: "containers", count: containers, pod: 128, node: 1024, files: 5 },
 ];
 
-/// A pod's volumes, and the volume mounts of its containers of every kind.
+/// Counts a pod's volumes, and the volume mounts of its containers of every kind.
 fn mounts(pod: &Pod) -> usize {
     let Some(spec) = &pod.spec else { return 0 };
     let plain = spec.containers.iter().chain(spec.init_containers.iter().flatten()).map(|c| &c.volume_mounts);
@@ -56,7 +56,7 @@ fn mounts(pod: &Pod) -> usize {
     spec.volumes.as_ref().map_or(0, Vec::len) + mounts
 }
 
-/// Containers of every kind: those that start one after another are many, too.
+/// Counts a pod's containers of every kind: those that start one after another are many, too.
 fn containers(pod: &Pod) -> usize {
     let Some(spec) = &pod.spec else { return 0 };
     let init = spec.init_containers.as_ref().map_or(0, Vec::len);
@@ -68,8 +68,8 @@ impl Bound {
         i64::try_from((self.count)(pod)).unwrap_or(i64::MAX)
     }
 
-    /// What all pods of a node have at most, where the process may have `limit` descriptors: half
-    /// of those outside of the reserve, the other half is for connections.
+    /// Returns what all pods of a node have at most, where the process may have `limit`
+    /// descriptors: half of those outside of the reserve, the other half is for connections.
     fn of_node(&self, limit: u64) -> i64 {
         match self.files {
             0 => self.node,
@@ -92,8 +92,8 @@ impl Bound {
     }
 }
 
-/// What a pod exceeds, given those that count on its node and the descriptors that this process may
-/// have.
+/// Returns what a pod exceeds, given those that count on its node and the descriptors that this
+/// process may have.
 pub(crate) fn lack(pod: &Pod, others: &[&Pod], limit: u64) -> Option<Lack> {
     BOUNDS.iter().find_map(|bound| bound.lack(pod, others, limit))
 }

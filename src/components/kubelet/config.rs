@@ -1,4 +1,4 @@
-//! What a kubelet is started with: its node and what that has to give.
+//! The configuration of a kubelet: its node, and the capacity of that.
 
 use crate::pressure;
 use api::requests::Amount;
@@ -15,7 +15,7 @@ use tap::Tap;
 /// The port of the kubelet's own server, as everywhere.
 pub(crate) const PORT: u16 = 10250;
 
-/// What a node has to give: `status.capacity` of its Node, and what its pods get of it.
+/// The capacity of a node: `status.capacity` of its Node, and what its pods get of it.
 #[derive(Clone, Debug)]
 pub struct Capacity {
     /// Thousandths of a processor: 2000 is `cpu: 2`.
@@ -29,9 +29,9 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// What pods may request together, as the Node object says it: of memory what the control group
-    /// of all pods may use (the rest is reserved for the system), without what has to stay free
-    /// ([`pressure::memory_reserve`]).
+    /// Returns what pods may request together, as the Node object says it: of memory what the
+    /// control group of all pods may use (the rest is reserved for the system), without what has to
+    /// stay free ([`pressure::memory_reserve`]).
     pub(crate) fn allocatable(&self) -> Amount {
         let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let memory = self.pods_memory_bytes.min(self.memory_bytes);
@@ -44,7 +44,7 @@ impl Capacity {
     }
 }
 
-/// What a kubelet needs to know of its node, and what it works with: API server, runtime, network.
+/// The configuration of a kubelet: its node, and its API server, runtime and network.
 pub struct Config {
     /// The name of the Node object that the kubelet registers.
     pub node_name: String,
@@ -58,7 +58,7 @@ pub struct Config {
     pub annotations: BTreeMap<String, String>,
     /// Taints that the Node object is registered with.
     pub taints: Vec<Taint>,
-    /// What the Node object reports, and the bounds of admission and eviction.
+    /// The capacity that the Node object reports, and the bounds of admission and eviction.
     pub capacity: Capacity,
     /// Authenticates as `system:node:NAME`.
     pub client: Client,
@@ -70,7 +70,7 @@ pub struct Config {
     pub dir: PathBuf,
     /// The machine, whose memory and disk the nodes of a cluster share.
     pub machine: Arc<pressure::Machine>,
-    /// What is kept of each container's output.
+    /// Bounds on what is kept of each container's output.
     pub logs: cri::LogLimits,
     /// The address of the Service `kube-dns`, for the pods' `/etc/resolv.conf`.
     pub cluster_dns: Ipv4Addr,
@@ -85,17 +85,17 @@ pub struct Config {
     pub hosts_cluster: bool,
     /// The version that the Node reports, e.g. `v1.35.0+ropewalk`.
     pub version: String,
-    /// Where records of what the kubelet does go.
+    /// Takes the records of what the kubelet does.
     pub tap: Tap,
 }
 
 impl Config {
-    /// The node's own file system, as pods with `hostPath` see it.
+    /// Returns the node's own file system, as pods with `hostPath` see it.
     pub(crate) fn node_root(&self) -> PathBuf {
         self.dir.join("host")
     }
 
-    /// The node, for Events about it.
+    /// Returns a reference to the node, for Events about it.
     pub(crate) fn about_node(&self) -> ObjectReference {
         let name = Some(self.node_name.clone());
         ObjectReference {

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Container as Spec, Lifecycle, Pod, VolumeMount}
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-/// Where a volume is.
+/// The place of a volume on the node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The node's file system, if `path` is a path in that; then it is resolved when it is mounted,
@@ -31,7 +31,7 @@ impl Place {
     }
 }
 
-/// Where a pod's volumes are on the node, by their names.
+/// Places of a pod's volumes on the node, by their names.
 pub(crate) type Volumes = BTreeMap<String, Place>;
 
 /// Annotations of a container: where its termination message is and what is taken instead of it, as
@@ -87,7 +87,10 @@ pub(crate) fn kept_claims(container: &Container) -> impl Iterator<Item = &str> {
 /// setresuid(2).
 const ID_MAX: i64 = i32::MAX as i64;
 
-/// A user or group id of a security context.
+/// Checks a user or group id of a security context.
+///
+/// # Errors
+/// It is negative, or larger than [`ID_MAX`].
 fn checked_id(field: &str, id: Option<i64>) -> Result<Option<u32>, String> {
     match id {
         None => Ok(None),
@@ -96,13 +99,14 @@ fn checked_id(field: &str, id: Option<i64>) -> Result<Option<u32>, String> {
     }
 }
 
-/// A sentence about a container, with its name at the end, as upstream's kubelet writes it.
+/// Adds the names of pod and container to a message, as upstream's kubelet does.
 fn with_name(what: &str, pod: &Pod, spec: &Spec) -> String {
     format!("{what} (pod: {:?}, container: {})", long_name(pod), spec.name)
 }
 
-/// The reason and the message of a container that the runtime did not make. An image that runs as
-/// root where the pod forbids it is a fault of the pod, found by the runtime, which knows images.
+/// Returns the reason and the message of a container that the runtime did not make. An image that
+/// runs as root where the pod forbids it is a fault of the pod, found by the runtime, which knows
+/// images.
 pub(crate) fn refusal(pod: &Pod, spec: &Spec, error: &cri::Error) -> (&'static str, String) {
     match error {
         cri::Error::RunsAsRoot => ("CreateContainerConfigError", with_name(&error.line(), pod, spec)),
@@ -110,6 +114,9 @@ pub(crate) fn refusal(pod: &Pod, spec: &Spec, error: &cri::Error) -> (&'static s
     }
 }
 
+/// Returns the security settings of a container: its own, and for what it does not say those of its
+/// pod.
+///
 /// ```text
 /// pod runAsUser 1000, container runAsUser 2000   2000: the container's own counts
 /// runAsNonRoot, runAsUser 0                      refused
@@ -118,7 +125,9 @@ pub(crate) fn refusal(pod: &Pod, spec: &Spec, error: &cri::Error) -> (&'static s
 /// runAsUser -1, or 4294967295                    refused
 /// ```
 ///
-/// An error is shown as CreateContainerConfigError: what cannot be kept must not be ignored.
+/// # Errors
+/// The node cannot do what the pod asks for: the message of `CreateContainerConfigError`. What
+/// cannot be kept must not be ignored.
 fn security(pod: &Pod, spec: &Spec) -> Result<Security, String> {
     let of_pod = pod.spec.as_ref().and_then(|s| s.security_context.clone()).unwrap_or_default();
     let own = spec.security_context.clone().unwrap_or_default();
@@ -155,8 +164,8 @@ fn security(pod: &Pod, spec: &Spec) -> Result<Security, String> {
     })
 }
 
-/// The part of a volume that a container sees. Links in it are resolved when it is mounted, and
-/// never out of the volume.
+/// Returns the part of a volume that a container sees. Links in it are resolved when it is mounted,
+/// and never out of the volume.
 ///
 /// `subPathExpr: $(POD_NAME)/logs` is `web-0/logs`, so that the pods of a StatefulSet share a
 /// volume and not their files.
@@ -193,12 +202,12 @@ fn sub_path(mount: &VolumeMount, lookup: impl Fn(&str) -> Option<String>) -> Res
     Ok(PathBuf::from(sub))
 }
 
-/// A label or an annotation; one without a value is empty.
+/// Returns a label or an annotation; one without a value is empty.
 fn label(key: &str, value: Option<&String>) -> (String, String) {
     (key.to_string(), value.cloned().unwrap_or_default())
 }
 
-/// What a container tells a kubelet that finds it without its pod.
+/// Returns the annotations of a container: what a kubelet needs that finds it without its pod.
 fn annotations(pod: &Pod, spec: &Spec, message: Option<&Mount>) -> BTreeMap<String, String> {
     let of_message = [
         (view::HASH.to_string(), view::hash(spec)),
@@ -208,7 +217,10 @@ fn annotations(pod: &Pod, spec: &Spec, message: Option<&Mount>) -> BTreeMap<Stri
     of_message.into_iter().chain(kept_hook(spec)).chain(mounted_claims(pod, spec)).collect()
 }
 
-/// Everything the runtime needs. An error is the message of `CreateContainerConfigError`.
+/// Returns what the runtime is asked for to make a container.
+///
+/// # Errors
+/// The message of `CreateContainerConfigError`.
 pub(crate) fn config(
     pod: &Pod,
     spec: &Spec,

@@ -1,6 +1,6 @@
 //! The status of one container in a pod's status, from what the runtime shows. Pure.
 
-use super::specs::long_name;
+use super::specs::{go_duration, long_name};
 use super::view::{LOST, View, has_ended, may_restart};
 use clock::Timestamp;
 use cri::{Container, ContainerState as State};
@@ -11,10 +11,10 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
 
-/// Why a container that does not exist yet does not: reason and message, e.g. `ImagePullBackOff`.
+/// Reason and message for which a container waits, e.g. `ImagePullBackOff`, by container name.
 pub(crate) type Waiting = BTreeMap<String, (String, String)>;
 
-/// The status of one container, as its newest attempt and what probes say make it.
+/// Returns the status of one container, as its newest attempt and what probes say make it.
 ///
 /// What `kubectl get pod` and `kubectl describe` show of it:
 ///
@@ -79,7 +79,7 @@ pub(crate) fn container(
             status.state = Some(ended(c));
             let waits = again && (!init || c.exit_code != 0); // as upstream: no sidecar that ended with 0
             if waits && view.backoff_left(spec, c).is_some() {
-                let pause = view.backoffs.get(&spec.name).map_or(0, std::time::Duration::as_secs);
+                let pause = view.backoffs.get(&spec.name).copied().unwrap_or_default();
                 let message = format!(
                     "back-off {} restarting failed container={} pod={}",
                     go_duration(pause),
@@ -104,8 +104,8 @@ pub(crate) fn container(
     status
 }
 
-/// The volumes of a container, and which of them are read-only with all that is mounted below, as
-/// the container asks for it. Source: `convertToAPIContainerStatuses` in
+/// Returns the volumes of a container, and which of them are read-only with all that is mounted
+/// below, as the container asks for it. Source: `convertToAPIContainerStatuses` in
 /// `pkg/kubelet/kubelet_pods.go`.
 ///
 /// ```text
@@ -127,8 +127,8 @@ fn mounts(spec: &Spec) -> Option<Vec<VolumeMountStatus>> {
     Some(all.collect::<Vec<_>>()).filter(|all| !all.is_empty())
 }
 
-/// The image of a container with its digest, as upstream shows what was pulled (`ImageRef`): the
-/// tag may name another image by now.
+/// Returns the image of a container with its digest, as upstream shows what was pulled
+/// (`ImageRef`): the tag may name another image by now.
 ///
 /// ```text
 /// docker.io/library/nginx:1.29, sha256:9f..   ->  docker.io/library/nginx@sha256:9f..
@@ -143,19 +143,19 @@ fn image_id(c: &Container) -> String {
     }
 }
 
-/// As whom a container runs.
+/// Returns the ids that a container runs with, as its status shows them.
 fn user(user: &cri::User) -> ContainerUser {
     let groups = user.groups.iter().map(|group| i64::from(*group)).collect();
     let (uid, gid) = (user.uid.into(), user.gid.into());
     ContainerUser { linux: Some(LinuxContainerUser { uid, gid, supplemental_groups: Some(groups) }) }
 }
 
-/// Whether a container is there to run, and not to be done.
+/// Returns whether a container is there to run on, and not to do some work and end.
 fn is_service(spec: &Spec, init: bool) -> bool {
     !init || View::is_sidecar(spec)
 }
 
-/// The state of a container that waits.
+/// Returns the state of a container that waits.
 fn wait(reason: &str, message: Option<String>) -> ContainerState {
     ContainerState {
         waiting: Some(ContainerStateWaiting { reason: Some(reason.into()), message }),
@@ -163,9 +163,9 @@ fn wait(reason: &str, message: Option<String>) -> ContainerState {
     }
 }
 
-/// The status of a container that the runtime does not have: it is not made yet, or the machine was
-/// restarted and only the stored status tells of it. `status` is that of a container without a
-/// past.
+/// Returns the status of a container that the runtime does not have: it is not made yet, or the
+/// machine was restarted and only the stored status tells of it. `status` is that of a container
+/// without a past.
 fn not_made(
     view: &View,
     spec: &Spec,
@@ -204,8 +204,8 @@ fn not_made(
     status
 }
 
-/// The end of a container that ran by its stored status, and that the runtime does not have any
-/// more. `None`: it did not run.
+/// Returns the end of a container that ran by its stored status, and that the runtime does not have
+/// any more. `None`: it did not run.
 pub(crate) fn end_of_lost(before: &ContainerStatus) -> Option<ContainerStateTerminated> {
     let running = before.state.as_ref()?.running.as_ref()?;
     Some(ContainerStateTerminated {
@@ -215,8 +215,8 @@ pub(crate) fn end_of_lost(before: &ContainerStatus) -> Option<ContainerStateTerm
     })
 }
 
-/// The end of the attempt before, of which only the stored status tells: the machine (or this
-/// program) was restarted meanwhile.
+/// Returns the end of the attempt before as the stored status has it: the runtime does not know
+/// that attempt any more, since the machine or this program was restarted.
 fn lost(view: &View, current: &Container) -> Option<ContainerState> {
     let before = view.stored(&current.name)?;
     let own = format!("ropewalk://{}", current.id);
@@ -256,21 +256,12 @@ fn ended(c: &Container) -> ContainerState {
     }
 }
 
-/// `10s`, `1m20s`, `5m0s`: as Go prints durations.
-pub(crate) fn go_duration(seconds: u64) -> String {
-    match seconds {
-        s if s < 60 => format!("{s}s"),
-        s if s < 3600 => format!("{}m{}s", s / 60, s % 60),
-        s => format!("{}h{}m{}s", s / 3600, s / 60 % 60, s % 60),
-    }
-}
-
-/// How a container has ended, if it has.
+/// Returns how a container has ended, if it has.
 pub(crate) fn terminated(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
     status.state.as_ref()?.terminated.as_ref()
 }
 
-/// The end of a container of which the runtime knows nothing any more.
+/// Returns the end of a container of which the runtime knows nothing any more.
 pub(crate) fn unknown_end(message: &str) -> ContainerStateTerminated {
     ContainerStateTerminated {
         exit_code: LOST,
@@ -336,11 +327,11 @@ mod tests {
     #[test]
     fn the_last_end_is_the_one_that_was_told_before_the_machine_was_restarted() {
         let mut pod = tests::pod("Always", &[], &["a"]);
-        let told = serde_json::json!({"name": "a", "image": "x", "imageID": "", "ready": false,
+        let stored = serde_json::json!({"name": "a", "image": "x", "imageID": "", "ready": false,
             "restartCount": 0, "containerID": "ropewalk://old",
             "state": {"waiting": {"reason": "CrashLoopBackOff"}},
             "lastState": {"terminated": {"exitCode": 7}}});
-        pod.status = serde_json::from_value(serde_json::json!({"containerStatuses": [told]})).unwrap();
+        pod.status = serde_json::from_value(serde_json::json!({"containerStatuses": [stored]})).unwrap();
         let containers = [tests::container("a", 1, State::Running, 0)];
         let view = View {
             pod: &pod,
@@ -361,12 +352,12 @@ mod tests {
     fn an_init_container_is_ready_after_a_restart_of_the_machine() {
         let mut pod = tests::pod("Never", &["i"], &["a"]);
         let end = serde_json::json!({"exitCode": 0});
-        let told = |name: &str, state: serde_json::Value| {
+        let stored = |name: &str, state: serde_json::Value| {
             serde_json::json!({"name": name, "image": "x", "imageID": "", "ready": true, "restartCount": 0,
                 "containerID": format!("ropewalk://{name}"), "state": state})
         };
-        let done = told("i", serde_json::json!({"terminated": end}));
-        let ran = told("a", serde_json::json!({"running": {}}));
+        let done = stored("i", serde_json::json!({"terminated": end}));
+        let ran = stored("a", serde_json::json!({"running": {}}));
         let status = serde_json::json!({"initContainerStatuses": [done], "containerStatuses": [ran]});
         pod.status = serde_json::from_value(status).unwrap();
         let view = View {
@@ -378,9 +369,9 @@ mod tests {
             probes: &Default::default(),
             now: Timestamp::UNIX_EPOCH,
         };
-        let told = |spec: &Spec, init| container(&view, spec, init, &Waiting::new(), true);
-        assert!(told(&view.init_specs()[0], true).ready);
-        let lost = told(&view.specs()[0], false);
+        let shown = |spec: &Spec, init| container(&view, spec, init, &Waiting::new(), true);
+        assert!(shown(&view.init_specs()[0], true).ready);
+        let lost = shown(&view.specs()[0], false);
         assert!(!lost.ready && terminated(&lost).is_some_and(|end| end.exit_code == LOST));
     }
 }

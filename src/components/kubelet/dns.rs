@@ -1,5 +1,5 @@
-//! What a pod's `/etc/resolv.conf` says: the cluster's DNS for most, and what the pod itself asks
-//! for. Source: `pkg/kubelet/network/dns/dns.go`.
+//! The `/etc/resolv.conf` of a pod: the cluster's DNS for most, and what the pod itself asks for.
+//! Source: `pkg/kubelet/network/dns/dns.go`.
 
 use api::cidr::canonical_text;
 use cri::Dns;
@@ -14,7 +14,8 @@ const SEARCH_LINE_MAX: usize = 2048;
 /// Characters of one search domain: with a longer one glibc ends the program.
 const SEARCH_MAX: usize = 253;
 
-/// The resolver's configuration of a pod, and what had to be left out of it, a sentence each.
+/// Returns the resolver's configuration of a pod, and a message for each kind of entry that had to
+/// be left out.
 ///
 /// ```text
 /// dnsPolicy     hostNetwork   servers                   searches
@@ -72,11 +73,11 @@ fn merge_options<'a>(options: &mut Vec<String>, own: impl Iterator<Item = (&'a s
 
 /// Cuts servers and searches to what resolvers take; says so in upstream's words.
 fn bound(dns: &mut Dns) -> Vec<String> {
-    let mut told = vec![];
+    let mut left_out = vec![];
     if dns.servers.len() > SERVERS_MAX {
         dns.servers.truncate(SERVERS_MAX);
         let servers = dns.servers.join(" ");
-        told.push(format!(
+        left_out.push(format!(
             "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: {servers}"
         ));
     }
@@ -88,11 +89,11 @@ fn bound(dns: &mut Dns) -> Vec<String> {
     }
     if dns.searches.len() < before {
         let searches = dns.searches.join(" ");
-        told.push(format!(
+        left_out.push(format!(
             "Search Line limits were exceeded, some search paths have been omitted, the applied search line is: {searches}"
         ));
     }
-    told
+    left_out
 }
 
 #[cfg(test)]
@@ -109,10 +110,10 @@ mod tests {
     fn the_clusters_dns_comes_first_and_nothing_twice() {
         let own =
             json!({"nameservers": ["9.9.9.9", "10.96.0.10"], "searches": ["svc.cluster.local", "corp"]});
-        let (dns, told) = of(json!({"containers": [], "dnsConfig": own}));
+        let (dns, left_out) = of(json!({"containers": [], "dnsConfig": own}));
         assert_eq!(dns.servers, ["10.96.0.10", "9.9.9.9"]);
         assert_eq!(dns.searches, ["shop.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp"]);
-        assert!(told.is_empty(), "{told:?}");
+        assert!(left_out.is_empty(), "{left_out:?}");
         let (dns, _) = of(json!({"containers": [], "dnsPolicy": "None", "dnsConfig": own}));
         assert_eq!((dns.servers.len(), dns.options.len()), (2, 0));
         let (dns, _) = of(json!({"containers": [], "hostNetwork": true}));
@@ -128,14 +129,17 @@ mod tests {
 
     #[test]
     fn what_a_resolver_does_not_take_is_left_out_and_told() {
-        let (dns, told) =
+        let (dns, left_out) =
             of(json!({"containers": [], "dnsConfig": {"nameservers": ["1.1.1.1", "2.2.2.2", "3.3.3.3"]}}));
         assert_eq!(dns.servers, ["10.96.0.10", "1.1.1.1", "2.2.2.2"]);
-        assert!(told[0].ends_with("the applied nameserver line is: 10.96.0.10 1.1.1.1 2.2.2.2"), "{told:?}");
+        assert!(
+            left_out[0].ends_with("the applied nameserver line is: 10.96.0.10 1.1.1.1 2.2.2.2"),
+            "{left_out:?}"
+        );
         let long: Vec<String> = (0..40).map(|n| format!("{n}.{}", "a".repeat(120))).collect();
-        let (dns, told) = of(json!({"containers": [], "dnsConfig": {"searches": long}}));
+        let (dns, left_out) = of(json!({"containers": [], "dnsConfig": {"searches": long}}));
         assert!(dns.searches.len() < SEARCHES_MAX && dns.searches.join(" ").len() <= SEARCH_LINE_MAX);
-        assert_eq!((told.len(), dns.searches[3].as_str()), (1, long[0].as_str()));
+        assert_eq!((left_out.len(), dns.searches[3].as_str()), (1, long[0].as_str()));
     }
 
     #[test]

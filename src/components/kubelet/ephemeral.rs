@@ -8,23 +8,24 @@ use k8s_openapi::api::core::v1::{Container as Spec, ContainerState, ContainerSta
 
 /// Starts those that never were started, as far as runtime and status know.
 pub(crate) fn steps(view: &View) -> Vec<Step> {
-    let told = |name: &str| {
+    let has_begun_by_status = |name: &str| {
         let stored = view.pod.status.iter().flat_map(|s| s.ephemeral_container_statuses.iter().flatten());
         stored.into_iter().any(|s| s.name == name && has_begun(s))
     };
-    let never = |spec: &Spec| view.current(&spec.name).is_none() && !told(&spec.name);
+    let never = |spec: &Spec| view.current(&spec.name).is_none() && !has_begun_by_status(&spec.name);
     let start = |spec: Spec| Step::Start { name: spec.name, init: false, attempt: 0 };
     specs::ephemeral(view.pod).into_iter().filter(never).map(start).collect()
 }
 
-/// Whether a container was started by its stored status. One that was made and waits was not: the
-/// runtime did not answer the order to start it, and the kubelet removes it.
+/// Returns whether a container was started by its stored status. One that was made and waits was
+/// not: the runtime did not answer the order to start it, and the kubelet removes it.
 fn has_begun(stored: &ContainerStatus) -> bool {
     let waits = stored.state.as_ref().is_some_and(|state| state.waiting.is_some());
     stored.container_id.is_some() && !waits
 }
 
-/// What the pod's status says of them; they are never ready, since nobody asks them anything.
+/// Returns what the pod's status says of ephemeral containers. They are never ready, since they
+/// have no probes. `None`: the pod has none.
 pub(crate) fn statuses(view: &View, waiting: &Waiting) -> Option<Vec<ContainerStatus>> {
     let all = specs::ephemeral(view.pod);
     let has_init = !view.init_specs().is_empty(); // then one that waits is PodInitializing, as upstream
@@ -55,7 +56,7 @@ pub(crate) fn statuses(view: &View, waiting: &Waiting) -> Option<Vec<ContainerSt
 mod tests {
     use super::super::decide::decide;
     use super::super::decide::tests::{container, pod, sandbox};
-    use super::super::probe::Seen;
+    use super::super::probe::ProbeResults;
     use super::super::view::Backoffs;
     use super::*;
     use clock::Timestamp;
@@ -73,9 +74,9 @@ mod tests {
 
     /// Such a pod whose debug container has this state by its status.
     fn with_stored(state: Value) -> Pod {
-        let told = json!({"name": "debugger", "image": "busybox", "imageID": "", "ready": false,
+        let stored = json!({"name": "debugger", "image": "busybox", "imageID": "", "ready": false,
             "restartCount": 0, "containerID": "ropewalk://old", "state": state});
-        let status = json!({"ephemeralContainerStatuses": [told]});
+        let status = json!({"ephemeralContainerStatuses": [stored]});
         Pod { status: serde_json::from_value(status).unwrap(), ..debugged(&[]) }
     }
 
@@ -87,7 +88,7 @@ mod tests {
             containers: &[],
             backoffs: &Backoffs::new(),
             replaced: &Default::default(),
-            probes: &Seen::default(),
+            probes: &ProbeResults::default(),
             now: Timestamp::from_second(205).unwrap(),
         })
     }
@@ -100,7 +101,7 @@ mod tests {
     fn a_debug_container_starts_once_beside_the_others() {
         let pod = debugged(&[]);
         let ready = sandbox("s", 0, SandboxState::Ready);
-        let (backoffs, probes) = (Backoffs::new(), Seen::default());
+        let (backoffs, probes) = (Backoffs::new(), ProbeResults::default());
         let steps = |containers: &[cri::Container]| {
             let now = Timestamp::from_second(205).unwrap();
             decide(&View {

@@ -20,7 +20,9 @@ pub(crate) enum Error {
         "pod {0} of the API is no mirror of this node's static pod; delete it, and the static pod is shown"
     )]
     NotMirror(String),
-    #[error("cannot use {}", path.display())]
+    /// Files that a pod left cannot be read or removed. The kubelet writes an Event and tries
+    /// again.
+    #[error("cannot read or remove {}", path.display())]
     File {
         path: PathBuf,
         #[source]

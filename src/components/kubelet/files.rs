@@ -4,6 +4,7 @@
 //!
 //! The paths come from objects (`items[].path`, keys, a token's path), so they are checked and then
 //! resolved beneath the volume's directory.
+
 use linux::beneath::{Kind, Root};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,7 +16,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// Files of a volume: path inside it → (bytes, mode). Only the permission bits of a mode count.
 pub(crate) type Files = BTreeMap<String, (Vec<u8>, u32)>;
 
-/// Whom the files of a volume belong to.
+/// The group and the user that own the files of a volume.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Owners {
     /// The pod's `fsGroup`.
@@ -41,7 +42,7 @@ impl Owners {
 /// megabyte may be in a pod a thousand times, and they are read into memory before they are written
 /// to the node's disk.
 pub(crate) const ALL_MAX: usize = 64 << 20;
-/// What a file takes of the disk, however small.
+/// Bytes that a file takes of the disk, however small it is.
 const FILE_MIN: usize = 4096;
 
 /// Bytes of files that the volumes of all pods of all nodes may have in memory at one moment: twice
@@ -66,7 +67,7 @@ impl<'a> Gathered<'a> {
         Gathered::within(left, &IN_MEMORY)
     }
 
-    /// As [`Gathered::new`], with another bound for all volumes.
+    /// Makes one as [`Gathered::new`] does, with another bound for all volumes.
     pub(crate) fn within(left: &'a mut usize, room: &'a Semaphore) -> Gathered<'a> {
         Gathered { files: Files::new(), left, room, held: None }
     }
@@ -102,7 +103,7 @@ impl<'a> Gathered<'a> {
 const PATH_MAX: usize = 4096;
 pub(crate) const NAME_MAX: usize = 255;
 
-/// Whether this is one name: no path, none of the special ones.
+/// Returns whether this is the name of one file: no path, and neither `.` nor `..`.
 pub(crate) fn is_name(name: &str) -> bool {
     let mut parts = Path::new(name).components();
     matches!((parts.next(), parts.next()), (Some(Component::Normal(only)), None) if only.len() == name.len())
@@ -261,7 +262,7 @@ fn give_to_owners(root: &Root, under: &Path, files: &Files, owners: &Owners) -> 
     Ok(())
 }
 
-/// The files below a directory that the kubelet made; links are not followed.
+/// Lists the files below a directory that the kubelet made; links are not followed.
 fn walk(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir)? {

@@ -19,7 +19,7 @@
 //! A container's probes are one task beside it ([`prober`]); what the answers amount to ([`probe`])
 //! is one more fact for [`decide`] and [`status`]. Probes and lifecycle hooks do the same things
 //! ([`action`]). A container is ended in the background, hook first, so that a long grace period
-//! holds up nobody else. What containers say is kept in files of bounded size and number
+//! holds up no other pod. What containers say is kept in files of bounded size and number
 //! ([`cri::LogLimits`]); [`logs`] reads them, also while they are moved aside. What containers use
 //! is reported on `/stats/summary` and `/metrics/resource` ([`stats`]). Where upstream's API server
 //! dials a pod itself (`pods/proxy`), this one asks the kubelet for the connection (`/podPort`).
@@ -27,11 +27,11 @@
 //! What an object or a pod names is never opened by its path: [`volumes`], [`files`] and
 //! [`termination`] resolve it beneath a directory of their own ([`linux::beneath`]). A pod that
 //! uses more of the disk than its `sizeLimit` or `ephemeral-storage` allows is evicted
-//! ([`eviction`]). Pods without limits are evicted when they fill the node's memory, its share of
-//! the disk, or the machine's disk ([`pressure`]). A pod that requests more than the node has left
-//! is rejected ([`admission`]), also one that asks for other nodes or does not tolerate this one
-//! ([`node_match`]), and one with more volumes, mounts or containers than the machine can take
-//! ([`bounds`]).
+//! ([`local_storage`]). Pods without limits are evicted when they fill the node's memory, its share
+//! of the disk, or the machine's disk ([`pressure`]). A pod that requests more than the node has
+//! left is rejected ([`admission`]), also one that asks for other nodes or does not tolerate this
+//! one ([`admission::node_match`]), and one with more volumes, mounts or containers than the
+//! machine can take ([`bounds`]).
 //! ## Left out
 //! - Planned for later lessons: `targetContainerName` of ephemeral containers (they share what the
 //!   pod shares), soft eviction thresholds, in-place resize.
@@ -74,18 +74,12 @@ mod dns;
 mod env;
 mod ephemeral;
 mod error;
-mod eviction;
 mod files;
-mod kept;
+mod lasting_files;
+mod local_storage;
 mod logs;
 mod mirror;
 mod node;
-mod node_amounts;
-mod node_events;
-mod node_files;
-mod node_labels;
-mod node_lease;
-mod node_match;
 mod oom;
 mod patience;
 mod pleg;
@@ -118,7 +112,7 @@ use task::Crew;
 pub fn start(crew: &Crew, mut config: Config) {
     config.runtime = Arc::new(patience::Patient(config.runtime));
     let config = Arc::new(config);
-    let hosts = node_files::lay_out(&config.node_root(), &config.node_name, &config.node_ip.to_string());
+    let hosts = node::hosts::lay_out(&config.node_root(), &config.node_name, &config.node_ip.to_string());
     if let Err(error) = hosts {
         tracing::warn!(error = error.line(), "the node has no /etc/hosts for hostPath volumes");
     }

@@ -7,7 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// What `kubectl logs` may ask for.
+/// Options of `kubectl logs`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
     pub follow: bool,
@@ -50,7 +50,7 @@ impl Printer {
         Printer { options: options.clone(), open: false, left: options.limit }
     }
 
-    /// The bytes to send for a line of the file.
+    /// Returns the bytes to send for a line of the file.
     pub(crate) fn line(&mut self, line: &[u8]) -> Vec<u8> {
         let Some(entry) = parse(line) else { return Vec::new() };
         if let Some(since) = self.options.since
@@ -75,7 +75,7 @@ impl Printer {
         out
     }
 
-    /// Has the byte limit been reached?
+    /// Returns whether the byte limit has been reached.
     pub(crate) fn full(&self) -> bool {
         self.left == Some(0)
     }
@@ -171,15 +171,15 @@ impl Reader {
         Ok(Reader { path: path.to_path_buf(), limits, file, at, left: (!follow).then_some(end - begin) })
     }
 
-    /// Whether there may be something to read: the file has grown, or another one has its name. No
-    /// byte of it is read.
+    /// Returns whether there may be something to read: the file has grown, or another one has its
+    /// name. No byte of it is read.
     pub(crate) fn has_news(&self) -> bool {
         let Ok(own) = self.file.metadata() else { return true };
         let moved = || std::fs::metadata(&self.path).is_ok_and(|now| now.ino() != own.ino());
         self.left.is_some() || own.len() > self.at || moved()
     }
 
-    /// The next bytes; 0 when all that was written so far has been read.
+    /// Returns the next bytes; 0 when all that was written so far has been read.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             if let Some(left) = &mut self.left {
@@ -207,8 +207,8 @@ impl Reader {
         Ok(count)
     }
 
-    /// The file after this one. A file only ever moves in the direction in which they are looked
-    /// through, so none slips past.
+    /// Returns the file after this one. A file only ever moves in the direction in which they are
+    /// looked through, so none slips past.
     fn successor(&self) -> io::Result<Option<File>> {
         let own = self.file.metadata()?.ino();
         let mut younger = None;
@@ -235,23 +235,23 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
-    /// `piece`: bytes that are read for one piece, at most.
+    /// Begins a log of which at most `piece` bytes are read for one piece.
     pub(crate) fn new(log: Reader, options: &Options, piece: usize) -> Pieces {
         Pieces { log, printer: Printer::new(options), buffer: vec![0; piece], pending: vec![] }
     }
 
-    /// Whether there may be a next piece.
+    /// Returns whether there may be a next piece.
     pub(crate) fn has_news(&self) -> bool {
         !self.printer.full() && self.log.has_news()
     }
 
-    /// Whether the client has got as many bytes as it asked for.
+    /// Returns whether the client has got as many bytes as it asked for.
     pub(crate) fn is_full(&self) -> bool {
         self.printer.full()
     }
 
-    /// The next piece, which may be empty; `None` when all that was written so far has been read,
-    /// or as much as was asked for.
+    /// Returns the next piece, which may be empty; `None` when all that was written so far has been
+    /// read, or as much as was asked for.
     pub(crate) fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
         if self.printer.full() {
             return Ok(None);

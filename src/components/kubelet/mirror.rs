@@ -22,7 +22,7 @@ const HASH: &str = "kubernetes.io/config.hash";
 /// of the runtime, up to a second later (`tryReconcileMirrorPods`): kubectl watches by then.
 pub(crate) const NEXT: Duration = Duration::from_secs(1);
 
-/// Whether a pod of the API shows a static pod, or says so.
+/// Returns whether a pod of the API is a mirror, by its annotation.
 pub(crate) fn is_one(pod: &Pod) -> bool {
     pod.metadata.annotations.iter().flatten().any(|(key, _)| key == MIRROR)
 }
@@ -45,9 +45,9 @@ pub(crate) async fn remove(api: &Api<Pod>, mirror: &Pod) -> Result<(), Error> {
     }
 }
 
-/// The status of a static pod as its mirror goes on: a static pod itself has no stored status, so
-/// when it started and when its conditions changed is known from the mirror alone (as in upstream's
-/// status manager).
+/// Returns the status of a static pod as the one that goes on from its mirror's: a static pod
+/// itself has no stored status, so when it started and when its conditions changed is known from
+/// the mirror alone (as in upstream's status manager).
 fn following(status: &PodStatus, shown: Option<&PodStatus>) -> PodStatus {
     let (mut status, Some(shown)) = (status.clone(), shown) else { return status.clone() };
     status.start_time = shown.start_time.clone().or(status.start_time);
@@ -56,7 +56,8 @@ fn following(status: &PodStatus, shown: Option<&PodStatus>) -> PodStatus {
     status
 }
 
-/// Whether a pod of the API is a mirror on this node, so that it is this kubelet's to replace.
+/// Returns whether a pod of the API is a mirror on this node, so that it is this kubelet's to
+/// replace.
 ///
 /// Each control-plane node has a static pod `etcd`; their mirrors are `etcd-control-plane` and
 /// `etcd-control-plane2`. A kubelet leaves those of other nodes alone.

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Container as Spec, Pod, ResourceRequirements};
 /// Pods of kube-system of this priority and above are as the node itself: `system-node-critical`.
 const NODE_CRITICAL: i32 = 2_000_001_000;
 
-/// Bytes of memory that are requested.
+/// Returns the bytes of memory that are requested.
 fn memory_request(resources: Option<&ResourceRequirements>) -> i64 {
     let request = resources.and_then(|r| r.requests.as_ref()?.get("memory"));
     request.and_then(|q| Quantity::parse(&q.0)).map_or(0, |q| q.units().max(0))
@@ -32,7 +32,8 @@ fn is_restartable(spec: &Spec) -> bool {
     spec.restart_policy.as_deref() == Some("Always")
 }
 
-/// How soon the kernel ends a container when the node's memory runs out, by its quality of service.
+/// Returns how soon the kernel ends a container when the node's memory runs out, by its quality of
+/// service.
 /// `memory` is the node's, in bytes. A sidecar is never ended before the regular container that
 /// requests least: the others work through it. Source: `pkg/kubelet/qos/policy.go`, KEP-753.
 ///

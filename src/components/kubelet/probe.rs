@@ -24,7 +24,7 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) const ALL: [Kind; 3] = [Kind::Startup, Kind::Readiness, Kind::Liveness];
 
-    /// As Events name it: `Liveness probe failed: …`.
+    /// Returns the name in Events about results: `Liveness probe failed: …`.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Kind::Startup => "Startup",
@@ -33,7 +33,7 @@ impl Kind {
         }
     }
 
-    /// As "failed … probe, will be restarted" names it.
+    /// Returns the name in Events about restarts: `failed liveness probe, will be restarted`.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Kind::Startup => "startup",
@@ -117,24 +117,24 @@ impl Verdict {
     }
 }
 
-/// What probes say about a running container; absent means "no such probe".
+/// Results of the probes of a running container. `None`: it has no such probe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Probed {
     pub started: Option<bool>,
     pub ready: Option<bool>,
 }
 
-/// What the probes of a pod's containers say, by container name.
+/// Results of the probes of a pod's containers, by container name.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct ProbeResults {
     pub probed: BTreeMap<String, Probed>,
     pub failed: BTreeMap<String, Kind>,
 }
 
-impl Seen {
-    /// Containers whose postStart hook failed run until they are ended, and are neither started nor
-    /// ready.
-    pub(crate) fn mark_unhooked<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+impl ProbeResults {
+    /// Marks containers whose postStart hook failed: they run until they are ended, and are neither
+    /// started nor ready.
+    pub(crate) fn mark_post_start_failed<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
         for name in names {
             self.probed.insert(name.to_string(), Probed { started: Some(false), ready: Some(false) });
         }

@@ -1,5 +1,4 @@
-//! What containers and pods request and what limits they have: as the kernel and the downward API
-//! want it. Pure.
+//! Requests and limits of containers and pods, as the kernel and the downward API want them. Pure.
 
 use api::quantity::Quantity;
 use api::requests::{self, Amount, Field};
@@ -7,7 +6,7 @@ use cri::Resources;
 use k8s_openapi::api::core::v1::{Container as Spec, Pod, ResourceRequirements};
 use std::collections::BTreeMap;
 
-/// Limits and shares as the kernel wants them.
+/// Returns a container's limits and shares as the kernel wants them.
 ///
 /// Requests `cpu: 250m` and limits `cpu: 500m, memory: 64Mi` become 256 shares, 500 thousandths of
 /// a CPU, and 67108864 bytes. A container with a limit and no request has the limit as its request.
@@ -50,9 +49,9 @@ pub(crate) struct PodLimits {
     pub memory: Option<u64>,
 }
 
-/// The limits of a pod's control group: the sum over its containers, with the pod's overhead, if
-/// each of them has a limit, or what the pod says as a whole. Source: `ResourceConfigForPod` in
-/// `pkg/kubelet/cm/helpers_linux.go`.
+/// Returns the limits of a pod's control group: the sum over its containers, with the pod's
+/// overhead, if each of them has a limit, or what the pod says as a whole. Source:
+/// `ResourceConfigForPod` in `pkg/kubelet/cm/helpers_linux.go`.
 ///
 /// ```text
 /// a 64Mi, b 32Mi  ->  96Mi        a 64Mi, b none  ->  none
@@ -92,10 +91,10 @@ pub(crate) fn allocatable(pod: &Pod, node: Amount) -> Amount {
     }
 }
 
-/// `resourceFieldRef`: e.g. `limits.memory` in units of the divisor, rounded up. The value of a
-/// container without that limit is what its pod or the node has to give ([`allocatable`]): a
-/// program that sizes its heap by it must not read 0. Source: `MergeContainerResourceLimits` in
-/// `pkg/api/v1/resource/helpers.go`.
+/// Returns the value of a `resourceFieldRef`: e.g. `limits.memory` in units of the divisor, rounded
+/// up. The value of a container without that limit is what its pod or the node has to give
+/// ([`allocatable`]): a program that sizes its heap by it must not read 0. Source:
+/// `MergeContainerResourceLimits` in `pkg/api/v1/resource/helpers.go`.
 ///
 /// `limits.memory` of 64Mi with the divisor `1Mi` is `64`; `limits.cpu` of 250m with the divisor
 /// `1` is `1`.

@@ -1,5 +1,5 @@
 //! When the machine is asked, when the trees of pods are walked, and when a pod is evicted. Pure;
-//! the edge is `pods::pressed`.
+//! `pods::eviction_manager` does what is decided here.
 //!
 //! The machine is asked by itself, ten times a second when little room is left, also while trees
 //! are walked: a hostile tree may take its time. Trees are walked one after another; a walk of all
@@ -25,7 +25,7 @@ const UNDER_PRESSURE: (Duration, Duration) = (Duration::from_millis(500), Durati
 /// Under pressure of the machine's disk a round that lasts longer is not waited for.
 const OVERDUE: Duration = Duration::from_secs(2);
 
-/// What a walk of all pods of a node found.
+/// The result of a walk of all pods of a node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Round {
     pub begun: Instant,
@@ -36,7 +36,7 @@ pub(crate) struct Round {
     pub used: u64,
 }
 
-/// What is to be done after the machine was asked.
+/// The decision after the machine was asked.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// Everything that is low, memory first.
@@ -63,7 +63,7 @@ pub(crate) struct Rounds {
 }
 
 impl Rounds {
-    /// The machine was asked. `evicting`: a pod is being evicted.
+    /// Decides what to do after the machine was asked. `evicting`: a pod is being evicted.
     pub(crate) fn look(
         &mut self,
         free: &Signals,
@@ -93,14 +93,15 @@ impl Rounds {
         Plan { low, walk, evict, pause: pressure::pause(free, thresholds, self.upper_bound(free)) }
     }
 
-    /// A round is over.
+    /// Notes that a round is over.
     pub(crate) fn walked(&mut self, round: Round) {
         let fresh = self.evicted.is_none_or(|evicted| round.begun > evicted);
         (self.last, self.going, self.fresh) = (Some(round), false, fresh);
     }
 
-    /// Whether the disk is low, or the node may use more than its share since the last round, or
-    /// that was long ago. While there is room, walks take no more than a third of the time.
+    /// Returns whether the disk is low, or the node may use more than its share since the last
+    /// round, or that was long ago. While there is room, walks take no more than a third of the
+    /// time.
     fn is_due(&self, free: &Signals, thresholds: Thresholds, low: bool, now: Instant) -> bool {
         let Some(last) = &self.last else { return true };
         let of_disk = |low: &Low| low.resource.pressure() == Pressure::Disk;
@@ -114,7 +115,7 @@ impl Rounds {
         wanted && now.saturating_duration_since(last.ended) >= rest
     }
 
-    /// What the node uses at most: all that the disk has less is its own.
+    /// Returns what the node uses at most: all that the disk has less is its own.
     fn upper_bound(&self, free: &Signals) -> u64 {
         let bound = |last: Round| last.used.saturating_add(last.free.saturating_sub(free.disk.now.bytes));
         self.last.map_or(0, bound)

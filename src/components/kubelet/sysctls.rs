@@ -23,13 +23,13 @@ const SAFE: [&str; 12] = [
 /// Bytes of a value; `ip_local_reserved_ports` may list many ports.
 const VALUE_MAX: usize = 1024;
 
-/// What a pod asks for: names with dots, and values.
+/// Returns what a pod asks for: names with dots, and values.
 fn asked(spec: &PodSpec) -> impl Iterator<Item = (String, &str)> {
     let all = spec.security_context.iter().flat_map(|context| context.sysctls.iter().flatten());
     all.map(|sysctl| (sysctl.name.replace('/', "."), sysctl.value.as_str()))
 }
 
-/// Why a pod may not set this parameter, if it may not.
+/// Returns why a pod may not set this parameter; `None` if it may.
 fn refused(name: &str, spec: &PodSpec) -> Option<String> {
     let is_of_host = |of: &str, uses: Option<bool>| name.starts_with(of) && uses == Some(true);
     match () {
@@ -59,9 +59,9 @@ pub(crate) fn forbidden(pod: &Pod) -> Option<Failure> {
     Some(Failure::rejected("SysctlForbidden", format!("forbidden sysctl: {why}")))
 }
 
-/// The parameters of the network that a pod's sandbox sets, as paths below /proc/sys, and their
-/// values. Each is one file, whose name comes from [`SAFE`]. A value is numbers and what stands
-/// between them, so that it says nothing else to whatever reads it (CVE-2022-0811).
+/// Returns the parameters of the network that a pod's sandbox sets, as paths below /proc/sys, and
+/// their values. Each is one file, whose name comes from [`SAFE`]. A value is numbers and what
+/// stands between them, so that it says nothing else to whatever reads it (CVE-2022-0811).
 ///
 /// # Errors
 /// A parameter is forbidden (a static pod is not asked before), or its value is none of numbers.

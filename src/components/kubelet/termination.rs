@@ -115,7 +115,7 @@ fn read(root: &Root, file: &Path) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Where the message of an attempt is, below the pod's directory.
+/// Returns where the message of an attempt is, below the pod's directory.
 fn file_of(name: &str, attempt: u32) -> PathBuf {
     Path::new(DIRECTORY).join(name).join(attempt.to_string())
 }
@@ -143,8 +143,9 @@ pub(crate) fn prepare(pod_dir: &Path, spec: &Spec, attempt: u32) -> linux::Resul
     }))
 }
 
-/// The last words of an ended container: the last [`MESSAGE_MAX`] bytes of its file, or of one that
-/// failed without a word, if its pod wants that, the end of its log. Empty if there are none.
+/// Returns the last words of an ended container: the last [`MESSAGE_MAX`] bytes of its file, or of
+/// one that failed without a word, if its pod wants that, the end of its log. Empty if there are
+/// none.
 pub(crate) fn message(pod_dir: &Path, ended: &Container) -> String {
     let annotation = |name: &str| ended.annotations.get(name).map(String::as_str).unwrap_or_default();
     if ended.state != ContainerState::Exited || annotation(MESSAGE_PATH).is_empty() {
@@ -169,7 +170,7 @@ pub(crate) fn forget(pod_dir: &Path, container: &Container) {
     }
 }
 
-/// The last lines of a log file, without their times.
+/// Returns the last lines of a log file, without their times.
 fn log_end(path: &Path) -> std::io::Result<String> {
     let mut file = File::open(path)?;
     let end = file.metadata()?.len();
@@ -224,25 +225,25 @@ mod tests {
         let wanted = spec(serde_json::json!({"name": "c", "terminationMessagePath": "/dev/termination-log"}));
         let mount = prepare(dir.path(), &wanted, 1).unwrap().unwrap();
         assert_eq!(mount.container_path, Path::new("/dev/termination-log"));
-        let said = |policy: &str, code: i32| message(dir.path(), &ended(policy, code, &log));
-        assert_eq!(said("File", 1), "");
-        assert_eq!(said("FallbackToLogsOnError", 0), "");
-        let fallen_back = said("FallbackToLogsOnError", 1);
+        let words = |policy: &str, code: i32| message(dir.path(), &ended(policy, code, &log));
+        assert_eq!(words("File", 1), "");
+        assert_eq!(words("FallbackToLogsOnError", 0), "");
+        let fallen_back = words("FallbackToLogsOnError", 1);
         assert!(fallen_back.starts_with("line 20\n") && fallen_back.ends_with("line 99\n"), "{fallen_back}");
         std::fs::write(&log, format!("x stderr P {}\nx stderr F b\n", "a".repeat(5000))).unwrap();
-        let long = said("FallbackToLogsOnError", 137);
+        let long = words("FallbackToLogsOnError", 137);
         assert_eq!((long.len(), long.ends_with("aab\n")), (2048, true));
         std::fs::write(&log, "x stdout F one\nx stdout P DONE\n").unwrap();
         assert_eq!(
-            said("FallbackToLogsOnError", 1),
+            words("FallbackToLogsOnError", 1),
             "one\nDONE",
             "no newline was written after the last word"
         );
         std::fs::write(&mount.host_path, format!("{}end", "d".repeat(5000))).unwrap();
         let last = format!("{}end", "d".repeat(4093));
-        assert_eq!([said("File", 0), said("FallbackToLogsOnError", 1)], [last.as_str(); 2]);
+        assert_eq!([words("File", 0), words("FallbackToLogsOnError", 1)], [last.as_str(); 2]);
         forget(dir.path(), &ended("File", 0, &log));
-        assert_eq!(said("File", 0), "");
+        assert_eq!(words("File", 0), "");
     }
 
     /// Thousands of ended pods may be remembered, and the machine has so many mounts.

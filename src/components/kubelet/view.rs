@@ -1,7 +1,7 @@
 //! Everything known about a pod on this node, and what follows from it for each of its containers.
 //! [`super::decide`] and [`super::status`] are made from it. Pure.
 
-use super::probe::{Kind, Seen};
+use super::probe::{Kind, ProbeResults};
 use clock::Timestamp;
 use cri::{Container, ContainerState, Sandbox, SandboxState};
 use k8s_openapi::api::core::v1::{Container as Spec, ContainerRestartRule, ContainerStatus, Pod};
@@ -12,27 +12,28 @@ use std::time::Duration;
 /// The annotation of a container that tells which definition it was made from.
 pub(crate) const HASH: &str = "io.kubernetes.container.hash";
 
-/// The part of a definition that may change under a running pod: its image. Another hash means
-/// another container.
+/// Returns the hash of what may change in a definition while its pod runs: the image. Another hash
+/// means another container.
 pub(crate) fn hash(spec: &Spec) -> String {
     let mut hasher = DefaultHasher::new();
     (&spec.name, &spec.image).hash(&mut hasher);
     format!("{:x}", hasher.finish())
 }
 
-/// A crashing container waits 10 s before its second restart, doubled each time up to 300 s …
+/// The pause before the second restart of a container that crashes, doubled each time up to the
+/// longest one: 10 s and 300 s.
 pub(crate) const BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
-/// … and starts anew after it ran well for this long.
+/// A container that ran for so long begins with the first pause again when it crashes.
 pub(crate) const BACKOFF_RESET: Duration = Duration::from_secs(600);
 
 /// The exit code of a container that ran and of which the runtime knows nothing any more, as
 /// upstream.
 pub(crate) const LOST: i32 = 137;
 
-/// How long a container has to wait before its next restart.
+/// Pauses before the next restart, by container name.
 pub(crate) type Backoffs = BTreeMap<String, Duration>;
 
-/// How long a container ran, in the cluster's time; zero if it never started.
+/// Returns how long a container ran, in the cluster's time; zero if it never started.
 pub(crate) fn ran(container: &Container) -> Duration {
     match (container.started_at, container.finished_at) {
         (Some(from), Some(to)) => clock::passed(from, to),
@@ -40,8 +41,8 @@ pub(crate) fn ran(container: &Container) -> Duration {
     }
 }
 
-/// The pause after the next crash, given the one before this restart and how long the container
-/// ran.
+/// Returns the pause after the next crash, given the one before this restart and how long the
+/// container ran.
 ///
 /// A program that crashes again and again waits 10, 20, 40, 80, 160 and then always 300 s. After a
 /// run of ten minutes it begins with 10 s again. Without the pause a broken image would keep the
@@ -65,11 +66,11 @@ pub(crate) struct View<'a> {
     /// their sandbox was lost, and that are started again.
     pub replaced: &'a HashSet<String>,
     /// What the probes say of the containers that run.
-    pub probes: &'a Seen,
+    pub probes: &'a ProbeResults,
     pub now: Timestamp,
 }
 
-/// Why a running container is ended.
+/// The reason for which a running container is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
     /// Its definition has another image now.
@@ -100,20 +101,20 @@ pub(crate) enum Step {
 }
 
 impl<'a> View<'a> {
-    /// The newest attempt of a container.
+    /// Returns the newest attempt of a container.
     pub(crate) fn current(&self, name: &str) -> Option<&'a Container> {
         self.containers.iter().filter(|c| c.name == name).max_by_key(|c| c.attempt)
     }
 
-    /// The attempt before the newest.
+    /// Returns the attempt before the newest.
     pub(crate) fn previous(&self, name: &str) -> Option<&'a Container> {
         let newest = self.current(name)?.attempt;
         self.containers.iter().filter(|c| c.name == name && c.attempt < newest).max_by_key(|c| c.attempt)
     }
 
-    /// The attempt that `kubectl logs --previous` shows, the one of `lastState`: of a container
-    /// that has ended and waits for its restart the newest one, else the one before. A sidecar that
-    /// ended with 0 is not shown as one that waits.
+    /// Returns the attempt that `kubectl logs --previous` shows, the one of `lastState`: of a
+    /// container that has ended and waits for its restart the newest one, else the one before. A
+    /// sidecar that ended with 0 is not shown as one that waits.
     pub(crate) fn last_ended(&self, name: &str) -> Option<&'a Container> {
         let newest = self.current(name)?;
         let of = |specs: &'a [Spec]| specs.iter().find(|s| s.name == name);
@@ -139,13 +140,13 @@ impl<'a> View<'a> {
         self.pod.spec.as_ref().and_then(|s| s.restart_policy.as_deref()).unwrap_or("Always")
     }
 
-    /// An init container that keeps running beside the others (a native sidecar).
+    /// Returns whether this init container keeps running beside the others: a native sidecar.
     pub(crate) fn is_sidecar(spec: &Spec) -> bool {
         spec.restart_policy.as_deref() == Some("Always")
     }
 
-    /// Was this container made from another definition than the pod has now? An init container that
-    /// has done its work is not done again.
+    /// Returns whether this container was made from another definition than the pod has now. That
+    /// of an init container that is no sidecar does not count: its work is not done again.
     ///
     /// `kubectl set image` on a running pod is the only change of a container that the API allows
     /// without a new pod. The container then ends and starts from the new image; the pod keeps its
@@ -155,29 +156,30 @@ impl<'a> View<'a> {
         concerned && container.annotations.get(HASH).is_some_and(|made_from| *made_from != hash(spec))
     }
 
-    /// Why this running container has to end, if it has to.
-    pub(crate) fn condemned(&self, spec: &Spec, init: bool, running: &Container) -> Option<Why> {
+    /// Returns why this running container has to end; `None` if it runs on.
+    pub(crate) fn reason_to_stop(&self, spec: &Spec, init: bool, running: &Container) -> Option<Why> {
         if Self::changed(spec, init, running) {
             return Some(Why::Changed);
         }
         self.probes.failed.get(&spec.name).copied().map(Why::Failed)
     }
 
-    /// Has this running container started, as far as its startup probe knows?
+    /// Returns whether this running container has started, by its startup probe.
     pub(crate) fn started(&self, name: &str) -> bool {
         self.probes.probed.get(name).and_then(|p| p.started).unwrap_or(true)
     }
 
-    /// Will this ended container be started again? One that was ended for its new image is, or one
-    /// that lost its sandbox, with whatever code it ended; one that had ended before is not, and
-    /// nothing of a pod that has failed or succeeded is, though its images may still be edited.
+    /// Returns whether this ended container will be started again. One that was ended for its new
+    /// image is, or one that lost its sandbox, with whatever code it ended; one that had ended
+    /// before is not, and nothing of a pod that has failed or succeeded is, though its images may
+    /// still be edited.
     pub(crate) fn restarts(&self, spec: &Spec, init: bool, ended: &Container) -> bool {
         !has_ended(self.pod)
             && (self.replaced.contains(&ended.id) || self.restarts_after(spec, init, ended.exit_code))
     }
 
-    /// Whether a container is started again that ended with this code: by its own restart rules or
-    /// policy, or by the pod's, which the table is about.
+    /// Returns whether a container is started again that ended with this code: by its own restart
+    /// rules or policy, or by the pod's, which the table is about.
     ///
     /// ```text
     ///                     Always   OnFailure   Never
@@ -192,16 +194,16 @@ impl<'a> View<'a> {
         !is_done && may_restart(self.policy(), spec, exit_code)
     }
 
-    /// The stored status of a container.
+    /// Returns the stored status of a container.
     pub(crate) fn stored(&self, name: &str) -> Option<&'a ContainerStatus> {
         let status = self.pod.status.as_ref()?;
         let mut all = status.container_statuses.iter().chain(status.init_container_statuses.iter()).flatten();
         all.find(|s| s.name == name)
     }
 
-    /// The exit code of a container that has ended, and whether it will be started again. The
-    /// stored status tells of one that the runtime does not know any more, after a restart of the
-    /// machine: it ended as is written there, and one that was running then is lost ([`LOST`]).
+    /// Returns the exit code of a container that has ended, and whether it will be started again.
+    /// The stored status tells of one that the runtime does not know any more, after a restart of
+    /// the machine: it ended as is written there, and one that was running then is lost ([`LOST`]).
     /// `None`: it runs, or was never started.
     ///
     /// ```text
@@ -223,13 +225,14 @@ impl<'a> View<'a> {
         Some((code, self.restarts_after(spec, init, code)))
     }
 
-    /// The sandbox that is there and ready.
+    /// Returns the newest sandbox if it is ready.
     pub(crate) fn ready_sandbox(&self) -> Option<&'a Sandbox> {
         self.sandbox.filter(|s| s.state == SandboxState::Ready)
     }
 
-    /// Has a regular container been made in the newest sandbox? Then the pod has been initialized,
-    /// whatever its sidecars do now (upstream's `HasAnyActiveRegularContainerStarted`).
+    /// Returns whether a regular container was made in the newest sandbox. Then the pod is
+    /// initialized, whatever its sidecars do now (upstream's
+    /// `HasAnyActiveRegularContainerStarted`).
     pub(crate) fn has_begun(&self) -> bool {
         self.sandbox.is_some_and(|sandbox| {
             let own = self.containers.iter().filter(|c| c.sandbox_id == sandbox.id);
@@ -237,9 +240,9 @@ impl<'a> View<'a> {
         })
     }
 
-    /// How many init containers have done their work: those before the newest one that was made in
-    /// the newest sandbox, and all of them once the pod has begun. What a sidecar among them does
-    /// now does not change that.
+    /// Returns how many init containers have done their work: those before the newest one that was
+    /// made in the newest sandbox, and all of them once the pod has begun. What a sidecar among
+    /// them does now does not change that.
     ///
     /// ```text
     /// s (sidecar, crashed), i (ended with 0), j (not made)   1: i decides about j
@@ -257,8 +260,8 @@ impl<'a> View<'a> {
         specs.iter().rposition(is_made).unwrap_or(0)
     }
 
-    /// How much of the back-off is left, in the cluster's time. A new definition has none: it has
-    /// not failed yet. Nor has a container that ran well for a long time before.
+    /// Returns how much of the back-off is left, in the cluster's time. A new definition has none:
+    /// it has not failed yet. Nor has a container that ran well for a long time before.
     pub(crate) fn backoff_left(&self, spec: &Spec, ended: &Container) -> Option<Duration> {
         if ended.annotations.get(HASH).is_some_and(|made_from| *made_from != hash(spec)) {
             return None;
@@ -275,18 +278,19 @@ impl<'a> View<'a> {
     /// node the runtime has no containers; then the number comes from the stored status of the pod.
     pub(crate) fn next_attempt(&self, name: &str) -> u32 {
         let known = self.current(name).map(|c| c.attempt + 1);
-        let told = self.stored(name).map(|s| {
+        let by_status = self.stored(name).map(|s| {
             // A status with a container id is that of an attempt that was made, so the next one is
             // one more. Without an id it was written after the reboot, while the next attempt was
             // being prepared: it counts that attempt already.
             s.restart_count.max(0) as u32 + u32::from(s.container_id.is_some())
         });
-        known.or(told).unwrap_or(0)
+        known.or(by_status).unwrap_or(0)
     }
 
-    /// Has the pod come to its end? `Some(true)` if well. A pod that restarts its containers never
-    /// has. One that does not, and has lost its sandbox after a container ended, gets no other
-    /// sandbox: what was not started by then never will be.
+    /// Returns whether the pod has come to its end: `Some(true)` if it did well, `None` if it goes
+    /// on. A pod that restarts its containers never has. One that does not, and has lost its
+    /// sandbox after a container ended, gets no other sandbox: what was not started by then never
+    /// will be.
     ///
     /// ```text
     /// Never, a ended with 0, b ended with 0     Some(true): phase Succeeded
@@ -343,8 +347,8 @@ pub(crate) fn may_restart(policy: &str, spec: &Spec, exit_code: i32) -> bool {
     }
 }
 
-/// Has the pod failed or succeeded, by its stored status? It stays so, also if another component
-/// wrote that.
+/// Returns whether the pod has failed or succeeded by its stored status. It stays so, also if
+/// another component wrote that.
 pub(crate) fn has_ended(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
     matches!(phase, Some("Succeeded" | "Failed"))

@@ -1,5 +1,5 @@
-//! How much lies below a directory of a pod: bytes and files. The content is the pod's, so [`tree`]
-//! follows no link, and a pod that makes the walk impossible gains nothing by it.
+//! Measures what lies below a directory of a pod, in bytes and files. The content is the pod's, so
+//! [`tree`] follows no link, and a pod that makes the walk impossible gains nothing by it.
 //!
 //! One walk goes on at a time in the whole process ([`in_turn`]), with bounds on files, depth and
 //! time: a hostile tree costs a few megabytes and one thread, whatever is in it. File systems that
@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 /// layer or a volume in memory may hold files. A tree with more counts as larger than every limit
 /// ([`Amount::BEYOND`]).
 const FILES_MAX: u64 = 1 << 18;
-/// As [`FILES_MAX`], for what all pods of a node wrote to the node's own file system.
+/// The same bound for what all pods of a node wrote to the node's own file system.
 const NODE_FILES_MAX: u64 = 1 << 20;
 /// All trees of one pod together are walked for this long in one round, at most: a disk that has to
 /// seek reads the inodes of [`FILES_MAX`] files in less.
@@ -27,7 +27,7 @@ pub(crate) const POD_TIME: Duration = Duration::from_secs(10);
 /// processors.
 static TURN: Semaphore = Semaphore::const_new(1);
 
-/// What a tree takes of the disk.
+/// Bytes and files that a tree takes of the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Amount {
     /// Bytes of allocated blocks.
@@ -48,7 +48,7 @@ impl Amount {
         }
     }
 
-    /// The smaller number of bytes, and the smaller number of files.
+    /// Returns the smaller number of bytes, and the smaller number of files.
     pub(crate) fn min(self, other: Amount) -> Amount {
         Amount { bytes: self.bytes.min(other.bytes), files: self.files.min(other.files) }
     }
@@ -62,7 +62,7 @@ impl Amount {
     }
 }
 
-/// What is left of [`POD_TIME`] for one pod in one round. Waiting for a turn takes nothing of it:
+/// The rest of [`POD_TIME`] for one pod in one round. Waiting for a turn takes nothing of it:
 /// only the pod's own trees do.
 #[derive(Debug)]
 pub(crate) struct Allowance(Duration);
@@ -119,7 +119,8 @@ pub(crate) fn amount(dir: &Path, until: Instant) -> linux::Result<Amount> {
     Ok(if found.cut { Amount::BEYOND } else { Amount { bytes: found.bytes, files: found.files } })
 }
 
-/// As [`amount`] for the file system of a whole node: what was counted before the walk ended.
+/// Measures the file system of a whole node as [`amount`] does, but returns what was counted before
+/// the walk ended.
 ///
 /// # Errors
 /// As [`tree::measure`].
@@ -139,8 +140,8 @@ fn found(dir: &Path, names: u64, until: Instant) -> linux::Result<tree::Found> {
     }
 }
 
-/// The directories in a directory of the kubelet's on which nothing is mounted, with their names:
-/// volumes, logs of containers.
+/// Returns the directories in a directory of the kubelet's on which nothing is mounted, with their
+/// names: volumes, logs of containers.
 pub(crate) fn directories(dir: &Path) -> Vec<(String, PathBuf)> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let named = entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()));
@@ -177,7 +178,7 @@ mod tests {
         assert!(names.contains(&"deep".to_string()) && !names.contains(&"again".to_string()));
     }
 
-    /// One pod with a huge tree makes its own other trees unknown, and nobody else's.
+    /// One pod with a huge tree makes its own other trees unknown, and those of no other pod.
     #[tokio::test]
     async fn each_pod_has_a_time_of_its_own() {
         let dir = tempfile::tempdir().unwrap();

@@ -2,7 +2,7 @@
 //! `pkg/probe/grpc/grpc.go`.
 
 use super::{Answer, OUTPUT_MAX, Target};
-use crate::container_status::go_duration;
+use crate::specs::go_duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -36,7 +36,7 @@ const CODES: [&str; 17] = [
     "Unauthenticated",
 ];
 
-/// What a server answers to the call.
+/// A server's answer to the call.
 #[derive(Debug, Default)]
 pub(super) struct Checked {
     /// `grpc-status`.
@@ -64,7 +64,7 @@ impl Target<'_> {
             }
         };
         let Some(checked) = clock::limit(timeout, asked).await else {
-            let (server, limit) = (to.to_string(), go_duration(timeout.as_secs()));
+            let (server, limit) = (to.to_string(), go_duration(timeout));
             let why =
                 format!("failed to connect service {server:?} within {limit}: context deadline exceeded");
             return Ok(Answer::Ill(format!("timeout: {why}")));
@@ -113,7 +113,7 @@ impl Target<'_> {
     }
 }
 
-/// What the server's answer says of the container, in the words of upstream.
+/// Returns what the server's answer says of the container, in the words of upstream.
 pub(super) fn answer(checked: &Checked, timeout: Duration) -> Answer {
     let Checked { code, message, frame } = checked;
     Answer::Ill(match code {
@@ -124,7 +124,7 @@ pub(super) fn answer(checked: &Checked, timeout: Duration) -> Answer {
             3 => "service unhealthy (responded with \"SERVICE_UNKNOWN\")".into(),
             other => format!("service unhealthy (responded with \"{other}\")"),
         },
-        4 => format!("timeout: health rpc did not complete within {}", go_duration(timeout.as_secs())),
+        4 => format!("timeout: health rpc did not complete within {}", go_duration(timeout)),
         12 => format!(
             "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {message}"
         ),

@@ -17,11 +17,11 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// As much of an answer as is read and goes into an Event, in bytes: upstream's bound of a probe's
+/// Bytes of an answer that are read and go into an Event, at most: upstream's bound of a probe's
 /// answer.
 pub(super) const OUTPUT_MAX: usize = 10 << 10;
 
-/// Where an HTTP request goes.
+/// The destination of an HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub tls: bool,
@@ -32,7 +32,7 @@ pub(super) struct Place {
     pub path: String,
 }
 
-/// Why an HTTP request had no answer.
+/// The reason for which an HTTP request had no answer.
 pub(super) enum NoAnswer {
     /// The server does not speak TLS.
     NotTls(String),
@@ -44,8 +44,11 @@ pub(super) enum NoAnswer {
 /// header.
 ///
 /// ```text
-/// from http://10.0.0.1:8080/a/b:  /c -> http://10.0.0.1:8080/c     c -> http://10.0.0.1:8080/a/c
-///                                 https://10.0.0.1/c -> https://10.0.0.1:443/c     http://example.org/ -> elsewhere
+/// from http://10.0.0.1:8080/a/b
+/// /c                    http://10.0.0.1:8080/c
+/// c                     http://10.0.0.1:8080/a/c
+/// https://10.0.0.1/c    https://10.0.0.1:443/c
+/// http://example.org/   elsewhere
 /// ```
 pub(super) fn redirected(from: &Place, location: &str) -> Option<Place> {
     let location = location.split('#').next().unwrap_or_default();
@@ -117,7 +120,7 @@ fn without_dots(path: &str) -> String {
     format!("/{}{query}", names.join("/"))
 }
 
-/// Whether a TLS handshake failed because the server answered in plain HTTP.
+/// Returns whether a TLS handshake failed because the server answered in plain HTTP.
 pub(super) fn is_plain(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     let cause = error.downcast_ref::<std::io::Error>().and_then(|e| e.get_ref());
     let cause = cause.and_then(|cause| cause.downcast_ref::<rustls::Error>());
@@ -132,7 +135,7 @@ pub(super) async fn encrypted(
     Ok(connector.connect(rustls::pki_types::ServerName::IpAddress(to.ip().into()), stream).await?)
 }
 
-/// Why a server has not answered, in the words of Go's `net/http`, which Events show.
+/// Returns why a server has not answered, in the words of Go's `net/http`, which Events show.
 ///
 /// ```text
 /// closed  ->  EOF        reset  ->  read tcp 10.0.0.1:8080: read: connection reset by peer
@@ -154,10 +157,10 @@ pub(super) fn no_answer(to: SocketAddr, error: &hyper::Error) -> String {
     text
 }
 
-/// What a server answers: its head, and a body that is still to come.
+/// A server's answer: its head, and a body that is still to come.
 pub(super) struct HttpAnswer {
     pub status: u16,
-    /// Where it redirects to.
+    /// The target of a redirect.
     pub location: Option<String>,
     body: Incoming,
     /// Brings the body; dropped with the answer.

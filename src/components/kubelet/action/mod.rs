@@ -1,5 +1,5 @@
-//! What probes and lifecycle hooks do: run a command, ask over HTTP, open a connection, ask gRPC's
-//! health service, or sleep.
+//! The actions of probes and lifecycle hooks: run a command, ask over HTTP, open a connection, ask
+//! gRPC's health service, or sleep.
 //!
 //! Network actions start in the node's network namespace, as a kubelet's do, and go to the pod's
 //! address.
@@ -67,8 +67,8 @@ impl Action {
         Ok(probe.grpc.clone().map(Action::Grpc))
     }
 
-    /// Why the host that is to be asked is none: it is a name, and a node has no resolver. As
-    /// upstream, where a name that cannot be resolved is a failure like a refused connection.
+    /// Returns a message if the host that is to be asked is a name: a node has no resolver. As
+    /// upstream a name that cannot be resolved is a failure like a refused connection.
     fn unknown_host(&self) -> Option<String> {
         let host = match self {
             Action::Http(get) => get.host.as_deref(),
@@ -80,6 +80,8 @@ impl Action {
         (!is_address).then(|| format!("dial tcp: lookup {host}: no such host; a probe needs an address"))
     }
 
+    /// Returns what a lifecycle hook does.
+    ///
     /// # Errors
     /// The hook is of no kind that can be run. `tcpSocket` is one: the API accepts it, and as
     /// upstream the hook fails when it is to run.
@@ -95,7 +97,7 @@ impl Action {
         Ok(Action::Sleep(Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0))))
     }
 
-    /// How messages name a lifecycle hook (upstream: `handlerRunner.Run`).
+    /// Returns how messages name a lifecycle hook (upstream: `handlerRunner.Run`).
     pub(crate) fn hook_name(&self) -> String {
         let (kind, what) = match self {
             Action::Exec(command) => ("Exec", format!("[{}]", command.join(" "))),
@@ -107,7 +109,7 @@ impl Action {
     }
 }
 
-/// What came of it.
+/// The result of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Well,
@@ -119,7 +121,7 @@ pub(crate) enum Answer {
     Broken(String),
 }
 
-/// How a command ended.
+/// The end of a command.
 enum Ran {
     Well,
     /// With another code than 0: all that it wrote, and what of it were errors.
@@ -132,7 +134,7 @@ enum Ran {
     Late(String),
 }
 
-/// Where an action happens.
+/// The container and the network in which an action happens.
 pub(crate) struct Target<'a> {
     pub spec: &'a Spec,
     pub container_id: &'a str,
@@ -144,7 +146,10 @@ pub(crate) struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// Does it once. `Err`: nobody could be asked, so nothing is known.
+    /// Does the action once.
+    ///
+    /// # Errors
+    /// The container could not be asked, so nothing is known of it.
     pub(crate) async fn act(&self, action: &Action, timeout: Duration) -> Result<Answer, String> {
         if let Some(why) = action.unknown_host() {
             return Ok(Answer::Ill(why));
@@ -196,10 +201,10 @@ impl Target<'_> {
                     all.retain(|header| !header.name.eq_ignore_ascii_case("authorization"));
                 });
                 let to = self.address(get.host.as_deref(), &get.port)?;
-                let told = format!(
+                let fallback = format!(
                     "request to HTTPS lifecycle hook {to} got HTTP response, retry with HTTP succeeded"
                 );
-                self.ask(&plain, timeout).await?.map(|_| Some(told)).map_err(|_| why)
+                self.ask(&plain, timeout).await?.map(|_| Some(fallback)).map_err(|_| why)
             }
             Err(NoAnswer::Other(why)) => Err(why),
         }
@@ -223,6 +228,8 @@ impl Target<'_> {
         })
     }
 
+    /// Runs the command of a lifecycle hook.
+    ///
     /// # Errors
     /// Why the command failed, with what it wrote, in upstream's words.
     async fn exec_hook(&self, command: &[String], timeout: Duration) -> Result<(), String> {
@@ -385,7 +392,10 @@ impl Target<'_> {
     }
 }
 
-/// A port by number, or by the name the container gave it.
+/// Returns the number of a port that is given as such, or by the name that the container gave it.
+///
+/// # Errors
+/// No port of the container has this name, or the number is out of range.
 pub(crate) fn port_number(spec: &Spec, port: &IntOrString) -> Result<u16, String> {
     let number = match port {
         IntOrString::Int(number) => *number,
@@ -401,7 +411,7 @@ pub(crate) fn port_number(spec: &Spec, port: &IntOrString) -> Result<u16, String
     u16::try_from(number).ok().filter(|n| *n > 0).ok_or(format!("invalid port number: {number}"))
 }
 
-/// As Go's `net` says it.
+/// Returns the message of a connection that could not be made, in the words of Go's `net`.
 pub(crate) fn dial_error(to: SocketAddr, error: &std::io::Error) -> String {
     let why = match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "connection refused".into(),
@@ -420,8 +430,10 @@ async fn drain(from: &mut cri::Reader, into: &mut Vec<u8>) -> std::io::Result<()
     loop {
         match from.read(&mut buffer).await? {
             0 => return Ok(()),
-            n if into.len() < OUTPUT_MAX => into.extend_from_slice(&buffer[..n]),
-            _ => {}
+            count => {
+                let room = OUTPUT_MAX.saturating_sub(into.len());
+                into.extend_from_slice(&buffer[..count.min(room)]);
+            }
         }
     }
 }

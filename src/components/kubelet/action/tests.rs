@@ -16,18 +16,27 @@ fn a_port_has_a_number_or_a_name() {
     assert!(port_number(&spec, &IntOrString::Int(70_000)).is_err());
 }
 
+#[tokio::test]
+async fn of_a_long_output_the_first_bytes_are_kept() {
+    let output = [vec![b'x'; OUTPUT_MAX], vec![b'y'; 5000]].concat();
+    let mut reader: cri::Reader = Box::pin(std::io::Cursor::new(output));
+    let mut kept = Vec::new();
+    drain(&mut reader, &mut kept).await.unwrap();
+    assert_eq!(kept, vec![b'x'; OUTPUT_MAX]);
+}
+
 #[test]
 fn a_failed_dial_is_told_in_go_s_words() {
     let to = "10.244.1.2:80".parse().unwrap();
-    let told = |code: i32| dial_error(to, &std::io::Error::from_raw_os_error(code));
+    let text = |code: i32| dial_error(to, &std::io::Error::from_raw_os_error(code));
     for (code, why) in [
         (nix::libc::ECONNREFUSED, "connection refused"),
         (nix::libc::ECONNRESET, "connection reset by peer"),
         (nix::libc::EHOSTUNREACH, "no route to host"),
     ] {
-        assert_eq!(told(code), format!("dial tcp 10.244.1.2:80: connect: {why}"));
+        assert_eq!(text(code), format!("dial tcp 10.244.1.2:80: connect: {why}"));
     }
-    assert_eq!(told(nix::libc::ETIMEDOUT), "dial tcp 10.244.1.2:80: i/o timeout");
+    assert_eq!(text(nix::libc::ETIMEDOUT), "dial tcp 10.244.1.2:80: i/o timeout");
 }
 
 /// The commands of all pods are started in turn: a pod that has many of them must not make
@@ -109,13 +118,13 @@ async fn answering(
 ) -> tokio::sync::mpsc::UnboundedReceiver<Vec<u8>> {
     use tokio::io::AsyncWriteExt;
     let listener = network.listen(SocketAddr::new(network.node_ip().into(), port)).await.unwrap();
-    let (told, asked) = tokio::sync::mpsc::unbounded_channel();
+    let (requests, asked) = tokio::sync::mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut bytes = vec![0; 4096];
             let read = stream.read(&mut bytes).await.unwrap_or_default();
             bytes.truncate(read);
-            let _ = told.send(bytes); // a test may not look
+            let _ = requests.send(bytes); // a test may not look
             let _ = stream.write_all(answer.as_bytes()).await;
         }
     });
@@ -153,10 +162,10 @@ async fn an_http_hook_has_done_its_work_when_it_was_heard_and_a_probe_looks_at_t
     assert_eq!(probed, Answer::Ill("HTTP probe failed with statuscode: 404".into()));
     asked.recv().await.unwrap();
     assert!(matches!(target.act(&with_blank, limit).await, Ok(Answer::Ill(why)) if why.contains("404")));
-    let heard = String::from_utf8(asked.recv().await.unwrap()).unwrap();
-    assert!(heard.starts_with("GET /health%20check?a=%3Cb%3E&c=%20 HTTP"), "{heard}");
-    let told = target.hook(&get("HTTPS", port), limit).await.unwrap().expect("it is sent in plain HTTP");
-    assert!(told.starts_with("request to HTTPS lifecycle hook 172.30.0.11:8080 got HTTP"), "{told}");
+    let request = String::from_utf8(asked.recv().await.unwrap()).unwrap();
+    assert!(request.starts_with("GET /health%20check?a=%3Cb%3E&c=%20 HTTP"), "{request}");
+    let fallback = target.hook(&get("HTTPS", port), limit).await.unwrap().expect("it is sent in plain HTTP");
+    assert!(fallback.starts_with("request to HTTPS lifecycle hook 172.30.0.11:8080 got HTTP"), "{fallback}");
     asked.recv().await.unwrap(); // the handshake
     let plain = String::from_utf8(asked.recv().await.unwrap()).unwrap();
     assert!(plain.starts_with("GET /x ") && !plain.contains("secret"), "{plain}");
@@ -180,7 +189,7 @@ async fn an_empty_header_keeps_the_default_from_being_sent() {
     };
     let well = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
     let mut asked = answering(&*network, 8080, well).await;
-    let mut heard = async |headers: serde_json::Value| {
+    let mut request_with = async |headers: serde_json::Value| {
         let get = serde_json::json!({"port": 8080, "httpHeaders": headers});
         let get = Action::Http(serde_json::from_value(get).unwrap());
         assert_eq!(target.act(&get, Duration::from_secs(20)).await, Ok(Answer::Well));
@@ -191,13 +200,13 @@ async fn an_empty_header_keeps_the_default_from_being_sent() {
         {"name": "Content-Length", "value": "5"},
         {"name": "Transfer-Encoding", "value": "chunked"},
     ]);
-    let plain = heard(own).await;
+    let plain = request_with(own).await;
     for line in ["Accept: */*\r\n", "User-Agent: test\r\n", "X-Empty: \r\n"] {
         assert!(plain.contains(line), "{line:?} {plain}");
     }
     assert!(!plain.contains("Content-Length") && !plain.contains("Transfer-Encoding"), "{plain}");
     let empty = ["Accept", "User-Agent", "Host"].map(|name| serde_json::json!({"name": name, "value": ""}));
-    let bare = heard(serde_json::json!(empty)).await;
+    let bare = request_with(serde_json::json!(empty)).await;
     assert!(bare.contains("Host: 172.30.0.11:8080\r\n"), "without a name it is the address: {bare}");
     assert!(!bare.contains("Accept") && !bare.contains("User-Agent"), "{bare}");
 }
@@ -254,9 +263,9 @@ async fn a_server_may_answer_before_it_has_heard_the_request() {
     let request = http::Request::get("/").header("host", "x").body(Full::<Bytes>::default()).unwrap();
     let answer = one_request(near, request).await.unwrap();
     assert_eq!((answer.status, answer.text().await.unwrap().as_str()), (200, "ok"));
-    let mut heard = vec![0; 14];
-    far.read_exact(&mut heard).await.unwrap();
-    assert_eq!(heard, b"GET / HTTP/1.1");
+    let mut request = vec![0; 14];
+    far.read_exact(&mut request).await.unwrap();
+    assert_eq!(request, b"GET / HTTP/1.1");
 }
 
 #[test]
@@ -296,24 +305,24 @@ fn health_is_read_from_its_frame() {
 
 #[test]
 fn the_answers_of_grpc_servers_are_told_as_in_upstream() {
-    let told = |code, message: &str, frame: &'static [u8]| {
+    let verdict = |code, message: &str, frame: &'static [u8]| {
         let checked = Checked { code, message: message.into(), frame: Bytes::from_static(frame) };
         match answer(&checked, Duration::from_secs(90)) {
             Answer::Ill(why) => why,
             other => format!("{other:?}"),
         }
     };
-    assert_eq!(told(0, "", &[0, 0, 0, 0, 2, 8, 1]), "Well");
-    assert_eq!(told(0, "", &[0, 0, 0, 0, 2, 8, 2]), r#"service unhealthy (responded with "NOT_SERVING")"#);
-    assert_eq!(told(0, "", &[0, 0, 0, 0, 0]), r#"service unhealthy (responded with "UNKNOWN")"#);
+    assert_eq!(verdict(0, "", &[0, 0, 0, 0, 2, 8, 1]), "Well");
+    assert_eq!(verdict(0, "", &[0, 0, 0, 0, 2, 8, 2]), r#"service unhealthy (responded with "NOT_SERVING")"#);
+    assert_eq!(verdict(0, "", &[0, 0, 0, 0, 0]), r#"service unhealthy (responded with "UNKNOWN")"#);
     let failed = "error: health rpc probe failed: rpc error: code =";
     assert_eq!(
-        told(5, &decoded("unknown%20service"), &[]),
+        verdict(5, &decoded("unknown%20service"), &[]),
         format!("{failed} NotFound desc = unknown service")
     );
-    assert_eq!(told(99, "", &[]), format!("{failed} Code(99) desc = "));
-    assert_eq!(told(4, "", &[]), "timeout: health rpc did not complete within 1m30s");
-    assert!(told(12, "unknown method", &[]).ends_with("(grpc.health.v1.Health): unknown method"));
+    assert_eq!(verdict(99, "", &[]), format!("{failed} Code(99) desc = "));
+    assert_eq!(verdict(4, "", &[]), "timeout: health rpc did not complete within 1m30s");
+    assert!(verdict(12, "unknown method", &[]).ends_with("(grpc.health.v1.Health): unknown method"));
     assert_eq!(["50%", "%4", "%zz", "a%C3%A9"].map(decoded), ["50%", "%4", "%zz", "a\u{e9}"]);
 }
 

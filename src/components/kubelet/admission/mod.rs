@@ -22,7 +22,6 @@
 //! ended. Static pods always count and are never rejected.
 
 use super::bounds;
-use super::node_match::{self, NodeFacts};
 use super::pressure;
 use super::status::Failure;
 use super::sysctls;
@@ -30,10 +29,13 @@ use super::view::has_ended;
 use api::host_ports::{self, HostPort};
 use api::requests::{Amount, Lack, lacking, qos_class};
 use k8s_openapi::api::core::v1::Pod;
+use node_match::NodeFacts;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-/// What the kubelet knows of its node when it judges a pod.
+pub(crate) mod node_match;
+
+/// Facts about the node by which the kubelet judges a pod.
 pub(crate) struct OnNode<'a> {
     pub allocatable: Amount,
     pub facts: &'a NodeFacts,
@@ -70,13 +72,13 @@ fn has_started(pod: &Pod) -> bool {
     pod.status.as_ref().is_some_and(|s| s.start_time.is_some())
 }
 
-/// Whether others make room for this pod. Critical priorities count in kube-system only: see
-/// [`pressure::priority`].
+/// Returns whether others make room for this pod. Critical priorities count in kube-system only:
+/// see [`pressure::priority`].
 fn is_critical(pod: &Pod) -> bool {
     pressure::priority(pod) >= pressure::CRITICAL
 }
 
-/// Whether a pod may be preempted for this critical one: it is not critical itself, or less
+/// Returns whether a pod may be preempted for this critical one: it is not critical itself, or less
 /// important. Source: `Preemptable` in `pkg/kubelet/types/pod_update.go`.
 fn gives_way(pod: &Pod, preemptor: &Pod) -> bool {
     !is_critical(pod) || pressure::priority(pod) < pressure::priority(preemptor)
@@ -151,6 +153,8 @@ impl Admissions {
         node.pods.iter().filter(counts).cloned().collect()
     }
 
+    /// Decides about one pod, with all that counts on its node.
+    ///
     /// ```text
     ///                                ordinary pod   critical pod
     /// enough left, its port taken    NodePorts      NodePorts

@@ -82,7 +82,7 @@ fn a_pod_that_does_not_fit_is_rejected_in_upstreams_words() {
              capacity: 1048576",
         ),
         (
-            "all of them: the first is told",
+            "all of them: the first is the reason",
             "cpu=9,memory=9Mi",
             "OutOfcpu: Node didn't have enough resource: cpu, requested: 9000, used: 600, capacity: 1000",
         ),
@@ -123,10 +123,10 @@ fn a_pod_with_more_mounts_than_the_machine_can_take_is_rejected_by_that_name() {
         Arc::new(pod)
     };
     let pods = [with("greedy", 1, 1025), with("large", 2, 1000), with("critical", 3, 1025)];
-    let told = judged(NODE, &[], &pods, &[0, 1, 2]);
+    let verdicts = judged(NODE, &[], &pods, &[0, 1, 2]);
     let want =
         "OutOfmounts: Node didn't have enough resource: mounts, requested: 1025, used: 0, capacity: 1024";
-    assert_eq!(told, [want, "admitted", want]);
+    assert_eq!(verdicts, [want, "admitted", want]);
 }
 
 #[test]
@@ -154,8 +154,8 @@ fn a_pod_whose_host_port_is_anothers_is_rejected() {
         with("new", 2, "200m", "TCP", new()),
         with("critical", 3, "200m", "TCP", new()),
     ];
-    let told = judged(NODE, &[], &pods, &[1, 2]);
-    assert!(told[0].starts_with("OutOfcpu") && told[1] == want, "{told:?}");
+    let verdicts = judged(NODE, &[], &pods, &[1, 2]);
+    assert!(verdicts[0].starts_with("OutOfcpu") && verdicts[1] == want, "{verdicts:?}");
     let ended = with("ended", 1, "0", "TCP", json!({"phase": "Failed", "startTime": "2026-01-02T03:04:00Z"}));
     let pods = [ended, with("new", 2, "0", "TCP", new())];
     assert_eq!(judged(NODE, &[], &pods, &[1]), ["admitted"], "an ended pod gives its port back");
@@ -171,9 +171,9 @@ fn the_older_pod_comes_first_and_a_decision_is_made_once() {
         pod("old", 2, "cpu=600m", new()),
     ];
     for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
-        let told = judged(NODE, &[], &pods, &order);
-        let of = |at: usize| told[order.iter().position(|o| *o == at).unwrap()].as_str();
-        assert!(of(0).contains("requested: 600, used: 600") && of(1).starts_with("OutOfcpu"), "{told:?}");
+        let verdicts = judged(NODE, &[], &pods, &order);
+        let of = |at: usize| verdicts[order.iter().position(|o| *o == at).unwrap()].as_str();
+        assert!(of(0).contains("requested: 600, used: 600") && of(1).starts_with("OutOfcpu"), "{verdicts:?}");
         assert_eq!(of(2), "admitted");
     }
     // The first one left meanwhile: the second stays rejected, and a third has its room.
@@ -233,17 +233,19 @@ fn others_go_for_a_critical_pod_and_for_a_static_one() {
     ];
     // 1000m are used. The smallest that is enough goes.
     assert_eq!(judged(NODE, &[], &pods[..5], &[4]), ["admitted for small"]);
-    let told = judged(NODE, &[], &pods, &[4, 5]);
+    let verdicts = judged(NODE, &[], &pods, &[4, 5]);
     let why =
         "UnexpectedAdmissionError: Unexpected error while attempting to recover from admission failure: ";
-    assert!(told[1].starts_with(why), "all others together are not enough, so none goes: {told:?}");
-    assert!(told[1].ends_with("no set of running pods found to reclaim resources: [(res: cpu, q: 230), ]"));
+    assert!(verdicts[1].starts_with(why), "all others together are not enough, so none goes: {verdicts:?}");
+    assert!(
+        verdicts[1].ends_with("no set of running pods found to reclaim resources: [(res: cpu, q: 230), ]")
+    );
     // Of critical pods the less important ones go, and only those.
     let mut most = (*pods[5]).clone();
     most.spec.as_mut().unwrap().priority = Some(2_000_001_000);
     let with = [&pods[..4], &[Arc::new(most)]].concat();
     assert_eq!(judged(NODE, &[], &with, &[4]), ["admitted for large other small critical-old"]);
-    // An ordinary user's priority class makes nobody go.
+    // For an ordinary user's priority class no pod goes.
     let mut false_critical = (*pods[4]).clone();
     false_critical.metadata.namespace = Some("default".into());
     let with = [&pods[..4], &[Arc::new(false_critical)]].concat();

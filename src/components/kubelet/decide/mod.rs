@@ -1,4 +1,4 @@
-//! What a pod needs next. Pure: the same facts give the same steps.
+//! Decides the next steps for a pod. Pure: the same facts give the same steps.
 
 use super::ephemeral;
 use super::view::{Step, View, Why};
@@ -12,10 +12,10 @@ pub(crate) fn sidecars(pod: &Pod) -> Vec<&str> {
     specs.filter(|s| View::is_sidecar(s)).map(|s| s.name.as_str()).collect()
 }
 
-/// Whether it is this container's turn to get its stop signal when the whole pod ends, while these
-/// run: regular containers are first, all together; then the sidecars, the last one first. Init
-/// containers and ephemeral ones get it at once, and no sidecar waits for their end: the shell of a
-/// debugger ignores the signal. Source: `newTerminationOrdering` in
+/// Returns whether it is this container's turn to get its stop signal when the whole pod ends,
+/// while these run: regular containers are first, all together; then the sidecars, the last one
+/// first. Init containers and ephemeral ones get it at once, and no sidecar waits for their end:
+/// the shell of a debugger ignores the signal. Source: `newTerminationOrdering` in
 /// `pkg/kubelet/kuberuntime/kuberuntime_termination_order.go`.
 ///
 /// ```text
@@ -29,7 +29,8 @@ pub(crate) fn is_turn(pod: &Pod, name: &str, running: &[&str]) -> bool {
     !running.iter().copied().any(|other| is_regular(other) || place(other).is_some_and(|at| at > own))
 }
 
-/// The next steps for a pod that is done: what still runs ends gracefully, then its sandbox goes.
+/// Returns the next steps for a pod that is done: what still runs ends gracefully, then its sandbox
+/// goes.
 ///
 /// The program of a Job's pod has ended with 0, its sidecar still runs: stop the sidecar. In the
 /// next look nothing runs: stop the sandbox, and with it the pod's network.
@@ -49,7 +50,7 @@ fn stop_all(view: &View, why: Why) -> Vec<Step> {
     view.containers.iter().filter(runs).map(stop).collect()
 }
 
-/// The next steps for a pod that shall run.
+/// Returns the next steps for a pod that shall run.
 ///
 /// Upstream: `computePodActions`. A pod with the init container `migrate` and the containers `web`
 /// and `log`, restart policy Always:
@@ -85,7 +86,7 @@ pub(crate) fn decide(view: &View) -> Vec<Step> {
         let current = view.current(&spec.name);
         match current {
             Some(c) if c.sandbox_id == sandbox.id && c.state == ContainerState::Running => {
-                let Some(why) = view.condemned(spec, init, c) else { return true };
+                let Some(why) = view.reason_to_stop(spec, init, c) else { return true };
                 steps.push(Step::Stop { name: c.name.clone(), id: c.id.clone(), why });
                 return false;
             }

@@ -1,4 +1,4 @@
-use super::super::probe::{Kind, Probed, Seen};
+use super::super::probe::{Kind, ProbeResults, Probed};
 use super::super::view::{BACKOFF_RESET, Backoffs, HASH, hash, next_backoff};
 use super::*;
 use clock::Timestamp;
@@ -55,7 +55,7 @@ pub(crate) fn container(name: &str, attempt: u32, state: ContainerState, exit_co
 
 fn steps(pod: &Pod, sandbox: Option<&Sandbox>, containers: &[Container], backoff: Option<u64>) -> Vec<Step> {
     let backoffs = backoff.map(|s| ("a".to_string(), Duration::from_secs(s))).into_iter().collect();
-    probed(pod, sandbox, containers, &backoffs, &Seen::default())
+    probed(pod, sandbox, containers, &backoffs, &ProbeResults::default())
 }
 
 fn probed(
@@ -63,7 +63,7 @@ fn probed(
     sandbox: Option<&Sandbox>,
     containers: &[Container],
     backoffs: &Backoffs,
-    probes: &Seen,
+    probes: &ProbeResults,
 ) -> Vec<Step> {
     let now = Timestamp::from_second(205).unwrap();
     decide(&View { pod, sandbox, containers, backoffs, replaced: &HashSet::new(), probes, now })
@@ -130,7 +130,8 @@ fn another_image_ends_the_container_and_starts_it_anew_without_back_off() {
     assert_eq!(steps(&pod, Some(&ready), &running, None), [stop]);
     let ended = [made_from(&old, container("a", 0, Exited, 137))];
     let next = |replaced: &HashSet<String>| {
-        let (backoffs, probes) = ([("a".to_string(), Duration::from_secs(10))].into(), Seen::default());
+        let (backoffs, probes) =
+            ([("a".to_string(), Duration::from_secs(10))].into(), ProbeResults::default());
         let (sandbox, now) = (Some(&ready), Timestamp::from_second(205).unwrap());
         let (pod, containers) = (&pod, &ended);
         decide(&View { pod, sandbox, containers, backoffs: &backoffs, replaced, probes: &probes, now })
@@ -147,7 +148,8 @@ fn another_image_ends_the_container_and_starts_it_anew_without_back_off() {
 fn a_container_that_a_probe_gave_up_is_ended_and_then_restarts_as_after_a_crash() {
     let pod = pod("Always", &[], &["a"]);
     let ready = sandbox("s", 0, SandboxState::Ready);
-    let probes = Seen { failed: [("a".to_string(), Kind::Liveness)].into(), ..Seen::default() };
+    let probes =
+        ProbeResults { failed: [("a".to_string(), Kind::Liveness)].into(), ..ProbeResults::default() };
     let running = [container("a", 0, Running, 0)];
     let stop = Step::Stop { name: "a".into(), id: "a-0".into(), why: Why::Failed(Kind::Liveness) };
     assert_eq!(probed(&pod, Some(&ready), &running, &Backoffs::new(), &probes), [stop]);
@@ -160,9 +162,9 @@ fn others_wait_until_a_sidecar_has_started_and_it_ends_after_them() {
     let mut pod = pod("Never", &["s"], &["a"]);
     pod.spec.as_mut().unwrap().init_containers.as_mut().unwrap()[0].restart_policy = Some("Always".into());
     let ready = sandbox("s", 0, SandboxState::Ready);
-    let probes = |started| Seen {
+    let probes = |started| ProbeResults {
         probed: [("s".to_string(), Probed { started: Some(started), ready: None })].into(),
-        ..Seen::default()
+        ..ProbeResults::default()
     };
     let sidecar = container("s", 0, Running, 0);
     let alone = std::slice::from_ref(&sidecar);
@@ -244,9 +246,9 @@ fn a_pod_that_never_restarts_does_not_run_again_after_the_machine_did() {
 fn an_init_container_that_was_lost_with_the_machine_is_not_run_twice_by_a_pod_that_never_restarts() {
     let of = |policy: &str, state: serde_json::Value| {
         let mut pod = pod(policy, &["i"], &["a"]);
-        let told = serde_json::json!({"name": "i", "state": state, "restartCount": 0, "ready": false,
+        let stored = serde_json::json!({"name": "i", "state": state, "restartCount": 0, "ready": false,
             "containerID": "ropewalk://i", "image": "", "imageID": ""});
-        let status = serde_json::json!({"initContainerStatuses": [told]});
+        let status = serde_json::json!({"initContainerStatuses": [stored]});
         pod.status = Some(serde_json::from_value(status).unwrap());
         (steps(&pod, None, &[], None), finished(&pod, None, &[]))
     };
@@ -269,7 +271,7 @@ fn nothing_of_a_pod_that_is_over_is_started_again() {
 }
 
 fn finished(pod: &Pod, sandbox: Option<&Sandbox>, containers: &[Container]) -> Option<bool> {
-    let (backoffs, probes) = (Backoffs::new(), Seen::default());
+    let (backoffs, probes) = (Backoffs::new(), ProbeResults::default());
     let now = Timestamp::from_second(205).unwrap();
     let replaced = &HashSet::new();
     View { pod, sandbox, containers, backoffs: &backoffs, replaced, probes: &probes, now }.finished()
@@ -343,17 +345,17 @@ fn a_sidecar_that_crashes_holds_up_nobody_once_the_pod_runs() {
     let backoffs: Backoffs = [("s".to_string(), Duration::from_secs(300))].into();
     let mut waits = all[1..].to_vec();
     waits.push(Step::LookAgain(Duration::from_secs(295)));
-    assert_eq!(probed(&pod, Some(&ready), &crashed, &backoffs, &Seen::default()), waits);
+    assert_eq!(probed(&pod, Some(&ready), &crashed, &backoffs, &ProbeResults::default()), waits);
     {
         // Five seconds have passed, which are 100 of the cluster's.
         let _scale = clock::pin_scale(20);
         *waits.last_mut().unwrap() = Step::LookAgain(Duration::from_secs(200));
-        assert_eq!(probed(&pod, Some(&ready), &crashed, &backoffs, &Seen::default()), waits);
+        assert_eq!(probed(&pod, Some(&ready), &crashed, &backoffs, &ProbeResults::default()), waits);
     }
     // It runs again, and its startup probe has not succeeded yet; the runtime has forgotten the
     // init container.
     let again = [container("s", 1, Running, 0), container("t", 1, Running, 0), container("a", 0, Exited, 1)];
-    let starting = Seen {
+    let starting = ProbeResults {
         probed: [("s".to_string(), Probed { started: Some(false), ready: None })].into(),
         failed: [("t".to_string(), Kind::Liveness)].into(),
     };
@@ -371,9 +373,10 @@ fn a_sidecar_that_crashes_holds_up_no_later_init_container() {
     let ready = sandbox("s", 0, SandboxState::Ready);
     let backoffs: Backoffs = [("s".to_string(), Duration::from_secs(300))].into();
     let (crashed, wait) = (container("s", 0, Exited, 1), Step::LookAgain(Duration::from_secs(295)));
-    let next =
-        |containers: &[Container], probes: &Seen| probed(&pod, Some(&ready), containers, &backoffs, probes);
-    let none = Seen::default();
+    let next = |containers: &[Container], probes: &ProbeResults| {
+        probed(&pod, Some(&ready), containers, &backoffs, probes)
+    };
+    let none = ProbeResults::default();
     let done = |name: &str| container(name, 0, Exited, 0);
     assert_eq!(next(&[crashed.clone(), done("i")], &none), [start("j", true, 0), wait.clone()]);
     let both = [crashed.clone(), container("i", 0, Exited, 1)];
@@ -381,9 +384,9 @@ fn a_sidecar_that_crashes_holds_up_no_later_init_container() {
     assert_eq!(next(&[crashed.clone(), container("i", 0, Running, 0)], &none), vec![wait.clone()]);
     assert_eq!(next(&[crashed], &none), [wait], "it is the newest one itself");
     // It runs again, and its startup probe has not succeeded yet.
-    let starting = Seen {
+    let starting = ProbeResults {
         probed: [("s".to_string(), Probed { started: Some(false), ready: None })].into(),
-        ..Seen::default()
+        ..ProbeResults::default()
     };
     let again = [container("s", 1, Running, 0), done("i"), done("j")];
     assert_eq!(next(&again, &starting), [start("a", false, 0)]);
@@ -393,7 +396,7 @@ fn a_sidecar_that_crashes_holds_up_no_later_init_container() {
 fn the_previous_run_of_a_crash_loop_is_the_one_that_just_crashed() {
     let pod = pod("OnFailure", &[], &["a"]);
     let last = |pod: &Pod, containers: &[Container]| {
-        let (backoffs, probes) = (Backoffs::new(), Seen::default());
+        let (backoffs, probes) = (Backoffs::new(), ProbeResults::default());
         let now = Timestamp::from_second(205).unwrap();
         let (backoffs, probes, replaced) = (&backoffs, &probes, &HashSet::new());
         let view = View { pod, sandbox: None, containers, backoffs, replaced, probes, now };

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Container as Spec, EnvVarSource, Pod
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What a container refers to of the objects of its pod's namespace.
+/// The ConfigMaps and Secrets of its pod's namespace that a container refers to.
 #[derive(Default)]
 pub(crate) struct Sources {
     pub config_maps: BTreeMap<String, ConfigMap>,
@@ -51,7 +51,7 @@ impl Sources {
         Ok(())
     }
 
-    /// As [`Sources::keep_config_map`], for a Secret.
+    /// Keeps the values of a Secret, as [`Sources::keep_config_map`] does those of a ConfigMap.
     ///
     /// # Errors
     /// As there.
@@ -116,10 +116,11 @@ impl Counted {
     }
 }
 
-/// `KUBERNETES_SERVICE_HOST` and its kind, for the services a pod of `namespace` may use by name. A
-/// port has four or five variables, and the API bounds neither the ports of a Service nor the
-/// Services of a namespace. A Service `kubernetes` of the pod's own namespace stands in for the one
-/// of `default`, in whatever order they come (upstream: `getServiceEnvVarMap`):
+/// Returns `KUBERNETES_SERVICE_HOST` and its kind, for the Services that a pod of `namespace` may
+/// use by name. A port has four or five variables, and the API bounds neither the ports of a
+/// Service nor the Services of a namespace. A Service `kubernetes` of the pod's own namespace
+/// stands in for the one of `default`, in whatever order they come (upstream:
+/// `getServiceEnvVarMap`):
 ///
 /// ```text
 /// apps/kubernetes 10.96.0.9, default/kubernetes 10.96.0.1
@@ -178,7 +179,7 @@ pub(crate) fn service_variables(
     Ok(all.variables)
 }
 
-/// What the pod itself can tell: `fieldRef` paths.
+/// Facts about a pod that its containers can read: `fieldRef` paths.
 pub(crate) struct Facts<'a> {
     pub pod: &'a Pod,
     pub node_name: &'a str,
@@ -189,7 +190,10 @@ pub(crate) struct Facts<'a> {
 }
 
 impl Facts<'_> {
-    /// The value of a `fieldPath`, e.g. `metadata.labels['app']`. An error names an unknown path.
+    /// Returns the value of a `fieldPath`, e.g. `metadata.labels['app']`.
+    ///
+    /// # Errors
+    /// The path is not known.
     pub(crate) fn field(&self, path: &str) -> Result<String, String> {
         let meta = &self.pod.metadata;
         let text = |t: &Option<String>| t.clone().unwrap_or_default();
@@ -226,7 +230,7 @@ impl Facts<'_> {
     }
 }
 
-/// The value of a Secret as a variable.
+/// Returns the value of a Secret as a variable.
 ///
 /// # Errors
 /// It is no text. Kubernetes 1.35 starts no container with such a value either ("string field
@@ -391,8 +395,8 @@ fn size(name: &str, value: impl AsRef<[u8]>) -> usize {
     name.len() + value.as_ref().len() + 2 * size_of::<String>()
 }
 
-/// Can these variables be remembered? A container with more of them waits for the API server when
-/// it has to start again.
+/// Returns whether these variables are few enough to be remembered. A container with more of them
+/// waits for the API server when it has to start again.
 pub(crate) fn is_small(variables: &[(String, String)]) -> bool {
     variables.iter().map(|(name, value)| size(name, value)).sum::<usize>() <= REMEMBERED_MAX
 }

@@ -1,21 +1,17 @@
-//! How containers and pods end.
+//! How containers end: in which order, with how much time, and what the Event says.
 
-use super::failing;
 use super::kubelet::Kubelet;
 use super::memory::Memory;
-use crate::action::{Action, FALLBACK};
 use crate::container::kept_definition;
 use crate::decide::{is_turn, sidecars};
 use crate::error::Error;
 use crate::probe::Kind;
 use crate::specs::{reference, spec_of};
-use crate::status;
 use crate::view::Why;
-use client::{Key, Outcome, is_code, is_unanswered};
+use client::Key;
 use cri::{self, Container, ContainerState, Sandbox};
 use k8s_openapi::api::core::v1::{Container as Spec, ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{DeleteParams, Preconditions};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
@@ -24,56 +20,62 @@ use std::time::Duration;
 use tap::{Cause, Event};
 use tokio_util::sync::CancellationToken;
 
-/// What is left for the stop signal, also when a hook or the containers before took all the grace
-/// there was: upstream's `minimumGracePeriodInSeconds`.
+/// The time that is left for the stop signal, also when a hook or the containers before took the
+/// whole grace period: upstream's `minimumGracePeriodInSeconds`.
 const MINIMUM_GRACE: Duration = Duration::from_secs(2);
 
-/// What a pod has that was deleted by force, or replaced while no kubelet looked: the least that
-/// upstream gives (`calculateEffectiveGracePeriod`).
-const FORCED_GRACE: Duration = Duration::from_secs(1);
+/// The grace period of a pod that was deleted by force, or replaced while no kubelet looked: the
+/// least that upstream gives (`calculateEffectiveGracePeriod`).
+pub(super) const FORCED_GRACE: Duration = Duration::from_secs(1);
 
-/// What an evicted pod has: upstream's `immediateEvictionGracePeriodSeconds`. Its hooks have to be
-/// done by then, and its programs get their stop signal and [`MINIMUM_GRACE`].
+/// The grace period of an evicted pod: upstream's `immediateEvictionGracePeriodSeconds`. Its hooks
+/// have to be done by then, and its programs get their stop signal and [`MINIMUM_GRACE`].
 pub(super) const EVICTION_GRACE: Duration = Duration::from_secs(1);
 
 /// The pause before a container that could not be stopped is stopped again; doubled each time up to
-/// the second.
+/// [`STOP_AGAIN_MAX`].
 const STOP_AGAIN: Duration = Duration::from_millis(100);
 const STOP_AGAIN_MAX: Duration = Duration::from_secs(10);
 
 /// A sidecar looks again whether it is its turn to end, if no event of the runtime tells.
 const TURN: Duration = Duration::from_secs(10);
 
-fn seconds(value: Option<i64>) -> Option<Duration> {
+/// Returns a grace period of the API; a negative one is zero.
+pub(super) fn seconds(value: Option<i64>) -> Option<Duration> {
     value.map(|s| Duration::from_secs(u64::try_from(s).unwrap_or(0)))
 }
 
-/// The grace period that the pod asks for.
+/// Returns the grace period that the pod asks for.
 pub(super) fn own_grace(pod: &Pod) -> Duration {
     let own = pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds);
     seconds(own).unwrap_or(Duration::from_secs(30))
 }
 
 /// A container that is ended.
-struct One {
+pub(super) struct EndingContainer {
     /// For Events.
-    about: ObjectReference,
+    pub(super) about: ObjectReference,
     /// Its definition, if it is known.
-    spec: Option<Spec>,
-    id: String,
-    name: String,
+    pub(super) spec: Option<Spec>,
+    pub(super) id: String,
+    pub(super) name: String,
     sandbox_id: String,
     /// The address of its pod.
-    ip: Option<IpAddr>,
+    pub(super) ip: Option<IpAddr>,
     /// The pod that ends with it, whose containers end in order. `None`: it ends alone.
     whole: Option<Arc<Pod>>,
 }
 
-impl One {
-    fn new(pod: &Pod, sandboxes: &[Sandbox], container: &Container, whole: Option<Arc<Pod>>) -> One {
+impl EndingContainer {
+    fn new(
+        pod: &Pod,
+        sandboxes: &[Sandbox],
+        container: &Container,
+        whole: Option<Arc<Pod>>,
+    ) -> EndingContainer {
         let init = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten());
         let init = init.into_iter().any(|c| c.name == container.name);
-        One {
+        EndingContainer {
             about: reference(pod, Some((&container.name, init))),
             spec: spec_of(pod, &container.name).cloned().or_else(|| kept_definition(container)),
             id: container.id.clone(),
@@ -84,25 +86,25 @@ impl One {
         }
     }
 
-    /// Its pod, for Events that name no container.
-    fn of_pod(&self) -> ObjectReference {
+    /// Returns a reference to its pod, for Events that name no container.
+    pub(super) fn of_pod(&self) -> ObjectReference {
         ObjectReference { field_path: None, ..self.about.clone() }
     }
 }
 
 /// How a container is to end.
 pub(super) struct Manner {
-    /// When it is killed at the latest, but for [`MINIMUM_GRACE`].
+    /// When the container is killed at the latest, but for [`MINIMUM_GRACE`].
     pub deadline: clock::Instant,
-    /// What the Event says.
+    /// The message of the Event.
     pub message: String,
-    /// It ends together with its pod, in the order of its kind of container.
+    /// The container ends together with its pod, in the order of its kind.
     pub in_order: bool,
 }
 
-/// How long a container that is ended while its pod lives on may take, and what the Event says. A
-/// container's own restart policy counts before that of its pod; its restart rules do not, since
-/// they are about an exit code. Of sidecars the Event says no more than that. Source:
+/// Returns how long a container that is ended while its pod lives on may take, and what the Event
+/// says. A container's own restart policy counts before that of its pod; its restart rules do not,
+/// since they are about an exit code. Of sidecars the Event says no more than that. Source:
 /// `computePodActions` and `computeInitContainerActions` upstream.
 ///
 /// ```text
@@ -162,7 +164,7 @@ impl Kubelet {
         }
         memory.stopping.insert(container.id.clone(), deadline);
         let whole = in_order.then(|| Arc::new(pod.clone()));
-        let one = One::new(pod, sandboxes, container, whole);
+        let one = EndingContainer::new(pod, sandboxes, container, whole);
         let (kubelet, key, cause) = (self.clone(), key.clone(), cause.clone());
         self.crew.spawn(async move {
             kubelet.end(&key, &one, deadline, message, &cause).await;
@@ -180,7 +182,7 @@ impl Kubelet {
     async fn end(
         &self,
         key: &Key,
-        one: &One,
+        one: &EndingContainer,
         deadline: clock::Instant,
         message: String,
         cause: &Option<Cause>,
@@ -204,32 +206,7 @@ impl Kubelet {
         let left = grace.saturating_sub(start.elapsed()).max(MINIMUM_GRACE);
         self.stop_until_done(&one.about, &one.id, &one.name, left, cause).await;
         self.ending().remove(&one.id);
-        self.tell(Event::Stop { container: one.name.clone() }, key, start, cause);
-    }
-
-    /// Runs the preStop hook of a container, if it has one and there is time for it. An Event tells
-    /// of a failure.
-    async fn run_pre_stop(&self, key: &Key, one: &One, grace: Duration, cause: &Option<Cause>) {
-        let Some(spec) = one.spec.as_ref().filter(|_| !grace.is_zero()) else { return };
-        let Some(hook) = spec.lifecycle.as_ref().and_then(|l| l.pre_stop.as_ref()) else { return };
-        let agent = self.config.agent("kube-lifecycle");
-        let target = self.hook_target(spec, &one.id, one.ip, &agent);
-        let run = async { target.hook(&Action::of_hook(hook)?, grace).await };
-        let answer = match tokio::time::timeout(grace, run).await {
-            Ok(answer) => answer,
-            // As upstream: a command fails when its container is killed, a pause does not.
-            Err(_) if hook.sleep.is_some() => Ok(None),
-            Err(_) => Err("it took all of the grace period".into()),
-        };
-        match answer {
-            Ok(None) => {}
-            Ok(Some(told)) => self.recorder.warning(&one.of_pod(), FALLBACK, told, cause.clone()),
-            Err(why) => {
-                tracing::debug!(pod = %key, container = one.name, why, "preStop hook failed");
-                let (reason, message) = ("FailedPreStopHook", "PreStopHook failed");
-                self.recorder.warning(&one.about, reason, message, cause.clone());
-            }
-        }
+        self.emit(Event::Stop { container: one.name.clone() }, key, start, cause);
     }
 
     /// Containers whose end has begun, by id, each with what is cancelled when its hook is over.
@@ -238,7 +215,7 @@ impl Kubelet {
     }
 
     /// Waits until the containers that end before this one have ended, or its time is over.
-    async fn wait_for_turn(&self, pod: &Pod, one: &One, deadline: clock::Instant) {
+    async fn wait_for_turn(&self, pod: &Pod, one: &EndingContainer, deadline: clock::Instant) {
         if !sidecars(pod).contains(&one.name.as_str()) {
             return;
         }
@@ -260,7 +237,7 @@ impl Kubelet {
         }
     }
 
-    /// The pod with this uid as it was last seen, or its names alone.
+    /// Returns the pod with this uid as it was last seen, or its names alone.
     pub(super) fn last_known(&self, key: &Key, uid: &str) -> Arc<Pod> {
         let is_it = |pod: &Arc<Pod>| pod.metadata.uid.as_deref() == Some(uid);
         let gone = || self.gone().get(key).cloned().filter(is_it);
@@ -302,7 +279,7 @@ impl Kubelet {
             .retain(|c| c.state == ContainerState::Running && sandboxes.iter().any(|s| s.id == c.sandbox_id));
         let deadline = clock::deadline(grace);
         let ended = running.iter().map(async |container| {
-            let one = One::new(pod, sandboxes, container, Some(pod.clone()));
+            let one = EndingContainer::new(pod, sandboxes, container, Some(pod.clone()));
             let message = format!("Stopping container {}", container.name);
             self.end(key, &one, deadline, message, &None).await;
         });
@@ -335,97 +312,6 @@ impl Kubelet {
             left = left.saturating_sub(start.elapsed());
         }
     }
-
-    /// Ends a pod whose deletion was requested. Each step is taken by a look that finds the one
-    /// before it done:
-    ///
-    /// ```text
-    /// containers run           stop them, within deletionGracePeriodSeconds
-    /// none runs                stop the sandbox
-    /// sandbox stopped          write the last status: phase, exit codes
-    /// status written           give the volumes back, delete the object with grace 0
-    /// ```
-    ///
-    /// The API server only marked the pod. It goes when the kubelet says that nothing of it is
-    /// left, so that a StatefulSet never has two pods of the same name.
-    pub(super) async fn terminate(
-        self: &Arc<Self>,
-        key: &Key,
-        pod: &Pod,
-        memory: &mut Memory,
-        cause: &Option<Cause>,
-    ) -> Result<Outcome, Error> {
-        let grace = seconds(pod.metadata.deletion_grace_period_seconds);
-        let grace = grace.unwrap_or(Duration::from_secs(30)).max(FORCED_GRACE);
-        let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
-        let running: Vec<&Container> =
-            containers.iter().filter(|c| c.state == ContainerState::Running).collect();
-        if !running.is_empty() {
-            let deadline = clock::deadline(grace);
-            let deadline = memory.ends_by.map_or(deadline, |before| before.min(deadline));
-            memory.ends_by = Some(deadline);
-            for container in running {
-                let message = format!("Stopping container {}", container.name);
-                let manner = Manner { deadline, message, in_order: true };
-                self.stop(key, pod, &sandboxes, container, manner, memory, cause);
-            }
-            let status = self.status_of(key, pod, &sandboxes, &containers, memory);
-            self.report(key, pod, memory, cause, status).await?;
-            return Ok(Outcome::Done); // the runtime's event brings the key back
-        }
-        for sandbox in memory.to_stop(&sandboxes) {
-            if let Err(error) = self.stop_sandbox(&sandbox.id, memory).await {
-                let id = &sandbox.id;
-                let message = format!("error killing pod: failed to stop sandbox {id:?}: {}", error.line());
-                self.recorder.warning(&reference(pod, None), "FailedKillPod", message, cause.clone());
-                return Err(error.into());
-            }
-        }
-        let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
-        let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);
-        status::end(&mut status, clock::now());
-        let failure = self.sentence_on(key, &memory.uid).or_else(|| failing::failed_before(pod, memory));
-        if let Some(failure) = failure {
-            // A delete in its grace period does not change why it has ended.
-            failure.mark(&mut status, clock::now(), pod.metadata.generation);
-        }
-        match self.report(key, pod, memory, cause, status).await {
-            // Refused for good: the pod would stay for ever.
-            Err(Error::Api(error)) if !is_unanswered(&error) => {
-                tracing::warn!(pod = %key, %error, "the last status of a deleted pod is not reported");
-            }
-            // The pod changed meanwhile, or is gone. Its last status would be lost if it went now.
-            Ok(false) => return Ok(Outcome::Done), // the watch brings the key back
-            written => _ = written?,
-        }
-        // Before the delete, as upstream: a finalizer may keep the object for long, and nothing
-        // evicts a pod that has ended. A failure does not keep the object: `sync` removes the rest
-        // once that is gone.
-        let volumes_gone = self.give_volumes_back(pod, memory, cause).await;
-        let now = DeleteParams {
-            grace_period_seconds: Some(0),
-            preconditions: Some(Preconditions { uid: Some(memory.uid.clone()), resource_version: None }),
-            ..DeleteParams::default()
-        };
-        let api = self.config.client.caused_by(cause.clone()).within::<Pod>(&key.namespace);
-        match api.delete(&key.name, &now).await {
-            Ok(_) => {}
-            Err(error) if is_code(&error, 404) || is_code(&error, 409) => {}
-            Err(error) => return Err(error.into()),
-        }
-        volumes_gone?;
-        Ok(Outcome::Done) // gone from the API, the watch brings the key back and the rest is cleared away
-    }
-
-    /// Stops a sandbox, which gives back its address, its control group and its mount.
-    ///
-    /// # Errors
-    /// Of the runtime; it is to be stopped again.
-    pub(super) async fn stop_sandbox(&self, id: &str, memory: &mut Memory) -> Result<(), cri::Error> {
-        self.config.runtime.stop_pod_sandbox(id).await?;
-        memory.stopped.insert(id.into());
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -454,7 +340,7 @@ mod tests {
     #[test]
     fn the_event_of_a_hook_that_was_sent_in_plain_http_is_about_its_pod() {
         let (pod, state) = (Pod::default(), ContainerState::Running);
-        let one = One::new(&pod, &[], &crate::decide::tests::container("a", 0, state, 0), None);
+        let one = EndingContainer::new(&pod, &[], &crate::decide::tests::container("a", 0, state, 0), None);
         assert!(one.about.field_path.is_some() && one.of_pod() == reference(&pod, None));
     }
 
@@ -471,7 +357,7 @@ mod tests {
             let made = crate::container::config(&Pod::default(), spec, 0, vec![], &volumes, None).unwrap();
             let running = crate::decide::tests::container("a", 0, ContainerState::Running, 0);
             let container = Container { annotations: made.annotations, ..running };
-            One::new(&Pod::default(), &[], &container, None).spec
+            EndingContainer::new(&Pod::default(), &[], &container, None).spec
         };
         let kept = known(&hooked).unwrap();
         let pre_stop = |spec: &Spec| spec.lifecycle.clone().and_then(|lifecycle| lifecycle.pre_stop);
@@ -489,12 +375,12 @@ mod tests {
             "containers": [{"name": "a", "restartPolicy": "OnFailure"}, {"name": "b"}],
         }}))
         .unwrap();
-        let told = |name: &str, why| super::reason(&pod, name, why).1;
+        let message = |name: &str, why| super::reason(&pod, name, why).1;
         let failed = Why::Failed(Kind::Liveness);
-        assert_eq!(told("a", failed), "Container a failed liveness probe, will be restarted");
-        assert_eq!(told("b", failed), "Container b failed liveness probe");
-        assert_eq!(told("s", failed), "Init container s failed liveness probe");
-        assert_eq!(told("b", Why::Changed), "Container b definition changed, will be restarted");
-        assert_eq!(told("s", Why::Changed), "Init container s definition changed");
+        assert_eq!(message("a", failed), "Container a failed liveness probe, will be restarted");
+        assert_eq!(message("b", failed), "Container b failed liveness probe");
+        assert_eq!(message("s", failed), "Init container s failed liveness probe");
+        assert_eq!(message("b", Why::Changed), "Container b definition changed, will be restarted");
+        assert_eq!(message("s", Why::Changed), "Init container s definition changed");
     }
 }

@@ -4,13 +4,13 @@
 use super::ending;
 use super::kubelet::Kubelet;
 use super::memory::Memory;
+use crate::admission::node_match::NodeFacts;
 use crate::admission::{Admissions, OnNode, Verdict};
 use crate::error::Error;
-use crate::node_match::NodeFacts;
 use crate::specs::reference;
 use crate::status::{self, Failure, FailureKind};
 use crate::walk::Allowance;
-use crate::{eviction, mirror, pressure, view};
+use crate::{local_storage, mirror, pressure, view};
 use client::{Key, optional};
 use cri::{Container, ContainerState, Sandbox};
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tap::Cause;
 
-/// Pure: how much is left of `activeDeadlineSeconds`, which counts from the pod's start on this
+/// Returns how much is left of `activeDeadlineSeconds`, which counts from the pod's start on this
 /// node, in the cluster's time. Zero: it is over.
 ///
 /// `activeDeadlineSeconds: 60`, started at 10:00:00: 20 s are left at 10:00:40. A pod that has not
@@ -31,17 +31,18 @@ fn time_left(pod: &Pod, now: clock::Timestamp) -> Option<Duration> {
     Some(clock::left(started, Duration::from_secs(deadline), now).unwrap_or_default())
 }
 
-/// Why a pod that is being deleted has failed before that: its containers were already being ended
-/// because its time was over.
+/// Returns why a pod that is being deleted has failed before that, if it has: its containers were
+/// already being ended because its time was over.
 pub(super) fn failed_before(pod: &Pod, memory: &Memory) -> Option<Failure> {
     let is_over = time_left(pod, clock::now()).is_some_and(|left| left.is_zero());
     (memory.failure_told && is_over && !view::has_ended(pod)).then(Failure::deadline_exceeded)
 }
 
 impl Kubelet {
-    /// What a pod was found to use of the disk since its limits were looked at last.
-    fn measured_lately(&self, uid: &str) -> Option<Arc<eviction::Use>> {
-        let since = clock::Instant::now().checked_sub(eviction::EVERY)?;
+    /// Returns what a pod uses of the disk, if it was measured since its limits were looked at
+    /// last.
+    fn measured_lately(&self, uid: &str) -> Option<Arc<local_storage::Use>> {
+        let since = clock::Instant::now().checked_sub(local_storage::EVERY)?;
         self.measured.own(uid, since)
     }
 
@@ -84,7 +85,7 @@ impl Kubelet {
             }
         };
         if rejected.is_none() && pod.status.as_ref().is_none_or(|s| s.start_time.is_none()) {
-            self.preempted_end().await;
+            self.preempted_ended().await;
         }
         Ok(rejected)
     }
@@ -108,7 +109,7 @@ impl Kubelet {
             Verdict { rejected: None, preempted }
         });
         if any {
-            self.preempted_end().await;
+            self.preempted_ended().await;
         }
     }
 
@@ -130,20 +131,20 @@ impl Kubelet {
             pods: &pods,
             judgeable,
             descriptors: linux::descriptors::limit(),
-            ending: &self.sentenced(),
+            ending: &self.failing_pods(),
         };
         let verdict = decide(&mut admissions, &node);
         for pod in verdict.preempted {
             let (key, uid) = (Key::of(&*pod), pod.metadata.uid.as_deref().unwrap_or_default());
             tracing::warn!(pod = %key, "preempting a pod for a critical one");
-            self.sentence(&key, uid, Failure::preempted());
+            self.decide_failure(&key, uid, Failure::preempted());
             self.end_now(&key, uid); // at once: its own worker may be held up
             self.queue.add(key, None);
         }
         verdict.rejected
     }
 
-    /// Whether the pod has to fail now, and if not, when to look again.
+    /// Returns whether the pod has to fail now, and if not, when to look again.
     ///
     /// In this order: its deadline, a decision made earlier (it is evicted or preempted),
     /// admission, its use of the disk. A static pod is never rejected or evicted. A pod with a
@@ -163,7 +164,7 @@ impl Kubelet {
             self.make_room(pod).await;
             return Ok((None, again));
         }
-        let failure = match self.sentence_of(key, pod, &memory.uid) {
+        let failure = match self.failure_by_node(key, pod, &memory.uid) {
             Some(failure) => Some(failure),
             None => self.admit(pod).await?,
         };
@@ -171,18 +172,18 @@ impl Kubelet {
             return Ok((failure, None));
         }
         // As upstream a critical pod is not evicted, whatever it uses.
-        if !eviction::has_limits(pod) || !pressure::evictable(pod) {
+        if !local_storage::has_limits(pod) || !pressure::evictable(pod) {
             return Ok((None, again));
         }
         match self.measured_lately(&memory.uid) {
             Some(used) => {
-                if let Some(why) = eviction::exceeded(pod, &used) {
+                if let Some(why) = local_storage::exceeded(pod, &used) {
                     return Ok((Some(Failure::excessive(why)), None));
                 }
             }
             None => self.measure_later(key, &memory.uid),
         }
-        let look = clock::unscaled(eviction::EVERY); // a disk does not fill faster
+        let look = clock::unscaled(local_storage::EVERY); // a disk does not fill faster
         Ok((None, Some(again.map_or(look, |again| again.min(look)))))
     }
 
@@ -214,17 +215,20 @@ impl Kubelet {
             }
         }
         if matches!(failure.kind, FailureKind::Excess | FailureKind::Disruption) {
-            self.sentence(key, &memory.uid, failure.clone());
+            self.decide_failure(key, &memory.uid, failure.clone());
             self.end_now(key, &memory.uid);
         }
-        let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
+        let (sandboxes, containers) = self.in_runtime(key, &memory.uid).await?;
         let containers = self.remove_created(&memory.uid, containers).await?;
         let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);
         self.prober.leave(&memory.uid);
         let is_disruption = matches!(failure.kind, FailureKind::Excess | FailureKind::Disruption);
         let runs = containers.iter().any(|container| container.state == ContainerState::Running);
+        if is_disruption && runs {
+            self.end_once_more(key, &memory.uid);
+        }
         if is_disruption && runs && self.is_ending(key, &memory.uid) {
-            // Who is not ready any more gets no connections, as of any pod. Its phase stays.
+            // Its containers are not ready any more, so it gets no connections. Its phase stays.
             status.phase = pod.status.as_ref().and_then(|before| before.phase.clone());
             self.report(key, pod, memory, cause, status).await?;
             return Ok(false);
@@ -282,6 +286,7 @@ mod tests {
         assert_eq!(at("2026-01-02T03:03:00Z"), Some(Duration::from_secs(10)), "a clock that was put back");
         assert_eq!(time_left(&Pod::default(), clock::now()), None);
     }
+
     #[test]
     fn a_pod_that_is_deleted_after_its_time_was_over_has_failed_for_that() {
         let pod = |phase: &str| -> Pod {

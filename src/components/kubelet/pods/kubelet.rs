@@ -1,9 +1,9 @@
-//! What a kubelet consists of: what it is started with, what it watches, and what it keeps in mind.
+//! The parts of a kubelet: its configuration, what it watches, and what it remembers.
 
+use super::decided_failures::DecidedFailure;
 use super::measured::Measured;
 use super::memory::Memory;
 use super::removals::Removals;
-use super::sentence::Sentence;
 use crate::admission::Admissions;
 use crate::config::Config;
 use crate::pressure::Pressures;
@@ -39,12 +39,12 @@ pub(crate) struct Kubelet {
     /// Whether memory or disk are low.
     pub(super) pressures: watch::Sender<Pressures>,
     /// Pods that have to fail because of that, or for a critical pod.
-    pub(super) sentences: Mutex<HashMap<Key, Sentence>>,
+    pub(super) decided_failures: Mutex<HashMap<Key, DecidedFailure>>,
     /// Notified when the processes of a pod that has to fail have ended.
-    pub(super) ended: Notify,
+    pub(super) failing_ended: Notify,
     /// Which pods the node has taken.
     pub(super) admissions: Mutex<Admissions>,
-    /// What pods use of the disk.
+    /// Use of the disk by pods.
     pub(super) measured: Measured,
     pub(super) removals: Removals,
     /// Which pods mount claims that one pod alone may use.
@@ -79,8 +79,8 @@ impl Kubelet {
             memory: Mutex::default(),
             recorder,
             pressures,
-            sentences: Mutex::default(),
-            ended: Default::default(),
+            decided_failures: Mutex::default(),
+            failing_ended: Default::default(),
             admissions: Mutex::default(),
             measured: Default::default(),
             removals: Default::default(),

@@ -12,7 +12,7 @@ use super::memory::Memory;
 use crate::error::Error;
 use crate::files::NAME_MAX;
 use crate::specs::reference;
-use crate::{eviction, termination};
+use crate::{local_storage, termination};
 use client::Key;
 use cri::{Container, ContainerState, Sandbox, SandboxState};
 use k8s_openapi::api::core::v1::Pod;
@@ -29,11 +29,11 @@ use tap::Cause;
 /// The reason of the Event when files of a pod cannot be removed: about the pod as long as it is
 /// there, else about the node.
 pub(super) const FAILED: &str = "FailedCleanUp";
-/// What could not be removed at the kubelet's start is tried again after this time.
+/// The pause before files that could not be removed at the kubelet's start are removed again.
 const SWEEP_AGAIN: Duration = Duration::from_secs(300);
 
 impl Kubelet {
-    /// `data/<node>/pods/<uid>`
+    /// Returns the directory of a pod: `data/<node>/pods/<uid>`.
     pub(super) fn pod_dir(&self, uid: &str) -> PathBuf {
         self.pods_dir().join(uid)
     }
@@ -42,7 +42,8 @@ impl Kubelet {
         self.config.dir.join("pods")
     }
 
-    /// `data/<node>/log/pods/<namespace>_<name>_<uid>`: see [`log_name`].
+    /// Returns the directory of a pod's logs: `data/<node>/log/pods/<namespace>_<name>_<uid>`. See
+    /// [`log_name`].
     pub(super) fn log_dir(&self, namespace: &str, name: &str, uid: &str) -> PathBuf {
         self.logs_dir().join(log_name(namespace, name, uid))
     }
@@ -51,7 +52,8 @@ impl Kubelet {
         self.config.dir.join("log").join("pods")
     }
 
-    /// `data/<node>/trash`: beside what containers see (`host`) and what they mount (`pods`).
+    /// Returns `data/<node>/trash`, which lies beside what containers see (`host`) and what they
+    /// mount (`pods`).
     fn trash_dir(&self) -> PathBuf {
         self.config.dir.join("trash")
     }
@@ -130,7 +132,7 @@ impl Kubelet {
         let mut removal = Removal::default();
         self.removals
             .one_by_one(move |until| {
-                eviction::unmount_volumes(&pod_dir);
+                local_storage::unmount_volumes(&pod_dir);
                 if let Err(error) = termination::settle(&pod_dir) {
                     tracing::warn!(error = error.line(), "the last words of an ended pod stay in memory");
                 }
@@ -146,7 +148,7 @@ impl Kubelet {
         self.removals
             .one_by_one(move |until| {
                 if let Some(uid) = &uid {
-                    eviction::unmount(&pods.join(uid));
+                    local_storage::unmount(&pods.join(uid));
                     if !remove(&trash, &pods, uid, uid, &mut removal, until)? {
                         return Ok(false);
                     }
@@ -208,13 +210,21 @@ impl Kubelet {
     /// again; the others are removed.
     pub(super) async fn sweep_all(&self) {
         while let Err(error) = self.sweep().await {
-            tracing::warn!(node = self.config.node_name, %error, "what pods left behind stays on the disk for now");
-            self.recorder.warning(&self.about_node(), FAILED, error.line(), None);
+            let why = error.line();
+            tracing::warn!(
+                node = self.config.node_name,
+                why,
+                "what pods left behind stays on the disk; trying again in 5 minutes"
+            );
+            self.recorder.warning(&self.about_node(), FAILED, why, None);
             clock::pause(SWEEP_AGAIN).await;
         }
     }
 
-    /// The first error, after all that can be removed is.
+    /// Removes all that can be removed.
+    ///
+    /// # Errors
+    /// The first one.
     async fn sweep(&self) -> Result<(), Error> {
         // Read before the pods are: a directory that is made meanwhile belongs to a pod that is
         // known.
@@ -248,9 +258,9 @@ impl Kubelet {
     }
 }
 
-/// Whether an attempt can go. The newest two that ran stay, for `logs --previous`. One that never
-/// ran, because the runtime did not answer the order to start it, is needed only as long as it is
-/// the newest: the next pass removes it ([`Kubelet::remove_created`]).
+/// Returns whether an attempt can go. The newest two that ran stay, for `logs --previous`. One that
+/// never ran, because the runtime did not answer the order to start it, is needed only as long as
+/// it is the newest: the next pass removes it ([`Kubelet::remove_created`]).
 ///
 /// Attempts 0, 1 and 2 have ended and 3 runs: 0 and 1 can go, 2 stays for `kubectl logs
 /// --previous`.
@@ -263,9 +273,9 @@ fn is_old(container: &Container, all: &[Container]) -> bool {
     }
 }
 
-/// The name of a pod's directory of logs: `<namespace>_<name>_<uid>`, as everywhere; none of the
-/// three has a `_` in it. Names of pods have up to 253 bytes, and all of it together 255, so the
-/// end of a longer one is cut off: the uid alone tells pods apart.
+/// Returns the name of a pod's directory of logs: `<namespace>_<name>_<uid>`, as everywhere; none
+/// of the three has a `_` in it. Names of pods have up to 253 bytes, and all of it together 255, so
+/// the end of a longer one is cut off: the uid alone tells pods apart.
 fn log_name(namespace: &str, name: &str, uid: &str) -> String {
     let room = NAME_MAX.saturating_sub(namespace.len() + uid.len() + 2);
     let end = (0..=room.min(name.len())).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
@@ -343,8 +353,8 @@ mod tests {
         assert!(ended.try_recv().is_err(), "one at a time");
         release.send(()).unwrap();
         next.await.unwrap();
-        // Both have been told by now. To wait for more would stop this thread, on which the first
-        // one's task still has to end and drop its sender.
+        // Both have sent their names by now. To wait for more would stop this thread, on which the
+        // first one's task still has to end and drop its sender.
         assert_eq!(ended.try_iter().collect::<Vec<_>>(), ["first", "second"]);
     }
 
@@ -353,15 +363,15 @@ mod tests {
     #[tokio::test]
     async fn removals_take_turns() {
         let removals = Removals::default();
-        let (told, heard) = std::sync::mpsc::channel();
+        let (turn, turns) = std::sync::mpsc::channel();
         let (all_wait, go) = std::sync::mpsc::channel::<()>();
         let mut go = Some(go);
         let mut part = |name: &'static str, parts: u32| {
-            let (told, mut left, go) = (told.clone(), parts, go.take());
+            let (turn, mut left, go) = (turn.clone(), parts, go.take());
             move |until: Instant| {
                 assert!(until > Instant::now());
                 left -= 1;
-                told.send(name).unwrap();
+                turn.send(name).unwrap();
                 // The first one ends its part when the others wait for their turn.
                 if let Some(go) = &go {
                     let _ = go.recv();
@@ -378,8 +388,8 @@ mod tests {
         drop(all_wait);
         let (huge, one, other) = futures::join!(huge, one, other);
         assert!(huge.is_ok() && one.is_ok() && other.is_ok());
-        drop(told);
-        let order: Vec<&str> = heard.iter().collect();
+        drop(turn);
+        let order: Vec<&str> = turns.iter().collect();
         assert_eq!(order.len(), 5);
         assert_eq!(order[3..], ["huge", "huge"], "{order:?}");
         let failing = removals.one_by_one(|_| Err(Error::Volume { volume: "v".into(), why: "no".into() }));

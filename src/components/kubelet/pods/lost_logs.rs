@@ -12,7 +12,7 @@ use client::Key;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The log files in a container's directory, each with the number of its attempt.
+/// Lists the log files in a container's directory, each with the number of its attempt.
 fn logs(dir: &Path) -> Vec<(u32, PathBuf)> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten(); // none before its first start
     let of_attempt = |entry: fs::DirEntry| {

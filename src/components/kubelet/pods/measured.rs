@@ -1,30 +1,30 @@
-//! What pods use of the disk, as it was measured last.
+//! The use of the disk by pods, as it was measured last.
 
-use crate::eviction;
-use crate::kept::Growth;
+use crate::lasting_files::Growth;
+use crate::local_storage;
 use crate::pressure::Usage;
 use crate::walk::Amount;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-/// What was measured, by uid of the pod: walks are dear, so each is used for every decision.
+/// Results of walks, by uid of the pod: walks are dear, so each is used for every decision.
 #[derive(Default)]
 pub(super) struct Measured {
     figures: Mutex<BTreeMap<String, Figures>>,
     /// Pods that wait for a walk of their own.
     waiting: Mutex<HashSet<String>>,
-    /// What pods wrote to the node's own file system, and how that grew.
+    /// Bytes and files that pods wrote to the node's own file system, and how these grew.
     node: Mutex<(Amount, Growth)>,
 }
 
 #[derive(Default)]
 pub(super) struct Figures {
     /// When its own directories were walked last, and what was found.
-    pub(super) own: Option<(clock::Instant, Arc<eviction::Use>)>,
+    pub(super) own: Option<(clock::Instant, Arc<local_storage::Use>)>,
     /// With what it mounts of the node; only of pods that may be evicted.
     pub(super) usage: Option<Usage>,
-    /// How what it mounts of the node grew.
+    /// The growth of the directories of the node that it mounts.
     pub(super) growth: Growth,
 }
 
@@ -41,32 +41,32 @@ impl Measured {
         self.node.lock()
     }
 
-    /// Bytes of the node's own file system that pods wrote, in tenths of a GiB.
+    /// Returns how much pods wrote to the node's own file system, in tenths of a GiB.
     pub(super) fn kept(&self) -> u64 {
         self.node().0.bytes.saturating_mul(10) >> 30
     }
 
-    /// A pod asks for a walk of its own. `false`: it waits for one already.
+    /// Notes that a pod waits for a walk of its own. Returns false if it waits for one already.
     pub(super) fn begin(&self, uid: &str) -> bool {
         self.waiting().insert(uid.into())
     }
 
-    /// It had its walk.
+    /// Notes that the pod had its walk.
     pub(super) fn end(&self, uid: &str) {
         self.waiting().remove(uid);
     }
 
-    /// What was measured of a pod since this moment.
-    pub(super) fn own(&self, uid: &str, since: clock::Instant) -> Option<Arc<eviction::Use>> {
+    /// Returns what was measured of a pod since this moment.
+    pub(super) fn own(&self, uid: &str, since: clock::Instant) -> Option<Arc<local_storage::Use>> {
         let found = self.lock();
         found.get(uid)?.own.as_ref().filter(|(at, _)| *at >= since).map(|(_, own)| own.clone())
     }
 
-    pub(super) fn last(&self, uid: &str) -> Option<Arc<eviction::Use>> {
+    pub(super) fn last(&self, uid: &str) -> Option<Arc<local_storage::Use>> {
         self.lock().get(uid)?.own.as_ref().map(|(_, own)| own.clone())
     }
 
-    /// Whether not all of a pod could be counted in the last round.
+    /// Returns whether not all of a pod could be counted in the last round.
     pub(super) fn was_cut(&self, uid: &str) -> bool {
         let usage = |figures: &Figures| figures.usage.as_ref().map(|usage| usage.disk.plus(usage.kept));
         let own = |figures: &Figures| figures.own.as_ref().map(|(_, own)| own.total());

@@ -1,6 +1,6 @@
-//! What the kubelet remembers about a pod between two looks.
+//! The kubelet's memory of a pod between two looks.
 
-use super::told::{Failing, Told};
+use super::failure_events::{FailedStep, FailureEvents};
 use crate::container::Volumes;
 use crate::container_status::Waiting;
 use crate::specs;
@@ -10,13 +10,14 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-/// An Event about a back-off is written this often, at most.
-const TELL_EVERY: Duration = Duration::from_secs(10);
+/// The pause between two Events that say that the same container backs off, at least.
+const BACK_OFF_EVENT: Duration = Duration::from_secs(10);
 
 /// A pod's labels and annotations.
 pub(super) type Called = (Option<BTreeMap<String, String>>, Option<BTreeMap<String, String>>);
 
-/// What the kubelet remembers about a pod between two looks. Losing it costs nothing but patience.
+/// The kubelet's memory of a pod between two looks. A kubelet that starts anew has none: pauses and
+/// Events of failures begin anew.
 #[derive(Default)]
 pub(super) struct Memory {
     pub uid: String,
@@ -24,9 +25,9 @@ pub(super) struct Memory {
     pub waiting: Waiting,
     /// Image → (pause, since when, the message).
     pub pulls: BTreeMap<String, (Duration, clock::Instant, String)>,
-    /// Where the pod's volumes are on the node. Each is here from the moment it was made.
+    /// The places of the pod's volumes on the node. Each is here from the moment it was made.
     pub volumes: Volumes,
-    /// They were made just now, before the pod's sandbox was.
+    /// The volumes were made just now, before the pod's sandbox was.
     pub just_mounted: bool,
     /// No API server answered in time when the pod's volumes were looked at last.
     pub is_cut_off: bool,
@@ -43,22 +44,22 @@ pub(super) struct Memory {
     pub ends_by: Option<clock::Instant>,
     /// The last status written, with the revision that wrote it.
     pub written: Option<(u64, PodStatus)>,
-    /// When its volumes were looked at last, and what the pod was called then: a volume may show
-    /// that.
+    /// When the pod's volumes were looked at last, and its labels and annotations then: a volume
+    /// may show these.
     pub refreshed: Option<(clock::Instant, Called)>,
-    /// Its volumes were removed because it has ended.
+    /// The pod's volumes were removed because it has ended.
     pub volumes_gone: bool,
     /// Ids of containers whose postStart hook failed: they are being ended, and neither ready nor
     /// started until then.
-    pub unhooked: HashSet<String>,
+    pub post_start_failed: HashSet<String>,
     /// Ids of sandboxes that were stopped: nothing of them is left to take down.
     pub stopped: HashSet<String>,
     /// An Event says why the pod failed. Writing it may have to be tried again.
     pub failure_told: bool,
     /// When an Event about a back-off was last written, by container.
-    pub told: BTreeMap<String, clock::Instant>,
-    /// Which failures Events told of, and when they may again.
-    pub events: Told,
+    pub back_off_events: BTreeMap<String, clock::Instant>,
+    /// The failures that Events have told of, and when they may again.
+    pub failure_events: FailureEvents,
 }
 
 pub(super) fn revision_of(pod: &Pod) -> u64 {
@@ -66,9 +67,9 @@ pub(super) fn revision_of(pod: &Pod) -> u64 {
 }
 
 impl Memory {
-    /// The pod with the newest status that is known: the one that this kubelet wrote last, as long
-    /// as the informer has not seen it, else the informer's. In that may be what others wrote
-    /// since, a readiness gate's condition for example.
+    /// Returns the pod with the newest status that is known: the one that this kubelet wrote last,
+    /// as long as the informer has not seen it, else the informer's. In that may be what others
+    /// wrote since, a readiness gate's condition for example.
     pub(super) fn with_newest_status(&self, pod: &Pod) -> Pod {
         let mut pod = pod.clone();
         if let Some((revision, written)) = &self.written
@@ -124,13 +125,13 @@ impl Memory {
     /// Notes why a container waits for its start. Returns whether Events tell of it: of another
     /// reason or message at once, of the same ones now and then.
     pub(super) fn note_waiting(&mut self, container: &str, reason: &str, message: &str) -> bool {
-        let what = Failing::Start(container.into());
-        let told = (reason.to_string(), message.to_string());
-        let is_other = self.waiting.get(container) != Some(&told);
-        self.waiting.insert(container.into(), told);
-        let tells = is_other || self.events.is_due(&what);
+        let what = FailedStep::Start(container.into());
+        let shown = (reason.to_string(), message.to_string());
+        let is_other = self.waiting.get(container) != Some(&shown);
+        self.waiting.insert(container.into(), shown);
+        let tells = is_other || self.failure_events.is_due(&what);
         if tells {
-            self.events.note(what);
+            self.failure_events.note(what);
         }
         tells
     }
@@ -143,15 +144,16 @@ impl Memory {
         self.pulls.retain(|image, _| images.contains(image.as_str()));
     }
 
-    /// Is it time to tell again that this container backs off? Looks come as often as anything
-    /// changes; Events should not.
-    pub(super) fn tell_again(&mut self, container: &str) -> bool {
-        let due =
-            self.told.get(container).is_none_or(|at| clock::passed(*at, clock::Instant::now()) >= TELL_EVERY);
-        if due {
-            self.told.insert(container.into(), clock::Instant::now());
+    /// Returns whether an Event may say now that this container backs off, and notes that one does.
+    /// The pod is looked at whenever anything of it changes; Events are rarer ([`BACK_OFF_EVENT`]).
+    pub(super) fn note_back_off_event_if_due(&mut self, container: &str) -> bool {
+        let now = clock::Instant::now();
+        let last = self.back_off_events.get(container);
+        let is_due = last.is_none_or(|at| clock::passed(*at, now) >= BACK_OFF_EVENT);
+        if is_due {
+            self.back_off_events.insert(container.into(), now);
         }
-        due
+        is_due
     }
 }
 
@@ -192,7 +194,7 @@ mod tests {
             .unwrap()
         };
         let memory = Memory { written: Some((10, PodStatus::default())), ..Memory::default() };
-        let gate = |seen: &Pod| memory.with_newest_status(seen).status.unwrap().conditions.map(|c| c.len());
+        let gate = |known: &Pod| memory.with_newest_status(known).status.unwrap().conditions.map(|c| c.len());
         assert_eq!(gate(&pod("9", Some("True"))), None, "the informer is behind");
         assert_eq!(gate(&pod("10", None)), Some(0));
         assert_eq!(gate(&pod("11", Some("True"))), Some(1), "the gate was opened after the last write");

@@ -1,16 +1,23 @@
 //! The edge of the kubelet: one pod at a time, from what is wanted to what runs.
 //!
-//! [`sync_pod`] brings a pod from what runs to what is wanted: [`starting`] makes containers,
-//! [`pulling`] gets their images, [`ending`] ends them, [`leftovers`] clears away what they leave.
-//! [`pleg`] says which pods have changed in the runtime, [`told`] how often Events tell of a step
-//! that fails again and again.
+//! [`sync_pod`] brings a pod from what runs to what is wanted, step by step:
+//!
+//! ```text
+//! mounting      its volumes                starting   a container: image (pulling), environment,
+//! sandbox       its sandbox                           start, postStart (hooks)
+//! ending        the end of a container     leftovers  what pods and attempts leave on the disk
+//! ```
+//!
+//! [`terminating`] ends a pod that is being deleted, [`failing`] one that has to fail, for its own
+//! limits or because the [`eviction_manager`] decided so ([`decided_failures`]). [`pleg`] says
+//! which pods have changed in the runtime, [`failure_events`] how often Events tell of a step that
+//! fails again and again.
 
 use super::config::Config;
-use super::container::kept_claims;
 use super::error::Error;
 use super::pleg::{self, Pleg, PodLifecycleEvent};
 use super::pressure::Pressures;
-use super::probe::Seen;
+use super::probe::ProbeResults;
 use super::view::{Backoffs, View};
 use super::{mirror, status, termination};
 use client::{Change, Informer, Key, Outcome, is_code};
@@ -21,33 +28,39 @@ use kube::runtime::watcher;
 use kubelet::RETRY;
 use memory::{Memory, revision_of};
 use serde_json::json;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tap::{Cause, Event, Record};
 use task::Crew;
 use tokio::sync::watch;
 
+mod decided_failures;
 mod ending;
+mod environment;
+mod eviction_manager;
 mod failing;
+mod failure_events;
+mod hooks;
 mod kubelet;
 mod leftovers;
 mod lost_logs;
 mod measured;
 mod memory;
-mod pressed;
+mod mounting;
 mod pulling;
 mod removals;
-mod sentence;
+mod sandbox;
 mod starting;
 mod sync_pod;
+mod terminating;
 #[cfg(test)]
 pub(super) mod tests;
-mod told;
 
 pub(crate) use kubelet::Kubelet;
 
-/// `pressures` tells the node's status whether memory or disk are low.
+/// Starts the workers of the node's pods, and the eviction manager, which says in `pressures`
+/// whether memory or disk are low.
 pub(crate) fn start(crew: &Crew, config: &Arc<Config>, pressures: watch::Sender<Pressures>) -> Arc<Kubelet> {
     let kubelet = start_workers(crew, config, pressures);
     let watching = kubelet.clone();
@@ -124,43 +137,6 @@ impl Kubelet {
         self.gone.lock()
     }
 
-    /// Takes a claim that one pod alone may use. Returns false if another pod of this node has it,
-    /// also one that was deleted by force and whose containers may still run.
-    fn take_claim(&self, pod: &Pod, claim: &str) -> bool {
-        self.holders.take(pod, claim, || {
-            let mut pods = self.pods.list();
-            pods.extend(self.gone().values().cloned());
-            pods
-        })
-    }
-
-    /// Returns the claims in the namespace of this pod that are in use by containers of pods which
-    /// this kubelet has never seen. For a pod without claims the runtime is not asked.
-    ///
-    /// The pod `first` was deleted by force while the node's kubelet was stopped. The kubelet is
-    /// started, and ends the containers of `first`; meanwhile `second` must not begin to write to
-    /// the volume of which one pod alone may have the claim.
-    async fn claims_of_strangers(&self, pod: &Pod) -> Result<BTreeSet<String>, cri::Error> {
-        let mut volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-        if !volumes.any(|volume| volume.persistent_volume_claim.is_some()) {
-            return Ok(BTreeSet::new());
-        }
-        let sandboxes = self.config.runtime.list_pod_sandboxes().await?;
-        let containers = self.config.runtime.list_containers().await?;
-        // Read after the sandboxes: one that was made just now belongs to a pod that is known.
-        let pods = self.pods.list();
-        let mut known: BTreeSet<String> =
-            pods.iter().chain(self.statics.values()).filter_map(|one| one.metadata.uid.clone()).collect();
-        known.extend(self.gone().values().filter_map(|one| one.metadata.uid.clone()));
-        known.extend(pod.metadata.uid.clone());
-        let is_near = |sandbox: &Sandbox| pod.metadata.namespace.as_ref() == Some(&sandbox.pod.namespace);
-        let strange = sandboxes.iter().filter(|s| is_near(s) && !known.contains(&s.pod.uid));
-        let strange: BTreeSet<&str> = strange.map(|sandbox| sandbox.id.as_str()).collect();
-        let live = containers.iter().filter(|c| c.state != ContainerState::Exited);
-        let theirs = live.filter(|container| strange.contains(container.sandbox_id.as_str()));
-        Ok(theirs.flat_map(kept_claims).map(String::from).collect())
-    }
-
     /// Looks at all pods that the API has, and at all that the runtime has.
     async fn look_at_everything(&self) {
         for pod in self.pods.list() {
@@ -171,8 +147,8 @@ impl Kubelet {
         }
     }
 
-    /// The pod as this node knows it, static or not. What the API shows as a mirror is not run from
-    /// there, as upstream: it shows a static pod, or nothing.
+    /// Returns the pod as this node knows it, static or not. What the API shows as a mirror is not
+    /// run from there, as upstream: it shows a static pod, or nothing.
     pub(crate) fn pod(&self, key: &Key) -> Option<Arc<Pod>> {
         let own = self.statics.get(key).cloned();
         own.or_else(|| self.pods.get(key).filter(|pod| !mirror::is_one(pod)))
@@ -186,7 +162,7 @@ impl Kubelet {
         }
     }
 
-    /// The newest container of a pod by name, or the one of `kubectl logs --previous`.
+    /// Returns the newest container of a pod by name, or the one of `kubectl logs --previous`.
     pub(crate) async fn container(
         &self,
         key: &Key,
@@ -195,8 +171,8 @@ impl Kubelet {
     ) -> Result<Option<Container>, cri::Error> {
         let Some(pod) = self.pod(key) else { return Ok(None) };
         let uid = pod.metadata.uid.clone().unwrap_or_default();
-        let (_, containers) = self.seen(key, &uid).await?;
-        let (backoffs, probes) = (Backoffs::new(), Seen::default());
+        let (_, containers) = self.in_runtime(key, &uid).await?;
+        let (backoffs, probes) = (Backoffs::new(), ProbeResults::default());
         let replaced = self.memories().get(key).map(|memory| memory.replaced.clone()).unwrap_or_default();
         let view = View {
             pod: &pod,
@@ -210,9 +186,9 @@ impl Kubelet {
         Ok(if previous { view.last_ended(name) } else { view.current(name) }.cloned())
     }
 
-    /// The attempt of a container whose log `kubectl logs` shows, or `kubectl logs --previous`. One
-    /// that is not started yet has no log: until then it is the attempt before, if there is one.
-    /// Upstream: `validateContainerLogStatus`.
+    /// Returns the attempt of a container whose log `kubectl logs` shows, or `kubectl logs
+    /// --previous`. One that is not started yet has no log: until then it is the attempt before, if
+    /// there is one. Upstream: `validateContainerLogStatus`.
     pub(crate) async fn logged(
         &self,
         key: &Key,
@@ -226,15 +202,16 @@ impl Kubelet {
         }
     }
 
-    /// The newest sandbox that is ready.
+    /// Returns the newest sandbox that is ready.
     pub(crate) async fn sandbox(&self, key: &Key) -> Result<Option<Sandbox>, cri::Error> {
         let Some(pod) = self.pod(key) else { return Ok(None) };
-        let (sandboxes, _) = self.seen(key, pod.metadata.uid.as_deref().unwrap_or_default()).await?;
+        let (sandboxes, _) = self.in_runtime(key, pod.metadata.uid.as_deref().unwrap_or_default()).await?;
         Ok(sandboxes.into_iter().filter(|s| s.state == SandboxState::Ready).max_by_key(|s| s.attempt))
     }
 
-    /// What the runtime has for a pod: its sandboxes and their containers.
-    async fn seen(&self, key: &Key, uid: &str) -> Result<(Vec<Sandbox>, Vec<Container>), cri::Error> {
+    /// Returns what the runtime has for a pod: its sandboxes and their containers, those that have
+    /// ended with their termination messages.
+    async fn in_runtime(&self, key: &Key, uid: &str) -> Result<(Vec<Sandbox>, Vec<Container>), cri::Error> {
         let mut sandboxes = self.config.runtime.list_pod_sandboxes().await?;
         sandboxes.retain(|s| s.pod.namespace == key.namespace && s.pod.name == key.name && s.pod.uid == uid);
         let mut containers = self.config.runtime.list_containers().await?;
@@ -256,7 +233,7 @@ impl Kubelet {
             self.remove_orphan(&key).await?;
             let uid = self.memories().get(&key).map(|memory| memory.uid.clone());
             if let Some(uid) = uid {
-                self.forget_sentence(&key, &uid);
+                self.forget_decided_failure(&key, &uid);
                 self.prober.forget(&uid);
                 let removed = self.forget_files(&key.namespace, &key.name, &uid).await; // also of one that had no sandbox any more
                 if let Err(error) = &removed {
@@ -281,8 +258,8 @@ impl Kubelet {
         result
     }
 
-    /// Records what was done for a pod since `since`.
-    fn tell(&self, event: Event, key: &Key, since: clock::Instant, cause: &Option<Cause>) {
+    /// Emits the record of what was done for a pod since `since`.
+    fn emit(&self, event: Event, key: &Key, since: clock::Instant, cause: &Option<Cause>) {
         let record = Record::new(event).object("pods", &key.namespace, &key.name);
         self.config.tap.emit(record.took(since.elapsed()).cause(cause.clone()));
     }
@@ -307,9 +284,11 @@ impl Kubelet {
         }
         let start = clock::Instant::now();
         // Conditions of others (a readiness gate, the reason of an eviction) are written back as
-        // they were seen: only over what was seen.
-        let seen = memory.written.as_ref().map_or(0, |(revision, _)| *revision).max(revision_of(pod));
-        let metadata = json!({"uid": memory.uid, "resourceVersion": seen.to_string()});
+        // this kubelet knows them, so the API server must not have newer ones: it refuses a patch
+        // with another revision.
+        let own = memory.written.as_ref().map_or(0, |(revision, _)| *revision);
+        let revision = own.max(revision_of(pod)).to_string();
+        let metadata = json!({"uid": memory.uid, "resourceVersion": revision});
         let old = pod.status.as_ref();
         let mut written = self.write_status(key, cause, &metadata, status::patch(old, &status)).await;
         if written.as_ref().is_err_and(|error| is_code(error, 413)) {
@@ -322,7 +301,7 @@ impl Kubelet {
             Ok(stored) => {
                 let phase = status.phase.clone().unwrap_or_default();
                 memory.written = Some((revision_of(&stored), stored.status.unwrap_or(status)));
-                self.tell(Event::Status { phase }, key, start, cause);
+                self.emit(Event::Status { phase }, key, start, cause);
                 Ok(true)
             }
             Err(error) if is_code(&error, 404) || is_code(&error, 409) => Ok(false),
@@ -342,8 +321,8 @@ impl Kubelet {
         api.patch_status(&key.name, &PatchParams::default(), &patch).await
     }
 
-    /// What the probes of the pod's running containers say; those that just started are probed from
-    /// now on.
+    /// Returns what the probes of the pod's running containers say. Containers that just started
+    /// are probed from now on.
     fn probes(
         &self,
         key: &Key,
@@ -351,12 +330,13 @@ impl Kubelet {
         sandboxes: &[Sandbox],
         containers: &[Container],
         memory: &Memory,
-    ) -> Seen {
+    ) -> ProbeResults {
         let ip = sandboxes.iter().max_by_key(|s| s.attempt).and_then(|s| s.ip).map(IpAddr::from);
-        let mut seen = self.prober.attend(key, pod, containers, ip);
+        let mut results = self.prober.attend(key, pod, containers, ip);
         let running = containers.iter().filter(|c| c.state == ContainerState::Running);
-        seen.mark_unhooked(running.filter(|c| memory.unhooked.contains(&c.id)).map(|c| c.name.as_str()));
-        seen
+        let failed = running.filter(|c| memory.post_start_failed.contains(&c.id));
+        results.mark_post_start_failed(failed.map(|c| c.name.as_str()));
+        results
     }
 
     fn status_of(

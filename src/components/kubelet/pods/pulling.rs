@@ -1,11 +1,10 @@
-//! Images, and the patience with those that cannot be had.
+//! Images of containers: when they are pulled, and the back-off of pulls that fail.
 
+use super::failure_events::FailedStep;
 use super::kubelet::Kubelet;
 use super::memory::Memory;
-use super::told::Failing;
-use crate::container_status::go_duration;
 use crate::error::Error;
-use crate::specs::reference;
+use crate::specs::{go_duration, reference};
 use crate::status;
 use client::Key;
 use k8s_openapi::api::core::v1::{Container as Spec, ObjectReference, Pod};
@@ -25,25 +24,18 @@ impl Memory {
     fn tells_of_image(&self, container: &str) -> bool {
         let reason = self.waiting.get(container).map(|(reason, _)| reason.as_str());
         reason.is_some_and(|reason| NO_IMAGE.contains(&reason))
-            || self.events.is_due(&Failing::Start(container.into()))
+            || self.failure_events.is_due(&FailedStep::Start(container.into()))
     }
 }
 
-/// A duration as Go prints it when it is cut to whole milliseconds.
+/// Returns the time that a pull took as its Event has it: cut to whole milliseconds.
 ///
 /// ```text
 /// 0s    7ms    1.25s    1m2s
 /// ```
-fn go_milliseconds(duration: Duration) -> String {
-    match (duration.as_secs(), duration.subsec_millis()) {
-        (0, 0) => "0s".into(),
-        (0, millis) => format!("{millis}ms"),
-        (seconds, 0) => go_duration(seconds),
-        (seconds, millis) => {
-            let (whole, part) = (go_duration(seconds), format!("{millis:03}"));
-            format!("{}.{}s", whole.trim_end_matches('s'), part.trim_end_matches('0'))
-        }
-    }
+fn pull_time(took: Duration) -> String {
+    let below = Duration::from_nanos(u64::from(took.subsec_nanos() % 1_000_000));
+    go_duration(took.saturating_sub(below)).to_string()
 }
 
 impl Kubelet {
@@ -105,8 +97,8 @@ impl Kubelet {
             && let Some(left) = clock::left(since, pause, clock::Instant::now())
         {
             if memory.note_waiting(&spec.name, "ImagePullBackOff", &message) {
-                let told = format!("Back-off pulling image {image:?}");
-                self.recorder.normal(&about, "BackOff", told, cause.clone());
+                let back_off = format!("Back-off pulling image {image:?}");
+                self.recorder.normal(&about, "BackOff", back_off, cause.clone());
                 self.recorder.warning(&about, "Failed", "Error: ImagePullBackOff", cause.clone());
             }
             return Ok(Some(left));
@@ -133,7 +125,7 @@ impl Kubelet {
         let start = clock::Instant::now();
         match self.config.runtime.pull_image(&image).await {
             Ok(_) => {
-                let took = go_milliseconds(start.elapsed());
+                let took = pull_time(start.elapsed());
                 let size = self.config.runtime.image_status(&image).await?.map_or(0, |i| i.size);
                 let message = format!(
                     "Successfully pulled image {image:?} in {took} ({took} including waiting). Image size: {size} bytes."
@@ -141,7 +133,7 @@ impl Kubelet {
                 if tells {
                     self.recorder.normal(about, "Pulled", message, cause.clone());
                 }
-                self.tell(Event::Pull { image: image.to_string(), error: None }, key, start, cause);
+                self.emit(Event::Pull { image: image.to_string(), error: None }, key, start, cause);
                 memory.pulls.remove(&image);
                 Ok(None)
             }
@@ -149,7 +141,7 @@ impl Kubelet {
                 let message = format!("Failed to pull image {image:?}: {}", error.line());
                 self.recorder.warning(about, "Failed", message, cause.clone());
                 let event = Event::Pull { image: image.to_string(), error: Some(error.line()) };
-                self.tell(event, key, start, cause);
+                self.emit(event, key, start, cause);
                 self.recorder.warning(about, "Failed", "Error: ErrImagePull", cause.clone());
                 memory.note_waiting(container, "ErrImagePull", &error.line());
                 let pause =
@@ -171,8 +163,8 @@ mod tests {
     /// An image that is there is pulled in no time: upstream says 0s then.
     #[test]
     fn the_time_of_a_pull_is_told_as_go_does() {
-        let told = |micros| go_milliseconds(Duration::from_micros(micros));
-        assert_eq!([told(0), told(999), told(7_300)], ["0s", "0s", "7ms"]);
-        assert_eq!([told(1_250_000), told(2_000_000), told(62_005_000)], ["1.25s", "2s", "1m2.005s"]);
+        let text = |micros| pull_time(Duration::from_micros(micros));
+        assert_eq!([text(0), text(999), text(7_300)], ["0s", "0s", "7ms"]);
+        assert_eq!([text(1_250_000), text(2_000_000), text(62_005_000)], ["1.25s", "2s", "1m2.005s"]);
     }
 }

@@ -45,7 +45,7 @@ impl Removals {
                 match one.await {
                     Ok((next, Ok(false))) => part = next,
                     Ok((_, done)) => return done.map(drop),
-                    Err(_) => return Ok(()), // it panicked, which was told: the files go at the next start
+                    Err(_) => return Ok(()), // it panicked, which is logged: the files go at the next start
                 }
             }
         });

@@ -3,26 +3,24 @@
 use super::ending;
 use super::kubelet::Kubelet;
 use super::memory::Memory;
-use super::told::Failing;
+use super::mounting::REFRESH;
 use crate::container::Volumes;
 use crate::decide;
 use crate::error::Error;
 use crate::specs::{self, long_name, reference};
 use crate::view::{self, Step, View, Why};
-use crate::{dns, volumes};
+use crate::volumes;
 use client::{Key, Outcome};
 use cri::{Container, ContainerState, Sandbox, SandboxState};
 use k8s_openapi::api::core::v1::Pod;
 use std::sync::Arc;
 use std::time::Duration;
-use tap::{Cause, Event};
+use tap::Cause;
 
-/// The files of volumes that may change are written anew this often, as at upstream's sync period.
-const REFRESH: Duration = Duration::from_secs(60);
 /// Passes over one pod before others get a turn.
 const PASSES: usize = 8;
 
-/// What one pass over a pod has come to.
+/// The result of one pass over a pod.
 #[derive(Default)]
 struct Pass {
     /// The pass is repeated after so long, e.g. at the end of a back-off.
@@ -33,8 +31,8 @@ struct Pass {
     is_last: bool,
 }
 
-/// Whether a container that lost its sandbox runs again in the next one, with whatever code it
-/// ended: not by the policy Never, its own or else its pod's. An ephemeral container never does.
+/// Returns whether a container that lost its sandbox runs again in the next one, with whatever code
+/// it ended: not by the policy Never, its own or else its pod's. An ephemeral container never does.
 fn goes_on(pod: &Pod, name: &str) -> bool {
     let Some(spec) = specs::spec_of(pod, name) else { return false };
     let of_pod = pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref());
@@ -65,7 +63,7 @@ impl Kubelet {
         let has_ended = view::has_ended(pod);
         let mut judged = None;
         if has_ended {
-            self.forget_sentence(key, &memory.uid);
+            self.forget_decided_failure(key, &memory.uid);
             memory.variables.clear(); // nothing starts any more
         } else {
             memory.volumes_gone = false; // a deletion may have been undone
@@ -115,7 +113,7 @@ impl Kubelet {
         is_first: bool,
     ) -> Result<Option<Pass>, Error> {
         let has_ended = view::has_ended(pod);
-        let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
+        let (sandboxes, containers) = self.in_runtime(key, &memory.uid).await?;
         let containers = self.remove_created(&memory.uid, containers).await?;
         if has_ended && !containers.iter().any(|c| c.state == ContainerState::Running) {
             self.give_volumes_back(pod, memory, cause).await?;
@@ -185,7 +183,7 @@ impl Kubelet {
         let look_again = steps.iter().find_map(|s| if let Step::LookAgain(d) = s { Some(*d) } else { None });
         steps.retain(|s| !matches!(s, Step::LookAgain(_)));
         for (container, init) in backing_off {
-            if memory.tell_again(&container) {
+            if memory.note_back_off_event_if_due(&container) {
                 let message =
                     format!("Back-off restarting failed container {container} in pod {}", long_name(pod));
                 let about = reference(pod, Some((&container, init)));
@@ -208,14 +206,14 @@ impl Kubelet {
         cause: &Option<Cause>,
         failure: Option<Error>,
     ) -> Result<Vec<Sandbox>, Error> {
-        let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
-        let seen = memory.with_newest_status(pod);
-        let status = self.status_of(key, &seen, &sandboxes, &containers, memory);
-        let reported = self.report(key, &seen, memory, cause, status).await;
+        let (sandboxes, containers) = self.in_runtime(key, &memory.uid).await?;
+        let newest = memory.with_newest_status(pod);
+        let status = self.status_of(key, &newest, &sandboxes, &containers, memory);
+        let reported = self.report(key, &newest, memory, cause, status).await;
         memory.stopping.retain(|id, _| containers.iter().any(|c| c.id == *id));
         memory.replaced.retain(|id| containers.iter().any(|c| c.id == *id));
         memory.given_up.retain(|id| containers.iter().any(|c| c.id == *id));
-        memory.unhooked.retain(|id| containers.iter().any(|c| c.id == *id));
+        memory.post_start_failed.retain(|id| containers.iter().any(|c| c.id == *id));
         memory.stopped.retain(|id| sandboxes.iter().any(|s| s.id == *id));
         // Also if no API server answers: containers restart without one, and their attempts would
         // pile up.
@@ -225,29 +223,6 @@ impl Kubelet {
         }
         reported?;
         Ok(sandboxes)
-    }
-
-    /// Writes the files of the pod's volumes anew if they were written a while ago, or the pod's
-    /// labels or annotations are others now. An Event tells of a failure.
-    async fn refresh_volumes(
-        &self,
-        pod: &Pod,
-        sandboxes: &[Sandbox],
-        memory: &mut Memory,
-        cause: &Option<Cause>,
-    ) {
-        let called = (pod.metadata.labels.clone(), pod.metadata.annotations.clone());
-        let late = |at: &clock::Instant| clock::passed(*at, clock::Instant::now()) >= REFRESH;
-        let before = memory.refreshed.as_ref();
-        if before.is_some_and(|(at, before)| !late(at) && *before == called) {
-            return;
-        }
-        // When the first container was started they were written.
-        if memory.refreshed.is_some() {
-            // After a failure what is on the disk stays, and the next refresh tries again.
-            drop(self.mount(pod, sandboxes, memory, cause).await);
-        }
-        memory.refreshed = Some((clock::Instant::now(), called));
     }
 
     /// Does the steps in order. Returns the time after which to look again, and the first failure.
@@ -324,71 +299,10 @@ impl Kubelet {
         }
         (wait, failure)
     }
-
-    /// Makes the pod's volumes. Those that were made for the new sandbox in the pass before are
-    /// there. An Event tells of a failure.
-    async fn mount(
-        &self,
-        pod: &Pod,
-        sandboxes: &[Sandbox],
-        memory: &mut Memory,
-        cause: &Option<Cause>,
-    ) -> Result<Volumes, Error> {
-        if std::mem::take(&mut memory.just_mounted) {
-            return Ok(memory.volumes.clone());
-        }
-        let made = self.volumes(pod, sandboxes, memory, cause).await;
-        if let Err(error @ Error::Volume { volume, .. }) = &made
-            && memory.events.tell(Failing::Volume(volume.clone()))
-        {
-            self.recorder.warning(&reference(pod, None), "FailedMount", error.line(), cause.clone());
-        }
-        made
-    }
-
-    /// Makes the pod's next sandbox, once the ones before are stopped.
-    async fn create_sandbox(
-        &self,
-        key: &Key,
-        pod: &Pod,
-        attempt: u32,
-        sandboxes: &[Sandbox],
-        memory: &mut Memory,
-        cause: &Option<Cause>,
-    ) -> Result<(), Error> {
-        let tells = memory.events.is_due(&Failing::Sandbox);
-        if tells && !sandboxes.is_empty() {
-            let message = "Pod sandbox changed, it will be killed and re-created.";
-            self.recorder.normal(&reference(pod, None), "SandboxChanged", message, cause.clone());
-        }
-        for old in sandboxes.iter().filter(|s| s.state == SandboxState::NotReady) {
-            self.config.runtime.stop_pod_sandbox(&old.id).await?;
-        }
-        let start = clock::Instant::now();
-        let (dns, left_out) = dns::of_pod(pod, self.config.cluster_dns, &self.config.cluster_domain);
-        for what in left_out.into_iter().filter(|_| tells) {
-            self.recorder.warning(&reference(pod, None), "DNSConfigForming", what, cause.clone());
-        }
-        let made = match self.sandbox_config(pod, attempt, dns) {
-            Ok(config) => self.config.runtime.run_pod_sandbox(config).await,
-            Err(why) => Err(cri::Error::Start(why)),
-        };
-        if let Err(error) = made {
-            tracing::warn!(pod = %Key::of(pod), reason = error.line(), "no sandbox");
-            if memory.events.tell(Failing::Sandbox) {
-                let message = format!("Failed to create pod sandbox: {}", error.line());
-                let about = reference(pod, None);
-                self.recorder.warning(&about, "FailedCreatePodSandBox", message, cause.clone());
-            }
-            return Err(error.into());
-        }
-        memory.events.keep(|what| *what != Failing::Sandbox);
-        self.tell(Event::Sandbox { attempt }, key, start, cause);
-        Ok(())
-    }
 }
 
-/// Containers that wait for the end of their back-off, and whether each is an init container.
+/// Lists the containers that wait for the end of their back-off, and whether each is an init
+/// container.
 fn backing_off(view: &View, steps: &[Step]) -> Vec<(String, bool)> {
     if !steps.iter().any(|s| matches!(s, Step::LookAgain(_))) {
         return vec![];

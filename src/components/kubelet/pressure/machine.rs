@@ -17,12 +17,12 @@ pub(super) struct Nodes {
 struct Figures {
     looked: Instant,
     measured: Instant,
-    /// What its largest pod has of the resource that is low.
+    /// How much its largest pod has of the resource that is low.
     worst: u64,
 }
 
 impl Machine {
-    /// A machine whose memory `meter` measures.
+    /// Makes a machine whose memory `meter` measures.
     pub fn new(meter: Meter) -> Machine {
         Machine { meter, thresholds: OnceLock::new(), nodes: Default::default() }
     }
@@ -32,7 +32,7 @@ impl Machine {
         (self.meter)()
     }
 
-    /// The same for all nodes, from what the first of them found.
+    /// Returns the thresholds, which are the same for all nodes: from what the first of them found.
     pub(crate) fn thresholds(&self, now: &Signals) -> Thresholds {
         *self.thresholds.get_or_init(|| Thresholds::of(now))
     }
@@ -41,7 +41,7 @@ impl Machine {
         self.nodes[pressure as usize].lock()
     }
 
-    /// A node found the machine low on something, or not.
+    /// Notes that a node found the machine low on something, or not.
     pub(crate) fn looked(&self, pressure: Pressure, node: &str, low: bool, now: Instant) {
         let mut nodes = self.nodes(pressure);
         nodes.low_since = if low { nodes.low_since.or(Some(now)) } else { None };
@@ -49,8 +49,9 @@ impl Machine {
         nodes.by_name.entry(node.into()).or_insert(new).looked = now;
     }
 
-    /// Under pressure: a node has measured its pods. Whether it is the one to evict its worst: all
-    /// others that live have measured too, and have none that is larger.
+    /// Notes, under pressure, that a node has measured its pods. Returns whether it is the one to
+    /// evict its largest: all other nodes that live have measured too, and have none that is
+    /// larger.
     pub(crate) fn is_worst(&self, pressure: Pressure, node: &str, worst: u64, now: Instant) -> bool {
         let mut nodes = self.nodes(pressure);
         nodes.by_name.insert(node.into(), Figures { looked: now, measured: now, worst });

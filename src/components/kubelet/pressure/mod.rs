@@ -41,7 +41,7 @@ pub(crate) use usage::{ContainerUse, Usage};
 
 /// A node's share of the disk in bytes: `status.capacity["ephemeral-storage"]`.
 pub(crate) const CAPACITY: u64 = 10 << 30;
-/// What of it is kept free: `nodefs.available<10%`.
+/// Bytes of a node's share that are kept free: `nodefs.available<10%`.
 const NODE_RESERVE: u64 = CAPACITY / 10;
 /// `status.allocatable["ephemeral-storage"]`.
 pub(crate) const ALLOCATABLE: u64 = CAPACITY - NODE_RESERVE;
@@ -66,7 +66,7 @@ const TOGETHER: Duration = Duration::from_secs(2);
 /// Pods of at least this priority are never evicted in kube-system: `system-cluster-critical`.
 pub(crate) const CRITICAL: i32 = 2_000_000_000;
 
-/// What may run out.
+/// A resource that may run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resource {
     Memory,
@@ -112,7 +112,7 @@ impl Pressure {
         }
     }
 
-    /// The reason of the Event that tells of a change.
+    /// Returns the reason of the Event about a change of the condition.
     pub(crate) fn reason(self, begins: bool) -> &'static str {
         match (self, begins) {
             (Pressure::Memory, true) => "NodeHasInsufficientMemory",
@@ -128,7 +128,8 @@ impl Pressure {
 pub(crate) struct Pressures {
     pub memory: bool,
     pub disk: bool,
-    /// While the disk is low: tenths of a GiB on it that no eviction frees ([`super::kept`]).
+    /// While the disk is low: tenths of a GiB on it that no eviction frees
+    /// ([`super::lasting_files`]).
     pub kept: u64,
 }
 
@@ -149,9 +150,9 @@ impl Pressures {
         }
     }
 
-    /// Why a new pod is not taken, in upstream's words; `None` if it is. A pod that comes while the
-    /// disk is low would only make it worse. While only memory is low, one that requests some is
-    /// taken, and one that tolerates the taint.
+    /// Returns why a new pod is not taken, in upstream's words; `None` if it is. A pod that comes
+    /// while the disk is low would only make it worse. While only memory is low, one that requests
+    /// some is taken, and one that tolerates the taint.
     pub(crate) fn refuse(self, pod: &Pod) -> Option<String> {
         let names: Vec<&str> =
             Pressure::ALL.into_iter().filter(|p| self.has(*p)).map(Pressure::name).collect();
@@ -170,7 +171,7 @@ impl Pressures {
     }
 }
 
-/// What a file system has.
+/// Free and total space of a file system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Free {
     pub now: Amount,
@@ -181,19 +182,19 @@ pub(crate) struct Free {
 /// The memory of pods and machine, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// What all pods together may use.
+    /// Bytes that all pods together may use.
     pub limit: u64,
     /// Their working set.
     pub used: u64,
-    /// What the machine has left for everything.
+    /// Bytes that the machine has left for everything.
     pub machine: u64,
 }
 
-/// What the machine has left.
+/// The signals of the eviction manager: what the machine has left.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Signals {
     pub disk: Free,
-    /// `None`: nobody counts it.
+    /// `None`: the machine does not measure it.
     pub memory: Option<Memory>,
 }
 
@@ -210,7 +211,7 @@ pub(crate) fn free(dir: &Path) -> std::io::Result<Free> {
     })
 }
 
-/// How much of the machine pods leave free.
+/// Amounts of the machine that pods leave free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Thresholds {
     disk: Amount,
@@ -248,12 +249,12 @@ pub(crate) struct Low {
     pub resource: Resource,
     threshold: u64,
     available: u64,
-    /// Of the whole machine, not this node's share.
+    /// The whole machine is low, not this node's share.
     pub shared: bool,
 }
 
-/// What is low, memory first, as upstream's eviction manager sorts: memory; the disk, or else this
-/// node's share of it, of which its pods use `used` bytes.
+/// Returns what is low, memory first, as upstream's eviction manager sorts: memory; the disk, or
+/// else this node's share of it, of which its pods use `used` bytes.
 pub(crate) fn low(now: &Signals, least: Thresholds, used: u64) -> Vec<Low> {
     let low = |resource, threshold, available, shared| Some(Low { resource, threshold, available, shared });
     let of_memory = now.memory.and_then(|memory| {
@@ -276,8 +277,8 @@ pub(crate) fn low(now: &Signals, least: Thresholds, used: u64) -> Vec<Low> {
     of_memory.into_iter().chain(of_disk).collect()
 }
 
-/// When to ask the machine next: before a process that writes [`RATE`] has used up the room above
-/// the thresholds.
+/// Returns when to ask the machine next: before a process that writes [`RATE`] has used up the room
+/// above the thresholds.
 ///
 /// ```text
 /// 9 GiB above the threshold  ->  1 s    512 MiB above  ->  250 ms    at the threshold  ->  100 ms
@@ -297,17 +298,18 @@ pub(crate) fn pause(now: &Signals, least: Thresholds, used: u64) -> Duration {
     Duration::from_secs_f64(wait).clamp(PAUSE.0, PAUSE.1)
 }
 
-/// Whether a pod may be evicted: not one that the cluster needs, and not one that has ended. Static
-/// pods are the kubelet's own and are not asked about; an annotation says nothing here.
+/// Returns whether a pod may be evicted: not one that the cluster needs, and not one that has
+/// ended. Static pods are the kubelet's own and are not asked about; an annotation says nothing
+/// here.
 pub(crate) fn evictable(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
     priority(pod) < CRITICAL && !matches!(phase, "Succeeded" | "Failed")
 }
 
-/// How important a pod is to the node. A user who may create pods may name `system-node-critical`;
-/// upstream spares them all. Here that counts in kube-system only, where ordinary users write
-/// nothing: elsewhere a pod with a critical priority is as one without any, or it would fill the
-/// disk, and all others would be evicted for it.
+/// Returns how important a pod is to the node. A user who may create pods may name
+/// `system-node-critical`; upstream spares them all. Here that counts in kube-system only, where
+/// ordinary users write nothing: elsewhere a pod with a critical priority is as one without any, or
+/// it would fill the disk, and all others would be evicted for it.
 ///
 /// ```text
 /// kube-system, system-node-critical  ->  2000001000
@@ -319,16 +321,16 @@ pub(crate) fn priority(pod: &Pod) -> i32 {
     if named >= CRITICAL && !of_system { 0 } else { named }
 }
 
-/// Whether the node's share would be used up although all its pods were evicted: what fills it
-/// stays. Of the whole machine nobody knows that.
+/// Returns whether the node's share would be used up although all its pods were evicted: what fills
+/// it stays. Of the whole machine that is not known.
 pub(crate) fn is_futile(pods: &[Usage], low: &Low) -> bool {
     let freed = pods.iter().fold(0u64, |sum, pod| sum.saturating_add(pod.frees(low.resource)));
     !low.shared && low.available.saturating_add(freed) < low.threshold
 }
 
-/// The pod to evict: one that uses more than it requests before one that does not, then the lower
-/// priority, then the larger excess; of pods that keep to their requests the one that comes closest
-/// to it. Where evictions cannot help, only one that still writes files which stay.
+/// Returns the pod to evict: one that uses more than it requests before one that does not, then the
+/// lower priority, then the larger excess; of pods that keep to their requests the one that comes
+/// closest to it. Where evictions cannot help, only one that still writes files which stay.
 ///
 /// ```text
 /// a has 900 MiB of its 1000, b 300 MiB of its 310     ->  b: 10 MiB below its request
@@ -346,9 +348,9 @@ pub(crate) fn victim<'a>(pods: &'a [Usage], low: &Low) -> Option<&'a Usage> {
     pods.iter().filter(counts).max_by_key(rank)
 }
 
-/// Why the pod has to go, in upstream's words: what is low, and what uses more of it than it
-/// requests. Of what a pod requests as a whole that is told in any case. Source: `evictionMessage`
-/// in `pkg/kubelet/eviction/helpers.go`.
+/// Returns why the pod has to go, in upstream's words: what is low, and what uses more of it than
+/// it requests. Of a pod that requests memory as a whole, that is said in any case. Source:
+/// `evictionMessage` in `pkg/kubelet/eviction/helpers.go`.
 pub(crate) fn message(pod: &Usage, low: &Low) -> String {
     let amount = |n: u64| if low.resource == Resource::Inodes { n.to_string() } else { binary(n) };
     let name = low.resource.name();
@@ -386,7 +388,7 @@ pub(crate) fn message(pod: &Usage, low: &Low) -> String {
     text
 }
 
-/// Bytes as a quantity: `1Gi`, `1536Mi`, `0`.
+/// Writes bytes as a quantity: `1Gi`, `1536Mi`, `0`.
 fn binary(bytes: u64) -> String {
     let fits = [("Gi", 30), ("Mi", 20), ("Ki", 10)]
         .into_iter()
@@ -394,7 +396,7 @@ fn binary(bytes: u64) -> String {
     fits.map_or(bytes.to_string(), |(suffix, shift)| format!("{}{suffix}", bytes >> shift))
 }
 
-/// Asks the machine for its memory; `None`: nobody counts it.
+/// Asks the machine for its memory; `None`: it is not measured.
 pub type Meter = Box<dyn Fn() -> Option<Memory> + Send + Sync>;
 
 /// The machine, as the nodes of one cluster share it: so that under its pressure one of them
@@ -406,7 +408,7 @@ pub struct Machine {
     nodes: [Mutex<Nodes>; 2],
 }
 
-/// One whose memory nobody counts.
+/// A machine whose memory is not measured.
 impl Default for Machine {
     fn default() -> Machine {
         Machine::new(Box::new(|| None))

@@ -192,15 +192,16 @@ fn init_containers_and_sidecars_count_as_in_upstream() {
     }
     found.memory = 3 * MIB;
     let low = |resource| Low { resource, threshold: GIB, available: 0, shared: true };
-    let told = |resource| message(&found, &low(resource)).split_once("available: 0. ").unwrap().1.to_string();
+    let end_of =
+        |resource| message(&found, &low(resource)).split_once("available: 0. ").unwrap().1.to_string();
     let uses = |name: &str, used: &str, request: &str, what: &str| {
         format!("{name} was using {used}, request is {request}, has larger consumption of {what}. ")
     };
     let of_disk = |name: &str, request: &str| uses(name, "30Mi", request, "ephemeral-storage");
     let disk = [of_disk("Container a", "2Mi"), of_disk("Container s", "5Mi")].concat();
-    assert_eq!(told(Resource::Storage), disk, "the log of one that has ended is not its use");
+    assert_eq!(end_of(Resource::Storage), disk, "the log of one that has ended is not its use");
     let each = ["a", "s", "i"].map(|name| uses(&format!("Container {name}"), "1Mi", "0", "memory")).concat();
-    assert_eq!(told(Resource::Memory), uses("Pod p", "3Mi", "64Mi", "memory") + &each);
+    assert_eq!(end_of(Resource::Memory), uses("Pod p", "3Mi", "64Mi", "memory") + &each);
 }
 
 #[test]
@@ -225,9 +226,9 @@ fn under_memory_pressure_only_pods_without_requests_are_refused() {
     assert_eq!(refused(true, false), [true, false, false, false]);
     assert_eq!(refused(false, true), [true, true, true, false]);
     assert_eq!(refused(true, true), [true, true, true, false]);
-    let told = |memory, disk| Pressures { memory, disk, kept: 0 }.refuse(&plain).unwrap();
-    assert_eq!(told(true, false), "The node had condition: [MemoryPressure]. ");
-    assert_eq!(told(true, true), "The node had condition: [MemoryPressure DiskPressure]. ");
+    let refusal = |memory, disk| Pressures { memory, disk, kept: 0 }.refuse(&plain).unwrap();
+    assert_eq!(refusal(true, false), "The node had condition: [MemoryPressure]. ");
+    assert_eq!(refusal(true, true), "The node had condition: [MemoryPressure DiskPressure]. ");
 }
 
 #[test]

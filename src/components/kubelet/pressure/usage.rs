@@ -1,4 +1,4 @@
-//! What a pod uses of the machine, beside what it requests. Pure.
+//! A pod's use of the machine, beside what it requests. Pure.
 
 use super::{Amount, Resource, priority};
 use api::requests::{self, Field};
@@ -27,27 +27,28 @@ pub(crate) struct Usage {
     pub priority: i32,
     /// Bytes of the disk that the pod requests.
     pub storage_request: u64,
-    /// What goes with it: volumes and logs.
+    /// Files that go with the pod: volumes and logs.
     pub disk: Amount,
-    /// What stays: directories of the node that it mounts and may write to ([`crate::kept`]).
+    /// Files that stay: directories of the node that it mounts and may write to
+    /// ([`crate::lasting_files`]).
     pub kept: Amount,
-    /// How much of that it answers for.
+    /// How much of `kept` the pod answers for.
     pub wrote: Amount,
     /// Bytes of memory that the pod requests.
     pub memory_request: u64,
     /// As `memory_request`, if `spec.resources` requests it for the pod as a whole.
     pub memory_of_whole: Option<u64>,
-    /// Its working set in bytes, with its volumes in memory.
+    /// The pod's working set in bytes, with its volumes in memory.
     pub memory: u64,
-    /// Regular containers first, then init containers. Ephemeral ones request nothing and are not
-    /// told of.
+    /// Regular containers first, then init containers. Ephemeral ones are left out: they request
+    /// nothing.
     pub containers: Vec<ContainerUse>,
 }
 
 impl Usage {
-    /// A pod of which nothing is measured yet. What it requests is that of its init containers and
-    /// sidecars, too, and of its overhead. Source: `GetResourceRequestQuantity` in
-    /// `pkg/api/v1/resource/helpers.go`.
+    /// Returns the usage of a pod of which nothing is measured yet. What it requests is that of its
+    /// init containers and sidecars, too, and of its overhead. Source: `GetResourceRequestQuantity`
+    /// in `pkg/api/v1/resource/helpers.go`.
     pub(crate) fn of_pod(key: Key, pod: &Pod) -> Usage {
         let spec = pod.spec.as_ref();
         let regular = spec.into_iter().flat_map(|s| &s.containers).map(|c| (c, false));
@@ -72,13 +73,14 @@ impl Usage {
             kept: Amount::default(),
             wrote: Amount::default(),
             memory_request: of_pod("memory"),
-            memory_of_whole: whole.and_then(|q| crate::eviction::bytes(&q.0)),
+            memory_of_whole: whole.and_then(|q| crate::local_storage::bytes(&q.0)),
             memory: 0,
             containers: containers.collect(),
         }
     }
 
-    /// What it has of a resource and answers for.
+    /// Returns how much the pod has of a resource, without files of the node that it does not
+    /// answer for.
     pub(crate) fn has(&self, resource: Resource) -> u64 {
         let disk = self.disk.plus(self.wrote);
         match resource {
@@ -88,7 +90,7 @@ impl Usage {
         }
     }
 
-    /// What its eviction gives back.
+    /// Returns how much of a resource the pod's eviction gives back.
     pub(super) fn frees(&self, resource: Resource) -> u64 {
         match resource {
             Resource::Memory => self.memory,
@@ -97,7 +99,8 @@ impl Usage {
         }
     }
 
-    /// What it has beyond its request; negative if it has less. Inodes cannot be requested.
+    /// Returns how much the pod has beyond its request; negative if it has less. Inodes cannot be
+    /// requested.
     pub(super) fn excess(&self, resource: Resource) -> i128 {
         let request = match resource {
             Resource::Memory => self.memory_request,
@@ -112,7 +115,7 @@ impl Usage {
 fn request(container: &Container, resource: &str) -> u64 {
     let amounts = container.resources.clone().unwrap_or_default();
     let of = |map: Option<BTreeMap<String, Quantity>>| {
-        map.and_then(|m| m.get(resource).and_then(|q| crate::eviction::bytes(&q.0)))
+        map.and_then(|m| m.get(resource).and_then(|q| crate::local_storage::bytes(&q.0)))
     };
     of(amounts.requests).or(of(amounts.limits)).unwrap_or(0)
 }

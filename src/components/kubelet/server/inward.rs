@@ -18,7 +18,7 @@ const WAITING_MAX: usize = 4 << 20;
 /// Where less than this is free, a frame or message of the largest size would wait, and with it all
 /// connections.
 const CROWDED: usize = 1 << 20;
-/// What each piece counts beside its bytes.
+/// Bytes that each piece counts beside its own.
 const PIECE: usize = 64;
 /// Pieces of one port, with the end behind them: no more than this have a part of [`WAITING_MAX`],
 /// so the queue of a port is never full.
@@ -33,7 +33,7 @@ const LEAST: usize = 64 << 10;
 /// Bytes with their part of [`WAITING_MAX`]; `None`: the client has sent all.
 type Piece = Option<(Vec<u8>, OwnedSemaphorePermit)>;
 
-/// What waits for all ports of one client's connection.
+/// Bytes that wait for the ports of one client's connection, as a bound for all together.
 pub(super) struct Waiting(Arc<Semaphore>);
 
 /// The end at which bytes for one port arrive.
@@ -84,7 +84,7 @@ impl Queue {
         }
     }
 
-    /// The client has sent all.
+    /// Notes that the client has sent all.
     pub(super) fn end(&self) {
         let _ = self.pieces.try_send(None); // a port that has gone away needs no end
     }
@@ -128,7 +128,7 @@ impl Inward {
     }
 }
 
-/// The error that a client gets when port forwarding gives up a port.
+/// Returns the error that a client gets when port forwarding gives up a port.
 pub(super) fn stalled(port: u16) -> String {
     format!("port {port} read next to nothing for {}s and kept other connections waiting", STALLED.as_secs())
 }

@@ -48,8 +48,8 @@ pub(super) fn refusal(
     (StatusCode::BAD_REQUEST, why)
 }
 
-/// Why there is no log of a container that does not exist yet, or that the runtime does not know
-/// any more. Source: `validateContainerLogStatus` in `pkg/kubelet/kubelet_pods.go`.
+/// Returns why there is no log of a container that does not exist yet, or that the runtime does not
+/// know any more. Source: `validateContainerLogStatus` in `pkg/kubelet/kubelet_pods.go`.
 fn not_there(status: Option<&PodStatus>, pod: &str, container: &str) -> String {
     let all = status
         .into_iter()
@@ -135,7 +135,7 @@ pub(super) async fn read_logs(
             }
             tokio::select! {
                 () = clock::pause(FOLLOW_EVERY) => {}
-                () = sender.closed() => return, // nobody follows a log that may say nothing for days
+                () = sender.closed() => return, // its client has left; the log may have no new line for days
             }
         }
     });

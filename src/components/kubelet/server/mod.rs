@@ -1,13 +1,13 @@
 //! The kubelet's own server on port 10250: logs, exec, attach, port-forward, figures. Only the API
 //! server's certificate is let in.
 
-mod ask;
 mod channel;
 mod farewell;
 mod inward;
 mod logs;
 mod node_logs;
 mod pod_port;
+mod remote_command;
 mod spdy;
 mod spdy_streams;
 mod upgrade;
@@ -16,7 +16,6 @@ mod websocket;
 use super::config::{Config, PORT};
 use super::pods::Kubelet;
 use super::stats::Meter;
-use ask::{Ask, LeftPlaces};
 use bytes::Bytes;
 use client::{CAUSE_HEADER, KUBELET_HANDSHAKES_MAX, KUBELET_STREAMS_MAX, Key};
 use cri::{self, ContainerState, ExecRequest};
@@ -31,6 +30,7 @@ use linux::{descriptors, tcp};
 use logs::read_logs;
 use nix::sys::socket::{Shutdown, shutdown};
 use parking_lot::{Mutex, MutexGuard};
+use remote_command::{LeftPlaces, StreamOptions};
 use rustls::pki_types::CertificateDer;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -88,7 +88,7 @@ pub(crate) fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, me
     });
 }
 
-/// What each connection is served with.
+/// The kubelet's server: what each connection is served with.
 #[derive(Clone)]
 struct Server {
     acceptor: TlsAcceptor,
@@ -190,12 +190,12 @@ async fn listen(config: &Config) -> TcpListener {
     }
 }
 
-/// Who is connected.
+/// The clients that are connected.
 struct Visitors {
     strangers: Arc<Callers>,
     /// Connections of API servers, by their addresses.
     known: Mutex<BTreeMap<IpAddr, usize>>,
-    /// Of all API servers.
+    /// Connections of all API servers together, at most.
     most: usize,
     /// Places of commands whose clients have left.
     left: LeftPlaces,
@@ -282,7 +282,7 @@ impl Drop for Visit {
     }
 }
 
-/// The text format of Prometheus, which asks for its version in the content type.
+/// Answers in the text format of Prometheus, which asks for its version in the content type.
 fn metrics(series: String) -> Response<Body> {
     let mut response = refuse(StatusCode::OK, series);
     let kind = http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -317,7 +317,7 @@ impl Query {
     fn all(&self, name: &str) -> Vec<String> {
         self.0.iter().filter(|(n, _)| n == name).map(|(_, v)| v.clone()).collect()
     }
-    /// As upstream reads truth values: whatever is said is true, but `0` and `false`.
+    /// Reads a truth value as upstream: any value is true, but `0` and `false`.
     fn flag(&self, name: &str) -> bool {
         self.get(name).is_some_and(|v| v != "0" && !v.eq_ignore_ascii_case("false"))
     }
@@ -343,26 +343,26 @@ async fn serve(
         (&Method::GET | &Method::POST, [what @ ("exec" | "attach"), namespace, pod, container]) => {
             let key = Key::new(*namespace, *pod);
             let [stdin, stdout, stderr] =
-                ask::streams(&query).map_err(|why| refuse(StatusCode::BAD_REQUEST, why))?;
+                remote_command::streams(&query).map_err(|why| refuse(StatusCode::BAD_REQUEST, why))?;
             let running = kubelet.container(&key, container, false).await.map_err(runtime_error)?;
             let Some(running) = running.filter(|c| c.state == ContainerState::Running) else {
                 return Err(refuse(StatusCode::BAD_REQUEST, format!("container not found ({container:?})")));
             };
             let (exec, command) = (*what == "exec", query.all("command"));
-            let ask = Ask {
+            let options = StreamOptions {
                 stdin,
                 stdout,
                 stderr,
                 tty: query.flag("tty"),
-                verdict: exec,
+                is_exec: exec,
                 left: visit.visitors.left.clone(),
-                told: exec.then(|| {
+                record: exec.then(|| {
                     // Which request led here, the API server says.
                     let cause =
                         request.headers().get(CAUSE_HEADER).and_then(|v| v.to_str().ok()?.parse().ok());
                     let pod = ObjectRef::new("pods", *namespace, *pod);
                     let (tap, began) = (kubelet.config.tap.clone(), clock::Instant::now());
-                    Box::new(ask::Told { tap, pod, cause, began })
+                    Box::new(remote_command::ExecRecord { tap, pod, cause, began })
                 }),
             };
             let runtime = kubelet.config.runtime.clone();
@@ -373,13 +373,13 @@ async fn serve(
             let open = async move {
                 match exec {
                     true => {
-                        let (tty, stdin) = (ask.tty, ask.stdin);
+                        let (tty, stdin) = (options.tty, options.stdin);
                         runtime.exec(ExecRequest { container_id: running.id, command, tty, stdin }).await
                     }
-                    false => runtime.attach(&running.id, ask.stdin).await,
+                    false => runtime.attach(&running.id, options.stdin).await,
                 }
             };
-            upgrade(crew, visit, request, Talk::Process { ask, open: Box::pin(open) })
+            upgrade(crew, visit, request, Talk::Process { options, open: Box::pin(open) })
         }
         (&Method::GET | &Method::POST, ["portForward", namespace, pod]) => {
             forward_ports(&kubelet, crew, visit, Key::new(*namespace, *pod), request).await
@@ -410,7 +410,7 @@ async fn forward_ports(
     upgrade(crew, visit, request, Talk::Ports { runtime, sandbox: sandbox.id, ports })
 }
 
-/// The ports of a WebSocket's query; SPDY names its ports in its streams.
+/// Returns the ports of a WebSocket's query; SPDY names its ports in its streams.
 ///
 /// # Errors
 /// A word that is no port, and more ports than a connection has channels for.

@@ -19,7 +19,7 @@ const NAMES_MAX: usize = 10_000;
 /// Bytes of a file that are read at a time.
 const CHUNK: usize = 32 << 10;
 
-/// What a path names.
+/// The file or directory that a path names.
 enum Found {
     File(std::fs::File),
     /// Directories end with a slash.
@@ -43,6 +43,8 @@ pub(super) async fn read(kubelet: &Kubelet, path: &str) -> Result<Response<Body>
     Ok(answer)
 }
 
+/// Opens the file, or lists the directory, that a path names below the logs.
+///
 /// # Errors
 /// There is no such file or directory below `root`, or a link is in the way.
 fn find(root: &Path, asked: &Path) -> linux::Result<Found> {
@@ -53,7 +55,7 @@ fn find(root: &Path, asked: &Path) -> linux::Result<Found> {
     let is_plain = |name: &String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     let names = root.names_plain(asked, NAMES_MAX)?;
     let mut names: Vec<String> = names.into_iter().filter_map(|name| name.into_string().ok()).collect();
-    names.retain(is_plain); // all others are nobody's log, and would have to be escaped
+    names.retain(is_plain); // no log has another name, which would have to be escaped
     for name in &mut names {
         if root.open_beneath(&asked.join(&*name), Kind::Directory).is_ok() {
             name.push('/');
@@ -63,13 +65,13 @@ fn find(root: &Path, asked: &Path) -> linux::Result<Found> {
     Ok(Found::Names(names))
 }
 
-/// The page on which Go's file server lists a directory.
+/// Writes the page on which Go's file server lists a directory.
 fn page(names: &[String]) -> String {
     let lines: String = names.iter().map(|name| format!("<a href=\"{name}\">{name}</a>\n")).collect();
     format!("<!doctype html>\n<pre>\n{lines}</pre>\n")
 }
 
-/// The file as it is now. Where it cannot be read on, it ends.
+/// Returns the file as it is now. Where it cannot be read on, the answer ends.
 fn stream(file: std::fs::File) -> Body {
     let pieces = ReaderStream::with_capacity(tokio::fs::File::from_std(file), CHUNK);
     let pieces = pieces.take_while(|piece| std::future::ready(piece.is_ok()));

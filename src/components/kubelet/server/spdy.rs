@@ -85,7 +85,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Reader { io, inflate: Decompress::new(true) }
     }
 
-    /// The next frame; `None` at the end of the connection.
+    /// Returns the next frame; `None` at the end of the connection.
     pub(super) async fn next(&mut self) -> io::Result<Option<Frame>> {
         let mut head = [0u8; 8];
         match self.io.read_exact(&mut head).await {
@@ -221,7 +221,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     }
 }
 
-/// A SYN_STREAM as a client writes it.
+/// Returns a SYN_STREAM as a client writes it.
 #[cfg(test)]
 pub(super) fn syn(deflate: &mut Compress, stream: u32, headers: &[(&str, &str)]) -> Vec<u8> {
     let mut plain = (headers.len() as u32).to_be_bytes().to_vec();
@@ -239,7 +239,7 @@ pub(super) fn syn(deflate: &mut Compress, stream: u32, headers: &[(&str, &str)])
     frame
 }
 
-/// What a client compresses its headers with.
+/// Returns what a client compresses its headers with.
 #[cfg(test)]
 pub(super) fn client_deflate() -> Compress {
     let mut deflate = Compress::new(Compression::default(), true);

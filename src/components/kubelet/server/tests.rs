@@ -1,5 +1,5 @@
-use super::ask::Opening;
 use super::logs::{refusal, tail_of};
+use super::remote_command::Opening;
 use super::upgrade::{Talk, upgrade};
 use super::*;
 use ::cri::Runtime;
@@ -50,18 +50,18 @@ fn the_log_of_a_container_that_is_not_there_yet_says_what_it_waits_for() {
         ("l", "terminated"),
         ("e", "not available"),
     ] {
-        let (code, told) = refusal(Some(&pod), "p", container, false);
+        let (code, why) = refusal(Some(&pod), "p", container, false);
         assert_eq!(code, StatusCode::BAD_REQUEST);
-        assert_eq!(told, format!("container {container:?} in pod \"p\" is {want}"));
-        let (code, told) = refusal(Some(&pod), "p", container, true);
+        assert_eq!(why, format!("container {container:?} in pod \"p\" is {want}"));
+        let (code, why) = refusal(Some(&pod), "p", container, true);
         assert_eq!(code, StatusCode::BAD_REQUEST);
-        assert_eq!(told, format!("previous terminated container {container:?} in pod \"p\" not found"));
+        assert_eq!(why, format!("previous terminated container {container:?} in pod \"p\" not found"));
     }
     for previous in [false, true] {
-        let (code, told) = refusal(Some(&pod), "p", "x", previous);
-        assert_eq!((code.as_u16(), &*told), (404, r#"container "x" not found in pod "p""#));
-        let (code, told) = refusal(None, "q", "x", previous);
-        assert_eq!((code.as_u16(), &*told), (404, r#"pod "q" does not exist"#));
+        let (code, why) = refusal(Some(&pod), "p", "x", previous);
+        assert_eq!((code.as_u16(), &*why), (404, r#"container "x" not found in pod "p""#));
+        let (code, why) = refusal(None, "q", "x", previous);
+        assert_eq!((code.as_u16(), &*why), (404, r#"pod "q" does not exist"#));
     }
 }
 
@@ -162,8 +162,9 @@ fn a_connection_that_made_room_is_closed() {
 
 #[test]
 fn a_session_has_at_least_one_stream() {
-    let of =
-        |text: &str| ask::streams(&Query(form_urlencoded::parse(text.as_bytes()).into_owned().collect()));
+    let of = |text: &str| {
+        remote_command::streams(&Query(form_urlencoded::parse(text.as_bytes()).into_owned().collect()))
+    };
     assert_eq!(of("stdin=true&stdout=true&stderr=true"), Ok([true, true, true]));
     assert_eq!(of("stdout=1&stderr=1&tty=1"), Ok([false, true, false]), "a terminal has one output");
     for none in ["", "command=sh", "tty=true", "stdout=false&stdin=0", "stderr=true&tty=true"] {
@@ -202,27 +203,27 @@ async fn a_session_keeps_its_place_until_it_ends() {
         let (once, own) = (Mutex::new(Some((Arc::new(visit), ended))), crew.clone());
         let service = service_fn(move |request| {
             let (visit, ended) = once.lock().take().expect("one request");
-            let ask = Ask {
+            let options = StreamOptions {
                 stdin: true,
                 stdout: false,
                 stderr: false,
                 tty: false,
-                verdict: true,
-                told: None,
+                is_exec: true,
+                record: None,
                 left: LeftPlaces::default(),
             };
             let open: Opening = Box::pin(async move {
                 let _ = ended.await;
                 Err(cri::Error::NotFound("the container".into()))
             });
-            let answer = upgrade(own.clone(), visit, request, Talk::Process { ask, open });
+            let answer = upgrade(own.clone(), visit, request, Talk::Process { options, open });
             async move { Ok::<_, Infallible>(answer.unwrap_or_else(|refused| refused)) }
         });
         let (mut client, server) = tokio::io::duplex(4096);
         let http = hyper::server::conn::http1::Builder::new();
         let serving = tokio::spawn(http.serve_connection(TokioIo::new(server), service).with_upgrades());
-        let ask = format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n{headers}\r\n\r\n");
-        client.write_all(ask.as_bytes()).await.unwrap();
+        let head = format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n{headers}\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
         let mut head = [0; 12];
         client.read_exact(&mut head).await.unwrap();
         assert_eq!(&head, b"HTTP/1.1 101", "{headers}");
@@ -309,23 +310,24 @@ async fn a_command_takes_what_its_client_sent_before_it_left() {
     let (stdin, stdout): (cri::Writer, cri::Reader) = (Box::pin(stdin), Box::pin(stdout));
     let session = cri::Session { stdin: Some(stdin), stdout, stderr: None, resize: None, exit };
     let open: Opening = Box::pin(async move { Ok(session) });
-    let ask = Ask {
+    let options = StreamOptions {
         stdin: true,
         stdout: true,
         stderr: false,
         tty: false,
-        verdict: true,
-        told: None,
+        is_exec: true,
+        record: None,
         left: LeftPlaces::default(),
     };
-    let served = tokio::spawn(websocket::process(near, "v4.channel.k8s.io", ask, open, || ()));
+    let served = tokio::spawn(websocket::process(near, "v4.channel.k8s.io", options, open, || ()));
     let mut client = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
     client.send(Message::Binary([vec![0], vec![b'x'; 10_000]].concat().into())).await.unwrap();
     client.close(None).await.unwrap();
-    let closed =
-        tokio::time::timeout(ask::LAST_INPUT / 2, async { while let Some(Ok(_)) = client.next().await {} });
+    let closed = tokio::time::timeout(remote_command::LAST_INPUT / 2, async {
+        while let Some(Ok(_)) = client.next().await {}
+    });
     closed.await.expect("the connection does not wait for the command");
-    tokio::time::sleep(ask::LAST_INPUT / 2).await;
+    tokio::time::sleep(remote_command::LAST_INPUT / 2).await;
     let mut all = Vec::new();
     input.read_to_end(&mut all).await.unwrap();
     assert_eq!((all.len(), ends.is_closed()), (10_000, false), "it is not killed yet");
@@ -343,17 +345,17 @@ async fn a_client_that_pings_and_does_not_read_takes_little_memory_and_loses_no_
     let (ends, exit) = tokio::sync::oneshot::channel();
     let stdout: cri::Reader = Box::pin(stdout);
     let session = cri::Session { stdin: None, stdout, stderr: None, resize: None, exit };
-    let ask = Ask {
+    let options = StreamOptions {
         stdin: false,
         stdout: true,
         stderr: false,
         tty: false,
-        verdict: true,
-        told: None,
+        is_exec: true,
+        record: None,
         left: LeftPlaces::default(),
     };
     let open: Opening = Box::pin(async move { Ok(session) });
-    tokio::spawn(websocket::process(near, "v5.channel.k8s.io", ask, open, || ()));
+    tokio::spawn(websocket::process(near, "v5.channel.k8s.io", options, open, || ()));
     let (mut sink, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
     let (asked, output_may_come) = tokio::sync::oneshot::channel();
     let (came, output_has_come) = tokio::sync::oneshot::channel();

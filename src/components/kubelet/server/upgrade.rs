@@ -1,6 +1,6 @@
 //! Requests that become sessions: the change of protocols, and what serves it.
 
-use super::ask::{Ask, OLDEST, Opening};
+use super::remote_command::{OLDEST, Opening, StreamOptions};
 use super::{Body, Visit, refuse, spdy_streams, websocket};
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -8,13 +8,13 @@ use hyper_util::rt::TokioIo;
 use std::sync::Arc;
 use task::Crew;
 
-/// What an upgraded connection is for.
+/// The purpose of an upgraded connection.
 pub(super) enum Talk {
-    Process { ask: Ask, open: Opening },
+    Process { options: StreamOptions, open: Opening },
     Ports { runtime: Arc<dyn cri::Runtime>, sandbox: String, ports: Vec<u16> },
 }
 
-/// The first of `offered` (best first) that is also in `known`.
+/// Returns the first of `offered` (best first) that is also in `known`.
 fn agree(offered: &[String], known: &[&str]) -> Option<String> {
     offered.iter().find(|o| known.contains(&o.as_str())).cloned()
 }
@@ -24,7 +24,7 @@ fn header_words(headers: &HeaderMap, name: &str) -> Vec<String> {
     lines.flat_map(|l| l.split(',')).map(|w| w.trim().to_string()).filter(|w| !w.is_empty()).collect()
 }
 
-/// The protocols of the `Upgrade` header, in lower case.
+/// Returns the protocols of the `Upgrade` header, in lower case.
 pub(super) fn asked_protocols(headers: &HeaderMap) -> String {
     header_words(headers, "upgrade").join(",").to_lowercase()
 }
@@ -57,7 +57,7 @@ pub(super) fn upgrade(
     }
 }
 
-/// The answer that the connection speaks another protocol from now on.
+/// Returns the answer that the connection speaks another protocol from now on.
 pub(super) fn switching(protocol: &str) -> Response<Body> {
     let mut response = refuse(StatusCode::SWITCHING_PROTOCOLS, "");
     let headers = response.headers_mut();
@@ -73,7 +73,7 @@ fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
     }
 }
 
-/// As [`upgrade`], to WebSocket. `asked` are the headers of the request.
+/// Upgrades to WebSocket ([`upgrade`]). `asked` are the headers of the request.
 fn upgrade_to_websocket(
     crew: Crew,
     visit: Arc<Visit>,
@@ -110,8 +110,8 @@ fn upgrade_to_websocket(
         let io = TokioIo::new(connection);
         let talking = async {
             match talk {
-                Talk::Process { ask, open } => {
-                    websocket::process(io, &protocol, ask, open, || visit.hang_up()).await;
+                Talk::Process { options, open } => {
+                    websocket::process(io, &protocol, options, open, || visit.hang_up()).await;
                 }
                 Talk::Ports { runtime, sandbox, .. } if protocol == TUNNEL => {
                     let io = websocket::tunnel(&owner, io);
@@ -130,7 +130,7 @@ fn upgrade_to_websocket(
     Ok(response)
 }
 
-/// As [`upgrade`], to SPDY. `asked` are the headers of the request.
+/// Upgrades to SPDY ([`upgrade`]). `asked` are the headers of the request.
 fn upgrade_to_spdy(
     crew: Crew,
     visit: Arc<Visit>,
@@ -156,7 +156,7 @@ fn upgrade_to_spdy(
         let io = TokioIo::new(connection);
         let talking = async {
             match talk {
-                Talk::Process { ask, open } => spdy_streams::process(io, &protocol, ask, open).await,
+                Talk::Process { options, open } => spdy_streams::process(io, &protocol, options, open).await,
                 Talk::Ports { runtime, sandbox, .. } => spdy_streams::ports(io, runtime, sandbox).await,
             }
         };

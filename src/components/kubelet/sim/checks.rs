@@ -18,7 +18,7 @@ struct Case<'a> {
     containers: Vec<&'a Container>,
 }
 
-/// Everything that is not as it is wanted.
+/// Lists everything that is not as it is wanted.
 pub(super) async fn wrong(store: &Store, runtime: &FakeRuntime) -> Vec<String> {
     let sandboxes = runtime.list_pod_sandboxes().await.unwrap_or_default();
     let containers = runtime.list_containers().await.unwrap_or_default();
@@ -57,9 +57,9 @@ impl Case<'_> {
             wrong.push(format!("phase {phase}, not Running"));
         }
         if let (Some(sandbox), false) = (ready.first(), over) {
-            let (has, told) = (sandbox.ip.map(|ip| ip.to_string()), text(self.pod, "status.podIP"));
-            if has.as_deref() != Some(told) {
-                wrong.push(format!("podIP {told}, not {has:?}"));
+            let (has, by_status) = (sandbox.ip.map(|ip| ip.to_string()), text(self.pod, "status.podIP"));
+            if has.as_deref() != Some(by_status) {
+                wrong.push(format!("podIP {by_status}, not {has:?}"));
             }
         }
         let specs = value::list(self.pod, "spec.containers");
@@ -69,14 +69,14 @@ impl Case<'_> {
             wrong.push(format!("{running} containers run, phase {phase}"));
         }
         let conditions = value::list(self.pod, "status.conditions");
-        let told = conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
-        if told != (!over && running == specs.len()) {
-            wrong.push(format!("Ready: {told}, with {running} of {} containers running", specs.len()));
+        let is_ready = conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
+        if is_ready != (!over && running == specs.len()) {
+            wrong.push(format!("Ready: {is_ready}, with {running} of {} containers running", specs.len()));
         }
         wrong
     }
 
-    /// What is wrong with a container of this definition.
+    /// Returns what is wrong with a container of this definition.
     fn wrong_of(&self, spec: &Value) -> Option<String> {
         let (name, image) = (text(spec, "name"), text(spec, "image"));
         let attempts = self.containers.iter().filter(|c| c.name == name);
@@ -91,7 +91,7 @@ impl Case<'_> {
         let Some(status) = statuses.find(|s| s["name"] == *name) else {
             return Some(format!("container {name} has no status"));
         };
-        let told = format!("container {name} is {:?}, its status {status}", newest.state);
+        let difference = format!("container {name} is {:?}, its status {status}", newest.state);
         let same = text(status, "containerID").ends_with(&newest.id)
             && value::int(status, "restartCount") == Some(i64::from(newest.attempt));
         let right = match newest.state {
@@ -115,11 +115,11 @@ impl Case<'_> {
             // It was made and never started: only a pod that has ended meanwhile leaves it so.
             ContainerState::Created => self.is_over(),
         };
-        (!right).then_some(told)
+        (!right).then_some(difference)
     }
 }
 
-/// Containers that run twice at this moment, by pod and name.
+/// Lists the containers that run twice at this moment, by pod and name.
 pub(super) async fn twins(runtime: &FakeRuntime) -> Vec<String> {
     let sandboxes = runtime.list_pod_sandboxes().await.unwrap_or_default();
     let pods: BTreeMap<&str, &str> = sandboxes.iter().map(|s| (s.id.as_str(), s.pod.uid.as_str())).collect();

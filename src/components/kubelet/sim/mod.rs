@@ -30,7 +30,7 @@ use std::time::Duration;
 use task::Crew;
 use tokio::sync::watch;
 
-/// What is planted.
+/// A bug that is planted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bug {
     /// Of the client that the kubelet uses.
@@ -61,7 +61,7 @@ fn in_simulation<T>(world: impl Future<Output = T>) -> T {
     runtime.expect("a runtime without sockets").block_on(world)
 }
 
-/// How rough a history is. In every fourth nothing fails, and everything is only late.
+/// Returns how rough a history is. In every fourth nothing fails, and everything is only late.
 fn weather(rng: &Rng) -> (Faults, runtime::Faults) {
     let some = |most: f64| most * rng.range(0, 100) as f64 / 100.0;
     if rng.chance(0.25) {
@@ -223,8 +223,8 @@ fn some_image(rng: &Rng) -> &'static str {
     if rng.chance(0.4) { IMAGES[0] } else { IMAGES[rng.range(0, IMAGES.len() as u64) as usize] }
 }
 
-/// A pod for this node. Few names: another pod of the same name is the case that is easily got
-/// wrong.
+/// Returns a pod for this node. Few names: another pod of the same name is the case that is easily
+/// got wrong.
 fn new_pod(rng: &Rng) -> Value {
     let names = if rng.chance(0.5) { &["a"][..] } else { &["a", "b"] };
     let containers: Vec<Value> =

@@ -39,7 +39,7 @@ pub(super) enum Bug {
     LeakedSandbox,
 }
 
-/// What happened in a history.
+/// Counts of what happened in a history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub calls: u64,
@@ -93,12 +93,12 @@ impl Rough {
         }))
     }
 
-    /// From now on nothing goes wrong any more.
+    /// Ends the faults: from now on nothing goes wrong.
     pub(super) fn calm(&self) {
         *self.0.faults.lock() = Faults::default();
     }
 
-    /// A kubelet is about to start.
+    /// Notes that a kubelet is about to start.
     pub(super) async fn restarted(&self) {
         let there = self.0.runtime.list_containers().await.unwrap_or_default();
         *self.0.older.lock() = there.into_iter().map(|c| c.id).collect();
@@ -118,7 +118,7 @@ impl Rough {
         probability > 0.0 && self.0.rng.chance(probability)
     }
 
-    /// Whether the call is to be carried out.
+    /// Returns whether the call is to be carried out.
     async fn arrives(&self) -> bool {
         self.0.tally.lock().calls += 1;
         if self.chance(|f| f.slow) {

@@ -4,7 +4,7 @@ use super::super::view::{View, has_ended};
 use k8s_openapi::api::core::v1::PodStatus;
 use std::net::Ipv4Addr;
 
-/// The address of a pod: that of its sandbox, or else the one that it had. Source:
+/// Returns the address of a pod: that of its sandbox, or else the one that it had. Source:
 /// `generateAPIPodStatus` in `pkg/kubelet/kubelet_pods.go`.
 ///
 /// ```text
@@ -26,7 +26,7 @@ mod tests {
     use super::super::{Failure, Pod, Timestamp, Waiting, of};
     use super::*;
     use crate::decide::tests::pod;
-    use crate::probe::Seen;
+    use crate::probe::ProbeResults;
     use crate::view::Backoffs;
 
     fn status(pod: &Pod) -> PodStatus {
@@ -36,7 +36,7 @@ mod tests {
             containers: &[],
             backoffs: &Backoffs::new(),
             replaced: &Default::default(),
-            probes: &Seen::default(),
+            probes: &ProbeResults::default(),
             now: Timestamp::UNIX_EPOCH,
         };
         of(&view, &Waiting::new(), [172, 30, 0, 12].into())
@@ -48,13 +48,13 @@ mod tests {
         let mut pod = pod("Always", &[], &["a"]);
         assert_eq!(status(&pod).pod_ip, None);
         pod.spec.as_mut().unwrap().host_network = Some(true);
-        let mut told = status(&pod);
-        assert_eq!(told.pod_ip.as_deref(), Some("172.30.0.12"));
-        assert_eq!(told.pod_ips.iter().flatten().count(), 1);
+        let mut shown = status(&pod);
+        assert_eq!(shown.pod_ip.as_deref(), Some("172.30.0.12"));
+        assert_eq!(shown.pod_ips.iter().flatten().count(), 1);
         let refused = Failure::rejected("OutOfcpu", "no room".into());
-        refused.mark(&mut told, Timestamp::UNIX_EPOCH, None);
-        assert_eq!((&told.host_ip, &told.pod_ip, &told.pod_ips), (&None, &None, &None));
-        pod.status = Some(told);
+        refused.mark(&mut shown, Timestamp::UNIX_EPOCH, None);
+        assert_eq!((&shown.host_ip, &shown.pod_ip, &shown.pod_ips), (&None, &None, &None));
+        pod.status = Some(shown);
         assert_eq!(status(&pod).pod_ip, None, "it was over without one");
     }
 }

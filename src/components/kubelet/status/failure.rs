@@ -1,4 +1,4 @@
-//! Why the kubelet ends a pod for good, and what the pod's status says then. Pure.
+//! Reasons for which the kubelet ends a pod for good, and the pod's status then. Pure.
 
 use super::{OWN, condition, has_containers};
 use clock::Timestamp;
@@ -8,16 +8,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 /// Reason of a pod that is ended to make room for a critical one.
 pub(crate) const PREEMPTING: &str = "Preempting";
 
-/// Why the kubelet ends a pod for good.
+/// The reason for which the kubelet ends a pod for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub reason: String,
-    /// As the Event says it.
+    /// The message of the Event.
     pub message: String,
     pub kind: FailureKind,
 }
 
-/// What causes a failure.
+/// The cause of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailureKind {
     /// The pod itself.
@@ -41,7 +41,7 @@ impl Failure {
         Failure { reason: "Evicted".into(), message, kind: FailureKind::Disruption }
     }
 
-    /// The pod exceeds a limit of its own.
+    /// Returns the failure of a pod that exceeds a limit of its own.
     pub(crate) fn excessive(message: String) -> Failure {
         Failure { reason: "Evicted".into(), message, kind: FailureKind::Excess }
     }
@@ -55,9 +55,9 @@ impl Failure {
         Failure { reason: reason.into(), message, kind: FailureKind::Rejection }
     }
 
-    /// Makes a status that of a failed pod. Its containers still run, and what they report later
-    /// does not change it back. A condition that was False before keeps the time of its last
-    /// transition (`updateLastTransitionTime` in `pkg/kubelet/status/status_manager.go`).
+    /// Makes a status that of a failed pod, which nothing that its containers do later changes
+    /// back. A condition that was False before keeps the time of its last transition
+    /// (`updateLastTransitionTime` in `pkg/kubelet/status/status_manager.go`).
     pub(crate) fn mark(&self, status: &mut PodStatus, now: Timestamp, generation: Option<i64>) {
         status.phase = Some("Failed".into());
         let message = match self.kind {
@@ -125,7 +125,7 @@ mod tests {
         let mut status = PodStatus { conditions: Some(all.to_vec()), ..PodStatus::default() };
         Failure::evicted("too much".into()).mark(&mut status, at(5), Some(2));
         let all = status.conditions.unwrap();
-        let told = |c: &PodCondition| (c.type_.clone(), c.last_transition_time.as_ref().map(|t| t.0));
+        let time_of = |c: &PodCondition| (c.type_.clone(), c.last_transition_time.as_ref().map(|t| t.0));
         let wanted = [
             ("Initialized", 1),
             ("Ready", 1),
@@ -134,7 +134,7 @@ mod tests {
             ("DisruptionTarget", 5),
         ];
         let wanted = wanted.map(|(kind, second)| (kind.to_string(), Some(at(second))));
-        assert_eq!(all.iter().map(told).collect::<Vec<_>>(), wanted);
+        assert_eq!(all.iter().map(time_of).collect::<Vec<_>>(), wanted);
         assert!(all[1].reason.as_deref() == Some("PodFailed") && all[1].observed_generation == Some(2));
     }
 }

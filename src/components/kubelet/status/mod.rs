@@ -33,8 +33,8 @@ const OWN_MESSAGE_MAX: usize = 1024;
 const OWN: [&str; 5] =
     ["PodScheduled", "PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
 
-/// The status to report. Conditions of others (the scheduler's, say) are kept from the pod as it is
-/// stored.
+/// Returns the status to report. Conditions of others, the scheduler's for example, are kept from
+/// the stored status.
 pub(crate) fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus {
     let before = view.pod.status.clone().unwrap_or_default();
     let has_init = !view.init_specs().is_empty();
@@ -92,7 +92,7 @@ pub(crate) fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus
     status
 }
 
-/// What decides whether a pod is ready.
+/// Facts that decide whether a pod is ready.
 struct Readiness<'a> {
     phase: &'a str,
     /// Names of the containers and sidecars that are not ready.
@@ -101,7 +101,7 @@ struct Readiness<'a> {
     has_sandbox: bool,
 }
 
-/// The pod's conditions. One container of two is ready:
+/// Returns the pod's conditions. One container of two is ready:
 ///
 /// ```text
 /// PodReadyToStartContainers   True
@@ -183,8 +183,8 @@ fn has_run(status: &ContainerStatus) -> bool {
     status.state.as_ref().is_some_and(|state| state.running.is_some() || state.terminated.is_some())
 }
 
-/// The condition `Initialized` of a pod that still waits for the init containers that it names.
-/// Source: `GeneratePodInitializedCondition`.
+/// Returns the condition `Initialized` of a pod that still waits for the init containers that it
+/// names. Source: `GeneratePodInitializedCondition`.
 fn not_initialized(view: &View, init: &[ContainerStatus]) -> PodCondition {
     let all = view.init_specs().iter().zip(init);
     let open: Vec<&str> =
@@ -353,8 +353,8 @@ fn not_honored(view: &View) -> Option<String> {
         c.warnings.iter().map(say).collect::<Vec<_>>()
     };
     let all = view.specs().iter().chain(view.init_specs()).filter_map(|spec| view.current(&spec.name));
-    let told: Vec<String> = all.filter(|c| c.state == State::Running).flat_map(of_container).collect();
-    (!told.is_empty()).then(|| told.join("; "))
+    let warnings: Vec<String> = all.filter(|c| c.state == State::Running).flat_map(of_container).collect();
+    (!warnings.is_empty()).then(|| warnings.join("; "))
 }
 
 /// True if the runtime has made a container of this pod: a kubelet that restarts may refuse a pod
@@ -391,7 +391,7 @@ fn condition(kind: &str, status: bool, reason: Option<String>, message: Option<S
     }
 }
 
-/// The message of a container that could not be pulled for now.
+/// Returns the reason and the message of a container whose image could not be pulled for now.
 pub(crate) fn pull_back_off(image: &str, error: &cri::Error) -> (String, String) {
     ("ImagePullBackOff".into(), format!("Back-off pulling image {image:?}: ErrImagePull: {}", error.line()))
 }

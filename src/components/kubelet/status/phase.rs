@@ -5,7 +5,7 @@ use super::super::view::{View, may_restart};
 use cri::ContainerState as State;
 use k8s_openapi::api::core::v1::{Container as Spec, ContainerStatus};
 
-/// The phase of a pod that has not ended by its stored status. Source: `getPhase` in
+/// Returns the phase of a pod that has not ended by its stored status. Source: `getPhase` in
 /// `pkg/kubelet/kubelet_pods.go`.
 ///
 /// ```text
@@ -36,14 +36,14 @@ pub(super) fn phase(
     if initializes || !initialized || main.iter().any(never_ran) { "Pending" } else { "Running" }
 }
 
-/// Whether a container waits for its first start.
+/// Returns whether a container waits for its first start.
 fn never_ran(status: &ContainerStatus) -> bool {
     status.state.as_ref().is_some_and(|state| state.waiting.is_some())
         && status.last_state.as_ref().is_none_or(|last| last.terminated.is_none())
 }
 
-/// Whether a regular init container runs, or has not run yet. One that has ended for good by its
-/// stored status is shown as it ended (`keep_ends`), also while it runs again.
+/// Returns whether a regular init container runs, or has not run yet. One that has ended for good
+/// by its stored status is shown as it ended (`keep_ends`), also while it runs again.
 fn has_work(view: &View, spec: &Spec, status: &ContainerStatus) -> bool {
     let stays_ended = || {
         let end = view.stored(&spec.name).and_then(terminated);
@@ -58,7 +58,7 @@ mod tests {
     use super::super::{Timestamp, Waiting, of};
     use super::*;
     use crate::decide::tests::{container, pod, sandbox};
-    use crate::probe::Seen;
+    use crate::probe::ProbeResults;
     use crate::view::Backoffs;
     use cri::SandboxState;
 
@@ -66,25 +66,25 @@ mod tests {
     #[test]
     fn a_pod_that_has_lost_its_sandbox_is_ready_while_its_containers_run() {
         let (pod, lost) = (pod("Always", &[], &["a"]), sandbox("s", 0, SandboxState::NotReady));
-        let told = |state| {
+        let shown = |state| {
             let view = View {
                 pod: &pod,
                 sandbox: Some(&lost),
                 containers: &[container("a", 0, state, 0)],
                 backoffs: &Backoffs::new(),
                 replaced: &Default::default(),
-                probes: &Seen::default(),
+                probes: &ProbeResults::default(),
                 now: Timestamp::from_second(205).unwrap(),
             };
             let status = of(&view, &Waiting::new(), [172, 30, 0, 12].into());
-            let said = |kind: &str| {
+            let is_true = |kind: &str| {
                 let found = status.conditions.iter().flatten().find(|c| c.type_ == kind);
                 found.is_some_and(|c| c.status == "True")
             };
-            (status.phase.clone().unwrap(), said("PodReadyToStartContainers"), said("Ready"))
+            (status.phase.clone().unwrap(), is_true("PodReadyToStartContainers"), is_true("Ready"))
         };
-        assert_eq!(told(State::Running), ("Running".into(), false, true));
-        assert_eq!(told(State::Exited), ("Running".into(), false, false));
+        assert_eq!(shown(State::Running), ("Running".into(), false, true));
+        assert_eq!(shown(State::Exited), ("Running".into(), false, false));
     }
 
     /// Upstream does not write a terminal phase while containers run, and keeps the one before
@@ -102,7 +102,7 @@ mod tests {
                 containers: &[container("s", 0, sidecar, 0), container("i", 0, State::Exited, 1)],
                 backoffs: &Backoffs::new(),
                 replaced: &Default::default(),
-                probes: &Seen::default(),
+                probes: &ProbeResults::default(),
                 now: Timestamp::UNIX_EPOCH,
             };
             of(&view, &Waiting::new(), [172, 30, 0, 12].into()).phase.unwrap()
@@ -114,12 +114,13 @@ mod tests {
     #[test]
     fn a_pod_that_has_failed_has_no_container_that_waits() {
         let mut pod = pod("Never", &[], &["a", "b"]);
-        let told = |name: &str, id: Option<&str>, state: serde_json::Value| {
+        let container_status = |name: &str, id: Option<&str>, state: serde_json::Value| {
             serde_json::json!({"name": name, "image": "x", "imageID": "", "ready": false, "restartCount": 0,
                 "containerID": id, "state": state})
         };
-        let ran = told("a", Some("ropewalk://a"), serde_json::json!({"running": {}}));
-        let waited = told("b", None, serde_json::json!({"waiting": {"reason": "ImagePullBackOff"}}));
+        let ran = container_status("a", Some("ropewalk://a"), serde_json::json!({"running": {}}));
+        let waited =
+            container_status("b", None, serde_json::json!({"waiting": {"reason": "ImagePullBackOff"}}));
         let before = serde_json::json!({"phase": "Pending", "containerStatuses": [ran, waited]});
         pod.status = serde_json::from_value(before).unwrap();
         for _ in 0..2 {
@@ -130,7 +131,7 @@ mod tests {
                 containers: &[],
                 backoffs: &Backoffs::new(),
                 replaced: &Default::default(),
-                probes: &Seen::default(),
+                probes: &ProbeResults::default(),
                 now: Timestamp::UNIX_EPOCH,
             };
             let status = of(&view, &Waiting::new(), [172, 30, 0, 12].into());

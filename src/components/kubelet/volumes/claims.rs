@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 const FILESYSTEM: &str = "Filesystem";
 
-/// What a bound claim leads to.
+/// The volume that a bound claim leads to.
 pub(crate) struct Claimed {
-    /// Its PersistentVolume.
+    /// The name of the PersistentVolume.
     pub volume: String,
     /// The directory, as a path of the node's file system.
     pub path: String,
@@ -171,5 +171,76 @@ pub(super) fn check_mode(pod: &Pod, name: &str, mode: &str) -> Result<(), String
         }
         (_, true) => Err(format!("volume {name} has volumeMode {mode}: Ropewalk has no block volumes")),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_of_another_node_is_refused() {
+        let of = |node: &str| -> NodeSelector {
+            let hostname =
+                serde_json::json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [node]});
+            serde_json::from_value(
+                serde_json::json!({"nodeSelectorTerms": [{"matchExpressions": [hostname]}]}),
+            )
+            .unwrap()
+        };
+        let node: Node = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "n1", "labels": {"kubernetes.io/hostname": "n1"}},
+        }))
+        .unwrap();
+        assert_eq!(check_node("v", &of("n1"), &node), Ok(()));
+        let refused = check_node("v", &of("n2"), &node).unwrap_err();
+        assert!(refused.starts_with("persistentvolume \"v\" is not on node \"n1\""), "{refused}");
+    }
+
+    #[test]
+    fn a_claims_volume_is_used_as_what_it_is() {
+        let refusal = |containers: serde_json::Value, mode: &str| {
+            let pod = serde_json::from_value(serde_json::json!({"spec": containers})).unwrap();
+            check_mode(&pod, "d", mode).err().unwrap_or_default()
+        };
+        let mount = serde_json::json!({"name": "a", "volumeMounts": [{"name": "d", "mountPath": "/d"}]});
+        let device =
+            serde_json::json!({"name": "a", "volumeDevices": [{"name": "d", "devicePath": "/dev/d"}]});
+        let other = serde_json::json!({"name": "b", "volumeMounts": [{"name": "e", "mountPath": "/d"}],
+            "volumeDevices": [{"name": "f", "devicePath": "/dev/f"}]});
+        for group in ["initContainers", "containers", "ephemeralContainers"] {
+            let spec = |container: &serde_json::Value| {
+                let mut spec = serde_json::json!({"containers": [other]});
+                spec[group] = serde_json::json!([other, container]);
+                spec
+            };
+            assert_eq!(refusal(spec(&mount), "Filesystem"), "", "{group}");
+            assert_eq!(refusal(spec(&other), "Block"), "", "{group}");
+            let wrong = "volume d has volumeMode Block, but is specified in volumeMounts";
+            assert_eq!(refusal(spec(&mount), "Block"), wrong, "{group}");
+            let wrong = "volume d has volumeMode Filesystem, but is specified in volumeDevices";
+            assert_eq!(refusal(spec(&device), "Filesystem"), wrong, "{group}");
+            let none = "volume d has volumeMode Block: Ropewalk has no block volumes";
+            assert_eq!(refusal(spec(&device), "Block"), none, "{group}");
+        }
+    }
+
+    #[test]
+    fn a_claim_has_no_volume_that_is_bound_to_another() {
+        let claim: PersistentVolumeClaim = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "c", "namespace": "n", "uid": "u"}, "spec": {"volumeName": "v"},
+        }))
+        .unwrap();
+        let of = |reserved: serde_json::Value| {
+            let volume = serde_json::json!({"spec": {"hostPath": {"path": "/data"}, "claimRef": reserved}});
+            behind("v".into(), serde_json::from_value(volume).unwrap(), &claim).map(|found| found.path)
+        };
+        let named = |namespace: &str, uid: &str| {
+            of(serde_json::json!({"name": "c", "namespace": namespace, "uid": uid}))
+        };
+        assert_eq!(named("n", "u").as_deref(), Ok("/data"));
+        for refused in [named("other", "u"), named("n", "older"), of(serde_json::Value::Null)] {
+            assert!(refused.unwrap_err().contains("is not bound to persistentvolumeclaim \"c\""));
+        }
     }
 }

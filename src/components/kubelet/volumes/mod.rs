@@ -53,7 +53,7 @@ pub(crate) struct Context<'a> {
     pub take_claim: &'a (dyn Fn(&str) -> bool + Send + Sync),
 }
 
-/// Why a volume could not be made.
+/// The reason for which a volume could not be made.
 #[derive(Clone, Debug)]
 pub(crate) struct Unmade {
     pub why: String,
@@ -70,7 +70,7 @@ impl From<String> for Unmade {
     }
 }
 
-/// What an object could not be read for.
+/// Returns why a volume could not be made whose object could not be read.
 fn unread(what: &str, error: kube::Error) -> Unmade {
     Unmade { why: format!("{what}{error}"), unanswered: is_unanswered(&error), slow: false }
 }
@@ -269,7 +269,7 @@ fn owners(pod: &Pod) -> Owners {
     Owners { group, user: user.and_then(id), ..Owners::default() }
 }
 
-/// The node's own file system.
+/// Returns the node's own file system.
 ///
 /// # Errors
 /// Its directory cannot be made or opened.
@@ -317,7 +317,8 @@ fn files_of(bytes: u64) -> u64 {
     (bytes >> 14).clamp(FILES_IN_MEMORY.0, FILES_IN_MEMORY.1)
 }
 
-/// Whether something is mounted on this directory: it lies on another device than the one above.
+/// Returns whether something is mounted on this directory: it lies on another device than the one
+/// above.
 pub(super) fn is_mounted(dir: &Path) -> linux::Result<bool> {
     let device = |path: &Path| {
         fs::symlink_metadata(path)
@@ -424,12 +425,12 @@ fn downward(
     files.add(&item.path, text.as_bytes(), item.mode.map_or(mode, |m| m as u32))
 }
 
-/// Whether the volume shows objects of the API.
+/// Returns whether the volume shows objects of the API.
 fn shows_objects(volume: &Volume) -> bool {
     volume.config_map.is_some() || volume.secret.is_some() || volume.projected.is_some()
 }
 
-/// Does the pod have anything that may change while it runs?
+/// Returns whether the pod has volumes whose files may change while it runs.
 pub(crate) fn is_live(pod: &Pod) -> bool {
     let volumes = pod.spec.as_ref().and_then(|s| s.volumes.as_deref()).unwrap_or_default();
     volumes.iter().any(|v| shows_objects(v) || v.downward_api.is_some())

@@ -1,11 +1,9 @@
-use super::claims::{behind, check_mode, check_node, claimed};
-use super::tokens::{TOKEN_MAX, is_young, kept_token};
+use super::claims::{behind, claimed};
 use super::*;
 use api::requests::Amount;
 use api::volumes::CLAIM_PROTECTION;
-use base64::Engine as _;
 use client::testing::{self, Scripted, refusal};
-use k8s_openapi::api::core::v1::{NodeSelector, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::{Value, json};
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
@@ -35,33 +33,15 @@ async fn a_name_that_no_object_can_have_leads_to_no_other_object() {
     let mut left = files::ALL_MAX;
     let mut files = Gathered::new(&mut left);
     for name in ["prod?", "prod#x", "my prod", "../pods/prod"] {
-        let told = secret(&context, "n", name, None, false, 0o644, &mut files).await.unwrap_err();
-        assert_eq!((told.why, told.unanswered), (format!("secret {name:?} not found"), false));
+        let unmade = secret(&context, "n", name, None, false, 0o644, &mut files).await.unwrap_err();
+        assert_eq!((unmade.why, unmade.unanswered), (format!("secret {name:?} not found"), false));
         secret(&context, "n", name, None, true, 0o644, &mut files).await.expect("it is optional");
-        let told = config_map(&context, "n", name, None, false, 0o644, &mut files).await.unwrap_err();
-        assert_eq!(told.why, format!("configmap {name:?} not found"));
-        let told = claimed(client, "n", name).await.map(drop).unwrap_err();
-        assert_eq!(told.why, format!("persistentvolumeclaim {name:?} not found"));
+        let unmade = config_map(&context, "n", name, None, false, 0o644, &mut files).await.unwrap_err();
+        assert_eq!(unmade.why, format!("configmap {name:?} not found"));
+        let unmade = claimed(client, "n", name).await.map(drop).unwrap_err();
+        assert_eq!(unmade.why, format!("persistentvolumeclaim {name:?} not found"));
     }
     secret(&context, "n", "prod", None, false, 0o644, &mut files).await.expect("it is there");
-}
-
-#[test]
-fn a_claim_has_no_volume_that_is_bound_to_another() {
-    let claim: PersistentVolumeClaim = serde_json::from_value(serde_json::json!({
-        "metadata": {"name": "c", "namespace": "n", "uid": "u"}, "spec": {"volumeName": "v"},
-    }))
-    .unwrap();
-    let of = |reserved: serde_json::Value| {
-        let volume = serde_json::json!({"spec": {"hostPath": {"path": "/data"}, "claimRef": reserved}});
-        behind("v".into(), serde_json::from_value(volume).unwrap(), &claim).map(|found| found.path)
-    };
-    let named =
-        |namespace: &str, uid: &str| of(serde_json::json!({"name": "c", "namespace": namespace, "uid": uid}));
-    assert_eq!(named("n", "u").as_deref(), Ok("/data"));
-    for refused in [named("other", "u"), named("n", "older"), of(serde_json::Value::Null)] {
-        assert!(refused.unwrap_err().contains("is not bound to persistentvolumeclaim \"c\""));
-    }
 }
 
 /// A pod with `nodeName` has passed the scheduler by.
@@ -204,67 +184,6 @@ fn an_unfinished_directory_is_finished_and_a_finished_one_keeps_its_mode() {
     fs::set_permissions(&volume, fs::Permissions::from_mode(0o700)).unwrap(); // a container's own doing
     make_dir(&volume, 0o777).unwrap();
     assert_eq!((mode(&volume), unfinished.exists()), (0o700, false));
-}
-
-/// A token with these claims.
-fn token_of(claims: &serde_json::Value) -> Vec<u8> {
-    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims.to_string());
-    format!("e30.{claims}.x").into_bytes()
-}
-
-/// The parts of a token that say when it was issued and when it ends.
-fn issued(at: i64, ends: i64) -> Vec<u8> {
-    token_of(&serde_json::json!({"iat": at, "exp": ends}))
-}
-
-#[test]
-fn a_token_is_renewed_by_its_own_age_however_young_its_file_is() {
-    let now = clock::Timestamp::from_second(1_000_000).unwrap();
-    let young = |age: i64, life: i64| is_young(&issued(1_000_000 - age, 1_000_000 - age + life), now);
-    assert!(young(0, 3607) && young(2800, 3607) && young(80_000, 1 << 40));
-    assert!(!young(2900, 3607) && !young(3700, 3607), "its life is nearly over");
-    assert!(!young(86_400, 1 << 40), "a day is enough");
-    let extended = |age: i64| {
-        let at = 1_000_000 - age;
-        let own = serde_json::json!({"warnafter": at + 3607});
-        token_of(&serde_json::json!({"iat": at, "exp": at + (1 << 40), "kubernetes.io": own}))
-    };
-    assert!(is_young(&extended(2800), now) && !is_young(&extended(2900), now), "as was asked for");
-    assert!(!is_young(b"abc", now) && !is_young(b"a.b.c", now) && !is_young(b"", now));
-}
-
-#[test]
-fn a_volume_of_another_node_is_refused() {
-    let of = |node: &str| -> NodeSelector {
-        let hostname =
-            serde_json::json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [node]});
-        serde_json::from_value(serde_json::json!({"nodeSelectorTerms": [{"matchExpressions": [hostname]}]}))
-            .unwrap()
-    };
-    let node: Node = serde_json::from_value(serde_json::json!({
-        "metadata": {"name": "n1", "labels": {"kubernetes.io/hostname": "n1"}},
-    }))
-    .unwrap();
-    assert_eq!(check_node("v", &of("n1"), &node), Ok(()));
-    let refused = check_node("v", &of("n2"), &node).unwrap_err();
-    assert!(refused.starts_with("persistentvolume \"v\" is not on node \"n1\""), "{refused}");
-}
-
-#[test]
-fn a_kept_token_is_a_small_regular_file_of_the_volume() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("..1");
-    fs::create_dir_all(&data).unwrap();
-    symlink("..1", dir.path().join("..data")).unwrap();
-    let now = clock::now().as_second();
-    fs::write(data.join("token"), issued(now, now + 3600)).unwrap();
-    fs::write(data.join("large"), vec![b'x'; TOKEN_MAX as usize + 1]).unwrap();
-    symlink("/dev/zero", data.join("zero")).unwrap();
-    fs::write(dir.path().join("beside"), "other").unwrap();
-    assert_eq!(kept_token(dir.path(), "token"), Some(issued(now, now + 3600)));
-    for path in ["large", "zero", "/dev/zero", "/etc/hostname", "../beside", "missing", ""] {
-        assert_eq!(kept_token(dir.path(), path), None, "{path}");
-    }
 }
 
 #[test]
@@ -428,33 +347,6 @@ fn an_ephemeral_container_does_not_change_whom_tokens_belong_to() {
     assert_eq!(user(serde_json::json!({})), None);
 }
 
-#[test]
-fn a_claims_volume_is_used_as_what_it_is() {
-    let told = |containers: serde_json::Value, mode: &str| {
-        let pod = serde_json::from_value(serde_json::json!({"spec": containers})).unwrap();
-        check_mode(&pod, "d", mode).err().unwrap_or_default()
-    };
-    let mount = serde_json::json!({"name": "a", "volumeMounts": [{"name": "d", "mountPath": "/d"}]});
-    let device = serde_json::json!({"name": "a", "volumeDevices": [{"name": "d", "devicePath": "/dev/d"}]});
-    let other = serde_json::json!({"name": "b", "volumeMounts": [{"name": "e", "mountPath": "/d"}],
-        "volumeDevices": [{"name": "f", "devicePath": "/dev/f"}]});
-    for group in ["initContainers", "containers", "ephemeralContainers"] {
-        let spec = |container: &serde_json::Value| {
-            let mut spec = serde_json::json!({"containers": [other]});
-            spec[group] = serde_json::json!([other, container]);
-            spec
-        };
-        assert_eq!(told(spec(&mount), "Filesystem"), "", "{group}");
-        assert_eq!(told(spec(&other), "Block"), "", "{group}");
-        let wrong = "volume d has volumeMode Block, but is specified in volumeMounts";
-        assert_eq!(told(spec(&mount), "Block"), wrong, "{group}");
-        let wrong = "volume d has volumeMode Filesystem, but is specified in volumeDevices";
-        assert_eq!(told(spec(&device), "Filesystem"), wrong, "{group}");
-        let none = "volume d has volumeMode Block: Ropewalk has no block volumes";
-        assert_eq!(told(spec(&device), "Block"), none, "{group}");
-    }
-}
-
 /// The volume was mounted as a directory.
 #[tokio::test]
 async fn a_pod_that_mounts_a_block_volume_does_not_start() {
@@ -489,7 +381,7 @@ async fn a_pod_that_mounts_a_block_volume_does_not_start() {
         memory_bytes: 0,
         take_claim: &|_| true,
     };
-    let told = prepare(&context, &mut Volumes::new()).await.map(drop).map_err(|(_, unmade)| unmade.why);
-    assert_eq!(told, Err("volume d has volumeMode Block, but is specified in volumeMounts".into()));
+    let prepared = prepare(&context, &mut Volumes::new()).await.map(drop).map_err(|(_, unmade)| unmade.why);
+    assert_eq!(prepared, Err("volume d has volumeMode Block, but is specified in volumeMounts".into()));
     assert!(!node_root.join("data").exists());
 }

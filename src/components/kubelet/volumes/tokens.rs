@@ -11,14 +11,15 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-/// A token is renewed when it is older than this part of its life, or than a day (in seconds).
+/// A token is renewed after this part of its life.
 const RENEW_AT: f64 = 0.8;
+/// A token that lives for long is renewed after so many seconds: a day.
 const RENEW_DAILY: i64 = 24 * 3600;
 /// Bytes of a token that is read back; those of the API server have about one kilobyte.
-pub(super) const TOKEN_MAX: u64 = 64 << 10;
+const TOKEN_MAX: u64 = 64 << 10;
 
-/// The token in use, while it is young enough. What is there is read as any other file of a volume:
-/// a regular one, below its directory, of a bounded size.
+/// Returns the token that is in the volume, while it is young enough. It is read as any other file
+/// of a volume: a regular one, below its directory, of a bounded size.
 pub(super) fn kept_token(dir: &Path, path: &str) -> Option<Vec<u8>> {
     let path = Path::new("..data").join(files::clean_path(path).ok()?);
     let file = fs::File::from(Root::open(dir).ok()?.open_beneath(&path, Kind::File).ok()?);
@@ -27,11 +28,11 @@ pub(super) fn kept_token(dir: &Path, path: &str) -> Option<Vec<u8>> {
     (token.len() as u64 <= TOKEN_MAX && is_young(&token, clock::now())).then_some(token)
 }
 
-/// Is the token in the first four fifths of its life, and no day old? It says itself when it was
-/// issued and when it ends; its file says nothing, since all files of a volume are written anew
-/// when one of them changes. A token that counts for longer than was asked for has the claim
-/// `warnafter`: the end that was asked for.
-pub(super) fn is_young(token: &[u8], now: clock::Timestamp) -> bool {
+/// Returns whether the token is in the first part of its life ([`RENEW_AT`]) and no day old. It
+/// says itself when it was issued and when it ends; its file says nothing, since all files of a
+/// volume are written anew when one of them changes. A token that counts for longer than was asked
+/// for has the claim `warnafter`: the end that was asked for.
+fn is_young(token: &[u8], now: clock::Timestamp) -> bool {
     let claims = || -> Option<(i64, i64)> {
         let payload = token.split(|byte| *byte == b'.').nth(1)?;
         let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?;
@@ -47,6 +48,11 @@ pub(super) fn is_young(token: &[u8], now: clock::Timestamp) -> bool {
     })
 }
 
+/// Asks the API server for a token of the pod's service account, which counts as long as the pod is
+/// there.
+///
+/// # Errors
+/// As the API's, or the answer has no token.
 pub(super) async fn token(
     context: &Context<'_>,
     namespace: &str,
@@ -76,4 +82,54 @@ pub(super) async fn token(
         .map_err(|e| unread("failed to fetch token: ", e))?;
     let token = answer.status.map(|s| s.token);
     token.ok_or_else(|| "failed to fetch token: the answer has none".to_string().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// A token with these claims.
+    fn token_of(claims: &serde_json::Value) -> Vec<u8> {
+        let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims.to_string());
+        format!("e30.{claims}.x").into_bytes()
+    }
+
+    /// The parts of a token that say when it was issued and when it ends.
+    fn issued(at: i64, ends: i64) -> Vec<u8> {
+        token_of(&serde_json::json!({"iat": at, "exp": ends}))
+    }
+
+    #[test]
+    fn a_token_is_renewed_by_its_own_age_however_young_its_file_is() {
+        let now = clock::Timestamp::from_second(1_000_000).unwrap();
+        let young = |age: i64, life: i64| is_young(&issued(1_000_000 - age, 1_000_000 - age + life), now);
+        assert!(young(0, 3607) && young(2800, 3607) && young(80_000, 1 << 40));
+        assert!(!young(2900, 3607) && !young(3700, 3607), "its life is nearly over");
+        assert!(!young(86_400, 1 << 40), "a day is enough");
+        let extended = |age: i64| {
+            let at = 1_000_000 - age;
+            let own = serde_json::json!({"warnafter": at + 3607});
+            token_of(&serde_json::json!({"iat": at, "exp": at + (1 << 40), "kubernetes.io": own}))
+        };
+        assert!(is_young(&extended(2800), now) && !is_young(&extended(2900), now), "as was asked for");
+        assert!(!is_young(b"abc", now) && !is_young(b"a.b.c", now) && !is_young(b"", now));
+    }
+
+    #[test]
+    fn a_kept_token_is_a_small_regular_file_of_the_volume() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("..1");
+        fs::create_dir_all(&data).unwrap();
+        symlink("..1", dir.path().join("..data")).unwrap();
+        let now = clock::now().as_second();
+        fs::write(data.join("token"), issued(now, now + 3600)).unwrap();
+        fs::write(data.join("large"), vec![b'x'; TOKEN_MAX as usize + 1]).unwrap();
+        symlink("/dev/zero", data.join("zero")).unwrap();
+        fs::write(dir.path().join("beside"), "other").unwrap();
+        assert_eq!(kept_token(dir.path(), "token"), Some(issued(now, now + 3600)));
+        for path in ["large", "zero", "/dev/zero", "/etc/hostname", "../beside", "missing", ""] {
+            assert_eq!(kept_token(dir.path(), path), None, "{path}");
+        }
+    }
 }

@@ -134,28 +134,31 @@ fn a_container_that_never_started_has_ended_with_the_time_of_its_pod() {
         let world = World::new(&crew, api, dir, whole.clone());
         world.runtime.forget_image("misspelt");
         world.look().await.unwrap();
-        let mut told = world.written().unwrap();
-        assert!(told["containerStatuses"][0]["state"]["waiting"].is_object(), "{told}");
-        told["startTime"] = "2026-01-01T00:00:00Z".into();
+        let mut written = world.written().unwrap();
+        assert!(written["containerStatuses"][0]["state"]["waiting"].is_object(), "{written}");
+        written["startTime"] = "2026-01-01T00:00:00Z".into();
         // As the watch tells the kubelet of its own writes.
         let next = |whole: &mut Value, status: Value, revision: &str| {
             whole["status"] = status;
             whole["metadata"]["resourceVersion"] = revision.into();
             world.kubelet.pods.tell_of(read(whole.clone()));
         };
-        next(&mut whole, told, "9");
+        next(&mut whole, written, "9");
         world.look().await.unwrap();
         for container in world.runtime.list_containers().await.unwrap() {
             world.runtime.exit(&container.id, 0, "Completed");
         }
         world.look().await.unwrap();
         for revision in ["10", "11"] {
-            let told = world.written().unwrap();
-            assert_eq!((&told["phase"], &told["reason"]), (&json!("Failed"), &json!("DeadlineExceeded")));
-            let end = &told["containerStatuses"][0]["state"]["terminated"];
+            let written = world.written().unwrap();
+            assert_eq!(
+                (&written["phase"], &written["reason"]),
+                (&json!("Failed"), &json!("DeadlineExceeded"))
+            );
+            let end = &written["containerStatuses"][0]["state"]["terminated"];
             assert_eq!((&end["reason"], &end["exitCode"]), (&json!("ContainerStatusUnknown"), &json!(137)));
             if revision == "10" {
-                next(&mut whole, told, revision);
+                next(&mut whole, written, revision);
                 world.look().await.unwrap(); // it is wound up
             }
         }

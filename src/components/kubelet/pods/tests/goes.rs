@@ -166,8 +166,8 @@ fn a_sandbox_that_could_not_be_stopped_is_told_with_its_cause_and_stopped_again(
         world.runtime.fail_sandbox_stops(1);
         let failed = world.kubelet.terminate(&world.key, &deleted, &mut memory, &None).await;
         assert!(failed.is_err(), "the queue brings it back");
-        let told = world.api.event("FailedKillPod").await;
-        assert!(told.ends_with("cannot take the network down: device or resource busy"), "{told}");
+        let message = world.api.event("FailedKillPod").await;
+        assert!(message.ends_with("cannot take the network down: device or resource busy"), "{message}");
         world.kubelet.terminate(&world.key, &deleted, &mut memory, &None).await.unwrap();
         assert!(world.api.take().iter().any(|asked| asked.line.starts_with("DELETE")));
     });
@@ -194,9 +194,9 @@ async fn attempts_that_never_ran_go_and_sandboxes_with_their_last_container() {
         runtime.create_container(&sandbox.id, config).await.unwrap()
     };
     let left = async || {
-        let (sandboxes, containers) = kubelet.seen(&world.key, "u").await.unwrap();
+        let (sandboxes, containers) = kubelet.in_runtime(&world.key, "u").await.unwrap();
         kubelet.forget_old("u", &sandboxes, &containers).await.unwrap();
-        let (sandboxes, containers) = kubelet.seen(&world.key, "u").await.unwrap();
+        let (sandboxes, containers) = kubelet.in_runtime(&world.key, "u").await.unwrap();
         let mut attempts: Vec<u32> = containers.iter().map(|c| c.attempt).collect();
         attempts.sort_unstable();
         let mut of_sandboxes: Vec<u32> = sandboxes.iter().map(|s| s.attempt).collect();
@@ -245,10 +245,10 @@ async fn files_of_a_replaced_pod_go_also_when_their_removal_failed_or_it_had_no_
 fn a_message_that_no_longer_holds_is_cleared_and_other_writers_fields_are_not_written() {
     with_mounts(|crew, dir| async move {
         let api = Scripted::new(|asked| stored(asked, "6")).await;
-        let mut told = pod(json!({}), json!({}));
+        let mut with_message = pod(json!({}), json!({}));
         let message = "container a: it has no limits";
-        told["status"] = json!({"phase": "Pending", "message": message, "nominatedNodeName": "n1"});
-        let world = World::new(&crew, api, dir, told);
+        with_message["status"] = json!({"phase": "Pending", "message": message, "nominatedNodeName": "n1"});
+        let world = World::new(&crew, api, dir, with_message);
         world.look().await.unwrap();
         let mut asked = world.api.take();
         asked.retain(|asked| asked.line.starts_with("PATCH") && asked.line.ends_with("/status"));

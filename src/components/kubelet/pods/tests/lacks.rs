@@ -15,9 +15,9 @@ fn a_pod_that_asks_for_another_node_is_rejected() {
         let asks = pod(json!({}), json!({"nodeSelector": {"disk": "ssd"}}));
         let world = World::new(&crew, api.await, dir, asks);
         world.look().await.unwrap();
-        let told = world.written().unwrap();
-        assert_eq!((&told["phase"], &told["reason"]), (&json!("Failed"), &json!("NodeAffinity")));
-        assert!(told["containerStatuses"].is_null(), "kubectl would show ContainerCreating: {told}");
+        let written = world.written().unwrap();
+        assert_eq!((&written["phase"], &written["reason"]), (&json!("Failed"), &json!("NodeAffinity")));
+        assert!(written["containerStatuses"].is_null(), "kubectl would show ContainerCreating: {written}");
         assert_eq!(world.starts("a"), 0);
     });
 }
@@ -30,10 +30,10 @@ fn a_pod_that_comes_while_the_node_is_low_on_memory_is_rejected() {
         let world = World::new(&crew, api, dir, pod(json!({}), json!({})));
         world.kubelet.pressures.send_replace(Pressures { memory: true, ..Pressures::default() });
         world.look().await.unwrap();
-        let told = world.written().unwrap();
-        assert_eq!((&told["phase"], &told["reason"]), (&json!("Failed"), &json!("Evicted")));
-        assert_eq!(told["message"], "Pod was rejected: The node had condition: [MemoryPressure]. ");
-        assert!(!told["conditions"].to_string().contains("DisruptionTarget"), "{told}");
+        let written = world.written().unwrap();
+        assert_eq!((&written["phase"], &written["reason"]), (&json!("Failed"), &json!("Evicted")));
+        assert_eq!(written["message"], "Pod was rejected: The node had condition: [MemoryPressure]. ");
+        assert!(!written["conditions"].to_string().contains("DisruptionTarget"), "{written}");
         assert_eq!(world.starts("a"), 0);
     });
 }
@@ -85,7 +85,7 @@ fn an_evicted_pod_has_a_hook_and_a_signal_and_a_preempted_one_its_own_grace_peri
             let mut events = world.runtime.events();
             tokio::time::pause();
             let start = clock::Instant::now();
-            world.kubelet.sentence(&world.key, "u", failure);
+            world.kubelet.decide_failure(&world.key, "u", failure);
             world.kubelet.end_now(&world.key, "u");
             let mut ended = 0;
             while ended < 2 {
@@ -113,11 +113,11 @@ fn an_evicted_or_preempted_pod_has_failed_when_its_containers_have_ended() {
             world.look().await.unwrap();
             let mut events = world.runtime.events();
             let reason = failure.reason.clone();
-            world.kubelet.sentence(&world.key, "u", failure);
+            world.kubelet.decide_failure(&world.key, "u", failure);
             world.look().await.unwrap();
-            let told = world.written().unwrap();
-            assert_ne!(told["phase"], "Failed", "{reason}");
-            assert!(!told["conditions"].to_string().contains("DisruptionTarget"), "{told}");
+            let written = world.written().unwrap();
+            assert_ne!(written["phase"], "Failed", "{reason}");
+            assert!(!written["conditions"].to_string().contains("DisruptionTarget"), "{written}");
             assert!(world.kubelet.is_ending(&world.key, "u"));
             tokio::time::pause();
             let mut ended = 0;
@@ -125,10 +125,42 @@ fn an_evicted_or_preempted_pod_has_failed_when_its_containers_have_ended() {
                 ended += usize::from(events.recv().await.unwrap().kind == cri::EventKind::Stopped);
             }
             world.look().await.unwrap();
-            let told = world.written().unwrap();
-            assert_eq!((&told["phase"], &told["reason"]), (&json!("Failed"), &json!(reason)));
+            let written = world.written().unwrap();
+            assert_eq!((&written["phase"], &written["reason"]), (&json!("Failed"), &json!(reason)));
         });
     }
+}
+
+/// Its image was being pulled while the other container was ended, for example.
+#[test]
+fn an_evicted_pod_has_not_failed_while_a_container_runs_that_started_late() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let world = World::new(&crew, api, dir, pod(json!({}), json!({})));
+        let ended = async || {
+            while world.kubelet.is_ending(&world.key, "u") {
+                clock::pause(Duration::from_millis(5)).await;
+            }
+        };
+        world.look().await.unwrap();
+        world.kubelet.decide_failure(&world.key, "u", status::Failure::evicted("low".into()));
+        world.kubelet.end_now(&world.key, "u");
+        ended().await;
+        let sandbox = world.runtime.list_pod_sandboxes().await.unwrap().remove(0);
+        let (name, image) = ("a".to_string(), "nginx".to_string());
+        let late = cri::ContainerConfig { name, image, attempt: 1, ..cri::ContainerConfig::default() };
+        let late = world.runtime.create_container(&sandbox.id, late).await.unwrap();
+        world.runtime.start_container(&late).await.unwrap();
+        world.look().await.unwrap();
+        let phase = world.written().map(|written| written["phase"].clone());
+        assert_ne!(phase, Some(json!("Failed")), "a controller would replace what still runs");
+        ended().await;
+        let all = world.runtime.list_containers().await.unwrap();
+        assert!(all.iter().all(|c| c.state != ContainerState::Running), "{all:?}");
+        world.look().await.unwrap();
+        let written = world.written().unwrap();
+        assert_eq!((&written["phase"], &written["reason"]), (&json!("Failed"), &json!("Evicted")));
+    });
 }
 
 /// The kubelet before was killed while the runtime started the container, and the runtime goes on
@@ -146,9 +178,9 @@ fn a_pod_that_fails_or_has_failed_loses_a_container_that_may_still_start() {
             world.look().await.unwrap();
             let left = world.runtime.list_containers().await.unwrap();
             assert!(left.is_empty(), "{status}: {left:?}");
-            let told = world.written().map(|told| told["phase"].clone());
-            let is_told = status["phase"] == "Pending";
-            assert_eq!(told, is_told.then(|| json!("Failed")), "{status}");
+            let phase = world.written().map(|written| written["phase"].clone());
+            let is_news = status["phase"] == "Pending";
+            assert_eq!(phase, is_news.then(|| json!("Failed")), "{status}");
         });
     }
 }

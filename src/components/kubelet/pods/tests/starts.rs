@@ -1,4 +1,4 @@
-//! Images, and what a container is told of its node.
+//! How containers start: images, variables, hooks, and what keeps one from its start.
 
 use super::*;
 use crate::decide::tests::sandbox;
@@ -17,12 +17,12 @@ fn a_container_that_could_not_be_started_waits_before_its_second_restart() {
             assert!(matches!(world.look().await.unwrap(), Outcome::After(_)), "it waits");
             let calls = world.runtime.calls();
             assert_eq!((world.starts("a"), world.starts("b")), (starts, 1), "{calls:?}");
-            let told = world.written().unwrap();
-            let told = &told["containerStatuses"][0];
-            assert_eq!(told["state"]["waiting"]["reason"], reason, "{told}");
-            let why = told["state"]["waiting"]["message"].as_str().unwrap();
+            let written = world.written().unwrap();
+            let first = &written["containerStatuses"][0];
+            assert_eq!(first["state"]["waiting"]["reason"], reason, "{first}");
+            let why = first["state"]["waiting"]["message"].as_str().unwrap();
             assert!(why.contains(if starts == 1 { "no such program" } else { "back-off 10s" }), "{why}");
-            assert_eq!(told["lastState"]["terminated"]["reason"], "StartError", "{told}");
+            assert_eq!(first["lastState"]["terminated"]["reason"], "StartError", "{first}");
         }
     });
 }
@@ -43,7 +43,7 @@ async fn a_hook_that_failed_is_named_with_its_container_and_its_pod() {
     ] {
         let hook = serde_json::from_value(hook).unwrap();
         let spec = &pod.spec.as_ref().unwrap().containers[0];
-        let ended = world.kubelet.post_start(&world.key, &pod, spec, "c", &ready, &hook).await;
+        let ended = world.kubelet.run_post_start(&world.key, &pod, spec, "c", &ready, &hook).await;
         let why = ended.unwrap_err();
         let of = "for Container \"a\" in Pod \"p_default(u)\" failed - error: ";
         assert!(why.starts_with(want) && (!want.ends_with("for") || why.contains(of)), "{why}");
@@ -91,8 +91,8 @@ fn tries_that_fail_leave_room_for_the_events_of_the_one_that_succeeds() {
             there.store(true, Ordering::Relaxed);
             world.look().await.unwrap();
             assert_eq!(world.api.event("Started").await, "Container started");
-            let told = world.api.events();
-            assert!(told.len() < 12, "{told:?}");
+            let events = world.api.events();
+            assert!(events.len() < 12, "{events:?}");
         });
     }
 }
@@ -115,18 +115,18 @@ fn another_image_does_not_wait_for_the_back_off_of_the_one_before() {
         world.kubelet.pods.tell_of(read(image("nginx", "7")));
         world.look().await.unwrap();
         assert_eq!(world.starts("a"), 1);
-        let told = || {
+        let reasons = || {
             let of_a = |event: &Asked| event.body["involvedObject"]["fieldPath"] == "spec.containers{a}";
             let events = world.api.events().into_iter().filter(of_a);
             events.map(|event| event.body["reason"].clone()).collect::<Vec<_>>()
         };
         let started = async {
-            while !told().contains(&json!("Started")) {
+            while !reasons().contains(&json!("Started")) {
                 clock::pause(Duration::from_millis(5)).await;
             }
         };
-        assert!(clock::limit(Duration::from_secs(20), started).await.is_some(), "{:?}", told());
-        assert!(told().contains(&json!("Pulled")), "that the image is there is news: {:?}", told());
+        assert!(clock::limit(Duration::from_secs(20), started).await.is_some(), "{:?}", reasons());
+        assert!(reasons().contains(&json!("Pulled")), "that the image is there is news: {:?}", reasons());
     });
 }
 
@@ -161,11 +161,11 @@ fn a_malformed_image_name_is_told_and_keeps_no_other_container_from_its_start() 
             let world = World::new(&crew, api, dir, pod(malformed, json!({})));
             assert!(matches!(world.look().await.unwrap(), Outcome::After(_)), "it is looked at again");
             assert_eq!((world.starts("a"), world.starts("b")), (0, 1));
-            let told = world.written().unwrap();
-            let waiting = &told["containerStatuses"][0]["state"]["waiting"];
+            let written = world.written().unwrap();
+            let waiting = &written["containerStatuses"][0]["state"]["waiting"];
             let parse = r#"couldn't parse image name "a b": invalid reference format"#;
             let why = format!("Failed to apply default image tag \"a b\": {parse}");
-            assert_eq!(*waiting, json!({"reason": "InvalidImageName", "message": why}), "{told}");
+            assert_eq!(*waiting, json!({"reason": "InvalidImageName", "message": why}), "{written}");
             assert_eq!(world.api.event("InspectFailed").await, why);
             assert_eq!(world.api.event("Failed").await, "Error: InvalidImageName");
         });
@@ -181,9 +181,9 @@ fn a_pod_that_forbids_root_waits_with_the_reason_of_upstream() {
         let world = World::new(&crew, api, dir, pod(forbids, json!({})));
         world.look().await.unwrap_err();
         assert_eq!((world.starts("a"), world.starts("b")), (0, 1));
-        let told = world.written().unwrap();
-        let waiting = &told["containerStatuses"][0]["state"]["waiting"];
-        assert_eq!(waiting["reason"], "CreateContainerConfigError", "{told}");
+        let written = world.written().unwrap();
+        let waiting = &written["containerStatuses"][0]["state"]["waiting"];
+        assert_eq!(waiting["reason"], "CreateContainerConfigError", "{written}");
         let why = waiting["message"].as_str().unwrap();
         assert!(why.starts_with("container has runAsNonRoot and image will run as root (pod: "), "{why}");
         assert!(why.ends_with(", container: a)"), "{why}");
@@ -203,9 +203,9 @@ fn a_container_that_was_made_waits_for_its_image_no_more() {
         memory.waiting.insert("d".into(), ("ErrImagePull".into(), "no such host".into()));
         world.kubelet.remember(&world.key, memory);
         world.look().await.unwrap();
-        let told = world.written().unwrap();
-        let state = &told["ephemeralContainerStatuses"][0]["state"];
-        assert_eq!(state["terminated"]["reason"], "StartError", "{told}");
+        let written = world.written().unwrap();
+        let state = &written["ephemeralContainerStatuses"][0]["state"];
+        assert_eq!(state["terminated"]["reason"], "StartError", "{written}");
     });
 }
 
@@ -221,14 +221,14 @@ async fn a_container_without_limits_is_told_those_of_its_pod() {
     let env = json!({"env": [field("limits.memory"), field("limits.cpu")]});
     let of = |limits: Value| read(pod(env.clone(), json!({"resources": {"limits": limits}})));
     let world = World::new(&crew, api, dir.path().into(), pod(json!({}), json!({})));
-    let told = |pod: Pod| -> Vec<String> {
+    let limits = |pod: Pod| -> Vec<String> {
         let spec = &pod.spec.as_ref().unwrap().containers[0];
         let all = env::of(spec, &world.kubelet.facts(&pod, &[]), &Sources::default(), vec![]);
         all.unwrap().into_iter().map(|(_, value)| value).collect()
     };
     let node = world.kubelet.config.capacity.allocatable();
-    assert_eq!(told(of(json!({"memory": "128Mi"}))), ["134217728", "2"]);
-    assert_eq!(told(of(json!({"memory": "0", "cpu": "1"}))), [node.memory.to_string(), "1".into()]);
+    assert_eq!(limits(of(json!({"memory": "128Mi"}))), ["134217728", "2"]);
+    assert_eq!(limits(of(json!({"memory": "0", "cpu": "1"}))), [node.memory.to_string(), "1".into()]);
 }
 
 /// As upstream: these are the words that people search for.
@@ -237,7 +237,7 @@ fn a_volume_that_misses_a_key_says_of_which_kind_of_object() {
     let items = json!([{"key": "k", "path": "k"}]);
     let secret = json!({"name": "v", "secret": {"secretName": "o", "items": items}});
     let config_map = json!({"name": "v", "configMap": {"name": "o", "items": items}});
-    for (volume, told) in [
+    for (volume, end) in [
         (secret, ": references non-existent secret key: k"),
         (config_map, ": configmap references non-existent config key: k"),
     ] {
@@ -249,7 +249,7 @@ fn a_volume_that_misses_a_key_says_of_which_kind_of_object() {
             let world = World::new(&crew, api.await, dir, pod(json!({}), json!({"volumes": [volume]})));
             assert!(world.look().await.is_err());
             let message = world.api.event("FailedMount").await;
-            assert!(message.ends_with(told), "{message}");
+            assert!(message.ends_with(end), "{message}");
         });
     }
 }
@@ -272,8 +272,8 @@ fn a_pod_has_its_sandbox_once_its_volumes_are_made() {
         assert!(world.look().await.is_err(), "it is tried again");
         assert!(world.api.event("FailedMount").await.contains("configmap \"c\" not found"));
         assert!(world.runtime.list_pod_sandboxes().await.unwrap().is_empty());
-        let told = world.written().unwrap();
-        assert!(told["podIP"].is_null(), "{told}");
+        let written = world.written().unwrap();
+        assert!(written["podIP"].is_null(), "{written}");
         there.store(true, Ordering::Relaxed);
         world.look().await.unwrap();
         assert_eq!((world.starts("a"), world.starts("b")), (1, 1));
@@ -294,8 +294,8 @@ fn a_pod_that_has_lost_its_sandbox_is_told_of_the_next_one() {
         }
         world.look().await.unwrap();
         assert_eq!(world.starts("a"), 2);
-        let told = world.api.event("SandboxChanged").await;
-        assert_eq!(told, "Pod sandbox changed, it will be killed and re-created.");
+        let message = world.api.event("SandboxChanged").await;
+        assert_eq!(message, "Pod sandbox changed, it will be killed and re-created.");
         let all = world.api.events();
         let count = all.iter().filter(|event| event.body["reason"] == "SandboxChanged").count();
         assert_eq!(count, 1, "the first sandbox is no other one");
@@ -353,8 +353,11 @@ fn an_ephemeral_container_of_a_lost_sandbox_has_ended() {
         tokio::time::timeout(Duration::from_secs(20), all).await.unwrap();
         world.look().await.unwrap();
         assert_eq!((world.starts("a"), world.starts("d")), (2, 1));
-        let told = world.written().unwrap();
-        assert_eq!(told["ephemeralContainerStatuses"][0]["state"]["terminated"]["exitCode"], 0, "{told}");
+        let written = world.written().unwrap();
+        assert_eq!(
+            written["ephemeralContainerStatuses"][0]["state"]["terminated"]["exitCode"], 0,
+            "{written}"
+        );
     });
 }
 
@@ -365,9 +368,12 @@ fn a_name_that_is_too_long_for_the_kernel_is_told() {
         let names = json!({"subdomain": "s".repeat(40), "setHostnameAsFQDN": true});
         let world = World::new(&crew, api, dir, pod(json!({}), names));
         assert!(world.look().await.is_err(), "it is tried again");
-        let told = world.api.event("FailedCreatePodSandBox").await;
+        let message = world.api.event("FailedCreatePodSandBox").await;
         let fqdn = format!("p.{}.default.svc.cluster.local", "s".repeat(40));
-        assert!(told.contains(&format!("FQDN {fqdn} is too long (64 characters is the max, 68")), "{told}");
+        assert!(
+            message.contains(&format!("FQDN {fqdn} is too long (64 characters is the max, 68")),
+            "{message}"
+        );
         assert_eq!(world.starts("a"), 0);
         let mut short = pod(json!({}), json!({"subdomain": "s", "setHostnameAsFQDN": true}));
         short["metadata"]["name"] = "q".into();
@@ -397,7 +403,7 @@ fn an_attempt_that_may_still_start_goes_before_it_is_made_anew() {
     });
 }
 
-/// A client that follows it would be told that the log has ended.
+/// A client that follows its log would get the end of it.
 #[tokio::test]
 async fn a_container_that_is_not_started_yet_has_no_log() {
     let dir = tempfile::tempdir().unwrap();

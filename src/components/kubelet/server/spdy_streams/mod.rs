@@ -1,8 +1,8 @@
 //! Exec, attach and port-forward over SPDY streams.
 
-use super::ask::{Ask, OLDEST, Opening, finish, size_of};
 use super::farewell::CLOSING;
 use super::inward::{Inward, Queue, Stalled, Waiting, stalled};
+use super::remote_command::{OLDEST, Opening, StreamOptions, finish, size_of};
 use super::spdy::{Frame, Reader, Writer};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ const PAIRS_MAX: usize = 256;
 const UNPAIRED_MAX: usize = 256;
 const REQUEST_ID_MAX: usize = 1 << 10;
 
-/// What the writing task puts on the wire.
+/// A frame that the writing task puts on the wire.
 enum Out {
     Reply(u32),
     Data(u32, Vec<u8>),
@@ -133,7 +133,7 @@ async fn outlast<R: AsyncRead + Unpin>(reader: &mut Reader<R>) {
 
 /// Runs one exec or attach over the connection until either side is done. A client of the oldest
 /// protocol has no stream for the size of its terminal (`supportsTerminalResizing` upstream).
-pub(super) async fn process<I>(io: I, protocol: &str, ask: Ask, open: Opening)
+pub(super) async fn process<I>(io: I, protocol: &str, options: StreamOptions, open: Opening)
 where
     I: AsyncRead + AsyncWrite + Send + Unpin,
 {
@@ -143,9 +143,11 @@ where
     let writing = write_or_drop(written, outgoing);
     // Owns `out`: once that is dropped, the writer writes everything and ends its direction.
     let talking = async move {
-        let resizes = ask.tty && protocol != OLDEST;
-        let wanted =
-            1 + [ask.stdin, ask.stdout, ask.stderr && !ask.tty, resizes].iter().filter(|w| **w).count();
+        let resizes = options.tty && protocol != OLDEST;
+        let wanted = 1 + [options.stdin, options.stdout, options.stderr && !options.tty, resizes]
+            .iter()
+            .filter(|w| **w)
+            .count();
         let gathering = gather(&mut reader, &out, wanted);
         let Ok(Some(streams)) = tokio::time::timeout(PATIENCE, gathering).await else { return };
         let of = |name: &str| streams.get(name).copied();
@@ -154,7 +156,7 @@ where
         let session = match open.await {
             Ok(session) => session,
             Err(why) => {
-                let status = ask.answer(protocol, Err(why.line())).unwrap_or_default();
+                let status = options.answer(protocol, Err(why.line())).unwrap_or_default();
                 let _ = out.send(Out::Fin(error, status)).await;
                 let _ = out.send(Out::GoAway(last)).await;
                 drop(out);
@@ -162,7 +164,7 @@ where
             }
         };
         let has_left = {
-            let stdin = (of("stdin"), session.stdin.filter(|_| ask.stdin));
+            let stdin = (of("stdin"), session.stdin.filter(|_| options.stdin));
             let input = listen(&mut reader, &out, stdin, (of("resize"), session.resize));
             let output = async {
                 let stderr = async {
@@ -172,13 +174,13 @@ where
                 };
                 tokio::join!(pump(session.stdout, of("stdout"), out.clone()), stderr);
                 let exit = session.exit.await.map_err(|_| "the process was lost".to_string());
-                let status = ask.answer(protocol, exit).unwrap_or_default();
+                let status = options.answer(protocol, exit).unwrap_or_default();
                 let _ = out.send(Out::Fin(error, status)).await;
             };
             tokio::pin!(input, output);
             tokio::select! {
                 () = &mut input => {
-                    finish(&ask, output).await;
+                    finish(&options, output).await;
                     true
                 }
                 () = &mut output => tokio::time::timeout(CLOSING, input).await.is_ok(),
@@ -194,7 +196,7 @@ where
 
 /// One forwarded connection.
 struct Pair {
-    /// Where the client's bytes go, until it has sent all.
+    /// Takes the client's bytes, until it has sent all.
     queue: Option<Queue>,
     /// The client has reset the data stream: it reads no more of it, but waits for the end of the
     /// error stream. Source: `handleConnection` in client-go's `tools/portforward`.

@@ -1,6 +1,6 @@
 //! Tests of [`super`].
 
-use super::super::ask::{LAST_INPUT, LeftPlaces};
+use super::super::remote_command::{LAST_INPUT, LeftPlaces};
 use super::super::spdy::syn;
 use super::super::tests::forwarding;
 use super::*;
@@ -101,7 +101,7 @@ async fn a_reset_stream_closes_its_port_although_the_port_never_stops_writing() 
         write.write_all(&syn(&mut deflate, stream, &headers)).await.unwrap();
     }
     let mut reader = Reader::new(read);
-    let mut told = async |wanted: u32| {
+    let mut frame_of = async |wanted: u32| {
         loop {
             match reader.next().await {
                 Ok(Some(Frame::Data { stream, fin, bytes })) if stream == wanted => return (fin, bytes),
@@ -111,12 +111,12 @@ async fn a_reset_stream_closes_its_port_although_the_port_never_stops_writing() 
         }
     };
     pod.write_all(b"x").await.unwrap();
-    assert_eq!(told(3).await, (false, b"x".to_vec()), "it is connected");
+    assert_eq!(frame_of(3).await, (false, b"x".to_vec()), "it is connected");
     let mut reset = vec![0x80, 3, 0, 3, 0, 0, 0, 8];
     reset.extend([0, 0, 0, 3, 0, 0, 0, 5]); // the stream, and the status CANCEL
     write.write_all(&reset).await.unwrap();
     let limit = Duration::from_secs(60);
-    let end = tokio::time::timeout(limit, told(1)).await.expect("the error stream ends");
+    let end = tokio::time::timeout(limit, frame_of(1)).await.expect("the error stream ends");
     assert_eq!(end, (true, vec![]));
     let writes = async { while pod.write_all(b"more").await.is_ok() {} };
     tokio::time::timeout(limit, writes).await.expect("the connection to the port is closed");
@@ -151,16 +151,16 @@ async fn a_client_of_the_oldest_protocol_opens_no_stream_for_the_size_of_its_ter
             let _ = opened.send(());
             Err(::cri::Error::NotFound("the container".into()))
         });
-        let ask = Ask {
+        let options = StreamOptions {
             stdin: false,
             stdout: true,
             stderr: false,
             tty: true,
-            verdict: true,
-            told: None,
+            is_exec: true,
+            record: None,
             left: LeftPlaces::default(),
         };
-        let served = tokio::spawn(process(near, protocol, ask, opening));
+        let served = tokio::spawn(process(near, protocol, options, opening));
         let (_read, mut write) = tokio::io::split(far);
         let mut deflate = super::super::spdy::client_deflate();
         for (stream, kind) in [(1, "error"), (3, "stdout")] {
@@ -184,16 +184,16 @@ async fn a_command_takes_what_its_client_sent_before_it_left() {
     let (stdin, stdout): (::cri::Writer, ::cri::Reader) = (Box::pin(stdin), Box::pin(stdout));
     let session = ::cri::Session { stdin: Some(stdin), stdout, stderr: None, resize: None, exit };
     let opening: Opening = Box::pin(async move { Ok(session) });
-    let ask = Ask {
+    let options = StreamOptions {
         stdin: true,
         stdout: true,
         stderr: false,
         tty: false,
-        verdict: true,
-        told: None,
+        is_exec: true,
+        record: None,
         left: LeftPlaces::default(),
     };
-    tokio::spawn(process(near, "v4.channel.k8s.io", ask, opening));
+    tokio::spawn(process(near, "v4.channel.k8s.io", options, opening));
     let (read, mut write) = tokio::io::split(far);
     let mut deflate = super::super::spdy::client_deflate();
     for (stream, kind) in [(1, "error"), (3, "stdin"), (5, "stdout")] {
@@ -236,9 +236,13 @@ async fn what_a_client_sent_before_it_left_reaches_the_port_although_answers_fai
 }
 
 /// Begins an exec of protocol 4 with these streams, from 1 on. Returns the client's side.
-async fn begin(ask: Ask, open: Opening, streams: &[&str]) -> (JoinHandle<()>, tokio::io::DuplexStream) {
+async fn begin(
+    options: StreamOptions,
+    open: Opening,
+    streams: &[&str],
+) -> (JoinHandle<()>, tokio::io::DuplexStream) {
     let (near, mut far) = tokio::io::duplex(64 << 10);
-    let served = tokio::spawn(process(near, "v4.channel.k8s.io", ask, open));
+    let served = tokio::spawn(process(near, "v4.channel.k8s.io", options, open));
     let mut deflate = super::super::spdy::client_deflate();
     for (stream, kind) in (1_u32..).step_by(2).zip(streams) {
         far.write_all(&syn(&mut deflate, stream, &[("streamtype", *kind)])).await.unwrap();
@@ -259,14 +263,14 @@ async fn rest<R: AsyncRead + Unpin>(from: R, wanted: u32) -> String {
     String::from_utf8(all).unwrap()
 }
 
-fn ask(stdin: bool) -> Ask {
-    Ask {
+fn options(stdin: bool) -> StreamOptions {
+    StreamOptions {
         stdin,
         stdout: true,
         stderr: false,
         tty: false,
-        verdict: true,
-        told: None,
+        is_exec: true,
+        record: None,
         left: LeftPlaces::default(),
     }
 }
@@ -279,7 +283,7 @@ async fn a_client_that_reads_late_gets_everything() {
     let stdout: ::cri::Reader = Box::pin(&b"output"[..]);
     let session = ::cri::Session { stdin: None, stdout, stderr: None, resize: None, exit };
     let opening: Opening = Box::pin(async move { Ok(session) });
-    let (served, mut client) = begin(ask(false), opening, &["error", "stdout"]).await;
+    let (served, mut client) = begin(options(false), opening, &["error", "stdout"]).await;
     tokio::time::sleep(10 * CLOSING).await;
     let ping = [0x80, 3, 0, 6, 0, 0, 0, 4, 0, 0, 0, 1];
     client.write_all(&ping).await.expect("the connection is still there");
@@ -292,7 +296,7 @@ async fn a_client_that_reads_late_gets_everything() {
 #[tokio::test(start_paused = true)]
 async fn the_input_of_a_command_that_cannot_begin_is_read() {
     let opening: Opening = Box::pin(async { Err(::cri::Error::NotFound("the container".into())) });
-    let (served, mut client) = begin(ask(true), opening, &["error", "stdin", "stdout"]).await;
+    let (served, mut client) = begin(options(true), opening, &["error", "stdin", "stdout"]).await;
     let head = [3_u32.to_be_bytes(), (1_u32 << 20).to_be_bytes()].concat();
     client.write_all(&[head, vec![b'x'; 1 << 20]].concat()).await.expect("it is taken");
     let status = rest(&mut client, 1).await;

@@ -6,10 +6,10 @@
 //! resize, and in v5 255 "close that channel". The status is sent after all output, then the
 //! closing handshake.
 
-use super::ask::{Ask, Opening, finish, size_of};
 use super::channel::Coding;
 use super::farewell::{CLOSING, outlast};
 use super::inward::{Inward, Queue, Stalled, Waiting, stalled};
+use super::remote_command::{Opening, StreamOptions, finish, size_of};
 use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{FutureExt, Sink, SinkExt, Stream, StreamExt};
@@ -34,7 +34,8 @@ const CLOSE: u8 = 255;
 /// at most.
 const MESSAGE_MAX: usize = 1 << 20;
 /// Bytes that wait for a client which does not read: one message, or answers to its pings, of which
-/// no more are kept. More than tungstenite collects before it writes, and more than any message.
+/// no more are kept. More than tungstenite collects before it writes, and
+/// more than any message to a client.
 const UNREAD_MAX: usize = 256 << 10;
 /// A port that answers nothing more may still read for this time, as with containerd.
 const HALF_CLOSED: Duration = Duration::from_secs(1);
@@ -140,8 +141,13 @@ where
 
 /// Runs one exec or attach over the connection until either side is done. `hang_up` ends the
 /// connection while a command still takes its input.
-pub(super) async fn process<I>(io: I, protocol: &str, ask: Ask, open: Opening, hang_up: impl FnOnce())
-where
+pub(super) async fn process<I>(
+    io: I,
+    protocol: &str,
+    options: StreamOptions,
+    open: Opening,
+    hang_up: impl FnOnce(),
+) where
     I: AsyncRead + AsyncWrite + Send + Unpin,
 {
     let coding = Coding::of(protocol);
@@ -149,7 +155,7 @@ where
     let session = match open.await {
         Ok(session) => session,
         Err(error) => {
-            if let Some(status) = ask.answer(protocol, Err(error.line())) {
+            if let Some(status) = options.answer(protocol, Err(error.line())) {
                 let _ = send(&mut sink, coding.message(3, &status)).await;
             }
             let _ = send(&mut sink, close()).await;
@@ -157,16 +163,16 @@ where
         }
     };
     let (out, mut outgoing) = mpsc::channel::<Message>(64);
-    let (stdin, resize) = (session.stdin.filter(|_| ask.stdin), session.resize);
+    let (stdin, resize) = (session.stdin.filter(|_| options.stdin), session.resize);
     let talking = async {
         let stderr = async {
             if let Some(stderr) = session.stderr {
-                pump(stderr, (coding, 2), ask.stderr && !ask.tty, out.clone()).await;
+                pump(stderr, (coding, 2), options.stderr && !options.tty, out.clone()).await;
             }
         };
-        tokio::join!(pump(session.stdout, (coding, 1), ask.stdout, out.clone()), stderr);
+        tokio::join!(pump(session.stdout, (coding, 1), options.stdout, out.clone()), stderr);
         let exit = session.exit.await.map_err(|_| "the process was lost".to_string());
-        if let Some(status) = ask.answer(protocol, exit) {
+        if let Some(status) = options.answer(protocol, exit) {
             let _ = out.send(coding.message(3, &status)).await;
         }
         let _ = out.send(close()).await;
@@ -195,7 +201,7 @@ where
                 () = output => {}
             }
         };
-        return finish(&ask, rest).await;
+        return finish(&options, rest).await;
     }
     leave(sink, source).await;
 }
@@ -309,8 +315,8 @@ where
     }
 }
 
-/// A byte stream inside WebSocket messages, cut at any point: what kubectl 1.31 and later put SPDY
-/// into.
+/// Joins a byte stream to WebSocket messages that hold it, cut at any point: kubectl 1.31 and later
+/// put SPDY into them.
 pub(super) fn tunnel<I>(crew: &Crew, io: I) -> DuplexStream
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,

@@ -1,6 +1,6 @@
 //! Tests of [`super`].
 
-use super::super::ask::LeftPlaces;
+use super::super::remote_command::LeftPlaces;
 use super::super::tests::forwarding;
 use super::*;
 
@@ -11,7 +11,7 @@ async fn as_many_ports_as_there_are_channels_are_announced_and_refused() {
     let all: Vec<u16> = (1..=u16::from(PORTS_MAX)).collect();
     let served = tokio::spawn(ports(near, Arc::new(runtime), sandbox, all));
     let client = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
-    let told = async {
+    let messages = async {
         let (_, mut source) = client.split();
         let (mut channels, mut last) = (Vec::new(), Bytes::new());
         while let Some(Ok(next)) = source.next().await {
@@ -22,7 +22,7 @@ async fn as_many_ports_as_there_are_channels_are_announced_and_refused() {
         }
         (channels, last)
     };
-    let (mut channels, last) = tokio::time::timeout(Duration::from_secs(10), told).await.expect("an end");
+    let (mut channels, last) = tokio::time::timeout(Duration::from_secs(10), messages).await.expect("an end");
     let last = String::from_utf8_lossy(&last);
     assert!(last.ends_with(" inside namespace: connection refused"), "no reason: {last}");
     assert_eq!(channels.len(), 3 * usize::from(PORTS_MAX), "two announcements and a refusal each");
@@ -142,21 +142,21 @@ fn session(output: &'static [u8], code: i32) -> Opening {
 }
 
 /// An exec without input.
-fn ask() -> Ask {
-    Ask {
+fn options() -> StreamOptions {
+    StreamOptions {
         stdin: false,
         stdout: true,
         stderr: true,
         tty: false,
-        verdict: true,
-        told: None,
+        is_exec: true,
+        record: None,
         left: LeftPlaces::default(),
     }
 }
 
-async fn said(protocol: &'static str, code: i32) -> Vec<(u8, String)> {
+async fn messages_of(protocol: &'static str, code: i32) -> Vec<(u8, String)> {
     let (near, far) = tokio::io::duplex(1 << 10);
-    tokio::spawn(process(near, protocol, ask(), session(b"output", code), || ()));
+    tokio::spawn(process(near, protocol, options(), session(b"output", code), || ()));
     let (_, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
     let mut all = Vec::new();
     while let Some(Ok(next)) = source.next().await {
@@ -171,11 +171,11 @@ async fn the_oldest_protocol_tells_failures_only_and_as_text() {
     let output = (1, "output".to_string());
     let failed = (3, "command terminated with non-zero exit code: exit status 3".to_string());
     for protocol in ["channel.k8s.io", "base64.channel.k8s.io"] {
-        assert_eq!(said(protocol, 0).await, std::slice::from_ref(&output));
-        assert_eq!(said(protocol, 3).await, [output.clone(), failed.clone()]);
+        assert_eq!(messages_of(protocol, 0).await, std::slice::from_ref(&output));
+        assert_eq!(messages_of(protocol, 3).await, [output.clone(), failed.clone()]);
     }
     for protocol in ["v5.channel.k8s.io", "v4.base64.channel.k8s.io"] {
-        let all = said(protocol, 0).await;
+        let all = messages_of(protocol, 0).await;
         assert_eq!(all[0], output);
         assert!(all.len() == 2 && all[1].0 == 3 && all[1].1.contains("Success"), "{all:?}");
     }
@@ -185,7 +185,7 @@ async fn the_oldest_protocol_tells_failures_only_and_as_text() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_reads_late_gets_everything() {
     let (near, far) = tokio::io::duplex(64 << 10);
-    let served = tokio::spawn(process(near, "v5.channel.k8s.io", ask(), session(b"output", 0), || ()));
+    let served = tokio::spawn(process(near, "v5.channel.k8s.io", options(), session(b"output", 0), || ()));
     let (mut sink, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
     tokio::time::sleep(10 * CLOSING).await;
     sink.send(Message::Ping(Bytes::new())).await.expect("the connection is still there");

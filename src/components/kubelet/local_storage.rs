@@ -22,7 +22,7 @@ pub(crate) const EVERY: Duration = Duration::from_secs(10);
 /// The resource that limits of containers name.
 const STORAGE: &str = "ephemeral-storage";
 
-/// What a pod uses of the disk.
+/// A pod's use of the disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Use {
     /// By volume: all that lie on the disk, also those that the kubelet writes for the pod.
@@ -36,8 +36,8 @@ impl Use {
         self.volumes.values().chain(self.logs.values()).fold(Amount::default(), |sum, more| sum.plus(*more))
     }
 
-    /// What counts against the limits of the pod's containers: each emptyDir on the disk, each
-    /// volume of a ConfigMap, and logs. Source: `IsLocalEphemeralVolume` in
+    /// Returns what counts against the limits of the pod's containers: each emptyDir on the disk,
+    /// each volume of a ConfigMap, and logs. Source: `IsLocalEphemeralVolume` in
     /// `pkg/volume/util/util.go`.
     fn limited(&self, pod: &Pod) -> Amount {
         let all = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
@@ -60,32 +60,33 @@ pub(crate) fn bytes(text: &str) -> Option<u64> {
     u64::try_from(Quantity::parse(text)?.units()).ok()
 }
 
-/// The `sizeLimit` of a volume and its bytes. Zero is no limit, as upstream.
+/// Returns the `sizeLimit` of a volume and its bytes. Zero is no limit, as upstream.
 fn size_limit(volume: &Volume) -> Option<(&str, u64)> {
     let text = volume.empty_dir.as_ref()?.size_limit.as_ref()?.0.as_str();
     bytes(text).filter(|most| *most > 0).map(|most| (text, most))
 }
 
-/// The limit of a container's own storage and its bytes. Zero is none, as upstream.
+/// Returns the limit of a container's own storage and its bytes. Zero is none, as upstream.
 fn storage_limit(container: &Spec) -> Option<(&str, u64)> {
     let limits = container.resources.as_ref()?.limits.as_ref()?;
     let text = limits.get(STORAGE)?.0.as_str();
     bytes(text).filter(|most| *most > 0).map(|most| (text, most))
 }
 
-/// The limit of the whole pod: what its regular containers and sidecars may have together, or an
-/// init container if that is more, as upstream (`PodLimits`). A container without a limit adds
-/// nothing.
+/// Returns the limit of the whole pod: what its regular containers and sidecars may have together,
+/// or an init container if that is more, as upstream (`PodLimits`). A container without a limit
+/// adds nothing.
 fn pod_limit(pod: &Pod) -> Option<Quantity> {
     requests::of_pod(pod, Field::Limits).remove(STORAGE)
 }
 
-/// Whether anything limits what this pod may use of the disk.
+/// Returns whether anything limits what this pod may use of the disk.
 pub(crate) fn has_limits(pod: &Pod) -> bool {
     volumes(pod).any(|v| size_limit(v).is_some()) || pod_limit(pod).is_some()
 }
 
-/// Why the pod has to be evicted, in upstream's words; `None` if it keeps to its limits. Pure.
+/// Returns why the pod has to be evicted, in upstream's words; `None` if it keeps to its limits.
+/// Pure.
 ///
 /// ```text
 /// emptyDir "scratch" with sizeLimit 1Mi, 2 MiB used

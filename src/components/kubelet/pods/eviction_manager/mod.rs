@@ -1,22 +1,21 @@
-//! Watches the node's memory and disk and evicts pods when one of them is low: the edge of
-//! [`pressure`] and [`rounds`].
+//! The eviction manager: watches the node's memory and disk and evicts pods when one of them is
+//! low. It does what [`pressure`] and [`rounds`] decide.
 
-use super::ending;
+use super::decided_failures::{DecidedFailure, Ending};
 use super::kubelet::Kubelet;
-use super::sentence::{Ending, Sentence};
-use crate::kept::{self, Since};
-use crate::pressure::{self, Low, Pressure, Resource, Signals, Usage};
+use crate::lasting_files::{self, Since};
+use crate::pressure::{self, Free, Low, Pressure, Resource, Signals, Usage};
 use crate::rounds::{self, Round, Rounds};
 use crate::status::{Failure, PREEMPTING};
 use crate::walk::{self, Allowance, Amount};
-use crate::{eviction, mirror, volumes};
+use crate::{local_storage, mirror, volumes};
 use client::Key;
 use cri::{ContainerState, SandboxState};
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodSpec};
 use linux::beneath::{Kind, Root, path_of};
 use linux::{self, Context};
 use nix::sys::stat::fstat;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -31,22 +30,24 @@ const ONE_BY_ONE: Duration = Duration::from_secs(30);
 /// A claim's volume is asked for this long: the store may wait for room on the same disk.
 const LOOK_UP: Duration = Duration::from_millis(300);
 
-/// What the watcher has told of one condition.
+/// One condition as Events and the Node's status have announced it.
 #[derive(Default)]
-struct Told {
-    lasts_from: Option<clock::Instant>,
+struct Announced {
+    /// When the node was found low last.
+    low_at: Option<clock::Instant>,
+    /// The resource that an Event said is low.
     resource: Option<Resource>,
-    /// That evictions cannot help.
-    futile: bool,
+    /// An Event said that evictions cannot help.
+    is_futile: bool,
 }
 
-/// What directories of the node's file system take, by device and inode: pods share volumes, and
+/// Sizes of directories of the node's file system, by device and inode: pods share volumes, and
 /// write their paths in different ways. Only of those that were counted to the end: that one pod
 /// has no time left says nothing about what another one finds.
 type Mounted = Arc<Mutex<HashMap<(u64, u64), Amount>>>;
 
-/// A pod of the node with the directories that are its.
-struct Wanted {
+/// A pod of the node that is to be measured, with the directories that are its.
+struct ToMeasure {
     usage: Usage,
     pod: Arc<Pod>,
     pod_dir: PathBuf,
@@ -59,16 +60,16 @@ impl Kubelet {
     /// Looks at memory and disk as often as their room asks for, as long as the kubelet lives.
     pub(super) async fn watch_pressure(self: Arc<Self>) {
         let dir = self.config.dir.clone();
-        if let Err(error) = std::fs::create_dir_all(&dir) {
-            tracing::warn!(%error, dir = %dir.display(), "memory and disk are not watched");
-            return;
-        }
-        let (mut rounds, mut told) = (Rounds::default(), Pressure::ALL.map(|_| Told::default()));
+        let (mut rounds, mut announced) = (Rounds::default(), Pressure::ALL.map(|_| Announced::default()));
         let (mut round, mut evicted) = (None, false);
         loop {
-            let Ok(disk) = pressure::free(&dir) else {
-                clock::pause(rounds::EVERY).await;
-                continue;
+            let disk = match free(&dir) {
+                Ok(disk) => disk,
+                Err(error) => {
+                    tracing::warn!(%error, dir = %dir.display(), "no pod is evicted for memory or disk: the disk cannot be looked at; trying again in a minute");
+                    clock::pause(rounds::EVERY).await;
+                    continue;
+                }
             };
             let now = Signals { disk, memory: self.config.machine.memory() };
             let thresholds = self.config.machine.thresholds(&now);
@@ -78,15 +79,15 @@ impl Kubelet {
                 self.config.machine.looked(pressure, &self.config.node_name, low, Instant::now());
             }
             let plan = rounds.look(&now, thresholds, self.is_evicting(), Instant::now());
-            for (pressure, told) in Pressure::ALL.into_iter().zip(&mut told) {
-                self.tell_pressure(
+            for (pressure, announced) in Pressure::ALL.into_iter().zip(&mut announced) {
+                self.announce_pressure(
                     pressure,
                     plan.low.iter().find(|l| l.resource.pressure() == pressure),
-                    told,
+                    announced,
                 );
             }
             if let Some(low) = &plan.evict {
-                evicted |= self.evict_worst(low, &mut told[low.resource.pressure() as usize]).await;
+                evicted |= self.evict_worst(low, &mut announced[low.resource.pressure() as usize]).await;
             }
             if plan.walk {
                 let is_low = plan.low.iter().any(|low| low.resource.pressure() == Pressure::Disk);
@@ -113,18 +114,18 @@ impl Kubelet {
         self.config.about_node()
     }
 
-    /// Sets a condition at once, and takes it back when it has lasted.
-    fn tell_pressure(&self, pressure: Pressure, low: Option<&Low>, told: &mut Told) {
+    /// Sets a condition at once, and clears it when nothing of it was low for [`TRANSITION`].
+    fn announce_pressure(&self, pressure: Pressure, low: Option<&Low>, announced: &mut Announced) {
         let Some(low) = low else {
-            (told.resource, told.futile) = (None, false);
-            if told.lasts_from.is_none_or(|at| clock::passed(at, clock::Instant::now()) >= TRANSITION) {
+            (announced.resource, announced.is_futile) = (None, false);
+            if announced.low_at.is_none_or(|at| clock::passed(at, clock::Instant::now()) >= TRANSITION) {
                 self.set_pressure(pressure, false);
             }
             return;
         };
-        told.lasts_from = Some(clock::Instant::now());
+        announced.low_at = Some(clock::Instant::now());
         self.set_pressure(pressure, true);
-        if told.resource.replace(low.resource) != Some(low.resource) {
+        if announced.resource.replace(low.resource) != Some(low.resource) {
             let message = format!("Attempting to reclaim {}", low.resource.name());
             self.recorder.warning(&self.about_node(), "EvictionThresholdMet", message, None);
         }
@@ -168,11 +169,11 @@ impl Kubelet {
             pods.filter(|(key, pod)| !self.statics.contains_key(key) && !mirror::is_one(pod)).collect();
         let uids: HashSet<String> = pods.iter().filter_map(|(_, pod)| pod.metadata.uid.clone()).collect();
         self.measured.lock().retain(|uid, _| uids.contains(uid));
-        let wanted = pods.into_iter().map(|(key, pod)| self.wanted(key, pod));
-        let mut wanted = futures::future::join_all(wanted).await;
-        wanted.sort_by_cached_key(|one| self.measured.was_cut(&one.usage.uid));
+        let pods = pods.into_iter().map(|(key, pod)| self.to_measure(key, pod));
+        let mut pods = futures::future::join_all(pods).await;
+        pods.sort_by_cached_key(|one| self.measured.was_cut(&one.usage.uid));
         let mounted = Mounted::default();
-        for mut one in wanted {
+        for mut one in pods {
             let (uid, mut time) = (one.usage.uid.clone(), Allowance::default());
             let own = self.measure(&uid, &one.pod_dir, &one.log_dir, measured_from, &mut time).await;
             let Some(own) = own else { continue };
@@ -193,14 +194,14 @@ impl Kubelet {
             let mut measured = self.measured.lock();
             let figures = measured.entry(uid).or_default();
             let grew = figures.growth.note(one.usage.kept, since);
-            one.usage.wrote = kept::wrote(one.usage.kept, grew, node_grew);
+            one.usage.wrote = lasting_files::wrote(one.usage.kept, grew, node_grew);
             figures.usage = Some(one.usage);
         }
         Round { begun, ended: Instant::now(), free, used }
     }
 
-    /// What a pod uses of the disk, measured since this moment, or before if it cannot be measured
-    /// now. `None`: it never was.
+    /// Returns what a pod uses of the disk, measured since this moment, or before if it cannot be
+    /// measured now. `None`: it was never measured.
     pub(super) async fn measure(
         &self,
         uid: &str,
@@ -208,23 +209,24 @@ impl Kubelet {
         log_dir: &Path,
         since: clock::Instant,
         time: &mut Allowance,
-    ) -> Option<Arc<eviction::Use>> {
+    ) -> Option<Arc<local_storage::Use>> {
         if let Some(known) = self.measured.own(uid, since) {
             return Some(known);
         }
         let (pod_dir, log_dir) = (pod_dir.to_path_buf(), log_dir.to_path_buf());
         let walked = time.walk(move |until| {
             let at = clock::Instant::now();
-            eviction::measure(&pod_dir, &log_dir, until).map(|own| (at, Arc::new(own)))
+            local_storage::measure(&pod_dir, &log_dir, until).map(|own| (at, Arc::new(own)))
         });
         let Some((at, own)) = settled(walked.await) else { return self.measured.last(uid) };
         self.measured.lock().entry(uid.into()).or_default().own = Some((at, own.clone()));
         Some(own)
     }
 
-    async fn wanted(&self, key: Key, pod: Arc<Pod>) -> Wanted {
+    /// Returns a pod with the directories to measure. For its claims the API is asked.
+    async fn to_measure(&self, key: Key, pod: Arc<Pod>) -> ToMeasure {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
-        Wanted {
+        ToMeasure {
             pod_dir: self.pod_dir(&uid),
             log_dir: self.log_dir(&key.namespace, &key.name, &uid),
             of_node: self.written_to(&key, &pod).await,
@@ -233,7 +235,7 @@ impl Kubelet {
         }
     }
 
-    /// Paths of the node's file system that a pod may write to.
+    /// Lists the paths of the node's file system that a pod may write to.
     async fn written_to(&self, key: &Key, pod: &Pod) -> Vec<String> {
         let Some(spec) = &pod.spec else { return vec![] };
         let writable = written_volumes(spec);
@@ -249,18 +251,19 @@ impl Kubelet {
         futures::future::join_all(paths).await.into_iter().flatten().collect()
     }
 
-    /// Whether a pod is being evicted whose processes and volumes are not gone yet, and that takes
-    /// no longer than it may. One that goes for a critical pod may have a long grace period.
+    /// Returns whether a pod is being evicted whose processes and volumes are not gone yet, and
+    /// that takes no longer than it may. One that goes for a critical pod may have a long grace
+    /// period.
     fn is_evicting(&self) -> bool {
-        let open = |s: &Sentence| {
-            s.ending != Ending::Over && s.failure.reason != PREEMPTING && s.since.elapsed() < ONE_BY_ONE
+        let is_open = |d: &DecidedFailure| {
+            d.ending != Ending::Over && d.failure.reason != PREEMPTING && d.since.elapsed() < ONE_BY_ONE
         };
-        self.sentences().values().any(open)
+        self.decided_failures().values().any(is_open)
     }
 
     /// Evicts one pod, unless another node has a larger one. Its processes and volumes end in the
     /// background: the machine is asked meanwhile. Returns whether it did.
-    async fn evict_worst(self: &Arc<Self>, low: &Low, told: &mut Told) -> bool {
+    async fn evict_worst(self: &Arc<Self>, low: &Low, announced: &mut Announced) -> bool {
         let pods = match low.resource {
             Resource::Memory => self.weigh().await,
             Resource::Storage | Resource::Inodes => {
@@ -269,18 +272,18 @@ impl Kubelet {
         };
         // A pod may have ended, or have been replaced, since it was measured; one that is ending
         // gives back what it has.
-        let ending = self.sentenced();
+        let failing = self.failing_pods();
         let goes = |usage: &Usage| {
             let pod = self.pods.get(&usage.key).filter(|p| p.metadata.uid.as_ref() == Some(&usage.uid));
-            pod.is_some_and(|pod| pressure::evictable(&pod)) && !ending.contains(&usage.uid)
+            pod.is_some_and(|pod| pressure::evictable(&pod)) && !failing.contains(&usage.uid)
         };
         let pods: Vec<Usage> = pods.into_iter().filter(goes).collect();
         let victim = pressure::victim(&pods, low);
         if pressure::is_futile(&pods, low)
             && self.measured.kept() > 0
-            && !std::mem::replace(&mut told.futile, true)
+            && !std::mem::replace(&mut announced.is_futile, true)
         {
-            let message = kept::message(self.measured.kept(), &self.config.node_root());
+            let message = lasting_files::message(self.measured.kept(), &self.config.node_root());
             self.recorder.warning(&self.about_node(), "FreeDiskSpaceFailed", message, None);
         }
         let worst = victim.map_or(0, |v| v.has(low.resource));
@@ -291,14 +294,14 @@ impl Kubelet {
             self.weigh_containers(&mut victim).await;
         }
         tracing::warn!(pod = %victim.key, resource = low.resource.name(), "evicting a pod: the node is low on it");
-        self.sentence(&victim.key, &victim.uid, Failure::evicted(pressure::message(&victim, low)));
+        self.decide_failure(&victim.key, &victim.uid, Failure::evicted(pressure::message(&victim, low)));
         self.end_now(&victim.key, &victim.uid);
         self.queue.add(victim.key.clone(), None);
         true
     }
 
-    /// What the pods of the node have of its memory now. Those that the runtime cannot tell of are
-    /// left out.
+    /// Returns what the pods of the node have of its memory now. Those of which the runtime has no
+    /// figures are left out.
     async fn weigh(&self) -> Vec<Usage> {
         let runtime = &*self.config.runtime;
         let used = runtime.list_pod_sandbox_stats().await.unwrap_or_default(); // at one moment for all
@@ -317,9 +320,10 @@ impl Kubelet {
         all
     }
 
-    /// What each container of a pod has of the node's memory now: for people.
+    /// Notes what each container of a pod has of the node's memory now, for the message of its
+    /// eviction.
     async fn weigh_containers(&self, pod: &mut Usage) {
-        let (_, found) = self.seen(&pod.key, &pod.uid).await.unwrap_or_default();
+        let (_, found) = self.in_runtime(&pod.key, &pod.uid).await.unwrap_or_default();
         let used = self.config.runtime.list_container_stats().await.unwrap_or_default();
         for one in found.iter().filter(|c| c.state == ContainerState::Running) {
             let stats = used.get(&one.id).copied().unwrap_or_default(); // it may have ended
@@ -328,111 +332,20 @@ impl Kubelet {
             }
         }
     }
-
-    /// A pod has to fail at the next look, and what holds it up ends. One that has to already keeps
-    /// its first reason.
-    pub(super) fn sentence(&self, key: &Key, uid: &str, failure: Failure) {
-        let new = || Sentence { uid: uid.into(), failure, since: Instant::now(), ending: Ending::Decided };
-        let mut sentences = self.sentences();
-        if sentences.get(key).is_none_or(|known| known.uid != uid) {
-            sentences.insert(key.clone(), new());
-        }
-        drop(sentences);
-        self.interrupt_hook(key);
-    }
-
-    /// Uids of the pods that have to fail.
-    pub(super) fn sentenced(&self) -> HashSet<String> {
-        self.sentences().values().map(|sentence| sentence.uid.clone()).collect()
-    }
-
-    fn sentences(&self) -> MutexGuard<'_, HashMap<Key, Sentence>> {
-        self.sentences.lock()
-    }
-
-    /// Why a pod has to fail now although it keeps to its own limits.
-    pub(super) fn sentence_of(&self, key: &Key, pod: &Pod, uid: &str) -> Option<Failure> {
-        if let Some(found) = self.sentence_on(key, uid) {
-            return Some(found);
-        }
-        // Upstream's admission.
-        let new = pod.status.as_ref().is_none_or(|s| s.start_time.is_none());
-        self.pressures.borrow().refuse(pod).filter(|_| new).map(|why| Failure::rejected("Evicted", why))
-    }
-
-    /// What was decided about a pod that has started.
-    pub(super) fn sentence_on(&self, key: &Key, uid: &str) -> Option<Failure> {
-        self.sentences().get(key).filter(|s| s.uid == uid).map(|found| found.failure.clone())
-    }
-
-    /// A pod has failed, or is gone: nothing is left to do for it once its processes and volumes
-    /// are gone, too.
-    pub(super) fn forget_sentence(&self, key: &Key, uid: &str) {
-        let mut sentences = self.sentences();
-        if sentences.get(key).is_some_and(|s| s.uid == uid && s.ending != Ending::UnderWay) {
-            sentences.remove(key);
-        }
-    }
-
-    /// Moves the end of a condemned pod on, if it was so far. `false`: it was not.
-    fn move_ending(&self, key: &Key, uid: &str, from: Ending, to: Ending) -> bool {
-        let mut sentences = self.sentences();
-        let found = sentences.get_mut(key).filter(|s| s.uid == uid && s.ending == from);
-        found.map(|sentence| sentence.ending = to).is_some()
-    }
-
-    /// Ends the processes of an evicted pod and removes its volumes, once and in the background.
-    /// The report of the eviction does not wait for that. Nor does that wait for the store, which
-    /// may lack the very room that is made here.
-    pub(super) fn end_now(self: &Arc<Self>, key: &Key, uid: &str) {
-        if !self.move_ending(key, uid, Ending::Decided, Ending::UnderWay) {
-            return;
-        }
-        let (kubelet, key, uid) = (self.clone(), key.clone(), uid.to_string());
-        self.crew.spawn(async move {
-            // What fails here is tried again with the pod: it is wound up as one that has ended.
-            if let Err(error) = kubelet.kill(&key, &uid).await {
-                tracing::warn!(pod = %key, error = error.line(), "cannot end an evicted pod yet");
-            }
-            kubelet.move_ending(&key, &uid, Ending::UnderWay, Ending::Over);
-            kubelet.ended.notify_waiters();
-            if kubelet.pod(&key).is_none_or(|pod| pod.metadata.uid.as_ref() != Some(&uid)) {
-                kubelet.forget_sentence(&key, &uid); // it was deleted meanwhile
-            }
-            kubelet.queue.add(key, None);
-        });
-    }
-
-    /// Waits until the processes of all preempted pods have ended.
-    pub(super) async fn preempted_end(&self) {
-        loop {
-            let ended = self.ended.notified(); // before the look: an end in between is not missed
-            let going = |s: &Sentence| s.failure.reason == PREEMPTING && s.ending == Ending::UnderWay;
-            if !self.sentences().values().any(going) {
-                return;
-            }
-            ended.await;
-        }
-    }
-
-    /// Whether the end of a condemned pod is under way: then nothing else has to end it.
-    pub(super) fn is_ending(&self, key: &Key, uid: &str) -> bool {
-        self.sentences().get(key).is_some_and(|s| s.uid == uid && s.ending == Ending::UnderWay)
-    }
-
-    /// Ends what runs of a condemned pod with its hooks. One that goes for a critical pod has its
-    /// own grace period, an evicted one a second, as upstream.
-    async fn kill(&self, key: &Key, uid: &str) -> Result<(), crate::error::Error> {
-        let (sandboxes, _) = self.seen(key, uid).await?;
-        let pod = self.last_known(key, uid);
-        let is_preempted = self.sentences().get(key).is_some_and(|s| s.failure.reason == PREEMPTING);
-        let grace = if is_preempted { ending::own_grace(&pod) } else { ending::EVICTION_GRACE };
-        self.end_all(key, &pod, &sandboxes, grace).await?;
-        self.forget_volumes(uid).await
-    }
 }
 
-/// Names of the volumes that some container of the pod, of whatever kind, may write to.
+/// Asks the file system of the node's directory, and makes the directory if it is missing.
+///
+/// # Errors
+/// The directory cannot be made, or its file system does not answer.
+fn free(dir: &Path) -> std::io::Result<Free> {
+    pressure::free(dir).or_else(|_| {
+        std::fs::create_dir_all(dir)?;
+        pressure::free(dir)
+    })
+}
+
+/// Lists the names of the volumes that some container of the pod, of whatever kind, may write to.
 fn written_volumes(spec: &PodSpec) -> BTreeSet<&str> {
     let ephemeral = spec.ephemeral_containers.iter().flatten().map(|c| &c.volume_mounts);
     let all = spec.init_containers.iter().flatten().chain(&spec.containers).map(|c| &c.volume_mounts);
@@ -440,7 +353,7 @@ fn written_volumes(spec: &PodSpec) -> BTreeSet<&str> {
     mounts.filter(|m| m.read_only != Some(true)).map(|m| m.name.as_str()).collect()
 }
 
-/// What a path of the node's file system takes of the disk: a file, or all that is below a
+/// Returns what a path of the node's file system takes of the disk: a file, or all that is below a
 /// directory.
 fn of_node(host: &Path, path: &Path, mounted: &Mounted, until: Instant) -> linux::Result<Amount> {
     let Ok(place) = Root::open(host).and_then(|root| root.open_in_root(path, Kind::Place)) else {
@@ -462,7 +375,7 @@ fn of_node(host: &Path, path: &Path, mounted: &Mounted, until: Instant) -> linux
     Ok(amount)
 }
 
-/// What a walk found. `None`: it panicked, or this process lacks descriptors or memory now.
+/// Returns what a walk found. `None`: it panicked, or this process lacks descriptors or memory now.
 fn settled<T>(walked: Option<linux::Result<T>>) -> Option<T> {
     let error = match walked? {
         Ok(found) => return Some(found),

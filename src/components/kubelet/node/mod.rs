@@ -1,93 +1,63 @@
-//! Registration and heartbeats: the Node object and its Lease.
+//! Registration and heartbeats: the Node object ([`status`], with its [`amounts`] and [`labels`])
+//! and its [`lease`].
 
-use super::config::{Config, PORT};
-use super::kept;
-use super::node_amounts::{amounts, amounts_differ, patch, runtime_handler};
-use super::node_events::{change_of_cordon, change_of_readiness, reboot};
-use super::node_labels::{DEFAULTS, OF_MACHINE, bring_back};
-use super::node_lease::renew;
-use super::pressure::{Pressure, Pressures};
+use super::config::Config;
+use super::pressure::Pressures;
+use amounts::patch;
 use client::{Recorder, is_code};
-use cri::Image;
-use k8s_openapi::api::core::v1::{
-    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeFeatures,
-    NodeSpec, NodeStatus, NodeSystemInfo,
-};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use events::{change_of_cordon, change_of_readiness, reboot};
+use failures::Failures;
+use k8s_openapi::api::core::v1::{Node, NodeSpec, NodeStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams, PostParams};
+use labels::{DEFAULTS, OF_MACHINE, bring_back};
+use lease::renew;
 use parking_lot::{Mutex, MutexGuard};
+use status::{RUNTIME_SILENT, RuntimeAnswers, differs};
 use std::sync::Arc;
 use std::time::Duration;
 use tap::{Event, Record};
 use task::Crew;
 use tokio::sync::watch;
 
+mod amounts;
+mod events;
+mod failures;
+pub(crate) mod hosts;
+mod labels;
+mod lease;
+mod status;
+
+/// The pause between two renewals of the Lease.
 const LEASE_EVERY: Duration = Duration::from_secs(10);
-/// Status is looked at this often, and written if it changed …
+/// The pause between two looks at the Node's status, which is written if it has changed.
 const STATUS_EVERY: Duration = Duration::from_secs(10);
-/// … or is this old.
+/// The age at which a status that has not changed is written again.
 const STATUS_AT_LEAST: Duration = Duration::from_secs(300);
 
 /// Heartbeats are at least this far apart in real time: each is a write to the store.
 const HEARTBEAT_LEAST: Duration = Duration::from_millis(500);
 
-/// A runtime that has not answered for so long in real time is down: `baseRuntimeSyncThreshold`.
-const RUNTIME_SILENT: Duration = Duration::from_secs(30);
-
-/// What the runtime answered last. It is asked beside the heartbeat, which a call that hangs does
-/// not hold up.
-#[derive(Default)]
-struct Runtime {
-    images: Option<Vec<Image>>,
-    answered: Option<clock::Instant>,
-}
-
-impl Runtime {
-    /// Takes note of an answer.
-    fn hear(&mut self, answer: cri::Result<Vec<Image>>, node: &str) {
-        match answer {
-            Ok(images) => (self.images, self.answered) = (Some(images), Some(clock::Instant::now())),
-            Err(error) => {
-                tracing::warn!(node, error = error.line(), "the container runtime does not answer");
-            }
-        }
-    }
-
-    /// A runtime that hangs for less than 30 s is not told: a busy disk may hold up a single
-    /// answer, and a node that is not ready loses its pods in the end.
-    fn is_up(&self) -> bool {
-        self.answered.is_some_and(|at| at.elapsed() < RUNTIME_SILENT)
-    }
-
-    /// Returns the images for the node's status. Until the runtime has listed its images, these are
-    /// the ones that the status has already.
-    fn images(&self, old: Option<&NodeStatus>) -> Option<Vec<ContainerImage>> {
-        let Some(images) = &self.images else { return old.and_then(|s| s.images.clone()) };
-        let image =
-            |i: &Image| ContainerImage { names: Some(i.tags.clone()), size_bytes: Some(i.size as i64) };
-        Some(images.iter().map(image).collect())
-    }
-}
-
-/// Facts that the node's status is made from.
+/// Reports on the node: its status, and Events about it.
 struct Reporter {
     config: Arc<Config>,
     recorder: Recorder,
-    runtime: Mutex<Runtime>,
+    runtime: Mutex<RuntimeAnswers>,
 }
 
 impl Reporter {
+    /// Asks the runtime for its images, and notes whether it answers.
     async fn ask_runtime(&self) {
         let answer = self.config.runtime.list_images().await;
-        self.runtime().hear(answer, &self.config.node_name);
+        self.runtime().note(answer, &self.config.node_name);
     }
 
-    fn runtime(&self) -> MutexGuard<'_, Runtime> {
+    fn runtime(&self) -> MutexGuard<'_, RuntimeAnswers> {
         self.runtime.lock()
     }
 
     fn status(&self, old: Option<&NodeStatus>, pressed: Pressures) -> NodeStatus {
-        status(&self.config, old, pressed, &self.runtime())
+        status::status(&self.config, old, pressed, &self.runtime())
     }
 
     /// Writes the Event with this reason about the node.
@@ -97,7 +67,8 @@ impl Reporter {
     }
 }
 
-/// `pressed`: whether memory or disk are low.
+/// Registers the node and keeps its Lease and its status up to date until the crew ends. `pressed`
+/// says whether memory or disk are low.
 pub(crate) fn start(crew: &Crew, config: &Arc<Config>, pressed: watch::Receiver<Pressures>) {
     let config = config.clone();
     let own_crew = crew.clone();
@@ -112,11 +83,11 @@ pub(crate) fn start(crew: &Crew, config: &Arc<Config>, pressed: watch::Receiver<
                 asking.ask_runtime().await;
             }
         });
-        let mut pause = Duration::from_millis(20);
+        let (mut pause, mut failures) = (Duration::from_millis(20), Failures::default());
         loop {
             let low = *pressed.borrow();
             let Err(error) = register(&reporter, low).await else { break };
-            tracing::debug!(node = config.node_name, %error, "cannot register yet");
+            failures.note(&config.node_name, "the node cannot be registered", &error);
             clock::pause(pause).await;
             pause = (pause * 2).min(Duration::from_secs(2));
         }
@@ -124,12 +95,14 @@ pub(crate) fn start(crew: &Crew, config: &Arc<Config>, pressed: watch::Receiver<
         config.tap.emit(Record::new(Event::Register).object("nodes", "", &config.node_name));
         let leases = config.clone();
         own_crew.spawn_essential(async move {
+            let mut failures = Failures::default();
             loop {
                 if let Err(error) = renew(&leases).await {
-                    tracing::debug!(node = leases.node_name, %error, "lease not renewed");
+                    failures.note(&leases.node_name, "the node's Lease cannot be renewed", &error);
                     clock::pause(Duration::from_millis(200)).await;
                     continue;
                 }
+                failures.end();
                 clock::sleep_at_least(LEASE_EVERY, HEARTBEAT_LEAST).await;
             }
         });
@@ -171,12 +144,13 @@ async fn register(reporter: &Reporter, pressed: Pressures) -> Result<(), kube::E
     write_status(reporter, old, &reporter.status(old, pressed)).await
 }
 
-/// Two signs of life (KEP-589): the Lease every 10 s, which is a few hundred bytes, and this
-/// status, which is some kilobytes and is written when it changes, or after five minutes. In a
-/// cluster of thousands of nodes the status every 10 s would be most of what etcd writes.
+/// Keeps the Node's status up to date. A node has two signs of life (KEP-589): the Lease every 10
+/// s, which is a few hundred bytes, and this status, which is some kilobytes and is written when it
+/// changes, or after five minutes. In a cluster of thousands of nodes the status every 10 s would
+/// be most of what etcd writes.
 async fn heartbeat(reporter: &Reporter, mut pressure: watch::Receiver<Pressures>) {
     let config = &reporter.config;
-    let (mut written, mut was_cordoned) = (clock::Instant::now(), false);
+    let (mut written, mut was_cordoned, mut failures) = (clock::Instant::now(), false, Failures::default());
     loop {
         // At once if that has changed; without a sender this kubelet is ending.
         tokio::select! {
@@ -205,12 +179,15 @@ async fn heartbeat(reporter: &Reporter, mut pressure: watch::Receiver<Pressures>
             Err(error) if is_code(&error, 404) => {
                 // A client deleted the Node: here a running kubelet registers it again, unlike
                 // upstream.
-                if let Err(error) = register(reporter, pressed).await {
-                    tracing::debug!(node = config.node_name, %error, "cannot register again");
+                match register(reporter, pressed).await {
+                    Ok(()) => failures.end(),
+                    Err(error) => {
+                        failures.note(&config.node_name, "the node cannot be registered again", &error);
+                    }
                 }
             }
-            Err(error) => tracing::debug!(node = config.node_name, %error, "status not written"),
-            Ok(()) => {}
+            Err(error) => failures.note(&config.node_name, "the node's status cannot be written", &error),
+            Ok(()) => failures.end(),
         }
     }
 }
@@ -235,116 +212,14 @@ async fn write_status(
     Ok(())
 }
 
-/// Ignores what changes with every look.
-///
-/// The time of the heartbeat is new each time and is no change. A condition that turned from False
-/// to True is one, and so are other images, addresses or capacities.
-pub(super) fn differs(old: Option<&NodeStatus>, new: &NodeStatus) -> bool {
-    let plain = |s: &NodeStatus| {
-        let mut s = s.clone();
-        for c in s.conditions.iter_mut().flatten() {
-            (c.last_heartbeat_time, c.last_transition_time) = (None, None);
-        }
-        s
-    };
-    old.is_none_or(|old| {
-        let (old, new) = (plain(old), plain(new));
-        new.conditions.iter().flatten().any(|c| !old.conditions.iter().flatten().any(|o| o == c))
-            || (&old.addresses, &old.node_info, &old.images) != (&new.addresses, &new.node_info, &new.images)
-            || amounts_differ(&old, &new)
-    })
-}
-
-fn status(config: &Config, old: Option<&NodeStatus>, pressed: Pressures, runtime: &Runtime) -> NodeStatus {
-    let now = Time(clock::now());
-    let condition = |kind: &str, status: &str, reason: &str, message: &str| {
-        let before = old.and_then(|s| s.conditions.as_ref()).into_iter().flatten();
-        let before = before.into_iter().find(|c| c.type_ == kind && c.status == status);
-        NodeCondition {
-            type_: kind.into(),
-            status: status.into(),
-            reason: Some(reason.into()),
-            message: Some(message.into()),
-            last_heartbeat_time: Some(now.clone()),
-            last_transition_time: before.and_then(|c| c.last_transition_time.clone()).or(Some(now.clone())),
-        }
-    };
-    let (capacity, allocatable) = amounts(&config.capacity, old);
-    let full = match pressed.kept {
-        0 => "kubelet has disk pressure".to_string(),
-        kept => kept::message(kept, &config.node_root()),
-    };
-    let under = |kind: Pressure| {
-        let (reason, message) = match (kind, pressed.has(kind)) {
-            (Pressure::Memory, true) => {
-                ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available")
-            }
-            (Pressure::Memory, false) => {
-                ("KubeletHasSufficientMemory", "kubelet has sufficient memory available")
-            }
-            (Pressure::Disk, true) => ("KubeletHasDiskPressure", full.as_str()),
-            (Pressure::Disk, false) => ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-        };
-        condition(kind.name(), if pressed.has(kind) { "True" } else { "False" }, reason, message)
-    };
-    NodeStatus {
-        capacity: Some(capacity),
-        allocatable: Some(allocatable),
-        conditions: Some(vec![
-            under(Pressure::Memory),
-            under(Pressure::Disk),
-            condition(
-                "PIDPressure",
-                "False",
-                "KubeletHasSufficientPID",
-                "kubelet has sufficient PID available",
-            ),
-            match runtime.is_up() {
-                true => condition("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
-                false => condition("Ready", "False", "KubeletNotReady", "container runtime is down"),
-            },
-        ]),
-        addresses: Some(vec![
-            NodeAddress { type_: "InternalIP".into(), address: config.node_ip.to_string() },
-            NodeAddress { type_: "Hostname".into(), address: config.node_name.clone() },
-        ]),
-        daemon_endpoints: Some(NodeDaemonEndpoints {
-            kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(PORT) }),
-        }),
-        images: runtime.images(old),
-        node_info: Some(node_info(config)),
-        // Upstream's kubelet rejects a pod with the policy Strict where its node does not say that.
-        features: Some(NodeFeatures { supplemental_groups_policy: Some(true) }),
-        runtime_handlers: Some(vec![runtime_handler()]),
-        ..NodeStatus::default()
-    }
-}
-
-/// What the node is: its kernel, its runtime, its kubelet. All nodes have the machine's identity.
-fn node_info(config: &Config) -> NodeSystemInfo {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_string();
-    let machine_id = read("/etc/machine-id");
-    NodeSystemInfo {
-        architecture: api::architecture().into(),
-        boot_id: read("/proc/sys/kernel/random/boot_id"),
-        container_runtime_version: config.runtime.version(),
-        kernel_version: read("/proc/sys/kernel/osrelease"),
-        kube_proxy_version: String::new(),
-        kubelet_version: config.version.clone(),
-        machine_id: machine_id.clone(),
-        operating_system: "linux".into(),
-        os_image: format!("Ropewalk {}", env!("CARGO_PKG_VERSION")),
-        system_uuid: machine_id,
-        swap: None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::status::node_info;
     use super::*;
     use crate::pods::tests;
     use client::testing::{Asked, Scripted, refusal};
     use cri::fake::FakeRuntime;
+    use k8s_openapi::api::core::v1::NodeSystemInfo;
     use rng::Rng;
     use serde_json::json;
     use std::collections::BTreeMap;
@@ -355,7 +230,7 @@ mod tests {
         let fake = FakeRuntime::new(tests::NODE, tests::PODS, Rng::seeded(1));
         let config = Arc::new(tests::config(&api.client, &fake, "/nowhere".into()));
         let reporter = reporter_of(config);
-        let told = |old: Option<&NodeStatus>| {
+        let shown = |old: Option<&NodeStatus>| {
             let status = reporter.status(old, Pressures::default());
             let ready = status.conditions.iter().flatten().find(|c| c.type_ == "Ready").unwrap();
             ((ready.status.clone(), ready.message.clone().unwrap()), status.images.clone())
@@ -363,14 +238,14 @@ mod tests {
         let stored: NodeStatus =
             serde_json::from_value(json!({"images": [{"names": ["nginx"], "sizeBytes": 1}]})).unwrap();
         let down = ("False".to_string(), "container runtime is down".to_string());
-        assert_eq!(told(Some(&stored)), (down.clone(), stored.images.clone()), "it has not answered yet");
+        assert_eq!(shown(Some(&stored)), (down.clone(), stored.images.clone()), "it has not answered yet");
         reporter.ask_runtime().await;
-        let (up, images) = told(Some(&stored));
+        let (up, images) = shown(Some(&stored));
         assert_eq!((up.0.as_str(), images.is_some()), ("True", true));
-        reporter.runtime().hear(Err(cri::Error::State("away".into())), "n1");
-        assert_eq!(told(None), (up, images.clone()), "one error says nothing yet");
+        reporter.runtime().note(Err(cri::Error::State("away".into())), "n1");
+        assert_eq!(shown(None), (up, images.clone()), "one error says nothing yet");
         clock::sleep(RUNTIME_SILENT).await;
-        assert_eq!(told(None), (down, images));
+        assert_eq!(shown(None), (down, images));
         let status = serde_json::to_value(reporter.status(None, Pressures::default())).unwrap();
         assert_eq!(status["features"], json!({"supplementalGroupsPolicy": true}));
         let features = json!({"recursiveReadOnlyMounts": true, "userNamespaces": false});

@@ -1,4 +1,4 @@
-//! Whether a node is one that a pod asks for and puts up with: its operating system, labels,
+//! Compares a node with what a pod asks for and tolerates: its operating system, labels,
 //! `NoExecute` taints and extended resources. Pure; a part of [`super::admission`].
 //!
 //! ```text
@@ -9,8 +9,8 @@
 //! requests example.com/other 1, node knows none        -> admitted: counted for the cluster
 //! ```
 
-use super::config::Config;
-use super::status::Failure;
+use crate::config::Config;
+use crate::status::Failure;
 use api::nodes::{fits, tolerates};
 use api::requests::{self, Field, Scalars, scalars};
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};

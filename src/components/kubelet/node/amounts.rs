@@ -1,7 +1,7 @@
-//! What a node has and what of it pods may request, and how that is written. Pure.
+//! Capacity and allocatable amounts of a node, and the patch that writes them. Pure.
 
-use super::config::Capacity;
-use super::pressure;
+use crate::config::Capacity;
+use crate::pressure;
 use api::{requests, unhonoured};
 use client::Codec;
 use k8s_openapi::api::core::v1::{NodeRuntimeHandler, NodeRuntimeHandlerFeatures, NodeStatus};
@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// What the node has, and what of it pods may request. Extended resources come from an
+/// Returns what the node has, and what of it pods may request. Extended resources come from an
 /// administrator, who writes them to the capacity that is stored; the kubelet says that pods may
 /// have all of them.
 pub(super) fn amounts(
@@ -26,8 +26,9 @@ pub(super) fn amounts(
         ("pods", capacity.pods.to_string()),
         ("ephemeral-storage", format!("{}Ki", pressure::CAPACITY / 1024)),
     ];
-    let told = old.and_then(|s| s.capacity.clone()).into_iter().flatten();
-    let mut all: BTreeMap<String, Quantity> = told.filter(|(name, _)| requests::is_extended(name)).collect();
+    let stored = old.and_then(|s| s.capacity.clone()).into_iter().flatten();
+    let mut all: BTreeMap<String, Quantity> =
+        stored.filter(|(name, _)| requests::is_extended(name)).collect();
     all.extend(own.map(|(name, amount)| (name.to_string(), Quantity(amount))));
     let mut allocatable = all.clone();
     allocatable.insert("ephemeral-storage".into(), Quantity(pressure::ALLOCATABLE.to_string()));
@@ -36,8 +37,8 @@ pub(super) fn amounts(
     (all, allocatable)
 }
 
-/// What the one runtime can do, which has no name: a read-only mount is so with all that is mounted
-/// below it, and as root a pod may have users of its own.
+/// Returns what the one runtime can do, which has no name: a read-only mount is read-only with all
+/// that is mounted below it, and if this program runs as root a pod may have users of its own.
 pub(super) fn runtime_handler() -> NodeRuntimeHandler {
     let features = NodeRuntimeHandlerFeatures {
         recursive_read_only_mounts: Some(true),
@@ -46,10 +47,11 @@ pub(super) fn runtime_handler() -> NodeRuntimeHandler {
     NodeRuntimeHandler { features: Some(features), name: Some(String::new()) }
 }
 
-/// What is to be written of a node's status, given the one that is stored. Extended resources in
-/// the capacity are an administrator's: they are left out, so that none is written back that was
-/// removed meanwhile. In what is allocatable those are removed that the node has no more; a patch
-/// that does not name them would leave them there (`pkg/kubelet/nodestatus/setters.go`).
+/// Returns what is to be written of a node's status, given the one that is stored. Extended
+/// resources in the capacity are an administrator's: they are left out, so that none is written
+/// back that was removed meanwhile. In what is allocatable those are removed that the node has no
+/// more; a patch that does not name them would leave them there
+/// (`pkg/kubelet/nodestatus/setters.go`).
 pub(super) fn patch(old: Option<&NodeStatus>, status: &NodeStatus) -> serde_json::Value {
     let mut patch = json!({"status": status.encode().unwrap_or_default()});
     if let Some(capacity) = patch["status"]["capacity"].as_object_mut() {
@@ -64,9 +66,9 @@ pub(super) fn patch(old: Option<&NodeStatus>, status: &NodeStatus) -> serde_json
     patch
 }
 
-/// Whether the stored status has another amount of something that the kubelet knows, or an extended
-/// resource is allocatable that the node has no more. Texts are not compared: the API server stores
-/// `10485760Ki` as `10Gi`.
+/// Returns whether the stored status has another amount of something that the kubelet knows, or an
+/// extended resource is allocatable that the node has no more. Texts are not compared: the API
+/// server stores `10485760Ki` as `10Gi`.
 pub(super) fn amounts_differ(old: &NodeStatus, new: &NodeStatus) -> bool {
     let of = |all: &Option<BTreeMap<String, Quantity>>, name: &str| {
         all.as_ref().and_then(|all| api::quantity::Quantity::parse(&all.get(name)?.0))
@@ -78,7 +80,7 @@ pub(super) fn amounts_differ(old: &NodeStatus, new: &NodeStatus) -> bool {
     is_other || extended(old.allocatable.as_ref()) != extended(new.allocatable.as_ref())
 }
 
-/// The extended resources of these.
+/// Returns those of the amounts that are extended resources.
 fn extended(amounts: Option<&BTreeMap<String, Quantity>>) -> BTreeMap<&String, &Quantity> {
     amounts.into_iter().flatten().filter(|(name, _)| requests::is_extended(name)).collect()
 }
@@ -86,7 +88,7 @@ fn extended(amounts: Option<&BTreeMap<String, Quantity>>) -> BTreeMap<&String, &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node;
+    use crate::node::status;
 
     /// As on Kubernetes' page about them: an administrator patches the capacity of the Node's
     /// status.
@@ -117,7 +119,7 @@ mod tests {
         };
         let removed = stored(json!({"x/other": "1"}), json!({"example.com/dongle": "4", "x/other": "1"}));
         let fresh = with(&removed);
-        assert!(node::differs(Some(&removed), &fresh), "it is written at once");
+        assert!(status::differs(Some(&removed), &fresh), "it is written at once");
         let patch = patch(Some(&removed), &fresh);
         let allocatable = patch["status"]["allocatable"].as_object().unwrap();
         assert_eq!(allocatable.get("example.com/dongle"), Some(&json!(null)));
@@ -139,10 +141,10 @@ mod tests {
                 amount.0 = api::quantity::as_stored(&amount.0).unwrap();
             }
         }
-        let told = |status: &NodeStatus, name: &str| status.capacity.as_ref().unwrap()[name].0.clone();
-        assert_eq!([told(&stored, "memory"), told(&stored, "ephemeral-storage")], ["8Gi", "10Gi"]);
-        assert!(!node::differs(Some(&stored), &fresh));
+        let amount = |status: &NodeStatus, name: &str| status.capacity.as_ref().unwrap()[name].0.clone();
+        assert_eq!([amount(&stored, "memory"), amount(&stored, "ephemeral-storage")], ["8Gi", "10Gi"]);
+        assert!(!status::differs(Some(&stored), &fresh));
         stored.allocatable.as_mut().unwrap().insert("cpu".into(), Quantity("64".into()));
-        assert!(node::differs(Some(&stored), &fresh), "a client wrote that");
+        assert!(status::differs(Some(&stored), &fresh), "a client wrote that");
     }
 }

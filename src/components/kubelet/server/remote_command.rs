@@ -1,5 +1,5 @@
-//! What a client asks of a process that it is connected to: which streams, and how it hears of the
-//! end.
+//! Exec and attach, whatever the protocol of their connection: which streams of the process the
+//! client asked for, how it hears of the end, and how long a command goes on without it.
 
 use super::Query;
 use cri::{self, Session};
@@ -13,25 +13,26 @@ use tokio::sync::Semaphore;
 /// The protocol of a client that offers none.
 pub(super) const OLDEST: &str = "channel.k8s.io";
 
-/// Which of a process' streams the client wants.
+/// What the client asked for: which of a process' streams, of a command of its own or of the
+/// container's program.
 #[derive(Clone)]
-pub(super) struct Ask {
+pub(super) struct StreamOptions {
     pub(super) stdin: bool,
     pub(super) stdout: bool,
     pub(super) stderr: bool,
     pub(super) tty: bool,
-    /// Whether its exit code is the answer. An attachment ends well however the process ends: that
-    /// is in the pod's status.
-    pub(super) verdict: bool,
-    /// What the record of its end says; `None` if there is none.
-    pub(super) told: Option<Box<Told>>,
-    /// Where a command needs a place once its client has left.
+    /// Exec: the command's exit code is the answer. An attachment ends well however the process
+    /// ends, which the pod's status shows.
+    pub(super) is_exec: bool,
+    /// The record of the end; `None` if none is emitted.
+    pub(super) record: Option<Box<ExecRecord>>,
+    /// Places for commands whose clients have left: without one a command ends at once.
     pub(super) left: LeftPlaces,
 }
 
 /// The record of a command that ends, but for its exit code.
 #[derive(Clone)]
-pub(super) struct Told {
+pub(super) struct ExecRecord {
     pub(super) tap: Tap,
     pub(super) pod: ObjectRef,
     pub(super) cause: Option<Cause>,
@@ -74,16 +75,17 @@ pub(super) fn streams(query: &Query) -> Result<[bool; 3], &'static str> {
     }
 }
 
-impl Ask {
-    /// What the client is told at the end, if anything.
+impl StreamOptions {
+    /// Emits the record of the end, if there is one. Returns the last message to the client, if it
+    /// gets one.
     pub(super) fn answer(&self, protocol: &str, exit: Result<i32, String>) -> Option<Vec<u8>> {
-        if let Some(Told { tap, pod, cause, began }) = self.told.as_deref() {
+        if let Some(ExecRecord { tap, pod, cause, began }) = self.record.as_deref() {
             // As a shell calls what it cannot run.
             let exit = exit.as_ref().copied().unwrap_or(126);
             let record = Record::new(Event::Exec { exit }).cause(cause.clone()).took(began.elapsed());
             tap.emit(Record { object: Some(pod.clone()), ..record });
         }
-        exit_status(protocol, exit.map(|code| if self.verdict { code } else { 0 }))
+        exit_status(protocol, exit.map(|code| if self.is_exec { code } else { 0 }))
     }
 }
 
@@ -92,13 +94,13 @@ impl Ask {
 /// already, one more ends at once.
 pub(super) const LAST_INPUT: Duration = Duration::from_secs(5);
 
-/// The client has left, and its input has ended. A command still takes what the client sent before,
-/// as upstream: a client of another language writes a file to `tar`, say, and closes the
-/// connection. Dropping the session then kills a command that goes on, and detaches from a
-/// container, which goes on anyway.
-pub(super) async fn finish(ask: &Ask, session: impl Future<Output = ()>) {
-    if ask.verdict
-        && let Ok(_place) = ask.left.0.try_acquire()
+/// Ends a session whose client has left and whose input has ended. A command still takes what the
+/// client sent before, as upstream: a client of another language writes a file to `tar`, say, and
+/// closes the connection. Dropping the session then kills a command that goes on, and detaches from
+/// a container, which goes on anyway.
+pub(super) async fn finish(options: &StreamOptions, session: impl Future<Output = ()>) {
+    if options.is_exec
+        && let Ok(_place) = options.left.0.try_acquire()
     {
         let _ = tokio::time::timeout(LAST_INPUT, session).await;
     }
@@ -106,9 +108,9 @@ pub(super) async fn finish(ask: &Ask, session: impl Future<Output = ()>) {
 
 pub(super) type Opening = std::pin::Pin<Box<dyn Future<Output = cri::Result<Session>> + Send>>;
 
-/// The last message on the status channel: how the process ended. From `v4.channel.k8s.io` on that
-/// is a `Status` in JSON. In older protocols a failure is a plain text, and a success has no
-/// message.
+/// Returns the last message on the status channel: how the process ended. From `v4.channel.k8s.io`
+/// on that is a `Status` in JSON. In older protocols a failure is a plain text, and a success has
+/// no message.
 fn exit_status(protocol: &str, exit: Result<i32, String>) -> Option<Vec<u8>> {
     let failed = |code: i32| format!("command terminated with non-zero exit code: exit status {code}");
     if matches!(protocol, OLDEST | "base64.channel.k8s.io") {
@@ -152,18 +154,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn so_many_commands_go_on_without_their_clients_and_no_more() {
         let left = LeftPlaces::default();
-        let ask = Ask {
+        let options = StreamOptions {
             stdin: false,
             stdout: true,
             stderr: false,
             tty: false,
-            verdict: true,
-            told: None,
+            is_exec: true,
+            record: None,
             left: left.clone(),
         };
         let start = tokio::time::Instant::now();
         let go_on = (0..LEFT_MAX + 3).map(|_| async {
-            finish(&ask, std::future::pending()).await;
+            finish(&options, std::future::pending()).await;
             start.elapsed()
         });
         let ends = futures::future::join_all(go_on).await;
@@ -174,18 +176,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_record_of_a_command_says_how_long_it_took() {
         let (tap, began) = (Tap::new(), clock::Instant::now());
-        let told = Told { tap: tap.clone(), pod: ObjectRef::new("pods", "shop", "web"), cause: None, began };
-        let ask = Ask {
+        let pod = ObjectRef::new("pods", "shop", "web");
+        let record = ExecRecord { tap: tap.clone(), pod, cause: None, began };
+        let options = StreamOptions {
             stdin: false,
             stdout: true,
             stderr: false,
             tty: false,
-            verdict: true,
-            told: Some(Box::new(told)),
+            is_exec: true,
+            record: Some(Box::new(record)),
             left: LeftPlaces::default(),
         };
         clock::pause(Duration::from_secs(3)).await;
-        assert!(ask.answer(OLDEST, Ok(7)).is_some());
+        assert!(options.answer(OLDEST, Ok(7)).is_some());
         let record = tap.since(0).remove(0);
         assert_eq!((&record.event, record.took_us), (&Event::Exec { exit: 7 }, 3_000_000));
     }

@@ -1,6 +1,6 @@
 //! The node's Lease: the sign of life that is cheap to write (KEP-589).
 
-use super::config::Config;
+use crate::config::Config;
 use client::optional;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::Node;
@@ -10,8 +10,9 @@ use kube::api::PostParams;
 /// In seconds: a Lease that is not renewed for so long says that the node is gone.
 const LEASE_DURATION: i32 = 40;
 
-/// The Lease has the node's name, in the namespace `kube-node-lease`. Its owner is the Node: if the
-/// Node is deleted, the garbage collector deletes the Lease.
+/// Renews the node's Lease, or makes it. The Lease has the node's name, in the namespace
+/// `kube-node-lease`. Its owner is the Node: if the Node is deleted, the garbage collector deletes
+/// the Lease.
 ///
 /// # Errors
 /// As the API's.

@@ -1,6 +1,6 @@
 //! Labels of the Node that its kubelet keeps as they are.
 
-use super::config::Config;
+use crate::config::Config;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;

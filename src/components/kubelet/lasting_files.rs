@@ -6,7 +6,7 @@
 
 use super::walk::Amount;
 
-/// When growth is counted from.
+/// The look from which growth is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Since {
     /// The last look: the disk is not low.
@@ -41,16 +41,17 @@ impl Growth {
     }
 }
 
-/// What a pod answers for of the files on the node that it may write to. `own`: how much its
-/// directories grew, if they were looked at before; no pod wrote more than the whole node grew,
-/// which is all that is known of one whose files cannot be counted, or were not looked at before.
+/// Returns how much a pod answers for of the files on the node that it may write to. `own`: how
+/// much its directories grew, if they were looked at before; no pod wrote more than the whole node
+/// grew, which is all that is known of one whose files cannot be counted, or were not looked at
+/// before.
 pub(crate) fn wrote(now: Amount, own: Option<Amount>, node: Amount) -> Amount {
     let own = if now == Amount::BEYOND { now } else { own.unwrap_or(now) };
     own.min(node)
 }
 
-/// What `kubectl describe node` says of them in the condition DiskPressure: `tenths` of a GiB are
-/// such files, in a directory of the machine.
+/// Returns the message of the condition DiskPressure for `tenths` of a GiB of such files, which lie
+/// in this directory of the machine.
 pub(crate) fn message(tenths: u64, dir: &std::path::Path) -> String {
     format!(
         "kubelet has disk pressure; {}.{}Gi are files of hostPath and PersistentVolume volumes, which no eviction frees: delete PersistentVolumeClaims \
@@ -95,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_condition_names_what_stays_and_where() {
-        let told = message(95, std::path::Path::new("/clusters/c/n1/host"));
-        assert!(told.contains("9.5Gi") && told.contains("below /clusters/c/n1/host"), "{told}");
+        let text = message(95, std::path::Path::new("/clusters/c/n1/host"));
+        assert!(text.contains("9.5Gi") && text.contains("below /clusters/c/n1/host"), "{text}");
     }
 }

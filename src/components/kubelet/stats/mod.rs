@@ -1,21 +1,22 @@
-//! What containers use: the figures behind `/stats/summary` and `/metrics/resource`, and so behind
-//! `kubectl top` and autoscaling.
+//! The use of CPU and memory by containers: the figures behind `/stats/summary` and
+//! `/metrics/resource`, and so behind `kubectl top` and autoscaling.
 //!
 //! Memory is measured when a client asks for it. CPU is a rate: what was used since an earlier
 //! look, which the [`Meter`] keeps, divided by the time in between. As a counter it never goes down
-//! when a container ends: clients would take that for a restart from zero.
+//! when a container ends: clients would take that for a restart from zero. [`report`] writes the
+//! figures.
 
 use super::config::Config;
 use clock::{self, Instant, Timestamp};
 use cri::{ContainerState, PodId, Runtime, Stats};
 use linux::usage;
 use parking_lot::Mutex;
-use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 use task::Crew;
+
+mod report;
 
 /// Looks are this far apart: the kubelet's housekeeping interval.
 const EVERY: Duration = Duration::from_secs(10);
@@ -23,7 +24,7 @@ const EVERY: Duration = Duration::from_secs(10);
 const SHORTEST: Duration = Duration::from_secs(1);
 /// A look younger than this is no base for a rate if there is an older one.
 const BASE: Duration = Duration::from_secs(5);
-/// Under which the node's own process is kept among the containers, whose ids are longer.
+/// The id of the cluster's own process among those of the containers, which are longer.
 const OWN: &str = "";
 
 /// The CPU time that a container had used at a moment. Two of them give a rate.
@@ -33,7 +34,7 @@ struct Mark {
     cpu: Duration,
 }
 
-/// What one container uses.
+/// The use of one container.
 #[derive(Clone, Debug)]
 pub(crate) struct Use {
     pub pod: PodId,
@@ -50,11 +51,11 @@ pub(crate) struct Use {
 /// CPU of the node beyond that of its running containers.
 #[derive(Default)]
 struct Past {
-    /// What ended containers had used when they were looked at last.
+    /// The CPU that ended containers had used when they were looked at last.
     ended: Duration,
     /// The largest total that was reported to a client. It may be more than `ended` says: what a
     /// container used after it was looked at last is missing there.
-    told: Duration,
+    reported: Duration,
 }
 
 /// The running containers of the node and what they use, as one look has found them.
@@ -65,15 +66,16 @@ struct Found {
     ended: Duration,
 }
 
-/// Remembers earlier looks.
+/// Measures the containers of a node, and remembers earlier looks.
 pub(crate) struct Meter {
     config: Arc<Config>,
+    /// By container id, the oldest first.
     marks: Mutex<BTreeMap<String, VecDeque<Mark>>>,
     past: Mutex<Past>,
 }
 
-/// Pure: nanoseconds of CPU in a second until `now`, counted from the youngest mark that is old
-/// enough.
+/// Returns the nanoseconds of CPU in a second until `now`, counted from the youngest mark that is
+/// old enough.
 fn rate(marks: &VecDeque<Mark>, now: Mark) -> Option<(u64, Duration)> {
     let age = |m: &&Mark| now.at.saturating_duration_since(m.at);
     let base = marks.iter().rev().find(|m| age(m) >= BASE).or(marks.front())?;
@@ -82,44 +84,12 @@ fn rate(marks: &VecDeque<Mark>, now: Mark) -> Option<(u64, Duration)> {
     (window >= SHORTEST).then(|| ((used.as_nanos() as f64 / window.as_secs_f64()) as u64, window))
 }
 
-/// Writes one series in the text format of Prometheus: each value with its labels.
-fn write_series(out: &mut String, name: &str, kind: &str, help: &str, values: Vec<(String, String)>) {
-    let _ = writeln!(out, "# HELP {name} [STABLE] {help}\n# TYPE {name} {kind}");
-    for (labels, value) in values {
-        let _ = writeln!(out, "{name}{labels} {value}");
-    }
-}
-
 /// Puts the containers of one pod side by side. A pod may run while another one of its name still
 /// ends: it was deleted without waiting.
 fn sort_by_pod(found: &mut [Use]) {
     found.sort_by_cached_key(|u| {
         (u.pod.namespace.clone(), u.pod.name.clone(), u.pod.uid.clone(), u.container.clone())
     });
-}
-
-/// Returns the use of a pod, whose running containers these are: what the runtime tells of its
-/// sandbox, ended containers included, or else their sum.
-fn of_pod(containers: &[Use], of_sandboxes: &BTreeMap<String, Stats>) -> Stats {
-    let whole = of_sandboxes.get(&containers[0].sandbox).copied();
-    whole.unwrap_or_else(|| {
-        containers.iter().fold(Stats::default(), |sum, u| Stats {
-            cpu_usage: sum.cpu_usage + u.stats.cpu_usage,
-            memory_working_set: sum.memory_working_set + u.stats.memory_working_set,
-        })
-    })
-}
-
-/// Returns the use of each pod, with the labels of its series.
-fn by_pod(all: &[Use], of_sandboxes: &BTreeMap<String, Stats>) -> Vec<(String, Stats)> {
-    let labels = |pod: &PodId| format!("{{namespace=\"{}\",pod=\"{}\"}}", pod.namespace, pod.name);
-    let pods = all.chunk_by(|a, b| a.pod == b.pod);
-    pods.map(|one| (labels(&one[0].pod), of_pod(one, of_sandboxes))).collect()
-}
-
-/// Adds rates up; `None` where no part has one.
-fn sum_of_rates(rates: impl Iterator<Item = Option<(u64, Duration)>>) -> Option<(u64, Duration)> {
-    rates.flatten().reduce(|(nano, window), (more, over)| (nano + more, window.max(over)))
 }
 
 impl Meter {
@@ -162,7 +132,7 @@ impl Meter {
         rate
     }
 
-    /// The running containers' use now; `None` if the runtime does not answer. `keep`: later looks
+    /// Measures the running containers; `None` if the runtime does not answer. `keep`: later looks
     /// count from this one.
     async fn look(&self, keep: bool) -> Option<Found> {
         let runtime: &dyn Runtime = &*self.config.runtime;
@@ -217,8 +187,8 @@ impl Meter {
         self.past.lock().ended += ended;
     }
 
-    /// What the process of the whole cluster uses: components, kubelets, this one. It is counted on
-    /// one node.
+    /// Returns what the process of the whole cluster uses: components, kubelets, this one. It is
+    /// counted on one node.
     fn own(&self, keep: bool) -> (Stats, Option<(u64, Duration)>) {
         let usage = usage::of_process("self").unwrap_or_default();
         let rate = self.measure(OWN, usage.cpu, None, keep);
@@ -241,132 +211,9 @@ impl Meter {
                 (sum, nano + more, window.max(over))
             });
         let mut past = self.past.lock();
-        past.told = past.told.max(sum.cpu_usage);
-        sum.cpu_usage = past.told;
+        past.reported = past.reported.max(sum.cpu_usage);
+        sum.cpu_usage = past.reported;
         (sum, nano, window)
-    }
-
-    /// `/stats/summary`. `None`: the runtime does not answer. Nothing is known of the node then,
-    /// either: what its containers use is the most of it.
-    pub(crate) async fn summary(&self) -> Option<Value> {
-        let found = self.look(false).await?;
-        let of_sandboxes = self.config.runtime.list_pod_sandbox_stats().await.unwrap_or_default();
-        let now = clock::rfc3339(clock::now());
-        let figures = |stats: &Stats, rate: Option<(u64, Duration)>| {
-            let mut cpu = json!({"time": now, "usageCoreNanoSeconds": stats.cpu_usage.as_nanos() as u64});
-            if let Some((nano, window)) = rate {
-                cpu["usageNanoCores"] = nano.into();
-                cpu["windowMilliseconds"] = (window.as_millis() as u64).into();
-            }
-            (cpu, json!({"time": now, "workingSetBytes": stats.memory_working_set}))
-        };
-        let (stats, nano, window) = self.node(&found);
-        let (cpu, mut memory) = figures(&stats, Some((nano, window)));
-        memory["availableBytes"] =
-            self.config.capacity.memory_bytes.saturating_sub(stats.memory_working_set).into();
-        let mut pods: Vec<Value> = Vec::new();
-        for one in found.running.chunk_by(|a, b| a.pod == b.pod) {
-            let containers: Vec<Value> = one
-                .iter()
-                .map(|u| {
-                    let (cpu, memory) = figures(&u.stats, u.rate);
-                    json!({"name": u.container, "startTime": u.started.map(clock::rfc3339), "cpu": cpu, "memory": memory})
-                })
-                .collect();
-            let pod = &one[0].pod;
-            let (cpu, memory) =
-                figures(&of_pod(one, &of_sandboxes), sum_of_rates(one.iter().map(|u| u.rate)));
-            pods.push(json!({
-                "podRef": {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid},
-                "startTime": one.iter().filter_map(|u| u.started).min().map(clock::rfc3339),
-                "containers": containers,
-                "cpu": cpu,
-                "memory": memory,
-            }));
-        }
-        let node = json!({"nodeName": self.config.node_name, "cpu": cpu, "memory": memory});
-        Some(json!({"node": node, "pods": pods}))
-    }
-
-    /// `/metrics/resource`, in the text format of Prometheus. If the runtime does not answer, the
-    /// other series are left out: a gap is no counter that went down.
-    pub(crate) async fn resource_metrics(&self) -> String {
-        let mut out = String::new();
-        let found = self.look(false).await;
-        let of_sandboxes = self.config.runtime.list_pod_sandbox_stats().await.ok();
-        if let Some(found) = &found {
-            self.write_usage(&mut out, found, of_sandboxes.as_ref());
-        }
-        let failed = u8::from(found.is_none() || of_sandboxes.is_none());
-        write_series(
-            &mut out,
-            "resource_scrape_error",
-            "gauge",
-            "1 if there was an error while getting container metrics, 0 otherwise",
-            vec![(String::new(), failed.to_string())],
-        );
-        out
-    }
-
-    /// Writes what containers, pods and the node use.
-    fn write_usage(&self, out: &mut String, found: &Found, of_sandboxes: Option<&BTreeMap<String, Stats>>) {
-        let seconds = |stats: &Stats| stats.cpu_usage.as_secs_f64().to_string();
-        let bytes = |stats: &Stats| stats.memory_working_set.to_string();
-        let labels = |u: &Use| {
-            format!(
-                "{{container=\"{}\",namespace=\"{}\",pod=\"{}\"}}",
-                u.container, u.pod.namespace, u.pod.name
-            )
-        };
-        let mut metric = |name: &str, kind: &str, help: &str, values: Vec<(String, String)>| {
-            write_series(out, name, kind, help, values);
-        };
-        let all = &found.running;
-        let each = |f: &dyn Fn(&Use) -> String| all.iter().map(|u| (labels(u), f(u))).collect::<Vec<_>>();
-        let (node, ..) = self.node(found);
-        metric(
-            "container_cpu_usage_seconds_total",
-            "counter",
-            "Cumulative cpu time consumed by the container in core-seconds",
-            each(&|u| seconds(&u.stats)),
-        );
-        metric(
-            "container_memory_working_set_bytes",
-            "gauge",
-            "Current working set of the container in bytes",
-            each(&|u| bytes(&u.stats)),
-        );
-        metric(
-            "container_start_time_seconds",
-            "gauge",
-            "Start time of the container since unix epoch in seconds",
-            each(&|u| u.started.map_or(0.0, |t| t.as_millisecond() as f64 / 1000.0).to_string()),
-        );
-        let pods = of_sandboxes.map(|of_sandboxes| by_pod(all, of_sandboxes)).unwrap_or_default();
-        metric(
-            "pod_cpu_usage_seconds_total",
-            "counter",
-            "Cumulative cpu time consumed by the pod in core-seconds",
-            pods.iter().map(|(labels, stats)| (labels.clone(), seconds(stats))).collect(),
-        );
-        metric(
-            "pod_memory_working_set_bytes",
-            "gauge",
-            "Current working set of the pod in bytes",
-            pods.iter().map(|(labels, stats)| (labels.clone(), bytes(stats))).collect(),
-        );
-        metric(
-            "node_cpu_usage_seconds_total",
-            "counter",
-            "Cumulative cpu time consumed by the node in core-seconds",
-            vec![(String::new(), seconds(&node))],
-        );
-        metric(
-            "node_memory_working_set_bytes",
-            "gauge",
-            "Current working set of the node in bytes",
-            vec![(String::new(), bytes(&node))],
-        );
     }
 }
 
@@ -396,38 +243,6 @@ mod tests {
         assert_eq!(rate(&VecDeque::new(), mark(2, 100)), None);
     }
 
-    fn used(pod: &str, uid: &str, container: &str, cpu: u64, memory: u64) -> Use {
-        Use {
-            pod: PodId { namespace: "n".into(), name: pod.into(), uid: uid.into() },
-            sandbox: uid.into(),
-            container: container.into(),
-            started: None,
-            stats: Stats { cpu_usage: Duration::from_secs(cpu), memory_working_set: memory },
-            rate: None,
-        }
-    }
-
-    #[test]
-    fn a_pod_beside_its_successor_of_the_same_name_is_one_pod() {
-        let of = |uid: &str, container: &str| used("p", uid, container, 1, 10);
-        let mut found = [of("new", "a"), of("old", "a"), of("new", "b"), of("old", "b")];
-        sort_by_pod(&mut found);
-        let pods = by_pod(&found, &BTreeMap::new());
-        assert_eq!(pods.iter().map(|(_, s)| s.memory_working_set).collect::<Vec<_>>(), [20, 20]);
-    }
-
-    #[test]
-    fn the_series_of_a_pod_is_that_of_its_sandbox_or_the_sum_of_its_containers() {
-        let one = |pod: &str, cpu: u64, memory: u64| used(pod, pod, "c", cpu, memory);
-        let whole = Stats { cpu_usage: Duration::from_secs(9), memory_working_set: 50 };
-        let found =
-            by_pod(&[one("a", 1, 10), one("a", 2, 20), one("b", 4, 40)], &[("b".to_string(), whole)].into());
-        let plain: Vec<_> =
-            found.iter().map(|(l, s)| (l.as_str(), s.cpu_usage.as_secs(), s.memory_working_set)).collect();
-        let want = [("{namespace=\"n\",pod=\"a\"}", 3, 30), ("{namespace=\"n\",pod=\"b\"}", 9, 50)];
-        assert_eq!(plain, want);
-    }
-
     #[tokio::test(start_paused = true)]
     async fn counters_keep_what_ended_containers_used() {
         clock::pin("2026-01-01T00:00:00Z".parse().unwrap());
@@ -446,7 +261,7 @@ mod tests {
             id
         };
         // Seconds of CPU of the node and of the pod, for clients: a millicore for each container.
-        let told = async || {
+        let reported = async || {
             let (found, text) = (meter.summary().await.unwrap(), meter.resource_metrics().await);
             let of = |name: &str| {
                 let line = text.lines().find(|line| line.starts_with(name)).unwrap();
@@ -462,15 +277,15 @@ mod tests {
         clock::pause(Duration::from_secs(10_000)).await;
         meter.look(true).await;
         clock::pause(Duration::from_secs(1000)).await;
-        assert_eq!(told().await, [22, 22]);
+        assert_eq!(reported().await, [22, 22]);
         runtime.exit(&first, 1, "Error");
-        assert_eq!(told().await, [22, 22], "before the next look that is kept");
+        assert_eq!(reported().await, [22, 22], "before the next look that is kept");
         meter.look(true).await;
-        assert_eq!(told().await, [22, 22], "the second that it used after the last look is missing");
+        assert_eq!(reported().await, [22, 22], "the second that it used after the last look is missing");
         clock::pause(Duration::from_secs(3000)).await;
-        assert_eq!(told().await, [24, 25]);
+        assert_eq!(reported().await, [24, 25]);
         meter.look(true).await;
-        assert_eq!(told().await, [24, 25], "an end counts once");
+        assert_eq!(reported().await, [24, 25], "an end counts once");
     }
 
     /// Figures of zero would say that the node has room.

@@ -8,15 +8,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Upstream tries a pod again after this time and tells of each try: `backOffPeriod`.
+/// The pause between two Events about a sandbox or a container. Upstream tries a pod again after
+/// this time and writes an Event of each try: `backOffPeriod`.
 const EACH_TRY: Duration = Duration::from_secs(10);
-/// A volume that cannot be made is tried and told again after the first time, doubled up to the
-/// second. Source: `pkg/util/goroutinemap/exponentialbackoff`.
+/// The first pause between two Events about a volume, doubled each time, and the longest one: as
+/// long as upstream waits between its tries. Source: `pkg/util/goroutinemap/exponentialbackoff`.
 const OF_VOLUME: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(122));
 
-/// What fails, in one pod.
+/// A step of one pod that fails.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Failing {
+pub(super) enum FailedStep {
     /// The sandbox cannot be made.
     Sandbox,
     /// A container, by its name, cannot be started.
@@ -25,29 +26,29 @@ pub(super) enum Failing {
     Volume(String),
 }
 
-/// When Events last told of each failure, and after which time they may again. In real time, as the
-/// tries are.
+/// When an Event last told of each failure, and after which time one may again. In real time, as
+/// the tries are.
 #[derive(Default)]
-pub(super) struct Told(BTreeMap<Failing, (clock::Instant, Duration)>);
+pub(super) struct FailureEvents(BTreeMap<FailedStep, (clock::Instant, Duration)>);
 
-impl Told {
+impl FailureEvents {
     /// Returns whether Events may tell of it now.
-    pub(super) fn is_due(&self, what: &Failing) -> bool {
+    pub(super) fn is_due(&self, what: &FailedStep) -> bool {
         self.0.get(what).is_none_or(|(at, pause)| at.elapsed() >= *pause)
     }
 
     /// Notes that Events tell of it now.
-    pub(super) fn note(&mut self, what: Failing) {
+    pub(super) fn note(&mut self, what: FailedStep) {
         let pause = match (&what, self.0.get(&what)) {
-            (Failing::Volume(_), Some((_, before))) => (*before * 2).min(OF_VOLUME.1),
-            (Failing::Volume(_), None) => OF_VOLUME.0,
-            (Failing::Sandbox | Failing::Start(_), _) => EACH_TRY,
+            (FailedStep::Volume(_), Some((_, before))) => (*before * 2).min(OF_VOLUME.1),
+            (FailedStep::Volume(_), None) => OF_VOLUME.0,
+            (FailedStep::Sandbox | FailedStep::Start(_), _) => EACH_TRY,
         };
         self.0.insert(what, (clock::Instant::now(), pause));
     }
 
     /// Returns whether Events may tell of it now, and notes that they do.
-    pub(super) fn tell(&mut self, what: Failing) -> bool {
+    pub(super) fn note_if_due(&mut self, what: FailedStep) -> bool {
         let is_due = self.is_due(&what);
         if is_due {
             self.note(what);
@@ -56,7 +57,7 @@ impl Told {
     }
 
     /// Forgets failures that are over: the next time Events tell of them at once.
-    pub(super) fn keep(&mut self, goes_on: impl Fn(&Failing) -> bool) {
+    pub(super) fn retain(&mut self, goes_on: impl Fn(&FailedStep) -> bool) {
         self.0.retain(|what, _| goes_on(what));
     }
 }
@@ -66,10 +67,10 @@ mod tests {
     use super::*;
 
     /// Seconds, of `within`, at which Events tell of a failure that is tried ten times a second.
-    async fn seconds(what: Failing, within: u64) -> Vec<f64> {
-        let (mut told, mut at) = (Told::default(), vec![]);
+    async fn seconds(what: FailedStep, within: u64) -> Vec<f64> {
+        let (mut events, mut at) = (FailureEvents::default(), vec![]);
         for tenth in 0..within * 10 {
-            if told.tell(what.clone()) {
+            if events.note_if_due(what.clone()) {
                 at.push(tenth as f64 / 10.0);
             }
             clock::pause(Duration::from_millis(100)).await;
@@ -79,13 +80,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_failure_that_stays_is_told_now_and_then() {
-        let volume = || Failing::Volume("v".into());
+        let volume = || FailedStep::Volume("v".into());
         assert_eq!(seconds(volume(), 16).await, [0.0, 0.5, 1.5, 3.5, 7.5, 15.5]);
         assert!(seconds(volume(), 1000).await.len() < 20, "an object has 25 Events");
-        assert_eq!(seconds(Failing::Start("a".into()), 21).await, [0.0, 10.0, 20.0]);
-        let mut told = Told::default();
-        assert!(told.tell(volume()) && told.tell(Failing::Sandbox), "each for itself");
-        told.keep(|what| *what == Failing::Sandbox);
-        assert!(told.is_due(&volume()) && !told.is_due(&Failing::Sandbox));
+        assert_eq!(seconds(FailedStep::Start("a".into()), 21).await, [0.0, 10.0, 20.0]);
+        let mut events = FailureEvents::default();
+        assert!(events.note_if_due(volume()) && events.note_if_due(FailedStep::Sandbox), "each for itself");
+        events.retain(|what| *what == FailedStep::Sandbox);
+        assert!(events.is_due(&volume()) && !events.is_due(&FailedStep::Sandbox));
     }
 }

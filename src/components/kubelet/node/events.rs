@@ -60,15 +60,15 @@ mod tests {
         let node = |spec: Value| -> Node { serde_json::from_value(json!({"spec": spec})).unwrap() };
         let (open, cordoned) = (node(json!({})), node(json!({"unschedulable": true})));
         let mut was_cordoned = false;
-        let told = [&open, &cordoned, &cordoned, &open].map(|n| change_of_cordon(&mut was_cordoned, n));
-        assert_eq!(told, [None, Some("NodeNotSchedulable"), None, Some("NodeSchedulable")]);
+        let reasons = [&open, &cordoned, &cordoned, &open].map(|n| change_of_cordon(&mut was_cordoned, n));
+        assert_eq!(reasons, [None, Some("NodeNotSchedulable"), None, Some("NodeSchedulable")]);
     }
 
     #[test]
     fn a_machine_has_started_anew_if_its_boot_has_another_id() {
         let boot = |id: &str| status(json!({"nodeInfo": {"bootID": id}}));
-        let told = reboot("n1", Some(&boot("a")), &boot("b"));
-        assert_eq!(told.as_deref(), Some("Node n1 has been rebooted, boot id: b"));
+        let message = reboot("n1", Some(&boot("a")), &boot("b"));
+        assert_eq!(message.as_deref(), Some("Node n1 has been rebooted, boot id: b"));
         assert_eq!(reboot("n1", Some(&boot("b")), &boot("b")), None);
         for unknown in [None, Some(&NodeStatus::default()), Some(&boot(""))] {
             assert_eq!(reboot("n1", unknown, &boot("b")), None);

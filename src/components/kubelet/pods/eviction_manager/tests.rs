@@ -37,13 +37,13 @@ fn files_of_the_node_count_as_directories_of_it_do_and_links_stay_inside() {
 #[test]
 fn what_was_measured_is_used_until_it_is_too_old() {
     let (measured, at) = (Measured::default(), clock::Instant::now());
-    let own = Arc::new(eviction::Use::default());
+    let own = Arc::new(local_storage::Use::default());
     measured.lock().entry("u".into()).or_default().own = Some((at, own));
     assert!(measured.own("u", at).is_some() && measured.own("v", at).is_none());
     assert!(measured.own("u", at + Duration::from_millis(1)).is_none() && measured.last("u").is_some());
     assert!(!measured.was_cut("u") && !measured.was_cut("v"));
     let beyond = [("v".to_string(), Amount::BEYOND)].into();
-    let cut = Arc::new(eviction::Use { volumes: beyond, ..eviction::Use::default() });
+    let cut = Arc::new(local_storage::Use { volumes: beyond, ..local_storage::Use::default() });
     measured.lock().entry("u".into()).or_default().own = Some((at, cut));
     assert!(measured.was_cut("u"));
     // A walk waits for those of all other pods; what asks for it again meanwhile changes
@@ -53,4 +53,16 @@ fn what_was_measured_is_used_until_it_is_too_old() {
     assert!(measured.begin("u"));
     measured.forget("u");
     assert!(measured.own("u", at).is_none() && !measured.was_cut("u"));
+}
+
+/// A kubelet that gave up would evict no pod as long as it lives.
+#[test]
+fn the_directory_of_a_node_is_made_as_soon_as_that_is_possible() {
+    let machine = tempfile::tempdir().unwrap();
+    let (above, node) = (machine.path().join("data"), machine.path().join("data/n1"));
+    std::fs::write(&above, "a file in the way").unwrap();
+    assert!(free(&node).is_err());
+    std::fs::remove_file(&above).unwrap();
+    assert!(free(&node).is_ok_and(|found| found.total.bytes > 0));
+    assert!(node.is_dir());
 }

@@ -1,6 +1,6 @@
 //! Files that a node's own file system has before any pod writes to it.
 
-use super::volumes::{file_type, node_root};
+use crate::volumes::{file_type, node_root};
 use std::path::Path;
 
 /// Path of the node's hosts file, from the root of its file system.
