@@ -220,17 +220,24 @@ async fn ensure(state: &State, mut wanted: Vec<Value>) -> Result<(), Status> {
         }
     }
     for (kind, object) in missing() {
-        let name = meta::name(object);
-        tracing::warn!(
-            kind = kind.kind,
-            name,
-            "cannot be made: its address or port belongs to another Service"
-        );
+        let (name, reason) = (meta::name(object), why_missing(state, kind, object));
+        tracing::warn!(kind = kind.kind, name, reason, "an object that every cluster has cannot be made");
     }
     for object in &endpoints {
         refresh(state, object).await?;
     }
     Ok(())
+}
+
+/// Says why an object of every cluster could not be made, and what to do.
+fn why_missing(state: &State, kind: &Kind, object: &Value) -> &'static str {
+    if state.undecodable(kind, meta::namespace(object), meta::name(object)).is_some() {
+        return "what is stored under its name cannot be decoded; delete it by that name";
+    }
+    match services::is_service(kind) {
+        true => "its address belongs to another Service; delete that one",
+        false => "another client has made and deleted it meanwhile",
+    }
 }
 
 /// Fills in what a create fills in. The owner of the fields is the server, as upstream, which
@@ -317,6 +324,31 @@ mod tests {
             assert!(names.len() == 2 && names.contains(&"kube-apiserver"), "{path}: {names:?}");
             assert!(entries.iter().all(|e| e["fieldsV1"].get("f:status").is_none()), "{entries:?}");
         }
+    }
+
+    /// The log named the address of another Service for every kind of object.
+    #[tokio::test]
+    async fn a_namespace_that_cannot_be_made_has_its_own_reason() {
+        let api = Api::bare().await;
+        let state = api.state();
+        let kind = kinds::stored("namespaces").unwrap();
+        let object = namespaces().pop().unwrap();
+        let key = format!("{ROOT}namespaces/{}", meta::name(&object));
+        let put = PutRequest { key: key.into(), value: "no object".into(), ..Default::default() };
+        let txn = TxnRequest { success: vec![RequestOp::Put(put)], ..Default::default() };
+        state.kv.txn(txn).await.unwrap();
+        keep(state).await.unwrap();
+        assert!(state.remembered(kind, "", meta::name(&object)).is_none(), "it is not overwritten");
+        let why = why_missing(state, kind, &object);
+        assert!(why.contains("cannot be decoded") && why.contains("delete it"), "{why}");
+        let service = kinds::find("", "v1", "Service").unwrap();
+        assert!(why_missing(state, service, &kubernetes_service(state)).contains("another Service"));
+        assert_eq!(
+            api.delete(&format!("/api/v1/namespaces/{}", meta::name(&object)), json!({})).await.0,
+            200
+        );
+        keep(state).await.unwrap();
+        assert!(state.remembered(kind, "", meta::name(&object)).is_some());
     }
 
     #[tokio::test]
