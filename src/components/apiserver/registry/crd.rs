@@ -1,6 +1,6 @@
 //! What a CustomResourceDefinition needs beside being stored: names, and an end that takes its
 //! objects along. Upstream these are controllers inside the API server, too. Every server runs
-//! them; their writes say what is so and do not depend on who is first.
+//! them; their writes say what is so and do not depend on which server is first.
 //!
 //! That the kinds of an established definition are served is not decided here: the watch cache
 //! takes them over in the same step as the definition itself, so that a client that reads
@@ -181,7 +181,7 @@ enum Failure {
     Object(Status),
 }
 
-/// One's own request: nobody asked for it.
+/// The context of a write that the server makes by itself, without a client's request.
 fn context(
     state: &State,
     tap: &Tap,
@@ -221,7 +221,8 @@ async fn tell(state: &Arc<State>, tap: &Tap, object: &Value, told: &str, why: &s
     let name = meta::name(object);
     let ctx = context(state, tap, "update", DEFINITIONS, "", name, "status");
     let kind = kind().map_err(Failure::Definition)?;
-    // It goes to the definition as it is now, which the same look may have written already.
+    // The condition goes into the definition as it is now: the same look may have written it
+    // already.
     let written = modify(state, &ctx, kind, Part::Status, name, |now| {
         if meta::uid(now) != meta::uid(object) {
             return Err(Status::not_found(kind.group, kind.plural, name));

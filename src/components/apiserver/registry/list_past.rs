@@ -35,11 +35,11 @@ const DECODING: usize = 16;
 /// upstream's: a selector that matches little costs few of them.
 const PAGE: i64 = 500;
 const PAGE_MAX: i64 = 10_000;
-/// Bytes of a page, about: how many objects that is, the page before tells (today's objects for the
-/// first), and it has at most as many objects as have shown how large they are. Example: pages of a
-/// namespace that is empty today have 1, 1, 2, 4 objects, because its objects of the past may be of
-/// any size; a large object in front of many small ones makes the next page short, and not all
-/// pages.
+/// Bytes of a page, about. How many objects have room in it is estimated from the size of those in
+/// the page before; for the first page, from today's objects. A page never has more objects than
+/// have been measured so far. Example: pages of a namespace that is empty today have 1, 1, 2, 4
+/// objects, because its objects of the past may be of any size; a large object in front of many
+/// small ones makes the next page short, and not all pages.
 const PAGE_BYTES: usize = 4 << 20;
 
 /// A list of the past, as a request asks for it.

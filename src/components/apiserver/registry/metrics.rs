@@ -48,8 +48,8 @@ async fn matching(state: &Arc<State>, kind: &Kind, filter: &Filter) -> Vec<Arc<O
     let mut nodes: Vec<Arc<Object>> =
         state.cache.list("nodes", "").objects.into_iter().map(|(_, n)| n).collect();
     state.summaries.retain(|name| nodes.iter().any(|node| text(&node.value, "metadata.name") == name));
-    // One pod is on one node, and one node is asked only about itself. Nobody is asked about a pod
-    // that does not exist.
+    // For one pod only the kubelet of its node is asked, for one node its own kubelet, and none for
+    // a pod that does not exist.
     let is_one_pod = kind.namespaced && !filter.namespace.is_empty() && !filter.name.is_empty();
     let pod = is_one_pod.then(|| state.cache.get("pods", &format!("{}/{}", filter.namespace, filter.name)));
     let only = pod.as_ref().map(|pod| pod.as_ref().map_or("", |pod| text(&pod.value, "spec.nodeName")));

@@ -16,7 +16,7 @@ pub(crate) struct Object {
     pub value: Value,
     pub bytes: Bytes,
     pub revision: Revision,
-    /// What of `bytes` follows kind and apiVersion, behind a comma; 0 if they do not begin with
+    /// Where in `bytes` the comma behind kind and apiVersion stands; 0 if they do not begin with
     /// these two.
     body: usize,
     /// Bytes of the value that the store has; 0 if the object was not read from it. They are fewer
@@ -25,11 +25,11 @@ pub(crate) struct Object {
     /// Bytes of memory that `value` takes beside its texts, about, and that escapes take in `bytes`
     /// ([`super::room::Values`]); 0 if it was not read from the store.
     pub(crate) values: usize,
-    /// Watches that have it to tell when they begin.
+    /// Counts the watches that begin and have not sent this object yet.
     pub(crate) holds: Holds,
 }
 
-/// How many bytes of `{"kind":"Pod","apiVersion":"v1",…}` say what it is, up to the comma; 0 if
+/// Where the comma behind kind and apiVersion stands in `{"kind":"Pod","apiVersion":"v1",…}`; 0 if
 /// there is none.
 fn body_of(value: &Value, bytes: &[u8]) -> usize {
     let (kind, version) = (value::text(value, "kind"), value::text(value, "apiVersion"));
@@ -77,7 +77,7 @@ impl Object {
                     return Err(format!("unable to decode {found} into {}", kind.kind));
                 }
                 schema::conform(kind, &mut judged)?;
-                // Earlier versions stored them.
+                // Earlier versions of this program stored zeros that Go leaves out.
                 kind.drop_zeros(&mut value);
             }
             None => {
@@ -100,12 +100,13 @@ impl Object {
         Object::encoded(value, revision)
     }
 
-    /// One that is stored nowhere: it has no resourceVersion.
+    /// An object that is stored nowhere, as the answer of a dry run: it has no resourceVersion.
     pub(crate) fn unwritten(value: Value) -> Object {
         Object::encoded(value, 0)
     }
 
-    /// One that is only passed on in here.
+    /// An object that no client is sent, as the last state of one that is about to be erased: it
+    /// has no bytes.
     pub(crate) fn unsent(value: Value, revision: Revision) -> Object {
         Object {
             value,
@@ -118,7 +119,7 @@ impl Object {
         }
     }
 
-    /// From the bytes of another one.
+    /// Parses an object that was encoded here. `None` if the bytes are no JSON.
     fn reread(bytes: Bytes, revision: Revision) -> Option<Object> {
         let value: Value = serde_json::from_slice(&bytes).ok()?;
         let body = body_of(&value, &bytes);
@@ -154,7 +155,10 @@ pub(crate) struct Event {
     pub deleted: bool,
     /// When this server heard of it.
     pub(crate) at: Instant,
+    /// The lines of a watch, one for each [`Change`].
     frames: [OnceLock<Bytes>; 3],
+    /// The previous state, with the revision of this event, for watchers whose selector the object
+    /// no longer matches.
     left: OnceLock<Arc<Object>>,
     /// How many lines and answers hold it until it is sent ([`super::watch_buffers`]).
     pub(crate) waiting: AtomicUsize,

@@ -44,7 +44,7 @@ fn stored_bytes(kind: &Kind, object: &Value) -> Bytes {
     }
 }
 
-/// 500: upstream's reason for an object that the storage has and nobody can decode.
+/// The answer for an object that is stored and cannot be decoded: 500, with upstream's reason.
 fn unreadable(kind: &Kind, name: &str, found: &Undecodable) -> Status {
     let what = qualified(kind.group, kind.plural);
     let message = format!("failed to read {what} {name:?} from the storage: {}", found.reason);

@@ -1,5 +1,5 @@
-//! Whom a request speaks for: impersonated names, tokens of accounts that are new, and tokens that
-//! nobody has issued.
+//! The user of a request: impersonated names, tokens of accounts that are new, and tokens that this
+//! cluster has not issued.
 
 use crate::Server;
 use crate::auth::authn::{Caller, Peer, authenticate};

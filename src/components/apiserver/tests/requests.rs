@@ -332,7 +332,7 @@ async fn a_content_type_is_the_same_in_upper_and_lower_case() {
     }
 }
 
-/// As upstream: nobody owns what is there, until the first apply asks.
+/// As upstream: the fields that are there have no manager before the first apply.
 #[tokio::test]
 async fn an_update_of_an_object_without_managers_begins_no_list_of_them() {
     let api = Api::bare().await;

@@ -57,8 +57,8 @@ impl Api {
     }
 }
 
-/// The store takes 128 operations in one transaction. More steps than that are undone, and
-/// everybody can still write.
+/// The store takes 128 operations in one transaction. More steps than that are undone, and all
+/// users can still write.
 #[tokio::test]
 async fn people_write_after_a_long_undo() {
     let api = Api::bare().await;

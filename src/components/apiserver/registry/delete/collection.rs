@@ -58,7 +58,7 @@ pub(crate) async fn delete_collection(
     drop(looking);
     let is_part = start.is_some() || !meta.next.is_empty();
     let unread = match is_part || filter.is_selective() || !filter.name.is_empty() {
-        true => vec![], // nobody can tell whether it is meant
+        true => vec![], // whether the filter or the page means them cannot be known
         false => state.cache.undecodable_keys(stored.place(), &prefix(&filter.namespace)),
     };
     // The answer lists them all, so it needs a list's memory; a dry run does not even make them

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Bytes of events that are collected and sent to the client in one write.
 const PIECE: usize = 64 << 10;
-/// Bytes of one revision's lines that are still sent in one piece, so that who reads them has them
+/// Bytes of one revision's lines that are still sent in one piece, so that the client reads them
 /// together: a controller that sees half of what a transaction did acts on a state that never was.
 const REVISION_PIECE: usize = 1 << 20;
 /// An object that a filter passes over costs as much time as so many bytes, about.

@@ -175,7 +175,7 @@ impl Write for Creation<'_> {
         }
         if !ctx.applies() {
             value::remove(&mut object, "metadata.managedFields");
-            own(ctx, kind, &Value::Null, &mut object); // what admission adds is nobody's
+            own(ctx, kind, &Value::Null, &mut object); // before admission: what that adds has no manager
         }
         Ok(object)
     }

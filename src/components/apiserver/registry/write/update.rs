@@ -346,7 +346,7 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Fills in what the server fills in, and notes who wrote what.
+    /// Fills in what the server fills in, and tracks the field managers.
     ///
     /// `metadata.generation` grows when the spec changes, and not with the status. A controller
     /// copies it to `status.observedGeneration`, and so says which spec its status is about.

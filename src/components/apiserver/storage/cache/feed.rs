@@ -237,8 +237,8 @@ impl Cache {
                 };
                 changed.entry(resource).or_default().push((key, object.map(Arc::new)));
             }
-            // First: who hears that a definition is established asks for its kinds at once, and
-            // once only.
+            // Definitions first: a client that hears that one is established asks for its kinds at
+            // once, and once only.
             if let Some(definitions) = changed.get(DEFINITIONS) {
                 self.define(definitions);
             }

@@ -2,7 +2,8 @@
 //! thousands of watchers.
 //!
 //! Objects and events are shared by `Arc` (see [`super::object`]). One task ([`feed`]) applies the
-//! store's events in order and hands them out; no other task writes here.
+//! store's events in order and hands them out; no other task changes the objects. A request that
+//! begins a watch adds the watcher by itself.
 
 mod feed;
 
@@ -43,7 +44,8 @@ pub(crate) const DEFINITIONS: &str = "customresourcedefinitions";
 
 struct Watcher {
     filter: Filter,
-    /// Only what happened after this.
+    /// The revision up to which the beginning of the watch tells everything: only later events go
+    /// into the queue.
     after: Revision,
     queue: watch_queue::Sender,
 }
@@ -102,8 +104,8 @@ impl Inner {
         });
     }
 
-    /// Lets all events go: nobody can watch a kind that is not served. If it is served again, a
-    /// watch begins with a list.
+    /// Drops all events that are kept: a kind that is not served cannot be watched. If it is served
+    /// again, a watch begins with a list.
     fn forget_events(&mut self, watch_buffers: &WatchBuffers) {
         let ring = std::mem::take(&mut self.ring);
         ring.iter().for_each(|kept| watch_buffers.let_go(&**kept));
@@ -149,7 +151,7 @@ pub(crate) struct Cache {
     pub values: Values,
     /// What people did: kept beside the objects, so that both are at the same revision.
     pub steps: Steps,
-    /// Which roles are bound to whom.
+    /// The role bindings, by the users and groups that they name.
     pub bindings: Bindings,
 }
 

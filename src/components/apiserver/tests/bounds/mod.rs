@@ -90,7 +90,7 @@ async fn kept_versions_do_not_fill_the_store() {
 }
 
 /// Many objects fill the store: creations are refused with what to do, everything that repairs goes
-/// on, and nobody has to end an alarm.
+/// on, and the alarm ends by itself.
 #[tokio::test]
 async fn a_store_full_of_objects_can_be_repaired() {
     let (dir, kv) = (tempfile::tempdir().unwrap(), small_store());

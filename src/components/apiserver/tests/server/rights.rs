@@ -53,7 +53,7 @@ async fn only_those_who_may_do() {
     let (code, status) = api.send(bob.clone(), exec).await;
     let message = status["message"].as_str().unwrap();
     assert!(code == 403 && message.contains("cannot create resource \"pods/exec\""), "{message}");
-    // nobody gives away what he does not have
+    // A user cannot grant rights that it does not have (escalation).
     let all = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings";
     let admin_role = json!({"metadata": {"name": "adm"}, "roleRef": {"kind": "ClusterRole", "name": "admin"}, "subjects": [{"kind": "User", "name": "carol"}]});
     assert_eq!(api.post(all, admin_role).await.0, 201);

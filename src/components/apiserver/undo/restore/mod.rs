@@ -162,8 +162,8 @@ fn parsed(kv: &KeyValue) -> Option<Value> {
     serde_json::from_slice(&kv.value).ok().filter(Value::is_object)
 }
 
-/// Returns whether a key belongs to one of these namespaces: an object in it, the Namespace itself,
-/// or a volume that one of its claims has?
+/// Returns whether a key belongs to one of these namespaces: that of an object in it, of the
+/// Namespace itself, of a volume that one of its claims has, or of a reservation of its Services.
 fn is_within(namespaces: &BTreeSet<String>, key: &[u8], value: &[u8]) -> bool {
     let Some((resource, rest)) = crate::storage::cache::place(key) else { return false };
     match (resource, rest.split_once('/')) {
@@ -279,9 +279,9 @@ impl State {
     /// What people wrote since then and the journey would remove or change back, beyond the steps
     /// that it undoes by name: what it makes of the components' own writes follows from that.
     ///
-    /// Who wrote what is told by the tap. Of a time that the tap no longer knows, an object that no
-    /// controller owns counts as a person's if it was created since, or if a part of it differs
-    /// that people write.
+    /// The records of the tap name the writers. Of a time of which no record is kept, an object
+    /// that no controller owns counts as a person's if it was created since, or if a part of it
+    /// differs that people write.
     async fn losses(&self, ctx: &Context, journey: &Journey) -> Result<Vec<Value>, Status> {
         let (then, _) = self.registry(journey.to).await?;
         let (now, _) = self.registry(0).await?;
@@ -290,11 +290,11 @@ impl State {
         let created: BTreeMap<&Bytes, Revision> =
             now.iter().map(|kv| (&kv.key, kv.create_revision)).collect();
         let records = ctx.records();
-        // A store that starts tells of revisions from before, and not who wrote them.
+        // The records of a store that starts have revisions from before, and no request with them.
         let commits = records.iter().filter(|r| r.write().is_some() && r.request.is_some());
         let known_from = commits.filter_map(|r| r.revision).min().map_or(Revision::MAX, |r| r as Revision);
-        // What the last write was that nobody knows the writer of: what was written since is known,
-        // and may be a way back itself.
+        // The objects after the last write whose writer is not known. The writers since then are
+        // known, and one of these writes may be a way back itself.
         let unknown = match known_from {
             at if !matches!(journey.way, Way::Rewind(_)) || journey.to + 1 >= at => Vec::new(),
             Revision::MAX => self.registry(0).await?.0,

@@ -32,7 +32,7 @@ pub(super) fn pod(then: Option<&KeyValue>, now: Option<&KeyValue>, birth: &Birth
     // One that was on its way out then has nothing to come back to, but goes on if it still is.
     let past = past.filter(|p| goes_on || !meta::is_terminating(p));
     match (past, present) {
-        // Something that nobody can read was put there since.
+        // Something that cannot be decoded was put there since.
         (None, None) => (then.is_none() && now.is_some()).then_some(None),
         (None, Some(_)) => Some(None),
         (Some(mut past), Some(present)) if goes_on && !has_found_a_node(&past, &present) => {

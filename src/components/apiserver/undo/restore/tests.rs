@@ -28,10 +28,9 @@ fn pod(uid: &str, label: &str) -> Value {
     object!({"metadata": {"name": "p", "uid": uid, "labels": {"a": label}}, "spec": {"nodeName": "n1"}, "status": {"phase": "Running"}})
 }
 
-/// After a restart nobody knows who wrote what; what differs by a controller's hand alone is
-/// nobody's loss.
+/// After a restart the writers are not known. A difference that only a controller makes is no loss.
 #[test]
-fn an_edit_of_a_time_that_nobody_knows_is_somebodys_loss() {
+fn an_edit_by_an_unknown_writer_is_a_loss_if_people_make_such_edits() {
     let deployment = object!({"metadata": {"name": "web", "resourceVersion": "5", "generation": 1, "uid": "u"}, "spec": {"replicas": 2}, "status": {}});
     let edited = |resource: &str, change: fn(&mut Value)| {
         let mut now = deployment.clone();

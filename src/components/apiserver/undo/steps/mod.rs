@@ -36,8 +36,8 @@ pub(crate) const UNDONE: &str = "/ropewalk/undone";
 /// Put by each further write of a step, whose own key stays as it is. An undo that was planned
 /// before such a write finds this key newer than its plan ([`Look::unchanged_since`]).
 const WRITTEN: &str = "/ropewalk/written";
-/// Steps that are kept, of all people. At the bound the oldest one of the person who has the most
-/// is forgotten: it cannot be undone any more. So a flood of one person's writes takes no steps
+/// Steps that are kept, of all people. At the bound the person with the most steps loses the oldest
+/// of them: it cannot be undone any more. So a flood of one person's writes takes no steps
 /// from others. Example: bob has 10 steps, and eve's program writes a thousand times; bob's 10
 /// stay, and eve's last 490.
 const STEPS_MAX: usize = 500;
@@ -54,7 +54,8 @@ pub(crate) struct Step {
     /// The first object it wrote: `deployments/web`, with ` -n shop` outside the default namespace.
     pub object: String,
     pub user: String,
-    /// Whose step it is where that is not the user: who took the user's name (`--as`).
+    /// The person who impersonated the user (`--as`), to whom the step is charged; empty if the
+    /// user made the request.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub account: String,
     /// RFC 3339.
@@ -114,8 +115,8 @@ pub(crate) struct Look {
 }
 
 impl Look {
-    /// The conditions of a transaction that holds only if nobody did, undid or redid anything since
-    /// this look, which has everything up to `known`. A further write of a step counts as well.
+    /// The conditions of a transaction that holds only if no step was begun, continued, undone or
+    /// redone since this look, which has everything up to `known`.
     pub(crate) fn unchanged_since(&self, known: Revision) -> Vec<Compare> {
         let all = Compare {
             key: Bytes::from_static(ROOT.as_bytes()),
@@ -278,8 +279,8 @@ impl Steps {
         }
         // Of two writes that begin a step at the same moment the second one finds it begun.
         extra.unchanged.push((key(&id), known.unwrap_or(0)));
-        // Who writes at the same time counts the same steps and forgets the same one: what is too
-        // much then goes with the next writes.
+        // Writes at the same time count the same steps and forget the same one: the steps that are
+        // too many then go with the next writes.
         extra.release.extend(inner.surplus(&account).take(portion).map(|s| key(&s.id)));
         let agent = request.user_agent.split(['/', ' ']).next().unwrap_or_default();
         let command = if request.command.is_empty() { agent } else { &request.command };

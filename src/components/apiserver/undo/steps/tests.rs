@@ -32,7 +32,7 @@ fn what_was_undone_is_no_step_until_it_is_forgotten_or_redone() {
     assert_eq!((ids(&steps), steps.keep_from(0)), (vec!["b".into()], Some(19)));
 }
 
-/// Many who write at the same time forget the same step; those after them make up for it.
+/// Writes at the same time forget the same step; the writes after them make up for it.
 #[test]
 fn steps_that_are_too_many_are_forgotten() {
     let steps = Steps::default();

@@ -145,7 +145,7 @@ fn decide(kind: &Kind, object: &Value, options: &Options, now: clock::Timestamp)
 /// Sets the garbage collector's finalizers as the propagation policy asks. Without a policy those
 /// that are there stay, and the default of the kind is for an object without them: a second delete
 /// of a Job that goes in the foreground does not orphan its pods (`shouldOrphanDependents`
-/// upstream). Events never get one: the collector does not look at them, so nobody would take it
+/// upstream). Events never get one: the collector does not look at them and would never take it
 /// off (their `DefaultGarbageCollectionPolicy` is `Unsupported`).
 fn mark_finalizers(kind: &Kind, object: &mut Value, policy: Option<&str>) {
     let is_marked = meta::finalizers(object).any(|f| f == ORPHAN || f == FOREGROUND);
@@ -333,8 +333,8 @@ fn tried(object: &Arc<Object>, step: Step) -> Removed {
     }
 }
 
-/// Removes what is stored although it cannot be decoded, at once: nobody can read its finalizers or
-/// its grace period. The answer has kind and name alone.
+/// Removes what is stored although it cannot be decoded, at once: its finalizers and its grace
+/// period cannot be read. The answer has kind and name alone.
 async fn remove_undecodable(
     state: &State,
     ctx: &Context,
