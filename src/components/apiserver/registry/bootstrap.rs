@@ -10,6 +10,7 @@ use crate::state::State;
 use crate::storage::cache::ROOT;
 use crate::storage::extra::Extra;
 use crate::storage::store::{Refused, key_of, status_of};
+use crate::storage::transaction::{delete, is_absent, is_at, put};
 use api::cidr::canonical_text;
 use api::kinds::{self, Kind};
 use api::managed::{self, Manager};
@@ -17,10 +18,7 @@ use api::shape::Shape;
 use api::value::{self, list, text};
 use api::{Status, meta};
 use bytes::Bytes;
-use etcd::api::{
-    Compare, CompareResult, CompareTarget, DeleteRangeRequest, KeyValue, PutRequest, RangeRequest, RequestOp,
-    TxnRequest,
-};
+use etcd::api::{KeyValue, PutRequest, RangeRequest, RequestOp, TxnRequest};
 use serde_json::{Value, json};
 
 /// Objects per transaction; the store takes 128 operations.
@@ -135,8 +133,7 @@ pub(crate) async fn keep(state: &State) -> Result<(), Status> {
 /// Those of the store.
 pub(crate) async fn leave(state: &State) -> Result<(), Status> {
     let own = state.advertise.ip().to_string();
-    let key = Bytes::from(format!("{MASTERS}{own}"));
-    let gone = RequestOp::DeleteRange(DeleteRangeRequest { key, ..Default::default() });
+    let gone = delete(format!("{MASTERS}{own}"));
     let txn = TxnRequest { success: vec![gone], ..Default::default() };
     state.kv.txn(txn).await.map_err(status_of)?;
     if addresses(state).await?.is_empty() {
@@ -162,15 +159,11 @@ async fn take_address(state: &State, key: &Bytes, ip: &str) -> Result<bool, Stat
     let Some(kv) = found.kvs.first() else { return Ok(true) };
     let Ok(mut object) = serde_json::from_slice::<Value>(&kv.value) else { return Ok(true) };
     remove_address(&mut object, ip);
-    let unchanged = Compare {
-        key: key.clone(),
-        range_end: Bytes::new(),
-        result: CompareResult::Equal,
-        target: CompareTarget::ModRevision(kv.mod_revision),
+    let txn = TxnRequest {
+        compare: vec![is_at(key.clone(), kv.mod_revision)],
+        success: vec![put(key.clone(), object.to_string())],
+        ..Default::default()
     };
-    let put = PutRequest { key: key.clone(), value: object.to_string().into(), ..Default::default() };
-    let txn =
-        TxnRequest { compare: vec![unchanged], success: vec![RequestOp::Put(put)], ..Default::default() };
     Ok(state.kv.txn(txn).await.map_err(status_of)?.succeeded)
 }
 
@@ -262,14 +255,8 @@ fn finish(state: &State, kind: &Kind, object: &mut Value) {
 async fn make(state: &State, batch: &[&(&Kind, Value)]) -> Result<bool, Status> {
     let mut txn = TxnRequest::default();
     let mut add = |key: String, stored: String| {
-        let key = Bytes::from(key);
-        txn.compare.push(Compare {
-            key: key.clone(),
-            range_end: Bytes::new(),
-            result: CompareResult::Equal,
-            target: CompareTarget::CreateRevision(0),
-        });
-        txn.success.push(RequestOp::Put(PutRequest { key, value: stored.into(), ..Default::default() }));
+        txn.compare.push(is_absent(key.clone()));
+        txn.success.push(put(key, stored));
     };
     for (kind, object) in batch {
         add(format!("{ROOT}{}/{}", kind.place(), key_of(kind, object)), object.to_string());
@@ -334,8 +321,7 @@ mod tests {
         let kind = kinds::stored("namespaces").unwrap();
         let object = namespaces().pop().unwrap();
         let key = format!("{ROOT}namespaces/{}", meta::name(&object));
-        let put = PutRequest { key: key.into(), value: "no object".into(), ..Default::default() };
-        let txn = TxnRequest { success: vec![RequestOp::Put(put)], ..Default::default() };
+        let txn = TxnRequest { success: vec![put(key, "no object")], ..Default::default() };
         state.kv.txn(txn).await.unwrap();
         keep(state).await.unwrap();
         assert!(state.remembered(kind, "", meta::name(&object)).is_none(), "it is not overwritten");

@@ -8,6 +8,7 @@ use crate::storage::cache::ROOT;
 use crate::storage::extra::{Beside, Extra};
 use crate::storage::object::Object;
 use crate::storage::store::{CACHE_WAIT, status_of};
+use crate::storage::transaction::{delete, is_at};
 use api::cidr;
 use api::errors::Errors;
 use api::kinds::Kind;
@@ -15,9 +16,7 @@ use api::kinds::core::service::{default_policy, has_own_endpoints, is_checked, p
 use api::value::{self, flag, int, list, list_mut, text};
 use api::{Status, kinds, meta};
 use bytes::Bytes;
-use etcd::api::{
-    Compare, CompareResult, CompareTarget, DeleteRangeRequest, RangeRequest, RequestOp, TxnRequest,
-};
+use etcd::api::{RangeRequest, TxnRequest};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
@@ -204,16 +203,8 @@ pub(crate) async fn repair(state: &State) -> Result<Taken, Status> {
             continue;
         }
         let txn = TxnRequest {
-            compare: vec![Compare {
-                key: kv.key.clone(),
-                range_end: Bytes::new(),
-                result: CompareResult::Equal,
-                target: CompareTarget::ModRevision(kv.mod_revision),
-            }],
-            success: vec![RequestOp::DeleteRange(DeleteRangeRequest {
-                key: kv.key.clone(),
-                ..Default::default()
-            })],
+            compare: vec![is_at(kv.key.clone(), kv.mod_revision)],
+            success: vec![delete(kv.key.clone())],
             failure: vec![],
         };
         if state.kv.txn(txn).await.map_err(status_of)?.succeeded {

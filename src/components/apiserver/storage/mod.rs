@@ -2,7 +2,7 @@
 //!
 //! | file | part |
 //! |---|---|
-//! | `store`, `extra` | writes: one transaction of etcd each, on the condition of the revision that was read |
+//! | `store`, `extra`, `transaction` | writes: one transaction of etcd each, on the condition of the revision that was read |
 //! | `cache` | the watch cache: all objects in memory, fed by one watch of etcd |
 //! | `object` | a stored object and the events of it, parsed and encoded |
 //! | `watch_queue`, `ring` | the bounded queue of events that wait for one watcher |
@@ -21,5 +21,6 @@ pub(crate) mod object;
 pub(crate) mod ring;
 pub(crate) mod room;
 pub(crate) mod store;
+pub(crate) mod transaction;
 pub(crate) mod watch_buffers;
 pub(crate) mod watch_queue;

@@ -5,12 +5,12 @@ use crate::storage::cache::{ROOT, Undecodable};
 use crate::storage::extra::{Beside, Extra};
 use crate::storage::object::Object;
 use crate::storage::room::{Use, text_cost, values_cost};
+use crate::storage::transaction::{delete, is_absent, is_at, put};
 use api::kinds::Kind;
 use api::status::{details, qualified};
 use api::{Status, gojson, meta, value};
 use bytes::Bytes;
-use etcd::api::{Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, PutRequest, RequestOp};
-use etcd::api::{RangeRequest, Revision, TxnRequest, TxnResponse};
+use etcd::api::{Error, PutRequest, RangeRequest, RequestOp, Revision, TxnRequest, TxnResponse};
 use etcd::txn;
 use serde_json::Value;
 use std::sync::Arc;
@@ -118,10 +118,6 @@ pub(crate) enum Refused {
     Error(Status),
 }
 
-fn equal(key: Bytes, target: CompareTarget) -> Compare {
-    Compare { key, range_end: Bytes::new(), result: CompareResult::Equal, target }
-}
-
 /// True for a write of the Leases and Nodes without which nothing in the cluster works.
 fn is_heartbeat(kind: &Kind, new: &Value, expected: Revision) -> bool {
     match kind.place() {
@@ -197,8 +193,7 @@ impl State {
         extra: &Extra,
     ) -> Result<Revision, Refused> {
         let key = store_key(kind, &object_key(kind, namespace, name));
-        let delete = DeleteRangeRequest { key: key.clone(), ..Default::default() };
-        self.transact(key, found.revision, RequestOp::DeleteRange(delete), extra, Use::Deletion).await
+        self.transact(key.clone(), found.revision, delete(key), extra, Use::Deletion).await
     }
 
     /// Returns the object as this server last heard of it.
@@ -245,9 +240,7 @@ impl State {
     ) -> Result<Arc<Object>, Refused> {
         let key =
             store_key(kind, &object_key(kind, meta::namespace(&object.value), meta::name(&object.value)));
-        let delete = DeleteRangeRequest { key: key.clone(), ..Default::default() };
-        let revision =
-            self.transact(key, object.revision, RequestOp::DeleteRange(delete), extra, Use::Deletion).await?;
+        let revision = self.transact(key.clone(), object.revision, delete(key), extra, Use::Deletion).await?;
         Ok(Arc::new(Object::new(object.value.clone(), revision)))
     }
 
@@ -314,40 +307,24 @@ impl State {
         extra: &Extra,
         may: Use,
     ) -> Result<Revision, Refused> {
-        let mut txn = TxnRequest {
-            compare: vec![equal(key, CompareTarget::ModRevision(expected))],
-            success: vec![op],
-            failure: vec![],
-        };
+        let mut txn = TxnRequest { compare: vec![is_at(key, expected)], success: vec![op], failure: vec![] };
         for (key, owner) in &extra.reserve {
-            let key = Bytes::from(key.clone());
-            txn.compare.push(equal(key.clone(), CompareTarget::CreateRevision(0)));
-            txn.success.push(RequestOp::Put(PutRequest {
-                key,
-                value: owner.clone().into(),
-                ..Default::default()
-            }));
+            txn.compare.push(is_absent(key.clone()));
+            txn.success.push(put(key.clone(), owner.clone()));
         }
         for (key, revision) in &extra.unchanged {
-            txn.compare.push(equal(key.clone().into(), CompareTarget::ModRevision(*revision)));
+            txn.compare.push(is_at(key.clone(), *revision));
         }
         for beside in &extra.beside {
             let key = store_key(beside.kind, &key_of(beside.kind, &beside.object));
-            txn.compare.push(equal(key.clone(), CompareTarget::ModRevision(beside.expected)));
+            txn.compare.push(is_at(key.clone(), beside.expected));
             txn.success.push(operation_beside(beside, key));
         }
         for (key, value) in &extra.put {
-            txn.success.push(RequestOp::Put(PutRequest {
-                key: key.clone().into(),
-                value: value.clone().into(),
-                ..Default::default()
-            }));
+            txn.success.push(put(key.clone(), value.clone()));
         }
         for key in &extra.release {
-            txn.success.push(RequestOp::DeleteRange(DeleteRangeRequest {
-                key: key.clone().into(),
-                ..Default::default()
-            }));
+            txn.success.push(delete(key.clone()));
         }
         let bare = if may == Use::Deletion { deletions(&txn) } else { None };
         let counted = self.make_room(txn::size(&txn) as u64, may).await.map_err(Refused::Error)?;
@@ -382,11 +359,11 @@ fn managers_cost(kind: &Kind, object: &Value) -> usize {
 /// Returns the operation that writes or deletes an object beside another one.
 fn operation_beside(beside: &Beside, key: Bytes) -> RequestOp {
     if beside.goes {
-        return RequestOp::DeleteRange(DeleteRangeRequest { key, ..Default::default() });
+        return delete(key);
     }
     let mut stored = beside.object.clone();
     value::remove(&mut stored, "metadata.resourceVersion");
-    RequestOp::Put(PutRequest { key, value: stored_bytes(beside.kind, &stored), ..Default::default() })
+    put(key, stored_bytes(beside.kind, &stored))
 }
 
 /// The same transaction without its puts; `None` if it has none.

@@ -36,15 +36,13 @@ use crate::storage::cache::ROOT;
 use crate::storage::object::Object;
 use crate::storage::room::Use;
 use crate::storage::store::status_of;
+use crate::storage::transaction::{delete, is_at, put};
 use crate::undo::steps::{self, Step, Undone};
 use api::value::{self, text};
 use api::{Status, meta};
 use bytes::Bytes;
 use derived::without_derived;
-use etcd::api::{
-    Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, KeyValue, PutRequest, RangeRequest,
-    RequestOp, Revision, TxnRequest,
-};
+use etcd::api::{Compare, Error, KeyValue, RangeRequest, RequestOp, Revision, TxnRequest};
 use etcd::txn::size;
 use newcomers::UNGUARDED;
 use objects::{
@@ -78,12 +76,7 @@ struct Move {
 impl Move {
     /// The condition that the key is as it was when the move was planned.
     fn compare(&self) -> Compare {
-        Compare {
-            key: self.key.clone(),
-            range_end: Bytes::new(),
-            result: CompareResult::Equal,
-            target: CompareTarget::ModRevision(self.expected),
-        }
+        is_at(self.key.clone(), self.expected)
     }
 
     /// True if the value stays as it is, and only its revision changes.
@@ -94,8 +87,8 @@ impl Move {
     fn operation(&self) -> RequestOp {
         let key = self.key.clone();
         match self.put.clone() {
-            Some(value) => RequestOp::Put(PutRequest { key, value, ..Default::default() }),
-            None => RequestOp::DeleteRange(DeleteRangeRequest { key, ..Default::default() }),
+            Some(value) => put(key, value),
+            None => delete(key),
         }
     }
 }
@@ -229,11 +222,7 @@ impl Journey {
         let mut txn = TxnRequest { compare: self.unchanged.clone(), ..TxnRequest::default() };
         txn.compare.extend(moves.iter().map(Move::compare));
         txn.success.extend(moves.iter().map(Move::operation));
-        txn.success.push(RequestOp::Put(PutRequest {
-            key: Bytes::from_static(steps::UNDONE.as_bytes()),
-            value: steps::undone_value(&self.undone_after(before)),
-            ..Default::default()
-        }));
+        txn.success.push(put(steps::UNDONE, steps::undone_value(&self.undone_after(before))));
         txn
     }
 

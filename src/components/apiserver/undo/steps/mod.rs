@@ -16,6 +16,7 @@
 
 use crate::request::context::Context;
 use crate::storage::extra::Extra;
+use crate::storage::transaction::is_at;
 use api::kinds::Kind;
 use api::meta;
 use bytes::Bytes;
@@ -125,13 +126,7 @@ impl Look {
             target: CompareTarget::ModRevision(known + 1),
         };
         // A key that is removed is in no range.
-        let undone = Compare {
-            key: Bytes::from_static(UNDONE.as_bytes()),
-            range_end: Bytes::new(),
-            result: CompareResult::Equal,
-            target: CompareTarget::ModRevision(self.undone_at),
-        };
-        vec![all, undone]
+        vec![all, is_at(UNDONE, self.undone_at)]
     }
 }
 
