@@ -7,9 +7,9 @@ use crate::auth::reconcile;
 use crate::registry::services::{self, release};
 use crate::request::context;
 use crate::state::State;
-use crate::storage::cache::ROOT;
 use crate::storage::extra::Extra;
-use crate::storage::store::{Refused, key_of, status_of};
+use crate::storage::keys::{key_of, store_key};
+use crate::storage::store::{Refused, status_of};
 use crate::storage::transaction::{delete, is_absent, is_at, put};
 use api::cidr::canonical_text;
 use api::kinds::{self, Kind};
@@ -141,7 +141,7 @@ pub(crate) async fn leave(state: &State) -> Result<(), Status> {
     }
     for (group, kind) in [("", "Endpoints"), ("discovery.k8s.io", "EndpointSlice")] {
         let Some(kind) = kinds::find(group, "v1", kind) else { continue };
-        let key = Bytes::from(format!("{ROOT}{}/default/kubernetes", kind.place()));
+        let key = store_key(kind, "default/kubernetes");
         for _ in 0..TRIES {
             if take_address(state, &key, &own).await? {
                 break;
@@ -254,14 +254,14 @@ fn finish(state: &State, kind: &Kind, object: &mut Value) {
 /// now or its address or port is taken.
 async fn make(state: &State, batch: &[&(&Kind, Value)]) -> Result<bool, Status> {
     let mut txn = TxnRequest::default();
-    let mut add = |key: String, stored: String| {
+    let mut add = |key: Bytes, stored: String| {
         txn.compare.push(is_absent(key.clone()));
         txn.success.push(put(key, stored));
     };
     for (kind, object) in batch {
-        add(format!("{ROOT}{}/{}", kind.place(), key_of(kind, object)), object.to_string());
+        add(store_key(kind, &key_of(kind, object)), object.to_string());
         for key in release(kind, object).release {
-            add(key, format!("{}/{}", meta::namespace(object), meta::name(object)));
+            add(key.into(), format!("{}/{}", meta::namespace(object), meta::name(object)));
         }
     }
     Ok(state.kv.txn(txn).await.map_err(status_of)?.succeeded)
@@ -320,7 +320,7 @@ mod tests {
         let state = api.state();
         let kind = kinds::stored("namespaces").unwrap();
         let object = namespaces().pop().unwrap();
-        let key = format!("{ROOT}namespaces/{}", meta::name(&object));
+        let key = store_key(kind, meta::name(&object));
         let txn = TxnRequest { success: vec![put(key, "no object")], ..Default::default() };
         state.kv.txn(txn).await.unwrap();
         keep(state).await.unwrap();

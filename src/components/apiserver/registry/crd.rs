@@ -15,6 +15,7 @@ use crate::request::http::Query;
 use crate::request::info::Info;
 use crate::state::State;
 use crate::storage::cache::DEFINITIONS;
+use crate::storage::keys::namespace_and_name;
 use api::custom::{self, definition};
 use api::kinds::{self, Kind};
 use api::value::{self, list, text};
@@ -304,7 +305,7 @@ async fn clean(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<bool, Fa
             if !is_going(state, object) {
                 return Ok(false);
             }
-            let (namespace, name) = key.split_once('/').unwrap_or(("", &key));
+            let (namespace, name) = namespace_and_name(&key);
             let ctx = context(state, tap, "delete", kind.plural, namespace, name, "");
             let options = Options { version: Some(version), ..Options::default() };
             match delete::remove(state, &ctx, &kind, namespace, name, &options).await {

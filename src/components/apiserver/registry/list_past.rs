@@ -13,14 +13,15 @@
 use crate::flowcontrol::compute::{LARGE, ListBody, Pace};
 use crate::flowcontrol::fair_queue::Permit;
 use crate::registry::filter::Filter;
-use crate::registry::listing::{encode, kept, looked_at, matching, prefix_of, reserve};
+use crate::registry::listing::{encode, kept, looked_at, matching, reserve};
 use crate::registry::read::reach;
 use crate::request::context::Context;
 use crate::request::http::Answer;
 use crate::request::list_writer::{self, ListMeta, ListWriter};
 use crate::request::negotiate::Form;
 use crate::state::State;
-use crate::storage::cache::{Measure, ROOT};
+use crate::storage::cache::Measure;
+use crate::storage::keys::{self, ROOT};
 use crate::storage::object::Object;
 use crate::storage::store::status_of;
 use api::Status;
@@ -91,7 +92,7 @@ impl PastList<'_> {
     /// 400 for a token that begins in another namespace than that of the request. The token is the
     /// client's: objects of that namespace would be counted.
     fn keys(&self) -> Result<Keys, Status> {
-        let within = prefix_of(self.filter);
+        let within = keys::prefix(&self.filter.namespace);
         if !self.start.is_empty() && !self.start.starts_with(&within) {
             return Err(Status::bad_request("invalid continue token: continue key is not valid"));
         }
@@ -107,7 +108,8 @@ impl PastList<'_> {
         let PastList { state, kind, filter, .. } = *self;
         let most = usize::try_from(self.limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
         let _looking = state.compute.body(&self.ctx.user, looked_at(state, kind, filter)).await?;
-        let Measure { count, objects: all, .. } = state.cache.measure(kind.place(), &prefix_of(filter));
+        let prefix = keys::prefix(&filter.namespace);
+        let Measure { count, objects: all, .. } = state.cache.measure(kind.place(), &prefix);
         let (today, _) = matching(state, kind, filter).await;
         let today: Vec<Arc<Object>> = today.into_iter().map(|(_, object)| object).collect();
         let answer = list_writer::estimate(self.form, &today) / today.len().max(1) * today.len().min(most);

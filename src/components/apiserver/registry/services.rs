@@ -4,8 +4,8 @@
 
 use crate::registry::cidr::Cidr;
 use crate::state::State;
-use crate::storage::cache::ROOT;
 use crate::storage::extra::{Beside, Extra};
+use crate::storage::keys::ROOT;
 use crate::storage::object::Object;
 use crate::storage::store::{CACHE_WAIT, status_of};
 use crate::storage::transaction::{delete, is_at};

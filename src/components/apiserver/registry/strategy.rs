@@ -8,8 +8,7 @@
 use crate::registry::read::parse_uint;
 use crate::request::context::Context;
 use crate::state::State;
-use crate::storage::cache::ROOT;
-use crate::storage::store::key_of;
+use crate::storage::keys::{ROOT, key_of};
 use api::errors::Errors;
 use api::kinds::{self, Kind};
 use api::schema::equality;

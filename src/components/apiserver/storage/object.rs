@@ -2,6 +2,7 @@
 //! the first reader that needs the bytes.
 
 use crate::storage::holds::Holds;
+use crate::storage::keys::namespace_and_name;
 use crate::storage::room::values_cost;
 use api::{gojson, kinds, meta, schema, value};
 use bytes::Bytes;
@@ -85,9 +86,8 @@ impl Object {
                 schema::conform_named("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", &mut meta)?;
             }
         }
-        let (namespace, name) = key.split_once('/').unwrap_or(("", key));
         let meta = (meta::namespace(&value), meta::name(&value));
-        if meta != (namespace, name) {
+        if meta != namespace_and_name(key) {
             return Err(format!("the stored object is {}/{}, not {key}", meta.0, meta.1));
         }
         let values = values_cost(place, &value, stored);

@@ -1,8 +1,9 @@
 //! Writing objects: one etcd transaction each, with the revision that was read as its condition.
 
 use crate::state::State;
-use crate::storage::cache::{ROOT, Undecodable};
+use crate::storage::cache::Undecodable;
 use crate::storage::extra::{Beside, Extra};
+use crate::storage::keys::{key_of, object_key, store_key};
 use crate::storage::object::Object;
 use crate::storage::room::{Use, text_cost, values_cost};
 use crate::storage::transaction::{delete, is_absent, is_at, put};
@@ -20,20 +21,6 @@ use std::time::Duration;
 pub(crate) const CACHE_WAIT: Duration = Duration::from_secs(3);
 /// How long a lease is handed to new objects.
 const LEASE_SHARED: Duration = Duration::from_secs(60);
-
-/// `default/web`, or `n1` for what has no namespace.
-pub(crate) fn object_key(kind: &Kind, namespace: &str, name: &str) -> String {
-    if kind.namespaced { format!("{namespace}/{name}") } else { name.to_string() }
-}
-
-/// The key of an object, for callers that have only the object.
-pub(crate) fn key_of(kind: &Kind, object: &Value) -> String {
-    object_key(kind, meta::namespace(object), meta::name(object))
-}
-
-fn store_key(kind: &Kind, key: &str) -> Bytes {
-    format!("{ROOT}{}/{key}", kind.place()).into()
-}
 
 /// The bytes of an object in the store. Upstream stores custom objects as JSON, by the serializer
 /// of its answers, and all others as protobuf, which escapes nothing.
@@ -153,11 +140,11 @@ impl State {
         name: &str,
         revision: Revision,
     ) -> Option<Value> {
-        let place = object_key(kind, namespace, name);
-        let key = store_key(kind, &place);
+        let own = object_key(kind, namespace, name);
+        let key = store_key(kind, &own);
         let asked = RangeRequest { key, revision, serializable: true, ..RangeRequest::default() };
         let found = self.kv.range(asked).await.ok()?.kvs.into_iter().next()?;
-        let object = Object::decode(kind.place(), &place, &found.value, found.mod_revision);
+        let object = Object::decode(kind.place(), &own, &found.value, found.mod_revision);
         object.ok().map(|object| object.value)
     }
 
@@ -214,7 +201,7 @@ impl State {
         let mut stored = object;
         value::remove(&mut stored, "metadata.resourceVersion");
         meta::in_order(&mut stored);
-        let key = store_key(kind, &object_key(kind, meta::namespace(&stored), meta::name(&stored)));
+        let key = store_key(kind, &key_of(kind, &stored));
         let lease = match kind.ttl_secs {
             0 => 0,
             ttl => self.lease(ttl).await.map_err(Refused::Error)?,
@@ -238,8 +225,7 @@ impl State {
         object: &Object,
         extra: &Extra,
     ) -> Result<Arc<Object>, Refused> {
-        let key =
-            store_key(kind, &object_key(kind, meta::namespace(&object.value), meta::name(&object.value)));
+        let key = store_key(kind, &key_of(kind, &object.value));
         let revision = self.transact(key.clone(), object.revision, delete(key), extra, Use::Deletion).await?;
         Ok(Arc::new(Object::new(object.value.clone(), revision)))
     }

@@ -3,7 +3,7 @@
 
 use crate::auth::user::{MASTERS, NODES, User};
 use crate::request::http::full;
-use crate::storage::cache::ROOT;
+use crate::storage::keys::ROOT;
 use crate::testing::{self, Fixture};
 use crate::tests::blocking_store::BlockingStore;
 use ::http::Request;

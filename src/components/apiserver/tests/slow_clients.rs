@@ -2,7 +2,7 @@
 
 use crate::auth::user::{MASTERS, User};
 use crate::request::http::{Body, full};
-use crate::storage::cache::ROOT;
+use crate::storage::keys::ROOT;
 use crate::testing;
 use crate::tests::blocking_store::BlockingStore;
 use ::http::Request;

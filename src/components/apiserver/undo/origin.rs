@@ -2,8 +2,8 @@
 
 use crate::auth::policy;
 use crate::state::State;
-use crate::storage::cache::ROOT;
-use crate::storage::store::{key_of, status_of};
+use crate::storage::keys::{ROOT, key_of};
+use crate::storage::store::status_of;
 use crate::undo::restore::{BEFORE_ADDONS, NO_SUCH_REVISION};
 use api::Status;
 use etcd::api::{Error, RangeRequest, Revision};

@@ -1,7 +1,8 @@
 //! How the cache follows the store: a list of everything once, then every change.
 
-use super::{Cache, Changes, DEFINITIONS, Inner, ROOT, Undecodable, lock, lock_mut, place, undecodable};
+use super::{Cache, Changes, DEFINITIONS, Inner, Undecodable, lock, lock_mut, undecodable};
 use crate::auth::role_bindings;
+use crate::storage::keys::{self, ROOT, ROOT_END};
 use crate::storage::object::{Event, Object};
 use crate::undo::steps;
 use ::etcd::Storage;
@@ -45,7 +46,7 @@ pub(crate) async fn feed(cache: Arc<Cache>, kv: Arc<dyn Storage>) {
 async fn feed_once(cache: &Cache, kv: &dyn Storage) -> Result<(), etcd::Error> {
     let all = etcd::RangeRequest {
         key: Bytes::from_static(ROOT.as_bytes()),
-        range_end: Bytes::from_static(b"/registry0"),
+        range_end: Bytes::from_static(ROOT_END.as_bytes()),
         ..Default::default()
     };
     let response = kv.range(all).await?;
@@ -152,7 +153,7 @@ impl Cache {
         let mut fresh: HashMap<String, BTreeMap<String, Arc<Object>>> = HashMap::new();
         let mut odd: HashMap<String, BTreeMap<String, Undecodable>> = HashMap::new();
         for kv in &kvs {
-            let Some((resource, key)) = self.place(&kv.key) else { continue };
+            let Some((resource, key)) = self.resource_and_key(&kv.key) else { continue };
             match Object::decode(&resource, &key, &kv.value, kv.mod_revision) {
                 Ok(object) => drop(fresh.entry(resource).or_default().insert(key, Arc::new(object))),
                 Err(reason) => {
@@ -205,10 +206,10 @@ impl Cache {
         }
     }
 
-    /// `/registry/pods/default/web` → (`pods`, `default/web`); `/registry/example.com/tabs/web` →
-    /// (`example.com/tabs`, `web`).
-    fn place(&self, key: &[u8]) -> Option<(String, String)> {
-        let (resource, rest) = place(key)?;
+    /// As [`keys::resource_and_key`]; `None` also for what is no resource of this cache, such as the
+    /// reservations of Services.
+    fn resource_and_key(&self, key: &[u8]) -> Option<(String, String)> {
+        let (resource, rest) = keys::resource_and_key(key)?;
         self.shelf(resource)?;
         Some((resource.to_string(), rest.to_string()))
     }
@@ -220,7 +221,7 @@ impl Cache {
             let mut changed: BTreeMap<String, Changes> = BTreeMap::new();
             let mut odd: BTreeMap<String, BTreeMap<String, Undecodable>> = BTreeMap::new();
             while let Some(event) = events.next_if(|e| e.kv.mod_revision == revision) {
-                let Some((resource, key)) = self.place(&event.kv.key) else {
+                let Some((resource, key)) = self.resource_and_key(&event.kv.key) else {
                     self.steps.see(&event.kv, event.kind == EventType::Delete);
                     continue;
                 };

@@ -11,6 +11,7 @@ pub(crate) use feed::feed;
 
 use crate::auth::role_bindings::Bindings;
 use crate::registry::filter::Filter;
+use crate::storage::keys;
 use crate::storage::object::{Change, Event, Kept, Object};
 use crate::storage::ring::{RING_AGE, RING_BYTES, Together};
 use crate::storage::room::Values;
@@ -37,8 +38,6 @@ const RING_LEAST: usize = 16;
 const RING_BYTES_MOST: usize = 4 * RING_BYTES;
 /// Closed watchers are pruned once a resource has at least this many.
 const PRUNE_LEAST: usize = 16;
-/// The prefix of the keys of all objects.
-pub(crate) const ROOT: &str = "/registry/";
 /// The resource of CustomResourceDefinitions.
 pub(crate) const DEFINITIONS: &str = "customresourcedefinitions";
 
@@ -94,6 +93,11 @@ struct Inner {
 }
 
 impl Inner {
+    /// The objects whose key begins with `prefix`, in the order of their keys.
+    fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a String, &'a Arc<Object>)> {
+        self.objects.range(prefix.to_string()..).take_while(move |(key, _)| key.starts_with(prefix))
+    }
+
     /// Remembers what one revision did and hands it to the watchers, to each all at once.
     fn tell(&mut self, events: Vec<Arc<Event>>, watch_buffers: &WatchBuffers) {
         events.iter().for_each(|event| self.remember(event, watch_buffers));
@@ -161,18 +165,6 @@ fn lock(shelf: &RwLock<Inner>) -> RwLockReadGuard<'_, Inner> {
 
 fn lock_mut(shelf: &RwLock<Inner>) -> RwLockWriteGuard<'_, Inner> {
     shelf.write()
-}
-
-/// The resource that a key of the store belongs to, and the rest of it. Groups of custom resources
-/// have a dot, plurals have none.
-pub(crate) fn place(key: &[u8]) -> Option<(&str, &str)> {
-    let text = std::str::from_utf8(key).ok()?.strip_prefix(ROOT)?;
-    let (first, rest) = text.split_once('/')?;
-    if !first.contains('.') {
-        return Some((first, rest));
-    }
-    let (plural, rest) = rest.split_once('/')?;
-    Some((&text[..first.len() + 1 + plural.len()], rest))
 }
 
 /// A list at one revision.
@@ -285,8 +277,7 @@ impl Cache {
             return Snapshot { objects: vec![], revision: reached };
         };
         let inner = lock(&shelf);
-        let objects = inner.objects.range(prefix.to_string()..).take_while(|(k, _)| k.starts_with(prefix));
-        let objects = objects.map(|(k, o)| (k.clone(), o.clone())).collect();
+        let objects = inner.under(prefix).map(|(key, object)| (key.clone(), object.clone())).collect();
         Snapshot { objects, revision: reached.max(inner.revision) }
     }
 
@@ -294,9 +285,7 @@ impl Cache {
     pub(crate) fn measure(&self, resource: &str, prefix: &str) -> Measure {
         let mut found = Measure::default();
         let Some(shelf) = self.shelf(resource) else { return found };
-        let inner = lock(&shelf);
-        let objects = inner.objects.range(prefix.to_string()..).take_while(|(k, _)| k.starts_with(prefix));
-        for (key, object) in objects {
+        for (key, object) in lock(&shelf).under(prefix) {
             found.count += 1;
             found.objects += object.bytes.len();
             found.keys += key.len() + size_of::<(String, Arc<Object>)>();
@@ -307,9 +296,7 @@ impl Cache {
     /// Calls `f` for each object under `prefix`, without copying.
     pub(crate) fn for_each(&self, resource: &str, prefix: &str, mut f: impl FnMut(&Value)) {
         let Some(shelf) = self.shelf(resource) else { return };
-        let inner = lock(&shelf);
-        let objects = inner.objects.range(prefix.to_string()..).take_while(|(k, _)| k.starts_with(prefix));
-        objects.for_each(|(_, o)| f(&o.value));
+        lock(&shelf).under(prefix).for_each(|(_, object)| f(&object.value));
     }
 
     /// Returns a receiver that changes with each revision that changes the resource, also for
@@ -339,13 +326,8 @@ impl Cache {
         let (mut initial, mut backlog) = (vec![], vec![]);
         match after {
             None => {
-                let prefix = match filter.namespace.as_str() {
-                    "" => String::new(),
-                    namespace => format!("{namespace}/"),
-                };
-                let objects = inner.objects.range(prefix.clone()..);
-                initial
-                    .extend(objects.take_while(|(key, _)| key.starts_with(&prefix)).map(|(_, o)| o.clone()));
+                let prefix = keys::prefix(&filter.namespace);
+                initial.extend(inner.under(&prefix).map(|(_, object)| object.clone()));
             }
             Some(after) if after < inner.ring_after => return Err(TooOld { oldest: inner.ring_after }),
             Some(after) => {

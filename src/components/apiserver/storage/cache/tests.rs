@@ -1,4 +1,5 @@
 use super::*;
+use crate::storage::keys::ROOT;
 use ::etcd::api::{self as etcd, EventType};
 use api::meta;
 use bytes::Bytes;

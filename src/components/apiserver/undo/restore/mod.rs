@@ -32,7 +32,7 @@ pub use request::{
 
 use crate::request::context::Context;
 use crate::state::State;
-use crate::storage::cache::ROOT;
+use crate::storage::keys::{ROOT, ROOT_END, resource_and_key};
 use crate::storage::object::Object;
 use crate::storage::room::Use;
 use crate::storage::store::status_of;
@@ -111,7 +111,7 @@ struct Birth<'a> {
 
 /// Returns the resource that a key of the registry belongs to: `pods`.
 fn resource(key: &[u8]) -> &str {
-    crate::storage::cache::place(key).map_or("", |(resource, _)| resource)
+    resource_and_key(key).map_or("", |(resource, _)| resource)
 }
 
 /// Returns the group of a custom resource, which is a part of its keys, and the plural.
@@ -158,7 +158,7 @@ fn parsed(kv: &KeyValue) -> Option<Value> {
 /// Returns whether a key belongs to one of these namespaces: that of an object in it, of the
 /// Namespace itself, of a volume that one of its claims has, or of a reservation of its Services.
 fn is_within(namespaces: &BTreeSet<String>, key: &[u8], value: &[u8]) -> bool {
-    let Some((resource, rest)) = crate::storage::cache::place(key) else { return false };
+    let Some((resource, rest)) = resource_and_key(key) else { return false };
     match (resource, rest.split_once('/')) {
         // A reservation says whose it is: the Service's namespace and name.
         ("ranges", _) => owner(value).is_some_and(|(namespace, _)| namespaces.contains(namespace)),
@@ -252,7 +252,7 @@ impl State {
     async fn registry(&self, revision: Revision) -> Result<(Vec<KeyValue>, Revision), Status> {
         let all = RangeRequest {
             key: Bytes::from_static(ROOT.as_bytes()),
-            range_end: Bytes::from_static(b"/registry0"),
+            range_end: Bytes::from_static(ROOT_END.as_bytes()),
             revision,
             ..Default::default()
         };

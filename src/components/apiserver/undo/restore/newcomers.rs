@@ -2,7 +2,8 @@
 //! planned, an object in a namespace or of a definition that it removes.
 
 use super::{Journey, Move};
-use crate::storage::cache::{DEFINITIONS, ROOT, place};
+use crate::storage::cache::DEFINITIONS;
+use crate::storage::keys::{ROOT, resource_and_key};
 use api::custom;
 use api::kinds::{Catalog, Kind};
 use bytes::Bytes;
@@ -67,7 +68,7 @@ fn nothing_made_since(kinds: &Catalog, moves: &[Move], known: Revision) -> Vec<C
     let all: BTreeSet<&str> = stored.map(Kind::place).filter(|place| *place != "events").collect();
     let mut conditions = vec![];
     for m in moves.iter().filter(|m| m.put.is_none()) {
-        match place(&m.key) {
+        match resource_and_key(&m.key) {
             Some(("namespaces", name)) => {
                 conditions
                     .extend(all.iter().map(|resource| none_since(&format!("{resource}/{name}"), known)));

@@ -2,7 +2,8 @@
 
 use super::{Birth, MIRROR, Move, Pair, is_within, parsed, resource};
 use crate::auth::tokens::LAST_USED;
-use crate::storage::cache::{DEFINITIONS, place};
+use crate::storage::cache::DEFINITIONS;
+use crate::storage::keys::{namespace_and_name, resource_and_key};
 use api::value::{list, text};
 use api::{custom, meta, value};
 use bytes::Bytes;
@@ -134,7 +135,7 @@ pub(super) fn owner(value: &[u8]) -> Option<(&str, &str)> {
 
 /// Returns the namespace of a key's object; empty for an object without one.
 pub(super) fn namespace_of(key: &[u8]) -> &str {
-    place(key).and_then(|(_, rest)| rest.split_once('/')).map_or("", |(namespace, _)| namespace)
+    resource_and_key(key).map_or("", |(_, own)| namespace_and_name(own).0)
 }
 
 /// Returns the namespaces that are there now and were not then. No controller empties them: they go
@@ -142,7 +143,7 @@ pub(super) fn namespace_of(key: &[u8]) -> &str {
 pub(super) fn ending_namespaces<'a>(pairs: &BTreeMap<&'a Bytes, Pair<'a>>) -> BTreeSet<&'a str> {
     let mut ending = BTreeSet::new();
     for (&key, (then, now)) in pairs {
-        if let (None, Some(_), Some(("namespaces", name))) = (then, now, place(key)) {
+        if let (None, Some(_), Some(("namespaces", name))) = (then, now, resource_and_key(key)) {
             ending.insert(name);
         }
     }
@@ -157,7 +158,7 @@ pub(super) fn kept_from_deletion(pairs: &BTreeMap<&Bytes, Pair>) -> Vec<Move> {
     let (mut namespaces, mut places) = (BTreeSet::new(), BTreeSet::new());
     for (key, pair) in pairs {
         let (Some(then), Some(now)) = *pair else { continue };
-        match place(key) {
+        match resource_and_key(key) {
             Some(("namespaces", name)) if is_leaving(now) && !is_leaving(then) => {
                 namespaces.insert(name);
             }
