@@ -6,7 +6,7 @@
 
 use crate::admission;
 use crate::registry::delete::{self, Options};
-use crate::registry::strategy::{Part, place};
+use crate::registry::strategy::{Part, set_namespace};
 use crate::registry::subresources::{pods, set_condition};
 use crate::registry::write::modify;
 use crate::request::context::Context;
@@ -49,7 +49,7 @@ const MANY: &str =
 pub(crate) async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
     let mut eviction = EVICTION.read(ctx, body)?;
     let kind = pods()?;
-    place(ctx, kind, &mut eviction)?;
+    set_namespace(ctx, kind, &mut eviction)?;
     let (namespace, name) = (ctx.info.namespace.clone(), ctx.info.name.clone());
     if meta::name(&eviction) != name {
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));

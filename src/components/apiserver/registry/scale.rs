@@ -1,7 +1,7 @@
 //! The subresource `scale`: the replicas of an object, in the same form for every kind.
 
 use crate::registry::replicas::{empty_replicas, lacks_replicas};
-use crate::registry::strategy::{Part, check_locked_version, place};
+use crate::registry::strategy::{Part, check_locked_version, set_namespace};
 use crate::registry::write::{self, modify};
 use crate::request::context::Context;
 use crate::request::decode::{self, SCALE};
@@ -167,7 +167,7 @@ fn shown_scale(form: Form, scale: &Value) -> Answer {
 /// 400 for the Scale of another object, 422 for a negative number of replicas.
 fn checked_scale(ctx: &Context, kind: &Kind, scale: &mut Value) -> Result<i64, Status> {
     if kind.namespaced {
-        place(ctx, kind, scale)?;
+        set_namespace(ctx, kind, scale)?;
     }
     let (told, name) = (meta::name(scale), &ctx.info.name);
     if !told.is_empty() && told != *name {

@@ -46,7 +46,7 @@ pub(crate) fn stored_kind(kind: &Kind) -> &Kind {
 ///
 /// # Errors
 /// 400 if it names another one than the path.
-pub(crate) fn place(ctx: &Context, kind: &Kind, object: &mut Value) -> Result<(), Status> {
+pub(crate) fn set_namespace(ctx: &Context, kind: &Kind, object: &mut Value) -> Result<(), Status> {
     let namespace = ctx.info.object_namespace();
     let told = meta::namespace(object).to_string();
     if kind.namespaced {

@@ -2,7 +2,7 @@
 
 use crate::admission;
 use crate::auth::authn::ISSUER;
-use crate::registry::strategy::{Part, place, precondition_failed};
+use crate::registry::strategy::{Part, precondition_failed, set_namespace};
 use crate::registry::write::modify;
 use crate::request::context::Context;
 use crate::request::decode::{BINDING, TOKEN_REQUEST};
@@ -24,7 +24,7 @@ use std::time::Duration;
 pub(crate) async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
     let mut binding = BINDING.read(ctx, body)?;
     let kind = pods()?;
-    place(ctx, kind, &mut binding)?;
+    set_namespace(ctx, kind, &mut binding)?;
     let told = meta::name(&binding);
     if !ctx.info.name.is_empty() && told != ctx.info.name {
         return Err(Status::bad_request("name in URL does not match name in Binding object"));
@@ -177,7 +177,7 @@ pub(crate) async fn token(state: &State, ctx: &Context, body: &Bytes) -> Result<
     let (namespace, name) = (ctx.info.namespace.clone(), ctx.info.name.clone());
     let kind = kinds::find("", "v1", "ServiceAccount")
         .ok_or_else(|| Status::internal("service accounts are not served"))?;
-    place(ctx, kind, &mut request)?;
+    set_namespace(ctx, kind, &mut request)?;
     check_account(&request, &name)?;
     let account = state.get(kind, &namespace, &name).await?;
     let (told, uid) = (meta::uid(&request), meta::uid(&account.value));

@@ -7,7 +7,7 @@ use crate::admission;
 use crate::auth::escalation;
 use crate::pipeline::{self, Write};
 use crate::registry::services;
-use crate::registry::strategy::{drop_repeated_owners, fill_metadata, place, stored_kind};
+use crate::registry::strategy::{drop_repeated_owners, fill_metadata, set_namespace, stored_kind};
 use crate::request::context::Context;
 use crate::request::decode;
 use crate::request::http::Answer;
@@ -52,7 +52,7 @@ pub(crate) async fn create_object(
 ) -> Result<Arc<Object>, Status> {
     let kind = stored_kind(kind);
     ctx.name(meta::name(&object));
-    place(ctx, kind, &mut object)?;
+    set_namespace(ctx, kind, &mut object)?;
     let has_version = meta::resource_version(&object).parse::<u64>().is_ok_and(|version| version != 0);
     value::remove(&mut object, "metadata.resourceVersion");
     fill_metadata(state, kind, &mut object);

@@ -9,7 +9,7 @@ use crate::auth::escalation;
 use crate::pipeline::{self, Write};
 use crate::registry::strategy::{
     EPHEMERAL, Part, check_deletion, check_locked_version, check_same_uid, check_uid, drop_repeated_owners,
-    keep, no_uid_of_the_gone, place, spec_changed, stored_kind,
+    keep, no_uid_of_the_gone, set_namespace, spec_changed, stored_kind,
 };
 use crate::registry::{delete, services};
 use crate::request::context::Context;
@@ -39,7 +39,7 @@ pub(crate) async fn update(
     let form = form(ctx.accept(), &ctx.query)?;
     let mut new = decode::object(ctx, kind, body)?;
     let stored = stored_kind(kind);
-    place(ctx, stored, &mut new)?;
+    set_namespace(ctx, stored, &mut new)?;
     let name = ctx.info.name.clone();
     check_name(&new, &name)?;
     let creates = stored.create_on_update && part == Part::Main;

@@ -206,8 +206,8 @@ impl Cache {
         }
     }
 
-    /// As [`keys::resource_and_key`]; `None` also for what is no resource of this cache, such as the
-    /// reservations of Services.
+    /// As [`keys::resource_and_key`]; `None` also for what is no resource of this cache, such as
+    /// the reservations of Services.
     fn resource_and_key(&self, key: &[u8]) -> Option<(String, String)> {
         let (resource, rest) = keys::resource_and_key(key)?;
         self.shelf(resource)?;
