@@ -16,4 +16,4 @@ pub(crate) const RING_BYTES: usize = 2 << 20;
 /// The events of one revision that concern a watcher: more than one where a transaction wrote
 /// several objects of the resource, as an undo, a redo or a rewind does. A controller that heard of
 /// the pod that comes back, and not yet of the one that goes, would count a pod too many.
-pub(crate) type Together = Vec<(Change, Arc<Event>)>;
+pub(crate) type EventBatch = Vec<(Change, Arc<Event>)>;

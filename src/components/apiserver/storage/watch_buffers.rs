@@ -368,8 +368,8 @@ mod tests {
         let mut slow = vec![];
         for n in 0..100 {
             let (sender, receiver) = channel(None, &unsent);
-            let told = ended.clone();
-            receiver.at_end(move || told.lock().push(n));
+            let order = ended.clone();
+            receiver.at_end(move || order.lock().push(n));
             for revision in 0..5 {
                 let object = json!({"data": "x".repeat(64 << 10)});
                 let event = Event::new(revision, Arc::new(Object::new(object, revision)), None, false);

@@ -10,7 +10,7 @@ use crate::request::negotiate::{self, Form, form_of_watch};
 use crate::state::State;
 use crate::storage::cache::{Subscription, TooOld};
 use crate::storage::object::{Change, Event, Kept, frame};
-use crate::storage::ring::Together;
+use crate::storage::ring::EventBatch;
 use crate::storage::watch_buffers::WatchBuffers;
 use api::kinds::KindRef;
 use api::{Status, gojson, table};
@@ -204,8 +204,8 @@ struct Line {
 
 impl Writer {
     /// What one revision did.
-    fn revision(&mut self, told: &Together) {
-        told.iter().for_each(|(change, event)| {
+    fn revision(&mut self, batch: &EventBatch) {
+        batch.iter().for_each(|(change, event)| {
             self.event(*change, event);
             self.out.back_mut().into_iter().for_each(|line| line.goes_on = true);
         });
@@ -390,10 +390,10 @@ impl Feed {
 
     /// Encodes what one revision did. The cache tells it to the watchers before it says that it has
     /// reached the revision, and a bookmark must not lead back before an event.
-    fn add_revision(&mut self, told: &Together) {
-        let newest = told.iter().map(|(_, event)| event.revision).max();
+    fn add_revision(&mut self, batch: &EventBatch) {
+        let newest = batch.iter().map(|(_, event)| event.revision).max();
         self.subscription.revision = self.subscription.revision.max(newest.unwrap_or_default());
-        self.writer.revision(told);
+        self.writer.revision(batch);
     }
 
     /// Everything up to the revision reached before looking has been sent once the queue is empty.
@@ -401,8 +401,8 @@ impl Feed {
     /// time: later defaults may make much of what waits in the queue.
     fn add_bookmark(&mut self) -> bool {
         let reached = self.state.cache.revision();
-        while let Some(told) = self.subscription.live.try_recv() {
-            self.add_revision(&told);
+        while let Some(batch) = self.subscription.live.try_recv() {
+            self.add_revision(&batch);
             if self.writer.waiting() > REVISION_PIECE {
                 return false;
             }
@@ -442,7 +442,7 @@ impl Feed {
             tokio::select! {
                 biased;
                 event = self.subscription.live.recv() => match event {
-                    Some(told) => self.add_revision(&told),
+                    Some(batch) => self.add_revision(&batch),
                     None => self.over = true, // too slow, or the cache started anew
                 },
                 () = self.stop.cancelled() => {}

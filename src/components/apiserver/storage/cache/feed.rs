@@ -142,7 +142,7 @@ impl Cache {
                 happened(object, previous, false);
             }
         }
-        inner.tell(events, &self.watch_buffers);
+        inner.publish(events, &self.watch_buffers);
         inner.revision = revision;
         inner.moved.send_replace(revision);
     }

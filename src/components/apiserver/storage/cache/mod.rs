@@ -13,7 +13,7 @@ use crate::auth::role_bindings::Bindings;
 use crate::registry::filter::Filter;
 use crate::storage::keys;
 use crate::storage::object::{Change, Event, Kept, Object};
-use crate::storage::ring::{RING_AGE, RING_BYTES, Together};
+use crate::storage::ring::{EventBatch, RING_AGE, RING_BYTES};
 use crate::storage::room::Values;
 use crate::storage::watch_buffers::{Beginning, WatchBuffers};
 use crate::storage::watch_queue;
@@ -99,12 +99,12 @@ impl Inner {
     }
 
     /// Remembers what one revision did and hands it to the watchers, to each all at once.
-    fn tell(&mut self, events: Vec<Arc<Event>>, watch_buffers: &WatchBuffers) {
+    fn publish(&mut self, events: Vec<Arc<Event>>, watch_buffers: &WatchBuffers) {
         events.iter().for_each(|event| self.remember(event, watch_buffers));
         self.watchers.retain(|_, w| {
             let news = events.iter().filter(|event| event.revision > w.after);
-            let told: Together = news.filter_map(|e| Some((w.change(e)?, e.clone()))).collect();
-            if told.is_empty() { !w.queue.is_closed() } else { w.queue.send(told) }
+            let batch: EventBatch = news.filter_map(|e| Some((w.change(e)?, e.clone()))).collect();
+            if batch.is_empty() { !w.queue.is_closed() } else { w.queue.send(batch) }
         });
     }
 
