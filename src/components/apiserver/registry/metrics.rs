@@ -60,7 +60,7 @@ async fn matching(state: &Arc<State>, kind: &Kind, filter: &Filter) -> Vec<Arc<O
             false => filter.name.is_empty() || filter.name == name,
         }
     });
-    let asked = nodes.iter().map(|node| async move {
+    let summaries = nodes.iter().map(|node| async move {
         let name = text(&node.value, "metadata.name");
         let ask = async {
             let answer = clock::limit(PATIENCE, kubelet::ask(state, name, "/stats/summary")).await?.ok()?;
@@ -69,7 +69,7 @@ async fn matching(state: &Arc<State>, kind: &Kind, filter: &Filter) -> Vec<Arc<O
         Some((node, state.summaries.of(name, ask).await?))
     });
     let mut found = Vec::new();
-    for (node, summary) in futures::future::join_all(asked).await.into_iter().flatten() {
+    for (node, summary) in futures::future::join_all(summaries).await.into_iter().flatten() {
         match kind.namespaced {
             false => found.extend(metrics(kind, &node.value, &[at(&summary, "node")])),
             true => {
@@ -93,13 +93,13 @@ fn pods_of<'a>(
     stored: impl Fn(&str) -> Option<Arc<Object>>,
 ) -> Vec<(Arc<Object>, Vec<&'a Value>)> {
     let (mut seen, mut found) = (HashSet::new(), Vec::new());
-    for told in list(summary, "pods") {
-        let key = format!("{}/{}", text(told, "podRef.namespace"), text(told, "podRef.name"));
+    for figures in list(summary, "pods") {
+        let key = format!("{}/{}", text(figures, "podRef.namespace"), text(figures, "podRef.name"));
         let Some(pod) = stored(&key) else { continue };
         // A pod of that name may be a younger one.
-        let is_it = text(&pod.value, "metadata.uid") == text(told, "podRef.uid");
+        let is_it = text(&pod.value, "metadata.uid") == text(figures, "podRef.uid");
         if is_it && text(&pod.value, "spec.nodeName") == node && seen.insert(key) {
-            found.push((pod, list(told, "containers").iter().collect()));
+            found.push((pod, list(figures, "containers").iter().collect()));
         }
     }
     found
@@ -154,9 +154,9 @@ mod tests {
 
     #[test]
     fn a_node_is_believed_about_its_own_pods_only_and_once() {
-        let told = |name: &str, uid: &str| json!({"podRef": {"namespace": "d", "name": name, "uid": uid}, "containers": [{"name": "c"}]});
+        let figures = |name: &str, uid: &str| json!({"podRef": {"namespace": "d", "name": name, "uid": uid}, "containers": [{"name": "c"}]});
         let summary = json!({"pods": [
-            told("own", "u1"), told("own", "u1"), told("younger", "u9"), told("foreign", "u3"), told("none", "u4"),
+            figures("own", "u1"), figures("own", "u1"), figures("younger", "u9"), figures("foreign", "u3"), figures("none", "u4"),
         ]});
         let stored = |key: &str| {
             let (uid, node) = match key {

@@ -319,11 +319,11 @@ mod tests {
             ("", syntax),
             ("9223372036854775808", range),
         ] {
-            let told = parse_revision(text).unwrap_err();
+            let message = parse_revision(text).unwrap_err();
             let want = format!(
                 "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: {why}"
             );
-            assert_eq!(told, want);
+            assert_eq!(message, want);
         }
         // A body may have one of megabytes, and the record of the request repeats what is said.
         assert!(parse_uint(&"x".repeat(1 << 20)).unwrap_err().len() < 32 << 10);

@@ -140,7 +140,7 @@ pub(crate) async fn release_all(
 /// What follows a write that was refused because something else had changed: a reservation that
 /// stood in its way and has no Service is given back, since no number of attempts would get past
 /// it. What a Service holds that cannot be decoded stays, and no attempt gets past that either:
-/// `asked` is the object before its plan, so what it has of these was named by the client.
+/// `unplanned` is the object before its plan, so what it has of these was named by the client.
 ///
 /// # Errors
 /// 422 for an address or a port that another Service keeps; those of [`check_health_port`] and of
@@ -149,21 +149,21 @@ pub(crate) async fn after_collision(
     state: &State,
     kind: &Kind,
     extra: &Extra,
-    asked: &Value,
+    unplanned: &Value,
 ) -> Result<(), Status> {
     if extra.reserve.is_empty() || !is_service(kind) {
         return Ok(());
     }
     let held = repair(state).await?;
     let is_new = |port: &i64| extra.reserve.iter().any(|(key, _)| *key == port_key(*port));
-    let (mut had_ports, mut errors) = (node_ports_of(asked), Errors::default());
+    let (mut had_ports, mut errors) = (node_ports_of(unplanned), Errors::default());
     had_ports.retain(|port| !is_new(port));
-    check_free(state, &held, asked, None, &had_ports, &mut errors);
+    check_free(state, &held, unplanned, None, &had_ports, &mut errors);
     if !errors.is_empty() {
-        return Err(Status::invalid("", "Service", meta::name(asked), &errors));
+        return Err(Status::invalid("", "Service", meta::name(unplanned), &errors));
     }
-    let had_health = Some(health_port_of(asked)).filter(|port| !is_new(port));
-    check_health_port(state, &held, asked, had_health.unwrap_or(0))
+    let had_health = Some(health_port_of(unplanned)).filter(|port| !is_new(port));
+    check_health_port(state, &held, unplanned, had_health.unwrap_or(0))
 }
 
 /// Gives back the reservations that no Service has, as upstream's repair controllers of both ranges

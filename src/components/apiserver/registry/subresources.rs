@@ -25,8 +25,7 @@ pub(crate) async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Res
     let mut binding = BINDING.read(ctx, body)?;
     let kind = pods()?;
     set_namespace(ctx, kind, &mut binding)?;
-    let told = meta::name(&binding);
-    if !ctx.info.name.is_empty() && told != ctx.info.name {
+    if !ctx.info.name.is_empty() && meta::name(&binding) != ctx.info.name {
         return Err(Status::bad_request("name in URL does not match name in Binding object"));
     }
     let name =
@@ -110,12 +109,12 @@ async fn check_node_is_as_seen(state: &State, pod: &str, node: &str, version: &s
 fn bound_pod(binding: &Value, node: &str, old: &Value) -> Result<Value, Status> {
     let name = meta::name(old);
     let conflict = |why: String| Err(Status::conflict("", "pods/binding", name, &why));
-    for (what, asked, there) in [
+    for (what, wanted, found) in [
         ("UID", meta::uid(binding), meta::uid(old)),
         ("ResourceVersion", meta::resource_version(binding), meta::resource_version(old)),
     ] {
-        if !asked.is_empty() && asked != there {
-            let why = precondition_failed(pods()?, old, what, asked, there);
+        if !wanted.is_empty() && wanted != found {
+            let why = precondition_failed(pods()?, old, what, wanted, found);
             return Err(Status::conflict("", "pods", name, &why)); // upstream names the pod here
         }
     }
@@ -180,10 +179,10 @@ pub(crate) async fn token(state: &State, ctx: &Context, body: &Bytes) -> Result<
     set_namespace(ctx, kind, &mut request)?;
     check_account(&request, &name)?;
     let account = state.get(kind, &namespace, &name).await?;
-    let (told, uid) = (meta::uid(&request), meta::uid(&account.value));
-    if !told.is_empty() && told != uid {
+    let (wanted, uid) = (meta::uid(&request), meta::uid(&account.value));
+    if !wanted.is_empty() && wanted != uid {
         let why = format!(
-            "the UID in the token request ({told}) does not match the UID of the service account ({uid})"
+            "the UID in the token request ({wanted}) does not match the UID of the service account ({uid})"
         );
         return Err(Status::conflict("authentication.k8s.io", "TokenRequest", &name, &why));
     }
@@ -238,7 +237,7 @@ pub(crate) async fn token(state: &State, ctx: &Context, body: &Bytes) -> Result<
 const POD_TOKEN_SECS: i64 = 60 * 60 + 7;
 const POD_TOKEN_LIFE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Returns when a token ends that was asked for from `now` until `asked`. The token of a pod for
+/// Returns when a token ends that was asked for from `now` until `wanted`. The token of a pod for
 /// the API has a year, because programs that read its file only once were written for tokens
 /// without an end. Its claim `warnafter` is the end that was asked for, which the answer has, too:
 /// the kubelet renews the file by that time (upstream: `TokenREST.Create`, with
@@ -247,24 +246,24 @@ fn end_of(
     own: &mut Value,
     audiences: &Value,
     seconds: i64,
-    (now, asked): (clock::Timestamp, clock::Timestamp),
+    (now, wanted): (clock::Timestamp, clock::Timestamp),
 ) -> clock::Timestamp {
     let is_for_api = audiences.as_array().is_some_and(|all| all.iter().all(|one| one == ISSUER));
     if seconds != POD_TOKEN_SECS || !is_for_api || own.get("pod").is_none() {
-        return asked;
+        return wanted;
     }
-    own["warnafter"] = asked.as_second().into();
+    own["warnafter"] = wanted.as_second().into();
     now + POD_TOKEN_LIFE
 }
 
 /// A request for a token may name its account again, and no other.
 fn check_account(request: &Value, name: &str) -> Result<(), Status> {
-    let said = meta::name(request);
-    if said.is_empty() || said == name {
+    let own_name = meta::name(request);
+    if own_name.is_empty() || own_name == name {
         return Ok(());
     }
     let mut errors = Errors::default();
-    errors.invalid_text("metadata.name", said, "must match the service account name if specified");
+    errors.invalid_text("metadata.name", own_name, "must match the service account name if specified");
     Err(Status::invalid("authentication.k8s.io", "TokenRequest", name, &errors))
 }
 

@@ -161,10 +161,10 @@ impl State {
     /// of this server still needs if that is not enough. Writes that need room at the same time
     /// share one compaction.
     async fn reclaim(&self) {
-        let asked = Instant::now();
+        let since = Instant::now();
         let mut last = self.compaction.reclaimed.lock().await;
         if let Some(begun) = *last {
-            if begun >= asked {
+            if begun >= since {
                 return;
             }
             clock::pause_until(begun + RECLAIM_EVERY).await;
@@ -229,8 +229,8 @@ impl State {
 
     /// Reads the revision that is held.
     async fn held(&self) -> Result<Option<Revision>, Error> {
-        let asked = RangeRequest { key: HOLD.as_bytes().to_vec().into(), ..RangeRequest::default() };
-        let found = self.kv.range(asked).await?;
+        let request = RangeRequest { key: HOLD.as_bytes().to_vec().into(), ..RangeRequest::default() };
+        let found = self.kv.range(request).await?;
         let text = found.kvs.first().map(|kv| String::from_utf8_lossy(&kv.value).into_owned());
         Ok(text.and_then(|text| text.parse().ok()))
     }

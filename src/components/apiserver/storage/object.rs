@@ -34,9 +34,9 @@ pub(crate) struct Object {
 /// there is none.
 fn body_of(value: &Value, bytes: &[u8]) -> usize {
     let (kind, version) = (value::text(value, "kind"), value::text(value, "apiVersion"));
-    let said = r#"{"kind":"","apiVersion":"""#.len() + kind.len() + version.len();
-    let begins = bytes.starts_with(br#"{"kind":""#) && bytes.get(said) == Some(&b',');
-    if begins && bytes[..said].ends_with(&[version.as_bytes(), b"\""].concat()) { said } else { 0 }
+    let comma = r#"{"kind":"","apiVersion":"""#.len() + kind.len() + version.len();
+    let begins = bytes.starts_with(br#"{"kind":""#) && bytes.get(comma) == Some(&b',');
+    if begins && bytes[..comma].ends_with(&[version.as_bytes(), b"\""].concat()) { comma } else { 0 }
 }
 
 impl Object {
@@ -70,19 +70,19 @@ impl Object {
                 return Err(format!("Object '{field}' is missing"));
             }
         }
-        let mut judged = value.clone();
+        let mut checked = value.clone();
         match kinds::stored(place) {
             Some(kind) => {
                 let found = value::text(&value, "kind");
                 if found != kind.kind {
                     return Err(format!("unable to decode {found} into {}", kind.kind));
                 }
-                schema::conform(kind, &mut judged)?;
+                schema::conform(kind, &mut checked)?;
                 // Earlier versions of this program stored zeros that Go leaves out.
                 kind.drop_zeros(&mut value);
             }
             None => {
-                let mut meta = judged.get_mut("metadata").map(Value::take).unwrap_or_default();
+                let mut meta = checked.get_mut("metadata").map(Value::take).unwrap_or_default();
                 schema::conform_named("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", &mut meta)?;
             }
         }
@@ -191,7 +191,7 @@ impl Event {
         self.object.bytes.len().max(before)
     }
 
-    /// The object that a watcher is told about: one that left a selector is shown as it was while
+    /// The object that a watcher is sent: one that left a selector is shown as it was while
     /// it was in it.
     pub(crate) fn shown(&self, change: Change) -> &Arc<Object> {
         match (change, self.deleted, &self.previous) {
@@ -290,13 +290,13 @@ mod tests {
             let kept = Kept::new(&event);
             assert_eq!((kept.key(), kept.revision), (("d", "x"), 7));
             let again = kept.event().unwrap();
-            let told = |of: &Event| {
+            let parts = |of: &Event| {
                 let previous = of.previous.as_ref().map(|p| (p.value.clone(), p.revision));
                 let frames =
                     [Change::Added, Change::Modified, Change::Deleted].map(|change| of.frame(change));
                 (of.revision, of.object.value.clone(), of.object.body, previous, of.deleted, of.at, frames)
             };
-            assert_eq!(told(&again), told(&event));
+            assert_eq!(parts(&again), parts(&event));
             assert_eq!(again.object.bytes.as_ptr(), after.bytes.as_ptr(), "the bytes are there once");
         }
     }

@@ -142,8 +142,8 @@ impl State {
     ) -> Option<Value> {
         let own = object_key(kind, namespace, name);
         let key = store_key(kind, &own);
-        let asked = RangeRequest { key, revision, serializable: true, ..RangeRequest::default() };
-        let found = self.kv.range(asked).await.ok()?.kvs.into_iter().next()?;
+        let request = RangeRequest { key, revision, serializable: true, ..RangeRequest::default() };
+        let found = self.kv.range(request).await.ok()?.kvs.into_iter().next()?;
         let object = Object::decode(kind.place(), &own, &found.value, found.mod_revision);
         object.ok().map(|object| object.value)
     }

@@ -37,19 +37,19 @@ pub(super) async fn server_side_apply(
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
     value::default(&mut applied, "metadata.name", ctx.info.name.clone());
-    let said = applied.clone();
+    let manifest = applied.clone();
     let conformed = conform(ctx, kind, applied);
-    let (mut applied, unknown) = conformed.map_err(|told| mistyped(kind, &said).unwrap_or(told))?;
+    let (mut applied, unknown) = conformed.map_err(|refusal| mistyped(kind, &manifest).unwrap_or(refusal))?;
     if !unknown.is_empty() {
-        return Err(undeclared(kind, &said, unknown.shown(), unknown.count()));
+        return Err(undeclared(kind, &manifest, unknown.shown(), unknown.count()));
     }
     let problems = managed::mistyped(Shape::of(kind), &applied);
     if !problems.is_empty() {
-        return Err(untyped((&kind.api_version(), kind.kind), &said, &problems));
+        return Err(untyped((&kind.api_version(), kind.kind), &manifest, &problems));
     }
     confine(stored_kind(kind), part, &mut applied);
-    let said = (part == Part::Main).then_some(&said);
-    let (object, created) = self::applied(state, ctx, kind, part, &applied, said).await?;
+    let manifest = (part == Part::Main).then_some(&manifest);
+    let (object, created) = self::applied(state, ctx, kind, part, &applied, manifest).await?;
     Ok(negotiate::one(if created { 201 } else { 200 }, kind, form, &object))
 }
 
@@ -66,7 +66,8 @@ pub(super) async fn server_side_apply(
 /// ci applies without tier       the label goes: ci was its only owner
 /// ```
 ///
-/// `said`: what the client sent, if that is the object itself. kubectl's note of it is kept up.
+/// `manifest` is what the client sent, if that is the object itself: kubectl's annotation
+/// `last-applied-configuration` is kept up with it.
 ///
 /// # Errors
 /// 409 for fields of other managers, 500 for lists that cannot be merged, and those of every write.
@@ -76,7 +77,7 @@ pub(crate) async fn applied(
     kind: &Kind,
     part: Part,
     applied: &Value,
-    said: Option<&Value>,
+    manifest: Option<&Value>,
 ) -> Result<(Arc<Object>, bool), Status> {
     let (name, stored) = (&ctx.info.name, stored_kind(kind));
     let (force, now) = (ctx.query.is_true("force"), clock::rfc3339(clock::now()));
@@ -104,8 +105,8 @@ pub(crate) async fn applied(
                 return Err(conflict(&outcome.conflicts, outcome.found));
             }
             let mut object = outcome.object;
-            if let Some(said) = said {
-                managed::sync_last_applied(&mut object, said, manager.name);
+            if let Some(manifest) = manifest {
+                managed::sync_last_applied(&mut object, manifest, manager.name);
             }
             if ctx.info.subresource == "scale" {
                 replicas::complete_applied(kind, &live, &mut object)?;
@@ -126,8 +127,8 @@ pub(crate) async fn applied(
                 no_uid_of_the_gone(stored, applied)?;
                 let made = merge(stored, &Value::Null, applied, manager, &resets);
                 let mut object = made.object;
-                if let Some(said) = said {
-                    managed::sync_last_applied(&mut object, said, manager.name);
+                if let Some(manifest) = manifest {
+                    managed::sync_last_applied(&mut object, manifest, manager.name);
                 }
                 value::remove(&mut object, "metadata.resourceVersion"); // only the verb create refuses it
                 match create_object(state, ctx, stored, object).await {
@@ -235,10 +236,10 @@ fn mistyped(kind: &Kind, applied: &Value) -> Option<Status> {
 
 /// The same answer for a type that only a subresource takes.
 pub(crate) fn undeclared_of(of: &SubresourceType, applied: &Value, unknown: &UnknownFields) -> Status {
-    let told = unknown.shown();
+    let fields = unknown.shown();
     let mut problems: Vec<String> =
-        told.iter().map(|field| format!(".{field}: field not declared in schema")).collect();
-    problems.extend(path::more(unknown.count().saturating_sub(told.len())));
+        fields.iter().map(|field| format!(".{field}: field not declared in schema")).collect();
+    problems.extend(path::more(unknown.count().saturating_sub(fields.len())));
     untyped((of.api_version, of.kind), applied, &problems)
 }
 
@@ -250,13 +251,13 @@ pub(crate) fn untyped_of(of: &SubresourceType, applied: &Value) -> Option<Status
 /// The answer for an object whose fields cannot be owned: 500, because upstream has no reason for
 /// it (`structuredMergeManager.Apply`).
 fn untyped((api_version, kind): (&str, &str), applied: &Value, problems: &[String]) -> Status {
-    let told = match problems {
+    let message = match problems {
         [one] => one.clone(),
         many => format!("errors:\n  {}", many.join("\n  ")),
     };
     let (namespace, name) = (meta::namespace(applied), meta::name(applied));
     let of = go_type(api_version, kind);
-    let why = format!("failed to create typed patch object ({namespace}/{name}; {of}): {told}");
+    let why = format!("failed to create typed patch object ({namespace}/{name}; {of}): {message}");
     Status::new(500, "", why)
 }
 
@@ -358,21 +359,21 @@ mod tests {
         };
         let map = "/api/v1/namespaces/default/configmaps/a";
         let scale = "/apis/apps/v1/namespaces/default/deployments/d/scale";
-        for (path, body, told) in [
+        for (path, body, found) in [
             (map, json!({"kind": "ConfigMap"}), "/, Kind=ConfigMap"),
             (map, json!({"kind": "ConfigMap", "apiVersion": "v2"}), "/v2, Kind=ConfigMap"),
             (map, json!({"kind": "Secret", "apiVersion": "v1"}), "/v1, Kind=Secret"),
             (map, json!({"apiVersion": "v1", "metadata": {"name": "a"}}), "/v1, Kind="),
             (scale, json!({"kind": "Scale"}), "/, Kind=Scale"),
         ] {
-            let why = format!("invalid object type: {told}");
-            let (code, told) = apply(path, body).await;
-            assert_eq!((code, &told["message"]), (400, &json!(why)), "{path}");
+            let why = format!("invalid object type: {found}");
+            let (code, answer) = apply(path, body).await;
+            assert_eq!((code, &answer["message"]), (400, &json!(why)), "{path}");
         }
         let mistyped = json!({"kind": "ConfigMap", "apiVersion": "v1", "data": {"k": 7}});
-        let (code, told) = apply(map, mistyped).await;
+        let (code, answer) = apply(map, mistyped).await;
         let why = "failed to create typed patch object (/a; /v1, Kind=ConfigMap): ";
-        assert!(code == 500 && told["message"].as_str().unwrap().starts_with(why), "{told}");
+        assert!(code == 500 && answer["message"].as_str().unwrap().starts_with(why), "{answer}");
         assert_eq!(api.get(map).await.0, 404);
     }
 
@@ -445,8 +446,8 @@ mod tests {
             (200, None, None),
             "{bare}"
         );
-        let (code, told) = apply("other", Some(json!({"k": "w"}))).await;
-        assert_eq!((code, &told["data"]["k"]), (200, &json!("w")), "{told}");
+        let (code, taken) = apply("other", Some(json!({"k": "w"}))).await;
+        assert_eq!((code, &taken["data"]["k"]), (200, &json!("w")), "{taken}");
     }
 
     /// The finalizer of a claim is from admission and belongs to no manager.

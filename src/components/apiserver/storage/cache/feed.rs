@@ -104,14 +104,14 @@ impl Cache {
         resource: &str,
         revision: Revision,
         changes: Changes,
-        odd: BTreeMap<String, Undecodable>,
+        unread: BTreeMap<String, Undecodable>,
     ) {
         let Some(shelf) = self.shelf(resource) else { return };
         let inner = &mut *lock_mut(&shelf);
         if !inner.undecodable.is_empty() {
             changes.iter().for_each(|(key, _)| drop(inner.undecodable.remove(key)));
         }
-        inner.undecodable.extend(odd);
+        inner.undecodable.extend(unread);
         let mut events = Vec::with_capacity(changes.len());
         let mut happened = |object, previous, deleted| {
             events.push(Arc::new(Event::new(revision, object, previous, deleted)));
@@ -151,14 +151,14 @@ impl Cache {
     /// end.
     pub(super) fn reset(&self, kvs: Vec<KeyValue>, revision: Revision) {
         let mut fresh: HashMap<String, BTreeMap<String, Arc<Object>>> = HashMap::new();
-        let mut odd: HashMap<String, BTreeMap<String, Undecodable>> = HashMap::new();
+        let mut unread: HashMap<String, BTreeMap<String, Undecodable>> = HashMap::new();
         for kv in &kvs {
             let Some((resource, key)) = self.resource_and_key(&kv.key) else { continue };
             match Object::decode(&resource, &key, &kv.value, kv.mod_revision) {
                 Ok(object) => drop(fresh.entry(resource).or_default().insert(key, Arc::new(object))),
                 Err(reason) => {
                     let found = undecodable(kv, reason);
-                    odd.entry(resource).or_default().insert(key, found);
+                    unread.entry(resource).or_default().insert(key, found);
                 }
             }
         }
@@ -167,10 +167,10 @@ impl Cache {
         let objects = fresh.values().flat_map(|objects| objects.values());
         self.values.reset(objects.map(|object| object.values).sum());
         self.filled.store(revision, Ordering::Relaxed);
-        fresh.keys().chain(odd.keys()).for_each(|name| drop(self.shelf(name)));
+        fresh.keys().chain(unread.keys()).for_each(|name| drop(self.shelf(name)));
         for (name, shelf) in self.shelves.read().iter() {
             let objects = fresh.remove(name).unwrap_or_default();
-            let undecodable = odd.remove(name).unwrap_or_default();
+            let undecodable = unread.remove(name).unwrap_or_default();
             let fresh = Inner { objects, undecodable, ring_after: revision, revision, ..Inner::default() };
             let before = std::mem::replace(&mut *lock_mut(shelf), fresh);
             before.objects.values().for_each(|object| self.watch_buffers.let_go(&**object));
@@ -219,7 +219,7 @@ impl Cache {
         while let Some(first) = events.peek() {
             let revision = first.kv.mod_revision;
             let mut changed: BTreeMap<String, Changes> = BTreeMap::new();
-            let mut odd: BTreeMap<String, BTreeMap<String, Undecodable>> = BTreeMap::new();
+            let mut unread: BTreeMap<String, BTreeMap<String, Undecodable>> = BTreeMap::new();
             while let Some(event) = events.next_if(|e| e.kv.mod_revision == revision) {
                 let Some((resource, key)) = self.resource_and_key(&event.kv.key) else {
                     self.steps.see(&event.kv, event.kind == EventType::Delete);
@@ -231,7 +231,7 @@ impl Cache {
                         Ok(object) => Some(object),
                         Err(reason) => {
                             let found = undecodable(&event.kv, reason);
-                            odd.entry(resource.clone()).or_default().insert(key.clone(), found);
+                            unread.entry(resource.clone()).or_default().insert(key.clone(), found);
                             None
                         }
                     },
@@ -244,8 +244,8 @@ impl Cache {
                 self.define(definitions);
             }
             for (resource, changes) in changed {
-                let odd = odd.remove(&resource).unwrap_or_default();
-                self.apply(&resource, revision, changes, odd);
+                let unread = unread.remove(&resource).unwrap_or_default();
+                self.apply(&resource, revision, changes, unread);
             }
             self.progress.send_replace(revision);
         }

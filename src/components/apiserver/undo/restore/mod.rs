@@ -331,8 +331,8 @@ impl State {
 
     /// Reads the revision of a key; 0 if it does not exist.
     async fn revision_of(&self, key: &'static str) -> Result<Revision, Status> {
-        let asked = RangeRequest { key: Bytes::from_static(key.as_bytes()), ..RangeRequest::default() };
-        let answer = self.kv.range(asked).await.map_err(status_of)?;
+        let request = RangeRequest { key: Bytes::from_static(key.as_bytes()), ..RangeRequest::default() };
+        let answer = self.kv.range(request).await.map_err(status_of)?;
         Ok(answer.kvs.first().map_or(0, |kv| kv.mod_revision))
     }
 
@@ -376,7 +376,7 @@ impl State {
             ctx.warn(UNGUARDED);
         }
         let _ = clock::limit(crate::storage::store::CACHE_WAIT, self.cache.wait_for(revision)).await;
-        self.tell(ctx, journey, &moves, revision);
+        self.record_moves(ctx, journey, &moves, revision);
         let (back, gone) = count(&moves);
         Ok(Some(object!({
             "revision": revision,
@@ -401,7 +401,7 @@ impl State {
 
     /// Records every object's change as any other write, with the object's bytes and the revision
     /// that the journey leads to.
-    fn tell(&self, ctx: &Context, journey: &Journey, moves: &[Move], revision: Revision) {
+    fn record_moves(&self, ctx: &Context, journey: &Journey, moves: &[Move], revision: Revision) {
         for m in moves.iter().filter(|m| !m.is_unchanged()) {
             let write = Write {
                 journey: Some(journey.way),
@@ -409,11 +409,11 @@ impl State {
                 deleted: m.put.is_none(),
                 deleting: false,
             };
-            let Some(told) = Object::read(m.put.as_ref().unwrap_or(&m.last), revision) else { continue };
-            let (namespace, name) = (meta::namespace(&told.value), meta::name(&told.value));
+            let Some(object) = Object::read(m.put.as_ref().unwrap_or(&m.last), revision) else { continue };
+            let (namespace, name) = (meta::namespace(&object.value), meta::name(&object.value));
             let (group, plural) = group_and_plural(&m.key);
             let record = Record::new(Event::Commit(write)).object(plural, namespace, name).group(group);
-            ctx.tell(record.revision(revision as u64), Some(told.bytes));
+            ctx.tell(record.revision(revision as u64), Some(object.bytes));
         }
     }
 }

@@ -261,9 +261,9 @@ fn has_found_a_node(past: &Value, present: &Value) -> bool {
 /// pod that is made again keeps it: a second rewind may go to the moment before the scheduler has
 /// looked at the new pod, and has to see that the pod waited.
 fn refusal(pod: &Value) -> Option<&Value> {
-    let told = |c: &&Value| text(c, "type") == "PodScheduled" && text(c, "status") == "False";
+    let is_unscheduled = |c: &&Value| text(c, "type") == "PodScheduled" && text(c, "status") == "False";
     let conditions = list(pod, "status.conditions");
-    conditions.iter().find(told).filter(|_| text(pod, "spec.nodeName").is_empty())
+    conditions.iter().find(is_unscheduled).filter(|_| text(pod, "spec.nodeName").is_empty())
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ enum Step {
 ///
 /// Only a pod that a kubelet runs needs time: 30 s, or what it says, or what the client asks for. A
 /// negative number asks for the shortest, 1 s.
-fn grace(kind: &Kind, object: &Value, asked: Option<i64>) -> i64 {
+fn grace(kind: &Kind, object: &Value, requested: Option<i64>) -> i64 {
     if !is_pod(kind) {
         return 0;
     }
@@ -60,7 +60,7 @@ fn grace(kind: &Kind, object: &Value, asked: Option<i64>) -> i64 {
     if unscheduled || matches!(text(object, "status.phase"), "Succeeded" | "Failed") {
         return 0;
     }
-    let seconds = asked.or(int(object, "spec.terminationGracePeriodSeconds")).unwrap_or(30);
+    let seconds = requested.or(int(object, "spec.terminationGracePeriodSeconds")).unwrap_or(30);
     if seconds < 0 { 1 } else { seconds }
 }
 
@@ -73,10 +73,10 @@ fn grace(kind: &Kind, object: &Value, asked: Option<i64>) -> i64 {
 fn shortened(
     object: &Value,
     left: i64,
-    asked: Option<i64>,
+    requested: Option<i64>,
     now: clock::Timestamp,
 ) -> Option<(clock::Timestamp, i64)> {
-    let seconds = asked.map(|seconds| if seconds < 0 { 1 } else { seconds })?;
+    let seconds = requested.map(|seconds| if seconds < 0 { 1 } else { seconds })?;
     if seconds >= left {
         return None;
     }
