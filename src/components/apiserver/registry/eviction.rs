@@ -6,8 +6,8 @@
 
 use crate::admission;
 use crate::registry::delete::{self, Options};
+use crate::registry::pod::{kind_of_pods, set_condition};
 use crate::registry::strategy::{Part, set_namespace};
-use crate::registry::subresources::{pods, set_condition};
 use crate::registry::write::modify;
 use crate::request::context::Context;
 use crate::request::decode::EVICTION;
@@ -48,7 +48,7 @@ const MANY: &str =
 /// ```
 pub(crate) async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
     let mut eviction = EVICTION.read(ctx, body)?;
-    let kind = pods()?;
+    let kind = kind_of_pods()?;
     set_namespace(ctx, kind, &mut eviction)?;
     let (namespace, name) = (ctx.info.namespace.clone(), ctx.info.name.clone());
     if meta::name(&eviction) != name {

@@ -63,6 +63,17 @@ pub(crate) fn set_namespace(ctx: &Context, kind: &Kind, object: &mut Value) -> R
     Ok(())
 }
 
+/// Refuses to look for an object without a name (upstream: `NamespaceKeyFunc`).
+///
+/// # Errors
+/// 400 for an empty name.
+pub(super) fn check_has_name(name: &str) -> Result<(), Status> {
+    match name.is_empty() {
+        true => Err(Status::bad_request("Name parameter required.")),
+        false => Ok(()),
+    }
+}
+
 /// Drops the owners that an object names twice, with a warning (upstream:
 /// `dedupOwnerReferencesAndAddWarning`). References to one uid that differ are kept: validation
 /// judges them.
