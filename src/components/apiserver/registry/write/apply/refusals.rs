@@ -103,7 +103,7 @@ fn managed_path(kind: &Kind, object: &Value, field: &str) -> String {
     out
 }
 
-/// The answer for fields that other managers own (409). It names these `conflicts`, of `n` together.
+/// The answer for fields that other managers own (409). It names these `conflicts`, out of `n`.
 pub(super) fn conflict(conflicts: &[Conflict], n: usize) -> Status {
     let s = if n == 1 { "" } else { "s" };
     let text = match conflicts {
