@@ -383,6 +383,37 @@ mod tests {
         assert_eq!(status.details["retryAfterSeconds"], 10);
     }
 
+    /// The texts and codes of upstream's `checkAndDecrement`.
+    #[test]
+    fn a_budget_that_refuses_says_why() {
+        let refused = |budget: &Value| match judge(budget, &pod("True"), clock::now()) {
+            Verdict::Refuse(status) => (status.code, status.message),
+            other => panic!("{other:?}"),
+        };
+        let (code, message) = refused(&budget(-1, 3, 2));
+        assert!(code == 403 && message.ends_with("pdb disruptions allowed is negative"), "{message}");
+        let mut full = budget(1, 3, 2);
+        let pods: serde_json::Map<String, Value> =
+            (0..=DISRUPTED_MAX).map(|n| (format!("p{n}"), json!("2026-01-02T03:04:05Z"))).collect();
+        value::put(&mut full, "status.disruptedPods", Value::Object(pods));
+        let (code, message) = refused(&full);
+        assert!(code == 403 && message.contains("DisruptedPods map too big"), "{message}");
+        let because = |healthy: i64, condition: Value| {
+            let mut none = budget(0, healthy, 2);
+            value::put(&mut none, "status.conditions", json!([condition]));
+            cause(judge(&none, &pod("True"), clock::now()))
+        };
+        let says = |reason: &str, message: &str| json!({"type": "DisruptionAllowed", "status": "False", "reason": reason, "message": message});
+        let failed = because(1, says("SyncFailed", "no controller"));
+        assert!(
+            failed.ends_with("because it failed sync: no controller"),
+            "its counts do not matter: {failed}"
+        );
+        assert!(because(2, says("X", "y")).ends_with("needs 2 healthy pods and has 2 currently"));
+        assert!(because(3, says("X", "y")).ends_with("does not allow evicting pods currently (X): y"));
+        assert!(because(3, json!({})).ends_with("does not allow evicting pods currently"));
+    }
+
     #[test]
     fn an_eviction_with_conflicts_comes_again_after_ten_seconds() {
         let status = in_conflict("b");

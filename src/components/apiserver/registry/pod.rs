@@ -1,4 +1,5 @@
-//! What binding and eviction have in common: the kind Pod, and the conditions that this server sets.
+//! What binding and eviction have in common: the kind Pod, and the conditions that this server
+//! sets.
 
 use api::Status;
 use api::kinds::{self, Kind};
@@ -29,4 +30,27 @@ pub(super) fn set_condition(pod: &mut Value, mut condition: Value) {
 /// 500 if the table of kinds has none.
 pub(super) fn kind_of_pods() -> Result<&'static Kind, Status> {
     kinds::find("", "v1", "Pod").ok_or_else(|| Status::internal("pods are not served"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_condition_has_the_time_of_its_last_change_of_status() {
+        const LONG_AGO: &str = "2001-01-01T00:00:00Z";
+        let other = json!({"type": "Ready", "status": "True"});
+        let old = json!({"type": "DisruptionTarget", "status": "True", "lastTransitionTime": LONG_AGO});
+        let mut pod = json!({"status": {"conditions": [other, old]}});
+        let set = |pod: &mut Value, status: &str| {
+            set_condition(pod, json!({"type": "DisruptionTarget", "status": status, "reason": "R"}));
+            assert_eq!((list(pod, "status.conditions").len(), &pod["status"]["conditions"][0]), (2, &other));
+            let condition = &pod["status"]["conditions"][1];
+            assert_eq!(text(condition, "reason"), "R");
+            text(condition, "lastTransitionTime") == LONG_AGO
+        };
+        assert!(set(&mut pod, "True"), "the same status");
+        assert!(!set(&mut pod, "False"));
+    }
 }

@@ -340,6 +340,24 @@ mod tests {
     }
 
     #[test]
+    fn a_write_that_names_a_uid_means_that_object_alone() {
+        let kind = kinds::find("", "v1", "ConfigMap").unwrap();
+        let map = |uid: &str| json!({"metadata": {"name": "a", "namespace": "d", "uid": uid}});
+        assert!(no_uid_of_the_gone(kind, &map("")).is_ok(), "it makes a new one");
+        let refused = no_uid_of_the_gone(kind, &map("u")).unwrap_err();
+        assert!(refused.code == 409 && refused.message.contains("uid u, and no existing object was found"));
+        for wanted in ["", "u"] {
+            assert!(check_uid(kind, &map(wanted), &map("u")).is_ok());
+            assert!(check_same_uid(kind, Part::Main, &map(wanted), &map("u")).is_ok());
+        }
+        let refused = check_uid(kind, &map("v"), &map("u")).unwrap_err();
+        let why = "Precondition failed: UID in precondition: v, UID in object meta: u";
+        assert!(refused.code == 409 && refused.message.ends_with(why), "{}", refused.message);
+        let refused = check_same_uid(kind, Part::Main, &map("v"), &map("u")).unwrap_err();
+        assert_eq!(refused.code, 422, "a patch would change it");
+    }
+
+    #[test]
     fn managers_of_fields_are_kept_replaced_or_reset() {
         let entry = |operation: &str, fields: Value| json!({"manager": "m", "operation": operation, "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": fields});
         let (own, other) =

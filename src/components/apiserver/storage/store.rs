@@ -365,6 +365,17 @@ mod tests {
     use api::kinds;
     use serde_json::json;
 
+    /// As upstream: a lease for each Event would be as many leases as Events.
+    #[tokio::test]
+    async fn events_of_one_minute_share_a_lease() {
+        let api = crate::testing::Api::bare().await;
+        let state = api.state();
+        let first = state.lease(3600).await.unwrap();
+        assert_eq!(state.lease(3600).await.unwrap(), first);
+        *state.lease.lock() = Some((first, clock::Instant::now()));
+        assert_ne!(state.lease(3600).await.unwrap(), first, "the minute is over");
+    }
+
     /// Clients get it with `\u003c`, which is six times as long.
     #[test]
     fn a_page_of_html_is_stored_as_it_is() {

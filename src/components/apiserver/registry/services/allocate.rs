@@ -233,3 +233,28 @@ pub(super) fn check_free(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Api;
+
+    #[tokio::test]
+    async fn the_last_node_ports_are_the_lower_ones_and_then_there_is_none() {
+        let api = Api::bare().await;
+        let (low, high) = (i64::from(api.state().node_ports.0), i64::from(api.state().node_ports.1));
+        let upper = low + ports_to_choose(high - low + 1);
+        let mut free = FreePorts { state: api.state(), taken: (upper..high).collect() };
+        assert_eq!(free.take(), Some(high), "the last one of the upper part");
+        assert_eq!(free.take(), Some(low));
+        free.taken.extend(low..upper);
+        assert_eq!(free.take(), None);
+    }
+
+    /// Of 16 ports or fewer all are given out at random.
+    #[test]
+    fn a_small_range_leaves_no_ports_to_choose() {
+        let lower = [1, 16, 17, 2_768, 100_000].map(ports_to_choose);
+        assert_eq!(lower, [0, 0, 16, 86, 128]);
+    }
+}
