@@ -1,7 +1,9 @@
+use super::writer::Line;
 use super::*;
 use crate::storage::object::Object;
 use crate::storage::watch_buffers::Beginning;
 use api::kinds;
+use serde_json::Value;
 
 fn writer(lines: &[(usize, bool)]) -> Writer {
     let kind = KindRef::Table(kinds::find("", "v1", "Pod").expect("built in"));
