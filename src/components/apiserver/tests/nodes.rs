@@ -204,8 +204,8 @@ async fn a_kubelet_creates_mirror_pods_of_its_own_node_only() {
     let mut unknown = mirror.clone();
     unknown["spec"]["nodeName"] = "n3".into();
     unknown["metadata"]["ownerReferences"][0]["name"] = "n3".into();
-    let (code, told) = send(&fixture, &kubelet("n3"), "POST", PODS, JSON, unknown).await;
-    assert_eq!((code, &told["message"]), (404, &json!("node \"n3\" not found")), "{told}");
+    let (code, answer) = send(&fixture, &kubelet("n3"), "POST", PODS, JSON, unknown).await;
+    assert_eq!((code, &answer["message"]), (404, &json!("node \"n3\" not found")), "{answer}");
     let mut named = mirror.clone();
     named["spec"]["serviceAccountName"] = "default".into();
     refused(named, "a mirror pod may not reference service accounts").await;

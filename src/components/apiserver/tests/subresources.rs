@@ -68,15 +68,15 @@ async fn unknown_fields_of_a_scale_are_judged_as_field_validation_asks() {
     let (code, got) = api.apply(&format!("{SCALE}?fieldManager=m"), &scale(json!({"replica": 5}))).await;
     let why = ".spec.replica: field not declared in schema";
     assert!(code == 500 && got["message"].as_str().unwrap().contains(why), "{got}");
-    let (code, told) = api.warnings(SCALE, json!({"spec": {"replica": 5}})).await;
+    let (code, warnings) = api.warnings(SCALE, json!({"spec": {"replica": 5}})).await;
     assert_eq!(code, 200);
     assert!(
-        told.iter().any(|text| text.contains("unknown field") && text.contains("spec.replica")),
-        "{told:?}"
+        warnings.iter().any(|text| text.contains("unknown field") && text.contains("spec.replica")),
+        "{warnings:?}"
     );
-    let (code, told) =
+    let (code, warnings) =
         api.warnings(&format!("{SCALE}?fieldValidation=Ignore"), json!({"spec": {"x": 5}})).await;
-    assert_eq!((code, told), (200, vec![]));
+    assert_eq!((code, warnings), (200, vec![]));
     assert_eq!(api.get(SCALE).await.1["spec"]["replicas"], 3);
 }
 
@@ -98,25 +98,25 @@ async fn a_template_is_warned_of_with_every_new_generation() {
     let api = Api::with_deployment().await;
     let (one, twice) = (format!("{DEPLOYMENTS}/d"), json!([{"name": "A", "value": "1"}, {"name": "A"}]));
     let containers = json!([{"name": "c", "image": "nginx", "env": twice}]);
-    let (code, told) =
+    let (code, warnings) =
         api.warnings(&one, json!({"spec": {"template": {"spec": {"containers": containers}}}})).await;
     assert_eq!(code, 200);
-    let is_warned = |told: &[String]| {
+    let is_warned = |warnings: &[String]| {
         let why = "spec.template.spec.containers[0].env[1]: hides previous definition of";
-        told.len() == 1 && told[0].contains(why)
+        warnings.len() == 1 && warnings[0].contains(why)
     };
-    assert!(is_warned(&told), "{told:?}");
-    let (code, told) = api.warnings(&one, json!({"metadata": {"labels": {"a": "b"}}})).await;
-    assert_eq!((code, told), (200, vec![]));
-    let (code, told) = api.warnings(SCALE, json!({"spec": {"replicas": 5}})).await;
-    assert!(code == 200 && is_warned(&told), "{told:?}");
+    assert!(is_warned(&warnings), "{warnings:?}");
+    let (code, warnings) = api.warnings(&one, json!({"metadata": {"labels": {"a": "b"}}})).await;
+    assert_eq!((code, warnings), (200, vec![]));
+    let (code, warnings) = api.warnings(SCALE, json!({"spec": {"replicas": 5}})).await;
+    assert!(code == 200 && is_warned(&warnings), "{warnings:?}");
     let profile = "container.apparmor.security.beta.kubernetes.io/c";
     let mut annotated = pod("p");
     annotated["metadata"]["annotations"] = json!({profile: "runtime/default"});
     let request = ::http::Request::post(PODS).header("content-type", "application/json");
     let answer = api.fixture.server.call(request.body(full(annotated.to_string())).unwrap(), admin()).await;
-    let told = answer.headers().get("warning").map_or("", |text| text.to_str().unwrap());
-    assert!(answer.status() == 201 && told.contains("deprecated since v1.30"), "{told}");
+    let warnings = answer.headers().get("warning").map_or("", |text| text.to_str().unwrap());
+    assert!(answer.status() == 201 && warnings.contains("deprecated since v1.30"), "{warnings}");
 }
 
 /// It changes nothing, and conflicts with no manager; only the replicas of the same manager go.

@@ -137,9 +137,9 @@ async fn spec_and_status_are_written_through_separate_subresources() {
     assert_eq!(status["metadata"]["generation"], 2);
     status["status"] = json!({"replicas": 3, "observedGeneration": 2});
     status["spec"]["replicas"] = 7.into();
-    let (code, told) = api.put(&format!("{path}/status"), status).await;
+    let (code, answer) = api.put(&format!("{path}/status"), status).await;
     assert_eq!(
-        (code, &told["spec"]["replicas"], &told["status"]["replicas"], &told["metadata"]["generation"]),
+        (code, &answer["spec"]["replicas"], &answer["status"]["replicas"], &answer["metadata"]["generation"]),
         (200, &json!(3), &json!(3), &json!(2))
     );
     // As upstream, a Deployment's annotations count, unless its controller writes them with the
