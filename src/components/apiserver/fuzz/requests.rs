@@ -229,10 +229,10 @@ impl Fuzz {
             }
         }
         let url = format!("{path}?{query}");
-        let told = format!("{method} {url} [{media}] {}", String::from_utf8_lossy(&body));
+        let description = format!("{method} {url} [{media}] {}", String::from_utf8_lossy(&body));
         let request = Request::builder().method(method).uri(&url);
         let request = request.header("content-type", &media).header("accept", self.accept()).body(full(body));
-        (told, request.unwrap())
+        (description, request.unwrap())
     }
 
     /// A verb, and whether it is one that the target has. Writes come more often than reads.
