@@ -124,7 +124,7 @@ impl State {
     ///
     /// # Errors
     /// 507 if the objects themselves leave no room.
-    pub(crate) async fn make_room(&self, bytes: u64, may: Use) -> Result<Option<Counted<'_>>, Status> {
+    pub(crate) async fn make_room(&self, bytes: u64, purpose: Use) -> Result<Option<Counted<'_>>, Status> {
         let Some(room) = self.kv.room() else { return Ok(None) };
         let own = &self.compaction;
         own.in_flight.fetch_add(bytes, Ordering::AcqRel);
@@ -133,7 +133,7 @@ impl State {
             own.wake.notify_one();
         }
         let has_room = |room: &Room| {
-            let most = if may == Use::Ordinary { full(room) } else { room.quota };
+            let most = if purpose == Use::Ordinary { full(room) } else { room.quota };
             !room.alarmed && room.size.saturating_add(own.in_flight.load(Ordering::Acquire)) <= most
         };
         if has_room(&room) {
@@ -141,7 +141,7 @@ impl State {
         }
         self.reclaim().await;
         match self.kv.room() {
-            Some(room) if may != Use::Deletion && !has_room(&room) => Err(insufficient_storage(&room)),
+            Some(room) if purpose != Use::Deletion && !has_room(&room) => Err(insufficient_storage(&room)),
             _ => Ok(Some(counted)),
         }
     }

@@ -209,11 +209,11 @@ impl State {
         let put =
             PutRequest { key: key.clone(), value: stored_bytes(kind, &stored), lease, ..Default::default() };
         let repairs = extra.repairs || self.adds_nothing(kind, &stored, expected, put.value.len());
-        let may = if repairs { Use::Repair } else { Use::Ordinary };
+        let purpose = if repairs { Use::Repair } else { Use::Ordinary };
         if !extra.repairs && !is_heartbeat(kind, &stored, expected) {
             self.check_values(kind, &stored, &put.value, extra).map_err(Refused::Error)?;
         }
-        let revision = self.transact(key, expected, RequestOp::Put(put), extra, may).await?;
+        let revision = self.transact(key, expected, RequestOp::Put(put), extra, purpose).await?;
         Ok(Arc::new(Object::new(stored, revision)))
     }
 
@@ -291,7 +291,7 @@ impl State {
         expected: Revision,
         op: RequestOp,
         extra: &Extra,
-        may: Use,
+        purpose: Use,
     ) -> Result<Revision, Refused> {
         let mut txn = TxnRequest { compare: vec![is_at(key, expected)], success: vec![op], failure: vec![] };
         for (key, owner) in &extra.reserve {
@@ -312,8 +312,8 @@ impl State {
         for key in &extra.release {
             txn.success.push(delete(key.clone()));
         }
-        let bare = if may == Use::Deletion { deletions(&txn) } else { None };
-        let counted = self.make_room(txn::size(&txn) as u64, may).await.map_err(Refused::Error)?;
+        let bare = if purpose == Use::Deletion { deletions(&txn) } else { None };
+        let counted = self.make_room(txn::size(&txn) as u64, purpose).await.map_err(Refused::Error)?;
         let mut done = self.send(txn).await;
         let full = matches!(done, Err(Error::NoSpace));
         if let Some(bare) = bare.filter(|_| full) {

@@ -198,7 +198,7 @@ async fn an_undo_overlooks_no_further_write_of_its_step() {
     for (session, name) in [("apply", "two"), ("other", "three"), ("apply", "four")] {
         let state = api.state();
         let known = state.fresh().await.unwrap();
-        let unchanged = state.cache.steps.look().unchanged_since(known);
+        let unchanged = state.cache.steps.snapshot().unchanged_since(known);
         let holds = async || {
             let txn = TxnRequest { compare: unchanged.clone(), ..TxnRequest::default() };
             state.kv.txn(txn).await.unwrap().succeeded

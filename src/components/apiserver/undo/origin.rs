@@ -76,7 +76,7 @@ impl State {
         let at = way.to();
         // Addons that were made until then have not come since.
         let until = match way {
-            Journey::Redo(_) => self.cache.steps.look().undone_at,
+            Journey::Redo(_) => self.cache.steps.snapshot().undone_at,
             Journey::Undo(_) | Journey::Rewind(_) => at,
         };
         let (mut now, mut then) = (0, 0);

@@ -59,7 +59,7 @@ async fn feed_once(cache: &Cache, kv: &dyn Storage) -> Result<(), etcd::Error> {
     };
     let steps = kv.range(steps).await?;
     cache.steps.clear();
-    steps.kvs.iter().for_each(|kv| cache.steps.see(kv, false));
+    steps.kvs.iter().for_each(|kv| cache.steps.apply_key(kv, false));
     cache.reset(response.kvs, revision);
     // All keys, so that every revision is seen and `progress` never stands still.
     let request = etcd::WatchRequest {
@@ -222,7 +222,7 @@ impl Cache {
             let mut unread: BTreeMap<String, BTreeMap<String, Undecodable>> = BTreeMap::new();
             while let Some(event) = events.next_if(|e| e.kv.mod_revision == revision) {
                 let Some((resource, key)) = self.resource_and_key(&event.kv.key) else {
-                    self.steps.see(&event.kv, event.kind == EventType::Delete);
+                    self.steps.apply_key(&event.kv, event.kind == EventType::Delete);
                     continue;
                 };
                 let object = match event.kind {

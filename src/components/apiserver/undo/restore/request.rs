@@ -4,7 +4,7 @@ use super::{Journey, Past, TRIES};
 use crate::request::context::Context;
 use crate::request::http::{Answer, json};
 use crate::state::State;
-use crate::undo::steps::{self, Look, Step, Undone};
+use crate::undo::steps::{self, Step, StepsSnapshot, Undone};
 use api::Status;
 use etcd::api::Revision;
 use http::Method;
@@ -129,7 +129,7 @@ pub(crate) async fn serve(
         }
         if let Some(agreed) = request.agreed {
             let undone_at = state.revision_of(steps::UNDONE).await?;
-            agreed.check(journey.to, &state.cache.steps.look().done, undone_at)?;
+            agreed.check(journey.to, &state.cache.steps.snapshot().done, undone_at)?;
         }
         let read = match past.take().filter(|(to, _)| *to == journey.to) {
             Some((_, read)) => read,
@@ -145,18 +145,18 @@ pub(crate) async fn serve(
 
 /// The steps that can be undone, and those of which the store no longer keeps the state before:
 /// history goes when it is old, or when the store needs room.
-fn parted(state: &State, look: &Look) -> (Vec<Step>, Vec<Step>) {
+fn parted(state: &State, snapshot: &StepsSnapshot) -> (Vec<Step>, Vec<Step>) {
     let oldest = state.kv.compacted();
-    look.done.iter().cloned().partition(|s| s.first > oldest)
+    snapshot.done.iter().cloned().partition(|s| s.first > oldest)
 }
 
 /// Returns the answer to `GET /ropewalk/v1/steps`.
 fn steps_answer(state: &State) -> Value {
     let steps = &state.cache.steps;
-    let look = steps.look();
-    let (done, lost) = parted(state, &look);
+    let snapshot = steps.snapshot();
+    let (done, lost) = parted(state, &snapshot);
     let of = |u: &Undone| u.steps.iter().filter_map(|id| steps.find(id)).collect::<Vec<_>>();
-    let undone: Vec<Value> = look
+    let undone: Vec<Value> = snapshot
         .undone
         .iter()
         .filter(|u| !u.is_forgotten())
@@ -174,10 +174,10 @@ fn journey(
     request: &JourneyRequest,
     known: Revision,
 ) -> Result<Option<Journey>, Status> {
-    let look = state.cache.steps.look();
-    let (done, lost) = parted(state, &look);
-    let (oldest, unchanged) = (state.kv.compacted(), look.unchanged_since(known));
-    let mut undone = look.undone;
+    let snapshot = state.cache.steps.snapshot();
+    let (done, lost) = parted(state, &snapshot);
+    let (oldest, unchanged) = (state.kv.compacted(), snapshot.unchanged_since(known));
+    let mut undone = snapshot.undone;
     let agreed = request.agreed.map(|agreed| agreed.known);
     let gone = match lost.len() {
         0 => String::new(),

@@ -35,7 +35,7 @@ pub(crate) const ROOT_END: &str = "/ropewalk0";
 const STEPS: &str = "/ropewalk/steps/";
 pub(crate) const UNDONE: &str = "/ropewalk/undone";
 /// Put by each further write of a step, whose own key stays as it is. An undo that was planned
-/// before such a write finds this key newer than its plan ([`Look::unchanged_since`]).
+/// before such a write finds this key newer than its plan ([`StepsSnapshot::unchanged_since`]).
 const WRITTEN: &str = "/ropewalk/written";
 /// Steps that are kept, of all people. At the bound the person with the most steps loses the oldest
 /// of them: it cannot be undone any more. So a flood of one person's writes takes no steps
@@ -106,7 +106,7 @@ struct Inner {
 }
 
 /// What people did and undid, at one moment.
-pub(crate) struct Look {
+pub(crate) struct StepsSnapshot {
     /// Steps that can be undone, oldest first.
     pub done: Vec<Step>,
     /// What was undone since, newest last.
@@ -115,9 +115,9 @@ pub(crate) struct Look {
     pub undone_at: Revision,
 }
 
-impl Look {
+impl StepsSnapshot {
     /// The conditions of a transaction that holds only if no step was begun, continued, undone or
-    /// redone since this look, which has everything up to `known`.
+    /// redone since this snapshot, which has everything up to `known`.
     pub(crate) fn unchanged_since(&self, known: Revision) -> Vec<Compare> {
         let all = Compare {
             key: Bytes::from_static(ROOT.as_bytes()),
@@ -187,7 +187,7 @@ impl Steps {
     }
 
     /// Takes over a key from the store. Keys of others are ignored.
-    pub(crate) fn see(&self, kv: &KeyValue, deleted: bool) {
+    pub(crate) fn apply_key(&self, kv: &KeyValue, deleted: bool) {
         let Ok(name) = std::str::from_utf8(&kv.key) else { return };
         let mut inner = self.lock();
         if name == UNDONE {
@@ -216,10 +216,10 @@ impl Steps {
     }
 
     /// Returns what people did and undid, as far as it is known here.
-    pub(crate) fn look(&self) -> Look {
+    pub(crate) fn snapshot(&self) -> StepsSnapshot {
         let inner = self.lock();
         let done = inner.visible().cloned().collect();
-        Look { done, undone: inner.undone.clone(), undone_at: inner.undone_at }
+        StepsSnapshot { done, undone: inner.undone.clone(), undone_at: inner.undone_at }
     }
 
     pub(crate) fn find(&self, id: &str) -> Option<Step> {
