@@ -82,7 +82,7 @@ impl Flow {
     }
 
     /// Whether this request must not wait behind other requests of the same client: the renewal of
-    /// a Lease by the control plane or a kubelet, and a kubelet's news of its own Node. Upstream:
+    /// a Lease by the control plane or a kubelet, and a kubelet's status of its own Node. Upstream:
     /// the levels `leader-election` and `node-high`.
     pub(crate) fn is_heartbeat(&self, info: &Info) -> bool {
         match self.level {

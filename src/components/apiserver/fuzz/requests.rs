@@ -199,7 +199,7 @@ impl Fuzz {
         [b"k8s\0".to_vec(), part(1, &kind), part(2, &raw)].concat()
     }
 
-    /// A request, and a line that tells it.
+    /// A request, and a line that describes it.
     pub(super) fn request(&self) -> (String, Request<Body>) {
         let target = self.bender.pick(&self.targets);
         let (verb, is_served) = self.verb(target);

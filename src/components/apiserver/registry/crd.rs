@@ -369,7 +369,7 @@ mod tests {
     use futures::FutureExt;
     use serde_json::json;
 
-    /// The look that tells of progress tells of the failure, too, and knows the older one.
+    /// One look writes the progress and then the failure, with the definition as it was before both.
     #[tokio::test]
     async fn a_failure_is_told_by_a_definition_that_was_written_meanwhile() {
         let api = Api::bare().await;

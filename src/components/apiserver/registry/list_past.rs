@@ -151,7 +151,7 @@ impl Keys {
     }
 }
 
-/// What a list of the past takes, as today's objects tell.
+/// Estimates for a list of the past, from today's objects.
 struct Forecast {
     /// Bytes of the answer.
     answer: usize,
@@ -159,7 +159,7 @@ struct Forecast {
     scanned: usize,
     /// Bytes of one object.
     each: usize,
-    /// Objects that tell this.
+    /// Today's objects, from which `each` is known.
     count: usize,
 }
 
@@ -171,7 +171,7 @@ struct Reader<'a> {
     end: Bytes,
     /// Keys of the next page, at most.
     page: i64,
-    /// Bytes of an object, as the page before tells.
+    /// Bytes of an object, on average over the page before; at first, over today's objects.
     each: usize,
     /// Objects that have shown how large they are.
     known: usize,

@@ -231,7 +231,7 @@ impl State {
     }
 
     /// A lease of at least `ttl` seconds. Objects written within the same minute share one, as
-    /// upstream's do.
+    /// upstream's do: all Events, which are the only kind that has a lifetime.
     async fn lease(&self, ttl: u32) -> Result<i64, Status> {
         let current = || *self.lease.lock();
         if let Some((id, until)) = current()

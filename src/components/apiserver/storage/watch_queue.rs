@@ -22,7 +22,7 @@ pub(crate) const REVISIONS_MAX: usize = 2048;
 /// Bytes of objects that may wait, as many as the cache keeps of one resource's events: a watcher
 /// further behind could not resume.
 const BYTES_MAX: usize = RING_BYTES;
-/// So many revisions may wait however large they are.
+/// Revisions that may wait however large they are.
 const REVISIONS_LEAST: usize = 16;
 
 #[derive(Default)]

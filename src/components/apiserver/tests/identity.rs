@@ -130,7 +130,7 @@ struct Two {
     first: Server,
     second: Server,
     behind: Arc<BlockingStore>,
-    /// The files of both: they share the key of tokens.
+    /// The files of both servers, which share the key that signs tokens.
     _dir: TempDir,
 }
 

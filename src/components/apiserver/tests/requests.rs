@@ -64,7 +64,7 @@ async fn a_request_that_its_client_names_is_answered_with_that_name() {
     assert!(!one.is_empty() && one != other, "{one} {other}");
 }
 
-/// Also an answer that no handler makes.
+/// An answer that no handler makes has the header, too.
 #[tokio::test]
 async fn a_refused_client_is_told_the_name_of_its_request() {
     let api = Api::bare().await;

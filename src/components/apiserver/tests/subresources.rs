@@ -190,7 +190,7 @@ async fn unknown_fields_of_bindings_and_token_requests_are_judged_as_field_valid
     }
 }
 
-/// A scheduler that names the version has judged that one.
+/// A scheduler that names a version has judged the pod of that version.
 #[tokio::test]
 async fn a_binding_binds_the_version_of_the_pod_that_it_names() {
     let api = Api::new().await;

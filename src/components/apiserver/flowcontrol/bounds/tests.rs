@@ -124,8 +124,8 @@ fn refusals_that_nobody_reads_hold_places() {
     }
 }
 
-/// Reviews of 2.9 MB that their client does not read: the account's memory ends, and nobody
-/// else's.
+/// Reviews of 2.9 MB that their client does not read: the memory of this account ends, and that of
+/// no other.
 #[tokio::test]
 async fn answers_to_writes_hold_their_memory_until_they_are_read() {
     let bounds = Bounds::default();

@@ -182,8 +182,8 @@ fn ended(status: &Status) -> Answer {
 struct Feed {
     state: Arc<State>,
     user: User,
-    /// Until when the initial objects have to be sent; `None` once they are. They may stay in
-    /// memory for this watch so long.
+    /// Until when the initial objects have to be sent, and may stay in memory for this watch alone;
+    /// `None` once they are sent.
     begins_until: Option<Instant>,
     /// The end of what there was is still to be marked.
     mark_initial: bool,
@@ -286,7 +286,7 @@ impl Feed {
         event.map(Arc::new)
     }
 
-    /// Encodes what one revision did. The cache tells it to the watchers before it says that it has
+    /// Encodes what one revision did. The cache hands it to the watchers before it says that it has
     /// reached the revision, and a bookmark must not lead back before an event.
     fn add_revision(&mut self, batch: &EventBatch) {
         let newest = batch.iter().map(|(_, event)| event.revision).max();

@@ -51,8 +51,8 @@ fn pieces(lines: &[(usize, bool)]) -> Vec<usize> {
     std::iter::from_fn(|| writer.next()).map(|piece| piece.len()).collect()
 }
 
-/// Its resource was read anew from the store, or it was too slow: a bookmark would tell it that
-/// it has seen what it has not.
+/// The watcher's resource was read anew from the store, or it was too slow: with a bookmark it would
+/// resume behind events that it has not seen.
 #[tokio::test]
 async fn a_watcher_whose_line_has_ended_gets_no_bookmark() {
     let dir = tempfile::tempdir().unwrap();
@@ -69,14 +69,14 @@ async fn a_watcher_whose_line_has_ended_gets_no_bookmark() {
     assert_eq!(feed.writer.out.len(), 1);
 }
 
-/// What the cache tells a watcher of a revision: a new pod.
+/// The events of a revision that made a pod.
 fn batch(revision: i64) -> Vec<(Change, Arc<Event>)> {
     let pod = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p"}});
     let event = Event::new(revision, Arc::new(Object::new(pod, revision)), None, false);
     vec![(Change::Added, Arc::new(event))]
 }
 
-/// The cache tells watchers of a revision before it says that it has reached it.
+/// The cache hands the events of a revision to watchers before it says that it has reached it.
 #[tokio::test]
 async fn a_bookmark_is_not_older_than_the_event_before_it() {
     let dir = tempfile::tempdir().unwrap();

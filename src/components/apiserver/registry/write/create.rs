@@ -120,7 +120,7 @@ async fn create_named(
         done => done,
     };
     if done.as_ref().is_err_and(|status| status.code == 422) {
-        ctx.would_make(&object); // the message tells of the wrong fields alone
+        ctx.would_make(&object); // for the record: the message names the wrong fields alone
     }
     done
 }

@@ -17,9 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Pause before everything is read again, at first ...
+/// Pause before everything is read again, at first. It doubles each time.
 const FEED_AGAIN: Duration = Duration::from_millis(50);
-/// ... and at most, while a store elsewhere cannot be reached.
+/// That pause at most, while a store elsewhere cannot be reached.
 const FEED_AGAIN_MAX: Duration = Duration::from_secs(2);
 /// How often it is looked which watchers leave their events waiting.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -98,7 +98,7 @@ impl Cache {
     }
 
     /// Applies all that one revision did to one resource. What can no longer be decoded counts as
-    /// deleted, so that a list and a watch tell the same; it comes back as added.
+    /// deleted, so that a list and a watch agree; it comes back as added.
     fn apply(
         &self,
         resource: &str,

@@ -29,12 +29,12 @@ use tokio::sync::watch;
 
 /// Events per resource that a watcher may still ask for. Older: 410, and the client lists again.
 const RING: usize = 8192;
-/// So many are kept however old they are.
+/// The newest events, this many, are kept however old they are.
 const RING_KEPT: usize = 256;
-/// So many are kept beyond [`RING_BYTES`], up to [`RING_BYTES_MOST`].
+/// The newest events, this many, may have more than [`RING_BYTES`], up to [`RING_BYTES_MOST`].
 const RING_LEAST: usize = 16;
-/// Beyond so many bytes only the newest one is kept: every resource has such events, and keeps them
-/// until others come.
+/// Bytes beyond which a resource keeps only its newest event. Every resource may have as many, and
+/// keeps them until other events come.
 const RING_BYTES_MOST: usize = 4 * RING_BYTES;
 /// Closed watchers are pruned once a resource has at least this many.
 const PRUNE_LEAST: usize = 16;
@@ -43,8 +43,8 @@ pub(crate) const DEFINITIONS: &str = "customresourcedefinitions";
 
 struct Watcher {
     filter: Filter,
-    /// The revision up to which the beginning of the watch tells everything: only later events go
-    /// into the queue.
+    /// The revision up to which the beginning of the watch is complete: only later events go into
+    /// the queue.
     after: Revision,
     queue: watch_queue::Sender,
 }
@@ -190,7 +190,7 @@ pub(crate) struct Subscription {
     pub filter: Filter,
     pub initial: Beginning<Object>,
     pub backlog: Beginning<Kept>,
-    /// The revision up to which `initial` and `backlog` tell everything.
+    /// The revision up to which `initial` and `backlog` are complete.
     pub revision: Revision,
     pub live: watch_queue::Receiver,
 }

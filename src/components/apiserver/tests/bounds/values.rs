@@ -30,7 +30,7 @@ async fn objects_of_many_keys_take_no_more_memory_than_they_may() {
     assert_eq!((code, answer["reason"].as_str()), (507, Some("InsufficientStorage")), "{answer}");
     let why = answer["message"].as_str().unwrap();
     assert!(why.contains("may take 128 MiB") && why.contains("delete objects with many keys"), "{why}");
-    // What takes less, heartbeats and deletions go on.
+    // Writes that take less memory, heartbeats and deletions go on.
     let many = format!("{MAPS}/many");
     let fewer: serde_json::Map<String, Value> = (0..100).map(|n| (format!("k{n}"), Value::Null)).collect();
     assert_eq!(send(&of, "PATCH", &many, json!({ "data": fewer })).await.0, 200);

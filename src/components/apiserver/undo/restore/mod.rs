@@ -104,7 +104,7 @@ fn room_of(moves: &[Move]) -> Use {
 /// Makes the parts of a pod's new life that are not in its past.
 struct Birth<'a> {
     uid: &'a (dyn Fn() -> String + Sync),
-    /// Tells whether a pod was made with a node already in its spec.
+    /// Returns whether a pod was made with a node already in its spec.
     placed_by_maker: &'a (dyn Fn(&KeyValue) -> bool + Sync),
     now: String,
 }

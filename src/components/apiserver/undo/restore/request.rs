@@ -66,7 +66,8 @@ fn plan_changed() -> Status {
     Status::new(409, PLAN_CHANGED, "the cluster was changed since this was planned; plan it again")
 }
 
-/// Reasons of refusals, for callers that tell them in their own words.
+/// 409: there are no steps to undo. Like the other reasons of refusals here, it is for callers that
+/// have words of their own for it.
 pub const NOTHING_TO_UNDO: &str = "NothingToUndo";
 /// 409: no undo was done, a write has followed it, or the store no longer keeps the state before
 /// it.

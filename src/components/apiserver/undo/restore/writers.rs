@@ -21,7 +21,7 @@ pub(super) type Work = BTreeSet<String>;
 
 /// Returns the work of people after the revision `since` on each object that a person wrote since
 /// then, from records in their order. Where a way back leads to a time before `since`, or before
-/// `known_from`, of which no record tells, its own step counts: what it changed is not known.
+/// `known_from`, the first revision of a record, its own step counts: what it changed is not known.
 ///
 /// What a write changed beside its object is no person's work: the Endpoints go with the Service
 /// that a person deletes, and a quota is charged with a pod. Of one revision only the first record
