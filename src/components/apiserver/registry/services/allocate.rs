@@ -7,6 +7,7 @@ use api::errors::Errors;
 use api::kinds::core::service::{default_policy, has_own_endpoints, prefers_as_before};
 use api::value::{self, flag, int, list, list_mut, text};
 use api::{Status, cidr};
+use rng::Rng;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
@@ -33,24 +34,37 @@ fn is_host_of(range: &Cidr, ip: Ipv4Addr) -> bool {
     range.contains(ip) && ip != range.nth(0) && ip != range.nth(range.size() - 1)
 }
 
+/// Addresses at the beginning of a range of `size` that are given out last, so that people can
+/// choose one of them (`calculateRangeOffset` upstream): of 10.96.0.0/12 the first 256.
+fn addresses_to_choose(size: u32) -> u32 {
+    if size <= 16 { 0 } else { (size / 16).clamp(16, 256) }
+}
+
+/// Returns an address of the range that is not taken: a random one of the upper part, and one of the
+/// lower part if that is full; `None` if the range is.
+fn free_address(range: &Cidr, rng: &Rng, taken: &HashSet<String>) -> Option<String> {
+    let (size, upper) = (range.size(), addresses_to_choose(range.size()).max(1));
+    let free = |n: u32| Some(range.nth(n).to_string()).filter(|ip| !taken.contains(ip));
+    let guess = (0..64).find_map(|_| free(rng.range(u64::from(upper), u64::from(size - 1)) as u32));
+    guess.or_else(|| (upper..size - 1).chain(1..upper).find_map(free))
+}
+
 /// Gives a Service an address, or checks the one that it names, whose text stays as it is. What the
 /// old object has was given to it before.
-pub(super) fn cluster_ip(state: &State, service: &mut Value, old: Option<&Value>, errors: &mut Errors) {
+///
+/// # Errors
+/// 500 if there is none left, as upstream (`allocIPs`).
+pub(super) fn cluster_ip(
+    state: &State,
+    taken: &Taken,
+    service: &mut Value,
+    old: Option<&Value>,
+    errors: &mut Errors,
+) -> Result<(), Status> {
     let mut ip = text(service, "spec.clusterIP").to_string();
     if ip.is_empty() {
-        let taken = used(state).ips;
-        let cidr = state.service_cidr;
-        // As upstream: the lower part of the range is left for addresses that people choose.
-        let (size, reserved) = (cidr.size(), (cidr.size() / 16).clamp(16, 256));
-        let free = |n: u32| Some(cidr.nth(n).to_string()).filter(|ip| !taken.contains(ip));
-        let guess =
-            (0..64).find_map(|_| free(state.rng.range(u64::from(reserved), u64::from(size - 1)) as u32));
-        match guess.or_else(|| (1..size - 1).find_map(free)) {
-            Some(found) => ip = found,
-            None => {
-                errors.invalid("spec.clusterIPs", &json!([]), "failed to allocate a serviceIP: range is full")
-            }
-        }
+        let full = || Status::internal("failed to allocate a serviceIP: range is full");
+        ip = free_address(&state.service_cidr, &state.rng, &taken.ips).ok_or_else(full)?;
     } else if ip != "None" && old.is_none_or(|old| text(old, "spec.clusterIP") != ip) {
         // That it is an address was validated.
         if !cidr::ipv4(&ip).is_some_and(|v4| is_host_of(&state.service_cidr, v4)) {
@@ -64,6 +78,7 @@ pub(super) fn cluster_ip(state: &State, service: &mut Value, old: Option<&Value>
     }
     value::put(service, "spec.clusterIP", ip.clone());
     value::put(service, "spec.clusterIPs", json!([ip]));
+    Ok(())
 }
 
 /// Fills in the families of a Service: IPv4, which is all that this cluster has. The endpoints of a
@@ -100,7 +115,14 @@ struct FreePorts<'a> {
     taken: HashSet<i64>,
 }
 
-impl FreePorts<'_> {
+impl<'a> FreePorts<'a> {
+    /// Those that neither another Service has nor this one.
+    fn new(state: &'a State, taken: &Taken, service: &Value) -> FreePorts<'a> {
+        let mut taken = taken.ports.clone();
+        taken.extend(owned_ports(service));
+        FreePorts { state, taken }
+    }
+
     /// Takes a random one of the upper part of the range, and one of the lower part if that is
     /// full; `None` if the range is.
     fn take(&mut self) -> Option<i64> {
@@ -117,12 +139,19 @@ impl FreePorts<'_> {
 /// Gives node ports to the ports that have none. In a new Service the ports of one number, which
 /// differ in their protocol, have one node port, and no others have it (`initNodePorts` upstream):
 /// of 53/UDP and 53/TCP with `nodePort: 30053` both get 30053.
-pub(super) fn node_ports(state: &State, service: &mut Value, is_new: bool, errors: &mut Errors) {
+///
+/// # Errors
+/// 500 if there are none left, as upstream.
+pub(super) fn node_ports(
+    state: &State,
+    taken: &Taken,
+    service: &mut Value,
+    is_new: bool,
+    errors: &mut Errors,
+) -> Result<(), Status> {
     let allocates =
         text(service, "spec.type") != "LoadBalancer" || flag(service, "spec.allocateLoadBalancerNodePorts");
-    let taken = used(state).ports;
-    let mut free = FreePorts { state, taken };
-    free.taken.extend(owned_ports(service));
+    let mut free = FreePorts::new(state, taken, service);
     let mut by_number: HashMap<i64, i64> = HashMap::new();
     let mut owners: HashMap<i64, i64> = HashMap::new();
     for (i, port) in list(service, "spec.ports").iter().enumerate().filter(|_| is_new) {
@@ -138,28 +167,25 @@ pub(super) fn node_ports(state: &State, service: &mut Value, is_new: bool, error
             continue;
         }
         let number = int(port, "port").unwrap_or(0);
-        let Some(given) = by_number.get(&number).copied().or_else(|| free.take()) else {
-            let why = "failed to allocate a nodePort: range is full";
-            return errors.invalid("spec.ports[0].nodePort", &json!(0), why); // for all other ports, too
-        };
+        let full = || Status::internal("failed to allocate a nodePort: range is full");
+        let given = by_number.get(&number).copied().or_else(|| free.take()).ok_or_else(full)?;
         value::put(port, "nodePort", given);
         if is_new {
             by_number.insert(number, given);
         }
     }
+    Ok(())
 }
 
 /// Gives a Service a port for health checks, unless it names one.
 ///
 /// # Errors
 /// 500 if there is none left, as upstream.
-pub(super) fn health_port(state: &State, service: &mut Value) -> Result<(), Status> {
+pub(super) fn health_port(state: &State, taken: &Taken, service: &mut Value) -> Result<(), Status> {
     if health_port_of(service) != 0 {
         return Ok(());
     }
-    let taken = used(state).ports;
-    let mut free = FreePorts { state, taken };
-    free.taken.extend(owned_ports(service));
+    let mut free = FreePorts::new(state, taken, service);
     let full = || Status::internal("failed to allocate a HealthCheck NodePort 0: range is full");
     let given = free.take().ok_or_else(full)?;
     value::put(service, HEALTH_PORT, given);
@@ -251,10 +277,40 @@ mod tests {
         assert_eq!(free.take(), None);
     }
 
-    /// Of 16 ports or fewer all are given out at random.
+    /// Of 16 or fewer all are given out at random.
     #[test]
-    fn a_small_range_leaves_no_ports_to_choose() {
+    fn a_small_range_leaves_nothing_to_choose() {
         let lower = [1, 16, 17, 2_768, 100_000].map(ports_to_choose);
         assert_eq!(lower, [0, 0, 16, 86, 128]);
+        let lower = [4, 16, 32, 1 << 10, 1 << 20].map(addresses_to_choose);
+        assert_eq!(lower, [0, 0, 16, 64, 256]);
+    }
+
+    #[test]
+    fn the_last_addresses_are_the_lower_ones_and_then_there_is_none() {
+        let (range, rng) = (Cidr::parse("10.0.0.0/27").unwrap(), Rng::seeded(1));
+        let mut taken: HashSet<String> = (16..30).map(|n| format!("10.0.0.{n}")).collect();
+        for last in [30, 1, 2] {
+            let free = free_address(&range, &rng, &taken);
+            assert_eq!(free, Some(format!("10.0.0.{last}")));
+            taken.extend(free);
+        }
+        taken.extend((3..16).map(|n| format!("10.0.0.{n}")));
+        assert_eq!(free_address(&range, &rng, &taken), None, "the first and the last are no hosts");
+    }
+
+    /// As upstream, whose allocators have no field to blame.
+    #[tokio::test]
+    async fn a_full_range_is_an_internal_error() {
+        let api = Api::bare().await;
+        let (low, high) = api.state().node_ports;
+        let taken = Taken { ports: (i64::from(low)..=i64::from(high)).collect(), ..Taken::default() };
+        let mut service = json!({"spec": {"type": "NodePort", "ports": [{"port": 80}]}});
+        let mut errors = Errors::default();
+        let refused = node_ports(api.state(), &taken, &mut service, true, &mut errors).unwrap_err();
+        let why = "Internal error occurred: failed to allocate a nodePort: range is full";
+        assert_eq!((refused.code, refused.message.as_str(), errors.is_empty()), (500, why, true));
+        let mut named = json!({"spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}]}});
+        assert!(node_ports(api.state(), &taken, &mut named, true, &mut errors).is_ok(), "it needs none");
     }
 }

@@ -144,6 +144,10 @@ pub(crate) async fn release_all(
 
 /// Fills in addresses and ports of a new or changed Service, and says what to reserve and to give
 /// back.
+///
+/// # Errors
+/// 422 for an address or a port that the Service names and cannot have; 500 for a port for health
+/// checks that it cannot have, and where a range is full.
 pub(crate) fn plan(
     state: &State,
     kind: &Kind,
@@ -153,24 +157,24 @@ pub(crate) fn plan(
     if !is_service(kind) {
         return Ok(Extra::default());
     }
-    let mut errors = Errors::default();
+    let (taken, mut errors) = (used(state), Errors::default());
     let kind_of = text(service, "spec.type").to_string();
     if kind_of != "ExternalName" {
-        cluster_ip(state, service, old, &mut errors);
+        cluster_ip(state, &taken, service, old, &mut errors)?;
         families(service, old);
     }
     if has_node_ports(service) {
-        node_ports(state, service, old.is_none(), &mut errors);
+        node_ports(state, &taken, service, old.is_none(), &mut errors)?;
     }
     let (had_ip, had_ports) = (old.and_then(owned_ip), old.map(owned_ports).unwrap_or_default());
-    let (taken, had_node_ports) = (used(state), old.map(node_ports_of).unwrap_or_default());
+    let had_node_ports = old.map(node_ports_of).unwrap_or_default();
     check_free(state, &taken, service, had_ip.as_deref(), &had_node_ports, &mut errors);
     if !errors.is_empty() {
         return Err(Status::invalid("", "Service", meta::name(service), &errors));
     }
     check_health_port(state, &taken, service, old.map_or(0, health_port_of))?;
     if is_checked(service) && !old.is_some_and(is_checked) {
-        health_port(state, service)?;
+        health_port(state, &taken, service)?;
     }
     let owner = format!("{}/{}", meta::namespace(service), meta::name(service));
     let mut extra = Extra::default();

@@ -112,7 +112,7 @@ async fn create_named(
     let known = state.cache.revision();
     let creation = Creation { state, ctx, kind, object: &object, is_name_generated, has_version };
     let done = match pipeline::write(&creation).await {
-        // 500 is the refusal of a port for health checks.
+        // 500 is the refusal of a port for health checks, and that of a range that is full.
         Err(status) if matches!(status.code, 403 | 404 | 422 | 500) => match state.fresh().await {
             Ok(now) if now > known => pipeline::write(&creation).await,
             _ => Err(status),
