@@ -369,7 +369,8 @@ mod tests {
     use futures::FutureExt;
     use serde_json::json;
 
-    /// One look writes the progress and then the failure, with the definition as it was before both.
+    /// One look writes the progress and then the failure, with the definition as it was before
+    /// both.
     #[tokio::test]
     async fn a_failure_is_told_by_a_definition_that_was_written_meanwhile() {
         let api = Api::bare().await;

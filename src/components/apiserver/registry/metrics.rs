@@ -85,8 +85,8 @@ async fn matching(state: &Arc<State>, kind: &Kind, filter: &Filter) -> Vec<Arc<O
     found.into_iter().map(|o| Arc::new(Object::unwritten(o))).collect()
 }
 
-/// The pods in a node's summary, with their containers' figures. A node is believed about pods bound
-/// to it, each once.
+/// The pods in a node's summary, with their containers' figures. A node is believed about pods
+/// bound to it, each once.
 fn pods_of<'a>(
     node: &str,
     summary: &'a Value,

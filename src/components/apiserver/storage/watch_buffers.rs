@@ -7,9 +7,9 @@
 //! written. Beyond the bound the slowest watcher is ended, the one whose oldest unsent event is the
 //! oldest; it comes again and resumes, or gets 410 and lists again.
 //!
-//! What a watch sends first is the cache's own as long as the cache keeps it. What the cache lets go
-//! meanwhile is in memory only for the watches that begin, and counts, once, until the last of them
-//! has sent it ([`Beginning`]).
+//! What a watch sends first is the cache's own as long as the cache keeps it. What the cache lets
+//! go meanwhile is in memory only for the watches that begin, and counts, once, until the last of
+//! them has sent it ([`Beginning`]).
 //!
 //! Example: ten watchers wait for the same event of 1 MB, and one of them has made a Table of it:
 //! the event counts once, the Table's bytes once more.

@@ -1,5 +1,5 @@
-//! The body of an answer, which holds its seat: it hands out pieces, and each piece counts until the
-//! connection drops it.
+//! The body of an answer, which holds its seat: it hands out pieces, and each piece counts until
+//! the connection drops it.
 
 use super::{PIECE, Seat, lock};
 use crate::request::http::BodyError;

@@ -40,8 +40,8 @@ fn addresses_to_choose(size: u32) -> u32 {
     if size <= 16 { 0 } else { (size / 16).clamp(16, 256) }
 }
 
-/// Returns an address of the range that is not taken: a random one of the upper part, and one of the
-/// lower part if that is full; `None` if the range is.
+/// Returns an address of the range that is not taken: a random one of the upper part, and one of
+/// the lower part if that is full; `None` if the range is.
 fn free_address(range: &Cidr, rng: &Rng, taken: &HashSet<String>) -> Option<String> {
     let (size, upper) = (range.size(), addresses_to_choose(range.size()).max(1));
     let free = |n: u32| Some(range.nth(n).to_string()).filter(|ip| !taken.contains(ip));

@@ -51,8 +51,8 @@ fn pieces(lines: &[(usize, bool)]) -> Vec<usize> {
     std::iter::from_fn(|| writer.next()).map(|piece| piece.len()).collect()
 }
 
-/// The watcher's resource was read anew from the store, or it was too slow: with a bookmark it would
-/// resume behind events that it has not seen.
+/// The watcher's resource was read anew from the store, or it was too slow: with a bookmark it
+/// would resume behind events that it has not seen.
 #[tokio::test]
 async fn a_watcher_whose_line_has_ended_gets_no_bookmark() {
     let dir = tempfile::tempdir().unwrap();
