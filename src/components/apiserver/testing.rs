@@ -40,16 +40,16 @@ pub struct Busy {
 impl Busy {
     /// Sends requests until all turns are taken.
     pub async fn begin(server: &Server) -> Busy {
-        let (go_on, told) = watch::channel(false);
+        let (go_on, gate) = watch::channel(false);
         let mut working = vec![];
         loop {
-            let (state, mut told) = (server.state.clone(), told.clone());
+            let (state, mut gate) = (server.state.clone(), gate.clone());
             let (before, _) = server.state.compute.large_of_components();
             working.push(tokio::spawn(async move {
-                let work = async move { Ok(told.wait_for(|go_on| *go_on).await.is_ok()) };
+                let work = async move { Ok(gate.wait_for(|go_on| *go_on).await.is_ok()) };
                 let admin = User::new("admin", &[MASTERS]);
                 let done = state.compute.run(&admin, LARGE + 1, CancellationToken::new(), work).await;
-                assert!(done.is_ok_and(|told| told));
+                assert!(done.is_ok_and(|is_open| is_open));
             }));
             loop {
                 match server.state.compute.large_of_components() {

@@ -194,8 +194,8 @@ impl ListBody {
         Ok(())
     }
 
-    /// Takes more for a list that turned out to have `bytes` bytes. It waits for nobody: two lists
-    /// that waited for each other would wait for ever.
+    /// Takes more for a list that turned out to have `bytes` bytes. It does not wait for memory
+    /// that other lists hold: two lists that waited for each other would wait for ever.
     ///
     /// # Errors
     /// 429 if there is no more.
@@ -299,8 +299,8 @@ mod tests {
         assert_eq!((waiting.taken(), users.large.running()), (0, 0));
     }
 
-    /// An account whose lists nobody reads holds a third of the memory for lists; the others have
-    /// the rest.
+    /// An account that does not read its lists holds a third of the memory for lists; the others
+    /// have the rest.
     #[tokio::test(start_paused = true)]
     async fn the_bodies_of_lists_have_a_bound_in_bytes() {
         let compute = Compute::default();

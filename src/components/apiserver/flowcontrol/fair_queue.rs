@@ -1,8 +1,8 @@
 //! A fair queue: work of which only so much is done at a time, handed out by account and not by
 //! arrival.
 //!
-//! In one queue for everybody, an account with thirty requests would let every other wait for
-//! thirty. Here each account has a queue of its own. The next turn goes to the account with the
+//! In one queue for all accounts, one with thirty requests would let every other wait for thirty.
+//! Here each account has a queue of its own. The next turn goes to the account with the
 //! fewest turns running, and among these to the one that was served longest ago. Example with two
 //! at a time: eve asks five times, then bob once; served are eve, bob, eve, eve, … No account has
 //! all turns at once, because work that has begun is not interrupted.
@@ -297,8 +297,8 @@ mod tests {
         let mut first = first.expect("a turn");
         let (second, mut eve) = take("eve", 10);
         assert!(second.is_none() && turns.running() == 30);
-        // A second account of the same person has no more than it leaves free, and holds up nobody
-        // while it waits.
+        // A second account of the same person has no more than it leaves free, and holds up no
+        // other account while it waits.
         let second = take("eve's robot", 30).0.expect("a turn");
         assert!(take("another robot", 16).0.is_none());
         let bob = take("bob", 15).0.expect("a turn");

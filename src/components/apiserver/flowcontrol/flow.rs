@@ -2,13 +2,13 @@
 //!
 //! The levels are those of upstream's default FlowSchemas, somewhat fewer: `exempt` for
 //! administrators, `leader-election` and `node-high` for what must never wait, `workload-high` for
-//! the control plane, `system` for kubelets, and one for everybody else. Each level has places of
+//! the control plane, `system` for kubelets, and one for all other users. Each level has places of
 //! its own ([`super::bounds`]), so a flood on one of them takes nothing from the others; on a level
 //! an account has a part of the places, so no account takes all.
 //!
 //! An account is not a user name, because names cost nothing where the namespace's editor makes
-//! ServiceAccounts: all ServiceAccounts of a namespace are one account, and so are all clients that
-//! do not say who they are. Example: `system:serviceaccount:shop:web` and
+//! ServiceAccounts: all ServiceAccounts of a namespace are one account, and so are all anonymous
+//! clients. Example: `system:serviceaccount:shop:web` and
 //! `system:serviceaccount:shop:cron` share the account `system:serviceaccounts:shop`.
 
 use crate::auth::user::{MASTERS, User};
@@ -19,7 +19,7 @@ use tap::account;
 const CONTROL_PLANE: [&str; 4] =
     ["system:apiserver", "system:kube-controller-manager", "system:kube-proxy", "system:kube-scheduler"];
 /// The account of all clients that showed neither certificate nor token.
-const NOBODY: &str = "system:anonymous";
+const ANONYMOUS: &str = "system:anonymous";
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
 
 /// The importance of a client's requests.
@@ -33,7 +33,7 @@ pub(crate) enum Level {
     Nodes,
     /// ServiceAccounts of kube-system: the cluster's addons, and every other pod there.
     Addons,
-    /// Everybody else.
+    /// All other users, anonymous ones among them.
     Users,
 }
 
@@ -70,19 +70,19 @@ impl Flow {
     ///
     /// Half of them; a node a quarter, so that one node's stolen certificate leaves three quarters
     /// to the other nodes; all anonymous clients together an eighth. The addons are one account,
-    /// and nobody else is on their level.
+    /// the only one on their level.
     pub(crate) fn share(&self, all: usize) -> usize {
         match self.level {
             Level::Exempt | Level::Addons => all,
             Level::Nodes => all.div_ceil(4),
             Level::Control => all.div_ceil(2),
-            Level::Users if self.account == NOBODY => all.div_ceil(8),
+            Level::Users if self.account == ANONYMOUS => all.div_ceil(8),
             Level::Users => all.div_ceil(2),
         }
     }
 
     /// Whether this request must not wait behind other requests of the same client: the renewal of
-    /// a Lease by the control plane or a kubelet, and a kubelet's news of its own Node. Upstream:
+    /// a Lease by the control plane or a kubelet, and a kubelet's status of its own Node. Upstream:
     /// the levels `leader-election` and `node-high`.
     pub(crate) fn is_heartbeat(&self, info: &Info) -> bool {
         match self.level {

@@ -1,11 +1,11 @@
 //! Shares: pools of places of which no account may take all.
 //!
-//! One client with as many slow requests as there are places would lock out everybody else. So an
+//! One client with as many slow requests as there are places would lock out all others. So an
 //! account ([`super::flow`]) takes at most its share of a pool, and never more than it leaves
 //! free. Upstream's priority and fairness queues by flow for the same reason.
 //!
-//! The second rule is for those who have several accounts: the editor of a namespace has its own
-//! and that of the namespace's ServiceAccounts. Shares alone would add up to the whole pool.
+//! The second rule is for a person with several accounts: the editor of a namespace has one of its
+//! own and that of the namespace's ServiceAccounts. Shares alone would add up to the whole pool.
 //! Example with 90 places: one account gets 45. Two accounts that take all they can get 45 and then
 //! 22, or 30 each, and 23 to 30 places stay free: an account that has none always gets one, however
 //! many others there are. (Switches share their buffers by the same rule: A. K. Choudhury, E. L.

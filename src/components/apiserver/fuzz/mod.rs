@@ -38,9 +38,9 @@ const AGAIN: &str = "whatever_is_asked";
 /// True for an answer of 500 or more that Kubernetes gives, too. A 500 without a reason is the
 /// answer to a strategic merge patch (`api::strategic::refusal`), or to an apply with fields that
 /// cannot be owned.
-fn is_of_kubernetes(code: u16, said: &Value) -> bool {
-    let is_of_patch = code == 500 && said["status"] == "Failure" && said.get("reason").is_none();
-    let has_no_replicas = said["message"].as_str().is_some_and(|why| why.starts_with(NO_REPLICAS));
+fn is_of_kubernetes(code: u16, body: &Value) -> bool {
+    let is_of_patch = code == 500 && body["status"] == "Failure" && body.get("reason").is_none();
+    let has_no_replicas = body["message"].as_str().is_some_and(|why| why.starts_with(NO_REPLICAS));
     OWN.contains(&code) || is_of_patch || has_no_replicas
 }
 
@@ -96,8 +96,8 @@ impl Fuzz {
         match tokio::time::timeout(STALL, AssertUnwindSafe(call).catch_unwind()).await {
             Err(_) => Err("no answer".into()),
             Ok(Err(panic)) => Err(format!("panic: {}", fuzz::said(&*panic))),
-            Ok(Ok((code, said))) if code >= 500 && !is_of_kubernetes(code, &said) => {
-                Err(format!("{code}: {said}"))
+            Ok(Ok((code, body))) if code >= 500 && !is_of_kubernetes(code, &body) => {
+                Err(format!("{code}: {body}"))
             }
             Ok(Ok(answer)) => Ok(answer),
         }
@@ -229,7 +229,7 @@ spec:
 async fn whatever_is_asked_the_answer_is_one_of_kubernetes() {
     let seed = match fuzz::first_seed() {
         0 => Rng::from_os().range(1, 1_000_000),
-        said => said,
+        seed => seed,
     };
     let life = fuzz::budget(Duration::from_secs(8));
     println!("ROPEWALK_SEED_FROM={seed}");
@@ -258,28 +258,28 @@ async fn whatever_is_asked_the_answer_is_one_of_kubernetes() {
     fuzz.learn().await;
     let mut others = JoinSet::new();
     others.spawn(neighbour(fixture.server.clone()));
-    let (start, mut asked, mut codes) = (Instant::now(), 0, std::collections::BTreeMap::<u16, usize>::new());
+    let (start, mut count, mut codes) = (Instant::now(), 0, std::collections::BTreeMap::<u16, usize>::new());
     while start.elapsed() < life {
-        let (told, request) = fuzz.request();
+        let (description, request) = fuzz.request();
         match fuzz.ask(request).await {
-            Ok((code, said)) => {
+            Ok((code, body)) => {
                 *codes.entry(code).or_default() += 1;
-                if code < 300 && said["metadata"]["name"].is_string() && said["kind"] != "Table" {
-                    fuzz.remember(said);
+                if code < 300 && body["metadata"]["name"].is_string() && body["kind"] != "Table" {
+                    fuzz.remember(body);
                 }
             }
             Err(why) => panic!(
-                "{why}\nagain with: ROPEWALK_SEED_FROM={seed} cargo test -p apiserver --lib {AGAIN}\nrequest {asked}: {told}"
+                "{why}\nagain with: ROPEWALK_SEED_FROM={seed} cargo test -p apiserver --lib {AGAIN}\nrequest {count}: {description}"
             ),
         }
-        asked += 1;
-        if asked % 2000 == 0 {
+        count += 1;
+        if count % 2000 == 0 {
             fuzz.learn().await; // definitions may have come and gone
         }
     }
     let ended = others.try_join_next();
     assert!(ended.is_none(), "{ended:?}");
-    println!("{asked} requests: {codes:?}");
+    println!("{count} requests: {codes:?}");
     let some = |code: u16| codes.get(&code).copied().unwrap_or_default() > 0;
     assert!(some(200) && some(201) && some(422) && some(400), "what was asked is not varied: {codes:?}");
 }

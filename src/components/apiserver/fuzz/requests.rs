@@ -199,7 +199,7 @@ impl Fuzz {
         [b"k8s\0".to_vec(), part(1, &kind), part(2, &raw)].concat()
     }
 
-    /// A request, and a line that tells it.
+    /// A request, and a line that describes it.
     pub(super) fn request(&self) -> (String, Request<Body>) {
         let target = self.bender.pick(&self.targets);
         let (verb, is_served) = self.verb(target);
@@ -229,10 +229,10 @@ impl Fuzz {
             }
         }
         let url = format!("{path}?{query}");
-        let told = format!("{method} {url} [{media}] {}", String::from_utf8_lossy(&body));
+        let description = format!("{method} {url} [{media}] {}", String::from_utf8_lossy(&body));
         let request = Request::builder().method(method).uri(&url);
         let request = request.header("content-type", &media).header("accept", self.accept()).body(full(body));
-        (told, request.unwrap())
+        (description, request.unwrap())
     }
 
     /// A verb, and whether it is one that the target has. Writes come more often than reads.

@@ -7,9 +7,10 @@ use crate::auth::reconcile;
 use crate::registry::services::{self, release};
 use crate::request::context;
 use crate::state::State;
-use crate::storage::cache::ROOT;
 use crate::storage::extra::Extra;
-use crate::storage::store::{Refused, key_of, status_of};
+use crate::storage::keys::{key_of, store_key};
+use crate::storage::store::{Refused, status_of};
+use crate::storage::transaction::{delete, is_absent, is_at, put};
 use api::cidr::canonical_text;
 use api::kinds::{self, Kind};
 use api::managed::{self, Manager};
@@ -17,10 +18,7 @@ use api::shape::Shape;
 use api::value::{self, list, text};
 use api::{Status, meta};
 use bytes::Bytes;
-use etcd::api::{
-    Compare, CompareResult, CompareTarget, DeleteRangeRequest, KeyValue, PutRequest, RangeRequest, RequestOp,
-    TxnRequest,
-};
+use etcd::api::{KeyValue, PutRequest, RangeRequest, RequestOp, TxnRequest};
 use serde_json::{Value, json};
 
 /// Objects per transaction; the store takes 128 operations.
@@ -135,8 +133,7 @@ pub(crate) async fn keep(state: &State) -> Result<(), Status> {
 /// Those of the store.
 pub(crate) async fn leave(state: &State) -> Result<(), Status> {
     let own = state.advertise.ip().to_string();
-    let key = Bytes::from(format!("{MASTERS}{own}"));
-    let gone = RequestOp::DeleteRange(DeleteRangeRequest { key, ..Default::default() });
+    let gone = delete(format!("{MASTERS}{own}"));
     let txn = TxnRequest { success: vec![gone], ..Default::default() };
     state.kv.txn(txn).await.map_err(status_of)?;
     if addresses(state).await?.is_empty() {
@@ -144,7 +141,7 @@ pub(crate) async fn leave(state: &State) -> Result<(), Status> {
     }
     for (group, kind) in [("", "Endpoints"), ("discovery.k8s.io", "EndpointSlice")] {
         let Some(kind) = kinds::find(group, "v1", kind) else { continue };
-        let key = Bytes::from(format!("{ROOT}{}/default/kubernetes", kind.place()));
+        let key = store_key(kind, "default/kubernetes");
         for _ in 0..TRIES {
             if take_address(state, &key, &own).await? {
                 break;
@@ -162,15 +159,11 @@ async fn take_address(state: &State, key: &Bytes, ip: &str) -> Result<bool, Stat
     let Some(kv) = found.kvs.first() else { return Ok(true) };
     let Ok(mut object) = serde_json::from_slice::<Value>(&kv.value) else { return Ok(true) };
     remove_address(&mut object, ip);
-    let unchanged = Compare {
-        key: key.clone(),
-        range_end: Bytes::new(),
-        result: CompareResult::Equal,
-        target: CompareTarget::ModRevision(kv.mod_revision),
+    let txn = TxnRequest {
+        compare: vec![is_at(key.clone(), kv.mod_revision)],
+        success: vec![put(key.clone(), object.to_string())],
+        ..Default::default()
     };
-    let put = PutRequest { key: key.clone(), value: object.to_string().into(), ..Default::default() };
-    let txn =
-        TxnRequest { compare: vec![unchanged], success: vec![RequestOp::Put(put)], ..Default::default() };
     Ok(state.kv.txn(txn).await.map_err(status_of)?.succeeded)
 }
 
@@ -220,17 +213,24 @@ async fn ensure(state: &State, mut wanted: Vec<Value>) -> Result<(), Status> {
         }
     }
     for (kind, object) in missing() {
-        let name = meta::name(object);
-        tracing::warn!(
-            kind = kind.kind,
-            name,
-            "cannot be made: its address or port belongs to another Service"
-        );
+        let (name, reason) = (meta::name(object), why_missing(state, kind, object));
+        tracing::warn!(kind = kind.kind, name, reason, "an object that every cluster has cannot be made");
     }
     for object in &endpoints {
         refresh(state, object).await?;
     }
     Ok(())
+}
+
+/// Says why an object of every cluster could not be made, and what to do.
+fn why_missing(state: &State, kind: &Kind, object: &Value) -> &'static str {
+    if state.undecodable(kind, meta::namespace(object), meta::name(object)).is_some() {
+        return "what is stored under its name cannot be decoded; delete it by that name";
+    }
+    match services::is_service(kind) {
+        true => "its address belongs to another Service; delete that one",
+        false => "another client has made and deleted it meanwhile",
+    }
 }
 
 /// Fills in what a create fills in. The owner of the fields is the server, as upstream, which
@@ -254,20 +254,14 @@ fn finish(state: &State, kind: &Kind, object: &mut Value) {
 /// now or its address or port is taken.
 async fn make(state: &State, batch: &[&(&Kind, Value)]) -> Result<bool, Status> {
     let mut txn = TxnRequest::default();
-    let mut add = |key: String, stored: String| {
-        let key = Bytes::from(key);
-        txn.compare.push(Compare {
-            key: key.clone(),
-            range_end: Bytes::new(),
-            result: CompareResult::Equal,
-            target: CompareTarget::CreateRevision(0),
-        });
-        txn.success.push(RequestOp::Put(PutRequest { key, value: stored.into(), ..Default::default() }));
+    let mut add = |key: Bytes, stored: String| {
+        txn.compare.push(is_absent(key.clone()));
+        txn.success.push(put(key, stored));
     };
     for (kind, object) in batch {
-        add(format!("{ROOT}{}/{}", kind.place(), key_of(kind, object)), object.to_string());
+        add(store_key(kind, &key_of(kind, object)), object.to_string());
         for key in release(kind, object).release {
-            add(key, format!("{}/{}", meta::namespace(object), meta::name(object)));
+            add(key.into(), format!("{}/{}", meta::namespace(object), meta::name(object)));
         }
     }
     Ok(state.kv.txn(txn).await.map_err(status_of)?.succeeded)
@@ -317,6 +311,30 @@ mod tests {
             assert!(names.len() == 2 && names.contains(&"kube-apiserver"), "{path}: {names:?}");
             assert!(entries.iter().all(|e| e["fieldsV1"].get("f:status").is_none()), "{entries:?}");
         }
+    }
+
+    /// The log named the address of another Service for every kind of object.
+    #[tokio::test]
+    async fn a_namespace_that_cannot_be_made_has_its_own_reason() {
+        let api = Api::bare().await;
+        let state = api.state();
+        let kind = kinds::stored("namespaces").unwrap();
+        let object = namespaces().pop().unwrap();
+        let key = store_key(kind, meta::name(&object));
+        let txn = TxnRequest { success: vec![put(key, "no object")], ..Default::default() };
+        state.kv.txn(txn).await.unwrap();
+        keep(state).await.unwrap();
+        assert!(state.remembered(kind, "", meta::name(&object)).is_none(), "it is not overwritten");
+        let why = why_missing(state, kind, &object);
+        assert!(why.contains("cannot be decoded") && why.contains("delete it"), "{why}");
+        let service = kinds::find("", "v1", "Service").unwrap();
+        assert!(why_missing(state, service, &kubernetes_service(state)).contains("another Service"));
+        assert_eq!(
+            api.delete(&format!("/api/v1/namespaces/{}", meta::name(&object)), json!({})).await.0,
+            200
+        );
+        keep(state).await.unwrap();
+        assert!(state.remembered(kind, "", meta::name(&object)).is_some());
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! What a CustomResourceDefinition needs beside being stored: names, and an end that takes its
 //! objects along. Upstream these are controllers inside the API server, too. Every server runs
-//! them; their writes say what is so and do not depend on who is first.
+//! them; their writes say what is so and do not depend on which server is first.
 //!
 //! That the kinds of an established definition are served is not decided here: the watch cache
 //! takes them over in the same step as the definition itself, so that a client that reads
@@ -15,6 +15,7 @@ use crate::request::http::Query;
 use crate::request::info::Info;
 use crate::state::State;
 use crate::storage::cache::DEFINITIONS;
+use crate::storage::keys::namespace_and_name;
 use api::custom::{self, definition};
 use api::kinds::{self, Kind};
 use api::value::{self, list, text};
@@ -34,9 +35,9 @@ const AGAIN_MAX: Duration = Duration::from_secs(30);
 /// Objects of one definition that are deleted in a look. There may be tens of thousands, and the
 /// other definitions wait for the end of a look: a new one is not served before.
 const AT_ONCE: usize = 100;
-/// Reasons of a failure that a definition tells.
-const TOLD_MAX: usize = 10;
-/// The condition that tells how the deletion of the objects goes, and its reason after a failure.
+/// Messages of refused deletions that the condition of a definition has, at most.
+const MESSAGES_MAX: usize = 10;
+/// The condition that says how the deletion of the objects goes, and its reason after a failure.
 const TERMINATING: &str = "Terminating";
 const FAILED: &str = "InstanceDeletionFailed";
 
@@ -181,7 +182,7 @@ enum Failure {
     Object(Status),
 }
 
-/// One's own request: nobody asked for it.
+/// The context of a write that the server makes by itself, without a client's request.
 fn context(
     state: &State,
     tap: &Tap,
@@ -214,55 +215,63 @@ async fn write_status(state: &Arc<State>, tap: &Tap, name: &str, new: &Value) ->
 
 /// Says in the definition, once, how the deletion of its objects goes: `kubectl describe crd` then
 /// shows why a definition whose objects have finalizers is still there.
-async fn tell(state: &Arc<State>, tap: &Tap, object: &Value, told: &str, why: &str) -> Result<(), Failure> {
-    if !definition::set_condition(&mut object.clone(), TERMINATING, true, told, why) {
+async fn set_terminating(
+    state: &Arc<State>,
+    tap: &Tap,
+    object: &Value,
+    reason: &str,
+    why: &str,
+) -> Result<(), Failure> {
+    if !definition::set_condition(&mut object.clone(), TERMINATING, true, reason, why) {
         return Ok(());
     }
     let name = meta::name(object);
     let ctx = context(state, tap, "update", DEFINITIONS, "", name, "status");
     let kind = kind().map_err(Failure::Definition)?;
-    // It goes to the definition as it is now, which the same look may have written already.
+    // The condition goes into the definition as it is now: the same look may have written it
+    // already.
     let written = modify(state, &ctx, kind, Part::Status, name, |now| {
         if meta::uid(now) != meta::uid(object) {
             return Err(Status::not_found(kind.group, kind.plural, name));
         }
         let mut new = now.clone();
         value::remove(&mut new, "metadata.resourceVersion");
-        definition::set_condition(&mut new, TERMINATING, true, told, why);
+        definition::set_condition(&mut new, TERMINATING, true, reason, why);
         Ok(new)
     })
     .await;
     written.map(|_| ()).map_err(Failure::Definition)
 }
 
-/// As [`tell`]: they are being deleted.
-async fn tell_progress(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<(), Failure> {
+/// As [`set_terminating`]: the objects are being deleted.
+async fn report_progress(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<(), Failure> {
     let why = "CustomResource deletion is in progress";
-    tell(state, tap, object, "InstanceDeletionInProgress", why).await
+    set_terminating(state, tap, object, "InstanceDeletionInProgress", why).await
 }
 
-/// True if the definition says that some of its objects could not be deleted. That stays told until
-/// an attempt without a failure, so that attempts that fail write nothing: each write would be a
-/// reason to look again at once.
-fn tells_failure(object: &Value) -> bool {
+/// True if the condition says that some objects could not be deleted. It says so until an attempt
+/// without a failure, so that attempts that fail write nothing: each write would be a reason to
+/// look again at once.
+fn reports_failure(object: &Value) -> bool {
     let has_failed = |c: &Value| text(c, "type") == TERMINATING && text(c, "reason") == FAILED;
     list(object, "status.conditions").iter().any(has_failed)
 }
 
-/// As [`tell`]: some could not be deleted. It is told with the next attempt if it cannot be told
-/// now.
-async fn tell_failure(state: &Arc<State>, tap: &Tap, object: &Value, failed: &[Status]) {
-    let mut told: Vec<&str> = vec![];
+/// As [`set_terminating`]: some could not be deleted. If the condition cannot be written now, the
+/// next attempt writes it.
+async fn report_failure(state: &Arc<State>, tap: &Tap, object: &Value, failed: &[Status]) {
+    let mut messages: Vec<&str> = vec![];
     for status in failed {
-        if !told.contains(&status.message.as_str()) && told.len() < TOLD_MAX {
-            told.push(&status.message);
+        if !messages.contains(&status.message.as_str()) && messages.len() < MESSAGES_MAX {
+            messages.push(&status.message);
         }
     }
-    let told = match told.as_slice() {
+    let messages = match messages.as_slice() {
         [one] => one.to_string(),
         many => format!("[{}]", many.join(", ")),
     };
-    let _ = tell(state, tap, object, FAILED, &format!("could not issue all deletes: {told}")).await;
+    let _ = set_terminating(state, tap, object, FAILED, &format!("could not issue all deletes: {messages}"))
+        .await;
 }
 
 /// True while this definition is going. An undo may bring it back while its objects are deleted.
@@ -284,9 +293,9 @@ fn living(state: &State, place: &str) -> impl Iterator<Item = (String, String)> 
     living.map(|(key, one)| (key, one.revision.to_string())).chain(unread)
 }
 
-/// Deletes the objects of a definition that is going, [`AT_ONCE`] of them; once there are none it
-/// goes itself. Answers whether that is so. What could not be deleted is told when nothing else is
-/// left to delete. The objects of a definition that is back stay.
+/// Deletes the objects of a definition that is being deleted, [`AT_ONCE`] of them; once there are
+/// none the definition goes itself. Returns whether it has gone. Failures are reported when nothing
+/// else is left to delete. The objects of a definition that an undo has brought back stay.
 async fn clean(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<bool, Failure> {
     if !is_going(state, object) {
         return Ok(false); // the change of the definition brings the next look
@@ -294,16 +303,16 @@ async fn clean(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<bool, Fa
     if let Some(kind) = custom::stored_kind(object) {
         let there = || state.cache.list(kind.place(), "").objects;
         let unread = || state.cache.undecodable_keys(kind.place(), "");
-        let has_failed = tells_failure(object);
+        let has_failed = reports_failure(object);
         if !has_failed && (!there().is_empty() || !unread().is_empty()) {
-            tell_progress(state, tap, object).await?;
+            report_progress(state, tap, object).await?;
         }
         let (mut deleted, mut failed) = (0, vec![]);
         for (key, version) in living(state, kind.place()) {
             if !is_going(state, object) {
                 return Ok(false);
             }
-            let (namespace, name) = key.split_once('/').unwrap_or(("", &key));
+            let (namespace, name) = namespace_and_name(&key);
             let ctx = context(state, tap, "delete", kind.plural, namespace, name, "");
             let options = Options { version: Some(version), ..Options::default() };
             match delete::remove(state, &ctx, &kind, namespace, name, &options).await {
@@ -317,14 +326,14 @@ async fn clean(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<bool, Fa
             }
         }
         if !failed.is_empty() && !has_failed {
-            tell_failure(state, tap, object, &failed).await;
+            report_failure(state, tap, object, &failed).await;
         }
         if let Some(status) = failed.pop() {
             return Err(Failure::Object(status));
         }
         if !there().is_empty() || !unread().is_empty() {
             if has_failed {
-                tell_progress(state, tap, object).await?;
+                report_progress(state, tap, object).await?;
             }
             return Ok(false);
         }
@@ -360,7 +369,8 @@ mod tests {
     use futures::FutureExt;
     use serde_json::json;
 
-    /// The look that tells of progress tells of the failure, too, and knows the older one.
+    /// One look writes the progress and then the failure, with the definition as it was before
+    /// both.
     #[tokio::test]
     async fn a_failure_is_told_by_a_definition_that_was_written_meanwhile() {
         let api = Api::bare().await;
@@ -376,11 +386,11 @@ mod tests {
         let note = json!({"metadata": {"annotations": {"a": "b"}}});
         assert_eq!(api.patch(&path, note).await.0, 200);
         let (state, tap) = (api.state(), &api.fixture.tap);
-        assert!(tell(state, tap, &older, FAILED, "why").await.is_ok());
-        assert!(tells_failure(&api.get(&path).await.1));
+        assert!(set_terminating(state, tap, &older, FAILED, "why").await.is_ok());
+        assert!(reports_failure(&api.get(&path).await.1));
         let mut other = older.clone();
         other["metadata"]["uid"] = "other".into();
-        assert!(tell(state, tap, &other, "Progress", "why").await.is_err(), "it is another one");
+        assert!(set_terminating(state, tap, &other, "Progress", "why").await.is_err(), "it is another one");
     }
 
     /// A user undoes the deletion of a definition while its objects are being deleted.

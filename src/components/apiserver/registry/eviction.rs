@@ -6,8 +6,8 @@
 
 use crate::admission;
 use crate::registry::delete::{self, Options};
-use crate::registry::strategy::{Part, place};
-use crate::registry::subresources::{pods, set_condition};
+use crate::registry::pod::{kind_of_pods, set_condition};
+use crate::registry::strategy::{Part, set_namespace};
 use crate::registry::write::modify;
 use crate::request::context::Context;
 use crate::request::decode::EVICTION;
@@ -48,15 +48,15 @@ const MANY: &str =
 /// ```
 pub(crate) async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
     let mut eviction = EVICTION.read(ctx, body)?;
-    let kind = pods()?;
-    place(ctx, kind, &mut eviction)?;
+    let kind = kind_of_pods()?;
+    set_namespace(ctx, kind, &mut eviction)?;
     let (namespace, name) = (ctx.info.namespace.clone(), ctx.info.name.clone());
     if meta::name(&eviction) != name {
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
     check_reads_what_goes(&eviction)?;
-    let mut asked = Options { dry_run: ctx.dry_run, ..Options::default() };
-    asked.read(at(&eviction, "deleteOptions"))?;
+    let mut requested = Options { dry_run: ctx.dry_run, ..Options::default() };
+    requested.read(at(&eviction, "deleteOptions"))?;
     admission::policies::check_creation_below(state, ctx, kind, &eviction)?;
     let (deadline, mut tries) = (Deadline::new(), 0);
     loop {
@@ -64,7 +64,7 @@ pub(crate) async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Re
         tries += 1;
         let pod = state.get(kind, &namespace, &name).await?;
         admission::nodes::removal(ctx, kind, &pod.value)?;
-        let mut options = asked.clone();
+        let mut options = requested.clone();
         let free = is_disrupted(&pod.value);
         // It may go because of what it is now: not if it became healthy meanwhile. What has ended
         // or is ending stays so.
@@ -79,18 +79,18 @@ pub(crate) async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Re
         }
         let done = match options.dry_run {
             true => delete::remove(state, ctx, kind, &namespace, &name, &options).await.map(drop),
-            false => tell_why_and_remove(state, ctx, kind, &name, options).await,
+            false => mark_and_remove(state, ctx, kind, &name, options).await,
         };
         match done {
             // It is judged again as it is now, unless it is not the pod that the client means.
             Err(status) if status.reason == "Conflict" && pinned && free && tries < TRIES => {
-                delete::preconditions(kind, &pod.value, &asked)?;
+                delete::preconditions(kind, &pod.value, &requested)?;
                 clock::pause(PAUSE).await;
             }
             // The client comes again, unless it means another pod of this name. One that names a
             // version of its own is answered with the conflict: that version never comes back.
             Err(status) if status.reason == "Conflict" && pinned => {
-                delete::preconditions(kind, &pod.value, &asked)?;
+                delete::preconditions(kind, &pod.value, &requested)?;
                 return Err(budget.map_or(status, |name| refused(&being_processed(&name), 10)));
             }
             Err(status) => return Err(status),
@@ -130,14 +130,14 @@ fn is_over(pod: &Value) -> bool {
 /// Writes the condition `DisruptionTarget`, by which a Job knows that the pod's end is not its
 /// program's fault, then deletes. A pod that is ending already gets it, too (as upstream): its
 /// program may be running still when the node is drained.
-async fn tell_why_and_remove(
+async fn mark_and_remove(
     state: &Arc<State>,
     ctx: &Context,
     kind: &'static Kind,
     name: &str,
     mut options: Options,
 ) -> Result<(), Status> {
-    let told = modify(state, ctx, kind, Part::Internal, name, |old| {
+    let marked = modify(state, ctx, kind, Part::Internal, name, |old| {
         delete::preconditions(kind, old, &options)?;
         let mut pod = old.clone();
         value::remove(&mut pod, "metadata.resourceVersion");
@@ -147,7 +147,7 @@ async fn tell_why_and_remove(
     })
     .await?;
     if options.version.is_some() {
-        options.version = Some(meta::resource_version(&told.value).to_string());
+        options.version = Some(meta::resource_version(&marked.value).to_string());
     }
     delete::remove(state, ctx, kind, &ctx.info.namespace, name, &options).await.map(drop)
 }
@@ -381,6 +381,37 @@ mod tests {
         value::put(&mut fresh, "status.observedGeneration", 1);
         let Verdict::Refuse(status) = judge(&fresh, &pod("True"), clock::now()) else { panic!("allowed") };
         assert_eq!(status.details["retryAfterSeconds"], 10);
+    }
+
+    /// The texts and codes of upstream's `checkAndDecrement`.
+    #[test]
+    fn a_budget_that_refuses_says_why() {
+        let refused = |budget: &Value| match judge(budget, &pod("True"), clock::now()) {
+            Verdict::Refuse(status) => (status.code, status.message),
+            other => panic!("{other:?}"),
+        };
+        let (code, message) = refused(&budget(-1, 3, 2));
+        assert!(code == 403 && message.ends_with("pdb disruptions allowed is negative"), "{message}");
+        let mut full = budget(1, 3, 2);
+        let pods: serde_json::Map<String, Value> =
+            (0..=DISRUPTED_MAX).map(|n| (format!("p{n}"), json!("2026-01-02T03:04:05Z"))).collect();
+        value::put(&mut full, "status.disruptedPods", Value::Object(pods));
+        let (code, message) = refused(&full);
+        assert!(code == 403 && message.contains("DisruptedPods map too big"), "{message}");
+        let because = |healthy: i64, condition: Value| {
+            let mut none = budget(0, healthy, 2);
+            value::put(&mut none, "status.conditions", json!([condition]));
+            cause(judge(&none, &pod("True"), clock::now()))
+        };
+        let says = |reason: &str, message: &str| json!({"type": "DisruptionAllowed", "status": "False", "reason": reason, "message": message});
+        let failed = because(1, says("SyncFailed", "no controller"));
+        assert!(
+            failed.ends_with("because it failed sync: no controller"),
+            "its counts do not matter: {failed}"
+        );
+        assert!(because(2, says("X", "y")).ends_with("needs 2 healthy pods and has 2 currently"));
+        assert!(because(3, says("X", "y")).ends_with("does not allow evicting pods currently (X): y"));
+        assert!(because(3, json!({})).ends_with("does not allow evicting pods currently"));
     }
 
     #[test]

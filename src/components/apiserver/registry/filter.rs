@@ -133,7 +133,8 @@ impl Filter {
         }
     }
 
-    /// What an event is to someone who sees only what matches.
+    /// The change that a watcher with this filter sees in an event. `None`: the object did not
+    /// match before, nor does it now.
     pub(crate) fn classify(&self, event: &Event) -> Option<Change> {
         let now = !event.deleted && self.matches(&event.object.value);
         let before = event.previous.as_ref().is_some_and(|p| self.matches(&p.value));

@@ -13,14 +13,15 @@
 use crate::flowcontrol::compute::{LARGE, ListBody, Pace};
 use crate::flowcontrol::fair_queue::Permit;
 use crate::registry::filter::Filter;
-use crate::registry::listing::{encode, kept, looked_at, matching, prefix_of, reserve};
+use crate::registry::listing::{encode, kept, looked_at, matching, reserve};
 use crate::registry::read::reach;
 use crate::request::context::Context;
 use crate::request::http::Answer;
 use crate::request::list_writer::{self, ListMeta, ListWriter};
 use crate::request::negotiate::Form;
 use crate::state::State;
-use crate::storage::cache::{Measure, ROOT};
+use crate::storage::cache::Measure;
+use crate::storage::keys::{self, ROOT};
 use crate::storage::object::Object;
 use crate::storage::store::status_of;
 use api::Status;
@@ -35,11 +36,11 @@ const DECODING: usize = 16;
 /// upstream's: a selector that matches little costs few of them.
 const PAGE: i64 = 500;
 const PAGE_MAX: i64 = 10_000;
-/// Bytes of a page, about: how many objects that is, the page before tells (today's objects for the
-/// first), and it has at most as many objects as have shown how large they are. Example: pages of a
-/// namespace that is empty today have 1, 1, 2, 4 objects, because its objects of the past may be of
-/// any size; a large object in front of many small ones makes the next page short, and not all
-/// pages.
+/// Bytes of a page, about. How many objects have room in it is estimated from the size of those in
+/// the page before; for the first page, from today's objects. A page never has more objects than
+/// have been measured so far. Example: pages of a namespace that is empty today have 1, 1, 2, 4
+/// objects, because its objects of the past may be of any size; a large object in front of many
+/// small ones makes the next page short, and not all pages.
 const PAGE_BYTES: usize = 4 << 20;
 
 /// A list of the past, as a request asks for it.
@@ -91,7 +92,7 @@ impl PastList<'_> {
     /// 400 for a token that begins in another namespace than that of the request. The token is the
     /// client's: objects of that namespace would be counted.
     fn keys(&self) -> Result<Keys, Status> {
-        let within = prefix_of(self.filter);
+        let within = keys::prefix(&self.filter.namespace);
         if !self.start.is_empty() && !self.start.starts_with(&within) {
             return Err(Status::bad_request("invalid continue token: continue key is not valid"));
         }
@@ -107,7 +108,8 @@ impl PastList<'_> {
         let PastList { state, kind, filter, .. } = *self;
         let most = usize::try_from(self.limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
         let _looking = state.compute.body(&self.ctx.user, looked_at(state, kind, filter)).await?;
-        let Measure { count, objects: all, .. } = state.cache.measure(kind.place(), &prefix_of(filter));
+        let prefix = keys::prefix(&filter.namespace);
+        let Measure { count, objects: all, .. } = state.cache.measure(kind.place(), &prefix);
         let (today, _) = matching(state, kind, filter).await;
         let today: Vec<Arc<Object>> = today.into_iter().map(|(_, object)| object).collect();
         let answer = list_writer::estimate(self.form, &today) / today.len().max(1) * today.len().min(most);
@@ -149,7 +151,7 @@ impl Keys {
     }
 }
 
-/// What a list of the past takes, as today's objects tell.
+/// Estimates for a list of the past, from today's objects.
 struct Forecast {
     /// Bytes of the answer.
     answer: usize,
@@ -157,7 +159,7 @@ struct Forecast {
     scanned: usize,
     /// Bytes of one object.
     each: usize,
-    /// Objects that tell this.
+    /// Today's objects, from which `each` is known.
     count: usize,
 }
 
@@ -169,7 +171,7 @@ struct Reader<'a> {
     end: Bytes,
     /// Keys of the next page, at most.
     page: i64,
-    /// Bytes of an object, as the page before tells.
+    /// Bytes of an object, on average over the page before; at first, over today's objects.
     each: usize,
     /// Objects that have shown how large they are.
     known: usize,

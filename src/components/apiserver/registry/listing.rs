@@ -6,8 +6,8 @@ use crate::registry::filter::Filter;
 use crate::request::context::Context;
 use crate::request::http::Answer;
 use crate::state::State;
+use crate::storage::keys::{self, object_key};
 use crate::storage::object::Object;
-use crate::storage::store::object_key;
 use api::Status;
 use api::kinds::Kind;
 use base64::Engine as _;
@@ -31,14 +31,9 @@ pub(crate) fn too_large(wanted: i64, current: i64) -> Status {
 /// the copy and the reservation.
 pub(crate) fn looked_at(state: &State, kind: &Kind, filter: &Filter) -> usize {
     match filter.is_selective() && filter.name.is_empty() {
-        true => state.cache.measure(kind.place(), &prefix_of(filter)).keys,
+        true => state.cache.measure(kind.place(), &keys::prefix(&filter.namespace)).keys,
         false => 0,
     }
-}
-
-/// The keys of a filter's namespace begin so.
-pub(super) fn prefix_of(filter: &Filter) -> String {
-    if filter.namespace.is_empty() { String::new() } else { format!("{}/", filter.namespace) }
 }
 
 /// Waits for the memory of a list that takes about `bytes` bytes, and for a turn if `work` bytes
@@ -75,7 +70,7 @@ pub(crate) async fn matching(
         let found = state.cache.get(kind.place(), &key).filter(|o| filter.matches(&o.value));
         return (found.map(|o| (key, o)).into_iter().collect(), revision);
     }
-    let snapshot = state.cache.list(kind.place(), &prefix_of(filter));
+    let snapshot = state.cache.list(kind.place(), &keys::prefix(&filter.namespace));
     if !filter.is_selective() {
         return (snapshot.objects, snapshot.revision);
     }

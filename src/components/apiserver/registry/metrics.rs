@@ -48,8 +48,8 @@ async fn matching(state: &Arc<State>, kind: &Kind, filter: &Filter) -> Vec<Arc<O
     let mut nodes: Vec<Arc<Object>> =
         state.cache.list("nodes", "").objects.into_iter().map(|(_, n)| n).collect();
     state.summaries.retain(|name| nodes.iter().any(|node| text(&node.value, "metadata.name") == name));
-    // One pod is on one node, and one node is asked only about itself. Nobody is asked about a pod
-    // that does not exist.
+    // For one pod only the kubelet of its node is asked, for one node its own kubelet, and none for
+    // a pod that does not exist.
     let is_one_pod = kind.namespaced && !filter.namespace.is_empty() && !filter.name.is_empty();
     let pod = is_one_pod.then(|| state.cache.get("pods", &format!("{}/{}", filter.namespace, filter.name)));
     let only = pod.as_ref().map(|pod| pod.as_ref().map_or("", |pod| text(&pod.value, "spec.nodeName")));
@@ -60,7 +60,7 @@ async fn matching(state: &Arc<State>, kind: &Kind, filter: &Filter) -> Vec<Arc<O
             false => filter.name.is_empty() || filter.name == name,
         }
     });
-    let asked = nodes.iter().map(|node| async move {
+    let summaries = nodes.iter().map(|node| async move {
         let name = text(&node.value, "metadata.name");
         let ask = async {
             let answer = clock::limit(PATIENCE, kubelet::ask(state, name, "/stats/summary")).await?.ok()?;
@@ -69,7 +69,7 @@ async fn matching(state: &Arc<State>, kind: &Kind, filter: &Filter) -> Vec<Arc<O
         Some((node, state.summaries.of(name, ask).await?))
     });
     let mut found = Vec::new();
-    for (node, summary) in futures::future::join_all(asked).await.into_iter().flatten() {
+    for (node, summary) in futures::future::join_all(summaries).await.into_iter().flatten() {
         match kind.namespaced {
             false => found.extend(metrics(kind, &node.value, &[at(&summary, "node")])),
             true => {
@@ -85,28 +85,28 @@ async fn matching(state: &Arc<State>, kind: &Kind, filter: &Filter) -> Vec<Arc<O
     found.into_iter().map(|o| Arc::new(Object::unwritten(o))).collect()
 }
 
-/// The pods that a node's summary tells of, with their containers' figures. A node is believed
-/// about pods bound to it, each once.
+/// The pods in a node's summary, with their containers' figures. A node is believed about pods
+/// bound to it, each once.
 fn pods_of<'a>(
     node: &str,
     summary: &'a Value,
     stored: impl Fn(&str) -> Option<Arc<Object>>,
 ) -> Vec<(Arc<Object>, Vec<&'a Value>)> {
     let (mut seen, mut found) = (HashSet::new(), Vec::new());
-    for told in list(summary, "pods") {
-        let key = format!("{}/{}", text(told, "podRef.namespace"), text(told, "podRef.name"));
+    for figures in list(summary, "pods") {
+        let key = format!("{}/{}", text(figures, "podRef.namespace"), text(figures, "podRef.name"));
         let Some(pod) = stored(&key) else { continue };
         // A pod of that name may be a younger one.
-        let is_it = text(&pod.value, "metadata.uid") == text(told, "podRef.uid");
+        let is_it = text(&pod.value, "metadata.uid") == text(figures, "podRef.uid");
         if is_it && text(&pod.value, "spec.nodeName") == node && seen.insert(key) {
-            found.push((pod, list(told, "containers").iter().collect()));
+            found.push((pod, list(figures, "containers").iter().collect()));
         }
     }
     found
 }
 
 /// Pure: the figures of an object from what its kubelet said: of a node, one; of a pod, one for
-/// each container. `None` while one of them tells no use, as that of a container which has just
+/// each container. `None` while one of them has no usage, as that of a container which has just
 /// started: the rest would be taken for the use of the whole pod (metrics-server:
 /// `podStorage.GetMetrics`).
 fn metrics(kind: &Kind, of: &Value, figures: &[&Value]) -> Option<Value> {
@@ -154,9 +154,9 @@ mod tests {
 
     #[test]
     fn a_node_is_believed_about_its_own_pods_only_and_once() {
-        let told = |name: &str, uid: &str| json!({"podRef": {"namespace": "d", "name": name, "uid": uid}, "containers": [{"name": "c"}]});
+        let figures = |name: &str, uid: &str| json!({"podRef": {"namespace": "d", "name": name, "uid": uid}, "containers": [{"name": "c"}]});
         let summary = json!({"pods": [
-            told("own", "u1"), told("own", "u1"), told("younger", "u9"), told("foreign", "u3"), told("none", "u4"),
+            figures("own", "u1"), figures("own", "u1"), figures("younger", "u9"), figures("foreign", "u3"), figures("none", "u4"),
         ]});
         let stored = |key: &str| {
             let (uid, node) = match key {

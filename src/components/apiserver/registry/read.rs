@@ -8,8 +8,8 @@ use crate::request::http::Answer;
 use crate::request::list_writer::{self, ListMeta, ListWriter};
 use crate::request::negotiate::{self, form, form_of_list};
 use crate::state::State;
+use crate::storage::keys::key_of;
 use crate::storage::object::Object;
-use crate::storage::store::key_of;
 use api::Status;
 use api::errors::{Errors, brief};
 use api::gostr::quote;
@@ -319,11 +319,11 @@ mod tests {
             ("", syntax),
             ("9223372036854775808", range),
         ] {
-            let told = parse_revision(text).unwrap_err();
+            let message = parse_revision(text).unwrap_err();
             let want = format!(
                 "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: {why}"
             );
-            assert_eq!(told, want);
+            assert_eq!(message, want);
         }
         // A body may have one of megabytes, and the record of the request repeats what is said.
         assert!(parse_uint(&"x".repeat(1 << 20)).unwrap_err().len() < 32 << 10);

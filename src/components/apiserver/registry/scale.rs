@@ -1,7 +1,7 @@
 //! The subresource `scale`: the replicas of an object, in the same form for every kind.
 
 use crate::registry::replicas::{empty_replicas, lacks_replicas};
-use crate::registry::strategy::{Part, check_locked_version, place};
+use crate::registry::strategy::{Part, check_locked_version, set_namespace};
 use crate::registry::write::{self, modify};
 use crate::request::context::Context;
 use crate::request::decode::{self, SCALE};
@@ -106,11 +106,11 @@ fn applied_scale(ctx: &Context, kind: &Kind, paths: ScalePaths, body: &Bytes) ->
     if !value::empty(&scale, "metadata.managedFields") {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
-    let said = scale.clone();
+    let manifest = scale.clone();
     let conformed = SCALE.conform(&mut scale);
-    let unknown = conformed.map_err(|told| write::untyped_of(&SCALE, &said).unwrap_or(told))?;
+    let unknown = conformed.map_err(|refusal| write::untyped_of(&SCALE, &manifest).unwrap_or(refusal))?;
     if !unknown.is_empty() {
-        return Err(write::undeclared_of(&SCALE, &said, &unknown));
+        return Err(write::undeclared_of(&SCALE, &manifest, &unknown));
     }
     let replicas = checked_scale(ctx, kind, &mut scale)?;
     let says_replicas = int(&scale, "spec.replicas").is_some();
@@ -133,11 +133,11 @@ fn written_scale(
     old: &Value,
     (scale, replicas): (&Value, i64),
 ) -> Result<Value, Status> {
-    let told = meta::locked_version(scale);
-    check_locked_version(kind, &ctx.info.name, told, old)?;
+    let version = meta::locked_version(scale);
+    check_locked_version(kind, &ctx.info.name, version, old)?;
     let mut new = old.clone();
     value::put(&mut new, paths.spec_replicas, replicas);
-    if told.is_empty() || ctx.info.verb == "patch" {
+    if version.is_empty() || ctx.info.verb == "patch" {
         value::remove(&mut new, "metadata.resourceVersion");
     }
     if !meta::uid(scale).is_empty() {
@@ -167,12 +167,12 @@ fn shown_scale(form: Form, scale: &Value) -> Answer {
 /// 400 for the Scale of another object, 422 for a negative number of replicas.
 fn checked_scale(ctx: &Context, kind: &Kind, scale: &mut Value) -> Result<i64, Status> {
     if kind.namespaced {
-        place(ctx, kind, scale)?;
+        set_namespace(ctx, kind, scale)?;
     }
-    let (told, name) = (meta::name(scale), &ctx.info.name);
-    if !told.is_empty() && told != *name {
+    let (own, name) = (meta::name(scale), &ctx.info.name);
+    if !own.is_empty() && own != *name {
         return Err(Status::bad_request(format!(
-            "the name of the object ({told}) does not match the name on the URL ({name})"
+            "the name of the object ({own}) does not match the name on the URL ({name})"
         )));
     }
     let replicas = int(scale, "spec.replicas").unwrap_or(0);
@@ -202,7 +202,7 @@ fn scale_of_patch(
     let patched = scale.clone();
     let unknown = SCALE
         .conform(&mut scale)
-        .map_err(|told| write::mistyped_of(ctx, &SCALE, &patched, body).unwrap_or(told))?;
+        .map_err(|refusal| write::mistyped_of(ctx, &SCALE, &patched, body).unwrap_or(refusal))?;
     write::judge_fields(ctx, media, &patched, &unknown, body)?;
     match int(&scale, "spec.replicas") {
         Some(NO_REPLICAS) => Err(empty_replicas(paths)),

@@ -8,8 +8,7 @@
 use crate::registry::read::parse_uint;
 use crate::request::context::Context;
 use crate::state::State;
-use crate::storage::cache::ROOT;
-use crate::storage::store::key_of;
+use crate::storage::keys::{ROOT, key_of};
 use api::errors::Errors;
 use api::kinds::{self, Kind};
 use api::schema::equality;
@@ -47,21 +46,32 @@ pub(crate) fn stored_kind(kind: &Kind) -> &Kind {
 ///
 /// # Errors
 /// 400 if it names another one than the path.
-pub(crate) fn place(ctx: &Context, kind: &Kind, object: &mut Value) -> Result<(), Status> {
+pub(crate) fn set_namespace(ctx: &Context, kind: &Kind, object: &mut Value) -> Result<(), Status> {
     let namespace = ctx.info.object_namespace();
-    let told = meta::namespace(object).to_string();
+    let own = meta::namespace(object).to_string();
     if kind.namespaced {
-        if told.is_empty() {
+        if own.is_empty() {
             value::put(object, "metadata.namespace", namespace);
-        } else if told != namespace {
+        } else if own != namespace {
             return Err(Status::bad_request(
                 "the namespace of the provided object does not match the namespace sent on the request",
             ));
         }
-    } else if !told.is_empty() {
+    } else if !own.is_empty() {
         value::remove(object, "metadata.namespace");
     }
     Ok(())
+}
+
+/// Refuses to look for an object without a name (upstream: `NamespaceKeyFunc`).
+///
+/// # Errors
+/// 400 for an empty name.
+pub(super) fn check_has_name(name: &str) -> Result<(), Status> {
+    match name.is_empty() {
+        true => Err(Status::bad_request("Name parameter required.")),
+        false => Ok(()),
+    }
 }
 
 /// Drops the owners that an object names twice, with a warning (upstream:
@@ -138,26 +148,31 @@ pub(crate) fn no_uid_of_the_gone(kind: &Kind, object: &Value) -> Result<(), Stat
 /// # Errors
 /// 409 for a write that means another object of this name.
 pub(crate) fn check_uid(kind: &Kind, new: &Value, old: &Value) -> Result<(), Status> {
-    let (wanted, there) = (meta::uid(new), meta::uid(old));
-    if wanted.is_empty() || wanted == there {
+    let (wanted, found) = (meta::uid(new), meta::uid(old));
+    if wanted.is_empty() || wanted == found {
         return Ok(());
     }
-    let why = precondition_failed(kind, old, "UID", wanted, there);
+    let why = precondition_failed(kind, old, "UID", wanted, found);
     Err(Status::conflict(kind.group, kind.plural, meta::name(old), &why))
 }
 
-/// Checks that a write that names a version, `told`, means the stored one. An empty one means any.
+/// Checks that a write that names a version means the stored one. An empty version means any.
 /// Versions are compared as numbers: `007` is `7`.
 ///
 /// # Errors
 /// 409 for another version; 500 for what is none, as upstream, which has no reason for it
 /// (`ObjectResourceVersion`).
-pub(crate) fn check_locked_version(kind: &Kind, name: &str, told: &str, old: &Value) -> Result<(), Status> {
-    if told.is_empty() {
+pub(crate) fn check_locked_version(
+    kind: &Kind,
+    name: &str,
+    version: &str,
+    old: &Value,
+) -> Result<(), Status> {
+    if version.is_empty() {
         return Ok(());
     }
-    let version = parse_uint(told).map_err(|why| Status::new(500, "", why))?;
-    match parse_uint(meta::resource_version(old)) == Ok(version) {
+    let wanted = parse_uint(version).map_err(|why| Status::new(500, "", why))?;
+    match parse_uint(meta::resource_version(old)) == Ok(wanted) {
         true => Ok(()),
         false => Err(Status::stale(kind.group, kind.plural, name)),
     }
@@ -169,12 +184,12 @@ pub(crate) fn precondition_failed(
     kind: &Kind,
     stored: &Value,
     what: &str,
-    asked: &str,
-    there: &str,
+    wanted: &str,
+    found: &str,
 ) -> String {
     let key = format!("{ROOT}{}/{}", kind.place(), key_of(kind, stored));
     format!(
-        "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: {what} in precondition: {asked}, {what} in object meta: {there}"
+        "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
     )
 }
 
@@ -188,9 +203,9 @@ pub(crate) fn precondition_failed(
 /// # Errors
 /// 422 for a patch that names another uid.
 pub(crate) fn check_same_uid(kind: &Kind, part: Part, new: &Value, old: &Value) -> Result<(), Status> {
-    let (wanted, there) = (meta::uid(new), meta::uid(old));
+    let (wanted, found) = (meta::uid(new), meta::uid(old));
     let has_no_metadata = kind.custom.is_some() && part == Part::Status;
-    if wanted.is_empty() || wanted == there || has_no_metadata {
+    if wanted.is_empty() || wanted == found || has_no_metadata {
         return Ok(());
     }
     let mut errors = Errors::default();
@@ -322,6 +337,24 @@ mod tests {
         assert!(put.contains("duplicate entries; API server") && put.ends_with("observed: a, b"), "{put}");
         let when = "duplicate entries after mutating admission happens; API server";
         assert!(patch.contains(when) && patch.ends_with("observed: a"), "{patch}");
+    }
+
+    #[test]
+    fn a_write_that_names_a_uid_means_that_object_alone() {
+        let kind = kinds::find("", "v1", "ConfigMap").unwrap();
+        let map = |uid: &str| json!({"metadata": {"name": "a", "namespace": "d", "uid": uid}});
+        assert!(no_uid_of_the_gone(kind, &map("")).is_ok(), "it makes a new one");
+        let refused = no_uid_of_the_gone(kind, &map("u")).unwrap_err();
+        assert!(refused.code == 409 && refused.message.contains("uid u, and no existing object was found"));
+        for wanted in ["", "u"] {
+            assert!(check_uid(kind, &map(wanted), &map("u")).is_ok());
+            assert!(check_same_uid(kind, Part::Main, &map(wanted), &map("u")).is_ok());
+        }
+        let refused = check_uid(kind, &map("v"), &map("u")).unwrap_err();
+        let why = "Precondition failed: UID in precondition: v, UID in object meta: u";
+        assert!(refused.code == 409 && refused.message.ends_with(why), "{}", refused.message);
+        let refused = check_same_uid(kind, Part::Main, &map("v"), &map("u")).unwrap_err();
+        assert_eq!(refused.code, 422, "a patch would change it");
     }
 
     #[test]

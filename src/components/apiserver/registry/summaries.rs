@@ -64,12 +64,12 @@ mod tests {
     /// A hundred clients ask at once, and again: the kubelet is asked once in a while.
     #[tokio::test(start_paused = true)]
     async fn a_kubelet_is_asked_once_for_all_who_ask() {
-        let (summaries, asked) = (Summaries::default(), AtomicUsize::new(0));
-        let asked = &asked;
+        let (summaries, requests) = (Summaries::default(), AtomicUsize::new(0));
+        let requests = &requests;
         let ask = |node: &'static str| {
             let answer = async move {
                 clock::sleep(Duration::from_millis(100)).await;
-                (node != "silent").then(|| json!({"count": asked.fetch_add(1, Ordering::Relaxed)}))
+                (node != "silent").then(|| json!({"count": requests.fetch_add(1, Ordering::Relaxed)}))
             };
             summaries.of(node, answer)
         };

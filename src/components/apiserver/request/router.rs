@@ -9,7 +9,9 @@ use crate::flowcontrol::free_memory::give_back_soon;
 use crate::pipeline::Route;
 use crate::proxy::{kubelet, pods};
 use crate::registry::strategy::{self, Part};
-use crate::registry::{delete, eviction, metrics, read as reading, scale, subresources, watch, write};
+use crate::registry::{
+    binding, delete, eviction, metrics, read as reading, scale, token_request, watch, write,
+};
 use crate::request::context::Context;
 use crate::request::http::{Answer, Body, json, json_bytes, not_found_page, plain, typed};
 use crate::request::{accept, decode, etag, list_options, negotiate, readiness, websocket};
@@ -163,7 +165,7 @@ async fn resource(
     let work = async move {
         let (state, ctx, kind) = (&state, &*ctx, &kind);
         match verb.as_str() {
-            "create" if binds => subresources::bind(state, ctx, &body).await,
+            "create" if binds => binding::bind(state, ctx, &body).await,
             "create" if !kind.is_stored() => reviews::review(state, ctx, kind, &body).await,
             "create" => write::create(state, ctx, kind, &body).await,
             "update" => write::update(state, ctx, kind, Part::Main, &body).await,
@@ -296,9 +298,9 @@ async fn subresource(
             }
             ("finalize", ..) => write::update(state, ctx, kind, Part::Finalize, &body).await,
             ("scale", _, Some(paths)) => scale::scale(state, ctx, kind, paths, &body).await,
-            ("binding", ..) => subresources::bind(state, ctx, &body).await,
+            ("binding", ..) => binding::bind(state, ctx, &body).await,
             ("eviction", ..) => eviction::evict(state, ctx, &body).await,
-            ("token", ..) => subresources::token(state, ctx, &body).await,
+            ("token", ..) => token_request::create(state, ctx, &body).await,
             _ => Ok(not_found_page()),
         }
     };

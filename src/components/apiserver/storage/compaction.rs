@@ -124,7 +124,7 @@ impl State {
     ///
     /// # Errors
     /// 507 if the objects themselves leave no room.
-    pub(crate) async fn make_room(&self, bytes: u64, may: Use) -> Result<Option<Counted<'_>>, Status> {
+    pub(crate) async fn make_room(&self, bytes: u64, purpose: Use) -> Result<Option<Counted<'_>>, Status> {
         let Some(room) = self.kv.room() else { return Ok(None) };
         let own = &self.compaction;
         own.in_flight.fetch_add(bytes, Ordering::AcqRel);
@@ -133,7 +133,7 @@ impl State {
             own.wake.notify_one();
         }
         let has_room = |room: &Room| {
-            let most = if may == Use::Ordinary { full(room) } else { room.quota };
+            let most = if purpose == Use::Ordinary { full(room) } else { room.quota };
             !room.alarmed && room.size.saturating_add(own.in_flight.load(Ordering::Acquire)) <= most
         };
         if has_room(&room) {
@@ -141,7 +141,7 @@ impl State {
         }
         self.reclaim().await;
         match self.kv.room() {
-            Some(room) if may != Use::Deletion && !has_room(&room) => Err(insufficient_storage(&room)),
+            Some(room) if purpose != Use::Deletion && !has_room(&room) => Err(insufficient_storage(&room)),
             _ => Ok(Some(counted)),
         }
     }
@@ -161,10 +161,10 @@ impl State {
     /// of this server still needs if that is not enough. Writes that need room at the same time
     /// share one compaction.
     async fn reclaim(&self) {
-        let asked = Instant::now();
+        let since = Instant::now();
         let mut last = self.compaction.reclaimed.lock().await;
         if let Some(begun) = *last {
-            if begun >= asked {
+            if begun >= since {
                 return;
             }
             clock::pause_until(begun + RECLAIM_EVERY).await;
@@ -229,8 +229,8 @@ impl State {
 
     /// Reads the revision that is held.
     async fn held(&self) -> Result<Option<Revision>, Error> {
-        let asked = RangeRequest { key: HOLD.as_bytes().to_vec().into(), ..RangeRequest::default() };
-        let found = self.kv.range(asked).await?;
+        let request = RangeRequest { key: HOLD.as_bytes().to_vec().into(), ..RangeRequest::default() };
+        let found = self.kv.range(request).await?;
         let text = found.kvs.first().map(|kv| String::from_utf8_lossy(&kv.value).into_owned());
         Ok(text.and_then(|text| text.parse().ok()))
     }

@@ -2,7 +2,8 @@
 //!
 //! | file | part |
 //! |---|---|
-//! | `store`, `extra` | writes: one transaction of etcd each, on the condition of the revision that was read |
+//! | `store`, `extra`, `transaction` | writes: one transaction of etcd each, on the condition of the revision that was read |
+//! | `keys` | where an object stands in the store and in the cache |
 //! | `cache` | the watch cache: all objects in memory, fed by one watch of etcd |
 //! | `object` | a stored object and the events of it, parsed and encoded |
 //! | `watch_queue`, `ring` | the bounded queue of events that wait for one watcher |
@@ -17,9 +18,11 @@ pub(crate) mod cache;
 pub(crate) mod compaction;
 pub(crate) mod extra;
 pub(crate) mod holds;
+pub(crate) mod keys;
 pub(crate) mod object;
 pub(crate) mod ring;
 pub(crate) mod room;
 pub(crate) mod store;
+pub(crate) mod transaction;
 pub(crate) mod watch_buffers;
 pub(crate) mod watch_queue;

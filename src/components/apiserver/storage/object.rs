@@ -2,6 +2,7 @@
 //! the first reader that needs the bytes.
 
 use crate::storage::holds::Holds;
+use crate::storage::keys::namespace_and_name;
 use crate::storage::room::values_cost;
 use api::{gojson, kinds, meta, schema, value};
 use bytes::Bytes;
@@ -16,7 +17,7 @@ pub(crate) struct Object {
     pub value: Value,
     pub bytes: Bytes,
     pub revision: Revision,
-    /// What of `bytes` follows kind and apiVersion, behind a comma; 0 if they do not begin with
+    /// Where in `bytes` the comma behind kind and apiVersion stands; 0 if they do not begin with
     /// these two.
     body: usize,
     /// Bytes of the value that the store has; 0 if the object was not read from it. They are fewer
@@ -25,17 +26,17 @@ pub(crate) struct Object {
     /// Bytes of memory that `value` takes beside its texts, about, and that escapes take in `bytes`
     /// ([`super::room::Values`]); 0 if it was not read from the store.
     pub(crate) values: usize,
-    /// Watches that have it to tell when they begin.
+    /// Counts the watches that begin and have not sent this object yet.
     pub(crate) holds: Holds,
 }
 
-/// How many bytes of `{"kind":"Pod","apiVersion":"v1",…}` say what it is, up to the comma; 0 if
+/// Where the comma behind kind and apiVersion stands in `{"kind":"Pod","apiVersion":"v1",…}`; 0 if
 /// there is none.
 fn body_of(value: &Value, bytes: &[u8]) -> usize {
     let (kind, version) = (value::text(value, "kind"), value::text(value, "apiVersion"));
-    let said = r#"{"kind":"","apiVersion":"""#.len() + kind.len() + version.len();
-    let begins = bytes.starts_with(br#"{"kind":""#) && bytes.get(said) == Some(&b',');
-    if begins && bytes[..said].ends_with(&[version.as_bytes(), b"\""].concat()) { said } else { 0 }
+    let comma = r#"{"kind":"","apiVersion":"""#.len() + kind.len() + version.len();
+    let begins = bytes.starts_with(br#"{"kind":""#) && bytes.get(comma) == Some(&b',');
+    if begins && bytes[..comma].ends_with(&[version.as_bytes(), b"\""].concat()) { comma } else { 0 }
 }
 
 impl Object {
@@ -69,25 +70,24 @@ impl Object {
                 return Err(format!("Object '{field}' is missing"));
             }
         }
-        let mut judged = value.clone();
+        let mut checked = value.clone();
         match kinds::stored(place) {
             Some(kind) => {
                 let found = value::text(&value, "kind");
                 if found != kind.kind {
                     return Err(format!("unable to decode {found} into {}", kind.kind));
                 }
-                schema::conform(kind, &mut judged)?;
-                // Earlier versions stored them.
+                schema::conform(kind, &mut checked)?;
+                // Earlier versions of this program stored zeros that Go leaves out.
                 kind.drop_zeros(&mut value);
             }
             None => {
-                let mut meta = judged.get_mut("metadata").map(Value::take).unwrap_or_default();
+                let mut meta = checked.get_mut("metadata").map(Value::take).unwrap_or_default();
                 schema::conform_named("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", &mut meta)?;
             }
         }
-        let (namespace, name) = key.split_once('/').unwrap_or(("", key));
         let meta = (meta::namespace(&value), meta::name(&value));
-        if meta != (namespace, name) {
+        if meta != namespace_and_name(key) {
             return Err(format!("the stored object is {}/{}, not {key}", meta.0, meta.1));
         }
         let values = values_cost(place, &value, stored);
@@ -100,12 +100,13 @@ impl Object {
         Object::encoded(value, revision)
     }
 
-    /// One that is stored nowhere: it has no resourceVersion.
+    /// An object that is stored nowhere, as the answer of a dry run: it has no resourceVersion.
     pub(crate) fn unwritten(value: Value) -> Object {
         Object::encoded(value, 0)
     }
 
-    /// One that is only passed on in here.
+    /// An object that no client is sent, as the last state of one that is about to be erased: it
+    /// has no bytes.
     pub(crate) fn unsent(value: Value, revision: Revision) -> Object {
         Object {
             value,
@@ -118,7 +119,7 @@ impl Object {
         }
     }
 
-    /// From the bytes of another one.
+    /// Parses an object that was encoded here. `None` if the bytes are no JSON.
     fn reread(bytes: Bytes, revision: Revision) -> Option<Object> {
         let value: Value = serde_json::from_slice(&bytes).ok()?;
         let body = body_of(&value, &bytes);
@@ -154,7 +155,10 @@ pub(crate) struct Event {
     pub deleted: bool,
     /// When this server heard of it.
     pub(crate) at: Instant,
+    /// The lines of a watch, one for each [`Change`].
     frames: [OnceLock<Bytes>; 3],
+    /// The previous state, with the revision of this event, for watchers whose selector the object
+    /// no longer matches.
     left: OnceLock<Arc<Object>>,
     /// How many lines and answers hold it until it is sent ([`super::watch_buffers`]).
     pub(crate) waiting: AtomicUsize,
@@ -187,7 +191,7 @@ impl Event {
         self.object.bytes.len().max(before)
     }
 
-    /// The object that a watcher is told about: one that left a selector is shown as it was while
+    /// The object that a watcher is sent: one that left a selector is shown as it was while
     /// it was in it.
     pub(crate) fn shown(&self, change: Change) -> &Arc<Object> {
         match (change, self.deleted, &self.previous) {
@@ -286,13 +290,13 @@ mod tests {
             let kept = Kept::new(&event);
             assert_eq!((kept.key(), kept.revision), (("d", "x"), 7));
             let again = kept.event().unwrap();
-            let told = |of: &Event| {
+            let parts = |of: &Event| {
                 let previous = of.previous.as_ref().map(|p| (p.value.clone(), p.revision));
                 let frames =
                     [Change::Added, Change::Modified, Change::Deleted].map(|change| of.frame(change));
                 (of.revision, of.object.value.clone(), of.object.body, previous, of.deleted, of.at, frames)
             };
-            assert_eq!(told(&again), told(&event));
+            assert_eq!(parts(&again), parts(&event));
             assert_eq!(again.object.bytes.as_ptr(), after.bytes.as_ptr(), "the bytes are there once");
         }
     }

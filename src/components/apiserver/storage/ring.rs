@@ -13,7 +13,7 @@ pub(crate) const RING_AGE: Duration = Duration::from_secs(75);
 /// however young they are.
 pub(crate) const RING_BYTES: usize = 2 << 20;
 
-/// The events of one revision that concern a watcher. More than one event only after a
-/// rewind: who hears of the pod that comes back and not yet of the one that goes would take it for
-/// one too many.
-pub(crate) type Together = Vec<(Change, Arc<Event>)>;
+/// The events of one revision that concern a watcher: more than one where a transaction wrote
+/// several objects of the resource, as an undo, a redo or a rewind does. A controller that heard of
+/// the pod that comes back, and not yet of the one that goes, would count a pod too many.
+pub(crate) type EventBatch = Vec<(Change, Arc<Event>)>;

@@ -60,8 +60,8 @@ impl Drop for Counted<'_> {
 /// ConfigMap of 60,000 keys                1.2 MB           values 19 MB, with managed fields
 /// ```
 ///
-/// Beyond the bound, small writes go on up to a fourth more. Nothing tells whose they are: very
-/// many small objects of one user fill that part, too. Up to a sixteenth beyond that small writes
+/// Beyond the bound, small writes go on up to a fourth more. Their user is not looked at: very many
+/// small objects of one user fill that part, too. Up to a sixteenth beyond that small writes
 /// go on that take something away, and those of components and administrators that change what
 /// exists, as the status of a pod; no new objects, which users have components make as well.
 ///
@@ -70,17 +70,18 @@ impl Drop for Counted<'_> {
 #[derive(Default)]
 pub(crate) struct Values(AtomicUsize);
 
-/// The values may take so many times the quota of the store ...
+/// All values together may take so many times the quota of the store.
 const VALUES_OF_QUOTA: usize = 4;
-/// ... and this many bytes in any case: the objects of the cluster itself take some 4 MiB.
+/// Bytes that all values may take however small the quota is: the objects of the cluster itself
+/// take some 4 MiB.
 const VALUES_LEAST: usize = 128 << 20;
-/// A write that adds fewer bytes of values is that of an ordinary object, such as a pod, its status
-/// or an Event: large ones leave it a part of the memory.
+/// A write that adds fewer bytes of values is small: that of an ordinary object, such as a pod, its
+/// status or an Event.
 const VALUES_SMALL: usize = 128 << 10;
-/// That part, of what large ones may take.
+/// Small writes may exceed the bound of large ones by this part of it: a fourth.
 const VALUES_RESERVE_PART: usize = 4;
-/// The part for small writes that take away something of the object and add managed fields, and for
-/// those of components.
+/// Small writes that take something away and add managed fields, and those of components, may
+/// exceed even that, by this part of the bound: a sixteenth.
 const VALUES_REPAIR_PART: usize = 16;
 
 /// Returns about how many bytes of memory the values of this text take, and what escapes add to it
@@ -112,8 +113,8 @@ impl Values {
     }
 
     /// Judges a write that makes `after` bytes of values out of `before`, beside a store of this
-    /// quota. One that adds none is always let in. `repairs` tells whether it may have the last
-    /// part; it is asked only where that counts.
+    /// quota. One that adds none is always let in. `repairs` returns whether it may have the last
+    /// part; it is called only where that counts.
     ///
     /// # Errors
     /// 507 if the values would take more memory than they may.

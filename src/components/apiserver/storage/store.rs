@@ -1,16 +1,17 @@
 //! Writing objects: one etcd transaction each, with the revision that was read as its condition.
 
 use crate::state::State;
-use crate::storage::cache::{ROOT, Undecodable};
+use crate::storage::cache::Undecodable;
 use crate::storage::extra::{Beside, Extra};
+use crate::storage::keys::{key_of, object_key, store_key};
 use crate::storage::object::Object;
 use crate::storage::room::{Use, text_cost, values_cost};
+use crate::storage::transaction::{delete, is_absent, is_at, put};
 use api::kinds::Kind;
 use api::status::{details, qualified};
 use api::{Status, gojson, meta, value};
 use bytes::Bytes;
-use etcd::api::{Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, PutRequest, RequestOp};
-use etcd::api::{RangeRequest, Revision, TxnRequest, TxnResponse};
+use etcd::api::{Error, PutRequest, RangeRequest, RequestOp, Revision, TxnRequest, TxnResponse};
 use etcd::txn;
 use serde_json::Value;
 use std::sync::Arc;
@@ -21,20 +22,6 @@ pub(crate) const CACHE_WAIT: Duration = Duration::from_secs(3);
 /// How long a lease is handed to new objects.
 const LEASE_SHARED: Duration = Duration::from_secs(60);
 
-/// `default/web`, or `n1` for what has no namespace.
-pub(crate) fn object_key(kind: &Kind, namespace: &str, name: &str) -> String {
-    if kind.namespaced { format!("{namespace}/{name}") } else { name.to_string() }
-}
-
-/// The key of an object, for callers that have only the object.
-pub(crate) fn key_of(kind: &Kind, object: &Value) -> String {
-    object_key(kind, meta::namespace(object), meta::name(object))
-}
-
-fn store_key(kind: &Kind, key: &str) -> Bytes {
-    format!("{ROOT}{}/{key}", kind.place()).into()
-}
-
 /// The bytes of an object in the store. Upstream stores custom objects as JSON, by the serializer
 /// of its answers, and all others as protobuf, which escapes nothing.
 fn stored_bytes(kind: &Kind, object: &Value) -> Bytes {
@@ -44,7 +31,7 @@ fn stored_bytes(kind: &Kind, object: &Value) -> Bytes {
     }
 }
 
-/// 500: upstream's reason for an object that the storage has and nobody can decode.
+/// The answer for an object that is stored and cannot be decoded: 500, with upstream's reason.
 fn unreadable(kind: &Kind, name: &str, found: &Undecodable) -> Status {
     let what = qualified(kind.group, kind.plural);
     let message = format!("failed to read {what} {name:?} from the storage: {}", found.reason);
@@ -118,10 +105,6 @@ pub(crate) enum Refused {
     Error(Status),
 }
 
-fn equal(key: Bytes, target: CompareTarget) -> Compare {
-    Compare { key, range_end: Bytes::new(), result: CompareResult::Equal, target }
-}
-
 /// True for a write of the Leases and Nodes without which nothing in the cluster works.
 fn is_heartbeat(kind: &Kind, new: &Value, expected: Revision) -> bool {
     match kind.place() {
@@ -157,11 +140,11 @@ impl State {
         name: &str,
         revision: Revision,
     ) -> Option<Value> {
-        let place = object_key(kind, namespace, name);
-        let key = store_key(kind, &place);
-        let asked = RangeRequest { key, revision, serializable: true, ..RangeRequest::default() };
-        let found = self.kv.range(asked).await.ok()?.kvs.into_iter().next()?;
-        let object = Object::decode(kind.place(), &place, &found.value, found.mod_revision);
+        let own = object_key(kind, namespace, name);
+        let key = store_key(kind, &own);
+        let request = RangeRequest { key, revision, serializable: true, ..RangeRequest::default() };
+        let found = self.kv.range(request).await.ok()?.kvs.into_iter().next()?;
+        let object = Object::decode(kind.place(), &own, &found.value, found.mod_revision);
         object.ok().map(|object| object.value)
     }
 
@@ -197,8 +180,7 @@ impl State {
         extra: &Extra,
     ) -> Result<Revision, Refused> {
         let key = store_key(kind, &object_key(kind, namespace, name));
-        let delete = DeleteRangeRequest { key: key.clone(), ..Default::default() };
-        self.transact(key, found.revision, RequestOp::DeleteRange(delete), extra, Use::Deletion).await
+        self.transact(key.clone(), found.revision, delete(key), extra, Use::Deletion).await
     }
 
     /// Returns the object as this server last heard of it.
@@ -219,7 +201,7 @@ impl State {
         let mut stored = object;
         value::remove(&mut stored, "metadata.resourceVersion");
         meta::in_order(&mut stored);
-        let key = store_key(kind, &object_key(kind, meta::namespace(&stored), meta::name(&stored)));
+        let key = store_key(kind, &key_of(kind, &stored));
         let lease = match kind.ttl_secs {
             0 => 0,
             ttl => self.lease(ttl).await.map_err(Refused::Error)?,
@@ -227,11 +209,11 @@ impl State {
         let put =
             PutRequest { key: key.clone(), value: stored_bytes(kind, &stored), lease, ..Default::default() };
         let repairs = extra.repairs || self.adds_nothing(kind, &stored, expected, put.value.len());
-        let may = if repairs { Use::Repair } else { Use::Ordinary };
+        let purpose = if repairs { Use::Repair } else { Use::Ordinary };
         if !extra.repairs && !is_heartbeat(kind, &stored, expected) {
             self.check_values(kind, &stored, &put.value, extra).map_err(Refused::Error)?;
         }
-        let revision = self.transact(key, expected, RequestOp::Put(put), extra, may).await?;
+        let revision = self.transact(key, expected, RequestOp::Put(put), extra, purpose).await?;
         Ok(Arc::new(Object::new(stored, revision)))
     }
 
@@ -243,16 +225,13 @@ impl State {
         object: &Object,
         extra: &Extra,
     ) -> Result<Arc<Object>, Refused> {
-        let key =
-            store_key(kind, &object_key(kind, meta::namespace(&object.value), meta::name(&object.value)));
-        let delete = DeleteRangeRequest { key: key.clone(), ..Default::default() };
-        let revision =
-            self.transact(key, object.revision, RequestOp::DeleteRange(delete), extra, Use::Deletion).await?;
+        let key = store_key(kind, &key_of(kind, &object.value));
+        let revision = self.transact(key.clone(), object.revision, delete(key), extra, Use::Deletion).await?;
         Ok(Arc::new(Object::new(object.value.clone(), revision)))
     }
 
     /// A lease of at least `ttl` seconds. Objects written within the same minute share one, as
-    /// upstream's do.
+    /// upstream's do: all Events, which are the only kind that has a lifetime.
     async fn lease(&self, ttl: u32) -> Result<i64, Status> {
         let current = || *self.lease.lock();
         if let Some((id, until)) = current()
@@ -312,45 +291,29 @@ impl State {
         expected: Revision,
         op: RequestOp,
         extra: &Extra,
-        may: Use,
+        purpose: Use,
     ) -> Result<Revision, Refused> {
-        let mut txn = TxnRequest {
-            compare: vec![equal(key, CompareTarget::ModRevision(expected))],
-            success: vec![op],
-            failure: vec![],
-        };
+        let mut txn = TxnRequest { compare: vec![is_at(key, expected)], success: vec![op], failure: vec![] };
         for (key, owner) in &extra.reserve {
-            let key = Bytes::from(key.clone());
-            txn.compare.push(equal(key.clone(), CompareTarget::CreateRevision(0)));
-            txn.success.push(RequestOp::Put(PutRequest {
-                key,
-                value: owner.clone().into(),
-                ..Default::default()
-            }));
+            txn.compare.push(is_absent(key.clone()));
+            txn.success.push(put(key.clone(), owner.clone()));
         }
         for (key, revision) in &extra.unchanged {
-            txn.compare.push(equal(key.clone().into(), CompareTarget::ModRevision(*revision)));
+            txn.compare.push(is_at(key.clone(), *revision));
         }
         for beside in &extra.beside {
             let key = store_key(beside.kind, &key_of(beside.kind, &beside.object));
-            txn.compare.push(equal(key.clone(), CompareTarget::ModRevision(beside.expected)));
+            txn.compare.push(is_at(key.clone(), beside.expected));
             txn.success.push(operation_beside(beside, key));
         }
         for (key, value) in &extra.put {
-            txn.success.push(RequestOp::Put(PutRequest {
-                key: key.clone().into(),
-                value: value.clone().into(),
-                ..Default::default()
-            }));
+            txn.success.push(put(key.clone(), value.clone()));
         }
         for key in &extra.release {
-            txn.success.push(RequestOp::DeleteRange(DeleteRangeRequest {
-                key: key.clone().into(),
-                ..Default::default()
-            }));
+            txn.success.push(delete(key.clone()));
         }
-        let bare = if may == Use::Deletion { deletions(&txn) } else { None };
-        let counted = self.make_room(txn::size(&txn) as u64, may).await.map_err(Refused::Error)?;
+        let bare = if purpose == Use::Deletion { deletions(&txn) } else { None };
+        let counted = self.make_room(txn::size(&txn) as u64, purpose).await.map_err(Refused::Error)?;
         let mut done = self.send(txn).await;
         let full = matches!(done, Err(Error::NoSpace));
         if let Some(bare) = bare.filter(|_| full) {
@@ -382,11 +345,11 @@ fn managers_cost(kind: &Kind, object: &Value) -> usize {
 /// Returns the operation that writes or deletes an object beside another one.
 fn operation_beside(beside: &Beside, key: Bytes) -> RequestOp {
     if beside.goes {
-        return RequestOp::DeleteRange(DeleteRangeRequest { key, ..Default::default() });
+        return delete(key);
     }
     let mut stored = beside.object.clone();
     value::remove(&mut stored, "metadata.resourceVersion");
-    RequestOp::Put(PutRequest { key, value: stored_bytes(beside.kind, &stored), ..Default::default() })
+    put(key, stored_bytes(beside.kind, &stored))
 }
 
 /// The same transaction without its puts; `None` if it has none.
@@ -401,6 +364,17 @@ mod tests {
     use super::*;
     use api::kinds;
     use serde_json::json;
+
+    /// As upstream: a lease for each Event would be as many leases as Events.
+    #[tokio::test]
+    async fn events_of_one_minute_share_a_lease() {
+        let api = crate::testing::Api::bare().await;
+        let state = api.state();
+        let first = state.lease(3600).await.unwrap();
+        assert_eq!(state.lease(3600).await.unwrap(), first);
+        *state.lease.lock() = Some((first, clock::Instant::now()));
+        assert_ne!(state.lease(3600).await.unwrap(), first, "the minute is over");
+    }
 
     /// Clients get it with `\u003c`, which is six times as long.
     #[test]

@@ -7,9 +7,9 @@
 //! written. Beyond the bound the slowest watcher is ended, the one whose oldest unsent event is the
 //! oldest; it comes again and resumes, or gets 410 and lists again.
 //!
-//! What a watch has to tell when it begins is the cache's own as long as the cache keeps it. What
-//! the cache lets go meanwhile is in memory for the watches that begin alone, and counts, once,
-//! until the last of them has sent it ([`Beginning`]).
+//! What a watch sends first is the cache's own as long as the cache keeps it. What the cache lets
+//! go meanwhile is in memory only for the watches that begin, and counts, once, until the last of
+//! them has sent it ([`Beginning`]).
 //!
 //! Example: ten watchers wait for the same event of 1 MB, and one of them has made a Table of it:
 //! the event counts once, the Table's bytes once more.
@@ -236,7 +236,7 @@ impl WatchBuffers {
     }
 }
 
-/// What a watch tells first, and has not sent yet. The list itself counts as well: thousands of
+/// What a watch sends first, and has not sent yet. The list itself counts as well: thousands of
 /// watches of ten thousand objects each would take gigabytes for it.
 pub(crate) struct Beginning<T: Held> {
     left: VecDeque<Arc<T>>,
@@ -368,8 +368,8 @@ mod tests {
         let mut slow = vec![];
         for n in 0..100 {
             let (sender, receiver) = channel(None, &unsent);
-            let told = ended.clone();
-            receiver.at_end(move || told.lock().push(n));
+            let order = ended.clone();
+            receiver.at_end(move || order.lock().push(n));
             for revision in 0..5 {
                 let object = json!({"data": "x".repeat(64 << 10)});
                 let event = Event::new(revision, Arc::new(Object::new(object, revision)), None, false);

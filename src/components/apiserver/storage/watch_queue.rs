@@ -9,7 +9,7 @@
 
 use crate::flowcontrol::compute::Pace;
 use crate::registry::filter::Filter;
-use crate::storage::ring::{RING_AGE, RING_BYTES, Together};
+use crate::storage::ring::{EventBatch, RING_AGE, RING_BYTES};
 use crate::storage::watch_buffers::{Reader, Waits, WatchBuffers};
 use clock::Instant;
 use parking_lot::{Mutex, MutexGuard};
@@ -22,7 +22,7 @@ pub(crate) const REVISIONS_MAX: usize = 2048;
 /// Bytes of objects that may wait, as many as the cache keeps of one resource's events: a watcher
 /// further behind could not resume.
 const BYTES_MAX: usize = RING_BYTES;
-/// So many revisions may wait however large they are.
+/// Revisions that may wait however large they are.
 const REVISIONS_LEAST: usize = 16;
 
 #[derive(Default)]
@@ -38,7 +38,7 @@ struct Waiting {
 
 /// The events of one revision, counted among those that wait for all watchers.
 struct Queued {
-    told: Together,
+    batch: EventBatch,
     _waits: Vec<Waits>,
 }
 
@@ -103,8 +103,8 @@ pub(crate) fn channel(filter: Option<Filter>, unsent: &Arc<WatchBuffers>) -> (Se
     (Sender(queue.clone()), Receiver { queue, number, filter })
 }
 
-fn size(told: &Together) -> usize {
-    told.iter().map(|(_, event)| event.size()).sum()
+fn size(batch: &EventBatch) -> usize {
+    batch.iter().map(|(_, event)| event.size()).sum()
 }
 
 impl Waiting {
@@ -116,7 +116,7 @@ impl Waiting {
 
     /// When the oldest event happened that waits.
     fn oldest(&self) -> Option<Instant> {
-        self.events.front().and_then(|queued| queued.told.first()).map(|(_, event)| event.at)
+        self.events.front().and_then(|queued| queued.batch.first()).map(|(_, event)| event.at)
     }
 }
 
@@ -132,8 +132,8 @@ impl Sender {
     }
 
     /// Adds what one revision did. False: the watcher has left, or is cut off now.
-    pub(crate) fn send(&self, told: Together) -> bool {
-        let bytes = size(&told);
+    pub(crate) fn send(&self, batch: EventBatch) -> bool {
+        let bytes = size(&batch);
         let mut waiting = self.0.lock();
         if waiting.closed {
             return false;
@@ -143,8 +143,8 @@ impl Sender {
             waiting.cut();
         } else {
             waiting.bytes += bytes;
-            let waits = told.iter().map(|(_, event)| Waits::new(&self.0.unsent, event)).collect();
-            waiting.events.push_back(Queued { told, _waits: waits });
+            let waits = batch.iter().map(|(_, event)| Waits::new(&self.0.unsent, event)).collect();
+            waiting.events.push_back(Queued { batch, _waits: waits });
         }
         let goes_on = !waiting.closed;
         drop(waiting);
@@ -166,13 +166,13 @@ impl Drop for Sender {
 
 impl Receiver {
     /// Waits for the next events; `None` when no more come. Dropping the future loses nothing.
-    pub(crate) async fn recv(&mut self) -> Option<Together> {
+    pub(crate) async fn recv(&mut self) -> Option<EventBatch> {
         let mut pace = Pace::default();
         loop {
-            while let Some(told) = self.pop() {
-                let told = self.judged(told);
-                if !told.is_empty() {
-                    return Some(told);
+            while let Some(batch) = self.pop() {
+                let batch = self.filtered(batch);
+                if !batch.is_empty() {
+                    return Some(batch);
                 }
                 pace.step(0).await;
             }
@@ -185,25 +185,25 @@ impl Receiver {
     }
 
     /// Takes the next events, if some wait.
-    pub(crate) fn try_recv(&mut self) -> Option<Together> {
-        while let Some(told) = self.pop() {
-            let told = self.judged(told);
-            if !told.is_empty() {
-                return Some(told);
+    pub(crate) fn try_recv(&mut self) -> Option<EventBatch> {
+        while let Some(batch) = self.pop() {
+            let batch = self.filtered(batch);
+            if !batch.is_empty() {
+                return Some(batch);
             }
         }
         None
     }
 
-    fn pop(&mut self) -> Option<Together> {
+    fn pop(&mut self) -> Option<EventBatch> {
         let mut waiting = self.queue.lock();
-        let Some(Queued { told, .. }) = waiting.events.pop_front() else {
+        let Some(Queued { batch, .. }) = waiting.events.pop_front() else {
             waiting.sending = None; // a sender that asks for more has sent what it had
             return None;
         };
-        waiting.bytes -= size(&told);
-        waiting.sending = told.first().map(|(_, event)| event.at);
-        Some(told)
+        waiting.bytes -= size(&batch);
+        waiting.sending = batch.first().map(|(_, event)| event.at);
+        Some(batch)
     }
 
     /// What is called when the watcher is ended because too much waits for all watchers; only the
@@ -213,9 +213,9 @@ impl Receiver {
     }
 
     /// Judges the events by the watcher's own filter, if it has one.
-    fn judged(&self, told: Together) -> Together {
-        let Some(filter) = &self.filter else { return told };
-        told.into_iter().filter_map(|(_, event)| Some((filter.classify(&event)?, event))).collect()
+    fn filtered(&self, batch: EventBatch) -> EventBatch {
+        let Some(filter) = &self.filter else { return batch };
+        batch.into_iter().filter_map(|(_, event)| Some((filter.classify(&event)?, event))).collect()
     }
 
     /// Closes the queue for new events; those that wait can still be taken.
@@ -243,7 +243,7 @@ mod tests {
     use serde_json::json;
     use std::time::Duration;
 
-    fn told(bytes: usize) -> Together {
+    fn batch(bytes: usize) -> EventBatch {
         let object = Arc::new(Object::new(json!({"data": "x".repeat(bytes)}), 7));
         vec![(Change::Added, Arc::new(Event::new(7, object, None, false)))]
     }
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn a_client_that_never_reads_keeps_a_bounded_memory() {
         let (sender, receiver) = channel(None, &Arc::default());
-        let large = told(1 << 20);
+        let large = batch(1 << 20);
         let object = Arc::downgrade(&large[0].1);
         let sent = (0..1000).take_while(|_| sender.send(large.clone())).count();
         assert_eq!(sent, REVISIONS_LEAST, "sixteen of a megabyte each are over the bound in bytes");
@@ -259,13 +259,13 @@ mod tests {
         // Nothing reads, and what waited is gone all the same.
         assert!(object.upgrade().is_none() && receiver.is_closed());
         let (sender, _receiver) = channel(None, &Arc::default());
-        let sent = (0..1000).take_while(|_| sender.send(told(64 << 10))).count();
+        let sent = (0..1000).take_while(|_| sender.send(batch(64 << 10))).count();
         assert!(
             (REVISIONS_LEAST..=RING_BYTES >> 16).contains(&sent),
             "{sent}: not more than the cache keeps"
         );
         let (sender, _receiver) = channel(None, &Arc::default());
-        let sent = (0..10_000).take_while(|_| sender.send(told(1))).count();
+        let sent = (0..10_000).take_while(|_| sender.send(batch(1))).count();
         assert_eq!(sent, REVISIONS_MAX);
     }
 
@@ -275,7 +275,7 @@ mod tests {
     async fn a_watcher_that_leaves_events_waiting_for_too_long_is_cut_off() {
         let ((slow, late), (quick, mut reads)) =
             (channel(None, &Arc::default()), channel(None, &Arc::default()));
-        let event = told(10);
+        let event = batch(10);
         let object = Arc::downgrade(&event[0].1);
         assert!(slow.send(event.clone()) && quick.send(event));
         assert!(reads.try_recv().is_some());
@@ -298,8 +298,8 @@ mod tests {
         }
         drop(sender);
         let mut seen = vec![];
-        while let Some(told) = receiver.recv().await {
-            seen.extend(told.iter().map(|(change, event)| (*change, event.revision)));
+        while let Some(batch) = receiver.recv().await {
+            seen.extend(batch.iter().map(|(change, event)| (*change, event.revision)));
         }
         assert_eq!(seen, [(Change::Added, 2), (Change::Added, 4)]);
     }
@@ -309,16 +309,16 @@ mod tests {
         let (sender, mut receiver) = channel(None, &Arc::default());
         let reading = tokio::spawn(async move {
             let mut sizes = vec![];
-            while let Some(told) = receiver.recv().await {
-                sizes.push(size(&told));
+            while let Some(batch) = receiver.recv().await {
+                sizes.push(size(&batch));
             }
             sizes
         });
         let mut sent = vec![];
         for n in 0..3 * REVISIONS_MAX {
-            let told = told(n % 100);
-            sent.push(size(&told));
-            assert!(sender.send(told));
+            let batch = batch(n % 100);
+            sent.push(size(&batch));
+            assert!(sender.send(batch));
             if n % 1000 == 0 {
                 while !sender.0.lock().events.is_empty() {
                     tokio::task::yield_now().await;
@@ -329,6 +329,6 @@ mod tests {
         assert_eq!(reading.await.unwrap(), sent);
         let (sender, receiver) = channel(None, &Arc::default());
         drop(receiver);
-        assert!(sender.is_closed() && !sender.send(told(1)));
+        assert!(sender.is_closed() && !sender.send(batch(1)));
     }
 }

@@ -112,8 +112,8 @@ async fn a_refusal_before_the_name_is_generated_has_its_prefix() {
     let secret = json!([{"name": "v", "secret": {"secretName": "s"}}]);
     let mut reader = pod(&prefix, "serviceAccountName");
     reader["spec"]["volumes"] = secret;
-    let (code, told) = api.post(pods, reader).await;
-    assert_eq!((code, &told["details"]["name"]), (403, &json!("web-")), "{told}");
+    let (code, answer) = api.post(pods, reader).await;
+    assert_eq!((code, &answer["details"]["name"]), (403, &json!("web-")), "{answer}");
     let (quotas, none) = ("/api/v1/namespaces/x/resourcequotas", json!({"pods": "0"}));
     api.made(quotas, json!({"metadata": {"name": "q"}, "spec": {"hard": none}})).await;
     let status = json!({"status": {"hard": none, "used": none}});

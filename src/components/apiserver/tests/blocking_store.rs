@@ -32,9 +32,9 @@ impl BlockingStore {
         })
     }
 
-    async fn answer<T>(&self, told: T) -> T {
+    async fn answer<T>(&self, outcome: T) -> T {
         let _ = self.answers.subscribe().wait_for(|open| *open).await; // fails only when the store goes
-        told
+        outcome
     }
 }
 
@@ -45,21 +45,21 @@ impl Storage for BlockingStore {
         self.kv.range(r).await
     }
     async fn txn(&self, r: TxnRequest) -> Result<TxnResponse, Error> {
-        let told = self.kv.txn(r).await;
-        self.answer(told).await
+        let outcome = self.kv.txn(r).await;
+        self.answer(outcome).await
     }
     async fn txn_unbounded(&self, r: TxnRequest) -> Result<TxnResponse, Error> {
-        let told = self.kv.txn_unbounded(r).await;
-        self.answer(told).await
+        let outcome = self.kv.txn_unbounded(r).await;
+        self.answer(outcome).await
     }
     async fn watch(&self, r: WatchRequest) -> Result<Changes, Error> {
         let (open, panics) = (self.watches.subscribe(), self.panics.subscribe());
-        let gated = Storage::watch(&self.kv, r).await?.then(move |told| {
+        let gated = Storage::watch(&self.kv, r).await?.then(move |outcome| {
             let (mut open, panics) = (open.clone(), panics.clone());
             async move {
                 let _ = open.wait_for(|open| *open).await; // fails only when the store goes
                 assert!(!*panics.borrow(), "as asked");
-                told
+                outcome
             }
         });
         Ok(gated.boxed())

@@ -49,8 +49,8 @@ async fn patches_without_a_version_never_conflict() {
     assert_eq!(api.post(MAPS, json!({"metadata": {"name": "c"}})).await.0, 201);
     let path = format!("{MAPS}/c");
     let all = (0..60).map(|n| api.patch(&path, json!({"data": {format!("k{n}"): "v"}})));
-    for (code, told) in futures::future::join_all(all).await {
-        assert_eq!(code, 200, "{told}");
+    for (code, answer) in futures::future::join_all(all).await {
+        assert_eq!(code, 200, "{answer}");
     }
     let there = api.get(&path).await.1;
     assert_eq!(there["data"].as_object().map(serde_json::Map::len), Some(60));
@@ -80,16 +80,16 @@ async fn no_create_is_refused_by_what_a_server_remembers() {
         assert_eq!(a.post(&of("serviceaccounts"), named("ServiceAccount")).await.0, 201);
         let mut with_account = pod(&name);
         with_account["spec"]["serviceAccountName"] = name.clone().into();
-        let (code, told) = b.post(&of("pods"), with_account).await;
-        assert_eq!(code, 201, "{told}");
+        let (code, answer) = b.post(&of("pods"), with_account).await;
+        assert_eq!(code, 201, "{answer}");
 
         let class = json!({"metadata": {"name": name}, "value": 7});
         assert_eq!(a.post("/apis/scheduling.k8s.io/v1/priorityclasses", class).await.0, 201);
         let mut important = pod(&format!("important{n}"));
         important["spec"]["priorityClassName"] = name.clone().into();
         important["spec"]["serviceAccountName"] = name.clone().into();
-        let (code, told) = b.post(&of("pods"), important).await;
-        assert_eq!((code, &told["spec"]["priority"]), (201, &json!(7)), "{told}");
+        let (code, answer) = b.post(&of("pods"), important).await;
+        assert_eq!((code, &answer["spec"]["priority"]), (201, &json!(7)), "{answer}");
 
         for spec in [
             json!({"type": "NodePort", "clusterIP": "10.96.7.7", "ports": [{"port": 80, "nodePort": 30080}]}),
@@ -99,13 +99,13 @@ async fn no_create_is_refused_by_what_a_server_remembers() {
             let service = |name: &str| json!({"metadata": {"name": name}, "spec": spec});
             assert_eq!(a.post(&of("services"), service("one")).await.0, 201);
             assert_eq!(a.delete(&format!("{}/one", of("services")), json!({})).await.0, 200);
-            let (code, told) = b.post(&of("services"), service("other")).await;
-            assert_eq!(code, 201, "{told}");
+            let (code, answer) = b.post(&of("services"), service("other")).await;
+            assert_eq!(code, 201, "{answer}");
             assert_eq!(b.delete(&format!("{}/other", of("services")), json!({})).await.0, 200);
         }
 
-        let (code, told) = b.post(&of("secrets"), named("Secret")).await;
-        assert_eq!(code, 201, "{told}");
+        let (code, answer) = b.post(&of("secrets"), named("Secret")).await;
+        assert_eq!(code, 201, "{answer}");
         assert_eq!(b.delete(&format!("{}/{name}", of("secrets")), json!({})).await.0, 200);
         assert_eq!(a.patch(&status, used.clone()).await.0, 200);
     }
@@ -118,11 +118,11 @@ async fn a_reservation_without_its_service_is_given_back() {
     let api = Api::new().await;
     let service = |name: &str| json!({"metadata": {"name": name}, "spec": {"type": "NodePort", "clusterIP": "10.96.7.7", "ports": [{"port": 80, "nodePort": 30080}]}});
     assert_eq!(api.post(SERVICES, service("web")).await.0, 201);
-    let (code, told) = api.post(SERVICES, service("other")).await;
-    assert!(code == 422 && told["message"].as_str().unwrap().contains("already allocated"), "{told}");
+    let (code, answer) = api.post(SERVICES, service("other")).await;
+    assert!(code == 422 && answer["message"].as_str().unwrap().contains("already allocated"), "{answer}");
     api.etcdctl("/registry/services/default/web", None).await;
-    let (code, told) = api.post(SERVICES, service("other")).await;
-    assert_eq!(code, 201, "{told}");
+    let (code, answer) = api.post(SERVICES, service("other")).await;
+    assert_eq!(code, 201, "{answer}");
     api.etcdctl("/registry/services/default/other", None).await;
     assert_eq!(
         reserved(&api).await.len(),
@@ -149,8 +149,8 @@ async fn a_service_may_have_more_ports_than_a_transaction_has_operations() {
     let api = Api::new().await;
     let ports: Vec<Value> = (1..=140).map(|n| json!({"name": format!("p{n}"), "port": n})).collect();
     let many = json!({"metadata": {"name": "many"}, "spec": {"type": "NodePort", "ports": ports}});
-    let (code, told) = api.post(SERVICES, many).await;
-    assert_eq!(code, 201, "{told}");
+    let (code, answer) = api.post(SERVICES, many).await;
+    assert_eq!(code, 201, "{answer}");
     assert_eq!(api.delete(&format!("{SERVICES}/many"), json!({})).await.0, 200);
     assert_eq!(reserved(&api).await.len(), 1, "all were given back");
 }
@@ -170,23 +170,26 @@ async fn a_port_for_health_checks_is_taken_as_any_other() {
         (30081, 30081, "provided port is already allocated"),
         (80, 30081, "provided port is not in the valid range"),
     ] {
-        let (code, told) = api.post(SERVICES, local("balanced", number, own)).await;
-        let said = told["message"].as_str().unwrap();
+        let (code, answer) = api.post(SERVICES, local("balanced", number, own)).await;
+        let said = answer["message"].as_str().unwrap();
         let begin =
             format!("Internal error occurred: failed to allocate requested HealthCheck NodePort {number}: ");
-        assert!(code == 500 && said.strip_prefix(&begin).is_some_and(|rest| rest.starts_with(why)), "{told}");
+        assert!(
+            code == 500 && said.strip_prefix(&begin).is_some_and(|rest| rest.starts_with(why)),
+            "{answer}"
+        );
     }
     let both = local("balanced", 30080, 30080);
     assert_eq!(api.post(SERVICES, both).await.0, 422, "the node port is refused first");
     assert_eq!(api.post(SERVICES, local("balanced", 30082, 30081)).await.0, 201);
     let moved = json!({"spec": {"ports": [{"port": 80, "nodePort": 30082}]}});
-    let (code, told) = api.patch(&format!("{SERVICES}/balanced"), moved).await;
+    let (code, answer) = api.patch(&format!("{SERVICES}/balanced"), moved).await;
     let field = "spec.ports[0].nodePort: Invalid value: 30082: provided port is already allocated";
-    assert!(code == 422 && told["message"].as_str().unwrap().contains(field), "{told}");
-    let (code, told) = api
+    assert!(code == 422 && answer["message"].as_str().unwrap().contains(field), "{answer}");
+    let (code, answer) = api
         .patch(&format!("{SERVICES}/balanced"), json!({"spec": {"externalTrafficPolicy": "Cluster"}}))
         .await;
-    assert_eq!((code, &told["spec"]["healthCheckNodePort"]), (200, &Value::Null), "{told}");
+    assert_eq!((code, &answer["spec"]["healthCheckNodePort"]), (200, &Value::Null), "{answer}");
     let other = json!({"metadata": {"name": "other"}, "spec": {"type": "ClusterIP", "healthCheckNodePort": 30090, "ports": [{"port": 80}]}});
     assert_eq!(api.post(SERVICES, other).await.0, 422);
 }

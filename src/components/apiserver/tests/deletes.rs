@@ -114,8 +114,8 @@ async fn the_query_of_a_delete_counts_only_without_a_body() {
         ("propagationPolicy=", 422),
         ("gracePeriodSeconds=", 400),
     ] {
-        let (got, told) = api.delete_without_body(&format!("{one}?{query}")).await;
-        assert_eq!(got, code, "{query}: {told}");
+        let (got, answer) = api.delete_without_body(&format!("{one}?{query}")).await;
+        assert_eq!(got, code, "{query}: {answer}");
     }
     // The exception: a client that only wants to try writes nothing.
     assert_eq!(api.delete(&format!("{one}?dryRun=All"), json!({})).await.0, 200);
@@ -160,8 +160,8 @@ async fn the_body_of_a_delete_is_delete_options() {
         (json!({"kind": 5}), 400),
         (json!({"propagationPolicy": ""}), 422),
     ] {
-        let (got, told) = api.delete(&one, body.clone()).await;
-        assert_eq!(got, code, "{body}: {told}");
+        let (got, answer) = api.delete(&one, body.clone()).await;
+        assert_eq!(got, code, "{body}: {answer}");
     }
     assert_eq!(api.get(&one).await.0, 200);
     let of_a_group = json!({"kind": "DeleteOptions", "apiVersion": "policy/v1"});
@@ -182,8 +182,8 @@ async fn the_list_options_of_a_deleted_collection_are_judged() {
         (format!("resourceVersion={version}&resourceVersionMatch=Exact"), 422),
         (format!("resourceVersion={version}&resourceVersionMatch=Sideways"), 422),
     ] {
-        let (got, told) = api.delete(&format!("{MAPS}?{query}"), json!({})).await;
-        assert_eq!(got, code, "{query}: {told}");
+        let (got, answer) = api.delete(&format!("{MAPS}?{query}"), json!({})).await;
+        assert_eq!(got, code, "{query}: {answer}");
     }
     assert_eq!(api.get(&format!("{MAPS}/a")).await.0, 200);
     let newer = format!("{MAPS}?resourceVersion={version}&resourceVersionMatch=NotOlderThan");
@@ -211,8 +211,8 @@ async fn a_definition_says_that_its_objects_are_being_deleted() {
     let one = format!("{DEFINITIONS}/tabs.example.com");
     assert_eq!(api.delete(&one, json!({})).await.0, 200);
     let is_told = async || {
-        let (_, told) = api.get(&one).await;
-        let mut all = told["status"]["conditions"].as_array().into_iter().flatten();
+        let (_, answer) = api.get(&one).await;
+        let mut all = answer["status"]["conditions"].as_array().into_iter().flatten();
         all.any(|c| c["type"] == "Terminating" && c["reason"] == "InstanceDeletionInProgress")
     };
     let look = async {

@@ -1,5 +1,5 @@
-//! Whom a request speaks for: impersonated names, tokens of accounts that are new, and tokens that
-//! nobody has issued.
+//! The user of a request: impersonated names, tokens of accounts that are new, and tokens that this
+//! cluster has not issued.
 
 use crate::Server;
 use crate::auth::authn::{Caller, Peer, authenticate};
@@ -38,8 +38,8 @@ async fn a_name_that_no_service_account_can_have_is_the_name_of_a_user() {
         api.send(User::new("jane", &[]), request.unwrap()).await
     };
     let account = "system:serviceaccount:default:a.b";
-    let (code, told) = review(account).await;
-    assert_eq!((code, &told["status"]["userInfo"]["username"]), (201, &json!(account)), "{told}");
+    let (code, answer) = review(account).await;
+    assert_eq!((code, &answer["status"]["userInfo"]["username"]), (201, &json!(account)), "{answer}");
     for name in ["default:a:b", "default:", "default:A_b", "default", ":a"] {
         let (code, refused) = review(&format!("system:serviceaccount:{name}")).await;
         let why = refused["message"].as_str().unwrap_or_default();
@@ -87,8 +87,8 @@ async fn an_impersonation_is_refused_as_upstream_refuses_it() {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let (code, told) = api.send(User::new("jane", &[]), request.body(full("")).unwrap()).await;
-        (code, told["message"].as_str().unwrap_or_default().to_string())
+        let (code, answer) = api.send(User::new("jane", &[]), request.body(full("")).unwrap()).await;
+        (code, answer["message"].as_str().unwrap_or_default().to_string())
     };
     let (user, group) = (("impersonate-user", "bob"), ("impersonate-group", "devs"));
     let (uid, extra) = (("impersonate-uid", "7"), ("impersonate-extra-team", "red"));
@@ -116,11 +116,11 @@ async fn the_key_of_an_extra_attribute_is_decoded_as_it_was_encoded() {
             .header("impersonate-user", "jane")
             .header(name, "x")
             .body(full("{}"));
-        let (code, told) = api.send(User::new("admin", &[MASTERS]), request.unwrap()).await;
+        let (code, answer) = api.send(User::new("admin", &[MASTERS]), request.unwrap()).await;
         assert_eq!(
-            (code, &told["status"]["userInfo"]["extra"]),
+            (code, &answer["status"]["userInfo"]["extra"]),
             (201, &json!({key: ["x"]})),
-            "{name}: {told}"
+            "{name}: {answer}"
         );
     }
 }
@@ -130,7 +130,7 @@ struct Two {
     first: Server,
     second: Server,
     behind: Arc<BlockingStore>,
-    /// The files of both: they share the key of tokens.
+    /// The files of both servers, which share the key that signs tokens.
     _dir: TempDir,
 }
 

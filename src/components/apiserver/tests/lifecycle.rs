@@ -79,7 +79,7 @@ async fn nothing_is_made_of_a_kind_whose_definition_has_gone() {
     assert_eq!(create("c").await, Err(404), "the definition is another one");
 }
 
-/// Who may create them has no right to bind pods.
+/// The right to create objects of such a kind is no right to bind pods.
 #[tokio::test]
 async fn a_custom_kind_named_binding_binds_no_pod() {
     let api = Api::new().await;

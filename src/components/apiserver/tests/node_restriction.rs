@@ -136,15 +136,15 @@ async fn a_kubelet_without_the_name_of_a_node_writes_nothing() {
         ("POST", access, JSON, asked),
         ("POST", tokens, JSON, json!({"spec": {"token": "x"}})),
     ] {
-        let (code, told) = send(&fixture, &nameless, method, path, media, body).await;
-        let why = told["message"].as_str().unwrap_or_default();
+        let (code, answer) = send(&fixture, &nameless, method, path, media, body).await;
+        let why = answer["message"].as_str().unwrap_or_default();
         let is_told = why.ends_with("could not determine node from user \"system:node:\"");
-        assert!(code == 403 && is_told, "{method} {path}: {code} {told}");
+        assert!(code == 403 && is_told, "{method} {path}: {code} {answer}");
     }
     let prefixed = json!({"metadata": {"generateName": "m-"}});
-    let (_, told) = send(&fixture, &nameless, "POST", maps, JSON, prefixed).await;
+    let (_, answer) = send(&fixture, &nameless, "POST", maps, JSON, prefixed).await;
     let why = "configmaps \"m-\" is forbidden: could not determine node from user \"system:node:\"";
-    assert_eq!(told["message"], why);
+    assert_eq!(answer["message"], why);
     let read = send(&fixture, &nameless, "GET", "/api/v1/nodes/n1", JSON, Value::Null).await;
     assert_eq!(read.0, 200, "{}", read.1);
 }
@@ -177,9 +177,9 @@ async fn a_kubelet_writes_its_own_lease_only() {
     ] {
         let leases = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases");
         let lease = json!({"metadata": {"name": name}, "spec": {}});
-        let (code, told) = send(&fixture, &n1, "POST", &leases, JSON, lease).await;
-        let why = told["message"].as_str().unwrap_or_default();
-        assert!(code == if want.is_empty() { 201 } else { 403 } && why.ends_with(want), "{code} {told}");
+        let (code, answer) = send(&fixture, &n1, "POST", &leases, JSON, lease).await;
+        let why = answer["message"].as_str().unwrap_or_default();
+        assert!(code == if want.is_empty() { 201 } else { 403 } && why.ends_with(want), "{code} {answer}");
     }
 }
 

@@ -1,22 +1,11 @@
-//! What a kubelet's certificate opens and what not, and objects that nobody can decode, through the
-//! whole server.
+//! What a kubelet's certificate opens and what not, through the whole server.
 
 use crate::auth::user::{MASTERS, NODES, User};
 use crate::request::http::full;
-use crate::storage::cache::ROOT;
 use crate::testing::{self, Fixture};
-use crate::tests::blocking_store::BlockingStore;
 use ::http::Request;
-use api::kinds;
-use client::{Client, Endpoint, LeaderElection, direct};
-use etcd::Kv;
-use etcd::api::{PutRequest, RequestOp, TxnRequest};
 use http_body_util::BodyExt;
-use pki::Subject;
-use rng::Rng;
 use serde_json::{Value, json};
-use std::sync::Arc;
-use std::time::Duration;
 
 pub(super) const PODS: &str = "/api/v1/namespaces/default/pods";
 pub(super) const MERGE: &str = "application/merge-patch+json";
@@ -215,8 +204,8 @@ async fn a_kubelet_creates_mirror_pods_of_its_own_node_only() {
     let mut unknown = mirror.clone();
     unknown["spec"]["nodeName"] = "n3".into();
     unknown["metadata"]["ownerReferences"][0]["name"] = "n3".into();
-    let (code, told) = send(&fixture, &kubelet("n3"), "POST", PODS, JSON, unknown).await;
-    assert_eq!((code, &told["message"]), (404, &json!("node \"n3\" not found")), "{told}");
+    let (code, answer) = send(&fixture, &kubelet("n3"), "POST", PODS, JSON, unknown).await;
+    assert_eq!((code, &answer["message"]), (404, &json!("node \"n3\" not found")), "{answer}");
     let mut named = mirror.clone();
     named["spec"]["serviceAccountName"] = "default".into();
     refused(named, "a mirror pod may not reference service accounts").await;
@@ -365,135 +354,4 @@ async fn a_kubelet_gets_tokens_for_the_audiences_of_its_pods_only() {
     let bindings = format!("{rbac}/clusterrolebindings");
     assert_eq!(send(&fixture, &admin(), "POST", &bindings, JSON, binding).await.0, 201);
     assert_eq!(ask(kubelet("n1"), json!(["bank"])).await.0, 201);
-}
-
-async fn put(kv: &Kv, key: String, value: &'static str) {
-    let put = PutRequest { key: key.into(), value: value.into(), ..Default::default() };
-    kv.txn(TxnRequest { success: vec![RequestOp::Put(put)], ..Default::default() }).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_service_that_nobody_can_decode_gives_back_its_address_and_ports() {
-    let dir = tempfile::tempdir().unwrap();
-    let kv = Arc::new(Kv::in_memory(Rng::seeded(1).fork("etcd")));
-    let fixture = testing::start_on(dir.path(), kv.clone()).await;
-    let services = "/api/v1/namespaces/default/services";
-    let service = |name: &str| {
-        json!({"metadata": {"name": name}, "spec": {"type": "NodePort", "clusterIP": "10.96.7.7",
-            "ports": [{"port": 80, "nodePort": 30777}]}})
-    };
-    let admin = admin();
-    assert_eq!(send(&fixture, &admin, "POST", services, JSON, service("a")).await.0, 201);
-    put(&kv, format!("{ROOT}services/default/a"), "{").await;
-    let (code, answer) = send(&fixture, &admin, "DELETE", &format!("{services}/a"), JSON, Value::Null).await;
-    assert_eq!(code, 200, "{answer}");
-    let (code, answer) = send(&fixture, &admin, "POST", services, JSON, service("b")).await;
-    assert_eq!(code, 201, "{answer}");
-}
-
-#[tokio::test]
-async fn a_lease_that_nobody_can_decode_does_not_end_leadership_for_ever() {
-    let dir = tempfile::tempdir().unwrap();
-    let kv = Arc::new(Kv::in_memory(Rng::seeded(1).fork("etcd")));
-    let fixture = testing::start_on(dir.path(), kv.clone()).await;
-    let address = fixture.kubeconfig.split("https://").nth(1).unwrap().split('\'').next().unwrap();
-    // Not an administrator: the right to delete the Lease is one of the component's own.
-    let identity = fixture.ca.issue(&Subject::client("system:kube-scheduler", "")).unwrap();
-    let endpoint = Endpoint {
-        servers: vec![address.parse().unwrap()],
-        server_name: "127.0.0.1".into(),
-        ca_pem: fixture.ca.pem().into(),
-        identity: Some(identity),
-        user_agent: "test".into(),
-        dial: direct(),
-    };
-    let place = kinds::stored("leases").unwrap().place();
-    put(&kv, format!("{ROOT}{place}/kube-system/kube-scheduler"), "{").await;
-    let election = LeaderElection {
-        lease_duration: Duration::from_secs(1),
-        renew_deadline: Duration::from_secs(10),
-        retry_period: Duration::from_millis(50),
-        ..LeaderElection::new(Client::connect(endpoint).unwrap(), "kube-scheduler", "me")
-    };
-    let held = tokio::time::timeout(Duration::from_secs(30), election.acquire(&task::Crew::new("t"))).await;
-    held.expect("nobody leads any more");
-}
-
-/// One API server has bound a pod to the node; the kubelet asks another one for the pod's Secret,
-/// which has not heard of it yet.
-#[tokio::test]
-async fn a_kubelet_is_not_refused_because_a_server_is_behind() {
-    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let kv = Kv::in_memory(Rng::seeded(1).fork("etcd"));
-    let behind = BlockingStore::new(kv.clone());
-    let fixture = testing::start_on(dir.path(), Arc::new(kv)).await;
-    let second = testing::start_on(other.path(), behind.clone()).await;
-    let accounts = "/api/v1/namespaces/default/serviceaccounts";
-    let default = json!({"metadata": {"name": "default"}});
-    assert_eq!(send(&fixture, &admin(), "POST", accounts, JSON, default).await.0, 201);
-    let secrets = "/api/v1/namespaces/default/secrets";
-    let other = json!({"metadata": {"name": "other"}});
-    assert_eq!(send(&fixture, &admin(), "POST", secrets, JSON, other).await.0, 201);
-    for attempt in 0..5 {
-        let (pod, secret) = (format!("p{attempt}"), format!("needed{attempt}"));
-        // A read of now, so that nothing older stands before the gate.
-        assert_eq!(send(&second, &admin(), "GET", PODS, JSON, Value::Null).await.0, 200);
-        behind.watches.send_replace(false);
-        let made = json!({"metadata": {"name": secret}});
-        assert_eq!(send(&fixture, &admin(), "POST", secrets, JSON, made).await.0, 201);
-        let spec = json!({"nodeName": "n1", "containers": [{"name": "c", "image": "x"}],
-            "volumes": [{"name": "v", "secret": {"secretName": secret}}]});
-        let made = json!({"metadata": {"name": pod}, "spec": spec});
-        assert_eq!(send(&fixture, &admin(), "POST", PODS, JSON, made).await.0, 201);
-        let cached = format!("{PODS}?resourceVersion=0");
-        let (_, known) = send(&second, &admin(), "GET", &cached, JSON, Value::Null).await;
-        if known["items"].as_array().unwrap().iter().any(|known| known["metadata"]["name"] == pod.as_str()) {
-            continue; // every ten seconds the server reads something for itself
-        }
-        let needed = format!("{secrets}/{secret}");
-        let (code, answer) = send(&second, &kubelet("n1"), "GET", &needed, JSON, Value::Null).await;
-        assert_eq!(code, 200, "{answer}");
-        // The second look gives no more than the first.
-        for (node, path) in [("n1", format!("{secrets}/other")), ("n2", needed)] {
-            let (code, answer) = send(&second, &kubelet(node), "GET", &path, JSON, Value::Null).await;
-            assert_eq!(code, 403, "{node}: {answer}");
-        }
-        return;
-    }
-    panic!("the second server was never behind: the test shows nothing");
-}
-
-/// A namespace has gone through one API server; another one has not heard of it yet.
-#[tokio::test]
-async fn nothing_is_made_in_a_namespace_that_is_gone_because_a_server_is_behind() {
-    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let kv = Kv::in_memory(Rng::seeded(1).fork("etcd"));
-    let behind = BlockingStore::new(kv.clone());
-    let fixture = testing::start_on(dir.path(), Arc::new(kv)).await;
-    let second = testing::start_on(other.path(), behind.clone()).await;
-    for attempt in 0..5 {
-        let name = format!("x{attempt}");
-        let (namespace, maps) =
-            (format!("/api/v1/namespaces/{name}"), format!("/api/v1/namespaces/{name}/configmaps"));
-        let made = json!({"metadata": {"name": name}});
-        assert_eq!(send(&fixture, &admin(), "POST", "/api/v1/namespaces", JSON, made).await.0, 201);
-        assert_eq!(send(&second, &admin(), "GET", &namespace, JSON, Value::Null).await.0, 200);
-        behind.watches.send_replace(false);
-        let (code, mut going) = send(&fixture, &admin(), "DELETE", &namespace, JSON, Value::Null).await;
-        assert_eq!(code, 200, "{going}");
-        going["spec"]["finalizers"] = json!([]);
-        let finalize = format!("{namespace}/finalize");
-        assert_eq!(send(&fixture, &admin(), "PUT", &finalize, JSON, going).await.0, 200);
-        let cached = "/api/v1/namespaces?resourceVersion=0";
-        let (_, known) = send(&second, &admin(), "GET", cached, JSON, Value::Null).await;
-        if !known["items"].as_array().unwrap().iter().any(|known| known["metadata"]["name"] == name.as_str())
-        {
-            continue; // every ten seconds the server reads something for itself
-        }
-        let map = json!({"metadata": {"name": "late"}});
-        let (code, answer) = send(&second, &admin(), "POST", &maps, JSON, map).await;
-        assert_eq!(code, 404, "{answer}");
-        return;
-    }
-    panic!("the second server was never behind: the test shows nothing");
 }

@@ -328,8 +328,8 @@ async fn objects_and_documents_that_have_routes_refuse_a_head() {
         ("/healthz", 200),
         ("/openapi/v3", 200),
     ] {
-        let (got, told) = api.ask("HEAD", path, Value::Null).await;
-        assert_eq!(got, code, "{path}: {told}");
+        let (got, answer) = api.ask("HEAD", path, Value::Null).await;
+        assert_eq!(got, code, "{path}: {answer}");
     }
     // Nor do pages without routes ask for a method (upstream: handlers of a mux, as
     // `healthz.InstallPathHandler` installs).

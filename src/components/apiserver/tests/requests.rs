@@ -64,7 +64,7 @@ async fn a_request_that_its_client_names_is_answered_with_that_name() {
     assert!(!one.is_empty() && one != other, "{one} {other}");
 }
 
-/// Also an answer that no handler makes.
+/// An answer that no handler makes has the header, too.
 #[tokio::test]
 async fn a_refused_client_is_told_the_name_of_its_request() {
     let api = Api::bare().await;
@@ -141,8 +141,8 @@ async fn custom_resources_called_leases_are_steps_and_may_be_called_namespaces()
         let steps = api.ask("GET", "/ropewalk/v1/steps", Value::Null).await.1;
         let last = steps["steps"].as_array().unwrap().last().unwrap();
         assert_eq!(last["object"], format!("{plural}/x"), "{steps}");
-        let (code, told) = api.ask("POST", "/ropewalk/v1/undo", json!({})).await;
-        assert_eq!(code, 200, "{told}");
+        let (code, answer) = api.ask("POST", "/ropewalk/v1/undo", json!({})).await;
+        assert_eq!(code, 200, "{answer}");
         assert_eq!(api.ask("GET", &one, Value::Null).await.0, 404, "{plural}");
         // Without a session the stages of writes alone are recorded.
         let before = api.fixture.tap.since(0).len();
@@ -167,8 +167,8 @@ async fn a_get_of_a_version_is_answered_from_memory() {
         ask(&behind, "GET", &format!("{MAPS}/m?resourceVersion={version}"), Value::Null).await
     };
     assert_eq!(get("0").await.0, 404, "it has not heard of it, and does not ask the store");
-    let (code, told) = get("abc").await;
-    assert_eq!((code, &told["reason"]), (500, &Value::Null), "{told}");
+    let (code, answer) = get("abc").await;
+    assert_eq!((code, &answer["reason"]), (500, &Value::Null), "{answer}");
     let version = made["metadata"]["resourceVersion"].as_str().unwrap();
     let (later, _) = tokio::join!(get(version), async { store.watches.send_replace(true) });
     assert_eq!(later.0, 200, "{}", later.1);
@@ -210,8 +210,11 @@ async fn ephemeral_containers_come_in_by_every_kind_of_write() {
     assert_eq!((code, got["spec"]["ephemeralContainers"].as_array().map(Vec::len)), (200, Some(2)), "{got}");
     let mut other = got.clone();
     other["metadata"]["name"] = "other".into();
-    let (code, told) = send("PUT", "", "json", other).await;
-    assert!(code == 400 && told["message"].as_str().unwrap().contains("does not match the name"), "{told}");
+    let (code, answer) = send("PUT", "", "json", other).await;
+    assert!(
+        code == 400 && answer["message"].as_str().unwrap().contains("does not match the name"),
+        "{answer}"
+    );
     let mut fewer = got;
     fewer["spec"]["ephemeralContainers"].as_array_mut().unwrap().pop();
     assert_eq!(send("PUT", "", "json", fewer).await.0, 422);
@@ -332,7 +335,7 @@ async fn a_content_type_is_the_same_in_upper_and_lower_case() {
     }
 }
 
-/// As upstream: nobody owns what is there, until the first apply asks.
+/// As upstream: the fields that are there have no manager before the first apply.
 #[tokio::test]
 async fn an_update_of_an_object_without_managers_begins_no_list_of_them() {
     let api = Api::bare().await;
@@ -371,9 +374,9 @@ async fn a_session_or_a_proxied_request_is_no_dry_run() {
     ] {
         let wanted = if path.contains("/log?") { 404 } else { 400 };
         for value in ["", "=All", "=some"] {
-            let (code, told) = api.ask(method, &format!("{path}&dryRun{value}"), json!({})).await;
-            let is_told = told["message"] == "dryRun is not supported";
-            assert_eq!((code, is_told), (wanted, wanted == 400), "{path} {value}: {told}");
+            let (code, answer) = api.ask(method, &format!("{path}&dryRun{value}"), json!({})).await;
+            let is_told = answer["message"] == "dryRun is not supported";
+            assert_eq!((code, is_told), (wanted, wanted == 400), "{path} {value}: {answer}");
         }
         assert_eq!(api.ask(method, &path, json!({})).await.0, 404, "{path}");
     }
@@ -402,8 +405,8 @@ async fn a_binding_and_a_bound_token_name_their_object() {
     let binding = json!({"target": {"kind": "Node", "name": "n1"}});
     let token = json!({"spec": {"boundObjectRef": {"kind": "Pod", "apiVersion": "v1"}}});
     for (path, body) in [("bindings", binding), ("serviceaccounts/default/token", token)] {
-        let (code, told) = api.post(&format!("{namespace}/{path}"), body).await;
-        assert_eq!((code, &told["message"]), (400, &json!("Name parameter required.")), "{path}");
+        let (code, answer) = api.post(&format!("{namespace}/{path}"), body).await;
+        assert_eq!((code, &answer["message"]), (400, &json!("Name parameter required.")), "{path}");
     }
 }
 
@@ -443,8 +446,8 @@ async fn a_patch_of_null_is_answered_as_upstream_answers_it() {
     ] {
         let (user, media) = (User::new("admin", &[MASTERS]), format!("application/{media}"));
         let sent = (media.as_str(), body);
-        let (got, told) = testing::send(&api.fixture.server, user, ("PATCH", &path), sent, "").await;
-        let message = told["message"].as_str().unwrap_or_default();
-        assert_eq!((got, message), (code, why), "{media} {body}: {told}");
+        let (got, answer) = testing::send(&api.fixture.server, user, ("PATCH", &path), sent, "").await;
+        let message = answer["message"].as_str().unwrap_or_default();
+        assert_eq!((got, message), (code, why), "{media} {body}: {answer}");
     }
 }

@@ -83,10 +83,10 @@ async fn a_port_has_one_node_port_for_all_protocols() {
     let spec = api.made_service("named", json!({"type": "NodePort", "ports": ports(30053)})).await;
     assert!(given(&spec)[0] == 30053 && given(&spec)[2] == 30053, "{spec}");
     let two = json!([port("a", "UDP", 53, 30054), port("b", "TCP", 54, 30054)]);
-    let (code, told) = api.post_service("two", json!({"type": "NodePort", "ports": two})).await;
-    assert_eq!(code, 422, "{told}");
+    let (code, message) = api.post_service("two", json!({"type": "NodePort", "ports": two})).await;
+    assert_eq!(code, 422, "{message}");
     let why = "spec.ports[1].nodePort: Invalid value: 30054: provided port is already allocated";
-    assert!(told.as_str().unwrap().contains(why), "{told}");
+    assert!(message.as_str().unwrap().contains(why), "{message}");
 }
 
 #[tokio::test]
@@ -138,14 +138,14 @@ async fn a_headless_service_without_selector_has_both_families() {
 async fn a_policy_of_one_family_releases_the_second_one() {
     let api = Api::bare().await;
     api.made_service("s", json!({"clusterIP": "None", "ports": [{"port": 80}]})).await;
-    let (code, told) = api.patch_service("s", json!({"ipFamilies": ["IPv4"]})).await;
+    let (code, message) = api.patch_service("s", json!({"ipFamilies": ["IPv4"]})).await;
     let why = "must be 'SingleStack' to release the secondary IP family";
-    assert!(code == 422 && told.as_str().unwrap().contains(why), "{told}");
+    assert!(code == 422 && message.as_str().unwrap().contains(why), "{message}");
     let (code, spec) = api.patch_service("s", json!({"ipFamilyPolicy": "SingleStack"})).await;
     assert_eq!((code, &spec["ipFamilies"]), (200, &json!(["IPv4"])), "{spec}");
-    let (code, told) = api.patch_service("s", json!({"ipFamilies": ["IPv4", "IPv6"]})).await;
+    let (code, message) = api.patch_service("s", json!({"ipFamilies": ["IPv4", "IPv6"]})).await;
     let why = "must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified";
-    assert!(code == 422 && told.as_str().unwrap().contains(why), "{told}");
+    assert!(code == 422 && message.as_str().unwrap().contains(why), "{message}");
 }
 
 /// As upstream: the node port of such a Service means nothing, so another one may have it.
@@ -160,8 +160,8 @@ async fn an_external_name_may_have_a_node_port_and_does_not_own_it() {
     assert_eq!(api.post_service("beyond", beyond).await.0, 201, "its range is not looked at either");
     let node = json!({"type": "NodePort", "ports": ports});
     assert_eq!(api.post_service("node", node).await.0, 201);
-    let (code, told) = api.patch_service("away", json!({"type": "NodePort", "externalName": null})).await;
-    assert!(code == 422 && told.as_str().unwrap().contains("already allocated"), "{told}");
+    let (code, message) = api.patch_service("away", json!({"type": "NodePort", "externalName": null})).await;
+    assert!(code == 422 && message.as_str().unwrap().contains("already allocated"), "{message}");
 }
 
 #[tokio::test]
@@ -204,15 +204,18 @@ async fn addresses_that_contradict_each_other_are_refused() {
             "may not be set for ExternalName services",
         ),
     ] {
-        let (code, told) = api.post_service("s", spec(more.clone())).await;
-        assert!(code == 422 && told.as_str().unwrap().contains(why), "{more}: {code} {told}");
+        let (code, message) = api.post_service("s", spec(more.clone())).await;
+        assert!(code == 422 && message.as_str().unwrap().contains(why), "{more}: {code} {message}");
     }
     let made = api.made_service("s", spec(json!({"clusterIP": "10.96.0.50"}))).await;
     assert_eq!(made["clusterIPs"], json!(["10.96.0.50"]));
-    let (code, told) = api.patch_service("s", json!({"clusterIPs": ["10.96.0.51"]})).await;
-    assert!(code == 422 && told.as_str().unwrap().contains("first value must match `clusterIP`"), "{told}");
-    let (code, told) = api.patch_service("s", json!({"clusterIP": "10.96.0.51"})).await;
-    assert!(code == 422 && told.as_str().unwrap().contains("may not change once set"), "{told}");
+    let (code, message) = api.patch_service("s", json!({"clusterIPs": ["10.96.0.51"]})).await;
+    assert!(
+        code == 422 && message.as_str().unwrap().contains("first value must match `clusterIP`"),
+        "{message}"
+    );
+    let (code, message) = api.patch_service("s", json!({"clusterIP": "10.96.0.51"})).await;
+    assert!(code == 422 && message.as_str().unwrap().contains("may not change once set"), "{message}");
     let (code, after) = api.patch_service("s", json!({"clusterIP": null, "clusterIPs": null})).await;
     assert_eq!((code, &after["clusterIP"]), (200, &json!("10.96.0.50")), "what it has stays");
     let away = json!({"type": "ExternalName", "externalName": "a.example"});
@@ -233,20 +236,20 @@ async fn an_address_is_one_however_it_is_written() {
     assert_eq!((&made["clusterIP"], &made["clusterIPs"]), as_written);
     assert_eq!(made["ipFamilies"], json!(["IPv4"]));
     for ip in ["10.96.0.50", "::ffff:10.96.0.50", "10.096.0.50"] {
-        let (code, told) = api.post_service("t", spec(ip)).await;
+        let (code, message) = api.post_service("t", spec(ip)).await;
         let why = format!("failed to allocate IP {ip}: provided IP is already allocated");
-        assert!(code == 422 && told.as_str().unwrap().contains(&why), "{told}");
+        assert!(code == 422 && message.as_str().unwrap().contains(&why), "{message}");
     }
-    let (code, told) = api.patch_service("s", json!({"clusterIP": "10.96.0.50"})).await;
-    assert!(code == 422 && told.as_str().unwrap().contains("may not change once set"), "{told}");
+    let (code, message) = api.patch_service("s", json!({"clusterIP": "10.96.0.50"})).await;
+    assert!(code == 422 && message.as_str().unwrap().contains("may not change once set"), "{message}");
     let (code, after) = api.patch_service("s", json!({"sessionAffinity": "ClientIP"})).await;
     assert_eq!((code, &after["clusterIP"]), (200, &json!("010.96.0.050")), "{after}");
     // Services keep their reservations when those without a Service are given back.
     crate::registry::services::repair(&api.fixture.server.state).await.unwrap();
     assert_eq!(api.post_service("t", spec("10.96.0.50")).await.0, 422);
-    let (code, told) = api.post_service("t", spec("010.1.2.3")).await;
+    let (code, message) = api.post_service("t", spec("010.1.2.3")).await;
     let why = "failed to allocate IP 010.1.2.3: the provided IP (10.1.2.3) is not in the valid range";
-    assert!(code == 422 && told.as_str().unwrap().contains(why), "{told}");
+    assert!(code == 422 && message.as_str().unwrap().contains(why), "{message}");
     let away = json!({"type": "ExternalName", "externalName": "a.example"});
     assert_eq!(api.patch_service("s", away).await.0, 200);
     let made = api.made_service("t", spec("::ffff:10.96.0.50")).await;
@@ -270,15 +273,18 @@ async fn what_an_unreadable_service_holds_is_refused_at_once() {
     let state = &api.fixture.server.state;
     state.kv.txn_unbounded(txn).await.unwrap();
     state.fresh().await.unwrap();
-    let (code, told) =
+    let (code, message) =
         api.post_service("new", json!({"clusterIP": "10.96.7.7", "ports": [{"port": 80}]})).await;
-    assert!(code == 422 && told.as_str().unwrap().contains("provided IP is already allocated"), "{told}");
-    let (code, told) = api.post_service("new", json!({"type": "NodePort", "ports": ports})).await;
+    assert!(
+        code == 422 && message.as_str().unwrap().contains("provided IP is already allocated"),
+        "{message}"
+    );
+    let (code, message) = api.post_service("new", json!({"type": "NodePort", "ports": ports})).await;
     let why = "spec.ports[0].nodePort: Invalid value: 30080: provided port is already allocated";
-    assert!(code == 422 && told.as_str().unwrap().contains(why), "{told}");
+    assert!(code == 422 && message.as_str().unwrap().contains(why), "{message}");
     api.made_service("new", json!({"type": "NodePort", "ports": [{"port": 80}]})).await;
-    let (code, told) = api.patch_service("new", json!({"ports": ports})).await;
-    assert!(code == 422 && told.as_str().unwrap().contains(why), "{told}");
+    let (code, message) = api.patch_service("new", json!({"ports": ports})).await;
+    assert!(code == 422 && message.as_str().unwrap().contains(why), "{message}");
 }
 
 /// A client that sets `clusterIP` alone is warned of the item of `clusterIPs`, which the server

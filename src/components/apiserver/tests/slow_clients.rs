@@ -2,7 +2,7 @@
 
 use crate::auth::user::{MASTERS, User};
 use crate::request::http::{Body, full};
-use crate::storage::cache::ROOT;
+use crate::storage::keys::ROOT;
 use crate::testing;
 use crate::tests::blocking_store::BlockingStore;
 use ::http::Request;
@@ -24,7 +24,7 @@ fn request(method: &str, path: &str, body: String) -> Request<Body> {
 }
 
 /// The events of a watch until it has told of `last`, or ends: the value of `data.n` of each.
-async fn told(body: &mut Body, last: &str) -> Vec<String> {
+async fn lines_until(body: &mut Body, last: &str) -> Vec<String> {
     let (mut text, mut seen) = (Vec::new(), vec![]);
     while seen.last().is_none_or(|n| n != last) {
         let next = tokio::time::timeout(Duration::from_secs(60), body.frame()).await;
@@ -87,16 +87,16 @@ async fn a_watch_that_nobody_reads_holds_up_nobody_and_ends() {
         json!({"metadata": {"name": "a"}, "data": data}).to_string()
     };
     assert_eq!(call("POST", MAPS, map(0)).await.status(), 201);
-    let mut seen = told(&mut read, "0").await;
+    let mut seen = lines_until(&mut read, "0").await;
     for n in 1..WRITES {
         assert_eq!(call("PUT", &format!("{MAPS}/a"), map(n)).await.status(), 200);
-        seen.extend(told(&mut read, &n.to_string()).await);
+        seen.extend(lines_until(&mut read, &n.to_string()).await);
     }
     let all: Vec<String> = (0..WRITES).map(|n| n.to_string()).collect();
     assert_eq!(seen, all, "who reads misses nothing");
     // What waited for the other is gone: its watch ends without the last event, and without a gap
     // before that.
-    let late = told(&mut unread, &all[WRITES - 1]).await;
+    let late = lines_until(&mut unread, &all[WRITES - 1]).await;
     assert!(late.len() < WRITES && all.starts_with(&late), "{late:?}");
     let items = list().await["items"].take();
     let newest = items.as_array().unwrap().iter().find(|item| item["metadata"]["name"] == "a").unwrap();
@@ -119,7 +119,7 @@ async fn the_slowest_watch_is_ended_with_its_answer() {
     for n in ["0", "1"] {
         let map = json!({"metadata": {"name": format!("m{n}")}, "data": {"n": n}}).to_string();
         assert_eq!(server.call(request("POST", MAPS, map), admin.clone()).await.status(), 201);
-        assert_eq!(told(&mut read, n).await.last().map(String::as_str), Some(n));
+        assert_eq!(lines_until(&mut read, n).await.last().map(String::as_str), Some(n));
     }
     let unsent = &server.state.cache.watch_buffers;
     assert!(unsent.bytes() > 0, "what the other has not read waits");
@@ -129,7 +129,7 @@ async fn the_slowest_watch_is_ended_with_its_answer() {
     drop(frame);
     let map = json!({"metadata": {"name": "m2"}, "data": {"n": "2"}}).to_string();
     assert_eq!(server.call(request("POST", MAPS, map), admin.clone()).await.status(), 201);
-    assert_eq!(told(&mut read, "2").await, ["2"], "who reads goes on");
+    assert_eq!(lines_until(&mut read, "2").await, ["2"], "a client that reads goes on");
 }
 
 /// The store has carried out a write and not answered yet when its client hangs up: the write has

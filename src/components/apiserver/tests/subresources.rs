@@ -1,11 +1,11 @@
-//! Scale, Binding, TokenRequest and Eviction: what each takes of a body and what it refuses.
+//! Scale, Binding and TokenRequest: what each takes of a body and what it refuses.
 
 use crate::auth::user::{MASTERS, User};
 use crate::request::http::full;
 use crate::testing::{self, Api};
 use serde_json::{Value, json};
 
-const PODS: &str = "/api/v1/namespaces/default/pods";
+pub(super) const PODS: &str = "/api/v1/namespaces/default/pods";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 const SCALE: &str = "/apis/apps/v1/namespaces/default/deployments/d/scale";
 
@@ -13,7 +13,7 @@ fn admin() -> User {
     User::new("admin", &[MASTERS])
 }
 
-fn pod(name: &str) -> Value {
+pub(super) fn pod(name: &str) -> Value {
     json!({"metadata": {"name": name, "labels": {"a": "b"}},
         "spec": {"containers": [{"name": "c", "image": "nginx"}]}})
 }
@@ -68,15 +68,15 @@ async fn unknown_fields_of_a_scale_are_judged_as_field_validation_asks() {
     let (code, got) = api.apply(&format!("{SCALE}?fieldManager=m"), &scale(json!({"replica": 5}))).await;
     let why = ".spec.replica: field not declared in schema";
     assert!(code == 500 && got["message"].as_str().unwrap().contains(why), "{got}");
-    let (code, told) = api.warnings(SCALE, json!({"spec": {"replica": 5}})).await;
+    let (code, warnings) = api.warnings(SCALE, json!({"spec": {"replica": 5}})).await;
     assert_eq!(code, 200);
     assert!(
-        told.iter().any(|text| text.contains("unknown field") && text.contains("spec.replica")),
-        "{told:?}"
+        warnings.iter().any(|text| text.contains("unknown field") && text.contains("spec.replica")),
+        "{warnings:?}"
     );
-    let (code, told) =
+    let (code, warnings) =
         api.warnings(&format!("{SCALE}?fieldValidation=Ignore"), json!({"spec": {"x": 5}})).await;
-    assert_eq!((code, told), (200, vec![]));
+    assert_eq!((code, warnings), (200, vec![]));
     assert_eq!(api.get(SCALE).await.1["spec"]["replicas"], 3);
 }
 
@@ -98,28 +98,28 @@ async fn a_template_is_warned_of_with_every_new_generation() {
     let api = Api::with_deployment().await;
     let (one, twice) = (format!("{DEPLOYMENTS}/d"), json!([{"name": "A", "value": "1"}, {"name": "A"}]));
     let containers = json!([{"name": "c", "image": "nginx", "env": twice}]);
-    let (code, told) =
+    let (code, warnings) =
         api.warnings(&one, json!({"spec": {"template": {"spec": {"containers": containers}}}})).await;
     assert_eq!(code, 200);
-    let is_warned = |told: &[String]| {
+    let is_warned = |warnings: &[String]| {
         let why = "spec.template.spec.containers[0].env[1]: hides previous definition of";
-        told.len() == 1 && told[0].contains(why)
+        warnings.len() == 1 && warnings[0].contains(why)
     };
-    assert!(is_warned(&told), "{told:?}");
-    let (code, told) = api.warnings(&one, json!({"metadata": {"labels": {"a": "b"}}})).await;
-    assert_eq!((code, told), (200, vec![]));
-    let (code, told) = api.warnings(SCALE, json!({"spec": {"replicas": 5}})).await;
-    assert!(code == 200 && is_warned(&told), "{told:?}");
+    assert!(is_warned(&warnings), "{warnings:?}");
+    let (code, warnings) = api.warnings(&one, json!({"metadata": {"labels": {"a": "b"}}})).await;
+    assert_eq!((code, warnings), (200, vec![]));
+    let (code, warnings) = api.warnings(SCALE, json!({"spec": {"replicas": 5}})).await;
+    assert!(code == 200 && is_warned(&warnings), "{warnings:?}");
     let profile = "container.apparmor.security.beta.kubernetes.io/c";
     let mut annotated = pod("p");
     annotated["metadata"]["annotations"] = json!({profile: "runtime/default"});
     let request = ::http::Request::post(PODS).header("content-type", "application/json");
     let answer = api.fixture.server.call(request.body(full(annotated.to_string())).unwrap(), admin()).await;
-    let told = answer.headers().get("warning").map_or("", |text| text.to_str().unwrap());
-    assert!(answer.status() == 201 && told.contains("deprecated since v1.30"), "{told}");
+    let warnings = answer.headers().get("warning").map_or("", |text| text.to_str().unwrap());
+    assert!(answer.status() == 201 && warnings.contains("deprecated since v1.30"), "{warnings}");
 }
 
-/// It changes nothing, and conflicts with nobody; only the replicas of the same manager go.
+/// It changes nothing, and conflicts with no manager; only the replicas of the same manager go.
 #[tokio::test]
 async fn an_apply_of_a_scale_without_replicas_applies_none() {
     let api = Api::with_deployment().await;
@@ -141,7 +141,7 @@ async fn an_apply_of_a_scale_without_replicas_applies_none() {
 
 /// An operator may have a default for the missing field: 0 would scale it to nothing.
 #[tokio::test]
-async fn a_custom_resource_without_replicas_has_no_scale_until_somebody_sets_them() {
+async fn a_custom_resource_has_no_scale_until_its_replicas_are_set() {
     let api = Api::new().await;
     let names = json!({"plural": "tabs", "kind": "Tab"});
     let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
@@ -190,29 +190,7 @@ async fn unknown_fields_of_bindings_and_token_requests_are_judged_as_field_valid
     }
 }
 
-/// Otherwise a pod whose grace period has a typing error goes with its full one.
-#[tokio::test]
-async fn unknown_fields_of_an_eviction_are_judged_as_field_validation_asks() {
-    let api = Api::new().await;
-    api.made(PODS, pod("p")).await;
-    let path = format!("{PODS}/p/eviction");
-    let eviction = |version: &str| {
-        json!({"apiVersion": version, "kind": "Eviction", "metadata": {"name": "p"},
-            "deleteOptions": {"gracePeriodSecond": 0}})
-    };
-    let why = "Eviction in version \"v1\" cannot be handled as a Eviction: strict decoding error: unknown field \"deleteOptions.gracePeriodSecond\"";
-    for version in ["policy/v1", "policy/v1beta1"] {
-        let (code, got) = api.post(&format!("{path}?fieldValidation=Strict"), eviction(version)).await;
-        assert_eq!((code, &got["message"]), (400, &json!(why)), "{got}");
-        let (code, got) = api.post(&format!("{path}?fieldValidation=Foo"), eviction(version)).await;
-        assert_eq!(code, 422, "{got}");
-    }
-    assert_eq!(api.get(&format!("{PODS}/p")).await.0, 200);
-    let (code, got) = api.post(&path, eviction("policy/v1beta1")).await;
-    assert_eq!(code, 201, "{got}");
-}
-
-/// A scheduler that names the version has judged that one.
+/// A scheduler that names a version has judged the pod of that version.
 #[tokio::test]
 async fn a_binding_binds_the_version_of_the_pod_that_it_names() {
     let api = Api::new().await;
@@ -318,87 +296,6 @@ async fn the_namespace_in_a_body_is_that_of_the_path() {
     }
     assert_eq!(api.get(SCALE).await.1["spec"]["replicas"], 3);
     assert_eq!(api.get(&format!("{PODS}/p")).await.1["spec"].get("nodeName"), None);
-}
-
-/// The version of the client never comes back: it must not be told to come again.
-#[tokio::test]
-async fn an_eviction_of_a_version_that_is_no_more_is_a_conflict() {
-    let api = Api::new().await;
-    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
-    let spec = json!({"minAvailable": 1, "selector": {"matchLabels": {"a": "b"}},
-        "unhealthyPodEvictionPolicy": "AlwaysAllow"});
-    api.made(budgets, json!({"metadata": {"name": "b"}, "spec": spec})).await;
-    let version = api.made(PODS, pod("p")).await["metadata"]["resourceVersion"].take();
-    let one = format!("{PODS}/p");
-    let unready =
-        json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}});
-    assert_eq!(api.patch(&format!("{one}/status"), unready).await.0, 200);
-    let evict = async |preconditions: Value| {
-        let eviction = json!({"metadata": {"name": "p"}, "deleteOptions": {"preconditions": preconditions}});
-        api.post(&format!("{one}/eviction"), eviction).await
-    };
-    let (code, got) = evict(json!({"resourceVersion": version})).await;
-    assert_eq!(code, 409, "{got}");
-    let (code, got) = evict(json!({"uid": "another"})).await;
-    assert!(code == 409 && got["message"].as_str().unwrap().contains("UID in the precondition"), "{got}");
-    assert_eq!(evict(json!({})).await.0, 201);
-}
-
-/// Otherwise a Job counts its pod as failed if it was deleted shortly before its node was drained.
-#[tokio::test]
-async fn a_pod_that_is_ending_is_marked_by_its_eviction() {
-    let api = Api::new().await;
-    let mut bound = pod("p");
-    bound["spec"]["nodeName"] = "n".into();
-    api.made(PODS, bound).await;
-    let one = format!("{PODS}/p");
-    let running = json!({"status": {"phase": "Running"}});
-    assert_eq!(api.patch(&format!("{one}/status"), running).await.0, 200);
-    assert_eq!(api.delete(&one, json!({"gracePeriodSeconds": 30})).await.0, 200);
-    let (code, got) = api.post(&format!("{one}/eviction"), json!({"metadata": {"name": "p"}})).await;
-    assert_eq!(code, 201, "{got}");
-    let there = api.get(&one).await.1;
-    let mut conditions = there["status"]["conditions"].as_array().into_iter().flatten();
-    assert!(conditions.any(|c| c["type"] == "DisruptionTarget" && c["status"] == "True"), "{there}");
-    assert_eq!(there["metadata"]["deletionGracePeriodSeconds"], 30);
-}
-
-/// No budget could be asked for a pod that cannot be read.
-#[tokio::test]
-async fn an_eviction_does_not_ignore_what_cannot_be_read() {
-    let api = Api::new().await;
-    api.made(PODS, pod("p")).await;
-    let evict = async |ignores: Value| {
-        let options = json!({"ignoreStoreReadErrorWithClusterBreakingPotential": ignores});
-        let eviction = json!({"metadata": {"name": "p"}, "deleteOptions": options});
-        api.post(&format!("{PODS}/p/eviction"), eviction).await
-    };
-    let (code, got) = evict(json!(true)).await;
-    let why = "can not be set for pod eviction, try after removing the option";
-    assert!(code == 422 && got["message"].as_str().unwrap().ends_with(why), "{got}");
-    assert_eq!(api.get(&format!("{PODS}/p")).await.0, 200);
-    assert_eq!(evict(json!(false)).await.0, 201);
-}
-
-/// Which of two budgets to spend is not defined, so neither is, and the pod stays.
-#[tokio::test]
-async fn a_pod_of_two_budgets_is_not_evicted() {
-    let api = Api::new().await;
-    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
-    for name in ["a", "b"] {
-        let spec = json!({"maxUnavailable": 1, "selector": {"matchLabels": {"a": "b"}}});
-        api.made(budgets, json!({"metadata": {"name": name}, "spec": spec})).await;
-    }
-    api.made(PODS, pod("p")).await;
-    let one = format!("{PODS}/p");
-    let running = json!({"status": {"phase": "Running"}});
-    assert_eq!(api.patch(&format!("{one}/status"), running).await.0, 200);
-    let (code, got) = api.post(&format!("{one}/eviction"), json!({"metadata": {"name": "p"}})).await;
-    let why =
-        "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
-    assert_eq!((code, &got["message"], &got["code"]), (500, &json!(why), &json!(500)), "{got}");
-    assert_eq!((&got["status"], got.get("reason")), (&json!("Failure"), None), "{got}");
-    assert_eq!(api.get(&one).await.1["metadata"].get("deletionTimestamp"), None);
 }
 
 /// A program learns its zone by the downward API.

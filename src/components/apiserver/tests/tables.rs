@@ -44,8 +44,8 @@ async fn a_row_of_a_custom_kind_is_made_from_the_version_that_was_asked_for() {
     api.made(&of("v1"), tab).await;
     assert_eq!(first_row(&api, &of("v1")).await["cells"], json!(["x", null]));
     let later = json!({"spec": {"versions": versions(json!({"type": "string", "default": "wide"}))}});
-    let (code, told) = api.patch(&format!("{definitions}/tabs.example.com"), later).await;
-    assert_eq!(code, 200, "{told}");
+    let (code, answer) = api.patch(&format!("{definitions}/tabs.example.com"), later).await;
+    assert_eq!(code, 200, "{answer}");
     for version in ["v1", "v2"] {
         for path in [of(version), format!("{}/x", of(version))] {
             let row = first_row(&api, &path).await;

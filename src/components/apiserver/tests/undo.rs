@@ -57,21 +57,21 @@ impl Api {
     }
 }
 
-/// The store takes 128 operations in one transaction. More steps than that are undone, and
-/// everybody can still write.
+/// The store takes 128 operations in one transaction. More steps than that are undone, and all
+/// users can still write.
 #[tokio::test]
 async fn people_write_after_a_long_undo() {
     let api = Api::bare().await;
     for n in 0..140 {
         api.make(&format!("s{n}"), &format!("c{n}")).await;
     }
-    let (code, told) = api.go("undo", json!({"count": 140})).await;
-    assert_eq!((code, told["steps"].as_array().map(Vec::len)), (200, Some(140)), "{told}");
+    let (code, answer) = api.go("undo", json!({"count": 140})).await;
+    assert_eq!((code, answer["steps"].as_array().map(Vec::len)), (200, Some(140)), "{answer}");
     assert!(api.maps().await.is_empty());
     for n in 0..12 {
         api.make(&format!("after{n}"), &format!("after{n}")).await;
-        let (code, told) = api.go("redo", json!({})).await;
-        assert_eq!(code, 409, "it was forgotten: {told}");
+        let (code, answer) = api.go("redo", json!({})).await;
+        assert_eq!(code, 409, "it was forgotten: {answer}");
         let steps = api.in_step("", "GET", "/ropewalk/v1/steps", Value::Null).await.1;
         assert_eq!(steps["steps"].as_array().map(Vec::len), Some(n + 1), "{steps}");
         assert_eq!(steps["undone"], json!([]), "{steps}");
@@ -88,8 +88,8 @@ async fn what_is_asked_for_is_a_map() {
     let api = Api::bare().await;
     api.make("one", "one").await;
     for odd in [json!([]), json!([true]), json!(5), json!("undo"), Value::Null] {
-        let (code, told) = api.go("undo", odd.clone()).await;
-        assert_eq!((code, &told["reason"]), (400, &json!("BadRequest")), "{odd}: {told}");
+        let (code, answer) = api.go("undo", odd.clone()).await;
+        assert_eq!((code, &answer["reason"]), (400, &json!("BadRequest")), "{odd}: {answer}");
     }
     assert_eq!(api.maps().await, ["one"]);
 }
@@ -108,8 +108,8 @@ async fn undos_at_the_same_moment_lose_nothing() {
         assert_eq!(api.maps().await.len(), 20 - 2 * (round + 1));
     }
     for _ in 0..10 {
-        let (code, told) = api.go("redo", json!({})).await;
-        assert_eq!(code, 200, "{told}");
+        let (code, answer) = api.go("redo", json!({})).await;
+        assert_eq!(code, 200, "{answer}");
     }
     assert_eq!(api.maps().await.len(), 20);
 }
@@ -153,9 +153,9 @@ async fn an_undo_takes_no_write_along_that_it_did_not_name() {
             }
             api.make(&new, &new).await;
         };
-        let ((code, told), ()) = tokio::join!(api.go("undo", json!({})), write);
-        assert_eq!(code, 200, "{told}");
-        let undone = told["steps"][0]["id"].as_str().unwrap().to_string();
+        let ((code, answer), ()) = tokio::join!(api.go("undo", json!({})), write);
+        assert_eq!(code, 200, "{answer}");
+        let undone = answer["steps"][0]["id"].as_str().unwrap().to_string();
         let left = if undone.starts_with(&format!("{old}-")) { &new } else { &old };
         assert_eq!(api.maps().await, std::slice::from_ref(left), "round {round}: {undone} was undone");
         assert_eq!(api.in_step("", "DELETE", &format!("{MAPS}/{left}"), json!({})).await.0, 200);
@@ -182,8 +182,8 @@ async fn an_undo_of_a_namespace_leaves_nothing_in_it() {
             let body = ("application/json", json!({"metadata": {"name": "default"}}).to_string());
             testing::send(&api.fixture.server, controllers, ("POST", &accounts), body, "").await
         };
-        let ((code, told), (joined, _)) = tokio::join!(api.go("undo", json!({})), join);
-        assert_eq!(code, 200, "{told}");
+        let ((code, answer), (joined, _)) = tokio::join!(api.go("undo", json!({})), join);
+        assert_eq!(code, 200, "{answer}");
         let left = api.state().cache.list("serviceaccounts", &format!("{name}/")).objects;
         assert!(left.is_empty(), "round {round}: the account was answered with {joined}");
     }
@@ -198,7 +198,7 @@ async fn an_undo_overlooks_no_further_write_of_its_step() {
     for (session, name) in [("apply", "two"), ("other", "three"), ("apply", "four")] {
         let state = api.state();
         let known = state.fresh().await.unwrap();
-        let unchanged = state.cache.steps.look().unchanged_since(known);
+        let unchanged = state.cache.steps.snapshot().unchanged_since(known);
         let holds = async || {
             let txn = TxnRequest { compare: unchanged.clone(), ..TxnRequest::default() };
             state.kv.txn(txn).await.unwrap().succeeded
@@ -218,9 +218,9 @@ async fn what_a_command_writes_after_its_undo_can_be_undone() {
     api.make("apply", "three").await;
     api.make("apply", "four").await;
     assert_eq!(api.maps().await, ["four", "three"]);
-    let (code, told) = api.go("undo", json!({})).await;
-    let step = told["steps"][0]["id"].as_str().unwrap_or_default();
-    assert!(code == 200 && step.starts_with("apply-"), "{told}");
+    let (code, answer) = api.go("undo", json!({})).await;
+    let step = answer["steps"][0]["id"].as_str().unwrap_or_default();
+    assert!(code == 200 && step.starts_with("apply-"), "{answer}");
     assert!(api.maps().await.is_empty());
     assert_eq!(api.go("redo", json!({})).await.0, 200);
     assert_eq!(api.maps().await, ["four", "three"]);
@@ -251,15 +251,15 @@ async fn what_was_agreed_to_is_refused_when_somebody_has_written_since() {
             }
             let before = api.maps().await;
             let agreed = json!({"known": plan["known"], "to": plan["to"]});
-            let (code, told) = api.go(verb, with("agreed", agreed)).await;
-            assert_eq!((code, &told["reason"]), (409, &json!("PlanChanged")), "{verb} {change}: {told}");
+            let (code, answer) = api.go(verb, with("agreed", agreed)).await;
+            assert_eq!((code, &answer["reason"]), (409, &json!("PlanChanged")), "{verb} {change}: {answer}");
             assert_eq!(api.maps().await, before, "nothing is lost");
         }
         api.go("redo", json!({})).await;
         let plan = api.go(verb, with("plan", true.into())).await.1;
         let agreed = json!({"known": plan["known"], "to": plan["to"]});
-        let (code, told) = api.go(verb, with("agreed", agreed)).await;
-        assert_eq!((code, &told["to"]), (200, &plan["to"]), "{told}");
+        let (code, answer) = api.go(verb, with("agreed", agreed)).await;
+        assert_eq!((code, &answer["to"]), (200, &plan["to"]), "{answer}");
         api.go("redo", json!({})).await;
     }
 }
@@ -286,16 +286,16 @@ async fn no_rewind_leads_to_before_the_bootstrap() {
     let made = api.in_step("", "GET", &format!("{MAPS}/one"), Value::Null).await.1;
     let at: i64 = made["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
     for asked in [json!({"revision": 1}), json!({"revision": 1, "plan": true})] {
-        let (code, told) = api.go("rewind", asked).await;
-        assert_eq!((code, &told["reason"]), (400, &json!("NoSuchRevision")), "{told}");
+        let (code, answer) = api.go("rewind", asked).await;
+        assert_eq!((code, &answer["reason"]), (400, &json!("NoSuchRevision")), "{answer}");
     }
     assert_eq!(api.maps().await, ["one"]);
-    let (code, told) = api.go("rewind", json!({"revision": at - 1})).await;
-    assert_eq!(code, 200, "{told}");
+    let (code, answer) = api.go("rewind", json!({"revision": at - 1})).await;
+    assert_eq!(code, 200, "{answer}");
     assert!(api.maps().await.is_empty());
     // Where only some namespaces go back, the roles stay.
-    let (code, told) = api.go("rewind", json!({"revision": 1, "namespaces": ["other"]})).await;
-    assert_eq!(code, 200, "{told}");
+    let (code, answer) = api.go("rewind", json!({"revision": 1, "namespaces": ["other"]})).await;
+    assert_eq!(code, 200, "{answer}");
 }
 
 /// The first command of a person may come before the addons are made.
@@ -306,17 +306,17 @@ async fn no_way_back_leads_to_before_the_addons() {
     let made = api.make_addon().await;
     let at: i64 = made["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
     for (verb, asked) in [("undo", json!({})), ("rewind", json!({"revision": at - 1}))] {
-        let (code, told) = api.go(verb, asked).await;
-        assert_eq!((code, &told["reason"]), (409, &json!("BeforeAddons")), "{told}");
+        let (code, answer) = api.go(verb, asked).await;
+        assert_eq!((code, &answer["reason"]), (409, &json!("BeforeAddons")), "{answer}");
     }
     assert_eq!(api.maps().await, ["early"]);
     api.make("late", "late").await;
-    let (code, told) = api.go("undo", json!({})).await;
-    assert_eq!(code, 200, "{told}");
-    let (code, told) = api.go("redo", json!({})).await;
-    assert_eq!(code, 200, "{told}");
-    let (code, told) = api.go("rewind", json!({"revision": at})).await;
-    assert_eq!(code, 200, "{told}");
+    let (code, answer) = api.go("undo", json!({})).await;
+    assert_eq!(code, 200, "{answer}");
+    let (code, answer) = api.go("redo", json!({})).await;
+    assert_eq!(code, 200, "{answer}");
+    let (code, answer) = api.go("rewind", json!({"revision": at})).await;
+    assert_eq!(code, 200, "{answer}");
     assert_eq!(api.maps().await, ["early"]);
 }
 
@@ -326,18 +326,18 @@ async fn no_redo_removes_the_addons_that_were_made_since_the_undo() {
     let api = Api::bare().await;
     let coredns = format!("{SYSTEM_DEPLOYMENTS}/coredns");
     api.make("early", "early").await;
-    let (code, told) = api.go("undo", json!({})).await;
-    assert_eq!(code, 200, "{told}");
+    let (code, answer) = api.go("undo", json!({})).await;
+    assert_eq!(code, 200, "{answer}");
     api.make_addon().await;
-    let (code, told) = api.go("redo", json!({})).await;
-    assert_eq!((code, &told["reason"]), (409, &json!("BeforeAddons")), "{told}");
+    let (code, answer) = api.go("redo", json!({})).await;
+    assert_eq!((code, &answer["reason"]), (409, &json!("BeforeAddons")), "{answer}");
     assert_eq!(api.get(&coredns).await.0, 200);
     // What a person has deleted, and the undo has made again.
-    let (code, told) = api.in_step("delete", "DELETE", &coredns, json!({})).await;
-    assert_eq!(code, 200, "{told}");
+    let (code, answer) = api.in_step("delete", "DELETE", &coredns, json!({})).await;
+    assert_eq!(code, 200, "{answer}");
     for (verb, found) in [("undo", 200), ("redo", 404), ("undo", 200)] {
-        let (code, told) = api.go(verb, json!({})).await;
-        assert_eq!(code, 200, "{verb}: {told}");
+        let (code, answer) = api.go(verb, json!({})).await;
+        assert_eq!(code, 200, "{verb}: {answer}");
         assert_eq!(api.get(&coredns).await.0, found, "{verb}");
     }
 }
@@ -366,8 +366,8 @@ async fn a_pod_that_waits_again_is_not_bound_by_the_node_of_before() {
     };
     assert_eq!(bind(version(&labelled)).await, 201);
     let to: i64 = version(&waiting).parse().unwrap();
-    let (code, told) = api.go("rewind", json!({"revision": to})).await;
-    assert_eq!(code, 200, "{told}");
+    let (code, answer) = api.go("rewind", json!({"revision": to})).await;
+    assert_eq!(code, 200, "{answer}");
     assert_eq!(bind(version(&labelled)).await, 409, "the label is gone");
     let (pod, node) = (api.get(&format!("{PODS}/p")).await.1, api.get(&format!("{NODES}/n")).await.1);
     assert_eq!((pod["spec"].get("nodeName"), version(&pod)), (None, version(&node)), "{pod}");
@@ -383,12 +383,12 @@ async fn a_rewind_of_no_namespace_undoes_nothing() {
     let at: i64 = made["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
     for plan in [true, false] {
         let asked = json!({"revision": at - 1, "namespaces": [], "plan": plan});
-        let (code, told) = api.go("rewind", asked).await;
-        assert_eq!((code, &told["steps"]), (200, &json!([])), "{told}");
+        let (code, answer) = api.go("rewind", asked).await;
+        assert_eq!((code, &answer["steps"]), (200, &json!([])), "{answer}");
     }
     assert_eq!(api.maps().await, ["one"]);
-    let (code, told) = api.go("undo", json!({})).await;
-    assert_eq!((code, api.maps().await.is_empty()), (200, true), "{told}");
+    let (code, answer) = api.go("undo", json!({})).await;
+    assert_eq!((code, api.maps().await.is_empty()), (200, true), "{answer}");
 }
 
 /// A namespace goes back to a time at which there was a definition that has gone since. Nothing
@@ -414,8 +414,8 @@ async fn no_custom_object_comes_back_without_its_definition() {
         progress.changed().await.unwrap();
     }
     for (namespaces, back) in [(json!(["default"]), 0), (Value::Null, 1)] {
-        let (code, told) = api.go("rewind", json!({"revision": at, "namespaces": namespaces})).await;
-        assert_eq!(code, 200, "{told}");
+        let (code, answer) = api.go("rewind", json!({"revision": at, "namespaces": namespaces})).await;
+        assert_eq!(code, 200, "{answer}");
         assert_eq!(cache.list("example.com/tabs", "").objects.len(), back, "{namespaces}");
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::auth::policy;
 use crate::state::State;
-use crate::storage::cache::ROOT;
-use crate::storage::store::{key_of, status_of};
+use crate::storage::keys::{ROOT, key_of};
+use crate::storage::store::status_of;
 use crate::undo::restore::{BEFORE_ADDONS, NO_SUCH_REVISION};
 use api::Status;
 use etcd::api::{Error, RangeRequest, Revision};
@@ -76,7 +76,7 @@ impl State {
         let at = way.to();
         // Addons that were made until then have not come since.
         let until = match way {
-            Journey::Redo(_) => self.cache.steps.look().undone_at,
+            Journey::Redo(_) => self.cache.steps.snapshot().undone_at,
             Journey::Undo(_) | Journey::Rewind(_) => at,
         };
         let (mut now, mut then) = (0, 0);
@@ -98,16 +98,16 @@ impl State {
 
     /// Returns the revision at which a key of the registry was made; `None` if it is not there now.
     async fn made_at(&self, key: &str) -> Result<Option<Revision>, Status> {
-        let asked = RangeRequest { key: format!("{ROOT}{key}").into(), ..Default::default() };
-        let found = self.kv.range(asked).await.map_err(status_of)?;
+        let request = RangeRequest { key: format!("{ROOT}{key}").into(), ..Default::default() };
+        let found = self.kv.range(request).await.map_err(status_of)?;
         Ok(found.kvs.first().map(|kv| kv.create_revision))
     }
 
     /// Returns whether the registry had a key at a revision. A revision that is no longer kept
     /// counts as one that had it: the read of the whole registry refuses it.
     async fn had(&self, key: &str, at: Revision) -> Result<bool, Status> {
-        let asked = RangeRequest { key: format!("{ROOT}{key}").into(), revision: at, ..Default::default() };
-        match self.kv.range(asked).await {
+        let request = RangeRequest { key: format!("{ROOT}{key}").into(), revision: at, ..Default::default() };
+        match self.kv.range(request).await {
             Ok(found) => Ok(!found.kvs.is_empty()),
             Err(Error::Compacted { .. }) => Ok(true),
             Err(other) => Err(status_of(other)),

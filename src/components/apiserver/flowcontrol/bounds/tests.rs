@@ -80,10 +80,10 @@ fn refusals_that_nobody_reads_hold_places() {
     let bounds = Bounds::default();
     let eve = User::new("system:serviceaccount:a:default", &[]);
     let info = Info { verb: "create".into(), is_resource: true, ..Info::default() };
-    let told = |code: u16, bytes: usize| crate::request::http::json_bytes(code, vec![b'x'; bytes]);
+    let answer_of = |code: u16, bytes: usize| crate::request::http::json_bytes(code, vec![b'x'; bytes]);
     let refused = |code: u16| {
         let seat = enter(&bounds, &eve, &info).unwrap();
-        bounds.answer(&eve, &info, &seat, told(code, 4000))
+        bounds.answer(&eve, &info, &seat, answer_of(code, 4000))
     };
     // A failure of the server's own is a refusal like any other.
     for code in [403, 500] {
@@ -96,7 +96,7 @@ fn refusals_that_nobody_reads_hold_places() {
         let page = Info { verb: "get".into(), path: "/readyz".into(), ..Info::default() };
         for (bytes, want) in [(REFUSAL_MAX, code), (REFUSAL_MAX + 1, 429)] {
             let seat = enter(&bounds, &eve, &page).unwrap();
-            assert_eq!(bounds.answer(&eve, &page, &seat, told(code, bytes)).status(), want, "{bytes}");
+            assert_eq!(bounds.answer(&eve, &page, &seat, answer_of(code, bytes)).status(), want, "{bytes}");
         }
         drop((unread, more));
         assert_eq!(bounds.users.reading.taken(), 0);
@@ -104,13 +104,13 @@ fn refusals_that_nobody_reads_hold_places() {
     // A session that is refused has not begun: its refusal is given up like any answer.
     let exec = Info { subresource: "exec".into(), ..info.clone() };
     let seat = enter(&bounds, &eve, &exec).unwrap();
-    let answer = bounds.answer(&eve, &exec, &seat, told(502, 4000));
+    let answer = bounds.answer(&eve, &exec, &seat, answer_of(502, 4000));
     assert!(seat.patience() == Some(Patience::Answer));
     drop((answer, seat));
     // What a server in a pod answers is no refusal: more than the account may have in memory.
     let proxy = Info { subresource: "proxy".into(), ..info.clone() };
     let seat = enter(&bounds, &eve, &proxy).unwrap();
-    let mut page = told(404, (BODIES_KIB << 10) / 2 + 1);
+    let mut page = answer_of(404, (BODIES_KIB << 10) / 2 + 1);
     page.extensions_mut().insert(FromPod);
     let answer = bounds.answer(&eve, &proxy, &seat, page);
     assert!(answer.status() == 404 && seat.patience() == Some(Patience::Session));
@@ -124,8 +124,8 @@ fn refusals_that_nobody_reads_hold_places() {
     }
 }
 
-/// Reviews of 2.9 MB that their client does not read: the account's memory ends, and nobody
-/// else's.
+/// Reviews of 2.9 MB that their client does not read: the memory of this account ends, and that of
+/// no other.
 #[tokio::test]
 async fn answers_to_writes_hold_their_memory_until_they_are_read() {
     let bounds = Bounds::default();

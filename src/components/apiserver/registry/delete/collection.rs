@@ -11,6 +11,7 @@ use crate::request::http::Answer;
 use crate::request::list_writer::{self, ListWriter};
 use crate::request::negotiate::{Form, form_of_list};
 use crate::state::State;
+use crate::storage::keys::{self, namespace_and_name};
 use crate::storage::object::Object;
 use crate::storage::store::Deadline;
 use api::kinds::Kind;
@@ -58,8 +59,8 @@ pub(crate) async fn delete_collection(
     drop(looking);
     let is_part = start.is_some() || !meta.next.is_empty();
     let unread = match is_part || filter.is_selective() || !filter.name.is_empty() {
-        true => vec![], // nobody can tell whether it is meant
-        false => state.cache.undecodable_keys(stored.place(), &prefix(&filter.namespace)),
+        true => vec![], // whether the filter or the page means them cannot be known
+        false => state.cache.undecodable_keys(stored.place(), &keys::prefix(&filter.namespace)),
     };
     // The answer lists them all, so it needs a list's memory; a dry run does not even make them
     // fewer.
@@ -81,7 +82,7 @@ pub(crate) async fn delete_collection(
     }
     for key in unread {
         goes_on(left, &deadline)?;
-        let (namespace, name) = split(&key);
+        let (namespace, name) = namespace_and_name(&key);
         match remove(state, ctx, stored, namespace, name, &options).await {
             Err(status) if status.reason != "NotFound" => return Err(status),
             _ => {} // there is nothing to show
@@ -121,7 +122,7 @@ fn targets(objects: &[(String, Arc<Object>)], form: Form) -> (Vec<Target>, usize
 /// Returns the object of a target from this server's memory; `None` if it has gone while the list
 /// waited for its memory, or if another object has its name.
 fn listed(state: &State, kind: &Kind, target: &Target) -> Option<Arc<Object>> {
-    let (namespace, name) = split(&target.key);
+    let (namespace, name) = namespace_and_name(&target.key);
     let object = state.remembered(kind, namespace, name)?;
     (meta::uid(&object.value) == target.uid).then_some(object)
 }
@@ -135,7 +136,7 @@ async fn remove_target(
     target: &Target,
     options: &Options,
 ) -> Result<Option<Removed>, Status> {
-    let (namespace, name) = split(&target.key);
+    let (namespace, name) = namespace_and_name(&target.key);
     let mut options = options.clone();
     let is_free = options.uid.is_none() && options.version.is_none();
     if is_free {
@@ -146,16 +147,6 @@ async fn remove_target(
         Err(status) if status.reason == "Conflict" && is_free => Ok(None),
         done => done.map(Some),
     }
-}
-
-/// Namespace and name of a key in the cache.
-fn split(key: &str) -> (&str, &str) {
-    key.split_once('/').unwrap_or(("", key))
-}
-
-/// What the keys of a namespace begin with; empty for all of them.
-fn prefix(namespace: &str) -> String {
-    if namespace.is_empty() { String::new() } else { format!("{namespace}/") }
 }
 
 #[cfg(test)]

@@ -37,8 +37,8 @@ mod tests {
             (format!("{classes}/system-node-critical"), 403),
             (format!("{classes}/own"), 200),
         ] {
-            let (got, told) = api.delete(&path, json!({})).await;
-            assert_eq!(got, code, "{path}: {told}");
+            let (got, answer) = api.delete(&path, json!({})).await;
+            assert_eq!(got, code, "{path}: {answer}");
         }
         let kind = api::kinds::find("scheduling.k8s.io", "v1", "PriorityClass").unwrap();
         let why = check(kind, "system-node-critical").unwrap_err().message;

@@ -134,18 +134,18 @@ impl Options {
 /// 409 if it is not.
 pub(crate) fn preconditions(kind: &Kind, object: &Value, options: &Options) -> Result<(), Status> {
     let name = meta::name(object);
-    let check = |asked: &Option<String>, what: &str, there: &str, done: &str| {
-        let Some(asked) = asked.as_deref().filter(|asked| *asked != there) else { return Ok(()) };
+    let check = |wanted: &Option<String>, what: &str, found: &str, done: &str| {
+        let Some(wanted) = wanted.as_deref().filter(|wanted| *wanted != found) else { return Ok(()) };
         let (named, why) = match is_only_marked_first(kind) {
             true => {
                 let why = format!(
-                    "Precondition failed: {what} in precondition: {asked}, {what} in object meta: {there}"
+                    "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
                 );
                 (kind.plural, why)
             }
             false => {
                 let why = format!(
-                    "the {what} in the precondition ({asked}) does not match the {what} in record ({there}). The object might have been {done}"
+                    "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have been {done}"
                 );
                 (kind.kind, why)
             }

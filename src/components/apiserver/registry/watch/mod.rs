@@ -1,37 +1,32 @@
 //! Watches: first what there is (if asked for), then every event, in order, as it comes.
 
+mod writer;
+
 use crate::auth::user::User;
 use crate::flowcontrol::compute::LARGE;
 use crate::flowcontrol::seat::ANSWER_TIME;
 use crate::registry::filter::Filter;
 use crate::request::context::Context;
 use crate::request::http::{Answer, BodyError, typed};
-use crate::request::negotiate::{self, Form, form_of_watch};
+use crate::request::negotiate::{Form, form_of_watch};
 use crate::state::State;
 use crate::storage::cache::{Subscription, TooOld};
 use crate::storage::object::{Change, Event, Kept, frame};
-use crate::storage::ring::Together;
-use crate::storage::watch_buffers::WatchBuffers;
+use crate::storage::ring::EventBatch;
+use api::Status;
 use api::kinds::KindRef;
-use api::{Status, gojson, table};
 use bytes::Bytes;
 use clock::Instant;
 use etcd::api::Revision;
 use futures::stream;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use serde_json::{Value, json};
-use std::borrow::Cow;
-use std::collections::VecDeque;
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use writer::{PIECE, REVISION_PIECE, Writer};
 
-/// Bytes of events that are collected and sent to the client in one write.
-const PIECE: usize = 64 << 10;
-/// Bytes of one revision's lines that are still sent in one piece, so that who reads them has them
-/// together: a controller that sees half of what a transaction did acts on a state that never was.
-const REVISION_PIECE: usize = 1 << 20;
 /// An object that a filter passes over costs as much time as so many bytes, about.
 const LOOKED_AT: usize = 256;
 /// How often a quiet watcher that wants bookmarks gets one.
@@ -70,8 +65,7 @@ pub(crate) async fn watch(
             seat.give_up();
         }
     });
-    let unsent = state.cache.watch_buffers.clone();
-    let writer = Writer { kind, form: request.form, first: true, out: VecDeque::new(), unsent };
+    let writer = Writer::new(kind, request.form, state.cache.watch_buffers.clone());
     let feed = Feed::new(state.clone(), ctx.user.clone(), subscription, writer, &request, stop);
     let body = stream::unfold(feed, |mut feed| async move {
         let bytes = feed.next().await?;
@@ -185,107 +179,11 @@ fn ended(status: &Status) -> Answer {
     typed(200, "application/json", line)
 }
 
-/// Turns events into lines.
-struct Writer {
-    kind: KindRef,
-    form: Form,
-    /// The first Table of a watch names its columns.
-    first: bool,
-    out: VecDeque<Line>,
-    /// Counts what waits in `out`, and what is on its way to the client.
-    unsent: Arc<WatchBuffers>,
-}
-
-struct Line {
-    bytes: Bytes,
-    /// More of the same revision follows.
-    goes_on: bool,
-}
-
-impl Writer {
-    /// What one revision did.
-    fn revision(&mut self, told: &Together) {
-        told.iter().for_each(|(change, event)| {
-            self.event(*change, event);
-            self.out.back_mut().into_iter().for_each(|line| line.goes_on = true);
-        });
-        self.out.back_mut().into_iter().for_each(|line| line.goes_on = false);
-    }
-
-    fn event(&mut self, change: Change, event: &Arc<Event>) {
-        let shown = event.shown(change);
-        let line = if self.form == Form::Object && self.is_as_stored(&shown.value) {
-            self.unsent.of_event(event.frame(change), event)
-        } else {
-            let line = self.line(change, &shown.value);
-            self.unsent.of_one(line)
-        };
-        self.add(line);
-    }
-
-    fn add(&mut self, bytes: Bytes) {
-        self.out.push_back(Line { bytes, goes_on: false });
-    }
-
-    /// Returns whether the object is stored in the form of this version.
-    fn is_as_stored(&self, value: &Value) -> bool {
-        matches!(negotiate::versioned(&self.kind, value), Cow::Borrowed(_))
-    }
-
-    fn line(&mut self, change: Change, value: &Value) -> Bytes {
-        let mut object = negotiate::one_value(&self.kind, self.form, value);
-        if matches!(self.form, Form::Table(..)) && !std::mem::take(&mut self.first) {
-            object["columnDefinitions"] = Value::Null;
-        }
-        frame(change, &gojson::to_vec(&object))
-    }
-
-    /// Bytes that wait to be sent.
-    fn waiting(&self) -> usize {
-        self.out.iter().map(|line| line.bytes.len()).sum()
-    }
-
-    /// What waits to be sent, as much as goes into one piece.
-    fn next(&mut self) -> Option<Bytes> {
-        let Line { bytes: first, mut goes_on } = self.out.pop_front()?;
-        let mut piece = Vec::new();
-        while let Some(line) = self.out.front()
-            && first.len().max(piece.len()) + line.bytes.len() <= if goes_on { REVISION_PIECE } else { PIECE }
-        {
-            if piece.is_empty() {
-                piece.extend_from_slice(&first);
-            }
-            piece.extend_from_slice(&line.bytes);
-            goes_on = line.goes_on;
-            self.out.pop_front();
-        }
-        Some(if piece.is_empty() { first } else { self.unsent.of_one(piece) })
-    }
-
-    fn bookmark(&mut self, revision: i64, initial_end: bool) {
-        let mut meta = json!({"resourceVersion": revision.to_string()});
-        if initial_end {
-            meta["annotations"] = json!({"k8s.io/initial-events-end": "true"});
-        }
-        let object = match self.form {
-            Form::Table(version, _) => json!({"kind": "Table", "apiVersion": version, "metadata": meta,
-                "columnDefinitions": table::definitions(table::printing(&self.kind)), "rows": []}),
-            Form::Partial(version) => {
-                json!({"kind": "PartialObjectMetadata", "apiVersion": version, "metadata": meta})
-            }
-            Form::Object => {
-                json!({"kind": self.kind.kind, "apiVersion": self.kind.api_version(), "metadata": meta})
-            }
-        };
-        self.add(format!("{}\n", json!({"type": "BOOKMARK", "object": object})).into());
-    }
-}
-
 struct Feed {
     state: Arc<State>,
     user: User,
-    /// Until when the initial objects have to be sent; `None` once they are. They may stay in
-    /// memory for this watch so long.
+    /// Until when the initial objects have to be sent, and may stay in memory for this watch alone;
+    /// `None` once they are sent.
     begins_until: Option<Instant>,
     /// The end of what there was is still to be marked.
     mark_initial: bool,
@@ -388,12 +286,12 @@ impl Feed {
         event.map(Arc::new)
     }
 
-    /// Encodes what one revision did. The cache tells it to the watchers before it says that it has
+    /// Encodes what one revision did. The cache hands it to the watchers before it says that it has
     /// reached the revision, and a bookmark must not lead back before an event.
-    fn add_revision(&mut self, told: &Together) {
-        let newest = told.iter().map(|(_, event)| event.revision).max();
+    fn add_revision(&mut self, batch: &EventBatch) {
+        let newest = batch.iter().map(|(_, event)| event.revision).max();
         self.subscription.revision = self.subscription.revision.max(newest.unwrap_or_default());
-        self.writer.revision(told);
+        self.writer.revision(batch);
     }
 
     /// Everything up to the revision reached before looking has been sent once the queue is empty.
@@ -401,8 +299,8 @@ impl Feed {
     /// time: later defaults may make much of what waits in the queue.
     fn add_bookmark(&mut self) -> bool {
         let reached = self.state.cache.revision();
-        while let Some(told) = self.subscription.live.try_recv() {
-            self.add_revision(&told);
+        while let Some(batch) = self.subscription.live.try_recv() {
+            self.add_revision(&batch);
             if self.writer.waiting() > REVISION_PIECE {
                 return false;
             }
@@ -442,7 +340,7 @@ impl Feed {
             tokio::select! {
                 biased;
                 event = self.subscription.live.recv() => match event {
-                    Some(told) => self.add_revision(&told),
+                    Some(batch) => self.add_revision(&batch),
                     None => self.over = true, // too slow, or the cache started anew
                 },
                 () = self.stop.cancelled() => {}

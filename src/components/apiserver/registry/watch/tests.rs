@@ -1,7 +1,9 @@
+use super::writer::Line;
 use super::*;
 use crate::storage::object::Object;
 use crate::storage::watch_buffers::Beginning;
 use api::kinds;
+use serde_json::Value;
 
 fn writer(lines: &[(usize, bool)]) -> Writer {
     let kind = KindRef::Table(kinds::find("", "v1", "Pod").expect("built in"));
@@ -49,8 +51,8 @@ fn pieces(lines: &[(usize, bool)]) -> Vec<usize> {
     std::iter::from_fn(|| writer.next()).map(|piece| piece.len()).collect()
 }
 
-/// Its resource was read anew from the store, or it was too slow: a bookmark would tell it that
-/// it has seen what it has not.
+/// The watcher's resource was read anew from the store, or it was too slow: with a bookmark it
+/// would resume behind events that it has not seen.
 #[tokio::test]
 async fn a_watcher_whose_line_has_ended_gets_no_bookmark() {
     let dir = tempfile::tempdir().unwrap();
@@ -67,14 +69,14 @@ async fn a_watcher_whose_line_has_ended_gets_no_bookmark() {
     assert_eq!(feed.writer.out.len(), 1);
 }
 
-/// What the cache tells a watcher of a revision: a new pod.
-fn told(revision: i64) -> Vec<(Change, Arc<Event>)> {
+/// The events of a revision that made a pod.
+fn batch(revision: i64) -> Vec<(Change, Arc<Event>)> {
     let pod = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p"}});
     let event = Event::new(revision, Arc::new(Object::new(pod, revision)), None, false);
     vec![(Change::Added, Arc::new(event))]
 }
 
-/// The cache tells watchers of a revision before it says that it has reached it.
+/// The cache hands the events of a revision to watchers before it says that it has reached it.
 #[tokio::test]
 async fn a_bookmark_is_not_older_than_the_event_before_it() {
     let dir = tempfile::tempdir().unwrap();
@@ -93,11 +95,11 @@ async fn a_bookmark_is_not_older_than_the_event_before_it() {
     let text = String::from_utf8_lossy(&initial_end);
     assert!(!text.contains("creationTimestamp"), "as since 1.34: {text}");
     // Taken from the line before the bookmark is due, and with it.
-    sender.send(told(newest));
+    sender.send(batch(newest));
     assert!(feed.next().await.is_some());
     feed.add_bookmark();
     assert_eq!(version(&feed.next().await.unwrap()).1, newest.to_string());
-    sender.send(told(newest + 1));
+    sender.send(batch(newest + 1));
     feed.add_bookmark();
     let last = feed.writer.out.pop_back().unwrap();
     assert_eq!(version(&last.bytes), (json!("BOOKMARK"), json!((newest + 1).to_string())));
@@ -115,7 +117,7 @@ async fn a_watch_ends_and_marks_its_place_also_where_there_is_always_an_event() 
     let mut feed = Feed::new(state, admin(), subscription, writer(&[]), &request, stop);
     let mut marks = 0;
     for revision in 2..200 {
-        sender.send(told(revision));
+        sender.send(batch(revision));
         let Some(bytes) = feed.next().await else {
             assert_eq!(marks, 2, "one on the way, one at the end");
             return;

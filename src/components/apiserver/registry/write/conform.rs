@@ -1,7 +1,7 @@
 //! An object of a patch or an apply, checked and in its stored form.
 
 use super::update::check_name;
-use crate::registry::strategy::place;
+use crate::registry::strategy::set_namespace;
 use crate::request::context::Context;
 use crate::request::decode;
 use api::kinds::Kind;
@@ -19,7 +19,7 @@ pub(super) fn conform(
     bounds::check_depth(&object)?;
     decode::check_type(&kind.api_version(), kind.kind, &mut object)?;
     let unknown = decode::conform(kind, &mut object)?;
-    place(ctx, kind, &mut object)?;
+    set_namespace(ctx, kind, &mut object)?;
     check_name(&object, &ctx.info.name)?;
     kind.to_stored(&mut object);
     Ok((object, unknown))

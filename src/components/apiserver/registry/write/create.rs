@@ -7,7 +7,7 @@ use crate::admission;
 use crate::auth::escalation;
 use crate::pipeline::{self, Write};
 use crate::registry::services;
-use crate::registry::strategy::{drop_repeated_owners, fill_metadata, place, stored_kind};
+use crate::registry::strategy::{drop_repeated_owners, fill_metadata, set_namespace, stored_kind};
 use crate::request::context::Context;
 use crate::request::decode;
 use crate::request::http::Answer;
@@ -52,7 +52,7 @@ pub(crate) async fn create_object(
 ) -> Result<Arc<Object>, Status> {
     let kind = stored_kind(kind);
     ctx.name(meta::name(&object));
-    place(ctx, kind, &mut object)?;
+    set_namespace(ctx, kind, &mut object)?;
     let has_version = meta::resource_version(&object).parse::<u64>().is_ok_and(|version| version != 0);
     value::remove(&mut object, "metadata.resourceVersion");
     fill_metadata(state, kind, &mut object);
@@ -112,7 +112,7 @@ async fn create_named(
     let known = state.cache.revision();
     let creation = Creation { state, ctx, kind, object: &object, is_name_generated, has_version };
     let done = match pipeline::write(&creation).await {
-        // 500 is the refusal of a port for health checks.
+        // 500 is the refusal of a port for health checks, and that of a range that is full.
         Err(status) if matches!(status.code, 403 | 404 | 422 | 500) => match state.fresh().await {
             Ok(now) if now > known => pipeline::write(&creation).await,
             _ => Err(status),
@@ -120,7 +120,7 @@ async fn create_named(
         done => done,
     };
     if done.as_ref().is_err_and(|status| status.code == 422) {
-        ctx.would_make(&object); // the message tells of the wrong fields alone
+        ctx.would_make(&object); // for the record: the message names the wrong fields alone
     }
     done
 }
@@ -175,7 +175,7 @@ impl Write for Creation<'_> {
         }
         if !ctx.applies() {
             value::remove(&mut object, "metadata.managedFields");
-            own(ctx, kind, &Value::Null, &mut object); // what admission adds is nobody's
+            own(ctx, kind, &Value::Null, &mut object); // before admission: what that adds has no manager
         }
         Ok(object)
     }

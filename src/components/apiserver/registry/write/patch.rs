@@ -108,8 +108,8 @@ pub(crate) fn fields_to_merge(media: &str, body: &[u8]) -> Result<Value, Status>
 /// Checks a patched object and brings it into its stored form.
 fn settle(ctx: &Context, kind: &Kind, media: &str, object: Value, body: &[u8]) -> Result<Value, Status> {
     let patched = object.clone();
-    let (object, unknown) =
-        conform(ctx, kind, object).map_err(|told| mistyped(ctx, kind, &patched, body).unwrap_or(told))?;
+    let (object, unknown) = conform(ctx, kind, object)
+        .map_err(|refusal| mistyped(ctx, kind, &patched, body).unwrap_or(refusal))?;
     judge_fields(ctx, media, &patched, &unknown, body)?;
     Ok(object)
 }
@@ -243,7 +243,7 @@ mod tests {
     /// As `fromUnstructured` of apimachinery.
     #[test]
     fn wrong_types_are_told_as_the_converter_tells_them() {
-        let told = |found: &str, wanted: &str| {
+        let converted = |found: &str, wanted: &str| {
             of_converter(&format!(
                 "json: cannot unmarshal {found} into Go struct field S.a.b of type {wanted}"
             ))
@@ -258,7 +258,7 @@ mod tests {
             ("array", "bool", "unrecognized type: bool"),
             ("string", "v1.PodSpec", "cannot restore struct from: string"),
         ] {
-            assert_eq!(told(found, wanted), why, "{found} for {wanted}");
+            assert_eq!(converted(found, wanted), why, "{found} for {wanted}");
         }
         let other = "illegal base64 data at input byte 4";
         assert_eq!(of_converter(other), other);

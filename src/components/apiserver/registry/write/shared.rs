@@ -40,7 +40,7 @@ pub(crate) fn tell_beside(ctx: &Context, extra: &Extra, revision: Revision) {
 
 /// Tracks the field managers of a write. Of an object without managers nothing is tracked before
 /// its first apply, which makes one entry of all that is there (upstream: `skipNonAppliedManager`):
-/// who has set its fields is not known, and the next writer is not the owner of all.
+/// the managers of its fields are not known, and the next writer does not own all of them.
 pub(super) fn own(ctx: &Context, kind: &Kind, old: &Value, new: &mut Value) {
     if !old.is_null() && value::empty(new, "metadata.managedFields") {
         return;
@@ -205,21 +205,21 @@ mod tests {
         let made = api.made(&format!("{NEW}?fieldManager=a"), event).await;
         let entries = |object: &Value| {
             let all = object["metadata"]["managedFields"].as_array().unwrap().iter();
-            let told = |entry: &Value| {
+            let summary = |entry: &Value| {
                 let has = |field: &str| entry["fieldsV1"].get(field).is_some();
                 let names = ["f:message", "f:note", "f:involvedObject", "f:regarding"].map(has);
                 (entry["manager"].clone(), entry["apiVersion"].clone(), names)
             };
-            all.map(told).collect::<Vec<_>>()
+            all.map(summary).collect::<Vec<_>>()
         };
         let new = json!("events.k8s.io/v1");
         assert_eq!(entries(&made), [(json!("a"), new.clone(), [false, true, false, true])]);
         let path = "/api/v1/namespaces/default/events/e?fieldManager=b";
         let (code, patched) = api.patch(path, json!({"message": "changed"})).await;
         assert_eq!(code, 200, "{patched}");
-        let mut told = entries(&patched);
-        told.sort_by_key(|(manager, ..)| manager.to_string());
+        let mut found = entries(&patched);
+        found.sort_by_key(|(manager, ..)| manager.to_string());
         let taken = (json!("b"), json!("v1"), [true, false, false, false]);
-        assert_eq!(told, [(json!("a"), new, [false, false, false, true]), taken]);
+        assert_eq!(found, [(json!("a"), new, [false, false, false, true]), taken]);
     }
 }

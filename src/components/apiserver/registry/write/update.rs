@@ -9,7 +9,7 @@ use crate::auth::escalation;
 use crate::pipeline::{self, Write};
 use crate::registry::strategy::{
     EPHEMERAL, Part, check_deletion, check_locked_version, check_same_uid, check_uid, drop_repeated_owners,
-    keep, no_uid_of_the_gone, place, spec_changed, stored_kind,
+    keep, no_uid_of_the_gone, set_namespace, spec_changed, stored_kind,
 };
 use crate::registry::{delete, services};
 use crate::request::context::Context;
@@ -39,7 +39,7 @@ pub(crate) async fn update(
     let form = form(ctx.accept(), &ctx.query)?;
     let mut new = decode::object(ctx, kind, body)?;
     let stored = stored_kind(kind);
-    place(ctx, stored, &mut new)?;
+    set_namespace(ctx, stored, &mut new)?;
     let name = ctx.info.name.clone();
     check_name(&new, &name)?;
     let creates = stored.create_on_update && part == Part::Main;
@@ -95,8 +95,8 @@ pub(crate) fn check_name(object: &Value, name: &str) -> Result<(), Status> {
         "" => Err(Status::bad_request(format!(
             "the name of the object ({name} based on URL) was undeterminable: name must be provided"
         ))),
-        told if told != name => Err(Status::bad_request(format!(
-            "the name of the object ({told}) does not match the name on the URL ({name})"
+        other if other != name => Err(Status::bad_request(format!(
+            "the name of the object ({other}) does not match the name on the URL ({name})"
         ))),
         _ => Ok(()),
     }
@@ -208,9 +208,9 @@ impl Write for Edit<'_> {
         if self.ctx.info.verb == "update" {
             check_uid(kind, &object, &old.value)?;
         }
-        let told = meta::locked_version(&object);
-        let locked = !told.is_empty();
-        check_locked_version(kind, name, told, &old.value)?;
+        let version = meta::locked_version(&object);
+        let locked = !version.is_empty();
+        check_locked_version(kind, name, version, &old.value)?;
         // A patched Scale says which object it means, as an updated one (upstream:
         // `scaleUpdatedObjectInfo`).
         let info = &self.ctx.info;
@@ -265,7 +265,7 @@ impl Write for Edit<'_> {
             drop_managers(&mut new);
         }
         let finished = delete::is_finished(kind, &new);
-        let asked = if services::is_service(kind) { new.clone() } else { Value::Null };
+        let unplanned = if services::is_service(kind) { new.clone() } else { Value::Null };
         let planned = services::plan(state, kind, &mut new, Some(&old.value));
         if planned.as_ref().is_err_and(|status| status.code == 422) {
             ctx.would_make(&new);
@@ -308,7 +308,7 @@ impl Write for Edit<'_> {
             }
             Err(Refused::Error(status)) => Ok(Tried::Failed(status)),
             Err(Refused::Changed) => {
-                services::after_collision(state, kind, &extra, &asked).await?;
+                services::after_collision(state, kind, &extra, &unplanned).await?;
                 Ok(Tried::Overtaken { locked })
             }
         }
@@ -346,7 +346,7 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Fills in what the server fills in, and notes who wrote what.
+    /// Fills in what the server fills in, and tracks the field managers.
     ///
     /// `metadata.generation` grows when the spec changes, and not with the status. A controller
     /// copies it to `status.observedGeneration`, and so says which spec its status is about.
@@ -416,11 +416,9 @@ mod tests {
             ("-1", 500, "strconv.ParseUint: parsing \"-1\": invalid syntax"),
             ("1", 409, "the object has been modified"),
         ] {
-            for (code_told, told) in
-                [api.put(&path, map(version)).await, api.patch(&path, map(version)).await]
-            {
-                let message = told["message"].as_str().unwrap_or_default();
-                assert!(code_told == code && message.contains(why), "{version}: {code_told} {message}");
+            for (got, answer) in [api.put(&path, map(version)).await, api.patch(&path, map(version)).await] {
+                let message = answer["message"].as_str().unwrap_or_default();
+                assert!(got == code && message.contains(why), "{version}: {got} {message}");
             }
         }
     }
@@ -435,12 +433,12 @@ mod tests {
         for (verb, value) in [("PUT", "x"), ("PATCH", "y"), ("PUT", "z")] {
             let meta = json!({"name": "a", "resourceVersion": format!("00{version}")});
             let map = json!({"metadata": meta, "data": {"k": value}});
-            let (code, told) = match verb {
+            let (code, answer) = match verb {
                 "PUT" => api.put(&path, map).await,
                 _ => api.patch(&path, map).await,
             };
-            assert_eq!((code, &told["data"]["k"]), (200, &json!(value)), "{told}");
-            let now = told["metadata"]["resourceVersion"].as_str().unwrap();
+            assert_eq!((code, &answer["data"]["k"]), (200, &json!(value)), "{answer}");
+            let now = answer["metadata"]["resourceVersion"].as_str().unwrap();
             assert!(!now.starts_with('0'), "{now}");
             version = now.to_string();
         }
@@ -465,8 +463,8 @@ mod tests {
                 "the namespace of the provided object does not match the namespace sent on the request",
             ),
         ] {
-            let (code, told) = api.patch(&format!("{MAPS}/a"), json!({ "metadata": metadata })).await;
-            assert_eq!((code, &told["message"]), (400, &json!(why)));
+            let (code, answer) = api.patch(&format!("{MAPS}/a"), json!({ "metadata": metadata })).await;
+            assert_eq!((code, &answer["message"]), (400, &json!(why)));
         }
     }
 }

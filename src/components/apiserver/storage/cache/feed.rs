@@ -1,7 +1,8 @@
 //! How the cache follows the store: a list of everything once, then every change.
 
-use super::{Cache, Changes, DEFINITIONS, Inner, ROOT, Undecodable, lock, lock_mut, place, undecodable};
+use super::{Cache, Changes, DEFINITIONS, Inner, Undecodable, lock, lock_mut, undecodable};
 use crate::auth::role_bindings;
+use crate::storage::keys::{self, ROOT, ROOT_END};
 use crate::storage::object::{Event, Object};
 use crate::undo::steps;
 use ::etcd::Storage;
@@ -16,9 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Pause before everything is read again, at first ...
+/// Pause before everything is read again, at first. It doubles each time.
 const FEED_AGAIN: Duration = Duration::from_millis(50);
-/// ... and at most, while a store elsewhere cannot be reached.
+/// That pause at most, while a store elsewhere cannot be reached.
 const FEED_AGAIN_MAX: Duration = Duration::from_secs(2);
 /// How often it is looked which watchers leave their events waiting.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -45,7 +46,7 @@ pub(crate) async fn feed(cache: Arc<Cache>, kv: Arc<dyn Storage>) {
 async fn feed_once(cache: &Cache, kv: &dyn Storage) -> Result<(), etcd::Error> {
     let all = etcd::RangeRequest {
         key: Bytes::from_static(ROOT.as_bytes()),
-        range_end: Bytes::from_static(b"/registry0"),
+        range_end: Bytes::from_static(ROOT_END.as_bytes()),
         ..Default::default()
     };
     let response = kv.range(all).await?;
@@ -58,7 +59,7 @@ async fn feed_once(cache: &Cache, kv: &dyn Storage) -> Result<(), etcd::Error> {
     };
     let steps = kv.range(steps).await?;
     cache.steps.clear();
-    steps.kvs.iter().for_each(|kv| cache.steps.see(kv, false));
+    steps.kvs.iter().for_each(|kv| cache.steps.apply_key(kv, false));
     cache.reset(response.kvs, revision);
     // All keys, so that every revision is seen and `progress` never stands still.
     let request = etcd::WatchRequest {
@@ -97,20 +98,20 @@ impl Cache {
     }
 
     /// Applies all that one revision did to one resource. What can no longer be decoded counts as
-    /// deleted, so that a list and a watch tell the same; it comes back as added.
+    /// deleted, so that a list and a watch agree; it comes back as added.
     fn apply(
         &self,
         resource: &str,
         revision: Revision,
         changes: Changes,
-        odd: BTreeMap<String, Undecodable>,
+        unread: BTreeMap<String, Undecodable>,
     ) {
         let Some(shelf) = self.shelf(resource) else { return };
         let inner = &mut *lock_mut(&shelf);
         if !inner.undecodable.is_empty() {
             changes.iter().for_each(|(key, _)| drop(inner.undecodable.remove(key)));
         }
-        inner.undecodable.extend(odd);
+        inner.undecodable.extend(unread);
         let mut events = Vec::with_capacity(changes.len());
         let mut happened = |object, previous, deleted| {
             events.push(Arc::new(Event::new(revision, object, previous, deleted)));
@@ -141,7 +142,7 @@ impl Cache {
                 happened(object, previous, false);
             }
         }
-        inner.tell(events, &self.watch_buffers);
+        inner.publish(events, &self.watch_buffers);
         inner.revision = revision;
         inner.moved.send_replace(revision);
     }
@@ -150,14 +151,14 @@ impl Cache {
     /// end.
     pub(super) fn reset(&self, kvs: Vec<KeyValue>, revision: Revision) {
         let mut fresh: HashMap<String, BTreeMap<String, Arc<Object>>> = HashMap::new();
-        let mut odd: HashMap<String, BTreeMap<String, Undecodable>> = HashMap::new();
+        let mut unread: HashMap<String, BTreeMap<String, Undecodable>> = HashMap::new();
         for kv in &kvs {
-            let Some((resource, key)) = self.place(&kv.key) else { continue };
+            let Some((resource, key)) = self.resource_and_key(&kv.key) else { continue };
             match Object::decode(&resource, &key, &kv.value, kv.mod_revision) {
                 Ok(object) => drop(fresh.entry(resource).or_default().insert(key, Arc::new(object))),
                 Err(reason) => {
                     let found = undecodable(kv, reason);
-                    odd.entry(resource).or_default().insert(key, found);
+                    unread.entry(resource).or_default().insert(key, found);
                 }
             }
         }
@@ -166,10 +167,10 @@ impl Cache {
         let objects = fresh.values().flat_map(|objects| objects.values());
         self.values.reset(objects.map(|object| object.values).sum());
         self.filled.store(revision, Ordering::Relaxed);
-        fresh.keys().chain(odd.keys()).for_each(|name| drop(self.shelf(name)));
+        fresh.keys().chain(unread.keys()).for_each(|name| drop(self.shelf(name)));
         for (name, shelf) in self.shelves.read().iter() {
             let objects = fresh.remove(name).unwrap_or_default();
-            let undecodable = odd.remove(name).unwrap_or_default();
+            let undecodable = unread.remove(name).unwrap_or_default();
             let fresh = Inner { objects, undecodable, ring_after: revision, revision, ..Inner::default() };
             let before = std::mem::replace(&mut *lock_mut(shelf), fresh);
             before.objects.values().for_each(|object| self.watch_buffers.let_go(&**object));
@@ -205,10 +206,10 @@ impl Cache {
         }
     }
 
-    /// `/registry/pods/default/web` → (`pods`, `default/web`); `/registry/example.com/tabs/web` →
-    /// (`example.com/tabs`, `web`).
-    fn place(&self, key: &[u8]) -> Option<(String, String)> {
-        let (resource, rest) = place(key)?;
+    /// As [`keys::resource_and_key`]; `None` also for what is no resource of this cache, such as
+    /// the reservations of Services.
+    fn resource_and_key(&self, key: &[u8]) -> Option<(String, String)> {
+        let (resource, rest) = keys::resource_and_key(key)?;
         self.shelf(resource)?;
         Some((resource.to_string(), rest.to_string()))
     }
@@ -218,10 +219,10 @@ impl Cache {
         while let Some(first) = events.peek() {
             let revision = first.kv.mod_revision;
             let mut changed: BTreeMap<String, Changes> = BTreeMap::new();
-            let mut odd: BTreeMap<String, BTreeMap<String, Undecodable>> = BTreeMap::new();
+            let mut unread: BTreeMap<String, BTreeMap<String, Undecodable>> = BTreeMap::new();
             while let Some(event) = events.next_if(|e| e.kv.mod_revision == revision) {
-                let Some((resource, key)) = self.place(&event.kv.key) else {
-                    self.steps.see(&event.kv, event.kind == EventType::Delete);
+                let Some((resource, key)) = self.resource_and_key(&event.kv.key) else {
+                    self.steps.apply_key(&event.kv, event.kind == EventType::Delete);
                     continue;
                 };
                 let object = match event.kind {
@@ -230,21 +231,21 @@ impl Cache {
                         Ok(object) => Some(object),
                         Err(reason) => {
                             let found = undecodable(&event.kv, reason);
-                            odd.entry(resource.clone()).or_default().insert(key.clone(), found);
+                            unread.entry(resource.clone()).or_default().insert(key.clone(), found);
                             None
                         }
                     },
                 };
                 changed.entry(resource).or_default().push((key, object.map(Arc::new)));
             }
-            // First: who hears that a definition is established asks for its kinds at once, and
-            // once only.
+            // Definitions first: a client that hears that one is established asks for its kinds at
+            // once, and once only.
             if let Some(definitions) = changed.get(DEFINITIONS) {
                 self.define(definitions);
             }
             for (resource, changes) in changed {
-                let odd = odd.remove(&resource).unwrap_or_default();
-                self.apply(&resource, revision, changes, odd);
+                let unread = unread.remove(&resource).unwrap_or_default();
+                self.apply(&resource, revision, changes, unread);
             }
             self.progress.send_replace(revision);
         }

@@ -2,7 +2,8 @@
 //! thousands of watchers.
 //!
 //! Objects and events are shared by `Arc` (see [`super::object`]). One task ([`feed`]) applies the
-//! store's events in order and hands them out; no other task writes here.
+//! store's events in order and hands them out; no other task changes the objects. A request that
+//! begins a watch adds the watcher by itself.
 
 mod feed;
 
@@ -10,8 +11,9 @@ pub(crate) use feed::feed;
 
 use crate::auth::role_bindings::Bindings;
 use crate::registry::filter::Filter;
+use crate::storage::keys;
 use crate::storage::object::{Change, Event, Kept, Object};
-use crate::storage::ring::{RING_AGE, RING_BYTES, Together};
+use crate::storage::ring::{EventBatch, RING_AGE, RING_BYTES};
 use crate::storage::room::Values;
 use crate::storage::watch_buffers::{Beginning, WatchBuffers};
 use crate::storage::watch_queue;
@@ -27,23 +29,22 @@ use tokio::sync::watch;
 
 /// Events per resource that a watcher may still ask for. Older: 410, and the client lists again.
 const RING: usize = 8192;
-/// So many are kept however old they are.
+/// The newest events, this many, are kept however old they are.
 const RING_KEPT: usize = 256;
-/// So many are kept beyond [`RING_BYTES`], up to [`RING_BYTES_MOST`].
+/// The newest events, this many, may have more than [`RING_BYTES`], up to [`RING_BYTES_MOST`].
 const RING_LEAST: usize = 16;
-/// Beyond so many bytes only the newest one is kept: every resource has such events, and keeps them
-/// until others come.
+/// Bytes beyond which a resource keeps only its newest event. Every resource may have as many, and
+/// keeps them until other events come.
 const RING_BYTES_MOST: usize = 4 * RING_BYTES;
 /// Closed watchers are pruned once a resource has at least this many.
 const PRUNE_LEAST: usize = 16;
-/// The prefix of the keys of all objects.
-pub(crate) const ROOT: &str = "/registry/";
 /// The resource of CustomResourceDefinitions.
 pub(crate) const DEFINITIONS: &str = "customresourcedefinitions";
 
 struct Watcher {
     filter: Filter,
-    /// Only what happened after this.
+    /// The revision up to which the beginning of the watch is complete: only later events go into
+    /// the queue.
     after: Revision,
     queue: watch_queue::Sender,
 }
@@ -92,18 +93,23 @@ struct Inner {
 }
 
 impl Inner {
+    /// The objects whose key begins with `prefix`, in the order of their keys.
+    fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a String, &'a Arc<Object>)> {
+        self.objects.range(prefix.to_string()..).take_while(move |(key, _)| key.starts_with(prefix))
+    }
+
     /// Remembers what one revision did and hands it to the watchers, to each all at once.
-    fn tell(&mut self, events: Vec<Arc<Event>>, watch_buffers: &WatchBuffers) {
+    fn publish(&mut self, events: Vec<Arc<Event>>, watch_buffers: &WatchBuffers) {
         events.iter().for_each(|event| self.remember(event, watch_buffers));
         self.watchers.retain(|_, w| {
             let news = events.iter().filter(|event| event.revision > w.after);
-            let told: Together = news.filter_map(|e| Some((w.change(e)?, e.clone()))).collect();
-            if told.is_empty() { !w.queue.is_closed() } else { w.queue.send(told) }
+            let batch: EventBatch = news.filter_map(|e| Some((w.change(e)?, e.clone()))).collect();
+            if batch.is_empty() { !w.queue.is_closed() } else { w.queue.send(batch) }
         });
     }
 
-    /// Lets all events go: nobody can watch a kind that is not served. If it is served again, a
-    /// watch begins with a list.
+    /// Drops all events that are kept: a kind that is not served cannot be watched. If it is served
+    /// again, a watch begins with a list.
     fn forget_events(&mut self, watch_buffers: &WatchBuffers) {
         let ring = std::mem::take(&mut self.ring);
         ring.iter().for_each(|kept| watch_buffers.let_go(&**kept));
@@ -149,7 +155,7 @@ pub(crate) struct Cache {
     pub values: Values,
     /// What people did: kept beside the objects, so that both are at the same revision.
     pub steps: Steps,
-    /// Which roles are bound to whom.
+    /// The role bindings, by the users and groups that they name.
     pub bindings: Bindings,
 }
 
@@ -159,18 +165,6 @@ fn lock(shelf: &RwLock<Inner>) -> RwLockReadGuard<'_, Inner> {
 
 fn lock_mut(shelf: &RwLock<Inner>) -> RwLockWriteGuard<'_, Inner> {
     shelf.write()
-}
-
-/// The resource that a key of the store belongs to, and the rest of it. Groups of custom resources
-/// have a dot, plurals have none.
-pub(crate) fn place(key: &[u8]) -> Option<(&str, &str)> {
-    let text = std::str::from_utf8(key).ok()?.strip_prefix(ROOT)?;
-    let (first, rest) = text.split_once('/')?;
-    if !first.contains('.') {
-        return Some((first, rest));
-    }
-    let (plural, rest) = rest.split_once('/')?;
-    Some((&text[..first.len() + 1 + plural.len()], rest))
 }
 
 /// A list at one revision.
@@ -196,7 +190,7 @@ pub(crate) struct Subscription {
     pub filter: Filter,
     pub initial: Beginning<Object>,
     pub backlog: Beginning<Kept>,
-    /// The revision up to which `initial` and `backlog` tell everything.
+    /// The revision up to which `initial` and `backlog` are complete.
     pub revision: Revision,
     pub live: watch_queue::Receiver,
 }
@@ -283,8 +277,7 @@ impl Cache {
             return Snapshot { objects: vec![], revision: reached };
         };
         let inner = lock(&shelf);
-        let objects = inner.objects.range(prefix.to_string()..).take_while(|(k, _)| k.starts_with(prefix));
-        let objects = objects.map(|(k, o)| (k.clone(), o.clone())).collect();
+        let objects = inner.under(prefix).map(|(key, object)| (key.clone(), object.clone())).collect();
         Snapshot { objects, revision: reached.max(inner.revision) }
     }
 
@@ -292,9 +285,7 @@ impl Cache {
     pub(crate) fn measure(&self, resource: &str, prefix: &str) -> Measure {
         let mut found = Measure::default();
         let Some(shelf) = self.shelf(resource) else { return found };
-        let inner = lock(&shelf);
-        let objects = inner.objects.range(prefix.to_string()..).take_while(|(k, _)| k.starts_with(prefix));
-        for (key, object) in objects {
+        for (key, object) in lock(&shelf).under(prefix) {
             found.count += 1;
             found.objects += object.bytes.len();
             found.keys += key.len() + size_of::<(String, Arc<Object>)>();
@@ -305,9 +296,7 @@ impl Cache {
     /// Calls `f` for each object under `prefix`, without copying.
     pub(crate) fn for_each(&self, resource: &str, prefix: &str, mut f: impl FnMut(&Value)) {
         let Some(shelf) = self.shelf(resource) else { return };
-        let inner = lock(&shelf);
-        let objects = inner.objects.range(prefix.to_string()..).take_while(|(k, _)| k.starts_with(prefix));
-        objects.for_each(|(_, o)| f(&o.value));
+        lock(&shelf).under(prefix).for_each(|(_, object)| f(&object.value));
     }
 
     /// Returns a receiver that changes with each revision that changes the resource, also for
@@ -337,13 +326,8 @@ impl Cache {
         let (mut initial, mut backlog) = (vec![], vec![]);
         match after {
             None => {
-                let prefix = match filter.namespace.as_str() {
-                    "" => String::new(),
-                    namespace => format!("{namespace}/"),
-                };
-                let objects = inner.objects.range(prefix.clone()..);
-                initial
-                    .extend(objects.take_while(|(key, _)| key.starts_with(&prefix)).map(|(_, o)| o.clone()));
+                let prefix = keys::prefix(&filter.namespace);
+                initial.extend(inner.under(&prefix).map(|(_, object)| object.clone()));
             }
             Some(after) if after < inner.ring_after => return Err(TooOld { oldest: inner.ring_after }),
             Some(after) => {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::storage::keys::ROOT;
 use ::etcd::api::{self as etcd, EventType};
 use api::meta;
 use bytes::Bytes;
@@ -271,9 +272,9 @@ fn what_one_revision_did_is_heard_of_together() {
     };
     let events = vec![event(EventType::Put, "back"), event(EventType::Delete, "stand-in")];
     cache.feed_response(etcd::WatchResponse { revision: 12, events });
-    let told = watch.live.try_recv().unwrap();
-    let told: Vec<_> = told.iter().map(|(change, e)| (*change, meta::name(&e.object.value))).collect();
-    assert_eq!(told, [(Change::Added, "back"), (Change::Deleted, "stand-in")]);
+    let batch = watch.live.try_recv().unwrap();
+    let changes: Vec<_> = batch.iter().map(|(change, e)| (*change, meta::name(&e.object.value))).collect();
+    assert_eq!(changes, [(Change::Added, "back"), (Change::Deleted, "stand-in")]);
     assert!(watch.live.try_recv().is_none());
 }
 
@@ -284,17 +285,17 @@ fn a_slow_watcher_is_cut_off_and_the_others_go_on() {
     let watch = || cache.watch("configmaps", Filter::default(), None).ok().unwrap();
     let (mut slow, mut quick) = (watch(), watch());
     let last = 10 + watch_queue::REVISIONS_MAX as Revision + 1;
-    let mut told = vec![];
+    let mut revisions = vec![];
     for revision in 11..=last {
         put(&cache, "a", revision);
-        told.extend(quick.live.try_recv().map(|together| together[0].1.revision));
+        revisions.extend(quick.live.try_recv().map(|batch| batch[0].1.revision));
     }
     // What it missed it asks for again, from the last event that it saw.
     assert!(slow.live.try_recv().is_none() && slow.live.is_closed());
-    assert_eq!(told, (11..=last).collect::<Vec<_>>());
+    assert_eq!(revisions, (11..=last).collect::<Vec<_>>());
     assert!(!quick.live.is_closed());
     let again = cache.watch("configmaps", Filter::default(), Some(10)).ok().unwrap();
-    assert_eq!(again.backlog.left().len(), told.len());
+    assert_eq!(again.backlog.left().len(), revisions.len());
     assert_eq!(cache.list("configmaps", "d/").revision, last);
 }
 
@@ -331,10 +332,10 @@ fn a_value_that_cannot_be_decoded_is_left_out_until_it_can() {
     assert_eq!(cache.undecodable_keys("configmaps", "d/"), ["d/b"]);
     feed(kv("b", 13, ""), EventType::Delete);
     assert_eq!(cache.undecodable("configmaps", "d/b"), None);
-    let mut told = Vec::new();
-    while let Some(together) = watch.live.try_recv() {
-        told.extend(together.iter().map(|(c, e)| (*c, meta::name(&e.object.value).to_string(), e.revision)));
+    let mut events = Vec::new();
+    while let Some(batch) = watch.live.try_recv() {
+        events.extend(batch.iter().map(|(c, e)| (*c, meta::name(&e.object.value).to_string(), e.revision)));
     }
     let expected = [(Change::Added, "a".to_string(), 11), (Change::Deleted, "b".to_string(), 12)];
-    assert_eq!(told, expected, "the end of what was never served is no event");
+    assert_eq!(events, expected, "the end of what was never served is no event");
 }

@@ -123,11 +123,16 @@ async fn an_object_that_later_defaults_make_too_large_can_be_deleted() {
     let label = json!({"metadata": {"labels": {"a": "b"}}});
     assert_eq!(send(&of, "PATCH", &one, label).await.0, 200);
     assert_eq!(send(&of, "PATCH", &one, json!({"size": 2})).await.0, 422, "its text is required");
-    let (code, told) = send(&of, "POST", SHOPS, shop("new", json!({"pages": [{}, {}]}))).await;
-    assert_eq!((code, told["reason"].as_str()), (413, Some("RequestEntityTooLarge")), "{}", told["message"]);
+    let (code, answer) = send(&of, "POST", SHOPS, shop("new", json!({"pages": [{}, {}]}))).await;
+    assert_eq!(
+        (code, answer["reason"].as_str()),
+        (413, Some("RequestEntityTooLarge")),
+        "{}",
+        answer["message"]
+    );
     let (code, marked) = send(&of, "DELETE", &one, json!({})).await;
     assert!(code == 200 && marked["metadata"]["deletionTimestamp"].is_string(), "{code}");
-    let (code, told) = send(&of, "PATCH", &one, json!({"metadata": {"finalizers": null}})).await;
-    assert_eq!(code, 200, "{}", told["message"]);
+    let (code, answer) = send(&of, "PATCH", &one, json!({"metadata": {"finalizers": null}})).await;
+    assert_eq!(code, 200, "{}", answer["message"]);
     assert_eq!(send(&of, "GET", &one, Value::Null).await.0, 404);
 }

@@ -48,7 +48,7 @@ async fn lists_that_nobody_reads_hold_a_bounded_memory() {
     assert!(body.len() > 8 << 20);
     let next = tokio::time::timeout(Duration::from_secs(1), list("eve")).await.expect("there is room again");
     assert_eq!(next.status(), 200);
-    // Those that nobody reads are broken off.
+    // Answers that their clients do not read are broken off.
     held.push(next);
     assert_eq!(tokio::time::timeout(Duration::from_secs(69), list("eve")).await.unwrap().status(), 200);
 }

@@ -73,12 +73,12 @@ async fn kept_versions_do_not_fill_the_store() {
         tokio::task::yield_now().await; // a compaction may be due
     }
     // What was given up can no longer be undone, and the list of steps tells which steps that are.
-    let (_, told) = send(&of, "GET", "/ropewalk/v1/steps", Value::Null).await;
+    let (_, got) = send(&of, "GET", "/ropewalk/v1/steps", Value::Null).await;
     let names = |field: &str| -> Vec<String> {
-        let all = told[field].as_array().unwrap().iter();
+        let all = got[field].as_array().unwrap().iter();
         all.map(|step| step["object"].as_str().unwrap().to_string()).collect()
     };
-    assert!(names("lost").contains(&"configmaps/first".to_string()), "{told}");
+    assert!(names("lost").contains(&"configmaps/first".to_string()), "{got}");
     assert_eq!(names("lost").len() + names("steps").len(), updates + 2);
     let count = names("steps").len();
     let (code, refused) = send(&of, "POST", "/ropewalk/v1/undo", json!({"count": count + 1})).await;
@@ -90,7 +90,7 @@ async fn kept_versions_do_not_fill_the_store() {
 }
 
 /// Many objects fill the store: creations are refused with what to do, everything that repairs goes
-/// on, and nobody has to end an alarm.
+/// on, and the alarm ends by itself.
 #[tokio::test]
 async fn a_store_full_of_objects_can_be_repaired() {
     let (dir, kv) = (tempfile::tempdir().unwrap(), small_store());

@@ -26,11 +26,11 @@ async fn objects_of_many_keys_take_no_more_memory_than_they_may() {
     assert!(grown > KEYS * 150, "{KEYS} keys count {grown} bytes");
     // As if there were thousands of them.
     values.change(0, 200 << 20);
-    let (code, told) = send(&of, "POST", MAPS, keys("more", KEYS)).await;
-    assert_eq!((code, told["reason"].as_str()), (507, Some("InsufficientStorage")), "{told}");
-    let why = told["message"].as_str().unwrap();
+    let (code, answer) = send(&of, "POST", MAPS, keys("more", KEYS)).await;
+    assert_eq!((code, answer["reason"].as_str()), (507, Some("InsufficientStorage")), "{answer}");
+    let why = answer["message"].as_str().unwrap();
     assert!(why.contains("may take 128 MiB") && why.contains("delete objects with many keys"), "{why}");
-    // What takes less, heartbeats and deletions go on.
+    // Writes that take less memory, heartbeats and deletions go on.
     let many = format!("{MAPS}/many");
     let fewer: serde_json::Map<String, Value> = (0..100).map(|n| (format!("k{n}"), Value::Null)).collect();
     assert_eq!(send(&of, "PATCH", &many, json!({ "data": fewer })).await.0, 200);
@@ -104,9 +104,9 @@ async fn an_administrator_evicts_beside_full_memory() {
     assert_eq!(send(&of, "PATCH", &format!("{one}/status"), ready).await.0, 200);
     let values = &of.server.state.cache.values;
     values.change(0, (160 << 20) - values.taken());
-    let (code, told) =
+    let (code, answer) =
         send(&of, "POST", &format!("{one}/eviction"), json!({"metadata": {"name": "p"}})).await;
-    assert_eq!(code, 201, "{told}");
+    assert_eq!(code, 201, "{answer}");
     let noted = send(&of, "GET", &format!("{budgets}/b"), Value::Null).await.1;
     assert!(noted["status"]["disruptedPods"]["p"].is_string(), "{noted}");
 }
@@ -147,8 +147,8 @@ async fn what_an_undo_brings_back_counts_and_is_not_refused() {
     assert_eq!(send(&of, "DELETE", &format!("{MAPS}/many"), Value::Null).await.0, 200);
     assert!(values.taken() + 2000 * 150 < with);
     values.change(0, 300 << 20);
-    let (code, told) = send(&of, "POST", "/ropewalk/v1/undo", json!({})).await;
-    assert_eq!(code, 200, "{told}");
+    let (code, answer) = send(&of, "POST", "/ropewalk/v1/undo", json!({})).await;
+    assert_eq!(code, 200, "{answer}");
     values.change(300 << 20, 0);
     assert!(values.taken().abs_diff(with) < 10_000, "{} bytes, not {with}", values.taken());
 }
@@ -166,9 +166,9 @@ async fn escaped_characters_count_as_they_are_sent() {
     let grown = values.taken() - before;
     assert!((5 * COUNT..6 * COUNT).contains(&grown), "{grown} bytes");
     values.change(0, 128 << 20);
-    let (code, told) = send(&of, "POST", MAPS, page("b")).await;
-    let why = told["message"].as_str().unwrap();
-    assert!(code == 507 && why.contains("escaped characters"), "{told}");
+    let (code, answer) = send(&of, "POST", MAPS, page("b")).await;
+    let why = answer["message"].as_str().unwrap();
+    assert!(code == 507 && why.contains("escaped characters"), "{answer}");
     assert_eq!(send(&of, "POST", MAPS, map("plain", COUNT)).await.0, 201);
 }
 

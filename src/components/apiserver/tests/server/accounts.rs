@@ -17,9 +17,9 @@ async fn a_token_is_bound_to_a_pod_of_its_own_account() {
     };
     let (code, token) = ask("other", json!({}), "v1").await;
     assert_eq!(code, 201, "{token}");
-    let (code, told) = ask("default", json!({}), "v1").await;
-    assert_eq!(code, 400, "{told}");
-    assert!(told["message"].as_str().unwrap().contains("different serviceaccount name"), "{told}");
+    let (code, answer) = ask("default", json!({}), "v1").await;
+    assert_eq!(code, 400, "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains("different serviceaccount name"), "{answer}");
     assert_eq!(ask("other", json!({}), "apps/v1").await.0, 400);
     assert_eq!(ask("other", json!({"name": "default"}), "v1").await.0, 422);
     assert_eq!(ask("other", json!({"uid": "of-an-earlier-one"}), "v1").await.0, 409);
@@ -54,8 +54,8 @@ async fn a_token_request_is_answered_with_the_uid_of_its_account() {
         (bound("Secret", "apps/v1"), 400, "cannot bind token to object of type apps/v1, Kind=Secret"),
         (bound("Secret", "v1"), 409, "Operation cannot be fulfilled on Secret \"s\": the UID in the bound"),
     ] {
-        let (got, told) = api.post(&path, request).await;
-        assert!(got == code && told["message"].as_str().unwrap().starts_with(begins), "{told}");
+        let (got, answer) = api.post(&path, request).await;
+        assert!(got == code && answer["message"].as_str().unwrap().starts_with(begins), "{answer}");
     }
 }
 

@@ -291,9 +291,9 @@ async fn a_body_goes_to_the_kubelet_with_its_length_or_not_at_all() {
     };
     assert_eq!(send("POST", "nodes/n1/proxy/run", None, "hello").await, (400, "hello".into()));
     assert_eq!(send("POST", "nodes/n1/proxy/run", Some("SPDY/3.1"), "hello").await, (400, "hello".into()));
-    let (code, told) = send("GET", "nodes/n1/proxy/healthz", None, "").await;
+    let (code, answer) = send("GET", "nodes/n1/proxy/healthz", None, "").await;
     let why = Some("invalid upgrade response: status code 200");
-    assert_eq!((code, told["message"].as_str()), (500, why), "as upstream");
+    assert_eq!((code, answer["message"].as_str()), (500, why), "as upstream");
     let log = "namespaces/default/pods/p/log";
     for to in [None, Some("SPDY/3.1")] {
         let wanted = (200, "/containerLogs/default/p/c\n".into());

@@ -80,8 +80,8 @@ async fn a_status_brings_no_annotation_that_is_none() {
     let service = json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}});
     assert_eq!(api.post(path, service).await.0, 201);
     let with = |key: &str| json!({"metadata": {"annotations": {key: "x"}}});
-    let (code, told) = api.patch(&format!("{path}/s/status"), with("not a key!")).await;
-    assert_eq!(code, 422, "{told}");
+    let (code, answer) = api.patch(&format!("{path}/s/status"), with("not a key!")).await;
+    assert_eq!(code, 422, "{answer}");
     assert_eq!(api.patch(&format!("{path}/s/status"), with("a.b/c")).await.0, 200);
     // Nor an address to a Service that has no load balancer.
     let balanced = json!({"status": {"loadBalancer": {"ingress": [{"ip": "9.9.9.9"}]}}});
@@ -122,8 +122,8 @@ async fn a_write_that_means_an_object_that_is_gone_makes_no_other() {
     let apply = |body: &Value| {
         request("PATCH", &format!("{CM}/m?fieldManager=e"), "application/apply-patch+yaml", body.to_string())
     };
-    let (code, told) = api.send(admin(), apply(&body)).await;
-    assert_eq!(code, 409, "{told}");
+    let (code, answer) = api.send(admin(), apply(&body)).await;
+    assert_eq!(code, 409, "{answer}");
     let lease = json!({"metadata": {"name": "l", "uid": "gone"}, "spec": {}});
     let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
     assert_eq!(api.put(&format!("{leases}/l"), lease).await.0, 409);
@@ -181,8 +181,8 @@ async fn nobody_owns_a_field_that_his_apply_does_not_write() {
     let entries = stored["metadata"]["managedFields"].as_array().unwrap();
     let mine = &entries.iter().find(|e| e["manager"] == "a").expect("its entry")["fieldsV1"]["f:metadata"];
     assert_eq!(*mine, json!({"f:annotations": {"f:y": {}}}));
-    let (code, told) = apply("", "b", json!({"labels": {"x": "2"}})).await;
-    assert_eq!(code, 200, "{told}");
+    let (code, answer) = apply("", "b", json!({"labels": {"x": "2"}})).await;
+    assert_eq!(code, 200, "{answer}");
 }
 
 /// Which metadata a status brings differs by kind: Deployments keep their labels, Pods their
@@ -221,10 +221,10 @@ async fn a_status_brings_the_metadata_that_upstream_takes() {
     assert_eq!(stored["status"]["qosClass"], "BestEffort");
     let kubelet = User::new("system:node:n1", &["system:nodes", "system:authenticated"]);
     let label = json!({"metadata": {"labels": {"x": "2"}}}).to_string();
-    let (code, told) =
+    let (code, answer) =
         api.send(kubelet, request("PATCH", &status, "application/merge-patch+json", label)).await;
     let why = "cannot update labels through pod status";
-    assert!(code == 403 && told["message"].as_str().unwrap().ends_with(why), "{told}");
+    assert!(code == 403 && answer["message"].as_str().unwrap().ends_with(why), "{answer}");
 
     let namespace = "/api/v1/namespaces/default/status";
     let (_, stored) = api.patch(namespace, json!({"metadata": {"labels": null}})).await;
@@ -285,7 +285,7 @@ async fn no_service_catches_the_clusters_own_addresses() {
             "{answer}"
         );
     }
-    for (ip, told) in [
+    for (ip, got) in [
         ("2001:db8::1", "nothing leads to 2001:db8::1"),
         ("203.0.113.250", "connections of all pods to 203.0.113.250"),
     ] {
@@ -293,7 +293,7 @@ async fn no_service_catches_the_clusters_own_addresses() {
         let _ = api.delete(&format!("{services}/s"), json!({})).await;
         let made = api.fixture.server.call(ask, admin()).await;
         assert_eq!(made.status(), 201);
-        assert!(made.headers()["warning"].to_str().unwrap().contains(told), "{:?}", made.headers());
+        assert!(made.headers()["warning"].to_str().unwrap().contains(got), "{:?}", made.headers());
     }
     let (code, answer) =
         api.patch(&format!("{services}/s"), json!({"spec": {"externalIPs": ["172.30.0.11"]}})).await;

@@ -165,19 +165,19 @@ async fn every_method_reaches_the_program_without_what_is_for_the_server() {
             .header("x-forwarded-uri", "/mine")
             .header("x-more", "more");
         let request = request.header("authorization", "Bearer secret").header("accept-encoding", "gzip");
-        let (code, told) = api.send(admin(), request.body(full(body)).unwrap()).await;
-        assert_eq!(code, 418, "{told}");
+        let (code, answer) = api.send(admin(), request.body(full(body)).unwrap()).await;
+        assert_eq!(code, 418, "{answer}");
         assert_eq!(
-            (&told["method"], &told["uri"], &told["body"]),
+            (&answer["method"], &answer["uri"], &answer["body"]),
             (&method.into(), &"/a%20b/c/?d=e%20f".into(), &body.into())
         );
-        let headers = &told["headers"];
-        assert_eq!(headers["x-forwarded-uri"], format!("{PODS}/web/proxy/a%20b/c/"), "{told}");
+        let headers = &answer["headers"];
+        assert_eq!(headers["x-forwarded-uri"], format!("{PODS}/web/proxy/a%20b/c/"), "{answer}");
         assert_eq!(
             (headers["host"].as_str(), headers["x-more"].as_str()),
             (Some("localhost:8001"), Some("more"))
         );
-        assert!(headers["authorization"].is_null() && headers["accept-encoding"].is_null(), "{told}");
+        assert!(headers["authorization"].is_null() && headers["accept-encoding"].is_null(), "{answer}");
     }
     let (code, refused) = api.ask("TRACE", &format!("{PODS}/web/proxy/"), Value::Null).await;
     assert_eq!(code, 405, "{refused}");
@@ -220,8 +220,8 @@ async fn a_port_is_found_by_number_by_name_or_as_the_first_one() {
         ("services/a:b:c:d", 400),
         ("services/none:81", 404),
     ] {
-        let (answered, told) = api.get(&format!("/api/v1/namespaces/default/{name}/proxy/")).await;
-        assert_eq!(answered, code, "{name}: {told}");
+        let (answered, got) = api.get(&format!("/api/v1/namespaces/default/{name}/proxy/")).await;
+        assert_eq!(answered, code, "{name}: {got}");
     }
     // What is told of such a request is told of the object, which has no scheme and port.
     let records = api.fixture.tap.since(0);
@@ -254,13 +254,13 @@ async fn what_cannot_be_reached_is_told_as_upstream_tells_it() {
         ("services/idle:81", 503, "no endpoints available for service \"idle\""),
         ("services/web:none", 503, "no endpoints available for service \"web:none\""),
     ] {
-        let (answered, told) = api.get(&format!("/api/v1/namespaces/default/{name}/proxy/")).await;
-        assert_eq!((answered, told["message"].as_str()), (code, Some(why)), "{name}");
+        let (answered, answer) = api.get(&format!("/api/v1/namespaces/default/{name}/proxy/")).await;
+        assert_eq!((answered, answer["message"].as_str()), (code, Some(why)), "{name}");
     }
     // An endpoint that is no pod here, another namespace's, or has another address.
-    let (code, told) = api.get(&format!("{SERVICES}/outside:81/proxy/")).await;
-    let why = told["message"].as_str().unwrap_or_default();
-    assert!(code == 503 && why.contains("reaches pods of its namespace only"), "{told}");
+    let (code, answer) = api.get(&format!("{SERVICES}/outside:81/proxy/")).await;
+    let why = answer["message"].as_str().unwrap_or_default();
+    assert!(code == 503 && why.contains("reaches pods of its namespace only"), "{answer}");
     grant(&api, "eve", "default", json!([rule("", &["pods/proxy"], &["get"])])).await;
     let eve = || User::new("eve", &[]);
     for (method, path, code) in [

@@ -53,7 +53,7 @@ async fn only_those_who_may_do() {
     let (code, status) = api.send(bob.clone(), exec).await;
     let message = status["message"].as_str().unwrap();
     assert!(code == 403 && message.contains("cannot create resource \"pods/exec\""), "{message}");
-    // nobody gives away what he does not have
+    // A user cannot grant rights that it does not have (escalation).
     let all = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings";
     let admin_role = json!({"metadata": {"name": "adm"}, "roleRef": {"kind": "ClusterRole", "name": "admin"}, "subjects": [{"kind": "User", "name": "carol"}]});
     assert_eq!(api.post(all, admin_role).await.0, 201);
@@ -80,9 +80,9 @@ async fn only_those_who_may_do() {
     let (_, made) = api.post(token, json!({"spec": {"expirationSeconds": 600}})).await;
     let review = json!({"spec": {"token": made["status"]["token"]}});
     let reviews = "/apis/authentication.k8s.io/v1/tokenreviews";
-    let (code, told) = api.post(reviews, review.clone()).await;
+    let (code, answer) = api.post(reviews, review.clone()).await;
     assert_eq!(
-        (code, told["status"]["user"]["username"].as_str()),
+        (code, answer["status"]["user"]["username"].as_str()),
         (201, Some("system:serviceaccount:default:default"))
     );
     api.delete("/api/v1/namespaces/default/serviceaccounts/default", json!({})).await;
@@ -218,8 +218,8 @@ async fn a_kubelet_gets_endpoints_and_lists_none() {
     let endpoints = "/api/v1/namespaces/default/endpoints";
     for (path, wanted) in [(format!("{endpoints}/none"), 404), (endpoints.to_string(), 403)] {
         let kubelet = User::new("system:node:n1", &["system:nodes"]);
-        let (code, told) = api.send(kubelet, request("GET", &path, "", "")).await;
-        assert_eq!(code, wanted, "{path}: {told}");
+        let (code, answer) = api.send(kubelet, request("GET", &path, "", "")).await;
+        assert_eq!(code, wanted, "{path}: {answer}");
     }
 }
 

@@ -32,19 +32,17 @@ pub use request::{
 
 use crate::request::context::Context;
 use crate::state::State;
-use crate::storage::cache::ROOT;
+use crate::storage::keys::{ROOT, ROOT_END, resource_and_key};
 use crate::storage::object::Object;
 use crate::storage::room::Use;
 use crate::storage::store::status_of;
+use crate::storage::transaction::{delete, is_at, put};
 use crate::undo::steps::{self, Step, Undone};
 use api::value::{self, text};
 use api::{Status, meta};
 use bytes::Bytes;
 use derived::without_derived;
-use etcd::api::{
-    Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, KeyValue, PutRequest, RangeRequest,
-    RequestOp, Revision, TxnRequest,
-};
+use etcd::api::{Compare, Error, KeyValue, RangeRequest, RequestOp, Revision, TxnRequest};
 use etcd::txn::size;
 use newcomers::UNGUARDED;
 use objects::{
@@ -78,12 +76,7 @@ struct Move {
 impl Move {
     /// The condition that the key is as it was when the move was planned.
     fn compare(&self) -> Compare {
-        Compare {
-            key: self.key.clone(),
-            range_end: Bytes::new(),
-            result: CompareResult::Equal,
-            target: CompareTarget::ModRevision(self.expected),
-        }
+        is_at(self.key.clone(), self.expected)
     }
 
     /// True if the value stays as it is, and only its revision changes.
@@ -94,8 +87,8 @@ impl Move {
     fn operation(&self) -> RequestOp {
         let key = self.key.clone();
         match self.put.clone() {
-            Some(value) => RequestOp::Put(PutRequest { key, value, ..Default::default() }),
-            None => RequestOp::DeleteRange(DeleteRangeRequest { key, ..Default::default() }),
+            Some(value) => put(key, value),
+            None => delete(key),
         }
     }
 }
@@ -111,14 +104,14 @@ fn room_of(moves: &[Move]) -> Use {
 /// Makes the parts of a pod's new life that are not in its past.
 struct Birth<'a> {
     uid: &'a (dyn Fn() -> String + Sync),
-    /// Tells whether a pod was made with a node already in its spec.
+    /// Returns whether a pod was made with a node already in its spec.
     placed_by_maker: &'a (dyn Fn(&KeyValue) -> bool + Sync),
     now: String,
 }
 
 /// Returns the resource that a key of the registry belongs to: `pods`.
 fn resource(key: &[u8]) -> &str {
-    crate::storage::cache::place(key).map_or("", |(resource, _)| resource)
+    resource_and_key(key).map_or("", |(resource, _)| resource)
 }
 
 /// Returns the group of a custom resource, which is a part of its keys, and the plural.
@@ -162,10 +155,10 @@ fn parsed(kv: &KeyValue) -> Option<Value> {
     serde_json::from_slice(&kv.value).ok().filter(Value::is_object)
 }
 
-/// Returns whether a key belongs to one of these namespaces: an object in it, the Namespace itself,
-/// or a volume that one of its claims has?
+/// Returns whether a key belongs to one of these namespaces: that of an object in it, of the
+/// Namespace itself, of a volume that one of its claims has, or of a reservation of its Services.
 fn is_within(namespaces: &BTreeSet<String>, key: &[u8], value: &[u8]) -> bool {
-    let Some((resource, rest)) = crate::storage::cache::place(key) else { return false };
+    let Some((resource, rest)) = resource_and_key(key) else { return false };
     match (resource, rest.split_once('/')) {
         // A reservation says whose it is: the Service's namespace and name.
         ("ranges", _) => owner(value).is_some_and(|(namespace, _)| namespaces.contains(namespace)),
@@ -229,11 +222,7 @@ impl Journey {
         let mut txn = TxnRequest { compare: self.unchanged.clone(), ..TxnRequest::default() };
         txn.compare.extend(moves.iter().map(Move::compare));
         txn.success.extend(moves.iter().map(Move::operation));
-        txn.success.push(RequestOp::Put(PutRequest {
-            key: Bytes::from_static(steps::UNDONE.as_bytes()),
-            value: steps::undone_value(&self.undone_after(before)),
-            ..Default::default()
-        }));
+        txn.success.push(put(steps::UNDONE, steps::undone_value(&self.undone_after(before))));
         txn
     }
 
@@ -263,7 +252,7 @@ impl State {
     async fn registry(&self, revision: Revision) -> Result<(Vec<KeyValue>, Revision), Status> {
         let all = RangeRequest {
             key: Bytes::from_static(ROOT.as_bytes()),
-            range_end: Bytes::from_static(b"/registry0"),
+            range_end: Bytes::from_static(ROOT_END.as_bytes()),
             revision,
             ..Default::default()
         };
@@ -279,9 +268,9 @@ impl State {
     /// What people wrote since then and the journey would remove or change back, beyond the steps
     /// that it undoes by name: what it makes of the components' own writes follows from that.
     ///
-    /// Who wrote what is told by the tap. Of a time that the tap no longer knows, an object that no
-    /// controller owns counts as a person's if it was created since, or if a part of it differs
-    /// that people write.
+    /// The records of the tap name the writers. Of a time of which no record is kept, an object
+    /// that no controller owns counts as a person's if it was created since, or if a part of it
+    /// differs that people write.
     async fn losses(&self, ctx: &Context, journey: &Journey) -> Result<Vec<Value>, Status> {
         let (then, _) = self.registry(journey.to).await?;
         let (now, _) = self.registry(0).await?;
@@ -290,11 +279,11 @@ impl State {
         let created: BTreeMap<&Bytes, Revision> =
             now.iter().map(|kv| (&kv.key, kv.create_revision)).collect();
         let records = ctx.records();
-        // A store that starts tells of revisions from before, and not who wrote them.
+        // The records of a store that starts have revisions from before, and no request with them.
         let commits = records.iter().filter(|r| r.write().is_some() && r.request.is_some());
         let known_from = commits.filter_map(|r| r.revision).min().map_or(Revision::MAX, |r| r as Revision);
-        // What the last write was that nobody knows the writer of: what was written since is known,
-        // and may be a way back itself.
+        // The objects after the last write whose writer is not known. The writers since then are
+        // known, and one of these writes may be a way back itself.
         let unknown = match known_from {
             at if !matches!(journey.way, Way::Rewind(_)) || journey.to + 1 >= at => Vec::new(),
             Revision::MAX => self.registry(0).await?.0,
@@ -342,8 +331,8 @@ impl State {
 
     /// Reads the revision of a key; 0 if it does not exist.
     async fn revision_of(&self, key: &'static str) -> Result<Revision, Status> {
-        let asked = RangeRequest { key: Bytes::from_static(key.as_bytes()), ..RangeRequest::default() };
-        let answer = self.kv.range(asked).await.map_err(status_of)?;
+        let request = RangeRequest { key: Bytes::from_static(key.as_bytes()), ..RangeRequest::default() };
+        let answer = self.kv.range(request).await.map_err(status_of)?;
         Ok(answer.kvs.first().map_or(0, |kv| kv.mod_revision))
     }
 
@@ -387,7 +376,7 @@ impl State {
             ctx.warn(UNGUARDED);
         }
         let _ = clock::limit(crate::storage::store::CACHE_WAIT, self.cache.wait_for(revision)).await;
-        self.tell(ctx, journey, &moves, revision);
+        self.record_moves(ctx, journey, &moves, revision);
         let (back, gone) = count(&moves);
         Ok(Some(object!({
             "revision": revision,
@@ -412,7 +401,7 @@ impl State {
 
     /// Records every object's change as any other write, with the object's bytes and the revision
     /// that the journey leads to.
-    fn tell(&self, ctx: &Context, journey: &Journey, moves: &[Move], revision: Revision) {
+    fn record_moves(&self, ctx: &Context, journey: &Journey, moves: &[Move], revision: Revision) {
         for m in moves.iter().filter(|m| !m.is_unchanged()) {
             let write = Write {
                 journey: Some(journey.way),
@@ -420,11 +409,11 @@ impl State {
                 deleted: m.put.is_none(),
                 deleting: false,
             };
-            let Some(told) = Object::read(m.put.as_ref().unwrap_or(&m.last), revision) else { continue };
-            let (namespace, name) = (meta::namespace(&told.value), meta::name(&told.value));
+            let Some(object) = Object::read(m.put.as_ref().unwrap_or(&m.last), revision) else { continue };
+            let (namespace, name) = (meta::namespace(&object.value), meta::name(&object.value));
             let (group, plural) = group_and_plural(&m.key);
             let record = Record::new(Event::Commit(write)).object(plural, namespace, name).group(group);
-            ctx.tell(record.revision(revision as u64), Some(told.bytes));
+            ctx.tell(record.revision(revision as u64), Some(object.bytes));
         }
     }
 }

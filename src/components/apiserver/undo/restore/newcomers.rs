@@ -1,7 +1,9 @@
-//! What is made while a way back is planned, where the way back leaves nothing.
+//! Guards of a way back: its transaction does not hold if a controller has made, while it was
+//! planned, an object in a namespace or of a definition that it removes.
 
 use super::{Journey, Move};
-use crate::storage::cache::{DEFINITIONS, ROOT, place};
+use crate::storage::cache::DEFINITIONS;
+use crate::storage::keys::{ROOT, resource_and_key};
 use api::custom;
 use api::kinds::{Catalog, Kind};
 use bytes::Bytes;
@@ -54,7 +56,7 @@ impl Journey {
 
 /// Returns the conditions of a transaction that holds only if nothing has been made since `known`
 /// in a namespace, or of a definition, that these moves remove. It would stay behind: in a
-/// namespace that is not there, or of a kind that nobody serves.
+/// namespace that is not there, or of a kind that is not served.
 ///
 /// Example: `kubectl create namespace shop`, and its undo in the next moment. The plan has read the
 /// Namespace alone; the controllers make `shop/default` and `shop/kube-root-ca.crt` before it is
@@ -66,7 +68,7 @@ fn nothing_made_since(kinds: &Catalog, moves: &[Move], known: Revision) -> Vec<C
     let all: BTreeSet<&str> = stored.map(Kind::place).filter(|place| *place != "events").collect();
     let mut conditions = vec![];
     for m in moves.iter().filter(|m| m.put.is_none()) {
-        match place(&m.key) {
+        match resource_and_key(&m.key) {
             Some(("namespaces", name)) => {
                 conditions
                     .extend(all.iter().map(|resource| none_since(&format!("{resource}/{name}"), known)));

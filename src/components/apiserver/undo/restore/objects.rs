@@ -2,7 +2,8 @@
 
 use super::{Birth, MIRROR, Move, Pair, is_within, parsed, resource};
 use crate::auth::tokens::LAST_USED;
-use crate::storage::cache::{DEFINITIONS, place};
+use crate::storage::cache::DEFINITIONS;
+use crate::storage::keys::{namespace_and_name, resource_and_key};
 use api::value::{list, text};
 use api::{custom, meta, value};
 use bytes::Bytes;
@@ -32,7 +33,7 @@ pub(super) fn pod(then: Option<&KeyValue>, now: Option<&KeyValue>, birth: &Birth
     // One that was on its way out then has nothing to come back to, but goes on if it still is.
     let past = past.filter(|p| goes_on || !meta::is_terminating(p));
     match (past, present) {
-        // Something that nobody can read was put there since.
+        // Something that cannot be decoded was put there since.
         (None, None) => (then.is_none() && now.is_some()).then_some(None),
         (None, Some(_)) => Some(None),
         (Some(mut past), Some(present)) if goes_on && !has_found_a_node(&past, &present) => {
@@ -134,7 +135,7 @@ pub(super) fn owner(value: &[u8]) -> Option<(&str, &str)> {
 
 /// Returns the namespace of a key's object; empty for an object without one.
 pub(super) fn namespace_of(key: &[u8]) -> &str {
-    place(key).and_then(|(_, rest)| rest.split_once('/')).map_or("", |(namespace, _)| namespace)
+    resource_and_key(key).map_or("", |(_, own)| namespace_and_name(own).0)
 }
 
 /// Returns the namespaces that are there now and were not then. No controller empties them: they go
@@ -142,7 +143,7 @@ pub(super) fn namespace_of(key: &[u8]) -> &str {
 pub(super) fn ending_namespaces<'a>(pairs: &BTreeMap<&'a Bytes, Pair<'a>>) -> BTreeSet<&'a str> {
     let mut ending = BTreeSet::new();
     for (&key, (then, now)) in pairs {
-        if let (None, Some(_), Some(("namespaces", name))) = (then, now, place(key)) {
+        if let (None, Some(_), Some(("namespaces", name))) = (then, now, resource_and_key(key)) {
             ending.insert(name);
         }
     }
@@ -157,7 +158,7 @@ pub(super) fn kept_from_deletion(pairs: &BTreeMap<&Bytes, Pair>) -> Vec<Move> {
     let (mut namespaces, mut places) = (BTreeSet::new(), BTreeSet::new());
     for (key, pair) in pairs {
         let (Some(then), Some(now)) = *pair else { continue };
-        match place(key) {
+        match resource_and_key(key) {
             Some(("namespaces", name)) if is_leaving(now) && !is_leaving(then) => {
                 namespaces.insert(name);
             }
@@ -260,9 +261,9 @@ fn has_found_a_node(past: &Value, present: &Value) -> bool {
 /// pod that is made again keeps it: a second rewind may go to the moment before the scheduler has
 /// looked at the new pod, and has to see that the pod waited.
 fn refusal(pod: &Value) -> Option<&Value> {
-    let told = |c: &&Value| text(c, "type") == "PodScheduled" && text(c, "status") == "False";
+    let is_unscheduled = |c: &&Value| text(c, "type") == "PodScheduled" && text(c, "status") == "False";
     let conditions = list(pod, "status.conditions");
-    conditions.iter().find(told).filter(|_| text(pod, "spec.nodeName").is_empty())
+    conditions.iter().find(is_unscheduled).filter(|_| text(pod, "spec.nodeName").is_empty())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::{Journey, Past, TRIES};
 use crate::request::context::Context;
 use crate::request::http::{Answer, json};
 use crate::state::State;
-use crate::undo::steps::{self, Look, Step, Undone};
+use crate::undo::steps::{self, Step, StepsSnapshot, Undone};
 use api::Status;
 use etcd::api::Revision;
 use http::Method;
@@ -15,7 +15,7 @@ use tap::{Journey as Way, Record};
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Asked {
+struct JourneyRequest {
     /// Only says what would be lost.
     plan: bool,
     count: Option<usize>,
@@ -63,10 +63,11 @@ pub(super) fn check_writes_since(ctx: &Context, agreed: Revision) -> Result<(), 
 }
 
 fn plan_changed() -> Status {
-    Status::new(409, PLAN_CHANGED, "somebody has changed the cluster since this was planned; plan it again")
+    Status::new(409, PLAN_CHANGED, "the cluster was changed since this was planned; plan it again")
 }
 
-/// Reasons of refusals, for callers that tell them in their own words.
+/// 409: there are no steps to undo. Like the other reasons of refusals here, it is for callers that
+/// have words of their own for it.
 pub const NOTHING_TO_UNDO: &str = "NothingToUndo";
 /// 409: no undo was done, a write has followed it, or the store no longer keeps the state before
 /// it.
@@ -95,16 +96,16 @@ pub(crate) async fn serve(
 ) -> Result<Answer, Status> {
     if *method == Method::GET && what == "steps" {
         state.fresh().await?;
-        return Ok(json(200, &told(state)));
+        return Ok(json(200, &steps_answer(state)));
     }
     if *method != Method::POST {
         return Err(Status::method_not_allowed());
     }
-    let asked: Asked = match body {
-        [] => Asked::default(),
+    let request: JourneyRequest = match body {
+        [] => JourneyRequest::default(),
         // Read as a map first: serde takes a list, too, and an empty one would be an undo.
         body => serde_json::from_slice::<Map<String, Value>>(body)
-            .and_then(|asked| serde_json::from_value(Value::Object(asked)))
+            .and_then(|request| serde_json::from_value(Value::Object(request)))
             .map_err(|error| Status::bad_request(format!("the body cannot be read: {error}")))?,
     };
     let mut past: Option<(Revision, Past)> = None;
@@ -112,13 +113,13 @@ pub(crate) async fn serve(
         // Planned anew each time: an undo at the same moment has taken the step that this one
         // meant.
         let known = state.fresh().await?;
-        let Some(journey) = journey(state, what, &asked, known)? else {
+        let Some(journey) = journey(state, what, &request, known)? else {
             return Ok(crate::request::http::not_found_page());
         };
         if journey.within.is_none() {
             state.check_origin(journey.way).await?;
         }
-        if asked.plan {
+        if request.plan {
             let lost = state.losses(ctx, &journey).await?;
             let answer = object!({"to": journey.to, "known": known, "steps": journey.steps, "lost": lost});
             return Ok(json(200, &answer));
@@ -127,16 +128,16 @@ pub(crate) async fn serve(
             let answer = object!({"revision": known, "to": journey.to, "steps": [], "back": 0, "gone": 0});
             return Ok(json(200, &answer));
         }
-        if let Some(agreed) = asked.agreed {
+        if let Some(agreed) = request.agreed {
             let undone_at = state.revision_of(steps::UNDONE).await?;
-            agreed.check(journey.to, &state.cache.steps.look().done, undone_at)?;
+            agreed.check(journey.to, &state.cache.steps.snapshot().done, undone_at)?;
         }
         let read = match past.take().filter(|(to, _)| *to == journey.to) {
             Some((_, read)) => read,
             None => state.past(journey.to).await?,
         };
-        if let Some(told) = state.travel(ctx, &journey, &read).await? {
-            return Ok(json(200, &told));
+        if let Some(answer) = state.travel(ctx, &journey, &read).await? {
+            return Ok(json(200, &answer));
         }
         past = Some((journey.to, read));
     }
@@ -145,18 +146,18 @@ pub(crate) async fn serve(
 
 /// The steps that can be undone, and those of which the store no longer keeps the state before:
 /// history goes when it is old, or when the store needs room.
-fn parted(state: &State, look: &Look) -> (Vec<Step>, Vec<Step>) {
+fn parted(state: &State, snapshot: &StepsSnapshot) -> (Vec<Step>, Vec<Step>) {
     let oldest = state.kv.compacted();
-    look.done.iter().cloned().partition(|s| s.first > oldest)
+    snapshot.done.iter().cloned().partition(|s| s.first > oldest)
 }
 
 /// Returns the answer to `GET /ropewalk/v1/steps`.
-fn told(state: &State) -> Value {
+fn steps_answer(state: &State) -> Value {
     let steps = &state.cache.steps;
-    let look = steps.look();
-    let (done, lost) = parted(state, &look);
+    let snapshot = steps.snapshot();
+    let (done, lost) = parted(state, &snapshot);
     let of = |u: &Undone| u.steps.iter().filter_map(|id| steps.find(id)).collect::<Vec<_>>();
-    let undone: Vec<Value> = look
+    let undone: Vec<Value> = snapshot
         .undone
         .iter()
         .filter(|u| !u.is_forgotten())
@@ -168,12 +169,17 @@ fn told(state: &State) -> Value {
 
 /// Plans an undo, a redo or a rewind from the steps that are known now, which are at least those up
 /// to `known`. `None`: there is no such verb.
-fn journey(state: &State, what: &str, asked: &Asked, known: Revision) -> Result<Option<Journey>, Status> {
-    let look = state.cache.steps.look();
-    let (done, lost) = parted(state, &look);
-    let (oldest, unchanged) = (state.kv.compacted(), look.unchanged_since(known));
-    let mut undone = look.undone;
-    let agreed = asked.agreed.map(|agreed| agreed.known);
+fn journey(
+    state: &State,
+    what: &str,
+    request: &JourneyRequest,
+    known: Revision,
+) -> Result<Option<Journey>, Status> {
+    let snapshot = state.cache.steps.snapshot();
+    let (done, lost) = parted(state, &snapshot);
+    let (oldest, unchanged) = (state.kv.compacted(), snapshot.unchanged_since(known));
+    let mut undone = snapshot.undone;
+    let agreed = request.agreed.map(|agreed| agreed.known);
     let gone = match lost.len() {
         0 => String::new(),
         n => format!(
@@ -182,7 +188,7 @@ fn journey(state: &State, what: &str, asked: &Asked, known: Revision) -> Result<
     };
     Ok(Some(match what {
         "undo" => {
-            let count = asked.count.unwrap_or(1);
+            let count = request.count.unwrap_or(1);
             if count == 0 || count > done.len() {
                 return Err(match done.len() {
                     0 => Status::new(409, NOTHING_TO_UNDO, format!("there is nothing to undo{gone}")),
@@ -212,12 +218,12 @@ fn journey(state: &State, what: &str, asked: &Asked, known: Revision) -> Result<
         }
         "rewind" => {
             let current = state.kv.revision();
-            let to = asked.revision.unwrap_or_default();
+            let to = request.revision.unwrap_or_default();
             if to < 1 || to > current {
                 let message = format!("revision {to} is none of this cluster's: the newest is {current}");
                 return Err(Status::new(400, NO_SUCH_REVISION, &message));
             }
-            let within = asked.namespaces.clone();
+            let within = request.namespaces.clone();
             // Where nothing goes back, no step is undone.
             let is_undone = |s: &&Step| s.first > to && within.as_ref().is_none_or(|all| !all.is_empty());
             let gone = done.iter().rev().filter(is_undone).cloned().collect();

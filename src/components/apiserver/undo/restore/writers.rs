@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! revision 12  ada deletes the Service     ada's step
-//! revision 15  ada's undo, to 11           nobody's: it is as it was at 11
+//! revision 15  ada's undo, to 11           no step: it is as it was at 11
 //! revision 18  ada's redo, to 14           ada's step
 //! ```
 
@@ -21,11 +21,11 @@ pub(super) type Work = BTreeSet<String>;
 
 /// Returns the work of people after the revision `since` on each object that a person wrote since
 /// then, from records in their order. Where a way back leads to a time before `since`, or before
-/// `known_from`, of which no record tells, its own step counts: what it changed is not known.
+/// `known_from`, the first revision of a record, its own step counts: what it changed is not known.
 ///
-/// What a write changed beside its object is nobody's work: the Endpoints go with the Service that
-/// a person deletes, and a quota is charged with a pod. The record of the object itself comes
-/// first.
+/// What a write changed beside its object is no person's work: the Endpoints go with the Service
+/// that a person deletes, and a quota is charged with a pod. Of one revision only the first record
+/// counts, which is that of the object itself.
 pub(super) fn works<R: Borrow<Record>>(
     records: &[R],
     since: Revision,
@@ -48,7 +48,7 @@ pub(super) fn works<R: Borrow<Record>>(
         let place = (resource, object.namespace.as_str(), object.name.as_str());
         let known = write.journey.map(tap::Journey::to).filter(|to| *to >= since && *to + 1 >= known_from);
         let past = match known {
-            // Nobody has written it: there is nothing to take away.
+            // No person has written the object since: there is no work to take away.
             Some(_) if !pasts.contains_key(&place) => continue,
             None if !request.is_persons() => continue,
             _ => pasts.entry(place).or_default(),
@@ -79,7 +79,7 @@ mod tests {
         record.revision(revision)
     }
 
-    /// The steps that the Service is the work of since revision 10. `None`: nobody wrote it.
+    /// The steps that the Service is the work of since revision 10. `None`: no person wrote it.
     fn work(records: &[Record], known_from: Revision) -> Option<String> {
         let works = works(records, 10, known_from);
         let place = (("", "services"), "shop", "rooms");

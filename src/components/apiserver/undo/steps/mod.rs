@@ -16,6 +16,7 @@
 
 use crate::request::context::Context;
 use crate::storage::extra::Extra;
+use crate::storage::transaction::is_at;
 use api::kinds::Kind;
 use api::meta;
 use bytes::Bytes;
@@ -34,10 +35,10 @@ pub(crate) const ROOT_END: &str = "/ropewalk0";
 const STEPS: &str = "/ropewalk/steps/";
 pub(crate) const UNDONE: &str = "/ropewalk/undone";
 /// Put by each further write of a step, whose own key stays as it is. An undo that was planned
-/// before such a write finds this key newer than its plan ([`Look::unchanged_since`]).
+/// before such a write finds this key newer than its plan ([`StepsSnapshot::unchanged_since`]).
 const WRITTEN: &str = "/ropewalk/written";
-/// Steps that are kept, of all people. At the bound the oldest one of the person who has the most
-/// is forgotten: it cannot be undone any more. So a flood of one person's writes takes no steps
+/// Steps that are kept, of all people. At the bound the person with the most steps loses the oldest
+/// of them: it cannot be undone any more. So a flood of one person's writes takes no steps
 /// from others. Example: bob has 10 steps, and eve's program writes a thousand times; bob's 10
 /// stay, and eve's last 490.
 const STEPS_MAX: usize = 500;
@@ -54,7 +55,8 @@ pub(crate) struct Step {
     /// The first object it wrote: `deployments/web`, with ` -n shop` outside the default namespace.
     pub object: String,
     pub user: String,
-    /// Whose step it is where that is not the user: who took the user's name (`--as`).
+    /// The person who impersonated the user (`--as`), to whom the step is charged; empty if the
+    /// user made the request.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub account: String,
     /// RFC 3339.
@@ -104,7 +106,7 @@ struct Inner {
 }
 
 /// What people did and undid, at one moment.
-pub(crate) struct Look {
+pub(crate) struct StepsSnapshot {
     /// Steps that can be undone, oldest first.
     pub done: Vec<Step>,
     /// What was undone since, newest last.
@@ -113,9 +115,9 @@ pub(crate) struct Look {
     pub undone_at: Revision,
 }
 
-impl Look {
-    /// The conditions of a transaction that holds only if nobody did, undid or redid anything since
-    /// this look, which has everything up to `known`. A further write of a step counts as well.
+impl StepsSnapshot {
+    /// The conditions of a transaction that holds only if no step was begun, continued, undone or
+    /// redone since this snapshot, which has everything up to `known`.
     pub(crate) fn unchanged_since(&self, known: Revision) -> Vec<Compare> {
         let all = Compare {
             key: Bytes::from_static(ROOT.as_bytes()),
@@ -124,13 +126,7 @@ impl Look {
             target: CompareTarget::ModRevision(known + 1),
         };
         // A key that is removed is in no range.
-        let undone = Compare {
-            key: Bytes::from_static(UNDONE.as_bytes()),
-            range_end: Bytes::new(),
-            result: CompareResult::Equal,
-            target: CompareTarget::ModRevision(self.undone_at),
-        };
-        vec![all, undone]
+        vec![all, is_at(UNDONE, self.undone_at)]
     }
 }
 
@@ -191,7 +187,7 @@ impl Steps {
     }
 
     /// Takes over a key from the store. Keys of others are ignored.
-    pub(crate) fn see(&self, kv: &KeyValue, deleted: bool) {
+    pub(crate) fn apply_key(&self, kv: &KeyValue, deleted: bool) {
         let Ok(name) = std::str::from_utf8(&kv.key) else { return };
         let mut inner = self.lock();
         if name == UNDONE {
@@ -220,10 +216,10 @@ impl Steps {
     }
 
     /// Returns what people did and undid, as far as it is known here.
-    pub(crate) fn look(&self) -> Look {
+    pub(crate) fn snapshot(&self) -> StepsSnapshot {
         let inner = self.lock();
         let done = inner.visible().cloned().collect();
-        Look { done, undone: inner.undone.clone(), undone_at: inner.undone_at }
+        StepsSnapshot { done, undone: inner.undone.clone(), undone_at: inner.undone_at }
     }
 
     pub(crate) fn find(&self, id: &str) -> Option<Step> {
@@ -278,8 +274,8 @@ impl Steps {
         }
         // Of two writes that begin a step at the same moment the second one finds it begun.
         extra.unchanged.push((key(&id), known.unwrap_or(0)));
-        // Who writes at the same time counts the same steps and forgets the same one: what is too
-        // much then goes with the next writes.
+        // Writes at the same time count the same steps and forget the same one: the steps that are
+        // too many then go with the next writes.
         extra.release.extend(inner.surplus(&account).take(portion).map(|s| key(&s.id)));
         let agent = request.user_agent.split(['/', ' ']).next().unwrap_or_default();
         let command = if request.command.is_empty() { agent } else { &request.command };

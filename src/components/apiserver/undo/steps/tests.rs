@@ -1,46 +1,46 @@
 use super::*;
 use crate::auth::user::User;
 
-fn see(steps: &Steps, id: &str, first: Revision) {
-    see_of(steps, "", id, first);
+fn add_step(steps: &Steps, id: &str, first: Revision) {
+    add_step_of(steps, "", id, first);
 }
 
-fn see_of(steps: &Steps, user: &str, id: &str, first: Revision) {
+fn add_step_of(steps: &Steps, user: &str, id: &str, first: Revision) {
     let step = Step { id: id.into(), user: user.into(), ..Step::default() };
     let value = serde_json::to_vec(&step).unwrap();
     let kv =
         KeyValue { key: key(id).into(), mod_revision: first, value: value.into(), ..KeyValue::default() };
-    steps.see(&kv, false);
+    steps.apply_key(&kv, false);
 }
 
 #[test]
 fn what_was_undone_is_no_step_until_it_is_forgotten_or_redone() {
     let steps = Steps::default();
-    see(&steps, "b", 20);
-    see(&steps, "a", 10);
-    let ids = |steps: &Steps| steps.look().done.into_iter().map(|s| s.id).collect::<Vec<_>>();
+    add_step(&steps, "b", 20);
+    add_step(&steps, "a", 10);
+    let ids = |steps: &Steps| steps.snapshot().done.into_iter().map(|s| s.id).collect::<Vec<_>>();
     assert_eq!((ids(&steps), steps.keep_from(0)), (vec!["a".into(), "b".into()], Some(9)));
     let kept: Vec<_> = [9, 10, 19, 20].map(|oldest| steps.keep_from(oldest)).into();
     assert_eq!(kept, [Some(9), Some(19), Some(19), None], "a step whose past is gone holds nothing");
     let undone = [Undone { steps: vec!["b".into()], before: 25, within: None }];
     let kv = KeyValue { key: UNDONE.into(), value: undone_value(&undone), ..KeyValue::default() };
-    steps.see(&kv, false);
-    assert_eq!((ids(&steps), steps.look().undone.len()), (vec!["a".into()], 1));
-    steps.see(&kv, true);
+    steps.apply_key(&kv, false);
+    assert_eq!((ids(&steps), steps.snapshot().undone.len()), (vec!["a".into()], 1));
+    steps.apply_key(&kv, true);
     assert_eq!(ids(&steps), ["a", "b"]);
-    steps.see(&KeyValue { key: key("a").into(), ..KeyValue::default() }, true);
+    steps.apply_key(&KeyValue { key: key("a").into(), ..KeyValue::default() }, true);
     assert_eq!((ids(&steps), steps.keep_from(0)), (vec!["b".into()], Some(19)));
 }
 
-/// Many who write at the same time forget the same step; those after them make up for it.
+/// Writes at the same time forget the same step; the writes after them make up for it.
 #[test]
 fn steps_that_are_too_many_are_forgotten() {
     let steps = Steps::default();
     let (first, most) = (1000, STEPS_MAX as Revision + 40);
-    (0..most).for_each(|n| see(&steps, &format!("s{n}"), first + n));
+    (0..most).for_each(|n| add_step(&steps, &format!("s{n}"), first + n));
     let kind = api::kinds::stored("pods").expect("a kind");
     let mut writes = 0;
-    while steps.look().done.len() > STEPS_MAX {
+    while steps.snapshot().done.len() > STEPS_MAX {
         let (info, query, headers) = Default::default();
         let (user, tap) = (User::new("learner", &[]), tap::Tap::new());
         let ctx = Context::new(format!("w{writes}"), user, info, query, headers, tap);
@@ -48,12 +48,12 @@ fn steps_that_are_too_many_are_forgotten() {
         steps.note(&ctx, kind, &Value::Null, &mut extra);
         assert!(extra.release.len() <= FORGOTTEN_AT_ONCE, "{}", extra.release.len());
         for gone in extra.release {
-            steps.see(&KeyValue { key: gone.into(), ..KeyValue::default() }, true);
+            steps.apply_key(&KeyValue { key: gone.into(), ..KeyValue::default() }, true);
         }
-        see(&steps, &format!("w{writes}"), first + most + writes);
+        add_step(&steps, &format!("w{writes}"), first + most + writes);
         writes += 1;
     }
-    assert_eq!((writes, steps.find("s42"), steps.look().done.len()), (3, None, STEPS_MAX));
+    assert_eq!((writes, steps.find("s42"), steps.snapshot().done.len()), (3, None, STEPS_MAX));
     assert_eq!(steps.keep_from(0), Some(first + 43 - 1));
 }
 
@@ -61,12 +61,12 @@ fn steps_that_are_too_many_are_forgotten() {
 #[test]
 fn a_flood_of_one_persons_writes_takes_no_steps_of_others() {
     let steps = Steps::default();
-    (0..10).for_each(|n| see_of(&steps, "bob", &format!("b{n}"), 10 + n));
+    (0..10).for_each(|n| add_step_of(&steps, "bob", &format!("b{n}"), 10 + n));
     for n in 0..2 * STEPS_MAX as Revision {
         let extra = write(&steps, &format!("l{n}"), 100 + n);
         assert!(extra.release.len() <= 1, "{:?}", extra.release);
     }
-    let count = |user: &str| steps.look().done.iter().filter(|step| step.user == user).count();
+    let count = |user: &str| steps.snapshot().done.iter().filter(|step| step.user == user).count();
     assert_eq!((count("bob"), count("learner")), (10, STEPS_MAX - 10));
     // Where two people write as much, each has as much: the writer counts with the step that it
     // begins.
@@ -75,9 +75,9 @@ fn a_flood_of_one_persons_writes_takes_no_steps_of_others() {
         let gone: Vec<String> = inner.surplus("bob").map(|step| key(&step.id)).collect();
         drop(inner);
         gone.iter().for_each(|key| {
-            steps.see(&KeyValue { key: key.clone().into(), ..KeyValue::default() }, true);
+            steps.apply_key(&KeyValue { key: key.clone().into(), ..KeyValue::default() }, true);
         });
-        see_of(&steps, "bob", &format!("c{n}"), 10_000 + n);
+        add_step_of(&steps, "bob", &format!("c{n}"), 10_000 + n);
     }
     assert_eq!((count("bob"), count("learner")), (STEPS_MAX / 2, STEPS_MAX / 2));
 }
@@ -86,7 +86,7 @@ fn a_flood_of_one_persons_writes_takes_no_steps_of_others() {
 #[test]
 fn a_flood_under_many_names_takes_no_steps_of_others() {
     let steps = Steps::default();
-    (0..10).for_each(|n| see_of(&steps, "bob", &format!("b{n}"), 10 + n));
+    (0..10).for_each(|n| add_step_of(&steps, "bob", &format!("b{n}"), 10 + n));
     for n in 0..2 * STEPS_MAX as Revision {
         let (info, query, headers) = Default::default();
         let user = User { impersonator: "learner".into(), ..User::new(&format!("x{n}"), &[]) };
@@ -95,14 +95,14 @@ fn a_flood_under_many_names_takes_no_steps_of_others() {
         steps.note(&ctx, api::kinds::stored("pods").unwrap(), &Value::Null, &mut extra);
         for (key, value) in extra.put {
             let (key, value) = (key.into(), value.into());
-            steps.see(&KeyValue { key, mod_revision: 100 + n, value, ..KeyValue::default() }, false);
+            steps.apply_key(&KeyValue { key, mod_revision: 100 + n, value, ..KeyValue::default() }, false);
         }
         for key in extra.release {
-            steps.see(&KeyValue { key: key.into(), ..KeyValue::default() }, true);
+            steps.apply_key(&KeyValue { key: key.into(), ..KeyValue::default() }, true);
         }
     }
-    let bobs = steps.look().done.iter().filter(|step| step.user == "bob").count();
-    assert_eq!((bobs, steps.look().done.len()), (10, STEPS_MAX));
+    let bobs = steps.snapshot().done.iter().filter(|step| step.user == "bob").count();
+    assert_eq!((bobs, steps.snapshot().done.len()), (10, STEPS_MAX));
 }
 
 fn context(session: &str) -> Context {
@@ -122,8 +122,8 @@ fn write(steps: &Steps, session: &str, revision: Revision) -> Extra {
         value: value.to_string().into(),
         ..KeyValue::default()
     };
-    extra.put.iter().for_each(|(key, value)| steps.see(&kv(key, value), false));
-    extra.release.iter().for_each(|key| steps.see(&kv(key, ""), true));
+    extra.put.iter().for_each(|(key, value)| steps.apply_key(&kv(key, value), false));
+    extra.release.iter().for_each(|key| steps.apply_key(&kv(key, ""), true));
     extra
 }
 
@@ -136,7 +136,7 @@ fn undo(steps: &Steps, ids: &[&str], revision: Revision) {
         value: undone_value(&undone),
         ..KeyValue::default()
     };
-    steps.see(&kv, false);
+    steps.apply_key(&kv, false);
 }
 
 /// The store takes 128 operations in one transaction; as many steps may be undone as there are.
@@ -144,16 +144,16 @@ fn undo(steps: &Steps, ids: &[&str], revision: Revision) {
 fn a_long_undo_is_forgotten_in_portions_that_a_transaction_takes() {
     let steps = Steps::default();
     let many: Vec<String> = (0..300).map(|n| format!("s{n}")).collect();
-    many.iter().enumerate().for_each(|(n, id)| see(&steps, id, 10 + n as Revision));
+    many.iter().enumerate().for_each(|(n, id)| add_step(&steps, id, 10 + n as Revision));
     undo(&steps, &many.iter().map(String::as_str).collect::<Vec<_>>(), 1000);
     let mut writes = 0;
-    while !steps.look().undone.is_empty() {
+    while !steps.snapshot().undone.is_empty() {
         let session = format!("w{writes}");
         let extra = write(&steps, &session, 1001 + writes);
         assert!(extra.release.len() + extra.put.len() + extra.unchanged.len() <= FORGOTTEN_AT_ONCE + 5);
         assert_eq!(steps.keep_from(0), Some(1000), "what is forgotten holds no history");
-        assert!(steps.look().done.iter().all(|s| s.id.starts_with('w')), "no forgotten step comes back");
-        assert!(steps.look().undone.iter().all(Undone::is_forgotten), "none can be redone");
+        assert!(steps.snapshot().done.iter().all(|s| s.id.starts_with('w')), "no forgotten step comes back");
+        assert!(steps.snapshot().undone.iter().all(Undone::is_forgotten), "none can be redone");
         writes += 1;
     }
     assert_eq!(writes as usize, 300usize.div_ceil(FORGOTTEN_AT_ONCE));
@@ -171,9 +171,9 @@ fn a_command_that_is_undone_while_it_runs_begins_its_step_anew() {
     assert!(extra.unchanged.contains(&(key(&x), 10)), "{:?}", extra.unchanged);
     assert!(!extra.release.contains(&key(&x)), "{:?}", extra.release);
     write(&steps, "x", 22);
-    let all: Vec<(String, Revision)> = steps.look().done.into_iter().map(|s| (s.id, s.first)).collect();
+    let all: Vec<(String, Revision)> = steps.snapshot().done.into_iter().map(|s| (s.id, s.first)).collect();
     assert_eq!(all, [(x, 21)], "all that it writes from now on is one step");
-    assert!(steps.look().undone.is_empty());
+    assert!(steps.snapshot().undone.is_empty());
 }
 
 #[test]

@@ -52,7 +52,7 @@ enum Step {
 ///
 /// Only a pod that a kubelet runs needs time: 30 s, or what it says, or what the client asks for. A
 /// negative number asks for the shortest, 1 s.
-fn grace(kind: &Kind, object: &Value, asked: Option<i64>) -> i64 {
+fn grace(kind: &Kind, object: &Value, requested: Option<i64>) -> i64 {
     if !is_pod(kind) {
         return 0;
     }
@@ -60,7 +60,7 @@ fn grace(kind: &Kind, object: &Value, asked: Option<i64>) -> i64 {
     if unscheduled || matches!(text(object, "status.phase"), "Succeeded" | "Failed") {
         return 0;
     }
-    let seconds = asked.or(int(object, "spec.terminationGracePeriodSeconds")).unwrap_or(30);
+    let seconds = requested.or(int(object, "spec.terminationGracePeriodSeconds")).unwrap_or(30);
     if seconds < 0 { 1 } else { seconds }
 }
 
@@ -73,10 +73,10 @@ fn grace(kind: &Kind, object: &Value, asked: Option<i64>) -> i64 {
 fn shortened(
     object: &Value,
     left: i64,
-    asked: Option<i64>,
+    requested: Option<i64>,
     now: clock::Timestamp,
 ) -> Option<(clock::Timestamp, i64)> {
-    let seconds = asked.map(|seconds| if seconds < 0 { 1 } else { seconds })?;
+    let seconds = requested.map(|seconds| if seconds < 0 { 1 } else { seconds })?;
     if seconds >= left {
         return None;
     }
@@ -145,7 +145,7 @@ fn decide(kind: &Kind, object: &Value, options: &Options, now: clock::Timestamp)
 /// Sets the garbage collector's finalizers as the propagation policy asks. Without a policy those
 /// that are there stay, and the default of the kind is for an object without them: a second delete
 /// of a Job that goes in the foreground does not orphan its pods (`shouldOrphanDependents`
-/// upstream). Events never get one: the collector does not look at them, so nobody would take it
+/// upstream). Events never get one: the collector does not look at them and would never take it
 /// off (their `DefaultGarbageCollectionPolicy` is `Unsupported`).
 fn mark_finalizers(kind: &Kind, object: &mut Value, policy: Option<&str>) {
     let is_marked = meta::finalizers(object).any(|f| f == ORPHAN || f == FOREGROUND);
@@ -333,8 +333,8 @@ fn tried(object: &Arc<Object>, step: Step) -> Removed {
     }
 }
 
-/// Removes what is stored although it cannot be decoded, at once: nobody can read its finalizers or
-/// its grace period. The answer has kind and name alone.
+/// Removes what is stored although it cannot be decoded, at once: its finalizers and its grace
+/// period cannot be read. The answer has kind and name alone.
 async fn remove_undecodable(
     state: &State,
     ctx: &Context,

@@ -1,5 +1,9 @@
 //! Server-side apply: an object as its manager wants it, merged with what others own.
 
+mod refusals;
+
+pub(crate) use refusals::{check_says_type, undeclared_of, untyped_of};
+
 use super::conform::conform;
 use super::create::create_object;
 use super::shared::with_other_names;
@@ -7,18 +11,18 @@ use super::update::modify;
 use crate::registry::replicas;
 use crate::registry::strategy::{Part, no_uid_of_the_gone, stored_kind};
 use crate::request::context::Context;
-use crate::request::decode::{self, SubresourceType};
+use crate::request::decode;
 use crate::request::http::Answer;
 use crate::request::negotiate;
 use crate::state::State;
 use crate::storage::object::Object;
 use crate::storage::store::Deadline;
 use api::kinds::Kind;
-use api::managed::{self, Applied, Conflict, Manager};
-use api::path::UnknownFields;
-use api::shape::{Keys, Shape};
-use api::{Status, bounds, meta, path, schema, value};
+use api::managed::{self, Applied, Manager};
+use api::shape::Shape;
+use api::{Status, bounds, meta, value};
 use bytes::Bytes;
+use refusals::{conflict, mistyped, undeclared, untyped};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -37,19 +41,19 @@ pub(super) async fn server_side_apply(
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
     value::default(&mut applied, "metadata.name", ctx.info.name.clone());
-    let said = applied.clone();
+    let manifest = applied.clone();
     let conformed = conform(ctx, kind, applied);
-    let (mut applied, unknown) = conformed.map_err(|told| mistyped(kind, &said).unwrap_or(told))?;
+    let (mut applied, unknown) = conformed.map_err(|refusal| mistyped(kind, &manifest).unwrap_or(refusal))?;
     if !unknown.is_empty() {
-        return Err(undeclared(kind, &said, unknown.shown(), unknown.count()));
+        return Err(undeclared(kind, &manifest, unknown.shown(), unknown.count()));
     }
     let problems = managed::mistyped(Shape::of(kind), &applied);
     if !problems.is_empty() {
-        return Err(untyped((&kind.api_version(), kind.kind), &said, &problems));
+        return Err(untyped((&kind.api_version(), kind.kind), &manifest, &problems));
     }
     confine(stored_kind(kind), part, &mut applied);
-    let said = (part == Part::Main).then_some(&said);
-    let (object, created) = self::applied(state, ctx, kind, part, &applied, said).await?;
+    let manifest = (part == Part::Main).then_some(&manifest);
+    let (object, created) = self::applied(state, ctx, kind, part, &applied, manifest).await?;
     Ok(negotiate::one(if created { 201 } else { 200 }, kind, form, &object))
 }
 
@@ -66,7 +70,8 @@ pub(super) async fn server_side_apply(
 /// ci applies without tier       the label goes: ci was its only owner
 /// ```
 ///
-/// `said`: what the client sent, if that is the object itself. kubectl's note of it is kept up.
+/// `manifest` is what the client sent, if that is the object itself: kubectl's annotation
+/// `last-applied-configuration` is kept up with it.
 ///
 /// # Errors
 /// 409 for fields of other managers, 500 for lists that cannot be merged, and those of every write.
@@ -76,7 +81,7 @@ pub(crate) async fn applied(
     kind: &Kind,
     part: Part,
     applied: &Value,
-    said: Option<&Value>,
+    manifest: Option<&Value>,
 ) -> Result<(Arc<Object>, bool), Status> {
     let (name, stored) = (&ctx.info.name, stored_kind(kind));
     let (force, now) = (ctx.query.is_true("force"), clock::rfc3339(clock::now()));
@@ -104,8 +109,8 @@ pub(crate) async fn applied(
                 return Err(conflict(&outcome.conflicts, outcome.found));
             }
             let mut object = outcome.object;
-            if let Some(said) = said {
-                managed::sync_last_applied(&mut object, said, manager.name);
+            if let Some(manifest) = manifest {
+                managed::sync_last_applied(&mut object, manifest, manager.name);
             }
             if ctx.info.subresource == "scale" {
                 replicas::complete_applied(kind, &live, &mut object)?;
@@ -126,8 +131,8 @@ pub(crate) async fn applied(
                 no_uid_of_the_gone(stored, applied)?;
                 let made = merge(stored, &Value::Null, applied, manager, &resets);
                 let mut object = made.object;
-                if let Some(said) = said {
-                    managed::sync_last_applied(&mut object, said, manager.name);
+                if let Some(manifest) = manifest {
+                    managed::sync_last_applied(&mut object, manifest, manager.name);
                 }
                 value::remove(&mut object, "metadata.resourceVersion"); // only the verb create refuses it
                 match create_object(state, ctx, stored, object).await {
@@ -150,19 +155,6 @@ fn merge(stored: &Kind, live: &Value, applied: &Value, manager: Manager, resets:
     let mut outcome = managed::apply_resetting(Shape::of(stored), &live, applied, manager, resets);
     managed::to_own_names(&mut outcome.object, other);
     outcome
-}
-
-/// Checks that an apply says which version of which kind it is. A create or an update may leave
-/// both out; the fields of an apply are owned in its version (upstream: `versionCheckManager`).
-///
-/// # Errors
-/// 400 for another type than `expected`, a version and a kind, or none.
-pub(crate) fn check_says_type(expected: (&str, &str), applied: &Value) -> Result<(), Status> {
-    let (version, kind) = (value::text(applied, "apiVersion"), value::text(applied, "kind"));
-    match (version, kind) == expected {
-        true => Ok(()),
-        false => Err(Status::bad_request(format!("invalid object type: {}", go_type(version, kind)))),
-    }
 }
 
 /// Returns the paths that an apply does not own, although it may write them: a new Node keeps the
@@ -211,120 +203,6 @@ fn confine(kind: &Kind, part: Part, applied: &mut Value) {
     }
 }
 
-/// The answer for fields that the kind's schema does not have: an apply needs to know what it owns,
-/// so these are an error whatever `fieldValidation` says.
-fn undeclared(kind: &Kind, applied: &Value, unknown: &[String], count: usize) -> Status {
-    let mut problems: Vec<String> = unknown
-        .iter()
-        .map(|field| format!("{}: field not declared in schema", managed_path(kind, applied, field)))
-        .collect();
-    problems.extend(path::more(count.saturating_sub(unknown.len())));
-    untyped((&kind.api_version(), kind.kind), applied, &problems)
-}
-
-/// The same answer for a field of a built-in kind whose value has another type; `None` if something
-/// else is wrong with the object. What is wrong with a field is said in the decoder's words.
-fn mistyped(kind: &Kind, applied: &Value) -> Option<Status> {
-    let is_bounded = bounds::check_depth(applied).is_ok() && bounds::check_maps(applied).is_ok();
-    if kind.custom.is_some() || !is_bounded {
-        return None;
-    }
-    let why = schema::conform(kind, &mut applied.clone()).err()?;
-    Some(untyped((&kind.api_version(), kind.kind), applied, &[why]))
-}
-
-/// The same answer for a type that only a subresource takes.
-pub(crate) fn undeclared_of(of: &SubresourceType, applied: &Value, unknown: &UnknownFields) -> Status {
-    let told = unknown.shown();
-    let mut problems: Vec<String> =
-        told.iter().map(|field| format!(".{field}: field not declared in schema")).collect();
-    problems.extend(path::more(unknown.count().saturating_sub(told.len())));
-    untyped((of.api_version, of.kind), applied, &problems)
-}
-
-/// The same answer for a field of such a type whose value has another type; `None` if all fit.
-pub(crate) fn untyped_of(of: &SubresourceType, applied: &Value) -> Option<Status> {
-    Some(untyped((of.api_version, of.kind), applied, &[of.mistyped(applied)?]))
-}
-
-/// The answer for an object whose fields cannot be owned: 500, because upstream has no reason for
-/// it (`structuredMergeManager.Apply`).
-fn untyped((api_version, kind): (&str, &str), applied: &Value, problems: &[String]) -> Status {
-    let told = match problems {
-        [one] => one.clone(),
-        many => format!("errors:\n  {}", many.join("\n  ")),
-    };
-    let (namespace, name) = (meta::namespace(applied), meta::name(applied));
-    let of = go_type(api_version, kind);
-    let why = format!("failed to create typed patch object ({namespace}/{name}; {of}): {told}");
-    Status::new(500, "", why)
-}
-
-/// `apps/v1, Kind=Deployment` or, in the core group, `/v1, Kind=Pod`: how Go prints a
-/// `GroupVersionKind`.
-fn go_type(api_version: &str, kind: &str) -> String {
-    let slash = if api_version.contains('/') { "" } else { "/" };
-    format!("{slash}{api_version}, Kind={kind}")
-}
-
-/// `spec.containers[0].foo` as managed fields write it: `.spec.containers[name="c"].foo`.
-fn managed_path(kind: &Kind, object: &Value, field: &str) -> String {
-    let mut out = String::new();
-    let (mut here, mut shape) = (object, Shape::of(kind));
-    for step in field.split('.') {
-        let (name, indexes) = step.split_once('[').unwrap_or((step, ""));
-        out.push('.');
-        out.push_str(name);
-        (here, shape) = (here.get(name).unwrap_or(&Value::Null), shape.field(name));
-        for index in indexes.split('[').map(|i| i.trim_end_matches(']')).filter(|i| !i.is_empty()) {
-            here = index.parse::<usize>().ok().and_then(|i| here.get(i)).unwrap_or(&Value::Null);
-            let named = match shape.keys() {
-                Keys::By(keys) => {
-                    let of = |key: &String| format!("{key}={}", here.get(key).unwrap_or(&Value::Null));
-                    keys.iter().map(of).collect::<Vec<_>>().join(",")
-                }
-                Keys::Atomic | Keys::Set => index.into(),
-            };
-            out.push_str(&format!("[{named}]"));
-            shape = shape.item();
-        }
-    }
-    out
-}
-
-/// `conflicts`: those that are told of the `n` that there are.
-fn conflict(conflicts: &[Conflict], n: usize) -> Status {
-    let s = if n == 1 { "" } else { "s" };
-    let text = match conflicts {
-        [one] => format!("conflict with {}: {}", one.manager, one.field),
-        many => {
-            let mut lines = String::new();
-            let mut manager = "";
-            for c in many {
-                if c.manager != manager {
-                    lines.push_str(&format!(
-                        "{}conflicts with {}:",
-                        if lines.is_empty() { "" } else { "\n" },
-                        c.manager
-                    ));
-                    manager = &c.manager;
-                }
-                lines.push_str(&format!("\n- {}", c.field));
-            }
-            if n > many.len() {
-                lines.push_str(&format!("\nand {} more", n - many.len()));
-            }
-            lines
-        }
-    };
-    let causes: Vec<Value> = conflicts
-        .iter()
-        .map(|c| json!({"reason": "FieldManagerConflict", "message": format!("conflict with {}", c.manager), "field": c.field}))
-        .collect();
-    Status::new(409, "Conflict", format!("Apply failed with {n} conflict{s}: {text}"))
-        .with(json!({"causes": causes}))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -358,21 +236,21 @@ mod tests {
         };
         let map = "/api/v1/namespaces/default/configmaps/a";
         let scale = "/apis/apps/v1/namespaces/default/deployments/d/scale";
-        for (path, body, told) in [
+        for (path, body, found) in [
             (map, json!({"kind": "ConfigMap"}), "/, Kind=ConfigMap"),
             (map, json!({"kind": "ConfigMap", "apiVersion": "v2"}), "/v2, Kind=ConfigMap"),
             (map, json!({"kind": "Secret", "apiVersion": "v1"}), "/v1, Kind=Secret"),
             (map, json!({"apiVersion": "v1", "metadata": {"name": "a"}}), "/v1, Kind="),
             (scale, json!({"kind": "Scale"}), "/, Kind=Scale"),
         ] {
-            let why = format!("invalid object type: {told}");
-            let (code, told) = apply(path, body).await;
-            assert_eq!((code, &told["message"]), (400, &json!(why)), "{path}");
+            let why = format!("invalid object type: {found}");
+            let (code, answer) = apply(path, body).await;
+            assert_eq!((code, &answer["message"]), (400, &json!(why)), "{path}");
         }
         let mistyped = json!({"kind": "ConfigMap", "apiVersion": "v1", "data": {"k": 7}});
-        let (code, told) = apply(map, mistyped).await;
+        let (code, answer) = apply(map, mistyped).await;
         let why = "failed to create typed patch object (/a; /v1, Kind=ConfigMap): ";
-        assert!(code == 500 && told["message"].as_str().unwrap().starts_with(why), "{told}");
+        assert!(code == 500 && answer["message"].as_str().unwrap().starts_with(why), "{answer}");
         assert_eq!(api.get(map).await.0, 404);
     }
 
@@ -445,8 +323,8 @@ mod tests {
             (200, None, None),
             "{bare}"
         );
-        let (code, told) = apply("other", Some(json!({"k": "w"}))).await;
-        assert_eq!((code, &told["data"]["k"]), (200, &json!("w")), "{told}");
+        let (code, taken) = apply("other", Some(json!({"k": "w"}))).await;
+        assert_eq!((code, &taken["data"]["k"]), (200, &json!("w")), "{taken}");
     }
 
     /// The finalizer of a claim is from admission and belongs to no manager.
@@ -481,20 +359,5 @@ mod tests {
         let tabs = json!({"spec": {"group": "a.io", "versions": [{"name": "v1", "storage": true}]}, "status": {"acceptedNames": {"plural": "tabs", "kind": "Tab"}}});
         let custom = api::custom::stored_kind(&tabs).unwrap();
         assert_eq!(resets(&custom, Part::Status, "status"), ["spec"]);
-    }
-
-    #[test]
-    fn undeclared_fields_are_told_as_upstream_tells_them() {
-        let kind = kinds::find("", "v1", "Pod").unwrap();
-        let pod = json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"foo": 1, "containers": [{"name": "c", "x": 1}]}});
-        let one = undeclared(kind, &pod, &["spec.containers[0].x".into()], 1);
-        assert_eq!(
-            one.message,
-            "failed to create typed patch object (n/p; /v1, Kind=Pod): .spec.containers[name=\"c\"].x: field not declared in schema"
-        );
-        let two = undeclared(kind, &pod, &["spec.foo".into(), "spec.containers[0].x".into()], 2);
-        assert!(two.message.ends_with(
-            "errors:\n  .spec.foo: field not declared in schema\n  .spec.containers[name=\"c\"].x: field not declared in schema"
-        ));
     }
 }
