@@ -269,12 +269,16 @@ impl Dispatch<'_, '_> {
                     continue;
                 }
             };
-            for params in &found {
+            for params in found.values() {
+                let is_out_of_steps = self.left < 0.0;
                 let authorize = |check: &AccessCheck| rights::decide(state, &request.ctx.user, check);
-                let outcome = rules.evaluate(view, params, &mut self.left, &authorize);
+                let outcome = rules.evaluate(view, &params, &mut self.left, &authorize);
                 let actions = list(&binding.value, "spec.validationActions");
                 let enforcer = Enforcer { policy: name, binding: called, actions };
                 enforcer.enforce(request.ctx, outcome, &mut self.refusal, &mut self.annotations, &mut notes);
+                if is_out_of_steps {
+                    break; // without steps every further parameter ends as this one
+                }
             }
         }
         for (key, values) in notes {
@@ -311,7 +315,8 @@ impl Enforcer<'_> {
             if does("Audit") && !denial.is_final {
                 let failure = json!([{"message": denial.message, "policy": policy, "binding": binding,
                     "expressionIndex": denial.index, "validationActions": self.actions}]);
-                annotations.insert(FAILURE.to_string(), failure.to_string());
+                // The first one stays, as in upstream's audit log.
+                annotations.entry(FAILURE.to_string()).or_insert_with(|| failure.to_string());
             }
             if denial.is_final || does("Deny") {
                 let (policy, binding) = (policy.to_string(), Some(binding.to_string()));
