@@ -4,7 +4,7 @@
 
 use super::attributes::Attributes;
 use crate::auth;
-use crate::auth::node_authorizer::{DRIVER_SECRETS, LEASES};
+use crate::auth::node_authorizer::{DRIVER_SECRETS, LEASES, MIRROR};
 use crate::request::context::Context;
 use crate::state::State;
 use crate::storage::extra::Extra;
@@ -14,7 +14,6 @@ use api::{Status, meta};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-const MIRROR: &str = "kubernetes.io/config.mirror";
 /// Only administrators set these labels, so that pods which need a trusted node can rely on them.
 const RESTRICTED: &str = "node-restriction.kubernetes.io";
 /// Labels of Kubernetes' own that a kubelet may set.
