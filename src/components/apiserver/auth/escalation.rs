@@ -67,7 +67,7 @@ pub(crate) async fn check(
         let unresolved = unresolved.map_or(String::new(), |why| format!("; resolution errors: [{why}]"));
         return Err(refuse(&(missing.refusal(&ctx.user) + &unresolved)));
     }
-    // A controller fills the rules in later, from roles that anybody may label: a user who sets or
+    // A controller fills the rules in later, from roles that any user may label: a user who sets or
     // changes the aggregation rule needs every right.
     let aggregates = |role: &Value| !value::empty(role, "aggregationRule.clusterRoleSelectors");
     let is_aggregated = kind.kind == "ClusterRole" && (aggregates(object) || old.is_some_and(aggregates));
@@ -244,8 +244,8 @@ impl<'a> Held<'a> {
         Some(true)
     }
 
-    /// What of the rules is not held; what was found until then if the rest is too much to
-    /// compare. `None` if nothing was.
+    /// Returns what of the granted rules is not held. If they are too much to compare: what was
+    /// found until then, or `None` if that is nothing.
     async fn missing<'g>(&mut self, granted: &'g [Value], pace: &mut Pace) -> Option<Missing<'g>> {
         let mut missing = Missing::default();
         for rule in granted {
@@ -284,8 +284,8 @@ fn has_names(rule: &Value) -> bool {
     !list(rule, "resourceNames").is_empty()
 }
 
-/// Everything that a rule allows, one by one. A rule that names no objects is here one without a
-/// name; [`Held::allow`] is told so.
+/// Returns everything that a rule allows, one by one. For a rule that names no objects the name is
+/// empty, and the caller says so to [`Held::allow`] (`is_for_every_name`).
 fn given(rule: &Value) -> impl Iterator<Item = Attributes<'_>> {
     let names = match words(rule, "resourceNames") {
         names if names.is_empty() => vec![""],
@@ -380,8 +380,8 @@ mod tests {
         let mut held = Held::default();
         held.add(&own);
         let missing = futures::executor::block_on(held.missing(&granted, &mut Pace::default())).unwrap();
-        let told = missing.refusal(&User::new("bob", &[]));
-        let lines: Vec<&str> = told.lines().skip(1).collect();
+        let refusal = missing.refusal(&User::new("bob", &[]));
+        let lines: Vec<&str> = refusal.lines().skip(1).collect();
         let wanted = [
             r#"{APIGroups:[""], Resources:["pods"], Verbs:["delete" "watch"]}"#,
             r#"{APIGroups:[""], Resources:["secrets"], ResourceNames:["a"], Verbs:["get"]}"#,

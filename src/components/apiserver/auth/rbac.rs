@@ -1,4 +1,5 @@
-//! Authorization: `system:masters` may everything; kubelets by the node rules; everybody by RBAC.
+//! Authorization: `system:masters` may do everything, kubelets what the node rules allow, and every
+//! user what the roles bound to it allow.
 
 use crate::auth::attributes::Attributes;
 use crate::auth::node_authorizer;
@@ -88,8 +89,8 @@ pub(crate) async fn authorize(state: &State, ctx: &Context) -> Result<(), Status
         if ctx.user.node().is_none() {
             return Err(refused);
         }
-        // What a kubelet may read depends on its pods, of which another server may just have told
-        // it.
+        // What a kubelet may read depends on its pods, and it may have heard of one from another
+        // server.
         state.fresh().await?;
         allow(&attributes)?;
     }
@@ -101,7 +102,7 @@ pub(crate) async fn authorize(state: &State, ctx: &Context) -> Result<(), Status
 }
 
 impl State {
-    /// `Ok` if the user may; the error is a reason, often empty.
+    /// Decides whether the user may do this. The error is a reason, often empty.
     ///
     /// Three answers are asked for in turn: the group `system:masters`, the node rules, the roles.
     /// The first that allows decides. No rule forbids: a user may do what any of its roles says,
@@ -198,7 +199,7 @@ impl State {
 pub(crate) fn not_found(roles: &[RoleKey]) -> Option<String> {
     let one = |(resource, key): &RoleKey| {
         let name = key.rsplit('/').next().unwrap_or_default();
-        format!("{}.rbac.authorization.k8s.io {name:?} not found", resource.trim_end_matches('s'))
+        format!("{}.rbac.authorization.k8s.io {} not found", resource.trim_end_matches('s'), quote(name))
     };
     let mut all: Vec<String> = roles.iter().take(MISSING_NAMED).map(one).collect();
     if roles.len() > MISSING_NAMED {
@@ -227,7 +228,7 @@ fn search(roles: impl Iterator<Item = Arc<Object>>, a: &Attributes) -> Option<bo
     Some(false)
 }
 
-/// The rules of a role.
+/// Returns the rules of a role.
 pub(crate) fn rules(role: &Object) -> &[Value] {
     list(&role.value, "rules")
 }
@@ -327,9 +328,9 @@ mod tests {
         let one = "role.rbac.authorization.k8s.io \"r0\" not found";
         assert_eq!(not_found(&roles[..1]).as_deref(), Some(one));
         let two = not_found(&[("clusterroles", "x".into()), ("roles", "d/y".into())]);
-        let says = "[clusterrole.rbac.authorization.k8s.io \"x\" not found, \
+        let wanted = "[clusterrole.rbac.authorization.k8s.io \"x\" not found, \
             role.rbac.authorization.k8s.io \"y\" not found]";
-        assert_eq!(two.as_deref(), Some(says));
+        assert_eq!(two.as_deref(), Some(wanted));
         assert!(not_found(&roles).is_some_and(|all| all.ends_with("\"r7\" not found, and 2 more]")));
     }
 

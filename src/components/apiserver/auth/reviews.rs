@@ -1,4 +1,5 @@
-//! Reviews: questions about who one is and what one may. Answered, never kept.
+//! Reviews: questions of a client about a token, its user, or a user's rights. They are answered
+//! and never stored.
 
 use crate::admission;
 use crate::auth::access_reviews;
@@ -77,21 +78,21 @@ async fn token(state: &State, review: &Value) -> Result<Value, Status> {
     }
 }
 
-/// Rules that are told, and bytes of them, at most. The bootstrap roles of one user have some
-/// dozens.
+/// Rules that one answer lists, and bytes of them, at most. The bootstrap roles of one user have
+/// some dozens.
 const RULES_MAX: usize = 10_000;
 const RULES_BYTES: usize = 1 << 20;
 
-/// The rules of one user, each once, up to the bounds.
+/// The rules of one user as the answer lists them: each once, up to the bounds.
 #[derive(Default)]
-struct Told<'a> {
+struct RuleList<'a> {
     seen: HashSet<&'a Value>,
     bytes: usize,
     resources: Vec<Value>,
     paths: Vec<Value>,
 }
 
-impl<'a> Told<'a> {
+impl<'a> RuleList<'a> {
     /// Adds a rule; false if there is no room for it.
     fn add(&mut self, rule: &'a Value) -> bool {
         if !self.seen.insert(rule) {
@@ -99,21 +100,21 @@ impl<'a> Told<'a> {
         }
         let part = |field: &str| at(rule, field).clone();
         let of_paths = !list(rule, "nonResourceURLs").is_empty();
-        let told = match of_paths {
+        let listed = match of_paths {
             true => object!({"verbs": part("verbs"), "nonResourceURLs": part("nonResourceURLs")}),
             false => {
-                let mut told = object!({"verbs": part("verbs"), "apiGroups": part("apiGroups"), "resources": part("resources")});
+                let mut listed = object!({"verbs": part("verbs"), "apiGroups": part("apiGroups"), "resources": part("resources")});
                 if !list(rule, "resourceNames").is_empty() {
-                    told["resourceNames"] = part("resourceNames");
+                    listed["resourceNames"] = part("resourceNames");
                 }
-                told
+                listed
             }
         };
-        self.bytes += told.to_string().len();
+        self.bytes += listed.to_string().len();
         if self.seen.len() > RULES_MAX || self.bytes > RULES_BYTES {
             return false;
         }
-        if of_paths { &mut self.paths } else { &mut self.resources }.push(told);
+        if of_paths { &mut self.paths } else { &mut self.resources }.push(listed);
         true
     }
 }
@@ -128,18 +129,18 @@ async fn rules(state: &State, user: &User, namespace: &str) -> Result<Value, Sta
     ];
     let roles: Vec<_> = state.roles(user, namespace).collect();
     let own = everything.iter().filter(|_| user.is_in(MASTERS));
-    let (mut told, mut pace, mut cut) = (Told::default(), Pace::default(), roles.len() == ROLES_MAX);
+    let (mut listed, mut pace, mut cut) = (RuleList::default(), Pace::default(), roles.len() == ROLES_MAX);
     for rule in own.chain(roles.iter().flat_map(|role| rbac::rules(role))) {
-        let before = told.bytes;
-        if !told.add(rule) {
+        let before = listed.bytes;
+        if !listed.add(rule) {
             cut = true;
             break;
         }
-        pace.step(told.bytes - before).await;
+        pace.step(listed.bytes - before).await;
     }
-    // Which pods' objects a node may read is not told by rules.
+    // A node may also read what its pods refer to, which no rule says.
     let is_node = user.node().is_some();
-    let Told { resources, paths, .. } = told;
+    let RuleList { resources, paths, .. } = listed;
     let mut status =
         object!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": cut || is_node});
     let mut problems = vec![];
@@ -197,17 +198,17 @@ mod tests {
     }
 
     #[test]
-    fn rules_are_told_once_and_up_to_a_bound() {
+    fn rules_are_listed_once_and_up_to_a_bound() {
         let rule = |name: String| object!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"], "resourceNames": [name]});
         let same = vec![rule("a".into()); 2 * RULES_MAX];
-        let mut told = Told::default();
-        assert!(same.iter().all(|rule| told.add(rule)));
-        assert_eq!((told.resources.len(), told.resources[0].clone()), (1, rule("a".into())));
+        let mut listed = RuleList::default();
+        assert!(same.iter().all(|rule| listed.add(rule)));
+        assert_eq!((listed.resources.len(), listed.resources[0].clone()), (1, rule("a".into())));
         let many: Vec<Value> = (0..=RULES_MAX).map(|n| rule(n.to_string())).collect();
-        let mut told = Told::default();
-        assert_eq!(many.iter().filter(|rule| told.add(rule)).count(), RULES_MAX);
+        let mut listed = RuleList::default();
+        assert_eq!(many.iter().filter(|rule| listed.add(rule)).count(), RULES_MAX);
         let large: Vec<Value> = (0..5).map(|n| rule(n.to_string().repeat(RULES_BYTES / 4))).collect();
-        let mut told = Told::default();
-        assert_eq!(large.iter().filter(|rule| told.add(rule)).count(), 3);
+        let mut listed = RuleList::default();
+        assert_eq!(large.iter().filter(|rule| listed.add(rule)).count(), 3);
     }
 }

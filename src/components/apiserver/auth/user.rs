@@ -1,10 +1,10 @@
-//! Who is asking.
+//! The user of a request: a name, groups, and who impersonates it.
 
 use api::validate::names;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// The group of everybody who has been authenticated.
+/// The group of all users who have been authenticated.
 pub(crate) const AUTHENTICATED: &str = "system:authenticated";
 /// The group of the anonymous user.
 pub(crate) const UNAUTHENTICATED: &str = "system:unauthenticated";
@@ -54,7 +54,7 @@ impl User {
         is_valid.then_some((namespace, name))
     }
 
-    /// True if nobody showed who they are.
+    /// True for the user of a request without credentials.
     pub(crate) fn is_anonymous(&self) -> bool {
         self.name == "system:anonymous"
     }
