@@ -63,7 +63,7 @@ pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     }
 }
 
-/// The part of a label before the slash.
+/// Returns the part of a label before the slash: `kubernetes.io` of `kubernetes.io/hostname`.
 fn group(label: &str) -> &str {
     label.split_once('/').map_or("", |(group, _)| group)
 }
@@ -72,7 +72,7 @@ fn is_below(group: &str, domain: &str) -> bool {
     group == domain || group.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
 }
 
-/// Labels that a kubelet may not set.
+/// Returns whether a kubelet may not set this label.
 ///
 /// ```text
 /// node-restriction.kubernetes.io/team    restricted: pods rely on it
@@ -90,7 +90,7 @@ fn is_restricted(label: &str) -> bool {
     is_below(group, RESTRICTED) || own && !allowed
 }
 
-/// Labels that were added, changed or removed and may not be.
+/// Returns the restricted labels that a write adds, changes or removes.
 fn restricted_labels(new: &Value, old: Option<&Value>) -> Vec<String> {
     let labels = |node: &Value| map(node, "metadata.labels").cloned().unwrap_or_default();
     let (new, old) = (labels(new), old.map(labels).unwrap_or_default());
@@ -99,8 +99,8 @@ fn restricted_labels(new: &Value, old: Option<&Value>) -> Vec<String> {
     changed.filter(|label| is_restricted(label)).cloned().collect()
 }
 
-/// A kubelet that could take the taint off its own Node, or set the label of another team, would
-/// draw pods with their Secrets to its machine.
+/// Returns why the write of a Node is refused. A kubelet that could take the taint off its own
+/// Node, or set the label of another team, would draw pods with their Secrets to its machine.
 fn node_object(node: &str, new: &Value, old: Option<&Value>) -> Option<String> {
     let mut labels = restricted_labels(new, old);
     if meta::name(new) != node {
@@ -168,16 +168,16 @@ fn mirror_pod(state: &State, node: &str, pod: &Value, old: Option<&Value>) -> Re
         return Ok(Some(format!("node {node:?} must not set blockOwnerDeletion on an owner reference")));
     }
     let stored = state.cache.get("nodes", node).ok_or_else(|| Status::not_found("", "node", node))?;
-    let (told, stored) = (text(owner, "uid"), meta::uid(&stored.value));
-    if stored != told {
-        // In this order upstream, too.
-        return Ok(Some(format!("node {node} UID mismatch: expected {told} got {stored}")));
+    let (named, stored) = (text(owner, "uid"), meta::uid(&stored.value));
+    if stored != named {
+        // Upstream, too, calls the uid that the pod names the expected one.
+        return Ok(Some(format!("node {node} UID mismatch: expected {named} got {stored}")));
     }
     Ok(references(pod).map(|what| format!("node {node:?} can not create pods that reference {what}")))
 }
 
-/// What a mirror pod refers to and may not: nobody has authorized it (upstream:
-/// `HasAPIObjectReference`). The volumes are those for which a kubelet asks the API.
+/// Returns what a mirror pod refers to and may not, because no user with rights to it has made the
+/// pod (upstream: `HasAPIObjectReference`). The volumes are those for which a kubelet asks the API.
 fn references(pod: &Value) -> Option<&'static str> {
     let volumes = || list(pod, "spec.volumes").iter();
     let sources = || volumes().flat_map(|v| list(v, "projected.sources"));
@@ -213,8 +213,9 @@ fn references(pod: &Value) -> Option<&'static str> {
     }
 }
 
-/// The kubelet writes the status of its own pods, and through it nothing that others go by: with
-/// other labels a pod could be counted by another ReplicaSet.
+/// Returns why the write of a pod's status is refused. A kubelet writes the status of the pods that
+/// are bound to its node. It may not change labels with it: a pod with other labels could be
+/// counted by another ReplicaSet.
 fn pod_status(node: &str, pod: &Value, old: &Value) -> Option<String> {
     if text(old, "spec.nodeName") != node {
         return Some(format!(
@@ -231,7 +232,8 @@ fn pod_status(node: &str, pod: &Value, old: &Value) -> Option<String> {
         .then(|| format!("node {node:?} cannot update resource claim statuses through pod status"))
 }
 
-/// A kubelet tells how far the growth of a volume has come, and nothing else.
+/// Returns why the write of a claim's status is refused. A kubelet writes how far the growth of a
+/// volume has come, and nothing else.
 fn claim_status(node: &str, claim: &Value, old: &Value) -> Option<String> {
     let rest = |claim: &Value| {
         let mut rest = claim.clone();
@@ -258,7 +260,8 @@ fn another_node(node: &str, name: &str) -> String {
     format!("node {node:?} is not allowed to modify node {name:?}")
 }
 
-/// A kubelet renews its own Lease. With another node's it could keep a dead node alive.
+/// Returns why the write of a Lease is refused. A kubelet renews its own: with another node's it
+/// could make a dead node look alive.
 fn lease(node: &str, lease: &Value) -> Option<String> {
     if meta::namespace(lease) != LEASES {
         return Some(format!("can only access leases in the {LEASES:?} system namespace"));
@@ -422,29 +425,29 @@ mod tests {
     }
 
     #[test]
-    fn a_kubelet_tells_of_a_claim_only_how_large_it_is() {
-        let claim = |field: &str, told: Value| {
+    fn a_kubelet_writes_of_a_claim_only_how_large_it_is() {
+        let claim = |field: &str, written: Value| {
             let mut claim = json!({"metadata": {"name": "c", "labels": {"a": "b"}}, "spec": {"volumeName": "v"},
                 "status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}});
-            value::put(&mut claim, field, told);
+            value::put(&mut claim, field, written);
             claim
         };
         let old = claim("status.phase", "Bound".into());
-        for (field, told) in [
+        for (field, written) in [
             ("status.capacity", json!({"storage": "2Gi"})),
             ("status.conditions", json!([{"type": "FileSystemResizePending", "status": "True"}])),
             ("status.allocatedResources", json!({"storage": "2Gi"})),
         ] {
-            assert_eq!(claim_status("n1", &claim(field, told), &old), None, "{field}");
+            assert_eq!(claim_status("n1", &claim(field, written), &old), None, "{field}");
         }
-        for (field, told) in [
+        for (field, written) in [
             ("metadata.labels", json!({"a": "c"})),
             ("metadata.annotations", json!({"a": "c"})),
             ("metadata.ownerReferences", json!([{"name": "n1"}])),
             ("spec.volumeName", "w".into()),
             ("status.phase", "Lost".into()),
         ] {
-            let why = claim_status("n1", &claim(field, told), &old).unwrap_or_default();
+            let why = claim_status("n1", &claim(field, written), &old).unwrap_or_default();
             assert!(why.contains("is not allowed to update fields other than status.capacity"), "{field}");
         }
     }

@@ -1,4 +1,5 @@
-//! Pods: who they run as, how important they are, how long they stay on a node that is gone.
+//! Plug-ins for pods: their ServiceAccount, their priority, how long they stay on a node that is
+//! gone, and mirror pods.
 
 use super::attributes::Attributes;
 use crate::auth::node_authorizer::{DRIVER_SECRETS, MIRROR};
