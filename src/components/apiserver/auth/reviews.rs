@@ -17,7 +17,7 @@ use api::Status;
 use api::kinds::Kind;
 use api::value::{self, at, list, text};
 use bytes::Bytes;
-use serde_json::{Value, json as object};
+use serde_json::{Value, json};
 use std::collections::HashSet;
 
 /// Answers the review posted as `kind`.
@@ -43,8 +43,8 @@ pub(crate) async fn review(
     }
     let status = match kind.kind {
         "SelfSubjectReview" => {
-            value::put(&mut review, "metadata", object!({"creationTimestamp": clock::rfc3339(clock::now())}));
-            object!({"userInfo": ctx.user.info()})
+            value::put(&mut review, "metadata", json!({"creationTimestamp": clock::rfc3339(clock::now())}));
+            json!({"userInfo": ctx.user.info()})
         }
         "TokenReview" => token(state, &review).await?,
         "SelfSubjectAccessReview" | "SubjectAccessReview" | "LocalSubjectAccessReview" => {
@@ -54,7 +54,7 @@ pub(crate) async fn review(
             let rules = rules(state, &ctx.user, text(&review, "spec.namespace")).await?;
             // The answer of upstream is a new object: it does not repeat what was asked.
             for field in ["metadata", "spec"] {
-                value::put(&mut review, field, object!({}));
+                value::put(&mut review, field, json!({}));
             }
             rules
         }
@@ -72,9 +72,9 @@ async fn token(state: &State, review: &Value) -> Result<Value, Status> {
         list(review, "spec.audiences").iter().filter_map(Value::as_str).map(String::from).collect();
     match authn::service_account(state, text(review, "spec.token"), &wanted).await {
         Ok((user, audiences)) => {
-            Ok(object!({"authenticated": true, "user": user.info(), "audiences": audiences}))
+            Ok(json!({"authenticated": true, "user": user.info(), "audiences": audiences}))
         }
-        Err(error) => Ok(object!({"user": {}, "error": error})),
+        Err(error) => Ok(json!({"user": {}, "error": error})),
     }
 }
 
@@ -101,9 +101,9 @@ impl<'a> RuleList<'a> {
         let part = |field: &str| at(rule, field).clone();
         let of_paths = !list(rule, "nonResourceURLs").is_empty();
         let listed = match of_paths {
-            true => object!({"verbs": part("verbs"), "nonResourceURLs": part("nonResourceURLs")}),
+            true => json!({"verbs": part("verbs"), "nonResourceURLs": part("nonResourceURLs")}),
             false => {
-                let mut listed = object!({"verbs": part("verbs"), "apiGroups": part("apiGroups"), "resources": part("resources")});
+                let mut listed = json!({"verbs": part("verbs"), "apiGroups": part("apiGroups"), "resources": part("resources")});
                 if !list(rule, "resourceNames").is_empty() {
                     listed["resourceNames"] = part("resourceNames");
                 }
@@ -124,8 +124,8 @@ async fn rules(state: &State, user: &User, namespace: &str) -> Result<Value, Sta
         return Err(Status::bad_request("no namespace on request"));
     }
     let everything = [
-        object!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}),
-        object!({"verbs": ["*"], "nonResourceURLs": ["*"]}),
+        json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}),
+        json!({"verbs": ["*"], "nonResourceURLs": ["*"]}),
     ];
     let roles: Vec<_> = state.roles(user, namespace).collect();
     let own = everything.iter().filter(|_| user.is_in(MASTERS));
@@ -142,7 +142,7 @@ async fn rules(state: &State, user: &User, namespace: &str) -> Result<Value, Sta
     let is_node = user.node().is_some();
     let RuleList { resources, paths, .. } = listed;
     let mut status =
-        object!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": cut || is_node});
+        json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": cut || is_node});
     let mut problems = vec![];
     if is_node {
         problems.push("node authorizer does not support user rule resolution".to_string());
@@ -170,36 +170,36 @@ mod tests {
         let why = "node authorizer does not support user rule resolution";
         let node = User::new("system:node:n1", &[crate::auth::user::NODES]);
         let status = rules(api.state(), &node, "default").await.unwrap();
-        assert_eq!((&status["incomplete"], &status["evaluationError"]), (&object!(true), &object!(why)));
+        assert_eq!((&status["incomplete"], &status["evaluationError"]), (&json!(true), &json!(why)));
         let status = rules(api.state(), &User::new("jane", &[]), "default").await.unwrap();
-        assert_eq!((&status["incomplete"], status.get("evaluationError")), (&object!(false), None));
+        assert_eq!((&status["incomplete"], status.get("evaluationError")), (&json!(false), None));
         let bindings = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings";
         let (role, jane) =
-            (object!({"kind": "Role", "name": "none"}), object!([{"kind": "User", "name": "jane"}]));
-        let binding = object!({"metadata": {"name": "b"}, "roleRef": role, "subjects": jane});
+            (json!({"kind": "Role", "name": "none"}), json!([{"kind": "User", "name": "jane"}]));
+        let binding = json!({"metadata": {"name": "b"}, "roleRef": role, "subjects": jane});
         api.made(bindings, binding).await;
         let status = rules(api.state(), &User::new("jane", &[]), "default").await.unwrap();
         let why = "role.rbac.authorization.k8s.io \"none\" not found";
-        assert_eq!((&status["incomplete"], &status["evaluationError"]), (&object!(false), &object!(why)));
+        assert_eq!((&status["incomplete"], &status["evaluationError"]), (&json!(false), &json!(why)));
     }
 
     #[tokio::test]
     async fn an_answered_review_has_no_metadata_of_its_client() {
         let api = crate::testing::Api::bare().await;
         let all = "/apis/authorization.k8s.io/v1";
-        let asked = object!({"metadata": {"name": "x"}, "spec": {"namespace": "default"}});
+        let asked = json!({"metadata": {"name": "x"}, "spec": {"namespace": "default"}});
         let rules = api.made(&format!("{all}/selfsubjectrulesreviews"), asked).await;
-        assert_eq!((&rules["metadata"], &rules["spec"]), (&object!({}), &object!({})), "{rules}");
-        let metadata = object!({"uid": "x", "namespace": "y", "creationTimestamp": "2001-01-01T00:00:00Z"});
+        assert_eq!((&rules["metadata"], &rules["spec"]), (&json!({}), &json!({})), "{rules}");
+        let metadata = json!({"uid": "x", "namespace": "y", "creationTimestamp": "2001-01-01T00:00:00Z"});
         let asked =
-            object!({"metadata": metadata, "spec": {"nonResourceAttributes": {"verb": "get", "path": "/x"}}});
+            json!({"metadata": metadata, "spec": {"nonResourceAttributes": {"verb": "get", "path": "/x"}}});
         let access = api.made(&format!("{all}/selfsubjectaccessreviews"), asked).await;
-        assert_eq!((&access["status"]["allowed"], access["metadata"].get("uid")), (&object!(true), None));
+        assert_eq!((&access["status"]["allowed"], access["metadata"].get("uid")), (&json!(true), None));
     }
 
     #[test]
     fn rules_are_listed_once_and_up_to_a_bound() {
-        let rule = |name: String| object!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"], "resourceNames": [name]});
+        let rule = |name: String| json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"], "resourceNames": [name]});
         let same = vec![rule("a".into()); 2 * RULES_MAX];
         let mut listed = RuleList::default();
         assert!(same.iter().all(|rule| listed.add(rule)));

@@ -9,7 +9,7 @@ use api::table::{self, Include, Printing};
 use api::{Status, gojson, value};
 use bytes::Bytes;
 use clock::Timestamp;
-use serde_json::{Value, json as object};
+use serde_json::{Value, json};
 use std::borrow::Cow;
 
 /// The form of objects in an answer.
@@ -206,7 +206,7 @@ pub(super) fn row(kind: &Kind, object: &Value, include: Include, now: Timestamp)
 /// A whole Table of rows that are made already.
 pub(crate) fn table(api_version: &str, printing: Printing, rows: Vec<Value>, meta: Value) -> Value {
     let columns = table::definitions(printing);
-    object!({"kind": "Table", "apiVersion": api_version, "metadata": meta, "columnDefinitions": columns, "rows": rows})
+    json!({"kind": "Table", "apiVersion": api_version, "metadata": meta, "columnDefinitions": columns, "rows": rows})
 }
 
 /// One object.
@@ -221,7 +221,7 @@ pub(crate) fn one_value(kind: &Kind, form: Form, value: &Value) -> Value {
     match form {
         Form::Object => versioned(kind, value).into_owned(),
         Form::Table(api_version, include) => {
-            let meta = object!({"resourceVersion": value::text(value, "metadata.resourceVersion")});
+            let meta = json!({"resourceVersion": value::text(value, "metadata.resourceVersion")});
             table(api_version, table::printing(kind), vec![row(kind, value, include, table::now())], meta)
         }
         Form::Partial(api_version) => table::partial(value, api_version),
