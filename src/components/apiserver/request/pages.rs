@@ -1,5 +1,5 @@
-//! Pages: the paths that name no resource. Discovery, OpenAPI, health, the version, metrics, and the
-//! keys of the cluster's tokens.
+//! Pages: the paths that name no resource. Discovery, OpenAPI, health, the version, metrics, and
+//! the keys of the cluster's tokens.
 
 use crate::auth::authn;
 use crate::request::context::Context;

@@ -1,18 +1,20 @@
 //! NodeRestriction: what a kubelet may write (upstream: `plugin/pkg/admission/noderestriction`).
-//! Its own Node without labels that say what may run there, mirror pods of itself, the status of
-//! the pods that are bound to it, its own Lease.
+//! Its own Node without labels that say what may run there, mirror pods of itself (`mirror_pods`),
+//! the status of the pods that are bound to it, its own Lease, and tokens for its pods (`tokens`).
+
+mod mirror_pods;
+mod tokens;
 
 use super::attributes::Attributes;
-use crate::auth;
-use crate::auth::node_authorizer::{DRIVER_SECRETS, LEASES, MIRROR};
+use crate::auth::node_authorizer::LEASES;
 use crate::request::context::Context;
-use crate::state::State;
 use crate::storage::extra::Extra;
 use api::kinds::Kind;
-use api::value::{self, at, flag, list, map, text};
+use api::value::{self, at, list, map, text};
 use api::{Status, meta};
 use serde_json::Value;
 use std::collections::BTreeSet;
+pub(crate) use tokens::token;
 
 /// Only administrators set these labels, so that pods which need a trusted node can rely on them.
 const RESTRICTED: &str = "node-restriction.kubernetes.io";
@@ -45,7 +47,7 @@ pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let subresource = a.ctx.info.subresource.as_str();
     let refused = match (a.kind.kind, subresource) {
         ("Node", _) => node_object(node, object, a.old),
-        ("Pod", "") => mirror_pod(a.state, node, object, a.old)?,
+        ("Pod", "") => mirror_pods::check(a.state, node, object, a.old)?,
         ("Pod", "status") => pod_status(node, object, a.old.unwrap_or(&Value::Null)),
         // The deletion that follows an eviction was judged as one.
         ("Pod", "eviction") => None,
@@ -119,98 +121,6 @@ fn node_object(node: &str, new: &Value, old: Option<&Value>) -> Option<String> {
         return Some(format!("node {node:?} is not allowed to modify ownerReferences"));
     }
     (!labels.is_empty()).then(|| format!("is not allowed to modify labels: {}", labels.join(", ")))
-}
-
-/// A static pod comes from a file on the node, without the API server. The kubelet creates a mirror
-/// of it so that `kubectl get pods` shows it. Returns why this pod is no proper mirror: it has to
-/// say so by its annotation, be bound to the node, be owned by the Node, and name no Secret or
-/// other object.
-///
-/// # Errors
-/// 404 if the Node does not exist.
-fn mirror_pod(state: &State, node: &str, pod: &Value, old: Option<&Value>) -> Result<Option<String>, Status> {
-    if old.is_some() {
-        return Ok(Some(format!(
-            "unexpected operation \"UPDATE\", node {node:?} can only create and delete mirror pods"
-        )));
-    }
-    if meta::annotation(pod, MIRROR).is_none() {
-        return Ok(Some(format!(
-            "pod does not have {MIRROR:?} annotation, node {node:?} can only create mirror pods"
-        )));
-    }
-    if text(pod, "spec.nodeName") != node {
-        return Ok(Some(format!("node {node:?} can only create pods with spec.nodeName set to itself")));
-    }
-    let owner = match list(pod, "metadata.ownerReferences") {
-        [owner] => owner,
-        [] => {
-            return Ok(Some(format!(
-                "node {node:?} can only create pods with an owner reference set to itself"
-            )));
-        }
-        _ => {
-            return Ok(Some(format!(
-                "node {node:?} can only create pods with a single owner reference set to itself"
-            )));
-        }
-    };
-    let named = ["apiVersion", "kind", "name"].map(|field| text(owner, field));
-    if named != ["v1", "Node", node] {
-        return Ok(Some(format!("node {node:?} can only create pods with an owner reference set to itself")));
-    }
-    if !flag(owner, "controller") {
-        return Ok(Some(format!(
-            "node {node:?} can only create pods with a controller owner reference set to itself"
-        )));
-    }
-    if flag(owner, "blockOwnerDeletion") {
-        return Ok(Some(format!("node {node:?} must not set blockOwnerDeletion on an owner reference")));
-    }
-    let stored = state.cache.get("nodes", node).ok_or_else(|| Status::not_found("", "node", node))?;
-    let (named, stored) = (text(owner, "uid"), meta::uid(&stored.value));
-    if stored != named {
-        // Upstream, too, calls the uid that the pod names the expected one.
-        return Ok(Some(format!("node {node} UID mismatch: expected {named} got {stored}")));
-    }
-    Ok(references(pod).map(|what| format!("node {node:?} can not create pods that reference {what}")))
-}
-
-/// Returns what a mirror pod refers to and may not, because no user with rights to it has made the
-/// pod (upstream: `HasAPIObjectReference`). The volumes are those for which a kubelet asks the API.
-fn references(pod: &Value) -> Option<&'static str> {
-    let volumes = || list(pod, "spec.volumes").iter();
-    let sources = || volumes().flat_map(|v| list(v, "projected.sources"));
-    let containers = || {
-        ["initContainers", "containers", "ephemeralContainers"]
-            .into_iter()
-            .flat_map(|group| list(at(pod, "spec"), group))
-    };
-    let variable = |field: &str| {
-        containers().flat_map(|c| list(c, "env")).any(|e| !at(at(e, "valueFrom"), field).is_null())
-    };
-    let all = |field: &str| containers().flat_map(|c| list(c, "envFrom")).any(|e| !at(e, field).is_null());
-    let mounted = |field: &str| {
-        volumes().any(|v| !at(v, field).is_null()) || sources().any(|s| !at(s, field).is_null())
-    };
-    let of_driver = || volumes().any(|v| DRIVER_SECRETS.iter().any(|path| !at(v, path).is_null()));
-    let secrets = mounted("secret") || of_driver() || variable("secretKeyRef") || all("secretRef");
-    match () {
-        () if !text(pod, "spec.serviceAccountName").is_empty() => Some("serviceaccounts"),
-        () if secrets || !list(pod, "spec.imagePullSecrets").is_empty() => Some("secrets"),
-        () if mounted("configMap") || variable("configMapKeyRef") || all("configMapRef") => {
-            Some("configmaps")
-        }
-        () if CLAIMS.iter().any(|path| !value::empty(pod, path)) => Some("resourceclaims"),
-        () if mounted("csi") => Some("csidrivers (via CSI volumes)"),
-        () if mounted("glusterfs") => Some("endpoints (via glusterFS volumes)"),
-        () if mounted("persistentVolumeClaim") => Some("persistentvolumeclaims"),
-        () if mounted("ephemeral") => Some("persistentvolumeclaims (via ephemeral volumes)"),
-        () if mounted("serviceAccountToken") => Some("serviceaccounts (via projected volumes)"),
-        () if mounted("clusterTrustBundle") => Some("clustertrustbundles"),
-        () if mounted("podCertificate") => Some("podcertificates"),
-        () => None,
-    }
 }
 
 /// Returns why the write of a pod's status is refused. A kubelet writes the status of the pods that
@@ -293,128 +203,14 @@ pub(crate) fn removal(ctx: &Context, kind: &Kind, object: &Value) -> Result<(), 
     }
 }
 
-/// Judges a request for a token: it is for a pod on the node that runs as this account, and dies
-/// with it.
-pub(crate) fn token(
-    state: &State,
-    ctx: &Context,
-    request: &Value,
-    namespace: &str,
-    account: &str,
-) -> Result<(), Status> {
-    super::check_node_name(&ctx.user, ("", "serviceaccounts"), account)?;
-    let Some(node) = ctx.user.node() else { return Ok(()) };
-    let refuse = |why: &str| Err(Status::forbidden("", "serviceaccounts", account, why));
-    let bound = at(request, "spec.boundObjectRef");
-    let (kind, name, uid) = (text(bound, "kind"), text(bound, "name"), text(bound, "uid"));
-    if text(bound, "apiVersion") != "v1" || kind != "Pod" || name.is_empty() {
-        return refuse("node requested token not bound to a pod");
-    }
-    if uid.is_empty() {
-        return refuse("node requested token with a pod binding without a uid");
-    }
-    let Some(pod) = state.cache.get("pods", &format!("{namespace}/{name}")) else {
-        return Err(Status::not_found("", "pods", name));
-    };
-    if meta::uid(&pod.value) != uid {
-        return refuse(&format!(
-            "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
-        ));
-    }
-    if text(&pod.value, "spec.nodeName") != node {
-        return refuse("node requested token bound to a pod scheduled on a different node");
-    }
-    if text(&pod.value, "spec.serviceAccountName") != account {
-        return refuse("node requested token bound to a pod that runs as a different service account");
-    }
-    match audience(state, ctx, list(request, "spec.audiences"), &pod.value) {
-        None => Ok(()),
-        Some(why) => refuse(&why),
-    }
-}
-
-/// ServiceAccountNodeAudienceRestriction: a kubelet gets tokens for the audiences that its pod's
-/// volumes ask for, and for those that a role allows it (verb
-/// `request-serviceaccounts-token-audience`, resource: the audience). Otherwise a node that was
-/// taken over could speak for its pods to any service that trusts the cluster's tokens.
-fn audience(state: &State, ctx: &Context, asked: &[Value], pod: &Value) -> Option<String> {
-    let audience = match asked {
-        [] => "",
-        [one] => one.as_str().unwrap_or_default(),
-        _ => return Some("node may only request 0 or 1 audiences".to_string()),
-    };
-    let mut sources = list(pod, "spec.volumes").iter().flat_map(|v| list(v, "projected.sources"));
-    let projected =
-        sources.any(|s| s.get("serviceAccountToken").is_some_and(|t| text(t, "audience") == audience));
-    let attributes = auth::attributes::Attributes {
-        verb: "request-serviceaccounts-token-audience",
-        resource: audience,
-        namespace: meta::namespace(pod),
-        name: text(pod, "spec.serviceAccountName"),
-        ..auth::attributes::Attributes::RESOURCE
-    };
-    let is_allowed = projected || state.authorize(&ctx.user, &attributes).is_ok();
-    (!is_allowed).then(|| {
-        let user = &ctx.user.name;
-        format!(
-            "audience {audience:?} not found in pod spec volume, {user} is not authorized to request tokens for this audience"
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
+    /// With another claim's name in the status the node could read that claim.
     #[test]
-    fn whatever_the_authorizer_takes_for_a_need_is_a_reference_that_a_mirror_pod_may_not_have() {
-        let volume = |v: Value| json!({"spec": {"volumes": [v]}});
-        for (pod, resource) in [
-            (volume(json!({"csi": {"driver": "d", "nodePublishSecretRef": {"name": "x"}}})), "secrets"),
-            (volume(json!({"secret": {"secretName": "x"}})), "secrets"),
-            (volume(json!({"projected": {"sources": [{"secret": {"name": "x"}}]}})), "secrets"),
-            (volume(json!({"configMap": {"name": "x"}})), "configmaps"),
-            (volume(json!({"persistentVolumeClaim": {"claimName": "x"}})), "persistentvolumeclaims"),
-            (volume(json!({"flexVolume": {"driver": "d", "secretRef": {"name": "x"}}})), "secrets"),
-            (volume(json!({"azureFile": {"secretName": "x"}})), "secrets"),
-            (json!({"spec": {"imagePullSecrets": [{"name": "x"}]}}), "secrets"),
-        ] {
-            assert!(crate::auth::node_authorizer::needs(&pod, resource, "x"), "{pod}");
-            assert_eq!(references(&pod), Some(resource), "{pod}");
-        }
-    }
-
-    /// CVE-2025-4563: a mirror pod with a claim's name would let its node read the claim.
-    #[test]
-    fn a_mirror_pod_names_no_claims_bundles_or_certificates() {
-        let source = |s: Value| json!({"spec": {"volumes": [{"name": "v", "projected": {"sources": [s]}}]}});
-        for (pod, what) in [
-            (
-                json!({"spec": {"resourceClaims": [{"name": "c", "resourceClaimName": "x"}]}}),
-                "resourceclaims",
-            ),
-            (
-                json!({"status": {"resourceClaimStatuses": [{"name": "c", "resourceClaimName": "x"}]}}),
-                "resourceclaims",
-            ),
-            (source(json!({"clusterTrustBundle": {"name": "x", "path": "p"}})), "clustertrustbundles"),
-            (source(json!({"podCertificate": {"signerName": "x"}})), "podcertificates"),
-            (
-                source(json!({"serviceAccountToken": {"path": "p"}})),
-                "serviceaccounts (via projected volumes)",
-            ),
-        ] {
-            assert_eq!(references(&pod), Some(what), "{pod}");
-        }
-        for (volume, what) in [
-            (json!({"csi": {"driver": "d"}}), "csidrivers (via CSI volumes)"),
-            (json!({"glusterfs": {"endpoints": "e", "path": "p"}}), "endpoints (via glusterFS volumes)"),
-            (json!({"ephemeral": {}}), "persistentvolumeclaims (via ephemeral volumes)"),
-        ] {
-            assert_eq!(references(&json!({"spec": {"volumes": [volume]}})), Some(what), "{volume}");
-        }
-        assert_eq!(references(&source(json!({"downwardAPI": {}}))), None);
+    fn a_kubelet_changes_no_claims_in_the_status_of_a_pod() {
         let status = |claims: Value| json!({"spec": {"nodeName": "n1"}, "status": {"phase": "Running", "resourceClaimStatuses": claims}});
         let (old, new) = (status(json!([])), status(json!([{"name": "c", "resourceClaimName": "x"}])));
         assert_eq!(
