@@ -3,37 +3,20 @@
 
 use crate::admission::policies;
 use crate::auth::{bearer, impersonation};
-use crate::proxy::{forward, log_answer, log_options, names};
+use crate::proxy::{dial, forward, log_answer, log_options, names};
 use crate::request::context::Context;
-use crate::request::http::{Answer, Body, BodyError, HTTP1_BUFFER, Query, full, plain};
+use crate::request::http::{Answer, Body, BodyError, Query, full, plain};
 use crate::state::State;
-use api::Status;
-use api::cidr;
 use api::gostr::quote;
-use api::kinds;
 use api::value::{at, int, list, text};
+use api::{Status, kinds};
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::rt::{Read, Write};
-use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::task::JoinSet;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
-const KUBELET_PORT: i64 = 10250;
-pub(super) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of an answer that is read as a whole.
-const ANSWER_MAX: usize = 8 << 20;
-/// Bytes in which a kubelet says why it has no connection.
-const WHY_MAX: usize = 4 << 10;
-/// Headers that belong to one connection, and those that are nobody else's business.
+/// Headers that belong to one connection, and those that are for this server alone.
 pub(super) const NOT_PASSED: &[&str] = &[
     "authorization",
     "host",
@@ -159,8 +142,8 @@ pub(crate) async fn node(
 ) -> Result<Answer, Status> {
     let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
     let (_, name, port) = names::split(&ctx.info.name)
-        .ok_or_else(|| Status::bad_request(format!("invalid node request {:?}", ctx.info.name)))?;
-    let to = kubelet(state, name)?;
+        .ok_or_else(|| Status::bad_request(format!("invalid node request {}", quote(&ctx.info.name))))?;
+    let to = dial::address(state, name)?;
     if !port.is_empty() && port != to.port().to_string() {
         return Err(Status::bad_request(format!(
             "node {name}: only the kubelet's port {} is proxied, not {port:?}",
@@ -223,122 +206,6 @@ fn refused_log(path: &str, query: &Query) -> Option<(u16, String)> {
     }
 }
 
-/// Finds the kubelet's address, as its Node says.
-fn kubelet(state: &State, node: &str) -> Result<SocketAddr, Status> {
-    let found = state.cache.get("nodes", node).ok_or_else(|| Status::not_found("", "nodes", node))?;
-    let addresses = list(&found.value, "status.addresses");
-    let ip = addresses.iter().find(|a| text(a, "type") == "InternalIP").map_or("", |a| text(a, "address"));
-    let ip = cidr::canonical_ip(ip)
-        .ok_or_else(|| Status::unavailable(format!("no address known of node {node}")))?;
-    let port = int(&found.value, "status.daemonEndpoints.kubeletEndpoint.Port")
-        .filter(|p| *p != 0)
-        .unwrap_or(KUBELET_PORT);
-    let port =
-        u16::try_from(port).map_err(|_| Status::unavailable(format!("node {node} has no kubelet port")))?;
-    Ok(SocketAddr::new(ip, port))
-}
-
-type Stream = TlsStream<tokio::net::TcpStream>;
-
-/// Connects to a node's kubelet, and to nothing else. The address is an object's field, which a
-/// user may write (CVE-2022-3294), and the server there would see this server's own certificate,
-/// `system:masters`: it must show the certificate of that node's kubelet.
-///
-/// # Errors
-/// Why there is no connection, in the words of Go's `net` where it has some.
-async fn dial(state: &State, node: &str, to: SocketAddr) -> Result<Stream, String> {
-    let connect = async {
-        let _turn = state.handshakes.begin(to).await;
-        let tcp = (state.dial)(to).await.map_err(|error| dial_error(to, &error))?;
-        let _ = tcp.set_nodelay(true);
-        let name = pki::server_name(&to.ip().to_string()).map_err(|error| error.to_string())?;
-        let tls = TlsConnector::from(state.kubelet_tls.clone());
-        let stream = tls.connect(name, tcp).await.map_err(|error| format!("tls: {error}"))?;
-        let certificate = stream.get_ref().1.peer_certificates().and_then(|c| c.first());
-        let user = certificate.and_then(|c| pki::user_of(c)).map_or(String::new(), |(name, _)| name);
-        if user != format!("system:node:{node}") {
-            return Err(format!("tls: the certificate is for {user:?}, not for the node's kubelet"));
-        }
-        Ok(stream)
-    };
-    match tokio::time::timeout(DIAL_TIMEOUT, connect).await {
-        Ok(done) => done,
-        Err(_) => Err(format!("dial tcp {to}: i/o timeout")),
-    }
-}
-
-/// Words a failed connection as Go's `net` does.
-fn dial_error(to: SocketAddr, error: &io::Error) -> String {
-    let why = match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_string(),
-        io::ErrorKind::HostUnreachable => "no route to host".to_string(),
-        io::ErrorKind::NetworkUnreachable => "network is unreachable".to_string(),
-        io::ErrorKind::TimedOut => return format!("dial tcp {to}: i/o timeout"),
-        _ => error.to_string(),
-    };
-    format!("dial tcp {to}: connect: {why}")
-}
-
-/// Says that a kubelet could not be asked; as upstream in other words for each kind of request:
-///
-/// ```text
-/// log              500  Get "https://10.0.0.1:10250/containerLogs/default/web/nginx": dial tcp …
-/// proxy of a node  503  error trying to reach service: dial tcp …
-/// session          500  error dialing backend: dial tcp …
-/// ```
-pub(super) fn unreachable(subresource: &str, is_session: bool, url: &str, why: &str) -> Status {
-    match (subresource, is_session) {
-        ("log", _) => Status::new(500, "", format!("Get {}: {why}", quote(url))),
-        ("proxy", false) => Status::unavailable(format!("error trying to reach service: {why}")),
-        _ => Status::new(500, "", format!("error dialing backend: {why}")),
-    }
-}
-
-/// Begins HTTP/1.1 on a connection to another server. It is served until either side ends.
-pub(super) async fn begin_http(
-    connection: impl Read + Write + Send + Unpin + 'static,
-) -> hyper::Result<SendRequest<Body>> {
-    let mut http = http1::Builder::new();
-    http.max_buf_size(HTTP1_BUFFER); // of a log whose client does not read
-    let (sender, connection) = http.handshake(connection).await?;
-    tokio::spawn(connection.with_upgrades()); // ends with either side of the connection
-    Ok(sender)
-}
-
-/// Asks a node's kubelet for the connection behind `path`, and returns it. What the kubelet says
-/// otherwise is the error.
-pub(super) async fn open(state: &State, node: &str, path: &str) -> Result<Upgraded, String> {
-    let to = kubelet(state, node).map_err(|status| status.message)?;
-    let stream = dial(state, node, to).await?;
-    let mut sender = begin_http(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
-    let request = Request::get(path).header(header::HOST, to.to_string());
-    let request = request.header(header::CONNECTION, "Upgrade").header(header::UPGRADE, "tcp");
-    let request = request.body(full("")).map_err(|e| e.to_string())?;
-    let mut answer = sender.send_request(request).await.map_err(|e| e.to_string())?;
-    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return hyper::upgrade::on(&mut answer).await.map_err(|e| e.to_string());
-    }
-    let why = http_body_util::Limited::new(answer.into_body(), WHY_MAX).collect().await;
-    Err(String::from_utf8_lossy(&why.map_err(|e| e.to_string())?.to_bytes()).into_owned())
-}
-
-/// What a node's kubelet answers to a GET, at most [`ANSWER_MAX`] bytes of it.
-pub(crate) async fn ask(state: &State, node: &str, path: &str) -> Result<bytes::Bytes, Status> {
-    let to = kubelet(state, node)?;
-    let broken = |e: &dyn std::fmt::Display| Status::new(502, "", format!("error dialing backend: {e}"));
-    let stream = dial(state, node, to).await.map_err(|why| broken(&why))?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
-    let mut connections = JoinSet::new(); // ends with this call
-    connections.spawn(connection);
-    let request = Request::get(path).header(header::HOST, to.to_string()).body(full(""));
-    let answer = sender.send_request(request.map_err(|e| broken(&e))?).await.map_err(|e| broken(&e))?;
-    if !answer.status().is_success() {
-        return Err(broken(&answer.status()));
-    }
-    let body = http_body_util::Limited::new(answer.into_body(), ANSWER_MAX);
-    Ok(body.collect().await.map_err(|e| broken(&e))?.to_bytes())
-}
-
 /// Completes when the session that this request becomes must end: with the server, or when its
 /// client's connection is needed or does not read. Until then it holds the request's seat, and the
 /// connection counts and is busy.
@@ -363,14 +230,14 @@ async fn forward(
     path: &str,
     mut request: Request<Body>,
 ) -> Result<Answer, Status> {
-    let to = kubelet(state, node)?;
+    let to = dial::address(state, node)?;
     let is_own = ctx.info.subresource == "log";
     let upgrading = !is_own && asks_for_upgrade(request.headers());
     let url = format!("https://{to}{path}");
-    let failed = |why: &str| unreachable(&ctx.info.subresource, upgrading, &url, why);
-    let stream = dial(state, node, to).await.map_err(|why| failed(&why))?;
+    let failed = |why: &str| dial::unreachable(&ctx.info.subresource, upgrading, &url, why);
+    let stream = dial::connect(state, node, to).await.map_err(|why| failed(&why))?;
     let broken = |error: hyper::Error| failed(&error.to_string());
-    let mut sender = begin_http(TokioIo::new(stream)).await.map_err(broken)?;
+    let mut sender = dial::begin_http(TokioIo::new(stream)).await.map_err(broken)?;
     let client = upgrading.then(|| hyper::upgrade::on(&mut request));
     let (asked, body) = request.into_parts();
     let mut passed = Request::builder().method(asked.method).uri(path);

@@ -9,7 +9,8 @@
 //! The kubelet of the pod's node makes the connection (`podPort` there). This server never dials an
 //! address of an object: a user could write that of another server.
 
-use super::kubelet::{self, DIAL_TIMEOUT, NOT_PASSED, asks_for_upgrade, begin_http};
+use super::dial::{self, DIAL_TIMEOUT, begin_http};
+use super::kubelet::{self, NOT_PASSED, asks_for_upgrade};
 use super::links::{self, Links};
 use super::{forward, names};
 use crate::auth::{bearer, impersonation};
@@ -226,7 +227,7 @@ fn is_bare(ctx: &Context, request: &Request<Body>) -> bool {
 
 /// Says that a pod could not be reached; upstream has other words for a session.
 fn unreachable(is_session: bool, why: &str) -> Status {
-    kubelet::unreachable("proxy", is_session, "", why)
+    dial::unreachable("proxy", is_session, "", why)
 }
 
 /// Connects to a port of a pod through the kubelet of its node. Certificates are not checked, as
@@ -237,7 +238,7 @@ async fn connect(
     target: &Target,
 ) -> Result<Box<dyn forward::Duplex>, String> {
     let path = format!("/podPort/{namespace}/{}/{}", target.pod, target.to.port());
-    let opened = kubelet::open(state, &target.node, &path);
+    let opened = dial::open(state, &target.node, &path);
     let late = |_| format!("dial tcp {}: i/o timeout", target.to);
     let stream = TokioIo::new(tokio::time::timeout(CONNECT_MAX, opened).await.map_err(late)??);
     if !target.tls {
