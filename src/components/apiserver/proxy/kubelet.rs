@@ -27,7 +27,10 @@ pub(super) const NOT_PASSED: &[&str] = &[
     "accept-encoding",
 ];
 
-/// Finds the container that a request is about, and checks it against the pod.
+/// Finds the container that a request is about: the one that it names, or the only one.
+///
+/// # Errors
+/// 400 for a name that the pod does not have, and without a name for a pod of several containers.
 fn container<'a>(pod: &'a Value, asked: &str) -> Result<&'a str, Status> {
     let groups = ["spec.initContainers", "spec.containers", "spec.ephemeralContainers"];
     let mut names = groups.iter().flat_map(|g| list(pod, g)).map(|c| text(c, "name"));
@@ -165,8 +168,8 @@ pub(crate) async fn node(
     Ok(answer)
 }
 
-/// What a path of a kubelet does in which pod: `exec/default/web/nginx` → (`exec`, `default`,
-/// `web`). Its own server reads paths in the same way.
+/// Returns what a path of a kubelet does in which pod: `exec/default/web/nginx` is (`exec`,
+/// `default`, `web`). The kubelet's server reads paths in the same way.
 fn led_to(path: &str) -> Option<(&str, &str, &str)> {
     match path.trim_matches('/').split('/').collect::<Vec<_>>()[..] {
         [what @ ("exec" | "attach"), namespace, pod, _] => Some((what, namespace, pod)),
@@ -174,9 +177,9 @@ fn led_to(path: &str) -> Option<(&str, &str, &str)> {
     }
 }
 
-/// What a kubelet answers to a log whose options it cannot read (400) or does not accept (422): the
-/// code and the text. `None` for options that are good, and for other paths. One of both streams is
-/// refused (400) while upstream's gate PodLogsQuerySplitStreams is off.
+/// Returns what a kubelet answers to a request for a log whose options it cannot read (400) or does
+/// not accept (422): the code and the text. `None` for good options, and for other paths. A request
+/// for stdout or stderr alone is refused (400): upstream's gate PodLogsQuerySplitStreams is off.
 fn refused_log(path: &str, query: &Query) -> Option<(u16, String)> {
     let ["containerLogs", _, pod, _] = path.trim_matches('/').split('/').collect::<Vec<_>>()[..] else {
         return None;
@@ -221,8 +224,9 @@ pub(crate) fn session_end(state: &State, ctx: &Context) -> impl Future<Output = 
     }
 }
 
-/// Sends the request on, and joins the two connections if both sides change protocols. For a log
-/// this server asks by itself, as upstream: no header and no body of the client's goes further.
+/// Sends the request on to the kubelet of `node`, and joins the two connections if both sides
+/// change protocols. A log is requested by this server itself, as upstream: no header and no body
+/// of the client goes further.
 async fn forward(
     state: &Arc<State>,
     ctx: &Context,
@@ -339,6 +343,60 @@ mod tests {
             assert_eq!(code(log, query), refused, "{query}");
         }
         assert_eq!(code("/logs/syslog", "tailLines=three"), None, "a file of the node");
+    }
+
+    #[test]
+    fn a_container_that_waits_for_its_first_start_has_no_log() {
+        let ended = json!({"terminated": {"exitCode": 1}});
+        let unpulled = r#"container "c" in pod "p" is waiting to start: image can't be pulled"#;
+        let first = r#"previous terminated container "c" in pod "p" not found"#;
+        for (status, previous, why) in [
+            (json!({"state": {"waiting": {"reason": "ErrImagePull"}}}), false, Some(unpulled)),
+            (
+                json!({"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "restartCount": 3, "lastState": ended}),
+                false,
+                None,
+            ),
+            (json!({"state": {"running": {}}}), false, None),
+            (json!({"state": {"running": {}}}), true, Some(first)),
+            (json!({"state": {"running": {}}, "restartCount": 1, "lastState": ended}), true, None),
+        ] {
+            let mut pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c"}]},
+                "status": {"containerStatuses": [status]}});
+            pod["status"]["containerStatuses"][0]["name"] = "c".into();
+            let refused = not_started(&pod, "", previous).map(|status| status.message);
+            assert_eq!(refused.as_deref(), why, "{pod}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pod_without_a_node_has_an_empty_log_and_no_sessions() {
+        let api = crate::testing::Api::new().await;
+        let spec = json!({"containers": [{"name": "c", "image": "nginx"}]});
+        let pods = "/api/v1/namespaces/default/pods";
+        api.made(pods, json!({"metadata": {"name": "p"}, "spec": spec})).await;
+        assert_eq!(api.get(&format!("{pods}/p/log")).await.0, 204);
+        let (code, refused) = api.get(&format!("{pods}/p/exec?command=sh")).await;
+        let why = "pod p does not have a host assigned";
+        assert_eq!((code, refused["message"].as_str()), (400, Some(why)), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn of_a_node_only_its_kubelet_is_reached() {
+        let api = crate::testing::Api::bare().await;
+        let status = json!({"addresses": [{"type": "InternalIP", "address": "172.30.0.11"}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}}});
+        api.made("/api/v1/nodes", json!({"metadata": {"name": "n1"}, "status": status})).await;
+        assert!(api.state().fresh().await.is_ok());
+        for (name, code, why) in [
+            ("n1:22", 400, "only the kubelet's port 10250 is proxied"),
+            ("ftp:n1:1", 400, "invalid node request \"ftp:n1:1\""),
+            ("n2", 404, "nodes \"n2\" not found"),
+        ] {
+            let (found, refused) = api.get(&format!("/api/v1/nodes/{name}/proxy/healthz")).await;
+            let message = refused["message"].as_str().unwrap_or_default();
+            assert!(found == code && message.contains(why), "{name}: {refused}");
+        }
     }
 
     #[test]

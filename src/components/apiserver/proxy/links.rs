@@ -148,7 +148,7 @@ fn is_scheme(text: &str) -> bool {
     text.strip_suffix(':').is_some_and(|scheme| !scheme.is_empty() && letters(scheme))
 }
 
-/// Where the page stands.
+/// Which part of a page the next byte belongs to.
 #[derive(Clone, Copy, PartialEq)]
 enum Within {
     Text,
@@ -157,11 +157,11 @@ enum Within {
     Raw(&'static str),
 }
 
-/// A page, piece by piece.
+/// An HTML page that is rewritten piece by piece.
 struct Page {
     links: Links,
     within: Within,
-    /// The beginning of what is not complete.
+    /// The beginning of a tag, or of the end of a comment, that is not complete.
     held: Vec<u8>,
 }
 
@@ -304,7 +304,7 @@ impl<'a> Tag<'a> {
 struct Rewriting {
     body: Body,
     page: Page,
-    /// What came and is not rewritten yet.
+    /// What has come and is not rewritten yet.
     unread: Bytes,
     has_ended: bool,
 }

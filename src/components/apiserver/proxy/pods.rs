@@ -87,12 +87,17 @@ pub(crate) async fn serve(
     }
 }
 
+/// Returns a kind of the core group.
 fn kind(name: &str) -> Result<&'static Kind, Status> {
     kinds::find("", "v1", name).ok_or_else(|| Status::internal(format!("{name} is not served")))
 }
 
-/// Finds the port of a proxied pod. Without one in the name it is the first that a container
-/// declares, or the scheme's own. Unlike upstream a port may be named as well.
+/// Finds the address and port of a proxied pod. Without a port in the name it is the first that a
+/// container declares, or the scheme's own. Unlike upstream a port may also be given by its name.
+///
+/// # Errors
+/// 400 for a name that is none and for a pod without an address, 404 for a pod that does not exist,
+/// 503 for a port that the pod does not have.
 async fn pod_target(state: &State, ctx: &Context) -> Result<Target, Status> {
     let asked = &ctx.info.name;
     let (scheme, name, port) = names::split(asked)
@@ -117,7 +122,7 @@ async fn pod_target(state: &State, ctx: &Context) -> Result<Target, Status> {
     Ok(Target { pod: name.into(), node, to: SocketAddr::new(ip, port), tls: scheme == "https" })
 }
 
-/// The addresses of a pod, as its status says them.
+/// Returns the addresses of a pod, as its status has them.
 fn addresses(pod: &Value) -> impl Iterator<Item = IpAddr> {
     let all = list(pod, "status.podIPs").iter().map(|ip| text(ip, "ip"));
     let one = Some(text(pod, "status.podIP")).filter(|_| list(pod, "status.podIPs").is_empty());
@@ -181,12 +186,13 @@ async fn service_target(state: &State, ctx: &Context) -> Result<Target, Status> 
     )))
 }
 
+/// Returns whether an EndpointSlice is one of this Service.
 fn is_of(slice: &Value, service: &str) -> bool {
     at(slice, "metadata.labels")["kubernetes.io/service-name"] == service
 }
 
-/// The ready endpoints of a slice, if it is one of this Service: address, number of the port with
-/// this name, and `namespace/name` of the pod behind it (empty: it is no pod).
+/// Returns the ready endpoints of a slice, if it is one of this Service: the address, the number of
+/// the port with this name, and `namespace/name` of the pod behind it (empty: it is no pod).
 fn ready_endpoints(slice: &Value, service: &str, port: &str) -> Vec<(IpAddr, u16, String)> {
     let found = list(slice, "ports").iter().find(|p| text(p, "name") == port);
     let number = found.and_then(|p| u16::try_from(int(p, "port")?).ok());
@@ -254,7 +260,7 @@ async fn connect(
     }
 }
 
-/// The host that the client asked for: the header, or what HTTP/2 has in its place.
+/// Returns the host that the client asked for: the header, or what HTTP/2 has in its place.
 fn asked_host(request: &Request<Body>) -> String {
     let of_uri = request.uri().authority().map_or("", Authority::as_str);
     match header(request.headers(), "host") {
@@ -263,7 +269,7 @@ fn asked_host(request: &Request<Body>) -> String {
     }
 }
 
-/// Sends the request on, and joins the two connections if both sides change protocols.
+/// Sends the request on to the pod, and joins the two connections if both sides change protocols.
 async fn pass(
     state: &Arc<State>,
     ctx: &Context,
@@ -301,7 +307,7 @@ async fn pass(
     Ok(with_links(out, &method, &path, links))
 }
 
-/// What leads back to the target from its own pages.
+/// Returns which links of the target's pages lead back to it, and through which path.
 fn links_of(ctx: &Context, target: &Target, asked: String) -> Links {
     let info = &ctx.info;
     let prefix =
@@ -313,8 +319,8 @@ fn links_of(ctx: &Context, target: &Target, asked: String) -> Links {
     Links { prefix, own, asked }
 }
 
-/// The request as the pod gets it: the path behind `proxy`, and none of what is for this server
-/// only. It asks for no compression, because links are looked for in the page.
+/// Returns the request as the pod gets it: the path behind `proxy`, and no header that is for this
+/// server only. It asks for no compression, because links are looked for in the page.
 fn passed_on(
     ctx: &Context,
     target: &Target,

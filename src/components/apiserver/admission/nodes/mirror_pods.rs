@@ -7,10 +7,10 @@ use api::value::{self, at, flag, list, text};
 use api::{Status, meta};
 use serde_json::Value;
 
-/// Returns why a kubelet may not write this pod. A static pod comes from a file on the node, without
-/// the API server. The kubelet creates a mirror of it so that `kubectl get pods` shows it. A mirror
-/// says so by its annotation, is bound to the node, is owned by the Node, and names no Secret or
-/// other object.
+/// Returns why a kubelet may not write this pod. A static pod comes from a file on the node,
+/// without the API server. The kubelet creates a mirror of it so that `kubectl get pods` shows it.
+/// A mirror says so by its annotation, is bound to the node, is owned by the Node, and names no
+/// Secret or other object.
 ///
 /// # Errors
 /// 404 if the Node does not exist.
