@@ -190,7 +190,7 @@ fn refused_log(path: &str, query: &Query) -> Option<(u16, String)> {
     if !tail.is_empty() {
         query.remove("tailLines");
         if tail != "all" {
-            query.set("tailLines", &tail);
+            query.append("tailLines", &tail);
         }
     }
     let stream = query.has("stream").then(|| query.get("stream").to_string());

@@ -41,6 +41,8 @@ impl Route for Router {
     }
 }
 
+/// Finds the function that answers a request, and returns its answer.
+///
 /// # Errors
 /// 405 for a verb that the resource does not have, and those of the function.
 async fn route(
@@ -55,7 +57,7 @@ async fn route(
         let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
         let (state, ctx) = (state.clone(), ctx.clone());
         let work = async move { restore::serve(&state, &ctx, &method, &what, &body).await };
-        return to_the_end(server.crew(), work).await;
+        return run_to_end(server.crew(), work).await;
     }
     if !ctx.info.is_resource {
         return pages::answer(state, ctx, request.method()).await;
@@ -109,10 +111,15 @@ fn takes_head(ctx: &Context, kind: &Kind) -> bool {
     kind.custom.is_some() || name == "proxy" || !is_served
 }
 
-fn allowed(verbs: &[&str], verb: &str) -> Result<(), Status> {
+/// Checks that a resource has this verb.
+///
+/// # Errors
+/// 405 if it does not.
+fn check_verb(verbs: &[&str], verb: &str) -> Result<(), Status> {
     if verbs.contains(&verb) { Ok(()) } else { Err(Status::method_not_allowed()) }
 }
 
+/// Answers a request for a resource itself, not for a subresource.
 async fn resource(
     server: &Server,
     ctx: &Arc<Context>,
@@ -122,7 +129,7 @@ async fn resource(
 ) -> Result<Answer, Status> {
     let state = &server.state;
     let verb = ctx.info.verb.clone();
-    allowed(kind.verbs, &verb)?;
+    check_verb(kind.verbs, &verb)?;
     if matches!(verb.as_str(), "list" | "watch" | "deletecollection") {
         list_options::check(&verb, &ctx.query)?;
     }
@@ -144,7 +151,7 @@ async fn resource(
     }
     let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
     let body = decode::well_formed(&ctx.headers, body);
-    let bytes = to_work_on(state, ctx, kind, &body);
+    let bytes = bytes_to_work_on(state, ctx, kind, &body);
     // The answer repeats what was sent, or what is stored: once something is written, it is too
     // late to refuse.
     state.bounds.hold(&ctx.user, &ctx.info, &ctx.seat, bytes)?;
@@ -171,7 +178,7 @@ async fn resource(
             _ => Err(Status::method_not_allowed()),
         }
     };
-    write_out(server, &user, bytes, work).await
+    run_write(server, &user, bytes, work).await
 }
 
 /// Answers a watch with a stream of lines, or with messages if its request asks for a WebSocket.
@@ -182,7 +189,7 @@ async fn events(
     mut request: Request<Body>,
     stop: CancellationToken,
 ) -> Result<Answer, Status> {
-    let switch = websocket::asked(&mut request)?;
+    let switch = websocket::requested_switch(&mut request)?;
     let answer = watch::watch(&server.state, ctx, kind.clone(), stop).await?;
     Ok(match switch {
         Some(switch) => websocket::send_events(server, ctx, switch, answer),
@@ -192,14 +199,14 @@ async fn events(
 
 /// Carries out a write that has `bytes` bytes to work on. Once it has begun it goes on to its end,
 /// even if its client hangs up.
-async fn write_out<T: Send + 'static>(
+async fn run_write<T: Send + 'static>(
     server: &Server,
     user: &User,
     bytes: usize,
     work: impl Future<Output = Result<T, Status>> + Send + 'static,
 ) -> Result<T, Status> {
     if bytes <= LARGE {
-        return to_the_end(server.crew(), work).await;
+        return run_to_end(server.crew(), work).await;
     }
     let state = &server.state;
     // On a thread of its own, which goes on where the client hangs up.
@@ -210,30 +217,30 @@ async fn write_out<T: Send + 'static>(
 }
 
 /// Runs `work` as a task of the server. As a part of the connection it would end wherever it is
-/// when the client hangs up, and between the store's commit and the record of it that would leave a
-/// write that nobody has done, which undo and rewind could not name.
+/// when the client hangs up. Between the store's commit and the record of it that would leave a
+/// write without an author, which undo and rewind could not name.
 ///
 /// # Errors
 /// Those of `work`; 503 when the server stops.
-async fn to_the_end<T: Send + 'static>(
+async fn run_to_end<T: Send + 'static>(
     crew: &Crew,
     work: impl Future<Output = Result<T, Status>> + Send + 'static,
 ) -> Result<T, Status> {
-    let (tell, told) = oneshot::channel();
+    let (sender, result) = oneshot::channel();
     crew.spawn(async move {
-        // Nobody may be there any more to be told.
-        let _ = tell.send(AssertUnwindSafe(work).catch_unwind().await);
+        // The client may have gone, and the receiver with it.
+        let _ = sender.send(AssertUnwindSafe(work).catch_unwind().await);
     });
-    match told.await {
+    match result.await {
         Ok(Ok(done)) => done,
         Ok(Err(panic)) => resume_unwind(panic),
         Err(_) => Err(Status::unavailable("the server is stopping")),
     }
 }
 
-/// Bytes that a write has to work on: its body as the answer repeats it, where a `<` takes six
-/// bytes, and the object that it changes or deletes.
-fn to_work_on(state: &State, ctx: &Context, kind: &Kind, body: &[u8]) -> usize {
+/// Returns the bytes that a write has to work on: its body as the answer repeats it, where a `<`
+/// takes six bytes, and the object that it changes or deletes.
+fn bytes_to_work_on(state: &State, ctx: &Context, kind: &Kind, body: &[u8]) -> usize {
     let changed = match ctx.info.verb.as_str() {
         "update" | "patch" | "delete" => {
             state.remembered(strategy::stored_kind(kind), ctx.info.object_namespace(), &ctx.info.name)
@@ -243,6 +250,7 @@ fn to_work_on(state: &State, ctx: &Context, kind: &Kind, body: &[u8]) -> usize {
     body.len() + gojson::added_by_escapes(body) + changed.map_or(0, |object| object.bytes.len())
 }
 
+/// Answers a request for a subresource.
 async fn subresource(
     server: &Server,
     ctx: &Arc<Context>,
@@ -254,7 +262,7 @@ async fn subresource(
     let Some(sub) = kind.sub(&name) else { return Ok(not_found_page()) };
     let verb = ctx.info.verb.clone();
     if name != "proxy" {
-        allowed(sub.verbs, &verb)?;
+        check_verb(sub.verbs, &verb)?;
     }
     decode::refuse_dry_run(ctx)?;
     decode::refuse_export(ctx)?;
@@ -273,7 +281,7 @@ async fn subresource(
     }
     let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
     let body = decode::well_formed(&ctx.headers, body);
-    let bytes = to_work_on(state, ctx, kind, &body);
+    let bytes = bytes_to_work_on(state, ctx, kind, &body);
     // The answer repeats what was sent, or what is stored: once something is written, it is too
     // late to refuse.
     state.bounds.hold(&ctx.user, &ctx.info, &ctx.seat, bytes)?;
@@ -300,5 +308,5 @@ async fn subresource(
             _ => Ok(not_found_page()),
         }
     };
-    write_out(server, &user, bytes, work).await
+    run_write(server, &user, bytes, work).await
 }

@@ -96,7 +96,7 @@ impl Server {
                 () = over.cancelled() => break,
                 Some(_) = connections.join_next(), if !connections.is_empty() => continue,
                 accepted = async {
-                    admitted.room().await;
+                    admitted.wait_for_room().await;
                     tokio::select! {
                         accepted = tcp::accept(&listener) => accepted,
                         Some(handed) = handed.recv() => handed,
@@ -112,7 +112,7 @@ impl Server {
                 let _ = end.run_until_cancelled(served).await;
             });
         }
-        drop(handed); // nobody takes them any more
+        drop(handed); // connections that are handed in from now on come back
         ending.cancel();
         let drained = async { while connections.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(DRAIN, drained).await;
@@ -132,7 +132,7 @@ impl Server {
         let certs = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let peer = Arc::new(Peer::of(&self.state.clients, certs));
         if let Peer::User(user, _) = &*peer {
-            counted.mark_known(user); // asked again with each request
+            counted.mark_known(user); // if the account has no place now, each request tries again
         }
         let counted = Arc::new(counted);
         let stream = Metered::new(stream, counted.clone(), heads);
@@ -164,7 +164,7 @@ impl Server {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
-            () = activity.is_idle(FIRST_REQUEST, IDLE_MAX) => {
+            () = activity.wait_until_idle(FIRST_REQUEST, IDLE_MAX) => {
                 connection.as_mut().graceful_shutdown();
                 match tokio::time::timeout(LEAVE, connection).await {
                     Ok(result) => result,
@@ -246,7 +246,7 @@ mod tests {
     }
 
     /// A connection that was accepted elsewhere is served like one of the server's own, and comes
-    /// back when nobody serves.
+    /// back when no listener is served.
     #[tokio::test]
     async fn a_connection_that_is_handed_in_is_served_until_the_server_stops() {
         let dir = tempfile::tempdir().unwrap();
@@ -308,8 +308,8 @@ mod tests {
         }
     }
 
-    /// A client that watches is told the end, so that it does not take a stop of the server for a
-    /// broken connection; whether the listener is told to stop or the server.
+    /// A client that watches gets the end of its answer, so that it does not take a stop of the
+    /// server for a broken connection; whether the listener stops or the whole server.
     #[tokio::test]
     async fn a_watch_ends_well_when_the_server_stops() {
         for crew in [false, true] {
@@ -318,8 +318,8 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let (address, server) = (listener.local_addr().unwrap(), fixture.server.clone());
             let stop = CancellationToken::new();
-            let told = stop.clone();
-            let serving = tokio::spawn(async move { server.serve(listener, told).await });
+            let listener_stop = stop.clone();
+            let serving = tokio::spawn(async move { server.serve(listener, listener_stop).await });
             let admin =
                 fixture.ca.issue(&pki::Subject::client("kubernetes-admin", "system:masters")).unwrap();
             let tls = pki::client_config(Some(&admin), fixture.ca.pem(), &["http/1.1"]).unwrap();
