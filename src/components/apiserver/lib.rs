@@ -160,8 +160,8 @@ pub struct Config {
     pub tls: Arc<rustls::ServerConfig>,
     /// Verifies client certificates and reads the user from them.
     pub clients: Clients,
-    /// Group in the certificates of this process's own teacher, which nobody else knows: the name
-    /// alone is not believed.
+    /// Group in the certificates of this process's own teacher, which is secret: the name alone is
+    /// not believed.
     pub teachers: String,
     /// Signs and verifies the tokens of service accounts.
     pub tokens: Arc<TokenKey>,
@@ -171,7 +171,7 @@ pub struct Config {
     pub is_inside: fn(IpAddr) -> bool,
     /// First and last NodePort.
     pub node_ports: (u16, u16),
-    /// Shows the kubelets who is calling.
+    /// Has the certificate that this server shows to kubelets.
     pub kubelet_tls: Arc<rustls::ClientConfig>,
     /// Makes connections to kubelets, from this server's node.
     pub dial: Dialer,

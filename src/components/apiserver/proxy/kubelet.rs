@@ -88,7 +88,7 @@ pub(crate) async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body
     if node.is_empty() {
         return match sub {
             "log" => {
-                ctx.shows_nothing();
+                ctx.mark_log_empty();
                 Ok(plain(204, "")) // as upstream: nothing was written yet
             }
             _ => Err(Status::bad_request(format!("pod {name} does not have a host assigned"))),
@@ -163,7 +163,7 @@ pub(crate) async fn node(
     if let Some((what, namespace, pod)) = led_to(&path)
         && code < 400
     {
-        ctx.led_to(what, namespace, pod, code);
+        ctx.record_led_to(what, namespace, pod, code);
     }
     Ok(answer)
 }

@@ -38,7 +38,7 @@ async fn note_empty_log(ctx: &Context, answer: Answer) -> Answer {
         }
     };
     let Some(first) = first else {
-        ctx.shows_nothing();
+        ctx.mark_log_empty();
         return Response::from_parts(parts, full(""));
     };
     let whole = stream::iter([first]).chain(BodyStream::new(body));

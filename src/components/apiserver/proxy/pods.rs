@@ -302,7 +302,7 @@ async fn pass(
     let mut out = Response::new(body.map_err(|e| BodyError(e.to_string())).boxed_unsync());
     *out.status_mut() = parts.status;
     out.extensions_mut().insert(FromPod);
-    ctx.pod_answered();
+    ctx.mark_answered_by_pod();
     forward::pass_headers(&parts.headers, out.headers_mut(), false, CORS);
     Ok(with_links(out, &method, &path, links))
 }

@@ -71,7 +71,8 @@ fn is_inside(state: &State, request: &Request<Body>) -> bool {
     connection.is_some_and(|counted| (state.is_inside)(counted.source().ip()))
 }
 
-/// Makes the answer of a request that was let in: its form, its warnings, its record.
+/// Completes the answer to a request that was let in: its form, its warnings, its headers, and its
+/// record.
 pub(crate) async fn finish(
     state: &Arc<State>,
     ctx: &Arc<Context>,
@@ -93,9 +94,9 @@ pub(crate) async fn finish(
     answer
 }
 
-/// Fills in the headers that every answer has: the name of the request, whose own headers are
-/// `asked`, and that no cache keeps the answer unless it says otherwise (upstream: `WithAuditInit`,
-/// `WithCacheControl`).
+/// Fills in the headers that every answer has: the name of the request (`asked` are the headers of
+/// the request), and that no cache keeps the answer unless it says otherwise (upstream:
+/// `WithAuditInit`, `WithCacheControl`).
 pub(crate) fn fill_headers(answer: &mut Answer, asked: &HeaderMap, id: &str) {
     // A client may name its request itself; its record has our name.
     let named = asked.get(AUDIT_ID).filter(|id| !id.is_empty()).cloned();
@@ -108,8 +109,8 @@ pub(crate) fn fill_headers(answer: &mut Answer, asked: &HeaderMap, id: &str) {
     }
 }
 
-/// A warning as the value of its header, quoted (RFC 7234, 5.5). Text of any language goes as it
-/// is, in UTF-8, as by upstream's `net.NewWarningHeader`.
+/// Writes a warning as the value of its header, quoted (RFC 7234, 5.5). Text of any language goes
+/// as it is, in UTF-8, as by upstream's `net.NewWarningHeader`.
 fn warning_value(text: &str) -> Option<HeaderValue> {
     let text: String = text.chars().filter(|c| !c.is_control()).collect();
     let text = text.replace('\\', "\\\\").replace('"', "\\\"");
