@@ -11,8 +11,8 @@
 
 use super::dial::{self, DIAL_TIMEOUT, begin_http};
 use super::kubelet::{self, NOT_PASSED, asks_for_upgrade};
-use super::links::{self, Links};
-use super::{forward, names};
+use super::links::Links;
+use super::{forward, html, names};
 use crate::auth::{bearer, impersonation};
 use crate::request::context::Context;
 use crate::request::http::{Answer, Body, BodyError, FromPod, full, header};
@@ -380,7 +380,7 @@ fn with_links(mut answer: Answer, method: &Method, path: &str, links: Links) -> 
     answer.headers_mut().remove(CONTENT_LENGTH);
     match *method {
         Method::HEAD => answer,
-        _ => answer.map(|body| links::rewrite(body, links)),
+        _ => answer.map(|body| html::rewrite(body, links)),
     }
 }
 
