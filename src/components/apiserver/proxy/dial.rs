@@ -36,13 +36,17 @@ pub(super) fn address(state: &State, node: &str) -> Result<SocketAddr, Status> {
     let found = state.cache.get("nodes", node).ok_or_else(|| Status::not_found("", "nodes", node))?;
     let addresses = list(&found.value, "status.addresses");
     let ip = addresses.iter().find(|a| text(a, "type") == "InternalIP").map_or("", |a| text(a, "address"));
-    let ip = cidr::canonical_ip(ip)
-        .ok_or_else(|| Status::unavailable(format!("no address known of node {node}")))?;
+    let ip = cidr::canonical_ip(ip).ok_or_else(|| {
+        let why = "its status has no InternalIP, which its kubelet writes when it registers";
+        Status::unavailable(format!("no address known of node {node}: {why}"))
+    })?;
     let port = int(&found.value, "status.daemonEndpoints.kubeletEndpoint.Port")
         .filter(|p| *p != 0)
         .unwrap_or(KUBELET_PORT);
-    let port =
-        u16::try_from(port).map_err(|_| Status::unavailable(format!("node {node} has no kubelet port")))?;
+    let port = u16::try_from(port).map_err(|_| {
+        let field = "status.daemonEndpoints.kubeletEndpoint.Port";
+        Status::unavailable(format!("node {node} has no kubelet port: {port} in {field} is none"))
+    })?;
     Ok(SocketAddr::new(ip, port))
 }
 

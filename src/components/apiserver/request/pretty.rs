@@ -92,13 +92,13 @@ fn in_look(look: Look, bytes: &[u8]) -> Result<Option<Vec<u8>>, Status> {
 }
 
 /// The warning beside a long answer that stays as it is.
-const AS_IT_IS: &str = "indented, the answer would be longer than 512 KiB: it is not; jq . indents it";
+const AS_IT_IS: &str = "the answer is not indented, because it would be longer than 512 KiB; jq . indents it";
 /// The same where the client wants YAML.
-const NO_YAML: &str = "as YAML, the answer would be longer than 512 KiB: it is JSON";
+const NO_YAML: &str = "the answer is JSON, because as YAML it would be longer than 512 KiB";
 /// The warning beside an answer that stays as it is because too much large work waits.
-const TOO_BUSY: &str = "the server is too busy to indent the answer; jq . indents it";
+const TOO_BUSY: &str = "the answer is not indented, because the server is too busy; jq . indents it";
 /// The same where the client wants YAML.
-const TOO_BUSY_FOR_YAML: &str = "the server is too busy to write the answer as YAML: it is JSON";
+const TOO_BUSY_FOR_YAML: &str = "the answer is JSON, because the server is too busy to write YAML";
 
 /// Indents an answer or writes it as YAML, if that is wanted and it is a document of our own: no
 /// stream of events, and no answer of a kubelet or a proxied server. A refusal of this server
