@@ -122,14 +122,10 @@ pub use undo::restore::{
     BEFORE_ADDONS, FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_TO_UNDO, PLAN_CHANGED,
 };
 
-use ::http::Request;
-use auth::authn::Caller;
 use client::Dialer;
 use etcd::Storage;
-use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
 use parking_lot::Mutex;
 use pki::{Clients, TokenKey};
-use request::router::Router;
 use rng::Rng;
 use state::State;
 use std::net::{IpAddr, SocketAddr};
@@ -246,13 +242,6 @@ impl Server {
         });
         tokio::task::spawn_blocking(api::schema::warm_up);
         Server { state, tap: config.tap, crew }
-    }
-
-    /// The in-process door: as if `user` had been authenticated. Watches end when the server stops.
-    pub fn call(&self, request: Request<Body>, user: User) -> BoxFuture<'_, Answer> {
-        Box::pin(async move {
-            pipeline::serve(&Router, self, request, Caller::InProcess(user), self.crew.token()).await
-        })
     }
 }
 

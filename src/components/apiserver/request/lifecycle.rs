@@ -64,8 +64,7 @@ pub(crate) fn record_unauthenticated(
     ctx.answered(status.code, started.elapsed(), &status.message);
 }
 
-/// Returns whether a request came over a connection of a pod or of a node. A part of this process
-/// asks without a connection.
+/// Returns whether a request came over a connection of a pod or of a node.
 fn is_inside(state: &State, request: &Request<Body>) -> bool {
     let connection = request.extensions().get::<Arc<Counted>>();
     connection.is_some_and(|counted| (state.is_inside)(counted.source().ip()))
