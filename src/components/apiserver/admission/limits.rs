@@ -177,13 +177,13 @@ fn problems(item: &Value, requests: &Amounts, limits: &Amounts, wrong: &mut Vec<
 
 /// Returns where a claim is out of the bounds of a range. Pure.
 fn claim_problems(range: &Value, claim: &Value) -> Vec<String> {
-    let asked = amounts(claim, "spec.resources.requests");
+    let requests = amounts(claim, "spec.resources.requests");
     let mut wrong = vec![];
     for item in list(range, "spec.limits").iter().filter(|i| text(i, "type") == "PersistentVolumeClaim") {
         for (word, field) in [("minimum", "min"), ("maximum", "max")] {
             for (name, bound) in &amounts(item, field) {
                 let head = format!("{word} {name} usage per PersistentVolumeClaim is {bound}");
-                match asked.get(name) {
+                match requests.get(name) {
                     None => wrong.push(format!("{head}.  No request is specified")),
                     Some(request)
                         if (field == "min" && request < bound) || (field == "max" && request > bound) =>

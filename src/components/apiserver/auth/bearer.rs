@@ -68,9 +68,9 @@ fn websocket_token(headers: &HeaderMap) -> Result<Option<String>, Status> {
 
 /// True if the request opens a WebSocket.
 pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
-    let mut asked = header(headers, "connection").split(',').map(str::trim);
+    let mut options = header(headers, "connection").split(',').map(str::trim);
     header(headers, "upgrade").eq_ignore_ascii_case("websocket")
-        && asked.any(|option| option.eq_ignore_ascii_case("upgrade"))
+        && options.any(|option| option.eq_ignore_ascii_case("upgrade"))
 }
 
 /// The subprotocols that the client offers, in its order.

@@ -66,7 +66,7 @@ fn may(
 }
 
 /// Writes a user as Go prints it.
-fn shown(user: &User) -> String {
+fn as_go_prints(user: &User) -> String {
     format!("&{{{} {} [{}] map[]}}", user.name, user.uid, user.groups.join(" "))
 }
 
@@ -77,7 +77,7 @@ fn of_policy(state: &State, user: &User, policy: &Value) -> Option<String> {
     (!may(state, user, "get", &of, ("*", "*"))).then(|| {
         format!(
             "user {} must have \"get\" permission on all objects of the referenced paramKind (kind={}, apiVersion={})",
-            shown(user),
+            as_go_prints(user),
             text(param_kind, "kind"),
             text(param_kind, "apiVersion")
         )
@@ -95,7 +95,7 @@ fn of_binding(state: &State, user: &User, binding: &Value) -> Option<String> {
     if may(state, user, verb, &of, (namespace, object)) {
         return None;
     }
-    let user = shown(user);
+    let user = as_go_prints(user);
     Some(match policy {
         None => format!(
             "unable to get policy {name} to determine minimum required permissions and user {user} does not have \"{verb}\" permission for all groups, versions and resources"

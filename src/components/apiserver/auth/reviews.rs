@@ -187,13 +187,13 @@ mod tests {
     async fn an_answered_review_has_no_metadata_of_its_client() {
         let api = crate::testing::Api::bare().await;
         let all = "/apis/authorization.k8s.io/v1";
-        let asked = json!({"metadata": {"name": "x"}, "spec": {"namespace": "default"}});
-        let rules = api.made(&format!("{all}/selfsubjectrulesreviews"), asked).await;
+        let review = json!({"metadata": {"name": "x"}, "spec": {"namespace": "default"}});
+        let rules = api.made(&format!("{all}/selfsubjectrulesreviews"), review).await;
         assert_eq!((&rules["metadata"], &rules["spec"]), (&json!({}), &json!({})), "{rules}");
         let metadata = json!({"uid": "x", "namespace": "y", "creationTimestamp": "2001-01-01T00:00:00Z"});
-        let asked =
+        let review =
             json!({"metadata": metadata, "spec": {"nonResourceAttributes": {"verb": "get", "path": "/x"}}});
-        let access = api.made(&format!("{all}/selfsubjectaccessreviews"), asked).await;
+        let access = api.made(&format!("{all}/selfsubjectaccessreviews"), review).await;
         assert_eq!((&access["status"]["allowed"], access["metadata"].get("uid")), (&json!(true), None));
     }
 

@@ -31,14 +31,14 @@ pub(super) const NOT_PASSED: &[&str] = &[
 ///
 /// # Errors
 /// 400 for a name that the pod does not have, and without a name for a pod of several containers.
-fn container<'a>(pod: &'a Value, asked: &str) -> Result<&'a str, Status> {
+fn container<'a>(pod: &'a Value, requested: &str) -> Result<&'a str, Status> {
     let groups = ["spec.initContainers", "spec.containers", "spec.ephemeralContainers"];
     let mut names = groups.iter().flat_map(|g| list(pod, g)).map(|c| text(c, "name"));
     let name = text(pod, "metadata.name");
-    if !asked.is_empty() {
-        return names
-            .find(|n| *n == asked)
-            .ok_or_else(|| Status::bad_request(format!("container {asked} is not valid for pod {name}")));
+    if !requested.is_empty() {
+        return names.find(|n| *n == requested).ok_or_else(|| {
+            Status::bad_request(format!("container {requested} is not valid for pod {name}"))
+        });
     }
     match list(pod, "spec.containers") {
         [one] => Ok(text(one, "name")),
@@ -114,8 +114,8 @@ pub(crate) async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body
 }
 
 /// Refuses the log of a container that waits for its first start.
-fn not_started(pod: &Value, asked: &str, previous: bool) -> Option<Status> {
-    let name = container(pod, asked).ok()?;
+fn not_started(pod: &Value, requested: &str, previous: bool) -> Option<Status> {
+    let name = container(pod, requested).ok()?;
     let groups =
         ["status.containerStatuses", "status.initContainerStatuses", "status.ephemeralContainerStatuses"];
     let status = groups.iter().flat_map(|g| list(pod, g)).find(|s| text(s, "name") == name)?;
@@ -243,11 +243,11 @@ async fn forward(
     let broken = |error: hyper::Error| failed(&error.to_string());
     let mut sender = dial::begin_http(TokioIo::new(stream)).await.map_err(broken)?;
     let client = upgrading.then(|| hyper::upgrade::on(&mut request));
-    let (asked, body) = request.into_parts();
-    let mut passed = Request::builder().method(asked.method).uri(path);
+    let (head, body) = request.into_parts();
+    let mut passed = Request::builder().method(head.method).uri(path);
     if let Some(headers) = passed.headers_mut() {
         if !is_own {
-            forward::pass_headers(&asked.headers, headers, upgrading, NOT_PASSED);
+            forward::pass_headers(&head.headers, headers, upgrading, NOT_PASSED);
             bearer::without_token(headers);
             impersonation::without_impersonation(headers);
         }

@@ -15,7 +15,7 @@ pub(super) struct Links {
     /// it loses scheme and host.
     pub own: Vec<String>,
     /// The host that the client asked for. A link with it keeps scheme and host.
-    pub asked: String,
+    pub client_host: String,
 }
 
 impl Links {
@@ -31,7 +31,7 @@ impl Links {
         let kept = match host {
             "" if origin.is_empty() => "",
             host if self.own.iter().any(|own| own.eq_ignore_ascii_case(host)) => "",
-            host if host.eq_ignore_ascii_case(&self.asked) => origin,
+            host if host.eq_ignore_ascii_case(&self.client_host) => origin,
             _ => return None,
         };
         if !rest.starts_with('/') {
@@ -78,7 +78,11 @@ impl Links {
     /// The links of a pod's server on port 80, for a client of `localhost:8001`.
     pub(super) fn of_a_pod() -> Links {
         let own = vec!["10.244.1.2:80".to_string(), "10.244.1.2".to_string()];
-        Links { prefix: "/api/v1/namespaces/n/pods/p/proxy".into(), own, asked: "localhost:8001".into() }
+        Links {
+            prefix: "/api/v1/namespaces/n/pods/p/proxy".into(),
+            own,
+            client_host: "localhost:8001".into(),
+        }
     }
 }
 

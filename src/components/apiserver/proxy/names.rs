@@ -2,8 +2,8 @@
 
 /// Splits the name of a proxied node, pod or Service into scheme, name and port: `web`, `web:80` or
 /// `https:web:443`. `None` for other names (upstream: `SplitSchemeNamePort`).
-pub(crate) fn split(asked: &str) -> Option<(&str, &str, &str)> {
-    let (scheme, name, port) = match asked.split(':').collect::<Vec<_>>()[..] {
+pub(crate) fn split(text: &str) -> Option<(&str, &str, &str)> {
+    let (scheme, name, port) = match text.split(':').collect::<Vec<_>>()[..] {
         [name] => ("", name, ""),
         [name, port] => ("", name, port),
         [scheme, name, port] => (scheme, name, port),

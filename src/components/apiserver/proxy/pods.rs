@@ -99,9 +99,9 @@ fn kind(name: &str) -> Result<&'static Kind, Status> {
 /// 400 for a name that is none and for a pod without an address, 404 for a pod that does not exist,
 /// 503 for a port that the pod does not have.
 async fn pod_target(state: &State, ctx: &Context) -> Result<Target, Status> {
-    let asked = &ctx.info.name;
-    let (scheme, name, port) = names::split(asked)
-        .ok_or_else(|| Status::bad_request(format!("invalid pod request {}", quote(asked))))?;
+    let requested = &ctx.info.name;
+    let (scheme, name, port) = names::split(requested)
+        .ok_or_else(|| Status::bad_request(format!("invalid pod request {}", quote(requested))))?;
     let pod = state.get(kind("Pod")?, &ctx.info.namespace, name).await?;
     let mut ports = list(&pod.value, "spec.containers").iter().flat_map(|c| list(c, "ports"));
     let number = |port: &Value| int(port, "containerPort").map(|number| number.to_string());
@@ -143,9 +143,9 @@ fn is_allowed(ip: &IpAddr) -> bool {
 /// namespace and has this address (upstream: `isValidAddress`; CVE-2021-25740 is about endpoints
 /// that lead elsewhere).
 async fn service_target(state: &State, ctx: &Context) -> Result<Target, Status> {
-    let (asked, namespace) = (&ctx.info.name, ctx.info.namespace.as_str());
-    let (scheme, name, port) = names::split(asked)
-        .ok_or_else(|| Status::bad_request(format!("invalid service request {}", quote(asked))))?;
+    let (requested, namespace) = (&ctx.info.name, ctx.info.namespace.as_str());
+    let (scheme, name, port) = names::split(requested)
+        .ok_or_else(|| Status::bad_request(format!("invalid service request {}", quote(requested))))?;
     let service = state.get(kind("Service")?, namespace, name).await?;
     let port = match port.parse::<i64>() {
         Err(_) => port,
@@ -165,7 +165,7 @@ async fn service_target(state: &State, ctx: &Context) -> Result<Target, Status> 
     });
     if endpoints.is_empty() {
         // Upstream names the port only where the Service has endpoints without it.
-        let what = if has_any { asked.as_str() } else { name };
+        let what = if has_any { requested.as_str() } else { name };
         return Err(Status::unavailable(format!("no endpoints available for service {}", quote(what))));
     }
     let first = state.rng.range(0, endpoints.len() as u64) as usize;
@@ -182,7 +182,7 @@ async fn service_target(state: &State, ctx: &Context) -> Result<Target, Status> 
     }
     Err(Status::unavailable(format!(
         "no endpoints available for service {}: the proxy reaches pods of its namespace only, and none of the endpoints is one",
-        quote(asked)
+        quote(requested)
     )))
 }
 
@@ -308,7 +308,7 @@ async fn pass(
 }
 
 /// Returns which links of the target's pages lead back to it, and through which path.
-fn links_of(ctx: &Context, target: &Target, asked: String) -> Links {
+fn links_of(ctx: &Context, target: &Target, client_host: String) -> Links {
     let info = &ctx.info;
     let prefix =
         format!("/api/{}/namespaces/{}/{}/{}/proxy", info.version, info.namespace, info.resource, info.name);
@@ -316,7 +316,7 @@ fn links_of(ctx: &Context, target: &Target, asked: String) -> Links {
     if target.to.port() == if target.tls { 443 } else { 80 } {
         own.push(target.to.ip().to_string());
     }
-    Links { prefix, own, asked }
+    Links { prefix, own, client_host }
 }
 
 /// Returns the request as the pod gets it: the path behind `proxy`, and no header that is for this
@@ -328,18 +328,18 @@ fn passed_on(
     request: Request<Body>,
     upgrading: bool,
 ) -> Result<Request<Body>, Status> {
-    let (asked, body) = request.into_parts();
-    let path = names::clean(&ctx.info.rest, asked.uri.path().ends_with('/'));
+    let (head, body) = request.into_parts();
+    let path = names::clean(&ctx.info.rest, head.uri.path().ends_with('/'));
     let path = percent_encoding::utf8_percent_encode(&path, client::ESCAPED_IN_PATHS).to_string();
-    let query = asked.uri.query().map_or(String::new(), |query| format!("?{query}"));
+    let query = head.uri.query().map_or(String::new(), |query| format!("?{query}"));
     let mut passed = Request::new(body);
-    *passed.method_mut() = asked.method;
+    *passed.method_mut() = head.method;
     *passed.uri_mut() = format!("{path}{query}").parse().map_err(|e| Status::bad_request(format!("{e}")))?;
     let headers = passed.headers_mut();
-    forward::pass_headers(&asked.headers, headers, upgrading, NOT_PASSED);
+    forward::pass_headers(&head.headers, headers, upgrading, NOT_PASSED);
     bearer::without_token(headers);
     impersonation::without_impersonation(headers);
-    let host = if links.asked.is_empty() { target.to.to_string() } else { links.asked.clone() };
+    let host = if links.client_host.is_empty() { target.to.to_string() } else { links.client_host.clone() };
     put(headers, HOST, &host);
     put(headers, FORWARDED_URI, &format!("{}{path}", links.prefix));
     if let Some(connection) = ctx.seat.connection() {
@@ -414,7 +414,7 @@ mod tests {
             for to in locations {
                 answer.headers_mut().append(LOCATION, HeaderValue::from_bytes(to.as_bytes()).unwrap());
             }
-            let links = Links { prefix: "/p/proxy".into(), own: vec![], asked: "a".into() };
+            let links = Links { prefix: "/p/proxy".into(), own: vec![], client_host: "a".into() };
             let answer = with_links(answer, &Method::GET, "/a", links);
             let all = answer.headers().get_all(LOCATION).iter().map(HeaderValue::as_bytes);
             String::from_utf8(all.collect::<Vec<_>>().join(&b' ')).unwrap()

@@ -80,7 +80,7 @@ pub(crate) async fn finish(
 ) -> Answer {
     let refused = done.as_ref().err().map(|status| status.message.clone());
     let answer = done.unwrap_or_else(|status| failure(&status));
-    let mut answer = pretty::shown(state, ctx, answer, refused.is_some()).await;
+    let mut answer = pretty::formatted(state, ctx, answer, refused.is_some()).await;
     // A kubelet's refusal is passed on as it is, and recorded as well.
     ctx.answered(answer.status().as_u16(), started.elapsed(), refused.as_deref().unwrap_or_default());
     answer = state.bounds.answer(&ctx.user, &ctx.info, &ctx.seat, answer);
@@ -93,12 +93,12 @@ pub(crate) async fn finish(
     answer
 }
 
-/// Fills in the headers that every answer has: the name of the request (`asked` are the headers of
-/// the request), and that no cache keeps the answer unless it says otherwise (upstream:
+/// Fills in the headers that every answer has: the name of the request (`of_request` are the
+/// headers of the request), and that no cache keeps the answer unless it says otherwise (upstream:
 /// `WithAuditInit`, `WithCacheControl`).
-pub(crate) fn fill_headers(answer: &mut Answer, asked: &HeaderMap, id: &str) {
+pub(crate) fn fill_headers(answer: &mut Answer, of_request: &HeaderMap, id: &str) {
     // A client may name its request itself; its record has our name.
-    let named = asked.get(AUDIT_ID).filter(|id| !id.is_empty()).cloned();
+    let named = of_request.get(AUDIT_ID).filter(|id| !id.is_empty()).cloned();
     if let Some(id) = named.or_else(|| HeaderValue::from_str(id).ok()) {
         answer.headers_mut().insert(AUDIT_ID, id);
     }

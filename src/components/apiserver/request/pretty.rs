@@ -105,7 +105,7 @@ const TOO_BUSY_FOR_YAML: &str = "the answer is JSON, because the server is too b
 /// (`is_refusal`) is one for every request. A longer answer is worked on where large objects are.
 /// If too many wait there it stays as it is: it may tell of a write that is done, and a refusal
 /// would make its client write again.
-pub(crate) async fn shown(state: &State, ctx: &Context, answer: Answer, is_refusal: bool) -> Answer {
+pub(crate) async fn formatted(state: &State, ctx: &Context, answer: Answer, is_refusal: bool) -> Answer {
     let streams = ["proxy", "log", "exec", "attach", "portforward"];
     let foreign = streams.contains(&ctx.info.subresource.as_str()) || ctx.info.verb == "watch";
     let kind = answer.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -200,7 +200,7 @@ mod tests {
         let query = Query::parse(Some("pretty=1"));
         let ctx = Context::new("r".into(), user, info, query, headers, fixture.tap.clone());
         let made = serde_json::json!({"kind": "ConfigMap", "data": {"a": "x".repeat(LARGE + 1)}});
-        let answer = shown(state, &ctx, json(201, &made), false).await;
+        let answer = formatted(state, &ctx, json(201, &made), false).await;
         assert_eq!(answer.status(), 201);
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(bytes, format!("{made}\n"));

@@ -50,14 +50,14 @@ impl State {
     /// [`REMEMBERED`]. Requests that come meanwhile get the same answer.
     async fn store_answered_lately(&self) -> Result<(), String> {
         let mut last = self.readiness.0.lock().await;
-        if let Some((asked, answer)) = &*last
-            && asked.elapsed() < REMEMBERED
+        if let Some((begun, answer)) = &*last
+            && begun.elapsed() < REMEMBERED
         {
             return answer.clone();
         }
-        let asked = Instant::now();
+        let begun = Instant::now();
         let answer = self.store_answers().await;
-        *last = Some((asked, answer.clone()));
+        *last = Some((begun, answer.clone()));
         answer
     }
 

@@ -165,15 +165,15 @@ async fn a_connection_that_says_nothing_is_closed() {
     let cases: [(&[&str], &str); 4] =
         [(&["h2"], ""), (&["h2"], "PRI * HT"), (&[], ""), (&[], "GET /healthz HTTP/1.1\r\nHost: ")];
     let mut streams = vec![];
-    for (alpn, said) in cases {
+    for (alpn, sent) in cases {
         let tls = pki::client_config(None, fixture.ca.pem(), alpn).unwrap();
         let tcp = TcpStream::connect(address).await.unwrap();
         let connector = tokio_rustls::TlsConnector::from(tls);
         let mut stream = connector.connect(pki::server_name("127.0.0.1").unwrap(), tcp).await.unwrap();
-        stream.write_all(said.as_bytes()).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
         let early = tokio::time::timeout(Duration::from_millis(50), stream.read_u8()).await;
-        assert!(early.is_err(), "{said:?}: it is not sent away at once");
-        streams.push((said, stream));
+        assert!(early.is_err(), "{sent:?}: it is not sent away at once");
+        streams.push((sent, stream));
     }
     tokio::time::pause();
     for _ in 0..9 {
@@ -183,10 +183,10 @@ async fn a_connection_that_says_nothing_is_closed() {
         }
     }
     tokio::time::resume();
-    for (said, mut stream) in streams {
+    for (sent, mut stream) in streams {
         let mut rest = vec![];
         let end = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
-        assert!(end.is_ok(), "{said:?}: the connection stays");
+        assert!(end.is_ok(), "{sent:?}: the connection stays");
     }
 }
 
