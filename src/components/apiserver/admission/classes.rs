@@ -80,9 +80,9 @@ pub(super) fn ingress(a: &Attributes, ingress: &mut Value) -> Value {
     json!({"ingressClass": at(ingress, "spec.ingressClassName")})
 }
 
-/// Priority: one class at most is that of the pods that name none. As upstream a new default class
-/// is refused before it is looked whether its name is taken. Of several default classes, made at
-/// the same moment, the lowest counts: it may change.
+/// Priority: at most one PriorityClass is the default. As upstream a second default is refused also
+/// where a class of its name exists. Of several default classes, made at the same moment, pods get
+/// the lowest, which may still be changed.
 ///
 /// # Errors
 /// 403 if another class is the default.

@@ -93,8 +93,9 @@ impl Granted<'_> {
     }
 }
 
-/// The rules that have to be compared with the user's own. `None`: the user may give them without
-/// having them, by the verb `escalate` on the role, or `bind` on the role that a binding refers to.
+/// Returns the rules that have to be compared with the user's own. `None`: the user may give them
+/// without having them, by the verb `escalate` on the role, or `bind` on the role that a binding
+/// refers to.
 ///
 /// # Errors
 /// 404 if the role of a binding does not exist.
@@ -135,6 +136,7 @@ fn changes_only_deletion(new: &Value, old: &Value) -> bool {
     rest(new) == rest(old)
 }
 
+/// Returns whether the user has a right to a role or to roles.
 fn is_authorized(
     state: &State,
     user: &User,
@@ -148,14 +150,16 @@ fn is_authorized(
     state.authorize(user, &attributes).is_ok()
 }
 
+/// Returns the texts of one list of a rule.
 fn words<'a>(rule: &'a Value, path: &str) -> Vec<&'a str> {
     list(rule, path).iter().filter_map(Value::as_str).collect()
 }
 
 /// Combinations of verb, group, resource and name that are compared with what a user holds, at
-/// most: the lists of a rule multiply.
+/// most. The lists of a rule multiply: three lists of a thousand words are 10⁹ combinations.
 const COMBINATIONS_MAX: usize = 100_000;
 
+/// Returns the number of combinations in the rules.
 fn combinations(rules: &[Value]) -> usize {
     let one = |rule: &Value| {
         let count = |path: &str| list(rule, path).len();
@@ -176,10 +180,12 @@ const COMPARED_MAX: usize = 10_000_000;
 #[derive(Default)]
 struct Held<'a> {
     all: HashSet<&'a Value>,
-    /// By a resource as a rule writes it: `pods`, `pods/log`, `*/scale`, `*`. With the number of
-    /// the rule's texts.
+    /// The rules by each resource that they name, as they write it: `pods`, `pods/log`, `*/scale`,
+    /// `*`. Each has the number of its texts.
     by_resource: HashMap<&'a str, Vec<(&'a Value, usize)>>,
+    /// The rules about paths that are no resources, each with the number of its texts.
     by_path: Vec<(&'a Value, usize)>,
+    /// Texts compared until now.
     compared: usize,
 }
 

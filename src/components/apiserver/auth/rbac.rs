@@ -14,14 +14,16 @@ use api::value::list;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// Bytes of roles that are searched for one decision, at most, and bytes that a role counts as at
-/// least. Some milliseconds: a user who may write roles and bind them to `system:authenticated`
-/// must not delay every request. The bootstrap roles of one user have some ten KiB.
+/// Bytes of roles that are searched for one decision, at most. Some milliseconds: a user who may
+/// write roles and bind them to `system:authenticated` must not delay every request. The bootstrap
+/// roles of one user have some ten KiB.
 const SEARCHED_MAX: usize = 2 << 20;
+/// Bytes that a role counts as at least.
 const ROLE_LEAST: usize = 256;
 /// Missing roles that one refusal names, at most. Upstream names all.
 const MISSING_NAMED: usize = 8;
 
+/// Returns whether a list has this text, or `*`.
 fn any(list: &[Value], wanted: &str) -> bool {
     list.iter().filter_map(Value::as_str).any(|v| v == "*" || v == wanted)
 }
@@ -178,15 +180,15 @@ impl State {
         None
     }
 
-    /// The roles that are bound to the user, and that do not exist.
+    /// Returns the roles that are bound to the user and do not exist.
     pub(crate) fn missing_roles(&self, user: &User, namespace: &str) -> Vec<RoleKey> {
         let mut roles = self.cache.bindings.roles(user, namespace);
         roles.retain(|(resource, key)| self.cache.get(resource, key).is_none());
         roles
     }
 
-    /// The roles that bind the user, each once: those of the whole cluster, then those of
-    /// `namespace`.
+    /// Returns the roles that are bound to the user, each once: those of the whole cluster, then
+    /// those of `namespace`.
     pub(crate) fn roles(&self, user: &User, namespace: &str) -> impl Iterator<Item = Arc<Object>> {
         let roles = self.cache.bindings.roles(user, namespace);
         roles.into_iter().filter_map(|(resource, key)| self.cache.get(resource, &key))

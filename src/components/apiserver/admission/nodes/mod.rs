@@ -49,7 +49,7 @@ pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
         ("Node", _) => node_object(node, object, a.old),
         ("Pod", "") => mirror_pods::check(a.state, node, object, a.old)?,
         ("Pod", "status") => pod_status(node, object, a.old.unwrap_or(&Value::Null)),
-        // The deletion that follows an eviction was judged as one.
+        // `removal` has judged the deletion that follows the eviction.
         ("Pod", "eviction") => None,
         ("Pod", other) => {
             Some(format!("unexpected pod subresource {other:?}, only 'status' and 'eviction' are allowed"))
@@ -135,7 +135,7 @@ fn pod_status(node: &str, pod: &Value, old: &Value) -> Option<String> {
     if at(pod, "metadata.labels") != at(old, "metadata.labels") {
         return Some(format!("node {node:?} cannot update labels through pod status"));
     }
-    // With another claim's name there the node could read that claim.
+    // A node may read the ResourceClaims that the status of its pods names.
     CLAIMS[1..]
         .iter()
         .any(|path| at(pod, path) != at(old, path))

@@ -151,6 +151,7 @@ impl Refusal {
         Refusal { policy: policy.to_string(), binding: binding.map(String::from), denial }
     }
 
+    /// Returns the answer to the refused request.
     fn status(&self, request: &PolicyRequest) -> Status {
         let policy = &self.policy;
         let by = self.binding.as_ref().map_or(String::new(), |binding| format!(" with binding '{binding}'"));
@@ -179,6 +180,10 @@ fn is_exempt(request: &PolicyRequest) -> bool {
     group == GROUP || REVIEWS.contains(&group)
 }
 
+/// Asks the policies that a binding names, and records their audit annotations.
+///
+/// # Errors
+/// The first refusal.
 fn ask(request: &PolicyRequest) -> Result<(), Status> {
     let bindings = request.state.cache.list(BINDINGS, "").objects;
     if bindings.is_empty() || is_exempt(request) {
@@ -229,6 +234,7 @@ struct Dispatch<'r, 'a> {
 }
 
 impl Dispatch<'_, '_> {
+    /// Asks one policy, for each of its bindings that match and each of their parameters.
     fn policy(&mut self, object: &Object, bindings: &[&Arc<Object>]) {
         let state = self.request.state;
         let policy = state.policies.policy(state, object);
@@ -295,6 +301,8 @@ struct Enforcer<'a> {
 }
 
 impl Enforcer<'_> {
+    /// Warns, annotates and refuses, as the binding's actions say. `notes` are the values of the
+    /// policy's audit annotations by their keys.
     fn enforce(
         &self,
         ctx: &Context,

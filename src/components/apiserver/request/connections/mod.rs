@@ -321,7 +321,7 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         let mut inner = self.of.lock();
-        // One that was closed for another has been counted out already.
+        // A connection that was closed to make room for another one has been counted out already.
         if !inner.unsettle(self.number)
             && let Some((source, _)) = inner.strangers.remove(&self.number)
         {
