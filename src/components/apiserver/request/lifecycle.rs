@@ -115,3 +115,35 @@ fn warning_value(text: &str) -> Option<HeaderValue> {
     let text = text.replace('\\', "\\\\").replace('"', "\\\"");
     HeaderValue::from_bytes(format!("299 - \"{text}\"").as_bytes()).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_quoted_on_one_line_in_any_language() {
+        let value = warning_value("say \"a\\b\"\r\n지금").unwrap();
+        assert_eq!(value.as_bytes(), r#"299 - "say \"a\\b\"지금""#.as_bytes());
+    }
+
+    #[test]
+    fn an_answer_has_the_name_of_its_request_and_may_say_how_long_it_is_kept() {
+        let headers = |of_request: &HeaderMap, mut answer: Answer| {
+            fill_headers(&mut answer, of_request, "ours");
+            let text = |name: &str| answer.headers().get(name).map(|v| v.to_str().unwrap().to_string());
+            (text("audit-id").unwrap(), text("cache-control"))
+        };
+        let empty = || Answer::new(crate::request::http::full(""));
+        let mut named = HeaderMap::new();
+        named.insert(AUDIT_ID, HeaderValue::from_static("theirs"));
+        let no_cache = Some("no-cache, private".to_string());
+        assert_eq!(headers(&HeaderMap::new(), empty()), ("ours".into(), no_cache.clone()));
+        assert_eq!(headers(&named, empty()), ("theirs".into(), no_cache));
+        let mut kept = empty();
+        kept.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public"));
+        assert_eq!(headers(&named, kept).1.as_deref(), Some("public"));
+        let mut upgrade = empty();
+        *upgrade.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        assert_eq!(headers(&named, upgrade).1, None);
+    }
+}
