@@ -122,14 +122,10 @@ pub use undo::restore::{
     BEFORE_ADDONS, FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_TO_UNDO, PLAN_CHANGED,
 };
 
-use ::http::Request;
-use auth::authn::Caller;
 use client::Dialer;
 use etcd::Storage;
-use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
 use parking_lot::Mutex;
 use pki::{Clients, TokenKey};
-use request::router::Router;
 use rng::Rng;
 use state::State;
 use std::net::{IpAddr, SocketAddr};
@@ -160,8 +156,8 @@ pub struct Config {
     pub tls: Arc<rustls::ServerConfig>,
     /// Verifies client certificates and reads the user from them.
     pub clients: Clients,
-    /// Group in the certificates of this process's own teacher, which nobody else knows: the name
-    /// alone is not believed.
+    /// Group in the certificates of this process's own teacher, which is secret: the name alone is
+    /// not believed.
     pub teachers: String,
     /// Signs and verifies the tokens of service accounts.
     pub tokens: Arc<TokenKey>,
@@ -171,7 +167,7 @@ pub struct Config {
     pub is_inside: fn(IpAddr) -> bool,
     /// First and last NodePort.
     pub node_ports: (u16, u16),
-    /// Shows the kubelets who is calling.
+    /// Has the certificate that this server shows to kubelets.
     pub kubelet_tls: Arc<rustls::ClientConfig>,
     /// Makes connections to kubelets, from this server's node.
     pub dial: Dialer,
@@ -246,13 +242,6 @@ impl Server {
         });
         tokio::task::spawn_blocking(api::schema::warm_up);
         Server { state, tap: config.tap, crew }
-    }
-
-    /// The in-process door: as if `user` had been authenticated. Watches end when the server stops.
-    pub fn call(&self, request: Request<Body>, user: User) -> BoxFuture<'_, Answer> {
-        Box::pin(async move {
-            pipeline::serve(&Router, self, request, Caller::InProcess(user), self.crew.token()).await
-        })
     }
 }
 

@@ -10,7 +10,7 @@
 //! | [`Write::decode`] | what the client wants: a body, a patch merged into what is stored | 400, 409, 415, 422 |
 //! | [`Write::default`] | what the server fills in: defaults, generation, managed fields | |
 //! | [`Write::admit`] | mutating plug-ins; for changes and deletes the node restriction | 403 |
-//! | [`Write::validate`] | the kind's rules; nobody gives away rights that they lack | 403, 409, 422 |
+//! | [`Write::validate`] | the kind's rules; no user gives away rights that it lacks | 403, 409, 422 |
 //! | [`Write::commit`] | validating plug-ins and quotas, then one transaction | 403, 409 |
 //!
 //! Create, update, patch, apply and delete differ in these five methods only (`registry::write`,
@@ -96,7 +96,7 @@ async fn answer(
     request: Request<Body>,
     stop: CancellationToken,
 ) -> Result<Answer, Status> {
-    let limit = time_limit::asked(&ctx.info, &ctx.query)?;
+    let limit = time_limit::requested(&ctx.info, &ctx.query)?;
     // On the heap: it is large, and a limit holds it once more.
     let work = async {
         if let Err(refusal) = authorize(&server.state, ctx).await {
@@ -110,7 +110,7 @@ async fn answer(
         None => work.await,
         Some(limit) => clock::limit(limit, work).await.unwrap_or_else(|| {
             ctx.seat.outlive_answer();
-            Ok(Err(time_limit::over()))
+            Ok(Err(time_limit::exceeded()))
         }),
     };
     done.unwrap_or_else(|_| {
@@ -197,8 +197,8 @@ mod tests {
             let request = Request::get(path).body(full("")).unwrap();
             let answer = serve(&Faulty, &api.fixture.server, request, caller, CancellationToken::new()).await;
             assert_eq!(answer.status(), 500);
-            let told = answer.into_body().collect().await.unwrap().to_bytes();
-            assert!(String::from_utf8_lossy(&told).contains(PANICKED));
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            assert!(String::from_utf8_lossy(&body).contains(PANICKED));
         }
         assert_eq!(api.get("/api/v1/namespaces/default").await.0, 200);
     }

@@ -27,7 +27,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch as watch_channel};
 use tokio_util::sync::CancellationToken;
 
-/// Takes a connection and where it comes from.
+/// A channel for connections, each with the address that it comes from.
 pub(crate) type Door = mpsc::Sender<(TcpStream, SocketAddr)>;
 
 /// The store's last answer to the question whether it is ready, and when it was asked
@@ -35,6 +35,8 @@ pub(crate) type Door = mpsc::Sender<(TcpStream, SocketAddr)>;
 #[derive(Default)]
 pub(crate) struct Readiness(pub(crate) tokio::sync::Mutex<Option<(clock::Instant, Result<(), String>)>>);
 
+/// What the handlers of one server share. A field without a comment is one of [`crate::Config`], or
+/// the comment of its type says what it is.
 pub(crate) struct State {
     pub(crate) kv: Arc<dyn Storage>,
     pub(crate) cache: Arc<Cache>,
@@ -43,38 +45,44 @@ pub(crate) struct State {
     pub(crate) clients: Clients,
     pub(crate) teachers: String,
     pub(crate) tokens: Arc<TokenKey>,
+    /// The claims of tokens whose signature was checked lately.
     pub(crate) verified: Verified,
     pub(crate) service_cidr: Cidr,
     pub(crate) is_inside: fn(IpAddr) -> bool,
     pub(crate) node_ports: (u16, u16),
     pub(crate) kubelet_tls: Arc<rustls::ClientConfig>,
     pub(crate) dial: Dialer,
+    /// The handshakes with kubelets that are under way.
     pub(crate) handshakes: Handshakes,
     pub(crate) advertise: SocketAddr,
+    /// Cancelled when the server stops.
     pub(crate) stop: CancellationToken,
+    /// True once the server has made what every cluster has.
     pub(crate) started: watch_channel::Sender<bool>,
+    /// Requests until now, for `/metrics`.
     pub(crate) requests: AtomicU64,
     pub(crate) bounds: Bounds,
     pub(crate) compute: Compute,
     pub(crate) compaction: Compaction,
     pub(crate) readiness: Readiness,
+    /// What kubelets said lately of the use of nodes and pods.
     pub(crate) summaries: Summaries,
     /// Connections whose client has authenticated, and those of the balancer with their clients.
     pub(crate) known: Known,
-    /// Where connections are handed in that were accepted elsewhere in this process; none while no
-    /// listener is served.
+    /// Takes connections that were accepted elsewhere in this process; none while no listener is
+    /// served.
     pub(crate) door: Mutex<Option<Door>>,
-    /// Who charges the quotas of a namespace at the moment.
+    /// The turns in which requests charge the quotas of a namespace.
     pub(crate) charging: Charging,
     /// The compiled admission policies.
     pub(crate) policies: Compiled,
-    /// The lease of objects that go by themselves, and until when it is shared.
+    /// The lease of the store for objects that expire (Events), and until when new ones share it.
     pub(crate) lease: Mutex<Option<(i64, clock::Instant)>>,
 }
 
 impl State {
-    /// The kind that a path names. A definition that another server has established already is
-    /// found as well.
+    /// Finds the kind that a path names. If the cache lacks it, the store is asked: another server
+    /// may have established its definition already.
     pub(crate) async fn kind(&self, info: &Info) -> Option<KindRef> {
         let find = || self.cache.kinds().resource(&info.group, &info.version, &info.resource);
         match find() {
@@ -86,7 +94,7 @@ impl State {
         }
     }
 
-    /// The page `/metrics`, in the text format of Prometheus.
+    /// Writes the page `/metrics`, in the text format of Prometheus.
     pub(crate) fn metrics(&self) -> String {
         let requests = self.requests.load(Ordering::Relaxed);
         let mut out = format!("# TYPE apiserver_request_total counter\napiserver_request_total {requests}\n");

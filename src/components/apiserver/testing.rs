@@ -1,16 +1,18 @@
 //! A server on a store in memory, for tests; and, served on loopback with a kubeconfig, for real
 //! clients.
 
+use crate::auth::authn::Caller;
 use crate::auth::user::{MASTERS, User};
 use crate::flowcontrol::compute::LARGE;
-#[cfg(test)]
-use crate::request::http::Body;
-use crate::request::http::{Answer, full};
+use crate::pipeline;
+use crate::request::http::{Answer, Body, full};
+use crate::request::router::Router;
 #[cfg(test)]
 use crate::state::State;
 use crate::{Cidr, Config, Server};
 use bytes::Bytes;
 use etcd::{Kv, Storage};
+use futures::future::BoxFuture;
 use http_body_util::BodyExt;
 use pki::{Ca, Subject, TokenKey, asking_server_config, client_config};
 use rng::Rng;
@@ -131,7 +133,17 @@ pub async fn begin_at(dir: &Path, kv: Arc<dyn Storage>, on: SocketAddr) -> Fixtu
     Fixture { server, ca, tap, kubeconfig }
 }
 
-/// A request through the in-process door of a server. What is no JSON is answered as text.
+impl Server {
+    /// Answers a request that comes over no connection, as if `user` had been authenticated.
+    /// Watches end when the server stops.
+    pub fn call(&self, request: ::http::Request<Body>, user: User) -> BoxFuture<'_, Answer> {
+        Box::pin(async move {
+            pipeline::serve(&Router, self, request, Caller::InProcess(user), self.crew.token()).await
+        })
+    }
+}
+
+/// Sends a request by [`Server::call`]. An answer that is no JSON becomes a text.
 pub async fn send(
     server: &Server,
     user: User,

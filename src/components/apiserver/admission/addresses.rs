@@ -91,7 +91,8 @@ impl Own {
     }
 }
 
-/// Says what of the cluster has this address, an IPv4 one as such.
+/// Returns what of the cluster has this address, as a part of a sentence: `node n1 has it`. The
+/// networks of the cluster are IPv4 only, so an IPv6 address has no owner.
 fn owner(a: &Attributes, own: &Own, ip: IpAddr) -> Option<String> {
     let IpAddr::V4(v4) = ip else { return None };
     if a.state.service_cidr.contains(v4) {

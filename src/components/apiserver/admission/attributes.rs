@@ -1,4 +1,4 @@
-//! What plug-ins know of a write.
+//! A write as admission plug-ins see it.
 
 use crate::request::context::Context;
 use crate::state::State;
@@ -8,7 +8,7 @@ use api::{Status, meta};
 use serde_json::Value;
 use std::sync::Arc;
 
-/// A write on its way, as plug-ins see it.
+/// A write with the object as it is stored (upstream: `admission.Attributes`).
 pub(crate) struct Attributes<'a> {
     pub state: &'a Arc<State>,
     pub ctx: &'a Context,
@@ -20,14 +20,14 @@ pub(crate) struct Attributes<'a> {
 }
 
 impl Attributes<'_> {
-    /// An answer to a write that is not let in.
+    /// Returns the 403 for a write that a validating plug-in refuses.
     pub(super) fn forbidden(&self, object: &Value, why: &str) -> Status {
         Status::forbidden(self.kind.group, self.kind.plural, meta::name(object), why)
     }
 
-    /// The same of a mutating plug-in. Upstream generates names after these, so the refusal has the
-    /// `generateName`: each try of a controller is refused in the same words, and they are one
-    /// Event with a count.
+    /// Returns the 403 for a write that a mutating plug-in refuses. Upstream generates names after
+    /// these plug-ins, so the refusal has the `generateName`: each try of a controller is refused
+    /// in the same words, and they are one Event with a count.
     ///
     /// Example: `pods "web-" is forbidden: error looking up service account …`.
     pub(super) fn forbidden_early(&self, object: &Value, why: &str) -> Status {
@@ -43,7 +43,7 @@ impl Attributes<'_> {
     }
 }
 
-/// What a refusal calls an object whose name is not generated yet (upstream:
+/// Returns what a refusal calls an object whose name is not generated yet (upstream:
 /// `extractResourceName`).
 pub(super) fn name_before_generation(object: &Value) -> &str {
     match (meta::name(object), text(object, "metadata.generateName")) {

@@ -1,5 +1,5 @@
-//! Certificate requests: who asks, who may approve and sign for a signer, and which name nobody is
-//! given.
+//! Certificate requests: their requester, who may approve and sign for a signer, and which subjects
+//! are refused.
 
 use super::attributes::Attributes;
 use crate::auth;
@@ -15,8 +15,8 @@ const CLIENT: &str = "kubernetes.io/kube-apiserver-client";
 const OF_KUBELETS: [&str; 2] =
     ["kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kubelet-serving"];
 
-/// Writes down who asks, whatever the request says.
-pub(super) fn sign_in(a: &Attributes, object: &mut Value) {
+/// Writes the requester into the request, whatever its client says there.
+pub(super) fn set_requester(a: &Attributes, object: &mut Value) {
     let user = &a.ctx.user;
     for field in ["username", "uid", "groups", "extra"] {
         value::remove(object, &format!("spec.{field}"));
@@ -49,7 +49,7 @@ fn is_authorized(a: &Attributes, verb: &str, signer: &str) -> bool {
     })
 }
 
-/// CertificateApproval.
+/// CertificateApproval: an approver needs the right to approve for the request's signer.
 pub(super) fn approval(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let signer = text(object, "spec.signerName");
     if a.ctx.info.subresource == "approval" && !is_authorized(a, "approve", signer) {
@@ -59,7 +59,8 @@ pub(super) fn approval(a: &Attributes, object: &Value) -> Result<Extra, Status> 
     Ok(Extra::default())
 }
 
-/// CertificateSigning.
+/// CertificateSigning: a user who issues or refuses a certificate needs the right to sign for the
+/// request's signer.
 pub(super) fn signing(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let Some(old) = a.old.filter(|_| a.ctx.info.subresource == "status") else { return Ok(Extra::default()) };
     let changed =
@@ -72,7 +73,7 @@ pub(super) fn signing(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     Ok(Extra::default())
 }
 
-/// CertificateSubjectRestriction: nobody becomes a master by a certificate.
+/// CertificateSubjectRestriction: no certificate puts its user into the group of masters.
 pub(super) fn subject(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let signer = text(object, "spec.signerName");
     if a.old.is_some() || signer != CLIENT {

@@ -1,4 +1,4 @@
-//! Whose turn it is to charge the quotas of a namespace.
+//! Turns in which requests charge the quotas of a namespace.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
@@ -54,7 +54,7 @@ impl Drop for Turn<'_> {
         // Under the lock: of two that leave together the second one finds only the list's handle.
         drop(std::mem::take(&mut self.line));
         if lines.get(&self.namespace).is_some_and(|line| Arc::strong_count(line) == 1) {
-            lines.remove(&self.namespace); // nobody charges or waits
+            lines.remove(&self.namespace); // no request charges or waits
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Classes: what an object gets that names none, and what its class allows.
+//! Classes of storage, Ingresses and priorities: the default of an object that names none, and what
+//! a class allows.
 
 use super::attributes::Attributes;
 use crate::storage::extra::Extra;
@@ -9,7 +10,8 @@ use api::{Status, meta};
 use serde_json::{Value, json};
 use std::cmp::Reverse;
 
-/// Returns the newest default class, and of those of the same second the first by name.
+/// Returns the name of the newest default class. Of those of the same second it is the first by
+/// name.
 fn newest(a: &Attributes, plural: &str, is_default: impl Fn(&Value) -> bool) -> Option<String> {
     let mut newest: Option<(String, Reverse<String>)> = None;
     a.state.cache.for_each(plural, "", |class| {
@@ -24,7 +26,8 @@ fn newest(a: &Attributes, plural: &str, is_default: impl Fn(&Value) -> bool) -> 
     newest.map(|(_, Reverse(name))| name)
 }
 
-/// DefaultStorageClass.
+/// DefaultStorageClass: a claim that names no class gets the default one. Returns the class of the
+/// claim, for the trace.
 pub(super) fn storage(a: &Attributes, claim: &mut Value) -> Value {
     if at(claim, "spec.storageClassName").is_null()
         && meta::annotation(claim, OLD_CLASS).is_none()
@@ -62,7 +65,8 @@ pub(super) fn growth(a: &Attributes, claim: &Value) -> Result<Extra, Status> {
     Ok(Extra::default())
 }
 
-/// DefaultIngressClass.
+/// DefaultIngressClass: an Ingress that names no class gets the default one. Returns the class of
+/// the Ingress, for the trace.
 pub(super) fn ingress(a: &Attributes, ingress: &mut Value) -> Value {
     let is_default = |class: &Value| {
         meta::annotation(class, "ingressclass.kubernetes.io/is-default-class") == Some("true")
@@ -76,9 +80,9 @@ pub(super) fn ingress(a: &Attributes, ingress: &mut Value) -> Value {
     json!({"ingressClass": at(ingress, "spec.ingressClassName")})
 }
 
-/// Priority: one class at most is that of the pods that name none. As upstream a new default class
-/// is refused before it is looked whether its name is taken. Of several default classes, made at
-/// the same moment, the lowest counts: it may change.
+/// Priority: at most one PriorityClass is the default. As upstream a second default is refused also
+/// where a class of its name exists. Of several default classes, made at the same moment, pods get
+/// the lowest, which may still be changed.
 ///
 /// # Errors
 /// 403 if another class is the default.
@@ -117,6 +121,30 @@ mod tests {
         let claim = json!({"metadata": {"name": "c"}, "spec": spec});
         let made = api.made("/api/v1/namespaces/default/persistentvolumeclaims", claim).await;
         assert_eq!(made["spec"]["storageClassName"], "old");
+    }
+
+    #[tokio::test]
+    async fn an_ingress_that_names_no_class_gets_the_default_one() {
+        let api = Api::bare().await;
+        let is_default = json!({"ingressclass.kubernetes.io/is-default-class": "true"});
+        for (name, annotations) in [("usual", is_default), ("other", json!({}))] {
+            let class = json!({"metadata": {"name": name, "annotations": annotations},
+                "spec": {"controller": "example.com/ingress"}});
+            api.made("/apis/networking.k8s.io/v1/ingressclasses", class).await;
+        }
+        assert!(api.state().fresh().await.is_ok());
+        let old = json!({"kubernetes.io/ingress.class": "old"});
+        for (name, annotations, class, wanted) in [
+            ("none", json!({}), json!(null), json!("usual")),
+            ("named", json!({}), json!("other"), json!("other")),
+            ("annotated", old, json!(null), json!(null)),
+        ] {
+            let backend = json!({"service": {"name": "web", "port": {"number": 80}}});
+            let ingress = json!({"metadata": {"name": name, "annotations": annotations},
+                "spec": {"ingressClassName": class, "defaultBackend": backend}});
+            let made = api.made("/apis/networking.k8s.io/v1/namespaces/default/ingresses", ingress).await;
+            assert_eq!(made["spec"]["ingressClassName"], wanted, "{name}");
+        }
     }
 
     #[tokio::test]

@@ -1,5 +1,5 @@
-//! LimitRanger: what a namespace gives to containers that ask for nothing, and the least and most
-//! that it lets in.
+//! LimitRanger: the requests and limits that a namespace's LimitRanges give to containers without
+//! any, and the least and the most that they let in.
 
 use super::attributes::Attributes;
 use crate::storage::extra::Extra;
@@ -11,22 +11,24 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-/// Amounts by their resource, as the range has them: a default keeps its text.
+/// Default amounts by their resource, in the text of the LimitRange.
 type Defaults = BTreeMap<String, String>;
 
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 
+/// Returns the LimitRanges of the object's namespace.
 fn ranges(a: &Attributes, object: &Value) -> Vec<Arc<crate::storage::object::Object>> {
     let prefix = format!("{}/", meta::namespace(object));
     a.state.cache.list("limitranges", &prefix).objects.into_iter().map(|(_, range)| range).collect()
 }
 
-/// Defaults of the namespace's ranges.
+/// Gives the containers of a new pod the defaults of its namespace's ranges. Returns what was set,
+/// for the trace.
 pub(super) fn fill(a: &Attributes, object: &mut Value) -> Value {
     if a.kind.kind != "Pod" {
         return Value::Null;
     }
-    let mut told: Vec<String> = vec![];
+    let mut all_set: Vec<String> = vec![];
     for range in ranges(a, object) {
         let of = |bound: &str| {
             let items = list(&range.value, "spec.limits").iter().filter(|i| text(i, "type") == "Container");
@@ -37,19 +39,20 @@ pub(super) fn fill(a: &Attributes, object: &mut Value) -> Value {
         if !set.is_empty() {
             let text = format!("LimitRanger plugin set: {}", set.join("; "));
             value::slot_map(object, "metadata.annotations").insert(ANNOTATION.into(), text.into());
-            told.extend(set);
+            all_set.extend(set);
         }
     }
-    if told.is_empty() { Value::Null } else { json!({"limitRange": told}) }
+    if all_set.is_empty() { Value::Null } else { json!({"limitRange": all_set}) }
 }
 
-/// Pure: gives every container what it does not say, and says what that was.
+/// Gives every container the requests and limits that it lacks. Returns what was set, as the pod's
+/// annotation lists it. Pure.
 ///
-/// `defaultRequest: {cpu: 100m}`, `default: {cpu: 500m}`: the container `web`, which says nothing,
-/// gets the request 100m and the limit 500m. The annotation of the pod tells: `cpu request for
-/// container web`, `cpu limit for container web`.
+/// `defaultRequest: {cpu: 100m}`, `default: {cpu: 500m}`: the container `web` without resources
+/// gets the request 100m and the limit 500m. The annotation has `cpu request for container web` and
+/// `cpu limit for container web`.
 fn set_defaults(pod: &mut Value, limits: &Defaults, requests: &Defaults) -> Vec<String> {
-    let mut told = vec![];
+    let mut set = vec![];
     for (path, what) in [("spec.containers", "container"), ("spec.initContainers", "init container")] {
         for container in list_mut(pod, path) {
             let name = text(container, "name").to_string();
@@ -64,7 +67,7 @@ fn set_defaults(pod: &mut Value, limits: &Defaults, requests: &Defaults) -> Vec<
                 }
                 if !missing.is_empty() {
                     let names: Vec<&str> = missing.iter().map(|(k, _)| k.as_str()).collect();
-                    told.push(format!(
+                    set.push(format!(
                         "{} {} for {what} {name}",
                         names.join(", "),
                         field.trim_end_matches('s')
@@ -73,12 +76,12 @@ fn set_defaults(pod: &mut Value, limits: &Defaults, requests: &Defaults) -> Vec<
             }
         }
     }
-    told
+    set
 }
 
-/// Refuses what is out of bounds. A pod's containers do not change, so only new pods are looked at;
-/// a claim may grow. An object that is being deleted is not judged: otherwise a range that was made
-/// after it would keep its last finalizer on it.
+/// Refuses an object that is out of the bounds of a range. A pod's containers do not change, so
+/// only new pods are looked at; a claim may grow. An object that is being deleted is not judged:
+/// otherwise a range that was made after it would keep its last finalizer on it.
 pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let is_pod = a.kind.kind == "Pod";
     let is_going = a.old.is_some_and(meta::is_terminating);
@@ -105,7 +108,7 @@ fn keep_first(problems: &mut Vec<String>) {
     problems.retain(|problem| seen.insert(problem.clone()));
 }
 
-/// Pure: what a range has against a pod.
+/// Returns where a pod is out of the bounds of a range. Pure.
 fn pod_problems(range: &Value, pod: &Value) -> Vec<String> {
     let mut wrong = vec![];
     for item in list(range, "spec.limits") {
@@ -126,6 +129,8 @@ fn pod_problems(range: &Value, pod: &Value) -> Vec<String> {
     wrong
 }
 
+/// Adds where requests and limits are out of the bounds of one item of a range. Pure.
+///
 /// `min: {cpu: 100m}`, `max: {cpu: 1}`, `maxLimitRequestRatio: {cpu: 4}`:
 ///
 /// ```text
@@ -170,15 +175,15 @@ fn problems(item: &Value, requests: &Amounts, limits: &Amounts, wrong: &mut Vec<
     }
 }
 
-/// Pure: what a range has against a claim.
+/// Returns where a claim is out of the bounds of a range. Pure.
 fn claim_problems(range: &Value, claim: &Value) -> Vec<String> {
-    let asked = amounts(claim, "spec.resources.requests");
+    let requests = amounts(claim, "spec.resources.requests");
     let mut wrong = vec![];
     for item in list(range, "spec.limits").iter().filter(|i| text(i, "type") == "PersistentVolumeClaim") {
         for (word, field) in [("minimum", "min"), ("maximum", "max")] {
             for (name, bound) in &amounts(item, field) {
                 let head = format!("{word} {name} usage per PersistentVolumeClaim is {bound}");
-                match asked.get(name) {
+                match requests.get(name) {
                     None => wrong.push(format!("{head}.  No request is specified")),
                     Some(request)
                         if (field == "min" && request < bound) || (field == "max" && request > bound) =>
@@ -207,8 +212,8 @@ mod tests {
             Defaults::from([("cpu", text), ("memory", "1Gi")].map(|(k, v)| (k.to_string(), v.to_string())))
         };
         let mut silent = pod(json!({"cpu": "100m"}), Value::Null);
-        let told = set_defaults(&mut silent, &of("1"), &of("500m"));
-        assert_eq!(told, ["memory request for container c", "cpu, memory limit for container c"]);
+        let set = set_defaults(&mut silent, &of("1"), &of("500m"));
+        assert_eq!(set, ["memory request for container c", "cpu, memory limit for container c"]);
         let resources = &silent["spec"]["containers"][0]["resources"];
         assert_eq!(resources["requests"], json!({"cpu": "100m", "memory": "1Gi"}));
         assert_eq!(resources["limits"], json!({"cpu": "1", "memory": "1Gi"}));
@@ -225,21 +230,21 @@ mod tests {
         let range = json!({"spec": {"limits": [
             {"type": "Container", "min": {"cpu": "100m"}, "max": {"memory": "1Gi"}, "maxLimitRequestRatio": {"cpu": "2"}},
             {"type": "Pod", "max": {"cpu": "1"}}]}});
-        let told = pod_problems(
+        let problems = pod_problems(
             &range,
             &pod(json!({"cpu": "50m", "memory": "1Gi"}), json!({"cpu": "200m", "memory": "2Gi"})),
         );
         assert_eq!(
-            told,
+            problems,
             [
                 "minimum cpu usage per Container is 100m, but request is 50m",
                 "maximum memory usage per Container is 1Gi, but limit is 2Gi",
                 "cpu max limit to request ratio per Container is 2, but provided ratio is 4.000000",
             ]
         );
-        let told =
+        let problems =
             pod_problems(&range, &pod(json!({"cpu": "600m"}), json!({"cpu": "1200m", "memory": "1Mi"})));
-        assert_eq!(told, ["maximum cpu usage per Pod is 1, but limit is 1200m"]);
+        assert_eq!(problems, ["maximum cpu usage per Pod is 1, but limit is 1200m"]);
         let storage =
             json!({"spec": {"limits": [{"type": "PersistentVolumeClaim", "max": {"storage": "1Gi"}}]}});
         let claim = json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}});

@@ -11,6 +11,8 @@
 //! transaction, so nothing is charged for an object that was not made.
 //! ## Left out
 //! Webhooks, MutatingAdmissionPolicy, PodSecurity, and plug-ins that are off by default upstream.
+//! StorageObjectInUseProtection is no plug-in here: the kinds of claims and volumes add its
+//! finalizers themselves.
 //! Policies are not asked about proxied requests (`pods/proxy`), nor about what undo puts back.
 //! RuntimeClass: its kind is not served, so upstream's plug-in would refuse every pod with
 //! `runtimeClassName` or `overhead`; here both are kept, with a warning (`api::unhonoured`).
@@ -48,9 +50,9 @@ pub(crate) use quota::turn;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Changes a new object; answers what it did, for the trace (an object, or null).
+/// Changes a new object. Returns what it did, for the trace (an object, or null).
 type Mutate = for<'a> fn(&'a Attributes<'a>, &'a mut Value) -> BoxFuture<'a, Result<Value, Status>>;
-/// Judges a new or changed object; answers what is to be written with it.
+/// Judges a new or changed object. Returns what is to be written with it.
 type Validate = fn(&Attributes, &Value) -> Result<Extra, Status>;
 
 struct Plugin {
@@ -101,7 +103,7 @@ static PLUGINS: &[Plugin] = &[
     // PersistentVolumeClaimResize
     Plugin { kinds: &[CLAIM], mutate: None, validate: Some(classes::growth) },
     // The requester of a certificate is who asks (upstream: the registry)
-    Plugin { kinds: &[REQUEST], mutate: Some(|a, o| { certificates::sign_in(a, o); done(Ok(Value::Null)) }), validate: None },
+    Plugin { kinds: &[REQUEST], mutate: Some(|a, o| { certificates::set_requester(a, o); done(Ok(Value::Null)) }), validate: None },
     // CertificateApproval
     Plugin { kinds: &[REQUEST], mutate: None, validate: Some(certificates::approval) },
     // CertificateSigning
@@ -120,6 +122,7 @@ static PLUGINS: &[Plugin] = &[
     Plugin { kinds: &[], mutate: None, validate: Some(quota::charge) },
 ];
 
+/// Returns the plug-ins that care about a kind, in their order.
 fn concerned(kind: &Kind) -> impl Iterator<Item = &'static Plugin> {
     let this = (kind.group, kind.kind);
     let namespaced = kind.namespaced;
@@ -189,7 +192,7 @@ fn namespace(state: &State, kind: &Kind, namespace: &str, name: &str) -> Result<
 }
 
 /// Nothing is made of a kind whose definition is going or has gone. The body of a request may come
-/// long after its kind was looked up: an object that is stored then is served by nobody, and no
+/// long after its kind was looked up: an object that is stored then is served by no path, and no
 /// deletion of its namespace finds it. A definition of that name may be another one by then, with
 /// other versions or another scope.
 fn definition(state: &State, kind: &Kind) -> Result<Option<Arc<Object>>, Status> {
@@ -220,20 +223,26 @@ fn authorize_creation(a: &Attributes) -> Result<(), Status> {
     a.state.authorize(&a.ctx.user, &create).map_err(|reason| create.forbidden(&a.ctx.user, &reason))
 }
 
-/// All that is added to a new object. Answers what was done, for the trace.
+/// Lets the mutating plug-ins change a new object. Returns what they did, for the trace.
+///
+/// # Errors
+/// The refusal of a plug-in, and 403 for a PUT or an apply whose user may not create the object.
 pub(crate) async fn mutate(a: &Attributes<'_>, object: &mut Value) -> Result<Value, Status> {
     authorize_creation(a)?;
     check_node_name(&a.ctx.user, (a.kind.group, a.kind.plural), a.early_name(object))?;
-    let mut told = serde_json::Map::new();
+    let mut changes = serde_json::Map::new();
     for mutate in concerned(a.kind).filter_map(|p| p.mutate) {
         if let Value::Object(done) = mutate(a, object).await? {
-            told.extend(done);
+            changes.extend(done);
         }
     }
-    Ok(if told.is_empty() { Value::Null } else { told.into() })
+    Ok(if changes.is_empty() { Value::Null } else { changes.into() })
 }
 
 /// Asks the validating plug-ins about a valid object. Returns what is to be written with it.
+///
+/// # Errors
+/// The first refusal of a plug-in.
 pub(crate) fn validate(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let mut extra = Extra::default();
     for validate in concerned(a.kind).filter_map(|p| p.validate) {

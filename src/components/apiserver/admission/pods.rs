@@ -1,6 +1,8 @@
-//! Pods: who they run as, how important they are, how long they stay on a node that is gone.
+//! Plug-ins for pods: their ServiceAccount, their priority, how long they stay on a node that is
+//! gone, and mirror pods.
 
 use super::attributes::Attributes;
+use crate::auth::node_authorizer::{DRIVER_SECRETS, MIRROR};
 use crate::state::State;
 use crate::storage::extra::Extra;
 use api::value::{self, at, flag, list, list_mut, map, text};
@@ -14,8 +16,6 @@ const ACCOUNT_WAIT: Duration = Duration::from_millis(1500);
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// How the name of a pod's token volume begins.
 const TOKEN_VOLUME: &str = "kube-api-access-";
-/// Written by kubelets into their mirror pods.
-const MIRROR: &str = "kubernetes.io/config.mirror";
 /// On a service account whose pods may use only the secrets that it lists.
 const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
 /// Labels of a node that its pods get.
@@ -41,7 +41,7 @@ pub(super) async fn service_account(a: &Attributes<'_>, pod: &mut Value) -> Resu
     let account = match find_account(state, &key, name == "default").await {
         Ok(Some(account)) => account,
         Ok(None) => return Err(refuse(&no_account(pod))),
-        // Whether there is one is not known.
+        // The account may exist: the store did not answer.
         Err(e) => {
             return Err(refuse(&format!("error looking up service account {key}: {}", e.message)));
         }
@@ -60,7 +60,7 @@ pub(super) async fn service_account(a: &Attributes<'_>, pod: &mut Value) -> Resu
     Ok(json!({"serviceAccount": name}))
 }
 
-/// Why a pod is refused whose account is not there, in upstream's words.
+/// Returns why a pod is refused whose account does not exist, in upstream's words.
 fn no_account(pod: &Value) -> String {
     let namespace = meta::namespace(pod);
     match text(pod, "spec.serviceAccountName") {
@@ -71,7 +71,8 @@ fn no_account(pod: &Value) -> String {
     }
 }
 
-/// An account that the memory lacks may have been made just now: the store is asked, as upstream.
+/// Finds a ServiceAccount. One that the cache lacks may have been made just now, so the store is
+/// asked, as upstream; with `wait` the account is then waited for, at most for [`ACCOUNT_WAIT`].
 ///
 /// # Errors
 /// The store could not be asked.
@@ -145,7 +146,8 @@ pub(super) fn secrets(a: &Attributes, pod: &Value) -> Result<Extra, Status> {
         return Ok(Extra::default());
     }
     if meta::annotation(pod, MIRROR).is_some() {
-        return mirror(pod).map_or(Ok(Extra::default()), |why| Err(a.forbidden_early(pod, why)));
+        let refused = problem_of_mirror(pod);
+        return refused.map_or(Ok(Extra::default()), |why| Err(a.forbidden_early(pod, why)));
     }
     let key = format!("{}/{}", meta::namespace(pod), text(pod, "spec.serviceAccountName"));
     let Some(account) = a.state.cache.get("serviceaccounts", &key) else {
@@ -161,7 +163,7 @@ pub(super) fn secrets(a: &Attributes, pod: &Value) -> Result<Extra, Status> {
 
 /// A pod that says of itself that it is a mirror: only its node may make one (NodeRestriction
 /// judges which), and no write, a binding included, may change what it says. A mirror is shown and
-/// not run, so nobody else has a use for one.
+/// not run, so no other user has a use for one.
 pub(super) fn mirrors(a: &Attributes, pod: &Value) -> Result<Extra, Status> {
     let now = meta::annotation(pod, MIRROR);
     let why = match a.old {
@@ -174,8 +176,9 @@ pub(super) fn mirrors(a: &Attributes, pod: &Value) -> Result<Extra, Status> {
     Err(a.forbidden(pod, &why))
 }
 
-/// Why a mirror pod is refused: nobody has looked after what it refers to.
-fn mirror(pod: &Value) -> Option<&'static str> {
+/// Returns why a mirror pod is refused: it may refer to no account and no Secret, because its node
+/// has made it without the rights to them.
+fn problem_of_mirror(pod: &Value) -> Option<&'static str> {
     if !text(pod, "spec.serviceAccountName").is_empty() {
         return Some("a mirror pod may not reference service accounts");
     }
@@ -183,7 +186,7 @@ fn mirror(pod: &Value) -> Option<&'static str> {
     let sources = || volumes.iter().flat_map(|v| list(v, "projected.sources"));
     let containers = ["spec.initContainers", "spec.containers", "spec.ephemeralContainers"];
     let in_containers = containers.iter().flat_map(|g| list(pod, g)).any(|c| !references(c).is_empty());
-    let of_volume = |v: &Value| v.get("secret").is_some() || v.pointer("/csi/nodePublishSecretRef").is_some();
+    let of_volume = |v: &Value| DRIVER_SECRETS.iter().any(|path| !at(v, path).is_null());
     let in_volumes = volumes.iter().any(of_volume) || sources().any(|s| s.get("secret").is_some());
     if in_containers || in_volumes || !value::empty(pod, "spec.imagePullSecrets") {
         return Some("a mirror pod may not reference secrets");
@@ -201,8 +204,8 @@ fn references(container: &Value) -> Vec<(String, &str)> {
     single.chain(all.map(|e| ("envFrom".to_string(), text(e, "secretRef.name")))).collect()
 }
 
-/// Why a pod is refused that refers to a secret which its account does not list; in upstream's
-/// words.
+/// Returns why a pod is refused that refers to a Secret which its account does not list, in
+/// upstream's words.
 fn foreign_secret(account: &Value, pod: &Value, ephemeral: bool) -> Option<String> {
     let name = meta::name(account);
     let listed = |field: &str, secret: &str| list(account, field).iter().any(|s| text(s, "name") == secret);
@@ -297,17 +300,17 @@ pub(super) fn priority(a: &Attributes<'_>, pod: &mut Value) -> Result<Value, Sta
     };
     let number = class.as_ref().map_or(0, number_of);
     let end = "from the given PriorityClass name";
-    if let Some(told) = value::int(pod, "spec.priority").filter(|told| *told != number) {
+    if let Some(given) = value::int(pod, "spec.priority").filter(|given| *given != number) {
         return refuse(format!(
-            "the integer value of priority ({told}) must not be provided in pod spec; priority admission controller computed {number} {end}"
+            "the integer value of priority ({given}) must not be provided in pod spec; priority admission controller computed {number} {end}"
         ));
     }
     let preemption = class.as_ref().map_or("", |c| text(c, "preemptionPolicy"));
     let policy = if preemption.is_empty() { "PreemptLowerPriority" } else { preemption };
-    let told = text(pod, "spec.preemptionPolicy");
-    if !told.is_empty() && told != policy {
+    let given = text(pod, "spec.preemptionPolicy");
+    if !given.is_empty() && given != policy {
         return refuse(format!(
-            "the string value of PreemptionPolicy ({told}) must not be provided in pod spec; priority admission controller computed {policy} {end}"
+            "the string value of PreemptionPolicy ({given}) must not be provided in pod spec; priority admission controller computed {policy} {end}"
         ));
     }
     if let Some(class) = &class {
@@ -336,6 +339,32 @@ mod tests {
         let volumes = json!([{"name": "data"}, {"name": "kube-api-access-old", "emptyDir": {}}]);
         assert_eq!(mounted(volumes), (vec![data.clone(), old.clone()], vec![old]));
         assert_eq!(mounted(json!([{"name": "data"}])), (vec![data, new.clone()], vec![new]));
+    }
+
+    #[test]
+    fn a_mirror_pod_refers_to_no_account_and_to_no_secret_of_any_driver() {
+        let volume = |v: Value| json!({"spec": {"volumes": [v]}});
+        let secret = Some("a mirror pod may not reference secrets");
+        for (pod, why) in [
+            (volume(json!({"secret": {"secretName": "x"}})), secret),
+            (volume(json!({"csi": {"driver": "d", "nodePublishSecretRef": {"name": "x"}}})), secret),
+            (volume(json!({"azureFile": {"secretName": "x", "shareName": "s"}})), secret),
+            (volume(json!({"flexVolume": {"driver": "d", "secretRef": {"name": "x"}}})), secret),
+            (volume(json!({"projected": {"sources": [{"secret": {"name": "x"}}]}})), secret),
+            (json!({"spec": {"imagePullSecrets": [{"name": "x"}]}}), secret),
+            (
+                json!({"spec": {"serviceAccountName": "default"}}),
+                Some("a mirror pod may not reference service accounts"),
+            ),
+            (
+                volume(json!({"projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}})),
+                Some("a mirror pod may not use ServiceAccountToken volume projections"),
+            ),
+            (volume(json!({"csi": {"driver": "d"}})), None),
+            (volume(json!({"emptyDir": {}})), None),
+        ] {
+            assert_eq!(problem_of_mirror(&pod), why, "{pod}");
+        }
     }
 
     #[test]

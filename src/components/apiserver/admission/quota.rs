@@ -1,4 +1,4 @@
-//! ResourceQuota: charges every quota of the namespace that speaks of the object, or refuses.
+//! ResourceQuota: charges every quota of the namespace that matches the object, or refuses it.
 
 use super::attributes::Attributes;
 use super::charging::Turn;
@@ -40,8 +40,11 @@ fn is_status_of_claim(a: &Attributes) -> bool {
     (a.kind.group, a.kind.plural) == ("", "persistentvolumeclaims") && a.ctx.info.subresource == "status"
 }
 
-/// The quotas as they are after this object, to be written with it. A dry run is judged in the same
-/// way.
+/// Returns the quotas as they are after this object, to be written with it. A dry run is judged in
+/// the same way.
+///
+/// # Errors
+/// 403 if a quota has too little left.
 pub(super) fn charge(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let mut extra = Extra::default();
     let changes = a.old.is_none_or(|old| may_cost_more(a, object, old));
@@ -58,7 +61,7 @@ pub(super) fn charge(a: &Attributes, object: &Value) -> Result<Extra, Status> {
         if !matches(object) {
             continue;
         }
-        // A quota that did not speak of the object before is charged all of it.
+        // A quota that did not match the object before is charged all of it.
         let more = match (&delta, a.old) {
             (Some(delta), Some(old)) if matches(old) => delta,
             _ => &whole,

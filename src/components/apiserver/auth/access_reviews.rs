@@ -21,8 +21,8 @@ const RESOURCE: &str = "spec.resourceAttributes";
 /// # Errors
 /// 422 for a review that asks for nothing, or for two things; 400 for one of another namespace.
 pub(crate) fn access(state: &State, ctx: &Context, kind: &Kind, review: &Value) -> Result<Value, Status> {
-    let told = meta::namespace(review);
-    if kind.namespaced && !told.is_empty() && told != ctx.info.namespace {
+    let namespace = meta::namespace(review);
+    if kind.namespaced && !namespace.is_empty() && namespace != ctx.info.namespace {
         return Err(Status::bad_request(
             "the namespace of the provided object does not match the namespace sent on the request",
         ));
@@ -72,15 +72,15 @@ fn check(kind: &Kind, namespace: &str, review: &Value, errors: &mut Errors) {
         errors.invalid("metadata", metadata, &format!("must be empty{but}"));
     }
     if kind.namespaced && resource.is_object() && text(resource, "namespace") != namespace {
-        let told = text(resource, "namespace");
-        errors.invalid_text(format!("{RESOURCE}.namespace"), told, "must match metadata.namespace");
+        let field = format!("{RESOURCE}.namespace");
+        errors.invalid_text(field, text(resource, "namespace"), "must match metadata.namespace");
     }
     if kind.namespaced && path.is_object() {
         errors.invalid("spec.nonResourceAttributes", path, "disallowed on this kind of request");
     }
 }
 
-/// Unknown operators pass: they may be those of newer versions.
+/// Checks a selector of a review. Unknown operators pass: they may be those of newer versions.
 fn check_selector(selector: &Value, of_labels: bool, field: &str, errors: &mut Errors) {
     if !selector.is_object() {
         return;
@@ -146,14 +146,9 @@ fn decide(state: &State, user: &User, spec: &Value) -> Value {
         },
         false => Attributes {
             verb: text(path, "verb"),
-            group: "",
-            resource: "",
-            subresource: "",
-            namespace: "",
-            name: "",
-            on_node: "",
             path: text(path, "path"),
             is_resource: false,
+            ..Attributes::RESOURCE
         },
     };
     let mut status = match state.authorize(user, &attributes) {
@@ -170,8 +165,9 @@ fn decide(state: &State, user: &User, spec: &Value) -> Value {
     status
 }
 
-/// The node that the field selector is limited to, and what of both selectors is ignored because it
-/// cannot be read: without it, more is asked for. Authorization looks at nothing else in them.
+/// Returns the node that the field selector is limited to, and a sentence for each selector of
+/// which a part cannot be read. Without that part the review asks for more. Authorization looks at
+/// nothing else in selectors.
 fn selectors(resource: &Value) -> (Option<String>, Vec<String>) {
     let (of_fields, of_labels) = (at(resource, "fieldSelector"), at(resource, "labelSelector"));
     let mut problems = vec![];
@@ -232,30 +228,30 @@ mod tests {
 
     #[test]
     fn a_selector_is_raw_or_taken_apart() {
-        let told = |selector: Value, of_labels| {
+        let problems = |selector: Value, of_labels| {
             let mut errors = Errors::default();
             check_selector(&selector, of_labels, "s", &mut errors);
             errors.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         let good = json!({"requirements": [{"key": "a", "operator": "Near"}]});
-        assert_eq!(told(good.clone(), false), [""; 0]);
-        assert_eq!(told(json!({"rawSelector": "a=b"}), true), [""; 0]);
+        assert_eq!(problems(good.clone(), false), [""; 0]);
+        assert_eq!(problems(json!({"rawSelector": "a=b"}), true), [""; 0]);
         let mut both = good;
         both["rawSelector"] = "a".into();
         let twice = "s.rawSelector: Invalid value: \"a\": may not specified at the same time as requirements";
-        assert_eq!(told(both, false), [twice]);
+        assert_eq!(problems(both, false), [twice]);
         let neither =
             "s.requirements: Required value: when s is specified, requirements or rawSelector is required";
-        assert_eq!(told(json!({}), true), [neither]);
+        assert_eq!(problems(json!({}), true), [neither]);
         let wrong = json!({"requirements": [{"operator": "In"}, {"key": "a", "operator": "Exists", "values": ["-"]}]});
         let in_common = [
             "s.requirements[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'",
             "s.requirements[1].values: Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
         ];
-        let of_fields = told(wrong.clone(), false);
+        let of_fields = problems(wrong.clone(), false);
         assert_eq!(of_fields[0], "s.requirements[0].key: Required value: must be specified");
         assert_eq!(of_fields[1..], in_common);
-        let of_labels = told(wrong, true);
+        let of_labels = problems(wrong, true);
         assert!(in_common.iter().all(|line| of_labels.contains(&line.to_string())), "{of_labels:?}");
         assert!(of_labels.iter().any(|line| line.starts_with("s.requirements[0].key: Invalid value")));
         assert!(of_labels.iter().any(|line| line.starts_with("s.requirements[1].values[0]: Invalid value")));

@@ -37,6 +37,7 @@ impl<'a> Attributes<'a> {
         is_resource: true,
     };
 
+    /// Returns the attributes of a request.
     pub(crate) fn of(info: &'a Info) -> Attributes<'a> {
         Attributes {
             verb: &info.verb,
@@ -51,13 +52,15 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// A WebSocket begins with a GET, whatever is done over it: who may only look may not open one
-    /// (KEP-4006, on since 1.35).
+    /// Returns whether the request opens a session to a pod by a GET, as a WebSocket does. It needs
+    /// the right to create as well: a user who may only read must not run commands (KEP-4006, on
+    /// since 1.35).
     pub(crate) fn opens_stream(&self) -> bool {
         let streams = matches!(self.subresource, "exec" | "attach" | "portforward");
         self.verb == "get" && self.group.is_empty() && self.resource == "pods" && streams
     }
 
+    /// Returns resource and subresource as a rule writes them: `pods/log`.
     pub(crate) fn full_resource(&self) -> String {
         match self.subresource {
             "" => self.resource.to_string(),

@@ -73,7 +73,8 @@ fn add_authenticated(user: &mut User) {
 pub(crate) enum Caller<'a> {
     /// A connection, with what its certificate says.
     Connection(&'a Peer),
-    /// A part of this process: the user is who it says.
+    /// A test: its user needs no credentials.
+    #[cfg(any(test, feature = "testing"))]
     InProcess(User),
 }
 
@@ -90,6 +91,7 @@ pub(crate) async fn authenticate(
     connection: Option<&Arc<Counted>>,
 ) -> Result<User, Status> {
     let user = match caller {
+        #[cfg(any(test, feature = "testing"))]
         Caller::InProcess(user) => user,
         Caller::Connection(peer) => {
             let user = sender(state, peer, headers).await?;
@@ -103,7 +105,7 @@ pub(crate) async fn authenticate(
 }
 
 /// Returns the user who sent these headers over a connection of `peer`. A certificate that is not
-/// believed does not matter beside a token.
+/// believed does not matter where the request has a token.
 async fn sender(state: &State, peer: &Peer, headers: &HeaderMap) -> Result<User, Status> {
     let stranger = match peer {
         Peer::User(user, until) if *until >= clock::now() => return believed(user, &state.teachers),
@@ -121,13 +123,14 @@ async fn sender(state: &State, peer: &Peer, headers: &HeaderMap) -> Result<User,
     }
 }
 
-/// The user of a certificate. The teacher judges the learner's work, so its name is believed only
-/// together with the group that this process has drawn for it: a certificate with that name can be
-/// had by a request that the learner approves, or made with the authority's key. The group itself
-/// is told to nobody, since webhooks see a user's groups.
+/// Returns the user of a certificate, without the group `teachers`. The teacher judges the
+/// learner's work, so its name is believed only together with that group, which this process has
+/// drawn: a certificate with that name can be had by a request that the learner approves, or made
+/// with the authority's key. The group is taken out because the answers to reviews show a user's
+/// groups.
 ///
 /// # Errors
-/// It has the teacher's name and not the group.
+/// 401 for the teacher's name without the group.
 fn believed(user: &User, teachers: &str) -> Result<User, Status> {
     let mut user = user.clone();
     let groups = user.groups.len();
@@ -141,8 +144,8 @@ fn believed(user: &User, teachers: &str) -> Result<User, Status> {
     Ok(user)
 }
 
-/// The service account that a token speaks for, and the audiences that it may speak to out of those
-/// wanted (none: ours).
+/// Authenticates a token. Returns the user of its ServiceAccount, and those of the `wanted`
+/// audiences that the token is for. Without any wanted, the API server's own is meant.
 ///
 /// If the cache lacks an object that the token stands for, the store is asked before the token is
 /// refused (upstream: `tokengetter.go`): another server may have made the account just now. Only a
@@ -167,7 +170,7 @@ pub(crate) async fn service_account(
     found.map_err(Refusal::into_text)
 }
 
-/// The same by what the cache knows now.
+/// Authenticates a token as [`service_account`] does, by what the cache has now.
 fn remembered_account(state: &State, token: &str, wanted: &[String]) -> Result<(User, Vec<String>), Refusal> {
     let claims = state.verified.claims(&state.tokens, token)?;
     let audiences: Vec<String> = match at(&claims, "aud") {
@@ -261,7 +264,7 @@ mod tests {
         assert_eq!(believed(TEACHER, &["system:masters"]).unwrap_err().code, 401);
         assert_eq!(believed(TEACHER, &["system:masters", "guessed"]).unwrap_err().code, 401);
         let own = believed(TEACHER, &["system:masters", "drawn"]).unwrap();
-        assert_eq!(own, ["system:masters", AUTHENTICATED], "webhooks are not told the group");
+        assert_eq!(own, ["system:masters", AUTHENTICATED], "the drawn group is shown to no one");
         assert_eq!(believed("jane", &["drawn"]).unwrap(), [AUTHENTICATED]);
     }
 

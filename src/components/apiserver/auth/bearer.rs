@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 use std::borrow::Cow;
 
-/// A subprotocol that is a token begins so.
+/// How a subprotocol begins that carries a token.
 const TOKEN_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
 const PROTOCOLS: &str = "sec-websocket-protocol";
 /// The warning for a client whose token stands behind two spaces.
@@ -32,7 +32,8 @@ pub(crate) fn token(headers: &HeaderMap) -> Result<Option<String>, Status> {
     }
 }
 
-/// The header `Authorization`. Bytes that are no text make a token that no key has signed.
+/// Returns the text of the header `Authorization`. Bytes that are no UTF-8 are replaced in it,
+/// which makes a token that no key has signed.
 fn authorization(headers: &HeaderMap) -> Cow<'_, str> {
     headers.get("authorization").map(|v| String::from_utf8_lossy(v.as_bytes())).unwrap_or_default()
 }
@@ -68,18 +69,18 @@ fn websocket_token(headers: &HeaderMap) -> Result<Option<String>, Status> {
 
 /// True if the request opens a WebSocket.
 pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
-    let mut asked = header(headers, "connection").split(',').map(str::trim);
+    let mut options = header(headers, "connection").split(',').map(str::trim);
     header(headers, "upgrade").eq_ignore_ascii_case("websocket")
-        && asked.any(|option| option.eq_ignore_ascii_case("upgrade"))
+        && options.any(|option| option.eq_ignore_ascii_case("upgrade"))
 }
 
-/// The subprotocols that the client offers, in its order.
+/// Returns the subprotocols that the client offers, in its order.
 fn protocols(headers: &HeaderMap) -> Vec<String> {
     let values = headers.get_all(PROTOCOLS).iter().filter_map(|v| v.to_str().ok());
     values.flat_map(|v| v.split(',')).map(|protocol| protocol.trim().to_string()).collect()
 }
 
-/// The subprotocols that the client offers beside a token, in its order.
+/// Returns the subprotocols that the client offers beside a token, in its order.
 pub(crate) fn other_protocols(headers: &HeaderMap) -> Vec<String> {
     let mut all = protocols(headers);
     all.retain(|protocol| !protocol.is_empty() && !protocol.starts_with(TOKEN_PROTOCOL));
@@ -133,7 +134,7 @@ mod tests {
         assert!(!alone.contains_key(PROTOCOLS));
     }
 
-    /// A client that shows a token is not served as an anonymous one.
+    /// A client that sends a token is never served as the anonymous user.
     #[test]
     fn a_token_that_cannot_be_read_is_refused() {
         for offered in [

@@ -67,7 +67,7 @@ pub(crate) async fn check(
         let unresolved = unresolved.map_or(String::new(), |why| format!("; resolution errors: [{why}]"));
         return Err(refuse(&(missing.refusal(&ctx.user) + &unresolved)));
     }
-    // A controller fills the rules in later, from roles that anybody may label: a user who sets or
+    // A controller fills the rules in later, from roles that any user may label: a user who sets or
     // changes the aggregation rule needs every right.
     let aggregates = |role: &Value| !value::empty(role, "aggregationRule.clusterRoleSelectors");
     let is_aggregated = kind.kind == "ClusterRole" && (aggregates(object) || old.is_some_and(aggregates));
@@ -93,8 +93,9 @@ impl Granted<'_> {
     }
 }
 
-/// The rules that have to be compared with the user's own. `None`: the user may give them without
-/// having them, by the verb `escalate` on the role, or `bind` on the role that a binding refers to.
+/// Returns the rules that have to be compared with the user's own. `None`: the user may give them
+/// without having them, by the verb `escalate` on the role, or `bind` on the role that a binding
+/// refers to.
 ///
 /// # Errors
 /// 404 if the role of a binding does not exist.
@@ -135,6 +136,7 @@ fn changes_only_deletion(new: &Value, old: &Value) -> bool {
     rest(new) == rest(old)
 }
 
+/// Returns whether the user has a right to a role or to roles.
 fn is_authorized(
     state: &State,
     user: &User,
@@ -148,14 +150,16 @@ fn is_authorized(
     state.authorize(user, &attributes).is_ok()
 }
 
+/// Returns the texts of one list of a rule.
 fn words<'a>(rule: &'a Value, path: &str) -> Vec<&'a str> {
     list(rule, path).iter().filter_map(Value::as_str).collect()
 }
 
 /// Combinations of verb, group, resource and name that are compared with what a user holds, at
-/// most: the lists of a rule multiply.
+/// most. The lists of a rule multiply: three lists of a thousand words are 10⁹ combinations.
 const COMBINATIONS_MAX: usize = 100_000;
 
+/// Returns the number of combinations in the rules.
 fn combinations(rules: &[Value]) -> usize {
     let one = |rule: &Value| {
         let count = |path: &str| list(rule, path).len();
@@ -176,10 +180,12 @@ const COMPARED_MAX: usize = 10_000_000;
 #[derive(Default)]
 struct Held<'a> {
     all: HashSet<&'a Value>,
-    /// By a resource as a rule writes it: `pods`, `pods/log`, `*/scale`, `*`. With the number of
-    /// the rule's texts.
+    /// The rules by each resource that they name, as they write it: `pods`, `pods/log`, `*/scale`,
+    /// `*`. Each has the number of its texts.
     by_resource: HashMap<&'a str, Vec<(&'a Value, usize)>>,
+    /// The rules about paths that are no resources, each with the number of its texts.
     by_path: Vec<(&'a Value, usize)>,
+    /// Texts compared until now.
     compared: usize,
 }
 
@@ -244,8 +250,8 @@ impl<'a> Held<'a> {
         Some(true)
     }
 
-    /// What of the rules is not held; what was found until then if the rest is too much to
-    /// compare. `None` if nothing was.
+    /// Returns what of the granted rules is not held. If they are too much to compare: what was
+    /// found until then, or `None` if that is nothing.
     async fn missing<'g>(&mut self, granted: &'g [Value], pace: &mut Pace) -> Option<Missing<'g>> {
         let mut missing = Missing::default();
         for rule in granted {
@@ -284,8 +290,8 @@ fn has_names(rule: &Value) -> bool {
     !list(rule, "resourceNames").is_empty()
 }
 
-/// Everything that a rule allows, one by one. A rule that names no objects is here one without a
-/// name; [`Held::allow`] is told so.
+/// Returns everything that a rule allows, one by one. For a rule that names no objects the name is
+/// empty, and the caller says so to [`Held::allow`] (`is_for_every_name`).
 fn given(rule: &Value) -> impl Iterator<Item = Attributes<'_>> {
     let names = match words(rule, "resourceNames") {
         names if names.is_empty() => vec![""],
@@ -380,8 +386,8 @@ mod tests {
         let mut held = Held::default();
         held.add(&own);
         let missing = futures::executor::block_on(held.missing(&granted, &mut Pace::default())).unwrap();
-        let told = missing.refusal(&User::new("bob", &[]));
-        let lines: Vec<&str> = told.lines().skip(1).collect();
+        let refusal = missing.refusal(&User::new("bob", &[]));
+        let lines: Vec<&str> = refusal.lines().skip(1).collect();
         let wanted = [
             r#"{APIGroups:[""], Resources:["pods"], Verbs:["delete" "watch"]}"#,
             r#"{APIGroups:[""], Resources:["secrets"], ResourceNames:["a"], Verbs:["get"]}"#,

@@ -2,11 +2,13 @@
 
 use crate::auth::attributes::Attributes;
 use crate::auth::user::User;
+use api::gostr::quote;
 use api::path::cut;
 use std::collections::BTreeMap;
 
-/// Lines that a refusal shows, and bytes of each of them and of the user's groups.
+/// Lines that a refusal shows.
 const SHOWN_MAX: usize = 10;
+/// Bytes of one line of a refusal, and of the user's groups in it.
 const SHOWN_BYTES: usize = 512;
 
 /// The subject of one line of a refusal; lines are in this order.
@@ -26,8 +28,8 @@ enum About<'a> {
 }
 
 impl About<'_> {
-    /// A line of the refusal: `{APIGroups:[""], Resources:["pods"], Verbs:["get"]}` (upstream:
-    /// `CompactString`).
+    /// Writes a line of the refusal: `{APIGroups:[""], Resources:["pods"], Verbs:["get"]}`
+    /// (upstream: `CompactString`).
     fn line(&self, verbs: &[&str]) -> String {
         let mut parts = match self {
             About::Resource { group, resource, .. } => {
@@ -43,9 +45,9 @@ impl About<'_> {
     }
 }
 
-/// `Resources:["pods"]`
+/// Writes a part of a line: `Resources:["pods"]`.
 fn part(name: &str, words: &[&str]) -> String {
-    let words: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+    let words: Vec<String> = words.iter().map(|word| quote(word)).collect();
     format!("{name}:[{}]", words.join(" "))
 }
 
@@ -73,7 +75,7 @@ impl<'a> Missing<'a> {
         }
     }
 
-    /// Upstream's message.
+    /// Writes upstream's message: the user, and the lines up to [`SHOWN_MAX`].
     pub(super) fn refusal(&self, user: &User) -> String {
         let lines = self.0.iter().take(SHOWN_MAX);
         let mut lines: Vec<String> =
@@ -81,12 +83,38 @@ impl<'a> Missing<'a> {
         if self.0.len() > SHOWN_MAX {
             lines.push(format!("and {} more", self.0.len() - SHOWN_MAX));
         }
-        let groups: Vec<String> = user.groups.iter().map(|g| format!("{g:?}")).collect();
+        let groups: Vec<String> = user.groups.iter().map(|group| quote(group)).collect();
         format!(
-            "user {:?} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
-            user.name,
+            "user {} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
+            quote(&user.name),
             cut(groups.join(" "), SHOWN_BYTES),
             lines.join("\n")
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_bounded_and_quotes_as_go_does() {
+        let rights: Vec<String> = (10..10 + SHOWN_MAX + 2).map(|n| format!("r{n}")).collect();
+        let mut missing = Missing::default();
+        for resource in &rights {
+            missing.add(&Attributes { verb: "get", resource, ..Attributes::RESOURCE }, true);
+        }
+        let refusal = missing.refusal(&User { name: "a\u{200b}".into(), ..User::new("", &["g"]) });
+        let lines: Vec<&str> = refusal.lines().collect();
+        let head = r#"user "a\u200b" (groups=["g" "system:authenticated"]) is attempting to grant"#;
+        assert!(lines[0].starts_with(head), "{refusal}");
+        assert_eq!(lines[1], r#"{APIGroups:[""], Resources:["r10"], Verbs:["get"]}"#);
+        assert_eq!((lines.len(), lines[SHOWN_MAX + 1]), (SHOWN_MAX + 2, "and 2 more"));
+        let long = "x".repeat(2 * SHOWN_BYTES);
+        let mut missing = Missing::default();
+        missing
+            .add(&Attributes { verb: &long, path: "/a", is_resource: false, ..Attributes::RESOURCE }, true);
+        let refusal = missing.refusal(&User::new("bob", &[long.as_str()]));
+        assert!(refusal.len() < 3 * SHOWN_BYTES, "{} bytes", refusal.len());
     }
 }

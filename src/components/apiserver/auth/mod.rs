@@ -10,7 +10,8 @@
 //! | `rbac`, `attributes` | authorization: the node authorizer, then roles and their bindings |
 //! | `role_bindings` | an index from a user to the roles that are bound to it |
 //! | `node_authorizer` | what a kubelet may do |
-//! | `escalation`, `missing` | nobody gives away rights that they do not have |
+//! | `escalation`, `missing` | no user gives away rights that it lacks: roles and bindings |
+//! | `param_access` | no user learns what it may not read: parameters of admission policies |
 //! | `policy`, `reconcile` | the default roles, and their repair in an older cluster |
 //! | `reviews`, `access_reviews` | questions of clients about tokens and rights |
 

@@ -13,7 +13,9 @@ use api::meta;
 use api::value::{at, list, text};
 use serde_json::Value;
 
-const MIRROR: &str = "kubernetes.io/config.mirror";
+/// The annotation of a mirror pod, by which a kubelet shows a static pod: one from a file of its
+/// node.
+pub(crate) const MIRROR: &str = "kubernetes.io/config.mirror";
 const NO_NAME: &str = "No Object name found";
 const READ_ONLY: &str = "can only read resources of this type";
 /// The namespace of the Leases that kubelets renew.
@@ -106,6 +108,7 @@ pub(crate) fn authorize(state: &State, node: &str, a: &Attributes) -> Result<(),
     }
 }
 
+/// Upstream's words for an object that no pod on the node needs.
 fn unrelated(node: &str) -> String {
     format!("no relationship found between node '{node}' and this object")
 }

@@ -1,5 +1,5 @@
-//! Parameters of admission policies: who writes a policy or a binding must be able to read the
-//! objects that it refers to, or a policy would tell what is in them (upstream:
+//! Parameters of admission policies: a user who writes a policy or a binding must be able to read
+//! the objects that it refers to, or refusals of the policy would show what is in them (upstream:
 //! `registry/admissionregistration/*/authz.go`).
 
 use crate::auth::attributes::Attributes;
@@ -13,8 +13,8 @@ use api::value::{at, text};
 use api::{Status, meta};
 use serde_json::Value;
 
-/// Refuses a policy or a binding whose user may not read its parameters. One that refers to the
-/// same ones as before is taken.
+/// Refuses a policy or a binding whose writer may not read its parameters. A change that refers to
+/// the same parameters as before is let in.
 ///
 /// # Errors
 /// 422 that names the right.
@@ -52,6 +52,7 @@ fn resource(state: &State, policy: &Value) -> Option<(String, String)> {
     Some((group.to_string(), plural.to_string()))
 }
 
+/// Returns whether the user has this right to objects of a group and resource.
 fn may(
     state: &State,
     user: &User,
@@ -64,24 +65,26 @@ fn may(
     state.authorize(user, &attributes).is_ok()
 }
 
-/// A user as Go prints it.
-fn shown(user: &User) -> String {
+/// Writes a user as Go prints it.
+fn as_go_prints(user: &User) -> String {
     format!("&{{{} {} [{}] map[]}}", user.name, user.uid, user.groups.join(" "))
 }
 
+/// Returns why a policy is refused; `None` if its writer may read all objects of its `paramKind`.
 fn of_policy(state: &State, user: &User, policy: &Value) -> Option<String> {
-    let said = at(policy, "spec.paramKind");
+    let param_kind = at(policy, "spec.paramKind");
     let of = resource(state, policy)?;
     (!may(state, user, "get", &of, ("*", "*"))).then(|| {
         format!(
             "user {} must have \"get\" permission on all objects of the referenced paramKind (kind={}, apiVersion={})",
-            shown(user),
-            text(said, "kind"),
-            text(said, "apiVersion")
+            as_go_prints(user),
+            text(param_kind, "kind"),
+            text(param_kind, "apiVersion")
         )
     })
 }
 
+/// Returns why a binding is refused; `None` if its writer may read what its `paramRef` names.
 fn of_binding(state: &State, user: &User, binding: &Value) -> Option<String> {
     let name = text(binding, "spec.policyName");
     let policy = state.cache.get("validatingadmissionpolicies", name);
@@ -92,7 +95,7 @@ fn of_binding(state: &State, user: &User, binding: &Value) -> Option<String> {
     if may(state, user, verb, &of, (namespace, object)) {
         return None;
     }
-    let user = shown(user);
+    let user = as_go_prints(user);
     Some(match policy {
         None => format!(
             "unable to get policy {name} to determine minimum required permissions and user {user} does not have \"{verb}\" permission for all groups, versions and resources"

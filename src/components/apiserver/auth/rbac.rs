@@ -1,4 +1,5 @@
-//! Authorization: `system:masters` may everything; kubelets by the node rules; everybody by RBAC.
+//! Authorization: `system:masters` may do everything, kubelets what the node rules allow, and every
+//! user what the roles bound to it allow.
 
 use crate::auth::attributes::Attributes;
 use crate::auth::node_authorizer;
@@ -13,14 +14,16 @@ use api::value::list;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// Bytes of roles that are searched for one decision, at most, and bytes that a role counts as at
-/// least. Some milliseconds: a user who may write roles and bind them to `system:authenticated`
-/// must not delay every request. The bootstrap roles of one user have some ten KiB.
+/// Bytes of roles that are searched for one decision, at most. Some milliseconds: a user who may
+/// write roles and bind them to `system:authenticated` must not delay every request. The bootstrap
+/// roles of one user have some ten KiB.
 const SEARCHED_MAX: usize = 2 << 20;
+/// Bytes that a role counts as at least.
 const ROLE_LEAST: usize = 256;
 /// Missing roles that one refusal names, at most. Upstream names all.
 const MISSING_NAMED: usize = 8;
 
+/// Returns whether a list has this text, or `*`.
 fn any(list: &[Value], wanted: &str) -> bool {
     list.iter().filter_map(Value::as_str).any(|v| v == "*" || v == wanted)
 }
@@ -88,8 +91,8 @@ pub(crate) async fn authorize(state: &State, ctx: &Context) -> Result<(), Status
         if ctx.user.node().is_none() {
             return Err(refused);
         }
-        // What a kubelet may read depends on its pods, of which another server may just have told
-        // it.
+        // What a kubelet may read depends on its pods, and it may have heard of one from another
+        // server.
         state.fresh().await?;
         allow(&attributes)?;
     }
@@ -101,7 +104,7 @@ pub(crate) async fn authorize(state: &State, ctx: &Context) -> Result<(), Status
 }
 
 impl State {
-    /// `Ok` if the user may; the error is a reason, often empty.
+    /// Decides whether the user may do this. The error is a reason, often empty.
     ///
     /// Three answers are asked for in turn: the group `system:masters`, the node rules, the roles.
     /// The first that allows decides. No rule forbids: a user may do what any of its roles says,
@@ -177,15 +180,15 @@ impl State {
         None
     }
 
-    /// The roles that are bound to the user, and that do not exist.
+    /// Returns the roles that are bound to the user and do not exist.
     pub(crate) fn missing_roles(&self, user: &User, namespace: &str) -> Vec<RoleKey> {
         let mut roles = self.cache.bindings.roles(user, namespace);
         roles.retain(|(resource, key)| self.cache.get(resource, key).is_none());
         roles
     }
 
-    /// The roles that bind the user, each once: those of the whole cluster, then those of
-    /// `namespace`.
+    /// Returns the roles that are bound to the user, each once: those of the whole cluster, then
+    /// those of `namespace`.
     pub(crate) fn roles(&self, user: &User, namespace: &str) -> impl Iterator<Item = Arc<Object>> {
         let roles = self.cache.bindings.roles(user, namespace);
         roles.into_iter().filter_map(|(resource, key)| self.cache.get(resource, &key))
@@ -198,7 +201,7 @@ impl State {
 pub(crate) fn not_found(roles: &[RoleKey]) -> Option<String> {
     let one = |(resource, key): &RoleKey| {
         let name = key.rsplit('/').next().unwrap_or_default();
-        format!("{}.rbac.authorization.k8s.io {name:?} not found", resource.trim_end_matches('s'))
+        format!("{}.rbac.authorization.k8s.io {} not found", resource.trim_end_matches('s'), quote(name))
     };
     let mut all: Vec<String> = roles.iter().take(MISSING_NAMED).map(one).collect();
     if roles.len() > MISSING_NAMED {
@@ -227,7 +230,7 @@ fn search(roles: impl Iterator<Item = Arc<Object>>, a: &Attributes) -> Option<bo
     Some(false)
 }
 
-/// The rules of a role.
+/// Returns the rules of a role.
 pub(crate) fn rules(role: &Object) -> &[Value] {
     list(&role.value, "rules")
 }
@@ -263,8 +266,8 @@ mod tests {
     fn stars_at_the_end_of_a_path_stand_for_the_rest_of_it() {
         let of = |url: &str, path: &str| {
             let rule = json!({"nonResourceURLs": [url], "verbs": ["get"]});
-            let asked = attributes("get", "", "", "");
-            allows(&rule, &Attributes { path, is_resource: false, ..asked })
+            let get = attributes("get", "", "", "");
+            allows(&rule, &Attributes { path, is_resource: false, ..get })
         };
         for url in ["*", "/a/*", "/a/**", "/a*"] {
             assert!(of(url, "/a/b"), "{url}");
@@ -327,9 +330,9 @@ mod tests {
         let one = "role.rbac.authorization.k8s.io \"r0\" not found";
         assert_eq!(not_found(&roles[..1]).as_deref(), Some(one));
         let two = not_found(&[("clusterroles", "x".into()), ("roles", "d/y".into())]);
-        let says = "[clusterrole.rbac.authorization.k8s.io \"x\" not found, \
+        let wanted = "[clusterrole.rbac.authorization.k8s.io \"x\" not found, \
             role.rbac.authorization.k8s.io \"y\" not found]";
-        assert_eq!(two.as_deref(), Some(says));
+        assert_eq!(two.as_deref(), Some(wanted));
         assert!(not_found(&roles).is_some_and(|all| all.ends_with("\"r7\" not found, and 2 more]")));
     }
 

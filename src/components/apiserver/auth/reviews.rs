@@ -1,4 +1,5 @@
-//! Reviews: questions about who one is and what one may. Answered, never kept.
+//! Reviews: questions of a client about a token, its user, or a user's rights. They are answered
+//! and never stored.
 
 use crate::admission;
 use crate::auth::access_reviews;
@@ -16,7 +17,7 @@ use api::Status;
 use api::kinds::Kind;
 use api::value::{self, at, list, text};
 use bytes::Bytes;
-use serde_json::{Value, json as object};
+use serde_json::{Value, json};
 use std::collections::HashSet;
 
 /// Answers the review posted as `kind`.
@@ -42,8 +43,8 @@ pub(crate) async fn review(
     }
     let status = match kind.kind {
         "SelfSubjectReview" => {
-            value::put(&mut review, "metadata", object!({"creationTimestamp": clock::rfc3339(clock::now())}));
-            object!({"userInfo": ctx.user.info()})
+            value::put(&mut review, "metadata", json!({"creationTimestamp": clock::rfc3339(clock::now())}));
+            json!({"userInfo": ctx.user.info()})
         }
         "TokenReview" => token(state, &review).await?,
         "SelfSubjectAccessReview" | "SubjectAccessReview" | "LocalSubjectAccessReview" => {
@@ -53,7 +54,7 @@ pub(crate) async fn review(
             let rules = rules(state, &ctx.user, text(&review, "spec.namespace")).await?;
             // The answer of upstream is a new object: it does not repeat what was asked.
             for field in ["metadata", "spec"] {
-                value::put(&mut review, field, object!({}));
+                value::put(&mut review, field, json!({}));
             }
             rules
         }
@@ -71,27 +72,27 @@ async fn token(state: &State, review: &Value) -> Result<Value, Status> {
         list(review, "spec.audiences").iter().filter_map(Value::as_str).map(String::from).collect();
     match authn::service_account(state, text(review, "spec.token"), &wanted).await {
         Ok((user, audiences)) => {
-            Ok(object!({"authenticated": true, "user": user.info(), "audiences": audiences}))
+            Ok(json!({"authenticated": true, "user": user.info(), "audiences": audiences}))
         }
-        Err(error) => Ok(object!({"user": {}, "error": error})),
+        Err(error) => Ok(json!({"user": {}, "error": error})),
     }
 }
 
-/// Rules that are told, and bytes of them, at most. The bootstrap roles of one user have some
-/// dozens.
+/// Rules that one answer lists, and bytes of them, at most. The bootstrap roles of one user have
+/// some dozens.
 const RULES_MAX: usize = 10_000;
 const RULES_BYTES: usize = 1 << 20;
 
-/// The rules of one user, each once, up to the bounds.
+/// The rules of one user as the answer lists them: each once, up to the bounds.
 #[derive(Default)]
-struct Told<'a> {
+struct RuleList<'a> {
     seen: HashSet<&'a Value>,
     bytes: usize,
     resources: Vec<Value>,
     paths: Vec<Value>,
 }
 
-impl<'a> Told<'a> {
+impl<'a> RuleList<'a> {
     /// Adds a rule; false if there is no room for it.
     fn add(&mut self, rule: &'a Value) -> bool {
         if !self.seen.insert(rule) {
@@ -99,21 +100,21 @@ impl<'a> Told<'a> {
         }
         let part = |field: &str| at(rule, field).clone();
         let of_paths = !list(rule, "nonResourceURLs").is_empty();
-        let told = match of_paths {
-            true => object!({"verbs": part("verbs"), "nonResourceURLs": part("nonResourceURLs")}),
+        let listed = match of_paths {
+            true => json!({"verbs": part("verbs"), "nonResourceURLs": part("nonResourceURLs")}),
             false => {
-                let mut told = object!({"verbs": part("verbs"), "apiGroups": part("apiGroups"), "resources": part("resources")});
+                let mut listed = json!({"verbs": part("verbs"), "apiGroups": part("apiGroups"), "resources": part("resources")});
                 if !list(rule, "resourceNames").is_empty() {
-                    told["resourceNames"] = part("resourceNames");
+                    listed["resourceNames"] = part("resourceNames");
                 }
-                told
+                listed
             }
         };
-        self.bytes += told.to_string().len();
+        self.bytes += listed.to_string().len();
         if self.seen.len() > RULES_MAX || self.bytes > RULES_BYTES {
             return false;
         }
-        if of_paths { &mut self.paths } else { &mut self.resources }.push(told);
+        if of_paths { &mut self.paths } else { &mut self.resources }.push(listed);
         true
     }
 }
@@ -123,25 +124,25 @@ async fn rules(state: &State, user: &User, namespace: &str) -> Result<Value, Sta
         return Err(Status::bad_request("no namespace on request"));
     }
     let everything = [
-        object!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}),
-        object!({"verbs": ["*"], "nonResourceURLs": ["*"]}),
+        json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}),
+        json!({"verbs": ["*"], "nonResourceURLs": ["*"]}),
     ];
     let roles: Vec<_> = state.roles(user, namespace).collect();
     let own = everything.iter().filter(|_| user.is_in(MASTERS));
-    let (mut told, mut pace, mut cut) = (Told::default(), Pace::default(), roles.len() == ROLES_MAX);
+    let (mut listed, mut pace, mut cut) = (RuleList::default(), Pace::default(), roles.len() == ROLES_MAX);
     for rule in own.chain(roles.iter().flat_map(|role| rbac::rules(role))) {
-        let before = told.bytes;
-        if !told.add(rule) {
+        let before = listed.bytes;
+        if !listed.add(rule) {
             cut = true;
             break;
         }
-        pace.step(told.bytes - before).await;
+        pace.step(listed.bytes - before).await;
     }
-    // Which pods' objects a node may read is not told by rules.
+    // A node may also read what its pods refer to, which no rule says.
     let is_node = user.node().is_some();
-    let Told { resources, paths, .. } = told;
+    let RuleList { resources, paths, .. } = listed;
     let mut status =
-        object!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": cut || is_node});
+        json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": cut || is_node});
     let mut problems = vec![];
     if is_node {
         problems.push("node authorizer does not support user rule resolution".to_string());
@@ -169,45 +170,45 @@ mod tests {
         let why = "node authorizer does not support user rule resolution";
         let node = User::new("system:node:n1", &[crate::auth::user::NODES]);
         let status = rules(api.state(), &node, "default").await.unwrap();
-        assert_eq!((&status["incomplete"], &status["evaluationError"]), (&object!(true), &object!(why)));
+        assert_eq!((&status["incomplete"], &status["evaluationError"]), (&json!(true), &json!(why)));
         let status = rules(api.state(), &User::new("jane", &[]), "default").await.unwrap();
-        assert_eq!((&status["incomplete"], status.get("evaluationError")), (&object!(false), None));
+        assert_eq!((&status["incomplete"], status.get("evaluationError")), (&json!(false), None));
         let bindings = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings";
         let (role, jane) =
-            (object!({"kind": "Role", "name": "none"}), object!([{"kind": "User", "name": "jane"}]));
-        let binding = object!({"metadata": {"name": "b"}, "roleRef": role, "subjects": jane});
+            (json!({"kind": "Role", "name": "none"}), json!([{"kind": "User", "name": "jane"}]));
+        let binding = json!({"metadata": {"name": "b"}, "roleRef": role, "subjects": jane});
         api.made(bindings, binding).await;
         let status = rules(api.state(), &User::new("jane", &[]), "default").await.unwrap();
         let why = "role.rbac.authorization.k8s.io \"none\" not found";
-        assert_eq!((&status["incomplete"], &status["evaluationError"]), (&object!(false), &object!(why)));
+        assert_eq!((&status["incomplete"], &status["evaluationError"]), (&json!(false), &json!(why)));
     }
 
     #[tokio::test]
     async fn an_answered_review_has_no_metadata_of_its_client() {
         let api = crate::testing::Api::bare().await;
         let all = "/apis/authorization.k8s.io/v1";
-        let asked = object!({"metadata": {"name": "x"}, "spec": {"namespace": "default"}});
-        let rules = api.made(&format!("{all}/selfsubjectrulesreviews"), asked).await;
-        assert_eq!((&rules["metadata"], &rules["spec"]), (&object!({}), &object!({})), "{rules}");
-        let metadata = object!({"uid": "x", "namespace": "y", "creationTimestamp": "2001-01-01T00:00:00Z"});
-        let asked =
-            object!({"metadata": metadata, "spec": {"nonResourceAttributes": {"verb": "get", "path": "/x"}}});
-        let access = api.made(&format!("{all}/selfsubjectaccessreviews"), asked).await;
-        assert_eq!((&access["status"]["allowed"], access["metadata"].get("uid")), (&object!(true), None));
+        let review = json!({"metadata": {"name": "x"}, "spec": {"namespace": "default"}});
+        let rules = api.made(&format!("{all}/selfsubjectrulesreviews"), review).await;
+        assert_eq!((&rules["metadata"], &rules["spec"]), (&json!({}), &json!({})), "{rules}");
+        let metadata = json!({"uid": "x", "namespace": "y", "creationTimestamp": "2001-01-01T00:00:00Z"});
+        let review =
+            json!({"metadata": metadata, "spec": {"nonResourceAttributes": {"verb": "get", "path": "/x"}}});
+        let access = api.made(&format!("{all}/selfsubjectaccessreviews"), review).await;
+        assert_eq!((&access["status"]["allowed"], access["metadata"].get("uid")), (&json!(true), None));
     }
 
     #[test]
-    fn rules_are_told_once_and_up_to_a_bound() {
-        let rule = |name: String| object!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"], "resourceNames": [name]});
+    fn rules_are_listed_once_and_up_to_a_bound() {
+        let rule = |name: String| json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"], "resourceNames": [name]});
         let same = vec![rule("a".into()); 2 * RULES_MAX];
-        let mut told = Told::default();
-        assert!(same.iter().all(|rule| told.add(rule)));
-        assert_eq!((told.resources.len(), told.resources[0].clone()), (1, rule("a".into())));
+        let mut listed = RuleList::default();
+        assert!(same.iter().all(|rule| listed.add(rule)));
+        assert_eq!((listed.resources.len(), listed.resources[0].clone()), (1, rule("a".into())));
         let many: Vec<Value> = (0..=RULES_MAX).map(|n| rule(n.to_string())).collect();
-        let mut told = Told::default();
-        assert_eq!(many.iter().filter(|rule| told.add(rule)).count(), RULES_MAX);
+        let mut listed = RuleList::default();
+        assert_eq!(many.iter().filter(|rule| listed.add(rule)).count(), RULES_MAX);
         let large: Vec<Value> = (0..5).map(|n| rule(n.to_string().repeat(RULES_BYTES / 4))).collect();
-        let mut told = Told::default();
-        assert_eq!(large.iter().filter(|rule| told.add(rule)).count(), 3);
+        let mut listed = RuleList::default();
+        assert_eq!(large.iter().filter(|rule| listed.add(rule)).count(), 3);
     }
 }

@@ -11,6 +11,7 @@
 
 use crate::auth::user::User;
 use crate::storage::object::Object;
+use api::gostr::quote;
 use api::meta;
 use api::value::{list, text};
 use parking_lot::RwLock;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 pub(crate) type RoleKey = (&'static str, String);
 /// Roles of one user that are found, at most.
 pub(crate) const ROLES_MAX: usize = 10_000;
-/// With the number of bindings that name the role for one subject.
+/// The roles of one subject, each with the number of bindings that give it.
 type Roles = BTreeMap<RoleKey, usize>;
 
 /// The bindings of one namespace, or those of the whole cluster.
@@ -73,7 +74,7 @@ fn subjects(binding: &Value) -> BTreeSet<Subject> {
 fn subject_of(binding: &Value, subject: &Value) -> Option<Subject> {
     let name = text(subject, "name");
     match text(subject, "kind") {
-        "User" => Some(Subject::User(name.into())), // `*` is a name as any other: everybody is a group
+        "User" => Some(Subject::User(name.into())), // `*` is a name as any other: all users are a group
         "Group" => Some(Subject::Group(name.into())),
         "ServiceAccount" => {
             let of = namespace_of(binding, subject);
@@ -111,7 +112,8 @@ pub(crate) fn describe(binding: &Value, wanted: &RoleKey, user: &User) -> Option
         (name, namespace) => ("RoleBinding", format!("{name}/{namespace}")),
     };
     let (role, named) = (text(binding, "roleRef.kind"), text(binding, "roleRef.name"));
-    Some(format!("{by} {name:?} of {role} {named:?} to {kind} {to:?}"))
+    let [name, named, to] = [name.as_str(), named, to.as_str()].map(quote);
+    Some(format!("{by} {name} of {role} {named} to {kind} {to}"))
 }
 
 /// Returns whether a binding names this role.

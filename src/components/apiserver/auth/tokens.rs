@@ -14,6 +14,7 @@ use std::time::Duration;
 /// An object may be deleted this long before its tokens end, as upstream: a pod still needs its
 /// token while it shuts down.
 const LEEWAY: Duration = Duration::from_secs(60);
+/// Upstream's words for a token whose bound object has gone.
 const INVALIDATED: &str = "service account token has been invalidated";
 /// The label of a Secret whose token counts for nothing any more. Upstream's cleaner of unused
 /// tokens sets it, and an administrator may.
@@ -27,13 +28,14 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub(crate) enum Refusal {
     /// The cache lacks an object that the token stands for; the store may have it.
     Missing(String),
-    /// The store would say nothing else.
+    /// The token is not valid, whatever the store has that the cache lacks.
     Invalid(String),
     /// The token is good, and its Secret has the label [`INVALID_SINCE`].
     Marked(String),
 }
 
 impl Refusal {
+    /// Returns upstream's text.
     pub(crate) fn into_text(self) -> String {
         match self {
             Refusal::Missing(why) | Refusal::Invalid(why) | Refusal::Marked(why) => why,

@@ -1,10 +1,10 @@
-//! Who is asking.
+//! The user of a request: a name, groups, and who impersonates it.
 
 use api::validate::names;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// The group of everybody who has been authenticated.
+/// The group of all users who have been authenticated.
 pub(crate) const AUTHENTICATED: &str = "system:authenticated";
 /// The group of the anonymous user.
 pub(crate) const UNAUTHENTICATED: &str = "system:unauthenticated";
@@ -54,7 +54,7 @@ impl User {
         is_valid.then_some((namespace, name))
     }
 
-    /// True if nobody showed who they are.
+    /// True for the user of a request without credentials.
     pub(crate) fn is_anonymous(&self) -> bool {
         self.name == "system:anonymous"
     }
@@ -101,5 +101,50 @@ impl User {
             info["extra"] = json!(self.extra);
         }
         info
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_service_account_is_split_only_if_an_account_can_have_it() {
+        for (name, parts) in [
+            ("system:serviceaccount:shop:robot", Some(("shop", "robot"))),
+            ("system:serviceaccount:shop:robot.v1", Some(("shop", "robot.v1"))),
+            ("system:serviceaccount:shop:a:b", None),
+            ("system:serviceaccount:shop", None),
+            ("system:serviceaccount::robot", None),
+            ("system:serviceaccount:Shop:robot", None),
+            ("shop:robot", None),
+        ] {
+            assert_eq!(User::split_service_account(name), parts, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_node_has_its_name_and_the_group_of_kubelets() {
+        assert_eq!(User::new("system:node:n1", &[NODES]).node(), Some("n1"));
+        assert_eq!(User::new("system:node:n1", &[]).node(), None);
+        assert_eq!(User::new("n1", &[NODES]).node(), None);
+        let nameless = User::new("system:node:", &[NODES]);
+        assert!(nameless.node().is_none() && nameless.is_nameless_node());
+        assert!(!User::new("system:node:", &[]).is_nameless_node());
+    }
+
+    #[test]
+    fn components_and_administrators_may_repair_and_others_may_not() {
+        for (user, may_repair) in [
+            (User::new("admin", &[MASTERS]), true),
+            (User::new("system:node:n1", &[NODES]), true),
+            (User::new("system:kube-controller-manager", &[]), true),
+            (User::service_account("kube-system", "coredns"), true),
+            (User::service_account("shop", "robot"), false),
+            (User::new("jane", &[]), false),
+            (User::anonymous(), false),
+        ] {
+            assert_eq!(user.may_repair(), may_repair, "{}", user.name);
+        }
     }
 }

@@ -62,12 +62,13 @@ pub fn pass_headers(from: &HeaderMap, to: &mut HeaderMap, upgrading: bool, kept:
     }
 }
 
-/// The answer 101: joins both connections until either side ends, the client leaves (also while the
-/// other side reads nothing), both are silent for [`SESSION_IDLE`], or `over` completes. What
-/// `over` owns is held until then.
+/// Answers the client with 101, and joins both connections until either side ends, the client
+/// leaves (also while the other side reads nothing), both are silent for [`SESSION_IDLE`], or
+/// `over` completes. What `over` owns is held until then.
 ///
 /// # Errors
-/// The client had not asked for a change of protocols; `who` answered so.
+/// 502 if the client had not asked for a change of protocols; `who` is the server that changed
+/// them.
 pub fn join<B>(
     client: Option<OnUpgrade>,
     mut answer: Response<B>,
@@ -96,9 +97,9 @@ pub fn join<B>(
     Ok(out)
 }
 
-/// The upgraded connection of a client, and what completes when the client has left. The end of a
-/// client stands behind the bytes that it sent before, and a program that reads none of them would
-/// hide it; so the socket itself is asked.
+/// Returns the upgraded connection of a client, and a future that completes when the client has
+/// left. The end of a client stands behind the bytes that it sent before, and a program that reads
+/// none of them would hide it; so the socket itself is asked.
 fn client_side(upgraded: Upgraded) -> (Box<dyn Duplex>, BoxFuture<'static, ()>) {
     let upgraded = match downcast::<TokioIo<Metered<TlsStream<TcpStream>>>>(upgraded) {
         Ok(parts) => return session(parts.io.into_inner().into_inner(), parts.read_buf),
@@ -110,14 +111,15 @@ fn client_side(upgraded: Upgraded) -> (Box<dyn Duplex>, BoxFuture<'static, ()>) 
     }
 }
 
-/// A client's connection that begins with bytes which have been read already.
+/// Returns a client's connection, which begins with the bytes that have been read already, and a
+/// future that completes when the client has left.
 fn session(stream: TlsStream<TcpStream>, unread: Bytes) -> (Box<dyn Duplex>, BoxFuture<'static, ()>) {
     let left = left(&stream.get_ref().0);
     (Box::new(Rewound { io: stream, unread }), left)
 }
 
-/// Completes when the client has left. Without a descriptor to spare nothing tells it; then the end
-/// of the copying does.
+/// Completes when the client has left. It never does without a descriptor to spare; the end of the
+/// copying then ends the session.
 pub fn left(client: &impl AsFd) -> BoxFuture<'static, ()> {
     match tcp::closed_by_peer(client.as_fd()) {
         Ok(closed) => closed.boxed(),
@@ -142,7 +144,8 @@ pub async fn copy_until_left(
     copy(client, server, left, &moves).await;
 }
 
-/// The same, and at most until neither side has said anything for `idle` (up to twice that).
+/// Copies as [`copy_until_left`] does, and at most until neither side has said anything for `idle`
+/// (up to twice that).
 async fn copy_until_idle(
     client: impl AsyncRead + AsyncWrite + Unpin,
     server: impl AsyncRead + AsyncWrite + Unpin,
@@ -169,14 +172,15 @@ async fn silence(moves: &AtomicU64, idle: Duration) {
     }
 }
 
+/// Copies as [`copy_until_left`] does, and counts in `moves` the reads and writes of both sides.
 async fn copy(
     client: impl AsyncRead + AsyncWrite + Unpin,
     server: impl AsyncRead + AsyncWrite + Unpin,
     left: impl Future<Output = ()>,
     moves: &Arc<AtomicU64>,
 ) {
-    let mut client = Noted { io: client, moves: moves.clone() };
-    let mut server = Noted { io: server, moves: moves.clone() };
+    let mut client = Counting { io: client, moves: moves.clone() };
+    let mut server = Counting { io: server, moves: moves.clone() };
     let farewell = async {
         left.await;
         let _ = tokio::time::timeout(FAREWELL_MAX, silence(moves, FAREWELL)).await;
@@ -187,7 +191,7 @@ async fn copy(
     }
 }
 
-/// A stream of which some bytes were read already.
+/// A stream whose first bytes have been read already.
 struct Rewound<T> {
     io: T,
     unread: Bytes,
@@ -221,12 +225,12 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Rewound<T> {
 }
 
 /// One side of a session, whose reads and writes are counted.
-struct Noted<T> {
+struct Counting<T> {
     io: T,
     moves: Arc<AtomicU64>,
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Noted<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for Counting<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -240,7 +244,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Noted<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Noted<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Counting<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, bytes);
         if written.is_ready() {

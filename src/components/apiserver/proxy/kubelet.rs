@@ -3,37 +3,20 @@
 
 use crate::admission::policies;
 use crate::auth::{bearer, impersonation};
-use crate::proxy::{forward, log_answer, log_options, names};
+use crate::proxy::{dial, forward, log_answer, log_options, names};
 use crate::request::context::Context;
-use crate::request::http::{Answer, Body, BodyError, HTTP1_BUFFER, Query, full, plain};
+use crate::request::http::{Answer, Body, BodyError, Query, full, plain};
 use crate::state::State;
-use api::Status;
-use api::cidr;
 use api::gostr::quote;
-use api::kinds;
 use api::value::{at, int, list, text};
+use api::{Status, kinds};
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::rt::{Read, Write};
-use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::task::JoinSet;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
-const KUBELET_PORT: i64 = 10250;
-pub(super) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of an answer that is read as a whole.
-const ANSWER_MAX: usize = 8 << 20;
-/// Bytes in which a kubelet says why it has no connection.
-const WHY_MAX: usize = 4 << 10;
-/// Headers that belong to one connection, and those that are nobody else's business.
+/// Headers that belong to one connection, and those that are for this server alone.
 pub(super) const NOT_PASSED: &[&str] = &[
     "authorization",
     "host",
@@ -44,15 +27,18 @@ pub(super) const NOT_PASSED: &[&str] = &[
     "accept-encoding",
 ];
 
-/// Finds the container that a request is about, and checks it against the pod.
-fn container<'a>(pod: &'a Value, asked: &str) -> Result<&'a str, Status> {
+/// Finds the container that a request is about: the one that it names, or the only one.
+///
+/// # Errors
+/// 400 for a name that the pod does not have, and without a name for a pod of several containers.
+fn container<'a>(pod: &'a Value, requested: &str) -> Result<&'a str, Status> {
     let groups = ["spec.initContainers", "spec.containers", "spec.ephemeralContainers"];
     let mut names = groups.iter().flat_map(|g| list(pod, g)).map(|c| text(c, "name"));
     let name = text(pod, "metadata.name");
-    if !asked.is_empty() {
-        return names
-            .find(|n| *n == asked)
-            .ok_or_else(|| Status::bad_request(format!("container {asked} is not valid for pod {name}")));
+    if !requested.is_empty() {
+        return names.find(|n| *n == requested).ok_or_else(|| {
+            Status::bad_request(format!("container {requested} is not valid for pod {name}"))
+        });
     }
     match list(pod, "spec.containers") {
         [one] => Ok(text(one, "name")),
@@ -102,7 +88,7 @@ pub(crate) async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body
     if node.is_empty() {
         return match sub {
             "log" => {
-                ctx.shows_nothing();
+                ctx.mark_log_empty();
                 Ok(plain(204, "")) // as upstream: nothing was written yet
             }
             _ => Err(Status::bad_request(format!("pod {name} does not have a host assigned"))),
@@ -128,8 +114,8 @@ pub(crate) async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body
 }
 
 /// Refuses the log of a container that waits for its first start.
-fn not_started(pod: &Value, asked: &str, previous: bool) -> Option<Status> {
-    let name = container(pod, asked).ok()?;
+fn not_started(pod: &Value, requested: &str, previous: bool) -> Option<Status> {
+    let name = container(pod, requested).ok()?;
     let groups =
         ["status.containerStatuses", "status.initContainerStatuses", "status.ephemeralContainerStatuses"];
     let status = groups.iter().flat_map(|g| list(pod, g)).find(|s| text(s, "name") == name)?;
@@ -159,8 +145,8 @@ pub(crate) async fn node(
 ) -> Result<Answer, Status> {
     let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
     let (_, name, port) = names::split(&ctx.info.name)
-        .ok_or_else(|| Status::bad_request(format!("invalid node request {:?}", ctx.info.name)))?;
-    let to = kubelet(state, name)?;
+        .ok_or_else(|| Status::bad_request(format!("invalid node request {}", quote(&ctx.info.name))))?;
+    let to = dial::address(state, name)?;
     if !port.is_empty() && port != to.port().to_string() {
         return Err(Status::bad_request(format!(
             "node {name}: only the kubelet's port {} is proxied, not {port:?}",
@@ -177,13 +163,13 @@ pub(crate) async fn node(
     if let Some((what, namespace, pod)) = led_to(&path)
         && code < 400
     {
-        ctx.led_to(what, namespace, pod, code);
+        ctx.record_led_to(what, namespace, pod, code);
     }
     Ok(answer)
 }
 
-/// What a path of a kubelet does in which pod: `exec/default/web/nginx` → (`exec`, `default`,
-/// `web`). Its own server reads paths in the same way.
+/// Returns what a path of a kubelet does in which pod: `exec/default/web/nginx` is (`exec`,
+/// `default`, `web`). The kubelet's server reads paths in the same way.
 fn led_to(path: &str) -> Option<(&str, &str, &str)> {
     match path.trim_matches('/').split('/').collect::<Vec<_>>()[..] {
         [what @ ("exec" | "attach"), namespace, pod, _] => Some((what, namespace, pod)),
@@ -191,9 +177,9 @@ fn led_to(path: &str) -> Option<(&str, &str, &str)> {
     }
 }
 
-/// What a kubelet answers to a log whose options it cannot read (400) or does not accept (422): the
-/// code and the text. `None` for options that are good, and for other paths. One of both streams is
-/// refused (400) while upstream's gate PodLogsQuerySplitStreams is off.
+/// Returns what a kubelet answers to a request for a log whose options it cannot read (400) or does
+/// not accept (422): the code and the text. `None` for good options, and for other paths. A request
+/// for stdout or stderr alone is refused (400): upstream's gate PodLogsQuerySplitStreams is off.
 fn refused_log(path: &str, query: &Query) -> Option<(u16, String)> {
     let ["containerLogs", _, pod, _] = path.trim_matches('/').split('/').collect::<Vec<_>>()[..] else {
         return None;
@@ -204,7 +190,7 @@ fn refused_log(path: &str, query: &Query) -> Option<(u16, String)> {
     if !tail.is_empty() {
         query.remove("tailLines");
         if tail != "all" {
-            query.set("tailLines", &tail);
+            query.append("tailLines", &tail);
         }
     }
     let stream = query.has("stream").then(|| query.get("stream").to_string());
@@ -223,122 +209,6 @@ fn refused_log(path: &str, query: &Query) -> Option<(u16, String)> {
     }
 }
 
-/// Finds the kubelet's address, as its Node says.
-fn kubelet(state: &State, node: &str) -> Result<SocketAddr, Status> {
-    let found = state.cache.get("nodes", node).ok_or_else(|| Status::not_found("", "nodes", node))?;
-    let addresses = list(&found.value, "status.addresses");
-    let ip = addresses.iter().find(|a| text(a, "type") == "InternalIP").map_or("", |a| text(a, "address"));
-    let ip = cidr::canonical_ip(ip)
-        .ok_or_else(|| Status::unavailable(format!("no address known of node {node}")))?;
-    let port = int(&found.value, "status.daemonEndpoints.kubeletEndpoint.Port")
-        .filter(|p| *p != 0)
-        .unwrap_or(KUBELET_PORT);
-    let port =
-        u16::try_from(port).map_err(|_| Status::unavailable(format!("node {node} has no kubelet port")))?;
-    Ok(SocketAddr::new(ip, port))
-}
-
-type Stream = TlsStream<tokio::net::TcpStream>;
-
-/// Connects to a node's kubelet, and to nothing else. The address is an object's field, which a
-/// user may write (CVE-2022-3294), and the server there would see this server's own certificate,
-/// `system:masters`: it must show the certificate of that node's kubelet.
-///
-/// # Errors
-/// Why there is no connection, in the words of Go's `net` where it has some.
-async fn dial(state: &State, node: &str, to: SocketAddr) -> Result<Stream, String> {
-    let connect = async {
-        let _turn = state.handshakes.begin(to).await;
-        let tcp = (state.dial)(to).await.map_err(|error| dial_error(to, &error))?;
-        let _ = tcp.set_nodelay(true);
-        let name = pki::server_name(&to.ip().to_string()).map_err(|error| error.to_string())?;
-        let tls = TlsConnector::from(state.kubelet_tls.clone());
-        let stream = tls.connect(name, tcp).await.map_err(|error| format!("tls: {error}"))?;
-        let certificate = stream.get_ref().1.peer_certificates().and_then(|c| c.first());
-        let user = certificate.and_then(|c| pki::user_of(c)).map_or(String::new(), |(name, _)| name);
-        if user != format!("system:node:{node}") {
-            return Err(format!("tls: the certificate is for {user:?}, not for the node's kubelet"));
-        }
-        Ok(stream)
-    };
-    match tokio::time::timeout(DIAL_TIMEOUT, connect).await {
-        Ok(done) => done,
-        Err(_) => Err(format!("dial tcp {to}: i/o timeout")),
-    }
-}
-
-/// Words a failed connection as Go's `net` does.
-fn dial_error(to: SocketAddr, error: &io::Error) -> String {
-    let why = match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_string(),
-        io::ErrorKind::HostUnreachable => "no route to host".to_string(),
-        io::ErrorKind::NetworkUnreachable => "network is unreachable".to_string(),
-        io::ErrorKind::TimedOut => return format!("dial tcp {to}: i/o timeout"),
-        _ => error.to_string(),
-    };
-    format!("dial tcp {to}: connect: {why}")
-}
-
-/// Says that a kubelet could not be asked; as upstream in other words for each kind of request:
-///
-/// ```text
-/// log              500  Get "https://10.0.0.1:10250/containerLogs/default/web/nginx": dial tcp …
-/// proxy of a node  503  error trying to reach service: dial tcp …
-/// session          500  error dialing backend: dial tcp …
-/// ```
-pub(super) fn unreachable(subresource: &str, is_session: bool, url: &str, why: &str) -> Status {
-    match (subresource, is_session) {
-        ("log", _) => Status::new(500, "", format!("Get {}: {why}", quote(url))),
-        ("proxy", false) => Status::unavailable(format!("error trying to reach service: {why}")),
-        _ => Status::new(500, "", format!("error dialing backend: {why}")),
-    }
-}
-
-/// Begins HTTP/1.1 on a connection to another server. It is served until either side ends.
-pub(super) async fn begin_http(
-    connection: impl Read + Write + Send + Unpin + 'static,
-) -> hyper::Result<SendRequest<Body>> {
-    let mut http = http1::Builder::new();
-    http.max_buf_size(HTTP1_BUFFER); // of a log whose client does not read
-    let (sender, connection) = http.handshake(connection).await?;
-    tokio::spawn(connection.with_upgrades()); // ends with either side of the connection
-    Ok(sender)
-}
-
-/// Asks a node's kubelet for the connection behind `path`, and returns it. What the kubelet says
-/// otherwise is the error.
-pub(super) async fn open(state: &State, node: &str, path: &str) -> Result<Upgraded, String> {
-    let to = kubelet(state, node).map_err(|status| status.message)?;
-    let stream = dial(state, node, to).await?;
-    let mut sender = begin_http(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
-    let request = Request::get(path).header(header::HOST, to.to_string());
-    let request = request.header(header::CONNECTION, "Upgrade").header(header::UPGRADE, "tcp");
-    let request = request.body(full("")).map_err(|e| e.to_string())?;
-    let mut answer = sender.send_request(request).await.map_err(|e| e.to_string())?;
-    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return hyper::upgrade::on(&mut answer).await.map_err(|e| e.to_string());
-    }
-    let why = http_body_util::Limited::new(answer.into_body(), WHY_MAX).collect().await;
-    Err(String::from_utf8_lossy(&why.map_err(|e| e.to_string())?.to_bytes()).into_owned())
-}
-
-/// What a node's kubelet answers to a GET, at most [`ANSWER_MAX`] bytes of it.
-pub(crate) async fn ask(state: &State, node: &str, path: &str) -> Result<bytes::Bytes, Status> {
-    let to = kubelet(state, node)?;
-    let broken = |e: &dyn std::fmt::Display| Status::new(502, "", format!("error dialing backend: {e}"));
-    let stream = dial(state, node, to).await.map_err(|why| broken(&why))?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
-    let mut connections = JoinSet::new(); // ends with this call
-    connections.spawn(connection);
-    let request = Request::get(path).header(header::HOST, to.to_string()).body(full(""));
-    let answer = sender.send_request(request.map_err(|e| broken(&e))?).await.map_err(|e| broken(&e))?;
-    if !answer.status().is_success() {
-        return Err(broken(&answer.status()));
-    }
-    let body = http_body_util::Limited::new(answer.into_body(), ANSWER_MAX);
-    Ok(body.collect().await.map_err(|e| broken(&e))?.to_bytes())
-}
-
 /// Completes when the session that this request becomes must end: with the server, or when its
 /// client's connection is needed or does not read. Until then it holds the request's seat, and the
 /// connection counts and is busy.
@@ -354,8 +224,9 @@ pub(crate) fn session_end(state: &State, ctx: &Context) -> impl Future<Output = 
     }
 }
 
-/// Sends the request on, and joins the two connections if both sides change protocols. For a log
-/// this server asks by itself, as upstream: no header and no body of the client's goes further.
+/// Sends the request on to the kubelet of `node`, and joins the two connections if both sides
+/// change protocols. A log is requested by this server itself, as upstream: no header and no body
+/// of the client goes further.
 async fn forward(
     state: &Arc<State>,
     ctx: &Context,
@@ -363,20 +234,20 @@ async fn forward(
     path: &str,
     mut request: Request<Body>,
 ) -> Result<Answer, Status> {
-    let to = kubelet(state, node)?;
+    let to = dial::address(state, node)?;
     let is_own = ctx.info.subresource == "log";
     let upgrading = !is_own && asks_for_upgrade(request.headers());
     let url = format!("https://{to}{path}");
-    let failed = |why: &str| unreachable(&ctx.info.subresource, upgrading, &url, why);
-    let stream = dial(state, node, to).await.map_err(|why| failed(&why))?;
+    let failed = |why: &str| dial::unreachable(&ctx.info.subresource, upgrading, &url, why);
+    let stream = dial::connect(state, node, to).await.map_err(|why| failed(&why))?;
     let broken = |error: hyper::Error| failed(&error.to_string());
-    let mut sender = begin_http(TokioIo::new(stream)).await.map_err(broken)?;
+    let mut sender = dial::begin_http(TokioIo::new(stream)).await.map_err(broken)?;
     let client = upgrading.then(|| hyper::upgrade::on(&mut request));
-    let (asked, body) = request.into_parts();
-    let mut passed = Request::builder().method(asked.method).uri(path);
+    let (head, body) = request.into_parts();
+    let mut passed = Request::builder().method(head.method).uri(path);
     if let Some(headers) = passed.headers_mut() {
         if !is_own {
-            forward::pass_headers(&asked.headers, headers, upgrading, NOT_PASSED);
+            forward::pass_headers(&head.headers, headers, upgrading, NOT_PASSED);
             bearer::without_token(headers);
             impersonation::without_impersonation(headers);
         }
@@ -472,6 +343,60 @@ mod tests {
             assert_eq!(code(log, query), refused, "{query}");
         }
         assert_eq!(code("/logs/syslog", "tailLines=three"), None, "a file of the node");
+    }
+
+    #[test]
+    fn a_container_that_waits_for_its_first_start_has_no_log() {
+        let ended = json!({"terminated": {"exitCode": 1}});
+        let unpulled = r#"container "c" in pod "p" is waiting to start: image can't be pulled"#;
+        let first = r#"previous terminated container "c" in pod "p" not found"#;
+        for (status, previous, why) in [
+            (json!({"state": {"waiting": {"reason": "ErrImagePull"}}}), false, Some(unpulled)),
+            (
+                json!({"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "restartCount": 3, "lastState": ended}),
+                false,
+                None,
+            ),
+            (json!({"state": {"running": {}}}), false, None),
+            (json!({"state": {"running": {}}}), true, Some(first)),
+            (json!({"state": {"running": {}}, "restartCount": 1, "lastState": ended}), true, None),
+        ] {
+            let mut pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c"}]},
+                "status": {"containerStatuses": [status]}});
+            pod["status"]["containerStatuses"][0]["name"] = "c".into();
+            let refused = not_started(&pod, "", previous).map(|status| status.message);
+            assert_eq!(refused.as_deref(), why, "{pod}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pod_without_a_node_has_an_empty_log_and_no_sessions() {
+        let api = crate::testing::Api::new().await;
+        let spec = json!({"containers": [{"name": "c", "image": "nginx"}]});
+        let pods = "/api/v1/namespaces/default/pods";
+        api.made(pods, json!({"metadata": {"name": "p"}, "spec": spec})).await;
+        assert_eq!(api.get(&format!("{pods}/p/log")).await.0, 204);
+        let (code, refused) = api.get(&format!("{pods}/p/exec?command=sh")).await;
+        let why = "pod p does not have a host assigned";
+        assert_eq!((code, refused["message"].as_str()), (400, Some(why)), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn of_a_node_only_its_kubelet_is_reached() {
+        let api = crate::testing::Api::bare().await;
+        let status = json!({"addresses": [{"type": "InternalIP", "address": "172.30.0.11"}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}}});
+        api.made("/api/v1/nodes", json!({"metadata": {"name": "n1"}, "status": status})).await;
+        assert!(api.state().fresh().await.is_ok());
+        for (name, code, why) in [
+            ("n1:22", 400, "only the kubelet's port 10250 is proxied"),
+            ("ftp:n1:1", 400, "invalid node request \"ftp:n1:1\""),
+            ("n2", 404, "nodes \"n2\" not found"),
+        ] {
+            let (found, refused) = api.get(&format!("/api/v1/nodes/{name}/proxy/healthz")).await;
+            let message = refused["message"].as_str().unwrap_or_default();
+            assert!(found == code && message.contains(why), "{name}: {refused}");
+        }
     }
 
     #[test]

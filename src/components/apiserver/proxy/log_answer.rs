@@ -10,7 +10,7 @@ use futures::{StreamExt, stream};
 use http::Response;
 use http_body_util::{BodyExt, BodyStream, StreamBody};
 
-/// Bytes of a kubelet's refusal that are told; upstream's.
+/// Bytes of a kubelet's refusal that its client gets; upstream's.
 const REFUSAL_MAX: usize = 50_000;
 
 /// Passes a log on. Unless it is followed, waits for its first piece, and notes if there is none,
@@ -28,6 +28,7 @@ pub(crate) async fn pass(ctx: &Context, answer: Answer) -> Result<Answer, Status
     }
 }
 
+/// Waits for the first piece of a log, and notes in the request's record if there is none.
 async fn note_empty_log(ctx: &Context, answer: Answer) -> Answer {
     let (parts, mut body) = answer.into_parts();
     let first = loop {
@@ -37,7 +38,7 @@ async fn note_empty_log(ctx: &Context, answer: Answer) -> Answer {
         }
     };
     let Some(first) = first else {
-        ctx.shows_nothing();
+        ctx.mark_log_empty();
         return Response::from_parts(parts, full(""));
     };
     let whole = stream::iter([first]).chain(BodyStream::new(body));
@@ -116,8 +117,8 @@ mod tests {
                 "an error on the server (\"a\\\"b\") has prevented the request from succeeding ( pods/log p)",
             ),
         ] {
-            let told = refusal("p", plain(code, text)).await;
-            assert_eq!((told.code, told.reason, told.message.as_str()), (code, reason, message));
+            let status = refusal("p", plain(code, text)).await;
+            assert_eq!((status.code, status.reason, status.message.as_str()), (code, reason, message));
         }
         let long = refusal("p", plain(400, "x".repeat(REFUSAL_MAX + 1))).await;
         assert_eq!(long.message.len(), REFUSAL_MAX);

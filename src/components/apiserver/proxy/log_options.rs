@@ -40,9 +40,9 @@ pub(crate) fn check_options(query: &Query, name: &str) -> Result<(), Status> {
     }
 }
 
-/// The query that the pod's kubelet gets: the options of a log and nothing else, as upstream builds
-/// it anew. A kubelet knows others, such as `tail` in place of `tailLines`, which are no options
-/// of this path.
+/// Returns the query for the pod's kubelet: the options of a log and nothing else, as upstream
+/// builds it anew. A kubelet knows further options, such as `tail` in place of `tailLines`, which
+/// `pods/log` does not have.
 pub(crate) fn passed(query: &str) -> String {
     let options =
         ["follow", "previous", "timestamps", "sinceSeconds", "sinceTime", "tailLines", "limitBytes"];
@@ -51,7 +51,7 @@ pub(crate) fn passed(query: &str) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(known).finish()
 }
 
-/// No text and `null` stand for the zero time in a query.
+/// Checks a time. An empty text and `null` stand for the zero time in a query.
 fn check_time(text: &str) -> Result<(), Status> {
     if matches!(text, "" | "null") || rfc3339(text).is_some() {
         return Ok(());

@@ -1,9 +1,9 @@
 //! Names and paths of what a proxied request asks for.
 
-/// Scheme, name and port in the name of a proxied node, pod or Service: `web`, `web:80` or
+/// Splits the name of a proxied node, pod or Service into scheme, name and port: `web`, `web:80` or
 /// `https:web:443`. `None` for other names (upstream: `SplitSchemeNamePort`).
-pub(crate) fn split(asked: &str) -> Option<(&str, &str, &str)> {
-    let (scheme, name, port) = match asked.split(':').collect::<Vec<_>>()[..] {
+pub(crate) fn split(text: &str) -> Option<(&str, &str, &str)> {
+    let (scheme, name, port) = match text.split(':').collect::<Vec<_>>()[..] {
         [name] => ("", name, ""),
         [name, port] => ("", name, port),
         [scheme, name, port] => (scheme, name, port),
@@ -12,8 +12,8 @@ pub(crate) fn split(asked: &str) -> Option<(&str, &str, &str)> {
     (!name.is_empty() && matches!(scheme, "" | "http" | "https")).then_some((scheme, name, port))
 }
 
-/// The decoded path that a server is asked for, without empty, `.` and `..` segments, as upstream
-/// joins it. A slash at its end is kept: it names another page.
+/// Returns the decoded path that a server is asked for, without empty, `.` and `..` segments, as
+/// upstream joins it. A slash at its end is kept: it names another page.
 pub(super) fn clean(rest: &str, ends_with_slash: bool) -> String {
     let mut kept = vec![];
     for segment in rest.split('/') {

@@ -9,9 +9,10 @@
 //! The kubelet of the pod's node makes the connection (`podPort` there). This server never dials an
 //! address of an object: a user could write that of another server.
 
-use super::kubelet::{self, DIAL_TIMEOUT, NOT_PASSED, asks_for_upgrade, begin_http};
-use super::links::{self, Links};
-use super::{forward, names};
+use super::dial::{self, DIAL_TIMEOUT, begin_http};
+use super::kubelet::{self, NOT_PASSED, asks_for_upgrade};
+use super::links::Links;
+use super::{forward, html, names};
 use crate::auth::{bearer, impersonation};
 use crate::request::context::Context;
 use crate::request::http::{Answer, Body, BodyError, FromPod, full, header};
@@ -86,16 +87,21 @@ pub(crate) async fn serve(
     }
 }
 
+/// Returns a kind of the core group.
 fn kind(name: &str) -> Result<&'static Kind, Status> {
     kinds::find("", "v1", name).ok_or_else(|| Status::internal(format!("{name} is not served")))
 }
 
-/// Finds the port of a proxied pod. Without one in the name it is the first that a container
-/// declares, or the scheme's own. Unlike upstream a port may be named as well.
+/// Finds the address and port of a proxied pod. Without a port in the name it is the first that a
+/// container declares, or the scheme's own. Unlike upstream a port may also be given by its name.
+///
+/// # Errors
+/// 400 for a name that is none and for a pod without an address, 404 for a pod that does not exist,
+/// 503 for a port that the pod does not have.
 async fn pod_target(state: &State, ctx: &Context) -> Result<Target, Status> {
-    let asked = &ctx.info.name;
-    let (scheme, name, port) = names::split(asked)
-        .ok_or_else(|| Status::bad_request(format!("invalid pod request {}", quote(asked))))?;
+    let requested = &ctx.info.name;
+    let (scheme, name, port) = names::split(requested)
+        .ok_or_else(|| Status::bad_request(format!("invalid pod request {}", quote(requested))))?;
     let pod = state.get(kind("Pod")?, &ctx.info.namespace, name).await?;
     let mut ports = list(&pod.value, "spec.containers").iter().flat_map(|c| list(c, "ports"));
     let number = |port: &Value| int(port, "containerPort").map(|number| number.to_string());
@@ -116,7 +122,7 @@ async fn pod_target(state: &State, ctx: &Context) -> Result<Target, Status> {
     Ok(Target { pod: name.into(), node, to: SocketAddr::new(ip, port), tls: scheme == "https" })
 }
 
-/// The addresses of a pod, as its status says them.
+/// Returns the addresses of a pod, as its status has them.
 fn addresses(pod: &Value) -> impl Iterator<Item = IpAddr> {
     let all = list(pod, "status.podIPs").iter().map(|ip| text(ip, "ip"));
     let one = Some(text(pod, "status.podIP")).filter(|_| list(pod, "status.podIPs").is_empty());
@@ -137,9 +143,9 @@ fn is_allowed(ip: &IpAddr) -> bool {
 /// namespace and has this address (upstream: `isValidAddress`; CVE-2021-25740 is about endpoints
 /// that lead elsewhere).
 async fn service_target(state: &State, ctx: &Context) -> Result<Target, Status> {
-    let (asked, namespace) = (&ctx.info.name, ctx.info.namespace.as_str());
-    let (scheme, name, port) = names::split(asked)
-        .ok_or_else(|| Status::bad_request(format!("invalid service request {}", quote(asked))))?;
+    let (requested, namespace) = (&ctx.info.name, ctx.info.namespace.as_str());
+    let (scheme, name, port) = names::split(requested)
+        .ok_or_else(|| Status::bad_request(format!("invalid service request {}", quote(requested))))?;
     let service = state.get(kind("Service")?, namespace, name).await?;
     let port = match port.parse::<i64>() {
         Err(_) => port,
@@ -159,7 +165,7 @@ async fn service_target(state: &State, ctx: &Context) -> Result<Target, Status> 
     });
     if endpoints.is_empty() {
         // Upstream names the port only where the Service has endpoints without it.
-        let what = if has_any { asked.as_str() } else { name };
+        let what = if has_any { requested.as_str() } else { name };
         return Err(Status::unavailable(format!("no endpoints available for service {}", quote(what))));
     }
     let first = state.rng.range(0, endpoints.len() as u64) as usize;
@@ -176,16 +182,17 @@ async fn service_target(state: &State, ctx: &Context) -> Result<Target, Status> 
     }
     Err(Status::unavailable(format!(
         "no endpoints available for service {}: the proxy reaches pods of its namespace only, and none of the endpoints is one",
-        quote(asked)
+        quote(requested)
     )))
 }
 
+/// Returns whether an EndpointSlice is one of this Service.
 fn is_of(slice: &Value, service: &str) -> bool {
     at(slice, "metadata.labels")["kubernetes.io/service-name"] == service
 }
 
-/// The ready endpoints of a slice, if it is one of this Service: address, number of the port with
-/// this name, and `namespace/name` of the pod behind it (empty: it is no pod).
+/// Returns the ready endpoints of a slice, if it is one of this Service: the address, the number of
+/// the port with this name, and `namespace/name` of the pod behind it (empty: it is no pod).
 fn ready_endpoints(slice: &Value, service: &str, port: &str) -> Vec<(IpAddr, u16, String)> {
     let found = list(slice, "ports").iter().find(|p| text(p, "name") == port);
     let number = found.and_then(|p| u16::try_from(int(p, "port")?).ok());
@@ -226,7 +233,7 @@ fn is_bare(ctx: &Context, request: &Request<Body>) -> bool {
 
 /// Says that a pod could not be reached; upstream has other words for a session.
 fn unreachable(is_session: bool, why: &str) -> Status {
-    kubelet::unreachable("proxy", is_session, "", why)
+    dial::unreachable("proxy", is_session, "", why)
 }
 
 /// Connects to a port of a pod through the kubelet of its node. Certificates are not checked, as
@@ -237,7 +244,7 @@ async fn connect(
     target: &Target,
 ) -> Result<Box<dyn forward::Duplex>, String> {
     let path = format!("/podPort/{namespace}/{}/{}", target.pod, target.to.port());
-    let opened = kubelet::open(state, &target.node, &path);
+    let opened = dial::open(state, &target.node, &path);
     let late = |_| format!("dial tcp {}: i/o timeout", target.to);
     let stream = TokioIo::new(tokio::time::timeout(CONNECT_MAX, opened).await.map_err(late)??);
     if !target.tls {
@@ -253,7 +260,7 @@ async fn connect(
     }
 }
 
-/// The host that the client asked for: the header, or what HTTP/2 has in its place.
+/// Returns the host that the client asked for: the header, or what HTTP/2 has in its place.
 fn asked_host(request: &Request<Body>) -> String {
     let of_uri = request.uri().authority().map_or("", Authority::as_str);
     match header(request.headers(), "host") {
@@ -262,7 +269,7 @@ fn asked_host(request: &Request<Body>) -> String {
     }
 }
 
-/// Sends the request on, and joins the two connections if both sides change protocols.
+/// Sends the request on to the pod, and joins the two connections if both sides change protocols.
 async fn pass(
     state: &Arc<State>,
     ctx: &Context,
@@ -295,13 +302,13 @@ async fn pass(
     let mut out = Response::new(body.map_err(|e| BodyError(e.to_string())).boxed_unsync());
     *out.status_mut() = parts.status;
     out.extensions_mut().insert(FromPod);
-    ctx.pod_answered();
+    ctx.mark_answered_by_pod();
     forward::pass_headers(&parts.headers, out.headers_mut(), false, CORS);
     Ok(with_links(out, &method, &path, links))
 }
 
-/// What leads back to the target from its own pages.
-fn links_of(ctx: &Context, target: &Target, asked: String) -> Links {
+/// Returns which links of the target's pages lead back to it, and through which path.
+fn links_of(ctx: &Context, target: &Target, client_host: String) -> Links {
     let info = &ctx.info;
     let prefix =
         format!("/api/{}/namespaces/{}/{}/{}/proxy", info.version, info.namespace, info.resource, info.name);
@@ -309,11 +316,11 @@ fn links_of(ctx: &Context, target: &Target, asked: String) -> Links {
     if target.to.port() == if target.tls { 443 } else { 80 } {
         own.push(target.to.ip().to_string());
     }
-    Links { prefix, own, asked }
+    Links { prefix, own, client_host }
 }
 
-/// The request as the pod gets it: the path behind `proxy`, and none of what is for this server
-/// only. It asks for no compression, because links are looked for in the page.
+/// Returns the request as the pod gets it: the path behind `proxy`, and no header that is for this
+/// server only. It asks for no compression, because links are looked for in the page.
 fn passed_on(
     ctx: &Context,
     target: &Target,
@@ -321,18 +328,18 @@ fn passed_on(
     request: Request<Body>,
     upgrading: bool,
 ) -> Result<Request<Body>, Status> {
-    let (asked, body) = request.into_parts();
-    let path = names::clean(&ctx.info.rest, asked.uri.path().ends_with('/'));
+    let (head, body) = request.into_parts();
+    let path = names::clean(&ctx.info.rest, head.uri.path().ends_with('/'));
     let path = percent_encoding::utf8_percent_encode(&path, client::ESCAPED_IN_PATHS).to_string();
-    let query = asked.uri.query().map_or(String::new(), |query| format!("?{query}"));
+    let query = head.uri.query().map_or(String::new(), |query| format!("?{query}"));
     let mut passed = Request::new(body);
-    *passed.method_mut() = asked.method;
+    *passed.method_mut() = head.method;
     *passed.uri_mut() = format!("{path}{query}").parse().map_err(|e| Status::bad_request(format!("{e}")))?;
     let headers = passed.headers_mut();
-    forward::pass_headers(&asked.headers, headers, upgrading, NOT_PASSED);
+    forward::pass_headers(&head.headers, headers, upgrading, NOT_PASSED);
     bearer::without_token(headers);
     impersonation::without_impersonation(headers);
-    let host = if links.asked.is_empty() { target.to.to_string() } else { links.asked.clone() };
+    let host = if links.client_host.is_empty() { target.to.to_string() } else { links.client_host.clone() };
     put(headers, HOST, &host);
     put(headers, FORWARDED_URI, &format!("{}{path}", links.prefix));
     if let Some(connection) = ctx.seat.connection() {
@@ -373,7 +380,7 @@ fn with_links(mut answer: Answer, method: &Method, path: &str, links: Links) -> 
     answer.headers_mut().remove(CONTENT_LENGTH);
     match *method {
         Method::HEAD => answer,
-        _ => answer.map(|body| links::rewrite(body, links)),
+        _ => answer.map(|body| html::rewrite(body, links)),
     }
 }
 
@@ -407,7 +414,7 @@ mod tests {
             for to in locations {
                 answer.headers_mut().append(LOCATION, HeaderValue::from_bytes(to.as_bytes()).unwrap());
             }
-            let links = Links { prefix: "/p/proxy".into(), own: vec![], asked: "a".into() };
+            let links = Links { prefix: "/p/proxy".into(), own: vec![], client_host: "a".into() };
             let answer = with_links(answer, &Method::GET, "/a", links);
             let all = answer.headers().get_all(LOCATION).iter().map(HeaderValue::as_bytes);
             String::from_utf8(all.collect::<Vec<_>>().join(&b' ')).unwrap()

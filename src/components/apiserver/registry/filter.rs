@@ -183,13 +183,13 @@ mod tests {
             ("spec.unschedulable=false", json!({"unschedulable": false}), true),
         ] {
             let mut query = Query::default();
-            query.set("fieldSelector", selector);
+            query.append("fieldSelector", selector);
             let filter = Filter::of(kind, "d", &query).unwrap();
             assert_eq!(filter.matches(&tab(spec)), is_selected, "{selector}");
             assert!(!filter.is_cheap());
         }
         let mut query = Query::default();
-        query.set("fieldSelector", "metadata.name=a");
+        query.append("fieldSelector", "metadata.name=a");
         assert!(Filter::of(kind, "d", &query).unwrap().is_cheap());
     }
 
@@ -198,7 +198,7 @@ mod tests {
         let kind = kinds::find("", "v1", "Pod").unwrap();
         let of = |parameter: &str, selector: &str| {
             let mut query = Query::default();
-            query.set(parameter, selector);
+            query.append(parameter, selector);
             Filter::of(kind, "default", &query).map_err(|status| (status.code, status.message))
         };
         let values = |count: usize| (0..count).map(|n| format!("v{n}")).collect::<Vec<_>>().join(",");

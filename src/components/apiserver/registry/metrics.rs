@@ -5,7 +5,7 @@
 //! A kubelet's answer is kept for a while ([`super::summaries`]), and requests at the same time
 //! wait for the same one: however many clients ask, a kubelet is dialled once in that time.
 
-use crate::proxy::kubelet;
+use crate::proxy::dial;
 use crate::registry::filter::Filter;
 use crate::request::context::Context;
 use crate::request::http::Answer;
@@ -63,7 +63,7 @@ async fn matching(state: &Arc<State>, kind: &Kind, filter: &Filter) -> Vec<Arc<O
     let summaries = nodes.iter().map(|node| async move {
         let name = text(&node.value, "metadata.name");
         let ask = async {
-            let answer = clock::limit(PATIENCE, kubelet::ask(state, name, "/stats/summary")).await?.ok()?;
+            let answer = clock::limit(PATIENCE, dial::ask(state, name, "/stats/summary")).await?.ok()?;
             serde_json::from_slice::<Value>(&answer).ok()
         };
         Some((node, state.summaries.of(name, ask).await?))

@@ -63,7 +63,7 @@ impl<'a> Range<'a> {
             || self.sub != "*" && other.sub == "*"
     }
 
-    /// The value of a parameter; empty if it is not there.
+    /// Returns the value of a parameter; empty if it is not there.
     pub(crate) fn parameter(&self, key: &str) -> &'a str {
         self.parameters.iter().rev().find(|(k, _)| *k == key).map(|&(_, value)| value).unwrap_or_default()
     }
@@ -106,8 +106,8 @@ mod tests {
     fn a_range_has_parameters_and_takes_what_it_names() {
         let all = ranges("application/json; as=Table;v=v1 ;g=;x=a=b;q=0.3");
         let [range] = all.as_slice() else { panic!("{all:?}") };
-        let told = ["as", "v", "g", "x", "q"].map(|key| range.parameter(key));
-        assert_eq!(told, ["Table", "v1", "", "", ""]);
+        let values = ["as", "v", "g", "x", "q"].map(|key| range.parameter(key));
+        assert_eq!(values, ["Table", "v1", "", "", ""]);
         assert!(range.takes("application/json") && !range.takes("application/yaml"));
         for (accept, takes) in
             [("*/*", true), ("application/*", true), ("text/*", false), ("Application/json", false)]

@@ -1,23 +1,24 @@
 //! What a strict decoder says of a JSON body: keys that stand twice in one map (`serde_json` keeps
 //! the last), and unknown fields, both in the order in which they stand there.
 
+use api::gostr::quote;
 use api::json_text::{Container, Look};
 use api::path::{UnknownFields, more};
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess};
 use std::collections::HashSet;
 
-/// Problems that are told of one body, and the bytes of one of them. Further ones are not looked
-/// for.
-const TOLD_MAX: usize = 50;
+/// Problems of one body, at most. Further ones are not looked for.
+const PROBLEMS_MAX: usize = 50;
+/// Bytes of one problem.
 const PROBLEM_MAX: usize = 1024;
 /// Bytes of paths that are made while a body is looked through: a long key with many keys inside
 /// would make gigabytes.
 const PATHS_MAX: usize = 16 * 1024 * 1024;
 
-/// `duplicate field "spec.containers[0].name"` and `unknown field "spec.foo"`, in the order of the
-/// body. `unknown` are the paths of unknown fields; what is in one is not looked at. At most
-/// [`TOLD_MAX`] of them are told, and the unknown fields beyond are counted in a last line: where
-/// there is an unknown field there is a problem.
+/// Returns the problems of a body in its order: `duplicate field "spec.containers[0].name"` and
+/// `unknown field "spec.foo"`, at most [`PROBLEMS_MAX`]. `unknown` are the paths of unknown fields;
+/// what is in one is not looked at. The unknown fields beyond the bound are counted in a last line:
+/// where there is an unknown field there is a problem.
 pub(crate) fn problems(bytes: &[u8], unknown: &UnknownFields) -> Vec<String> {
     let known: HashSet<&str> = unknown.shown().iter().map(String::as_str).collect();
     let mut found = Found::default();
@@ -29,10 +30,12 @@ pub(crate) fn problems(bytes: &[u8], unknown: &UnknownFields) -> Vec<String> {
     all
 }
 
+/// The problems of a body that were found so far.
 #[derive(Default)]
 struct Found {
     all: Vec<String>,
-    told: HashSet<String>,
+    /// The same problems, to find one that is there already.
+    seen: HashSet<String>,
     /// Unknown fields that were met.
     unknown: usize,
     /// Bytes of paths made so far.
@@ -40,21 +43,25 @@ struct Found {
 }
 
 impl Found {
+    /// Adds a problem, unless it is there already.
+    ///
     /// # Errors
-    /// Enough has been told.
-    fn tell<E: Error>(&mut self, mut problem: String) -> Result<(), E> {
+    /// There are [`PROBLEMS_MAX`] problems.
+    fn add<E: Error>(&mut self, mut problem: String) -> Result<(), E> {
         if problem.len() > PROBLEM_MAX {
             problem.truncate(problem.floor_char_boundary(PROBLEM_MAX));
             problem.push('…');
         }
-        if self.told.insert(problem.clone()) {
+        if self.seen.insert(problem.clone()) {
             self.all.push(problem);
         }
-        if self.all.len() < TOLD_MAX { Ok(()) } else { Err(E::custom("enough was told")) }
+        if self.all.len() < PROBLEMS_MAX { Ok(()) } else { Err(E::custom("there are enough problems")) }
     }
 
+    /// Counts a path that was made.
+    ///
     /// # Errors
-    /// Too much was made of this body.
+    /// All paths of this body have more than [`PATHS_MAX`] bytes.
     fn path<E: Error>(&mut self, path: String) -> Result<String, E> {
         self.made = self.made.saturating_add(path.len());
         if self.made <= PATHS_MAX { Ok(path) } else { Err(E::custom("the paths are too long")) }
@@ -86,12 +93,12 @@ impl<'de> Container<'de> for Scan<'_> {
             let path = self.found.path(format!("{}{dot}{key}", self.path))?;
             if self.unknown.contains(path.as_str()) {
                 self.found.unknown += usize::from(seen.insert(key));
-                self.found.tell(format!("unknown field {path:?}"))?;
+                self.found.add(format!("unknown field {}", quote(&path)))?;
                 map.next_value::<IgnoredAny>()?;
                 continue;
             }
             if !seen.insert(key) {
-                self.found.tell(format!("duplicate field {path:?}"))?;
+                self.found.add(format!("duplicate field {}", quote(&path)))?;
             }
             map.next_value_seed(Look(Scan { path, found: self.found, unknown: self.unknown }))?;
         }
@@ -114,8 +121,8 @@ mod tests {
         let key = "k".repeat(4096);
         let mut unknown = none();
         unknown.add(Path::Root.field(&key));
-        let told = super::problems(format!("{{\"{key}\": 1}}").as_bytes(), &unknown);
-        assert_eq!(told, ["1 more unknown field"]);
+        let problems = super::problems(format!("{{\"{key}\": 1}}").as_bytes(), &unknown);
+        assert_eq!(problems, ["1 more unknown field"]);
     }
 
     #[test]
@@ -127,14 +134,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_of_a_body_has_bounds() {
+    fn the_problems_of_a_body_have_bounds() {
         let key = "k".repeat(1 << 20);
         let twice: Vec<String> = (0..10_000).map(|n| format!("\"{n}\":0,\"{n}\":0")).collect();
         let body = format!("{{\"{key}\":{{{}}}}}", twice.join(","));
-        let told = super::problems(body.as_bytes(), &none());
-        assert!(told.len() <= super::TOLD_MAX && told.iter().all(|p| p.len() <= super::PROBLEM_MAX + 3));
+        let problems = super::problems(body.as_bytes(), &none());
+        assert!(problems.len() <= super::PROBLEMS_MAX);
+        assert!(problems.iter().all(|p| p.len() <= super::PROBLEM_MAX + "…".len()));
         let body = format!("{{{}}}", twice.join(","));
-        assert_eq!(super::problems(body.as_bytes(), &none()).len(), super::TOLD_MAX);
+        assert_eq!(super::problems(body.as_bytes(), &none()).len(), super::PROBLEMS_MAX);
         let list = format!("{{\"{key}\":[{}0]}}", "0,".repeat(500_000));
         assert!(super::problems(list.as_bytes(), &none()).is_empty());
     }

@@ -1,7 +1,8 @@
 //! The handshake of TLS, and clients that begin with something else.
 //!
-//! `curl http://127.0.0.1:6443` speaks HTTP to a port of HTTPS. It is told so in HTTP, as by every
-//! server in Go (`net/http`): an alert of TLS makes curl say `Received HTTP/0.9 when not allowed`.
+//! `curl http://127.0.0.1:6443` speaks HTTP to a port of HTTPS. The answer says so in HTTP, as that
+//! of every server in Go (`net/http`) does: an alert of TLS makes curl say `Received HTTP/0.9 when
+//! not allowed`.
 
 use crate::request::connections::Counted;
 use std::io;
@@ -15,8 +16,8 @@ pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 const ANSWER: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
-/// Makes a connection one of TLS. `None`: its client has too many, or did not come to the end of
-/// the handshake in time.
+/// Makes a connection one of TLS. `None` if its client has too many connections, or did not come to
+/// the end of the handshake within [`HANDSHAKE_TIMEOUT`].
 pub(super) async fn shake_hands(
     tcp: TcpStream,
     acceptor: TlsAcceptor,
@@ -64,7 +65,7 @@ mod tests {
     use crate::testing;
 
     #[tokio::test]
-    async fn a_request_without_tls_is_told_so() {
+    async fn a_request_without_tls_gets_an_answer_that_says_so() {
         let dir = tempfile::tempdir().unwrap();
         let fixture = testing::start(dir.path()).await;
         let address = fixture.kubeconfig.split("https://").nth(1).unwrap().split('\'').next().unwrap();

@@ -6,9 +6,9 @@ use crate::flowcontrol::pool::{Place, Pool};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// KiB of heads at a time: of connections on which nobody has shown who they are, and of all
-/// others.
+/// KiB of heads at a time on connections whose clients have not shown who they are.
 pub(super) const STRANGERS_KIB: usize = 8 << 10;
+/// KiB of heads at a time on all other connections.
 pub(super) const KNOWN_KIB: usize = 32 << 10;
 
 /// The memory for the heads of one listener.
@@ -34,7 +34,8 @@ impl Heads {
     }
 }
 
-/// Every user of this machine has all addresses of the loopback network.
+/// Returns the account of a source. All addresses of the loopback network are one: every user of
+/// this machine has all of them.
 fn account(source: IpAddr) -> String {
     match source.to_canonical() {
         IpAddr::V4(v4) if v4.is_loopback() => "127.0.0.0/8".into(),

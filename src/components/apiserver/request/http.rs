@@ -39,7 +39,7 @@ pub(crate) const IDLE_MAX: Duration = Duration::from_secs(90);
 /// and no client of this program begins more.
 const STREAMS_MAX: u32 = 250;
 /// Bytes that a client may send ahead of the server, on one stream and on all streams of a
-/// connection: what nobody reads takes no more memory.
+/// connection: what no handler reads takes no more memory.
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Bytes of an answer that wait in a stream for a client that does not read, beside the piece that
@@ -58,7 +58,8 @@ const HTTP1_FIELDS: usize = 1024;
 /// longer head: kubectl says `request header list larger than peer's advertised limit`.
 const HTTP2_HEAD: u32 = 48 << 10;
 
-/// How connections of clients are served: HTTP/1.1 and HTTP/2, whichever they speak.
+/// Returns the settings with which clients' connections are served: HTTP/1.1 and HTTP/2, whichever
+/// they speak.
 pub fn http_server() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -187,7 +188,7 @@ pub fn failure(status: &Status) -> Answer {
     answer
 }
 
-/// What a server says to a path that it does not know.
+/// Answers a path that the server does not know.
 pub(crate) fn not_found_page() -> Answer {
     plain(404, "404 page not found\n")
 }
@@ -214,19 +215,20 @@ impl Query {
     pub(crate) fn all(&self, key: &str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str())
     }
-    /// As upstream reads truth values: whatever is said is true, but `0` and `false`.
+    /// Returns whether an option is on. As upstream every value means so, also the empty one, but
+    /// `0` and `false`.
     pub(crate) fn is_true(&self, key: &str) -> bool {
         self.has(key) && !(self.get(key) == "0" || self.get(key).eq_ignore_ascii_case("false"))
     }
     /// Appends a value. It replaces none: [`Query::get`] still returns the first one.
-    pub(crate) fn set(&mut self, key: &str, value: &str) {
+    pub(crate) fn append(&mut self, key: &str, value: &str) {
         self.0.push((key.to_string(), value.to_string()));
     }
-    /// Takes a key and all its values out.
+    /// Removes a key with all its values.
     pub(crate) fn remove(&mut self, key: &str) {
         self.0.retain(|(k, _)| k != key);
     }
-    /// The number of a key; `None` if the key is not there.
+    /// Returns the value of a key as a number; `None` if the key is not there.
     ///
     /// # Errors
     /// 400 for a value that is no decimal `i64`, in the words of Go's `strconv`. An empty value is
@@ -247,8 +249,8 @@ impl Query {
     }
 }
 
-/// The text of a header that names a user, as `Impersonate-User` does. Unlike [`header`] it takes
-/// all of UTF-8, as Go's servers do.
+/// Returns the text of a header that names a user, as `Impersonate-User` does. Unlike [`header`] it
+/// takes all of UTF-8, as Go's servers do.
 ///
 /// # Errors
 /// 400 for bytes that are no text: what cannot be read is not absent, or a request that gives
@@ -258,7 +260,7 @@ pub(crate) fn identity<'a>(name: &str, value: &'a http::HeaderValue) -> Result<&
         .map_err(|_| Status::bad_request(format!("the value of the header {name:?} is not UTF-8")))
 }
 
-/// A header's text, empty if there is none.
+/// Returns a header's text; empty if there is none.
 pub(crate) fn header<'a>(headers: &'a http::HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("")
 }

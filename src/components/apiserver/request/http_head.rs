@@ -4,8 +4,8 @@
 //! take as long for that as an idle connection may. Thousands of connections with half a head each
 //! would hold more memory than all requests that run. So what a connection reads while none of its
 //! requests runs is counted, beyond the buffer that every connection has ([`FREE`]): on the account
-//! of the user that it has shown, or of its source as long as it has shown nobody. A connection
-//! that finds no room is closed.
+//! of the user that it has shown, or of its source as long as it has shown none. A connection that
+//! finds no room is closed.
 //!
 //! Example: strangers have 8 MiB, one source of them half. A local user opens connections and sends
 //! 64 KiB of a head on each: the 86th is closed, and those who have shown who they are do not
@@ -30,7 +30,7 @@ pub(crate) struct Metered<T> {
     heads: Arc<Heads>,
     /// Bytes that came since the last request began.
     received: usize,
-    /// Requests until then.
+    /// Requests that had begun when `received` was last set to 0.
     served: u64,
 }
 
@@ -58,7 +58,7 @@ impl<T> Metered<T> {
         if kib == 0 {
             return true;
         }
-        // The connection has it until its request begins.
+        // The connection holds this memory until its request begins.
         let mut held = activity.head.lock();
         match &mut *held {
             Some(place) => place.count() >= kib || place.grow(kib - place.count()),

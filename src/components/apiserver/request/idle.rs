@@ -40,20 +40,20 @@ impl Activity {
         Running(self.clone())
     }
 
-    /// Whether a request is being answered now.
+    /// Returns whether a request is being answered now.
     pub(crate) fn is_busy(&self) -> bool {
         self.running.load(Ordering::Acquire) > 0
     }
 
-    /// How many requests have begun so far.
+    /// Returns how many requests have begun so far.
     pub(crate) fn served(&self) -> u64 {
         self.served.load(Ordering::Acquire)
     }
 
-    /// Returns when no first request has come within `first`, or no further one for `idle` (up to
-    /// twice that). Requests wake nobody: the time of the last one is looked at when the next limit
-    /// is over.
-    pub(crate) async fn is_idle(&self, first: Duration, idle: Duration) {
+    /// Waits until no first request has come within `first`, or no further one for `idle` (up to
+    /// twice that). Requests wake no waiter: the time of the last one is looked at when the next
+    /// limit is over.
+    pub(crate) async fn wait_until_idle(&self, first: Duration, idle: Duration) {
         loop {
             let limit = if self.served.load(Ordering::Relaxed) == 0 { first } else { idle };
             let last = self.start + Duration::from_millis(self.last.load(Ordering::Acquire));
@@ -90,14 +90,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_idle_from_the_end_of_its_last_answer() {
         let (start, silent) = (Instant::now(), Activity::new());
-        silent.is_idle(FIRST, IDLE).await;
+        silent.wait_until_idle(FIRST, IDLE).await;
         assert_eq!(start.elapsed().as_secs(), 32);
 
         let (start, busy) = (Instant::now(), Activity::new());
         let watch = busy.begin();
-        assert!(tokio::time::timeout(IDLE * 10, busy.is_idle(FIRST, IDLE)).await.is_err());
+        assert!(tokio::time::timeout(IDLE * 10, busy.wait_until_idle(FIRST, IDLE)).await.is_err());
         drop(watch);
-        busy.is_idle(FIRST, IDLE).await;
+        busy.wait_until_idle(FIRST, IDLE).await;
         assert_eq!(start.elapsed().as_secs(), 900 + 90);
     }
 }

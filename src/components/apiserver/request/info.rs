@@ -101,20 +101,21 @@ impl Info {
         info
     }
 
-    /// The namespace of the objects meant: empty for cluster-scoped kinds. A custom resource may be
-    /// called `namespaces`, too.
+    /// Returns the namespace of the objects that the path names; empty for cluster-scoped kinds. A
+    /// custom resource may be called `namespaces`, too.
     pub fn object_namespace(&self) -> &str {
         if self.group.is_empty() && self.resource == "namespaces" { "" } else { &self.namespace }
     }
 
-    /// The group if it is a custom resource that is asked for. Its plural may be that of a resource
-    /// of another group.
+    /// Returns the group of a custom resource, whose plural may be that of a resource of another
+    /// group; empty for a built-in one.
     pub fn custom_group(&self) -> &str {
         let known = kinds::resource(&self.group, &self.version, &self.resource).is_some();
         if known { "" } else { &self.group }
     }
 }
 
+/// Returns the verb of a request for a resource.
 fn verb(method: &Method, info: &Info, watch: bool) -> &'static str {
     let one = !info.name.is_empty();
     match *method {

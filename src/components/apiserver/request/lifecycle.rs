@@ -64,14 +64,14 @@ pub(crate) fn record_unauthenticated(
     ctx.answered(status.code, started.elapsed(), &status.message);
 }
 
-/// Returns whether a request came over a connection of a pod or of a node. A part of this process
-/// asks without a connection.
+/// Returns whether a request came over a connection of a pod or of a node.
 fn is_inside(state: &State, request: &Request<Body>) -> bool {
     let connection = request.extensions().get::<Arc<Counted>>();
     connection.is_some_and(|counted| (state.is_inside)(counted.source().ip()))
 }
 
-/// Makes the answer of a request that was let in: its form, its warnings, its record.
+/// Completes the answer to a request that was let in: its form, its warnings, its headers, and its
+/// record.
 pub(crate) async fn finish(
     state: &Arc<State>,
     ctx: &Arc<Context>,
@@ -80,7 +80,7 @@ pub(crate) async fn finish(
 ) -> Answer {
     let refused = done.as_ref().err().map(|status| status.message.clone());
     let answer = done.unwrap_or_else(|status| failure(&status));
-    let mut answer = pretty::shown(state, ctx, answer, refused.is_some()).await;
+    let mut answer = pretty::formatted(state, ctx, answer, refused.is_some()).await;
     // A kubelet's refusal is passed on as it is, and recorded as well.
     ctx.answered(answer.status().as_u16(), started.elapsed(), refused.as_deref().unwrap_or_default());
     answer = state.bounds.answer(&ctx.user, &ctx.info, &ctx.seat, answer);
@@ -93,12 +93,12 @@ pub(crate) async fn finish(
     answer
 }
 
-/// Fills in the headers that every answer has: the name of the request, whose own headers are
-/// `asked`, and that no cache keeps the answer unless it says otherwise (upstream: `WithAuditInit`,
-/// `WithCacheControl`).
-pub(crate) fn fill_headers(answer: &mut Answer, asked: &HeaderMap, id: &str) {
+/// Fills in the headers that every answer has: the name of the request (`of_request` are the
+/// headers of the request), and that no cache keeps the answer unless it says otherwise (upstream:
+/// `WithAuditInit`, `WithCacheControl`).
+pub(crate) fn fill_headers(answer: &mut Answer, of_request: &HeaderMap, id: &str) {
     // A client may name its request itself; its record has our name.
-    let named = asked.get(AUDIT_ID).filter(|id| !id.is_empty()).cloned();
+    let named = of_request.get(AUDIT_ID).filter(|id| !id.is_empty()).cloned();
     if let Some(id) = named.or_else(|| HeaderValue::from_str(id).ok()) {
         answer.headers_mut().insert(AUDIT_ID, id);
     }
@@ -108,10 +108,42 @@ pub(crate) fn fill_headers(answer: &mut Answer, asked: &HeaderMap, id: &str) {
     }
 }
 
-/// A warning as the value of its header, quoted (RFC 7234, 5.5). Text of any language goes as it
-/// is, in UTF-8, as by upstream's `net.NewWarningHeader`.
+/// Writes a warning as the value of its header, quoted (RFC 7234, 5.5). Text of any language goes
+/// as it is, in UTF-8, as by upstream's `net.NewWarningHeader`.
 fn warning_value(text: &str) -> Option<HeaderValue> {
     let text: String = text.chars().filter(|c| !c.is_control()).collect();
     let text = text.replace('\\', "\\\\").replace('"', "\\\"");
     HeaderValue::from_bytes(format!("299 - \"{text}\"").as_bytes()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_quoted_on_one_line_in_any_language() {
+        let value = warning_value("say \"a\\b\"\r\n지금").unwrap();
+        assert_eq!(value.as_bytes(), r#"299 - "say \"a\\b\"지금""#.as_bytes());
+    }
+
+    #[test]
+    fn an_answer_has_the_name_of_its_request_and_may_say_how_long_it_is_kept() {
+        let headers = |of_request: &HeaderMap, mut answer: Answer| {
+            fill_headers(&mut answer, of_request, "ours");
+            let text = |name: &str| answer.headers().get(name).map(|v| v.to_str().unwrap().to_string());
+            (text("audit-id").unwrap(), text("cache-control"))
+        };
+        let empty = || Answer::new(crate::request::http::full(""));
+        let mut named = HeaderMap::new();
+        named.insert(AUDIT_ID, HeaderValue::from_static("theirs"));
+        let no_cache = Some("no-cache, private".to_string());
+        assert_eq!(headers(&HeaderMap::new(), empty()), ("ours".into(), no_cache.clone()));
+        assert_eq!(headers(&named, empty()), ("theirs".into(), no_cache));
+        let mut kept = empty();
+        kept.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public"));
+        assert_eq!(headers(&named, kept).1.as_deref(), Some("public"));
+        let mut upgrade = empty();
+        *upgrade.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        assert_eq!(headers(&named, upgrade).1, None);
+    }
 }

@@ -1,4 +1,4 @@
-//! Lists, written object by object.
+//! Answers with lists, written object by object.
 
 use crate::flowcontrol::compute::Pace;
 use crate::request::http::{Answer, json_bytes, pieces};
@@ -15,11 +15,13 @@ use std::sync::Arc;
 /// Bytes of a row or of an object's metadata, for a first guess.
 const ROW: usize = 512;
 
-/// Metadata of a list.
+/// The metadata of a list.
 pub(crate) struct ListMeta {
     /// 0: a list of computed objects, which has none.
     pub revision: i64,
+    /// The `continue` token; empty on the last page.
     pub next: String,
+    /// Objects on the pages that follow, if they are counted.
     pub remaining: Option<i64>,
 }
 
@@ -39,8 +41,8 @@ impl ListMeta {
     }
 }
 
-/// An object of a list of a kind of the table. The items of a typed list are of its kind without
-/// saying so; only those of custom kinds say it.
+/// Writes an object of a list of a kind of the table. The items of a typed list are of its kind
+/// without saying so; only those of custom kinds say it.
 fn put_item(kind: &Kind, object: &Object, out: &mut BytesMut) {
     let shown = versioned(kind, &object.value);
     match (&shown, object.untyped()) {
@@ -61,8 +63,8 @@ fn put_item(kind: &Kind, object: &Object, out: &mut BytesMut) {
 /// defaults of one megabyte make gigabytes of some thousand small objects.
 const DEFAULTS_MAX: usize = 32 << 20;
 
-/// The answer to a list without a limit that is full of defaults: it must not end early, because
-/// its client may not look for a `continue` token.
+/// Returns the 413 for a list without a limit that is full of defaults. It must not end early: its
+/// client may not look for a `continue` token.
 pub(crate) fn too_many_defaults(kind: &Kind) -> Status {
     let message = format!(
         "Request entity too large: the defaults of the schema of {} add more than {DEFAULTS_MAX} bytes to the objects of the list; list it in pages (limit), or make the defaults smaller",
@@ -71,7 +73,7 @@ pub(crate) fn too_many_defaults(kind: &Kind) -> Status {
     Status::new(413, "RequestEntityTooLarge", message)
 }
 
-/// Bytes that a list of these objects has as they are stored, at most and about.
+/// Returns about how many bytes a list of these objects has at most, as they are stored.
 pub(crate) fn estimate(form: Form, objects: &[Arc<Object>]) -> usize {
     let item = if form == Form::Object { 1 } else { ROW };
     objects.iter().map(|object| object.bytes.len() + item).sum()
@@ -92,14 +94,14 @@ pub(crate) struct ListWriter<'a> {
 }
 
 impl<'a> ListWriter<'a> {
-    /// `room`: bytes that are expected.
+    /// Makes a writer. `room`: bytes that are expected.
     pub(crate) fn new(kind: &'a Kind, form: Form, room: usize) -> ListWriter<'a> {
         let items = BytesMut::with_capacity(room);
         let (now, pace) = (table::now(), Pace::default());
         ListWriter { kind, form, now, items, pace, added: 0, has_defaults: true }
     }
 
-    /// A writer for these objects.
+    /// Makes a writer with room for these objects.
     pub(crate) fn with_room(kind: &'a Kind, form: Form, objects: &[Arc<Object>]) -> ListWriter<'a> {
         let room = match form {
             Form::Object => estimate(form, objects) + 3,
@@ -167,7 +169,7 @@ impl<'a> ListWriter<'a> {
         added
     }
 
-    /// Closes the list.
+    /// Ends the list, and returns the answer with it.
     pub(crate) fn finish(mut self, meta: &ListMeta) -> Answer {
         let (kind, meta) = (self.kind, meta.to_value());
         let head = match self.form {
@@ -192,7 +194,7 @@ impl<'a> ListWriter<'a> {
     }
 }
 
-/// A list of these objects.
+/// Answers with a list of these objects.
 pub(crate) async fn many(kind: &Kind, form: Form, objects: &[Arc<Object>], meta: &ListMeta) -> Answer {
     let mut list = ListWriter::with_room(kind, form, objects);
     for object in objects {
@@ -207,7 +209,7 @@ mod tests {
     use api::table::Include;
     use serde_json::json;
 
-    /// That of metrics, as metrics-server's.
+    /// As in the lists of metrics-server.
     #[test]
     fn a_list_without_a_revision_names_none() {
         let meta = ListMeta { revision: 0, next: String::new(), remaining: None };
@@ -244,8 +246,8 @@ mod tests {
             let list: Value = serde_json::from_slice(&bytes).unwrap();
             let items = if matches!(form, Form::Table(..)) { "rows" } else { "items" };
             assert_eq!(list[items].as_array().map(Vec::len), Some(10_000), "{form:?}");
-            let said = json!({"resourceVersion": "9", "continue": "more", "remainingItemCount": 3});
-            assert_eq!(list["metadata"], said, "{form:?}");
+            let written = json!({"resourceVersion": "9", "continue": "more", "remainingItemCount": 3});
+            assert_eq!(list["metadata"], written, "{form:?}");
             assert_eq!(list["columnDefinitions"].is_array(), items == "rows");
         }
     }

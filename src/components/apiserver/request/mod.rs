@@ -12,7 +12,7 @@
 //! | `context` | one request on its way, and its records in the tap |
 //! | `time_limit` | how long the client of a request waits |
 //! | `lifecycle` | how a request is let in, and what its answer says of it |
-//! | `router` | from a path to the function that answers it |
+//! | `router`, `pages` | from a path to the function that answers it: resources, and the paths that name none |
 //! | `list_options` | which options of a list or watch may stand together |
 //! | `decode`, `duplicates` | from a body to an object |
 //! | `accept`, `negotiate`, `list_writer`, `pretty` | from an object, or many, to the answer that the client accepts |
@@ -37,6 +37,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod list_options;
 pub(crate) mod list_writer;
 pub(crate) mod negotiate;
+mod pages;
 pub(crate) mod pretty;
 pub(crate) mod readiness;
 pub(crate) mod refused_body;

@@ -9,7 +9,7 @@ use api::table::{self, Include, Printing};
 use api::{Status, gojson, value};
 use bytes::Bytes;
 use clock::Timestamp;
-use serde_json::{Value, json as object};
+use serde_json::{Value, json};
 use std::borrow::Cow;
 
 /// The form of objects in an answer.
@@ -25,7 +25,7 @@ const TYPES: [&str; 3] = ["application/json", "application/yaml", PROTOBUF];
 
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
-/// What is answered.
+/// What the answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answered {
     Object,
@@ -77,6 +77,8 @@ pub(crate) fn form_of_watch(accept: &str, query: &Query) -> Result<Form, Status>
     form(accept, query)
 }
 
+/// Chooses the form of an answer from the Accept header:
+///
 /// ```text
 /// application/json;as=Table;v=v1;g=meta.k8s.io,application/json    Table: kubectl get
 /// application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io metadata: a garbage collector
@@ -170,12 +172,12 @@ fn include(query: &Query) -> Result<Include, Status> {
     }
 }
 
-/// An object in the version that was asked for.
+/// Returns an object in the version that was asked for.
 pub(crate) fn versioned<'a>(kind: &Kind, object: &'a Value) -> Cow<'a, Value> {
     kind.from_stored(object)
 }
 
-/// The bytes of one object, as they go out.
+/// Returns the bytes of one object in the version that was asked for.
 pub(crate) fn encoded(kind: &Kind, object: &Object) -> Bytes {
     match versioned(kind, &object.value) {
         Cow::Borrowed(_) => object.bytes.clone(),
@@ -183,7 +185,7 @@ pub(crate) fn encoded(kind: &Kind, object: &Object) -> Bytes {
     }
 }
 
-/// One row of a Table.
+/// Makes the row of one object in a Table.
 ///
 /// The cells of a kind of the table are made from the stored form: there is one printer per
 /// resource. Those of a custom kind belong to the version that was asked for, as its columns do:
@@ -203,13 +205,13 @@ pub(super) fn row(kind: &Kind, object: &Value, include: Include, now: Timestamp)
     row
 }
 
-/// A whole Table of rows that are made already.
+/// Makes a whole Table of rows that are made already.
 pub(crate) fn table(api_version: &str, printing: Printing, rows: Vec<Value>, meta: Value) -> Value {
     let columns = table::definitions(printing);
-    object!({"kind": "Table", "apiVersion": api_version, "metadata": meta, "columnDefinitions": columns, "rows": rows})
+    json!({"kind": "Table", "apiVersion": api_version, "metadata": meta, "columnDefinitions": columns, "rows": rows})
 }
 
-/// One object.
+/// Answers with one object.
 pub(crate) fn one(code: u16, kind: &Kind, form: Form, object: &Object) -> Answer {
     match form {
         Form::Object => json_line(code, encoded(kind, object)),
@@ -217,11 +219,12 @@ pub(crate) fn one(code: u16, kind: &Kind, form: Form, object: &Object) -> Answer
     }
 }
 
+/// Returns one object in the form that the client wants.
 pub(crate) fn one_value(kind: &Kind, form: Form, value: &Value) -> Value {
     match form {
         Form::Object => versioned(kind, value).into_owned(),
         Form::Table(api_version, include) => {
-            let meta = object!({"resourceVersion": value::text(value, "metadata.resourceVersion")});
+            let meta = json!({"resourceVersion": value::text(value, "metadata.resourceVersion")});
             table(api_version, table::printing(kind), vec![row(kind, value, include, table::now())], meta)
         }
         Form::Partial(api_version) => table::partial(value, api_version),

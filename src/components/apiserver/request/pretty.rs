@@ -24,6 +24,7 @@ enum Look {
     Yaml,
 }
 
+/// Returns the look that the client wants.
 fn wanted(ctx: &Context) -> Look {
     let is_pretty = chosen(ctx.accept()).is_some_and(|range| range.parameter("pretty") == "1");
     match (is_yaml(ctx.accept()), is_pretty || is_indented(&ctx.headers, &ctx.query)) {
@@ -33,7 +34,7 @@ fn wanted(ctx: &Context) -> Look {
     }
 }
 
-/// The first range of an Accept header with a media type that this server writes.
+/// Returns the first range of an Accept header with a media type that this server writes.
 fn chosen(accept: &str) -> Option<Range<'_>> {
     let is_known = |range: &Range| range.takes("application/json") || range.takes("application/yaml");
     accept::ranges(accept).into_iter().find(is_known)
@@ -44,6 +45,8 @@ fn is_yaml(accept: &str) -> bool {
     chosen(accept).is_some_and(|range| !range.takes("application/json"))
 }
 
+/// Returns whether the answer is to be indented: the query asks for it, or a program that people
+/// type sends the request.
 fn is_indented(headers: &HeaderMap, query: &Query) -> bool {
     match query.get("pretty") {
         "" => {
@@ -57,8 +60,9 @@ fn is_indented(headers: &HeaderMap, query: &Query) -> bool {
 /// Longer answers, in bytes, stay as they are: indented, a list takes several times its memory, and
 /// a program or `jq` reads it as well without. Upstream has no bound.
 const LONGEST: u64 = 512 << 10;
+
 /// Keeps what is written, up to [`LONGEST`]: deep nesting makes a hundred times as much of an
-/// answer, and nobody has counted that.
+/// answer, and no account of memory has that.
 #[derive(Default)]
 struct Bounded(Vec<u8>);
 
@@ -76,7 +80,7 @@ impl io::Write for Bounded {
     }
 }
 
-/// A document in another look; `None` if that would be too long.
+/// Writes a document in another look; `None` if that would be longer than [`LONGEST`].
 fn in_look(look: Look, bytes: &[u8]) -> Result<Option<Vec<u8>>, Status> {
     let value: Value = serde_json::from_slice(bytes).map_err(Status::internal)?;
     if look == Look::Yaml {
@@ -87,19 +91,21 @@ fn in_look(look: Look, bytes: &[u8]) -> Result<Option<Vec<u8>>, Status> {
     Ok(written.then_some(shown.0))
 }
 
-/// Told with a long answer that stays as it is.
-const AS_IT_IS: &str = "indented, the answer would be longer than 512 KiB: it is not; jq . indents it";
-const NO_YAML: &str = "as YAML, the answer would be longer than 512 KiB: it is JSON";
-/// Told with an answer that stays as it is because too much large work waits.
-const TOO_BUSY: &str = "the server is too busy to indent the answer; jq . indents it";
-const TOO_BUSY_FOR_YAML: &str = "the server is too busy to write the answer as YAML: it is JSON";
+/// The warning beside a long answer that stays as it is.
+const AS_IT_IS: &str = "the answer is not indented, because it would be longer than 512 KiB; jq . indents it";
+/// The same where the client wants YAML.
+const NO_YAML: &str = "the answer is JSON, because as YAML it would be longer than 512 KiB";
+/// The warning beside an answer that stays as it is because too much large work waits.
+const TOO_BUSY: &str = "the answer is not indented, because the server is too busy; jq . indents it";
+/// The same where the client wants YAML.
+const TOO_BUSY_FOR_YAML: &str = "the answer is JSON, because the server is too busy to write YAML";
 
 /// Indents an answer or writes it as YAML, if that is wanted and it is a document of our own: no
 /// stream of events, and no answer of a kubelet or a proxied server. A refusal of this server
 /// (`is_refusal`) is one for every request. A longer answer is worked on where large objects are.
 /// If too many wait there it stays as it is: it may tell of a write that is done, and a refusal
 /// would make its client write again.
-pub(crate) async fn shown(state: &State, ctx: &Context, answer: Answer, is_refusal: bool) -> Answer {
+pub(crate) async fn formatted(state: &State, ctx: &Context, answer: Answer, is_refusal: bool) -> Answer {
     let streams = ["proxy", "log", "exec", "attach", "portforward"];
     let foreign = streams.contains(&ctx.info.subresource.as_str()) || ctx.info.verb == "watch";
     let kind = answer.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -183,18 +189,18 @@ mod tests {
         assert_eq!((code, &got["data"]), (200, &data), "{}", String::from_utf8_lossy(&text));
     }
 
-    /// A client that was told 429 would make the object of a `generateName` once more.
+    /// A client that got 429 would make the object of a `generateName` once more.
     #[tokio::test]
     async fn an_answer_that_cannot_be_worked_on_stays_as_it_is() {
         let dir = tempfile::tempdir().unwrap();
         let fixture = testing::start(dir.path()).await;
         let state = &fixture.server.state;
         state.stop.cancel(); // refuses work as a line that is full does
-        let (user, (info, headers)) = (User::new("somebody", &[]), Default::default());
+        let (user, (info, headers)) = (User::new("bob", &[]), Default::default());
         let query = Query::parse(Some("pretty=1"));
         let ctx = Context::new("r".into(), user, info, query, headers, fixture.tap.clone());
         let made = serde_json::json!({"kind": "ConfigMap", "data": {"a": "x".repeat(LARGE + 1)}});
-        let answer = shown(state, &ctx, json(201, &made), false).await;
+        let answer = formatted(state, &ctx, json(201, &made), false).await;
         assert_eq!(answer.status(), 201);
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(bytes, format!("{made}\n"));
@@ -272,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_is_yaml_for_whoever_accepts_yaml_first() {
+    async fn an_answer_is_yaml_for_a_client_that_accepts_yaml_first() {
         let dir = tempfile::tempdir().unwrap();
         let fixture = testing::start(dir.path()).await;
         let protobuf = "application/vnd.kubernetes.protobuf";

@@ -35,6 +35,10 @@ impl State {
         if started { Ok(()) } else { Err("not finished".to_string()) }
     }
 
+    /// Asks the store for a barrier.
+    ///
+    /// # Errors
+    /// Its error, or that it does not answer within [`READY_TIMEOUT`].
     async fn store_answers(&self) -> Result<(), String> {
         match tokio::time::timeout(READY_TIMEOUT, self.kv.read_barrier()).await {
             Ok(answer) => answer.map_err(|error| error.to_string()),
@@ -42,17 +46,18 @@ impl State {
         }
     }
 
-    /// The same for clients: the store is asked at most once a second.
-    async fn store_answered(&self) -> Result<(), String> {
+    /// Asks the store as [`State::store_answers`] does, for clients: at most once in
+    /// [`REMEMBERED`]. Requests that come meanwhile get the same answer.
+    async fn store_answered_lately(&self) -> Result<(), String> {
         let mut last = self.readiness.0.lock().await;
-        if let Some((asked, answer)) = &*last
-            && asked.elapsed() < REMEMBERED
+        if let Some((begun, answer)) = &*last
+            && begun.elapsed() < REMEMBERED
         {
             return answer.clone();
         }
-        let asked = Instant::now();
+        let begun = Instant::now();
         let answer = self.store_answers().await;
-        *last = Some((asked, answer.clone()));
+        *last = Some((begun, answer.clone()));
         answer
     }
 
@@ -62,7 +67,7 @@ impl State {
     /// Why it fails.
     async fn check(&self, name: &str) -> Result<(), String> {
         match name {
-            STORE => self.store_answered().await,
+            STORE => self.store_answered_lately().await,
             BOOTSTRAP => self.has_started(),
             _ => Ok(()), // ping: there is an answer
         }

@@ -1,9 +1,9 @@
 //! The body of a write that is refused because the impersonated user has no right to it (403). The
-//! record of the answer has the object, so that a lesson can tell what was sent:
+//! record of the answer has the object, so that a lesson can show what was sent:
 //!
 //! ```text
 //! kubectl create --as=guest -f crate.yaml    the object of crate.yaml
-//! kubectl create -f crate.yaml, as guest     nothing: guest impersonates nobody
+//! kubectl create -f crate.yaml, as guest     nothing: guest impersonates no user
 //! ```
 //!
 //! Upstream does not read the body of a request that it does not authorize. Here it is read only
@@ -18,7 +18,7 @@ use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 use std::time::Duration;
 
-/// Bytes of a body that is read. Of a longer one nothing is recorded.
+/// Bytes of a body, at most. A longer one is not recorded.
 const BODY_MAX: usize = 16 << 10;
 /// How long the body is waited for.
 const TIME: Duration = Duration::from_millis(500);

@@ -1,9 +1,9 @@
-//! From a request to the function that answers it. Everything a path may name stands in the table
-//! of kinds.
+//! From a request to the function that answers it. Every resource that a path may name stands in
+//! the table of kinds; the other paths are `pages`.
 
 use crate::admission;
+use crate::auth::reviews;
 use crate::auth::user::User;
-use crate::auth::{authn, reviews};
 use crate::flowcontrol::compute::LARGE;
 use crate::flowcontrol::free_memory::give_back_soon;
 use crate::pipeline::Route;
@@ -13,19 +13,17 @@ use crate::registry::{
     binding, delete, eviction, metrics, read as reading, scale, token_request, watch, write,
 };
 use crate::request::context::Context;
-use crate::request::http::{Answer, Body, json, json_bytes, not_found_page, plain, typed};
-use crate::request::{accept, decode, etag, list_options, negotiate, readiness, websocket};
+use crate::request::http::{Answer, Body, not_found_page};
+use crate::request::{decode, list_options, pages, websocket};
 use crate::server::Server;
 use crate::state::State;
 use crate::undo::restore;
-use api::kinds::{self, Catalog, Kind, KindRef};
-use api::{Status, VERSION, discovery, gojson, openapi};
+use api::kinds::{Kind, KindRef};
+use api::{Status, gojson};
 use futures::FutureExt;
-use http::{HeaderValue, Method, Request};
-use serde_json::json as object;
+use http::{Method, Request};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 use task::Crew;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -45,6 +43,8 @@ impl Route for Router {
     }
 }
 
+/// Finds the function that answers a request, and returns its answer.
+///
 /// # Errors
 /// 405 for a verb that the resource does not have, and those of the function.
 async fn route(
@@ -59,10 +59,10 @@ async fn route(
         let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
         let (state, ctx) = (state.clone(), ctx.clone());
         let work = async move { restore::serve(&state, &ctx, &method, &what, &body).await };
-        return to_the_end(server.crew(), work).await;
+        return run_to_end(server.crew(), work).await;
     }
     if !ctx.info.is_resource {
-        return page(state, ctx, request.method()).await;
+        return pages::answer(state, ctx, request.method()).await;
     }
     let Some(kind) = state.kind(&ctx.info).await else { return Ok(not_found_page()) };
     if kind.namespaced && ctx.info.namespace.is_empty() {
@@ -113,10 +113,15 @@ fn takes_head(ctx: &Context, kind: &Kind) -> bool {
     kind.custom.is_some() || name == "proxy" || !is_served
 }
 
-fn allowed(verbs: &[&str], verb: &str) -> Result<(), Status> {
+/// Checks that a resource has this verb.
+///
+/// # Errors
+/// 405 if it does not.
+fn check_verb(verbs: &[&str], verb: &str) -> Result<(), Status> {
     if verbs.contains(&verb) { Ok(()) } else { Err(Status::method_not_allowed()) }
 }
 
+/// Answers a request for a resource itself, not for a subresource.
 async fn resource(
     server: &Server,
     ctx: &Arc<Context>,
@@ -126,7 +131,7 @@ async fn resource(
 ) -> Result<Answer, Status> {
     let state = &server.state;
     let verb = ctx.info.verb.clone();
-    allowed(kind.verbs, &verb)?;
+    check_verb(kind.verbs, &verb)?;
     if matches!(verb.as_str(), "list" | "watch" | "deletecollection") {
         list_options::check(&verb, &ctx.query)?;
     }
@@ -148,7 +153,7 @@ async fn resource(
     }
     let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
     let body = decode::well_formed(&ctx.headers, body);
-    let bytes = to_work_on(state, ctx, kind, &body);
+    let bytes = bytes_to_work_on(state, ctx, kind, &body);
     // The answer repeats what was sent, or what is stored: once something is written, it is too
     // late to refuse.
     state.bounds.hold(&ctx.user, &ctx.info, &ctx.seat, bytes)?;
@@ -175,7 +180,7 @@ async fn resource(
             _ => Err(Status::method_not_allowed()),
         }
     };
-    write_out(server, &user, bytes, work).await
+    run_write(server, &user, bytes, work).await
 }
 
 /// Answers a watch with a stream of lines, or with messages if its request asks for a WebSocket.
@@ -186,7 +191,7 @@ async fn events(
     mut request: Request<Body>,
     stop: CancellationToken,
 ) -> Result<Answer, Status> {
-    let switch = websocket::asked(&mut request)?;
+    let switch = websocket::requested_switch(&mut request)?;
     let answer = watch::watch(&server.state, ctx, kind.clone(), stop).await?;
     Ok(match switch {
         Some(switch) => websocket::send_events(server, ctx, switch, answer),
@@ -196,14 +201,14 @@ async fn events(
 
 /// Carries out a write that has `bytes` bytes to work on. Once it has begun it goes on to its end,
 /// even if its client hangs up.
-async fn write_out<T: Send + 'static>(
+async fn run_write<T: Send + 'static>(
     server: &Server,
     user: &User,
     bytes: usize,
     work: impl Future<Output = Result<T, Status>> + Send + 'static,
 ) -> Result<T, Status> {
     if bytes <= LARGE {
-        return to_the_end(server.crew(), work).await;
+        return run_to_end(server.crew(), work).await;
     }
     let state = &server.state;
     // On a thread of its own, which goes on where the client hangs up.
@@ -214,30 +219,30 @@ async fn write_out<T: Send + 'static>(
 }
 
 /// Runs `work` as a task of the server. As a part of the connection it would end wherever it is
-/// when the client hangs up, and between the store's commit and the record of it that would leave a
-/// write that nobody has done, which undo and rewind could not name.
+/// when the client hangs up. Between the store's commit and the record of it that would leave a
+/// write without an author, which undo and rewind could not name.
 ///
 /// # Errors
 /// Those of `work`; 503 when the server stops.
-async fn to_the_end<T: Send + 'static>(
+async fn run_to_end<T: Send + 'static>(
     crew: &Crew,
     work: impl Future<Output = Result<T, Status>> + Send + 'static,
 ) -> Result<T, Status> {
-    let (tell, told) = oneshot::channel();
+    let (sender, result) = oneshot::channel();
     crew.spawn(async move {
-        // Nobody may be there any more to be told.
-        let _ = tell.send(AssertUnwindSafe(work).catch_unwind().await);
+        // The client may have gone, and the receiver with it.
+        let _ = sender.send(AssertUnwindSafe(work).catch_unwind().await);
     });
-    match told.await {
+    match result.await {
         Ok(Ok(done)) => done,
         Ok(Err(panic)) => resume_unwind(panic),
         Err(_) => Err(Status::unavailable("the server is stopping")),
     }
 }
 
-/// Bytes that a write has to work on: its body as the answer repeats it, where a `<` takes six
-/// bytes, and the object that it changes or deletes.
-fn to_work_on(state: &State, ctx: &Context, kind: &Kind, body: &[u8]) -> usize {
+/// Returns the bytes that a write has to work on: its body as the answer repeats it, where a `<`
+/// takes six bytes, and the object that it changes or deletes.
+fn bytes_to_work_on(state: &State, ctx: &Context, kind: &Kind, body: &[u8]) -> usize {
     let changed = match ctx.info.verb.as_str() {
         "update" | "patch" | "delete" => {
             state.remembered(strategy::stored_kind(kind), ctx.info.object_namespace(), &ctx.info.name)
@@ -247,6 +252,7 @@ fn to_work_on(state: &State, ctx: &Context, kind: &Kind, body: &[u8]) -> usize {
     body.len() + gojson::added_by_escapes(body) + changed.map_or(0, |object| object.bytes.len())
 }
 
+/// Answers a request for a subresource.
 async fn subresource(
     server: &Server,
     ctx: &Arc<Context>,
@@ -258,7 +264,7 @@ async fn subresource(
     let Some(sub) = kind.sub(&name) else { return Ok(not_found_page()) };
     let verb = ctx.info.verb.clone();
     if name != "proxy" {
-        allowed(sub.verbs, &verb)?;
+        check_verb(sub.verbs, &verb)?;
     }
     decode::refuse_dry_run(ctx)?;
     decode::refuse_export(ctx)?;
@@ -277,7 +283,7 @@ async fn subresource(
     }
     let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
     let body = decode::well_formed(&ctx.headers, body);
-    let bytes = to_work_on(state, ctx, kind, &body);
+    let bytes = bytes_to_work_on(state, ctx, kind, &body);
     // The answer repeats what was sent, or what is stored: once something is written, it is too
     // late to refuse.
     state.bounds.hold(&ctx.user, &ctx.info, &ctx.seat, bytes)?;
@@ -304,193 +310,5 @@ async fn subresource(
             _ => Ok(not_found_page()),
         }
     };
-    write_out(server, &user, bytes, work).await
-}
-
-/// Everything that is no resource.
-async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answer, Status> {
-    let path = ctx.info.path.trim_end_matches('/');
-    let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
-    if let ["apis" | "openapi", ..] = parts.as_slice() {
-        // A definition that a client has seen established is found here, too. Without a leader the
-        // answer is what this server knows.
-        let _ = clock::limit(readiness::READY_TIMEOUT, state.fresh()).await;
-    }
-    let kinds = state.cache.kinds();
-    let answer = match parts.as_slice() {
-        // Indented for every client, as the page of the version (upstream: `WriteRawJSON`).
-        [] => typed(200, "application/json", format!("{:#}", object!({"paths": paths(&kinds)}))),
-        // Not with a slash at its end, as upstream.
-        [page @ ("livez" | "readyz" | "healthz")] if path == ctx.info.path => {
-            readiness::health(state, page, &ctx.query).await
-        }
-        [page @ ("livez" | "readyz" | "healthz"), check @ ..] => {
-            readiness::health_check(state, page, &check.join("/")).await
-        }
-        ["version"] => typed(200, "application/json", format!("{:#}", version())),
-        ["api"] => {
-            group_document(ctx, &kinds, true, || discovery::api_versions(&state.advertise.to_string()))?
-        }
-        ["apis"] => group_document(ctx, &kinds, false, || discovery::api_group_list(&kinds))?,
-        ["api", version] => found(ctx, discovery::api_resource_list(&kinds, "", version))?,
-        ["apis", group] => found(ctx, discovery::api_group(&kinds, group))?,
-        ["apis", group, version] => found(ctx, discovery::api_resource_list(&kinds, group, version))?,
-        ["openapi", "v2"] => openapi_v2(ctx),
-        ["openapi", "v3"] => {
-            let index = || openapi::index(&kinds, VERSION.trim_start_matches('v')).to_string().into();
-            etag::document(ctx, "application/json", kinds.documents.get("openapi/v3", index))
-        }
-        ["openapi", "v3", rest @ ..] => openapi_document(ctx, &kinds, &rest.join("/")),
-        ["openid", "v1", "jwks"] => {
-            for_an_hour(typed(200, "application/jwk-set+json", state.tokens.jwks().to_string()))
-        }
-        [".well-known", "openid-configuration"] => {
-            for_an_hour(json_bytes(200, issuer_metadata(state).to_string()))
-        }
-        ["metrics"] => plain(200, state.metrics()),
-        _ => not_found_page(),
-    };
-    if *method != Method::GET && answer.status() == 200 && is_route(&parts) {
-        return Err(Status::method_not_allowed());
-    }
-    Ok(answer)
-}
-
-/// True for a page that upstream serves by a route of its methods, as its own kinds, and not by a
-/// handler for all methods, as the pages of health and of custom groups. The first two levels of
-/// `/apis` belong to its aggregator, which is such a handler.
-fn is_route(parts: &[&str]) -> bool {
-    match parts {
-        ["version" | "api" | "openid" | ".well-known", ..] => true,
-        ["apis", group, version] => kinds::all().iter().any(|k| (k.group, k.version) == (*group, *version)),
-        _ => false,
-    }
-}
-
-/// Describes the issuer of the cluster's tokens (OpenID Connect Discovery).
-fn issuer_metadata(state: &State) -> serde_json::Value {
-    object!({"issuer": authn::ISSUER,
-        "jwks_uri": format!("https://{}/openid/v1/jwks", state.advertise), "response_types_supported": ["id_token"],
-        "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"]})
-}
-
-/// Lets clients and caches keep the metadata of the tokens' issuer for an hour (upstream:
-/// `pkg/routes/openidmetadata.go`).
-fn for_an_hour(mut answer: Answer) -> Answer {
-    answer.headers_mut().insert("cache-control", HeaderValue::from_static("public, max-age=3600"));
-    answer
-}
-
-/// Answers a document of discovery.
-fn found(ctx: &Context, document: Option<serde_json::Value>) -> Result<Answer, Status> {
-    let Some(document) = document else { return Ok(not_found_page()) };
-    negotiate::check_plain(ctx.accept())?;
-    Ok(json(200, &document))
-}
-
-/// Lists what is served beside resources, as the page `/` shows it.
-fn paths(kinds: &Catalog) -> Vec<String> {
-    let mut all: Vec<String> = vec![
-        "/.well-known/openid-configuration".into(),
-        "/api".into(),
-        "/apis".into(),
-        "/metrics".into(),
-        "/openapi/v2".into(),
-        "/openapi/v3".into(),
-        "/openid/v1/jwks".into(),
-        "/version".into(),
-    ];
-    for page in ["healthz", "livez", "readyz"] {
-        all.push(format!("/{page}"));
-        all.extend(readiness::checks_of(page).iter().map(|check| format!("/{page}/{check}")));
-    }
-    for (group, version, _) in kinds.group_versions() {
-        match group {
-            "" => all.push(format!("/api/{version}")),
-            group => {
-                all.push(format!("/apis/{group}"));
-                all.push(format!("/apis/{group}/{version}"));
-            }
-        }
-    }
-    all.sort();
-    all.dedup();
-    all
-}
-
-/// Discovery in the first form that the client names and this server has. `v2beta1` is none, as
-/// upstream (gate `AggregatedDiscoveryRemoveBetaType`, on since 1.33 and locked since 1.35): a
-/// client that knows no newer one gets the older lists.
-fn group_document(
-    ctx: &Context,
-    kinds: &Catalog,
-    core: bool,
-    legacy: impl Fn() -> serde_json::Value,
-) -> Result<Answer, Status> {
-    for range in accept::ranges(ctx.accept()).iter().filter(|range| range.takes("application/json")) {
-        let [form, group, version] = ["as", "g", "v"].map(|key| range.parameter(key));
-        if form.is_empty() {
-            break;
-        }
-        if (form, group, version) == ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2") {
-            let kind = format!("application/json;g={group};v={version};as={form}");
-            let name = format!("{}?v={version}", if core { "api" } else { "apis" });
-            let make = || format!("{}\n", discovery::aggregated(kinds, core, version)).into();
-            let mut answer = etag::document(ctx, &kind, kinds.documents.get(&name, make));
-            answer.headers_mut().insert("cache-control", HeaderValue::from_static("public"));
-            return Ok(answer);
-        }
-    }
-    found(ctx, Some(legacy()))
-}
-
-/// The document of OpenAPI v2 in the first form that the client accepts: JSON, or the protobuf that
-/// kubectl asks for. A client that accepts neither gets 406 (upstream:
-/// `RegisterOpenAPIVersionedService`).
-///
-/// Example: `kubectl get --raw /openapi/v2` accepts JSON first, and prints it.
-fn openapi_v2(ctx: &Context) -> Answer {
-    let accept = if ctx.accept().is_empty() { "*/*" } else { ctx.accept() };
-    for range in accept::ranges(accept) {
-        if range.takes("application/json") {
-            return etag::document(ctx, "application/json", openapi::V2_JSON);
-        }
-        if range.takes(openapi::V2_TYPE) || range.takes(openapi::V2_TYPE_OLD) {
-            return etag::document(ctx, openapi::V2_TYPE, openapi::V2_STUB);
-        }
-    }
-    plain(406, "")
-}
-
-/// The document of one group and version. With `hash` a client may keep it for a year; with the
-/// hash of another document it is sent to the URL of this one, as upstream, or it would keep this
-/// one under the name of the other.
-fn openapi_document(ctx: &Context, kinds: &Catalog, path: &str) -> Answer {
-    let Some(document) = openapi::document(kinds, path, VERSION) else { return not_found_page() };
-    let index = openapi::index(kinds, VERSION.trim_start_matches('v'));
-    let url = index["paths"][path]["serverRelativeURL"].as_str().unwrap_or_default();
-    let current = url.rsplit_once("?hash=").map_or("", |(_, hash)| hash);
-    let hash = ctx.query.get("hash");
-    if !hash.is_empty() && hash != current {
-        let mut moved = plain(301, "");
-        if let Ok(url) = HeaderValue::from_str(url) {
-            moved.headers_mut().insert("location", url);
-        }
-        return moved;
-    }
-    let mut answer = json_bytes(200, document);
-    if !hash.is_empty() {
-        answer.headers_mut().insert("cache-control", HeaderValue::from_static("public, immutable"));
-        let expires = std::time::SystemTime::from(clock::now()) + Duration::from_secs(365 * 86400);
-        if let Ok(value) = HeaderValue::from_str(&httpdate::fmt_http_date(expires)) {
-            answer.headers_mut().insert("expires", value);
-        }
-    }
-    etag::tagged(ctx, current, answer)
-}
-
-fn version() -> serde_json::Value {
-    object!({"major": "1", "minor": "35", "emulationMajor": "1", "emulationMinor": "35", "minCompatibilityMajor": "1", "minCompatibilityMinor": "34",
-        "gitVersion": VERSION, "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
-        "goVersion": "none (rust)", "compiler": "rustc", "platform": format!("linux/{}", api::architecture())})
+    run_write(server, &user, bytes, work).await
 }

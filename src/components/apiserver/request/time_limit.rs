@@ -20,7 +20,7 @@ const MOST: Nanos = Nanos(60_000_000_000);
 ///
 /// # Errors
 /// 400 for a value that is no duration as Go writes it.
-pub(crate) fn asked(info: &Info, query: &Query) -> Result<Option<Duration>, Status> {
+pub(crate) fn requested(info: &Info, query: &Query) -> Result<Option<Duration>, Status> {
     let text = query.get("timeout");
     if text.is_empty() || info.verb == "watch" || is_stream(info) {
         return Ok(None);
@@ -32,9 +32,10 @@ pub(crate) fn asked(info: &Info, query: &Query) -> Result<Option<Duration>, Stat
     }
 }
 
-/// The answer to a request whose time is over: 504. A write may have been done all the same. As
-/// upstream it comes without Retry-After: clients of Go would repeat the request by themselves.
-pub(crate) fn over() -> Status {
+/// Returns the answer to a request whose time is over: 504. A write may have been done all the
+/// same. As upstream it comes without Retry-After: clients of Go would repeat the request by
+/// themselves.
+pub(crate) fn exceeded() -> Status {
     let why = "Timeout: request did not complete within requested timeout - context deadline exceeded";
     Status::new(504, "Timeout", why).with(json!({}))
 }
@@ -49,7 +50,7 @@ mod tests {
     fn a_time_limit_is_a_duration_of_less_than_a_minute() {
         let limit = |path: &str, query: &str| {
             let query = Query::parse(Some(query));
-            asked(&Info::parse(&Method::GET, path, &query), &query).map_err(|status| status.code)
+            requested(&Info::parse(&Method::GET, path, &query), &query).map_err(|status| status.code)
         };
         let pods = "/api/v1/namespaces/default/pods";
         for (query, wanted) in [
@@ -73,12 +74,12 @@ mod tests {
     #[tokio::test]
     async fn a_request_is_answered_once_its_time_is_over() {
         let api = Api::bare().await;
-        let (code, told) = api.get("/api/v1/namespaces?timeout=soon").await;
+        let (code, answer) = api.get("/api/v1/namespaces?timeout=soon").await;
         let why = "invalid timeout specified in the request URL - time: invalid duration \"soon\"";
-        assert_eq!((code, &told["message"]), (400, &json!(why)), "{told}");
+        assert_eq!((code, &answer["message"]), (400, &json!(why)), "{answer}");
         // A revision that does not come is waited for longer than this.
-        let (code, told) = api.get("/api/v1/namespaces?resourceVersion=99999999&timeout=10ms").await;
-        assert_eq!((code, &told["message"]), (504, &json!(over().message)), "{told}");
+        let (code, answer) = api.get("/api/v1/namespaces?resourceVersion=99999999&timeout=10ms").await;
+        assert_eq!((code, &answer["message"]), (504, &json!(exceeded().message)), "{answer}");
         assert_eq!(api.get("/api/v1/namespaces?timeout=32s").await.0, 200);
     }
 }

@@ -38,7 +38,7 @@ pub(super) struct Unread {
     activity: Arc<Activity>,
 }
 
-/// The same body, for what answers the request.
+/// The body of an [`Unread`], for the handler of the request.
 struct Shared(Arc<Mutex<Incoming>>);
 
 /// Returns a request with a body that anything can read, and a handle to what is left of it after

@@ -53,7 +53,7 @@ pub(crate) struct Switch {
 ///
 /// # Errors
 /// 400 for a handshake without a key, or of another version than 13 (RFC 6455, 4.2.1).
-pub(crate) fn asked(request: &mut Request<Body>) -> Result<Option<Switch>, Status> {
+pub(crate) fn requested_switch(request: &mut Request<Body>) -> Result<Option<Switch>, Status> {
     let headers = request.headers();
     if !bearer::is_websocket(headers) {
         return Ok(None);
@@ -67,12 +67,12 @@ pub(crate) fn asked(request: &mut Request<Body>) -> Result<Option<Switch>, Statu
     let protocol = bearer::other_protocols(headers).into_iter().next();
     let mut answer = Response::new(full(""));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let told = answer.headers_mut();
-    told.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    told.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    let headers = answer.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     for (name, text) in [(SEC_WEBSOCKET_ACCEPT, accept), (SEC_WEBSOCKET_PROTOCOL, protocol)] {
         if let Some(value) = text.and_then(|text| HeaderValue::from_str(&text).ok()) {
-            told.insert(name, value);
+            headers.insert(name, value);
         }
     }
     Ok(Some(Switch { client: hyper::upgrade::on(request), answer }))
@@ -316,7 +316,7 @@ mod tests {
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
-            asked(&mut request.body(full("")).unwrap())
+            requested_switch(&mut request.body(full("")).unwrap())
         };
         let [socket, key, version] =
             [("upgrade", "websocket"), ("sec-websocket-key", "AAAA"), ("sec-websocket-version", "13")];

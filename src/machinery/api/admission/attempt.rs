@@ -14,6 +14,7 @@ use cel::common::value::Val;
 use cel::objects::OptionalValue;
 use cel::{Context, Value};
 use serde_json::Value as Json;
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -52,7 +53,9 @@ pub(super) struct Evaluation<'r> {
     left: &'r mut f64,
     pub policy: &'r Policy,
     params: &'r Json,
-    params_value: Value,
+    /// The parameters as expressions see them, made when one reads them first: reading them costs
+    /// steps, and a binding may refer to thousands of large objects that no expression reads.
+    params_value: OnceCell<Value>,
     /// Decides about rights.
     authorize: &'r dyn Fn(&AccessCheck) -> Decision,
     /// The expressions that are asked now may name the variable `authorizer`.
@@ -92,7 +95,7 @@ impl<'r> Evaluation<'r> {
             left,
             policy,
             params,
-            params_value: plain(params),
+            params_value: OnceCell::new(),
             authorize,
             has_authorizer: true,
             made: Arc::default(),
@@ -187,7 +190,8 @@ impl<'r> Evaluation<'r> {
             }
         }
         if expression.reads_params {
-            scope.add_variable_from_value("params", self.params_value.clone());
+            let params = self.params_value.get_or_init(|| plain(self.params));
+            scope.add_variable_from_value("params", params.clone());
         }
         if expression.reads_authorizer && has_authorizer {
             let request = self.review.resource.clone();

@@ -20,6 +20,7 @@ pub(crate) struct Compiled {
     bindings: Mutex<Kept<Criteria>>,
 }
 
+/// What was made of objects, by their names, with the revision that it was made of.
 type Kept<T> = HashMap<String, (Revision, Arc<T>)>;
 
 /// A policy: what it matches, and its expressions, which are compiled when a request matches first.
@@ -30,12 +31,14 @@ pub(super) struct PolicyEntry {
 }
 
 impl PolicyEntry {
+    /// Returns the compiled expressions.
     pub(super) fn rules(&self) -> &Policy {
         self.rules.get_or_init(|| Policy::read(&self.object))
     }
 }
 
 impl Compiled {
+    /// Returns a policy as it was read last, or reads it.
     pub(super) fn policy(&self, state: &State, object: &Object) -> Arc<PolicyEntry> {
         kept(&self.policies, state, POLICIES, object, |value| PolicyEntry {
             criteria: Criteria::read(at(value, "spec.matchConstraints")),
@@ -44,12 +47,15 @@ impl Compiled {
         })
     }
 
+    /// Returns what a binding matches, as it was read last, or reads it.
     pub(super) fn binding(&self, state: &State, object: &Object) -> Arc<Criteria> {
         let read = |value: &Value| Criteria::read(at(value, "spec.matchResources"));
         kept(&self.bindings, state, BINDINGS, object, read)
     }
 }
 
+/// Returns what `read` made of this revision of an object. It is called if the table has another
+/// revision or none.
 fn kept<T>(
     all: &Mutex<Kept<T>>,
     state: &State,

@@ -151,6 +151,7 @@ impl Refusal {
         Refusal { policy: policy.to_string(), binding: binding.map(String::from), denial }
     }
 
+    /// Returns the answer to the refused request.
     fn status(&self, request: &PolicyRequest) -> Status {
         let policy = &self.policy;
         let by = self.binding.as_ref().map_or(String::new(), |binding| format!(" with binding '{binding}'"));
@@ -179,6 +180,10 @@ fn is_exempt(request: &PolicyRequest) -> bool {
     group == GROUP || REVIEWS.contains(&group)
 }
 
+/// Asks the policies that a binding names, and records their audit annotations.
+///
+/// # Errors
+/// The first refusal.
 fn ask(request: &PolicyRequest) -> Result<(), Status> {
     let bindings = request.state.cache.list(BINDINGS, "").objects;
     if bindings.is_empty() || is_exempt(request) {
@@ -229,6 +234,7 @@ struct Dispatch<'r, 'a> {
 }
 
 impl Dispatch<'_, '_> {
+    /// Asks one policy, for each of its bindings that match and each of their parameters.
     fn policy(&mut self, object: &Object, bindings: &[&Arc<Object>]) {
         let state = self.request.state;
         let policy = state.policies.policy(state, object);
@@ -269,12 +275,16 @@ impl Dispatch<'_, '_> {
                     continue;
                 }
             };
-            for params in &found {
+            for params in found.values() {
+                let is_out_of_steps = self.left < 0.0;
                 let authorize = |check: &AccessCheck| rights::decide(state, &request.ctx.user, check);
-                let outcome = rules.evaluate(view, params, &mut self.left, &authorize);
+                let outcome = rules.evaluate(view, &params, &mut self.left, &authorize);
                 let actions = list(&binding.value, "spec.validationActions");
                 let enforcer = Enforcer { policy: name, binding: called, actions };
                 enforcer.enforce(request.ctx, outcome, &mut self.refusal, &mut self.annotations, &mut notes);
+                if is_out_of_steps {
+                    break; // without steps every further parameter ends as this one
+                }
             }
         }
         for (key, values) in notes {
@@ -291,6 +301,8 @@ struct Enforcer<'a> {
 }
 
 impl Enforcer<'_> {
+    /// Warns, annotates and refuses, as the binding's actions say. `notes` are the values of the
+    /// policy's audit annotations by their keys.
     fn enforce(
         &self,
         ctx: &Context,
@@ -311,7 +323,8 @@ impl Enforcer<'_> {
             if does("Audit") && !denial.is_final {
                 let failure = json!([{"message": denial.message, "policy": policy, "binding": binding,
                     "expressionIndex": denial.index, "validationActions": self.actions}]);
-                annotations.insert(FAILURE.to_string(), failure.to_string());
+                // The first one stays, as in upstream's audit log.
+                annotations.entry(FAILURE.to_string()).or_insert_with(|| failure.to_string());
             }
             if denial.is_final || does("Deny") {
                 let (policy, binding) = (policy.to_string(), Some(binding.to_string()));

@@ -173,6 +173,7 @@ impl PolicyRequest<'_> {
         (group.to_string(), version.to_string(), kind.to_string())
     }
 
+    /// Returns the variable `request.options`; null for a connection.
     fn options(&self, is_dry: bool) -> Value {
         let kind = match self.operation {
             "CREATE" => "CreateOptions",
@@ -194,6 +195,7 @@ impl PolicyRequest<'_> {
     }
 }
 
+/// Sets a field, unless its text is empty.
 fn put_text(object: &mut Value, field: &str, text: &str) {
     if !text.is_empty() {
         object[field] = text.into();

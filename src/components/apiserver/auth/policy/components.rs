@@ -39,7 +39,7 @@ fn scheduler_rules() -> Vec<Value> {
     vec![
         rule(&["create", "patch", "update"], EVENTS, &["events"]),
         rule(&["create", "get", "list", "watch", "update", "patch"], &["coordination.k8s.io"], &["leases"]),
-        // Not upstream's: a Lease that nobody can decode is deleted, and made again.
+        // Not upstream's: a Lease that cannot be decoded is deleted, and made again.
         named(&["delete"], "coordination.k8s.io", "leases", &["kube-scheduler"]),
         rule(
             READ,
@@ -274,14 +274,14 @@ fn roles_of_components() -> Vec<Value> {
     ]
 }
 
-/// For kubelets whose requests are approved by themselves.
+/// Returns the role of kubelets whose certificate requests a controller approves.
 fn request_role(name: &str, subresource: &str) -> Value {
     let resource = format!("certificatesigningrequests/{subresource}");
     let rules = vec![rule(&["create"], &["certificates.k8s.io"], &[&resource])];
     cluster_role(&format!("system:certificates.k8s.io:{name}"), rules)
 }
 
-/// For people who approve requests to one of the cluster's signers.
+/// Returns the role of people who approve requests to one of the cluster's signers.
 fn approver(signer: &str) -> Value {
     let name = format!("{signer}-approver");
     let signer = format!("kubernetes.io/{signer}");
@@ -333,9 +333,9 @@ fn cluster_role_bindings() -> Vec<Value> {
     ]
 }
 
-/// Roles that hold in one namespace only, and their bindings. Those of controllers that this
-/// program does not have (the signer and the cleaner of bootstrap tokens, cloud providers) are
-/// bound to nobody.
+/// Roles that hold in one namespace only, and their bindings. Roles of controllers that this
+/// program does not have (the signer and the cleaner of bootstrap tokens, cloud providers) have no
+/// binding.
 fn roles() -> Vec<Value> {
     let events = || rule(&["create", "patch", "update"], EVENTS, &["events"]);
     let read_auth = vec![named(READ, "", "configmaps", &["extension-apiserver-authentication"])];

@@ -121,10 +121,10 @@ fn aggregates_to(role: &str) -> String {
     format!("{RBAC}/aggregate-to-{role}")
 }
 
-/// The roles of a namespace's people. Their rules are those of all roles with the label
-/// `rbac.authorization.k8s.io/aggregate-to-NAME`: so the author of a new kind says in roles of his
-/// own who may work with it. The controller `clusterrole-aggregation` puts them together; what it
-/// makes of the roles here is there from the beginning, in its order.
+/// Returns the roles of a namespace's people. Their rules are those of all roles with the label
+/// `rbac.authorization.k8s.io/aggregate-to-NAME`, so the author of a new kind says in further roles
+/// who may work with it. The controller `clusterrole-aggregation` puts them together; what it makes
+/// of the roles here is there from the beginning, in its order.
 fn roles_of_people() -> Vec<Value> {
     let parts = [("admin", admin_rules()), ("edit", edit_rules()), ("view", view_rules())];
     let [admin, edit, view] = parts.clone().map(|(_, rules)| rules);

@@ -1,4 +1,4 @@
-//! The parts of which roles are made.
+//! Parts of the default roles: lists of verbs, and functions that make a rule or a role.
 
 use serde_json::{Value, json};
 
@@ -10,9 +10,13 @@ pub(super) const EVENTS: &[&str] = &["", "events.k8s.io"];
 pub(super) fn rule(verbs: &[&str], groups: &[&str], resources: &[&str]) -> Value {
     json!({"verbs": verbs, "apiGroups": groups, "resources": resources})
 }
+
+/// A rule about objects of these names.
 pub(super) fn named(verbs: &[&str], group: &str, resource: &str, names: &[&str]) -> Value {
     json!({"verbs": verbs, "apiGroups": [group], "resources": [resource], "resourceNames": names})
 }
+
+/// A rule about paths that are no resources.
 pub(super) fn urls(urls: &[&str]) -> Value {
     json!({"verbs": ["get"], "nonResourceURLs": urls})
 }

@@ -18,9 +18,9 @@ fn namespace_roles_read_endpoints_and_do_not_write_them() {
     }
 }
 
-/// An operator with an account of its own leads by a Lease, and tells what it does in Events.
+/// An operator with an account of its own leads by a Lease, and writes Events.
 #[test]
-fn who_may_edit_may_lead_and_tell() {
+fn the_role_edit_writes_leases_and_events() {
     let edit = edit_rules();
     for (group, resource, verb) in [
         ("coordination.k8s.io", "leases", "get"),

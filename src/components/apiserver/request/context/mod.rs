@@ -1,4 +1,4 @@
-//! One request on its way: who, what, since when, and what it leaves in the tap.
+//! One request on its way: its user, what it asks for, and the records that it leaves in the tap.
 
 use crate::auth::user::User;
 use crate::flowcontrol::seat::Seat;
@@ -18,6 +18,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tap::{self, Answer, Cause, Event, Record, Tap, Write};
 
+/// What the stages of one request know of it and add to it.
 pub(crate) struct Context {
     pub user: User,
     pub info: Info,
@@ -25,28 +26,31 @@ pub(crate) struct Context {
     pub headers: HeaderMap,
     pub request: tap::Request,
     pub cause: Option<Cause>,
-    /// Set for a write that is only tried.
+    /// True for a write whose query asks for a dry run. A deletion may say it in its body: see
+    /// [`Context::is_tried`].
     pub dry_run: bool,
     /// What this request holds of what is bounded.
     pub seat: Arc<Seat>,
     tap: Tap,
-    /// The name in a new object's body: its path has none.
+    /// The name of a new object, which stands in its body or is generated: the path has none.
     named: OnceLock<String>,
-    /// A deletion that is only tried: its options stand in the body.
+    /// A deletion that is only tried: its options stand in the body. Also a look-up of kubectl for
+    /// a command with `--dry-run`.
     tried: AtomicBool,
     /// What a write would have made that is only tried, or was refused as invalid, or because the
     /// impersonated user may not write it.
     outcome: OnceLock<Value>,
     /// The log that was asked for had no line to show.
-    shown_nothing: AtomicBool,
+    is_log_empty: AtomicBool,
     /// A server in a pod has answered, through the proxy.
     answered_by_pod: AtomicBool,
     warnings: Mutex<Vec<String>>,
-    /// What policies note of the request.
+    /// The audit annotations of admission policies.
     annotations: Mutex<BTreeMap<String, String>>,
     /// The records of a request that is not authorized yet: what is refused must not fill the tap.
     early: Mutex<Vec<Record>>,
     is_authorized: AtomicBool,
+    /// When the last stage ended.
     stage: Mutex<Instant>,
 }
 
@@ -63,20 +67,20 @@ pub fn is_own(agent: &str) -> bool {
     agent.contains("+ropewalk") || agent.starts_with("ropewalk")
 }
 
-/// Warnings of one answer.
+/// Warnings of one answer, at most.
 const WARNINGS_MAX: usize = 50;
-/// Bytes of all warnings of one answer, and of one of them where all together have more: clients
-/// and proxies bound an answer's head, the built-in kubectl to 16 KiB. Source:
-/// `truncateAtTotalRunes` and `truncateItemRunes` in k8s.io/apiserver.
+/// Bytes of all warnings of one answer: clients and proxies bound an answer's head, the built-in
+/// kubectl to 16 KiB. Source: `truncateAtTotalRunes` in k8s.io/apiserver.
 const ALL_WARNINGS_MAX: usize = 4 << 10;
+/// Bytes of one warning where all together have more. Source: `truncateItemRunes`.
 const CUT_WARNING_MAX: usize = 256;
 
-/// Bytes of a name, a client or a session on a record, and of a command, a message or a selector.
-/// Clients choose them.
+/// Bytes of a name, a client or a session in a record. Clients choose them.
 const RECORDED_NAME_MAX: usize = 512;
+/// Bytes of a command, a message or a selector in a record.
 const RECORDED_TEXT_MAX: usize = 4096;
 
-/// The text as a record keeps it: whole, or its first `most` bytes and `…`.
+/// Returns a text as a record keeps it: whole, or its first `most` bytes and `…`.
 fn short(text: &str, most: usize) -> String {
     match text.len() > most {
         true => format!("{}…", &text[..text.floor_char_boundary(most)]),
@@ -140,7 +144,7 @@ impl Context {
             named: OnceLock::new(),
             tried,
             outcome: OnceLock::new(),
-            shown_nothing: AtomicBool::new(false),
+            is_log_empty: AtomicBool::new(false),
             answered_by_pod: AtomicBool::new(false),
             warnings: Mutex::default(),
             annotations: Mutex::default(),
@@ -161,12 +165,12 @@ impl Context {
         self
     }
 
-    /// An act of the server itself: nobody has to allow it.
+    /// The same as an act of the server itself, which needs no authorization.
     pub(crate) fn of_server(self) -> Context {
         Context { is_authorized: AtomicBool::new(true), ..self }
     }
 
-    /// This request as the cause of what others do for it, in the form of a header.
+    /// Returns this request as the cause of what other servers do for it, in the form of a header.
     pub(crate) fn cause_of_this(&self) -> String {
         tap::Cause::Request(self.request.id.clone()).to_string()
     }
@@ -175,8 +179,8 @@ impl Context {
         header(&self.headers, "accept")
     }
 
-    /// Whose fields this request writes: the manager it names, else the first part of its user
-    /// agent. The cluster's own components are called what they are.
+    /// Returns the field manager of what this request writes: the one that it names, else the first
+    /// part of its user agent. A component of the cluster without either has a name of its own.
     pub(crate) fn manager(&self) -> String {
         let agent = self.request.user_agent.split('/').next().unwrap_or_default();
         let name = match (self.query.get("fieldManager"), agent) {
@@ -202,10 +206,10 @@ impl Context {
         self.info.verb == "patch" && media.trim() == APPLY
     }
 
-    /// Warnings for the client, as `Warning` headers.
+    /// Adds a warning for the client, which gets it as a `Warning` header.
     pub(crate) fn warn(&self, text: impl Into<String>) {
         let mut warnings = self.warnings.lock();
-        // Those that are too long together are cut for the answer.
+        // `take_warnings` cuts those that are too long together.
         let is_full = warnings.iter().map(String::len).sum::<usize>() > ALL_WARNINGS_MAX;
         let text = cut(text.into(), if is_full { CUT_WARNING_MAX } else { ALL_WARNINGS_MAX });
         if warnings.len() < WARNINGS_MAX && !warnings.contains(&text) {
@@ -220,17 +224,17 @@ impl Context {
         if all.iter().map(String::len).sum::<usize>() <= ALL_WARNINGS_MAX {
             return all;
         }
-        let mut told = 0;
+        let mut taken = 0;
         let cut_all = all.into_iter().map(|text| cut(text, CUT_WARNING_MAX));
         let fitting = cut_all.take_while(|text| {
-            let has_room = told < ALL_WARNINGS_MAX;
-            told += text.len();
+            let has_room = taken < ALL_WARNINGS_MAX;
+            taken += text.len();
             has_room
         });
         fitting.collect()
     }
 
-    /// Restarts the watch that times stages.
+    /// Ends a stage. Returns how long it took.
     fn lap(&self) -> Duration {
         let mut stage = self.stage.lock();
         let took = stage.elapsed();
@@ -238,19 +242,20 @@ impl Context {
         took
     }
 
-    /// The object of this request turned out to be called so.
+    /// Sets the name of a new object, for the records of this request. The first name stays.
     pub(crate) fn name(&self, name: &str) {
         if !name.is_empty() {
-            let _ = self.named.set(name.to_string()); // the first name is the one that was asked for
+            let _ = self.named.set(name.to_string()); // the name that the client gave comes first
         }
     }
 
-    /// The request turned out to be a dry run.
-    pub(crate) fn only_tried(&self) {
+    /// Remembers that the body of a deletion asks for a dry run.
+    pub(crate) fn mark_tried(&self) {
         self.tried.store(true, Ordering::Relaxed);
     }
 
-    /// True for a deletion that is only tried, which its body says.
+    /// Returns whether [`Context::mark_tried`] was called, or kubectl looks something up for a
+    /// command with `--dry-run`.
     pub(crate) fn is_tried(&self) -> bool {
         self.tried.load(Ordering::Relaxed)
     }
@@ -264,25 +269,26 @@ impl Context {
         }
     }
 
-    /// Requests whose every stage is recorded: writes of people and components, but not the
-    /// heartbeats of leases; and what kubectl asks.
-    fn is_told(&self) -> bool {
+    /// Returns whether every stage of this request is recorded: that of a write of people and
+    /// components, but not of a Lease's heartbeat, and that of every request of kubectl.
+    fn is_recorded(&self) -> bool {
         let write =
             matches!(self.info.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection");
         let heartbeat = self.info.group == "coordination.k8s.io" && self.info.resource == "leases";
         (write && !heartbeat) || !self.request.session.is_empty()
     }
 
-    /// Requests whose answer is recorded: beside those, whatever people look at, with whichever
-    /// client, and every command in a container. The looking of this program's own parts is not
-    /// told; anybody can give themselves out for one of them, and then only their looking is not.
-    fn is_answer_told(&self) -> bool {
+    /// Returns whether the answer to this request is recorded: beside those of
+    /// [`Context::is_recorded`] whatever people look at, with any client, and every command in a
+    /// container. What this program's own parts look at is not recorded. A client that takes the
+    /// user agent of one of them hides only what it looks at.
+    fn is_answer_recorded(&self) -> bool {
         let info = &self.info;
-        let may_be_told = tap::is_connection(&info.subresource) || !is_own(&self.request.user_agent);
-        self.is_told() || (info.is_resource && may_be_told)
+        let is_from_outside = tap::is_connection(&info.subresource) || !is_own(&self.request.user_agent);
+        self.is_recorded() || (info.is_resource && is_from_outside)
     }
 
-    /// What the tap still knows of what happened, oldest first.
+    /// Returns the records that the tap still has, oldest first.
     pub(crate) fn records(&self) -> Vec<std::sync::Arc<Record>> {
         self.tap.since(0)
     }
@@ -310,29 +316,29 @@ impl Context {
     /// Remembers what a write would have made that is only tried, or refused as invalid, or because
     /// the impersonated user may not write it.
     pub(crate) fn would_make(&self, object: &Value) {
-        if self.is_answer_told() {
+        if self.is_answer_recorded() {
             let mut object = object.clone();
             if let Some(metadata) = object["metadata"].as_object_mut() {
                 metadata.remove("managedFields");
             }
-            let _ = self.outcome.set(object); // the first try tells as much as the next
+            let _ = self.outcome.set(object); // of several attempts the first one
         }
     }
 
     /// Remembers that the log that was asked for had no line to show.
-    pub(crate) fn shows_nothing(&self) {
-        self.shown_nothing.store(true, Ordering::Relaxed);
+    pub(crate) fn mark_log_empty(&self) {
+        self.is_log_empty.store(true, Ordering::Relaxed);
     }
 
     /// Remembers that a server in a pod has answered.
-    pub(crate) fn pod_answered(&self) {
+    pub(crate) fn mark_answered_by_pod(&self) {
         self.answered_by_pod.store(true, Ordering::Relaxed);
     }
 
     /// Records that a stage is over: [`Event::Authenticate`], [`Event::Authorize`],
     /// [`Event::Admit`], [`Event::Validate`].
     pub(crate) fn stage(&self, event: Event) {
-        if self.is_told() {
+        if self.is_recorded() {
             let record = self.record(event);
             match self.is_authorized.load(Ordering::Relaxed) {
                 true => self.emit(record),
@@ -341,7 +347,8 @@ impl Context {
         }
     }
 
-    /// Records that the request may go on; what was recorded of it so far is as good as the rest.
+    /// Records that the request is authorized. The records of its stages until now, which were held
+    /// back, go to the tap.
     pub(crate) fn authorized(&self) {
         self.is_authorized.store(true, Ordering::Relaxed);
         self.emit_early();
@@ -365,13 +372,13 @@ impl Context {
         looks || asks || self.dry_run
     }
 
-    /// Adds a record of this request to the tap, where few are kept of what anybody may send, and a
-    /// share for each account of what people read.
+    /// Adds a record of this request to the tap. Few records are kept of what guests send, and of
+    /// reads a share for each account.
     fn emit(&self, record: Record) {
         let who = &self.request;
         let is_component = who.is_components();
         let is_teacher = tap::actor(&who.user, &who.impersonator) == tap::TEACHER;
-        let is_known = is_component || is_teacher || who.is_persons(); // nobody anonymous is a person
+        let is_known = is_component || is_teacher || who.is_persons(); // the anonymous user is none
         match is_known && self.is_authorized.load(Ordering::Relaxed) {
             true if is_component || !self.only_reads() => self.tap.emit(record),
             true => self.tap.emit_read(record),
@@ -400,7 +407,7 @@ impl Context {
 
     /// Records that a request to a node led to a pod there, as the pod's own subresource would have
     /// been recorded.
-    pub(crate) fn led_to(&self, subresource: &str, namespace: &str, pod: &str, code: u16) {
+    pub(crate) fn record_led_to(&self, subresource: &str, namespace: &str, pod: &str, code: u16) {
         let [namespace, pod] = [namespace, pod].map(|name| short(name, RECORDED_NAME_MAX));
         let answer = Answer { verb: self.request.verb.clone(), ..Answer::default() };
         let mut record = Record::new(Event::Answer(answer.into())).object("pods", &namespace, &pod);
@@ -411,7 +418,7 @@ impl Context {
     /// Records the answer.
     pub(crate) fn answered(&self, code: u16, took: Duration, message: &str) {
         self.emit_early();
-        if !self.is_answer_told() {
+        if !self.is_answer_recorded() {
             return;
         }
         let answer = Event::Answer(Box::new(self.answer(message)));
@@ -442,7 +449,7 @@ impl Context {
             watch: !watch.is_empty(),
             unseen: short(unseen, RECORDED_NAME_MAX),
             tail,
-            empty: self.shown_nothing.load(Ordering::Relaxed),
+            empty: self.is_log_empty.load(Ordering::Relaxed),
             from_pod: self.answered_by_pod.load(Ordering::Relaxed),
             tried: self.outcome.get().cloned(),
             labels: text(labels),

@@ -93,8 +93,8 @@ fn a_custom_resource_is_recorded_with_its_group() {
 }
 
 #[test]
-fn a_command_in_a_container_is_told_whatever_its_client_says() {
-    let told = |path: &str| {
+fn a_command_in_a_container_is_recorded_whatever_its_client_says() {
+    let is_dry_run = |path: &str| {
         let mut headers = HeaderMap::new();
         headers.insert("user-agent", "ropewalk/1".parse().unwrap());
         headers.insert("kubectl-dry-run", "1".parse().unwrap());
@@ -106,9 +106,9 @@ fn a_command_in_a_container_is_told_whatever_its_client_says() {
     };
     for part in ["exec", "attach", "portforward", "proxy"] {
         let path = format!("/api/v1/namespaces/d/pods/p/{part}");
-        assert_eq!(told(&path), Some(false), "{part} is done");
+        assert_eq!(is_dry_run(&path), Some(false), "{part} is done");
     }
-    assert_eq!(told("/api/v1/namespaces/d/pods/p"), None, "the interface looks around");
+    assert_eq!(is_dry_run("/api/v1/namespaces/d/pods/p"), None, "the interface looks around");
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn how_much_of_a_log_was_asked_for_is_recorded() {
 /// `kubectl get pods --watch-only` lists the pods, and prints only what changes.
 #[test]
 fn what_is_read_before_watch_only_is_recorded_as_unprinted() {
-    let told = |query: &str| {
+    let recorded = |query: &str| {
         let query = Query::parse(Some(query));
         let info = Info::parse(&http::Method::GET, "/api/v1/namespaces/d/pods", &query);
         let mut headers = HeaderMap::new();
@@ -146,8 +146,8 @@ fn what_is_read_before_watch_only_is_recorded_as_unprinted() {
         let answer = record.answer().expect("an answer");
         (answer.verb.clone(), answer.unseen.clone(), answer.watch)
     };
-    assert_eq!(told("limit=500"), ("list".to_string(), tap::UNPRINTED.to_string(), true));
-    assert_eq!(told("watch=true"), ("watch".to_string(), String::new(), true));
+    assert_eq!(recorded("limit=500"), ("list".to_string(), tap::UNPRINTED.to_string(), true));
+    assert_eq!(recorded("watch=true"), ("watch".to_string(), String::new(), true));
 }
 
 #[test]
@@ -171,8 +171,8 @@ fn what_a_client_chooses_is_recorded_up_to_a_bound() {
     // What is of a usual length stays as it is.
     let usual = record(200);
     let request = usual.request.clone().expect("a request");
-    let said = [&request.user_agent, &request.session, &request.command];
-    assert!(said.iter().all(|text| **text == "x".repeat(200)));
+    let texts = [&request.user_agent, &request.session, &request.command];
+    assert!(texts.iter().all(|text| **text == "x".repeat(200)));
     assert_eq!(usual.object.clone().expect("an object").name, "x".repeat(200));
     let wide = "é".repeat(200);
     let answer = usual.answer().expect("an answer");
@@ -197,9 +197,9 @@ fn warnings_that_are_long_together_are_cut() {
     assert_eq!(warned(&fits), fits);
     assert_eq!(warned(&long), [format!("{}…", "x".repeat(256))]);
     let many: Vec<String> = (10..60).map(|n| format!("{n}{}", "한".repeat(300))).collect();
-    let told = warned(&many);
-    assert!(told.len() > 10 && told.iter().all(|text| text.len() <= 256 + "…".len()), "{told:?}");
-    assert!(told.iter().map(String::len).sum::<usize>() <= (4 << 10) + 256 + "…".len());
+    let cut = warned(&many);
+    assert!(cut.len() > 10 && cut.iter().all(|text| text.len() <= 256 + "…".len()), "{cut:?}");
+    assert!(cut.iter().map(String::len).sum::<usize>() <= (4 << 10) + 256 + "…".len());
     let short: Vec<String> = (10..60).map(|n| format!("{n}{}", "x".repeat(98))).collect();
     assert_eq!(warned(&short), short[..41], "those that are short stay whole");
 }

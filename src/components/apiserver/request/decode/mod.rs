@@ -14,12 +14,13 @@ use api::{Status, bounds, protobuf, schema, unhonoured, value};
 use serde_json::{Map, Value};
 pub(crate) use well_formed::well_formed;
 
+/// The media types of a body.
 pub(crate) const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
-/// Nobody knows how a custom resource would be written in protobuf.
+/// The media types of a custom resource. Without a Go type it has no form in protobuf.
 const ACCEPTED_CUSTOM: &str = "application/json, application/yaml";
 
-/// What is to be done with fields that nobody knows.
+/// What is to be done with unknown fields (`fieldValidation`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Validation {
     Ignore,
@@ -44,8 +45,8 @@ pub(crate) fn validation(ctx: &Context) -> Result<Validation, Status> {
     }
 }
 
-fn unknown_validation(told: &str, errors: &mut Errors) {
-    errors.not_supported("fieldValidation", &told.into(), &["", "Ignore", "Strict", "Warn"]);
+fn unknown_validation(value: &str, errors: &mut Errors) {
+    errors.not_supported("fieldValidation", &value.into(), &["", "Ignore", "Strict", "Warn"]);
 }
 
 /// Returns the refusal of a write's options. They are an object of their own, one for each verb.
@@ -86,12 +87,12 @@ pub(crate) fn write_options(ctx: &Context) -> Result<(), Status> {
     if errors.is_empty() { Ok(()) } else { Err(invalid_options(ctx, &errors)) }
 }
 
-/// Each character that Go does not print is an error of its own. Of a name that is too long only
-/// the first one is told: every error repeats the name.
+/// Checks that a manager's name can be seen. Each character that Go does not print is an error of
+/// its own. Of a name that is too long only the first one is: every error repeats the name.
 fn check_characters(manager: &str, errors: &mut Errors) {
-    let told = if manager.len() > MANAGER_MAX { 1 } else { MANAGER_MAX };
+    let most = if manager.len() > MANAGER_MAX { 1 } else { MANAGER_MAX };
     let unseen = manager.char_indices().filter(|(_, c)| !is_print(*c));
-    for (at, c) in unseen.take(told) {
+    for (at, c) in unseen.take(most) {
         let why = format!("invalid character U+{:04X} (at position {at})", u32::from(c));
         errors.invalid_text("fieldManager", manager, &why);
     }
@@ -136,9 +137,9 @@ pub(crate) fn refuse_export(ctx: &Context) -> Result<(), Status> {
     }
 }
 
-/// Only `All` is known as a value of `dryRun`, which may stand there more than once (upstream:
-/// `ValidateDryRun`). The empty value is refused, too: a script whose variable is not set must not
-/// write what it wanted to try.
+/// Checks the values of `dryRun`. Only `All` is known, which may stand there more than once
+/// (upstream: `ValidateDryRun`). The empty value is refused, too: a script whose variable is not
+/// set must not write what it wanted to try.
 fn check_dry_run(ctx: &Context, errors: &mut Errors) {
     let values: Vec<&str> = ctx.query.all("dryRun").collect();
     if values.iter().any(|value| *value != "All") {
@@ -146,13 +147,15 @@ fn check_dry_run(ctx: &Context, errors: &mut Errors) {
     }
 }
 
-/// The body as JSON, whatever it was written in; of YAML its first document. No Content-Type means
-/// JSON. Upper and lower case are the same in it (RFC 2045, 5.1; upstream: `mime.ParseMediaType`).
+/// Reads a body as JSON, whatever it was written in; of YAML its first document. No Content-Type
+/// means JSON. Upper and lower case are the same in it (RFC 2045, 5.1; upstream:
+/// `mime.ParseMediaType`).
 pub(crate) fn body(content_type: &str, bytes: &[u8]) -> Result<Value, Status> {
     Ok(body_with_duplicates(content_type, bytes)?.0)
 }
 
-/// As [`body`], with what a strict YAML decoder says of keys that stand twice in a map.
+/// Reads a body as [`body`] does. Also returns what a strict YAML decoder says of keys that stand
+/// twice in a map.
 fn body_with_duplicates(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
     let (value, duplicates) = document(content_type, bytes)?;
     check_object(&value)?;
@@ -189,8 +192,8 @@ fn document(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<String>), St
     Ok((value, duplicates))
 }
 
-/// The body of a server-side apply. Keys that stand twice in a map are an error for `Strict` and a
-/// warning for `Warn`. A body of `~` has no fields: it is refused because it says no kind.
+/// Reads the body of a server-side apply. Keys that stand twice in a map are an error for `Strict`
+/// and a warning for `Warn`. A body of `~` has no fields: it is refused because it says no kind.
 pub(crate) fn applied(ctx: &Context, bytes: &[u8]) -> Result<Value, Status> {
     let read = document("application/yaml", bytes).and_then(|(value, duplicates)| {
         let value = if value.is_null() { Value::Object(Map::new()) } else { value };
@@ -211,12 +214,12 @@ pub(crate) fn applied(ctx: &Context, bytes: &[u8]) -> Result<Value, Status> {
     Ok(value)
 }
 
-/// The lines of a strict YAML decoder as its one error.
+/// Joins the lines of a strict YAML decoder to its one error.
 fn as_one(duplicates: &[String]) -> String {
     format!("yaml: unmarshal errors:\n  {}", duplicates.join("\n  "))
 }
 
-/// Kind and version must be those of the path; empty ones are filled in.
+/// Checks that kind and version are those of the path, and fills in empty ones.
 ///
 /// # Errors
 /// 400 for others, and for what is no string.
@@ -226,20 +229,20 @@ pub(crate) fn check_type(api_version: &str, kind: &str, object: &mut Value) -> R
         let why = format!("couldn't get version/kind; json parse error: {field} is not a string");
         return Err(Status::bad_request(why));
     }
-    let told = value::text(object, "apiVersion").to_string();
-    if told.is_empty() {
+    let given = value::text(object, "apiVersion").to_string();
+    if given.is_empty() {
         value::put(object, "apiVersion", api_version);
-    } else if told != api_version {
+    } else if given != api_version {
         return Err(Status::bad_request(format!(
-            "the API version in the data ({told}) does not match the expected API version ({api_version})"
+            "the API version in the data ({given}) does not match the expected API version ({api_version})"
         )));
     }
-    let told = value::text(object, "kind").to_string();
-    if told.is_empty() {
+    let given = value::text(object, "kind").to_string();
+    if given.is_empty() {
         value::put(object, "kind", kind);
-    } else if told != kind {
+    } else if given != kind {
         return Err(Status::bad_request(format!(
-            "{told} in version {api_version:?} cannot be handled as a {kind}: the kind in the data does not match the expected kind"
+            "{given} in version {api_version:?} cannot be handled as a {kind}: the kind in the data does not match the expected kind"
         )));
     }
     Ok(())

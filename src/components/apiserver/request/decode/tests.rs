@@ -27,9 +27,9 @@ async fn a_body_of_another_media_type_is_refused() {
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}}).to_string();
     for (media, code) in [("application/apply-patch+yaml", 201), ("application/apply-patch+cbor", 415)] {
         let body = (media, map.clone());
-        let (found, told) =
+        let (found, answer) =
             testing::send(&api.fixture.server, user.clone(), ("PATCH", &apply), body, "").await;
-        assert_eq!(found, code, "{media}: {told}");
+        assert_eq!(found, code, "{media}: {answer}");
     }
 }
 
@@ -41,8 +41,8 @@ async fn a_body_has_as_many_values_as_there_is_memory_for() {
     let user = User::new("admin", &[MASTERS]);
     let many = format!("[{}0]", format!("{}{},", "[".repeat(80), "]".repeat(80)).repeat(10_000));
     let map = "/api/v1/namespaces/default/configmaps/m";
-    let (code, told) = api.post(map.trim_end_matches("/m"), json!({"metadata": {"name": "m"}})).await;
-    assert_eq!(code, 201, "{told}");
+    let (code, made) = api.post(map.trim_end_matches("/m"), json!({"metadata": {"name": "m"}})).await;
+    assert_eq!(code, 201, "{made}");
     for (method, path, media, body) in [
         ("POST", map.trim_end_matches("/m"), "application/json", format!("{{\"x\": {many}}}")),
         ("PUT", map, "application/json", format!("{{\"x\": {many}}}")),
@@ -56,10 +56,13 @@ async fn a_body_has_as_many_values_as_there_is_memory_for() {
             format!("[{{\"op\": \"add\", \"path\": \"/x\", \"value\": {many}}}]"),
         ),
     ] {
-        let (code, told) =
+        let (code, refused) =
             testing::send(&api.fixture.server, user.clone(), (method, path), (media, body), "").await;
-        assert_eq!(code, 400, "{method} {media}: {told}");
-        assert_eq!(told["message"], "the object provided has too many keys and values", "{method} {media}");
+        assert_eq!(code, 400, "{method} {media}: {refused}");
+        assert_eq!(
+            refused["message"], "the object provided has too many keys and values",
+            "{method} {media}"
+        );
     }
 }
 
@@ -77,10 +80,10 @@ async fn lists_of_a_pod_are_so_long_and_no_longer() {
                 ("/api/v1/namespaces/default/pods", pod),
                 ("/apis/apps/v1/namespaces/default/daemonsets", set),
             ] {
-                let (code, told) = api.post(path, object).await;
+                let (code, answer) = api.post(path, object).await;
                 let why = format!("the object provided has {items} {list}: ");
-                let is_told = told["message"].as_str().is_some_and(|told| told.starts_with(&why));
-                assert_eq!((code == 400, is_told), (is_refused, is_refused), "{path} {list}: {told}");
+                let is_why = answer["message"].as_str().is_some_and(|message| message.starts_with(&why));
+                assert_eq!((code == 400, is_why), (is_refused, is_refused), "{path} {list}: {answer}");
             }
         }
     }
@@ -93,8 +96,8 @@ async fn a_type_that_is_no_string_is_refused() {
     let mut map = json!({"metadata": {"name": "m"}});
     for (field, wrong) in [("apiVersion", json!(1)), ("kind", json!(["ConfigMap"]))] {
         map[field] = wrong;
-        let (code, told) = api.post(MAPS, map.clone()).await;
-        assert_eq!(code, 400, "{field}: {told}");
+        let (code, refused) = api.post(MAPS, map.clone()).await;
+        assert_eq!(code, 400, "{field}: {refused}");
         map[field] = json!(null);
     }
     api.made(MAPS, map).await;
@@ -123,7 +126,7 @@ async fn refused_options_are_those_of_the_verb() {
     }
 }
 
-/// A request with several typing errors is told all of them, also where there is no object.
+/// A request with several typing errors hears of all of them, also where there is no object.
 #[tokio::test]
 async fn the_options_of_a_write_are_judged_before_its_object_and_its_body() {
     let api = Api::bare().await;
@@ -135,9 +138,10 @@ async fn the_options_of_a_write_are_judged_before_its_object_and_its_body() {
         ("PATCH", "application/apply-patch+yaml", "&force=true&fieldManager=m", 2),
     ] {
         let (user, path) = (User::new("admin", &[MASTERS]), format!("{one}{more}"));
-        let (code, told) = testing::send(&api.fixture.server, user, (method, &path), (media, "{"), "").await;
-        let found = told["details"]["causes"].as_array().map_or(0, Vec::len);
-        assert_eq!((code, found), (422, causes), "{method} {media} {more}: {told}");
+        let sent = (media, "{");
+        let (code, refused) = testing::send(&api.fixture.server, user, (method, &path), sent, "").await;
+        let found = refused["details"]["causes"].as_array().map_or(0, Vec::len);
+        assert_eq!((code, found), (422, causes), "{method} {media} {more}: {refused}");
     }
 }
 
@@ -160,9 +164,10 @@ async fn a_manager_has_a_name_that_can_be_seen() {
         ),
     ] {
         let map = json!({"metadata": {"generateName": "m"}});
-        let (code, told) = api.post(&format!("{maps}?fieldManager={manager}"), map).await;
-        let causes = told["details"]["causes"].as_array().cloned().unwrap_or_default();
-        assert_eq!((code, causes.len()), (if wanted.is_empty() { 201 } else { 422 }, wanted.len()), "{told}");
+        let (code, answer) = api.post(&format!("{maps}?fieldManager={manager}"), map).await;
+        let causes = answer["details"]["causes"].as_array().cloned().unwrap_or_default();
+        let wanted_code = if wanted.is_empty() { 201 } else { 422 };
+        assert_eq!((code, causes.len()), (wanted_code, wanted.len()), "{answer}");
         for (cause, why) in causes.iter().zip(wanted) {
             assert!(cause["message"].as_str().unwrap().ends_with(*why), "{cause}");
         }

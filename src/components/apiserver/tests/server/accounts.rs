@@ -110,6 +110,49 @@ async fn each_door_of_a_certificate_request_owns_what_it_writes() {
     assert_eq!(owned("maker"), Value::Null);
 }
 
+/// The right to write the subresources is not enough: a role names the signers as well.
+#[tokio::test]
+async fn approvers_and_signers_need_a_right_to_the_signer() {
+    let api = Api::new().await;
+    let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let base64 = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let spec =
+        json!({"request": base64(REQUEST), "usages": ["client auth"], "signerName": "example.com/own"});
+    api.made(path, json!({"metadata": {"name": "r"}, "spec": spec})).await;
+    let group = "certificates.k8s.io";
+    let parts = ["certificatesigningrequests/approval", "certificatesigningrequests/status"];
+    let writes = json!({"apiGroups": [group], "resources": parts, "verbs": ["patch"]});
+    let signer = |verb: &str, name: &str| json!({"apiGroups": [group], "resources": ["signers"], "resourceNames": [name], "verbs": [verb]});
+    let all = json!([writes, signer("approve", "example.com/own"), signer("sign", "example.com/*")]);
+    for (name, rules) in [("ann", json!([writes])), ("bob", all)] {
+        let rbac = "/apis/rbac.authorization.k8s.io/v1";
+        api.made(&format!("{rbac}/clusterroles"), json!({"metadata": {"name": name}, "rules": rules})).await;
+        let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name});
+        let binding = json!({"metadata": {"name": name}, "roleRef": role,
+            "subjects": [{"kind": "User", "name": name}]});
+        api.made(&format!("{rbac}/clusterrolebindings"), binding).await;
+    }
+    assert!(api.state().fresh().await.is_ok());
+    let dir = tempfile::tempdir().unwrap();
+    let certificate = base64(pki::Ca::load_or_create(dir.path(), "ca").unwrap().pem());
+    let condition = json!([{"type": "Approved", "status": "True", "reason": "r"}]);
+    for (part, status, act) in [
+        ("approval", json!({ "conditions": condition }), "approve"),
+        ("status", json!({ "certificate": certificate }), "sign"),
+    ] {
+        let send = async |user: &str| {
+            let (path, body) = (format!("{path}/r/{part}"), json!({ "status": status }).to_string());
+            let patch = request("PATCH", &path, "application/merge-patch+json", body);
+            api.send(User::new(user, &[]), patch).await
+        };
+        let (code, refused) = send("ann").await;
+        let why = format!("user not permitted to {act} requests with signerName \"example.com/own\"");
+        assert!(code == 403 && refused["message"].as_str().unwrap().ends_with(&why), "{refused}");
+        let (code, written) = send("bob").await;
+        assert_eq!(code, 200, "{act}: {written}");
+    }
+}
+
 #[tokio::test]
 async fn a_token_ends_with_what_it_is_bound_to() {
     let api = Api::new().await;

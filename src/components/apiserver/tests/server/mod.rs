@@ -1,4 +1,4 @@
-//! The server as a whole: through the in-process door, through TLS to a fake kubelet, and with
+//! The server as a whole: without a connection, through TLS to a fake kubelet, and with
 //! every real kubectl on PATH.
 
 mod accounts;

@@ -187,7 +187,7 @@ pub(crate) async fn remove(
 ) -> Result<Removed, Status> {
     // Before anything is refused: the record of a refusal says so, too.
     if options.dry_run {
-        ctx.only_tried();
+        ctx.mark_tried();
     }
     let is_node = ctx.user.node().is_some();
     let deadline = Deadline::new();

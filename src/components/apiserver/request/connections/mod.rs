@@ -2,9 +2,9 @@
 //! makes room for another.
 //!
 //! A connection is a stranger until its client has shown on it who it is, by a certificate or by a
-//! token. Strangers cost the server as much as others, and anybody who reaches the port can make
-//! them: a flood of silent connections would keep the learner's own client waiting until each of
-//! them times out. So the oldest stranger is closed where a new connection needs its place.
+//! token. Strangers cost the server as much as others, and any program that reaches the port can
+//! make them: a flood of silent connections would keep the learner's own client waiting until each
+//! of them times out. So the oldest stranger is closed where a new connection needs its place.
 //!
 //! Clients that are known could do the same: one pod's token, used from many addresses. So all
 //! users together have half of the places, all kubelets a fourth and the addons an eighth; what is
@@ -28,21 +28,21 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) struct Connections {
-    /// Of all sources. One source has three fourths of them at most, and half of them before it
-    /// says who it is.
+    /// Connections of all sources together, at most. One source has three fourths of them, and half
+    /// of them before it says who it is.
     most: usize,
     known: Known,
     inner: Mutex<Inner>,
-    /// A connection has ended.
+    /// Notified when a connection has ended.
     ended: Notify,
     /// Memory for heads that have not come whole.
     pub heads: Arc<Heads>,
 }
 
-/// Accounts that share places.
+/// Classes of accounts. All accounts of a class share its places.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Class {
-    /// Only the source's bound holds.
+    /// The control plane and administrators: only the bound of their source holds.
     Own,
     Nodes,
     Addons,
@@ -59,7 +59,7 @@ impl Class {
         }
     }
 
-    /// Places that all accounts of the class have together.
+    /// Returns the places that all accounts of the class have together.
     fn places(self, most: usize) -> usize {
         match self {
             Class::Own => most,
@@ -74,13 +74,13 @@ impl Class {
 struct Inner {
     next: u64,
     sources: HashMap<IpAddr, Source>,
-    /// Of all strangers, by their numbers: the oldest is the first.
+    /// The source and the end of each stranger, by its number: the oldest is the first.
     strangers: BTreeMap<u64, (IpAddr, CancellationToken)>,
-    /// Of all that are known, by their numbers.
+    /// The connections whose clients are known, by their numbers.
     settled: HashMap<u64, Settled>,
     /// The numbers of each account's connections: the oldest is the first.
     accounts: HashMap<(Class, String), BTreeSet<u64>>,
-    /// Connections, those that are just being closed not among them.
+    /// The number of connections, without those that are just being closed.
     open: usize,
 }
 
@@ -100,18 +100,18 @@ struct Settled {
 impl Inner {
     /// Makes room for one more connection of a source, if the source or all together have as many
     /// as they may. False: there is no stranger to close for it.
-    fn make_room_for(&mut self, source: IpAddr, most: usize) -> bool {
+    fn make_room_for_source(&mut self, source: IpAddr, most: usize) -> bool {
         let (open, oldest, strangers) = match self.sources.get(&source) {
             Some(of) => (of.open, of.strangers.first().copied(), of.strangers.len()),
             None => (0, None, 0),
         };
         let is_over = open >= most - most / 4 || strangers >= most.div_ceil(2);
-        if is_over && !self.close(oldest) {
+        if is_over && !self.close_stranger(oldest) {
             return false;
         }
         if self.open >= most {
             let oldest = self.strangers.keys().next().copied();
-            return self.close(oldest);
+            return self.close_stranger(oldest);
         }
         true
     }
@@ -125,7 +125,8 @@ impl Inner {
         of.strangers.insert(number);
     }
 
-    fn left(&mut self, source: IpAddr, number: u64) {
+    /// Takes a connection off the counts of all connections and of its source.
+    fn count_out(&mut self, source: IpAddr, number: u64) {
         self.open -= 1;
         if let Some(of) = self.sources.get_mut(&source) {
             of.open -= 1;
@@ -136,17 +137,17 @@ impl Inner {
         }
     }
 
-    /// Closes a stranger: it counts no longer. False if it is none.
-    fn close(&mut self, number: Option<u64>) -> bool {
+    /// Closes a stranger, which then counts no longer. False if the number is that of no stranger.
+    fn close_stranger(&mut self, number: Option<u64>) -> bool {
         let Some(number) = number else { return false };
         let Some((source, end)) = self.strangers.remove(&number) else { return false };
-        self.left(source, number);
+        self.count_out(source, number);
         tracing::debug!(%source, "closed the oldest connection that had not said who it is");
         end.cancel();
         true
     }
 
-    /// Takes a known connection off the lists. False if it is none.
+    /// Takes a known connection off the lists. False if the number is that of none.
     fn unsettle(&mut self, number: u64) -> bool {
         let Some(one) = self.settled.remove(&number) else { return false };
         if let Some(numbers) = self.accounts.get_mut(&one.account) {
@@ -155,13 +156,13 @@ impl Inner {
                 self.accounts.remove(&one.account);
             }
         }
-        self.left(one.source, number);
+        self.count_out(one.source, number);
         true
     }
 
     /// Makes room for one more connection of `account`, if its class has as many as it may. False:
-    /// it gets none.
-    fn make_room(&mut self, account: &(Class, String), places: usize) -> bool {
+    /// there is no room for it.
+    fn make_room_for_account(&mut self, account: &(Class, String), places: usize) -> bool {
         let class = account.0;
         let of_class = || self.accounts.iter().filter(|((of, _), _)| *of == class);
         if class == Class::Own || of_class().map(|(_, numbers)| numbers.len()).sum::<usize>() < places {
@@ -190,15 +191,15 @@ impl Inner {
 pub(crate) struct Counted {
     of: Arc<Connections>,
     from: SocketAddr,
-    /// The client for whom a balancer has made the connection.
+    /// The address of the client for whom a balancer has made the connection.
     client: OnceLock<SocketAddr>,
     number: u64,
-    /// The requests on it.
+    /// The requests on the connection.
     pub activity: Arc<Activity>,
     /// Cancelled when another connection needs the place.
     pub end: CancellationToken,
     is_known: AtomicBool,
-    /// Of the first user that it has shown.
+    /// The flow of the first user that the client has shown.
     flow: OnceLock<Flow>,
 }
 
@@ -218,9 +219,9 @@ impl Connections {
         inner.open < self.most || !inner.strangers.is_empty()
     }
 
-    /// Waits until one more connection could be admitted. An upgraded connection ends with its
-    /// session, which no task of the listener tells.
-    pub(crate) async fn room(&self) {
+    /// Waits until one more connection could be admitted. The listener cannot wait for its tasks
+    /// alone: an upgraded connection ends with its session, after the task that served it.
+    pub(crate) async fn wait_for_room(&self) {
         while !self.has_room() {
             self.ended.notified().await;
         }
@@ -230,7 +231,7 @@ impl Connections {
     /// known.
     pub(crate) fn admit(self: &Arc<Connections>, from: SocketAddr) -> Option<Counted> {
         let mut inner = self.lock();
-        if !inner.make_room_for(from.ip(), self.most) {
+        if !inner.make_room_for_source(from.ip(), self.most) {
             return None;
         }
         let (number, end) = (inner.next, CancellationToken::new());
@@ -250,7 +251,7 @@ impl Connections {
 }
 
 impl Counted {
-    /// The client's address and port.
+    /// Returns the client's address and port.
     pub(crate) fn source(&self) -> SocketAddr {
         self.client.get().copied().unwrap_or(self.from)
     }
@@ -269,21 +270,22 @@ impl Counted {
             return true;
         }
         inner.strangers.remove(&self.number);
-        inner.left(source, self.number);
-        if !inner.make_room_for(client.ip(), self.of.most) {
+        inner.count_out(source, self.number);
+        if !inner.make_room_for_source(client.ip(), self.of.most) {
             return false;
         }
         inner.count_stranger(client.ip(), self.number, end);
         true
     }
 
-    /// The flow of the first user that the client has shown; `None` as long as it is a stranger.
+    /// Returns the flow of the first user that the client has shown; `None` as long as it is a
+    /// stranger.
     pub(crate) fn flow(&self) -> Option<&Flow> {
         self.flow.get()
     }
 
-    /// The client has shown on this connection who it is. Later requests of other users change
-    /// nothing.
+    /// Counts the connection as one of this user, whose credentials its client has shown. Later
+    /// requests of other users change nothing.
     ///
     /// False: its account has as many connections as it may, none of them is idle, and this one
     /// stays a stranger.
@@ -297,7 +299,7 @@ impl Counted {
             return true; // it is being closed, or another request was quicker
         }
         let account = (Class::of(&flow), flow.account.clone());
-        if !inner.make_room(&account, account.0.places(self.of.most)) {
+        if !inner.make_room_for_account(&account, account.0.places(self.of.most)) {
             tracing::debug!(account = account.1, source = %self.source(), "an account has too many connections");
             return false;
         }
@@ -319,11 +321,11 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         let mut inner = self.of.lock();
-        // One that was closed for another has been counted out already.
+        // A connection that was closed to make room for another one has been counted out already.
         if !inner.unsettle(self.number)
             && let Some((source, _)) = inner.strangers.remove(&self.number)
         {
-            inner.left(source, self.number);
+            inner.count_out(source, self.number);
         }
         drop(inner);
         if self.is_known.load(Ordering::Acquire) {
@@ -334,157 +336,4 @@ impl Drop for Counted {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::auth::user::{MASTERS, NODES};
-
-    fn at(address: &str) -> SocketAddr {
-        address.parse().unwrap()
-    }
-
-    fn user(name: &str) -> User {
-        let groups: &[&str] = match name.split(':').nth(1) {
-            Some("node") => &[NODES],
-            _ if name == "admin" => &[MASTERS],
-            _ => &[],
-        };
-        User::new(name, groups)
-    }
-
-    /// A connection from a source of its own.
-    fn known(all: &Arc<Connections>, n: u8, name: &str) -> Option<Counted> {
-        let one = all.admit(SocketAddr::from(([10, 244, n, 2], 4000)))?;
-        one.mark_known(&user(name)).then_some(one)
-    }
-
-    #[test]
-    fn the_oldest_stranger_of_a_source_makes_room() {
-        let all = Connections::new(8, Known::default());
-        let from = |port: u16| SocketAddr::from(([10, 244, 1, 2], port));
-        let held: Vec<Counted> = (0..4).map(|port| all.admit(from(port)).unwrap()).collect();
-        assert!(held.iter().all(|c| !c.end.is_cancelled()));
-        let fifth = all.admit(from(4)).unwrap();
-        assert!(held[0].end.is_cancelled() && !held[1].end.is_cancelled() && !fifth.end.is_cancelled());
-        // Who is known stays, however many come after.
-        assert!(held[1].mark_known(&user("bob")));
-        let more: Vec<Counted> = (5..20).map(|port| all.admit(from(port)).unwrap()).collect();
-        assert!(!held[1].end.is_cancelled() && held[2].end.is_cancelled());
-        assert_eq!(more.iter().filter(|c| !c.end.is_cancelled()).count(), 4);
-        drop((held, fifth, more));
-        let inner = all.lock();
-        assert!(inner.open == 0 && inner.sources.is_empty() && inner.strangers.is_empty());
-        assert!(inner.accounts.is_empty() && !all.known.lock().is_authenticated(from(1)));
-    }
-
-    #[test]
-    fn the_end_of_a_connection_forgets_no_other_one_from_its_port() {
-        let all = Connections::new(8, Known::default());
-        let from = at("10.244.1.2:1");
-        let [reset, next] = [all.admit(from).unwrap(), all.admit(from).unwrap()];
-        assert!(next.mark_known(&user("admin")));
-        drop(reset);
-        assert!(all.known.lock().is_authenticated(from));
-        drop(next);
-        assert!(!all.known.lock().is_authenticated(from));
-    }
-
-    #[test]
-    fn no_source_takes_all_connections() {
-        let all = Connections::new(8, Known::default());
-        let admin = |c: &Counted| assert!(c.mark_known(&user("admin")));
-        let held: Vec<Counted> = (0..6)
-            .map(|port| {
-                let one = all.admit(SocketAddr::from(([10, 244, 1, 2], port))).unwrap();
-                admin(&one);
-                one
-            })
-            .collect();
-        assert!(all.admit(at("10.244.1.2:99")).is_none());
-        let other = all.admit(at("172.30.0.1:1")).unwrap();
-        admin(&other);
-        let last = all.admit(at("172.30.0.2:1")).unwrap();
-        assert!(all.has_room() && !last.end.is_cancelled());
-        let instead = all.admit(at("172.30.0.3:1")).unwrap();
-        admin(&instead);
-        assert!(last.end.is_cancelled() && !all.has_room() && all.admit(at("172.30.0.4:1")).is_none());
-        drop(held);
-        assert!(all.admit(at("10.244.1.2:99")).is_some());
-    }
-
-    /// One pod's token from many addresses, each connection with a watch: it has half of the
-    /// places, and components, nodes, administrators and another user get theirs.
-    #[test]
-    fn no_account_takes_all_connections() {
-        let all = Connections::new(16, Known::default());
-        let mut held = vec![];
-        for n in 0..40 {
-            let pod = format!("system:serviceaccount:shop:robot-{n}");
-            held.extend(known(&all, n, &pod).map(|one| (one.activity.begin(), one)));
-        }
-        assert_eq!(held.len(), 8, "half of the places, whatever the ServiceAccount's name");
-        let names = ["system:kube-scheduler", "admin", "system:node:n1", "system:node:n2", "bob"];
-        let others: Vec<Counted> =
-            names.iter().zip(100..).map(|(name, n)| known(&all, n, name).expect(name)).collect();
-        let closed: Vec<bool> = held.iter().map(|(_, one)| one.end.is_cancelled()).collect();
-        assert_eq!(
-            closed,
-            [true, false, false, false, false, false, false, false],
-            "the oldest makes room for bob"
-        );
-        // It cannot take the place back.
-        assert!(known(&all, 200, "system:serviceaccount:shop:late").is_none());
-        assert!(others.iter().all(|one| !one.end.is_cancelled()));
-        drop((held, others));
-        let inner = all.lock();
-        assert!(inner.open == 0 && inner.sources.is_empty() && inner.accounts.is_empty());
-    }
-
-    #[test]
-    fn an_account_over_its_share_gives_up_its_own_idle_connections() {
-        let all = Connections::new(8, Known::default());
-        let held: Vec<Counted> = (0..4).map(|n| known(&all, n, "eve").unwrap()).collect();
-        let busy = (held[0].activity.begin(), held[2].activity.begin(), held[3].activity.begin());
-        let fifth = known(&all, 4, "eve").unwrap();
-        let closed: Vec<bool> = held.iter().map(|one| one.end.is_cancelled()).collect();
-        assert_eq!(closed, [false, true, false, false], "the oldest idle one");
-        let watch = fifth.activity.begin();
-        assert!(known(&all, 5, "eve").is_none(), "all of them are in use");
-        // A node's certificate has a fourth, and another node's makes room for itself.
-        let first: Vec<Counted> = (10..12).map(|n| known(&all, n, "system:node:n1").unwrap()).collect();
-        let n2 = known(&all, 20, "system:node:n2").unwrap();
-        assert!(first[0].end.is_cancelled() && !first[1].end.is_cancelled() && !n2.end.is_cancelled());
-        drop((busy, watch));
-    }
-
-    /// Strangers in one pod, and then connections of its token, come through the balancer: they
-    /// count on the pod's address, and take nothing from others that come through it.
-    #[test]
-    fn connections_of_a_balancer_count_on_their_clients() {
-        let all = Connections::new(8, Known::default());
-        let forwarded = |port: u16, client: &str| {
-            let from = SocketAddr::from(([172, 30, 0, 1], port));
-            all.known.lock().clients.insert(from, at(client));
-            let one = all.admit(from)?;
-            one.find_client().then_some(one)
-        };
-        let person = forwarded(1, "127.0.0.1:5").unwrap();
-        assert_eq!((person.source(), person.from), (at("127.0.0.1:5"), at("172.30.0.1:1")));
-        let mut pod: Vec<Counted> = (2..12).map(|port| forwarded(port, "10.244.1.2:7").unwrap()).collect();
-        let open = |held: &[Counted]| held.iter().filter(|one| !one.end.is_cancelled()).count();
-        assert_eq!(open(&pod), 4, "half of the places before it says who it is");
-        assert!(!person.end.is_cancelled(), "it is older than all of the pod's");
-        pod.retain(|one| !one.end.is_cancelled() && one.mark_known(&user("admin")));
-        pod.extend([12, 13].into_iter().filter_map(|port| {
-            let one = forwarded(port, "10.244.1.2:7")?;
-            one.mark_known(&user("admin")).then_some(one)
-        }));
-        assert!(forwarded(14, "10.244.1.2:7").is_none(), "three fourths of them");
-        let node = forwarded(15, "172.30.0.11:7").unwrap();
-        assert!(node.mark_known(&user("system:node:n1")));
-        assert!(all.known.lock().is_authenticated(node.from), "the address that the balancer knows");
-        assert_eq!((open(&pod), all.lock().open), (6, 8));
-        drop((person, pod, node));
-        let inner = all.lock();
-        assert!(inner.open == 0 && inner.sources.is_empty() && inner.strangers.is_empty());
-    }
-}
+mod tests;
