@@ -196,7 +196,11 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
     let event = match sign(&shared.config.ca, &csr)? {
         None => return Ok(Outcome::Done),
         Some(Err(why)) => {
-            status.conditions.get_or_insert_default().push(told("Failed", "SignerValidationFailure", &why));
+            status.conditions.get_or_insert_default().push(condition(
+                "Failed",
+                "SignerValidationFailure",
+                &why,
+            ));
             Event::Refuse
         }
         Some(Ok(cert)) => {
@@ -234,7 +238,7 @@ fn sign(ca: &Ca, csr: &Csr) -> Result<Option<Result<String, String>>, pki::Error
     }
 }
 
-fn told(kind: &str, reason: &str, message: &str) -> Condition {
+fn condition(kind: &str, reason: &str, message: &str) -> Condition {
     Condition {
         type_: kind.into(),
         status: "True".into(),
@@ -288,7 +292,7 @@ async fn approve(
         }
         let mut next = csr.clone();
         let conditions = next.status.get_or_insert_default().conditions.get_or_insert_default();
-        conditions.push(told("Approved", "AutoApproved", message));
+        conditions.push(condition("Approved", "AutoApproved", message));
         let api = client.all::<Csr>();
         let _: Csr = api.replace_subresource("approval", &key.name, &PostParams::default(), &next).await?;
         return Ok(Outcome::Done);
@@ -370,13 +374,13 @@ mod tests {
         };
         assert!(!is_over(&csr("2026-01-01T12:00:00Z", json!([])), now));
         assert!(is_over(&csr("2025-12-31T12:00:00Z", json!([])), now));
-        let told = |kind: &str, at: &str| json!({"type": kind, "status": "True", "lastUpdateTime": at});
+        let condition = |kind: &str, at: &str| json!({"type": kind, "status": "True", "lastUpdateTime": at});
         for kind in ["Denied", "Failed"] {
-            let decided = |at: &str| csr("2026-01-01T12:00:00Z", json!([told(kind, at)]));
+            let decided = |at: &str| csr("2026-01-01T12:00:00Z", json!([condition(kind, at)]));
             assert!(!is_over(&decided("2026-01-01T23:30:00Z"), now), "{kind}");
             assert!(is_over(&decided("2026-01-01T22:30:00Z"), now), "{kind}");
         }
-        let approved = |at: &str| csr("2025-12-30T12:00:00Z", json!([told("Approved", at)]));
+        let approved = |at: &str| csr("2025-12-30T12:00:00Z", json!([condition("Approved", at)]));
         assert!(!is_over(&approved("2026-01-01T12:00:00Z"), now), "it waits for its signer");
         assert!(is_over(&approved("2025-12-31T12:00:00Z"), now));
     }

@@ -234,8 +234,8 @@ impl Hands<'_> {
             }
             Err(error) => {
                 self.expectations.deleted(self.owner, &uid);
-                let told = (self.words.kept)(&self.owner.name, &name, &why(&error));
-                self.recorder.warning(&self.about, "FailedDelete", told, self.cause.clone());
+                let message = (self.words.kept)(&self.owner.name, &name, &why(&error));
+                self.recorder.warning(&self.about, "FailedDelete", message, self.cause.clone());
                 Err(error)
             }
         }

@@ -388,8 +388,11 @@ mod tests {
         let at = |minute: &str| format!("2026-01-01T01:{minute}:00Z").parse().unwrap();
         let failed = Seen { failure: Some("exceeded quota".into()), ..Seen::default() };
         let first = status(&spec, None, &failed, at("00"));
-        let told = first.conditions.clone().unwrap();
-        assert_eq!((told[0].type_.as_str(), told[0].reason.as_deref()), (FAILURE, Some("FailedCreate")));
+        let conditions = first.conditions.clone().unwrap();
+        assert_eq!(
+            (conditions[0].type_.as_str(), conditions[0].reason.as_deref()),
+            (FAILURE, Some("FailedCreate"))
+        );
         let again = status(&spec, Some(&first), &failed, at("05"));
         assert_eq!(again.conditions, first.conditions, "it is known since the first time");
         assert_eq!(status(&spec, Some(&again), &Seen::default(), at("06")).conditions, None);

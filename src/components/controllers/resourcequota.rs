@@ -161,7 +161,7 @@ async fn listen(
     let mut resync = Box::pin(clock::sleep(RESYNC));
     loop {
         tokio::select! {
-            told = gone.recv() => match told {
+            deletion = gone.recv() => match deletion {
                 Ok((namespace, cause)) => look(Some(&namespace), cause),
                 Err(RecvError::Lagged(_)) => look(None, None),
                 Err(RecvError::Closed) => return,
@@ -350,14 +350,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn everything_is_counted_now_and_then_although_something_is_always_deleted() {
-        let (tell, gone) = tokio::sync::broadcast::channel(16);
+        let (sender, gone) = tokio::sync::broadcast::channel(16);
         let (mut one, mut all) = (0, 0);
         let deletions = async {
             for _ in 0..13 {
                 clock::sleep(Duration::from_secs(100)).await;
-                tell.send(("n".to_string(), None)).unwrap();
+                sender.send(("n".to_string(), None)).unwrap();
             }
-            drop(tell);
+            drop(sender);
         };
         let counts = listen(gone, |namespace, _| match namespace {
             Some(_) => one += 1,

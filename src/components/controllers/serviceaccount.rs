@@ -46,10 +46,10 @@ fn start(shared: &Shared) {
     let q = queue.clone();
     shared.informer::<ConfigMap>().on(move |change| q.add(change.key().namespace, change.cause()));
     let all = Arc::new(shared.clone());
-    let told = shared.clone();
+    let reporter = shared.clone();
     queue.on_panic(move |namespace, panic| {
-        if let Some(object) = told.informer::<Namespace>().get(&Key::new("", namespace.clone())) {
-            told.tell_panic(&reference(&*object), "serviceaccount", panic);
+        if let Some(object) = reporter.informer::<Namespace>().get(&Key::new("", namespace.clone())) {
+            reporter.report_panic(&reference(&*object), "serviceaccount", panic);
         }
     });
     queue.work("serviceaccount", 2, move |namespace, cause| {

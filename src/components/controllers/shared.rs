@@ -129,12 +129,12 @@ impl Shared {
         let (shared, informer) = (self.clone(), informer.clone());
         queue.on_panic(move |key, panic| {
             if let Some(object) = informer.get(key) {
-                shared.tell_panic(&reference(&*object), controller, panic);
+                shared.report_panic(&reference(&*object), controller, panic);
             }
         });
     }
 
-    pub(crate) fn tell_panic(&self, about: &ObjectReference, controller: &str, panic: &str) {
+    pub(crate) fn report_panic(&self, about: &ObjectReference, controller: &str, panic: &str) {
         let message =
             format!("the {controller} controller panicked on this object and tries again later: {panic}");
         self.recorder.warning(about, PANIC, message, None);

@@ -249,10 +249,10 @@ impl<K: Typed> Look<'_, K> {
     pub(crate) async fn expect_pods(
         &self,
         selector: &LabelSelector,
-        told: Option<i32>,
+        reported: Option<i32>,
         known: usize,
     ) -> Result<(), Error> {
-        if told.is_none_or(|told| usize::try_from(told).is_ok_and(|told| told <= known)) {
+        if reported.is_none_or(|reported| usize::try_from(reported).is_ok_and(|reported| reported <= known)) {
             return Ok(());
         }
         let selector = Selector::try_from(selector.clone()).unwrap_or_default(); // then all of the namespace

@@ -198,13 +198,14 @@ impl Look<'_> {
             Ok(found) => found,
             Err(why) => {
                 self.warn("FailedGetScale", &why);
-                let told = format!("the HPA controller was unable to get the target's current scale: {why}");
-                self.set("AbleToScale", false, "FailedGetScale", &told);
+                let message =
+                    format!("the HPA controller was unable to get the target's current scale: {why}");
+                self.set("AbleToScale", false, "FailedGetScale", &message);
                 return;
             }
         };
-        let told = "the HPA controller was able to get the target's current scale";
-        self.set("AbleToScale", true, "SucceededGetScale", told);
+        let message = "the HPA controller was able to get the target's current scale";
+        self.set("AbleToScale", true, "SucceededGetScale", message);
         let current = scale.spec.as_ref().and_then(|s| s.replicas).unwrap_or(0);
         self.status.current_replicas = Some(current);
         // Also while it does not scale: a target that a user has brought back from 0 is held at its
@@ -214,8 +215,8 @@ impl Look<'_> {
         self.status.current_metrics = None;
         let least = spec.min_replicas.unwrap_or(1);
         let (desired, why) = if current == 0 && least != 0 {
-            let told = "scaling is disabled since the replica count of the target is zero";
-            self.set("ScalingActive", false, "ScalingDisabled", told);
+            let message = "scaling is disabled since the replica count of the target is zero";
+            self.set("ScalingActive", false, "ScalingDisabled", message);
             (0, String::new())
         } else if current > spec.max_replicas {
             (spec.max_replicas, "Current number of replicas above Spec.MaxReplicas".into())
@@ -235,11 +236,11 @@ impl Look<'_> {
             Ok(()) => {
                 // Not before: a size that the target did not get is no last one, as upstream.
                 self.status.desired_replicas = desired;
-                let told = format!("the HPA controller was able to update the target scale to {desired}");
-                self.set("AbleToScale", true, "SucceededRescale", &told);
+                let message = format!("the HPA controller was able to update the target scale to {desired}");
+                self.set("AbleToScale", true, "SucceededRescale", &message);
                 self.status.last_scale_time = Some(Time(clock::now()));
-                let told = format!("New size: {desired}; reason: {why}");
-                self.worker.recorder.normal(&self.about, "SuccessfulRescale", told, self.cause.clone());
+                let message = format!("New size: {desired}; reason: {why}");
+                self.worker.recorder.normal(&self.about, "SuccessfulRescale", message, self.cause.clone());
                 let (now, by) = (clock::Instant::now(), desired - current);
                 self.worker.remember(self.key, |m| m.past.change(&spec, now, by));
                 let tap = self.worker.shared.tap(COMPONENT);
@@ -249,8 +250,8 @@ impl Look<'_> {
             Err(error) => {
                 let error = text(&error);
                 self.warn("FailedRescale", &format!("New size: {desired}; reason: {why}; error: {error}"));
-                let told = format!("the HPA controller was unable to update the target scale: {error}");
-                self.set("AbleToScale", false, "FailedUpdateScale", &told);
+                let message = format!("the HPA controller was unable to update the target scale: {error}");
+                self.set("AbleToScale", false, "FailedUpdateScale", &message);
             }
         }
     }
@@ -275,14 +276,14 @@ impl Look<'_> {
             let all = spec.metrics.as_ref().map_or(0, Vec::len);
             let Failure { reason, why, value } = failed.first()?;
             let first = format!("first error is: failed to get {value}: {why}");
-            let told = format!("invalid metrics ({} invalid out of {all}), {first}", failed.len());
-            self.warn("FailedComputeMetricsReplicas", &told);
-            let told = format!("the HPA was unable to compute the replica count: {why}");
-            self.set("ScalingActive", false, reason, &told);
+            let message = format!("invalid metrics ({} invalid out of {all}), {first}", failed.len());
+            self.warn("FailedComputeMetricsReplicas", &message);
+            let message = format!("the HPA was unable to compute the replica count: {why}");
+            self.set("ScalingActive", false, reason, &message);
             return None;
         };
-        let told = format!("the HPA was able to successfully calculate a replica count from {name}");
-        self.set("ScalingActive", true, "ValidMetricFound", &told);
+        let message = format!("the HPA was able to successfully calculate a replica count from {name}");
+        self.set("ScalingActive", true, "ValidMetricFound", &message);
         let now = clock::Instant::now();
         let limited =
             self.worker.remember(self.key, |m| limits::limit(&spec, &mut m.past, current, wanted, now));
@@ -352,8 +353,8 @@ impl Look<'_> {
         if selector.is_empty() {
             let why = "selector is required";
             self.warn("SelectorRequired", why);
-            let told = "the HPA target's scale is missing a selector";
-            self.set("ScalingActive", false, "InvalidSelector", told);
+            let message = "the HPA target's scale is missing a selector";
+            self.set("ScalingActive", false, "InvalidSelector", message);
             return Err(why.into());
         }
         let verdict = match self.pods(selector) {

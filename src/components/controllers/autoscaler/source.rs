@@ -42,8 +42,8 @@ pub(super) fn read(asked: &MetricSpec) -> Result<Metric, String> {
 /// up and down with every small change of the load. The fields `tolerance` are KEP-4951's.
 pub(super) fn tolerance(behavior: Option<&HorizontalPodAutoscalerBehavior>) -> Tolerance {
     let of = |rules: Option<&HPAScalingRules>, default: f64| {
-        let told = rules.and_then(|r| Quantity::parse(&r.tolerance.as_ref()?.0));
-        told.map_or(default, |amount| amount.milli() as f64 / 1000.0)
+        let given = rules.and_then(|r| Quantity::parse(&r.tolerance.as_ref()?.0));
+        given.map_or(default, |amount| amount.milli() as f64 / 1000.0)
     };
     let default = Tolerance::default();
     Tolerance {

@@ -32,7 +32,7 @@ const SLACK: Duration = Duration::from_millis(100);
 const MANY: usize = 100;
 
 /// An event: (is it a warning, reason, message).
-type Told = (bool, &'static str, String);
+type Notice = (bool, &'static str, String);
 
 /// What to do about one CronJob.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ pub(crate) struct Plan {
     pub delete: Vec<String>,
     /// The time for which a job is to be made.
     pub start: Option<Timestamp>,
-    pub told: Vec<Told>,
+    pub notices: Vec<Notice>,
     pub again: Option<Duration>,
 }
 
@@ -71,8 +71,8 @@ pub(crate) fn decide(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan 
     }
     let (schedule, zone) = match timing(&spec) {
         Ok(timing) => timing,
-        Err(told) => {
-            plan.told.push(told);
+        Err(notice) => {
+            plan.notices.push(notice);
             return plan;
         }
     };
@@ -83,14 +83,14 @@ pub(crate) fn decide(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan 
     plan.again = next_run(&schedule, &zone, last, now);
     if plan.again.is_none() {
         let why = "time difference between two schedules is less than 1 second"; // there are none
-        let told = format!("invalid schedule: {} : {why}", spec.schedule);
-        plan.told.push((true, "InvalidSchedule", told));
+        let message = format!("invalid schedule: {} : {why}", spec.schedule);
+        plan.notices.push((true, "InvalidSchedule", message));
         return plan;
     }
     if missed > MANY {
-        let told =
+        let message =
             "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew";
-        plan.told.push((true, "TooManyMissedTimes", told.into()));
+        plan.notices.push((true, "TooManyMissedTimes", message.into()));
     }
     let Some(due) = due else { return plan };
     // It runs already: of `@every 30s` two times have one minute, and so one name.
@@ -101,8 +101,9 @@ pub(crate) fn decide(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan 
     let busy = plan.status.active.as_ref().is_some_and(|a| !a.is_empty());
     match spec.concurrency_policy.as_deref() {
         Some("Forbid") if busy => {
-            let told = "Not starting job because prior execution is running and concurrency policy is Forbid";
-            plan.told.push((false, "JobAlreadyActive", told.into()));
+            let message =
+                "Not starting job because prior execution is running and concurrency policy is Forbid";
+            plan.notices.push((false, "JobAlreadyActive", message.into()));
             return plan;
         }
         Some("Replace") => {
@@ -157,13 +158,13 @@ fn account(plan: &mut Plan, jobs: &[Arc<Job>]) {
         let known = active.iter().any(|r| r.uid.as_ref() == uid);
         match finished(job) {
             None if !known => {
-                let told = format!("Saw a job that the controller did not create or forgot: {name}");
-                plan.told.push((true, "UnexpectedJob", told));
+                let message = format!("Saw a job that the controller did not create or forgot: {name}");
+                plan.notices.push((true, "UnexpectedJob", message));
             }
             Some(end) if known => {
                 active.retain(|r| r.uid.as_ref() != uid);
-                let told = format!("Saw completed job: {name}, condition: {}", end.type_);
-                plan.told.push((false, "SawCompletedJob", told));
+                let message = format!("Saw completed job: {name}, condition: {}", end.type_);
+                plan.notices.push((false, "SawCompletedJob", message));
             }
             _ => {}
         }
@@ -173,8 +174,8 @@ fn account(plan: &mut Plan, jobs: &[Arc<Job>]) {
         }
     }
     for lost in active.iter().filter(|r| !jobs.iter().any(|j| j.metadata.uid == r.uid)) {
-        let told = format!("Active job went missing: {}", lost.name.as_deref().unwrap_or_default());
-        plan.told.push((false, "MissingJob", told));
+        let message = format!("Active job went missing: {}", lost.name.as_deref().unwrap_or_default());
+        plan.notices.push((false, "MissingJob", message));
     }
     active.retain(|r| jobs.iter().any(|j| j.metadata.uid == r.uid));
     plan.status.active = (!active.is_empty()).then_some(active);
@@ -199,7 +200,7 @@ fn history(plan: &mut Plan, spec: &CronJobSpec, jobs: &[Arc<Job>]) {
     }
 }
 
-fn timing(spec: &CronJobSpec) -> Result<(Schedule, TimeZone), Told> {
+fn timing(spec: &CronJobSpec) -> Result<(Schedule, TimeZone), Notice> {
     let zone = match &spec.time_zone {
         None => TimeZone::UTC, // that of the controller manager, which keeps UTC
         Some(name) => cron::zone(name).ok_or_else(|| {
@@ -360,7 +361,7 @@ impl Look<'_> {
             }
         }
         self.write(&plan).await?;
-        plan.told.into_iter().for_each(|told| self.tell(told));
+        plan.notices.into_iter().for_each(|notice| self.emit(notice));
         started?;
         // A schedule names times of the wall clock, whatever the clock's scale is.
         Ok(plan.again.map_or(Outcome::Done, Outcome::Pause))
@@ -373,7 +374,7 @@ impl Look<'_> {
         self.worker.shared.config.client.caused_by(self.cause.clone()).within(&self.key.namespace)
     }
 
-    fn tell(&self, (warning, reason, message): Told) {
+    fn emit(&self, (warning, reason, message): Notice) {
         match warning {
             true => self.worker.recorder.warning(&self.about, reason, message, self.cause.clone()),
             false => self.worker.recorder.normal(&self.about, reason, message, self.cause.clone()),
@@ -413,7 +414,7 @@ impl Look<'_> {
         let name = job.metadata.name.clone().unwrap_or_default();
         let made = match self.api::<Job>().create(&PostParams::default(), &job).await {
             Ok(made) => {
-                self.tell((false, "SuccessfulCreate", format!("Created job {name}")));
+                self.emit((false, "SuccessfulCreate", format!("Created job {name}")));
                 let event = Event::CreateJob { job: name };
                 self.worker.shared.tap(COMPONENT).emit(record(event, "cronjobs", self.key, self.cause));
                 made
@@ -423,7 +424,7 @@ impl Look<'_> {
             // The cron job goes with its namespace.
             Err(error) if is_namespace_ending(&error) => return Ok(()),
             Err(error) => {
-                self.tell((true, "FailedCreate", format!("Error creating job: {}", why(&error))));
+                self.emit((true, "FailedCreate", format!("Error creating job: {}", why(&error))));
                 return Err(error.into());
             }
         };
@@ -442,10 +443,10 @@ impl Look<'_> {
     /// Deletes a job and its pods. That it is gone is no error.
     async fn delete(&self, name: &str) -> Result<(), Error> {
         match self.api::<Job>().delete(name, &DeleteParams::background()).await {
-            Ok(_) => self.tell((false, "SuccessfulDelete", format!("Deleted job {name}"))),
+            Ok(_) => self.emit((false, "SuccessfulDelete", format!("Deleted job {name}"))),
             Err(error) if is_code(&error, 404) => {}
             Err(error) => {
-                self.tell((true, "FailedDelete", format!("Deleted job: {}", why(&error)))); // so upstream
+                self.emit((true, "FailedDelete", format!("Deleted job: {}", why(&error)))); // so upstream
                 return Err(error.into());
             }
         }
@@ -479,9 +480,9 @@ fn job_of(cron: &CronJob, due: Timestamp) -> Job {
     let spec = cron.spec.clone().unwrap_or_default();
     let meta = spec.job_template.metadata.unwrap_or_default();
     let zone = spec.time_zone.as_deref().and_then(cron::zone).unwrap_or(TimeZone::UTC);
-    let told = due.to_zoned(zone).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string().replace("+00:00", "Z");
+    let stamp = due.to_zoned(zone).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string().replace("+00:00", "Z");
     let mut annotations = meta.annotations.unwrap_or_default();
-    annotations.insert(SCHEDULED.into(), told);
+    annotations.insert(SCHEDULED.into(), stamp);
     Job {
         metadata: ObjectMeta {
             name: Some(job_name(cron, due)),

@@ -82,9 +82,9 @@ impl PodOwner for DaemonSets {
         if look.settled && look.alive() {
             let mut plan = decide(set, &nodes, &mine, &hash, clock::now());
             if !plan.create.is_empty() {
-                let told = set.status.as_ref().map(|s| s.current_number_scheduled);
+                let counted = set.status.as_ref().map(|s| s.current_number_scheduled);
                 let known = mine.iter().filter(|p| p.metadata.deletion_timestamp.is_none()).count();
-                look.expect_pods(&spec.selector, told, known).await?;
+                look.expect_pods(&spec.selector, counted, known).await?;
             }
             for (node, pod) in std::mem::take(&mut plan.ended) {
                 // One that has ended well is replaced at once, as upstream: a pause is for what its
@@ -96,7 +96,7 @@ impl PodOwner for DaemonSets {
                 match left {
                     Some(left) => pause = Some(pause.map_or(left, |p| p.min(left))),
                     None => {
-                        tell_ended(look, &pod, &node);
+                        report_ended(look, &pod, &node);
                         plan.delete.extend(pod.metadata.name.clone());
                     }
                 }
@@ -115,12 +115,12 @@ impl PodOwner for DaemonSets {
                 look.did(Event::ReconcileDaemonSet { create: plan.create, delete: plan.delete });
             }
         }
-        let mut told = status(set, &nodes, &mine, &hash, clock::now());
+        let mut fresh = status(set, &nodes, &mine, &hash, clock::now());
         if !look.settled {
             // Nothing was done for this generation yet.
-            told.observed_generation = set.status.as_ref().and_then(|s| s.observed_generation);
+            fresh.observed_generation = set.status.as_ref().and_then(|s| s.observed_generation);
         }
-        look.write_status(set.status.as_ref(), &told).await?;
+        look.write_status(set.status.as_ref(), &fresh).await?;
         result?;
         let seconds = spec.min_ready_seconds.unwrap_or(0);
         let next = mine.iter().filter_map(|p| pods::until_available(p, seconds)).min();
@@ -138,18 +138,18 @@ fn place(set: &DaemonSet, node: &str) -> String {
     format!("{uid}/{observed}/{node}")
 }
 
-fn tell_ended(look: &Look<'_, DaemonSet>, pod: &Pod, node: &str) {
+fn report_ended(look: &Look<'_, DaemonSet>, pod: &Pod, node: &str) {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let place = format!("{}/{name} on node {node}", look.key.namespace);
     let (recorder, about) = (look.hands.recorder, reference(&*look.object));
     match pods::phase(pod) {
         "Failed" => {
-            let told = format!("Found failed daemon pod {place}, will try to kill it");
-            recorder.warning(&about, "FailedDaemonPod", told, look.cause.clone());
+            let message = format!("Found failed daemon pod {place}, will try to kill it");
+            recorder.warning(&about, "FailedDaemonPod", message, look.cause.clone());
         }
         _ => {
-            let told = format!("Found succeeded daemon pod {place}, will try to delete it");
-            recorder.normal(&about, "SucceededDaemonPod", told, look.cause.clone());
+            let message = format!("Found succeeded daemon pod {place}, will try to delete it");
+            recorder.normal(&about, "SucceededDaemonPod", message, look.cause.clone());
         }
     }
 }
@@ -251,8 +251,9 @@ mod tests {
         send_to(&mut p, "n7");
         let node = p.spec.unwrap().affinity.unwrap().node_affinity.unwrap();
         let fields = json!([{"key": "metadata.name", "operator": "In", "values": ["n7"]}]);
-        let told = serde_json::to_value(node.required_during_scheduling_ignored_during_execution).unwrap();
-        assert_eq!(told, json!({"nodeSelectorTerms": [{"matchFields": fields}]}));
+        let required =
+            serde_json::to_value(node.required_during_scheduling_ignored_during_execution).unwrap();
+        assert_eq!(required, json!({"nodeSelectorTerms": [{"matchFields": fields}]}));
     }
 
     /// The hash label of the pod that a set gets whose template is kept by a revision with a hash

@@ -391,9 +391,9 @@ mod tests {
         .await;
         let sets = vec![released, orphan, set("new", None, 3, 3)];
         let asked = look(&server, deployment(json!({})), sets).await;
-        let (line, told) = asked.last().unwrap();
+        let (line, body) = asked.last().unwrap();
         assert!(line.ends_with("/deployments/d/status"), "{line}");
-        assert_eq!(told["status"]["replicas"], 3);
+        assert_eq!(body["status"]["replicas"], 3);
     }
 
     #[tokio::test]
@@ -409,9 +409,12 @@ mod tests {
         })
         .await;
         let asked = look(&server, deployment(json!({})), vec![]).await;
-        let told = &asked.last().unwrap().1["status"]["conditions"][0];
-        assert_eq!((&told["status"], &told["reason"]), (&json!("False"), &json!("ReplicaSetCreateError")));
-        assert!(told["message"].as_str().unwrap().ends_with("exceeded quota"), "{told}");
+        let condition = &asked.last().unwrap().1["status"]["conditions"][0];
+        assert_eq!(
+            (&condition["status"], &condition["reason"]),
+            (&json!("False"), &json!("ReplicaSetCreateError"))
+        );
+        assert!(condition["message"].as_str().unwrap().ends_with("exceeded quota"), "{condition}");
     }
 
     #[tokio::test]
@@ -420,8 +423,8 @@ mod tests {
         let mut going = deployment(json!({}));
         going.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
         let asked = look(&server, going, vec![set("old", Some("x"), 1, 1), set("new", None, 2, 2)]).await;
-        let told = &asked.last().unwrap().1["status"];
-        assert_eq!((&told["replicas"], &told["updatedReplicas"]), (&json!(3), &json!(2)));
+        let status = &asked.last().unwrap().1["status"];
+        assert_eq!((&status["replicas"], &status["updatedReplicas"]), (&json!(3), &json!(2)));
         assert!(asked.iter().all(|(line, _)| line.ends_with("/status")), "nothing else: {asked:?}");
     }
 
@@ -452,8 +455,8 @@ mod tests {
             let new =
                 asked.iter().find(|(line, _)| line.starts_with("POST") && line.ends_with("/replicasets"));
             assert_eq!(new.and_then(|(_, body)| body["spec"]["replicas"].as_i64()), made);
-            let (_, told) = asked.iter().rfind(|(line, _)| line.ends_with("/d/status")).unwrap();
-            let conditions = told["status"]["conditions"].as_array().unwrap();
+            let (_, body) = asked.iter().rfind(|(line, _)| line.ends_with("/d/status")).unwrap();
+            let conditions = body["status"]["conditions"].as_array().unwrap();
             let progressing = conditions.iter().find(|c| c["type"] == "Progressing").unwrap();
             let want = match made {
                 None => ("ReplicaSetUpdated", "Deployment \"d\" is progressing."),

@@ -50,8 +50,8 @@ impl Look<'_> {
         }
         let old = self.deployment.status.as_ref();
         let mut new = old.cloned().unwrap_or_default();
-        let told = ("Progressing", "False", "ReplicaSetCreateError", message);
-        put(new.conditions.get_or_insert_default(), clock::now(), told);
+        let content = ("Progressing", "False", "ReplicaSetCreateError", message);
+        put(new.conditions.get_or_insert_default(), clock::now(), content);
         write::status(&self.api::<Deployment>(), &self.deployment.metadata, Guard::Uid, old, &new)
             .await
             .map(drop)
@@ -88,12 +88,12 @@ fn pause_or_resume(conditions: &mut Vec<DeploymentCondition>, spec: &DeploymentS
     match (spec.paused.unwrap_or(false), known) {
         (_, Some("ProgressDeadlineExceeded")) | (true, Some("DeploymentPaused")) => {}
         (true, _) => {
-            let told = "Deployment is paused".to_string();
-            put(conditions, now, ("Progressing", "Unknown", "DeploymentPaused", told));
+            let message = "Deployment is paused".to_string();
+            put(conditions, now, ("Progressing", "Unknown", "DeploymentPaused", message));
         }
         (false, Some("DeploymentPaused")) => {
-            let told = "Deployment is resumed".to_string();
-            put(conditions, now, ("Progressing", "Unknown", "DeploymentResumed", told));
+            let message = "Deployment is resumed".to_string();
+            put(conditions, now, ("Progressing", "Unknown", "DeploymentResumed", message));
         }
         (false, _) => {}
     }
@@ -125,11 +125,11 @@ pub(super) fn status(
     let wanted_total = sum(|s| s.wanted);
     let some = |n: i32| (n > 0).then_some(n);
     let mut conditions = before.conditions.clone().unwrap_or_default();
-    let told = match available >= goal.replicas - goal.unavailable {
+    let available_as = match available >= goal.replicas - goal.unavailable {
         true => ("True", "MinimumReplicasAvailable", "Deployment has minimum availability."),
         false => ("False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability."),
     };
-    put(&mut conditions, now, ("Available", told.0, told.1, told.2.to_string()));
+    put(&mut conditions, now, ("Available", available_as.0, available_as.1, available_as.2.to_string()));
     if deployment.metadata.deletion_timestamp.is_none() {
         pause_or_resume(&mut conditions, spec, now);
     }
@@ -155,7 +155,7 @@ pub(super) fn status(
                 again = judge(&mut conditions, about, &seen, deadline, now);
             }
         }
-        tell_failure(&mut conditions, sets, new, now);
+        set_failure(&mut conditions, sets, new, now);
     }
     let status = DeploymentStatus {
         observed_generation: deployment.metadata.generation,
@@ -221,29 +221,29 @@ fn judge(
     let quoted = format!("{name:?}");
     let same_set = reason == "DeploymentResumed"
         || known.as_ref().and_then(|c| c.message.as_ref()).is_some_and(|m| m.contains(&quoted));
-    let mut tell = |status: &str, reason: &str, message: String| {
+    let mut update = |status: &str, reason: &str, message: String| {
         touch(conditions, now, ("Progressing", status, reason, message));
     };
     if seen.complete && !seen.made {
         if reason != "NewReplicaSetAvailable" || !same_set {
             let message = format!("{kind} {name:?} has successfully progressed.");
-            tell("True", "NewReplicaSetAvailable", message);
+            update("True", "NewReplicaSetAvailable", message);
         }
         return None;
     }
     if seen.made {
-        tell("True", "NewReplicaSetCreated", format!("Created new replica set {name:?}"));
+        update("True", "NewReplicaSetCreated", format!("Created new replica set {name:?}"));
         return Some(deadline);
     }
     if reason == "NewReplicaSetAvailable" && same_set {
         return None; // complete once stays complete: a pod that dies later is no rollout
     }
     if known.is_none() && kind == "ReplicaSet" {
-        tell("True", "FoundNewReplicaSet", format!("Found new replica set {name:?}"));
+        update("True", "FoundNewReplicaSet", format!("Found new replica set {name:?}"));
         return Some(deadline);
     }
     if seen.moved || !same_set {
-        tell("True", "ReplicaSetUpdated", format!("{kind} {name:?} is progressing."));
+        update("True", "ReplicaSetUpdated", format!("{kind} {name:?} is progressing."));
         return Some(deadline);
     }
     let since = known.and_then(|c| c.last_update_time).map_or(now, |t| t.0);
@@ -257,7 +257,7 @@ fn judge(
 
 /// Pure: what keeps the pods of the newest set from being, or else those of another one, keeps the
 /// deployment from it.
-fn tell_failure(conditions: &mut Vec<DeploymentCondition>, sets: &[Set], new: Option<&Set>, now: Timestamp) {
+fn set_failure(conditions: &mut Vec<DeploymentCondition>, sets: &[Set], new: Option<&Set>, now: Timestamp) {
     let failing = new.and_then(|n| n.failure.clone()).or_else(|| sets.iter().find_map(|s| s.failure.clone()));
     match failing {
         None => conditions.retain(|c| c.type_ != REPLICA_FAILURE),
@@ -269,21 +269,25 @@ fn tell_failure(conditions: &mut Vec<DeploymentCondition>, sets: &[Set], new: Op
 }
 
 /// A condition: its type, status, reason and message.
-type Told<'a> = (&'a str, &'a str, &'a str, String);
+type Content<'a> = (&'a str, &'a str, &'a str, String);
 
 /// Writes a condition; its times change only if something else did.
 ///
 /// So `lastTransitionTime` tells since when the condition has had its status, however often the
 /// controller looked in between.
-fn put(conditions: &mut Vec<DeploymentCondition>, now: Timestamp, told: Told) {
-    let known = conditions.iter().find(|c| c.type_ == told.0);
-    if known.is_none_or(|c| c.status != told.1 || c.reason.as_deref() != Some(told.2)) {
-        touch(conditions, now, told);
+fn put(conditions: &mut Vec<DeploymentCondition>, now: Timestamp, content: Content) {
+    let known = conditions.iter().find(|c| c.type_ == content.0);
+    if known.is_none_or(|c| c.status != content.1 || c.reason.as_deref() != Some(content.2)) {
+        touch(conditions, now, content);
     }
 }
 
 /// Writes a condition as updated now; the transition time only follows the status.
-fn touch(conditions: &mut Vec<DeploymentCondition>, now: Timestamp, (kind, status, reason, message): Told) {
+fn touch(
+    conditions: &mut Vec<DeploymentCondition>,
+    now: Timestamp,
+    (kind, status, reason, message): Content,
+) {
     let known = conditions.iter().position(|c| c.type_ == kind);
     let since = known
         .map(|i| conditions.remove(i))
@@ -325,7 +329,7 @@ mod tests {
                 serde_json::from_value(json!({"spec": {"selector": {}}, "status": status})).unwrap();
             Set::of(&set)
         };
-        let told = |sets: &[Set]| {
+        let count = |sets: &[Set]| {
             let spec: DeploymentSpec =
                 serde_json::from_value(json!({"replicas": 1, "selector": {}, "template": {}})).unwrap();
             let at = Timestamp::UNIX_EPOCH;
@@ -335,10 +339,10 @@ mod tests {
         let two = counted(json!({"replicas": 1, "observedGeneration": 1, "terminatingReplicas": 2}));
         let unsynced = counted(json!({"replicas": 0}));
         let silent = counted(json!({"replicas": 1, "observedGeneration": 1}));
-        assert_eq!(told(&[]), Some(0));
-        assert_eq!(told(std::slice::from_ref(&none)), Some(0));
-        assert_eq!(told(&[none.clone(), two, unsynced]), Some(2));
-        assert_eq!(told(&[none, silent]), None, "the sum is not known");
+        assert_eq!(count(&[]), Some(0));
+        assert_eq!(count(std::slice::from_ref(&none)), Some(0));
+        assert_eq!(count(&[none.clone(), two, unsynced]), Some(2));
+        assert_eq!(count(&[none, silent]), None, "the sum is not known");
     }
 
     #[test]
@@ -401,7 +405,7 @@ mod tests {
             serde_json::from_value(spec).unwrap()
         };
         let at = |s: i64| Timestamp::from_second(s).unwrap();
-        let told = |s: &DeploymentStatus| {
+        let progressing = |s: &DeploymentStatus| {
             let found = s.conditions.iter().flatten().find(|c| c.type_ == "Progressing");
             found.map(|c| format!("{} {}", c.status, c.reason.as_deref().unwrap()))
         };
@@ -414,18 +418,22 @@ mod tests {
         };
         d.status = Some(look(&d, &json!({}), &empty, 0).0);
         let (s, again) = look(&d, &paused, &full, 1);
-        assert_eq!((told(&s).as_deref(), again), (Some("Unknown DeploymentPaused"), None));
+        assert_eq!((progressing(&s).as_deref(), again), (Some("Unknown DeploymentPaused"), None));
         d.status = Some(s.clone());
         assert_eq!(look(&d, &paused, &full, 50).0, s, "complete or not, nothing new is written");
         let (s, again) = look(&d, &json!({}), &empty, 60);
-        assert_eq!(told(&s).as_deref(), Some("Unknown DeploymentResumed"));
+        assert_eq!(progressing(&s).as_deref(), Some("Unknown DeploymentResumed"));
         assert_eq!(again, Some(Duration::from_secs(10)), "the deadline begins anew");
         d.status = Some(s);
         d.status = Some(look(&d, &json!({}), &empty, 71).0);
         let late = "False ProgressDeadlineExceeded";
-        assert_eq!(told(d.status.as_ref().unwrap()).as_deref(), Some(late));
-        assert_eq!(told(&look(&d, &paused, &empty, 72).0).as_deref(), Some(late), "a pause does not hide it");
+        assert_eq!(progressing(d.status.as_ref().unwrap()).as_deref(), Some(late));
+        assert_eq!(
+            progressing(&look(&d, &paused, &empty, 72).0).as_deref(),
+            Some(late),
+            "a pause does not hide it"
+        );
         let endless = json!({"progressDeadlineSeconds": i32::MAX});
-        assert_eq!(told(&look(&d, &endless, &empty, 73).0), None);
+        assert_eq!(progressing(&look(&d, &endless, &empty, 73).0), None);
     }
 }

@@ -17,17 +17,17 @@ use tap::Event;
 /// The annotation has to agree too. Directly after a change of `spec.replicas` the set's own
 /// numbers are still those of before, and would look complete. Upstream: `IsSaturated`.
 fn is_saturated(new: &ReplicaSet, replicas: i32) -> bool {
-    let told = new.metadata.annotations.as_ref().and_then(|a| a.get(DESIRED)?.parse().ok());
+    let noted = new.metadata.annotations.as_ref().and_then(|a| a.get(DESIRED)?.parse().ok());
     let numbers = Set::of(new);
-    numbers.wanted == replicas && told == Some(replicas) && numbers.available == replicas
+    numbers.wanted == replicas && noted == Some(replicas) && numbers.available == replicas
 }
 
 /// Pure: how many pods were allowed when a set was last scaled. The annotation says so; without a
 /// usable one, as a user may leave it, as many as the deployment had. 0: that is not known either.
 fn allowed_before(set: &ReplicaSet, deployment: &Deployment) -> i32 {
-    let told = set.metadata.annotations.as_ref().and_then(|a| a.get(MAX)?.parse::<i32>().ok());
+    let noted = set.metadata.annotations.as_ref().and_then(|a| a.get(MAX)?.parse::<i32>().ok());
     let had = || deployment.status.as_ref().and_then(|s| s.replicas).unwrap_or(0);
-    told.filter(|max| *max > 0).unwrap_or_else(had)
+    noted.filter(|max| *max > 0).unwrap_or_else(had)
 }
 
 impl Look<'_> {
@@ -41,8 +41,8 @@ impl Look<'_> {
     pub(super) fn scaled_meanwhile(&self, sets: &[Arc<ReplicaSet>]) -> bool {
         let replicas = self.spec.replicas.unwrap_or(1).to_string();
         sets.iter().filter(|s| Set::of(s).wanted > 0).any(|set| {
-            let told = set.metadata.annotations.as_ref().and_then(|a| a.get(DESIRED));
-            told.is_some_and(|told| *told != replicas)
+            let noted = set.metadata.annotations.as_ref().and_then(|a| a.get(DESIRED));
+            noted.is_some_and(|noted| *noted != replicas)
         })
     }
 

@@ -85,8 +85,8 @@ fn forgotten(old: &[Arc<ReplicaSet>], keep: usize) -> Vec<&Arc<ReplicaSet>> {
         let numbers = Set::of(set);
         // A status that is older than the spec says nothing about the pods.
         let observed = set.status.as_ref().and_then(|status| status.observed_generation).unwrap_or(0);
-        let is_told = observed >= set.metadata.generation.unwrap_or(0);
-        numbers.wanted == 0 && numbers.pods == 0 && is_told
+        let is_observed = observed >= set.metadata.generation.unwrap_or(0);
+        numbers.wanted == 0 && numbers.pods == 0 && is_observed
     };
     let surplus = staying.len().saturating_sub(keep);
     staying.into_iter().take(surplus).filter(is_empty).collect()

@@ -177,9 +177,9 @@ fn status(
 /// Pure: what is written when the pods could not be counted: nobody may go, and why.
 fn failed(budget: &PodDisruptionBudget, why: &str, now: Timestamp) -> PodDisruptionBudgetStatus {
     let old = budget.status.clone().unwrap_or_default();
-    let told = condition(false, "SyncFailed", why, old.observed_generation, now);
+    let failure = condition(false, "SyncFailed", why, old.observed_generation, now);
     PodDisruptionBudgetStatus {
-        conditions: Some(conditions(Some(&old), told)),
+        conditions: Some(conditions(Some(&old), failure)),
         disruptions_allowed: 0,
         ..old
     }
@@ -208,7 +208,7 @@ fn start(shared: &Shared) {
     let recorder = Recorder::new(&shared.crew, &shared.config.client, "controllermanager", "");
     let q = queue.clone();
     shared.informer::<PodDisruptionBudget>().on(move |change| q.add(change.key(), change.cause()));
-    let (q, all, tell) = (queue.clone(), shared.clone(), recorder.clone());
+    let (q, all, events) = (queue.clone(), shared.clone(), recorder.clone());
     shared.informer::<Pod>().on(move |change| {
         let mut seen = vec![change.object()];
         if let Change::Updated { old, .. } = change {
@@ -229,7 +229,7 @@ fn start(shared: &Shared) {
                 "Pod {namespace:?}/{name:?} matches multiple PodDisruptionBudgets.  Chose {:?} arbitrarily.",
                 first.name
             );
-            tell.warning(&reference(&**pod), "MultiplePodDisruptionBudgets", message, change.cause());
+            events.warning(&reference(&**pod), "MultiplePodDisruptionBudgets", message, change.cause());
         }
         keys.into_iter().for_each(|key| q.add(key, change.cause()));
     });
@@ -266,8 +266,8 @@ impl Worker {
             Ok(expected) => expected,
             Err(error) => {
                 let why = message(&error);
-                let told = format!("Failed to calculate the number of expected pods: {why}");
-                self.recorder.warning(&about, "CalculateExpectedPodCountFailed", told, cause.clone());
+                let text = format!("Failed to calculate the number of expected pods: {why}");
+                self.recorder.warning(&about, "CalculateExpectedPodCountFailed", text, cause.clone());
                 self.write(&key, &budget, &failed(&budget, &why, now), &cause).await?;
                 return match error {
                     Error::Spec(_) => Ok(Outcome::Done),
@@ -278,9 +278,9 @@ impl Worker {
         let before = budget.status.as_ref().and_then(|s| s.disrupted_pods.clone()).unwrap_or_default();
         let count = count(&pods, &before, now);
         for pod in &count.forgotten {
-            let told =
+            let text =
                 format!("Pod was expected by PDB {}/{} to be deleted but it wasn't", key.namespace, key.name);
-            self.recorder.warning(&reference(&**pod), "NotDeleted", told, cause.clone());
+            self.recorder.warning(&reference(&**pod), "NotDeleted", text, cause.clone());
         }
         let fresh = status(&budget, &count, expected, now);
         if self.write(&key, &budget, &fresh, &cause).await? {
@@ -323,10 +323,10 @@ impl Worker {
             if unmanaged {
                 let selector = spec.selector.as_ref().and_then(|s| s.encode().ok()).unwrap_or_default();
                 let selector = Selector::of(&selector).map_or_else(String::new, |s| s.to_string());
-                let told = format!(
+                let text = format!(
                     "Pods selected by this PodDisruptionBudget (selector: {selector}) were found to be unmanaged. {UNMANAGED}"
                 );
-                self.recorder.warning(&reference(budget), "UnmanagedPods", told, cause.clone());
+                self.recorder.warning(&reference(budget), "UnmanagedPods", text, cause.clone());
             }
         }
         wanted(spec, pods.len(), scale)

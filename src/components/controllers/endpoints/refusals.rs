@@ -40,10 +40,10 @@ impl Refusals {
         }
         let (key, why) = (Key::of(service), why(&error));
         let what = if name.is_empty() { verb.to_string() } else { format!("{verb} {name}") };
-        let told = format!(
+        let message = format!(
             "Error updating Endpoint Slices for Service {key}: failed to {what} EndpointSlice for Service {key}: {why}"
         );
-        self.slices.warning(&reference(service), "FailedToUpdateEndpointSlices", told, cause.clone());
+        self.slices.warning(&reference(service), "FailedToUpdateEndpointSlices", message, cause.clone());
         error.into()
     }
 
@@ -66,8 +66,8 @@ impl Refusals {
             Some(_) => ("FailedToUpdateEndpoint", "update endpoint"),
             None => ("FailedToCreateEndpoint", "create endpoint for service"),
         };
-        let told = format!("Failed to {what} {key}: {}", why(&error));
-        self.old.warning(&reference(known.unwrap_or(&new)), reason, told, cause.clone());
+        let message = format!("Failed to {what} {key}: {}", why(&error));
+        self.old.warning(&reference(known.unwrap_or(&new)), reason, message, cause.clone());
         error.into()
     }
 }
@@ -83,7 +83,7 @@ mod tests {
     #[tokio::test]
     async fn a_service_whose_endpoints_are_refused_says_why() {
         let why = "Error updating Endpoint Slices for Service d/s: failed to create EndpointSlice for Service d/s: it is guarded";
-        for (code, is_told) in [(403, true), (409, false)] {
+        for (code, is_reported) in [(403, true), (409, false)] {
             let server = Scripted::new(move |asked| {
                 let is_write = asked.line.starts_with("POST") && !asked.line.contains("/events");
                 if is_write { refusal(code, "it is guarded") } else { None }
@@ -103,18 +103,18 @@ mod tests {
                 recorder.normal(&reference(&service), end, "end", None);
                 server.event(end).await;
             }
-            if is_told {
+            if is_reported {
                 assert_eq!(server.event("FailedToUpdateEndpointSlices").await, why);
-                let told = server.event("FailedToCreateEndpoint").await;
-                assert_eq!(told, "Failed to create endpoint for service d/s: it is guarded");
+                let message = server.event("FailedToCreateEndpoint").await;
+                assert_eq!(message, "Failed to create endpoint for service d/s: it is guarded");
             }
             let about = |reason: &str| {
                 let events = server.events();
-                let told = events.iter().find(|event| event.body["reason"] == reason);
-                told.map(|event| event.body["involvedObject"]["kind"].as_str().unwrap().to_string())
+                let event = events.iter().find(|event| event.body["reason"] == reason);
+                event.map(|event| event.body["involvedObject"]["kind"].as_str().unwrap().to_string())
             };
-            assert_eq!(about("FailedToUpdateEndpointSlices"), is_told.then(|| "Service".to_string()));
-            assert_eq!(about("FailedToCreateEndpoint"), is_told.then(|| "Endpoints".to_string()));
+            assert_eq!(about("FailedToUpdateEndpointSlices"), is_reported.then(|| "Service".to_string()));
+            assert_eq!(about("FailedToCreateEndpoint"), is_reported.then(|| "Endpoints".to_string()));
         }
     }
 }

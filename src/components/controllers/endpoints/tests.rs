@@ -94,10 +94,10 @@ fn endpoints_are_in_the_zone_of_their_node() {
         json!({"metadata": {"name": "s"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}});
     let service: Service = serde_json::from_value(service).unwrap();
     let mut groups = decide(&service, &[pod("a", "10.244.1.2", true, false, 80)]);
-    for (label, told) in [(ZONE, Some("east")), ("zone", None)] {
+    for (label, want) in [(ZONE, Some("east")), ("zone", None)] {
         let node = node("n1", json!({label: "east"}));
         look_up_nodes(&mut groups, false, |name| (name == "n1").then(|| Arc::new(node.clone())));
-        assert_eq!(groups[0].endpoints[0].zone.as_deref(), told, "{label}");
+        assert_eq!(groups[0].endpoints[0].zone.as_deref(), want, "{label}");
     }
 }
 

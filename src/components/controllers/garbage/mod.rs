@@ -80,9 +80,9 @@ fn start(shared: &Shared) {
         kinds: Mapper::default(),
         recorder: Recorder::new(&shared.crew, &shared.config.client, SOURCE, ""),
     });
-    let (watching, tell) = (collector.clone(), collector);
+    let (watching, notifier) = (collector.clone(), collector);
     let definitions = Informer::<Definition>::all(&shared.crew, &shared.config.client);
-    definitions.on(move |_| tell.defined.notify_one());
+    definitions.on(move |_| notifier.defined.notify_one());
     shared.crew.spawn_essential(async move {
         let mut first = true;
         loop {
@@ -286,7 +286,7 @@ impl Collector {
     fn report_panics(self: Arc<Self>, queue: &WorkQueue<String>) {
         queue.on_panic(move |uid, panic| {
             let Some(node) = self.graph().nodes.get(uid).cloned() else { return };
-            self.shared.tell_panic(&reference(uid, &node), "garbage-collector", panic);
+            self.shared.report_panic(&reference(uid, &node), "garbage-collector", panic);
         });
     }
 
@@ -294,11 +294,11 @@ impl Collector {
     fn warn_of_namespace(&self, uid: &str, node: &Node, owner: &OwnerReference, cause: &Option<Cause>) {
         let OwnerReference { api_version, kind, name, uid: of, .. } = owner;
         let namespace = &node.key.namespace;
-        let told = format!(
+        let message = format!(
             "ownerRef [{api_version}/{kind}, namespace: {namespace}, name: {name}, uid: {of}] does not exist in \
              namespace {namespace:?}"
         );
-        self.recorder.warning(&reference(uid, node), "OwnerRefInvalidNamespace", told, cause.clone());
+        self.recorder.warning(&reference(uid, node), "OwnerRefInvalidNamespace", message, cause.clone());
     }
 
     fn api(&self, node: &Node, cause: &Option<Cause>) -> Api<DynamicObject> {
@@ -331,12 +331,12 @@ impl Collector {
             let graph = self.graph();
             // No watch reports the end of an owner that is not in the graph. That another look has
             // found it gone meanwhile does not count: the owner was there when this look asked.
-            let told = |(owner, standing): (&OwnerReference, &Standing)| {
+            let is_reported = |(owner, standing): (&OwnerReference, &Standing)| {
                 graph.nodes.contains_key(&owner.uid) || *standing == Standing::Gone
             };
             // Nothing changes for an owner that can never be resolved: it is asked about once.
-            let settled =
-                standings.contains(&Standing::Unresolvable) || node.owners.iter().zip(&standings).all(told);
+            let settled = standings.contains(&Standing::Unresolvable)
+                || node.owners.iter().zip(&standings).all(is_reported);
             (graph.dependents.contains_key(&uid), !settled)
         };
         match verdict(&standings, has_dependents) {

@@ -45,7 +45,7 @@ pub(crate) struct Plan {
     /// count as failed.
     pub release: Vec<String>,
     /// Events: (is it a warning, reason, message).
-    pub told: Vec<(bool, String, String)>,
+    pub events: Vec<(bool, String, String)>,
     /// The job itself has outlived its time.
     pub expired: bool,
     /// The job ends, and its pods with it: none of them may be unknown.

@@ -73,11 +73,11 @@ pub(crate) fn decide(job: &Job, pods: &[Arc<Pod>], memory: &Memory, settled: boo
                 case.manage();
             }
             if case.complete() {
-                let told = "Reached expected number of succeeded pods";
-                let end = End { good: true, reason: "CompletionsReached".into(), message: told.into() };
+                let message = "Reached expected number of succeeded pods";
+                let end = End { good: true, reason: "CompletionsReached".into(), message: message.into() };
                 case.end_with(end, settled);
             } else if !is_going {
-                case.tell_suspension();
+                case.report_suspension();
             }
         }
     }
@@ -223,7 +223,7 @@ impl Case<'_> {
         }
         if !self.is_going && condition(&self.plan.status, "Suspended").is_some() {
             self.set("Suspended", "False", "JobResumed", "Job resumed");
-            self.plan.told.push((false, "Resumed".into(), "Job resumed".into()));
+            self.plan.events.push((false, "Resumed".into(), "Job resumed".into()));
             self.plan.status.start_time = None;
         }
         self.plan.status.start_time.get_or_insert(Time(self.now));
@@ -238,10 +238,10 @@ impl Case<'_> {
     /// 3             1           2        Suspended, no active pod
     /// none          1           2        Complete, no active pod
     /// ```
-    fn tell_suspension(&mut self) {
+    fn report_suspension(&mut self) {
         if self.suspended() && condition(&self.plan.status, "Suspended").is_none() {
             self.set("Suspended", "True", "JobSuspended", "Job suspended");
-            self.plan.told.push((false, "Suspended".into(), "Job suspended".into()));
+            self.plan.events.push((false, "Suspended".into(), "Job suspended".into()));
         }
     }
 
@@ -295,8 +295,8 @@ mod tests {
         w.job.spec.as_mut().unwrap().suspend = Some(true);
         w.job.status = Some(w.look().status);
         let pods: Vec<Arc<Pod>> = w.pods.iter().cloned().map(Arc::new).collect();
-        let told = decide(&w.job, &pods, &Memory::default(), false, w.now).status;
-        assert_eq!((told.active, told.ready), (None, Some(0)));
+        let status = decide(&w.job, &pods, &Memory::default(), false, w.now).status;
+        assert_eq!((status.active, status.ready), (None, Some(0)));
     }
 
     /// Another controller's finalizer keeps the Job, and its pods run on. Upstream: `syncJob` calls

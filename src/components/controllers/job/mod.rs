@@ -103,10 +103,10 @@ impl PodOwner for Jobs {
             return Err(Error::Conflict("the job is newer than the cache".into()));
         }
         if !plan.create.is_empty() || plan.ends {
-            let told = job.status.as_ref().and_then(|s| s.active);
+            let counted = job.status.as_ref().and_then(|s| s.active);
             // At an end also those that were active when the status was written.
             let is_known = |p: &&Arc<Pod>| pods::is_active(p) || (plan.ends && is_tracked(p));
-            look.expect_pods(&selector, told, mine.iter().filter(is_known).count()).await?;
+            look.expect_pods(&selector, counted, mine.iter().filter(is_known).count()).await?;
         }
         if !plan.create.is_empty() || !plan.delete.is_empty() {
             let indexes: Vec<i32> = plan.create.iter().filter_map(|n| n.index).collect();
@@ -249,7 +249,7 @@ async fn write(look: &Look<'_, Job>, plan: &Plan) -> Result<(), Error> {
         Err(error) => return Err(error.into()),
     }
     let (about, recorder) = (&look.hands.about, look.hands.recorder);
-    for (warning, reason, message) in &plan.told {
+    for (warning, reason, message) in &plan.events {
         match warning {
             true => recorder.warning(about, reason, message, look.cause.clone()),
             false => recorder.normal(about, reason, message, look.cause.clone()),

@@ -27,7 +27,7 @@ fn so_many_completions_so_many_at_a_time() {
     w.settle();
     assert_eq!(w.counts(), "0/3/0");
     assert_eq!(w.conditions(), ["SuccessCriteriaMet CompletionsReached", "Complete CompletionsReached"]);
-    assert_eq!(w.told, ["Completed"]);
+    assert_eq!(w.reasons, ["Completed"]);
     assert!(w.job.status.as_ref().unwrap().completion_time.is_some());
     assert!(w.pods.iter().all(|p| p.metadata.finalizers.is_none()), "nothing keeps the pods");
 }
@@ -65,7 +65,7 @@ fn failures_wait_longer_and_longer_until_the_limit() {
     w.settle();
     assert_eq!(w.counts(), "0/0/3");
     assert_eq!(w.conditions(), ["FailureTarget BackoffLimitExceeded", "Failed BackoffLimitExceeded"]);
-    assert_eq!(w.told, ["BackoffLimitExceeded"]);
+    assert_eq!(w.reasons, ["BackoffLimitExceeded"]);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_suspended_job_has_no_pods_and_starts_anew() {
     assert_eq!(w.job.status.as_ref().unwrap().start_time.as_ref().unwrap().0, w.now);
     w.job.spec.as_mut().unwrap().suspend = Some(true);
     w.settle();
-    assert_eq!((w.pods.len(), w.told.join(" ").as_str()), (0, "Suspended Resumed Suspended"));
+    assert_eq!((w.pods.len(), w.reasons.join(" ").as_str()), (0, "Suspended Resumed Suspended"));
     assert_eq!(w.counts(), "0/0/0", "who was sent away has not failed");
 }
 
@@ -363,9 +363,9 @@ async fn pods_of_an_indexed_job_have_host_names_of_their_own() {
     let mut made = server.take();
     made.retain(|a| a.line == "POST /api/v1/namespaces/d/pods");
     made.sort_by_key(|a| a.body["spec"]["hostname"].to_string());
-    let told = made.iter().map(|a| (&a.body["spec"]["hostname"], &a.body["metadata"]["finalizers"]));
+    let identities = made.iter().map(|a| (&a.body["spec"]["hostname"], &a.body["metadata"]["finalizers"]));
     let tracked = json!([TRACKING]); // once, though the template has it, too
-    assert_eq!(told.collect::<Vec<_>>(), [(&json!("j-0"), &tracked), (&json!("j-1"), &tracked)]);
+    assert_eq!(identities.collect::<Vec<_>>(), [(&json!("j-0"), &tracked), (&json!("j-1"), &tracked)]);
 }
 
 /// A pod that the kubelet rejected, or whose node went: it is Failed and has no containers.

@@ -90,7 +90,7 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
         return Ok(Outcome::Done);
     }
     if !pass.is_empty() {
-        tell(&client, &namespace, &pass).await?;
+        write_conditions(&client, &namespace, &pass).await?;
         tracing::debug!(namespace = key.name, left = ?pass.left, "namespace is not empty yet");
         let failed = (!pass.errors.is_empty()).then(|| pass.errors());
         return match pass.undiscovered.or(failed) {
@@ -108,13 +108,13 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
     }
     if stays {
         // It is empty, and what keeps it is for others to take off: nothing remains in it any more.
-        tell(&client, &namespace, &pass).await?;
+        write_conditions(&client, &namespace, &pass).await?;
     }
     Ok(Outcome::Done)
 }
 
 /// Writes a pass into the namespace's conditions.
-async fn tell(client: &Client, namespace: &Namespace, pass: &Pass) -> Result<(), Error> {
+async fn write_conditions(client: &Client, namespace: &Namespace, pass: &Pass) -> Result<(), Error> {
     let old = namespace.status.clone().unwrap_or_default();
     let before = old.conditions.as_deref().unwrap_or_default();
     let new = NamespaceStatus { conditions: Some(conditions(before, pass, clock::now())), ..old.clone() };
@@ -302,16 +302,16 @@ mod tests {
                 .collect()
         };
         assert_eq!(deleted(&asked), ["pods/p"]);
-        let told = |asked: &[Asked], kind: &str| -> Value {
+        let condition = |asked: &[Asked], kind: &str| -> Value {
             let all = asked.last().unwrap().body["status"]["conditions"].as_array().unwrap().clone();
             all.into_iter().find(|c| c["type"] == kind).unwrap()
         };
-        let left = told(&asked, "NamespaceContentRemaining");
+        let left = condition(&asked, "NamespaceContentRemaining");
         assert_eq!(
             (left["status"].as_str(), left["message"].as_str()),
             (Some("True"), Some("Some resources are remaining: pods. has 1 resource instances"))
         );
-        let finalizers = told(&asked, "NamespaceFinalizersRemaining");
+        let finalizers = condition(&asked, "NamespaceFinalizersRemaining");
         assert!(
             finalizers["message"].as_str().unwrap().ends_with("a.b/c in 1 resource instances"),
             "{finalizers}"
@@ -325,7 +325,7 @@ mod tests {
             ["stuck/s1", "stuck/s2", "secrets/s"],
             "one that is stuck keeps no other"
         );
-        assert_eq!(told(&asked, "NamespaceDeletionContentFailure")["reason"], "ContentDeletionFailed");
+        assert_eq!(condition(&asked, "NamespaceDeletionContentFailure")["reason"], "ContentDeletionFailed");
     }
 
     /// A user undoes the deletion while the controller carries it out.
@@ -433,9 +433,9 @@ mod tests {
             let put = asked.iter().find(|a| a.line == "PUT /api/v1/namespaces/n/finalize");
             assert_eq!(put.map(|a| a.body["spec"]["finalizers"].clone()), left, "{finalizers}");
             // One that stays says that nothing is left in it.
-            let told = asked.last().filter(|a| a.line == "PATCH /api/v1/namespaces/n/status");
-            assert_eq!(told.is_some(), left != Some(json!([])), "{finalizers}");
-            assert!(told.is_none_or(|a| a.body["status"]["conditions"][3]["status"] == "False"));
+            let patch = asked.last().filter(|a| a.line == "PATCH /api/v1/namespaces/n/status");
+            assert_eq!(patch.is_some(), left != Some(json!([])), "{finalizers}");
+            assert!(patch.is_none_or(|a| a.body["status"]["conditions"][3]["status"] == "False"));
         }
     }
 }

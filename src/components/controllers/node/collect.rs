@@ -1,6 +1,6 @@
 //! Pod garbage collection: pods that no kubelet will ever end, and ended ones beyond what is kept.
 
-use super::eviction::{Disruption, delete, tell_why};
+use super::eviction::{Disruption, delete, mark_disrupted};
 use crate::error::Error;
 use crate::pods::{node_of, phase};
 use crate::shared::{Shared, record};
@@ -176,7 +176,7 @@ impl Orphans {
     async fn collect(&self, pod: &Pod, cause: &Option<Cause>) -> Result<(), Error> {
         let (key, node) = (Key::of(pod), node_of(pod));
         let api = self.shared.config.client.caused_by(cause.clone()).within::<Pod>(&key.namespace);
-        if tell_why(&api, pod, &NO_NODE).await? {
+        if mark_disrupted(&api, pod, &NO_NODE).await? {
             tracing::info!(pod = %key, node, "the pod's node no longer exists: deleting the pod by force");
             delete(&api, pod, Some(0)).await?;
             let event = record(Event::Collect, "pods", &key, cause);

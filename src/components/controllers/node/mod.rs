@@ -95,7 +95,7 @@ fn start(shared: &Shared) {
                     }
                     Err(panic) => {
                         tracing::error!(node = ?node.metadata.name, panic, "the check of a node panicked");
-                        all.tell_panic(&reference(&*node), "node-lifecycle", &panic);
+                        all.report_panic(&reference(&*node), "node-lifecycle", &panic);
                     }
                 }
             }
@@ -176,10 +176,10 @@ async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mu
             .filter(|kind| before(kind).is_none_or(|c| c.status != "Unknown"))
             .map(|kind| {
                 let (reason, message, heartbeat) = match before(kind) {
-                    Some(told) => (
+                    Some(known) => (
                         "NodeStatusUnknown",
                         "Kubelet stopped posting node status.",
-                        told.last_heartbeat_time.clone(),
+                        known.last_heartbeat_time.clone(),
                     ),
                     None => (
                         "NodeStatusNeverUpdated",
@@ -299,10 +299,10 @@ mod tests {
         check(&shared, &recorder, &node(json!([])), &mut seen).await.unwrap();
         announce(&recorder, &[], &mut seen);
         assert!(seen.is_empty(), "one that is gone is forgotten");
-        let told = server.event("RegisteredNode").await;
-        assert_eq!(told, "Node n event: Registered Node n in Controller");
-        let told = server.event("RemovingNode").await;
-        assert_eq!(told, "Node n event: Removing Node n from Controller");
+        let message = server.event("RegisteredNode").await;
+        assert_eq!(message, "Node n event: Registered Node n in Controller");
+        let message = server.event("RemovingNode").await;
+        assert_eq!(message, "Node n event: Removing Node n from Controller");
         let events = server.events();
         let removed = events.iter().find(|event| event.body["reason"] == "RemovingNode").unwrap();
         assert_eq!(removed.body["involvedObject"]["uid"], "u");
@@ -354,8 +354,8 @@ mod tests {
             // Events are written in their order.
             recorder.normal(&reference(&*node), status, "end", None);
             server.event(status).await;
-            let told = server.events().iter().filter(|e| e.body["reason"] == "NodeNotReady").count();
-            assert_eq!(told, want, "{status}");
+            let count = server.events().iter().filter(|e| e.body["reason"] == "NodeNotReady").count();
+            assert_eq!(count, want, "{status}");
         }
         shared.crew.kill();
     }
@@ -425,8 +425,8 @@ mod tests {
             let asked = server.take();
             assert_eq!(asked.len(), usize::from(is_dead), "{age:?}");
             for condition in asked.iter().flat_map(|a| a.body["status"]["conditions"].as_array().unwrap()) {
-                let told = (&condition["status"], &condition["reason"]);
-                assert_eq!(told, (&json!("Unknown"), &json!("NodeStatusNeverUpdated")));
+                let found = (&condition["status"], &condition["reason"]);
+                assert_eq!(found, (&json!("Unknown"), &json!("NodeStatusNeverUpdated")));
             }
             // Its Lease, seen for the first time, is a sign of life of now.
             let lease =

@@ -99,8 +99,8 @@ impl Picture {
             format!("generation {generation}, observed {seen:?}")
         });
         for field in fields {
-            let told = int(at(object, "status"), field).unwrap_or(0);
-            self.expect(told == wanted, object, || format!("status.{field} is {told}, not {wanted}"));
+            let reported = int(at(object, "status"), field).unwrap_or(0);
+            self.expect(reported == wanted, object, || format!("status.{field} is {reported}, not {wanted}"));
         }
     }
 

@@ -79,15 +79,16 @@ async fn make_claim(
     let about = &look.hands.about;
     match look.api::<PersistentVolumeClaim>().create(&PostParams::default(), &claim).await {
         Ok(_) => {
-            let told = format!("Create Claim {name} Pod {pod} in StatefulSet {set} success");
-            look.hands.recorder.normal(about, "SuccessfulCreate", told, look.cause.clone());
+            let message = format!("Create Claim {name} Pod {pod} in StatefulSet {set} success");
+            look.hands.recorder.normal(about, "SuccessfulCreate", message, look.cause.clone());
             Ok(())
         }
         Err(error) if is_code(&error, 409) => Ok(()),
         Err(error) => {
             let why = pods::why(&error);
-            let told = format!("Create Claim {name} for Pod {pod} in StatefulSet {set} failed error: {why}");
-            look.hands.recorder.warning(about, "FailedCreate", told, look.cause.clone());
+            let message =
+                format!("Create Claim {name} for Pod {pod} in StatefulSet {set} failed error: {why}");
+            look.hands.recorder.warning(about, "FailedCreate", message, look.cause.clone());
             Err(format!("failed to create PVC {name}: {why}"))
         }
     }
@@ -97,11 +98,11 @@ async fn make_claim(
 fn warn_of_controller(look: &Look<'_, StatefulSet>, claim: &PersistentVolumeClaim, ordinal: i32) {
     if identity::has_other_controller(&look.object, claim, ordinal) {
         let name = claim.metadata.name.as_deref().unwrap_or_default();
-        let told = format!(
+        let message = format!(
             "PersistentVolumeClaim {name} has a conflicting OwnerReference that acts as a managing controller, \
              the retention policy is ignored for this claim"
         );
-        look.hands.recorder.warning(&look.hands.about, "ConflictingController", told, look.cause.clone());
+        look.hands.recorder.warning(&look.hands.about, "ConflictingController", message, look.cause.clone());
     }
 }
 
@@ -138,10 +139,10 @@ pub(super) async fn own_claims(
 }
 
 /// Tells on the set that a pod is not made because its claims are not there.
-pub(super) fn tell_refused(look: &Look<'_, StatefulSet>, ordinal: i32, error: &Error) {
+pub(super) fn report_refused(look: &Look<'_, StatefulSet>, ordinal: i32, error: &Error) {
     let (hands, set) = (&look.hands, &look.key.name);
-    let told = (hands.words.refused)(set, &format!("{set}-{ordinal}"), &error.to_string());
-    hands.recorder.warning(&hands.about, "FailedCreate", told, look.cause.clone());
+    let message = (hands.words.refused)(set, &format!("{set}-{ordinal}"), &error.to_string());
+    hands.recorder.warning(&hands.about, "FailedCreate", message, look.cause.clone());
 }
 
 #[cfg(test)]
@@ -186,18 +187,18 @@ mod tests {
                 shared.informer::<PersistentVolumeClaim>().tell_of(serde_json::from_value(claim).unwrap());
             }
             assert!(workload::look_once::<StatefulSets>(&shared, &Key::new("d", "web")).await.is_err());
-            let is_told = |message: &String| {
+            let is_emitted = |message: &String| {
                 let is_it = |event: &Asked| {
                     event.body["message"] == message.as_str() && event.body["reason"] == "FailedCreate"
                 };
                 server.events().iter().any(is_it)
             };
-            let told = async {
-                while !want.iter().all(is_told) {
+            let all_emitted = async {
+                while !want.iter().all(is_emitted) {
                     clock::sleep(Duration::from_millis(5)).await;
                 }
             };
-            let in_time = clock::timeout(Duration::from_secs(20), told).await;
+            let in_time = clock::timeout(Duration::from_secs(20), all_emitted).await;
             assert!(in_time.is_some(), "{want:?} of {:?}", server.events());
         }
     }

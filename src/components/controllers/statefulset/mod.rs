@@ -16,7 +16,7 @@ use super::revisions;
 use super::workload::{self, Look, PodOwner};
 use crate::error::Error;
 use crate::shared::{Controller, Shared};
-use claims::{make_claims, own_claims, tell_refused, wait_for_stale_claims};
+use claims::{make_claims, own_claims, report_refused, wait_for_stale_claims};
 use client::{Outcome, is_code};
 use decide::{Plan, Revisions};
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
@@ -156,7 +156,7 @@ async fn fill(
         let mut made = Vec::new();
         for (ordinal, new) in create {
             wait_for_stale_claims(look, ordinal).await?;
-            make_claims(look, ordinal).await.inspect_err(|error| tell_refused(look, ordinal, error))?;
+            make_claims(look, ordinal).await.inspect_err(|error| report_refused(look, ordinal, error))?;
             let (template, of) =
                 if new { (&spec.template, revision.update) } else { (&before, revision.current) };
             made.push(identity::pod(set, template, of, ordinal));
@@ -180,8 +180,8 @@ async fn repair_pod(look: &Look<'_, StatefulSet>, mine: &[Arc<Pod>], ordinal: i3
     let name = format!("{set}-{ordinal}");
     let Some(pod) = mine.iter().find(|pod| pod.metadata.name.as_ref() == Some(&name)) else { return Ok(()) };
     let failed = |why: &str| {
-        let told = format!("Update Pod {name} in StatefulSet {set} failed error: {why}");
-        recorder.warning(about, "FailedUpdate", told, look.cause.clone());
+        let message = format!("Update Pod {name} in StatefulSet {set} failed error: {why}");
+        recorder.warning(about, "FailedUpdate", message, look.cause.clone());
     };
     if !identity::has_storage(&look.object, pod, ordinal) {
         make_claims(look, ordinal).await.inspect_err(|error| failed(&error.to_string()))?;
@@ -190,8 +190,8 @@ async fn repair_pod(look: &Look<'_, StatefulSet>, mine: &[Arc<Pod>], ordinal: i3
     let repaired = identity::repaired(&look.object, pod, ordinal);
     match look.api::<Pod>().replace(&name, &PostParams::default(), &repaired).await {
         Ok(_) => {
-            let told = format!("Update Pod {name} in StatefulSet {set} successful");
-            recorder.normal(about, "SuccessfulUpdate", told, look.cause.clone());
+            let message = format!("Update Pod {name} in StatefulSet {set} successful");
+            recorder.normal(about, "SuccessfulUpdate", message, look.cause.clone());
             Ok(())
         }
         Err(error) if is_code(&error, 404) || is_code(&error, 409) => Err(Error::Conflict(pods::why(&error))),

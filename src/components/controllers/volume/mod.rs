@@ -217,7 +217,7 @@ impl Worker {
             let api = self.shared.config.client.cluster::<PersistentVolume>();
             volume = optional(api.get(&name).await)?.map(Arc::new);
         }
-        let told = match volume {
+        let loss = match volume {
             Some(volume) if has_it(&volume) => return Ok(!is_done),
             Some(volume) if volume.spec.as_ref().is_none_or(|s| s.claim_ref.is_none()) => {
                 return Ok(!is_done || fits(&volume, claim));
@@ -227,7 +227,7 @@ impl Worker {
             }
             None => ("ClaimLost", "Bound claim has lost its PersistentVolume. Data on the volume is lost!"),
         };
-        self.lose(key, claim, told, cause).await.map(|()| false)
+        self.lose(key, claim, loss, cause).await.map(|()| false)
     }
 
     /// Marks a claim as lost, and says why the first time.

@@ -79,9 +79,9 @@ async fn a_claim_that_an_earlier_look_has_bound_is_told_of_once() {
         .await;
         let worker = worker(&server, vec![claim("", "Pending")], vec![volume(Some("u"))]);
         worker.claim(key(), None).await.unwrap();
-        let told = worker.shared.config.tap.since(0);
+        let records = worker.shared.config.tap.since(0);
         assert_eq!(
-            told.iter().filter(|r| matches!(r.event, Event::BindVolume { .. })).count(),
+            records.iter().filter(|r| matches!(r.event, Event::BindVolume { .. })).count(),
             records,
             "{phase}"
         );
@@ -145,8 +145,8 @@ async fn a_claim_that_says_it_is_bound_is_lost_unless_its_volume_is_there() {
         restored.spec.as_mut().unwrap().volume_name = Some(named.into());
         let worker = worker(&server, vec![restored], vec![]);
         worker.claim(key(), None).await.unwrap();
-        let told = server.event(reason).await;
-        assert!(told.starts_with(why), "{told}");
+        let message = server.event(reason).await;
+        assert!(message.starts_with(why), "{message}");
         let asked = server.take();
         assert_eq!(asked.last().unwrap().body["status"]["phase"], "Lost", "{asked:?}");
     }
@@ -249,8 +249,8 @@ async fn nothing_makes_volumes_for_a_class_without_a_provisioner() {
     let class = json!({"metadata": {"name": "hand"}, "provisioner": NO_PROVISIONER});
     worker.shared.informer::<StorageClass>().tell_of(of(class));
     worker.claim(key(), None).await.unwrap();
-    let told = server.event("ProvisioningFailed").await;
-    assert_eq!(told, "no volume plugin matched name: kubernetes.io/no-provisioner");
+    let message = server.event("ProvisioningFailed").await;
+    assert_eq!(message, "no volume plugin matched name: kubernetes.io/no-provisioner");
     assert_eq!(server.lines(), [""; 0], "no provisioner is asked");
 }
 

@@ -53,9 +53,9 @@ pub(super) fn over(client: Client, claims: PersistentVolumeClaim) -> Scheduler {
         reserved: Mutex::default(),
         failures: Mutex::default(),
         waiting: Mutex::default(),
-        told: Mutex::default(),
+        conditions: Mutex::default(),
         events: Mutex::default(),
-        told_of_preemption: Mutex::default(),
+        preemption_events: Mutex::default(),
         news: watch::Sender::new(()),
         config: Config { client, tap: Tap::new(), rng: Rng::seeded(1), identity: "n_1".into() },
         crew,
@@ -361,8 +361,8 @@ async fn a_pod_is_not_bound_where_its_volume_is_not() {
     scheduler.volumes.tell_of(far);
     scheduler.claims.tell_of(claim("v"));
     scheduler.news.send_replace(());
-    let told = asked(&server, "PATCH /api/v1/namespaces/d/pods/p/status").await.body;
-    let condition = &told["status"]["conditions"][0];
+    let patch = asked(&server, "PATCH /api/v1/namespaces/d/pods/p/status").await.body;
+    let condition = &patch["status"]["conditions"][0];
     assert_eq!(condition["reason"], SCHEDULER_ERROR);
     assert!(condition["message"].as_str().unwrap().contains("node affinity"), "{condition}");
 }
@@ -378,8 +378,8 @@ async fn a_binding_that_fails_is_told_in_the_condition_and_tried_again() {
     scheduler.volumes.tell_of(free_volume());
     let key = Key::new("d", "p");
     scheduler.schedule(key.clone(), None).await.unwrap();
-    let told = asked(&server, "PATCH /api/v1/namespaces/d/pods/p/status").await.body;
-    let message = told["status"]["conditions"][0]["message"].as_str().unwrap();
+    let patch = asked(&server, "PATCH /api/v1/namespaces/d/pods/p/status").await.body;
+    let message = patch["status"]["conditions"][0]["message"].as_str().unwrap();
     assert_eq!(message, "running Bind plugin \"DefaultBinder\": no binding today");
     assert_eq!(clock::timeout(Duration::from_secs(20), scheduler.queue.next()).await.unwrap().0, key);
     assert!(scheduler.cache.assumed().is_empty(), "its room is free again");
@@ -426,12 +426,13 @@ async fn news_do_not_end_the_pause_after_a_binding_that_failed() {
     let scheduler = Arc::new(scheduler(claim("v")).await);
     scheduler.volumes.tell_of(free_volume());
     // It was told the same before, so nothing is written.
-    let mut told = pod("1");
-    told.status = of(json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "no"}]}));
-    scheduler.pods.tell_of(told.clone());
+    let mut refused = pod("1");
+    refused.status =
+        of(json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "no"}]}));
+    scheduler.pods.tell_of(refused.clone());
     let key = Key::new("d", "p");
     for pause in [1, 2, 4, 8, 10, 10].map(Duration::from_secs) {
-        scheduler.binding_failed(&key, &told, "n", "no".into(), None).await;
+        scheduler.binding_failed(&key, &refused, "n", "no".into(), None).await;
         scheduler.try_again(None); // the binding of another pod has failed
         assert_eq!(scheduler.schedule(key.clone(), None).await.unwrap(), Outcome::Pause(pause));
         assert!(scheduler.cache.assumed().is_empty());
@@ -480,11 +481,11 @@ async fn a_pod_is_told_that_its_affinity_does_not_count_once_it_has_a_node() {
     let required = json!({"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone"}]});
     near.spec.as_mut().unwrap().affinity = of(json!({"podAffinity": required}));
     near.spec.as_mut().unwrap().node_selector = of(json!({"disk": "ssd"}));
-    let told = |reason: &str| server.events().iter().any(|event| event.body["reason"] == reason);
+    let has_event = |reason: &str| server.events().iter().any(|event| event.body["reason"] == reason);
     scheduler.pods.tell_of(near.clone());
     scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
     server.event("FailedScheduling").await;
-    assert!(!told("AffinityNotImplemented"), "it is not scheduled");
+    assert!(!has_event("AffinityNotImplemented"), "it is not scheduled");
     near.spec.as_mut().unwrap().node_selector = None;
     near.metadata.resource_version = Some("2".into());
     scheduler.pods.tell_of(near);

@@ -184,8 +184,8 @@ fn waiting(store: &Store) -> Vec<String> {
     let pods = store.all("pods");
     let pending = pods.iter().filter(|p| value::empty(&p.value, "spec.nodeName"));
     let fits = |pod: &Value| rooms.iter().find(|(_, used)| **used + request(pod) <= CPUS);
-    let told = |pod: &Value| fits(pod).map(|(node, _)| format!("{} fits on {node}", meta::name(pod)));
-    pending.filter_map(|p| told(&p.value)).collect()
+    let problem = |pod: &Value| fits(pod).map(|(node, _)| format!("{} fits on {node}", meta::name(pod)));
+    pending.filter_map(|p| problem(&p.value)).collect()
 }
 
 #[test]

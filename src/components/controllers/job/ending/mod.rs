@@ -31,10 +31,10 @@ impl Case<'_> {
     /// The end that was announced in an earlier look.
     pub(super) fn ending(&self) -> Option<End> {
         let found = [("FailureTarget", false), ("SuccessCriteriaMet", true)].into_iter();
-        let (told, good) =
+        let (announced, good) =
             found.filter_map(|(kind, good)| Some((condition(&self.plan.status, kind)?, good))).next()?;
         let text = |t: &Option<String>| t.clone().unwrap_or_default();
-        Some(End { good, reason: text(&told.reason), message: text(&told.message) })
+        Some(End { good, reason: text(&announced.reason), message: text(&announced.message) })
     }
 
     /// Is this the end, for better or worse?
@@ -76,8 +76,8 @@ impl Case<'_> {
         }
         if self.indexed && !self.lost.is_empty() {
             if self.spec.max_failed_indexes.is_some_and(|max| self.lost.len() > max) {
-                let told = "Job has exceeded the specified maximal number of failed indexes";
-                return End::failed("MaxFailedIndexesExceeded", told);
+                let message = "Job has exceeded the specified maximal number of failed indexes";
+                return End::failed("MaxFailedIndexesExceeded", message);
             }
             if self.lost.len().saturating_add(self.done.len()) >= self.completions {
                 return End::failed("FailedIndexes", "Job has failed indexes");
@@ -161,13 +161,13 @@ impl Case<'_> {
             self.set("Complete", "True", &end.reason, &end.message);
             self.plan.status.completion_time = Some(Time(self.now));
             if self.spec.completions.is_some_and(|all| self.succeeded() > all) {
-                let told = "Too many succeeded pods running after completion count reached";
-                self.plan.told.push((true, "TooManySucceededPods".into(), told.into()));
+                let message = "Too many succeeded pods running after completion count reached";
+                self.plan.events.push((true, "TooManySucceededPods".into(), message.into()));
             }
-            self.plan.told.push((false, "Completed".into(), "Job completed".into()));
+            self.plan.events.push((false, "Completed".into(), "Job completed".into()));
         } else {
             self.set("Failed", "True", &end.reason, &end.message);
-            self.plan.told.push((true, end.reason, end.message));
+            self.plan.events.push((true, end.reason, end.message));
         }
     }
 

@@ -231,13 +231,13 @@ fn more_successes_than_were_wanted_are_told() {
     ["p1", "p2", "p3"].into_iter().for_each(|pod| w.end(pod, 0));
     w.settle();
     assert_eq!(w.counts(), "0/3/0");
-    assert_eq!(w.told, ["TooManySucceededPods", "Completed"]);
+    assert_eq!(w.reasons, ["TooManySucceededPods", "Completed"]);
 }
 
 /// The user deletes a pod whose program does not stay up, and the pod takes its time to end.
 #[test]
 fn restarts_of_a_pod_that_is_going_count_until_it_is_gone() {
-    for (restarts, told) in [(3, vec!["FailureTarget BackoffLimitExceeded"]), (2, vec![])] {
+    for (restarts, want) in [(3, vec!["FailureTarget BackoffLimitExceeded"]), (2, vec![])] {
         let template = json!({"spec": {"restartPolicy": "OnFailure", "containers": []}});
         let mut w = World::new(json!({"completions": 1, "backoffLimit": 3, "template": template}));
         w.settle();
@@ -247,7 +247,7 @@ fn restarts_of_a_pod_that_is_going_count_until_it_is_gone() {
         w.pods[0].status = Some(serde_json::from_value(status).unwrap());
         w.delete("p1", 30);
         w.settle();
-        assert_eq!(w.conditions(), told, "{restarts}");
+        assert_eq!(w.conditions(), want, "{restarts}");
     }
 }
 
@@ -274,7 +274,7 @@ fn a_job_whose_suspension_completes_it_is_not_suspended() {
     w.job.spec.as_mut().unwrap().suspend = Some(true);
     w.settle();
     assert_eq!(w.conditions(), ["SuccessCriteriaMet CompletionsReached", "Complete CompletionsReached"]);
-    assert_eq!(w.told, ["Completed"]);
+    assert_eq!(w.reasons, ["Completed"]);
 }
 
 /// Its pod fails for the last time at the moment in which it is suspended.
@@ -286,7 +286,7 @@ fn a_job_that_has_failed_is_not_suspended() {
     w.job.spec.as_mut().unwrap().suspend = Some(true);
     w.settle();
     assert_eq!(w.conditions(), ["FailureTarget BackoffLimitExceeded", "Failed BackoffLimitExceeded"]);
-    assert_eq!(w.told, ["BackoffLimitExceeded"]);
+    assert_eq!(w.reasons, ["BackoffLimitExceeded"]);
 }
 
 /// A user may write any text into the annotation.

@@ -87,10 +87,10 @@ async fn a_refusal_whose_request_was_never_seen_ends_the_binding() {
     let choices = vec![(open(claim("")), Choice::Provision)];
     let bound = scheduler.bind(&key, &first, "n", None, choices, &None);
     let ended = clock::timeout(Duration::from_secs(20), bound).await.expect("it waits for ever");
-    let told = ended.unwrap_err().to_string();
+    let message = ended.unwrap_err().to_string();
     let upstream =
         "running PreBind plugin \"VolumeBinding\": binding volumes: provisioning failed for PVC \"c\"";
-    assert!(told.starts_with(upstream), "{told}");
+    assert!(message.starts_with(upstream), "{message}");
 }
 
 /// People search for upstream's message, which is that of Go's contexts.
