@@ -8,7 +8,7 @@
 use super::names::name_prefix;
 use super::pods::{self, is_active, is_available};
 use super::workload::{self, Look, PodOwner};
-use crate::error::Error;
+use crate::error::{Error, message_of};
 use crate::shared::Controller;
 use client::{Codec, Outcome};
 use clock::{self, Timestamp};
@@ -194,7 +194,7 @@ impl<K: Replicated> PodOwner for Replicas<K> {
     /// false an earlier write has not come back through the watch: then only the status is written.
     /// Counting now would make the same pods a second time.
     async fn sync(look: &Look<'_, K>) -> Result<Outcome, Error> {
-        let (object, hands) = (&look.object, &look.hands);
+        let (object, control) = (&look.object, &look.control);
         let spec = object.spec_as_replica_set();
         let all = look.claim(&spec.selector, pods::is_active).await?;
         let (active, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|p| is_active(p));
@@ -218,11 +218,11 @@ impl<K: Replicated> PodOwner for Replicas<K> {
                 let made = (0..plan.create)
                     .map(|_| pods::from_template(&template, look.pod_name(&prefix), namespace, look.owner()))
                     .collect();
-                result = hands.create_all(made).await;
+                result = control.create_all(made).await;
             }
             let doomed = pods::named(&active, &plan.delete);
             if !doomed.is_empty() {
-                result = hands.delete_all(&doomed).await;
+                result = control.delete_all(&doomed).await;
             }
             if plan.create > 0 || !doomed.is_empty() {
                 let Plan { create, delete } = plan;
@@ -230,7 +230,7 @@ impl<K: Replicated> PodOwner for Replicas<K> {
                 look.did(Event::ReconcileReplicaSet { wanted, have, create, delete });
             }
         }
-        let failure = result.as_ref().err().map(pods::why);
+        let failure = result.as_ref().err().map(message_of);
         let seen = Seen { active: &active, terminating, failure, generation: object.meta().generation };
         let new = status(&spec, object.status_as_replica_set().as_ref(), &seen, clock::now());
         look.write_status(object.status(), &K::own_status(new)).await?;

@@ -6,7 +6,7 @@
 //! what its caches know, and writes only if the quota is as it was before counting: so nothing that
 //! was charged meanwhile is lost. Source: `pkg/controller/resourcequota`.
 
-use super::pods::phase;
+use super::pods::has_ended;
 use super::resources::discover;
 use super::write::unless_gone;
 use crate::error::Error;
@@ -64,10 +64,6 @@ fn counted_at(quota: &ResourceQuota) -> Option<&Time> {
 /// ```
 fn limits_more(hard: &Amounts, charged: &Amounts) -> bool {
     hard.keys().any(|name| !charged.contains_key(name))
-}
-
-fn has_ended(pod: &Pod) -> bool {
-    matches!(phase(pod), "Succeeded" | "Failed")
 }
 
 /// Returns whether quotas that a pod was charged to no longer count it: it has ended, or was given

@@ -4,9 +4,8 @@
 //! secrets that ask for one by their type. An account that lists such a secret forgets it once it
 //! is gone.
 
-use super::pods::is_namespace_ending;
 use super::write::unless_gone;
-use crate::error::Error;
+use crate::error::{Error, is_namespace_ending};
 use crate::shared::{Controller, Shared};
 use client::{Change, Key, Outcome, WorkQueue, is_code, optional, reference};
 use k8s_openapi::ByteString;

@@ -7,7 +7,7 @@ use super::job::dismissed::Dismissed;
 use super::job::ends::AllEnds;
 use super::names;
 use super::pauses::Pauses;
-use super::pods::{self, Hands, Words, owner_key};
+use super::pods::{self, PodControl, Words, owner_key};
 use super::write::{self, Guard};
 use crate::error::Error;
 use crate::shared::{Shared, record};
@@ -172,7 +172,7 @@ impl Worker {
             dismissed: &self.dismissed,
             ends: &self.ends,
             started: clock::Instant::now(),
-            hands: Hands {
+            control: PodControl {
                 shared: &self.shared,
                 expectations: &self.expectations,
                 recorder: &self.recorder,
@@ -199,7 +199,7 @@ pub(crate) struct Look<'a, K> {
     pub object: Arc<K>,
     /// Everything that was written before has been seen: the pods may be counted.
     pub settled: bool,
-    pub hands: Hands<'a>,
+    pub control: PodControl<'a>,
     pub pauses: &'a Pauses,
     /// Pods that the controller of Jobs has deleted itself.
     pub dismissed: &'a Dismissed,
@@ -303,21 +303,21 @@ impl<K: Typed> Look<'_, K> {
         is_member: impl Fn(&Pod) -> bool,
         wanted: fn(&Pod) -> bool,
     ) -> Result<Vec<Arc<Pod>>, Error> {
-        let (owner, hands) = (self.owner(), &self.hands);
+        let (owner, control) = (self.owner(), &self.control);
         let (mut mine, mut orphans) = (Vec::new(), Vec::new());
         for pod in self.shared.informer::<Pod>().within(&self.key.namespace) {
             let matches = pods::selects(selector, pod.metadata.labels.as_ref()) && is_member(&pod);
             match pods::controller_of(&pod.metadata) {
                 Some(controller) if controller.uid != owner.uid => {}
                 Some(_) if matches => mine.push(pod),
-                Some(_) if self.alive() && wanted(&pod) => hands.release(&pod, &owner).await?,
+                Some(_) if self.alive() && wanted(&pod) => control.release(&pod, &owner).await?,
                 None if matches && self.alive() && wanted(&pod) => orphans.push(pod),
                 _ => {}
             }
         }
         if !orphans.is_empty() && self.still_there().await? {
             for pod in orphans {
-                mine.extend(hands.adopt(&pod, &owner).await?);
+                mine.extend(control.adopt(&pod, &owner).await?);
             }
         }
         Ok(mine)

@@ -3,8 +3,7 @@
 //! queue brings the key back and the next look decides on what is there now. A write that is given
 //! up in silence would leave a status wrong until the object happens to change.
 
-use super::pods::why;
-use crate::error::Error;
+use crate::error::{Error, message_of};
 use client::{Api, Codec, is_code};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams};
@@ -27,7 +26,7 @@ pub(crate) fn unless_gone<T>(result: Result<T, kube::Error>) -> Result<Option<T>
     match result {
         Ok(written) => Ok(Some(written)),
         Err(error) if is_code(&error, 404) => Ok(None),
-        Err(error) if is_code(&error, 409) => Err(Error::Conflict(why(&error))),
+        Err(error) if is_code(&error, 409) => Err(Error::Conflict(message_of(&error))),
         Err(error) => Err(error.into()),
     }
 }

@@ -11,7 +11,7 @@ mod target;
 
 use super::resources::Mapper;
 use super::write;
-use crate::error::Error;
+use crate::error::{Error, message_of};
 use crate::shared::{Controller, Shared, record};
 use client::{Client, Key, Outcome, Recorder, WorkQueue, reference};
 use k8s_openapi::api::autoscaling::v1::Scale;
@@ -248,7 +248,7 @@ impl Look<'_> {
                 tap.emit(record(event, "horizontalpodautoscalers", self.key, self.cause));
             }
             Err(error) => {
-                let error = text(&error);
+                let error = message_of(&error);
                 self.warn("FailedRescale", &format!("New size: {desired}; reason: {why}; error: {error}"));
                 let message = format!("the HPA controller was unable to update the target scale: {error}");
                 self.set("AbleToScale", false, "FailedUpdateScale", &message);
@@ -417,7 +417,7 @@ impl Look<'_> {
         let list = self
             .ask(&path)
             .await
-            .map_err(|e| format!("unable to fetch metrics from resource metrics API: {}", text(&e)))?;
+            .map_err(|e| format!("unable to fetch metrics from resource metrics API: {}", message_of(&e)))?;
         Ok(list["items"].as_array().into_iter().flatten().filter_map(sample).collect())
     }
 
@@ -436,13 +436,6 @@ impl Look<'_> {
 
 fn labels(pod: &Pod) -> Value {
     serde_json::to_value(&pod.metadata.labels).unwrap_or_default()
-}
-
-fn text(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The target of an autoscaler: where its scale is, and how that is read and written.
 
-use super::{Look, text};
+use super::Look;
+use crate::error::message_of;
 use api::kinds::{self, Kind};
 use client::{Codec, is_code, segment};
 use k8s_openapi::api::autoscaling::v1::Scale;
@@ -25,7 +26,7 @@ impl Look<'_> {
                 if matches!(&error, kube::Error::Api(s) if s.code == 404 && s.reason != "NotFound") {
                     self.worker.kinds.forget(group_of(target), &target.kind);
                 }
-                Err(text(&error))
+                Err(message_of(&error))
             }
         }
     }
@@ -46,7 +47,7 @@ impl Look<'_> {
             Some(kind) => (kind.api_version(), kind.plural.to_string()),
             None => {
                 let found = self.worker.kinds.find(&self.client, group, &target.kind).await;
-                let found = found.map_err(|error| text(&error))?.filter(|r| r.namespaced);
+                let found = found.map_err(|error| message_of(&error))?.filter(|r| r.namespaced);
                 let found = found.ok_or_else(missing)?;
                 (found.api.api_version, found.api.plural)
             }

@@ -5,8 +5,8 @@
 //! makes a second one. Source: `pkg/controller/cronjob`.
 
 use super::job::facts::finished;
-use super::pods::{controller_of, is_namespace_ending, owned_by, why};
-use crate::error::Error;
+use super::pods::{controller_of, owned_by};
+use crate::error::{Error, is_namespace_ending, message_of};
 use crate::shared::{Controller, Shared, record};
 use api::cron::{self, Schedule};
 use client::{Api, Change, Key, Outcome, Recorder, WorkQueue, is_code, reference};
@@ -424,7 +424,7 @@ impl Look<'_> {
             // The cron job goes with its namespace.
             Err(error) if is_namespace_ending(&error) => return Ok(()),
             Err(error) => {
-                self.emit((true, "FailedCreate", format!("Error creating job: {}", why(&error))));
+                self.emit((true, "FailedCreate", format!("Error creating job: {}", message_of(&error))));
                 return Err(error.into());
             }
         };
@@ -446,7 +446,7 @@ impl Look<'_> {
             Ok(_) => self.emit((false, "SuccessfulDelete", format!("Deleted job {name}"))),
             Err(error) if is_code(&error, 404) => {}
             Err(error) => {
-                self.emit((true, "FailedDelete", format!("Deleted job: {}", why(&error)))); // so upstream
+                self.emit((true, "FailedDelete", format!("Deleted job: {}", message_of(&error)))); // so upstream
                 return Err(error.into());
             }
         }

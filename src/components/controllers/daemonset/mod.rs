@@ -61,7 +61,7 @@ impl PodOwner for DaemonSets {
     }
 
     async fn sync(look: &Look<'_, DaemonSet>) -> Result<Outcome, Error> {
-        let (set, hands) = (&look.object, &look.hands);
+        let (set, control) = (&look.object, &look.control);
         let spec = set.spec.clone().unwrap_or_default();
         let mine = look.claim(&spec.selector, pods::is_staying).await?;
         let nodes = look.shared.informer::<Node>().list();
@@ -106,10 +106,10 @@ impl PodOwner for DaemonSets {
             let doomed = pods::named(&mine, &plan.delete);
             let busy = !made.is_empty() || !doomed.is_empty();
             if !made.is_empty() && look.still_there().await? {
-                result = hands.create_all(made).await;
+                result = control.create_all(made).await;
             }
             if !doomed.is_empty() {
-                result = hands.delete_all(&doomed).await.and(result);
+                result = control.delete_all(&doomed).await.and(result);
             }
             if busy {
                 look.did(Event::ReconcileDaemonSet { create: plan.create, delete: plan.delete });
@@ -141,7 +141,7 @@ fn place(set: &DaemonSet, node: &str) -> String {
 fn report_ended(look: &Look<'_, DaemonSet>, pod: &Pod, node: &str) {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let place = format!("{}/{name} on node {node}", look.key.namespace);
-    let (recorder, about) = (look.hands.recorder, reference(&*look.object));
+    let (recorder, about) = (look.control.recorder, reference(&*look.object));
     match pods::phase(pod) {
         "Failed" => {
             let message = format!("Found failed daemon pod {place}, will try to kill it");

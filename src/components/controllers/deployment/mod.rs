@@ -284,13 +284,9 @@ impl Look<'_> {
             return true;
         }
         let uids: Vec<&String> = old.iter().filter_map(|s| s.metadata.uid.as_ref()).collect();
-        let live = |pod: &Pod| !matches!(pods::phase(pod), "Succeeded" | "Failed");
-        self.worker
-            .shared
-            .informer::<Pod>()
-            .within(&self.key.namespace)
-            .iter()
-            .any(|p| live(p) && controller_of(&p.metadata).is_some_and(|o| uids.contains(&&o.uid)))
+        self.worker.shared.informer::<Pod>().within(&self.key.namespace).iter().any(|p| {
+            !pods::has_ended(p) && controller_of(&p.metadata).is_some_and(|o| uids.contains(&&o.uid))
+        })
     }
 }
 

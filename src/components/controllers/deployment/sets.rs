@@ -3,9 +3,9 @@
 
 use super::look::{COMPONENT, Look};
 use super::rollout::{Goal, Set};
-use crate::error::Error;
+use crate::error::{Error, is_namespace_ending, message_of};
 use crate::names::{replica_set_name, template_hash};
-use crate::pods::{controller_of, is_namespace_ending, owned_by, why};
+use crate::pods::{controller_of, owned_by};
 use crate::shared::record;
 use api::schema::equality;
 use client::{Codec, is_code, reference};
@@ -170,7 +170,7 @@ impl Look<'_> {
             // Its namespace is being deleted, and the deployment with it.
             Err(error) if is_namespace_ending(&error) => Err(error.into()),
             Err(error) => {
-                let message = format!("Failed to create new replica set {name:?}: {}", why(&error));
+                let message = format!("Failed to create new replica set {name:?}: {}", message_of(&error));
                 let (about, cause) = (reference(self.deployment), self.cause.clone());
                 self.worker.recorder.warning(&about, "ReplicaSetCreateError", message.clone(), cause);
                 self.write_create_error(message).await?;

@@ -265,7 +265,7 @@ impl Worker {
         let expected = match self.expected(&budget, &spec, &pods, &cause).await {
             Ok(expected) => expected,
             Err(error) => {
-                let why = message(&error);
+                let why = error.message();
                 let text = format!("Failed to calculate the number of expected pods: {why}");
                 self.recorder.warning(&about, "CalculateExpectedPodCountFailed", text, cause.clone());
                 self.write(&key, &budget, &failed(&budget, &why, now), &cause).await?;
@@ -421,13 +421,6 @@ impl Worker {
             self.shared.config.client.caused_by(cause.clone()).within::<PodDisruptionBudget>(&key.namespace);
         // The eviction writes it, too: on the condition that nobody did since it was read.
         write::status(&api, &budget.metadata, Guard::Version, budget.status.as_ref(), fresh).await
-    }
-}
-
-fn message(error: &Error) -> String {
-    match error {
-        Error::Api(kube::Error::Api(status)) => status.message.clone(),
-        other => other.to_string(),
     }
 }
 

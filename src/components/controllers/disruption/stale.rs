@@ -3,7 +3,7 @@
 //! `pkg/controller/disruption` (`syncStalePodDisruption`).
 
 use crate::error::Error;
-use crate::pods::phase;
+use crate::pods::has_ended;
 use crate::shared::Shared;
 use crate::write::unless_gone;
 use client::{Change, Key, Outcome, WorkQueue};
@@ -43,8 +43,7 @@ fn is_announced(pod: &Pod) -> Option<&PodCondition> {
     let mut conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
     let condition = conditions.find(|c| c.type_ == DISRUPTED && c.status == "True")?;
     let by_kubelet = condition.reason.as_deref() == Some("TerminationByKubelet");
-    let ended = matches!(phase(pod), "Succeeded" | "Failed");
-    (pod.metadata.deletion_timestamp.is_none() && !by_kubelet && !ended).then_some(condition)
+    (pod.metadata.deletion_timestamp.is_none() && !by_kubelet && !has_ended(pod)).then_some(condition)
 }
 
 /// Pure: how long the condition still counts; zero: it is stale.

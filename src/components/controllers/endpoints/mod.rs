@@ -12,8 +12,8 @@ mod written;
 
 use super::expectations::Expectations;
 use super::names;
-use super::pods::{self, is_namespace_ending, owned_by};
-use crate::error::Error;
+use super::pods::{self, owned_by};
+use crate::error::{Error, is_namespace_ending};
 use crate::shared::{Controller, Shared, record};
 use api::cidr;
 use client::{Api, Change, Key, Outcome, WorkQueue, is_code};
@@ -80,7 +80,7 @@ pub(crate) fn decide(service: &Service, all: &[Arc<Pod>]) -> Vec<Group> {
     };
     for pod in all.iter().filter(matching) {
         let Some(ip) = address_of(pod) else { continue };
-        if matches!(pods::phase(pod), "Succeeded" | "Failed") {
+        if pods::has_ended(pod) {
             continue;
         }
         let terminating = pod.metadata.deletion_timestamp.is_some();
@@ -281,9 +281,8 @@ fn is_older(endpoints: &Endpoints, cause: &Option<Cause>) -> bool {
 fn same_for_us(old: &Pod, new: &Pod) -> bool {
     let of = |p: &Pod| {
         let ip = address_of(p);
-        let ended = matches!(pods::phase(p), "Succeeded" | "Failed");
         let ready = pods::ready_since(p).is_some();
-        (ip, ended, ready, p.metadata.deletion_timestamp.is_some(), p.metadata.labels.clone())
+        (ip, pods::has_ended(p), ready, p.metadata.deletion_timestamp.is_some(), p.metadata.labels.clone())
     };
     of(old) == of(new)
 }
@@ -481,7 +480,7 @@ impl Worker {
         let made = api.create(&PostParams::default(), &slice).await;
         match &made {
             Ok(made) => self.awaited.answered(key, &name, made.metadata.uid.clone(), lists()),
-            Err(_) => self.awaited.created(key, &name),
+            Err(_) => self.awaited.forget_creation(key, &name),
         }
         made.map(drop)
     }

@@ -4,8 +4,7 @@
 use super::group::{Group, label_headless};
 use super::refusals::Refusals;
 use super::written::Written;
-use crate::error::Error;
-use crate::pods::is_namespace_ending;
+use crate::error::{Error, is_namespace_ending};
 use crate::shared::Shared;
 use client::{Key, is_code};
 use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Service};

@@ -2,8 +2,7 @@
 //! Source: `syncService` of `pkg/controller/endpointslice` and of `pkg/controller/endpoint`.
 
 use super::old::MANAGER;
-use crate::error::Error;
-use crate::pods::why;
+use crate::error::{Error, message_of};
 use crate::shared::Shared;
 use client::{Key, Recorder, is_code, reference};
 use k8s_openapi::api::core::v1::{Endpoints, Service};
@@ -38,7 +37,7 @@ impl Refusals {
         if is_code(&error, 409) {
             return error.into();
         }
-        let (key, why) = (Key::of(service), why(&error));
+        let (key, why) = (Key::of(service), message_of(&error));
         let what = if name.is_empty() { verb.to_string() } else { format!("{verb} {name}") };
         let message = format!(
             "Error updating Endpoint Slices for Service {key}: failed to {what} EndpointSlice for Service {key}: {why}"
@@ -66,7 +65,7 @@ impl Refusals {
             Some(_) => ("FailedToUpdateEndpoint", "update endpoint"),
             None => ("FailedToCreateEndpoint", "create endpoint for service"),
         };
-        let message = format!("Failed to {what} {key}: {}", why(&error));
+        let message = format!("Failed to {what} {key}: {}", message_of(&error));
         self.old.warning(&reference(known.unwrap_or(&new)), reason, message, cause.clone());
         error.into()
     }

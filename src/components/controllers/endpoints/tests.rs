@@ -167,7 +167,7 @@ async fn a_slice_is_not_made_twice_while_the_cache_is_behind() {
     assert_eq!(made[0].body["metadata"]["name"].as_str().map(str::len), Some(63));
     worker.sync(key.clone(), None).await.unwrap();
     assert_eq!(posts().len(), 0);
-    worker.awaited.created(&key, made[0].body["metadata"]["name"].as_str().unwrap());
+    worker.awaited.forget_creation(&key, made[0].body["metadata"]["name"].as_str().unwrap());
     worker.sync(key, None).await.unwrap();
     assert_eq!(posts().len(), 1, "it was seen, and is gone again");
 }
@@ -206,7 +206,7 @@ async fn an_endpoints_object_is_not_written_twice_while_the_cache_is_behind() {
         match body["addressType"].is_null() {
             true => worker.shared.informer::<Endpoints>().tell_of(serde_json::from_value(body).unwrap()),
             false => {
-                worker.awaited.created(&key, body["metadata"]["name"].as_str().unwrap());
+                worker.awaited.forget_creation(&key, body["metadata"]["name"].as_str().unwrap());
                 worker.shared.informer::<EndpointSlice>().tell_of(serde_json::from_value(body).unwrap());
             }
         }
@@ -386,7 +386,7 @@ async fn a_new_group_of_ports_does_not_take_the_slice_of_another() {
     worker.shared.informer::<Pod>().tell_of((*pod("z", "10.244.1.9", true, false, 8080)).clone());
     worker.sync(key.clone(), None).await.unwrap();
     let made = server.take().into_iter().find(|a| a.line.ends_with("/endpointslices")).unwrap().body;
-    worker.awaited.created(&key, made["metadata"]["name"].as_str().unwrap());
+    worker.awaited.forget_creation(&key, made["metadata"]["name"].as_str().unwrap());
     worker.shared.informer::<EndpointSlice>().tell_of(serde_json::from_value(made).unwrap());
     worker.shared.informer::<Pod>().tell_of((*pod("a", "10.244.1.2", false, false, 9090)).clone());
     worker.sync(key, None).await.unwrap();

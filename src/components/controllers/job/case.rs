@@ -3,9 +3,9 @@
 //! are made and deleted.
 
 use super::ends::{Ends, Remembered};
-use super::facts::{condition, ended};
+use super::facts::condition;
 use super::indexes::Indexes;
-use crate::pods::{self, is_active};
+use crate::pods::{self, is_active, is_terminating};
 use clock::Timestamp;
 use k8s_openapi::api::batch::v1::{JobCondition, JobSpec, JobStatus, UncountedTerminatedPods};
 use k8s_openapi::api::core::v1::Pod;
@@ -102,7 +102,7 @@ impl<'a> Case<'a> {
             uncounted: status.uncounted_terminated_pods.take().unwrap_or_default(),
             awaiting: BTreeMap::new(),
             active: pods.iter().filter(|p| is_active(p)).cloned().collect(),
-            terminating: pods.iter().filter(|p| p.metadata.deletion_timestamp.is_some() && !ended(p)).count(),
+            terminating: pods.iter().filter(|p| is_terminating(p)).count(),
             broken: None,
             is_going: false,
             plan: Plan { status, ..Plan::default() },

@@ -8,7 +8,7 @@ use super::case::{Case, Memory, Plan};
 use super::ending::End;
 use super::ends::{self, Ends, How};
 use super::facts::{
-    all_failures_of, condition, ended, ended_at, failures_of, finished, index_of, is_tracked, name, uid,
+    all_failures_of, condition, ended_at, failures_of, finished, index_of, is_tracked, name, uid,
 };
 use super::failure::{self, Verdict};
 use crate::pods;
@@ -166,7 +166,7 @@ impl Case<'_> {
         let index = index_of(pod).filter(|i| self.indexed && *i < self.completions);
         let limit = self.spec.backoff_limit_per_index;
         // One that the end of the job cuts off says nothing about its index.
-        let is_cut_off = self.fails() && self.replaces_late() && !ended(pod);
+        let is_cut_off = self.fails() && self.replaces_late() && !pods::has_ended(pod);
         let is_last = limit.is_some_and(|l| failures_of(pod).0 >= l && verdict == Verdict::Count);
         if (is_last || verdict == Verdict::FailIndex) && !is_cut_off {
             self.lost.extend(index.filter(|i| !self.done.contains(*i)));

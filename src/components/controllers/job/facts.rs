@@ -1,7 +1,6 @@
 //! What a Job and each of its pods say, read from the objects alone.
 
 use super::names::{INDEX, INDEX_FAILURES, INDEX_IGNORED, TRACKING};
-use crate::pods;
 use clock::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
@@ -50,10 +49,6 @@ pub(super) fn name(pod: &Arc<Pod>) -> String {
 
 pub(super) fn uid(pod: &Pod) -> &str {
     pod.metadata.uid.as_deref().unwrap_or_default()
-}
-
-pub(super) fn ended(pod: &Pod) -> bool {
-    matches!(pods::phase(pod), "Succeeded" | "Failed")
 }
 
 /// When the pod ended, or began to end: when its last container ended; else when it ceased to be

@@ -25,7 +25,7 @@ mod world;
 
 use super::pods;
 use super::workload::{self, Look, PodOwner};
-use crate::error::Error;
+use crate::error::{Error, message_of};
 use crate::names::name_prefix;
 use crate::shared::{Controller, Shared};
 use case::{Memory, New, Plan};
@@ -119,10 +119,10 @@ impl PodOwner for Jobs {
         release(client, look.key, &early).await?;
         let surplus = pods::named(&mine, &plan.delete);
         look.dismissed.add(look.key, &surplus);
-        let mut result = look.hands.delete_all(&surplus).await;
+        let mut result = look.control.delete_all(&surplus).await;
         if result.is_ok() {
             let made = plan.create.iter().map(|new| pod_of(look, new)).collect();
-            result = look.hands.create_all(made).await;
+            result = look.control.create_all(made).await;
         }
         if result.is_err() {
             // What has ended is counted all the same: pods may be refused for as long as a quota is
@@ -245,10 +245,10 @@ async fn write(look: &Look<'_, Job>, plan: &Plan) -> Result<(), Error> {
     match look.api::<Job>().replace_status(&look.key.name, &PostParams::default(), &next).await {
         Ok(_) => {}
         Err(error) if is_code(&error, 404) => return Ok(()),
-        Err(error) if is_code(&error, 409) => return Err(Error::Conflict(pods::why(&error))),
+        Err(error) if is_code(&error, 409) => return Err(Error::Conflict(message_of(&error))),
         Err(error) => return Err(error.into()),
     }
-    let (about, recorder) = (&look.hands.about, look.hands.recorder);
+    let (about, recorder) = (&look.control.about, look.control.recorder);
     for (warning, reason, message) in &plan.events {
         match warning {
             true => recorder.warning(about, reason, message, look.cause.clone()),

@@ -7,10 +7,9 @@
 
 mod pass;
 
-use super::pods::why;
 use super::resources::{Resource, discover};
 use super::write::{self, Guard, unless_gone};
-use crate::error::Error;
+use crate::error::{Error, message_of};
 use crate::shared::{Controller, Shared, record};
 use client::{Api, Backoff, Change, Client, Codec, Item, Key, Outcome, WorkQueue, is_code, segment};
 use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus, Pod};
@@ -144,7 +143,7 @@ async fn empty(client: &Client, namespace: &Namespace, is_dying: &(dyn Fn() -> b
     let resources = match discover(client).await {
         Ok(resources) => resources,
         Err(error) => {
-            pass.undiscovered = Some(why(&error));
+            pass.undiscovered = Some(message_of(&error));
             return pass;
         }
     };
@@ -155,7 +154,7 @@ async fn empty(client: &Client, namespace: &Namespace, is_dying: &(dyn Fn() -> b
     for resource in &resources {
         // One kind, or one object, that cannot be deleted does not keep the others.
         if let Err(error) = empty_of(client, namespace, resource, is_dying, &mut pass).await {
-            pass.errors.push(format!("{}: {}", resource.api.plural, why(&error)));
+            pass.errors.push(format!("{}: {}", resource.api.plural, message_of(&error)));
         }
         if is_pods(resource) && !pass.is_empty() || pass.is_back || !is_dying() {
             break;
@@ -226,7 +225,7 @@ async fn empty_of(
             match untyped.delete(&name, &how).await {
                 Err(error) if is_code(&error, 409) => has_changed = true,
                 Err(error) if !is_code(&error, 404) => {
-                    errors.push(format!("{} {name}: {}", resource.api.plural, why(&error)));
+                    errors.push(format!("{} {name}: {}", resource.api.plural, message_of(&error)));
                 }
                 _ => {}
             }

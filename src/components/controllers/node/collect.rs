@@ -2,7 +2,7 @@
 
 use super::eviction::{Disruption, delete, mark_disrupted};
 use crate::error::Error;
-use crate::pods::{node_of, phase};
+use crate::pods::{has_ended, node_of};
 use crate::shared::{Shared, record};
 use crate::write::unless_gone;
 use client::{Change, Key, Outcome, WorkQueue, optional};
@@ -93,10 +93,6 @@ async fn sweep(shared: &Shared) {
 fn is_stuck(pod: &Pod) -> bool {
     let is_over = has_ended(pod) && pod.metadata.deletion_grace_period_seconds == Some(0);
     pod.metadata.deletion_timestamp.is_some() && node_of(pod).is_empty() && !is_over
-}
-
-fn has_ended(pod: &Pod) -> bool {
-    matches!(phase(pod), "Succeeded" | "Failed")
 }
 
 /// Deletes a pod at once; one that has not ended has failed.

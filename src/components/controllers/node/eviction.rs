@@ -2,7 +2,7 @@
 //! a while only.
 
 use crate::error::Error;
-use crate::pods::{node_of, phase};
+use crate::pods::{has_ended, node_of};
 use crate::shared::{Shared, record};
 use crate::workload::still_there;
 use crate::write::unless_gone;
@@ -95,7 +95,7 @@ fn says_why(pod: &Pod, why: &Disruption) -> bool {
 /// Returns false if the pod is gone, or another one has its name.
 pub(super) async fn mark_disrupted(api: &Api<Pod>, pod: &Pod, why: &Disruption) -> Result<bool, Error> {
     let is_written = match why.failed {
-        true => matches!(phase(pod), "Succeeded" | "Failed"),
+        true => has_ended(pod),
         false => says_why(pod, why),
     };
     if is_written {

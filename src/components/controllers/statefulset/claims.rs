@@ -3,8 +3,7 @@
 
 use super::decide::Plan;
 use super::identity;
-use crate::error::Error;
-use crate::pods;
+use crate::error::{Error, message_of};
 use crate::workload::Look;
 use crate::write::unless_gone;
 use client::is_code;
@@ -76,19 +75,19 @@ async fn make_claim(
     claim.metadata.owner_references =
         Some(identity::claim_owners(&look.object, &claim, (ordinal, None), false));
     let (set, pod) = (&look.key.name, format!("{}-{ordinal}", look.key.name));
-    let about = &look.hands.about;
+    let about = &look.control.about;
     match look.api::<PersistentVolumeClaim>().create(&PostParams::default(), &claim).await {
         Ok(_) => {
             let message = format!("Create Claim {name} Pod {pod} in StatefulSet {set} success");
-            look.hands.recorder.normal(about, "SuccessfulCreate", message, look.cause.clone());
+            look.control.recorder.normal(about, "SuccessfulCreate", message, look.cause.clone());
             Ok(())
         }
         Err(error) if is_code(&error, 409) => Ok(()),
         Err(error) => {
-            let why = pods::why(&error);
+            let why = message_of(&error);
             let message =
                 format!("Create Claim {name} for Pod {pod} in StatefulSet {set} failed error: {why}");
-            look.hands.recorder.warning(about, "FailedCreate", message, look.cause.clone());
+            look.control.recorder.warning(about, "FailedCreate", message, look.cause.clone());
             Err(format!("failed to create PVC {name}: {why}"))
         }
     }
@@ -102,7 +101,12 @@ fn warn_of_controller(look: &Look<'_, StatefulSet>, claim: &PersistentVolumeClai
             "PersistentVolumeClaim {name} has a conflicting OwnerReference that acts as a managing controller, \
              the retention policy is ignored for this claim"
         );
-        look.hands.recorder.warning(&look.hands.about, "ConflictingController", message, look.cause.clone());
+        look.control.recorder.warning(
+            &look.control.about,
+            "ConflictingController",
+            message,
+            look.cause.clone(),
+        );
     }
 }
 
@@ -140,9 +144,9 @@ pub(super) async fn own_claims(
 
 /// Tells on the set that a pod is not made because its claims are not there.
 pub(super) fn report_refused(look: &Look<'_, StatefulSet>, ordinal: i32, error: &Error) {
-    let (hands, set) = (&look.hands, &look.key.name);
-    let message = (hands.words.refused)(set, &format!("{set}-{ordinal}"), &error.to_string());
-    hands.recorder.warning(&hands.about, "FailedCreate", message, look.cause.clone());
+    let (control, set) = (&look.control, &look.key.name);
+    let message = (control.words.refused)(set, &format!("{set}-{ordinal}"), &error.to_string());
+    control.recorder.warning(&control.about, "FailedCreate", message, look.cause.clone());
 }
 
 #[cfg(test)]

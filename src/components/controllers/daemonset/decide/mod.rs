@@ -1,7 +1,7 @@
 //! What to do about one DaemonSet now: [`decide`] is pure. Source:
 //! `pkg/controller/daemon/{daemon_controller,update}.go`.
 
-use crate::pods::{self, is_available};
+use crate::pods::{self, has_ended, is_available, is_going};
 use crate::{amount, revisions};
 use api::nodes::{self, tolerates};
 use clock::{self, Timestamp};
@@ -137,14 +137,6 @@ fn name(pod: &Pod) -> String {
 fn age(pod: &Pod) -> (bool, Option<Timestamp>, Option<String>) {
     let bound = pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).is_some_and(|n| !n.is_empty());
     (!bound, pod.metadata.creation_timestamp.as_ref().map(|t| t.0), pod.metadata.name.clone())
-}
-
-fn is_going(pod: &Pod) -> bool {
-    pod.metadata.deletion_timestamp.is_some()
-}
-
-fn has_ended(pod: &Pod) -> bool {
-    matches!(pods::phase(pod), "Succeeded" | "Failed")
 }
 
 /// A node's live pods, the oldest first: of the revision `hash`, and of older ones.

@@ -3,8 +3,9 @@
 //! the last pod has ended and is counted.
 
 use super::case::Case;
-use super::facts::{condition, ended, is_tracked, name};
+use super::facts::{condition, is_tracked, name};
 use super::indexes::Indexes;
+use crate::pods::has_ended;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::sync::Arc;
@@ -96,7 +97,7 @@ impl Case<'_> {
         if template.and_then(|s| s.restart_policy.as_deref()) != Some("OnFailure") {
             return false;
         }
-        let statuses = self.pods.iter().filter(|p| !ended(p)).filter_map(|p| p.status.as_ref());
+        let statuses = self.pods.iter().filter(|p| !has_ended(p)).filter_map(|p| p.status.as_ref());
         let containers =
             statuses.flat_map(|s| s.init_container_statuses.iter().chain(&s.container_statuses).flatten());
         let restarts = containers.fold(0i32, |n, c| n.saturating_add(c.restart_count));
@@ -184,7 +185,7 @@ impl Case<'_> {
         // still running counts as failed in the next look, when it is going. What a success found
         // still running, or going, has not failed: it is let go before it is deleted (upstream:
         // `canRemoveFinalizer`).
-        let may_go = |p: &&Arc<Pod>| is_tracked(p) && (end.good || ended(p) || self.has_failed(p));
+        let may_go = |p: &&Arc<Pod>| is_tracked(p) && (end.good || has_ended(p) || self.has_failed(p));
         let release: Vec<String> = self.pods.iter().filter(may_go).map(name).collect();
         self.end_with(end, settled);
         self.plan.release = release;

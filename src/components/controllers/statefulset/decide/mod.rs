@@ -3,7 +3,7 @@
 //! `pkg/controller/statefulset/stateful_set_control.go`.
 
 use super::identity::{self, first};
-use crate::pods::{self, is_available};
+use crate::pods::{self, has_ended, is_available, is_going};
 use crate::{amount, revisions};
 use clock::Timestamp;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
@@ -42,10 +42,6 @@ pub(crate) struct Plan {
 
 fn name(pod: &Arc<Pod>) -> String {
     pod.metadata.name.clone().unwrap_or_default()
-}
-
-fn is_going(pod: &Pod) -> bool {
-    pod.metadata.deletion_timestamp.is_some()
 }
 
 fn is_ready(pod: &Pod) -> bool {
@@ -171,7 +167,7 @@ impl<'a> Look<'a> {
                 return false;
             }
             next = ordinal.saturating_add(1);
-            if matches!(pods::phase(pod), "Succeeded" | "Failed") {
+            if has_ended(pod) {
                 if !is_going(pod) {
                     plan.ended.push(*ordinal);
                 }

@@ -44,8 +44,8 @@ impl Scheduler {
         self.preemption_events.lock().remove(key);
     }
 
-    /// Returns what this scheduler last wrote into the pod's condition; `None` if it has not written
-    /// it.
+    /// Returns what this scheduler last wrote into the pod's condition; `None` if it has not
+    /// written it.
     fn last_condition(&self, key: &Key, pod: &Pod) -> Option<Report> {
         self.conditions.lock().get(key).filter(|report| report.uid == pod.metadata.uid).cloned()
     }
@@ -66,8 +66,8 @@ impl Scheduler {
         true
     }
 
-    /// Reports that a pod gets no node, which stays Pending: in an Event if the refusal is news, and
-    /// in its condition `PodScheduled`. The condition is written only if its message is another
+    /// Reports that a pod gets no node, which stays Pending: in an Event if the refusal is news,
+    /// and in its condition `PodScheduled`. The condition is written only if its message is another
     /// one, or if the pod has another generation: each write of the pod is a request, for which the
     /// next decision waits. The watch may not show the last write yet: a pod whose condition said
     /// A, and then B, still has A in the cache. So if A is true again, it is written again. With
