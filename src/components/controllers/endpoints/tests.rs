@@ -1,3 +1,4 @@
+use super::decide::{ZONE, container_port};
 use super::group::HEADLESS;
 use super::*;
 use serde_json::{Value, json};
