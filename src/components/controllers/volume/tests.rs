@@ -1,9 +1,13 @@
 //! A look at claims and volumes against a server that says what it is asked for.
 
+use super::refusals::{reclaim_refusal, refused_binding};
+use super::waiting::{OLD_PROVISIONER, PROVISIONER, default_class};
 use super::*;
+use api::volumes::{BIND_COMPLETED, BOUND_BY_CONTROLLER, NO_PROVISIONER, OLD_CLASS};
 use client::testing::{Asked, Scripted, refusal};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tap::Event;
 
 fn of<T: DeserializeOwned>(object: Value) -> T {
     serde_json::from_value(object).unwrap()
