@@ -1,4 +1,4 @@
-//! A Job from its first look to its last, with pods that do as they are told.
+//! A Job from its first look to its last, with pods that end as the test says.
 
 use super::case::Memory;
 use super::decide::decide;
@@ -414,7 +414,7 @@ fn the_pause_after_a_deletion_begins_when_it_is_requested() {
     assert_eq!(w.pods.len(), 2, "the first one still runs");
 }
 
-/// Its program ends at once when it is told to: the pod is gone long before the pause is over.
+/// Its program ends at the first signal: the pod is gone long before the pause is over.
 #[test]
 fn the_pause_after_a_failure_outlives_the_pod() {
     let mut w = World::new(json!({"completions": 1}));
@@ -443,28 +443,6 @@ fn an_old_status_does_not_take_the_pause_away() {
     assert_eq!((plan.create.len(), plan.again.map(|again| again.as_secs())), (0, Some(10)));
     w.job.metadata.resource_version = Some("9".into());
     assert_eq!(w.look().create.len(), 1, "an undo took the count back");
-}
-
-#[test]
-fn a_pod_has_ended_when_all_of_its_containers_have() {
-    let pod = |app: &str, helper: &str, sidecar: &str| -> Pod {
-        let state = |name: &str, at: &str| {
-            let ended = json!({"terminated": {"exitCode": 1, "finishedAt": at}});
-            let state = if at.is_empty() { json!({"running": {}}) } else { ended };
-            json!({"name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state})
-        };
-        let first = json!([{"name": "setup"}, {"name": "sidecar", "restartPolicy": "Always"}]);
-        let spec = json!({"initContainers": first, "containers": [{"name": "app"}, {"name": "helper"}]});
-        let status = json!({"phase": "Running", "containerStatuses": [state("app", app), state("helper", helper)],
-            "initContainerStatuses": [state("setup", "2026-01-01T00:00:00Z"), state("sidecar", sidecar)]});
-        let meta = json!({"deletionTimestamp": "2026-01-01T00:01:30Z", "deletionGracePeriodSeconds": 30});
-        serde_json::from_value(json!({"metadata": meta, "spec": spec, "status": status})).unwrap()
-    };
-    let at = |second: u32| format!("2026-01-01T00:01:{second:02}Z");
-    let ended = |pod: Pod| clock::rfc3339(super::facts::ended_at(&pod, Timestamp::MAX));
-    assert_eq!(ended(pod(&at(3), &at(5), &at(7))), at(7));
-    assert_eq!(ended(pod(&at(3), "", &at(4))), at(0), "one runs: the deletion was requested then");
-    assert_eq!(ended(pod(&at(3), &at(4), "")), at(0), "the sidecar runs");
 }
 
 #[tokio::test]
