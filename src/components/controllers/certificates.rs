@@ -29,8 +29,8 @@ const LIFETIME: SignedDuration = SignedDuration::from_hours(24 * 365);
 const LIFETIME_MIN: SignedDuration = SignedDuration::from_mins(10);
 /// How often old requests are looked for, the first time at the start.
 const SWEEP: Duration = Duration::from_secs(3600);
-/// A kubelet's request that may not be approved is asked about again after this time: nothing tells
-/// that its user was given the right.
+/// A kubelet's request that may not be approved is asked about again after this time: no change of
+/// the request follows when its user is given the right.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 const KEEP_DECIDED: SignedDuration = SignedDuration::from_hours(1);
 const KEEP_PENDING: SignedDuration = SignedDuration::from_hours(24);
@@ -44,7 +44,7 @@ fn has_certificate(csr: &Csr) -> bool {
     csr.status.as_ref().and_then(|s| s.certificate.as_ref()).is_some_and(|c| !c.0.is_empty())
 }
 
-/// Are these usages all of `needed`, where `optional` may be left out?
+/// Returns whether these usages are all of `needed`, where `optional` may be left out.
 fn usages_are(usages: &[String], needed: &[&str], optional: &str) -> bool {
     let mut got: Vec<&str> = usages.iter().map(String::as_str).collect();
     got.sort_unstable();
@@ -85,7 +85,7 @@ fn kubelet(request: &Request, usages: &[String], serving: bool) -> Result<(), St
     Ok(())
 }
 
-/// Pure: may the cluster sign this? `None` if another signer has to.
+/// Pure: returns whether the cluster may sign this, or why not; `None` if another signer has to.
 fn judge(signer: &str, request: &Request, usages: &[String]) -> Option<Result<(), String>> {
     match signer {
         CLIENT => Some(client(usages)),
@@ -113,8 +113,8 @@ fn lifetime(asked_secs: Option<i32>) -> SignedDuration {
     asked_secs.map_or(LIFETIME, |s| SignedDuration::from_secs(i64::from(s)).clamp(LIFETIME_MIN, LIFETIME))
 }
 
-/// Pure: has a request been kept long enough? It has ended with its certificate, or when one of its
-/// conditions is old enough.
+/// Pure: returns whether a request has been kept long enough: its certificate has ended, or one of
+/// its conditions is old enough.
 ///
 /// ```text
 /// approved, and signed                         an hour

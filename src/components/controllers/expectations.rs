@@ -2,7 +2,7 @@
 //! again, or it would make everything twice.
 //!
 //! A cache that is listed anew never shows an object that was made and deleted before the list: its
-//! watch broke off before it told of either. What was awaited of such an object has to be given up,
+//! watch broke off before it showed either. What was awaited of such an object has to be given up,
 //! and a list says when:
 //!
 //! ```text
@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 thread_local! {
-    /// Plants a bug: nothing is waited for.
+    /// Plants a bug for the simulation: nothing is waited for.
     pub static IMPATIENT: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 

@@ -13,11 +13,12 @@
 //! as its cause. They are level-triggered: a restart at any point converges. Controllers whose
 //! objects own pods (ReplicaSet, ReplicationController, DaemonSet, Job, StatefulSet) differ in
 //! their decisions; the rest is one shape, `workload`. Only the replica that holds the Lease
-//! `kube-controller-manager` works. A panic on one object is told in an Event (`ControllerPanic`)
-//! and tried again after a pause; the other objects go on. A write that meets a newer object brings
-//! its key back (`write`); what fails again and again is logged as a warning. The controllers of
-//! workloads and the garbage collector run in a simulated world too (`sim`): late, refused and lost
-//! requests, watches that lag and break, kills while something is written, all from a seed.
+//! `kube-controller-manager` works. A panic on one object is reported in an Event
+//! (`ControllerPanic`), and the object is looked at again after a pause; the other objects go on. A
+//! write that meets a newer object brings its key back (`write`); what fails again and again is
+//! logged as a warning. The controllers of workloads and the garbage collector run in a simulated
+//! world too (`sim`): late, refused and lost requests, watches that lag and break, kills while
+//! something is written, all from a seed.
 //!
 //! The folders `golden` show rollouts, Jobs, endpoints, StatefulSets and what the garbage collector
 //! deletes, as scripts to read.

@@ -136,7 +136,7 @@ pub(crate) trait Replicated:
     kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Codec + Send + Sync + 'static
 {
     type Status: Codec + PartialEq + Send + Sync;
-    /// Who writes its events and records, e.g. `replicaset-controller`.
+    /// The source of its events and records, e.g. `replicaset-controller`.
     const COMPONENT: Component;
 
     fn selector(&self) -> Option<Cow<'_, LabelSelector>>;
@@ -241,7 +241,7 @@ impl<K: Replicated> PodOwner for Replicas<K> {
     }
 }
 
-/// The active pods of all sets that have the same controller as this one. A set without a
+/// Returns the active pods of all sets that have the same controller as this one. A set without a
 /// controller has none: how many of its pods crowd on a node does not count, as upstream
 /// (`getIndirectlyRelatedPods`).
 fn related<K: Replicated>(look: &Look<'_, K>) -> Vec<Arc<Pod>> {

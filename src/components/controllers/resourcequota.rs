@@ -35,7 +35,7 @@ const RECOUNT: Duration = Duration::from_secs(1);
 /// Kinds whose objects cost more than their number, so that all of the object is needed.
 const WHOLE: [&str; 3] = ["persistentvolumeclaims", "pods", "services"];
 
-/// Does the spec ask for something that the status does not show?
+/// Returns whether the spec asks for something that the status does not show.
 fn is_dirty(quota: &ResourceQuota) -> bool {
     let hard = quota.spec.as_ref().and_then(|s| s.hard.clone()).unwrap_or_default();
     let status = quota.status.clone().unwrap_or_default();
@@ -52,9 +52,9 @@ fn counted_at(quota: &ResourceQuota) -> Option<&Time> {
     managers.filter(|m| m.subresource.as_deref() == Some("status")).filter_map(|m| m.time.as_ref()).max()
 }
 
-/// Pure: does `hard` limit something that no API server has charged so far? They charge by the
-/// limits of the status (`charged`). What is made while the namespace is counted is charged to no
-/// quota then, and may be in no count.
+/// Pure: returns whether `hard` limits something that no API server has charged so far. They charge
+/// by the limits of the status (`charged`). What is made while the namespace is counted is charged
+/// to no quota then, and may be in no count.
 ///
 /// ```text
 /// kubectl apply -f FILE    a quota with pods: 2, then the pods a and b
@@ -234,7 +234,7 @@ async fn unless_charged(api: &Api<ResourceQuota>, quota: &ResourceQuota) -> Resu
     }
 }
 
-/// What the objects of a namespace use of the resources in `hard`.
+/// Counts what the objects of a namespace use of the resources in `hard`.
 async fn count(shared: &Shared, namespace: &str, spec: &Value, hard: &Amounts) -> Result<Amounts, Error> {
     let client = &shared.config.client;
     let kinds: BTreeSet<(&str, &str)> = hard.keys().map(|name| kind_counted_by(name)).collect();

@@ -323,7 +323,7 @@ mod tests {
         }
     }
 
-    /// The watch of the secrets tells of it.
+    /// The watch of the secrets shows it.
     #[tokio::test]
     async fn the_end_of_a_secret_brings_its_account_a_look() {
         let line = "/api/v1/namespaces/n/serviceaccounts/robot";

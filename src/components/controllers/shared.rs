@@ -118,8 +118,7 @@ impl Shared {
         self.informers.synced().await;
     }
 
-    /// Has a controller's panics reported in Events on the objects of `informer` that its keys
-    /// name.
+    /// Reports a controller's panics in Events on the objects of `informer` that its keys name.
     pub(crate) fn report_panics<K: Cached>(
         &self,
         queue: &WorkQueue<Key>,
@@ -134,6 +133,7 @@ impl Shared {
         });
     }
 
+    /// Reports a panic of a controller in an Event on an object.
     pub(crate) fn report_panic(&self, about: &ObjectReference, controller: &str, panic: &str) {
         let message =
             format!("the {controller} controller panicked on this object and tries again later: {panic}");
@@ -145,7 +145,7 @@ impl Shared {
     }
 }
 
-/// What a controller did, for the tap.
+/// Makes the record of what a controller did to an object, for the tap.
 pub(crate) fn record(event: Event, resource: &str, key: &Key, cause: &Option<Cause>) -> Record {
     Record::new(event).object(resource, &key.namespace, &key.name).cause(cause.clone())
 }

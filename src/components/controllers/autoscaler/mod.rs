@@ -99,13 +99,13 @@ struct Measured {
     failed: Vec<Failure>,
 }
 
-/// Why a metric cannot tell.
+/// A metric that gives no number of replicas, and why.
 struct Failure {
     /// The reason of its event and of the condition: `FailedGetResourceMetric`.
     reason: String,
     /// `failed to get cpu utilization: unable to get metrics for resource cpu: …`
     why: String,
-    /// What could not be had: `cpu resource metric value`.
+    /// What could not be measured: `cpu resource metric value`.
     value: String,
 }
 
@@ -270,7 +270,7 @@ impl Look<'_> {
         };
         let known = self.samples(&selector).await.map(|samples| (pods, samples));
         let Measured { best, failed } = self.measure(current, &spec, &known);
-        // Where one cannot tell, others may ask for more or for as many, but not for fewer.
+        // Where one gives no number, others may ask for more or for as many, but not for fewer.
         let usable = best.filter(|(wanted, _)| failed.is_empty() || *wanted >= current);
         let Some((wanted, name)) = usable else {
             let all = spec.metrics.as_ref().map_or(0, Vec::len);
@@ -304,8 +304,8 @@ impl Look<'_> {
     }
 
     /// Asks each metric how many replicas it wants, and shows in the status what it measured.
-    /// Clients pair the metrics of the spec and of the status by position, so a metric that cannot
-    /// tell has an empty entry, as upstream.
+    /// Clients pair the metrics of the spec and of the status by position, so a metric that gives
+    /// no number has an empty entry, as upstream.
     ///
     /// ```text
     /// metrics memory, cpu; no container requests memory   currentMetrics: an empty entry, cpu
@@ -407,7 +407,7 @@ impl Look<'_> {
             .collect())
     }
 
-    /// What the pods use, by name; thousandths of each resource by container.
+    /// Asks the metrics API what the pods use, by name; thousandths of each resource by container.
     async fn samples(&self, selector: &str) -> Result<BTreeMap<String, Sample>, String> {
         let query: String = form_urlencoded::byte_serialize(selector.as_bytes()).collect();
         let path = format!(

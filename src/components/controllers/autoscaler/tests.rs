@@ -88,7 +88,7 @@ fn an_average_of_memory_has_binary_suffixes() {
     }
 }
 
-/// As upstream, which tells a container's average from a pod's in nothing.
+/// As upstream, whose words for a container's average are those for a pod's.
 #[test]
 fn a_metric_is_named_in_the_reason_of_a_new_size() {
     let name = |container: Option<&str>, target: metric::Target| {

@@ -129,9 +129,9 @@ impl PodOwner for DaemonSets {
     }
 }
 
-/// Where a pod of the set failed, for its pauses. They begin anew with each generation that is
-/// observed, as upstream (`failedPodsBackoffKey`): a user who has corrected the template does not
-/// wait for the pause of the pods before.
+/// Returns the name of the place where a pod of the set failed, for its pauses. They begin anew
+/// with each generation that is observed, as upstream (`failedPodsBackoffKey`): a user who has
+/// corrected the template does not wait for the pause of the pods before.
 fn place(set: &DaemonSet, node: &str) -> String {
     let uid = set.metadata.uid.as_deref().unwrap_or_default();
     let observed = set.status.as_ref().and_then(|s| s.observed_generation).unwrap_or(0);
@@ -155,10 +155,10 @@ fn report_ended(look: &Look<'_, DaemonSet>, pod: &Pod, node: &str) {
 }
 
 /// How often the template of a set has changed: the API server counts it. Pods are labelled with
-/// it, as by upstream's controller, and told apart by their hash.
+/// it, as by upstream's controller; which revision they are of is read from their hash.
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
-/// The pod for one node.
+/// Makes the pod for one node.
 fn daemon(look: &Look<'_, DaemonSet>, template: &PodTemplateSpec, hash: &str, node: &str) -> Pod {
     let name = look.pod_name(&name_prefix(&look.key.name, None));
     let mut pod = pods::from_template(template, name, &look.key.namespace, look.owner());

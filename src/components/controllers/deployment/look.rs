@@ -6,7 +6,7 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use tap::{Cause, Component};
 
-/// Who writes the events and records of deployments.
+/// The source of the events and records of deployments.
 pub(super) const COMPONENT: Component = Component::DeploymentController;
 
 /// What all looks share.

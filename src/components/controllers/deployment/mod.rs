@@ -8,7 +8,7 @@
 //! ## How this one works
 //! One look at one deployment is [`Look::sync`]: claim the sets, find the one whose template is the
 //! deployment's ([`sets`] makes it if there is none), ask [`rollout::decide`], which is pure, what
-//! to scale now, scale it ([`scaling`]), and tell how far it is ([`progress`]). Whatever the look
+//! to scale now, scale it ([`scaling`]), and write how far it is ([`progress`]). Whatever the look
 //! begins, the sets' own changes bring the next look. Before a look counts a revision it asks
 //! whether the caches are as new as the store ([`current`]).
 //! ## Left out
@@ -189,7 +189,7 @@ impl Look<'_> {
         self.write_status(&all, Some(&new), step).await
     }
 
-    /// The set whose template is the deployment's.
+    /// Returns the set whose template is the deployment's.
     fn with_template(&self, sets: &[Arc<ReplicaSet>]) -> Option<Arc<ReplicaSet>> {
         let template = |set: &&Arc<ReplicaSet>| {
             let spec = set.spec.as_ref().and_then(|s| s.template.as_ref());
@@ -212,8 +212,8 @@ impl Look<'_> {
         Ok(!down.is_empty() || self.old_pods(old, None))
     }
 
-    /// A look at a deployment that is paused, or was scaled: its sets get their shares, and no
-    /// rollout goes on.
+    /// Gives the sets of a deployment that is paused, or was scaled, their shares; no rollout goes
+    /// on.
     async fn rescale(
         &self,
         mut sets: Vec<Arc<ReplicaSet>>,
@@ -232,7 +232,7 @@ impl Look<'_> {
         self.write_status(&sets, new.as_ref(), Step::Count).await
     }
 
-    /// The deployment's sets: its own that match, and orphans that match, which it adopts.
+    /// Returns the deployment's sets: its own that match, and orphans that match, which it adopts.
     ///
     /// A ReplicaSet that lost its Deployment to `kubectl delete --cascade=orphan` is adopted by the
     /// next Deployment with the same selector: with the same template its pods need not be
@@ -262,8 +262,8 @@ impl Look<'_> {
         Ok(mine)
     }
 
-    /// Changes who owns a set: a strategic merge patch of its `ownerReferences`. `None`: the set is
-    /// gone.
+    /// Changes the owner of a set: a strategic merge patch of its `ownerReferences`. `None`: the
+    /// set is gone.
     async fn own(&self, set: &ReplicaSet, owners: Value) -> Result<Option<ReplicaSet>, Error> {
         let patch = json!({"metadata": {"uid": set.metadata.uid, "ownerReferences": owners}});
         let name = set.metadata.name.as_deref().unwrap_or_default();
@@ -275,8 +275,8 @@ impl Look<'_> {
         still_there(&self.api::<Deployment>(), &self.deployment.metadata).await
     }
 
-    /// Is any pod of these sets still there? The sets count theirs, too: the cache of the pods may
-    /// be behind.
+    /// Returns whether any pod of these sets but the new one is still there. The sets count theirs,
+    /// too: the cache of the pods may be behind.
     fn old_pods(&self, sets: &[Arc<ReplicaSet>], new: Option<&ReplicaSet>) -> bool {
         let is_old = |s: &&Arc<ReplicaSet>| new.is_none_or(|n| n.metadata.uid != s.metadata.uid);
         let old: Vec<&Arc<ReplicaSet>> = sets.iter().filter(is_old).collect();

@@ -1,4 +1,4 @@
-//! What the deployment's status says: its numbers, and the conditions that tell whether it gets on.
+//! The deployment's status: its numbers, and the conditions that say whether its rollout gets on.
 
 use super::look::Look;
 use super::rollout::{self, Goal, REPLICA_FAILURE, Set};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Look<'_> {
-    /// Are all pods there, new and available, and no old one?
+    /// Returns whether all pods are there, new and available, and no old one.
     pub(super) fn is_complete(&self, sets: &[Arc<ReplicaSet>], new: &ReplicaSet) -> bool {
         let replicas = self.spec.replicas.unwrap_or(1);
         let total = rollout::sum(sets.iter().map(|s| Set::of(s).pods));
@@ -43,7 +43,7 @@ impl Look<'_> {
         Ok(again)
     }
 
-    /// Tells in the conditions that the new set could not be made.
+    /// Writes into the conditions that the new set could not be made.
     pub(super) async fn write_create_error(&self, message: String) -> Result<(), Error> {
         if deadline(&self.spec).is_none() {
             return Ok(());
@@ -69,7 +69,8 @@ pub(super) enum Step {
     Roll,
 }
 
-/// How long a rollout may make no progress; `None`: for ever, and the progress is not told.
+/// Returns how long a rollout may make no progress; `None`: for ever, and there is no condition
+/// `Progressing`.
 ///
 /// The default is 600 s. 2147483647 means "no deadline", as upstream (`HasProgressDeadline`): then
 /// the condition `Progressing` is removed.
@@ -78,8 +79,8 @@ fn deadline(spec: &DeploymentSpec) -> Option<Duration> {
     Some(Duration::from_secs(seconds.max(0) as u64))
 }
 
-/// Pure: a deployment that is paused or goes on again tells so in the condition `Progressing`,
-/// unless that says that the deadline is over.
+/// Pure: sets the condition `Progressing` of a deployment that is paused or goes on again, unless
+/// that says that the deadline is over.
 fn pause_or_resume(conditions: &mut Vec<DeploymentCondition>, spec: &DeploymentSpec, now: Timestamp) {
     if deadline(spec).is_none() {
         return;
@@ -177,15 +178,15 @@ fn terminating(sets: &[Set]) -> Option<i32> {
     sets.iter().try_fold(0, |sum: i32, set| Some(sum.saturating_add(set.terminating?)))
 }
 
-/// Whose progress is told: the newest set's, or the deployment's as long as it has none. (The
-/// strategy Recreate makes it when the last old pod is gone.)
+/// The object whose progress the condition is about: the newest set, or the deployment as long as
+/// it has none. (The strategy Recreate makes it when the last old pod is gone.)
 #[derive(Clone, Copy)]
 struct About<'a> {
     kind: &'a str,
     name: &'a str,
 }
 
-/// How the newest set gets on.
+/// What the look has found out about the newest set.
 struct Seen {
     /// It was made in this look.
     made: bool,
@@ -255,8 +256,8 @@ fn judge(
     None
 }
 
-/// Pure: what keeps the pods of the newest set from being, or else those of another one, keeps the
-/// deployment from it.
+/// Pure: repeats the condition `ReplicaFailure` of the newest set, or else of another one, in the
+/// deployment's conditions; without one it is removed.
 fn set_failure(conditions: &mut Vec<DeploymentCondition>, sets: &[Set], new: Option<&Set>, now: Timestamp) {
     let failing = new.and_then(|n| n.failure.clone()).or_else(|| sets.iter().find_map(|s| s.failure.clone()));
     match failing {
@@ -268,13 +269,13 @@ fn set_failure(conditions: &mut Vec<DeploymentCondition>, sets: &[Set], new: Opt
     }
 }
 
-/// A condition: its type, status, reason and message.
+/// What a condition says: its type, status, reason and message.
 type Content<'a> = (&'a str, &'a str, &'a str, String);
 
 /// Writes a condition; its times change only if something else did.
 ///
-/// So `lastTransitionTime` tells since when the condition has had its status, however often the
-/// controller looked in between.
+/// So `lastTransitionTime` is the time since when the condition has had its status, however often
+/// the controller looked in between.
 fn put(conditions: &mut Vec<DeploymentCondition>, now: Timestamp, content: Content) {
     let known = conditions.iter().find(|c| c.type_ == content.0);
     if known.is_none_or(|c| c.status != content.1 || c.reason.as_deref() != Some(content.2)) {

@@ -12,7 +12,8 @@ use serde_json::json;
 use std::sync::Arc;
 use tap::Event;
 
-/// Has the new set all of its pods, and are they available? Then the old ones are not needed.
+/// Returns whether the new set has all of its pods and they are available: then the old ones are
+/// not needed.
 ///
 /// The annotation has to agree too. Directly after a change of `spec.replicas` the set's own
 /// numbers are still those of before, and would look complete. Upstream: `IsSaturated`.
@@ -31,7 +32,7 @@ fn allowed_before(set: &ReplicaSet, deployment: &Deployment) -> i32 {
 }
 
 impl Look<'_> {
-    /// Did `spec.replicas` change since the sets were last written?
+    /// Returns whether `spec.replicas` has changed since the sets were last written.
     ///
     /// The annotation `desired-replicas` says what the Deployment wanted when a set was last
     /// written. A rollout of 4 replicas with `maxSurge` 1 stands at old 3, new 2, both with `4`;
@@ -98,8 +99,8 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// Writes the number, and the annotations that tell a later look what the deployment wanted
-    /// then.
+    /// Writes the number of a set, and the annotations from which a later look reads what the
+    /// deployment wanted then.
     ///
     /// The write carries the set's resource version: a set that changed since it was read is looked
     /// at again. Number and annotations are one write, so that no look ever sees one without the

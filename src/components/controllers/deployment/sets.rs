@@ -41,12 +41,12 @@ pub(super) fn same_template(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
     equality::equal(equality::POD_TEMPLATE, "", &plain(a), &plain(b))
 }
 
-/// A set's number, or the deployment's; 0: it has none yet.
+/// Returns the revision of a set, or of the deployment; 0: it has none yet.
 pub(super) fn revision_of(meta: &ObjectMeta) -> i64 {
     meta.annotations.as_ref().and_then(|a| a.get(REVISION)).and_then(|r| r.parse().ok()).unwrap_or(0)
 }
 
-/// Annotations that a set does not take over from its deployment.
+/// Returns whether a set does not take an annotation over from its deployment.
 fn own_annotation(key: &str) -> bool {
     key == "kubectl.kubernetes.io/last-applied-configuration"
         || key == "deprecated.deployment.rollback.to"
@@ -110,8 +110,8 @@ impl Look<'_> {
     /// `getNewReplicaSet`.
     ///
     /// The name comes from the content, so a controller that crashed after the request and creates
-    /// the set once more gets 409 and finds its own set. Two templates with the same hash are told
-    /// apart by `status.collisionCount`, which is part of what is hashed.
+    /// the set once more gets 409 and finds its own set. Two templates with the same hash differ in
+    /// `status.collisionCount`, which is part of what is hashed.
     pub(super) async fn create(&self, revision: i64, replicas: i32) -> Result<Arc<ReplicaSet>, Error> {
         let start = clock::Instant::now();
         let collisions = self.deployment.status.as_ref().and_then(|s| s.collision_count).unwrap_or(0);

@@ -66,7 +66,7 @@ async fn sync(shared: &Shared, key: &Key, cause: Option<Cause>) -> Result<Outcom
         observed_generation: pod.metadata.generation,
         ..PodCondition::default()
     })?;
-    // They tell of the disruption that did not happen.
+    // The old ones are about the disruption that did not happen.
     (condition["reason"], condition["message"]) = (Value::Null, Value::Null);
     // A pod that is deleted, or evicted again, meanwhile keeps its condition.
     let holds = json!({"uid": pod.metadata.uid, "resourceVersion": pod.metadata.resource_version});
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
     use client::testing::Scripted;
 
-    /// A pod that was told at midnight that it will be disrupted.
+    /// A pod whose condition has announced its disruption since midnight.
     fn pod(phase: &str, reason: &str, going: Value) -> Pod {
         let since = "2026-01-01T00:00:00Z";
         let condition =

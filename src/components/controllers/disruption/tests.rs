@@ -1,4 +1,4 @@
-//! Counts, percentages, and what is told when the owners of the pods cannot be asked.
+//! Counts, percentages, and the Events when the owners of the pods cannot be asked.
 
 use super::*;
 use client::testing::{Scripted, refusal};

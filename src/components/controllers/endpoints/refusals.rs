@@ -9,10 +9,10 @@ use k8s_openapi::api::core::v1::{Endpoints, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tap::Cause;
 
-/// Who writes the Events about slices: upstream has a controller for each of the two kinds.
+/// The source of the Events about slices: upstream has a controller for each of the two kinds.
 const SLICES: &str = "endpoint-slice-controller";
 
-/// Tells what was refused. Conflicts are not told: the next look writes again.
+/// Reports what was refused. Conflicts are not reported: the next look writes again.
 pub(super) struct Refusals {
     slices: Recorder,
     old: Recorder,
@@ -24,8 +24,8 @@ impl Refusals {
         Refusals { slices: recorder(SLICES), old: recorder(MANAGER) }
     }
 
-    /// Tells on a Service that a slice of it was refused, and returns the error. `verb`: `create`,
-    /// `update` or `delete`; `name`: the slice's, empty for one that was to be made.
+    /// Reports on a Service that a slice of it was refused, and returns the error. `verb`:
+    /// `create`, `update` or `delete`; `name`: the slice's, empty for one that was to be made.
     pub(super) fn slice(
         &self,
         service: &Service,
@@ -46,8 +46,8 @@ impl Refusals {
         error.into()
     }
 
-    /// Tells on an Endpoints object that a write of it was refused, and returns the error. `known`:
-    /// the object as it is; `None`: it was to be made.
+    /// Reports on an Endpoints object that a write of it was refused, and returns the error.
+    /// `known`: the object as it is; `None`: it was to be made.
     pub(super) fn endpoints(
         &self,
         key: &Key,

@@ -1,4 +1,4 @@
-//! # The garbage collector: what belongs to nobody goes
+//! # The garbage collector: an object without an owner left goes
 //!
 //! An object names its owners. This controller watches the metadata of everything, keeps the graph
 //! of who owns whom, and deletes an object when all its owners are gone (*background*), holds an
@@ -38,7 +38,7 @@ const REDISCOVER: Duration = Duration::from_secs(30);
 /// After the watch of a kind has ended, before its kind is looked for again.
 const ENDED: Duration = Duration::from_millis(500);
 /// An owner whose kind is not watched (an event, a kind that is just being defined) is asked for
-/// again after this: nobody tells of its end.
+/// again after this: no watch shows its end.
 const UNWATCHED: Duration = Duration::from_secs(2);
 /// What the API server says and the graph does not know yet is on its way: the object is looked at
 /// again after this.
@@ -52,7 +52,7 @@ pub(crate) struct Collector {
     /// Kinds whose watch has ended because they are not served, by the same name. They stay here
     /// until they are watched again or not defined any more.
     unserved: Mutex<BTreeMap<String, ApiResource>>,
-    /// What is defined has changed.
+    /// A definition of a kind has changed: the kinds are looked for again.
     defined: Notify,
     queue: WorkQueue<String>,
     /// Where the kinds of owners that are not watched are served.
@@ -60,7 +60,7 @@ pub(crate) struct Collector {
     recorder: Recorder,
 }
 
-/// Who writes its events.
+/// The source of its events.
 const SOURCE: &str = "garbage-collector-controller";
 pub(crate) const CONTROLLER: Controller = Controller {
     // It reads every kind that can be watched, also custom ones: its graph is a cache of its own.
@@ -92,7 +92,7 @@ fn start(shared: &Shared) {
                     for resource in
                         resources.into_iter().filter(|r| r.can("watch") && r.can("list") && r.can("delete"))
                     {
-                        // Events belong to nobody and are many.
+                        // Events have no owners and are many.
                         let events = resource.api.plural == "events"
                             && matches!(&*resource.api.group, "" | "events.k8s.io");
                         if !events && watching.watched().insert(name_of(&resource.api)) {
@@ -210,8 +210,8 @@ impl Collector {
         }
     }
 
-    /// Takes over a complete list. What is in it comes first: when the end of an owner is told, the
-    /// newest owners of its dependents are known.
+    /// Takes over a complete list. What is in it comes first: when the end of an owner is handled,
+    /// the newest owners of its dependents are known.
     fn replace(&self, resource: &Resource, objects: &[Metadata]) {
         objects.iter().for_each(|object| self.saw(resource, object));
         let fresh = objects.iter().map(|object| object.meta().uid.clone().unwrap_or_default());
@@ -259,7 +259,7 @@ impl Collector {
             let dependents: Vec<String> = graph.dependents.get(uid).into_iter().flatten().cloned().collect();
             let was = graph.remove(uid);
             if let Some(node) = was.as_ref().filter(|n| n.namespaced) {
-                let _ = self.shared.gone.send((node.key.namespace.clone(), cause.clone())); // to whom it may concern
+                let _ = self.shared.gone.send((node.key.namespace.clone(), cause.clone())); // without a receiver it is dropped
             }
             let owners: Vec<String> = was.iter().flat_map(|n| &n.owners).map(|o| o.uid.clone()).collect();
             graph.absent.insert(uid, was);
@@ -290,7 +290,7 @@ impl Collector {
         });
     }
 
-    /// Tells on an object that one of its owners cannot be one, because it is in another namespace.
+    /// Warns on an object that one of its owners cannot be one, because it is in another namespace.
     fn warn_of_namespace(&self, uid: &str, node: &Node, owner: &OwnerReference, cause: &Option<Cause>) {
         let OwnerReference { api_version, kind, name, uid: of, .. } = owner;
         let namespace = &node.key.namespace;
@@ -355,7 +355,8 @@ impl Collector {
         Ok(if unwatched { Outcome::Pause(UNWATCHED) } else { Outcome::Done })
     }
 
-    /// Deletes an object that nobody owns any more, unless the API server knows better.
+    /// Deletes an object whose owners are gone or wait for it, unless the API server has newer
+    /// ones.
     async fn collect(
         &self,
         uid: &str,
@@ -387,7 +388,7 @@ impl Collector {
         Ok(())
     }
 
-    /// Takes owners off an object.
+    /// Takes these owners off an object.
     async fn cut(&self, uid: &str, node: &Node, owners: &[&str], cause: &Option<Cause>) -> Result<(), Error> {
         let left: Vec<&OwnerReference> =
             node.owners.iter().filter(|o| !owners.contains(&o.uid.as_str())).collect();

@@ -20,7 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Pure: has a finished job outlived its `ttlSecondsAfterFinished`? If not, what is left of them.
+/// Pure: returns whether a finished job has outlived its `ttlSecondsAfterFinished`, and if not,
+/// what is left of them.
 ///
 /// `ttlSecondsAfterFinished: 100`, finished at 10:00:00: at 10:01:00 `(false, 40 s)`, at 10:02:00
 /// `(true, None)`. A Job without the field is never deleted by this controller.
@@ -152,12 +153,14 @@ impl Case<'_> {
         self.plan.remembered = ends::remembered(&self.memory.known.ends, there, counted);
     }
 
-    /// The pod's uid is already written into the status.
+    /// Returns whether the pod's uid is already written into the status.
     fn is_known(&self, pod: &Pod) -> bool {
         let noted = self.uncounted.succeeded.iter().chain(&self.uncounted.failed);
         noted.flatten().any(|u| u == uid(pod))
     }
 
+    /// Notes the end of a pod that has failed, and what it means for its index and for the Job.
+    ///
     /// With `backoffLimitPerIndex: 1` (KEP-3850) the first pod of index 4 carries the count 0 and
     /// its successor 1. When the successor fails too, its count has reached the limit: index 4 is
     /// lost, and the other indexes go on.
@@ -206,8 +209,8 @@ impl Case<'_> {
         self.awaiting = found;
     }
 
-    /// May the pod's finalizer go? Only of a pod that has ended, or is counted as failed; and the
-    /// last failed pod of an index keeps it until its successor is there.
+    /// Returns whether the pod's finalizer may go: only that of a pod that has ended, or is counted
+    /// as failed; and the last failed pod of an index keeps it until its successor is there.
     fn may_go(&self, pod: &Arc<Pod>) -> bool {
         let has_ended = pods::phase(pod) == "Succeeded" || self.has_failed(pod) || self.is_known(pod);
         let last = index_of(pod).and_then(|index| self.awaiting.get(&index));
@@ -215,7 +218,7 @@ impl Case<'_> {
         has_ended && (!awaits || self.ending().is_some())
     }
 
-    /// A Job that is resumed gets a new `startTime`: the time of its suspension does not count
+    /// Sets `startTime`, anew for a Job that is resumed: the time of its suspension does not count
     /// towards `activeDeadlineSeconds`.
     fn start_or_resume(&mut self) {
         if self.suspended() {
@@ -229,9 +232,10 @@ impl Case<'_> {
         self.plan.status.start_time.get_or_insert(Time(self.now));
     }
 
-    /// `suspend: true` deletes the active pods and keeps the counts. It is told once they are
-    /// deleted, and only of a Job that has not ended, as upstream: one without `completions` is
-    /// complete as soon as a pod has succeeded and no other is active.
+    /// Sets the condition Suspended of a Job with `suspend: true`, whose active pods are deleted
+    /// and whose counts stay. It is set once the pods are deleted, and only if the Job has not
+    /// ended, as upstream: one without `completions` is complete as soon as a pod has succeeded and
+    /// no other is active.
     ///
     /// ```text
     /// completions   succeeded   active   suspended: then

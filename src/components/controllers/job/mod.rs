@@ -65,8 +65,8 @@ impl PodOwner for Jobs {
     type Kind = Job;
     const COMPONENT: Component = Component::JobController;
     const WORKERS: usize = 5;
-    /// Pods that a quota refuses are tried again within a minute: nothing tells the Job when there
-    /// is room. Upstream: `MaxJobApiBackOff`.
+    /// Pods that a quota refuses are tried again within a minute: no change of the Job follows when
+    /// there is room. Upstream: `MaxJobApiBackOff`.
     const BACKOFF: Backoff = Backoff { longest: Duration::from_secs(60), ..client::BACKOFF };
     const FINALIZER: Option<&'static str> = Some(TRACKING);
 
@@ -145,16 +145,16 @@ impl PodOwner for Jobs {
         is_tracked(pod).then_some(key)
     }
 
-    /// Nobody counts the pods of a job that is gone: nothing keeps them any more.
+    /// Takes the finalizer off the pods of a job that is gone: no controller counts them any more.
     async fn gone(shared: &Shared, key: &Key) -> Result<(), Error> {
         release(&shared.config.client, key, &strays(shared, key, None)).await
     }
 }
 
-/// Which pods the Job may adopt or let go. One that has finished adopts none, as upstream, whose
-/// `syncJob` ends before it looks at pods: an adopted pod would be deleted together with the Job.
-/// It lets go what it still holds and no longer selects, also a pod that is being deleted: no
-/// other Job would take its finalizer off.
+/// Returns a test of the pods that the Job may adopt or let go. One that has finished adopts none,
+/// as upstream, whose `syncJob` ends before it looks at pods: an adopted pod would be deleted
+/// together with the Job. It lets go what it still holds and no longer selects, also a pod that is
+/// being deleted: no other Job would take its finalizer off.
 fn claimable(job: &Job) -> fn(&Pod) -> bool {
     match facts::finished(job) {
         Some(_) => is_held,
@@ -162,7 +162,7 @@ fn claimable(job: &Job) -> fn(&Pod) -> bool {
     }
 }
 
-/// Does a Job own the pod and keep it from being deleted?
+/// Returns whether a Job owns the pod and keeps it from being deleted.
 fn is_held(pod: &Pod) -> bool {
     is_tracked(pod) && pods::controller_of(&pod.metadata).is_some()
 }
@@ -171,8 +171,8 @@ fn is_among(pod: &Pod, names: &[String]) -> bool {
     pod.metadata.name.as_ref().is_some_and(|name| names.contains(name))
 }
 
-/// Pods that wait for a job that is no more or has finished: of an earlier job of this name, or
-/// orphaned.
+/// Returns pods that wait for a job that is no more or has finished: pods of an earlier job of this
+/// name, or orphaned ones.
 ///
 /// Only the Job that counts a pod takes its finalizer off. If that Job is gone, the finalizer would
 /// stay, and the pod could never be deleted.
@@ -198,7 +198,7 @@ fn strays(shared: &Shared, key: &Key, job: Option<&Job>) -> Vec<Arc<Pod>> {
         .collect()
 }
 
-/// Does a live job that has not finished select this pod, and so adopt it?
+/// Returns whether a live job that has not finished selects this pod, and so adopts it.
 fn is_wanted(shared: &Shared, pod: &Pod) -> bool {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let labels = pod.metadata.labels.as_ref();
@@ -210,7 +210,7 @@ fn is_wanted(shared: &Shared, pod: &Pod) -> bool {
     })
 }
 
-/// Takes the finalizer off.
+/// Takes the finalizer off the pods.
 async fn release(client: &Client, key: &Key, pods: &[Arc<Pod>]) -> Result<(), Error> {
     let api = client.within::<Pod>(&key.namespace);
     for pod in pods {
@@ -227,8 +227,8 @@ async fn release(client: &Client, key: &Key, pods: &[Arc<Pod>]) -> Result<(), Er
     Ok(())
 }
 
-/// Is the job still what the cache says? Its status holds the counts: with an old one, work that is
-/// done would be done again.
+/// Returns whether the job is still what the cache says. Its status holds the counts: with an old
+/// one, work that is done would be done again.
 async fn fresh(look: &Look<'_, Job>) -> Result<bool, Error> {
     let found = client::optional(look.api::<Job>().get_metadata(&look.key.name).await)?;
     Ok(found.is_some_and(|m| m.metadata.resource_version == look.object.metadata.resource_version))
@@ -258,7 +258,7 @@ async fn write(look: &Look<'_, Job>, plan: &Plan) -> Result<(), Error> {
     Ok(())
 }
 
-/// `ttlSecondsAfterFinished` is over: the job goes, its pods first.
+/// Deletes a job whose `ttlSecondsAfterFinished` is over, its pods first.
 async fn expire(look: &Look<'_, Job>) -> Result<Outcome, Error> {
     if !look.alive() || !fresh(look).await? {
         return Ok(Outcome::Done);
@@ -272,8 +272,8 @@ async fn expire(look: &Look<'_, Job>) -> Result<Outcome, Error> {
     Ok(Outcome::Done)
 }
 
-/// A pod of the job; of an Indexed one, with its index in name, host name, label, annotation and
-/// environment.
+/// Makes a pod of the job; of an Indexed one, with its index in name, host name, label, annotation
+/// and environment.
 ///
 /// The pod of index 3 of the Job `render` has the host name `render-3`, a name such as
 /// `render-3-x7k2p`, and 3 in the variable `JOB_COMPLETION_INDEX` of its containers.

@@ -391,7 +391,8 @@ fn a_failed_pod_without_containers_is_replaced_after_its_pause() {
     }
 }
 
-/// Nothing tells a Job that a quota has room again. Other owners of pods wait longer, as upstream.
+/// No change of the Job follows when a quota has room again. Other owners of pods wait longer, as
+/// upstream.
 #[test]
 fn refused_pods_are_tried_again_within_a_minute() {
     use crate::replicaset::Replicas;

@@ -1,4 +1,4 @@
-//! A Job and its pods for tests: looks until nothing changes, pods end as they are told.
+//! A Job and its pods for tests: looks until nothing changes, and pods that end as a test says.
 
 use super::case::{Memory, New, Plan};
 use super::decide::decide;

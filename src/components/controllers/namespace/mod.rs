@@ -22,10 +22,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Component, Event};
 
-/// Something that ends slowly and tells nobody is looked at again after this time.
+/// A namespace with objects that end slowly is looked at again after this time: no watch shows
+/// their end.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// A namespace that could not be emptied is tried again within a minute, as upstream: nothing tells
-/// when what refused its objects lets them go.
+/// A namespace that could not be emptied is tried again within a minute, as upstream: no change of
+/// the namespace follows when its objects can be deleted after all.
 const BACKOFF: Backoff = Backoff { longest: Duration::from_secs(60), ..client::BACKOFF };
 /// The entry of `spec.finalizers` that this controller takes off when the namespace is empty.
 const FINALIZER: &str = "kubernetes";

@@ -84,8 +84,8 @@ async fn sweep(shared: &Shared) {
     }
 }
 
-/// Pure: is the pod being deleted and has no node? A finalizer keeps it. Its owner waits for its
-/// end, which no kubelet reports (upstream's `gcUnscheduledTerminating`).
+/// Pure: returns whether the pod is being deleted and has no node. A finalizer keeps it. Its owner
+/// waits for its end, which no kubelet reports (upstream's `gcUnscheduledTerminating`).
 ///
 /// A pod that was never bound, for lack of room, is deleted while a finalizer of its owner holds
 /// it. [`end`] sets its phase to Failed, which a kubelet does for other pods; then its owner can

@@ -27,7 +27,7 @@ struct Stay {
 }
 
 impl Stay {
-    /// How much of the stay is left; zero: the pod has to leave now.
+    /// Returns how much of the stay is left; zero: the pod has to leave now.
     fn left(self, now: Timestamp) -> Duration {
         clock::left(self.since, self.wait, now).unwrap_or_default()
     }
@@ -74,7 +74,7 @@ fn allowed_stay(pod: &Pod, taints: &[Taint], now: Timestamp) -> Option<Stay> {
     stays.min_by_key(|stay| stay.left(now))
 }
 
-/// The end of a pod that is not its own doing, as its condition `DisruptionTarget` tells it.
+/// The reason why a pod is ended from outside, as its condition `DisruptionTarget` has it.
 pub(super) struct Disruption {
     pub reason: &'static str,
     pub message: &'static str,
@@ -90,7 +90,8 @@ fn says_why(pod: &Pod, why: &Disruption) -> bool {
     })
 }
 
-/// Writes down why a pod goes. A Job reads it: with `podFailurePolicy` such an end need not count.
+/// Writes the condition `DisruptionTarget` of a pod that is about to go. A Job reads it: with
+/// `podFailurePolicy` such an end need not count.
 /// So a pod that had ended before its node went is not marked, as upstream: it ended by itself.
 /// Returns false if the pod is gone, or another one has its name.
 pub(super) async fn mark_disrupted(api: &Api<Pod>, pod: &Pod, why: &Disruption) -> Result<bool, Error> {
@@ -141,7 +142,7 @@ const BY_TAINT: Disruption = Disruption {
     failed: false,
 };
 
-/// Who writes its Events: a controller of its own since Kubernetes 1.29.
+/// The source of its Events: a controller of its own since Kubernetes 1.29.
 const SOURCE: &str = "taint-eviction-controller";
 /// The reason of the Events on a pod that has to leave, or no longer has to.
 const EVICTION: &str = "TaintManagerEviction";

@@ -1,17 +1,17 @@
-//! # Node lifecycle: who still lives?
+//! # Node lifecycle: which nodes still live?
 //!
 //! A kubelet renews its Lease every 10 s. Every 5 s this controller looks: a Lease that it did not
 //! see renewed for 50 s makes the node's conditions *Unknown*. Such a node, and one that says
 //! itself it is not ready, gets taints that keep new pods away (`NoSchedule`) and end those that do
 //! not tolerate them (`NoExecute`), each after its `tolerationSeconds`: 300 s unless the pod says
-//! otherwise. Three loops, as upstream's: here the nodes' health, in [`taints`] and [`eviction`]
-//! what follows from it for nodes and pods, in [`collect`] the pods that no kubelet will ever end.
-//! Source: `pkg/controller/nodelifecycle`, `pkg/controller/tainteviction`, `pkg/controller/podgc`;
-//! 50 s since Kubernetes 1.32. Left out: the taint `node.kubernetes.io/out-of-service`, and the
-//! brakes on `NoExecute` when many nodes fail. Upstream gives it to one node of a zone in 10 s, in
-//! a zone of up to 50 nodes to none while 55 % of them, and at least three, are not ready, and
-//! takes it off all nodes when the last ready one fails. Nor are the labels
-//! `beta.kubernetes.io/os` and `beta.kubernetes.io/arch` brought back to a node that lost them.
+//! otherwise. Here are the checks of the nodes' health; [`taints`] and [`eviction`] do what follows
+//! for nodes and pods, and [`collect`] deletes pods that no kubelet will ever end. Source:
+//! `pkg/controller/nodelifecycle`, `pkg/controller/tainteviction`, `pkg/controller/podgc`; 50 s
+//! since Kubernetes 1.32. Left out: the taint `node.kubernetes.io/out-of-service`, and the brakes
+//! on `NoExecute` when many nodes fail. Upstream gives it to one node of a zone in 10 s, in a zone
+//! of up to 50 nodes to none while 55 % of them, and at least three, are not ready, and takes it
+//! off all nodes when the last ready one fails. Nor are the labels `beta.kubernetes.io/os` and
+//! `beta.kubernetes.io/arch` brought back to a node that lost them.
 
 mod collect;
 mod eviction;
@@ -40,7 +40,7 @@ const GRACE: Duration = Duration::from_secs(50);
 /// In real time no node is marked as silent earlier than this, however fast the cluster's clock
 /// runs. Its heartbeats come every half second then, and a busy machine may be late with some.
 const GRACE_LEAST: Duration = Duration::from_secs(4);
-/// The same as [`GRACE`] for a node that has never told its status:
+/// The same as [`GRACE`] for a node whose status was never reported:
 /// `--node-startup-grace-period`.
 const STARTUP_GRACE: Duration = Duration::from_secs(60);
 const CONDITIONS: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
@@ -50,13 +50,13 @@ type Seen = BTreeMap<String, Life>;
 
 /// The last sign of life of a node.
 struct Life {
-    /// The node's uid, for the Event that tells that it is gone.
+    /// The node's uid, for the Event about its end.
     uid: Option<String>,
     sign: String,
     /// When it was seen: by this clock, not the node's.
     at: clock::Instant,
-    /// The node was not ready when it fell silent, so its pods stay as its kubelet told last.
-    /// Forgotten when this process ends: the pods are marked then.
+    /// The node was not ready when it fell silent, so its pods stay as its kubelet reported them
+    /// last. Forgotten when this process ends: the pods are marked then.
     was_unready: bool,
 }
 
@@ -172,7 +172,7 @@ async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mu
         let before = |kind: &str| status.conditions.iter().flatten().find(|c| c.type_ == kind);
         let conditions: Vec<_> = CONDITIONS
             .iter()
-            // One that is Unknown already stays as it was told.
+            // One that is Unknown already stays as it is.
             .filter(|kind| before(kind).is_none_or(|c| c.status != "Unknown"))
             .map(|kind| {
                 let (reason, message, heartbeat) = match before(kind) {
@@ -210,7 +210,7 @@ async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mu
     }
     // At every check of a node that is marked as silent: the write of the node's status and this
     // one are two, and the process may end between them. A kubelet that says itself that it is not
-    // ready (its runtime is down) still lives and tells which of its pods are ready; a mark would
+    // ready (its runtime is down) still lives and reports which of its pods are ready; a mark would
     // only be overwritten, and set again at the next check. If it falls silent then, upstream
     // leaves its pods alone, too: it marks them only when a node that was ready is no longer.
     let is_to_mark = (dead || ready == Some("Unknown")) && !life.was_unready;
@@ -224,10 +224,10 @@ fn created(node: &Node, now: clock::Instant) -> clock::Instant {
     now.checked_sub(age).unwrap_or(now)
 }
 
-/// Pods of a silent node are not ready either: services stop sending to them.
+/// Marks the pods of a silent node as not ready, so that services stop sending to them.
 ///
-/// The kubelet cannot say so itself. Without this a Service would send requests to a dead node for
-/// as long as the pods are not deleted.
+/// The kubelet cannot report it itself. Without this a Service would send requests to a dead node
+/// for as long as the pods are not deleted.
 async fn mark_pods(shared: &Shared, recorder: &Recorder, node: &str) -> Result<(), Error> {
     let mut failed = Ok(());
     for pod in shared.informer::<Pod>().list() {
@@ -323,7 +323,7 @@ mod tests {
         assert_eq!(lives, [""; 0], "its kubelet tells which pods are ready");
     }
 
-    /// Its kubelet told which pods are ready when its runtime was down already.
+    /// Its kubelet reported which pods are ready when its runtime was down already.
     #[tokio::test]
     async fn pods_of_a_node_that_was_not_ready_before_it_fell_silent_stay_as_they_are() {
         let server = Scripted::new(|_| None).await;

@@ -11,7 +11,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use std::sync::Arc;
 
-/// The taint of a node whose condition Ready is False, or has never been told.
+/// The taint of a node whose condition Ready is False, or was never reported.
 pub(crate) const NOT_READY: &str = "node.kubernetes.io/not-ready";
 /// The taint of a node whose condition Ready is Unknown: its kubelet is silent.
 pub(crate) const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
@@ -24,7 +24,7 @@ const PRESSURES: [(&str, &str); 4] = [
     ("NetworkUnavailable", "node.kubernetes.io/network-unavailable"),
 ];
 
-/// The status of the condition Ready, if the node has ever told it.
+/// Returns the status of the condition Ready; `None`: the kubelet has never reported it.
 pub(super) fn ready(node: &Node) -> Option<&str> {
     let mut conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
     conditions.find(|c| c.type_ == "Ready").map(|c| c.status.as_str())
@@ -34,7 +34,7 @@ pub(super) fn ready(node: &Node) -> Option<&str> {
 /// those with a well-known key and an effect that this controller does not write, for example
 /// `node.kubernetes.io/disk-pressure:NoExecute`.
 ///
-/// A node that has never told its condition Ready takes no new pods, but loses none: its kubelet
+/// A node whose condition Ready was never reported takes no new pods, but loses none: its kubelet
 /// may be starting.
 ///
 /// ```text

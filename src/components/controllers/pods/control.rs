@@ -31,7 +31,7 @@ pub(crate) const WORDS: Words = Words {
     kept: |_, _, why| format!("Error deleting: {why}"),
 };
 
-/// Makes and deletes the pods of one owner, tells of it in Events, and notes what the cache has to
+/// Makes and deletes the pods of one owner, reports it in Events, and notes what the cache has to
 /// show before the pods may be counted again.
 pub(crate) struct PodControl<'a> {
     pub shared: &'a Shared,

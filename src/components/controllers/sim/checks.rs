@@ -25,7 +25,7 @@ fn controller(object: &Value) -> Option<&Value> {
     value::list(object, "metadata.ownerReferences").iter().find(|owner| owner["controller"] == true)
 }
 
-/// Has a pod a volume for each of its set's claims?
+/// Returns whether a pod has a volume for each of its set's claims.
 fn has_claims(set: &Value, pod: &Value) -> bool {
     let volumes = value::list(pod, "spec.volumes");
     let claims = value::list(set, "spec.volumeClaimTemplates").iter();
@@ -350,7 +350,7 @@ fn lost_counts(store: &Store) -> Vec<String> {
     wrong
 }
 
-/// Does a list of indexes, e.g. `0-2,4`, have this one?
+/// Returns whether a list of indexes, e.g. `0-2,4`, has this one.
 fn has_index(list: &str, index: u64) -> bool {
     list.split(',').any(|part| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

@@ -1,5 +1,5 @@
-//! The claims of a StatefulSet's pods: made before a pod, owned by whom the retention policy says,
-//! and waited for while those of an earlier pod are going.
+//! The claims of a StatefulSet's pods: made before a pod, owned by what the retention policy says
+//! (the set, the pod or none), and waited for while those of an earlier pod are going.
 
 use super::decide::Plan;
 use super::identity;
@@ -93,7 +93,7 @@ async fn make_claim(
     }
 }
 
-/// Tells of a claim whose retention policy cannot hold: another controller owns it.
+/// Warns of a claim whose retention policy cannot hold: another controller owns it.
 fn warn_of_controller(look: &Look<'_, StatefulSet>, claim: &PersistentVolumeClaim, ordinal: i32) {
     if identity::has_other_controller(&look.object, claim, ordinal) {
         let name = claim.metadata.name.as_deref().unwrap_or_default();
@@ -110,7 +110,7 @@ fn warn_of_controller(look: &Look<'_, StatefulSet>, claim: &PersistentVolumeClai
     }
 }
 
-/// Claims are owned by whom the retention policy says, before a pod goes that would take them
+/// Gives claims the owner that the retention policy says, before a pod goes that would take them
 /// along.
 pub(super) async fn own_claims(
     look: &Look<'_, StatefulSet>,
@@ -142,7 +142,7 @@ pub(super) async fn own_claims(
     Ok(())
 }
 
-/// Tells on the set that a pod is not made because its claims are not there.
+/// Reports on the set that a pod is not made because its claims are not there.
 pub(super) fn report_refused(look: &Look<'_, StatefulSet>, ordinal: i32, error: &Error) {
     let (control, set) = (&look.control, &look.key.name);
     let message = (control.words.refused)(set, &format!("{set}-{ordinal}"), &error.to_string());

@@ -100,7 +100,7 @@ impl Worker {
         let api = self.shared.config.client.caused_by(cause).cluster::<PersistentVolume>();
         let name = volume.metadata.name.as_deref().unwrap_or_default();
         unless_gone(api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await)?;
-        Ok(Outcome::Done) // the watch tells of it, and then its phase is looked at
+        Ok(Outcome::Done) // the change brings the next look, at its phase
     }
 
     /// Marks a released volume as Failed if its reclaim policy asks for what no component does.

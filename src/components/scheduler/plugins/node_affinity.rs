@@ -22,7 +22,7 @@ use api::validate::names::label_value;
 use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, Pod, PreferredSchedulingTerm};
 use std::collections::BTreeSet;
 
-/// Unreadable values that an error names; of more it tells the number.
+/// Unreadable values that an error names; of more it has the number.
 const PROBLEMS_NAMED: usize = 10;
 
 pub(crate) struct NodeAffinity;

@@ -1,4 +1,4 @@
-//! What the watches tell of a pod's claims and volumes before it is decided.
+//! A pod's claims and volumes as the caches show them, read before the pod is decided.
 
 use super::Scheduler;
 use crate::volumes::{Open, Unready, Volumes};
@@ -150,7 +150,7 @@ impl Scheduler {
 
     /// Returns the names of the volumes that claims are bound to. Such a volume may still look
     /// free: when a pod is bound, its claim is known to have the volume, while the cache of the
-    /// volumes may not show yet for whom that was reserved.
+    /// volumes may not show yet for which claim that was reserved.
     fn given_volumes(&self) -> BTreeSet<String> {
         let claims = self.claims.list();
         let bound = claims.iter().filter(|claim| is_bound(claim));

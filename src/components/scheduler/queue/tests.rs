@@ -232,7 +232,7 @@ async fn a_refused_pod_hears_of_what_changes_while_its_refusal_is_written() {
     let key = Key::new("d", "p");
     let look = scheduler.schedule(key.clone(), None);
     tokio::pin!(look);
-    // It is refused, and that is being written: nobody answers.
+    // It is refused, and that is being written: the API server does not answer.
     assert!(futures::poll!(look.as_mut()).is_pending());
     scheduler.try_again(None);
     assert_eq!(clock::timeout(Duration::from_secs(5), scheduler.queue.next()).await, Some((key, None)));
@@ -301,7 +301,7 @@ async fn a_binding_names_the_version_of_the_node_that_was_looked_at() {
     assert_eq!(binding.body["target"]["resourceVersion"], "8");
 }
 
-/// An informer tells its handlers what has happened when the store behind it is ahead of them.
+/// The store of an informer is ahead of its handlers.
 #[tokio::test]
 async fn the_end_of_a_pod_does_not_undo_the_decision_for_the_next_one_of_its_name() {
     let scheduler = scheduler(claim("v")).await;
@@ -410,7 +410,7 @@ async fn a_pod_that_has_its_node_is_not_told_that_it_has_none() {
     assert!(server.lines().is_empty());
 }
 
-/// The watch tells of the pod's end while its failure is being counted.
+/// The watch shows the pod's end while its failure is being counted.
 #[tokio::test]
 async fn a_failure_of_a_pod_that_is_gone_is_forgotten() {
     let scheduler = Arc::new(scheduler(claim("v")).await);
@@ -425,7 +425,7 @@ async fn a_failure_of_a_pod_that_is_gone_is_forgotten() {
 async fn news_do_not_end_the_pause_after_a_binding_that_failed() {
     let scheduler = Arc::new(scheduler(claim("v")).await);
     scheduler.volumes.tell_of(free_volume());
-    // It was told the same before, so nothing is written.
+    // Its condition says the same already, so nothing is written.
     let mut refused = pod("1");
     refused.status =
         of(json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "no"}]}));

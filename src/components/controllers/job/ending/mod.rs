@@ -29,7 +29,7 @@ impl End {
 }
 
 impl Case<'_> {
-    /// The end that was announced in an earlier look.
+    /// Returns the end that was announced in an earlier look.
     pub(super) fn ending(&self) -> Option<End> {
         let found = [("FailureTarget", false), ("SuccessCriteriaMet", true)].into_iter();
         let (announced, good) =
@@ -38,9 +38,9 @@ impl Case<'_> {
         Some(End { good, reason: text(&announced.reason), message: text(&announced.message) })
     }
 
-    /// Is this the end, for better or worse?
+    /// Returns how the Job ends, well or badly; `None`: it goes on.
     ///
-    /// The first cause that holds is the one that the Job tells for ever:
+    /// The first cause that holds stays in the conditions of the Job:
     ///
     /// ```text
     /// a rule of podFailurePolicy said FailJob      Failed, PodFailurePolicy
@@ -87,7 +87,8 @@ impl Case<'_> {
         self.successful_enough()
     }
 
-    /// Pods that restart their own containers are not replaced; there the restarts count.
+    /// Returns whether the restarts of containers have reached the limit, where pods restart their
+    /// own containers and are not replaced.
     ///
     /// With `restartPolicy: OnFailure` the kubelet starts the container again in the same pod: no
     /// pod fails, and `backoffLimit` would never be reached. The restarts of all pods that have not
@@ -104,7 +105,7 @@ impl Case<'_> {
         if limit == 0 { restarts > 0 } else { restarts >= limit }
     }
 
-    /// `spec.successPolicy`: the first rule that is met.
+    /// Returns the end by the first rule of `spec.successPolicy` that is met.
     ///
     /// A rule with `succeededIndexes: "0,2-3"` and `succeededCount: 2` is met when two of the
     /// indexes 0, 2 and 3 are done. Example: the leader of a parallel computation has index 0; when
@@ -135,7 +136,7 @@ impl Case<'_> {
         self.remaining() == 0 && self.plan.create.is_empty() && self.has_enough()
     }
 
-    /// Have as many pods succeeded as are wanted?
+    /// Returns whether as many pods have succeeded as are wanted.
     pub(super) fn has_enough(&self) -> bool {
         match self.spec.completions {
             None => self.succeeded() > 0,

@@ -139,7 +139,7 @@ async fn a_job_whose_time_is_over_lets_go_of_its_pods_before_it_is_deleted() {
     assert!(released.is_some() && released < deleted, "{lines:?}");
 }
 
-/// Its program ends well when it is told to end, as nginx does.
+/// Its program ends well at the first signal, as nginx does.
 #[test]
 fn a_pod_that_the_end_cuts_off_has_failed_whatever_it_exits_with() {
     for policy in [Value::Null, json!("Failed")] {

@@ -79,7 +79,8 @@ fn max_unavailable(set: &StatefulSet) -> i32 {
     most.unwrap_or(1).max(1)
 }
 
-/// True unless the set's pods come and go all at once (`podManagementPolicy: Parallel`).
+/// Returns whether the set's pods come and go in order; false: all at once (`podManagementPolicy:
+/// Parallel`).
 pub(crate) fn is_in_order(set: &StatefulSet) -> bool {
     set.spec.as_ref().and_then(|s| s.pod_management_policy.as_deref()) != Some("Parallel")
 }

@@ -138,7 +138,7 @@ async fn a_volume_that_a_pod_has_requested_is_waited_for_when_that_pod_is_gone()
     assert!(ended.unwrap_err().contains("did not get the volume"));
 }
 
-/// A claim is deleted and made again, and the watch tells of both at once. The volume stays with
+/// A claim is deleted and made again, and the watch shows both at once. The volume stays with
 /// the first one.
 #[tokio::test]
 async fn a_binding_does_not_wait_for_another_claim_of_the_same_name() {

@@ -193,7 +193,7 @@ async fn a_pod_is_told_once_that_nothing_goes_for_it_whatever_becomes_of_its_con
         scheduler.pods.tell_of(of(json!({"metadata": {"name": name, "namespace": "d", "uid": name},
             "spec": {"containers": [], "priority": 1000}, "status": {"conditions": conditions}})));
     }
-    // The second look would tell of one pod more.
+    // The message of a second look would count one pod more.
     for (web, looks) in [("web-1", &["lost", "same"][..]), ("web-2", &["lost", "same", "last"][..])] {
         scheduler.pods.tell_of(of(json!({"metadata": {"name": web, "namespace": "d", "uid": web},
             "spec": {"nodeName": "n", "containers": [], "priority": 0}})));
