@@ -1,8 +1,9 @@
 //! # Service accounts: every namespace has one, and the cluster's certificate to trust
 //!
-//! Three small loops: the account `default`, the ConfigMap `kube-root-ca.crt`, and tokens for
-//! secrets that ask for one by their type. An account that lists such a secret forgets it once it
-//! is gone.
+//! Three queues: namespaces, which get the account `default` and the ConfigMap `kube-root-ca.crt`;
+//! Secrets that ask for a token by their type; and such Secrets that are gone, which leave the list
+//! of their account. Source: `pkg/controller/serviceaccount`,
+//! `pkg/controller/certificates/rootcacertpublisher`.
 
 use super::write::unless_gone;
 use crate::error::{Error, is_namespace_ending};
@@ -169,7 +170,8 @@ fn published(mut map: ConfigMap, ca: &str) -> Option<ConfigMap> {
     Some(map)
 }
 
-/// Made meanwhile, or the namespace is going: both are fine.
+/// Turns a refusal into success if the object was made meanwhile, or if it or its namespace is gone
+/// or going.
 fn tolerate<T>(result: Result<T, kube::Error>) -> Result<(), kube::Error> {
     match result {
         Ok(_) => Ok(()),
