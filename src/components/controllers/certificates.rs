@@ -175,7 +175,7 @@ async fn sweep(shared: &Shared) {
         if let Err(error) = gone
             && !is_code(&error, 404)
         {
-            tracing::debug!(%error, name, "an old certificate request stays for now");
+            tracing::warn!(%error, name, "an old certificate request stays for now: it could not be deleted");
         }
     }
 }

@@ -35,6 +35,8 @@
 //! - Names of waiting pods in a claim that waits for its first consumer.
 //! - Recycling of volumes, and their expansion with its Event `ExternalExpanding`. Directories of
 //!   hostPath volumes are not deleted: such a volume is Failed once it is released.
+//! - Of nodes: the taint `node.kubernetes.io/out-of-service`, and the brakes on evictions when many
+//!   nodes fail (see `node`). Of endpoints: IPv6. Of Deployments: `spec.rollbackTo`.
 //! - The cleaner of Secrets with tokens that were not used for a year. Of two revisions that keep
 //!   the same template the newest counts: upstream merges those of a DaemonSet.
 //! ## Read next

@@ -273,7 +273,7 @@ impl<K: Typed> Look<'_, K> {
         };
         match mine.filter(|meta| is_new(meta)).count() {
             0 => Ok(()),
-            new => Err(Error::Conflict(format!("{new} pods are newer than the cache"))),
+            new => Err(Error::Conflict(format!("{new} pods of {} are newer than the cache", self.key))),
         }
     }
 

@@ -231,7 +231,7 @@ impl Look<'_> {
         next.status = Some(plan.status.clone());
         match self.api::<CronJob>().replace_status(&self.key.name, &PostParams::default(), &next).await {
             Err(error) if is_code(&error, 409) => {
-                Err(Error::Conflict("the cron job is newer than the cache".into()))
+                Err(Error::Conflict(format!("CronJob {} is newer than the cache", self.key)))
             }
             Err(error) if !is_code(&error, 404) => Err(error.into()),
             _ => Ok(()),

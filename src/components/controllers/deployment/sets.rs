@@ -165,7 +165,9 @@ impl Look<'_> {
                     "status": {"collisionCount": collisions.saturating_add(1)}});
                 let api = self.api::<Deployment>();
                 api.patch_status(&self.key.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-                Err(Error::NotYet("the replica set's name is taken".into()))
+                Err(Error::NotYet(format!(
+                    "the name of ReplicaSet {name} is taken: the next look takes another one"
+                )))
             }
             // Its namespace is being deleted, and the deployment with it.
             Err(error) if is_namespace_ending(&error) => Err(error.into()),

@@ -293,7 +293,9 @@ impl Worker {
             match replaced {
                 Ok(_) => changed = true,
                 Err(error) if is_code(&error, 404) || is_code(&error, 409) => {
-                    return Err(Error::Conflict("its slice is another one by now".into()));
+                    return Err(Error::Conflict(format!(
+                        "EndpointSlice {at} is gone, or another client wrote it"
+                    )));
                 }
                 Err(error) => return Err(self.refusals.slice(service, "update", name, error, cause)),
             }

@@ -167,7 +167,9 @@ pub(super) async fn write(
     written.answered(key, result.as_ref().ok().map(|stored| &stored.metadata));
     match result {
         Ok(_) => Ok(true),
-        Err(error) if is_code(&error, 409) => Err(Error::Conflict("its endpoints are others by now".into())),
+        Err(error) if is_code(&error, 409) => {
+            Err(Error::Conflict(format!("the Endpoints object {key} is not the one that the cache shows")))
+        }
         Err(error) if is_code(&error, 404) || is_namespace_ending(&error) => Ok(false),
         Err(error) => Err(refusals.endpoints(key, known.as_deref(), error, cause)),
     }

@@ -100,7 +100,7 @@ impl PodOwner for Jobs {
             return expire(look).await;
         }
         if !plan.create.is_empty() && !fresh(look).await? {
-            return Err(Error::Conflict("the job is newer than the cache".into()));
+            return Err(Error::Conflict(format!("Job {} is newer than the cache", look.key)));
         }
         if !plan.create.is_empty() || plan.ends {
             let counted = job.status.as_ref().and_then(|s| s.active);

@@ -79,7 +79,9 @@ async fn sweep(shared: &Shared) {
                 let event = record(Event::Collect, "pods", &key, &None);
                 shared.tap(Component::PodGarbageCollector).emit(event);
             }
-            Err(error) => tracing::warn!(pod = %key, %error, "a pod that is to be collected stays for now"),
+            Err(error) => {
+                tracing::warn!(pod = %key, %error, "a pod that is to be collected stays for now: it could not be deleted")
+            }
         }
     }
 }

@@ -2,9 +2,12 @@
 
 mod absent;
 
+use super::watches::{Metadata, name_of};
 use super::*;
+use crate::resources::Resource;
 use client::simulated::{Door, Faults, Store, kind};
 use client::testing::{Scripted, refusal};
+use client::{Item, Key};
 use kube::core::GroupVersionKind;
 use rng::Rng;
 use std::sync::OnceLock;
