@@ -40,7 +40,7 @@ impl Error {
 ///
 /// ```text
 /// the answer 403, Forbidden, "exceeded quota"    exceeded quota
-/// no answer                                      ServiceError: client error (Connect)
+/// no answer                                      the text of the client's error
 /// ```
 pub(crate) fn message_of(error: &kube::Error) -> String {
     match error {

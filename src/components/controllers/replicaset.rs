@@ -59,12 +59,12 @@ pub(crate) fn decide(wanted: usize, active: &[Arc<Pod>], related: &[Arc<Pod>]) -
     Plan { create: 0, delete }
 }
 
-/// What a sync has found and done.
+/// The pods that a look has found, and how its requests have ended.
 #[derive(Default)]
 pub(crate) struct Seen<'a> {
     pub active: &'a [Arc<Pod>],
     pub terminating: usize,
-    /// Why pods could not be made or deleted.
+    /// The reason why pods could not be made or deleted.
     pub failure: Option<String>,
     pub generation: Option<i64>,
 }
@@ -140,9 +140,9 @@ pub(crate) trait Replicated:
     const COMPONENT: Component;
 
     fn selector(&self) -> Option<Cow<'_, LabelSelector>>;
-    /// Its spec as that of a ReplicaSet.
+    /// Returns its spec as that of a ReplicaSet.
     fn spec_as_replica_set(&self) -> ReplicaSetSpec;
-    /// Its status as that of a ReplicaSet.
+    /// Returns its status as that of a ReplicaSet.
     fn status_as_replica_set(&self) -> Option<ReplicaSetStatus>;
     fn status(&self) -> Option<&Self::Status>;
     /// Converts the status of a ReplicaSet into that of this kind.

@@ -21,8 +21,8 @@ pub struct Config {
     pub rng: Rng,
     /// The holder of the Lease while this process leads: `NODE_UUID`.
     pub identity: String,
-    /// Its certificate is published to every namespace as `kube-root-ca.crt`; it signs what people
-    /// and kubelets ask for.
+    /// The cluster's authority. Its certificate is published to every namespace as
+    /// `kube-root-ca.crt`; it signs the certificate requests of users and kubelets.
     pub ca: Arc<Ca>,
     /// Signs the tokens of `kubernetes.io/service-account-token` secrets.
     pub tokens: Arc<TokenKey>,
@@ -63,7 +63,8 @@ pub(crate) struct Controller {
     pub start: fn(&Shared),
 }
 
-/// What all controllers share. Clones share the caches: one watch a kind.
+/// The settings, caches and recorder that all controllers share. Clones share the caches: one watch
+/// a kind.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub config: Config,

@@ -13,7 +13,7 @@ const DOWN_WINDOW: Duration = Duration::from_secs(300);
 /// Without a behavior: at once to twice as many, but at least to so many.
 const UP_LEAST: i32 = 4;
 
-/// What an autoscaler did and wanted.
+/// The recommendations and changes of an autoscaler in the last hour.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Past {
     recommended: Vec<(Instant, i32)>,
@@ -24,7 +24,7 @@ pub(crate) struct Past {
 /// A condition: its reason and message.
 pub(crate) type Reason = (&'static str, &'static str);
 
-/// What remains of a recommendation.
+/// A recommendation within the limits.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Limited {
     pub replicas: i32,

@@ -15,7 +15,7 @@ const CPU_INITIALIZATION: Duration = Duration::from_secs(300);
 /// A pod that was unready from its start on for this long and still is counts as starting.
 const INITIAL_READINESS: Duration = Duration::from_secs(30);
 
-/// What is asked for.
+/// The use that a metric is to be brought to.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Target {
     /// Per cent of what the pods request.
@@ -62,7 +62,7 @@ pub(crate) struct Sample {
     pub used: BTreeMap<String, BTreeMap<String, i64>>,
 }
 
-/// What a metric says.
+/// The number of replicas that a metric asks for, and what it has measured.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Verdict {
     pub replicas: i32,

@@ -73,7 +73,7 @@ fn start(shared: &Shared) {
 #[derive(Default)]
 struct Memory {
     past: Past,
-    /// Which pods its target has, as of the last look.
+    /// The selector of its target's pods, as of the last look.
     selector: String,
     /// When the present round of looks was last looked at. A look before the next one is due (its
     /// spec has changed) does not make two rounds of looks out of one.
@@ -83,7 +83,7 @@ struct Memory {
 struct Worker {
     shared: Shared,
     recorder: Recorder,
-    /// Where custom kinds are served.
+    /// Finds where custom kinds are served.
     kinds: Mapper,
     known: Mutex<BTreeMap<Key, Memory>>,
 }
@@ -208,8 +208,9 @@ impl Look<'_> {
         self.set("AbleToScale", true, "SucceededGetScale", message);
         let current = scale.spec.as_ref().and_then(|s| s.replicas).unwrap_or(0);
         self.status.current_replicas = Some(current);
-        // Also while it does not scale: a target that a user has brought back from 0 is held at its
-        // new size by no window.
+        // Also while nothing is scaled. Otherwise a target that a user brings back from 0 would
+        // begin with its new size as the first recommendation, and be held at it for a whole
+        // window.
         self.worker.remember(self.key, |m| m.past.begin(clock::Instant::now(), current));
         // Unless this look measures them. Values of an earlier one would be shown as of now.
         self.status.current_metrics = None;
@@ -348,7 +349,7 @@ impl Look<'_> {
     /// Returns the pods that the target's selector chooses.
     ///
     /// # Errors
-    /// Why no metric can be asked. The condition says so already.
+    /// The reason why no metric can be asked, which the condition has already.
     fn choose_pods(&mut self, selector: &str) -> Result<Vec<Arc<Pod>>, String> {
         if selector.is_empty() {
             let why = "selector is required";

@@ -90,7 +90,7 @@ pub(super) fn shown(asked: &MetricSpec, verdict: &Verdict) -> MetricStatus {
     let resource = asked.resource.as_ref().map(|r| &r.name);
     let resource = resource.or(asked.container_resource.as_ref().map(|r| &r.name));
     let average = Quantity::of_milli(verdict.average);
-    // As the metrics API answers it, and as users write it.
+    // Memory is shown in binary units (`100Mi`), as the metrics API answers it and users write it.
     let is_memory = resource.is_some_and(|name| name == "memory");
     let average = if is_memory { average.in_binary() } else { average };
     let current = MetricValueStatus {

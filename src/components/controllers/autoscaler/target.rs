@@ -31,9 +31,9 @@ impl Look<'_> {
         }
     }
 
-    /// Where the target's scale is: of a built-in kind, or of a custom one, which discovery knows.
-    /// As upstream only the target's group and kind count, not its version: an old manifest names a
-    /// version that is not served any more.
+    /// Returns the path of the target's scale: of a built-in kind, or of a custom one, which
+    /// discovery knows. As upstream only the target's group and kind count, not its version: an old
+    /// manifest names a version that is not served any more.
     ///
     /// ```text
     /// apps/v1beta2 Deployment x   /apis/apps/v1/namespaces/d/deployments/x/scale
@@ -93,7 +93,8 @@ fn group_of(target: &CrossVersionObjectReference) -> &str {
     api_version.split_once('/').map_or("", |(group, _)| group)
 }
 
-/// Where the scale of an object of this resource is read and written, in a version that is served.
+/// Returns the path at which the scale of an object of this resource is read and written, in a
+/// version that is served.
 pub(super) fn scale_path(namespace: &str, api_version: &str, plural: &str, name: &str) -> String {
     let root = if api_version.contains('/') { "/apis" } else { "/api" };
     let place: Vec<String> = api_version.splitn(2, '/').map(segment).collect();

@@ -9,7 +9,7 @@ use tap::{Cause, Component};
 /// The source of the events and records of deployments.
 pub(super) const COMPONENT: Component = Component::DeploymentController;
 
-/// What all looks share.
+/// The caches and the recorder that all looks share.
 pub(super) struct Worker {
     pub(super) shared: Shared,
     pub(super) recorder: Recorder,

@@ -58,7 +58,7 @@ impl Look<'_> {
     }
 }
 
-/// What a look at a deployment came to.
+/// How far a look at a deployment came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// The deployment is paused, scaled or going: its progress is not judged.
@@ -188,7 +188,7 @@ struct About<'a> {
 
 /// What the look has found out about the newest set.
 struct Seen {
-    /// It was made in this look.
+    /// The set was made in this look.
     made: bool,
     /// All of its pods are there and available, and no other.
     complete: bool,

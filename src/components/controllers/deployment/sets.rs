@@ -215,7 +215,7 @@ impl Look<'_> {
         ))
     }
 
-    /// The deployment carries its newest set's revision. It is written through `/status`, as by
+    /// Gives the deployment the revision of its newest set. It is written through `/status`, as by
     /// upstream's controller: elsewhere a change of a Deployment's annotations is a new generation.
     pub(super) async fn set_revision(&self, new: &ReplicaSet) -> Result<(), Error> {
         let revision = revision_of(&new.metadata);

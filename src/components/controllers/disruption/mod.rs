@@ -73,7 +73,7 @@ fn wanted(spec: &PodDisruptionBudgetSpec, pods: usize, scale: i32) -> Result<(i3
     }
 }
 
-/// What the pods and the evictions that are under way come to.
+/// The healthy pods of a budget, and the evictions that are under way.
 #[derive(Debug, Default)]
 struct Count {
     healthy: i32,
@@ -244,7 +244,7 @@ fn start(shared: &Shared) {
 struct Worker {
     shared: Shared,
     recorder: Recorder,
-    /// Where the owners' kinds are served.
+    /// Finds where the owners' kinds are served.
     kinds: Mapper,
 }
 

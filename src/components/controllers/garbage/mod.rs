@@ -44,8 +44,8 @@ const WARN_FROM: u32 = 25;
 /// An owner whose kind is not watched (an event, a kind that is just being defined) is asked for
 /// again after this: no watch shows its end.
 const UNWATCHED: Duration = Duration::from_secs(2);
-/// What the API server says and the graph does not know yet is on its way: the object is looked at
-/// again after this.
+/// An object is looked at again after this if the API server has a newer state of it or its owners
+/// than the graph: the change is on its way over a watch.
 const BEHIND: Duration = Duration::from_millis(100);
 
 pub(crate) struct Collector {
@@ -59,7 +59,7 @@ pub(crate) struct Collector {
     /// A definition of a kind has changed: the kinds are looked for again.
     defined: Notify,
     queue: WorkQueue<String>,
-    /// Where the kinds of owners that are not watched are served.
+    /// Finds where the kinds of owners are served that are not watched.
     kinds: Mapper,
     recorder: Recorder,
 }
@@ -119,7 +119,7 @@ fn start(shared: &Shared) {
     });
 }
 
-/// Of a definition only that it changed counts.
+/// A definition of a kind, of which only the metadata is read: what counts is that it changes.
 type Definition = PartialObjectMeta<CustomResourceDefinition>;
 
 impl Collector {

@@ -18,7 +18,7 @@ use tap::Cause;
 /// After the watch of a kind has ended, before its kind is looked for again.
 const ENDED: Duration = Duration::from_millis(500);
 
-/// Of an object of any kind only its metadata counts.
+/// An object of any kind, of which only the metadata is read.
 pub(super) type Metadata = Item<PartialObjectMeta<DynamicObject>>;
 
 /// Returns the name of a kind, whatever its version: every version shows all objects, and a second

@@ -109,18 +109,20 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// A pod that is going counts as failed at once, unless its replacement has to wait for its
-    /// end.
+    /// Returns whether the replacement of a pod that is being deleted waits for the pod's end
+    /// (`podReplacementPolicy: Failed`). Otherwise such a pod counts as failed at once.
     pub(super) fn replaces_late(&self) -> bool {
         self.spec.pod_replacement_policy.as_deref() == Some("Failed")
     }
 
-    /// The job has failed, and its pods with it: none of them is replaced.
+    /// Returns whether the failure of the Job is announced: its pods end with it, and none of them
+    /// is replaced.
     pub(super) fn fails(&self) -> bool {
         condition(&self.plan.status, "FailureTarget").is_some()
     }
 
-    /// A pod that goes together with its job has not failed before its phase says so.
+    /// Returns whether the pod has failed. One that is being deleted together with its Job has not
+    /// before its phase says so.
     pub(super) fn has_failed(&self, pod: &Pod) -> bool {
         let going = pod.metadata.deletion_timestamp.is_some() && pods::phase(pod) != "Succeeded";
         let bound = pod.spec.as_ref().is_some_and(|s| s.node_name.is_some());

@@ -7,13 +7,13 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 /// What a rule says about a failed pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It counts towards the back-off limit: what holds without a rule.
+    /// The failure counts towards the back-off limit, as it does without a rule.
     Count,
-    /// It never happened.
+    /// The failure counts nowhere.
     Ignore,
-    /// Its index has failed for good.
+    /// The pod's index has failed for good.
     FailIndex,
-    /// The whole job has failed, for this reason.
+    /// The whole Job has failed, for this reason.
     FailJob(String),
 }
 

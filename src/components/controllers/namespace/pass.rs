@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 /// Errors that a condition names; more are only counted.
 const ERRORS_NAMED: usize = 3;
 
-/// What one pass over a namespace came to.
+/// The result of one pass over a namespace.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Pass {
-    /// Why the kinds could not be listed.
+    /// The reason why the kinds could not be listed; `None`: they were.
     pub(super) undiscovered: Option<String>,
-    /// What could not be deleted, or not be listed.
+    /// Errors of objects that could not be deleted and of kinds that could not be listed.
     pub(super) errors: Vec<String>,
     /// Objects that are still there, by `resource.group`.
     pub(super) left: BTreeMap<String, usize>,

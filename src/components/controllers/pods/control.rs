@@ -41,7 +41,8 @@ pub(crate) struct PodControl<'a> {
     pub about: ObjectReference,
     pub cause: &'a Option<Cause>,
     pub words: Words,
-    /// What pods of this owner carry and others do not: added by an adoption, removed by a release.
+    /// The finalizer that pods of this owner carry and others do not: an adoption adds it, a
+    /// release removes it.
     pub finalizer: Option<&'static str>,
 }
 
@@ -193,6 +194,7 @@ async fn all_done<E>(requests: impl Iterator<Item = impl Future<Output = Result<
 mod tests {
     use super::*;
 
+    /// As when a policy of the cluster forbids it.
     #[tokio::test]
     async fn a_pod_that_may_not_be_deleted_is_told_in_an_event() {
         let refuse = |a: &client::testing::Asked| {

@@ -173,7 +173,6 @@ mod tests {
         assert_eq!([first(1), first(60)], [Some(11), Some(13)]);
     }
 
-    /// As when a policy of the cluster forbids it.
     #[test]
     fn a_pod_that_has_ended_is_not_terminating_any_more() {
         for (phase, terminating) in

@@ -54,7 +54,7 @@ pub(super) async fn make_claims(look: &Look<'_, StatefulSet>, ordinal: i32) -> R
 /// Makes a claim, unless it is there.
 ///
 /// # Errors
-/// Why the claim cannot be used.
+/// The reason why the claim cannot be used.
 async fn make_claim(
     look: &Look<'_, StatefulSet>,
     ordinal: i32,

@@ -85,7 +85,7 @@ fn bound_to(claim: &PersistentVolumeClaim) -> Option<String> {
     claim.spec.as_ref()?.volume_name.clone().filter(|n| !n.is_empty())
 }
 
-/// What the looks at claims and at volumes share.
+/// The caches and the recorder that the looks at claims and at volumes share.
 struct Worker {
     shared: Shared,
     recorder: Recorder,

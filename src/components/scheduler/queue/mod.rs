@@ -211,7 +211,7 @@ impl Scheduler {
         let (pod, key) = (change.object(), change.key());
         let gone = matches!(change, Change::Deleted(_));
         if !gone && is_pending(pod) {
-            // Its own status changes when it is refused; that is no news.
+            // A pod's status changes when this scheduler refuses it; that is no news.
             let refused_only = matches!(change, Change::Updated { old, new } if old.spec == new.spec && old.metadata.labels == new.metadata.labels);
             if !(refused_only && self.waiting.lock().contains_key(&key)) {
                 self.queue.add(key, change.cause());
@@ -231,7 +231,7 @@ impl Scheduler {
     }
 
     /// Puts every pod that fitted nowhere into the queue again, that which waits for longest first.
-    /// One that pauses after a binding that failed goes on pausing, see [`Scheduler::schedule`].
+    /// A pod that pauses after a binding that failed goes on pausing, see [`Scheduler::schedule`].
     fn try_again(&self, cause: Option<Cause>) {
         let mut waiting: Vec<_> = std::mem::take(&mut *self.waiting.lock()).into_iter().collect();
         waiting.sort_by_key(|(_, since)| *since);
@@ -262,8 +262,8 @@ impl Scheduler {
             self.forget_refusals(&key);
             return Ok(Outcome::Done);
         };
-        // Its binding is on its way, or the cache has not seen the pod yet: then its change is
-        // about to be handled, which puts the pod into the queue again.
+        // The pod's binding is on its way, or the cache has not seen the pod yet: then its change
+        // is about to be handled, which puts it into the queue again.
         if self.cache.has_assumed(&key, &pod) || !self.cache.has_seen(&key, &pod) {
             return Ok(Outcome::Done);
         }
@@ -301,7 +301,8 @@ impl Scheduler {
         let Some(node) = decision.chosen.clone() else {
             let (clears, message) = (decision.clears_nomination(&pod), decision.message(&pod));
             let written = self.refuse(&key, &pod, UNSCHEDULABLE, message, clears, &cause).await;
-            // Whatever became of the condition: it may say this already, or its answer be lost.
+            // Also if the condition was not written: it may say this already, or the answer be
+            // lost.
             self.report_preemption(&key, &pod, &decision, &cause);
             return written.map(|()| Outcome::After(FLUSH));
         };

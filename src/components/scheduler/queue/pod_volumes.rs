@@ -38,8 +38,9 @@ impl Scheduler {
     /// generic ephemeral volume is named after the pod and the volume, and made for the pod.
     ///
     /// # Errors
-    /// Why no node can take the pod, in upstream's order: VolumeRestrictions is asked first and
-    /// needs all claims that the pod names, then VolumeBinding looks at the state of each.
+    /// The reason why no node can take the pod. Of several that of upstream's order:
+    /// VolumeRestrictions is asked first and needs all claims that the pod names, then
+    /// VolumeBinding looks at the state of each.
     fn claims_of_pod(
         &self,
         namespace: &str,
@@ -94,7 +95,7 @@ impl Scheduler {
     /// Returns the pod's volumes, as the caches show them now.
     ///
     /// # Errors
-    /// Why they keep it from every node, and which plug-in upstream says so.
+    /// The reason why they keep it from every node, and the plug-in that says so upstream.
     pub(super) fn volumes_of(&self, pod: &Pod) -> Result<Volumes, Unready> {
         let mut volumes = Volumes::default();
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();

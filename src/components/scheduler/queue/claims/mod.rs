@@ -139,7 +139,7 @@ impl Scheduler {
     /// have bound a claim meanwhile, to a volume of another node.
     ///
     /// # Errors
-    /// Why the pod cannot run on the node.
+    /// The reason why the pod cannot run on the node.
     pub(super) fn volumes_are_on(&self, pod: &Pod, node: &str) -> Result<(), String> {
         let volumes = self.volumes_of(pod).map_err(|why| why.reason)?;
         match self.nodes.get(&Key::new("", node)).map(|n| NodeInfo::of(&n)) {

@@ -17,7 +17,7 @@ use tap::Cause;
 pub(super) struct Report {
     uid: Option<String>,
     message: String,
-    /// Which generation of the pod it is about: its `observedGeneration`.
+    /// The generation of the pod that was refused, which the condition has as `observedGeneration`.
     generation: Option<i64>,
 }
 
@@ -74,7 +74,7 @@ impl Scheduler {
     /// `clears_nomination` the pod is not nominated for a node any more, either.
     ///
     /// # Errors
-    /// Of the request, unless the pod is gone or another one has its name.
+    /// The error of the request, unless the pod is gone or another one has its name.
     pub(super) async fn refuse(
         &self,
         key: &Key,
