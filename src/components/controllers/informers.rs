@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "no controller names the kind")]
-    fn a_kind_that_nobody_names_has_no_cache() {
+    fn a_kind_that_no_controller_names_has_no_cache() {
         Informers::fixed().get::<Pod>();
     }
 

@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_told_once_and_goes_when_all_went_well() {
+    fn a_failure_is_written_once_and_goes_when_all_went_well() {
         let spec: ReplicaSetSpec = serde_json::from_value(json!({"selector": {}, "replicas": 2})).unwrap();
         let at = |minute: &str| format!("2026-01-01T01:{minute}:00Z").parse().unwrap();
         let failed = Seen { failure: Some("exceeded quota".into()), ..Seen::default() };

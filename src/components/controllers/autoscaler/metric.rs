@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_use_that_a_sample_does_not_tell_is_not_a_use_of_nothing() {
+    fn a_use_that_a_sample_lacks_is_not_a_use_of_nothing() {
         let unknown = Err("did not receive metrics for targeted pods (pods might be unready)".into());
         let one_a_pod = Target::Average(1000);
         assert_eq!(scale("memory", Some("ap"), one_a_pod.clone()), unknown, "no such container");

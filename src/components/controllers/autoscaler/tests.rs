@@ -197,7 +197,7 @@ async fn failures_have_upstreams_words() {
 }
 
 #[tokio::test]
-async fn a_selector_that_is_missing_or_wrong_is_told() {
+async fn a_selector_that_is_missing_or_wrong_is_reported() {
     for (selector, reason, start) in [
         (Value::Null, "SelectorRequired", "selector is required"),
         (json!("!!"), "InvalidSelector", "couldn't convert selector into a corresponding"),
@@ -262,7 +262,7 @@ async fn a_status_is_written_only_if_something_is_new() {
 /// `memory` is not measured, and `cpu` is at its target: that is a recommendation, which a window
 /// remembers.
 #[tokio::test]
-async fn a_metric_that_cannot_tell_does_not_silence_one_at_its_target() {
+async fn a_metric_without_a_number_does_not_silence_one_at_its_target() {
     let server = server(false).await;
     let worker = worker(&server, &["h"], &json!([metric("memory", 50), metric("cpu", 50)]), &Value::Null);
     worker.sync(Key::new("d", "h"), None).await.unwrap();
@@ -277,7 +277,7 @@ async fn a_metric_that_cannot_tell_does_not_silence_one_at_its_target() {
 
 /// Clients pair the metrics of the spec and of the status by position.
 #[tokio::test]
-async fn a_metric_that_cannot_tell_keeps_its_place_in_the_status() {
+async fn a_metric_without_a_number_keeps_its_place_in_the_status() {
     let server = server(false).await;
     let worker = worker(&server, &["h"], &json!([metric("memory", 50), metric("cpu", 50)]), &Value::Null);
     worker.sync(Key::new("d", "h"), None).await.unwrap();

@@ -52,7 +52,7 @@ fn the_last_time_that_was_due_is_made_up_for() {
 
 /// As `mostRecentScheduleTime` upstream, which names this schedule.
 #[test]
-fn a_schedule_that_never_comes_is_told() {
+fn a_schedule_that_never_comes_is_reported() {
     let plan = look(json!({"schedule": "59 23 31 2 *"}), T, &[], &[], "2026-03-01T10:17:00Z");
     assert_eq!((plan.start, plan.again), (None, None));
     let why = "invalid schedule: 59 23 31 2 * : time difference between two schedules is less than 1 second";

@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_tell_the_story_of_a_rollout() {
+    fn conditions_follow_a_rollout() {
         let spec: DeploymentSpec = serde_json::from_value(
             json!({"replicas": 1, "selector": {}, "template": {}, "progressDeadlineSeconds": 10}),
         )
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_and_its_end_are_told_and_progress_is_not_judged_meanwhile() {
+    fn a_pause_and_its_end_are_conditions_and_progress_is_not_judged_meanwhile() {
         let spec = |more: serde_json::Value| -> DeploymentSpec {
             let mut spec =
                 json!({"replicas": 1, "selector": {}, "template": {}, "progressDeadlineSeconds": 10});

@@ -94,7 +94,7 @@ async fn a_set_that_went_while_it_was_released_or_adopted_does_not_stop_the_look
 }
 
 #[tokio::test]
-async fn a_set_that_cannot_be_made_is_told_in_the_conditions() {
+async fn a_set_that_cannot_be_made_stands_in_the_conditions() {
     let server = Scripted::new(|asked| match asked.line.as_str() {
         line if line.starts_with("POST") && line.ends_with("/replicasets") => refusal(403, "exceeded quota"),
         line if line.contains("/deployments/d") => {

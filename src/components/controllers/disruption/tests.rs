@@ -61,7 +61,7 @@ fn with_no_pods_nothing_is_allowed_and_a_condition_keeps_its_time() {
 /// The budget is looked at again when it or its pods change. Until then nothing would be
 /// different.
 #[tokio::test]
-async fn a_wrong_amount_is_told_and_not_tried_again() {
+async fn a_wrong_amount_is_reported_and_not_tried_again() {
     let server = Scripted::new(|_| None).await;
     let budget = |min: &str| -> PodDisruptionBudget {
         serde_json::from_value(json!({"metadata": {"name": "b", "namespace": "d", "resourceVersion": "1"},
@@ -83,7 +83,7 @@ async fn a_wrong_amount_is_told_and_not_tried_again() {
 
 /// As a Job. A budget of its pods would be tried again for ever, with an Event each time.
 #[tokio::test]
-async fn an_owner_that_cannot_be_scaled_is_told_and_not_asked_again() {
+async fn an_owner_that_cannot_be_scaled_is_reported_and_not_asked_again() {
     let kinds = json!({"kind": "APIGroupDiscoveryList", "items": [{"metadata": {"name": "batch"},
         "versions": [{"version": "v1", "resources": [{"resource": "jobs", "scope": "Namespaced",
             "responseKind": {"kind": "Job"}, "verbs": ["get"]}]}]}]});

@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pods_go_first_and_what_remains_is_told() {
+    async fn pods_go_first_and_what_remains_stands_in_the_conditions() {
         let pods = Arc::new(Mutex::new(true));
         let server = server(pods.clone()).await;
         let shared = Shared::fixed(&server.client);

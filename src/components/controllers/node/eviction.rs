@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_eviction_is_told_in_the_name_of_its_controller() {
+    async fn an_eviction_is_reported_in_the_name_of_its_controller() {
         let server = Scripted::new(|_| None).await;
         let taint = json!({"key": "mine", "effect": "NoExecute"});
         let Eviction { shared, .. } = eviction(&server, taint, json!([])).await;

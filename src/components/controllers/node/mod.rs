@@ -388,7 +388,7 @@ mod tests {
 
     /// Upstream: `tryUpdateNodeHealth`.
     #[tokio::test]
-    async fn conditions_that_were_never_told_are_as_old_as_the_node_and_unknown_ones_stay() {
+    async fn conditions_that_were_never_reported_are_as_old_as_the_node_and_unknown_ones_stay() {
         let server = Scripted::new(|_| None).await;
         let shared = Shared::fixed(&server.client);
         let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
@@ -413,7 +413,7 @@ mod tests {
 
     /// Upstream: `tryUpdateNodeHealth`. A controller that was started anew gave it another minute.
     #[tokio::test]
-    async fn a_node_that_has_not_told_anything_yet_is_silent_since_it_was_created() {
+    async fn a_node_whose_status_was_never_reported_is_silent_since_it_was_created() {
         let server = Scripted::new(|_| None).await;
         let shared = Shared::fixed(&server.client);
         let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_node_that_has_not_told_anything_yet_gets_longer() {
+    async fn a_node_whose_status_was_never_reported_gets_longer() {
         let server = Scripted::new(|_| None).await;
         assert!(LONG_AGO > GRACE && LONG_AGO < STARTUP_GRACE);
         assert_eq!(asked(&server, node(json!([])), vec![]).await, [""; 0]);

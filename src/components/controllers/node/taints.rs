@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_has_not_told_anything_yet_takes_no_pods_and_loses_none() {
+    fn a_node_whose_status_was_never_reported_takes_no_pods_and_loses_none() {
         let fresh: Node = serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap();
         assert_eq!(keys(&taints(&fresh, Timestamp::UNIX_EPOCH)), ["not-ready:NoSchedule"]);
     }

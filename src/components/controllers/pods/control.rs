@@ -196,7 +196,7 @@ mod tests {
 
     /// As when a policy of the cluster forbids it.
     #[tokio::test]
-    async fn a_pod_that_may_not_be_deleted_is_told_in_an_event() {
+    async fn a_pod_that_may_not_be_deleted_gets_an_event() {
         let refuse = |a: &client::testing::Asked| {
             a.line.starts_with("DELETE").then(|| client::testing::refusal(403, "it is guarded")).flatten()
         };

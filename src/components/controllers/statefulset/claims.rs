@@ -161,7 +161,7 @@ mod tests {
 
     /// Upstream: `CreateStatefulPod` with `recordClaimEvent` and `recordPodEvent`.
     #[tokio::test]
-    async fn a_pod_whose_claim_is_refused_or_still_going_is_told_of() {
+    async fn a_pod_whose_claim_is_refused_or_still_going_gets_events() {
         let end = "for Pod web-0 in StatefulSet web failed error: it is guarded";
         let [data, logs] = ["data-web-0", "logs-web-0"].map(|name| format!("Create Claim {name} {end}"));
         let pod = |why: &str| format!("Create Pod web-0 in StatefulSet web failed error: {why}");

@@ -61,7 +61,7 @@ fn room_decides_first_and_the_message_counts_the_reasons() {
 }
 
 #[test]
-fn nobody_asks_for_so_much_that_it_fits_again() {
+fn no_request_is_so_large_that_it_fits_again() {
     let half = serde_json::json!({"resources": {"requests": {"memory": "6Ei"}}});
     let pod = serde_json::json!({"spec": {"containers": [half, half, half]}});
     let mut pod: Pod = serde_json::from_value(pod).unwrap();
@@ -219,7 +219,7 @@ fn an_empty_host_address_is_all_of_them() {
 }
 
 #[test]
-fn a_sibling_on_its_way_out_keeps_nobody_away() {
+fn a_sibling_on_its_way_out_keeps_no_pod_away() {
     let owner =
         serde_json::json!([{"apiVersion": "v1", "kind": "X", "name": "o", "uid": "u", "controller": true}]);
     let mut pod = pod_of(serde_json::json!({"containers": []}));

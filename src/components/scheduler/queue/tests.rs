@@ -247,7 +247,7 @@ async fn a_pod_is_not_bound_where_its_volume_is_not() {
 }
 
 #[tokio::test]
-async fn a_binding_that_fails_is_told_in_the_condition_and_tried_again() {
+async fn a_binding_that_fails_stands_in_the_condition_and_is_tried_again() {
     let server = Scripted::new(|asked| match asked.line.ends_with("/binding") {
         true => refusal(500, "no binding today"),
         false => None,
@@ -279,7 +279,7 @@ async fn room_that_a_binding_gives_back_is_offered_to_those_who_wait() {
 }
 
 #[tokio::test]
-async fn a_pod_that_has_its_node_is_not_told_that_it_has_none() {
+async fn a_pod_that_has_its_node_gets_no_condition_that_it_has_none() {
     let server = Scripted::new(|_| None).await;
     let scheduler = over(server.client.clone(), claim("v"));
     let mut bound = pod("1");
@@ -352,7 +352,7 @@ async fn a_pod_that_its_volumes_keep_from_every_node_leaves_a_record() {
 }
 
 #[tokio::test]
-async fn a_pod_is_told_that_its_affinity_does_not_count_once_it_has_a_node() {
+async fn an_event_says_that_an_affinity_does_not_count_once_the_pod_has_a_node() {
     let server = Scripted::new(|_| None).await;
     let scheduler = Arc::new(over(server.client.clone(), claim("v")));
     scheduler.volumes.tell_of(free_volume());

@@ -54,7 +54,7 @@ async fn an_owners_name_asks_for_an_object_and_for_nothing_else() {
 /// The answer about a dependent that is on its way out arrives after the watch has shown its end: a
 /// ghost in the graph would hold its owner for ever.
 #[tokio::test]
-async fn an_old_answer_does_not_bring_back_what_the_watch_has_told_to_be_gone() {
+async fn an_old_answer_does_not_bring_back_what_the_watch_has_shown_to_be_gone() {
     for gone in [false, true] {
         let slot: Arc<OnceLock<Arc<Collector>>> = Arc::default();
         let watch = slot.clone();

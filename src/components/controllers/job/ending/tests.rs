@@ -224,7 +224,7 @@ fn a_success_policy_is_not_met_before_a_pod_has_succeeded() {
 
 /// The third pod stands for one that the Job has adopted.
 #[test]
-fn more_successes_than_were_wanted_are_told() {
+fn more_successes_than_were_wanted_are_reported() {
     let mut w = World::new(json!({"completions": 3, "parallelism": 3}));
     w.settle();
     w.job.spec.as_mut().unwrap().completions = Some(2);

@@ -50,7 +50,7 @@ async fn a_condition_is_written_again_for_each_generation_of_the_pod() {
 /// Thirty claims are made in another namespace, and then the nodes are cordoned: the recorder takes
 /// 25 warnings of one object at once.
 #[tokio::test]
-async fn a_pod_that_is_refused_often_still_tells_why_it_is_refused_now() {
+async fn a_pod_that_is_refused_often_still_has_the_reason_of_now() {
     let server = Scripted::new(|_| None).await;
     let scheduler = over(server.client.clone(), claim("v"));
     let (key, waits) = (Key::new("d", "p"), pod("1"));
@@ -106,7 +106,7 @@ async fn a_pod_that_gets_no_node_is_not_nominated_for_one_any_more() {
 }
 
 #[tokio::test]
-async fn a_conflict_of_the_affinity_is_told_before_one_of_the_volumes() {
+async fn a_conflict_of_the_affinity_comes_before_one_of_the_volumes() {
     let server = Scripted::new(|_| None).await;
     let scheduler = Arc::new(over(server.client.clone(), claim("v")));
     let rule = |node| json!({"key": "metadata.name", "operator": "In", "values": [node]});
@@ -143,7 +143,7 @@ async fn a_refusal_ends_a_row_of_bindings_that_failed() {
 }
 
 #[tokio::test]
-async fn a_pod_is_told_that_no_pod_of_lower_priority_goes_for_it() {
+async fn an_event_says_that_no_pod_of_lower_priority_goes_for_the_pod() {
     let server = Scripted::new(|_| None).await;
     let scheduler = Arc::new(over(server.client.clone(), claim("v")));
     let node = |version: &str, is_cordoned: bool| -> Node {
@@ -177,7 +177,7 @@ async fn a_pod_is_told_that_no_pod_of_lower_priority_goes_for_it() {
 /// The answer to the write of a condition may be lost, and an earlier scheduler may have written
 /// the same one.
 #[tokio::test]
-async fn a_pod_is_told_once_that_nothing_goes_for_it_whatever_becomes_of_its_condition() {
+async fn the_event_about_preemption_comes_once_whatever_becomes_of_the_condition() {
     let server = Scripted::new(|asked| match asked.line.ends_with("/pods/lost/status") {
         true => refusal(500, "the answer is lost"),
         false => None,
@@ -223,7 +223,7 @@ async fn a_pod_is_told_once_that_nothing_goes_for_it_whatever_becomes_of_its_con
 
 /// A preferred term compares with a word, which upstream's scheduler reports as its own error.
 #[tokio::test]
-async fn a_decision_that_fails_is_told_in_the_condition_and_made_again_after_a_pause() {
+async fn a_decision_that_fails_stands_in_the_condition_and_is_made_again_after_a_pause() {
     let server = Scripted::new(|_| None).await;
     let scheduler = Arc::new(over(server.client.clone(), claim("v")));
     scheduler.volumes.tell_of(free_volume());
