@@ -137,6 +137,8 @@ impl PodControl<'_> {
         all_done(pods.into_iter().map(|pod| self.create(pod))).await
     }
 
+    /// Deletes all of the pods at the same time, and returns the first error once all requests have
+    /// ended.
     pub(crate) async fn delete_all(&self, pods: &[Arc<Pod>]) -> Result<(), kube::Error> {
         all_done(pods.iter().map(|pod| self.delete(pod))).await
     }

@@ -14,7 +14,7 @@ use client::{Change, Client, Informer, Key, LeaderElection, Outcome, Recorder, W
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
 use parking_lot::Mutex;
-use refusals::{Report, priority};
+use refusals::Report;
 use rng::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -204,6 +204,11 @@ fn is_pending(pod: &Pod) -> bool {
         && spec.scheduling_gates.as_ref().is_none_or(Vec::is_empty)
         && pod.metadata.deletion_timestamp.is_none()
         && is_live(pod)
+}
+
+/// Returns the pod's priority; 0 if it has none.
+fn priority(pod: &Pod) -> i32 {
+    pod.spec.as_ref().and_then(|s| s.priority).unwrap_or(0)
 }
 
 impl Scheduler {

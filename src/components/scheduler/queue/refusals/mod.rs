@@ -1,6 +1,6 @@
 //! Refusals of pods that get no node: Events, and the condition `PodScheduled`.
 
-use super::{Error, FLUSH, Scheduler, UNSCHEDULABLE};
+use super::{Error, FLUSH, Scheduler, UNSCHEDULABLE, priority};
 use crate::cache::is_live;
 use crate::decide::{Decision, never_preempts};
 use client::{Key, is_code, reference};
@@ -28,11 +28,6 @@ impl Report {
             && condition.message.as_ref() == Some(&self.message)
             && condition.observed_generation == self.generation
     }
-}
-
-/// Returns the pod's priority; 0 if it has none.
-pub(super) fn priority(pod: &Pod) -> i32 {
-    pod.spec.as_ref().and_then(|s| s.priority).unwrap_or(0)
 }
 
 impl Scheduler {
