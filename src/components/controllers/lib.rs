@@ -61,6 +61,7 @@ mod job;
 mod names;
 mod namespace;
 mod node;
+mod notice;
 mod pauses;
 mod pods;
 mod protection;

@@ -2,6 +2,7 @@
 //! `pkg/controller/cronjob/{cronjob_controllerv2,utils}.go`.
 
 use crate::job::facts::finished;
+use crate::notice::Notice;
 use api::cron::{self, Schedule};
 use client::Change;
 use clock::{self, Timestamp};
@@ -14,9 +15,6 @@ use std::time::Duration;
 const SLACK: Duration = Duration::from_millis(100);
 /// More missed times than these get an Event: something is wrong with the clock or the deadline.
 const MANY: usize = 100;
-
-/// An Event: whether it is a warning, its reason and its message.
-pub(super) type Notice = (bool, &'static str, String);
 
 /// What to do about one CronJob.
 #[derive(Debug, Default)]
@@ -68,13 +66,13 @@ pub(super) fn decide(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan 
     if plan.again.is_none() {
         let why = "time difference between two schedules is less than 1 second"; // there are none
         let message = format!("invalid schedule: {} : {why}", spec.schedule);
-        plan.notices.push((true, "InvalidSchedule", message));
+        plan.notices.push(Notice::warning("InvalidSchedule", message));
         return plan;
     }
     if missed > MANY {
         let message =
             "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew";
-        plan.notices.push((true, "TooManyMissedTimes", message.into()));
+        plan.notices.push(Notice::warning("TooManyMissedTimes", message));
     }
     let Some(due) = due else { return plan };
     // The job of this time runs already: of `@every 30s` two times have one minute, and so one
@@ -88,7 +86,7 @@ pub(super) fn decide(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan 
         Some("Forbid") if busy => {
             let message =
                 "Not starting job because prior execution is running and concurrency policy is Forbid";
-            plan.notices.push((false, "JobAlreadyActive", message.into()));
+            plan.notices.push(Notice::normal("JobAlreadyActive", message));
             return plan;
         }
         Some("Replace") => {
@@ -145,12 +143,12 @@ fn account(plan: &mut Plan, jobs: &[Arc<Job>]) {
         match finished(job) {
             None if !known => {
                 let message = format!("Saw a job that the controller did not create or forgot: {name}");
-                plan.notices.push((true, "UnexpectedJob", message));
+                plan.notices.push(Notice::warning("UnexpectedJob", message));
             }
             Some(end) if known => {
                 active.retain(|r| r.uid.as_ref() != uid);
                 let message = format!("Saw completed job: {name}, condition: {}", end.type_);
-                plan.notices.push((false, "SawCompletedJob", message));
+                plan.notices.push(Notice::normal("SawCompletedJob", message));
             }
             _ => {}
         }
@@ -161,7 +159,7 @@ fn account(plan: &mut Plan, jobs: &[Arc<Job>]) {
     }
     for lost in active.iter().filter(|r| !jobs.iter().any(|j| j.metadata.uid == r.uid)) {
         let message = format!("Active job went missing: {}", lost.name.as_deref().unwrap_or_default());
-        plan.notices.push((false, "MissingJob", message));
+        plan.notices.push(Notice::normal("MissingJob", message));
     }
     active.retain(|r| jobs.iter().any(|j| j.metadata.uid == r.uid));
     plan.status.active = (!active.is_empty()).then_some(active);
@@ -194,11 +192,13 @@ fn timing(spec: &CronJobSpec) -> Result<(Schedule, TimeZone), Notice> {
     let zone = match &spec.time_zone {
         None => TimeZone::UTC, // that of the controller manager, which keeps UTC
         Some(name) => cron::zone(name).ok_or_else(|| {
-            (true, "UnknownTimeZone", format!("invalid timeZone: {name:?}: unknown time zone {name}"))
+            let message = format!("invalid timeZone: {name:?}: unknown time zone {name}");
+            Notice::warning("UnknownTimeZone", message)
         })?,
     };
     let schedule = Schedule::parse(&spec.schedule).map_err(|why| {
-        (true, "UnparseableSchedule", format!("unparseable schedule: {:?} : {why}", spec.schedule))
+        let message = format!("unparseable schedule: {:?} : {why}", spec.schedule);
+        Notice::warning("UnparseableSchedule", message)
     })?;
     Ok((schedule, zone))
 }

@@ -9,11 +9,12 @@ mod decide;
 use super::job::facts::finished;
 use super::pods::{controller_of, owned_by};
 use crate::error::{Error, is_namespace_ending, message_of};
+use crate::notice::Notice;
 use crate::shared::{Controller, Shared, record};
 use api::cron;
 use client::{Api, Change, Key, Outcome, Recorder, WorkQueue, is_code, reference};
 use clock::{self, Timestamp};
-use decide::{Notice, Plan, decide, job_name, until_next};
+use decide::{Plan, decide, job_name, until_next};
 use jiff::tz::TimeZone;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
@@ -130,7 +131,7 @@ impl Look<'_> {
             }
         }
         self.write(&plan).await?;
-        plan.notices.into_iter().for_each(|notice| self.emit(notice));
+        plan.notices.iter().for_each(|notice| self.emit(notice));
         started?;
         // A schedule names times of the wall clock, whatever the clock's scale is.
         Ok(plan.again.map_or(Outcome::Done, Outcome::Pause))
@@ -144,11 +145,8 @@ impl Look<'_> {
     }
 
     /// Writes an Event about the CronJob.
-    fn emit(&self, (warning, reason, message): Notice) {
-        match warning {
-            true => self.worker.recorder.warning(&self.about, reason, message, self.cause.clone()),
-            false => self.worker.recorder.normal(&self.about, reason, message, self.cause.clone()),
-        }
+    fn emit(&self, notice: &Notice) {
+        notice.emit(&self.worker.recorder, &self.about, self.cause);
     }
 
     fn owns(&self, job: &Job) -> bool {
@@ -184,7 +182,7 @@ impl Look<'_> {
         let name = job.metadata.name.clone().unwrap_or_default();
         let made = match self.api::<Job>().create(&PostParams::default(), &job).await {
             Ok(made) => {
-                self.emit((false, "SuccessfulCreate", format!("Created job {name}")));
+                self.emit(&Notice::normal("SuccessfulCreate", format!("Created job {name}")));
                 let event = Event::CreateJob { job: name };
                 self.worker.shared.tap(COMPONENT).emit(record(event, "cronjobs", self.key, self.cause));
                 made
@@ -194,7 +192,8 @@ impl Look<'_> {
             // The cron job goes with its namespace.
             Err(error) if is_namespace_ending(&error) => return Ok(()),
             Err(error) => {
-                self.emit((true, "FailedCreate", format!("Error creating job: {}", message_of(&error))));
+                let message = format!("Error creating job: {}", message_of(&error));
+                self.emit(&Notice::warning("FailedCreate", message));
                 return Err(error.into());
             }
         };
@@ -213,10 +212,11 @@ impl Look<'_> {
     /// Deletes a job and its pods. That it is gone is no error.
     async fn delete(&self, name: &str) -> Result<(), Error> {
         match self.api::<Job>().delete(name, &DeleteParams::background()).await {
-            Ok(_) => self.emit((false, "SuccessfulDelete", format!("Deleted job {name}"))),
+            Ok(_) => self.emit(&Notice::normal("SuccessfulDelete", format!("Deleted job {name}"))),
             Err(error) if is_code(&error, 404) => {}
             Err(error) => {
-                self.emit((true, "FailedDelete", format!("Deleted job: {}", message_of(&error)))); // so upstream
+                let message = format!("Deleted job: {}", message_of(&error)); // so upstream
+                self.emit(&Notice::warning("FailedDelete", message));
                 return Err(error.into());
             }
         }

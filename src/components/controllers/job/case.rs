@@ -5,6 +5,7 @@
 use super::ends::{Ends, Remembered};
 use super::facts::condition;
 use super::indexes::Indexes;
+use crate::notice::Notice;
 use crate::pods::{self, is_active, is_terminating};
 use clock::Timestamp;
 use k8s_openapi::api::batch::v1::{JobCondition, JobSpec, JobStatus, UncountedTerminatedPods};
@@ -44,8 +45,8 @@ pub(crate) struct Plan {
     /// be deleted is let go before: it was too many, or the job succeeds without it, and does not
     /// count as failed.
     pub release: Vec<String>,
-    /// Events: (is it a warning, reason, message).
-    pub events: Vec<(bool, String, String)>,
+    /// Events about the Job.
+    pub notices: Vec<Notice>,
     /// The job itself has outlived its time.
     pub expired: bool,
     /// The job ends, and its pods with it: none of them may be unknown.

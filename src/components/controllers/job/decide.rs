@@ -11,6 +11,7 @@ use super::facts::{
     all_failures_of, condition, ended_at, failures_of, finished, index_of, is_tracked, name, uid,
 };
 use super::failure::{self, Verdict};
+use crate::notice::Notice;
 use crate::pods;
 use clock::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
@@ -226,7 +227,7 @@ impl Case<'_> {
         }
         if !self.is_going && condition(&self.plan.status, "Suspended").is_some() {
             self.set("Suspended", "False", "JobResumed", "Job resumed");
-            self.plan.events.push((false, "Resumed".into(), "Job resumed".into()));
+            self.plan.notices.push(Notice::normal("Resumed", "Job resumed"));
             self.plan.status.start_time = None;
         }
         self.plan.status.start_time.get_or_insert(Time(self.now));
@@ -245,7 +246,7 @@ impl Case<'_> {
     fn report_suspension(&mut self) {
         if self.suspended() && condition(&self.plan.status, "Suspended").is_none() {
             self.set("Suspended", "True", "JobSuspended", "Job suspended");
-            self.plan.events.push((false, "Suspended".into(), "Job suspended".into()));
+            self.plan.notices.push(Notice::normal("Suspended", "Job suspended"));
         }
     }
 

@@ -249,12 +249,7 @@ async fn write(look: &Look<'_, Job>, plan: &Plan) -> Result<(), Error> {
         Err(error) => return Err(error.into()),
     }
     let (about, recorder) = (&look.control.about, look.control.recorder);
-    for (warning, reason, message) in &plan.events {
-        match warning {
-            true => recorder.warning(about, reason, message, look.cause.clone()),
-            false => recorder.normal(about, reason, message, look.cause.clone()),
-        }
-    }
+    plan.notices.iter().for_each(|notice| notice.emit(recorder, about, look.cause));
     Ok(())
 }
 

@@ -70,7 +70,7 @@ impl World {
             let gone = |p: &Pod| ends(p) && p.metadata.finalizers.is_none();
             self.pods.retain(|p| !gone(p));
             plan.create.iter().for_each(|new| self.make(new));
-            self.reasons.extend(plan.events.iter().map(|(_, reason, _)| reason.clone()));
+            self.reasons.extend(plan.notices.iter().map(|notice| notice.reason.clone()));
             self.job.status = Some(plan.status);
             for pod in &mut self.pods {
                 if plan.release.contains(pod.metadata.name.as_ref().unwrap()) {

@@ -5,6 +5,7 @@
 use super::case::Case;
 use super::facts::{condition, is_tracked, name};
 use super::indexes::Indexes;
+use crate::notice::Notice;
 use crate::pods::has_ended;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -164,12 +165,12 @@ impl Case<'_> {
             self.plan.status.completion_time = Some(Time(self.now));
             if self.spec.completions.is_some_and(|all| self.succeeded() > all) {
                 let message = "Too many succeeded pods running after completion count reached";
-                self.plan.events.push((true, "TooManySucceededPods".into(), message.into()));
+                self.plan.notices.push(Notice::warning("TooManySucceededPods", message));
             }
-            self.plan.events.push((false, "Completed".into(), "Job completed".into()));
+            self.plan.notices.push(Notice::normal("Completed", "Job completed"));
         } else {
             self.set("Failed", "True", &end.reason, &end.message);
-            self.plan.events.push((true, end.reason, end.message));
+            self.plan.notices.push(Notice::warning(end.reason, end.message));
         }
     }
 
