@@ -241,6 +241,7 @@ impl Worker {
         }
     }
 
+    /// Brings the slices of a service up to date. Returns whether one was written.
     async fn write_slices(
         &self,
         key: &Key,
@@ -282,22 +283,9 @@ impl Worker {
             let mut next = (*slice).clone();
             next.metadata.labels = Some(labels.clone());
             (next.ports, next.endpoints) = (slices::ports_of(&group), group.endpoints);
-            if next == *slice {
-                continue;
-            }
-            let name = slice.metadata.name.as_deref().unwrap_or_default();
-            let at = Key::of(&*slice);
-            self.slices.sent(key, &at, Some(&slice.metadata));
-            let replaced = api.replace(name, &PostParams::default(), &next).await;
-            self.slices.answered(&at, replaced.as_ref().ok().map(|stored| &stored.metadata));
-            match replaced {
-                Ok(_) => changed = true,
-                Err(error) if is_code(&error, 404) || is_code(&error, 409) => {
-                    return Err(Error::Conflict(format!(
-                        "EndpointSlice {at} is gone, or another client wrote it"
-                    )));
-                }
-                Err(error) => return Err(self.refusals.slice(service, "update", name, error, cause)),
+            if next != *slice {
+                self.replace_slice(&api, key, service, &slice, &next, cause).await?;
+                changed = true;
             }
         }
         for extra in plan.delete {
@@ -332,6 +320,33 @@ impl Worker {
         all.partition(|slice| slice.address_type == ADDRESSES && is_owned(slice))
     }
 
+    /// Writes a slice over the one that the cache shows.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if that one is gone, or another client has written it.
+    async fn replace_slice(
+        &self,
+        api: &Api<EndpointSlice>,
+        key: &Key,
+        service: &Service,
+        shown: &EndpointSlice,
+        next: &EndpointSlice,
+        cause: &Option<Cause>,
+    ) -> Result<(), Error> {
+        let (name, at) = (shown.metadata.name.as_deref().unwrap_or_default(), Key::of(shown));
+        self.slices.sent(key, &at, Some(&shown.metadata));
+        let replaced = api.replace(name, &PostParams::default(), next).await;
+        self.slices.answered(&at, replaced.as_ref().ok().map(|stored| &stored.metadata));
+        match replaced {
+            Ok(_) => Ok(()),
+            Err(error) if is_code(&error, 404) || is_code(&error, 409) => {
+                Err(Error::Conflict(format!("EndpointSlice {at} is gone, or another client wrote it")))
+            }
+            Err(error) => Err(self.refusals.slice(service, "update", name, error, cause)),
+        }
+    }
+
+    /// Makes a slice under a new name.
     async fn create_slice(
         &self,
         api: &Api<EndpointSlice>,

@@ -124,8 +124,8 @@ impl Collector {
         let meta = object.meta();
         let Some(uid) = meta.uid.clone() else { return };
         if let Item::Undecodable(found) = object {
-            // It is there, and owns what it owns. Whose it is cannot be read: what was known of
-            // that stays.
+            // The object exists, so what it owns stays. Its own owners cannot be read: those that
+            // were known of it stay, too.
             tracing::warn!(kind = resource.api.kind, name = ?meta.name, reason = found.reason(), "object cannot be decoded");
             if self.graph().nodes.contains_key(&uid) {
                 return;
