@@ -126,11 +126,11 @@ pub(super) fn status(
     let wanted_total = sum(|s| s.wanted);
     let some = |n: i32| (n > 0).then_some(n);
     let mut conditions = before.conditions.clone().unwrap_or_default();
-    let available_as = match available >= goal.replicas - goal.unavailable {
+    let availability = match available >= goal.replicas - goal.unavailable {
         true => ("True", "MinimumReplicasAvailable", "Deployment has minimum availability."),
         false => ("False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability."),
     };
-    put(&mut conditions, now, ("Available", available_as.0, available_as.1, available_as.2.to_string()));
+    put(&mut conditions, now, ("Available", availability.0, availability.1, availability.2.to_string()));
     if deployment.metadata.deletion_timestamp.is_none() {
         pause_or_resume(&mut conditions, spec, now);
     }
