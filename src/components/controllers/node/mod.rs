@@ -26,7 +26,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -144,7 +144,7 @@ fn announce(recorder: &Recorder, nodes: &[Arc<Node>], seen: &mut Seen) {
 /// ```
 ///
 /// The controller does not compare the Lease's own time with its clock. It notes when it last saw
-/// the Lease or the status change: clocks of nodes may differ. A node whose kubelet has told
+/// the Lease or the status change: clocks of nodes may differ. A node whose kubelet has reported
 /// nothing yet is silent since it was created, also if this controller started later.
 async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mut Seen) -> Result<(), Error> {
     let name = node.metadata.name.clone().unwrap_or_default();
@@ -155,8 +155,8 @@ async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mu
         status.conditions.iter().flatten().filter_map(|c| c.last_heartbeat_time.as_ref()).map(|t| t.0).max();
     let sign = format!("{renewed:?} {heartbeat:?}");
     let now = clock::Instant::now();
-    let has_told = ready(node).is_some() || renewed.is_some();
-    let since = || if has_told { now } else { created(node, now) };
+    let has_reported = ready(node).is_some() || renewed.is_some();
+    let since = || if has_reported { now } else { created(node, now) };
     let life = seen.entry(name.clone()).or_insert_with(|| Life::new(sign.clone(), since()));
     if life.sign != sign {
         *life = Life::new(sign, now);
@@ -168,31 +168,7 @@ async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mu
     let dead = is_silent && ready != Some("Unknown");
     if dead {
         life.was_unready = ready != Some("True");
-        let now = Time(clock::now());
-        let before = |kind: &str| status.conditions.iter().flatten().find(|c| c.type_ == kind);
-        let conditions: Vec<_> = CONDITIONS
-            .iter()
-            // One that is Unknown already stays as it is.
-            .filter(|kind| before(kind).is_none_or(|c| c.status != "Unknown"))
-            .map(|kind| {
-                let (reason, message, heartbeat) = match before(kind) {
-                    Some(known) => (
-                        "NodeStatusUnknown",
-                        "Kubelet stopped posting node status.",
-                        known.last_heartbeat_time.clone(),
-                    ),
-                    None => (
-                        "NodeStatusNeverUpdated",
-                        "Kubelet never posted node status.",
-                        node.metadata.creation_timestamp.clone(),
-                    ),
-                };
-                json!({
-                    "type": kind, "status": "Unknown", "reason": reason, "message": message,
-                    "lastHeartbeatTime": heartbeat, "lastTransitionTime": now,
-                })
-            })
-            .collect();
+        let conditions = unknown_conditions(node, &Time(clock::now()));
         let patch = json!({"metadata": {"uid": node.metadata.uid}, "status": {"conditions": conditions}});
         let api = shared.config.client.cluster::<Node>();
         let patched = api.patch_status(&name, &PatchParams::default(), &Patch::Strategic(patch)).await;
@@ -215,6 +191,36 @@ async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mu
     // leaves its pods alone, too: it marks them only when a node that was ready is no longer.
     let is_to_mark = (dead || ready == Some("Unknown")) && !life.was_unready;
     if is_to_mark { mark_pods(shared, recorder, &name).await } else { Ok(()) }
+}
+
+/// Pure: the conditions that change when a node has fallen silent. One that is Unknown already
+/// stays as it is, and one that was never reported is as old as the node. Upstream:
+/// `tryUpdateNodeHealth`.
+fn unknown_conditions(node: &Node, now: &Time) -> Vec<Value> {
+    let before = |kind: &str| {
+        let mut all = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        all.find(|c| c.type_ == kind)
+    };
+    let is_to_change = |kind: &&&str| before(kind).is_none_or(|c| c.status != "Unknown");
+    let unknown = |kind: &&str| {
+        let (reason, message, heartbeat) = match before(kind) {
+            Some(known) => (
+                "NodeStatusUnknown",
+                "Kubelet stopped posting node status.",
+                known.last_heartbeat_time.clone(),
+            ),
+            None => (
+                "NodeStatusNeverUpdated",
+                "Kubelet never posted node status.",
+                node.metadata.creation_timestamp.clone(),
+            ),
+        };
+        json!({
+            "type": kind, "status": "Unknown", "reason": reason, "message": message,
+            "lastHeartbeatTime": heartbeat, "lastTransitionTime": now,
+        })
+    };
+    CONDITIONS.iter().filter(is_to_change).map(unknown).collect()
 }
 
 /// Returns when a node was created, by the clock of this process; `now` if that is not known.
