@@ -262,11 +262,11 @@ async fn approve(
         return Ok(Outcome::Done);
     }
     let own = csr.spec.username.as_deref() == Some(request.common_name.as_str());
-    let doors = [
+    let recognizers = [
         (own, "selfnodeclient", "Auto approving self kubelet client certificate after SubjectAccessReview."),
         (true, "nodeclient", "Auto approving kubelet client certificate after SubjectAccessReview."),
     ];
-    for (_, subresource, message) in doors.into_iter().filter(|(recognized, ..)| *recognized) {
+    for (_, subresource, message) in recognizers.into_iter().filter(|(recognized, ..)| *recognized) {
         let review = SubjectAccessReview {
             spec: SubjectAccessReviewSpec {
                 user: csr.spec.username.clone(),

@@ -242,7 +242,7 @@ impl<K: Replicated> PodOwner for Replicas<K> {
 }
 
 /// Returns the active pods of all sets that have the same controller as this one. A set without a
-/// controller has none: how many of its pods crowd on a node does not count, as upstream
+/// controller has none: how many of its pods are on one node does not count, as upstream
 /// (`getIndirectlyRelatedPods`).
 fn related<K: Replicated>(look: &Look<'_, K>) -> Vec<Arc<Pod>> {
     let Some(owner) = pods::controller_of(look.object.meta()) else { return vec![] };

@@ -87,8 +87,8 @@ fn a_new_schedule_waits_for_its_next_time() {
     };
     let (daily, often) = (json!({"schedule": "0 3 * * *"}), json!({"schedule": "*/5 * * * *"}));
     assert_eq!(wait(&daily, &often).unwrap().as_millis(), 180_100);
-    let abroad = json!({"schedule": "0 3 * * *", "timeZone": "Asia/Seoul"});
-    assert_eq!(wait(&daily, &abroad).unwrap().as_millis(), (7 * 60 + 48) * 60_000 + 100);
+    let seoul = json!({"schedule": "0 3 * * *", "timeZone": "Asia/Seoul"});
+    assert_eq!(wait(&daily, &seoul).unwrap().as_millis(), (7 * 60 + 48) * 60_000 + 100);
     let resumed = json!({"schedule": "*/5 * * * *", "suspend": false});
     assert_eq!(wait(&often, &resumed), None, "it is looked at now");
     assert_eq!(until_next(&Change::Added(of(often)), now), None);
