@@ -17,7 +17,7 @@ struct Picture {
     /// The end of each pod that has succeeded, whether it is still there or not.
     succeeded: Vec<Arc<Item>>,
     /// Uids of objects that were created without an answer to their creator.
-    untold: BTreeSet<String>,
+    unanswered: BTreeSet<String>,
     wrong: Vec<String>,
 }
 
@@ -44,9 +44,9 @@ fn is_active(pod: &Value) -> bool {
     !matches!(text(pod, "status.phase"), "Succeeded" | "Failed") && !meta::is_terminating(pod)
 }
 
-/// Everything that is not as it is wanted. `untold`: uids of objects that were created without an
+/// Everything that is not as it is wanted. `unanswered`: uids of objects that were created without an
 /// answer to their creator.
-pub(super) fn wrong(store: &Store, untold: &BTreeSet<String>) -> Vec<String> {
+pub(super) fn wrong(store: &Store, unanswered: &BTreeSet<String>) -> Vec<String> {
     let mut objects: BTreeMap<&str, Vec<_>> = BTreeMap::new();
     for (kind, item) in store.everything() {
         objects.entry(kind.plural).or_default().push(item);
@@ -56,8 +56,12 @@ pub(super) fn wrong(store: &Store, untold: &BTreeSet<String>) -> Vec<String> {
         ended(&change.item) && !change.was.as_ref().is_some_and(|was| ended(was))
     };
     let succeeded = store.history(kind("pods")).into_iter().filter(succeeds).map(|change| change.item);
-    let mut picture =
-        Picture { objects, succeeded: succeeded.collect(), untold: untold.clone(), wrong: Vec::new() };
+    let mut picture = Picture {
+        objects,
+        succeeded: succeeded.collect(),
+        unanswered: unanswered.clone(),
+        wrong: Vec::new(),
+    };
     picture.left_over();
     picture.orphans();
     for (plural, check) in [
@@ -272,8 +276,8 @@ impl Picture {
     /// place, and all may have succeeded before it saw them. Upstream counts those as well.
     fn unexpected(&self, job: &Value) -> i64 {
         let of_job = |pod: &&Arc<Item>| controller(&pod.value).is_some_and(|o| o["uid"] == meta::uid(job));
-        let untold = |pod: &&Arc<Item>| self.untold.contains(meta::uid(&pod.value));
-        self.succeeded.iter().filter(of_job).filter(untold).count() as i64
+        let unanswered = |pod: &&Arc<Item>| self.unanswered.contains(meta::uid(&pod.value));
+        self.succeeded.iter().filter(of_job).filter(unanswered).count() as i64
     }
 
     fn job(&mut self, job: &Value) {
