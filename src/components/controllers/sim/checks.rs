@@ -44,8 +44,8 @@ fn is_active(pod: &Value) -> bool {
     !matches!(text(pod, "status.phase"), "Succeeded" | "Failed") && !meta::is_terminating(pod)
 }
 
-/// Everything that is not as it is wanted. `unanswered`: uids of objects that were created without an
-/// answer to their creator.
+/// Everything that is not as it is wanted. `unanswered`: uids of objects that were created without
+/// an answer to their creator.
 pub(super) fn wrong(store: &Store, unanswered: &BTreeSet<String>) -> Vec<String> {
     let mut objects: BTreeMap<&str, Vec<_>> = BTreeMap::new();
     for (kind, item) in store.everything() {
