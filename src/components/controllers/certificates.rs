@@ -29,8 +29,8 @@ const LIFETIME: SignedDuration = SignedDuration::from_hours(24 * 365);
 const LIFETIME_MIN: SignedDuration = SignedDuration::from_mins(10);
 /// How often old requests are looked for, the first time at the start.
 const SWEEP: Duration = Duration::from_secs(3600);
-/// A kubelet's request that may not be approved is asked about again after this time: nothing tells
-/// that its user was given the right.
+/// A kubelet's request that may not be approved is asked about again after this time: no change of
+/// the request follows when its user is given the right.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 const KEEP_DECIDED: SignedDuration = SignedDuration::from_hours(1);
 const KEEP_PENDING: SignedDuration = SignedDuration::from_hours(24);
@@ -44,7 +44,7 @@ fn has_certificate(csr: &Csr) -> bool {
     csr.status.as_ref().and_then(|s| s.certificate.as_ref()).is_some_and(|c| !c.0.is_empty())
 }
 
-/// Are these usages all of `needed`, where `optional` may be left out?
+/// Returns whether these usages are all of `needed`, where `optional` may be left out.
 fn usages_are(usages: &[String], needed: &[&str], optional: &str) -> bool {
     let mut got: Vec<&str> = usages.iter().map(String::as_str).collect();
     got.sort_unstable();
@@ -85,7 +85,7 @@ fn kubelet(request: &Request, usages: &[String], serving: bool) -> Result<(), St
     Ok(())
 }
 
-/// Pure: may the cluster sign this? `None` if another signer has to.
+/// Pure: returns whether the cluster may sign this, or why not; `None` if another signer has to.
 fn judge(signer: &str, request: &Request, usages: &[String]) -> Option<Result<(), String>> {
     match signer {
         CLIENT => Some(client(usages)),
@@ -113,8 +113,8 @@ fn lifetime(asked_secs: Option<i32>) -> SignedDuration {
     asked_secs.map_or(LIFETIME, |s| SignedDuration::from_secs(i64::from(s)).clamp(LIFETIME_MIN, LIFETIME))
 }
 
-/// Pure: has a request been kept long enough? It has ended with its certificate, or when one of its
-/// conditions is old enough.
+/// Pure: returns whether a request has been kept long enough: its certificate has ended, or one of
+/// its conditions is old enough.
 ///
 /// ```text
 /// approved, and signed                         an hour
@@ -175,7 +175,7 @@ async fn sweep(shared: &Shared) {
         if let Err(error) = gone
             && !is_code(&error, 404)
         {
-            tracing::debug!(%error, name, "an old certificate request stays for now");
+            tracing::warn!(%error, name, "an old certificate request stays for now: it could not be deleted");
         }
     }
 }
@@ -196,7 +196,11 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
     let event = match sign(&shared.config.ca, &csr)? {
         None => return Ok(Outcome::Done),
         Some(Err(why)) => {
-            status.conditions.get_or_insert_default().push(told("Failed", "SignerValidationFailure", &why));
+            status.conditions.get_or_insert_default().push(condition(
+                "Failed",
+                "SignerValidationFailure",
+                &why,
+            ));
             Event::Refuse
         }
         Some(Ok(cert)) => {
@@ -234,7 +238,7 @@ fn sign(ca: &Ca, csr: &Csr) -> Result<Option<Result<String, String>>, pki::Error
     }
 }
 
-fn told(kind: &str, reason: &str, message: &str) -> Condition {
+fn condition(kind: &str, reason: &str, message: &str) -> Condition {
     Condition {
         type_: kind.into(),
         status: "True".into(),
@@ -258,11 +262,11 @@ async fn approve(
         return Ok(Outcome::Done);
     }
     let own = csr.spec.username.as_deref() == Some(request.common_name.as_str());
-    let doors = [
+    let recognizers = [
         (own, "selfnodeclient", "Auto approving self kubelet client certificate after SubjectAccessReview."),
         (true, "nodeclient", "Auto approving kubelet client certificate after SubjectAccessReview."),
     ];
-    for (_, subresource, message) in doors.into_iter().filter(|(recognized, ..)| *recognized) {
+    for (_, subresource, message) in recognizers.into_iter().filter(|(recognized, ..)| *recognized) {
         let review = SubjectAccessReview {
             spec: SubjectAccessReviewSpec {
                 user: csr.spec.username.clone(),
@@ -288,7 +292,7 @@ async fn approve(
         }
         let mut next = csr.clone();
         let conditions = next.status.get_or_insert_default().conditions.get_or_insert_default();
-        conditions.push(told("Approved", "AutoApproved", message));
+        conditions.push(condition("Approved", "AutoApproved", message));
         let api = client.all::<Csr>();
         let _: Csr = api.replace_subresource("approval", &key.name, &PostParams::default(), &next).await?;
         return Ok(Outcome::Done);
@@ -370,13 +374,13 @@ mod tests {
         };
         assert!(!is_over(&csr("2026-01-01T12:00:00Z", json!([])), now));
         assert!(is_over(&csr("2025-12-31T12:00:00Z", json!([])), now));
-        let told = |kind: &str, at: &str| json!({"type": kind, "status": "True", "lastUpdateTime": at});
+        let condition = |kind: &str, at: &str| json!({"type": kind, "status": "True", "lastUpdateTime": at});
         for kind in ["Denied", "Failed"] {
-            let decided = |at: &str| csr("2026-01-01T12:00:00Z", json!([told(kind, at)]));
+            let decided = |at: &str| csr("2026-01-01T12:00:00Z", json!([condition(kind, at)]));
             assert!(!is_over(&decided("2026-01-01T23:30:00Z"), now), "{kind}");
             assert!(is_over(&decided("2026-01-01T22:30:00Z"), now), "{kind}");
         }
-        let approved = |at: &str| csr("2025-12-30T12:00:00Z", json!([told("Approved", at)]));
+        let approved = |at: &str| csr("2025-12-30T12:00:00Z", json!([condition("Approved", at)]));
         assert!(!is_over(&approved("2026-01-01T12:00:00Z"), now), "it waits for its signer");
         assert!(is_over(&approved("2025-12-31T12:00:00Z"), now));
     }

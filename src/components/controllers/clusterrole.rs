@@ -75,8 +75,8 @@ fn start(shared: &Shared) {
                     Ok(None) => {}
                     Err(error) => failed = Err(error),
                     Ok(Some(_)) => {
-                        let told = record(Event::Aggregate, "clusterroles", &key, &cause);
-                        shared.tap(Component::ClusterRoleAggregationController).emit(told);
+                        let record = record(Event::Aggregate, "clusterroles", &key, &cause);
+                        shared.tap(Component::ClusterRoleAggregationController).emit(record);
                     }
                 }
             }
@@ -139,8 +139,8 @@ mod tests {
             role(json!({"metadata": {"name": "c"}, "rules": [rule("services")]})),
             sum.clone(),
         ];
-        let told = serde_json::to_value(aggregated(&sum, &all)).unwrap();
-        assert_eq!(told, json!([rule("pods"), rule("nodes")]));
+        let rules = serde_json::to_value(aggregated(&sum, &all)).unwrap();
+        assert_eq!(rules, json!([rule("pods"), rule("nodes")]));
         assert_eq!(aggregated(&all[0], &all), None);
     }
 
@@ -156,8 +156,8 @@ mod tests {
         );
         let all = [part("a", "early"), part("b", "early"), sum.clone(), part("y", "late"), part("z", "late")];
         let rules = aggregated(&sum, &all).unwrap();
-        let told: Vec<&str> =
+        let names: Vec<&str> =
             rules.iter().flat_map(|r| r.resources.iter().flatten()).map(String::as_str).collect();
-        assert_eq!(told, ["y", "z", "a", "b"]);
+        assert_eq!(names, ["y", "z", "a", "b"]);
     }
 }

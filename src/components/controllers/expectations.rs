@@ -2,7 +2,7 @@
 //! again, or it would make everything twice.
 //!
 //! A cache that is listed anew never shows an object that was made and deleted before the list: its
-//! watch broke off before it told of either. What was awaited of such an object has to be given up,
+//! watch broke off before it showed either. What was awaited of such an object has to be given up,
 //! and a list says when:
 //!
 //! ```text
@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 thread_local! {
-    /// Plants a bug: nothing is waited for.
+    /// Plants a bug for the simulation: nothing is waited for.
     pub static IMPATIENT: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
@@ -61,7 +61,7 @@ impl Expectations {
         f(&mut self.0.lock())
     }
 
-    /// Has every write been seen (or given up)?
+    /// Returns whether every write of the owner has been seen, or was given up.
     pub(crate) fn met(&self, owner: &Key) -> bool {
         #[cfg(test)]
         if IMPATIENT.get() {
@@ -97,6 +97,7 @@ impl Expectations {
         });
     }
 
+    /// A request to delete an object is sent.
     pub(crate) fn deleting(&self, owner: &Key, uid: &str) {
         self.with(|all| {
             let open = all.entry(owner.clone()).or_default();
@@ -105,16 +106,16 @@ impl Expectations {
         });
     }
 
-    /// The object could not be made.
-    pub(crate) fn created(&self, owner: &Key, name: &str) {
+    /// The object could not be made: it is not waited for.
+    pub(crate) fn forget_creation(&self, owner: &Key, name: &str) {
         self.with(|all| {
             all.get_mut(owner).map(|open| open.creations.remove(name));
             all.retain(|_, open| !open.is_empty());
         });
     }
 
-    /// The object could not be deleted.
-    pub(crate) fn deleted(&self, owner: &Key, uid: &str) {
+    /// The object could not be deleted: its end is not waited for.
+    pub(crate) fn forget_deletion(&self, owner: &Key, uid: &str) {
         self.with(|all| {
             all.get_mut(owner).map(|open| open.deletions.remove(uid));
             all.retain(|_, open| !open.is_empty());

@@ -17,7 +17,7 @@ pub(crate) trait Cached:
 
 impl<K> Cached for K where K: kube::Resource<DynamicType = ()> + Clone + Codec + Send + Sync + 'static {}
 
-/// What the map needs of an informer of any kind.
+/// The part of an informer that does not depend on its kind.
 trait AnyInformer: Any + Send + Sync {
     /// Waits until the first list is complete.
     fn first_list(&self) -> BoxFuture<'_, ()>;
@@ -43,7 +43,7 @@ struct Named {
     selection: Selection,
 }
 
-/// Where the objects come from.
+/// The origin of the objects in the caches.
 enum Source {
     Watches(Crew, Client),
     /// Nowhere: tests fill the caches.
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "no controller names the kind")]
-    fn a_kind_that_nobody_names_has_no_cache() {
+    fn a_kind_that_no_controller_names_has_no_cache() {
         Informers::fixed().get::<Pod>();
     }
 

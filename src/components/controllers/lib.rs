@@ -13,11 +13,12 @@
 //! as its cause. They are level-triggered: a restart at any point converges. Controllers whose
 //! objects own pods (ReplicaSet, ReplicationController, DaemonSet, Job, StatefulSet) differ in
 //! their decisions; the rest is one shape, `workload`. Only the replica that holds the Lease
-//! `kube-controller-manager` works. A panic on one object is told in an Event (`ControllerPanic`)
-//! and tried again after a pause; the other objects go on. A write that meets a newer object brings
-//! its key back (`write`); what fails again and again is logged as a warning. The controllers of
-//! workloads and the garbage collector run in a simulated world too (`sim`): late, refused and lost
-//! requests, watches that lag and break, kills while something is written, all from a seed.
+//! `kube-controller-manager` works. A panic on one object is reported in an Event
+//! (`ControllerPanic`), and the object is looked at again after a pause; the other objects go on. A
+//! write that meets a newer object brings its key back (`write`); what fails again and again is
+//! logged as a warning. The controllers of workloads and the garbage collector run in a simulated
+//! world too (`sim`): late, refused and lost requests, watches that lag and break, kills while
+//! something is written, all from a seed.
 //!
 //! The folders `golden` show rollouts, Jobs, endpoints, StatefulSets and what the garbage collector
 //! deletes, as scripts to read.
@@ -34,6 +35,8 @@
 //! - Names of waiting pods in a claim that waits for its first consumer.
 //! - Recycling of volumes, and their expansion with its Event `ExternalExpanding`. Directories of
 //!   hostPath volumes are not deleted: such a volume is Failed once it is released.
+//! - Of nodes: the taint `node.kubernetes.io/out-of-service`, and the brakes on evictions when many
+//!   nodes fail (see `node`). Of endpoints: IPv6. Of Deployments: `spec.rollbackTo`.
 //! - The cleaner of Secrets with tokens that were not used for a year. Of two revisions that keep
 //!   the same template the newest counts: upstream merges those of a DaemonSet.
 //! ## Read next
@@ -58,6 +61,7 @@ mod job;
 mod names;
 mod namespace;
 mod node;
+mod notice;
 mod pauses;
 mod pods;
 mod protection;

@@ -75,10 +75,10 @@ fn step(meta: &ObjectMeta, finalizer: &str) -> Option<Step> {
     }
 }
 
-/// Does the pod use the claim? A pod that no kubelet knows does not: a kubelet starts none with a
-/// claim that is going. The claim of a generic ephemeral volume is used only by the pod that it was
-/// made for, and until that is shut down: a finalizer of the pod may wait for the claim. Upstream:
-/// `podUsesPVC`.
+/// Returns whether the pod uses the claim. A pod that no kubelet knows does not: a kubelet starts
+/// none with a claim that is going. The claim of a generic ephemeral volume is used only by the pod
+/// that it was made for, and until that is shut down: a finalizer of the pod may wait for the
+/// claim. Upstream: `podUsesPVC`.
 fn uses(pod: &Pod, claim: &ObjectMeta) -> bool {
     let (owner, name) = (&pod.metadata, claim.name.as_deref().unwrap_or_default());
     let scheduled = !node_of(pod).is_empty();

@@ -8,7 +8,7 @@
 use super::names::name_prefix;
 use super::pods::{self, is_active, is_available};
 use super::workload::{self, Look, PodOwner};
-use crate::error::Error;
+use crate::error::{Error, message_of};
 use crate::shared::Controller;
 use client::{Codec, Outcome};
 use clock::{self, Timestamp};
@@ -59,12 +59,12 @@ pub(crate) fn decide(wanted: usize, active: &[Arc<Pod>], related: &[Arc<Pod>]) -
     Plan { create: 0, delete }
 }
 
-/// What a sync has found and done.
+/// The pods that a look has found, and how its requests have ended.
 #[derive(Default)]
 pub(crate) struct Seen<'a> {
     pub active: &'a [Arc<Pod>],
     pub terminating: usize,
-    /// Why pods could not be made or deleted.
+    /// The reason why pods could not be made or deleted.
     pub failure: Option<String>,
     pub generation: Option<i64>,
 }
@@ -136,13 +136,13 @@ pub(crate) trait Replicated:
     kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Codec + Send + Sync + 'static
 {
     type Status: Codec + PartialEq + Send + Sync;
-    /// Who writes its events and records, e.g. `replicaset-controller`.
+    /// The source of its events and records, e.g. `replicaset-controller`.
     const COMPONENT: Component;
 
     fn selector(&self) -> Option<Cow<'_, LabelSelector>>;
-    /// Its spec as that of a ReplicaSet.
+    /// Returns its spec as that of a ReplicaSet.
     fn spec_as_replica_set(&self) -> ReplicaSetSpec;
-    /// Its status as that of a ReplicaSet.
+    /// Returns its status as that of a ReplicaSet.
     fn status_as_replica_set(&self) -> Option<ReplicaSetStatus>;
     fn status(&self) -> Option<&Self::Status>;
     /// Converts the status of a ReplicaSet into that of this kind.
@@ -194,7 +194,7 @@ impl<K: Replicated> PodOwner for Replicas<K> {
     /// false an earlier write has not come back through the watch: then only the status is written.
     /// Counting now would make the same pods a second time.
     async fn sync(look: &Look<'_, K>) -> Result<Outcome, Error> {
-        let (object, hands) = (&look.object, &look.hands);
+        let (object, control) = (&look.object, &look.control);
         let spec = object.spec_as_replica_set();
         let all = look.claim(&spec.selector, pods::is_active).await?;
         let (active, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|p| is_active(p));
@@ -218,11 +218,11 @@ impl<K: Replicated> PodOwner for Replicas<K> {
                 let made = (0..plan.create)
                     .map(|_| pods::from_template(&template, look.pod_name(&prefix), namespace, look.owner()))
                     .collect();
-                result = hands.create_all(made).await;
+                result = control.create_all(made).await;
             }
             let doomed = pods::named(&active, &plan.delete);
             if !doomed.is_empty() {
-                result = hands.delete_all(&doomed).await;
+                result = control.delete_all(&doomed).await;
             }
             if plan.create > 0 || !doomed.is_empty() {
                 let Plan { create, delete } = plan;
@@ -230,7 +230,7 @@ impl<K: Replicated> PodOwner for Replicas<K> {
                 look.did(Event::ReconcileReplicaSet { wanted, have, create, delete });
             }
         }
-        let failure = result.as_ref().err().map(pods::why);
+        let failure = result.as_ref().err().map(message_of);
         let seen = Seen { active: &active, terminating, failure, generation: object.meta().generation };
         let new = status(&spec, object.status_as_replica_set().as_ref(), &seen, clock::now());
         look.write_status(object.status(), &K::own_status(new)).await?;
@@ -241,8 +241,8 @@ impl<K: Replicated> PodOwner for Replicas<K> {
     }
 }
 
-/// The active pods of all sets that have the same controller as this one. A set without a
-/// controller has none: how many of its pods crowd on a node does not count, as upstream
+/// Returns the active pods of all sets that have the same controller as this one. A set without a
+/// controller has none: how many of its pods are on one node does not count, as upstream
 /// (`getIndirectlyRelatedPods`).
 fn related<K: Replicated>(look: &Look<'_, K>) -> Vec<Arc<Pod>> {
     let Some(owner) = pods::controller_of(look.object.meta()) else { return vec![] };
@@ -383,13 +383,16 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_told_once_and_goes_when_all_went_well() {
+    fn a_failure_is_written_once_and_goes_when_all_went_well() {
         let spec: ReplicaSetSpec = serde_json::from_value(json!({"selector": {}, "replicas": 2})).unwrap();
         let at = |minute: &str| format!("2026-01-01T01:{minute}:00Z").parse().unwrap();
         let failed = Seen { failure: Some("exceeded quota".into()), ..Seen::default() };
         let first = status(&spec, None, &failed, at("00"));
-        let told = first.conditions.clone().unwrap();
-        assert_eq!((told[0].type_.as_str(), told[0].reason.as_deref()), (FAILURE, Some("FailedCreate")));
+        let conditions = first.conditions.clone().unwrap();
+        assert_eq!(
+            (conditions[0].type_.as_str(), conditions[0].reason.as_deref()),
+            (FAILURE, Some("FailedCreate"))
+        );
         let again = status(&spec, Some(&first), &failed, at("05"));
         assert_eq!(again.conditions, first.conditions, "it is known since the first time");
         assert_eq!(status(&spec, Some(&again), &Seen::default(), at("06")).conditions, None);

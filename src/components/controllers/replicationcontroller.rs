@@ -67,7 +67,7 @@ impl Replicated for ReplicationController {
         self.status.as_ref()
     }
 
-    /// Of pods that are going it has no count.
+    /// Drops the count of pods that are being deleted: the older kind has no field for it.
     fn own_status(status: ReplicaSetStatus) -> ReplicationControllerStatus {
         let condition = |c: ReplicaSetCondition| ReplicationControllerCondition {
             last_transition_time: c.last_transition_time,
@@ -84,5 +84,59 @@ impl Replicated for ReplicationController {
             ready_replicas: status.ready_replicas,
             replicas: status.replicas,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::Shared;
+    use client::Key;
+    use client::testing::Scripted;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn its_pods_are_made_and_counted_as_those_of_a_replica_set() {
+        let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": []}});
+        let own = json!({"metadata": {"name": "rc", "namespace": "d", "uid": "1", "generation": 2},
+            "spec": {"replicas": 2, "selector": {"app": "web"}, "template": template}, "status": {"replicas": 1}});
+        let owner = json!({"apiVersion": "v1", "kind": "ReplicationController", "name": "rc", "uid": "1",
+            "controller": true, "blockOwnerDeletion": true});
+        let pod = json!({"metadata": {"name": "rc-a", "namespace": "d", "uid": "a", "labels": {"app": "web"},
+            "ownerReferences": [owner]}, "status": {"phase": "Running"}});
+        let stored = own.clone();
+        let server = Scripted::new(move |asked| match asked.line.as_str() {
+            line if line.contains("/replicationcontrollers/rc") => Some((200, stored.clone())),
+            line if line.starts_with("POST") => Some((201, asked.body.clone())),
+            _ => None,
+        })
+        .await;
+        let shared = Shared::fixed(&server.client);
+        shared.informer::<ReplicationController>().tell_of(serde_json::from_value(own).unwrap());
+        shared.informer::<Pod>().tell_of(serde_json::from_value(pod).unwrap());
+        let key = Key::new("d", "rc");
+        workload::look_once::<Replicas<ReplicationController>>(&shared, &key).await.unwrap();
+        let asked = server.take();
+        let made: Vec<_> = asked.iter().filter(|a| a.line == "POST /api/v1/namespaces/d/pods").collect();
+        assert_eq!(made.len(), 1, "{asked:?}");
+        let metadata = &made[0].body["metadata"];
+        assert_eq!(
+            (&metadata["generateName"], &metadata["ownerReferences"]),
+            (&json!("rc-"), &json!([owner]))
+        );
+        let status = &asked.iter().find(|a| a.line.ends_with("/rc/status")).expect("a status").body["status"];
+        assert_eq!(*status, json!({"replicas": 1, "fullyLabeledReplicas": 1, "observedGeneration": 2}));
+    }
+
+    #[test]
+    fn a_status_is_that_of_a_replica_set_without_the_pods_that_are_going() {
+        let failure = json!({"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",
+            "message": "exceeded quota", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let status = json!({"replicas": 3, "fullyLabeledReplicas": 2, "readyReplicas": 2, "availableReplicas": 1,
+            "observedGeneration": 7, "conditions": [failure]});
+        let own: ReplicationController = serde_json::from_value(json!({"status": status})).unwrap();
+        let mut as_set = own.status_as_replica_set().unwrap();
+        as_set.terminating_replicas = Some(1);
+        assert_eq!(json!(ReplicationController::own_status(as_set)), status);
     }
 }

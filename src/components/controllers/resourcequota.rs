@@ -6,7 +6,7 @@
 //! what its caches know, and writes only if the quota is as it was before counting: so nothing that
 //! was charged meanwhile is lost. Source: `pkg/controller/resourcequota`.
 
-use super::pods::phase;
+use super::pods::has_ended;
 use super::resources::discover;
 use super::write::unless_gone;
 use crate::error::Error;
@@ -35,7 +35,7 @@ const RECOUNT: Duration = Duration::from_secs(1);
 /// Kinds whose objects cost more than their number, so that all of the object is needed.
 const WHOLE: [&str; 3] = ["persistentvolumeclaims", "pods", "services"];
 
-/// Does the spec ask for something that the status does not show?
+/// Returns whether the spec asks for something that the status does not show.
 fn is_dirty(quota: &ResourceQuota) -> bool {
     let hard = quota.spec.as_ref().and_then(|s| s.hard.clone()).unwrap_or_default();
     let status = quota.status.clone().unwrap_or_default();
@@ -52,9 +52,9 @@ fn counted_at(quota: &ResourceQuota) -> Option<&Time> {
     managers.filter(|m| m.subresource.as_deref() == Some("status")).filter_map(|m| m.time.as_ref()).max()
 }
 
-/// Pure: does `hard` limit something that no API server has charged so far? They charge by the
-/// limits of the status (`charged`). What is made while the namespace is counted is charged to no
-/// quota then, and may be in no count.
+/// Pure: returns whether `hard` limits something that no API server has charged so far. They charge
+/// by the limits of the status (`charged`). What is made while the namespace is counted is charged
+/// to no quota then, and may be in no count.
 ///
 /// ```text
 /// kubectl apply -f FILE    a quota with pods: 2, then the pods a and b
@@ -64,10 +64,6 @@ fn counted_at(quota: &ResourceQuota) -> Option<&Time> {
 /// ```
 fn limits_more(hard: &Amounts, charged: &Amounts) -> bool {
     hard.keys().any(|name| !charged.contains_key(name))
-}
-
-fn has_ended(pod: &Pod) -> bool {
-    matches!(phase(pod), "Succeeded" | "Failed")
 }
 
 /// Returns whether quotas that a pod was charged to no longer count it: it has ended, or was given
@@ -161,7 +157,7 @@ async fn listen(
     let mut resync = Box::pin(clock::sleep(RESYNC));
     loop {
         tokio::select! {
-            told = gone.recv() => match told {
+            deletion = gone.recv() => match deletion {
                 Ok((namespace, cause)) => look(Some(&namespace), cause),
                 Err(RecvError::Lagged(_)) => look(None, None),
                 Err(RecvError::Closed) => return,
@@ -238,7 +234,7 @@ async fn unless_charged(api: &Api<ResourceQuota>, quota: &ResourceQuota) -> Resu
     }
 }
 
-/// What the objects of a namespace use of the resources in `hard`.
+/// Counts what the objects of a namespace use of the resources in `hard`.
 async fn count(shared: &Shared, namespace: &str, spec: &Value, hard: &Amounts) -> Result<Amounts, Error> {
     let client = &shared.config.client;
     let kinds: BTreeSet<(&str, &str)> = hard.keys().map(|name| kind_counted_by(name)).collect();
@@ -350,14 +346,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn everything_is_counted_now_and_then_although_something_is_always_deleted() {
-        let (tell, gone) = tokio::sync::broadcast::channel(16);
+        let (sender, gone) = tokio::sync::broadcast::channel(16);
         let (mut one, mut all) = (0, 0);
         let deletions = async {
             for _ in 0..13 {
                 clock::sleep(Duration::from_secs(100)).await;
-                tell.send(("n".to_string(), None)).unwrap();
+                sender.send(("n".to_string(), None)).unwrap();
             }
-            drop(tell);
+            drop(sender);
         };
         let counts = listen(gone, |namespace, _| match namespace {
             Some(_) => one += 1,

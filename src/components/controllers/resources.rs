@@ -172,7 +172,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_without_a_list_of_groups_is_an_error() {
         let server = Scripted::new(|_| Some((200, json!({"kind": "APIGroupList", "groups": []})))).await;
-        let said = discover(&server.client).await.unwrap_err().to_string();
-        assert!(said.contains("/api has no list of groups"), "{said}");
+        let message = discover(&server.client).await.unwrap_err().to_string();
+        assert!(message.contains("/api has no list of groups"), "{message}");
     }
 }

@@ -17,18 +17,18 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The label by which a pod tells its revision.
+/// The label of a pod that names its revision.
 pub(crate) const HASH: &str = "controller-revision-hash";
-/// The label by which a StatefulSet's revision tells its own hash (upstream's
+/// The label of a StatefulSet's revision that has its own hash (upstream's
 /// `history.ControllerRevisionHashLabel`).
 const OWN_HASH: &str = "controller.kubernetes.io/hash";
 
-/// The revision that a pod says it is of.
+/// Returns the revision that a pod is of, by its label.
 pub(crate) fn of_pod(pod: &k8s_openapi::api::core::v1::Pod) -> Option<&String> {
     pod.metadata.labels.as_ref().and_then(|l| l.get(HASH))
 }
 
-/// The template that a revision keeps.
+/// Returns the template that a revision keeps; `None`: it cannot be read.
 pub(crate) fn template(revision: &ControllerRevision) -> Option<PodTemplateSpec> {
     let mut template = revision.data.as_ref()?.0.pointer("/spec/template")?.clone();
     if let Some(map) = template.as_object_mut() {
@@ -69,9 +69,13 @@ fn forgotten(
     idle.into_iter().take(surplus).collect()
 }
 
-/// A workload's revisions, the oldest first; the last is the template as it is now. Those that
-/// nobody owns and `selector` chooses are adopted: an earlier object of this name may have left
-/// them.
+/// Returns a workload's revisions, the oldest first; the last is the template as it is now. Those
+/// without an owner that `selector` chooses are adopted: an earlier object of this name may have
+/// left them.
+///
+/// # Errors
+/// [`Error::NotYet`] if the cache is behind the API server, [`Error::Conflict`] if the name of a
+/// new revision is taken: the next look goes on.
 pub(crate) async fn keep<K: Typed>(
     look: &Look<'_, K>,
     selector: &LabelSelector,
@@ -192,7 +196,8 @@ fn kept_as(all: &[Arc<ControllerRevision>], template: &PodTemplateSpec) -> Optio
     all.iter().rposition(|r| r.data.as_ref().is_some_and(|kept| kept.0 == wanted))
 }
 
-/// Another template, or another object, has the name: the next look takes another one.
+/// Counts a collision: another template, or another object, has the name of the new revision. The
+/// next look takes another name.
 async fn collide<K: Typed>(
     look: &Look<'_, K>,
     name: &str,
@@ -205,7 +210,7 @@ async fn collide<K: Typed>(
     Err(Error::Conflict(format!("the name of revision {name} is taken")))
 }
 
-/// Adopts the revisions that nobody owns and that are of this workload by their labels.
+/// Adopts the revisions without an owner that are of this workload by their labels.
 async fn adopt_orphans<K: Typed>(
     look: &Look<'_, K>,
     selector: &LabelSelector,
@@ -239,8 +244,8 @@ async fn adopt<K: Typed>(
     adopted.ok_or_else(|| Error::Conflict(format!("revision {name} is gone")))
 }
 
-/// What a revision keeps: the template as a strategic merge patch that replaces another one. With
-/// its keys in order, byte for byte as upstream writes it: clients compare it so.
+/// Returns what a revision keeps: the template as a strategic merge patch that replaces another
+/// one, with its keys in order. Clients compare it byte for byte with what upstream writes.
 fn data(template: &PodTemplateSpec) -> Value {
     let mut data = template.encode().unwrap_or_default();
     data["$patch"] = json!("replace");
@@ -259,7 +264,7 @@ fn sorted(value: Value) -> Value {
 }
 
 /// Returns the label of a revision that has its hash. A DaemonSet's revisions have the label of
-/// their pods; the pods of a StatefulSet tell the whole name of their revision instead.
+/// their pods; the pods of a StatefulSet have the whole name of their revision in theirs.
 fn hash_label<K: Typed>() -> &'static str {
     if K::kind(&()) == "DaemonSet" { HASH } else { OWN_HASH }
 }

@@ -1,12 +1,12 @@
 //! # Service accounts: every namespace has one, and the cluster's certificate to trust
 //!
-//! Three small loops: the account `default`, the ConfigMap `kube-root-ca.crt`, and tokens for
-//! secrets that ask for one by their type. An account that lists such a secret forgets it once it
-//! is gone.
+//! Three queues: namespaces, which get the account `default` and the ConfigMap `kube-root-ca.crt`;
+//! Secrets that ask for a token by their type; and such Secrets that are gone, which leave the list
+//! of their account. Source: `pkg/controller/serviceaccount`,
+//! `pkg/controller/certificates/rootcacertpublisher`.
 
-use super::pods::is_namespace_ending;
 use super::write::unless_gone;
-use crate::error::Error;
+use crate::error::{Error, is_namespace_ending};
 use crate::shared::{Controller, Shared};
 use client::{Change, Key, Outcome, WorkQueue, is_code, optional, reference};
 use k8s_openapi::ByteString;
@@ -46,10 +46,10 @@ fn start(shared: &Shared) {
     let q = queue.clone();
     shared.informer::<ConfigMap>().on(move |change| q.add(change.key().namespace, change.cause()));
     let all = Arc::new(shared.clone());
-    let told = shared.clone();
+    let reporter = shared.clone();
     queue.on_panic(move |namespace, panic| {
-        if let Some(object) = told.informer::<Namespace>().get(&Key::new("", namespace.clone())) {
-            told.tell_panic(&reference(&*object), "serviceaccount", panic);
+        if let Some(object) = reporter.informer::<Namespace>().get(&Key::new("", namespace.clone())) {
+            reporter.report_panic(&reference(&*object), "serviceaccount", panic);
         }
     });
     queue.work("serviceaccount", 2, move |namespace, cause| {
@@ -170,7 +170,8 @@ fn published(mut map: ConfigMap, ca: &str) -> Option<ConfigMap> {
     Some(map)
 }
 
-/// Made meanwhile, or the namespace is going: both are fine.
+/// Turns a refusal into success if the object was made meanwhile, or if it or its namespace is gone
+/// or going.
 fn tolerate<T>(result: Result<T, kube::Error>) -> Result<(), kube::Error> {
     match result {
         Ok(_) => Ok(()),
@@ -324,7 +325,7 @@ mod tests {
         }
     }
 
-    /// The watch of the secrets tells of it.
+    /// The watch of the secrets shows it.
     #[tokio::test]
     async fn the_end_of_a_secret_brings_its_account_a_look() {
         let line = "/api/v1/namespaces/n/serviceaccounts/robot";

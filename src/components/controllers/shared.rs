@@ -21,8 +21,8 @@ pub struct Config {
     pub rng: Rng,
     /// The holder of the Lease while this process leads: `NODE_UUID`.
     pub identity: String,
-    /// Its certificate is published to every namespace as `kube-root-ca.crt`; it signs what people
-    /// and kubelets ask for.
+    /// The cluster's authority. Its certificate is published to every namespace as
+    /// `kube-root-ca.crt`; it signs the certificate requests of users and kubelets.
     pub ca: Arc<Ca>,
     /// Signs the tokens of `kubernetes.io/service-account-token` secrets.
     pub tokens: Arc<TokenKey>,
@@ -63,7 +63,8 @@ pub(crate) struct Controller {
     pub start: fn(&Shared),
 }
 
-/// What all controllers share. Clones share the caches: one watch a kind.
+/// The settings, caches and recorder that all controllers share. Clones share the caches: one watch
+/// a kind.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub config: Config,
@@ -118,8 +119,7 @@ impl Shared {
         self.informers.synced().await;
     }
 
-    /// Has a controller's panics reported in Events on the objects of `informer` that its keys
-    /// name.
+    /// Reports a controller's panics in Events on the objects of `informer` that its keys name.
     pub(crate) fn report_panics<K: Cached>(
         &self,
         queue: &WorkQueue<Key>,
@@ -129,12 +129,13 @@ impl Shared {
         let (shared, informer) = (self.clone(), informer.clone());
         queue.on_panic(move |key, panic| {
             if let Some(object) = informer.get(key) {
-                shared.tell_panic(&reference(&*object), controller, panic);
+                shared.report_panic(&reference(&*object), controller, panic);
             }
         });
     }
 
-    pub(crate) fn tell_panic(&self, about: &ObjectReference, controller: &str, panic: &str) {
+    /// Reports a panic of a controller in an Event on an object.
+    pub(crate) fn report_panic(&self, about: &ObjectReference, controller: &str, panic: &str) {
         let message =
             format!("the {controller} controller panicked on this object and tries again later: {panic}");
         self.recorder.warning(about, PANIC, message, None);
@@ -145,7 +146,7 @@ impl Shared {
     }
 }
 
-/// What a controller did, for the tap.
+/// Makes the record of what a controller did to an object, for the tap.
 pub(crate) fn record(event: Event, resource: &str, key: &Key, cause: &Option<Cause>) -> Record {
     Record::new(event).object(resource, &key.namespace, &key.name).cause(cause.clone())
 }

@@ -1,13 +1,13 @@
 //! The shape of a controller whose objects own pods: changes of the owner, of its pods and of pods
-//! that nobody owns become keys in a queue; a [`Look`] is one key taken out of it, with everything
-//! at hand to act on. [`PodOwner`] is what differs from kind to kind.
+//! without an owner become keys in a queue; a [`Look`] is one key taken out of it, with everything
+//! that is needed to act on it. [`PodOwner`] is what differs from kind to kind.
 
 use super::expectations::Expectations;
 use super::job::dismissed::Dismissed;
 use super::job::ends::AllEnds;
 use super::names;
 use super::pauses::Pauses;
-use super::pods::{self, Hands, Words, owner_key};
+use super::pods::{self, PodControl, Words, owner_key};
 use super::write::{self, Guard};
 use crate::error::Error;
 use crate::shared::{Shared, record};
@@ -34,7 +34,7 @@ impl<K> Typed for K where K: kube::Resource<DynamicType = (), Scope = NamespaceR
 /// A kind whose objects own pods, and how its controller looks at one of them.
 pub(crate) trait PodOwner: 'static {
     type Kind: Typed + Send + Sync + 'static;
-    /// Who writes its events and records, e.g. `replicaset-controller`.
+    /// The source of its events and records, e.g. `replicaset-controller`.
     const COMPONENT: Component;
     const WORKERS: usize;
     const WORDS: Words = pods::WORDS;
@@ -44,19 +44,21 @@ pub(crate) trait PodOwner: 'static {
     const FINALIZER: Option<&'static str> = None;
 
     fn selector(object: &Self::Kind) -> Option<Cow<'_, LabelSelector>>;
-    /// One look at one object: decide, act, write the status.
+    /// Takes one look at one object: decides, acts, writes the status.
     fn sync(look: &Look<'_, Self::Kind>) -> impl Future<Output = Result<Outcome, Error>> + Send;
-    /// Who owns a pod that no longer says so itself; asked only for pods without a controller.
+    /// Returns the owner of a pod that no longer names it; asked only for pods without a
+    /// controller.
     fn lost_owner(_pod: &Pod) -> Option<Key> {
         None
     }
-    /// The object is gone; what it left behind is to be tidied.
+    /// Tidies what an object that is gone has left behind.
     fn gone(_shared: &Shared, _key: &Key) -> impl Future<Output = Result<(), Error>> + Send {
         async { Ok(()) }
     }
 }
 
-/// Starts the controller and gives its queue, for changes of other kinds that concern its objects.
+/// Starts the controller and returns its queue, for changes of other kinds that concern its
+/// objects.
 ///
 /// Every change ends up as a key, for example `default/web`: an object that was changed ten times
 /// while a worker was busy is looked at once, as it is then. That is why a look asks what is, and
@@ -79,13 +81,14 @@ pub(crate) fn start<C: PodOwner>(shared: &Shared) -> WorkQueue<Key> {
     queue
 }
 
-/// One look at one object; tests tell `shared` what there is.
+/// Takes one look at one object. Tests put what there is into the caches of `shared`.
 #[cfg(test)]
 pub(crate) async fn look_once<C: PodOwner>(shared: &Shared, key: &Key) -> Result<Outcome, Error> {
     Worker::new(shared, C::COMPONENT).sync::<C>(key, &None).await
 }
 
-/// A worker that sees the changes that tests tell of, and looks when they say so.
+/// A worker that sees the changes which a test makes in its caches, and looks when the test says
+/// so.
 #[cfg(test)]
 pub(crate) struct Driven(Arc<Worker>);
 
@@ -124,10 +127,11 @@ impl Worker {
         }
     }
 
-    /// Whom a change of a pod concerns; what was awaited of it has been seen.
+    /// Returns the keys of the objects that a change of a pod concerns, and notes that what was
+    /// awaited of the pod has been seen.
     ///
     /// A pod that changes its owner concerns both, so the old and the new version of the pod are
-    /// asked. A pod without an owner concerns every object whose selector chooses it: one of them
+    /// read. A pod without an owner concerns every object whose selector chooses it: one of them
     /// adopts it.
     fn owners<C: PodOwner>(&self, change: &Change<Pod>) -> Vec<Key> {
         let (pod, kind) = (change.object(), <C::Kind as kube::Resource>::kind(&()));
@@ -172,7 +176,7 @@ impl Worker {
             dismissed: &self.dismissed,
             ends: &self.ends,
             started: clock::Instant::now(),
-            hands: Hands {
+            control: PodControl {
                 shared: &self.shared,
                 expectations: &self.expectations,
                 recorder: &self.recorder,
@@ -199,7 +203,7 @@ pub(crate) struct Look<'a, K> {
     pub object: Arc<K>,
     /// Everything that was written before has been seen: the pods may be counted.
     pub settled: bool,
-    pub hands: Hands<'a>,
+    pub control: PodControl<'a>,
     pub pauses: &'a Pauses,
     /// Pods that the controller of Jobs has deleted itself.
     pub dismissed: &'a Dismissed,
@@ -210,16 +214,17 @@ pub(crate) struct Look<'a, K> {
 }
 
 impl<K: Typed> Look<'_, K> {
+    /// Returns whether the object is not being deleted.
     pub(crate) fn alive(&self) -> bool {
         self.object.meta().deletion_timestamp.is_none()
     }
 
-    /// What every object made for this one carries.
+    /// Makes the reference to this object that every object made for it carries.
     pub(crate) fn owner(&self) -> OwnerReference {
         pods::owned_by(&*self.object)
     }
 
-    /// Objects of a kind in the object's namespace; what is written has the look's cause.
+    /// Returns the API of a kind in the object's namespace; what is written has the look's cause.
     pub(crate) fn api<T>(&self) -> Api<T>
     where
         T: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -238,21 +243,21 @@ impl<K: Typed> Look<'_, K> {
     }
 
     /// Makes sure that the cache knows all of the object's active pods, before more of them are
-    /// made. `told`: how many its status tells of; `known`: how many the cache has.
+    /// made. `reported`: how many its status has; `known`: how many the cache has.
     ///
     /// Each kind comes over a watch of its own. An undo brings an owner and its pods back in one
     /// transaction: a controller that has seen the owner and not yet its pods would make them a
-    /// second time. Where the cache has fewer than the status tells of, the API server is asked.
+    /// second time. Where the cache has fewer than the status, the API server is asked.
     ///
     /// # Errors
     /// [`Error::Conflict`] if there are pods that the cache does not know.
     pub(crate) async fn expect_pods(
         &self,
         selector: &LabelSelector,
-        told: Option<i32>,
+        reported: Option<i32>,
         known: usize,
     ) -> Result<(), Error> {
-        if told.is_none_or(|told| usize::try_from(told).is_ok_and(|told| told <= known)) {
+        if reported.is_none_or(|reported| usize::try_from(reported).is_ok_and(|reported| reported <= known)) {
             return Ok(());
         }
         let selector = Selector::try_from(selector.clone()).unwrap_or_default(); // then all of the namespace
@@ -268,7 +273,7 @@ impl<K: Typed> Look<'_, K> {
         };
         match mine.filter(|meta| is_new(meta)).count() {
             0 => Ok(()),
-            new => Err(Error::Conflict(format!("{new} pods are newer than the cache"))),
+            new => Err(Error::Conflict(format!("{new} pods of {} are newer than the cache", self.key))),
         }
     }
 
@@ -303,21 +308,21 @@ impl<K: Typed> Look<'_, K> {
         is_member: impl Fn(&Pod) -> bool,
         wanted: fn(&Pod) -> bool,
     ) -> Result<Vec<Arc<Pod>>, Error> {
-        let (owner, hands) = (self.owner(), &self.hands);
+        let (owner, control) = (self.owner(), &self.control);
         let (mut mine, mut orphans) = (Vec::new(), Vec::new());
         for pod in self.shared.informer::<Pod>().within(&self.key.namespace) {
             let matches = pods::selects(selector, pod.metadata.labels.as_ref()) && is_member(&pod);
             match pods::controller_of(&pod.metadata) {
                 Some(controller) if controller.uid != owner.uid => {}
                 Some(_) if matches => mine.push(pod),
-                Some(_) if self.alive() && wanted(&pod) => hands.release(&pod, &owner).await?,
+                Some(_) if self.alive() && wanted(&pod) => control.release(&pod, &owner).await?,
                 None if matches && self.alive() && wanted(&pod) => orphans.push(pod),
                 _ => {}
             }
         }
         if !orphans.is_empty() && self.still_there().await? {
             for pod in orphans {
-                mine.extend(hands.adopt(&pod, &owner).await?);
+                mine.extend(control.adopt(&pod, &owner).await?);
             }
         }
         Ok(mine)
@@ -339,9 +344,10 @@ impl<K: Typed> Look<'_, K> {
     }
 }
 
-/// The cache may be behind a deletion that the garbage collector has seen: ask before making what
-/// nobody wants, and before adopting what the collector has just set free, which would go with its
-/// owner.
+/// Returns whether the API server still has this very object, and it is not being deleted. The
+/// cache may be behind a deletion that the garbage collector has seen. Asked before an object is
+/// made that would have no owner, and before one is adopted that the collector has just set free:
+/// it would go with its new owner.
 pub(crate) async fn still_there<K: Typed>(api: &Api<K>, known: &ObjectMeta) -> Result<bool, Error> {
     let found = client::optional(api.get_metadata(known.name.as_deref().unwrap_or_default()).await)?;
     Ok(found.is_some_and(|m| m.metadata.uid == known.uid && m.metadata.deletion_timestamp.is_none()))

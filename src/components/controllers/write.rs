@@ -3,14 +3,13 @@
 //! queue brings the key back and the next look decides on what is there now. A write that is given
 //! up in silence would leave a status wrong until the object happens to change.
 
-use super::pods::why;
-use crate::error::Error;
+use crate::error::{Error, message_of};
 use client::{Api, Codec, is_code};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-/// What has to be as it was for a write to hold.
+/// The part of the metadata that has to be as it was read for a write to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Guard {
     /// The object is the same one: for what only this controller writes.
@@ -27,7 +26,7 @@ pub(crate) fn unless_gone<T>(result: Result<T, kube::Error>) -> Result<Option<T>
     match result {
         Ok(written) => Ok(Some(written)),
         Err(error) if is_code(&error, 404) => Ok(None),
-        Err(error) if is_code(&error, 409) => Err(Error::Conflict(why(&error))),
+        Err(error) if is_code(&error, 409) => Err(Error::Conflict(message_of(&error))),
         Err(error) => Err(error.into()),
     }
 }

@@ -111,7 +111,7 @@ impl Cache {
     }
 
     /// Forgets that this pod is assumed: the watch shows where it is or that it is gone, or its
-    /// Binding has failed. Another pod of its name stays assumed: the watch tells of the end of a
+    /// Binding has failed. Another pod of its name stays assumed: the watch shows the end of a
     /// pod when the next one may be decided already. Returns whether this one was.
     pub(crate) fn forget(&self, key: &Key, pod: &Pod) -> bool {
         let mut state = self.lock();
@@ -292,7 +292,7 @@ mod tests {
         }
 
         /// A new pod. Few names, so that others of the same name come; 6Ei three times are more
-        /// than a sum can tell.
+        /// than a sum can hold.
         fn pod(&mut self) -> Pod {
             let revision = self.revision();
             let bound = if self.rng.chance(0.3) { self.node_name() } else { "" };

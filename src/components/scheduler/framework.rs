@@ -50,7 +50,7 @@ pub(crate) struct CycleState<'a> {
     pod: &'a Pod,
     /// The pod's requests.
     pub amount: Amount,
-    /// The same with defaults where it requests nothing; for scores only.
+    /// The pod's requests with defaults where it requests nothing; for scores only.
     pub scored: Amount,
     /// The extended resources and huge pages that it requests.
     pub scalars: Scalars,
@@ -63,7 +63,7 @@ pub(crate) struct CycleState<'a> {
 
 /// The controller of a pod that is decided.
 pub(crate) struct Siblings {
-    /// Its uid.
+    /// The uid of the controller.
     pub owner: String,
     /// The weight of each of its pods in a node's raw score.
     pub weight: f64,
@@ -106,7 +106,7 @@ impl<'a> CycleState<'a> {
 /// `ScoreExtensions`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Normalize {
-    /// They are 0 to 100 already.
+    /// The raw scores are 0 to 100 already.
     None,
     /// The largest raw score is the best: 100.
     Largest,
@@ -123,7 +123,7 @@ pub(crate) trait Plugin: Sync {
     /// be filtered.
     ///
     /// # Errors
-    /// Why no node at all can take the pod.
+    /// The reason why no node at all can take the pod.
     fn pre_filter(&self, _pod: &Pod) -> Result<Option<BTreeSet<String>>, &'static str> {
         Ok(None)
     }
@@ -156,6 +156,7 @@ pub(crate) trait Plugin: Sync {
 /// A plug-in of the table, with its weight.
 pub(crate) struct Entry {
     pub plugin: &'static dyn Plugin,
-    /// Its normalized scores are multiplied by it. It has no effect where a plug-in only filters.
+    /// The plug-in's normalized scores are multiplied by the weight, which has no effect where a
+    /// plug-in only filters.
     pub weight: i64,
 }

@@ -14,9 +14,9 @@
 //! for its first consumer gets its volume together with the node: a free one that fits there, which
 //! is reserved before the Binding, or one that the provisioner makes. A Binding names the version
 //! of the node that was looked at, and is refused if the node has other labels or taints by now, or
-//! is cordoned. A Binding that fails is told in an Event and tried again after a pause. `sim` runs
-//! it in a simulated world, where a seed is a history of late, refused and lost requests, of kills,
-//! of nodes that go, and of volumes that are bound late.
+//! is cordoned. A Binding that fails is reported in an Event and tried again after a pause. `sim`
+//! runs it in a simulated world, where a seed is a history of late, refused and lost requests, of
+//! kills, of nodes that go, and of volumes that are bound late.
 //!
 //! The folder `golden` shows decisions with their reasons, as scripts to read.
 //! ## Left out
@@ -30,7 +30,7 @@
 //! - The scores BalancedAllocation and ImageLocality; extenders; several profiles; dynamic resource
 //!   allocation (the API warns of it).
 //! - Queueing hints and back-off of pods that fit nowhere: each change looks at all of them again.
-//!   An Event tells the same refusal once in five minutes.
+//!   The same refusal gets one Event in five minutes.
 //! - VolumeRestrictions for disks that a pod names itself (iSCSI, RBD): they are not mounted here.
 //! - `/metrics`, `/healthz` and `/configz`: the scheduler listens nowhere.
 //! - `allowedTopologies` of a class: a volume may be made on any node, and the API warns.

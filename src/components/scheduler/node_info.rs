@@ -30,7 +30,8 @@ pub(crate) struct NodeInfo {
     pub allocatable: Amount,
     /// Requests of the pods on it, and their number.
     pub requested: Amount,
-    /// The same with defaults for pods that request nothing; for scores only.
+    /// The requests of the pods on it, with defaults for those that request nothing; for scores
+    /// only.
     pub nonzero: Amount,
     /// Extended resources and huge pages: what there is, and what the pods on it request.
     pub scalars: Scalars,

@@ -18,8 +18,8 @@ use std::sync::Arc;
 pub(crate) struct Open {
     pub key: Key,
     pub claim: Arc<PersistentVolumeClaim>,
-    /// Its class can make a volume. On any node: `allowedTopologies` of the class are not looked
-    /// at.
+    /// The class of the claim can make a volume, on any node: its `allowedTopologies` are not
+    /// looked at.
     pub provisioned: bool,
     /// The node for which a volume was requested already: the pod can go to no other one.
     pub node: Option<String>,
@@ -48,11 +48,12 @@ impl Open {
 /// The way in which an open claim gets its volume.
 #[derive(Clone, Debug)]
 pub(crate) enum Choice {
-    /// This volume, which exists, is reserved for it.
+    /// This volume, which exists, is reserved for the claim.
     Reserve(Arc<PersistentVolume>),
     /// The provisioner makes a volume on the node.
     Provision,
-    /// Its volume was requested before, by this pod or another one; the binding waits for it.
+    /// The claim's volume was requested before, for this pod or another one; the binding waits for
+    /// it.
     Await,
 }
 
@@ -133,16 +134,17 @@ impl Volumes {
     }
 }
 
-/// The uid of the pod whose binding it is. Its name is not enough: a pod that is gone may have a
-/// successor of that name, which is decided before the binding of the first one ends.
+/// The uid of the pod whose binding takes a volume or a claim. The pod's name is not enough: a pod
+/// that is gone may have a successor of that name, which is decided before the binding of the first
+/// one ends.
 type Owner = Option<String>;
 
 /// The volumes and claims that bindings on their way will take.
 #[derive(Default)]
 pub(crate) struct OnTheirWay {
-    /// Volumes that they reserve, and cannot be given to another claim.
+    /// Volumes that these bindings reserve: no other claim gets them.
     pub volumes: BTreeMap<String, Owner>,
-    /// Claims that they give a volume, and on which node.
+    /// Claims to which these bindings give a volume, and the node of the volume.
     pub claims: BTreeMap<Key, (String, Owner)>,
 }
 

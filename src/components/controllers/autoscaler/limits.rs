@@ -7,12 +7,13 @@ use clock::Instant;
 use k8s_openapi::api::autoscaling::v2::{HPAScalingRules, HorizontalPodAutoscalerSpec};
 use std::time::Duration;
 
-/// Fewer replicas only if nobody asked for more in this time, unless the behavior says another.
+/// The number of replicas falls no lower than the highest recommendation of this time, unless the
+/// behavior has another one.
 const DOWN_WINDOW: Duration = Duration::from_secs(300);
 /// Without a behavior: at once to twice as many, but at least to so many.
 const UP_LEAST: i32 = 4;
 
-/// What an autoscaler did and wanted.
+/// The recommendations and changes of an autoscaler in the last hour.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Past {
     recommended: Vec<(Instant, i32)>,
@@ -23,7 +24,7 @@ pub(crate) struct Past {
 /// A condition: its reason and message.
 pub(crate) type Reason = (&'static str, &'static str);
 
-/// What remains of a recommendation.
+/// A recommendation within the limits.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Limited {
     pub replicas: i32,
@@ -72,7 +73,7 @@ fn window(rules: Option<&HPAScalingRules>, default: Duration) -> Duration {
     set.map_or(default, |s| Duration::from_secs(s.max(0) as u64))
 }
 
-/// How far the rules let the number go from `current`.
+/// Returns how far the rules let the number go from `current`.
 ///
 /// The policies "4 pods in 15 s" and "100 % in 15 s", up from 10 replicas: 14 and 20 are allowed,
 /// so 20 with `selectPolicy: Max` and 14 with `Min`. Ten seconds later 6 of them have been added:

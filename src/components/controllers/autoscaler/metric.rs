@@ -15,7 +15,7 @@ const CPU_INITIALIZATION: Duration = Duration::from_secs(300);
 /// A pod that was unready from its start on for this long and still is counts as starting.
 const INITIAL_READINESS: Duration = Duration::from_secs(30);
 
-/// What is asked for.
+/// The use that a metric is to be brought to.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Target {
     /// Per cent of what the pods request.
@@ -62,7 +62,7 @@ pub(crate) struct Sample {
     pub used: BTreeMap<String, BTreeMap<String, i64>>,
 }
 
-/// What a metric says.
+/// The number of replicas that a metric asks for, and what it has measured.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Verdict {
     pub replicas: i32,
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_use_that_a_sample_does_not_tell_is_not_a_use_of_nothing() {
+    fn a_use_that_a_sample_lacks_is_not_a_use_of_nothing() {
         let unknown = Err("did not receive metrics for targeted pods (pods might be unready)".into());
         let one_a_pod = Target::Average(1000);
         assert_eq!(scale("memory", Some("ap"), one_a_pod.clone()), unknown, "no such container");

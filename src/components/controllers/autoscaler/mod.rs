@@ -11,7 +11,7 @@ mod target;
 
 use super::resources::Mapper;
 use super::write;
-use crate::error::Error;
+use crate::error::{Error, message_of};
 use crate::shared::{Controller, Shared, record};
 use client::{Client, Key, Outcome, Recorder, WorkQueue, reference};
 use k8s_openapi::api::autoscaling::v1::Scale;
@@ -73,7 +73,7 @@ fn start(shared: &Shared) {
 #[derive(Default)]
 struct Memory {
     past: Past,
-    /// Which pods its target has, as of the last look.
+    /// The selector of its target's pods, as of the last look.
     selector: String,
     /// When the present round of looks was last looked at. A look before the next one is due (its
     /// spec has changed) does not make two rounds of looks out of one.
@@ -83,7 +83,7 @@ struct Memory {
 struct Worker {
     shared: Shared,
     recorder: Recorder,
-    /// Where custom kinds are served.
+    /// Finds where custom kinds are served.
     kinds: Mapper,
     known: Mutex<BTreeMap<Key, Memory>>,
 }
@@ -99,13 +99,13 @@ struct Measured {
     failed: Vec<Failure>,
 }
 
-/// Why a metric cannot tell.
+/// A metric that gives no number of replicas, and why.
 struct Failure {
     /// The reason of its event and of the condition: `FailedGetResourceMetric`.
     reason: String,
     /// `failed to get cpu utilization: unable to get metrics for resource cpu: …`
     why: String,
-    /// What could not be had: `cpu resource metric value`.
+    /// What could not be measured: `cpu resource metric value`.
     value: String,
 }
 
@@ -198,24 +198,26 @@ impl Look<'_> {
             Ok(found) => found,
             Err(why) => {
                 self.warn("FailedGetScale", &why);
-                let told = format!("the HPA controller was unable to get the target's current scale: {why}");
-                self.set("AbleToScale", false, "FailedGetScale", &told);
+                let message =
+                    format!("the HPA controller was unable to get the target's current scale: {why}");
+                self.set("AbleToScale", false, "FailedGetScale", &message);
                 return;
             }
         };
-        let told = "the HPA controller was able to get the target's current scale";
-        self.set("AbleToScale", true, "SucceededGetScale", told);
+        let message = "the HPA controller was able to get the target's current scale";
+        self.set("AbleToScale", true, "SucceededGetScale", message);
         let current = scale.spec.as_ref().and_then(|s| s.replicas).unwrap_or(0);
         self.status.current_replicas = Some(current);
-        // Also while it does not scale: a target that a user has brought back from 0 is held at its
-        // new size by no window.
+        // Also while nothing is scaled. Otherwise a target that a user brings back from 0 would
+        // begin with its new size as the first recommendation, and be held at it for a whole
+        // window.
         self.worker.remember(self.key, |m| m.past.begin(clock::Instant::now(), current));
         // Unless this look measures them. Values of an earlier one would be shown as of now.
         self.status.current_metrics = None;
         let least = spec.min_replicas.unwrap_or(1);
         let (desired, why) = if current == 0 && least != 0 {
-            let told = "scaling is disabled since the replica count of the target is zero";
-            self.set("ScalingActive", false, "ScalingDisabled", told);
+            let message = "scaling is disabled since the replica count of the target is zero";
+            self.set("ScalingActive", false, "ScalingDisabled", message);
             (0, String::new())
         } else if current > spec.max_replicas {
             (spec.max_replicas, "Current number of replicas above Spec.MaxReplicas".into())
@@ -235,11 +237,11 @@ impl Look<'_> {
             Ok(()) => {
                 // Not before: a size that the target did not get is no last one, as upstream.
                 self.status.desired_replicas = desired;
-                let told = format!("the HPA controller was able to update the target scale to {desired}");
-                self.set("AbleToScale", true, "SucceededRescale", &told);
+                let message = format!("the HPA controller was able to update the target scale to {desired}");
+                self.set("AbleToScale", true, "SucceededRescale", &message);
                 self.status.last_scale_time = Some(Time(clock::now()));
-                let told = format!("New size: {desired}; reason: {why}");
-                self.worker.recorder.normal(&self.about, "SuccessfulRescale", told, self.cause.clone());
+                let message = format!("New size: {desired}; reason: {why}");
+                self.worker.recorder.normal(&self.about, "SuccessfulRescale", message, self.cause.clone());
                 let (now, by) = (clock::Instant::now(), desired - current);
                 self.worker.remember(self.key, |m| m.past.change(&spec, now, by));
                 let tap = self.worker.shared.tap(COMPONENT);
@@ -247,10 +249,10 @@ impl Look<'_> {
                 tap.emit(record(event, "horizontalpodautoscalers", self.key, self.cause));
             }
             Err(error) => {
-                let error = text(&error);
+                let error = message_of(&error);
                 self.warn("FailedRescale", &format!("New size: {desired}; reason: {why}; error: {error}"));
-                let told = format!("the HPA controller was unable to update the target scale: {error}");
-                self.set("AbleToScale", false, "FailedUpdateScale", &told);
+                let message = format!("the HPA controller was unable to update the target scale: {error}");
+                self.set("AbleToScale", false, "FailedUpdateScale", &message);
             }
         }
     }
@@ -269,20 +271,20 @@ impl Look<'_> {
         };
         let known = self.samples(&selector).await.map(|samples| (pods, samples));
         let Measured { best, failed } = self.measure(current, &spec, &known);
-        // Where one cannot tell, others may ask for more or for as many, but not for fewer.
+        // Where one gives no number, others may ask for more or for as many, but not for fewer.
         let usable = best.filter(|(wanted, _)| failed.is_empty() || *wanted >= current);
         let Some((wanted, name)) = usable else {
             let all = spec.metrics.as_ref().map_or(0, Vec::len);
             let Failure { reason, why, value } = failed.first()?;
             let first = format!("first error is: failed to get {value}: {why}");
-            let told = format!("invalid metrics ({} invalid out of {all}), {first}", failed.len());
-            self.warn("FailedComputeMetricsReplicas", &told);
-            let told = format!("the HPA was unable to compute the replica count: {why}");
-            self.set("ScalingActive", false, reason, &told);
+            let message = format!("invalid metrics ({} invalid out of {all}), {first}", failed.len());
+            self.warn("FailedComputeMetricsReplicas", &message);
+            let message = format!("the HPA was unable to compute the replica count: {why}");
+            self.set("ScalingActive", false, reason, &message);
             return None;
         };
-        let told = format!("the HPA was able to successfully calculate a replica count from {name}");
-        self.set("ScalingActive", true, "ValidMetricFound", &told);
+        let message = format!("the HPA was able to successfully calculate a replica count from {name}");
+        self.set("ScalingActive", true, "ValidMetricFound", &message);
         let now = clock::Instant::now();
         let limited =
             self.worker.remember(self.key, |m| limits::limit(&spec, &mut m.past, current, wanted, now));
@@ -303,8 +305,8 @@ impl Look<'_> {
     }
 
     /// Asks each metric how many replicas it wants, and shows in the status what it measured.
-    /// Clients pair the metrics of the spec and of the status by position, so a metric that cannot
-    /// tell has an empty entry, as upstream.
+    /// Clients pair the metrics of the spec and of the status by position, so a metric that gives
+    /// no number has an empty entry, as upstream.
     ///
     /// ```text
     /// metrics memory, cpu; no container requests memory   currentMetrics: an empty entry, cpu
@@ -347,13 +349,13 @@ impl Look<'_> {
     /// Returns the pods that the target's selector chooses.
     ///
     /// # Errors
-    /// Why no metric can be asked. The condition says so already.
+    /// The reason why no metric can be asked, which the condition has already.
     fn choose_pods(&mut self, selector: &str) -> Result<Vec<Arc<Pod>>, String> {
         if selector.is_empty() {
             let why = "selector is required";
             self.warn("SelectorRequired", why);
-            let told = "the HPA target's scale is missing a selector";
-            self.set("ScalingActive", false, "InvalidSelector", told);
+            let message = "the HPA target's scale is missing a selector";
+            self.set("ScalingActive", false, "InvalidSelector", message);
             return Err(why.into());
         }
         let verdict = match self.pods(selector) {
@@ -406,7 +408,7 @@ impl Look<'_> {
             .collect())
     }
 
-    /// What the pods use, by name; thousandths of each resource by container.
+    /// Asks the metrics API what the pods use, by name; thousandths of each resource by container.
     async fn samples(&self, selector: &str) -> Result<BTreeMap<String, Sample>, String> {
         let query: String = form_urlencoded::byte_serialize(selector.as_bytes()).collect();
         let path = format!(
@@ -416,7 +418,7 @@ impl Look<'_> {
         let list = self
             .ask(&path)
             .await
-            .map_err(|e| format!("unable to fetch metrics from resource metrics API: {}", text(&e)))?;
+            .map_err(|e| format!("unable to fetch metrics from resource metrics API: {}", message_of(&e)))?;
         Ok(list["items"].as_array().into_iter().flatten().filter_map(sample).collect())
     }
 
@@ -435,13 +437,6 @@ impl Look<'_> {
 
 fn labels(pod: &Pod) -> Value {
     serde_json::to_value(&pod.metadata.labels).unwrap_or_default()
-}
-
-fn text(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What a metric of the spec asks for.
+/// Reads a metric of the spec.
 ///
 /// `cpu` with `averageUtilization: 80` is a target of 80 %; `memory` with `averageValue: 100Mi` is
 /// 104857600000 thousandths of a byte a pod. Pods, Object and External metrics need an API that
@@ -42,8 +42,8 @@ pub(super) fn read(asked: &MetricSpec) -> Result<Metric, String> {
 /// up and down with every small change of the load. The fields `tolerance` are KEP-4951's.
 pub(super) fn tolerance(behavior: Option<&HorizontalPodAutoscalerBehavior>) -> Tolerance {
     let of = |rules: Option<&HPAScalingRules>, default: f64| {
-        let told = rules.and_then(|r| Quantity::parse(&r.tolerance.as_ref()?.0));
-        told.map_or(default, |amount| amount.milli() as f64 / 1000.0)
+        let given = rules.and_then(|r| Quantity::parse(&r.tolerance.as_ref()?.0));
+        given.map_or(default, |amount| amount.milli() as f64 / 1000.0)
     };
     let default = Tolerance::default();
     Tolerance {
@@ -52,7 +52,7 @@ pub(super) fn tolerance(behavior: Option<&HorizontalPodAutoscalerBehavior>) -> T
     }
 }
 
-/// What a metric measures, in the words of events: `cpu utilization`, `memory usage`.
+/// Returns what a metric measures, in the words of events: `cpu utilization`, `memory usage`.
 pub(super) fn use_of(asked: &MetricSpec) -> String {
     let of_pods = asked.resource.as_ref().map(|r| (&r.name, &r.target));
     match of_pods.or(asked.container_resource.as_ref().map(|r| (&r.name, &r.target))) {
@@ -62,7 +62,8 @@ pub(super) fn use_of(asked: &MetricSpec) -> String {
     }
 }
 
-/// What a metric tells, in the words of the event about all of them: `cpu resource metric value`.
+/// Returns what a metric measures, in the words of the event about all metrics: `cpu resource
+/// metric value`.
 pub(super) fn value_of(asked: &MetricSpec) -> String {
     match (&asked.resource, &asked.container_resource, &asked.external) {
         (Some(r), ..) => format!("{} resource metric value", r.name),
@@ -72,7 +73,7 @@ pub(super) fn value_of(asked: &MetricSpec) -> String {
     }
 }
 
-/// How events name a metric.
+/// Returns the name that events give a metric.
 pub(super) fn name_of(metric: &Metric) -> String {
     let Metric { resource, container, target, .. } = metric;
     match (target, container) {
@@ -84,12 +85,12 @@ pub(super) fn name_of(metric: &Metric) -> String {
     }
 }
 
-/// A metric as the status shows it.
+/// Returns a metric as the status shows it.
 pub(super) fn shown(asked: &MetricSpec, verdict: &Verdict) -> MetricStatus {
     let resource = asked.resource.as_ref().map(|r| &r.name);
     let resource = resource.or(asked.container_resource.as_ref().map(|r| &r.name));
     let average = Quantity::of_milli(verdict.average);
-    // As the metrics API tells it, and as users write it.
+    // Memory is shown in binary units (`100Mi`), as the metrics API answers it and users write it.
     let is_memory = resource.is_some_and(|name| name == "memory");
     let average = if is_memory { average.in_binary() } else { average };
     let current = MetricValueStatus {
@@ -112,7 +113,7 @@ pub(super) fn shown(asked: &MetricSpec, verdict: &Verdict) -> MetricStatus {
     }
 }
 
-/// One pod's line of the metrics API.
+/// Reads one pod's line of the metrics API.
 ///
 /// `{"metadata": {"name": "web-1"}, "timestamp": "2026-01-01T10:00:00Z", "window": "15s",
 /// "containers": [{"name": "main", "usage": {"cpu": "250m"}}]}`: `web-1` used 250 thousandths of a

@@ -1,6 +1,7 @@
 //! The target of an autoscaler: where its scale is, and how that is read and written.
 
-use super::{Look, text};
+use super::Look;
+use crate::error::message_of;
 use api::kinds::{self, Kind};
 use client::{Codec, is_code, segment};
 use k8s_openapi::api::autoscaling::v1::Scale;
@@ -25,14 +26,14 @@ impl Look<'_> {
                 if matches!(&error, kube::Error::Api(s) if s.code == 404 && s.reason != "NotFound") {
                     self.worker.kinds.forget(group_of(target), &target.kind);
                 }
-                Err(text(&error))
+                Err(message_of(&error))
             }
         }
     }
 
-    /// Where the target's scale is: of a built-in kind, or of a custom one, which discovery knows.
-    /// As upstream only the target's group and kind count, not its version: an old manifest names a
-    /// version that is not served any more.
+    /// Returns the path of the target's scale: of a built-in kind, or of a custom one, which
+    /// discovery knows. As upstream only the target's group and kind count, not its version: an old
+    /// manifest names a version that is not served any more.
     ///
     /// ```text
     /// apps/v1beta2 Deployment x   /apis/apps/v1/namespaces/d/deployments/x/scale
@@ -46,7 +47,7 @@ impl Look<'_> {
             Some(kind) => (kind.api_version(), kind.plural.to_string()),
             None => {
                 let found = self.worker.kinds.find(&self.client, group, &target.kind).await;
-                let found = found.map_err(|error| text(&error))?.filter(|r| r.namespaced);
+                let found = found.map_err(|error| message_of(&error))?.filter(|r| r.namespaced);
                 let found = found.ok_or_else(missing)?;
                 (found.api.api_version, found.api.plural)
             }
@@ -92,7 +93,8 @@ fn group_of(target: &CrossVersionObjectReference) -> &str {
     api_version.split_once('/').map_or("", |(group, _)| group)
 }
 
-/// Where the scale of an object of this resource is read and written, in a version that is served.
+/// Returns the path at which the scale of an object of this resource is read and written, in a
+/// version that is served.
 pub(super) fn scale_path(namespace: &str, api_version: &str, plural: &str, name: &str) -> String {
     let root = if api_version.contains('/') { "/apis" } else { "/api" };
     let place: Vec<String> = api_version.splitn(2, '/').map(segment).collect();

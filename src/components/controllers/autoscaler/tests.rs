@@ -23,9 +23,11 @@ async fn look(server: &client::testing::Scripted, api_version: &str, kind: &str)
     worker.sync(Key::new("d", "h"), None).await.unwrap();
     let asked = server.take();
     // The status is what is written last.
-    let told = asked.last().unwrap().body["status"]["conditions"].clone();
+    let conditions = asked.last().unwrap().body["status"]["conditions"].clone();
     let mut all: Vec<String> = asked.into_iter().map(|a| a.line).collect();
-    all.extend(told.as_array().into_iter().flatten().filter_map(|c| c["message"].as_str().map(String::from)));
+    all.extend(
+        conditions.as_array().into_iter().flatten().filter_map(|c| c["message"].as_str().map(String::from)),
+    );
     all
 }
 
@@ -47,9 +49,9 @@ async fn any_kind_with_a_scale_is_a_target() {
     let path = "/apis/example.com/v2/namespaces/d/widgets/x/scale"; // the version that is served
     assert!(own.contains(&format!("GET {path}")), "{own:?}");
     // The target refuses its new size: what was wanted and why, and what went wrong.
-    let told = server.event("FailedRescale").await;
+    let message = server.event("FailedRescale").await;
     let want = "New size: 2; reason: Current number of replicas below Spec.MinReplicas; error: out of order";
-    assert_eq!(told, want);
+    assert_eq!(message, want);
     let built_in = look(&server, "apps/v1", "StatefulSet").await;
     assert_eq!(built_in[0], "GET /apis/apps/v1/namespaces/d/statefulsets/x/scale");
     let old = look(&server, "apps/v1beta2", "Deployment").await;
@@ -86,7 +88,7 @@ fn an_average_of_memory_has_binary_suffixes() {
     }
 }
 
-/// As upstream, which tells a container's average from a pod's in nothing.
+/// As upstream, whose words for a container's average are those for a pod's.
 #[test]
 fn a_metric_is_named_in_the_reason_of_a_new_size() {
     let name = |container: Option<&str>, target: metric::Target| {
@@ -142,13 +144,13 @@ fn scale_of(selector: Value) -> Value {
 async fn a_target_that_is_brought_back_from_zero_is_held_by_no_window() {
     use std::sync::atomic::{AtomicI32, Ordering};
     let size = Arc::new(AtomicI32::new(0));
-    let (told, usage) = (size.clone(), json!({"cpu": "50m"}));
+    let (stored, usage) = (size.clone(), json!({"cpu": "50m"}));
     let sample = json!({"metadata": {"name": "p"}, "timestamp": "2026-01-01T01:00:00Z", "window": "10s",
         "containers": [{"name": "c", "usage": usage}]});
     let server = client::testing::Scripted::new(move |asked| match asked.line.as_str() {
         line if line.starts_with("GET") && line.ends_with("/scale") => {
             let mut scale = scale_of(json!("a=b"));
-            scale["spec"]["replicas"] = json!(told.load(Ordering::Relaxed));
+            scale["spec"]["replicas"] = json!(stored.load(Ordering::Relaxed));
             Some((200, scale))
         }
         line if line.contains("metrics.k8s.io") => Some((200, json!({"items": [sample]}))),
@@ -195,8 +197,8 @@ async fn failures_have_upstreams_words() {
 }
 
 #[tokio::test]
-async fn a_selector_that_is_missing_or_wrong_is_told() {
-    for (selector, reason, told) in [
+async fn a_selector_that_is_missing_or_wrong_is_reported() {
+    for (selector, reason, start) in [
         (Value::Null, "SelectorRequired", "selector is required"),
         (json!("!!"), "InvalidSelector", "couldn't convert selector into a corresponding"),
     ] {
@@ -208,7 +210,7 @@ async fn a_selector_that_is_missing_or_wrong_is_told() {
         worker.sync(Key::new("d", "h"), None).await.unwrap();
         for reason in [reason, "FailedComputeMetricsReplicas"] {
             let event = server.event(reason).await;
-            assert!(event.starts_with(told), "{reason}: {event}");
+            assert!(event.starts_with(start), "{reason}: {event}");
         }
     }
 }
@@ -220,11 +222,11 @@ async fn a_target_without_replicas_has_been_found_and_is_left_alone() {
         asked.line.ends_with("/scale").then_some((200, scale))
     })
     .await;
-    let told = look(&server, "apps/v1", "Deployment").await;
-    let says = |text: &str| told.iter().any(|line| line == text);
-    assert!(says("the HPA controller was able to get the target's current scale"), "{told:?}");
-    assert!(!says("recommended size matches current size"), "{told:?}");
-    assert!(says("scaling is disabled since the replica count of the target is zero"), "{told:?}");
+    let lines = look(&server, "apps/v1", "Deployment").await;
+    let says = |text: &str| lines.iter().any(|line| line == text);
+    assert!(says("the HPA controller was able to get the target's current scale"), "{lines:?}");
+    assert!(!says("recommended size matches current size"), "{lines:?}");
+    assert!(says("scaling is disabled since the replica count of the target is zero"), "{lines:?}");
 }
 
 /// Every look finds what the one before it has written, an hour ago.
@@ -260,7 +262,7 @@ async fn a_status_is_written_only_if_something_is_new() {
 /// `memory` is not measured, and `cpu` is at its target: that is a recommendation, which a window
 /// remembers.
 #[tokio::test]
-async fn a_metric_that_cannot_tell_does_not_silence_one_at_its_target() {
+async fn a_metric_without_a_number_does_not_silence_one_at_its_target() {
     let server = server(false).await;
     let worker = worker(&server, &["h"], &json!([metric("memory", 50), metric("cpu", 50)]), &Value::Null);
     worker.sync(Key::new("d", "h"), None).await.unwrap();
@@ -275,7 +277,7 @@ async fn a_metric_that_cannot_tell_does_not_silence_one_at_its_target() {
 
 /// Clients pair the metrics of the spec and of the status by position.
 #[tokio::test]
-async fn a_metric_that_cannot_tell_keeps_its_place_in_the_status() {
+async fn a_metric_without_a_number_keeps_its_place_in_the_status() {
     let server = server(false).await;
     let worker = worker(&server, &["h"], &json!([metric("memory", 50), metric("cpu", 50)]), &Value::Null);
     worker.sync(Key::new("d", "h"), None).await.unwrap();
@@ -292,12 +294,13 @@ async fn a_status_does_not_keep_a_value_that_is_not_measured_any_more() {
         let server = server(false).await;
         let worker = worker(&server, &["h"], &json!([metric("memory", 50)]), &Value::Null);
         let key = Key::new("d", "h");
-        let mut told = (*worker.shared.informer::<HorizontalPodAutoscaler>().get(&key).unwrap()).clone();
+        let mut changed = (*worker.shared.informer::<HorizontalPodAutoscaler>().get(&key).unwrap()).clone();
         let memory = json!({"name": "memory", "current": {"averageUtilization": 250}});
         let shown = json!([{"type": "Resource", "resource": memory}]);
-        told.status = serde_json::from_value(json!({"desiredReplicas": 1, "currentMetrics": shown})).unwrap();
-        told.spec.as_mut().unwrap().min_replicas = Some(least);
-        worker.shared.informer::<HorizontalPodAutoscaler>().tell_of(told);
+        changed.status =
+            serde_json::from_value(json!({"desiredReplicas": 1, "currentMetrics": shown})).unwrap();
+        changed.spec.as_mut().unwrap().min_replicas = Some(least);
+        worker.shared.informer::<HorizontalPodAutoscaler>().tell_of(changed);
         worker.sync(key, None).await.unwrap();
         let put = server.take().into_iter().find(|a| a.line.ends_with("/h/status")).expect("a status");
         assert_eq!(put.body["status"].get("currentMetrics"), Some(&want), "at least {least}");
@@ -340,7 +343,7 @@ async fn a_size_that_the_target_did_not_get_is_not_shown_as_the_last_one() {
 async fn a_scale_that_has_changed_is_read_again() {
     use client::testing::{Scripted, refusal};
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-    for (conflicts, told) in [(1, "SuccessfulRescale"), (99, "FailedRescale")] {
+    for (conflicts, reason) in [(1, "SuccessfulRescale"), (99, "FailedRescale")] {
         let version = AtomicUsize::new(0);
         let server = Scripted::new(move |asked| {
             let now = match asked.line.starts_with("GET") {
@@ -359,10 +362,10 @@ async fn a_scale_that_has_changed_is_read_again() {
         })
         .await;
         let asked = look(&server, "apps/v1", "Deployment").await;
-        let event = server.event(told).await;
+        let event = server.event(reason).await;
         assert!(event.starts_with("New size: 2; reason: Current number of replicas below"), "{event}");
         let puts = asked.iter().filter(|l| l.starts_with("PUT") && l.ends_with("/scale")).count();
-        assert_eq!(puts, 1 + conflicts.min(4), "{told}");
+        assert_eq!(puts, 1 + conflicts.min(4), "{reason}");
     }
 }
 
@@ -376,9 +379,9 @@ async fn two_autoscalers_of_the_same_pods_scale_nothing() {
             server.lines().into_iter().filter(|l| l.starts_with("PUT") && l.ends_with("/scale")).count();
         assert_eq!(puts, scaled, "{name}");
     }
-    let told = server.event("AmbiguousSelector").await;
-    assert_eq!(told, "pods by selector a=b are controlled by multiple HPAs: [d/one d/two]");
-    assert_eq!(server.event("FailedComputeMetricsReplicas").await, told);
+    let message = server.event("AmbiguousSelector").await;
+    assert_eq!(message, "pods by selector a=b are controlled by multiple HPAs: [d/one d/two]");
+    assert_eq!(server.event("FailedComputeMetricsReplicas").await, message);
     worker
         .shared
         .informer::<HorizontalPodAutoscaler>()

@@ -1,19 +1,23 @@
 //! # CronJob: a Job whenever it is time
 //!
 //! [`decide`] asks the schedule what was due since the last time, and what the concurrency policy
-//! says about Jobs that still run. A Job's name carries the minute it was due, so that no restart
-//! makes a second one. Source: `pkg/controller/cronjob`.
+//! says about Jobs that still run; here it is carried out. A Job's name carries the minute it was
+//! due, so that no restart makes a second one. Source: `pkg/controller/cronjob`.
+
+mod decide;
 
 use super::job::facts::finished;
-use super::pods::{controller_of, is_namespace_ending, owned_by, why};
-use crate::error::Error;
+use super::pods::{controller_of, owned_by};
+use crate::error::{Error, is_namespace_ending, message_of};
+use crate::notice::Notice;
 use crate::shared::{Controller, Shared, record};
-use api::cron::{self, Schedule};
+use api::cron;
 use client::{Api, Change, Key, Outcome, Recorder, WorkQueue, is_code, reference};
 use clock::{self, Timestamp};
+use decide::{Plan, decide, job_name, until_next};
 use jiff::tz::TimeZone;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, CronJobStatus, Job};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{DeleteParams, PostParams};
@@ -26,239 +30,6 @@ use tap::{Cause, Component, Event};
 const COMPONENT: Component = Component::CronJobController;
 const WORKERS: usize = 5;
 const SCHEDULED: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
-/// Looks come this much after the time that is due, so that it is past for sure.
-const SLACK: Duration = Duration::from_millis(100);
-/// More missed times than these are told: something is wrong with the clock or the deadline.
-const MANY: usize = 100;
-
-/// An event: (is it a warning, reason, message).
-type Told = (bool, &'static str, String);
-
-/// What to do about one CronJob.
-#[derive(Debug, Default)]
-pub(crate) struct Plan {
-    pub status: CronJobStatus,
-    /// Names of jobs that are to be deleted before the next one is made: it replaces them.
-    pub replace: Vec<String>,
-    /// Names of ended jobs to delete: there are more than the history keeps.
-    pub delete: Vec<String>,
-    /// The time for which a job is to be made.
-    pub start: Option<Timestamp>,
-    pub told: Vec<Told>,
-    pub again: Option<Duration>,
-}
-
-/// Pure: what to do about a CronJob that owns these jobs.
-///
-/// Schedule `0 * * * *`, last run at 10:00, now 12:05: the run of 12:00 is started. That of 11:00
-/// is lost: a schedule says when to begin, not how often.
-///
-/// ```text
-/// startingDeadlineSeconds: 120       nothing: 12:00 is more than 120 s ago
-/// Forbid, the Job of 10:00 runs      nothing now; its end brings the next look, which starts 12:00
-/// Replace, the Job of 10:00 runs     deletes it, starts 12:00
-/// Allow                              starts 12:00 beside it
-/// ```
-///
-/// The next look comes at 13:00. Upstream: `syncCronJob`, `mostRecentScheduleTime`.
-pub(crate) fn decide(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan {
-    let spec = cron.spec.clone().unwrap_or_default();
-    let mut plan = Plan { status: cron.status.clone().unwrap_or_default(), ..Plan::default() };
-    account(&mut plan, jobs);
-    history(&mut plan, &spec, jobs);
-    if cron.metadata.deletion_timestamp.is_some() || spec.suspend.unwrap_or(false) {
-        return plan;
-    }
-    let (schedule, zone) = match timing(&spec) {
-        Ok(timing) => timing,
-        Err(told) => {
-            plan.told.push(told);
-            return plan;
-        }
-    };
-    let last = last_run(cron, now);
-    let deadline = spec.starting_deadline_seconds.map(|s| Duration::from_secs(s.max(0) as u64));
-    let earliest = deadline.map_or(last, |d| last.max(clock::before(now, d)));
-    let (due, missed) = most_recent(&schedule, &zone, earliest, now);
-    plan.again = next_run(&schedule, &zone, last, now);
-    if plan.again.is_none() {
-        let why = "time difference between two schedules is less than 1 second"; // there are none
-        let told = format!("invalid schedule: {} : {why}", spec.schedule);
-        plan.told.push((true, "InvalidSchedule", told));
-        return plan;
-    }
-    if missed > MANY {
-        let told =
-            "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew";
-        plan.told.push((true, "TooManyMissedTimes", told.into()));
-    }
-    let Some(due) = due else { return plan };
-    // It runs already: of `@every 30s` two times have one minute, and so one name.
-    let name = job_name(cron, due);
-    if plan.status.active.iter().flatten().any(|active| active.name.as_ref() == Some(&name)) {
-        return plan;
-    }
-    let busy = plan.status.active.as_ref().is_some_and(|a| !a.is_empty());
-    match spec.concurrency_policy.as_deref() {
-        Some("Forbid") if busy => {
-            let told = "Not starting job because prior execution is running and concurrency policy is Forbid";
-            plan.told.push((false, "JobAlreadyActive", told.into()));
-            return plan;
-        }
-        Some("Replace") => {
-            let running = plan.status.active.iter().flatten();
-            plan.replace = running.filter_map(|r| r.name.clone()).collect();
-        }
-        _ => {}
-    }
-    plan.start = Some(due);
-    plan
-}
-
-/// When the CronJob last started a job, or was made.
-fn last_run(cron: &CronJob, now: Timestamp) -> Timestamp {
-    let last = cron.status.as_ref().and_then(|s| s.last_schedule_time.as_ref());
-    last.or(cron.metadata.creation_timestamp.as_ref()).map_or(now, |t| t.0)
-}
-
-/// Pure: how long it is until the next time that is due. A look may come before anything is due:
-/// the work queue cuts long waits into pieces. So the next one is counted from the last time, not
-/// from now.
-fn next_run(schedule: &Schedule, zone: &TimeZone, last: Timestamp, now: Timestamp) -> Option<Duration> {
-    let reached = most_recent(schedule, zone, last, now).0.unwrap_or(last);
-    let wait = Duration::try_from(schedule.next(reached, zone)?.duration_since(now)).ok()?;
-    Some(wait + SLACK)
-}
-
-/// Pure: how long a CronJob with a new schedule waits for its next look, which comes when its next
-/// time is due: a time before the change is not made up for. `None`: it is looked at now. Upstream:
-/// `updateCronJob`.
-///
-/// ```text
-/// made at 10:00 with "0 3 * * *"; at 10:12 the schedule becomes "*/5 * * * *": runs at 10:15
-/// ```
-fn until_next(change: &Change<CronJob>, now: Timestamp) -> Option<Duration> {
-    let Change::Updated { old, new } = change else { return None };
-    let spec = new.spec.as_ref()?;
-    let is_same =
-        |before: &CronJobSpec| (&before.schedule, &before.time_zone) == (&spec.schedule, &spec.time_zone);
-    if old.spec.as_ref().is_none_or(is_same) {
-        return None;
-    }
-    let (schedule, zone) = timing(spec).ok()?;
-    next_run(&schedule, &zone, last_run(new, now), now)
-}
-
-/// Brings `status.active` up to date: who has ended, who is missing, who is there unasked.
-fn account(plan: &mut Plan, jobs: &[Arc<Job>]) {
-    let mut active = plan.status.active.take().unwrap_or_default();
-    for job in jobs {
-        let (uid, name) = (job.metadata.uid.as_ref(), job.metadata.name.clone().unwrap_or_default());
-        let known = active.iter().any(|r| r.uid.as_ref() == uid);
-        match finished(job) {
-            None if !known => {
-                let told = format!("Saw a job that the controller did not create or forgot: {name}");
-                plan.told.push((true, "UnexpectedJob", told));
-            }
-            Some(end) if known => {
-                active.retain(|r| r.uid.as_ref() != uid);
-                let told = format!("Saw completed job: {name}, condition: {}", end.type_);
-                plan.told.push((false, "SawCompletedJob", told));
-            }
-            _ => {}
-        }
-        let completed = job.status.as_ref().and_then(|s| s.completion_time.clone());
-        if completed.as_ref().map(|t| t.0) > plan.status.last_successful_time.as_ref().map(|t| t.0) {
-            plan.status.last_successful_time = completed;
-        }
-    }
-    for lost in active.iter().filter(|r| !jobs.iter().any(|j| j.metadata.uid == r.uid)) {
-        let told = format!("Active job went missing: {}", lost.name.as_deref().unwrap_or_default());
-        plan.told.push((false, "MissingJob", told));
-    }
-    active.retain(|r| jobs.iter().any(|j| j.metadata.uid == r.uid));
-    plan.status.active = (!active.is_empty()).then_some(active);
-}
-
-/// The oldest ended jobs beyond the limits go; one without a start time counts as the youngest, as
-/// upstream (`byJobStartTime`).
-fn history(plan: &mut Plan, spec: &CronJobSpec, jobs: &[Arc<Job>]) {
-    let limits = [
-        ("Complete", spec.successful_jobs_history_limit.unwrap_or(3)),
-        ("Failed", spec.failed_jobs_history_limit.unwrap_or(1)),
-    ];
-    for (kind, limit) in limits {
-        let mut ended: Vec<&Arc<Job>> =
-            jobs.iter().filter(|j| finished(j).is_some_and(|c| c.type_ == kind)).collect();
-        ended.sort_by_key(|j| {
-            let start = j.status.as_ref().and_then(|s| s.start_time.as_ref()).map(|t| t.0);
-            (start.is_none(), start, j.metadata.name.clone())
-        });
-        let surplus = ended.len().saturating_sub(limit.max(0) as usize);
-        plan.delete.extend(ended.iter().take(surplus).filter_map(|j| j.metadata.name.clone()));
-    }
-}
-
-fn timing(spec: &CronJobSpec) -> Result<(Schedule, TimeZone), Told> {
-    let zone = match &spec.time_zone {
-        None => TimeZone::UTC, // that of the controller manager, which keeps UTC
-        Some(name) => cron::zone(name).ok_or_else(|| {
-            (true, "UnknownTimeZone", format!("invalid timeZone: {name:?}: unknown time zone {name}"))
-        })?,
-    };
-    let schedule = Schedule::parse(&spec.schedule).map_err(|why| {
-        (true, "UnparseableSchedule", format!("unparseable schedule: {:?} : {why}", spec.schedule))
-    })?;
-    Ok((schedule, zone))
-}
-
-/// The last time that was due after `earliest` and not after `now`, and how many there were
-/// (counted no further than is worth telling).
-///
-/// ```text
-/// @every 90m, earliest 10:00   at 11:29 none; at 13:05 13:00, and there were 2
-/// ```
-fn most_recent(
-    schedule: &Schedule,
-    zone: &TimeZone,
-    earliest: Timestamp,
-    now: Timestamp,
-) -> (Option<Timestamp>, usize) {
-    if let Schedule::Every(every) = schedule {
-        let first = schedule.next(earliest, zone).filter(|first| *first <= now);
-        return first.map_or((None, 0), |first| last_of_interval(first, every.as_secs().max(1), now));
-    }
-    let times = std::iter::successors(schedule.next(earliest, zone), |at| schedule.next(*at, zone))
-        .take_while(|at| *at <= now);
-    let counted = times.take(MANY + 1).zip(1..).last();
-    let (last, count) = counted.map_or((None, 0), |(at, count)| (Some(at), count));
-    if count <= MANY {
-        return (last, count);
-    }
-    // Far behind: look back from now in growing steps instead of walking through all that was
-    // missed.
-    let mut back = jiff::SignedDuration::from_mins(2);
-    loop {
-        let from = now.checked_sub(back).unwrap_or(earliest).max(earliest);
-        let near = std::iter::successors(schedule.next(from, zone), |at| schedule.next(*at, zone));
-        if let Some(at) = near.take_while(|at| *at <= now).last() {
-            return (Some(at), count);
-        }
-        if from == earliest {
-            return (last, count);
-        }
-        back = back.saturating_mul(2);
-    }
-}
-
-/// Returns the last time of an interval that is not after `now`, and how many times there were; one
-/// is due every so many seconds, from `first` on. However many were missed, the next ones still
-/// keep their distance from `first`.
-fn last_of_interval(first: Timestamp, seconds: i64, now: Timestamp) -> (Option<Timestamp>, usize) {
-    let steps = now.duration_since(first).as_secs() / seconds;
-    let last = first.checked_add(jiff::SignedDuration::from_secs(steps * seconds)).ok();
-    (last, usize::try_from(steps).unwrap_or(usize::MAX).saturating_add(1))
-}
 
 pub(crate) const CONTROLLER: Controller = Controller {
     informers: |informers| {
@@ -305,7 +76,7 @@ fn start(shared: &Shared) {
 struct Waits(Arc<Mutex<BTreeMap<Key, Timestamp>>>);
 
 impl Waits {
-    /// Begins a wait, or ends the one that there is.
+    /// Begins a wait; without a time ends the one that there is.
     fn set(&self, key: Key, until: Option<Timestamp>) {
         let mut all = self.0.lock();
         match until {
@@ -360,7 +131,7 @@ impl Look<'_> {
             }
         }
         self.write(&plan).await?;
-        plan.told.into_iter().for_each(|told| self.tell(told));
+        plan.notices.iter().for_each(|notice| self.emit(notice));
         started?;
         // A schedule names times of the wall clock, whatever the clock's scale is.
         Ok(plan.again.map_or(Outcome::Done, Outcome::Pause))
@@ -373,11 +144,9 @@ impl Look<'_> {
         self.worker.shared.config.client.caused_by(self.cause.clone()).within(&self.key.namespace)
     }
 
-    fn tell(&self, (warning, reason, message): Told) {
-        match warning {
-            true => self.worker.recorder.warning(&self.about, reason, message, self.cause.clone()),
-            false => self.worker.recorder.normal(&self.about, reason, message, self.cause.clone()),
-        }
+    /// Writes an Event about the CronJob.
+    fn emit(&self, notice: &Notice) {
+        notice.emit(&self.worker.recorder, &self.about, self.cause);
     }
 
     fn owns(&self, job: &Job) -> bool {
@@ -413,7 +182,7 @@ impl Look<'_> {
         let name = job.metadata.name.clone().unwrap_or_default();
         let made = match self.api::<Job>().create(&PostParams::default(), &job).await {
             Ok(made) => {
-                self.tell((false, "SuccessfulCreate", format!("Created job {name}")));
+                self.emit(&Notice::normal("SuccessfulCreate", format!("Created job {name}")));
                 let event = Event::CreateJob { job: name };
                 self.worker.shared.tap(COMPONENT).emit(record(event, "cronjobs", self.key, self.cause));
                 made
@@ -423,7 +192,8 @@ impl Look<'_> {
             // The cron job goes with its namespace.
             Err(error) if is_namespace_ending(&error) => return Ok(()),
             Err(error) => {
-                self.tell((true, "FailedCreate", format!("Error creating job: {}", why(&error))));
+                let message = format!("Error creating job: {}", message_of(&error));
+                self.emit(&Notice::warning("FailedCreate", message));
                 return Err(error.into());
             }
         };
@@ -442,10 +212,11 @@ impl Look<'_> {
     /// Deletes a job and its pods. That it is gone is no error.
     async fn delete(&self, name: &str) -> Result<(), Error> {
         match self.api::<Job>().delete(name, &DeleteParams::background()).await {
-            Ok(_) => self.tell((false, "SuccessfulDelete", format!("Deleted job {name}"))),
+            Ok(_) => self.emit(&Notice::normal("SuccessfulDelete", format!("Deleted job {name}"))),
             Err(error) if is_code(&error, 404) => {}
             Err(error) => {
-                self.tell((true, "FailedDelete", format!("Deleted job: {}", why(&error)))); // so upstream
+                let message = format!("Deleted job: {}", message_of(&error)); // so upstream
+                self.emit(&Notice::warning("FailedDelete", message));
                 return Err(error.into());
             }
         }
@@ -460,7 +231,7 @@ impl Look<'_> {
         next.status = Some(plan.status.clone());
         match self.api::<CronJob>().replace_status(&self.key.name, &PostParams::default(), &next).await {
             Err(error) if is_code(&error, 409) => {
-                Err(Error::Conflict("the cron job is newer than the cache".into()))
+                Err(Error::Conflict(format!("CronJob {} is newer than the cache", self.key)))
             }
             Err(error) if !is_code(&error, 404) => Err(error.into()),
             _ => Ok(()),
@@ -468,20 +239,14 @@ impl Look<'_> {
     }
 }
 
-/// The name of the job for one time has the minute: `backup-29394721`.
-fn job_name(cron: &CronJob, due: Timestamp) -> String {
-    let name = cron.metadata.name.as_deref().unwrap_or_default();
-    format!("{name}-{}", due.as_second().div_euclid(60))
-}
-
-/// The job for one time.
+/// Makes the job for one time from the template.
 fn job_of(cron: &CronJob, due: Timestamp) -> Job {
     let spec = cron.spec.clone().unwrap_or_default();
     let meta = spec.job_template.metadata.unwrap_or_default();
     let zone = spec.time_zone.as_deref().and_then(cron::zone).unwrap_or(TimeZone::UTC);
-    let told = due.to_zoned(zone).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string().replace("+00:00", "Z");
+    let stamp = due.to_zoned(zone).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string().replace("+00:00", "Z");
     let mut annotations = meta.annotations.unwrap_or_default();
-    annotations.insert(SCHEDULED.into(), told);
+    annotations.insert(SCHEDULED.into(), stamp);
     Job {
         metadata: ObjectMeta {
             name: Some(job_name(cron, due)),

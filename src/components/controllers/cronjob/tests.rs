@@ -41,7 +41,7 @@ fn the_last_time_that_was_due_is_made_up_for() {
     assert_eq!(job.metadata.name.as_deref(), Some("c-29454375"));
     let plan = look(every, T, &[], &[], "2026-03-01T10:17:00Z");
     assert_eq!(plan.start.unwrap().to_string(), "2026-03-01T10:15:00Z");
-    assert_eq!(plan.told[0].1, "TooManyMissedTimes");
+    assert_eq!(plan.notices[0].reason, "TooManyMissedTimes");
     let late = json!({"schedule": "*/5 * * * *", "startingDeadlineSeconds": 60});
     assert_eq!(look(late, T, &[], &[], "2026-01-01T10:17:00Z").start, None);
     let patient = json!({"schedule": "*/5 * * * *", "startingDeadlineSeconds": i64::MAX});
@@ -52,11 +52,11 @@ fn the_last_time_that_was_due_is_made_up_for() {
 
 /// As `mostRecentScheduleTime` upstream, which names this schedule.
 #[test]
-fn a_schedule_that_never_comes_is_told() {
+fn a_schedule_that_never_comes_is_reported() {
     let plan = look(json!({"schedule": "59 23 31 2 *"}), T, &[], &[], "2026-03-01T10:17:00Z");
     assert_eq!((plan.start, plan.again), (None, None));
     let why = "invalid schedule: 59 23 31 2 * : time difference between two schedules is less than 1 second";
-    assert_eq!(plan.told, [(true, "InvalidSchedule", why.to_string())]);
+    assert_eq!(plan.notices, [Notice::warning("InvalidSchedule", why)]);
 }
 
 /// Also when a look comes in between, as after a long wait or a restart.
@@ -87,8 +87,8 @@ fn a_new_schedule_waits_for_its_next_time() {
     };
     let (daily, often) = (json!({"schedule": "0 3 * * *"}), json!({"schedule": "*/5 * * * *"}));
     assert_eq!(wait(&daily, &often).unwrap().as_millis(), 180_100);
-    let abroad = json!({"schedule": "0 3 * * *", "timeZone": "Asia/Seoul"});
-    assert_eq!(wait(&daily, &abroad).unwrap().as_millis(), (7 * 60 + 48) * 60_000 + 100);
+    let seoul = json!({"schedule": "0 3 * * *", "timeZone": "Asia/Seoul"});
+    assert_eq!(wait(&daily, &seoul).unwrap().as_millis(), (7 * 60 + 48) * 60_000 + 100);
     let resumed = json!({"schedule": "*/5 * * * *", "suspend": false});
     assert_eq!(wait(&often, &resumed), None, "it is looked at now");
     assert_eq!(until_next(&Change::Added(of(often)), now), None);
@@ -101,13 +101,13 @@ fn the_policy_decides_about_a_job_that_still_runs() {
     let now = "2026-01-01T10:01:10Z";
     assert!(look(policy("Allow"), T, &["a"], &running, now).start.is_some());
     let plan = look(policy("Forbid"), T, &["a"], &running, now);
-    assert_eq!((plan.start, plan.told[0].1), (None, "JobAlreadyActive"));
+    assert_eq!((plan.start, plan.notices[0].reason.as_str()), (None, "JobAlreadyActive"));
     let plan = look(policy("Replace"), T, &["a"], &running, now);
     assert_eq!((plan.start.is_some(), plan.replace), (true, vec!["a".to_string()]));
     let ended = [job("a", "Complete", T)];
     let plan = look(policy("Forbid"), T, &["a"], &ended, now);
-    assert_eq!((plan.start.is_some(), plan.told[0].1), (true, "SawCompletedJob"));
-    assert_eq!(look(policy("Forbid"), T, &["a"], &[], now).told[0].1, "MissingJob");
+    assert_eq!((plan.start.is_some(), plan.notices[0].reason.as_str()), (true, "SawCompletedJob"));
+    assert_eq!(look(policy("Forbid"), T, &["a"], &[], now).notices[0].reason, "MissingJob");
 }
 
 /// A job is named after the minute of its time: one that runs would be deleted and made anew.
@@ -117,7 +117,7 @@ fn a_job_does_not_replace_itself() {
     for policy in ["Allow", "Forbid", "Replace"] {
         let spec = json!({"schedule": "@every 30s", "concurrencyPolicy": policy});
         let plan = look(spec.clone(), T, &["c-29454360"], &running, "2026-01-01T10:00:31Z");
-        assert_eq!((plan.start, plan.replace.len(), plan.told.len()), (None, 0, 0), "{policy}");
+        assert_eq!((plan.start, plan.replace.len(), plan.notices.len()), (None, 0, 0), "{policy}");
         assert_eq!(plan.again.unwrap().as_millis(), 29_100);
         let plan = look(spec, T, &["c-29454360"], &running, "2026-01-01T10:01:01Z");
         assert_eq!(plan.start.is_some(), policy != "Forbid", "{policy} in the next minute");

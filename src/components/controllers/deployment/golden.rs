@@ -57,13 +57,13 @@ impl Runner for Deployment {
             "step" => out = self.step()?,
             "rollout" => {
                 for _ in 0..LOOKS {
-                    let said = self.step()?;
+                    let lines = self.step()?;
                     let rose = self.sets.iter().any(|s| s.available != s.pods);
                     self.sets.iter_mut().for_each(|s| (s.ready, s.available) = (s.pods, s.pods));
-                    if said.is_empty() && !rose {
+                    if lines.is_empty() && !rose {
                         break;
                     }
-                    out += &said;
+                    out += &lines;
                 }
             }
             _ => return unknown(command),

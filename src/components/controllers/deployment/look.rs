@@ -6,10 +6,10 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use tap::{Cause, Component};
 
-/// Who writes the events and records of deployments.
+/// The source of the events and records of deployments.
 pub(super) const COMPONENT: Component = Component::DeploymentController;
 
-/// What all looks share.
+/// The caches and the recorder that all looks share.
 pub(super) struct Worker {
     pub(super) shared: Shared,
     pub(super) recorder: Recorder,

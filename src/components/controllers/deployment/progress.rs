@@ -1,4 +1,4 @@
-//! What the deployment's status says: its numbers, and the conditions that tell whether it gets on.
+//! The deployment's status: its numbers, and the conditions that say whether its rollout gets on.
 
 use super::look::Look;
 use super::rollout::{self, Goal, REPLICA_FAILURE, Set};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Look<'_> {
-    /// Are all pods there, new and available, and no old one?
+    /// Returns whether all pods are there, new and available, and no old one.
     pub(super) fn is_complete(&self, sets: &[Arc<ReplicaSet>], new: &ReplicaSet) -> bool {
         let replicas = self.spec.replicas.unwrap_or(1);
         let total = rollout::sum(sets.iter().map(|s| Set::of(s).pods));
@@ -43,22 +43,22 @@ impl Look<'_> {
         Ok(again)
     }
 
-    /// Tells in the conditions that the new set could not be made.
+    /// Writes into the conditions that the new set could not be made.
     pub(super) async fn write_create_error(&self, message: String) -> Result<(), Error> {
         if deadline(&self.spec).is_none() {
             return Ok(());
         }
         let old = self.deployment.status.as_ref();
         let mut new = old.cloned().unwrap_or_default();
-        let told = ("Progressing", "False", "ReplicaSetCreateError", message);
-        put(new.conditions.get_or_insert_default(), clock::now(), told);
+        let content = ("Progressing", "False", "ReplicaSetCreateError", message);
+        put(new.conditions.get_or_insert_default(), clock::now(), content);
         write::status(&self.api::<Deployment>(), &self.deployment.metadata, Guard::Uid, old, &new)
             .await
             .map(drop)
     }
 }
 
-/// What a look at a deployment came to.
+/// How far a look at a deployment came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// The deployment is paused, scaled or going: its progress is not judged.
@@ -69,7 +69,8 @@ pub(super) enum Step {
     Roll,
 }
 
-/// How long a rollout may make no progress; `None`: for ever, and the progress is not told.
+/// Returns how long a rollout may make no progress; `None`: for ever, and there is no condition
+/// `Progressing`.
 ///
 /// The default is 600 s. 2147483647 means "no deadline", as upstream (`HasProgressDeadline`): then
 /// the condition `Progressing` is removed.
@@ -78,8 +79,8 @@ fn deadline(spec: &DeploymentSpec) -> Option<Duration> {
     Some(Duration::from_secs(seconds.max(0) as u64))
 }
 
-/// Pure: a deployment that is paused or goes on again tells so in the condition `Progressing`,
-/// unless that says that the deadline is over.
+/// Pure: sets the condition `Progressing` of a deployment that is paused or goes on again, unless
+/// that says that the deadline is over.
 fn pause_or_resume(conditions: &mut Vec<DeploymentCondition>, spec: &DeploymentSpec, now: Timestamp) {
     if deadline(spec).is_none() {
         return;
@@ -88,12 +89,12 @@ fn pause_or_resume(conditions: &mut Vec<DeploymentCondition>, spec: &DeploymentS
     match (spec.paused.unwrap_or(false), known) {
         (_, Some("ProgressDeadlineExceeded")) | (true, Some("DeploymentPaused")) => {}
         (true, _) => {
-            let told = "Deployment is paused".to_string();
-            put(conditions, now, ("Progressing", "Unknown", "DeploymentPaused", told));
+            let message = "Deployment is paused".to_string();
+            put(conditions, now, ("Progressing", "Unknown", "DeploymentPaused", message));
         }
         (false, Some("DeploymentPaused")) => {
-            let told = "Deployment is resumed".to_string();
-            put(conditions, now, ("Progressing", "Unknown", "DeploymentResumed", told));
+            let message = "Deployment is resumed".to_string();
+            put(conditions, now, ("Progressing", "Unknown", "DeploymentResumed", message));
         }
         (false, _) => {}
     }
@@ -125,11 +126,11 @@ pub(super) fn status(
     let wanted_total = sum(|s| s.wanted);
     let some = |n: i32| (n > 0).then_some(n);
     let mut conditions = before.conditions.clone().unwrap_or_default();
-    let told = match available >= goal.replicas - goal.unavailable {
+    let availability = match available >= goal.replicas - goal.unavailable {
         true => ("True", "MinimumReplicasAvailable", "Deployment has minimum availability."),
         false => ("False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability."),
     };
-    put(&mut conditions, now, ("Available", told.0, told.1, told.2.to_string()));
+    put(&mut conditions, now, ("Available", availability.0, availability.1, availability.2.to_string()));
     if deployment.metadata.deletion_timestamp.is_none() {
         pause_or_resume(&mut conditions, spec, now);
     }
@@ -155,7 +156,7 @@ pub(super) fn status(
                 again = judge(&mut conditions, about, &seen, deadline, now);
             }
         }
-        tell_failure(&mut conditions, sets, new, now);
+        set_failure(&mut conditions, sets, new, now);
     }
     let status = DeploymentStatus {
         observed_generation: deployment.metadata.generation,
@@ -177,17 +178,17 @@ fn terminating(sets: &[Set]) -> Option<i32> {
     sets.iter().try_fold(0, |sum: i32, set| Some(sum.saturating_add(set.terminating?)))
 }
 
-/// Whose progress is told: the newest set's, or the deployment's as long as it has none. (The
-/// strategy Recreate makes it when the last old pod is gone.)
+/// The object whose progress the condition is about: the newest set, or the deployment as long as
+/// it has none. (The strategy Recreate makes it when the last old pod is gone.)
 #[derive(Clone, Copy)]
 struct About<'a> {
     kind: &'a str,
     name: &'a str,
 }
 
-/// How the newest set gets on.
+/// What the look has found out about the newest set.
 struct Seen {
-    /// It was made in this look.
+    /// The set was made in this look.
     made: bool,
     /// All of its pods are there and available, and no other.
     complete: bool,
@@ -221,29 +222,29 @@ fn judge(
     let quoted = format!("{name:?}");
     let same_set = reason == "DeploymentResumed"
         || known.as_ref().and_then(|c| c.message.as_ref()).is_some_and(|m| m.contains(&quoted));
-    let mut tell = |status: &str, reason: &str, message: String| {
+    let mut update = |status: &str, reason: &str, message: String| {
         touch(conditions, now, ("Progressing", status, reason, message));
     };
     if seen.complete && !seen.made {
         if reason != "NewReplicaSetAvailable" || !same_set {
             let message = format!("{kind} {name:?} has successfully progressed.");
-            tell("True", "NewReplicaSetAvailable", message);
+            update("True", "NewReplicaSetAvailable", message);
         }
         return None;
     }
     if seen.made {
-        tell("True", "NewReplicaSetCreated", format!("Created new replica set {name:?}"));
+        update("True", "NewReplicaSetCreated", format!("Created new replica set {name:?}"));
         return Some(deadline);
     }
     if reason == "NewReplicaSetAvailable" && same_set {
         return None; // complete once stays complete: a pod that dies later is no rollout
     }
     if known.is_none() && kind == "ReplicaSet" {
-        tell("True", "FoundNewReplicaSet", format!("Found new replica set {name:?}"));
+        update("True", "FoundNewReplicaSet", format!("Found new replica set {name:?}"));
         return Some(deadline);
     }
     if seen.moved || !same_set {
-        tell("True", "ReplicaSetUpdated", format!("{kind} {name:?} is progressing."));
+        update("True", "ReplicaSetUpdated", format!("{kind} {name:?} is progressing."));
         return Some(deadline);
     }
     let since = known.and_then(|c| c.last_update_time).map_or(now, |t| t.0);
@@ -255,9 +256,9 @@ fn judge(
     None
 }
 
-/// Pure: what keeps the pods of the newest set from being, or else those of another one, keeps the
-/// deployment from it.
-fn tell_failure(conditions: &mut Vec<DeploymentCondition>, sets: &[Set], new: Option<&Set>, now: Timestamp) {
+/// Pure: repeats the condition `ReplicaFailure` of the newest set, or else of another one, in the
+/// deployment's conditions; without one it is removed.
+fn set_failure(conditions: &mut Vec<DeploymentCondition>, sets: &[Set], new: Option<&Set>, now: Timestamp) {
     let failing = new.and_then(|n| n.failure.clone()).or_else(|| sets.iter().find_map(|s| s.failure.clone()));
     match failing {
         None => conditions.retain(|c| c.type_ != REPLICA_FAILURE),
@@ -268,22 +269,26 @@ fn tell_failure(conditions: &mut Vec<DeploymentCondition>, sets: &[Set], new: Op
     }
 }
 
-/// A condition: its type, status, reason and message.
-type Told<'a> = (&'a str, &'a str, &'a str, String);
+/// What a condition says: its type, status, reason and message.
+type Content<'a> = (&'a str, &'a str, &'a str, String);
 
 /// Writes a condition; its times change only if something else did.
 ///
-/// So `lastTransitionTime` tells since when the condition has had its status, however often the
-/// controller looked in between.
-fn put(conditions: &mut Vec<DeploymentCondition>, now: Timestamp, told: Told) {
-    let known = conditions.iter().find(|c| c.type_ == told.0);
-    if known.is_none_or(|c| c.status != told.1 || c.reason.as_deref() != Some(told.2)) {
-        touch(conditions, now, told);
+/// So `lastTransitionTime` is the time since when the condition has had its status, however often
+/// the controller looked in between.
+fn put(conditions: &mut Vec<DeploymentCondition>, now: Timestamp, content: Content) {
+    let known = conditions.iter().find(|c| c.type_ == content.0);
+    if known.is_none_or(|c| c.status != content.1 || c.reason.as_deref() != Some(content.2)) {
+        touch(conditions, now, content);
     }
 }
 
 /// Writes a condition as updated now; the transition time only follows the status.
-fn touch(conditions: &mut Vec<DeploymentCondition>, now: Timestamp, (kind, status, reason, message): Told) {
+fn touch(
+    conditions: &mut Vec<DeploymentCondition>,
+    now: Timestamp,
+    (kind, status, reason, message): Content,
+) {
     let known = conditions.iter().position(|c| c.type_ == kind);
     let since = known
         .map(|i| conditions.remove(i))
@@ -325,7 +330,7 @@ mod tests {
                 serde_json::from_value(json!({"spec": {"selector": {}}, "status": status})).unwrap();
             Set::of(&set)
         };
-        let told = |sets: &[Set]| {
+        let count = |sets: &[Set]| {
             let spec: DeploymentSpec =
                 serde_json::from_value(json!({"replicas": 1, "selector": {}, "template": {}})).unwrap();
             let at = Timestamp::UNIX_EPOCH;
@@ -335,10 +340,10 @@ mod tests {
         let two = counted(json!({"replicas": 1, "observedGeneration": 1, "terminatingReplicas": 2}));
         let unsynced = counted(json!({"replicas": 0}));
         let silent = counted(json!({"replicas": 1, "observedGeneration": 1}));
-        assert_eq!(told(&[]), Some(0));
-        assert_eq!(told(std::slice::from_ref(&none)), Some(0));
-        assert_eq!(told(&[none.clone(), two, unsynced]), Some(2));
-        assert_eq!(told(&[none, silent]), None, "the sum is not known");
+        assert_eq!(count(&[]), Some(0));
+        assert_eq!(count(std::slice::from_ref(&none)), Some(0));
+        assert_eq!(count(&[none.clone(), two, unsynced]), Some(2));
+        assert_eq!(count(&[none, silent]), None, "the sum is not known");
     }
 
     #[test]
@@ -363,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_tell_the_story_of_a_rollout() {
+    fn conditions_follow_a_rollout() {
         let spec: DeploymentSpec = serde_json::from_value(
             json!({"replicas": 1, "selector": {}, "template": {}, "progressDeadlineSeconds": 10}),
         )
@@ -391,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_and_its_end_are_told_and_progress_is_not_judged_meanwhile() {
+    fn a_pause_and_its_end_are_conditions_and_progress_is_not_judged_meanwhile() {
         let spec = |more: serde_json::Value| -> DeploymentSpec {
             let mut spec =
                 json!({"replicas": 1, "selector": {}, "template": {}, "progressDeadlineSeconds": 10});
@@ -401,7 +406,7 @@ mod tests {
             serde_json::from_value(spec).unwrap()
         };
         let at = |s: i64| Timestamp::from_second(s).unwrap();
-        let told = |s: &DeploymentStatus| {
+        let progressing = |s: &DeploymentStatus| {
             let found = s.conditions.iter().flatten().find(|c| c.type_ == "Progressing");
             found.map(|c| format!("{} {}", c.status, c.reason.as_deref().unwrap()))
         };
@@ -414,18 +419,22 @@ mod tests {
         };
         d.status = Some(look(&d, &json!({}), &empty, 0).0);
         let (s, again) = look(&d, &paused, &full, 1);
-        assert_eq!((told(&s).as_deref(), again), (Some("Unknown DeploymentPaused"), None));
+        assert_eq!((progressing(&s).as_deref(), again), (Some("Unknown DeploymentPaused"), None));
         d.status = Some(s.clone());
         assert_eq!(look(&d, &paused, &full, 50).0, s, "complete or not, nothing new is written");
         let (s, again) = look(&d, &json!({}), &empty, 60);
-        assert_eq!(told(&s).as_deref(), Some("Unknown DeploymentResumed"));
+        assert_eq!(progressing(&s).as_deref(), Some("Unknown DeploymentResumed"));
         assert_eq!(again, Some(Duration::from_secs(10)), "the deadline begins anew");
         d.status = Some(s);
         d.status = Some(look(&d, &json!({}), &empty, 71).0);
         let late = "False ProgressDeadlineExceeded";
-        assert_eq!(told(d.status.as_ref().unwrap()).as_deref(), Some(late));
-        assert_eq!(told(&look(&d, &paused, &empty, 72).0).as_deref(), Some(late), "a pause does not hide it");
+        assert_eq!(progressing(d.status.as_ref().unwrap()).as_deref(), Some(late));
+        assert_eq!(
+            progressing(&look(&d, &paused, &empty, 72).0).as_deref(),
+            Some(late),
+            "a pause does not hide it"
+        );
         let endless = json!({"progressDeadlineSeconds": i32::MAX});
-        assert_eq!(told(&look(&d, &endless, &empty, 73).0), None);
+        assert_eq!(progressing(&look(&d, &endless, &empty, 73).0), None);
     }
 }

@@ -90,7 +90,7 @@ impl Goal {
     }
 }
 
-/// So many replicas together, and no more than can be counted.
+/// Returns the sum of replicas, and no more than can be counted.
 pub(super) fn sum(numbers: impl Iterator<Item = i32>) -> i32 {
     numbers.fold(0, i32::saturating_add)
 }
@@ -122,7 +122,7 @@ pub(super) fn all_down(sets: &[Set]) -> Vec<Scaling> {
     sets.iter().filter(|s| s.wanted > 0).map(|s| s.to(0)).collect()
 }
 
-/// All down, then, when the last old pod is gone, all up.
+/// Scales all old sets down and then, when the last old pod is gone, the new one up.
 ///
 /// For programs of which two versions must never run at the same time, such as a database on one
 /// volume. Three replicas: `web-1` from 3 to 0; nothing while one of its pods still ends, even if
@@ -137,7 +137,8 @@ fn recreate(goal: &Goal, new: &Set, old: &[Set], running_old: bool) -> Vec<Scali
     if go { vec![new.to(goal.replicas)] } else { vec![] }
 }
 
-/// Never more pods than `maxSurge` allows, never fewer available than `maxUnavailable` allows.
+/// Scales so that there are never more pods than `maxSurge` allows, and never fewer available ones
+/// than `maxUnavailable` allows.
 ///
 /// Upstream: `reconcileNewReplicaSet`, then `reconcileOldReplicaSets`. One look changes the new set
 /// or the old ones, never both. Four replicas, `maxSurge` 1, `maxUnavailable` 1, and each new pod
@@ -180,7 +181,7 @@ fn rolling_update(goal: &Goal, new: &Set, old: &[Set]) -> Vec<Scaling> {
         return vec![];
     }
     let mut sets: Vec<Set> = old.iter().copied().cloned().collect();
-    // Unhealthy pods of old sets serve nobody: they go first.
+    // Unhealthy pods of old sets serve no client: they go first.
     for set in &mut sets {
         let sick = (set.wanted - set.available).max(0).min(budget);
         set.wanted -= sick;
@@ -378,7 +379,7 @@ mod tests {
         assert_eq!(to, [("old".to_string(), 8), ("new".to_string(), 2)]);
     }
 
-    /// Also if nothing tells how many pods were allowed before.
+    /// Also if it is not known how many pods were allowed before.
     #[test]
     fn all_sets_go_to_zero_with_their_deployment() {
         let sets = [(set("old", 5), 0), (set("new", 4), 0)];

@@ -12,26 +12,27 @@ use serde_json::json;
 use std::sync::Arc;
 use tap::Event;
 
-/// Has the new set all of its pods, and are they available? Then the old ones are not needed.
+/// Returns whether the new set has all of its pods and they are available: then the old ones are
+/// not needed.
 ///
 /// The annotation has to agree too. Directly after a change of `spec.replicas` the set's own
 /// numbers are still those of before, and would look complete. Upstream: `IsSaturated`.
 fn is_saturated(new: &ReplicaSet, replicas: i32) -> bool {
-    let told = new.metadata.annotations.as_ref().and_then(|a| a.get(DESIRED)?.parse().ok());
+    let noted = new.metadata.annotations.as_ref().and_then(|a| a.get(DESIRED)?.parse().ok());
     let numbers = Set::of(new);
-    numbers.wanted == replicas && told == Some(replicas) && numbers.available == replicas
+    numbers.wanted == replicas && noted == Some(replicas) && numbers.available == replicas
 }
 
 /// Pure: how many pods were allowed when a set was last scaled. The annotation says so; without a
 /// usable one, as a user may leave it, as many as the deployment had. 0: that is not known either.
 fn allowed_before(set: &ReplicaSet, deployment: &Deployment) -> i32 {
-    let told = set.metadata.annotations.as_ref().and_then(|a| a.get(MAX)?.parse::<i32>().ok());
+    let noted = set.metadata.annotations.as_ref().and_then(|a| a.get(MAX)?.parse::<i32>().ok());
     let had = || deployment.status.as_ref().and_then(|s| s.replicas).unwrap_or(0);
-    told.filter(|max| *max > 0).unwrap_or_else(had)
+    noted.filter(|max| *max > 0).unwrap_or_else(had)
 }
 
 impl Look<'_> {
-    /// Did `spec.replicas` change since the sets were last written?
+    /// Returns whether `spec.replicas` has changed since the sets were last written.
     ///
     /// The annotation `desired-replicas` says what the Deployment wanted when a set was last
     /// written. A rollout of 4 replicas with `maxSurge` 1 stands at old 3, new 2, both with `4`;
@@ -41,8 +42,8 @@ impl Look<'_> {
     pub(super) fn scaled_meanwhile(&self, sets: &[Arc<ReplicaSet>]) -> bool {
         let replicas = self.spec.replicas.unwrap_or(1).to_string();
         sets.iter().filter(|s| Set::of(s).wanted > 0).any(|set| {
-            let told = set.metadata.annotations.as_ref().and_then(|a| a.get(DESIRED));
-            told.is_some_and(|told| *told != replicas)
+            let noted = set.metadata.annotations.as_ref().and_then(|a| a.get(DESIRED));
+            noted.is_some_and(|noted| *noted != replicas)
         })
     }
 
@@ -98,8 +99,8 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// Writes the number, and the annotations that tell a later look what the deployment wanted
-    /// then.
+    /// Writes the number of a set, and the annotations from which a later look reads what the
+    /// deployment wanted then.
     ///
     /// The write carries the set's resource version: a set that changed since it was read is looked
     /// at again. Number and annotations are one write, so that no look ever sees one without the

@@ -3,9 +3,9 @@
 
 use super::look::{COMPONENT, Look};
 use super::rollout::{Goal, Set};
-use crate::error::Error;
+use crate::error::{Error, is_namespace_ending, message_of};
 use crate::names::{replica_set_name, template_hash};
-use crate::pods::{controller_of, is_namespace_ending, owned_by, why};
+use crate::pods::{controller_of, owned_by};
 use crate::shared::record;
 use api::schema::equality;
 use client::{Codec, is_code, reference};
@@ -41,12 +41,12 @@ pub(super) fn same_template(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
     equality::equal(equality::POD_TEMPLATE, "", &plain(a), &plain(b))
 }
 
-/// A set's number, or the deployment's; 0: it has none yet.
+/// Returns the revision of a set, or of the deployment; 0: it has none yet.
 pub(super) fn revision_of(meta: &ObjectMeta) -> i64 {
     meta.annotations.as_ref().and_then(|a| a.get(REVISION)).and_then(|r| r.parse().ok()).unwrap_or(0)
 }
 
-/// Annotations that a set does not take over from its deployment.
+/// Returns whether a set does not take an annotation over from its deployment.
 fn own_annotation(key: &str) -> bool {
     key == "kubectl.kubernetes.io/last-applied-configuration"
         || key == "deprecated.deployment.rollback.to"
@@ -85,8 +85,8 @@ fn forgotten(old: &[Arc<ReplicaSet>], keep: usize) -> Vec<&Arc<ReplicaSet>> {
         let numbers = Set::of(set);
         // A status that is older than the spec says nothing about the pods.
         let observed = set.status.as_ref().and_then(|status| status.observed_generation).unwrap_or(0);
-        let is_told = observed >= set.metadata.generation.unwrap_or(0);
-        numbers.wanted == 0 && numbers.pods == 0 && is_told
+        let is_observed = observed >= set.metadata.generation.unwrap_or(0);
+        numbers.wanted == 0 && numbers.pods == 0 && is_observed
     };
     let surplus = staying.len().saturating_sub(keep);
     staying.into_iter().take(surplus).filter(is_empty).collect()
@@ -110,8 +110,8 @@ impl Look<'_> {
     /// `getNewReplicaSet`.
     ///
     /// The name comes from the content, so a controller that crashed after the request and creates
-    /// the set once more gets 409 and finds its own set. Two templates with the same hash are told
-    /// apart by `status.collisionCount`, which is part of what is hashed.
+    /// the set once more gets 409 and finds its own set. Two templates with the same hash differ in
+    /// `status.collisionCount`, which is part of what is hashed.
     pub(super) async fn create(&self, revision: i64, replicas: i32) -> Result<Arc<ReplicaSet>, Error> {
         let start = clock::Instant::now();
         let collisions = self.deployment.status.as_ref().and_then(|s| s.collision_count).unwrap_or(0);
@@ -165,12 +165,14 @@ impl Look<'_> {
                     "status": {"collisionCount": collisions.saturating_add(1)}});
                 let api = self.api::<Deployment>();
                 api.patch_status(&self.key.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-                Err(Error::NotYet("the replica set's name is taken".into()))
+                Err(Error::NotYet(format!(
+                    "the name of ReplicaSet {name} is taken: the next look takes another one"
+                )))
             }
             // Its namespace is being deleted, and the deployment with it.
             Err(error) if is_namespace_ending(&error) => Err(error.into()),
             Err(error) => {
-                let message = format!("Failed to create new replica set {name:?}: {}", why(&error));
+                let message = format!("Failed to create new replica set {name:?}: {}", message_of(&error));
                 let (about, cause) = (reference(self.deployment), self.cause.clone());
                 self.worker.recorder.warning(&about, "ReplicaSetCreateError", message.clone(), cause);
                 self.write_create_error(message).await?;
@@ -213,7 +215,7 @@ impl Look<'_> {
         ))
     }
 
-    /// The deployment carries its newest set's revision. It is written through `/status`, as by
+    /// Gives the deployment the revision of its newest set. It is written through `/status`, as by
     /// upstream's controller: elsewhere a change of a Deployment's annotations is a new generation.
     pub(super) async fn set_revision(&self, new: &ReplicaSet) -> Result<(), Error> {
         let revision = revision_of(&new.metadata);

@@ -2,7 +2,7 @@
 //!
 //! A budget names pods by their labels and says how many must stay, as a number or as a part of
 //! what their owners want. This loop only counts; the eviction of the API server spends what the
-//! status allows, and writes down whom it let go, until the pod is seen to go. Source:
+//! status allows, and writes down which pod it let go, until the pod is seen to go. Source:
 //! `pkg/controller/disruption`.
 
 mod stale;
@@ -32,8 +32,8 @@ use std::time::Duration;
 use tap::{Cause, Component, Event};
 
 const WORKERS: usize = 2;
-/// A pod whose eviction was allowed counts as gone for this time; if it is still there then, nobody
-/// deleted it.
+/// A pod whose eviction was allowed counts as gone for this time. If it is still there then, no
+/// client has deleted it.
 const DELETION_TIMEOUT: Duration = Duration::from_secs(120);
 const ALLOWED: &str = "DisruptionAllowed";
 const UNMANAGED: &str = "As a result, the status of the PDB cannot be calculated correctly, which may result in undefined behavior. \
@@ -45,7 +45,7 @@ fn scaled(amount: &IntOrString, total: i32) -> Result<i32, Error> {
     amount::scaled(amount, total, true).ok_or_else(|| Error::Spec(why.into()))
 }
 
-/// Does the count come from the pods' owners, and not from the pods that are there?
+/// Returns whether the count comes from the pods' owners, and not from the pods that are there.
 ///
 /// "At most one may be missing" needs to know of how many. The pods that exist cannot tell: those
 /// that are missing are not among them. So the owner's `spec.replicas` is asked.
@@ -73,7 +73,7 @@ fn wanted(spec: &PodDisruptionBudgetSpec, pods: usize, scale: i32) -> Result<(i3
     }
 }
 
-/// What the pods and the evictions that are under way come to.
+/// The healthy pods of a budget, and the evictions that are under way.
 #[derive(Debug, Default)]
 struct Count {
     healthy: i32,
@@ -88,8 +88,8 @@ struct Count {
 /// Pure: counts the pods of a budget.
 ///
 /// An evicted pod is not healthy from the moment the eviction was allowed, although it still runs.
-/// Otherwise two drains within a second would both be told that one pod may go. After two minutes
-/// without a deletion the pod counts again. Upstream: `buildDisruptedPodMap`.
+/// Otherwise two drains within a second would both evict a pod where only one may go. After two
+/// minutes without a deletion the pod counts again. Upstream: `buildDisruptedPodMap`.
 fn count(pods: &[Arc<Pod>], before: &BTreeMap<String, Time>, now: Timestamp) -> Count {
     let mut count = Count::default();
     for pod in pods.iter().filter(|p| p.metadata.deletion_timestamp.is_none()) {
@@ -174,12 +174,12 @@ fn status(
     }
 }
 
-/// Pure: what is written when the pods could not be counted: nobody may go, and why.
+/// Pure: the status when the pods could not be counted: no pod may go, and why.
 fn failed(budget: &PodDisruptionBudget, why: &str, now: Timestamp) -> PodDisruptionBudgetStatus {
     let old = budget.status.clone().unwrap_or_default();
-    let told = condition(false, "SyncFailed", why, old.observed_generation, now);
+    let failure = condition(false, "SyncFailed", why, old.observed_generation, now);
     PodDisruptionBudgetStatus {
-        conditions: Some(conditions(Some(&old), told)),
+        conditions: Some(conditions(Some(&old), failure)),
         disruptions_allowed: 0,
         ..old
     }
@@ -208,7 +208,7 @@ fn start(shared: &Shared) {
     let recorder = Recorder::new(&shared.crew, &shared.config.client, "controllermanager", "");
     let q = queue.clone();
     shared.informer::<PodDisruptionBudget>().on(move |change| q.add(change.key(), change.cause()));
-    let (q, all, tell) = (queue.clone(), shared.clone(), recorder.clone());
+    let (q, all, events) = (queue.clone(), shared.clone(), recorder.clone());
     shared.informer::<Pod>().on(move |change| {
         let mut seen = vec![change.object()];
         if let Change::Updated { old, .. } = change {
@@ -229,7 +229,7 @@ fn start(shared: &Shared) {
                 "Pod {namespace:?}/{name:?} matches multiple PodDisruptionBudgets.  Chose {:?} arbitrarily.",
                 first.name
             );
-            tell.warning(&reference(&**pod), "MultiplePodDisruptionBudgets", message, change.cause());
+            events.warning(&reference(&**pod), "MultiplePodDisruptionBudgets", message, change.cause());
         }
         keys.into_iter().for_each(|key| q.add(key, change.cause()));
     });
@@ -244,7 +244,7 @@ fn start(shared: &Shared) {
 struct Worker {
     shared: Shared,
     recorder: Recorder,
-    /// Where the owners' kinds are served.
+    /// Finds where the owners' kinds are served.
     kinds: Mapper,
 }
 
@@ -265,9 +265,9 @@ impl Worker {
         let expected = match self.expected(&budget, &spec, &pods, &cause).await {
             Ok(expected) => expected,
             Err(error) => {
-                let why = message(&error);
-                let told = format!("Failed to calculate the number of expected pods: {why}");
-                self.recorder.warning(&about, "CalculateExpectedPodCountFailed", told, cause.clone());
+                let why = error.message();
+                let text = format!("Failed to calculate the number of expected pods: {why}");
+                self.recorder.warning(&about, "CalculateExpectedPodCountFailed", text, cause.clone());
                 self.write(&key, &budget, &failed(&budget, &why, now), &cause).await?;
                 return match error {
                     Error::Spec(_) => Ok(Outcome::Done),
@@ -278,9 +278,9 @@ impl Worker {
         let before = budget.status.as_ref().and_then(|s| s.disrupted_pods.clone()).unwrap_or_default();
         let count = count(&pods, &before, now);
         for pod in &count.forgotten {
-            let told =
+            let text =
                 format!("Pod was expected by PDB {}/{} to be deleted but it wasn't", key.namespace, key.name);
-            self.recorder.warning(&reference(&**pod), "NotDeleted", told, cause.clone());
+            self.recorder.warning(&reference(&**pod), "NotDeleted", text, cause.clone());
         }
         let fresh = status(&budget, &count, expected, now);
         if self.write(&key, &budget, &fresh, &cause).await? {
@@ -323,10 +323,10 @@ impl Worker {
             if unmanaged {
                 let selector = spec.selector.as_ref().and_then(|s| s.encode().ok()).unwrap_or_default();
                 let selector = Selector::of(&selector).map_or_else(String::new, |s| s.to_string());
-                let told = format!(
+                let text = format!(
                     "Pods selected by this PodDisruptionBudget (selector: {selector}) were found to be unmanaged. {UNMANAGED}"
                 );
-                self.recorder.warning(&reference(budget), "UnmanagedPods", told, cause.clone());
+                self.recorder.warning(&reference(budget), "UnmanagedPods", text, cause.clone());
             }
         }
         wanted(spec, pods.len(), scale)
@@ -385,7 +385,7 @@ impl Worker {
                 return Ok(None);
             }
             Err(error) if is_code(&error, 404) => {
-                // Another try would tell the same again, in an Event each time.
+                // Another try would fail for the same reason, with an Event each time.
                 let what = api::status::qualified(group, &plural);
                 return Err(Error::Spec(format!("{what} does not implement the scale subresource")));
             }
@@ -419,15 +419,8 @@ impl Worker {
     ) -> Result<bool, Error> {
         let api =
             self.shared.config.client.caused_by(cause.clone()).within::<PodDisruptionBudget>(&key.namespace);
-        // The eviction writes it, too: on the condition that nobody did since it was read.
+        // The eviction writes it, too, on the condition that it was not written since it was read.
         write::status(&api, &budget.metadata, Guard::Version, budget.status.as_ref(), fresh).await
-    }
-}
-
-fn message(error: &Error) -> String {
-    match error {
-        Error::Api(kube::Error::Api(status)) => status.message.clone(),
-        other => other.to_string(),
     }
 }
 

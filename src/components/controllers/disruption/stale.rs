@@ -3,7 +3,7 @@
 //! `pkg/controller/disruption` (`syncStalePodDisruption`).
 
 use crate::error::Error;
-use crate::pods::phase;
+use crate::pods::has_ended;
 use crate::shared::Shared;
 use crate::write::unless_gone;
 use client::{Change, Key, Outcome, WorkQueue};
@@ -41,22 +41,21 @@ pub(super) fn start(shared: &Shared) {
 /// kubelet that ends a pod may take its time, and a pod that has ended is no more disrupted.
 fn is_announced(pod: &Pod) -> Option<&PodCondition> {
     let mut conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
-    let told = conditions.find(|c| c.type_ == DISRUPTED && c.status == "True")?;
-    let by_kubelet = told.reason.as_deref() == Some("TerminationByKubelet");
-    let ended = matches!(phase(pod), "Succeeded" | "Failed");
-    (pod.metadata.deletion_timestamp.is_none() && !by_kubelet && !ended).then_some(told)
+    let condition = conditions.find(|c| c.type_ == DISRUPTED && c.status == "True")?;
+    let by_kubelet = condition.reason.as_deref() == Some("TerminationByKubelet");
+    (pod.metadata.deletion_timestamp.is_none() && !by_kubelet && !has_ended(pod)).then_some(condition)
 }
 
 /// Pure: how long the condition still counts; zero: it is stale.
-fn left(told: &PodCondition, now: Timestamp) -> Duration {
-    let until = told.last_transition_time.as_ref().map_or(now, |since| clock::after(since.0, STALE));
+fn left(condition: &PodCondition, now: Timestamp) -> Duration {
+    let until = condition.last_transition_time.as_ref().map_or(now, |since| clock::after(since.0, STALE));
     Duration::try_from(until.duration_since(now)).unwrap_or_default()
 }
 
 async fn sync(shared: &Shared, key: &Key, cause: Option<Cause>) -> Result<Outcome, Error> {
     let Some(pod) = shared.informer::<Pod>().get(key) else { return Ok(Outcome::Done) };
-    let (now, Some(told)) = (clock::now(), is_announced(&pod)) else { return Ok(Outcome::Done) };
-    let left = left(told, now);
+    let (now, Some(announced)) = (clock::now(), is_announced(&pod)) else { return Ok(Outcome::Done) };
+    let left = left(announced, now);
     if !left.is_zero() {
         return Ok(Outcome::Pause(left));
     }
@@ -67,7 +66,7 @@ async fn sync(shared: &Shared, key: &Key, cause: Option<Cause>) -> Result<Outcom
         observed_generation: pod.metadata.generation,
         ..PodCondition::default()
     })?;
-    // They tell of the disruption that did not happen.
+    // The old ones are about the disruption that did not happen.
     (condition["reason"], condition["message"]) = (Value::Null, Value::Null);
     // A pod that is deleted, or evicted again, meanwhile keeps its condition.
     let holds = json!({"uid": pod.metadata.uid, "resourceVersion": pod.metadata.resource_version});
@@ -82,14 +81,16 @@ mod tests {
     use super::*;
     use client::testing::Scripted;
 
-    /// A pod that was told at midnight that it will be disrupted.
+    /// A pod whose condition has announced its disruption since midnight.
     fn pod(phase: &str, reason: &str, going: Value) -> Pod {
         let since = "2026-01-01T00:00:00Z";
-        let told =
+        let condition =
             json!({"type": DISRUPTED, "status": "True", "reason": reason, "lastTransitionTime": since});
         let meta = json!({"name": "p", "namespace": "d", "uid": "u", "resourceVersion": "5", "deletionTimestamp": going});
-        serde_json::from_value(json!({"metadata": meta, "status": {"phase": phase, "conditions": [told]}}))
-            .unwrap()
+        serde_json::from_value(
+            json!({"metadata": meta, "status": {"phase": phase, "conditions": [condition]}}),
+        )
+        .unwrap()
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! Counts, percentages, and what is told when the owners of the pods cannot be asked.
+//! Counts, percentages, and the Events when the owners of the pods cannot be asked.
 
 use super::*;
 use client::testing::{Scripted, refusal};
@@ -50,9 +50,9 @@ fn with_no_pods_nothing_is_allowed_and_a_condition_keeps_its_time() {
     assert_eq!(status(&budget, &Count::default(), (0, 0), later), none);
     let three = Count { healthy: 3, ..Count::default() };
     let some = status(&budget, &three, (3, 2), later);
-    let told = &some.conditions.as_ref().unwrap()[0];
-    assert_eq!((some.disruptions_allowed, told.reason.as_str()), (1, "SufficientPods"));
-    assert_eq!(told.last_transition_time.0, later);
+    let condition = &some.conditions.as_ref().unwrap()[0];
+    assert_eq!((some.disruptions_allowed, condition.reason.as_str()), (1, "SufficientPods"));
+    assert_eq!(condition.last_transition_time.0, later);
     budget.status = Some(some);
     let broken = failed(&budget, "found no controllers", later);
     assert_eq!((broken.disruptions_allowed, broken.current_healthy), (0, 3));
@@ -61,7 +61,7 @@ fn with_no_pods_nothing_is_allowed_and_a_condition_keeps_its_time() {
 /// The budget is looked at again when it or its pods change. Until then nothing would be
 /// different.
 #[tokio::test]
-async fn a_wrong_amount_is_told_and_not_tried_again() {
+async fn a_wrong_amount_is_reported_and_not_tried_again() {
     let server = Scripted::new(|_| None).await;
     let budget = |min: &str| -> PodDisruptionBudget {
         serde_json::from_value(json!({"metadata": {"name": "b", "namespace": "d", "resourceVersion": "1"},
@@ -75,15 +75,15 @@ async fn a_wrong_amount_is_told_and_not_tried_again() {
     let ended = worker.sync(Key::new("d", "b"), None).await;
     assert!(matches!(ended, Ok(Outcome::Done)), "{ended:?}");
     let written = server.take();
-    let told = written.iter().find(|asked| asked.line.ends_with("/status")).expect("a status");
-    assert!(told.body.to_string().contains("SyncFailed"), "{}", told.body);
+    let write = written.iter().find(|asked| asked.line.ends_with("/status")).expect("a status");
+    assert!(write.body.to_string().contains("SyncFailed"), "{}", write.body);
     let event = server.event("CalculateExpectedPodCountFailed").await;
     assert!(event.contains("is not a percentage"), "{event}");
 }
 
 /// As a Job. A budget of its pods would be tried again for ever, with an Event each time.
 #[tokio::test]
-async fn an_owner_that_cannot_be_scaled_is_told_and_not_asked_again() {
+async fn an_owner_that_cannot_be_scaled_is_reported_and_not_asked_again() {
     let kinds = json!({"kind": "APIGroupDiscoveryList", "items": [{"metadata": {"name": "batch"},
         "versions": [{"version": "v1", "resources": [{"resource": "jobs", "scope": "Namespaced",
             "responseKind": {"kind": "Job"}, "verbs": ["get"]}]}]}]});

@@ -1,4 +1,4 @@
-//! The scripts in `golden`: pods of the Service `web`, and who gets its traffic.
+//! The scripts in `golden`: pods of the Service `web`, and which of them get its traffic.
 //!
 //! `pod NAME IP port=N` is a running pod, `ready` and `going` (it is being deleted) are its state.
 //! `endpoints SPEC` shows what the slices of a Service with that spec have.

@@ -1,9 +1,10 @@
 //! # Endpoints: which pods are behind a Service
 //!
-//! [`decide`] turns a Service and its pods into endpoints; the edge writes them as EndpointSlices,
-//! and as the older Endpoints object that many tools still read. Source:
-//! `pkg/controller/endpointslice`, `pkg/controller/endpoint`.
+//! [`decide`] turns a Service and its pods into endpoints; here they are written as EndpointSlices,
+//! which [`slices`] fills, and as the older Endpoints object ([`old`]) that many tools still read.
+//! Source: `pkg/controller/endpointslice`, `pkg/controller/endpoint`.
 
+mod decide;
 mod group;
 mod old;
 mod refusals;
@@ -12,28 +13,25 @@ mod written;
 
 use super::expectations::Expectations;
 use super::names;
-use super::pods::{self, is_namespace_ending, owned_by};
-use crate::error::Error;
+use super::pods::{self, owned_by};
+use crate::error::{Error, is_namespace_ending};
 use crate::shared::{Controller, Shared, record};
-use api::cidr;
 use client::{Api, Change, Key, Outcome, WorkQueue, is_code};
-use k8s_openapi::api::core::v1::{Endpoints, Node, ObjectReference, Pod, Service};
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
+use k8s_openapi::api::core::v1::{Endpoints, Node, Pod, Service};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Component, Event};
 
+use decide::{address_of, decide, look_up_nodes, zone};
 use group::{Group, label_headless};
 use refusals::Refusals;
 use written::Written;
 
 const WORKERS: usize = 5;
-const ZONE: &str = "topology.kubernetes.io/zone";
 /// The label of an EndpointSlice that names its Service.
 pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
@@ -42,132 +40,9 @@ const MANAGER: &str = "endpointslice-controller.k8s.io";
 /// The addresses of pods.
 const ADDRESSES: &str = "IPv4";
 
-/// The address of a pod that its endpoints have, in its usual form: a pod's status may have it in
-/// others, and a text that is no address would keep all endpoints of the slice from being written.
-fn address_of(pod: &Pod) -> Option<Ipv4Addr> {
-    let status = pod.status.as_ref()?;
-    let all = status.pod_ips.iter().flatten().map(|one| one.ip.as_str());
-    status.pod_ip.as_deref().into_iter().chain(all).find_map(cidr::ipv4)
-}
-
-/// Pure: the endpoints of a service, grouped by ports (a named target port may be another number in
-/// each pod), by pod name. A pod that has none of the ports is an endpoint all the same, as
-/// upstream: DNS answers its address for a headless service.
+/// Returns the services that select a pod, by its labels or by those that it had `before`.
 ///
-/// The Service selects `app=web` and has the port 80; the script `golden/readiness` has more.
-///
-/// ```text
-/// pod                                 ready   serving   terminating
-/// a, passes its readiness probe       true    true      false
-/// b, fails its readiness probe        false   false     false
-/// a, being deleted, still answers     false   true      true
-/// c, phase Succeeded                  no endpoint
-/// d, no address yet                   no endpoint
-/// ```
-///
-/// A proxy sends to `ready` endpoints. If there is none, it may send to those that serve while they
-/// terminate, so that the last pods of a rollout still answer (KEP-1672, KEP-1669). With
-/// `publishNotReadyAddresses` all of them are ready: members of a database find each other before
-/// they are. Left out: IPv6.
-pub(crate) fn decide(service: &Service, all: &[Arc<Pod>]) -> Vec<Group> {
-    let Some(spec) = &service.spec else { return vec![] };
-    let selector = spec.selector.clone().unwrap_or_default();
-    let publish_unready = spec.publish_not_ready_addresses.unwrap_or(false);
-    let mut groups: Vec<Group> = Vec::new();
-    let matching = |p: &&Arc<Pod>| {
-        let labels = p.metadata.labels.as_ref();
-        !selector.is_empty() && selector.iter().all(|(k, v)| labels.and_then(|l| l.get(k)) == Some(v))
-    };
-    for pod in all.iter().filter(matching) {
-        let Some(ip) = address_of(pod) else { continue };
-        if matches!(pods::phase(pod), "Succeeded" | "Failed") {
-            continue;
-        }
-        let terminating = pod.metadata.deletion_timestamp.is_some();
-        let serving = pods::ready_since(pod).is_some();
-        let mut ports = Vec::new();
-        for port in spec.ports.iter().flatten() {
-            let number = match &port.target_port {
-                None => Some(port.port),
-                Some(IntOrString::Int(0)) => Some(port.port),
-                Some(IntOrString::Int(n)) => Some(*n),
-                Some(IntOrString::String(name)) => container_port(pod, name, port.protocol.as_deref()),
-            };
-            // The pod has no port of that name.
-            let Some(number) = number else { continue };
-            ports.push(EndpointPort {
-                name: Some(port.name.clone().unwrap_or_default()),
-                port: Some(number),
-                protocol: Some(port.protocol.clone().unwrap_or_else(|| "TCP".into())),
-                app_protocol: port.app_protocol.clone(),
-            });
-        }
-        let hostname = pod.spec.as_ref().and_then(|s| match (&s.hostname, &s.subdomain) {
-            (Some(host), Some(sub)) if !host.is_empty() && Some(sub) == service.metadata.name.as_ref() => {
-                Some(host.clone())
-            }
-            _ => None,
-        });
-        let endpoint = Endpoint {
-            addresses: vec![ip.to_string()],
-            conditions: Some(EndpointConditions {
-                ready: Some((serving && !terminating) || publish_unready),
-                serving: Some(serving),
-                terminating: Some(terminating),
-            }),
-            hostname,
-            node_name: pod.spec.as_ref().and_then(|s| s.node_name.clone()),
-            target_ref: Some(ObjectReference {
-                kind: Some("Pod".into()),
-                name: pod.metadata.name.clone(),
-                namespace: pod.metadata.namespace.clone(),
-                uid: pod.metadata.uid.clone(),
-                ..ObjectReference::default()
-            }),
-            ..Endpoint::default()
-        };
-        match groups.iter_mut().find(|g| g.ports == ports) {
-            Some(group) => group.endpoints.push(endpoint),
-            None => groups.push(Group { ports, endpoints: vec![endpoint] }),
-        }
-    }
-    groups
-}
-
-/// Writes the zone of its node into each endpoint, and removes endpoints whose node does not exist:
-/// pods of a deleted node get no more traffic. With `keeps_lost`, the service's
-/// `publishNotReadyAddresses`, they stay, without a zone. Upstream's controller of the older
-/// Endpoints objects has no such rule.
-fn look_up_nodes(groups: &mut [Group], keeps_lost: bool, node_of: impl Fn(&str) -> Option<Arc<Node>>) {
-    for group in groups {
-        group.endpoints.retain_mut(|endpoint| {
-            let node = endpoint.node_name.as_deref().and_then(&node_of);
-            endpoint.zone = node.as_deref().and_then(zone).cloned();
-            node.is_some() || keeps_lost
-        });
-    }
-}
-
-/// The zone that a node's label names.
-fn zone(node: &Node) -> Option<&String> {
-    node.metadata.labels.as_ref().and_then(|l| l.get(ZONE)).filter(|zone| !zone.is_empty())
-}
-
-/// The port of this name in a container that runs as long as the pod: an ordinary one or a sidecar.
-/// Other init containers have ended when traffic comes.
-fn container_port(pod: &Pod, name: &str, protocol: Option<&str>) -> Option<i32> {
-    let spec = pod.spec.as_ref()?;
-    let sidecars = spec.init_containers.iter().flatten();
-    let sidecars = sidecars.filter(|c| c.restart_policy.as_deref() == Some("Always"));
-    spec.containers.iter().chain(sidecars).flat_map(|c| c.ports.iter().flatten()).find_map(|p| {
-        let same = p.protocol.as_deref().unwrap_or("TCP") == protocol.unwrap_or("TCP");
-        (p.name.as_deref() == Some(name) && same).then_some(p.container_port)
-    })
-}
-
-/// The services that select a pod, by its labels or by those that it had `before`.
-///
-/// Labels of before count, too: a pod that is relabelled from `app=web` to `app=debug` has to leave
+/// Earlier labels count, too: a pod that is relabelled from `app=web` to `app=debug` has to leave
 /// the endpoints of `web`.
 fn services_of(shared: &Shared, pod: &Pod, before: Option<&BTreeMap<String, String>>) -> Vec<Key> {
     let selects = |service: &Service| {
@@ -179,9 +54,9 @@ fn services_of(shared: &Shared, pod: &Pod, before: Option<&BTreeMap<String, Stri
     services.iter().filter(|service| selects(service)).map(|service| Key::of(&**service)).collect()
 }
 
-/// The services that have to be looked at after a change of a node: those with pods on a node that
-/// appears, whose endpoints were left out, or that has another zone now. The deletion of a node
-/// brings no look, as upstream: the next one leaves out the endpoints on it.
+/// Returns the services that have to be looked at after a change of a node: those with pods on a
+/// node that appears, whose endpoints were left out, or that has another zone now. The deletion of
+/// a node brings no look, as upstream: the next one leaves out the endpoints on it.
 fn services_on(shared: &Shared, change: &Change<Node>) -> Vec<Key> {
     let concerns = match change {
         Change::Added(_) => true,
@@ -215,7 +90,7 @@ fn start(shared: &Shared) {
     let (q, all) = (queue.clone(), shared.clone());
     shared.informer::<Pod>().on(move |change| {
         if let Change::Updated { old, new } = change
-            && same_for_us(old, new)
+            && is_same_to_endpoints(old, new)
         {
             return;
         }
@@ -255,7 +130,8 @@ fn start(shared: &Shared) {
     });
 }
 
-/// The service of a slice that this controller writes.
+/// Returns the service of a slice that this controller writes; `None`: the slice is another
+/// client's.
 fn ours(slice: &EndpointSlice) -> Option<Key> {
     let labels = slice.metadata.labels.as_ref()?;
     let service =
@@ -263,27 +139,27 @@ fn ours(slice: &EndpointSlice) -> Option<Key> {
     Some(Key::new(slice.metadata.namespace.clone().unwrap_or_default(), service.clone()))
 }
 
-/// Did this controller make it?
+/// Returns whether this controller has made the Endpoints object.
 fn is_ours(endpoints: &Endpoints) -> bool {
     let labels = endpoints.metadata.labels.as_ref();
     labels.and_then(|l| l.get(old::MANAGED_BY)).map(String::as_str) == Some(old::MANAGER)
 }
 
-/// True if the object was last written before the revision that is the cause.
+/// Returns whether the object was last written before the revision that is the cause.
 fn is_older(endpoints: &Endpoints, cause: &Option<Cause>) -> bool {
     let Some(Cause::Revision(gone)) = cause else { return false };
     let written = endpoints.metadata.resource_version.as_deref().and_then(|v| v.parse::<u64>().ok());
     written.is_some_and(|written| written < *gone)
 }
 
-/// A pod's status changes often, for example with each restart of a container. A change that no
-/// endpoint shows is not worth a look at every Service that selects the pod.
-fn same_for_us(old: &Pod, new: &Pod) -> bool {
+/// Returns whether no endpoint shows the change of a pod. A pod's status changes often, for example
+/// with each restart of a container; such a change is not worth a look at every Service that
+/// selects the pod.
+fn is_same_to_endpoints(old: &Pod, new: &Pod) -> bool {
     let of = |p: &Pod| {
         let ip = address_of(p);
-        let ended = matches!(pods::phase(p), "Succeeded" | "Failed");
         let ready = pods::ready_since(p).is_some();
-        (ip, ended, ready, p.metadata.deletion_timestamp.is_some(), p.metadata.labels.clone())
+        (ip, pods::has_ended(p), ready, p.metadata.deletion_timestamp.is_some(), p.metadata.labels.clone())
     };
     of(old) == of(new)
 }
@@ -293,8 +169,9 @@ struct Worker {
     /// Slices that were made and have not been seen yet. Their names are random: without this a
     /// look at an old cache would make a second one.
     awaited: Expectations,
-    /// Slices that were replaced, and Endpoints objects, that the cache still shows as they were.
+    /// Slices that were replaced, and that the cache still shows as they were.
     slices: Written,
+    /// Endpoints objects that the cache still shows as they were before the last write.
     old: Written,
     refusals: Refusals,
 }
@@ -364,6 +241,7 @@ impl Worker {
         }
     }
 
+    /// Brings the slices of a service up to date. Returns whether one was written.
     async fn write_slices(
         &self,
         key: &Key,
@@ -405,20 +283,9 @@ impl Worker {
             let mut next = (*slice).clone();
             next.metadata.labels = Some(labels.clone());
             (next.ports, next.endpoints) = (slices::ports_of(&group), group.endpoints);
-            if next == *slice {
-                continue;
-            }
-            let name = slice.metadata.name.as_deref().unwrap_or_default();
-            let at = Key::of(&*slice);
-            self.slices.sent(key, &at, Some(&slice.metadata));
-            let replaced = api.replace(name, &PostParams::default(), &next).await;
-            self.slices.answered(&at, replaced.as_ref().ok().map(|stored| &stored.metadata));
-            match replaced {
-                Ok(_) => changed = true,
-                Err(error) if is_code(&error, 404) || is_code(&error, 409) => {
-                    return Err(Error::Conflict("its slice is another one by now".into()));
-                }
-                Err(error) => return Err(self.refusals.slice(service, "update", name, error, cause)),
+            if next != *slice {
+                self.replace_slice(&api, key, service, &slice, &next, cause).await?;
+                changed = true;
             }
         }
         for extra in plan.delete {
@@ -453,6 +320,33 @@ impl Worker {
         all.partition(|slice| slice.address_type == ADDRESSES && is_owned(slice))
     }
 
+    /// Writes a slice over the one that the cache shows.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if that one is gone, or another client has written it.
+    async fn replace_slice(
+        &self,
+        api: &Api<EndpointSlice>,
+        key: &Key,
+        service: &Service,
+        shown: &EndpointSlice,
+        next: &EndpointSlice,
+        cause: &Option<Cause>,
+    ) -> Result<(), Error> {
+        let (name, at) = (shown.metadata.name.as_deref().unwrap_or_default(), Key::of(shown));
+        self.slices.sent(key, &at, Some(&shown.metadata));
+        let replaced = api.replace(name, &PostParams::default(), next).await;
+        self.slices.answered(&at, replaced.as_ref().ok().map(|stored| &stored.metadata));
+        match replaced {
+            Ok(_) => Ok(()),
+            Err(error) if is_code(&error, 404) || is_code(&error, 409) => {
+                Err(Error::Conflict(format!("EndpointSlice {at} is gone, or another client wrote it")))
+            }
+            Err(error) => Err(self.refusals.slice(service, "update", name, error, cause)),
+        }
+    }
+
+    /// Makes a slice under a new name.
     async fn create_slice(
         &self,
         api: &Api<EndpointSlice>,
@@ -481,7 +375,7 @@ impl Worker {
         let made = api.create(&PostParams::default(), &slice).await;
         match &made {
             Ok(made) => self.awaited.answered(key, &name, made.metadata.uid.clone(), lists()),
-            Err(_) => self.awaited.created(key, &name),
+            Err(_) => self.awaited.forget_creation(key, &name),
         }
         made.map(drop)
     }

@@ -4,8 +4,7 @@
 use super::group::{Group, label_headless};
 use super::refusals::Refusals;
 use super::written::Written;
-use crate::error::Error;
-use crate::pods::is_namespace_ending;
+use crate::error::{Error, is_namespace_ending};
 use crate::shared::Shared;
 use client::{Key, is_code};
 use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Service};
@@ -168,7 +167,9 @@ pub(super) async fn write(
     written.answered(key, result.as_ref().ok().map(|stored| &stored.metadata));
     match result {
         Ok(_) => Ok(true),
-        Err(error) if is_code(&error, 409) => Err(Error::Conflict("its endpoints are others by now".into())),
+        Err(error) if is_code(&error, 409) => {
+            Err(Error::Conflict(format!("the Endpoints object {key} is not the one that the cache shows")))
+        }
         Err(error) if is_code(&error, 404) || is_namespace_ending(&error) => Ok(false),
         Err(error) => Err(refusals.endpoints(key, known.as_deref(), error, cause)),
     }

@@ -2,18 +2,17 @@
 //! Source: `syncService` of `pkg/controller/endpointslice` and of `pkg/controller/endpoint`.
 
 use super::old::MANAGER;
-use crate::error::Error;
-use crate::pods::why;
+use crate::error::{Error, message_of};
 use crate::shared::Shared;
 use client::{Key, Recorder, is_code, reference};
 use k8s_openapi::api::core::v1::{Endpoints, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tap::Cause;
 
-/// Who writes the Events about slices: upstream has a controller for each of the two kinds.
+/// The source of the Events about slices: upstream has a controller for each of the two kinds.
 const SLICES: &str = "endpoint-slice-controller";
 
-/// Tells what was refused. Conflicts are not told: the next look writes again.
+/// Reports what was refused. Conflicts are not reported: the next look writes again.
 pub(super) struct Refusals {
     slices: Recorder,
     old: Recorder,
@@ -25,8 +24,8 @@ impl Refusals {
         Refusals { slices: recorder(SLICES), old: recorder(MANAGER) }
     }
 
-    /// Tells on a Service that a slice of it was refused, and returns the error. `verb`: `create`,
-    /// `update` or `delete`; `name`: the slice's, empty for one that was to be made.
+    /// Reports on a Service that a slice of it was refused, and returns the error. `verb`:
+    /// `create`, `update` or `delete`; `name`: the slice's, empty for one that was to be made.
     pub(super) fn slice(
         &self,
         service: &Service,
@@ -38,17 +37,17 @@ impl Refusals {
         if is_code(&error, 409) {
             return error.into();
         }
-        let (key, why) = (Key::of(service), why(&error));
+        let (key, why) = (Key::of(service), message_of(&error));
         let what = if name.is_empty() { verb.to_string() } else { format!("{verb} {name}") };
-        let told = format!(
+        let message = format!(
             "Error updating Endpoint Slices for Service {key}: failed to {what} EndpointSlice for Service {key}: {why}"
         );
-        self.slices.warning(&reference(service), "FailedToUpdateEndpointSlices", told, cause.clone());
+        self.slices.warning(&reference(service), "FailedToUpdateEndpointSlices", message, cause.clone());
         error.into()
     }
 
-    /// Tells on an Endpoints object that a write of it was refused, and returns the error. `known`:
-    /// the object as it is; `None`: it was to be made.
+    /// Reports on an Endpoints object that a write of it was refused, and returns the error.
+    /// `known`: the object as it is; `None`: it was to be made.
     pub(super) fn endpoints(
         &self,
         key: &Key,
@@ -66,8 +65,8 @@ impl Refusals {
             Some(_) => ("FailedToUpdateEndpoint", "update endpoint"),
             None => ("FailedToCreateEndpoint", "create endpoint for service"),
         };
-        let told = format!("Failed to {what} {key}: {}", why(&error));
-        self.old.warning(&reference(known.unwrap_or(&new)), reason, told, cause.clone());
+        let message = format!("Failed to {what} {key}: {}", message_of(&error));
+        self.old.warning(&reference(known.unwrap_or(&new)), reason, message, cause.clone());
         error.into()
     }
 }
@@ -83,7 +82,7 @@ mod tests {
     #[tokio::test]
     async fn a_service_whose_endpoints_are_refused_says_why() {
         let why = "Error updating Endpoint Slices for Service d/s: failed to create EndpointSlice for Service d/s: it is guarded";
-        for (code, is_told) in [(403, true), (409, false)] {
+        for (code, is_reported) in [(403, true), (409, false)] {
             let server = Scripted::new(move |asked| {
                 let is_write = asked.line.starts_with("POST") && !asked.line.contains("/events");
                 if is_write { refusal(code, "it is guarded") } else { None }
@@ -103,18 +102,18 @@ mod tests {
                 recorder.normal(&reference(&service), end, "end", None);
                 server.event(end).await;
             }
-            if is_told {
+            if is_reported {
                 assert_eq!(server.event("FailedToUpdateEndpointSlices").await, why);
-                let told = server.event("FailedToCreateEndpoint").await;
-                assert_eq!(told, "Failed to create endpoint for service d/s: it is guarded");
+                let message = server.event("FailedToCreateEndpoint").await;
+                assert_eq!(message, "Failed to create endpoint for service d/s: it is guarded");
             }
             let about = |reason: &str| {
                 let events = server.events();
-                let told = events.iter().find(|event| event.body["reason"] == reason);
-                told.map(|event| event.body["involvedObject"]["kind"].as_str().unwrap().to_string())
+                let event = events.iter().find(|event| event.body["reason"] == reason);
+                event.map(|event| event.body["involvedObject"]["kind"].as_str().unwrap().to_string())
             };
-            assert_eq!(about("FailedToUpdateEndpointSlices"), is_told.then(|| "Service".to_string()));
-            assert_eq!(about("FailedToCreateEndpoint"), is_told.then(|| "Endpoints".to_string()));
+            assert_eq!(about("FailedToUpdateEndpointSlices"), is_reported.then(|| "Service".to_string()));
+            assert_eq!(about("FailedToCreateEndpoint"), is_reported.then(|| "Endpoints".to_string()));
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn ports_of(group: &Group) -> Option<Vec<EndpointPort>> {
     (!group.ports.is_empty()).then(|| group.ports.clone())
 }
 
-/// What tells endpoints apart, whatever their state.
+/// Returns what makes an endpoint another one than the next, whatever its state: addresses and pod.
 fn identity(endpoint: &Endpoint) -> (&[String], Option<&str>) {
     (&endpoint.addresses, endpoint.target_ref.as_ref().and_then(|r| r.uid.as_deref()))
 }

@@ -1,3 +1,4 @@
+use super::decide::{ZONE, container_port};
 use super::group::HEADLESS;
 use super::*;
 use serde_json::{Value, json};
@@ -94,10 +95,10 @@ fn endpoints_are_in_the_zone_of_their_node() {
         json!({"metadata": {"name": "s"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}});
     let service: Service = serde_json::from_value(service).unwrap();
     let mut groups = decide(&service, &[pod("a", "10.244.1.2", true, false, 80)]);
-    for (label, told) in [(ZONE, Some("east")), ("zone", None)] {
+    for (label, want) in [(ZONE, Some("east")), ("zone", None)] {
         let node = node("n1", json!({label: "east"}));
         look_up_nodes(&mut groups, false, |name| (name == "n1").then(|| Arc::new(node.clone())));
-        assert_eq!(groups[0].endpoints[0].zone.as_deref(), told, "{label}");
+        assert_eq!(groups[0].endpoints[0].zone.as_deref(), want, "{label}");
     }
 }
 
@@ -167,7 +168,7 @@ async fn a_slice_is_not_made_twice_while_the_cache_is_behind() {
     assert_eq!(made[0].body["metadata"]["name"].as_str().map(str::len), Some(63));
     worker.sync(key.clone(), None).await.unwrap();
     assert_eq!(posts().len(), 0);
-    worker.awaited.created(&key, made[0].body["metadata"]["name"].as_str().unwrap());
+    worker.awaited.forget_creation(&key, made[0].body["metadata"]["name"].as_str().unwrap());
     worker.sync(key, None).await.unwrap();
     assert_eq!(posts().len(), 1, "it was seen, and is gone again");
 }
@@ -206,7 +207,7 @@ async fn an_endpoints_object_is_not_written_twice_while_the_cache_is_behind() {
         match body["addressType"].is_null() {
             true => worker.shared.informer::<Endpoints>().tell_of(serde_json::from_value(body).unwrap()),
             false => {
-                worker.awaited.created(&key, body["metadata"]["name"].as_str().unwrap());
+                worker.awaited.forget_creation(&key, body["metadata"]["name"].as_str().unwrap());
                 worker.shared.informer::<EndpointSlice>().tell_of(serde_json::from_value(body).unwrap());
             }
         }
@@ -386,7 +387,7 @@ async fn a_new_group_of_ports_does_not_take_the_slice_of_another() {
     worker.shared.informer::<Pod>().tell_of((*pod("z", "10.244.1.9", true, false, 8080)).clone());
     worker.sync(key.clone(), None).await.unwrap();
     let made = server.take().into_iter().find(|a| a.line.ends_with("/endpointslices")).unwrap().body;
-    worker.awaited.created(&key, made["metadata"]["name"].as_str().unwrap());
+    worker.awaited.forget_creation(&key, made["metadata"]["name"].as_str().unwrap());
     worker.shared.informer::<EndpointSlice>().tell_of(serde_json::from_value(made).unwrap());
     worker.shared.informer::<Pod>().tell_of((*pod("a", "10.244.1.2", false, false, 9090)).clone());
     worker.sync(key, None).await.unwrap();

@@ -65,7 +65,9 @@ impl Runner for World {
         match command.name.as_str() {
             "objects" => {
                 while let Ok(name) = args.next::<String>("the name") {
-                    self.store.create(maps, NAMESPACE, json!({"metadata": {"name": name}})).map_err(said)?;
+                    self.store
+                        .create(maps, NAMESPACE, json!({"metadata": {"name": name}}))
+                        .map_err(text_of)?;
                 }
             }
             "owns" => {
@@ -81,7 +83,7 @@ impl Runner for World {
                         value::put(object, OWNERS, owners);
                         Ok(())
                     })
-                    .map_err(said)?;
+                    .map_err(text_of)?;
             }
             "delete" => {
                 let (name, policy) = (args.next::<String>("the name")?, args.next::<String>("the policy")?);
@@ -95,13 +97,13 @@ impl Runner for World {
                 let before = self.store.revision();
                 self.store
                     .delete(maps, (NAMESPACE, &name), &json!({"propagationPolicy": policy}))
-                    .map_err(said)?;
+                    .map_err(text_of)?;
                 self.settle();
                 let history = self.store.history(maps);
                 history
                     .iter()
                     .filter(|e| e.revision > before)
-                    .try_for_each(|e| writeln!(out, "{}", told(e)))?;
+                    .try_for_each(|e| writeln!(out, "{}", line_of(e)))?;
             }
             "left" => {
                 for item in self.store.all("configmaps") {
@@ -115,7 +117,7 @@ impl Runner for World {
     }
 }
 
-fn said(refusal: Status) -> String {
+fn text_of(refusal: Status) -> String {
     refusal.message
 }
 
@@ -142,7 +144,7 @@ fn owned_by(object: &Value) -> String {
 }
 
 /// What a change of an object comes to.
-fn told(event: &Event) -> String {
+fn line_of(event: &Event) -> String {
     let (object, name) = (&event.item.value, meta::name(&event.item.value));
     let has = |finalizer: &str| value::list(object, "metadata.finalizers").iter().any(|f| f == finalizer);
     let was_going = event.was.as_ref().is_some_and(|was| meta::is_terminating(&was.value));

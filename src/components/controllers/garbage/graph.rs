@@ -21,30 +21,31 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Is it being deleted in the foreground?
+    /// Returns whether the object is being deleted in the foreground.
     pub(super) fn waits_for_dependents(&self) -> bool {
         self.going && self.finalizers.iter().any(|f| f == FOREGROUND)
     }
 
-    /// Does this owner, deleted in the foreground, wait for it?
+    /// Returns whether this owner, deleted in the foreground, waits for the object.
     pub(super) fn blocks(&self, owner: &str) -> bool {
         self.owners.iter().any(|o| o.uid == owner && o.block_owner_deletion == Some(true))
     }
 
-    /// Is it what this reference says? Its version may be another.
+    /// Returns whether the object is the one that this reference means. Its version may be another.
     pub(super) fn is_meant_by(&self, owner: &OwnerReference) -> bool {
         let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
         self.api.group == group && self.api.kind == owner.kind && self.key.name == owner.name
     }
 
-    /// Can the object have an owner of this scope at all? A cluster-scoped object cannot say in
-    /// which namespace its owner is, so a reference of it to a namespaced one is never resolved.
+    /// Returns whether the object can have an owner of this scope at all. A cluster-scoped object
+    /// cannot say in which namespace its owner is, so a reference of it to a namespaced one is
+    /// never resolved.
     pub(super) fn may_have_owner(&self, namespaced: bool) -> bool {
         self.namespaced || !namespaced
     }
 }
 
-/// Everything that owns or is owned.
+/// All objects that were heard of, and which of them own which.
 #[derive(Default)]
 pub(super) struct Graph {
     /// By uid.
@@ -143,9 +144,9 @@ impl Graph {
         self.nodes.remove(uid)
     }
 
-    /// Does the owner wait for this dependent, which waits for the owner in turn? Both are being
-    /// deleted in the foreground then, and so is every object on the way from the one to the other:
-    /// none of them would ever go.
+    /// Returns whether the owner waits for this dependent, which waits for the owner in turn. Both
+    /// are being deleted in the foreground then, and so is every object on the way from the one to
+    /// the other: none of them would ever go.
     ///
     /// `a` owns `b`, `b` owns `c`, `c` owns `a`, all with `blockOwnerDeletion`, all deleted in the
     /// foreground: `a` waits for `b`, which waits for `c`, which waits for `a`.

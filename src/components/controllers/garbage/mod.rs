@@ -1,25 +1,26 @@
-//! # The garbage collector: what belongs to nobody goes
+//! # The garbage collector: an object without an owner left goes
 //!
 //! An object names its owners. This controller watches the metadata of everything, keeps the graph
 //! of who owns whom, and deletes an object when all its owners are gone (*background*), holds an
 //! owner until its dependents are gone (*foreground*), or cuts the bonds (*orphan*), as the owner's
-//! finalizers ask. [`graph::verdict`] is pure. Source: `pkg/controller/garbagecollector`.
+//! finalizers ask. [`watches`] fills the graph, [`graph::verdict`] is pure, and [`owners`] asks the
+//! API server how an owner stands before anything is deleted. Source:
+//! `pkg/controller/garbagecollector`.
 
 mod graph;
 mod owners;
+mod watches;
 
-use super::resources::{Mapper, Resource, discover};
+use super::resources::{Mapper, discover};
 use crate::error::Error;
 use crate::shared::{Controller, Shared, record};
-use client::{Api, Delta, Informer, Item, Key, Outcome, Recorder, Reflector, WorkQueue, is_code, optional};
+use client::{Api, Informer, Outcome, Recorder, WorkQueue, is_code};
 use graph::{FOREGROUND, Graph, Node, Standing, Verdict, verdict};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::Resource as _;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::core::{ApiResource, PartialObjectMeta};
-use kube::runtime::watcher;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,13 +36,16 @@ const ORPHAN: &str = "orphan";
 const WORKERS: usize = 8;
 /// New kinds are looked for whenever a definition changes, and this often at least.
 const REDISCOVER: Duration = Duration::from_secs(30);
-/// After the watch of a kind has ended, before its kind is looked for again.
-const ENDED: Duration = Duration::from_millis(500);
+/// The pause between two discoveries until the first one has succeeded.
+const FIRST_TRIES: Duration = Duration::from_millis(200);
+/// So many discoveries that fail in a row are a warning: 5 s at the start, when the API server may
+/// be late.
+const WARN_FROM: u32 = 25;
 /// An owner whose kind is not watched (an event, a kind that is just being defined) is asked for
-/// again after this: nobody tells of its end.
+/// again after this: no watch shows its end.
 const UNWATCHED: Duration = Duration::from_secs(2);
-/// What the API server says and the graph does not know yet is on its way: the object is looked at
-/// again after this.
+/// An object is looked at again after this if the API server has a newer state of it or its owners
+/// than the graph: the change is on its way over a watch.
 const BEHIND: Duration = Duration::from_millis(100);
 
 pub(crate) struct Collector {
@@ -52,15 +56,15 @@ pub(crate) struct Collector {
     /// Kinds whose watch has ended because they are not served, by the same name. They stay here
     /// until they are watched again or not defined any more.
     unserved: Mutex<BTreeMap<String, ApiResource>>,
-    /// What is defined has changed.
+    /// A definition of a kind has changed: the kinds are looked for again.
     defined: Notify,
     queue: WorkQueue<String>,
-    /// Where the kinds of owners that are not watched are served.
+    /// Finds where the kinds of owners are served that are not watched.
     kinds: Mapper,
     recorder: Recorder,
 }
 
-/// Who writes its events.
+/// The source of its events.
 const SOURCE: &str = "garbage-collector-controller";
 pub(crate) const CONTROLLER: Controller = Controller {
     // It reads every kind that can be watched, also custom ones: its graph is a cache of its own.
@@ -69,70 +73,54 @@ pub(crate) const CONTROLLER: Controller = Controller {
 };
 
 fn start(shared: &Shared) {
-    let queue: WorkQueue<String> = WorkQueue::new(&shared.crew);
     let collector = Arc::new(Collector {
         shared: shared.clone(),
         graph: Mutex::default(),
         watched: Mutex::default(),
         unserved: Mutex::default(),
         defined: Notify::new(),
-        queue: queue.clone(),
+        queue: WorkQueue::new(&shared.crew),
         kinds: Mapper::default(),
         recorder: Recorder::new(&shared.crew, &shared.config.client, SOURCE, ""),
     });
-    let (watching, tell) = (collector.clone(), collector);
+    let (watching, notifier) = (collector.clone(), collector);
     let definitions = Informer::<Definition>::all(&shared.crew, &shared.config.client);
-    definitions.on(move |_| tell.defined.notify_one());
+    definitions.on(move |_| notifier.defined.notify_one());
     shared.crew.spawn_essential(async move {
-        let mut first = true;
+        let (mut works, mut failures) = (false, 0);
         loop {
             match discover(&watching.shared.config.client).await {
                 Ok(resources) => {
-                    let mut synced = Vec::new();
-                    for resource in
-                        resources.into_iter().filter(|r| r.can("watch") && r.can("list") && r.can("delete"))
-                    {
-                        // Events belong to nobody and are many.
-                        let events = resource.api.plural == "events"
-                            && matches!(&*resource.api.group, "" | "events.k8s.io");
-                        if !events && watching.watched().insert(name_of(&resource.api)) {
-                            synced.push(watching.watch(resource));
-                        }
-                    }
-                    if first {
+                    failures = 0;
+                    let synced = watching.watch_new(resources);
+                    if !works {
                         // A decision needs the whole graph: work begins when every kind was listed
                         // once.
                         futures::future::join_all(synced).await;
-                        first = false;
-                        let workers = watching.clone();
-                        workers.clone().report_panics(&queue);
-                        queue.work("garbage-collector", WORKERS, move |uid, cause| {
-                            let collector = workers.clone();
-                            async move { collector.sync(uid, cause).await }
-                        });
+                        watching.start_workers();
+                        works = true;
                     }
                     watching.forget_undefined().await;
                 }
-                Err(error) => tracing::debug!(%error, "discovery failed, trying again"),
+                Err(error) => {
+                    failures += 1;
+                    tracing::debug!(%error, "discovery failed, trying again");
+                    if failures == WARN_FROM {
+                        failures = 0;
+                        tracing::warn!(%error, works, "discovery fails: new kinds are not collected, trying again");
+                    }
+                }
             }
-            match first {
-                true => clock::pause(Duration::from_millis(200)).await,
-                false => drop(clock::limit(REDISCOVER, watching.defined.notified()).await),
+            match works {
+                true => drop(clock::limit(REDISCOVER, watching.defined.notified()).await),
+                false => clock::pause(FIRST_TRIES).await,
             }
         }
     });
 }
 
-/// Of a definition only that it changed counts.
+/// A definition of a kind, of which only the metadata is read: what counts is that it changes.
 type Definition = PartialObjectMeta<CustomResourceDefinition>;
-/// Of an object of any kind only its metadata counts.
-type Metadata = Item<PartialObjectMeta<DynamicObject>>;
-
-/// Of a kind, whatever its version: every version shows all objects, and a second watch that ends,
-/// because its version is no longer served, would take the objects out of the graph.
-fn name_of(api: &ApiResource) -> String {
-    format!("{}/{}", api.group, api.plural)
-}
 
 impl Collector {
     fn watched(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -147,158 +135,32 @@ impl Collector {
         self.graph.lock()
     }
 
-    /// Watches the metadata of one kind; the future ends when its first list is in the graph.
-    fn watch(self: &Arc<Self>, resource: Resource) -> impl Future<Output = ()> + use<> {
+    /// Starts the workers, once the graph has the first list of every kind.
+    fn start_workers(self: &Arc<Self>) {
+        self.clone().report_panics(&self.queue);
         let collector = self.clone();
-        let (done, synced) = tokio::sync::oneshot::channel();
-        self.shared.crew.spawn_essential(async move {
-            let client = collector.shared.config.client.kube();
-            let api: Api<Metadata> = Api::all_with(client, &resource.api);
-            let mut reflector = Reflector::new(&resource.api.plural, api, watcher::Config::default());
-            let mut done = Some(done);
-            while let Some(delta) = reflector.next().await {
-                match delta {
-                    Ok(Delta::Replaced(objects)) => {
-                        collector.replace(&resource, &objects);
-                        done.take().map(|d: tokio::sync::oneshot::Sender<()>| d.send(()));
-                    }
-                    Ok(Delta::Updated(object)) => collector.saw(&resource, &object),
-                    Ok(Delta::Deleted(object)) => collector.lost(object.meta()),
-                    // The kind is not defined any more, or not served in this version.
-                    Err(
-                        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error),
-                    ) if is_code(&error, 404) => break,
-                    Err(_) => {} // logged; the next call waits
-                }
-            }
-            collector.unserved().insert(name_of(&resource.api), resource.api.clone());
-            collector.watched().remove(&name_of(&resource.api));
-            // It may be defined again by now: a discovery meanwhile found it watched.
-            clock::pause(ENDED).await;
-            collector.defined.notify_one();
+        self.queue.work("garbage-collector", WORKERS, move |uid, cause| {
+            let collector = collector.clone();
+            async move { collector.sync(uid, cause).await }
         });
-        async move {
-            let _ = synced.await;
-        }
-    }
-
-    /// Takes the objects of kinds that are not defined any more out of the graph.
-    ///
-    /// A kind that is defined and not served (`served: false` in all its versions) keeps its
-    /// objects: they are stored, and so what they own must stay. Upstream keeps them in its graph,
-    /// too.
-    async fn forget_undefined(&self) {
-        let unserved = {
-            let watched = self.watched();
-            let mut unserved = self.unserved();
-            unserved.retain(|name, _| !watched.contains(name));
-            unserved.clone()
-        };
-        let definitions = self.shared.config.client.all::<CustomResourceDefinition>();
-        for (name, api) in unserved {
-            let definition = format!("{}.{}", api.plural, api.group);
-            match optional(definitions.get_metadata(&definition).await) {
-                Ok(None) => {
-                    self.keep_only(&api, &BTreeSet::new());
-                    self.unserved().remove(&name);
-                }
-                Ok(Some(_)) => {} // asked again when a definition changes
-                Err(error) => {
-                    tracing::debug!(%error, definition, "a definition could not be read, trying again")
-                }
-            }
-        }
-    }
-
-    /// Takes over a complete list. What is in it comes first: when the end of an owner is told, the
-    /// newest owners of its dependents are known.
-    fn replace(&self, resource: &Resource, objects: &[Metadata]) {
-        objects.iter().for_each(|object| self.saw(resource, object));
-        let fresh = objects.iter().map(|object| object.meta().uid.clone().unwrap_or_default());
-        self.keep_only(&resource.api, &fresh.collect());
-    }
-
-    fn saw(&self, resource: &Resource, object: &Metadata) {
-        let meta = object.meta();
-        let Some(uid) = meta.uid.clone() else { return };
-        if let Item::Undecodable(found) = object {
-            // It is there, and owns what it owns. Whose it is cannot be read: what was known of
-            // that stays.
-            tracing::warn!(kind = resource.api.kind, name = ?meta.name, reason = found.reason(), "object cannot be decoded");
-            if self.graph().nodes.contains_key(&uid) {
-                return;
-            }
-        }
-        let node = Node {
-            api: resource.api.clone(),
-            namespaced: resource.namespaced,
-            key: Key::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default()),
-            version: meta.resource_version.clone(),
-            owners: meta.owner_references.clone().unwrap_or_default(),
-            going: meta.deletion_timestamp.is_some(),
-            finalizers: meta.finalizers.clone().unwrap_or_default(),
-        };
-        let cause = cause_of(meta);
-        let held = node.going && node.finalizers.iter().any(|f| f == ORPHAN || f == FOREGROUND);
-        let owned = !node.owners.is_empty();
-        let waiting_owners = self.graph().put(&uid, node);
-        if owned || held {
-            self.queue.add(uid, cause.clone());
-        }
-        waiting_owners.into_iter().for_each(|owner| self.queue.add(owner, cause.clone()));
-    }
-
-    fn lost(&self, meta: &ObjectMeta) {
-        let Some(uid) = &meta.uid else { return };
-        self.forget(uid, cause_of(meta));
-    }
-
-    fn forget(&self, uid: &str, cause: Option<Cause>) {
-        let (dependents, owners) = {
-            let mut graph = self.graph();
-            let dependents: Vec<String> = graph.dependents.get(uid).into_iter().flatten().cloned().collect();
-            let was = graph.remove(uid);
-            if let Some(node) = was.as_ref().filter(|n| n.namespaced) {
-                let _ = self.shared.gone.send((node.key.namespace.clone(), cause.clone())); // to whom it may concern
-            }
-            let owners: Vec<String> = was.iter().flat_map(|n| &n.owners).map(|o| o.uid.clone()).collect();
-            graph.absent.insert(uid, was);
-            (dependents, owners)
-        };
-        // Dependents may have to go, and an owner may have waited for just this one.
-        dependents.into_iter().chain(owners).for_each(|uid| self.queue.add(uid, cause.clone()));
-    }
-
-    fn keep_only(&self, api: &ApiResource, fresh: &BTreeSet<String>) {
-        let gone: Vec<String> = {
-            let graph = self.graph();
-            let same = |n: &Node| n.api.plural == api.plural && n.api.group == api.group;
-            graph
-                .nodes
-                .iter()
-                .filter(|(uid, n)| same(n) && !fresh.contains(*uid))
-                .map(|(uid, _)| uid.clone())
-                .collect()
-        };
-        gone.iter().for_each(|uid| self.forget(uid, None));
     }
 
     fn report_panics(self: Arc<Self>, queue: &WorkQueue<String>) {
         queue.on_panic(move |uid, panic| {
             let Some(node) = self.graph().nodes.get(uid).cloned() else { return };
-            self.shared.tell_panic(&reference(uid, &node), "garbage-collector", panic);
+            self.shared.report_panic(&reference(uid, &node), "garbage-collector", panic);
         });
     }
 
-    /// Tells on an object that one of its owners cannot be one, because it is in another namespace.
+    /// Warns on an object that one of its owners cannot be one, because it is in another namespace.
     fn warn_of_namespace(&self, uid: &str, node: &Node, owner: &OwnerReference, cause: &Option<Cause>) {
         let OwnerReference { api_version, kind, name, uid: of, .. } = owner;
         let namespace = &node.key.namespace;
-        let told = format!(
+        let message = format!(
             "ownerRef [{api_version}/{kind}, namespace: {namespace}, name: {name}, uid: {of}] does not exist in \
              namespace {namespace:?}"
         );
-        self.recorder.warning(&reference(uid, node), "OwnerRefInvalidNamespace", told, cause.clone());
+        self.recorder.warning(&reference(uid, node), "OwnerRefInvalidNamespace", message, cause.clone());
     }
 
     fn api(&self, node: &Node, cause: &Option<Cause>) -> Api<DynamicObject> {
@@ -331,12 +193,12 @@ impl Collector {
             let graph = self.graph();
             // No watch reports the end of an owner that is not in the graph. That another look has
             // found it gone meanwhile does not count: the owner was there when this look asked.
-            let told = |(owner, standing): (&OwnerReference, &Standing)| {
+            let is_reported = |(owner, standing): (&OwnerReference, &Standing)| {
                 graph.nodes.contains_key(&owner.uid) || *standing == Standing::Gone
             };
             // Nothing changes for an owner that can never be resolved: it is asked about once.
-            let settled =
-                standings.contains(&Standing::Unresolvable) || node.owners.iter().zip(&standings).all(told);
+            let settled = standings.contains(&Standing::Unresolvable)
+                || node.owners.iter().zip(&standings).all(is_reported);
             (graph.dependents.contains_key(&uid), !settled)
         };
         match verdict(&standings, has_dependents) {
@@ -355,7 +217,8 @@ impl Collector {
         Ok(if unwatched { Outcome::Pause(UNWATCHED) } else { Outcome::Done })
     }
 
-    /// Deletes an object that nobody owns any more, unless the API server knows better.
+    /// Deletes an object whose owners are gone or wait for it, unless the API server has newer
+    /// ones.
     async fn collect(
         &self,
         uid: &str,
@@ -387,7 +250,7 @@ impl Collector {
         Ok(())
     }
 
-    /// Takes owners off an object.
+    /// Takes these owners off an object.
     async fn cut(&self, uid: &str, node: &Node, owners: &[&str], cause: &Option<Cause>) -> Result<(), Error> {
         let left: Vec<&OwnerReference> =
             node.owners.iter().filter(|o| !owners.contains(&o.uid.as_str())).collect();
@@ -469,10 +332,6 @@ fn reference(uid: &str, node: &Node) -> ObjectReference {
         uid: Some(uid.to_string()),
         ..ObjectReference::default()
     }
-}
-
-fn cause_of(meta: &ObjectMeta) -> Option<Cause> {
-    meta.resource_version.as_deref()?.parse().ok().map(Cause::Revision)
 }
 
 #[cfg(test)]

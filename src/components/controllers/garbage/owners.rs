@@ -11,7 +11,8 @@ use kube::core::{ApiResource, GroupVersionKind};
 use tap::Cause;
 
 impl Collector {
-    /// How an owner stands, and whether it is known to be in another namespace than the dependent.
+    /// Returns how an owner stands, and whether it is known to be in another namespace than the
+    /// dependent.
     pub(super) async fn standing(
         &self,
         dependent: &Node,
@@ -40,14 +41,15 @@ impl Collector {
         Ok((standing, standing == Standing::Unresolvable))
     }
 
-    /// How an owner stands whose uid is known to be gone. Its scope is that of the kind which this
-    /// dependent's own reference names: other dependents may name the same uid with another kind,
-    /// and must not decide for this one. The kind need not be served any more if the owner was
-    /// seen; if it never was, the reference says nothing that could be looked up, as upstream.
+    /// Returns how an owner stands whose uid is known to be gone. Its scope is that of the kind
+    /// which this dependent's own reference names: other dependents may name the same uid with
+    /// another kind, and must not decide for this one. The kind need not be served any more if the
+    /// owner was seen; if it never was, the reference says nothing that could be looked up, as
+    /// upstream.
     ///
     /// A ClusterRole `c` belonged to the ClusterRole `o`. ConfigMaps name the uid of `o` too, as
     /// that of a ConfigMap. For `c` the owner is gone all the same, and not one that it cannot
-    /// have. A Secret names the uid of `o` as that of a `Widget`, which nobody has defined: it
+    /// have. A Secret names the uid of `o` as that of a `Widget`, which is not defined: it
     /// stays.
     async fn standing_of_absent(&self, dependent: &Node, owner: &OwnerReference) -> Result<Standing, Error> {
         let seen = self.graph().absent.is_namespaced(owner);
@@ -87,8 +89,8 @@ impl Collector {
                 finalizers: live.finalizers.unwrap_or_default(),
                 ..node.clone()
             };
-            // The answer was on its way for a while: what the watch has told meanwhile is newer. An
-            // object that it has told to be gone would come back into the graph for ever, and an
+            // The answer was on its way for a while: what the watch has shown meanwhile is newer.
+            // An object whose end it has shown would come back into the graph for ever, and an
             // owner that is deleted in the foreground would wait for it.
             let mut graph = self.graph();
             let unchanged = graph.nodes.get(uid).is_some_and(|known| known.version == node.version);
@@ -134,11 +136,11 @@ impl Collector {
         Ok(false)
     }
 
-    /// How an owner stands, by the graph where the graph says that it lives, and by the API server
-    /// where it is only remembered that the owner was gone, or waited for its dependents.
+    /// Returns how an owner stands, by the graph where the graph says that it lives, and by the API
+    /// server where it is only remembered that the owner was gone, or waited for its dependents.
     ///
     /// An undo ends the foreground deletion of the Deployment `web`, and one of its ReplicaSets is
-    /// looked at before the watch of the Deployments tells of that. Upstream asks for every owner
+    /// looked at before the watch of the Deployments shows that. Upstream asks for every owner
     /// at every look (`isDangling`).
     async fn standing_now(
         &self,
@@ -196,7 +198,7 @@ impl Collector {
         Ok(standing)
     }
 
-    /// Where an owner's kind is served, and whether it has namespaces.
+    /// Returns where an owner's kind is served, and whether it has namespaces.
     ///
     /// # Errors
     /// `Unserved`: the kind is not served.

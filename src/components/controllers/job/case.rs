@@ -3,9 +3,10 @@
 //! are made and deleted.
 
 use super::ends::{Ends, Remembered};
-use super::facts::{condition, ended};
+use super::facts::condition;
 use super::indexes::Indexes;
-use crate::pods::{self, is_active};
+use crate::notice::Notice;
+use crate::pods::{self, is_active, is_terminating};
 use clock::Timestamp;
 use k8s_openapi::api::batch::v1::{JobCondition, JobSpec, JobStatus, UncountedTerminatedPods};
 use k8s_openapi::api::core::v1::Pod;
@@ -44,8 +45,8 @@ pub(crate) struct Plan {
     /// be deleted is let go before: it was too many, or the job succeeds without it, and does not
     /// count as failed.
     pub release: Vec<String>,
-    /// Events: (is it a warning, reason, message).
-    pub told: Vec<(bool, String, String)>,
+    /// Events about the Job.
+    pub notices: Vec<Notice>,
     /// The job itself has outlived its time.
     pub expired: bool,
     /// The job ends, and its pods with it: none of them may be unknown.
@@ -102,25 +103,27 @@ impl<'a> Case<'a> {
             uncounted: status.uncounted_terminated_pods.take().unwrap_or_default(),
             awaiting: BTreeMap::new(),
             active: pods.iter().filter(|p| is_active(p)).cloned().collect(),
-            terminating: pods.iter().filter(|p| p.metadata.deletion_timestamp.is_some() && !ended(p)).count(),
+            terminating: pods.iter().filter(|p| is_terminating(p)).count(),
             broken: None,
             is_going: false,
             plan: Plan { status, ..Plan::default() },
         }
     }
 
-    /// A pod that is going counts as failed at once, unless its replacement has to wait for its
-    /// end.
+    /// Returns whether the replacement of a pod that is being deleted waits for the pod's end
+    /// (`podReplacementPolicy: Failed`). Otherwise such a pod counts as failed at once.
     pub(super) fn replaces_late(&self) -> bool {
         self.spec.pod_replacement_policy.as_deref() == Some("Failed")
     }
 
-    /// The job has failed, and its pods with it: none of them is replaced.
+    /// Returns whether the failure of the Job is announced: its pods end with it, and none of them
+    /// is replaced.
     pub(super) fn fails(&self) -> bool {
         condition(&self.plan.status, "FailureTarget").is_some()
     }
 
-    /// A pod that goes together with its job has not failed before its phase says so.
+    /// Returns whether the pod has failed. One that is being deleted together with its Job has not
+    /// before its phase says so.
     pub(super) fn has_failed(&self, pod: &Pod) -> bool {
         let going = pod.metadata.deletion_timestamp.is_some() && pods::phase(pod) != "Succeeded";
         let bound = pod.spec.as_ref().is_some_and(|s| s.node_name.is_some());

@@ -8,9 +8,10 @@ use super::case::{Case, Memory, Plan};
 use super::ending::End;
 use super::ends::{self, Ends, How};
 use super::facts::{
-    all_failures_of, condition, ended, ended_at, failures_of, finished, index_of, is_tracked, name, uid,
+    all_failures_of, condition, ended_at, failures_of, finished, index_of, is_tracked, name, uid,
 };
 use super::failure::{self, Verdict};
+use crate::notice::Notice;
 use crate::pods;
 use clock::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
@@ -20,7 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Pure: has a finished job outlived its `ttlSecondsAfterFinished`? If not, what is left of them.
+/// Pure: returns whether a finished job has outlived its `ttlSecondsAfterFinished`, and if not,
+/// what is left of them.
 ///
 /// `ttlSecondsAfterFinished: 100`, finished at 10:00:00: at 10:01:00 `(false, 40 s)`, at 10:02:00
 /// `(true, None)`. A Job without the field is never deleted by this controller.
@@ -73,11 +75,11 @@ pub(crate) fn decide(job: &Job, pods: &[Arc<Pod>], memory: &Memory, settled: boo
                 case.manage();
             }
             if case.complete() {
-                let told = "Reached expected number of succeeded pods";
-                let end = End { good: true, reason: "CompletionsReached".into(), message: told.into() };
+                let message = "Reached expected number of succeeded pods";
+                let end = End { good: true, reason: "CompletionsReached".into(), message: message.into() };
                 case.end_with(end, settled);
             } else if !is_going {
-                case.tell_suspension();
+                case.report_suspension();
             }
         }
     }
@@ -152,12 +154,14 @@ impl Case<'_> {
         self.plan.remembered = ends::remembered(&self.memory.known.ends, there, counted);
     }
 
-    /// The pod's uid is already written into the status.
+    /// Returns whether the pod's uid is already written into the status.
     fn is_known(&self, pod: &Pod) -> bool {
         let noted = self.uncounted.succeeded.iter().chain(&self.uncounted.failed);
         noted.flatten().any(|u| u == uid(pod))
     }
 
+    /// Notes the end of a pod that has failed, and what it means for its index and for the Job.
+    ///
     /// With `backoffLimitPerIndex: 1` (KEP-3850) the first pod of index 4 carries the count 0 and
     /// its successor 1. When the successor fails too, its count has reached the limit: index 4 is
     /// lost, and the other indexes go on.
@@ -166,7 +170,7 @@ impl Case<'_> {
         let index = index_of(pod).filter(|i| self.indexed && *i < self.completions);
         let limit = self.spec.backoff_limit_per_index;
         // One that the end of the job cuts off says nothing about its index.
-        let is_cut_off = self.fails() && self.replaces_late() && !ended(pod);
+        let is_cut_off = self.fails() && self.replaces_late() && !pods::has_ended(pod);
         let is_last = limit.is_some_and(|l| failures_of(pod).0 >= l && verdict == Verdict::Count);
         if (is_last || verdict == Verdict::FailIndex) && !is_cut_off {
             self.lost.extend(index.filter(|i| !self.done.contains(*i)));
@@ -206,8 +210,8 @@ impl Case<'_> {
         self.awaiting = found;
     }
 
-    /// May the pod's finalizer go? Only of a pod that has ended, or is counted as failed; and the
-    /// last failed pod of an index keeps it until its successor is there.
+    /// Returns whether the pod's finalizer may go: only that of a pod that has ended, or is counted
+    /// as failed; and the last failed pod of an index keeps it until its successor is there.
     fn may_go(&self, pod: &Arc<Pod>) -> bool {
         let has_ended = pods::phase(pod) == "Succeeded" || self.has_failed(pod) || self.is_known(pod);
         let last = index_of(pod).and_then(|index| self.awaiting.get(&index));
@@ -215,7 +219,7 @@ impl Case<'_> {
         has_ended && (!awaits || self.ending().is_some())
     }
 
-    /// A Job that is resumed gets a new `startTime`: the time of its suspension does not count
+    /// Sets `startTime`, anew for a Job that is resumed: the time of its suspension does not count
     /// towards `activeDeadlineSeconds`.
     fn start_or_resume(&mut self) {
         if self.suspended() {
@@ -223,25 +227,26 @@ impl Case<'_> {
         }
         if !self.is_going && condition(&self.plan.status, "Suspended").is_some() {
             self.set("Suspended", "False", "JobResumed", "Job resumed");
-            self.plan.told.push((false, "Resumed".into(), "Job resumed".into()));
+            self.plan.notices.push(Notice::normal("Resumed", "Job resumed"));
             self.plan.status.start_time = None;
         }
         self.plan.status.start_time.get_or_insert(Time(self.now));
     }
 
-    /// `suspend: true` deletes the active pods and keeps the counts. It is told once they are
-    /// deleted, and only of a Job that has not ended, as upstream: one without `completions` is
-    /// complete as soon as a pod has succeeded and no other is active.
+    /// Sets the condition Suspended of a Job with `suspend: true`, whose active pods are deleted
+    /// and whose counts stay. It is set once the pods are deleted, and only if the Job has not
+    /// ended, as upstream: one without `completions` is complete as soon as a pod has succeeded and
+    /// no other is active.
     ///
     /// ```text
     /// completions   succeeded   active   suspended: then
     /// 3             1           2        Suspended, no active pod
     /// none          1           2        Complete, no active pod
     /// ```
-    fn tell_suspension(&mut self) {
+    fn report_suspension(&mut self) {
         if self.suspended() && condition(&self.plan.status, "Suspended").is_none() {
             self.set("Suspended", "True", "JobSuspended", "Job suspended");
-            self.plan.told.push((false, "Suspended".into(), "Job suspended".into()));
+            self.plan.notices.push(Notice::normal("Suspended", "Job suspended"));
         }
     }
 
@@ -295,8 +300,8 @@ mod tests {
         w.job.spec.as_mut().unwrap().suspend = Some(true);
         w.job.status = Some(w.look().status);
         let pods: Vec<Arc<Pod>> = w.pods.iter().cloned().map(Arc::new).collect();
-        let told = decide(&w.job, &pods, &Memory::default(), false, w.now).status;
-        assert_eq!((told.active, told.ready), (None, Some(0)));
+        let status = decide(&w.job, &pods, &Memory::default(), false, w.now).status;
+        assert_eq!((status.active, status.ready), (None, Some(0)));
     }
 
     /// Another controller's finalizer keeps the Job, and its pods run on. Upstream: `syncJob` calls

@@ -76,7 +76,7 @@ pub(crate) struct Remembered {
 }
 
 impl Remembered {
-    /// Can the status of the Job in this version be older than the ends?
+    /// Returns whether the status of the Job in this version may be older than the ends.
     pub(super) fn may_be_newer_than(&self, version: &Option<String>) -> bool {
         version.is_some() && self.version == *version
     }

@@ -7,13 +7,13 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 /// What a rule says about a failed pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It counts towards the back-off limit: what holds without a rule.
+    /// The failure counts towards the back-off limit, as it does without a rule.
     Count,
-    /// It never happened.
+    /// The failure counts nowhere.
     Ignore,
-    /// Its index has failed for good.
+    /// The pod's index has failed for good.
     FailIndex,
-    /// The whole job has failed, for this reason.
+    /// The whole Job has failed, for this reason.
     FailJob(String),
 }
 
@@ -102,8 +102,8 @@ mod tests {
             }}))
             .unwrap()
         };
-        let told = "Container main for pod d/p failed with exit code 42 matching FailJob rule at index 0";
-        assert_eq!(verdict(Some(&policy), &pod(42, "False")), Verdict::FailJob(told.into()));
+        let message = "Container main for pod d/p failed with exit code 42 matching FailJob rule at index 0";
+        assert_eq!(verdict(Some(&policy), &pod(42, "False")), Verdict::FailJob(message.into()));
         assert_eq!(verdict(Some(&policy), &pod(2, "True")), Verdict::Ignore);
         assert_eq!(verdict(Some(&policy), &pod(2, "False")), Verdict::FailIndex);
         assert_eq!(verdict(Some(&policy), &pod(1, "False")), Verdict::Count);
@@ -124,7 +124,7 @@ mod tests {
             serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "d"}, "status": {
             "initContainerStatuses": [ended("sidecar", 143)], "containerStatuses": [ended("main", 3)]}}))
             .unwrap();
-        let told = "Container main for pod d/p failed with exit code 3 matching FailJob rule at index 0";
-        assert_eq!(verdict(Some(&policy), &pod), Verdict::FailJob(told.into()));
+        let message = "Container main for pod d/p failed with exit code 3 matching FailJob rule at index 0";
+        assert_eq!(verdict(Some(&policy), &pod), Verdict::FailJob(message.into()));
     }
 }

@@ -3,7 +3,7 @@
 
 use super::case::{Case, New};
 use super::ends;
-use super::facts::{all_failures_of, ended, ended_at, failures_of, index_of, name};
+use super::facts::{all_failures_of, ended_at, failures_of, index_of, name};
 use super::failure::{self, Verdict};
 use crate::pods;
 use k8s_openapi::api::core::v1::Pod;
@@ -113,7 +113,7 @@ impl Case<'_> {
     /// and 4 is created alone.
     fn make_indexes(&mut self, missing: usize, mut taken: BTreeSet<i32>, by_index: bool) {
         if self.replaces_late() {
-            let going = self.pods.iter().filter(|p| p.metadata.deletion_timestamp.is_some() && !ended(p));
+            let going = self.pods.iter().filter(|p| pods::is_terminating(p));
             taken.extend(going.filter_map(|p| index_of(p)));
         }
         if !by_index && self.waits_for_backoff() {

@@ -25,7 +25,7 @@ mod world;
 
 use super::pods;
 use super::workload::{self, Look, PodOwner};
-use crate::error::Error;
+use crate::error::{Error, message_of};
 use crate::names::name_prefix;
 use crate::shared::{Controller, Shared};
 use case::{Memory, New, Plan};
@@ -65,8 +65,8 @@ impl PodOwner for Jobs {
     type Kind = Job;
     const COMPONENT: Component = Component::JobController;
     const WORKERS: usize = 5;
-    /// Pods that a quota refuses are tried again within a minute: nothing tells the Job when there
-    /// is room. Upstream: `MaxJobApiBackOff`.
+    /// Pods that a quota refuses are tried again within a minute: no change of the Job follows when
+    /// there is room. Upstream: `MaxJobApiBackOff`.
     const BACKOFF: Backoff = Backoff { longest: Duration::from_secs(60), ..client::BACKOFF };
     const FINALIZER: Option<&'static str> = Some(TRACKING);
 
@@ -100,13 +100,13 @@ impl PodOwner for Jobs {
             return expire(look).await;
         }
         if !plan.create.is_empty() && !fresh(look).await? {
-            return Err(Error::Conflict("the job is newer than the cache".into()));
+            return Err(Error::Conflict(format!("Job {} is newer than the cache", look.key)));
         }
         if !plan.create.is_empty() || plan.ends {
-            let told = job.status.as_ref().and_then(|s| s.active);
+            let counted = job.status.as_ref().and_then(|s| s.active);
             // At an end also those that were active when the status was written.
             let is_known = |p: &&Arc<Pod>| pods::is_active(p) || (plan.ends && is_tracked(p));
-            look.expect_pods(&selector, told, mine.iter().filter(is_known).count()).await?;
+            look.expect_pods(&selector, counted, mine.iter().filter(is_known).count()).await?;
         }
         if !plan.create.is_empty() || !plan.delete.is_empty() {
             let indexes: Vec<i32> = plan.create.iter().filter_map(|n| n.index).collect();
@@ -119,10 +119,10 @@ impl PodOwner for Jobs {
         release(client, look.key, &early).await?;
         let surplus = pods::named(&mine, &plan.delete);
         look.dismissed.add(look.key, &surplus);
-        let mut result = look.hands.delete_all(&surplus).await;
+        let mut result = look.control.delete_all(&surplus).await;
         if result.is_ok() {
             let made = plan.create.iter().map(|new| pod_of(look, new)).collect();
-            result = look.hands.create_all(made).await;
+            result = look.control.create_all(made).await;
         }
         if result.is_err() {
             // What has ended is counted all the same: pods may be refused for as long as a quota is
@@ -145,16 +145,16 @@ impl PodOwner for Jobs {
         is_tracked(pod).then_some(key)
     }
 
-    /// Nobody counts the pods of a job that is gone: nothing keeps them any more.
+    /// Takes the finalizer off the pods of a job that is gone: no controller counts them any more.
     async fn gone(shared: &Shared, key: &Key) -> Result<(), Error> {
         release(&shared.config.client, key, &strays(shared, key, None)).await
     }
 }
 
-/// Which pods the Job may adopt or let go. One that has finished adopts none, as upstream, whose
-/// `syncJob` ends before it looks at pods: an adopted pod would be deleted together with the Job.
-/// It lets go what it still holds and no longer selects, also a pod that is being deleted: no
-/// other Job would take its finalizer off.
+/// Returns a test of the pods that the Job may adopt or let go. One that has finished adopts none,
+/// as upstream, whose `syncJob` ends before it looks at pods: an adopted pod would be deleted
+/// together with the Job. It lets go what it still holds and no longer selects, also a pod that is
+/// being deleted: no other Job would take its finalizer off.
 fn claimable(job: &Job) -> fn(&Pod) -> bool {
     match facts::finished(job) {
         Some(_) => is_held,
@@ -162,7 +162,7 @@ fn claimable(job: &Job) -> fn(&Pod) -> bool {
     }
 }
 
-/// Does a Job own the pod and keep it from being deleted?
+/// Returns whether a Job owns the pod and keeps it from being deleted.
 fn is_held(pod: &Pod) -> bool {
     is_tracked(pod) && pods::controller_of(&pod.metadata).is_some()
 }
@@ -171,8 +171,8 @@ fn is_among(pod: &Pod, names: &[String]) -> bool {
     pod.metadata.name.as_ref().is_some_and(|name| names.contains(name))
 }
 
-/// Pods that wait for a job that is no more or has finished: of an earlier job of this name, or
-/// orphaned.
+/// Returns pods that wait for a job that is no more or has finished: pods of an earlier job of this
+/// name, or orphaned ones.
 ///
 /// Only the Job that counts a pod takes its finalizer off. If that Job is gone, the finalizer would
 /// stay, and the pod could never be deleted.
@@ -198,7 +198,7 @@ fn strays(shared: &Shared, key: &Key, job: Option<&Job>) -> Vec<Arc<Pod>> {
         .collect()
 }
 
-/// Does a live job that has not finished select this pod, and so adopt it?
+/// Returns whether a live job that has not finished selects this pod, and so adopts it.
 fn is_wanted(shared: &Shared, pod: &Pod) -> bool {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let labels = pod.metadata.labels.as_ref();
@@ -210,7 +210,7 @@ fn is_wanted(shared: &Shared, pod: &Pod) -> bool {
     })
 }
 
-/// Takes the finalizer off.
+/// Takes the finalizer off the pods.
 async fn release(client: &Client, key: &Key, pods: &[Arc<Pod>]) -> Result<(), Error> {
     let api = client.within::<Pod>(&key.namespace);
     for pod in pods {
@@ -227,8 +227,8 @@ async fn release(client: &Client, key: &Key, pods: &[Arc<Pod>]) -> Result<(), Er
     Ok(())
 }
 
-/// Is the job still what the cache says? Its status holds the counts: with an old one, work that is
-/// done would be done again.
+/// Returns whether the job is still what the cache says. Its status holds the counts: with an old
+/// one, work that is done would be done again.
 async fn fresh(look: &Look<'_, Job>) -> Result<bool, Error> {
     let found = client::optional(look.api::<Job>().get_metadata(&look.key.name).await)?;
     Ok(found.is_some_and(|m| m.metadata.resource_version == look.object.metadata.resource_version))
@@ -245,20 +245,15 @@ async fn write(look: &Look<'_, Job>, plan: &Plan) -> Result<(), Error> {
     match look.api::<Job>().replace_status(&look.key.name, &PostParams::default(), &next).await {
         Ok(_) => {}
         Err(error) if is_code(&error, 404) => return Ok(()),
-        Err(error) if is_code(&error, 409) => return Err(Error::Conflict(pods::why(&error))),
+        Err(error) if is_code(&error, 409) => return Err(Error::Conflict(message_of(&error))),
         Err(error) => return Err(error.into()),
     }
-    let (about, recorder) = (&look.hands.about, look.hands.recorder);
-    for (warning, reason, message) in &plan.told {
-        match warning {
-            true => recorder.warning(about, reason, message, look.cause.clone()),
-            false => recorder.normal(about, reason, message, look.cause.clone()),
-        }
-    }
+    let (about, recorder) = (&look.control.about, look.control.recorder);
+    plan.notices.iter().for_each(|notice| notice.emit(recorder, about, look.cause));
     Ok(())
 }
 
-/// `ttlSecondsAfterFinished` is over: the job goes, its pods first.
+/// Deletes a job whose `ttlSecondsAfterFinished` is over, its pods first.
 async fn expire(look: &Look<'_, Job>) -> Result<Outcome, Error> {
     if !look.alive() || !fresh(look).await? {
         return Ok(Outcome::Done);
@@ -272,8 +267,8 @@ async fn expire(look: &Look<'_, Job>) -> Result<Outcome, Error> {
     Ok(Outcome::Done)
 }
 
-/// A pod of the job; of an Indexed one, with its index in name, host name, label, annotation and
-/// environment.
+/// Makes a pod of the job; of an Indexed one, with its index in name, host name, label, annotation
+/// and environment.
 ///
 /// The pod of index 3 of the Job `render` has the host name `render-3`, a name such as
 /// `render-3-x7k2p`, and 3 in the variable `JOB_COMPLETION_INDEX` of its containers.

@@ -1,4 +1,4 @@
-//! A Job from its first look to its last, with pods that do as they are told.
+//! A Job from its first look to its last, with pods that end as the test says.
 
 use super::case::Memory;
 use super::decide::decide;
@@ -27,7 +27,7 @@ fn so_many_completions_so_many_at_a_time() {
     w.settle();
     assert_eq!(w.counts(), "0/3/0");
     assert_eq!(w.conditions(), ["SuccessCriteriaMet CompletionsReached", "Complete CompletionsReached"]);
-    assert_eq!(w.told, ["Completed"]);
+    assert_eq!(w.reasons, ["Completed"]);
     assert!(w.job.status.as_ref().unwrap().completion_time.is_some());
     assert!(w.pods.iter().all(|p| p.metadata.finalizers.is_none()), "nothing keeps the pods");
 }
@@ -65,7 +65,7 @@ fn failures_wait_longer_and_longer_until_the_limit() {
     w.settle();
     assert_eq!(w.counts(), "0/0/3");
     assert_eq!(w.conditions(), ["FailureTarget BackoffLimitExceeded", "Failed BackoffLimitExceeded"]);
-    assert_eq!(w.told, ["BackoffLimitExceeded"]);
+    assert_eq!(w.reasons, ["BackoffLimitExceeded"]);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_suspended_job_has_no_pods_and_starts_anew() {
     assert_eq!(w.job.status.as_ref().unwrap().start_time.as_ref().unwrap().0, w.now);
     w.job.spec.as_mut().unwrap().suspend = Some(true);
     w.settle();
-    assert_eq!((w.pods.len(), w.told.join(" ").as_str()), (0, "Suspended Resumed Suspended"));
+    assert_eq!((w.pods.len(), w.reasons.join(" ").as_str()), (0, "Suspended Resumed Suspended"));
     assert_eq!(w.counts(), "0/0/0", "who was sent away has not failed");
 }
 
@@ -363,9 +363,9 @@ async fn pods_of_an_indexed_job_have_host_names_of_their_own() {
     let mut made = server.take();
     made.retain(|a| a.line == "POST /api/v1/namespaces/d/pods");
     made.sort_by_key(|a| a.body["spec"]["hostname"].to_string());
-    let told = made.iter().map(|a| (&a.body["spec"]["hostname"], &a.body["metadata"]["finalizers"]));
+    let identities = made.iter().map(|a| (&a.body["spec"]["hostname"], &a.body["metadata"]["finalizers"]));
     let tracked = json!([TRACKING]); // once, though the template has it, too
-    assert_eq!(told.collect::<Vec<_>>(), [(&json!("j-0"), &tracked), (&json!("j-1"), &tracked)]);
+    assert_eq!(identities.collect::<Vec<_>>(), [(&json!("j-0"), &tracked), (&json!("j-1"), &tracked)]);
 }
 
 /// A pod that the kubelet rejected, or whose node went: it is Failed and has no containers.
@@ -391,7 +391,8 @@ fn a_failed_pod_without_containers_is_replaced_after_its_pause() {
     }
 }
 
-/// Nothing tells a Job that a quota has room again. Other owners of pods wait longer, as upstream.
+/// No change of the Job follows when a quota has room again. Other owners of pods wait longer, as
+/// upstream.
 #[test]
 fn refused_pods_are_tried_again_within_a_minute() {
     use crate::replicaset::Replicas;
@@ -414,7 +415,7 @@ fn the_pause_after_a_deletion_begins_when_it_is_requested() {
     assert_eq!(w.pods.len(), 2, "the first one still runs");
 }
 
-/// Its program ends at once when it is told to: the pod is gone long before the pause is over.
+/// Its program ends at the first signal: the pod is gone long before the pause is over.
 #[test]
 fn the_pause_after_a_failure_outlives_the_pod() {
     let mut w = World::new(json!({"completions": 1}));
@@ -443,28 +444,6 @@ fn an_old_status_does_not_take_the_pause_away() {
     assert_eq!((plan.create.len(), plan.again.map(|again| again.as_secs())), (0, Some(10)));
     w.job.metadata.resource_version = Some("9".into());
     assert_eq!(w.look().create.len(), 1, "an undo took the count back");
-}
-
-#[test]
-fn a_pod_has_ended_when_all_of_its_containers_have() {
-    let pod = |app: &str, helper: &str, sidecar: &str| -> Pod {
-        let state = |name: &str, at: &str| {
-            let ended = json!({"terminated": {"exitCode": 1, "finishedAt": at}});
-            let state = if at.is_empty() { json!({"running": {}}) } else { ended };
-            json!({"name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state})
-        };
-        let first = json!([{"name": "setup"}, {"name": "sidecar", "restartPolicy": "Always"}]);
-        let spec = json!({"initContainers": first, "containers": [{"name": "app"}, {"name": "helper"}]});
-        let status = json!({"phase": "Running", "containerStatuses": [state("app", app), state("helper", helper)],
-            "initContainerStatuses": [state("setup", "2026-01-01T00:00:00Z"), state("sidecar", sidecar)]});
-        let meta = json!({"deletionTimestamp": "2026-01-01T00:01:30Z", "deletionGracePeriodSeconds": 30});
-        serde_json::from_value(json!({"metadata": meta, "spec": spec, "status": status})).unwrap()
-    };
-    let at = |second: u32| format!("2026-01-01T00:01:{second:02}Z");
-    let ended = |pod: Pod| clock::rfc3339(super::facts::ended_at(&pod, Timestamp::MAX));
-    assert_eq!(ended(pod(&at(3), &at(5), &at(7))), at(7));
-    assert_eq!(ended(pod(&at(3), "", &at(4))), at(0), "one runs: the deletion was requested then");
-    assert_eq!(ended(pod(&at(3), &at(4), "")), at(0), "the sidecar runs");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! A Job and its pods for tests: looks until nothing changes, pods end as they are told.
+//! A Job and its pods for tests: looks until nothing changes, and pods that end as a test says.
 
 use super::case::{Memory, New, Plan};
 use super::decide::decide;
@@ -20,7 +20,7 @@ pub(super) struct World {
     pub(super) grace: i64,
     pub(super) memory: Memory,
     /// Reasons of the events.
-    pub(super) told: Vec<String>,
+    pub(super) reasons: Vec<String>,
 }
 
 impl World {
@@ -36,7 +36,7 @@ impl World {
         let job =
             serde_json::from_value(json!({"metadata": {"name": "j", "uid": "1"}, "spec": spec})).unwrap();
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        World { job, pods: vec![], now, made: 0, grace: 0, memory: Memory::default(), told: vec![] }
+        World { job, pods: vec![], now, made: 0, grace: 0, memory: Memory::default(), reasons: vec![] }
     }
 
     pub(super) fn look(&self) -> Plan {
@@ -70,7 +70,7 @@ impl World {
             let gone = |p: &Pod| ends(p) && p.metadata.finalizers.is_none();
             self.pods.retain(|p| !gone(p));
             plan.create.iter().for_each(|new| self.make(new));
-            self.told.extend(plan.told.iter().map(|(_, reason, _)| reason.clone()));
+            self.reasons.extend(plan.notices.iter().map(|notice| notice.reason.clone()));
             self.job.status = Some(plan.status);
             for pod in &mut self.pods {
                 if plan.release.contains(pod.metadata.name.as_ref().unwrap()) {

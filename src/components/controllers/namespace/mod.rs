@@ -7,10 +7,9 @@
 
 mod pass;
 
-use super::pods::why;
 use super::resources::{Resource, discover};
 use super::write::{self, Guard, unless_gone};
-use crate::error::Error;
+use crate::error::{Error, message_of};
 use crate::shared::{Controller, Shared, record};
 use client::{Api, Backoff, Change, Client, Codec, Item, Key, Outcome, WorkQueue, is_code, segment};
 use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus, Pod};
@@ -23,10 +22,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Component, Event};
 
-/// Something that ends slowly and tells nobody is looked at again after this time.
+/// A namespace with objects that end slowly is looked at again after this time: no watch shows
+/// their end.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// A namespace that could not be emptied is tried again within a minute, as upstream: nothing tells
-/// when what refused its objects lets them go.
+/// A namespace that could not be emptied is tried again within a minute, as upstream: no change of
+/// the namespace follows when its objects can be deleted after all.
 const BACKOFF: Backoff = Backoff { longest: Duration::from_secs(60), ..client::BACKOFF };
 /// The entry of `spec.finalizers` that this controller takes off when the namespace is empty.
 const FINALIZER: &str = "kubernetes";
@@ -90,7 +90,7 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
         return Ok(Outcome::Done);
     }
     if !pass.is_empty() {
-        tell(&client, &namespace, &pass).await?;
+        write_conditions(&client, &namespace, &pass).await?;
         tracing::debug!(namespace = key.name, left = ?pass.left, "namespace is not empty yet");
         let failed = (!pass.errors.is_empty()).then(|| pass.errors());
         return match pass.undiscovered.or(failed) {
@@ -108,13 +108,13 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
     }
     if stays {
         // It is empty, and what keeps it is for others to take off: nothing remains in it any more.
-        tell(&client, &namespace, &pass).await?;
+        write_conditions(&client, &namespace, &pass).await?;
     }
     Ok(Outcome::Done)
 }
 
 /// Writes a pass into the namespace's conditions.
-async fn tell(client: &Client, namespace: &Namespace, pass: &Pass) -> Result<(), Error> {
+async fn write_conditions(client: &Client, namespace: &Namespace, pass: &Pass) -> Result<(), Error> {
     let old = namespace.status.clone().unwrap_or_default();
     let before = old.conditions.as_deref().unwrap_or_default();
     let new = NamespaceStatus { conditions: Some(conditions(before, pass, clock::now())), ..old.clone() };
@@ -144,7 +144,7 @@ async fn empty(client: &Client, namespace: &Namespace, is_dying: &(dyn Fn() -> b
     let resources = match discover(client).await {
         Ok(resources) => resources,
         Err(error) => {
-            pass.undiscovered = Some(why(&error));
+            pass.undiscovered = Some(message_of(&error));
             return pass;
         }
     };
@@ -155,7 +155,7 @@ async fn empty(client: &Client, namespace: &Namespace, is_dying: &(dyn Fn() -> b
     for resource in &resources {
         // One kind, or one object, that cannot be deleted does not keep the others.
         if let Err(error) = empty_of(client, namespace, resource, is_dying, &mut pass).await {
-            pass.errors.push(format!("{}: {}", resource.api.plural, why(&error)));
+            pass.errors.push(format!("{}: {}", resource.api.plural, message_of(&error)));
         }
         if is_pods(resource) && !pass.is_empty() || pass.is_back || !is_dying() {
             break;
@@ -226,7 +226,7 @@ async fn empty_of(
             match untyped.delete(&name, &how).await {
                 Err(error) if is_code(&error, 409) => has_changed = true,
                 Err(error) if !is_code(&error, 404) => {
-                    errors.push(format!("{} {name}: {}", resource.api.plural, why(&error)));
+                    errors.push(format!("{} {name}: {}", resource.api.plural, message_of(&error)));
                 }
                 _ => {}
             }
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pods_go_first_and_what_remains_is_told() {
+    async fn pods_go_first_and_what_remains_stands_in_the_conditions() {
         let pods = Arc::new(Mutex::new(true));
         let server = server(pods.clone()).await;
         let shared = Shared::fixed(&server.client);
@@ -302,16 +302,16 @@ mod tests {
                 .collect()
         };
         assert_eq!(deleted(&asked), ["pods/p"]);
-        let told = |asked: &[Asked], kind: &str| -> Value {
+        let condition = |asked: &[Asked], kind: &str| -> Value {
             let all = asked.last().unwrap().body["status"]["conditions"].as_array().unwrap().clone();
             all.into_iter().find(|c| c["type"] == kind).unwrap()
         };
-        let left = told(&asked, "NamespaceContentRemaining");
+        let left = condition(&asked, "NamespaceContentRemaining");
         assert_eq!(
             (left["status"].as_str(), left["message"].as_str()),
             (Some("True"), Some("Some resources are remaining: pods. has 1 resource instances"))
         );
-        let finalizers = told(&asked, "NamespaceFinalizersRemaining");
+        let finalizers = condition(&asked, "NamespaceFinalizersRemaining");
         assert!(
             finalizers["message"].as_str().unwrap().ends_with("a.b/c in 1 resource instances"),
             "{finalizers}"
@@ -325,7 +325,7 @@ mod tests {
             ["stuck/s1", "stuck/s2", "secrets/s"],
             "one that is stuck keeps no other"
         );
-        assert_eq!(told(&asked, "NamespaceDeletionContentFailure")["reason"], "ContentDeletionFailed");
+        assert_eq!(condition(&asked, "NamespaceDeletionContentFailure")["reason"], "ContentDeletionFailed");
     }
 
     /// A user undoes the deletion while the controller carries it out.
@@ -433,9 +433,9 @@ mod tests {
             let put = asked.iter().find(|a| a.line == "PUT /api/v1/namespaces/n/finalize");
             assert_eq!(put.map(|a| a.body["spec"]["finalizers"].clone()), left, "{finalizers}");
             // One that stays says that nothing is left in it.
-            let told = asked.last().filter(|a| a.line == "PATCH /api/v1/namespaces/n/status");
-            assert_eq!(told.is_some(), left != Some(json!([])), "{finalizers}");
-            assert!(told.is_none_or(|a| a.body["status"]["conditions"][3]["status"] == "False"));
+            let patch = asked.last().filter(|a| a.line == "PATCH /api/v1/namespaces/n/status");
+            assert_eq!(patch.is_some(), left != Some(json!([])), "{finalizers}");
+            assert!(patch.is_none_or(|a| a.body["status"]["conditions"][3]["status"] == "False"));
         }
     }
 }

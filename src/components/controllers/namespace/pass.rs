@@ -6,14 +6,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
 
 /// Errors that a condition names; more are only counted.
-const ERRORS_TOLD: usize = 3;
+const ERRORS_NAMED: usize = 3;
 
-/// What one pass over a namespace came to.
+/// The result of one pass over a namespace.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Pass {
-    /// Why the kinds could not be listed.
+    /// The reason why the kinds could not be listed; `None`: they were.
     pub(super) undiscovered: Option<String>,
-    /// What could not be deleted, or not be listed.
+    /// Errors of objects that could not be deleted and of kinds that could not be listed.
     pub(super) errors: Vec<String>,
     /// Objects that are still there, by `resource.group`.
     pub(super) left: BTreeMap<String, usize>,
@@ -29,8 +29,8 @@ impl Pass {
     }
 
     pub(super) fn errors(&self) -> String {
-        let more = self.errors.len().saturating_sub(ERRORS_TOLD);
-        let mut text = self.errors.iter().take(ERRORS_TOLD).cloned().collect::<Vec<_>>().join("; ");
+        let more = self.errors.len().saturating_sub(ERRORS_NAMED);
+        let mut text = self.errors.iter().take(ERRORS_NAMED).cloned().collect::<Vec<_>>().join("; ");
         if more > 0 {
             text += &format!("; and {more} more");
         }
@@ -50,7 +50,7 @@ pub(super) fn conditions(
         all.join(", ")
     };
     let failed = |text: String| (!text.is_empty()).then_some(text);
-    let told: [(&str, &str, &str, &str, Option<String>); 5] = [
+    let rows: [(&str, &str, &str, &str, Option<String>); 5] = [
         (
             "NamespaceDeletionDiscoveryFailure",
             "ResourcesDiscovered",
@@ -93,8 +93,8 @@ pub(super) fn conditions(
         ),
     ];
     let mut all: Vec<NamespaceCondition> =
-        before.iter().filter(|c| told.iter().all(|(kind, ..)| c.type_ != *kind)).cloned().collect();
-    for (kind, fine, all_well, bad, wrong) in told {
+        before.iter().filter(|c| rows.iter().all(|(kind, ..)| c.type_ != *kind)).cloned().collect();
+    for (kind, fine, all_well, bad, wrong) in rows {
         let (status, reason) = if wrong.is_some() { ("True", bad) } else { ("False", fine) };
         let old = before.iter().find(|c| c.type_ == kind && c.status == status);
         all.push(NamespaceCondition {

@@ -1,8 +1,8 @@
 //! Pod garbage collection: pods that no kubelet will ever end, and ended ones beyond what is kept.
 
-use super::eviction::{Disruption, delete, tell_why};
+use super::eviction::{Disruption, delete, mark_disrupted};
 use crate::error::Error;
-use crate::pods::{node_of, phase};
+use crate::pods::{has_ended, node_of};
 use crate::shared::{Shared, record};
 use crate::write::unless_gone;
 use client::{Change, Key, Outcome, WorkQueue, optional};
@@ -79,13 +79,15 @@ async fn sweep(shared: &Shared) {
                 let event = record(Event::Collect, "pods", &key, &None);
                 shared.tap(Component::PodGarbageCollector).emit(event);
             }
-            Err(error) => tracing::warn!(pod = %key, %error, "a pod that is to be collected stays for now"),
+            Err(error) => {
+                tracing::warn!(pod = %key, %error, "a pod that is to be collected stays for now: it could not be deleted")
+            }
         }
     }
 }
 
-/// Pure: is the pod being deleted and has no node? A finalizer keeps it. Its owner waits for its
-/// end, which no kubelet reports (upstream's `gcUnscheduledTerminating`).
+/// Pure: returns whether the pod is being deleted and has no node. A finalizer keeps it. Its owner
+/// waits for its end, which no kubelet reports (upstream's `gcUnscheduledTerminating`).
 ///
 /// A pod that was never bound, for lack of room, is deleted while a finalizer of its owner holds
 /// it. [`end`] sets its phase to Failed, which a kubelet does for other pods; then its owner can
@@ -93,10 +95,6 @@ async fn sweep(shared: &Shared) {
 fn is_stuck(pod: &Pod) -> bool {
     let is_over = has_ended(pod) && pod.metadata.deletion_grace_period_seconds == Some(0);
     pod.metadata.deletion_timestamp.is_some() && node_of(pod).is_empty() && !is_over
-}
-
-fn has_ended(pod: &Pod) -> bool {
-    matches!(phase(pod), "Succeeded" | "Failed")
 }
 
 /// Deletes a pod at once; one that has not ended has failed.
@@ -176,7 +174,7 @@ impl Orphans {
     async fn collect(&self, pod: &Pod, cause: &Option<Cause>) -> Result<(), Error> {
         let (key, node) = (Key::of(pod), node_of(pod));
         let api = self.shared.config.client.caused_by(cause.clone()).within::<Pod>(&key.namespace);
-        if tell_why(&api, pod, &NO_NODE).await? {
+        if mark_disrupted(&api, pod, &NO_NODE).await? {
             tracing::info!(pod = %key, node, "the pod's node no longer exists: deleting the pod by force");
             delete(&api, pod, Some(0)).await?;
             let event = record(Event::Collect, "pods", &key, cause);

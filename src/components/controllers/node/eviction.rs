@@ -2,7 +2,7 @@
 //! a while only.
 
 use crate::error::Error;
-use crate::pods::{node_of, phase};
+use crate::pods::{has_ended, node_of};
 use crate::shared::{Shared, record};
 use crate::workload::still_there;
 use crate::write::unless_gone;
@@ -27,7 +27,7 @@ struct Stay {
 }
 
 impl Stay {
-    /// How much of the stay is left; zero: the pod has to leave now.
+    /// Returns how much of the stay is left; zero: the pod has to leave now.
     fn left(self, now: Timestamp) -> Duration {
         clock::left(self.since, self.wait, now).unwrap_or_default()
     }
@@ -74,7 +74,7 @@ fn allowed_stay(pod: &Pod, taints: &[Taint], now: Timestamp) -> Option<Stay> {
     stays.min_by_key(|stay| stay.left(now))
 }
 
-/// The end of a pod that is not its own doing, as its condition `DisruptionTarget` tells it.
+/// The reason why a pod is ended from outside, as its condition `DisruptionTarget` has it.
 pub(super) struct Disruption {
     pub reason: &'static str,
     pub message: &'static str,
@@ -90,15 +90,16 @@ fn says_why(pod: &Pod, why: &Disruption) -> bool {
     })
 }
 
-/// Writes down why a pod goes. A Job reads it: with `podFailurePolicy` such an end need not count.
+/// Writes the condition `DisruptionTarget` of a pod that is about to go. A Job reads it: with
+/// `podFailurePolicy` such an end need not count.
 /// So a pod that had ended before its node went is not marked, as upstream: it ended by itself.
 /// Returns false if the pod is gone, or another one has its name.
-pub(super) async fn tell_why(api: &Api<Pod>, pod: &Pod, why: &Disruption) -> Result<bool, Error> {
-    let is_told = match why.failed {
-        true => matches!(phase(pod), "Succeeded" | "Failed"),
+pub(super) async fn mark_disrupted(api: &Api<Pod>, pod: &Pod, why: &Disruption) -> Result<bool, Error> {
+    let is_written = match why.failed {
+        true => has_ended(pod),
         false => says_why(pod, why),
     };
-    if is_told {
+    if is_written {
         return Ok(true);
     }
     let condition = PodCondition {
@@ -141,7 +142,7 @@ const BY_TAINT: Disruption = Disruption {
     failed: false,
 };
 
-/// Who writes its Events: a controller of its own since Kubernetes 1.29.
+/// The source of its Events: a controller of its own since Kubernetes 1.29.
 const SOURCE: &str = "taint-eviction-controller";
 /// The reason of the Events on a pod that has to leave, or no longer has to.
 const EVICTION: &str = "TaintManagerEviction";
@@ -242,7 +243,7 @@ impl Eviction {
         if says_why(&pod, &BY_TAINT) && !still_there(&api, &pod.metadata).await? {
             return Ok(Outcome::Done);
         }
-        if !tell_why(&api, &pod, &BY_TAINT).await? {
+        if !mark_disrupted(&api, &pod, &BY_TAINT).await? {
             return Ok(Outcome::Done);
         }
         let message = format!("Marking for deletion Pod {key}");
@@ -295,9 +296,9 @@ mod tests {
         let lines: Vec<&str> = asked.iter().map(|a| a.line.as_str()).collect();
         let pod = "/api/v1/namespaces/d/pods/p";
         assert_eq!(lines, [format!("PATCH {pod}/status"), format!("DELETE {pod}")]);
-        let told = &asked[0].body["status"]["conditions"][0];
+        let condition = &asked[0].body["status"]["conditions"][0];
         assert_eq!(
-            (told["type"].as_str(), told["reason"].as_str()),
+            (condition["type"].as_str(), condition["reason"].as_str()),
             (Some("DisruptionTarget"), Some(BY_TAINT.reason))
         );
         eviction
@@ -321,8 +322,8 @@ mod tests {
             let eviction = eviction(&server, json!({"key": "mine", "effect": "NoExecute"}), json!([])).await;
             let key = Key::new("d", "p");
             let mut pod = Pod::clone(&eviction.shared.informer::<Pod>().get(&key).unwrap());
-            let told = json!({"type": "DisruptionTarget", "status": "True", "reason": BY_TAINT.reason});
-            pod.status = serde_json::from_value(json!({"conditions": [told]})).unwrap();
+            let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": BY_TAINT.reason});
+            pod.status = serde_json::from_value(json!({"conditions": [condition]})).unwrap();
             eviction.shared.informer::<Pod>().tell_of(pod);
             assert_eq!(eviction.sync(&key, &None).await.unwrap(), Outcome::Done);
             let mut lines = server.lines();
@@ -348,17 +349,17 @@ mod tests {
         let minute = Duration::from_secs(60);
         let first = eviction.sync(&key, &None).await.unwrap();
         assert!(matches!(first, Outcome::After(left) if left <= minute), "{first:?}");
-        let tell = |taints: serde_json::Value| {
+        let set_taints = |taints: serde_json::Value| {
             let node = json!({"metadata": {"name": "n"}, "spec": {"taints": taints}});
             eviction.shared.informer::<Node>().tell_of(serde_json::from_value(node).unwrap());
         };
-        tell(json!([taint(UNREACHABLE, 0)]));
+        set_taints(json!([taint(UNREACHABLE, 0)]));
         let second = eviction.sync(&key, &None).await.unwrap();
         assert!(matches!(second, Outcome::After(left) if left <= minute), "{second:?}");
-        tell(json!([]));
+        set_taints(json!([]));
         assert_eq!(eviction.sync(&key, &None).await.unwrap(), Outcome::Done);
         assert_eq!(server.event(EVICTION).await, "Cancelling deletion of Pod d/p");
-        tell(json!([taint(UNREACHABLE, 0)]));
+        set_taints(json!([taint(UNREACHABLE, 0)]));
         let later = eviction.sync(&key, &None).await.unwrap();
         assert!(matches!(later, Outcome::After(left) if left > 4 * minute), "after a break: {later:?}");
     }
@@ -451,15 +452,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_eviction_is_told_in_the_name_of_its_controller() {
+    async fn an_eviction_is_reported_in_the_name_of_its_controller() {
         let server = Scripted::new(|_| None).await;
         let taint = json!({"key": "mine", "effect": "NoExecute"});
         let Eviction { shared, .. } = eviction(&server, taint, json!([])).await;
         start(&shared);
         assert_eq!(server.event(EVICTION).await, "Marking for deletion Pod d/p");
-        let told = server.events().into_iter().find(|event| event.body["reason"] == EVICTION);
+        let event = server.events().into_iter().find(|event| event.body["reason"] == EVICTION);
         shared.crew.kill();
-        assert_eq!(told.unwrap().body["source"]["component"], "taint-eviction-controller");
+        assert_eq!(event.unwrap().body["source"]["component"], "taint-eviction-controller");
     }
 
     /// Five minutes are fifteen seconds, and not one second less.

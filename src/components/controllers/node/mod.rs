@@ -1,17 +1,17 @@
-//! # Node lifecycle: who still lives?
+//! # Node lifecycle: which nodes still live?
 //!
 //! A kubelet renews its Lease every 10 s. Every 5 s this controller looks: a Lease that it did not
 //! see renewed for 50 s makes the node's conditions *Unknown*. Such a node, and one that says
 //! itself it is not ready, gets taints that keep new pods away (`NoSchedule`) and end those that do
 //! not tolerate them (`NoExecute`), each after its `tolerationSeconds`: 300 s unless the pod says
-//! otherwise. Three loops, as upstream's: here the nodes' health, in [`taints`] and [`eviction`]
-//! what follows from it for nodes and pods, in [`collect`] the pods that no kubelet will ever end.
-//! Source: `pkg/controller/nodelifecycle`, `pkg/controller/tainteviction`, `pkg/controller/podgc`;
-//! 50 s since Kubernetes 1.32. Left out: the taint `node.kubernetes.io/out-of-service`, and the
-//! brakes on `NoExecute` when many nodes fail. Upstream gives it to one node of a zone in 10 s, in
-//! a zone of up to 50 nodes to none while 55 % of them, and at least three, are not ready, and
-//! takes it off all nodes when the last ready one fails. Nor are the labels
-//! `beta.kubernetes.io/os` and `beta.kubernetes.io/arch` brought back to a node that lost them.
+//! otherwise. Here are the checks of the nodes' health; [`taints`] and [`eviction`] do what follows
+//! for nodes and pods, and [`collect`] deletes pods that no kubelet will ever end. Source:
+//! `pkg/controller/nodelifecycle`, `pkg/controller/tainteviction`, `pkg/controller/podgc`; 50 s
+//! since Kubernetes 1.32. Left out: the taint `node.kubernetes.io/out-of-service`, and the brakes
+//! on `NoExecute` when many nodes fail. Upstream gives it to one node of a zone in 10 s, in a zone
+//! of up to 50 nodes to none while 55 % of them, and at least three, are not ready, and takes it
+//! off all nodes when the last ready one fails. Nor are the labels `beta.kubernetes.io/os` and
+//! `beta.kubernetes.io/arch` brought back to a node that lost them.
 
 mod collect;
 mod eviction;
@@ -26,7 +26,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ const GRACE: Duration = Duration::from_secs(50);
 /// In real time no node is marked as silent earlier than this, however fast the cluster's clock
 /// runs. Its heartbeats come every half second then, and a busy machine may be late with some.
 const GRACE_LEAST: Duration = Duration::from_secs(4);
-/// The same as [`GRACE`] for a node that has never told its status:
+/// The same as [`GRACE`] for a node whose status was never reported:
 /// `--node-startup-grace-period`.
 const STARTUP_GRACE: Duration = Duration::from_secs(60);
 const CONDITIONS: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
@@ -50,13 +50,13 @@ type Seen = BTreeMap<String, Life>;
 
 /// The last sign of life of a node.
 struct Life {
-    /// The node's uid, for the Event that tells that it is gone.
+    /// The node's uid, for the Event about its end.
     uid: Option<String>,
     sign: String,
     /// When it was seen: by this clock, not the node's.
     at: clock::Instant,
-    /// The node was not ready when it fell silent, so its pods stay as its kubelet told last.
-    /// Forgotten when this process ends: the pods are marked then.
+    /// The node was not ready when it fell silent, so its pods stay as its kubelet reported them
+    /// last. Forgotten when this process ends: the pods are marked then.
     was_unready: bool,
 }
 
@@ -95,7 +95,7 @@ fn start(shared: &Shared) {
                     }
                     Err(panic) => {
                         tracing::error!(node = ?node.metadata.name, panic, "the check of a node panicked");
-                        all.tell_panic(&reference(&*node), "node-lifecycle", &panic);
+                        all.report_panic(&reference(&*node), "node-lifecycle", &panic);
                     }
                 }
             }
@@ -144,7 +144,7 @@ fn announce(recorder: &Recorder, nodes: &[Arc<Node>], seen: &mut Seen) {
 /// ```
 ///
 /// The controller does not compare the Lease's own time with its clock. It notes when it last saw
-/// the Lease or the status change: clocks of nodes may differ. A node whose kubelet has told
+/// the Lease or the status change: clocks of nodes may differ. A node whose kubelet has reported
 /// nothing yet is silent since it was created, also if this controller started later.
 async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mut Seen) -> Result<(), Error> {
     let name = node.metadata.name.clone().unwrap_or_default();
@@ -155,8 +155,8 @@ async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mu
         status.conditions.iter().flatten().filter_map(|c| c.last_heartbeat_time.as_ref()).map(|t| t.0).max();
     let sign = format!("{renewed:?} {heartbeat:?}");
     let now = clock::Instant::now();
-    let has_told = ready(node).is_some() || renewed.is_some();
-    let since = || if has_told { now } else { created(node, now) };
+    let has_reported = ready(node).is_some() || renewed.is_some();
+    let since = || if has_reported { now } else { created(node, now) };
     let life = seen.entry(name.clone()).or_insert_with(|| Life::new(sign.clone(), since()));
     if life.sign != sign {
         *life = Life::new(sign, now);
@@ -168,31 +168,7 @@ async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mu
     let dead = is_silent && ready != Some("Unknown");
     if dead {
         life.was_unready = ready != Some("True");
-        let now = Time(clock::now());
-        let before = |kind: &str| status.conditions.iter().flatten().find(|c| c.type_ == kind);
-        let conditions: Vec<_> = CONDITIONS
-            .iter()
-            // One that is Unknown already stays as it was told.
-            .filter(|kind| before(kind).is_none_or(|c| c.status != "Unknown"))
-            .map(|kind| {
-                let (reason, message, heartbeat) = match before(kind) {
-                    Some(told) => (
-                        "NodeStatusUnknown",
-                        "Kubelet stopped posting node status.",
-                        told.last_heartbeat_time.clone(),
-                    ),
-                    None => (
-                        "NodeStatusNeverUpdated",
-                        "Kubelet never posted node status.",
-                        node.metadata.creation_timestamp.clone(),
-                    ),
-                };
-                json!({
-                    "type": kind, "status": "Unknown", "reason": reason, "message": message,
-                    "lastHeartbeatTime": heartbeat, "lastTransitionTime": now,
-                })
-            })
-            .collect();
+        let conditions = unknown_conditions(node, &Time(clock::now()));
         let patch = json!({"metadata": {"uid": node.metadata.uid}, "status": {"conditions": conditions}});
         let api = shared.config.client.cluster::<Node>();
         let patched = api.patch_status(&name, &PatchParams::default(), &Patch::Strategic(patch)).await;
@@ -210,11 +186,41 @@ async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mu
     }
     // At every check of a node that is marked as silent: the write of the node's status and this
     // one are two, and the process may end between them. A kubelet that says itself that it is not
-    // ready (its runtime is down) still lives and tells which of its pods are ready; a mark would
+    // ready (its runtime is down) still lives and reports which of its pods are ready; a mark would
     // only be overwritten, and set again at the next check. If it falls silent then, upstream
     // leaves its pods alone, too: it marks them only when a node that was ready is no longer.
     let is_to_mark = (dead || ready == Some("Unknown")) && !life.was_unready;
     if is_to_mark { mark_pods(shared, recorder, &name).await } else { Ok(()) }
+}
+
+/// Pure: the conditions that change when a node has fallen silent. One that is Unknown already
+/// stays as it is, and one that was never reported is as old as the node. Upstream:
+/// `tryUpdateNodeHealth`.
+fn unknown_conditions(node: &Node, now: &Time) -> Vec<Value> {
+    let before = |kind: &str| {
+        let mut all = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        all.find(|c| c.type_ == kind)
+    };
+    let is_to_change = |kind: &&&str| before(kind).is_none_or(|c| c.status != "Unknown");
+    let unknown = |kind: &&str| {
+        let (reason, message, heartbeat) = match before(kind) {
+            Some(known) => (
+                "NodeStatusUnknown",
+                "Kubelet stopped posting node status.",
+                known.last_heartbeat_time.clone(),
+            ),
+            None => (
+                "NodeStatusNeverUpdated",
+                "Kubelet never posted node status.",
+                node.metadata.creation_timestamp.clone(),
+            ),
+        };
+        json!({
+            "type": kind, "status": "Unknown", "reason": reason, "message": message,
+            "lastHeartbeatTime": heartbeat, "lastTransitionTime": now,
+        })
+    };
+    CONDITIONS.iter().filter(is_to_change).map(unknown).collect()
 }
 
 /// Returns when a node was created, by the clock of this process; `now` if that is not known.
@@ -224,10 +230,10 @@ fn created(node: &Node, now: clock::Instant) -> clock::Instant {
     now.checked_sub(age).unwrap_or(now)
 }
 
-/// Pods of a silent node are not ready either: services stop sending to them.
+/// Marks the pods of a silent node as not ready, so that services stop sending to them.
 ///
-/// The kubelet cannot say so itself. Without this a Service would send requests to a dead node for
-/// as long as the pods are not deleted.
+/// The kubelet cannot report it itself. Without this a Service would send requests to a dead node
+/// for as long as the pods are not deleted.
 async fn mark_pods(shared: &Shared, recorder: &Recorder, node: &str) -> Result<(), Error> {
     let mut failed = Ok(());
     for pod in shared.informer::<Pod>().list() {
@@ -299,10 +305,10 @@ mod tests {
         check(&shared, &recorder, &node(json!([])), &mut seen).await.unwrap();
         announce(&recorder, &[], &mut seen);
         assert!(seen.is_empty(), "one that is gone is forgotten");
-        let told = server.event("RegisteredNode").await;
-        assert_eq!(told, "Node n event: Registered Node n in Controller");
-        let told = server.event("RemovingNode").await;
-        assert_eq!(told, "Node n event: Removing Node n from Controller");
+        let message = server.event("RegisteredNode").await;
+        assert_eq!(message, "Node n event: Registered Node n in Controller");
+        let message = server.event("RemovingNode").await;
+        assert_eq!(message, "Node n event: Removing Node n from Controller");
         let events = server.events();
         let removed = events.iter().find(|event| event.body["reason"] == "RemovingNode").unwrap();
         assert_eq!(removed.body["involvedObject"]["uid"], "u");
@@ -323,7 +329,7 @@ mod tests {
         assert_eq!(lives, [""; 0], "its kubelet tells which pods are ready");
     }
 
-    /// Its kubelet told which pods are ready when its runtime was down already.
+    /// Its kubelet reported which pods are ready when its runtime was down already.
     #[tokio::test]
     async fn pods_of_a_node_that_was_not_ready_before_it_fell_silent_stay_as_they_are() {
         let server = Scripted::new(|_| None).await;
@@ -354,8 +360,8 @@ mod tests {
             // Events are written in their order.
             recorder.normal(&reference(&*node), status, "end", None);
             server.event(status).await;
-            let told = server.events().iter().filter(|e| e.body["reason"] == "NodeNotReady").count();
-            assert_eq!(told, want, "{status}");
+            let count = server.events().iter().filter(|e| e.body["reason"] == "NodeNotReady").count();
+            assert_eq!(count, want, "{status}");
         }
         shared.crew.kill();
     }
@@ -388,7 +394,7 @@ mod tests {
 
     /// Upstream: `tryUpdateNodeHealth`.
     #[tokio::test]
-    async fn conditions_that_were_never_told_are_as_old_as_the_node_and_unknown_ones_stay() {
+    async fn conditions_that_were_never_reported_are_as_old_as_the_node_and_unknown_ones_stay() {
         let server = Scripted::new(|_| None).await;
         let shared = Shared::fixed(&server.client);
         let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
@@ -413,7 +419,7 @@ mod tests {
 
     /// Upstream: `tryUpdateNodeHealth`. A controller that was started anew gave it another minute.
     #[tokio::test]
-    async fn a_node_that_has_not_told_anything_yet_is_silent_since_it_was_created() {
+    async fn a_node_whose_status_was_never_reported_is_silent_since_it_was_created() {
         let server = Scripted::new(|_| None).await;
         let shared = Shared::fixed(&server.client);
         let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
@@ -425,8 +431,8 @@ mod tests {
             let asked = server.take();
             assert_eq!(asked.len(), usize::from(is_dead), "{age:?}");
             for condition in asked.iter().flat_map(|a| a.body["status"]["conditions"].as_array().unwrap()) {
-                let told = (&condition["status"], &condition["reason"]);
-                assert_eq!(told, (&json!("Unknown"), &json!("NodeStatusNeverUpdated")));
+                let found = (&condition["status"], &condition["reason"]);
+                assert_eq!(found, (&json!("Unknown"), &json!("NodeStatusNeverUpdated")));
             }
             // Its Lease, seen for the first time, is a sign of life of now.
             let lease =
@@ -441,7 +447,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_node_that_has_not_told_anything_yet_gets_longer() {
+    async fn a_node_whose_status_was_never_reported_gets_longer() {
         let server = Scripted::new(|_| None).await;
         assert!(LONG_AGO > GRACE && LONG_AGO < STARTUP_GRACE);
         assert_eq!(asked(&server, node(json!([])), vec![]).await, [""; 0]);

@@ -10,8 +10,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use std::sync::Arc;
+use tap::Cause;
 
-/// The taint of a node whose condition Ready is False, or has never been told.
+/// The taint of a node whose condition Ready is False, or was never reported.
 pub(crate) const NOT_READY: &str = "node.kubernetes.io/not-ready";
 /// The taint of a node whose condition Ready is Unknown: its kubelet is silent.
 pub(crate) const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
@@ -24,7 +25,7 @@ const PRESSURES: [(&str, &str); 4] = [
     ("NetworkUnavailable", "node.kubernetes.io/network-unavailable"),
 ];
 
-/// The status of the condition Ready, if the node has ever told it.
+/// Returns the status of the condition Ready; `None`: the kubelet has never reported it.
 pub(super) fn ready(node: &Node) -> Option<&str> {
     let mut conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
     conditions.find(|c| c.type_ == "Ready").map(|c| c.status.as_str())
@@ -34,7 +35,7 @@ pub(super) fn ready(node: &Node) -> Option<&str> {
 /// those with a well-known key and an effect that this controller does not write, for example
 /// `node.kubernetes.io/disk-pressure:NoExecute`.
 ///
-/// A node that has never told its condition Ready takes no new pods, but loses none: its kubelet
+/// A node whose condition Ready was never reported takes no new pods, but loses none: its kubelet
 /// may be starting.
 ///
 /// ```text
@@ -100,26 +101,29 @@ pub(super) fn start(shared: &Shared) {
     shared.report_panics(&nodes, shared.informer::<Node>(), "node-taints");
     nodes.work("node-taints", 2, move |key, cause| {
         let shared = all.clone();
-        async move {
-            let Some(node) = shared.informer::<Node>().get(&key) else { return Ok(Outcome::Done) };
-            let want = taints(&node, clock::now());
-            let have = node.spec.as_ref().and_then(|s| s.taints.clone()).unwrap_or_default();
-            if want != have {
-                // Others write the list, too.
-                let holds =
-                    json!({"uid": node.metadata.uid, "resourceVersion": node.metadata.resource_version});
-                let patch = Patch::Merge(json!({"metadata": holds, "spec": {"taints": want}}));
-                let api = shared.config.client.caused_by(cause).cluster::<Node>();
-                unless_gone(api.patch(&key.name, &PatchParams::default(), &patch).await)?;
-            }
-            Ok::<_, Error>(Outcome::Done)
-        }
+        async move { sync(&shared, &key, cause).await }
     });
+}
+
+/// Writes the taints that a node should have, if it has others.
+async fn sync(shared: &Shared, key: &Key, cause: Option<Cause>) -> Result<Outcome, Error> {
+    let Some(node) = shared.informer::<Node>().get(key) else { return Ok(Outcome::Done) };
+    let want = taints(&node, clock::now());
+    let have = node.spec.as_ref().and_then(|s| s.taints.clone()).unwrap_or_default();
+    if want != have {
+        // Users write the list, too: over another version than this one it would undo their change.
+        let holds = json!({"uid": node.metadata.uid, "resourceVersion": node.metadata.resource_version});
+        let patch = Patch::Merge(json!({"metadata": holds, "spec": {"taints": want}}));
+        let api = shared.config.client.caused_by(cause).cluster::<Node>();
+        unless_gone(api.patch(&key.name, &PatchParams::default(), &patch).await)?;
+    }
+    Ok(Outcome::Done)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use client::testing::Scripted;
 
     fn node(ready: &str, unschedulable: bool) -> Node {
         serde_json::from_value(json!({
@@ -183,8 +187,30 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_has_not_told_anything_yet_takes_no_pods_and_loses_none() {
+    fn a_node_whose_status_was_never_reported_takes_no_pods_and_loses_none() {
         let fresh: Node = serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap();
         assert_eq!(keys(&taints(&fresh, Timestamp::UNIX_EPOCH)), ["not-ready:NoSchedule"]);
+    }
+
+    #[tokio::test]
+    async fn the_list_is_written_over_the_version_that_was_read_and_no_other() {
+        let server = Scripted::new(|_| None).await;
+        let shared = Shared::fixed(&server.client);
+        let mut cordoned = node("True", true);
+        cordoned.metadata.uid = Some("u".into());
+        cordoned.metadata.resource_version = Some("5".into());
+        shared.informer::<Node>().tell_of(cordoned.clone());
+        sync(&shared, &Key::new("", "n"), None).await.unwrap();
+        let asked = server.take();
+        assert_eq!((asked.len(), asked[0].line.as_str()), (1, "PATCH /api/v1/nodes/n"));
+        let body = &asked[0].body;
+        assert_eq!(body["metadata"], json!({"uid": "u", "resourceVersion": "5"}));
+        let written: Vec<Taint> = serde_json::from_value(body["spec"]["taints"].clone()).unwrap();
+        assert_eq!(keys(&written), ["mine:NoSchedule", "unschedulable:NoSchedule"]);
+        cordoned.spec.as_mut().unwrap().taints = Some(written);
+        cordoned.metadata.resource_version = Some("6".into());
+        shared.informer::<Node>().tell_of(cordoned);
+        sync(&shared, &Key::new("", "n"), None).await.unwrap();
+        assert_eq!(server.lines(), [""; 0], "nothing is left to write");
     }
 }

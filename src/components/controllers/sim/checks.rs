@@ -17,7 +17,7 @@ struct Picture {
     /// The end of each pod that has succeeded, whether it is still there or not.
     succeeded: Vec<Arc<Item>>,
     /// Uids of objects that were created without an answer to their creator.
-    untold: BTreeSet<String>,
+    unanswered: BTreeSet<String>,
     wrong: Vec<String>,
 }
 
@@ -25,7 +25,7 @@ fn controller(object: &Value) -> Option<&Value> {
     value::list(object, "metadata.ownerReferences").iter().find(|owner| owner["controller"] == true)
 }
 
-/// Has a pod a volume for each of its set's claims?
+/// Returns whether a pod has a volume for each of its set's claims.
 fn has_claims(set: &Value, pod: &Value) -> bool {
     let volumes = value::list(pod, "spec.volumes");
     let claims = value::list(set, "spec.volumeClaimTemplates").iter();
@@ -44,9 +44,9 @@ fn is_active(pod: &Value) -> bool {
     !matches!(text(pod, "status.phase"), "Succeeded" | "Failed") && !meta::is_terminating(pod)
 }
 
-/// Everything that is not as it is wanted. `untold`: uids of objects that were created without an
-/// answer to their creator.
-pub(super) fn wrong(store: &Store, untold: &BTreeSet<String>) -> Vec<String> {
+/// Everything that is not as it is wanted. `unanswered`: uids of objects that were created without
+/// an answer to their creator.
+pub(super) fn wrong(store: &Store, unanswered: &BTreeSet<String>) -> Vec<String> {
     let mut objects: BTreeMap<&str, Vec<_>> = BTreeMap::new();
     for (kind, item) in store.everything() {
         objects.entry(kind.plural).or_default().push(item);
@@ -56,8 +56,12 @@ pub(super) fn wrong(store: &Store, untold: &BTreeSet<String>) -> Vec<String> {
         ended(&change.item) && !change.was.as_ref().is_some_and(|was| ended(was))
     };
     let succeeded = store.history(kind("pods")).into_iter().filter(succeeds).map(|change| change.item);
-    let mut picture =
-        Picture { objects, succeeded: succeeded.collect(), untold: untold.clone(), wrong: Vec::new() };
+    let mut picture = Picture {
+        objects,
+        succeeded: succeeded.collect(),
+        unanswered: unanswered.clone(),
+        wrong: Vec::new(),
+    };
     picture.left_over();
     picture.orphans();
     for (plural, check) in [
@@ -99,8 +103,8 @@ impl Picture {
             format!("generation {generation}, observed {seen:?}")
         });
         for field in fields {
-            let told = int(at(object, "status"), field).unwrap_or(0);
-            self.expect(told == wanted, object, || format!("status.{field} is {told}, not {wanted}"));
+            let reported = int(at(object, "status"), field).unwrap_or(0);
+            self.expect(reported == wanted, object, || format!("status.{field} is {reported}, not {wanted}"));
         }
     }
 
@@ -272,8 +276,8 @@ impl Picture {
     /// place, and all may have succeeded before it saw them. Upstream counts those as well.
     fn unexpected(&self, job: &Value) -> i64 {
         let of_job = |pod: &&Arc<Item>| controller(&pod.value).is_some_and(|o| o["uid"] == meta::uid(job));
-        let untold = |pod: &&Arc<Item>| self.untold.contains(meta::uid(&pod.value));
-        self.succeeded.iter().filter(of_job).filter(untold).count() as i64
+        let unanswered = |pod: &&Arc<Item>| self.unanswered.contains(meta::uid(&pod.value));
+        self.succeeded.iter().filter(of_job).filter(unanswered).count() as i64
     }
 
     fn job(&mut self, job: &Value) {
@@ -350,7 +354,7 @@ fn lost_counts(store: &Store) -> Vec<String> {
     wrong
 }
 
-/// Does a list of indexes, e.g. `0-2,4`, have this one?
+/// Returns whether a list of indexes, e.g. `0-2,4`, has this one.
 fn has_index(list: &str, index: u64) -> bool {
     list.split(',').any(|part| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

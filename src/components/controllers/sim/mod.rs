@@ -19,7 +19,7 @@ use rng::Rng;
 use std::time::Duration;
 use task::Crew;
 
-/// What is planted.
+/// A bug that is planted to see whether the checks find it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
     /// Of the client that the controllers use.
@@ -48,8 +48,8 @@ pub(crate) fn run(seed: u64, bug: Option<Bug>) -> (Tally, u64) {
     done
 }
 
-/// How rough a history is. In every fourth nothing fails, and everything is only late: there even a
-/// passing surplus is a fault.
+/// Draws the faults of a history. In about every fourth nothing fails, and everything is only late:
+/// then the second is true, and even a passing surplus is a fault.
 fn weather(rng: &Rng) -> (Faults, bool) {
     let some = |most: f64| most * rng.range(0, 100) as f64 / 100.0;
     if rng.chance(0.25) {

@@ -21,7 +21,7 @@ impl User {
         User { store: store.clone(), rng }
     }
 
-    /// Does this and that for a while. In every second history everything is deleted at the end.
+    /// Makes a few random changes. In about every second history everything is deleted at the end.
     pub(super) async fn act(&mut self) {
         for _ in 0..self.rng.range(3, 12) {
             self.step();

@@ -1,10 +1,9 @@
-//! The claims of a StatefulSet's pods: made before a pod, owned by whom the retention policy says,
-//! and waited for while those of an earlier pod are going.
+//! The claims of a StatefulSet's pods: made before a pod, owned by what the retention policy says
+//! (the set, the pod or none), and waited for while those of an earlier pod are going.
 
 use super::decide::Plan;
 use super::identity;
-use crate::error::Error;
-use crate::pods;
+use crate::error::{Error, message_of};
 use crate::workload::Look;
 use crate::write::unless_gone;
 use client::is_code;
@@ -55,7 +54,7 @@ pub(super) async fn make_claims(look: &Look<'_, StatefulSet>, ordinal: i32) -> R
 /// Makes a claim, unless it is there.
 ///
 /// # Errors
-/// Why the claim cannot be used.
+/// The reason why the claim cannot be used.
 async fn make_claim(
     look: &Look<'_, StatefulSet>,
     ordinal: i32,
@@ -76,36 +75,42 @@ async fn make_claim(
     claim.metadata.owner_references =
         Some(identity::claim_owners(&look.object, &claim, (ordinal, None), false));
     let (set, pod) = (&look.key.name, format!("{}-{ordinal}", look.key.name));
-    let about = &look.hands.about;
+    let about = &look.control.about;
     match look.api::<PersistentVolumeClaim>().create(&PostParams::default(), &claim).await {
         Ok(_) => {
-            let told = format!("Create Claim {name} Pod {pod} in StatefulSet {set} success");
-            look.hands.recorder.normal(about, "SuccessfulCreate", told, look.cause.clone());
+            let message = format!("Create Claim {name} Pod {pod} in StatefulSet {set} success");
+            look.control.recorder.normal(about, "SuccessfulCreate", message, look.cause.clone());
             Ok(())
         }
         Err(error) if is_code(&error, 409) => Ok(()),
         Err(error) => {
-            let why = pods::why(&error);
-            let told = format!("Create Claim {name} for Pod {pod} in StatefulSet {set} failed error: {why}");
-            look.hands.recorder.warning(about, "FailedCreate", told, look.cause.clone());
+            let why = message_of(&error);
+            let message =
+                format!("Create Claim {name} for Pod {pod} in StatefulSet {set} failed error: {why}");
+            look.control.recorder.warning(about, "FailedCreate", message, look.cause.clone());
             Err(format!("failed to create PVC {name}: {why}"))
         }
     }
 }
 
-/// Tells of a claim whose retention policy cannot hold: another controller owns it.
+/// Warns of a claim whose retention policy cannot hold: another controller owns it.
 fn warn_of_controller(look: &Look<'_, StatefulSet>, claim: &PersistentVolumeClaim, ordinal: i32) {
     if identity::has_other_controller(&look.object, claim, ordinal) {
         let name = claim.metadata.name.as_deref().unwrap_or_default();
-        let told = format!(
+        let message = format!(
             "PersistentVolumeClaim {name} has a conflicting OwnerReference that acts as a managing controller, \
              the retention policy is ignored for this claim"
         );
-        look.hands.recorder.warning(&look.hands.about, "ConflictingController", told, look.cause.clone());
+        look.control.recorder.warning(
+            &look.control.about,
+            "ConflictingController",
+            message,
+            look.cause.clone(),
+        );
     }
 }
 
-/// Claims are owned by whom the retention policy says, before a pod goes that would take them
+/// Gives claims the owner that the retention policy says, before a pod goes that would take them
 /// along.
 pub(super) async fn own_claims(
     look: &Look<'_, StatefulSet>,
@@ -137,11 +142,11 @@ pub(super) async fn own_claims(
     Ok(())
 }
 
-/// Tells on the set that a pod is not made because its claims are not there.
-pub(super) fn tell_refused(look: &Look<'_, StatefulSet>, ordinal: i32, error: &Error) {
-    let (hands, set) = (&look.hands, &look.key.name);
-    let told = (hands.words.refused)(set, &format!("{set}-{ordinal}"), &error.to_string());
-    hands.recorder.warning(&hands.about, "FailedCreate", told, look.cause.clone());
+/// Reports on the set that a pod is not made because its claims are not there.
+pub(super) fn report_refused(look: &Look<'_, StatefulSet>, ordinal: i32, error: &Error) {
+    let (control, set) = (&look.control, &look.key.name);
+    let message = (control.words.refused)(set, &format!("{set}-{ordinal}"), &error.to_string());
+    control.recorder.warning(&control.about, "FailedCreate", message, look.cause.clone());
 }
 
 #[cfg(test)]
@@ -156,7 +161,7 @@ mod tests {
 
     /// Upstream: `CreateStatefulPod` with `recordClaimEvent` and `recordPodEvent`.
     #[tokio::test]
-    async fn a_pod_whose_claim_is_refused_or_still_going_is_told_of() {
+    async fn a_pod_whose_claim_is_refused_or_still_going_gets_events() {
         let end = "for Pod web-0 in StatefulSet web failed error: it is guarded";
         let [data, logs] = ["data-web-0", "logs-web-0"].map(|name| format!("Create Claim {name} {end}"));
         let pod = |why: &str| format!("Create Pod web-0 in StatefulSet web failed error: {why}");
@@ -186,18 +191,18 @@ mod tests {
                 shared.informer::<PersistentVolumeClaim>().tell_of(serde_json::from_value(claim).unwrap());
             }
             assert!(workload::look_once::<StatefulSets>(&shared, &Key::new("d", "web")).await.is_err());
-            let is_told = |message: &String| {
+            let is_emitted = |message: &String| {
                 let is_it = |event: &Asked| {
                     event.body["message"] == message.as_str() && event.body["reason"] == "FailedCreate"
                 };
                 server.events().iter().any(is_it)
             };
-            let told = async {
-                while !want.iter().all(is_told) {
+            let all_emitted = async {
+                while !want.iter().all(is_emitted) {
                     clock::sleep(Duration::from_millis(5)).await;
                 }
             };
-            let in_time = clock::timeout(Duration::from_secs(20), told).await;
+            let in_time = clock::timeout(Duration::from_secs(20), all_emitted).await;
             assert!(in_time.is_some(), "{want:?} of {:?}", server.events());
         }
     }

@@ -12,12 +12,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 pub(super) const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 pub(super) const POD_INDEX: &str = "apps.kubernetes.io/pod-index";
 
-/// Where the ordinals begin: `spec.ordinals.start`.
+/// Returns where the ordinals begin: `spec.ordinals.start`.
 pub(super) fn first(set: &StatefulSet) -> i32 {
     set.spec.as_ref().and_then(|s| s.ordinals.as_ref()?.start).unwrap_or(0)
 }
 
-/// `web-3` is the set's pod number 3.
+/// Reads the ordinal in a pod's name: `web-3` is the pod 3 of the set `web`, and `web-03` is none
+/// of it.
 pub(super) fn ordinal(set: &str, pod: &str) -> Option<i32> {
     let digits = pod.strip_prefix(set)?.strip_prefix('-')?;
     let number: i32 = digits.parse().ok()?;
@@ -29,7 +30,7 @@ pub(super) fn is_member(set: &str, pod: &Pod) -> bool {
     ordinal(set, pod.metadata.name.as_deref().unwrap_or_default()).is_some()
 }
 
-/// The pod with this ordinal, of a revision's template.
+/// Makes the pod with this ordinal from a revision's template.
 pub(super) fn pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &str, ordinal: i32) -> Pod {
     let spec = set.spec.clone().unwrap_or_default();
     let owner = owned_by(set);
@@ -76,14 +77,15 @@ fn claim_templates(set: &StatefulSet) -> &[PersistentVolumeClaim] {
     set.spec.as_ref().and_then(|s| s.volume_claim_templates.as_deref()).unwrap_or_default()
 }
 
-/// Does the pod's label tell its name? A pod that the set has adopted may lack it. The label of the
-/// ordinal does not matter, as upstream.
+/// Returns whether the pod's label has its name. A pod that the set has adopted may lack it. The
+/// label of the ordinal does not matter, as upstream.
 pub(super) fn is_labelled(pod: &Pod) -> bool {
     let label = pod.metadata.labels.as_ref().and_then(|labels| labels.get(POD_NAME));
     label.is_some() && label == pod.metadata.name.as_ref()
 }
 
-/// Has the pod a volume for each of its claims? A pod that the set has adopted may have others.
+/// Returns whether the pod has a volume for each of its claims. A pod that the set has adopted may
+/// have others.
 pub(super) fn has_storage(set: &StatefulSet, pod: &Pod, ordinal: i32) -> bool {
     let volumes = pod.spec.as_ref().and_then(|s| s.volumes.as_deref()).unwrap_or_default();
     claim_templates(set).iter().all(|claim| {
@@ -110,7 +112,7 @@ fn claim_name(set: &StatefulSet, template: &PersistentVolumeClaim, ordinal: i32)
     format!("{}-{}-{ordinal}", volume.unwrap_or_default(), set.unwrap_or_default())
 }
 
-/// The claims of the pod with this ordinal.
+/// Makes the claims of the pod with this ordinal.
 pub(super) fn claims(set: &StatefulSet, ordinal: i32) -> Vec<PersistentVolumeClaim> {
     let spec = set.spec.clone().unwrap_or_default();
     let of = |template: &PersistentVolumeClaim| {
@@ -132,14 +134,14 @@ pub(super) fn claims(set: &StatefulSet, ordinal: i32) -> Vec<PersistentVolumeCla
     spec.volume_claim_templates.iter().flatten().map(of).collect()
 }
 
-/// Do claims go with a pod that is scaled away (`whenScaled: Delete`)?
+/// Returns whether claims go with a pod that is scaled away (`whenScaled: Delete`).
 pub(super) fn deletes_scaled(set: &StatefulSet) -> bool {
     let policy = set.spec.as_ref().and_then(|s| s.persistent_volume_claim_retention_policy.as_ref());
     policy.is_some_and(|p| p.when_scaled.as_deref() == Some("Delete"))
 }
 
-/// Pure: is a claim of a pod that is to be made about to go, because it belonged to an earlier pod
-/// of that name?
+/// Pure: returns whether a claim of a pod that is to be made is about to go, because it belonged to
+/// an earlier pod of that name.
 ///
 /// `web` is scaled from 3 to 2: `data-web-2` is owned by the pod `web-2`, and the garbage collector
 /// deletes it after the pod. Scaled to 3 again before that, a new `web-2` would lose its volume.
@@ -155,8 +157,9 @@ fn is_same_name(a: &OwnerReference, b: &OwnerReference) -> bool {
     (&a.api_version, &a.kind, &a.name) == (&b.api_version, &b.kind, &b.name)
 }
 
-/// Pure: does another controller own the claim of this pod, so that the retention policy cannot
-/// hold (upstream's `hasUnexpectedController`)? Without a policy that deletes there is no conflict.
+/// Pure: returns whether another controller owns the claim of this pod, so that the retention
+/// policy cannot hold (upstream's `hasUnexpectedController`). Without a policy that deletes there
+/// is no conflict.
 pub(super) fn has_other_controller(set: &StatefulSet, claim: &PersistentVolumeClaim, ordinal: i32) -> bool {
     let own = owned_by(set);
     let pod = format!("{}-{ordinal}", own.name);
@@ -167,7 +170,7 @@ pub(super) fn has_other_controller(set: &StatefulSet, claim: &PersistentVolumeCl
     is_other && (deletes_scaled(set) || deletes_all(set))
 }
 
-/// Do claims go with the set (`whenDeleted: Delete`)?
+/// Returns whether claims go with the set (`whenDeleted: Delete`).
 fn deletes_all(set: &StatefulSet) -> bool {
     let policy = set.spec.as_ref().and_then(|s| s.persistent_volume_claim_retention_policy.as_ref());
     policy.is_some_and(|p| p.when_deleted.as_deref() == Some("Delete"))

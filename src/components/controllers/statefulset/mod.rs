@@ -14,9 +14,9 @@ mod identity;
 use super::pods::{self, Words};
 use super::revisions;
 use super::workload::{self, Look, PodOwner};
-use crate::error::Error;
+use crate::error::{Error, message_of};
 use crate::shared::{Controller, Shared};
-use claims::{make_claims, own_claims, tell_refused, wait_for_stale_claims};
+use claims::{make_claims, own_claims, report_refused, wait_for_stale_claims};
 use client::{Outcome, is_code};
 use decide::{Plan, Revisions};
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
@@ -114,7 +114,7 @@ async fn act(
     }
     fill(look, plan, mine, current, revision).await?;
     let doomed = pods::named(mine, &plan.delete);
-    look.hands.delete_all(&doomed).await?;
+    look.control.delete_all(&doomed).await?;
     let mut delete: Vec<String> = plan.ended.iter().map(|n| format!("{}-{n}", look.key.name)).collect();
     delete.extend(doomed.iter().filter_map(|pod| pod.metadata.name.clone()));
     if !plan.create.is_empty() || !delete.is_empty() {
@@ -156,17 +156,17 @@ async fn fill(
         let mut made = Vec::new();
         for (ordinal, new) in create {
             wait_for_stale_claims(look, ordinal).await?;
-            make_claims(look, ordinal).await.inspect_err(|error| tell_refused(look, ordinal, error))?;
+            make_claims(look, ordinal).await.inspect_err(|error| report_refused(look, ordinal, error))?;
             let (template, of) =
                 if new { (&spec.template, revision.update) } else { (&before, revision.current) };
             made.push(identity::pod(set, template, of, ordinal));
         }
-        let mut done: Result<(), Error> = look.hands.create_at_once(made).await.map_err(Error::from);
+        let mut done: Result<(), Error> = look.control.create_at_once(made).await.map_err(Error::from);
         for ordinal in repair {
             done = repair_pod(look, mine, ordinal).await.and(done);
         }
         let names: Vec<String> = ended.iter().map(|n| format!("{}-{n}", look.key.name)).collect();
-        look.hands.delete_all(&pods::named(mine, &names)).await?;
+        look.control.delete_all(&pods::named(mine, &names)).await?;
         done?;
     }
     Ok(())
@@ -176,12 +176,12 @@ async fn fill(
 /// for a pod: then its claims are made all the same, and the set goes no further until the pod is
 /// deleted, as upstream.
 async fn repair_pod(look: &Look<'_, StatefulSet>, mine: &[Arc<Pod>], ordinal: i32) -> Result<(), Error> {
-    let (set, recorder, about) = (&look.key.name, look.hands.recorder, &look.hands.about);
+    let (set, recorder, about) = (&look.key.name, look.control.recorder, &look.control.about);
     let name = format!("{set}-{ordinal}");
     let Some(pod) = mine.iter().find(|pod| pod.metadata.name.as_ref() == Some(&name)) else { return Ok(()) };
     let failed = |why: &str| {
-        let told = format!("Update Pod {name} in StatefulSet {set} failed error: {why}");
-        recorder.warning(about, "FailedUpdate", told, look.cause.clone());
+        let message = format!("Update Pod {name} in StatefulSet {set} failed error: {why}");
+        recorder.warning(about, "FailedUpdate", message, look.cause.clone());
     };
     if !identity::has_storage(&look.object, pod, ordinal) {
         make_claims(look, ordinal).await.inspect_err(|error| failed(&error.to_string()))?;
@@ -190,13 +190,15 @@ async fn repair_pod(look: &Look<'_, StatefulSet>, mine: &[Arc<Pod>], ordinal: i3
     let repaired = identity::repaired(&look.object, pod, ordinal);
     match look.api::<Pod>().replace(&name, &PostParams::default(), &repaired).await {
         Ok(_) => {
-            let told = format!("Update Pod {name} in StatefulSet {set} successful");
-            recorder.normal(about, "SuccessfulUpdate", told, look.cause.clone());
+            let message = format!("Update Pod {name} in StatefulSet {set} successful");
+            recorder.normal(about, "SuccessfulUpdate", message, look.cause.clone());
             Ok(())
         }
-        Err(error) if is_code(&error, 404) || is_code(&error, 409) => Err(Error::Conflict(pods::why(&error))),
+        Err(error) if is_code(&error, 404) || is_code(&error, 409) => {
+            Err(Error::Conflict(message_of(&error)))
+        }
         Err(error) => {
-            failed(&pods::why(&error));
+            failed(&message_of(&error));
             Err(error.into())
         }
     }

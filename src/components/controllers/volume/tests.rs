@@ -1,9 +1,13 @@
 //! A look at claims and volumes against a server that says what it is asked for.
 
+use super::refusals::{reclaim_refusal, refused_binding};
+use super::waiting::{OLD_PROVISIONER, PROVISIONER, default_class};
 use super::*;
+use api::volumes::{BIND_COMPLETED, BOUND_BY_CONTROLLER, NO_PROVISIONER, OLD_CLASS};
 use client::testing::{Asked, Scripted, refusal};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tap::Event;
 
 fn of<T: DeserializeOwned>(object: Value) -> T {
     serde_json::from_value(object).unwrap()
@@ -70,7 +74,7 @@ async fn only_a_volume_that_no_administrator_reserved_is_marked_as_reserved_by_a
 
 /// The change of its volume brings the claim back before the cache shows that it is bound.
 #[tokio::test]
-async fn a_claim_that_an_earlier_look_has_bound_is_told_of_once() {
+async fn a_claim_that_an_earlier_look_has_bound_is_recorded_once() {
     for (phase, records) in [("Pending", 1), ("Bound", 0)] {
         let server = Scripted::new(move |asked| {
             let is_it = asked.line == "PATCH /api/v1/namespaces/d/persistentvolumeclaims/c";
@@ -79,9 +83,9 @@ async fn a_claim_that_an_earlier_look_has_bound_is_told_of_once() {
         .await;
         let worker = worker(&server, vec![claim("", "Pending")], vec![volume(Some("u"))]);
         worker.claim(key(), None).await.unwrap();
-        let told = worker.shared.config.tap.since(0);
+        let records = worker.shared.config.tap.since(0);
         assert_eq!(
-            told.iter().filter(|r| matches!(r.event, Event::BindVolume { .. })).count(),
+            records.iter().filter(|r| matches!(r.event, Event::BindVolume { .. })).count(),
             records,
             "{phase}"
         );
@@ -145,8 +149,8 @@ async fn a_claim_that_says_it_is_bound_is_lost_unless_its_volume_is_there() {
         restored.spec.as_mut().unwrap().volume_name = Some(named.into());
         let worker = worker(&server, vec![restored], vec![]);
         worker.claim(key(), None).await.unwrap();
-        let told = server.event(reason).await;
-        assert!(told.starts_with(why), "{told}");
+        let message = server.event(reason).await;
+        assert!(message.starts_with(why), "{message}");
         let asked = server.take();
         assert_eq!(asked.last().unwrap().body["status"]["phase"], "Lost", "{asked:?}");
     }
@@ -249,8 +253,8 @@ async fn nothing_makes_volumes_for_a_class_without_a_provisioner() {
     let class = json!({"metadata": {"name": "hand"}, "provisioner": NO_PROVISIONER});
     worker.shared.informer::<StorageClass>().tell_of(of(class));
     worker.claim(key(), None).await.unwrap();
-    let told = server.event("ProvisioningFailed").await;
-    assert_eq!(told, "no volume plugin matched name: kubernetes.io/no-provisioner");
+    let message = server.event("ProvisioningFailed").await;
+    assert_eq!(message, "no volume plugin matched name: kubernetes.io/no-provisioner");
     assert_eq!(server.lines(), [""; 0], "no provisioner is asked");
 }
 

@@ -144,8 +144,8 @@ pub(crate) fn never_preempts(pod: &Pod) -> bool {
 /// n4   PreferNoSchedule  passes                     NodeResourcesFit 97, TaintToleration   0   97
 /// ```
 ///
-/// It goes to n3. A pod whose `status.nominatedNodeName` is a node that passes goes there, whatever
-/// the scores say (upstream: `evaluateNominatedNode`). If it goes nowhere, see
+/// The pod goes to n3. A pod whose `status.nominatedNodeName` is a node that passes goes there,
+/// whatever the scores say (upstream: `evaluateNominatedNode`). If it goes nowhere, see
 /// [`Decision::clears_nomination`].
 pub(crate) fn decide(pod: &Pod, nodes: &[impl Borrow<NodeInfo>], volumes: &Volumes, rng: &Rng) -> Decision {
     let nodes: Vec<&NodeInfo> = nodes.iter().map(Borrow::borrow).collect();

@@ -61,18 +61,18 @@ fn room_decides_first_and_the_message_counts_the_reasons() {
 }
 
 #[test]
-fn nobody_asks_for_so_much_that_it_fits_again() {
+fn no_request_is_so_large_that_it_fits_again() {
     let half = serde_json::json!({"resources": {"requests": {"memory": "6Ei"}}});
     let pod = serde_json::json!({"spec": {"containers": [half, half, half]}});
     let mut pod: Pod = serde_json::from_value(pod).unwrap();
     let mut node = NodeInfo { name: "n".into(), ..NodeInfo::default() };
     node.allocatable = Amount { pods: 110, cpu: 1000, memory: 4 << 30, storage: 1 << 30 };
     let decision = decide(&pod, std::slice::from_ref(&node), &Volumes::default(), &Rng::seeded(1));
-    let told = decision.message(&pod);
-    assert!(told.contains("1 Insufficient memory"), "{told}");
+    let message = decision.message(&pod);
+    assert!(message.contains("1 Insufficient memory"), "{message}");
     pod.spec.as_mut().unwrap().preemption_policy = Some("Never".into());
-    let told = decision.message(&pod);
-    assert!(told.ends_with(", preemption: not eligible due to preemptionPolicy=Never."), "{told}");
+    let message = decision.message(&pod);
+    assert!(message.ends_with(", preemption: not eligible due to preemptionPolicy=Never."), "{message}");
     pod.spec.as_mut().unwrap().node_name = Some("n".into());
     node.add(&pod);
     node.add(&pod);
@@ -146,8 +146,8 @@ fn nodes_that_a_pod_does_not_name_are_not_asked() {
             ..node_of(serde_json::json!({"cpu": "1", "memory": "1Gi", "pods": "9"}))
         };
         let nodes = [node("n1"), NodeInfo { unschedulable: true, ..node("n2") }, node("n3")];
-        let told = decide(&pod, &nodes, &Volumes::default(), &Rng::seeded(1)).message(&pod);
-        told.split(". ")
+        let text = decide(&pod, &nodes, &Volumes::default(), &Rng::seeded(1)).message(&pod);
+        text.split(". ")
             .next()
             .unwrap_or_default()
             .trim_start_matches("0/3 nodes are available: ")
@@ -170,10 +170,10 @@ fn the_message_of_a_pod_that_no_node_was_asked_about_ends_as_upstreams() {
     let nodes = ["n1", "n2"].map(|name| NodeInfo { name: name.into(), ..NodeInfo::default() });
     let pod = pod_of(serde_json::json!({"containers": []}));
     let reason = "pod has unbound immediate PersistentVolumeClaims";
-    let told = Decision::refused_everywhere(&nodes, "VolumeBinding", reason).message(&pod);
-    assert_eq!(told, format!("0/2 nodes are available: {reason}. not found"));
-    let told = Decision::refused_everywhere(&nodes[..0], "VolumeBinding", reason).message(&pod);
-    assert_eq!(told, NO_NODES);
+    let message = Decision::refused_everywhere(&nodes, "VolumeBinding", reason).message(&pod);
+    assert_eq!(message, format!("0/2 nodes are available: {reason}. not found"));
+    let message = Decision::refused_everywhere(&nodes[..0], "VolumeBinding", reason).message(&pod);
+    assert_eq!(message, NO_NODES);
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn an_empty_host_address_is_all_of_them() {
 }
 
 #[test]
-fn a_sibling_on_its_way_out_keeps_nobody_away() {
+fn a_sibling_on_its_way_out_keeps_no_pod_away() {
     let owner =
         serde_json::json!([{"apiVersion": "v1", "kind": "X", "name": "o", "uid": "u", "controller": true}]);
     let mut pod = pod_of(serde_json::json!({"containers": []}));

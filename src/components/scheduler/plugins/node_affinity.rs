@@ -22,8 +22,8 @@ use api::validate::names::label_value;
 use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, Pod, PreferredSchedulingTerm};
 use std::collections::BTreeSet;
 
-/// Unreadable values that an error names; of more it tells the number.
-const TOLD_MAX: usize = 10;
+/// Unreadable values that an error names; of more it has the number.
+const PROBLEMS_NAMED: usize = 10;
 
 pub(crate) struct NodeAffinity;
 
@@ -118,14 +118,14 @@ fn unreadable_values(terms: &[PreferredSchedulingTerm]) -> Option<String> {
         rules.map(move |(r, rule)| (format!("[{t}].matchExpressions[{r}]"), rule))
     });
     let mut problems = rules.flat_map(|(place, rule)| problems_of(rule, place));
-    let mut told: Vec<String> = problems.by_ref().take(TOLD_MAX).collect();
+    let mut texts: Vec<String> = problems.by_ref().take(PROBLEMS_NAMED).collect();
     let more = problems.count();
     if more > 0 {
-        told.push(format!("and {more} more"));
+        texts.push(format!("and {more} more"));
     }
-    match told.len() {
-        0 | 1 => told.pop(),
-        _ => Some(format!("[{}]", told.join(", "))),
+    match texts.len() {
+        0 | 1 => texts.pop(),
+        _ => Some(format!("[{}]", texts.join(", "))),
     }
 }
 
@@ -135,12 +135,13 @@ fn problems_of(rule: &NodeSelectorRequirement, place: String) -> impl Iterator<I
     let compares = matches!(rule.operator.as_str(), "Gt" | "Lt");
     let values = rule.values.as_deref().unwrap_or_default();
     values.iter().enumerate().flat_map(move |(v, value)| {
-        let told =
+        let problem =
             |at: &str, why: &str| format!("{place}.values[{v}]{at}: Invalid value: {}: {why}", quote(value));
         let is_no_number = compares && value.parse::<i64>().is_err();
-        let number = is_no_number.then(|| told("", "for 'Gt', 'Lt' operators, the value must be an integer"));
+        let number =
+            is_no_number.then(|| problem("", "for 'Gt', 'Lt' operators, the value must be an integer"));
         let wrong = label_value(value);
-        let label = (!wrong.is_empty()).then(|| told(&format!("[{}]", rule.key), &wrong.join("; ")));
+        let label = (!wrong.is_empty()).then(|| problem(&format!("[{}]", rule.key), &wrong.join("; ")));
         number.into_iter().chain(label)
     })
 }

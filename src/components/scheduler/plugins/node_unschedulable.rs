@@ -36,3 +36,27 @@ impl Plugin for NodeUnschedulable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::volumes::Volumes;
+    use k8s_openapi::api::core::v1::Pod;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_cordoned_node_takes_pods_that_tolerate_it_as_those_of_daemon_sets() {
+        let cordoned = NodeInfo { unschedulable: true, ..NodeInfo::default() };
+        let key = "node.kubernetes.io/unschedulable";
+        let is_refused = |node: &NodeInfo, tolerations: Value| {
+            let pod = json!({"spec": {"containers": [], "tolerations": tolerations}});
+            let pod: Pod = serde_json::from_value(pod).unwrap();
+            let volumes = Volumes::default();
+            !NodeUnschedulable.filter(&CycleState::new(&pod, &volumes), node).is_empty()
+        };
+        assert!(is_refused(&cordoned, json!([])));
+        assert!(!is_refused(&NodeInfo::default(), json!([])));
+        assert!(!is_refused(&cordoned, json!([{"key": key, "operator": "Exists", "effect": "NoSchedule"}])));
+        assert!(is_refused(&cordoned, json!([{"key": key, "operator": "Exists", "effect": "NoExecute"}])));
+    }
+}

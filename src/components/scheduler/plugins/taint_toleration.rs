@@ -52,19 +52,49 @@ fn is_tolerated(state: &CycleState, taint: &Taint) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::volumes::Volumes;
+    use k8s_openapi::api::core::v1::Pod;
+    use serde_json::{Value, json};
 
-    #[test]
-    fn tolerations_follow_the_api() {
-        let taint = Taint {
-            key: "k".into(),
+    /// Returns whether a node with these taints is refused, and its raw score.
+    fn verdict(taints: &[(&str, &str)], tolerations: Value) -> (bool, Option<i64>) {
+        let taint = |(key, effect): &(&str, &str)| Taint {
+            key: (*key).into(),
             value: Some("v".into()),
-            effect: "NoSchedule".into(),
+            effect: (*effect).into(),
             ..Taint::default()
         };
-        let t = |json: serde_json::Value| tolerates(&serde_json::from_value(json).unwrap(), &taint);
-        assert!(t(serde_json::json!({"operator": "Exists"})));
-        assert!(t(serde_json::json!({"key": "k", "value": "v", "effect": "NoSchedule"})));
-        assert!(!t(serde_json::json!({"key": "k", "value": "w"})));
-        assert!(!t(serde_json::json!({"key": "k", "operator": "Exists", "effect": "NoExecute"})));
+        let node = NodeInfo { taints: taints.iter().map(taint).collect(), ..NodeInfo::default() };
+        let pod: Pod =
+            serde_json::from_value(json!({"spec": {"containers": [], "tolerations": tolerations}})).unwrap();
+        let volumes = Volumes::default();
+        let state = CycleState::new(&pod, &volumes);
+        let refused = TaintToleration.filter(&state, &node);
+        let is_final = refused.iter().all(|refusal| refusal.is_final);
+        assert!(is_final, "evicting other pods would not help: {refused:?}");
+        (!refused.is_empty(), TaintToleration.score(&state, &node))
+    }
+
+    #[test]
+    fn a_hard_taint_refuses_unless_its_very_effect_is_tolerated() {
+        for effect in ["NoSchedule", "NoExecute"] {
+            let hard = [("k", effect)];
+            let refused = |tolerations: Value| verdict(&hard, tolerations).0;
+            assert!(refused(json!([])), "{effect}");
+            assert!(!refused(json!([{"operator": "Exists"}])), "{effect}");
+            assert!(!refused(json!([{"key": "k", "value": "v", "effect": effect}])), "{effect}");
+            assert!(refused(json!([{"key": "k", "value": "w"}])), "{effect}");
+            let other = if effect == "NoExecute" { "NoSchedule" } else { "NoExecute" };
+            assert!(refused(json!([{"key": "k", "operator": "Exists", "effect": other}])), "{effect}");
+        }
+    }
+
+    #[test]
+    fn soft_taints_that_are_not_tolerated_are_counted_and_refuse_nothing() {
+        let soft = [("a", "PreferNoSchedule"), ("b", "PreferNoSchedule")];
+        assert_eq!(verdict(&soft, json!([])), (false, Some(2)));
+        assert_eq!(verdict(&soft, json!([{"key": "a", "operator": "Exists"}])), (false, Some(1)));
+        let hard = [("a", "NoSchedule"), ("b", "PreferNoSchedule")];
+        assert_eq!(verdict(&hard, json!([{"key": "a", "operator": "Exists"}])), (false, Some(1)));
     }
 }

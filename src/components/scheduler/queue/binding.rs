@@ -88,11 +88,11 @@ impl Scheduler {
     /// Posts the Binding, after what the pod's volumes need.
     ///
     /// The watches of pods and of nodes are two, so a pod may be decided before a change of a node
-    /// is heard of that came earlier, or in the same revision as a rewind writes it. So the Binding
-    /// names the version of the node that was looked at, and the API server refuses it if the
-    /// node's labels, taints or `unschedulable` are others by now. This costs the decision nothing,
-    /// and no decision waits for a watch. After a wait for volumes no version is named: the volume
-    /// is made for this node.
+    /// is seen that came earlier, or in the same revision if a rewind has written both. So the
+    /// Binding names the version of the node that was looked at, and the API server refuses it if
+    /// the node's labels, taints or `unschedulable` are others by now. This costs the decision
+    /// nothing, and no decision waits for a watch. After a wait for volumes no version is named:
+    /// the volume is made for this node.
     pub(super) async fn bind(
         &self,
         key: &Key,
@@ -122,10 +122,10 @@ impl Scheduler {
             Ok(_) => {}
             Err(error) if is_code(&error, 404) => {
                 self.cache.forget(key, pod);
-                return Ok(()); // the watch tells that it is gone
+                return Ok(()); // the watch shows that it is gone
             }
-            // Also where another scheduler was faster: the watch may have told it before this pod
-            // could be looked at again.
+            // Also where another scheduler was faster: the watch may have shown its Binding before
+            // this pod could be looked at again.
             Err(error) => return Err(failure("Bind", "DefaultBinder", error)),
         }
         let bound = Record::new(Event::Bind { node: node.to_string() });
@@ -140,8 +140,8 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Gives back the room of a pod whose binding has failed, tells of it in an Event and in the
-    /// condition, and has the pod decided again after a pause.
+    /// Gives back the room of a pod whose binding has failed, reports the failure in an Event and
+    /// in the condition, and has the pod decided again after a pause.
     ///
     /// The scheduler counts a pod as being on its node before the API server has taken the binding
     /// (it *assumes* it), so that the next decision need not wait. If the binding fails, for

@@ -14,7 +14,7 @@ use client::{Change, Client, Informer, Key, LeaderElection, Outcome, Recorder, W
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
 use parking_lot::Mutex;
-use refusals::{Told, priority};
+use refusals::Report;
 use rng::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -68,15 +68,16 @@ struct Scheduler {
     /// Pods that fitted on no node at the last look, or are being looked at now, or whose last
     /// decision or binding failed, with the time.
     waiting: Mutex<BTreeMap<Key, clock::Instant>>,
-    /// The texts that were last written to the conditions of pods without a node: the watch may be
-    /// behind that. A pod is forgotten when it is not to be scheduled any more, as in `failures`; a
-    /// refusal does not remove it.
-    told: Mutex<BTreeMap<Key, Told>>,
-    /// The texts of the last Events `FailedScheduling` of pods, and when they were handed to the
-    /// recorder. Forgotten as `told` is.
-    events: Mutex<BTreeMap<Key, (Told, clock::Instant)>>,
-    /// The uids of pods that have their Event `PreemptionNotImplemented`. Forgotten as `told` is.
-    told_of_preemption: Mutex<BTreeMap<Key, Option<String>>>,
+    /// What was last written into the condition `PodScheduled` of each pod without a node: the
+    /// watch may be behind that. A pod is forgotten when it is not to be scheduled any more, as in
+    /// `failures`; a refusal does not remove it.
+    conditions: Mutex<BTreeMap<Key, Report>>,
+    /// The last Event `FailedScheduling` of each pod, and when the recorder got it. A pod is
+    /// forgotten as in `conditions`.
+    events: Mutex<BTreeMap<Key, (Report, clock::Instant)>>,
+    /// The uid of each pod that has its Event `PreemptionNotImplemented`. A pod is forgotten as in
+    /// `conditions`.
+    preemption_events: Mutex<BTreeMap<Key, Option<String>>>,
     /// Something that a binding may be waiting for has happened: a claim or a volume has changed, a
     /// pod or a node has gone, another binding has ended.
     news: watch::Sender<()>,
@@ -123,9 +124,9 @@ pub(super) async fn run(crew: &Crew, config: Config) {
         reserved: Mutex::default(),
         failures: Mutex::default(),
         waiting: Mutex::default(),
-        told: Mutex::default(),
+        conditions: Mutex::default(),
         events: Mutex::default(),
-        told_of_preemption: Mutex::default(),
+        preemption_events: Mutex::default(),
         news: watch::Sender::new(()),
         config,
     });
@@ -188,7 +189,7 @@ impl Scheduler {
     }
 }
 
-/// Returns whether the change of a node makes no difference to any filter, as that of a heartbeat.
+/// Returns whether the change of a node makes no difference to any filter, as a heartbeat.
 fn is_same_to_filters(old: &Node, new: &Node) -> bool {
     let of = |n: &Node| (n.spec.clone(), n.metadata.labels.clone(), n.status.clone().map(|s| s.allocatable));
     of(old) == of(new)
@@ -205,12 +206,17 @@ fn is_pending(pod: &Pod) -> bool {
         && is_live(pod)
 }
 
+/// Returns the pod's priority; 0 if it has none.
+fn priority(pod: &Pod) -> i32 {
+    pod.spec.as_ref().and_then(|s| s.priority).unwrap_or(0)
+}
+
 impl Scheduler {
     fn pod_changed(&self, change: &Change<Pod>) {
         let (pod, key) = (change.object(), change.key());
         let gone = matches!(change, Change::Deleted(_));
         if !gone && is_pending(pod) {
-            // Its own status changes when it is refused; that is no news.
+            // A pod's status changes when this scheduler refuses it; that is no news.
             let refused_only = matches!(change, Change::Updated { old, new } if old.spec == new.spec && old.metadata.labels == new.metadata.labels);
             if !(refused_only && self.waiting.lock().contains_key(&key)) {
                 self.queue.add(key, change.cause());
@@ -230,7 +236,7 @@ impl Scheduler {
     }
 
     /// Puts every pod that fitted nowhere into the queue again, that which waits for longest first.
-    /// One that pauses after a binding that failed goes on pausing, see [`Scheduler::schedule`].
+    /// A pod that pauses after a binding that failed goes on pausing, see [`Scheduler::schedule`].
     fn try_again(&self, cause: Option<Cause>) {
         let mut waiting: Vec<_> = std::mem::take(&mut *self.waiting.lock()).into_iter().collect();
         waiting.sort_by_key(|(_, since)| *since);
@@ -257,12 +263,12 @@ impl Scheduler {
 
     async fn schedule(self: &Arc<Self>, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
         let Some(pod) = self.pods.get(&key).filter(|p| is_pending(p)) else {
-            // It may have been refused after the watch told that it is gone.
+            // It may have been refused after the watch showed that it is gone.
             self.forget_refusals(&key);
             return Ok(Outcome::Done);
         };
-        // Its binding is on its way, or the cache has not seen the pod yet: then its change is
-        // about to be handled, which puts the pod into the queue again.
+        // The pod's binding is on its way, or the cache has not seen the pod yet: then its change
+        // is about to be handled, which puts it into the queue again.
         if self.cache.has_assumed(&key, &pod) || !self.cache.has_seen(&key, &pod) {
             return Ok(Outcome::Done);
         }
@@ -273,7 +279,7 @@ impl Scheduler {
         self.waiting.lock().insert(key.clone(), clock::Instant::now());
         let start = clock::Instant::now();
         let nodes = self.cache.picture();
-        let tell = |decision: &Decision| {
+        let record = |decision: &Decision| {
             let record = Record::new(decision.event()).object("pods", &key.namespace, &key.name);
             self.config.tap.emit(record.cause(cause.clone()).took(start.elapsed()));
         };
@@ -286,22 +292,23 @@ impl Scheduler {
                     Ok(_) => (why.filter, why.reason),
                 };
                 let decision = Decision::refused_everywhere(&nodes, plugin, &why);
-                tell(&decision);
+                record(&decision);
                 let (clears, message) = (decision.clears_nomination(&pod), decision.message(&pod));
                 self.refuse(&key, &pod, UNSCHEDULABLE, message, clears, &cause).await?;
                 return Ok(Outcome::After(FLUSH));
             }
         };
         let decision = decide::decide(&pod, &nodes, &volumes, &self.config.rng);
-        tell(&decision);
+        record(&decision);
         if let Some(error) = decision.error.clone() {
             return self.decision_failed(&key, &pod, error, &cause).await;
         }
         let Some(node) = decision.chosen.clone() else {
             let (clears, message) = (decision.clears_nomination(&pod), decision.message(&pod));
             let written = self.refuse(&key, &pod, UNSCHEDULABLE, message, clears, &cause).await;
-            // Whatever became of the condition: it may say this already, or its answer be lost.
-            self.tell_of_preemption(&key, &pod, &decision, &cause);
+            // Also if the condition was not written: it may say this already, or the answer be
+            // lost.
+            self.report_preemption(&key, &pod, &decision, &cause);
             return written.map(|()| Outcome::After(FLUSH));
         };
         let on = nodes.iter().find(|n| n.name == node);

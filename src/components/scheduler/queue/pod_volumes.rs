@@ -1,4 +1,4 @@
-//! What the watches tell of a pod's claims and volumes before it is decided.
+//! A pod's claims and volumes as the caches show them, read before the pod is decided.
 
 use super::Scheduler;
 use crate::volumes::{Open, Unready, Volumes};
@@ -38,8 +38,9 @@ impl Scheduler {
     /// generic ephemeral volume is named after the pod and the volume, and made for the pod.
     ///
     /// # Errors
-    /// Why no node can take the pod, in upstream's order: VolumeRestrictions is asked first and
-    /// needs all claims that the pod names, then VolumeBinding looks at the state of each.
+    /// The reason why no node can take the pod. Of several that of upstream's order:
+    /// VolumeRestrictions is asked first and needs all claims that the pod names, then
+    /// VolumeBinding looks at the state of each.
     fn claims_of_pod(
         &self,
         namespace: &str,
@@ -94,7 +95,7 @@ impl Scheduler {
     /// Returns the pod's volumes, as the caches show them now.
     ///
     /// # Errors
-    /// Why they keep it from every node, and which plug-in upstream says so.
+    /// The reason why they keep it from every node, and the plug-in that says so upstream.
     pub(super) fn volumes_of(&self, pod: &Pod) -> Result<Volumes, Unready> {
         let mut volumes = Volumes::default();
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
@@ -150,10 +151,144 @@ impl Scheduler {
 
     /// Returns the names of the volumes that claims are bound to. Such a volume may still look
     /// free: when a pod is bound, its claim is known to have the volume, while the cache of the
-    /// volumes may not show yet for whom that was reserved.
+    /// volumes may not show yet for which claim that was reserved.
     fn given_volumes(&self) -> BTreeSet<String> {
         let claims = self.claims.list();
         let bound = claims.iter().filter(|claim| is_bound(claim));
         bound.filter_map(|claim| claim.spec.as_ref()?.volume_name.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{claim, free_volume, of, other, pod, scheduler};
+    use api::volumes::BIND_COMPLETED;
+    use client::Key;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn a_volume_that_is_not_known_yet_is_nowhere_rather_than_everywhere() {
+        let scheduler = scheduler(claim("v")).await;
+        let why = scheduler.volumes_of(&pod("1")).unwrap_err();
+        assert_eq!((why.filter, &*why.reason), ("VolumeZone", "persistentvolume \"v\" not found"));
+        let volume = json!({"metadata": {"name": "v"}, "spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [{}]}}}});
+        scheduler.volumes.tell_of(of(volume));
+        assert_eq!(scheduler.volumes_of(&pod("1")).unwrap().bound.len(), 1);
+    }
+
+    /// The cache of the volumes is behind that of the claims when the binding of another pod has
+    /// ended.
+    #[tokio::test]
+    async fn a_volume_that_a_claim_is_bound_to_is_not_free() {
+        let scheduler = scheduler(claim("")).await;
+        scheduler.volumes.tell_of(free_volume());
+        let fitting = || scheduler.volumes_of(&pod("1")).unwrap().open[0].fitting.len();
+        let mut named = claim("v");
+        named.metadata.name = Some("other".into());
+        named.metadata.annotations = None; // it is not bound
+        scheduler.claims.tell_of(named.clone());
+        assert_eq!(fitting(), 1);
+        named.metadata.resource_version = Some("12".into());
+        named.metadata.annotations = Some([(BIND_COMPLETED.to_string(), "yes".to_string())].into());
+        scheduler.claims.tell_of(named);
+        assert_eq!(fitting(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_claim_for_one_pod_is_given_to_one() {
+        let mut single = claim("v");
+        single.spec.as_mut().unwrap().access_modes = Some(vec!["ReadWriteOncePod".into()]);
+        let scheduler = scheduler(single).await;
+        scheduler.volumes.tell_of(free_volume());
+        scheduler.pods.tell_of(other());
+        let is_taken = || scheduler.volumes_of(&pod("1")).unwrap().is_taken;
+        assert!(!is_taken(), "the other one has no node yet");
+        let mut before = other();
+        before.metadata.uid = Some("older".into());
+        scheduler.cache.assume(&Key::new("d", "q"), &before, "n");
+        assert!(!is_taken(), "that was another pod of its name");
+        scheduler.cache.assume(&Key::new("d", "q"), &other(), "n");
+        assert!(is_taken());
+        scheduler.cache.forget(&Key::new("d", "q"), &other());
+        let mut bound = other();
+        bound.spec.as_mut().unwrap().node_name = Some("n".into());
+        scheduler.pods.tell_of(bound.clone());
+        assert!(is_taken());
+        bound.status = of(json!({"phase": "Succeeded"}));
+        scheduler.pods.tell_of(bound);
+        assert!(!is_taken());
+    }
+
+    #[tokio::test]
+    async fn a_claim_that_only_names_a_volume_or_has_lost_it_is_not_bound() {
+        let mut named = claim("v");
+        named.metadata.annotations = None;
+        let scheduler = scheduler(named).await;
+        scheduler.volumes.tell_of(free_volume());
+        let why = || scheduler.volumes_of(&pod("1")).unwrap_err().reason;
+        assert_eq!(why(), "pod has unbound immediate PersistentVolumeClaims");
+        let mut lost = claim("v");
+        lost.status = of(json!({"phase": "Lost"}));
+        scheduler.claims.tell_of(lost);
+        assert_eq!(why(), "persistentvolumeclaim \"c\" bound to non-existent persistentvolume \"v\"");
+    }
+
+    /// VolumeRestrictions needs all claims and comes before VolumeBinding, which looks at the state
+    /// of all before it asks for volumes.
+    #[tokio::test]
+    async fn of_several_claims_the_one_is_named_that_upstream_names() {
+        let mut named = claim("v");
+        named.metadata.annotations = None; // it is not bound
+        let scheduler = scheduler(named).await;
+        let why = |claims: &[&str]| {
+            let volume = |name: &&str| json!({"name": name, "persistentVolumeClaim": {"claimName": name}});
+            let mut pod = pod("1");
+            pod.spec.as_mut().unwrap().volumes = of(claims.iter().map(volume).collect());
+            let found = scheduler.volumes_of(&pod).unwrap_err();
+            format!("{}: {}", found.filter, found.reason)
+        };
+        let mut other = claim("w");
+        other.metadata.name = Some("other".into());
+        other.metadata.deletion_timestamp = of(json!("2026-01-01T00:00:00Z"));
+        scheduler.claims.tell_of(other.clone());
+        let unbound = "VolumeBinding: pod has unbound immediate PersistentVolumeClaims";
+        assert_eq!(why(&["c"]), unbound);
+        assert_eq!(why(&["c", "other"]), "VolumeBinding: persistentvolumeclaim \"other\" is being deleted");
+        let missing = "VolumeRestrictions: persistentvolumeclaim \"missing\" not found";
+        assert_eq!(why(&["c", "other", "missing"]), missing);
+        other.status = of(json!({"phase": "Lost"}));
+        other.metadata.resource_version = Some("12".into());
+        scheduler.claims.tell_of(other.clone());
+        let lost =
+            "VolumeBinding: persistentvolumeclaim \"other\" bound to non-existent persistentvolume \"w\"";
+        assert_eq!(why(&["c", "other"]), lost, "a lost claim that is being deleted is lost");
+        (other.status, other.metadata.deletion_timestamp) = (None, None);
+        other.metadata.resource_version = Some("13".into());
+        scheduler.claims.tell_of(other);
+        assert_eq!(why(&["other"]), "VolumeZone: persistentvolume \"w\" not found");
+        assert_eq!(why(&["other", "c"]), unbound);
+    }
+
+    #[tokio::test]
+    async fn a_pod_waits_for_the_claims_of_its_ephemeral_volumes() {
+        let scheduler = scheduler(claim("v")).await;
+        scheduler.volumes.tell_of(free_volume());
+        let mut pod = pod("1");
+        pod.spec.as_mut().unwrap().volumes =
+            of(json!([{"name": "data", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}]));
+        let why = || scheduler.volumes_of(&pod).unwrap_err().reason;
+        let missing =
+            "waiting for ephemeral volume controller to create the persistentvolumeclaim \"p-data\"";
+        assert_eq!(why(), missing);
+        let mut made = claim("v");
+        made.metadata.name = Some("p-data".into());
+        let owner = |uid: &str| json!([{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": uid, "controller": true}]);
+        made.metadata.owner_references = of(owner("before"));
+        scheduler.claims.tell_of(made.clone());
+        assert_eq!(why(), "PVC d/p-data was not created for pod d/p (pod is not owner)");
+        made.metadata.owner_references = of(owner("1"));
+        made.metadata.resource_version = Some("99".into());
+        scheduler.claims.tell_of(made);
+        assert_eq!(scheduler.volumes_of(&pod).unwrap().bound.len(), 1);
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn version_of(claim: &PersistentVolumeClaim) -> Option<u64> {
 /// n1, which would tie the pod to a node where it cannot run.
 ///
 /// # Errors
-/// Of a request. Those after it are not sent.
+/// The error of the first request that fails. Those after it are not sent.
 pub(super) async fn request_volumes(
     client: &Client,
     mut choices: Vec<(Open, Choice)>,

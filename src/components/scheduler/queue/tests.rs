@@ -1,3 +1,6 @@
+//! The scheduler between its caches and an API server that keeps what it is asked for: decisions,
+//! bindings, and the pauses after those that failed.
+
 use super::*;
 use api::volumes::{BIND_COMPLETED, BOUND_BY_CONTROLLER, SELECTED_NODE};
 use client::testing::{self, Scripted, refusal};
@@ -18,7 +21,7 @@ pub(super) fn claim(volume: &str) -> PersistentVolumeClaim {
 }
 
 /// A second pod with the same claim.
-fn other() -> Pod {
+pub(super) fn other() -> Pod {
     let mut other = pod("2");
     other.metadata.name = Some("q".into());
     other
@@ -53,23 +56,13 @@ pub(super) fn over(client: Client, claims: PersistentVolumeClaim) -> Scheduler {
         reserved: Mutex::default(),
         failures: Mutex::default(),
         waiting: Mutex::default(),
-        told: Mutex::default(),
+        conditions: Mutex::default(),
         events: Mutex::default(),
-        told_of_preemption: Mutex::default(),
+        preemption_events: Mutex::default(),
         news: watch::Sender::new(()),
         config: Config { client, tap: Tap::new(), rng: Rng::seeded(1), identity: "n_1".into() },
         crew,
     }
-}
-
-#[tokio::test]
-async fn a_volume_that_is_not_known_yet_is_nowhere_rather_than_everywhere() {
-    let scheduler = scheduler(claim("v")).await;
-    let why = scheduler.volumes_of(&pod("1")).unwrap_err();
-    assert_eq!((why.filter, &*why.reason), ("VolumeZone", "persistentvolume \"v\" not found"));
-    let volume = json!({"metadata": {"name": "v"}, "spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [{}]}}}});
-    scheduler.volumes.tell_of(of(volume));
-    assert_eq!(scheduler.volumes_of(&pod("1")).unwrap().bound.len(), 1);
 }
 
 #[tokio::test]
@@ -112,127 +105,13 @@ async fn a_volume_is_reserved_once_for_a_claim() {
     assert!(!server.lines().iter().any(|line| line.ends_with("persistentvolumes/w")));
 }
 
-/// The cache of the volumes is behind that of the claims when the binding of another pod has ended.
-#[tokio::test]
-async fn a_volume_that_a_claim_is_bound_to_is_not_free() {
-    let scheduler = scheduler(claim("")).await;
-    scheduler.volumes.tell_of(free_volume());
-    let fitting = || scheduler.volumes_of(&pod("1")).unwrap().open[0].fitting.len();
-    let mut named = claim("v");
-    named.metadata.name = Some("other".into());
-    named.metadata.annotations = None; // it is not bound
-    scheduler.claims.tell_of(named.clone());
-    assert_eq!(fitting(), 1);
-    named.metadata.resource_version = Some("12".into());
-    named.metadata.annotations = Some([(BIND_COMPLETED.to_string(), "yes".to_string())].into());
-    scheduler.claims.tell_of(named);
-    assert_eq!(fitting(), 0);
-}
-
-#[tokio::test]
-async fn a_claim_for_one_pod_is_given_to_one() {
-    let mut single = claim("v");
-    single.spec.as_mut().unwrap().access_modes = Some(vec!["ReadWriteOncePod".into()]);
-    let scheduler = scheduler(single).await;
-    scheduler.volumes.tell_of(free_volume());
-    scheduler.pods.tell_of(other());
-    let is_taken = || scheduler.volumes_of(&pod("1")).unwrap().is_taken;
-    assert!(!is_taken(), "the other one has no node yet");
-    let mut before = other();
-    before.metadata.uid = Some("older".into());
-    scheduler.cache.assume(&Key::new("d", "q"), &before, "n");
-    assert!(!is_taken(), "that was another pod of its name");
-    scheduler.cache.assume(&Key::new("d", "q"), &other(), "n");
-    assert!(is_taken());
-    scheduler.cache.forget(&Key::new("d", "q"), &other());
-    let mut bound = other();
-    bound.spec.as_mut().unwrap().node_name = Some("n".into());
-    scheduler.pods.tell_of(bound.clone());
-    assert!(is_taken());
-    bound.status = of(json!({"phase": "Succeeded"}));
-    scheduler.pods.tell_of(bound);
-    assert!(!is_taken());
-}
-
-#[tokio::test]
-async fn a_claim_that_only_names_a_volume_or_has_lost_it_is_not_bound() {
-    let mut named = claim("v");
-    named.metadata.annotations = None;
-    let scheduler = scheduler(named).await;
-    scheduler.volumes.tell_of(free_volume());
-    let why = || scheduler.volumes_of(&pod("1")).unwrap_err().reason;
-    assert_eq!(why(), "pod has unbound immediate PersistentVolumeClaims");
-    let mut lost = claim("v");
-    lost.status = of(json!({"phase": "Lost"}));
-    scheduler.claims.tell_of(lost);
-    assert_eq!(why(), "persistentvolumeclaim \"c\" bound to non-existent persistentvolume \"v\"");
-}
-
-/// VolumeRestrictions needs all claims and comes before VolumeBinding, which looks at the state of
-/// all before it asks for volumes.
-#[tokio::test]
-async fn of_several_claims_the_one_is_named_that_upstream_names() {
-    let mut named = claim("v");
-    named.metadata.annotations = None; // it is not bound
-    let scheduler = scheduler(named).await;
-    let why = |claims: &[&str]| {
-        let volume = |name: &&str| json!({"name": name, "persistentVolumeClaim": {"claimName": name}});
-        let mut pod = pod("1");
-        pod.spec.as_mut().unwrap().volumes = of(claims.iter().map(volume).collect());
-        let found = scheduler.volumes_of(&pod).unwrap_err();
-        format!("{}: {}", found.filter, found.reason)
-    };
-    let mut other = claim("w");
-    other.metadata.name = Some("other".into());
-    other.metadata.deletion_timestamp = of(json!("2026-01-01T00:00:00Z"));
-    scheduler.claims.tell_of(other.clone());
-    let unbound = "VolumeBinding: pod has unbound immediate PersistentVolumeClaims";
-    assert_eq!(why(&["c"]), unbound);
-    assert_eq!(why(&["c", "other"]), "VolumeBinding: persistentvolumeclaim \"other\" is being deleted");
-    let missing = "VolumeRestrictions: persistentvolumeclaim \"missing\" not found";
-    assert_eq!(why(&["c", "other", "missing"]), missing);
-    other.status = of(json!({"phase": "Lost"}));
-    other.metadata.resource_version = Some("12".into());
-    scheduler.claims.tell_of(other.clone());
-    let lost = "VolumeBinding: persistentvolumeclaim \"other\" bound to non-existent persistentvolume \"w\"";
-    assert_eq!(why(&["c", "other"]), lost, "a lost claim that is being deleted is lost");
-    (other.status, other.metadata.deletion_timestamp) = (None, None);
-    other.metadata.resource_version = Some("13".into());
-    scheduler.claims.tell_of(other);
-    assert_eq!(why(&["other"]), "VolumeZone: persistentvolume \"w\" not found");
-    assert_eq!(why(&["other", "c"]), unbound);
-}
-
-#[tokio::test]
-async fn a_pod_waits_for_the_claims_of_its_ephemeral_volumes() {
-    let scheduler = scheduler(claim("v")).await;
-    scheduler.volumes.tell_of(free_volume());
-    let mut pod = pod("1");
-    pod.spec.as_mut().unwrap().volumes =
-        of(json!([{"name": "data", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}]));
-    let why = || scheduler.volumes_of(&pod).unwrap_err().reason;
-    let missing = "waiting for ephemeral volume controller to create the persistentvolumeclaim \"p-data\"";
-    assert_eq!(why(), missing);
-    let mut made = claim("v");
-    made.metadata.name = Some("p-data".into());
-    let owner =
-        |uid: &str| json!([{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": uid, "controller": true}]);
-    made.metadata.owner_references = of(owner("before"));
-    scheduler.claims.tell_of(made.clone());
-    assert_eq!(why(), "PVC d/p-data was not created for pod d/p (pod is not owner)");
-    made.metadata.owner_references = of(owner("1"));
-    made.metadata.resource_version = Some("99".into());
-    scheduler.claims.tell_of(made);
-    assert_eq!(scheduler.volumes_of(&pod).unwrap().bound.len(), 1);
-}
-
 #[tokio::test]
 async fn a_refused_pod_hears_of_what_changes_while_its_refusal_is_written() {
     let scheduler = Arc::new(scheduler(claim("v")).await);
     let key = Key::new("d", "p");
     let look = scheduler.schedule(key.clone(), None);
     tokio::pin!(look);
-    // It is refused, and that is being written: nobody answers.
+    // It is refused, and that is being written: the API server does not answer.
     assert!(futures::poll!(look.as_mut()).is_pending());
     scheduler.try_again(None);
     assert_eq!(clock::timeout(Duration::from_secs(5), scheduler.queue.next()).await, Some((key, None)));
@@ -301,7 +180,7 @@ async fn a_binding_names_the_version_of_the_node_that_was_looked_at() {
     assert_eq!(binding.body["target"]["resourceVersion"], "8");
 }
 
-/// An informer tells its handlers what has happened when the store behind it is ahead of them.
+/// The store of an informer is ahead of its handlers.
 #[tokio::test]
 async fn the_end_of_a_pod_does_not_undo_the_decision_for_the_next_one_of_its_name() {
     let scheduler = scheduler(claim("v")).await;
@@ -361,14 +240,14 @@ async fn a_pod_is_not_bound_where_its_volume_is_not() {
     scheduler.volumes.tell_of(far);
     scheduler.claims.tell_of(claim("v"));
     scheduler.news.send_replace(());
-    let told = asked(&server, "PATCH /api/v1/namespaces/d/pods/p/status").await.body;
-    let condition = &told["status"]["conditions"][0];
+    let patch = asked(&server, "PATCH /api/v1/namespaces/d/pods/p/status").await.body;
+    let condition = &patch["status"]["conditions"][0];
     assert_eq!(condition["reason"], SCHEDULER_ERROR);
     assert!(condition["message"].as_str().unwrap().contains("node affinity"), "{condition}");
 }
 
 #[tokio::test]
-async fn a_binding_that_fails_is_told_in_the_condition_and_tried_again() {
+async fn a_binding_that_fails_stands_in_the_condition_and_is_tried_again() {
     let server = Scripted::new(|asked| match asked.line.ends_with("/binding") {
         true => refusal(500, "no binding today"),
         false => None,
@@ -378,8 +257,8 @@ async fn a_binding_that_fails_is_told_in_the_condition_and_tried_again() {
     scheduler.volumes.tell_of(free_volume());
     let key = Key::new("d", "p");
     scheduler.schedule(key.clone(), None).await.unwrap();
-    let told = asked(&server, "PATCH /api/v1/namespaces/d/pods/p/status").await.body;
-    let message = told["status"]["conditions"][0]["message"].as_str().unwrap();
+    let patch = asked(&server, "PATCH /api/v1/namespaces/d/pods/p/status").await.body;
+    let message = patch["status"]["conditions"][0]["message"].as_str().unwrap();
     assert_eq!(message, "running Bind plugin \"DefaultBinder\": no binding today");
     assert_eq!(clock::timeout(Duration::from_secs(20), scheduler.queue.next()).await.unwrap().0, key);
     assert!(scheduler.cache.assumed().is_empty(), "its room is free again");
@@ -400,7 +279,7 @@ async fn room_that_a_binding_gives_back_is_offered_to_those_who_wait() {
 }
 
 #[tokio::test]
-async fn a_pod_that_has_its_node_is_not_told_that_it_has_none() {
+async fn a_pod_that_has_its_node_gets_no_condition_that_it_has_none() {
     let server = Scripted::new(|_| None).await;
     let scheduler = over(server.client.clone(), claim("v"));
     let mut bound = pod("1");
@@ -410,7 +289,7 @@ async fn a_pod_that_has_its_node_is_not_told_that_it_has_none() {
     assert!(server.lines().is_empty());
 }
 
-/// The watch tells of the pod's end while its failure is being counted.
+/// The watch shows the pod's end while its failure is being counted.
 #[tokio::test]
 async fn a_failure_of_a_pod_that_is_gone_is_forgotten() {
     let scheduler = Arc::new(scheduler(claim("v")).await);
@@ -425,13 +304,14 @@ async fn a_failure_of_a_pod_that_is_gone_is_forgotten() {
 async fn news_do_not_end_the_pause_after_a_binding_that_failed() {
     let scheduler = Arc::new(scheduler(claim("v")).await);
     scheduler.volumes.tell_of(free_volume());
-    // It was told the same before, so nothing is written.
-    let mut told = pod("1");
-    told.status = of(json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "no"}]}));
-    scheduler.pods.tell_of(told.clone());
+    // Its condition says the same already, so nothing is written.
+    let mut refused = pod("1");
+    refused.status =
+        of(json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "no"}]}));
+    scheduler.pods.tell_of(refused.clone());
     let key = Key::new("d", "p");
     for pause in [1, 2, 4, 8, 10, 10].map(Duration::from_secs) {
-        scheduler.binding_failed(&key, &told, "n", "no".into(), None).await;
+        scheduler.binding_failed(&key, &refused, "n", "no".into(), None).await;
         scheduler.try_again(None); // the binding of another pod has failed
         assert_eq!(scheduler.schedule(key.clone(), None).await.unwrap(), Outcome::Pause(pause));
         assert!(scheduler.cache.assumed().is_empty());
@@ -472,7 +352,7 @@ async fn a_pod_that_its_volumes_keep_from_every_node_leaves_a_record() {
 }
 
 #[tokio::test]
-async fn a_pod_is_told_that_its_affinity_does_not_count_once_it_has_a_node() {
+async fn an_event_says_that_an_affinity_does_not_count_once_the_pod_has_a_node() {
     let server = Scripted::new(|_| None).await;
     let scheduler = Arc::new(over(server.client.clone(), claim("v")));
     scheduler.volumes.tell_of(free_volume());
@@ -480,14 +360,38 @@ async fn a_pod_is_told_that_its_affinity_does_not_count_once_it_has_a_node() {
     let required = json!({"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone"}]});
     near.spec.as_mut().unwrap().affinity = of(json!({"podAffinity": required}));
     near.spec.as_mut().unwrap().node_selector = of(json!({"disk": "ssd"}));
-    let told = |reason: &str| server.events().iter().any(|event| event.body["reason"] == reason);
+    let has_event = |reason: &str| server.events().iter().any(|event| event.body["reason"] == reason);
     scheduler.pods.tell_of(near.clone());
     scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
     server.event("FailedScheduling").await;
-    assert!(!told("AffinityNotImplemented"), "it is not scheduled");
+    assert!(!has_event("AffinityNotImplemented"), "it is not scheduled");
     near.spec.as_mut().unwrap().node_selector = None;
     near.metadata.resource_version = Some("2".into());
     scheduler.pods.tell_of(near);
     scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
     server.event("AffinityNotImplemented").await;
+}
+
+#[test]
+fn pods_that_name_another_scheduler_or_are_held_by_a_gate_are_not_decided() {
+    for (spec, status, want) in [
+        (json!({}), json!({}), true),
+        (
+            json!({"schedulerName": "default-scheduler", "schedulingGates": []}),
+            json!({"phase": "Pending"}),
+            true,
+        ),
+        (json!({"schedulerName": "own"}), json!({}), false),
+        (json!({"schedulingGates": [{"name": "example.com/wait"}]}), json!({}), false),
+        (json!({"nodeName": "n"}), json!({}), false),
+        (json!({"nodeName": ""}), json!({}), true),
+        (json!({}), json!({"phase": "Failed"}), false),
+    ] {
+        let mut object = json!({"metadata": {"name": "p"}, "spec": spec, "status": status});
+        object["spec"]["containers"] = json!([]);
+        let mut pod: Pod = of(object);
+        assert_eq!(is_pending(&pod), want, "{spec} {status}");
+        pod.metadata.deletion_timestamp = of(json!("2026-01-01T00:00:00Z"));
+        assert!(!is_pending(&pod), "it is being deleted");
+    }
 }

@@ -57,8 +57,8 @@ async fn history(seed: u64, bug: Option<Bug>) -> (Tally, u64) {
     (door.tally(), store.hash())
 }
 
-/// How rough a history is. In every fourth nothing fails, and everything is only late: then the
-/// second is true.
+/// Draws the faults of a history. In about every fourth nothing fails, and everything is only late:
+/// then the second is true.
 fn weather(rng: &Rng) -> (Faults, bool) {
     let some = |most: f64| most * rng.range(0, 100) as f64 / 100.0;
     let only_late = rng.chance(0.25);
@@ -184,8 +184,8 @@ fn waiting(store: &Store) -> Vec<String> {
     let pods = store.all("pods");
     let pending = pods.iter().filter(|p| value::empty(&p.value, "spec.nodeName"));
     let fits = |pod: &Value| rooms.iter().find(|(_, used)| **used + request(pod) <= CPUS);
-    let told = |pod: &Value| fits(pod).map(|(node, _)| format!("{} fits on {node}", meta::name(pod)));
-    pending.filter_map(|p| told(&p.value)).collect()
+    let problem = |pod: &Value| fits(pod).map(|(node, _)| format!("{} fits on {node}", meta::name(pod)));
+    pending.filter_map(|p| problem(&p.value)).collect()
 }
 
 #[test]

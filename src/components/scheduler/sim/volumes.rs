@@ -67,7 +67,7 @@ struct Storage {
 }
 
 impl Storage {
-    /// Does what is to be done, one thing after the other, each a little late. Does not end.
+    /// Does one step after the other, each a little late. Does not end.
     async fn run(&self) {
         let news = self.store.news();
         loop {
@@ -79,7 +79,7 @@ impl Storage {
         }
     }
 
-    /// Does one thing; false if there is nothing to do.
+    /// Takes one step; returns false if there is none to take.
     fn step(&self) -> bool {
         let (claims, volumes) = (self.store.all(CLAIMS), self.store.all(VOLUMES));
         if let Some(new) = volumes.iter().find(|volume| is_new(&volume.value)) {

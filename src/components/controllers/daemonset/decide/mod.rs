@@ -1,7 +1,7 @@
 //! What to do about one DaemonSet now: [`decide`] is pure. Source:
 //! `pkg/controller/daemon/{daemon_controller,update}.go`.
 
-use crate::pods::{self, is_available};
+use crate::pods::{self, has_ended, is_available, is_going};
 use crate::{amount, revisions};
 use api::nodes::{self, tolerates};
 use clock::{self, Timestamp};
@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Node, Pod, PodTemplateSpec, Toleration};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What every daemon pod tolerates: it belongs to the node, whatever state that is in.
+/// The taints that every daemon pod tolerates: it belongs to the node, whatever state that is in.
 const TOLERATED: [(&str, &str); 6] = [
     ("node.kubernetes.io/not-ready", "NoExecute"),
     ("node.kubernetes.io/unreachable", "NoExecute"),
@@ -20,8 +20,8 @@ const TOLERATED: [(&str, &str); 6] = [
     ("node.kubernetes.io/unschedulable", "NoSchedule"),
 ];
 
-/// What a daemon pod on its node's own network tolerates in addition: it may be what sets the
-/// network of pods up.
+/// The taint that a daemon pod on its node's own network tolerates in addition: the pod may be what
+/// sets the network of pods up.
 const NO_NETWORK: (&str, &str) = ("node.kubernetes.io/network-unavailable", "NoSchedule");
 
 /// What to do on the nodes.
@@ -36,7 +36,8 @@ pub(crate) struct Plan {
     pub ended: Vec<(String, Arc<Pod>)>,
 }
 
-/// Pure: should a daemon pod with this template run on the node, and may one that is there stay?
+/// Pure: returns whether a daemon pod with this template should run on the node, and whether one
+/// that is there may stay.
 ///
 /// The scheduler is not asked: it would say "no room" of a full node, and the pod should wait there
 /// instead of not being made. Upstream: `NodeShouldRunDaemonPod`.
@@ -90,7 +91,7 @@ pub(super) fn tolerated(host_network: bool) -> Vec<Toleration> {
         .collect()
 }
 
-/// The node a daemon pod is for: where it runs, or where its affinity sends it.
+/// Returns the node that a daemon pod is for: where it runs, or where its affinity sends it.
 pub fn target(pod: &Pod) -> Option<String> {
     let spec = pod.spec.as_ref()?;
     if let Some(node) = spec.node_name.clone().filter(|n| !n.is_empty()) {
@@ -133,18 +134,11 @@ fn name(pod: &Pod) -> String {
     pod.metadata.name.clone().unwrap_or_default()
 }
 
-/// Which of several pods on a node counts: those that are bound before others, the oldest first.
+/// Returns the order in which several pods on a node count: those that are bound before others, the
+/// oldest first.
 fn age(pod: &Pod) -> (bool, Option<Timestamp>, Option<String>) {
     let bound = pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).is_some_and(|n| !n.is_empty());
     (!bound, pod.metadata.creation_timestamp.as_ref().map(|t| t.0), pod.metadata.name.clone())
-}
-
-fn is_going(pod: &Pod) -> bool {
-    pod.metadata.deletion_timestamp.is_some()
-}
-
-fn has_ended(pod: &Pod) -> bool {
-    matches!(pods::phase(pod), "Succeeded" | "Failed")
 }
 
 /// A node's live pods, the oldest first: of the revision `hash`, and of older ones.
@@ -257,7 +251,7 @@ fn choose<'a>(
     let (mut new, mut old): (Vec<_>, Vec<_>) = here.into_iter().partition(is_new);
     let mut extra: Vec<&Arc<Pod>> = new.drain(1.min(new.len())..).collect();
     extra.extend(old.drain(1.min(old.len())..));
-    // The old one has done its part when it serves nobody, or the new one is available.
+    // The old one is not needed any more when it is not ready, or when the new one is available.
     if let (Some(fresh), Some(stale)) = (new.first(), old.first())
         && (pods::ready_since(stale).is_none() || available(fresh))
     {

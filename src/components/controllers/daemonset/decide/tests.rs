@@ -105,8 +105,8 @@ fn a_pod_that_is_bound_stays_and_one_that_still_runs_counts() {
     let both = [waiting("p1", "a"), Arc::new(running.clone())];
     assert_eq!(decide(&set(json!({})), &nodes, &both, "h", now()).delete, ["p1"]);
     running.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
-    let told = status(&set(json!({})), &nodes, &[Arc::new(running.clone())], "h", now());
-    assert_eq!((told.current_number_scheduled, told.number_ready), (1, 1), "it is on its way, and runs");
+    let fresh = status(&set(json!({})), &nodes, &[Arc::new(running.clone())], "h", now());
+    assert_eq!((fresh.current_number_scheduled, fresh.number_ready), (1, 1), "it is on its way, and runs");
     running.status.as_mut().unwrap().phase = Some("Failed".into());
     assert_eq!(status(&set(json!({})), &nodes, &[Arc::new(running)], "h", now()).current_number_scheduled, 0);
 }

@@ -54,7 +54,7 @@ async fn an_owner_that_came_back_is_not_taken_off() {
 }
 
 /// `kubectl delete --cascade=foreground`, and its undo. The dependent is looked at before the watch
-/// of its owner tells that the owner is no longer being deleted.
+/// of its owner shows that the owner is no longer being deleted.
 #[tokio::test]
 async fn an_owner_whose_foreground_deletion_was_undone_keeps_its_dependents() {
     for is_undone in [true, false] {

@@ -2,9 +2,12 @@
 
 mod absent;
 
+use super::watches::{Metadata, name_of};
 use super::*;
+use crate::resources::Resource;
 use client::simulated::{Door, Faults, Store, kind};
 use client::testing::{Scripted, refusal};
+use client::{Item, Key};
 use kube::core::GroupVersionKind;
 use rng::Rng;
 use std::sync::OnceLock;
@@ -48,13 +51,13 @@ async fn an_owners_name_asks_for_an_object_and_for_nothing_else() {
     }
 }
 
-/// The answer about a dependent that is on its way out arrives after the watch has told its end: a
+/// The answer about a dependent that is on its way out arrives after the watch has shown its end: a
 /// ghost in the graph would hold its owner for ever.
 #[tokio::test]
-async fn an_old_answer_does_not_bring_back_what_the_watch_has_told_to_be_gone() {
+async fn an_old_answer_does_not_bring_back_what_the_watch_has_shown_to_be_gone() {
     for gone in [false, true] {
-        let told: Arc<OnceLock<Arc<Collector>>> = Arc::default();
-        let watch = told.clone();
+        let slot: Arc<OnceLock<Arc<Collector>>> = Arc::default();
+        let watch = slot.clone();
         let live = json!({"name": "x", "namespace": "d", "uid": "p", "resourceVersion": "6", "deletionTimestamp": "2026-01-01T00:00:00Z",
             "ownerReferences": [{"apiVersion": "v1", "kind": "ReplicationController", "name": "o", "uid": "o", "blockOwnerDeletion": true}]});
         let server = Scripted::new(move |_| {
@@ -65,7 +68,7 @@ async fn an_old_answer_does_not_bring_back_what_the_watch_has_told_to_be_gone() 
         })
         .await;
         let collector = Arc::new(collector(&server));
-        let _ = told.set(collector.clone());
+        let _ = slot.set(collector.clone());
         let owner = OwnerReference {
             api_version: "v1".into(),
             kind: "ReplicationController".into(),
@@ -227,9 +230,9 @@ async fn a_cluster_scoped_object_with_a_namespaced_owner_stays() {
         }
         assert_eq!(collector.sync("r".into(), None).await.unwrap(), Outcome::Done, "{heard}");
         assert_eq!(server.lines(), [""; 0], "{heard}: nothing is deleted or changed");
-        let told = server.event("OwnerRefInvalidNamespace").await;
+        let message = server.event("OwnerRefInvalidNamespace").await;
         let want = "ownerRef [v1/ConfigMap, namespace: , name: o, uid: o] does not exist in namespace \"\"";
-        assert_eq!(told, want);
+        assert_eq!(message, want);
         if heard == "is deleted in the foreground" {
             collector.sync("o".into(), None).await.unwrap();
             let asked = server.take();

@@ -3,8 +3,10 @@
 //! the last pod has ended and is counted.
 
 use super::case::Case;
-use super::facts::{condition, ended, is_tracked, name};
+use super::facts::{condition, is_tracked, name};
 use super::indexes::Indexes;
+use crate::notice::Notice;
+use crate::pods::has_ended;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::sync::Arc;
@@ -28,18 +30,18 @@ impl End {
 }
 
 impl Case<'_> {
-    /// The end that was announced in an earlier look.
+    /// Returns the end that was announced in an earlier look.
     pub(super) fn ending(&self) -> Option<End> {
         let found = [("FailureTarget", false), ("SuccessCriteriaMet", true)].into_iter();
-        let (told, good) =
+        let (announced, good) =
             found.filter_map(|(kind, good)| Some((condition(&self.plan.status, kind)?, good))).next()?;
         let text = |t: &Option<String>| t.clone().unwrap_or_default();
-        Some(End { good, reason: text(&told.reason), message: text(&told.message) })
+        Some(End { good, reason: text(&announced.reason), message: text(&announced.message) })
     }
 
-    /// Is this the end, for better or worse?
+    /// Returns how the Job ends, well or badly; `None`: it goes on.
     ///
-    /// The first cause that holds is the one that the Job tells for ever:
+    /// The first cause that holds stays in the conditions of the Job:
     ///
     /// ```text
     /// a rule of podFailurePolicy said FailJob      Failed, PodFailurePolicy
@@ -76,8 +78,8 @@ impl Case<'_> {
         }
         if self.indexed && !self.lost.is_empty() {
             if self.spec.max_failed_indexes.is_some_and(|max| self.lost.len() > max) {
-                let told = "Job has exceeded the specified maximal number of failed indexes";
-                return End::failed("MaxFailedIndexesExceeded", told);
+                let message = "Job has exceeded the specified maximal number of failed indexes";
+                return End::failed("MaxFailedIndexesExceeded", message);
             }
             if self.lost.len().saturating_add(self.done.len()) >= self.completions {
                 return End::failed("FailedIndexes", "Job has failed indexes");
@@ -86,7 +88,8 @@ impl Case<'_> {
         self.successful_enough()
     }
 
-    /// Pods that restart their own containers are not replaced; there the restarts count.
+    /// Returns whether the restarts of containers have reached the limit, where pods restart their
+    /// own containers and are not replaced.
     ///
     /// With `restartPolicy: OnFailure` the kubelet starts the container again in the same pod: no
     /// pod fails, and `backoffLimit` would never be reached. The restarts of all pods that have not
@@ -96,14 +99,14 @@ impl Case<'_> {
         if template.and_then(|s| s.restart_policy.as_deref()) != Some("OnFailure") {
             return false;
         }
-        let statuses = self.pods.iter().filter(|p| !ended(p)).filter_map(|p| p.status.as_ref());
+        let statuses = self.pods.iter().filter(|p| !has_ended(p)).filter_map(|p| p.status.as_ref());
         let containers =
             statuses.flat_map(|s| s.init_container_statuses.iter().chain(&s.container_statuses).flatten());
         let restarts = containers.fold(0i32, |n, c| n.saturating_add(c.restart_count));
         if limit == 0 { restarts > 0 } else { restarts >= limit }
     }
 
-    /// `spec.successPolicy`: the first rule that is met.
+    /// Returns the end by the first rule of `spec.successPolicy` that is met.
     ///
     /// A rule with `succeededIndexes: "0,2-3"` and `succeededCount: 2` is met when two of the
     /// indexes 0, 2 and 3 are done. Example: the leader of a parallel computation has index 0; when
@@ -134,7 +137,7 @@ impl Case<'_> {
         self.remaining() == 0 && self.plan.create.is_empty() && self.has_enough()
     }
 
-    /// Have as many pods succeeded as are wanted?
+    /// Returns whether as many pods have succeeded as are wanted.
     pub(super) fn has_enough(&self) -> bool {
         match self.spec.completions {
             None => self.succeeded() > 0,
@@ -161,13 +164,13 @@ impl Case<'_> {
             self.set("Complete", "True", &end.reason, &end.message);
             self.plan.status.completion_time = Some(Time(self.now));
             if self.spec.completions.is_some_and(|all| self.succeeded() > all) {
-                let told = "Too many succeeded pods running after completion count reached";
-                self.plan.told.push((true, "TooManySucceededPods".into(), told.into()));
+                let message = "Too many succeeded pods running after completion count reached";
+                self.plan.notices.push(Notice::warning("TooManySucceededPods", message));
             }
-            self.plan.told.push((false, "Completed".into(), "Job completed".into()));
+            self.plan.notices.push(Notice::normal("Completed", "Job completed"));
         } else {
             self.set("Failed", "True", &end.reason, &end.message);
-            self.plan.told.push((true, end.reason, end.message));
+            self.plan.notices.push(Notice::warning(end.reason, end.message));
         }
     }
 
@@ -184,7 +187,7 @@ impl Case<'_> {
         // still running counts as failed in the next look, when it is going. What a success found
         // still running, or going, has not failed: it is let go before it is deleted (upstream:
         // `canRemoveFinalizer`).
-        let may_go = |p: &&Arc<Pod>| is_tracked(p) && (end.good || ended(p) || self.has_failed(p));
+        let may_go = |p: &&Arc<Pod>| is_tracked(p) && (end.good || has_ended(p) || self.has_failed(p));
         let release: Vec<String> = self.pods.iter().filter(may_go).map(name).collect();
         self.end_with(end, settled);
         self.plan.release = release;

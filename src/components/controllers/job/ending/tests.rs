@@ -139,7 +139,7 @@ async fn a_job_whose_time_is_over_lets_go_of_its_pods_before_it_is_deleted() {
     assert!(released.is_some() && released < deleted, "{lines:?}");
 }
 
-/// Its program ends well when it is told to end, as nginx does.
+/// Its program ends well at the first signal, as nginx does.
 #[test]
 fn a_pod_that_the_end_cuts_off_has_failed_whatever_it_exits_with() {
     for policy in [Value::Null, json!("Failed")] {
@@ -224,20 +224,20 @@ fn a_success_policy_is_not_met_before_a_pod_has_succeeded() {
 
 /// The third pod stands for one that the Job has adopted.
 #[test]
-fn more_successes_than_were_wanted_are_told() {
+fn more_successes_than_were_wanted_are_reported() {
     let mut w = World::new(json!({"completions": 3, "parallelism": 3}));
     w.settle();
     w.job.spec.as_mut().unwrap().completions = Some(2);
     ["p1", "p2", "p3"].into_iter().for_each(|pod| w.end(pod, 0));
     w.settle();
     assert_eq!(w.counts(), "0/3/0");
-    assert_eq!(w.told, ["TooManySucceededPods", "Completed"]);
+    assert_eq!(w.reasons, ["TooManySucceededPods", "Completed"]);
 }
 
 /// The user deletes a pod whose program does not stay up, and the pod takes its time to end.
 #[test]
 fn restarts_of_a_pod_that_is_going_count_until_it_is_gone() {
-    for (restarts, told) in [(3, vec!["FailureTarget BackoffLimitExceeded"]), (2, vec![])] {
+    for (restarts, want) in [(3, vec!["FailureTarget BackoffLimitExceeded"]), (2, vec![])] {
         let template = json!({"spec": {"restartPolicy": "OnFailure", "containers": []}});
         let mut w = World::new(json!({"completions": 1, "backoffLimit": 3, "template": template}));
         w.settle();
@@ -247,7 +247,7 @@ fn restarts_of_a_pod_that_is_going_count_until_it_is_gone() {
         w.pods[0].status = Some(serde_json::from_value(status).unwrap());
         w.delete("p1", 30);
         w.settle();
-        assert_eq!(w.conditions(), told, "{restarts}");
+        assert_eq!(w.conditions(), want, "{restarts}");
     }
 }
 
@@ -274,7 +274,7 @@ fn a_job_whose_suspension_completes_it_is_not_suspended() {
     w.job.spec.as_mut().unwrap().suspend = Some(true);
     w.settle();
     assert_eq!(w.conditions(), ["SuccessCriteriaMet CompletionsReached", "Complete CompletionsReached"]);
-    assert_eq!(w.told, ["Completed"]);
+    assert_eq!(w.reasons, ["Completed"]);
 }
 
 /// Its pod fails for the last time at the moment in which it is suspended.
@@ -286,7 +286,7 @@ fn a_job_that_has_failed_is_not_suspended() {
     w.job.spec.as_mut().unwrap().suspend = Some(true);
     w.settle();
     assert_eq!(w.conditions(), ["FailureTarget BackoffLimitExceeded", "Failed BackoffLimitExceeded"]);
-    assert_eq!(w.told, ["BackoffLimitExceeded"]);
+    assert_eq!(w.reasons, ["BackoffLimitExceeded"]);
 }
 
 /// A user may write any text into the annotation.

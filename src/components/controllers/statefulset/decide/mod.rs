@@ -3,7 +3,7 @@
 //! `pkg/controller/statefulset/stateful_set_control.go`.
 
 use super::identity::{self, first};
-use crate::pods::{self, is_available};
+use crate::pods::{self, has_ended, is_available, is_going};
 use crate::{amount, revisions};
 use clock::Timestamp;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
@@ -44,10 +44,6 @@ fn name(pod: &Arc<Pod>) -> String {
     pod.metadata.name.clone().unwrap_or_default()
 }
 
-fn is_going(pod: &Pod) -> bool {
-    pod.metadata.deletion_timestamp.is_some()
-}
-
 fn is_ready(pod: &Pod) -> bool {
     pods::phase(pod) == "Running" && pods::ready_since(pod).is_some()
 }
@@ -83,7 +79,8 @@ fn max_unavailable(set: &StatefulSet) -> i32 {
     most.unwrap_or(1).max(1)
 }
 
-/// True unless the set's pods come and go all at once (`podManagementPolicy: Parallel`).
+/// Returns whether the set's pods come and go in order; false: all at once (`podManagementPolicy:
+/// Parallel`).
 pub(crate) fn is_in_order(set: &StatefulSet) -> bool {
     set.spec.as_ref().and_then(|s| s.pod_management_policy.as_deref()) != Some("Parallel")
 }
@@ -171,7 +168,7 @@ impl<'a> Look<'a> {
                 return false;
             }
             next = ordinal.saturating_add(1);
-            if matches!(pods::phase(pod), "Succeeded" | "Failed") {
+            if has_ended(pod) {
                 if !is_going(pod) {
                     plan.ended.push(*ordinal);
                 }

@@ -209,7 +209,7 @@ fn old_pods_that_are_not_available_go_within_the_same_bound() {
 }
 
 #[test]
-fn the_status_tells_when_a_roll_out_is_complete() {
+fn the_status_shows_when_a_roll_out_is_complete() {
     let now = NOW.parse().unwrap();
     let half = status(&set(json!({})), &pods(&["0 old", "1 old", "2 new"]), REVISION, now);
     assert_eq!((half.current_replicas, half.updated_replicas), (Some(2), Some(1)));

@@ -100,8 +100,8 @@ impl Scheduler {
         let is_reserved = || self.volumes.list().iter().any(|v| is_reserved_for(v, &open.claim));
         let refusal = match choice {
             // The provisioner removes the annotation if it cannot make a volume. It may have done
-            // so before the cache showed the annotation: the versions tell that from a cache that
-            // is behind the request.
+            // so before the cache showed the annotation: by the versions that differs from a cache
+            // that is behind the request.
             Choice::Provision => {
                 let is_seen = version.is_some() && version_of(claim) >= *version;
                 (is_seen && !is_selected && !is_bound(claim)).then(|| {
@@ -109,7 +109,8 @@ impl Scheduler {
                     format!("provisioning failed for PVC {claim:?}: the provisioner cannot make a volume for node {node:?}")
                 })
             }
-            // Its first change is the reservation, which names the version of before.
+            // The first change of the chosen volume is the reservation: its request names the
+            // version that the decision has seen.
             Choice::Reserve(chosen) => {
                 let volume = chosen.metadata.name.clone().unwrap_or_default();
                 let is_ours = |now: &PersistentVolume| {
@@ -120,7 +121,8 @@ impl Scheduler {
                 now.is_none_or(|now| !is_ours(&now))
                     .then(|| format!("claim {name}: volume {volume:?} is no longer reserved for it"))
             }
-            // The other pod may be gone by now. What it has requested goes on without it.
+            // The pod that has requested the volume may be gone by now. Its request goes on without
+            // it.
             Choice::Await if open.is_shared => {
                 let is_on_its_way = self.reserved.lock().claims.contains_key(name);
                 (!is_on_its_way && !is_selected && !is_reserved())
@@ -137,7 +139,7 @@ impl Scheduler {
     /// have bound a claim meanwhile, to a volume of another node.
     ///
     /// # Errors
-    /// Why the pod cannot run on the node.
+    /// The reason why the pod cannot run on the node.
     pub(super) fn volumes_are_on(&self, pod: &Pod, node: &str) -> Result<(), String> {
         let volumes = self.volumes_of(pod).map_err(|why| why.reason)?;
         match self.nodes.get(&Key::new("", node)).map(|n| NodeInfo::of(&n)) {

@@ -87,10 +87,10 @@ async fn a_refusal_whose_request_was_never_seen_ends_the_binding() {
     let choices = vec![(open(claim("")), Choice::Provision)];
     let bound = scheduler.bind(&key, &first, "n", None, choices, &None);
     let ended = clock::timeout(Duration::from_secs(20), bound).await.expect("it waits for ever");
-    let told = ended.unwrap_err().to_string();
+    let message = ended.unwrap_err().to_string();
     let upstream =
         "running PreBind plugin \"VolumeBinding\": binding volumes: provisioning failed for PVC \"c\"";
-    assert!(told.starts_with(upstream), "{told}");
+    assert!(message.starts_with(upstream), "{message}");
 }
 
 /// People search for upstream's message, which is that of Go's contexts.
@@ -138,7 +138,7 @@ async fn a_volume_that_a_pod_has_requested_is_waited_for_when_that_pod_is_gone()
     assert!(ended.unwrap_err().contains("did not get the volume"));
 }
 
-/// A claim is deleted and made again, and the watch tells of both at once. The volume stays with
+/// A claim is deleted and made again, and the watch shows both at once. The volume stays with
 /// the first one.
 #[tokio::test]
 async fn a_binding_does_not_wait_for_another_claim_of_the_same_name() {

@@ -1,6 +1,6 @@
 //! Refusals of pods that get no node: Events, and the condition `PodScheduled`.
 
-use super::{Error, FLUSH, Scheduler, UNSCHEDULABLE};
+use super::{Error, FLUSH, Scheduler, UNSCHEDULABLE, priority};
 use crate::cache::is_live;
 use crate::decide::{Decision, never_preempts};
 use client::{Key, is_code, reference};
@@ -11,17 +11,17 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tap::Cause;
 
-/// A refusal that was told: in a condition `PodScheduled` that was sent to the API server, or in an
-/// Event.
+/// A refusal as it was reported: in a condition `PodScheduled` that was sent to the API server, or
+/// in an Event.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Report {
     uid: Option<String>,
     message: String,
-    /// Which generation of the pod it is about: its `observedGeneration`.
+    /// The generation of the pod that was refused, which the condition has as `observedGeneration`.
     generation: Option<i64>,
 }
 
-impl Told {
+impl Report {
     /// Returns whether the pod's condition says the same.
     fn is_in(&self, condition: &PodCondition) -> bool {
         condition.status == "False"
@@ -30,49 +30,46 @@ impl Told {
     }
 }
 
-/// Returns the pod's priority; 0 if it has none.
-pub(super) fn priority(pod: &Pod) -> i32 {
-    pod.spec.as_ref().and_then(|s| s.priority).unwrap_or(0)
-}
-
 impl Scheduler {
     /// Drops what is kept of a pod that gets no node.
     pub(super) fn forget_refusals(&self, key: &Key) {
         self.failures.lock().remove(key);
-        self.told.lock().remove(key);
+        self.conditions.lock().remove(key);
         self.events.lock().remove(key);
-        self.told_of_preemption.lock().remove(key);
+        self.preemption_events.lock().remove(key);
     }
 
-    /// Returns what the pod's condition was last written to say, if this scheduler has written it.
-    fn last_told(&self, key: &Key, pod: &Pod) -> Option<Told> {
-        self.told.lock().get(key).filter(|told| told.uid == pod.metadata.uid).cloned()
+    /// Returns what this scheduler last wrote into the pod's condition; `None` if it has not
+    /// written it.
+    fn last_condition(&self, key: &Key, pod: &Pod) -> Option<Report> {
+        self.conditions.lock().get(key).filter(|report| report.uid == pod.metadata.uid).cloned()
     }
 
-    /// Returns whether an Event is to tell of this refusal of the pod, and remembers it if so. The
-    /// same refusal is told again after [`FLUSH`] at the earliest: each change in the cluster has
+    /// Returns whether this refusal of the pod gets an Event, and remembers it if so. The same
+    /// refusal gets the next one after [`FLUSH`] at the earliest: each change in the cluster has
     /// all pods without a node looked at, and the recorder drops the Events of an object that
     /// causes too many, also the first one with another message.
-    fn is_news(&self, key: &Key, told: &Told, now: clock::Instant) -> bool {
+    fn is_news(&self, key: &Key, report: &Report, now: clock::Instant) -> bool {
         let mut events = self.events.lock();
-        let is_told =
-            |(last, at): &(Told, clock::Instant)| last == told && now.saturating_duration_since(*at) < FLUSH;
-        if events.get(key).is_some_and(is_told) {
+        let is_recent = |(last, at): &(Report, clock::Instant)| {
+            last == report && now.saturating_duration_since(*at) < FLUSH
+        };
+        if events.get(key).is_some_and(is_recent) {
             return false;
         }
-        events.insert(key.clone(), (told.clone(), now));
+        events.insert(key.clone(), (report.clone(), now));
         true
     }
 
-    /// The pod stays Pending. An Event tells of the refusal if it is news. The condition is written
-    /// only if its message is another one, or if the pod has another generation: each write of the
-    /// pod is a request, for which the next decision waits. The watch may not show the last write
-    /// yet: a pod whose condition said A, and then B, still has A in the cache. So if A is true
-    /// again, it is written again. With `clears_nomination` the pod is not nominated for a node any
-    /// more, either.
+    /// Reports that a pod gets no node, which stays Pending: in an Event if the refusal is news,
+    /// and in its condition `PodScheduled`. The condition is written only if its message is another
+    /// one, or if the pod has another generation: each write of the pod is a request, for which the
+    /// next decision waits. The watch may not show the last write yet: a pod whose condition said
+    /// A, and then B, still has A in the cache. So if A is true again, it is written again. With
+    /// `clears_nomination` the pod is not nominated for a node any more, either.
     ///
     /// # Errors
-    /// Of the request, unless the pod is gone or another one has its name.
+    /// The error of the request, unless the pod is gone or another one has its name.
     pub(super) async fn refuse(
         &self,
         key: &Key,
@@ -88,18 +85,18 @@ impl Scheduler {
         let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
         let before = conditions.into_iter().find(|c| c.type_ == "PodScheduled").cloned();
         let generation = pod.metadata.generation;
-        let told = Told { uid: pod.metadata.uid.clone(), message: message.clone(), generation };
-        if self.is_news(key, &told, clock::Instant::now()) {
+        let report = Report { uid: pod.metadata.uid.clone(), message: message.clone(), generation };
+        if self.is_news(key, &report, clock::Instant::now()) {
             self.recorder.warning(&reference(pod), "FailedScheduling", message.clone(), cause.clone());
         }
-        let is_shown = before.as_ref().is_some_and(|condition| told.is_in(condition));
+        let is_shown = before.as_ref().is_some_and(|condition| report.is_in(condition));
         let nominated = pod.status.as_ref().and_then(|s| s.nominated_node_name.as_deref());
         let clears = clears_nomination && nominated.is_some_and(|node| !node.is_empty());
-        if !clears && is_shown && self.last_told(key, pod).is_none_or(|last| last == told) {
+        if !clears && is_shown && self.last_condition(key, pod).is_none_or(|last| last == report) {
             return Ok(());
         }
         // Before the answer: a write whose answer is lost may have been done.
-        self.told.lock().insert(key.clone(), told);
+        self.conditions.lock().insert(key.clone(), report);
         let since = before.filter(|c| c.status == "False").and_then(|c| c.last_transition_time);
         let condition = PodCondition {
             type_: "PodScheduled".into(),
@@ -123,8 +120,8 @@ impl Scheduler {
         }
     }
 
-    /// Tells of a pod that fits nowhere although upstream might evict pods of lower priority for
-    /// it, once for each pod. `FailedScheduling` has upstream's words for a preemption that found
+    /// Reports, once for each pod, that it fits nowhere although upstream might evict pods of lower
+    /// priority for it. `FailedScheduling` has upstream's words for a preemption that found
     /// no pods to evict.
     ///
     /// ```text
@@ -133,18 +130,12 @@ impl Scheduler {
     /// n2   Insufficient cpu                 db, priority 2000  no: more important
     /// n3   cordoned                         log, priority 0    no: evicting them would not help
     /// ```
-    pub(super) fn tell_of_preemption(
-        &self,
-        key: &Key,
-        pod: &Pod,
-        decision: &Decision,
-        cause: &Option<Cause>,
-    ) {
+    pub(super) fn report_preemption(&self, key: &Key, pod: &Pod, decision: &Decision, cause: &Option<Cause>) {
         if never_preempts(pod) {
             return;
         }
         let uid = &pod.metadata.uid;
-        if self.told_of_preemption.lock().get(key).is_some_and(|told| told == uid) {
+        if self.preemption_events.lock().get(key).is_some_and(|reported| reported == uid) {
             return;
         }
         let verdicts = decision.verdicts.iter().filter(|v| v.refused.iter().all(|r| !r.is_final));
@@ -159,7 +150,7 @@ impl Scheduler {
                 "preemption is not implemented yet: the pod waits, and none of the pods of lower priority ({count} on nodes that refuse it) is evicted for it"
             );
             self.recorder.warning(&reference(pod), "PreemptionNotImplemented", message, cause.clone());
-            self.told_of_preemption.lock().insert(key.clone(), uid.clone());
+            self.preemption_events.lock().insert(key.clone(), uid.clone());
         }
     }
 }

@@ -13,18 +13,18 @@ async fn a_condition_that_holds_again_is_written_again() {
     let server = Scripted::new(|_| None).await;
     let scheduler = over(server.client.clone(), claim("v"));
     let condition = json!({"type": "PodScheduled", "status": "False", "message": "A"});
-    let mut said = pod("1");
-    said.status = of(json!({"conditions": [condition]}));
+    let mut cached = pod("1");
+    cached.status = of(json!({"conditions": [condition]}));
     for (message, writes) in [("A", 0), ("B", 1), ("A", 1), ("A", 0)] {
         let key = Key::new("d", "p");
-        scheduler.refuse(&key, &said, "Unschedulable", message.into(), false, &None).await.unwrap();
+        scheduler.refuse(&key, &cached, "Unschedulable", message.into(), false, &None).await.unwrap();
         let sent = server.take().into_iter().filter(|asked| asked.line.ends_with("/pods/p/status"));
-        let told: Vec<Value> =
+        let written: Vec<Value> =
             sent.map(|asked| asked.body["status"]["conditions"][0]["message"].clone()).collect();
-        assert_eq!(told, vec![json!(message); writes], "{message}");
+        assert_eq!(written, vec![json!(message); writes], "{message}");
     }
-    scheduler.pod_changed(&Change::Deleted(Arc::new(said)));
-    assert!(scheduler.told.lock().is_empty());
+    scheduler.pod_changed(&Change::Deleted(Arc::new(cached)));
+    assert!(scheduler.conditions.lock().is_empty());
 }
 
 /// A user adds a toleration that does not help, and waits for the scheduler's word about that.
@@ -35,42 +35,42 @@ async fn a_condition_is_written_again_for_each_generation_of_the_pod() {
     for (observed, generation, writes) in [(1, 1, 0), (1, 2, 1), (2, 2, 0)] {
         let mut condition = json!({"type": "PodScheduled", "status": "False", "message": "A"});
         condition["observedGeneration"] = json!(observed);
-        let mut said = pod("1");
-        said.metadata.generation = Some(generation);
-        said.status = of(json!({"conditions": [condition]}));
+        let mut cached = pod("1");
+        cached.metadata.generation = Some(generation);
+        cached.status = of(json!({"conditions": [condition]}));
         let key = Key::new("d", "p");
-        scheduler.refuse(&key, &said, "Unschedulable", "A".into(), false, &None).await.unwrap();
+        scheduler.refuse(&key, &cached, "Unschedulable", "A".into(), false, &None).await.unwrap();
         let sent = server.take().into_iter().filter(|asked| asked.line.ends_with("/pods/p/status"));
-        let told: Vec<Value> =
+        let written: Vec<Value> =
             sent.map(|asked| asked.body["status"]["conditions"][0]["observedGeneration"].clone()).collect();
-        assert_eq!(told, vec![json!(generation); writes], "{observed} {generation}");
+        assert_eq!(written, vec![json!(generation); writes], "{observed} {generation}");
     }
 }
 
 /// Thirty claims are made in another namespace, and then the nodes are cordoned: the recorder takes
 /// 25 warnings of one object at once.
 #[tokio::test]
-async fn a_pod_that_is_refused_often_still_tells_why_it_is_refused_now() {
+async fn a_pod_that_is_refused_often_still_has_the_reason_of_now() {
     let server = Scripted::new(|_| None).await;
     let scheduler = over(server.client.clone(), claim("v"));
     let (key, waits) = (Key::new("d", "p"), pod("1"));
     for message in std::iter::repeat_n("A", 30).chain(["B"]) {
         scheduler.refuse(&key, &waits, "Unschedulable", message.into(), false, &None).await.unwrap();
     }
-    let told = || {
+    let messages = || {
         let events = server.events().into_iter();
         events.map(|event| event.body["message"].clone()).collect::<Vec<_>>()
     };
     let last = async {
-        while !told().contains(&json!("B")) {
+        while !messages().contains(&json!("B")) {
             clock::sleep(Duration::from_millis(5)).await;
         }
     };
-    assert!(clock::timeout(Duration::from_secs(20), last).await.is_some(), "{:?}", told());
-    assert_eq!(told(), ["A", "B"]);
+    assert!(clock::timeout(Duration::from_secs(20), last).await.is_some(), "{:?}", messages());
+    assert_eq!(messages(), ["A", "B"]);
     let is_news = |generation, message: &str, after: Duration| {
-        let told = Told { uid: Some("1".into()), message: message.into(), generation };
-        scheduler.is_news(&key, &told, clock::Instant::now() + after)
+        let report = Report { uid: Some("1".into()), message: message.into(), generation };
+        scheduler.is_news(&key, &report, clock::Instant::now() + after)
     };
     assert!(!is_news(None, "B", FLUSH / 2));
     assert!(is_news(Some(2), "B", FLUSH / 2), "a user has changed the pod");
@@ -106,7 +106,7 @@ async fn a_pod_that_gets_no_node_is_not_nominated_for_one_any_more() {
 }
 
 #[tokio::test]
-async fn a_conflict_of_the_affinity_is_told_before_one_of_the_volumes() {
+async fn a_conflict_of_the_affinity_comes_before_one_of_the_volumes() {
     let server = Scripted::new(|_| None).await;
     let scheduler = Arc::new(over(server.client.clone(), claim("v")));
     let rule = |node| json!({"key": "metadata.name", "operator": "In", "values": [node]});
@@ -118,8 +118,8 @@ async fn a_conflict_of_the_affinity_is_told_before_one_of_the_volumes() {
     assert!(scheduler.volumes_of(&torn).is_err(), "its volume is not known");
     scheduler.pods.tell_of(torn);
     scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
-    let told = server.event("FailedScheduling").await;
-    assert!(told.contains("pod affinity terms conflict"), "{told}");
+    let message = server.event("FailedScheduling").await;
+    assert!(message.contains("pod affinity terms conflict"), "{message}");
 }
 
 /// A pod that has waited for room for an hour does not pause for as long as after a sixth failure.
@@ -143,7 +143,7 @@ async fn a_refusal_ends_a_row_of_bindings_that_failed() {
 }
 
 #[tokio::test]
-async fn a_pod_is_told_that_no_pod_of_lower_priority_goes_for_it() {
+async fn an_event_says_that_no_pod_of_lower_priority_goes_for_the_pod() {
     let server = Scripted::new(|_| None).await;
     let scheduler = Arc::new(over(server.client.clone(), claim("v")));
     let node = |version: &str, is_cordoned: bool| -> Node {
@@ -164,17 +164,20 @@ async fn a_pod_is_told_that_no_pod_of_lower_priority_goes_for_it() {
             "spec": {"containers": [], "priority": priority, "preemptionPolicy": policy}})));
         scheduler.schedule(Key::new("d", name), None).await.unwrap();
     }
-    let told = server.event("PreemptionNotImplemented").await;
-    assert!(told.contains("(1 on nodes that refuse it)"), "{told}");
+    let message = server.event("PreemptionNotImplemented").await;
+    assert!(message.contains("(1 on nodes that refuse it)"), "{message}");
     let events = server.events();
-    let told = events.iter().filter(|event| event.body["reason"] == "PreemptionNotImplemented");
-    assert_eq!(told.map(|event| &event.body["involvedObject"]["name"]).collect::<Vec<_>>(), ["urgent"]);
+    let about_preemption = events.iter().filter(|event| event.body["reason"] == "PreemptionNotImplemented");
+    assert_eq!(
+        about_preemption.map(|event| &event.body["involvedObject"]["name"]).collect::<Vec<_>>(),
+        ["urgent"]
+    );
 }
 
 /// The answer to the write of a condition may be lost, and an earlier scheduler may have written
 /// the same one.
 #[tokio::test]
-async fn a_pod_is_told_once_that_nothing_goes_for_it_whatever_becomes_of_its_condition() {
+async fn the_event_about_preemption_comes_once_whatever_becomes_of_the_condition() {
     let server = Scripted::new(|asked| match asked.line.ends_with("/pods/lost/status") {
         true => refusal(500, "the answer is lost"),
         false => None,
@@ -190,7 +193,7 @@ async fn a_pod_is_told_once_that_nothing_goes_for_it_whatever_becomes_of_its_con
         scheduler.pods.tell_of(of(json!({"metadata": {"name": name, "namespace": "d", "uid": name},
             "spec": {"containers": [], "priority": 1000}, "status": {"conditions": conditions}})));
     }
-    // The second look would tell of one pod more.
+    // The message of a second look would count one pod more.
     for (web, looks) in [("web-1", &["lost", "same"][..]), ("web-2", &["lost", "same", "last"][..])] {
         scheduler.pods.tell_of(of(json!({"metadata": {"name": web, "namespace": "d", "uid": web},
             "spec": {"nodeName": "n", "containers": [], "priority": 0}})));
@@ -199,28 +202,28 @@ async fn a_pod_is_told_once_that_nothing_goes_for_it_whatever_becomes_of_its_con
             assert_eq!(look.is_err(), *name == "lost", "{name}");
         }
     }
-    let told = || {
+    let names = || {
         let events = server.events().into_iter();
         let events = events.filter(|event| event.body["reason"] == "PreemptionNotImplemented");
         events.map(|event| event.body["involvedObject"]["name"].clone()).collect::<Vec<_>>()
     };
     let all = async {
-        while !told().contains(&json!("last")) {
+        while !names().contains(&json!("last")) {
             clock::sleep(Duration::from_millis(5)).await;
         }
     };
-    assert!(clock::timeout(Duration::from_secs(20), all).await.is_some(), "{:?}", told());
-    assert_eq!(told(), ["lost", "same", "last"]);
+    assert!(clock::timeout(Duration::from_secs(20), all).await.is_some(), "{:?}", names());
+    assert_eq!(names(), ["lost", "same", "last"]);
     let writes = server.lines();
     assert!(!writes.iter().any(|line| line.ends_with("/pods/same/status")), "{writes:?}");
     let gone = of(json!({"metadata": {"name": "lost", "namespace": "d"}}));
     scheduler.pod_changed(&Change::Deleted(Arc::new(gone)));
-    assert_eq!(scheduler.told_of_preemption.lock().len(), 2);
+    assert_eq!(scheduler.preemption_events.lock().len(), 2);
 }
 
 /// A preferred term compares with a word, which upstream's scheduler reports as its own error.
 #[tokio::test]
-async fn a_decision_that_fails_is_told_in_the_condition_and_made_again_after_a_pause() {
+async fn a_decision_that_fails_stands_in_the_condition_and_is_made_again_after_a_pause() {
     let server = Scripted::new(|_| None).await;
     let scheduler = Arc::new(over(server.client.clone(), claim("v")));
     scheduler.volumes.tell_of(free_volume());
