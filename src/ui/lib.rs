@@ -63,8 +63,9 @@
 //!   refused.
 //!
 //! What no record and no object tells is not drawn: how many connections each pod got, for example.
-//! Ages are counted on the cluster's clock. They are the one thing that moves while nothing
-//! happens, every ten seconds, or every second while something is younger than a minute.
+//! Ages move while nothing happens. Those of pods and revisions are counted on the cluster's clock,
+//! every ten seconds, or every second while something is younger than a minute. The age of a
+//! node's lease that is late moves every second.
 //! ### How the screen is divided
 //! The division follows from the screen's size alone (`tui::layout`):
 //! - From 110 columns and 30 lines on, the lesson stands at the left, the map above the shell at

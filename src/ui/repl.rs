@@ -236,7 +236,9 @@ fn language(options: &Options, home: &Home) -> Lang {
     }
 }
 
-/// The first question, once. No answer means the language of the environment, and is not kept.
+/// Asks for the language, once. Enter alone, or an answer that names none, chooses that of the
+/// environment, which is kept like every choice. The end of the input keeps nothing: the next
+/// session asks again.
 fn ask_language(home: &Home) -> Lang {
     let usual = settings::from_environment();
     let number = if usual == Lang::Ko { "2" } else { "1" };
