@@ -225,11 +225,12 @@ fn run_prompt(mut session: Session, first: First) -> Result<(i32, Lang, bool), E
     Ok((code, session.lang(), session.is_ended()))
 }
 
-/// At a terminal: the one asked for, else the saved one, else the learner is asked, where there is
-/// a choice.
+/// Returns the language of a session at a terminal: the one asked for, else that of the session
+/// whose shell runs this one (for a lesson on a cluster of its own), else the saved one. Where none
+/// is known and there is a choice, the learner is asked.
 fn language(options: &Options, home: &Home) -> Lang {
     let asked = options.lang.map(|lang| charset::presentable(lang, true));
-    match asked.or_else(|| settings::saved(home)) {
+    match asked.or_else(settings::of_repl).or_else(|| settings::saved(home)) {
         Some(lang) => lang,
         None if charset::ascii_only() => Lang::En,
         None => ask_language(home),
@@ -277,6 +278,31 @@ mod tests {
             raise(kind).unwrap();
             assert_eq!(await_signal(&mut interrupt, &mut end).await, code);
         }
+    }
+
+    /// Not a test of its own: what the one below runs in a process, whose environment names Korean.
+    #[test]
+    fn speaks_the_language_of_the_session_around_it() {
+        if std::env::var_os(settings::LANG_VARIABLE).is_none() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        settings::save(&home, Lang::En).unwrap();
+        assert_eq!(language(&Options::default(), &home), Lang::Ko);
+        let asked = Options { lang: Some(Lang::En), ..Options::default() };
+        assert_eq!(language(&asked, &home), Lang::En, "`--lang` comes first");
+    }
+
+    /// `--plain --lang ko` beside a saved `en`: a lesson with a cluster of its own begins a session
+    /// in this session's shell.
+    #[test]
+    fn a_session_beside_another_one_speaks_its_language() {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "repl::tests::speaks_the_language_of_the_session_around_it"]);
+        let ran = command.env(settings::LANG_VARIABLE, "ko").output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
     }
 
     #[test]
