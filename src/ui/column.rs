@@ -1,5 +1,5 @@
-//! Whether the cursor is at the beginning of a line. Known from what was printed, because asking the
-//! terminal takes time, and what is typed in that time would be taken for its answer.
+//! Whether the cursor is at the beginning of a line. That is known from what was printed: asking
+//! the terminal takes time, and what is typed in that time would be taken for its answer.
 
 use parking_lot::Mutex;
 
@@ -49,7 +49,7 @@ impl Column {
         std::mem::take(&mut self.0.lock().inside)
     }
 
-    /// Notes that the terminal was made to leave the full screen by other means than printed output.
+    /// Notes that the terminal was made to leave the full screen otherwise than by output.
     pub(crate) fn left_full_screen(&self) {
         let mut now = self.0.lock();
         (now.full_screen, now.inside) = (false, false);

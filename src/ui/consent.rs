@@ -68,7 +68,8 @@ fn lab_end(style: &PageStyle, ends: &str, lost: &[Loss]) -> Option<String> {
     (!told.is_empty()).then_some(told)
 }
 
-/// Asks whether the loss that was listed is meant; without a terminal it refuses and names the flag.
+/// Asks whether the loss that was listed is meant; without a terminal it refuses and names the
+/// flag.
 pub fn agreed(lang: Lang) -> bool {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         let tip = lang.say(Say::LossTry, &[]);
