@@ -13,13 +13,13 @@ use tui_term::vt100;
 
 /// Lines that can be scrolled back to.
 const SCROLLBACK: usize = 5000;
-/// Begins what the REPL tells the frame around it: `\x1b]ropewalk;TOKEN;help\x07`. See [`Wish`] and
+/// Begins what the REPL tells the frame around it: `\x1b]ropewalk;TOKEN;help\x07`. See [`FrameCommand`] and
 /// [`Emulator::trust`].
 pub(crate) const TELL: &str = "ropewalk";
 
-/// What the REPL in the pane wants of the frame: keys of the frame have words there.
+/// A command of the REPL in the pane to the frame: what keys of the frame do, words do there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum FrameCommand {
     Help,
     /// The next hint of what the lesson's pane shows: a lesson, or a lab.
     Hint,
@@ -33,12 +33,12 @@ pub(crate) enum Wish {
     Home,
 }
 
-/// What programs said that is not text.
+/// What output asks for beside the text that it shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Asides {
+pub(crate) struct SideOutput {
     /// Answers to write back to the program.
     pub answers: Vec<u8>,
-    pub wishes: Vec<Wish>,
+    pub commands: Vec<FrameCommand>,
     pub bells: usize,
 }
 
@@ -46,15 +46,15 @@ pub(crate) struct Asides {
 /// not replace the learner's clipboard.
 #[derive(Clone, Debug, Default)]
 struct ScreenEvents {
-    asides: Asides,
-    /// Wishes count only with this token, which the REPL in the pane alone knows; without one, none
+    side: SideOutput,
+    /// FrameCommandes count only with this token, which the REPL in the pane alone knows; without one, none
     /// does.
     token: Option<String>,
 }
 
 impl vt100::Callbacks for ScreenEvents {
     fn audible_bell(&mut self, _: &mut vt100::Screen) {
-        self.asides.bells += 1;
+        self.side.bells += 1;
     }
     fn unhandled_csi(
         &mut self,
@@ -69,32 +69,32 @@ impl vt100::Callbacks for ScreenEvents {
             // Where is the cursor? Are you well? What are you?
             (None, 'n', 6) => {
                 let (row, column) = screen.cursor_position();
-                self.asides.answers.extend(format!("\x1b[{};{}R", row + 1, column + 1).bytes());
+                self.side.answers.extend(format!("\x1b[{};{}R", row + 1, column + 1).bytes());
             }
-            (None, 'n', 5) => self.asides.answers.extend(b"\x1b[0n"),
-            (None, 'c', 0) => self.asides.answers.extend(b"\x1b[?1;2c"),
-            (Some(b'>'), 'c', 0) => self.asides.answers.extend(b"\x1b[>0;10;1c"),
+            (None, 'n', 5) => self.side.answers.extend(b"\x1b[0n"),
+            (None, 'c', 0) => self.side.answers.extend(b"\x1b[?1;2c"),
+            (Some(b'>'), 'c', 0) => self.side.answers.extend(b"\x1b[>0;10;1c"),
             _ => {}
         }
     }
     fn unhandled_osc(&mut self, _: &mut vt100::Screen, params: &[&[u8]]) {
         let words: Vec<&str> = params.iter().filter_map(|p| std::str::from_utf8(p).ok()).collect();
-        let [TELL, token, wish @ ..] = words.as_slice() else { return };
+        let [TELL, token, command @ ..] = words.as_slice() else { return };
         if self.token.as_deref() != Some(*token) {
             return; // a program's output, which may come from a container
         }
-        self.asides.wishes.extend(match wish {
-            ["help"] => Some(Wish::Help),
-            ["hint"] => Some(Wish::Hint),
-            ["view", name] => Some(Wish::View((*name).into())),
-            ["lang", lang] => Lang::parse(lang).map(Wish::Lang),
-            ["prompt", on] => Some(Wish::Prompt(*on == "on")),
-            ["beside", "lesson", id, _] => Some(Wish::Beside((&Ask::Open { id: (*id).into() }).into())),
+        self.side.commands.extend(match command {
+            ["help"] => Some(FrameCommand::Help),
+            ["hint"] => Some(FrameCommand::Hint),
+            ["view", name] => Some(FrameCommand::View((*name).into())),
+            ["lang", lang] => Lang::parse(lang).map(FrameCommand::Lang),
+            ["prompt", on] => Some(FrameCommand::Prompt(*on == "on")),
+            ["beside", "lesson", id, _] => Some(FrameCommand::Beside((&Ask::Open { id: (*id).into() }).into())),
             ["beside", "lab", id, seed] => {
                 let ask = LabAsk::Elsewhere { id: (*id).into(), seed: seed.parse().ok() };
-                Some(Wish::Beside((&ask).into()))
+                Some(FrameCommand::Beside((&ask).into()))
             }
-            ["home"] => Some(Wish::Home),
+            ["home"] => Some(FrameCommand::Home),
             _ => None,
         });
     }
@@ -124,7 +124,7 @@ impl Emulator {
         Emulator { parser, bound: Bound::default(), begun: vec![] }
     }
 
-    /// Takes wishes that carry this token, and no others.
+    /// Takes commands that carry this token, and no others.
     pub(crate) fn trust(&mut self, token: String) {
         self.parser.callbacks_mut().token = Some(token);
     }
@@ -137,12 +137,12 @@ impl Emulator {
     }
 
     /// Takes in output; what else it asked for comes back.
-    pub(crate) fn take(&mut self, bytes: &[u8]) -> Asides {
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> SideOutput {
         let mut passed = std::mem::take(&mut self.begun);
         passed.extend(bytes.iter().copied().filter(|byte| self.bound.passes(*byte)));
         self.begun = passed.split_off(wide::whole_characters(&passed));
         self.guarded(|parser| wide::print(parser, &passed));
-        std::mem::take(&mut self.parser.callbacks_mut().asides)
+        std::mem::take(&mut self.parser.callbacks_mut().side)
     }
 
     /// vt100 panics over a few strange sequences. A program's output must not end the interface: it
@@ -227,12 +227,12 @@ mod tests {
     fn programs_get_answers_and_the_repl_is_heard() {
         let mut shell = Emulator::new(5, 20);
         shell.trust("t0ken".into());
-        let asides = shell
+        let side = shell
             .take(b"ab\x1b[6n\x1b[c\x07\x1b]ropewalk;t0ken;view;raft\x07\x1b]ropewalk;t0ken;lang;ko\x07");
-        assert_eq!(asides.answers, b"\x1b[1;3R\x1b[?1;2c");
-        assert_eq!(asides.wishes, [Wish::View("raft".into()), Wish::Lang(Lang::Ko)]);
-        assert_eq!(asides.bells, 1);
-        assert_eq!(shell.take(b""), Asides::default());
+        assert_eq!(side.answers, b"\x1b[1;3R\x1b[?1;2c");
+        assert_eq!(side.commands, [FrameCommand::View("raft".into()), FrameCommand::Lang(Lang::Ko)]);
+        assert_eq!(side.bells, 1);
+        assert_eq!(shell.take(b""), SideOutput::default());
     }
 
     /// A log that begins a window's title and never ends it.
@@ -242,8 +242,8 @@ mod tests {
         shell.trust("t0ken".into());
         shell.take(b"\x1b]ropewalk;t0ken;view;");
         (0..256).for_each(|_| drop(shell.take(&[b'x'; 8192])));
-        let wishes = shell.take(b"\x1b\\> ").wishes;
-        let [Wish::View(kept)] = wishes.as_slice() else { panic!("{wishes:?}") };
+        let commands = shell.take(b"\x1b\\> ").commands;
+        let [FrameCommand::View(kept)] = commands.as_slice() else { panic!("{commands:?}") };
         assert!(kept.len() < 100_000, "{}", kept.len());
         assert_eq!(shell.screen().contents(), "> ");
     }
@@ -254,10 +254,10 @@ mod tests {
         let noise =
             b"\x1b]ropewalk;help\x07\x1b]ropewalk;;help\x07\x1b]ropewalk;other;lang;ko\x07\x1b]52;c;cm0=\x07";
         let mut shell = Emulator::new(5, 20);
-        assert_eq!(shell.take(noise), Asides::default());
+        assert_eq!(shell.take(noise), SideOutput::default());
         shell.trust("t0ken".into());
-        assert_eq!(shell.take(noise), Asides::default());
-        assert_eq!(shell.take(b"\x1b]ropewalk;t0ken;help\x07").wishes, [Wish::Help]);
+        assert_eq!(shell.take(noise), SideOutput::default());
+        assert_eq!(shell.take(b"\x1b]ropewalk;t0ken;help\x07").commands, [FrameCommand::Help]);
     }
 
     #[test]
