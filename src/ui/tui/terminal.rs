@@ -13,8 +13,8 @@ use tui_term::vt100;
 
 /// Lines that can be scrolled back to.
 const SCROLLBACK: usize = 5000;
-/// Begins what the REPL tells the frame around it: `\x1b]ropewalk;TOKEN;help\x07`. See [`FrameCommand`] and
-/// [`Emulator::trust`].
+/// Begins what the REPL tells the frame around it: `\x1b]ropewalk;TOKEN;help\x07`. See
+/// [`FrameCommand`] and [`Emulator::trust`].
 pub(crate) const TELL: &str = "ropewalk";
 
 /// A command of the REPL in the pane to the frame: what keys of the frame do, words do there.
@@ -47,8 +47,8 @@ pub(crate) struct SideOutput {
 #[derive(Clone, Debug, Default)]
 struct ScreenEvents {
     side: SideOutput,
-    /// FrameCommandes count only with this token, which the REPL in the pane alone knows; without one, none
-    /// does.
+    /// Commands count only with this token, which the REPL in the pane alone knows; without one,
+    /// none does.
     token: Option<String>,
 }
 
@@ -89,7 +89,9 @@ impl vt100::Callbacks for ScreenEvents {
             ["view", name] => Some(FrameCommand::View((*name).into())),
             ["lang", lang] => Lang::parse(lang).map(FrameCommand::Lang),
             ["prompt", on] => Some(FrameCommand::Prompt(*on == "on")),
-            ["beside", "lesson", id, _] => Some(FrameCommand::Beside((&Ask::Open { id: (*id).into() }).into())),
+            ["beside", "lesson", id, _] => {
+                Some(FrameCommand::Beside((&Ask::Open { id: (*id).into() }).into()))
+            }
             ["beside", "lab", id, seed] => {
                 let ask = LabAsk::Elsewhere { id: (*id).into(), seed: seed.parse().ok() };
                 Some(FrameCommand::Beside((&ask).into()))

@@ -76,8 +76,8 @@ pub(super) fn handle_key(model: &mut Model, key: KeyEvent, effects: &mut Vec<Eff
 }
 
 /// Takes in the key behind the prefix: for terminals without function keys, for what has none, and
-/// while a program has them. A function key goes to the shell then, whatever runs there. `again`: it
-/// is the prefix key once more. `leaving`: the key before both asked to quit.
+/// while a program has them. A function key goes to the shell then, whatever runs there. `again`:
+/// it is the prefix key once more. `leaving`: the key before both asked to quit.
 fn handle_prefixed_key(
     model: &mut Model,
     key: KeyEvent,
