@@ -102,7 +102,8 @@ pub(crate) async fn sweep(own: &Place, lang: Lang) -> Option<String> {
     })
 }
 
-/// The same beside a cluster that is wiped: what was learnt there goes with the rest.
+/// Removes what [`sweep`] would, beside a cluster that is wiped: what was learnt there goes with
+/// the rest.
 pub async fn wipe_left(own: &Place, lang: Lang) -> Option<String> {
     let (place, id) = left_beside(own).await?;
     Some(match remove(&place, lang) {
@@ -267,7 +268,8 @@ impl Beside {
         finish(&self.own, &self.place, lang).await
     }
 
-    /// The same where only the learner's own terminal is left to say what went wrong.
+    /// Ends the cluster and removes it. What goes wrong is printed on standard error: the
+    /// interface, which would show it, is closed.
     pub(crate) async fn end_or_say(self, lang: Lang) {
         if let Err(why) = self.end(lang).await {
             eprintln!("ropewalk: {why}");

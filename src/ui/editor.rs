@@ -1,4 +1,4 @@
-//! Lines from someone who types: history, completion, several lines where one is not enough.
+//! Lines from a person who types: history, completion, several lines where one is not enough.
 
 use super::complete::{Offer, as_typed, offer};
 use super::kubeconfig::{Watched, prompt};
@@ -142,8 +142,8 @@ impl rustyline::ConditionalEventHandler for EndOfInput {
 }
 
 /// Ctrl-Z. rustyline's own way takes the terminal again before it has stopped, when another thread
-/// gets the signal: the shell then sets it as shells do, and who comes back types into a terminal
-/// that edits nothing.
+/// gets the signal: the shell then sets it as shells do, and a learner who comes back types into a
+/// terminal that edits nothing.
 struct Pause {
     continued: Mutex<Signal>,
     /// The terminal's settings from before this program changed them.
@@ -288,7 +288,7 @@ impl Prompt {
         })
     }
 
-    /// A voice that may speak while someone types.
+    /// Returns what can print while a line is typed.
     pub(crate) fn printer(&mut self) -> Option<impl ExternalPrinter + Send + use<>> {
         self.editor.create_external_printer().ok()
     }
@@ -385,7 +385,7 @@ fn not_utf8(error: &ReadlineError) -> bool {
     matches!(error, ReadlineError::Io(error) if error.kind() == std::io::ErrorKind::InvalidData)
 }
 
-/// Reads and runs lines until someone leaves; the exit code.
+/// Reads and runs lines until the learner leaves; the exit code.
 pub(crate) fn run_lines(session: &mut Session, prompt: &mut Prompt) -> i32 {
     loop {
         session.take_interrupt(); // what was pressed before does not concern the next line

@@ -50,8 +50,9 @@
 //! A view of one object is first about the one that the open step names, then the one that the
 //! learner's last command changed, then one that is not well, then the one that changed last.
 //!
-//! A view draws all that it knows from 72 by 13 cells on (the map of a screen of 120 by 34, or F2
-//! at 80 by 24), and a small form below that size:
+//! These views draw all that they know from 72 by 13 cells on (the map of a screen of 120 by 34, or
+//! F2 at 80 by 24), and a small form below that size. The boxes of the cluster view begin at 74 by
+//! 15 cells, the diagram of the control plane at 62 by 13:
 //! - Scheduling names the plug-in that refused each node, and has a line for each earlier decision.
 //! - Rollout has a gauge between the fewest and the most pods that the strategy allows, pods with
 //!   names and ages, and the old revisions. Without a Deployment it has the pods by their owners,

@@ -22,7 +22,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(3);
 /// More names than this are of no use to a person.
 const NAMES_MAX: u32 = 500;
 
-/// Lists that are kept: one for each kind and namespace that was asked for.
+/// Lists that are kept at once, at most: one for each kind and namespace that was asked for.
 const LISTS_MAX: usize = 64;
 
 /// (the number of the view of the kubeconfig, resource, namespace). An answer that comes after a

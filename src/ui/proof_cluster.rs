@@ -31,7 +31,7 @@ use std::time::Duration;
 
 /// A solution that has not worked after this time does not work.
 const GREEN_MAX: Duration = Duration::from_secs(180);
-/// The same among cases that share a cluster. A case that takes longer is tried again alone.
+/// [`GREEN_MAX`] among cases that share a cluster. A case that takes longer is tried again alone.
 const GREEN_SHARED_MAX: Duration = Duration::from_secs(45);
 /// How long the last facts of a proof may take to arrive on a busy machine.
 const PROOF_MAX: Duration = Duration::from_secs(60);
@@ -69,7 +69,7 @@ type Pods = BTreeMap<(String, String), [usize; 2]>;
 
 /// What a step begins with, to which `goto` leads back.
 pub(super) struct Beginning {
-    /// Its number, from 0.
+    /// The step's number, from 0.
     at: usize,
     pods: Pods,
     /// How many REPLs have run before: what they left in the background stays.

@@ -14,11 +14,13 @@ pub(crate) struct Script {
 }
 
 impl Script {
+    /// Lines of these texts, of which each may have several.
     pub(crate) fn of(texts: impl IntoIterator<Item = String>) -> Script {
         let split = |t: String| t.split('\n').map(|line| line.as_bytes().to_vec()).collect::<Vec<_>>();
         Script { lines: texts.into_iter().flat_map(split).collect(), pipe: false }
     }
 
+    /// Lines from standard input.
     pub(crate) fn pipe() -> Script {
         Script { lines: VecDeque::new(), pipe: true }
     }

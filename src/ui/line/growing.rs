@@ -85,10 +85,12 @@ impl Growing {
         }
     }
 
+    /// The text so far.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
+    /// The whole text.
     pub(crate) fn into_text(self) -> String {
         self.text
     }

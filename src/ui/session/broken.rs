@@ -233,8 +233,8 @@ fn finds_kubectl(exports: &Variables) -> bool {
     std::env::split_paths(path).any(|dir| is_program(&dir.join("kubectl")))
 }
 
-/// The same `PATH` without kubectl. In the place of each directory that has it stands one in `dir`
-/// with links to everything else that is there: other programs are still found.
+/// A `PATH` like this one without kubectl. In the place of each directory that has it stands one in
+/// `dir` with links to everything else that is there: other programs are still found.
 fn without_kubectl(path: &str, dir: &Path) -> io::Result<String> {
     let mut dirs = Vec::new();
     for (at, of) in std::env::split_paths(path).enumerate() {

@@ -14,7 +14,7 @@ impl Session {
             return if choice.is_empty() { 0 } else { 2 };
         };
         if charset::refuses(lang) {
-            return 1; // it has said why
+            return 1; // `refuses` has said why
         }
         *self.lang.lock() = lang;
         // Before the choice is saved: this session speaks it in any case.

@@ -184,7 +184,7 @@ impl Session {
         }
     }
 
-    /// The language it speaks.
+    /// The language that the session speaks now.
     pub(crate) fn lang(&self) -> Lang {
         *self.lang.lock()
     }
@@ -225,12 +225,12 @@ impl Session {
         eprintln!("{}", self.say(why, &[&lines.to_string()]));
     }
 
-    /// Ctrl-C at the prompt: there was no line to run.
+    /// Takes in Ctrl-C at the prompt: there was no line to run.
     pub(crate) fn interrupted(&mut self) {
         self.last = CUT;
     }
 
-    /// The line that was typed is given up because the terminal sends another encoding.
+    /// Gives up the line that was typed, because the terminal sends another encoding.
     pub(crate) fn not_utf8(&mut self) {
         self.last = 1;
         println!();
@@ -243,7 +243,7 @@ impl Session {
         self.complain(&self.say(Say::LineNotUtf8, &[]), None, None);
     }
 
-    /// What was typed ahead while the shell worked.
+    /// Returns what was typed ahead while the shell worked, and keeps it no longer.
     pub(crate) fn typed_ahead(&mut self) -> String {
         self.shell.as_mut().map(Shell::typed_ahead).unwrap_or_default()
     }
@@ -422,7 +422,7 @@ impl Session {
         code
     }
 
-    /// A manifest from the lines that follow.
+    /// Reads a manifest from the lines that follow.
     ///
     /// # Errors
     /// The exit code: it was cancelled, or has bytes that kubectl refuses. The reason is printed.

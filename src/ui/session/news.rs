@@ -101,7 +101,7 @@ impl News {
         }
     }
 
-    /// Returns whether news wait.
+    /// Returns whether news wait because a program has the terminal.
     #[cfg(test)]
     pub(super) fn is_held(&self) -> bool {
         self.open().held

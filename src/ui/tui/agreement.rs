@@ -366,6 +366,7 @@ impl Agreement {
         self.members.iter().find(leads).map(|(name, _)| name.as_str())
     }
 
+    /// Returns whether a fault cuts the link between two nodes.
     pub(crate) fn is_cut(&self, a: &str, b: &str) -> bool {
         self.cuts.contains(&ordered(a, b))
     }

@@ -36,7 +36,7 @@ pub(crate) struct Lab {
 pub(crate) enum Time {
     /// So many seconds are left.
     Runs(i64),
-    /// The same, and they are few.
+    /// So many seconds are left, and they are few.
     Little(i64),
     Over,
     /// All points are reached; so many seconds were needed for them.

@@ -115,7 +115,7 @@ impl Overlay {
         }
     }
 
-    /// The same at another line.
+    /// This overlay at another line, or with another mark.
     pub(crate) fn moved(self, at: usize) -> Overlay {
         match self {
             Overlay::Help(_) => Overlay::Help(at),
@@ -220,7 +220,8 @@ pub(crate) struct Model {
     pub chosen: bool,
     /// The object that was chosen for a view that shows one. `None`: the first of the list.
     pub about: Option<Key>,
-    /// Its place in the list when it was chosen: if it is gone, what stands there.
+    /// The place of `about` in the list when it was chosen: if it is gone, the view shows what
+    /// stands there now.
     pub subject: usize,
     pub cluster: Cluster,
     pub traffic: Traffic,
@@ -232,13 +233,13 @@ pub(crate) struct Model {
     pub shell: Emulator,
     /// The name of the cluster.
     pub name: String,
-    /// It was started for a lesson or lab, and is removed afterwards.
+    /// The cluster was started for a lesson or lab, and is removed afterwards.
     pub is_declared: bool,
     /// The cluster that the overlay asks about.
     pub offer: Option<Offer>,
     /// The cluster's own account of itself.
     pub status: Option<Value>,
-    /// It answered, and does no more.
+    /// The cluster answered, and does no more.
     pub ended: bool,
     /// Resources of which the API server tells nothing any more, and since when.
     pub silent: BTreeMap<String, Duration>,

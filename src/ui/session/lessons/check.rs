@@ -23,7 +23,7 @@ impl Session {
         }
         let over = |view: &LessonView| matches!(view.state, State::Done | State::Solved);
         let (at_terminal, is_open_one) = (self.manner == Manner::Terminal, id.is_none());
-        // At a terminal the one who watches says it when a step is done.
+        // At a terminal the task that follows the lesson says it when a step is done.
         let mut watched = false;
         if at_terminal && is_open_one {
             watched = match self.ask(Ask::Show) {

@@ -217,7 +217,7 @@ impl Session {
     }
 
     fn solved(&self, view: &LessonView) -> i32 {
-        // At a terminal the one who watches says it.
+        // At a terminal the task that follows the lesson says it.
         if self.manner != Manner::Terminal {
             print!("{}", self.style().over(view));
         }

@@ -457,6 +457,7 @@ impl Cluster {
         self.slices.iter().filter(of).flat_map(|(_, s)| &s.endpoints).collect()
     }
 
+    /// The ReplicaSets of a Deployment, by the number of their revision.
     pub(crate) fn replicasets_of(&self, deployment: &Key) -> Vec<&ReplicaSet> {
         let mut found: Vec<&ReplicaSet> = self
             .replicasets

@@ -55,8 +55,9 @@ pub(crate) struct Pod {
     pub revision: u64,
     /// What it asks for, as the scheduler counts it: `cpu 500m  memory 1Gi`.
     pub asks: String,
-    /// The same in thousandths of a processor and in bytes.
+    /// The processor time that it asks for, in thousandths of a processor.
     pub cpu: i64,
+    /// The memory that it asks for, in bytes.
     pub memory: i64,
     pub selector: String,
     /// `metadata.creationTimestamp`, in whole seconds.
@@ -307,7 +308,7 @@ pub(crate) struct Autoscaler {
     /// Each metric with its measured value and its target, as kubectl prints those of resources:
     /// `cpu: 12%/50%`.
     pub metrics: String,
-    /// The same before anything is measured: `cpu: <unknown>/50%`.
+    /// The metrics before anything is measured: `cpu: <unknown>/50%`.
     pub targets: String,
     /// The reason why it cannot work: that of a condition `AbleToScale` or `ScalingActive` which is
     /// False. Empty: it works, or its workload is scaled to 0 on purpose.

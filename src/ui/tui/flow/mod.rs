@@ -85,6 +85,7 @@ impl Flow {
         u64::try_from(micros).unwrap_or_default()
     }
 
+    /// From its beginning to the end of its last hop, in microseconds.
     pub(crate) fn total(&self) -> u64 {
         self.hops.iter().map(|h| self.since(h)).max().unwrap_or_default()
     }

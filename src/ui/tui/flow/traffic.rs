@@ -61,7 +61,7 @@ pub(crate) enum Marked {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub at: Timestamp,
-    /// The same on the interface's own clock. `None`: before it was opened.
+    /// That time on the interface's own clock. `None`: before it was opened.
     pub heard: Option<Duration>,
     pub what: Marked,
 }
@@ -85,7 +85,7 @@ pub(crate) struct Traffic {
     pub rules: Option<Record>,
     /// Connections to NodePorts of `localhost` that were told, for each Service.
     pub visits: BTreeMap<Key, u64>,
-    /// The same for each port of a Service.
+    /// The connections of each port of a Service.
     port_visits: BTreeMap<(Key, u16), u64>,
     /// The NodePorts that are open on `localhost`. `None`: no record has told.
     pub open_ports: Option<BTreeSet<u16>>,
@@ -339,7 +339,7 @@ impl Traffic {
         flow.hops.get(at).map(pace)
     }
 
-    /// The show goes on, or stands still on purpose.
+    /// Returns whether the show is not at its end: it goes on, or stands still on purpose.
     pub(crate) fn moving(&self) -> bool {
         self.shown().is_some_and(|f| self.play.at < f.hops.len())
     }
@@ -434,6 +434,7 @@ impl Traffic {
         moving.then(|| self.play.since + flow.slot(self.play.at, self.play.slower))
     }
 
+    /// Stops the show or lets it go on; at its end plays it again.
     pub(crate) fn pause(&mut self, now: Duration) {
         if !self.moving() {
             return self.replay(now);
@@ -448,6 +449,7 @@ impl Traffic {
         self.play.let_go = self.moving() && !self.play.playing;
     }
 
+    /// Plays the shown command from its beginning, or the newest if none is shown.
     pub(crate) fn replay(&mut self, now: Duration) {
         if self.shown().is_none() {
             self.play.session = self.flows.back().map(|f| f.session.clone());
@@ -457,7 +459,7 @@ impl Traffic {
         self.next = None; // the learner has chosen what to see
     }
 
-    /// One hop forward or back, and stands still there.
+    /// Goes some hops forward or, if `by` is negative, back, and stands still there.
     pub(crate) fn step(&mut self, by: isize, now: Duration) {
         let Some(len) = self.shown().map(|f| f.hops.len()) else { return };
         (self.play.playing, self.play.let_go) = (false, false);
@@ -465,12 +467,12 @@ impl Traffic {
         self.play.at = self.play.at.saturating_add_signed(by).min(len);
     }
 
-    /// To the end of the show.
+    /// Goes to the end of the show.
     pub(crate) fn finish(&mut self) {
         self.play.at = self.shown().map_or(0, |f| f.hops.len());
     }
 
-    /// An earlier or later command.
+    /// Shows a later or, if `by` is negative, an earlier command.
     pub(crate) fn choose(&mut self, by: isize, now: Duration) {
         let Some(last) = self.flows.len().checked_sub(1) else { return };
         let here = self.flows.iter().position(|f| Some(&f.session) == self.play.session.as_ref());

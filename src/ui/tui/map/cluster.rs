@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 /// Narrower columns than this are of no use: the nodes become lines.
 const COLUMN_MIN: usize = 12;
 
+/// The sign and the tone of a pod that stands so.
 pub(super) fn stand(stand: Stand) -> (Sign, Tone) {
     match stand {
         Stand::Waiting => (Sign::Waiting, Tone::Warn),
@@ -27,6 +28,7 @@ pub(super) fn stand(stand: Stand) -> (Sign, Tone) {
     }
 }
 
+/// Draws the cluster: its boxes where there is room for them, else nodes in columns or lines.
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     if plan::fits(canvas) {
         return plan::draw(canvas, model, scene);
@@ -205,6 +207,7 @@ fn component(
     }
 }
 
+/// The state of a node beside its name: off, not ready, cordoned or ready.
 pub(super) fn node_state(canvas: &Canvas<'_>, model: &Model, node: &Node) -> (String, Tone) {
     // A fault is known at once. The node becomes NotReady when its lease has run out.
     if is_off(model, node) {

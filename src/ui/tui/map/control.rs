@@ -31,6 +31,7 @@ pub(super) fn fits(canvas: &Canvas<'_>) -> bool {
     canvas.width() >= 62 && canvas.height() >= 13
 }
 
+/// Draws the command on the stage as a sequence diagram of the control plane.
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let Some(flow) = model.traffic.shown() else {
         return empty(canvas, model);

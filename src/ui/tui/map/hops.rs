@@ -38,7 +38,7 @@ pub(super) fn who(lang: Lang, spot: &Spot) -> String {
     }
 }
 
-/// The same in half the room: for small panes.
+/// Describes a hop in half the room of [`describe`]: for small panes.
 pub(super) fn brief(lang: Lang, hop: &Hop) -> String {
     match &hop.did {
         Did::Asked { code, .. } if *code < 400 => match hop.revision {

@@ -28,7 +28,7 @@ fn is_well(pod: &Pod) -> bool {
     matches!(pod.stand, Stand::Ready | Stand::Done)
 }
 
-/// The same in two lines: the pod with its facts, and what happened to it last.
+/// Two lines about a pod: it with its facts, and what happened to it last.
 pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Lines {
     let Some(pod) = shown(model, scene) else {
         return Lines::none(none_of(model, "pods", Word::NoPod));
@@ -49,6 +49,7 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
     Lines { counts, news }
 }
 
+/// Draws a pod: its facts, its containers, and what happened to it.
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let Some(pod) = shown(model, scene) else {
         return canvas.note(1, &none_of(model, "pods", Word::NoPod));

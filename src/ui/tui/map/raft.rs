@@ -101,7 +101,7 @@ fn unknown(model: &Model) -> Option<String> {
     (!is_known).then(|| none_of(model, "pods", Word::NoMembers))
 }
 
-/// The same in two lines: the members, and what happened last.
+/// Two lines about the store: its members, and what happened last.
 pub(super) fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
     if let Some(why) = unknown(model) {
         return Lines::none(why);
@@ -132,6 +132,7 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
     Lines { counts, news }
 }
 
+/// Draws the members of the store: who leads, what each log holds, and the last messages.
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     if let Some(why) = unknown(model) {
         return canvas.note(1, &why);
@@ -170,6 +171,7 @@ fn head(canvas: &mut Canvas<'_>, agreement: &Agreement, columns: &[Column<'_>], 
     }
 }
 
+/// The sign and the tone of a member: down, the leader, or another one.
 pub(super) fn standing(agreement: &Agreement, column: &Column<'_>, alone: bool) -> (Sign, Tone) {
     match () {
         () if !column.up => (Sign::Down, Tone::Bad),
@@ -376,6 +378,7 @@ fn story(canvas: &mut Canvas<'_>, all: &[&Told], rows: usize) -> usize {
     shown
 }
 
+/// What a member told of itself, or what a fault was, in words.
 pub(super) fn action(canvas: &Canvas<'_>, told: &Told) -> (String, Tone) {
     let term = told.term.to_string();
     let who = brief(&told.who, 8);

@@ -30,7 +30,7 @@ pub(super) fn pods_of_set<'a>(scene: &'a Cluster, set: &ReplicaSet) -> Vec<&'a P
     scene.pods.values().filter(of).collect()
 }
 
-/// The same in two lines: ready and desired pods, those of each revision, and the newest event.
+/// Two lines about a rollout: ready and desired pods, those of each revision, and the newest event.
 pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Lines {
     let Some((key, deployment)) = shown(model, scene) else {
         let others = unowned::lines(canvas, model, scene).filter(|_| are_listed(model));
@@ -67,6 +67,7 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
     Lines { counts, news }
 }
 
+/// Draws a Deployment with its ReplicaSets and pods.
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let Some((key, deployment)) = shown(model, scene) else {
         if !(are_listed(model) && unowned::draw(canvas, model, scene)) {

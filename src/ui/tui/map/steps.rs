@@ -45,6 +45,7 @@ impl Step<'_> {
         })
     }
 
+    /// The sign of the moment, and its tone.
     pub(crate) fn sign(&self) -> (Sign, Tone) {
         match self.what {
             What::Command(_) => (Sign::Typed, Tone::Strong),

@@ -115,11 +115,12 @@ pub(super) enum Checks {
     Open,
     /// The one that is missing, and how many are met, in words.
     Unmet,
-    /// The same in figures.
+    /// The one that is missing, and how many are met, in figures.
     Brief,
-    /// The same, and after a wrong answer without the line that says how to answer.
+    /// As [`Checks::Brief`], and after a wrong answer without the line that says how to answer.
     Short,
-    /// The same, and the question with its cards ends what is read: it is too long to stand firm.
+    /// As [`Checks::Short`], and the question with its cards ends what is read: it is too long to
+    /// stand firm.
     Apart,
 }
 

@@ -15,11 +15,11 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::text::Line;
 
-/// However much there is to do, something to read stays in sight: so many lines at least, and so
-/// many where the checks can be told in fewer words.
+/// However much there is to do, so many lines of text stay in sight.
 const READ_MIN: usize = 2;
+/// Where fewer lines of text would stay in sight, the checks are told in fewer words.
 const READ_FAIR: usize = 5;
-/// The same beside a strip of the map, where a line is twice as long: then each check that is
+/// [`READ_FAIR`] beside a strip of the map, where a line is twice as long: then each check that is
 /// missing stays in sight.
 const READ_LONG: usize = 3;
 /// A text of more lines than this is turned over by pages: the checks then give it room. Example:

@@ -35,6 +35,7 @@ fn list(model: &Model, names: &[String], at: usize, place: Rect, rows: usize, bu
     }
 }
 
+/// Draws the choice of a command of the text; the one at `at` is marked.
 pub(super) fn commands(model: &Model, at: usize, area: Rect, buffer: &mut Buffer) {
     // Of a block its first line, and how many there are.
     let name = |command: &String| match command.lines().count() {
@@ -72,6 +73,7 @@ fn told(model: &Model, term: &Term, room: usize) -> Vec<String> {
     lines.map(|line| line.to_string()).collect()
 }
 
+/// Draws the terms of the text, and explains the one at `at`.
 pub(super) fn terms(model: &Model, at: usize, area: Rect, buffer: &mut Buffer) {
     let (terms, tag) = (shown::terms(model), tag(model.lang));
     let at = at.min(terms.len().saturating_sub(1));

@@ -25,6 +25,7 @@ const TOLD_MIN: usize = 12;
 /// the objects with an empty row above it, and the keys with one above them.
 const ROWS: usize = 8;
 
+/// Draws the time view; the moment at `at`, counted from the newest, is marked.
 pub(super) fn render(model: &Model, at: usize, area: Rect, buffer: &mut Buffer) {
     let steps = steps(model);
     let at = at.min(steps.len().saturating_sub(1));
