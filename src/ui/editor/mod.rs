@@ -269,7 +269,7 @@ pub(crate) fn run_lines(session: &mut Session, prompt: &mut Prompt) -> i32 {
         let text = match given {
             Given::Text(text) => text,
             Given::Cut => {
-                session.interrupted();
+                session.note_interrupt();
                 continue;
             }
             Given::NotUtf8 => {
@@ -291,7 +291,7 @@ pub(crate) fn run_lines(session: &mut Session, prompt: &mut Prompt) -> i32 {
         if let Some(why) = session.take_reason_to_drop() {
             match prompt.ahead.drop_all() {
                 0 => {}
-                lines => session.dropped(why, lines),
+                lines => session.report_dropped(why, lines),
             }
         }
         prompt.ahead.typed(&session.typed_ahead());

@@ -79,7 +79,7 @@ impl Session {
         }
         command.arg0("ropewalk").args(args).env("ROPEWALK_HOME", self.place.home.path());
         command.env(LANG_VARIABLE, lesson::tag(self.lang()));
-        if let Some(before) = self.before.as_ref().and_then(settings::last) {
+        if let Some(before) = self.line_before.as_ref().and_then(settings::last) {
             command.env(LAST_VARIABLE, before);
         }
         Ok(command)
@@ -93,7 +93,7 @@ impl Session {
         if !begins_with_own_word(&text) {
             return text;
         }
-        let before = self.before.as_ref().and_then(settings::last);
+        let before = self.line_before.as_ref().and_then(settings::last);
         let before = before.map(|before| format!("{LAST_VARIABLE}={} ", quote(&before)));
         let (negation, command) = split_negation(&text);
         format!("{negation}{LANG_VARIABLE}={lang} {}{command}", before.unwrap_or_default())

@@ -2,7 +2,7 @@
 
 use crate::lesson::PageStyle;
 use crate::session::about::{About, about};
-use crate::session::{CUT, Manner, Session};
+use crate::session::{INTERRUPTED, Manner, Session};
 use lab::view::{Ask, LessonView, State};
 use lang::charset::println;
 use lang::texts;
@@ -38,7 +38,7 @@ impl Session {
         });
         if at_terminal
             && is_open_one
-            && code != CUT
+            && code != INTERRUPTED
             && let Ok(Some(lab)) = self.open_lab()
             && about("check", false, lab.is_played()) == Some(About::LessonOrLab)
         {

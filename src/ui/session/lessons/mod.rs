@@ -1,7 +1,7 @@
 //! The session's words of lessons.
 
 use super::help;
-use super::{CUT, Manner, Session};
+use super::{INTERRUPTED, Manner, Session};
 use crate::consent;
 use crate::lesson::{self, PageStyle};
 use crate::lesson_files;
@@ -133,7 +133,7 @@ impl Session {
         let (place, lang) = (self.place.clone(), self.lang());
         let stop = lesson::ask(&place, lang, Ask::Stop { question: Some(id) });
         let said = self.handle.block_on(async { clock::timeout(HEARD_MAX, stop).await });
-        self.stopped = said.and_then(Result::ok).and_then(|said| said.as_str().map(String::from));
+        self.stop_message = said.and_then(Result::ok).and_then(|said| said.as_str().map(String::from));
     }
 
     /// `lesson stop`: ends the lines that the engine plays, also those of another session.
@@ -154,11 +154,11 @@ impl Session {
     pub(super) fn unanswered(&mut self, why: &Unanswered) -> i32 {
         match why {
             Unanswered::Cut => {
-                if let Some(said) = self.stopped.take() {
+                if let Some(said) = self.stop_message.take() {
                     self.column.take_inside(); // the sentence has lines of its own
                     println!("\n{said}");
                 }
-                CUT
+                INTERRUPTED
             }
             Unanswered::Refused(error) => {
                 self.complain(&error.say(self.lang()), None, None);

@@ -9,7 +9,7 @@ use crate::labs;
 use crate::lesson::{self, Green};
 use crate::line::Growing;
 use crate::session::about::{About, about};
-use crate::session::{CUT, Flow, Given, Lines, Manner, Session};
+use crate::session::{Flow, Given, INTERRUPTED, Lines, Manner, Session};
 use crate::texts::{Lang, Say, problem};
 use cluster::Error;
 use lab::graded::view::{Ask as LabAsk, LabView};
@@ -179,7 +179,7 @@ impl Session {
             if let Flow::Leave(code) = self.run(&line, &mut played) {
                 return Played::Cut(code);
             }
-            if self.last == CUT || self.shell_lost {
+            if self.last == INTERRUPTED || self.shell_lost {
                 return Played::Cut(self.last);
             }
             if self.last != 0 && !may_fail {

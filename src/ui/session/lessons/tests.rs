@@ -257,7 +257,7 @@ fn interrupted_while_the_lab_engine_is_busy() {
     });
     interrupt();
     session.run("solve", &mut Script::of([]));
-    assert_eq!(session.last(), CUT);
+    assert_eq!(session.last(), INTERRUPTED);
     assert!(told.try_recv().is_err(), "the engine was asked for the solution");
 }
 
@@ -349,7 +349,7 @@ fn interrupted_while_a_setup_plays() {
         }
     });
     session.run("lesson 07 --yes", &mut Script::of([]));
-    assert_eq!((session.last(), &session.stopped), (CUT, &None), "what was said is shown");
+    assert_eq!((session.last(), &session.stop_message), (INTERRUPTED, &None), "what was said is shown");
     let told = |what: &str| {
         let asked = std::iter::from_fn(|| told.recv_timeout(Duration::from_secs(60)).ok());
         asked.into_iter().find(|question| !question["ask"][what].is_null()).unwrap()
@@ -445,7 +445,7 @@ fn ctrl_c_at_the_question_about_a_loss_is_no() {
     }
     let _ = asks.kill(); // one that still waits for the answer
     asks.wait().unwrap();
-    assert!(said.contains(&format!("<{CUT}>")), "{said}");
+    assert!(said.contains(&format!("<{INTERRUPTED}>")), "{said}");
 }
 
 /// Not a test of its own: what the one below runs in a process.
@@ -464,12 +464,12 @@ fn interrupted_in_front_of_a_busy_engine() {
     assert!(began.elapsed() >= HEARD_MAX && session.announced.is_some(), "the engine was given a moment");
     nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGINT).unwrap();
     session.run("exit-is-no-such-program; get pods", &mut lines);
-    assert_eq!(session.last(), CUT);
+    assert_eq!(session.last(), INTERRUPTED);
     assert!(session.shell.is_none(), "nothing was started for it");
     session.last = 0;
     nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGINT).unwrap();
     session.run("a", &mut lines);
-    assert_eq!(session.last(), CUT, "an answer to a question, or a program's name");
+    assert_eq!(session.last(), INTERRUPTED, "an answer to a question, or a program's name");
     assert!(session.shell.is_none(), "nothing was started for it");
 }
 
