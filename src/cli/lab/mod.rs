@@ -15,9 +15,10 @@ use cluster::Home;
 use lab::graded::read::{self, Labs};
 use lang::charset::{eprintln, println};
 use ui::lesson::PageStyle;
+use ui::proof;
 use ui::prose::harmless;
+use ui::settings;
 use ui::texts::Say;
-use ui::{lab_proof, settings};
 
 /// Runs one command of `lab`, and returns its exit code.
 pub(crate) async fn run(args: LabArgs) -> anyhow::Result<i32> {
@@ -62,7 +63,7 @@ pub(crate) async fn run(args: LabArgs) -> anyhow::Result<i32> {
                 true
             } else {
                 let directory = directory.or_else(read::directory);
-                lab_proof::prove(chosen, directory, jobs.into(), only.as_deref(), once, part).await
+                proof::labs::prove(chosen, directory, jobs.into(), only.as_deref(), once, part).await
             };
             Ok(i32::from(!is_proved || !labs.faults.is_empty()))
         }

@@ -46,8 +46,8 @@ pub(super) fn of_lessons(word: &str) -> Option<Say> {
 }
 
 impl Session {
-    /// `help [WORD]`: explains a word of the prompt, a verb of kubectl or a command of this program.
-    /// Returns the exit code.
+    /// `help [WORD]`: explains a word of the prompt, a verb of kubectl or a command of this
+    /// program. Returns the exit code.
     pub(super) fn help(&mut self, about: &[String], lines: &mut dyn Lines) -> i32 {
         let asking =
             |words: &[String]| words.iter().cloned().chain(["--help".to_string()]).collect::<Vec<_>>();

@@ -1,7 +1,7 @@
 //! One case of a lesson's proof, and how it is played on a cluster.
 
-use super::lesson_files::{Placed, place};
-use super::proof_cluster::ProofCluster;
+use super::cluster::ProofCluster;
+use crate::lesson_files::{Placed, place};
 use clock::Instant;
 use lab::format::{EN, Lesson, sh_blocks};
 use lab::view::{Ask, Proof, State};

@@ -3,12 +3,12 @@
 //! lab is started anew for every answer. All lines are typed into a real REPL, as the learner
 //! would.
 
+use super::cluster::ProofCluster;
+use super::home;
 use super::lab_plans::{Kind, Plan, plans};
-use super::proof_cluster::ProofCluster;
-use super::proof_home;
-use super::proof_part::{Part, played};
-use super::proof_stop::Stop;
-use super::texts::Lang;
+use super::part::{Part, played};
+use super::stop::Stop;
+use crate::texts::Lang;
 use clock::Instant;
 use cluster::control::{self, Control};
 use cluster::undo::Past;
@@ -78,7 +78,7 @@ pub async fn prove(
     }
     // The longest first, or the last of them would be waited for alone.
     all.sort_by_cached_key(|plan| std::cmp::Reverse(plan.length()));
-    proof_home::sweep();
+    home::sweep();
     let stop = Stop::default();
     let mut played = futures::stream::iter(all)
         .map(|plan| async { (plan.lab.clone(), play(plan, directory.as_deref(), &stop).await) })
@@ -220,13 +220,13 @@ async fn answer(plan: &Plan, kind: Kind, proof_cluster: &ProofCluster) -> Result
     }
     let failed = async |why: String| {
         let picture = picture(proof_cluster).await;
-        Err(format!("{why}\n      {}\n{picture}", super::proof_case::tail(&said)))
+        Err(format!("{why}\n      {}\n{picture}", super::case::tail(&said)))
     };
     let found = grade(lab, proof_cluster).await?;
     if let Kind::Wrong(at) = kind {
         let wrong = &lab.wrong[at];
         return match score::too_good(&found, &wrong.red, wrong.score_max) {
-            Some(why) => Err(format!("{why}\n      {}", super::proof_case::tail(&said))),
+            Some(why) => Err(format!("{why}\n      {}", super::case::tail(&said))),
             None => {
                 let red: Vec<&str> = found.iter().filter(|t| !t.green).map(|t| t.id.as_str()).collect();
                 Ok(format!("{} points, red: {}", score::points(&found).0, red.join(", ")))

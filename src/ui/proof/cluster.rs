@@ -1,14 +1,14 @@
 //! Where lessons and labs are proved: a cluster of its own for each case, and a REPL into which
 //! lines are typed.
 
-use super::guests::{self, Asks};
-use super::kubeconfig::of_map;
-use super::lesson::{self as front, Green};
-use super::proof_group::Group;
-use super::proof_home::Private;
-use super::proof_stop::{STOPPED, Stop};
-use super::proof_turns::{self, Running};
-use super::texts::Lang;
+use super::group::Group;
+use super::home::Private;
+use super::stop::{STOPPED, Stop};
+use super::turns::{self, Running};
+use crate::guests::{self, Asks};
+use crate::kubeconfig::of_map;
+use crate::lesson::{self as front, Green};
+use crate::texts::Lang;
 use client::Api;
 use client::kube::ResourceExt;
 use client::kube::api::ListParams;
@@ -177,7 +177,7 @@ impl ProofCluster {
                 return Err(e.to_string());
             }
         };
-        let turn = match proof_turns::turn(stop).await {
+        let turn = match turns::turn(stop).await {
             Ok(turn) => turn,
             Err(why) => {
                 home.remove();
