@@ -15,9 +15,8 @@ use cluster::Home;
 use lab::graded::read::{self, Labs};
 use lang::charset::{eprintln, println};
 use ui::lesson::PageStyle;
-use ui::proof;
 use ui::prose::harmless;
-use ui::settings;
+use ui::{proof, settings};
 use ui::texts::Say;
 
 /// Runs one command of `lab`, and returns its exit code.
