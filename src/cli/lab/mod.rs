@@ -16,8 +16,8 @@ use lab::graded::read::{self, Labs};
 use lang::charset::{eprintln, println};
 use ui::lesson::PageStyle;
 use ui::prose::harmless;
-use ui::{proof, settings};
 use ui::texts::Say;
+use ui::{proof, settings};
 
 /// Runs one command of `lab`, and returns its exit code.
 pub(crate) async fn run(args: LabArgs) -> anyhow::Result<i32> {

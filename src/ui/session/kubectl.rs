@@ -35,7 +35,7 @@ impl Session {
         };
         // `-c` lines come from the command line, so there standard input is the manifest.
         if paste::reads_stdin(args) && self.manner != Manner::Script {
-            let text = match self.collect(lines) {
+            let text = match self.read_manifest(lines) {
                 Ok(text) => text,
                 Err(code) => return code,
             };
@@ -79,7 +79,7 @@ impl Session {
     ///
     /// # Errors
     /// The exit code: it was cancelled, or has bytes that kubectl refuses. The reason is printed.
-    fn collect(&mut self, lines: &mut dyn Lines) -> Result<String, i32> {
+    pub(super) fn read_manifest(&mut self, lines: &mut dyn Lines) -> Result<String, i32> {
         if self.manner == Manner::Terminal && !std::mem::replace(&mut self.explained_paste, true) {
             println!("{}", self.say(Say::PasteHint, &[]));
         }

@@ -23,13 +23,13 @@ fn a_manifest_in_a_script_or_a_solution_keeps_its_empty_lines() {
         let text = format!("{manifest}{end}");
         let lines = || text.lines().map(String::from);
         assert_eq!(
-            session.collect(&mut SolutionLines::of(lines().collect(), &[].into())).as_deref(),
+            session.read_manifest(&mut SolutionLines::of(lines().collect(), &[].into())).as_deref(),
             Ok(manifest)
         );
-        assert_eq!(session.collect(&mut Script::of(lines())).as_deref(), Ok(manifest));
+        assert_eq!(session.read_manifest(&mut Script::of(lines())).as_deref(), Ok(manifest));
     }
     let mut solution = SolutionLines::of(vec!["a: 1\nEOF\nget pods\nls".to_string()], &[].into());
-    assert_eq!(session.collect(&mut solution).as_deref(), Ok("a: 1\n"));
+    assert_eq!(session.read_manifest(&mut solution).as_deref(), Ok("a: 1\n"));
     assert_eq!(solution.rest, ["get pods", "ls"], "what follows belongs to the solution");
 }
 
@@ -50,7 +50,7 @@ fn a_manifest_that_is_not_utf_8_is_refused_to_its_end() {
     let text = |text: &str| Given::Text(text.into());
     let all = [text("a: 1"), Given::NotUtf8, text("echo b"), text("EOF"), text("get pods")];
     let mut lines = Pieces(all.into());
-    assert_eq!(session.collect(&mut lines), Err(1));
+    assert_eq!(session.read_manifest(&mut lines), Err(1));
     assert!(matches!(lines.more(), Given::Text(next) if next == "get pods"));
 }
 
