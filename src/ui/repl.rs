@@ -153,16 +153,15 @@ async fn in_interface(options: Options, home: Home) -> Result<i32, Error> {
     // A task of its own: its panic is an error here, and the cluster is ended all the same.
     let mut task = JoinSet::new();
     task.spawn(tui::run(setting));
-    let result = task.join_next().await;
-    let lang = settings::saved(&home).unwrap_or(lang); // it may have been changed in the meantime
-    // As in a session in lines: nobody may be there to read a farewell.
-    let signalled = matches!(result, Some(Ok(Ok((_, true))))) || terminal::is_gone();
-    connection.leave(lang, !signalled).await;
-    match result {
-        Some(Ok(Ok((code, _)))) => Ok(code),
-        Some(Ok(Err(error))) => Err(Error::Interface(error)),
+    let closed = match task.join_next().await {
+        Some(Ok(closed)) => closed.map_err(Error::Interface),
         Some(Err(_)) | None => Err(Error::Panicked),
-    }
+    };
+    let lang = closed.as_ref().map_or(lang, |closed| closed.lang); // it may have been changed
+    // As in a session in lines: there may be no one to read a farewell.
+    let by_signal = closed.as_ref().is_ok_and(|closed| closed.by_signal) || terminal::is_gone();
+    connection.leave(lang, !by_signal).await;
+    closed.map(|closed| closed.code)
 }
 
 /// What a session begins with.
