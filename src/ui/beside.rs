@@ -327,7 +327,7 @@ mod tests {
         let why = make_room(&own, &place, Lang::En).await.unwrap_err();
         assert!(Progress::load(&notes(&place)).unwrap().look("t/01", "make").unwrap().done, "{why}");
         // It has ended. A process that another test is just making still has a copy of the socket:
-        // only without its file is nobody there.
+        // only without its file is the cluster gone for certain.
         drop(silent);
         std::fs::remove_file(own.socket()).unwrap();
         make_room(&own, &place, Lang::En).await.unwrap();

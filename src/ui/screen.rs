@@ -27,7 +27,7 @@ const PIECE: usize = 4096;
 /// terminal has room for.
 const AHEAD: usize = 1024;
 /// Typed bytes that wait for a program to read: a large paste. What is typed beyond it is lost, and
-/// told by the terminal's bell.
+/// answered with the terminal's bell.
 const WAITING_MAX: usize = 1 << 20;
 /// The longest line that the kernel's line editor takes: it drops what is behind. N_TTY_BUF_SIZE -
 /// 1, n_tty(4).

@@ -163,7 +163,7 @@ impl Dialect {
         //
         // An assignment to a read-only PS1 would give up the whole order, the learner's line in it.
         // So the attribute is asked for, or a subshell tries it first: not in bash, which would
-        // tell of its jobs when the subshell ends, where nobody hears it. If PS1 cannot be set, the
+        // tell of its jobs when the subshell ends, where it is lost. If PS1 cannot be set, the
         // function itself reports the line.
         let prompt = match self {
             Dialect::Zsh => format!(
@@ -211,7 +211,7 @@ impl Dialect {
     }
 
     /// Returns a command that adds lines typed at the prompt to the history of a shell on a
-    /// terminal. It stands in front of an order. Only bash and zsh are told. They keep the orders
+    /// terminal. It stands in front of an order. Only bash and zsh get it. They keep the orders
     /// out of it: bash by `+o history`, zsh because each of our commands begins with a space.
     pub(crate) fn remember(self, typed: &[String]) -> String {
         if !matches!(self, Dialect::Bash | Dialect::Zsh) || typed.is_empty() {
@@ -223,7 +223,7 @@ impl Dialect {
         format!(" __ropewalk_history {}{end}", typed.join(" "))
     }
 
-    /// A line of the learner's, as a command for the shell. `number` is told in its report, `last`
+    /// A line of the learner's, as a command for the shell. `number` is in its report, `last`
     /// is what `$?` is to be in it.
     pub(crate) fn order(self, line: &str, number: u64, last: i32, terminal: bool) -> String {
         let channels = if terminal { "<&7 2>&8 7<&- 8>&-" } else { "<&7 7<&- 8>&-" };

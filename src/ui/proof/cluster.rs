@@ -312,8 +312,8 @@ impl ProofCluster {
             if !waits && proof.beats.iter().all(|(_, told)| *told) {
                 return Ok(proof);
             }
-            // Beats that can be told now change the view; what never can is waited for in vain, and
-            // then reported.
+            // Beats that can be shown now change the view. One that never can is waited for in
+            // vain, and then reported.
             let limit = if waits { PROOF_MAX } else { SENTENCES_MAX };
             if clock::Instant::now() > begun + clock::scaled(limit) {
                 return Ok(proof);

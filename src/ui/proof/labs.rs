@@ -136,7 +136,7 @@ impl Account {
             played(also, lab.also.len()),
             at.as_secs_f64()
         );
-        // The rest was told when it happened.
+        // The rest was printed when it happened.
         faults.iter().filter_map(|f| f.lines().next()).for_each(|f| println!("    ✗ {f}"));
         // What a wrong answer earned shows its author whether it is wrong for the reason that was
         // meant.
@@ -204,7 +204,7 @@ async fn revision(proof_cluster: &ProofCluster) -> Result<i64, String> {
 async fn answer(plan: &Plan, kind: Kind, proof_cluster: &ProofCluster) -> Result<String, String> {
     let (lab, seed) = (&plan.lab, Some(plan.seed));
     let variant = lab.variant(plan.seed)?;
-    // As a learner starts it: what it would take is told first, also behind another answer. What
+    // As a learner starts it: what it would take is listed first, also behind another answer. What
     // such an answer has set going may still write, so only the first start is bound to its plan.
     let planned: view::Plan = proof_cluster.asked(Ask::Plan { id: Some(lab.id.clone()), seed }).await?;
     let agreed = (kind == Kind::Solution).then_some(planned);
@@ -257,7 +257,7 @@ async fn looked(proof_cluster: &ProofCluster, within: Duration) -> Result<LabVie
     proof_cluster.asked(Ask::Await { within_ms: within.as_millis() as u64 }).await
 }
 
-/// A lab that nobody has touched is red, and stays so; all its hints can be had.
+/// A lab in which nothing was done is red, and stays so; all its hints can be had.
 async fn untouched(lab: &Lab, proof_cluster: &ProofCluster) -> Result<(), String> {
     looked(proof_cluster, SETTLE).await?;
     // A pod that crashes again and again runs in between: only what holds is green.

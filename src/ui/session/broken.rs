@@ -18,7 +18,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A kubeconfig of a cluster that nobody runs: port 1 of this machine refuses connections.
+/// A kubeconfig of a cluster that does not run: port 1 of this machine refuses connections.
 const OTHER_CLUSTER: &str = "apiVersion: v1
 kind: Config
 current-context: other

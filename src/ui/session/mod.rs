@@ -210,7 +210,7 @@ impl Session {
     }
 
     /// Why the lines that came together with the last one do not run: Ctrl-C, or the shell has
-    /// ended, and with it the directory and the variables that they rely on. Each is told once.
+    /// ended, and with it the directory and the variables that they rely on. Each is named once.
     pub(crate) fn take_reason_to_drop(&mut self) -> Option<Say> {
         let lost = std::mem::take(&mut self.shell_lost);
         match self.take_interrupt() {

@@ -199,7 +199,7 @@ mod tests {
         let place = Home::at(dir.path()).cluster("main").unwrap();
         let mut session = Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone());
         let told = dir.path().join("told");
-        // In the place of this program, a function that writes what it is told.
+        // In the place of this program, a function that writes its arguments.
         let own = format!("ropewalk() {{ echo \"$*\" >> {}; }}", told.display());
         assert_eq!(play(&mut session, script(&[own.as_str(), "true; undo 2", "false || why"])), 0);
         assert_eq!(std::fs::read_to_string(&told).unwrap(), "undo --name main 2\nwhy --name main\n");
@@ -212,7 +212,7 @@ mod tests {
         let place = Home::at(dir.path()).cluster("main").unwrap();
         let mut session = Session::new(place, Lang::Ko, Manner::Pipe, runtime.handle().clone());
         let told = dir.path().join("told");
-        // In the place of this program, a function that writes what it is told.
+        // In the place of this program, a function that writes its arguments.
         let own = format!(
             "ropewalk() {{ echo \"$ROPEWALK_LANG $ROPEWALK_LAST $ROPEWALK_HOME\" > {}; }}",
             told.display()

@@ -77,7 +77,7 @@ pub(crate) struct Shell {
 
 impl Shell {
     /// Waits for the report of a command of our own, e.g. the first one, which the preparation asks
-    /// for, and returns what was told before it.
+    /// for, and returns what the shell said before it.
     fn await_report(&mut self, patience: Duration) -> io::Result<String> {
         let deadline = Instant::now() + patience;
         loop {
@@ -116,7 +116,7 @@ impl Shell {
         Ok(n)
     }
 
-    /// The report of the present line, if there is one, and what was told before it. Reports of
+    /// The report of the present line, if there is one, and what was said before it. Reports of
     /// lines before are dropped.
     fn reported(&mut self) -> Option<(String, i32)> {
         let mut told = String::new();
@@ -213,7 +213,7 @@ impl Shell {
                 if !told.is_empty()
                     && let Some(screen) = &self.screen
                 {
-                    screen.say(&told); // what the shell told about its jobs
+                    screen.say(&told); // what the shell said about its jobs
                 }
                 return Ok(Ran::Code(code));
             }

@@ -1,4 +1,4 @@
-//! What the store's members told of themselves: who leads, what each log holds, who cannot hear
+//! What the store's members report of themselves: who leads, what each log holds, who cannot hear
 //! whom, and how the last election went. Built record by record, so that nothing is forgotten when
 //! the records are.
 
@@ -41,7 +41,7 @@ pub(crate) struct Member {
     pub role: Role,
     /// Index to term of what is on its disk, the newest.
     pub log: BTreeMap<u64, u64>,
-    /// Entries whose term may be an earlier one than that: until their commit is told.
+    /// Entries whose term may be an earlier one than that: until their commit is known.
     guessed: BTreeSet<u64>,
     /// The newest entry that it applied.
     pub applied: u64,
@@ -49,7 +49,7 @@ pub(crate) struct Member {
 
 impl Member {
     /// Takes in a batch of entries that is on the member's disk. Only the last entry's term is
-    /// told. For example after entries up to 9 of term 2, a batch of 3 up to 12 of term 4 leaves
+    /// known. For example after entries up to 9 of term 2, a batch of 3 up to 12 of term 4 leaves
     /// 10 and 11 as guesses: they may be of term 2, 3 or 4.
     fn append(&mut self, batch: u64, last: u64, term: u64) {
         // Of a batch that is longer than what is kept, only its end.
@@ -121,7 +121,7 @@ impl Agreement {
 
     /// Takes in the list of all that is broken: faults may be older than the oldest record that is
     /// kept. Returns whether a cut or a node that is off was not known, or is no more. Records of
-    /// the past that are told later change nothing for good: of two that are about the same link or
+    /// the past that come later change nothing for good: of two that are about the same link or
     /// node, the last one agrees with the list.
     pub(crate) fn set_broken(&mut self, broken: &[Broken]) -> bool {
         let (mut cuts, mut off, mut held) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
@@ -219,7 +219,7 @@ impl Agreement {
         if self.story.last().is_some_and(late) {
             self.story.clear();
         }
-        // A member that is cut off tries again and again: each of its steps is told once.
+        // A member that is cut off tries again and again: each of its steps is shown once.
         let again = |told: &Told| told.who == who && told.term == term && told.happening == happening;
         if self.story.len() < STORY && !self.story.iter().any(again) {
             self.story.push(Told { at: record.at, who: who.into(), term, happening });
@@ -335,7 +335,7 @@ impl Agreement {
         }
     }
 
-    /// The highest term that a member has told of.
+    /// The highest term that a member has reported.
     pub(crate) fn term(&self) -> u64 {
         self.members.values().map(|m| m.term).max().unwrap_or_default()
     }

@@ -166,7 +166,7 @@ pub(crate) struct Lesson {
     pub list_scroll: Scroll,
     /// Why there is no lesson.
     pub absent: Option<String>,
-    /// Why the open lesson could not be told, until its next view.
+    /// Why the open lesson could not be shown, until its next view.
     pub failure: Option<String>,
     /// The last question's refusal, until the next answer, or until the step has gone on.
     pub refused: Option<String>,
@@ -209,7 +209,7 @@ pub(crate) struct Model {
     pub notice: Option<Word>,
     /// The last key asked to quit over a full-screen program: once more does.
     pub leaving: bool,
-    /// A program in the shell was told that a button of the mouse is held down.
+    /// A program in the shell was sent the press of a mouse button, and not yet its release.
     pub grabbed: bool,
     /// The REPL in the shell pane reads a line.
     pub at_prompt: bool,
@@ -406,8 +406,8 @@ impl Model {
         self.status.as_ref().is_some_and(|s| s["state"] == "running")
     }
 
-    /// Since when the API server has told nothing of some resource; `None`: it tells of all, or has
-    /// broken off a moment ago.
+    /// Since when nothing of some resource has come from the API server; `None`: all come, or one
+    /// has broken off a moment ago.
     pub(crate) fn silent_since(&self) -> Option<Duration> {
         let first = self.silent.values().min().copied()?;
         // Before a first list there is no picture that could be an old one.

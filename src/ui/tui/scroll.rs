@@ -5,7 +5,7 @@
 pub(crate) enum Scroll {
     /// This line is the first that is shown.
     To(usize),
-    /// Where it is told what happened.
+    /// Where it is shown what happened.
     Told,
     /// Where the learner's own guess stands, with what the lesson says to it below.
     Said,

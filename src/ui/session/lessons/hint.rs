@@ -40,7 +40,7 @@ impl Session {
         code
     }
 
-    /// Returns the open lab; `None` if there is none or that cannot be told.
+    /// Returns the open lab; `None` if there is none or that is not known.
     ///
     /// # Errors
     /// Ctrl-C while it waited.

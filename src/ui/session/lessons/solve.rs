@@ -1,7 +1,7 @@
 //! `solve`: plays the solution of a step, as the learner, line by line.
 //!
 //! It stops at the first line that fails and that the lesson does not expect to fail: the lines
-//! behind it would run in a state for which nobody wrote them. Then it waits for the step to become
+//! behind it were not written for the state that is left. Then it waits for the step to become
 //! green, but not for long: the prompt belongs to the learner.
 
 use super::Unanswered;

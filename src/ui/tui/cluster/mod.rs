@@ -48,7 +48,7 @@ pub(crate) const WATCHED: &[(&str, &str, &str, &str)] = &[
 /// Events kept; the oldest goes.
 const EVENTS_MAX: usize = 200;
 
-/// Everything the watches have told.
+/// Everything that came from the watches.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cluster {
     pub nodes: BTreeMap<String, Node>,
@@ -65,7 +65,7 @@ pub(crate) struct Cluster {
     pub quotas: BTreeMap<Key, Quota>,
     /// Lease → holder.
     pub leases: BTreeMap<Key, String>,
-    /// Node → when the watch told last that its lease was renewed, on the interface's own clock.
+    /// Node → when the last renewal of its lease came, on the interface's own clock.
     pub heartbeats: BTreeMap<String, Duration>,
     /// Node → the revision of that renewal.
     renewed: BTreeMap<String, u64>,
@@ -96,7 +96,7 @@ enum Gone {
 
 impl Cluster {
     /// Another cluster answers now: revisions begin anew, and the past is not its past. Its objects
-    /// come with its own lists, perhaps before this is told.
+    /// come with its own lists, perhaps before this is known.
     pub(crate) fn restart(&mut self) {
         (self.revision, self.past) = (0, Past::default());
         self.listed.clear();
@@ -144,7 +144,7 @@ impl Cluster {
         then
     }
 
-    /// Takes in what a watch told of a resource; true if something on the screen may look
+    /// Takes in a watch's news of a resource; true if something on the screen may look
     /// different.
     pub(crate) fn absorb(&mut self, resource: &str, delta: Delta<Value>) -> bool {
         self.heard = true;

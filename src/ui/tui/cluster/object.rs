@@ -302,7 +302,7 @@ pub(crate) struct Autoscaler {
     pub target: (String, String),
     pub min: i64,
     pub max: i64,
-    /// How many pods the workload has, and how many the autoscaler wants. 0: not told yet.
+    /// How many pods the workload has, and how many the autoscaler wants. 0: not known yet.
     pub current: i64,
     pub desired: i64,
     /// Each metric with its measured value and its target, as kubectl prints those of resources:

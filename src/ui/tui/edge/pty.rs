@@ -14,10 +14,10 @@ use tokio::sync::mpsc;
 /// Output that waits to be drawn, in pieces; a program that prints faster waits.
 const PENDING: usize = 64;
 /// Input that the REPL has not read is kept up to so many bytes: a large paste. What is typed
-/// beyond it is lost, and told by the terminal's bell.
+/// beyond it is lost, and the terminal's bell says so.
 const TYPED_MAX: usize = 1 << 20;
 
-/// The last output of a REPL that has ended is shown before its end is told. A program in the
+/// The last output of a REPL that has ended is shown before its end is noted. A program in the
 /// background may keep the terminal open: it is waited for no longer than this.
 const LAST_OUTPUT: std::time::Duration = std::time::Duration::from_millis(500);
 /// A REPL that does not end within so many milliseconds after SIGHUP is killed.

@@ -182,7 +182,7 @@ impl Feeds {
         self.tasks.spawn(put(place, lang, question, self.tell.clone()));
     }
 
-    /// Has lessons and labs told in another language.
+    /// Asks for the views of lessons and labs in another language.
     fn speak(&mut self, place: &Place, lang: Lang, welcomed: &Arc<AtomicBool>) {
         self.follow.abort();
         self.follow_lab.abort();

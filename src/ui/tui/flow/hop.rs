@@ -55,7 +55,7 @@ pub(crate) enum Did {
         rules: u64,
         changed: u64,
     },
-    /// Anything else a component told of.
+    /// Anything else that a component reported.
     Told(tap::Event),
 }
 

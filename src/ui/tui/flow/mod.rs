@@ -179,7 +179,7 @@ impl Flow {
         // What names no object leads to nothing: `kubectl proxy` may pass such requests on all day.
         if let Some(request) = record.request.as_ref().filter(|_| record.object.is_some()) {
             self.requests.insert(request.id.clone());
-            // What the same transaction has changed beside its object is told behind it.
+            // The same transaction's other changes come behind that of its object.
             if let Some(revision) = record.revision
                 && self.revisions.get(&revision).is_none_or(|(id, _)| *id != request.id)
             {

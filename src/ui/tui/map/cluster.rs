@@ -226,7 +226,7 @@ pub(super) fn node_state(canvas: &Canvas<'_>, model: &Model, node: &Node) -> (St
     }
 }
 
-/// Was the node switched off, in order or by a crash? Not told while a lab asks for the cause.
+/// Was the node switched off, in order or by a crash? Not shown while a lab asks for the cause.
 fn is_off(model: &Model, node: &Node) -> bool {
     !model.lab.asks_cause() && model.traffic.agreement.off.contains(&node.name)
 }

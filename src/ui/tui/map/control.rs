@@ -305,7 +305,7 @@ fn graph(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow, rows: &[Row], lane
     for (y, row) in rows.iter().skip(skipped).enumerate() {
         let tone = row_tone(row, is_lit(model, row));
         arrow(canvas, &columns, row, y + 1, tone);
-        let time = measured(row.took); // of what a watch told there is none
+        let time = measured(row.took); // a watch's news has none
         let end = canvas.width().saturating_sub(cells(&time) + 1);
         canvas.put_in(text, y + 1, end.saturating_sub(text + 1), &brief(model, row), tone);
         canvas.put(end, y + 1, &time, tone);

@@ -1,4 +1,4 @@
-//! What is it going through? One pod, and all that was told about it, in order.
+//! What is it going through? One pod, and all that is known about it, in order.
 
 use super::super::cluster::{Cluster, Key, Pod, Stand};
 use super::super::flow::{Did, Flow, Hop};
@@ -105,7 +105,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
 
 /// The newest pod that the command on the stage made go away and that has to do with this one: it
 /// had its name or its owner, or belonged to the same Deployment. One that the command itself has
-/// named is told beside any pod: nothing may have taken its place.
+/// named is shown beside any pod: nothing may have taken its place.
 pub(super) fn former<'a>(model: &'a Model, scene: &Cluster, pod: &Pod) -> Option<Ghost<'a>> {
     let named = model.traffic.shown().and_then(Flow::object).filter(|object| object.resource == "pods");
     let is_named =
@@ -147,7 +147,7 @@ pub(super) fn hops_about(model: &Model, pod: &Pod) -> Vec<(String, String)> {
         .iter()
         .filter(about)
         .flat_map(|flow| {
-            // Of the command that is replayed, what was told up to the lit hop.
+            // Of the command that is replayed, the records up to the lit hop.
             let told = match model.traffic.play.session.as_ref() == Some(&flow.session) {
                 true if model.traffic.moving() => model.traffic.play.at + 1,
                 _ => flow.hops.len(),

@@ -254,7 +254,7 @@ pub(super) fn role(
     if !column.up {
         return (canvas.word(Word::RaftOff, &[]), Tone::Bad);
     }
-    // While a lab asks for the cause, only what the member itself told.
+    // While a lab asks for the cause, only what the member itself reported.
     if !canvas.asks_cause && agreement.reaches(column.node, &names).count() == 1 {
         let word = if agreement.is_cut_off(column.node, &names) { Word::RaftCut } else { Word::RaftAlone };
         return (canvas.word(word, &[]), Tone::Bad);
@@ -378,7 +378,7 @@ fn story(canvas: &mut Canvas<'_>, all: &[&Told], rows: usize) -> usize {
     shown
 }
 
-/// What a member told of itself, or what a fault was, in words.
+/// What a member reported of itself, or what a fault was, in words.
 pub(super) fn action(canvas: &Canvas<'_>, told: &Told) -> (String, Tone) {
     let term = told.term.to_string();
     let who = brief(&told.who, 8);

@@ -53,7 +53,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let label = columns.last().map_or(LEFT, |last| last.x) + 3;
     let y = links(canvas, model, &columns, 4, label);
     let below = canvas.height().saturating_sub(y);
-    // The election's beginning is told by its words, and its end matters most.
+    // The words say that the election began, and its end matters most.
     let told = story_of(model);
     let story = told.len().min(below / 2);
     log(canvas, model, &columns, (y, below - story), label);
@@ -132,7 +132,7 @@ fn links(canvas: &mut Canvas<'_>, model: &Model, columns: &[Column<'_>], top: us
         }
     } else {
         rails(canvas, columns, y);
-        // Without a term no record has told of a leader, and there may be one.
+        // Without a term no record has named a leader, and there may be one.
         if agreement.leader().is_none() && agreement.term() > 0 {
             let text = canvas.word(Word::StatusNoLeader, &[]);
             canvas.put(label, y, &text, Tone::Warn);

@@ -136,7 +136,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     }
 }
 
-/// What holds the rollout up, or what its controller told last.
+/// What holds the rollout up, or what its controller reported last.
 pub(super) fn newest(canvas: &Canvas<'_>, scene: &Cluster, key: &Key) -> Option<Piece> {
     let event = || Some((scene.events_about("Deployment", key).last()?.message.clone(), Tone::Dim));
     blocked::line(canvas, scene, Some(key)).or_else(event)

@@ -98,7 +98,7 @@ pub(super) enum Act {
         code: u16,
         refused: Option<Gate>,
     },
-    /// A watch told the component of a change.
+    /// A watch sent the component a change.
     Heard,
     /// A request of a component; `failed`: it was refused.
     Asked {

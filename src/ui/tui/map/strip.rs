@@ -27,7 +27,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use std::collections::BTreeMap;
 
-/// Nodes that are told by name because something is wrong with them.
+/// Nodes that are named because something is wrong with them.
 const NODES_MAX: usize = 3;
 /// Cells that the name of a pod which is not well keeps in any case.
 const NAME_MIN: usize = 12;
@@ -220,7 +220,7 @@ pub(super) fn unwell(canvas: &Canvas<'_>, scene: &Cluster) -> Option<Piece> {
 /// warning; then the command on the stage; then the newest Event that is no warning. A command that
 /// failed comes before what is not well.
 ///
-/// While a lab asks for the cause, no warning is told whose message may name the cause ([`told`]
+/// While a lab asks for the cause, no warning is shown whose message may name the cause ([`told`]
 /// leaves out that of `FailedCreate`).
 pub(super) fn news(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Vec<Piece> {
     let stage = stage(canvas, model);

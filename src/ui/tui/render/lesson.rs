@@ -107,7 +107,7 @@ fn first_code(text: &str, room: usize, look: Look) -> Option<usize> {
     Some(before + usize::from(before > 0))
 }
 
-/// Which checks are told where room is scarce.
+/// Which checks are shown where room is scarce.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Checks {
     All,

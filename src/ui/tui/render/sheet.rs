@@ -17,7 +17,7 @@ use ratatui::text::Line;
 
 /// However much there is to do, so many lines of text stay in sight.
 const READ_MIN: usize = 2;
-/// Where fewer lines of text would stay in sight, the checks are told in fewer words.
+/// Where fewer lines of text would stay in sight, the checks have fewer words.
 const READ_FAIR: usize = 5;
 /// [`READ_FAIR`] beside a strip of the map, where a line is twice as long: then each check that is
 /// missing stays in sight.

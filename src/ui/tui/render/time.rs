@@ -121,7 +121,7 @@ fn list(canvas: &mut Canvas<'_>, steps: &[Step<'_>], at: usize, (top, rows): (us
 }
 
 /// The objects of both moments, from a row on and not beyond another: a sign for what differs, so
-/// that it is not told by colour alone. The names have the room that the values leave.
+/// that it is not colour alone that says it. The names have the room that the values leave.
 fn table(canvas: &mut Canvas<'_>, step: &Step<'_>, pairs: &[Pair], (top, end): (usize, usize)) {
     let head = canvas.word(Word::TimeThen, &[&step.before.unwrap_or_default().to_string()]);
     let values = pairs.iter().flat_map(|pair| [&pair.then, &pair.now]).flatten();

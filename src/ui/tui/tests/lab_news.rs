@@ -19,7 +19,7 @@ fn how_many_hints_fit_is_not_shown() {
     assert!(!shown(0).contains("there is a hint"), "{}", shown(0));
 }
 
-/// A grade is told while the pods that its probe replaced are still starting.
+/// A grade comes while the pods that its probe replaced are still starting.
 #[test]
 fn a_task_that_recovers_from_the_probe_makes_no_grade_old() {
     let mut model = playing(120, 90, Lang::En, checked(Lang::En));

@@ -156,7 +156,7 @@ fn note_silence(model: &mut Model, resource: String) -> bool {
     false
 }
 
-/// Forgets what was told of the cluster before. Its objects stay until the lists of the new one
+/// Forgets what came from the cluster before. Its objects stay until the lists of the new one
 /// come, and so do the notes that they may be old, or may not be listed.
 fn forget_cluster(model: &mut Model) {
     model.traffic.restart();

@@ -45,7 +45,7 @@ pub(crate) struct Mark {
     pub what: Marked,
 }
 
-/// An entry of the store's log, as a member told of its commit.
+/// An entry of the store's log, as a member reported its commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Written {
     pub revision: Option<u64>,
@@ -62,11 +62,11 @@ pub(crate) struct Traffic {
     pub decisions: VecDeque<Record>,
     /// The last writing of a node's Service rules.
     pub rules: Option<Record>,
-    /// Connections to NodePorts of `localhost` that were told, for each Service.
+    /// Connections to NodePorts of `localhost` in the records, for each Service.
     pub visits: BTreeMap<Key, u64>,
     /// The connections of each port of a Service.
     port_visits: BTreeMap<(Key, u16), u64>,
-    /// The NodePorts that are open on `localhost`. `None`: no record has told.
+    /// The NodePorts that are open on `localhost`. `None`: no record has said it.
     pub open_ports: Option<BTreeSet<u16>>,
     /// What the newest revisions changed.
     pub changed: BTreeMap<u64, ObjectRef>,
@@ -84,7 +84,7 @@ pub(crate) struct Traffic {
     newest: Option<Timestamp>,
     /// Records that came too fast to be heard.
     pub lost: u64,
-    /// What the store's members told of themselves.
+    /// What the store's members reported of themselves.
     pub agreement: Agreement,
 }
 
@@ -145,8 +145,8 @@ impl Traffic {
         }
     }
 
-    /// How many connections came to a Service through this port of `localhost`. `None`: none was
-    /// told.
+    /// How many connections came to a Service through this port of `localhost`. `None`: no
+    /// record has counted any.
     pub(crate) fn visits_of_port(&self, service: &Key, port: i64) -> Option<u64> {
         let port = u16::try_from(port).ok()?;
         self.port_visits.get(&(service.clone(), port)).copied()
@@ -159,7 +159,7 @@ impl Traffic {
         self.port_visits.retain(|(service, _), _| is_there(service));
     }
 
-    /// Notes when a record was written, and a fault. `heard`: when it was told, if the interface
+    /// Notes when a record was written, and a fault. `heard`: when it came, if the interface
     /// was open by then.
     fn keep_time(&mut self, record: &Record, heard: Option<Duration>) {
         self.newest = self.newest.max(Some(record.at));
@@ -168,7 +168,7 @@ impl Traffic {
         }
     }
 
-    /// Notes a mark behind those that were told before it; the oldest goes.
+    /// Notes a mark behind those that came before it; the oldest goes.
     fn mark(&mut self, mark: Mark) {
         if self.marks.len() == MARKS_MAX {
             self.marks.pop_front();
@@ -188,8 +188,8 @@ impl Traffic {
         self.newest
     }
 
-    /// The newest revision in the entries of the store's log that were told. Renewed Leases and
-    /// keys that are no objects count, too: it is what etcd itself answers. 0: none was told.
+    /// The newest revision in the known entries of the store's log. Renewed Leases and
+    /// keys that are no objects count, too: it is what etcd itself answers. 0: none is known.
     pub(crate) fn stored_revision(&self) -> u64 {
         self.written.values().filter_map(|written| written.revision).max().unwrap_or_default()
     }
@@ -247,7 +247,7 @@ impl Traffic {
             self.make_room();
             self.flows.push_back(flow);
         }
-        // A member may have told of the commit before the API server did.
+        // A member may have reported the commit before the API server did.
         if let Some(revision) = record.revision.filter(|_| record.write().is_some())
             && let Some(told) = self.written.values().rev().find(|w| w.revision == Some(revision)).copied()
             && let Some(flow) = self.flows.iter_mut().rev().find(|f| f.revisions.contains_key(&revision))
