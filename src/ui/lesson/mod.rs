@@ -210,9 +210,9 @@ impl PageStyle {
         out + &self.prose(&ahead, "")
     }
 
-    /// Sentences of a debrief.
-    pub(crate) fn told(&self, sentences: &[String]) -> String {
-        sentences.iter().map(|told| self.prose(told, "  ")).collect()
+    /// Sentences of a debrief, each as a paragraph.
+    pub(crate) fn debrief(&self, sentences: &[String]) -> String {
+        sentences.iter().map(|sentence| self.prose(sentence, "  ")).collect()
     }
 
     /// The last hint that was shown.

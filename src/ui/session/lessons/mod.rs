@@ -338,7 +338,7 @@ impl Session {
                     self.complain(&self.say(Say::LessonDebriefNone, &[]), None, None);
                     return 1;
                 }
-                print!("{}", self.style().told(&told));
+                print!("{}", self.style().debrief(&told));
                 0
             }
             Err(why) => self.unanswered(&why),

@@ -357,14 +357,14 @@ impl Quota {
 
     /// The amounts as `kubectl get quota` prints them: `pods: 2/2, requests.cpu: 20m/1`. What is
     /// used up comes first.
-    pub(crate) fn told(&self) -> String {
+    pub(crate) fn usage(&self) -> String {
         let mut amounts: Vec<&Amount> = self.amounts.iter().collect();
         amounts.sort_by_key(|amount| !amount.is_full);
-        let told = |amount: &Amount| {
+        let text = |amount: &Amount| {
             let used = if amount.used.is_empty() { "?" } else { amount.used.as_str() };
             format!("{}: {used}/{}", amount.resource, amount.hard)
         };
-        amounts.into_iter().map(told).collect::<Vec<_>>().join(", ")
+        amounts.into_iter().map(text).collect::<Vec<_>>().join(", ")
     }
 }
 

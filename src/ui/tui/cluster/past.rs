@@ -310,7 +310,7 @@ mod tests {
         cluster.absorb("namespaces", Delta::Deleted(namespace("Terminating", "22")));
         let then = |revision: u64| {
             let then = cluster.at(revision);
-            let told = then.quotas.values().map(|quota| quota.told()).collect::<Vec<_>>().join(" ");
+            let told = then.quotas.values().map(|quota| quota.usage()).collect::<Vec<_>>().join(" ");
             (then.namespaces.get("staging").copied(), told)
         };
         assert_eq!(then(9), (None, String::new()));

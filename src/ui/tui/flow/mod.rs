@@ -217,7 +217,7 @@ impl Flow {
                 let from = asker(&request.user_agent, &request.user);
                 (from, Spot::Api, Did::Asked { verb, code, refused, from_pod })
             }
-            None => told(record),
+            None => component_act(record),
         };
         let mut hop = Hop {
             at: record.at,
@@ -278,7 +278,8 @@ fn refusing_gate(answer: &Answer, code: u16) -> Option<Gate> {
     }
 }
 
-fn told(record: &Record) -> (Spot, Spot, Did) {
+/// What a component reported, from where and to where.
+fn component_act(record: &Record) -> (Spot, Spot, Did) {
     let spot = match record.component {
         Component::Scheduler => Spot::Scheduler,
         Component::Kubelet => Spot::Kubelet(record.node.clone()),

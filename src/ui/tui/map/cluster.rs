@@ -240,6 +240,7 @@ pub(super) fn works(model: &Model, node: &Node) -> bool {
         .any(|s| matches!(s, Spot::Kubelet(n) | Spot::Proxy(n) if *n == node.name))
 }
 
+/// Draws a node as a column with its pods, down to the row `foot`.
 #[allow(clippy::too_many_arguments)] // a rectangle and what is in it
 fn column(
     canvas: &mut Canvas<'_>,

@@ -44,6 +44,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     }
 }
 
+/// The view before the first command: the components by name.
 fn empty(canvas: &mut Canvas<'_>, model: &Model) {
     let names = ["kubectl", "kube-apiserver", "etcd", "scheduler · controllers", "kubelet", "kube-proxy"];
     let last = canvas.height().saturating_sub(1);
@@ -65,6 +66,7 @@ fn clock(us: u64) -> String {
     if us < 1_000_000 { format!("{:.1}", us as f64 / 1e3) } else { took(us).replace(' ', "") }
 }
 
+/// A row that failed is marked, also when it is not lit.
 fn row_tone(row: &Row, lit: bool) -> Tone {
     match &row.act {
         Act::Asked { failed: true } | Act::Answered { code: 400.., .. } => Tone::Bad,
@@ -73,6 +75,7 @@ fn row_tone(row: &Row, lit: bool) -> Tone {
     }
 }
 
+/// Draws the sequence diagram, its newest rows if not all have room.
 fn diagram(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow, rows: &[Row], lanes: &[Lane]) {
     let step = (canvas.width().saturating_sub(STORE + 2) / lanes.len().max(1)).min(16);
     let columns: Vec<(Lane, usize)> =
@@ -175,6 +178,7 @@ struct Place {
     lit: bool,
 }
 
+/// Draws a row: its time, and what its component did.
 fn act(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow, row: &Row, place: &Place) {
     let y = place.y;
     let tone = row_tone(row, place.lit);

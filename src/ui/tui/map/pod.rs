@@ -12,7 +12,7 @@ use super::common::{is_roomy, node_name, none_of, restarts, subject};
 use super::ghosts::{Ghost, ghost_line, ghosts};
 use super::hops::describe;
 use super::pod_wide;
-use super::strip::{Lines, told};
+use super::strip::{Lines, event_piece};
 use tap::ObjectRef;
 
 /// The pod that the view is about.
@@ -45,7 +45,7 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
         (None, Some(_)) => None,
         (None, None) => events.last().copied(),
     };
-    let news = event.map(|event| told(canvas, event)).into_iter().chain(hop).collect();
+    let news = event.map(|event| event_piece(canvas, event)).into_iter().chain(hop).collect();
     Lines { counts, news }
 }
 

@@ -208,6 +208,7 @@ fn links(canvas: &mut Canvas<'_>, agreement: &Agreement, columns: &[Column<'_>],
     5
 }
 
+/// The line between two neighbours: dim, cut, or lit in the direction of the entries.
 fn link(
     canvas: &mut Canvas<'_>,
     agreement: &Agreement,

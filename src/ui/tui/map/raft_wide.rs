@@ -53,7 +53,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let label = columns.last().map_or(LEFT, |last| last.x) + 3;
     let y = links(canvas, model, &columns, 4, label);
     let below = canvas.height().saturating_sub(y);
-    // The words say that the election began, and its end matters most.
+    // Of an election with more steps than half of the rows, its end matters most.
     let told = story_of(model);
     let story = told.len().min(below / 2);
     log(canvas, model, &columns, (y, below - story), label);
@@ -230,6 +230,7 @@ fn changed(canvas: &Canvas<'_>, model: &Model, revision: Option<u64>) -> String 
     }
 }
 
+/// The object that a revision changed: `pods/web2`.
 fn object(model: &Model, revision: u64) -> Option<String> {
     let object = model.traffic.changed.get(&revision)?;
     Some(format!("{}/{}", object.resource, object.name))

@@ -54,7 +54,7 @@ impl Step<'_> {
     }
 
     /// `kubectl create deployments/web`, or what else it was.
-    pub(crate) fn told(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         match self.what {
             What::Command(flow) => {
                 let object =

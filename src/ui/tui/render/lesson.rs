@@ -228,11 +228,11 @@ fn checks(model: &Model, view: &LessonView, room: usize, which: Checks, out: &mu
     let met = view.checks.iter().filter(|check| check.state == Verdict::Met).count();
     let folded = which == Checks::Open && met > 1;
     if folded {
-        let told = format!("{met}/{}", view.checks.len());
-        out.extend(text(&told, look, Tone::Good, room, &format!("{} ", look.sign(Sign::Met)), "  "));
+        let count = format!("{met}/{}", view.checks.len());
+        out.extend(text(&count, look, Tone::Good, room, &format!("{} ", look.sign(Sign::Met)), "  "));
     }
-    let told = |check: &Check| !folded || check.state != Verdict::Met;
-    for (at, check) in view.checks.iter().enumerate().filter(|(_, check)| told(check)) {
+    let is_shown = |check: &Check| !folded || check.state != Verdict::Met;
+    for (at, check) in view.checks.iter().enumerate().filter(|(_, check)| is_shown(check)) {
         // After a while without success the one that is missing stands out.
         let late = view.not_yet.is_some() && Some(at) == view.missing();
         let (sign, tone) = match check.state {

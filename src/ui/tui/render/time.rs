@@ -112,7 +112,7 @@ fn list(canvas: &mut Canvas<'_>, steps: &[Step<'_>], at: usize, (top, rows): (us
         let behind = canvas.width().saturating_sub(REVISION);
         let revision = step.revision().filter(|_| behind > x + TOLD_MIN);
         let room = if revision.is_some() { behind - x - 1 } else { canvas.width().saturating_sub(x) };
-        canvas.put_in(x, top + y, room, &step.told(), tone);
+        canvas.put_in(x, top + y, room, &step.title(), tone);
         if let Some(revision) = revision {
             let revision = canvas.word(Word::RevisionShort, &[&revision.to_string()]);
             canvas.put(behind, top + y, &revision, Tone::Dim);
