@@ -107,7 +107,7 @@ impl Lab {
         let news = match () {
             () if start(&before) != start(&view) => Some(Scroll::To(0)),
             () if view.given_up.is_some() && before.given_up.is_none() => Some(Scroll::Way),
-            () if view.grade.is_some() && before.grade != view.grade => Some(Scroll::Told),
+            () if view.grade.is_some() && before.grade != view.grade => Some(Scroll::Outcome),
             () if view.hints.len() > before.hints.len() => Some(Scroll::Hint),
             () => None,
         };
@@ -134,7 +134,7 @@ impl Lab {
         (self.heard, self.refused) = (now, None);
         self.view = Some(view);
         // The tasks are to be seen again; who reads elsewhere is left there.
-        if self.has_old_grade() && self.scroll == Scroll::Told {
+        if self.has_old_grade() && self.scroll == Scroll::Outcome {
             self.scroll = Scroll::Tasks;
         }
         news.is_some()

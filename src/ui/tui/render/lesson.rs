@@ -75,7 +75,7 @@ pub(super) fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Lin
     }
     if !view.debrief.is_empty() {
         out.push(Line::default());
-        marks.told = Some(out.len());
+        marks.outcome = Some(out.len());
         out.extend(text(&lang.say(Word::What, &[]), look, Tone::Title, room, "", ""));
         for beat in &view.debrief {
             out.extend(markdown::lines(beat, room, look));

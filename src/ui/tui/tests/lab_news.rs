@@ -34,7 +34,7 @@ fn a_task_that_recovers_from_the_probe_makes_no_grade_old() {
     }
     lab(&mut model, starting.clone());
     lab(&mut model, told);
-    assert!(!model.lab.has_old_grade() && model.lab.scroll == Scroll::Told);
+    assert!(!model.lab.has_old_grade() && model.lab.scroll == Scroll::Outcome);
     model.now += Duration::from_secs(8);
     lab(&mut model, starting); // now it is the learner who broke them
     assert!(model.lab.has_old_grade());

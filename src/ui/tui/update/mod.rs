@@ -327,7 +327,7 @@ fn take_lesson(model: &mut Model, view: LessonView) {
     }
     if moved {
         model.lesson.since = model.now;
-        model.lesson.scroll = if view.debrief.is_empty() { Scroll::To(0) } else { Scroll::Told };
+        model.lesson.scroll = if view.debrief.is_empty() { Scroll::To(0) } else { Scroll::Outcome };
         // The new step brings its own view, and its own object.
         model.chosen = false;
         model.choose(&[], 0);
@@ -335,7 +335,7 @@ fn take_lesson(model: &mut Model, view: LessonView) {
         // What is coming stands above the old text.
         model.lesson.scroll = Scroll::To(0);
     } else if grew {
-        model.lesson.scroll = Scroll::Told;
+        model.lesson.scroll = Scroll::Outcome;
     } else if guessed && view.state == State::Open {
         model.lesson.scroll = Scroll::Said;
     }
