@@ -426,8 +426,8 @@ mod tests {
         assert_eq!(u64::from_le_bytes(next), u64::MAX, "the next one would end at an old mark");
     }
 
-    /// Has the mark of some `settle` been seen, and not given up? The reader's thread may have no
-    /// processor for a second.
+    /// True if the mark of some `settle` was seen, and not given up. The reader's thread may have
+    /// no processor for a second.
     fn settles(screen: &mut Screen) -> bool {
         (0..60).any(|_| {
             let before = Instant::now();

@@ -106,7 +106,7 @@ fn proc_file(pid: i32, file: &str) -> Option<Vec<u8>> {
     std::fs::read(format!("/proc/{pid}/{file}")).ok()
 }
 
-/// Is a process that is not dead yet about to end? By its files `stat` and `status`. Pure.
+/// True if a process that is not dead yet is about to end, by its files `stat` and `status`. Pure.
 fn is_dying(stat: &[u8], status: &[u8]) -> bool {
     let (line, status) = (String::from_utf8_lossy(stat), String::from_utf8_lossy(status));
     let flags = line.rsplit_once(')').and_then(|(_, after)| after.split_whitespace().nth(6)?.parse().ok());

@@ -346,12 +346,12 @@ impl Model {
         lessons.chain(self.lab.list.iter().map(|entry| entry.id.as_str()))
     }
 
-    /// Does the lesson's pane show the list of lessons and labs, or why there is none?
+    /// True if the lesson's pane shows the list of lessons and labs, or why there is none.
     pub(crate) fn shows_list(&self) -> bool {
         self.shown_lab().is_none() && self.open_lesson().is_none()
     }
 
-    /// Does the lesson engine play the lines of a setup, which can be stopped in the pane?
+    /// True while the lesson engine plays the lines of a setup, which can be stopped in the pane.
     pub(crate) fn plays(&self) -> bool {
         self.shown_lab().is_none() && self.lesson.view.as_ref().is_some_and(|view| view.playing.is_some())
     }
@@ -381,21 +381,21 @@ impl Model {
         view.predict.as_ref().filter(|p| p.chosen.is_none())
     }
 
-    /// Does the open step ask for an answer that the cluster proves?
+    /// True if the open step asks for an answer that the cluster proves.
     pub(crate) fn asks_answer(&self) -> bool {
         let view = self.open_lesson().filter(|v| v.state == State::Open);
         let answer = view.and_then(|v| v.answer.as_ref());
         answer.is_some_and(|answer| answer.state != Judged::Right) && self.question().is_none()
     }
 
-    /// Do function keys go to the program in the shell? A full-screen program that reads keys has
-    /// them while its pane has the focus.
+    /// True if function keys go to the program in the shell: a full-screen program that reads keys
+    /// has them while its pane has the focus.
     pub(crate) fn program_has_keys(&self) -> bool {
         self.focus == Pane::Shell && self.overlay.is_none() && !self.at_prompt && self.shell.takes_keys()
     }
 
-    /// Does a program have the whole screen of the shell? At the prompt none has: what was printed,
-    /// e.g. a pod's log, has switched to the other screen.
+    /// True if a program has the whole screen of the shell. At the prompt none has: what was
+    /// printed, e.g. a pod's log, has switched to the other screen.
     pub(crate) fn program_has_screen(&self) -> bool {
         !self.at_prompt && self.shell.screen().alternate_screen()
     }

@@ -181,12 +181,12 @@ pub(crate) struct Port {
 }
 
 impl Service {
-    /// Is it a Service without an address of its own? Its name leads to the pods.
+    /// True for a Service without an address of its own: its name leads to the pods.
     pub(crate) fn is_headless(&self) -> bool {
         matches!(self.ip.as_str(), "" | "None")
     }
 
-    /// Is it one of the type ExternalName?
+    /// True for a Service of the type ExternalName.
     pub(crate) fn is_alias(&self) -> bool {
         !self.alias_of.is_empty()
     }
@@ -225,8 +225,8 @@ pub(crate) struct Slice {
 }
 
 impl Slice {
-    /// Does this port of the Service lead to its endpoints? Not if its target port is a name that
-    /// no container port of the pods has.
+    /// True if this port of the Service leads to its endpoints. Not if its target port is a name
+    /// that no container port of the pods has.
     pub(crate) fn serves(&self, port: &Port) -> bool {
         self.ports.iter().any(|(name, _)| *name == port.name)
     }
@@ -317,14 +317,14 @@ pub(crate) struct Autoscaler {
 }
 
 impl Autoscaler {
-    /// Has nothing but the measured value changed since this earlier state?
+    /// True if nothing but the measured value has changed since this earlier state.
     pub(super) fn only_measured(&self, before: &Autoscaler) -> bool {
         let measured =
             Autoscaler { metrics: self.metrics.clone(), revision: self.revision, ..before.clone() };
         measured == *self
     }
 
-    /// Does it scale this Deployment?
+    /// True if the autoscaler scales this Deployment.
     pub(crate) fn scales(&self, deployment: &Key) -> bool {
         let (kind, name) = &self.target;
         kind == "Deployment" && self.namespace == deployment.0 && *name == deployment.1

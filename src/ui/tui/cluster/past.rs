@@ -102,7 +102,7 @@ impl Past {
         self.from = self.from.max(revision);
     }
 
-    /// Does the log tell how the objects were at this revision?
+    /// True if the log tells how the objects were at this revision.
     pub(crate) fn reaches(&self, revision: u64) -> bool {
         revision >= self.from
     }

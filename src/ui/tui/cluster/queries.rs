@@ -73,7 +73,7 @@ impl Cluster {
         all.filter(|namespace| !is_of_the_cluster(namespace)).collect()
     }
 
-    /// Do the learner's objects lie in more than one namespace? Then each is named with its own.
+    /// True if the learner's objects lie in more than one namespace: each is named with its own.
     pub(crate) fn is_spread(&self) -> bool {
         self.used_namespaces().len() > 1
     }
@@ -83,7 +83,7 @@ impl Cluster {
         if self.is_spread() { format!("{namespace}/{name}") } else { name.to_string() }
     }
 
-    /// Does the component run, as its pod tells? `None`: there is no such pod.
+    /// Returns whether the component runs, as its pod tells. `None`: there is no such pod.
     pub(crate) fn component(&self, name: &str) -> Option<bool> {
         let mut pods = self.pods.values().filter(|p| p.is_component(name)).peekable();
         pods.peek()?;

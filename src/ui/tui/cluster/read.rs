@@ -53,8 +53,8 @@ pub(super) fn written(value: &Value) -> String {
         .map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, String::from)
 }
 
-/// Does this STATUS of kubectl tell that a container cannot start, or has ended badly?
-/// `Init:OOMKilled` and `ExitCode:3` do.
+/// True for a STATUS of kubectl by which a container cannot start, or has ended badly.
+/// Examples: `Init:OOMKilled`, `ExitCode:3`.
 pub(crate) fn is_failure(status: &str) -> bool {
     let reason = status.strip_prefix("Init:").unwrap_or(status);
     reason.ends_with("BackOff")

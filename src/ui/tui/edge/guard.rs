@@ -24,8 +24,8 @@ pub(super) async fn panicked() {
     PANICKED.notified().await;
 }
 
-/// Is the terminal ours? A picture that is drawn after it was given back lands on the learner's own
-/// screen.
+/// True while the terminal is ours. A picture that is drawn after it was given back lands on the
+/// learner's own screen.
 pub(super) fn held() -> bool {
     TAKEN.load(Ordering::SeqCst)
 }

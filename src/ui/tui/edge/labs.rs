@@ -60,7 +60,7 @@ async fn follow_once(place: &Place, lang: Lang, tell: &Sender<Event>, heard: &mu
     }
 }
 
-/// Is a lab open?
+/// Asks the lab engine whether a lab is open.
 pub(super) async fn is_open(place: &Place, lang: Lang) -> bool {
     let shown = labs::asked::<LabView>(place, lang, Ask::Show).await;
     shown.is_ok_and(|view| !view.id.is_empty())

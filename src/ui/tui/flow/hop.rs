@@ -78,7 +78,7 @@ impl Hop {
         self.revision.filter(|revision| *revision > 0 && self.writes())
     }
 
-    /// Did it change the store?
+    /// True if the hop changed the store.
     pub(crate) fn writes(&self) -> bool {
         match &self.did {
             Did::Stored => true,

@@ -79,7 +79,7 @@ fn blocked(scene: &Cluster) -> Vec<Blocked<'_>> {
     found
 }
 
-/// Does the object belong to this Deployment?
+/// True if the object belongs to this Deployment.
 fn is_of(it: &Blocked<'_>, deployment: &Key) -> bool {
     it.namespace == deployment.0 && it.owner == deployment.1
 }

@@ -117,7 +117,7 @@ fn nowhere(canvas: &Canvas<'_>, scene: &Cluster) -> String {
     [lost, waiting].into_iter().flatten().collect::<Vec<_>>().join("  ")
 }
 
-/// Was the pod's Node deleted? Before the nodes are listed nothing is known of them.
+/// True if the pod's Node was deleted. Before the nodes are listed nothing is known of them.
 pub(super) fn is_lost(scene: &Cluster, pod: &Pod) -> bool {
     !scene.nodes.is_empty() && !pod.node.is_empty() && !scene.nodes.contains_key(&pod.node)
 }
@@ -226,7 +226,7 @@ pub(super) fn node_state(canvas: &Canvas<'_>, model: &Model, node: &Node) -> (St
     }
 }
 
-/// Was the node switched off, in order or by a crash? Not shown while a lab asks for the cause.
+/// True if the node was switched off, in order or by a crash; false while a lab asks for the cause.
 fn is_off(model: &Model, node: &Node) -> bool {
     !model.lab.asks_cause() && model.traffic.agreement.off.contains(&node.name)
 }

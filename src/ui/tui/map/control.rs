@@ -26,7 +26,7 @@ const API: usize = 38;
 /// The column of etcd.
 const STORE: usize = 41;
 
-/// Is there room for the diagram? It has the line of the play head.
+/// True if there is room for the diagram, which has the line of the play head.
 pub(super) fn fits(canvas: &Canvas<'_>) -> bool {
     canvas.width() >= 62 && canvas.height() >= 13
 }
@@ -56,7 +56,7 @@ fn empty(canvas: &mut Canvas<'_>, model: &Model) {
     canvas.note(last.saturating_sub(1), &model.lang.say(Word::Quiet, &[]));
 }
 
-/// Is this the row of the hop that is lit?
+/// True for the row of the hop that is lit.
 fn is_lit(model: &Model, row: &Row) -> bool {
     row.last == Some(model.traffic.play.at)
 }

@@ -167,7 +167,7 @@ fn upper(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, places: &Place
     way(canvas, places.api, 2, stores(model), false);
 }
 
-/// Does the lit hop reach the store?
+/// True if the lit hop reaches the store.
 fn stores(model: &Model) -> bool {
     let hop = model.traffic.lit();
     hop.is_some_and(|h| h.to == Spot::Store || matches!(h.did, Did::Asked { .. }) && h.revision.is_some())

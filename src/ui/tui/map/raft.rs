@@ -57,9 +57,9 @@ pub(super) fn columns(model: &Model, width: usize) -> Vec<Column<'_>> {
         .collect()
 }
 
-/// Can the members still write? There is one answer for several of them: the leader has to reach a
-/// majority, itself included. Before a record has named a leader it is not known; then any member
-/// that reaches a majority may be it.
+/// Says whether the members can still write. There is one answer for several of them: the leader
+/// has to reach a majority, itself included. Before a record has named a leader it is not known;
+/// then any member that reaches a majority may be it.
 ///
 /// Example: of three members the leader is killed. The other two reach each other, but writes wait
 /// until one of them leads.

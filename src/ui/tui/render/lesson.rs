@@ -124,7 +124,7 @@ pub(super) enum Checks {
     Apart,
 }
 
-/// Does a question about the cluster wait for its answer?
+/// True while a question about the cluster waits for its answer.
 pub(super) fn asks(view: &LessonView) -> bool {
     let is_guessed = view.predict.as_ref().is_none_or(|p| p.chosen.is_some());
     view.state == State::Open && is_guessed && view.answer.as_ref().is_some_and(|a| a.state != Judged::Right)

@@ -193,9 +193,9 @@ impl Emulator {
         true
     }
 
-    /// Does a full-screen program run that has asked the terminal for anything about keys, paste or
-    /// mouse? Editors and pagers do; `watch` does not. terminfo(5) calls it keyboard_transmit
-    /// (`smkx`): function keys are for the program then.
+    /// True if a full-screen program runs that has asked the terminal for anything about keys,
+    /// paste or mouse. Editors and pagers do; `watch` does not. terminfo(5) calls it
+    /// keyboard_transmit (`smkx`): function keys are for the program then.
     pub(crate) fn takes_keys(&self) -> bool {
         let screen = self.screen();
         screen.alternate_screen()

@@ -92,7 +92,7 @@ impl Traffic {
         Some(so_far.unwrap_or(before))
     }
 
-    /// Has the play not yet come to the scheduler's decision about this pod?
+    /// True if the play has not yet come to the scheduler's decision about this pod.
     pub(crate) fn undecided(&self, namespace: &str, name: &str) -> bool {
         let Some(flow) = self.shown().filter(|_| self.moving()) else { return false };
         let decides = |hop: &Hop| {
