@@ -13,10 +13,10 @@ use lang::charset::{eprintln, print};
 use ui::lesson::PageStyle;
 use ui::options::{Drill, Options};
 use ui::practice::drill as front;
-use ui::proof_part::Part;
+use ui::proof::part::Part;
 use ui::repl;
 use ui::texts::Lang;
-use ui::{drill_proof, settings, terminal};
+use ui::{proof, settings, terminal};
 
 /// Runs one command of `drill`, and returns its exit code. Without a command, a session that begins
 /// with a drill is opened at a terminal; elsewhere a drill begins, as with `drill start`.
@@ -142,7 +142,7 @@ async fn test(ids: &[String], all: bool, seed: u64, part: Part, lang: Lang) -> a
         return Ok(USAGE);
     }
     let chosen = once(chosen, |id| id.as_str());
-    let sound = drill_proof::prove(chosen, seed, part).await && table.faults.is_empty();
+    let sound = proof::drills::prove(chosen, seed, part).await && table.faults.is_empty();
     Ok(i32::from(!sound))
 }
 

@@ -102,7 +102,8 @@ pub(crate) async fn sweep(own: &Place, lang: Lang) -> Option<String> {
     })
 }
 
-/// The same beside a cluster that is wiped: what was learnt there goes with the rest.
+/// Removes what [`sweep`] would, beside a cluster that is wiped: what was learnt there goes with
+/// the rest.
 pub async fn wipe_left(own: &Place, lang: Lang) -> Option<String> {
     let (place, id) = left_beside(own).await?;
     Some(match remove(&place, lang) {
@@ -267,7 +268,8 @@ impl Beside {
         finish(&self.own, &self.place, lang).await
     }
 
-    /// The same where only the learner's own terminal is left to say what went wrong.
+    /// Ends the cluster and removes it. What goes wrong is printed on standard error: the
+    /// interface, which would show it, is closed.
     pub(crate) async fn end_or_say(self, lang: Lang) {
         if let Err(why) = self.end(lang).await {
             eprintln!("ropewalk: {why}");
@@ -325,7 +327,7 @@ mod tests {
         let why = make_room(&own, &place, Lang::En).await.unwrap_err();
         assert!(Progress::load(&notes(&place)).unwrap().look("t/01", "make").unwrap().done, "{why}");
         // It has ended. A process that another test is just making still has a copy of the socket:
-        // only without its file is nobody there.
+        // only without its file is the cluster gone for certain.
         drop(silent);
         std::fs::remove_file(own.socket()).unwrap();
         make_room(&own, &place, Lang::En).await.unwrap();

@@ -1,17 +1,19 @@
-//! Is the cursor at the beginning of a line? Known from what was printed, because asking the
-//! terminal takes time, and what is typed in that time would be taken for its answer.
+//! Whether the cursor is at the beginning of a line. That is known from what was printed: asking
+//! the terminal takes time, and what is typed in that time would be taken for its answer.
 
 use parking_lot::Mutex;
 
+/// Where in the output the next byte stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Part {
     #[default]
     Text,
+    /// Behind ESC.
     Escape,
     /// `ESC [`, with what came after it.
     Control,
-    /// `ESC ]` up to BEL or `ESC \`.
-    Title,
+    /// The text of `ESC ]` (a title), `ESC P` and their like, up to BEL or `ESC \`.
+    String,
     /// `ESC (` and its like: one more byte follows.
     Charset,
 }
@@ -19,7 +21,9 @@ enum Part {
 #[derive(Debug, Default)]
 struct Progress {
     part: Part,
+    /// Of the control sequence that is read: `24;1` of `ESC [ 24 ; 1 H`.
     parameters: Vec<u8>,
+    /// Something stands on the line of the cursor.
     inside: bool,
     /// A full-screen program has the terminal's other screen.
     full_screen: bool,
@@ -33,24 +37,25 @@ pub(crate) struct Column(Mutex<Progress>);
 const PARAMETERS_MAX: usize = 32;
 
 impl Column {
-    /// This was printed.
+    /// Takes in bytes that were printed.
     pub(crate) fn saw(&self, bytes: &[u8]) {
         let mut now = self.0.lock();
         bytes.iter().for_each(|byte| now.step(*byte));
     }
 
-    /// Something stands on the line of the cursor. After the question it counts as a new one.
+    /// Returns whether something stands on the line of the cursor. From then on the line counts as
+    /// empty: the caller begins a new one.
     pub(crate) fn take_inside(&self) -> bool {
         std::mem::take(&mut self.0.lock().inside)
     }
 
-    /// The terminal was made to leave the full screen by other means than printed output.
+    /// Notes that the terminal was made to leave the full screen otherwise than by output.
     pub(crate) fn left_full_screen(&self) {
         let mut now = self.0.lock();
         (now.full_screen, now.inside) = (false, false);
     }
 
-    /// A program that took the whole screen has not given it back.
+    /// Returns whether a program that took the whole screen has not given it back.
     pub(crate) fn full_screen(&self) -> bool {
         self.0.lock().full_screen
     }
@@ -60,20 +65,20 @@ impl Progress {
     fn step(&mut self, byte: u8) {
         match (self.part, byte) {
             (Part::Text, b'\n' | b'\r') => self.inside = false,
-            (Part::Text | Part::Title, 0x1b) => self.part = Part::Escape,
+            (Part::Text | Part::String, 0x1b) => self.part = Part::Escape,
             (Part::Text, 0..=0x1f | 0x7f) => {}
             (Part::Text, _) => self.inside = true,
             (Part::Escape, b'[') => {
                 self.part = Part::Control;
                 self.parameters.clear();
             }
-            (Part::Escape, b']') => self.part = Part::Title,
+            (Part::Escape, b']' | b'P' | b'_' | b'^' | b'X') => self.part = Part::String,
             (Part::Escape, b'(' | b')' | b'#' | b' ') => self.part = Part::Charset,
             // RIS resets the terminal: the usual screen, the cursor at its beginning.
             (Part::Escape, b'c') => *self = Progress::default(),
             (Part::Escape, _) => self.part = Part::Text,
-            (Part::Charset, _) | (Part::Title, 0x07) => self.part = Part::Text,
-            (Part::Title, _) => {}
+            (Part::Charset, _) | (Part::String, 0x07) => self.part = Part::Text,
+            (Part::String, _) => {}
             (Part::Control, 0x40..=0x7e) => {
                 self.part = Part::Text;
                 self.moved(byte);
@@ -83,7 +88,7 @@ impl Progress {
         }
     }
 
-    /// A control sequence ended: some of them move the cursor.
+    /// Takes in the end of a control sequence, its `last` byte: some of them move the cursor.
     fn moved(&mut self, last: u8) {
         let column = self.parameters.rsplit(|b| *b == b';').next().unwrap_or_default();
         let first = matches!(column, b"" | b"1") || !self.parameters.contains(&b';');
@@ -114,6 +119,8 @@ mod tests {
             ("\x1b[31mabc\x1b[0m", true),
             ("\x1b]0;title\x07", false),
             ("\x1b]0;title\x1b\\", false),
+            ("\x1bP1$r0m\x1b\\", false),
+            ("abc\x1b_Gi=1\x1b\\", true),
             ("x\x1b[H\x1b[2J", false),
             ("\x1b[5;7H", true),
             ("~ text\x1b[24;1H:q\x1b[?1049l", false),

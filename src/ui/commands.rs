@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 /// What a command reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Input {
-    /// Someone's keyboard, which the next line needs too.
+    /// The learner's keyboard, which the next line needs, too.
     Keyboard,
     /// This program's standard input, to its end.
     Stdin,

@@ -96,12 +96,16 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
         Some("map") => View::ALL.iter().map(|view| view.name().to_string()).collect(),
         Some("lesson") => source.lessons().into_iter().chain(owned(&["again", "leave", "stop"])).collect(),
         Some("solve" | "check") => source.lessons(),
+        Some("lab") if before.get(1).is_some_and(|word| word == "verify") => return Offer::Files,
         Some("lab") => of_lab(before, source),
-        Some("answer" | "back" | "clear" | "goto" | "hint" | "next" | "quit" | "rewind") => vec![],
+        Some("status" | "trace" | "doctor" | "progress") if last.starts_with('-') => vec!["-o".into()],
+        Some(
+            "answer" | "back" | "clear" | "debrief" | "doctor" | "exit" | "goto" | "hint" | "next"
+            | "progress" | "quit" | "redo" | "rewind" | "status",
+        ) => vec![],
         Some("undo") => owned(&["--list"]),
         Some("what") => source.terms(),
         Some("help") => bare_verbs().chain(WORDS.iter().copied()).map(String::from).collect(),
-        Some("status" | "trace" | "doctor" | "progress") if last.starts_with('-') => vec!["-o".into()],
         Some("trace" | "why") => match object(last, source) {
             Some(found) => found,
             None => {
@@ -136,7 +140,9 @@ fn last_command(text: &str) -> &str {
 /// What follows `lab`, or one of its words.
 fn of_lab(before: &[String], source: &dyn Source) -> Vec<String> {
     match before.get(1).map(String::as_str) {
-        None => owned(&["check", "give-up", "grade", "hint", "leave", "list", "show", "solve", "start"]),
+        None => {
+            owned(&["check", "give-up", "grade", "hint", "leave", "list", "show", "solve", "start", "verify"])
+        }
         Some("check" | "give-up" | "grade" | "hint" | "leave" | "show" | "solve" | "start")
             if before.len() == 2 =>
         {
@@ -322,6 +328,17 @@ mod tests {
         assert_eq!(words("ropewalk lesson t"), ["FILES"]);
         assert_eq!(words("drill start "), ["--seed", "--skill"]);
         assert_eq!(words("drill check "), Vec::<String>::new());
+    }
+
+    /// None of these words takes a file.
+    #[test]
+    fn no_file_is_offered_behind_a_word_of_this_place() {
+        for word in WORDS {
+            assert_ne!(words(&format!("{word} ")), ["FILES"], "{word}");
+        }
+        assert_eq!(words("status -"), ["-o"]);
+        assert_eq!(words("lab verify "), ["FILES"], "a record");
+        assert_eq!(words("ropewalk status "), words("status "));
     }
 
     #[test]

@@ -432,7 +432,7 @@ mod tests {
             command.args(["--exact", "connection::tests::asks_at_the_end", "--nocapture"]);
             command.env(INSIDE, signal).stdin(Stdio::piped()).stdout(Stdio::piped());
             let mut asks = command.spawn().unwrap();
-            let mut input = asks.stdin.take().unwrap(); // open until the end: nobody types
+            let mut input = asks.stdin.take().unwrap(); // open to the end: no key comes, and no end
             input.write_all(typed.as_bytes()).unwrap();
             let said = asks.wait_with_output().unwrap().stdout;
             let said = String::from_utf8_lossy(&said);

@@ -24,8 +24,8 @@ pub(crate) fn list(lang: Lang, lost: &[Loss]) -> String {
     out
 }
 
-/// Lists what would be lost and asks; without a terminal it refuses and names the flag.
-/// True if nothing would be lost, or the person agrees. `lab`: the title of an open lab that would
+/// Lists what would be lost and asks; without a terminal it refuses and names the flag. True if
+/// nothing would be lost, or the person agrees. `lab`: the title of an open lab that would
 /// go with it.
 pub fn given(lang: Lang, lost: &[Loss], lab: Option<&str>) -> bool {
     if lost.is_empty() && lab.is_none() {
@@ -41,8 +41,9 @@ pub fn given(lang: Lang, lost: &[Loss], lab: Option<&str>) -> bool {
     agreed(lang)
 }
 
-/// The same before a lab is started or left: names the open lab, which ends, and what goes with it.
-/// True if nothing has to be asked. `ends`: the title of the open lab; empty if none is open.
+/// Asks before a lab is started or left: names the open lab, which ends, and what goes with it.
+/// True if nothing ends and nothing is lost, or the person agrees. `ends`: the title of the open
+/// lab; empty if none is open.
 pub fn ends_lab(lang: Lang, ends: &str, lost: &[Loss]) -> bool {
     match lab_end(&PageStyle::for_output(lang), ends, lost) {
         None => true,
@@ -67,7 +68,8 @@ fn lab_end(style: &PageStyle, ends: &str, lost: &[Loss]) -> Option<String> {
     (!told.is_empty()).then_some(told)
 }
 
-/// Asks whether that is meant; without a terminal it refuses and names the flag.
+/// Asks whether the loss that was listed is meant; without a terminal it refuses and names the
+/// flag.
 pub fn agreed(lang: Lang) -> bool {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         let tip = lang.say(Say::LossTry, &[]);
@@ -83,7 +85,7 @@ fn ask(lang: Lang) -> bool {
     take_answer(lang)
 }
 
-/// Asks, and does not wait for the answer.
+/// Prints the question, and does not wait for the answer.
 pub(crate) fn put_question(lang: Lang) {
     eprint!("{} ", lang.say(Say::LossAsk, &[]));
     let _ = std::io::stderr().flush(); // a terminal that is gone gives no answer either

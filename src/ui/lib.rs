@@ -50,8 +50,9 @@
 //! A view of one object is first about the one that the open step names, then the one that the
 //! learner's last command changed, then one that is not well, then the one that changed last.
 //!
-//! A view draws all that it knows from 72 by 13 cells on (the map of a screen of 120 by 34, or F2
-//! at 80 by 24), and a small form below that size:
+//! These views draw all that they know from 72 by 13 cells on (the map of a screen of 120 by 34, or
+//! F2 at 80 by 24), and a small form below that size. The boxes of the cluster view begin at 74 by
+//! 15 cells, the diagram of the control plane at 62 by 13:
 //! - Scheduling names the plug-in that refused each node, and has a line for each earlier decision.
 //! - Rollout has a gauge between the fewest and the most pods that the strategy allows, pods with
 //!   names and ages, and the old revisions. Without a Deployment it has the pods by their owners,
@@ -63,8 +64,9 @@
 //!   refused.
 //!
 //! What no record and no object tells is not drawn: how many connections each pod got, for example.
-//! Ages are counted on the cluster's clock. They are the one thing that moves while nothing
-//! happens, every ten seconds, or every second while something is younger than a minute.
+//! Ages move while nothing happens. Those of pods and revisions are counted on the cluster's clock,
+//! every ten seconds, or every second while something is younger than a minute. The age of a
+//! node's lease that is late moves every second.
 //! ### How the screen is divided
 //! The division follows from the screen's size alone (`tui::layout`):
 //! - From 110 columns and 30 lines on, the lesson stands at the left, the map above the shell at
@@ -107,14 +109,11 @@ mod complete;
 pub mod connection;
 pub mod consent;
 mod dialect;
-pub mod drill_proof;
 mod editor;
 mod error;
 mod exit;
 pub mod guests;
 mod kubeconfig;
-mod lab_plans;
-pub mod lab_proof;
 pub mod labs;
 pub mod lesson;
 mod lesson_files;
@@ -125,16 +124,6 @@ pub mod options;
 mod paste;
 pub mod practice;
 pub mod proof;
-mod proof_batch;
-mod proof_case;
-mod proof_cluster;
-mod proof_folder;
-mod proof_group;
-mod proof_home;
-mod proof_length;
-pub mod proof_part;
-mod proof_stop;
-mod proof_turns;
 pub mod prose;
 pub mod record;
 pub mod repl;

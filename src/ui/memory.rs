@@ -21,7 +21,7 @@ pub(crate) fn of_tree(root: i32) -> Option<u64> {
     Some(bytes)
 }
 
-/// A process of `/proc` and its parent.
+/// The number of a process, from its entry in `/proc`, and that of its parent.
 fn with_parent(entry: &std::fs::DirEntry) -> Option<(i32, i32)> {
     let pid = entry.file_name().to_str()?.parse().ok()?;
     let parent = linux::process::parent_of(pid)?; // it may have ended

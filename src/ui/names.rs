@@ -7,7 +7,7 @@ use client::kube::api::ListParams;
 use client::kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use client::kubeconfig::View;
 use client::{Api, Client};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(3);
 /// More names than this are of no use to a person.
 const NAMES_MAX: u32 = 500;
 
-/// Lists that are kept: one for each kind and namespace that was asked for.
+/// Lists that are kept at once, at most: one for each kind and namespace that was asked for.
 const LISTS_MAX: usize = 64;
 
 /// (the number of the view of the kubeconfig, resource, namespace). An answer that comes after a
@@ -70,10 +70,6 @@ pub(crate) struct Names {
     kept: Arc<Mutex<Book>>,
 }
 
-fn open<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
-    lock.lock()
-}
-
 impl Names {
     pub(crate) fn new(handle: Handle, config: Arc<Watched>) -> Names {
         Names { handle, config, client: Mutex::default(), kept: Arc::default() }
@@ -89,7 +85,7 @@ impl Names {
         };
         let key = (number, kind.qualified(), namespace.clone());
         {
-            let mut kept = open(&self.kept);
+            let mut kept = self.kept.lock();
             let entry = entry(&mut kept, key.clone());
             if entry.asking || entry.at.is_some_and(|at| at.elapsed() < FRESH) {
                 return entry.names.clone();
@@ -111,17 +107,17 @@ impl Names {
                 Some(Ok(list)) => Some(list.items.into_iter().filter_map(|o| o.metadata.name).collect()),
                 _ => None,
             };
-            learn(&mut open(&kept), &own, names);
+            learn(&mut kept.lock(), &own, names);
             let _ = tell.try_send(()); // the wait for it may be over
         });
         let _ = told.recv_timeout(PATIENCE);
-        open(&self.kept).get(&key).map(|k| k.names.clone()).unwrap_or_default()
+        self.kept.lock().get(&key).map(|k| k.names.clone()).unwrap_or_default()
     }
 
     /// The number of the current view, its client, and its namespace.
     fn client(&self) -> Option<(u64, Client, String)> {
         let view = self.config.view();
-        let mut known = open(&self.client);
+        let mut known = self.client.lock();
         if let Some((of, client)) = &known.client
             && *of == view
         {
@@ -131,7 +127,7 @@ impl Names {
         let client = view.client("ropewalk-repl")?;
         let namespace = view.namespace.clone();
         *known = Known { number: known.number + 1, client: Some((view, client.clone())) };
-        open(&self.kept).clear();
+        self.kept.lock().clear();
         Some((known.number, client, namespace))
     }
 }

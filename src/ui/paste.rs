@@ -46,6 +46,7 @@ impl Paste {
         None
     }
 
+    /// The manifest.
     pub(crate) fn text(self) -> String {
         self.text
     }

@@ -59,7 +59,7 @@ pub(crate) fn lay_out(markdown: &str, width: usize) -> Vec<Row> {
     laid(markdown, Page { width: width.max(10), ..Page::default() })
 }
 
-/// The same, and code in a sentence keeps its backticks.
+/// Lays Markdown out as [`lay_out`] does, and leaves the backticks around code in a sentence.
 pub(crate) fn lay_out_with_ticks(markdown: &str, width: usize) -> Vec<Row> {
     laid(markdown, Page { width: width.max(10), has_ticks: true, ..Page::default() })
 }

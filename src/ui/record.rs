@@ -74,7 +74,7 @@ impl Tape {
     }
 
     /// Keeps what a record tells of an object that a person wrote. What one transaction has changed
-    /// beside that is told behind it and is left out: the Endpoints of a Service that was deleted,
+    /// beside that comes behind it and is left out: the Endpoints of a Service that was deleted,
     /// or a quota.
     fn keep_write(&self, record: &Record) {
         let Some(write) = record.write().filter(|write| write.journey.is_none()) else { return };

@@ -58,7 +58,7 @@ pub async fn run(options: Options) -> Result<i32, Error> {
     let recording = record::start(options.record.as_ref(), &place);
     let mut session = Session::new(place, lang, manner, Handle::current());
     session.tape = options.record;
-    session.ends = Some(EndSignals::new(EndSignals::SCRIPT).map_err(Error::Signals)?);
+    session.end_signals = Some(EndSignals::new(EndSignals::SCRIPT).map_err(Error::Signals)?);
     let lesson = options.lesson.map(|id| (id, options.sure));
     let played = tokio::task::spawn_blocking(move || script::play_lesson(&mut session, lesson, script));
     let code = tokio::select! {
@@ -95,7 +95,7 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
     let recording = record::start(options.record.as_ref(), &place);
     let mut session = Session::new(place, lang, Manner::Terminal, Handle::current());
     session.tape = options.record;
-    session.ends = Some(heard);
+    session.end_signals = Some(heard);
     let in_pane = options.in_pane.is_some();
     session.frame = options.in_pane;
     if let Some(swept) = beside::sweep(&session.place, lang).await {
@@ -153,16 +153,15 @@ async fn in_interface(options: Options, home: Home) -> Result<i32, Error> {
     // A task of its own: its panic is an error here, and the cluster is ended all the same.
     let mut task = JoinSet::new();
     task.spawn(tui::run(setting));
-    let result = task.join_next().await;
-    let lang = settings::saved(&home).unwrap_or(lang); // it may have been changed in the meantime
-    // As in a session in lines: nobody may be there to read a farewell.
-    let signalled = matches!(result, Some(Ok(Ok((_, true))))) || terminal::is_gone();
-    connection.leave(lang, !signalled).await;
-    match result {
-        Some(Ok(Ok((code, _)))) => Ok(code),
-        Some(Ok(Err(error))) => Err(Error::Interface(error)),
+    let closed = match task.join_next().await {
+        Some(Ok(closed)) => closed.map_err(Error::Interface),
         Some(Err(_)) | None => Err(Error::Panicked),
-    }
+    };
+    let lang = closed.as_ref().map_or(lang, |closed| closed.lang); // it may have been changed
+    // As in a session in lines: there may be no one to read a farewell.
+    let by_signal = closed.as_ref().is_ok_and(|closed| closed.by_signal) || terminal::is_gone();
+    connection.leave(lang, !by_signal).await;
+    closed.map(|closed| closed.code)
 }
 
 /// What a session begins with.
@@ -225,18 +224,21 @@ fn run_prompt(mut session: Session, first: First) -> Result<(i32, Lang, bool), E
     Ok((code, session.lang(), session.is_ended()))
 }
 
-/// At a terminal: the one asked for, else the saved one, else the learner is asked, where there is
-/// a choice.
+/// Returns the language of a session at a terminal: the one asked for, else that of the session
+/// whose shell runs this one (for a lesson on a cluster of its own), else the saved one. Where none
+/// is known and there is a choice, the learner is asked.
 fn language(options: &Options, home: &Home) -> Lang {
     let asked = options.lang.map(|lang| charset::presentable(lang, true));
-    match asked.or_else(|| settings::saved(home)) {
+    match asked.or_else(settings::of_repl).or_else(|| settings::saved(home)) {
         Some(lang) => lang,
         None if charset::ascii_only() => Lang::En,
         None => ask_language(home),
     }
 }
 
-/// The first question, once. No answer means the language of the environment, and is not kept.
+/// Asks for the language, once. Enter alone, or an answer that names none, chooses that of the
+/// environment, which is kept like every choice. The end of the input keeps nothing: the next
+/// session asks again.
 fn ask_language(home: &Home) -> Lang {
     let usual = settings::from_environment();
     let number = if usual == Lang::Ko { "2" } else { "1" };
@@ -275,6 +277,31 @@ mod tests {
             raise(kind).unwrap();
             assert_eq!(await_signal(&mut interrupt, &mut end).await, code);
         }
+    }
+
+    /// Not a test of its own: what the one below runs in a process, whose environment names Korean.
+    #[test]
+    fn speaks_the_language_of_the_session_around_it() {
+        if std::env::var_os(settings::LANG_VARIABLE).is_none() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        settings::save(&home, Lang::En).unwrap();
+        assert_eq!(language(&Options::default(), &home), Lang::Ko);
+        let asked = Options { lang: Some(Lang::En), ..Options::default() };
+        assert_eq!(language(&asked, &home), Lang::En, "`--lang` comes first");
+    }
+
+    /// `--plain --lang ko` beside a saved `en`: a lesson with a cluster of its own begins a session
+    /// in this session's shell.
+    #[test]
+    fn a_session_beside_another_one_speaks_its_language() {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "repl::tests::speaks_the_language_of_the_session_around_it"]);
+        let ran = command.env(settings::LANG_VARIABLE, "ko").output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
     }
 
     #[test]

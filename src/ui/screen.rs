@@ -27,7 +27,7 @@ const PIECE: usize = 4096;
 /// terminal has room for.
 const AHEAD: usize = 1024;
 /// Typed bytes that wait for a program to read: a large paste. What is typed beyond it is lost, and
-/// told by the terminal's bell.
+/// answered with the terminal's bell.
 const WAITING_MAX: usize = 1 << 20;
 /// The longest line that the kernel's line editor takes: it drops what is behind. N_TTY_BUF_SIZE -
 /// 1, n_tty(4).
@@ -163,7 +163,7 @@ impl Screen {
         Ok((screen, pair.slave))
     }
 
-    /// From now on everything is shown; what start files printed is not.
+    /// Shows everything that is printed from now on; what start files printed is not shown.
     pub(crate) fn begin(&mut self) -> io::Result<()> {
         self.settle()?;
         self.settings = tcgetattr(&self.slave).ok();
@@ -171,10 +171,12 @@ impl Screen {
         Ok(())
     }
 
+    /// What tells this terminal the size of the learner's, for another task.
     pub(crate) fn resizer(&self) -> Resizer {
         Resizer(self.master.clone())
     }
 
+    /// Tells this terminal the size of the learner's.
     pub(crate) fn resize(&self) {
         self.resizer().resize();
     }
@@ -254,7 +256,7 @@ impl Screen {
         !self.waiting.is_empty()
     }
 
-    /// A line of text among the programs' output.
+    /// Prints a line of text among the programs' output.
     pub(crate) fn say(&self, text: &str) {
         let _ = (&self.slave).write_all(format!("{text}\n").as_bytes());
     }
@@ -291,8 +293,8 @@ impl Screen {
         }
     }
 
-    /// What was typed and no program read; the terminal's settings become what they were at the
-    /// start.
+    /// Takes what was typed and no program read. The terminal's settings become what they were at
+    /// the start.
     pub(crate) fn unread(&mut self) -> String {
         let Some(settings) = &self.settings else { return String::new() };
         let mut taking = settings.clone();
@@ -424,8 +426,8 @@ mod tests {
         assert_eq!(u64::from_le_bytes(next), u64::MAX, "the next one would end at an old mark");
     }
 
-    /// Has the mark of some `settle` been seen, and not given up? The reader's thread may have no
-    /// processor for a second.
+    /// True if the mark of some `settle` was seen, and not given up. The reader's thread may have
+    /// no processor for a second.
     fn settles(screen: &mut Screen) -> bool {
         (0..60).any(|_| {
             let before = Instant::now();

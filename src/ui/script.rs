@@ -14,11 +14,13 @@ pub(crate) struct Script {
 }
 
 impl Script {
+    /// Lines of these texts, of which each may have several.
     pub(crate) fn of(texts: impl IntoIterator<Item = String>) -> Script {
         let split = |t: String| t.split('\n').map(|line| line.as_bytes().to_vec()).collect::<Vec<_>>();
         Script { lines: texts.into_iter().flat_map(split).collect(), pipe: false }
     }
 
+    /// Lines from standard input.
     pub(crate) fn pipe() -> Script {
         Script { lines: VecDeque::new(), pipe: true }
     }
@@ -252,7 +254,7 @@ mod tests {
         let signals = || EndSignals::new(EndSignals::SCRIPT).unwrap();
         let mut others = {
             let _inside = runtime.enter();
-            session.ends = Some(signals());
+            session.end_signals = Some(signals());
             signals()
         };
         let (first, beyond) =
@@ -295,7 +297,7 @@ mod tests {
         let mut session = session_at(dir.path(), Manner::Pipe, &runtime);
         let mut lines = {
             let _inside = runtime.enter();
-            session.ends = Some(EndSignals::new(EndSignals::SCRIPT).unwrap());
+            session.end_signals = Some(EndSignals::new(EndSignals::SCRIPT).unwrap());
             Interrupted(EndSignals::new(EndSignals::SCRIPT).unwrap(), runtime.handle().clone())
         };
         assert_eq!(session.run("apply -f -", &mut lines), Flow::Next);

@@ -67,6 +67,11 @@ pub(crate) fn last(typed: &Typed) -> Option<String> {
     serde_json::to_string(&Typed { line: typed.line[..cut].into(), code: typed.code }).ok()
 }
 
+/// Returns the language of the REPL that started this program. `None`: no REPL has started it.
+pub(crate) fn of_repl() -> Option<Lang> {
+    std::env::var(LANG_VARIABLE).ok().and_then(|value| Lang::parse(&value))
+}
+
 /// The language of `--lang` on this program's command line.
 static ASKED: OnceLock<Lang> = OnceLock::new();
 
@@ -79,7 +84,6 @@ pub fn ask_for(lang: Lang) {
 /// `--lang`, else the language of the REPL that asks, else the saved choice, else that of the
 /// environment; English where Korean cannot be shown.
 pub fn language(asked: Option<Lang>, home: &Home) -> Lang {
-    let of_repl = || std::env::var(LANG_VARIABLE).ok().and_then(|v| Lang::parse(&v));
     let asked = asked.or(ASKED.get().copied()).map(|lang| charset::presentable(lang, true));
     asked.or_else(of_repl).or_else(|| saved(home)).unwrap_or_else(environment)
 }

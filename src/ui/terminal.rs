@@ -17,8 +17,8 @@ pub fn is_terminal() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
-/// A terminal that knows no sequences, or of which nothing is known: they would stand on it as they
-/// are.
+/// True for a terminal that knows no control sequences, or of which nothing is known: sequences
+/// would stand on it as they are.
 pub fn dumb() -> bool {
     std::env::var_os("TERM").is_none_or(|t| t == "dumb" || t.is_empty())
 }
@@ -36,8 +36,8 @@ pub fn size() -> (u16, u16) {
     }
 }
 
-/// Signals that end a session. The default action of each would leave the terminal
-/// raw, and the cluster without its farewell.
+/// Signals that end a session. The default action of each would leave the terminal raw, and the
+/// cluster without its farewell.
 pub(crate) struct EndSignals(Vec<(SignalKind, Signal)>);
 
 impl EndSignals {
@@ -104,8 +104,7 @@ impl Drop for AsFound {
 /// True if a shell could continue this program after Ctrl-Z. The kernel's rule for a process group
 /// that is not orphaned: the parent of one of its processes belongs to the same session and to
 /// another group, as the shell does that started it as a job. In an orphaned one Ctrl-Z stops
-/// nothing. Source: setpgid(2),
-/// POSIX 3.264.
+/// nothing. Source: setpgid(2), POSIX 3.264.
 pub(crate) fn can_go_on() -> bool {
     use nix::unistd::{Pid, getpgid, getpgrp, getppid, getsid};
     let (group, session) = (getpgrp(), getsid(None));
@@ -133,8 +132,7 @@ fn parent_in(stat: &[u8]) -> Option<i32> {
 /// The signal cannot be sent.
 pub(crate) async fn pause(continued: &mut Signal) -> io::Result<()> {
     while continued.recv().now_or_never().flatten().is_some() {} // of an earlier time
-    // SIGSTOP cannot be caught, so it also stops processes of the job that handle
-    // SIGTSTP.
+    // SIGSTOP cannot be caught, so it also stops processes of the job that handle SIGTSTP.
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(0), nix::sys::signal::Signal::SIGSTOP)?;
     // Another thread may have taken the signal: this one would run on for a moment, and draw.
     continued.recv().await;
@@ -198,7 +196,8 @@ fn without_quit(found: &Termios) -> Termios {
     settings
 }
 
-/// The settings for that. Enter stays the key that it is at the prompt.
+/// These settings without the kernel's line editor: see [`Unedited`]. Enter stays the key that it
+/// is at the prompt.
 fn unedited(found: &Termios) -> Termios {
     let mut settings = without_quit(found);
     settings.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ECHONL);
@@ -219,7 +218,7 @@ impl Unedited {
         Ok(Unedited { found })
     }
 
-    /// Sets it anew: a shell that this program was stopped under may have changed the terminal.
+    /// Sets the terminal anew: a shell that this program was stopped under may have changed it.
     pub(crate) fn again(&self) {
         let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &unedited(&self.found)); // it may be gone
     }

@@ -5,7 +5,7 @@
 //!   share of the other ways and wrong answers that were given to this seed.
 //!
 //! The commit decides which part, so a commit always plays the same, and the twenty-four parts
-//! together play everything (`ui::proof_part`). `ROPEWALK_COURSE=1/1` plays everything at once,
+//! together play everything (`ui::proof::part`). `ROPEWALK_COURSE=1/1` plays everything at once,
 //! which takes two idle cores more than an hour. Of a lab, even that plays each other way and wrong
 //! answer with one fault alone (`--once`).
 //!

@@ -273,6 +273,8 @@ fn the_interface_opens_a_lesson_elsewhere_and_offers_to_clear_up() {
     let any = any_kubectl();
     let cluster = home.up(&["--workers", "1"]);
     let learner = Learner::of(&cluster);
+    // The saved language is another than that of the session, which is spoken to its end.
+    std::fs::write(learner.home.path().join("settings.json"), r#"{"lang": "ko"}"#).expect("written");
     let args = ["learn", "first-voyage/02", "--lang", "en", "--kubeconfig", learner.file()];
     let session = Session::start(&learner.home, &args, 120, 34);
     session.until("the lesson and the shell", |_, t| t.contains(" 1/") && t.contains("ropewalk>"));

@@ -61,7 +61,7 @@ pub(crate) fn turn() -> Turn {
 
 /// For a test with many clusters at once. They wait for one another and for the kubelets, so it
 /// takes one place: what they play starts a further cluster only while the processors have time to
-/// spare (`ui::proof_turns`), and so makes room for others. Every lesson makes it longer.
+/// spare (`ui::proof::turns`), and so makes room for others. Every lesson makes it longer.
 pub(crate) fn turn_of_many() -> Turn {
     take_turn(1, 3 * TURN_MAX)
 }

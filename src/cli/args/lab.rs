@@ -3,7 +3,7 @@
 use super::output::Output;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
-use ui::proof_part::Part;
+use ui::proof::part::Part;
 
 /// A command of `lab`, and the options that all of its commands take.
 #[derive(Args, Debug)]

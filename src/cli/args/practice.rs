@@ -2,7 +2,7 @@
 
 use super::output::Output;
 use clap::{Args, Subcommand};
-use ui::proof_part::Part;
+use ui::proof::part::Part;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:

@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use lang::Lang;
 use std::error::Error as _;
 use std::num::{IntErrorKind, ParseIntError};
-use ui::proof_part::Part;
+use ui::proof::part::Part;
 
 /// Returns the whole message, with a line break at its end. `None`: clap's error is a page of the
 /// help, which is Korean already, or is not about the arguments.

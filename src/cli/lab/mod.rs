@@ -17,7 +17,7 @@ use lang::charset::{eprintln, println};
 use ui::lesson::PageStyle;
 use ui::prose::harmless;
 use ui::texts::Say;
-use ui::{lab_proof, settings};
+use ui::{proof, settings};
 
 /// Runs one command of `lab`, and returns its exit code.
 pub(crate) async fn run(args: LabArgs) -> anyhow::Result<i32> {
@@ -62,7 +62,7 @@ pub(crate) async fn run(args: LabArgs) -> anyhow::Result<i32> {
                 true
             } else {
                 let directory = directory.or_else(read::directory);
-                lab_proof::prove(chosen, directory, jobs.into(), only.as_deref(), once, part).await
+                proof::labs::prove(chosen, directory, jobs.into(), only.as_deref(), once, part).await
             };
             Ok(i32::from(!is_proved || !labs.faults.is_empty()))
         }

@@ -27,7 +27,7 @@ pub(crate) fn report(heard: &[u8], token: &str) -> Option<(String, u64, i32, usi
     }
 }
 
-/// What a shell has told beside its reports, for the learner: without the trace that `set -x` makes
+/// What a shell has said beside its reports, for the learner: without the trace that `set -x` makes
 /// of our own commands. That of the `eval`, and of typed lines for the history, has as many lines
 /// as what stands in it.
 pub(crate) fn told_beside(before: &str) -> String {

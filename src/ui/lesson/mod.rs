@@ -210,9 +210,9 @@ impl PageStyle {
         out + &self.prose(&ahead, "")
     }
 
-    /// Sentences of a debrief.
-    pub(crate) fn told(&self, sentences: &[String]) -> String {
-        sentences.iter().map(|told| self.prose(told, "  ")).collect()
+    /// Sentences of a debrief, each as a paragraph.
+    pub(crate) fn debrief(&self, sentences: &[String]) -> String {
+        sentences.iter().map(|sentence| self.prose(sentence, "  ")).collect()
     }
 
     /// The last hint that was shown.
@@ -366,7 +366,7 @@ fn sign(check: &Check) -> &'static str {
     }
 }
 
-/// What changed so that someone at the prompt should hear of it. Beside the lesson's pane only
+/// What changed so that a learner at the prompt should hear of it. Beside the lesson's pane only
 /// success is said: what is missing stands in the pane, and would break into what is typed.
 pub(crate) fn news(style: &PageStyle, before: &LessonView, now: &LessonView) -> Option<String> {
     let same = before.id == now.id && before.step_id == now.step_id;

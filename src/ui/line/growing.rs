@@ -85,10 +85,12 @@ impl Growing {
         }
     }
 
+    /// The text so far.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
+    /// The whole text.
     pub(crate) fn into_text(self) -> String {
         self.text
     }
@@ -127,8 +129,8 @@ fn can_go_on(text: &str) -> bool {
     })
 }
 
-/// Is something still to come, and which lines may end the here-document or the quoted string in
-/// which the text ends?
+/// Returns whether something is still to come, and which lines may end the here-document or the
+/// quoted string in which the text ends.
 fn parse(text: &str) -> (bool, Ends) {
     use brush_parser::{ParseError, Parser, ParserOptions, TokenizerError};
     if text.trim_start().starts_with('#') || written_answer(text).is_some_and(|w| !needs_shell(w)) {

@@ -27,7 +27,7 @@ pub(crate) fn killed(text: &str) -> Vec<i32> {
     commands.into_iter().flat_map(|command| of_command(&cut(command).words)).collect()
 }
 
-/// Those of one command, which begins with its first word.
+/// The numbers of the processes that one command signals; `words` are its name and its arguments.
 fn of_command(words: &[String]) -> Vec<i32> {
     let mut words = words.iter().map(String::as_str).skip_while(|word| IN_FRONT.contains(word));
     if !words.next().is_some_and(|word| word == "kill" || word.ends_with("/kill")) {

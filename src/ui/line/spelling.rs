@@ -9,8 +9,8 @@ pub(super) fn latin(word: &str) -> Option<&'static str> {
     latin_among(word, LESSON)
 }
 
-/// One of these words, typed with a Korean keyboard layout on: the layout puts letters together to
-/// syllables, which are taken apart again.
+/// Returns the one of the `known` words that was typed with a Korean keyboard layout on: the layout
+/// puts letters together to syllables, which are taken apart again.
 pub(crate) fn latin_among(word: &str, known: &[&'static str]) -> Option<&'static str> {
     let keys: String = word.chars().map(keys_of).collect::<Option<Vec<_>>>()?.concat();
     known.iter().find(|w| **w == keys).copied()

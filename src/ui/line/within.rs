@@ -157,7 +157,7 @@ pub(crate) fn word_of_the_session(text: &str) -> Option<&'static str> {
     commands(text).into_iter().find_map(own)
 }
 
-/// The commands of a line, parted by `;`, `&` and `|`; none if that cannot be told for sure.
+/// The commands of a line, parted by `;`, `&` and `|`; none if that is not certain.
 fn commands(text: &str) -> Vec<Command> {
     let Some(plain) = plain(text) else { return vec![] };
     let at = |at: usize| plain.as_bytes().get(at).copied().unwrap_or(b' ');

@@ -4,12 +4,14 @@ use kubectl::table;
 
 /// Verbs that stay shell commands unless `kubectl` or `k` stands in front.
 const SHADOWED: &[&str] = &["cp", "diff", "exec", "set", "top", "wait"];
+
 /// Verbs of kubectl that may stand alone.
 pub(crate) fn bare_verbs() -> impl Iterator<Item = &'static str> {
     let taken = |name: &str| SHADOWED.contains(&name) || WORDS.contains(&name);
     table::root().children().map(table::Verb::name).filter(move |name| !taken(name))
 }
 
+/// True for a verb of kubectl that may stand alone.
 pub(super) fn is_bare_verb(word: &str) -> bool {
     bare_verbs().any(|verb| verb == word)
 }
@@ -32,18 +34,18 @@ pub(crate) fn meant_for_kubectl(words: &[String]) -> bool {
     }
 }
 
-/// Words of this place.
+/// The words of the prompt: what a line may begin with beside verbs of kubectl.
 pub(crate) const WORDS: &[&str] = &[
     "answer", "back", "check", "clear", "debrief", "doctor", "drill", "etcdctl", "exit", "fault", "goto",
     "help", "hint", "lab", "lang", "lesson", "map", "next", "progress", "quit", "redo", "rewind", "solve",
     "status", "trace", "undo", "what", "why",
 ];
-/// Those of them that a process of this program does, so that a shell can run them, too. `etcdctl`
-/// is left out: it is on the PATH.
+/// Those of [`WORDS`] that a process of this program does, so that a shell can run them, too.
+/// `etcdctl` is left out: it is on the PATH.
 pub(super) const IN_A_PROCESS: &[&str] = &[
     "doctor", "drill", "fault", "lab", "progress", "redo", "rewind", "status", "trace", "undo", "what", "why",
 ];
-/// Those that only the session itself does, and that are no command of a shell.
+/// Those of [`WORDS`] that only the session itself does, and that are no command of a shell.
 pub(super) const ALONE: &[&str] =
     &["answer", "back", "check", "debrief", "goto", "hint", "lang", "lesson", "map", "next", "quit", "solve"];
 /// Words of lessons.
@@ -55,7 +57,7 @@ const OF_A_CLUSTER: &[&str] = &["down", "etcdctl", "kubeconfig", "kubectl", "les
 /// Words behind `ropewalk lesson` that ask a cluster. The others refuse the name of one, or have no
 /// use for it.
 pub(crate) const OF_LESSON: &[&str] = &["check", "list", "record", "show", "solve"];
-/// Those in [`IN_A_PROCESS`] that are about none.
+/// Those of [`IN_A_PROCESS`] that are about no cluster.
 const OF_NO_CLUSTER: &[&str] = &["doctor", "what"];
 
 /// Commands of this program that take the name of a cluster.

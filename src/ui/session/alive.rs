@@ -1,4 +1,4 @@
-//! Whether the session's cluster still runs, and who says the session's news.
+//! Whether the session's cluster still runs.
 
 use super::Session;
 use crate::texts::{Lang, Say, problem};
@@ -12,29 +12,6 @@ use std::time::Duration;
 const AGAIN: Duration = Duration::from_secs(1);
 
 impl Session {
-    /// Tells news by a voice that never waits.
-    pub(crate) fn print_news_with(&self, voice: impl FnMut(String) + Send + 'static) {
-        self.news.say_with(voice);
-    }
-
-    /// Tells news by a voice that may have to wait, on a thread of its own. The thread ends with
-    /// [`Session::end_news`], or with the news.
-    ///
-    /// # Errors
-    /// The thread cannot be started.
-    pub(crate) fn print_news_on_a_thread(
-        &self,
-        voice: impl FnMut(String) + Send + 'static,
-    ) -> std::io::Result<()> {
-        self.news.say_on_a_thread(voice)
-    }
-
-    /// Ends all news: a session that ends the cluster must not report its end as news.
-    pub(crate) fn end_news(&self) -> impl FnOnce() + Send + use<> {
-        let news = self.news.clone();
-        move || news.end()
-    }
-
     /// Returns whether the cluster runs. If it has ended, prints that, unless it is back.
     pub(super) fn alive(&mut self) -> bool {
         if !self.dead.load(Ordering::Acquire) {

@@ -18,7 +18,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A kubeconfig of a cluster that nobody runs: port 1 of this machine refuses connections.
+/// A kubeconfig of a cluster that does not run: port 1 of this machine refuses connections.
 const OTHER_CLUSTER: &str = "apiVersion: v1
 kind: Config
 current-context: other
@@ -233,8 +233,8 @@ fn finds_kubectl(exports: &Variables) -> bool {
     std::env::split_paths(path).any(|dir| is_program(&dir.join("kubectl")))
 }
 
-/// The same `PATH` without kubectl. In the place of each directory that has it stands one in `dir`
-/// with links to everything else that is there: other programs are still found.
+/// A `PATH` like this one without kubectl. In the place of each directory that has it stands one in
+/// `dir` with links to everything else that is there: other programs are still found.
 fn without_kubectl(path: &str, dir: &Path) -> io::Result<String> {
     let mut dirs = Vec::new();
     for (at, of) in std::env::split_paths(path).enumerate() {

@@ -42,3 +42,30 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Manner;
+    use crate::texts::Lang;
+    use cluster::Home;
+    use tokio::runtime::Runtime;
+
+    #[test]
+    fn a_map_is_shown_by_the_interface_alone() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let _inside = runtime.enter();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        let mut session = Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone());
+        let map = |session: &mut Session, line: &str| {
+            session.map(&line.split_whitespace().map(String::from).collect::<Vec<_>>())
+        };
+        for line in ["", "raft", "rafts"] {
+            assert_eq!(map(&mut session, line), 1, "map {line}");
+        }
+        session.frame = Some("token".into());
+        for (line, code) in [("", 0), ("raft", 0), ("rafts", 2)] {
+            assert_eq!(map(&mut session, line), code, "map {line}");
+        }
+    }
+}

@@ -1,12 +1,15 @@
-//! The help on words of this place.
+//! `help` at the prompt, and which help explains a word.
 
+use super::{Lines, Session};
 use crate::texts::Say;
+use lang::charset::println;
+use std::path::Path;
 
-/// Words that the overview explains.
-pub(super) const HERE: &[&str] = &["clear", "exit", "help", "map", "quit"];
+/// Words that the overview of `help` alone explains.
+const HERE: &[&str] = &["clear", "exit", "help", "map", "quit"];
 
 /// True for a word that is a command of this program, whose `--help` explains it.
-pub(super) fn is_command(word: &str) -> bool {
+fn is_command(word: &str) -> bool {
     matches!(
         word,
         "doctor"
@@ -26,7 +29,7 @@ pub(super) fn is_command(word: &str) -> bool {
     )
 }
 
-/// What a word of lessons does.
+/// Returns the text that explains a word of lessons. `None`: it is no such word.
 pub(super) fn of_lessons(word: &str) -> Option<Say> {
     Some(match word {
         "answer" => Say::HelpAnswer,
@@ -42,11 +45,50 @@ pub(super) fn of_lessons(word: &str) -> Option<Say> {
     })
 }
 
+impl Session {
+    /// `help [WORD]`: explains a word of the prompt, a verb of kubectl or a command of this
+    /// program. Returns the exit code.
+    pub(super) fn help(&mut self, about: &[String], lines: &mut dyn Lines) -> i32 {
+        let asking =
+            |words: &[String]| words.iter().cloned().chain(["--help".to_string()]).collect::<Vec<_>>();
+        let about = match about.split_first() {
+            Some((first, verb)) if matches!(first.as_str(), "kubectl" | "k") => {
+                return self.kubectl(&asking(verb), lines);
+            }
+            // `ropewalk hint` is no command of the program: with its name in front, too, a word of
+            // the prompt is explained here.
+            Some((first, command)) if first == "ropewalk" => match command {
+                [] => command,
+                [word] if of_lessons(word).is_some() || HERE.contains(&word.as_str()) => command,
+                _ => return self.own(&asking(command)),
+            },
+            _ => about,
+        };
+        if let Some(text) = about.first().and_then(|word| of_lessons(word)) {
+            println!("{}", self.say(text, &[]));
+            return 0;
+        }
+        if let Some(word) = about.first().filter(|word| !HERE.contains(&word.as_str())) {
+            let args = asking(about);
+            return if is_command(word) { self.own(&args) } else { self.kubectl(&args, lines) };
+        }
+        if self.frame.is_some() {
+            // Longer than the pane: the frame shows it over everything.
+            self.tell_frame(&["help"]);
+            return 0;
+        }
+        let shown = |path: &Path| path.display().to_string();
+        let values = [shown(&self.place.kubeconfig()), shown(&self.place.home.bin())];
+        println!("{}", self.say(Say::Help, &[&values[0], &values[1]]));
+        0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::script::Script;
-    use crate::session::{Manner, Session};
+    use crate::session::Manner;
     use crate::texts::Lang;
 
     /// As the words are typed at the prompt.

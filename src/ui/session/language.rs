@@ -3,18 +3,23 @@
 use super::Session;
 use crate::settings;
 use crate::texts::{Lang, Say};
-use lang::charset::{self, println};
+use lang::charset::{self, eprintln, println};
 
 impl Session {
     /// Chooses the language of this session and of later ones, or says which it is. Returns the
     /// exit code.
     pub(super) fn choose(&mut self, choice: &[String]) -> i32 {
-        let Some(lang) = choice.first().and_then(|c| Lang::parse(c)) else {
-            println!("{}", settings::described(self.lang(), ""));
-            return if choice.is_empty() { 0 } else { 2 };
+        let described = settings::described(self.lang(), "");
+        let Some(word) = choice.first() else {
+            println!("{described}");
+            return 0;
+        };
+        let Some(lang) = Lang::parse(word) else {
+            eprintln!("{described}");
+            return 2;
         };
         if charset::refuses(lang) {
-            return 1; // it has said why
+            return 1; // `refuses` has said why
         }
         *self.lang.lock() = lang;
         // Before the choice is saved: this session speaks it in any case.
@@ -25,5 +30,41 @@ impl Session {
         }
         println!("{}", lang.say(Say::LangSet, &[]));
         0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Manner;
+    use cluster::Home;
+    use tokio::runtime::Runtime;
+
+    fn session(runtime: &Runtime, home: &Home) -> Session {
+        let _inside = runtime.enter();
+        Session::new(home.cluster("main").unwrap(), Lang::Ko, Manner::Pipe, runtime.handle().clone())
+    }
+
+    #[test]
+    fn a_choice_holds_for_this_session_and_for_later_ones() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let home = Home::at(dir.path());
+        let mut session = session(&runtime, &home);
+        for (words, code) in [(vec![], 0), (vec!["de".to_string()], 2)] {
+            assert_eq!(session.choose(&words), code, "{words:?}");
+            assert_eq!((session.lang(), settings::saved(&home)), (Lang::Ko, None), "{words:?}");
+        }
+        assert_eq!(session.choose(&["en".into()]), 0);
+        assert_eq!((session.lang(), settings::saved(&home)), (Lang::En, Some(Lang::En)));
+    }
+
+    #[test]
+    fn a_choice_that_cannot_be_saved_holds_for_this_session() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let home = Home::at(dir.path());
+        let mut session = session(&runtime, &home);
+        std::fs::create_dir_all(home.settings()).unwrap(); // a directory where the file would be
+        assert_eq!(session.choose(&["en".into()]), 1);
+        assert_eq!((session.lang(), settings::saved(&home)), (Lang::En, None));
     }
 }

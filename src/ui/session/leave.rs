@@ -35,7 +35,7 @@ impl Session {
 
     /// Returns whether a signal has ended the session.
     pub(crate) fn is_ended(&self) -> bool {
-        self.ended.is_some()
+        self.end_code.is_some()
     }
 
     /// Returns whether a session stays that a person wants to leave: programs of its shell are

@@ -1,9 +1,7 @@
 //! One session: runs lines and remembers what lasts between them.
 
 use super::column::Column;
-use super::commands::{self, Input};
 use super::line::{self, Line};
-use super::paste::{self, Paste};
 use super::practice::drill::Running;
 use super::record::Tape;
 use super::screen::Resizer;
@@ -16,13 +14,14 @@ use lab::view::Ask;
 use lab::why::Typed;
 use lang::charset::{eprintln, print, println};
 use parking_lot::Mutex;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 mod about;
+mod aliases;
 mod alive;
 mod answers;
 mod beside;
@@ -32,7 +31,7 @@ mod drill;
 mod frame;
 mod help;
 mod history;
-mod kubectls;
+mod kubectl;
 mod language;
 mod leave;
 mod lessons;
@@ -48,8 +47,8 @@ mod umask;
 pub(crate) use lines::{Given, Lines};
 use news::News;
 
-/// The exit code of what Ctrl-C ended: 128 and the signal's number.
-pub(crate) const CUT: i32 = 130;
+/// The exit code of what Ctrl-C ended: 128 and the number of SIGINT.
+pub(crate) const INTERRUPTED: i32 = 130;
 
 /// What follows a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +79,7 @@ pub(crate) struct Session {
     handle: Handle,
     last: i32,
     /// The last line that ran outside of this program, and how it ended: `why` explains it.
-    before: Option<Typed>,
+    line_before: Option<Typed>,
     shell: Option<Shell>,
     /// What is broken in it on purpose.
     broken: Option<broken::Broken>,
@@ -106,11 +105,11 @@ pub(crate) struct Session {
     news: Arc<News>,
     /// Signals that end the session. The task that waits for them ends the cluster meanwhile, and
     /// cannot stop this thread.
-    pub ends: Option<EndSignals>,
+    pub end_signals: Option<EndSignals>,
     /// The exit code, after such a signal.
-    ended: Option<i32>,
+    end_code: Option<i32>,
     /// The learner goes back from a declared cluster: the session ends after this line.
-    leaves: bool,
+    is_leaving: bool,
     /// Ctrl-C since the line was read; at a terminal.
     interrupt: Option<Signal>,
     /// Ctrl-C since the line was read that `interrupt` has already reported.
@@ -128,7 +127,7 @@ pub(crate) struct Session {
     /// The task that follows the lesson.
     following: Option<tokio::task::AbortHandle>,
     /// The engine's sentence about lines that Ctrl-C has stopped, until it is shown.
-    stopped: Option<String>,
+    stop_message: Option<String>,
     /// The drill that runs, as far as this session follows drills: at a terminal.
     pub drill: Arc<Running>,
     /// The task that follows drills.
@@ -150,7 +149,7 @@ impl Session {
             manner,
             handle,
             last: 0,
-            before: None,
+            line_before: None,
             shell: None,
             broken: None,
             running_before: vec![],
@@ -164,9 +163,9 @@ impl Session {
             explained_shell: false,
             bad_start_files: false,
             frame: None,
-            ends: None,
-            ended: None,
-            leaves: false,
+            end_signals: None,
+            end_code: None,
+            is_leaving: false,
             // Without it Ctrl-C ends the program, as it does every other.
             interrupt: at_terminal.then(|| signal(SignalKind::interrupt()).ok()).flatten(),
             cut: false,
@@ -176,7 +175,7 @@ impl Session {
             warned_of_stopped: false,
             announced: None,
             following: None,
-            stopped: None,
+            stop_message: None,
             drill: Arc::default(),
             following_drill: None,
             tape: None,
@@ -184,7 +183,7 @@ impl Session {
         }
     }
 
-    /// The language it speaks.
+    /// The language that the session speaks now.
     pub(crate) fn lang(&self) -> Lang {
         *self.lang.lock()
     }
@@ -211,7 +210,7 @@ impl Session {
     }
 
     /// Why the lines that came together with the last one do not run: Ctrl-C, or the shell has
-    /// ended, and with it the directory and the variables that they rely on. Each is told once.
+    /// ended, and with it the directory and the variables that they rely on. Each is named once.
     pub(crate) fn take_reason_to_drop(&mut self) -> Option<Say> {
         let lost = std::mem::take(&mut self.shell_lost);
         match self.take_interrupt() {
@@ -220,17 +219,17 @@ impl Session {
         }
     }
 
-    /// Says how many lines were dropped, and why.
-    pub(crate) fn dropped(&self, why: Say, lines: usize) {
+    /// Prints how many lines were dropped, and why.
+    pub(crate) fn report_dropped(&self, why: Say, lines: usize) {
         eprintln!("{}", self.say(why, &[&lines.to_string()]));
     }
 
-    /// Ctrl-C at the prompt: there was no line to run.
-    pub(crate) fn interrupted(&mut self) {
-        self.last = CUT;
+    /// Takes in Ctrl-C at the prompt: there was no line to run.
+    pub(crate) fn note_interrupt(&mut self) {
+        self.last = INTERRUPTED;
     }
 
-    /// The line that was typed is given up because the terminal sends another encoding.
+    /// Gives up the line that was typed, because the terminal sends another encoding.
     pub(crate) fn not_utf8(&mut self) {
         self.last = 1;
         println!();
@@ -243,15 +242,15 @@ impl Session {
         self.complain(&self.say(Say::LineNotUtf8, &[]), None, None);
     }
 
-    /// What was typed ahead while the shell worked.
+    /// Returns what was typed ahead while the shell worked, and keeps it no longer.
     pub(crate) fn typed_ahead(&mut self) -> String {
         self.shell.as_mut().map(Shell::typed_ahead).unwrap_or_default()
     }
 
     /// Returns the exit code if a signal has come that ends the session.
     fn asked_to_end(&mut self) -> Option<i32> {
-        self.ended = self.ended.or_else(|| self.ends.as_mut()?.came());
-        self.ended
+        self.end_code = self.end_code.or_else(|| self.end_signals.as_mut()?.came());
+        self.end_code
     }
 
     /// Runs one line, unless a signal has ended the session. A script ends with its shell, as in
@@ -269,7 +268,7 @@ impl Session {
             tape.note(text, &self.place.name, self.last, began);
         }
         match flow {
-            Flow::Next if self.leaves => Flow::Leave(0),
+            Flow::Next if self.is_leaving => Flow::Leave(0),
             Flow::Next if self.shell_lost && self.manner != Manner::Terminal => Flow::Leave(self.last),
             flow => flow,
         }
@@ -303,7 +302,7 @@ impl Session {
         // Ctrl-C while the engine is busy is meant for the line.
         let aside = !line.is_about_the_cluster();
         if acts && self.begin_line(text.trim(), aside).is_err() {
-            self.last = CUT;
+            self.last = INTERRUPTED;
             return Flow::Next;
         }
         self.has_begun = true;
@@ -327,7 +326,7 @@ impl Session {
                     }),
                     Ok(false) if self.takes_letters() => self.answer(&letter.to_string()),
                     Ok(false) => self.letter_in_shell(letter, &text),
-                    Err(_) => CUT,
+                    Err(_) => INTERRUPTED,
                 }
             }
             Line::Clear => self.clear(),
@@ -338,7 +337,7 @@ impl Session {
         }
         if outside {
             self.suggest_kind(text);
-            self.before = Some(Typed { line: text.trim().into(), code: self.last });
+            self.line_before = Some(Typed { line: text.trim().into(), code: self.last });
         }
         if acts {
             self.end_line(text.trim(), aside);
@@ -356,143 +355,5 @@ impl Session {
 
     fn complain(&self, what: &str, why: Option<&str>, tip: Option<&str>) {
         eprintln!("{}", problem(self.lang(), what, why, tip));
-    }
-
-    /// Runs a command that may read the terminal or standard input, in a process of its own: the
-    /// thread that reads standard input in this process cannot be stopped, and would take input
-    /// that is for the next command.
-    fn foreground(&mut self, text: &str, lines: &mut dyn Lines) -> i32 {
-        let words = line::cut(text).words;
-        let reads_lines = match self.manner {
-            Manner::Pipe => true, // and finds no input: it is the script
-            Manner::File => paste::reads_stdin(&words),
-            Manner::Terminal | Manner::Script => false,
-        };
-        match reads_lines {
-            true => self.kubectl(&words[1..], lines),
-            false => self.in_shell(text),
-        }
-    }
-
-    fn kubectl(&mut self, args: &[String], lines: &mut dyn Lines) -> i32 {
-        let mut input = match self.manner {
-            Manner::Terminal => Input::Keyboard,
-            Manner::Pipe => Input::Nothing,
-            Manner::Script | Manner::File => Input::Stdin,
-        };
-        // `-c` lines come from the command line, so there standard input is the manifest.
-        if paste::reads_stdin(args) && self.manner != Manner::Script {
-            let text = match self.collect(lines) {
-                Ok(text) => text,
-                Err(code) => return code,
-            };
-            // Its end is missing if the signal has ended the program that wrote it.
-            if let Some(code) = self.asked_to_end() {
-                return code;
-            }
-            if let Some(tape) = &self.tape {
-                tape.keep_pasted(&text);
-            }
-            input = Input::Text(text);
-        }
-        if !self.alive() {
-            return 1;
-        }
-        self.follow_shell();
-        let exports = match self.exports() {
-            Ok(exports) => exports,
-            Err(code) => return code,
-        };
-        if let Some(code) = self.without_program(args, exports.as_ref()) {
-            return code;
-        }
-        if let Some(code) = self.kubectl_by_shell(args, &input, exports.as_ref()) {
-            return code;
-        }
-        let env = commands::environment(&self.place, exports.as_ref());
-        let mask = self.umask_of_shell();
-        let code = commands::run(args, input, env, &self.handle, &self.column);
-        drop(mask);
-        // A pod's log may switch to the screen of editors. kubectl itself never needs it.
-        if self.manner == Manner::Terminal && self.column.full_screen() {
-            terminal::leave_full_screen();
-            self.column.left_full_screen();
-        }
-        self.news.release(); // those that came while it was on
-        code
-    }
-
-    /// A manifest from the lines that follow.
-    ///
-    /// # Errors
-    /// The exit code: it was cancelled, or has bytes that kubectl refuses. The reason is printed.
-    fn collect(&mut self, lines: &mut dyn Lines) -> Result<String, i32> {
-        if self.manner == Manner::Terminal && !std::mem::replace(&mut self.explained_paste, true) {
-            println!("{}", self.say(Say::PasteHint, &[]));
-        }
-        let mut paste = Paste::default();
-        let (typed, mut is_utf8) = (lines.typed(), true);
-        loop {
-            match lines.more() {
-                Given::Text(text) => {
-                    if let Some(rest) = paste.take(&text, typed) {
-                        if !rest.is_empty() {
-                            lines.give_back(rest);
-                        }
-                        break;
-                    }
-                }
-                Given::End => break,
-                // The lines behind it still belong to the manifest: they must not run.
-                Given::NotUtf8 if !typed => is_utf8 = false,
-                given => {
-                    if matches!(given, Given::NotUtf8) {
-                        self.not_utf8();
-                    }
-                    eprintln!("{}", self.say(Say::PasteCut, &[]));
-                    return Err(CUT);
-                }
-            }
-        }
-        if !is_utf8 {
-            self.complain(&self.say(Say::PasteNotUtf8, &[]), None, None);
-            return Err(1);
-        }
-        Ok(paste.text())
-    }
-
-    fn help(&mut self, about: &[String], lines: &mut dyn Lines) -> i32 {
-        let asking =
-            |words: &[String]| words.iter().cloned().chain(["--help".to_string()]).collect::<Vec<_>>();
-        let about = match about.split_first() {
-            Some((first, verb)) if matches!(first.as_str(), "kubectl" | "k") => {
-                return self.kubectl(&asking(verb), lines);
-            }
-            // `ropewalk hint` is no command of the program: with its name in front, too, a word of
-            // the prompt is explained here.
-            Some((first, command)) if first == "ropewalk" => match command {
-                [] => command,
-                [word] if help::of_lessons(word).is_some() || help::HERE.contains(&word.as_str()) => command,
-                _ => return self.own(&asking(command)),
-            },
-            _ => about,
-        };
-        if let Some(text) = about.first().and_then(|word| help::of_lessons(word)) {
-            println!("{}", self.say(text, &[]));
-            return 0;
-        }
-        if let Some(word) = about.first().filter(|word| !help::HERE.contains(&word.as_str())) {
-            let args = asking(about);
-            return if help::is_command(word) { self.own(&args) } else { self.kubectl(&args, lines) };
-        }
-        if self.frame.is_some() {
-            // Longer than the pane: the frame shows it over everything.
-            self.tell_frame(&["help"]);
-            return 0;
-        }
-        let shown = |path: &Path| path.display().to_string();
-        let values = [shown(&self.place.kubeconfig()), shown(&self.place.home.bin())];
-        println!("{}", self.say(Say::Help, &[&values[0], &values[1]]));
-        0
     }
 }

@@ -1,5 +1,6 @@
 //! Words that come by themselves, e.g. that a step is done, and when they are said.
 
+use super::Session;
 use crate::column::Column;
 use lang::charset::{print, println};
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -101,7 +102,7 @@ impl News {
         }
     }
 
-    /// Returns whether news wait.
+    /// Returns whether news wait because a program has the terminal.
     #[cfg(test)]
     pub(super) fn is_held(&self) -> bool {
         self.open().held
@@ -182,10 +183,35 @@ impl News {
     }
 }
 
+impl Session {
+    /// Tells news by a voice that never waits.
+    pub(crate) fn print_news_with(&self, voice: impl FnMut(String) + Send + 'static) {
+        self.news.say_with(voice);
+    }
+
+    /// Tells news by a voice that may have to wait, on a thread of its own. The thread ends with
+    /// [`Session::end_news`], or with the news.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub(crate) fn print_news_on_a_thread(
+        &self,
+        voice: impl FnMut(String) + Send + 'static,
+    ) -> std::io::Result<()> {
+        self.news.say_on_a_thread(voice)
+    }
+
+    /// Ends all news: a session that ends the cluster must not report its end as news.
+    pub(crate) fn end_news(&self) -> impl FnOnce() + Send + use<> {
+        let news = self.news.clone();
+        move || news.end()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{Manner, Session};
+    use crate::session::Manner;
     use crate::texts::Lang;
 
     #[test]

@@ -79,7 +79,7 @@ impl Session {
         }
         command.arg0("ropewalk").args(args).env("ROPEWALK_HOME", self.place.home.path());
         command.env(LANG_VARIABLE, lesson::tag(self.lang()));
-        if let Some(before) = self.before.as_ref().and_then(settings::last) {
+        if let Some(before) = self.line_before.as_ref().and_then(settings::last) {
             command.env(LAST_VARIABLE, before);
         }
         Ok(command)
@@ -93,7 +93,7 @@ impl Session {
         if !begins_with_own_word(&text) {
             return text;
         }
-        let before = self.before.as_ref().and_then(settings::last);
+        let before = self.line_before.as_ref().and_then(settings::last);
         let before = before.map(|before| format!("{LAST_VARIABLE}={} ", quote(&before)));
         let (negation, command) = split_negation(&text);
         format!("{negation}{LANG_VARIABLE}={lang} {}{command}", before.unwrap_or_default())
@@ -199,7 +199,7 @@ mod tests {
         let place = Home::at(dir.path()).cluster("main").unwrap();
         let mut session = Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone());
         let told = dir.path().join("told");
-        // In the place of this program, a function that writes what it is told.
+        // In the place of this program, a function that writes its arguments.
         let own = format!("ropewalk() {{ echo \"$*\" >> {}; }}", told.display());
         assert_eq!(play(&mut session, script(&[own.as_str(), "true; undo 2", "false || why"])), 0);
         assert_eq!(std::fs::read_to_string(&told).unwrap(), "undo --name main 2\nwhy --name main\n");
@@ -212,7 +212,7 @@ mod tests {
         let place = Home::at(dir.path()).cluster("main").unwrap();
         let mut session = Session::new(place, Lang::Ko, Manner::Pipe, runtime.handle().clone());
         let told = dir.path().join("told");
-        // In the place of this program, a function that writes what it is told.
+        // In the place of this program, a function that writes its arguments.
         let own = format!(
             "ropewalk() {{ echo \"$ROPEWALK_LANG $ROPEWALK_LAST $ROPEWALK_HOME\" > {}; }}",
             told.display()

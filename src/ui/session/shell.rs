@@ -51,7 +51,7 @@ impl Session {
             eprintln!("{}", self.lang().say(Word::EditingMode, &[]));
         }
         let run = without.unwrap_or_else(|| text.into());
-        self.tell_what_is_kubectls(&run);
+        self.warn_of_unused_alias(&run);
         let running = line::in_place_of_noexec(&run, if at_terminal { ":" } else { "exit 0" });
         let run = self.with_session(running.unwrap_or(run));
         let code = self.in_shell(&run);

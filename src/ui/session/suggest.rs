@@ -1,4 +1,4 @@
-//! What was probably meant by a line that failed.
+//! Suggests the line that was probably meant by one that failed.
 
 use super::shell::NOT_FOUND;
 use super::{Manner, Session};

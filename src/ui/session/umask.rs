@@ -1,5 +1,5 @@
 //! The umask of the learner's shell, for lines that run in this program: `umask 077`, and then
-//! `k cp web:/etc/token .`, makes a file that nobody else may read.
+//! `k cp web:/etc/token .`, makes a file that no other user may read.
 
 use super::Session;
 use crate::shell::Shell;

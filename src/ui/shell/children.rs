@@ -22,8 +22,10 @@ const KILL: u64 = 1 << 8;
 impl Shell {
     /// The names of the shell's children that are stopped: programs that Ctrl-Z has put aside.
     pub(crate) fn stopped(&self) -> Vec<String> {
-        let name = |child| told(child, "stat").filter(|stat| is_stopped(stat)).and_then(|stat| alive(&stat));
-        self.pid().map_or_else(Vec::new, ids).into_iter().filter_map(name).collect()
+        let name = |child| {
+            proc_file(child, "stat").filter(|stat| is_stopped(stat)).and_then(|stat| living_name(&stat))
+        };
+        self.pid().map_or_else(Vec::new, child_pids).into_iter().filter_map(name).collect()
     }
 
     /// True if the output of the shell goes elsewhere than at its start, as after `exec > log`.
@@ -31,14 +33,14 @@ impl Shell {
     pub(crate) fn is_redirected(&self) -> bool {
         let Some(shell) = self.pid().map(|pid| pid.to_string()) else { return false };
         if self.setting.terminal {
-            return opened(&shell, 1) != opened(&shell, 8); // the terminal: see `WITH_TERMINAL`
+            return target_of(&shell, 1) != target_of(&shell, 8); // the terminal: see `WITH_TERMINAL`
         }
-        [1, 2].into_iter().any(|number| opened(&shell, number) != opened("self", number))
+        [1, 2].into_iter().any(|number| target_of(&shell, number) != target_of("self", number))
     }
 
     /// The shell's own umask; `None`: it has ended.
     pub(crate) fn umask(&self) -> Option<Mode> {
-        umask_in(&told(self.pid()?, "status")?)
+        umask_in(&proc_file(self.pid()?, "status")?)
     }
 }
 
@@ -51,16 +53,17 @@ fn umask_in(status: &[u8]) -> Option<Mode> {
 
 /// The names of the children of a process, without those that have ended. A kernel without
 /// `CONFIG_PROC_CHILDREN` names none.
-pub(super) fn names(pid: i32) -> Vec<String> {
-    ids(pid).into_iter().filter_map(|child| alive(&told(child, "stat")?)).collect()
+pub(super) fn child_names(pid: i32) -> Vec<String> {
+    child_pids(pid).into_iter().filter_map(|child| living_name(&proc_file(child, "stat")?)).collect()
 }
 
 /// Waits for the end of the children that a signal ends: a process that got one lives on for a
 /// moment. Returns as soon as one has ended and no other is on its way out, and after `limit`.
 pub(super) fn await_ends(pid: i32, limit: Duration) {
     let deadline = Instant::now() + limit;
-    let living =
-        ids(pid).into_iter().filter(|child| told(*child, "stat").is_some_and(|s| alive(&s).is_some()));
+    let living = child_pids(pid)
+        .into_iter()
+        .filter(|child| proc_file(*child, "stat").is_some_and(|s| living_name(&s).is_some()));
     let mut handles: Vec<OwnedFd> = living.filter_map(|child| process::pidfd_open(child).ok()).collect();
     while !handles.is_empty() {
         let left = deadline.saturating_duration_since(Instant::now()).as_millis();
@@ -77,33 +80,33 @@ pub(super) fn await_ends(pid: i32, limit: Duration) {
         let mut ended = ended.into_iter();
         handles.retain(|_| !ended.next().unwrap_or(true));
         let is_leaving = |child: i32| {
-            let (stat, status) = (told(child, "stat"), told(child, "status"));
+            let (stat, status) = (proc_file(child, "stat"), proc_file(child, "status"));
             stat.zip(status).is_some_and(|(stat, status)| is_dying(&stat, &status))
         };
-        if !ids(pid).into_iter().any(is_leaving) {
+        if !child_pids(pid).into_iter().any(is_leaving) {
             return;
         }
     }
 }
 
 /// The children of a process.
-fn ids(pid: i32) -> Vec<i32> {
+fn child_pids(pid: i32) -> Vec<i32> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     children.split_whitespace().take(MAX).filter_map(|child| child.parse().ok()).collect()
 }
 
 /// What a descriptor of a process leads to: device and inode. `None`: it is closed.
-fn opened(process: &str, number: u8) -> Option<(u64, u64)> {
+fn target_of(process: &str, number: u8) -> Option<(u64, u64)> {
     let about = std::fs::metadata(format!("/proc/{process}/fd/{number}")).ok()?;
     Some((about.dev(), about.ino()))
 }
 
 /// A file of a process; `None`: the process is gone.
-fn told(pid: i32, file: &str) -> Option<Vec<u8>> {
+fn proc_file(pid: i32, file: &str) -> Option<Vec<u8>> {
     std::fs::read(format!("/proc/{pid}/{file}")).ok()
 }
 
-/// Is a process that is not dead yet about to end? By its files `stat` and `status`. Pure.
+/// True if a process that is not dead yet is about to end, by its files `stat` and `status`. Pure.
 fn is_dying(stat: &[u8], status: &[u8]) -> bool {
     let (line, status) = (String::from_utf8_lossy(stat), String::from_utf8_lossy(status));
     let flags = line.rsplit_once(')').and_then(|(_, after)| after.split_whitespace().nth(6)?.parse().ok());
@@ -113,7 +116,7 @@ fn is_dying(stat: &[u8], status: &[u8]) -> bool {
         u64::from_str_radix(mask.trim(), 16).ok()
     };
     let is_killed = status.lines().filter_map(pending).any(|mask| mask & KILL != 0);
-    alive(stat).is_some() && (is_exiting || is_killed)
+    living_name(stat).is_some() && (is_exiting || is_killed)
 }
 
 /// True if a line of `stat` is that of a process that a signal has stopped: its state is `T`. Pure.
@@ -124,7 +127,7 @@ fn is_stopped(stat: &[u8]) -> bool {
 
 /// The name in a line of `stat`: `712 (sleep) S 700 …`. `None`: the process is a zombie or dead.
 /// The name may have brackets and spaces in it, and bytes that are no UTF-8. Pure.
-fn alive(stat: &[u8]) -> Option<String> {
+fn living_name(stat: &[u8]) -> Option<String> {
     let stat = String::from_utf8_lossy(stat);
     let (before, after) = stat.rsplit_once(')')?;
     let (_, name) = before.split_once('(')?;
@@ -166,7 +169,7 @@ mod tests {
         let waits = std::thread::spawn(move || await_ends(pid, limit));
         // The line may be read before the wait begins: then the other child ends it, at the end.
         std::io::Write::write_all(shell.stdin.as_mut().unwrap(), b"\n").unwrap();
-        while names(pid).len() > 1 && began.elapsed() < limit {
+        while child_names(pid).len() > 1 && began.elapsed() < limit {
             std::thread::yield_now();
         }
         drop(shell.stdin.take());
@@ -184,11 +187,11 @@ mod tests {
 
     #[test]
     fn a_child_has_its_name_until_it_has_ended() {
-        assert_eq!(alive(b"712 (sleep) S 700 712 700").as_deref(), Some("sleep"));
-        assert_eq!(alive(b"712 (a) b (c) T 700").as_deref(), Some("a) b (c"));
-        assert_eq!((alive(b"712 (sleep) Z 700"), alive(b"")), (None, None));
+        assert_eq!(living_name(b"712 (sleep) S 700 712 700").as_deref(), Some("sleep"));
+        assert_eq!(living_name(b"712 (a) b (c) T 700").as_deref(), Some("a) b (c"));
+        assert_eq!((living_name(b"712 (sleep) Z 700"), living_name(b"")), (None, None));
         assert!(is_stopped(b"712 (a) S (c) T 700") && !is_stopped(b"712 (a) T (c) S 700"));
-        assert_eq!(alive(b"712 (caf\xe9) S 700").as_deref(), Some("caf\u{fffd}"), "Latin-1");
+        assert_eq!(living_name(b"712 (caf\xe9) S 700").as_deref(), Some("caf\u{fffd}"), "Latin-1");
         // The shell's own children, not those of this test's other threads.
         let script = "sleep 900 & p=$!; sleep 900 & q=$!; echo; read end; kill $p $q";
         let mut shell = Command::new("sh");
@@ -199,10 +202,10 @@ mod tests {
         let pid = i32::try_from(shell.id()).unwrap();
         // Each is a copy of the shell until it has become the program.
         let until = clock::Instant::now() + std::time::Duration::from_secs(10);
-        while names(pid) != ["sleep", "sleep"] && clock::Instant::now() < until {
+        while child_names(pid) != ["sleep", "sleep"] && clock::Instant::now() < until {
             std::thread::yield_now();
         }
-        let running = names(pid);
+        let running = child_names(pid);
         drop(shell.stdin.take());
         shell.wait().unwrap();
         assert_eq!(running, ["sleep", "sleep"]);

@@ -31,7 +31,7 @@ impl Shell {
 
     /// As [`Shell::exports`], but waits no longer than this for a shell that is busy.
     pub(crate) fn exports_within(&mut self, patience: Duration) -> Option<&Variables> {
-        // What an ended shell has told is not what the next one exports.
+        // What an ended shell exported is not what the next one exports.
         if self.exports.is_none() || self.ended().is_some() {
             self.exports = self.ask_for_exports(patience).ok().flatten();
         }

@@ -3,36 +3,32 @@
 mod children;
 mod exports;
 mod orders;
+mod start;
 
-use super::column::Column;
-use super::dialect::{self, Dialect, Surroundings};
+use super::dialect;
 use super::exit;
 use super::screen::Screen;
 use super::terminal::Raw;
 pub(crate) use exports::Variables;
-use linux::fds;
 use linux::process;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
-use portable_pty::{ChildKiller, CommandBuilder};
+use portable_pty::ChildKiller;
+pub(crate) use start::{START_PATIENCE, Setting};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
-/// A shell on a terminal that has not come through its start files by then is ended, and started
-/// without them.
-pub(crate) const START_PATIENCE: Duration = Duration::from_secs(10);
 /// Whether a program has read what was typed ahead is looked at this often, in milliseconds.
 const LOOK_AGAIN: u16 = 5;
 /// Bytes that are kept of what a shell said and that is no report yet.
-const HEARD_KEPT: usize = 64 << 10;
+const UNPARSED_MAX: usize = 64 << 10;
 /// A shell that closed its pipes ends within this many milliseconds.
 const END_PATIENCE: u16 = 300;
 /// A line that runs for so long is asked about once, in milliseconds: the shell answers when it is
@@ -40,37 +36,6 @@ const END_PATIENCE: u16 = 300;
 const ASK_AFTER: u16 = 200;
 /// While a line runs, the shell is checked this often for having stopped itself, in milliseconds.
 const LOOK_FOR_STOP: u16 = 1000;
-/// The wrapper that turns the pipes into the descriptors of [`dialect`]. Pipes are opened by name
-/// because a terminal's child inherits nothing else.
-const WITH_TERMINAL: &str = r#"in=$1; out=$2; shift 2; exec "$@" 7<&0 8>&2 <"$in" 2>"$out""#;
-const WITHOUT_TERMINAL: &str = r#"in=$1; out=$2; shift 2; exec "$@" 7<&0 8>"$out" <"$in""#;
-
-/// What a shell is started with.
-#[derive(Clone)]
-pub(crate) struct Setting {
-    pub shell: PathBuf,
-    pub dialect: Dialect,
-    pub program: PathBuf,
-    /// The name of the session's cluster.
-    pub cluster: String,
-    pub home: PathBuf,
-    pub kubeconfig: PathBuf,
-    /// Before everything else on PATH: the built-in tools.
-    pub bin: PathBuf,
-    pub spare: PathBuf,
-    pub cwd: Option<PathBuf>,
-    /// On a terminal of its own, or on this program's standard output.
-    pub terminal: bool,
-    /// Hears of all that is printed on that terminal.
-    pub column: Arc<Column>,
-    /// Without a terminal: commands may read this program's standard input.
-    pub stdin: bool,
-    /// On a terminal: the learner's start files are read. Without it the shell is [`Shell::plain`]
-    /// at once.
-    pub start_files: bool,
-    /// How long the start files may take: [`START_PATIENCE`].
-    pub patience: Duration,
-}
 
 /// How a line ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,12 +45,17 @@ pub(crate) enum Ran {
     Ended(i32),
 }
 
+/// A shell that runs the learner's lines.
 pub(crate) struct Shell {
     setting: Setting,
     child: Child,
+    /// The pipe from which the shell reads commands.
     orders: File,
+    /// The pipe on which it reports how lines ended.
     reports: File,
-    heard: Vec<u8>,
+    /// What was read of the reports, and is no report yet.
+    unparsed: Vec<u8>,
+    /// Marks the shell's reports.
     token: String,
     /// The number of the last line: its reports carry it.
     number: u64,
@@ -105,109 +75,9 @@ pub(crate) struct Shell {
     told_exports: File,
 }
 
-impl Setting {
-    fn surroundings(&self) -> Surroundings<'_> {
-        Surroundings {
-            program: &self.program,
-            cluster: &self.cluster,
-            home: &self.home,
-            kubeconfig: &self.kubeconfig,
-            bin: &self.bin,
-            spare: &self.spare,
-        }
-    }
-}
-
 impl Shell {
-    /// Starts the shell and waits until it is ready. On a terminal a shell that gets stuck in its
-    /// start files, or ends in them, is started once more without them.
-    ///
-    /// # Errors
-    /// The shell cannot be started, or ends at its start even without start files.
-    pub(crate) fn start(setting: &Setting) -> io::Result<Shell> {
-        let ready = |start_files| {
-            let mut shell = Shell::spawn(setting, start_files)?;
-            shell.prepare()?;
-            shell.plain = setting.terminal && !start_files;
-            Ok(shell)
-        };
-        match ready(setting.start_files) {
-            Err(_) if setting.terminal && setting.start_files => ready(false),
-            result => result,
-        }
-    }
-
-    fn spawn(setting: &Setting, start_files: bool) -> io::Result<Shell> {
-        let (orders_read, orders) = fds::pipe()?;
-        let (reports, reports_write) = fds::pipe()?;
-        let told_exports = exports::file()?;
-        let name = |fd: &OwnedFd| format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd());
-        let wrapper = if setting.terminal { WITH_TERMINAL } else { WITHOUT_TERMINAL };
-        let mut words =
-            vec!["-c".to_string(), wrapper.into(), "sh".into(), name(&orders_read), name(&reports_write)];
-        words.push(setting.shell.to_string_lossy().into_owned());
-        if setting.shell.file_name().is_some_and(|n| n == "busybox") {
-            words.push("sh".into());
-        }
-        words
-            .extend(setting.dialect.arguments(setting.terminal, start_files).iter().map(ToString::to_string));
-        let cwd = setting.cwd.clone().filter(|d| d.is_dir());
-        let (child, screen) = match setting.terminal {
-            true => {
-                let (screen, slave) = Screen::open(setting.column.clone())?;
-                let mut command = CommandBuilder::new("/bin/sh");
-                command.args(&words);
-                if !start_files {
-                    command.env_remove("ENV"); // the start file of POSIX shells
-                }
-                if setting.dialect == Dialect::Posix {
-                    command.env("HISTFILE", "/dev/null"); // ksh writes what it reads there at once
-                }
-                if let Some(cwd) = cwd.or_else(|| std::env::current_dir().ok()) {
-                    command.cwd(cwd);
-                }
-                (exit::process(slave.spawn_command(command).map_err(io::Error::other)?)?, Some(screen))
-            }
-            false => {
-                let mut command = Command::new("/bin/sh");
-                command.args(&words).stdin(if setting.stdin { Stdio::inherit() } else { Stdio::null() });
-                if let Some(cwd) = cwd {
-                    command.current_dir(cwd);
-                }
-                (command.spawn()?, None)
-            }
-        };
-        let mut shell = Shell {
-            setting: setting.clone(),
-            child,
-            orders: orders.into(),
-            reports: reports.into(),
-            heard: Vec::new(),
-            token: format!("rw-{:016x}", rng::Rng::from_os().u64()),
-            number: 0,
-            screen,
-            plain: false,
-            unread: false,
-            woken: false,
-            typed: Vec::new(),
-            exports: None,
-            told_exports,
-        };
-        let text = setting.dialect.preparation(&setting.surroundings(), &shell.token, setting.terminal);
-        shell.orders.write_all(text.as_bytes())?;
-        // Our own copies stay open until the shell has opened its ends: only then does its end
-        // become visible as one.
-        let ready = shell.await_report(if start_files { setting.patience } else { START_PATIENCE * 2 });
-        if ready.is_err() && !setting.terminal {
-            let _ = shell.child.kill(); // its start file may never end, and `drop` waits for it
-        }
-        ready?;
-        drop((orders_read, reports_write));
-        Ok(shell)
-    }
-
     /// Waits for the report of a command of our own, e.g. the first one, which the preparation asks
-    /// for, and returns what was told before it.
+    /// for, and returns what the shell said before it.
     fn await_report(&mut self, patience: Duration) -> io::Result<String> {
         let deadline = Instant::now() + patience;
         loop {
@@ -227,39 +97,37 @@ impl Shell {
             match poll(&mut wanted, PollTimeout::from(pause)) {
                 Ok(0) | Err(Errno::EINTR) => {} // a child has ended, the window has changed
                 Ok(_) => {
-                    self.hear()?;
+                    self.read_reports()?;
                 }
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    fn prepare(&mut self) -> io::Result<()> {
-        self.screen.as_mut().map_or(Ok(()), Screen::begin)
-    }
-
-    fn hear(&mut self) -> io::Result<usize> {
+    /// Reads what the shell has reported since, and returns the number of bytes; 0: the shell has
+    /// closed the pipe.
+    fn read_reports(&mut self) -> io::Result<usize> {
         let mut bytes = [0; 4096];
         let n = self.reports.read(&mut bytes)?;
-        self.heard.extend_from_slice(&bytes[..n]);
+        self.unparsed.extend_from_slice(&bytes[..n]);
         // A background program of the start files may write here without end: a report is short,
         // and comes last.
-        self.heard.drain(..self.heard.len().saturating_sub(HEARD_KEPT));
+        self.unparsed.drain(..self.unparsed.len().saturating_sub(UNPARSED_MAX));
         Ok(n)
     }
 
-    /// The report of the present line, if there is one, and what was told before it. Reports of
+    /// The report of the present line, if there is one, and what was said before it. Reports of
     /// lines before are dropped.
     fn reported(&mut self) -> Option<(String, i32)> {
         let mut told = String::new();
-        while let Some((before, number, code, rest)) = dialect::report(&self.heard, &self.token) {
-            self.heard.drain(..rest);
+        while let Some((before, number, code, rest)) = dialect::report(&self.unparsed, &self.token) {
+            self.unparsed.drain(..rest);
             told.push_str(&before);
             if number == self.number {
                 return Some((dialect::told_beside(&told), code));
             }
         }
-        self.heard.splice(..0, told.into_bytes());
+        self.unparsed.splice(..0, told.into_bytes());
         None
     }
 
@@ -284,7 +152,7 @@ impl Shell {
             Some(code) => self.end_unread(code),
             None => match self.give(&order) {
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                    let code = self.wait();
+                    let code = self.await_end();
                     self.end_unread(code)
                 }
                 other => other.and_then(|()| self.follow())?,
@@ -333,6 +201,7 @@ impl Shell {
         std::mem::take(&mut self.woken)
     }
 
+    /// Passes bytes both ways until the shell reports the present line, or ends.
     fn follow(&mut self) -> io::Result<Ran> {
         let mut listening = self.screen.is_some();
         // The end of the report pipe does not tell the shell's end while a background program has
@@ -344,12 +213,12 @@ impl Shell {
                 if !told.is_empty()
                     && let Some(screen) = &self.screen
                 {
-                    screen.say(&told); // what the shell told about its jobs
+                    screen.say(&told); // what the shell said about its jobs
                 }
                 return Ok(Ran::Code(code));
             }
             if gone {
-                return Ok(Ran::Ended(self.wait()));
+                return Ok(Ran::Ended(self.await_end()));
             }
             let stdin = io::stdin();
             let mut wanted = vec![PollFd::new(self.reports.as_fd(), PollFlags::POLLIN)];
@@ -373,7 +242,7 @@ impl Shell {
                 found => found?,
             };
             if found == 0 && !held && !std::mem::replace(&mut asked, true) {
-                self.ask()?;
+                self.ask_for_report()?;
                 continue;
             }
             let stirred = |fd: &PollFd<'_>| fd.revents().is_some_and(|r| !r.is_empty());
@@ -386,8 +255,8 @@ impl Shell {
             if held && let Some(screen) = &mut self.screen {
                 screen.pass_on()?;
             }
-            if report && self.hear()? == 0 {
-                return Ok(Ran::Ended(self.wait()));
+            if report && self.read_reports()? == 0 {
+                return Ok(Ran::Ended(self.await_end()));
             }
             if key && let Some(screen) = &mut self.screen {
                 let mut bytes = [0; 4096];
@@ -404,7 +273,7 @@ impl Shell {
 
     /// Asks the shell to report the present line as soon as it is ready. A pipe that is full has
     /// such questions in it already, and a shell that has ended is noticed otherwise.
-    fn ask(&mut self) -> io::Result<()> {
+    fn ask_for_report(&mut self) -> io::Result<()> {
         let room = [PollFd::new(self.orders.as_fd(), PollFlags::POLLOUT)];
         if poll(&mut room.clone(), PollTimeout::ZERO) != Ok(1) {
             return Ok(());
@@ -433,7 +302,7 @@ impl Shell {
     /// The names of the shell's children that run, or are stopped: between two lines, its programs
     /// in the background.
     pub(crate) fn running(&self) -> Vec<String> {
-        self.pid().map_or_else(Vec::new, children::names)
+        self.pid().map_or_else(Vec::new, children::child_names)
     }
 
     /// Waits for the end of the programs in the background that a signal ends, at most this long.
@@ -457,7 +326,8 @@ impl Shell {
         self.child.try_wait().ok()?.map(exit::code)
     }
 
-    fn wait(&mut self) -> i32 {
+    /// Waits for the end of the shell, and returns its exit code.
+    fn await_end(&mut self) -> i32 {
         if !self.setting.terminal {
             return self.child.wait().map_or(1, exit::code);
         }

@@ -41,7 +41,7 @@ impl Shell {
         };
         let [room, told] = wanted.each_ref().map(|fd| fd.any().unwrap_or(true));
         // It says nothing any more: the write tells what is wrong.
-        let is_silent = told && self.hear()? == 0;
+        let is_silent = told && self.read_reports()? == 0;
         Ok(room || is_silent)
     }
 }

@@ -1,4 +1,8 @@
 use super::*;
+use crate::dialect::Dialect;
+use portable_pty::CommandBuilder;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 
 fn setting(shell: &str, terminal: bool) -> Setting {

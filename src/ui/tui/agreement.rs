@@ -1,4 +1,4 @@
-//! What the store's members told of themselves: who leads, what each log holds, who cannot hear
+//! What the store's members report of themselves: who leads, what each log holds, who cannot hear
 //! whom, and how the last election went. Built record by record, so that nothing is forgotten when
 //! the records are.
 
@@ -41,7 +41,7 @@ pub(crate) struct Member {
     pub role: Role,
     /// Index to term of what is on its disk, the newest.
     pub log: BTreeMap<u64, u64>,
-    /// Entries whose term may be an earlier one than that: until their commit is told.
+    /// Entries whose term may be an earlier one than that: until their commit is known.
     guessed: BTreeSet<u64>,
     /// The newest entry that it applied.
     pub applied: u64,
@@ -49,7 +49,7 @@ pub(crate) struct Member {
 
 impl Member {
     /// Takes in a batch of entries that is on the member's disk. Only the last entry's term is
-    /// told. For example after entries up to 9 of term 2, a batch of 3 up to 12 of term 4 leaves
+    /// known. For example after entries up to 9 of term 2, a batch of 3 up to 12 of term 4 leaves
     /// 10 and 11 as guesses: they may be of term 2, 3 or 4.
     fn append(&mut self, batch: u64, last: u64, term: u64) {
         // Of a batch that is longer than what is kept, only its end.
@@ -83,8 +83,9 @@ pub(crate) enum Happening {
     Hands(String),
 }
 
+/// A step of the last election, or a fault beside it.
 #[derive(Clone, Debug)]
-pub(crate) struct Told {
+pub(crate) struct StoryStep {
     pub at: Timestamp,
     /// The member; empty for a fault.
     pub who: String,
@@ -106,7 +107,7 @@ pub(crate) struct Agreement {
     /// A record has named a leader. The election may be older than the oldest record that is kept.
     pub has_led: bool,
     /// The last election, or fault, step by step.
-    pub story: Vec<Told>,
+    pub story: Vec<StoryStep>,
 }
 
 impl Agreement {
@@ -121,7 +122,7 @@ impl Agreement {
 
     /// Takes in the list of all that is broken: faults may be older than the oldest record that is
     /// kept. Returns whether a cut or a node that is off was not known, or is no more. Records of
-    /// the past that are told later change nothing for good: of two that are about the same link or
+    /// the past that come later change nothing for good: of two that are about the same link or
     /// node, the last one agrees with the list.
     pub(crate) fn set_broken(&mut self, broken: &[Broken]) -> bool {
         let (mut cuts, mut off, mut held) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
@@ -179,10 +180,10 @@ impl Agreement {
             | Fault::Disk { .. } => {}
         }
         // What broke is the beginning of whatever follows; two cuts in a row are one beginning.
-        if self.story.iter().any(|told| !matches!(told.happening, Happening::Fault(_))) {
+        if self.story.iter().any(|step| !matches!(step.happening, Happening::Fault(_))) {
             self.story.clear();
         }
-        self.tell(record, "", 0, Happening::Fault(fault.to_string()));
+        self.note(record, "", 0, Happening::Fault(fault.to_string()));
     }
 
     /// Notes that a member is stopped until it is started; every member on a node that is on if
@@ -214,15 +215,16 @@ impl Agreement {
         }
     }
 
-    fn tell(&mut self, record: &Record, who: &str, term: u64, happening: Happening) {
-        let late = |last: &Told| record.at.duration_since(last.at).unsigned_abs() > ANOTHER;
+    /// Notes a step of the story. One long after the last begins another story.
+    fn note(&mut self, record: &Record, who: &str, term: u64, happening: Happening) {
+        let late = |last: &StoryStep| record.at.duration_since(last.at).unsigned_abs() > ANOTHER;
         if self.story.last().is_some_and(late) {
             self.story.clear();
         }
-        // A member that is cut off tries again and again: each of its steps is told once.
-        let again = |told: &Told| told.who == who && told.term == term && told.happening == happening;
+        // A member that is cut off tries again and again: each of its steps is shown once.
+        let again = |step: &StoryStep| step.who == who && step.term == term && step.happening == happening;
         if self.story.len() < STORY && !self.story.iter().any(again) {
-            self.story.push(Told { at: record.at, who: who.into(), term, happening });
+            self.story.push(StoryStep { at: record.at, who: who.into(), term, happening });
         }
     }
 
@@ -276,16 +278,16 @@ impl Agreement {
                     RaftRole::Follower => Role::Follower,
                 };
                 if *role == RaftRole::Candidate {
-                    self.tell(record, &who, *term, Happening::Stands);
+                    self.note(record, &who, *term, Happening::Stands);
                 } else if was == Role::Leader && member.role == Role::Follower {
-                    self.tell(record, &who, *term, Happening::StepsDown);
+                    self.note(record, &who, *term, Happening::StepsDown);
                 }
             }
             Event::Leader { term, leader } => {
                 member.term = *term;
                 if *leader == who {
                     member.role = Role::Leader;
-                    self.tell(record, &who, *term, Happening::Leads);
+                    self.note(record, &who, *term, Happening::Leads);
                 } else {
                     // A leader whose process was started again has become a follower without a
                     // record of its own.
@@ -295,7 +297,7 @@ impl Agreement {
                     self.follow(leader.clone(), *term);
                 }
             }
-            Event::ElectionTimeout { term } => self.tell(record, &who, *term, Happening::Timeout),
+            Event::ElectionTimeout { term } => self.note(record, &who, *term, Happening::Timeout),
             Event::Vote { term, to, pre } => {
                 if !pre {
                     member.term = *term;
@@ -312,13 +314,13 @@ impl Agreement {
                 if *to != who {
                     let happening =
                         if *pre { Happening::Would(to.clone()) } else { Happening::Votes(to.clone()) };
-                    self.tell(record, &who, *term, happening);
+                    self.note(record, &who, *term, happening);
                 }
             }
             Event::RefuseVote { term, to, .. } => {
-                self.tell(record, &who, *term, Happening::Refuses(to.clone()));
+                self.note(record, &who, *term, Happening::Refuses(to.clone()));
             }
-            Event::Transfer { to } => self.tell(record, &who, 0, Happening::Hands(to.clone())),
+            Event::Transfer { to } => self.note(record, &who, 0, Happening::Hands(to.clone())),
             _ => {}
         }
     }
@@ -335,7 +337,7 @@ impl Agreement {
         }
     }
 
-    /// The highest term that a member has told of.
+    /// The highest term that a member has reported.
     pub(crate) fn term(&self) -> u64 {
         self.members.values().map(|m| m.term).max().unwrap_or_default()
     }
@@ -366,6 +368,7 @@ impl Agreement {
         self.members.iter().find(leads).map(|(name, _)| name.as_str())
     }
 
+    /// Returns whether a fault cuts the link between two nodes.
     pub(crate) fn is_cut(&self, a: &str, b: &str) -> bool {
         self.cuts.contains(&ordered(a, b))
     }

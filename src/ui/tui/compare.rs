@@ -82,7 +82,7 @@ fn facts(cluster: &Cluster) -> Facts {
         facts.insert((4, (String::new(), name.to_string())), phase.to_string());
     }
     for (key, it) in cluster.quotas.iter().filter(|(key, _)| own(key)) {
-        facts.insert((5, key.clone()), it.told());
+        facts.insert((5, key.clone()), it.usage());
     }
     for (name, it) in &cluster.nodes {
         let ready = if it.ready { "Ready" } else { "NotReady" };

@@ -30,14 +30,14 @@ pub(crate) enum Event {
     Objects(String, Delta<Value>),
     /// The API server tells nothing of this resource any more, until a complete list of it comes.
     Silent(String),
-    /// The learner may not list this resource: nothing is told of it until a complete list comes.
+    /// The learner may not list this resource: nothing of it comes until a complete list does.
     Denied(String),
     Records(Vec<Record>),
     /// So many records came too fast.
     Lost(u64),
     /// All that is broken on purpose now. Records tell what is broken from now on.
     Faults(Vec<Broken>),
-    /// Another cluster answers under the same name: what was told so far is not about it.
+    /// Another cluster answers under the same name: what came so far is not about it.
     NewCluster,
     /// The cluster's own account of itself (`status`); `None`: it does not answer.
     Status(Option<Value>),
@@ -75,7 +75,7 @@ pub(crate) enum Effect {
     /// The shell's terminal has this size now: rows, columns.
     Size(u16, u16),
     Ask(Question),
-    /// Lessons and labs are to be told in this language from now on.
+    /// The views of lessons and labs are to come in this language from now on.
     Speak(Lang),
     Bell,
     /// Gives the terminal back until the shell that started this program lets it go on.

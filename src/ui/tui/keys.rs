@@ -119,8 +119,8 @@ pub(crate) fn mouse(event: &MouseEvent, column: u16, row: u16, screen: &tui_term
     }
 }
 
-/// The encodings before SGR: a byte a number, or a character of UTF-8. What they cannot tell is not
-/// told: a wrong cell would be clicked.
+/// The encodings before SGR: a byte a number, or a character of UTF-8. Where a number has no byte
+/// or character, nothing is sent: a wrong cell would be clicked.
 fn old_mouse(numbers: [u16; 3], utf8: bool) -> Vec<u8> {
     let mut out = b"\x1b[M".to_vec();
     for n in numbers {

@@ -1,4 +1,4 @@
-//! The open lab: what the engine told last, and the time since.
+//! The open lab: the engine's last view of it, and the time since.
 
 use super::scroll::Scroll;
 use ::lab::graded::score::Found;
@@ -15,7 +15,7 @@ const SETTLE: Duration = Duration::from_secs(7);
 /// What is known of labs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lab {
-    /// The engine's last view, which is empty if no lab is open. `None`: nothing was told yet.
+    /// The engine's last view, which is empty if no lab is open. `None`: none has come yet.
     pub view: Option<LabView>,
     /// When it came, on the interface's clock.
     pub heard: Duration,
@@ -25,7 +25,7 @@ pub(crate) struct Lab {
     pub scroll: Scroll,
     /// The last question's refusal, until the next answer.
     pub refused: Option<String>,
-    /// How the tasks stood when the last grade was told.
+    /// How the tasks stood when the last grade came.
     at_grade: Vec<Option<bool>>,
     /// When that was, on the interface's clock.
     graded: Duration,
@@ -36,7 +36,7 @@ pub(crate) struct Lab {
 pub(crate) enum Time {
     /// So many seconds are left.
     Runs(i64),
-    /// The same, and they are few.
+    /// So many seconds are left, and they are few.
     Little(i64),
     Over,
     /// All points are reached; so many seconds were needed for them.
@@ -107,7 +107,7 @@ impl Lab {
         let news = match () {
             () if start(&before) != start(&view) => Some(Scroll::To(0)),
             () if view.given_up.is_some() && before.given_up.is_none() => Some(Scroll::Way),
-            () if view.grade.is_some() && before.grade != view.grade => Some(Scroll::Told),
+            () if view.grade.is_some() && before.grade != view.grade => Some(Scroll::Outcome),
             () if view.hints.len() > before.hints.len() => Some(Scroll::Hint),
             () => None,
         };
@@ -118,7 +118,7 @@ impl Lab {
             self.graded = now;
             self.at_grade = view.tasks.iter().map(|task| task.green).collect();
         } else if let Some(grade) = &view.grade {
-            // What the grade's probe replaced still starts when the grade is told. Neither a change
+            // What the grade's probe replaced still starts when the grade comes. Neither a change
             // at that time nor a task that comes to stand as it was graded is the learner's work.
             let settles = now.saturating_sub(self.graded) < SETTLE;
             for (task, at) in view.tasks.iter().zip(&mut self.at_grade) {
@@ -134,7 +134,7 @@ impl Lab {
         (self.heard, self.refused) = (now, None);
         self.view = Some(view);
         // The tasks are to be seen again; who reads elsewhere is left there.
-        if self.has_old_grade() && self.scroll == Scroll::Told {
+        if self.has_old_grade() && self.scroll == Scroll::Outcome {
             self.scroll = Scroll::Tasks;
         }
         news.is_some()

@@ -44,7 +44,7 @@ impl Form {
         }
     }
 
-    /// Is the map shown whole only while it has the focus?
+    /// True if the map is shown whole only while it has the focus.
     pub(crate) fn hides_map(self) -> bool {
         matches!(self, Form::Single | Form::Strip)
     }

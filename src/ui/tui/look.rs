@@ -75,6 +75,7 @@ pub(crate) enum Sign {
 }
 
 impl Look {
+    /// The characters of a sign on this terminal.
     pub(crate) fn sign(self, sign: Sign) -> &'static str {
         use Sign::*;
         let (unicode, ascii) = match sign {
@@ -138,6 +139,7 @@ impl Look {
         }
     }
 
+    /// The characters of a frame on this terminal.
     pub(crate) fn border(self) -> border::Set<'static> {
         if !self.ascii {
             return border::PLAIN;
@@ -154,6 +156,7 @@ impl Look {
         }
     }
 
+    /// The style of a tone on this terminal.
     pub(crate) fn tone(self, tone: Tone) -> Style {
         let style = Style::new();
         let modified = match tone {

@@ -83,8 +83,8 @@ pub(crate) fn inline(text: &str, style: Style, look: Look) -> Vec<Piece> {
     joined(lay_out(text, usize::from(u16::MAX)), style, look)
 }
 
-/// The same with backticks around code: a sentence that has the colour of code must not run into
-/// its command.
+/// Lays out a paragraph as [`inline`] does, with backticks around code: a sentence that has the
+/// colour of code must not run into its command.
 pub(crate) fn inline_with_ticks(text: &str, style: Style, look: Look) -> Vec<Piece> {
     joined(lay_out_with_ticks(text, usize::from(u16::MAX)), style, look)
 }

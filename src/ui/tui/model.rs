@@ -115,7 +115,7 @@ impl Overlay {
         }
     }
 
-    /// The same at another line.
+    /// This overlay at another line, or with another mark.
     pub(crate) fn moved(self, at: usize) -> Overlay {
         match self {
             Overlay::Help(_) => Overlay::Help(at),
@@ -166,7 +166,7 @@ pub(crate) struct Lesson {
     pub list_scroll: Scroll,
     /// Why there is no lesson.
     pub absent: Option<String>,
-    /// Why the open lesson could not be told, until its next view.
+    /// Why the open lesson could not be shown, until its next view.
     pub failure: Option<String>,
     /// The last question's refusal, until the next answer, or until the step has gone on.
     pub refused: Option<String>,
@@ -209,7 +209,7 @@ pub(crate) struct Model {
     pub notice: Option<Word>,
     /// The last key asked to quit over a full-screen program: once more does.
     pub leaving: bool,
-    /// A program in the shell was told that a button of the mouse is held down.
+    /// A program in the shell was sent the press of a mouse button, and not yet its release.
     pub grabbed: bool,
     /// The REPL in the shell pane reads a line.
     pub at_prompt: bool,
@@ -220,7 +220,8 @@ pub(crate) struct Model {
     pub chosen: bool,
     /// The object that was chosen for a view that shows one. `None`: the first of the list.
     pub about: Option<Key>,
-    /// Its place in the list when it was chosen: if it is gone, what stands there.
+    /// The place of `about` in the list when it was chosen: if it is gone, the view shows what
+    /// stands there now.
     pub subject: usize,
     pub cluster: Cluster,
     pub traffic: Traffic,
@@ -232,13 +233,13 @@ pub(crate) struct Model {
     pub shell: Emulator,
     /// The name of the cluster.
     pub name: String,
-    /// It was started for a lesson or lab, and is removed afterwards.
+    /// The cluster was started for a lesson or lab, and is removed afterwards.
     pub is_declared: bool,
     /// The cluster that the overlay asks about.
     pub offer: Option<Offer>,
     /// The cluster's own account of itself.
     pub status: Option<Value>,
-    /// It answered, and does no more.
+    /// The cluster answered, and does no more.
     pub ended: bool,
     /// Resources of which the API server tells nothing any more, and since when.
     pub silent: BTreeMap<String, Duration>,
@@ -345,12 +346,12 @@ impl Model {
         lessons.chain(self.lab.list.iter().map(|entry| entry.id.as_str()))
     }
 
-    /// Does the lesson's pane show the list of lessons and labs, or why there is none?
+    /// True if the lesson's pane shows the list of lessons and labs, or why there is none.
     pub(crate) fn shows_list(&self) -> bool {
         self.shown_lab().is_none() && self.open_lesson().is_none()
     }
 
-    /// Does the lesson engine play the lines of a setup, which can be stopped in the pane?
+    /// True while the lesson engine plays the lines of a setup, which can be stopped in the pane.
     pub(crate) fn plays(&self) -> bool {
         self.shown_lab().is_none() && self.lesson.view.as_ref().is_some_and(|view| view.playing.is_some())
     }
@@ -380,21 +381,21 @@ impl Model {
         view.predict.as_ref().filter(|p| p.chosen.is_none())
     }
 
-    /// Does the open step ask for an answer that the cluster proves?
+    /// True if the open step asks for an answer that the cluster proves.
     pub(crate) fn asks_answer(&self) -> bool {
         let view = self.open_lesson().filter(|v| v.state == State::Open);
         let answer = view.and_then(|v| v.answer.as_ref());
         answer.is_some_and(|answer| answer.state != Judged::Right) && self.question().is_none()
     }
 
-    /// Do function keys go to the program in the shell? A full-screen program that reads keys has
-    /// them while its pane has the focus.
+    /// True if function keys go to the program in the shell: a full-screen program that reads keys
+    /// has them while its pane has the focus.
     pub(crate) fn program_has_keys(&self) -> bool {
         self.focus == Pane::Shell && self.overlay.is_none() && !self.at_prompt && self.shell.takes_keys()
     }
 
-    /// Does a program have the whole screen of the shell? At the prompt none has: what was printed,
-    /// e.g. a pod's log, has switched to the other screen.
+    /// True if a program has the whole screen of the shell. At the prompt none has: what was
+    /// printed, e.g. a pod's log, has switched to the other screen.
     pub(crate) fn program_has_screen(&self) -> bool {
         !self.at_prompt && self.shell.screen().alternate_screen()
     }
@@ -405,8 +406,8 @@ impl Model {
         self.status.as_ref().is_some_and(|s| s["state"] == "running")
     }
 
-    /// Since when the API server has told nothing of some resource; `None`: it tells of all, or has
-    /// broken off a moment ago.
+    /// Since when nothing of some resource has come from the API server; `None`: all come, or one
+    /// has broken off a moment ago.
     pub(crate) fn silent_since(&self) -> Option<Duration> {
         let first = self.silent.values().min().copied()?;
         // Before a first list there is no picture that could be an old one.

@@ -29,7 +29,7 @@ fn width(glyph: &Glyph) -> usize {
     1 + usize::from(glyph.as_ref().is_some_and(Cell::is_wide))
 }
 
-/// Is there nothing to be seen, so that it may be left out at a line's end?
+/// True for a cell with nothing to be seen, which may be left out at a line's end.
 fn is_blank(cell: Option<&Cell>) -> bool {
     cell.is_none_or(|cell| {
         matches!(cell.contents(), "" | " ")

@@ -5,8 +5,8 @@
 pub(crate) enum Scroll {
     /// This line is the first that is shown.
     To(usize),
-    /// Where it is told what happened.
-    Told,
+    /// Where it is shown what happened: the debrief of a step, or the grade of a lab.
+    Outcome,
     /// Where the learner's own guess stands, with what the lesson says to it below.
     Said,
     /// Where the tasks of the lab stand.

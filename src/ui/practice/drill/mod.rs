@@ -202,7 +202,7 @@ pub(crate) fn news(
         return Some(summary(style, view, now));
     }
     if view.phase != Phase::Running || !was_running || before.at == view.at {
-        return None; // what begins is told to the learner who asked for it
+        return None; // the learner who asked for it sees what begins
     }
     let over = view.tasks.get(before.at).map(|task| outcome(style.lang, view.phase, task, now));
     Some(format!("{}\n{}", bold(style, &over.unwrap_or_default()), task(style, view)))

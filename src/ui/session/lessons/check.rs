@@ -2,7 +2,7 @@
 
 use crate::lesson::PageStyle;
 use crate::session::about::{About, about};
-use crate::session::{CUT, Manner, Session};
+use crate::session::{INTERRUPTED, Manner, Session};
 use lab::view::{Ask, LessonView, State};
 use lang::charset::println;
 use lang::texts;
@@ -23,7 +23,7 @@ impl Session {
         }
         let over = |view: &LessonView| matches!(view.state, State::Done | State::Solved);
         let (at_terminal, is_open_one) = (self.manner == Manner::Terminal, id.is_none());
-        // At a terminal the one who watches says it when a step is done.
+        // At a terminal the task that follows the lesson says it when a step is done.
         let mut watched = false;
         if at_terminal && is_open_one {
             watched = match self.ask(Ask::Show) {
@@ -38,7 +38,7 @@ impl Session {
         });
         if at_terminal
             && is_open_one
-            && code != CUT
+            && code != INTERRUPTED
             && let Ok(Some(lab)) = self.open_lab()
             && about("check", false, lab.is_played()) == Some(About::LessonOrLab)
         {

@@ -4,7 +4,7 @@ use super::Unanswered;
 use crate::labs;
 use crate::lesson::PageStyle;
 use crate::session::about::{About, about};
-use crate::session::{CUT, Manner, Session};
+use crate::session::{INTERRUPTED, Manner, Session};
 use crate::texts::Say;
 use lab::graded::view::{Ask as LabAsk, LabView};
 use lab::view::Ask;
@@ -30,7 +30,7 @@ impl Session {
             }
         }
         let code = self.shown(Ask::Hint, PageStyle::hint);
-        if code != CUT
+        if code != INTERRUPTED
             && self.manner == Manner::Terminal
             && let Ok(Some(lab)) = self.open_lab()
             && about("hint", false, lab.is_played()) == Some(About::LessonOrLab)
@@ -40,7 +40,7 @@ impl Session {
         code
     }
 
-    /// Returns the open lab; `None` if there is none or that cannot be told.
+    /// Returns the open lab; `None` if there is none or that is not known.
     ///
     /// # Errors
     /// Ctrl-C while it waited.

@@ -1,7 +1,7 @@
 //! The session's words of lessons.
 
 use super::help;
-use super::{CUT, Manner, Session};
+use super::{INTERRUPTED, Manner, Session};
 use crate::consent;
 use crate::lesson::{self, PageStyle};
 use crate::lesson_files;
@@ -41,8 +41,8 @@ pub(super) struct Interrupted;
 /// It answers within milliseconds unless it plays a lesson's setup, or takes up the open lesson
 /// when a session begins.
 const HEARD_MAX: Duration = Duration::from_millis(500);
-/// Any other line: a setup takes less, and who hangs for longer must not keep `down` from being
-/// run.
+/// A busy engine is waited for so long before any other line runs. A setup takes less; an engine
+/// that hangs for longer must not keep `down` from being run.
 const BUSY_MAX: Duration = Duration::from_secs(60);
 
 /// Pause before the lesson is followed again after an error of the engine: the first, and the
@@ -107,6 +107,11 @@ impl Session {
         }
     }
 
+    /// Asks the lesson engine, behind what it was told of earlier lines, and waits for its answer.
+    /// Ctrl-C ends the wait, and the lines that the engine plays for the question.
+    ///
+    /// # Errors
+    /// Ctrl-C, or the engine refuses or does not answer.
     pub(super) fn ask(&mut self, ask: Ask) -> Result<serde_json::Value, Unanswered> {
         let (place, lang, told) = (self.place.clone(), self.lang(), self.announced.take());
         let id = question_id();
@@ -128,7 +133,7 @@ impl Session {
         let (place, lang) = (self.place.clone(), self.lang());
         let stop = lesson::ask(&place, lang, Ask::Stop { question: Some(id) });
         let said = self.handle.block_on(async { clock::timeout(HEARD_MAX, stop).await });
-        self.stopped = said.and_then(Result::ok).and_then(|said| said.as_str().map(String::from));
+        self.stop_message = said.and_then(Result::ok).and_then(|said| said.as_str().map(String::from));
     }
 
     /// `lesson stop`: ends the lines that the engine plays, also those of another session.
@@ -149,11 +154,11 @@ impl Session {
     pub(super) fn unanswered(&mut self, why: &Unanswered) -> i32 {
         match why {
             Unanswered::Cut => {
-                if let Some(said) = self.stopped.take() {
+                if let Some(said) = self.stop_message.take() {
                     self.column.take_inside(); // the sentence has lines of its own
                     println!("\n{said}");
                 }
-                CUT
+                INTERRUPTED
             }
             Unanswered::Refused(error) => {
                 self.complain(&error.say(self.lang()), None, None);
@@ -162,6 +167,7 @@ impl Session {
         }
     }
 
+    /// How text is laid out for this session, now.
     pub(super) fn style(&self) -> PageStyle {
         let terminal = self.manner == Manner::Terminal;
         let width = if terminal { width() } else { PageStyle::WIDEST };
@@ -332,7 +338,7 @@ impl Session {
                     self.complain(&self.say(Say::LessonDebriefNone, &[]), None, None);
                     return 1;
                 }
-                print!("{}", self.style().told(&told));
+                print!("{}", self.style().debrief(&told));
                 0
             }
             Err(why) => self.unanswered(&why),
@@ -444,7 +450,7 @@ fn question_id() -> String {
     format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Of a line on the learner's terminal, as wide as is pleasant to read.
+/// The cells of a line on the learner's terminal, as many as are pleasant to read.
 pub(super) fn width() -> usize {
     PageStyle::fitting(terminal::size().0)
 }

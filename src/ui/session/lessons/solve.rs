@@ -1,7 +1,7 @@
 //! `solve`: plays the solution of a step, as the learner, line by line.
 //!
 //! It stops at the first line that fails and that the lesson does not expect to fail: the lines
-//! behind it would run in a state for which nobody wrote them. Then it waits for the step to become
+//! behind it were not written for the state that is left. Then it waits for the step to become
 //! green, but not for long: the prompt belongs to the learner.
 
 use super::Unanswered;
@@ -9,7 +9,7 @@ use crate::labs;
 use crate::lesson::{self, Green};
 use crate::line::Growing;
 use crate::session::about::{About, about};
-use crate::session::{CUT, Flow, Given, Lines, Manner, Session};
+use crate::session::{Flow, Given, INTERRUPTED, Lines, Manner, Session};
 use crate::texts::{Lang, Say, problem};
 use cluster::Error;
 use lab::graded::view::{Ask as LabAsk, LabView};
@@ -179,7 +179,7 @@ impl Session {
             if let Flow::Leave(code) = self.run(&line, &mut played) {
                 return Played::Cut(code);
             }
-            if self.last == CUT || self.shell_lost {
+            if self.last == INTERRUPTED || self.shell_lost {
                 return Played::Cut(self.last);
             }
             if self.last != 0 && !may_fail {
@@ -217,7 +217,7 @@ impl Session {
     }
 
     fn solved(&self, view: &LessonView) -> i32 {
-        // At a terminal the one who watches says it.
+        // At a terminal the task that follows the lesson says it.
         if self.manner != Manner::Terminal {
             print!("{}", self.style().over(view));
         }

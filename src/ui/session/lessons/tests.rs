@@ -23,13 +23,13 @@ fn a_manifest_in_a_script_or_a_solution_keeps_its_empty_lines() {
         let text = format!("{manifest}{end}");
         let lines = || text.lines().map(String::from);
         assert_eq!(
-            session.collect(&mut SolutionLines::of(lines().collect(), &[].into())).as_deref(),
+            session.read_manifest(&mut SolutionLines::of(lines().collect(), &[].into())).as_deref(),
             Ok(manifest)
         );
-        assert_eq!(session.collect(&mut Script::of(lines())).as_deref(), Ok(manifest));
+        assert_eq!(session.read_manifest(&mut Script::of(lines())).as_deref(), Ok(manifest));
     }
     let mut solution = SolutionLines::of(vec!["a: 1\nEOF\nget pods\nls".to_string()], &[].into());
-    assert_eq!(session.collect(&mut solution).as_deref(), Ok("a: 1\n"));
+    assert_eq!(session.read_manifest(&mut solution).as_deref(), Ok("a: 1\n"));
     assert_eq!(solution.rest, ["get pods", "ls"], "what follows belongs to the solution");
 }
 
@@ -50,7 +50,7 @@ fn a_manifest_that_is_not_utf_8_is_refused_to_its_end() {
     let text = |text: &str| Given::Text(text.into());
     let all = [text("a: 1"), Given::NotUtf8, text("echo b"), text("EOF"), text("get pods")];
     let mut lines = Pieces(all.into());
-    assert_eq!(session.collect(&mut lines), Err(1));
+    assert_eq!(session.read_manifest(&mut lines), Err(1));
     assert!(matches!(lines.more(), Given::Text(next) if next == "get pods"));
 }
 
@@ -257,7 +257,7 @@ fn interrupted_while_the_lab_engine_is_busy() {
     });
     interrupt();
     session.run("solve", &mut Script::of([]));
-    assert_eq!(session.last(), CUT);
+    assert_eq!(session.last(), INTERRUPTED);
     assert!(told.try_recv().is_err(), "the engine was asked for the solution");
 }
 
@@ -349,7 +349,7 @@ fn interrupted_while_a_setup_plays() {
         }
     });
     session.run("lesson 07 --yes", &mut Script::of([]));
-    assert_eq!((session.last(), &session.stopped), (CUT, &None), "what was said is shown");
+    assert_eq!((session.last(), &session.stop_message), (INTERRUPTED, &None), "what was said is shown");
     let told = |what: &str| {
         let asked = std::iter::from_fn(|| told.recv_timeout(Duration::from_secs(60)).ok());
         asked.into_iter().find(|question| !question["ask"][what].is_null()).unwrap()
@@ -445,7 +445,7 @@ fn ctrl_c_at_the_question_about_a_loss_is_no() {
     }
     let _ = asks.kill(); // one that still waits for the answer
     asks.wait().unwrap();
-    assert!(said.contains(&format!("<{CUT}>")), "{said}");
+    assert!(said.contains(&format!("<{INTERRUPTED}>")), "{said}");
 }
 
 /// Not a test of its own: what the one below runs in a process.
@@ -464,12 +464,12 @@ fn interrupted_in_front_of_a_busy_engine() {
     assert!(began.elapsed() >= HEARD_MAX && session.announced.is_some(), "the engine was given a moment");
     nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGINT).unwrap();
     session.run("exit-is-no-such-program; get pods", &mut lines);
-    assert_eq!(session.last(), CUT);
+    assert_eq!(session.last(), INTERRUPTED);
     assert!(session.shell.is_none(), "nothing was started for it");
     session.last = 0;
     nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGINT).unwrap();
     session.run("a", &mut lines);
-    assert_eq!(session.last(), CUT, "an answer to a question, or a program's name");
+    assert_eq!(session.last(), INTERRUPTED, "an answer to a question, or a program's name");
     assert!(session.shell.is_none(), "nothing was started for it");
 }
 

@@ -1,12 +1,15 @@
 //! The live objects as the map knows them: a few fields of each, kept up to date by watches.
 
 mod autoscaler;
+mod heartbeat;
 mod object;
 mod past;
+mod queries;
 mod read;
 mod unwell;
 mod workload;
 
+pub(crate) use heartbeat::HEARTBEAT_LOST;
 pub(crate) use object::{
     Autoscaler, Condition, Container, ContainerState, Deployment, Endpoint, Exit, Happened, Key, Node, Pod,
     Port, Quota, ReplicaSet, Service, Slice, Stand,
@@ -42,17 +45,10 @@ pub(crate) const WATCHED: &[(&str, &str, &str, &str)] = &[
     ("events", "", "v1", "Event"),
 ];
 
-/// The kubelet renews the lease of its node every 10 s. One that was not renewed for this long is
-/// late.
-const HEARTBEAT_LATE: Duration = Duration::from_secs(15);
-/// A lease that was not renewed for this long makes its node NotReady. Upstream:
-/// `--node-monitor-grace-period` of kube-controller-manager.
-pub(crate) const HEARTBEAT_LOST: Duration = Duration::from_secs(50);
-
 /// Events kept; the oldest goes.
 const EVENTS_MAX: usize = 200;
 
-/// Everything the watches have told.
+/// Everything that came from the watches.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cluster {
     pub nodes: BTreeMap<String, Node>,
@@ -69,7 +65,7 @@ pub(crate) struct Cluster {
     pub quotas: BTreeMap<Key, Quota>,
     /// Lease → holder.
     pub leases: BTreeMap<Key, String>,
-    /// Node → when the watch told last that its lease was renewed, on the interface's own clock.
+    /// Node → when the last renewal of its lease came, on the interface's own clock.
     pub heartbeats: BTreeMap<String, Duration>,
     /// Node → the revision of that renewal.
     renewed: BTreeMap<String, u64>,
@@ -100,7 +96,7 @@ enum Gone {
 
 impl Cluster {
     /// Another cluster answers now: revisions begin anew, and the past is not its past. Its objects
-    /// come with its own lists, perhaps before this is told.
+    /// come with its own lists, perhaps before this is known.
     pub(crate) fn restart(&mut self) {
         (self.revision, self.past) = (0, Past::default());
         self.listed.clear();
@@ -148,7 +144,7 @@ impl Cluster {
         then
     }
 
-    /// Takes in what a watch told of a resource; true if something on the screen may look
+    /// Takes in a watch's news of a resource; true if something on the screen may look
     /// different.
     pub(crate) fn absorb(&mut self, resource: &str, delta: Delta<Value>) -> bool {
         self.heard = true;
@@ -336,156 +332,6 @@ impl Cluster {
         self.events.insert(key, event);
         true
     }
-
-    /// Notes that a node's lease was renewed, at this store revision; true if it was late. A list
-    /// that is read again after a watch broke off may name a lease that was not renewed since.
-    fn note_heartbeat(&mut self, node: &str, revision: u64) -> bool {
-        if self.renewed.insert(node.to_string(), revision) == Some(revision) {
-            return false;
-        }
-        let was_late = self.late(node, self.now).is_some();
-        self.heartbeats.insert(node.to_string(), self.now);
-        was_late
-    }
-
-    /// For how long the lease of a node was not renewed, if it is late.
-    pub(crate) fn late(&self, node: &str, now: Duration) -> Option<Duration> {
-        let age = now.saturating_sub(*self.heartbeats.get(node)?);
-        (age >= HEARTBEAT_LATE).then_some(age)
-    }
-
-    /// When the screen shows another age of a lease. `None`: no node has one. The lease of a node
-    /// that was deleted is not on the screen.
-    pub(crate) fn heartbeat_due(&self, now: Duration) -> Option<Duration> {
-        let shown = self.heartbeats.iter().filter(|(node, _)| self.nodes.contains_key(*node));
-        let oldest = shown.map(|(_, at)| *at).min()?;
-        let whole = Duration::from_secs(now.saturating_sub(oldest).as_secs());
-        Some(oldest + (whole + Duration::from_secs(1)).max(HEARTBEAT_LATE))
-    }
-
-    /// Who leads: the holder of a component's Lease, without its random part.
-    pub(crate) fn leader(&self, component: &str) -> Option<&str> {
-        let holder = self.leases.get(&("kube-system".to_string(), component.to_string()))?;
-        Some(holder.split('_').next().unwrap_or(holder)).filter(|h| !h.is_empty())
-    }
-
-    /// The pods that views about one pod turn over: the newest first, the learner's own before the
-    /// cluster's.
-    pub(crate) fn pods_by_age(&self) -> Vec<&Pod> {
-        let mut pods: Vec<_> = self.pods.values().filter(|p| !p.system()).collect();
-        if pods.is_empty() {
-            pods = self.pods.values().collect();
-        }
-        pods.sort_by_key(|p| std::cmp::Reverse(p.revision));
-        pods
-    }
-
-    /// The learner's Services, the newest first, and behind them the cluster's own. Without one of
-    /// the learner's there is nothing to show: a learner who has just deleted theirs would take
-    /// another's for it.
-    pub(crate) fn services_by_age(&self) -> Vec<(&Key, &Service)> {
-        let own = |k: &Key, s: &Service| k.0 != "kube-system" && s.name != "kubernetes";
-        let mut found: Vec<_> = self.services.iter().collect();
-        if !found.iter().any(|(k, s)| own(k, s)) {
-            return vec![];
-        }
-        found.sort_by_key(|(k, s)| (!own(k, s), std::cmp::Reverse(s.revision)));
-        found
-    }
-
-    /// Deployments in the same order, by the same rule.
-    pub(crate) fn deployments_by_age(&self) -> Vec<(&Key, &Deployment)> {
-        let mut found: Vec<_> = self.deployments.iter().collect();
-        if found.iter().all(|(k, _)| k.0 == "kube-system") {
-            return vec![];
-        }
-        found.sort_by_key(|(k, d)| (k.0 == "kube-system", std::cmp::Reverse(d.revision)));
-        found
-    }
-
-    /// The learner's HorizontalPodAutoscalers, the newest first.
-    pub(crate) fn autoscalers_by_age(&self) -> Vec<&Autoscaler> {
-        let mut found: Vec<_> = self.autoscalers.values().filter(|a| a.namespace != "kube-system").collect();
-        found.sort_by_key(|a| std::cmp::Reverse(a.revision));
-        found
-    }
-
-    /// The HorizontalPodAutoscaler that scales a Deployment, the newest of several.
-    pub(crate) fn autoscaler_of(&self, deployment: &Key) -> Option<&Autoscaler> {
-        self.autoscalers_by_age().into_iter().find(|a| a.scales(deployment))
-    }
-
-    /// The namespaces beside the cluster's own, each with whether it is being deleted.
-    pub(crate) fn own_namespaces(&self) -> Vec<(&str, bool)> {
-        let all = self.namespaces.iter().map(|(name, is_leaving)| (name.as_str(), *is_leaving));
-        all.filter(|(name, _)| !is_of_the_cluster(name)).collect()
-    }
-
-    /// The namespaces of the objects on the map, without the cluster's own.
-    pub(crate) fn used_namespaces(&self) -> BTreeSet<&str> {
-        let services = self.services.keys().filter(|key| key.1 != "kubernetes");
-        let keys = self.pods.keys().chain(self.deployments.keys()).chain(self.autoscalers.keys());
-        let all = keys.chain(services).map(|key| key.0.as_str());
-        all.filter(|namespace| !is_of_the_cluster(namespace)).collect()
-    }
-
-    /// Do the learner's objects lie in more than one namespace? Then each is named with its own.
-    pub(crate) fn is_spread(&self) -> bool {
-        self.used_namespaces().len() > 1
-    }
-
-    /// The name of an object, with its namespace where that is not the same for all: `staging/web`.
-    pub(crate) fn label(&self, namespace: &str, name: &str) -> String {
-        if self.is_spread() { format!("{namespace}/{name}") } else { name.to_string() }
-    }
-
-    /// Does the component run, as its pod tells? `None`: there is no such pod.
-    pub(crate) fn component(&self, name: &str) -> Option<bool> {
-        let mut pods = self.pods.values().filter(|p| p.is_component(name)).peekable();
-        pods.peek()?;
-        Some(pods.any(|p| p.stand == Stand::Ready))
-    }
-
-    /// The members of the store, by node.
-    pub(crate) fn members(&self) -> Vec<&Pod> {
-        self.pods.values().filter(|p| p.is_component("etcd-")).collect()
-    }
-
-    /// Addresses behind a service.
-    pub(crate) fn endpoints(&self, service: &Key) -> Vec<&Endpoint> {
-        let of = |(key, slice): &(&Key, &Slice)| key.0 == service.0 && slice.service == service.1;
-        self.slices.iter().filter(of).flat_map(|(_, s)| &s.endpoints).collect()
-    }
-
-    pub(crate) fn replicasets_of(&self, deployment: &Key) -> Vec<&ReplicaSet> {
-        let mut found: Vec<&ReplicaSet> = self
-            .replicasets
-            .values()
-            .filter(|r| r.namespace == deployment.0 && r.owner == deployment.1)
-            .collect();
-        found.sort_by_key(|r| r.number);
-        found
-    }
-
-    /// Events about a pod, oldest first.
-    pub(crate) fn events_of(&self, pod: &Pod) -> Vec<&Happened> {
-        let mut found = self.events_about("Pod", &(pod.namespace.clone(), pod.name.clone()));
-        found.retain(|event| pod.has_event(event));
-        found
-    }
-
-    /// Events about all objects that have had this name, oldest first.
-    pub(crate) fn events_about<'a>(&'a self, kind: &str, about: &Key) -> Vec<&'a Happened> {
-        let mut found: Vec<&Happened> =
-            self.events.values().filter(|e| e.kind == kind && e.about == *about).collect();
-        found.sort_by_key(|e| e.revision);
-        found
-    }
-}
-
-/// Namespaces whose names begin like this are Kubernetes' own.
-fn is_of_the_cluster(namespace: &str) -> bool {
-    namespace.starts_with("kube-")
 }
 
 /// Takes a change back: gives a key its value before.

@@ -55,8 +55,9 @@ pub(crate) struct Pod {
     pub revision: u64,
     /// What it asks for, as the scheduler counts it: `cpu 500m  memory 1Gi`.
     pub asks: String,
-    /// The same in thousandths of a processor and in bytes.
+    /// The processor time that it asks for, in thousandths of a processor.
     pub cpu: i64,
+    /// The memory that it asks for, in bytes.
     pub memory: i64,
     pub selector: String,
     /// `metadata.creationTimestamp`, in whole seconds.
@@ -180,12 +181,12 @@ pub(crate) struct Port {
 }
 
 impl Service {
-    /// Is it a Service without an address of its own? Its name leads to the pods.
+    /// True for a Service without an address of its own: its name leads to the pods.
     pub(crate) fn is_headless(&self) -> bool {
         matches!(self.ip.as_str(), "" | "None")
     }
 
-    /// Is it one of the type ExternalName?
+    /// True for a Service of the type ExternalName.
     pub(crate) fn is_alias(&self) -> bool {
         !self.alias_of.is_empty()
     }
@@ -224,8 +225,8 @@ pub(crate) struct Slice {
 }
 
 impl Slice {
-    /// Does this port of the Service lead to its endpoints? Not if its target port is a name that
-    /// no container port of the pods has.
+    /// True if this port of the Service leads to its endpoints. Not if its target port is a name
+    /// that no container port of the pods has.
     pub(crate) fn serves(&self, port: &Port) -> bool {
         self.ports.iter().any(|(name, _)| *name == port.name)
     }
@@ -301,13 +302,13 @@ pub(crate) struct Autoscaler {
     pub target: (String, String),
     pub min: i64,
     pub max: i64,
-    /// How many pods the workload has, and how many the autoscaler wants. 0: not told yet.
+    /// How many pods the workload has, and how many the autoscaler wants. 0: not known yet.
     pub current: i64,
     pub desired: i64,
     /// Each metric with its measured value and its target, as kubectl prints those of resources:
     /// `cpu: 12%/50%`.
     pub metrics: String,
-    /// The same before anything is measured: `cpu: <unknown>/50%`.
+    /// The metrics before anything is measured: `cpu: <unknown>/50%`.
     pub targets: String,
     /// The reason why it cannot work: that of a condition `AbleToScale` or `ScalingActive` which is
     /// False. Empty: it works, or its workload is scaled to 0 on purpose.
@@ -316,14 +317,14 @@ pub(crate) struct Autoscaler {
 }
 
 impl Autoscaler {
-    /// Has nothing but the measured value changed since this earlier state?
+    /// True if nothing but the measured value has changed since this earlier state.
     pub(super) fn only_measured(&self, before: &Autoscaler) -> bool {
         let measured =
             Autoscaler { metrics: self.metrics.clone(), revision: self.revision, ..before.clone() };
         measured == *self
     }
 
-    /// Does it scale this Deployment?
+    /// True if the autoscaler scales this Deployment.
     pub(crate) fn scales(&self, deployment: &Key) -> bool {
         let (kind, name) = &self.target;
         kind == "Deployment" && self.namespace == deployment.0 && *name == deployment.1
@@ -356,14 +357,14 @@ impl Quota {
 
     /// The amounts as `kubectl get quota` prints them: `pods: 2/2, requests.cpu: 20m/1`. What is
     /// used up comes first.
-    pub(crate) fn told(&self) -> String {
+    pub(crate) fn usage(&self) -> String {
         let mut amounts: Vec<&Amount> = self.amounts.iter().collect();
         amounts.sort_by_key(|amount| !amount.is_full);
-        let told = |amount: &Amount| {
+        let text = |amount: &Amount| {
             let used = if amount.used.is_empty() { "?" } else { amount.used.as_str() };
             format!("{}: {used}/{}", amount.resource, amount.hard)
         };
-        amounts.into_iter().map(told).collect::<Vec<_>>().join(", ")
+        amounts.into_iter().map(text).collect::<Vec<_>>().join(", ")
     }
 }
 

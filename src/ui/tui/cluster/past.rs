@@ -39,7 +39,7 @@ pub(super) enum Before {
 struct Noted {
     /// The store revision that it made.
     revision: u64,
-    /// When the watch told it, on the interface's own clock.
+    /// When it came from the watch, on the interface's own clock.
     at: Duration,
     /// The object was deleted.
     ended: bool,
@@ -58,7 +58,7 @@ pub(crate) struct Ended<'a> {
     pub pod: &'a Pod,
     /// The revision of its deletion.
     pub revision: u64,
-    /// When the watch told it, on the interface's own clock.
+    /// When it came from the watch, on the interface's own clock.
     pub at: Duration,
 }
 
@@ -72,7 +72,7 @@ pub(crate) struct Past {
 }
 
 impl Past {
-    /// Notes a change that was made at this store revision and told at this time. `ended`: the
+    /// Notes a change that was made at this store revision and came at this time. `ended`: the
     /// object was deleted.
     pub(super) fn note(&mut self, revision: u64, at: Duration, ended: bool, before: Before) {
         if matches!(before, Before::Measured(..)) {
@@ -102,7 +102,7 @@ impl Past {
         self.from = self.from.max(revision);
     }
 
-    /// Does the log tell how the objects were at this revision?
+    /// True if the log tells how the objects were at this revision.
     pub(crate) fn reaches(&self, revision: u64) -> bool {
         revision >= self.from
     }
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(stands(&cluster.at(24)), [("a", Stand::Ready), ("b", Stand::Leaving)]);
         assert_eq!(stands(&cluster.at(25)), [("a", Stand::Ready)]);
         assert_eq!(stands(&cluster.at(30)), stands(&cluster));
-        // What the first list told was there before anybody looked.
+        // What the first list holds was there before the interface.
         assert_eq!(stands(&cluster.at(0)), stands(&cluster.at(19)));
         // A list that is read again tells what left in between.
         let objects = vec![pod("c", 30, false)];
@@ -310,7 +310,7 @@ mod tests {
         cluster.absorb("namespaces", Delta::Deleted(namespace("Terminating", "22")));
         let then = |revision: u64| {
             let then = cluster.at(revision);
-            let told = then.quotas.values().map(|quota| quota.told()).collect::<Vec<_>>().join(" ");
+            let told = then.quotas.values().map(|quota| quota.usage()).collect::<Vec<_>>().join(" ");
             (then.namespaces.get("staging").copied(), told)
         };
         assert_eq!(then(9), (None, String::new()));

@@ -53,8 +53,8 @@ pub(super) fn written(value: &Value) -> String {
         .map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, String::from)
 }
 
-/// Does this STATUS of kubectl tell that a container cannot start, or has ended badly?
-/// `Init:OOMKilled` and `ExitCode:3` do.
+/// True for a STATUS of kubectl by which a container cannot start, or has ended badly.
+/// Examples: `Init:OOMKilled`, `ExitCode:3`.
 pub(crate) fn is_failure(status: &str) -> bool {
     let reason = status.strip_prefix("Init:").unwrap_or(status);
     reason.ends_with("BackOff")
@@ -393,12 +393,12 @@ mod tests {
         let hard = json!({"pods": "2", "requests.cpu": "1"});
         let mut object = json!({"metadata": {"name": "small"}, "spec": {"hard": hard}});
         let read = quota(&object);
-        assert_eq!((read.told().as_str(), read.is_full()), ("pods: ?/2, requests.cpu: ?/1", false));
+        assert_eq!((read.usage().as_str(), read.is_full()), ("pods: ?/2, requests.cpu: ?/1", false));
         object["status"] = json!({"hard": hard, "used": {"pods": "1", "requests.cpu": "20m"}});
-        assert_eq!(quota(&object).told(), "pods: 1/2, requests.cpu: 20m/1");
+        assert_eq!(quota(&object).usage(), "pods: 1/2, requests.cpu: 20m/1");
         object["status"]["used"] = json!({"pods": "1", "requests.cpu": "1000m"});
         let read = quota(&object);
-        assert_eq!((read.told().as_str(), read.is_full()), ("requests.cpu: 1000m/1, pods: 1/2", true));
+        assert_eq!((read.usage().as_str(), read.is_full()), ("requests.cpu: 1000m/1, pods: 1/2", true));
     }
 
     #[test]

@@ -123,7 +123,7 @@ mod tests {
         Cluster { pods, ..Cluster::default() }
     }
 
-    /// The names of the pods that are not well, with what is told of them.
+    /// The names of the pods that are not well, with what is said of them.
     fn told(cluster: &Cluster) -> Vec<String> {
         let unwell_pods = cluster.unwell_pods().into_iter();
         unwell_pods.map(|it| format!("{} {} {}", it.pod.name, it.status, it.reason)).collect()

@@ -162,7 +162,8 @@ async fn follow_status(mut control: Control, tell: &Sender<Event>) -> Result<(),
 }
 
 /// Follows the lesson, in a language. After an error of the engine it is followed anew, with a
-/// growing pause; both are told. `welcomed`: the learner was led to a lesson, or has asked for one.
+/// growing pause; both come as events. `welcomed`: the learner was led to a lesson, or has asked
+/// for one.
 pub(super) async fn follow(place: Place, lang: Lang, welcomed: Arc<AtomicBool>, tell: Sender<Event>) {
     let mut pauses = Pauses::default();
     loop {

@@ -24,8 +24,8 @@ pub(super) async fn panicked() {
     PANICKED.notified().await;
 }
 
-/// Is the terminal ours? A picture that is drawn after it was given back lands on the learner's own
-/// screen.
+/// True while the terminal is ours. A picture that is drawn after it was given back lands on the
+/// learner's own screen.
 pub(super) fn held() -> bool {
     TAKEN.load(Ordering::SeqCst)
 }
@@ -137,7 +137,7 @@ mod tests {
         std::thread::spawn(|| panic!("boom on the screen"));
         let told = tokio::time::timeout(std::time::Duration::from_secs(60), panicked()).await;
         if told.is_err() {
-            std::process::exit(0); // nobody heard of it: the test below wants a failure
+            std::process::exit(0); // it was not heard of: the test below wants a failure
         }
         assert!(!held(), "nothing is drawn any more");
         std::process::exit(1);
@@ -200,7 +200,7 @@ mod tests {
         });
         assert!(!child.wait().unwrap().success(), "it panicked");
         use nix::sys::termios::{LocalFlags, tcgetattr};
-        // While this end is open: the kernel itself resets a terminal that nobody has open.
+        // While this end is open: the kernel itself resets a terminal that no process has open.
         let tty = std::fs::File::open(pty.master.tty_name().expect("a name")).expect("the terminal");
         let flags = tcgetattr(&tty).unwrap().local_flags;
         assert!(flags.contains(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG), "{flags:?}");

@@ -12,7 +12,7 @@ use lab::view::Elsewhere;
 use tokio::sync::mpsc::Sender;
 
 /// Follows the open lab, in a language. After an error of the engine it is followed anew, with a
-/// growing pause. A cluster that is another's has no labs: then nothing is told.
+/// growing pause. A foreign cluster has no labs: then no view comes.
 pub(super) async fn follow(place: Place, lang: Lang, tell: Sender<Event>) {
     let mut pauses = Pauses::default();
     loop {
@@ -60,7 +60,7 @@ async fn follow_once(place: &Place, lang: Lang, tell: &Sender<Event>, heard: &mu
     }
 }
 
-/// Is a lab open?
+/// Asks the lab engine whether a lab is open.
 pub(super) async fn is_open(place: &Place, lang: Lang) -> bool {
     let shown = labs::asked::<LabView>(place, lang, Ask::Show).await;
     shown.is_ok_and(|view| !view.id.is_empty())

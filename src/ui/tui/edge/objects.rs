@@ -43,7 +43,7 @@ async fn watch_once(
         Some(client) => watch_kind(&client, resource, tell, silent).await?,
         None => Watched::Broken,
     };
-    // Both count as silence, which is told once, until a complete list comes.
+    // Both count as silence, which is sent once, until a complete list comes.
     let known = std::mem::replace(silent, true);
     Ok(match end {
         Watched::Denied => {
@@ -68,8 +68,8 @@ enum Watched {
     Broken,
 }
 
-/// Tells the objects of one kind until the watch ends; `silent` becomes false when all of them are
-/// told.
+/// Sends the objects of one kind until the watch ends; `silent` becomes false when all of them are
+/// sent.
 ///
 /// # Errors
 /// The interface has ended.

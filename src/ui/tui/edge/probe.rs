@@ -70,7 +70,7 @@ pub(super) struct Late {
 }
 
 impl Late {
-    /// `expected`: the terminal has not told the ground's colour yet.
+    /// `expected`: the terminal has not answered yet which colour the ground has.
     pub(super) fn new(expected: bool) -> Late {
         Late { until: expected.then(|| Instant::now() + LATEST), kept: Vec::new() }
     }

@@ -4,7 +4,7 @@ use super::super::event::Event;
 use crate::exit;
 use linux::process;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 use portable_pty::{CommandBuilder, MasterPty, PtySize, native_pty_system};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,10 +14,10 @@ use tokio::sync::mpsc;
 /// Output that waits to be drawn, in pieces; a program that prints faster waits.
 const PENDING: usize = 64;
 /// Input that the REPL has not read is kept up to so many bytes: a large paste. What is typed
-/// beyond it is lost, and told by the terminal's bell.
+/// beyond it is lost, and the terminal's bell says so.
 const TYPED_MAX: usize = 1 << 20;
 
-/// The last output of a REPL that has ended is shown before its end is told. A program in the
+/// The last output of a REPL that has ended is shown before its end is noted. A program in the
 /// background may keep the terminal open: it is waited for no longer than this.
 const LAST_OUTPUT: std::time::Duration = std::time::Duration::from_millis(500);
 /// A REPL that does not end within so many milliseconds after SIGHUP is killed.
@@ -27,42 +27,46 @@ const END_PATIENCE: u16 = 3000;
 /// bound counts bytes, and the writer takes all that have come at once.
 #[derive(Default)]
 struct Typed {
-    waiting: Mutex<(Vec<u8>, bool)>,
+    waiting: Mutex<Waiting>,
     news: Condvar,
 }
 
-impl Typed {
-    fn lock(&self) -> MutexGuard<'_, (Vec<u8>, bool)> {
-        self.waiting.lock()
-    }
+/// What the writer has not taken yet.
+#[derive(Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+    /// The pane is closed: the writer ends.
+    is_closed: bool,
+}
 
+impl Typed {
     /// `false`: there is no room, and nothing of it was taken.
     fn put(&self, bytes: &[u8]) -> bool {
-        let mut waiting = self.lock();
-        if waiting.0.len() + bytes.len() > TYPED_MAX {
+        let mut waiting = self.waiting.lock();
+        if waiting.bytes.len() + bytes.len() > TYPED_MAX {
             return false;
         }
-        waiting.0.extend_from_slice(bytes);
+        waiting.bytes.extend_from_slice(bytes);
         self.news.notify_one();
         true
     }
 
     /// Waits for bytes; `None` once the pane is closed.
     fn take(&self) -> Option<Vec<u8>> {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         loop {
-            if waiting.1 {
+            if waiting.is_closed {
                 return None;
             }
-            if !waiting.0.is_empty() {
-                return Some(std::mem::take(&mut waiting.0));
+            if !waiting.bytes.is_empty() {
+                return Some(std::mem::take(&mut waiting.bytes));
             }
             self.news.wait(&mut waiting);
         }
     }
 
     fn close(&self) {
-        self.lock().1 = true;
+        self.waiting.lock().is_closed = true;
         self.news.notify_one();
     }
 }
@@ -120,7 +124,7 @@ impl Pty {
         std::thread::Builder::new().name("pane-end".into()).spawn(move || {
             let code = child.wait().map_or(1, exit::code);
             let _ = shown.recv_timeout(LAST_OUTPUT);
-            let _ = ended.blocking_send(Event::ShellEnded(code)); // nobody waits for it after the interface
+            let _ = ended.blocking_send(Event::ShellEnded(code)); // after the interface no one takes it
         })?;
         Ok(Pty { master: pair.master, typed, repl, output })
     }

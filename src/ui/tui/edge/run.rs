@@ -48,6 +48,16 @@ pub(crate) struct Setting {
     pub first: Option<Question>,
 }
 
+/// How the interface was closed.
+pub(crate) struct Closed {
+    /// The exit code.
+    pub code: i32,
+    /// A signal closed it.
+    pub by_signal: bool,
+    /// The language that it spoke last.
+    pub lang: Lang,
+}
+
 /// The signals that the interface handles.
 struct Signals {
     end: EndSignals,
@@ -65,11 +75,11 @@ impl Signals {
     }
 }
 
-/// Opens the interface; returns the exit code when it is closed, and whether a signal closed it.
+/// Opens the interface, and returns when it is closed.
 ///
 /// # Errors
 /// The terminal cannot be used, or the REPL of the shell pane cannot be started.
-pub(crate) async fn run(setting: Setting) -> io::Result<(i32, bool)> {
+pub(crate) async fn run(setting: Setting) -> io::Result<Closed> {
     let mut signals = Signals::new()?;
     let taken = Taken::take()?;
     // Asked on the other screen: the learner's own stays as it is.
@@ -106,7 +116,7 @@ pub(crate) async fn run(setting: Setting) -> io::Result<(i32, bool)> {
         eprintln!("{words}");
     }
     moves::wind_up(left, works, model.lang).await;
-    Ok((code, by_signal))
+    Ok(Closed { code, by_signal, lang: model.lang })
 }
 
 /// What the loop does next.
@@ -172,7 +182,7 @@ impl Feeds {
         self.tasks.spawn(put(place, lang, question, self.tell.clone()));
     }
 
-    /// Has lessons and labs told in another language.
+    /// Asks for the views of lessons and labs in another language.
     fn speak(&mut self, place: &Place, lang: Lang, welcomed: &Arc<AtomicBool>) {
         self.follow.abort();
         self.follow_lab.abort();

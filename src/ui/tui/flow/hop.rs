@@ -55,7 +55,7 @@ pub(crate) enum Did {
         rules: u64,
         changed: u64,
     },
-    /// Anything else a component told of.
+    /// Anything else that a component reported.
     Told(tap::Event),
 }
 
@@ -78,7 +78,7 @@ impl Hop {
         self.revision.filter(|revision| *revision > 0 && self.writes())
     }
 
-    /// Did it change the store?
+    /// True if the hop changed the store.
     pub(crate) fn writes(&self) -> bool {
         match &self.did {
             Did::Stored => true,

@@ -85,6 +85,7 @@ impl Flow {
         u64::try_from(micros).unwrap_or_default()
     }
 
+    /// From its beginning to the end of its last hop, in microseconds.
     pub(crate) fn total(&self) -> u64 {
         self.hops.iter().map(|h| self.since(h)).max().unwrap_or_default()
     }
@@ -178,7 +179,7 @@ impl Flow {
         // What names no object leads to nothing: `kubectl proxy` may pass such requests on all day.
         if let Some(request) = record.request.as_ref().filter(|_| record.object.is_some()) {
             self.requests.insert(request.id.clone());
-            // What the same transaction has changed beside its object is told behind it.
+            // The same transaction's other changes come behind that of its object.
             if let Some(revision) = record.revision
                 && self.revisions.get(&revision).is_none_or(|(id, _)| *id != request.id)
             {
@@ -216,7 +217,7 @@ impl Flow {
                 let from = asker(&request.user_agent, &request.user);
                 (from, Spot::Api, Did::Asked { verb, code, refused, from_pod })
             }
-            None => told(record),
+            None => component_act(record),
         };
         let mut hop = Hop {
             at: record.at,
@@ -277,7 +278,8 @@ fn refusing_gate(answer: &Answer, code: u16) -> Option<Gate> {
     }
 }
 
-fn told(record: &Record) -> (Spot, Spot, Did) {
+/// What a component reported, from where and to where.
+fn component_act(record: &Record) -> (Spot, Spot, Did) {
     let spot = match record.component {
         Component::Scheduler => Spot::Scheduler,
         Component::Kubelet => Spot::Kubelet(record.node.clone()),

@@ -1,6 +1,6 @@
 //! Verbs of requests.
 
-/// Is this the verb of a request that changes the store?
+/// True for the verb of a request that changes the store.
 pub(super) fn changes(verb: &str) -> bool {
     matches!(verb, "create" | "update" | "patch" | "delete" | "deletecollection")
 }

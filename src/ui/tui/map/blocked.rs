@@ -79,7 +79,7 @@ fn blocked(scene: &Cluster) -> Vec<Blocked<'_>> {
     found
 }
 
-/// Does the object belong to this Deployment?
+/// True if the object belongs to this Deployment.
 fn is_of(it: &Blocked<'_>, deployment: &Key) -> bool {
     it.namespace == deployment.0 && it.owner == deployment.1
 }
@@ -117,8 +117,8 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, scene: &Cluster) -> usize {
     y + 2
 }
 
-/// The same on one line: `x web-5c9c7b9f4d 2/3: exceeded quota: small, ...`. `deployment`: only its
-/// own ReplicaSets. `None`: nothing is refused.
+/// The first workload whose pods are refused, on one line: `x web-5c9c7b9f4d 2/3: exceeded quota:
+/// small, ...`. `deployment`: only its own ReplicaSets. `None`: nothing is refused.
 pub(super) fn line(canvas: &Canvas<'_>, scene: &Cluster, deployment: Option<&Key>) -> Option<Piece> {
     let first = blocked(scene).into_iter().find(|it| deployment.is_none_or(|key| is_of(it, key)))?;
     let name = scene.label(first.namespace, first.name);

@@ -60,7 +60,7 @@ impl<'a> Canvas<'a> {
         Canvas { buffer: &mut *self.buffer, area, look, lang, asks_cause }
     }
 
-    /// Is this sign in the cell?
+    /// True if this sign is in the cell.
     pub(crate) fn shows(&self, x: usize, y: usize, sign: &str) -> bool {
         let inside = x < self.width() && y < self.height();
         inside && self.buffer[(self.area.x + x as u16, self.area.y + y as u16)].symbol() == sign

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 /// Narrower columns than this are of no use: the nodes become lines.
 const COLUMN_MIN: usize = 12;
 
+/// The sign and the tone of a pod that stands so.
 pub(super) fn stand(stand: Stand) -> (Sign, Tone) {
     match stand {
         Stand::Waiting => (Sign::Waiting, Tone::Warn),
@@ -27,6 +28,7 @@ pub(super) fn stand(stand: Stand) -> (Sign, Tone) {
     }
 }
 
+/// Draws the cluster: its boxes where there is room for them, else nodes in columns or lines.
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     if plan::fits(canvas) {
         return plan::draw(canvas, model, scene);
@@ -115,7 +117,7 @@ fn nowhere(canvas: &Canvas<'_>, scene: &Cluster) -> String {
     [lost, waiting].into_iter().flatten().collect::<Vec<_>>().join("  ")
 }
 
-/// Was the pod's Node deleted? Before the nodes are listed nothing is known of them.
+/// True if the pod's Node was deleted. Before the nodes are listed nothing is known of them.
 pub(super) fn is_lost(scene: &Cluster, pod: &Pod) -> bool {
     !scene.nodes.is_empty() && !pod.node.is_empty() && !scene.nodes.contains_key(&pod.node)
 }
@@ -205,6 +207,7 @@ fn component(
     }
 }
 
+/// The state of a node beside its name: off, not ready, cordoned or ready.
 pub(super) fn node_state(canvas: &Canvas<'_>, model: &Model, node: &Node) -> (String, Tone) {
     // A fault is known at once. The node becomes NotReady when its lease has run out.
     if is_off(model, node) {
@@ -223,7 +226,7 @@ pub(super) fn node_state(canvas: &Canvas<'_>, model: &Model, node: &Node) -> (St
     }
 }
 
-/// Was the node switched off, in order or by a crash? Not told while a lab asks for the cause.
+/// True if the node was switched off, in order or by a crash; false while a lab asks for the cause.
 fn is_off(model: &Model, node: &Node) -> bool {
     !model.lab.asks_cause() && model.traffic.agreement.off.contains(&node.name)
 }
@@ -237,6 +240,7 @@ pub(super) fn works(model: &Model, node: &Node) -> bool {
         .any(|s| matches!(s, Spot::Kubelet(n) | Spot::Proxy(n) if *n == node.name))
 }
 
+/// Draws a node as a column with its pods, down to the row `foot`.
 #[allow(clippy::too_many_arguments)] // a rectangle and what is in it
 fn column(
     canvas: &mut Canvas<'_>,

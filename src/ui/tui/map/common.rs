@@ -20,7 +20,7 @@ const ROOMY: (usize, usize) = (72, 13);
 /// Cells that the title of the map, its mark and the corners of the frame take.
 const TITLE: usize = 24;
 
-/// Is there place for all that a view knows? Otherwise it draws its small form.
+/// True if there is place for all that a view knows. Otherwise it draws its small form.
 pub(super) fn is_roomy(canvas: &Canvas<'_>) -> bool {
     canvas.width() >= ROOMY.0 && canvas.height() >= ROOMY.1
 }

@@ -26,11 +26,12 @@ const API: usize = 38;
 /// The column of etcd.
 const STORE: usize = 41;
 
-/// Is there room for the diagram? It has the line of the play head.
+/// True if there is room for the diagram, which has the line of the play head.
 pub(super) fn fits(canvas: &Canvas<'_>) -> bool {
     canvas.width() >= 62 && canvas.height() >= 13
 }
 
+/// Draws the command on the stage as a sequence diagram of the control plane.
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let Some(flow) = model.traffic.shown() else {
         return empty(canvas, model);
@@ -43,6 +44,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     }
 }
 
+/// The view before the first command: the components by name.
 fn empty(canvas: &mut Canvas<'_>, model: &Model) {
     let names = ["kubectl", "kube-apiserver", "etcd", "scheduler · controllers", "kubelet", "kube-proxy"];
     let last = canvas.height().saturating_sub(1);
@@ -54,7 +56,7 @@ fn empty(canvas: &mut Canvas<'_>, model: &Model) {
     canvas.note(last.saturating_sub(1), &model.lang.say(Word::Quiet, &[]));
 }
 
-/// Is this the row of the hop that is lit?
+/// True for the row of the hop that is lit.
 fn is_lit(model: &Model, row: &Row) -> bool {
     row.last == Some(model.traffic.play.at)
 }
@@ -64,6 +66,7 @@ fn clock(us: u64) -> String {
     if us < 1_000_000 { format!("{:.1}", us as f64 / 1e3) } else { took(us).replace(' ', "") }
 }
 
+/// A row that failed is marked, also when it is not lit.
 fn row_tone(row: &Row, lit: bool) -> Tone {
     match &row.act {
         Act::Asked { failed: true } | Act::Answered { code: 400.., .. } => Tone::Bad,
@@ -72,6 +75,7 @@ fn row_tone(row: &Row, lit: bool) -> Tone {
     }
 }
 
+/// Draws the sequence diagram, its newest rows if not all have room.
 fn diagram(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow, rows: &[Row], lanes: &[Lane]) {
     let step = (canvas.width().saturating_sub(STORE + 2) / lanes.len().max(1)).min(16);
     let columns: Vec<(Lane, usize)> =
@@ -174,6 +178,7 @@ struct Place {
     lit: bool,
 }
 
+/// Draws a row: its time, and what its component did.
 fn act(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow, row: &Row, place: &Place) {
     let y = place.y;
     let tone = row_tone(row, place.lit);
@@ -304,7 +309,7 @@ fn graph(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow, rows: &[Row], lane
     for (y, row) in rows.iter().skip(skipped).enumerate() {
         let tone = row_tone(row, is_lit(model, row));
         arrow(canvas, &columns, row, y + 1, tone);
-        let time = measured(row.took); // of what a watch told there is none
+        let time = measured(row.took); // a watch's news has none
         let end = canvas.width().saturating_sub(cells(&time) + 1);
         canvas.put_in(text, y + 1, end.saturating_sub(text + 1), &brief(model, row), tone);
         canvas.put(end, y + 1, &time, tone);

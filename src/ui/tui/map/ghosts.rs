@@ -17,7 +17,7 @@ pub(super) struct Ghost<'a> {
 
 impl Ghost<'_> {
     /// `ended 12:03:41`
-    pub(super) fn told(&self, canvas: &Canvas<'_>) -> String {
+    pub(super) fn end_time(&self, canvas: &Canvas<'_>) -> String {
         canvas.word(Word::Ended, &[&time_of_day(self.ended)])
     }
 }
@@ -36,8 +36,8 @@ pub(super) fn ghosts(model: &Model) -> Vec<Ghost<'_>> {
     gone.map(|ended| {
         // The record of the deletion has the cluster's own time.
         let hop = flow.hops.iter().find(|hop| hop.made() == Some(ended.revision));
-        let told = || model.opened.checked_add(ended.at).unwrap_or(model.opened);
-        Ghost { pod: ended.pod, ended: hop.map_or_else(told, |hop| hop.at) }
+        let noted = || model.opened.checked_add(ended.at).unwrap_or(model.opened);
+        Ghost { pod: ended.pod, ended: hop.map_or_else(noted, |hop| hop.at) }
     })
     .collect()
 }
@@ -48,8 +48,8 @@ pub(super) fn ghost_line(canvas: &mut Canvas<'_>, ghost: &Ghost<'_>, (x, y): (us
     let at = canvas.put_in(x, y, width, &format!("{} ", canvas.sign(Sign::Ghost)), Tone::Dim);
     let name = cut_middle(&ghost.pod.name, end.saturating_sub(at), canvas.sign(Sign::Ellipsis));
     let at = canvas.put_in(at, y, end.saturating_sub(at), &name, Tone::Dim) + 1;
-    let told = ghost.told(canvas);
-    if end.saturating_sub(at) >= cells(&told) {
-        canvas.put(at, y, &told, Tone::Dim);
+    let time = ghost.end_time(canvas);
+    if end.saturating_sub(at) >= cells(&time) {
+        canvas.put(at, y, &time, Tone::Dim);
     }
 }

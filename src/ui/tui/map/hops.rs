@@ -38,7 +38,7 @@ pub(super) fn who(lang: Lang, spot: &Spot) -> String {
     }
 }
 
-/// The same in half the room: for small panes.
+/// Describes a hop in half the room of [`describe`]: for small panes.
 pub(super) fn brief(lang: Lang, hop: &Hop) -> String {
     match &hop.did {
         Did::Asked { code, .. } if *code < 400 => match hop.revision {
@@ -113,7 +113,7 @@ pub(super) fn describe(lang: Lang, hop: &Hop) -> String {
             lang.say(Word::HopProxy, &[node, &rules.to_string(), &changed.to_string()])
         }
         Did::Told(event) => {
-            let told = told(lang, event, name);
+            let told = event_words(lang, event, name);
             match &hop.to {
                 Spot::Kubelet(node) => lang.say(Word::HopKubelet, &[short(node), &told]),
                 other => lang.say(Word::HopTold, &[&who(lang, other), &told]),
@@ -123,7 +123,7 @@ pub(super) fn describe(lang: Lang, hop: &Hop) -> String {
 }
 
 /// The event in a few words; `name` is that of the object that the record is about.
-pub(super) fn told(lang: Lang, event: &Event, name: &str) -> String {
+pub(super) fn event_words(lang: Lang, event: &Event, name: &str) -> String {
     let verb = event.verb();
     let counts = |word: Word, all: &[usize]| {
         let all: Vec<String> = all.iter().map(ToString::to_string).collect();
@@ -174,8 +174,8 @@ mod tests {
                 "엔드포인트 web: 1개 준비됨 (전체 2개)",
             ),
         ] {
-            assert_eq!(told(Lang::En, &event, "web"), english);
-            assert_eq!(told(Lang::Ko, &event, "web"), korean);
+            assert_eq!(event_words(Lang::En, &event, "web"), english);
+            assert_eq!(event_words(Lang::Ko, &event, "web"), korean);
         }
     }
 

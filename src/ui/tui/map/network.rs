@@ -20,6 +20,7 @@ fn shown<'a>(model: &Model, scene: &'a Cluster) -> Option<(&'a Key, &'a Service)
     services.get(at).copied()
 }
 
+/// Draws a Service with its endpoints, and where its connections go.
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let Some((key, service)) = shown(model, scene) else {
         return canvas.note(1, &none_of(model, "services", Word::NoService));
@@ -92,7 +93,7 @@ fn former<'a>(model: &'a Model, key: &Key, service: &Service) -> Vec<Ghost<'a>> 
     ghosts(model).into_iter().filter(carried).collect()
 }
 
-/// The same in two lines: the Service with its first address, and its endpoints.
+/// Two lines about a Service: it with its first address, and its endpoints.
 pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Lines {
     let Some((key, service)) = shown(model, scene) else {
         return Lines::none(none_of(model, "services", Word::NoService));

@@ -33,6 +33,7 @@ const ROWS_FOR_BOTH: usize = 12;
 /// The scrubber and its time have at least this many cells.
 const SCRUBBER: usize = 34;
 
+/// Returns whether all boxes have room.
 pub(super) fn fits(canvas: &Canvas<'_>) -> bool {
     canvas.width() >= SMALLEST.0 && canvas.height() >= SMALLEST.1
 }
@@ -75,6 +76,7 @@ impl Places {
     }
 }
 
+/// Draws the boxes, what flows between them, and the line of the play head.
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let places = Places::of(canvas);
     let flow = model.traffic.shown();
@@ -165,7 +167,7 @@ fn upper(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, places: &Place
     way(canvas, places.api, 2, stores(model), false);
 }
 
-/// Does the lit hop reach the store?
+/// True if the lit hop reaches the store.
 fn stores(model: &Model) -> bool {
     let hop = model.traffic.lit();
     hop.is_some_and(|h| h.to == Spot::Store || matches!(h.did, Did::Asked { .. }) && h.revision.is_some())

@@ -29,6 +29,7 @@ const AGE: usize = 9;
 /// Pods of a node under what owns them: the Deployment, another controller, or the pod itself.
 type Group<'a> = (String, Vec<&'a Pod>);
 
+/// Draws the box of a node with its pods.
 pub(super) fn node_box(
     canvas: &mut Canvas<'_>,
     model: &Model,

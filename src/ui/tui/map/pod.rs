@@ -1,4 +1,4 @@
-//! What is it going through? One pod, and all that was told about it, in order.
+//! What is it going through? One pod, and all that is known about it, in order.
 
 use super::super::cluster::{Cluster, Key, Pod, Stand};
 use super::super::flow::{Did, Flow, Hop};
@@ -12,7 +12,7 @@ use super::common::{is_roomy, node_name, none_of, restarts, subject};
 use super::ghosts::{Ghost, ghost_line, ghosts};
 use super::hops::describe;
 use super::pod_wide;
-use super::strip::{Lines, told};
+use super::strip::{Lines, event_piece};
 use tap::ObjectRef;
 
 /// The pod that the view is about.
@@ -28,7 +28,7 @@ fn is_well(pod: &Pod) -> bool {
     matches!(pod.stand, Stand::Ready | Stand::Done)
 }
 
-/// The same in two lines: the pod with its facts, and what happened to it last.
+/// Two lines about a pod: it with its facts, and what happened to it last.
 pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Lines {
     let Some(pod) = shown(model, scene) else {
         return Lines::none(none_of(model, "pods", Word::NoPod));
@@ -45,10 +45,11 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
         (None, Some(_)) => None,
         (None, None) => events.last().copied(),
     };
-    let news = event.map(|event| told(canvas, event)).into_iter().chain(hop).collect();
+    let news = event.map(|event| event_piece(canvas, event)).into_iter().chain(hop).collect();
     Lines { counts, news }
 }
 
+/// Draws a pod: its facts, its containers, and what happened to it.
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let Some(pod) = shown(model, scene) else {
         return canvas.note(1, &none_of(model, "pods", Word::NoPod));
@@ -104,7 +105,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
 
 /// The newest pod that the command on the stage made go away and that has to do with this one: it
 /// had its name or its owner, or belonged to the same Deployment. One that the command itself has
-/// named is told beside any pod: nothing may have taken its place.
+/// named is shown beside any pod: nothing may have taken its place.
 pub(super) fn former<'a>(model: &'a Model, scene: &Cluster, pod: &Pod) -> Option<Ghost<'a>> {
     let named = model.traffic.shown().and_then(Flow::object).filter(|object| object.resource == "pods");
     let is_named =
@@ -146,7 +147,7 @@ pub(super) fn hops_about(model: &Model, pod: &Pod) -> Vec<(String, String)> {
         .iter()
         .filter(about)
         .flat_map(|flow| {
-            // Of the command that is replayed, what was told up to the lit hop.
+            // Of the command that is replayed, the records up to the lit hop.
             let told = match model.traffic.play.session.as_ref() == Some(&flow.session) {
                 true if model.traffic.moving() => model.traffic.play.at + 1,
                 _ => flow.hops.len(),

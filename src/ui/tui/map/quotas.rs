@@ -26,7 +26,7 @@ pub(super) fn line(canvas: &Canvas<'_>, scene: &Cluster) -> Option<Piece> {
     let mut namespace = "";
     let mut told = Vec::new();
     for (key, quota) in quotas {
-        let text = canvas.word(Word::Quota, &[&key.1, &quota.told()]);
+        let text = canvas.word(Word::Quota, &[&key.1, &quota.usage()]);
         let is_other = key.0 != namespace;
         namespace = key.0.as_str();
         told.push(match is_other {
@@ -41,7 +41,7 @@ pub(super) fn line(canvas: &Canvas<'_>, scene: &Cluster) -> Option<Piece> {
 pub(super) fn pieces(canvas: &Canvas<'_>, scene: &Cluster) -> Vec<Piece> {
     let piece = |(key, quota): (&Key, &Quota)| {
         let tone = if quota.is_full() { Tone::Warn } else { Tone::Plain };
-        (canvas.word(Word::Quota, &[&key.0, &quota.told()]), tone)
+        (canvas.word(Word::Quota, &[&key.0, &quota.usage()]), tone)
     };
     shown(canvas, scene).map(piece).collect()
 }

@@ -1,7 +1,7 @@
 //! Who agrees? The store's members and the links between them, the end of their logs, and how the
 //! last election went.
 
-use super::super::agreement::{Agreement, Happening, Mark, Role, Told};
+use super::super::agreement::{Agreement, Happening, Mark, Role, StoryStep};
 use super::super::cluster::Stand;
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
@@ -57,9 +57,9 @@ pub(super) fn columns(model: &Model, width: usize) -> Vec<Column<'_>> {
         .collect()
 }
 
-/// Can the members still write? There is one answer for several of them: the leader has to reach a
-/// majority, itself included. Before a record has named a leader it is not known; then any member
-/// that reaches a majority may be it.
+/// Says whether the members can still write. There is one answer for several of them: the leader
+/// has to reach a majority, itself included. Before a record has named a leader it is not known;
+/// then any member that reaches a majority may be it.
 ///
 /// Example: of three members the leader is killed. The other two reach each other, but writes wait
 /// until one of them leads.
@@ -101,7 +101,7 @@ fn unknown(model: &Model) -> Option<String> {
     (!is_known).then(|| none_of(model, "pods", Word::NoMembers))
 }
 
-/// The same in two lines: the members, and what happened last.
+/// Two lines about the store: its members, and what happened last.
 pub(super) fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
     if let Some(why) = unknown(model) {
         return Lines::none(why);
@@ -124,7 +124,7 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
         return Lines { counts, ..Lines::none(canvas.word(Word::NoRaft, &[])) };
     }
     let mut news: Vec<(String, Tone)> = Vec::new();
-    news.extend(story_of(model).last().map(|told| action(canvas, told)));
+    news.extend(story_of(model).last().map(|step| action(canvas, step)));
     let committed = agreement.committed();
     let text = format!("{} {committed}", canvas.word(Word::RaftEnd, &[]));
     news.push((text, Tone::Plain));
@@ -132,6 +132,7 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
     Lines { counts, news }
 }
 
+/// Draws the members of the store: who leads, what each log holds, and the last messages.
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     if let Some(why) = unknown(model) {
         return canvas.note(1, &why);
@@ -170,6 +171,7 @@ fn head(canvas: &mut Canvas<'_>, agreement: &Agreement, columns: &[Column<'_>], 
     }
 }
 
+/// The sign and the tone of a member: down, the leader, or another one.
 pub(super) fn standing(agreement: &Agreement, column: &Column<'_>, alone: bool) -> (Sign, Tone) {
     match () {
         () if !column.up => (Sign::Down, Tone::Bad),
@@ -206,6 +208,7 @@ fn links(canvas: &mut Canvas<'_>, agreement: &Agreement, columns: &[Column<'_>],
     5
 }
 
+/// The line between two neighbours: dim, cut, or lit in the direction of the entries.
 fn link(
     canvas: &mut Canvas<'_>,
     agreement: &Agreement,
@@ -252,7 +255,7 @@ pub(super) fn role(
     if !column.up {
         return (canvas.word(Word::RaftOff, &[]), Tone::Bad);
     }
-    // While a lab asks for the cause, only what the member itself told.
+    // While a lab asks for the cause, only what the member itself reported.
     if !canvas.asks_cause && agreement.reaches(column.node, &names).count() == 1 {
         let word = if agreement.is_cut_off(column.node, &names) { Word::RaftCut } else { Word::RaftAlone };
         return (canvas.word(word, &[]), Tone::Bad);
@@ -337,22 +340,22 @@ fn written(canvas: &Canvas<'_>, model: &Model, index: u64) -> Option<String> {
 }
 
 /// What happened around the last election. Without faults while a lab asks for the cause.
-pub(super) fn story_of(model: &Model) -> Vec<&Told> {
+pub(super) fn story_of(model: &Model) -> Vec<&StoryStep> {
     let hides_faults = model.lab.asks_cause();
-    let is_fault = |told: &Told| matches!(told.happening, Happening::Fault(_));
-    model.traffic.agreement.story.iter().filter(|told| !hides_faults || !is_fault(told)).collect()
+    let is_fault = |step: &StoryStep| matches!(step.happening, Happening::Fault(_));
+    model.traffic.agreement.story.iter().filter(|step| !hides_faults || !is_fault(step)).collect()
 }
 
 /// The last election, step by step, at the lower edge; how many rows it takes.
-fn story(canvas: &mut Canvas<'_>, all: &[&Told], rows: usize) -> usize {
+fn story(canvas: &mut Canvas<'_>, all: &[&StoryStep], rows: usize) -> usize {
     let Some(first) = all.first() else { return 0 };
     let room = canvas.width().saturating_sub(2);
     // What happened stays in one piece: a line takes as many as fit.
     let mut lines: Vec<Vec<(String, String, Tone)>> = Vec::new();
     let mut used = room;
-    for told in all {
-        let since = told.at.duration_since(first.at).as_secs_f64().max(0.0);
-        let (text, tone) = action(canvas, told);
+    for step in all {
+        let since = step.at.duration_since(first.at).as_secs_f64().max(0.0);
+        let (text, tone) = action(canvas, step);
         let (since, wide) = (format!("{since:.2} s "), cells(&text) + GAP.len());
         let wide = wide + cells(&since);
         match lines.last_mut() {
@@ -376,11 +379,12 @@ fn story(canvas: &mut Canvas<'_>, all: &[&Told], rows: usize) -> usize {
     shown
 }
 
-pub(super) fn action(canvas: &Canvas<'_>, told: &Told) -> (String, Tone) {
-    let term = told.term.to_string();
-    let who = brief(&told.who, 8);
+/// What a member reported of itself, or what a fault was, in words.
+pub(super) fn action(canvas: &Canvas<'_>, step: &StoryStep) -> (String, Tone) {
+    let term = step.term.to_string();
+    let who = brief(&step.who, 8);
     let with = |word: Word, other: &str| canvas.word(word, &[&who, &brief(other, 8)]);
-    match &told.happening {
+    match &step.happening {
         Happening::Fault(words) => {
             let words: Vec<String> = words.split(' ').map(|word| brief(word, 8)).collect();
             (words.join(" "), Tone::Bad)

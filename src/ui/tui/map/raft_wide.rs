@@ -14,7 +14,7 @@
 //! 0.33 s        |             |<------------|            votes
 //! ```
 
-use super::super::agreement::{Happening, Mark, Role, Told};
+use super::super::agreement::{Happening, Mark, Role, StoryStep};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::{cells, took};
@@ -53,16 +53,16 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let label = columns.last().map_or(LEFT, |last| last.x) + 3;
     let y = links(canvas, model, &columns, 4, label);
     let below = canvas.height().saturating_sub(y);
-    // The election's beginning is told by its words, and its end matters most.
-    let told = story_of(model);
-    let story = told.len().min(below / 2);
+    // Of an election with more steps than half of the rows, its end matters most.
+    let steps = story_of(model);
+    let story = steps.len().min(below / 2);
     log(canvas, model, &columns, (y, below - story), label);
     let top = canvas.height() - story;
-    let first = told.first().map(|first| first.at);
-    for (at, told) in told.iter().skip(told.len() - story).enumerate() {
-        let since = first.map_or(0.0, |first| told.at.duration_since(first).as_secs_f64().max(0.0));
+    let first = steps.first().map(|first| first.at);
+    for (at, step) in steps.iter().skip(steps.len() - story).enumerate() {
+        let since = first.map_or(0.0, |first| step.at.duration_since(first).as_secs_f64().max(0.0));
         canvas.put(1, top + at, &format!("{since:.2} s"), Tone::Dim);
-        step(canvas, told, &columns, top + at, label);
+        story_row(canvas, step, &columns, top + at, label);
     }
 }
 
@@ -132,7 +132,7 @@ fn links(canvas: &mut Canvas<'_>, model: &Model, columns: &[Column<'_>], top: us
         }
     } else {
         rails(canvas, columns, y);
-        // Without a term no record has told of a leader, and there may be one.
+        // Without a term no record has named a leader, and there may be one.
         if agreement.leader().is_none() && agreement.term() > 0 {
             let text = canvas.word(Word::StatusNoLeader, &[]);
             canvas.put(label, y, &text, Tone::Warn);
@@ -223,25 +223,26 @@ fn revision_of(model: &Model, index: u64) -> Option<u64> {
 /// What an entry changed: `rev 860 pods/web2`.
 fn changed(canvas: &Canvas<'_>, model: &Model, revision: Option<u64>) -> String {
     let Some(revision) = revision else { return String::new() };
-    let told = canvas.word(Word::RevisionShort, &[&revision.to_string()]);
+    let short = canvas.word(Word::RevisionShort, &[&revision.to_string()]);
     match object(model, revision) {
-        Some(object) => format!("{told} {object}"),
-        None => told,
+        Some(object) => format!("{short} {object}"),
+        None => short,
     }
 }
 
+/// The object that a revision changed: `pods/web2`.
 fn object(model: &Model, revision: u64) -> Option<String> {
     let object = model.traffic.changed.get(&revision)?;
     Some(format!("{}/{}", object.resource, object.name))
 }
 
 /// A step of the last election: an arrow from one member to another, or what one of them does.
-fn step(canvas: &mut Canvas<'_>, told: &Told, columns: &[Column<'_>], y: usize, label: usize) {
+fn story_row(canvas: &mut Canvas<'_>, step: &StoryStep, columns: &[Column<'_>], y: usize, label: usize) {
     let place = |node: &str| columns.iter().find(|column| column.node == node).map(|column| column.x);
-    let term = told.term.to_string();
-    let (word, to, line, tone) = match &told.happening {
+    let term = step.term.to_string();
+    let (word, to, line, tone) = match &step.happening {
         Happening::Fault(_) => {
-            let (text, tone) = action(canvas, told);
+            let (text, tone) = action(canvas, step);
             canvas.put(LEFT, y, &text, tone);
             return;
         }
@@ -255,16 +256,16 @@ fn step(canvas: &mut Canvas<'_>, told: &Told, columns: &[Column<'_>], y: usize, 
         Happening::Hands(to) => (Word::LineHands, Some(to), Sign::Line, Tone::Accent),
     };
     rails(canvas, columns, y);
-    let from = place(&told.who);
+    let from = place(&step.who);
     match (from, to.map(|to| place(to))) {
         (Some(from), Some(Some(to))) if from != to => arrow(canvas, columns, (from, to), line, y, tone),
         // A member that is no more, or an act without another member.
         (Some(from), _) => {
-            let sign = if told.happening == Happening::Leads { Sign::Leader } else { Sign::Stored };
+            let sign = if step.happening == Happening::Leads { Sign::Leader } else { Sign::Stored };
             canvas.put(from, y, canvas.sign(sign), tone);
         }
         (None, _) => {
-            let (text, tone) = action(canvas, told);
+            let (text, tone) = action(canvas, step);
             canvas.put(label, y, &text, tone);
             return;
         }

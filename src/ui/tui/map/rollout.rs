@@ -8,7 +8,7 @@ use super::canvas::Canvas;
 use super::cluster::stand;
 use super::common::{is_roomy, none_of, not_listed, subject};
 use super::ghosts::{Ghost, ghosts};
-use super::strip::{Lines, Piece, counted, is_unwell, news, told};
+use super::strip::{Lines, Piece, counted, event_piece, is_unwell, news};
 use super::{blocked, rollout_wide, scaler, unowned};
 
 /// The Deployment that the view is about.
@@ -30,7 +30,7 @@ pub(super) fn pods_of_set<'a>(scene: &'a Cluster, set: &ReplicaSet) -> Vec<&'a P
     scene.pods.values().filter(of).collect()
 }
 
-/// The same in two lines: ready and desired pods, those of each revision, and the newest event.
+/// Two lines about a rollout: ready and desired pods, those of each revision, and the newest event.
 pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Lines {
     let Some((key, deployment)) = shown(model, scene) else {
         let others = unowned::lines(canvas, model, scene).filter(|_| are_listed(model));
@@ -54,7 +54,7 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
             counts.push(counted(canvas, &revision, &pods, Some(set.wanted)));
         }
     }
-    let event = || scene.events_about("Deployment", key).last().map(|event| told(canvas, event));
+    let event = || scene.events_about("Deployment", key).last().map(|event| event_piece(canvas, event));
     let refused = blocked::line(canvas, scene, Some(key));
     // What is not well stays first, unless it is that pods of this Deployment are refused.
     let at = usize::from(refused.is_none() && is_unwell(canvas, model, scene));
@@ -67,6 +67,7 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
     Lines { counts, news }
 }
 
+/// Draws a Deployment with its ReplicaSets and pods.
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let Some((key, deployment)) = shown(model, scene) else {
         if !(are_listed(model) && unowned::draw(canvas, model, scene)) {
@@ -135,7 +136,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     }
 }
 
-/// What holds the rollout up, or what its controller told last.
+/// What holds the rollout up, or what its controller reported last.
 pub(super) fn newest(canvas: &Canvas<'_>, scene: &Cluster, key: &Key) -> Option<Piece> {
     let event = || Some((scene.events_about("Deployment", key).last()?.message.clone(), Tone::Dim));
     blocked::line(canvas, scene, Some(key)).or_else(event)
@@ -154,6 +155,6 @@ fn signs(canvas: &mut Canvas<'_>, set: &ReplicaSet, pods: &[&Pod], gone: &[&Ghos
     let count = canvas.word(Word::Wanted, &[&set.ready.to_string(), &set.wanted.to_string()]);
     let x = canvas.put(x + 2, y, &count, Tone::Dim);
     if let Some(newest) = gone.first() {
-        canvas.put(x + 2, y, &newest.told(canvas), Tone::Dim);
+        canvas.put(x + 2, y, &newest.end_time(canvas), Tone::Dim);
     }
 }

@@ -130,7 +130,7 @@ fn head(canvas: &mut Canvas<'_>, block: &Block<'_>, moment: Timestamp, y: usize)
         let age = age(canvas, created, moment);
         x = canvas.put(x, y, &age, Tone::Dim) + 2;
     }
-    let ended = gone.first().map_or(String::new(), |newest| newest.told(canvas));
+    let ended = gone.first().map_or(String::new(), |newest| newest.end_time(canvas));
     let signs = pods.len() + gone.len();
     let fits = x + signs + 2 + cells(&ended) <= canvas.width();
     let (mut x, y) = if fits { (x, y) } else { (3, y + 1) };

@@ -106,7 +106,7 @@ fn table(canvas: &mut Canvas<'_>, model: &Model, record: &Record, decision: &Dec
     canvas.put(1, last, &text, if chosen.is_some() { Tone::Strong } else { Tone::Warn });
 }
 
-/// The same in two lines: the pod with its node, and the verdict about each node.
+/// Two lines about a decision: the pod with its node, and the verdict about each node.
 pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Lines {
     let refused = blocked::line(canvas, scene, None);
     let place = model.place(&model.traffic.decided());

@@ -19,7 +19,7 @@ use clock::Timestamp;
 /// A pane with less room than this has no line for it.
 const SMALLEST: (usize, usize) = (28, 6);
 
-/// Is there a command to play, and a row for its line?
+/// True if there is a command to play, and a row for its line.
 pub(super) fn fits(canvas: &Canvas<'_>, model: &Model) -> bool {
     let has_room = canvas.width() >= SMALLEST.0 && canvas.height() >= SMALLEST.1;
     has_room && model.traffic.shown().is_some()

@@ -9,7 +9,7 @@
 use super::super::flow::{Did, Flow, Gate, Hop, Spot};
 use super::super::model::Model;
 use super::super::words::Word;
-use super::hops::{describe, kind, short, told};
+use super::hops::{describe, event_words, kind, short};
 use tap::Event;
 
 /// Rows of a component that may come again and again in the same order: the scheduler chooses a
@@ -98,7 +98,7 @@ pub(super) enum Act {
         code: u16,
         refused: Option<Gate>,
     },
-    /// A watch told the component of a change.
+    /// A watch sent the component a change.
     Heard,
     /// A request of a component; `failed`: it was refused.
     Asked {
@@ -141,12 +141,13 @@ impl Row {
         text
     }
 
+    /// True if both rows can be one that counts them.
     fn is_like(&self, other: &Row) -> bool {
         let counted = matches!(self.act, Act::Asked { .. } | Act::Done);
         counted && self.act == other.act && self.lane == other.lane && self.key == other.key
     }
 
-    /// One more of the same.
+    /// Counts one more act that [`Row::is_like`] this one.
     fn add(&mut self, other: &Row) {
         self.count += 1;
         (self.last, self.took, self.revision) = (other.last, other.took, other.revision);
@@ -172,6 +173,7 @@ pub(super) fn kubelets(flow: &Flow) -> Vec<&str> {
     nodes
 }
 
+/// The node whose kubelet takes part in a hop.
 fn kubelet(hop: &Hop) -> Option<&str> {
     match (&hop.from, &hop.to) {
         (Spot::Kubelet(node), _) | (_, Spot::Kubelet(node)) => Some(node),
@@ -240,6 +242,7 @@ pub(super) fn with_stages(mut rows: Vec<Row>) -> Vec<Row> {
     rows
 }
 
+/// The row of one hop, which is the hop `at` of the command.
 fn row(model: &Model, flow: &Flow, at: usize, hop: &Hop) -> Row {
     let act = match &hop.did {
         Did::Stage(stage) => Act::Stages(vec![stage.clone()]),
@@ -348,7 +351,7 @@ fn words(model: &Model, hop: &Hop) -> (String, String) {
         Did::Bound { node } => ("bound".into(), format!("bound {}", short(node))),
         Did::Rules { rules, changed } => ("rules".into(), format!("rules {rules} ({changed})")),
         Did::Told(Event::Status { phase }) => same(phase.clone()),
-        Did::Told(event) => (event.verb().to_string(), told(model.lang, event, name)),
+        Did::Told(event) => (event.verb().to_string(), event_words(model.lang, event, name)),
         _ => same(describe(model.lang, hop)),
     }
 }

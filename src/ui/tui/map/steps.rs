@@ -45,6 +45,7 @@ impl Step<'_> {
         })
     }
 
+    /// The sign of the moment, and its tone.
     pub(crate) fn sign(&self) -> (Sign, Tone) {
         match self.what {
             What::Command(_) => (Sign::Typed, Tone::Strong),
@@ -53,7 +54,7 @@ impl Step<'_> {
     }
 
     /// `kubectl create deployments/web`, or what else it was.
-    pub(crate) fn told(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         match self.what {
             What::Command(flow) => {
                 let object =

@@ -27,7 +27,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use std::collections::BTreeMap;
 
-/// Nodes that are told by name because something is wrong with them.
+/// Nodes that are named because something is wrong with them.
 const NODES_MAX: usize = 3;
 /// Cells that the name of a pod which is not well keeps in any case.
 const NAME_MIN: usize = 12;
@@ -86,6 +86,7 @@ fn row(canvas: &mut Canvas<'_>, place: (usize, usize), end: usize, pieces: &[Pie
     }
 }
 
+/// What the chosen view says in two lines.
 fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
     if let Some(waiting) = unheard(model) {
         return Lines::none(waiting);
@@ -220,8 +221,8 @@ pub(super) fn unwell(canvas: &Canvas<'_>, scene: &Cluster) -> Option<Piece> {
 /// warning; then the command on the stage; then the newest Event that is no warning. A command that
 /// failed comes before what is not well.
 ///
-/// While a lab asks for the cause, no warning is told whose message may name the cause ([`told`]
-/// leaves out that of `FailedCreate`).
+/// While a lab asks for the cause, no warning is shown whose message may name the cause
+/// ([`event_piece`] leaves out that of `FailedCreate`).
 pub(super) fn news(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Vec<Piece> {
     let stage = stage(canvas, model);
     if model.traffic.moving() {
@@ -234,7 +235,7 @@ pub(super) fn news(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Vec<P
         Some(event) if event.warning && refusal(model).is_none() => {
             (Some(warned(canvas, scene, event)), None)
         }
-        other => (None, other.map(|event| told(canvas, event))),
+        other => (None, other.map(|event| event_piece(canvas, event))),
     };
     let (answer, stage) = if has_failed(model) { (stage, vec![]) } else { (vec![], stage) };
     let first = refused.into_iter().chain(answer).chain(unwell).chain(before);
@@ -257,7 +258,7 @@ fn warned(canvas: &Canvas<'_>, scene: &Cluster, event: &Happened) -> Piece {
     match first {
         Some(unwell) if unwell.reason == event.reason => (event.message.clone(), Tone::Bad),
         Some(_) => (format!("{}: {}", event.reason, event.message), Tone::Bad),
-        None => told(canvas, event),
+        None => event_piece(canvas, event),
     }
 }
 
@@ -283,7 +284,7 @@ fn newest(scene: &Cluster) -> Option<&Happened> {
 
 /// An Event on one line. While a lab asks for the cause, that of a refused pod is without its
 /// message, which names the quota or the policy.
-pub(super) fn told(canvas: &Canvas<'_>, event: &Happened) -> Piece {
+pub(super) fn event_piece(canvas: &Canvas<'_>, event: &Happened) -> Piece {
     let mut text = format!("{} {}", event.reason, short(&event.about.1));
     if !canvas.asks_cause || event.reason != "FailedCreate" {
         text = format!("{text}: {}", event.message);

@@ -87,7 +87,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) -> b
     true
 }
 
-/// The same in two lines. `None`: there are no pods.
+/// Two lines about the pods by their owners. `None`: there are no pods.
 pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Option<Lines> {
     let owners = owners(scene);
     if owners.is_empty() {

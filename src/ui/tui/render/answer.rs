@@ -18,7 +18,7 @@ pub(super) fn question(answer: &Answer, model: &Model, room: usize) -> Vec<Line<
 }
 
 /// How the last answer stands, and the line in which it is answered. What was refused since then is
-/// told below, in the place of that answer. `is_short`: the learner who has answered knows how.
+/// shown below, in the place of that answer. `is_short`: the learner who has answered knows how.
 pub(super) fn answering(
     answer: &Answer,
     model: &Model,

@@ -144,6 +144,7 @@ fn status(model: &Model) -> String {
     parts.join(&format!(" {} ", model.look.sign(Sign::Dot)))
 }
 
+/// Draws the lines at the foot of the screen: what is known of the cluster, and the keys.
 pub(super) fn foot(model: &Model, area: Rect, buffer: &mut Buffer) {
     let ellipsis = model.look.sign(Sign::Ellipsis);
     let room = usize::from(area.width).saturating_sub(1);

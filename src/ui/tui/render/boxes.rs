@@ -21,7 +21,7 @@ pub(super) fn boxed(
     let ellipsis = look.sign(Sign::Ellipsis);
     let room = usize::from(area.width).saturating_sub(4);
     let right_room = if right.is_empty() { 0 } else { cells(right) + 3 };
-    // The focus is told by a mark, not by colour alone.
+    // The focus has a mark, not a colour alone.
     let mark = if focused { if look.ascii { "*" } else { "◆" } } else { "" };
     // The blank behind a title is not cut with it: it keeps the border away from `…`.
     let left = cut(&format!("{mark} {left}"), room.saturating_sub(right_room + 1), ellipsis) + " ";

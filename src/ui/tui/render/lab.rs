@@ -78,7 +78,7 @@ pub(super) fn reading(
     hints(model, view, room, &mut out, &mut marks);
     if let Some(grade) = &view.grade {
         out.push(Line::default());
-        marks.told = Some(out.len());
+        marks.outcome = Some(out.len());
         graded(model, view, grade, room, &mut out);
     }
     if let Some(given_up) = &view.given_up {

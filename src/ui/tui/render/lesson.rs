@@ -75,7 +75,7 @@ pub(super) fn reading(model: &Model, view: &LessonView, room: usize) -> (Vec<Lin
     }
     if !view.debrief.is_empty() {
         out.push(Line::default());
-        marks.told = Some(out.len());
+        marks.outcome = Some(out.len());
         out.extend(text(&lang.say(Word::What, &[]), look, Tone::Title, room, "", ""));
         for beat in &view.debrief {
             out.extend(markdown::lines(beat, room, look));
@@ -107,7 +107,7 @@ fn first_code(text: &str, room: usize, look: Look) -> Option<usize> {
     Some(before + usize::from(before > 0))
 }
 
-/// Which checks are told where room is scarce.
+/// Which checks are shown where room is scarce.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Checks {
     All,
@@ -115,15 +115,16 @@ pub(super) enum Checks {
     Open,
     /// The one that is missing, and how many are met, in words.
     Unmet,
-    /// The same in figures.
+    /// The one that is missing, and how many are met, in figures.
     Brief,
-    /// The same, and after a wrong answer without the line that says how to answer.
+    /// As [`Checks::Brief`], and after a wrong answer without the line that says how to answer.
     Short,
-    /// The same, and the question with its cards ends what is read: it is too long to stand firm.
+    /// As [`Checks::Short`], and the question with its cards ends what is read: it is too long to
+    /// stand firm.
     Apart,
 }
 
-/// Does a question about the cluster wait for its answer?
+/// True while a question about the cluster waits for its answer.
 pub(super) fn asks(view: &LessonView) -> bool {
     let is_guessed = view.predict.as_ref().is_none_or(|p| p.chosen.is_some());
     view.state == State::Open && is_guessed && view.answer.as_ref().is_some_and(|a| a.state != Judged::Right)
@@ -227,11 +228,11 @@ fn checks(model: &Model, view: &LessonView, room: usize, which: Checks, out: &mu
     let met = view.checks.iter().filter(|check| check.state == Verdict::Met).count();
     let folded = which == Checks::Open && met > 1;
     if folded {
-        let told = format!("{met}/{}", view.checks.len());
-        out.extend(text(&told, look, Tone::Good, room, &format!("{} ", look.sign(Sign::Met)), "  "));
+        let count = format!("{met}/{}", view.checks.len());
+        out.extend(text(&count, look, Tone::Good, room, &format!("{} ", look.sign(Sign::Met)), "  "));
     }
-    let told = |check: &Check| !folded || check.state != Verdict::Met;
-    for (at, check) in view.checks.iter().enumerate().filter(|(_, check)| told(check)) {
+    let is_shown = |check: &Check| !folded || check.state != Verdict::Met;
+    for (at, check) in view.checks.iter().enumerate().filter(|(_, check)| is_shown(check)) {
         // After a while without success the one that is missing stands out.
         let late = view.not_yet.is_some() && Some(at) == view.missing();
         let (sign, tone) = match check.state {

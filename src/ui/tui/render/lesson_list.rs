@@ -62,7 +62,7 @@ pub(super) fn mark_within(model: &Model, room: usize, seen: Range<usize>) -> usi
     found.unwrap_or(marked)
 }
 
-/// Is a lesson on its way?
+/// True while a lesson is on its way.
 fn is_prepared(view: &LessonView) -> bool {
     view.playing.is_some() || view.preparing.is_some()
 }

@@ -7,8 +7,8 @@ pub(super) struct Marks {
     pub said: Option<usize>,
     /// The first block of code of the step, which its task may mean by "the command above".
     pub command: Option<usize>,
-    /// What happened; of a lab, its grade.
-    pub told: Option<usize>,
+    /// What happened: the debrief of a step, or the grade of a lab.
+    pub outcome: Option<usize>,
     /// Of a lab: its tasks, its newest hint, and the way.
     pub tasks: Option<usize>,
     pub hint: Option<usize>,

@@ -12,6 +12,7 @@ use crate::tui::layout::inside;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+/// Draws what lies over the panes, if something does.
 pub(super) fn render(model: &Model, area: Rect, buffer: &mut Buffer) {
     match model.overlay {
         Some(Overlay::Help(at)) => help(model, at, area, buffer),

@@ -18,7 +18,7 @@ pub(super) fn text(
     wrap(&[Piece::new(words, look.tone(tone))], room, first, rest)
 }
 
-/// The same for a sentence of a lesson, with its emphasis and code.
+/// Lays out a sentence of a lesson as [`text`] does, with its emphasis and code.
 pub(super) fn marked(
     words: &str,
     look: Look,
@@ -30,7 +30,7 @@ pub(super) fn marked(
     wrap(&markdown::inline(words, look.tone(tone), look), room, first, rest)
 }
 
-/// The same for a hint: its commands stand in backticks.
+/// Lays out a hint, whose commands stand in backticks.
 pub(super) fn hinted(words: &str, look: Look, tone: Tone, room: usize) -> Vec<Line<'static>> {
     wrap(&markdown::inline_with_ticks(words, look.tone(tone), look), room, "", "  ")
 }

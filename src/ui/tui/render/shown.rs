@@ -35,6 +35,7 @@ fn list(model: &Model, names: &[String], at: usize, place: Rect, rows: usize, bu
     }
 }
 
+/// Draws the choice of a command of the text; the one at `at` is marked.
 pub(super) fn commands(model: &Model, at: usize, area: Rect, buffer: &mut Buffer) {
     // Of a block its first line, and how many there are.
     let name = |command: &String| match command.lines().count() {
@@ -55,7 +56,7 @@ pub(super) fn commands(model: &Model, at: usize, area: Rect, buffer: &mut Buffer
 }
 
 /// What a term means, in lines of at most `room` cells.
-fn told(model: &Model, term: &Term, room: usize) -> Vec<String> {
+fn term_lines(model: &Model, term: &Term, room: usize) -> Vec<String> {
     let tag = tag(model.lang);
     let see: Vec<&str> =
         term.see.iter().filter_map(|id| model.glossary.get(id)).map(|other| other.name.get(tag)).collect();
@@ -72,13 +73,14 @@ fn told(model: &Model, term: &Term, room: usize) -> Vec<String> {
     lines.map(|line| line.to_string()).collect()
 }
 
+/// Draws the terms of the text, and explains the one at `at`.
 pub(super) fn terms(model: &Model, at: usize, area: Rect, buffer: &mut Buffer) {
     let (terms, tag) = (shown::terms(model), tag(model.lang));
     let at = at.min(terms.len().saturating_sub(1));
     let room = usize::from(WIDTH.min(area.width)).saturating_sub(EDGES);
     // As high as the longest of them needs: the box stays where it is while the mark moves.
-    let told: Vec<Vec<String>> = terms.iter().map(|term| told(model, term, room)).collect();
-    let longest = told.iter().map(Vec::len).max().unwrap_or_default();
+    let explained: Vec<Vec<String>> = terms.iter().map(|term| term_lines(model, term, room)).collect();
+    let longest = explained.iter().map(Vec::len).max().unwrap_or_default();
     let listed = terms.len().clamp(1, LISTED);
     let place = over(area, WIDTH, (listed + longest) as u16 + 5, buffer);
     boxed(model.look, place, true, &model.lang.say(Word::TermsTitle, &[]), ("", Tone::Dim), buffer);
@@ -93,7 +95,9 @@ pub(super) fn terms(model: &Model, at: usize, area: Rect, buffer: &mut Buffer) {
     list(model, &names, at, place, rows, buffer);
     let mut canvas = canvas(model, inside(place), buffer);
     let last = canvas.height().saturating_sub(1);
-    for (y, line) in told.get(at).into_iter().flatten().enumerate().take_while(|(y, _)| rows + 1 + y < last) {
+    for (y, line) in
+        explained.get(at).into_iter().flatten().enumerate().take_while(|(y, _)| rows + 1 + y < last)
+    {
         canvas.put(1, rows + 1 + y, line, Tone::Plain);
     }
     let hint = canvas.word(Word::TermsHint, &[]);

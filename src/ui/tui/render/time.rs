@@ -19,12 +19,13 @@ const WIDTH: u16 = 76;
 const LISTED: usize = 6;
 /// The column of a moment's revision, counted from the right edge.
 const REVISION: usize = 14;
-/// Cells that the words of a moment have at least beside its revision.
-const TOLD_MIN: usize = 12;
+/// Cells that the title of a moment has at least beside its revision.
+const TITLE_MIN: usize = 12;
 /// Rows beside the list and the objects: the border, the line with the marked place, the head of
 /// the objects with an empty row above it, and the keys with one above them.
 const ROWS: usize = 8;
 
+/// Draws the time view; the moment at `at`, counted from the newest, is marked.
 pub(super) fn render(model: &Model, at: usize, area: Rect, buffer: &mut Buffer) {
     let steps = steps(model);
     let at = at.min(steps.len().saturating_sub(1));
@@ -109,9 +110,9 @@ fn list(canvas: &mut Canvas<'_>, steps: &[Step<'_>], at: usize, (top, rows): (us
         let x = canvas.put(x, top + y, &format!("{} ", canvas.sign(sign)), sign_tone);
         // In a narrow box the words end before the revision; in a very narrow one it is left out.
         let behind = canvas.width().saturating_sub(REVISION);
-        let revision = step.revision().filter(|_| behind > x + TOLD_MIN);
+        let revision = step.revision().filter(|_| behind > x + TITLE_MIN);
         let room = if revision.is_some() { behind - x - 1 } else { canvas.width().saturating_sub(x) };
-        canvas.put_in(x, top + y, room, &step.told(), tone);
+        canvas.put_in(x, top + y, room, &step.title(), tone);
         if let Some(revision) = revision {
             let revision = canvas.word(Word::RevisionShort, &[&revision.to_string()]);
             canvas.put(behind, top + y, &revision, Tone::Dim);
@@ -120,7 +121,7 @@ fn list(canvas: &mut Canvas<'_>, steps: &[Step<'_>], at: usize, (top, rows): (us
 }
 
 /// The objects of both moments, from a row on and not beyond another: a sign for what differs, so
-/// that it is not told by colour alone. The names have the room that the values leave.
+/// that it is not colour alone that says it. The names have the room that the values leave.
 fn table(canvas: &mut Canvas<'_>, step: &Step<'_>, pairs: &[Pair], (top, end): (usize, usize)) {
     let head = canvas.word(Word::TimeThen, &[&step.before.unwrap_or_default().to_string()]);
     let values = pairs.iter().flat_map(|pair| [&pair.then, &pair.now]).flatten();

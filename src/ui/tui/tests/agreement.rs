@@ -200,7 +200,7 @@ fn entries_that_a_member_catches_up_with_are_not_lost() {
         absorb(node, "append", json!({"last": 20, "batch": 1, "term": 4}));
         absorb(node, "commit", json!({"index": 20, "term": 4}));
     }
-    // Entries of term 3 and one of term 4, of which the last is told.
+    // Entries of term 3 and one of term 4; only of the last the commit is known.
     absorb(NODES[0], "append", json!({"last": 20, "batch": 11, "term": 4}));
     assert_eq!(agreement.mark(NODES[0], 19), Some(Mark::Stored));
     assert_eq!(agreement.mark(NODES[0], 20), Some(Mark::Stored));
@@ -371,7 +371,7 @@ fn a_node_whose_member_is_stopped_is_not_drawn_as_off() {
     assert!(shown.contains("╳ control-plane "), "{shown}");
 }
 
-/// Either may be the answer. What the members told of themselves stays.
+/// Either may be the answer. What the members reported of themselves stays.
 #[test]
 fn while_a_lab_asks_for_the_cause_no_link_is_called_cut_and_no_member_off() {
     let names_cut = |lines: &[String]| lines.iter().any(|line| line.contains('✂') || line.contains("cut"));

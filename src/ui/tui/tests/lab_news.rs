@@ -19,7 +19,7 @@ fn how_many_hints_fit_is_not_shown() {
     assert!(!shown(0).contains("there is a hint"), "{}", shown(0));
 }
 
-/// A grade is told while the pods that its probe replaced are still starting.
+/// A grade comes while the pods that its probe replaced are still starting.
 #[test]
 fn a_task_that_recovers_from_the_probe_makes_no_grade_old() {
     let mut model = playing(120, 90, Lang::En, checked(Lang::En));
@@ -34,7 +34,7 @@ fn a_task_that_recovers_from_the_probe_makes_no_grade_old() {
     }
     lab(&mut model, starting.clone());
     lab(&mut model, told);
-    assert!(!model.lab.has_old_grade() && model.lab.scroll == Scroll::Told);
+    assert!(!model.lab.has_old_grade() && model.lab.scroll == Scroll::Outcome);
     model.now += Duration::from_secs(8);
     lab(&mut model, starting); // now it is the learner who broke them
     assert!(model.lab.has_old_grade());

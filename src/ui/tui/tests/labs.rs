@@ -317,7 +317,7 @@ fn a_task_that_changes_after_a_grade_shows_the_tasks_again() {
             grade.record["score"] = 80.into();
         }
         lab(&mut model, repaired); // graded again
-        assert!(!model.lab.has_old_grade() && model.lab.scroll == Scroll::Told);
+        assert!(!model.lab.has_old_grade() && model.lab.scroll == Scroll::Outcome);
     }
 }
 

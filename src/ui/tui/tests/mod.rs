@@ -39,7 +39,7 @@ use ratatui::layout::{Rect, Size};
 use serde_json::{Value, json};
 use tap::Record;
 
-/// `kubectl run web2 --image=nginx`, as a cluster's control socket told it.
+/// `kubectl run web2 --image=nginx`, as a cluster's control socket sent it.
 const RUN: &str = include_str!("../testdata/run.jsonl");
 
 pub(super) fn records() -> Vec<Record> {

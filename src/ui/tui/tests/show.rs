@@ -211,7 +211,7 @@ fn a_cluster_that_has_ended_is_said_to_once_on_every_screen() {
     }
 }
 
-/// All records are told anew then.
+/// All records come anew then.
 #[test]
 fn a_command_is_not_played_again_on_the_way_back_from_another_cluster() {
     let mut model = fresh();

@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr;
 const RICH: Look = Look { ascii: false, colour: true, light: false };
 const ASCII: Look = Look { ascii: true, colour: false, light: false };
 
-/// A cluster of this size in which nobody has typed a command, with these pods.
+/// The interface in a terminal of this size, with these pods, before any command was typed.
 fn with(size: (u16, u16), look: Look, pods: Vec<Value>) -> Model {
     let opened = "2026-01-01T00:00:00Z".parse().expect("a time");
     let mut model = Model::new("main", Lang::En, look, Size::new(size.0, size.1), opened);

@@ -152,7 +152,7 @@ fn a_service_without_endpoints_says_why() {
     tell(&mut model, Event::Objects("pods".into(), Delta::Updated(waiting)));
     let shown = text(&screen(&model));
     assert!(shown.contains("Pods with these labels: 1") && !shown.contains("No pod carries"), "{shown}");
-    // Without a selector nobody looks for pods.
+    // Of a Service without a selector no pods are looked for.
     let service = json!({"metadata": {"name": "alias", "namespace": "default", "resourceVersion": "950"},
         "spec": {"type": "ExternalName", "externalName": "example.com"}});
     all(&mut model, "services", vec![service]);

@@ -432,7 +432,7 @@ fn in_little_room_the_views_keep_their_small_form() {
     }
 }
 
-/// The pods of a node that went silent were running when the kubelet told last.
+/// The pods of a node that went silent were running at the kubelet's last report.
 #[test]
 fn a_node_that_is_not_ready_is_marked_beside_its_pods() {
     let mut model = ended(View::Rollout, Lang::En, RICH);

@@ -15,7 +15,7 @@ const LENGTH_MAX: usize = 200;
 /// Takes a key for the line, as it comes: a text may be Korean. Letters of a Korean keyboard layout
 /// become those of the keys when the answer is sent. False: the key means what it means
 /// without the line.
-pub(super) fn typed(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) -> bool {
+pub(super) fn handle_key(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) -> bool {
     if model.focus != Pane::Lesson || !model.asks_answer() {
         model.lesson.draft = None;
         return false;
@@ -48,7 +48,7 @@ pub(super) fn typed(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>)
 
 /// Takes a paste for the line, if it is open: an answer is often copied from the shell. False: the
 /// paste is for the shell.
-pub(super) fn pasted(model: &mut Model, text: &str) -> bool {
+pub(super) fn take_paste(model: &mut Model, text: &str) -> bool {
     let is_open = model.focus == Pane::Lesson && model.overlay.is_none() && model.asks_answer();
     let Some(draft) = model.lesson.draft.as_mut().filter(|_| is_open) else { return false };
     // The ends of lines, too, are not for an answer: Enter would send it.

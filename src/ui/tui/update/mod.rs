@@ -6,7 +6,7 @@ use super::layout::{self, Pane};
 use super::model::{Model, Overlay, Page, View};
 use super::render::in_sight;
 use super::scroll::Scroll;
-use super::terminal::Wish;
+use super::terminal::FrameCommand;
 use crate::texts::Say;
 use client::Delta;
 use crossterm::event::KeyEventKind;
@@ -17,13 +17,16 @@ use tap::{Component, Record};
 
 mod answer;
 mod ask;
+mod lesson_keys;
 mod mouse;
+mod overlay_keys;
 mod press;
 
-use mouse::point;
-use press::{do_pressed, press};
+use lesson_keys::act_on_held_letter;
+use mouse::handle_mouse;
+use press::handle_key;
 
-/// As if SIGHUP had ended it.
+/// The exit code of a session whose terminal is gone: that of a program which SIGHUP ended.
 pub(crate) const HUNG_UP: i32 = 128 + 1;
 
 /// Lines of the pane that are shown when its REPL has failed.
@@ -47,9 +50,9 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
     let mut changed = true;
     match event {
         Event::Key(key) if key.kind == KeyEventKind::Release => changed = false,
-        Event::Key(key) => press(model, key, &mut effects),
-        Event::Mouse(mouse) => changed = point(model, mouse, &mut effects),
-        Event::Paste(text) if answer::pasted(model, &text) => {}
+        Event::Key(key) => handle_key(model, key, &mut effects),
+        Event::Mouse(mouse) => changed = handle_mouse(model, mouse, &mut effects),
+        Event::Paste(text) if answer::take_paste(model, &text) => {}
         Event::Paste(text) => {
             model.overlay = None; // a paste is for the shell, whatever lies over the panes
             model.focus = Pane::Shell;
@@ -57,22 +60,22 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
             effects.push(Effect::Type(keys::paste(&text, model.shell.screen().bracketed_paste())));
         }
         Event::Resize(size) => model.size = size,
-        Event::Shell(bytes) => hear(model, &bytes, &mut effects),
+        Event::Shell(bytes) => take_shell_output(model, &bytes, &mut effects),
         Event::ShellEnded(code) if model.is_declared => effects.push(Effect::Home(code)),
         Event::ShellEnded(code) => effects.push(Effect::Quit(code)),
         Event::Gone => effects.push(Effect::Quit(HUNG_UP)),
         Event::Tick => {
             // Only asked for when something moves, so there is always something new to see.
             model.traffic.tick(model.now);
-            do_pressed(model, &mut effects);
+            act_on_held_letter(model, &mut effects);
         }
-        Event::Objects(resource, delta) => changed = absorb(model, &resource, delta),
-        Event::Silent(resource) => changed = fall_silent(model, resource),
-        Event::Denied(resource) => changed = deny(model, resource),
-        Event::Records(records) => changed = record(model, records),
+        Event::Objects(resource, delta) => changed = take_objects(model, &resource, delta),
+        Event::Silent(resource) => changed = note_silence(model, resource),
+        Event::Denied(resource) => changed = note_denial(model, resource),
+        Event::Records(records) => changed = take_records(model, records),
         Event::Lost(count) => model.traffic.lost += count,
         Event::Faults(broken) => changed = model.traffic.agreement.set_broken(&broken),
-        Event::NewCluster => restart(model),
+        Event::NewCluster => forget_cluster(model),
         Event::Status(status) => {
             // A second question without an answer tells nothing new.
             let ended = status.is_none() && model.status.is_some();
@@ -80,10 +83,10 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
             model.ended = ended;
             model.status = status.or(model.status.take());
         }
-        Event::Lesson(view) => learn(model, *view),
-        Event::Lessons(list) => relist(model, |model| model.lesson.list = list),
-        Event::Lab(view) => learn_lab(model, *view),
-        Event::Labs(list) => relist(model, |model| model.lab.list = list),
+        Event::Lesson(view) => take_lesson(model, *view),
+        Event::Lessons(list) => take_list(model, |model| model.lesson.list = list),
+        Event::Lab(view) => take_lab(model, *view),
+        Event::Labs(list) => take_list(model, |model| model.lab.list = list),
         Event::Answered => {
             model.lesson.asked = None;
             (model.lesson.refused, model.lab.refused) = (None, None);
@@ -91,14 +94,14 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         }
         Event::Refused(why) => {
             model.lesson.asked = None;
-            refuse(model, why);
+            note_refusal(model, why);
         }
         Event::NoLesson(why) => match model.lesson.view {
             Some(_) => model.lesson.failure = Some(why),
             None => model.lesson.absent = Some(why),
         },
         Event::Glossary(terms) => (model.glossary, changed) = (terms, false),
-        Event::Offer(offer) => offered(model, offer),
+        Event::Offer(offer) => take_offer(model, offer),
     }
     let inside = layout::inside(model.panes().shell);
     if model.shell.resize(inside.height, inside.width, model.at_prompt) {
@@ -118,7 +121,7 @@ pub(crate) fn catch_up(model: &mut Model) -> (Vec<Effect>, bool) {
 }
 
 /// Takes in objects; true if the screen looks different now.
-fn absorb(model: &mut Model, resource: &str, delta: Delta<Value>) -> bool {
+fn take_objects(model: &mut Model, resource: &str, delta: Delta<Value>) -> bool {
     let back = match &delta {
         Delta::Replaced(_) => model.denied.remove(resource) | model.silent.remove(resource).is_some(),
         Delta::Updated(_) | Delta::Deleted(_) => false,
@@ -140,7 +143,7 @@ fn absorb(model: &mut Model, resource: &str, delta: Delta<Value>) -> bool {
 
 /// Forgets the objects of a resource that may not be listed any more: it is not known whether they
 /// are as they were. True if the screen looks different now.
-fn deny(model: &mut Model, resource: String) -> bool {
+fn note_denial(model: &mut Model, resource: String) -> bool {
     model.silent.remove(&resource);
     model.cluster.forget(&resource);
     model.denied.insert(resource)
@@ -148,20 +151,20 @@ fn deny(model: &mut Model, resource: String) -> bool {
 
 /// Notes since when the API server tells nothing of a resource. False: the screen does not look
 /// different yet, the time that is due tells it.
-fn fall_silent(model: &mut Model, resource: String) -> bool {
+fn note_silence(model: &mut Model, resource: String) -> bool {
     model.silent.entry(resource).or_insert(model.now);
     false
 }
 
-/// Forgets what was told of the cluster before. Its objects stay until the lists of the new one
+/// Forgets what came from the cluster before. Its objects stay until the lists of the new one
 /// come, and so do the notes that they may be old, or may not be listed.
-fn restart(model: &mut Model) {
+fn forget_cluster(model: &mut Model) {
     model.traffic.restart();
     model.cluster.restart();
 }
 
 /// Takes in records; true if the screen looks different now.
-fn record(model: &mut Model, records: Vec<Record>) -> bool {
+fn take_records(model: &mut Model, records: Vec<Record>) -> bool {
     let (now, live_from) = (model.now, model.live_from);
     // A newer command pushes the marked one down the list: Enter is for the one that was read.
     let marked_id = |model: &Model, at: usize| {
@@ -184,10 +187,10 @@ fn record(model: &mut Model, records: Vec<Record>) -> bool {
 
 /// Takes in another list of lessons or labs: the mark stays at its entry, or in the list. In a list
 /// that was empty it is at the entry that is open.
-fn relist(model: &mut Model, take: impl FnOnce(&mut Model)) {
+fn take_list(model: &mut Model, replace: impl FnOnce(&mut Model)) {
     let before = model.listed_ids().nth(model.lesson.marked).map(String::from);
     let marked = before.clone().or(model.open_ids().last().map(String::from));
-    take(model);
+    replace(model);
     let there = model.listed_ids().position(|id| Some(id) == marked.as_deref());
     let last = model.listed_ids().count().saturating_sub(1);
     let there = there.unwrap_or(model.lesson.marked.min(last));
@@ -199,18 +202,18 @@ fn relist(model: &mut Model, take: impl FnOnce(&mut Model)) {
 }
 
 /// Asks whether a cluster is to be started. There is one beside the learner's own at a time.
-fn offered(model: &mut Model, offer: Offer) {
+fn take_offer(model: &mut Model, offer: Offer) {
     model.lesson.asked = None;
     if model.is_declared {
         let runs = model.lang.say(Say::BesideRuns, &[&model.name]);
-        return refuse(model, runs);
+        return note_refusal(model, runs);
     }
     (model.lesson.refused, model.lab.refused) = (None, None);
     (model.offer, model.overlay) = (Some(offer), Some(Overlay::Beside));
 }
 
 /// Notes why a question was refused, in the pane that is read: of the lab, or else of the lesson.
-fn refuse(model: &mut Model, why: String) {
+fn note_refusal(model: &mut Model, why: String) {
     match (model.shown_lab(), &model.lesson.view) {
         (Some(_), _) => model.lab.refused = Some(why),
         (None, Some(_)) => model.lesson.refused = Some(why),
@@ -221,32 +224,33 @@ fn refuse(model: &mut Model, why: String) {
     }
 }
 
-fn hear(model: &mut Model, bytes: &[u8], effects: &mut Vec<Effect>) {
-    let asides = model.shell.take(bytes);
-    if !asides.answers.is_empty() {
-        effects.push(Effect::Type(asides.answers));
+/// Takes in output of the shell's terminal, and does what the REPL in it asks of the frame.
+fn take_shell_output(model: &mut Model, bytes: &[u8], effects: &mut Vec<Effect>) {
+    let side = model.shell.take(bytes);
+    if !side.answers.is_empty() {
+        effects.push(Effect::Type(side.answers));
     }
-    if asides.bells > 0 {
+    if side.bells > 0 {
         effects.push(Effect::Bell);
     }
-    for wish in asides.wishes {
-        match wish {
-            Wish::Help => model.overlay = Some(Overlay::Help(0)),
-            Wish::Hint => {
+    for command in side.commands {
+        match command {
+            FrameCommand::Help => model.overlay = Some(Overlay::Help(0)),
+            FrameCommand::Hint => {
                 model.lesson.asked = Some(model.now);
                 effects.push(Effect::Ask(next_hint(model)));
             }
-            Wish::View(name) => {
+            FrameCommand::View(name) => {
                 if let Some(view) = View::named(&name) {
                     model.show(view);
                 }
             }
-            Wish::Beside(question) => {
+            FrameCommand::Beside(question) => {
                 model.lesson.asked = Some(model.now);
                 effects.push(Effect::Ask(question));
             }
-            Wish::Home => effects.push(Effect::Home(0)),
-            Wish::Lang(lang) => {
+            FrameCommand::Home => effects.push(Effect::Home(0)),
+            FrameCommand::Lang(lang) => {
                 model.lang = lang;
                 effects.push(Effect::Speak(lang));
                 // The engine tells it by itself only while no lesson is open.
@@ -254,7 +258,7 @@ fn hear(model: &mut Model, bytes: &[u8], effects: &mut Vec<Effect>) {
                     effects.push(Effect::Ask((&Ask::List).into()));
                 }
             }
-            Wish::Prompt(on) => {
+            FrameCommand::Prompt(on) => {
                 model.at_prompt = on;
                 if on && let Some(line) = model.at_next_prompt.take() {
                     // The lines of a block stay together, and wait for Enter.
@@ -276,7 +280,7 @@ fn next_hint(model: &Model) -> Question {
 
 /// Takes in a view of the open lab. Where one ends or another one begins, the last command of
 /// before is not played any more: its objects are gone.
-fn learn_lab(model: &mut Model, view: LabView) {
+fn take_lab(model: &mut Model, view: LabView) {
     let is_known = model.lab.view.is_some();
     let start = |lab: &LabView| (lab.id.clone(), lab.seed, lab.started.clone());
     let before = model.lab.open().map(start);
@@ -288,7 +292,9 @@ fn learn_lab(model: &mut Model, view: LabView) {
     }
 }
 
-fn learn(model: &mut Model, view: LessonView) {
+/// Takes in a view of the open lesson: the pane goes to what is new in it, and a new step brings
+/// its own diagram.
+fn take_lesson(model: &mut Model, view: LessonView) {
     let before = model.lesson.view.as_ref();
     let moved = before.is_none_or(|b| (&b.id, b.step) != (&view.id, view.step));
     let is_other = before.is_some_and(|b| !view.id.is_empty() && b.id != view.id);
@@ -321,7 +327,7 @@ fn learn(model: &mut Model, view: LessonView) {
     }
     if moved {
         model.lesson.since = model.now;
-        model.lesson.scroll = if view.debrief.is_empty() { Scroll::To(0) } else { Scroll::Told };
+        model.lesson.scroll = if view.debrief.is_empty() { Scroll::To(0) } else { Scroll::Outcome };
         // The new step brings its own view, and its own object.
         model.chosen = false;
         model.choose(&[], 0);
@@ -329,7 +335,7 @@ fn learn(model: &mut Model, view: LessonView) {
         // What is coming stands above the old text.
         model.lesson.scroll = Scroll::To(0);
     } else if grew {
-        model.lesson.scroll = Scroll::Told;
+        model.lesson.scroll = Scroll::Outcome;
     } else if guessed && view.state == State::Open {
         model.lesson.scroll = Scroll::Said;
     }

@@ -1,6 +1,6 @@
 //! What the mouse changes.
 
-use super::press::scroll_by;
+use super::lesson_keys::scroll_by;
 use crate::tui::event::Effect;
 use crate::tui::keys;
 use crate::tui::layout::{self, Pane};
@@ -13,7 +13,7 @@ use ratatui::layout::Rect;
 const NOTCH: isize = 3;
 
 /// Takes in the mouse; true if the screen looks different now.
-pub(super) fn point(model: &mut Model, mouse: MouseEvent, effects: &mut Vec<Effect>) -> bool {
+pub(super) fn handle_mouse(model: &mut Model, mouse: MouseEvent, effects: &mut Vec<Effect>) -> bool {
     let panes = model.panes();
     let wheel = match mouse.kind {
         MouseEventKind::ScrollUp => NOTCH,
@@ -39,7 +39,7 @@ pub(super) fn point(model: &mut Model, mouse: MouseEvent, effects: &mut Vec<Effe
         if !inside.is_empty() {
             let column = mouse.column.clamp(inside.left(), inside.right() - 1);
             let row = mouse.row.clamp(inside.top(), inside.bottom() - 1);
-            in_shell_mouse(model, &MouseEvent { column, row, ..mouse }, inside, 0, effects);
+            handle_mouse_in_shell(model, &MouseEvent { column, row, ..mouse }, inside, 0, effects);
         }
         return false;
     }
@@ -59,7 +59,7 @@ pub(super) fn point(model: &mut Model, mouse: MouseEvent, effects: &mut Vec<Effe
     }
     match pane {
         Pane::Shell => {
-            in_shell_mouse(model, &mouse, layout::inside(panes.shell), wheel, effects);
+            handle_mouse_in_shell(model, &mouse, layout::inside(panes.shell), wheel, effects);
             focused != (model.focus == pane) || wheel != 0
         }
         Pane::Lesson if wheel != 0 => {
@@ -74,7 +74,7 @@ pub(super) fn point(model: &mut Model, mouse: MouseEvent, effects: &mut Vec<Effe
     }
 }
 
-fn in_shell_mouse(
+fn handle_mouse_in_shell(
     model: &mut Model,
     mouse: &MouseEvent,
     inside: Rect,

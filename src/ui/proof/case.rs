@@ -1,7 +1,7 @@
 //! One case of a lesson's proof, and how it is played on a cluster.
 
-use super::lesson_files::{Placed, place};
-use super::proof_cluster::ProofCluster;
+use super::cluster::ProofCluster;
+use crate::lesson_files::{Placed, place};
 use clock::Instant;
 use lab::format::{EN, Lesson, sh_blocks};
 use lab::view::{Ask, Proof, State};
@@ -86,7 +86,7 @@ impl Found {
 /// Opens the lesson.
 ///
 /// # Errors
-/// Its setup failed, which spoils everything after it.
+/// The setup of the lesson failed, which spoils everything after it.
 pub(super) async fn open(lesson: &Lesson, proof_cluster: &ProofCluster) -> Result<(), String> {
     let opened = proof_cluster.view(Ask::Open { id: lesson.id.clone() }).await?;
     for file in &lesson.files {
@@ -167,11 +167,11 @@ pub(super) async fn reach(lesson: &Lesson, step: usize, proof_cluster: &ProofClu
     Ok(())
 }
 
-/// Whether the open step, number `at` (from 0), can be done; it is red, and what its hints say at
-/// its beginning is noted. Its question is answered then.
+/// Begins the open step, number `at` (from 0): answers its question, checks that it is red, and
+/// notes which hints fit at its beginning. Returns false if the step is skipped on this cluster.
 ///
 /// # Errors
-/// It is green before anything was done.
+/// The step's setup failed, or it is green before anything was done.
 pub(super) async fn begins(
     lesson: &Lesson,
     at: usize,
@@ -204,7 +204,7 @@ pub(super) async fn begins(
 /// Plays the solution of the open step, and goes on to the next if there is one.
 ///
 /// # Errors
-/// It is red after that.
+/// The step is red after that.
 pub(super) async fn is_solved(
     lesson: &Lesson,
     at: usize,

@@ -1,10 +1,14 @@
-//! All flows, with what the views read beside them, and the show that plays one of them.
+//! All flows, with what the views read beside them. The show in [`show`] plays one of them.
 
-use super::pace::Pace;
-use super::{Did, Flow, Hop, Spot, is_scaling};
+mod show;
+
+pub(crate) use show::{SLOWER, Then};
+
+use super::{Flow, is_scaling};
 use crate::tui::agreement::Agreement;
 use crate::tui::cluster::Key;
 use clock::Timestamp;
+use show::Play;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use tap::{Component, Event, ObjectRef, Record};
@@ -22,31 +26,6 @@ const MARKS_MAX: usize = 100;
 /// Entries of the store's log of which the writing to disk is kept, the newest. Heartbeats make one
 /// or two a second.
 pub(super) const WRITTEN_MAX: usize = 512;
-/// The speed at first is 1/100. It is that of hops which [`SLOT`] neither shortens nor lengthens.
-pub(crate) const SLOWER: u32 = 100;
-
-/// Where the show is.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Play {
-    /// The session of the flow that is shown.
-    pub session: Option<String>,
-    /// The hop that is lit.
-    pub at: usize,
-    /// Since when, on the interface's own clock.
-    pub since: Duration,
-    pub playing: bool,
-    /// It stands still, and the learner has typed a line since: the next command takes the stage.
-    pub let_go: bool,
-    pub slower: u32,
-}
-
-/// A pod at the lit hop: the picture of a replayed command shows what was there then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Then {
-    NotYet,
-    Stored,
-    Starting,
-}
 
 /// What happened beside the commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,12 +40,12 @@ pub(crate) enum Marked {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub at: Timestamp,
-    /// The same on the interface's own clock. `None`: before it was opened.
+    /// That time on the interface's own clock. `None`: before it was opened.
     pub heard: Option<Duration>,
     pub what: Marked,
 }
 
-/// An entry of the store's log, as a member told of its commit.
+/// An entry of the store's log, as a member reported its commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Written {
     pub revision: Option<u64>,
@@ -83,11 +62,11 @@ pub(crate) struct Traffic {
     pub decisions: VecDeque<Record>,
     /// The last writing of a node's Service rules.
     pub rules: Option<Record>,
-    /// Connections to NodePorts of `localhost` that were told, for each Service.
+    /// Connections to NodePorts of `localhost` in the records, for each Service.
     pub visits: BTreeMap<Key, u64>,
-    /// The same for each port of a Service.
+    /// The connections of each port of a Service.
     port_visits: BTreeMap<(Key, u16), u64>,
-    /// The NodePorts that are open on `localhost`. `None`: no record has told.
+    /// The NodePorts that are open on `localhost`. `None`: no record has said it.
     pub open_ports: Option<BTreeSet<u16>>,
     /// What the newest revisions changed.
     pub changed: BTreeMap<u64, ObjectRef>,
@@ -105,7 +84,7 @@ pub(crate) struct Traffic {
     newest: Option<Timestamp>,
     /// Records that came too fast to be heard.
     pub lost: u64,
-    /// What the store's members told of themselves.
+    /// What the store's members reported of themselves.
     pub agreement: Agreement,
 }
 
@@ -118,16 +97,6 @@ impl Traffic {
     /// indexes mean something else now.
     pub(crate) fn restart(&mut self) {
         *self = Traffic { play: Play { slower: self.play.slower, ..Play::default() }, ..Traffic::default() };
-    }
-
-    /// Ends the show, and forgets the commands that began at `since` or later: what they were about
-    /// is gone.
-    pub(crate) fn leave_stage(&mut self, since: Option<Timestamp>) {
-        if let Some(since) = since {
-            self.flows.retain(|flow| flow.began < since);
-        }
-        self.play = Play { slower: self.play.slower, ..Play::default() };
-        self.next = None;
     }
 
     /// Keeps what the views read of a record.
@@ -176,8 +145,8 @@ impl Traffic {
         }
     }
 
-    /// How many connections came to a Service through this port of `localhost`. `None`: none was
-    /// told.
+    /// How many connections came to a Service through this port of `localhost`. `None`: no
+    /// record has counted any.
     pub(crate) fn visits_of_port(&self, service: &Key, port: i64) -> Option<u64> {
         let port = u16::try_from(port).ok()?;
         self.port_visits.get(&(service.clone(), port)).copied()
@@ -190,7 +159,7 @@ impl Traffic {
         self.port_visits.retain(|(service, _), _| is_there(service));
     }
 
-    /// Notes when a record was written, and a fault. `heard`: when it was told, if the interface
+    /// Notes when a record was written, and a fault. `heard`: when it came, if the interface
     /// was open by then.
     fn keep_time(&mut self, record: &Record, heard: Option<Duration>) {
         self.newest = self.newest.max(Some(record.at));
@@ -199,7 +168,7 @@ impl Traffic {
         }
     }
 
-    /// Notes a mark behind those that were told before it; the oldest goes.
+    /// Notes a mark behind those that came before it; the oldest goes.
     fn mark(&mut self, mark: Mark) {
         if self.marks.len() == MARKS_MAX {
             self.marks.pop_front();
@@ -219,8 +188,8 @@ impl Traffic {
         self.newest
     }
 
-    /// The newest revision in the entries of the store's log that were told. Renewed Leases and
-    /// keys that are no objects count, too: it is what etcd itself answers. 0: none was told.
+    /// The newest revision in the known entries of the store's log. Renewed Leases and
+    /// keys that are no objects count, too: it is what etcd itself answers. 0: none is known.
     pub(crate) fn stored_revision(&self) -> u64 {
         self.written.values().filter_map(|written| written.revision).max().unwrap_or_default()
     }
@@ -278,7 +247,7 @@ impl Traffic {
             self.make_room();
             self.flows.push_back(flow);
         }
-        // A member may have told of the commit before the API server did.
+        // A member may have reported the commit before the API server did.
         if let Some(revision) = record.revision.filter(|_| record.write().is_some())
             && let Some(told) = self.written.values().rev().find(|w| w.revision == Some(revision)).copied()
             && let Some(flow) = self.flows.iter_mut().rev().find(|f| f.revisions.contains_key(&revision))
@@ -305,178 +274,6 @@ impl Traffic {
             }
         }
         changed.unwrap_or(false) || matters(&record)
-    }
-
-    fn take_stage(&mut self, session: String, now: Duration) {
-        let slower = self.play.slower;
-        self.play = Play { session: Some(session), since: now, playing: true, slower, ..Play::default() };
-        self.next = None;
-    }
-
-    /// The session of the command that waits, if the play has come to its end.
-    fn due_on_stage(&self) -> Option<String> {
-        let is_over = self.play.playing && self.shown().is_some() && !self.moving();
-        let next = self.next.as_ref().filter(|_| is_over)?;
-        self.flows.iter().map(|flow| &flow.session).find(|session| *session == next).cloned()
-    }
-
-    /// The flow on the stage.
-    pub(crate) fn shown(&self) -> Option<&Flow> {
-        let session = self.play.session.as_ref()?;
-        self.flows.iter().find(|f| f.session == *session)
-    }
-
-    /// The hop that is lit.
-    pub(crate) fn lit(&self) -> Option<&Hop> {
-        let flow = self.shown()?;
-        self.moving().then(|| flow.hops.get(self.play.at)).flatten()
-    }
-
-    /// How fast the lit hop is shown.
-    pub(crate) fn pace(&self) -> Option<Pace> {
-        let (flow, at) = (self.shown()?, self.play.at);
-        let pace = |_: &Hop| Pace { real: flow.real(at), lit: flow.slot(at, self.play.slower) };
-        flow.hops.get(at).map(pace)
-    }
-
-    /// The show goes on, or stands still on purpose.
-    pub(crate) fn moving(&self) -> bool {
-        self.shown().is_some_and(|f| self.play.at < f.hops.len())
-    }
-
-    /// The store revision at the lit hop; before the command's first write the one before it.
-    /// `None`: nothing is replayed, or the command wrote nothing.
-    pub(crate) fn revision(&self) -> Option<u64> {
-        let flow = self.moving().then(|| self.shown()).flatten()?;
-        let before = flow.before()?;
-        let so_far = flow.hops.iter().take(self.play.at + 1).filter_map(Hop::made).max();
-        Some(so_far.unwrap_or(before))
-    }
-
-    /// Has the play not yet come to the scheduler's decision about this pod?
-    pub(crate) fn undecided(&self, namespace: &str, name: &str) -> bool {
-        let Some(flow) = self.shown().filter(|_| self.moving()) else { return false };
-        let decides = |hop: &Hop| {
-            let pod = hop.object.as_ref().filter(|o| o.name == name && o.namespace == namespace);
-            pod.is_some() && matches!(hop.did, Did::Scheduled { .. })
-        };
-        flow.hops.iter().rposition(decides).is_some_and(|decided| self.play.at < decided)
-    }
-
-    /// How a pod stands at the lit hop, if the command on the stage made it; the outer `None`: as
-    /// it is now.
-    pub(crate) fn stand(&self, namespace: &str, name: &str) -> Option<Then> {
-        let flow = self.moving().then(|| self.shown()).flatten()?;
-        let about = |hop: &Hop| {
-            hop.object
-                .as_ref()
-                .is_some_and(|o| o.resource == "pods" && o.name == name && o.namespace == namespace)
-        };
-        // A write of kubectl's own: the answer to the same request tells of which sort it was.
-        let answered = |at: usize| {
-            flow.hops[at..].iter().find_map(|h| match &h.did {
-                Did::Answered { verb, .. } => Some(verb == "create"),
-                _ => None,
-            })
-        };
-        let made = |at: usize, hop: &Hop| match &hop.did {
-            Did::Stored => answered(at).unwrap_or(true),
-            Did::Asked { verb, code, .. } => verb == "create" && *code < 400 && hop.from != Spot::Scheduler,
-            _ => false,
-        };
-        // `apply` looks for the pod first: hops about it from before it was made say nothing of it.
-        let hops = || flow.hops.iter().enumerate().filter(|(_, hop)| about(hop));
-        let (born, _) = hops().find(|(at, hop)| made(*at, hop))?;
-        if hops().any(|(at, hop)| at < born && hop.writes()) {
-            return None; // it was there before, and this command has replaced it
-        }
-        let mut then = Then::NotYet;
-        for (at, hop) in hops().filter(|(at, _)| (born..=self.play.at).contains(at)) {
-            match &hop.did {
-                Did::Told(Event::Status { phase }) if phase != "Pending" => return None,
-                Did::Bound { .. } => then = Then::Starting,
-                _ if at == born => then = Then::Stored,
-                _ => {}
-            }
-        }
-        Some(then)
-    }
-
-    /// Moves the show on; true if another hop is lit now.
-    pub(crate) fn tick(&mut self, now: Duration) -> bool {
-        let mut moved = false;
-        while self.play.playing {
-            let Some(flow) = self.shown() else { return moved };
-            if self.play.at >= flow.hops.len() {
-                let Some(next) = self.due_on_stage() else { return moved };
-                self.take_stage(next, now);
-                moved = true;
-                continue;
-            }
-            let slot = flow.slot(self.play.at, self.play.slower);
-            if now.saturating_sub(self.play.since) < slot {
-                return moved;
-            }
-            self.play.since += slot;
-            self.play.at += 1;
-            moved = true;
-        }
-        moved
-    }
-
-    /// When the next hop is due.
-    pub(crate) fn due(&self) -> Option<Duration> {
-        if self.due_on_stage().is_some() {
-            return Some(self.play.since);
-        }
-        let flow = self.shown()?;
-        let moving = self.play.playing && self.play.at < flow.hops.len();
-        moving.then(|| self.play.since + flow.slot(self.play.at, self.play.slower))
-    }
-
-    pub(crate) fn pause(&mut self, now: Duration) {
-        if !self.moving() {
-            return self.replay(now);
-        }
-        (self.play.playing, self.play.let_go) = (!self.play.playing, false);
-        self.play.since = now;
-    }
-
-    /// The learner has typed a line in the shell. A play that was stopped stays as it is until the
-    /// next command comes: keys that were meant for the shell may have stopped it.
-    pub(crate) fn let_go(&mut self) {
-        self.play.let_go = self.moving() && !self.play.playing;
-    }
-
-    pub(crate) fn replay(&mut self, now: Duration) {
-        if self.shown().is_none() {
-            self.play.session = self.flows.back().map(|f| f.session.clone());
-        }
-        (self.play.at, self.play.since, self.play.let_go) = (0, now, false);
-        self.play.playing = self.play.session.is_some();
-        self.next = None; // the learner has chosen what to see
-    }
-
-    /// One hop forward or back, and stands still there.
-    pub(crate) fn step(&mut self, by: isize, now: Duration) {
-        let Some(len) = self.shown().map(|f| f.hops.len()) else { return };
-        (self.play.playing, self.play.let_go) = (false, false);
-        self.play.since = now;
-        self.play.at = self.play.at.saturating_add_signed(by).min(len);
-    }
-
-    /// To the end of the show.
-    pub(crate) fn finish(&mut self) {
-        self.play.at = self.shown().map_or(0, |f| f.hops.len());
-    }
-
-    /// An earlier or later command.
-    pub(crate) fn choose(&mut self, by: isize, now: Duration) {
-        let Some(last) = self.flows.len().checked_sub(1) else { return };
-        let here = self.flows.iter().position(|f| Some(&f.session) == self.play.session.as_ref());
-        let to = here.map_or(last, |h| h.saturating_add_signed(by).min(last));
-        self.play.session = Some(self.flows[to].session.clone());
-        self.replay(now);
     }
 }
 

@@ -3,7 +3,7 @@
 //! probes and deadlines. A fixed number of clusters would be too many for the first and too few for
 //! the second.
 
-use super::proof_stop::Stop;
+use super::stop::Stop;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};

@@ -124,7 +124,7 @@ impl Entry {
         matches!((self, other), (Entry::Folder { .. }, Entry::Folder { .. })) || self == other
     }
 
-    /// Removes it; a folder is empty by then.
+    /// Removes the entry at this path; a folder is empty by then.
     fn remove(&self, path: &Path) -> io::Result<()> {
         let removed = match self {
             Entry::Folder { .. } => fs::remove_dir(path),
@@ -133,7 +133,7 @@ impl Entry {
         removed.or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(e) })
     }
 
-    /// Makes it where nothing is.
+    /// Makes the entry at this path, where nothing is.
     fn restore(&self, path: &Path) -> io::Result<()> {
         match self {
             Entry::File { bytes, mode } => {

@@ -3,12 +3,12 @@
 //! lab is started anew for every answer. All lines are typed into a real REPL, as the learner
 //! would.
 
+use super::cluster::ProofCluster;
+use super::home;
 use super::lab_plans::{Kind, Plan, plans};
-use super::proof_cluster::ProofCluster;
-use super::proof_home;
-use super::proof_part::{Part, played};
-use super::proof_stop::Stop;
-use super::texts::Lang;
+use super::part::{Part, played};
+use super::stop::Stop;
+use crate::texts::Lang;
 use clock::Instant;
 use cluster::control::{self, Control};
 use cluster::undo::Past;
@@ -78,7 +78,7 @@ pub async fn prove(
     }
     // The longest first, or the last of them would be waited for alone.
     all.sort_by_cached_key(|plan| std::cmp::Reverse(plan.length()));
-    proof_home::sweep();
+    home::sweep();
     let stop = Stop::default();
     let mut played = futures::stream::iter(all)
         .map(|plan| async { (plan.lab.clone(), play(plan, directory.as_deref(), &stop).await) })
@@ -136,7 +136,7 @@ impl Account {
             played(also, lab.also.len()),
             at.as_secs_f64()
         );
-        // The rest was told when it happened.
+        // The rest was printed when it happened.
         faults.iter().filter_map(|f| f.lines().next()).for_each(|f| println!("    ✗ {f}"));
         // What a wrong answer earned shows its author whether it is wrong for the reason that was
         // meant.
@@ -204,7 +204,7 @@ async fn revision(proof_cluster: &ProofCluster) -> Result<i64, String> {
 async fn answer(plan: &Plan, kind: Kind, proof_cluster: &ProofCluster) -> Result<String, String> {
     let (lab, seed) = (&plan.lab, Some(plan.seed));
     let variant = lab.variant(plan.seed)?;
-    // As a learner starts it: what it would take is told first, also behind another answer. What
+    // As a learner starts it: what it would take is listed first, also behind another answer. What
     // such an answer has set going may still write, so only the first start is bound to its plan.
     let planned: view::Plan = proof_cluster.asked(Ask::Plan { id: Some(lab.id.clone()), seed }).await?;
     let agreed = (kind == Kind::Solution).then_some(planned);
@@ -220,13 +220,13 @@ async fn answer(plan: &Plan, kind: Kind, proof_cluster: &ProofCluster) -> Result
     }
     let failed = async |why: String| {
         let picture = picture(proof_cluster).await;
-        Err(format!("{why}\n      {}\n{picture}", super::proof_case::tail(&said)))
+        Err(format!("{why}\n      {}\n{picture}", super::case::tail(&said)))
     };
     let found = grade(lab, proof_cluster).await?;
     if let Kind::Wrong(at) = kind {
         let wrong = &lab.wrong[at];
         return match score::too_good(&found, &wrong.red, wrong.score_max) {
-            Some(why) => Err(format!("{why}\n      {}", super::proof_case::tail(&said))),
+            Some(why) => Err(format!("{why}\n      {}", super::case::tail(&said))),
             None => {
                 let red: Vec<&str> = found.iter().filter(|t| !t.green).map(|t| t.id.as_str()).collect();
                 Ok(format!("{} points, red: {}", score::points(&found).0, red.join(", ")))
@@ -257,7 +257,7 @@ async fn looked(proof_cluster: &ProofCluster, within: Duration) -> Result<LabVie
     proof_cluster.asked(Ask::Await { within_ms: within.as_millis() as u64 }).await
 }
 
-/// A lab that nobody has touched is red, and stays so; all its hints can be had.
+/// A lab in which nothing was done is red, and stays so; all its hints can be had.
 async fn untouched(lab: &Lab, proof_cluster: &ProofCluster) -> Result<(), String> {
     looked(proof_cluster, SETTLE).await?;
     // A pod that crashes again and again runs in between: only what holds is green.

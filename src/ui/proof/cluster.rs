@@ -1,14 +1,14 @@
 //! Where lessons and labs are proved: a cluster of its own for each case, and a REPL into which
 //! lines are typed.
 
-use super::guests::{self, Asks};
-use super::kubeconfig::of_map;
-use super::lesson::{self as front, Green};
-use super::proof_group::Group;
-use super::proof_home::Private;
-use super::proof_stop::{STOPPED, Stop};
-use super::proof_turns::{self, Running};
-use super::texts::Lang;
+use super::group::Group;
+use super::home::Private;
+use super::stop::{STOPPED, Stop};
+use super::turns::{self, Running};
+use crate::guests::{self, Asks};
+use crate::kubeconfig::of_map;
+use crate::lesson::{self as front, Green};
+use crate::texts::Lang;
 use client::Api;
 use client::kube::ResourceExt;
 use client::kube::api::ListParams;
@@ -31,7 +31,7 @@ use std::time::Duration;
 
 /// A solution that has not worked after this time does not work.
 const GREEN_MAX: Duration = Duration::from_secs(180);
-/// The same among cases that share a cluster. A case that takes longer is tried again alone.
+/// [`GREEN_MAX`] among cases that share a cluster. A case that takes longer is tried again alone.
 const GREEN_SHARED_MAX: Duration = Duration::from_secs(45);
 /// How long the last facts of a proof may take to arrive on a busy machine.
 const PROOF_MAX: Duration = Duration::from_secs(60);
@@ -69,7 +69,7 @@ type Pods = BTreeMap<(String, String), [usize; 2]>;
 
 /// What a step begins with, to which `goto` leads back.
 pub(super) struct Beginning {
-    /// Its number, from 0.
+    /// The step's number, from 0.
     at: usize,
     pods: Pods,
     /// How many REPLs have run before: what they left in the background stays.
@@ -177,7 +177,7 @@ impl ProofCluster {
                 return Err(e.to_string());
             }
         };
-        let turn = match proof_turns::turn(stop).await {
+        let turn = match turns::turn(stop).await {
             Ok(turn) => turn,
             Err(why) => {
                 home.remove();
@@ -312,8 +312,8 @@ impl ProofCluster {
             if !waits && proof.beats.iter().all(|(_, told)| *told) {
                 return Ok(proof);
             }
-            // Beats that can be told now change the view; what never can is waited for in vain, and
-            // then reported.
+            // Beats that can be shown now change the view. One that never can is waited for in
+            // vain, and then reported.
             let limit = if waits { PROOF_MAX } else { SENTENCES_MAX };
             if clock::Instant::now() > begun + clock::scaled(limit) {
                 return Ok(proof);

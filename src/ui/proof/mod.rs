@@ -1,21 +1,33 @@
 //! `lesson test`: proves that a lesson teaches what it says. Several clusters run side by side, and
 //! all lines are typed into a real REPL, as the learner would. Most cases of a lesson share a
-//! cluster ([`proof_batch`]).
+//! cluster ([`batch`]).
 
-use super::proof_batch::{self, Batch, Ground, Where, batches};
-use super::proof_case::{Case, Found, Kind};
-use super::proof_home;
-use super::proof_length;
-use super::proof_part::{Part, played};
-use super::proof_stop::Stop;
+mod batch;
+mod case;
+mod cluster;
+pub mod drills;
+mod folder;
+mod group;
+mod home;
+mod lab_plans;
+pub mod labs;
+mod length;
+pub mod part;
+mod stop;
+mod turns;
+
+use batch::{Batch, Ground, Where, batches};
+use case::{Case, Found, Kind};
 use clock::Instant;
 use futures::StreamExt;
 use lab::format::{EN, Lesson, sh_blocks};
 use lab::reach;
 use lang::charset::println;
+use part::{Part, played};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use stop::Stop;
 
 /// Proves lessons, `jobs` clusters side by side, and prints what was found. True if all of them are
 /// sound.
@@ -38,19 +50,19 @@ pub async fn prove(
     let mut all: Vec<Batch> =
         lessons.iter().flat_map(|l| batches(cases(l, &ground, part), ground.is_home())).collect();
     // The longest first: one that begins last has the machine to itself while all others are over.
-    all.sort_by_cached_key(|batch| std::cmp::Reverse(proof_length::of_cases(&batch.0)));
+    all.sort_by_cached_key(|batch| std::cmp::Reverse(length::of_cases(&batch.0)));
     let began = Instant::now();
     let (total, clusters) = (all.iter().map(|batch| batch.0.len()).sum::<usize>(), all.len());
     let mut found: BTreeMap<String, Vec<(Kind, Found)>> = BTreeMap::new();
     let directory = directory.map(|d| std::path::absolute(&d).unwrap_or(d));
-    proof_home::sweep();
+    home::sweep();
     let stop = Stop::default();
     let mut running = futures::stream::iter(all)
         .map(|batch| {
             let (directory, ground, stop) = (directory.clone(), ground.clone(), stop.clone());
             async move {
                 let at = Ground { place: &ground, directory: directory.as_deref(), stop: &stop };
-                proof_batch::prove(&batch, &at).await
+                batch::prove(&batch, &at).await
             }
         })
         .buffer_unordered(jobs.max(1));

@@ -100,7 +100,7 @@ mod tests {
         fs::create_dir(home.path().join("clusters")).unwrap();
         home.remove();
         assert!(!home.path().exists() && outside.path().join("kept").exists());
-        // A process number beyond the kernel's largest: nobody's.
+        // A process number beyond the kernel's largest: no process has it.
         let (left, open) = (tmp.path().join("rw-4999999-abcdef"), tmp.path().join("rw-4999999-open"));
         for (path, mode) in [(&left, 0o700), (&open, 0o777)] {
             fs::create_dir(path).unwrap();

@@ -1,4 +1,7 @@
-//! Lines from someone who types: history, completion, several lines where one is not enough.
+//! Lines from a person who types: history, completion, several lines where one is not enough.
+
+mod ahead;
+mod keys;
 
 use super::complete::{Offer, as_typed, offer};
 use super::kubeconfig::{Watched, prompt};
@@ -8,9 +11,9 @@ use super::paste;
 use super::practice::drill::Running;
 use super::session::{Flow, Given, Lines, Session};
 use super::terminal;
-use lang::charset::{print, println};
-use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
-use parking_lot::Mutex;
+use ahead::{Ahead, take_whole};
+use keys::{AskFrame, EndOfInput, Pause};
+use lang::charset::println;
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
@@ -19,20 +22,19 @@ use rustyline::{
     ColorMode, CompletionType, Config, Context, Editor, ExternalPrinter, Helper, Highlighter, Hinter,
 };
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::runtime::Handle;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Lines that are remembered.
 const HISTORY_MAX: usize = 5000;
+/// The prompt of a line that continues a text.
 const CONTINUED: &str = "> ";
 /// Input that follows a line's end within this time belongs to the same paste: people do not type
 /// so fast, and a terminal that passes a long paste on in pieces takes less between two of them.
 const BURST: std::time::Duration = std::time::Duration::from_millis(15);
 
+/// Completes what is typed, and says whether it is whole.
 #[derive(Helper, Highlighter, Hinter)]
 struct LineHelper {
     names: Arc<Names>,
@@ -95,154 +97,25 @@ fn is_whole(before: &str, input: &str) -> bool {
     paste::reads_stdin(&line::cut(first).words) || !line::unfinished(&text)
 }
 
-/// `?` on an empty line shows the keys of the interface around this shell.
-struct AskFrame {
-    token: String,
-    /// A command is typed, not a text that continues one.
-    first: Arc<AtomicBool>,
-}
-
-/// Returns whether `?` asks for help: not in a manifest or a here-document, nor behind text. Pure.
-fn asks_for_help(line: &str, first: bool) -> bool {
-    line.is_empty() && first
-}
-
-impl rustyline::ConditionalEventHandler for AskFrame {
-    fn handle(
-        &self,
-        _: &rustyline::Event,
-        _: rustyline::RepeatCount,
-        _: bool,
-        context: &rustyline::EventContext<'_>,
-    ) -> Option<rustyline::Cmd> {
-        if !asks_for_help(context.line(), self.first.load(Ordering::Relaxed)) {
-            return None;
-        }
-        print!("\x1b]{};{};help\x07", super::tui::terminal::TELL, self.token);
-        let _ = std::io::Write::flush(&mut std::io::stdout()); // a closed terminal has no frame
-        Some(rustyline::Cmd::Noop)
-    }
-}
-
-/// Ctrl-D behind lines that came together, and on a line with nothing on it: the end of input, as
-/// at a terminal that edits lines itself. Input of `quit` and then Ctrl-D has both effects.
-struct EndOfInput;
-
-impl rustyline::ConditionalEventHandler for EndOfInput {
-    fn handle(
-        &self,
-        _: &rustyline::Event,
-        _: rustyline::RepeatCount,
-        _: bool,
-        context: &rustyline::EventContext<'_>,
-    ) -> Option<rustyline::Cmd> {
-        let behind_a_line = context.pos() == context.line().len() && context.line().ends_with('\n');
-        behind_a_line.then_some(rustyline::Cmd::AcceptLine)
-    }
-}
-
-/// Ctrl-Z. rustyline's own way takes the terminal again before it has stopped, when another thread
-/// gets the signal: the shell then sets it as shells do, and who comes back types into a terminal
-/// that edits nothing.
-struct Pause {
-    continued: Mutex<Signal>,
-    /// The terminal's settings from before this program changed them.
-    found: Mutex<Termios>,
-}
-
-impl Pause {
-    fn new() -> Option<Pause> {
-        let continued = signal(SignalKind::from_raw(nix::libc::SIGCONT)).ok()?;
-        Some(Pause { continued: Mutex::new(continued), found: Mutex::new(tcgetattr(std::io::stdin()).ok()?) })
-    }
-
-    fn pause(&self) -> std::io::Result<()> {
-        let mut out = std::io::stdout();
-        let ours = tcgetattr(std::io::stdin())?;
-        std::io::Write::write_all(&mut out, b"\x1b[?2004l\r\n")?;
-        std::io::Write::flush(&mut out)?;
-        tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, &self.found.lock())?;
-        let mut continued = self.continued.lock();
-        Handle::current().block_on(terminal::pause(&mut continued))?;
-        tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, &ours)?;
-        std::io::Write::write_all(&mut out, b"\x1b[?2004h")?;
-        std::io::Write::flush(&mut out)
-    }
-}
-
-impl rustyline::ConditionalEventHandler for Pause {
-    fn handle(
-        &self,
-        _: &rustyline::Event,
-        _: rustyline::RepeatCount,
-        _: bool,
-        _: &rustyline::EventContext<'_>,
-    ) -> Option<rustyline::Cmd> {
-        // In the pane, and where no shell started this program, no process could continue it.
-        if terminal::can_go_on() {
-            let _ = self.pause(); // the terminal may be gone
-        }
-        Some(rustyline::Cmd::Repaint)
-    }
-}
-
+/// The prompt of a session at a terminal, with its editor.
 pub(crate) struct Prompt {
     editor: Editor<LineHelper, DefaultHistory>,
+    /// The file of the lines that were typed.
     history: PathBuf,
     config: Arc<Watched>,
     cluster: String,
     ahead: Ahead,
     /// A command is typed, not a text that continues one.
     first: Arc<AtomicBool>,
-    /// Its time stands before the prompt.
+    /// The drill that runs, whose time stands before the prompt.
     drill: Arc<Running>,
 }
 
-/// Input that is there before a prompt asks for it.
-#[derive(Default)]
-struct Ahead {
-    /// Whole lines: the rest of a paste, or typed while a command ran.
-    lines: VecDeque<String>,
-    /// The beginning of a line that was typed while a command ran.
-    begun: String,
-}
-
-impl Ahead {
-    /// Adds what was typed while a command ran. It goes on where the line stopped that was begun
-    /// before.
-    fn typed(&mut self, text: &str) {
-        let text = std::mem::take(&mut self.begun) + text;
-        let mut lines: VecDeque<String> = text.split('\n').map(String::from).collect();
-        self.begun = lines.pop_back().unwrap_or_default();
-        self.lines.append(&mut lines);
-    }
-
-    /// Drops everything, and returns how many lines had something in them.
-    fn drop_all(&mut self) -> usize {
-        let dropped = std::mem::take(self);
-        let written = |line: &&String| !line.trim().is_empty();
-        dropped.lines.iter().chain([&dropped.begun]).filter(written).count()
-    }
-}
-
-/// Takes the next command from these lines, and from what `read` gives to continue a text. That may
-/// be a paste: its lines behind the command's end stay for the next ones.
-fn take_whole(lines: &mut VecDeque<String>, mut read: impl FnMut(&str) -> Given) -> Given {
-    let mut text = line::Growing::new(lines.pop_front().unwrap_or_default());
-    while text.unfinished() {
-        if lines.is_empty() {
-            match read(text.text()) {
-                Given::Text(next) => lines.extend(next.split('\n').map(String::from)),
-                Given::End => return Given::Cut, // it gives up this text only
-                other => return other,
-            }
-        }
-        text.add(&lines.pop_front().unwrap_or_default());
-    }
-    Given::Text(text.into_text())
-}
-
 impl Prompt {
+    /// Makes the prompt of a session, with the lines of earlier ones.
+    ///
+    /// # Errors
+    /// The editor cannot use the terminal.
     pub(crate) fn new(session: &Session, names: Arc<Names>) -> Result<Prompt, ReadlineError> {
         let colours = if terminal::colours() { ColorMode::Enabled } else { ColorMode::Disabled };
         let config = Config::builder()
@@ -288,7 +161,7 @@ impl Prompt {
         })
     }
 
-    /// A voice that may speak while someone types.
+    /// Returns what can print while a line is typed.
     pub(crate) fn printer(&mut self) -> Option<impl ExternalPrinter + Send + use<>> {
         self.editor.create_external_printer().ok()
     }
@@ -303,7 +176,7 @@ impl Prompt {
         given(self.editor.readline_with_initial(&(prompt, styled.as_str()), (&begun, "")))
     }
 
-    /// The next command: one line, or several that belong together.
+    /// Reads the next command: one line, or several that belong together.
     fn command(&mut self) -> Given {
         let prompt = self.drill.timed(prompt(&self.config.view(), &self.cluster));
         let Some(text) = self.ahead.lines.front() else {
@@ -368,7 +241,7 @@ impl Lines for Prompt {
     }
 }
 
-/// What the editor's answer means.
+/// Returns what the editor's answer means.
 fn given(read: Result<String, ReadlineError>) -> Given {
     match read {
         Ok(text) => Given::Text(text),
@@ -385,7 +258,7 @@ fn not_utf8(error: &ReadlineError) -> bool {
     matches!(error, ReadlineError::Io(error) if error.kind() == std::io::ErrorKind::InvalidData)
 }
 
-/// Reads and runs lines until someone leaves; the exit code.
+/// Reads and runs lines until the learner leaves; the exit code.
 pub(crate) fn run_lines(session: &mut Session, prompt: &mut Prompt) -> i32 {
     loop {
         session.take_interrupt(); // what was pressed before does not concern the next line
@@ -396,7 +269,7 @@ pub(crate) fn run_lines(session: &mut Session, prompt: &mut Prompt) -> i32 {
         let text = match given {
             Given::Text(text) => text,
             Given::Cut => {
-                session.interrupted();
+                session.note_interrupt();
                 continue;
             }
             Given::NotUtf8 => {
@@ -418,7 +291,7 @@ pub(crate) fn run_lines(session: &mut Session, prompt: &mut Prompt) -> i32 {
         if let Some(why) = session.take_reason_to_drop() {
             match prompt.ahead.drop_all() {
                 0 => {}
-                lines => session.dropped(why, lines),
+                lines => session.report_dropped(why, lines),
             }
         }
         prompt.ahead.typed(&session.typed_ahead());
@@ -429,41 +302,6 @@ pub(crate) fn run_lines(session: &mut Session, prompt: &mut Prompt) -> i32 {
 mod tests {
     use super::*;
     use std::io::{Error, ErrorKind};
-
-    #[test]
-    fn input_that_came_early_is_put_together_and_dropped_whole() {
-        let mut ahead = Ahead::default();
-        ahead.typed("get pods\nget no");
-        ahead.typed("des\n\nget s");
-        ahead.typed("");
-        assert_eq!(ahead.lines, ["get pods", "get nodes", ""]);
-        assert_eq!(ahead.begun, "get s");
-        assert_eq!(ahead.drop_all(), 3, "the empty line is none that would be missed");
-        ahead.typed("get svc\n");
-        assert_eq!((ahead.lines.len(), ahead.begun.as_str()), (1, ""), "what comes later stays");
-    }
-
-    #[test]
-    fn commands_pasted_behind_the_end_of_a_here_document_are_commands() {
-        let mut lines: VecDeque<String> = ["kubectl apply -f - <<EOF".to_string()].into();
-        let mut pastes = vec!["a: 1", "b: 2\nEOF\nget pods\nexit"];
-        let mut read = |_: &str| Given::Text(pastes.remove(0).into());
-        let mut next = || match take_whole(&mut lines, &mut read) {
-            Given::Text(text) => text,
-            _ => panic!("no text"),
-        };
-        assert_eq!(next(), "kubectl apply -f - <<EOF\na: 1\nb: 2\nEOF");
-        assert_eq!([next(), next()], ["get pods", "exit"]);
-        let mut quote: VecDeque<String> = ["echo 'a".to_string()].into();
-        assert!(matches!(take_whole(&mut quote, |_| Given::End), Given::Cut));
-        assert!(quote.is_empty());
-    }
-
-    #[test]
-    fn a_question_mark_is_a_letter_in_a_text_that_continues() {
-        assert!(asks_for_help("", true));
-        assert!(!asks_for_help("", false) && !asks_for_help("ls file", true));
-    }
 
     #[test]
     fn a_word_begins_behind_the_whole_separator_however_long_it_is() {

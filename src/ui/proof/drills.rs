@@ -2,11 +2,11 @@
 //! for all: a rehearsal takes away what it made. Lines are typed into a real REPL, as the learner
 //! would.
 
-use super::proof_case::tail;
-use super::proof_cluster::ProofCluster;
-use super::proof_home;
-use super::proof_part::{Part, played};
-use super::proof_stop::Stop;
+use super::case::tail;
+use super::cluster::ProofCluster;
+use super::home;
+use super::part::{Part, played};
+use super::stop::Stop;
 use clock::Instant;
 use lab::practice::table::SkillTable;
 use lab::practice::view::{Ask, DrillView, Lines, Phase, Wrong};
@@ -23,7 +23,7 @@ const DONE_MAX: Duration = Duration::from_secs(120);
 /// Proves a part of the tasks, which are named by their ids, with the values of a seed, and prints
 /// what was found of each. True if all of them are sound.
 pub async fn prove(tasks: Vec<String>, seed: u64, part: Part) -> bool {
-    proof_home::sweep();
+    home::sweep();
     let (began, stop) = (Instant::now(), Stop::default());
     let (mut sound, all) = (true, tasks.len());
     let tasks = part.select(tasks);

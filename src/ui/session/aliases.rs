@@ -1,4 +1,4 @@
-//! Names that stay kubectl's at the prompt, also where the shell has an alias for them.
+//! Aliases that the prompt does not use: lines that begin with their names stay kubectl's.
 
 use super::Session;
 use crate::line;
@@ -15,13 +15,14 @@ impl Session {
     /// Warns if a line makes an alias or a function that the prompt will not use, because lines
     /// that begin with its name are kubectl's. Without the warning `alias k='kubectl -n shop'`
     /// would seem to work, and `k delete pod web` would delete a pod of another namespace.
-    pub(super) fn tell_what_is_kubectls(&self, text: &str) {
-        if let Some(told) = self.what_is_kubectls(text) {
+    pub(super) fn warn_of_unused_alias(&self, text: &str) {
+        if let Some(told) = self.unused_alias(text) {
             eprintln!("{told}");
         }
     }
 
-    fn what_is_kubectls(&self, text: &str) -> Option<String> {
+    /// The warning about an alias or a function that a line makes in vain; `None`: it makes none.
+    fn unused_alias(&self, text: &str) -> Option<String> {
         let name = line::made_in_vain(text)?;
         Some(self.lang().say(Word::Kubectls, &[&name, &name]))
     }
@@ -39,8 +40,8 @@ mod tests {
         let (runtime, dir) = (tokio::runtime::Runtime::new().unwrap(), tempfile::tempdir().unwrap());
         let place = Home::at(dir.path()).cluster("main").unwrap();
         let session = Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone());
-        let told = session.what_is_kubectls("alias k='kubectl -n shop'").unwrap_or_default();
+        let told = session.unused_alias("alias k='kubectl -n shop'").unwrap_or_default();
         assert!(told.contains("`k`") && told.contains("`!k …`"), "{told}");
-        assert_eq!(session.what_is_kubectls("alias k=kubectl"), None);
+        assert_eq!(session.unused_alias("alias k=kubectl"), None);
     }
 }

@@ -16,10 +16,10 @@
 //! They do not cover one thing: an earlier case left something that is not listed above, and that
 //! alone makes a later wrong answer red. Then the wrong answer passes without proof.
 
-use super::proof_case::{self, Case, Found, Kind};
-use super::proof_cluster::{Beginning, ProofCluster};
-use super::proof_folder::Folder;
-use super::proof_stop::Stop;
+use super::case::{self, Case, Found, Kind};
+use super::cluster::{Beginning, ProofCluster};
+use super::folder::Folder;
+use super::stop::Stop;
 use clock::Instant;
 use lab::format::Lesson;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ pub(super) fn batches(cases: Vec<Case>, may_share: bool) -> Vec<Batch> {
     let goes_back = |case: &Case| match case.kind {
         Kind::Solution => true,
         // What the solutions did before it has to go back, too: it begins at the first step.
-        Kind::Prose => are_taken_back(&case.lesson, &proof_case::lines_of_prose(&case.lesson)),
+        Kind::Prose => are_taken_back(&case.lesson, &case::lines_of_prose(&case.lesson)),
         Kind::Wrong { .. } | Kind::Also { .. } => {
             begins_as_it_began(case) && are_taken_back(&case.lesson, case.lines())
         }
@@ -215,9 +215,9 @@ async fn alone(case: &Case, ground: &Ground<'_>) -> (Case, Found) {
     let outcome = match cluster {
         Ok(cluster) => {
             let played = async {
-                proof_case::open(&case.lesson, &cluster).await?;
-                proof_case::reach(&case.lesson, case.step().unwrap_or(0), &cluster).await?;
-                proof_case::play(case, &cluster, &mut found).await
+                case::open(&case.lesson, &cluster).await?;
+                case::reach(&case.lesson, case.step().unwrap_or(0), &cluster).await?;
+                case::play(case, &cluster, &mut found).await
             };
             let outcome = ground.stop.or(played).await;
             cluster.close().await;
@@ -260,8 +260,8 @@ impl Shared<'_> {
         let began = Instant::now();
         let mut at = from;
         let walked = async {
-            proof_case::open(&self.lesson, &cluster).await?;
-            proof_case::reach(&self.lesson, from, &cluster).await?;
+            case::open(&self.lesson, &cluster).await?;
+            case::reach(&self.lesson, from, &cluster).await?;
             while at < self.lesson.steps.len() {
                 self.step(at, &cluster).await?;
                 at += 1;
@@ -286,7 +286,7 @@ impl Shared<'_> {
     async fn step(&mut self, at: usize, cluster: &ProofCluster) -> Result<(), String> {
         let mut unsolved = Found::default();
         let solved = self.solved.as_mut().unwrap_or(&mut unsolved);
-        if !proof_case::begins(&self.lesson, at, cluster, solved).await? {
+        if !case::begins(&self.lesson, at, cluster, solved).await? {
             return Err("it is skipped".into());
         }
         let cases = self.others.iter().filter(|case| case.step() == Some(at));
@@ -295,7 +295,7 @@ impl Shared<'_> {
             let folder = Folder::of(&cluster.folder())?;
             for case in cases {
                 let (began, mut found) = (Instant::now(), Found::default());
-                let outcome = proof_case::play(case, cluster, &mut found).await;
+                let outcome = case::play(case, cluster, &mut found).await;
                 self.found.push((case.clone(), found.ended(began, outcome)));
                 cluster.begin_anew(&begin).await?;
                 folder.put_back()?;
@@ -304,7 +304,7 @@ impl Shared<'_> {
                 self.first = Some((begin, folder));
             }
         }
-        proof_case::is_solved(&self.lesson, at, cluster, solved).await
+        case::is_solved(&self.lesson, at, cluster, solved).await
     }
 
     /// Tries the commands in the text of a lesson that was played to its end, from the first step
@@ -316,7 +316,7 @@ impl Shared<'_> {
         let played = async {
             cluster.begin_anew(begin).await?;
             folder.put_back()?;
-            proof_case::play(case, cluster, &mut found).await
+            case::play(case, cluster, &mut found).await
         };
         let outcome = played.await;
         self.found.push((case.clone(), found.ended(began, outcome)));

@@ -5,6 +5,7 @@ use linux::trap;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+/// The error of a proof that was asked to end.
 pub(super) const STOPPED: &str = "interrupted";
 
 /// Whether the proof shall end before it is through: on Ctrl-C, SIGTERM, or with its terminal.
@@ -13,6 +14,7 @@ pub(super) const STOPPED: &str = "interrupted";
 pub(super) struct Stop(CancellationToken);
 
 impl Stop {
+    /// Returns whether the proof was asked to end.
     pub(super) fn wanted(&self) -> bool {
         self.0.is_cancelled()
     }

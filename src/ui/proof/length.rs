@@ -5,7 +5,7 @@
 //! checks that hold, the time for which a wrong answer is watched), and is counted. The rest is the
 //! same for each play, and estimated.
 
-use super::proof_case::{Case, Kind};
+use super::case::{Case, Kind};
 use lab::format::Step;
 use std::time::Duration;
 

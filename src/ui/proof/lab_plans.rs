@@ -1,7 +1,7 @@
 //! What `lab test` plays of a lab: which answers with which seed, and how long that takes.
 
-use super::proof_length::waits;
-use super::proof_part::Part;
+use super::length::waits;
+use super::part::Part;
 use lab::graded::draw;
 use lab::graded::read::{Lab, Task};
 use std::collections::BTreeMap;
