@@ -30,11 +30,11 @@ fn fields(n: usize, value: impl Fn(usize) -> Value) -> Value {
 }
 
 fn custom_kind(schema: Value) -> Kind {
-    let said = json!({"metadata": {"name": "tabs.example.com", "resourceVersion": "1"},
+    let manifest = json!({"metadata": {"name": "tabs.example.com", "resourceVersion": "1"},
         "spec": {"group": "example.com", "scope": "Namespaced",
             "names": {"plural": "tabs", "singular": "tab", "kind": "Tab", "listKind": "TabList"},
             "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}});
-    custom::kinds_of(&definition::name(&said, std::iter::empty(), kinds::all()).unwrap()).remove(0)
+    custom::kinds_of(&definition::name(&manifest, std::iter::empty(), kinds::all()).unwrap()).remove(0)
 }
 
 /// Under one long key, every path would be as long as the key.
@@ -78,10 +78,10 @@ fn validate_definition(key: &str, errors: &mut Errors) {
     let mut schema = json!({"type": "object", "properties": {}});
     schema["properties"][key] =
         json!({"type": "object", "properties": fields(20_000, |_| json!({"type": "string"}))});
-    let said = json!({"metadata": {"name": "tabs.example.com"}, "spec": {"group": "example.com", "scope": "Namespaced",
+    let manifest = json!({"metadata": {"name": "tabs.example.com"}, "spec": {"group": "example.com", "scope": "Namespaced",
         "names": {"plural": "tabs", "kind": "Tab"},
         "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}});
-    definition::validate(&said, errors);
+    definition::validate(&manifest, errors);
 }
 
 #[test]

@@ -80,9 +80,9 @@ pub fn apply_resetting(
     let mut kept = vec![];
     for entry in known.iter().filter(|e| !is_mine(e)) {
         let Some(theirs) = fields(entry) else { continue };
-        let mut taken = Set::new();
+        let mut overridden = Set::new();
         let manager = named(entry);
-        clashes(shape, &mine, theirs, sides, Path::Root, &mut taken, &mut |field| {
+        clashes(shape, &mine, theirs, sides, Path::Root, &mut overridden, &mut |field| {
             found += 1;
             if conflicts.len() < CONFLICTS_MAX {
                 conflicts.push(Conflict { manager: manager.clone(), field: format!(".{field}") });
@@ -90,7 +90,7 @@ pub fn apply_resetting(
         });
         let mut entry = entry.clone();
         if let Some(Value::Object(theirs)) = entry.get_mut("fieldsV1") {
-            set::subtract(theirs, &taken);
+            set::subtract(theirs, &overridden);
         }
         kept.push(entry);
     }
@@ -100,7 +100,7 @@ pub fn apply_resetting(
     if let Some(before) = before.and_then(fields) {
         let others: Vec<&Set> = kept.iter().filter_map(fields).collect();
         // Every apply names its object, so the metadata as a whole never goes: a finalizer in it
-        // that no manager owns is not taken along with the last label.
+        // that no manager owns does not go with the last label.
         let is_unowned = !mine.contains_key(METADATA);
         mine.entry(METADATA).or_insert_with(|| Value::Object(Set::new()));
         remove(shape, &mut object, before, &mine, &others);
@@ -213,7 +213,7 @@ fn merge_list(shape: Shape, keys: &Keys, live: &mut Vec<Value>, applied: &[Value
 }
 
 /// Removes from `live` what stands in `before` but not in `now` nor in any of `others`. What goes
-/// is marked first and taken out in one pass, so that a long list or map is not moved up for every
+/// is marked first and removed in one pass, so that a long list or map is not moved up for every
 /// part that goes.
 ///
 /// A member of a list or of a plain map is kept by the managers that own the member itself (`.`).
@@ -288,18 +288,18 @@ struct Sides<'a> {
     noted: &'a Value,
 }
 
-/// Leaves of `mine` that are in `theirs` and change the live value: put into `taken`, and told by
-/// their path unless the live value is the noted one. The leaves of a level, and what is not there
-/// yet, come before what is deeper, both in the order of [`set::rank`] (`Set.Iterate` of
-/// structured-merge-diff).
+/// Finds the leaves of `mine` that are in `theirs` and change the live value. Puts them into
+/// `overridden`, and reports their paths unless the live value is the noted one. The leaves of a
+/// level, and what is not there yet, come before what is deeper, both in the order of [`set::rank`]
+/// (`Set.Iterate` of structured-merge-diff).
 fn clashes(
     shape: Shape,
     mine: &Set,
     theirs: &Set,
     sides: Sides,
     path: Path,
-    taken: &mut Set,
-    tell: &mut dyn FnMut(Path),
+    overridden: &mut Set,
+    report: &mut dyn FnMut(Path),
 ) {
     let (in_live, in_applied) = (Members::of(shape, sides.live), Members::of(shape, sides.applied));
     let in_noted = Members::of(shape, sides.noted);
@@ -332,22 +332,22 @@ fn clashes(
         if inner.is_empty() {
             if owned && live != applied && !merges_nothing(below, live, applied) {
                 if noted.is_null() || noted != live {
-                    tell(place);
+                    report(place);
                 }
-                taken.insert(element.clone(), Value::Object(Map::new()));
+                overridden.insert(element.clone(), Value::Object(Map::new()));
             }
             continue;
         }
         let mut inside = Set::new();
         if owned && there.is_none() {
             // They applied `labels: {}`, which is not stored: a first label brings the map with it.
-            tell(place);
+            report(place);
             inside.insert(".".into(), Value::Object(Map::new()));
         }
         let sides = Sides { live, applied, noted };
-        clashes(below, inner, their, sides, place, &mut inside, tell);
+        clashes(below, inner, their, sides, place, &mut inside, report);
         if !inside.is_empty() {
-            taken.insert(element.clone(), Value::Object(inside));
+            overridden.insert(element.clone(), Value::Object(inside));
         }
     }
 }

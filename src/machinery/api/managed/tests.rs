@@ -492,7 +492,7 @@ fn what_was_there_before_the_first_apply_has_the_subresource_of_that_apply() {
     let manager = Manager { subresource: "scale", ..by("me", "t") };
     let object = apply(shape("Deployment"), &live, &scale, manager).object;
     let entries = list(&object, "metadata.managedFields");
-    let told: Vec<[&str; 2]> =
+    let found: Vec<[&str; 2]> =
         entries.iter().map(|e| ["manager", "subresource"].map(|f| text(e, f))).collect();
-    assert_eq!(told, [["me", "scale"], ["before-first-apply", "scale"]]);
+    assert_eq!(found, [["me", "scale"], ["before-first-apply", "scale"]]);
 }

@@ -162,7 +162,7 @@ impl Paths<'_> {
     fn responses(&self, verb: &str, schema: &str) -> Value {
         let types = ["application/json"];
         let mut responses = json!({"401": {"description": "Unauthorized"}});
-        let told = match verb {
+        let answered = match verb {
             "delete" if self.kind.returns_deleted => schema,
             "delete" | "deletecollection" => STATUS,
             _ => schema,
@@ -174,7 +174,7 @@ impl Paths<'_> {
             _ => &[("200", "OK")],
         };
         for (code, text) in codes {
-            responses[*code] = json!({"description": text, "content": self.content(told, &types)});
+            responses[*code] = json!({"description": text, "content": self.content(answered, &types)});
         }
         responses
     }
@@ -350,7 +350,7 @@ mod tests {
             let document = make(group, version, &kinds, "v0");
             let mut names = BTreeSet::new();
             for (path, item) in document["paths"].as_object().unwrap() {
-                let told: BTreeSet<&str> = item["parameters"]
+                let named: BTreeSet<&str> = item["parameters"]
                     .as_array()
                     .unwrap()
                     .iter()
@@ -359,7 +359,7 @@ mod tests {
                     .collect();
                 let braces: BTreeSet<&str> =
                     path.split('{').skip(1).filter_map(|rest| rest.split('}').next()).collect();
-                assert_eq!(told, braces, "{path}");
+                assert_eq!(named, braces, "{path}");
                 for (method, operation) in
                     item.as_object().unwrap().iter().filter(|(m, _)| *m != "parameters")
                 {

@@ -359,7 +359,7 @@ mod tests {
     /// As `evanphx/json-patch` 4.13 applies them.
     #[test]
     fn an_operation_that_cannot_be_done_is_unprocessable() {
-        let told = |patch: &str| {
+        let errors_of = |patch: &str| {
             let status = json(&mut json!({"a": 1}), patch.as_bytes()).unwrap_err();
             (status.code, status.details["causes"][0]["message"].as_str().unwrap_or_default().to_string())
         };
@@ -388,12 +388,12 @@ mod tests {
                 "move operation does not apply: doc is missing destination path: b: missing value",
             ),
         ] {
-            assert_eq!(told(patch), (422, why.to_string()), "{patch}");
+            assert_eq!(errors_of(patch), (422, why.to_string()), "{patch}");
         }
         for patch in
             [r#"{"op": "add"}"#, r#"[{"op": 1, "path": "/a"}]"#, r#"[{"op": "add", "path": 1}]"#, "[1]"]
         {
-            assert_eq!(told(patch).0, 400, "{patch}");
+            assert_eq!(errors_of(patch).0, 400, "{patch}");
         }
         let mut object = json!({"a": 1});
         json(&mut object, br#"[{"op": "add", "path": "/b"}, {"op": "test", "path": "/c"}]"#).unwrap();

@@ -418,7 +418,7 @@ mod tests {
     use crate::pod_spec::spec;
     use serde_json::{Value, json};
 
-    fn told(pod: Value) -> Vec<String> {
+    fn errors_of(pod: Value) -> Vec<String> {
         let mut errors = Errors::default();
         spec(&pod, "spec", true, &mut errors);
         errors.iter().map(ToString::to_string).collect()
@@ -426,9 +426,9 @@ mod tests {
 
     #[test]
     fn the_second_of_two_containers_without_a_name_is_a_duplicate_too() {
-        let said = told(json!({"containers": [{"image": "x"}, {"image": "x"}]})).join("; ");
+        let found = errors_of(json!({"containers": [{"image": "x"}, {"image": "x"}]})).join("; ");
         let name = "spec.containers[1].name:";
-        assert!(said.ends_with(&format!("{name} Required value; {name} Duplicate value: \"\"")), "{said}");
+        assert!(found.ends_with(&format!("{name} Required value; {name} Duplicate value: \"\"")), "{found}");
     }
 
     #[test]
@@ -437,7 +437,7 @@ mod tests {
         let with = |policy: &str| {
             let init =
                 json!({"name": "i", "image": "x", "restartPolicy": policy, "restartPolicyRules": rules});
-            told(json!({"containers": [{"name": "c", "image": "x"}], "initContainers": [init]}))
+            errors_of(json!({"containers": [{"name": "c", "image": "x"}], "initContainers": [init]}))
         };
         assert_eq!(with("Never"), [""; 0]);
         let why = "restartPolicyRules are not allowed for init containers with restart policy Always";

@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn only_a_profile_of_the_node_has_a_file() {
-        let told = |name: &str, kind: &str| {
+        let errors_of = |name: &str, kind: &str| {
             let mut errors = Errors::default();
             let context = json!({name: {"type": kind, "localhostProfile": "f"}});
             seccomp_profile(&context, "c", &mut errors);
@@ -300,15 +300,18 @@ mod tests {
         let file = "c.seccompProfile.localhostProfile: Invalid value";
         let only = "can only be set when seccomp type is Localhost";
         let shown = |kind: &str| format!(r#"{file}: {{"Type":"{kind}","LocalhostProfile":"f"}}: {only}"#);
-        assert_eq!(told("seccompProfile", "Localhost"), [""; 0]);
-        assert_eq!(told("seccompProfile", "Unconfined"), [shown("Unconfined")]);
+        assert_eq!(errors_of("seccompProfile", "Localhost"), [""; 0]);
+        assert_eq!(errors_of("seccompProfile", "Unconfined"), [shown("Unconfined")]);
         let required = "c.seccompProfile.type: Required value: type is required when seccompProfile is set";
-        assert_eq!(told("seccompProfile", ""), [required.to_string(), shown("")]);
-        assert_eq!(told("appArmorProfile", "Localhost"), [""; 0]);
+        assert_eq!(errors_of("seccompProfile", ""), [required.to_string(), shown("")]);
+        assert_eq!(errors_of("appArmorProfile", "Localhost"), [""; 0]);
         let why = "can only be set when AppArmor type is Localhost";
         let field = "c.appArmorProfile.localhostProfile";
-        assert_eq!(told("appArmorProfile", "Unconfined"), [format!("{field}: Invalid value: \"f\": {why}")]);
-        assert_eq!(told("appArmorProfile", "").len(), 1, "the type alone is refused");
+        assert_eq!(
+            errors_of("appArmorProfile", "Unconfined"),
+            [format!("{field}: Invalid value: \"f\": {why}")]
+        );
+        assert_eq!(errors_of("appArmorProfile", "").len(), 1, "the type alone is refused");
     }
 
     /// As `ValidatePodSpec` upstream.

@@ -428,7 +428,7 @@ mod tests {
     use super::*;
 
     /// The fields with errors, of a pod with these volumes and one container.
-    fn told(volumes: Value, container: Value) -> Vec<String> {
+    fn errors_of(volumes: Value, container: Value) -> Vec<String> {
         let mut whole = json!({"name": "c", "image": "x"});
         crate::patch::merge(&mut whole, &container);
         let pod = json!({"spec": {"containers": [whole], "volumes": volumes}});
@@ -445,29 +445,29 @@ mod tests {
         let with = |mount: (&str, &str), device: (&str, &str)| {
             let container = json!({"volumeMounts": [{"name": mount.0, "mountPath": mount.1}],
                 "volumeDevices": [{"name": device.0, "devicePath": device.1}]});
-            told(all.clone(), container)
+            errors_of(all.clone(), container)
         };
         assert_eq!(with(("v", "/a"), ("w", "/b")), [""; 0]);
         assert_eq!(with(("v", "/a"), ("v", "/b")), ["volumeMounts[0].name", "volumeDevices[0].name"]);
         let paths = ["volumeMounts[0].mountPath", "volumeDevices[0].devicePath"];
         assert_eq!(with(("v", "/a"), ("w", "/a")), paths);
         let nameless = json!({"volumeDevices": [{"devicePath": "/a"}, {"devicePath": "/b"}]});
-        assert_eq!(told(all.clone(), nameless).len(), 4, "each has no name, and is not found");
+        assert_eq!(errors_of(all.clone(), nameless).len(), 4, "each has no name, and is not found");
     }
 
     #[test]
     fn a_volume_that_is_not_valid_is_not_there_for_mounts() {
         let mount = json!({"volumeMounts": [{"name": "v", "mountPath": "/a"}]});
         let volume = |path: &str| json!([{"name": "v", "hostPath": {"path": path}}]);
-        assert_eq!(told(volume("/x"), mount.clone()), [""; 0]);
-        assert_eq!(told(volume(""), mount), ["spec.volumes[0].hostPath.path", "volumeMounts[0].name"]);
+        assert_eq!(errors_of(volume("/x"), mount.clone()), [""; 0]);
+        assert_eq!(errors_of(volume(""), mount), ["spec.volumes[0].hostPath.path", "volumeMounts[0].name"]);
     }
 
     #[test]
     fn a_variable_names_the_node_as_old_clients_do() {
         let with = |path: &str| {
             let source = json!({"fieldRef": {"apiVersion": "v1", "fieldPath": path}});
-            told(json!([]), json!({"env": [{"name": "A", "valueFrom": source}]})).len()
+            errors_of(json!([]), json!({"env": [{"name": "A", "valueFrom": source}]})).len()
         };
         assert_eq!(["spec.nodeName", "spec.host", "spec.schedulerName"].map(with), [0, 0, 1]);
     }
@@ -478,7 +478,7 @@ mod tests {
             let source = json!({"key": key, "volumeName": volume, "path": path});
             let variable = json!({"name": "A", "valueFrom": {"fileKeyRef": source}});
             let all = json!([{"name": "v", "emptyDir": {}}, {"name": "w", "hostPath": {"path": "/x"}}]);
-            let fields = told(all, json!({ "env": [variable] }));
+            let fields = errors_of(all, json!({ "env": [variable] }));
             fields.iter().map(|field| field.replace("env[0].valueFrom.fileKeyRef.", "")).collect::<Vec<_>>()
         };
         assert_eq!(with("A", "v", "f"), [""; 0]);

@@ -193,9 +193,9 @@ impl Parts {
         };
         if field == Field::Requests {
             let all = self.containers.iter().chain(self.init.iter().map(|(c, _)| c));
-            let said: Vec<Amounts> = all.map(|c| c.get(field)).collect();
+            let of_containers: Vec<Amounts> = all.map(|c| c.get(field)).collect();
             for (name, limit) in &self.whole.limits {
-                if !said.iter().any(|amounts| amounts.contains_key(name)) {
+                if !of_containers.iter().any(|amounts| amounts.contains_key(name)) {
                     whole.entry(name.clone()).or_insert(*limit);
                 }
             }

@@ -185,37 +185,37 @@ mod tests {
 
     #[test]
     fn a_part_is_written_in_digits() {
-        let told =
+        let errors_of =
             |part: &str| problems(|o, e| int_or_percent(o, "spec.x", e), json!({"spec": {"x": part}})).len();
-        assert_eq!((told("5%"), told("+5%"), told("5"), told("%")), (0, 1, 1, 1));
+        assert_eq!((errors_of("5%"), errors_of("+5%"), errors_of("5"), errors_of("%")), (0, 1, 1, 1));
     }
 
     #[test]
     fn a_path_in_a_domain_has_the_signs_of_an_address() {
-        let told = |name: &str| {
+        let errors_of = |name: &str| {
             let mut errors = Errors::default();
             domain_prefixed_path(name, "f", &mut errors);
             errors.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         for good in ["example.com/queue", "example.com/a/b", "example.com/~a-b_c.d%20!$&'()*+,;=:"] {
-            assert_eq!(told(good), [""; 0], "{good}");
+            assert_eq!(errors_of(good), [""; 0], "{good}");
         }
         for path in ["a b", "a?b", "\u{e4}", "a\n"] {
-            let said = told(&format!("example.com/{path}"));
+            let found = errors_of(&format!("example.com/{path}"));
             let want =
                 format!("f: Invalid value: {path:?}: Invalid path (regex used for validation is '[A-Z");
-            assert!(said.len() == 1 && said[0].starts_with(&want), "{said:?}");
+            assert!(found.len() == 1 && found[0].starts_with(&want), "{found:?}");
         }
-        assert_eq!(told(""), ["f: Required value"]);
+        assert_eq!(errors_of(""), ["f: Required value"]);
         let form = "must be a domain-prefixed path (such as \"acme.io/foo\")";
         for bad in ["queue", "/queue", "example.com/"] {
-            assert_eq!(told(bad), [format!("f: Invalid value: {bad:?}: {form}")]);
+            assert_eq!(errors_of(bad), [format!("f: Invalid value: {bad:?}: {form}")]);
         }
     }
 
     #[test]
     fn a_part_that_no_number_holds_is_more_than_all() {
-        let told = |field: &str, part: &str| {
+        let errors_of = |field: &str, part: &str| {
             let object = json!({"spec": {field: part}});
             let mut errors = Errors::default();
             int_or_percent(&object, &format!("spec.{field}"), &mut errors);
@@ -224,8 +224,8 @@ mod tests {
         for part in ["101%", "99999999999%", "99999999999999999999999%"] {
             let want =
                 format!("spec.maxUnavailable: Invalid value: \"{part}\": must not be greater than 100%");
-            assert_eq!(told("maxUnavailable", part), [want]);
-            assert_eq!(told("maxSurge", part), [""; 0]);
+            assert_eq!(errors_of("maxUnavailable", part), [want]);
+            assert_eq!(errors_of("maxSurge", part), [""; 0]);
         }
     }
 }

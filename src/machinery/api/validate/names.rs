@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn the_length_of_names_is_told_in_characters_and_of_labels_in_bytes() {
         let long = "a".repeat(254);
-        let told = |most: usize, unit: &str| vec![format!("must be no more than {most} {unit}")];
+        let errors_of = |most: usize, unit: &str| vec![format!("must be no more than {most} {unit}")];
         for (found, most, unit) in [
             (dns_subdomain(&long), 253, "characters"),
             (dns_label(&long), 63, "characters"),
@@ -203,7 +203,7 @@ mod tests {
             (port_name(&long), 15, "characters"),
             (label_value(&long), 63, "bytes"),
         ] {
-            assert_eq!(found, told(most, unit));
+            assert_eq!(found, errors_of(most, unit));
         }
         let prefix = qualified_name(&format!("{long}/a"));
         assert_eq!(prefix, ["prefix part must be no more than 253 bytes"]);

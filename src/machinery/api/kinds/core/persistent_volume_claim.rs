@@ -330,8 +330,8 @@ mod tests {
         ] {
             assert_eq!(with(more), [want]);
         }
-        let told = with(json!({"dataSource": {"name": "p"}}));
-        assert_eq!(told.len(), 2, "no kind, and none that has no group: {told:?}");
+        let found = with(json!({"dataSource": {"name": "p"}}));
+        assert_eq!(found.len(), 2, "no kind, and none that has no group: {found:?}");
     }
 
     #[test]
@@ -392,25 +392,25 @@ mod tests {
 
     #[test]
     fn the_amounts_in_a_status_are_amounts_of_storage() {
-        let told = |status: Value| {
+        let errors_of = |status: Value| {
             let mut errors = Errors::default();
             validate_status_update(&json!({ "status": status }), &Value::Null, &mut errors);
             errors.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         let fine = json!({"capacity": {"storage": "1Gi"}, "allocatedResources": {"storage": "2Gi", "example.com/x": "1"},
             "allocatedResourceStatuses": {"storage": "NodeResizePending"}});
-        assert_eq!(told(fine), [""; 0]);
+        assert_eq!(errors_of(fine), [""; 0]);
         assert_eq!(
-            told(json!({"capacity": {"storage": "-1Ki"}})),
+            errors_of(json!({"capacity": {"storage": "-1Ki"}})),
             ["status.capacity[storage]: Invalid value: -1024: must be a valid resource quantity"]
         );
         assert_eq!(
-            told(json!({"allocatedResources": {"cpu": "-1"}})),
+            errors_of(json!({"allocatedResources": {"cpu": "-1"}})),
             ["status.allocatedResources: Unsupported value: \"cpu\": supported values: \"storage\""]
         );
-        let states = told(json!({"allocatedResourceStatuses": {"storage": "Done"}}));
+        let states = errors_of(json!({"allocatedResourceStatuses": {"storage": "Done"}}));
         assert!(states.len() == 1 && states[0].contains("Unsupported value: \"storage\""), "{states:?}");
-        assert_eq!(told(json!({"allocatedResources": {"a b": "1"}})).len(), 1);
+        assert_eq!(errors_of(json!({"allocatedResources": {"a b": "1"}})).len(), 1);
     }
 
     #[test]
@@ -419,13 +419,13 @@ mod tests {
             json!({"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}},
                 "status": {"phase": phase, "capacity": {"storage": has}}})
         };
-        let told = |old: Value, new: Value| {
+        let errors_of = |old: Value, new: Value| {
             let mut errors = Errors::default();
             validate_update(&new, &old, &mut errors);
             errors.iter().map(|e| e.field.clone()).collect::<Vec<_>>()
         };
         let of = |phase: &str, before: &str, after: &str| {
-            told(claim(phase, before, "1Gi"), claim(phase, after, "1Gi"))
+            errors_of(claim(phase, before, "1Gi"), claim(phase, after, "1Gi"))
         };
         assert_eq!(of("Bound", "1Gi", "2Gi"), [""; 0]);
         assert_eq!(of("Pending", "1Gi", "1Gi"), [""; 0]);
@@ -438,14 +438,14 @@ mod tests {
             claim
         };
         let bound = claim("Bound", "1Gi", "1Gi");
-        assert_eq!(told(bound.clone(), limited(bound)), ["spec"]);
+        assert_eq!(errors_of(bound.clone(), limited(bound)), ["spec"]);
         let named = |mut claim: Value| {
             value::put(&mut claim, "spec.volumeName", "v");
             claim
         };
         let pending = claim("Pending", "1Gi", "0");
-        assert_eq!(told(pending.clone(), named(pending.clone())), [""; 0]);
-        assert_eq!(told(named(pending.clone()), pending), ["spec"]);
+        assert_eq!(errors_of(pending.clone(), named(pending.clone())), [""; 0]);
+        assert_eq!(errors_of(named(pending.clone()), pending), ["spec"]);
     }
 
     #[test]

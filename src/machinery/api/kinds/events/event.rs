@@ -192,7 +192,7 @@ mod tests {
         let mut event = made_by_the_new_api();
         event["reportingComponent"] = "a b".into();
         let stored = crate::kinds::stored("events").expect("a kind of the table");
-        let told = |is_new: bool| {
+        let errors_of = |is_new: bool| {
             fields(|errors| {
                 *errors = crate::validate::create(stored, &event);
                 if is_new {
@@ -200,7 +200,7 @@ mod tests {
                 }
             })
         };
-        assert_eq!((told(false), told(true)), (vec![COMPONENT.into()], vec![CONTROLLER.into()]));
+        assert_eq!((errors_of(false), errors_of(true)), (vec![COMPONENT.into()], vec![CONTROLLER.into()]));
     }
 
     #[test]

@@ -50,11 +50,11 @@ fn host_name(host: &str, field: &str, errors: &mut Errors) {
 /// update may set the field beside another annotation.
 fn one_class(object: &Value, errors: &mut Errors) {
     let class = at(object, "spec.ingressClassName").as_str();
-    if let (Some(told), Some(class)) = (meta::annotation(object, CLASS), class)
-        && told != class
+    if let (Some(named), Some(class)) = (meta::annotation(object, CLASS), class)
+        && named != class
     {
         let field = format!("annotations.{CLASS}");
-        errors.invalid_text(field, told, "must match `ingressClassName` when both are specified");
+        errors.invalid_text(field, named, "must match `ingressClassName` when both are specified");
     }
 }
 
@@ -235,11 +235,11 @@ mod tests {
             json!({"metadata": {"name": "i", "namespace": "d", "annotations": {CLASS: "a"}},
                 "spec": {"defaultBackend": backend, "ingressClassName": class}})
         };
-        let told = |errors: Errors| errors.iter().map(|e| e.field.clone()).collect::<Vec<_>>();
-        assert_eq!(told(crate::validate::create(kind, &ingress(json!("a")))), [""; 0]);
+        let errors_of = |errors: Errors| errors.iter().map(|e| e.field.clone()).collect::<Vec<_>>();
+        assert_eq!(errors_of(crate::validate::create(kind, &ingress(json!("a")))), [""; 0]);
         let other = ingress(json!("b"));
-        assert_eq!(told(crate::validate::create(kind, &other)), [format!("annotations.{CLASS}")]);
-        assert_eq!(told(crate::validate::update(kind, &other, &ingress(Value::Null))), [""; 0]);
+        assert_eq!(errors_of(crate::validate::create(kind, &other)), [format!("annotations.{CLASS}")]);
+        assert_eq!(errors_of(crate::validate::update(kind, &other, &ingress(Value::Null))), [""; 0]);
     }
 
     #[test]
@@ -273,13 +273,13 @@ mod tests {
             (rule("", path("/", "")), "Unsupported value: \"\""),
             (rule("", json!({"path": "/"})), "Required value: pathType must be specified"),
         ] {
-            let told = problems(validate, object);
-            assert!(told.len() == 1 && told[0].contains(why), "{told:?}");
+            let found = problems(validate, object);
+            assert!(found.len() == 1 && found[0].contains(why), "{found:?}");
         }
         let both = json!({"service": {"name": "web", "port": {"number": 80, "name": "http"}}});
-        let told = problems(validate, json!({"spec": {"defaultBackend": both}}));
+        let found = problems(validate, json!({"spec": {"defaultBackend": both}}));
         assert_eq!(
-            told,
+            found,
             ["spec.defaultBackend: Invalid value: \"\": cannot set both port name & port number"]
         );
     }
