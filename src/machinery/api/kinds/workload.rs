@@ -131,7 +131,7 @@ pub(super) fn collisions(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-/// The status of a ReplicaSet or a ReplicationController.
+/// Checks the status of a ReplicaSet or a ReplicationController: no counter exceeds the replicas.
 pub(super) fn validate_replica_status(new: &Value, _: &Value, errors: &mut Errors) {
     let counters = ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
     not_negatives(new, &counters, errors);
@@ -168,7 +168,7 @@ pub(super) const REPLICA_COLUMNS: &[(&str, &str, bool)] = &[
     ("Selector", "string", true),
 ];
 
-/// The cells of [`REPLICA_COLUMNS`].
+/// Returns the cells of [`REPLICA_COLUMNS`].
 pub(super) fn replica_cells(o: &Value, now: Timestamp, selector: String) -> Vec<Value> {
     let cells = vec![
         name(o),

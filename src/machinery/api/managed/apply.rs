@@ -34,7 +34,7 @@ const CONFLICTS_MAX: usize = 200;
 /// The element of an object's metadata.
 const METADATA: &str = "f:metadata";
 
-/// How messages name a manager.
+/// Returns how messages name a manager.
 fn named(entry: &Value) -> String {
     let mut name = format!("{:?}", text(entry, "manager"));
     let subresource = text(entry, "subresource");
@@ -362,7 +362,7 @@ fn merges_nothing(shape: Shape, live: &Value, applied: &Value) -> bool {
     }
 }
 
-/// `name="c"`, what stands in brackets.
+/// Returns what stands in brackets for an element: `name="c"`.
 pub(super) fn bracket(element: &str) -> String {
     if let Some(value) = element.strip_prefix("v:") {
         return format!("={value}");

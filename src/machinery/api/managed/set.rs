@@ -78,7 +78,7 @@ fn field(shape: Shape, name: &str, value: &Value, whole: bool) -> Value {
     fields
 }
 
-/// An item of a list, and itself.
+/// Returns the element of an item of a list, with the item itself in it.
 fn one(shape: Shape, item: &Value, whole: bool) -> Value {
     if shape.item().is_atomic() {
         return leaf();
@@ -108,7 +108,7 @@ pub(super) fn difference(shape: Shape, old: &Value, new: &Value) -> Difference {
     found
 }
 
-/// The changed fields, `None` if all is as it was.
+/// Returns the changed fields, `None` if all is as it was.
 fn changed(shape: Shape, old: &Value, new: &Value, removed: &mut bool) -> Option<Value> {
     match (old, new) {
         (Value::Object(before), Value::Object(after)) if !shape.is_atomic() => {
@@ -167,7 +167,7 @@ fn items(shape: Shape, before: &[Value], after: &[Value], removed: &mut bool) ->
     (!set.is_empty()).then_some(Value::Object(set))
 }
 
-/// Everything that is in either.
+/// Adds everything that is in `other`.
 pub(super) fn union(set: &mut Set, other: &Set) {
     for (element, inner) in other {
         match (set.get_mut(element), inner) {
@@ -277,7 +277,7 @@ impl<'a> Members<'a> {
         Members { shape, value, items }
     }
 
-    /// The value of an element of a set, and its shape.
+    /// Returns the value of an element of a set, and its shape.
     pub(super) fn find(&self, element: &'a str) -> Option<(Shape<'a>, &'a Value)> {
         if let Some(field) = element.strip_prefix("f:") {
             return Some((self.shape.field(field), self.value.get(field)?));

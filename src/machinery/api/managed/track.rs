@@ -37,8 +37,8 @@ pub fn track(shape: Shape, old: &Value, new: &mut Value, manager: Manager) {
     let before = entries(new).iter().find(|e| manager.is("Update", e));
     let mut own = mine.unwrap_or_default();
     set::union(&mut own, &found.set);
-    // Its time is that of its last write that set a field: one that only removes fields leaves the
-    // time as it is (`managedfieldsupdater.go` upstream).
+    // An entry has the time of the manager's last write that set a field. A write that only removes
+    // fields leaves the time as it is (`managedfieldsupdater.go` upstream).
     let time = match before {
         Some(entry) if found.set.is_empty() => text(entry, "time").to_string(),
         _ => manager.now.to_string(),
@@ -47,7 +47,7 @@ pub fn track(shape: Shape, old: &Value, new: &mut Value, manager: Manager) {
     store(new, bounded(all));
 }
 
-/// Fields that the server itself keeps have no manager.
+/// Removes the fields that the server itself keeps: they have no manager.
 fn strip(set: &mut Set) {
     set.shift_remove(".");
     set.shift_remove("f:apiVersion");

@@ -92,7 +92,7 @@ fn why_mistyped(schema: &Schema, value: &Value) -> Option<String> {
     })
 }
 
-/// The Go type of a decoded value that is neither null nor a number.
+/// Returns the Go type of a decoded value that is neither null nor a number.
 fn go_type(value: &Value) -> &'static str {
     match value {
         Value::Object(_) => "map[string]interface {}",

@@ -303,7 +303,7 @@ impl Allowance {
     }
 }
 
-/// Bytes of a value as JSON.
+/// Returns the bytes of a value as JSON.
 fn size(value: &Value) -> usize {
     struct Count(usize);
     impl std::io::Write for Count {

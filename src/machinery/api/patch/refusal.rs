@@ -86,12 +86,12 @@ fn find<'a>(object: &'a Value, path: &str) -> Option<(&'a Value, String)> {
     (here.is_object() || here.is_array()).then(|| (here, decoded(key)))
 }
 
-/// A part of a place without its escapes.
+/// Returns a part of a place without its escapes.
 fn decoded(part: &str) -> String {
     part.replace("~1", "/").replace("~0", "~")
 }
 
-/// Why the value of this key cannot be taken from a map or a list.
+/// Returns why the value of this key cannot be taken from a map or a list.
 fn cannot_take(at: &Value, key: &str) -> Option<String> {
     match at {
         Value::Array(items) => position(key, items.len()).err(),

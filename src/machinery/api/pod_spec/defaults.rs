@@ -4,7 +4,7 @@ use crate::image_name::is_latest;
 use crate::value::{self, at, default, default_zero, list_mut, put, text};
 use serde_json::{Value, json};
 
-/// A pod template's spec, at `spec.template.spec` of a workload.
+/// Fills in the defaults of the pod template at `path` of a workload.
 pub(crate) fn template(workload: &mut Value, path: &str) {
     let template = value::slot(workload, path);
     value::slot_map(template, "metadata");

@@ -14,7 +14,7 @@ use std::collections::HashSet;
 
 /// Checks the name of a container's resource: a standard one of containers, or `example.com/gpu`
 /// (`validateContainerResourceName` upstream).
-pub(crate) fn resource_name(name: &str, field: &str, errors: &mut Errors) {
+pub(crate) fn container_resource_name(name: &str, field: &str, errors: &mut Errors) {
     resource_quota::resource_name(name, field, errors);
     let is_native = !name.contains('/') || name.contains("kubernetes.io/");
     let is_quota_name = || names::qualified_name(&format!("requests.{name}")).is_empty();
@@ -54,7 +54,7 @@ fn is_in_whole_pages(name: &str, amount: &Quantity) -> bool {
     size > 0 && amount.units() % size == 0
 }
 
-/// An amount of a resource.
+/// Checks an amount of a resource.
 fn amount(name: &str, value: &Value, field: &str, errors: &mut Errors) {
     let Some(quantity) = parsed(value) else { return };
     if quantity.is_negative() {
@@ -69,7 +69,7 @@ fn amount(name: &str, value: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// Requests and limits; `check_name` judges the names of resources.
+/// Checks requests and limits; `check_name` checks the names of resources.
 pub(super) fn requirements(
     resources: &Value,
     field: &str,
@@ -162,7 +162,7 @@ impl<'a> Claims<'a> {
         Claims { names, shown: OnceCell::new() }
     }
 
-    /// Says that the pod has no claim of this name, and which it has.
+    /// Returns the error that the pod has no claim of this name, with the names that it has.
     fn unknown(&self, name: &str) -> String {
         let shown = self.shown.get_or_init(|| {
             let mut names: Vec<&str> = self.names.iter().copied().filter(|name| !name.is_empty()).collect();
@@ -340,9 +340,9 @@ mod tests {
             "must be a standard resource for containers",
         );
         for name in ["requests.cpu", "pods", "storage"] {
-            assert_eq!(errors_of(resource_name, name), [some(own)], "{name}");
+            assert_eq!(errors_of(container_resource_name, name), [some(own)], "{name}");
         }
-        assert_eq!(errors_of(resource_name, "gpu"), [some(any), some(own)]);
+        assert_eq!(errors_of(container_resource_name, "gpu"), [some(any), some(own)]);
         assert_eq!(errors_of(pod_resource_name, "gpu"), [some(any)]);
         for name in ["example.com/gpu", "pods"] {
             assert_eq!(
@@ -353,7 +353,7 @@ mod tests {
         }
         for name in ["cpu", "hugepages-2Mi"] {
             assert_eq!(
-                (errors_of(resource_name, name), errors_of(pod_resource_name, name)),
+                (errors_of(container_resource_name, name), errors_of(pod_resource_name, name)),
                 (vec![], vec![]),
                 "{name}"
             );

@@ -159,7 +159,7 @@ fn app_armor_file(profile: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// A pod with a user namespace of its own shares none of the host's others.
+/// Checks that a pod with a user namespace of its own shares none of the host's others.
 fn host_users(spec: &Value, field: &str, errors: &mut Errors) {
     if at(spec, "hostUsers") != &Value::Bool(false) {
         return;
@@ -207,7 +207,7 @@ pub(super) fn container(c: &Value, field: &str, host_users: bool, errors: &mut E
     app_armor_profile(context, &here, errors);
 }
 
-/// What a pod of an operating system may say.
+/// Checks that a pod sets no field of another operating system.
 pub(super) fn os(spec: &Value, field: &str, errors: &mut Errors) {
     let os = at(spec, "os");
     if os.is_null() {

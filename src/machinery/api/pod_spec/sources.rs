@@ -178,7 +178,7 @@ fn csi(source: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// The type of a hostPath is one that Kubernetes knows.
+/// Checks that the type of a hostPath is one that Kubernetes knows.
 pub(crate) fn host_path_type(source: &Value, field: &str, errors: &mut Errors) {
     let known =
         ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];

@@ -40,7 +40,7 @@ pub(super) fn options(context: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// What is wrong with the name of a Windows user, which may be in a domain.
+/// Returns what is wrong with the name of a Windows user, which may be in a domain.
 fn user_name(name: &str) -> Vec<&'static str> {
     if name.is_empty() {
         return vec!["runAsUserName cannot be an empty string"];

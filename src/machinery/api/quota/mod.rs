@@ -106,8 +106,8 @@ pub fn usage(group: &str, plural: &str, object: &Value, now: Timestamp) -> Amoun
         "pods" if !is_charged(object, now) => {}
         "pods" => {
             add(&mut out, "pods", whole(1));
-            let of = |field| requests::of_value(object, field);
-            out.extend(compute(&of(Field::Requests), &of(Field::Limits)));
+            let amounts = |field| requests::of_value(object, field);
+            out.extend(compute(&amounts(Field::Requests), &amounts(Field::Limits)));
         }
         "services" => {
             add(&mut out, "services", whole(1));

@@ -11,7 +11,7 @@ const FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
 /// The problem of a changed field that may not change.
 pub const IMMUTABLE: &str = "field is immutable";
 
-/// The protocol of an application that a port names, such as `kubernetes.io/h2c`.
+/// Checks the protocol of an application that a port names, such as `kubernetes.io/h2c`.
 pub(crate) fn app_protocol(port: &Value, field: &str, errors: &mut Errors) {
     let protocol = at(port, "appProtocol").as_str();
     for (protocol, problem) in
@@ -63,7 +63,7 @@ pub(crate) fn domain_prefixed_path(name: &str, field: &str, errors: &mut Errors)
     }
 }
 
-/// Labels at `path`, reported as `field`.
+/// Checks the labels at `path`, reported as `field`.
 pub(crate) fn labels(object: &Value, path: &str, field: &str, errors: &mut Errors) {
     for (key, value) in pairs(object, path) {
         for problem in names::qualified_name(key) {
@@ -75,7 +75,7 @@ pub(crate) fn labels(object: &Value, path: &str, field: &str, errors: &mut Error
     }
 }
 
-/// Annotations of an object or of a template, reported as `field`.
+/// Checks the annotations of an object or of a template, reported as `field`.
 pub(crate) fn annotations(object: &Value, field: &str, errors: &mut Errors) {
     let mut size = 0;
     for (key, value) in pairs(object, "metadata.annotations") {
@@ -89,12 +89,12 @@ pub(crate) fn annotations(object: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// A `metav1.LabelSelector` at `path`.
+/// Checks the `metav1.LabelSelector` at `path`.
 pub(crate) fn selector(object: &Value, path: &str, errors: &mut Errors) {
     selector_at(at(object, path), path, errors);
 }
 
-/// A `metav1.LabelSelector`, reported as `field`.
+/// Checks a `metav1.LabelSelector`, reported as `field`.
 pub(crate) fn selector_at(selector: &Value, field: &str, errors: &mut Errors) {
     labels(selector, "matchLabels", &format!("{field}.matchLabels"), errors);
     for (i, e) in list(selector, "matchExpressions").iter().enumerate() {
@@ -128,14 +128,14 @@ pub(crate) fn selector_at(selector: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// A number at `path` that may not be negative.
+/// Checks that the number at `path` is not negative.
 pub(crate) fn not_negative(object: &Value, path: &str, errors: &mut Errors) {
     if at(object, path).as_i64().is_some_and(|n| n < 0) {
         errors.invalid(path, at(object, path), "must be greater than or equal to 0");
     }
 }
 
-/// One of `allowed`, if it is set.
+/// Checks that the text at `path` is one of `allowed`, if it is set.
 pub(crate) fn one_of(object: &Value, path: &str, field: &str, allowed: &[&str], errors: &mut Errors) {
     let value = at(object, path);
     if !value.is_null() && !allowed.contains(&value.as_str().unwrap_or("")) {
@@ -151,7 +151,7 @@ pub(crate) fn problems(check: fn(&Value, &mut Errors), object: Value) -> Vec<Str
     errors.iter().map(ToString::to_string).collect()
 }
 
-/// A number or a percentage, not negative.
+/// Checks a number or a percentage, which may not be negative.
 pub(crate) fn int_or_percent(object: &Value, path: &str, errors: &mut Errors) {
     match at(object, path) {
         Value::String(s) => {

@@ -25,7 +25,7 @@ const MANAGERS: &str = "metadata.managedFields";
 const MANAGER_MAX: usize = 128;
 const SUBRESOURCE_MAX: usize = 256;
 
-/// All of a new object.
+/// Checks all of a new object.
 pub fn create(kind: &Kind, object: &Value) -> Errors {
     let mut errors = Errors::default();
     (kind.validate_first)(object, None, &mut errors);
@@ -39,7 +39,7 @@ pub fn create(kind: &Kind, object: &Value) -> Errors {
     errors
 }
 
-/// What the schema of a custom resource says about it, as a change of `old` if there is one.
+/// Checks a custom resource against its schema, as a change of `old` if there is one.
 pub fn schema(kind: &Kind, object: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
     if let Some(custom) = &kind.custom {
@@ -48,7 +48,7 @@ pub fn schema(kind: &Kind, object: &Value, old: Option<&Value>) -> Errors {
     errors
 }
 
-/// All of an object that replaces `old`.
+/// Checks all of an object that replaces `old`.
 pub fn update(kind: &Kind, new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
     (kind.validate_first)(new, Some(old), &mut errors);
@@ -96,7 +96,7 @@ pub fn judged(kind: &Kind, new: &Value, old: &Value) -> Errors {
     errors.without(&before)
 }
 
-/// All of a write through a subresource of the status.
+/// Checks all of a write through a subresource of the status.
 pub fn status_update(kind: &Kind, new: &Value, old: &Value, subresource: &str) -> Errors {
     let mut errors = metadata_update(kind, new, old);
     (kind.validate_status_update)(new, old, &mut errors);
@@ -146,7 +146,7 @@ fn managers(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-/// An object that is being deleted gets no more finalizers.
+/// Checks that an object that is being deleted gets no more finalizers.
 fn no_new_finalizers(new: &Value, old: &Value, errors: &mut Errors) {
     if meta::is_terminating(old) {
         let known: HashSet<&str> = meta::finalizers(old).collect();

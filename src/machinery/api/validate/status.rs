@@ -12,7 +12,7 @@ use std::collections::HashSet;
 /// The problem of a counter that is larger than the number of pods.
 pub(crate) const ABOVE_REPLICAS: &str = "cannot be greater than status.replicas";
 
-/// The number at `status.FIELD`; 0 if it is missing.
+/// Returns the number at `status.FIELD`; 0 if it is missing.
 pub(crate) fn counter(object: &Value, field: &str) -> i64 {
     at(at(object, "status"), field).as_i64().unwrap_or(0)
 }
@@ -29,7 +29,7 @@ pub(crate) fn at_most(object: &Value, fields: &[&str], limit: &str, why: &str, e
     }
 }
 
-/// A list of `metav1.Condition` at `status.conditions`.
+/// Checks the list of `metav1.Condition` at `status.conditions`.
 pub(crate) fn conditions(object: &Value, errors: &mut Errors) {
     let mut seen = HashSet::new();
     for (i, condition) in list(object, "status.conditions").iter().enumerate() {

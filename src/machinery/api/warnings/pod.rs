@@ -123,7 +123,7 @@ pub(super) fn pod(owner: &Value, above: &str, found: &mut Found) {
     affinity(spec, &path, found);
 }
 
-/// Labels of nodes that the pod asks for or is spread by.
+/// Warns of old labels of nodes that the pod asks for or is spread by.
 fn nodes(spec: &Value, path: &str, found: &mut Found) {
     for key in map(spec, "nodeSelector").into_iter().flat_map(|labels| labels.keys()) {
         if let Some(why) = node_label(key) {
@@ -151,7 +151,7 @@ fn nodes(spec: &Value, path: &str, found: &mut Found) {
     }
 }
 
-/// Items that merge by a name which stands there twice, or is empty.
+/// Warns of items that merge by a name which stands there twice, or is empty.
 fn repeated(spec: &Value, path: &str, found: &mut Found) {
     for (field, key) in [("hostAliases", "ip"), ("imagePullSecrets", "name")] {
         let mut seen = HashSet::new();

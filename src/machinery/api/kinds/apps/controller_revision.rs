@@ -22,7 +22,7 @@ fn validate(object: &Value, errors: &mut Errors) {
     not_negative(object, "revision", errors);
 }
 
-/// A revision without an object could not be rolled back to.
+/// Checks that a revision has an object. Nothing could be rolled back to one without.
 fn validate_create(object: &Value, errors: &mut Errors) {
     match at(object, "data") {
         Value::Object(_) => {}

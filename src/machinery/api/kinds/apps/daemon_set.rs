@@ -118,7 +118,7 @@ fn part_of_all(object: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
-/// The status of a DaemonSet.
+/// Checks the counters that a write through `/status` sets.
 fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
     let counters = ["currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady"];
     not_negatives(new, &counters, errors);

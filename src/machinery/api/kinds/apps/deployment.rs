@@ -92,7 +92,7 @@ fn validate(object: &Value, errors: &mut Errors) {
     }
 }
 
-/// The status of a Deployment.
+/// Checks the counters that a write through `/status` sets.
 fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
     let counters = ["observedGeneration", "replicas", "updatedReplicas", "readyReplicas"];
     not_negatives(new, &counters, errors);

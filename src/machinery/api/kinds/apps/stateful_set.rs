@@ -176,7 +176,7 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-/// The status of a StatefulSet.
+/// Checks the counters that a write through `/status` sets.
 fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
     let counters = ["replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"];
     not_negatives(new, &counters, errors);

@@ -69,7 +69,7 @@ fn to_v2(object: &mut Value) {
     }
 }
 
-/// autoscaling/v2 → v1
+/// Turns a stored autoscaler of v2 into one of v1: what v1 lacks goes into annotations.
 fn to_v1(object: &mut Value) {
     put(object, "apiVersion", "autoscaling/v1");
     // What a client of v2 wrote under these names would be read as the fields of v1.
@@ -219,7 +219,7 @@ const SAME: [(&str, &str, &str); 10] = [
     ("external", "metric.selector", "metricSelector"),
 ];
 
-/// `targetAverageValue`
+/// Returns the name of a metric's field in the form of the annotations: `targetAverageValue`.
 fn old_field(field: &str, aim: &str) -> String {
     field.strip_prefix('T').map_or_else(|| field.to_string(), |rest| format!("{aim}{rest}"))
 }

@@ -174,7 +174,8 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-/// An indexed Job with as many pods at once as completions may be scaled.
+/// Checks a change of `completions`: an indexed Job may be scaled that has as many pods at once as
+/// completions.
 fn completions(new: &Value, old: &Value, errors: &mut Errors) {
     const FIELD: &str = "spec.completions";
     // Without completions it is refused as an indexed Job.

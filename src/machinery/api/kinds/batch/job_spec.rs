@@ -40,7 +40,7 @@ pub(super) fn host_names(job: &Value, errors: &mut Errors) {
     }
 }
 
-/// The spec of a Job, or of a CronJob's template; `field` is its path.
+/// Checks the spec of a Job, or of a CronJob's template; `field` is its path.
 pub(super) fn validate(spec: &Value, field: &str, errors: &mut Errors) {
     for path in [
         "parallelism",
@@ -321,7 +321,7 @@ pub(super) fn defaults(spec: &mut Value) {
     }
 }
 
-/// The default of `status` in a rule about a condition of a pod: `True`.
+/// Fills in the `status` of rules about a condition of a pod: `True` by default.
 pub(super) fn condition_statuses(spec: &mut Value) {
     for rule in list_mut(spec, "podFailurePolicy.rules") {
         list_mut(rule, "onPodConditions").iter_mut().for_each(|p| default_zero(p, "status", "True"));

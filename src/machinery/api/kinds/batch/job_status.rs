@@ -46,12 +46,12 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// Whether a field of the status changes, e.g. a text.
+    /// Returns whether a field of the status changes, e.g. a text.
     fn of(&self, field: &str) -> bool {
         at(at(self.new, "status"), field) != at(at(self.old, "status"), field)
     }
 
-    /// Whether a number of the status changes. One that is absent is 0.
+    /// Returns whether a number of the status changes. One that is absent is 0.
     fn of_counter(&self, field: &str) -> bool {
         counter(self.new, field) != counter(self.old, field)
     }
@@ -60,7 +60,7 @@ impl Change<'_> {
         time(self.new, field) != time(self.old, field)
     }
 
-    /// Whether one of these conditions becomes true, or is true no more.
+    /// Returns whether one of these conditions becomes true, or is true no more.
     fn of_conditions(&self, kinds: &[&str]) -> bool {
         kinds.iter().any(|kind| has(self.new, kind) != has(self.old, kind))
     }
@@ -74,7 +74,8 @@ fn time(job: &Value, field: &str) -> Option<clock::Timestamp> {
     meta::time(job, &format!("status.{field}"))
 }
 
-/// An error of the conditions, which upstream does not repeat.
+/// Reports conditions that contradict each other or are taken back. As upstream's, the error does
+/// not repeat the list.
 fn wrong_conditions(why: &str, errors: &mut Errors) {
     let body = format!("Invalid value: {why}");
     errors.add(FieldError { kind: ErrorKind::Invalid, field: CONDITIONS.into(), body });
@@ -250,7 +251,7 @@ fn criteria(change: &Change<'_>, errors: &mut Errors) {
     }
 }
 
-/// What was counted, announced or finished stays so.
+/// Checks that what was counted, announced or finished stays so.
 fn steps_back(change: &Change<'_>, errors: &mut Errors) {
     let (new, old) = (change.new, change.old);
     for kind in [FAILED, COMPLETE, FAILURE_TARGET].into_iter().filter(|kind| has(old, kind)) {

@@ -41,17 +41,17 @@ const DECISIONS: [&str; 2] = ["Approved", "Denied"];
 const RESETS: &[(&str, &str)] =
     &[("", "spec"), ("approval", "status.certificate"), ("status", "status.conditions")];
 
-/// A new request has no decision: a status that the client sends is dropped.
+/// Drops the status of a new request: a client cannot decide about its own.
 fn prepare(object: &mut Value) {
     put(object, "status", json!({}));
 }
 
-/// The spec never changes.
+/// Keeps the spec as it is stored: it never changes.
 fn prepare_update(new: &mut Value, old: &Value) {
     value::copy(old, new, "spec");
 }
 
-/// How many conditions of a type a request has.
+/// Returns how many conditions of a type a request has.
 fn count(request: &Value, kind: &str) -> usize {
     list(request, "status.conditions").iter().filter(|c| text(c, "type") == kind).count()
 }
@@ -275,7 +275,7 @@ fn validate_subresource(new: &Value, old: &Value, subresource: &str, errors: &mu
     }
 }
 
-/// The cell `Condition`: `Pending`, `Approved,Issued`, `Denied`, `Approved,Failed`.
+/// Returns the cell `Condition`: `Pending`, `Approved,Issued`, `Denied`, `Approved,Failed`.
 pub fn request_status(request: &Value) -> String {
     let has = |kind: &str| list(request, "status.conditions").iter().any(|c| text(c, "type") == kind);
     let mut status = match (has("Denied"), has("Approved")) {

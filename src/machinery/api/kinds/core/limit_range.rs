@@ -107,12 +107,13 @@ fn validate(object: &Value, errors: &mut Errors) {
 /// for (`validateContainerResourceName` upstream).
 fn limited_resource(kind: &str, name: &str, field: &str, errors: &mut Errors) {
     match kind {
-        "Pod" | "Container" => pod_spec::resource_name(name, field, errors),
+        "Pod" | "Container" => pod_spec::container_resource_name(name, field, errors),
         _ => resource_quota::resource_name(name, field, errors),
     }
 }
 
-/// False for GPUs, huge pages and the like: a container requests as much of them as its limit.
+/// Returns false for GPUs, huge pages and the like: a container requests as much of them as its
+/// limit.
 fn may_be_overcommitted(name: &str) -> bool {
     (!name.contains('/') || name.contains("kubernetes.io/")) && !name.starts_with("hugepages-")
 }

@@ -53,7 +53,7 @@ fn prepare(object: &mut Value) {
     }
 }
 
-/// `spec.finalizers` changes through `/finalize` only.
+/// Keeps `spec.finalizers`, which change through `/finalize` only.
 fn prepare_update(new: &mut Value, old: &Value) {
     value::copy(old, new, "spec.finalizers");
 }

@@ -146,7 +146,7 @@ fn swap(object: &Value, errors: &mut Errors) {
     }
 }
 
-/// No address is there twice.
+/// Checks that no address is there twice.
 fn addresses(object: &Value, errors: &mut Errors) {
     let mut seen: HashSet<(&str, &str)> = HashSet::new();
     for (i, address) in list(object, "status.addresses").iter().enumerate() {
@@ -156,13 +156,13 @@ fn addresses(object: &Value, errors: &mut Errors) {
     }
 }
 
-/// The rules for a write through `/status`.
+/// Checks a write through `/status`.
 fn status_update(new: &Value, _: &Value, errors: &mut Errors) {
     amounts(new, errors);
     addresses(new, errors);
 }
 
-/// At most one range of each family.
+/// Checks that there is at most one range of addresses of each family.
 fn ranges(object: &Value, errors: &mut Errors) {
     let ranges = list(object, RANGES);
     for (i, range) in ranges.iter().filter_map(Value::as_str).enumerate() {

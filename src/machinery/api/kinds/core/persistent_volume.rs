@@ -169,8 +169,8 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
         value::remove(&mut compared, SECRET);
     }
     for source in SOURCES {
-        let of = |volume| at(at(volume, "spec"), source);
-        if !equality::equal(SPEC, source, of(&compared), of(old)) {
+        let in_volume = |volume| at(at(volume, "spec"), source);
+        if !equality::equal(SPEC, source, in_volume(&compared), in_volume(old)) {
             errors.forbidden(
                 "spec.persistentvolumesource",
                 "spec.persistentvolumesource is immutable after creation",

@@ -79,7 +79,7 @@ pub(super) fn modes(o: &Value, path: &str) -> String {
     all.join(",")
 }
 
-/// An amount as Go prints it: 0 if it is missing.
+/// Returns an amount as Go prints it: 0 if it is missing.
 pub(super) fn amount(o: &Value, path: &str) -> Value {
     text_or(o, path, "0").into()
 }

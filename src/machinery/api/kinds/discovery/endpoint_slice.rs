@@ -48,7 +48,7 @@ fn prepare(object: &mut Value) {
     }
 }
 
-/// Endpoints that an update leaves as they are keep what they have.
+/// As [`prepare`], unless an update leaves the endpoints as they are.
 fn prepare_update(new: &mut Value, old: &Value) {
     if at(new, "endpoints") != at(old, "endpoints") {
         prepare(new);

@@ -58,7 +58,7 @@ fn rename(object: &mut Value, pairs: impl Iterator<Item = (&'static str, &'stati
     map.insert("apiVersion".into(), api_version.into());
 }
 
-/// events.k8s.io/v1 → core/v1
+/// Turns an Event of events.k8s.io/v1 into one of core/v1, which is stored.
 fn to_stored(object: &mut Value) {
     rename(object, RENAMED.into_iter().map(|(core, new)| (new, core)), "v1");
 }

@@ -29,7 +29,7 @@ pub(super) fn kind() -> Kind {
     }
 }
 
-/// A new Ingress has no address yet.
+/// Drops the status of a new Ingress, which has no address yet.
 fn prepare(object: &mut Value) {
     put(object, "status", json!({"loadBalancer": {}}));
 }
@@ -165,7 +165,7 @@ fn backend(backend: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// The status of an Ingress.
+/// Checks the addresses that a write through `/status` gives to an Ingress.
 fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
     load_balancer_ingress(new, old, errors);
 }
@@ -173,7 +173,7 @@ fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
 /// The largest number of hosts in the cell.
 const HOSTS: usize = 3;
 
-/// The cell `Hosts`: `a.example.com,b.example.com`, or `*`.
+/// Returns the cell `Hosts`: `a.example.com,b.example.com`, or `*`.
 fn hosts(ingress: &Value) -> String {
     let rules = list(ingress, "spec.rules");
     let (mut shown, mut more) = (vec![], false);

@@ -57,7 +57,7 @@ fn shown_spec(spec: &Value) -> Value {
     })
 }
 
-/// The status of a PodDisruptionBudget.
+/// Checks the counters and the conditions that a write through `/status` sets.
 fn validate_status_update(new: &Value, _: &Value, errors: &mut Errors) {
     conditions(new, errors);
     not_negatives(new, &["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"], errors);

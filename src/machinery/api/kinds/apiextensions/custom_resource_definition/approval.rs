@@ -35,7 +35,7 @@ impl Approval {
         }
     }
 
-    /// The reason and the message of the condition.
+    /// Returns the reason and the message of the condition. `annotation`: what [`APPROVAL`] says.
     fn reason_and_message(&self, annotation: &str) -> (&'static str, String) {
         const SEE: &str = "see https://github.com/kubernetes/enhancements/pull/1111";
         let must = format!("protected groups must have approval annotation {APPROVAL:?}");

@@ -77,7 +77,7 @@ fn prepare_update(new: &mut Value, _: &Value) {
     }
 }
 
-/// Its objects go first.
+/// Adds the finalizer that keeps a definition until its objects are deleted.
 fn prepare_delete(object: &mut Value) {
     let mut finalizers = list(object, "metadata.finalizers").to_vec();
     if !finalizers.iter().any(|f| f == FINALIZER) {
@@ -211,7 +211,7 @@ fn copy_name(accepted: &mut Value, field: &str, asked: &Value) {
 // -- validation
 // -------------------------------------------------------------------------------------------------
 
-/// The rules for a definition.
+/// Checks a definition.
 pub fn validate(object: &Value, errors: &mut Errors) {
     let (group, plural) = (text(object, "spec.group"), text(object, "spec.names.plural"));
     let wanted = format!("{plural}.{group}");

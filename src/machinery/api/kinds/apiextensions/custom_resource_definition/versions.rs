@@ -151,7 +151,8 @@ fn version_name(name: &str, field: String, errors: &mut Errors) {
     }
 }
 
-/// A warning goes into a header of every answer, so it is short and has no line breaks.
+/// Checks the warning of a deprecated version. It goes into a header of every answer, so it is
+/// short and has no line breaks.
 fn deprecation_warning(version: &Value, path: &str, errors: &mut Errors) {
     let Some(warning) = version.get("deprecationWarning").and_then(Value::as_str) else { return };
     let mut refuse = |why: &str| errors.invalid_text(format!("{path}.deprecationWarning"), warning, why);
@@ -277,7 +278,7 @@ fn selectable(version: &Value, field: &str, refused: Option<&str>, errors: &mut 
     }
 }
 
-/// The schema of a field to select by, whose path has no index.
+/// Returns the schema of a field to select by, whose path has no index.
 fn selected<'a>(path: &str, schema: &'a Value) -> Result<&'a Value, String> {
     match path.split_once('[') {
         None => rules::field_path(path, schema),

@@ -1,7 +1,7 @@
 //! The rules for a HorizontalPodAutoscaler (v2).
 
 use crate::errors::Errors;
-use crate::pod_spec::resource_name;
+use crate::pod_spec::container_resource_name;
 use crate::quantity::Quantity;
 use crate::validate::fields::one_of;
 use crate::validate::names::{dns_label, path_segment};
@@ -190,7 +190,9 @@ fn source(name: &str, source: &Value, path: &str, errors: &mut Errors) {
     if matches!(name, "resource" | "containerResource") {
         match (name, text(source, "name")) {
             (_, "") => errors.required(format!("{path}.name"), "must specify a resource name"),
-            ("containerResource", resource) => resource_name(resource, &format!("{path}.name"), errors),
+            ("containerResource", resource) => {
+                container_resource_name(resource, &format!("{path}.name"), errors)
+            }
             _ => {} // as upstream, which does not judge the name of a pod's resource
         }
     } else {

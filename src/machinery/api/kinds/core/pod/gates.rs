@@ -19,7 +19,7 @@ pub(super) fn only_go(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-/// A deadline may be set once, and then only be reduced.
+/// Checks that a deadline is set once, and then only reduced.
 pub(super) fn deadline(new: &Value, old: &Value, errors: &mut Errors) {
     const FIELD: &str = "spec.activeDeadlineSeconds";
     match (at(old, FIELD).as_i64(), at(new, FIELD).as_i64()) {

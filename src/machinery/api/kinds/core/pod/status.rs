@@ -207,7 +207,7 @@ fn may_restart(policy: &str, spec: &Value, exit_code: i64) -> bool {
     }
 }
 
-/// The node for which a pod without a node waits.
+/// Checks the node for which a pod without a node waits.
 fn nominated_node(new: &Value, old: &Value, errors: &mut Errors) {
     const FIELD: &str = "status.nominatedNodeName";
     let name = text(new, FIELD);
