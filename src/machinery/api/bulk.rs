@@ -218,6 +218,35 @@ fn managed_fields_grow_as_their_input() {
             done.conflicts.len()
         );
     });
+    // Each of many managers owns one item of a long list.
+    let shared = |n: usize| {
+        let mut live = managed::apply(shape, &Value::Null, &pod(n, "x"), manager("a")).object;
+        let entry = |i: usize| {
+            let env = json!({format!("k:{{\"name\":\"v{i}\"}}"): {".": {}, "f:name": {}}});
+            json!({"manager": format!("m{i}"), "operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1",
+                "fieldsV1": {"f:spec": {"f:containers": {"k:{\"name\":\"c\"}": {"f:env": env}}}}})
+        };
+        let Value::Array(entries) = &mut live["metadata"]["managedFields"] else { panic!("no entries") };
+        entries.extend((0..n / 8).map(entry));
+        live
+    };
+    grows_as_its_input(
+        "an apply beside many managers",
+        |n| (shared(n), pod(n, "x")),
+        |(live, applied)| {
+            assert_eq!(managed::apply(shape, &live, &applied, manager("a")).found, 0);
+        },
+    );
+    let one_less = |n: usize| {
+        let old = shared(n);
+        let mut new = old.clone();
+        let Value::Array(env) = &mut new["spec"]["containers"][0]["env"] else { panic!("no variables") };
+        env.pop();
+        (old, new)
+    };
+    grows_as_its_input("an update beside many managers", one_less, |(old, mut new)| {
+        managed::track(shape, &old, &mut new, manager("m"));
+    });
     let shrunk = |n| (managed::apply(shape, &Value::Null, &pod(n, "x"), manager("a")).object, pod(0, "x"));
     grows_as_its_input("an apply of less", shrunk, |(live, applied)| {
         let object = managed::apply(shape, &live, &applied, manager("a")).object;

@@ -1,7 +1,7 @@
 //! The book-keeping of ordinary writes: create, update, patch.
 
 use super::entries::{Manager, OWN, entries, fields, store};
-use super::set::{self, Set};
+use super::set::{self, Index, Set};
 use crate::shape::Shape;
 use crate::value::{self, text};
 use serde_json::Value;
@@ -21,11 +21,13 @@ pub fn track(shape: Shape, old: &Value, new: &mut Value, manager: Manager) {
     }
     let mut all: Vec<Value> = entries(new).to_vec();
     let mut mine: Option<Set> = None;
+    let after: &Value = new;
+    let index = Index::default();
     all.retain_mut(|entry| {
         let own = manager.is("Update", entry);
         let Some(Value::Object(fields)) = entry.get_mut("fieldsV1") else { return false };
         if found.removed {
-            set::drop_removed(shape, fields, old, new);
+            set::drop_removed(shape, fields, old, after, &index);
         }
         if own {
             mine = Some(std::mem::take(fields));
