@@ -165,42 +165,10 @@ fn node(
     if !schema.has_rules || here.is_null() || *budget < 0.0 || errors.is_full() {
         return;
     }
-    let (old, unchanged) = (before.value, before.is_same(here));
-    // The scope with `self`, and the old value. They are made once for all rules.
-    let mut made: Option<(Context, Option<Value>)> = None;
-    for rule in schema.rules.iter().filter(|rule| before.asks(rule, unchanged)) {
-        let of_old = || old.map_or(0.0, cost::of_values);
-        if made.is_none() {
-            *budget -= cost::of_values(here) + of_old();
-        }
-        if rule.transition {
-            *budget -= of_old(); // the rule has a copy of its own
-        }
-        if let Err(why) = rule.spend(here, old, budget) {
-            if before.asks_kept {
-                return;
-            }
-            let field = if path.is_root() { "<nil>".to_string() } else { path.to_string() };
-            return errors.invalid_text(field, schema.kind.name(), &why);
-        }
-        let (of_node, that) = made.get_or_insert_with(|| {
-            let mut scope = root.new_inner_scope();
-            scope.add_variable_from_value("self", typed_value(schema, here));
-            (scope, old.map(|old| typed_value(schema, old)))
-        });
-        let mut scope = of_node.new_inner_scope();
-        if rule.transition {
-            match (rule.optional_old, that.clone()) {
-                (true, that) => scope.add_variable_from_value("oldSelf", optional(that)),
-                (false, Some(that)) => scope.add_variable_from_value("oldSelf", that),
-                (false, None) => {}
-            }
-        }
-        if let Some(why) = rule.broken(&scope).filter(|_| !before.asks_kept || rule.is_false(&scope)) {
-            rule.report(schema, path, &why, errors);
-        }
+    if !judge_rules(schema, here, before, path, root, budget, errors) {
+        return;
     }
-    drop(made); // or there would be a copy of the whole object for each level of it
+    let (old, unchanged) = (before.value, before.is_same(here));
     match here {
         Json::Object(map) => {
             for (name, field) in map {
@@ -225,6 +193,59 @@ fn node(
         }
         _ => {}
     }
+}
+
+/// Judges a value by the rules beside its schema. False if no further rule of the object is to be
+/// asked. The copy of the value goes before what is in it is judged: there would be one of nearly
+/// the whole object for each level.
+fn judge_rules(
+    schema: &Schema,
+    here: &Json,
+    before: Before,
+    path: Path,
+    root: &Context,
+    budget: &mut f64,
+    errors: &mut Errors,
+) -> bool {
+    if schema.rules.is_empty() {
+        return true;
+    }
+    let (old, unchanged) = (before.value, before.is_same(here));
+    // The scope with `self`, and the old value. They are made once for all rules.
+    let mut made: Option<(Context, Option<Value>)> = None;
+    for rule in schema.rules.iter().filter(|rule| before.asks(rule, unchanged)) {
+        let of_old = || old.map_or(0.0, cost::of_values);
+        if made.is_none() {
+            *budget -= cost::of_values(here) + of_old();
+        }
+        if rule.transition {
+            *budget -= of_old(); // the rule has a copy of its own
+        }
+        if let Err(why) = rule.spend(here, old, budget) {
+            if !before.asks_kept {
+                let field = if path.is_root() { "<nil>".to_string() } else { path.to_string() };
+                errors.invalid_text(field, schema.kind.name(), &why);
+            }
+            return false;
+        }
+        let (of_node, that) = made.get_or_insert_with(|| {
+            let mut scope = root.new_inner_scope();
+            scope.add_variable_from_value("self", typed_value(schema, here));
+            (scope, old.map(|old| typed_value(schema, old)))
+        });
+        let mut scope = of_node.new_inner_scope();
+        if rule.transition {
+            match (rule.optional_old, that.clone()) {
+                (true, that) => scope.add_variable_from_value("oldSelf", optional(that)),
+                (false, Some(that)) => scope.add_variable_from_value("oldSelf", that),
+                (false, None) => {}
+            }
+        }
+        if let Some(why) = rule.broken(&scope).filter(|_| !before.asks_kept || rule.is_false(&scope)) {
+            rule.report(schema, path, &why, errors);
+        }
+    }
+    true
 }
 
 /// Reports what is wrong with the rules of one node of a definition's schema. `uncorrelated`: the

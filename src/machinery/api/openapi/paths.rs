@@ -1,5 +1,5 @@
 //! The paths of a document: what may be asked of each kind, with which words. Clients are generated
-//! from it, so everything that stands in braces is told, and every operation has upstream's name.
+//! from it, so each word in braces is a parameter, and every operation has upstream's name.
 
 use crate::kinds::{Kind, Sub};
 use serde_json::{Map, Value, json};
@@ -56,7 +56,7 @@ const DELETE_MANY: &[&str] = &[
     "timeoutSeconds",
 ];
 
-/// The verbs of the API, each with its HTTP method, upstream's words for it in `x-kubernetes-action`
+/// The verbs of the API. Each has its HTTP method, upstream's words for it in `x-kubernetes-action`
 /// and in the operation's name, and its parameters.
 const VERBS: &[(&str, &str, &str, &str, &[&str])] = &[
     ("list", "get", "list", "list", LIST),
@@ -342,8 +342,8 @@ mod tests {
     use serde_json::Value;
     use std::collections::BTreeSet;
 
-    /// What a generator of clients insists on: every word in braces is told, every reference leads
-    /// somewhere, every operation has a name of its own.
+    /// What a generator of clients insists on: every word in braces is a parameter, every reference
+    /// leads somewhere, every operation has a name of its own.
     #[test]
     fn documents_are_whole() {
         let catalog = kinds::Catalog::default();

@@ -37,7 +37,7 @@ pub fn judge(text: &str) -> Result<(), String> {
     }
     let left = Cell::new(Some(text.len().saturating_mul(2).saturating_add(ADDED_MAX)));
     let nodes = Cell::new(NODES_MAX);
-    // Its other mistakes are told by its reader.
+    // The reader reports the other mistakes of the text.
     let _ = Counted { left: &left, nodes: &nodes }.deserialize(serde_yaml::Deserializer::from_str(text));
     match left.get() {
         Some(_) => Ok(()),

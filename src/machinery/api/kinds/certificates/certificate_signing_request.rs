@@ -199,8 +199,8 @@ fn signer(name: &str, errors: &mut Errors) {
     }
 }
 
-/// Checks the labels between the dots of one part of a signer's name. The problems of the first
-/// wrong label are told, as upstream.
+/// Checks the labels between the dots of one part of a signer's name. Only the problems of
+/// the first wrong label are reported, as upstream.
 fn labels(part: &str, rule: fn(&str) -> Vec<String>, errors: &mut Errors) {
     let mut judged = part.split('.').map(|label| (label, rule(label)));
     if let Some((label, problems)) = judged.find(|(_, problems)| !problems.is_empty()) {

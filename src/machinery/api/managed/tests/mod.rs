@@ -169,8 +169,8 @@ fn conflicts_of_ports_are_in_the_order_of_their_numbers() {
     assert_eq!(clash.found, 2);
 }
 
-/// An empty map or keyed list adds nothing: nobody's value changes and nobody loses a field. An
-/// atomic one replaces what is there.
+/// An empty map or keyed list adds nothing: no manager's value changes and none loses a field.
+/// An atomic one replaces what is there.
 #[test]
 fn an_empty_map_or_list_conflicts_only_where_it_replaces() {
     let labels = |labels: Value| json!({"metadata": {"name": "p", "labels": labels}});
