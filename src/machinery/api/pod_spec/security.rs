@@ -13,7 +13,8 @@ fn id(object: &Value, path: &str, field: &str, errors: &mut Errors) {
     user_id(at(object, path), &format!("{field}.{path}"), errors);
 }
 
-/// User and group ids: 0 to 2^31 − 1. A larger one would be another id, or none, for the kernel.
+/// Checks the id of a user or group: 0 to 2^31 − 1. A larger one would be another id, or none, for
+/// the kernel.
 pub(crate) fn user_id(id: &Value, field: &str, errors: &mut Errors) {
     if id.as_i64().is_some_and(|n| !(0..=i64::from(i32::MAX)).contains(&n)) {
         errors.invalid(field, id, "must be between 0 and 2147483647, inclusive");
