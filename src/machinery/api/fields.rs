@@ -265,11 +265,11 @@ mod tests {
     /// The conversion of ReplicaSets upstream lists no field of its own.
     #[test]
     fn only_replication_controllers_are_selected_by_their_number_of_pods() {
-        let errors_of = |group: &str, kind: &str| {
+        let is_selected_by = |group: &str, kind: &str| {
             FieldSelector::of_kind("status.replicas=0", crate::kinds::find(group, "v1", kind).unwrap())
                 .is_ok()
         };
-        assert!(errors_of("", "ReplicationController") && !errors_of("apps", "ReplicaSet"));
+        assert!(is_selected_by("", "ReplicationController") && !is_selected_by("apps", "ReplicaSet"));
     }
 
     #[test]

@@ -185,9 +185,12 @@ mod tests {
 
     #[test]
     fn a_part_is_written_in_digits() {
-        let errors_of =
+        let count_errors =
             |part: &str| problems(|o, e| int_or_percent(o, "spec.x", e), json!({"spec": {"x": part}})).len();
-        assert_eq!((errors_of("5%"), errors_of("+5%"), errors_of("5"), errors_of("%")), (0, 1, 1, 1));
+        assert_eq!(
+            (count_errors("5%"), count_errors("+5%"), count_errors("5"), count_errors("%")),
+            (0, 1, 1, 1)
+        );
     }
 
     #[test]

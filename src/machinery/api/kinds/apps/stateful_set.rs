@@ -297,12 +297,12 @@ mod tests {
                 json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}});
             json!({"spec": {"volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": spec}]}})
         };
-        let errors_of = |new: &str| {
+        let count_errors = |new: &str| {
             let mut errors = Errors::default();
             validate_update(&set(new), &set("1Gi"), &mut errors);
             errors.iter().count()
         };
-        assert_eq!((errors_of("1073741824"), errors_of("1G")), (0, 1));
+        assert_eq!((count_errors("1073741824"), count_errors("1G")), (0, 1));
     }
 
     #[test]

@@ -297,12 +297,12 @@ mod tests {
             let container = json!({"name": "c", "resources": {"limits": {"memory": memory}}});
             json!({"spec": {"template": {"spec": {"containers": [container]}}}})
         };
-        let errors_of = |new: &str| {
+        let count_errors = |new: &str| {
             let mut errors = Errors::default();
             validate_update(&job(new), &job("1Gi"), &mut errors);
             errors.iter().count()
         };
-        assert_eq!((errors_of("1073741824"), errors_of("1G")), (0, 1));
+        assert_eq!((count_errors("1073741824"), count_errors("1G")), (0, 1));
     }
 
     #[test]
@@ -332,17 +332,17 @@ mod tests {
             }
             job
         };
-        let errors_of = |old: Value, new: Value| {
+        let count_errors = |old: Value, new: Value| {
             let mut errors = Errors::default();
             validate_update(&job(new), &job(old), &mut errors);
             errors.iter().count()
         };
         let (nodes, pods) = (json!({"nodeAffinity": {"a": 1}}), json!({"podAntiAffinity": {"b": 1}}));
-        assert_eq!(errors_of(Value::Null, nodes.clone()), 0);
-        assert_eq!(errors_of(nodes.clone(), Value::Null), 0);
-        assert_eq!(errors_of(nodes.clone(), json!({"nodeAffinity": {"a": 2}})), 0);
-        assert_eq!(errors_of(Value::Null, pods.clone()), 1);
-        assert_eq!(errors_of(pods, nodes), 1);
+        assert_eq!(count_errors(Value::Null, nodes.clone()), 0);
+        assert_eq!(count_errors(nodes.clone(), Value::Null), 0);
+        assert_eq!(count_errors(nodes.clone(), json!({"nodeAffinity": {"a": 2}})), 0);
+        assert_eq!(count_errors(Value::Null, pods.clone()), 1);
+        assert_eq!(count_errors(pods, nodes), 1);
     }
 
     #[test]

@@ -258,12 +258,12 @@ mod tests {
     #[test]
     fn the_ranges_of_a_node_stay_as_they_are() {
         let node = |range: &str| json!({"spec": {"podCIDR": "10.244.3.0/24", "podCIDRs": [range]}});
-        let errors_of = |new: &str| {
+        let count_errors = |new: &str| {
             let mut errors = Errors::default();
             validate_update(&node(new), &node("10.244.3.0/24"), &mut errors);
             errors.iter().count()
         };
-        assert_eq!((errors_of("10.244.3.0/24"), errors_of("10.9.0.0/24")), (0, 1));
+        assert_eq!((count_errors("10.244.3.0/24"), count_errors("10.9.0.0/24")), (0, 1));
     }
 
     #[test]
