@@ -30,11 +30,11 @@ fn fields(n: usize, value: impl Fn(usize) -> Value) -> Value {
 }
 
 fn custom_kind(schema: Value) -> Kind {
-    let said = json!({"metadata": {"name": "tabs.example.com", "resourceVersion": "1"},
+    let manifest = json!({"metadata": {"name": "tabs.example.com", "resourceVersion": "1"},
         "spec": {"group": "example.com", "scope": "Namespaced",
             "names": {"plural": "tabs", "singular": "tab", "kind": "Tab", "listKind": "TabList"},
             "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}});
-    custom::kinds_of(&definition::name(&said, std::iter::empty(), kinds::all()).unwrap()).remove(0)
+    custom::kinds_of(&definition::name(&manifest, std::iter::empty(), kinds::all()).unwrap()).remove(0)
 }
 
 /// Under one long key, every path would be as long as the key.
@@ -78,10 +78,10 @@ fn validate_definition(key: &str, errors: &mut Errors) {
     let mut schema = json!({"type": "object", "properties": {}});
     schema["properties"][key] =
         json!({"type": "object", "properties": fields(20_000, |_| json!({"type": "string"}))});
-    let said = json!({"metadata": {"name": "tabs.example.com"}, "spec": {"group": "example.com", "scope": "Namespaced",
+    let manifest = json!({"metadata": {"name": "tabs.example.com"}, "spec": {"group": "example.com", "scope": "Namespaced",
         "names": {"plural": "tabs", "kind": "Tab"},
         "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}});
-    definition::validate(&said, errors);
+    definition::validate(&manifest, errors);
 }
 
 #[test]
@@ -217,6 +217,35 @@ fn managed_fields_grow_as_their_input() {
             done.found,
             done.conflicts.len()
         );
+    });
+    // Each of many managers owns one item of a long list.
+    let shared = |n: usize| {
+        let mut live = managed::apply(shape, &Value::Null, &pod(n, "x"), manager("a")).object;
+        let entry = |i: usize| {
+            let env = json!({format!("k:{{\"name\":\"v{i}\"}}"): {".": {}, "f:name": {}}});
+            json!({"manager": format!("m{i}"), "operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1",
+                "fieldsV1": {"f:spec": {"f:containers": {"k:{\"name\":\"c\"}": {"f:env": env}}}}})
+        };
+        let Value::Array(entries) = &mut live["metadata"]["managedFields"] else { panic!("no entries") };
+        entries.extend((0..n / 8).map(entry));
+        live
+    };
+    grows_as_its_input(
+        "an apply beside many managers",
+        |n| (shared(n), pod(n, "x")),
+        |(live, applied)| {
+            assert_eq!(managed::apply(shape, &live, &applied, manager("a")).found, 0);
+        },
+    );
+    let one_less = |n: usize| {
+        let old = shared(n);
+        let mut new = old.clone();
+        let Value::Array(env) = &mut new["spec"]["containers"][0]["env"] else { panic!("no variables") };
+        env.pop();
+        (old, new)
+    };
+    grows_as_its_input("an update beside many managers", one_less, |(old, mut new)| {
+        managed::track(shape, &old, &mut new, manager("m"));
     });
     let shrunk = |n| (managed::apply(shape, &Value::Null, &pod(n, "x"), manager("a")).object, pod(0, "x"));
     grows_as_its_input("an apply of less", shrunk, |(live, applied)| {

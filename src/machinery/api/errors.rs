@@ -267,9 +267,9 @@ mod tests {
         let mut errors = Errors::default();
         errors.invalid_text("a", "\u{301}\0\u{1b}\"\u{e9}", "no");
         errors.not_supported("b", &json!("\u{7f}"), &["\u{1}"]);
-        let told: Vec<&str> = errors.iter().map(|e| e.body.as_str()).collect();
+        let found: Vec<&str> = errors.iter().map(|e| e.body.as_str()).collect();
         let first = "Invalid value: \"\u{301}\\x00\\x1b\\\"\u{e9}\": no";
-        assert_eq!(told, [first, r#"Unsupported value: "\x7f": supported values: "\x01""#]);
+        assert_eq!(found, [first, r#"Unsupported value: "\x7f": supported values: "\x01""#]);
     }
 
     #[test]

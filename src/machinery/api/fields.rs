@@ -257,19 +257,19 @@ mod tests {
             ("certificates.k8s.io", "CertificateSigningRequest", false),
         ] {
             let found = crate::kinds::find(group, "v1", kind).unwrap();
-            let told = FieldSelector::of_kind("metadata.namespace=", found).map(|_| ());
-            assert_eq!(told, if is_known { Ok(()) } else { wrong.clone() }, "{kind}");
+            let result = FieldSelector::of_kind("metadata.namespace=", found).map(|_| ());
+            assert_eq!(result, if is_known { Ok(()) } else { wrong.clone() }, "{kind}");
         }
     }
 
     /// The conversion of ReplicaSets upstream lists no field of its own.
     #[test]
     fn only_replication_controllers_are_selected_by_their_number_of_pods() {
-        let told = |group: &str, kind: &str| {
+        let is_selected_by = |group: &str, kind: &str| {
             FieldSelector::of_kind("status.replicas=0", crate::kinds::find(group, "v1", kind).unwrap())
                 .is_ok()
         };
-        assert!(told("", "ReplicationController") && !told("apps", "ReplicaSet"));
+        assert!(is_selected_by("", "ReplicationController") && !is_selected_by("apps", "ReplicaSet"));
     }
 
     #[test]

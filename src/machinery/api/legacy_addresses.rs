@@ -231,7 +231,7 @@ mod tests {
     use crate::validate::fields::problems;
     use serde_json::json;
 
-    fn told(group: &str, kind: &str, object: &Value, old: Option<&Value>) -> Vec<String> {
+    fn warnings_of(group: &str, kind: &str, object: &Value, old: Option<&Value>) -> Vec<String> {
         warnings(crate::kinds::find(group, "v1", kind).expect("a kind of the table"), object, old, "")
     }
 
@@ -253,8 +253,8 @@ mod tests {
         };
         for text in ["010.0.0.0/8", "10.0.0.0/08"] {
             assert_eq!(problems(network_policy.validate, policy(text)), [""; 0], "{text}");
-            let said = told("networking.k8s.io", "NetworkPolicy", &policy(text), None);
-            assert_eq!(said, [non_standard(text, "10.0.0.0/8")]);
+            let found = warnings_of("networking.k8s.io", "NetworkPolicy", &policy(text), None);
+            assert_eq!(found, [non_standard(text, "10.0.0.0/8")]);
         }
         for (text, why) in [
             (
@@ -266,8 +266,8 @@ mod tests {
                 "IPv6 CIDR value \"FD00::/8\" should be in RFC 5952 canonical format (\"fd00::/8\")",
             ),
         ] {
-            let said = told("networking.k8s.io", "NetworkPolicy", &policy(text), None);
-            assert_eq!(said, [format!("{field}: {why}")]);
+            let found = warnings_of("networking.k8s.io", "NetworkPolicy", &policy(text), None);
+            assert_eq!(found, [format!("{field}: {why}")]);
         }
         for (text, whole, one) in [
             ("::ffff:1.2.3.4/120", "1.2.3.0/24", "1.2.3.4/128"),
@@ -275,30 +275,30 @@ mod tests {
             ("::ffff:1.2.3.4/95", "::fffe:0:0/95", "1.2.3.4/128"),
             ("::ffff:1.2.3.4/64", "::/64", "1.2.3.4/128"),
         ] {
-            let said = told("networking.k8s.io", "NetworkPolicy", &policy(text), None);
+            let found = warnings_of("networking.k8s.io", "NetworkPolicy", &policy(text), None);
             let why = format!("is ambiguous in this context (should be {whole:?} or {one:?}?)");
-            assert_eq!(said, [format!("{field}: CIDR value {text:?} {why}"), non_standard(text, whole)]);
+            assert_eq!(found, [format!("{field}: CIDR value {text:?} {why}"), non_standard(text, whole)]);
         }
         for (text, whole) in [
             ("::ffff:1.2.3.4/128", "1.2.3.4/32"),
             ("::ffff:010.2.3.0/120", "10.2.3.0/24"),
             ("::ffff:0:0/96", "0.0.0.0/0"),
         ] {
-            let said = told("networking.k8s.io", "NetworkPolicy", &policy(text), None);
-            assert_eq!(said, [non_standard(text, whole)]);
+            let found = warnings_of("networking.k8s.io", "NetworkPolicy", &policy(text), None);
+            assert_eq!(found, [non_standard(text, whole)]);
         }
         let old = policy("010.0.0.0/8");
-        let again = told("networking.k8s.io", "NetworkPolicy", &old, Some(&old));
+        let again = warnings_of("networking.k8s.io", "NetworkPolicy", &old, Some(&old));
         assert_eq!(again.len(), 1, "as upstream, each update is warned");
-        assert_eq!(told("networking.k8s.io", "NetworkPolicy", &policy("10.0.0.0/8"), None), [""; 0]);
+        assert_eq!(warnings_of("networking.k8s.io", "NetworkPolicy", &policy("10.0.0.0/8"), None), [""; 0]);
     }
 
     #[test]
     fn every_network_of_a_policy_is_named_with_its_field() {
         let peers = json!([{"ipBlock": {"cidr": "10.0.0.0/08", "except": ["10.1.0.0/16", "10.2.0.0/016"]}}]);
         let policy = json!({"spec": {"ingress": [{}, {"from": peers}], "egress": [{"to": peers}]}});
-        let said = told("networking.k8s.io", "NetworkPolicy", &policy, None);
-        let fields: Vec<&str> = said.iter().filter_map(|line| line.split(": ").next()).collect();
+        let found = warnings_of("networking.k8s.io", "NetworkPolicy", &policy, None);
+        let fields: Vec<&str> = found.iter().filter_map(|line| line.split(": ").next()).collect();
         assert_eq!(
             fields,
             [
@@ -312,11 +312,11 @@ mod tests {
             let mut object = json!({});
             crate::value::put(&mut object, ranges, json!(["10.0.0.0/8", "010.0.0.0/8", " 010.0.0.0/8"]));
             let kind = if ranges == "spec.podCIDRs" { "Node" } else { "Service" };
-            let said = told("", kind, &object, None);
-            assert!(said.len() == 1 && said[0].starts_with(&format!("{ranges}[1]: ")), "{said:?}");
+            let found = warnings_of("", kind, &object, None);
+            assert!(found.len() == 1 && found[0].starts_with(&format!("{ranges}[1]: ")), "{found:?}");
         }
         let spaced = json!({"spec": {"dnsConfig": {"nameservers": [" 010.0.0.1"]}}});
-        assert_eq!(told("", "Pod", &spaced, None), [""; 0], "with a space it is no address");
+        assert_eq!(warnings_of("", "Pod", &spaced, None), [""; 0], "with a space it is no address");
     }
 
     #[test]
@@ -325,7 +325,7 @@ mod tests {
         let spec = json!({"dnsConfig": config, "hostAliases": [{"ip": "::ffff:1.2.3.4"}, {"ip": "FD00::1"}]});
         let release = "will be considered invalid in a future Kubernetes release";
         assert_eq!(
-            told("", "Pod", &json!({ "spec": spec }), None),
+            warnings_of("", "Pod", &json!({ "spec": spec }), None),
             [
                 format!(
                     "spec.dnsConfig.nameservers[0]: non-standard IP address \"010.0.0.1\" {release}: use \"10.0.0.1\""
@@ -338,9 +338,12 @@ mod tests {
             ]
         );
         let deployment = json!({"spec": {"template": {"spec": spec}}});
-        assert!(told("apps", "Deployment", &deployment, None)[0].starts_with("spec.template.spec.dnsConfig"));
+        assert!(
+            warnings_of("apps", "Deployment", &deployment, None)[0]
+                .starts_with("spec.template.spec.dnsConfig")
+        );
         assert_eq!(
-            told("apps", "Deployment", &deployment, Some(&deployment)),
+            warnings_of("apps", "Deployment", &deployment, Some(&deployment)),
             [""; 0],
             "it was there before"
         );
@@ -357,11 +360,11 @@ mod tests {
             non_standard("spec.externalIPs[0]", "::ffff:9.9.9.9", "9.9.9.9"),
             non_standard("spec.loadBalancerIP", "9.9.9.09", "9.9.9.9"),
         ];
-        assert_eq!(told("", "Service", &service, None), want);
-        assert_eq!(told("", "Service", &service, Some(&service)), want, "as upstream, at each update");
+        assert_eq!(warnings_of("", "Service", &service, None), want);
+        assert_eq!(warnings_of("", "Service", &service, Some(&service)), want, "as upstream, at each update");
         let headless =
             json!({"spec": {"clusterIP": "None", "clusterIPs": ["None"], "loadBalancerIP": "any"}});
-        assert_eq!(told("", "Service", &headless, None), [""; 0]);
+        assert_eq!(warnings_of("", "Service", &headless, None), [""; 0]);
         let subset = json!({"addresses": [{"ip": "10.0.0.1"}, {"ip": "010.0.0.2"}],
             "notReadyAddresses": [{"ip": "FD00::1"}]});
         let six = |field: &str| {
@@ -369,7 +372,7 @@ mod tests {
         };
         let mut endpoints = json!({"metadata": {"labels": {}}, "subsets": [subset]});
         assert_eq!(
-            told("", "Endpoints", &endpoints, None),
+            warnings_of("", "Endpoints", &endpoints, None),
             [
                 non_standard("subsets[0].addresses[1].ip", "010.0.0.2", "10.0.0.2"),
                 six("subsets[0].notReadyAddresses[0].ip"),
@@ -378,20 +381,23 @@ mod tests {
         let group = "discovery.k8s.io";
         let mut slice = json!({"metadata": {"labels": {}}, "endpoints": [{"addresses": ["010.0.0.2"]}]});
         assert_eq!(
-            told(group, "EndpointSlice", &slice, None),
+            warnings_of(group, "EndpointSlice", &slice, None),
             [non_standard("endpoints[0].addresses[0]", "010.0.0.2", "10.0.0.2")]
         );
         for (label, name) in CONTROLLERS {
             endpoints["metadata"]["labels"] = json!({ label: name });
             slice["metadata"]["labels"] = json!({ label: name });
-            let said = [told("", "Endpoints", &endpoints, None), told(group, "EndpointSlice", &slice, None)];
-            assert!(said.iter().all(Vec::is_empty), "{said:?}");
+            let found = [
+                warnings_of("", "Endpoints", &endpoints, None),
+                warnings_of(group, "EndpointSlice", &slice, None),
+            ];
+            assert!(found.iter().all(Vec::is_empty), "{found:?}");
         }
     }
 
     #[test]
     fn addresses_of_a_status_count_in_its_own_writes() {
-        let told_of = |group: &str, name: &str, status: Value, subresource: &str| {
+        let warnings_of_update = |group: &str, name: &str, status: Value, subresource: &str| {
             let kind = crate::kinds::find(group, "v1", name).expect("a kind of the table");
             warnings(
                 kind,
@@ -403,19 +409,19 @@ mod tests {
         let ingress = json!({"loadBalancer": {"ingress": [{"hostname": "a.example"}, {"ip": "09.9.9.9"}]}});
         let field = "status.loadBalancer.ingress[1]";
         for (group, name) in [("", "Service"), ("networking.k8s.io", "Ingress")] {
-            let said = told_of(group, name, ingress.clone(), "status");
-            assert_eq!(said, [non_standard(field, "09.9.9.9", "9.9.9.9")], "{name}");
+            let found = warnings_of_update(group, name, ingress.clone(), "status");
+            assert_eq!(found, [non_standard(field, "09.9.9.9", "9.9.9.9")], "{name}");
         }
         let ips = json!({"podIPs": [{"ip": "010.0.0.1"}], "hostIPs": [{"ip": "::ffff:1.2.3.4"}]});
         assert_eq!(
-            told_of("", "Pod", ips.clone(), "status"),
+            warnings_of_update("", "Pod", ips.clone(), "status"),
             [
                 non_standard("status.podIPs[0].ip", "010.0.0.1", "10.0.0.1"),
                 non_standard("status.hostIPs[0].ip", "::ffff:1.2.3.4", "1.2.3.4"),
             ]
         );
-        assert_eq!(told_of("", "Pod", ips, ""), [""; 0]);
-        let said = told_of("", "Service", ingress, "");
-        assert_eq!(said, [non_standard("spec.clusterIPs[0]", "010.96.0.9", "10.96.0.9")]);
+        assert_eq!(warnings_of_update("", "Pod", ips, ""), [""; 0]);
+        let found = warnings_of_update("", "Service", ingress, "");
+        assert_eq!(found, [non_standard("spec.clusterIPs[0]", "010.96.0.9", "10.96.0.9")]);
     }
 }

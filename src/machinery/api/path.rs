@@ -175,8 +175,8 @@ mod tests {
         let exact = "x".repeat(PATH_MAX);
         assert_eq!(Path::Root.field(&exact).to_string(), exact);
         let long = "é".repeat(1 << 20);
-        let told = Path::Root.field(&long).field("a").to_string();
-        assert!(told.ends_with("é…") && told.len() <= PATH_MAX + 3, "{}", told.len());
+        let text = Path::Root.field(&long).field("a").to_string();
+        assert!(text.ends_with("é…") && text.len() <= PATH_MAX + 3, "{}", text.len());
     }
 
     #[test]

@@ -56,9 +56,9 @@ impl Typed {
     }
 
     fn is_atomic(self) -> bool {
-        const SAID: &str = "x-kubernetes-map-type";
-        let said = self.place.get(SAID).or_else(|| self.schema.get(SAID));
-        said.is_some_and(|said| said == "atomic")
+        const MAP_TYPE: &str = "x-kubernetes-map-type";
+        let map_type = self.place.get(MAP_TYPE).or_else(|| self.schema.get(MAP_TYPE));
+        map_type.is_some_and(|map_type| map_type == "atomic")
     }
 
     fn keys(self) -> Keys {
@@ -76,7 +76,7 @@ impl Typed {
 
     /// Returns whether this is one of the words of the field's patch strategy.
     fn has_strategy(self, word: &str) -> bool {
-        text(self.place, "x-kubernetes-patch-strategy").split(',').any(|said| said == word)
+        text(self.place, "x-kubernetes-patch-strategy").split(',').any(|strategy| strategy == word)
     }
 }
 
@@ -265,11 +265,11 @@ mod tests {
     /// k8s-openapi leaves out what is said of merging; `scripts/schemas` adds it.
     #[test]
     fn the_published_types_say_how_they_are_merged() {
-        let mut said = std::collections::BTreeMap::new();
+        let mut counts = std::collections::BTreeMap::new();
         for schema in published::schemas().values() {
             let fields = schema["properties"].as_object().into_iter().flat_map(|all| all.values());
             for word in fields.chain([schema]).flat_map(|place| place.as_object().unwrap().keys()) {
-                *said.entry(word.as_str()).or_insert(0) += 1;
+                *counts.entry(word.as_str()).or_insert(0) += 1;
             }
         }
         let least = [
@@ -280,7 +280,7 @@ mod tests {
             ("x-kubernetes-patch-merge-key", 40),
         ];
         for (word, least) in least {
-            assert!(said.get(word).is_some_and(|n| *n >= least), "{word}: {:?}", said.get(word));
+            assert!(counts.get(word).is_some_and(|n| *n >= least), "{word}: {:?}", counts.get(word));
         }
     }
 

@@ -21,8 +21,9 @@ use std::sync::Arc;
 /// Bytes of all variables of a policy together. Each may be as large as the steps of one expression
 /// allow, and all of them are kept while the policy is asked.
 const VARIABLES_MAX: usize = 8 << 20;
-/// Bytes that each value counts for, beside its text.
-const VALUE_BYTES: usize = 8;
+/// Bytes that each value counts for, beside its text: some 100 for the two copies of a number. The
+/// name of a field counts as a value.
+const VALUE_BYTES: usize = 64;
 /// Levels that the value of a variable may nest: what copies it recurses.
 const LEVELS_MAX: usize = 2 * bounds::DEPTH_MAX;
 /// Bytes of the error of an expression. The error of a variable repeats that of another one that it
@@ -211,7 +212,7 @@ impl<'r> Evaluation<'r> {
     fn of_copies(&self, expression: &Expression) -> f64 {
         let params = Some(self.params).filter(|_| expression.reads_params);
         let request = self.review.request_of_conditions.as_ref().filter(|_| self.is_in_conditions);
-        params.map_or(0.0, |copied| cost::of_values(copied, None)) + request.map_or(0.0, |(_, steps)| *steps)
+        params.map_or(0.0, cost::of_values) + request.map_or(0.0, |(_, steps)| *steps)
     }
 
     /// Takes steps off the budget of the policy, and off that of all policies.
@@ -280,7 +281,7 @@ fn json_of(value: &Value, room: &mut usize, levels: usize) -> Option<Json> {
             let mut all = serde_json::Map::new();
             for (key, value) in map.map.iter() {
                 let key = key.to_string();
-                *room = room.checked_sub(key.len())?;
+                *room = room.checked_sub(VALUE_BYTES + key.len())?;
                 all.insert(key, json_of(value, room, levels)?);
             }
             Json::Object(all)

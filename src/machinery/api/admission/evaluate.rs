@@ -65,7 +65,7 @@ impl Review {
     /// deletion, the old object of a creation, the namespace of an object that is in none.
     pub fn new(object: Json, old: Json, request: Json, namespace: Json) -> Review {
         let request_of_conditions =
-            request_of_conditions(&request).map(|request| (plain(&request), cost::of_values(&request, None)));
+            request_of_conditions(&request).map(|request| (plain(&request), cost::of_values(&request)));
         let resource = resource_of(&request);
         let parts =
             [("object", object), ("oldObject", old), ("request", request), ("namespaceObject", namespace)];

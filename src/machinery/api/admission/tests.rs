@@ -194,6 +194,19 @@ fn a_variable_that_grows_is_refused_before_it_fills_the_memory() {
     assert!(denied[0].ends_with("operation cancelled: actual cost limit exceeded"), "{denied:?}");
 }
 
+/// All variables are kept until the policy is done, and a small value takes far more memory than
+/// its text.
+#[test]
+fn variables_of_many_small_values_are_refused() {
+    let with = |count: usize| {
+        let numbers = json!({"name": "n", "expression": format!("lists.range({count})")});
+        let spec = json!({"variables": [numbers], "validations": [{"expression": "variables.n.size() > 0"}]});
+        messages(spec, replicas(1))
+    };
+    assert_eq!(with(50_000), [""; 0]);
+    assert!(with(200_000)[0].ends_with("actual cost limit exceeded"));
+}
+
 /// Each list holds the list before it: copies of a deep one would fill the stack.
 #[test]
 fn a_variable_that_nests_too_deep_is_refused() {

@@ -82,9 +82,9 @@ mod tests {
             assert_eq!(regex(pattern).unwrap().is_match(text), matches, "{pattern} {text}");
         }
         for none in ["Alphabetic", "sc=Greek", "gc:L", "isGreek", "", "Foo", "^^Greek"] {
-            let told = regex(&format!(r"a\p{{{none}}}")).unwrap_err().to_string();
+            let refusal = regex(&format!(r"a\p{{{none}}}")).unwrap_err().to_string();
             let want = format!("error parsing regexp: invalid character class range: `\\p{{{none}}}`");
-            assert_eq!(told, want);
+            assert_eq!(refusal, want);
         }
         let open = regex(r"\p{Greek").unwrap_err().to_string();
         assert!(open.ends_with(r"range: `\p{Greek`"), "{open}");

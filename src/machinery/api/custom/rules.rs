@@ -36,7 +36,7 @@ impl Rule {
     fn spend(&self, here: &Json, old: Option<&Json>, budget: &mut f64) -> Result<(), String> {
         let expressions = [Some(&self.term), self.message_expression.as_ref()];
         for term in expressions.into_iter().flatten() {
-            let steps = cost::steps(&term.program.expression().expr, here, old);
+            let steps = cost::steps(&term.program.expression().expr, here, old, self.optional_old);
             if steps > cost::CALL_MAX {
                 *budget = -1.0;
                 return Err(format!(
@@ -165,34 +165,10 @@ fn node(
     if !schema.has_rules || here.is_null() || *budget < 0.0 || errors.is_full() {
         return;
     }
-    let (old, unchanged) = (before.value, before.is_same(here));
-    let mut values: Option<(Value, Option<Value>)> = None;
-    for rule in schema.rules.iter().filter(|rule| before.asks(rule, unchanged)) {
-        if values.is_none() {
-            *budget -= cost::of_values(here, old);
-        }
-        if let Err(why) = rule.spend(here, old, budget) {
-            if before.asks_kept {
-                return;
-            }
-            let field = if path.is_root() { "<nil>".to_string() } else { path.to_string() };
-            return errors.invalid_text(field, schema.kind.name(), &why);
-        }
-        let (this, that) =
-            values.get_or_insert_with(|| (typed_value(schema, here), old.map(|o| typed_value(schema, o))));
-        let mut scope = root.new_inner_scope();
-        scope.add_variable_from_value("self", this.clone());
-        if rule.transition {
-            match (rule.optional_old, that.clone()) {
-                (true, that) => scope.add_variable_from_value("oldSelf", optional(that)),
-                (false, Some(that)) => scope.add_variable_from_value("oldSelf", that),
-                (false, None) => {}
-            }
-        }
-        if let Some(why) = rule.broken(&scope).filter(|_| !before.asks_kept || rule.is_false(&scope)) {
-            rule.report(schema, path, &why, errors);
-        }
+    if !judge_rules(schema, here, before, path, root, budget, errors) {
+        return;
     }
+    let (old, unchanged) = (before.value, before.is_same(here));
     match here {
         Json::Object(map) => {
             for (name, field) in map {
@@ -217,6 +193,59 @@ fn node(
         }
         _ => {}
     }
+}
+
+/// Judges a value by the rules beside its schema. False if no further rule of the object is to be
+/// asked. The copy of the value goes before what is in it is judged: there would be one of nearly
+/// the whole object for each level.
+fn judge_rules(
+    schema: &Schema,
+    here: &Json,
+    before: Before,
+    path: Path,
+    root: &Context,
+    budget: &mut f64,
+    errors: &mut Errors,
+) -> bool {
+    if schema.rules.is_empty() {
+        return true;
+    }
+    let (old, unchanged) = (before.value, before.is_same(here));
+    // The scope with `self`, and the old value. They are made once for all rules.
+    let mut made: Option<(Context, Option<Value>)> = None;
+    for rule in schema.rules.iter().filter(|rule| before.asks(rule, unchanged)) {
+        let of_old = || old.map_or(0.0, cost::of_values);
+        if made.is_none() {
+            *budget -= cost::of_values(here) + of_old();
+        }
+        if rule.transition {
+            *budget -= of_old(); // the rule has a copy of its own
+        }
+        if let Err(why) = rule.spend(here, old, budget) {
+            if !before.asks_kept {
+                let field = if path.is_root() { "<nil>".to_string() } else { path.to_string() };
+                errors.invalid_text(field, schema.kind.name(), &why);
+            }
+            return false;
+        }
+        let (of_node, that) = made.get_or_insert_with(|| {
+            let mut scope = root.new_inner_scope();
+            scope.add_variable_from_value("self", typed_value(schema, here));
+            (scope, old.map(|old| typed_value(schema, old)))
+        });
+        let mut scope = of_node.new_inner_scope();
+        if rule.transition {
+            match (rule.optional_old, that.clone()) {
+                (true, that) => scope.add_variable_from_value("oldSelf", optional(that)),
+                (false, Some(that)) => scope.add_variable_from_value("oldSelf", that),
+                (false, None) => {}
+            }
+        }
+        if let Some(why) = rule.broken(&scope).filter(|_| !before.asks_kept || rule.is_false(&scope)) {
+            rule.report(schema, path, &why, errors);
+        }
+    }
+    true
 }
 
 /// Reports what is wrong with the rules of one node of a definition's schema. `uncorrelated`: the

@@ -26,7 +26,7 @@ pub(super) enum Node {
 /// Levels of brackets and filters in a template. Reading and evaluating one recurses.
 pub(super) const DEPTH_MAX: usize = 32;
 
-/// What a template is told that nests deeper than [`DEPTH_MAX`].
+/// The error of a template that nests deeper than [`DEPTH_MAX`].
 pub(super) fn too_deep() -> String {
     format!("the template nests more than {DEPTH_MAX} levels deep")
 }
@@ -141,10 +141,10 @@ impl Parser {
                 self.next();
             }
         }
-        let said: String = self.text[begin..self.at].iter().collect();
-        nodes.push(match said.as_str() {
+        let name: String = self.text[begin..self.at].iter().collect();
+        nodes.push(match name.as_str() {
             "*" => Node::Wildcard,
-            _ => Node::Field(said.replace('\\', "")),
+            _ => Node::Field(name.replace('\\', "")),
         });
     }
 
@@ -216,8 +216,8 @@ impl Parser {
         }
         let inside = &self.text[begin..self.at - 1];
         unquoted(inside, quote).map(|text| Node::Text(text.into())).ok_or_else(|| {
-            let said: String = inside.iter().collect();
-            format!("unquote string {quote}{said}{quote} error invalid syntax")
+            let inside: String = inside.iter().collect();
+            format!("unquote string {quote}{inside}{quote} error invalid syntax")
         })
     }
 

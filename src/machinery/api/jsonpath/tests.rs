@@ -55,16 +55,16 @@ fn a_template_that_nests_without_end_is_refused() {
         assert!(JsonPath::parse(&deep).is_err());
     }
     for deep in ["{range .a[*]}".repeat(20_000), "{range .a}".repeat(20_000)] {
-        let told = JsonPath::parse(&deep).unwrap().find(&json!({}));
-        assert_eq!(told.unwrap_err(), "the template nests more than 32 levels deep");
+        let result = JsonPath::parse(&deep).unwrap().find(&json!({}));
+        assert_eq!(result.unwrap_err(), "the template nests more than 32 levels deep");
     }
     assert!(JsonPath::parse("{range .a[*]}{range .b[?(@.c[0].d==1)]}{.e}{end}{end}").is_ok());
 }
 
 #[test]
 fn the_largest_index_is_one_that_is_not_there() {
-    let told = JsonPath::parse("{.a[9223372036854775807]}").unwrap().find(&json!({"a": [1, 2]}));
-    assert_eq!(told.unwrap_err(), "array index out of bounds: index 9223372036854775807, length 2");
+    let result = JsonPath::parse("{.a[9223372036854775807]}").unwrap().find(&json!({"a": [1, 2]}));
+    assert_eq!(result.unwrap_err(), "array index out of bounds: index 9223372036854775807, length 2");
 }
 
 #[test]
@@ -86,8 +86,8 @@ fn a_path_that_multiplies_ends_with_an_error() {
         ("{".to_string() + &"..a".repeat(20) + "}", &nested),
         ("{".to_string() + &"['a','a']".repeat(30) + "}", &nested),
     ] {
-        let told = JsonPath::parse(&template).unwrap().find(object);
-        assert!(told.is_err_and(|e| e.contains("too many values")), "{template}");
+        let result = JsonPath::parse(&template).unwrap().find(object);
+        assert!(result.is_err_and(|e| e.contains("too many values")), "{template}");
     }
 }
 
@@ -99,8 +99,8 @@ fn values_are_counted_before_they_are_collected() {
     for template in
         [copies("a", 2_000) + ".*}", copies("l", 100_000) + "[*]}", copies("l", 100_000) + "[?()]}"]
     {
-        let told = JsonPath::parse(&template).unwrap().find_in(&object, VALUES_EACH).unwrap_err();
-        assert_eq!(told, TOO_MUCH, "{}", &template[template.len() - 20..]);
+        let error = JsonPath::parse(&template).unwrap().find_in(&object, VALUES_EACH).unwrap_err();
+        assert_eq!(error, TOO_MUCH, "{}", &template[template.len() - 20..]);
     }
 }
 
@@ -121,8 +121,8 @@ fn results_have_a_bound_together_and_are_copied_once() {
     let many = |n: usize| JsonPath::parse(&format!("{{[{}]}}", vec!["'a'"; n].join(","))).unwrap();
     let (few, much) = (many(50), many(2_500));
     assert_eq!(few.find(&object).unwrap()[0].len(), 50);
-    let told = much.find(&object);
-    assert!(told.is_err_and(|e| e.contains("too many values")));
+    let result = much.find(&object);
+    assert!(result.is_err_and(|e| e.contains("too many values")));
     let found = much.find_in(&object, VALUES_EACH).unwrap();
     assert!(found[0].len() == 2_500 && found[0].iter().all(|v| std::ptr::eq(*v, &object["a"])));
 }
@@ -193,8 +193,8 @@ fn one_pair_of_braces_is_one_path() {
         let found = JsonPath::parse(template).unwrap().print(&object, false);
         assert_eq!(found.as_deref(), Ok(want), "{template}");
     }
-    let told = JsonPath::parse("{.a[*]}").unwrap().find(&object).unwrap_err();
-    assert_eq!(told, "map[string]interface {} is not array or slice");
+    let error = JsonPath::parse("{.a[*]}").unwrap().find(&object).unwrap_err();
+    assert_eq!(error, "map[string]interface {} is not array or slice");
 }
 
 /// As the functions of Go's templates compare.
@@ -233,8 +233,8 @@ fn filters_compare_values_of_one_type() {
         let path = JsonPath::parse(&format!("{{.list[?({filter})]}}"));
         assert_eq!(path.and_then(|path| path.find(&object)), Err(why.to_string()), "{filter}");
     }
-    let told = JsonPath::parse("{.none[?(@.a)]}").unwrap().find(&object).unwrap_err();
-    assert_eq!(told, "<nil> is not array or slice and cannot be filtered");
+    let error = JsonPath::parse("{.none[?(@.a)]}").unwrap().find(&object).unwrap_err();
+    assert_eq!(error, "<nil> is not array or slice and cannot be filtered");
 }
 
 #[test]
@@ -263,8 +263,8 @@ fn a_range_without_an_end_goes_on_for_the_object_around_it() {
         let found = JsonPath::parse(template).unwrap().print(&object, false);
         assert_eq!(found.as_deref(), Ok(want), "{template}");
     }
-    let told = JsonPath::parse(&"{range}".repeat(32)).unwrap().find(&object);
-    assert!(told.is_err_and(|why| why.contains("too many values")), "each doubles what follows");
+    let result = JsonPath::parse(&"{range}".repeat(32)).unwrap().find(&object);
+    assert!(result.is_err_and(|why| why.contains("too many values")), "each doubles what follows");
 }
 
 /// As `client-go/util/jsonpath` of 0.35 answers: what it finds oddly, and what it refuses only when

@@ -33,17 +33,17 @@ pub struct Sub {
 
 pub(super) const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
 
-/// The subresource `status` of this kind.
+/// Returns the subresource `status` of this kind.
 pub(crate) const fn status(kind: &'static str) -> Sub {
     sub("status", kind, STATUS_VERBS)
 }
 
-/// A subresource whose objects have the group and version of the parent.
+/// Returns a subresource whose objects have the group and version of the parent.
 pub(super) const fn sub(name: &'static str, kind: &'static str, verbs: &'static [&'static str]) -> Sub {
     Sub { name, group: "", version: "", kind, verbs }
 }
 
-/// The subresource `proxy`: another server, which answers every method.
+/// Returns the subresource `proxy`: another server, which answers every method.
 pub(super) const fn proxy(kind: &'static str) -> Sub {
     sub("proxy", kind, &["create", "delete", "get", "patch", "update"])
 }
@@ -201,7 +201,7 @@ impl ScopeOf for k8s_openapi::ClusterResourceScope {
     const NAMESPACED: bool = false;
 }
 
-/// An entry for a type of k8s-openapi.
+/// Makes the entry for a type of k8s-openapi.
 pub(crate) fn of<T>() -> Kind
 where
     T: k8s_openapi::Resource,
@@ -214,7 +214,7 @@ where
     }
 }
 
-/// An entry in which everything is as it usually is.
+/// Makes an entry in which everything is as most kinds have it.
 pub(crate) fn plain(
     group: &'static str,
     version: &'static str,
@@ -314,7 +314,7 @@ impl Kind {
             _ => None,
         }
     }
-    /// `v1` or `apps/v1`
+    /// Returns the `apiVersion` of the objects: `v1` or `apps/v1`.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() {
             self.version.to_string()
@@ -322,7 +322,7 @@ impl Kind {
             format!("{}/{}", self.group, self.version)
         }
     }
-    /// `/api/v1` or `/apis/apps/v1`
+    /// Returns the path of the group and version: `/api/v1` or `/apis/apps/v1`.
     pub(crate) fn root_path(&self) -> String {
         if self.group.is_empty() {
             format!("/api/{}", self.version)
@@ -346,7 +346,7 @@ impl Kind {
     pub fn place(&self) -> &str {
         self.custom.as_ref().map_or(self.plural, |c| &c.place)
     }
-    /// `PodList`
+    /// Returns the kind of a list of the objects: `PodList`.
     pub fn list_kind(&self) -> String {
         self.custom.as_ref().map_or_else(|| format!("{}List", self.kind), |c| c.list_kind.clone())
     }
@@ -421,7 +421,7 @@ impl Kind {
             None => self.from_stored(object),
         }
     }
-    /// `deployments.apps`
+    /// Returns the plural with the group, as messages have it: `deployments.apps`.
     pub fn qualified(&self) -> String {
         crate::status::qualified(self.group, self.plural)
     }

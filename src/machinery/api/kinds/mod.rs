@@ -32,7 +32,7 @@ macro_rules! kinds {
     ($($visible:vis mod $module:ident $(: $type:ty)?;)+) => {
         $($visible mod $module;)+
 
-        /// The kinds of this group, in the order of discovery.
+        /// Returns the kinds of this group, in the order of discovery.
         pub(super) fn kinds() -> Vec<$crate::kinds::entry::Kind> {
             vec![$($module::kind()),+]
         }

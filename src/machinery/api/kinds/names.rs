@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
 static LISTS: Mutex<BTreeSet<&'static [&'static str]>> = Mutex::new(BTreeSet::new());
 
-/// The one copy of a name.
+/// Returns the one copy of a name, which is never freed.
 pub fn intern(name: &str) -> &'static str {
     let mut names = NAMES.lock();
     if let Some(known) = names.get(name) {
@@ -22,7 +22,7 @@ pub fn intern(name: &str) -> &'static str {
     kept
 }
 
-/// The one copy of a list of names.
+/// Returns the one copy of a list of names, which is never freed.
 pub fn intern_all<'a>(all: impl IntoIterator<Item = &'a str>) -> &'static [&'static str] {
     let all: Vec<&'static str> = all.into_iter().map(intern).collect();
     let mut lists = LISTS.lock();

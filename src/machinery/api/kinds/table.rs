@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 
 static TABLE: LazyLock<Vec<Kind>> = LazyLock::new(table);
 
-/// The kinds of all groups, in the order in which a real server lists its groups.
+/// Returns the kinds of all groups, in the order in which a real server lists its groups.
 fn table() -> Vec<Kind> {
     let groups = [
         core::kinds,

@@ -131,7 +131,7 @@ pub(super) fn collisions(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-/// The status of a ReplicaSet or a ReplicationController.
+/// Checks the status of a ReplicaSet or a ReplicationController: no counter exceeds the replicas.
 pub(super) fn validate_replica_status(new: &Value, _: &Value, errors: &mut Errors) {
     let counters = ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
     not_negatives(new, &counters, errors);
@@ -168,7 +168,7 @@ pub(super) const REPLICA_COLUMNS: &[(&str, &str, bool)] = &[
     ("Selector", "string", true),
 ];
 
-/// The cells of [`REPLICA_COLUMNS`].
+/// Returns the cells of [`REPLICA_COLUMNS`].
 pub(super) fn replica_cells(o: &Value, now: Timestamp, selector: String) -> Vec<Value> {
     let cells = vec![
         name(o),
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_workload_without_a_selector_selects_no_pod() {
-        let told = |what: &str, selector: Value| {
+        let errors_of = |what: &str, selector: Value| {
             let template = json!({"metadata": {"labels": {"a": "b"}}});
             let mut errors = Errors::default();
             validate(&json!({"spec": {"selector": selector, "template": template}}), what, &mut errors);
@@ -196,12 +196,12 @@ mod tests {
         const REQUIRED: &str = "spec.selector: Required value";
         const OTHER: &str = "spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`";
         for what in ["deployment", "replicaset", "statefulset"] {
-            assert_eq!(told(what, Value::Null), [REQUIRED, OTHER], "{what}");
+            assert_eq!(errors_of(what, Value::Null), [REQUIRED, OTHER], "{what}");
         }
-        assert_eq!(told("daemonset", Value::Null), [OTHER]);
-        assert_eq!(told("deployment", json!({"matchLabels": {"a": "b"}})), [""; 0]);
+        assert_eq!(errors_of("daemonset", Value::Null), [OTHER]);
+        assert_eq!(errors_of("deployment", json!({"matchLabels": {"a": "b"}})), [""; 0]);
         let empty = "spec.selector: Invalid value: {}: empty selector is invalid for deployment";
-        assert_eq!(told("replicaset", json!({})), [empty]);
+        assert_eq!(errors_of("replicaset", json!({})), [empty]);
     }
 
     #[test]

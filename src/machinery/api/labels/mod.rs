@@ -232,8 +232,8 @@ mod tests {
             ("n=\u{1b}", "values[0][n]: Invalid value: \"\\x1b\": a valid label must be"),
             ("-n=a", "<nil>: Invalid value: \"-n\": name part must consist"),
         ] {
-            let told = Selector::parse(text).unwrap_err();
-            assert!(told.starts_with(&format!("unable to parse requirement: {want}")), "{told}");
+            let error = Selector::parse(text).unwrap_err();
+            assert!(error.starts_with(&format!("unable to parse requirement: {want}")), "{error}");
         }
     }
 }

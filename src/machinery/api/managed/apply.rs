@@ -3,7 +3,7 @@
 
 use super::entries::{Manager, entries, fields, own_part, store};
 use super::last_applied;
-use super::set::{self, Members, Set};
+use super::set::{self, Index, Members, Set};
 use crate::path::Path;
 use crate::shape::{Keys, Shape};
 use crate::value::{self, as_map, text};
@@ -34,7 +34,7 @@ const CONFLICTS_MAX: usize = 200;
 /// The element of an object's metadata.
 const METADATA: &str = "f:metadata";
 
-/// How messages name a manager.
+/// Returns how messages name a manager.
 fn named(entry: &Value) -> String {
     let mut name = format!("{:?}", text(entry, "manager"));
     let subresource = text(entry, "subresource");
@@ -73,16 +73,17 @@ pub fn apply_resetting(
         known.push(past.entry("Update", manager.now, own_fields(shape, live, resets, true)));
     }
     let noted = last_applied::noted(live, &manager);
-    let sides = Sides { live, applied, noted: &noted };
+    let index = Index::default();
+    let sides = Sides { live, applied, noted: &noted, index: &index };
     let is_mine = |e: &Value| manager.is("Apply", e);
     let mut object = live.clone();
     let (mut conflicts, mut found) = (vec![], 0);
     let mut kept = vec![];
     for entry in known.iter().filter(|e| !is_mine(e)) {
         let Some(theirs) = fields(entry) else { continue };
-        let mut taken = Set::new();
+        let mut overridden = Set::new();
         let manager = named(entry);
-        clashes(shape, &mine, theirs, sides, Path::Root, &mut taken, &mut |field| {
+        clashes(shape, &mine, theirs, sides, Path::Root, &mut overridden, &mut |field| {
             found += 1;
             if conflicts.len() < CONFLICTS_MAX {
                 conflicts.push(Conflict { manager: manager.clone(), field: format!(".{field}") });
@@ -90,7 +91,7 @@ pub fn apply_resetting(
         });
         let mut entry = entry.clone();
         if let Some(Value::Object(theirs)) = entry.get_mut("fieldsV1") {
-            set::subtract(theirs, &taken);
+            set::subtract(theirs, &overridden);
         }
         kept.push(entry);
     }
@@ -100,7 +101,7 @@ pub fn apply_resetting(
     if let Some(before) = before.and_then(fields) {
         let others: Vec<&Set> = kept.iter().filter_map(fields).collect();
         // Every apply names its object, so the metadata as a whole never goes: a finalizer in it
-        // that no manager owns is not taken along with the last label.
+        // that no manager owns does not go with the last label.
         let is_unowned = !mine.contains_key(METADATA);
         mine.entry(METADATA).or_insert_with(|| Value::Object(Set::new()));
         remove(shape, &mut object, before, &mine, &others);
@@ -111,9 +112,10 @@ pub fn apply_resetting(
     let same = before.filter(|e| fields(e) == Some(&mine) && text(e, "apiVersion") == manager.api_version);
     let time = same.map_or(manager.now, |e| text(e, "time")).to_string();
     kept.push(manager.entry("Apply", &time, mine));
+    let index = Index::default(); // of the merged object
     for entry in &mut kept {
         if let Some(Value::Object(theirs)) = entry.get_mut("fieldsV1") {
-            set::drop_removed(shape, theirs, live, &object);
+            set::drop_removed(shape, theirs, live, &object, &index);
         }
     }
     store(&mut object, kept);
@@ -213,7 +215,7 @@ fn merge_list(shape: Shape, keys: &Keys, live: &mut Vec<Value>, applied: &[Value
 }
 
 /// Removes from `live` what stands in `before` but not in `now` nor in any of `others`. What goes
-/// is marked first and taken out in one pass, so that a long list or map is not moved up for every
+/// is marked first and removed in one pass, so that a long list or map is not moved up for every
 /// part that goes.
 ///
 /// A member of a list or of a plain map is kept by the managers that own the member itself (`.`).
@@ -222,11 +224,12 @@ fn merge_list(shape: Shape, keys: &Keys, live: &mut Vec<Value>, applied: &[Value
 fn remove(shape: Shape, live: &mut Value, before: &Set, now: &Set, others: &[&Set]) {
     let places = live.as_array().map_or_else(HashMap::new, |items| set::places(shape, items));
     let mut gone: HashSet<&str> = HashSet::new();
+    let mut owners = owners(before, others);
     for (element, inner) in before {
         let Value::Object(inner) = inner else { continue };
         let empty = Set::new();
         let still = now.get(element).and_then(Value::as_object);
-        let theirs: Vec<&Set> = others.iter().filter_map(|o| o.get(element)?.as_object()).collect();
+        let theirs = owners.remove(element.as_str()).unwrap_or_default();
         let is_kept = match is_member(shape, element) && inner.contains_key(".") {
             true => theirs.iter().any(|set| set.is_empty() || set.contains_key(".")),
             false => !theirs.is_empty(),
@@ -271,6 +274,21 @@ fn remove(shape: Shape, live: &mut Value, before: &Set, now: &Set, others: &[&Se
     }
 }
 
+/// Returns what `others` own below each element of `before`. There may be thousands of managers, so
+/// of each only the smaller of both sets is gone through.
+fn owners<'s>(before: &'s Set, others: &[&'s Set]) -> HashMap<&'s str, Vec<&'s Set>> {
+    let mut owners: HashMap<&str, Vec<&Set>> = HashMap::new();
+    for &other in others {
+        let smaller = if other.len() < before.len() { other } else { before };
+        for element in smaller.keys().filter(|element| before.contains_key(element.as_str())) {
+            if let Some(inner) = other.get(element).and_then(Value::as_object) {
+                owners.entry(element).or_default().push(inner);
+            }
+        }
+    }
+    owners
+}
+
 /// True for an item of a list that has keys, and for a key of a plain map.
 fn is_member(shape: Shape, element: &str) -> bool {
     match element.strip_prefix("f:") {
@@ -286,26 +304,28 @@ struct Sides<'a> {
     applied: &'a Value,
     /// What a client-side apply noted, which kubectl may change; null if there is nothing.
     noted: &'a Value,
+    index: &'a Index<'a>,
 }
 
-/// Leaves of `mine` that are in `theirs` and change the live value: put into `taken`, and told by
-/// their path unless the live value is the noted one. The leaves of a level, and what is not there
-/// yet, come before what is deeper, both in the order of [`set::rank`] (`Set.Iterate` of
-/// structured-merge-diff).
+/// Finds the leaves of `mine` that are in `theirs` and change the live value. Puts them into
+/// `overridden`, and reports their paths unless the live value is the noted one. The leaves of a
+/// level, and what is not there yet, come before what is deeper, both in the order of [`set::rank`]
+/// (`Set.Iterate` of structured-merge-diff).
 fn clashes(
     shape: Shape,
     mine: &Set,
     theirs: &Set,
     sides: Sides,
     path: Path,
-    taken: &mut Set,
-    tell: &mut dyn FnMut(Path),
+    overridden: &mut Set,
+    report: &mut dyn FnMut(Path),
 ) {
-    let (in_live, in_applied) = (Members::of(shape, sides.live), Members::of(shape, sides.applied));
-    let in_noted = Members::of(shape, sides.noted);
-    let is_shared = |element: &str| element != "." && theirs.contains_key(element);
+    let members = |value| Members::of(shape, value, sides.index);
+    let (in_live, in_applied, in_noted) = (members(sides.live), members(sides.applied), members(sides.noted));
+    let smaller = if theirs.len() < mine.len() { theirs } else { mine };
+    let shared = smaller.keys().filter(|element| *element != "." && theirs.contains_key(element.as_str()));
     let mut elements: Vec<(&String, &Value)> =
-        mine.iter().filter(|(element, _)| is_shared(element)).collect();
+        shared.filter_map(|element| mine.get_key_value(element)).collect();
     let is_deep = |element: &str, inner: &Value| {
         inner.as_object().is_some_and(|inner| !inner.is_empty()) && in_live.find(element).is_some()
     };
@@ -332,22 +352,22 @@ fn clashes(
         if inner.is_empty() {
             if owned && live != applied && !merges_nothing(below, live, applied) {
                 if noted.is_null() || noted != live {
-                    tell(place);
+                    report(place);
                 }
-                taken.insert(element.clone(), Value::Object(Map::new()));
+                overridden.insert(element.clone(), Value::Object(Map::new()));
             }
             continue;
         }
         let mut inside = Set::new();
         if owned && there.is_none() {
             // They applied `labels: {}`, which is not stored: a first label brings the map with it.
-            tell(place);
+            report(place);
             inside.insert(".".into(), Value::Object(Map::new()));
         }
-        let sides = Sides { live, applied, noted };
-        clashes(below, inner, their, sides, place, &mut inside, tell);
+        let sides = Sides { live, applied, noted, index: sides.index };
+        clashes(below, inner, their, sides, place, &mut inside, report);
         if !inside.is_empty() {
-            taken.insert(element.clone(), Value::Object(inside));
+            overridden.insert(element.clone(), Value::Object(inside));
         }
     }
 }
@@ -362,7 +382,7 @@ fn merges_nothing(shape: Shape, live: &Value, applied: &Value) -> bool {
     }
 }
 
-/// `name="c"`, what stands in brackets.
+/// Returns what stands in brackets for an element: `name="c"`.
 pub(super) fn bracket(element: &str) -> String {
     if let Some(value) = element.strip_prefix("v:") {
         return format!("={value}");

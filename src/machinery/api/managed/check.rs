@@ -59,7 +59,7 @@ fn list(shape: Shape, items: &[Value], path: Path, found: &mut Vec<String>) {
     }
 }
 
-/// Why an item has no name in its list.
+/// Returns why an item has no name in its list.
 pub(super) fn unnamed(keys: &Keys, shape: Shape, item: &Value) -> Option<String> {
     let keys = match (keys, item) {
         (Keys::Atomic, _) => return None,

@@ -55,7 +55,7 @@ fn is_set(fields: &Value) -> bool {
     }
 }
 
-/// The fields of an entry.
+/// Returns the fields of an entry.
 pub(super) fn fields(entry: &Value) -> Option<&Map<String, Value>> {
     entry.get("fieldsV1")?.as_object()
 }
@@ -99,12 +99,12 @@ pub fn renew(object: &mut Value, manager: Manager) {
     }
 }
 
-/// The entries of an object.
+/// Returns the entries of an object.
 pub(super) fn entries(object: &Value) -> &[Value] {
     value::list(object, "metadata.managedFields")
 }
 
-/// An object without what the system keeps in it.
+/// Returns an object without what the server itself keeps in it.
 pub(super) fn own_part(object: &Value) -> Value {
     let mut top = object.clone();
     let Value::Object(map) = &mut top else { return top };

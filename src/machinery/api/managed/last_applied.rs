@@ -23,24 +23,24 @@ const ANNOTATIONS_MAX: usize = 256 * 1024;
 /// Returns the noted configuration of a live object; null if `manager` is not kubectl, or if there
 /// is none in its version of the API.
 pub(super) fn noted(live: &Value, manager: &Manager) -> Value {
-    let said = meta::annotation(live, LAST_APPLIED).filter(|_| manager.name == KUBECTL);
-    let noted: Value = said.and_then(|said| serde_json::from_str(said).ok()).unwrap_or_default();
+    let content = meta::annotation(live, LAST_APPLIED).filter(|_| manager.name == KUBECTL);
+    let noted: Value = content.and_then(|content| serde_json::from_str(content).ok()).unwrap_or_default();
     if text(&noted, "apiVersion") == manager.api_version { noted } else { Value::Null }
 }
 
 /// Notes the configuration that kubectl applied in an object that has such a note already: a later
-/// client-side apply compares with it. `said` is the configuration as kubectl sent it. A note that
+/// client-side apply compares with it. `sent` is the configuration as kubectl sent it. A note that
 /// is too large is removed.
-pub fn sync_last_applied(object: &mut Value, said: &Value, manager: &str) {
+pub fn sync_last_applied(object: &mut Value, sent: &Value, manager: &str) {
     let is_noted = meta::annotation(object, LAST_APPLIED).is_some_and(|noted| !noted.is_empty());
     if manager != KUBECTL || !is_noted {
         return;
     }
-    let mut said = said.clone();
-    if let Some(Value::Object(annotations)) = value::at_mut(&mut said, "metadata.annotations") {
+    let mut configuration = sent.clone();
+    if let Some(Value::Object(annotations)) = value::at_mut(&mut configuration, "metadata.annotations") {
         annotations.shift_remove(LAST_APPLIED);
     }
-    let note = gojson::compact(&said) + "\n"; // Go's encoder ends with a line end
+    let note = gojson::compact(&configuration) + "\n"; // Go's encoder ends with a line end
     let annotations = value::slot_map(object, "metadata.annotations");
     annotations.insert(LAST_APPLIED.into(), note.into());
     let bytes: usize =

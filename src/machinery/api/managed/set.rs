@@ -4,7 +4,10 @@
 use crate::bounds;
 use crate::shape::{Keys, Shape};
 use serde_json::{Map, Value, json};
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::marker::PhantomData;
+use std::rc::Rc;
 
 pub(super) type Set = Map<String, Value>;
 
@@ -78,7 +81,7 @@ fn field(shape: Shape, name: &str, value: &Value, whole: bool) -> Value {
     fields
 }
 
-/// An item of a list, and itself.
+/// Returns the element of an item of a list, with the item itself in it.
 fn one(shape: Shape, item: &Value, whole: bool) -> Value {
     if shape.item().is_atomic() {
         return leaf();
@@ -108,7 +111,7 @@ pub(super) fn difference(shape: Shape, old: &Value, new: &Value) -> Difference {
     found
 }
 
-/// The changed fields, `None` if all is as it was.
+/// Returns the changed fields, `None` if all is as it was.
 fn changed(shape: Shape, old: &Value, new: &Value, removed: &mut bool) -> Option<Value> {
     match (old, new) {
         (Value::Object(before), Value::Object(after)) if !shape.is_atomic() => {
@@ -167,7 +170,7 @@ fn items(shape: Shape, before: &[Value], after: &[Value], removed: &mut bool) ->
     (!set.is_empty()).then_some(Value::Object(set))
 }
 
-/// Everything that is in either.
+/// Adds everything that is in `other`.
 pub(super) fn union(set: &mut Set, other: &Set) {
     for (element, inner) in other {
         match (set.get_mut(element), inner) {
@@ -206,8 +209,14 @@ pub(super) fn subtract(set: &mut Set, other: &Set) {
 /// Takes out what was in the value `before` and is not there any more. A field that was not there
 /// either keeps its owner: a manager that applies `args: []` owns it, although an empty list is not
 /// stored (`Comparison.Removed` of structured-merge-diff has what a write removes, and no more).
-pub(super) fn drop_removed(shape: Shape, set: &mut Set, before: &Value, value: &Value) {
-    let (was_there, there) = (Members::of(shape, before), Members::of(shape, value));
+pub(super) fn drop_removed<'v>(
+    shape: Shape,
+    set: &mut Set,
+    before: &'v Value,
+    value: &'v Value,
+    index: &Index<'v>,
+) {
+    let (was_there, there) = (Members::of(shape, before, index), Members::of(shape, value, index));
     set.retain(|element, inner| {
         if element == "." {
             return true;
@@ -216,7 +225,7 @@ pub(super) fn drop_removed(shape: Shape, set: &mut Set, before: &Value, value: &
         let Some((below, before)) = was_there.find(element) else { return true };
         let Some((_, value)) = there.find(element) else { return false };
         let was_leaf = inner.is_empty();
-        drop_removed(below, inner, before, value);
+        drop_removed(below, inner, before, value, index);
         was_leaf || !inner.is_empty()
     });
 }
@@ -262,30 +271,48 @@ pub(super) fn rank(element: &str) -> Vec<Rank> {
     }
 }
 
-/// What a value has in it, by the elements of a set. Made once for a list: to look for each item
-/// from the beginning would take time that grows with the square of its length.
-pub(super) struct Members<'a> {
-    shape: Shape<'a>,
-    value: &'a Value,
-    /// Places of items by the element that names each; empty for a map.
-    items: HashMap<String, usize>,
+/// Where the items of lists stand. Each list is read once, however many managers own something in
+/// it: there may be thousands of both.
+#[derive(Default)]
+pub(super) struct Index<'v> {
+    /// By the list's address. No list moves or goes while it is borrowed.
+    lists: RefCell<HashMap<*const Value, Rc<HashMap<String, usize>>>>,
+    borrowed: PhantomData<&'v Value>,
 }
 
-impl<'a> Members<'a> {
-    pub(super) fn of(shape: Shape<'a>, value: &'a Value) -> Members<'a> {
-        let items = value.as_array().map_or_else(HashMap::new, |items| places(shape, items));
-        Members { shape, value, items }
+impl<'v> Index<'v> {
+    /// Returns the [`places`] of a list; none for a value that is no list.
+    fn of(&self, shape: Shape, value: &'v Value) -> Option<Rc<HashMap<String, usize>>> {
+        let items = value.as_array()?;
+        let mut lists = self.lists.borrow_mut();
+        let known = lists.entry(std::ptr::from_ref(value)).or_insert_with(|| Rc::new(places(shape, items)));
+        Some(known.clone())
+    }
+}
+
+/// What a value has in it, by the elements of a set.
+pub(super) struct Members<'s, 'v> {
+    shape: Shape<'s>,
+    value: &'v Value,
+    /// Places of items by the element that names each; none for a map.
+    items: Option<Rc<HashMap<String, usize>>>,
+}
+
+impl<'s, 'v> Members<'s, 'v> {
+    pub(super) fn of(shape: Shape<'s>, value: &'v Value, index: &Index<'v>) -> Members<'s, 'v> {
+        Members { shape, value, items: index.of(shape, value) }
     }
 
-    /// The value of an element of a set, and its shape.
-    pub(super) fn find(&self, element: &'a str) -> Option<(Shape<'a>, &'a Value)> {
+    /// Returns the value of an element of a set, and its shape.
+    pub(super) fn find(&self, element: &'s str) -> Option<(Shape<'s>, &'v Value)> {
         if let Some(field) = element.strip_prefix("f:") {
             return Some((self.shape.field(field), self.value.get(field)?));
         }
+        let items = self.items.as_ref()?;
         let place = match value_of(element) {
             // Another writer may have spaced it differently.
-            Some(value) => self.items.get(&format!("v:{value}"))?,
-            None => self.items.get(element)?,
+            Some(value) => items.get(&format!("v:{value}"))?,
+            None => items.get(element)?,
         };
         let below = if element.starts_with("v:") { Shape::Free } else { self.shape.item() };
         Some((below, self.value.as_array()?.get(*place)?))

@@ -1,7 +1,7 @@
 //! The book-keeping of ordinary writes: create, update, patch.
 
 use super::entries::{Manager, OWN, entries, fields, store};
-use super::set::{self, Set};
+use super::set::{self, Index, Set};
 use crate::shape::Shape;
 use crate::value::{self, text};
 use serde_json::Value;
@@ -21,11 +21,13 @@ pub fn track(shape: Shape, old: &Value, new: &mut Value, manager: Manager) {
     }
     let mut all: Vec<Value> = entries(new).to_vec();
     let mut mine: Option<Set> = None;
+    let after: &Value = new;
+    let index = Index::default();
     all.retain_mut(|entry| {
         let own = manager.is("Update", entry);
         let Some(Value::Object(fields)) = entry.get_mut("fieldsV1") else { return false };
         if found.removed {
-            set::drop_removed(shape, fields, old, new);
+            set::drop_removed(shape, fields, old, after, &index);
         }
         if own {
             mine = Some(std::mem::take(fields));
@@ -37,8 +39,8 @@ pub fn track(shape: Shape, old: &Value, new: &mut Value, manager: Manager) {
     let before = entries(new).iter().find(|e| manager.is("Update", e));
     let mut own = mine.unwrap_or_default();
     set::union(&mut own, &found.set);
-    // Its time is that of its last write that set a field: one that only removes fields leaves the
-    // time as it is (`managedfieldsupdater.go` upstream).
+    // An entry has the time of the manager's last write that set a field. A write that only removes
+    // fields leaves the time as it is (`managedfieldsupdater.go` upstream).
     let time = match before {
         Some(entry) if found.set.is_empty() => text(entry, "time").to_string(),
         _ => manager.now.to_string(),
@@ -47,7 +49,7 @@ pub fn track(shape: Shape, old: &Value, new: &mut Value, manager: Manager) {
     store(new, bounded(all));
 }
 
-/// Fields that the server itself keeps have no manager.
+/// Removes the fields that the server itself keeps: they have no manager.
 fn strip(set: &mut Set) {
     set.shift_remove(".");
     set.shift_remove("f:apiVersion");

@@ -92,7 +92,7 @@ fn why_mistyped(schema: &Schema, value: &Value) -> Option<String> {
     })
 }
 
-/// The Go type of a decoded value that is neither null nor a number.
+/// Returns the Go type of a decoded value that is neither null nor a number.
 fn go_type(value: &Value) -> &'static str {
     match value {
         Value::Object(_) => "map[string]interface {}",
@@ -119,7 +119,7 @@ mod tests {
             "date": {"type": "string", "format": "date-time"}, "either": {"x-kubernetes-int-or-string": true},
             "list": {"type": "array", "items": of("integer")}, "ports": ports}});
         let schema = Schema::root(&json!({"type": "object", "properties": {"spec": spec}}));
-        let told = |spec: Value| {
+        let errors_of = |spec: Value| {
             let object = json!({"metadata": {"name": "a"}, "spec": spec});
             mistyped(Shape::Schema(&schema), &object)
         };
@@ -138,13 +138,13 @@ mod tests {
                 ".spec.ports[port=1].name: expected string, got &value.valueUnstructured{Value:false}",
             ),
         ] {
-            assert_eq!(told(spec.clone()), [why], "{spec}");
+            assert_eq!(errors_of(spec.clone()), [why], "{spec}");
         }
         // Other rules are for validation, and a list judges itself which items have no name.
         let fits =
             json!({"n": 1.5, "f": 1, "b": null, "date": 7, "either": "x", "list": null, "ports": [1, null]});
-        assert_eq!(told(fits), [""; 0]);
+        assert_eq!(errors_of(fits), [""; 0]);
         let many = json!({"list": vec!["x"; 200]});
-        assert_eq!(told(many).len(), PROBLEMS_MAX);
+        assert_eq!(errors_of(many).len(), PROBLEMS_MAX);
     }
 }

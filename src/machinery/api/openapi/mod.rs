@@ -15,14 +15,14 @@ pub const V2_STUB: &[u8] = &[
     0x0a, 0x03, 0x32, 0x2e, 0x30, 0x12, 0x15, 0x0a, 0x0a, 0x4b, 0x75, 0x62, 0x65, 0x72, 0x6e, 0x65, 0x74,
     0x65, 0x73, 0x12, 0x07, 0x76, 0x31, 0x2e, 0x33, 0x35, 0x2e, 0x30, 0x42, 0x00,
 ];
-/// With a dot, not an at sign: kubectl 1.27 cannot read the latter.
+/// The media type of the stub: with a dot, since kubectl 1.27 cannot read an at sign.
 pub const V2_TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-/// Its older name, under which clients still ask for it.
+/// The older name of [`V2_TYPE`], under which clients still ask for the stub.
 pub const V2_TYPE_OLD: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 /// The same document as JSON.
 pub const V2_JSON: &str = r#"{"swagger":"2.0","info":{"title":"Kubernetes","version":"v1.35.0"},"paths":{}}"#;
 
-/// `api/v1`, `apis/apps/v1`
+/// Returns the path of a group and version: `api/v1`, `apis/apps/v1`.
 fn path_of(group: &str, version: &str) -> String {
     if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
 }
@@ -50,7 +50,7 @@ fn hash(program: &str, kinds: &[&Kind], stamp: &str) -> String {
     format!("{:08X}", all.finalize())
 }
 
-/// What of a kind is served: its plural, its verbs, its subresources.
+/// Returns what of a kind is served: its plural, its verbs, its subresources.
 fn served(kind: &Kind) -> impl Iterator<Item = &str> {
     let subs = kind.subresources.iter().map(|sub| sub.name);
     std::iter::once(kind.plural).chain(kind.verbs.iter().copied()).chain(subs)
@@ -149,7 +149,7 @@ mod tests {
         })
     }
 
-    /// However often it is asked for, until the definitions change.
+    /// A document is made once until the definitions change, however many clients ask for it.
     #[test]
     fn a_document_is_made_once() {
         let before = Catalog::of([definition(1)].iter(), &Catalog::default());

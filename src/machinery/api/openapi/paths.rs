@@ -1,5 +1,5 @@
 //! The paths of a document: what may be asked of each kind, with which words. Clients are generated
-//! from it, so everything that stands in braces is told, and every operation has upstream's name.
+//! from it, so each word in braces is a parameter, and every operation has upstream's name.
 
 use crate::kinds::{Kind, Sub};
 use serde_json::{Map, Value, json};
@@ -56,8 +56,8 @@ const DELETE_MANY: &[&str] = &[
     "timeoutSeconds",
 ];
 
-/// What is asked for by which verb: the method, upstream's word for it in `x-kubernetes-action` and
-/// in the operation's name, parameters.
+/// The verbs of the API. Each has its HTTP method, upstream's words for it in `x-kubernetes-action`
+/// and in the operation's name, and its parameters.
 const VERBS: &[(&str, &str, &str, &str, &[&str])] = &[
     ("list", "get", "list", "list", LIST),
     ("create", "post", "post", "create", WRITE),
@@ -67,7 +67,7 @@ const VERBS: &[(&str, &str, &str, &str, &[&str])] = &[
     ("patch", "patch", "patch", "patch", PATCH),
     ("delete", "delete", "delete", "delete", DELETE),
 ];
-/// Those of a whole collection.
+/// Verbs of a whole collection.
 const OF_MANY: [&str; 3] = ["list", "create", "deletecollection"];
 /// Subresources that are no objects but connections.
 const CONNECTS: [&str; 5] = ["attach", "exec", "log", "portforward", "proxy"];
@@ -132,14 +132,14 @@ struct Paths<'a> {
 }
 
 impl Paths<'_> {
-    /// Everything with this content under these types.
+    /// Returns one schema as the content of each of these media types.
     fn content(&self, schema: &str, types: &[&str]) -> Value {
         let content: Map<String, Value> =
             types.iter().map(|t| ((*t).to_string(), json!({"schema": reference(schema)}))).collect();
         content.into()
     }
 
-    /// What may be sent.
+    /// Returns what may be sent with a verb: the body's schema and media types.
     fn body(&self, verb: &str, schema: &str) -> Option<Value> {
         let mut types = vec!["application/json", "application/yaml"];
         if self.kind.custom.is_none() {
@@ -162,7 +162,7 @@ impl Paths<'_> {
     fn responses(&self, verb: &str, schema: &str) -> Value {
         let types = ["application/json"];
         let mut responses = json!({"401": {"description": "Unauthorized"}});
-        let told = match verb {
+        let answered = match verb {
             "delete" if self.kind.returns_deleted => schema,
             "delete" | "deletecollection" => STATUS,
             _ => schema,
@@ -174,7 +174,7 @@ impl Paths<'_> {
             _ => &[("200", "OK")],
         };
         for (code, text) in codes {
-            responses[*code] = json!({"description": text, "content": self.content(told, &types)});
+            responses[*code] = json!({"description": text, "content": self.content(answered, &types)});
         }
         responses
     }
@@ -209,7 +209,7 @@ impl Paths<'_> {
         Some((method, operation))
     }
 
-    /// A path with what it takes in braces.
+    /// Returns the entry of a path: its operations, and the parameters that it has in braces.
     fn item(&self, path: &str, operations: Map<String, Value>) -> Value {
         let mut item = operations;
         let mut parameters = vec![];
@@ -231,7 +231,7 @@ impl Paths<'_> {
         let rest = title(sub.name);
         if CONNECTS.contains(&sub.name) {
             let log = sub.name == "log";
-            let of = |method: &'static str| {
+            let connect = |method: &'static str| {
                 let namespaced = if self.kind.namespaced { "Namespaced" } else { "" };
                 let id = match log {
                     true => self.operation_id("read", "", &rest),
@@ -253,7 +253,7 @@ impl Paths<'_> {
             let known = VERBS.iter().filter(|(verb, ..)| sub.verbs.contains(verb));
             // A proxy takes two more, which are no verbs.
             let more = if sub.name == "proxy" { &["head", "options"][..] } else { &[] };
-            return known.map(|(_, method, ..)| *method).chain(more.iter().copied()).map(of).collect();
+            return known.map(|(_, method, ..)| *method).chain(more.iter().copied()).map(connect).collect();
         }
         let own = sub.group.is_empty() && sub.version.is_empty();
         let (group, version) =
@@ -268,8 +268,9 @@ impl Paths<'_> {
     }
 }
 
+/// Returns the parameters of a connection through this subresource.
 fn connect_parameters(sub: &str) -> Value {
-    let of = |all: &[(&str, &str)]| -> Value {
+    let in_query = |all: &[(&str, &str)]| -> Value {
         all.iter()
             .map(|(name, kind)| json!({"name": name, "in": "query", "schema": {"type": kind}}))
             .collect()
@@ -282,7 +283,7 @@ fn connect_parameters(sub: &str) -> Value {
         ("tty", "boolean"),
     ];
     match sub {
-        "log" => of(&[
+        "log" => in_query(&[
             ("container", "string"),
             ("follow", "boolean"),
             ("limitBytes", "integer"),
@@ -292,16 +293,16 @@ fn connect_parameters(sub: &str) -> Value {
             ("tailLines", "integer"),
             ("timestamps", "boolean"),
         ]),
-        "attach" => of(&streams),
-        "exec" => of(&[&[("command", "string")][..], &streams].concat()),
-        "portforward" => of(&[("ports", "integer")]),
-        _ => of(&[("path", "string")]),
+        "attach" => in_query(&streams),
+        "exec" => in_query(&[&[("command", "string")][..], &streams].concat()),
+        "portforward" => in_query(&[("ports", "integer")]),
+        _ => in_query(&[("path", "string")]),
     }
 }
 
 /// Adds a kind's paths.
 pub(super) fn add(kind: &Kind, gvk: &Value, paths: &mut Map<String, Value>) {
-    let of = Paths { kind, gvk, group: group_title(kind.group, kind.version) };
+    let paths_of_kind = Paths { kind, gvk, group: group_title(kind.group, kind.version) };
     let root = kind.root_path();
     let middle = if kind.namespaced { "/namespaces/{namespace}" } else { "" };
     let collection = format!("{root}{middle}/{}", kind.plural);
@@ -309,26 +310,26 @@ pub(super) fn add(kind: &Kind, gvk: &Value, paths: &mut Map<String, Value>) {
     let list = list_schema(kind, gvk).0;
     let mut put = |path: String, operations: Map<String, Value>| {
         if !operations.is_empty() {
-            let item = of.item(&path, operations);
+            let item = paths_of_kind.item(&path, operations);
             paths.insert(path, item);
         }
     };
     let (mut many, mut single) = (Map::new(), Map::new());
     for verb in kind.verbs {
         let schema = if *verb == "list" { list.as_str() } else { kind.schema_name };
-        let Some((method, operation)) = of.operation(verb, schema, gvk, "") else { continue };
+        let Some((method, operation)) = paths_of_kind.operation(verb, schema, gvk, "") else { continue };
         let place = if OF_MANY.contains(verb) { &mut many } else { &mut single };
         place.insert(method.into(), operation);
     }
     if kind.namespaced && kind.verbs.contains(&"list") {
-        let all = of.operation("list", &list, gvk, "ForAllNamespaces");
+        let all = paths_of_kind.operation("list", &list, gvk, "ForAllNamespaces");
         put(format!("{root}/{}", kind.plural), all.into_iter().map(|(m, o)| (m.into(), o)).collect());
     }
     put(collection, many);
     for sub in &kind.subresources {
-        put(format!("{one}/{}", sub.name), of.subresource(sub));
+        put(format!("{one}/{}", sub.name), paths_of_kind.subresource(sub));
         if sub.name == "proxy" {
-            put(format!("{one}/{}/{{path}}", sub.name), of.subresource(sub));
+            put(format!("{one}/{}/{{path}}", sub.name), paths_of_kind.subresource(sub));
         }
     }
     put(one, single);
@@ -341,8 +342,8 @@ mod tests {
     use serde_json::Value;
     use std::collections::BTreeSet;
 
-    /// What a generator of clients insists on: every word in braces is told, every reference leads
-    /// somewhere, every operation has a name of its own.
+    /// What a generator of clients insists on: every word in braces is a parameter, every reference
+    /// leads somewhere, every operation has a name of its own.
     #[test]
     fn documents_are_whole() {
         let catalog = kinds::Catalog::default();
@@ -350,7 +351,7 @@ mod tests {
             let document = make(group, version, &kinds, "v0");
             let mut names = BTreeSet::new();
             for (path, item) in document["paths"].as_object().unwrap() {
-                let told: BTreeSet<&str> = item["parameters"]
+                let named: BTreeSet<&str> = item["parameters"]
                     .as_array()
                     .unwrap()
                     .iter()
@@ -359,7 +360,7 @@ mod tests {
                     .collect();
                 let braces: BTreeSet<&str> =
                     path.split('{').skip(1).filter_map(|rest| rest.split('}').next()).collect();
-                assert_eq!(told, braces, "{path}");
+                assert_eq!(named, braces, "{path}");
                 for (method, operation) in
                     item.as_object().unwrap().iter().filter(|(m, _)| *m != "parameters")
                 {

@@ -86,12 +86,12 @@ fn find<'a>(object: &'a Value, path: &str) -> Option<(&'a Value, String)> {
     (here.is_object() || here.is_array()).then(|| (here, decoded(key)))
 }
 
-/// A part of a place without its escapes.
+/// Returns a part of a place without its escapes.
 fn decoded(part: &str) -> String {
     part.replace("~1", "/").replace("~0", "~")
 }
 
-/// Why the value of this key cannot be taken from a map or a list.
+/// Returns why the value of this key cannot be taken from a map or a list.
 fn cannot_take(at: &Value, key: &str) -> Option<String> {
     match at {
         Value::Array(items) => position(key, items.len()).err(),
@@ -129,7 +129,7 @@ mod tests {
     use super::super::json; // the function and the macro
     use serde_json::Value;
 
-    fn are_told<const N: usize>(cases: [(Value, &str); N]) {
+    fn assert_messages<const N: usize>(cases: [(Value, &str); N]) {
         let object = json!({"a": {"b": 1, "c/d": [1, 2]}, "t": "x"});
         for (operation, why) in cases {
             let patch = json!([operation]).to_string();
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_refused_operation_is_told_in_the_words_of_upstream() {
-        are_told([
+        assert_messages([
             (json!({"op": "test", "path": "/a/b", "value": 2}), "testing value /a/b failed: test failed"),
             (json!({"op": "test", "path": "/a/z", "value": 2}), "testing value /a/z failed: test failed"),
             (json!({"op": "test", "path": "", "value": 2}), "testing value  failed: test failed"),
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_refused_move_or_copy_is_told_in_the_words_of_upstream() {
-        are_told([
+        assert_messages([
             (
                 json!({"op": "move", "from": "/a/z", "path": "/y"}),
                 "error in move for path: 'z': Unable to remove nonexistent key: z: missing value",

@@ -109,7 +109,7 @@ pub(crate) fn check_agreement(owner: &Value, field: &str, errors: &mut Errors) {
     const APP_ARMOR_FIELD: &str = "securityContext.appArmorProfile";
     let spec = at(owner, "spec");
     let mut compare = |key: &str, profile: &Value, place: &str, what: &str| {
-        let Some(part) = annotation(owner, key).and_then(|told| difference(told, profile, what)) else {
+        let Some(part) = annotation(owner, key).and_then(|noted| difference(noted, profile, what)) else {
             return;
         };
         let named = if part == "type" { "type" } else { "profile" };
@@ -134,14 +134,14 @@ pub(crate) fn check_agreement(owner: &Value, field: &str, errors: &mut Errors) {
 }
 
 /// Returns the part of a profile that is not what its annotation says.
-fn difference(told: &str, profile: &Value, what: &str) -> Option<&'static str> {
+fn difference(noted: &str, profile: &Value, what: &str) -> Option<&'static str> {
     let is_same_type = match text(profile, "type") {
-        "Unconfined" => told == "unconfined",
-        "RuntimeDefault" => told == "runtime/default" || (what == "seccomp" && told == "docker/default"),
-        "Localhost" => told.starts_with("localhost/"),
+        "Unconfined" => noted == "unconfined",
+        "RuntimeDefault" => noted == "runtime/default" || (what == "seccomp" && noted == "docker/default"),
+        "Localhost" => noted.starts_with("localhost/"),
         _ => return None, // none, or one that is refused
     };
-    let path = told.strip_prefix("localhost/");
+    let path = noted.strip_prefix("localhost/");
     match is_same_type {
         false => Some("type"),
         true if path.is_some() && path != at(profile, "localhostProfile").as_str() => {
@@ -157,17 +157,17 @@ pub(crate) fn fill_app_armor(pod: &mut Value) {
     if text(pod, "spec.os.name") == "windows" {
         return;
     }
-    let told = pairs(pod, "metadata.annotations");
-    let told = told.filter_map(|(key, told)| Some((key.strip_prefix(APP_ARMOR)?, app_armor(told)?)));
-    let told: HashMap<String, Value> = told.map(|(name, profile)| (name.to_string(), profile)).collect();
-    if told.is_empty() {
+    let noted = pairs(pod, "metadata.annotations")
+        .filter_map(|(key, noted)| Some((key.strip_prefix(APP_ARMOR)?, app_armor(noted)?)));
+    let profiles: HashMap<String, Value> = noted.map(|(name, profile)| (name.to_string(), profile)).collect();
+    if profiles.is_empty() {
         return;
     }
     const FIELD: &str = "securityContext.appArmorProfile";
     let of_pod = at(pod, &format!("spec.{FIELD}")).clone();
     for group in GROUPS {
         for container in list_mut(pod, &format!("spec.{group}")) {
-            let Some(profile) = told.get(text(container, "name")) else { continue };
+            let Some(profile) = profiles.get(text(container, "name")) else { continue };
             if at(container, FIELD).is_null() && *profile != of_pod {
                 put(container, FIELD, profile.clone());
             }
@@ -176,9 +176,9 @@ pub(crate) fn fill_app_armor(pod: &mut Value) {
 }
 
 /// Returns the field that means the same as an annotation, if it is a valid one.
-pub(crate) fn app_armor(told: &str) -> Option<Value> {
+pub(crate) fn app_armor(noted: &str) -> Option<Value> {
     const PATH_MAX: usize = 4095;
-    match (told, told.strip_prefix("localhost/")) {
+    match (noted, noted.strip_prefix("localhost/")) {
         ("unconfined", _) => Some(json!({"type": "Unconfined"})),
         ("runtime/default", _) => Some(json!({"type": "RuntimeDefault"})),
         (_, Some(path)) if !path.is_empty() && path.trim() == path && path.len() <= PATH_MAX => {
@@ -222,7 +222,7 @@ mod tests {
         json!({"metadata": {"name": "p", "annotations": annotations}, "spec": {"containers": [container]}})
     }
 
-    fn told(check: fn(&Value, &str, &mut Errors), pod: &Value, field: &str) -> Vec<String> {
+    fn errors_of(check: fn(&Value, &str, &mut Errors), pod: &Value, field: &str) -> Vec<String> {
         let mut errors = Errors::default();
         check(pod, field, &mut errors);
         errors.iter().map(ToString::to_string).collect()
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn profiles_in_annotations_are_known_ones() {
         let of = |key: &str, profile: &str| {
-            told(check_profiles, &pod(json!({key: profile}), Value::Null), "metadata.annotations")
+            errors_of(check_profiles, &pod(json!({key: profile}), Value::Null), "metadata.annotations")
         };
         let (seccomp, app_armor) = (format!("{SECCOMP}c"), format!("{APP_ARMOR}c"));
         for key in [SECCOMP_OF_POD, &seccomp, &app_armor] {
@@ -264,7 +264,7 @@ mod tests {
     fn tolerations_in_an_annotation_are_judged() {
         let of = |noted: &str| {
             let pod = pod(json!({ TOLERATIONS: noted }), Value::Null);
-            told(check_tolerations, &pod, "metadata.annotations")
+            errors_of(check_tolerations, &pod, "metadata.annotations")
         };
         for good in ["", "null", "[]", r#"[{"key": "a", "Operator": "Exists", "other": 1}]"#] {
             assert_eq!(of(good), [""; 0], "{good}");
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn an_annotation_and_its_field_say_the_same() {
         let of = |key: &str, profile: &str, context: Value| {
-            told(check_agreement, &pod(json!({key: profile}), context), "spec")
+            errors_of(check_agreement, &pod(json!({key: profile}), context), "spec")
         };
         let (seccomp, app_armor) = (format!("{SECCOMP}c"), format!("{APP_ARMOR}c"));
         let local = json!({"seccompProfile": {"type": "Localhost", "localhostProfile": "a"}});

@@ -5,14 +5,14 @@ use super::volumes::{ENV_FIELDS, Volumes, field_ref, mounts, no_backsteps, resou
 use super::{security, signals};
 use crate::errors::Errors;
 use crate::pod_spec::ephemeral::ephemeral;
-use crate::pod_spec::resources::{Claims, claims, requirements, resize, resource_name};
+use crate::pod_spec::resources::{Claims, claims, container_resource_name, requirements, resize};
 use crate::validate::fields::{add_problems, one_of};
 use crate::validate::names;
 use crate::value::{at, int, list, text};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 
-/// All containers of a pod's spec.
+/// Checks all containers of a pod's spec, and that no two have one name.
 pub(super) fn all(spec: &Value, field: &str, volumes: &Volumes, errors: &mut Errors) {
     if list(spec, "containers").is_empty() {
         errors.required(format!("{field}.containers"), "");
@@ -60,7 +60,7 @@ pub(super) fn all(spec: &Value, field: &str, volumes: &Volumes, errors: &mut Err
     file_keys(spec, field, errors);
 }
 
-/// Ports of the host that two containers ask for.
+/// Reports ports of the host that two containers ask for.
 fn host_ports(containers: &[&Value], field: &str, errors: &mut Errors) {
     let mut seen: HashSet<String> = HashSet::new();
     for (i, c) in containers.iter().enumerate() {
@@ -75,7 +75,7 @@ fn host_ports(containers: &[&Value], field: &str, errors: &mut Errors) {
     }
 }
 
-/// What a container of any kind may say.
+/// Checks what containers, init containers and ephemeral containers have in common.
 fn container(spec: &Value, c: &Value, field: &str, volumes: &Volumes, known: &Claims, errors: &mut Errors) {
     match text(c, "name") {
         "" => errors.required(format!("{field}.name"), ""),
@@ -91,7 +91,7 @@ fn container(spec: &Value, c: &Value, field: &str, volumes: &Volumes, known: &Cl
     mounts(c, field, volumes, errors);
     let policies = ["Always", "IfNotPresent", "Never"];
     one_of(c, "imagePullPolicy", &format!("{field}.imagePullPolicy"), &policies, errors);
-    requirements(at(c, "resources"), &format!("{field}.resources"), &resource_name, errors);
+    requirements(at(c, "resources"), &format!("{field}.resources"), &container_resource_name, errors);
     claims(known, c, &format!("{field}.resources.claims"), errors);
     resize(spec, c, &format!("{field}.resizePolicy"), errors);
     security::container(c, field, security::shares_users(spec), errors);
@@ -222,7 +222,7 @@ fn value_from(variable: &Value, field: &str, errors: &mut Errors) {
     errors.invalid_text(field, "", why);
 }
 
-/// Returns what is wrong with a text, in upstream's words.
+/// A rule of [`names`] for a text: it returns what is wrong, in upstream's words.
 type Rule = fn(&str) -> Vec<String>;
 
 /// Fields of a variable from a file, with the rule for each beside that it is set.
@@ -255,7 +255,7 @@ fn file_keys(spec: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// Probes and hooks of a container that runs as long as its pod.
+/// Checks the probes and hooks of a container that runs as long as its pod.
 fn active(spec: &Value, c: &Value, field: &str, errors: &mut Errors) {
     let grace = int(spec, "terminationGracePeriodSeconds");
     for hook in ["postStart", "preStop"] {
@@ -322,7 +322,7 @@ fn is_header(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-')
 }
 
-/// Exactly one of `kinds`.
+/// Checks a probe's or hook's handler: exactly one of `kinds`, and its fields.
 fn handler(value: &Value, kinds: &[&str], grace: Option<i64>, field: &str, errors: &mut Errors) {
     let mut first = true;
     for kind in kinds.iter().filter(|k| !at(value, k).is_null()) {
@@ -375,7 +375,7 @@ fn restart_of_init(c: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// A container's own restart policy (KEP-753, KEP-5307).
+/// Checks a container's own restart policy (KEP-753, KEP-5307).
 fn restart(c: &Value, field: &str, errors: &mut Errors) {
     let rules = list(c, "restartPolicyRules");
     match at(c, "restartPolicy") {
@@ -418,7 +418,7 @@ mod tests {
     use crate::pod_spec::spec;
     use serde_json::{Value, json};
 
-    fn told(pod: Value) -> Vec<String> {
+    fn errors_of(pod: Value) -> Vec<String> {
         let mut errors = Errors::default();
         spec(&pod, "spec", true, &mut errors);
         errors.iter().map(ToString::to_string).collect()
@@ -426,9 +426,9 @@ mod tests {
 
     #[test]
     fn the_second_of_two_containers_without_a_name_is_a_duplicate_too() {
-        let said = told(json!({"containers": [{"image": "x"}, {"image": "x"}]})).join("; ");
+        let found = errors_of(json!({"containers": [{"image": "x"}, {"image": "x"}]})).join("; ");
         let name = "spec.containers[1].name:";
-        assert!(said.ends_with(&format!("{name} Required value; {name} Duplicate value: \"\"")), "{said}");
+        assert!(found.ends_with(&format!("{name} Required value; {name} Duplicate value: \"\"")), "{found}");
     }
 
     #[test]
@@ -437,7 +437,7 @@ mod tests {
         let with = |policy: &str| {
             let init =
                 json!({"name": "i", "image": "x", "restartPolicy": policy, "restartPolicyRules": rules});
-            told(json!({"containers": [{"name": "c", "image": "x"}], "initContainers": [init]}))
+            errors_of(json!({"containers": [{"name": "c", "image": "x"}], "initContainers": [init]}))
         };
         assert_eq!(with("Never"), [""; 0]);
         let why = "restartPolicyRules are not allowed for init containers with restart policy Always";

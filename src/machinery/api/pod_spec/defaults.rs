@@ -4,7 +4,7 @@ use crate::image_name::is_latest;
 use crate::value::{self, at, default, default_zero, list_mut, put, text};
 use serde_json::{Value, json};
 
-/// A pod template's spec, at `spec.template.spec` of a workload.
+/// Fills in the defaults of the pod template at `path` of a workload.
 pub(crate) fn template(workload: &mut Value, path: &str) {
     let template = value::slot(workload, path);
     value::slot_map(template, "metadata");
@@ -193,11 +193,11 @@ mod tests {
             ),
         ];
         let volume_kind = crate::kinds::find("", "v1", "PersistentVolume").expect("a kind of the table");
-        for (told, want) in sources {
-            let mut pod = json!({ "volumes": [told] });
+        for (given, want) in sources {
+            let mut pod = json!({ "volumes": [given] });
             spec(&mut pod);
             assert_eq!(pod["volumes"][0], want);
-            let mut volume = json!({ "spec": told });
+            let mut volume = json!({ "spec": given });
             (volume_kind.defaults)(&mut volume);
             for (name, source) in want.as_object().expect("a map") {
                 assert_eq!(&volume["spec"][name], source);
@@ -212,11 +212,11 @@ mod tests {
 
     #[test]
     fn the_claim_of_an_ephemeral_volume_has_metadata() {
-        for (told, want) in [
+        for (given, want) in [
             (json!({}), json!({})),
             (json!({"metadata": {"labels": {"a": "b"}}}), json!({"labels": {"a": "b"}})),
         ] {
-            let mut pod = json!({"volumes": [{"name": "v", "ephemeral": {"volumeClaimTemplate": told}}]});
+            let mut pod = json!({"volumes": [{"name": "v", "ephemeral": {"volumeClaimTemplate": given}}]});
             spec(&mut pod);
             let template = &pod["volumes"][0]["ephemeral"]["volumeClaimTemplate"];
             assert_eq!(
@@ -229,13 +229,13 @@ mod tests {
     #[test]
     fn a_divisor_that_is_not_set_is_shown_as_0() {
         let by = |divisor: Value| json!({"resource": "limits.cpu", "divisor": divisor});
-        for (told, want) in [
+        for (given, want) in [
             (json!({"resource": "limits.cpu"}), by("0".into())),
             (by(Value::Null), by("0".into())),
             (by("1m".into()), by("1m".into())),
         ] {
-            let variables = json!([{"name": "A", "valueFrom": {"resourceFieldRef": told}}, {"name": "B"}]);
-            let file = json!([{"path": "a", "resourceFieldRef": told}, {"path": "b", "fieldRef": {"fieldPath": "metadata.name"}}]);
+            let variables = json!([{"name": "A", "valueFrom": {"resourceFieldRef": given}}, {"name": "B"}]);
+            let file = json!([{"path": "a", "resourceFieldRef": given}, {"path": "b", "fieldRef": {"fieldPath": "metadata.name"}}]);
             let mut pod = json!({"containers": [{"name": "c", "image": "i:1", "env": variables}],
                 "volumes": [{"name": "v", "downwardAPI": {"items": file}},
                     {"name": "w", "projected": {"sources": [{"downwardAPI": {"items": file}}]}}]});

@@ -34,7 +34,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn told(template: Value) -> Vec<String> {
+    fn errors_of(template: Value) -> Vec<String> {
         let mut errors = Errors::default();
         check(&json!({"volumeClaimTemplate": template}), "v.ephemeral", &mut errors);
         errors.iter().map(ToString::to_string).collect()
@@ -46,20 +46,20 @@ mod tests {
         let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
         let good = json!({"metadata": {"labels": {"a": "b"}, "annotations": {"a": "b"}, "creationTimestamp": null},
             "spec": spec});
-        assert_eq!(told(good), [""; 0]);
-        assert_eq!(told(Value::Null), [format!("{FIELD}: Required value")]);
+        assert_eq!(errors_of(good), [""; 0]);
+        assert_eq!(errors_of(Value::Null), [format!("{FIELD}: Required value")]);
         assert_eq!(
-            told(json!({"spec": {}})),
+            errors_of(json!({"spec": {}})),
             [
                 format!("{FIELD}.spec.accessModes: Required value: at least 1 access mode is required"),
                 format!("{FIELD}.spec.resources[storage]: Required value"),
             ]
         );
         assert_eq!(
-            told(json!({"metadata": {"name": "x"}, "spec": spec})),
+            errors_of(json!({"metadata": {"name": "x"}, "spec": spec})),
             [format!("{FIELD}.metadata.name: Forbidden: cannot be set")]
         );
-        let labelled = told(json!({"metadata": {"labels": {"a b": "c"}}, "spec": spec}));
+        let labelled = errors_of(json!({"metadata": {"labels": {"a b": "c"}}, "spec": spec}));
         assert!(labelled.len() == 1 && labelled[0].starts_with(&format!("{FIELD}.metadata.labels: ")));
     }
 }

@@ -20,7 +20,7 @@ pub(crate) mod volumes;
 mod windows;
 
 pub(crate) use lists::GROUPS;
-pub(crate) use resources::resource_name;
+pub(crate) use resources::container_resource_name;
 pub(crate) use scheduling::node_selector;
 pub(crate) use security::user_id;
 
@@ -35,12 +35,12 @@ use crate::value::{at, empty, flag, int, list, map, text};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
-/// The template at `path` of a workload.
+/// Checks the template at `path` of a workload.
 pub(crate) fn template(object: &Value, path: &str, errors: &mut Errors) {
     template_at(at(object, path), path, errors);
 }
 
-/// A pod template, reported as `field`.
+/// Checks a pod template, reported as `field`.
 pub(crate) fn template_at(template: &Value, field: &str, errors: &mut Errors) {
     labels(template, "metadata.labels", &format!("{field}.labels"), errors);
     let noted = format!("{field}.annotations");
@@ -106,7 +106,7 @@ pub(crate) fn spec(spec: &Value, field: &str, is_pod: bool, errors: &mut Errors)
     one_of(spec, "preemptionPolicy", &format!("{field}.preemptionPolicy"), &policies, errors);
     // As upstream, which judges it as the limits of a container.
     let overhead = json!({"limits": at(spec, "overhead")});
-    resources::requirements(&overhead, &format!("{field}.overhead"), &resource_name, errors);
+    resources::requirements(&overhead, &format!("{field}.overhead"), &container_resource_name, errors);
     security::os(spec, field, errors);
 }
 
@@ -122,7 +122,7 @@ fn object_names(spec: &Value, paths: &[&str], field: &str, errors: &mut Errors) 
     }
 }
 
-/// Requests and limits of the pod as a whole.
+/// Checks the requests and limits of the pod as a whole against those of its containers.
 fn pod_resources(spec: &Value, field: &str, errors: &mut Errors) {
     let resources = at(spec, "resources");
     if !resources.is_object() {
@@ -167,7 +167,7 @@ fn pod_resources(spec: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// In the host's network a container's port is the host's.
+/// Checks ports of a pod in the host's network: a container's port is the host's there.
 fn host_network(spec: &Value, field: &str, is_pod: bool, errors: &mut Errors) {
     if !flag(spec, "hostNetwork") {
         return;

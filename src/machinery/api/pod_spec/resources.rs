@@ -14,7 +14,7 @@ use std::collections::HashSet;
 
 /// Checks the name of a container's resource: a standard one of containers, or `example.com/gpu`
 /// (`validateContainerResourceName` upstream).
-pub(crate) fn resource_name(name: &str, field: &str, errors: &mut Errors) {
+pub(crate) fn container_resource_name(name: &str, field: &str, errors: &mut Errors) {
     resource_quota::resource_name(name, field, errors);
     let is_native = !name.contains('/') || name.contains("kubernetes.io/");
     let is_quota_name = || names::qualified_name(&format!("requests.{name}")).is_empty();
@@ -54,7 +54,7 @@ fn is_in_whole_pages(name: &str, amount: &Quantity) -> bool {
     size > 0 && amount.units() % size == 0
 }
 
-/// An amount of a resource.
+/// Checks an amount of a resource.
 fn amount(name: &str, value: &Value, field: &str, errors: &mut Errors) {
     let Some(quantity) = parsed(value) else { return };
     if quantity.is_negative() {
@@ -69,7 +69,7 @@ fn amount(name: &str, value: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// Requests and limits; `check_name` judges the names of resources.
+/// Checks requests and limits; `check_name` checks the names of resources.
 pub(super) fn requirements(
     resources: &Value,
     field: &str,
@@ -162,7 +162,7 @@ impl<'a> Claims<'a> {
         Claims { names, shown: OnceCell::new() }
     }
 
-    /// Says that the pod has no claim of this name, and which it has.
+    /// Returns the error that the pod has no claim of this name, with the names that it has.
     fn unknown(&self, name: &str) -> String {
         let shown = self.shown.get_or_init(|| {
             let mut names: Vec<&str> = self.names.iter().copied().filter(|name| !name.is_empty()).collect();
@@ -236,7 +236,7 @@ mod tests {
         let with = |whole: &str| {
             let part = json!({"requests": {"cpu": "1"}, "limits": {"cpu": "1"}});
             let container = |name: &str| json!({"name": name, "image": "x", "resources": part});
-            super::super::tests::told(
+            super::super::tests::errors_of(
                 json!({"containers": [container("a"), container("b")], "resources": {"requests": {"cpu": whole}}}),
             )
         };
@@ -251,25 +251,26 @@ mod tests {
 
     #[test]
     fn a_claim_of_a_pod_has_one_name_and_one_source() {
-        let told = |claims: Value| {
+        let errors_of = |claims: Value| {
             let mut errors = Errors::default();
             pod_claims(&json!({"resourceClaims": claims}), "spec.resourceClaims", &mut errors);
             errors.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         let one = json!({"name": "a", "resourceClaimName": "x.y"});
-        assert_eq!(told(json!([one, {"name": "b", "resourceClaimTemplateName": "t"}])), [""; 0]);
-        assert_eq!(told(json!([one, one])), ["spec.resourceClaims[1].name: Duplicate value: \"a\""]);
+        assert_eq!(errors_of(json!([one, {"name": "b", "resourceClaimTemplateName": "t"}])), [""; 0]);
+        assert_eq!(errors_of(json!([one, one])), ["spec.resourceClaims[1].name: Duplicate value: \"a\""]);
         let shown = r#"{"Name":"a","ResourceClaimName":null,"ResourceClaimTemplateName":null}"#;
         let why = "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`";
         assert_eq!(
-            told(json!([{"name": "a"}])),
+            errors_of(json!([{"name": "a"}])),
             [format!("spec.resourceClaims[0]: Invalid value: {shown}: {why}")]
         );
-        let both = told(json!([{"name": "a", "resourceClaimName": "x", "resourceClaimTemplateName": "T"}]));
+        let both =
+            errors_of(json!([{"name": "a", "resourceClaimName": "x", "resourceClaimTemplateName": "T"}]));
         assert!(both.len() == 2 && both[0].contains("at most one of"), "{both:?}");
         assert!(both[1].starts_with("spec.resourceClaims[0].resourceClaimTemplateName: Invalid"), "{both:?}");
         assert_eq!(
-            told(json!([{"resourceClaimName": "x"}])),
+            errors_of(json!([{"resourceClaimName": "x"}])),
             ["spec.resourceClaims[0].name: Required value"]
         );
     }
@@ -277,7 +278,7 @@ mod tests {
     /// As `validateResourceClaimNames` of Kubernetes 1.35.
     #[test]
     fn a_claim_is_used_as_a_whole_or_by_its_requests() {
-        let told = |claims: Value| {
+        let errors_of = |claims: Value| {
             let mut errors = Errors::default();
             let container = json!({"resources": {"claims": claims}});
             let spec = json!({"resourceClaims": [{"name": "a"}, {"name": "b"}]});
@@ -286,20 +287,24 @@ mod tests {
         };
         let (whole, one) = (json!({"name": "a"}), json!({"name": "a", "request": "r"}));
         let other = json!({"name": "a", "request": "s"});
-        assert_eq!(told(json!([one, other, {"name": "b"}])), [""; 0]);
+        assert_eq!(errors_of(json!([one, other, {"name": "b"}])), [""; 0]);
         for (claims, key) in [
             (json!([whole, whole]), "a"),
             (json!([whole, one]), "a"),
             (json!([one, whole]), "a"),
             (json!([one, one]), "a/r"),
         ] {
-            assert_eq!(told(claims.clone()), [format!("claims[1]: Duplicate value: {key:?}")], "{claims}");
+            assert_eq!(
+                errors_of(claims.clone()),
+                [format!("claims[1]: Duplicate value: {key:?}")],
+                "{claims}"
+            );
         }
-        let said = told(json!([{"name": "c", "request": "R"}, {"request": "r"}]));
-        assert!(said[0].starts_with("claims[0].request: Invalid value: \"R\": a lowercase"), "{said:?}");
+        let lines = errors_of(json!([{"name": "c", "request": "R"}, {"request": "r"}]));
+        assert!(lines[0].starts_with("claims[0].request: Invalid value: \"R\": a lowercase"), "{lines:?}");
         let why = "must be one of the names in pod.spec.resourceClaims: a, b";
         let unknown = format!("claims[0]: Not found: \"c\": {why}");
-        assert_eq!(said[1..], [unknown, "claims[1]: Required value".to_string()]);
+        assert_eq!(lines[1..], [unknown, "claims[1]: Required value".to_string()]);
         let nameless = json!({"resourceClaims": [{"name": ""}]});
         let none = Claims::of(&nameless).unknown("c");
         assert_eq!(
@@ -324,7 +329,7 @@ mod tests {
     /// As `validateContainerResourceName` and `validatePodResourceName` of Kubernetes 1.35.
     #[test]
     fn a_resource_of_a_quota_is_none_of_a_container() {
-        let told = |check: fn(&str, &str, &mut Errors), name: &str| {
+        let errors_of = |check: fn(&str, &str, &mut Errors), name: &str| {
             let mut errors = Errors::default();
             check(name, "r", &mut errors);
             errors.iter().map(|e| e.body.rsplit(": ").next().map(String::from)).collect::<Vec<_>>()
@@ -335,20 +340,20 @@ mod tests {
             "must be a standard resource for containers",
         );
         for name in ["requests.cpu", "pods", "storage"] {
-            assert_eq!(told(resource_name, name), [some(own)], "{name}");
+            assert_eq!(errors_of(container_resource_name, name), [some(own)], "{name}");
         }
-        assert_eq!(told(resource_name, "gpu"), [some(any), some(own)]);
-        assert_eq!(told(pod_resource_name, "gpu"), [some(any)]);
+        assert_eq!(errors_of(container_resource_name, "gpu"), [some(any), some(own)]);
+        assert_eq!(errors_of(pod_resource_name, "gpu"), [some(any)]);
         for name in ["example.com/gpu", "pods"] {
             assert_eq!(
-                told(pod_resource_name, name),
+                errors_of(pod_resource_name, name),
                 [some("\"cpu\", \"hugepages-\", \"memory\"")],
                 "{name}"
             );
         }
         for name in ["cpu", "hugepages-2Mi"] {
             assert_eq!(
-                (told(resource_name, name), told(pod_resource_name, name)),
+                (errors_of(container_resource_name, name), errors_of(pod_resource_name, name)),
                 (vec![], vec![]),
                 "{name}"
             );
@@ -357,18 +362,18 @@ mod tests {
 
     #[test]
     fn huge_pages_are_asked_for_in_whole_pages() {
-        let told = |name: &str, amount: &str| {
+        let errors_of = |name: &str, amount: &str| {
             let resources = json!({"limits": {name: amount, "cpu": "1"}, "requests": {name: amount}});
             let mut errors = Errors::default();
             requirements(&resources, "r", &|_, _, _: &mut Errors| {}, &mut errors);
             errors.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        assert_eq!(told("hugepages-2Mi", "4Mi"), [""; 0]);
-        assert_eq!(told("hugepages-2Mi", "0"), [""; 0]);
+        assert_eq!(errors_of("hugepages-2Mi", "4Mi"), [""; 0]);
+        assert_eq!(errors_of("hugepages-2Mi", "0"), [""; 0]);
         let why = "is not positive integer multiple of";
         for (name, amount) in [("hugepages-2Mi", "3Mi"), ("hugepages-", "1"), ("hugepages-500m", "1")] {
             let want = format!("[{name}]: Invalid value: {amount:?}: {amount} {why} {name}");
-            assert_eq!(told(name, amount), [format!("r.limits{want}"), format!("r.requests{want}")]);
+            assert_eq!(errors_of(name, amount), [format!("r.limits{want}"), format!("r.requests{want}")]);
         }
     }
 }

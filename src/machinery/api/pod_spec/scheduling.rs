@@ -42,7 +42,7 @@ fn weight(term: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// A selector of nodes, as pods and volumes have it.
+/// Checks a selector of nodes, as pods and volumes have it.
 pub(crate) fn node_selector(selector: &Value, field: &str, errors: &mut Errors) {
     let terms = list(selector, "nodeSelectorTerms");
     let here = format!("{field}.nodeSelectorTerms");
@@ -54,7 +54,7 @@ pub(crate) fn node_selector(selector: &Value, field: &str, errors: &mut Errors) 
     }
 }
 
-/// `strict`: values have to be such as a label can have.
+/// Checks a term that selects nodes. `strict`: values have to be such as a label can have.
 fn node_term(term: &Value, strict: bool, field: &str, errors: &mut Errors) {
     for (i, e) in list(term, "matchExpressions").iter().enumerate() {
         let here = format!("{field}.matchExpressions[{i}]");

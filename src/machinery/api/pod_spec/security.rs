@@ -13,7 +13,8 @@ fn id(object: &Value, path: &str, field: &str, errors: &mut Errors) {
     user_id(at(object, path), &format!("{field}.{path}"), errors);
 }
 
-/// User and group ids: 0 to 2^31 − 1. A larger one would be another id, or none, for the kernel.
+/// Checks the id of a user or group: 0 to 2^31 − 1. A larger one would be another id, or none, for
+/// the kernel.
 pub(crate) fn user_id(id: &Value, field: &str, errors: &mut Errors) {
     if id.as_i64().is_some_and(|n| !(0..=i64::from(i32::MAX)).contains(&n)) {
         errors.invalid(field, id, "must be between 0 and 2147483647, inclusive");
@@ -159,7 +160,7 @@ fn app_armor_file(profile: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// A pod with a user namespace of its own shares none of the host's others.
+/// Checks that a pod with a user namespace of its own shares none of the host's others.
 fn host_users(spec: &Value, field: &str, errors: &mut Errors) {
     if at(spec, "hostUsers") != &Value::Bool(false) {
         return;
@@ -207,7 +208,7 @@ pub(super) fn container(c: &Value, field: &str, host_users: bool, errors: &mut E
     app_armor_profile(context, &here, errors);
 }
 
-/// What a pod of an operating system may say.
+/// Checks that a pod sets no field of another operating system.
 pub(super) fn os(spec: &Value, field: &str, errors: &mut Errors) {
     let os = at(spec, "os");
     if os.is_null() {
@@ -290,7 +291,7 @@ mod tests {
 
     #[test]
     fn only_a_profile_of_the_node_has_a_file() {
-        let told = |name: &str, kind: &str| {
+        let errors_of = |name: &str, kind: &str| {
             let mut errors = Errors::default();
             let context = json!({name: {"type": kind, "localhostProfile": "f"}});
             seccomp_profile(&context, "c", &mut errors);
@@ -300,15 +301,18 @@ mod tests {
         let file = "c.seccompProfile.localhostProfile: Invalid value";
         let only = "can only be set when seccomp type is Localhost";
         let shown = |kind: &str| format!(r#"{file}: {{"Type":"{kind}","LocalhostProfile":"f"}}: {only}"#);
-        assert_eq!(told("seccompProfile", "Localhost"), [""; 0]);
-        assert_eq!(told("seccompProfile", "Unconfined"), [shown("Unconfined")]);
+        assert_eq!(errors_of("seccompProfile", "Localhost"), [""; 0]);
+        assert_eq!(errors_of("seccompProfile", "Unconfined"), [shown("Unconfined")]);
         let required = "c.seccompProfile.type: Required value: type is required when seccompProfile is set";
-        assert_eq!(told("seccompProfile", ""), [required.to_string(), shown("")]);
-        assert_eq!(told("appArmorProfile", "Localhost"), [""; 0]);
+        assert_eq!(errors_of("seccompProfile", ""), [required.to_string(), shown("")]);
+        assert_eq!(errors_of("appArmorProfile", "Localhost"), [""; 0]);
         let why = "can only be set when AppArmor type is Localhost";
         let field = "c.appArmorProfile.localhostProfile";
-        assert_eq!(told("appArmorProfile", "Unconfined"), [format!("{field}: Invalid value: \"f\": {why}")]);
-        assert_eq!(told("appArmorProfile", "").len(), 1, "the type alone is refused");
+        assert_eq!(
+            errors_of("appArmorProfile", "Unconfined"),
+            [format!("{field}: Invalid value: \"f\": {why}")]
+        );
+        assert_eq!(errors_of("appArmorProfile", "").len(), 1, "the type alone is refused");
     }
 
     /// As `ValidatePodSpec` upstream.

@@ -99,21 +99,21 @@ mod tests {
 
     #[test]
     fn a_signal_is_one_of_the_operating_system() {
-        let told = |os: &str, signal: &str| {
+        let errors_of = |os: &str, signal: &str| {
             let mut errors = Errors::default();
             stop_signal(&json!({"os": {"name": os}}), &json!(signal), "s", &mut errors);
             errors.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         for good in LINUX {
-            assert_eq!(told("linux", good), [""; 0], "{good}");
+            assert_eq!(errors_of("linux", good), [""; 0], "{good}");
         }
         for bad in ["SIGRTMIN55", "SIGRTMIN+16", "SIGRTMIN-1", "SIGRTMAX+1", "SIGRTMIN++5", "SIGRTMIN+05", ""]
         {
-            assert_eq!(told("linux", bad).len(), 1, "{bad}");
+            assert_eq!(errors_of("linux", bad).len(), 1, "{bad}");
         }
         let why = "s: Unsupported value: \"SIGINT\": supported values: \"SIGKILL\", \"SIGTERM\"";
-        assert_eq!(told("windows", "SIGINT"), [why]);
-        assert_eq!(told("plan9", "SIGINT"), [""; 0]);
+        assert_eq!(errors_of("windows", "SIGINT"), [why]);
+        assert_eq!(errors_of("plan9", "SIGINT"), [""; 0]);
         assert!(LINUX.is_sorted());
     }
 }

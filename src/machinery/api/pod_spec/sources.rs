@@ -178,7 +178,7 @@ fn csi(source: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// The type of a hostPath is one that Kubernetes knows.
+/// Checks that the type of a hostPath is one that Kubernetes knows.
 pub(crate) fn host_path_type(source: &Value, field: &str, errors: &mut Errors) {
     let known =
         ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
@@ -237,20 +237,20 @@ mod tests {
 
     #[test]
     fn a_target_of_iscsi_has_a_name() {
-        let told = |more: Value| {
+        let errors_of = |more: Value| {
             let mut source = json!({"targetPortal": "10.0.0.1", "iqn": "iqn.2001-04.com.example:disk"});
             crate::patch::merge(&mut source, &more);
             fields(json!({ "iscsi": source }))
         };
-        assert_eq!(told(json!({})), "");
-        assert_eq!(told(json!({"iqn": "disk"})), "v.iscsi.iqn Invalid");
-        assert_eq!(told(json!({"iqn": ""})), "v.iscsi.iqn Required");
-        assert_eq!(told(json!({"lun": 256})), "v.iscsi.lun Invalid");
-        assert_eq!(told(json!({"chapAuthSession": true})), "v.iscsi.secretRef Required");
+        assert_eq!(errors_of(json!({})), "");
+        assert_eq!(errors_of(json!({"iqn": "disk"})), "v.iscsi.iqn Invalid");
+        assert_eq!(errors_of(json!({"iqn": ""})), "v.iscsi.iqn Required");
+        assert_eq!(errors_of(json!({"lun": 256})), "v.iscsi.lun Invalid");
+        assert_eq!(errors_of(json!({"chapAuthSession": true})), "v.iscsi.secretRef Required");
         let long = "a".repeat(64);
         let initiator = json!({"initiatorName": "iqn.2001-04.com.example:me", "targetPortal": long});
-        assert_eq!(told(initiator), "v.name Invalid");
-        assert_eq!(told(json!({"initiatorName": "me"})), "v.iscsi.initiatorname Invalid");
+        assert_eq!(errors_of(initiator), "v.name Invalid");
+        assert_eq!(errors_of(json!({"initiatorName": "me"})), "v.iscsi.initiatorname Invalid");
     }
 
     #[test]

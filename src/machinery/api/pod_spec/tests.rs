@@ -37,7 +37,7 @@ fn mistakes_that_learners_make() {
 }
 
 /// What is said about one change of a valid pod.
-pub(super) fn told(spec: Value) -> Vec<String> {
+pub(super) fn errors_of(spec: Value) -> Vec<String> {
     let mut whole = json!({"serviceAccountName": "default", "containers": [{"name": "c", "image": "x"}]});
     crate::patch::merge(&mut whole, &spec);
     errors(whole)
@@ -46,13 +46,13 @@ pub(super) fn told(spec: Value) -> Vec<String> {
 fn container(c: Value) -> Vec<String> {
     let mut whole = json!({"name": "c", "image": "x"});
     crate::patch::merge(&mut whole, &c);
-    told(json!({"containers": [whole]}))
+    errors_of(json!({"containers": [whole]}))
 }
 
 fn volume(v: Value) -> Vec<String> {
     let mut whole = json!({"name": "v"});
     crate::patch::merge(&mut whole, &v);
-    told(json!({"volumes": [whole]}))
+    errors_of(json!({"volumes": [whole]}))
 }
 
 #[test]
@@ -65,29 +65,29 @@ fn paths_of_volumes_stay_inside_of_them() {
         ("..", "must not contain '..'"),
         ("..data", "must not start with '..'"),
     ] {
-        let said = |field: &str| vec![format!("spec.volumes[0].{field}: Invalid value: {path:?}: {why}")];
+        let expected = |field: &str| vec![format!("spec.volumes[0].{field}: Invalid value: {path:?}: {why}")];
         let config = json!({"configMap": {"name": "m", "items": item(path)}});
-        assert_eq!(volume(config), said("configMap.items[0].path"));
+        assert_eq!(volume(config), expected("configMap.items[0].path"));
         let secret = json!({"secret": {"secretName": "m", "items": item(path)}});
-        assert_eq!(volume(secret), said("secret.items[0].path"));
+        assert_eq!(volume(secret), expected("secret.items[0].path"));
         let file = json!([{"path": path, "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}]);
-        assert_eq!(volume(json!({"downwardAPI": {"items": file}})), said("downwardAPI.path"));
+        assert_eq!(volume(json!({"downwardAPI": {"items": file}})), expected("downwardAPI.path"));
         let sources = |source: Value| json!({"projected": {"sources": [source]}});
         assert_eq!(
             volume(sources(json!({"configMap": {"name": "m", "items": item(path)}}))),
-            said("projected.sources[0].configMap.items[0].path")
+            expected("projected.sources[0].configMap.items[0].path")
         );
         assert_eq!(
             volume(sources(json!({"secret": {"name": "m", "items": item(path)}}))),
-            said("projected.sources[0].secret.items[0].path")
+            expected("projected.sources[0].secret.items[0].path")
         );
         assert_eq!(
             volume(sources(json!({"downwardAPI": {"items": file}}))),
-            said("projected.sources[0].downwardAPI.path")
+            expected("projected.sources[0].downwardAPI.path")
         );
         assert_eq!(
             volume(sources(json!({"serviceAccountToken": {"path": path, "expirationSeconds": 600}}))),
-            said("projected.path")
+            expected("projected.path")
         );
     }
     assert_eq!(volume(json!({"configMap": {"name": "m", "items": item("a/..b/c")}})), [""; 0]);
@@ -156,7 +156,7 @@ fn volumes_have_one_source_that_is_whole() {
     ] {
         assert_eq!(volume(source), [want]);
     }
-    let twice = told(json!({"volumes": [{"name": "v", "emptyDir": {}}, {"name": "v", "emptyDir": {}}]}));
+    let twice = errors_of(json!({"volumes": [{"name": "v", "emptyDir": {}}, {"name": "v", "emptyDir": {}}]}));
     assert_eq!(twice, ["spec.volumes[1].name: Duplicate value: \"v\""]);
 }
 
@@ -164,7 +164,7 @@ fn volumes_have_one_source_that_is_whole() {
 fn mounts_name_a_volume_and_stay_below_it() {
     let here = "spec.containers[0].volumeMounts";
     let mounted = |mounts: Value| {
-        told(json!({"volumes": [{"name": "v", "emptyDir": {}}],
+        errors_of(json!({"volumes": [{"name": "v", "emptyDir": {}}],
                 "containers": [{"name": "c", "image": "x", "volumeMounts": mounts}]}))
     };
     let one = |more: Value| {
@@ -217,10 +217,10 @@ fn ids_and_profiles_are_bounded() {
     let range = "must be between 0 and 2147483647, inclusive";
     for id in [-5_i64, 4_294_967_295, 1 << 40] {
         for field in ["runAsUser", "runAsGroup", "fsGroup"] {
-            let got = told(json!({"securityContext": {field: id}}));
+            let got = errors_of(json!({"securityContext": {field: id}}));
             assert_eq!(got, [format!("spec.securityContext.{field}: Invalid value: {id}: {range}")]);
         }
-        let got = told(json!({"securityContext": {"supplementalGroups": [1, id]}}));
+        let got = errors_of(json!({"securityContext": {"supplementalGroups": [1, id]}}));
         assert_eq!(
             got,
             [format!("spec.securityContext.supplementalGroups[1]: Invalid value: {id}: {range}")]
@@ -231,7 +231,7 @@ fn ids_and_profiles_are_bounded() {
             [format!("spec.containers[0].securityContext.runAsUser: Invalid value: {id}: {range}")]
         );
     }
-    assert_eq!(told(json!({"securityContext": {"runAsUser": 2147483647_i64, "fsGroup": 0}})), [""; 0]);
+    assert_eq!(errors_of(json!({"securityContext": {"runAsUser": 2147483647_i64, "fsGroup": 0}})), [""; 0]);
     let here = "spec.securityContext";
     for (context, want) in [
         (
@@ -257,7 +257,7 @@ fn ids_and_profiles_are_bounded() {
             ),
         ),
     ] {
-        assert_eq!(told(json!({"securityContext": context})), [want]);
+        assert_eq!(errors_of(json!({"securityContext": context})), [want]);
     }
     let both = container(json!({"securityContext": {"privileged": true, "allowPrivilegeEscalation": false}}));
     assert!(both[0].ends_with("cannot set `allowPrivilegeEscalation` to false and `privileged` to true"));
@@ -378,7 +378,7 @@ fn probes_hooks_and_ports_of_containers_are_whole() {
 
 #[test]
 fn init_containers_have_no_probes_and_debuggers_no_ports() {
-    let init = told(
+    let init = errors_of(
         json!({"initContainers": [{"name": "c", "image": "x", "livenessProbe": {"exec": {"command": ["a"]}}}]}),
     );
     assert_eq!(
@@ -388,7 +388,7 @@ fn init_containers_have_no_probes_and_debuggers_no_ports() {
             "spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always"
         ]
     );
-    let debug = told(
+    let debug = errors_of(
         json!({"ephemeralContainers": [{"name": "d", "image": "x", "targetContainerName": "no", "ports": [{"containerPort": 1, "protocol": "TCP"}]}]}),
     );
     assert_eq!(
@@ -420,7 +420,7 @@ fn dns_of_a_spec() {
             "spec.hostAliases[0].ip: Invalid value: \"1.2.3\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
         ),
     ] {
-        assert_eq!(told(spec), [want]);
+        assert_eq!(errors_of(spec), [want]);
     }
 }
 
@@ -480,6 +480,6 @@ fn the_rest_of_a_spec() {
             "spec.volumes[0].projected.sources[0].serviceAccountToken: Forbidden: must not be specified when serviceAccountName is not set",
         ),
     ] {
-        assert_eq!(told(spec), [want]);
+        assert_eq!(errors_of(spec), [want]);
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn check<'a>(spec: &'a Value, field: &str, is_pod: bool, errors: &mut
     Volumes(valid)
 }
 
-/// A file's mode: 0 to 0777.
+/// Checks a file's mode: 0 to 0777.
 pub(super) fn mode(object: &Value, path: &str, field: &str, errors: &mut Errors) {
     if int(object, path).is_some_and(|m| !(0..=0o777).contains(&m)) {
         let why = "must be a number between 0 and 0777 (octal), both inclusive";
@@ -51,7 +51,7 @@ pub(super) fn mode(object: &Value, path: &str, field: &str, errors: &mut Errors)
     }
 }
 
-/// `items` of a volume of keys: each a key and the file that it becomes.
+/// Checks the `items` of a volume of keys: each a key and the file that it becomes.
 pub(super) fn items(source: &Value, field: &str, errors: &mut Errors) {
     for (i, item) in list(source, "items").iter().enumerate() {
         let here = format!("{field}.items[{i}]");
@@ -90,7 +90,7 @@ pub(super) fn downward_file(file: &Value, field: &str, errors: &mut Errors) {
     mode(file, "mode", field, errors);
 }
 
-/// A field of the pod itself, one of `allowed` or a single label or annotation.
+/// Checks a reference to a field of the pod: one of `allowed`, or a single label or annotation.
 pub(super) fn field_ref(reference: &Value, allowed: &[&str], field: &str, errors: &mut Errors) {
     let (version, path) = (text(reference, "apiVersion"), text(reference, "fieldPath"));
     if version.is_empty() {
@@ -152,7 +152,7 @@ const RESOURCES: [&str; 6] = [
     "requests.memory",
 ];
 
-/// A limit or request of a container; a volume has to name the container.
+/// Checks a reference to a limit or request of a container; a volume has to name the container.
 pub(super) fn resource_ref(reference: &Value, volume: bool, field: &str, errors: &mut Errors) {
     let resource = text(reference, "resource");
     let pages = resource.starts_with("limits.hugepages-") || resource.starts_with("requests.hugepages-");
@@ -250,7 +250,7 @@ pub(super) fn projected(volume: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// A token of the pod's service account, in the source at `here` of the volume at `field`.
+/// Checks a token of the pod's service account, in the source at `here` of the volume at `field`.
 fn account_token(token: &Value, here: &str, field: &str, errors: &mut Errors) {
     let place = format!("{here}.serviceAccountToken.expirationSeconds");
     let seconds = at(token, "expirationSeconds");
@@ -282,14 +282,14 @@ fn path_once<'a>(path: &'a str, of: &str, paths: &mut HashSet<&'a str>, field: &
 // -- paths
 // -------------------------------------------------------------------------------------------------
 
-/// No step of the path is `..`.
+/// Checks that no step of the path is `..`.
 pub(crate) fn no_backsteps(path: &str, field: &str, errors: &mut Errors) {
     if path.split('/').any(|step| step == "..") {
         errors.invalid_text(field, path, "must not contain '..'");
     }
 }
 
-/// A path below some directory: relative, and no step of it is `..`.
+/// Checks a path below some directory: relative, and no step of it is `..`.
 pub(crate) fn descending(path: &str, field: &str, errors: &mut Errors) {
     if path.starts_with('/') {
         errors.invalid_text(field, path, "must be a relative path");
@@ -428,7 +428,7 @@ mod tests {
     use super::*;
 
     /// The fields with errors, of a pod with these volumes and one container.
-    fn told(volumes: Value, container: Value) -> Vec<String> {
+    fn errors_of(volumes: Value, container: Value) -> Vec<String> {
         let mut whole = json!({"name": "c", "image": "x"});
         crate::patch::merge(&mut whole, &container);
         let pod = json!({"spec": {"containers": [whole], "volumes": volumes}});
@@ -445,29 +445,29 @@ mod tests {
         let with = |mount: (&str, &str), device: (&str, &str)| {
             let container = json!({"volumeMounts": [{"name": mount.0, "mountPath": mount.1}],
                 "volumeDevices": [{"name": device.0, "devicePath": device.1}]});
-            told(all.clone(), container)
+            errors_of(all.clone(), container)
         };
         assert_eq!(with(("v", "/a"), ("w", "/b")), [""; 0]);
         assert_eq!(with(("v", "/a"), ("v", "/b")), ["volumeMounts[0].name", "volumeDevices[0].name"]);
         let paths = ["volumeMounts[0].mountPath", "volumeDevices[0].devicePath"];
         assert_eq!(with(("v", "/a"), ("w", "/a")), paths);
         let nameless = json!({"volumeDevices": [{"devicePath": "/a"}, {"devicePath": "/b"}]});
-        assert_eq!(told(all.clone(), nameless).len(), 4, "each has no name, and is not found");
+        assert_eq!(errors_of(all.clone(), nameless).len(), 4, "each has no name, and is not found");
     }
 
     #[test]
     fn a_volume_that_is_not_valid_is_not_there_for_mounts() {
         let mount = json!({"volumeMounts": [{"name": "v", "mountPath": "/a"}]});
         let volume = |path: &str| json!([{"name": "v", "hostPath": {"path": path}}]);
-        assert_eq!(told(volume("/x"), mount.clone()), [""; 0]);
-        assert_eq!(told(volume(""), mount), ["spec.volumes[0].hostPath.path", "volumeMounts[0].name"]);
+        assert_eq!(errors_of(volume("/x"), mount.clone()), [""; 0]);
+        assert_eq!(errors_of(volume(""), mount), ["spec.volumes[0].hostPath.path", "volumeMounts[0].name"]);
     }
 
     #[test]
     fn a_variable_names_the_node_as_old_clients_do() {
         let with = |path: &str| {
             let source = json!({"fieldRef": {"apiVersion": "v1", "fieldPath": path}});
-            told(json!([]), json!({"env": [{"name": "A", "valueFrom": source}]})).len()
+            errors_of(json!([]), json!({"env": [{"name": "A", "valueFrom": source}]})).len()
         };
         assert_eq!(["spec.nodeName", "spec.host", "spec.schedulerName"].map(with), [0, 0, 1]);
     }
@@ -478,7 +478,7 @@ mod tests {
             let source = json!({"key": key, "volumeName": volume, "path": path});
             let variable = json!({"name": "A", "valueFrom": {"fileKeyRef": source}});
             let all = json!([{"name": "v", "emptyDir": {}}, {"name": "w", "hostPath": {"path": "/x"}}]);
-            let fields = told(all, json!({ "env": [variable] }));
+            let fields = errors_of(all, json!({ "env": [variable] }));
             fields.iter().map(|field| field.replace("env[0].valueFrom.fileKeyRef.", "")).collect::<Vec<_>>()
         };
         assert_eq!(with("A", "v", "f"), [""; 0]);

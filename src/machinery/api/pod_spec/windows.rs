@@ -15,15 +15,15 @@ const MAX_USER: usize = 104;
 pub(super) fn options(context: &Value, field: &str, errors: &mut Errors) {
     let options = at(context, "windowsOptions");
     let place = |name: &str| format!("{field}.windowsOptions.{name}");
-    let told = |name: &str| at(options, name).as_str();
+    let option = |name: &str| at(options, name).as_str();
     const NAME: &str = "gmsaCredentialSpecName";
-    if let Some(name) = told(NAME) {
+    if let Some(name) = option(NAME) {
         for problem in crate::validate::names::dns_subdomain(name) {
             errors.invalid_text(place(NAME), name, &problem);
         }
     }
     const CREDENTIALS: &str = "gmsaCredentialSpec";
-    if let Some(credentials) = told(CREDENTIALS) {
+    if let Some(credentials) = option(CREDENTIALS) {
         let why = match credentials.len() {
             0 => "gmsaCredentialSpec cannot be an empty string",
             length if length > MAX_CREDENTIALS => "gmsaCredentialSpec size must be under 64 KiB",
@@ -33,14 +33,14 @@ pub(super) fn options(context: &Value, field: &str, errors: &mut Errors) {
             errors.invalid_text(place(CREDENTIALS), credentials, why);
         }
     }
-    if let Some(user) = told("runAsUserName") {
+    if let Some(user) = option("runAsUserName") {
         for problem in user_name(user) {
             errors.invalid_text(place("runAsUserName"), user, problem);
         }
     }
 }
 
-/// What is wrong with the name of a Windows user, which may be in a domain.
+/// Returns what is wrong with the name of a Windows user, which may be in a domain.
 fn user_name(name: &str) -> Vec<&'static str> {
     if name.is_empty() {
         return vec!["runAsUserName cannot be an empty string"];
@@ -161,25 +161,28 @@ mod tests {
 
     #[test]
     fn options_of_pods_and_containers_are_judged() {
-        let told = |windows: Value| {
+        let errors_of = |windows: Value| {
             let mut errors = Errors::default();
             options(&json!({"windowsOptions": windows}), "spec.securityContext", &mut errors);
             errors.iter().map(|error| error.field.clone()).collect::<Vec<_>>()
         };
-        assert_eq!(told(json!({"gmsaCredentialSpecName": "web", "gmsaCredentialSpec": "{}"})), [""; 0]);
+        assert_eq!(errors_of(json!({"gmsaCredentialSpecName": "web", "gmsaCredentialSpec": "{}"})), [""; 0]);
         let here = "spec.securityContext.windowsOptions";
         let credentials = format!("{here}.gmsaCredentialSpec");
-        assert_eq!(told(json!({"gmsaCredentialSpec": ""})), [credentials.as_str()]);
-        let size = |bytes: usize| told(json!({"gmsaCredentialSpec": "x".repeat(bytes)})).len();
+        assert_eq!(errors_of(json!({"gmsaCredentialSpec": ""})), [credentials.as_str()]);
+        let size = |bytes: usize| errors_of(json!({"gmsaCredentialSpec": "x".repeat(bytes)})).len();
         assert_eq!((size(MAX_CREDENTIALS), size(MAX_CREDENTIALS + 1)), (0, 1));
         let bad = json!({"gmsaCredentialSpecName": "W", "runAsUserName": ""});
-        assert_eq!(told(bad), [format!("{here}.gmsaCredentialSpecName"), format!("{here}.runAsUserName")]);
+        assert_eq!(
+            errors_of(bad),
+            [format!("{here}.gmsaCredentialSpecName"), format!("{here}.runAsUserName")]
+        );
     }
 
     #[test]
     fn all_containers_are_processes_of_the_host_or_none() {
         let context = |host: Value| json!({"windowsOptions": {"hostProcess": host}});
-        let told = |pod: Value, own: Value, other: Value, network: bool| {
+        let errors_of = |pod: Value, own: Value, other: Value, network: bool| {
             let spec = json!({"securityContext": context(pod), "hostNetwork": network, "containers": [
                 {"name": "a", "securityContext": context(own)}, {"name": "b", "securityContext": context(other)}]});
             let mut errors = Errors::default();
@@ -187,12 +190,12 @@ mod tests {
             errors.iter().map(|error| error.field.clone()).collect::<Vec<_>>()
         };
         let (yes, no) = (json!(true), json!(false));
-        assert_eq!(told(yes.clone(), Value::Null, yes.clone(), true), [""; 0]);
-        assert_eq!(told(no.clone(), Value::Null, no.clone(), false), [""; 0]);
-        assert_eq!(told(yes.clone(), Value::Null, Value::Null, false), ["spec.hostNetwork"]);
-        assert_eq!(told(Value::Null, yes.clone(), no.clone(), true), ["spec"]);
+        assert_eq!(errors_of(yes.clone(), Value::Null, yes.clone(), true), [""; 0]);
+        assert_eq!(errors_of(no.clone(), Value::Null, no.clone(), false), [""; 0]);
+        assert_eq!(errors_of(yes.clone(), Value::Null, Value::Null, false), ["spec.hostNetwork"]);
+        assert_eq!(errors_of(Value::Null, yes.clone(), no.clone(), true), ["spec"]);
         let own = "spec.containers[1].securityContext.windowsOptions.hostProcess";
-        assert_eq!(told(yes.clone(), yes, no, true), [own, "spec"]);
+        assert_eq!(errors_of(yes.clone(), yes, no, true), [own, "spec"]);
     }
 
     #[test]
@@ -203,8 +206,8 @@ mod tests {
             {"name": "c", "image": "x", "securityContext": bad}]});
         let mut errors = Errors::default();
         (kind.validate)(&json!({"spec": spec}), &mut errors);
-        let told = errors.iter().map(|error| error.field.as_str()).collect::<Vec<_>>();
+        let found = errors.iter().map(|error| error.field.as_str()).collect::<Vec<_>>();
         let field = "securityContext.windowsOptions.runAsUserName";
-        assert_eq!(told, [format!("spec.containers[0].{field}"), format!("spec.{field}")]);
+        assert_eq!(found, [format!("spec.containers[0].{field}"), format!("spec.{field}")]);
     }
 }

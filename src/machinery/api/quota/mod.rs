@@ -106,8 +106,8 @@ pub fn usage(group: &str, plural: &str, object: &Value, now: Timestamp) -> Amoun
         "pods" if !is_charged(object, now) => {}
         "pods" => {
             add(&mut out, "pods", whole(1));
-            let of = |field| requests::of_value(object, field);
-            out.extend(compute(&of(Field::Requests), &of(Field::Limits)));
+            let amounts = |field| requests::of_value(object, field);
+            out.extend(compute(&amounts(Field::Requests), &amounts(Field::Limits)));
         }
         "services" => {
             add(&mut out, "services", whole(1));
@@ -238,9 +238,9 @@ pub(crate) fn missing_amounts(pod: &Value, hard: &Amounts) -> Option<String> {
     }
     let mut missing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for container in list(pod, "spec.containers").iter().chain(list(pod, "spec.initContainers")) {
-        let said =
+        let given =
             compute(&amounts(container, "resources.requests"), &amounts(container, "resources.limits"));
-        for name in EXPLICIT.into_iter().filter(|name| hard.contains_key(*name) && !said.contains_key(*name))
+        for name in EXPLICIT.into_iter().filter(|name| hard.contains_key(*name) && !given.contains_key(*name))
         {
             missing.entry(name).or_default().push(text(container, "name"));
         }

@@ -193,9 +193,9 @@ impl Parts {
         };
         if field == Field::Requests {
             let all = self.containers.iter().chain(self.init.iter().map(|(c, _)| c));
-            let said: Vec<Amounts> = all.map(|c| c.get(field)).collect();
+            let of_containers: Vec<Amounts> = all.map(|c| c.get(field)).collect();
             for (name, limit) in &self.whole.limits {
-                if !said.iter().any(|amounts| amounts.contains_key(name)) {
+                if !of_containers.iter().any(|amounts| amounts.contains_key(name)) {
                     whole.entry(name.clone()).or_insert(*limit);
                 }
             }
@@ -293,8 +293,8 @@ pub fn scalars(amounts: &Amounts) -> Scalars {
 /// Lists what a node with `allocatable`, of which its pods request `used`, lacks for a pod. See
 /// [`lacking`].
 pub fn lacking_scalars(asks: &Scalars, used: &Scalars, allocatable: &Scalars) -> Vec<String> {
-    let of = |all: &Scalars, name: &str| all.get(name).copied().unwrap_or(0);
-    let fits = |name: &str, asked: i64| asked <= of(allocatable, name).saturating_sub(of(used, name));
+    let amount = |all: &Scalars, name: &str| all.get(name).copied().unwrap_or(0);
+    let fits = |name: &str, asked: i64| asked <= amount(allocatable, name).saturating_sub(amount(used, name));
     let lacks = asks.iter().filter(|(name, asked)| **asked > 0 && !fits(name, **asked));
     lacks.map(|(name, _)| name.clone()).collect()
 }
@@ -378,17 +378,17 @@ pub struct Lack {
 /// upstream's order (`fitsRequest`). A pod that requests nothing of a resource fits however little
 /// is left of it.
 pub fn lacking(asks: Amount, used: Amount, allocatable: Amount) -> Vec<Lack> {
-    let of = |resource, of: fn(&Amount) -> i64| Lack {
+    let lack = |resource, amount: fn(&Amount) -> i64| Lack {
         resource,
-        requested: of(&asks),
-        used: of(&used),
-        capacity: of(&allocatable),
+        requested: amount(&asks),
+        used: amount(&used),
+        capacity: amount(&allocatable),
     };
     let all = [
-        of("pods", |a| a.pods),
-        of("cpu", |a| a.cpu),
-        of("memory", |a| a.memory),
-        of("ephemeral-storage", |a| a.storage),
+        lack("pods", |a| a.pods),
+        lack("cpu", |a| a.cpu),
+        lack("memory", |a| a.memory),
+        lack("ephemeral-storage", |a| a.storage),
     ];
     let fits = |lack: &Lack| lack.requested <= 0 || lack.requested <= lack.capacity.saturating_sub(lack.used);
     all.into_iter().filter(|lack| !fits(lack)).collect()

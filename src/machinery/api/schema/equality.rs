@@ -87,11 +87,11 @@ fn same(shape: &Shape, a: &Value, b: &Value) -> bool {
             one == other || amount(one).is_some_and(|one| amount(other) == Some(one))
         }
         (Shape::Struct(index), Value::Object(one), Value::Object(other)) => {
-            let of = &SCHEMAS.structs[*index];
+            let go_struct = &SCHEMAS.structs[*index];
             one.keys().chain(other.keys()).all(|key| {
-                let shape = of.fields.get(key).unwrap_or(&Shape::Any);
+                let shape = go_struct.fields.get(key).unwrap_or(&Shape::Any);
                 let [one, other] = [one, other].map(|map| map.get(key).unwrap_or(&Value::Null));
-                let place = (of.name.as_str(), key.as_str());
+                let place = (go_struct.name.as_str(), key.as_str());
                 let is_zero = || is_no_amount(one) && is_no_amount(other);
                 same(shape, one, other)
                     || (place == ZERO_UNLESS_SET && is_zero())

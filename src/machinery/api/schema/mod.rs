@@ -106,24 +106,25 @@ mod tests {
     #[test]
     fn times_are_kept_in_utc_and_with_the_digits_of_their_type() {
         let lease = kinds::find("coordination.k8s.io", "v1", "Lease").unwrap();
-        for (said, time, micro) in [
+        for (source, time, micro) in [
             ("2026-01-02T03:04:05.500000+02:00", "2026-01-02T01:04:05Z", "2026-01-02T01:04:05.500000Z"),
             ("2026-01-02T03:04:05.000006Z", "2026-01-02T03:04:05Z", "2026-01-02T03:04:05.000006Z"),
             ("0001-01-01T00:00:00.000000Z", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000000Z"),
         ] {
-            let mut object = json!({"metadata": {"creationTimestamp": said}, "spec": {"renewTime": said}});
+            let mut object =
+                json!({"metadata": {"creationTimestamp": source}, "spec": {"renewTime": source}});
             conform(lease, &mut object).unwrap();
             let want = json!({"metadata": {"creationTimestamp": time}, "spec": {"renewTime": micro}});
-            assert_eq!(object, want, "{said}");
+            assert_eq!(object, want, "{source}");
         }
-        for (said, time) in [
+        for (source, time) in [
             ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"),
             ("2026-01-02T03:04:05.5+02:00", "2026-01-02T01:04:05Z"),
             ("2026-01-02T03:04:05.000006789Z", "2026-01-02T03:04:05Z"),
         ] {
-            let mut object = json!({"metadata": {"creationTimestamp": said}});
+            let mut object = json!({"metadata": {"creationTimestamp": source}});
             conform(lease, &mut object).unwrap();
-            assert_eq!(object, json!({"metadata": {"creationTimestamp": time}}), "{said}");
+            assert_eq!(object, json!({"metadata": {"creationTimestamp": time}}), "{source}");
         }
     }
 
@@ -131,15 +132,15 @@ mod tests {
     #[test]
     fn a_micro_time_has_six_digits_of_a_second() {
         let lease = kinds::find("coordination.k8s.io", "v1", "Lease").unwrap();
-        for (said, why) in [
+        for (source, why) in [
             ("2026-01-02T03:04:05Z", r#"cannot parse "Z" as ".000000""#),
             ("2026-01-02T03:04:05+02:00", r#"cannot parse "+02:00" as ".000000""#),
             ("2026-01-02T03:04:05.5Z", r#"cannot parse ".5Z" as ".000000""#),
             ("2026-01-02T03:04:05.000006789Z", r#"cannot parse "789Z" as "Z07:00""#),
         ] {
-            let mut object = json!({"spec": {"renewTime": said}});
+            let mut object = json!({"spec": {"renewTime": source}});
             let layout = "2006-01-02T15:04:05.000000Z07:00";
-            let want = format!("parsing time {said:?} as {layout:?}: {why}");
+            let want = format!("parsing time {source:?} as {layout:?}: {why}");
             assert_eq!(conform(lease, &mut object).unwrap_err(), want);
         }
     }
@@ -180,14 +181,14 @@ mod tests {
         };
         let more = json!({"type": "string", "foo": 1, "default": null, "enum": [null, {"foo": 1}]});
         let less = json!({"type": "string", "enum": [null, {"foo": 1}]});
-        for (word, said, want) in [
+        for (word, given, want) in [
             ("items", more.clone(), less.clone()),
             ("items", json!([more.clone()]), json!([less.clone()])),
             ("additionalProperties", json!({"items": more}), json!({"items": less})),
             ("additionalProperties", json!(false), json!(false)),
             ("dependencies", json!({"a": ["b"]}), json!({"a": ["b"]})),
         ] {
-            assert_eq!(read(json!({ word: said })), Ok(json!({ word: want })));
+            assert_eq!(read(json!({ word: given })), Ok(json!({ word: want })));
         }
         assert_eq!(read(json!({"items": 5, "type": "array"})), Ok(json!({"type": "array"})));
         let of_type = |field: &str, found: &str, wanted: &str| {

@@ -135,8 +135,8 @@ fn directives_that_upstream_refuses_are_refused() {
         (volume(json!(["name"])), "invalid patch format of retainKeys"),
         (volume(json!("name")), "invalid patch format of retainKeys"),
     ] {
-        let told = apply("Pod", &mut old.clone(), &json!({ "spec": spec }));
-        assert_eq!(told, Err(why.to_string()), "{spec}");
+        let result = apply("Pod", &mut old.clone(), &json!({ "spec": spec }));
+        assert_eq!(result, Err(why.to_string()), "{spec}");
     }
     let got = patched("Pod", old, json!({"spec": volume(json!(["name", "hostPath"]))}));
     assert_eq!(got["spec"]["volumes"], json!([{"name": "v", "hostPath": {"path": "/x"}}]));
@@ -170,8 +170,8 @@ fn an_order_names_what_the_patch_sets_in_the_same_sequence() {
     for (order, items, fits) in
         [("ab", "a", true), ("ba", "ba", true), ("", "ab", true), ("ba", "ab", false), ("ab", "ac", false)]
     {
-        let told = apply_list(names(order), names(items));
-        assert_eq!(told.is_ok(), fits, "{order} {items}: {told:?}");
+        let result = apply_list(names(order), names(items));
+        assert_eq!(result.is_ok(), fits, "{order} {items}: {result:?}");
     }
     let why = apply_list(names("b"), names("a")).unwrap_err();
     assert_eq!(
@@ -206,9 +206,9 @@ fn a_refusal_is_the_fault_of_the_client_where_upstream_says_so() {
     assert_eq!(code(json!({"spec": {"containers": [{"image": "x"}]}})), 500);
     assert_eq!(code(json!({"$patch": "merge"})), 500);
     let mut pod = json!({"metadata": {"finalizers": []}});
-    let told = refusal(apply("Pod", &mut pod, &json!({"metadata": {"finalizers": [["b"]]}})).unwrap_err());
-    assert_eq!((told.code, told.reason), (422, "Invalid"));
-    assert_eq!(told.details["causes"][0]["message"], "lists of lists are not supported");
+    let status = refusal(apply("Pod", &mut pod, &json!({"metadata": {"finalizers": [["b"]]}})).unwrap_err());
+    assert_eq!((status.code, status.reason), (422, "Invalid"));
+    assert_eq!(status.details["causes"][0]["message"], "lists of lists are not supported");
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub struct Printer {
     pub conditions: Option<fn(&Value) -> Value>,
 }
 
-/// The description that clients read beside a column of this name; most have none.
+/// Returns the description that clients read beside a column of this name; most have none.
 pub(crate) fn describe(column: &str) -> &'static str {
     match column {
         "Name" => {
@@ -36,12 +36,12 @@ pub(crate) fn name(object: &Value) -> Value {
     at(object, "metadata.name").clone()
 }
 
-/// The cell of a number; 0 if it is not there.
+/// Returns the cell of a number; 0 if it is not there.
 pub(crate) fn number(object: &Value, path: &str) -> Value {
     value::int(object, path).unwrap_or(0).into()
 }
 
-/// The text at `path`, or `other`.
+/// Returns the text at `path`, or `other`.
 pub(crate) fn text_or<'a>(object: &'a Value, path: &str, other: &'a str) -> &'a str {
     match text(object, path) {
         "" => other,
@@ -53,7 +53,7 @@ pub(crate) fn age(object: &Value, now: Timestamp) -> Value {
     since(text(object, "metadata.creationTimestamp"), now).into()
 }
 
-/// `5m` since a time in RFC 3339, `<unknown>` if it is none.
+/// Returns the age of a time in RFC 3339: `5m`; `<unknown>` if it is none.
 pub(crate) fn since(time: &str, now: Timestamp) -> String {
     match time.parse::<Timestamp>() {
         Ok(then) => duration::human(now.duration_since(then).as_secs()),
@@ -61,14 +61,14 @@ pub(crate) fn since(time: &str, now: Timestamp) -> String {
     }
 }
 
-/// `a=b,c=d`, or `<none>`.
+/// Returns the labels at `path`: `a=b,c=d`, or `<none>`.
 pub(crate) fn labels(object: &Value, path: &str) -> String {
     let mut pairs: Vec<String> = value::pairs(object, path).map(|(k, v)| format!("{k}={v}")).collect();
     pairs.sort();
     if pairs.is_empty() { "<none>".into() } else { pairs.join(",") }
 }
 
-/// A LabelSelector as text, `empty` if there is nothing in it.
+/// Returns a LabelSelector as text, `empty` if there is nothing in it.
 pub(crate) fn selector(object: &Value, path: &str, empty: &str) -> String {
     match Selector::of(at(object, path)) {
         Some(s) if !s.is_empty() => s.to_string(),
@@ -76,14 +76,14 @@ pub(crate) fn selector(object: &Value, path: &str, empty: &str) -> String {
     }
 }
 
-/// The cells `Containers` and `Images` of a pod spec.
+/// Returns the cells `Containers` and `Images` of a pod spec.
 pub(crate) fn containers(object: &Value, path: &str) -> (Value, Value) {
     let all = list(object, path);
     let join = |field: &str| all.iter().map(|c| text(c, field)).collect::<Vec<_>>().join(",");
     (join("name").into(), join("image").into())
 }
 
-/// The first `max` joined by commas, then how many more.
+/// Returns the first `max` items joined by commas, then how many more there are.
 pub(crate) fn first_items(items: &[String], max: usize, none: &str) -> String {
     match items.len() {
         0 => none.to_string(),

@@ -11,7 +11,7 @@ use cells::{age, describe, name, number};
 use clock::{self, Timestamp};
 use serde_json::{Value, json};
 
-/// For kinds without a printer of their own.
+/// The printer of kinds without one of their own.
 static PLAIN: Printer = Printer {
     columns: &[("Name", "string", false), ("Created At", "date", false)],
     cells: |o, _| vec![name(o), at(o, "metadata.creationTimestamp").clone()],
@@ -50,7 +50,7 @@ pub enum Include {
     None,
 }
 
-/// The `columnDefinitions` of a kind.
+/// Returns the `columnDefinitions` of a kind.
 pub fn definitions(printing: Printing) -> Value {
     let printer = match printing {
         Printing::Own(printer) => printer,
@@ -72,7 +72,7 @@ pub fn definitions(printing: Printing) -> Value {
     Value::Array(columns.collect())
 }
 
-/// How the objects of a kind are printed.
+/// Returns how the objects of a kind are printed.
 pub fn printing(kind: &Kind) -> Printing<'_> {
     match &kind.custom {
         Some(custom) => Printing::Columns(&custom.columns),
@@ -80,7 +80,7 @@ pub fn printing(kind: &Kind) -> Printing<'_> {
     }
 }
 
-/// One row.
+/// Returns the row of one object.
 pub fn row(printing: Printing, object: &Value, include: Include, now: Timestamp) -> Value {
     let cells = match printing {
         Printing::Own(printer) => (printer.cells)(object, now),
@@ -103,7 +103,7 @@ pub fn row(printing: Printing, object: &Value, include: Include, now: Timestamp)
     row
 }
 
-/// Only the metadata of an object.
+/// Returns only the metadata of an object, as `PartialObjectMetadata`.
 pub fn partial(object: &Value, api_version: &str) -> Value {
     json!({"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": at(object, "metadata")})
 }
@@ -111,4 +111,51 @@ pub fn partial(object: &Value, api_version: &str) -> Value {
 /// Now, for callers outside this room that print a whole table at one instant.
 pub fn now() -> Timestamp {
     clock::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds;
+
+    fn at_ten() -> Timestamp {
+        "2026-01-02T03:04:15Z".parse().unwrap()
+    }
+
+    #[test]
+    fn a_row_carries_what_the_client_asks_for() {
+        let object = json!({"kind": "ConfigMap", "data": {"k": "v"},
+            "metadata": {"name": "a", "creationTimestamp": "2026-01-02T03:04:05Z"}});
+        let of_kind = printing(kinds::find("", "v1", "ConfigMap").unwrap());
+        let with = |include| row(of_kind, &object, include, at_ten());
+        assert_eq!(with(Include::None), json!({"cells": ["a", 1, "10s"], "object": null}));
+        assert_eq!(with(Include::Object)["object"], object);
+        let metadata = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+            "metadata": object["metadata"]});
+        assert_eq!(with(Include::Metadata)["object"], metadata);
+    }
+
+    /// `kubectl get` takes the first column of names from the format.
+    #[test]
+    fn a_column_has_its_type_and_says_whether_it_is_wide() {
+        let plain = definitions(Printing::Own(&PLAIN));
+        assert_eq!((&plain[0]["format"], &plain[0]["priority"]), (&json!("name"), &json!(0)));
+        assert_eq!((&plain[1]["type"], &plain[1]["format"]), (&json!("date"), &json!("")));
+        let scale = definitions(Printing::Own(&SCALE));
+        assert_eq!((&scale[0]["type"], &scale[0]["format"]), (&json!("string"), &json!("")));
+        let pods = definitions(printing(kinds::find("", "v1", "Pod").unwrap()));
+        let wide = pods.as_array().unwrap().iter().find(|column| column["name"] == "IP").unwrap();
+        assert_eq!(wide["priority"], 1);
+        let custom = definitions(Printing::Columns(&[]));
+        assert_eq!(custom, json!([plain[0]]), "a custom kind without columns has its name");
+    }
+
+    /// Also of an object that has nothing: a client may store one with few fields.
+    #[test]
+    fn every_printer_makes_a_cell_for_each_of_its_columns() {
+        for (kind, printer) in kinds::all().iter().filter_map(|kind| Some((kind, kind.printer?))) {
+            let cells = (printer.cells)(&json!({}), at_ten());
+            assert_eq!(cells.len(), printer.columns.len(), "{} {}", kind.group, kind.kind);
+        }
+    }
 }

@@ -283,8 +283,8 @@ pub fn warnings(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<String>
 /// mount.
 fn marked(kind: &str, object: &Value, old: Option<&Value>, found: &mut Vec<String>) {
     for (_, map, key, set, why) in MARKS.iter().filter(|(of, ..)| *of == kind) {
-        let said = |object| at(object, map).get(key).unwrap_or(&Value::Null);
-        if set.holds(said(object)) && old.is_none_or(|old| said(old) != said(object)) {
+        let mark = |object| at(object, map).get(key).unwrap_or(&Value::Null);
+        if set.holds(mark(object)) && old.is_none_or(|old| mark(old) != mark(object)) {
             found.push(format!("{map}[{key}]: {why}"));
         }
     }

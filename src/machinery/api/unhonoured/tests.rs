@@ -150,9 +150,9 @@ fn a_capability_with_its_prefix_is_named() {
     let kind = crate::kinds::find("", "v1", "Pod").unwrap();
     let container =
         json!({"name": "c", "securityContext": {"capabilities": {"drop": ["CAP_NET_RAW", "KILL"]}}});
-    let told = warnings(kind, &json!({"spec": {"containers": [container]}}), None);
+    let found = warnings(kind, &json!({"spec": {"containers": [container]}}), None);
     assert_eq!(
-        told,
+        found,
         [
             "spec.containers[0].securityContext.capabilities.drop: there is no capability \"CAP_NET_RAW\"; its name is \"NET_RAW\""
         ]
@@ -164,8 +164,8 @@ fn the_ports_of_sidecars_on_the_node_are_named() {
     let kind = crate::kinds::find("", "v1", "Pod").unwrap();
     let sidecar =
         json!({"name": "s", "restartPolicy": "Always", "ports": [{"containerPort": 80, "hostPort": 80}]});
-    let told = warnings(kind, &json!({"spec": {"initContainers": [sidecar]}}), None).join("; ");
-    assert!(told.contains("spec.initContainers[0].ports[0].hostPort: "), "{told}");
+    let found = warnings(kind, &json!({"spec": {"initContainers": [sidecar]}}), None).join("; ");
+    assert!(found.contains("spec.initContainers[0].ports[0].hostPort: "), "{found}");
 }
 
 #[test]

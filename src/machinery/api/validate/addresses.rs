@@ -138,24 +138,24 @@ mod tests {
             ("224.0.0.1", "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
             ("0.0.0.0", "may not be unspecified (0.0.0.0)"),
         ] {
-            let said = |field: &str| vec![format!("{field}: Invalid value: {ip:?}: {why}")];
+            let expected = |field: &str| vec![format!("{field}: Invalid value: {ip:?}: {why}")];
             let old = json!({"subsets": [{"addresses": [{"ip": "10.0.0.1"}, {"ip": ip}]}]});
-            assert_eq!(problems(endpoints, old), said("subsets[0].addresses[1].ip"));
+            assert_eq!(problems(endpoints, old), expected("subsets[0].addresses[1].ip"));
             let old = json!({"subsets": [{"notReadyAddresses": [{"ip": ip}]}]});
-            assert_eq!(problems(endpoints, old), said("subsets[0].notReadyAddresses[0].ip"));
+            assert_eq!(problems(endpoints, old), expected("subsets[0].notReadyAddresses[0].ip"));
             let spec = json!({"type": "ClusterIP", "ports": [{"port": 80}], "externalIPs": [ip]});
-            assert_eq!(problems(service, json!({ "spec": spec })), said("spec.externalIPs[0]"));
+            assert_eq!(problems(service, json!({ "spec": spec })), expected("spec.externalIPs[0]"));
             let slice = json!({"addressType": "IPv4", "endpoints": [{"addresses": [ip]}]});
-            assert_eq!(problems(endpoint_slice, slice), said("endpoints[0].addresses[0]"));
+            assert_eq!(problems(endpoint_slice, slice), expected("endpoints[0].addresses[0]"));
         }
         // Go's `IsLinkLocalMulticast` looks at the scope alone: the flags before it are any.
         let scopes = json!(["ff02::fb", "ff12::1", "ff05::1", "febf::1", "fec0::1", "224.0.1.1"]);
         let spec = json!({"type": "ClusterIP", "ports": [{"port": 80}], "externalIPs": scopes});
-        let said = problems(service, json!({ "spec": spec }));
-        let said: Vec<&str> = said.iter().filter_map(|line| line.split(" (").next()).collect();
+        let found = problems(service, json!({ "spec": spec }));
+        let found: Vec<&str> = found.iter().filter_map(|line| line.split(" (").next()).collect();
         let multicast = "may not be in the link-local multicast range";
         assert_eq!(
-            said,
+            found,
             [
                 format!("spec.externalIPs[0]: Invalid value: \"ff02::fb\": {multicast}"),
                 format!("spec.externalIPs[1]: Invalid value: \"ff12::1\": {multicast}"),
@@ -163,12 +163,12 @@ mod tests {
             ]
         );
         let spec = json!({"type": "ClusterIP", "ports": [{"port": 80}], "externalIPs": ["x"]});
-        let said = problems(service, json!({ "spec": spec }));
-        assert_eq!(said, [format!("spec.externalIPs[0]: Invalid value: \"x\": {NO_IP}")]);
-        let said = problems(endpoints, json!({"subsets": [{"addresses": [{"ip": "x"}]}]}));
+        let found = problems(service, json!({ "spec": spec }));
+        assert_eq!(found, [format!("spec.externalIPs[0]: Invalid value: \"x\": {NO_IP}")]);
+        let found = problems(endpoints, json!({"subsets": [{"addresses": [{"ip": "x"}]}]}));
         let field = "subsets[0].addresses[0].ip: Invalid value: \"x\"";
         let short = format!("{field}: must be a valid IP address");
-        assert_eq!(said, [format!("{field}: {NO_IP}"), short], "two, as upstream");
+        assert_eq!(found, [format!("{field}: {NO_IP}"), short], "two, as upstream");
     }
 
     #[test]
@@ -191,14 +191,14 @@ mod tests {
 
     #[test]
     fn addresses_of_slices_are_of_their_type() {
-        let told = |family: &str, ip: &str| {
+        let errors_of = |family: &str, ip: &str| {
             let slice = json!({"addressType": family, "endpoints": [{"addresses": [ip]}]});
             problems(check_of("discovery.k8s.io", "EndpointSlice"), slice)
         };
         for (family, ip) in
             [("IPv4", "10.0.0.1"), ("IPv6", "fd00::1"), ("IPv6", "2001:db8::a"), ("FQDN", "a.example")]
         {
-            assert_eq!(told(family, ip), [""; 0], "{family} {ip}");
+            assert_eq!(errors_of(family, ip), [""; 0], "{family} {ip}");
         }
         let list = "endpoints[0].addresses";
         for (family, ip, field, why) in [
@@ -221,14 +221,14 @@ mod tests {
                 "may not be in the link-local range (169.254.0.0/16, fe80::/10)",
             ),
         ] {
-            assert_eq!(told(family, ip), [format!("{field}: Invalid value: {ip:?}: {why}")], "{family}");
+            assert_eq!(errors_of(family, ip), [format!("{field}: Invalid value: {ip:?}: {why}")], "{family}");
         }
     }
 
     /// An object may have been stored by an older version with other rules.
     #[test]
     fn an_address_of_the_stored_object_is_accepted() {
-        let told = |kind: &Kind, new: &Value, old: &Value| {
+        let errors_of = |kind: &Kind, new: &Value, old: &Value| {
             let errors = validate::update(kind, new, old);
             errors.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
@@ -238,23 +238,23 @@ mod tests {
             json!({"metadata": meta(label), "addressType": "IPv6", "endpoints": endpoints})
         };
         let endpoint_slice = kind("discovery.k8s.io", "EndpointSlice");
-        assert_eq!(told(endpoint_slice, &slice("b", "FD00::1"), &slice("a", "FD00::1")), [""; 0]);
-        assert_eq!(told(endpoint_slice, &slice("b", "FD00::2"), &slice("a", "FD00::1")).len(), 1);
+        assert_eq!(errors_of(endpoint_slice, &slice("b", "FD00::1"), &slice("a", "FD00::1")), [""; 0]);
+        assert_eq!(errors_of(endpoint_slice, &slice("b", "FD00::2"), &slice("a", "FD00::1")).len(), 1);
         let mut port = slice("b", "FD00::1");
         port["ports"] = json!([{"name": "A", "port": 80, "protocol": "TCP"}]);
-        let said = told(endpoint_slice, &port, &slice("a", "FD00::1"));
-        assert!(said.len() == 1 && said[0].starts_with("ports[0].name"), "{said:?}");
+        let found = errors_of(endpoint_slice, &port, &slice("a", "FD00::1"));
+        assert!(found.len() == 1 && found[0].starts_with("ports[0].name"), "{found:?}");
         let endpoints = |label: &str, ip: &str| json!({"metadata": meta(label), "subsets": [{"addresses": [{"ip": ip}]}]});
         let kind_of = kind("", "Endpoints");
-        assert_eq!(told(kind_of, &endpoints("b", "127.0.0.1"), &endpoints("a", "127.0.0.1")), [""; 0]);
-        assert_eq!(told(kind_of, &endpoints("b", "127.0.0.2"), &endpoints("a", "127.0.0.1")).len(), 1);
+        assert_eq!(errors_of(kind_of, &endpoints("b", "127.0.0.1"), &endpoints("a", "127.0.0.1")), [""; 0]);
+        assert_eq!(errors_of(kind_of, &endpoints("b", "127.0.0.2"), &endpoints("a", "127.0.0.1")).len(), 1);
         let service = |label: &str, ip: &str| {
             json!({"metadata": meta(label), "spec": {"type": "ClusterIP", "clusterIP": ip,
                 "clusterIPs": [ip], "ports": [{"port": 80, "protocol": "TCP"}]}})
         };
         let kind_of = kind("", "Service");
-        assert_eq!(told(kind_of, &service("b", "x"), &service("a", "x")), [""; 0]);
-        let said = told(kind_of, &service("b", "x"), &service("a", "y"));
-        assert!(said.contains(&format!("spec.clusterIPs[0]: Invalid value: \"x\": {NO_IP}")), "{said:?}");
+        assert_eq!(errors_of(kind_of, &service("b", "x"), &service("a", "x")), [""; 0]);
+        let found = errors_of(kind_of, &service("b", "x"), &service("a", "y"));
+        assert!(found.contains(&format!("spec.clusterIPs[0]: Invalid value: \"x\": {NO_IP}")), "{found:?}");
     }
 }

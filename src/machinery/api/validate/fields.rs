@@ -11,7 +11,7 @@ const FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
 /// The problem of a changed field that may not change.
 pub const IMMUTABLE: &str = "field is immutable";
 
-/// The protocol of an application that a port names, such as `kubernetes.io/h2c`.
+/// Checks the protocol of an application that a port names, such as `kubernetes.io/h2c`.
 pub(crate) fn app_protocol(port: &Value, field: &str, errors: &mut Errors) {
     let protocol = at(port, "appProtocol").as_str();
     for (protocol, problem) in
@@ -63,7 +63,7 @@ pub(crate) fn domain_prefixed_path(name: &str, field: &str, errors: &mut Errors)
     }
 }
 
-/// Labels at `path`, reported as `field`.
+/// Checks the labels at `path`, reported as `field`.
 pub(crate) fn labels(object: &Value, path: &str, field: &str, errors: &mut Errors) {
     for (key, value) in pairs(object, path) {
         for problem in names::qualified_name(key) {
@@ -75,7 +75,7 @@ pub(crate) fn labels(object: &Value, path: &str, field: &str, errors: &mut Error
     }
 }
 
-/// Annotations of an object or of a template, reported as `field`.
+/// Checks the annotations of an object or of a template, reported as `field`.
 pub(crate) fn annotations(object: &Value, field: &str, errors: &mut Errors) {
     let mut size = 0;
     for (key, value) in pairs(object, "metadata.annotations") {
@@ -89,12 +89,12 @@ pub(crate) fn annotations(object: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// A `metav1.LabelSelector` at `path`.
+/// Checks the `metav1.LabelSelector` at `path`.
 pub(crate) fn selector(object: &Value, path: &str, errors: &mut Errors) {
     selector_at(at(object, path), path, errors);
 }
 
-/// A `metav1.LabelSelector`, reported as `field`.
+/// Checks a `metav1.LabelSelector`, reported as `field`.
 pub(crate) fn selector_at(selector: &Value, field: &str, errors: &mut Errors) {
     labels(selector, "matchLabels", &format!("{field}.matchLabels"), errors);
     for (i, e) in list(selector, "matchExpressions").iter().enumerate() {
@@ -128,14 +128,14 @@ pub(crate) fn selector_at(selector: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// A number at `path` that may not be negative.
+/// Checks that the number at `path` is not negative.
 pub(crate) fn not_negative(object: &Value, path: &str, errors: &mut Errors) {
     if at(object, path).as_i64().is_some_and(|n| n < 0) {
         errors.invalid(path, at(object, path), "must be greater than or equal to 0");
     }
 }
 
-/// One of `allowed`, if it is set.
+/// Checks that the text at `path` is one of `allowed`, if it is set.
 pub(crate) fn one_of(object: &Value, path: &str, field: &str, allowed: &[&str], errors: &mut Errors) {
     let value = at(object, path);
     if !value.is_null() && !allowed.contains(&value.as_str().unwrap_or("")) {
@@ -151,7 +151,7 @@ pub(crate) fn problems(check: fn(&Value, &mut Errors), object: Value) -> Vec<Str
     errors.iter().map(ToString::to_string).collect()
 }
 
-/// A number or a percentage, not negative.
+/// Checks a number or a percentage, which may not be negative.
 pub(crate) fn int_or_percent(object: &Value, path: &str, errors: &mut Errors) {
     match at(object, path) {
         Value::String(s) => {
@@ -185,37 +185,40 @@ mod tests {
 
     #[test]
     fn a_part_is_written_in_digits() {
-        let told =
+        let count_errors =
             |part: &str| problems(|o, e| int_or_percent(o, "spec.x", e), json!({"spec": {"x": part}})).len();
-        assert_eq!((told("5%"), told("+5%"), told("5"), told("%")), (0, 1, 1, 1));
+        assert_eq!(
+            (count_errors("5%"), count_errors("+5%"), count_errors("5"), count_errors("%")),
+            (0, 1, 1, 1)
+        );
     }
 
     #[test]
     fn a_path_in_a_domain_has_the_signs_of_an_address() {
-        let told = |name: &str| {
+        let errors_of = |name: &str| {
             let mut errors = Errors::default();
             domain_prefixed_path(name, "f", &mut errors);
             errors.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         for good in ["example.com/queue", "example.com/a/b", "example.com/~a-b_c.d%20!$&'()*+,;=:"] {
-            assert_eq!(told(good), [""; 0], "{good}");
+            assert_eq!(errors_of(good), [""; 0], "{good}");
         }
         for path in ["a b", "a?b", "\u{e4}", "a\n"] {
-            let said = told(&format!("example.com/{path}"));
+            let found = errors_of(&format!("example.com/{path}"));
             let want =
                 format!("f: Invalid value: {path:?}: Invalid path (regex used for validation is '[A-Z");
-            assert!(said.len() == 1 && said[0].starts_with(&want), "{said:?}");
+            assert!(found.len() == 1 && found[0].starts_with(&want), "{found:?}");
         }
-        assert_eq!(told(""), ["f: Required value"]);
+        assert_eq!(errors_of(""), ["f: Required value"]);
         let form = "must be a domain-prefixed path (such as \"acme.io/foo\")";
         for bad in ["queue", "/queue", "example.com/"] {
-            assert_eq!(told(bad), [format!("f: Invalid value: {bad:?}: {form}")]);
+            assert_eq!(errors_of(bad), [format!("f: Invalid value: {bad:?}: {form}")]);
         }
     }
 
     #[test]
     fn a_part_that_no_number_holds_is_more_than_all() {
-        let told = |field: &str, part: &str| {
+        let errors_of = |field: &str, part: &str| {
             let object = json!({"spec": {field: part}});
             let mut errors = Errors::default();
             int_or_percent(&object, &format!("spec.{field}"), &mut errors);
@@ -224,8 +227,8 @@ mod tests {
         for part in ["101%", "99999999999%", "99999999999999999999999%"] {
             let want =
                 format!("spec.maxUnavailable: Invalid value: \"{part}\": must not be greater than 100%");
-            assert_eq!(told("maxUnavailable", part), [want]);
-            assert_eq!(told("maxSurge", part), [""; 0]);
+            assert_eq!(errors_of("maxUnavailable", part), [want]);
+            assert_eq!(errors_of("maxSurge", part), [""; 0]);
         }
     }
 }

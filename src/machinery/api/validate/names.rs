@@ -37,7 +37,7 @@ fn is_subdomain(text: &str) -> bool {
     !text.is_empty() && text.split('.').all(is_label)
 }
 
-/// `my-name.example.com`, at most 253 bytes: the names of most objects.
+/// Checks a name like that of most objects: `my-name.example.com`, at most 253 bytes.
 pub fn dns_subdomain(text: &str) -> Vec<String> {
     subdomain(text, "characters")
 }
@@ -48,7 +48,7 @@ fn subdomain(text: &str, unit: &str) -> Vec<String> {
     too_long(text, 253, unit).into_iter().chain(form).collect()
 }
 
-/// `my-name`, at most 63 bytes: namespaces, containers, volumes.
+/// Checks a name like that of a namespace, container or volume: `my-name`, at most 63 bytes.
 pub fn dns_label(text: &str) -> Vec<String> {
     let mut problems: Vec<String> = too_long(text, 63, "characters").into_iter().collect();
     if !is_label(text) {
@@ -58,7 +58,7 @@ pub fn dns_label(text: &str) -> Vec<String> {
     problems
 }
 
-/// As [`dns_label`], but starts with a letter: services.
+/// As [`dns_label`], for names that start with a letter: those of Services.
 pub(crate) fn dns_1035(text: &str) -> Vec<String> {
     let mut problems: Vec<String> = too_long(text, 63, "characters").into_iter().collect();
     if !is_label(text) || !text.as_bytes()[0].is_ascii_lowercase() {
@@ -67,7 +67,7 @@ pub(crate) fn dns_1035(text: &str) -> Vec<String> {
     problems
 }
 
-/// RBAC names: a path segment.
+/// Checks a name that need only be a segment of a path: those of RBAC.
 pub(crate) fn path_segment(text: &str) -> Vec<String> {
     match text {
         "." | ".." => return vec![format!("may not be '{text}'")],
@@ -76,7 +76,7 @@ pub(crate) fn path_segment(text: &str) -> Vec<String> {
     ["/", "%"].iter().filter(|c| text.contains(**c)).map(|c| format!("may not contain '{c}'")).collect()
 }
 
-/// A label or annotation key: `[prefix/]name`.
+/// Checks the key of a label or annotation: `[prefix/]name`.
 pub fn qualified_name(text: &str) -> Vec<String> {
     let (prefix, name) = match text.split_once('/') {
         Some((_, rest)) if rest.contains('/') => {
@@ -131,13 +131,13 @@ pub fn config_key(text: &str) -> Vec<String> {
     problems
 }
 
-/// An environment variable's name (relaxed as since 1.34).
+/// Checks an environment variable's name (relaxed as since 1.34).
 pub(crate) fn env_name(text: &str) -> Vec<String> {
     let ok = !text.is_empty() && text.bytes().all(|c| (0x20..0x7f).contains(&c) && c != b'=');
     if ok { vec![] } else { vec![ENV_NAME.to_string()] }
 }
 
-/// A port's name: `http`, at most 15 characters.
+/// Checks a port's name: `http`, at most 15 characters.
 pub fn port_name(text: &str) -> Vec<String> {
     let b = text.as_bytes();
     let mut problems: Vec<String> = too_long(text, 15, "characters").into_iter().collect();
@@ -156,7 +156,7 @@ pub fn port_name(text: &str) -> Vec<String> {
     problems
 }
 
-/// Problems of a port number; none for 1 to 65535.
+/// Returns the problem of a port number; none for 1 to 65535.
 pub(crate) fn port_number(port: i64) -> Option<&'static str> {
     if (1..=65535).contains(&port) { None } else { Some("must be between 1 and 65535, inclusive") }
 }
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn the_length_of_names_is_told_in_characters_and_of_labels_in_bytes() {
         let long = "a".repeat(254);
-        let told = |most: usize, unit: &str| vec![format!("must be no more than {most} {unit}")];
+        let errors_of = |most: usize, unit: &str| vec![format!("must be no more than {most} {unit}")];
         for (found, most, unit) in [
             (dns_subdomain(&long), 253, "characters"),
             (dns_label(&long), 63, "characters"),
@@ -203,7 +203,7 @@ mod tests {
             (port_name(&long), 15, "characters"),
             (label_value(&long), 63, "bytes"),
         ] {
-            assert_eq!(found, told(most, unit));
+            assert_eq!(found, errors_of(most, unit));
         }
         let prefix = qualified_name(&format!("{long}/a"));
         assert_eq!(prefix, ["prefix part must be no more than 253 bytes"]);

@@ -12,7 +12,7 @@ use std::collections::HashSet;
 /// The problem of a counter that is larger than the number of pods.
 pub(crate) const ABOVE_REPLICAS: &str = "cannot be greater than status.replicas";
 
-/// The number at `status.FIELD`; 0 if it is missing.
+/// Returns the number at `status.FIELD`; 0 if it is missing.
 pub(crate) fn counter(object: &Value, field: &str) -> i64 {
     at(at(object, "status"), field).as_i64().unwrap_or(0)
 }
@@ -29,7 +29,7 @@ pub(crate) fn at_most(object: &Value, fields: &[&str], limit: &str, why: &str, e
     }
 }
 
-/// A list of `metav1.Condition` at `status.conditions`.
+/// Checks the list of `metav1.Condition` at `status.conditions`.
 pub(crate) fn conditions(object: &Value, errors: &mut Errors) {
     let mut seen = HashSet::new();
     for (i, condition) in list(object, "status.conditions").iter().enumerate() {
@@ -80,7 +80,7 @@ fn is_reason(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn told(check: fn(&Value, &Value, &mut Errors), new: Value, old: Value) -> Vec<String> {
+    fn errors_of(check: fn(&Value, &Value, &mut Errors), new: Value, old: Value) -> Vec<String> {
         let mut errors = Errors::default();
         check(&json!({ "status": new }), &json!({ "status": old }), &mut errors);
         errors.iter().map(ToString::to_string).collect()
@@ -99,22 +99,22 @@ mod tests {
         ];
         for (check, other) in many {
             let good = json!({"replicas": 2, "readyReplicas": 2, "availableReplicas": 1, other: 2});
-            assert_eq!(told(check, good, Value::Null), [""; 0], "{other}");
-            let wrong = told(check, json!({"replicas": -1}), Value::Null);
+            assert_eq!(errors_of(check, good, Value::Null), [""; 0], "{other}");
+            let wrong = errors_of(check, json!({"replicas": -1}), Value::Null);
             assert_eq!(wrong[0], "status.replicas: Invalid value: -1: must be greater than or equal to 0");
-            let wrong = told(check, json!({"replicas": 1, "readyReplicas": 1, other: 2}), Value::Null);
+            let wrong = errors_of(check, json!({"replicas": 1, "readyReplicas": 1, other: 2}), Value::Null);
             assert_eq!(wrong, [format!("status.{other}: Invalid value: 2: {ABOVE_REPLICAS}")]);
-            let wrong = told(check, json!({"replicas": 2, "availableReplicas": 1}), Value::Null);
+            let wrong = errors_of(check, json!({"replicas": 2, "availableReplicas": 1}), Value::Null);
             assert!(wrong.len() == 1 && wrong[0].ends_with("readyReplicas"), "{wrong:?}");
         }
         let down = ["status.collisionCount: Invalid value: 0: cannot be decremented"];
         for check in ["Deployment", "StatefulSet", "DaemonSet"].map(|kind| of("apps", kind)) {
-            assert_eq!(told(check, json!({}), json!({"collisionCount": 1})), down);
+            assert_eq!(errors_of(check, json!({}), json!({"collisionCount": 1})), down);
             let up = (json!({"collisionCount": 2}), json!({"collisionCount": 1}));
-            assert_eq!(told(check, up.0, up.1), [""; 0]);
+            assert_eq!(errors_of(check, up.0, up.1), [""; 0]);
         }
-        assert_eq!(told(of("apps", "DaemonSet"), json!({"numberReady": -1}), Value::Null).len(), 1);
+        assert_eq!(errors_of(of("apps", "DaemonSet"), json!({"numberReady": -1}), Value::Null).len(), 1);
         let autoscaler = of("autoscaling", "HorizontalPodAutoscaler");
-        assert_eq!(told(autoscaler, json!({"desiredReplicas": -1}), Value::Null).len(), 1);
+        assert_eq!(errors_of(autoscaler, json!({"desiredReplicas": -1}), Value::Null).len(), 1);
     }
 }

@@ -7,13 +7,13 @@ use crate::value::{at, int, list, text};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 
-/// All containers of a pod's spec with their paths. `path` is that of the spec.
+/// Returns all containers of a pod's spec with their paths. `path` is that of the spec.
 pub(super) fn all<'a>(spec: &'a Value, path: &str) -> Vec<(&'a Value, String)> {
-    let of = |group: &'static str| {
-        let numbered = list(spec, group).iter().enumerate();
-        numbered.map(move |(i, one)| (one, format!("{path}.{group}[{i}]")))
+    let numbered = |group: &'static str| {
+        let containers = list(spec, group).iter().enumerate();
+        containers.map(move |(i, one)| (one, format!("{path}.{group}[{i}]")))
     };
-    GROUPS.into_iter().flat_map(of).collect()
+    GROUPS.into_iter().flat_map(numbered).collect()
 }
 
 pub(super) fn amounts(container: &Value, path: &str, found: &mut Found) {
@@ -105,7 +105,7 @@ fn conflict(one: &Port, other: &Port) -> Option<&'static str> {
     }
 }
 
-/// A port as Go prints the struct.
+/// Returns a port as Go prints the struct.
 fn shown(port: &Value) -> String {
     let number = |field: &str| int(port, field).unwrap_or(0);
     let text = |field: &str| text(port, field);

@@ -130,15 +130,15 @@ mod tests {
         let schema = json!({"type": "object", "properties": {"spec": spec}});
         let kind: Kind = crate::custom::kinds_of(&definition(schema)).remove(0);
         let object = |n: i64, label: &str| json!({"metadata": {"name": "t", "labels": {"a": label}}, "spec": {"n": n}});
-        let told = |new: i64| warnings(&kind, &object(new, "b"), Some(&object(7, "a")));
-        assert_eq!(told(7), ["spec.n: Invalid value: \"integer\": too many"]);
-        assert_eq!((told(8), told(3)), (vec![], vec![]), "a changed value is judged");
+        let warnings_of = |new: i64| warnings(&kind, &object(new, "b"), Some(&object(7, "a")));
+        assert_eq!(warnings_of(7), ["spec.n: Invalid value: \"integer\": too many"]);
+        assert_eq!((warnings_of(8), warnings_of(3)), (vec![], vec![]), "a changed value is judged");
         assert_eq!(warnings(&kind, &object(7, "a"), None), [""; 0]);
     }
 
     #[test]
     fn a_definition_is_warned_of_formats_that_are_not_checked() {
-        let told = |format: &str, kind: &str, old: Option<&Value>| {
+        let warnings_of = |format: &str, kind: &str, old: Option<&Value>| {
             let field = json!({"type": kind, "format": format});
             let any = json!({"type": "string", "anyOf": [{"format": "odd"}]});
             let inner = json!({"type": "object", "additionalProperties": {"type": "array", "items": field}});
@@ -149,13 +149,13 @@ mod tests {
         for (format, kind) in
             [("date-time", "string"), ("k8s-short-name", "string"), ("int32", "integer"), ("", "string")]
         {
-            assert_eq!(told(format, kind, None).0, [""; 0], "{format}");
+            assert_eq!(warnings_of(format, kind, None).0, [""; 0], "{format}");
         }
-        let (warned, stored) = told("hostnme", "string", None);
+        let (warned, stored) = warnings_of("hostnme", "string", None);
         assert_eq!(warned, ["unrecognized format \"hostnme\""]);
-        assert_eq!(told("hostnme", "string", Some(&stored)).0, [""; 0]);
+        assert_eq!(warnings_of("hostnme", "string", Some(&stored)).0, [""; 0]);
         assert_eq!(
-            told("int-or-string", "string", Some(&stored)).0,
+            warnings_of("int-or-string", "string", Some(&stored)).0,
             ["unrecognized format \"int-or-string\""]
         );
     }

@@ -88,7 +88,7 @@ fn projected(source: &Value) -> Vec<File<'_>> {
     parts.map(|(field, shown)| File { path: text(certificate, field), source: shown.into() }).into()
 }
 
-/// The field of a source that is shown by the name of its kind.
+/// Returns the field of a source that is shown by the name of its kind.
 fn kind_field(kind: &str) -> &'static str {
     match kind {
         "ConfigMap" => "configMap",

@@ -123,7 +123,7 @@ pub(super) fn pod(owner: &Value, above: &str, found: &mut Found) {
     affinity(spec, &path, found);
 }
 
-/// Labels of nodes that the pod asks for or is spread by.
+/// Warns of old labels of nodes that the pod asks for or is spread by.
 fn nodes(spec: &Value, path: &str, found: &mut Found) {
     for key in map(spec, "nodeSelector").into_iter().flat_map(|labels| labels.keys()) {
         if let Some(why) = node_label(key) {
@@ -151,7 +151,7 @@ fn nodes(spec: &Value, path: &str, found: &mut Found) {
     }
 }
 
-/// Items that merge by a name which stands there twice, or is empty.
+/// Warns of items that merge by a name which stands there twice, or is empty.
 fn repeated(spec: &Value, path: &str, found: &mut Found) {
     for (field, key) in [("hostAliases", "ip"), ("imagePullSecrets", "name")] {
         let mut seen = HashSet::new();
@@ -173,10 +173,10 @@ fn repeated(spec: &Value, path: &str, found: &mut Found) {
 fn app_armor_annotation(owner: &Value, container: &Value, above: &str, found: &mut Found) {
     const FIELD: &str = "securityContext.appArmorProfile";
     let key = format!("{APP_ARMOR}{}", text(container, "name"));
-    let Some(told) = meta::annotation(owner, &key) else { return };
+    let Some(noted) = meta::annotation(owner, &key) else { return };
     let of_pod = at(owner, &format!("spec.{FIELD}"));
-    let is_said = !of_pod.is_null() && app_armor(told).as_ref() == Some(of_pod);
-    if at(container, FIELD).is_null() && !is_said {
+    let is_of_pod = !of_pod.is_null() && app_armor(noted).as_ref() == Some(of_pod);
+    if at(container, FIELD).is_null() && !is_of_pod {
         found.push(format!("{above}metadata.annotations[{key}]: {NO_APP_ARMOR}"));
     }
 }

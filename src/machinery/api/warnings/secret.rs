@@ -13,8 +13,8 @@ pub(super) fn key_pair(object: &Value, found: &mut Found) {
         return;
     }
     let file = |key: &str| {
-        let told = map(object, "data").and_then(|data| data.get(key)?.as_str()).unwrap_or_default();
-        STANDARD.decode(told).unwrap_or_default()
+        let encoded = map(object, "data").and_then(|data| data.get(key)?.as_str()).unwrap_or_default();
+        STANDARD.decode(encoded).unwrap_or_default()
     };
     if let Err(why) = pki::check_pair(&file("tls.crt"), &file("tls.key")) {
         found.push(why);

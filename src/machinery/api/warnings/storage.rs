@@ -54,7 +54,7 @@ pub(super) fn volume(object: &Value, found: &mut Found) {
     removed(at(object, "spec"), "spec", &REMOVED, found);
 }
 
-/// A volume of a pod: its plug-in, and the claim that is made for it.
+/// Warns of the plug-in of a pod's volume, and of the claim that is made for it.
 pub(super) fn of_pod(volume: &Value, path: &str, found: &mut Found) {
     removed(volume, path, &REMOVED, found);
     removed(volume, path, &REMOVED_OF_PODS, found);

@@ -2,7 +2,7 @@ use super::*;
 use crate::kinds;
 use serde_json::json;
 
-fn told(group: &str, kind: &str, object: Value, old: Option<Value>) -> Vec<String> {
+fn warnings_of(group: &str, kind: &str, object: Value, old: Option<Value>) -> Vec<String> {
     warnings(kinds::find(group, "v1", kind).unwrap(), &object, old.as_ref())
 }
 
@@ -10,7 +10,7 @@ fn told(group: &str, kind: &str, object: Value, old: Option<Value>) -> Vec<Strin
 fn of_spec(more: Value) -> Vec<String> {
     let mut spec = json!({"containers": [{"name": "c"}]});
     crate::patch::merge(&mut spec, &more);
-    told("", "Pod", json!({"metadata": {"name": "p"}, "spec": spec}), None)
+    warnings_of("", "Pod", json!({"metadata": {"name": "p"}, "spec": spec}), None)
 }
 
 fn check_specs<const N: usize>(specs: [(Value, Vec<&str>); N]) {
@@ -187,13 +187,13 @@ fn annotations_that_became_fields_are_warned_of() {
         "spec.template.metadata.annotations[container.apparmor.security.beta.kubernetes.io/c]: deprecated since v1.30; use the \"appArmorProfile\" field instead",
     ];
     let set = |template: &Value| json!({"metadata": {"name": "s"}, "spec": {"template": template}});
-    assert_eq!(told("apps", "DaemonSet", set(&template), None), want);
-    assert_eq!(told("apps", "DaemonSet", set(&template), Some(set(&template))), [""; 0]);
-    let mut said = template.clone();
-    said["spec"]["securityContext"] = json!({"appArmorProfile": {"type": "RuntimeDefault"}});
+    assert_eq!(warnings_of("apps", "DaemonSet", set(&template), None), want);
+    assert_eq!(warnings_of("apps", "DaemonSet", set(&template), Some(set(&template))), [""; 0]);
+    let mut changed = template.clone();
+    changed["spec"]["securityContext"] = json!({"appArmorProfile": {"type": "RuntimeDefault"}});
     want.pop();
-    assert_eq!(told("apps", "DaemonSet", set(&said), Some(set(&template))), want);
-    assert_eq!(app_armor_of_new_pod(&said), [""; 0]);
+    assert_eq!(warnings_of("apps", "DaemonSet", set(&changed), Some(set(&template))), want);
+    assert_eq!(app_armor_of_new_pod(&changed), [""; 0]);
     assert_eq!(app_armor_of_new_pod(&template).len(), 1);
 }
 
@@ -220,10 +220,10 @@ fn workloads_are_warned_of_their_names_and_limits() {
         (("batch", named("Job", many)), vec![dots, indexed]),
         (("batch", named("CronJob", json!({"schedule": "TZ=UTC * * * * *"}))), vec![dots]),
     ] {
-        assert_eq!(told(group, &kind, object, None), want, "{kind}");
+        assert_eq!(warnings_of(group, &kind, object, None), want, "{kind}");
     }
     let (_, job) = named("CronJob", json!({"schedule": "TZ=UTC * * * * *"}));
-    let found = told("batch", "CronJob", job.clone(), Some(job));
+    let found = warnings_of("batch", "CronJob", job.clone(), Some(job));
     assert!(
         found.len() == 1 && found[0].starts_with("cannot use TZ or CRON_TZ in spec.spec.schedule"),
         "{found:?}"
@@ -236,14 +236,14 @@ fn a_whole_number_of_bytes_is_never_fractional() {
         [("16Pi", false), ("7Ei", false), ("100E", false), ("1Gi", false), ("0.1", true), ("1500m", true)]
     {
         let claim = json!({"spec": {"resources": {"requests": {"storage": amount}}}});
-        let found = told("", "PersistentVolumeClaim", claim, None);
+        let found = warnings_of("", "PersistentVolumeClaim", claim, None);
         assert_eq!(found.len(), usize::from(is_fractional), "{amount}: {found:?}");
     }
 }
 
 fn check_objects<const N: usize>(objects: [(&str, &str, Value, Vec<&str>); N]) {
     for (group, kind, object, want) in objects {
-        assert_eq!(told(group, kind, object, None), want, "{kind}");
+        assert_eq!(warnings_of(group, kind, object, None), want, "{kind}");
     }
 }
 
@@ -337,9 +337,9 @@ fn other_objects_are_warned_of_deprecated_and_contradicting_fields() {
         ),
     ]);
     let account = json!({"metadata": {"annotations": {secrets: "true"}}});
-    assert_eq!(told("", "ServiceAccount", account.clone(), Some(account)), [""; 0]);
+    assert_eq!(warnings_of("", "ServiceAccount", account.clone(), Some(account)), [""; 0]);
     let pod = json!({"metadata": {"name": "p"}, "spec": {"terminationGracePeriodSeconds": -1}});
-    assert_eq!(told("", "Pod", pod.clone(), Some(pod)), [""; 0]);
+    assert_eq!(warnings_of("", "Pod", pod.clone(), Some(pod)), [""; 0]);
 }
 
 #[test]
@@ -378,8 +378,8 @@ fn a_pair_that_no_server_can_use_is_warned_of() {
     ] {
         let data = json!({"tls.crt": encode(first), "tls.key": encode(second)});
         let secret = json!({"type": "kubernetes.io/tls", "data": data});
-        assert_eq!(told("", "Secret", secret, None), want, "{first} {second}");
+        assert_eq!(warnings_of("", "Secret", secret, None), want, "{first} {second}");
         let opaque = json!({"type": "Opaque", "data": data});
-        assert_eq!(told("", "Secret", opaque, None), [""; 0]);
+        assert_eq!(warnings_of("", "Secret", opaque, None), [""; 0]);
     }
 }

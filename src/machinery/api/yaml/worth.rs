@@ -37,7 +37,7 @@ pub fn judge(text: &str) -> Result<(), String> {
     }
     let left = Cell::new(Some(text.len().saturating_mul(2).saturating_add(ADDED_MAX)));
     let nodes = Cell::new(NODES_MAX);
-    // Its other mistakes are told by its reader.
+    // The reader reports the other mistakes of the text.
     let _ = Counted { left: &left, nodes: &nodes }.deserialize(serde_yaml::Deserializer::from_str(text));
     match left.get() {
         Some(_) => Ok(()),
@@ -246,11 +246,11 @@ mod tests {
             let read = parse_body(format!("kind: ConfigMap\ndata:\n  page: {written}\n").as_bytes()).unwrap();
             assert!(read.value["data"]["page"] == want, "{}", &written[..20]);
         }
-        let said = |n: usize| format!("What field {n} of the object stands for, as its author says it.");
+        let expected = |n: usize| format!("What field {n} of the object stands for, as its author says it.");
         let block = |n: usize| {
-            format!("        field{n}:\n          description: {}\n          type: string\n", said(n))
+            format!("        field{n}:\n          description: {}\n          type: string\n", expected(n))
         };
-        let flow = |n: usize| format!(r#""field{n}":{{"description":"{}","type":"string"}}"#, said(n));
+        let flow = |n: usize| format!(r#""field{n}":{{"description":"{}","type":"string"}}"#, expected(n));
         let (blocks, flows): (Vec<String>, Vec<String>) = (0..22_000).map(|n| (block(n), flow(n))).unzip();
         for bundle in [
             format!(
@@ -261,7 +261,7 @@ mod tests {
         ] {
             assert!((2 << 20..3 << 20).contains(&bundle.len()), "{}", bundle.len());
             let read = parse_body(bundle.as_bytes()).unwrap().value;
-            assert_eq!(read["spec"]["schema"]["properties"]["field21999"]["description"], said(21_999));
+            assert_eq!(read["spec"]["schema"]["properties"]["field21999"]["description"], expected(21_999));
         }
     }
 

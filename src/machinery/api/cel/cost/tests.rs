@@ -4,7 +4,7 @@ use serde_json::json;
 
 fn cost(rule: &str, this: Json) -> f64 {
     let term = terms::compile(rule).unwrap();
-    steps(&term.program.expression().expr, &this, None)
+    steps(&term.program.expression().expr, &this, None, false)
 }
 
 #[test]
@@ -137,4 +137,62 @@ fn a_loop_pays_for_the_items_that_it_copies() {
     let rule = "self.a.all(x, self.a.all(y, true))";
     let (small, large) = (cost(rule, object(1)), cost(rule, object(2_000)));
     assert!(small < CALL_MAX && large > CALL_MAX, "{small} {large}");
+}
+
+/// Ten million numbers in one list would take half a gigabyte.
+#[test]
+fn values_that_are_kept_are_paid_for() {
+    let numbers = json!({"a": vec![0; 40_000]});
+    for rule in [
+        format!("[{}].size() > 0", vec!["self.a"; 250].join(", ")),
+        format!("{{{}}}.size() > 0", (0..40).map(|n| format!("{n}: self.a")).collect::<Vec<_>>().join(", ")),
+        format!("({}).size() > 0", vec!["self.a"; 40].join(" + ")),
+        format!("{}true{}", "cel.bind(b, self.a, ".repeat(40), ")".repeat(40)),
+        format!("{}true{}", "[self.a].all(b, ".repeat(40), ")".repeat(40)),
+        format!("{}true{}", "optional.of(self.a) == dyn(".repeat(40), ")".repeat(40)),
+        format!("{}true{}", "self.?a == dyn(".repeat(40), ")".repeat(40)),
+        format!("{}true{}", "self.a.reverse() == dyn(".repeat(40), ")".repeat(40)),
+    ] {
+        let cost = cost(&rule, numbers.clone());
+        assert!(cost > CALL_MAX, "{}: {cost}", &rule[..60]);
+    }
+    let text = json!({"s": "x".repeat(1_200_000)});
+    let pieces = cost("self.s.split('').size() > 0", text);
+    assert!(pieces > CALL_MAX, "{pieces}");
+}
+
+/// Each turn would copy the whole list, some into an error that nothing reads.
+#[test]
+fn a_copy_in_a_loop_is_paid_for_in_each_turn() {
+    let object = json!({"a": vec![0; 10_000], "b": vec![0.5; 200]});
+    for rule in [
+        "self.b.exists(x, optional.of(self.a).hasValue())",
+        "self.b.exists(x, self.?a.hasValue())",
+        "self.b.exists(x, 1 < self.a)",
+        "self.b.exists(x, self.a - 1 == x)",
+        "self.b.exists(x, self.a[x] == 1)",
+        "[optional.of(self)].exists(o, self.b.exists(x, o.a.hasValue()))",
+    ] {
+        let cost = cost(rule, object.clone());
+        assert!(cost > CALL_MAX, "{rule}: {cost}");
+    }
+    for rule in
+        ["self.b.all(x, self.a[7] == 0)", "self.b.all(x, has(self.a))", "self.b.all(x, size(self.a) > 0)"]
+    {
+        let cost = cost(rule, object.clone());
+        assert!(cost < CALL_MAX / 40.0, "what is only looked at is not copied: {rule}: {cost}");
+    }
+    let term = terms::compile("self.b.all(x, oldSelf.a.hasValue())").unwrap();
+    let expression = &term.program.expression().expr;
+    let of_old = |optional| steps(expression, &object, Some(&object), optional);
+    assert!(of_old(true) > CALL_MAX && of_old(false) < CALL_MAX / 40.0, "{} {}", of_old(true), of_old(false));
+}
+
+#[test]
+fn what_a_loop_makes_has_as_many_items_as_the_loop_has_turns() {
+    let object = json!({"a": (0..1_000).collect::<Vec<usize>>(), "s": "a,b,c,".repeat(200)});
+    for rule in ["self.a.map(x, x * 2).all(y, y >= 0)", "self.s.split(',').all(p, p.size() < 9)"] {
+        let cost = cost(rule, object.clone());
+        assert!(cost < CALL_MAX / 10.0, "{rule}: {cost}");
+    }
 }

@@ -120,3 +120,19 @@ fn the_field_of_a_broken_rule_stands_where_it_is_in_the_object() {
         assert_eq!(errors, [format!("{field}: Invalid value: \"object\": no")], "{path}");
     }
 }
+
+/// Otherwise a hundred rules that read nothing copy the whole old value a hundred times.
+#[test]
+fn each_rule_that_compares_pays_for_its_old_value() {
+    let found = |rule: &str| {
+        let rules = vec![json!({"rule": rule}); 150];
+        let properties = json!({"a": {"type": "string"}, "n": {"type": "integer"}});
+        let schema = json!({"type": "object", "properties": {"spec": {"type": "object",
+            "x-kubernetes-validations": rules, "properties": properties}}});
+        let object = |n: usize| json!({"spec": {"a": "x".repeat(1_000_000), "n": n}});
+        problems(schema, object(1), Some(object(2)))
+    };
+    assert_eq!(found("has(self.a)"), [""; 0], "all of them share one `self`");
+    let compared = found("has(oldSelf.a)");
+    assert!(compared.len() == 1 && compared[0].contains("running out of cost budget"), "{compared:?}");
+}

@@ -22,7 +22,7 @@ fn validate(object: &Value, errors: &mut Errors) {
     not_negative(object, "revision", errors);
 }
 
-/// A revision without an object could not be rolled back to.
+/// Checks that a revision has an object. Nothing could be rolled back to one without.
 fn validate_create(object: &Value, errors: &mut Errors) {
     match at(object, "data") {
         Value::Object(_) => {}
@@ -58,11 +58,11 @@ mod tests {
 
     #[test]
     fn a_new_revision_keeps_an_object() {
-        let told = |data: Value| problems(validate_create, json!({"revision": 1, "data": data}));
-        assert_eq!(told(json!({"spec": {}})), [""; 0]);
-        assert_eq!(told(Value::Null), ["data: Required value: data is mandatory"]);
+        let errors_of = |data: Value| problems(validate_create, json!({"revision": 1, "data": data}));
+        assert_eq!(errors_of(json!({"spec": {}})), [""; 0]);
+        assert_eq!(errors_of(Value::Null), ["data: Required value: data is mandatory"]);
         for other in [json!("x"), json!([1]), json!(1)] {
-            assert_eq!(told(other), ["data: Required value: data must be a valid JSON object"]);
+            assert_eq!(errors_of(other), ["data: Required value: data must be a valid JSON object"]);
         }
     }
 }

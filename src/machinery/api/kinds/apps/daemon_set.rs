@@ -75,7 +75,7 @@ fn set_template_generation(object: &mut Value, count: i64) {
 fn prepare_update(new: &mut Value, old: &Value) {
     const TEMPLATE: &str = "spec.template";
     workload::prepare_template(new, old);
-    if malformed_generation(new).is_some_and(|told| annotation(old, TEMPLATE_GENERATION) != Some(told)) {
+    if malformed_generation(new).is_some_and(|given| annotation(old, TEMPLATE_GENERATION) != Some(given)) {
         return;
     }
     let is_same = equality::equal(equality::POD_TEMPLATE, "", at(new, TEMPLATE), at(old, TEMPLATE));
@@ -118,7 +118,7 @@ fn part_of_all(object: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
-/// The status of a DaemonSet.
+/// Checks the counters that a write through `/status` sets.
 fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
     let counters = ["currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady"];
     not_negatives(new, &counters, errors);
@@ -189,27 +189,27 @@ mod tests {
         let mut restored = set("1Gi", 10, json!({TEMPLATE_GENERATION: "4"}));
         prepare(&mut restored);
         assert_eq!(count(&restored).as_deref(), Some("4"));
-        let mut told = json!({"metadata": {}, "status": {}});
-        (kind().prepare_status_update)(&mut told, &restored, "status");
-        assert_eq!(count(&told).as_deref(), Some("4"), "a write of the status does not take it out");
+        let mut written = json!({"metadata": {}, "status": {}});
+        (kind().prepare_status_update)(&mut written, &restored, "status");
+        assert_eq!(count(&written).as_deref(), Some("4"), "a write of the status does not take it out");
     }
 
     #[test]
     fn a_template_generation_that_is_no_number_is_refused() {
         let named = |count: &str| json!({"metadata": {"annotations": {TEMPLATE_GENERATION: count}}});
-        let told = |set: &Value| about(problems(validate, set.clone()), TEMPLATE_GENERATION);
+        let errors_of = |set: &Value| about(problems(validate, set.clone()), TEMPLATE_GENERATION);
         let why = "Invalid value: \"x\": must be an integer";
         let refused = [format!("metadata.annotations.{TEMPLATE_GENERATION}: {why}")];
         let mut made = named("x");
         prepare(&mut made);
-        assert_eq!(told(&made), refused);
+        assert_eq!(errors_of(&made), refused);
         let mut changed = named("x");
         prepare_update(&mut changed, &named("4"));
-        assert_eq!(told(&changed), refused);
+        assert_eq!(errors_of(&changed), refused);
         let mut stored = named("x");
         prepare_update(&mut stored, &named("x"));
         assert_eq!(annotation(&stored, TEMPLATE_GENERATION), Some("1"), "it was stored unchecked");
-        assert_eq!(told(&stored), [""; 0]);
+        assert_eq!(errors_of(&stored), [""; 0]);
     }
 
     #[test]

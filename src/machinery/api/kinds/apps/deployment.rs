@@ -92,7 +92,7 @@ fn validate(object: &Value, errors: &mut Errors) {
     }
 }
 
-/// The status of a Deployment.
+/// Checks the counters that a write through `/status` sets.
 fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
     let counters = ["observedGeneration", "replicas", "updatedReplicas", "readyReplicas"];
     not_negatives(new, &counters, errors);
@@ -140,19 +140,19 @@ mod tests {
 
     #[test]
     fn a_strategy_of_an_unknown_type_is_shown_as_upstream_shows_it() {
-        let told = |strategy: Value| {
+        let errors_of = |strategy: Value| {
             let all = problems(validate, json!({"spec": {"strategy": strategy}})).into_iter();
             all.filter(|error| error.starts_with("spec.strategy")).collect::<Vec<_>>()
         };
-        assert_eq!(told(json!({"type": "Recreate"})), [""; 0]);
+        assert_eq!(errors_of(json!({"type": "Recreate"})), [""; 0]);
         let supported = "supported values: \"Recreate\", \"RollingUpdate\"";
         let field = "spec.strategy: Unsupported value:";
         assert_eq!(
-            told(json!({"type": "rolling"})),
+            errors_of(json!({"type": "rolling"})),
             [format!("{field} {{\"Type\":\"rolling\",\"RollingUpdate\":null}}: {supported}")]
         );
         assert_eq!(
-            told(json!({"type": "rolling", "rollingUpdate": {"maxSurge": "10%"}})),
+            errors_of(json!({"type": "rolling", "rollingUpdate": {"maxSurge": "10%"}})),
             [format!(
                 "{field} {{\"Type\":\"rolling\",\"RollingUpdate\":{{\"MaxUnavailable\":0,\"MaxSurge\":\"10%\"}}}}: {supported}"
             )]

@@ -176,7 +176,7 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-/// The status of a StatefulSet.
+/// Checks the counters that a write through `/status` sets.
 fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
     let counters = ["replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"];
     not_negatives(new, &counters, errors);
@@ -271,13 +271,13 @@ mod tests {
 
     #[test]
     fn host_names_that_the_controller_overwrites_are_not_judged() {
-        let told = |spec: Value| {
+        let errors_of = |spec: Value| {
             let found = problems(validate, json!({"spec": {"template": {"spec": spec}}}));
             let fields = ["hostname", "subdomain", "hostnameOverride"];
             fields.map(|field| about(found.clone(), &format!("spec.template.spec.{field}: ")).len())
         };
-        assert_eq!(told(json!({"hostname": "My_Host", "subdomain": "My_Domain"})), [0, 0, 0]);
-        assert_eq!(told(json!({"hostnameOverride": "My_Host"})), [0, 0, 1]);
+        assert_eq!(errors_of(json!({"hostname": "My_Host", "subdomain": "My_Domain"})), [0, 0, 0]);
+        assert_eq!(errors_of(json!({"hostnameOverride": "My_Host"})), [0, 0, 1]);
     }
 
     #[test]
@@ -286,8 +286,8 @@ mod tests {
         let mut set = json!({"spec": {"volumeClaimTemplates": [claim]}});
         defaults(&mut set);
         let filled = &list(&set, "spec.volumeClaimTemplates")[0];
-        let said = ["apiVersion", "kind", "status.phase"].map(|field| text(filled, field));
-        assert_eq!(said, ["v1", "PersistentVolumeClaim", "Pending"]);
+        let texts = ["apiVersion", "kind", "status.phase"].map(|field| text(filled, field));
+        assert_eq!(texts, ["v1", "PersistentVolumeClaim", "Pending"]);
     }
 
     #[test]
@@ -297,18 +297,18 @@ mod tests {
                 json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}});
             json!({"spec": {"volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": spec}]}})
         };
-        let told = |new: &str| {
+        let count_errors = |new: &str| {
             let mut errors = Errors::default();
             validate_update(&set(new), &set("1Gi"), &mut errors);
             errors.iter().count()
         };
-        assert_eq!((told("1073741824"), told("1G")), (0, 1));
+        assert_eq!((count_errors("1073741824"), count_errors("1G")), (0, 1));
     }
 
     #[test]
     fn a_stateful_set_has_one_way_to_update_and_pods_without_a_deadline() {
-        let told = |field: &str, spec: Value| about(problems(validate, json!({ "spec": spec })), field);
-        let strategy = |strategy: Value| told("updateStrategy", json!({ "updateStrategy": strategy }));
+        let errors_of = |field: &str, spec: Value| about(problems(validate, json!({ "spec": spec })), field);
+        let strategy = |strategy: Value| errors_of("updateStrategy", json!({ "updateStrategy": strategy }));
         assert_eq!(strategy(json!({"type": "OnDelete"})), [""; 0]);
         assert_eq!(
             strategy(json!({"type": "OnDelete", "rollingUpdate": {"partition": 1}})),
@@ -323,12 +323,12 @@ mod tests {
             ]
         );
         assert_eq!(
-            told("podManagementPolicy", json!({"podManagementPolicy": "parallel"})),
+            errors_of("podManagementPolicy", json!({"podManagementPolicy": "parallel"})),
             ["spec.podManagementPolicy: Invalid value: \"parallel\": must be 'OrderedReady' or 'Parallel'"]
         );
         let ending = json!({"template": {"spec": {"activeDeadlineSeconds": 5}}});
         assert_eq!(
-            told("activeDeadlineSeconds", ending),
+            errors_of("activeDeadlineSeconds", ending),
             [
                 "spec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds in StatefulSet is not Supported"
             ]

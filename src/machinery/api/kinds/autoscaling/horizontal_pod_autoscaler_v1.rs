@@ -69,7 +69,7 @@ fn to_v2(object: &mut Value) {
     }
 }
 
-/// autoscaling/v2 → v1
+/// Turns a stored autoscaler of v2 into one of v1: what v1 lacks goes into annotations.
 fn to_v1(object: &mut Value) {
     put(object, "apiVersion", "autoscaling/v1");
     // What a client of v2 wrote under these names would be read as the fields of v1.
@@ -96,19 +96,19 @@ fn to_v1(object: &mut Value) {
     if let Some(percent) = current {
         put(object, "status.currentCPUUtilizationPercentage", percent);
     }
-    if let Some(Value::Array(all)) = remove(object, "status.currentMetrics").filter(is_told) {
+    if let Some(Value::Array(all)) = remove(object, "status.currentMetrics").filter(is_set) {
         let old: Vec<Value> = all.iter().map(|m| metric_to_v1(m, "current")).collect();
         put_annotation(object, CURRENT, &Value::Array(old));
     }
     for (annotation, path, _) in CARRIED {
-        let Some(carried) = remove(object, path).filter(is_told) else { continue };
+        let Some(carried) = remove(object, path).filter(is_set) else { continue };
         let carried = if path == BEHAVIOR { behavior_to_v1(&carried) } else { carried };
         put_annotation(object, annotation, &carried);
     }
 }
 
 /// Returns whether there is anything to carry: upstream leaves an empty list out.
-fn is_told(carried: &Value) -> bool {
+fn is_set(carried: &Value) -> bool {
     !carried.is_null() && carried != &json!([])
 }
 
@@ -155,8 +155,8 @@ fn behavior_to_v2(carried: Value) -> Value {
     };
     match carried {
         Value::Object(fields) => {
-            let told = fields.into_iter().filter(|(_, field)| !field.is_null());
-            told.map(|(field, told)| (name(field), behavior_to_v2(told))).collect()
+            let set = fields.into_iter().filter(|(_, value)| !value.is_null());
+            set.map(|(field, value)| (name(field), behavior_to_v2(value))).collect()
         }
         Value::Array(all) => all.into_iter().map(behavior_to_v2).collect(),
         other => other,
@@ -165,8 +165,8 @@ fn behavior_to_v2(carried: Value) -> Value {
 
 /// Takes an annotation away and returns its content, `None` if that is no JSON.
 fn take_annotation(object: &mut Value, name: &str) -> Option<Value> {
-    let said = value::at_mut(object, "metadata.annotations")?.as_object_mut()?.shift_remove(name)?;
-    serde_json::from_str(said.as_str()?).ok()
+    let content = value::at_mut(object, "metadata.annotations")?.as_object_mut()?.shift_remove(name)?;
+    serde_json::from_str(content.as_str()?).ok()
 }
 
 /// The metrics of an annotation, in the form of v2. `aim` is `target` in a spec and `current` in a
@@ -219,7 +219,7 @@ const SAME: [(&str, &str, &str); 10] = [
     ("external", "metric.selector", "metricSelector"),
 ];
 
-/// `targetAverageValue`
+/// Returns the name of a metric's field in the form of the annotations: `targetAverageValue`.
 fn old_field(field: &str, aim: &str) -> String {
     field.strip_prefix('T').map_or_else(|| field.to_string(), |rest| format!("{aim}{rest}"))
 }
@@ -322,8 +322,8 @@ mod tests {
             json!([{"type": "Resource", "resource": cpu}])
         };
         assert_eq!(metrics(json!({})), used(42));
-        let said = r#"[{"type": "Resource", "resource": {"name": "cpu", "currentAverageUtilization": 7}}]"#;
-        assert_eq!(metrics(json!({CURRENT: said})), used(7));
+        let source = r#"[{"type": "Resource", "resource": {"name": "cpu", "currentAverageUtilization": 7}}]"#;
+        assert_eq!(metrics(json!({CURRENT: source})), used(7));
         assert_eq!(metrics(json!({CURRENT: "no list"})), used(42));
     }
 
@@ -367,10 +367,10 @@ mod tests {
 
     #[test]
     fn annotations_that_have_not_the_form_of_v2_are_dropped() {
-        let metrics = |said: Value| json!([{"type": "Resource", "resource": said}]).to_string();
+        let metrics = |source: Value| json!([{"type": "Resource", "resource": source}]).to_string();
         let behavior = "autoscaling.alpha.kubernetes.io/behavior";
         let conditions = "autoscaling.alpha.kubernetes.io/conditions";
-        for (name, said) in [
+        for (name, source) in [
             (METRICS, "[{".to_string()),
             (METRICS, metrics(json!({"name": "cpu", "targetAverageUtilization": "abc"}))),
             (METRICS, metrics(json!({"name": "cpu", "targetAverageValue": "much"}))),
@@ -381,17 +381,17 @@ mod tests {
             (conditions, r#"[{"type": 1}]"#.to_string()),
             (conditions, r#"{"type": "AbleToScale"}"#.to_string()),
         ] {
-            let mut object = json!({"apiVersion": "autoscaling/v1", "metadata": {"annotations": {name: said, "a": "b"}}, "spec": {"maxReplicas": 3}});
+            let mut object = json!({"apiVersion": "autoscaling/v1", "metadata": {"annotations": {name: source, "a": "b"}}, "spec": {"maxReplicas": 3}});
             to_v2(&mut object);
             let want = json!({"apiVersion": "autoscaling/v2", "metadata": {"annotations": {"a": "b"}}, "spec": {"maxReplicas": 3}});
-            assert_eq!(object, want, "{name} {said}");
+            assert_eq!(object, want, "{name} {source}");
         }
         let deep = format!("{}1{}", r#"{"scaleUp":"#.repeat(120), "}".repeat(120));
         let mut object = json!({"metadata": {"annotations": {behavior: deep}}, "spec": {}});
         to_v2(&mut object);
         assert_eq!(object["spec"]["behavior"], json!({"scaleUp": {}}), "no deeper than the type");
-        let said = r#"{"scaleUp": {"odd": {"a": 1}, "stabilizationWindowSeconds": 5}}"#;
-        let mut object = json!({"metadata": {"annotations": {behavior: said}}, "spec": {}});
+        let source = r#"{"scaleUp": {"odd": {"a": 1}, "stabilizationWindowSeconds": 5}}"#;
+        let mut object = json!({"metadata": {"annotations": {behavior: source}}, "spec": {}});
         to_v2(&mut object);
         assert_eq!(object["spec"]["behavior"], json!({"scaleUp": {"stabilizationWindowSeconds": 5}}));
     }

@@ -149,13 +149,13 @@ mod tests {
 
     #[test]
     fn the_jobs_of_a_schedule_get_selectors_of_their_own() {
-        let told = |spec: Value| {
+        let errors_of = |spec: Value| {
             let object = json!({"spec": {"schedule": "@daily", "jobTemplate": {"spec": spec}}});
             about(problems(validate, object), "elector")
         };
-        assert_eq!(told(json!({"manualSelector": false})), [""; 0]);
+        assert_eq!(errors_of(json!({"manualSelector": false})), [""; 0]);
         assert_eq!(
-            told(json!({"manualSelector": true, "selector": {"matchLabels": {"a": "b"}}})),
+            errors_of(json!({"manualSelector": true, "selector": {"matchLabels": {"a": "b"}}})),
             [
                 "spec.jobTemplate.spec.selector: Invalid value: {\"matchLabels\":{\"a\":\"b\"}}: `selector` will be auto-generated",
                 "spec.jobTemplate.spec.manualSelector: Unsupported value: true: supported values: \"nil\", \"false\"",

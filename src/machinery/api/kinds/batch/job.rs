@@ -174,7 +174,8 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-/// An indexed Job with as many pods at once as completions may be scaled.
+/// Checks a change of `completions`: an indexed Job may be scaled that has as many pods at once as
+/// completions.
 fn completions(new: &Value, old: &Value, errors: &mut Errors) {
     const FIELD: &str = "spec.completions";
     // Without completions it is refused as an indexed Job.
@@ -264,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_job_selects_the_pods_that_it_makes() {
-        let told = |selector: Value, labels: Value| {
+        let errors_of = |selector: Value, labels: Value| {
             let template = json!({"metadata": {"labels": labels}});
             let spec = json!({"manualSelector": true, "selector": selector, "template": template});
             let found = problems(validate, json!({ "spec": spec })).into_iter();
@@ -272,18 +273,18 @@ mod tests {
         };
         const UNSELECTED: &str = "`selector` does not match template `labels`";
         let by = |label: &str| json!({"matchLabels": {"a": label}});
-        assert_eq!(told(by("b"), json!({"a": "b", "c": "d"})), [""; 0]);
+        assert_eq!(errors_of(by("b"), json!({"a": "b", "c": "d"})), [""; 0]);
         let other = format!("spec.template.metadata.labels: Invalid value: {{\"a\":\"c\"}}: {UNSELECTED}");
-        assert_eq!(told(by("b"), json!({"a": "c"})), [other]);
+        assert_eq!(errors_of(by("b"), json!({"a": "c"})), [other]);
         let none = format!("spec.template.metadata.labels: Invalid value: null: {UNSELECTED}");
-        assert_eq!(told(Value::Null, Value::Null), ["spec.selector: Required value".to_string(), none]);
+        assert_eq!(errors_of(Value::Null, Value::Null), ["spec.selector: Required value".to_string(), none]);
         assert_eq!(
-            told(json!({}), json!({"a": "b"})),
+            errors_of(json!({}), json!({"a": "b"})),
             ["spec.selector: Invalid value: {}: empty selector is invalid for job"]
         );
         let wrong = json!({"matchExpressions": [{"key": "a", "operator": "in"}]});
         assert_eq!(
-            told(wrong, json!({"a": "b"})),
+            errors_of(wrong, json!({"a": "b"})),
             [
                 "spec.selector.matchExpressions[0].operator: Invalid value: \"in\": not a valid selector operator"
             ]
@@ -296,30 +297,30 @@ mod tests {
             let container = json!({"name": "c", "resources": {"limits": {"memory": memory}}});
             json!({"spec": {"template": {"spec": {"containers": [container]}}}})
         };
-        let told = |new: &str| {
+        let count_errors = |new: &str| {
             let mut errors = Errors::default();
             validate_update(&job(new), &job("1Gi"), &mut errors);
             errors.iter().count()
         };
-        assert_eq!((told("1073741824"), told("1G")), (0, 1));
+        assert_eq!((count_errors("1073741824"), count_errors("1G")), (0, 1));
     }
 
     #[test]
     fn the_completions_of_an_indexed_job_change_with_its_parallelism() {
         let job = |mode: &str, completions: i64, parallelism: i64| json!({"spec": {"completionMode": mode, "completions": completions, "parallelism": parallelism}});
-        let told = |mode: &str, completions: i64, parallelism: i64| {
+        let errors_of = |mode: &str, completions: i64, parallelism: i64| {
             let mut errors = Errors::default();
             validate_update(&job(mode, completions, parallelism), &job(mode, 5, 5), &mut errors);
             errors.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        assert_eq!(told("Indexed", 7, 7), [""; 0]);
-        assert_eq!(told("Indexed", 5, 3), [""; 0]);
+        assert_eq!(errors_of("Indexed", 7, 7), [""; 0]);
+        assert_eq!(errors_of("Indexed", 5, 3), [""; 0]);
         let field = "spec.completions: Invalid value: 7:";
         assert_eq!(
-            told("Indexed", 7, 5),
+            errors_of("Indexed", 7, 5),
             [format!("{field} can only be modified in tandem with spec.parallelism")]
         );
-        assert_eq!(told("NonIndexed", 7, 7), [format!("{field} field is immutable")]);
+        assert_eq!(errors_of("NonIndexed", 7, 7), [format!("{field} field is immutable")]);
     }
 
     #[test]
@@ -331,17 +332,17 @@ mod tests {
             }
             job
         };
-        let told = |old: Value, new: Value| {
+        let count_errors = |old: Value, new: Value| {
             let mut errors = Errors::default();
             validate_update(&job(new), &job(old), &mut errors);
             errors.iter().count()
         };
         let (nodes, pods) = (json!({"nodeAffinity": {"a": 1}}), json!({"podAntiAffinity": {"b": 1}}));
-        assert_eq!(told(Value::Null, nodes.clone()), 0);
-        assert_eq!(told(nodes.clone(), Value::Null), 0);
-        assert_eq!(told(nodes.clone(), json!({"nodeAffinity": {"a": 2}})), 0);
-        assert_eq!(told(Value::Null, pods.clone()), 1);
-        assert_eq!(told(pods, nodes), 1);
+        assert_eq!(count_errors(Value::Null, nodes.clone()), 0);
+        assert_eq!(count_errors(nodes.clone(), Value::Null), 0);
+        assert_eq!(count_errors(nodes.clone(), json!({"nodeAffinity": {"a": 2}})), 0);
+        assert_eq!(count_errors(Value::Null, pods.clone()), 1);
+        assert_eq!(count_errors(pods, nodes), 1);
     }
 
     #[test]
@@ -351,7 +352,7 @@ mod tests {
             prepare(&mut job);
             job
         };
-        let told = |object: &Value| {
+        let errors_of = |object: &Value| {
             let mut errors = Errors::default();
             generated_selector(object, &mut errors);
             job_selector(object, &mut errors);
@@ -363,7 +364,7 @@ mod tests {
         let new =
             json!({"metadata": {"name": "j"}, "spec": {"template": {"metadata": {"labels": {"app": "x"}}}}});
         let job = made("1", new.clone());
-        assert_eq!(told(&job), []);
+        assert_eq!(errors_of(&job), []);
         assert_eq!(at(&job, "spec.template.metadata.labels").as_object().map(|l| l.len()), Some(5));
         let must = Some("must be '2'".to_string());
         let field = |key: &str| format!("spec.template.metadata.labels[{key}]");
@@ -373,10 +374,10 @@ mod tests {
             (field("controller-uid"), must),
             whole.clone(),
         ];
-        assert_eq!(told(&made("2", job)), want);
+        assert_eq!(errors_of(&made("2", job)), want);
         let mut own = new;
         value::put(&mut own, "spec.selector", json!({"matchLabels": {"app": "x"}}));
-        assert_eq!(told(&made("1", own)), [whole]);
+        assert_eq!(errors_of(&made("1", own)), [whole]);
     }
 
     #[test]

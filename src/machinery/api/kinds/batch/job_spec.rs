@@ -40,7 +40,7 @@ pub(super) fn host_names(job: &Value, errors: &mut Errors) {
     }
 }
 
-/// The spec of a Job, or of a CronJob's template; `field` is its path.
+/// Checks the spec of a Job, or of a CronJob's template; `field` is its path.
 pub(super) fn validate(spec: &Value, field: &str, errors: &mut Errors) {
     for path in [
         "parallelism",
@@ -321,7 +321,7 @@ pub(super) fn defaults(spec: &mut Value) {
     }
 }
 
-/// The default of `status` in a rule about a condition of a pod: `True`.
+/// Fills in the `status` of rules about a condition of a pod: `True` by default.
 pub(super) fn condition_statuses(spec: &mut Value) {
     for rule in list_mut(spec, "podFailurePolicy.rules") {
         list_mut(rule, "onPodConditions").iter_mut().for_each(|p| default_zero(p, "status", "True"));
@@ -406,22 +406,22 @@ mod tests {
 
     #[test]
     fn a_job_is_named_as_its_pods_and_its_controller_can_be() {
-        let told = |name: &str, completions: i64| {
+        let errors_of = |name: &str, completions: i64| {
             let mut errors = Errors::default();
             let spec = json!({"completionMode": "Indexed", "completions": completions});
             host_names(&json!({"metadata": {"name": name}, "spec": spec}), &mut errors);
             errors.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        assert_eq!(told("work", 5), [""; 0]);
+        assert_eq!(errors_of("work", 5), [""; 0]);
         assert_eq!(
-            told("a.b", 5),
+            errors_of("a.b", 5),
             [
                 "metadata.name: Invalid value: \"a.b\": will not able to create pod with invalid DNS label: a.b-4"
             ]
         );
         let long = "x".repeat(61);
-        assert_eq!((told(&long, 10).len(), told(&long, 11).len()), (0, 1));
-        assert_eq!(told("a.b", 0), [""; 0]);
+        assert_eq!((errors_of(&long, 10).len(), errors_of(&long, 11).len()), (0, 1));
+        assert_eq!(errors_of("a.b", 0), [""; 0]);
         ends_with(&wrong(json!({"managedBy": "example.com/queue"})), &[]);
         ends_with(
             &wrong(json!({"managedBy": "queue"})),
@@ -434,7 +434,7 @@ mod tests {
 
     #[test]
     fn the_pods_of_a_job_end() {
-        let told = |policy: Value, more: Value| {
+        let errors_of = |policy: Value, more: Value| {
             let mut object = json!({"template": {"spec": {"restartPolicy": policy}}});
             crate::patch::merge(&mut object, &more);
             let mut errors = Errors::default();
@@ -444,18 +444,18 @@ mod tests {
         let policy = json!({"podFailurePolicy": {"rules": []}});
         for missing in [Value::Null, json!("Always")] {
             let want = "f: Required value: valid values: \"OnFailure\", \"Never\"";
-            assert_eq!(told(missing, json!({})), [want]);
+            assert_eq!(errors_of(missing, json!({})), [want]);
         }
-        assert_eq!(told(json!("OnFailure"), json!({})), [""; 0]);
-        assert_eq!(told(json!("Never"), policy.clone()), [""; 0]);
+        assert_eq!(errors_of(json!("OnFailure"), json!({})), [""; 0]);
+        assert_eq!(errors_of(json!("Never"), policy.clone()), [""; 0]);
         assert_eq!(
-            told(json!("OnFailure"), policy),
+            errors_of(json!("OnFailure"), policy),
             [
                 "f: Invalid value: \"OnFailure\": only \"Never\" is supported when podFailurePolicy is specified"
             ]
         );
         assert_eq!(
-            told(json!("never"), json!({})),
+            errors_of(json!("never"), json!({})),
             ["f: Unsupported value: \"never\": supported values: \"OnFailure\", \"Never\""]
         );
     }

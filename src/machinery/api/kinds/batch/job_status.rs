@@ -46,12 +46,12 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// Whether a field of the status changes, e.g. a text.
+    /// Returns whether a field of the status changes, e.g. a text.
     fn of(&self, field: &str) -> bool {
         at(at(self.new, "status"), field) != at(at(self.old, "status"), field)
     }
 
-    /// Whether a number of the status changes. One that is absent is 0.
+    /// Returns whether a number of the status changes. One that is absent is 0.
     fn of_counter(&self, field: &str) -> bool {
         counter(self.new, field) != counter(self.old, field)
     }
@@ -60,7 +60,7 @@ impl Change<'_> {
         time(self.new, field) != time(self.old, field)
     }
 
-    /// Whether one of these conditions becomes true, or is true no more.
+    /// Returns whether one of these conditions becomes true, or is true no more.
     fn of_conditions(&self, kinds: &[&str]) -> bool {
         kinds.iter().any(|kind| has(self.new, kind) != has(self.old, kind))
     }
@@ -74,7 +74,8 @@ fn time(job: &Value, field: &str) -> Option<clock::Timestamp> {
     meta::time(job, &format!("status.{field}"))
 }
 
-/// An error of the conditions, which upstream does not repeat.
+/// Reports conditions that contradict each other or are taken back. As upstream's, the error does
+/// not repeat the list.
 fn wrong_conditions(why: &str, errors: &mut Errors) {
     let body = format!("Invalid value: {why}");
     errors.add(FieldError { kind: ErrorKind::Invalid, field: CONDITIONS.into(), body });
@@ -250,7 +251,7 @@ fn criteria(change: &Change<'_>, errors: &mut Errors) {
     }
 }
 
-/// What was counted, announced or finished stays so.
+/// Checks that what was counted, announced or finished stays so.
 fn steps_back(change: &Change<'_>, errors: &mut Errors) {
     let (new, old) = (change.new, change.old);
     for kind in [FAILED, COMPLETE, FAILURE_TARGET].into_iter().filter(|kind| has(old, kind)) {
@@ -296,7 +297,7 @@ mod tests {
     const START: &str = "2026-01-01T00:00:00Z";
     const LATER: &str = "2026-01-02T00:00:00Z";
 
-    fn told(spec: &Value, new: Value, old: Value) -> Vec<String> {
+    fn errors_of(spec: &Value, new: Value, old: Value) -> Vec<String> {
         let mut errors = Errors::default();
         validate(&json!({"spec": spec, "status": new}), &json!({"spec": spec, "status": old}), &mut errors);
         errors.iter().map(ToString::to_string).collect()
@@ -324,7 +325,10 @@ mod tests {
     fn a_job_counts_upwards_and_stays_finished() {
         let (none, plain) = (Value::Null, json!({}));
         let done = status(&[CRITERIA_MET, COMPLETE], json!({"succeeded": 1}));
-        assert_eq!(told(&plain, done.clone(), json!({"startTime": START, "active": 1, "ready": 1})), [""; 0]);
+        assert_eq!(
+            errors_of(&plain, done.clone(), json!({"startTime": START, "active": 1, "ready": 1})),
+            [""; 0]
+        );
         for (new, old, why) in [
             (json!({"active": -1}), &none, "status.active: Invalid value: -1: must be"),
             (json!({"ready": 1}), &none, "status.ready: Invalid value: 1: cannot set more ready"),
@@ -351,7 +355,7 @@ mod tests {
                 "status.uncountedTerminatedPods: Invalid value: {\"Succeeded\":null,\"Failed\":[\"a\"]}: must be empty",
             ),
         ] {
-            is_one(&told(&plain, new, old.clone()), why);
+            is_one(&errors_of(&plain, new, old.clone()), why);
         }
     }
 
@@ -363,9 +367,9 @@ mod tests {
             (&[FAILED], "cannot set Failed=True condition without the FailureTarget=true condition"),
             (&[CRITERIA_MET, FAILURE_TARGET], "cannot set SuccessCriteriaMet=True and FailureTarget=true"),
         ] {
-            is_one(&told(&plain, status(kinds, json!({})), json!({"startTime": START})), why);
+            is_one(&errors_of(&plain, status(kinds, json!({})), json!({"startTime": START})), why);
         }
-        let both = told(
+        let both = errors_of(
             &plain,
             status(&[CRITERIA_MET, COMPLETE, FAILURE_TARGET, FAILED], json!({})),
             json!({"startTime": START}),
@@ -374,14 +378,17 @@ mod tests {
             assert!(both.iter().any(|e| e.contains(why)), "{both:?}");
         }
         let failed = status(&[FAILURE_TARGET, FAILED], json!({}));
-        assert_eq!(told(&plain, failed, status(&[FAILURE_TARGET], json!({}))), [""; 0]);
+        assert_eq!(errors_of(&plain, failed, status(&[FAILURE_TARGET], json!({}))), [""; 0]);
         let met = status(&[CRITERIA_MET], json!({}));
-        is_one(&told(&plain, status(&[], json!({})), met), "cannot disable the SuccessCriteriaMet=True");
+        is_one(&errors_of(&plain, status(&[], json!({})), met), "cannot disable the SuccessCriteriaMet=True");
         // What an earlier version left without the announcement may be written otherwise.
         let old = status(&[COMPLETE], json!({}));
-        assert_eq!(told(&plain, status(&[COMPLETE], json!({"terminating": 0})), old.clone()), [""; 0]);
+        assert_eq!(errors_of(&plain, status(&[COMPLETE], json!({"terminating": 0})), old.clone()), [""; 0]);
         let policy = json!({"successPolicy": {"rules": []}});
-        is_one(&told(&policy, old.clone(), old), "for Job with SuccessPolicy unless SuccessCriteriaMet=True");
+        is_one(
+            &errors_of(&policy, old.clone(), old),
+            "for Job with SuccessPolicy unless SuccessCriteriaMet=True",
+        );
     }
 
     #[test]
@@ -417,24 +424,24 @@ mod tests {
             (json!({}), &running, "startTime cannot be removed for unsuspended job"),
             (json!({"startTime": LATER}), &running, "startTime cannot be removed for unsuspended job"),
         ] {
-            is_one(&told(&plain, new, old.clone()), why);
+            is_one(&errors_of(&plain, new, old.clone()), why);
         }
-        assert_eq!(told(&json!({"suspend": true}), json!({}), running.clone()), [""; 0]);
+        assert_eq!(errors_of(&json!({"suspend": true}), json!({}), running.clone()), [""; 0]);
         let suspended = json!({"startTime": START, "conditions": conditions(&[SUSPENDED])});
         let resumed = json!({"startTime": LATER, "conditions": [{"type": SUSPENDED, "status": "False"}]});
-        assert_eq!(told(&plain, resumed, suspended), [""; 0]);
+        assert_eq!(errors_of(&plain, resumed, suspended), [""; 0]);
         let no_work = json!({"suspend": true, "completions": 0});
-        assert_eq!(told(&no_work, complete(json!({"startTime": null})), json!({})), [""; 0]);
+        assert_eq!(errors_of(&no_work, complete(json!({"startTime": null})), json!({})), [""; 0]);
         // The same moment in another zone.
         let other = json!({"startTime": "2026-01-01T09:00:00+09:00"});
-        assert_eq!(told(&plain, other, running), [""; 0]);
+        assert_eq!(errors_of(&plain, other, running), [""; 0]);
     }
 
     #[test]
     fn indexes_are_those_of_the_job_and_each_has_one_end() {
         let indexed = json!({"completionMode": "Indexed", "completions": 5, "backoffLimitPerIndex": 1});
         let by_mode = json!({"completionMode": "NonIndexed", "completions": 5});
-        let of = |spec: &Value, new: Value| told(spec, new, json!({}));
+        let of = |spec: &Value, new: Value| errors_of(spec, new, json!({}));
         let good = json!({"completedIndexes": "0,2-3", "failedIndexes": "1,4"});
         assert_eq!(of(&indexed, good), [""; 0]);
         for (spec, new, why) in [
@@ -461,6 +468,6 @@ mod tests {
         }
         // Fewer completions are wanted, and the controller has not seen it yet.
         let old = json!({"completedIndexes": "0-9"});
-        assert_eq!(told(&indexed, json!({"completedIndexes": "0-9", "ready": 0}), old), [""; 0]);
+        assert_eq!(errors_of(&indexed, json!({"completedIndexes": "0-9", "ready": 0}), old), [""; 0]);
     }
 }

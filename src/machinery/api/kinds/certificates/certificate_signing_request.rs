@@ -41,17 +41,17 @@ const DECISIONS: [&str; 2] = ["Approved", "Denied"];
 const RESETS: &[(&str, &str)] =
     &[("", "spec"), ("approval", "status.certificate"), ("status", "status.conditions")];
 
-/// A new request has no decision: a status that the client sends is dropped.
+/// Drops the status of a new request: a client cannot decide about its own.
 fn prepare(object: &mut Value) {
     put(object, "status", json!({}));
 }
 
-/// The spec never changes.
+/// Keeps the spec as it is stored: it never changes.
 fn prepare_update(new: &mut Value, old: &Value) {
     value::copy(old, new, "spec");
 }
 
-/// How many conditions of a type a request has.
+/// Returns how many conditions of a type a request has.
 fn count(request: &Value, kind: &str) -> usize {
     list(request, "status.conditions").iter().filter(|c| text(c, "type") == kind).count()
 }
@@ -199,8 +199,8 @@ fn signer(name: &str, errors: &mut Errors) {
     }
 }
 
-/// Checks the labels between the dots of one part of a signer's name. The problems of the first
-/// wrong label are told, as upstream.
+/// Checks the labels between the dots of one part of a signer's name. Only the problems of
+/// the first wrong label are reported, as upstream.
 fn labels(part: &str, rule: fn(&str) -> Vec<String>, errors: &mut Errors) {
     let mut judged = part.split('.').map(|label| (label, rule(label)));
     if let Some((label, problems)) = judged.find(|(_, problems)| !problems.is_empty()) {
@@ -275,7 +275,7 @@ fn validate_subresource(new: &Value, old: &Value, subresource: &str, errors: &mu
     }
 }
 
-/// The cell `Condition`: `Pending`, `Approved,Issued`, `Denied`, `Approved,Failed`.
+/// Returns the cell `Condition`: `Pending`, `Approved,Issued`, `Denied`, `Approved,Failed`.
 pub fn request_status(request: &Value) -> String {
     let has = |kind: &str| list(request, "status.conditions").iter().any(|c| text(c, "type") == kind);
     let mut status = match (has("Denied"), has("Approved")) {
@@ -353,25 +353,25 @@ mod tests {
             json!({"status": {"conditions": conditions}})
         };
         let kind = kind();
-        let told = |new: &[&str], old: &[&str], subresource: &str| {
+        let errors_of = |new: &[&str], old: &[&str], subresource: &str| {
             let (mut new, old) = (request(new), request(old));
             prepare_status_update(&mut new, &old, subresource);
             let errors = crate::validate::status_update(&kind, &new, &old, subresource);
             errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
         };
         let refused = |what: &str| format!("status.conditions: Forbidden: updates may not {what}");
-        assert_eq!(told(&["Approved"], &[], "status"), refused("add a condition of type \"Approved\""));
-        assert_eq!(told(&["Approved"], &[], "approval"), "");
-        assert_eq!(told(&[], &["Denied"], "status"), refused("remove a condition of type \"Denied\""));
-        assert_eq!(told(&["Approved", "Failed"], &["Approved"], "status"), "");
-        let both = told(&["Approved", "Denied"], &["Approved"], "approval");
+        assert_eq!(errors_of(&["Approved"], &[], "status"), refused("add a condition of type \"Approved\""));
+        assert_eq!(errors_of(&["Approved"], &[], "approval"), "");
+        assert_eq!(errors_of(&[], &["Denied"], "status"), refused("remove a condition of type \"Denied\""));
+        assert_eq!(errors_of(&["Approved", "Failed"], &["Approved"], "status"), "");
+        let both = errors_of(&["Approved", "Denied"], &["Approved"], "approval");
         let why = "Approved and Denied conditions are mutually exclusive";
         assert_eq!(both, format!("status.conditions: Invalid value: \"Denied\": {why}"));
     }
 
     #[test]
     fn a_signer_has_a_domain_and_a_path_of_bounded_length() {
-        let told = |name: &str| {
+        let errors_of = |name: &str| {
             let mut errors = Errors::default();
             signer(name, &mut errors);
             errors.iter().map(|error| error.body.clone()).collect::<Vec<_>>()
@@ -381,12 +381,12 @@ mod tests {
         // The domain has 253 bytes; the path may have more.
         let path = [label(63), label(253)].join(".");
         for good in ["example.com/own", &format!("{}/{path}", domain(61))] {
-            assert_eq!(told(good), [""; 0], "{good}");
+            assert_eq!(errors_of(good), [""; 0], "{good}");
         }
-        assert_eq!(told(&format!("{}/own", domain(62))), ["Too long: may not be more than 253 bytes"]);
-        let longer = told(&format!("{}/{path}.a", domain(61)));
+        assert_eq!(errors_of(&format!("{}/own", domain(62))), ["Too long: may not be more than 253 bytes"]);
+        let longer = errors_of(&format!("{}/{path}.a", domain(61)));
         assert_eq!(longer, ["Too long: may not be more than 571 bytes"]);
-        let wrong = told("A.B.com/c_d.E");
+        let wrong = errors_of("A.B.com/c_d.E");
         assert_eq!(wrong.len(), 2, "the first of each part: {wrong:?}");
         assert!(wrong[0].starts_with("Invalid value: \"A.B.com\": validating label \"A\": "), "{wrong:?}");
         assert!(wrong[1].starts_with("Invalid value: \"c_d.E\": validating label \"c_d\": "), "{wrong:?}");
@@ -403,7 +403,7 @@ mod tests {
 
     #[test]
     fn only_certificates_are_given_as_one() {
-        let told = |old: &str, new: &str| {
+        let errors_of = |old: &str, new: &str| {
             let engine = base64::engine::general_purpose::STANDARD;
             let status = |pem: &str| json!({"status": {"certificate": engine.encode(pem)}});
             let mut errors = Errors::default();
@@ -414,8 +414,8 @@ mod tests {
         let params = rcgen::CertificateParams::new(vec![]).unwrap();
         let (good, key) = (params.self_signed(&key).unwrap().pem(), key.serialize_pem());
         let good = good.as_str();
-        assert_eq!(told("", good), "");
-        assert_eq!(told("", &format!("chain:\n{good}{good}")), "");
+        assert_eq!(errors_of("", good), "");
+        assert_eq!(errors_of("", &format!("chain:\n{good}{good}")), "");
         for (given, why) in [
             ("xxx".to_string(), "at least one CERTIFICATE PEM block"),
             (format!("{good}{key}"), "only CERTIFICATE PEM blocks are allowed, found \"PRIVATE KEY\""),
@@ -425,11 +425,11 @@ mod tests {
             ),
             (format!("{good}-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"), "0 certificates"),
         ] {
-            let told = told("", &given);
-            assert!(told.contains(why), "{told}");
+            let message = errors_of("", &given);
+            assert!(message.contains(why), "{message}");
         }
-        assert!(told(good, "").contains("may not modify existing certificate content"));
-        assert_eq!(told("xxx", "xxx"), "", "what is there from before stays");
+        assert!(errors_of(good, "").contains("may not modify existing certificate content"));
+        assert_eq!(errors_of("xxx", "xxx"), "", "what is there from before stays");
     }
 
     #[test]
@@ -457,7 +457,7 @@ mod tests {
         unknown[at + 3] = 4;
         assert!(problems(&unknown).is_empty());
         unknown[at + 3] = 1; // ecdsa-with-SHA224
-        let told: Vec<_> = problems(&unknown).iter().map(ToString::to_string).collect();
-        assert!(told.concat().contains("algorithm unimplemented"), "{told:?}");
+        let found: Vec<_> = problems(&unknown).iter().map(ToString::to_string).collect();
+        assert!(found.concat().contains("algorithm unimplemented"), "{found:?}");
     }
 }

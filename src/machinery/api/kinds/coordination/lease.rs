@@ -83,18 +83,18 @@ mod tests {
 
     #[test]
     fn a_preferred_holder_needs_a_strategy() {
-        let told = |spec: Value| problems(validate, json!({ "spec": spec }));
+        let errors_of = |spec: Value| problems(validate, json!({ "spec": spec }));
         let holder = |strategy: &str| json!({"preferredHolder": "a", "strategy": strategy});
-        assert_eq!(told(holder("OldestEmulationVersion")), [""; 0]);
-        assert_eq!(told(holder("example.com/own")), [""; 0]);
+        assert_eq!(errors_of(holder("OldestEmulationVersion")), [""; 0]);
+        assert_eq!(errors_of(holder("example.com/own")), [""; 0]);
         assert_eq!(
-            told(json!({"preferredHolder": "a"})),
+            errors_of(json!({"preferredHolder": "a"})),
             ["spec.preferredHolder: Forbidden: may only be specified if `strategy` is defined"]
         );
         assert_eq!(
-            told(holder("x")),
+            errors_of(holder("x")),
             ["spec.strategy: Unsupported value: \"x\": supported values: \"OldestEmulationVersion\""]
         );
-        assert_eq!(told(holder("a/b/c")).len(), 1);
+        assert_eq!(errors_of(holder("a/b/c")).len(), 1);
     }
 }

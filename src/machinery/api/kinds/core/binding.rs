@@ -14,7 +14,7 @@ pub(super) fn kind() -> Kind {
     }
 }
 
-/// An entry for a type that k8s-openapi has as a subresource only.
+/// Makes the entry for a type that k8s-openapi has as a subresource only.
 fn of_sub<T: k8s_openapi::Resource>() -> Kind {
     Kind {
         group: T::GROUP,

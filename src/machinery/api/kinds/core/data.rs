@@ -19,7 +19,7 @@ pub(super) fn keys(object: &Value, path: &str, size_of: fn(&str) -> usize, error
     size
 }
 
-/// The number of bytes that a text in base64 encodes.
+/// Returns the number of bytes that a text in base64 encodes.
 pub(super) fn decoded(text: &str) -> usize {
     let padding = text.bytes().rev().take_while(|b| *b == b'=').count();
     (text.len() / 4 * 3).saturating_sub(padding)

@@ -80,7 +80,8 @@ fn host_port(ip: &str, port: i64) -> String {
     if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }
 }
 
-/// `10.0.0.1:80,10.0.0.2:80 + 1 more...`; nothing if there are pods and none is ready.
+/// Returns the cell `Endpoints`: `10.0.0.1:80,10.0.0.2:80 + 1 more...`; nothing if there are pods
+/// and none is ready.
 fn cell(o: &Value) -> String {
     let mut all = vec![];
     for subset in list(o, "subsets") {

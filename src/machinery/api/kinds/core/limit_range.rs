@@ -107,12 +107,13 @@ fn validate(object: &Value, errors: &mut Errors) {
 /// for (`validateContainerResourceName` upstream).
 fn limited_resource(kind: &str, name: &str, field: &str, errors: &mut Errors) {
     match kind {
-        "Pod" | "Container" => pod_spec::resource_name(name, field, errors),
+        "Pod" | "Container" => pod_spec::container_resource_name(name, field, errors),
         _ => resource_quota::resource_name(name, field, errors),
     }
 }
 
-/// False for GPUs, huge pages and the like: a container requests as much of them as its limit.
+/// Returns false for GPUs, huge pages and the like: a container requests as much of them as its
+/// limit.
 fn may_be_overcommitted(name: &str) -> bool {
     (!name.contains('/') || name.contains("kubernetes.io/")) && !name.starts_with("hugepages-")
 }
@@ -182,14 +183,14 @@ mod tests {
 
     #[test]
     fn large_bounds_have_a_ratio_too() {
-        let told = |max: &str| {
+        let errors_of = |max: &str| {
             let ratio = json!({"memory": "2"});
             let item = json!({"type": "Pod", "min": {"memory": "50Pi"}, "max": {"memory": max}, "maxLimitRequestRatio": ratio});
             problems(validate, json!({"spec": {"limits": [item]}}))
         };
-        assert_eq!(told("100Pi"), [""; 0]);
+        assert_eq!(errors_of("100Pi"), [""; 0]);
         assert_eq!(
-            told("75Pi"),
+            errors_of("75Pi"),
             [
                 "spec.limits[0].maxLimitRequestRatio[memory]: Invalid value: \"2\": ratio 2 is greater than max/min = 1.500000"
             ]
@@ -198,12 +199,12 @@ mod tests {
 
     #[test]
     fn limits_of_containers_are_about_what_they_may_ask_for() {
-        let told = |name: &str| {
+        let errors_of = |name: &str| {
             let item = json!({"type": "Container", "max": {name: "1"}});
             problems(validate, json!({"spec": {"limits": [item]}}))
         };
         for good in ["cpu", "hugepages-2Mi", "nvidia.com/gpu"] {
-            assert_eq!(told(good), [""; 0]);
+            assert_eq!(errors_of(good), [""; 0]);
         }
         let of =
             |name: &str, why: &str| format!("spec.limits[0].max[{name}]: Invalid value: {name:?}: {why}");
@@ -211,29 +212,29 @@ mod tests {
             "must be a standard resource type or fully qualified",
             "must be a standard resource for containers",
         );
-        assert_eq!(told("foo"), [of("foo", standard), of("foo", container)]);
-        assert_eq!(told("pods"), [of("pods", container)]);
+        assert_eq!(errors_of("foo"), [of("foo", standard), of("foo", container)]);
+        assert_eq!(errors_of("pods"), [of("pods", container)]);
         let device = "requests.nvidia.com/gpu";
-        assert_eq!(told(device), [of(device, "doesn't follow extended resource name standard")]);
+        assert_eq!(errors_of(device), [of(device, "doesn't follow extended resource name standard")]);
     }
 
     #[test]
     fn the_bounds_of_a_limit_range_agree() {
         let item = json!({"type": "Container", "min": {"cpu": "1"}, "max": {"cpu": "500m"}, "default": {"cpu": "2"}});
-        let told = problems(validate, json!({"spec": {"limits": [item]}}));
+        let found = problems(validate, json!({"spec": {"limits": [item]}}));
         assert_eq!(
-            told,
+            found,
             [
                 "spec.limits[0].min[cpu]: Invalid value: \"1\": min value 1 is greater than max value 500m",
                 "spec.limits[0].default[cpu]: Invalid value: \"500m\": default value 2 is greater than max value 500m",
             ]
         );
         let pod = json!({"type": "Pod", "default": {"cpu": "1"}});
-        let told = problems(validate, json!({"spec": {"limits": [pod, {"type": "PersistentVolumeClaim"}]}}));
+        let found = problems(validate, json!({"spec": {"limits": [pod, {"type": "PersistentVolumeClaim"}]}}));
         assert!(
-            told[0].contains("may not be specified when `type` is 'Pod'")
-                && told[1].contains("either minimum"),
-            "{told:?}"
+            found[0].contains("may not be specified when `type` is 'Pod'")
+                && found[1].contains("either minimum"),
+            "{found:?}"
         );
         let pod = json!({"type": "Pod", "max": {"cpu": "1"}, "default": {"cpu": "2"}});
         assert_eq!(
@@ -244,18 +245,18 @@ mod tests {
 
     #[test]
     fn defaults_of_what_cannot_be_overcommitted_are_equal() {
-        let told = |name: &str, request: &str| {
+        let errors_of = |name: &str, request: &str| {
             let item =
                 json!({"type": "Container", "default": {name: "2"}, "defaultRequest": {name: request}});
             problems(validate, json!({"spec": {"limits": [item]}}))
         };
         for name in ["nvidia.com/gpu", "hugepages-2Mi"] {
-            assert_eq!(told(name, "2"), [""; 0]);
+            assert_eq!(errors_of(name, "2"), [""; 0]);
             let field = format!("spec.limits[0].defaultRequest[{name}]: Invalid value: \"1\"");
             let why = format!("default value 2 must equal to defaultRequest value 1 in {name}");
-            assert_eq!(told(name, "1"), [format!("{field}: {why}")]);
+            assert_eq!(errors_of(name, "1"), [format!("{field}: {why}")]);
         }
-        assert_eq!(told("cpu", "1"), [""; 0]);
+        assert_eq!(errors_of("cpu", "1"), [""; 0]);
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn prepare(object: &mut Value) {
     }
 }
 
-/// `spec.finalizers` changes through `/finalize` only.
+/// Keeps `spec.finalizers`, which change through `/finalize` only.
 fn prepare_update(new: &mut Value, old: &Value) {
     value::copy(old, new, "spec.finalizers");
 }
@@ -87,9 +87,9 @@ fn validate_status_update(new: &Value, _: &Value, errors: &mut Errors) {
         false => ("Active", "may only be 'Active' if `deletionTimestamp` is empty"),
         true => ("Terminating", "may only be 'Terminating' if `deletionTimestamp` is not empty"),
     };
-    let told = text(new, "status.phase");
-    if told != phase {
-        errors.invalid_text("status.Phase", told, why);
+    let given = text(new, "status.phase");
+    if given != phase {
+        errors.invalid_text("status.Phase", given, why);
     }
 }
 
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn the_phase_of_a_namespace_goes_with_its_deletion() {
-        let told = |meta: Value, phase: &str| {
+        let errors_of = |meta: Value, phase: &str| {
             let mut errors = Errors::default();
             let namespace = json!({"metadata": meta, "status": {"phase": phase}});
             validate_status_update(&namespace, &Value::Null, &mut errors);
@@ -177,13 +177,13 @@ mod tests {
         };
         let going = || json!({"name": "n", "deletionTimestamp": "2026-01-02T03:04:05Z"});
         let field = "status.Phase: Invalid value";
-        assert_eq!((told(json!({}), "Active").len(), told(going(), "Terminating").len()), (0, 0));
+        assert_eq!((errors_of(json!({}), "Active").len(), errors_of(going(), "Terminating").len()), (0, 0));
         assert_eq!(
-            told(json!({}), "Terminating"),
+            errors_of(json!({}), "Terminating"),
             [format!("{field}: \"Terminating\": may only be 'Active' if `deletionTimestamp` is empty")]
         );
         assert_eq!(
-            told(going(), "Active"),
+            errors_of(going(), "Active"),
             [format!("{field}: \"Active\": may only be 'Terminating' if `deletionTimestamp` is not empty")]
         );
     }

@@ -146,7 +146,7 @@ fn swap(object: &Value, errors: &mut Errors) {
     }
 }
 
-/// No address is there twice.
+/// Checks that no address is there twice.
 fn addresses(object: &Value, errors: &mut Errors) {
     let mut seen: HashSet<(&str, &str)> = HashSet::new();
     for (i, address) in list(object, "status.addresses").iter().enumerate() {
@@ -156,13 +156,13 @@ fn addresses(object: &Value, errors: &mut Errors) {
     }
 }
 
-/// The rules for a write through `/status`.
+/// Checks a write through `/status`.
 fn status_update(new: &Value, _: &Value, errors: &mut Errors) {
     amounts(new, errors);
     addresses(new, errors);
 }
 
-/// At most one range of each family.
+/// Checks that there is at most one range of addresses of each family.
 fn ranges(object: &Value, errors: &mut Errors) {
     let ranges = list(object, RANGES);
     for (i, range) in ranges.iter().filter_map(Value::as_str).enumerate() {
@@ -258,12 +258,12 @@ mod tests {
     #[test]
     fn the_ranges_of_a_node_stay_as_they_are() {
         let node = |range: &str| json!({"spec": {"podCIDR": "10.244.3.0/24", "podCIDRs": [range]}});
-        let told = |new: &str| {
+        let count_errors = |new: &str| {
             let mut errors = Errors::default();
             validate_update(&node(new), &node("10.244.3.0/24"), &mut errors);
             errors.iter().count()
         };
-        assert_eq!((told("10.244.3.0/24"), told("10.9.0.0/24")), (0, 1));
+        assert_eq!((count_errors("10.244.3.0/24"), count_errors("10.9.0.0/24")), (0, 1));
     }
 
     #[test]
@@ -293,14 +293,14 @@ mod tests {
 
     #[test]
     fn the_old_identity_of_a_node_stays() {
-        let told = |old: &str, new: &str| {
+        let errors_of = |old: &str, new: &str| {
             let node = |id: &str| json!({"spec": {"externalID": id}});
             let mut errors = Errors::default();
             validate_update(&node(new), &node(old), &mut errors);
             errors.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        assert_eq!(told("x", "x"), [""; 0]);
-        assert_eq!(told("x", "y"), ["spec.externalID: Forbidden: may not be updated"]);
+        assert_eq!(errors_of("x", "x"), [""; 0]);
+        assert_eq!(errors_of("x", "y"), ["spec.externalID: Forbidden: may not be updated"]);
     }
 
     #[test]
@@ -321,14 +321,14 @@ mod tests {
 
     #[test]
     fn what_a_node_has_is_whole_and_not_negative() {
-        let told = |status: Value| {
+        let errors_of = |status: Value| {
             let node = json!({ "status": status });
             let mut errors = Errors::default();
             status_update(&node, &Value::Null, &mut errors);
             errors.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         let good = json!({"cpu": "1500m", "memory": "1Gi", "pods": "110", "example.com/dongle": "2"});
-        assert_eq!(told(json!({"capacity": good, "allocatable": good})), [""; 0]);
+        assert_eq!(errors_of(json!({"capacity": good, "allocatable": good})), [""; 0]);
         for (amounts, want) in [
             (
                 json!({"example.com/dongle": "1500m"}),
@@ -337,14 +337,14 @@ mod tests {
             (json!({"pods": "1500m"}), "pods: Invalid value: \"1500m\": must be an integer"),
             (json!({"cpu": "-1"}), "cpu: Invalid value: \"-1\": must be greater than or equal to 0"),
         ] {
-            assert_eq!(told(json!({ "capacity": amounts })), [format!("status.capacity.{want}")]);
+            assert_eq!(errors_of(json!({ "capacity": amounts })), [format!("status.capacity.{want}")]);
             let made = problems(validate, json!({"status": {"allocatable": amounts}}));
             assert_eq!(made, [format!("status.allocatable.{want}")]);
         }
         let address = json!({"type": "InternalIP", "address": "10.0.0.1"});
         let other = json!({"type": "ExternalIP", "address": "10.0.0.1"});
-        assert_eq!(told(json!({"addresses": [address, other]})), [""; 0]);
-        let twice = told(json!({"addresses": [address, other, address]}));
+        assert_eq!(errors_of(json!({"addresses": [address, other]})), [""; 0]);
+        let twice = errors_of(json!({"addresses": [address, other, address]}));
         assert!(
             twice.len() == 1 && twice[0].starts_with("status.addresses[2]: Duplicate value"),
             "{twice:?}"
@@ -367,17 +367,17 @@ mod tests {
     #[test]
     fn a_node_has_one_taint_of_a_key_and_an_effect() {
         let taint = |key: &str, effect: &str| json!({"key": key, "value": "v", "effect": effect});
-        let told = |taints: &[Value]| problems(validate, json!({"spec": {"taints": taints}}));
+        let errors_of = |taints: &[Value]| problems(validate, json!({"spec": {"taints": taints}}));
         let good = [taint("a", "NoSchedule"), taint("a", "NoExecute"), taint("b", "NoSchedule")];
-        assert_eq!(told(&good), [""; 0]);
+        assert_eq!(errors_of(&good), [""; 0]);
         let shown = "{\"Key\":\"a\",\"Value\":\"v\",\"Effect\":\"NoExecute\",\"TimeAdded\":null}";
         let why = "taints must be unique by key and effect pair";
         assert_eq!(
-            told(&[taint("a", "NoExecute"), taint("a", "NoExecute")]),
+            errors_of(&[taint("a", "NoExecute"), taint("a", "NoExecute")]),
             [format!("metadata.taints[1]: Duplicate value: {shown}: {why}")]
         );
         assert_eq!(
-            told(&[taint("a", ""), taint("b", "x")]),
+            errors_of(&[taint("a", ""), taint("b", "x")]),
             [
                 "metadata.taints[0].effect: Required value",
                 "metadata.taints[1].effect: Unsupported value: \"x\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\"",
@@ -387,14 +387,14 @@ mod tests {
 
     #[test]
     fn the_ranges_of_a_node_are_networks() {
-        let told = |ranges: Value| {
+        let errors_of = |ranges: Value| {
             problems(validate, json!({"spec": {"podCIDRs": ranges}}))
                 .iter()
                 .map(|problem| problem.split(": ").next().unwrap_or_default().to_string())
                 .collect::<Vec<_>>()
         };
-        assert_eq!(told(json!(["10.9.0.0/24", "fd00::/64"])), [""; 0]);
-        assert_eq!(told(json!(["banana"])), ["spec.podCIDRs[0]"]);
-        assert_eq!(told(json!(["10.9.0.0/24", "10.9.1.0/24"])), ["spec.podCIDRs"]);
+        assert_eq!(errors_of(json!(["10.9.0.0/24", "fd00::/64"])), [""; 0]);
+        assert_eq!(errors_of(json!(["banana"])), ["spec.podCIDRs[0]"]);
+        assert_eq!(errors_of(json!(["10.9.0.0/24", "10.9.1.0/24"])), ["spec.podCIDRs"]);
     }
 }

@@ -169,8 +169,8 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
         value::remove(&mut compared, SECRET);
     }
     for source in SOURCES {
-        let of = |volume| at(at(volume, "spec"), source);
-        if !equality::equal(SPEC, source, of(&compared), of(old)) {
+        let in_volume = |volume| at(at(volume, "spec"), source);
+        if !equality::equal(SPEC, source, in_volume(&compared), in_volume(old)) {
             errors.forbidden(
                 "spec.persistentvolumesource",
                 "spec.persistentvolumesource is immutable after creation",
@@ -282,15 +282,15 @@ mod tests {
     fn a_volume_keeps_its_mode_and_its_nodes() {
         let node = |name: &str| json!({"required": {"nodeSelectorTerms": [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [name]}]}]}});
         let spec = |mode: &str, affinity: Value| json!({"spec": {"local": {"path": "/x"}, "volumeMode": mode, "nodeAffinity": affinity}});
-        let told = |old: Value, new: Value| {
+        let errors_of = |old: Value, new: Value| {
             let mut errors = Errors::default();
             validate_update(&new, &old, &mut errors);
             errors.iter().map(|e| e.field.clone()).collect::<Vec<_>>()
         };
         let old = spec("Filesystem", node("a"));
-        assert_eq!(told(old.clone(), old.clone()), [""; 0]);
-        assert_eq!(told(old.clone(), spec("Block", node("b"))), ["volumeMode", "nodeAffinity"]);
-        assert_eq!(told(spec("Filesystem", Value::Null), old), [""; 0]);
+        assert_eq!(errors_of(old.clone(), old.clone()), [""; 0]);
+        assert_eq!(errors_of(old.clone(), spec("Block", node("b"))), ["volumeMode", "nodeAffinity"]);
+        assert_eq!(errors_of(spec("Filesystem", Value::Null), old), [""; 0]);
         let shown = r#"{"Required":{"NodeSelectorTerms":[{"MatchExpressions":null,"MatchFields":[{"Key":"metadata.name","Operator":"In","Values":["a"]}]}]}}"#;
         assert_eq!(shown_affinity(&node("a")).to_string(), shown);
         assert_eq!(shown_affinity(&Value::Null), Value::Null);
@@ -298,14 +298,14 @@ mod tests {
 
     #[test]
     fn only_some_volumes_have_mount_options_in_an_annotation() {
-        let told = |source: Value| {
+        let errors_of = |source: Value| {
             let options = json!({"annotations": {"volume.beta.kubernetes.io/mount-options": "ro"}});
             let found = problems(validate, json!({"metadata": options, "spec": source}));
             found.into_iter().filter(|problem| problem.contains("mount-options")).collect::<Vec<_>>()
         };
-        assert_eq!(told(json!({"nfs": {"server": "s", "path": "/x"}})), [""; 0]);
+        assert_eq!(errors_of(json!({"nfs": {"server": "s", "path": "/x"}})), [""; 0]);
         let want = "metadata.annotations.volume.beta.kubernetes.io/mount-options: Forbidden: may not specify mount options for this volume type";
-        assert_eq!(told(json!({"hostPath": {"path": "/x"}})), [want]);
+        assert_eq!(errors_of(json!({"hostPath": {"path": "/x"}})), [want]);
         assert_eq!(problems(mount_options, json!({"spec": {"hostPath": {"path": "/x"}}})), [""; 0]);
     }
 
@@ -318,18 +318,18 @@ mod tests {
             }
             json!({"spec": {"csi": csi}})
         };
-        let told = |old: Value, new: Value| {
+        let errors_of = |old: Value, new: Value| {
             let mut errors = Errors::default();
             validate_update(&new, &old, &mut errors);
             errors.iter().map(|e| e.field.clone()).collect::<Vec<_>>()
         };
         const SOURCE: [&str; 1] = ["spec.persistentvolumesource"];
-        assert_eq!(told(volume("h", None), volume("h", Some("s"))), [""; 0]);
-        assert_eq!(told(volume("h", None), volume("i", Some("s"))), SOURCE);
-        assert_eq!(told(volume("h", Some("s")), volume("h", Some("t"))), SOURCE);
-        assert_eq!(told(volume("h", Some("s")), volume("h", None)), SOURCE);
+        assert_eq!(errors_of(volume("h", None), volume("h", Some("s"))), [""; 0]);
+        assert_eq!(errors_of(volume("h", None), volume("i", Some("s"))), SOURCE);
+        assert_eq!(errors_of(volume("h", Some("s")), volume("h", Some("t"))), SOURCE);
+        assert_eq!(errors_of(volume("h", Some("s")), volume("h", None)), SOURCE);
         let local = json!({"spec": {"local": {"path": "/x"}}});
-        assert_eq!(told(local, volume("h", Some("s"))), SOURCE, "another source");
+        assert_eq!(errors_of(local, volume("h", Some("s"))), SOURCE, "another source");
     }
 
     #[test]
@@ -378,27 +378,27 @@ mod tests {
 
     #[test]
     fn the_capacity_of_a_volume_is_an_amount_of_storage() {
-        let told = |amounts: Value| {
+        let errors_of = |amounts: Value| {
             let mut errors = Errors::default();
             capacity(&amounts, &mut errors);
             errors.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         let supported = "supported values: \"storage\"";
-        assert_eq!(told(json!({"storage": "1Gi"})), [""; 0]);
+        assert_eq!(errors_of(json!({"storage": "1Gi"})), [""; 0]);
         assert_eq!(
-            told(json!({"cpu": "1"})),
+            errors_of(json!({"cpu": "1"})),
             [format!("spec.capacity: Unsupported value: {{\"cpu\":\"1\"}}: {supported}")]
         );
-        assert_eq!(told(json!({"storage": "1", "cpu": "1"})).len(), 1);
+        assert_eq!(errors_of(json!({"storage": "1", "cpu": "1"})).len(), 1);
         assert_eq!(
-            told(Value::Null),
+            errors_of(Value::Null),
             [
                 "spec.capacity: Required value".to_string(),
                 format!("spec.capacity: Unsupported value: null: {supported}")
             ]
         );
         assert_eq!(
-            told(json!({"storage": "-1Ki"})),
+            errors_of(json!({"storage": "-1Ki"})),
             [
                 "spec.capacity[storage]: Invalid value: -1024: must be a valid resource quantity",
                 "spec.capacity[storage]: Invalid value: \"-1Ki\": must be greater than zero",
@@ -436,15 +436,15 @@ mod tests {
             let terms = json!([{"matchExpressions": [rule]}]);
             json!({"spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": terms}}}})
         };
-        let told = |new: Value, old: Value| {
+        let errors_of = |new: Value, old: Value| {
             let mut errors = Errors::default();
             validate_update(&new, &old, &mut errors);
             errors.iter().map(|error| error.field.clone()).collect::<Vec<_>>()
         };
         let (beta, stable) = ("failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone");
-        assert_eq!(told(volume(stable, "a"), volume(beta, "a")), [""; 0]);
-        assert_eq!(told(volume(stable, "b"), volume(beta, "a")), ["nodeAffinity"]);
-        assert_eq!(told(volume(beta, "a"), volume(stable, "a")), ["nodeAffinity"]);
-        assert_eq!(told(volume("kubernetes.io/os", "a"), volume(beta, "a")), ["nodeAffinity"]);
+        assert_eq!(errors_of(volume(stable, "a"), volume(beta, "a")), [""; 0]);
+        assert_eq!(errors_of(volume(stable, "b"), volume(beta, "a")), ["nodeAffinity"]);
+        assert_eq!(errors_of(volume(beta, "a"), volume(stable, "a")), ["nodeAffinity"]);
+        assert_eq!(errors_of(volume("kubernetes.io/os", "a"), volume(beta, "a")), ["nodeAffinity"]);
     }
 }

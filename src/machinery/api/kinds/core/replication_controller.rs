@@ -31,7 +31,7 @@ pub(super) fn kind() -> Kind {
     }
 }
 
-/// A missing selector and missing labels are those of the template.
+/// Fills in a missing selector and missing labels: those of the template.
 fn defaults(object: &mut Value) {
     let labels = at(object, "spec.template.metadata.labels").clone();
     if !value::empty(object, "spec.template.metadata.labels") {
@@ -47,7 +47,7 @@ fn defaults(object: &mut Value) {
     }
 }
 
-/// A ReplicationController's selector is a plain map of labels.
+/// Checks a ReplicationController, whose selector is a plain map of labels.
 fn validate(object: &Value, errors: &mut Errors) {
     not_negative(object, "spec.minReadySeconds", errors);
     let selects: Vec<(&str, &str)> = value::pairs(object, "spec.selector").collect();

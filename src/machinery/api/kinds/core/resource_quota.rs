@@ -246,14 +246,14 @@ mod tests {
             ]
         );
         let scoped = json!({"spec": {"hard": {"pods": "1", "services": "1"}, "scopes": ["BestEffort", "NotBestEffort"]}});
-        let told = problems(validate, scoped);
-        assert_eq!(told.len(), 3, "{told:?}");
-        assert!(told[2].ends_with("conflicting scopes"), "{told:?}");
+        let found = problems(validate, scoped);
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(found[2].ends_with("conflicting scopes"), "{found:?}");
     }
 
     #[test]
     fn the_amounts_in_a_status_are_judged_when_it_is_written() {
-        let told = |status: Value| {
+        let errors_of = |status: Value| {
             let quota = json!({"metadata": {"name": "q", "namespace": "d"}, "spec": {"hard": {"pods": "2"}}});
             let mut new = quota.clone();
             new["status"] = status;
@@ -261,9 +261,9 @@ mod tests {
             let errors = crate::validate::status_update(kind, &new, &quota, "status");
             errors.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        assert_eq!(told(json!({"hard": {"pods": "2"}, "used": {"pods": "1"}})), [""; 0]);
+        assert_eq!(errors_of(json!({"hard": {"pods": "2"}, "used": {"pods": "1"}})), [""; 0]);
         assert_eq!(
-            told(json!({"hard": {"pods": "1500m"}, "used": {"pods": "-5"}})),
+            errors_of(json!({"hard": {"pods": "1500m"}, "used": {"pods": "-5"}})),
             [
                 "status.hard[pods]: Invalid value: \"1500m\": must be an integer",
                 "status.used[pods]: Invalid value: \"-5\": must be greater than or equal to 0",
@@ -273,33 +273,33 @@ mod tests {
 
     #[test]
     fn objects_and_devices_are_counted_in_whole_pieces() {
-        let told = |name: &str| problems(validate, json!({"spec": {"hard": {name: "1500m"}}}));
+        let errors_of = |name: &str| problems(validate, json!({"spec": {"hard": {name: "1500m"}}}));
         for name in ["count/pods", "count/deployments.apps", "example.com/gpu", "pods"] {
             assert_eq!(
-                told(name),
+                errors_of(name),
                 [format!("spec.hard[{name}]: Invalid value: \"1500m\": must be an integer")]
             );
         }
         // As upstream, which takes this name for no extended resource.
         for name in ["requests.cpu", "limits.memory", "requests.example.com/gpu"] {
-            assert_eq!(told(name), [""; 0]);
+            assert_eq!(errors_of(name), [""; 0]);
         }
     }
 
     #[test]
     fn the_scope_of_attributes_classes_goes_with_claims_only() {
-        let told = |hard: Value, scope: &str| {
+        let errors_of = |hard: Value, scope: &str| {
             let rule = json!({"scopeName": scope, "operator": "In", "values": ["gold"]});
             problems(validate, json!({"spec": {"hard": hard, "scopeSelector": {"matchExpressions": [rule]}}}))
         };
         let claims = json!({"persistentvolumeclaims": "1", "requests.storage": "1Gi", "count/pods": "1"});
-        assert_eq!(told(claims.clone(), "VolumeAttributesClass"), [""; 0]);
-        let refused = told(json!({"pods": "1"}), "VolumeAttributesClass");
+        assert_eq!(errors_of(claims.clone(), "VolumeAttributesClass"), [""; 0]);
+        let refused = errors_of(json!({"pods": "1"}), "VolumeAttributesClass");
         assert!(
             refused.len() == 1 && refused[0].ends_with("unsupported scope applied to resource"),
             "{refused:?}"
         );
-        assert_eq!(told(claims, "PriorityClass").len(), 2, "and others go with pods only");
+        assert_eq!(errors_of(claims, "PriorityClass").len(), 2, "and others go with pods only");
         let unknown = problems(validate, json!({"spec": {"hard": {"services": "1"}, "scopes": ["Some"]}}));
         assert_eq!(unknown, ["spec.scopes: Invalid value: [\"Some\"]: unsupported scope"]);
     }
@@ -318,13 +318,13 @@ mod tests {
 
     #[test]
     fn scopes_of_a_selector_do_not_exclude_each_other() {
-        let told = |scopes: [&str; 2]| {
+        let errors_of = |scopes: [&str; 2]| {
             let rules = scopes.map(|scope| json!({"scopeName": scope, "operator": "Exists"}));
             problems(validate, json!({"spec": {"scopeSelector": {"matchExpressions": rules}}}))
         };
         let conflict = ["spec.scopeSelector.matchExpressions: Invalid value: null: conflicting scopes"];
-        assert_eq!(told(["BestEffort", "NotBestEffort"]), conflict);
-        assert_eq!(told(["NotTerminating", "Terminating"]), conflict);
-        assert_eq!(told(["Terminating", "BestEffort"]), [""; 0]);
+        assert_eq!(errors_of(["BestEffort", "NotBestEffort"]), conflict);
+        assert_eq!(errors_of(["NotTerminating", "Terminating"]), conflict);
+        assert_eq!(errors_of(["Terminating", "BestEffort"]), [""; 0]);
     }
 }

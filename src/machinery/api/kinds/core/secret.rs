@@ -80,8 +80,8 @@ pub(super) fn validate(object: &Value, errors: &mut Errors) {
 /// error does not repeat the content, which is secret.
 fn is_json(object: &Value, key: &str, errors: &mut Errors) {
     use base64::Engine as _;
-    let Some(said) = at(object, "data").get(key).and_then(Value::as_str) else { return };
-    let decoded = base64::engine::general_purpose::STANDARD.decode(said).unwrap_or_default();
+    let Some(encoded) = at(object, "data").get(key).and_then(Value::as_str) else { return };
+    let decoded = base64::engine::general_purpose::STANDARD.decode(encoded).unwrap_or_default();
     if let Some(why) = json_problem(&decoded) {
         errors.invalid_text(format!("data[{key}]"), "<secret contents redacted>", &why);
     }
@@ -137,43 +137,46 @@ mod tests {
 
     #[test]
     fn a_secret_has_what_its_type_promises() {
-        let told = |kind: &str, data: Value| problems(validate, json!({"type": kind, "data": data}));
+        let errors_of = |kind: &str, data: Value| problems(validate, json!({"type": kind, "data": data}));
         // {"auths":{}} and {"auths"
         assert_eq!(
-            told("kubernetes.io/dockerconfigjson", json!({".dockerconfigjson": "eyJhdXRocyI6e319"})),
+            errors_of("kubernetes.io/dockerconfigjson", json!({".dockerconfigjson": "eyJhdXRocyI6e319"})),
             [""; 0]
         );
         assert_eq!(
-            told("kubernetes.io/dockerconfigjson", json!({".dockerconfigjson": "eyJhdXRocyI="})),
+            errors_of("kubernetes.io/dockerconfigjson", json!({".dockerconfigjson": "eyJhdXRocyI="})),
             [
                 "data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": unexpected end of JSON input"
             ]
         );
-        assert_eq!(told("kubernetes.io/basic-auth", json!({"password": ""})), [""; 0]);
-        assert_eq!(told("kubernetes.io/ssh-auth", json!({"ssh-privatekey": "YQ=="})), [""; 0]);
+        assert_eq!(errors_of("kubernetes.io/basic-auth", json!({"password": ""})), [""; 0]);
+        assert_eq!(errors_of("kubernetes.io/ssh-auth", json!({"ssh-privatekey": "YQ=="})), [""; 0]);
         let missing = ["data[ssh-privatekey]: Required value"];
-        assert_eq!(told("kubernetes.io/ssh-auth", json!({"ssh-privatekey": ""})), missing);
-        assert_eq!(told("kubernetes.io/ssh-auth", json!({})), missing);
+        assert_eq!(errors_of("kubernetes.io/ssh-auth", json!({"ssh-privatekey": ""})), missing);
+        assert_eq!(errors_of("kubernetes.io/ssh-auth", json!({})), missing);
         assert_eq!(
-            told("kubernetes.io/basic-auth", json!({"user": "YQ=="})),
+            errors_of("kubernetes.io/basic-auth", json!({"user": "YQ=="})),
             ["data[username]: Required value", "data[password]: Required value"]
         );
     }
 
     #[test]
     fn credentials_are_a_map_of_json() {
-        let told = |text: &str| json_problem(text.as_bytes()).unwrap_or_default();
+        let errors_of = |text: &str| json_problem(text.as_bytes()).unwrap_or_default();
         for good in ["{}", "null", " {\"auths\": {}}\n"] {
-            assert_eq!(told(good), "", "{good}");
+            assert_eq!(errors_of(good), "", "{good}");
         }
-        assert_eq!(told(""), "unexpected end of JSON input");
-        assert_eq!(told("[]"), "json: cannot unmarshal array into Go value of type map[string]interface {}");
-        assert_eq!(told("auths: {}"), "invalid character 'a' looking for beginning of value");
-        assert_eq!(told("{auths}"), "invalid JSON");
+        assert_eq!(errors_of(""), "unexpected end of JSON input");
+        assert_eq!(
+            errors_of("[]"),
+            "json: cannot unmarshal array into Go value of type map[string]interface {}"
+        );
+        assert_eq!(errors_of("auths: {}"), "invalid character 'a' looking for beginning of value");
+        assert_eq!(errors_of("{auths}"), "invalid JSON");
         for (text, kind) in [("\"a\"", "string"), ("-1", "number"), (" 0.5\n", "number"), ("true", "bool")] {
             let why =
                 format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}");
-            assert_eq!(told(text), why, "{text}");
+            assert_eq!(errors_of(text), why, "{text}");
         }
     }
 

@@ -355,8 +355,8 @@ mod tests {
     use crate::validate::fields::problems;
 
     fn fields(spec: Value) -> Vec<String> {
-        let told = problems(validate, json!({"metadata": {"name": "v"}, "spec": spec}));
-        told.iter().map(|one| one.split(": ").take(2).collect::<Vec<_>>().join(": ")).collect()
+        let found = problems(validate, json!({"metadata": {"name": "v"}, "spec": spec}));
+        found.iter().map(|one| one.split(": ").take(2).collect::<Vec<_>>().join(": ")).collect()
     }
 
     #[test]
@@ -406,10 +406,10 @@ mod tests {
 
     #[test]
     fn an_iscsi_target_has_a_name_of_iscsi() {
-        let told = |iqn: &str| fields(json!({"iscsi": {"targetPortal": "10.0.0.1", "iqn": iqn}}));
+        let errors_of = |iqn: &str| fields(json!({"iscsi": {"targetPortal": "10.0.0.1", "iqn": iqn}}));
         let naa = format!("naa.{}", "f".repeat(32));
         for good in ["iqn.2001-04.com.example:storage.disk2", "eui.0123456789abcdef", &naa] {
-            assert_eq!(told(good), [""; 0], "{good}");
+            assert_eq!(errors_of(good), [""; 0], "{good}");
         }
         for bad in [
             "x",
@@ -419,7 +419,7 @@ mod tests {
             "iqn.2001-04.a:b c",
             "eui.0",
         ] {
-            assert_eq!(told(bad), ["spec.iscsi.iqn: Invalid value"], "{bad}");
+            assert_eq!(errors_of(bad), ["spec.iscsi.iqn: Invalid value"], "{bad}");
         }
         let secure =
             fields(json!({"iscsi": {"targetPortal": "p", "iqn": &naa, "chapAuthSession": true, "lun": 256}}));

@@ -79,7 +79,7 @@ pub(super) fn modes(o: &Value, path: &str) -> String {
     all.join(",")
 }
 
-/// An amount as Go prints it: 0 if it is missing.
+/// Returns an amount as Go prints it: 0 if it is missing.
 pub(super) fn amount(o: &Value, path: &str) -> Value {
     text_or(o, path, "0").into()
 }
@@ -96,7 +96,7 @@ mod tests {
             json!({"spec": {"accessModes": ["ReadWriteOnce"], "volumeAttributesClassName": class},
                 "status": {"phase": "Bound", "currentVolumeAttributesClassName": applied}})
         };
-        let told = |class: Value, applied: Value| {
+        let errors_of = |class: Value, applied: Value| {
             let mut errors = Errors::default();
             let (old, new) = (claim(json!("gold"), applied.clone()), claim(class, applied));
             (kind.validate_update)(&new, &old, &mut errors);
@@ -104,10 +104,10 @@ mod tests {
         };
         const FIELD: &str = "spec.volumeAttributesClassName: Forbidden: update to";
         const WHY: &str = "is forbidden when status.currentVolumeAttributesClassName is not nil";
-        assert_eq!(told(json!("silver"), json!("gold")), [""; 0]);
-        assert_eq!(told(Value::Null, json!("gold")), [format!("{FIELD} nil {WHY}")]);
-        assert_eq!(told(json!(""), json!("gold")), [format!("{FIELD} empty string {WHY}")]);
-        assert_eq!(told(Value::Null, Value::Null), [""; 0], "it was not applied yet");
+        assert_eq!(errors_of(json!("silver"), json!("gold")), [""; 0]);
+        assert_eq!(errors_of(Value::Null, json!("gold")), [format!("{FIELD} nil {WHY}")]);
+        assert_eq!(errors_of(json!(""), json!("gold")), [format!("{FIELD} empty string {WHY}")]);
+        assert_eq!(errors_of(Value::Null, Value::Null), [""; 0], "it was not applied yet");
     }
 
     #[test]
@@ -128,17 +128,17 @@ mod tests {
     #[test]
     fn a_volume_may_change_its_class_of_attributes_and_keeps_one() {
         let kind = crate::kinds::find("", "v1", "PersistentVolume").unwrap();
-        let told = |old: Value, new: Value| {
+        let errors_of = |old: Value, new: Value| {
             let volume = |class| json!({"spec": {"volumeAttributesClassName": class}});
             let mut errors = Errors::default();
             (kind.validate_update)(&volume(new), &volume(old), &mut errors);
             errors.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        assert_eq!(told(json!("gold"), json!("silver")), [""; 0]);
-        assert_eq!(told(Value::Null, json!("gold")), [""; 0]);
+        assert_eq!(errors_of(json!("gold"), json!("silver")), [""; 0]);
+        assert_eq!(errors_of(Value::Null, json!("gold")), [""; 0]);
         let why = "Forbidden: update from non-nil value to nil is forbidden";
         let want = format!("spec.volumeAttributesClassName: {why}");
-        assert_eq!(told(json!("gold"), Value::Null), [want]);
+        assert_eq!(errors_of(json!("gold"), Value::Null), [want]);
     }
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
         let claim = |mode: &str| json!({"spec": {"volumeMode": mode}});
         let mut errors = Errors::default();
         (kind.validate_update)(&claim("Block"), &claim("Filesystem"), &mut errors);
-        let told = errors.iter().map(|error| error.field.as_str()).collect::<Vec<_>>();
-        assert_eq!(told, ["spec", "volumeMode"]);
+        let found = errors.iter().map(|error| error.field.as_str()).collect::<Vec<_>>();
+        assert_eq!(found, ["spec", "volumeMode"]);
     }
 }

@@ -48,7 +48,7 @@ fn prepare(object: &mut Value) {
     }
 }
 
-/// Endpoints that an update leaves as they are keep what they have.
+/// As [`prepare`], unless an update leaves the endpoints as they are.
 fn prepare_update(new: &mut Value, old: &Value) {
     if at(new, "endpoints") != at(old, "endpoints") {
         prepare(new);
@@ -243,52 +243,52 @@ mod tests {
 
     #[test]
     fn a_domain_name_has_two_labels_at_least() {
-        let told = |name: &str| {
+        let errors_of = |name: &str| {
             let mut errors = Errors::default();
             domain_name(name, "name", &mut errors);
             errors.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         for good in ["a.b", "a.b.", "www.example.com"] {
-            assert_eq!(told(good), [""; 0], "{good}");
+            assert_eq!(errors_of(good), [""; 0], "{good}");
         }
         let two = "should be a domain with at least two segments separated by dots";
-        assert_eq!(told("localhost"), [format!("name: Invalid value: \"localhost\": {two}")]);
-        assert_eq!(told(""), ["name: Required value"]);
+        assert_eq!(errors_of("localhost"), [format!("name: Invalid value: \"localhost\": {two}")]);
+        assert_eq!(errors_of(""), ["name: Required value"]);
         let long = "a".repeat(64);
         for bad in ["A.b", "a..b", "-a.b", "a.b..", &format!("{long}.b")] {
-            assert_eq!(told(bad).len(), 1, "{bad}");
+            assert_eq!(errors_of(bad).len(), 1, "{bad}");
         }
     }
 
     #[test]
     fn an_empty_protocol_of_a_port_is_no_missing_one() {
-        let told = |port: Value| {
+        let errors_of = |port: Value| {
             let mut slice = json!({"addressType": "IPv4", "ports": [port]});
             defaults(&mut slice);
             crate::validate::fields::problems(validate, slice)
         };
-        assert_eq!(told(json!({"port": 80})), [""; 0]);
-        assert_eq!(told(json!({"port": 0})), [""; 0], "the number is not judged");
-        assert_eq!(told(json!({"port": 70000})), [""; 0], "the number is not judged");
+        assert_eq!(errors_of(json!({"port": 80})), [""; 0]);
+        assert_eq!(errors_of(json!({"port": 0})), [""; 0], "the number is not judged");
+        assert_eq!(errors_of(json!({"port": 70000})), [""; 0], "the number is not judged");
         assert_eq!(
-            told(json!({"port": 80, "protocol": ""})),
+            errors_of(json!({"port": 80, "protocol": ""})),
             ["ports[0].protocol: Unsupported value: \"\": supported values: \"SCTP\", \"TCP\", \"UDP\""]
         );
     }
 
     #[test]
     fn hints_name_zones_and_nodes_once() {
-        let told = |hints: Value| {
+        let errors_of = |hints: Value| {
             let endpoint = json!({"addresses": ["10.0.0.1"], "hints": hints});
             let slice = json!({"addressType": "IPv4", "endpoints": [endpoint]});
             let found = crate::validate::fields::problems(validate, slice).into_iter();
             found.map(|p| p.split(": ").take(2).collect::<Vec<_>>().join(": ")).collect::<Vec<_>>()
         };
         let named = |names: &[&str]| names.iter().map(|name| json!({"name": name})).collect::<Vec<_>>();
-        assert_eq!(told(json!({"forZones": named(&["a", "b"]), "forNodes": named(&["n.x"])})), [""; 0]);
+        assert_eq!(errors_of(json!({"forZones": named(&["a", "b"]), "forNodes": named(&["n.x"])})), [""; 0]);
         let field = "endpoints[0].hints";
         assert_eq!(
-            told(json!({"forZones": named(&["a", "a", "a b"]), "forNodes": named(&["N"])})),
+            errors_of(json!({"forZones": named(&["a", "a", "a b"]), "forNodes": named(&["N"])})),
             [
                 format!("{field}.forZones[1].name: Duplicate value"),
                 format!("{field}.forZones[2].name: Invalid value"),
@@ -296,7 +296,7 @@ mod tests {
             ]
         );
         let many = named(&["a", "b", "c", "d", "e", "f", "g", "h", "i"]);
-        assert_eq!(told(json!({ "forZones": many })), [format!("{field}.forZones: Too many")]);
+        assert_eq!(errors_of(json!({ "forZones": many })), [format!("{field}.forZones: Too many")]);
     }
 
     #[test]

@@ -58,7 +58,7 @@ fn rename(object: &mut Value, pairs: impl Iterator<Item = (&'static str, &'stati
     map.insert("apiVersion".into(), api_version.into());
 }
 
-/// events.k8s.io/v1 → core/v1
+/// Turns an Event of events.k8s.io/v1 into one of core/v1, which is stored.
 fn to_stored(object: &mut Value) {
     rename(object, RENAMED.into_iter().map(|(core, new)| (new, core)), "v1");
 }
@@ -192,7 +192,7 @@ mod tests {
         let mut event = made_by_the_new_api();
         event["reportingComponent"] = "a b".into();
         let stored = crate::kinds::stored("events").expect("a kind of the table");
-        let told = |is_new: bool| {
+        let errors_of = |is_new: bool| {
             fields(|errors| {
                 *errors = crate::validate::create(stored, &event);
                 if is_new {
@@ -200,7 +200,7 @@ mod tests {
                 }
             })
         };
-        assert_eq!((told(false), told(true)), (vec![COMPONENT.into()], vec![CONTROLLER.into()]));
+        assert_eq!((errors_of(false), errors_of(true)), (vec![COMPONENT.into()], vec![CONTROLLER.into()]));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::quantity::Quantity;
 use crate::value::text;
 use serde_json::Value;
 
-/// The cells `cpu` and `memory`: the sum of these amounts, `123456n` as `1m`.
+/// Returns the cells `cpu` and `memory`: the sum of these amounts, `123456n` as `1m`.
 pub(super) fn cells(of: &[&Value]) -> [Value; 2] {
     let all = |what: &str| of.iter().filter_map(|u| Quantity::parse(text(u, what))).collect::<Vec<_>>();
     let cpu: i64 = all("cpu").iter().map(Quantity::milli).sum();

@@ -29,7 +29,7 @@ pub(super) fn kind() -> Kind {
     }
 }
 
-/// A new Ingress has no address yet.
+/// Drops the status of a new Ingress, which has no address yet.
 fn prepare(object: &mut Value) {
     put(object, "status", json!({"loadBalancer": {}}));
 }
@@ -50,11 +50,11 @@ fn host_name(host: &str, field: &str, errors: &mut Errors) {
 /// update may set the field beside another annotation.
 fn one_class(object: &Value, errors: &mut Errors) {
     let class = at(object, "spec.ingressClassName").as_str();
-    if let (Some(told), Some(class)) = (meta::annotation(object, CLASS), class)
-        && told != class
+    if let (Some(named), Some(class)) = (meta::annotation(object, CLASS), class)
+        && named != class
     {
         let field = format!("annotations.{CLASS}");
-        errors.invalid_text(field, told, "must match `ingressClassName` when both are specified");
+        errors.invalid_text(field, named, "must match `ingressClassName` when both are specified");
     }
 }
 
@@ -165,7 +165,7 @@ fn backend(backend: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// The status of an Ingress.
+/// Checks the addresses that a write through `/status` gives to an Ingress.
 fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
     load_balancer_ingress(new, old, errors);
 }
@@ -173,7 +173,7 @@ fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
 /// The largest number of hosts in the cell.
 const HOSTS: usize = 3;
 
-/// The cell `Hosts`: `a.example.com,b.example.com`, or `*`.
+/// Returns the cell `Hosts`: `a.example.com,b.example.com`, or `*`.
 fn hosts(ingress: &Value) -> String {
     let rules = list(ingress, "spec.rules");
     let (mut shown, mut more) = (vec![], false);
@@ -235,11 +235,11 @@ mod tests {
             json!({"metadata": {"name": "i", "namespace": "d", "annotations": {CLASS: "a"}},
                 "spec": {"defaultBackend": backend, "ingressClassName": class}})
         };
-        let told = |errors: Errors| errors.iter().map(|e| e.field.clone()).collect::<Vec<_>>();
-        assert_eq!(told(crate::validate::create(kind, &ingress(json!("a")))), [""; 0]);
+        let errors_of = |errors: Errors| errors.iter().map(|e| e.field.clone()).collect::<Vec<_>>();
+        assert_eq!(errors_of(crate::validate::create(kind, &ingress(json!("a")))), [""; 0]);
         let other = ingress(json!("b"));
-        assert_eq!(told(crate::validate::create(kind, &other)), [format!("annotations.{CLASS}")]);
-        assert_eq!(told(crate::validate::update(kind, &other, &ingress(Value::Null))), [""; 0]);
+        assert_eq!(errors_of(crate::validate::create(kind, &other)), [format!("annotations.{CLASS}")]);
+        assert_eq!(errors_of(crate::validate::update(kind, &other, &ingress(Value::Null))), [""; 0]);
     }
 
     #[test]
@@ -273,13 +273,13 @@ mod tests {
             (rule("", path("/", "")), "Unsupported value: \"\""),
             (rule("", json!({"path": "/"})), "Required value: pathType must be specified"),
         ] {
-            let told = problems(validate, object);
-            assert!(told.len() == 1 && told[0].contains(why), "{told:?}");
+            let found = problems(validate, object);
+            assert!(found.len() == 1 && found[0].contains(why), "{found:?}");
         }
         let both = json!({"service": {"name": "web", "port": {"number": 80, "name": "http"}}});
-        let told = problems(validate, json!({"spec": {"defaultBackend": both}}));
+        let found = problems(validate, json!({"spec": {"defaultBackend": both}}));
         assert_eq!(
-            told,
+            found,
             ["spec.defaultBackend: Invalid value: \"\": cannot set both port name & port number"]
         );
     }

@@ -98,11 +98,11 @@ mod tests {
 
     #[test]
     fn parameters_are_in_the_namespace_that_their_scope_asks_for() {
-        let told = |parameters: Value| {
+        let errors_of = |parameters: Value| {
             problems(validate, json!({"spec": {"controller": "example.com/own", "parameters": parameters}}))
         };
         let with = |scope: &str, namespace: Value| {
-            told(json!({"kind": "Bucket", "name": "a", "scope": scope, "namespace": namespace}))
+            errors_of(json!({"kind": "Bucket", "name": "a", "scope": scope, "namespace": namespace}))
         };
         assert_eq!(with("Cluster", Value::Null), [""; 0]);
         assert_eq!(with("Namespace", json!("d")), [""; 0]);
@@ -117,7 +117,7 @@ mod tests {
         );
         assert!(with("Namespace", json!("A"))[0].starts_with(&format!("{FIELD}: Invalid value: \"A\"")));
         assert_eq!(
-            told(json!({"kind": "a/b", "scope": "Cluster"})),
+            errors_of(json!({"kind": "a/b", "scope": "Cluster"})),
             [
                 "spec.parameters.kind: Invalid value: \"a/b\": may not contain '/'",
                 "spec.parameters.name: Required value",

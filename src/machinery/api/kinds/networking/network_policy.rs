@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_policy_without_a_pod_selector_has_an_empty_one() {
-        for (told, selector) in [
+        for (given, selector) in [
             (json!({}), json!({})),
             (json!({"spec": {"policyTypes": ["Ingress"]}}), json!({})),
             (
@@ -167,7 +167,7 @@ mod tests {
                 json!({"matchLabels": {"a": "b"}}),
             ),
         ] {
-            let mut policy = told;
+            let mut policy = given;
             defaults(&mut policy);
             assert_eq!(policy, json!({"spec": {"podSelector": selector, "policyTypes": ["Ingress"]}}));
         }
@@ -203,8 +203,8 @@ mod tests {
                 "supported values: \"TCP\", \"UDP\", \"SCTP\"",
             ),
         ] {
-            let told = problems(validate, policy(peer, port));
-            assert!(told.len() == 1 && told[0].contains(why), "{told:?}");
+            let found = problems(validate, policy(peer, port));
+            assert!(found.len() == 1 && found[0].contains(why), "{found:?}");
         }
         let types = problems(validate, json!({"spec": {"podSelector": {}, "policyTypes": ["ingress"]}}));
         let supported = "supported values: \"Ingress\", \"Egress\"";

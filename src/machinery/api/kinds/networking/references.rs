@@ -28,16 +28,16 @@ mod tests {
 
     #[test]
     fn a_reference_names_a_group_a_kind_and_an_object() {
-        let told = |reference: Value| {
+        let errors_of = |reference: Value| {
             let mut errors = Errors::default();
             check_reference(&reference, "f", &mut errors);
             errors.iter().map(|e| e.field.clone()).collect::<Vec<_>>()
         };
-        assert_eq!(told(json!({"kind": "Bucket", "name": "a"})), [""; 0]);
-        assert_eq!(told(json!({"apiGroup": "example.com", "kind": "Bucket", "name": "a"})), [""; 0]);
-        assert_eq!(told(json!({})), ["f.kind", "f.name"]);
+        assert_eq!(errors_of(json!({"kind": "Bucket", "name": "a"})), [""; 0]);
+        assert_eq!(errors_of(json!({"apiGroup": "example.com", "kind": "Bucket", "name": "a"})), [""; 0]);
+        assert_eq!(errors_of(json!({})), ["f.kind", "f.name"]);
         assert_eq!(
-            told(json!({"apiGroup": "a b", "kind": "a/b", "name": ".."})),
+            errors_of(json!({"apiGroup": "a b", "kind": "a/b", "name": ".."})),
             ["f.apiGroup", "f.kind", "f.name"]
         );
     }

@@ -57,7 +57,7 @@ fn shown_spec(spec: &Value) -> Value {
     })
 }
 
-/// The status of a PodDisruptionBudget.
+/// Checks the counters and the conditions that a write through `/status` sets.
 fn validate_status_update(new: &Value, _: &Value, errors: &mut Errors) {
     conditions(new, errors);
     not_negatives(new, &["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"], errors);
@@ -103,8 +103,8 @@ mod tests {
     fn a_budget_is_a_number_or_a_percentage() {
         assert!(problems(validate, json!({"spec": {"minAvailable": "50%"}})).is_empty());
         for (bad, why) in [("101%", "100%"), ("five", "percent")] {
-            let told = problems(validate, json!({"spec": {"minAvailable": bad}}));
-            assert!(told.len() == 1 && told[0].contains(why), "{told:?}");
+            let found = problems(validate, json!({"spec": {"minAvailable": bad}}));
+            assert!(found.len() == 1 && found[0].contains(why), "{found:?}");
         }
         let shown =
             r#"{"MinAvailable":1,"Selector":null,"MaxUnavailable":"10%","UnhealthyPodEvictionPolicy":null}"#;
@@ -118,8 +118,9 @@ mod tests {
     fn a_budget_has_conditions_that_clients_can_read() {
         let time = "2026-01-01T00:00:00Z";
         let with = |reason: &str, status: &str| json!({"type": "DisruptionAllowed", "status": status, "reason": reason, "lastTransitionTime": time});
-        let of =
-            |conditions: Value| told(validate_status_update, json!({"conditions": conditions}), Value::Null);
+        let of = |conditions: Value| {
+            errors_of(validate_status_update, json!({"conditions": conditions}), Value::Null)
+        };
         assert_eq!(of(json!([with("SufficientPods", "True")])), [""; 0]);
         assert!(
             of(json!([with("no reason", "True")]))[0].starts_with("status.conditions[0].reason: Invalid")
@@ -127,10 +128,13 @@ mod tests {
         assert!(of(json!([with("A", "Perhaps")]))[0].starts_with("status.conditions[0].status: Unsupported"));
         assert_eq!(of(json!([with("A", "True"), with("A", "True")])).len(), 1);
         assert_eq!(of(json!([{"type": "A", "status": "True"}])).len(), 2);
-        assert_eq!(told(validate_status_update, json!({"disruptionsAllowed": -1}), Value::Null).len(), 1);
+        assert_eq!(
+            errors_of(validate_status_update, json!({"disruptionsAllowed": -1}), Value::Null).len(),
+            1
+        );
     }
 
-    fn told(check: fn(&Value, &Value, &mut Errors), new: Value, old: Value) -> Vec<String> {
+    fn errors_of(check: fn(&Value, &Value, &mut Errors), new: Value, old: Value) -> Vec<String> {
         let mut errors = Errors::default();
         check(&json!({ "status": new }), &json!({ "status": old }), &mut errors);
         errors.iter().map(ToString::to_string).collect()

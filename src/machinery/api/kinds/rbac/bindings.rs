@@ -107,7 +107,7 @@ mod tests {
     use crate::validate::fields::problems;
 
     /// The problems of a binding in `namespace`; none for a ClusterRoleBinding.
-    fn told(namespace: Option<&str>, subject: &Value) -> Vec<String> {
+    fn errors_of(namespace: Option<&str>, subject: &Value) -> Vec<String> {
         let reference = json!({"apiGroup": GROUP, "kind": "ClusterRole", "name": "view"});
         let mut binding = json!({"metadata": {"name": "b"}, "roleRef": reference, "subjects": [subject]});
         if let Some(namespace) = namespace {
@@ -120,20 +120,20 @@ mod tests {
     #[test]
     fn an_account_without_a_namespace_is_one_of_the_role_binding_s() {
         let account = json!({"kind": "ServiceAccount", "name": "robot"});
-        assert_eq!(told(Some("d"), &account), [""; 0]);
-        assert_eq!(told(None, &account), ["subjects[0].namespace: Required value"]);
+        assert_eq!(errors_of(Some("d"), &account), [""; 0]);
+        assert_eq!(errors_of(None, &account), ["subjects[0].namespace: Required value"]);
         let placed = json!({"kind": "ServiceAccount", "name": "robot", "namespace": "d"});
-        assert_eq!(told(None, &placed), [""; 0]);
-        assert_eq!(told(Some("d"), &json!({"kind": "User", "name": "ann"})), [""; 0]);
+        assert_eq!(errors_of(None, &placed), [""; 0]);
+        assert_eq!(errors_of(Some("d"), &json!({"kind": "User", "name": "ann"})), [""; 0]);
     }
 
     #[test]
     fn the_user_name_of_an_account_is_no_name_of_an_account() {
         let user = "system:serviceaccount:d:robot";
-        let found = told(Some("d"), &json!({"kind": "ServiceAccount", "name": user}));
+        let found = errors_of(Some("d"), &json!({"kind": "ServiceAccount", "name": user}));
         let want = format!("subjects[0].name: Invalid value: {user:?}: a lowercase RFC 1123 subdomain");
         assert!(found.len() == 1 && found[0].starts_with(&want), "{found:?}");
-        assert_eq!(told(Some("d"), &json!({"kind": "User", "name": user})), [""; 0]);
+        assert_eq!(errors_of(Some("d"), &json!({"kind": "User", "name": user})), [""; 0]);
     }
 
     #[test]
@@ -143,8 +143,8 @@ mod tests {
         validate_update(&binding("a"), &binding("a"), &mut errors);
         validate_update(&binding("b"), &binding("a"), &mut errors);
         let shown = format!(r#"{{"APIGroup":"{GROUP}","Kind":"Role","Name":"b"}}"#);
-        let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        assert_eq!(told, [format!("roleRef: Invalid value: {shown}: cannot change roleRef")]);
+        let found: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(found, [format!("roleRef: Invalid value: {shown}: cannot change roleRef")]);
     }
 
     #[test]

@@ -39,14 +39,16 @@ mod tests {
 
     #[test]
     fn a_role_that_is_made_of_others_chooses_some() {
-        let told = |rule: Value| problems(validate, json!({ "aggregationRule": rule }));
-        assert_eq!(told(json!({"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]})), [""; 0]);
-        assert_eq!(told(Value::Null), [""; 0]);
+        let errors_of = |rule: Value| problems(validate, json!({ "aggregationRule": rule }));
+        assert_eq!(errors_of(json!({"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]})), [""; 0]);
+        assert_eq!(errors_of(Value::Null), [""; 0]);
         let none = "aggregationRule.clusterRoleSelectors: Required value: at least one clusterRoleSelector required if aggregationRule is non-nil";
-        assert_eq!(told(json!({})), [none]);
-        assert_eq!(told(json!({"clusterRoleSelectors": []})), [none]);
+        assert_eq!(errors_of(json!({})), [none]);
+        assert_eq!(errors_of(json!({"clusterRoleSelectors": []})), [none]);
         assert_eq!(
-            told(json!({"clusterRoleSelectors": [{"matchExpressions": [{"key": "a", "operator": "in"}]}]})),
+            errors_of(
+                json!({"clusterRoleSelectors": [{"matchExpressions": [{"key": "a", "operator": "in"}]}]})
+            ),
             [
                 "aggregationRule.clusterRoleSelectors[0].matchExpressions[0].operator: Invalid value: \"in\": not a valid selector operator"
             ]

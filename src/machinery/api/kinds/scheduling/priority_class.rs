@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn classes_of_the_system_are_the_systems() {
-        let told = |name: &str, value: i64, global: bool| {
+        let errors_of = |name: &str, value: i64, global: bool| {
             problems(validate, json!({"metadata": {"name": name}, "value": value, "globalDefault": global}))
         };
         let why = |why: &str| {
@@ -102,20 +102,20 @@ mod tests {
             )]
         };
         const NODE: &str = "system-node-critical";
-        assert_eq!(told(NODE, 2_000_001_000, false), [""; 0]);
+        assert_eq!(errors_of(NODE, 2_000_001_000, false), [""; 0]);
         assert_eq!(
-            told(NODE, 5, false),
+            errors_of(NODE, 5, false),
             why("value of system-node-critical PriorityClass must be 2000001000")
         );
         assert_eq!(
-            told(NODE, 2_000_001_000, true),
+            errors_of(NODE, 2_000_001_000, true),
             why("globalDefault of system-node-critical PriorityClass must be false")
         );
-        assert_eq!(told("system-x", 5, false), why("system-x is not a known system priority class"));
-        assert_eq!(told("high", 1_000_000_000, true), [""; 0]);
+        assert_eq!(errors_of("system-x", 5, false), why("system-x is not a known system priority class"));
+        assert_eq!(errors_of("high", 1_000_000_000, true), [""; 0]);
         let mut errors = Errors::default();
         validate_update(&json!({"value": 1}), &json!({"value": 2}), &mut errors);
-        let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        assert_eq!(told, ["value: Forbidden: may not be changed in an update."]);
+        let found: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["value: Forbidden: may not be changed in an update."]);
     }
 }

@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn provisioners_and_labels_have_names() {
-        let told = |provisioner: &str, terms: Value| {
+        let errors_of = |provisioner: &str, terms: Value| {
             let class = json!({"provisioner": provisioner, "reclaimPolicy": "Delete",
                 "volumeBindingMode": "Immediate", "allowedTopologies": terms});
             let problems = problems(validate, class);
@@ -152,8 +152,11 @@ mod tests {
         let rule = |key: &str, values: &[&str]| json!({"key": key, "values": values});
         let term = |rules: &[Value]| json!({"matchLabelExpressions": rules});
         let zone = || rule("topology.kubernetes.io/zone", &["a", "b"]);
-        assert_eq!(told("Example.com/Disk", json!([term(&[zone()]), term(&[rule("x", &["a"])])])), [""; 0]);
-        assert_eq!(told("a b", json!([])), ["provisioner: Invalid value"]);
+        assert_eq!(
+            errors_of("Example.com/Disk", json!([term(&[zone()]), term(&[rule("x", &["a"])])])),
+            [""; 0]
+        );
+        assert_eq!(errors_of("a b", json!([])), ["provisioner: Invalid value"]);
         let field = "allowedTopologies[0].matchLabelExpressions";
         for (terms, why) in [
             (json!([term(&[])]), format!("{field}: Duplicate value")),
@@ -173,7 +176,7 @@ mod tests {
                 "allowedTopologies[1].matchLabelExpressions: Duplicate value".to_string(),
             ),
         ] {
-            assert_eq!(told("a/b", terms), [why]);
+            assert_eq!(errors_of("a/b", terms), [why]);
         }
     }
 
@@ -193,17 +196,17 @@ mod tests {
     /// The fields are pointers in Go: an empty text is not the same as none.
     #[test]
     fn an_empty_policy_is_no_missing_one() {
-        let told = |class: Value| {
+        let errors_of = |class: Value| {
             let mut class = class;
             class["provisioner"] = "a/b".into();
             defaults(&mut class);
             let found = problems(validate, class).into_iter();
             found.map(|p| p.split(": ").take(2).collect::<Vec<_>>().join(": ")).collect::<Vec<_>>()
         };
-        assert_eq!(told(json!({})), [""; 0]);
-        assert_eq!(told(json!({"reclaimPolicy": ""})), [""; 0], "upstream does not judge it");
+        assert_eq!(errors_of(json!({})), [""; 0]);
+        assert_eq!(errors_of(json!({"reclaimPolicy": ""})), [""; 0], "upstream does not judge it");
         assert_eq!(
-            told(json!({"reclaimPolicy": "Recycle", "volumeBindingMode": ""})),
+            errors_of(json!({"reclaimPolicy": "Recycle", "volumeBindingMode": ""})),
             ["reclaimPolicy: Unsupported value", "volumeBindingMode: Unsupported value"]
         );
         let policy = |policy: Value| {
@@ -214,15 +217,18 @@ mod tests {
 
     #[test]
     fn parameters_of_a_class_are_bounded() {
-        let told =
+        let errors_of =
             |parameters: Value| problems(validate, json!({"provisioner": "a/b", "parameters": parameters}));
         let many = |count: usize| (0..count).map(|n| (n.to_string(), json!("x"))).collect::<Value>();
-        assert_eq!(told(many(512)), [""; 0]);
-        assert_eq!(told(many(513)), ["parameters: Too long: may not be more than 512 bytes"]);
+        assert_eq!(errors_of(many(512)), [""; 0]);
+        assert_eq!(errors_of(many(513)), ["parameters: Too long: may not be more than 512 bytes"]);
         let large = |bytes: usize| json!({"k": "x".repeat(bytes - 1)});
-        assert_eq!(told(large(256 << 10)), [""; 0]);
-        assert_eq!(told(large((256 << 10) + 1)), ["parameters: Too long: may not be more than 262144 bytes"]);
-        assert_eq!(told(json!({"": "x"})), ["parameters: Invalid value: \"\": field can not be empty."]);
+        assert_eq!(errors_of(large(256 << 10)), [""; 0]);
+        assert_eq!(
+            errors_of(large((256 << 10) + 1)),
+            ["parameters: Too long: may not be more than 262144 bytes"]
+        );
+        assert_eq!(errors_of(json!({"": "x"})), ["parameters: Invalid value: \"\": field can not be empty."]);
     }
 
     #[test]
@@ -239,14 +245,14 @@ mod tests {
     #[test]
     fn a_class_stays_as_it_is() {
         let class = |policy: &str, by: &str| json!({"provisioner": by, "reclaimPolicy": policy});
-        let told = |new: Value| {
+        let errors_of = |new: Value| {
             let mut errors = Errors::default();
             validate_update(&new, &class("Delete", "a/b"), &mut errors);
             errors.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        assert_eq!(told(class("Delete", "a/b")), [""; 0]);
+        assert_eq!(errors_of(class("Delete", "a/b")), [""; 0]);
         assert_eq!(
-            told(class("Retain", "a/c")),
+            errors_of(class("Retain", "a/c")),
             [
                 "provisioner: Forbidden: updates to provisioner are forbidden.",
                 "reclaimPolicy: Forbidden: updates to reclaimPolicy are forbidden."

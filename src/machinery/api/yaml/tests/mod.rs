@@ -201,8 +201,8 @@ fn line_breaks_of_yaml_1_1_end_lines() {
     ] {
         assert_eq!(parse(text.as_bytes()), Ok(want), "{text:?}");
     }
-    let (_, told) = read_with_duplicates("a: 1\u{85}a: 2").unwrap();
-    assert_eq!(told, ["line 2: key \"a\" already set in map"]);
+    let (_, duplicates) = read_with_duplicates("a: 1\u{85}a: 2").unwrap();
+    assert_eq!(duplicates, ["line 2: key \"a\" already set in map"]);
 }
 
 #[test]
@@ -310,13 +310,13 @@ fn merge_keys_tags_and_plain_keys_become_json() {
 #[test]
 fn duplicate_keys_are_reported_with_their_lines() {
     let text = "a: 1\nspec:\n  b: 1\n  b: 2\n  c: [{d: 1, d: 2}]\na: 3\n";
-    let (value, told) = read_with_duplicates(text).unwrap();
+    let (value, duplicates) = read_with_duplicates(text).unwrap();
     assert_eq!(value, json!({"a": 3, "spec": {"b": 2, "c": [{"d": 2}]}}));
     assert_eq!(read(text), value);
     let line = |line: usize, key: &str| format!("line {line}: key {key:?} already set in map");
-    assert_eq!(told, [line(4, "b"), line(5, "d"), line(6, "a")]);
-    let (_, told) = read_with_duplicates(&"a: 1\n".repeat(200)).unwrap();
-    assert_eq!(told.len(), DUPLICATES_MAX);
+    assert_eq!(duplicates, [line(4, "b"), line(5, "d"), line(6, "a")]);
+    let (_, duplicates) = read_with_duplicates(&"a: 1\n".repeat(200)).unwrap();
+    assert_eq!(duplicates.len(), DUPLICATES_MAX);
     let long = format!("a: 1\na: 2\na: 3\nb: {}\n", "x".repeat(REREAD_BYTES_MAX / READS_EACH));
     assert_eq!(read_with_duplicates(&long).unwrap().1.len(), 1);
 }
@@ -404,7 +404,7 @@ fn merge_keys_stand_in_their_place() {
 /// As sigs.k8s.io/yaml 1.6 reports them.
 #[test]
 fn duplicate_keys_have_the_line_of_their_values() {
-    for (text, told) in [
+    for (text, expected) in [
         ("a: 1\na:\n  b: 2\n", vec!["line 3: key \"a\" already set in map"]),
         ("1: a\n0x1: b\n", vec!["line 2: key 1 already set in map"]),
         ("true: a\nyes: b\n", vec!["line 2: key true already set in map"]),
@@ -421,7 +421,7 @@ fn duplicate_keys_have_the_line_of_their_values() {
             ],
         ),
     ] {
-        assert_eq!(read_with_duplicates(text).unwrap().1, told, "{text}");
+        assert_eq!(read_with_duplicates(text).unwrap().1, expected, "{text}");
     }
 }
 
@@ -431,9 +431,9 @@ fn duplicate_keys_have_the_line_of_their_values() {
 fn a_key_overrides_what_a_merge_brings() {
     let read = |text: &str, words| {
         let document = parse_document(text.as_bytes(), words).unwrap();
-        let told: Vec<_> =
+        let repeats: Vec<_> =
             document.duplicates.iter().map(|twice| (twice.key_lines, twice.overrides_merge)).collect();
-        (document.value["data"].clone(), told)
+        (document.value["data"].clone(), repeats)
     };
     for (data, all, overrides_merge) in [
         ("\n  <<: *x\n  b: two\n", json!({"b": "two"}), true),
@@ -441,14 +441,14 @@ fn a_key_overrides_what_a_merge_brings() {
         ("\n  <<: {<<: *x, b: two}\n", json!({"b": "two"}), true),
     ] {
         let text = format!("x: &x {{b: one}}\ndata: {data}");
-        let (value, told) = read(&text, Words::All);
-        assert_eq!((value, told.len(), told[0].1), (all, 1, overrides_merge), "{text}");
+        let (value, repeats) = read(&text, Words::All);
+        assert_eq!((value, repeats.len(), repeats[0].1), (all, 1, overrides_merge), "{text}");
         assert_eq!(read(&text, Words::Numbers), (json!({"b": "two"}), vec![]), "{text}");
     }
     let lists = "x: &x {b: one}\ny: &y {b: 1, c: 2}\ndata: {c: 3, <<: [*x, *y]}\n";
     assert_eq!(read(lists, Words::Numbers), (json!({"c": 3, "b": "one"}), vec![]));
-    let (_, told) = read("data:\n  a: 1\n  b: 2\n  a:\n    3\n", Words::Numbers);
-    assert_eq!(told, [([2, 4], false)]);
+    let (_, repeats) = read("data:\n  a: 1\n  b: 2\n  a:\n    3\n", Words::Numbers);
+    assert_eq!(repeats, [([2, 4], false)]);
 }
 
 #[test]

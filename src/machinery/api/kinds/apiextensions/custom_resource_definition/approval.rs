@@ -35,8 +35,8 @@ impl Approval {
         }
     }
 
-    /// The reason and the message of the condition.
-    fn told(&self, annotation: &str) -> (&'static str, String) {
+    /// Returns the reason and the message of the condition. `annotation`: what [`APPROVAL`] says.
+    fn reason_and_message(&self, annotation: &str) -> (&'static str, String) {
         const SEE: &str = "see https://github.com/kubernetes/enhancements/pull/1111";
         let must = format!("protected groups must have approval annotation {APPROVAL:?}");
         match self {
@@ -66,7 +66,7 @@ pub(super) fn check(object: &Value, errors: &mut Errors) {
         return;
     }
     let (field, approval) = (format!("metadata.annotations[{APPROVAL}]"), Approval::of(object));
-    let (_, why) = approval.told(annotation(object));
+    let (_, why) = approval.reason_and_message(annotation(object));
     match approval {
         Approval::Missing => errors.required(field, &why),
         Approval::Invalid => errors.invalid_text(field, annotation(object), &why),
@@ -84,7 +84,7 @@ pub(super) fn set_conformance(definition: &mut Value) {
         return;
     }
     let approval = Approval::of(definition);
-    let (reason, why) = approval.told(annotation(definition));
+    let (reason, why) = approval.reason_and_message(annotation(definition));
     set_condition(definition, CONFORMS, approval == Approval::Given, reason, &why);
 }
 
@@ -114,7 +114,7 @@ mod tests {
     /// As `validateAPIApproval` upstream, which compares what the annotation means.
     #[test]
     fn an_update_may_leave_an_approval_as_wrong_as_it_is() {
-        let told = |new: &str, old: &str| {
+        let count_errors = |new: &str, old: &str| {
             let mut errors = Errors::default();
             validate_update(&in_group("x.k8s.io", new), &in_group("x.k8s.io", old), &mut errors);
             errors.iter().count()
@@ -122,7 +122,7 @@ mod tests {
         for (new, old, count) in
             [("", "", 0), ("yes", "no", 0), ("yes", "", 1), ("", "no", 1), ("", "https://a/1", 1)]
         {
-            assert_eq!(told(new, old), count, "{old:?} to {new:?}");
+            assert_eq!(count_errors(new, old), count, "{old:?} to {new:?}");
         }
         let mut errors = Errors::default();
         (kind().validate_create)(&in_group("example.com", ""), &mut errors);
@@ -131,23 +131,23 @@ mod tests {
 
     #[test]
     fn an_approval_is_a_url_or_says_that_there_is_none() {
-        let told = |approved: &str| {
+        let count_errors = |approved: &str| {
             let mut errors = Errors::default();
             check(&in_group("x.k8s.io", approved), &mut errors);
             errors.iter().count()
         };
         for good in ["https://github.com/kubernetes/kubernetes/pull/1", "ftp://host", "unapproved, a test"] {
-            assert_eq!(told(good), 0, "{good}");
+            assert_eq!(count_errors(good), 0, "{good}");
         }
         for wrong in ["", "https://", "https:///pull/1", "github.com/1", "yes"] {
-            assert_eq!(told(wrong), 1, "{wrong}");
+            assert_eq!(count_errors(wrong), 1, "{wrong}");
         }
     }
 
     /// As `calculateCondition` upstream.
     #[test]
     fn a_definition_in_a_group_of_kubernetes_tells_of_its_approval() {
-        let told = |group: &str, approved: &str| {
+        let condition_of = |group: &str, approved: &str| {
             let named = name(&in_group(group, approved), std::iter::empty(), &[]).expect("a change");
             let conforms = list(&named, "status.conditions").iter().find(|c| text(c, "type") == CONFORMS);
             conforms.map(|c| ["status", "reason", "message"].map(|field| text(c, field).to_string()))
@@ -163,9 +163,13 @@ mod tests {
             ("", ["False", "MissingAnnotation", missing.as_str()]),
         ] {
             for group in ["k8s.io", "x.k8s.io", "x.kubernetes.io"] {
-                assert_eq!(told(group, approved), Some(want.map(String::from)), "{group} {approved:?}");
+                assert_eq!(
+                    condition_of(group, approved),
+                    Some(want.map(String::from)),
+                    "{group} {approved:?}"
+                );
             }
         }
-        assert_eq!(told("example.com", "https://a/1"), None);
+        assert_eq!(condition_of("example.com", "https://a/1"), None);
     }
 }

@@ -77,7 +77,7 @@ fn prepare_update(new: &mut Value, _: &Value) {
     }
 }
 
-/// Its objects go first.
+/// Adds the finalizer that keeps a definition until its objects are deleted.
 fn prepare_delete(object: &mut Value) {
     let mut finalizers = list(object, "metadata.finalizers").to_vec();
     if !finalizers.iter().any(|f| f == FINALIZER) {
@@ -211,7 +211,7 @@ fn copy_name(accepted: &mut Value, field: &str, asked: &Value) {
 // -- validation
 // -------------------------------------------------------------------------------------------------
 
-/// The rules for a definition.
+/// Checks a definition.
 pub fn validate(object: &Value, errors: &mut Errors) {
     let (group, plural) = (text(object, "spec.group"), text(object, "spec.names.plural"));
     let wanted = format!("{plural}.{group}");
@@ -364,22 +364,22 @@ mod tests {
         let mut wants = with("bs.b.c", "none");
         value::put(&mut wants, "spec.names.shortNames", json!(["x", "y"]));
         let named = name(&wants, [with("as.b.c", "shortNames")].iter(), &[]).expect("a change");
-        let told = list(&named, "status.conditions").iter().find(|c| text(c, "type") == "NamesAccepted");
-        let message = told.map(|condition| text(condition, "message"));
+        let accepted = list(&named, "status.conditions").iter().find(|c| text(c, "type") == "NamesAccepted");
+        let message = accepted.map(|condition| text(condition, "message"));
         assert_eq!(message, Some("[\"x\" is already in use, \"y\" is already in use]"));
     }
 
     #[test]
     fn a_conversion_has_a_webhook_only_by_its_strategy() {
-        let told = |said: Value| problems(conversion, json!({"spec": {"conversion": said}}));
-        assert_eq!(told(json!({"strategy": "None", "webhook": {}})), [""; 0]);
-        assert_eq!(told(json!({"strategy": ""})), ["spec.conversion.strategy: Required value"]);
+        let errors_of = |given: Value| problems(conversion, json!({"spec": {"conversion": given}}));
+        assert_eq!(errors_of(json!({"strategy": "None", "webhook": {}})), [""; 0]);
+        assert_eq!(errors_of(json!({"strategy": ""})), ["spec.conversion.strategy: Required value"]);
         let webhook = json!({"clientConfig": {}, "conversionReviewVersions": ["v1"]});
         let why = "Forbidden: should not be set when strategy is not set to Webhook";
         let want = [
             format!("spec.conversion.webhookClientConfig: {why}"),
             format!("spec.conversion.conversionReviewVersions: {why}"),
         ];
-        assert_eq!(told(json!({"strategy": "None", "webhook": webhook})), want);
+        assert_eq!(errors_of(json!({"strategy": "None", "webhook": webhook})), want);
     }
 }

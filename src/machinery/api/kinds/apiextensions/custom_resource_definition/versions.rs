@@ -151,22 +151,23 @@ fn version_name(name: &str, field: String, errors: &mut Errors) {
     }
 }
 
-/// A warning goes into a header of every answer, so it is short and has no line breaks.
+/// Checks the warning of a deprecated version. It goes into a header of every answer, so it is
+/// short and has no line breaks.
 fn deprecation_warning(version: &Value, path: &str, errors: &mut Errors) {
-    let Some(said) = version.get("deprecationWarning").and_then(Value::as_str) else { return };
-    let mut tell = |why: &str| errors.invalid_text(format!("{path}.deprecationWarning"), said, why);
+    let Some(warning) = version.get("deprecationWarning").and_then(Value::as_str) else { return };
+    let mut refuse = |why: &str| errors.invalid_text(format!("{path}.deprecationWarning"), warning, why);
     if !flag(version, "deprecated") {
-        return tell("can only be set for deprecated versions");
+        return refuse("can only be set for deprecated versions");
     }
-    if said.len() > WARNING_MAX {
-        tell(&format!("must be <= {WARNING_MAX} characters long"));
+    if warning.len() > WARNING_MAX {
+        refuse(&format!("must be <= {WARNING_MAX} characters long"));
     }
-    if said.is_empty() {
-        tell("must not be an empty string");
+    if warning.is_empty() {
+        refuse("must not be an empty string");
     }
-    if let Some((at, _)) = said.char_indices().find(|(_, c)| !is_print(*c)) {
+    if let Some((at, _)) = warning.char_indices().find(|(_, c)| !is_print(*c)) {
         let why = "must only contain printable UTF-8 characters; non-printable character found at index";
-        tell(&format!("{why} {at}"));
+        refuse(&format!("{why} {at}"));
     }
 }
 
@@ -188,19 +189,19 @@ fn scale(version: &Value, path: &str, errors: &mut Errors) {
         [("specReplicasPath", ".spec"), ("statusReplicasPath", ".status"), ("labelSelectorPath", "")]
     {
         let place = format!("{path}.scale.{field}");
-        let said = text(scale, field);
-        if said.is_empty() {
+        let json_path = text(scale, field);
+        if json_path.is_empty() {
             if field != "labelSelectorPath" {
                 errors.required(place, "");
             }
-        } else if said.len() > PATH_MAX {
+        } else if json_path.len() > PATH_MAX {
             errors.too_long(place, PATH_MAX);
-        } else if !said.starts_with('.') {
-            errors.invalid_text(place, said, "must be a simple json path starting with .");
-        } else if root.is_empty() && !(said.starts_with(".spec.") || said.starts_with(".status.")) {
-            errors.invalid_text(place, said, "should be a json path under either .spec or .status");
-        } else if !said.starts_with(&format!("{root}.")) {
-            errors.invalid_text(place, said, &format!("should be a json path under {root}"));
+        } else if !json_path.starts_with('.') {
+            errors.invalid_text(place, json_path, "must be a simple json path starting with .");
+        } else if root.is_empty() && !(json_path.starts_with(".spec.") || json_path.starts_with(".status.")) {
+            errors.invalid_text(place, json_path, "should be a json path under either .spec or .status");
+        } else if !json_path.starts_with(&format!("{root}.")) {
+            errors.invalid_text(place, json_path, &format!("should be a json path under {root}"));
         }
     }
 }
@@ -230,9 +231,9 @@ fn printer_columns(version: &Value, path: &str, errors: &mut Errors) {
         let place = format!("{place}.JSONPath"); // upstream's spelling
         match text(column, "jsonPath") {
             "" => errors.required(place, ""),
-            said => {
-                if let Err(why) = columns::Path::read(said) {
-                    errors.invalid_text(place, said, &why);
+            json_path => {
+                if let Err(why) = columns::Path::read(json_path) {
+                    errors.invalid_text(place, json_path, &why);
                 }
             }
         }
@@ -248,28 +249,28 @@ fn selectable(version: &Value, field: &str, refused: Option<&str>, errors: &mut 
     }
     let schema = at(version, "schema.openAPIV3Schema");
     let mut seen = BTreeSet::new();
-    for (i, said) in fields.iter().map(|field| text(field, "jsonPath")).enumerate() {
+    for (i, json_path) in fields.iter().map(|field| text(field, "jsonPath")).enumerate() {
         let place = format!("{field}[{i}].jsonPath");
-        if said.is_empty() {
+        if json_path.is_empty() {
             errors.required(place, "");
             continue;
         }
-        let found = match selected(said, schema) {
+        let found = match selected(json_path, schema) {
             Ok(found) => found,
             Err(why) => {
-                errors.invalid_text(place, said, &format!("is an invalid path: {why}"));
+                errors.invalid_text(place, json_path, &format!("is an invalid path: {why}"));
                 continue;
             }
         };
-        if said == ".metadata" || said.starts_with(".metadata.") {
-            errors.invalid_text(&place, said, "must not point to fields in metadata");
+        if json_path == ".metadata" || json_path.starts_with(".metadata.") {
+            errors.invalid_text(&place, json_path, "must not point to fields in metadata");
         }
         if !matches!(text(found, "type"), "boolean" | "integer" | "string") {
             let why = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.";
-            errors.invalid_text(&place, said, why);
+            errors.invalid_text(&place, json_path, why);
         }
-        if !seen.insert(said) {
-            errors.duplicate(place, &said.into());
+        if !seen.insert(json_path) {
+            errors.duplicate(place, &json_path.into());
         }
     }
     if seen.len() > SELECTABLE_MAX {
@@ -277,7 +278,7 @@ fn selectable(version: &Value, field: &str, refused: Option<&str>, errors: &mut 
     }
 }
 
-/// The schema of a field to select by, whose path has no index.
+/// Returns the schema of a field to select by, whose path has no index.
 fn selected<'a>(path: &str, schema: &'a Value) -> Result<&'a Value, String> {
     match path.split_once('[') {
         None => rules::field_path(path, schema),
@@ -300,7 +301,7 @@ mod tests {
             "type": "object", "properties": {"a": {"type": schema}}}}})
     }
 
-    fn told(versions: Value, status: Value) -> Vec<String> {
+    fn errors_of(versions: Value, status: Value) -> Vec<String> {
         let names = json!({"plural": "as", "singular": "a", "kind": "A", "listKind": "AList"});
         let spec = json!({"group": "b.c", "scope": "Cluster", "names": names, "versions": versions,
             "conversion": {"strategy": "None"}});
@@ -312,26 +313,26 @@ mod tests {
 
     #[test]
     fn what_versions_share_is_judged_once() {
-        let all = |first: Value, second: Value| told(json!([first, second]), Value::Null);
+        let all = |first: Value, second: Value| errors_of(json!([first, second]), Value::Null);
         assert_eq!(all(version("v1", "string"), version("v2", "integer")), [""; 0]);
         let kind = "openAPIV3Schema.properties[a].type";
         assert_eq!(all(version("v1", "x"), version("v2", "x")), [format!("spec.validation.{kind}")]);
         let own = [format!("spec.versions[0].schema.{kind}"), format!("spec.versions[1].schema.{kind}")];
         assert_eq!(all(version("v1", "x"), version("v2", "y")), own);
-        let with = |name: &str, field: &str, said: Value| {
+        let with = |name: &str, field: &str, value: Value| {
             let mut version = version(name, "string");
-            put(&mut version, field, said);
+            put(&mut version, field, value);
             version
         };
-        for (field, said, path) in [
+        for (field, value, path) in [
             ("additionalPrinterColumns", json!([{"name": "A", "type": "string"}]), "[0].JSONPath"),
             ("subresources", json!({"scale": {"specReplicasPath": ".spec.n"}}), ".scale.statusReplicasPath"),
             ("selectableFields", json!([{"jsonPath": ".b"}]), "[0].jsonPath"),
         ] {
-            let found = all(with("v1", field, said.clone()), with("v2", field, said.clone()));
+            let found = all(with("v1", field, value.clone()), with("v2", field, value.clone()));
             assert_eq!(found, [format!("spec.{field}{path}")]);
             let path = if field == "selectableFields" { "" } else { path };
-            let found = all(with("v1", field, said), version("v2", "string"));
+            let found = all(with("v1", field, value), version("v2", "string"));
             assert_eq!(found, [format!("spec.versions[0].{field}{path}")], "its schema is shared");
         }
     }
@@ -340,30 +341,30 @@ mod tests {
     fn versions_have_names_and_schemas() {
         let mut none = version("v1", "string");
         none["schema"] = json!({});
-        assert_eq!(told(json!([none]), Value::Null), ["spec.versions[0].schema.openAPIV3Schema"]);
+        assert_eq!(errors_of(json!([none]), Value::Null), ["spec.versions[0].schema.openAPIV3Schema"]);
         let mut errors = Errors::default();
         super::check(&json!({"spec": {"versions": [none]}}), &mut errors);
         assert!(errors.iter().any(|error| error.body == "Required value"));
         let odd = version("V1", "string");
         let mut second = version("v1", "string");
-        let found = told(json!([odd, second]), Value::Null);
+        let found = errors_of(json!([odd, second]), Value::Null);
         assert_eq!(found, ["spec.versions[0].name", "spec.version"]);
         second["name"] = "".into();
-        assert_eq!(told(json!([second]), Value::Null), ["spec.versions[0].name"]);
-        assert_eq!(told(json!([]), Value::Null), ["spec.versions", "status.storedVersions"]);
+        assert_eq!(errors_of(json!([second]), Value::Null), ["spec.versions[0].name"]);
+        assert_eq!(errors_of(json!([]), Value::Null), ["spec.versions", "status.storedVersions"]);
     }
 
     #[test]
     fn a_warning_is_for_a_deprecated_version() {
         let mut current = version("v1", "string");
         current["deprecationWarning"] = "".into();
-        assert_eq!(told(json!([current]), Value::Null), ["spec.versions[0].deprecationWarning"]);
+        assert_eq!(errors_of(json!([current]), Value::Null), ["spec.versions[0].deprecationWarning"]);
     }
 
     #[test]
     fn stored_versions_stay_and_have_the_storage_version() {
         let stored =
-            |names: &[&str]| told(json!([version("v1", "string")]), json!({ "storedVersions": names }));
+            |names: &[&str]| errors_of(json!([version("v1", "string")]), json!({ "storedVersions": names }));
         assert_eq!(stored(&["v1"]), [""; 0]);
         assert_eq!(stored(&["v1", "v0"]), ["status.storedVersions[1]"]);
         assert_eq!(stored(&["v0"]), ["status.storedVersions", "status.storedVersions[0]"]);
@@ -380,7 +381,7 @@ mod tests {
                 put(&mut version, &path, json!({"type": "string"}));
             }
             put(&mut version, "selectableFields", all);
-            told(json!([version]), Value::Null)
+            errors_of(json!([version]), Value::Null)
         };
         assert_eq!(fields(8), [""; 0]);
         assert_eq!(fields(9), ["spec.selectableFields"]);

@@ -15,7 +15,7 @@ pub(super) fn kind() -> Kind {
     common(of::<HorizontalPodAutoscaler>())
 }
 
-/// What both versions share.
+/// Adds to an entry what both versions share.
 pub(super) fn common(kind: Kind) -> Kind {
     Kind {
         short_names: &["hpa"],
@@ -62,12 +62,12 @@ fn defaults(object: &mut Value) {
     default(object, "spec.behavior.scaleUp.stabilizationWindowSeconds", 0);
 }
 
-/// The first status: what Go writes for a status without any field.
+/// Sets the first status: what Go writes for a status without any field.
 fn prepare(object: &mut Value) {
     put(object, "status", json!({"currentMetrics": null, "desiredReplicas": 0}));
 }
 
-/// The status of a HorizontalPodAutoscaler.
+/// Checks the numbers that a write through `/status` sets.
 fn validate_status_update(new: &Value, _: &Value, errors: &mut Errors) {
     not_negatives(new, &["currentReplicas", "desiredReplicas"], errors);
 }

@@ -34,7 +34,7 @@ pub(super) static PRINTER: Printer = Printer {
     conditions: None,
 };
 
-/// `cpu: 12%/50%, memory: 8Mi/100Mi`
+/// Returns the cell `Targets`: `cpu: 12%/50%, memory: 8Mi/100Mi`.
 fn targets(o: &Value) -> String {
     let (wanted, current) = (list(o, "spec.metrics"), list(o, "status.currentMetrics"));
     let all: Vec<String> =
@@ -46,7 +46,7 @@ fn targets(o: &Value) -> String {
     }
 }
 
-/// One metric: its current value and its target.
+/// Returns the text of one metric: its current value and its target.
 fn one(metric: &Value, current: &Value) -> String {
     let kind = text(metric, "type");
     let mut letters = kind.chars();

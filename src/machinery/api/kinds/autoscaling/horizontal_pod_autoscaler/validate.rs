@@ -1,7 +1,7 @@
 //! The rules for a HorizontalPodAutoscaler (v2).
 
 use crate::errors::Errors;
-use crate::pod_spec::resource_name;
+use crate::pod_spec::container_resource_name;
 use crate::quantity::Quantity;
 use crate::validate::fields::one_of;
 use crate::validate::names::{dns_label, path_segment};
@@ -147,7 +147,7 @@ fn behavior(object: &Value, errors: &mut Errors) {
             self::policy(policy, &format!("{path}.policies[{i}]"), errors);
         }
         let tolerance = format!("{path}.tolerance");
-        if Quantity::parse(text(object, &tolerance)).is_some_and(|said| said.is_negative()) {
+        if Quantity::parse(text(object, &tolerance)).is_some_and(|amount| amount.is_negative()) {
             let why = "must be greater than or equal to 0";
             errors.invalid(&tolerance, at(object, &tolerance), why);
         }
@@ -190,7 +190,9 @@ fn source(name: &str, source: &Value, path: &str, errors: &mut Errors) {
     if matches!(name, "resource" | "containerResource") {
         match (name, text(source, "name")) {
             (_, "") => errors.required(format!("{path}.name"), "must specify a resource name"),
-            ("containerResource", resource) => resource_name(resource, &format!("{path}.name"), errors),
+            ("containerResource", resource) => {
+                container_resource_name(resource, &format!("{path}.name"), errors)
+            }
             _ => {} // as upstream, which does not judge the name of a pod's resource
         }
     } else {
@@ -270,7 +272,7 @@ mod tests {
     use crate::validate::fields::problems;
     use serde_json::json;
 
-    fn told(more: Value) -> Vec<String> {
+    fn errors_of(more: Value) -> Vec<String> {
         let mut spec = json!({"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "web"}});
         crate::patch::merge(&mut spec, &more);
         problems(validate, json!({ "spec": spec }))
@@ -278,7 +280,7 @@ mod tests {
 
     #[test]
     fn every_metric_has_one_source_and_one_target() {
-        let metric = |more: Value| told(json!({"metrics": [more]}));
+        let metric = |more: Value| errors_of(json!({"metrics": [more]}));
         let cpu = |target: Value| json!({"type": "Resource", "resource": {"name": "cpu", "target": target}});
         assert_eq!(metric(cpu(json!({"type": "Utilization", "averageUtilization": 50}))), [""; 0]);
         let pods =
@@ -329,7 +331,7 @@ mod tests {
 
     #[test]
     fn of_several_sources_the_first_is_judged() {
-        let metric = |more: Value| told(json!({"metrics": [more]}));
+        let metric = |more: Value| errors_of(json!({"metrics": [more]}));
         let target = json!({"type": "AverageValue", "averageValue": "1"});
         let cpu = json!({"name": "cpu", "target": target});
         let hits = json!({"metric": {"name": "hits"}, "target": target});
@@ -364,7 +366,7 @@ mod tests {
             format!("{here}.type: Invalid value: \"\": must be either Utilization, Value, or AverageValue"),
             format!("{here}.averageUtilization: Invalid value: 0: must be greater than 0"),
         ];
-        assert_eq!(told(json!({"metrics": [metric]})), want);
+        assert_eq!(errors_of(json!({"metrics": [metric]})), want);
     }
 
     #[test]
@@ -401,7 +403,7 @@ mod tests {
 
     #[test]
     fn a_behavior_has_policies_and_a_way_to_choose_among_them() {
-        let up = |rules: Value| told(json!({"behavior": {"scaleUp": rules}}));
+        let up = |rules: Value| errors_of(json!({"behavior": {"scaleUp": rules}}));
         let policies = json!([{"type": "Pods", "value": 1, "periodSeconds": 15}]);
         assert_eq!(up(json!({"policies": policies, "selectPolicy": "Max"})), [""; 0]);
         assert_eq!(

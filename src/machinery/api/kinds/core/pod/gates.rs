@@ -19,7 +19,7 @@ pub(super) fn only_go(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-/// A deadline may be set once, and then only be reduced.
+/// Checks that a deadline is set once, and then only reduced.
 pub(super) fn deadline(new: &Value, old: &Value, errors: &mut Errors) {
     const FIELD: &str = "spec.activeDeadlineSeconds";
     match (at(old, FIELD).as_i64(), at(new, FIELD).as_i64()) {
@@ -89,7 +89,7 @@ mod tests {
     use crate::kinds::core::pod::validate::validate_update;
     use serde_json::{Value, json};
 
-    fn told(old: Value, new: Value) -> Vec<String> {
+    fn errors_of(old: Value, new: Value) -> Vec<String> {
         let pod = |more: Value| {
             let mut spec = json!({"containers": [{"name": "c", "image": "x"}]});
             crate::patch::merge(&mut spec, &more);
@@ -104,14 +104,15 @@ mod tests {
     fn a_plain_update_adds_no_ephemeral_container_and_no_gate() {
         let debugger = json!({"ephemeralContainers": [{"name": "d", "image": "x"}]});
         assert!(
-            told(json!({}), debugger.clone())[0].starts_with("spec: Forbidden: pod updates may not change")
+            errors_of(json!({}), debugger.clone())[0]
+                .starts_with("spec: Forbidden: pod updates may not change")
         );
-        assert_eq!(told(debugger.clone(), json!({})).len(), 1, "nor does it remove one");
-        assert_eq!(told(debugger.clone(), debugger), [""; 0]);
+        assert_eq!(errors_of(debugger.clone(), json!({})).len(), 1, "nor does it remove one");
+        assert_eq!(errors_of(debugger.clone(), debugger), [""; 0]);
         let gates = |names: &[&str]| json!({"schedulingGates": names.iter().map(|n| json!({"name": n})).collect::<Vec<_>>()});
-        assert_eq!(told(gates(&["a", "b"]), gates(&["b"])), [""; 0]);
+        assert_eq!(errors_of(gates(&["a", "b"]), gates(&["b"])), [""; 0]);
         assert_eq!(
-            told(gates(&["a"]), gates(&["a", "c"])),
+            errors_of(gates(&["a"]), gates(&["a", "c"])),
             [
                 "spec.schedulingGates[1].name: Forbidden: only deletion is allowed, but found new scheduling gate 'c'"
             ]
@@ -121,13 +122,14 @@ mod tests {
     #[test]
     fn a_deadline_only_comes_nearer() {
         let of = |n: Value| json!({ "activeDeadlineSeconds": n });
-        assert_eq!(told(json!({}), of(json!(5))), [""; 0]);
-        assert_eq!(told(of(json!(5)), of(json!(4))), [""; 0]);
+        assert_eq!(errors_of(json!({}), of(json!(5))), [""; 0]);
+        assert_eq!(errors_of(of(json!(5)), of(json!(4))), [""; 0]);
         assert!(
-            told(of(json!(5)), of(json!(6)))[0].ends_with("must be less than or equal to previous value")
+            errors_of(of(json!(5)), of(json!(6)))[0]
+                .ends_with("must be less than or equal to previous value")
         );
         assert!(
-            told(of(json!(5)), json!({}))[0]
+            errors_of(of(json!(5)), json!({}))[0]
                 .ends_with("must not update from a positive integer to nil value")
         );
     }
@@ -136,11 +138,11 @@ mod tests {
     fn the_nodes_of_a_gated_pod_only_become_fewer() {
         let gate = json!([{"name": "g"}]);
         let on = |selector: Value| json!({"schedulingGates": gate, "nodeSelector": selector});
-        assert_eq!(told(on(json!({"a": "1"})), on(json!({"a": "1", "b": "2"}))), [""; 0]);
-        assert_eq!(told(on(json!({"a": "1"})), on(json!({"b": "2"}))).len(), 1);
+        assert_eq!(errors_of(on(json!({"a": "1"})), on(json!({"a": "1", "b": "2"}))), [""; 0]);
+        assert_eq!(errors_of(on(json!({"a": "1"})), on(json!({"b": "2"}))).len(), 1);
         let free = |selector: Value| json!({ "nodeSelector": selector });
         assert_eq!(
-            told(free(json!({"a": "1"})), free(json!({"a": "1", "b": "2"}))).len(),
+            errors_of(free(json!({"a": "1"})), free(json!({"a": "1", "b": "2"}))).len(),
             1,
             "without a gate"
         );
@@ -149,8 +151,8 @@ mod tests {
             json!({"schedulingGates": gate, "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
                 {"nodeSelectorTerms": [{"matchExpressions": all}]}}}})
         };
-        assert_eq!(told(json!({ "schedulingGates": gate }), near(&["a"])), [""; 0]);
-        assert_eq!(told(near(&["a"]), near(&["a", "b"])), [""; 0]);
-        assert_eq!(told(near(&["a", "b"]), near(&["a"])).len(), 1);
+        assert_eq!(errors_of(json!({ "schedulingGates": gate }), near(&["a"])), [""; 0]);
+        assert_eq!(errors_of(near(&["a"]), near(&["a", "b"])), [""; 0]);
+        assert_eq!(errors_of(near(&["a", "b"]), near(&["a"])).len(), 1);
     }
 }

@@ -126,7 +126,7 @@ fn whole_requests(pod: &mut Value) {
     }
 }
 
-/// The status of a new pod.
+/// Sets the status of a new pod.
 fn prepare(pod: &mut Value) {
     let qos = qos_class_of_value(pod);
     let mut status = json!({"phase": "Pending", "qosClass": qos});

@@ -61,7 +61,7 @@ fn finished(status: &Value) -> Option<Timestamp> {
     text(status, "lastState.terminated.finishedAt").parse().ok()
 }
 
-/// `Error`, `Signal:9` or `ExitCode:3`.
+/// Returns why a container ended: `Error`, `Signal:9` or `ExitCode:3`.
 fn ended(status: &Value) -> String {
     match text(status, "state.terminated.reason") {
         "" => match int(status, "state.terminated.signal").unwrap_or(0) {
@@ -158,7 +158,7 @@ fn count_containers(pod: &Value, out: &mut Summary) {
     }
 }
 
-/// The status of a pod that is being deleted, unless it has ended.
+/// Returns the status of a pod that is being deleted, unless it has ended.
 fn status_of_deleted(pod: &Value) -> Option<&'static str> {
     if empty(pod, "metadata.deletionTimestamp") {
         return None;

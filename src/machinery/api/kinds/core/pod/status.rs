@@ -207,7 +207,7 @@ fn may_restart(policy: &str, spec: &Value, exit_code: i64) -> bool {
     }
 }
 
-/// The node for which a pod without a node waits.
+/// Checks the node for which a pod without a node waits.
 fn nominated_node(new: &Value, old: &Value, errors: &mut Errors) {
     const FIELD: &str = "status.nominatedNodeName";
     let name = text(new, FIELD);
@@ -238,7 +238,7 @@ fn addresses(field: &str, new: &Value, old: &Value, errors: &mut Errors) {
 mod tests {
     use super::*;
 
-    fn told(status: Value, old: &Value) -> Vec<String> {
+    fn errors_of(status: Value, old: &Value) -> Vec<String> {
         let mut new = old.clone();
         crate::patch::merge(&mut new, &json!({ "status": status }));
         prepare_status_update(&mut new, old, "status");
@@ -284,7 +284,7 @@ mod tests {
             (json!({"nominatedNodeName": "A"}), &waiting, "status.nominatedNodeName: Invalid value"),
             (json!({"nominatedNodeName": "o"}), &old, "status.nominatedNodeName: Forbidden"),
         ] {
-            let found = told(status.clone(), old);
+            let found = errors_of(status.clone(), old);
             assert_eq!(found, want.split_terminator('\n').collect::<Vec<_>>(), "{status}");
         }
     }
@@ -298,8 +298,8 @@ mod tests {
             let status = |state: Value| json!({ list: [{"name": "a", "state": state}] });
             let ended = status(json!({"terminated": {"exitCode": code}}));
             let old = json!({"spec": {"restartPolicy": policy, specs: [one]}, "status": ended});
-            assert_eq!(told(ended, &old), [""; 0], "it may stay as it is");
-            told(status(json!({"running": {}})), &old)
+            assert_eq!(errors_of(ended, &old), [""; 0], "it may stay as it is");
+            errors_of(status(json!({"running": {}})), &old)
         };
         let main = |policy: &str, code| back(policy, json!({}), code, "containerStatuses", "containers");
         let refused = ["status.containerStatuses[0].state: Forbidden"];
@@ -333,7 +333,7 @@ mod tests {
         let mut new = of(json!([{"type": "a/b"}, {"type": "Ready"}, one("a/b", 5), {"type": "c/d"}]));
         keep_generations(&mut new, &old);
         assert_eq!(new, of(json!([one("a/b", 3), one("Ready", 2), one("a/b", 5), {"type": "c/d"}])));
-        let found = told(json!({"conditions": [one("Ready", -1)]}), &json!({"spec": {}, "status": {}}));
+        let found = errors_of(json!({"conditions": [one("Ready", -1)]}), &json!({"spec": {}, "status": {}}));
         assert_eq!(found, ["status.conditions[0].observedGeneration: Invalid value"]);
     }
 
@@ -343,7 +343,7 @@ mod tests {
             let annotations = json!({"seccomp.security.alpha.kubernetes.io/pod": profile});
             json!({"metadata": {"annotations": annotations}, "spec": {}, "status": {}})
         };
-        assert_eq!(told(json!({"phase": "Running"}), &pod("x")), [""; 0]);
+        assert_eq!(errors_of(json!({"phase": "Running"}), &pod("x")), [""; 0]);
         let mut errors = Errors::default();
         validate_status_update(&pod("y"), &pod("x"), &mut errors);
         assert_eq!(errors.iter().count(), 1, "another one is refused");
@@ -354,7 +354,7 @@ mod tests {
         let old = json!({"spec": {"resourceClaims": [{"name": "a"}]}, "status": {}});
         let of = |names: &[&str]| {
             let all: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
-            told(json!({ "resourceClaimStatuses": all }), &old)
+            errors_of(json!({ "resourceClaimStatuses": all }), &old)
         };
         assert_eq!(of(&["a"]), [""; 0]);
         assert_eq!(of(&["b"]), ["status.resourceClaimStatuses[0].name: Invalid value"]);
@@ -368,12 +368,12 @@ mod tests {
             let linux = json!({"uid": id, "gid": 0, "supplementalGroups": [0, group]});
             json!({"initContainerStatuses": [{"name": "a", "user": {"linux": linux}}]})
         };
-        assert_eq!(told(user(0, 7), &old("linux")), [""; 0]);
+        assert_eq!(errors_of(user(0, 7), &old("linux")), [""; 0]);
         let linux = "status.initContainerStatuses[0].user.linux";
         let want =
             [format!("{linux}.uid: Invalid value"), format!("{linux}.supplementalGroups[1]: Invalid value")];
-        assert_eq!(told(user(-1, 1 << 31), &old("linux")), want);
-        assert_eq!(told(user(0, 7), &old("windows")), [format!("{linux}: Forbidden")]);
+        assert_eq!(errors_of(user(-1, 1 << 31), &old("linux")), want);
+        assert_eq!(errors_of(user(0, 7), &old("windows")), [format!("{linux}: Forbidden")]);
     }
 
     #[test]

@@ -185,9 +185,9 @@ mod tests {
             assert!(has_good_cost(&pod(cost)), "{cost}");
         }
         for cost in ["abc", "", "+1", "008", "2147483648"] {
-            let told = problems(validate_create, pod(cost));
+            let found = problems(validate_create, pod(cost));
             let field = "metadata.annotations[controller.kubernetes.io/pod-deletion-cost]";
-            assert_eq!(told, [format!("{field}: Invalid value: {cost:?}: must be a 32bit integer")]);
+            assert_eq!(found, [format!("{field}: Invalid value: {cost:?}: must be a 32bit integer")]);
             let update = |new: &Value, old: &Value| {
                 let mut errors = Errors::default();
                 validate_update(new, old, &mut errors);
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn the_claim_of_an_ephemeral_volume_has_a_name_of_the_pod() {
-        let told = |pod: &str, source: Value| {
+        let errors_of = |pod: &str, source: Value| {
             let mut volume = json!({"name": "data"});
             crate::patch::merge(&mut volume, &source);
             let pod = json!({"metadata": {"name": pod}, "spec": {"volumes": [volume]}});
@@ -216,16 +216,16 @@ mod tests {
             all.filter(|problem| problem.starts_with("spec.volumes[0].name")).collect::<Vec<_>>()
         };
         let (own, long) = (json!({"ephemeral": {}}), "a".repeat(250));
-        assert_eq!(told("web", own.clone()), [""; 0]);
-        assert_eq!(told(&long, json!({"emptyDir": {}})), [""; 0]);
+        assert_eq!(errors_of("web", own.clone()), [""; 0]);
+        assert_eq!(errors_of(&long, json!({"emptyDir": {}})), [""; 0]);
         let why = "must be no more than 253 characters";
         let want = format!("spec.volumes[0].name: Invalid value: \"data\": PVC name \"{long}-data\": {why}");
-        assert_eq!(told(&long, own), [want]);
+        assert_eq!(errors_of(&long, own), [want]);
     }
 
     #[test]
     fn no_volume_names_the_claim_of_an_ephemeral_one() {
-        let told = |claim: &str| {
+        let errors_of = |claim: &str| {
             let own = json!({"name": "data", "ephemeral": {}});
             let other = json!({"name": "other", "persistentVolumeClaim": {"claimName": claim}});
             let pod = json!({"metadata": {"name": "web"}, "spec": {"volumes": [own, other]}});
@@ -234,8 +234,8 @@ mod tests {
         };
         let why = "must not reference a PVC that gets created for an ephemeral volume";
         let field = "spec.volumes[1].persistentVolumeClaim.claimName";
-        assert_eq!(told("web-data"), [format!("{field}: Invalid value: \"web-data\": {why}")]);
-        assert_eq!(told("web-other"), [""; 0]);
+        assert_eq!(errors_of("web-data"), [format!("{field}: Invalid value: \"web-data\": {why}")]);
+        assert_eq!(errors_of("web-other"), [""; 0]);
     }
 
     #[test]
@@ -246,26 +246,27 @@ mod tests {
             json!({"metadata": {"name": "p"}, "spec": spec})
         };
         assert_eq!(problems(validate, pod(-5)), [""; 0]);
-        let told = |old: i64, new: i64| {
+        let errors_of = |old: i64, new: i64| {
             let mut errors = Errors::default();
             validate_update(&pod(new), &pod(old), &mut errors);
             errors.iter().count()
         };
-        assert_eq!((told(-5, -5), told(-5, 1), told(-5, 2), told(5, 1)), (0, 0, 1, 1));
+        assert_eq!((errors_of(-5, -5), errors_of(-5, 1), errors_of(-5, 2), errors_of(5, 1)), (0, 0, 1, 1));
     }
 
     #[test]
     fn a_new_pod_brings_no_debugger_and_does_not_go_round_its_gates() {
-        let told = |spec: Value| crate::validate::fields::problems(validate_create, json!({"spec": spec}));
+        let errors_of =
+            |spec: Value| crate::validate::fields::problems(validate_create, json!({"spec": spec}));
         let gates = json!([{"name": "a"}]);
-        assert_eq!(told(json!({"nodeName": "n"})), [""; 0]);
-        assert_eq!(told(json!({"schedulingGates": gates})), [""; 0]);
+        assert_eq!(errors_of(json!({"nodeName": "n"})), [""; 0]);
+        assert_eq!(errors_of(json!({"schedulingGates": gates})), [""; 0]);
         assert_eq!(
-            told(json!({"nodeName": "n", "schedulingGates": gates})),
+            errors_of(json!({"nodeName": "n", "schedulingGates": gates})),
             ["spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared"]
         );
         assert_eq!(
-            told(json!({"ephemeralContainers": [{"name": "d"}]})),
+            errors_of(json!({"ephemeralContainers": [{"name": "d"}]})),
             ["spec.ephemeralContainers: Forbidden: cannot be set on create"]
         );
     }

@@ -85,7 +85,7 @@ fn is_headless(service: &Value) -> bool {
     matches!(list(service, IPS), [only] if only == "None")
 }
 
-/// An IPv4 address that is written as IPv6 is one of IPv4.
+/// True for an address of IPv6. An IPv4 address that is written as IPv6 is one of IPv4.
 fn is_ipv6(ip: &Value) -> bool {
     ip.as_str().and_then(cidr::canonical_ip).is_some_and(|ip| ip.is_ipv6())
 }

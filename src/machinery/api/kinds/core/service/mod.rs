@@ -64,7 +64,7 @@ fn defaults(object: &mut Value) {
     }
 }
 
-/// The default of `ipMode` is `VIP`.
+/// Fills in the `ipMode` of addresses of a load balancer: `VIP` by default.
 fn prepare_status_update(new: &mut Value, _: &Value, _: &str) {
     if text(new, "spec.type") == "LoadBalancer" {
         let ingress = list_mut(new, "status.loadBalancer.ingress").iter_mut();
@@ -82,7 +82,8 @@ fn is_reached_from_outside(service: &Value) -> bool {
     }
 }
 
-/// A new Service has no load balancer yet. A single address is also the list of addresses.
+/// Drops the status of a new Service, which has no load balancer yet, and makes the list of
+/// addresses of a single one.
 fn prepare(object: &mut Value) {
     pair_addresses(object);
     put(object, "status", json!({"loadBalancer": {}}));
@@ -167,7 +168,7 @@ fn release_second_family(new: &mut Value, old: &Value) {
     }
 }
 
-/// The node ports that a Service names.
+/// Returns the node ports that a Service names.
 fn node_ports(service: &Value) -> HashSet<i64> {
     list(service, "spec.ports").iter().filter_map(|p| int(p, "nodePort")).filter(|n| *n != 0).collect()
 }

@@ -67,7 +67,7 @@ fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
     at(object, "metadata.annotations").get(key)?.as_str()
 }
 
-/// Checks that the two names of one annotation say the same.
+/// Checks that the annotation for routing by zones says the same under its new and its old name.
 fn topology(object: &Value, errors: &mut Errors) {
     let (mode, hints) = (annotation(object, TOPOLOGY_MODE), annotation(object, TOPOLOGY_HINTS));
     if let (Some(mode), Some(hints)) = (mode, hints)
@@ -102,7 +102,8 @@ fn annotated_ranges(new: &Value, old: &Value, errors: &mut Errors) {
     ranges.split(',').for_each(|range| source_range(range, &field, errors));
 }
 
-/// Checks the addresses of clients of a load balancer. Blanks around them do not count.
+/// Checks a range of addresses whose clients a load balancer lets in. Blanks around it do not
+/// count.
 fn source_range(range: &str, field: &str, errors: &mut Errors) {
     let range = range.trim();
     if cidr::parse(range).is_none() {
@@ -149,7 +150,7 @@ fn ports_of(ports: &[Value], errors: &mut Errors) {
     }
 }
 
-/// The node port of a port; 0 is none.
+/// Returns the node port of a port; 0 is none.
 fn node_port(port: &Value) -> i64 {
     int(port, "nodePort").unwrap_or(0)
 }

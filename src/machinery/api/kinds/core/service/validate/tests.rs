@@ -5,7 +5,7 @@ use crate::validate::fields::problems;
 
 #[test]
 fn addresses_have_the_family_that_the_cluster_has() {
-    let told = |spec: Value| {
+    let errors_of = |spec: Value| {
         let mut spec = spec;
         spec["ports"] = json!([{"port": 80, "protocol": "TCP", "targetPort": 80}]);
         let service = json!({"metadata": {"name": "web"}, "spec": spec});
@@ -19,7 +19,7 @@ fn addresses_have_the_family_that_the_cluster_has() {
         json!({"type": "ExternalName", "externalName": "example.com"}),
         json!({"clusterIP": "None", "clusterIPs": ["None"], "ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "RequireDualStack"}),
     ] {
-        assert_eq!(told(good.clone()), "", "{good}");
+        assert_eq!(errors_of(good.clone()), "", "{good}");
     }
     for (spec, why) in [
         (
@@ -44,7 +44,7 @@ fn addresses_have_the_family_that_the_cluster_has() {
             "spec.loadBalancerClass: Invalid value: \"b!\"",
         ),
     ] {
-        assert!(told(spec.clone()).starts_with(why), "{spec}: {}", told(spec.clone()));
+        assert!(errors_of(spec.clone()).starts_with(why), "{spec}: {}", errors_of(spec.clone()));
     }
     let balanced = |class: &str| json!({"spec": {"type": "LoadBalancer", "loadBalancerClass": class}});
     let mut errors = Errors::default();
@@ -63,15 +63,15 @@ fn what_the_cluster_cannot_give_is_told_alone() {
     let old = service(json!({"type": "ClusterIP", "ipFamilies": ["IPv4"]}));
     assert_eq!(of(crate::validate::update(kind, &six, &old)), want);
     let external = service(json!({"type": "ExternalName", "ipFamilies": ["IPv4"]}));
-    let told = of(crate::validate::create(kind, &external));
+    let found = of(crate::validate::create(kind, &external));
     for why in ["spec.externalName: Required value", "spec.ipFamilies: Forbidden: "] {
-        assert!(told.iter().any(|line| line.starts_with(why)), "{told:?}");
+        assert!(found.iter().any(|line| line.starts_with(why)), "{found:?}");
     }
 }
 
 #[test]
 fn fields_of_load_balancers_and_sessions_fit_together() {
-    let told = |more: Value| {
+    let errors_of = |more: Value| {
         let mut spec = json!({"type": "ClusterIP", "sessionAffinity": "None", "ports": [{"port": 80, "protocol": "TCP"}]});
         crate::patch::merge(&mut spec, &more);
         problems(validate, json!({ "spec": spec }))
@@ -111,7 +111,7 @@ fn fields_of_load_balancers_and_sessions_fit_together() {
             "spec.ports[1].nodePort: Duplicate value: 30000",
         ),
     ] {
-        assert_eq!(told(change), [want]);
+        assert_eq!(errors_of(change), [want]);
     }
 }
 
@@ -155,10 +155,10 @@ fn annotations_of_a_service_fit_its_type_and_each_other() {
     }
     assert_eq!(created("NodePort", ranges("10.0.0.0/8")), [format!("{field}: Forbidden: {ONLY_BALANCED}")]);
     let wrong = service("LoadBalancer", ranges("10.0.0.0/8,10.0.0.0/33"));
-    let told = of(crate::validate::create(kind, &wrong));
+    let found = of(crate::validate::create(kind, &wrong));
     assert!(
-        told.len() == 1 && told[0].starts_with(&format!("{field}: Invalid value: \"10.0.0.0/33\"")),
-        "{told:?}"
+        found.len() == 1 && found[0].starts_with(&format!("{field}: Invalid value: \"10.0.0.0/33\"")),
+        "{found:?}"
     );
     assert_eq!(of(crate::validate::update(kind, &wrong, &wrong)), [""; 0], "what was there may stay");
 }
@@ -166,18 +166,18 @@ fn annotations_of_a_service_fit_its_type_and_each_other() {
 #[test]
 fn the_port_for_health_checks_stays() {
     let service = |kind: &str, port: i64| json!({"spec": {"type": kind, "externalTrafficPolicy": "Local", "healthCheckNodePort": port}});
-    let told = |new: Value, old: Value| {
+    let errors_of = |new: Value, old: Value| {
         let mut errors = Errors::default();
         validate_update(&new, &old, &mut errors);
         errors.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     let balanced = |port: i64| service("LoadBalancer", port);
-    assert_eq!(told(balanced(30_001), balanced(30_001)), [""; 0]);
+    assert_eq!(errors_of(balanced(30_001), balanced(30_001)), [""; 0]);
     assert_eq!(
-        told(balanced(30_002), balanced(30_001)),
+        errors_of(balanced(30_002), balanced(30_001)),
         ["spec.healthCheckNodePort: Forbidden: field is immutable"]
     );
-    assert_eq!(told(balanced(30_002), service("NodePort", 0)), [""; 0]);
+    assert_eq!(errors_of(balanced(30_002), service("NodePort", 0)), [""; 0]);
 }
 
 #[test]
