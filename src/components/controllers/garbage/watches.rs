@@ -48,7 +48,7 @@ impl Collector {
     }
 
     /// Watches the metadata of one kind; the future ends when its first list is in the graph.
-    fn watch(self: &Arc<Self>, resource: Resource) -> impl Future<Output = ()> + use<> {
+    pub(super) fn watch(self: &Arc<Self>, resource: Resource) -> impl Future<Output = ()> + use<> {
         let collector = self.clone();
         let (done, synced) = tokio::sync::oneshot::channel();
         self.shared.crew.spawn_essential(async move {

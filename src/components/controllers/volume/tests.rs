@@ -75,7 +75,7 @@ async fn only_a_volume_that_no_administrator_reserved_is_marked_as_reserved_by_a
 /// The change of its volume brings the claim back before the cache shows that it is bound.
 #[tokio::test]
 async fn a_claim_that_an_earlier_look_has_bound_is_recorded_once() {
-    for (phase, records) in [("Pending", 1), ("Bound", 0)] {
+    for (phase, count) in [("Pending", 1), ("Bound", 0)] {
         let server = Scripted::new(move |asked| {
             let is_it = asked.line == "PATCH /api/v1/namespaces/d/persistentvolumeclaims/c";
             is_it.then(|| (200, json!(claim("v", phase))))
@@ -86,7 +86,7 @@ async fn a_claim_that_an_earlier_look_has_bound_is_recorded_once() {
         let records = worker.shared.config.tap.since(0);
         assert_eq!(
             records.iter().filter(|r| matches!(r.event, Event::BindVolume { .. })).count(),
-            records,
+            count,
             "{phase}"
         );
     }
