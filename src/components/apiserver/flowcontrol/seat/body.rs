@@ -4,7 +4,7 @@
 use super::{PIECE, Seat, lock};
 use crate::request::http::BodyError;
 use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
