@@ -1,8 +1,8 @@
 //! Credential plugins: a program that a kubeconfig names (`users[].user.exec`) says who the user
 //! is.
 //!
-//! It is told what it is asked for in `KUBERNETES_EXEC_INFO`, and answers with an `ExecCredential`:
-//! a token, or a client certificate with its key. What it said counts until it expires, in this
+//! `KUBERNETES_EXEC_INFO` tells the plugin what is wanted. It answers with an `ExecCredential`: a
+//! token, or a client certificate with its key. The answer counts until it expires, in this
 //! process. Source: client-go, `plugin/pkg/client/auth/exec`.
 
 use super::entries::clean;
@@ -40,7 +40,7 @@ pub struct Plugin {
     env: Vec<(String, String)>,
     hint: String,
     mode: String,
-    /// `spec.cluster` of what it is told, if it wants to know.
+    /// `spec.cluster` in `KUBERNETES_EXEC_INFO`, if the plugin wants it (`provideClusterInfo`).
     cluster: Option<Value>,
 }
 
@@ -59,7 +59,7 @@ impl Credential {
     }
 }
 
-/// What plugins have said, by what they were asked.
+/// The answers of plugins, by plugin and environment.
 static KNOWN: LazyLock<Mutex<BTreeMap<String, Credential>>> = LazyLock::new(Mutex::default);
 
 /// One plugin is asked at a time: it may talk to the user.
@@ -133,7 +133,8 @@ impl Plugin {
         }))
     }
 
-    /// Who the user is: as the plugin said before, unless the server `refused` that, or asks it.
+    /// Returns who the user is: the plugin's last answer, unless that has expired or the server has
+    /// `refused` it; then the plugin is asked.
     pub(super) async fn credential(
         &self,
         env: &Env,
@@ -178,15 +179,15 @@ impl Plugin {
         command.stdin(if interactive { Stdio::inherit() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::inherit());
         let name = self.command.display();
-        let said = match command.spawn() {
+        let output = match command.spawn() {
             Ok(child) => child.wait_with_output().await.map_err(|e| format!("exec: {}", io_error(&e)))?,
             Err(e) => return Err(format!("exec: fork/exec {name}: {}", io_error(&e))),
         };
-        if !said.status.success() {
-            let code = said.status.code().unwrap_or(-1);
+        if !output.status.success() {
+            let code = output.status.code().unwrap_or(-1);
             return Err(format!("exec: executable {name} failed with exit code {code}"));
         }
-        self.read(&said.stdout)
+        self.read(&output.stdout)
     }
 
     /// The file of the plugin. A name without a slash is looked for in the `PATH` of this program,
@@ -202,19 +203,19 @@ impl Plugin {
     }
 
     fn not_installed(&self) -> String {
-        let mut told = format!(
+        let mut message = format!(
             "exec: executable {} not found\n\nIt looks like you are trying to use a client-go credential plugin that is not installed.\n\nTo learn more about this feature, consult the documentation available at:\n      https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins",
             self.command.display()
         );
         if !self.hint.is_empty() {
-            told.push_str(&format!("\n\n{}", without_escapes(&self.hint)));
+            message.push_str(&format!("\n\n{}", without_escapes(&self.hint)));
         }
-        told
+        message
     }
 
     /// Pure: an `ExecCredential`. One without a kind is one, too, as in client-go.
-    fn read(&self, said: &[u8]) -> Result<Credential, String> {
-        let answer = decoded(said).map_err(|why| format!("decoding stdout: {why}"))?;
+    fn read(&self, stdout: &[u8]) -> Result<Credential, String> {
+        let answer = decoded(stdout).map_err(|why| format!("decoding stdout: {why}"))?;
         let (kind, version) = (value::text(&answer, "kind"), value::text(&answer, "apiVersion"));
         let version = if version.is_empty() { UNVERSIONED } else { version };
         let is_known = VERSIONS.contains(&version) || version == UNVERSIONED;
@@ -258,16 +259,16 @@ impl Plugin {
 
 /// Reads what a plugin has written: one JSON or YAML document. Text behind JSON is refused, as by
 /// Go: a plugin that says more than it should is mended at once then.
-fn decoded(said: &[u8]) -> Result<Value, String> {
-    let mut documents = serde_json::Deserializer::from_slice(said).into_iter::<Value>();
+fn decoded(stdout: &[u8]) -> Result<Value, String> {
+    let mut documents = serde_json::Deserializer::from_slice(stdout).into_iter::<Value>();
     if let Some(Ok(Value::Object(_))) = documents.next() {
-        let rest = String::from_utf8_lossy(&said[documents.byte_offset()..]).into_owned();
+        let rest = String::from_utf8_lossy(&stdout[documents.byte_offset()..]).into_owned();
         if let Some(next) = rest.trim_start().chars().next() {
             let why = format!("invalid character {next:?} after top-level value");
             return Err(format!("couldn't get version/kind; json parse error: {why}"));
         }
     }
-    let answer = api::yaml::parse(said)?;
+    let answer = api::yaml::parse(stdout)?;
     if !(answer.is_object() || answer.is_null()) {
         return Err(no_mapping(&answer));
     }
@@ -313,8 +314,8 @@ pub(super) fn fill_modes(config: &mut Value) {
 
 /// When a credential expires, if the plugin says so. Errors: its text is no time. To keep the
 /// credential forever instead would hide the plugin's fault until the server refuses it.
-fn expiry(said: &Value) -> Result<Option<Timestamp>, String> {
-    let Some(text) = said.as_str() else { return Ok(None) };
+fn expiry(timestamp: &Value) -> Result<Option<Timestamp>, String> {
+    let Some(text) = timestamp.as_str() else { return Ok(None) };
     rfc3339(text).map(Some).ok_or_else(|| {
         let text = quote(text);
         format!(
@@ -336,27 +337,27 @@ fn end_of(certificate: &[u8], key: &[u8]) -> Result<Option<Timestamp>, String> {
 
 /// Returns `spec.cluster` of a plugin's `ExecCredential`.
 fn cluster_info(cluster: &Value, authority: Option<&[u8]>) -> Value {
-    let mut told = serde_json::Map::new();
-    let keep = |told: &mut serde_json::Map<String, Value>, keys: &[&str]| {
+    let mut info = serde_json::Map::new();
+    let keep = |info: &mut serde_json::Map<String, Value>, keys: &[&str]| {
         for key in keys {
             let value = value::at(cluster, key);
             // As Go's `omitempty`.
             if !matches!(value, Value::Null | Value::Bool(false)) && value != "" {
-                told.insert((*key).into(), value.clone());
+                info.insert((*key).into(), value.clone());
             }
         }
     };
-    keep(&mut told, &["server", "tls-server-name", "insecure-skip-tls-verify"]);
+    keep(&mut info, &["server", "tls-server-name", "insecure-skip-tls-verify"]);
     if let Some(pem) = authority {
         let data = base64::engine::general_purpose::STANDARD.encode(pem);
-        told.insert("certificate-authority-data".into(), data.into());
+        info.insert("certificate-authority-data".into(), data.into());
     }
-    keep(&mut told, &["proxy-url", "disable-compression"]);
+    keep(&mut info, &["proxy-url", "disable-compression"]);
     let own = value::list(cluster, "extensions")
         .iter()
         .find(|e| value::text(e, "name") == "client.authentication.k8s.io/exec");
-    told.insert("config".into(), own.map_or(Value::Null, |e| e["extension"].clone()));
-    Value::Object(told)
+    info.insert("config".into(), own.map_or(Value::Null, |e| e["extension"].clone()));
+    Value::Object(info)
 }
 
 #[cfg(test)]

@@ -116,7 +116,7 @@ struct Inner {
     tally: Mutex<Tally>,
     /// By namespace and name.
     events: Mutex<LruCache<(String, String), Value>>,
-    /// Uids of objects that were created, and whose creator has not been told.
+    /// Uids of objects that were created, and whose creator has not got the answer yet.
     untold: Mutex<BTreeSet<String>>,
 }
 

@@ -17,7 +17,7 @@ pub(super) struct Watching {
     pub fields: String,
     /// The last revision that it was through with.
     pub since: u64,
-    /// Nothing is told before this: what is behind a late event is late, too.
+    /// No event is sent before this: what is behind a late event is late, too.
     pub due: clock::Instant,
     pub ends: clock::Instant,
     pub news: Arc<Notify>,
