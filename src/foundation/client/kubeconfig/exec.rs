@@ -257,16 +257,23 @@ impl Plugin {
     }
 }
 
-/// Reads what a plugin has written: one JSON or YAML document. Text behind JSON is refused, as by
-/// Go: a plugin that says more than it should is mended at once then.
+/// Reads what a plugin has written: one JSON or YAML document. JSON that breaks off is refused, and
+/// so is text behind JSON, as by Go: a plugin that says more than it should is mended at once then.
 fn decoded(stdout: &[u8]) -> Result<Value, String> {
+    let refused = |why: &str| Err(format!("couldn't get version/kind; json parse error: {why}"));
     let mut documents = serde_json::Deserializer::from_slice(stdout).into_iter::<Value>();
-    if let Some(Ok(Value::Object(_))) = documents.next() {
-        let rest = String::from_utf8_lossy(&stdout[documents.byte_offset()..]).into_owned();
-        if let Some(next) = rest.trim_start().chars().next() {
-            let why = format!("invalid character {next:?} after top-level value");
-            return Err(format!("couldn't get version/kind; json parse error: {why}"));
+    match documents.next() {
+        Some(Ok(Value::Object(_))) => {
+            let rest = String::from_utf8_lossy(&stdout[documents.byte_offset()..]).into_owned();
+            if let Some(next) = rest.trim_start().chars().next() {
+                return refused(&format!("invalid character {next:?} after top-level value"));
+            }
         }
+        // Go takes every text that begins with a brace for JSON (`IsJSONBuffer`).
+        Some(Err(why)) if why.is_eof() && stdout.trim_ascii_start().starts_with(b"{") => {
+            return refused("unexpected end of JSON input");
+        }
+        _ => {}
     }
     let answer = api::yaml::parse(stdout)?;
     if !(answer.is_object() || answer.is_null()) {
@@ -432,6 +439,18 @@ mod tests {
         let plugin = Plugin::of(&user, &cluster, None).unwrap().unwrap();
         let told = json!({"server": "https://s", "disable-compression": true, "config": null});
         assert_eq!(plugin.cluster.unwrap(), told);
+    }
+
+    /// A plugin that was killed, or whose disk was full, while it wrote.
+    #[test]
+    fn json_that_breaks_off_is_told_as_json() {
+        for broken in [r#"{"kind":"ExecCredential","status":{"tok"#, " \n{"] {
+            let why = plugin("x").read(broken.as_bytes()).unwrap_err();
+            assert_eq!(
+                why,
+                "decoding stdout: couldn't get version/kind; json parse error: unexpected end of JSON input"
+            );
+        }
     }
 
     #[tokio::test]
