@@ -98,8 +98,8 @@ impl Face {
             errors.push(Error::NoLeader.to_string());
         }
         for alarm in self.kv.local_alarms() {
-            let shown = ["NONE", "NOSPACE", "CORRUPT"][alarm.kind as usize];
-            errors.push(format!("memberID:{} alarm:{shown} ", alarm.member));
+            let kind = ["NONE", "NOSPACE", "CORRUPT"][alarm.kind as usize];
+            errors.push(format!("memberID:{} alarm:{kind} ", alarm.member));
         }
         let db_size = status.db_size as i64;
         Ok(pb::StatusResponse {
