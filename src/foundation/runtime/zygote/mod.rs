@@ -9,8 +9,8 @@ use super::bear::{bear, helps, in_helper};
 use super::init::{self, Birth};
 use super::spec::{Answer, Request, Role, What};
 use super::turns::{Turn, Turns};
-use super::users;
 use super::words::line_of;
+use super::{pause, users};
 use linux::boot::ZygoteProcess;
 use linux::descriptors::is_reserved;
 use linux::process::{self, Child, Forked, flags, spawn_forked};
@@ -134,7 +134,7 @@ fn make(what: &What, birth: &Birth) -> linux::Result<()> {
             match birth.users {
                 Some(first) => users::pause(spec, birth, first, wanted),
                 None => bear(birth, birth.fd(Role::Cgroup).ok(), wanted, || {
-                    init::finish(birth, || init::pause(spec, birth))
+                    init::finish(birth, || pause::pause(spec, birth))
                 }),
             }
         }
