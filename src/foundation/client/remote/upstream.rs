@@ -130,8 +130,8 @@ impl Upstream {
         http.send(request).await.map_err(sentence)
     }
 
-    /// Asks the credential plugin once more after a 401, for the requests that follow. If the plugin
-    /// fails then, the next request reports it.
+    /// Asks the credential plugin once more after a 401, for the requests that follow. If the
+    /// plugin fails then, the next request reports it.
     async fn ask_plugin_again(&self, status: StatusCode, sent_as: &Target) {
         if status == StatusCode::UNAUTHORIZED {
             let _ = self.target.reauthenticated(&self.env, sent_as).await; // its answer is kept, see `http`
