@@ -65,7 +65,8 @@ impl Sandboxes {
                 && is_received.await.is_err()
             {
                 let kind = EventKind::Created;
-                let _ = events.send(Event { pod: sandbox.pod, container_id: sandbox.id, kind }); // no kubelet listens yet
+                // The only error: no kubelet listens yet.
+                let _ = events.send(Event { pod: sandbox.pod, container_id: sandbox.id, kind });
             }
         });
         let made = made.await.unwrap_or_else(|_| Err(Error::State("the cluster is stopping".into())));

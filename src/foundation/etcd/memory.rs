@@ -41,7 +41,8 @@ impl Memory {
         let seen = *self.order();
         let expired = self.shared.leases().take_expired(self.now());
         for id in expired {
-            let _ = self.apply(&Command::LeaseExpire { id, seen }); // only fails if another request just ended the lease
+            // Fails only if another request has ended the lease just now.
+            let _ = self.apply(&Command::LeaseExpire { id, seen });
         }
     }
 
