@@ -1,5 +1,7 @@
+use super::ring::{RING, RING_BYTES};
 use super::*;
 use bytes::Bytes;
+use tokio::sync::broadcast::error::RecvError;
 
 fn write(tap: &Tap, id: &str, revision: u64, cause: Option<Cause>) {
     let mut record = Record::new(Event::Commit(Write::UPDATED)).revision(revision).cause(cause);

@@ -21,8 +21,8 @@ pub fn is_person(user: &str) -> bool {
 /// Returns whether the user is one of the cluster's own components. A change by any other user was
 /// wanted by a person, who made it under some name or started the program that made it.
 pub fn is_component(user: &str) -> bool {
-    // Of the service accounts in kube-system these two are the addons'; every other one was made by
-    // a person.
+    // Of the service accounts in kube-system only these two are used by addons: kube-proxy has a
+    // user of its own. What another one does, a person wanted.
     const NAMES: [&str; 7] = [
         "system:apiserver",
         "system:kube-controller-manager",

@@ -54,8 +54,7 @@ pub struct LeaderElection {
     pub client: Client,
     /// Name of the Lease in kube-system, e.g. `kube-scheduler`.
     pub name: String,
-    /// The candidate, `NODE_UUID`. It is the same after a restart, so that a restarted holder may go
-    /// on at once.
+    /// The candidate, `NODE_UUID`; the same after a restart, so that it may go on at once.
     pub identity: String,
     /// Others may take over a Lease that was not renewed for this long.
     pub lease_duration: Duration,
