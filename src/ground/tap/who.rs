@@ -41,8 +41,8 @@ pub fn actor<'a>(user: &'a str, impersonator: &'a str) -> &'a str {
 }
 
 /// Returns the account that pays for a request: of bounds, of steps that can be undone, of records.
-/// It is the actor's; names that cost nothing are one, so that of all service accounts of a
-/// namespace: a client that may make one may make a thousand.
+/// It is the actor's. All service accounts of a namespace have one account together, because their
+/// names cost nothing: a client that may make one may make a thousand.
 pub fn account(user: &str, impersonator: &str) -> String {
     let actor = actor(user, impersonator);
     match actor.strip_prefix(SERVICE_ACCOUNT).and_then(|rest| rest.split_once(':')) {
