@@ -38,8 +38,8 @@ pub use apiserver::HOLD;
 /// What a cluster has that others may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offers {
-    /// It is Ropewalk's own: every hop is recorded, it can be broken on purpose and taken back, and its
-    /// NodePorts are on localhost.
+    /// It is Ropewalk's own: every hop is recorded, it can be broken on purpose and taken back, and
+    /// its NodePorts are on localhost.
     pub own: bool,
     /// Nodes that run pods only.
     pub workers: u8,

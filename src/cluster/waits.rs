@@ -30,8 +30,8 @@ pub(super) fn no_store(etcd: Option<&ExternalEtcd>, failed: &Mutex<BTreeMap<Stri
     format!("there is no store after {seconds} s: {why}{failed}")
 }
 
-/// Waits for `begin`, which waits for a store. Meanwhile `tell` gets the reason why none serves, and
-/// each new reason: on a full disk a start would otherwise be silent for [`STORE_MAX`].
+/// Waits for `begin`, which waits for a store. Meanwhile `tell` gets the reason why none serves,
+/// and each new reason: on a full disk a start would otherwise be silent for [`STORE_MAX`].
 pub(super) async fn tell_reasons<T>(
     begin: impl Future<Output = T>,
     etcd: Option<&ExternalEtcd>,
