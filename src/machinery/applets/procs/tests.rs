@@ -1,4 +1,10 @@
-use super::*;
+use super::free::{free_text, free_unit, parse_memory};
+use super::process::{Process, all, names, parse_stat, read, real_ids, ticks_per_second, uptime};
+use super::ps::{cell, ps_columns, ps_text, value};
+use super::top::{Top, top_options, top_text};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_name_may_hold_parentheses() {
@@ -139,6 +145,18 @@ fn options_of_top_and_free_are_carried_out_or_refused() {
     {
         assert_eq!(free_unit(&words(line)), unit, "{line}");
     }
+}
+
+#[test]
+fn top_lists_the_process_first_that_has_used_most_since_the_look_before() {
+    let process = |pid, ticks| Process { pid, ticks, args: format!("p{pid}"), ..Process::default() };
+    let begun = Instant::now();
+    let before = (vec![process(1, 0), process(2, 0)], vec![0; 7], begun);
+    let processes = vec![process(1, 1), process(2, 50), process(3, 900)];
+    let now = (processes, vec![10; 7], begun + Duration::from_secs(1));
+    let text = top_text(&before, &now);
+    let pids: Vec<&str> = text.lines().skip(4).filter_map(|row| row.split_whitespace().next()).collect();
+    assert_eq!(pids, ["2", "1", "3"], "what a new one used before is not known: {text}");
 }
 
 #[test]
