@@ -62,7 +62,8 @@ impl Component {
 }
 
 /// Takes containers of components out of the table, and removes their logs, also the rotated ones.
-/// One that runs is ended, as CRI's `RemoveContainer` says: [`claim`] would not know of it any more.
+/// One that runs is ended, as CRI's `RemoveContainer` says: [`claim`] would not know of it any
+/// more.
 pub(super) async fn remove_components(
     components: &Mutex<BTreeMap<String, Component>>,
     is_wanted: impl Fn(&Component) -> bool,
