@@ -28,7 +28,8 @@ pub(super) struct Call {
     pub to_stdout: bool,
     /// Leading parts of names to leave out.
     pub strip: usize,
-    /// Entries get the owners that the archive says, where that is allowed (`--no-same-owner`: not).
+    /// Entries get the owners that the archive says, where that is allowed; not so with
+    /// `--no-same-owner`.
     pub owners: bool,
     /// `-p` or `--no-same-permissions`; without them root keeps modes and others apply the umask.
     pub modes: Option<bool>,

@@ -154,7 +154,7 @@ fn finish(options: &Options, result: &Result<(), Fault>, report: &mut Report) {
     if let Err(fault) = result {
         report.code = fault.code;
         report.error = Some(fault.text.clone());
-        faults::tell(options, fault);
+        faults::print(options, fault);
     }
 }
 

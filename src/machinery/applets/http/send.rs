@@ -235,12 +235,12 @@ fn write_part(to: &mut Timed, bytes: &[u8], listen: bool) -> Result<usize, Stop>
         return Err(Stop::Answered);
     }
     if !listen && ready.contains(PollFlags::POLLIN) && !ready.contains(PollFlags::POLLOUT) {
-        let mut said = [0; 16 * 1024];
-        let count = match recv(tcp.as_raw_fd(), &mut said, MsgFlags::MSG_DONTWAIT) {
+        let mut buffer = [0; 16 * 1024];
+        let count = match recv(tcp.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
             Err(Errno::EAGAIN | Errno::EINTR) => return Ok(0),
-            heard => heard.map_err(|e| Stop::Lost(e.into()))?,
+            received => received.map_err(|e| Stop::Lost(e.into()))?,
         };
-        to.ahead.extend(&said[..count]);
+        to.ahead.extend(&buffer[..count]);
         let has_ended = count == 0;
         return if has_ended || to.ahead.len() >= AHEAD_MAX { Err(Stop::Answered) } else { Ok(0) };
     }

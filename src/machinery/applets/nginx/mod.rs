@@ -131,22 +131,23 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
     0
 }
 
-/// `-s`: to the server that runs in this container.
+/// Carries `-s` out: sends a signal to the server that runs in this container. Returns the exit
+/// code.
 fn send(signal: Signal) -> i32 {
-    let told = |why: String| {
+    let failed = |why: String| {
         super::err(&format!("nginx: [error] {why}\n"));
         1
     };
     let text = match std::fs::read_to_string(PID_FILE) {
         Ok(text) => text,
-        Err(e) => return told(format!("open() \"{PID_FILE}\" failed ({e})")),
+        Err(e) => return failed(format!("open() \"{PID_FILE}\" failed ({e})")),
     };
     let Some(pid) = text.trim().parse::<i32>().ok().filter(|pid| *pid > 0) else {
-        return told(format!("invalid PID number \"{}\" in \"{PID_FILE}\"", text.trim()));
+        return failed(format!("invalid PID number \"{}\" in \"{PID_FILE}\"", text.trim()));
     };
     match nix::sys::signal::kill(Pid::from_raw(pid), signal) {
         Ok(()) => 0,
-        Err(e) => told(format!("kill({pid}, {signal}) failed ({})", e.desc())),
+        Err(e) => failed(format!("kill({pid}, {signal}) failed ({})", e.desc())),
     }
 }
 

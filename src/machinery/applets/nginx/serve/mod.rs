@@ -39,7 +39,7 @@ pub(super) struct Closes;
 
 /// Marks the text of a `return`, which no `error_page` replaces.
 #[derive(Clone)]
-struct Said;
+struct Fixed;
 
 /// The answer to a request as it came, or the refusal of one that nginx refuses ([`refusal()`]).
 pub(super) fn answer_or_refuse<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Content> {
@@ -70,13 +70,13 @@ fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Cont
         false => at(server, request, ends, &path, relative),
     };
     let status = response.status();
-    let is_said = |response: &Response<Content>| response.extensions().get::<Said>().is_some();
+    let is_fixed = |response: &Response<Content>| response.extensions().get::<Fixed>().is_some();
     let own = server.error_pages.iter().find(|(code, _)| *code == status.as_u16());
-    let own = own.filter(|_| !is_said(&response));
+    let own = own.filter(|_| !is_fixed(&response));
     if let Some((path, relative)) = own.and_then(|(_, path)| configured_path(path)) {
         response = at(server, &for_error_page(request), ends, &path, relative);
         // As nginx: one that is missing is a 404 itself, and no error page has an error page.
-        if response.status().is_success() || is_said(&response) {
+        if response.status().is_success() || is_fixed(&response) {
             *response.status_mut() = status;
             // nginx says these of an answer 200 only (`ngx_http_header_filter`).
             response.headers_mut().remove(header::LAST_MODIFIED);
@@ -192,8 +192,8 @@ fn at<B>(
             local: ends.local,
         };
         let filled = text.fill(&around);
-        let said = (text.has_variables() || !filled.is_empty()).then_some(filled.as_str());
-        return fixed(*code, said, mime(Path::new(path), default));
+        let text = (text.has_variables() || !filled.is_empty()).then_some(filled.as_str());
+        return fixed(*code, text, mime(Path::new(path), default));
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD | Method::POST) {
         return page(StatusCode::METHOD_NOT_ALLOWED);
@@ -317,12 +317,12 @@ fn fixed(code: u16, text: Option<&str>, kind: &str) -> Response<Content> {
             bare
         }
         text => {
-            let mut said = of(status, kind, Content::text(text.unwrap_or_default().to_string()));
-            said.extensions_mut().insert(Said);
+            let mut answer = of(status, kind, Content::text(text.unwrap_or_default().to_string()));
+            answer.extensions_mut().insert(Fixed);
             if code == 204 {
-                said.headers_mut().remove(header::CONTENT_TYPE);
+                answer.headers_mut().remove(header::CONTENT_TYPE);
             }
-            said
+            answer
         }
     }
 }

@@ -28,8 +28,8 @@ pub(super) fn parse(text: &str, length: u64) -> Asked {
         return Asked::Whole;
     }
     let (mut parts, mut size) = (vec![], 0_u64);
-    for said in text[6..].split(',') {
-        match begin_and_end(said, length) {
+    for range in text[6..].split(',') {
+        match begin_and_end(range, length) {
             None => return Asked::Unsatisfiable,
             Some((begin, end)) if begin < end => {
                 size = size.saturating_add(end - begin);
@@ -47,8 +47,8 @@ pub(super) fn parse(text: &str, length: u64) -> Asked {
 }
 
 /// The first byte of a part, and the one behind its last. `None` if it cannot be read.
-fn begin_and_end(said: &str, length: u64) -> Option<(u64, u64)> {
-    let (first, last) = said.trim_matches(' ').split_once('-')?;
+fn begin_and_end(range: &str, length: u64) -> Option<(u64, u64)> {
+    let (first, last) = range.trim_matches(' ').split_once('-')?;
     if first.is_empty() {
         return Some((length.saturating_sub(number(last)?), length));
     }
