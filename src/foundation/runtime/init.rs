@@ -92,7 +92,7 @@ impl Birth<'_> {
     }
 }
 
-/// Runs the rest of a child's life before its program; whatever fails is told to main.
+/// Runs the rest of a child's life before its program; main gets the reason of a failure.
 pub(crate) fn finish(context: &Birth, run: impl FnOnce() -> Result<Infallible>) -> i32 {
     match run() {
         Err(e) => {

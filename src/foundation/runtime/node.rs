@@ -25,7 +25,7 @@ use tokio::net::TcpSocket;
 use tokio::sync::{broadcast, oneshot};
 use tokio_util::sync::CancellationToken;
 
-/// Events that a kubelet may lag behind before it is told that it lost some.
+/// Events that a kubelet may lag behind before it hears that it lost some.
 const EVENTS: usize = 1024;
 
 /// How long a forwarded port may take to answer: it is in the pod's own loopback.

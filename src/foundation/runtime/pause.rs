@@ -37,7 +37,7 @@ pub(crate) fn pause_among_users(spec: &Pause, context: &Birth, maps: &OwnedFd) -
     let mut word = [0];
     match nix::unistd::read(maps, &mut word) {
         Ok(1) if word == MAPPED => {}
-        _ => process::exit_now(1), // the reason was told
+        _ => process::exit_now(1), // the helper has sent the reason
     }
     user::become_root()?;
     context.close_others()?;

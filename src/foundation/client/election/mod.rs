@@ -317,7 +317,7 @@ impl LeaderElection {
 }
 
 impl LeaderElection {
-    /// Deletes a Lease that nobody can decode, after the time in which its holder must have given
+    /// Deletes a Lease that cannot be decoded, after the time in which its holder must have given
     /// up; the next try makes a new one. A renewal (`observed` is new each time) fails meanwhile,
     /// so the holder stops working in time.
     ///

@@ -224,7 +224,7 @@ impl Upstream {
 
     /// Reads the lines of an answer, one JSON document each, until `enough` of one is true. Returns
     /// false if the server ends the answer before, or does not answer with 200. A server that is
-    /// told to end the answer in time (`timeoutSeconds`) is given [`ANSWER_TIMEOUT`] beyond that.
+    /// asked to end the answer in time (`timeoutSeconds`) is given [`ANSWER_TIMEOUT`] beyond that.
     ///
     /// # Errors
     /// As [`Upstream::send`], also while the answer is read, if one line is longer than

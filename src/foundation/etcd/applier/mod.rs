@@ -31,7 +31,7 @@ pub(super) struct Applier {
     /// The time that each lease gets beside its own when this member becomes the leader: an
     /// election timeout, as of etcd (`Promote` in server/lease/lessor.go).
     pub election: Duration,
-    /// As this member's thread told it last.
+    /// This member's role in the last status of its thread.
     role: Role,
     /// The last entry applied.
     applied: Applied,

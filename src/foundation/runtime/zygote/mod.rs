@@ -71,7 +71,7 @@ pub fn main(socket: &str) -> i32 {
 /// may read that of a process that begins in it, also where this is another pod's environment.
 ///
 /// # Errors
-/// A request without descriptors; the kernel makes no process, which main is told too.
+/// A request without descriptors; the kernel makes no process, which main hears, too.
 fn hand_on(received: Vec<OwnedFd>, seccomp: Option<&Profile>) -> linux::Result<()> {
     let status = received.get(1).map(OwnedFd::try_clone); // its role is `Status`, see `Zygote::run`
     let Some(Ok(status)) = status else {
