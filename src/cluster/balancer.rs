@@ -237,7 +237,7 @@ impl Balancer {
             if descriptors::is_reserved(&upstream) {
                 return; // what is left is the store's
             }
-            // A server that only begins to listen cannot be told for whom the connection is made,
+            // A server that only begins to listen cannot learn for whom the connection is made,
             // and another program that listens in its place is no API server.
             let server = self.world.api_servers.borrow().get(&name).cloned();
             let Some(server) = server else { continue };
@@ -275,8 +275,8 @@ fn in_turn(
     turn.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
-/// Passes bytes between a client and an API server, which is told whose they are, until either end
-/// hangs up; the client also while the API server reads nothing of what it sent.
+/// Passes bytes between a client and an API server, which learns the client's address, until either
+/// end hangs up; the client also while the API server reads nothing of what it sent.
 async fn pass(mut client: TcpStream, peer: SocketAddr, mut upstream: TcpStream, server: Server) {
     // A client that does not read is the API server's to deal with, so its answers must not pile up
     // here.

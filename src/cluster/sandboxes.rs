@@ -33,7 +33,7 @@ impl Sandboxes {
 
     /// Makes a sandbox in a task of `crew`, and records it also if the caller stops waiting,
     /// because its kubelet was killed, for instance: the runtime finishes a sandbox in any case,
-    /// and the next kubelet goes on with it. That one is told by an event. If the node `is_off` by
+    /// and the next kubelet goes on with it. An event names that one to it. If the node `is_off` by
     /// then, the sandbox ends at once: the fault did not find it among those that it ended.
     ///
     /// # Errors

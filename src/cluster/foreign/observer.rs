@@ -243,8 +243,8 @@ impl Observer {
     }
 
     /// Forgets the objects of an earlier namespace of this name, whose end no watch has shown. Only
-    /// while no watch shows the new one: the next version of an object that is forgotten is told as
-    /// its creation.
+    /// while no watch shows the new one: the next version of an object that is forgotten is shown
+    /// as its creation.
     pub(super) fn forget_namespace(&self, namespace: &str) {
         self.known().forget_namespace(namespace);
     }

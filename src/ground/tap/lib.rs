@@ -168,7 +168,7 @@ impl Tap {
         self.shared.ring.lock()
     }
 
-    /// Subscribes to live records from now on. A receiver that lags is told how many it lost.
+    /// Subscribes to live records from now on. A receiver that lags learns how many it lost.
     pub fn subscribe(&self) -> Live {
         let _ring = self.lock(); // both begin at the same record
         Live::of(&self.shared.live, &self.shared.aside)

@@ -39,7 +39,7 @@ pub(crate) fn serve(says: &str, server: impl Future<Output = Result<(), String>>
         }
     };
     let ended = tokio::task::LocalSet::new().block_on(&runtime, server);
-    runtime.shutdown_background(); // nobody waits for an answer any more
+    runtime.shutdown_background(); // no client waits for an answer any more
     match ended {
         Ok(()) => 0,
         Err(e) => {
@@ -104,7 +104,7 @@ where
         }
     }
     drop(listener);
-    let _ = stop.send(true); // nobody listens if nobody is connected
+    let _ = stop.send(true); // it has no receiver if no client is connected
     tokio::select! {
         _ = term.recv() => {}
         why = failure => return Err(why),
@@ -177,7 +177,7 @@ async fn requests<A: Future<Output = Answer>>(
                 Err(refusal) => refusal,
             };
             let line = format!("{line} {}\n", response.status().as_u16());
-            let _ = std::io::stdout().write_all(line.as_bytes()); // a log that nobody takes stops nothing
+            let _ = std::io::stdout().write_all(line.as_bytes()); // a closed log stops nothing
             Ok::<_, Infallible>(response)
         }
     });

@@ -187,8 +187,8 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
     i32::from(tally.got == 0)
 }
 
-/// The moment that is so much later. One beyond what the clock counts is a year away, so that
-/// nobody sees the difference.
+/// The moment that is so much later. One beyond what the clock counts is a year away, which
+/// no run of `ping` reaches.
 fn after(moment: Instant, wait: Duration) -> Instant {
     moment.checked_add(wait).unwrap_or(moment + Duration::from_secs(365 * 86_400))
 }

@@ -247,8 +247,8 @@ fn parse_stress(args: &[String]) -> Option<Load> {
     (load.cpu + load.vm > 0).then_some(load)
 }
 
-/// `stress --cpu N --vm N --vm-bytes SIZE --timeout TIME`: uses up what it is told to. All hogs are
-/// threads of one process, so that the kernel's out-of-memory killer meets the program itself.
+/// `stress --cpu N --vm N --vm-bytes SIZE --timeout TIME`: uses up what its flags name. All hogs
+/// are threads of one process, so that the kernel's out-of-memory killer meets the program itself.
 pub(crate) fn stress(args: Vec<OsString>) -> i32 {
     let Some(load) = parse_stress(&texts(args)) else {
         return usage("stress [--cpu N] [--vm N] [--vm-bytes SIZE] [--vm-hang SEC] [--timeout TIME]");

@@ -172,7 +172,7 @@ mod tests {
          -----END PRIVATE KEY-----\n",
     ];
 
-    /// What a client on these terms is told by a server for `localhost`, and what the server hears.
+    /// The result of a handshake of a client on these terms, and of the server for `localhost`.
     fn shake(
         terms: impl FnOnce(&std::path::Path) -> Terms,
         host: &str,

@@ -111,8 +111,8 @@ impl Packing<'_> {
         self.code = 1;
     }
 
-    /// Adds a file or a directory with all that is in it. What cannot be read is told and left out;
-    /// the error is of the archive itself.
+    /// Adds a file or a directory with all that is in it. What cannot be read is reported and left
+    /// out; the error is of the archive itself.
     fn add(&mut self, builder: &mut tar::Builder<impl Write>, path: &Path, name: &Path) -> io::Result<()> {
         let looked = if self.call.follow { std::fs::metadata(path) } else { std::fs::symlink_metadata(path) };
         let found = match looked {

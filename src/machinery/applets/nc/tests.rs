@@ -1,6 +1,6 @@
 use super::*;
 
-/// Nobody listens any more, though a process that another test is just making still has a copy of
+/// Ends the listening, though a process that another test is just making still has a copy of
 /// the socket.
 fn close(listener: TcpListener) {
     use nix::sys::socket::{Shutdown, shutdown};
@@ -118,7 +118,7 @@ fn a_listener_is_where_it_was_told_to_be() {
 
 #[test]
 fn a_client_comes_from_where_it_was_told_to() {
-    // Both sockets may have the port, and nobody else gets it meanwhile.
+    // Both sockets may have the port, and no other process gets it meanwhile.
     let held = socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
     socket::setsockopt(&held, sockopt::ReuseAddr, &true).unwrap();
     socket::bind(held.as_raw_fd(), &SockaddrStorage::from("127.0.0.2:0".parse::<SocketAddr>().unwrap()))

@@ -258,7 +258,7 @@ async fn run(config: Config) -> Result<(), String> {
     }
     drop(pid_file);
     listening.accepting.shutdown().await;
-    let _ = stop.send(true); // nobody listens if nobody is connected
+    let _ = stop.send(true); // it has no receiver if no client is connected
     tokio::select! {
         _ = term.recv() => {}
         () = async { while serving.join_next().await.is_some() {} } => {}
@@ -338,7 +338,7 @@ async fn discard(stream: &mut TcpStream) {
 /// Writes a request into the access log.
 fn log(peer: SocketAddr, request: &Request<Incoming>, status: u16, length: u64) {
     let line = log_line(peer, request, status, length);
-    let _ = std::io::stdout().write_all(line.as_bytes()); // a log that nobody takes must not stop the server
+    let _ = std::io::stdout().write_all(line.as_bytes()); // a closed log must not stop the server
 }
 
 /// Returns one line of nginx' combined format.

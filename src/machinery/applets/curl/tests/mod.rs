@@ -245,7 +245,7 @@ fn failures_have_curls_codes_and_words() {
     assert_eq!(told(""), fault(1, "Received HTTP/0.9 when not allowed"));
     assert_eq!(told("-s -o /nowhere/f"), fault(23, "Failure writing output to destination"));
     server.join().unwrap();
-    // Bound and not listening: the port refuses, and nobody else can take it.
+    // Bound and not listening: the port refuses, and no other process can take it.
     use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn};
     use std::os::fd::AsRawFd;
     let deaf = socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();

@@ -65,7 +65,7 @@ impl Jobs {
         }
     }
 
-    /// Notes an exit; a stranger's (an orphan given to pid 1) is nobody's business.
+    /// Notes an exit; a stranger's (an orphan given to pid 1) belongs to no job.
     fn ended(&mut self, pid: i32, exit: Exit) {
         let mut members = self.list.iter_mut().flat_map(|job| &mut job.members);
         if let Some((_, known)) = members.find(|(member, known)| *member == pid && known.is_none()) {
@@ -120,7 +120,7 @@ impl Jobs {
         self.list.iter().all(|job| job.exit().is_some())
     }
 
-    /// Forgets all: in a subshell they are nobody's children.
+    /// Forgets all: the children of the shell are not those of its subshell.
     pub(super) fn clear(&mut self) {
         *self = Jobs::default();
     }
@@ -164,7 +164,7 @@ impl Jobs {
         numbers.iter().filter_map(|number| self.list.iter().find(|job| job.number == *number))
     }
 
-    /// Forgets those of these jobs that have ended: `jobs` told of them.
+    /// Forgets those of these jobs that have ended: `jobs` has listed them.
     pub(super) fn forget_ended(&mut self, numbers: &[usize]) {
         self.list.retain(|job| job.exit().is_none() || !numbers.contains(&job.number));
     }

@@ -1,4 +1,4 @@
-//! Output that nobody reads.
+//! Output into a pipe without a reader.
 
 use crate::Room;
 use std::io::Read;
