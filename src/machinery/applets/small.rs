@@ -387,8 +387,8 @@ mod tests {
             .env(INSIDE, "1")
             .output()
             .unwrap();
-        let told = String::from_utf8_lossy(&ended.stdout).into_owned();
-        assert!(told.contains("found as shell"), "{told}{}", String::from_utf8_lossy(&ended.stderr));
+        let printed = String::from_utf8_lossy(&ended.stdout).into_owned();
+        assert!(printed.contains("found as shell"), "{printed}{}", String::from_utf8_lossy(&ended.stderr));
         let failed = exec_first(&files[..2], OsStr::new("sh"), &[]);
         assert_eq!(failed.kind(), io::ErrorKind::NotFound);
     }

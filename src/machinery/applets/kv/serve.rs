@@ -186,7 +186,7 @@ async fn connection(mut stream: TcpStream, server: Rc<RefCell<Server>>, mut stop
         }
         let read = tokio::select! {
             read = stream.read(&mut input) => read,
-            () = stopping.asked() => return,
+            () = stopping.wait() => return,
         };
         match read {
             Ok(count) if count > 0 => requests.push(&input[..count]),

@@ -345,12 +345,12 @@ fn log(peer: SocketAddr, request: &Request<Incoming>, status: u16, length: u64) 
 fn log_line<B>(peer: SocketAddr, request: &Request<B>, status: u16, length: u64) -> String {
     let text = |name| request.headers().get(name).map_or("-".to_string(), |v| escaped(v.as_bytes()));
     let length = if request.method() == Method::HEAD { 0 } else { length };
-    let asked = format!("{} {} {:?}", request.method(), request.uri(), request.version());
+    let line = format!("{} {} {:?}", request.method(), request.uri(), request.version());
     format!(
         "{} - - [{}] \"{}\" {status} {length} \"{}\" \"{}\"\n",
         peer.ip(),
         jiff::Timestamp::now().strftime("%d/%b/%Y:%H:%M:%S +0000"),
-        escaped(asked.as_bytes()),
+        escaped(line.as_bytes()),
         text(header::REFERER),
         text(header::USER_AGENT),
     )
@@ -445,11 +445,11 @@ mod tests {
             let request = Request::get("/menu\"x").header(header::USER_AGENT, agent).body(()).unwrap();
             log_line("172.20.0.1:4000".parse().unwrap(), &request, 404, 153)
         };
-        let told = line(b"\"GET / HTTP/1.1\" 200 \\ \t \xc3\xa9");
-        assert!(told.starts_with("172.20.0.1 - - ["), "{told}");
+        let logged = line(b"\"GET / HTTP/1.1\" 200 \\ \t \xc3\xa9");
+        assert!(logged.starts_with("172.20.0.1 - - ["), "{logged}");
         let fields =
             r#"] "GET /menu\x22x HTTP/1.1" 404 153 "-" "\x22GET / HTTP/1.1\x22 200 \x5C \x09 \xC3\xA9""#;
-        assert!(told.ends_with(&format!("{fields}\n")), "{told}");
+        assert!(logged.ends_with(&format!("{fields}\n")), "{logged}");
         assert!(line(b"Mozilla/5.0 (X11)").ends_with("\"Mozilla/5.0 (X11)\"\n"));
     }
 

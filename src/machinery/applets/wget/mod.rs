@@ -160,13 +160,13 @@ fn fetch(call: &Call, text: &str) -> Result<(), String> {
     Err("too many redirections".into())
 }
 
-/// Connects to the server of a URL; `is_told` says whether that is announced.
-fn connect(call: &Call, url: &Url, idle: Option<Duration>, is_told: bool) -> Result<Stream, String> {
+/// Connects to the server of a URL; `is_announced` says whether it prints that.
+fn connect(call: &Call, url: &Url, idle: Option<Duration>, is_announced: bool) -> Result<Stream, String> {
     let places =
         http::look_up(url, None, &Deadline::new(None)).map_err(|_| format!("bad address '{}'", url.host))?;
     let mut tried = None;
     let stream = http::connect_to(&places, &Deadline::new(idle), |address| {
-        if is_told {
+        if is_announced {
             note(call, &format!("Connecting to {} ({address})", url.authority()));
         }
         tried = Some(address.ip());
