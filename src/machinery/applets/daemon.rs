@@ -226,9 +226,9 @@ mod tests {
         };
         let (_stop, stopping) = watch::channel(false);
         requests(stream, peer, Rc::new(handler), Stopping(stopping)).await;
-        let mut said = String::new();
-        client.read_to_string(&mut said).await.unwrap();
-        assert!(said.ends_with("\r\n\r\nhere\n"), "{said:?}");
+        let mut answered = String::new();
+        client.read_to_string(&mut answered).await.unwrap();
+        assert!(answered.ends_with("\r\n\r\nhere\n"), "{answered:?}");
     }
 
     #[test]

@@ -383,7 +383,7 @@ pub(super) mod tests {
         }
         fs::write(dir.path().join("kv.log"), &bytes[..bytes.len() - 3]).unwrap();
         let (log, db, notice) = open(dir.path());
-        assert!(notice.is_some_and(|text| text.contains("in the middle of a record")), "said");
+        assert!(notice.is_some_and(|text| text.contains("in the middle of a record")), "reported");
         assert_eq!(db.len(), 3);
         log.unwrap().append(&[words("SET b 2")]).unwrap();
         let (_, db, notice) = open(dir.path());

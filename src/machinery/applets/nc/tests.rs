@@ -34,8 +34,8 @@ fn two_sides_that_only_write_do_not_wait_for_each_other() {
     std::io::Write::write_all(&mut input, &vec![b'x'; MUCH]).unwrap();
     std::io::Seek::rewind(&mut input).unwrap();
     let mut got = 0;
-    let heard = std::thread::scope(|scope| {
-        let heard = scope.spawn(move || {
+    let received = std::thread::scope(|scope| {
+        let received = scope.spawn(move || {
             std::io::Write::write_all(&mut other, &vec![b'y'; MUCH]).unwrap();
             let mut all = Vec::new();
             other.read_to_end(&mut all).unwrap();
@@ -46,9 +46,9 @@ fn two_sides_that_only_write_do_not_wait_for_each_other() {
             Ok(())
         };
         pump_between(input.as_fd(), stream.into(), None, false, print).unwrap();
-        heard.join().unwrap()
+        received.join().unwrap()
     });
-    assert_eq!((got, heard), (MUCH, MUCH));
+    assert_eq!((got, received), (MUCH, MUCH));
 }
 
 /// The other side has closed its half before the first byte is sent, and still reads.
@@ -62,13 +62,13 @@ fn a_side_that_sends_nothing_gets_what_the_other_one_sends() {
     let mut input = tempfile::tempfile().unwrap();
     std::io::Write::write_all(&mut input, &vec![b'x'; MUCH]).unwrap();
     std::io::Seek::rewind(&mut input).unwrap();
-    let heard = std::thread::spawn(move || {
+    let received = std::thread::spawn(move || {
         let mut all = Vec::new();
         other.read_to_end(&mut all).unwrap();
         all.len()
     });
     pump_between(input.as_fd(), stream.into(), None, false, |_| Ok(())).unwrap();
-    assert_eq!(heard.join().unwrap(), MUCH);
+    assert_eq!(received.join().unwrap(), MUCH);
 }
 
 /// `sleep 60 | nc` ends when the other side is gone.

@@ -398,12 +398,12 @@ mod tests {
             let head = format!("POST / HTTP/1.1\r\nHost: web\r\nContent-Length: {}\r\n\r\n", body.len());
             client.write_all(head.as_bytes()).await.unwrap();
             client.write_all(&body).await.unwrap();
-            let mut said = String::new();
-            client.read_to_string(&mut said).await.unwrap();
-            said
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            answer
         };
-        let ((), said) = tokio::join!(serving, asking);
-        assert!(said.starts_with("HTTP/1.1 413 "), "{said}");
+        let ((), answer) = tokio::join!(serving, asking);
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     }
 
     /// The pod would end so much later.
@@ -413,14 +413,14 @@ mod tests {
         let asking = async move {
             let request = b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 2\r\n\r\nhi";
             client.write_all(request).await.unwrap();
-            let mut said = [0; 12];
-            client.read_exact(&mut said).await.unwrap();
+            let mut answer = [0; 12];
+            client.read_exact(&mut answer).await.unwrap();
             stop.send(true).unwrap();
-            (client, said) // it stays connected
+            (client, answer) // it stays connected
         };
         let ending = tokio::time::timeout(LINGERING.1 / 2, serving);
-        let (ended, (_client, said)) = tokio::join!(ending, asking);
-        assert_eq!((ended, &said), (Ok(()), b"HTTP/1.1 404"));
+        let (ended, (_client, answer)) = tokio::join!(ending, asking);
+        assert_eq!((ended, &answer), (Ok(()), b"HTTP/1.1 404"));
     }
 
     /// `curl -sI web | grep ^Server` finds it.
@@ -430,12 +430,12 @@ mod tests {
         client.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
         client.shutdown().await.unwrap();
         serving.await;
-        let mut said = String::new();
-        client.read_to_string(&mut said).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
         for line in ["Server: nginx", "Content-Type: text/html", "Content-Length: 146"] {
-            assert!(said.lines().any(|said| said == line), "{said}");
+            assert!(answer.lines().any(|found| found == line), "{answer}");
         }
-        assert!(said.lines().any(|said| said.starts_with("Date: ")), "{said}");
+        assert!(answer.lines().any(|found| found.starts_with("Date: ")), "{answer}");
     }
 
     #[test]

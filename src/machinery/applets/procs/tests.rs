@@ -79,7 +79,7 @@ fn options_that_choose_processes_are_refused() {
     for fine in ["", "aux", "-ef", "-A", "-aux", "-o pid,comm", "-opid -o args", "-w", "axo pid"] {
         assert!(columns(fine).is_ok(), "{fine}");
     }
-    for (wrong, said) in [
+    for (wrong, message) in [
         ("-p 1", "invalid option -- 'p'"),
         ("-C sh", "invalid option -- 'C'"),
         ("-u root", "invalid option -- 'u'"),
@@ -91,7 +91,7 @@ fn options_that_choose_processes_are_refused() {
         ("-po pid", "invalid option -- 'p'"),
         ("-o pid,x", "bad -o argument 'x'"),
     ] {
-        assert!(columns(wrong).unwrap_err().starts_with(said), "{wrong}");
+        assert!(columns(wrong).unwrap_err().starts_with(message), "{wrong}");
     }
 }
 

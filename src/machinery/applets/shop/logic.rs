@@ -211,7 +211,7 @@ mod tests {
         })
     }
 
-    async fn said(shop: &Arc<Shop>, method: &str, uri: &str) -> (u16, String) {
+    async fn outcome(shop: &Arc<Shop>, method: &str, uri: &str) -> (u16, String) {
         let answer = answer(shop.clone(), &request_of(method, uri)).await;
         let status = answer.status().as_u16();
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
@@ -251,7 +251,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_for_what_is_sold_out_changes_nothing() {
         let (address, database) = empty_database();
-        let (status, text) = said(&shop("1.0", &address), "POST", "/buy?item=rope").await;
+        let (status, text) = outcome(&shop("1.0", &address), "POST", "/buy?item=rope").await;
         assert!(status == 409 && text.contains("sold out: rope"), "{text}");
         let requests = database.join().unwrap();
         assert!(requests.contains("HGET") && !requests.contains("HINCRBY"), "{requests}");
@@ -267,7 +267,7 @@ mod tests {
         runtime.block_on(async {
             let (free, busy) = std::sync::mpsc::channel::<()>();
             let first = tokio::task::spawn_blocking(move || busy.recv());
-            let (status, text) = said(&shop, "POST", "/buy?item=rope").await;
+            let (status, text) = outcome(&shop, "POST", "/buy?item=rope").await;
             assert!(status == 503 && text.contains("no answer in time"), "{text}");
             free.send(()).unwrap();
             first.await.unwrap().unwrap();
@@ -282,23 +282,23 @@ mod tests {
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let shop = shop("1.0", &closed.to_string());
         for (method, uri) in [("GET", "/goods"), ("POST", "/buy?item=rope"), ("GET", "/readyz")] {
-            let (status, text) = said(&shop, method, uri).await;
+            let (status, text) = outcome(&shop, method, uri).await;
             assert_eq!(status, 503);
             let want = format!("the database {closed} did not answer: Connection refused");
             assert!(text.contains(&want) && text.contains("\"missing\":\"database\""), "{text}");
         }
-        assert_eq!(said(&shop, "GET", "/healthz").await, (200, "ok\n".into()));
-        let (status, text) = said(&shop, "GET", "/version").await;
+        assert_eq!(outcome(&shop, "GET", "/healthz").await, (200, "ok\n".into()));
+        let (status, text) = outcome(&shop, "GET", "/version").await;
         assert!(
             status == 200 && text.contains("\"version\":\"1.0\"") && text.contains("of Ropewalk"),
             "{text}"
         );
         let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
         assert_eq!(read(&text), read(include_str!("../answers/logic.json")));
-        assert_eq!(said(&shop, "GET", "/sold").await, (200, "0\n".into()), "no attempt is a sale");
-        assert_eq!(said(&shop, "POST", "/sold").await.0, 405);
-        assert_eq!(said(&shop, "GET", "/buy?item=rope").await.0, 405);
-        assert_eq!(said(&shop, "POST", "/buy").await.0, 400);
-        assert_eq!(said(&shop, "GET", "/x").await.0, 404);
+        assert_eq!(outcome(&shop, "GET", "/sold").await, (200, "0\n".into()), "no attempt is a sale");
+        assert_eq!(outcome(&shop, "POST", "/sold").await.0, 405);
+        assert_eq!(outcome(&shop, "GET", "/buy?item=rope").await.0, 405);
+        assert_eq!(outcome(&shop, "POST", "/buy").await.0, 400);
+        assert_eq!(outcome(&shop, "GET", "/x").await.0, 404);
     }
 }

@@ -229,7 +229,7 @@ mod tests {
         Arc::new(Page { named, logic: place, host, sales: Sales::default() })
     }
 
-    async fn said(page: &Arc<Page>, method: &str, uri: &str) -> (u16, String) {
+    async fn outcome(page: &Arc<Page>, method: &str, uri: &str) -> (u16, String) {
         let answer = answer(page.clone(), &request_of(method, uri)).await;
         let status = answer.status().as_u16();
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
@@ -240,7 +240,7 @@ mod tests {
     async fn with(answer: &str, method: &str, uri: &str) -> (u16, String, String) {
         let answer: &'static str = Box::leak(answer.to_string().into_boxed_str());
         let (port, server) = server(vec![answer]);
-        let (status, text) = said(&page(&format!("127.0.0.1:{port}")), method, uri).await;
+        let (status, text) = outcome(&page(&format!("127.0.0.1:{port}")), method, uri).await;
         let request = tokio::task::spawn_blocking(|| server.join()).await.unwrap().unwrap().remove(0);
         (status, text, request)
     }
@@ -284,15 +284,15 @@ mod tests {
         assert!(status == 502 && text.contains("answered with 302. Is it shop-logic?"), "{text}");
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let page = page(&closed.to_string());
-        let (status, text) = said(&page, "GET", "/goods").await;
+        let (status, text) = outcome(&page, "GET", "/goods").await;
         let want = format!("The page works, but the logic {closed} did not answer: Connection refused.");
         assert!(status == 503 && text.contains(&want), "{text}");
-        let (status, text) = said(&page, "GET", "/").await;
+        let (status, text) = outcome(&page, "GET", "/").await;
         assert_eq!((status, text.as_str()), (200, include_str!("../answers/page.html")));
-        assert_eq!(said(&page, "GET", "/buy?item=%3Cx").await.0, 200);
-        assert_eq!((said(&page, "POST", "/").await.0, said(&page, "GET", "/x").await.0), (405, 404));
-        assert_eq!(said(&page, "GET", "/healthz").await, (200, "ok\n".into()));
-        assert_eq!(said(&page, "POST", "/buy?item=rope").await.0, 503);
-        assert_eq!(said(&page, "GET", "/sold").await, (200, "0\n".into()), "no attempt is a sale");
+        assert_eq!(outcome(&page, "GET", "/buy?item=%3Cx").await.0, 200);
+        assert_eq!((outcome(&page, "POST", "/").await.0, outcome(&page, "GET", "/x").await.0), (405, 404));
+        assert_eq!(outcome(&page, "GET", "/healthz").await, (200, "ok\n".into()));
+        assert_eq!(outcome(&page, "POST", "/buy?item=rope").await.0, 503);
+        assert_eq!(outcome(&page, "GET", "/sold").await, (200, "0\n".into()), "no attempt is a sale");
     }
 }

@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn ranges_are_read_as_nginx_reads_them() {
         let parts = |parts: &[(u64, u64)]| Selection::Parts(parts.to_vec());
-        for (text, length, asked) in [
+        for (text, length, selection) in [
             ("bytes=0-4", 10, parts(&[(0, 4)])),
             ("Bytes=5-", 10, parts(&[(5, 9)])),
             ("bytes=-3", 10, parts(&[(7, 9)])),
@@ -97,7 +97,7 @@ mod tests {
             ("bytes=-5", 0, Selection::Whole),
             ("bytes=1-", 0, Selection::Unsatisfiable),
         ] {
-            assert_eq!(parse(text, length), asked, "{text} of {length}");
+            assert_eq!(parse(text, length), selection, "{text} of {length}");
         }
     }
 }

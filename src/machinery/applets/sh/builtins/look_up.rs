@@ -51,7 +51,7 @@ impl Shell {
         }
         self.standard_path = standard;
         let result = match description {
-            Some('v') => self.tell_meanings(words),
+            Some('v') => self.print_meanings(words),
             Some(_) => self.type_builtin(words),
             None => self.run_command(words),
         };
@@ -60,7 +60,7 @@ impl Shell {
     }
 
     /// What `command -v` prints. Status 127 if one of the names means nothing.
-    fn tell_meanings(&mut self, names: &[String]) -> Run {
+    fn print_meanings(&mut self, names: &[String]) -> Run {
         let mut status = 0;
         for name in names {
             match self.meaning(name) {

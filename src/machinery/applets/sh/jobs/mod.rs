@@ -260,7 +260,7 @@ mod tests {
         jobs.ended(20, Exit::Code(0));
         assert_eq!((jobs.describe(&[2]), jobs.pids(&[1])), ("[2] 20 Done       c\n".into(), "10\n".into()));
         jobs.forget_ended(&[1]);
-        assert_eq!(jobs.select(&[]), Ok(vec![1, 2]), "nobody heard of the second one");
+        assert_eq!(jobs.select(&[]), Ok(vec![1, 2]), "no `jobs` has shown the second one");
         jobs.forget_ended(&[2]);
         assert_eq!(jobs.select(&[]), Ok(vec![1]));
     }
