@@ -94,6 +94,15 @@ fn write_archive(call: &Call, output: &mut impl Write, archive: Itself) -> io::R
     Ok(packing.code)
 }
 
+/// The name that a file has in an archive. As in busybox and GNU's tar, all up to the last `..` is
+/// left out, and the slash of the root: `dir/../file` is stored as `file`.
+fn stored_name(name: &Path) -> PathBuf {
+    let parts: Vec<Component> = name.components().collect();
+    let is_outside = |part: &Component| matches!(part, Component::RootDir | Component::ParentDir);
+    let start = parts.iter().rposition(is_outside).map_or(0, |at| at + 1);
+    parts[start..].iter().collect()
+}
+
 /// What a call of `tar c` has done so far.
 struct Packing<'a> {
     call: &'a Call,
@@ -122,8 +131,7 @@ impl Packing<'_> {
                 return Ok(());
             }
         };
-        let stored: PathBuf =
-            name.components().filter(|c| !matches!(c, Component::RootDir | Component::ParentDir)).collect();
+        let stored = stored_name(name);
         if self.call.verbose {
             let line = format!("{}{}\n", stored.display(), if found.is_dir() { "/" } else { "" });
             extract::say(line.as_bytes(), self.call.file == "-")?;
@@ -259,6 +267,20 @@ mod tests {
         assert!(call("-tzf x").gzip && call("tf x.tgz").gzip);
         assert_eq!(parse(&["f".into(), "x".into()]), Err(String::new()));
         assert_eq!(call("-cf x a -- -z --y").names, ["a", "-z", "--y"]);
+    }
+
+    #[test]
+    fn a_stored_name_begins_behind_the_last_way_up() {
+        for (name, stored) in [
+            ("a/b", "a/b"),
+            ("/etc/hosts", "etc/hosts"),
+            ("dir/../file", "file"),
+            ("../../x/y", "x/y"),
+            ("/a/../b/", "b"),
+            (".", "."),
+        ] {
+            assert_eq!(stored_name(Path::new(name)), Path::new(stored), "{name}");
+        }
     }
 
     #[test]
