@@ -36,14 +36,27 @@ pub(super) fn free_unit(args: &[String]) -> Option<char> {
     }
 }
 
+/// An amount in the largest unit that it fills, rounded as by busybox.
+fn human(kb: u64) -> String {
+    let (mut whole, mut tenths, mut unit) = (kb, 0, 'K');
+    for larger in ['M', 'G', 'T'] {
+        if whole >= 1024 {
+            (whole, tenths, unit) = (whole / 1024, (whole % 1024 * 10 + 512) / 1024, larger);
+        }
+    }
+    if tenths == 10 {
+        (whole, tenths) = (whole + 1, 0);
+    }
+    if kb == 0 { "0".into() } else { format!("{whole}.{tenths}{unit}") }
+}
+
 pub(super) fn free_text(memory: &BTreeMap<String, u64>, unit: char) -> String {
     let get = |name: &str| memory.get(name).copied().unwrap_or(0);
     let show = |kb: u64| match unit {
         'b' => (kb * 1024).to_string(),
-        'm' => (kb / 1024).to_string(),
-        'g' => (kb >> 20).to_string(),
-        'h' if kb >= 1 << 20 => format!("{:.1}G", kb as f64 / f64::from(1 << 20)),
-        'h' => format!("{:.1}M", kb as f64 / 1024.0),
+        'm' => ((kb + (1 << 9)) >> 10).to_string(),
+        'g' => ((kb + (1 << 19)) >> 20).to_string(),
+        'h' => human(kb),
         _ => kb.to_string(),
     };
     let cache = get("Buffers") + get("Cached") + get("SReclaimable");

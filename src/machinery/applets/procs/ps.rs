@@ -114,9 +114,10 @@ pub(super) fn ps_text(
 
 pub(super) fn cell(text: &str, width: usize, right: bool, last: bool) -> String {
     match (last, right) {
-        (true, _) => text.to_string(),
-        (_, true) => format!("{text:>width$} "),
-        (_, false) => format!("{text:<width$} "),
+        (true, true) => format!("{text:>width$}"),
+        (true, false) => text.to_string(),
+        (false, true) => format!("{text:>width$} "),
+        (false, false) => format!("{text:<width$} "),
     }
 }
 

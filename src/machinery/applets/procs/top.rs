@@ -81,6 +81,24 @@ const WIDTH: usize = 80;
 /// The processes, the ticks of all processors, and when both were read.
 pub(super) type Sample = (Vec<Process>, Vec<u64>, Instant);
 
+/// An amount in at most five letters, as in busybox: a large one has a unit, and a tenth if that is
+/// below 100.
+pub(super) fn compact(kb: u64) -> String {
+    if kb < 100_000 {
+        return kb.to_string();
+    }
+    let (mut tenths, mut unit) = (kb.saturating_mul(10), 'k');
+    for larger in ['m', 'g', 't'] {
+        if tenths >= 100_000 {
+            (tenths, unit) = (tenths / 1024, larger);
+        }
+    }
+    match tenths {
+        ..1000 => format!("{}.{}{unit}", tenths / 10, tenths % 10),
+        _ => format!("{}{unit}", tenths / 10),
+    }
+}
+
 /// Returns what is shown: the machine, and the processes, busiest first.
 pub(super) fn top_text(before: &Sample, now: &Sample) -> String {
     let memory = memory();
@@ -108,6 +126,7 @@ pub(super) fn top_text(before: &Sample, now: &Sample) -> String {
     let used = |p: &Process| p.ticks.saturating_sub(old.get(&p.pid).copied().unwrap_or(p.ticks));
     let mut rows: Vec<&Process> = now.0.iter().collect();
     rows.sort_by_key(|p| (std::cmp::Reverse(used(p)), p.pid));
+    let total = kb("MemTotal").max(1);
     for p in rows {
         let percent = used(p) as f64 * 100.0 / ticks_per_second() as f64 / seconds;
         let row = format!(
@@ -116,8 +135,8 @@ pub(super) fn top_text(before: &Sample, now: &Sample) -> String {
             p.ppid,
             name(&users, p.uid),
             p.state,
-            p.size / 1024,
-            p.size / 1024 * 100 / kb("MemTotal").max(1),
+            compact(p.size / 1024),
+            (p.size / 1024 * 100 + total / 2) / total,
             p.args,
         );
         text.extend(row.chars().take(WIDTH).chain(['\n']));
