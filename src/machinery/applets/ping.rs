@@ -193,8 +193,8 @@ fn has_failed(call: &Call, answers: u32) -> bool {
     answers == 0 || (call.limit.is_some() && call.count.is_some_and(|count| answers < count))
 }
 
-/// The moment that is so much later. One beyond what the clock counts is a year away, which
-/// no run of `ping` reaches.
+/// The moment that is so much later. One beyond what the clock counts is a year away, which no
+/// run of `ping` reaches.
 fn after(moment: Instant, wait: Duration) -> Instant {
     moment.checked_add(wait).unwrap_or(moment + Duration::from_secs(365 * 86_400))
 }

@@ -151,8 +151,8 @@ impl Inflate {
         Inflate { state, is_undecided, is_over: false }
     }
 
-    /// Decodes until `out` has [`PART`] bytes or all of `part` is read. `self.read` counts
-    /// what was read.
+    /// Decodes until `out` has [`PART`] bytes or all of `part` is read.
+    /// `state.total_in()` counts what was read.
     fn decode(&mut self, part: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         if self.is_undecided {
             let &[first, second, ..] = part else { return Ok(()) };
