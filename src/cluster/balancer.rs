@@ -33,10 +33,6 @@ use tokio_util::sync::CancellationToken;
 /// may be no other server.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Returns how long a server on this node may take to accept a connection.
-fn patience(faults: &Faults, node: &str) -> Duration {
-    PATIENCE + faults.delay(node)
-}
 /// How often each server is asked for its readiness.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
 
@@ -49,6 +45,11 @@ const FALL: u32 = 3;
 const DESCRIPTORS: u64 = 4;
 /// A silent client is probed this often, as by the API server.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// Returns how long a server on this node may take to accept a connection.
+fn patience(faults: &Faults, node: &str) -> Duration {
+    PATIENCE + faults.delay(node)
+}
 
 /// What is known of one server.
 #[derive(Clone, Default)]
@@ -236,7 +237,7 @@ impl Balancer {
             if descriptors::is_reserved(&upstream) {
                 return; // what is left is the store's
             }
-            // A server that only begins to listen cannot be told for whom the connection is made,
+            // A server that only begins to listen cannot learn for whom the connection is made,
             // and another program that listens in its place is no API server.
             let server = self.world.api_servers.borrow().get(&name).cloned();
             let Some(server) = server else { continue };
@@ -274,8 +275,8 @@ fn in_turn(
     turn.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
-/// Passes bytes between a client and an API server, which is told whose they are, until either end
-/// hangs up; the client also while the API server reads nothing of what it sent.
+/// Passes bytes between a client and an API server, which learns the client's address, until either
+/// end hangs up; the client also while the API server reads nothing of what it sent.
 async fn pass(mut client: TcpStream, peer: SocketAddr, mut upstream: TcpStream, server: Server) {
     // A client that does not read is the API server's to deal with, so its answers must not pile up
     // here.
@@ -283,7 +284,7 @@ async fn pass(mut client: TcpStream, peer: SocketAddr, mut upstream: TcpStream, 
     let left = forward::left(&client);
     // Before the first byte, and until the connection is closed.
     let Ok(from) = upstream.local_addr() else { return };
-    let _told = server.forwards(from, peer);
+    let _forwarded = server.forwards(from, peer);
     forward::copy_until_left(&mut client, &mut upstream, left).await;
 }
 

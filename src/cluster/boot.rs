@@ -41,6 +41,7 @@ const STOP_ORDER: [(&[&str], Duration); 3] = [
     (&["kube-apiserver"], Duration::from_millis(600)),
     (&["etcd"], Duration::from_millis(800)),
 ];
+
 /// Writes a word to standard output, where the program that started this cluster reads it.
 fn tell(word: &Word) {
     let mut line = serde_json::to_vec(word).unwrap_or_default();

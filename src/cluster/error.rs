@@ -17,7 +17,7 @@ pub enum Error {
     Hangs {
         /// The cluster's name.
         name: String,
-        /// The process id behind the socket, if the kernel told it.
+        /// The process id behind the socket, if the kernel knows it.
         main: Option<i32>,
     },
     /// A file or directory cannot be read, written or made.

@@ -1,4 +1,4 @@
-//! What a foreign cluster refuses, told in the language of the person who uses it.
+//! What a foreign cluster refuses, in the language of the person who uses it.
 
 use lang::charset::is_harmful;
 use lang::{Lang, texts};
@@ -78,19 +78,19 @@ impl Far {
     /// characters that steer a terminal or show a line in another order than it is written in.
     pub fn say(&self, lang: Lang) -> String {
         let quoted = |context: &String| format!("{context:?}");
-        let shown = |said: &String| said.replace(is_harmful, " ");
+        let harmless = |said: &String| said.replace(is_harmful, " ");
         match self {
-            Far::Unusable { url, why } => lang.say(Word::Unusable, &[url, &shown(why)]),
+            Far::Unusable { url, why } => lang.say(Word::Unusable, &[url, &harmless(why)]),
             Far::Stranger { url, context, said } => {
-                lang.say(Word::Stranger, &[url, &quoted(context), &shown(said)])
+                lang.say(Word::Stranger, &[url, &quoted(context), &harmless(said)])
             }
             Far::LacksRight { url, context, right, said } => {
-                lang.say(Word::LacksRight, &[&quoted(context), url, right, &shown(said)])
+                lang.say(Word::LacksRight, &[&quoted(context), url, right, &harmless(said)])
             }
             Far::NamesTaken { url } => lang.say(Word::NamesTaken, &[url]),
             Far::StillGoing { namespace } => lang.say(Word::StillGoing, &[namespace]),
-            Far::NotMade { namespace, said } => lang.say(Word::NotMade, &[namespace, &shown(said)]),
-            Far::NotDeleted { namespace, said } => lang.say(Word::NotDeleted, &[namespace, &shown(said)]),
+            Far::NotMade { namespace, said } => lang.say(Word::NotMade, &[namespace, &harmless(said)]),
+            Far::NotDeleted { namespace, said } => lang.say(Word::NotDeleted, &[namespace, &harmless(said)]),
         }
     }
 }

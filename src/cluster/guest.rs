@@ -38,8 +38,8 @@ pub use apiserver::HOLD;
 /// What a cluster has that others may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offers {
-    /// It is Ropewalk's own: every hop is told, it can be broken on purpose and taken back, and its
-    /// NodePorts are on localhost.
+    /// It is Ropewalk's own: every hop is recorded, it can be broken on purpose and taken back, and
+    /// its NodePorts are on localhost.
     pub own: bool,
     /// Nodes that run pods only.
     pub workers: u8,
@@ -116,7 +116,7 @@ pub enum Inside {
 pub trait Ground: Send + Sync + 'static {
     /// Where this cluster's files are.
     fn place(&self) -> &Place;
-    /// Everything that is told of what happens.
+    /// The stream of records of all that happens.
     fn tap(&self) -> &Tap;
     /// Size and abilities of this cluster, for lessons that need some.
     fn offers(&self) -> Offers;
@@ -208,7 +208,7 @@ impl OwnCluster {
             return Err("the store is an external etcd: ask it with etcdctl".into());
         }
         let stores = self.world.stores.borrow();
-        let told = |node: NodeSpec| {
+        let member = |node: NodeSpec| {
             let status = stores.get(&node.name).and_then(|s| s.status());
             let is = |f: fn(&etcd::Status) -> bool| status.as_ref().is_some_and(f);
             json!({
@@ -218,7 +218,7 @@ impl OwnCluster {
                 "healthy": is(|s| !s.leader.is_empty() && s.refuses.is_none()),
             })
         };
-        Ok(self.world.control_planes().into_iter().map(told).collect())
+        Ok(self.world.control_planes().into_iter().map(member).collect())
     }
 }
 
@@ -306,15 +306,15 @@ impl Ground for OwnCluster {
             .await
         })
     }
-    /// Every commit is told as it is made.
+    /// The tap has each commit as soon as it is made.
     fn catch_up(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }
-    /// The API server has told it already.
+    /// The tap has it already, from the API server.
     fn saw(&self, _: Seen<'_>) {}
 }
 
-/// Asks one after the other until one answers.
+/// Asks one store after the other until one answers.
 ///
 /// # Errors
 /// What the last one said, or that there is none.

@@ -126,8 +126,8 @@ pub(super) fn given(component: &str, node: Option<&str>) -> String {
     node.map_or_else(|| component.to_string(), |node| format!("{component}/{node}"))
 }
 
-/// How long `fault start` waits for the pods that tell of a back-off.
-const TOLD_MAX: Duration = Duration::from_secs(2);
+/// How long `fault start` waits for the list of pods, which tell of a back-off.
+const PODS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Adds to the answer of [`start`] how many seconds the kubelet still waits, by `component/node`.
 /// A component that was stopped several times is not started at once: its back-off grows from 10
@@ -143,7 +143,7 @@ pub(super) async fn with_back_offs(world: &World, component: &str, mut answer: V
         return answer;
     };
     let pods = client.within::<Pod>("kube-system");
-    let Some(Ok(pods)) = clock::limit(TOLD_MAX, pods.list(&ListParams::default())).await else {
+    let Some(Ok(pods)) = clock::limit(PODS_WITHIN, pods.list(&ListParams::default())).await else {
         return answer;
     };
     let started: Vec<String> = answer["started"]
@@ -183,8 +183,8 @@ fn back_off_left(pod: &Value, now: clock::Timestamp) -> Option<u64> {
     let statuses = pod["status"]["containerStatuses"].as_array()?;
     let left = |status: &Value| {
         let waiting = &status["state"]["waiting"];
-        let told = waiting["message"].as_str().filter(|_| waiting["reason"] == "CrashLoopBackOff")?;
-        let pause = told.strip_prefix("back-off ")?.split_whitespace().next().and_then(seconds)?;
+        let message = waiting["message"].as_str().filter(|_| waiting["reason"] == "CrashLoopBackOff")?;
+        let pause = message.strip_prefix("back-off ")?.split_whitespace().next().and_then(seconds)?;
         let ended =
             status["lastState"]["terminated"]["finishedAt"].as_str()?.parse::<clock::Timestamp>().ok()?;
         let left = clock::left(ended, Duration::from_secs(pause), now)?;

@@ -257,7 +257,7 @@ mod tests {
         assert!(kept.iter().all(|kept| kept.exists()));
     }
 
-    /// The supervisor would be told nothing, and say that its order is damaged.
+    /// The supervisor would find no order, and say that it is damaged.
     #[test]
     fn a_home_whose_path_is_no_text_is_refused() {
         use std::os::unix::ffi::OsStrExt;

@@ -1,4 +1,4 @@
-//! The learner's side of a start: one more process, and its progress told.
+//! The learner's side of a start: one more process, and reports of its progress.
 
 use super::control::Control;
 use super::error::Error;

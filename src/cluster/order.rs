@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// follows.
 pub const SUPERVISE_ARGUMENT: &str = "ropewalk-supervise";
 
-/// What a supervisor is told to start.
+/// What a supervisor is to start.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Order {

@@ -147,8 +147,9 @@ async fn receive(
     linux::tcp::give_up_after(&stream, UNACKNOWLEDGED)?;
     let tls = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
     let invalid = |why: String| std::io::Error::new(std::io::ErrorKind::InvalidData, why);
-    let shown = tls.get_ref().1.peer_certificates().unwrap_or_default().first().and_then(|c| pki::user_of(c));
-    let (peer, _) = shown.ok_or_else(|| invalid("the peer's certificate has no name".into()))?;
+    let certificates = tls.get_ref().1.peer_certificates().unwrap_or_default();
+    let user = certificates.first().and_then(|certificate| pki::user_of(certificate));
+    let (peer, _) = user.ok_or_else(|| invalid("the peer's certificate has no name".into()))?;
     let sender = member_id(&peer);
     if !members.contains(&sender) {
         return Err(invalid(format!("the certificate of {peer:?} is not that of a member")));
@@ -193,14 +194,14 @@ impl Wire {
         while let Some(first) = queue.recv().await {
             let ended = match tokio::time::timeout(DIAL_PATIENCE, self.connect()).await {
                 Ok(Ok(stream)) => {
-                    self.tell(&mut reached, true, "");
+                    self.note_reach(&mut reached, true, "");
                     self.write(stream, first, &mut queue).await
                 }
                 Ok(Err(error)) => Err(error),
                 Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
             };
             let Err(error) = ended else { return };
-            self.tell(&mut reached, false, &chain(&error));
+            self.note_reach(&mut reached, false, &chain(&error));
             while queue.try_recv().is_ok() {} // what waited is old by now
         }
     }
@@ -238,8 +239,8 @@ impl Wire {
         Ok(())
     }
 
-    /// Says it once when a peer is reached, and once when it is lost.
-    fn tell(&self, reached: &mut Option<bool>, now: bool, why: &str) {
+    /// Logs and records once that a peer is reached, and once that it is lost.
+    fn note_reach(&self, reached: &mut Option<bool>, now: bool, why: &str) {
         if reached.replace(now) == Some(now) {
             return;
         }

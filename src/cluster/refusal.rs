@@ -1,4 +1,4 @@
-//! Refusals: what the cluster cannot do, told in the language of the person who asked for it.
+//! Refusals: what the cluster cannot do, in the language of the person who asked for it.
 
 use super::far::Far;
 use lang::{Lang, texts};

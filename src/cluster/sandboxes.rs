@@ -33,7 +33,7 @@ impl Sandboxes {
 
     /// Makes a sandbox in a task of `crew`, and records it also if the caller stops waiting,
     /// because its kubelet was killed, for instance: the runtime finishes a sandbox in any case,
-    /// and the next kubelet goes on with it. That one is told by an event. If the node `is_off` by
+    /// and the next kubelet goes on with it. An event names that one to it. If the node `is_off` by
     /// then, the sandbox ends at once: the fault did not find it among those that it ended.
     ///
     /// # Errors
@@ -65,7 +65,8 @@ impl Sandboxes {
                 && is_received.await.is_err()
             {
                 let kind = EventKind::Created;
-                let _ = events.send(Event { pod: sandbox.pod, container_id: sandbox.id, kind }); // no kubelet listens yet
+                // The only error: no kubelet listens yet.
+                let _ = events.send(Event { pod: sandbox.pod, container_id: sandbox.id, kind });
             }
         });
         let made = made.await.unwrap_or_else(|_| Err(Error::State("the cluster is stopping".into())));

@@ -1,4 +1,4 @@
-//! What a start waits for, told while it waits.
+//! What a start waits for, reported while it waits.
 
 use super::external_etcd::ExternalEtcd;
 use super::ready::Progress;
@@ -30,8 +30,8 @@ pub(super) fn no_store(etcd: Option<&ExternalEtcd>, failed: &Mutex<BTreeMap<Stri
     format!("there is no store after {seconds} s: {why}{failed}")
 }
 
-/// Waits for `begin`, which waits for a store. Meanwhile it tells why none serves, and again when
-/// the reason changes: on a full disk a start would otherwise be silent for [`STORE_MAX`].
+/// Waits for `begin`, which waits for a store. Meanwhile `tell` gets the reason why none serves,
+/// and each new reason: on a full disk a start would otherwise be silent for [`STORE_MAX`].
 pub(super) async fn tell_reasons<T>(
     begin: impl Future<Output = T>,
     etcd: Option<&ExternalEtcd>,
@@ -39,7 +39,7 @@ pub(super) async fn tell_reasons<T>(
     mut tell: impl FnMut(String),
 ) -> T {
     let mut begin = pin!(begin);
-    let mut told = String::new();
+    let mut last = String::new();
     loop {
         if let Some(begun) = clock::limit(LOOK_EVERY, begin.as_mut()).await {
             return begun;
@@ -48,9 +48,9 @@ pub(super) async fn tell_reasons<T>(
             Some(etcd) => format!("the etcd at {} does not serve", etcd.endpoints.join(", ")),
             None => failed_members(failed),
         };
-        if !now.is_empty() && now != told {
+        if !now.is_empty() && now != last {
             tell(now.clone());
-            told = now;
+            last = now;
         }
     }
 }
@@ -79,12 +79,12 @@ pub(super) async fn until_done<F: Future<Output = Result<(), String>>>(
     note: impl Fn(String),
 ) {
     const PAUSE_MAX: Duration = Duration::from_secs(5);
-    let (mut pause, mut told) = (Duration::from_millis(10), String::new());
+    let (mut pause, mut logged) = (Duration::from_millis(10), String::new());
     while let Err(error) = attempt().await {
         note(format!("{what}: {error}"));
-        if pause == PAUSE_MAX && error != told {
+        if pause == PAUSE_MAX && error != logged {
             tracing::warn!(error, "{what}");
-            told = error;
+            logged = error;
         } else {
             tracing::debug!(error, "{what}");
         }

@@ -295,8 +295,8 @@ impl FailedStart {
 fn lost_store(failed: &BTreeMap<String, FailedStart>, members: usize) -> Option<String> {
     let majority = members / 2 + 1;
     let damaged = failed.iter().filter(|(_, start)| !start.may_pass);
-    let told: Vec<String> = damaged.map(|(node, start)| start.say(node)).collect();
-    (members.saturating_sub(told.len()) < majority).then(|| told.join("; "))
+    let reasons: Vec<String> = damaged.map(|(node, start)| start.say(node)).collect();
+    (members.saturating_sub(reasons.len()) < majority).then(|| reasons.join("; "))
 }
 
 #[cfg(test)]

@@ -49,6 +49,7 @@ const UNTRUSTED_PATHS: &[&str] = &[
     "foundation/runtime/dev.rs",
     "foundation/runtime/root.rs",
     "foundation/runtime/init.rs",
+    "foundation/runtime/pause.rs",
 ];
 
 /// Calls that look a path up by name and follow its links. Making a trusted directory is allowed:

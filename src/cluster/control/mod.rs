@@ -165,7 +165,7 @@ async fn pass_on(
     };
     tokio::select! {
         biased;
-        told = further => told,
+        sent = further => sent,
         () = hung_up(lines) => Err(std::io::ErrorKind::BrokenPipe.into()),
     }
 }
@@ -192,7 +192,7 @@ async fn talk(stream: UnixStream, server: &Server) -> std::io::Result<()> {
             }
             Ok(Ask::Records { since }) => {
                 return tokio::select! {
-                    told = records(server.target.tap(), since, &mut write) => told,
+                    ended = records(server.target.tap(), since, &mut write) => ended,
                     () = hung_up(&mut lines) => Ok(()),
                 };
             }

@@ -169,7 +169,7 @@ async fn a_question_to_a_guest_is_carried_out_without_the_client() {
     control.write.write_all(&line).await.unwrap();
     receivers(&news, 2).await;
     drop(control);
-    // A later client is served after it: by then the hang-up has been told.
+    // A later client is served after it: by then the server has noticed the hang-up.
     Control::connect(&place).await.unwrap();
     assert_eq!(news.receiver_count(), 2, "it was given up half done");
     news.send_replace(true);

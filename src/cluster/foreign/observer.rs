@@ -192,13 +192,13 @@ impl Observer {
         Asked { request, object, began, before, table, labels, fields, output, silent, watch, unseen, tail }
     }
 
-    /// It was answered; `answer` is what a write was answered with.
+    /// Records the answer to a request. `answer` is the body that a write was answered with.
     pub(super) fn answered(&self, mut asked: Asked, code: u16, answer: Option<&Value>) {
-        let told = asked.writes()
+        let is_recorded = asked.writes()
             || !asked.request.session.is_empty()
             || (asked.object.is_some()
                 && (tap::is_connection(&asked.request.subresource) || !is_own(&asked.request.user_agent)));
-        if !told {
+        if !is_recorded {
             return;
         }
         asked.request.code = code;
@@ -243,8 +243,8 @@ impl Observer {
     }
 
     /// Forgets the objects of an earlier namespace of this name, whose end no watch has shown. Only
-    /// while no watch shows the new one: the next version of an object that is forgotten is told as
-    /// its creation.
+    /// while no watch shows the new one: the next version of an object that is forgotten is shown
+    /// as its creation.
     pub(super) fn forget_namespace(&self, namespace: &str) {
         self.known().forget_namespace(namespace);
     }

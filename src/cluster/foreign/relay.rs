@@ -194,8 +194,7 @@ async fn read_within(mut body: Body, most: usize) -> Result<(Body, Option<Bytes>
     Ok((full(whole.clone()), Some(whole)))
 }
 
-/// May this be passed on? Looking is everybody's own business; changing ends at the namespace's
-/// wall.
+/// Decides whether a request is passed on. Every read is; a change only in the lesson's namespace.
 ///
 /// A request that changes protocols (`upgrades`) to a subresource is a connection, whatever it is
 /// called: KubeVirt has `virtualmachineinstances/vm/console`. Only logs are read that way, too.
@@ -251,8 +250,8 @@ fn hides(info: &Info) -> bool {
     let segments = info.path.split('/').filter(|segment| !segment.is_empty());
     // `api/v1` or `apis/GROUP/v1`, `namespaces/NAME`, then `RESOURCE/NAME/proxy`.
     let before = 2 + usize::from(!info.group.is_empty()) + 2 * usize::from(info.in_namespace) + 3;
-    let judged = if info.subresource == "proxy" { before } else { usize::MAX };
-    segments.take(judged).any(|segment| plain(segment).contains('/'))
+    let checked = if info.subresource == "proxy" { before } else { usize::MAX };
+    segments.take(checked).any(|segment| plain(segment).contains('/'))
 }
 
 /// Decodes what could be read as another path, also if it is encoded twice.

@@ -9,52 +9,31 @@ use super::sandboxes::Sandboxes;
 use super::spec::NodeSpec;
 use super::world::World;
 use async_trait::async_trait;
-use clock::{self, Timestamp};
 use cni::NodeNetwork;
 use cri::{
-    Container, ContainerConfig, ContainerState, Error, Event, EventKind, ExecRequest, Image, LogLimits,
-    PodId, Result, Runtime, Sandbox, SandboxConfig, Session, Stats, Stream,
+    Container, ContainerConfig, ContainerState, Error, Event, EventKind, ExecRequest, Image, PodId, Result,
+    Runtime, Sandbox, SandboxConfig, Session, Stats, Stream,
 };
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::{Mutex, MutexGuard};
 use runtime::NodeRuntime;
 use runtime::log::{self, Log};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use task::{Crew, End};
 use tokio::sync::broadcast;
 
+mod component;
 mod faults;
 
+use component::{Component, LogFile, claim, note_end, note_start, remove_components};
+
+/// Events that a kubelet may lag behind before it hears that it lost some.
 const EVENTS: usize = 1024;
 
 /// The namespace of all pods that run components: static pods and addons.
 const NAMESPACE: &str = "kube-system";
-
-struct Component {
-    id: String,
-    sandbox_id: String,
-    pod: PodId,
-    config: ContainerConfig,
-    log: LogFile,
-    created_at: Timestamp,
-    started_at: Option<Timestamp>,
-    finished_at: Option<Timestamp>,
-    state: ContainerState,
-    exit_code: i32,
-    reason: &'static str,
-    message: String,
-    crew: Option<Crew>,
-}
-
-/// Where a component's log is, and how much of it is kept.
-#[derive(Clone, Debug, Default)]
-struct LogFile {
-    path: PathBuf,
-    limits: LogLimits,
-}
 
 /// The node's runtime as its kubelet sees it.
 pub(crate) struct NodeCri {
@@ -100,7 +79,8 @@ impl NodeCri {
         self.components.lock()
     }
 
-    fn tell(&self, pod: &PodId, container: &str, kind: EventKind) {
+    /// Sends an event to the node's kubelet, if one listens.
+    fn send_event(&self, pod: &PodId, container: &str, kind: EventKind) {
         let event = Event { pod: pod.clone(), container_id: container.into(), kind };
         let _ = self.events.send(event);
     }
@@ -112,30 +92,7 @@ impl NodeCri {
         }
         let pod = note_end(&mut self.components(), id, end);
         if let Some(pod) = pod {
-            self.tell(&pod, id, EventKind::Stopped);
-        }
-    }
-
-    fn describe(c: &Component) -> Container {
-        Container {
-            id: c.id.clone(),
-            sandbox_id: c.sandbox_id.clone(),
-            name: c.config.name.clone(),
-            attempt: c.config.attempt,
-            state: c.state,
-            image: c.config.image.clone(),
-            image_id: image_id(&c.config.image),
-            created_at: c.created_at,
-            started_at: c.started_at,
-            finished_at: c.finished_at,
-            exit_code: c.exit_code,
-            reason: if c.state == ContainerState::Exited { c.reason.into() } else { String::new() },
-            message: c.message.clone(),
-            warnings: Vec::new(),
-            user: None,
-            log_path: c.log.path.clone(),
-            labels: c.config.labels.clone(),
-            annotations: c.config.annotations.clone(),
+            self.send_event(&pod, id, EventKind::Stopped);
         }
     }
 
@@ -182,76 +139,6 @@ fn may_run(static_pods: &[Pod], pod: &PodId, image: &str) -> bool {
     })
 }
 
-/// Takes containers of components out of the table, and removes their logs, also the rotated ones.
-/// One that runs is ended ([`Runtime::remove_container`]): `claim` would not know of it any more.
-async fn remove_components(
-    components: &Mutex<BTreeMap<String, Component>>,
-    is_wanted: impl Fn(&Component) -> bool,
-) -> Vec<Component> {
-    let removed: Vec<Component> = {
-        let mut all = components.lock();
-        let ids: Vec<String> = all.values().filter(|c| is_wanted(c)).map(|c| c.id.clone()).collect();
-        ids.iter().filter_map(|id| all.remove(id)).collect()
-    };
-    for crew in removed.iter().filter_map(|c| c.crew.as_ref()) {
-        crew.kill();
-        crew.wait().await;
-    }
-    for component in &removed {
-        logs::close(&component.id); // its end may not have been noted yet
-        log::remove(&component.log.path, component.log.limits);
-    }
-    removed
-}
-
-/// Marks a component of the node as running, which another one of the same name cannot be from then
-/// on: two of them would have one address and, in an election, one identity.
-///
-/// # Errors
-/// `NotFound`, and `State` of a container that was started before: nothing is changed. `Start`: the
-/// component runs here in another container.
-fn claim(components: &mut BTreeMap<String, Component>, id: &str, node: &str) -> Result<()> {
-    let Some(own) = components.get(id) else { return Err(Error::NotFound(id.into())) };
-    if own.state != ContainerState::Created {
-        return Err(Error::State(format!("container {id} is not in created state")));
-    }
-    let name = component_of(&own.config.image).unwrap_or_default();
-    let runs =
-        |c: &Component| component_of(&c.config.image) == Some(name) && c.state == ContainerState::Running;
-    if !components::MANY_ON_A_NODE.contains(&name) && components.values().any(runs) {
-        return Err(Error::Start(format!("{name} runs on {node} already")));
-    }
-    if let Some(own) = components.get_mut(id) {
-        own.state = ContainerState::Running;
-    }
-    Ok(())
-}
-
-/// Notes that a component was started. `false`: its container was removed meanwhile.
-fn note_start(components: &mut BTreeMap<String, Component>, id: &str, crew: &Crew) -> bool {
-    let Some(c) = components.get_mut(id) else { return false };
-    c.started_at = Some(clock::now());
-    c.crew = Some(crew.clone());
-    true
-}
-
-/// Closes a component's log, and notes how it ended. Returns its pod; `None` if the container was
-/// removed before its end was heard of.
-fn note_end(components: &mut BTreeMap<String, Component>, id: &str, end: &End) -> Option<PodId> {
-    logs::close(id);
-    let c = components.get_mut(id)?;
-    c.state = ContainerState::Exited;
-    c.finished_at = Some(clock::now());
-    c.crew = None;
-    (c.exit_code, c.reason, c.message) = match end {
-        End::Done(Ok(())) | End::Stopped => (0, "Completed", String::new()),
-        End::Done(Err(message)) => (1, "Error", message.clone()),
-        End::Panicked(message) => (2, "Error", format!("panic: {message}")),
-        End::Killed => (137, "Error", String::new()),
-    };
-    Some(c.pod.clone())
-}
-
 const IN_PROCESS: &str = "this container is a component that runs inside the ropewalk process";
 
 /// Says why `kubectl exec` finds nothing to run. In etcd's pod of a kubeadm cluster it is how
@@ -290,7 +177,7 @@ impl Runtime for NodeCri {
 
     async fn remove_pod_sandbox(&self, id: &str) -> Result<()> {
         for component in remove_components(&self.components, |c| c.sandbox_id == id).await {
-            self.tell(&component.pod, &component.id, EventKind::Deleted);
+            self.send_event(&component.pod, &component.id, EventKind::Deleted);
         }
         self.sandboxes.remove(id);
         self.inner.remove_pod_sandbox(id).await
@@ -331,7 +218,7 @@ impl Runtime for NodeCri {
             crew: None,
         };
         self.components().insert(id.clone(), component);
-        self.tell(&sandbox.pod, &id, EventKind::Created);
+        self.send_event(&sandbox.pod, &id, EventKind::Created);
         Ok(id)
     }
 
@@ -392,7 +279,7 @@ impl Runtime for NodeCri {
         if !is_there || world.faults.is_off(&self.node.name) || self.refuse_held(&world, &image).is_err() {
             crew.kill();
         }
-        self.tell(&pod, id, EventKind::Started);
+        self.send_event(&pod, id, EventKind::Started);
         if let Some(cri) = self.own.upgrade() {
             let id = id.to_string();
             self.crew.spawn(async move {
@@ -423,19 +310,19 @@ impl Runtime for NodeCri {
             return self.inner.remove_container(id).await;
         }
         for component in remove_components(&self.components, |c| c.id == id).await {
-            self.tell(&component.pod, id, EventKind::Deleted);
+            self.send_event(&component.pod, id, EventKind::Deleted);
         }
         Ok(())
     }
 
     async fn list_containers(&self) -> Result<Vec<Container>> {
         let mut all = self.inner.list_containers().await?;
-        all.extend(self.components().values().map(Self::describe));
+        all.extend(self.components().values().map(Component::describe));
         Ok(all)
     }
 
     async fn container_status(&self, id: &str) -> Result<Container> {
-        let own = self.components().get(id).map(Self::describe);
+        let own = self.components().get(id).map(Component::describe);
         match own {
             Some(container) => Ok(container),
             None => self.inner.container_status(id).await,

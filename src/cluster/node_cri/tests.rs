@@ -1,4 +1,5 @@
 use super::*;
+use cri::LogLimits;
 
 #[test]
 fn the_log_of_a_component_is_closed_also_if_its_container_is_removed_first() {

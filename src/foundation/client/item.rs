@@ -91,7 +91,7 @@ const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
 /// Gives a time to each condition of the status that has none, and returns whether there was one.
 /// The API server accepts `lastTransitionTime: null`, as upstream's does (Go writes it for a time
-/// that nobody set), but the type of a condition needs a time. Example: kube-proxy would skip a
+/// that was not set), but the type of a condition needs a time. Example: kube-proxy would skip a
 /// Service of which a client has written such a condition.
 fn complete_conditions(value: &mut Value) -> bool {
     let conditions = value.pointer_mut("/status/conditions").and_then(Value::as_array_mut);

@@ -63,7 +63,7 @@ impl<T> Delta<T> {
 ///   same revision.
 /// - It lists anew after a line of a watch that is an error (other than 429) or no event. kube-rs
 ///   would go on behind it, without the object that it was about.
-/// - A list is told as a whole.
+/// - A list comes as a whole.
 /// - After a failure the next request waits, longer at each further failure, and the log says why
 ///   if it goes on.
 /// - One object that cannot be decoded does not fail its list.

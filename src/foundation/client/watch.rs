@@ -8,7 +8,7 @@ use futures::stream::{BoxStream, StreamExt};
 use kube::runtime::watcher;
 use std::time::Duration;
 
-/// What kube-rs tells of a kind.
+/// The events of kube-rs' watcher of one kind.
 pub(super) type Events = BoxStream<'static, watcher::Result<watcher::Event<Raw>>>;
 
 /// The list and the watch of a [`Reflector`](super::Reflector): its pauses, restarts and bounds.
@@ -107,11 +107,11 @@ const CALM: Duration = Duration::from_secs(120);
 /// failing fails sooner after a pause. An attempt to open one may take longer than this and fail.
 const WELL_AFTER: Duration = Duration::from_secs(10);
 /// A watch that has failed for so long is logged as a warning: a cluster's start ends sooner ...
-const TELL_AFTER: Duration = Duration::from_secs(10);
+const WARN_AFTER: Duration = Duration::from_secs(10);
 /// ... and then once in this time.
-const TELL_EVERY: Duration = Duration::from_secs(60);
+const WARN_EVERY: Duration = Duration::from_secs(60);
 /// No server's `Retry-After` is waited for longer.
-const RETRY_TOLD: Duration = Duration::from_secs(60);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
 /// What the API server answered instead of objects, if it answered.
 fn answer(error: &watcher::Error) -> Option<&kube::core::Status> {
@@ -163,14 +163,15 @@ struct Failures {
     last: clock::Instant,
     /// When the first of the failures came that go on; `None` if the watch works.
     since: Option<clock::Instant>,
-    told: Option<clock::Instant>,
+    /// When the log warned last of those that go on.
+    warned: Option<clock::Instant>,
     /// One of them was a watch's. A list that succeeds says nothing about the next watch.
     of_watch: bool,
 }
 
 impl Failures {
     fn new() -> Failures {
-        Failures { pause: RETRY, last: clock::Instant::now(), since: None, told: None, of_watch: false }
+        Failures { pause: RETRY, last: clock::Instant::now(), since: None, warned: None, of_watch: false }
     }
 
     /// The end of a list came. Parts of a list do not count: a list whose second page fails brings
@@ -189,7 +190,7 @@ impl Failures {
 
     fn well(&mut self, kind: &str) {
         self.since = None;
-        if self.told.take().is_some() {
+        if self.warned.take().is_some() {
             tracing::info!(kind, "the watch goes on");
         }
     }
@@ -209,8 +210,8 @@ impl Failures {
         }
         self.of_watch |= of_watch;
         let since = now - *self.since.get_or_insert(now);
-        if since >= TELL_AFTER && self.told.is_none_or(|told| now - told >= TELL_EVERY) {
-            self.told = Some(now);
+        if since >= WARN_AFTER && self.warned.is_none_or(|warned| now - warned >= WARN_EVERY) {
+            self.warned = Some(now);
             tracing::warn!(kind, %error, ?since, "the watch fails again and again");
         } else {
             tracing::debug!(kind, %error, "watch failed, trying again");
@@ -224,7 +225,7 @@ impl Failures {
         self.pause = (pause * 2).min(longest);
         let asked_for =
             answer.and_then(|status| status.details.as_ref()).map_or(0, |d| d.retry_after_seconds);
-        let pause = pause.max(Duration::from_secs(asked_for.into()).min(RETRY_TOLD));
+        let pause = pause.max(Duration::from_secs(asked_for.into()).min(RETRY_AFTER_MAX));
         self.last = now + pause;
         pause
     }

@@ -1,7 +1,7 @@
 //! The scripts in `golden`: keys through time.
 //!
 //! `put K=V…` and `delete K…` are one revision, whatever they name. `get` shows all keys, `get K`
-//! one of them, `rev=N` what they were then. `events rev=N` shows what a watch from N on is told,
+//! one of them, `rev=N` what they were then. `events rev=N` shows what a watch from N on gets,
 //! and `compact N` forgets what came before N.
 
 use super::api::{EventType, KeyValue, RangeRequest};

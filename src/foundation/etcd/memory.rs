@@ -11,14 +11,15 @@ use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 
-/// Its leases expire when the next request comes.
+/// A store in memory as the backend of a [`Kv`](super::kv::Kv). Its leases expire when the next
+/// request comes.
 ///
 /// Without Raft a proposal is applied at once, under one lock, and its answer is there before the
 /// caller waits for it. No timer runs.
 pub(super) struct Memory {
     shared: Arc<Shared>,
-    /// Held while a command is applied and published, so that watchers see the order of revisions.
-    /// How many there were.
+    /// The number of commands so far. Held while one is applied and published, so that watchers see
+    /// the order of revisions.
     order: Mutex<u64>,
     start: clock::Instant,
 }
@@ -40,7 +41,8 @@ impl Memory {
         let seen = *self.order();
         let expired = self.shared.leases().take_expired(self.now());
         for id in expired {
-            let _ = self.apply(&Command::LeaseExpire { id, seen }); // only fails if another request just ended the lease
+            // Fails only if another request has ended the lease just now.
+            let _ = self.apply(&Command::LeaseExpire { id, seen });
         }
     }
 

@@ -67,7 +67,7 @@ impl Storage for Kv {
     async fn watch(&self, r: WatchRequest) -> Result<Changes, Error> {
         let watcher = Kv::watch(self, r).await?;
         let next =
-            async |mut watcher: super::watch::Watcher| watcher.next().await.map(|told| (told, watcher));
+            async |mut watcher: super::watch::Watcher| watcher.next().await.map(|change| (change, watcher));
         Ok(stream::unfold(watcher, next).boxed())
     }
     async fn compact(&self, revision: Revision) -> Result<(), Error> {

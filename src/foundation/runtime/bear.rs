@@ -16,12 +16,12 @@ pub(super) fn bear(
 ) -> linux::Result<()> {
     let child = spawn_forked(wanted | flags::PARENT, cgroup, |_| life())
         .during(|| "cannot clone a process".into())?;
-    let told = birth.answer(&Answer::Born(child.pid), &[child.pidfd.as_fd()]);
-    if told.is_err() {
+    let announced = birth.answer(&Answer::Born(child.pid), &[child.pidfd.as_fd()]);
+    if announced.is_err() {
         // Main does not know of the process, so it would never end it.
         let _ = process::pidfd_send_signal(child.pidfd.as_fd(), nix::libc::SIGKILL);
     }
-    told
+    announced
 }
 
 /// Does what the zygote cannot do to itself, in a process that ends afterwards. It is in the cgroup

@@ -96,6 +96,7 @@ mod node;
 mod output;
 mod pace;
 mod passwd;
+mod pause;
 mod program;
 mod pumps;
 mod reference;

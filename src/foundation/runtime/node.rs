@@ -25,7 +25,7 @@ use tokio::net::TcpSocket;
 use tokio::sync::{broadcast, oneshot};
 use tokio_util::sync::CancellationToken;
 
-/// Events that a kubelet may lag behind before it is told that it lost some.
+/// Events that a kubelet may lag behind before it hears that it lost some.
 const EVENTS: usize = 1024;
 
 /// How long a forwarded port may take to answer: it is in the pod's own loopback.
@@ -80,7 +80,8 @@ impl Shared {
         let containers = self.containers_of(&sandbox.id);
         futures::future::join_all(containers.iter().map(|c| c.stop(Duration::ZERO))).await;
         if sandbox.stop(&self.means).await? {
-            self.means.event(&sandbox.config.pod, &sandbox.id, EventKind::Stopped); // its pause process ended when it was still ready
+            // The event of the pause process came while the sandbox still showed that it is ready.
+            self.means.event(&sandbox.config.pod, &sandbox.id, EventKind::Stopped);
         }
         Ok(())
     }
@@ -249,7 +250,8 @@ impl Runtime for NodeRuntime {
                 container.remove().await;
                 return Err(e);
             }
-            shared.means.event(&container.sandbox.config.pod, &container.id, EventKind::Created); // after it is in the table: a subscriber of the event finds it
+            // After it is in the table: a subscriber of the event finds it there.
+            shared.means.event(&container.sandbox.config.pod, &container.id, EventKind::Created);
             Ok(container.id.clone())
         })
         .await

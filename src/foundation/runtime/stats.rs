@@ -65,7 +65,7 @@ impl<F: FnOnce() -> Option<ByNamespace>> Processes<F> {
 }
 
 /// What running containers use together. Those that share a PID namespace and have no control
-/// groups cannot be told apart, and count once. `None`: it is not known, because there are no
+/// groups cannot be counted apart, and count once. `None`: it is not known, because there are no
 /// control groups and /proc is that of another PID namespace.
 pub(crate) fn of_containers(running: impl IntoIterator<Item = Live>, processes: &Processes) -> Option<Usage> {
     let (mut sum, mut uncounted) = (Usage::default(), Vec::new());

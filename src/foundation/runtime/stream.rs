@@ -214,7 +214,8 @@ pub(crate) fn attach(means: &Means, container: &Arc<Container>, stdin: bool) -> 
                 }
             }
             Over::Input => drop(done.send(0)), // detached already
-            Over::Left if once => drop(to.try_lock().map(|mut stdin| stdin.take())), // another session that writes goes on
+            // Another session that writes holds the lock, and goes on.
+            Over::Left if once => drop(to.try_lock().map(|mut stdin| stdin.take())),
             Over::Left => {}
         }
     });

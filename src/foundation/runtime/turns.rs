@@ -70,7 +70,8 @@ impl Drop for Turn {
             next
         };
         if let Some(request) = next {
-            let _ = request.send(Turn(self.0.clone())); // its caller is gone since: the turn is dropped there, and handed on
+            // If its caller is gone since, the turn is dropped there, and so handed on.
+            let _ = request.send(Turn(self.0.clone()));
         }
     }
 }

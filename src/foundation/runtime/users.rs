@@ -10,6 +10,7 @@
 use super::bear::{bear, in_helper};
 use super::idmap::Users;
 use super::init::{self, Birth};
+use super::pause::{MAPPED, pause_among_users};
 use super::root;
 use super::spec::{Answer, Container, Pause, Role};
 use linux::process::{flags, spawn_forked};
@@ -29,13 +30,13 @@ pub(crate) fn pause(spec: &Pause, birth: &Birth, first: u32, wanted: u64) -> Res
             .close_all_but(&[birth.fd(Role::Status)?, maps.as_fd(), tell.as_fd()])
             .during(|| "cannot close descriptors".into())?;
         let child = spawn_forked(wanted | flags::NEWUSER | flags::PARENT, None, |_| {
-            init::finish(birth, || init::pause_among_users(spec, birth, &maps))
+            init::finish(birth, || pause_among_users(spec, birth, &maps))
         })
         .during(|| "cannot clone a process with a user namespace".into())?;
         birth.answer(&Answer::Born(child.pid), &[child.pidfd.as_fd()])?;
         user::map_child(&child, first)?;
         // Without this word, or when this process ends, the child ends.
-        nix::unistd::write(&tell, &init::MAPPED).during(|| "the pause process is gone".into()).map(drop)
+        nix::unistd::write(&tell, &MAPPED).during(|| "the pause process is gone".into()).map(drop)
     })
 }
 

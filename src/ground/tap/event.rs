@@ -157,7 +157,7 @@ pub enum Event {
         term: u64,
         /// The candidate.
         to: String,
-        /// True for a pre-vote, which binds nobody.
+        /// True for a pre-vote, which binds no voter.
         #[serde(default)]
         pre: bool,
     },

@@ -108,7 +108,7 @@ pub struct Answer {
     pub selector: String,
 }
 
-/// What a client outside of the cluster asked a member of the store for. Values are not told.
+/// What a client outside of the cluster asked a member of the store for, without values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Call {

@@ -1,5 +1,7 @@
+use super::ring::{RING, RING_BYTES};
 use super::*;
 use bytes::Bytes;
+use tokio::sync::broadcast::error::RecvError;
 
 fn write(tap: &Tap, id: &str, revision: u64, cause: Option<Cause>) {
     let mut record = Record::new(Event::Commit(Write::UPDATED)).revision(revision).cause(cause);
@@ -160,7 +162,7 @@ async fn records_that_come_while_a_viewer_looks_are_told_in_their_order() {
     assert!(before > 0);
 }
 
-/// A viewer that reads nothing meanwhile is told of each record of the cluster's work, in its
+/// A viewer that reads nothing for a while gets each record of the cluster's work later, in its
 /// place.
 #[tokio::test]
 async fn a_flood_of_guests_and_reads_makes_no_viewer_lose_other_records() {

@@ -21,8 +21,8 @@ pub fn is_person(user: &str) -> bool {
 /// Returns whether the user is one of the cluster's own components. A change by any other user was
 /// wanted by a person, who made it under some name or started the program that made it.
 pub fn is_component(user: &str) -> bool {
-    // Of the service accounts in kube-system these two are the addons'; every other one was made by
-    // a person.
+    // Of the service accounts in kube-system only these two are used by addons: kube-proxy has a
+    // user of its own. What another one does, a person wanted.
     const NAMES: [&str; 7] = [
         "system:apiserver",
         "system:kube-controller-manager",
@@ -41,8 +41,8 @@ pub fn actor<'a>(user: &'a str, impersonator: &'a str) -> &'a str {
 }
 
 /// Returns the account that pays for a request: of bounds, of steps that can be undone, of records.
-/// It is the actor's; names that cost nothing are one, so that of all service accounts of a
-/// namespace: a client that may make one may make a thousand.
+/// It is the actor's. All service accounts of a namespace have one account together, because their
+/// names cost nothing: a client that may make one may make a thousand.
 pub fn account(user: &str, impersonator: &str) -> String {
     let actor = actor(user, impersonator);
     match actor.strip_prefix(SERVICE_ACCOUNT).and_then(|rest| rest.split_once(':')) {

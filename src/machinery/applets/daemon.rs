@@ -27,34 +27,34 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Threads for work that blocks, such as questions to another server.
 const BLOCKING_MAX: usize = 32;
 
-/// Runs a server on this thread alone, as long as it lasts: the program's exit code. `says` begins
-/// its complaints.
-pub(crate) fn serve(says: &str, server: impl Future<Output = Result<(), String>>) -> i32 {
+/// Runs a server on this thread alone, as long as it lasts: the program's exit code. `prefix`
+/// begins its messages.
+pub(crate) fn serve(prefix: &str, server: impl Future<Output = Result<(), String>>) -> i32 {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = match builder.enable_io().enable_time().max_blocking_threads(BLOCKING_MAX).build() {
         Ok(runtime) => runtime,
         Err(e) => {
-            super::err(&format!("{says}: cannot start: {e}\n"));
+            super::err(&format!("{prefix}: cannot start: {e}\n"));
             return 1;
         }
     };
     let ended = tokio::task::LocalSet::new().block_on(&runtime, server);
-    runtime.shutdown_background(); // nobody waits for an answer any more
+    runtime.shutdown_background(); // no client waits for an answer any more
     match ended {
         Ok(()) => 0,
         Err(e) => {
-            super::err(&format!("{says}: {e}\n"));
+            super::err(&format!("{prefix}: {e}\n"));
             1
         }
     }
 }
 
-/// The port to listen on: `asked` if it is there, else `default`. Port 0 lets the kernel choose.
+/// The port to listen on: `text` if it is there, else `default`. Port 0 lets the kernel choose.
 ///
 /// # Errors
-/// `asked` is no port.
-pub(crate) fn port(asked: Option<&str>, default: u16) -> Result<u16, String> {
-    asked.map_or(Ok(default), |text| text.parse().map_err(|_| format!("bad port {text:?}")))
+/// `text` is no port.
+pub(crate) fn port(text: Option<&str>, default: u16) -> Result<u16, String> {
+    text.map_or(Ok(default), |text| text.parse().map_err(|_| format!("bad port {text:?}")))
 }
 
 /// Tells a connection that the server is to end.
@@ -63,7 +63,7 @@ pub(crate) struct Stopping(watch::Receiver<bool>);
 
 impl Stopping {
     /// Completes when the server is to end.
-    pub(crate) async fn asked(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         let _ = self.0.wait_for(|stop| *stop).await; // a server that is gone has ended, too
     }
 }
@@ -80,7 +80,7 @@ where
 {
     let caught = |kind| signal(kind).map_err(|e| format!("cannot catch signals: {e}"));
     let (mut term, mut int) = (caught(SignalKind::terminate())?, caught(SignalKind::interrupt())?);
-    // A container's first process gets no signal that it has not asked for, so its runtime kept
+    // A container's first process gets no signal that it does not catch, so its runtime kept
     // them waiting until now.
     linux::signal::unblock_all().map_err(|e| format!("cannot unblock signals: {e}"))?;
     let address = SocketAddr::from(([0, 0, 0, 0], port));
@@ -104,7 +104,7 @@ where
         }
     }
     drop(listener);
-    let _ = stop.send(true); // nobody listens if nobody is connected
+    let _ = stop.send(true); // it has no receiver if no client is connected
     tokio::select! {
         _ = term.recv() => {}
         why = failure => return Err(why),
@@ -114,7 +114,7 @@ where
 }
 
 /// A request with its whole body, and the two ends of its connection.
-pub(crate) struct Asked {
+pub(crate) struct FullRequest {
     pub method: Method,
     pub uri: Uri,
     pub version: Version,
@@ -137,7 +137,7 @@ pub(crate) fn answer(status: StatusCode, kind: &'static str, text: impl Into<Byt
 
 /// Answers requests over HTTP/1.1 with `handler`, and writes a line about each to standard output.
 /// Ends as [`listen`] does.
-pub(crate) async fn http<A>(port: u16, handler: impl Fn(Asked) -> A + 'static) -> Result<(), String>
+pub(crate) async fn http<A>(port: u16, handler: impl Fn(FullRequest) -> A + 'static) -> Result<(), String>
 where
     A: Future<Output = Answer> + 'static,
 {
@@ -160,7 +160,7 @@ pub(crate) fn http1() -> hyper::server::conn::http1::Builder {
 async fn requests<A: Future<Output = Answer>>(
     stream: TcpStream,
     peer: SocketAddr,
-    handler: Rc<impl Fn(Asked) -> A>,
+    handler: Rc<impl Fn(FullRequest) -> A>,
     mut stopping: Stopping,
 ) {
     let local = stream.local_addr().ok();
@@ -172,12 +172,12 @@ async fn requests<A: Future<Output = Answer>>(
             let response = match read(body).await {
                 Ok(body) => {
                     let (method, uri, version, headers) = (head.method, head.uri, head.version, head.headers);
-                    handler(Asked { method, uri, version, headers, body, peer, local }).await
+                    handler(FullRequest { method, uri, version, headers, body, peer, local }).await
                 }
                 Err(refusal) => refusal,
             };
             let line = format!("{line} {}\n", response.status().as_u16());
-            let _ = std::io::stdout().write_all(line.as_bytes()); // a log that nobody takes stops nothing
+            let _ = std::io::stdout().write_all(line.as_bytes()); // a closed log stops nothing
             Ok::<_, Infallible>(response)
         }
     });
@@ -185,7 +185,7 @@ async fn requests<A: Future<Output = Answer>>(
     tokio::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => {} // an error is the client's
-        () = stopping.asked() => {
+        () = stopping.wait() => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }
@@ -217,7 +217,7 @@ mod tests {
         client.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
         client.shutdown().await.unwrap();
         let (stream, peer) = listener.accept().await.unwrap();
-        let handler = |_: Asked| async {
+        let handler = |_: FullRequest| async {
             // The end of the client's side is seen before the answer.
             for _ in 0..100 {
                 tokio::task::yield_now().await;
@@ -226,9 +226,9 @@ mod tests {
         };
         let (_stop, stopping) = watch::channel(false);
         requests(stream, peer, Rc::new(handler), Stopping(stopping)).await;
-        let mut said = String::new();
-        client.read_to_string(&mut said).await.unwrap();
-        assert!(said.ends_with("\r\n\r\nhere\n"), "{said:?}");
+        let mut answered = String::new();
+        client.read_to_string(&mut answered).await.unwrap();
+        assert!(answered.ends_with("\r\n\r\nhere\n"), "{answered:?}");
     }
 
     #[test]

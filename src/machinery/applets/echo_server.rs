@@ -1,7 +1,7 @@
-//! The image `echo`: an HTTP server that answers with what it was asked, and by whom it is
-//! answered. One sees which pod a service chose, and what an ingress made of a request.
+//! The image `echo`: an HTTP server that answers with the request and with who answers.
+//! One sees which pod a service chose, and what an ingress made of a request.
 
-use super::daemon::{self, Answer, Asked};
+use super::daemon::{self, Answer, FullRequest};
 use http::{StatusCode, header};
 use serde_json::{Map, Value, json};
 use std::ffi::OsString;
@@ -10,8 +10,8 @@ use std::rc::Rc;
 
 /// `echo-server [PORT]`; else `$PORT`, else 8080.
 pub(crate) fn main(args: Vec<OsString>) -> i32 {
-    let asked = args.get(1).map(|a| a.to_string_lossy().into_owned()).or_else(|| std::env::var("PORT").ok());
-    match daemon::port(asked.as_deref(), 8080) {
+    let port = args.get(1).map(|a| a.to_string_lossy().into_owned()).or_else(|| std::env::var("PORT").ok());
+    match daemon::port(port.as_deref(), 8080) {
         Ok(port) => daemon::serve("echo-server", run(port)),
         Err(e) => {
             super::err(&format!("echo-server: {e}\n"));
@@ -22,44 +22,47 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
 
 async fn run(port: u16) -> Result<(), String> {
     let host: Rc<str> = super::host_name().into();
-    daemon::http(port, move |asked| {
+    daemon::http(port, move |request| {
         let host = host.clone();
-        async move { answer(&asked, &host) }
+        async move { answer(&request, &host) }
     })
     .await
 }
 
-fn wants_json(asked: &Asked) -> bool {
-    let accepts = asked.headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
+fn wants_json(request: &FullRequest) -> bool {
+    let accepts = request.headers.get(header::ACCEPT).and_then(|v| v.to_str().ok());
     accepts.is_some_and(|a| a.contains("application/json"))
-        || asked.uri.query().is_some_and(|query| query.contains("format=json"))
+        || request.uri.query().is_some_and(|query| query.contains("format=json"))
 }
 
-fn headers(asked: &Asked) -> impl Iterator<Item = (&str, String)> {
-    asked.headers.iter().map(|(name, v)| (name.as_str(), String::from_utf8_lossy(v.as_bytes()).into_owned()))
+fn headers(request: &FullRequest) -> impl Iterator<Item = (&str, String)> {
+    request
+        .headers
+        .iter()
+        .map(|(name, v)| (name.as_str(), String::from_utf8_lossy(v.as_bytes()).into_owned()))
 }
 
-fn answer(asked: &Asked, host: &str) -> Answer {
-    let pod_ip = asked.local.map(|a| a.ip().to_string()).unwrap_or_default();
-    let (version, body) = (format!("{:?}", asked.version), String::from_utf8_lossy(&asked.body));
-    if wants_json(asked) {
+fn answer(request: &FullRequest, host: &str) -> Answer {
+    let pod_ip = request.local.map(|a| a.ip().to_string()).unwrap_or_default();
+    let (version, body) = (format!("{:?}", request.version), String::from_utf8_lossy(&request.body));
+    if wants_json(request) {
         let headers: Map<String, Value> =
-            headers(asked).map(|(name, v)| (name.to_string(), v.into())).collect();
+            headers(request).map(|(name, v)| (name.to_string(), v.into())).collect();
         let value = json!({
             "hostname": host,
             "podIP": pod_ip,
-            "client": asked.peer.ip().to_string(),
-            "method": asked.method.as_str(),
-            "uri": asked.uri.to_string(),
+            "client": request.peer.ip().to_string(),
+            "method": request.method.as_str(),
+            "uri": request.uri.to_string(),
             "version": version,
             "headers": headers,
             "body": body,
         });
         return daemon::answer(StatusCode::OK, "application/json", format!("{value:#}\n"));
     }
-    let mut text = format!("Hostname: {host}\nPod IP: {pod_ip}\nClient: {}\n\n", asked.peer.ip());
-    let _ = writeln!(text, "{} {} {version}", asked.method, asked.uri); // a String takes everything
-    for (name, value) in headers(asked) {
+    let mut text = format!("Hostname: {host}\nPod IP: {pod_ip}\nClient: {}\n\n", request.peer.ip());
+    let _ = writeln!(text, "{} {} {version}", request.method, request.uri); // a String takes everything
+    for (name, value) in headers(request) {
         let _ = writeln!(text, "{name}: {value}");
     }
     let _ = writeln!(text, "\n{body}");
@@ -72,14 +75,14 @@ mod tests {
     use http::{HeaderMap, HeaderValue, Method, Version};
     use http_body_util::BodyExt;
 
-    async fn body(asked: &Asked) -> String {
-        let bytes = answer(asked, "web-1").into_body().collect().await.unwrap().to_bytes();
+    async fn body(request: &FullRequest) -> String {
+        let bytes = answer(request, "web-1").into_body().collect().await.unwrap().to_bytes();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
     #[tokio::test]
     async fn the_answer_repeats_the_question() {
-        let mut asked = Asked {
+        let mut request = FullRequest {
             method: Method::POST,
             uri: "/a?b=1".parse().unwrap(),
             version: Version::HTTP_11,
@@ -90,9 +93,9 @@ mod tests {
         };
         // Checks of lessons read the pod's name from these answers: see `by` in
         // src/lab/observe/probe.rs.
-        assert_eq!(body(&asked).await, include_str!("answers/echo.txt"));
-        asked.uri = "/?format=json".parse().unwrap();
-        let value: Value = serde_json::from_str(&body(&asked).await).unwrap();
+        assert_eq!(body(&request).await, include_str!("answers/echo.txt"));
+        request.uri = "/?format=json".parse().unwrap();
+        let value: Value = serde_json::from_str(&body(&request).await).unwrap();
         let want: Value = serde_json::from_str(include_str!("answers/echo.json")).unwrap();
         assert_eq!(value, want);
     }

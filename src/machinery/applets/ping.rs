@@ -184,11 +184,17 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
     println!("PING {} ({ip}): {} data bytes", call.host, call.size);
     let tally = run(&call, &socket, ip);
     print!("{}", tally.text(&call.host));
-    i32::from(tally.got == 0)
+    i32::from(has_failed(&call, tally.got))
 }
 
-/// The moment that is so much later. One beyond what the clock counts is a year away, so that
-/// nobody sees the difference.
+/// Whether so few answers are a failure: none at all, and with `-w` less than `-c` asks for. As in
+/// busybox, `-c` alone fails only without any answer.
+fn has_failed(call: &Call, answers: u32) -> bool {
+    answers == 0 || (call.limit.is_some() && call.count.is_some_and(|count| answers < count))
+}
+
+/// The moment that is so much later. One beyond what the clock counts is a year away, which no
+/// run of `ping` reaches.
 fn after(moment: Instant, wait: Duration) -> Instant {
     moment.checked_add(wait).unwrap_or(moment + Duration::from_secs(365 * 86_400))
 }
@@ -311,6 +317,21 @@ mod tests {
         assert_eq!(after(now, Duration::from_secs(5)), now + Duration::from_secs(5));
         let call = parse(&["-w".into(), "9999999999999999999".into(), "web".into()]).unwrap();
         assert!(after(now, call.limit.unwrap()) > now + Duration::from_secs(86_400));
+    }
+
+    /// The exit codes of busybox 1.35.
+    #[test]
+    fn a_limit_makes_a_missing_answer_a_failure() {
+        for (line, answers, fails) in [
+            ("-c 3 web", 0, true),
+            ("-c 3 web", 2, false),
+            ("-w 2 web", 2, false),
+            ("-c 3 -w 2 web", 2, true),
+            ("-c 3 -w 2 web", 3, false),
+        ] {
+            let call = parse(&line.split(' ').map(String::from).collect::<Vec<_>>()).unwrap();
+            assert_eq!(has_failed(&call, answers), fails, "{line}: {answers}");
+        }
     }
 
     #[test]

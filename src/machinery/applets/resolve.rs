@@ -175,11 +175,13 @@ impl Config {
 
 /// One question to one server.
 fn ask_one(server: SocketAddr, name: &str, kind: RecordType, wait: Duration) -> Result<Message, Failure> {
-    let asked = Name::from_ascii(format!("{}.", name.trim_end_matches('.'))).map_err(|_| Failure::BadName)?;
+    let full_name =
+        Name::from_ascii(format!("{}.", name.trim_end_matches('.'))).map_err(|_| Failure::BadName)?;
     let mut request = Message::query();
-    request.metadata.id = Rng::from_os().range(0, 0xffff) as u16; // hard to guess, so that an answer is hard to forge
+    // Hard to guess, so that an answer is hard to forge.
+    request.metadata.id = Rng::from_os().range(0, 0xffff) as u16;
     request.metadata.recursion_desired = true;
-    request.add_query(Query::query(asked, kind));
+    request.add_query(Query::query(full_name, kind));
     let bytes = request.to_vec().map_err(|_| Failure::BadName)?;
     let mut answer = over_udp(server, &bytes, wait).map_err(|_| Failure::Timeout)?;
     if answer.metadata.truncation {

@@ -247,8 +247,8 @@ fn parse_stress(args: &[String]) -> Option<Load> {
     (load.cpu + load.vm > 0).then_some(load)
 }
 
-/// `stress --cpu N --vm N --vm-bytes SIZE --timeout TIME`: uses up what it is told to. All hogs are
-/// threads of one process, so that the kernel's out-of-memory killer meets the program itself.
+/// `stress --cpu N --vm N --vm-bytes SIZE --timeout TIME`: uses up what its flags name. All hogs
+/// are threads of one process, so that the kernel's out-of-memory killer meets the program itself.
 pub(crate) fn stress(args: Vec<OsString>) -> i32 {
     let Some(load) = parse_stress(&texts(args)) else {
         return usage("stress [--cpu N] [--vm N] [--vm-bytes SIZE] [--vm-hang SEC] [--timeout TIME]");
@@ -387,8 +387,8 @@ mod tests {
             .env(INSIDE, "1")
             .output()
             .unwrap();
-        let told = String::from_utf8_lossy(&ended.stdout).into_owned();
-        assert!(told.contains("found as shell"), "{told}{}", String::from_utf8_lossy(&ended.stderr));
+        let printed = String::from_utf8_lossy(&ended.stdout).into_owned();
+        assert!(printed.contains("found as shell"), "{printed}{}", String::from_utf8_lossy(&ended.stderr));
         let failed = exec_first(&files[..2], OsStr::new("sh"), &[]);
         assert_eq!(failed.kind(), io::ErrorKind::NotFound);
     }

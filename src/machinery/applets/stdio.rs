@@ -19,7 +19,7 @@ pub(crate) fn out(text: &str) {
 /// Text to standard error, for programs that outlive the reader of their output: `eprintln!` would
 /// panic.
 pub(crate) fn err(text: &str) {
-    let _ = io::stderr().lock().write_all(text.as_bytes()); // nobody is left to read why
+    let _ = io::stderr().lock().write_all(text.as_bytes()); // a failure of stderr has no place to go
 }
 
 /// Returns the text of a regular file, which can be read again. `None` if it is not one (a pipe, or

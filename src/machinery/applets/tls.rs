@@ -172,7 +172,7 @@ mod tests {
          -----END PRIVATE KEY-----\n",
     ];
 
-    /// What a client on these terms is told by a server for `localhost`, and what the server hears.
+    /// The result of a handshake of a client on these terms, and of the server for `localhost`.
     fn shake(
         terms: impl FnOnce(&std::path::Path) -> Terms,
         host: &str,
@@ -202,12 +202,12 @@ mod tests {
             stream.flush().ok()?;
             Some(stream.conn.peer_certificates().map_or(0, <[_]>::len))
         });
-        let told = connect(TcpStream::connect(address).unwrap(), None, host, terms).map(|mut stream| {
+        let result = connect(TcpStream::connect(address).unwrap(), None, host, terms).map(|mut stream| {
             let mut text = String::new();
             stream.read_to_string(&mut text).unwrap();
             text
         });
-        (told, serving.join().unwrap())
+        (result, serving.join().unwrap())
     }
 
     #[test]
@@ -259,8 +259,8 @@ mod tests {
             }
         });
         let until = Some(Instant::now() + Duration::from_millis(300));
-        let told = connect(tcp, until, "localhost", &Terms { insecure: true, ..Terms::default() });
-        let kind = match told {
+        let result = connect(tcp, until, "localhost", &Terms { insecure: true, ..Terms::default() });
+        let kind = match result {
             Err(Refusal::Io(e)) => Some(e.kind()),
             _ => None,
         };
@@ -275,8 +275,8 @@ mod tests {
             certificate: Some(dir.join("me.pem").to_str().unwrap().to_string()),
             ..Terms::default()
         };
-        let (told, heard) = shake(shown, "localhost");
-        assert_eq!((told.unwrap().as_str(), heard), ("hello", Some(1)));
+        let (result, certificates) = shake(shown, "localhost");
+        assert_eq!((result.unwrap().as_str(), certificates), ("hello", Some(1)));
         let without_key = |dir: &std::path::Path| Terms {
             insecure: true,
             certificate: Some(dir.join("ca.crt").to_str().unwrap().to_string()),

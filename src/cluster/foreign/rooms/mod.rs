@@ -150,9 +150,9 @@ impl Rooms {
         }
     }
 
-    fn refused(&self, right: &str, said: &Value) -> Error {
+    fn refused(&self, right: &str, status: &Value) -> Error {
         let (url, context) = (self.upstream.url(), self.upstream.context.clone());
-        let said = text(said, "message").to_string();
+        let said = text(status, "message").to_string();
         Refusal::Far(Far::LacksRight { url, context, right: right.into(), said }).into()
     }
 

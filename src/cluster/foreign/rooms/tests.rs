@@ -104,7 +104,7 @@ async fn a_ledger_that_cannot_be_read_is_not_taken_for_an_empty_one() {
     assert_eq!(fs::read_to_string(&path).unwrap(), newer);
 }
 
-/// The learner is told what is gone, although the end of it all failed.
+/// The learner gets a list of what is gone although a later step failed.
 #[tokio::test]
 async fn a_namespace_that_cannot_be_deleted_hides_no_other_one() {
     let stage = Stage::new().await;

@@ -24,18 +24,18 @@ enum Tried {
 /// The reason of the Event on a Lease that says who leads.
 const LEADER_ELECTION: &str = "LeaderElection";
 
-/// How often a standby says that no API server answers; for the first time after as long.
-const UNANSWERED_TOLD_EVERY: Duration = Duration::from_secs(30);
+/// How often a standby warns that no API server answers; for the first time after as long.
+const UNANSWERED_WARN_EVERY: Duration = Duration::from_secs(30);
 
-/// Since when no API server answers, or when the log was told so last. `None` while one answers.
+/// Since when no API server answers, or when the log warned of it last. `None` while one answers.
 #[derive(Default)]
 struct Silence(Option<clock::Instant>);
 
 impl Silence {
-    /// Takes note of a try that was not answered at `now`. True if the log is to be told.
+    /// Takes note of a try that was not answered at `now`. True if the log has to warn of it.
     fn goes_on(&mut self, now: clock::Instant) -> bool {
         let since = *self.0.get_or_insert(now);
-        let is_long = now.saturating_duration_since(since) >= UNANSWERED_TOLD_EVERY;
+        let is_long = now.saturating_duration_since(since) >= UNANSWERED_WARN_EVERY;
         if is_long {
             self.0 = Some(now);
         }
@@ -54,7 +54,7 @@ pub struct LeaderElection {
     pub client: Client,
     /// Name of the Lease in kube-system, e.g. `kube-scheduler`.
     pub name: String,
-    /// Who asks, `NODE_UUID`; stable over restarts, since a restarted holder may go on at once.
+    /// The candidate, `NODE_UUID`; the same after a restart, so that it may go on at once.
     pub identity: String,
     /// Others may take over a Lease that was not renewed for this long.
     pub lease_duration: Duration,
@@ -176,7 +176,7 @@ impl LeaderElection {
 
     /// Renews the Lease, which was got or renewed last at `renewed`; returns why it is lost: it
     /// could not be renewed in time, or another holder took it. Each failed try is a warning in the
-    /// component's log, so that a restart under load can be told from any other.
+    /// component's log, so that a restart under load can be distinguished from any other.
     ///
     /// The holder stops at the deadline at the latest, whatever it waits for then: a pause, or an
     /// answer. Others may take the Lease after `lease_duration`, and there must not be two holders.
@@ -317,7 +317,7 @@ impl LeaderElection {
 }
 
 impl LeaderElection {
-    /// Deletes a Lease that nobody can decode, after the time in which its holder must have given
+    /// Deletes a Lease that cannot be decoded, after the time in which its holder must have given
     /// up; the next try makes a new one. A renewal (`observed` is new each time) fails meanwhile,
     /// so the holder stops working in time.
     ///

@@ -364,7 +364,7 @@ mod tests {
         match ended.as_ref().and_then(|ended| ended.status.code()) {
             Some(0) => assert_eq!(fs::read_to_string(&real).unwrap(), "new"),
             Some(101) => panic!("{}", String::from_utf8_lossy(&ended.unwrap().stdout)),
-            _ => {} // this machine lets nobody mount here
+            _ => {} // this machine forbids mounts here
         }
     }
 

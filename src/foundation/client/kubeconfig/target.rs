@@ -68,7 +68,7 @@ fn in_url(user: &str) -> Option<String> {
 }
 
 impl Target {
-    /// Some server, as nobody in particular; `host` with or without a port.
+    /// Some server, without a user; `host` with or without a port.
     pub fn anybody(scheme: &str, host: &str) -> Target {
         Target { scheme: scheme.into(), host: host.into(), ..Target::default() }
     }

@@ -130,7 +130,8 @@ impl Dial {
     }
 }
 
-/// In Go's words; "connection refused" keeps its kind, which is told differently.
+/// Puts a failed connect in Go's words. "Connection refused" keeps its kind: kubectl has a sentence
+/// of its own for it ([`Error::Refused`]).
 fn dial_error(error: io::Error, address: SocketAddr) -> io::Error {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => error,
@@ -145,15 +146,15 @@ fn lower(error: &io::Error) -> String {
 
 fn tls_error(error: io::Error) -> io::Error {
     let refusal = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
-    let told = match refusal {
+    let distrust = match refusal {
         Some(rustls::Error::InvalidCertificate(why)) => not_believed(why),
         _ => None,
     };
     // What is no record of TLS is as a rule the answer of a server that speaks plain HTTP.
     let is_plain = matches!(refusal, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)));
-    let why = match (told, refusal) {
+    let why = match (distrust, refusal) {
         _ if is_plain => "http: server gave HTTP response to HTTPS client".into(),
-        (Some(told), _) => format!("tls: failed to verify certificate: x509: {told}"),
+        (Some(distrust), _) => format!("tls: failed to verify certificate: x509: {distrust}"),
         (None, Some(other)) => alert::text_of(other).unwrap_or_else(|| format!("tls: {other}")),
         (None, None) if error.kind() == io::ErrorKind::UnexpectedEof => "EOF".into(),
         (None, None) if error.kind() == io::ErrorKind::ConnectionReset => {
@@ -168,7 +169,7 @@ fn tls_error(error: io::Error) -> io::Error {
 /// UTC.
 fn not_believed(why: &CertificateError) -> Option<String> {
     const TIME: &str = "certificate has expired or is not yet valid";
-    let told = |time: &UnixTime| {
+    let rfc3339 = |time: &UnixTime| {
         let second = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         clock::rfc3339(clock::Timestamp::from_second(second).unwrap_or(clock::Timestamp::MAX))
     };
@@ -178,10 +179,10 @@ fn not_believed(why: &CertificateError) -> Option<String> {
         }
         CertificateError::Expired | CertificateError::NotValidYet => TIME.into(),
         CertificateError::ExpiredContext { time, not_after } => {
-            format!("{TIME}: current time {} is after {}", told(time), told(not_after))
+            format!("{TIME}: current time {} is after {}", rfc3339(time), rfc3339(not_after))
         }
         CertificateError::NotValidYetContext { time, not_before } => {
-            format!("{TIME}: current time {} is before {}", told(time), told(not_before))
+            format!("{TIME}: current time {} is before {}", rfc3339(time), rfc3339(not_before))
         }
         CertificateError::NotValidForNameContext { expected, presented } => other_names(expected, presented),
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {

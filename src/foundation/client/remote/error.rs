@@ -35,7 +35,7 @@ impl From<PluginError> for Error {
     }
 }
 
-/// Names a failure of a connection in Go's words, which [`Dial`] has told where it could: hyper's
+/// Names a failure of a connection in Go's words, which come from [`Dial`] where it could: hyper's
 /// errors have the kernel's, or that of [`Dial`], among their causes.
 ///
 /// Example: an API server that is killed while it answers leaves `unexpected EOF`.

@@ -426,7 +426,7 @@ mod tests {
                 _ = &mut connection => panic!("the client left"),
                 _ = comes.recv() => {}
             }
-            // The request has come, and from here on nobody reads or writes.
+            // The request has come, and from here on neither side reads or writes.
             std::future::pending::<()>().await;
         });
         let http = Http::with_pings(target, Duration::from_millis(200), Duration::from_millis(200)).unwrap();

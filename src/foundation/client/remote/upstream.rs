@@ -26,7 +26,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// One API server, as the user of the kubeconfig's current context.
 pub struct Upstream {
-    /// As the files say; who the user is may be up to a plugin.
+    /// As the kubeconfig says. A credential plugin may decide who the user is.
     target: Target,
     /// Connections as the user that the plugin named last.
     http: Mutex<Arc<Http>>,
@@ -36,7 +36,7 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Reads the file and nothing else; no connection is made yet.
+    /// Reads the file, and the certificates and keys that it names; nothing is connected yet.
     ///
     /// # Errors
     /// A sentence: the file cannot be read or names no cluster. Also as [`Kubeconfig::target`] and
@@ -111,7 +111,7 @@ impl Upstream {
         let has_own = has_own_user(request.headers());
         let answer = self.send_over(&http, request).await?;
         if !has_own {
-            self.heard(answer.status(), &http.target).await;
+            self.ask_plugin_again(answer.status(), &http.target).await;
         }
         Ok(answer)
     }
@@ -130,11 +130,11 @@ impl Upstream {
         http.send(request).await.map_err(sentence)
     }
 
-    /// After a 401 the plugin is asked once more, for the requests that follow. What is wrong with
-    /// it then, the next one tells.
-    async fn heard(&self, status: StatusCode, sent_as: &Target) {
+    /// Asks the credential plugin once more after a 401, for the requests that follow. If the
+    /// plugin fails then, the next request reports it.
+    async fn ask_plugin_again(&self, status: StatusCode, sent_as: &Target) {
         if status == StatusCode::UNAUTHORIZED {
-            let _ = self.target.reauthenticated(&self.env, sent_as).await; // it is kept, see `http`
+            let _ = self.target.reauthenticated(&self.env, sent_as).await; // its answer is kept, see `http`
         }
     }
 
@@ -166,7 +166,7 @@ impl Upstream {
             Upstream::put_own_headers(&target, request.headers_mut()).map_err(sentence)?;
             let answer = sender.send_request(request).await.map_err(broken)?;
             if !has_own {
-                self.heard(answer.status(), &target).await;
+                self.ask_plugin_again(answer.status(), &target).await;
             }
             Ok(answer.map(|body| Body::new(body, None)))
         })
@@ -203,7 +203,7 @@ impl Upstream {
             Ok::<_, String>((status, bytes))
         };
         let (status, bytes) = self.in_time(ANSWER_TIMEOUT, path, exchange).await?;
-        self.heard(status, &http.target).await;
+        self.ask_plugin_again(status, &http.target).await;
         let code = status.as_u16();
         let value = serde_json::from_slice(&bytes)
             .map_err(|_| format!("{} does not answer like an API server (HTTP {code})", self.url()))?;
@@ -224,7 +224,7 @@ impl Upstream {
 
     /// Reads the lines of an answer, one JSON document each, until `enough` of one is true. Returns
     /// false if the server ends the answer before, or does not answer with 200. A server that is
-    /// told to end the answer in time (`timeoutSeconds`) is given [`ANSWER_TIMEOUT`] beyond that.
+    /// asked to end the answer in time (`timeoutSeconds`) is given [`ANSWER_TIMEOUT`] beyond that.
     ///
     /// # Errors
     /// As [`Upstream::send`], also while the answer is read, if one line is longer than

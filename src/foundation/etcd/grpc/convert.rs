@@ -227,17 +227,17 @@ pub(super) fn error_of(status: &Status, revision: Revision, compacted: Revision)
         Stopped,     // here that is this program's own store: one elsewhere comes back
         Unavailable, // not an etcd's word
     ]);
-    let said = status.message();
+    let message = status.message();
     // "…, possibly due to previous leader failure", "…, leader transfer took too long" and others
-    if said.starts_with("etcdserver: request timed out") {
+    if message.starts_with("etcdserver: request timed out") {
         return Error::Timeout;
     }
     // gRPC refuses the largest requests before the etcd sees them.
-    if said.starts_with(RECEIVED_TOO_LARGE) {
+    if message.starts_with(RECEIVED_TOO_LARGE) {
         return Error::RequestTooLarge;
     }
-    let named = known.into_iter().find(|e| e.to_string() == said);
-    named.unwrap_or_else(|| Error::Unavailable { cause: said.to_string() })
+    let named = known.into_iter().find(|e| e.to_string() == message);
+    named.unwrap_or_else(|| Error::Unavailable { cause: message.to_string() })
 }
 
 pub(super) fn to_range(r: RangeRequest) -> pb::RangeRequest {

@@ -52,7 +52,7 @@ impl Face {
             let face = self.clone();
             async move { face.renew(ask?.id).await }
         });
-        // An error is the last word.
+        // Nothing follows an error.
         let ended = renewals.buffered(RENEWALS).scan(false, |over, answer| {
             let answer = (!*over).then_some(answer);
             *over = matches!(answer, Some(Err(_)));

@@ -201,8 +201,8 @@ impl Drop for Place {
                 RequestOp::DeleteRange(DeleteRangeRequest { key: key.clone(), ..Default::default() });
             let give_up = match self.found {
                 None => delete,
-                // An earlier call put the key. If no place is before it, that call may have been
-                // told that it has the lock.
+                // An earlier call put the key. If no place is before it, that call may have
+                // answered that it has the lock.
                 Some(_) => {
                     let (key, range_end) = self.all.clone();
                     let target = CompareTarget::CreateRevision(revision - 1);

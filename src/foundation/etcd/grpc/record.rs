@@ -108,9 +108,10 @@ impl Face {
         let past = Some(r.revision).filter(|revision| *revision > 0);
         let asked = self.asked(Call { past, ..call("get", &r.key, &r.range_end) });
         let answer = self.range(r).await;
-        // Not its `count`, which has also the keys behind a limit, and those that are only counted.
-        let told = answer.as_ref().map(|a| (revision(a.header.as_ref()), a.kvs.len() as i64));
-        asked.answered(told);
+        // Not the `count` of the answer: that has also the keys behind a limit, and those that are
+        // only counted.
+        let counted = answer.as_ref().map(|a| (revision(a.header.as_ref()), a.kvs.len() as i64));
+        asked.answered(counted);
         answer
     }
 
@@ -134,8 +135,8 @@ impl Face {
     pub(super) async fn record_txn(self: Arc<Self>, r: pb::TxnRequest) -> Result<pb::TxnResponse, Status> {
         let asked = self.asked(call("txn", &[], &[]));
         let answer = self.txn(r).await;
-        let told = answer.as_ref().map(|a| (revision(a.header.as_ref()), a.responses.len() as i64));
-        asked.answered(told);
+        let counted = answer.as_ref().map(|a| (revision(a.header.as_ref()), a.responses.len() as i64));
+        asked.answered(counted);
         answer
     }
 }

@@ -1,20 +1,19 @@
 //! The handle that the API server holds: etcd's calls as methods.
 
+mod copies;
+mod leases;
+
+pub(crate) use leases::LEASE_TTL_MIN;
+
 use super::alarm::{Alarm, AlarmKind};
 use super::api::{
     DeleteRangeRequest, Error, KeyValue, PutRequest, RangeRequest, RangeResponse, RequestOp, ResponseOp,
     Revision, TxnRequest, TxnResponse, WatchRequest,
 };
 use super::command::Command;
-use super::database;
-use super::hash::{self, Hash};
-use super::lease::{LEASE_SIZE, LeaseTtl};
-use super::machine::{Applied, Outcome, Shared};
+use super::machine::{Outcome, Shared};
 use super::member::{Backend, IN_FLIGHT_MAX, Pending, Status, member_id};
 use super::memory::Memory;
-use super::pb;
-use super::question::{Answer, Question};
-use super::snapshot::Frozen;
 use super::txn;
 use super::watch::Watcher;
 use rng::Rng;
@@ -29,15 +28,6 @@ pub const REQUEST_MAX: usize = 3 << 19; // 1.5 MiB
 pub(crate) const UNBOUNDED_MAX: usize = 256 << 20;
 /// How long a request waits for a leader and a quorum (etcd: 5 s and two election timeouts).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(6);
-
-/// A question to the leader that is not answered is asked again after this time.
-const ASK_AGAIN: Duration = Duration::from_millis(500);
-/// Between two questions, if no member could answer the first one (etcd: 50 ms).
-const ASK_PAUSE: Duration = Duration::from_millis(50);
-
-/// Shortest lease in whole seconds: one and a half election timeouts, so that a change of leader
-/// alone ends no lease. It is 2 with etcd's defaults, by which the timeout is four times as long.
-pub(crate) const LEASE_TTL_MIN: i64 = 1;
 
 /// How much of a store's quota is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -243,68 +233,6 @@ impl Kv {
         self.propose(Command::Compact { revision }).await.map(drop)
     }
 
-    /// Grants a lease and returns its id. `id` 0 lets the store choose one. A TTL below
-    /// [`LEASE_TTL_MIN`] seconds is raised to that.
-    ///
-    /// # Errors
-    /// - `LeaseExist` if the id is in use.
-    /// - `LeaseTtlTooLarge` above 9 000 000 000 s.
-    /// - Those of every write ([`Kv`]).
-    pub async fn lease_grant(&self, ttl_seconds: i64, id: i64) -> Result<i64, Error> {
-        self.check_quota(LEASE_SIZE).await?;
-        let id = if id != 0 { id } else { (self.rng.u64() >> 1) as i64 | 1 };
-        self.propose(Command::LeaseGrant { id, ttl: ttl_seconds.max(LEASE_TTL_MIN) }).await?;
-        Ok(id)
-    }
-
-    /// Ends a lease and deletes its keys. Errors: `LeaseNotFound`.
-    pub(crate) async fn lease_revoke(&self, id: i64) -> Result<(), Error> {
-        self.propose(Command::LeaseRevoke { id }).await.map(drop)
-    }
-
-    /// Answers the TTL in seconds. Errors: `LeaseNotFound`.
-    pub(crate) async fn lease_keep_alive(&self, id: i64) -> Result<i64, Error> {
-        match self.propose(Command::LeaseRenew { id }).await? {
-            Outcome::Renewed(ttl) => Ok(ttl),
-            Outcome::Done | Outcome::Txn(_) => Err(Error::Stopped),
-        }
-    }
-
-    /// Keys and TTL are what this member knows; how much time is left only the leader knows, as in
-    /// etcd. Errors: `LeaseNotFound`.
-    pub(crate) async fn lease_time_to_live(&self, id: i64) -> Result<LeaseTtl, Error> {
-        self.read_barrier().await?;
-        let (granted, keys) = self.shared.leases().ttl_and_keys(id)?;
-        let left = clock::limit(REQUEST_TIMEOUT, self.lease_left(id)).await.unwrap_or(Err(Error::Timeout))?;
-        Ok(LeaseTtl { granted, remaining: left.as_secs() as i64, keys })
-    }
-
-    /// Returns how long the leader lets a lease live that is not renewed. Asks until it answers.
-    /// Errors: `LeaseNotFound`.
-    pub(super) async fn lease_left(&self, id: i64) -> Result<Duration, Error> {
-        loop {
-            let pending = self.backend.ask(&Question::LeaseLeft { id })?;
-            // Without an answer the question was lost, or the answer, or the leader is behind.
-            let Some(answer) = clock::limit(ASK_AGAIN, pending).await else { continue };
-            // The sender is gone only if the member is.
-            let Some(bytes) = answer.unwrap_or(Err(Error::Stopped))? else {
-                clock::pause(ASK_PAUSE).await;
-                continue;
-            };
-            let Answer::LeaseLeft(left) = Answer::decode(&bytes).map_err(|_| Error::NoLeader)?;
-            return left.ok_or(Error::LeaseNotFound);
-        }
-    }
-
-    /// All leases that this member knows, the one that ends first before the others. As etcd's
-    /// `LeaseLeases` it asks no leader.
-    pub fn leases(&self) -> Vec<i64> {
-        // Sorted without the lock, for which every write waits.
-        let mut leases = self.shared.leases().ends();
-        leases.sort_unstable();
-        leases.into_iter().map(|(_, id)| id).collect()
-    }
-
     /// Returns the alarms in force.
     ///
     /// # Errors
@@ -360,54 +288,6 @@ impl Kv {
     /// - Those of every write ([`Kv`]). No alarm forbids to raise or end one.
     pub async fn alarm(&self, alarm: Alarm, on: bool) -> Result<(), Error> {
         self.propose(Command::Alarm { alarm, on }).await.map(drop)
-    }
-
-    /// The checksum of the history up to a revision (0: now) that etcd computes for the same
-    /// history; with the revision it was computed at and that of the last compaction.
-    ///
-    /// # Errors
-    /// - `Compacted` if the revision is older than the last compaction.
-    /// - `FutureRevision` if this member has not applied that revision.
-    /// - `Stopped` if the thread that computes it ended: the program is about to end.
-    pub async fn hash(&self, revision: Revision) -> Result<Hash, Error> {
-        self.with_copy(move |frozen, _| hash::of(&frozen, revision)).await?
-    }
-
-    /// Returns the bytes of the whole store as etcd's own database file has them.
-    ///
-    /// # Errors
-    /// `Stopped` if the thread that writes them ended: the program is about to end.
-    pub async fn database(&self, members: Vec<pb::Member>) -> Result<Vec<u8>, Error> {
-        self.with_copy(move |frozen, at| database::write(&frozen, &members, at.index, at.term)).await
-    }
-
-    /// Returns [`database::hash`] of the file that [`Kv::database`] makes. Both are made in one
-    /// place: the file is as large as the store.
-    pub(crate) async fn database_hash(
-        &self,
-        members: Vec<pb::Member>,
-    ) -> Result<Result<u32, database::bolt::Damaged>, Error> {
-        self.with_copy(move |frozen, at| {
-            database::hash(&database::write(&frozen, &members, at.index, at.term))
-        })
-        .await
-    }
-
-    /// Works on a copy of the whole store, on a thread where neither requests nor the member wait
-    /// for it. One at a time: a copy of a large store is large.
-    async fn with_copy<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(Frozen, Applied) -> T + Send + 'static,
-    ) -> Result<T, Error> {
-        let place = self.copies.clone().acquire_owned().await.map_err(|_| Error::Stopped)?;
-        let shared = self.shared.clone();
-        // The place is given back with the result; if the caller has gone, when the work is done.
-        let work = move || {
-            let (frozen, at) = shared.freeze();
-            (work(frozen, at), place)
-        };
-        let (done, _place) = tokio::task::spawn_blocking(work).await.map_err(|_| Error::Stopped)?;
-        Ok(done)
     }
 
     /// The revision applied so far.

@@ -241,7 +241,7 @@ fn what_was_before_is_not_what_the_same_write_made() {
     }
     let restored = |s: &Store| Store::restore(s.revision(), s.compacted(), s.versions().cloned().collect());
     assert_eq!(format!("{:?}", restored(&s)), format!("{s:?}"));
-    // a watch from the revision of a compaction is told the same by both
+    // a watch from the revision of a compaction gets the same from both
     s.compact(s.revision()).unwrap();
     assert_eq!(format!("{:?}", restored(&s)), format!("{s:?}"));
 }

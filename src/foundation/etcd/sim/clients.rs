@@ -29,7 +29,7 @@ struct Reply {
     revision: Revision,
     /// For each key that was asked about: what happened to it.
     actions: Vec<Action>,
-    /// The key's value and the revision that brought it, if they were told.
+    /// The key's value and the revision that brought it, if the answer has them.
     known: Option<(u8, Value, Revision)>,
     lease: Option<i64>,
     /// So long the lease lives from when the client asked on.
@@ -243,7 +243,7 @@ impl Clients {
         }
     }
 
-    /// `refused`: it did not happen. Else nobody knows; a read without an answer says nothing.
+    /// `refused`: it did not happen. Else it is not known; a read without an answer says nothing.
     fn unanswered(&mut self, records: std::ops::Range<usize>, refused: bool) {
         for record in &mut self.records[records] {
             let read = matches!(record.action, Action::Read { .. });

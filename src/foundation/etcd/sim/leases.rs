@@ -30,7 +30,7 @@ struct Held {
     keys: BTreeSet<Bytes>,
 }
 
-/// What a client was told at the step `called` or later: the lease lives so many steps from then
+/// What a client heard at the step `called` or later: the lease lives so many steps from then
 /// on.
 #[derive(Debug)]
 struct Promise {
@@ -52,7 +52,7 @@ pub(super) struct Ledger {
     promises: Vec<Promise>,
     /// Proposals to end a lease that came too late: it had been renewed.
     pub outlived: usize,
-    /// Renewals that were acknowledged, and leases whose remaining time was told.
+    /// Renewals that were acknowledged, and leases whose remaining time was answered.
     pub renewed: usize,
     pub told: usize,
 }
@@ -84,12 +84,12 @@ impl Ledger {
         self.leaders.entry(term).or_insert(now);
     }
 
-    /// A client asked in the step `called`, and was told that the lease lives `left` steps more.
+    /// A client asked in the step `called`, and heard that the lease lives `left` steps more.
     pub(super) fn promised(&mut self, lease: i64, called: u64, left: u64) {
         self.promises.push(Promise { lease, called, left });
     }
 
-    /// A client was told that a lease that it was granted is gone.
+    /// A client heard that a lease that it was granted is gone.
     pub(super) fn denied(&self, lease: i64) {
         assert!(self.ended.contains_key(&lease), "seed {}: lease {lease} is there, and denied", self.seed);
     }
@@ -161,7 +161,7 @@ impl Ledger {
     }
 }
 
-/// Of a time that the leader told: the steps that hold under each later leader, too.
+/// Of a time that the leader answered: the steps that hold under each later leader, too.
 pub(super) fn firm(left: Duration) -> u64 {
     steps(left).saturating_sub(STALE)
 }

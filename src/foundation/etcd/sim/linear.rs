@@ -1,6 +1,7 @@
 //! Is a history of one key linearizable? Wing and Gong's search for an order that explains every
-//! answer and contradicts nobody's clock, with Lowe's memory of the states that were tried (as in
-//! Porcupine). Calls of unknown outcome may have happened at any time after they began, or never.
+//! answer and contradicts no client's clock, with Lowe's memory of the states that were tried (as
+//! in Porcupine). Calls of unknown outcome may have happened at any time after they began, or
+//! never.
 
 use std::collections::HashSet;
 

@@ -18,7 +18,7 @@ struct Seen {
     watches: usize,
     history: usize,
     /// Leases that ended by themselves, renewals, revocations that a renewal outran, and leases
-    /// whose remaining time was told.
+    /// whose remaining time was answered.
     expired: usize,
     renewed: usize,
     outlived: usize,

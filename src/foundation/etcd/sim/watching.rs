@@ -14,7 +14,7 @@ pub(super) struct Watching {
     seed: u64,
     rng: Rng,
     watcher: Option<Watcher>,
-    /// First revision that was not told yet.
+    /// First revision whose events have not come yet.
     next: Revision,
     seen: Vec<Change>,
     /// What was compacted before this watcher could see it: from, to (excluded).
@@ -66,7 +66,7 @@ impl Watching {
 
     fn begin(&mut self, up: &BTreeMap<MemberId, Up>, cx: &mut Context<'_>) -> bool {
         let Some(member) = up.values().nth(self.rng.range(0, up.len() as u64) as usize) else { return false };
-        // Some want to know only what happens from now on; they are told where that begins.
+        // Some want to know only what happens from now on; the answer says where that begins.
         let from_now = self.rng.chance(0.2);
         let all = WatchRequest {
             key: "\0".into(),
@@ -79,7 +79,7 @@ impl Watching {
             Poll::Ready(Ok(watcher)) => {
                 let first = watcher.first();
                 if first < self.next {
-                    return false; // this member is behind what was told already
+                    return false; // this member is behind what has come already
                 }
                 if first > self.next {
                     self.gaps.push((self.next, first));
@@ -97,7 +97,7 @@ impl Watching {
         self.watcher.is_some()
     }
 
-    /// Everything is over: every change was told, in order, none missing, none twice.
+    /// Everything is over: every change has come, in order, none missing, none twice.
     pub(super) fn finish(&mut self, up: &BTreeMap<MemberId, Up>, truth: &Truth) {
         while self.watcher.is_none() {
             self.take(up);

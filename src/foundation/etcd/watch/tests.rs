@@ -12,7 +12,7 @@ impl World {
     fn new() -> World {
         World { store: Arc::default(), hub: Arc::default() }
     }
-    /// Nobody is told.
+    /// No watcher gets an event.
     fn write(&self, key: &'static str) -> (Arc<[Event]>, Revision) {
         let mut store = self.store.write();
         let mut write = store.write();

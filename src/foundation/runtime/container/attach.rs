@@ -61,16 +61,17 @@ impl Container {
     ) {
         let mut cutter = Cutter::new(stream);
         let mut buffer = vec![0; 16 * 1024];
-        let mut rest = REST_MAX; // that may be read once it is over
-        let mut told = false; // once, until it can be written again: a full disk must not be filled by complaints
+        let mut rest = REST_MAX; // bytes that may still be read once it is over
+        // It warns once, until the log can be written again: warnings must not fill a full disk.
+        let mut warned = false;
         while let Some(length) = read_until(&mut from, &mut buffer, &over, &mut rest).await {
             let bytes = &buffer[..length];
             let entries = cutter.cut(bytes, clock::now());
             match self.log.write(&entries) {
-                Err(e) if !std::mem::replace(&mut told, true) => {
+                Err(e) if !std::mem::replace(&mut warned, true) => {
                     tracing::warn!(container = self.id, "cannot write the log: {e}");
                 }
-                done => told = done.is_err(),
+                done => warned = done.is_err(),
             }
             output.send(stream, bytes, || process.exit()).await;
             let wait = self.sandbox.pace.wrote(entries.len().max(length) as u64, clock::Instant::now());

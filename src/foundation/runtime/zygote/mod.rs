@@ -9,8 +9,8 @@ use super::bear::{bear, helps, in_helper};
 use super::init::{self, Birth};
 use super::spec::{Answer, Request, Role, What};
 use super::turns::{Turn, Turns};
-use super::users;
 use super::words::line_of;
+use super::{pause, users};
 use linux::boot::ZygoteProcess;
 use linux::descriptors::is_reserved;
 use linux::process::{self, Child, Forked, flags, spawn_forked};
@@ -71,15 +71,15 @@ pub fn main(socket: &str) -> i32 {
 /// may read that of a process that begins in it, also where this is another pod's environment.
 ///
 /// # Errors
-/// A request without descriptors; the kernel makes no process, which main is told too.
+/// A request without descriptors; the kernel makes no process, which main hears, too.
 fn hand_on(received: Vec<OwnedFd>, seccomp: Option<&Profile>) -> linux::Result<()> {
     let status = received.get(1).map(OwnedFd::try_clone); // its role is `Status`, see `Zygote::run`
     let Some(Ok(status)) = status else {
         return Err(linux::Error::new("a request without a way to answer it", io::ErrorKind::InvalidData));
     };
-    let told = status.as_fd();
+    let answers = status.as_fd();
     let life = move |forked| {
-        let _ = fds::send(told, &helps().encode(), &[]); // main is gone
+        let _ = fds::send(answers, &helps().encode(), &[]); // main is gone
         match handle(forked, received, seccomp) {
             Ok(()) => 0,
             Err(e) => {
@@ -134,7 +134,7 @@ fn make(what: &What, birth: &Birth) -> linux::Result<()> {
             match birth.users {
                 Some(first) => users::pause(spec, birth, first, wanted),
                 None => bear(birth, birth.fd(Role::Cgroup).ok(), wanted, || {
-                    init::finish(birth, || init::pause(spec, birth))
+                    init::finish(birth, || pause::pause(spec, birth))
                 }),
             }
         }
@@ -340,9 +340,9 @@ impl Zygote {
     }
 }
 
-/// What a process told while it was made.
+/// What main has heard of a process while it was made.
 #[derive(Default)]
-struct Told {
+struct BirthReport {
     process: Option<Arc<Process>>,
     terminal: Option<OwnedFd>,
     warnings: Vec<String>,
@@ -360,33 +360,33 @@ async fn listen(
     turn: Option<Turn>,
 ) -> cri::Result<Started> {
     let gone = |cause| cri::Error::Io { what: "the zygote does not answer".into(), cause };
-    let mut told = Told::default();
-    let read = told.read(status, birth, unborn, turn).await;
-    let error = match (read, told.failed) {
+    let mut report = BirthReport::default();
+    let read = report.read(status, birth, unborn, turn).await;
+    let error = match (read, report.failed) {
         (Err(e), _) => gone(e),
         (Ok(()), Some(reason)) => cri::Error::Start(reason),
-        (Ok(()), None) => match (&told.process, told.ready) {
+        (Ok(()), None) => match (&report.process, report.ready) {
             // Some helpers are in the container's control group, where the OOM killer may take
             // them.
-            (None, _) if told.helped => cri::Error::Start(
+            (None, _) if report.helped => cri::Error::Start(
                 "the process that was to make it ended before that (memory limit too low?)".into(),
             ),
             (None, _) => gone(io::ErrorKind::UnexpectedEof.into()),
             (Some(_), false) => cri::Error::Start("the process ended before it could run its program".into()),
             (Some(process), true) => {
                 let process = process.clone();
-                return Ok(Started { process, terminal: told.terminal, warnings: told.warnings });
+                return Ok(Started { process, terminal: report.terminal, warnings: report.warnings });
             }
         },
     };
-    if let Some(process) = told.process {
+    if let Some(process) = report.process {
         let _ = process.signal(nix::libc::SIGKILL); // ESRCH: it has ended
         process.exit().await;
     }
     Err(error)
 }
 
-impl Told {
+impl BirthReport {
     /// Reads answers until the socket closes, which a successful exec does, and the end of the
     /// process.
     async fn read(

@@ -178,7 +178,7 @@ impl Unpacking<'_> {
     }
 
     fn folder(&mut self, entry: &tar::Entry<'_, impl Read>, name: &Path, target: &Path) -> io::Result<()> {
-        // Nobody else may look into it before it has its own mode.
+        // No other user may look into it before it has its own mode.
         match std::fs::DirBuilder::new().mode(0o700).create(target) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
             // A link to a directory is none: its mode would be set outside.

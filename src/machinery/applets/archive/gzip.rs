@@ -104,7 +104,7 @@ fn gzip_one(zip: &Zip, name: &str) -> io::Result<()> {
     {
         return Err(e); // written over in place, a link would lead somewhere else
     }
-    // Nobody else may read it before it has the rights of the other one.
+    // No other user may read it before it has the rights of the other one.
     let output = File::options().write(true).mode(0o600).create_new(true).open(&target)?;
     let converted = convert(zip, &input, &output).and_then(|()| take_over(&input, &output));
     if let Err(e) = converted {

@@ -4,12 +4,14 @@ mod extract;
 mod gzip;
 mod list;
 mod node;
+mod options;
 
 pub(crate) use gzip::gzip;
 
 use extract::extract;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use options::{Action, Call, parse};
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
 use std::io::{self, BufWriter, Read, Write};
@@ -17,168 +19,12 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
+/// Returns the arguments behind the program's name as texts.
 fn texts(args: Vec<OsString>) -> Vec<String> {
     args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect()
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Action {
-    Create,
-    Extract,
-    List,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct Call {
-    action: Action,
-    /// `-` is a standard stream.
-    file: String,
-    gzip: bool,
-    verbose: bool,
-    /// `-C`.
-    directory: PathBuf,
-    /// `-m`: times are those of extraction.
-    touch: bool,
-    keep_old: bool,
-    to_stdout: bool,
-    /// Leading parts of names to leave out.
-    strip: usize,
-    owners: bool,
-    /// `-p` or `--no-same-permissions`; without them root keeps modes and others apply the umask.
-    modes: Option<bool>,
-    /// `-h`: what a symbolic link leads to is packed in its place.
-    follow: bool,
-    names: Vec<String>,
-}
-
-impl Call {
-    /// True if entries get the owners that the archive says.
-    fn keeps_owners(&self) -> bool {
-        self.owners && nix::unistd::geteuid().is_root()
-    }
-
-    /// True if set-user-ID bits and their like are kept, and the bits that a mode loses.
-    fn permissions(&self) -> (bool, u32) {
-        if self.modes.unwrap_or_else(|| nix::unistd::geteuid().is_root()) {
-            return (true, 0);
-        }
-        let mask = nix::sys::stat::umask(nix::sys::stat::Mode::empty());
-        nix::sys::stat::umask(mask);
-        (false, mask.bits() | 0o7000)
-    }
-}
-
 const TAR_USAGE: &str = "Usage: tar c|x|t [-zvmkpohO] [-f FILE] [-C DIR] [--strip-components N] [FILE]...";
-
-/// Reads the command line of tar: letters with or without a dash, and long options.
-fn parse(args: &[String]) -> Result<Call, String> {
-    let mut action = None;
-    let mut call = Call {
-        action: Action::List,
-        file: "-".into(),
-        gzip: false,
-        verbose: false,
-        directory: ".".into(),
-        touch: false,
-        keep_old: false,
-        to_stdout: false,
-        strip: 0,
-        owners: true,
-        modes: None,
-        follow: false,
-        names: Vec::new(),
-    };
-    let mut words = args.iter();
-    let mut first = true;
-    while let Some(word) = words.next() {
-        let old_style = std::mem::take(&mut first) && !word.starts_with('-');
-        let letters = word.strip_prefix('-').filter(|l| !l.is_empty()).or(old_style.then_some(word));
-        match (letters, word.strip_prefix("--")) {
-            (_, Some("")) => call.names.extend(words.by_ref().cloned()), // what follows is no option
-            (_, Some(long)) => long_option(long, &mut words, &mut action, &mut call)?,
-            (Some(letters), _) => short_options(letters, old_style, &mut words, &mut action, &mut call)?,
-            (None, _) => call.names.push(word.clone()),
-        }
-    }
-    call.gzip |= [".tgz", ".tar.gz"].iter().any(|end| call.file.ends_with(end));
-    call.action = action.ok_or_else(String::new)?;
-    Ok(call)
-}
-
-/// Takes over a long option, `NAME` or `NAME=VALUE`. A value that is not there is the next word.
-fn long_option(
-    long: &str,
-    words: &mut std::slice::Iter<'_, String>,
-    action: &mut Option<Action>,
-    call: &mut Call,
-) -> Result<(), String> {
-    let (name, value) = match long.split_once('=') {
-        Some((name, value)) => (name, Some(value.to_string())),
-        None => (long, None),
-    };
-    let mut value =
-        || value.clone().or_else(|| words.next().cloned()).ok_or(format!("--{name} requires an argument"));
-    match name {
-        "create" => *action = Some(Action::Create),
-        "extract" | "get" => *action = Some(Action::Extract),
-        "list" => *action = Some(Action::List),
-        "file" => call.file = value()?,
-        "directory" => call.directory = value()?.into(),
-        "gzip" => call.gzip = true,
-        "verbose" => call.verbose = true,
-        "touch" => call.touch = true,
-        "strip-components" => call.strip = value()?.parse().map_err(|_| "invalid number".to_string())?,
-        "no-same-owner" => call.owners = false,
-        "same-owner" => call.owners = true,
-        "no-same-permissions" => call.modes = Some(false),
-        "same-permissions" | "preserve-permissions" => call.modes = Some(true),
-        "dereference" => call.follow = true,
-        "keep-old-files" => call.keep_old = true,
-        "to-stdout" => call.to_stdout = true,
-        // Owners are numbers here, and there are no warnings to choose from.
-        "warning" | "numeric-owner" => {}
-        _ => return Err(format!("unrecognized option '--{name}'")),
-    }
-    Ok(())
-}
-
-/// Takes over a word of letters. `old_style`: without a dash; then all letters come first and their
-/// values are the words after them.
-fn short_options(
-    letters: &str,
-    old_style: bool,
-    words: &mut std::slice::Iter<'_, String>,
-    action: &mut Option<Action>,
-    call: &mut Call,
-) -> Result<(), String> {
-    let mut letters = letters.chars();
-    while let Some(letter) = letters.next() {
-        match letter {
-            'c' => *action = Some(Action::Create),
-            'x' => *action = Some(Action::Extract),
-            't' => *action = Some(Action::List),
-            'z' => call.gzip = true,
-            'v' => call.verbose = true,
-            'm' => call.touch = true,
-            'k' => call.keep_old = true,
-            'O' => call.to_stdout = true,
-            'o' => call.owners = false,
-            'p' => call.modes = Some(true),
-            'h' => call.follow = true,
-            'f' | 'C' => {
-                let rest: String = if old_style { String::new() } else { letters.by_ref().collect() };
-                let value = if rest.is_empty() { words.next().cloned() } else { Some(rest) };
-                let value = value.ok_or(format!("option requires an argument -- '{letter}'"))?;
-                match letter {
-                    'f' => call.file = value,
-                    _ => call.directory = value.into(),
-                }
-            }
-            other => return Err(format!("unrecognized option: {other}")),
-        }
-    }
-    Ok(())
-}
 
 pub(crate) fn tar(args: Vec<OsString>) -> i32 {
     let call = match parse(&texts(args)) {
@@ -204,11 +50,13 @@ pub(crate) fn tar(args: Vec<OsString>) -> i32 {
     }
 }
 
+/// Puts what failed before an error.
 fn context(error: io::Error, what: &str) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {}", super::reason(&error)))
 }
 
-/// 1 if some names could not be read; the others are in the archive.
+/// Makes an archive. Returns the exit code: 1 if some names could not be read; the others are in
+/// the archive.
 fn create(call: &Call) -> io::Result<i32> {
     if call.names.is_empty() {
         return Err(io::Error::other("empty archive"));
@@ -246,6 +94,15 @@ fn write_archive(call: &Call, output: &mut impl Write, archive: Itself) -> io::R
     Ok(packing.code)
 }
 
+/// The name that a file has in an archive. As in busybox and GNU's tar, all up to the last `..` is
+/// left out, and the slash of the root: `dir/../file` is stored as `file`.
+fn stored_name(name: &Path) -> PathBuf {
+    let parts: Vec<Component> = name.components().collect();
+    let is_outside = |part: &Component| matches!(part, Component::RootDir | Component::ParentDir);
+    let start = parts.iter().rposition(is_outside).map_or(0, |at| at + 1);
+    parts[start..].iter().collect()
+}
+
 /// What a call of `tar c` has done so far.
 struct Packing<'a> {
     call: &'a Call,
@@ -263,8 +120,8 @@ impl Packing<'_> {
         self.code = 1;
     }
 
-    /// Adds a file or a directory with all that is in it. What cannot be read is told and left out;
-    /// the error is of the archive itself.
+    /// Adds a file or a directory with all that is in it. What cannot be read is reported and left
+    /// out; the error is of the archive itself.
     fn add(&mut self, builder: &mut tar::Builder<impl Write>, path: &Path, name: &Path) -> io::Result<()> {
         let looked = if self.call.follow { std::fs::metadata(path) } else { std::fs::symlink_metadata(path) };
         let found = match looked {
@@ -274,8 +131,7 @@ impl Packing<'_> {
                 return Ok(());
             }
         };
-        let stored: PathBuf =
-            name.components().filter(|c| !matches!(c, Component::RootDir | Component::ParentDir)).collect();
+        let stored = stored_name(name);
         if self.call.verbose {
             let line = format!("{}{}\n", stored.display(), if found.is_dir() { "/" } else { "" });
             extract::say(line.as_bytes(), self.call.file == "-")?;
@@ -411,6 +267,20 @@ mod tests {
         assert!(call("-tzf x").gzip && call("tf x.tgz").gzip);
         assert_eq!(parse(&["f".into(), "x".into()]), Err(String::new()));
         assert_eq!(call("-cf x a -- -z --y").names, ["a", "-z", "--y"]);
+    }
+
+    #[test]
+    fn a_stored_name_begins_behind_the_last_way_up() {
+        for (name, stored) in [
+            ("a/b", "a/b"),
+            ("/etc/hosts", "etc/hosts"),
+            ("dir/../file", "file"),
+            ("../../x/y", "x/y"),
+            ("/a/../b/", "b"),
+            (".", "."),
+        ] {
+            assert_eq!(stored_name(Path::new(name)), Path::new(stored), "{name}");
+        }
     }
 
     #[test]

@@ -110,14 +110,14 @@ fn refused(shown: &str, what: &str) -> Refused {
 
 /// Checks that the options ask for one kind of request.
 fn check_method(options: &Options) -> Result<(), Refused> {
-    let asked = [
+    let methods = [
         (options.uploads.iter().any(|pattern| !pattern.is_empty()), "PUT (-T, --upload-file)"),
         (options.data.is_some() && !options.get, "POST (-d, --data)"),
         (options.head, "HEAD (-I, --head)"),
         (options.get && !options.head, "GET (-G, --get)"),
     ];
-    let mut asked = asked.iter().filter(|(is_asked, _)| *is_asked).map(|(_, name)| name);
-    if let (Some(one), Some(other)) = (asked.next(), asked.next()) {
+    let mut methods = methods.iter().filter(|(is_asked, _)| *is_asked).map(|(_, name)| name);
+    if let (Some(one), Some(other)) = (methods.next(), methods.next()) {
         return Err(Refused::Call {
             warning: format!(
                 "You can only select one HTTP request method! You asked for both {one} and {other}."
@@ -150,7 +150,7 @@ mod tests {
     }
 
     /// What is said of a call that is refused.
-    fn told(line: &str) -> String {
+    fn message(line: &str) -> String {
         match options(line) {
             Err(Refused::Usage(text) | Refused::Call { warning: text, .. }) => text,
             Ok(options) => panic!("{line} was taken: {options:?}"),
@@ -191,7 +191,7 @@ mod tests {
             ("--max-time=5 x", "option --max-time=5: is unknown"),
             ("--fail -s --fail-with-body x", "option --fail-with-body: is badly used here"),
         ] {
-            assert!(told(line).ends_with(what), "{line}: {}", told(line));
+            assert!(message(line).ends_with(what), "{line}: {}", message(line));
         }
     }
 
@@ -202,9 +202,9 @@ mod tests {
         for option in
             ["-c", "-F", "-x", "-Z", "--form", "--cookie-jar", "--parallel", "--connect-to", "--next"]
         {
-            assert_eq!(told(&format!("{option} a x")), not_here(option));
+            assert_eq!(message(&format!("{option} a x")), not_here(option));
         }
-        assert_eq!(told("-b file x"), not_here("-b"));
+        assert_eq!(message("-b file x"), not_here("-b"));
     }
 
     #[test]
@@ -279,7 +279,7 @@ mod tests {
             ("--retry 99999999999999999999 x", "option --retry: too large number"),
             ("--max-redirs -2 x", "option --max-redirs: expected a proper numerical parameter"),
         ] {
-            assert_eq!(told(line), what, "{line}");
+            assert_eq!(message(line), what, "{line}");
         }
     }
 
@@ -290,10 +290,10 @@ mod tests {
 
     #[test]
     fn unknown_options_are_named() {
-        assert_eq!(told("--nope x"), "option --nope: is unknown");
-        assert_eq!(told("-o"), "option -o: requires parameter");
-        assert_eq!(told("--url"), "option --url: requires parameter");
-        assert_eq!(told("- x"), "option -: is unknown");
-        assert_eq!(told("-sW x"), "option -W: is unknown");
+        assert_eq!(message("--nope x"), "option --nope: is unknown");
+        assert_eq!(message("-o"), "option -o: requires parameter");
+        assert_eq!(message("--url"), "option --url: requires parameter");
+        assert_eq!(message("- x"), "option -: is unknown");
+        assert_eq!(message("-sW x"), "option -W: is unknown");
     }
 }

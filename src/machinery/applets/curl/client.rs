@@ -138,13 +138,13 @@ impl<'a> Client<'a> {
                     self.note(&format!("* Closing connection {number}\n"));
                     (upload, text) = request::open(options, request)?;
                 }
-                told => return told.map_err(|e| transfer_fault(&e, deadline, 0, None)),
+                answer => return answer.map_err(|e| transfer_fault(&e, deadline, 0, None)),
             }
         }
         let stream = self.connect(url, deadline, report)?;
         self.note_user(request);
-        let told = self.ask(stream, &text, upload.as_mut(), deadline, report);
-        told.map_err(|e| transfer_fault(&e, deadline, 0, None))
+        let answer = self.ask(stream, &text, upload.as_mut(), deadline, report);
+        answer.map_err(|e| transfer_fault(&e, deadline, 0, None))
     }
 
     fn note_user(&self, request: Request<'_>) {

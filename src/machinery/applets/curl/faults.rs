@@ -19,8 +19,8 @@ pub(super) fn fault(code: i32, text: impl Into<String>) -> Fault {
     Fault { code, text: text.into() }
 }
 
-/// Tells a failure, unless `-s` without `-S` silences it.
-pub(super) fn tell(options: &Options, fault: &Fault) {
+/// Prints a failure, unless `-s` without `-S` silences it.
+pub(super) fn print(options: &Options, fault: &Fault) {
     if !options.silent || options.show_error {
         err(&format!("curl: ({}) {}\n", fault.code, fault.text));
     }

@@ -129,7 +129,7 @@ fn transfer_all(client: &mut Client<'_>, nth: usize) -> Result<i32, i32> {
     let parse = |text: &str| {
         let pattern = if options.globoff { Ok(Pattern::plain(text)) } else { Pattern::parse(text) };
         pattern.map_err(|fault| {
-            faults::tell(options, &fault);
+            faults::print(options, &fault);
             fault.code
         })
     };

@@ -383,8 +383,8 @@ mod tests {
             ("h/[]{}", "empty string within braces in URL position 4"),
             ("h/[::1]]", "unmatched close brace/bracket in URL position 3"),
         ] {
-            let told = Pattern::parse(url).unwrap_err();
-            assert_eq!((told.code, told.text.split(':').next().unwrap()), (3, what), "{url}");
+            let fault = Pattern::parse(url).unwrap_err();
+            assert_eq!((fault.code, fault.text.split(':').next().unwrap()), (3, what), "{url}");
         }
     }
 

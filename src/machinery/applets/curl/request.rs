@@ -96,8 +96,8 @@ pub(super) fn open<'a>(
     let own = Own::new(options, &request);
     let mut opened = request.body.map(Body::open).transpose()?;
     if let Some(body) = &mut opened {
-        let asks = if own.has("Expect") { own.is("Expect", "100-continue") } else { body.is_large() };
-        body.expects = asks.then(|| options.expect_wait.unwrap_or(EXPECT_WAIT));
+        let is_asked = if own.has("Expect") { own.is("Expect", "100-continue") } else { body.is_large() };
+        body.expects = is_asked.then(|| options.expect_wait.unwrap_or(EXPECT_WAIT));
         if own.is("Transfer-Encoding", "chunked") {
             body.length = None;
         }

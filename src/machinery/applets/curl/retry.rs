@@ -62,19 +62,19 @@ impl<'a> Left<'a> {
         Left { retries, count: retries.count, wait: retries.delay.unwrap_or(FIRST_WAIT) }
     }
 
-    /// Decides about the next retry. `passed` is the time since the first transfer began, `asked`
-    /// the wait of `Retry-After`.
-    fn next(&mut self, passed: Duration, asked: Option<Duration>) -> Step {
+    /// Decides about the next retry. `passed` is the time since the first transfer began,
+    /// `server_wait` the wait of `Retry-After`.
+    fn next(&mut self, passed: Duration, server_wait: Option<Duration>) -> Step {
         let limit = self.retries.max_time;
         if self.count == 0 || limit.is_some_and(|limit| passed >= limit) {
             return Step::GiveUp;
         }
-        if let (Some(asked), Some(limit)) = (asked, limit)
-            && asked.saturating_add(passed) > limit
+        if let (Some(server_wait), Some(limit)) = (server_wait, limit)
+            && server_wait.saturating_add(passed) > limit
         {
             return Step::TooLong;
         }
-        let wait = asked.unwrap_or(self.wait);
+        let wait = server_wait.unwrap_or(self.wait);
         self.count -= 1;
         if self.retries.delay.is_none() {
             self.wait = (self.wait * 2).min(WAIT_MAX);
@@ -100,12 +100,12 @@ pub(super) fn with_retries(
         let mut result = transfer(client, wanted, &mut report);
         finish(options, &result, &mut report);
         let Some(problem) = problem(options, &result, &report) else { return report };
-        let asked = match problem {
+        let server_wait = match problem {
             Problem::Http => report.header("retry-after").and_then(retry_after),
             _ => None,
         };
         let count = left.count;
-        let wait = match left.next(begun.elapsed(), asked) {
+        let wait = match left.next(begun.elapsed(), server_wait) {
             Step::GiveUp => return report,
             Step::TooLong => {
                 say(
@@ -154,7 +154,7 @@ fn finish(options: &Options, result: &Result<(), Fault>, report: &mut Report) {
     if let Err(fault) = result {
         report.code = fault.code;
         report.error = Some(fault.text.clone());
-        faults::tell(options, fault);
+        faults::print(options, fault);
     }
 }
 
@@ -214,8 +214,8 @@ mod tests {
         assert_eq!(left.next(seconds(10), None), Step::GiveUp);
         let retries = Retries { count: 3, delay: Some(seconds(5)), ..Retries::default() };
         let mut left = Left::new(&retries);
-        for asked in [None, Some(seconds(1)), None] {
-            assert_eq!(left.next(seconds(0), asked), Step::Wait(asked.unwrap_or(seconds(5))));
+        for server_wait in [None, Some(seconds(1)), None] {
+            assert_eq!(left.next(seconds(0), server_wait), Step::Wait(server_wait.unwrap_or(seconds(5))));
         }
     }
 
@@ -234,26 +234,26 @@ mod tests {
 
     #[test]
     fn some_failures_may_pass() {
-        let told = |retries: Retries, code: i32, status: u16| {
+        let problem_of = |retries: Retries, code: i32, status: u16| {
             let options = Options { retries, ..Options::default() };
             let mut report = Report::new("u");
             (report.status, report.refused) = (status, code == 7);
             problem(&options, &if code == 0 { Ok(()) } else { Err(fault(code, "")) }, &report)
         };
         let none = Retries::default;
-        assert_eq!(told(none(), 28, 0), Some(Problem::Timeout));
-        assert_eq!(told(none(), 6, 0), Some(Problem::Timeout));
-        assert_eq!(told(none(), 0, 503), Some(Problem::Http));
-        assert_eq!(told(none(), 22, 429), Some(Problem::Http));
-        assert_eq!(told(none(), 0, 404), None);
-        assert_eq!(told(none(), 22, 404), None);
-        assert_eq!(told(none(), 7, 0), None);
-        assert_eq!(told(none(), 18, 503), None);
+        assert_eq!(problem_of(none(), 28, 0), Some(Problem::Timeout));
+        assert_eq!(problem_of(none(), 6, 0), Some(Problem::Timeout));
+        assert_eq!(problem_of(none(), 0, 503), Some(Problem::Http));
+        assert_eq!(problem_of(none(), 22, 429), Some(Problem::Http));
+        assert_eq!(problem_of(none(), 0, 404), None);
+        assert_eq!(problem_of(none(), 22, 404), None);
+        assert_eq!(problem_of(none(), 7, 0), None);
+        assert_eq!(problem_of(none(), 18, 503), None);
         let all = || Retries { all_errors: true, ..Retries::default() };
-        assert_eq!(told(all(), 7, 0), Some(Problem::Other));
-        assert_eq!(told(all(), 22, 404), Some(Problem::Other));
-        assert_eq!(told(all(), 0, 404), None);
+        assert_eq!(problem_of(all(), 7, 0), Some(Problem::Other));
+        assert_eq!(problem_of(all(), 22, 404), Some(Problem::Other));
+        assert_eq!(problem_of(all(), 0, 404), None);
         let refused = Retries { if_refused: true, ..Retries::default() };
-        assert_eq!(told(refused, 7, 0), Some(Problem::Refused));
+        assert_eq!(problem_of(refused, 7, 0), Some(Problem::Refused));
     }
 }

@@ -156,9 +156,9 @@ pub(super) fn cannot_rewind() -> Fault {
     fault(65, "necessary data rewind wasn't possible")
 }
 
-/// Refuses a status of an error if it is `asked` for (`-f`, `--fail-with-body`).
-fn failed(asked: bool, status: u16) -> Result<(), Fault> {
-    match asked && status >= 400 {
+/// Refuses a status of an error if it is a failure here (`-f`, `--fail-with-body`).
+fn failed(is_failure: bool, status: u16) -> Result<(), Fault> {
+    match is_failure && status >= 400 {
         true => Err(fault(22, format!("The requested URL returned error: {status}"))),
         false => Ok(()),
     }

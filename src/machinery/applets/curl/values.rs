@@ -78,7 +78,7 @@ impl Given<'_> {
     }
 
     /// The value itself, or for `@FILE` what the file has. As in curl 7.88.1, a missing file is
-    /// told and has nothing.
+    /// reported and counts as empty.
     pub(super) fn data(&self, options: &Options, lines: Lines) -> Vec<u8> {
         let Some(file) = self.value.strip_prefix('@') else { return self.value.into() };
         let mut data = self.content(options, file).unwrap_or_default();
@@ -114,7 +114,7 @@ impl Given<'_> {
         content
     }
 
-    /// The lines of the file of `@FILE`. Nothing for a file that is not there, which is told.
+    /// The lines of the file of `@FILE`. Nothing for a file that is not there, with a warning.
     pub(super) fn file_lines(&self, options: &Options, file: &str) -> Vec<String> {
         let Ok(content) = (self.read)(file) else {
             if !options.silent {
@@ -139,7 +139,7 @@ impl Given<'_> {
         Some(String::from_utf8_lossy(&content).into_owned())
     }
 
-    /// A range of `-r`. What no server understands is told, and sent all the same.
+    /// A range of `-r`. What no server understands is sent all the same, with a warning.
     pub(super) fn range(&self, options: &Options) -> String {
         let starts_with_digit = self.value.starts_with(|c: char| c.is_ascii_digit());
         if starts_with_digit && !self.value.contains('-') {

@@ -120,7 +120,8 @@ enum Piece {
     OnError,
 }
 
-/// Fills in `%{name}` and `%header{name}`. As in curl, an unknown name is told on standard error.
+/// Fills in `%{name}` and `%header{name}`. As in curl, an unknown name is reported on standard
+/// error.
 pub(super) fn write_out(report: &Report, format: &str) -> Written {
     let (mut written, mut to_err, mut rest) = (Written::default(), false, format);
     while !rest.is_empty() {

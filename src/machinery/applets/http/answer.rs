@@ -44,7 +44,7 @@ pub(crate) struct Answer {
     /// What the decoder made of the last part, and how much of that was handed out.
     decoded: Vec<u8>,
     handed_out: usize,
-    /// Why the decoder failed; it is told once all before it was handed out.
+    /// Why the decoder failed; returned once all before it was handed out.
     failure: Option<Error>,
 }
 

@@ -32,7 +32,7 @@ struct Stage {
     /// What came for it, and how much of that it has read.
     input: Vec<u8>,
     read: usize,
-    /// Why the stage before it failed: it is told once all before it was decoded.
+    /// Why the stage before it failed; returned once all before it was decoded.
     failure: Option<Error>,
 }
 
@@ -151,8 +151,8 @@ impl Inflate {
         Inflate { state, is_undecided, is_over: false }
     }
 
-    /// Decodes until `out` has [`PART`] bytes or all of `part` is read. How much was read is told
-    /// by the state.
+    /// Decodes until `out` has [`PART`] bytes or all of `part` is read.
+    /// `state.total_in()` counts what was read.
     fn decode(&mut self, part: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         if self.is_undecided {
             let &[first, second, ..] = part else { return Ok(()) };

@@ -69,8 +69,8 @@ impl From<Error> for Stop {
     }
 }
 
-/// What the server said while the request was sent.
-struct Heard<'a> {
+/// What came from the server while the request was sent.
+struct Received<'a> {
     /// The head of an answer that came before all was sent.
     early: Option<Head>,
     /// The lines of all heads.
@@ -89,12 +89,12 @@ pub(super) fn send(
     upload: Option<&mut Upload<'_>>,
     heads: &mut Vec<u8>,
 ) -> Result<Option<Head>, Error> {
-    let mut heard = Heard { early: None, lines: heads };
-    match send_all(reader, request, upload, &mut heard) {
-        Ok(()) | Err(Stop::Answered) => Ok(heard.early),
+    let mut received = Received { early: None, lines: heads };
+    match send_all(reader, request, upload, &mut received) {
+        Ok(()) | Err(Stop::Answered) => Ok(received.early),
         Err(Stop::Failed(e)) => Err(e),
-        Err(Stop::Lost(e)) if is_hang_up(&e) && heard.early.is_some() => Ok(heard.early),
-        Err(Stop::Lost(e)) if is_hang_up(&e) => match final_head(reader, heard.lines) {
+        Err(Stop::Lost(e)) if is_hang_up(&e) && received.early.is_some() => Ok(received.early),
+        Err(Stop::Lost(e)) if is_hang_up(&e) => match final_head(reader, received.lines) {
             // It may have refused what it did not want to read.
             Ok(head) => Ok(Some(head)),
             Err(_) => Err(Error::Send(e)),
@@ -111,15 +111,15 @@ fn send_all(
     reader: &mut BufReader<Timed>,
     request: &[u8],
     upload: Option<&mut Upload<'_>>,
-    heard: &mut Heard<'_>,
+    received: &mut Received<'_>,
 ) -> Result<(), Stop> {
-    write_all(reader, request, heard)?;
+    write_all(reader, request, received)?;
     let Some(upload) = upload else { return Ok(reader.get_mut().stream.flush()?) };
     if let Some(wait) = upload.expects {
         reader.get_mut().stream.flush()?;
-        upload.progress.has_waited = !await_leave(reader, wait, heard)?;
+        upload.progress.has_waited = !await_leave(reader, wait, received)?;
     }
-    upload.progress.heads = Some(heard.lines.len());
+    upload.progress.heads = Some(received.lines.len());
     let chunked = upload.length.is_none();
     let mut part = vec![0; PART];
     loop {
@@ -136,9 +136,9 @@ fn send_all(
         if upload.sent == 0 && count > 0 {
             upload.progress.first = size.len() + count + end.len();
         }
-        write_all(reader, size.as_bytes(), heard)?;
-        write_all(reader, &part[..count], heard)?;
-        write_all(reader, end, heard)?;
+        write_all(reader, size.as_bytes(), received)?;
+        write_all(reader, &part[..count], received)?;
+        write_all(reader, end, received)?;
         upload.sent += count as u64;
         if count == 0 {
             upload.progress.is_whole = true;
@@ -149,7 +149,11 @@ fn send_all(
 
 /// Waits for `100 Continue`. Many servers never send one, so the body follows after `wait` all the
 /// same; a final answer takes its place. Returns false if none came in time.
-fn await_leave(reader: &mut BufReader<Timed>, wait: Duration, heard: &mut Heard<'_>) -> Result<bool, Stop> {
+fn await_leave(
+    reader: &mut BufReader<Timed>,
+    wait: Duration,
+    received: &mut Received<'_>,
+) -> Result<bool, Stop> {
     let begun = Instant::now();
     loop {
         let left = wait.saturating_sub(begun.elapsed());
@@ -170,10 +174,10 @@ fn await_leave(reader: &mut BufReader<Timed>, wait: Duration, heard: &mut Heard<
             // If the server ended the connection, the reading of the head says so.
             _ => {}
         }
-        let head = read_head(reader, heard.lines)?;
+        let head = read_head(reader, received.lines)?;
         let may_go_on = head.status == CONTINUE;
         if !head.is_interim() {
-            heard.early = Some(head);
+            received.early = Some(head);
             return Err(Stop::Answered);
         }
         if may_go_on {
@@ -183,16 +187,16 @@ fn await_leave(reader: &mut BufReader<Timed>, wait: Duration, heard: &mut Heard<
 }
 
 /// Writes within the deadline, however slowly the server reads.
-fn write_all(reader: &mut BufReader<Timed>, bytes: &[u8], heard: &mut Heard<'_>) -> Result<(), Stop> {
+fn write_all(reader: &mut BufReader<Timed>, bytes: &[u8], received: &mut Received<'_>) -> Result<(), Stop> {
     let mut rest = bytes;
     while !rest.is_empty() {
-        let written = match write_part(reader.get_mut(), rest, heard.early.is_none()) {
+        let written = match write_part(reader.get_mut(), rest, received.early.is_none()) {
             Ok(written) => written,
-            Err(Stop::Answered) if heard.early.is_none() => {
-                let head = read_head(reader, heard.lines)?;
+            Err(Stop::Answered) if received.early.is_none() => {
+                let head = read_head(reader, received.lines)?;
                 let refused = head.status >= 400;
                 if !head.is_interim() {
-                    heard.early = Some(head);
+                    received.early = Some(head);
                 }
                 if refused {
                     return Err(Stop::Answered);
@@ -235,12 +239,12 @@ fn write_part(to: &mut Timed, bytes: &[u8], listen: bool) -> Result<usize, Stop>
         return Err(Stop::Answered);
     }
     if !listen && ready.contains(PollFlags::POLLIN) && !ready.contains(PollFlags::POLLOUT) {
-        let mut said = [0; 16 * 1024];
-        let count = match recv(tcp.as_raw_fd(), &mut said, MsgFlags::MSG_DONTWAIT) {
+        let mut buffer = [0; 16 * 1024];
+        let count = match recv(tcp.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
             Err(Errno::EAGAIN | Errno::EINTR) => return Ok(0),
-            heard => heard.map_err(|e| Stop::Lost(e.into()))?,
+            received => received.map_err(|e| Stop::Lost(e.into()))?,
         };
-        to.ahead.extend(&said[..count]);
+        to.ahead.extend(&buffer[..count]);
         let has_ended = count == 0;
         return if has_ended || to.ahead.len() >= AHEAD_MAX { Err(Stop::Answered) } else { Ok(0) };
     }

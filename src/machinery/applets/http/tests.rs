@@ -334,13 +334,13 @@ fn heads_are_told_as_the_server_sent_them() {
         "HTTP/1.1  204 No Content\r\n\r\n",
         "HTTP/2 204 No Content\r\n\r\n",
     ] {
-        let (answer, told) = ask(heads);
-        assert_eq!((answer.unwrap().head.status, told.as_str()), (204, heads));
+        let (answer, lines) = ask(heads);
+        assert_eq!((answer.unwrap().head.status, lines.as_str()), (204, heads));
     }
     // The connection ends inside of the head: its whole lines are the answer.
-    let (answer, told) = ask("HTTP/1.1 200 OK\r\nX: 1\r\nY");
+    let (answer, lines) = ask("HTTP/1.1 200 OK\r\nX: 1\r\nY");
     let mut answer = answer.unwrap();
-    assert_eq!((answer.read_to_end(9).unwrap(), told.as_str()), (Vec::new(), "HTTP/1.1 200 OK\r\nX: 1\r\n"));
+    assert_eq!((answer.read_to_end(9).unwrap(), lines.as_str()), (Vec::new(), "HTTP/1.1 200 OK\r\nX: 1\r\n"));
     assert!(answer.into_stream().is_none());
 }
 
@@ -360,10 +360,10 @@ fn a_bad_head_is_told_up_to_what_is_wrong() {
         ("HTTP/1.1 200 OK\r\nContent-Length:\r\n", start, |e| matches!(e, Error::ContentLength)),
     ];
     for (head, before, is_it) in bad {
-        let (answer, told) = ask(head);
+        let (answer, lines) = ask(head);
         let Err(error) = answer else { panic!("{head} was taken") };
         assert!(is_it(&error), "{head}: {error:?}");
-        assert_eq!(told, before, "{head}");
+        assert_eq!(lines, before, "{head}");
     }
     let long = |headers: &str| {
         let text = format!("{start}{headers}\r\n");

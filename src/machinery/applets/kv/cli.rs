@@ -87,8 +87,8 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
     };
     match done {
         Ok(()) => 0,
-        Err(Failure::Told) => 1,
-        Err(Failure::Said(e)) => {
+        Err(Failure::Printed) => 1,
+        Err(Failure::Message(e)) => {
             eprintln!("{e}");
             1
         }
@@ -97,9 +97,9 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
 
 enum Failure {
     /// For standard error.
-    Said(String),
+    Message(String),
     /// A reply that is an error, and was printed.
-    Told,
+    Printed,
 }
 
 struct Session<'a> {
@@ -116,7 +116,7 @@ impl Session<'_> {
     fn connect(&self) -> Result<Client, Failure> {
         let to = (self.call.host.as_str(), self.call.port);
         let mut client = Client::connect(to, Deadline::new(Some(PATIENCE)), REPLY_MAX)
-            .map_err(|e| Failure::Said(format!("Could not connect to {}: {e}", self.place())))?;
+            .map_err(|e| Failure::Message(format!("Could not connect to {}: {e}", self.place())))?;
         client.until(Deadline::new(None));
         Ok(client)
     }
@@ -128,8 +128,8 @@ impl Session<'_> {
             None => self.connect()?,
         };
         let reply = client.call(words).map_err(|e| match e.kind() {
-            io::ErrorKind::UnexpectedEof => Failure::Said("Error: Server closed the connection".into()),
-            _ => Failure::Said(format!("Error: {}", crate::reason(&e))),
+            io::ErrorKind::UnexpectedEof => Failure::Message("Error: Server closed the connection".into()),
+            _ => Failure::Message(format!("Error: {}", crate::reason(&e))),
         })?;
         self.client = Some(client);
         let mut text = Vec::new();
@@ -141,9 +141,9 @@ impl Session<'_> {
             text.push(b'\n');
         }
         let mut stdout = io::stdout().lock();
-        stdout.write_all(&text).and_then(|()| stdout.flush()).map_err(|_| Failure::Told)?;
+        stdout.write_all(&text).and_then(|()| stdout.flush()).map_err(|_| Failure::Printed)?;
         match (&reply, self.call.fails_on_error) {
-            (Reply::Error(_), true) => Err(Failure::Told),
+            (Reply::Error(_), true) => Err(Failure::Printed),
             _ => Ok(()),
         }
     }
@@ -159,7 +159,7 @@ impl Session<'_> {
             }
             let mut line = Vec::new();
             let read = io::Read::take(&mut input, LINE_MAX).read_until(b'\n', &mut line);
-            if read.map_err(|e| Failure::Said(format!("Error: {}", crate::reason(&e))))? == 0 {
+            if read.map_err(|e| Failure::Message(format!("Error: {}", crate::reason(&e))))? == 0 {
                 return Ok(());
             }
             let Some(words) = split(&line) else {
@@ -171,7 +171,7 @@ impl Session<'_> {
                 return Ok(());
             }
             match self.ask(&words) {
-                Err(Failure::Said(e)) if is_asked => eprintln!("{e}"),
+                Err(Failure::Message(e)) if is_asked => eprintln!("{e}"),
                 done => done?,
             }
         }

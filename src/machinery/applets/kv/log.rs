@@ -1,6 +1,6 @@
 //! The append-only log: every command that changed the data, in the order in which it did. The
 //! server appends to it and waits for the disk (fdatasync(2)) before it replies, so what a client
-//! has been told is not lost when the process is killed, or the machine loses its power.
+//! has a reply for is not lost when the process is killed, or the machine loses its power.
 //!
 //! The file begins with [`MAGIC`]. A record holds the commands of one batch as RESP requests:
 //!
@@ -61,11 +61,11 @@ impl Log {
     }
 
     /// Opens the log of a directory, makes it if absent, and runs its commands on the empty `db`.
-    /// `told` hears what people should know.
+    /// `report` gets what the operator should know.
     ///
     /// # Errors
     /// Another server uses the directory; the log is damaged; the disk refuses.
-    pub(super) fn open(dir: &Path, db: &mut Database, told: impl FnOnce(String)) -> Result<Log, String> {
+    pub(super) fn open(dir: &Path, db: &mut Database, report: impl FnOnce(String)) -> Result<Log, String> {
         let refused = |e: io::Error| format!("cannot use {}: {}", dir.display(), crate::reason(&e));
         let lock = Lock::take(&dir.join("kv.lock"), PATIENCE).map_err(|e| match e.kind() {
             io::ErrorKind::WouldBlock => format!(
@@ -88,7 +88,7 @@ impl Log {
             read(BufReader::new(&file), db).map_err(|e| format!("{}: {e}", path.display()))?;
         if torn > 0 {
             file.set_len(whole).and_then(|()| file.sync_all()).map_err(refused)?;
-            told(format!(
+            report(format!(
                 "{} ended in the middle of a record; its last {torn} bytes are cut off (no client had a reply \
                  for them)",
                 path.display()
@@ -283,15 +283,15 @@ pub(super) fn read(mut file: impl Read, db: &mut Database) -> Result<Extent, Str
         if got < HEADER {
             return Ok(Extent { whole, torn: got as u64 });
         }
-        let (told, check) = header.split_at(8);
-        if crc(told) != *check {
+        let (fields, check) = header.split_at(8);
+        if crc(fields) != *check {
             let rest = zeros_to_the_end(&mut file).map_err(failed)?;
             return match rest.filter(|_| header.ends_with(&[0])) {
                 Some(rest) => Ok(Extent { whole, torn: HEADER as u64 + rest }),
                 None => Err(damaged("the head of a record is wrong")),
             };
         }
-        let length = told.iter().take(4).rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+        let length = fields.iter().take(4).rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
         if length > RECORD_MAX {
             return Err(damaged("a record is too long"));
         }
@@ -300,7 +300,7 @@ pub(super) fn read(mut file: impl Read, db: &mut Database) -> Result<Extent, Str
         if got < length {
             return Ok(Extent { whole, torn: (HEADER + got) as u64 });
         }
-        if crc(&commands) != told[4..] {
+        if crc(&commands) != fields[4..] {
             // Commands end with a newline; a zero in its place was never written.
             let rest = zeros_to_the_end(&mut file).map_err(failed)?;
             return match rest.filter(|_| commands.last() == Some(&0)) {
@@ -383,7 +383,7 @@ pub(super) mod tests {
         }
         fs::write(dir.path().join("kv.log"), &bytes[..bytes.len() - 3]).unwrap();
         let (log, db, notice) = open(dir.path());
-        assert!(notice.is_some_and(|text| text.contains("in the middle of a record")), "said");
+        assert!(notice.is_some_and(|text| text.contains("in the middle of a record")), "reported");
         assert_eq!(db.len(), 3);
         log.unwrap().append(&[words("SET b 2")]).unwrap();
         let (_, db, notice) = open(dir.path());
@@ -397,13 +397,13 @@ pub(super) mod tests {
         for at in 0..bytes.len() {
             let mut file = bytes.clone();
             file[at] ^= 0x40;
-            let told = read(&file[..], &mut Database::default()).unwrap_err();
-            assert!(told.contains("is damaged at byte") || at < MAGIC.len(), "{at}: {told}");
+            let error = read(&file[..], &mut Database::default()).unwrap_err();
+            assert!(error.contains("is damaged at byte") || at < MAGIC.len(), "{at}: {error}");
         }
         let path = dir.path().join("kv.log");
         fs::write(&path, [&bytes[..40], b"x", &bytes[41..]].concat()).unwrap();
-        let told = open(dir.path()).0.err().unwrap();
-        assert!(told.starts_with(&format!("{}: is damaged at byte 14: ", path.display())), "{told}");
+        let error = open(dir.path()).0.err().unwrap();
+        assert!(error.starts_with(&format!("{}: is damaged at byte 14: ", path.display())), "{error}");
     }
 
     #[test]
@@ -428,8 +428,8 @@ pub(super) mod tests {
         drop(log);
         let (log, read, _) = open(dir.path());
         assert_eq!((dump(&read), read.used()), (dump(&db), db.used()));
-        let told = open(dir.path()).0.err().unwrap();
-        assert!(told.starts_with("another kv-server uses"), "{told}");
+        let error = open(dir.path()).0.err().unwrap();
+        assert!(error.starts_with("another kv-server uses"), "{error}");
         drop(log);
     }
 
@@ -438,10 +438,10 @@ pub(super) mod tests {
         let mut text = Vec::new();
         write_request(&["GET", "a"], &mut text);
         let file = [MAGIC, &record(&text)].concat();
-        let told = read(&file[..], &mut Database::default()).unwrap_err();
-        assert!(told.contains("'get' changes no data"), "{told}");
+        let error = read(&file[..], &mut Database::default()).unwrap_err();
+        assert!(error.contains("'get' changes no data"), "{error}");
         let file = [MAGIC, &record(&text[..text.len() - 1])].concat();
-        let told = read(&file[..], &mut Database::default()).unwrap_err();
-        assert!(told.contains("ends within a command"), "{told}");
+        let error = read(&file[..], &mut Database::default()).unwrap_err();
+        assert!(error.contains("ends within a command"), "{error}");
     }
 }

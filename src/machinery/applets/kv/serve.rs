@@ -99,7 +99,7 @@ impl Server {
         match self.keep(&records, saves) {
             Ok(()) => (replies.take(), next),
             Err(why) => {
-                // Nobody is told that something was done which the disk does not have.
+                // No client gets a reply for what the disk does not have.
                 let _ = self.failure.try_send(why); // one reason is enough
                 (Vec::new(), Next::Close)
             }
@@ -186,7 +186,7 @@ async fn connection(mut stream: TcpStream, server: Rc<RefCell<Server>>, mut stop
         }
         let read = tokio::select! {
             read = stream.read(&mut input) => read,
-            () = stopping.asked() => return,
+            () = stopping.wait() => return,
         };
         match read {
             Ok(count) if count > 0 => requests.push(&input[..count]),

@@ -83,7 +83,8 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
     }
 }
 
-fn told(error: &io::Error) -> String {
+/// Returns the reason of an error in the C library's words.
+fn reason_of(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::TimedOut => "Connection timed out".to_string(),
         _ => super::reason(error),
@@ -118,16 +119,20 @@ fn dial_one(call: &Call, host: &str, addresses: &[IpAddr], port: u16) -> Result<
     if call.udp {
         let own = own_side(call, ip)?;
         let socket = UdpSocket::bind(own).and_then(|socket| socket.connect((ip, port)).map(|()| socket));
-        let socket = socket.map_err(|e| format!("{place}: {}", told(&e)))?;
+        let socket = socket.map_err(|e| format!("{place}: {}", reason_of(&e)))?;
         note("open");
-        return if call.zero { Ok(()) } else { pump(socket.into(), call.wait, false).map_err(|e| told(&e)) };
+        return if call.zero {
+            Ok(())
+        } else {
+            pump(socket.into(), call.wait, false).map_err(|e| reason_of(&e))
+        };
     }
     let deadline = Deadline::new(call.wait);
     let stream = match (call.port, &call.address) {
         (None, None) => connect(addresses, port, &deadline, |_| {}),
         _ => connect_from(own_side(call, ip)?, SocketAddr::new(ip, port), &deadline),
     };
-    let stream = stream.map_err(|e| format!("{place}: {}", told(&e)))?;
+    let stream = stream.map_err(|e| format!("{place}: {}", reason_of(&e)))?;
     note("open");
     if call.zero {
         return Ok(());
@@ -219,15 +224,15 @@ fn await_peer(socket: BorrowedFd<'_>, wait: Option<Duration>) -> Result<(), Stri
 fn listen(call: &Call) -> Result<(), String> {
     let address = own_address(call)?;
     if call.udp {
-        let socket = UdpSocket::bind(address).map_err(|e| format!("bind: {}", told(&e)))?;
+        let socket = UdpSocket::bind(address).map_err(|e| format!("bind: {}", reason_of(&e)))?;
         await_peer(socket.as_fd(), call.wait)?;
         // The first sender is the one we talk to.
         let mut one = [0; 1];
-        let (_, peer) = socket.peek_from(&mut one).map_err(|e| told(&e))?;
-        socket.connect(peer).map_err(|e| told(&e))?;
-        return pump(socket.into(), call.wait, false).map_err(|e| told(&e));
+        let (_, peer) = socket.peek_from(&mut one).map_err(|e| reason_of(&e))?;
+        socket.connect(peer).map_err(|e| reason_of(&e))?;
+        return pump(socket.into(), call.wait, false).map_err(|e| reason_of(&e));
     }
-    let listener = TcpListener::bind(address).map_err(|e| format!("bind: {}", told(&e)))?;
+    let listener = TcpListener::bind(address).map_err(|e| format!("bind: {}", reason_of(&e)))?;
     if call.verbose {
         super::err(&format!("listening on {address} ...\n"));
     }
@@ -236,10 +241,10 @@ fn listen(call: &Call) -> Result<(), String> {
         let (stream, peer) = match listener.accept() {
             Ok(accepted) => accepted,
             Err(error) if outlives(call, &error) => {
-                super::err(&format!("nc: accept: {}\n", told(&error)));
+                super::err(&format!("nc: accept: {}\n", reason_of(&error)));
                 continue;
             }
-            Err(error) => return Err(format!("accept: {}", told(&error))),
+            Err(error) => return Err(format!("accept: {}", reason_of(&error))),
         };
         if call.verbose {
             super::err(&format!("connect to {address} from {peer}\n"));
@@ -276,19 +281,19 @@ fn outlives(call: &Call, error: &io::Error) -> bool {
 /// Gives the connection to a program.
 fn serve(stream: TcpStream, program: &[String]) -> Result<(), String> {
     let Some((name, args)) = program.split_first() else { return Err(String::new()) };
-    let output = stream.try_clone().map_err(|e| told(&e))?;
+    let output = stream.try_clone().map_err(|e| reason_of(&e))?;
     let status = Command::new(name)
         .args(args)
         .stdin(Stdio::from(OwnedFd::from(stream)))
         .stdout(Stdio::from(OwnedFd::from(output)))
         .status();
-    status.map(drop).map_err(|e| format!("can't execute '{name}': {}", told(&e)))
+    status.map(drop).map_err(|e| format!("can't execute '{name}': {}", reason_of(&e)))
 }
 
 fn converse(stream: TcpStream, call: &Call) -> Result<(), String> {
     match pump(stream.into(), call.wait, call.telnet) {
         Err(e) if is_of_gone_peer(&e) => Ok(()),
-        other => other.map_err(|e| told(&e)),
+        other => other.map_err(|e| reason_of(&e)),
     }
 }
 

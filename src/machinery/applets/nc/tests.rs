@@ -1,6 +1,6 @@
 use super::*;
 
-/// Nobody listens any more, though a process that another test is just making still has a copy of
+/// Ends the listening, though a process that another test is just making still has a copy of
 /// the socket.
 fn close(listener: TcpListener) {
     use nix::sys::socket::{Shutdown, shutdown};
@@ -34,8 +34,8 @@ fn two_sides_that_only_write_do_not_wait_for_each_other() {
     std::io::Write::write_all(&mut input, &vec![b'x'; MUCH]).unwrap();
     std::io::Seek::rewind(&mut input).unwrap();
     let mut got = 0;
-    let heard = std::thread::scope(|scope| {
-        let heard = scope.spawn(move || {
+    let received = std::thread::scope(|scope| {
+        let received = scope.spawn(move || {
             std::io::Write::write_all(&mut other, &vec![b'y'; MUCH]).unwrap();
             let mut all = Vec::new();
             other.read_to_end(&mut all).unwrap();
@@ -46,9 +46,9 @@ fn two_sides_that_only_write_do_not_wait_for_each_other() {
             Ok(())
         };
         pump_between(input.as_fd(), stream.into(), None, false, print).unwrap();
-        heard.join().unwrap()
+        received.join().unwrap()
     });
-    assert_eq!((got, heard), (MUCH, MUCH));
+    assert_eq!((got, received), (MUCH, MUCH));
 }
 
 /// The other side has closed its half before the first byte is sent, and still reads.
@@ -62,13 +62,13 @@ fn a_side_that_sends_nothing_gets_what_the_other_one_sends() {
     let mut input = tempfile::tempfile().unwrap();
     std::io::Write::write_all(&mut input, &vec![b'x'; MUCH]).unwrap();
     std::io::Seek::rewind(&mut input).unwrap();
-    let heard = std::thread::spawn(move || {
+    let received = std::thread::spawn(move || {
         let mut all = Vec::new();
         other.read_to_end(&mut all).unwrap();
         all.len()
     });
     pump_between(input.as_fd(), stream.into(), None, false, |_| Ok(())).unwrap();
-    assert_eq!(heard.join().unwrap(), MUCH);
+    assert_eq!(received.join().unwrap(), MUCH);
 }
 
 /// `sleep 60 | nc` ends when the other side is gone.
@@ -118,7 +118,7 @@ fn a_listener_is_where_it_was_told_to_be() {
 
 #[test]
 fn a_client_comes_from_where_it_was_told_to() {
-    // Both sockets may have the port, and nobody else gets it meanwhile.
+    // Both sockets may have the port, and no other process gets it meanwhile.
     let held = socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
     socket::setsockopt(&held, sockopt::ReuseAddr, &true).unwrap();
     socket::bind(held.as_raw_fd(), &SockaddrStorage::from("127.0.0.2:0".parse::<SocketAddr>().unwrap()))

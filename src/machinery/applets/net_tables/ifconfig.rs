@@ -37,6 +37,36 @@ pub(crate) fn ifconfig(args: Vec<OsString>) -> i32 {
     0
 }
 
+/// Names the flags in the order of busybox.
+fn flags(set: u32) -> String {
+    let names = [
+        (libc::IFF_UP, "UP"),
+        (libc::IFF_BROADCAST, "BROADCAST"),
+        (libc::IFF_LOOPBACK, "LOOPBACK"),
+        (libc::IFF_POINTOPOINT, "POINTOPOINT"),
+        (libc::IFF_RUNNING, "RUNNING"),
+        (libc::IFF_NOARP, "NOARP"),
+        (libc::IFF_PROMISC, "PROMISC"),
+        (libc::IFF_ALLMULTI, "ALLMULTI"),
+        (libc::IFF_SLAVE, "SLAVE"),
+        (libc::IFF_MASTER, "MASTER"),
+        (libc::IFF_MULTICAST, "MULTICAST"),
+    ];
+    let found = names.iter().filter(|(bit, _)| set & *bit as u32 != 0).map(|(_, name)| *name);
+    found.collect::<Vec<_>>().join(" ")
+}
+
+/// Bytes, and the same in a larger unit. As in busybox, what is behind the first digit is cut off.
+fn size(bytes: u64) -> String {
+    let (mut whole, mut tenths, mut unit) = (bytes, 0, "B");
+    for larger in ["KiB", "MiB", "GiB", "TiB"] {
+        if whole >= 1024 {
+            (whole, tenths, unit) = (whole / 1024, whole % 1024 * 10 / 1024, larger);
+        }
+    }
+    format!("{bytes} ({whole}.{tenths} {unit})")
+}
+
 fn describe(network: &Network, link: &LinkMessage) -> String {
     let mut lines = Vec::new();
     let kind = if link.is_loopback() {
@@ -64,15 +94,7 @@ fn describe(network: &Network, link: &LinkMessage) -> String {
             }
         });
     }
-    let bits = [(libc::IFF_UP, "UP"), (libc::IFF_LOOPBACK, "LOOPBACK"), (libc::IFF_BROADCAST, "BROADCAST")];
-    let more = [(libc::IFF_RUNNING, "RUNNING"), (libc::IFF_MULTICAST, "MULTICAST")];
-    let set: Vec<&str> = bits
-        .iter()
-        .chain(&more)
-        .filter(|(bit, _)| link.flags() & *bit as u32 != 0)
-        .map(|(_, name)| *name)
-        .collect();
-    lines.push(format!("{}  MTU:{}  Metric:1", set.join(" "), link.mtu().unwrap_or(0)));
+    lines.push(format!("{}  MTU:{}  Metric:1", flags(link.flags()), link.mtu().unwrap_or(0)));
     if let Some(s) = link.stats() {
         lines.push(format!(
             "RX packets:{} errors:{} dropped:{} overruns:0 frame:0",
@@ -87,8 +109,31 @@ fn describe(network: &Network, link: &LinkMessage) -> String {
             s.tx_dropped()
         ));
         lines.push(format!("collisions:{} txqueuelen:{} ", s.collisions(), link.txqlen().unwrap_or(0)));
-        let size = |bytes: u64| format!("{bytes} ({:.1} KiB)", bytes as f64 / 1024.0);
         lines.push(format!("RX bytes:{}  TX bytes:{}", size(s.rx_bytes()), size(s.tx_bytes())));
     }
     format!("{:<10}{}\n\n", link.name_or("?"), lines.join(&format!("\n{:10}", "")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As busybox 1.35 prints them.
+    #[test]
+    fn flags_and_sizes_are_those_of_busybox() {
+        let (up, noarp) = (libc::IFF_UP as u32, libc::IFF_NOARP as u32);
+        let (broadcast, running) = (libc::IFF_BROADCAST as u32, libc::IFF_RUNNING as u32);
+        assert_eq!(flags(noarp | broadcast), "BROADCAST NOARP");
+        assert_eq!(flags(running | broadcast | up), "UP BROADCAST RUNNING");
+        for (bytes, text) in [
+            (0, "0 (0.0 B)"),
+            (1023, "1023 (1023.0 B)"),
+            (1536, "1536 (1.5 KiB)"),
+            (1_755_589, "1755589 (1.6 MiB)"),
+            (501_444_177, "501444177 (478.2 MiB)"),
+            (16_517_737_137, "16517737137 (15.3 GiB)"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
 }

@@ -21,12 +21,12 @@ const FLAGS: [(u32, &str); 8] = [
     (libc::IFF_NOARP as u32, "NOARP"),
     (libc::IFF_PROMISC as u32, "PROMISC"),
     (libc::IFF_UP as u32, "UP"),
-    (0x10000, "LOWER_UP"),
+    (libc::IFF_LOWER_UP as u32, "LOWER_UP"),
 ];
 
 fn flags(link: &LinkMessage) -> String {
     let mut names: Vec<&str> = FLAGS.iter().filter(|(bit, _)| link.flags() & bit != 0).map(|f| f.1).collect();
-    if link.flags() & libc::IFF_UP as u32 != 0 && link.flags() & 0x10000 == 0 {
+    if link.flags() & libc::IFF_UP as u32 != 0 && link.flags() & libc::IFF_LOWER_UP as u32 == 0 {
         names.insert(0, "NO-CARRIER");
     }
     names.join(",")
@@ -246,9 +246,9 @@ fn show(network: &Network, call: &Call) -> String {
             }
         }
         Object::Route => {
-            // Table 254 is the main one; -6 shows the other family.
             let v4 = call.family != Some(false);
-            let routes = network.routes.iter().filter(|r| r.table_id() == 254 && r.is_ipv4() == v4);
+            let main = u32::from(libc::RT_TABLE_MAIN);
+            let routes = network.routes.iter().filter(|r| r.table_id() == main && r.is_ipv4() == v4);
             let routes = routes.filter(|r| !call.default || r.destination().is_none());
             for route in routes.filter(|r| r.oif().is_none_or(chosen)) {
                 show_route(&mut text, network, route);

@@ -93,7 +93,7 @@ pub(crate) fn netstat(args: Vec<OsString>) -> i32 {
     }
     let has = |letter| letters.contains(letter);
     if has('r') {
-        return routes();
+        return routes(has('n'));
     }
     let both = !has('t') && !has('u');
     let wanted = if has('l') {
@@ -142,30 +142,53 @@ pub(crate) fn netstat(args: Vec<OsString>) -> i32 {
     0
 }
 
-/// `netstat -r`.
-fn routes() -> i32 {
+/// `netstat -r`, and `-rn` with `is_numeric`.
+fn routes(is_numeric: bool) -> i32 {
     println!(
         "Kernel IP routing table\nDestination     Gateway         Genmask         Flags   MSS Window  irtt Iface"
     );
     let table = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
     for line in table.lines().skip(1) {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let ip = |nth: usize| {
-            let word = fields.get(nth).and_then(|f| u32::from_str_radix(f, 16).ok()).unwrap_or(0);
-            Ipv4Addr::from(word.to_ne_bytes()).to_string()
-        };
-        let bits = fields.get(3).and_then(|f| u32::from_str_radix(f, 16).ok()).unwrap_or(0);
-        let flags: String =
-            [(1, 'U'), (2, 'G'), (4, 'H')].iter().filter(|(bit, _)| bits & bit != 0).map(|f| f.1).collect();
-        let iface = fields.first().unwrap_or(&"");
-        println!("{:<15} {:<15} {:<15} {flags:<7} 0 0          0 {iface}", ip(1), ip(2), ip(7));
+        println!("{}", route(line, is_numeric));
     }
     0
+}
+
+/// A line of /proc/net/route as busybox prints it. Without `is_numeric` an address of zeros has a
+/// name.
+fn route(line: &str, is_numeric: bool) -> String {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let number = |nth: usize| fields.get(nth).and_then(|f| u32::from_str_radix(f, 16).ok()).unwrap_or(0);
+    let address = |nth: usize, zero: &str| match number(nth) {
+        0 if !is_numeric => zero.to_string(),
+        word => Ipv4Addr::from(word.to_ne_bytes()).to_string(),
+    };
+    let (to, gateway) = (address(1, "default"), address(2, "*"));
+    let mask = Ipv4Addr::from(number(7).to_ne_bytes()).to_string();
+    let letters = [(1, 'U'), (2, 'G'), (4, 'H')];
+    let flags: String = letters.iter().filter(|(bit, _)| number(3) & bit != 0).map(|f| f.1).collect();
+    let interface = fields.first().unwrap_or(&"");
+    format!("{to:<15} {gateway:<15} {mask:<15} {flags:<6}    0 0          0 {interface}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As busybox 1.35 prints them.
+    #[test]
+    fn routes_are_lines_of_busybox() {
+        let any = "eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0";
+        let net = "eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0";
+        for (line, is_numeric, text) in [
+            (any, false, "default         192.0.2.1       0.0.0.0         UG        0 0          0 eth0"),
+            (any, true, "0.0.0.0         192.0.2.1       0.0.0.0         UG        0 0          0 eth0"),
+            (net, false, "192.0.2.0       *               255.255.255.0   U         0 0          0 eth0"),
+            (net, true, "192.0.2.0       0.0.0.0         255.255.255.0   U         0 0          0 eth0"),
+        ] {
+            assert_eq!(route(line, is_numeric), text);
+        }
+    }
 
     #[test]
     fn the_kernels_socket_tables_are_read() {

@@ -131,22 +131,23 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
     0
 }
 
-/// `-s`: to the server that runs in this container.
+/// Carries `-s` out: sends a signal to the server that runs in this container. Returns the exit
+/// code.
 fn send(signal: Signal) -> i32 {
-    let told = |why: String| {
+    let failed = |why: String| {
         super::err(&format!("nginx: [error] {why}\n"));
         1
     };
     let text = match std::fs::read_to_string(PID_FILE) {
         Ok(text) => text,
-        Err(e) => return told(format!("open() \"{PID_FILE}\" failed ({e})")),
+        Err(e) => return failed(format!("open() \"{PID_FILE}\" failed ({e})")),
     };
     let Some(pid) = text.trim().parse::<i32>().ok().filter(|pid| *pid > 0) else {
-        return told(format!("invalid PID number \"{}\" in \"{PID_FILE}\"", text.trim()));
+        return failed(format!("invalid PID number \"{}\" in \"{PID_FILE}\"", text.trim()));
     };
     match nix::sys::signal::kill(Pid::from_raw(pid), signal) {
         Ok(()) => 0,
-        Err(e) => told(format!("kill({pid}, {signal}) failed ({})", e.desc())),
+        Err(e) => failed(format!("kill({pid}, {signal}) failed ({})", e.desc())),
     }
 }
 
@@ -257,7 +258,7 @@ async fn run(config: Config) -> Result<(), String> {
     }
     drop(pid_file);
     listening.accepting.shutdown().await;
-    let _ = stop.send(true); // nobody listens if nobody is connected
+    let _ = stop.send(true); // it has no receiver if no client is connected
     tokio::select! {
         _ = term.recv() => {}
         () = async { while serving.join_next().await.is_some() {} } => {}
@@ -337,19 +338,19 @@ async fn discard(stream: &mut TcpStream) {
 /// Writes a request into the access log.
 fn log(peer: SocketAddr, request: &Request<Incoming>, status: u16, length: u64) {
     let line = log_line(peer, request, status, length);
-    let _ = std::io::stdout().write_all(line.as_bytes()); // a log that nobody takes must not stop the server
+    let _ = std::io::stdout().write_all(line.as_bytes()); // a closed log must not stop the server
 }
 
 /// Returns one line of nginx' combined format.
 fn log_line<B>(peer: SocketAddr, request: &Request<B>, status: u16, length: u64) -> String {
     let text = |name| request.headers().get(name).map_or("-".to_string(), |v| escaped(v.as_bytes()));
     let length = if request.method() == Method::HEAD { 0 } else { length };
-    let asked = format!("{} {} {:?}", request.method(), request.uri(), request.version());
+    let line = format!("{} {} {:?}", request.method(), request.uri(), request.version());
     format!(
         "{} - - [{}] \"{}\" {status} {length} \"{}\" \"{}\"\n",
         peer.ip(),
         jiff::Timestamp::now().strftime("%d/%b/%Y:%H:%M:%S +0000"),
-        escaped(asked.as_bytes()),
+        escaped(line.as_bytes()),
         text(header::REFERER),
         text(header::USER_AGENT),
     )
@@ -397,12 +398,12 @@ mod tests {
             let head = format!("POST / HTTP/1.1\r\nHost: web\r\nContent-Length: {}\r\n\r\n", body.len());
             client.write_all(head.as_bytes()).await.unwrap();
             client.write_all(&body).await.unwrap();
-            let mut said = String::new();
-            client.read_to_string(&mut said).await.unwrap();
-            said
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            answer
         };
-        let ((), said) = tokio::join!(serving, asking);
-        assert!(said.starts_with("HTTP/1.1 413 "), "{said}");
+        let ((), answer) = tokio::join!(serving, asking);
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     }
 
     /// The pod would end so much later.
@@ -412,14 +413,14 @@ mod tests {
         let asking = async move {
             let request = b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 2\r\n\r\nhi";
             client.write_all(request).await.unwrap();
-            let mut said = [0; 12];
-            client.read_exact(&mut said).await.unwrap();
+            let mut answer = [0; 12];
+            client.read_exact(&mut answer).await.unwrap();
             stop.send(true).unwrap();
-            (client, said) // it stays connected
+            (client, answer) // it stays connected
         };
         let ending = tokio::time::timeout(LINGERING.1 / 2, serving);
-        let (ended, (_client, said)) = tokio::join!(ending, asking);
-        assert_eq!((ended, &said), (Ok(()), b"HTTP/1.1 404"));
+        let (ended, (_client, answer)) = tokio::join!(ending, asking);
+        assert_eq!((ended, &answer), (Ok(()), b"HTTP/1.1 404"));
     }
 
     /// `curl -sI web | grep ^Server` finds it.
@@ -429,12 +430,12 @@ mod tests {
         client.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
         client.shutdown().await.unwrap();
         serving.await;
-        let mut said = String::new();
-        client.read_to_string(&mut said).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
         for line in ["Server: nginx", "Content-Type: text/html", "Content-Length: 146"] {
-            assert!(said.lines().any(|said| said == line), "{said}");
+            assert!(answer.lines().any(|found| found == line), "{answer}");
         }
-        assert!(said.lines().any(|said| said.starts_with("Date: ")), "{said}");
+        assert!(answer.lines().any(|found| found.starts_with("Date: ")), "{answer}");
     }
 
     #[test]
@@ -444,11 +445,11 @@ mod tests {
             let request = Request::get("/menu\"x").header(header::USER_AGENT, agent).body(()).unwrap();
             log_line("172.20.0.1:4000".parse().unwrap(), &request, 404, 153)
         };
-        let told = line(b"\"GET / HTTP/1.1\" 200 \\ \t \xc3\xa9");
-        assert!(told.starts_with("172.20.0.1 - - ["), "{told}");
+        let logged = line(b"\"GET / HTTP/1.1\" 200 \\ \t \xc3\xa9");
+        assert!(logged.starts_with("172.20.0.1 - - ["), "{logged}");
         let fields =
             r#"] "GET /menu\x22x HTTP/1.1" 404 153 "-" "\x22GET / HTTP/1.1\x22 200 \x5C \x09 \xC3\xA9""#;
-        assert!(told.ends_with(&format!("{fields}\n")), "{told}");
+        assert!(logged.ends_with(&format!("{fields}\n")), "{logged}");
         assert!(line(b"Mozilla/5.0 (X11)").ends_with("\"Mozilla/5.0 (X11)\"\n"));
     }
 

@@ -97,8 +97,9 @@ impl Text {
 
 /// The host that the client asked for, without its port and without a dot at its end.
 pub(super) fn host(headers: &HeaderMap, uri: &Uri) -> String {
-    let said = uri.host().or_else(|| headers.get(header::HOST)?.to_str().ok()).unwrap_or_default();
-    let bare = said.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(said, |(h, _)| h);
+    let written = uri.host().or_else(|| headers.get(header::HOST)?.to_str().ok()).unwrap_or_default();
+    let is_port = |text: &str| text.parse::<u16>().is_ok();
+    let bare = written.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(written, |(host, _)| host);
     bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase()
 }
 

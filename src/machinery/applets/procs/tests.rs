@@ -1,4 +1,10 @@
-use super::*;
+use super::free::{free_text, free_unit, parse_memory};
+use super::process::{Process, all, names, parse_stat, read, real_ids, ticks_per_second, uptime};
+use super::ps::{cell, ps_columns, ps_text, value};
+use super::top::{Top, compact, top_options, top_text};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_name_may_hold_parentheses() {
@@ -60,7 +66,7 @@ fn a_process_has_an_age_and_perhaps_a_terminal() {
 fn rows_stand_under_their_titles() {
     let line = |values: [&str; 4], right| {
         let widths = [5, 8, 5, 27];
-        let cells = values.iter().enumerate().map(|(i, v)| cell(v, widths[i], right && i != 1, i == 3));
+        let cells = values.iter().enumerate().map(|(i, v)| cell(v, widths[i], right && i % 2 == 0, i == 3));
         cells.collect::<String>()
     };
     assert_eq!(line(["PID", "USER", "TIME", "COMMAND"], false), "PID   USER     TIME  COMMAND");
@@ -73,7 +79,7 @@ fn options_that_choose_processes_are_refused() {
     for fine in ["", "aux", "-ef", "-A", "-aux", "-o pid,comm", "-opid -o args", "-w", "axo pid"] {
         assert!(columns(fine).is_ok(), "{fine}");
     }
-    for (wrong, said) in [
+    for (wrong, message) in [
         ("-p 1", "invalid option -- 'p'"),
         ("-C sh", "invalid option -- 'C'"),
         ("-u root", "invalid option -- 'u'"),
@@ -85,7 +91,7 @@ fn options_that_choose_processes_are_refused() {
         ("-po pid", "invalid option -- 'p'"),
         ("-o pid,x", "bad -o argument 'x'"),
     ] {
-        assert!(columns(wrong).unwrap_err().starts_with(said), "{wrong}");
+        assert!(columns(wrong).unwrap_err().starts_with(message), "{wrong}");
     }
 }
 
@@ -100,6 +106,8 @@ fn titles_may_be_given_and_taken_away() {
     assert_eq!(table("pid=,comm="), "    7 web\n");
     assert_eq!(table("pid=,comm"), "      COMMAND\n    7 web\n");
     assert_eq!(table("pid,comm=A,B"), "PID   A,B\n    7 web\n");
+    assert_eq!(table("comm,pid"), "COMMAND          PID\nweb                  7\n");
+    assert_eq!(table("pid="), "    7\n");
 }
 
 #[test]
@@ -139,6 +147,52 @@ fn options_of_top_and_free_are_carried_out_or_refused() {
     {
         assert_eq!(free_unit(&words(line)), unit, "{line}");
     }
+}
+
+#[test]
+fn a_size_has_room_in_five_letters() {
+    for (kb, shown) in [
+        (99_999, "99999"),
+        (100_000, "97.6m"),
+        (451_628, "441m"),
+        (10_000_000, "9765m"),
+        (12_000_000, "11.4g"),
+        (200_000_000, "190g"),
+    ] {
+        assert_eq!(compact(kb), shown);
+    }
+}
+
+/// As busybox 1.35 prints them.
+#[test]
+fn memory_is_rounded() {
+    let line = |kb: u64, unit| {
+        let text = free_text(&BTreeMap::from([("SwapTotal".to_string(), kb)]), unit);
+        text.lines().last().and_then(|row| row.split_whitespace().nth(1)).map(String::from)
+    };
+    for (kb, unit, shown) in [
+        (24_684_084, 'm', "24106"),
+        (24_684_084, 'g', "24"),
+        (24_684_084, 'h', "23.5G"),
+        (8_872, 'h', "8.7M"),
+        (512, 'h', "512.0K"),
+        (2_047, 'h', "2.0M"),
+        (0, 'h', "0"),
+    ] {
+        assert_eq!(line(kb, unit).as_deref(), Some(shown), "{kb} {unit}");
+    }
+}
+
+#[test]
+fn top_lists_the_process_first_that_has_used_most_since_the_look_before() {
+    let process = |pid, ticks| Process { pid, ticks, args: format!("p{pid}"), ..Process::default() };
+    let begun = Instant::now();
+    let before = (vec![process(1, 0), process(2, 0)], vec![0; 7], begun);
+    let processes = vec![process(1, 1), process(2, 50), process(3, 900)];
+    let now = (processes, vec![10; 7], begun + Duration::from_secs(1));
+    let text = top_text(&before, &now);
+    let pids: Vec<&str> = text.lines().skip(4).filter_map(|row| row.split_whitespace().next()).collect();
+    assert_eq!(pids, ["2", "1", "3"], "what a new one used before is not known: {text}");
 }
 
 #[test]

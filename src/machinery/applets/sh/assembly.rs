@@ -285,7 +285,7 @@ mod tests {
                 assert_eq!(parsed.as_ref().map(Result::is_ok), (at + 1 == count).then_some(true), "{text}");
             }
         }
-        // And a fault is told at its line.
+        // And a fault names its line.
         let mut lines = Assembly::default();
         assert!(lines.push("if a; then\n", stack()).is_none() && lines.push("b\n", stack()).is_none());
         assert!(matches!(lines.push("done\n", stack()), Some(Err(fault)) if !fault.incomplete));

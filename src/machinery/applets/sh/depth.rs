@@ -112,7 +112,8 @@ pub(super) fn of_commands(text: &str) -> usize {
     (brackets.most + words.most).max(of_expansions(text))
 }
 
-/// The same of expansions alone, one type of bracket told from the other, and of `!` in `[[ … ]]`.
+/// The same of expansions alone, where each type of bracket counts for itself, and of `!` in
+/// `[[ … ]]`.
 fn of_expansions(text: &str) -> usize {
     let expansions = match text.contains("<<") {
         _ if !text.contains('$') => 0,

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(super) const UNCLOSED_MAX: usize = 8;
 
 thread_local! {
-    /// True while a panic of this thread is caught, and so is not told.
+    /// True while a panic of this thread is caught, and so is not printed.
     static CATCHES: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -23,10 +23,10 @@ thread_local! {
 pub(super) fn catch<T>(parse: impl FnOnce() -> T) -> Option<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
-        let tell = take_hook();
+        let print = take_hook();
         set_hook(Box::new(move |panic| {
             if !CATCHES.get() {
-                tell(panic);
+                print(panic);
             }
         }));
     });

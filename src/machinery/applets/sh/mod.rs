@@ -176,8 +176,8 @@ impl Shell {
         }
     }
 
-    /// One line on standard error, begun by the shell's name. Written at once; nobody hears that it
-    /// could not be.
+    /// One line on standard error, begun by the shell's name. Written at once; a failure to write
+    /// it is ignored.
     fn complain(&self, what: impl std::fmt::Display) {
         say(&format!("{}: {what}\n", self.name));
     }

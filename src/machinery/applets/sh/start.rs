@@ -138,7 +138,7 @@ impl Shell {
     }
 
     fn prepare(&mut self, letters: &[(char, bool)], options: &[(String, bool)]) -> Result<(), String> {
-        // Rust's runtime ignores SIGPIPE, which is nobody's wish.
+        // Rust's runtime ignores SIGPIPE; a shell and its children do not.
         let _ = trap::set(libc::SIGPIPE, Action::Default);
         self.ignored = (1..32).filter(|signal| trap::is_ignored(*signal)).collect();
         let _ = trap::set(libc::SIGCHLD, Action::Note);

@@ -48,8 +48,9 @@ const OPTIONS: [(&str, char); 9] = [
     ("xtrace", 'x'),
 ];
 
-/// Letters that change nothing here: jobs are told of in no other way (`b`), programs are looked up
-/// each time (`h`), and there is no trap on errors that functions could inherit (`E`, of bash).
+/// Letters that change nothing here: only `jobs` shows that a job has ended (`b`), programs are
+/// looked up each time (`h`), and there is no trap on errors that functions could inherit (`E`, of
+/// bash).
 const WITHOUT_EFFECT: &str = "bhE";
 
 impl State {
@@ -94,7 +95,7 @@ impl State {
         self.passed_on.iter().any(|(known, _)| known == name)
     }
 
-    /// Puts back what [`State::variable`] told earlier.
+    /// Puts back what [`State::variable`] returned earlier.
     pub(super) fn restore(&mut self, name: String, was: Option<Variable>) {
         match was {
             Some(variable) => self.variables.insert(name, variable),

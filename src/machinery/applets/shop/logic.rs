@@ -1,7 +1,7 @@
 //! `shop-logic`: what the shop sells, and how much of it is left. Its stock is in a database.
 
-use super::{LATE, Sales, ask_within, item as asked_item};
-use crate::daemon::{self, Answer, Asked};
+use super::{LATE, Sales, ask_within, item as item_of};
+use crate::daemon::{self, Answer, FullRequest};
 use crate::kv::{self, Client, Reply};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -50,9 +50,9 @@ pub(crate) fn main(_: Vec<OsString>) -> i32 {
     );
     let shop = Arc::new(shop);
     super::serve("shop-logic", &hello, |port| {
-        daemon::http(port, move |asked| {
+        daemon::http(port, move |request| {
             let shop = shop.clone();
-            async move { answer(shop, &asked).await }
+            async move { answer(shop, &request).await }
         })
     })
 }
@@ -61,24 +61,24 @@ fn json(status: StatusCode, value: &Value) -> Answer {
     daemon::answer(status, "application/json", format!("{value}\n"))
 }
 
-async fn answer(shop: Arc<Shop>, asked: &Asked) -> Answer {
-    match (asked.method.clone(), asked.uri.path()) {
-        (Method::GET | Method::HEAD, "/goods") => asks_db(shop, |shop, db| shop.goods(db)).await,
-        (Method::POST, "/buy") => match asked_item(asked) {
-            Some(item) => asks_db(shop, move |shop, db| shop.buy(db, &item)).await,
-            None => json(StatusCode::BAD_REQUEST, &shop.says(json!({"error": "say what: /buy?item=NAME"}))),
+async fn answer(shop: Arc<Shop>, request: &FullRequest) -> Answer {
+    match (request.method.clone(), request.uri.path()) {
+        (Method::GET | Method::HEAD, "/goods") => with_db(shop, |shop, db| shop.goods(db)).await,
+        (Method::POST, "/buy") => match item_of(request) {
+            Some(item) => with_db(shop, move |shop, db| shop.buy(db, &item)).await,
+            None => json(StatusCode::BAD_REQUEST, &shop.signed(json!({"error": "say what: /buy?item=NAME"}))),
         },
-        (Method::GET | Method::HEAD, "/version" | "/") => json(StatusCode::OK, &shop.says(json!({}))),
+        (Method::GET | Method::HEAD, "/version" | "/") => json(StatusCode::OK, &shop.signed(json!({}))),
         (Method::GET | Method::HEAD, "/healthz") => daemon::answer(StatusCode::OK, "text/plain", "ok\n"),
         (Method::GET | Method::HEAD, "/sold") => shop.sales.answer(),
-        (Method::GET | Method::HEAD, "/readyz") => asks_db(shop, |shop, db| shop.is_ready(db)).await,
+        (Method::GET | Method::HEAD, "/readyz") => with_db(shop, |shop, db| shop.is_ready(db)).await,
         (_, "/goods" | "/buy" | "/version" | "/" | "/healthz" | "/readyz" | "/sold") => json(
             StatusCode::METHOD_NOT_ALLOWED,
-            &shop.says(json!({"error": "/buy takes POST, the others GET"})),
+            &shop.signed(json!({"error": "/buy takes POST, the others GET"})),
         ),
         _ => json(
             StatusCode::NOT_FOUND,
-            &shop.says(
+            &shop.signed(
                 json!({"error": "there are /goods, /buy?item=NAME, /version, /sold, /healthz and /readyz"}),
             ),
         ),
@@ -86,7 +86,7 @@ async fn answer(shop: Arc<Shop>, asked: &Asked) -> Answer {
 }
 
 /// Answers with what the database says, or 503 without it.
-async fn asks_db(
+async fn with_db(
     shop: Arc<Shop>,
     work: impl FnOnce(&Shop, &mut Client) -> Result<(StatusCode, Value), String> + Send + 'static,
 ) -> Answer {
@@ -97,10 +97,13 @@ async fn asks_db(
         work(&its, &mut db)
     });
     match asking.await {
-        Ok((status, value)) => json(status, &shop.says(value)),
+        Ok((status, value)) => json(status, &shop.signed(value)),
         Err(why) => {
             let error = format!("the database {} did not answer: {why}", shop.named);
-            json(StatusCode::SERVICE_UNAVAILABLE, &shop.says(json!({"error": error, "missing": "database"})))
+            json(
+                StatusCode::SERVICE_UNAVAILABLE,
+                &shop.signed(json!({"error": error, "missing": "database"})),
+            )
         }
     }
 }
@@ -126,8 +129,8 @@ fn number(reply: &Reply) -> Result<i64, String> {
 }
 
 impl Shop {
-    /// An answer with who gave it.
-    fn says(&self, mut value: Value) -> Value {
+    /// Adds to an answer who gave it.
+    fn signed(&self, mut value: Value) -> Value {
         value["logic"] = self.host.as_str().into();
         value["version"] = self.version.as_str().into();
         value["program"] = "shop-logic, a small program of Ropewalk".into();
@@ -193,7 +196,7 @@ impl Shop {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shop::asked;
+    use crate::shop::request_of;
     use http_body_util::BodyExt;
     use std::io::{Read, Write};
 
@@ -208,8 +211,8 @@ mod tests {
         })
     }
 
-    async fn said(shop: &Arc<Shop>, method: &str, uri: &str) -> (u16, String) {
-        let answer = answer(shop.clone(), &asked(method, uri)).await;
+    async fn outcome(shop: &Arc<Shop>, method: &str, uri: &str) -> (u16, String) {
+        let answer = answer(shop.clone(), &request_of(method, uri)).await;
         let status = answer.status().as_u16();
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8_lossy(&bytes).into_owned())
@@ -226,11 +229,11 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         let thread = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let (mut asked, mut buffer) = (String::new(), [0; 1024]);
+            let (mut requests, mut buffer) = (String::new(), [0; 1024]);
             loop {
                 let count = stream.read(&mut buffer).unwrap();
                 if count == 0 {
-                    return asked;
+                    return requests;
                 }
                 let request = String::from_utf8_lossy(&buffer[..count]).into_owned();
                 let reply = match request.as_str() {
@@ -239,7 +242,7 @@ mod tests {
                     _ => ":0\r\n",
                 };
                 stream.write_all(reply.as_bytes()).unwrap();
-                asked.push_str(&request);
+                requests.push_str(&request);
             }
         });
         (address, thread)
@@ -248,10 +251,10 @@ mod tests {
     #[tokio::test]
     async fn a_request_for_what_is_sold_out_changes_nothing() {
         let (address, database) = empty_database();
-        let (status, text) = said(&shop("1.0", &address), "POST", "/buy?item=rope").await;
+        let (status, text) = outcome(&shop("1.0", &address), "POST", "/buy?item=rope").await;
         assert!(status == 409 && text.contains("sold out: rope"), "{text}");
-        let asked = database.join().unwrap();
-        assert!(asked.contains("HGET") && !asked.contains("HINCRBY"), "{asked}");
+        let requests = database.join().unwrap();
+        assert!(requests.contains("HGET") && !requests.contains("HINCRBY"), "{requests}");
     }
 
     /// The only thread is busy until the question was given up.
@@ -264,7 +267,7 @@ mod tests {
         runtime.block_on(async {
             let (free, busy) = std::sync::mpsc::channel::<()>();
             let first = tokio::task::spawn_blocking(move || busy.recv());
-            let (status, text) = said(&shop, "POST", "/buy?item=rope").await;
+            let (status, text) = outcome(&shop, "POST", "/buy?item=rope").await;
             assert!(status == 503 && text.contains("no answer in time"), "{text}");
             free.send(()).unwrap();
             first.await.unwrap().unwrap();
@@ -279,23 +282,23 @@ mod tests {
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let shop = shop("1.0", &closed.to_string());
         for (method, uri) in [("GET", "/goods"), ("POST", "/buy?item=rope"), ("GET", "/readyz")] {
-            let (status, text) = said(&shop, method, uri).await;
+            let (status, text) = outcome(&shop, method, uri).await;
             assert_eq!(status, 503);
             let want = format!("the database {closed} did not answer: Connection refused");
             assert!(text.contains(&want) && text.contains("\"missing\":\"database\""), "{text}");
         }
-        assert_eq!(said(&shop, "GET", "/healthz").await, (200, "ok\n".into()));
-        let (status, text) = said(&shop, "GET", "/version").await;
+        assert_eq!(outcome(&shop, "GET", "/healthz").await, (200, "ok\n".into()));
+        let (status, text) = outcome(&shop, "GET", "/version").await;
         assert!(
             status == 200 && text.contains("\"version\":\"1.0\"") && text.contains("of Ropewalk"),
             "{text}"
         );
         let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
         assert_eq!(read(&text), read(include_str!("../answers/logic.json")));
-        assert_eq!(said(&shop, "GET", "/sold").await, (200, "0\n".into()), "no attempt is a sale");
-        assert_eq!(said(&shop, "POST", "/sold").await.0, 405);
-        assert_eq!(said(&shop, "GET", "/buy?item=rope").await.0, 405);
-        assert_eq!(said(&shop, "POST", "/buy").await.0, 400);
-        assert_eq!(said(&shop, "GET", "/x").await.0, 404);
+        assert_eq!(outcome(&shop, "GET", "/sold").await, (200, "0\n".into()), "no attempt is a sale");
+        assert_eq!(outcome(&shop, "POST", "/sold").await.0, 405);
+        assert_eq!(outcome(&shop, "GET", "/buy?item=rope").await.0, 405);
+        assert_eq!(outcome(&shop, "POST", "/buy").await.0, 400);
+        assert_eq!(outcome(&shop, "GET", "/x").await.0, 404);
     }
 }

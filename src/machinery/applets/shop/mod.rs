@@ -9,7 +9,7 @@ mod page;
 pub(crate) use logic::main as logic;
 pub(crate) use page::main as page;
 
-use super::daemon::{self, Asked};
+use super::daemon::{self, FullRequest};
 use super::http::Deadline;
 use http::StatusCode;
 use std::future::Future;
@@ -66,8 +66,8 @@ fn host_and_port(text: &str, default: u16) -> Option<(String, u16)> {
 }
 
 /// The value of `item` in the query.
-fn item(asked: &Asked) -> Option<String> {
-    let pairs = asked.uri.query().unwrap_or_default().split('&');
+fn item(request: &FullRequest) -> Option<String> {
+    let pairs = request.uri.query().unwrap_or_default().split('&');
     let value = pairs.filter_map(|pair| pair.strip_prefix("item=")).next()?.replace('+', " ");
     Some(percent_encoding::percent_decode_str(&value).decode_utf8_lossy().into_owned())
 }
@@ -88,8 +88,8 @@ async fn ask_within<T: Send + 'static>(
 }
 
 #[cfg(test)]
-fn asked(method: &str, uri: &str) -> Asked {
-    Asked {
+fn request_of(method: &str, uri: &str) -> FullRequest {
+    FullRequest {
         method: method.parse().unwrap(),
         uri: uri.parse().unwrap(),
         version: http::Version::HTTP_11,
@@ -118,7 +118,10 @@ mod tests {
         for bad in ["", ":80", "db:", "db:x", "tcp://10.0.0.1:80", "a b", "db:0"] {
             assert_eq!(host_and_port(bad, 1), None, "{bad}");
         }
-        assert_eq!(item(&asked("GET", "/buy?x=1&item=a+b%3C")), Some("a b<".into()));
-        assert_eq!((item(&asked("GET", "/buy?items=a")), item(&asked("GET", "/buy"))), (None, None));
+        assert_eq!(item(&request_of("GET", "/buy?x=1&item=a+b%3C")), Some("a b<".into()));
+        assert_eq!(
+            (item(&request_of("GET", "/buy?items=a")), item(&request_of("GET", "/buy"))),
+            (None, None)
+        );
     }
 }

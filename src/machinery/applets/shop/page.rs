@@ -1,7 +1,7 @@
 //! `shop-page`: what a visitor of the shop sees. It keeps nothing itself and asks `shop-logic`.
 
-use super::{LATE, Sales, ask_within, item as asked_item};
-use crate::daemon::{self, Answer, Asked};
+use super::{LATE, Sales, ask_within, item as item_of};
+use crate::daemon::{self, Answer, FullRequest};
 use crate::http::{self as client, Deadline, Url};
 use http::{HeaderValue, Method, StatusCode, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -31,24 +31,24 @@ pub(crate) fn main(_: Vec<OsString>) -> i32 {
     let hello = format!("a small program of Ropewalk; asks the logic {} (from $LOGIC)", page.named);
     let page = Arc::new(page);
     super::serve("shop-page", &hello, |port| {
-        daemon::http(port, move |asked| {
+        daemon::http(port, move |request| {
             let page = page.clone();
-            async move { answer(page, &asked).await }
+            async move { answer(page, &request).await }
         })
     })
 }
 
-async fn answer(page: Arc<Page>, asked: &Asked) -> Answer {
-    let item = asked_item(asked).unwrap_or_default();
-    match (asked.method.clone(), asked.uri.path()) {
+async fn answer(page: Arc<Page>, request: &FullRequest) -> Answer {
+    let item = item_of(request).unwrap_or_default();
+    match (request.method.clone(), request.uri.path()) {
         (Method::GET | Method::HEAD, "/healthz") => daemon::answer(StatusCode::OK, "text/plain", "ok\n"),
         (Method::GET | Method::HEAD, "/") => {
             let text = "<p>Welcome to the small shop.</p>\n<p><a href=\"/goods\">See the goods</a></p>\n";
             page.html(StatusCode::OK, "A small shop", text, None)
         }
         (Method::GET | Method::HEAD, "/goods") => match ask(&page, "GET", "/goods".into()).await {
-            Ok((200, said)) if said["goods"].is_array() => {
-                page.html(StatusCode::OK, "Goods", &goods(&said), Some(&said))
+            Ok((200, reply)) if reply["goods"].is_array() => {
+                page.html(StatusCode::OK, "Goods", &goods(&reply), Some(&reply))
             }
             other => page.refusal(other),
         },
@@ -59,14 +59,14 @@ async fn answer(page: Arc<Page>, asked: &Asked) -> Answer {
         (Method::POST, "/buy") => {
             let path = format!("/buy?item={}", utf8_percent_encode(&item, NON_ALPHANUMERIC));
             match ask(&page, "POST", path).await {
-                Ok((200, said)) if said["bought"].is_string() => {
+                Ok((200, reply)) if reply["bought"].is_string() => {
                     page.sales.add_one();
                     let text = format!(
                         "<p>You bought 1 {} for {} coins.</p>\n<p><a href=\"/goods\">Back to the goods</a></p>\n",
-                        field(&said, "bought"),
-                        field(&said, "price")
+                        field(&reply, "bought"),
+                        field(&reply, "price")
                     );
-                    page.html(StatusCode::OK, "Thank you", &text, Some(&said))
+                    page.html(StatusCode::OK, "Thank you", &text, Some(&reply))
                 }
                 other => page.refusal(other),
             }
@@ -95,9 +95,9 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// A field of what the logic said, as HTML shows it; empty if there is none.
-fn field(said: &Value, name: &str) -> String {
-    match &said[name] {
+/// A field of the logic's reply, as HTML shows it; empty if there is none.
+fn field(reply: &Value, name: &str) -> String {
+    match &reply[name] {
         Value::String(text) => escaped(text),
         Value::Number(number) => number.to_string(),
         _ => String::new(),
@@ -112,9 +112,9 @@ fn form(item: &str) -> String {
     )
 }
 
-fn goods(said: &Value) -> String {
+fn goods(reply: &Value) -> String {
     let mut text = "<ul>\n".to_string();
-    for good in said["goods"].as_array().into_iter().flatten() {
+    for good in reply["goods"].as_array().into_iter().flatten() {
         let discount = match (field(good, "discount_percent"), field(good, "regular_price")) {
             (percent, regular) if !percent.is_empty() => format!(" ({percent}% off, before: {regular})"),
             _ => String::new(),
@@ -132,10 +132,10 @@ fn goods(said: &Value) -> String {
 
 impl Page {
     /// A page with who has made it.
-    fn html(&self, status: StatusCode, title: &str, body: &str, said: Option<&Value>) -> Answer {
+    fn html(&self, status: StatusCode, title: &str, body: &str, reply: Option<&Value>) -> Answer {
         let mut by = format!("page {}", escaped(&self.host));
-        if let Some(said) = said {
-            by += &format!(", logic {} (version {})", field(said, "logic"), field(said, "version"));
+        if let Some(reply) = reply {
+            by += &format!(", logic {} (version {})", field(reply, "logic"), field(reply, "version"));
         }
         let text = format!(
             "<!DOCTYPE html>\n<html>\n<head>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n</head>\n<body>\n\
@@ -153,22 +153,22 @@ impl Page {
 
     /// A page that says why there is none of the other kind.
     fn refusal(&self, got: Result<(u16, Value), String>) -> Answer {
-        let (status, title, text, said) = match got {
+        let (status, title, text, reply) = match got {
             Err(why) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Something is missing",
                 format!("The page works, but the logic {} did not answer: {}.", self.named, why),
                 None,
             ),
-            Ok((503, said)) => {
-                let why = said["error"].as_str().unwrap_or("it does not say why").to_string();
+            Ok((503, reply)) => {
+                let why = reply["error"].as_str().unwrap_or("it does not say why").to_string();
                 let text = format!("The page and the logic work, but {why}.");
-                (StatusCode::SERVICE_UNAVAILABLE, "Something is missing", text, Some(said))
+                (StatusCode::SERVICE_UNAVAILABLE, "Something is missing", text, Some(reply))
             }
-            Ok((status @ (400 | 404 | 409), said)) => {
+            Ok((status @ (400 | 404 | 409), reply)) => {
                 let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-                let text = format!("The logic says: {}.", said["error"].as_str().unwrap_or("no"));
-                (status, "Not sold", text, Some(said))
+                let text = format!("The logic says: {}.", reply["error"].as_str().unwrap_or("no"));
+                (status, "Not sold", text, Some(reply))
             }
             Ok((status, _)) => (
                 StatusCode::BAD_GATEWAY,
@@ -178,7 +178,7 @@ impl Page {
             ),
         };
         let text = format!("<p>{}</p>\n<p><a href=\"/\">Back</a></p>\n", escaped(&text));
-        self.html(status, title, &text, said.as_ref())
+        self.html(status, title, &text, reply.as_ref())
     }
 }
 
@@ -220,7 +220,7 @@ fn request(url: &Url, method: &str, deadline: &Deadline) -> Result<(u16, Value),
 mod tests {
     use super::*;
     use crate::http::tests::server;
-    use crate::shop::asked;
+    use crate::shop::request_of;
     use http_body_util::BodyExt;
 
     fn page(logic: &str) -> Arc<Page> {
@@ -229,8 +229,8 @@ mod tests {
         Arc::new(Page { named, logic: place, host, sales: Sales::default() })
     }
 
-    async fn said(page: &Arc<Page>, method: &str, uri: &str) -> (u16, String) {
-        let answer = answer(page.clone(), &asked(method, uri)).await;
+    async fn outcome(page: &Arc<Page>, method: &str, uri: &str) -> (u16, String) {
+        let answer = answer(page.clone(), &request_of(method, uri)).await;
         let status = answer.status().as_u16();
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8_lossy(&bytes).into_owned())
@@ -240,7 +240,7 @@ mod tests {
     async fn with(answer: &str, method: &str, uri: &str) -> (u16, String, String) {
         let answer: &'static str = Box::leak(answer.to_string().into_boxed_str());
         let (port, server) = server(vec![answer]);
-        let (status, text) = said(&page(&format!("127.0.0.1:{port}")), method, uri).await;
+        let (status, text) = outcome(&page(&format!("127.0.0.1:{port}")), method, uri).await;
         let request = tokio::task::spawn_blocking(|| server.join()).await.unwrap().unwrap().remove(0);
         (status, text, request)
     }
@@ -284,15 +284,15 @@ mod tests {
         assert!(status == 502 && text.contains("answered with 302. Is it shop-logic?"), "{text}");
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let page = page(&closed.to_string());
-        let (status, text) = said(&page, "GET", "/goods").await;
+        let (status, text) = outcome(&page, "GET", "/goods").await;
         let want = format!("The page works, but the logic {closed} did not answer: Connection refused.");
         assert!(status == 503 && text.contains(&want), "{text}");
-        let (status, text) = said(&page, "GET", "/").await;
+        let (status, text) = outcome(&page, "GET", "/").await;
         assert_eq!((status, text.as_str()), (200, include_str!("../answers/page.html")));
-        assert_eq!(said(&page, "GET", "/buy?item=%3Cx").await.0, 200);
-        assert_eq!((said(&page, "POST", "/").await.0, said(&page, "GET", "/x").await.0), (405, 404));
-        assert_eq!(said(&page, "GET", "/healthz").await, (200, "ok\n".into()));
-        assert_eq!(said(&page, "POST", "/buy?item=rope").await.0, 503);
-        assert_eq!(said(&page, "GET", "/sold").await, (200, "0\n".into()), "no attempt is a sale");
+        assert_eq!(outcome(&page, "GET", "/buy?item=%3Cx").await.0, 200);
+        assert_eq!((outcome(&page, "POST", "/").await.0, outcome(&page, "GET", "/x").await.0), (405, 404));
+        assert_eq!(outcome(&page, "GET", "/healthz").await, (200, "ok\n".into()));
+        assert_eq!(outcome(&page, "POST", "/buy?item=rope").await.0, 503);
+        assert_eq!(outcome(&page, "GET", "/sold").await, (200, "0\n".into()), "no attempt is a sale");
     }
 }

@@ -10,7 +10,7 @@
 //! * Words of the command line that are not UTF-8: such bytes are replaced.
 //!
 //! Different from busybox on purpose: `--spider` sends `HEAD`, so that the server need not send a
-//! body that is thrown away. Another server than the first one is not told who the user is. A
+//! body that is thrown away. Only the first server gets the user's name and password. A
 //! certificate that cannot be verified is refused. A relative `Location` is resolved as RFC 3986
 //! says. A URL with a blank in it is refused, and its fragment is not sent. A failure to read an
 //! answer names its reason.
@@ -144,7 +144,7 @@ fn fetch(call: &Call, text: &str) -> Result<(), String> {
         let status = answer.head.status;
         if let Some(location) = answer.head.location.as_ref().filter(|_| is_redirection(status)) {
             url = url.join(location).map_err(|fault| url_fault(&String::from_utf8_lossy(location), fault))?;
-            // As in busybox, only a whole URL is told where it leads.
+            // As in busybox, only a whole URL has its target printed.
             names_server = !location.starts_with(b"/");
             continue;
         }
@@ -160,13 +160,13 @@ fn fetch(call: &Call, text: &str) -> Result<(), String> {
     Err("too many redirections".into())
 }
 
-/// Connects to the server of a URL; `is_told` says whether that is announced.
-fn connect(call: &Call, url: &Url, idle: Option<Duration>, is_told: bool) -> Result<Stream, String> {
+/// Connects to the server of a URL; `is_announced` says whether it prints that.
+fn connect(call: &Call, url: &Url, idle: Option<Duration>, is_announced: bool) -> Result<Stream, String> {
     let places =
         http::look_up(url, None, &Deadline::new(None)).map_err(|_| format!("bad address '{}'", url.host))?;
     let mut tried = None;
     let stream = http::connect_to(&places, &Deadline::new(idle), |address| {
-        if is_told {
+        if is_announced {
             note(call, &format!("Connecting to {} ({address})", url.authority()));
         }
         tried = Some(address.ip());

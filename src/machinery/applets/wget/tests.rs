@@ -21,19 +21,19 @@ fn a_page_is_saved_and_errors_are_told() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "hello, again", "the second URL of one call");
     let here = Call { quiet: true, directory: Some(dir.path().display().to_string()), ..Call::default() };
     again(&here, "HTTP/1.1 200 OK\r\n\r\nfirst").unwrap();
-    let told = again(&here, "HTTP/1.1 200 OK\r\n\r\nsecond").unwrap_err();
-    assert!(told.ends_with("here': File exists"), "{told}");
+    let error = again(&here, "HTTP/1.1 200 OK\r\n\r\nsecond").unwrap_err();
+    assert!(error.ends_with("here': File exists"), "{error}");
     assert_eq!(std::fs::read_to_string(dir.path().join("here")).unwrap(), "first");
     let requests = server.join().unwrap();
     assert!(
         requests[1].starts_with("GET /there HTTP/1.1\r\n") && requests[1].contains("User-Agent: Wget\r\n")
     );
     let (port, server) = http::tests::server(vec!["HTTP/1.1 404 Not Found\r\n\r\n"]);
-    let told = fetch(&call, &format!("127.0.0.1:{port}")).unwrap_err();
-    assert_eq!(told, "server returned error: HTTP/1.1 404 Not Found");
+    let error = fetch(&call, &format!("127.0.0.1:{port}")).unwrap_err();
+    assert_eq!(error, "server returned error: HTTP/1.1 404 Not Found");
     server.join().unwrap();
-    let told = fetch(&call, &format!("127.0.0.1:{port}")).unwrap_err();
-    assert_eq!(told, "can't connect to remote host (127.0.0.1): Connection refused");
+    let error = fetch(&call, &format!("127.0.0.1:{port}")).unwrap_err();
+    assert_eq!(error, "can't connect to remote host (127.0.0.1): Connection refused");
     assert!(fetch(&call, "ftp://web").unwrap_err().starts_with("ftp is not implemented"));
 }
 
@@ -96,7 +96,7 @@ fn only_some_statuses_are_followed_or_saved() {
         assert_eq!((got.as_deref(), requests.len()), (Ok("ok"), 2), "{answer}");
         assert!(requests[1].starts_with("GET /b "), "{answer}");
     }
-    for (answer, told) in [
+    for (answer, result) in [
         ("HTTP/1.1 201 X\r\nLocation: /b\r\nContent-Length: 2\r\n\r\nhi", Ok("hi")),
         ("HTTP/1.1 302 X\r\nContent-Length: 2\r\n\r\nhi", Ok("hi")),
         ("HTTP/1.1 206 X\r\nContent-Length: 2\r\n\r\nhi", Err("HTTP/1.1 206 X")),
@@ -105,8 +105,8 @@ fn only_some_statuses_are_followed_or_saved() {
         ("HTTP/1.1 305 X\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n", Err("HTTP/1.1 305 X")),
     ] {
         let (got, requests) = saved(Call::default(), "", vec![answer]);
-        let told = told.map(str::to_string).map_err(|line| format!("server returned error: {line}"));
-        assert_eq!((got, requests.len()), (told, 1), "{answer}");
+        let result = result.map(str::to_string).map_err(|line| format!("server returned error: {line}"));
+        assert_eq!((got, requests.len()), (result, 1), "{answer}");
     }
 }
 
@@ -124,8 +124,8 @@ fn redirections_are_followed_fifteen_times() {
 #[test]
 fn what_a_server_says_does_not_steer_the_terminal() {
     let refused = vec!["HTTP/1.1 404 No\x1b[31mt\r\nContent-Length: 0\r\n\r\n"];
-    let told = saved(Call::default(), "", refused).0;
-    assert_eq!(told, Err("server returned error: HTTP/1.1 404 No".into()));
+    let result = saved(Call::default(), "", refused).0;
+    assert_eq!(result, Err("server returned error: HTTP/1.1 404 No".into()));
     let moved = vec!["HTTP/1.1 302 X\r\nLocation: http://a\x1b[31mb/\r\nContent-Length: 0\r\n\r\n"];
     assert_eq!(saved(Call::default(), "", moved).0, Err("bad URL: http://a".into()));
     let head = "HTTP/1.1 200 OK\r\nX: a\x1b[31mb\r\nY: 1\u{9b}2J\r\n";
@@ -143,8 +143,8 @@ fn a_file_is_posted() {
     assert_eq!(got, Ok("ok".into()));
     let end = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 4\r\n\r\na=1\n";
     assert!(requests[0].starts_with("POST /a ") && requests[0].ends_with(end), "{}", requests[0]);
-    let told = fetch(&post("/nowhere/f".into()), "http://127.0.0.1:1/");
-    assert_eq!(told, Err("can't open '/nowhere/f': No such file or directory".into()));
+    let result = fetch(&post("/nowhere/f".into()), "http://127.0.0.1:1/");
+    assert_eq!(result, Err("can't open '/nowhere/f': No such file or directory".into()));
 }
 
 #[test]

@@ -220,7 +220,7 @@ fn a_campaign_that_the_store_ends_keeps_its_place() {
     });
 }
 
-/// A client that reads slowly is told every value, as the watch of etcd's client library tells it.
+/// A client that reads slowly gets every value, as from the watch of etcd's client library.
 #[test]
 fn an_observer_is_told_every_value_that_a_leader_proclaims() {
     let one = One::start();

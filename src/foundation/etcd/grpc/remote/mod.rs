@@ -295,7 +295,7 @@ impl Storage for Remote {
             ..pb::WatchCreateRequest::default()
         };
         let union = Some(pb::WatchUnion::CreateRequest(create));
-        // It stays open as long as the watch.
+        // The stream of requests stays open as long as the watch.
         let asks = stream::iter([pb::WatchRequest { request_union: union }]).chain(stream::pending());
         let (number, channel) = self.channel().await.map_err(|e| Error::Unavailable { cause: chain(&e) })?;
         let opening = channel.stream("/etcdserverpb.Watch/Watch", asks);
@@ -313,18 +313,18 @@ impl Storage for Remote {
             }
         };
         let seen = self.seen.clone();
-        let told = answers.filter_map(move |answer| std::future::ready(seen.watch_response(answer)));
-        // A server that stops may end the stream well. For the reader the watch is over all the
-        // same, and the store is not.
+        let changes = answers.filter_map(move |answer| std::future::ready(seen.watch_response(answer)));
+        // A server that stops may end the stream without an error. For the reader the watch is over
+        // all the same, and the store is not: the reader watches again.
         let end = Err(Error::Unavailable { cause: "the server ended the watch".into() });
-        let told = told.chain(stream::once(std::future::ready(end)));
-        // An error is the last word.
-        let ended = told.scan(false, |over, told| {
-            let told = (!*over).then_some(told);
-            *over = matches!(told, Some(Err(_)));
-            std::future::ready(told)
+        let changes = changes.chain(stream::once(std::future::ready(end)));
+        // Nothing follows an error.
+        let changes = changes.scan(false, |over, change| {
+            let change = (!*over).then_some(change);
+            *over = matches!(change, Some(Err(_)));
+            std::future::ready(change)
         });
-        Ok(ended.boxed())
+        Ok(changes.boxed())
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), Error> {
@@ -352,7 +352,7 @@ impl Storage for Remote {
         self.seen.revision()
     }
 
-    /// Its members have doors of their own.
+    /// The members of an etcd elsewhere are not ours to describe.
     fn status(&self) -> Option<crate::Status> {
         None
     }

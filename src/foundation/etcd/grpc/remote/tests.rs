@@ -129,7 +129,7 @@ async fn a_server_that_answers_but_cannot_serve_is_left() {
         let remote = Remote::connect(endpoints, None).await.expect("the other one is well");
         assert_eq!(remote.revision(), 7);
     }
-    // and nobody asks in a circle
+    // and no call goes round in a circle
     let only = vec![etcd(sick[0]).await, etcd(sick[0]).await];
     let refused = Remote::connect(only, None).await.err().map(|e| e.to_string()).unwrap_or_default();
     assert!(refused.contains("no leader"), "{refused}");

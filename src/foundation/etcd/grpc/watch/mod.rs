@@ -441,7 +441,7 @@ impl Follow {
 /// The reason for which a watch ends.
 enum Over {
     Canceled,
-    /// The client is.
+    /// The client has hung up.
     Gone,
     Store(Error),
 }

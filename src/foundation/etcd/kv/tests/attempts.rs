@@ -155,7 +155,7 @@ async fn a_list_of_leases_asks_no_leader() {
 #[tokio::test(start_paused = true)]
 async fn a_full_store_says_so_also_if_no_alarm_can_be_raised() {
     let (kv, fake, _) = fake(true, 10);
-    fake.takes.send_replace(0); // nobody takes proposals
+    fake.takes.send_replace(0); // no member takes proposals
     let put = kv.put(PutRequest { key: "longer than the quota".into(), ..Default::default() }).await;
     assert_eq!(put.err(), Some(Error::NoSpace));
     assert_eq!(fake.writes.load(Ordering::Relaxed), 1);

@@ -98,7 +98,7 @@ async fn every_member_tells_how_long_the_leader_lets_a_lease_live() {
     }
 }
 
-/// What a peer says that is nonsense, or comes from nobody, is an error of its connection; the
+/// What a peer says that is nonsense, or comes from no member, is an error of its connection; the
 /// members go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nonsense_from_peers_ends_no_member() {

@@ -235,7 +235,7 @@ async fn a_full_disk_refuses_writes_keeps_reads_and_recovers() {
         let kv = kv.clone();
         async move {
             let mut acked = 0;
-            // the write that meets the full disk waits for room: nobody may say that it did not
+            // the write that meets the full disk waits for room: no answer may say that it did not
             // happen
             while let Ok(put) =
                 tokio::time::timeout(Duration::from_secs(3), kv.put(put("a", &"v".repeat(500)))).await

@@ -170,11 +170,11 @@ impl Interpreter<'_> {
         let start = self.number(&args[1])?.trunc().max(1.0); // 1 also if it is NaN
         let mut end = text.len() as f64 + 1.0;
         if let Some(length) = args.get(2) {
-            let asked = start + self.number(length)?.trunc();
-            if asked.is_nan() {
+            let behind = start + self.number(length)?.trunc();
+            if behind.is_nan() {
                 return Ok(Value::text(b""));
             }
-            end = end.min(asked);
+            end = end.min(behind);
         }
         if start < end {
             return Ok(Value::text(&text[start as usize - 1..end as usize - 1]));

@@ -234,18 +234,18 @@ fn failures_have_curls_codes_and_words() {
         "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     ]);
     let url = format!("127.0.0.1:{port}");
-    let told = |line| fetch(line, &url).0.unwrap_err();
-    assert_eq!(told("-f"), fault(22, "The requested URL returned error: 503"));
-    assert_eq!(told(""), fault(52, "Empty reply from server"));
-    assert_eq!(told("-o /dev/null"), fault(18, "transfer closed with 4 bytes remaining to read"));
+    let fault_of = |line| fetch(line, &url).0.unwrap_err();
+    assert_eq!(fault_of("-f"), fault(22, "The requested URL returned error: 503"));
+    assert_eq!(fault_of(""), fault(52, "Empty reply from server"));
+    assert_eq!(fault_of("-o /dev/null"), fault(18, "transfer closed with 4 bytes remaining to read"));
     let chunk = "Illegal or missing hexadecimal sequence in chunked-encoding";
-    assert_eq!(told("-o /dev/null"), fault(56, chunk));
-    assert_eq!(told(""), fault(8, "Invalid Content-Length: value"));
-    assert_eq!(told(""), fault(1, "Unsupported HTTP version (1.2) in response"));
-    assert_eq!(told(""), fault(1, "Received HTTP/0.9 when not allowed"));
-    assert_eq!(told("-s -o /nowhere/f"), fault(23, "Failure writing output to destination"));
+    assert_eq!(fault_of("-o /dev/null"), fault(56, chunk));
+    assert_eq!(fault_of(""), fault(8, "Invalid Content-Length: value"));
+    assert_eq!(fault_of(""), fault(1, "Unsupported HTTP version (1.2) in response"));
+    assert_eq!(fault_of(""), fault(1, "Received HTTP/0.9 when not allowed"));
+    assert_eq!(fault_of("-s -o /nowhere/f"), fault(23, "Failure writing output to destination"));
     server.join().unwrap();
-    // Bound and not listening: the port refuses, and nobody else can take it.
+    // Bound and not listening: the port refuses, and no other process can take it.
     use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn};
     use std::os::fd::AsRawFd;
     let deaf = socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();

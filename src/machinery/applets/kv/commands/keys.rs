@@ -147,8 +147,8 @@ pub(super) fn scan(call: &mut Call) -> Result<(), Fault> {
         match name.to_ascii_uppercase().as_slice() {
             b"MATCH" => wanted = pattern(value)?,
             b"COUNT" => {
-                let asked = integer(value).ok_or(NO_INTEGER)?;
-                count = usize::try_from(asked).ok().filter(|n| *n > 0).ok_or(SYNTAX)?;
+                let number = integer(value).ok_or(NO_INTEGER)?;
+                count = usize::try_from(number).ok().filter(|n| *n > 0).ok_or(SYNTAX)?;
             }
             b"TYPE" => kind = Some(value.to_ascii_lowercase()),
             _ => return Err(SYNTAX),

@@ -40,7 +40,7 @@ fn pop(call: &mut Call, end: End) -> Result<(), Fault> {
     if call.words.len() > 3 {
         return Err(call.wrong_arity());
     }
-    let asked = match call.words.get(2) {
+    let wanted = match call.words.get(2) {
         Some(text) => {
             let count = integer(text).and_then(|n| usize::try_from(n).ok());
             Some(count.ok_or("ERR value is out of range, must be positive")?)
@@ -48,7 +48,7 @@ fn pop(call: &mut Call, end: End) -> Result<(), Fault> {
         None => None,
     };
     let taken = call.db.edit_known(&call.words[1], |list: &mut List, growth: &mut Growth| {
-        let count = asked.unwrap_or(1).min(list.len());
+        let count = wanted.unwrap_or(1).min(list.len());
         let taken: Vec<Vec<u8>> = match end {
             End::Left => list.drain(..count).collect(),
             End::Right => list.drain(list.len() - count..).rev().collect(),
@@ -59,7 +59,7 @@ fn pop(call: &mut Call, end: End) -> Result<(), Fault> {
     if taken.as_ref().is_some_and(|taken| !taken.is_empty()) {
         call.record();
     }
-    match (asked, taken) {
+    match (wanted, taken) {
         (None, taken) => call.out.bulk_or_nil(taken.iter().flatten().next().map(Vec::as_slice)),
         (Some(_), None) => call.out.nil_array(),
         (Some(_), Some(taken)) => call.out.bulks(taken.iter()),
@@ -82,9 +82,9 @@ pub(super) fn llen(call: &mut Call) -> Result<(), Fault> {
 }
 
 /// An index from the start; negative ones count from the end. May be outside of the list.
-fn index(asked: i64, length: usize) -> i64 {
+fn index(wanted: i64, length: usize) -> i64 {
     let length = length as i64; // no list has so many elements
-    if asked < 0 { asked.saturating_add(length) } else { asked }
+    if wanted < 0 { wanted.saturating_add(length) } else { wanted }
 }
 
 pub(super) fn lindex(call: &mut Call) -> Result<(), Fault> {
@@ -92,8 +92,8 @@ pub(super) fn lindex(call: &mut Call) -> Result<(), Fault> {
         call.out.bulk_or_nil(None); // whatever the index is
         return Ok(());
     };
-    let asked = index(call.number(2)?, list.len());
-    let found = usize::try_from(asked).ok().and_then(|at| list.get(at));
+    let wanted = index(call.number(2)?, list.len());
+    let found = usize::try_from(wanted).ok().and_then(|at| list.get(at));
     call.out.bulk_or_nil(found.map(Vec::as_slice));
     Ok(())
 }

@@ -216,8 +216,8 @@ pub(super) fn run(
 
 /// Finds the command, and refuses what it must not do.
 fn checked(words: &Words, used: usize) -> Result<&'static Command, Fault> {
-    let asked = words.first().map_or(&[][..], Vec::as_slice);
-    let found = COMMANDS.iter().find(|command| asked.eq_ignore_ascii_case(command.name.as_bytes()));
+    let name = words.first().map_or(&[][..], Vec::as_slice);
+    let found = COMMANDS.iter().find(|command| name.eq_ignore_ascii_case(command.name.as_bytes()));
     let Some(command) = found else { return Err(unknown(words)) };
     let fits = match usize::try_from(command.arity) {
         Ok(exactly) => words.len() == exactly,
@@ -341,17 +341,17 @@ mod tests {
             ("expire a 1 gt lt", "-ERR GT and LT options at the same time are not compatible", &[]),
             ("expire a -1 lt", ":1", &["DEL a"]),
         ] {
-            let (told, records) = play(&mut db, 1000, line);
-            assert_eq!(told.trim_end(), reply, "{line}");
+            let (text, records) = play(&mut db, 1000, line);
+            assert_eq!(text.trim_end(), reply, "{line}");
             assert_eq!(records, logged, "{line}");
         }
     }
 
     #[test]
-    fn several_sections_are_told_of_at_once() {
+    fn several_sections_are_shown_at_once() {
         let sections = |line: &str| {
-            let (told, _) = play(&mut Database::default(), 0, line);
-            told.lines().filter_map(|line| line.strip_prefix("# ").map(String::from)).collect::<Vec<_>>()
+            let (text, _) = play(&mut Database::default(), 0, line);
+            text.lines().filter_map(|line| line.strip_prefix("# ").map(String::from)).collect::<Vec<_>>()
         };
         assert_eq!(sections("info memory CLIENTS"), ["Clients", "Memory"]);
         assert_eq!(sections("info nothing keyspace"), ["Keyspace"]);

@@ -57,8 +57,8 @@ pub(super) fn bgsave(call: &mut Call) -> Result<(), Fault> {
 }
 
 fn unknown_subcommand(call: &Call, name: &str) -> Fault {
-    let asked = String::from_utf8_lossy(call.word(1)).chars().take(128).collect::<String>();
-    format!("ERR unknown subcommand '{asked}'. Try {name} HELP.").into()
+    let word = String::from_utf8_lossy(call.word(1)).chars().take(128).collect::<String>();
+    format!("ERR unknown subcommand '{word}'. Try {name} HELP.").into()
 }
 
 /// What clients ask at their start: `COMMAND`, `COMMAND COUNT`, `COMMAND DOCS`.

@@ -25,8 +25,8 @@ fn a_location_may_be_of_one_path() {
         ("location = /x {} location = /x {}", "duplicate location"),
         ("location /x {} location ^~ /x {}", "duplicate location"),
     ] {
-        let (told, _) = parse(&format!("server {{ {block} }}")).unwrap_err();
-        assert!(told.starts_with(what), "{block}: {told}");
+        let (message, _) = parse(&format!("server {{ {block} }}")).unwrap_err();
+        assert!(message.starts_with(what), "{block}: {message}");
     }
 }
 

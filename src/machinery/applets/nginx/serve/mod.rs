@@ -8,7 +8,7 @@ mod status;
 
 use self::content::Content;
 use self::mime::{has_charset, mime};
-use self::range::Asked;
+use self::range::Selection;
 use self::refusal::refusal;
 use self::status::{has_words, reasons};
 use super::config::{Location, Server};
@@ -39,7 +39,7 @@ pub(super) struct Closes;
 
 /// Marks the text of a `return`, which no `error_page` replaces.
 #[derive(Clone)]
-struct Said;
+struct Fixed;
 
 /// The answer to a request as it came, or the refusal of one that nginx refuses ([`refusal()`]).
 pub(super) fn answer_or_refuse<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Content> {
@@ -70,13 +70,13 @@ fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Cont
         false => at(server, request, ends, &path, relative),
     };
     let status = response.status();
-    let is_said = |response: &Response<Content>| response.extensions().get::<Said>().is_some();
+    let is_fixed = |response: &Response<Content>| response.extensions().get::<Fixed>().is_some();
     let own = server.error_pages.iter().find(|(code, _)| *code == status.as_u16());
-    let own = own.filter(|_| !is_said(&response));
+    let own = own.filter(|_| !is_fixed(&response));
     if let Some((path, relative)) = own.and_then(|(_, path)| configured_path(path)) {
         response = at(server, &for_error_page(request), ends, &path, relative);
         // As nginx: one that is missing is a 404 itself, and no error page has an error page.
-        if response.status().is_success() || is_said(&response) {
+        if response.status().is_success() || is_fixed(&response) {
             *response.status_mut() = status;
             // nginx says these of an answer 200 only (`ngx_http_header_filter`).
             response.headers_mut().remove(header::LAST_MODIFIED);
@@ -192,8 +192,8 @@ fn at<B>(
             local: ends.local,
         };
         let filled = text.fill(&around);
-        let said = (text.has_variables() || !filled.is_empty()).then_some(filled.as_str());
-        return fixed(*code, said, mime(Path::new(path), default));
+        let text = (text.has_variables() || !filled.is_empty()).then_some(filled.as_str());
+        return fixed(*code, text, mime(Path::new(path), default));
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD | Method::POST) {
         return page(StatusCode::METHOD_NOT_ALLOWED);
@@ -317,12 +317,12 @@ fn fixed(code: u16, text: Option<&str>, kind: &str) -> Response<Content> {
             bare
         }
         text => {
-            let mut said = of(status, kind, Content::text(text.unwrap_or_default().to_string()));
-            said.extensions_mut().insert(Said);
+            let mut answer = of(status, kind, Content::text(text.unwrap_or_default().to_string()));
+            answer.extensions_mut().insert(Fixed);
             if code == 204 {
-                said.headers_mut().remove(header::CONTENT_TYPE);
+                answer.headers_mut().remove(header::CONTENT_TYPE);
             }
-            said
+            answer
         }
     }
 }
@@ -351,7 +351,7 @@ fn send<B>(
     let (length, modified) = (found.len(), found.modified().unwrap_or(UNIX_EPOCH));
     let seconds = modified.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let etag = format!("\"{seconds:x}-{length:x}\"");
-    let asked = |name| request.headers().get(name).and_then(|v| v.to_str().ok());
+    let text_of = |name| request.headers().get(name).and_then(|v| v.to_str().ok());
     if !preconditions_hold(request.headers(), &etag, seconds) {
         return Ok(page(StatusCode::PRECONDITION_FAILED));
     }
@@ -360,7 +360,7 @@ fn send<B>(
     let has_tag = |tags: &str| {
         tags.split(',').any(|tag| matches!(tag.trim().trim_start_matches("W/"), t if t == "*" || t == etag))
     };
-    let (tags, since) = (asked(header::IF_NONE_MATCH), asked(header::IF_MODIFIED_SINCE));
+    let (tags, since) = (text_of(header::IF_NONE_MATCH), text_of(header::IF_MODIFIED_SINCE));
     let known = (tags.is_some() || since.is_some())
         && tags.is_none_or(has_tag)
         && since.is_none_or(|date| date == changed);
@@ -372,15 +372,15 @@ fn send<B>(
         // RFC 9110, 13.1.5: a part is good only for who has the rest of this version. A weak tag
         // never fits.
         let fits = |version: &str| version == etag || version == changed;
-        let range = asked(header::RANGE).filter(|_| asked(header::IF_RANGE).is_none_or(fits));
+        let range = text_of(header::RANGE).filter(|_| text_of(header::IF_RANGE).is_none_or(fits));
         match range.map(|range| range::parse(range, length)) {
-            Some(Asked::Unsatisfiable) => {
+            Some(Selection::Unsatisfiable) => {
                 let mut refused = page(StatusCode::RANGE_NOT_SATISFIABLE);
                 set(&mut refused, header::CONTENT_RANGE, format!("bytes */{length}"));
                 return Ok(refused);
             }
-            Some(Asked::Parts(parts)) => partial(file, kind, charset, &parts, length),
-            Some(Asked::Whole) | None => of(StatusCode::OK, kind, Content::part(file, 0, length)),
+            Some(Selection::Parts(parts)) => partial(file, kind, charset, &parts, length),
+            Some(Selection::Whole) | None => of(StatusCode::OK, kind, Content::part(file, 0, length)),
         }
     };
     set(&mut response, header::ETAG, etag);
@@ -438,13 +438,13 @@ fn partial(
 ///
 /// Source: `ngx_http_not_modified_filter_module.c`; both conditions count where both are given.
 fn preconditions_hold(headers: &HeaderMap, etag: &str, modified: u64) -> bool {
-    let asked = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let text_of = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let fits = |tags: &str| tags.trim() == "*" || tags.split(',').any(|tag| tag.trim() == etag);
     let is_recent = |date: &str| {
         let since = httpdate::parse_http_date(date).ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
         since.is_some_and(|since| since.as_secs() >= modified)
     };
-    asked(header::IF_MATCH).is_none_or(fits) && asked(header::IF_UNMODIFIED_SINCE).is_none_or(is_recent)
+    text_of(header::IF_MATCH).is_none_or(fits) && text_of(header::IF_UNMODIFIED_SINCE).is_none_or(is_recent)
 }
 
 fn set(response: &mut Response<Content>, name: header::HeaderName, value: String) {

@@ -2,7 +2,7 @@
 
 /// What a client asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum Selection {
     /// No bytes, or more of them than there are: the header is ignored.
     Whole,
     /// The first and the last byte of each part.
@@ -22,33 +22,33 @@ pub(super) enum Asked {
 /// bytes=x            Unsatisfiable
 /// lines=0-4          Whole
 /// ```
-pub(super) fn parse(text: &str, length: u64) -> Asked {
+pub(super) fn parse(text: &str, length: u64) -> Selection {
     let is_of_bytes = text.get(..6).is_some_and(|unit| unit.eq_ignore_ascii_case("bytes="));
     if !is_of_bytes || text.len() == 6 {
-        return Asked::Whole;
+        return Selection::Whole;
     }
     let (mut parts, mut size) = (vec![], 0_u64);
-    for said in text[6..].split(',') {
-        match begin_and_end(said, length) {
-            None => return Asked::Unsatisfiable,
+    for range in text[6..].split(',') {
+        match begin_and_end(range, length) {
+            None => return Selection::Unsatisfiable,
             Some((begin, end)) if begin < end => {
                 size = size.saturating_add(end - begin);
                 parts.push((begin, end - 1));
             }
-            Some((0, _)) => return Asked::Whole, // of an empty file
+            Some((0, _)) => return Selection::Whole, // of an empty file
             Some(_) => {}
         }
     }
     match parts.is_empty() {
-        true => Asked::Unsatisfiable,
-        false if size > length => Asked::Whole,
-        false => Asked::Parts(parts),
+        true => Selection::Unsatisfiable,
+        false if size > length => Selection::Whole,
+        false => Selection::Parts(parts),
     }
 }
 
 /// The first byte of a part, and the one behind its last. `None` if it cannot be read.
-fn begin_and_end(said: &str, length: u64) -> Option<(u64, u64)> {
-    let (first, last) = said.trim_matches(' ').split_once('-')?;
+fn begin_and_end(range: &str, length: u64) -> Option<(u64, u64)> {
+    let (first, last) = range.trim_matches(' ').split_once('-')?;
     if first.is_empty() {
         return Some((length.saturating_sub(number(last)?), length));
     }
@@ -72,8 +72,8 @@ mod tests {
 
     #[test]
     fn ranges_are_read_as_nginx_reads_them() {
-        let parts = |parts: &[(u64, u64)]| Asked::Parts(parts.to_vec());
-        for (text, length, asked) in [
+        let parts = |parts: &[(u64, u64)]| Selection::Parts(parts.to_vec());
+        for (text, length, selection) in [
             ("bytes=0-4", 10, parts(&[(0, 4)])),
             ("Bytes=5-", 10, parts(&[(5, 9)])),
             ("bytes=-3", 10, parts(&[(7, 9)])),
@@ -82,22 +82,22 @@ mod tests {
             ("bytes=0-1,4-5", 10, parts(&[(0, 1), (4, 5)])),
             ("bytes= 4 - 5 , 0-1 , -1", 10, parts(&[(4, 5), (0, 1), (9, 9)])),
             ("bytes=20-,5-2,0-0", 10, parts(&[(0, 0)])),
-            ("bytes=0-9,0-0", 10, Asked::Whole),
-            ("bytes=10-", 10, Asked::Unsatisfiable),
-            ("bytes=5-2", 10, Asked::Unsatisfiable),
-            ("bytes=-0", 10, Asked::Unsatisfiable),
-            ("bytes=x", 10, Asked::Unsatisfiable),
-            ("bytes=0-1,", 10, Asked::Unsatisfiable),
-            ("bytes=-", 10, Asked::Unsatisfiable),
-            ("bytes=+1-2", 10, Asked::Unsatisfiable),
-            ("bytes=0-99999999999999999999", 10, Asked::Unsatisfiable),
-            ("bytes=", 10, Asked::Whole),
-            ("lines=1-2", 10, Asked::Whole),
-            ("bytes=0-", 0, Asked::Whole),
-            ("bytes=-5", 0, Asked::Whole),
-            ("bytes=1-", 0, Asked::Unsatisfiable),
+            ("bytes=0-9,0-0", 10, Selection::Whole),
+            ("bytes=10-", 10, Selection::Unsatisfiable),
+            ("bytes=5-2", 10, Selection::Unsatisfiable),
+            ("bytes=-0", 10, Selection::Unsatisfiable),
+            ("bytes=x", 10, Selection::Unsatisfiable),
+            ("bytes=0-1,", 10, Selection::Unsatisfiable),
+            ("bytes=-", 10, Selection::Unsatisfiable),
+            ("bytes=+1-2", 10, Selection::Unsatisfiable),
+            ("bytes=0-99999999999999999999", 10, Selection::Unsatisfiable),
+            ("bytes=", 10, Selection::Whole),
+            ("lines=1-2", 10, Selection::Whole),
+            ("bytes=0-", 0, Selection::Whole),
+            ("bytes=-5", 0, Selection::Whole),
+            ("bytes=1-", 0, Selection::Unsatisfiable),
         ] {
-            assert_eq!(parse(text, length), asked, "{text} of {length}");
+            assert_eq!(parse(text, length), selection, "{text} of {length}");
         }
     }
 }

@@ -83,7 +83,7 @@ fn a_body_has_at_most_one_mebibyte() {
     };
     assert_eq!((ask(&own, "1048576"), ask(&own, "1048577")), ((200, false), (413, true)));
     assert_eq!(ask(&paged, "99999999999"), (413, true));
-    assert_eq!(ask(&first, "1048577"), (200, false), "it is said before a location is chosen");
+    assert_eq!(ask(&first, "1048577"), (200, false), "it is answered before a location is chosen");
 }
 
 #[test]
@@ -279,8 +279,8 @@ async fn several_parts_are_sent_between_boundaries() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("page.html"), "0123456789").unwrap();
     let server = Server { charset: Some("utf-8".into()), ..serving(&dir) };
-    let asked = Request::get("/page.html").header(header::RANGE, "bytes=7-8, 0-2").body(()).unwrap();
-    let response = answer(&server, &asked, ENDS);
+    let request = Request::get("/page.html").header(header::RANGE, "bytes=7-8, 0-2").body(()).unwrap();
+    let response = answer(&server, &request, ENDS);
     assert_eq!(response.status(), 206);
     assert!(!response.headers().contains_key(header::CONTENT_RANGE));
     let kind = response.headers()[header::CONTENT_TYPE].to_str().unwrap().to_string();

@@ -22,8 +22,8 @@ impl Shell {
 
     /// `break` and `continue`, out of so many loops. More than there are means all of them.
     pub(crate) fn jump(&mut self, leave: bool, args: &[String]) -> Run {
-        let asked = args.first().map_or(Some(1), |text| text.parse::<u32>().ok().filter(|n| *n > 0));
-        let Some(levels) = asked else {
+        let number = args.first().map_or(Some(1), |text| text.parse::<u32>().ok().filter(|n| *n > 0));
+        let Some(levels) = number else {
             self.complain(format_args!("Illegal number: {}", args[0]));
             return Err(Flow::Abort(2));
         };

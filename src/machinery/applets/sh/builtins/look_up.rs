@@ -30,9 +30,9 @@ impl Shell {
         }
     }
 
-    /// `command [-p] NAME…` passes over functions; `command -v NAME` tells what it is.
+    /// `command [-p] NAME…` passes over functions; `command -v NAME` describes what it is.
     pub(crate) fn command_builtin(&mut self, args: &[String]) -> Run {
-        let (mut words, mut tells, mut standard) = (args, None, false);
+        let (mut words, mut description, mut standard) = (args, None, false);
         while let [option, rest @ ..] = words
             && option.len() > 1
             && option.starts_with('-')
@@ -44,14 +44,14 @@ impl Shell {
             for letter in option.chars().skip(1) {
                 match letter {
                     'p' => standard = true,
-                    'v' | 'V' => tells = Some(letter),
+                    'v' | 'V' => description = Some(letter),
                     _ => return self.misused("command", format_args!("illegal option -{letter}")),
                 }
             }
         }
         self.standard_path = standard;
-        let result = match tells {
-            Some('v') => self.tell_meanings(words),
+        let result = match description {
+            Some('v') => self.print_meanings(words),
             Some(_) => self.type_builtin(words),
             None => self.run_command(words),
         };
@@ -60,7 +60,7 @@ impl Shell {
     }
 
     /// What `command -v` prints. Status 127 if one of the names means nothing.
-    fn tell_meanings(&mut self, names: &[String]) -> Run {
+    fn print_meanings(&mut self, names: &[String]) -> Run {
         let mut status = 0;
         for name in names {
             match self.meaning(name) {

@@ -147,7 +147,7 @@ impl Shell {
         if ask.limit == Some(Duration::ZERO) {
             let input = loop {
                 match wait(ask.limit) {
-                    Input::Signal => self.run_traps()?, // it came before: input was not asked for
+                    Input::Signal => self.run_traps()?, // it came before the read
                     input => break input,
                 }
             };

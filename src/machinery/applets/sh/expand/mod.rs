@@ -234,10 +234,10 @@ impl Shell {
         let (read, write) = self.new_pipe()?;
         // `kill $(jobs -p)` is about the jobs of this shell; a subshell has none of its own yet.
         let is_job = |job: &str| job.chars().all(|c| c.is_ascii_alphanumeric() || "%+-?".contains(c));
-        let asked = text.split_whitespace().all(|word| {
+        let is_of_jobs = text.split_whitespace().all(|word| {
             matches!(word, "jobs" | "-p" | "-l" | "-lp") || word.strip_prefix('%').is_some_and(is_job)
         });
-        let jobs = asked.then(|| self.jobs.clone());
+        let jobs = is_of_jobs.then(|| self.jobs.clone());
         let pid = match self.fork()? {
             Side::Child => {
                 self.jobs = jobs.unwrap_or_default();

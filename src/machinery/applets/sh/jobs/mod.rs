@@ -1,18 +1,10 @@
-//! Children: forked, waited for, remembered.
+//! The jobs of a shell: its children, with their numbers and exits.
 
+mod children;
 mod ids;
 
-use super::interactive::SURVIVED;
-use super::{Flow, Run, Shell};
-use linux::fork::Side;
-use linux::process::{self, Exit};
-use linux::script_fds;
-use linux::trap::{self, Action};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Pid, getpgrp, setpgid, tcsetpgrp};
+use linux::process::Exit;
 use std::collections::VecDeque;
-use std::io::{self, Write};
-use std::os::fd::AsFd;
 
 /// Ended background jobs are forgotten beyond this, and as many that were waited for.
 const ENDED_MAX: usize = 1024;
@@ -73,7 +65,7 @@ impl Jobs {
         }
     }
 
-    /// Notes an exit; a stranger's (an orphan given to pid 1) is nobody's business.
+    /// Notes an exit; a stranger's (an orphan given to pid 1) belongs to no job.
     fn ended(&mut self, pid: i32, exit: Exit) {
         let mut members = self.list.iter_mut().flat_map(|job| &mut job.members);
         if let Some((_, known)) = members.find(|(member, known)| *member == pid && known.is_none()) {
@@ -128,7 +120,7 @@ impl Jobs {
         self.list.iter().all(|job| job.exit().is_some())
     }
 
-    /// Forgets all: in a subshell they are nobody's children.
+    /// Forgets all: the children of the shell are not those of its subshell.
     pub(super) fn clear(&mut self) {
         *self = Jobs::default();
     }
@@ -172,7 +164,7 @@ impl Jobs {
         numbers.iter().filter_map(|number| self.list.iter().find(|job| job.number == *number))
     }
 
-    /// Forgets those of these jobs that have ended: `jobs` told of them.
+    /// Forgets those of these jobs that have ended: `jobs` has listed them.
     pub(super) fn forget_ended(&mut self, numbers: &[usize]) {
         self.list.retain(|job| job.exit().is_none() || !numbers.contains(&job.number));
     }
@@ -195,198 +187,6 @@ impl Jobs {
                 + "\n"
         };
         self.numbered(numbers).map(line).collect()
-    }
-}
-
-impl Shell {
-    /// Makes a subshell. In the child the traps are gone, as POSIX wants, but ignored signals stay
-    /// ignored.
-    pub(super) fn fork(&mut self) -> Result<Side, Flow> {
-        let _ = io::stdout().flush();
-        // A signal for the child that comes before it has left our traps must wait, not vanish in
-        // them.
-        let forked = trap::block().and_then(|blocked| {
-            let side = self.alone.fork()?;
-            if side == Side::Child {
-                self.become_subshell();
-            }
-            drop(blocked);
-            Ok(side)
-        });
-        forked.map_err(|e| {
-            self.complain(format_args!("cannot fork: {}", super::reason(&e)));
-            Flow::Abort(2)
-        })
-    }
-
-    fn become_subshell(&mut self) {
-        for (signal, _) in self.traps.iter().filter(|(signal, action)| **signal > 0 && !action.is_empty()) {
-            let _ = trap::set(*signal, Action::Default);
-        }
-        // `saved=$(trap)` must show them (POSIX, `trap`). A subshell in this one shows the same.
-        self.parent_traps.get_or_insert_with(|| self.traps.clone());
-        self.traps.retain(|signal, action| *signal > 0 && action.is_empty());
-        if self.interactive {
-            // ^Z stays ignored: there is no `fg` that could wake a stopped job.
-            for signal in [libc::SIGINT].into_iter().chain(SURVIVED) {
-                if !self.traps.contains_key(&signal) {
-                    let _ = trap::set(signal, Action::Default);
-                }
-            }
-        }
-        self.jobs.clear();
-        self.let_go_of_saved();
-        (self.subshell, self.before_trap) = (true, None);
-        trap::forget();
-    }
-
-    /// Like `fork`, for a child that we wait for: on a terminal it gets the terminal. `leader` is
-    /// the first of its pipeline.
-    pub(super) fn fork_foreground(&mut self, leader: Option<i32>) -> Result<Side, Flow> {
-        let on_terminal = self.owns_terminal();
-        let side = self.fork()?;
-        if on_terminal {
-            let child = match side {
-                Side::Child => Pid::this(),
-                Side::Parent(pid) => Pid::from_raw(pid),
-            };
-            // Both sides do this, so that neither can come too late; the second one's error says
-            // so.
-            let _ = setpgid(child, Pid::from_raw(leader.unwrap_or(child.as_raw())));
-            if leader.is_none() {
-                let _ = tcsetpgrp(io::stdin(), child);
-            }
-            match side {
-                Side::Child => drop(trap::set(libc::SIGTTOU, Action::Default)),
-                // From now on ^C goes to the child; one that came to us a moment ago is passed on.
-                Side::Parent(pid) if trap::came(libc::SIGINT) => {
-                    let _ = killpg(Pid::from_raw(leader.unwrap_or(pid)), Signal::SIGINT);
-                }
-                Side::Parent(_) => {}
-            }
-        }
-        if side == Side::Child {
-            self.interactive = false;
-        }
-        Ok(side)
-    }
-
-    /// Makes a child that we do not wait for: on a terminal ^C does not reach it. `leader` is the
-    /// first of its pipeline.
-    pub(super) fn fork_background(&mut self, leader: Option<i32>) -> Result<Side, Flow> {
-        let on_terminal = self.owns_terminal();
-        let side = self.fork()?;
-        if on_terminal {
-            let child = if let Side::Parent(pid) = side { pid } else { 0 };
-            let _ = setpgid(Pid::from_raw(child), Pid::from_raw(leader.unwrap_or(child)));
-        }
-        if side == Side::Child {
-            if !on_terminal {
-                for signal in [libc::SIGINT, libc::SIGQUIT] {
-                    let _ = trap::set(signal, Action::Ignore);
-                }
-                // Above first: after `exec <&-` it has the number 0 itself, and would lose it.
-                let null = std::fs::File::open("/dev/null").and_then(|null| script_fds::above(null.into()));
-                if let Ok(null) = null {
-                    let _ = script_fds::assign(0, null.as_fd()); // the script's own input stays
-                }
-            }
-            self.interactive = false;
-        }
-        Ok(side)
-    }
-
-    fn owns_terminal(&self) -> bool {
-        self.interactive && script_fds::is_terminal(0)
-    }
-
-    /// Takes the terminal back from a job that ended.
-    pub(super) fn take_terminal(&self) {
-        if self.owns_terminal() {
-            let _ = tcsetpgrp(io::stdin(), getpgrp());
-        }
-    }
-
-    /// Ends a forked child.
-    pub(super) fn leave(&mut self, result: Run) -> ! {
-        let code = self.finish(result);
-        let _ = io::stdout().flush();
-        process::exit_now(code)
-    }
-
-    /// Collects children that have ended.
-    pub(super) fn reap(&mut self) {
-        while let Ok(Some((pid, exit))) = process::wait_any(false) {
-            self.jobs.ended(pid, exit);
-        }
-    }
-
-    /// Waits for a child whatever signals come; traps run after it, as POSIX wants. It must have
-    /// been added to the jobs.
-    pub(super) fn wait_for(&mut self, pid: i32) -> Exit {
-        loop {
-            match self.jobs.take(pid) {
-                Ok(Some(exit)) => return exit,
-                Err(()) => return Exit::Code(127),
-                Ok(None) => match process::wait_any(true) {
-                    Ok(Some((ended, exit))) => self.jobs.ended(ended, exit),
-                    Ok(None) => {}
-                    Err(_) => self.jobs.ended(pid, Exit::Code(127)), // it was collected elsewhere
-                },
-            }
-        }
-    }
-
-    /// Waits for a child in the foreground. At a prompt, ^C that ended the child ends the whole
-    /// line.
-    pub(super) fn foreground(&mut self, pid: i32) -> Run {
-        self.jobs.add(pid);
-        let exit = self.wait_for(pid);
-        self.take_terminal();
-        self.after_foreground(exit)
-    }
-
-    pub(super) fn after_foreground(&mut self, exit: Exit) -> Run {
-        let status = exit.code();
-        self.status = status;
-        if let Exit::Signal(signal) = exit
-            && self.interactive
-        {
-            super::say(match signal {
-                libc::SIGINT => "\n",
-                libc::SIGKILL => "Killed\n",
-                libc::SIGSEGV => "Segmentation fault\n",
-                libc::SIGPIPE => "",
-                _ => "Terminated\n",
-            });
-            if signal == libc::SIGINT {
-                trap::take(signal); // it has had its effect
-                return Err(Flow::Abort(status));
-            }
-        }
-        Ok(status)
-    }
-
-    /// The builtin `wait`: for one child or for all. A trapped signal ends it with 128 + signal.
-    pub(super) fn wait_builtin(&mut self, wanted: Option<i32>) -> i32 {
-        let waited = trap::wait_until(|| {
-            self.reap();
-            if let Some(signal) = trap::pending() {
-                return Some(128 + signal);
-            }
-            match wanted {
-                Some(pid) => match self.jobs.take(pid) {
-                    Ok(Some(exit)) => Some(exit.code()),
-                    Ok(None) => None,
-                    Err(()) => Some(127),
-                },
-                None => self.jobs.all_ended().then_some(0),
-            }
-        });
-        if wanted.is_none() && matches!(waited, Ok(0)) {
-            self.jobs.take_all();
-        }
-        waited.unwrap_or(127)
     }
 }
 
@@ -460,7 +260,7 @@ mod tests {
         jobs.ended(20, Exit::Code(0));
         assert_eq!((jobs.describe(&[2]), jobs.pids(&[1])), ("[2] 20 Done       c\n".into(), "10\n".into()));
         jobs.forget_ended(&[1]);
-        assert_eq!(jobs.select(&[]), Ok(vec![1, 2]), "nobody heard of the second one");
+        assert_eq!(jobs.select(&[]), Ok(vec![1, 2]), "no `jobs` has shown the second one");
         jobs.forget_ended(&[2]);
         assert_eq!(jobs.select(&[]), Ok(vec![1]));
     }

@@ -1,6 +1,6 @@
 //! awk, and what mawk does where it is installed.
 
-use crate::{Room, told};
+use crate::{Room, outcome};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -203,7 +203,7 @@ pub(crate) fn awk_ends_with_a_message_when_something_is_too_deep(room: &Room) {
     ] {
         std::fs::write(&file, program).unwrap();
         std::fs::write(room.work.join("deep.txt"), format!("a{input}\n")).unwrap();
-        let answer = told(room.program("awk").args(["-f", "deep.awk", "deep.txt"]));
+        let answer = outcome(room.program("awk").args(["-f", "deep.awk", "deep.txt"]));
         let code = if wanted.is_empty() { 0 } else { 2 };
         assert!(answer.code == code && answer.err.contains(wanted), "{} {}", answer.code, answer.err);
     }
@@ -212,12 +212,12 @@ pub(crate) fn awk_ends_with_a_message_when_something_is_too_deep(room: &Room) {
 /// An output is a name and a direction: a command and a file of one name are two.
 pub(crate) fn awk_tells_a_file_from_a_command_of_its_name(room: &Room) {
     let script = "BEGIN{printf \"x\" | \"cat\"; printf \"y\" > \"cat\"}";
-    let answer = told(room.program("awk").arg(script));
+    let answer = outcome(room.program("awk").arg(script));
     assert_eq!((answer.out.as_str(), answer.code), ("x", 0), "{}", answer.err);
     assert_eq!(std::fs::read_to_string(room.work.join("cat")).unwrap(), "y");
     let script =
         "BEGIN{printf \"a\" | \"cat\"; printf \"b\" > \"cat\"; print close(\"cat\"), close(\"cat\")}";
-    let answer = told(room.program("awk").arg(script));
+    let answer = outcome(room.program("awk").arg(script));
     assert_eq!(answer.out, "a0 -1\n", "{}", answer.err);
 }
 
@@ -240,7 +240,7 @@ pub(crate) fn awk_waits_for_its_commands(room: &Room) {
     let script = "f=n; count=$(echo hello >> $f; wc -l $f | awk {'print $1'}); echo $count; \
          awk 'BEGIN { print \"late\" | \"sleep 0.2; cat\" }'; echo end; \
          awk 'BEGIN { while (1) print \"y\" }' | head -n 1";
-    let answer = told(room.program("sh").args(["-c", script]));
+    let answer = outcome(room.program("sh").args(["-c", script]));
     assert_eq!((answer.out.as_str(), answer.code), ("1\nlate\nend\ny\n", 0), "{}", answer.err);
 }
 
@@ -261,7 +261,7 @@ pub(crate) fn awk_warns_once_of_what_only_gawk_heeds(room: &Room) {
         (&["BEGIN{FIELDWIDTHS[1] = 2; RT = \"x\"; BINMODE = 1; PROCINFO[\"a\"]; print RT}"], "x\n", &[]),
     ];
     for (args, out, names) in cases {
-        let answer = told(room.program("awk").args(args));
+        let answer = outcome(room.program("awk").args(args));
         let warned: String = names.iter().copied().map(warning).collect();
         assert_eq!((answer.out.as_str(), answer.err, answer.code), (out, warned, 0), "{args:?}");
     }

@@ -115,9 +115,9 @@ fn serve(listener: &TcpListener, answers: &[String], is_kept: bool, is_done: &At
     while requests.len() < answers.len() || is_kept {
         // Asked first: once curl is done, its last connection is there.
         let was_done = is_done.load(Ordering::Relaxed);
-        let said = kept.iter().position(|stream| stream.peek(&mut [0]).is_ok());
+        let ready = kept.iter().position(|stream| stream.peek(&mut [0]).is_ok());
         let next =
-            said.map(|at| kept.remove(at)).or_else(|| listener.accept().ok().map(|(stream, _)| stream));
+            ready.map(|at| kept.remove(at)).or_else(|| listener.accept().ok().map(|(stream, _)| stream));
         match (next, answers.get(requests.len())) {
             (Some(stream), Some(text)) => {
                 let again = is_kept.then(|| stream.try_clone().unwrap());

@@ -39,9 +39,9 @@ pub(crate) fn sed_and_grep_do_what_gnu_does(room: &Room) {
 /// GNU's program, where the version is installed that the calls are from.
 fn gnu(name: &str) -> Option<Command> {
     let path = format!("/usr/bin/{name}");
-    let told = Command::new(&path).arg("--version").output().ok()?;
-    let told = String::from_utf8_lossy(&told.stdout);
+    let output = Command::new(&path).arg("--version").output().ok()?;
+    let printed = String::from_utf8_lossy(&output.stdout);
     let mut command = Command::new(path);
     command.env("LC_ALL", "C");
-    VERSIONS.iter().any(|version| told.starts_with(version)).then_some(command)
+    VERSIONS.iter().any(|version| printed.starts_with(version)).then_some(command)
 }

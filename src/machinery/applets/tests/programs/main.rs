@@ -50,9 +50,9 @@ const TESTS: &[Test] = &[
     ("sed_and_grep_do_what_gnu_does", gnu::sed_and_grep_do_what_gnu_does),
 ];
 
-/// What a program said, and its exit status: 128 and the signal if one ended it.
+/// What a program printed, and its exit status: 128 and the signal if one ended it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct Outcome {
     /// Its standard output.
     pub out: String,
     /// Its standard error.
@@ -94,18 +94,18 @@ impl Room {
     }
 
     /// Runs a script in the room's shell.
-    pub fn sh(&self, script: &str) -> Told {
-        told(self.program("sh").args(["-c", script]))
+    pub fn sh(&self, script: &str) -> Outcome {
+        outcome(self.program("sh").args(["-c", script]))
     }
 }
 
 /// Runs a program to its end.
-pub fn told(command: &mut Command) -> Told {
+pub fn outcome(command: &mut Command) -> Outcome {
     use std::os::unix::process::ExitStatusExt;
     let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let code = output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0));
-    Told { out: text(&output.stdout), err: text(&output.stderr), code }
+    Outcome { out: text(&output.stdout), err: text(&output.stderr), code }
 }
 
 fn main() -> ExitCode {

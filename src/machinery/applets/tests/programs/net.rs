@@ -1,6 +1,6 @@
 //! Clients whose standard streams matter.
 
-use crate::{Room, told};
+use crate::{Room, outcome};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::Stdio;
@@ -9,7 +9,7 @@ use std::process::Stdio;
 /// program listens on these.
 pub(crate) fn ports_may_be_given_from_the_last_to_the_first(room: &Room) {
     for ports in ["1-2", "2-1"] {
-        assert_eq!(told(room.program("nc").args(["-z", "127.0.0.1", ports])).code, 1, "{ports}");
+        assert_eq!(outcome(room.program("nc").args(["-z", "127.0.0.1", ports])).code, 1, "{ports}");
     }
 }
 
@@ -32,8 +32,8 @@ pub(crate) fn a_retry_sends_no_rest_of_standard_input(room: &Room) {
     let input = std::fs::File::open(room.work.join("upload")).unwrap();
     let mut curl = room.program("curl");
     curl.args(["-sS", "-T", "-", "--retry", "1", "-w", "%{http_code}", &url]).stdin(input);
-    let told = told(&mut curl);
-    assert_eq!((told.out.as_str(), told.code), ("503", 65), "{}", told.err);
+    let outcome = outcome(&mut curl);
+    assert_eq!((outcome.out.as_str(), outcome.code), ("503", 65), "{}", outcome.err);
     assert!(String::from_utf8_lossy(&server.join().unwrap()).contains("\r\n7\r\ncontent\r\n"));
 }
 

@@ -1,4 +1,4 @@
-//! Output that nobody reads.
+//! Output into a pipe without a reader.
 
 use crate::Room;
 use std::io::Read;
@@ -42,8 +42,8 @@ pub(crate) fn a_reader_that_is_gone_ends_a_program_quietly(room: &Room) {
     let mut child = command.spawn().unwrap();
     let mut first = [0; 2];
     child.stdout.take().unwrap().read_exact(&mut first).unwrap();
-    let mut told = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
     child.wait().unwrap();
-    assert_eq!((&first, told.as_str()), (b"1\n", "141\n"));
+    assert_eq!((&first, errors.as_str()), (b"1\n", "141\n"));
 }

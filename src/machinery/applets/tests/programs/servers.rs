@@ -1,6 +1,6 @@
 //! Servers that are killed, and servers that ask each other.
 
-use crate::{Room, Told, told};
+use crate::{Outcome, Room, outcome};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -51,12 +51,12 @@ impl Drop for Server {
     }
 }
 
-fn kv_cli(room: &Room, server: &Server, words: &[&str]) -> Told {
-    told(room.program("kv-cli").args(["-p", &server.port]).args(words))
+fn kv_cli(room: &Room, server: &Server, words: &[&str]) -> Outcome {
+    outcome(room.program("kv-cli").args(["-p", &server.port]).args(words))
 }
 
-fn said(out: &str) -> Told {
-    Told { out: out.into(), err: String::new(), code: 0 }
+fn printed(out: &str) -> Outcome {
+    Outcome { out: out.into(), err: String::new(), code: 0 }
 }
 
 pub(crate) fn a_key_value_server_that_is_killed_loses_nothing(room: &Room) {
@@ -69,24 +69,24 @@ pub(crate) fn a_key_value_server_that_is_killed_loses_nothing(room: &Room) {
         "{}",
         server.first_line
     );
-    assert_eq!(kv_cli(room, &server, &["SET", "greeting", "hello"]), said("OK\n"));
-    assert_eq!(kv_cli(room, &server, &["--no-raw", "RPUSH", "list", "a", "b"]), said("(integer) 2\n"));
+    assert_eq!(kv_cli(room, &server, &["SET", "greeting", "hello"]), printed("OK\n"));
+    assert_eq!(kv_cli(room, &server, &["--no-raw", "RPUSH", "list", "a", "b"]), printed("(integer) 2\n"));
     server.kill();
     let mut server = start();
-    assert_eq!(kv_cli(room, &server, &["GET", "greeting"]), said("hello\n"));
+    assert_eq!(kv_cli(room, &server, &["GET", "greeting"]), printed("hello\n"));
     // Lines of standard input, and errors as redis-cli ends with them.
     std::fs::write(room.work.join("lines"), "lpop list\n\nincr \"greeting\"\nget 'x\nquit\nflushall\n")
         .unwrap();
     let mut lines = room.program("kv-cli");
     lines.args(["-p", &server.port]).stdin(std::fs::File::open(room.work.join("lines")).unwrap());
     let error = "ERR value is not an integer or out of range\n\n";
-    assert_eq!(told(&mut lines), said(&format!("a\n{error}Invalid argument(s)\n")));
-    assert_eq!(kv_cli(room, &server, &["INCR", "greeting"]), said(error));
+    assert_eq!(outcome(&mut lines), printed(&format!("a\n{error}Invalid argument(s)\n")));
+    assert_eq!(kv_cli(room, &server, &["INCR", "greeting"]), printed(error));
     assert_eq!(kv_cli(room, &server, &["-e", "INCR", "greeting"]).code, 1);
     assert_eq!(server.stop(), Some(0));
     let gone = kv_cli(room, &server, &["PING"]);
     let want = format!("Could not connect to 127.0.0.1:{}: Connection refused\n", server.port);
-    assert_eq!(gone, Told { out: String::new(), err: want, code: 1 });
+    assert_eq!(gone, Outcome { out: String::new(), err: want, code: 1 });
     if !std::path::Path::new("/data").exists() {
         let memory = Server::start(room.program("kv-server").args(["--port=0"]));
         assert!(memory.first_line.contains("memory only"), "{}", memory.first_line);
@@ -113,7 +113,7 @@ pub(crate) fn a_shop_says_which_of_its_parts_is_missing(room: &Room) {
     }
     let ask = |server: &Server, method: &str, path: &str| {
         let url = format!("http://127.0.0.1:{}{path}", server.port);
-        told(room.program("curl").args(["-s", "-w", "%{http_code}", "-X", method, &url])).out
+        outcome(room.program("curl").args(["-s", "-w", "%{http_code}", "-X", method, &url])).out
     };
     // Both put the first stock in, and it is counted once.
     let goods = ask(&page_of_new, "GET", "/goods");

@@ -1,7 +1,7 @@
 //! Scripts, and what dash does with them.
 
 use crate::awk::run;
-use crate::{Room, told};
+use crate::{Room, outcome};
 
 /// A script, its output and its status.
 type Case = (&'static str, &'static str, i32);
@@ -389,8 +389,8 @@ pub(crate) fn scripts_do_what_dash_does(room: &Room) {
     for (script, out, code) in CASES {
         // A folder of its own: what an earlier script left is found by the `?` of a later one.
         let work = tempfile::tempdir_in(&room.work).unwrap();
-        let told = told(room.program("sh").args(["-c", script]).current_dir(&work));
-        assert_eq!((told.out.as_str(), told.code), (*out, *code), "{script}\n{}", told.err);
+        let outcome = outcome(room.program("sh").args(["-c", script]).current_dir(&work));
+        assert_eq!((outcome.out.as_str(), outcome.code), (*out, *code), "{script}\n{}", outcome.err);
     }
 }
 
@@ -406,7 +406,7 @@ pub(crate) fn a_conversation_outlives_quit(room: &Room) {
 
 /// `command: ["busybox", "sleep", "3600"]`, and `kubectl exec box -- busybox --list`.
 pub(crate) fn busybox_runs_the_program_that_its_first_argument_names(room: &Room) {
-    let run = |words: &[&str]| told(room.program("busybox").args(words));
+    let run = |words: &[&str]| outcome(room.program("busybox").args(words));
     let ended = run(&["sh", "-c", "echo said; exit 7"]);
     assert_eq!((ended.out.as_str(), ended.code), ("said\n", 7), "{}", ended.err);
     assert_eq!(run(&["busybox", "echo", "-n", "twice"]).out, "twice");

@@ -10,7 +10,7 @@ use prost::Message;
 use std::convert::Infallible;
 
 /// A client that has many watches and asks all of them how far they are, again and again, is
-/// answered as often, and after all that had happened: here every watch has told of the key that
+/// answered as often, and after all that had happened: here every watch has sent the key that
 /// was put before.
 #[test]
 fn questions_about_progress_are_answered_as_often_as_they_are_asked() {
@@ -55,7 +55,7 @@ fn questions_about_progress_are_answered_as_often_as_they_are_asked() {
     assert_eq!((told.created, told.events_before, told.progress), (EACH, EACH, EACH));
 }
 
-/// What a stream of watches told.
+/// What a stream of watches has sent.
 #[derive(Default)]
 struct Told {
     created: usize,
@@ -144,7 +144,7 @@ fn create(watch_id: i64) -> pb::WatchUnion {
     })
 }
 
-/// As etcd: closing the sending side says that no more requests come, not that nobody listens.
+/// As etcd: closing the sending side says that no more requests come, not that the client has gone.
 #[test]
 fn watches_go_on_when_the_client_has_said_all() {
     let one = One::start();
@@ -154,7 +154,7 @@ fn watches_go_on_when_the_client_has_said_all() {
     assert_eq!((header(&told[0]), header(&told[1])), (Some(1), Some(2)));
 }
 
-/// A client that is told of nothing else goes on behind the revision in the answer `created`. Here
+/// A client that gets nothing else goes on behind the revision in the answer `created`. Here
 /// every revision changes the key, so the first event of a watch is of the very next one.
 #[test]
 fn the_answer_to_a_new_watch_names_the_revision_from_which_it_counts() {

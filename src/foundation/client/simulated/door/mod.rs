@@ -2,15 +2,16 @@
 //! or heard after their sender has ended, and watches that lag, break and expire. Everything comes
 //! from a seed.
 
-use super::served::{SERVED, kind};
-use super::store::{Event, Store};
+mod call;
+mod watching;
+
+use super::store::Store;
 use crate::api_client::Client;
-use api::kinds::{self, Catalog, Kind};
-use api::value::{self, text};
-use api::{Status, discovery, meta, patch, strategic};
+use api::{Status, meta, patch, strategic, value};
 use bytes::Bytes;
+use call::{Call, EventCall, Place, place};
 use futures::stream::unfold;
-use http::{Method, Request, Response, header};
+use http::{Method, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
@@ -19,12 +20,13 @@ use lru::LruCache;
 use parking_lot::{Mutex, MutexGuard};
 use rng::Rng;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
+use watching::Watching;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
@@ -114,67 +116,13 @@ struct Inner {
     tally: Mutex<Tally>,
     /// By namespace and name.
     events: Mutex<LruCache<(String, String), Value>>,
-    /// Uids of objects that were created, and whose creator has not been told.
+    /// Uids of objects that were created, and whose creator has not got the answer yet.
     untold: Mutex<BTreeSet<String>>,
 }
 
 /// The way from a component to the simulated API server. Cheap to clone.
 #[derive(Clone)]
 pub struct Door(Arc<Inner>);
-
-/// A request that was understood.
-struct Call {
-    method: Method,
-    kind: &'static Kind,
-    namespace: String,
-    name: String,
-    sub: String,
-    query: BTreeMap<String, String>,
-    content_type: String,
-    body: Value,
-    /// The uid of what it has created.
-    made: String,
-}
-
-impl Call {
-    fn writes(&self) -> bool {
-        self.method != Method::GET
-    }
-}
-
-/// A request for an Event. No component watches Events, so they are kept apart from the store and
-/// are no part of its history.
-struct EventCall {
-    method: Method,
-    namespace: String,
-    name: String,
-    content_type: String,
-    body: Value,
-}
-
-/// What a path leads to.
-enum Place {
-    Call(Box<Call>),
-    Discovery(&'static Bytes),
-    Event(Box<EventCall>),
-    Nothing,
-}
-
-/// `/api` and `/apis` with the kinds that are served.
-static DISCOVERY: LazyLock<[Bytes; 2]> = LazyLock::new(|| {
-    [true, false].map(|core| {
-        let mut document = discovery::aggregated(&Catalog::default(), core, "v2");
-        for group in value::list_mut(&mut document, "items") {
-            let of = text(group, "metadata.name").to_string();
-            for version in value::list_mut(group, "versions") {
-                let mut kept = value::list(version, "resources").to_vec();
-                kept.retain(|r| SERVED.iter().any(|(g, _, plural)| *g == of && r["resource"] == *plural));
-                value::put(version, "resources", kept);
-            }
-        }
-        Bytes::from(document.to_string())
-    })
-});
 
 impl Door {
     /// A door to `store` at which `faults` happen by chance, and `bug` always.
@@ -454,144 +402,6 @@ impl Door {
         });
         Response::new(StreamBody::new(lines).boxed_unsync())
     }
-}
-
-impl Call {
-    fn selects(&self, object: &Value) -> bool {
-        selects(self.query.get("fieldSelector").map(String::as_str).unwrap_or_default(), object)
-    }
-}
-
-/// Does a field selector of the form `a.b=c,d=e` choose the object?
-fn selects(fields: &str, object: &Value) -> bool {
-    let mut terms = fields.split(',').filter_map(|term| term.split_once('='));
-    terms.all(|(path, wanted)| text(object, path) == wanted)
-}
-
-/// An open watch.
-struct Watching {
-    door: Door,
-    kind: &'static Kind,
-    namespace: String,
-    fields: String,
-    /// The last revision that it was through with.
-    since: u64,
-    /// Nothing is told before this: what is behind a late event is late, too.
-    due: clock::Instant,
-    ends: clock::Instant,
-    news: Arc<Notify>,
-}
-
-impl Watching {
-    /// The next line; `None` at the end.
-    async fn next(&mut self) -> Option<Result<Bytes, BoxError>> {
-        let door = self.door.clone();
-        loop {
-            let news = self.news.notified(); // it hears of what comes while the log is read
-            let Some(event) = door.0.store.next_change(self.kind, self.since) else {
-                match tokio::time::timeout_at(self.ends, news).await {
-                    Ok(()) => continue,
-                    Err(_) => return None,
-                }
-            };
-            let Some(verb) = self.verb(&event) else {
-                self.since = event.revision;
-                continue;
-            };
-            if door.chance(|f| f.lag) {
-                self.due = self.due.max(event.at + door.delay());
-            }
-            tokio::time::sleep_until(self.due.min(self.ends)).await;
-            if self.due >= self.ends {
-                return None;
-            }
-            if door.chance(|f| f.cut) {
-                door.tally_mut().cut += 1;
-                let broken = door.0.rng.chance(0.5).then(|| Err(broken()));
-                self.ends = clock::Instant::now();
-                self.due = self.ends;
-                return broken;
-            }
-            self.since = event.revision;
-            let missed = door.0.bug == Some(Bug::MissedDeletion) && event.gone;
-            if missed && door.0.rng.chance(0.1) {
-                continue;
-            }
-            let mut line = format!(r#"{{"type":"{verb}","object":"#).into_bytes();
-            line.extend_from_slice(&event.item.bytes);
-            line.extend_from_slice(b"}\n");
-            return Some(Ok(line.into()));
-        }
-    }
-
-    /// What the event is for this watch, if it is for it.
-    fn verb(&self, event: &Event) -> Option<&'static str> {
-        let object = &event.item.value;
-        if !self.namespace.is_empty() && text(object, "metadata.namespace") != self.namespace {
-            return None;
-        }
-        let was = event.was.as_ref().is_some_and(|old| selects(&self.fields, &old.value));
-        let is = selects(&self.fields, object) && !event.gone;
-        match (was, is) {
-            (false, false) => None,
-            (false, true) => Some("ADDED"),
-            (true, true) => Some("MODIFIED"),
-            (true, false) => Some("DELETED"),
-        }
-    }
-}
-
-fn place(parts: &http::request::Parts, body: &Bytes) -> Result<Place, BoxError> {
-    let path = parts.uri.path();
-    let steps: Vec<&str> = path.split('/').filter(|step| !step.is_empty()).collect();
-    let (group, version, rest) = match steps.as_slice() {
-        ["api"] => return Ok(Place::Discovery(&DISCOVERY[0])),
-        ["apis"] => return Ok(Place::Discovery(&DISCOVERY[1])),
-        ["api", version, rest @ ..] => ("", *version, rest),
-        ["apis", group, version, rest @ ..] => (*group, *version, rest),
-        _ => return Ok(Place::Nothing),
-    };
-    let (namespace, rest) = match rest {
-        ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
-        rest => ("", rest),
-    };
-    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
-    let content_type = content_type.unwrap_or_default().to_string();
-    let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(body)? };
-    let (plural, name, sub) = match rest {
-        ["events", name @ ..] => {
-            let (method, namespace) = (parts.method.clone(), namespace.into());
-            let name = name.first().copied().unwrap_or_default().into();
-            return Ok(Place::Event(Box::new(EventCall { method, namespace, name, content_type, body })));
-        }
-        [plural] => (*plural, "", ""),
-        [plural, name] => (*plural, *name, ""),
-        [plural, name, sub] => (*plural, *name, *sub),
-        _ => return Ok(Place::Nothing),
-    };
-    let served = SERVED.contains(&(group, version, plural));
-    let Some(_) = kinds::resource(group, version, plural).filter(|_| served) else {
-        return Ok(Place::Nothing);
-    };
-    let query = parts.uri.query().unwrap_or_default();
-    let query = pairs_of(query);
-    Ok(Place::Call(Box::new(Call {
-        method: parts.method.clone(),
-        kind: kind(plural),
-        namespace: namespace.into(),
-        name: name.into(),
-        sub: sub.into(),
-        query,
-        content_type,
-        body,
-        made: String::new(),
-    })))
-}
-
-fn pairs_of(query: &str) -> BTreeMap<String, String> {
-    let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.map(|(name, value)| (decode(name), decode(value))).collect()
 }
 
 fn whole(code: u16, body: Bytes) -> Answer {

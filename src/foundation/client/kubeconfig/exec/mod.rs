@@ -1,8 +1,8 @@
 //! Credential plugins: a program that a kubeconfig names (`users[].user.exec`) says who the user
 //! is.
 //!
-//! It is told what it is asked for in `KUBERNETES_EXEC_INFO`, and answers with an `ExecCredential`:
-//! a token, or a client certificate with its key. What it said counts until it expires, in this
+//! `KUBERNETES_EXEC_INFO` tells the plugin what is wanted. It answers with an `ExecCredential`: a
+//! token, or a client certificate with its key. The answer counts until it expires, in this
 //! process. Source: client-go, `plugin/pkg/client/auth/exec`.
 
 use super::entries::clean;
@@ -40,7 +40,7 @@ pub struct Plugin {
     env: Vec<(String, String)>,
     hint: String,
     mode: String,
-    /// `spec.cluster` of what it is told, if it wants to know.
+    /// `spec.cluster` in `KUBERNETES_EXEC_INFO`, if the plugin wants it (`provideClusterInfo`).
     cluster: Option<Value>,
 }
 
@@ -59,7 +59,7 @@ impl Credential {
     }
 }
 
-/// What plugins have said, by what they were asked.
+/// The answers of plugins, by plugin and environment.
 static KNOWN: LazyLock<Mutex<BTreeMap<String, Credential>>> = LazyLock::new(Mutex::default);
 
 /// One plugin is asked at a time: it may talk to the user.
@@ -133,7 +133,8 @@ impl Plugin {
         }))
     }
 
-    /// Who the user is: as the plugin said before, unless the server `refused` that, or asks it.
+    /// Returns who the user is: the plugin's last answer, unless that has expired or the server has
+    /// `refused` it; then the plugin is asked.
     pub(super) async fn credential(
         &self,
         env: &Env,
@@ -178,15 +179,15 @@ impl Plugin {
         command.stdin(if interactive { Stdio::inherit() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::inherit());
         let name = self.command.display();
-        let said = match command.spawn() {
+        let output = match command.spawn() {
             Ok(child) => child.wait_with_output().await.map_err(|e| format!("exec: {}", io_error(&e)))?,
             Err(e) => return Err(format!("exec: fork/exec {name}: {}", io_error(&e))),
         };
-        if !said.status.success() {
-            let code = said.status.code().unwrap_or(-1);
+        if !output.status.success() {
+            let code = output.status.code().unwrap_or(-1);
             return Err(format!("exec: executable {name} failed with exit code {code}"));
         }
-        self.read(&said.stdout)
+        self.read(&output.stdout)
     }
 
     /// The file of the plugin. A name without a slash is looked for in the `PATH` of this program,
@@ -202,19 +203,19 @@ impl Plugin {
     }
 
     fn not_installed(&self) -> String {
-        let mut told = format!(
+        let mut message = format!(
             "exec: executable {} not found\n\nIt looks like you are trying to use a client-go credential plugin that is not installed.\n\nTo learn more about this feature, consult the documentation available at:\n      https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins",
             self.command.display()
         );
         if !self.hint.is_empty() {
-            told.push_str(&format!("\n\n{}", without_escapes(&self.hint)));
+            message.push_str(&format!("\n\n{}", without_escapes(&self.hint)));
         }
-        told
+        message
     }
 
     /// Pure: an `ExecCredential`. One without a kind is one, too, as in client-go.
-    fn read(&self, said: &[u8]) -> Result<Credential, String> {
-        let answer = decoded(said).map_err(|why| format!("decoding stdout: {why}"))?;
+    fn read(&self, stdout: &[u8]) -> Result<Credential, String> {
+        let answer = decoded(stdout).map_err(|why| format!("decoding stdout: {why}"))?;
         let (kind, version) = (value::text(&answer, "kind"), value::text(&answer, "apiVersion"));
         let version = if version.is_empty() { UNVERSIONED } else { version };
         let is_known = VERSIONS.contains(&version) || version == UNVERSIONED;
@@ -256,18 +257,25 @@ impl Plugin {
     }
 }
 
-/// Reads what a plugin has written: one JSON or YAML document. Text behind JSON is refused, as by
-/// Go: a plugin that says more than it should is mended at once then.
-fn decoded(said: &[u8]) -> Result<Value, String> {
-    let mut documents = serde_json::Deserializer::from_slice(said).into_iter::<Value>();
-    if let Some(Ok(Value::Object(_))) = documents.next() {
-        let rest = String::from_utf8_lossy(&said[documents.byte_offset()..]).into_owned();
-        if let Some(next) = rest.trim_start().chars().next() {
-            let why = format!("invalid character {next:?} after top-level value");
-            return Err(format!("couldn't get version/kind; json parse error: {why}"));
+/// Reads what a plugin has written: one JSON or YAML document. JSON that breaks off is refused, and
+/// so is text behind JSON, as by Go: a plugin that says more than it should is mended at once then.
+fn decoded(stdout: &[u8]) -> Result<Value, String> {
+    let refused = |why: &str| Err(format!("couldn't get version/kind; json parse error: {why}"));
+    let mut documents = serde_json::Deserializer::from_slice(stdout).into_iter::<Value>();
+    match documents.next() {
+        Some(Ok(Value::Object(_))) => {
+            let rest = String::from_utf8_lossy(&stdout[documents.byte_offset()..]).into_owned();
+            if let Some(next) = rest.trim_start().chars().next() {
+                return refused(&format!("invalid character {next:?} after top-level value"));
+            }
         }
+        // Go takes every text that begins with a brace for JSON (`IsJSONBuffer`).
+        Some(Err(why)) if why.is_eof() && stdout.trim_ascii_start().starts_with(b"{") => {
+            return refused("unexpected end of JSON input");
+        }
+        _ => {}
     }
-    let answer = api::yaml::parse(said)?;
+    let answer = api::yaml::parse(stdout)?;
     if !(answer.is_object() || answer.is_null()) {
         return Err(no_mapping(&answer));
     }
@@ -313,8 +321,8 @@ pub(super) fn fill_modes(config: &mut Value) {
 
 /// When a credential expires, if the plugin says so. Errors: its text is no time. To keep the
 /// credential forever instead would hide the plugin's fault until the server refuses it.
-fn expiry(said: &Value) -> Result<Option<Timestamp>, String> {
-    let Some(text) = said.as_str() else { return Ok(None) };
+fn expiry(timestamp: &Value) -> Result<Option<Timestamp>, String> {
+    let Some(text) = timestamp.as_str() else { return Ok(None) };
     rfc3339(text).map(Some).ok_or_else(|| {
         let text = quote(text);
         format!(
@@ -336,165 +344,28 @@ fn end_of(certificate: &[u8], key: &[u8]) -> Result<Option<Timestamp>, String> {
 
 /// Returns `spec.cluster` of a plugin's `ExecCredential`.
 fn cluster_info(cluster: &Value, authority: Option<&[u8]>) -> Value {
-    let mut told = serde_json::Map::new();
-    let keep = |told: &mut serde_json::Map<String, Value>, keys: &[&str]| {
+    let mut info = serde_json::Map::new();
+    let keep = |info: &mut serde_json::Map<String, Value>, keys: &[&str]| {
         for key in keys {
             let value = value::at(cluster, key);
             // As Go's `omitempty`.
             if !matches!(value, Value::Null | Value::Bool(false)) && value != "" {
-                told.insert((*key).into(), value.clone());
+                info.insert((*key).into(), value.clone());
             }
         }
     };
-    keep(&mut told, &["server", "tls-server-name", "insecure-skip-tls-verify"]);
+    keep(&mut info, &["server", "tls-server-name", "insecure-skip-tls-verify"]);
     if let Some(pem) = authority {
         let data = base64::engine::general_purpose::STANDARD.encode(pem);
-        told.insert("certificate-authority-data".into(), data.into());
+        info.insert("certificate-authority-data".into(), data.into());
     }
-    keep(&mut told, &["proxy-url", "disable-compression"]);
+    keep(&mut info, &["proxy-url", "disable-compression"]);
     let own = value::list(cluster, "extensions")
         .iter()
         .find(|e| value::text(e, "name") == "client.authentication.k8s.io/exec");
-    told.insert("config".into(), own.map_or(Value::Null, |e| e["extension"].clone()));
-    Value::Object(told)
+    info.insert("config".into(), own.map_or(Value::Null, |e| e["extension"].clone()));
+    Value::Object(info)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plugin(command: &str) -> Plugin {
-        Plugin {
-            api_version: VERSIONS[0].into(),
-            command: command.into(),
-            mode: "Never".into(),
-            ..Plugin::default()
-        }
-    }
-
-    #[tokio::test]
-    async fn what_a_plugin_says_counts_until_it_expires() {
-        let dir = tempfile::tempdir().unwrap();
-        let count = dir.path().join("count");
-        let mut asked = plugin("sh");
-        let script = format!(
-            "echo x >> {}; printf '{{\"kind\":\"ExecCredential\",\"apiVersion\":\"{}\",\"status\":{{\"token\":\"t\",\"expirationTimestamp\":\"%s\"}}}}' $END",
-            count.display(),
-            VERSIONS[0]
-        );
-        asked.args = vec!["-c".into(), script];
-        let env = Env { cwd: dir.path().into(), ..Env::of_process() };
-        for (end, times) in [("2999-01-01T00:00:00Z", 1), ("2001-01-01T00:00:00Z", 2)] {
-            asked.env = vec![("END".into(), end.into())];
-            std::fs::write(&count, "").unwrap();
-            for _ in 0..2 {
-                assert_eq!(asked.credential(&env, |_| false).await.unwrap().token.as_deref(), Some("t"));
-            }
-            assert_eq!(std::fs::read_to_string(&count).unwrap().lines().count(), times, "{end}");
-        }
-    }
-
-    /// An entry that gives the plugin a `PATH` does not hide the plugin itself.
-    #[tokio::test]
-    async fn a_plugin_is_looked_for_in_the_path_of_this_program() {
-        let dir = tempfile::tempdir().unwrap();
-        let said = json!({"kind": "ExecCredential", "apiVersion": VERSIONS[0], "status": {"token": "t"}});
-        let mut asked = plugin("sh");
-        asked.args = vec!["-c".into(), format!("echo '{said}'")];
-        asked.env = vec![("PATH".into(), dir.path().display().to_string())];
-        let env = Env { cwd: dir.path().into(), ..Env::of_process() };
-        assert_eq!(asked.credential(&env, |_| false).await.unwrap().token.as_deref(), Some("t"));
-        let own = dir.path().join("own");
-        std::fs::write(&own, "").unwrap();
-        std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let of = |path: &str| {
-            let vars = [("PATH".to_string(), path.to_string())].into();
-            plugin("own").program(&Env { vars, ..env.clone() })
-        };
-        assert_eq!(of(&format!("/nonexistent:{}", dir.path().display())), Some(own.clone()));
-        assert_eq!(of("."), None, "the working directory may be anybody's");
-        std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert_eq!(of(&dir.path().display().to_string()), None, "it cannot be executed");
-    }
-
-    #[test]
-    fn a_plugin_learns_the_authority_also_from_a_file() {
-        let entry = |value: Value| Entry { name: "e".into(), value, file: "/f/config".into() };
-        let exec = json!({"apiVersion": VERSIONS[1], "command": "./p", "provideClusterInfo": true});
-        let user = entry(json!({"exec": exec}));
-        assert!(Plugin::faults(&user).is_empty());
-        let cluster = entry(json!({"server": "https://s", "certificate-authority": "ca.pem"}));
-        let plugin = Plugin::of(&user, &cluster, Some(b"foo")).unwrap().unwrap();
-        assert_eq!(plugin.cluster.unwrap()["certificate-authority-data"], "Zm9v");
-        let cluster = entry(json!({"server": "https://s", "tls-server-name": "",
-            "insecure-skip-tls-verify": false, "disable-compression": true}));
-        let plugin = Plugin::of(&user, &cluster, None).unwrap().unwrap();
-        let told = json!({"server": "https://s", "disable-compression": true, "config": null});
-        assert_eq!(plugin.cluster.unwrap(), told);
-    }
-
-    #[tokio::test]
-    async fn what_is_wrong_is_said_in_client_gos_words() {
-        let env = Env { cwd: "/".into(), ..Env::of_process() };
-        let missing = plugin("no-such-plugin").credential(&env, |_| false).await.unwrap_err().to_string();
-        assert!(
-            missing.starts_with("getting credentials: exec: executable no-such-plugin not found\n"),
-            "{missing}"
-        );
-        let hint = "\u{1b}[31mget it\tat\n\u{202e}a\u{a0}b\u{85}".to_string();
-        let missing = Plugin { hint, ..plugin("no-such-plugin") }.credential(&env, |_| false).await;
-        let missing = missing.unwrap_err().to_string();
-        assert!(missing.ends_with("\n\nU+001B[31mget it\tat\nU+202Ea\u{a0}bU+0085"), "{missing:?}");
-        let read = |text: &str| plugin("x").read(text.as_bytes()).unwrap_err();
-        let answer =
-            |rest: &str| format!(r#"{{"kind":"ExecCredential","apiVersion":"{}"{rest}}}"#, VERSIONS[0]);
-        assert_eq!(read(&answer("")), "exec plugin didn't return a status field");
-        let unversioned = format!(
-            "exec plugin is configured to use API version {}, plugin returned version {UNVERSIONED}",
-            VERSIONS[0]
-        );
-        assert_eq!([read(""), read("{}")], [unversioned.clone(), unversioned]);
-        let why =
-            "decoding stdout: couldn't get version/kind; json parse error: json: cannot unmarshal string";
-        assert!(read("please log in").starts_with(why), "{}", read("please log in"));
-        let token =
-            |kind: &str| format!(r#"{{{kind}"apiVersion":"{}","status":{{"token":"t"}}}}"#, VERSIONS[0]);
-        assert_eq!(plugin("x").read(token("").as_bytes()).unwrap().token.as_deref(), Some("t"));
-        assert!(
-            read(&token(r#""kind":"Pod","#)).starts_with("decoding stdout: no kind \"Pod\" is registered")
-        );
-        let why = "decoding stdout: couldn't get version/kind; json parse error: invalid character 'l' after";
-        assert!(read(&(token("") + "\nlogged in")).starts_with(why));
-        assert_eq!(
-            read(&answer(r#","status":{"token":5}"#)),
-            "decoding stdout: json: cannot unmarshal number into Go struct field ExecCredentialStatus.status.token of type string"
-        );
-        assert_eq!(read(&answer(r#","status":{}"#)), "exec plugin didn't return a token or cert/key pair");
-        assert_eq!(
-            read(&answer(r#","status":{"clientKeyData":"k"}"#)),
-            "exec plugin returned only certificate or key, not both"
-        );
-        let dir = tempfile::tempdir().unwrap();
-        let ca = pki::Ca::load_or_create(dir.path(), "ca").unwrap();
-        let issue = || ca.issue(&pki::Subject::client("jane", "")).unwrap();
-        let (own, other) = (issue(), issue());
-        let pair = json!({"clientCertificateData": own.cert_pem, "clientKeyData": other.key_pem});
-        assert_eq!(
-            read(&answer(&format!(r#","status":{pair}"#))),
-            "failed parsing client key/certificate: tls: private key does not match public key"
-        );
-        let said = answer(r#","status":{"token":"t","expirationTimestamp":"soon"}"#);
-        let why = "decoding stdout: parsing time \"soon\" as \"2006-01-02T15:04:05Z07:00\": ";
-        assert!(read(&said).starts_with(why), "{}", read(&said));
-        let wrong = |found: &str, field: &str, wanted: &str| {
-            format!(
-                "decoding stdout: json: cannot unmarshal {found} into Go struct field {field} of type {wanted}"
-            )
-        };
-        let said = answer(r#","status":{"token":"t","expirationTimestamp":5}"#);
-        let field = "ExecCredentialStatus.status.expirationTimestamp";
-        assert_eq!(read(&said), wrong("number", field, "string"));
-        let said = answer(r#","spec":{"interactive":"no"},"status":{"token":"t"}"#);
-        assert_eq!(read(&said), wrong("string", "ExecCredentialSpec.spec.interactive", "bool"));
-    }
-}
+mod tests;

@@ -1,0 +1,45 @@
+//! What followed from a request: its chain through the whole cluster.
+
+use super::record::{Cause, Record};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Passes over the records, at most: only neighbours are out of order.
+const PASSES_MAX: usize = 16;
+
+/// Finds the chain of requests in records: the pure part of
+/// [`Tap::caused_by`](super::Tap::caused_by).
+pub fn follow(records: &[Arc<Record>], requests: &[String]) -> Vec<Arc<Record>> {
+    let mut ids: HashSet<&str> = requests.iter().map(String::as_str).collect();
+    let mut revisions: HashSet<u64> = HashSet::new();
+    let mut in_chain = vec![false; records.len()];
+    // Again until nothing is added: an effect may stand before its cause, because a watcher may act
+    // on a write before the task that wrote has emitted its record.
+    for _ in 0..PASSES_MAX {
+        let mut found = false;
+        for (record, is_in) in records.iter().zip(&mut in_chain).filter(|(_, is_in)| !**is_in) {
+            let own = record.request.as_ref().is_some_and(|r| ids.contains(r.id.as_str()));
+            let caused = match &record.cause {
+                Some(Cause::Revision(r)) => revisions.contains(r),
+                Some(Cause::Request(id)) => ids.contains(id.as_str()),
+                None => false,
+            };
+            if !own && !caused {
+                continue;
+            }
+            if let Some(request) = &record.request {
+                ids.insert(&request.id);
+            }
+            if let Some(revision) = record.revision
+                && record.request.is_some()
+            {
+                revisions.insert(revision);
+            }
+            (*is_in, found) = (true, true);
+        }
+        if !found {
+            break;
+        }
+    }
+    records.iter().zip(in_chain).filter(|(_, is_in)| *is_in).map(|(record, _)| record.clone()).collect()
+}

@@ -1,0 +1,176 @@
+//! `ps`: a table of all processes, with columns of the user's choice.
+
+use super::print;
+use super::process::{Process, all, clock, groups, name, page_kb, uptime, users};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+/// A column of `ps`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Column {
+    pub name: &'static str,
+    pub title: String,
+    pub width: usize,
+}
+
+impl Column {
+    /// `NAME` or `NAME=TITLE`.
+    fn parse(text: &str) -> Result<Column, String> {
+        let (name, own) = match text.split_once('=') {
+            Some((name, own)) => (name, Some(own)),
+            None => (text, None),
+        };
+        let Some((name, title, width)) = COLUMNS.iter().find(|column| column.0 == name) else {
+            let known = COLUMNS.map(|column| column.0).join(",");
+            return Err(format!("bad -o argument '{name}', supported arguments: {known}"));
+        };
+        let title = own.unwrap_or(title).to_string();
+        Ok(Column { name, width: (*width).max(title.len()), title })
+    }
+}
+
+/// What busybox and procps take as one letter and what changes nothing here: all processes are
+/// shown anyway, one line each.
+const PS_LETTERS: &str = "aAdeflTwx";
+
+/// The columns that `ps` shall show.
+///
+/// # Errors
+/// An unknown column, or an option that would choose among the processes.
+pub(super) fn ps_columns(args: &[String]) -> Result<Vec<Column>, String> {
+    let mut columns = Vec::new();
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        let letters = word.strip_prefix('-').unwrap_or(word);
+        // `-eo LIST` is `-e -o LIST`: behind the `o` stands its list.
+        let (letters, list) =
+            letters.split_once('o').map_or((letters, None), |(letters, list)| (letters, Some(list)));
+        // `ps aux` and `ps -aux`; `-u USER` alone would choose.
+        let of_bsd = !word.starts_with('-') || letters.contains('a') && letters.contains('x');
+        let known = |c: &char| PS_LETTERS.contains(*c) || of_bsd && *c == 'u';
+        if let Some(letter) = letters.chars().find(|letter| !known(letter)) {
+            return Err(format!("invalid option -- '{letter}'\nUsage: ps [-o COLUMN,...]"));
+        }
+        let mut list = match list {
+            None => continue,
+            Some("") => words.next().ok_or("option requires an argument -- 'o'")?.as_str(),
+            Some(list) => list,
+        };
+        while !list.is_empty() {
+            // A title of one's own goes to the end of the word, commas and all.
+            let titled = list.split_once('=').is_some_and(|(name, title)| {
+                !name.contains(',') && !title.is_empty() && !title.starts_with(',')
+            });
+            let (column, rest) = if titled { (list, "") } else { list.split_once(',').unwrap_or((list, "")) };
+            columns.push(Column::parse(column)?);
+            list = rest;
+        }
+    }
+    if columns.is_empty() {
+        columns = ["pid", "user", "time", "args"].into_iter().map(Column::parse).collect::<Result<_, _>>()?;
+    }
+    Ok(columns)
+}
+
+/// `ps [-o COLUMN[=TITLE],…]`: everybody, as busybox prints it.
+pub(crate) fn ps(args: Vec<OsString>) -> i32 {
+    let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    match ps_columns(&args) {
+        Ok(columns) => print(&ps_text(&columns, &all(), &users(), &groups())),
+        Err(what) => {
+            eprintln!("ps: {what}");
+            1
+        }
+    }
+}
+
+/// The table. Without any title it has no line of titles.
+pub(super) fn ps_text(
+    columns: &[Column],
+    processes: &[Process],
+    users: &BTreeMap<u32, String>,
+    groups: &BTreeMap<u32, String>,
+) -> String {
+    let mut text = String::new();
+    let last = |nth: usize| nth + 1 == columns.len();
+    if columns.iter().any(|column| !column.title.is_empty()) {
+        for (nth, column) in columns.iter().enumerate() {
+            text += &cell(&column.title, column.width, false, last(nth));
+        }
+        text.push('\n');
+    }
+    for process in processes {
+        for (nth, column) in columns.iter().enumerate() {
+            let right = !matches!(
+                column.name,
+                "user" | "group" | "ruser" | "rgroup" | "tty" | "stat" | "comm" | "args"
+            );
+            text += &cell(&value(process, column.name, users, groups), column.width, right, last(nth));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+pub(super) fn cell(text: &str, width: usize, right: bool, last: bool) -> String {
+    match (last, right) {
+        (true, true) => format!("{text:>width$}"),
+        (true, false) => text.to_string(),
+        (false, true) => format!("{text:>width$} "),
+        (false, false) => format!("{text:<width$} "),
+    }
+}
+
+const COLUMNS: [(&str, &str, usize); 17] = [
+    ("pid", "PID", 5),
+    ("ppid", "PPID", 5),
+    ("pgid", "PGID", 5),
+    ("sid", "SID", 5),
+    ("tty", "TT", 6),
+    ("user", "USER", 8),
+    ("group", "GROUP", 8),
+    ("ruser", "RUSER", 8),
+    ("rgroup", "RGROUP", 8),
+    ("etime", "ELAPSED", 7),
+    ("time", "TIME", 5),
+    ("stat", "STAT", 4),
+    ("vsz", "VSZ", 6),
+    ("rss", "RSS", 6),
+    ("nice", "NI", 3),
+    ("comm", "COMMAND", 16),
+    ("args", "COMMAND", 27),
+];
+
+/// Returns what stands in a column of a process.
+pub(super) fn value(
+    process: &Process,
+    column: &str,
+    users: &BTreeMap<u32, String>,
+    groups: &BTreeMap<u32, String>,
+) -> String {
+    match column {
+        "pid" => process.pid.to_string(),
+        "ppid" => process.ppid.to_string(),
+        "pgid" => process.pgid.to_string(),
+        "sid" => process.sid.to_string(),
+        "tty" => tty(process.tty),
+        "etime" => clock(uptime().saturating_sub(process.started)),
+        "user" => name(users, process.uid),
+        "group" => name(groups, process.gid),
+        "ruser" => name(users, process.ruid),
+        "rgroup" => name(groups, process.rgid),
+        "time" => clock(process.ticks),
+        "stat" => process.state.clone(),
+        "vsz" => (process.size / 1024).to_string(),
+        "rss" => (process.resident * page_kb()).to_string(),
+        "nice" => process.nice.to_string(),
+        "comm" => process.comm.clone(),
+        _ => process.args.clone(),
+    }
+}
+
+/// The major and the minor number of a terminal. Source: proc(5), `tty_nr`.
+fn tty(number: u64) -> String {
+    let (major, minor) = (number >> 8 & 0xfff, number & 0xff | number >> 12 & 0xf_ff00);
+    if number == 0 { "?".into() } else { format!("{major},{minor}") }
+}
