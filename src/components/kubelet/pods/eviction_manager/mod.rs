@@ -1,11 +1,11 @@
 //! The eviction manager: watches the node's memory and disk and evicts pods when one of them is
-//! low. It does what [`pressure`] and [`rounds`] decide.
+//! low. It does what [`pressure`] and [`crate::rounds`] decide.
 
 use super::decided_failures::{DecidedFailure, Ending};
 use super::kubelet::Kubelet;
 use crate::lasting_files::{self, Since};
 use crate::pressure::{self, Free, Low, Pressure, Resource, Signals, Usage};
-use crate::rounds::{self, Round, Rounds};
+use crate::rounds::{Round, Rounds};
 use crate::status::{Failure, PREEMPTING};
 use crate::walk::{self, Allowance, Amount};
 use crate::{local_storage, mirror, volumes};
@@ -27,6 +27,9 @@ use std::time::{Duration, Instant};
 const TRANSITION: Duration = Duration::from_secs(300);
 /// While one pod is being evicted, no other is, for this time at most.
 const ONE_BY_ONE: Duration = Duration::from_secs(30);
+/// The pause before a disk that could not be looked at is looked at again: upstream's
+/// `evictionMonitoringPeriod`.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// A claim's volume is asked for this long: the store may wait for room on the same disk.
 const LOOK_UP: Duration = Duration::from_millis(300);
 
@@ -66,8 +69,8 @@ impl Kubelet {
             let disk = match free(&dir) {
                 Ok(disk) => disk,
                 Err(error) => {
-                    tracing::warn!(%error, dir = %dir.display(), "no pod is evicted for memory or disk: the disk cannot be looked at; trying again in a minute");
-                    clock::pause(rounds::EVERY).await;
+                    tracing::warn!(%error, dir = %dir.display(), "no pod is evicted for memory or disk: the disk cannot be looked at; trying again in 10 seconds");
+                    clock::pause(LOOK_AGAIN).await;
                     continue;
                 }
             };
