@@ -1,5 +1,5 @@
 //! Pods that the kubelet itself ends for good: they were active for too long, use more of the disk
-//! than they may, do not fit, or go for a critical one.
+//! than they may, do not fit, are evicted, or go for a critical one.
 
 use super::ending;
 use super::kubelet::Kubelet;
@@ -225,9 +225,7 @@ impl Kubelet {
         let is_disruption = matches!(failure.kind, FailureKind::Excess | FailureKind::Disruption);
         let runs = containers.iter().any(|container| container.state == ContainerState::Running);
         if is_disruption && runs {
-            self.end_once_more(key, &memory.uid);
-        }
-        if is_disruption && runs && self.is_ending(key, &memory.uid) {
+            self.end_once_more(key, &memory.uid); // if its end is over already
             // Its containers are not ready any more, so it gets no connections. Its phase stays.
             status.phase = pod.status.as_ref().and_then(|before| before.phase.clone());
             self.report(key, pod, memory, cause, status).await?;
