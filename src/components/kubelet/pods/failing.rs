@@ -226,7 +226,8 @@ impl Kubelet {
         let runs = containers.iter().any(|container| container.state == ContainerState::Running);
         if is_disruption && runs {
             self.end_once_more(key, &memory.uid); // if its end is over already
-            // Its containers are not ready any more, so it gets no connections. Its phase stays.
+            // The phase stays. Readiness does not: a container whose readiness probe fails while it
+            // ends gets no connections, as in any pod.
             status.phase = pod.status.as_ref().and_then(|before| before.phase.clone());
             self.report(key, pod, memory, cause, status).await?;
             return Ok(false);

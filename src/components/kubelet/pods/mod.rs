@@ -8,10 +8,10 @@
 //! ending        the end of a container     leftovers  what pods and attempts leave on the disk
 //! ```
 //!
-//! [`terminating`] ends a pod that is being deleted, [`failing`] one that has to fail, for its own
-//! limits or because the [`eviction_manager`] decided so ([`decided_failures`]). [`pleg`] says
-//! which pods have changed in the runtime, [`failure_events`] how often Events tell of a step that
-//! fails again and again.
+//! [`terminating`] ends a pod that is being deleted, [`failing`] one that has to fail: for its own
+//! limits, or because the [`eviction_manager`] or the admission of a critical pod decided so
+//! ([`decided_failures`]). [`pleg`] says which pods have changed in the runtime, [`failure_events`]
+//! how often Events tell of a step that fails again and again.
 
 use super::config::Config;
 use super::error::Error;

@@ -22,7 +22,8 @@ use std::time::Duration;
 use task::Crew;
 use tokio_util::sync::CancellationToken;
 
-/// Tries of one probe, at most: an error of the probe itself counts after the last one.
+/// Tries of one probe, at most, while the probe itself has an error or its answer breaks off. After
+/// the last one an Event says so.
 const TRIES: usize = 3;
 /// In real time a probe does not ask sooner again than this, however fast the cluster's clock runs.
 const PERIOD_LEAST: Duration = Duration::from_millis(200);
