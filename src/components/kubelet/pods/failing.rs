@@ -35,7 +35,7 @@ fn time_left(pod: &Pod, now: clock::Timestamp) -> Option<Duration> {
 /// already being ended because its time was over.
 pub(super) fn failed_before(pod: &Pod, memory: &Memory) -> Option<Failure> {
     let is_over = time_left(pod, clock::now()).is_some_and(|left| left.is_zero());
-    (memory.failure_told && is_over && !view::has_ended(pod)).then(Failure::deadline_exceeded)
+    (memory.has_failure_event && is_over && !view::has_ended(pod)).then(Failure::deadline_exceeded)
 }
 
 impl Kubelet {
@@ -204,7 +204,7 @@ impl Kubelet {
         cause: &Option<Cause>,
         failure: Failure,
     ) -> Result<bool, Error> {
-        if !std::mem::replace(&mut memory.failure_told, true) {
+        if !std::mem::replace(&mut memory.has_failure_event, true) {
             let (about, reason, message) =
                 (reference(pod, None), failure.reason.as_str(), failure.message.clone());
             match failure.kind {
@@ -295,8 +295,8 @@ mod tests {
             }))
             .unwrap()
         };
-        let reason = |phase: &str, failure_told| {
-            let memory = Memory { failure_told, ..Memory::default() };
+        let reason = |phase: &str, has_failure_event| {
+            let memory = Memory { has_failure_event, ..Memory::default() };
             failed_before(&pod(phase), &memory).map(|failure| failure.reason)
         };
         assert_eq!(reason("Running", true).as_deref(), Some("DeadlineExceeded"));

@@ -55,7 +55,7 @@ pub(super) struct Memory {
     /// Ids of sandboxes that were stopped: nothing of them is left to take down.
     pub stopped: HashSet<String>,
     /// An Event says why the pod failed. Writing it may have to be tried again.
-    pub failure_told: bool,
+    pub has_failure_event: bool,
     /// When an Event about a back-off was last written, by container.
     pub back_off_events: BTreeMap<String, clock::Instant>,
     /// The failures that Events have told of, and when they may again.

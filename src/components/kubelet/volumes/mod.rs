@@ -99,7 +99,7 @@ pub(crate) async fn prepare(
         let of_api = shows_objects(volume) || volume.persistent_volume_claim.is_some();
         let mut made = match &slow {
             Some(unmade) if of_api => Err(Unmade::clone(unmade)),
-            _ => one(context, volume, &mut left).await,
+            _ => make_volume(context, volume, &mut left).await,
         };
         if let Err(unmade) = &mut made
             && unmade.unanswered
@@ -131,7 +131,11 @@ fn used_volumes(spec: &PodSpec) -> BTreeSet<&str> {
     .collect()
 }
 
-async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result<Place, Unmade> {
+/// Makes one volume.
+///
+/// # Errors
+/// It cannot be made: why, as the Event `FailedMount` says it.
+async fn make_volume(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result<Place, Unmade> {
     if !files::is_name(&volume.name) {
         return Err(format!("invalid volume name {:?}", volume.name).into());
     }
