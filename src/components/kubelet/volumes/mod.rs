@@ -117,8 +117,9 @@ pub(crate) async fn prepare(
     failed.map_or(Ok(stale), Err)
 }
 
-/// Names of the volumes that some container of the pod, of whatever kind, mounts or has as a
-/// device. What another volume refers to need not be there. Source: `processPodVolumes` upstream.
+/// Lists the names of the volumes that some container of the pod, of whatever kind, mounts or has
+/// as a device. What another volume refers to need not be there. Source: `processPodVolumes`
+/// upstream.
 fn used_volumes(spec: &PodSpec) -> BTreeSet<&str> {
     let plain = spec.init_containers.iter().flatten().chain(&spec.containers);
     let plain = plain.map(|c| (&c.volume_mounts, &c.volume_devices));
@@ -258,9 +259,10 @@ async fn project(
     Ok(())
 }
 
-/// Whom the files of a pod's volumes belong to: its `fsGroup`, and the user of its containers if
-/// all run as the same one. Ephemeral containers are not asked: a debugger that names no user would
-/// open the pod's renewed tokens to every user. Source: `FsUserFrom` in `pkg/volume/util/util.go`.
+/// Returns the owners of the files of a pod's volumes: its `fsGroup`, and the user of its
+/// containers if all run as the same one. Ephemeral containers are not asked: a debugger that names
+/// no user would open the pod's renewed tokens to every user. Source: `FsUserFrom` in
+/// `pkg/volume/util/util.go`.
 fn owners(pod: &Pod) -> Owners {
     let Some(spec) = &pod.spec else { return Owners::default() };
     let security = spec.security_context.as_ref();
@@ -315,8 +317,8 @@ fn in_memory(context: &Context<'_>, source: &EmptyDirVolumeSource, dir: &Path) -
     mount::tmpfs(dir, flags, 0o777, size, files_of(size))
 }
 
-/// Files that a volume in memory may hold: one for every 16 KiB, as `mkfs.ext4` counts, within
-/// bounds.
+/// Returns how many files a volume in memory may hold: one for every 16 KiB, as `mkfs.ext4` counts,
+/// within bounds.
 fn files_of(bytes: u64) -> u64 {
     (bytes >> 14).clamp(FILES_IN_MEMORY.0, FILES_IN_MEMORY.1)
 }
