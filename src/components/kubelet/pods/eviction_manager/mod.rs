@@ -66,50 +66,44 @@ impl Kubelet {
         let (mut rounds, mut announced) = (Rounds::default(), Pressure::ALL.map(|_| Announced::default()));
         let (mut round, mut evicted) = (None, false);
         loop {
-            let disk = match free(&dir) {
-                Ok(disk) => disk,
+            let pause = match free(&dir) {
+                Ok(disk) => {
+                    let now = Signals { disk, memory: self.config.machine.memory() };
+                    let thresholds = self.config.machine.thresholds(&now);
+                    let shared = pressure::low(&now, thresholds, 0);
+                    for pressure in Pressure::ALL {
+                        let low = shared.iter().any(|low| low.resource.pressure() == pressure);
+                        self.config.machine.looked(pressure, &self.config.node_name, low, Instant::now());
+                    }
+                    let plan = rounds.look(&now, thresholds, self.is_evicting(), Instant::now());
+                    for (pressure, announced) in Pressure::ALL.into_iter().zip(&mut announced) {
+                        self.announce_pressure(
+                            pressure,
+                            plan.low.iter().find(|l| l.resource.pressure() == pressure),
+                            announced,
+                        );
+                    }
+                    if let Some(low) = &plan.evict {
+                        evicted |=
+                            self.evict_worst(low, &mut announced[low.resource.pressure() as usize]).await;
+                    }
+                    if plan.walk {
+                        let is_low = plan.low.iter().any(|low| low.resource.pressure() == Pressure::Disk);
+                        let since = match (std::mem::take(&mut evicted), is_low) {
+                            (true, _) => Since::Now,
+                            (false, true) => Since::Before,
+                            (false, false) => Since::Last,
+                        };
+                        round = Some(Box::pin(self.walk(disk.now.bytes, since)));
+                    }
+                    plan.pause
+                }
                 Err(error) => {
                     tracing::warn!(%error, dir = %dir.display(), "no pod is evicted for memory or disk: the disk cannot be looked at; trying again in 10 seconds");
-                    clock::pause(LOOK_AGAIN).await;
-                    continue;
+                    LOOK_AGAIN
                 }
             };
-            let now = Signals { disk, memory: self.config.machine.memory() };
-            let thresholds = self.config.machine.thresholds(&now);
-            let shared = pressure::low(&now, thresholds, 0);
-            for pressure in Pressure::ALL {
-                let low = shared.iter().any(|low| low.resource.pressure() == pressure);
-                self.config.machine.looked(pressure, &self.config.node_name, low, Instant::now());
-            }
-            let plan = rounds.look(&now, thresholds, self.is_evicting(), Instant::now());
-            for (pressure, announced) in Pressure::ALL.into_iter().zip(&mut announced) {
-                self.announce_pressure(
-                    pressure,
-                    plan.low.iter().find(|l| l.resource.pressure() == pressure),
-                    announced,
-                );
-            }
-            if let Some(low) = &plan.evict {
-                evicted |= self.evict_worst(low, &mut announced[low.resource.pressure() as usize]).await;
-            }
-            if plan.walk {
-                let is_low = plan.low.iter().any(|low| low.resource.pressure() == Pressure::Disk);
-                let since = match (std::mem::take(&mut evicted), is_low) {
-                    (true, _) => Since::Now,
-                    (false, true) => Since::Before,
-                    (false, false) => Since::Last,
-                };
-                round = Some(Box::pin(self.walk(disk.now.bytes, since)));
-            }
-            // Real time: a disk does not fill faster when the cluster's clock does.
-            let Some(going) = &mut round else {
-                clock::pause(plan.pause).await;
-                continue;
-            };
-            if let Ok(over) = tokio::time::timeout(plan.pause, going).await {
-                round = None;
-                rounds.walked(over);
-            }
+            walk_on(pause, &mut round, &mut rounds).await;
         }
     }
 
@@ -334,6 +328,20 @@ impl Kubelet {
                 container.memory = stats.memory_working_set;
             }
         }
+    }
+}
+
+/// Waits for a pause, or for the end of the round that goes on, if that comes first. A round that
+/// was left alone for so long could keep its turn from the walks of all nodes.
+async fn walk_on<F>(pause: Duration, round: &mut Option<F>, rounds: &mut Rounds)
+where
+    F: Future<Output = Round> + Unpin,
+{
+    // Real time: a disk does not fill faster when the cluster's clock does.
+    let Some(going) = round else { return clock::pause(pause).await };
+    if let Ok(over) = tokio::time::timeout(pause, going).await {
+        *round = None;
+        rounds.walked(over);
     }
 }
 
