@@ -107,7 +107,7 @@ impl Config {
         }
     }
 
-    /// `User-Agent` of what a kubelet asks containers, e.g. `kube-probe/1.35`.
+    /// Returns the `User-Agent` of requests to containers, e.g. `kube-probe/1.35`.
     pub(crate) fn agent(&self, prefix: &str) -> String {
         let mut parts = self.version.trim_start_matches('v').split('.');
         format!("{prefix}/{}.{}", parts.next().unwrap_or_default(), parts.next().unwrap_or_default())

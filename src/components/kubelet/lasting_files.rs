@@ -55,7 +55,7 @@ pub(crate) fn wrote(now: Amount, own: Option<Amount>, node: Amount) -> Amount {
 pub(crate) fn message(tenths: u64, dir: &std::path::Path) -> String {
     format!(
         "kubelet has disk pressure; {}.{}Gi are files of hostPath and PersistentVolume volumes, which no eviction frees: delete PersistentVolumeClaims \
-         that nobody needs, or files below {}",
+         that are not needed, or files below {}",
         tenths / 10,
         tenths % 10,
         dir.display()

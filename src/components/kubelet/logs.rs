@@ -86,9 +86,9 @@ const BLOCK: usize = 64 << 10;
 /// Bytes of an entry in which its time, stream and tag stand.
 const ENTRY_HEAD: u64 = 128;
 
-/// Offset in the first `end` bytes of `file` where the last `lines` complete lines begin. A run of
-/// partial entries counts as one line. The file is read backwards, `block` bytes at a time, as far
-/// as these lines go.
+/// Returns the offset in the first `end` bytes of `file` where the last `lines` complete lines
+/// begin. A run of partial entries counts as one line. The file is read backwards, `block` bytes at
+/// a time, as far as these lines go.
 ///
 /// Example: with entries `one`, `two-` (partial), `long`, `three` and two lines wanted, `three`
 /// begins a line because `long` is not partial, and `two-` begins the other because `one` is not.

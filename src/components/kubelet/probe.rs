@@ -62,8 +62,9 @@ pub(crate) struct Numbers {
 }
 
 impl Numbers {
-    /// With the defaults a liveness probe finds a hanging program after some 30 s: three failures
-    /// in a row, one each 10 s.
+    /// Reads the numbers of a probe, with the defaults of those that it does not say. With all of
+    /// these a liveness probe finds a hanging program after some 30 s: three failures in a row, one
+    /// each 10 s.
     pub(crate) fn of(probe: &Probe) -> Numbers {
         let number = |value: Option<i32>, default: u32| {
             value.and_then(|v| u32::try_from(v).ok()).filter(|v| *v > 0).unwrap_or(default)

@@ -27,7 +27,7 @@ pub(crate) fn resources(spec: &Spec) -> Resources {
     }
 }
 
-/// `cpu.shares` for a request in millicores; the kernel takes no less than 2.
+/// Returns the `cpu.shares` of a request in millicores; the kernel takes no less than 2.
 ///
 /// 1000m are 1024, 250m are 256, and nothing is 2. Shares count only while the CPU is busy: then a
 /// pod of 512 gets twice as much time as one of 256.
@@ -35,8 +35,8 @@ fn shares(milli: u64) -> u64 {
     (milli.saturating_mul(1024) / 1000).max(2)
 }
 
-/// `cpu.shares` of all containers of a pod together: pods compete by what they request, and the
-/// containers of one pod for what that gives them.
+/// Returns the `cpu.shares` of all containers of a pod together: pods compete by what they request,
+/// and the containers of one pod for what that gives them.
 pub(crate) fn pod_shares(pod: &Pod) -> u64 {
     shares(u64::try_from(Amount::of_pod(pod).cpu).unwrap_or(0))
 }

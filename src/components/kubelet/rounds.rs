@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// Trees are walked this often although nothing was written: what others remove hides what a pod
 /// writes.
-pub(crate) const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_secs(60);
 /// Under pressure the next round comes after this time at least, because what was evicted has to go
 /// first, and at most.
 const UNDER_PRESSURE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));

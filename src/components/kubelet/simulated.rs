@@ -6,8 +6,8 @@ thread_local! {
     pub(crate) static SIMULATED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// True in a thread whose kubelet is simulated. It mounts nothing, so it needs no rights, and does
-/// its work with files at once.
+/// Returns true in a thread whose kubelet is simulated. It mounts nothing, so it needs no rights,
+/// and does its work with files at once.
 pub(crate) fn is_simulated() -> bool {
     SIMULATED.get()
 }

@@ -135,7 +135,7 @@ pub(super) fn answer(checked: &Checked, timeout: Duration) -> Answer {
     })
 }
 
-/// `status`, field 1 of HealthCheckResponse, out of one gRPC frame.
+/// Reads `status`, field 1 of HealthCheckResponse, out of one gRPC frame.
 pub(super) fn health(frame: &[u8]) -> u64 {
     match frame.get(5..) {
         Some([0x08, status, ..]) => u64::from(*status),

@@ -142,7 +142,7 @@ impl Admissions {
         open
     }
 
-    /// Pods that count: started or admitted, and neither ended nor being ended.
+    /// Lists the pods that count: started or admitted, and neither ended nor being ended.
     fn running(&self, node: &OnNode, preempted: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
         let counts = |pod: &&Arc<Pod>| {
             let admitted = has_started(pod) || matches!(self.0.get(uid(pod)), Some(None));

@@ -6,7 +6,7 @@ use cri::{Container, ContainerState};
 use k8s_openapi::api::core::v1::{Container as Spec, Pod};
 use std::time::Duration;
 
-/// Names of a pod's sidecars, in their order.
+/// Lists the names of a pod's sidecars, in their order.
 pub(crate) fn sidecars(pod: &Pod) -> Vec<&str> {
     let specs = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten());
     specs.filter(|s| View::is_sidecar(s)).map(|s| s.name.as_str()).collect()

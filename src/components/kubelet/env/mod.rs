@@ -77,7 +77,7 @@ fn fetch(left: &mut usize, bytes: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// ConfigMaps and Secrets by name, with the keys that a container takes variables from.
+/// Lists the ConfigMaps and Secrets that a container takes variables from, by name, with the keys.
 pub(crate) fn needs(spec: &Spec) -> (BTreeMap<String, Keys>, BTreeMap<String, Keys>) {
     let (mut maps, mut secrets) = (BTreeMap::<String, Keys>::new(), BTreeMap::<String, Keys>::new());
     for from in spec.env_from.iter().flatten() {
@@ -389,8 +389,8 @@ pub(crate) const ALL_MAX: usize = 8 << 20;
 /// Bytes of the largest environment that is remembered for the time when no API server answers.
 pub(crate) const REMEMBERED_MAX: usize = 32 << 10;
 
-/// Bytes that a variable takes: of its text, and of the two `String`s that hold it. Short ones are
-/// mostly the latter.
+/// Returns the bytes that a variable takes: of its text, and of the two `String`s that hold it.
+/// Short ones are mostly the latter.
 fn size(name: &str, value: impl AsRef<[u8]>) -> usize {
     name.len() + value.as_ref().len() + 2 * size_of::<String>()
 }

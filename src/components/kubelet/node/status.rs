@@ -54,8 +54,8 @@ impl RuntimeAnswers {
 }
 
 /// Returns whether the new status has to be written over the stored one: it has a condition that
-/// the other one has not, other images, addresses or amounts. The time of the heartbeat is new each
-/// time and is no change.
+/// the other one has not, or other node information, images, addresses or amounts. The time of the
+/// heartbeat is new each time and is no change.
 pub(super) fn differs(old: Option<&NodeStatus>, new: &NodeStatus) -> bool {
     let plain = |s: &NodeStatus| {
         let mut s = s.clone();

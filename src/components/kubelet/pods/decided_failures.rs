@@ -6,6 +6,7 @@
 //! decide_failure    Decided     the Event tells why
 //! end_now           UnderWay    its containers end, and then its volumes are removed
 //!                   Over        the pod's worker writes the phase Failed, and forgets the decision
+//! end_once_more     UnderWay    again, if the worker finds a container that started late
 //! ```
 
 use super::ending;
@@ -102,7 +103,8 @@ impl Kubelet {
         }
         let (kubelet, key, uid) = (self.clone(), key.clone(), uid.to_string());
         self.crew.spawn(async move {
-            // What fails here is tried again with the pod: it is wound up as one that has ended.
+            // What fails here is tried again with the pod: its containers are ended once more, and
+            // its volumes are removed when it has failed.
             if let Err(error) = kubelet.end_failing(&key, &uid).await {
                 tracing::warn!(pod = %key, error = error.line(), "cannot end a pod that has to fail yet");
             }

@@ -209,7 +209,8 @@ impl Kubelet {
         self.emit(Event::Stop { container: one.name.clone() }, key, start, cause);
     }
 
-    /// Containers whose end has begun, by id, each with what is cancelled when its hook is over.
+    /// Locks the containers whose end has begun, by id, each with what is cancelled when its hook
+    /// is over.
     fn ending(&self) -> parking_lot::MutexGuard<'_, HashMap<String, CancellationToken>> {
         self.ending.lock()
     }

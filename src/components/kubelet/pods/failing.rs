@@ -1,5 +1,5 @@
 //! Pods that the kubelet itself ends for good: they were active for too long, use more of the disk
-//! than they may, do not fit, or go for a critical one.
+//! than they may, do not fit, are evicted, or go for a critical one.
 
 use super::ending;
 use super::kubelet::Kubelet;
@@ -35,7 +35,7 @@ fn time_left(pod: &Pod, now: clock::Timestamp) -> Option<Duration> {
 /// already being ended because its time was over.
 pub(super) fn failed_before(pod: &Pod, memory: &Memory) -> Option<Failure> {
     let is_over = time_left(pod, clock::now()).is_some_and(|left| left.is_zero());
-    (memory.failure_told && is_over && !view::has_ended(pod)).then(Failure::deadline_exceeded)
+    (memory.has_failure_event && is_over && !view::has_ended(pod)).then(Failure::deadline_exceeded)
 }
 
 impl Kubelet {
@@ -204,7 +204,7 @@ impl Kubelet {
         cause: &Option<Cause>,
         failure: Failure,
     ) -> Result<bool, Error> {
-        if !std::mem::replace(&mut memory.failure_told, true) {
+        if !std::mem::replace(&mut memory.has_failure_event, true) {
             let (about, reason, message) =
                 (reference(pod, None), failure.reason.as_str(), failure.message.clone());
             match failure.kind {
@@ -225,10 +225,9 @@ impl Kubelet {
         let is_disruption = matches!(failure.kind, FailureKind::Excess | FailureKind::Disruption);
         let runs = containers.iter().any(|container| container.state == ContainerState::Running);
         if is_disruption && runs {
-            self.end_once_more(key, &memory.uid);
-        }
-        if is_disruption && runs && self.is_ending(key, &memory.uid) {
-            // Its containers are not ready any more, so it gets no connections. Its phase stays.
+            self.end_once_more(key, &memory.uid); // if its end is over already
+            // The phase stays. Readiness does not: a container whose readiness probe fails while it
+            // ends gets no connections, as in any pod.
             status.phase = pod.status.as_ref().and_then(|before| before.phase.clone());
             self.report(key, pod, memory, cause, status).await?;
             return Ok(false);
@@ -296,8 +295,8 @@ mod tests {
             }))
             .unwrap()
         };
-        let reason = |phase: &str, failure_told| {
-            let memory = Memory { failure_told, ..Memory::default() };
+        let reason = |phase: &str, has_failure_event| {
+            let memory = Memory { has_failure_event, ..Memory::default() };
             failed_before(&pod(phase), &memory).map(|failure| failure.reason)
         };
         assert_eq!(reason("Running", true).as_deref(), Some("DeadlineExceeded"));

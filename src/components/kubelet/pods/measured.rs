@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// Results of walks, by uid of the pod: walks are dear, so each is used for every decision.
 #[derive(Default)]
 pub(super) struct Measured {
-    figures: Mutex<BTreeMap<String, Figures>>,
+    figures: Mutex<BTreeMap<String, PodFigures>>,
     /// Pods that wait for a walk of their own.
     waiting: Mutex<HashSet<String>>,
     /// Bytes and files that pods wrote to the node's own file system, and how these grew.
@@ -19,7 +19,7 @@ pub(super) struct Measured {
 }
 
 #[derive(Default)]
-pub(super) struct Figures {
+pub(super) struct PodFigures {
     /// When its own directories were walked last, and what was found.
     pub(super) own: Option<(clock::Instant, Arc<local_storage::Use>)>,
     /// With what it mounts of the node; only of pods that may be evicted.
@@ -29,7 +29,7 @@ pub(super) struct Figures {
 }
 
 impl Measured {
-    pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Figures>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<String, PodFigures>> {
         self.figures.lock()
     }
 
@@ -68,8 +68,8 @@ impl Measured {
 
     /// Returns whether not all of a pod could be counted in the last round.
     pub(super) fn was_cut(&self, uid: &str) -> bool {
-        let usage = |figures: &Figures| figures.usage.as_ref().map(|usage| usage.disk.plus(usage.kept));
-        let own = |figures: &Figures| figures.own.as_ref().map(|(_, own)| own.total());
+        let usage = |figures: &PodFigures| figures.usage.as_ref().map(|usage| usage.disk.plus(usage.kept));
+        let own = |figures: &PodFigures| figures.own.as_ref().map(|(_, own)| own.total());
         let cut = |amount: Amount| amount.files == Amount::BEYOND.files;
         self.lock().get(uid).is_some_and(|f| [usage(f), own(f)].into_iter().flatten().any(cut))
     }

@@ -54,8 +54,8 @@ pub(super) struct Memory {
     pub post_start_failed: HashSet<String>,
     /// Ids of sandboxes that were stopped: nothing of them is left to take down.
     pub stopped: HashSet<String>,
-    /// An Event says why the pod failed. Writing it may have to be tried again.
-    pub failure_told: bool,
+    /// An Event says why the pod has to fail. The status that says so may have to be written again.
+    pub has_failure_event: bool,
     /// When an Event about a back-off was last written, by container.
     pub back_off_events: BTreeMap<String, clock::Instant>,
     /// The failures that Events have told of, and when they may again.

@@ -8,10 +8,10 @@
 //! ending        the end of a container     leftovers  what pods and attempts leave on the disk
 //! ```
 //!
-//! [`terminating`] ends a pod that is being deleted, [`failing`] one that has to fail, for its own
-//! limits or because the [`eviction_manager`] decided so ([`decided_failures`]). [`pleg`] says
-//! which pods have changed in the runtime, [`failure_events`] how often Events tell of a step that
-//! fails again and again.
+//! [`terminating`] ends a pod that is being deleted, [`failing`] one that has to fail: for its own
+//! limits, or because the [`eviction_manager`] or the admission of a critical pod decided so
+//! ([`decided_failures`]). [`pleg`] says which pods have changed in the runtime, [`failure_events`]
+//! how often Events tell of a step that fails again and again.
 
 use super::config::Config;
 use super::error::Error;
@@ -83,7 +83,7 @@ pub(super) fn start_workers(
         (Informer::start(crew, &config.client, on_node), Informer::all(crew, &config.client));
     let kubelet = Arc::new(Kubelet::new(crew, config, pods, services, pressures));
     let watcher = kubelet.clone();
-    kubelet.pods.on(move |change| watcher.hear(change));
+    kubelet.pods.on(move |change| watcher.note_change(change));
     let mut pleg = Pleg::subscribe(config);
     let relay = kubelet.clone();
     crew.spawn_essential(async move {
@@ -116,7 +116,7 @@ pub(super) fn start_workers(
 impl Kubelet {
     /// Takes note of a change of a pod. A mirror shows a static pod, which does not end with it: it
     /// is shown again a moment after the mirror is gone.
-    fn hear(&self, change: &Change<Pod>) {
+    fn note_change(&self, change: &Change<Pod>) {
         let (key, pod) = (change.key(), change.object());
         if self.statics.contains_key(&key) && matches!(change, Change::Deleted(_)) {
             return self.queue.add_after_pause(key, change.cause(), mirror::NEXT);

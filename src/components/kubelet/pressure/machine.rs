@@ -10,11 +10,11 @@ use std::time::Instant;
 pub(super) struct Nodes {
     /// When the resource was found low.
     low_since: Option<Instant>,
-    by_name: BTreeMap<String, Figures>,
+    by_name: BTreeMap<String, NodeFigures>,
 }
 
 #[derive(Clone, Copy)]
-struct Figures {
+struct NodeFigures {
     looked: Instant,
     measured: Instant,
     /// How much its largest pod has of the resource that is low.
@@ -45,7 +45,7 @@ impl Machine {
     pub(crate) fn looked(&self, pressure: Pressure, node: &str, low: bool, now: Instant) {
         let mut nodes = self.nodes(pressure);
         nodes.low_since = if low { nodes.low_since.or(Some(now)) } else { None };
-        let new = Figures { looked: now, measured: now, worst: 0 };
+        let new = NodeFigures { looked: now, measured: now, worst: 0 };
         nodes.by_name.entry(node.into()).or_insert(new).looked = now;
     }
 
@@ -54,7 +54,7 @@ impl Machine {
     /// larger.
     pub(crate) fn is_worst(&self, pressure: Pressure, node: &str, worst: u64, now: Instant) -> bool {
         let mut nodes = self.nodes(pressure);
-        nodes.by_name.insert(node.into(), Figures { looked: now, measured: now, worst });
+        nodes.by_name.insert(node.into(), NodeFigures { looked: now, measured: now, worst });
         let since = nodes.low_since.unwrap_or(now);
         let late = now.saturating_duration_since(since) >= TOGETHER;
         let mut others = nodes.by_name.iter().filter(|(name, figures)| {

@@ -221,15 +221,17 @@ pub(crate) struct Thresholds {
     machine: u64,
 }
 
-/// Bytes that pods leave free of what they may use together: 100 MiB, and on a small machine a
-/// tenth.
+/// Returns how many bytes pods leave free of the memory that they may use together: 100 MiB, and on
+/// a small machine a tenth.
 pub(crate) fn memory_reserve(limit: u64) -> u64 {
     MEMORY_RESERVE.min(limit / 10)
 }
 
 impl Thresholds {
-    /// 10 % of the disk's bytes, 5 % of its inodes and 100 MiB of memory, but no more than half of
-    /// what the machine has free now: a cluster on a nearly full machine works too.
+    /// Returns the thresholds of a machine: 10 % of the disk's bytes and 5 % of its inodes, at most
+    /// [`DISK_RESERVE`] and [`FILES_RESERVE`], and 100 MiB of memory. Of the disk and of the
+    /// machine's memory it is no more than half of what is free now: a cluster on a nearly full
+    /// machine works too.
     pub(crate) fn of(now: &Signals) -> Thresholds {
         let (free, memory) = (&now.disk, now.memory.as_ref());
         Thresholds {

@@ -111,7 +111,7 @@ impl Usage {
     }
 }
 
-/// Bytes that a container requests of a resource; without a request its limit.
+/// Returns how many bytes a container requests of a resource; without a request its limit.
 fn request(container: &Container, resource: &str) -> u64 {
     let amounts = container.resources.clone().unwrap_or_default();
     let of = |map: Option<BTreeMap<String, Quantity>>| {

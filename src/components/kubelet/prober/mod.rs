@@ -22,7 +22,8 @@ use std::time::Duration;
 use task::Crew;
 use tokio_util::sync::CancellationToken;
 
-/// Tries of one probe, at most: an error of the probe itself counts after the last one.
+/// Tries of one probe, at most, while the probe itself has an error or its answer breaks off. After
+/// the last one an Event says so.
 const TRIES: usize = 3;
 /// In real time a probe does not ask sooner again than this, however fast the cluster's clock runs.
 const PERIOD_LEAST: Duration = Duration::from_millis(200);
@@ -106,7 +107,7 @@ impl Prober {
                 let end = CancellationToken::new();
                 let leaving = end.child_token();
                 let findings = Findings { probed: at_first(pod, spec, c), failed: None };
-                let round = Round {
+                let probes = ContainerProbes {
                     has_started: findings.probed.started == Some(true),
                     prober: self.clone(),
                     key: key.clone(),
@@ -126,7 +127,7 @@ impl Prober {
                     tokio::select! {
                         biased;
                         () = until.cancelled() => {}
-                        () = round.go() => {}
+                        () = probes.run() => {}
                     }
                 });
                 Watched { uid: uid.clone(), findings, end, leaving }
@@ -188,14 +189,14 @@ fn at_first(pod: &Pod, spec: &Spec, container: &Container) -> Probed {
 
 /// Waits until a probe's period, which began at `since`, is over. A slow answer delays the next
 /// question, it does not double it.
-async fn rest(since: clock::Instant, period: Duration) {
+async fn wait_for_period(since: clock::Instant, period: Duration) {
     let left = clock::left(since, period, clock::Instant::now()).unwrap_or_default();
     clock::sleep(left).await;
     clock::pause(PERIOD_LEAST.min(period).saturating_sub(since.elapsed())).await;
 }
 
-/// The probing of one container.
-struct Round {
+/// The probes of one container.
+struct ContainerProbes {
     prober: Prober,
     key: Key,
     /// The container, for Events.
@@ -209,11 +210,11 @@ struct Round {
     leaving: CancellationToken,
 }
 
-impl Round {
+impl ContainerProbes {
     /// Runs the startup probe alone, and then the readiness and the liveness probe side by side. A
     /// pod that is being deleted is still asked whether it is ready, but no longer whether it
     /// lives: it is ending anyway.
-    async fn go(&self) {
+    async fn run(&self) {
         let startup = async {
             match Kind::Startup.of(&self.spec) {
                 Some(_) if !self.has_started => self.watch(Kind::Startup).await,
@@ -250,7 +251,7 @@ impl Round {
         let mut asked = None;
         loop {
             if let Some(since) = asked {
-                rest(since, numbers.period).await;
+                wait_for_period(since, numbers.period).await;
             }
             asked = Some(clock::Instant::now());
             let Some(well) = self.ask(kind, &action, numbers).await else { continue };

@@ -34,7 +34,7 @@ async fn a_period_is_the_cluster_s_time_but_no_program_is_asked_without_a_pause(
     let rested = async |seconds, took| {
         let start = clock::Instant::now();
         clock::pause(Duration::from_millis(took)).await;
-        rest(start, Duration::from_secs(seconds)).await;
+        wait_for_period(start, Duration::from_secs(seconds)).await;
         start.elapsed().as_millis()
     };
     assert_eq!(rested(10, 0).await, 10_000);
@@ -94,9 +94,9 @@ async fn probes_live_as_long_as_their_container_and_liveness_ends_with_the_delet
     crew.kill();
 }
 
-/// The probing of container `a` of this pod.
-fn round(prober: &Prober, pod: &Pod) -> Round {
-    Round {
+/// The probes of container `a` of this pod.
+fn container_probes(prober: &Prober, pod: &Pod) -> ContainerProbes {
+    ContainerProbes {
         prober: prober.clone(),
         key: Key::of(pod),
         about: reference(pod, Some(("a", false))),
@@ -117,9 +117,9 @@ async fn a_probe_that_could_not_be_asked_says_nothing_of_its_container() {
         let mut pod = pod(json!({}));
         let probe: k8s_openapi::api::core::v1::Probe = serde_json::from_value(probe).unwrap();
         pod.spec.as_mut().unwrap().containers[0].liveness_probe = Some(probe.clone());
-        let round = round(&prober, &pod);
-        let action = Action::of_probe(&probe, &round.spec).transpose().unwrap();
-        round.ask(Kind::Liveness, &action, Numbers::of(&probe)).await
+        let probes = container_probes(&prober, &pod);
+        let action = Action::of_probe(&probe, &probes.spec).transpose().unwrap();
+        probes.ask(Kind::Liveness, &action, Numbers::of(&probe)).await
     };
     assert_eq!(answer(json!({"httpGet": {"port": "no-such-name"}})).await, None);
     assert_eq!(answer(json!({"tcpSocket": {"port": 0}})).await, None);
@@ -139,8 +139,8 @@ async fn a_container_that_started_before_the_kubelet_is_not_asked_again_whether_
         let refused = json!({"tcpSocket": {"port": 80}, "periodSeconds": 1, "failureThreshold": 1});
         let a = &mut pod.spec.as_mut().unwrap().containers[0];
         a.startup_probe = serde_json::from_value(refused).unwrap();
-        let round = Round { has_started, ..round(&prober, &pod) };
-        clock::timeout(Duration::from_secs(60), round.go()).await
+        let probes = ContainerProbes { has_started, ..container_probes(&prober, &pod) };
+        clock::timeout(Duration::from_secs(60), probes.run()).await
     };
     assert_eq!(asked(false).await, Some(()), "it has failed, so nothing else is asked");
     assert_eq!(asked(true).await, None, "the other probes go on");

@@ -64,9 +64,9 @@ const IDLE_MAX: Duration = Duration::from_secs(90);
 /// A connection on which nothing comes is probed this often, as upstream's (the default of Go's
 /// listeners): the end of an API server does not arrive over a link that is cut.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How often the kubelet checks whether the client of a session has left, and how long a session
-/// may go on without it.
+/// The pause between two checks whether the client of a session has left.
 const GONE_EVERY: Duration = Duration::from_secs(5);
+/// A session may go on for this long after its client has left.
 const GONE_MAX: Duration = Duration::from_secs(30);
 /// Bytes that a connection buffers in each direction: the longest head that an API server sends on,
 /// and what it does not read.

@@ -36,7 +36,7 @@ struct Mark {
 
 /// The use of one container.
 #[derive(Clone, Debug)]
-pub(crate) struct Use {
+pub(crate) struct ContainerUsage {
     pub pod: PodId,
     /// The id of its sandbox.
     pub sandbox: String,
@@ -59,9 +59,9 @@ struct Past {
 }
 
 /// The running containers of the node and what they use, as one look has found them.
-struct Found {
+struct NodeUsage {
     /// Running containers, those of one pod side by side.
-    running: Vec<Use>,
+    running: Vec<ContainerUsage>,
     /// [`Past::ended`] before the look, so that it has nothing of what is found running.
     ended: Duration,
 }
@@ -86,7 +86,7 @@ fn rate(marks: &VecDeque<Mark>, now: Mark) -> Option<(u64, Duration)> {
 
 /// Puts the containers of one pod side by side. A pod may run while another one of its name still
 /// ends: it was deleted without waiting.
-fn sort_by_pod(found: &mut [Use]) {
+fn sort_by_pod(found: &mut [ContainerUsage]) {
     found.sort_by_cached_key(|u| {
         (u.pod.namespace.clone(), u.pod.name.clone(), u.pod.uid.clone(), u.container.clone())
     });
@@ -134,7 +134,7 @@ impl Meter {
 
     /// Measures the running containers; `None` if the runtime does not answer. `keep`: later looks
     /// count from this one.
-    async fn look(&self, keep: bool) -> Option<Found> {
+    async fn look(&self, keep: bool) -> Option<NodeUsage> {
         let runtime: &dyn Runtime = &*self.config.runtime;
         let ended = self.past.lock().ended;
         let (containers, sandboxes, used) = futures::join!(
@@ -156,7 +156,7 @@ impl Meter {
                 container.started_at.and_then(|at| Duration::try_from(clock::now().duration_since(at)).ok());
             let begun = age.and_then(|age| Instant::now().checked_sub(age));
             let rate = self.measure(&container.id, stats.cpu_usage, begun, keep);
-            found.push(Use {
+            found.push(ContainerUsage {
                 pod: sandbox.pod.clone(),
                 sandbox: container.sandbox_id,
                 container: container.name,
@@ -172,7 +172,7 @@ impl Meter {
         if self.config.hosts_cluster && keep {
             self.own(true);
         }
-        Some(Found { running: found, ended })
+        Some(NodeUsage { running: found, ended })
     }
 
     /// Forgets the containers that run no more, but for the CPU that they had used.
@@ -197,7 +197,7 @@ impl Meter {
 
     /// Returns the node's use: that of its containers, ended ones too, and of the cluster's process
     /// if it is counted here. Its CPU time never decreases from one report to the next.
-    fn node(&self, found: &Found) -> (Stats, u64, Duration) {
+    fn node(&self, found: &NodeUsage) -> (Stats, u64, Duration) {
         let own = self.config.hosts_cluster.then(|| self.own(false));
         let parts = found.running.iter().map(|u| (u.stats, u.rate)).chain(own);
         let ended = Stats { cpu_usage: found.ended, ..Stats::default() };

@@ -1,7 +1,7 @@
 //! Writes the figures: `/stats/summary` as JSON, `/metrics/resource` in the text format of
 //! Prometheus.
 
-use super::{Found, Meter, Use};
+use super::{ContainerUsage, Meter, NodeUsage};
 use cri::{PodId, Stats};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ fn write_series(out: &mut String, name: &str, kind: &str, help: &str, values: Ve
 
 /// Returns the use of a pod, whose running containers these are: what the runtime tells of its
 /// sandbox, ended containers included, or else their sum.
-fn of_pod(containers: &[Use], of_sandboxes: &BTreeMap<String, Stats>) -> Stats {
+fn of_pod(containers: &[ContainerUsage], of_sandboxes: &BTreeMap<String, Stats>) -> Stats {
     let whole = of_sandboxes.get(&containers[0].sandbox).copied();
     whole.unwrap_or_else(|| {
         containers.iter().fold(Stats::default(), |sum, u| Stats {
@@ -29,7 +29,7 @@ fn of_pod(containers: &[Use], of_sandboxes: &BTreeMap<String, Stats>) -> Stats {
 }
 
 /// Returns the use of each pod, with the labels of its series.
-fn by_pod(all: &[Use], of_sandboxes: &BTreeMap<String, Stats>) -> Vec<(String, Stats)> {
+fn by_pod(all: &[ContainerUsage], of_sandboxes: &BTreeMap<String, Stats>) -> Vec<(String, Stats)> {
     let labels = |pod: &PodId| format!("{{namespace=\"{}\",pod=\"{}\"}}", pod.namespace, pod.name);
     let pods = all.chunk_by(|a, b| a.pod == b.pod);
     pods.map(|one| (labels(&one[0].pod), of_pod(one, of_sandboxes))).collect()
@@ -104,10 +104,15 @@ impl Meter {
     }
 
     /// Writes what containers, pods and the node use.
-    fn write_usage(&self, out: &mut String, found: &Found, of_sandboxes: Option<&BTreeMap<String, Stats>>) {
+    fn write_usage(
+        &self,
+        out: &mut String,
+        found: &NodeUsage,
+        of_sandboxes: Option<&BTreeMap<String, Stats>>,
+    ) {
         let seconds = |stats: &Stats| stats.cpu_usage.as_secs_f64().to_string();
         let bytes = |stats: &Stats| stats.memory_working_set.to_string();
-        let labels = |u: &Use| {
+        let labels = |u: &ContainerUsage| {
             format!(
                 "{{container=\"{}\",namespace=\"{}\",pod=\"{}\"}}",
                 u.container, u.pod.namespace, u.pod.name
@@ -117,7 +122,8 @@ impl Meter {
             write_series(out, name, kind, help, values);
         };
         let all = &found.running;
-        let each = |f: &dyn Fn(&Use) -> String| all.iter().map(|u| (labels(u), f(u))).collect::<Vec<_>>();
+        let each =
+            |f: &dyn Fn(&ContainerUsage) -> String| all.iter().map(|u| (labels(u), f(u))).collect::<Vec<_>>();
         let (node, ..) = self.node(found);
         metric(
             "container_cpu_usage_seconds_total",
@@ -170,8 +176,8 @@ mod tests {
     use super::super::sort_by_pod;
     use super::*;
 
-    fn used(pod: &str, uid: &str, container: &str, cpu: u64, memory: u64) -> Use {
-        Use {
+    fn used(pod: &str, uid: &str, container: &str, cpu: u64, memory: u64) -> ContainerUsage {
+        ContainerUsage {
             pod: PodId { namespace: "n".into(), name: pod.into(), uid: uid.into() },
             sandbox: uid.into(),
             container: container.into(),

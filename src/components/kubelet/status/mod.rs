@@ -167,8 +167,8 @@ fn conditions(
     conditions
 }
 
-/// True for an init container that no other waits for any more: it has ended with 0, or is a
-/// sidecar that has started.
+/// Returns true for an init container that no other waits for any more: it has ended with 0, or is
+/// a sidecar that has started.
 fn is_past(spec: &Spec, status: &ContainerStatus) -> bool {
     match View::is_sidecar(spec) {
         true => status.started == Some(true),
@@ -176,7 +176,7 @@ fn is_past(spec: &Spec, status: &ContainerStatus) -> bool {
     }
 }
 
-/// True for a regular container that runs or has ended, in whatever sandbox: its pod was
+/// Returns true for a regular container that runs or has ended, in whatever sandbox: its pod was
 /// initialized then, and counts as that while a new sandbox is being initialized. Source:
 /// `HasAnyRegularContainerStarted`.
 fn has_run(status: &ContainerStatus) -> bool {
@@ -357,8 +357,8 @@ fn not_honored(view: &View) -> Option<String> {
     (!warnings.is_empty()).then(|| warnings.join("; "))
 }
 
-/// True if the runtime has made a container of this pod: a kubelet that restarts may refuse a pod
-/// that runs.
+/// Returns true if the runtime has made a container of this pod: a kubelet that restarts may refuse
+/// a pod that runs.
 pub(crate) fn has_containers(status: &PodStatus) -> bool {
     let lists =
         [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];

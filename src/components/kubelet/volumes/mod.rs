@@ -99,7 +99,7 @@ pub(crate) async fn prepare(
         let of_api = shows_objects(volume) || volume.persistent_volume_claim.is_some();
         let mut made = match &slow {
             Some(unmade) if of_api => Err(Unmade::clone(unmade)),
-            _ => one(context, volume, &mut left).await,
+            _ => make_volume(context, volume, &mut left).await,
         };
         if let Err(unmade) = &mut made
             && unmade.unanswered
@@ -117,8 +117,9 @@ pub(crate) async fn prepare(
     failed.map_or(Ok(stale), Err)
 }
 
-/// Names of the volumes that some container of the pod, of whatever kind, mounts or has as a
-/// device. What another volume refers to need not be there. Source: `processPodVolumes` upstream.
+/// Lists the names of the volumes that some container of the pod, of whatever kind, mounts or has
+/// as a device. What another volume refers to need not be there. Source: `processPodVolumes`
+/// upstream.
 fn used_volumes(spec: &PodSpec) -> BTreeSet<&str> {
     let plain = spec.init_containers.iter().flatten().chain(&spec.containers);
     let plain = plain.map(|c| (&c.volume_mounts, &c.volume_devices));
@@ -131,7 +132,11 @@ fn used_volumes(spec: &PodSpec) -> BTreeSet<&str> {
     .collect()
 }
 
-async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result<Place, Unmade> {
+/// Makes one volume.
+///
+/// # Errors
+/// It cannot be made: why, as the Event `FailedMount` says it.
+async fn make_volume(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result<Place, Unmade> {
     if !files::is_name(&volume.name) {
         return Err(format!("invalid volume name {:?}", volume.name).into());
     }
@@ -254,9 +259,10 @@ async fn project(
     Ok(())
 }
 
-/// Whom the files of a pod's volumes belong to: its `fsGroup`, and the user of its containers if
-/// all run as the same one. Ephemeral containers are not asked: a debugger that names no user would
-/// open the pod's renewed tokens to every user. Source: `FsUserFrom` in `pkg/volume/util/util.go`.
+/// Returns the owners of the files of a pod's volumes: its `fsGroup`, and the user of its
+/// containers if all run as the same one. Ephemeral containers are not asked: a debugger that names
+/// no user would open the pod's renewed tokens to every user. Source: `FsUserFrom` in
+/// `pkg/volume/util/util.go`.
 fn owners(pod: &Pod) -> Owners {
     let Some(spec) = &pod.spec else { return Owners::default() };
     let security = spec.security_context.as_ref();
@@ -311,8 +317,8 @@ fn in_memory(context: &Context<'_>, source: &EmptyDirVolumeSource, dir: &Path) -
     mount::tmpfs(dir, flags, 0o777, size, files_of(size))
 }
 
-/// Files that a volume in memory may hold: one for every 16 KiB, as `mkfs.ext4` counts, within
-/// bounds.
+/// Returns how many files a volume in memory may hold: one for every 16 KiB, as `mkfs.ext4` counts,
+/// within bounds.
 fn files_of(bytes: u64) -> u64 {
     (bytes >> 14).clamp(FILES_IN_MEMORY.0, FILES_IN_MEMORY.1)
 }

@@ -1,11 +1,11 @@
 //! The eviction manager: watches the node's memory and disk and evicts pods when one of them is
-//! low. It does what [`pressure`] and [`rounds`] decide.
+//! low. It does what [`pressure`] and [`crate::rounds`] decide.
 
 use super::decided_failures::{DecidedFailure, Ending};
 use super::kubelet::Kubelet;
 use crate::lasting_files::{self, Since};
 use crate::pressure::{self, Free, Low, Pressure, Resource, Signals, Usage};
-use crate::rounds::{self, Round, Rounds};
+use crate::rounds::{Round, Rounds};
 use crate::status::{Failure, PREEMPTING};
 use crate::walk::{self, Allowance, Amount};
 use crate::{local_storage, mirror, volumes};
@@ -27,6 +27,9 @@ use std::time::{Duration, Instant};
 const TRANSITION: Duration = Duration::from_secs(300);
 /// While one pod is being evicted, no other is, for this time at most.
 const ONE_BY_ONE: Duration = Duration::from_secs(30);
+/// The pause before a disk that could not be looked at is looked at again: upstream's
+/// `evictionMonitoringPeriod`.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// A claim's volume is asked for this long: the store may wait for room on the same disk.
 const LOOK_UP: Duration = Duration::from_millis(300);
 
@@ -63,50 +66,44 @@ impl Kubelet {
         let (mut rounds, mut announced) = (Rounds::default(), Pressure::ALL.map(|_| Announced::default()));
         let (mut round, mut evicted) = (None, false);
         loop {
-            let disk = match free(&dir) {
-                Ok(disk) => disk,
+            let pause = match free(&dir) {
+                Ok(disk) => {
+                    let now = Signals { disk, memory: self.config.machine.memory() };
+                    let thresholds = self.config.machine.thresholds(&now);
+                    let shared = pressure::low(&now, thresholds, 0);
+                    for pressure in Pressure::ALL {
+                        let low = shared.iter().any(|low| low.resource.pressure() == pressure);
+                        self.config.machine.looked(pressure, &self.config.node_name, low, Instant::now());
+                    }
+                    let plan = rounds.look(&now, thresholds, self.is_evicting(), Instant::now());
+                    for (pressure, announced) in Pressure::ALL.into_iter().zip(&mut announced) {
+                        self.announce_pressure(
+                            pressure,
+                            plan.low.iter().find(|l| l.resource.pressure() == pressure),
+                            announced,
+                        );
+                    }
+                    if let Some(low) = &plan.evict {
+                        evicted |=
+                            self.evict_worst(low, &mut announced[low.resource.pressure() as usize]).await;
+                    }
+                    if plan.walk {
+                        let is_low = plan.low.iter().any(|low| low.resource.pressure() == Pressure::Disk);
+                        let since = match (std::mem::take(&mut evicted), is_low) {
+                            (true, _) => Since::Now,
+                            (false, true) => Since::Before,
+                            (false, false) => Since::Last,
+                        };
+                        round = Some(Box::pin(self.walk(disk.now.bytes, since)));
+                    }
+                    plan.pause
+                }
                 Err(error) => {
-                    tracing::warn!(%error, dir = %dir.display(), "no pod is evicted for memory or disk: the disk cannot be looked at; trying again in a minute");
-                    clock::pause(rounds::EVERY).await;
-                    continue;
+                    tracing::warn!(%error, dir = %dir.display(), "no pod is evicted for memory or disk: the disk cannot be looked at; trying again in 10 seconds");
+                    LOOK_AGAIN
                 }
             };
-            let now = Signals { disk, memory: self.config.machine.memory() };
-            let thresholds = self.config.machine.thresholds(&now);
-            let shared = pressure::low(&now, thresholds, 0);
-            for pressure in Pressure::ALL {
-                let low = shared.iter().any(|low| low.resource.pressure() == pressure);
-                self.config.machine.looked(pressure, &self.config.node_name, low, Instant::now());
-            }
-            let plan = rounds.look(&now, thresholds, self.is_evicting(), Instant::now());
-            for (pressure, announced) in Pressure::ALL.into_iter().zip(&mut announced) {
-                self.announce_pressure(
-                    pressure,
-                    plan.low.iter().find(|l| l.resource.pressure() == pressure),
-                    announced,
-                );
-            }
-            if let Some(low) = &plan.evict {
-                evicted |= self.evict_worst(low, &mut announced[low.resource.pressure() as usize]).await;
-            }
-            if plan.walk {
-                let is_low = plan.low.iter().any(|low| low.resource.pressure() == Pressure::Disk);
-                let since = match (std::mem::take(&mut evicted), is_low) {
-                    (true, _) => Since::Now,
-                    (false, true) => Since::Before,
-                    (false, false) => Since::Last,
-                };
-                round = Some(Box::pin(self.walk(disk.now.bytes, since)));
-            }
-            // Real time: a disk does not fill faster when the cluster's clock does.
-            let Some(going) = &mut round else {
-                clock::pause(plan.pause).await;
-                continue;
-            };
-            if let Ok(over) = tokio::time::timeout(plan.pause, going).await {
-                round = None;
-                rounds.walked(over);
-            }
+            walk_on(pause, &mut round, &mut rounds).await;
         }
     }
 
@@ -331,6 +328,20 @@ impl Kubelet {
                 container.memory = stats.memory_working_set;
             }
         }
+    }
+}
+
+/// Waits for a pause, or for the end of the round that goes on, if that comes first. A round that
+/// was left alone for so long could keep its turn from the walks of all nodes.
+async fn walk_on<F>(pause: Duration, round: &mut Option<F>, rounds: &mut Rounds)
+where
+    F: Future<Output = Round> + Unpin,
+{
+    // Real time: a disk does not fill faster when the cluster's clock does.
+    let Some(going) = round else { return clock::pause(pause).await };
+    if let Ok(over) = tokio::time::timeout(pause, going).await {
+        *round = None;
+        rounds.walked(over);
     }
 }
 

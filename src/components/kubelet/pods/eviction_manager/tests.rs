@@ -1,5 +1,12 @@
 use super::super::measured::Measured;
+use super::super::tests::{NODE, PODS, config};
 use super::*;
+use client::Informer;
+use client::testing::Scripted;
+use cri::fake::FakeRuntime;
+use rng::Rng;
+use task::Crew;
+use tokio::sync::watch;
 
 #[test]
 fn volumes_of_containers_of_every_kind_are_written_to() {
@@ -56,13 +63,28 @@ fn what_was_measured_is_used_until_it_is_too_old() {
 }
 
 /// A kubelet that gave up would evict no pod as long as it lives.
-#[test]
-fn the_directory_of_a_node_is_made_as_soon_as_that_is_possible() {
+#[tokio::test(start_paused = true)]
+async fn a_node_is_watched_as_soon_as_its_directory_can_be_made() {
     let machine = tempfile::tempdir().unwrap();
-    let (above, node) = (machine.path().join("data"), machine.path().join("data/n1"));
+    let above = machine.path().join("data");
     std::fs::write(&above, "a file in the way").unwrap();
-    assert!(free(&node).is_err());
+    let api = Scripted::new(|_| None).await;
+    let runtime = FakeRuntime::new(NODE, PODS, Rng::seeded(1));
+    let mut config = config(&api.client, &runtime, above.join("n1"));
+    let full = pressure::Memory { limit: 1 << 30, used: 1 << 30, machine: 1 << 30 };
+    config.machine = Arc::new(pressure::Machine::new(Box::new(move || Some(full))));
+    let (pressures, mut pressed) = watch::channel(pressure::Pressures::default());
+    let (crew, pods, services) = (Crew::new("test"), Informer::fixed([]), Informer::fixed([]));
+    let kubelet = Arc::new(Kubelet::new(&crew, &Arc::new(config), pods, services, pressures));
+    let mut watching = Box::pin(kubelet.watch_pressure());
+    assert!(clock::limit(LOOK_AGAIN / 2, &mut watching).await.is_none());
+    assert!(!pressed.borrow().memory);
     std::fs::remove_file(&above).unwrap();
-    assert!(free(&node).is_ok_and(|found| found.total.bytes > 0));
-    assert!(node.is_dir());
+    let is_low = tokio::select! {
+        () = &mut watching => false,
+        found = clock::limit(LOOK_AGAIN, pressed.wait_for(|now| now.memory)) => {
+            found.is_some_and(|found| found.is_ok())
+        }
+    };
+    assert!(is_low && above.join("n1").is_dir());
 }

@@ -19,12 +19,12 @@ async fn a_pod_is_judged_by_a_node_that_was_read_after_the_pod_was_seen() {
     let early = made_at("early", 1, json!({"nodeSelector": {"disk": "ssd"}}));
     let late = made_at("late", 2, json!({}));
     let watching: Arc<OnceLock<Arc<Kubelet>>> = Arc::default();
-    let (hears, bound) = (watching.clone(), early.clone());
+    let (known, bound) = (watching.clone(), early.clone());
     let api = Scripted::new(move |asked| {
         if asked.line != "GET /api/v1/nodes/n1" {
             return stored(asked, "6");
         }
-        let kubelet = hears.get().unwrap();
+        let kubelet = known.get().unwrap();
         let has_label = kubelet.pods.get(&Key::of(&bound)).is_some();
         kubelet.pods.tell_of(bound.clone());
         let labels = if has_label { json!({"disk": "ssd"}) } else { json!({}) };
@@ -66,8 +66,8 @@ async fn a_pod_that_is_bound_to_its_node_once_more_is_judged_once_more() {
     let (crew, dir) = (Crew::new("test"), tempfile::tempdir().unwrap());
     let json = serde_json::to_value(&bound).unwrap();
     let World { kubelet, .. } = World::new(&crew, api.await, dir.path().into(), json);
-    let hears = kubelet.clone();
-    kubelet.pods.on(move |change| hears.hear(change));
+    let noting = kubelet.clone();
+    kubelet.pods.on(move |change| noting.note_change(change));
 
     let judged = async || {
         let mut memory = Memory { uid: "crate".into(), ..Memory::default() };

@@ -272,7 +272,7 @@ async fn the_next_mirror_comes_a_moment_after_the_end_of_the_one_before() {
     let pressures = watch::Sender::new(Pressures::default());
     let kubelet = Kubelet::new(&crew, &Arc::new(with_static), pods, services, pressures);
     let start = clock::Instant::now();
-    kubelet.hear(&Change::Deleted(Arc::new(own)));
+    kubelet.note_change(&Change::Deleted(Arc::new(own)));
     let next = clock::limit(Duration::from_secs(60), kubelet.queue.next()).await;
     assert_eq!(next.map(|(key, _)| key), Some(Key::new("default", "p")));
     assert!(start.elapsed() >= mirror::NEXT, "{:?}", start.elapsed());
@@ -287,7 +287,7 @@ fn a_pod_that_was_deleted_by_force_has_its_claim_until_its_containers_have_ended
         (second.metadata.name, second.metadata.uid) = (Some("q".into()), Some("v".into()));
         let world = World::new(&crew, api, dir, pod(json!({}), json!({})));
         let kubelet = world.kubelet.clone();
-        world.kubelet.pods.on(move |change| kubelet.hear(change));
+        world.kubelet.pods.on(move |change| kubelet.note_change(change));
         assert!(world.kubelet.take_claim(&first, "c"));
         world.look().await.unwrap();
         world.kubelet.pods.tell_gone(first);

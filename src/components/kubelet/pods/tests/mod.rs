@@ -185,7 +185,7 @@ fn containers_of_a_pod_that_was_deleted_by_force_have_their_hook_and_a_signal() 
         let (hooked, other) = (pod(hook.clone(), json!({})), pod(hook, json!({})));
         let world = World::new(&crew, api, dir, hooked.clone());
         let kubelet = world.kubelet.clone();
-        world.kubelet.pods.on(move |change| kubelet.hear(change));
+        world.kubelet.pods.on(move |change| kubelet.note_change(change));
         world.runtime.exec_takes(Duration::ZERO, Duration::ZERO);
         world.look().await.unwrap();
         let mut next = read(other);

@@ -403,7 +403,7 @@ fn an_attempt_that_may_still_start_goes_before_it_is_made_anew() {
     });
 }
 
-/// A client that follows its log would get the end of it.
+/// A client that follows its log would see it end.
 #[tokio::test]
 async fn a_container_that_is_not_started_yet_has_no_log() {
     let dir = tempfile::tempdir().unwrap();

@@ -253,7 +253,7 @@ where
     }
 }
 
-/// Port-forward as kube-rs and the Python client do it: channel 2i is the data, 2i+1 the error of
+/// Forwards ports as kube-rs and the Python client do it: channel 2i is the data, 2i+1 the error of
 /// the i-th port; each channel begins with its port as two bytes, little-endian. A message on
 /// [`CLOSE`] ends the client's side of a data channel.
 pub(super) async fn ports<I>(io: I, runtime: Arc<dyn cri::Runtime>, sandbox: String, ports: Vec<u16>)
