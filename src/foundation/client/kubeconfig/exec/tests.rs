@@ -66,8 +66,8 @@ fn a_plugin_learns_the_authority_also_from_a_file() {
     let cluster = entry(json!({"server": "https://s", "tls-server-name": "",
             "insecure-skip-tls-verify": false, "disable-compression": true}));
     let plugin = Plugin::of(&user, &cluster, None).unwrap().unwrap();
-    let told = json!({"server": "https://s", "disable-compression": true, "config": null});
-    assert_eq!(plugin.cluster.unwrap(), told);
+    let expected = json!({"server": "https://s", "disable-compression": true, "config": null});
+    assert_eq!(plugin.cluster.unwrap(), expected);
 }
 
 /// A plugin that was killed while it wrote, one that writes a flow mapping, and one that writes
