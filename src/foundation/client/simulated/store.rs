@@ -47,8 +47,8 @@ struct Shelf {
     objects: BTreeMap<(String, String), Arc<Item>>,
     /// Everything that has happened, in order.
     log: Vec<Event>,
-    /// Wakes the open watches in the order in which they began to wait. tokio's `watch` has an order
-    /// of its own, and a seed has to be one history.
+    /// Wakes the open watches in the order in which they began to wait. tokio's `watch` has an
+    /// order of its own, and a seed has to be one history.
     news: Arc<Notify>,
 }
 
