@@ -36,7 +36,7 @@
 //! proxy (`proxy-url` is refused, `HTTPS_PROXY` is not read); auth providers (`auth-provider` is
 //! refused); redirects to another server; the cache of discovery on disk. An Event's message ends
 //! after 1024 bytes, and none is written when a leader loses its Lease (`stopped leading`). Of
-//! several kubeconfigs that cannot be read the first is told, and `extensions` of a whole
+//! several kubeconfigs that cannot be read the first is named, and `extensions` of a whole
 //! kubeconfig are not kept. Errors of connections do not name both ends (`read tcp A->B`), those of
 //! lookups not the name server (`lookup A on B`), those of HTTP/2 and of broken HTTP/1.1 are in the
 //! words of h2 and hyper, and what answers no TLS is said to speak HTTP. Servers that permit fewer

@@ -344,46 +344,46 @@ mod tests {
     fn similar_events_become_one() {
         let (mut correlator, now) = (Correlator::default(), clock::now());
         let mut keys = BTreeSet::new();
-        let mut told = Vec::new();
+        let mut correlated = Vec::new();
         for attempt in 0..20 {
             let note = at(now, note("web", format!("pod {attempt}")));
             let new = correlator.correlate(&note).expect("few");
             keys.insert(new.key);
-            told.push(new.message);
+            correlated.push(new.message);
         }
         assert_eq!(keys.len(), SIMILAR, "one for each of the first, and one for all others");
-        assert_eq!((&*told[8], &*told[9]), ("pod 8", "(combined from similar events): pod 9"));
+        assert_eq!((&*correlated[8], &*correlated[9]), ("pod 8", "(combined from similar events): pod 9"));
         let (messages, _) = correlator.similar.iter().next().expect("one object").1;
         assert!(messages.len() < SIMILAR, "no more are kept than are compared");
         // After a quiet time each has an Event of its own again.
         let later = clock::after(now, Duration::from_secs(601));
-        let told = correlator.correlate(&at(later, note("web", "pod 20"))).expect("few");
-        assert_eq!(told.message, "pod 20");
+        let correlated = correlator.correlate(&at(later, note("web", "pod 20"))).expect("few");
+        assert_eq!(correlated.message, "pod 20");
     }
 
     #[test]
     fn an_object_causes_so_many_events_and_no_more() {
         let (mut correlator, now) = (Correlator::default(), clock::now());
-        let mut told = |object: &str, times: usize, now| {
+        let mut correlated = |object: &str, times: usize, now| {
             (0..times).filter_map(|_| correlator.correlate(&at(now, note(object, "no")))).count()
         };
-        assert_eq!(told("web", 100, now), 25);
-        assert_eq!(told("db", 10, now), 10, "each object has its own");
+        assert_eq!(correlated("web", 100, now), 25);
+        assert_eq!(correlated("db", 10, now), 10, "each object has its own");
         let later = clock::after(now, Duration::from_secs(601));
-        assert_eq!(told("web", 100, later), 2, "one more in five minutes");
+        assert_eq!(correlated("web", 100, later), 2, "one more in five minutes");
     }
 
     /// The Event `Killing` of a container whose liveness probe has failed for hours.
     #[test]
     fn warnings_keep_no_normal_event_from_being_told() {
         let (mut correlator, now) = (Correlator::default(), clock::now());
-        let mut told = |kind: &'static str, reason: &str| {
+        let mut correlated = |kind: &'static str, reason: &str| {
             let noted = || Note { kind, reason: reason.into(), ..note("web", "no") };
             (0..30).filter(|_| correlator.correlate(&at(now, noted())).is_some()).count()
         };
-        assert_eq!(told("Warning", "Unhealthy"), 25);
-        assert_eq!(told("Warning", "BackOff"), 0, "another reason has no others");
-        assert_eq!(told("Normal", "Killing"), 25);
+        assert_eq!(correlated("Warning", "Unhealthy"), 25);
+        assert_eq!(correlated("Warning", "BackOff"), 0, "another reason has no others");
+        assert_eq!(correlated("Normal", "Killing"), 25);
     }
 
     #[test]
@@ -392,8 +392,8 @@ mod tests {
         for uid in ["first", "second"] {
             let mut note = at(now, note("web", "no"));
             note.about.uid = Some(uid.into());
-            let told = (0..100).filter(|_| correlator.correlate(&note).is_some()).count();
-            assert_eq!(told, 25, "{uid}");
+            let correlated = (0..100).filter(|_| correlator.correlate(&note).is_some()).count();
+            assert_eq!(correlated, 25, "{uid}");
         }
     }
 
@@ -426,8 +426,8 @@ mod tests {
             correlator.correlate(&at(now, note("web", "no")));
         }
         let later = clock::after(now, Duration::from_secs(301));
-        let told = correlator.correlate(&at(later, note("web", "no"))).expect("one more");
-        assert_eq!((told.repeats.count, told.repeats.first), (101, now));
+        let correlated = correlator.correlate(&at(later, note("web", "no"))).expect("one more");
+        assert_eq!((correlated.repeats.count, correlated.repeats.first), (101, now));
     }
 
     #[tokio::test]
@@ -441,9 +441,9 @@ mod tests {
         let (first, second) = (clock::before(clock::now(), Duration::from_secs(60)), clock::now());
         for at_ in [first, second] {
             let note = at(at_, note("web", "no"));
-            let told = correlator.correlate(&note).expect("few");
-            let name = write(&server.client, "test", "", &note, &told).await.expect("written");
-            correlator.written(&told.key, Some(name));
+            let correlated = correlator.correlate(&note).expect("few");
+            let name = write(&server.client, "test", "", &note, &correlated).await.expect("written");
+            correlator.written(&correlated.key, Some(name));
         }
         let made: Vec<_> = server.events().into_iter().filter(|a| a.line.starts_with("POST")).collect();
         assert_eq!(made.len(), 2, "{made:?}");

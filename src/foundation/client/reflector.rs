@@ -186,13 +186,13 @@ mod tests {
     }
 
     /// Everything that a reflector tells of these events; an error is `None`.
-    async fn told(events: Vec<watcher::Result<watcher::Event<Raw>>>) -> Vec<Option<Delta<String>>> {
+    async fn deltas(events: Vec<watcher::Result<watcher::Event<Raw>>>) -> Vec<Option<Delta<String>>> {
         let mut reflector = Reflector::over("Pod", futures::stream::iter(events));
-        let mut told = Vec::new();
+        let mut deltas = Vec::new();
         while let Some(next) = reflector.next_decoded().await {
-            told.push(next.ok().map(names));
+            deltas.push(next.ok().map(names));
         }
-        told
+        deltas
     }
 
     #[tokio::test(start_paused = true)]
@@ -210,10 +210,10 @@ mod tests {
             Ok(watcher::Event::Delete(named("a"))),
         ];
         let began = clock::Instant::now();
-        let told = told(events).await;
+        let deltas = deltas(events).await;
         let (a, b, c) = ("a".to_string(), "b".to_string(), "c".to_string());
         let list = Delta::Replaced(vec![a.clone(), b]);
-        assert_eq!(told, [None, Some(list), Some(Delta::Updated(c)), Some(Delta::Deleted(a))]);
+        assert_eq!(deltas, [None, Some(list), Some(Delta::Updated(c)), Some(Delta::Deleted(a))]);
         assert_eq!(
             began.elapsed().as_millis(),
             RETRY.as_millis(),
@@ -251,7 +251,7 @@ mod tests {
             Ok(watcher::Event::Apply(named("b"))),
         ];
         let list = Delta::Replaced(vec!["a".to_string()]);
-        assert_eq!(told(events).await, [Some(list), Some(Delta::Updated("b".to_string()))]);
+        assert_eq!(deltas(events).await, [Some(list), Some(Delta::Updated("b".to_string()))]);
     }
 
     #[tokio::test]

@@ -161,8 +161,8 @@ impl Scripted {
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }
         };
-        let told = tokio::time::timeout(std::time::Duration::from_secs(20), wait).await;
-        told.unwrap_or_else(|_| panic!("no Event {reason}"))
+        let message = tokio::time::timeout(std::time::Duration::from_secs(20), wait).await;
+        message.unwrap_or_else(|_| panic!("no Event {reason}"))
     }
 
     /// Method and path of what it was asked since the last call.

@@ -50,8 +50,8 @@ impl Runner for Store {
             }
             "events" => {
                 let from = args.key("rev")?.ok_or("rev= is missing")?;
-                let (told, _) = self.events_since(from, usize::MAX)?;
-                for event in told.iter().flat_map(|revision| revision.iter()) {
+                let (batches, _) = self.events_since(from, usize::MAX)?;
+                for event in batches.iter().flat_map(|revision| revision.iter()) {
                     let key = String::from_utf8_lossy(&event.kv.key);
                     match event.kind {
                         EventType::Put => writeln!(out, "PUT {}", shown(&event.kv))?,

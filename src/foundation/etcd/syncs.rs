@@ -83,8 +83,8 @@ mod tests {
             Event::CommitEntry { fsync_us, batch, .. } => Some((fsync_us, batch)),
             _ => None,
         };
-        let told: Vec<(Option<u64>, usize)> = tap.since(0).iter().filter_map(of).collect();
-        assert_eq!(told, [(Some(1000), 1), (Some(4000), 3), (None, 0)]);
+        let recorded: Vec<(Option<u64>, usize)> = tap.since(0).iter().filter_map(of).collect();
+        assert_eq!(recorded, [(Some(1000), 1), (Some(4000), 3), (None, 0)]);
     }
 
     #[test]

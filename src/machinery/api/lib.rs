@@ -51,6 +51,7 @@ pub mod gojson;
 pub mod gostr;
 pub mod host_ports;
 pub mod image_name;
+pub mod json_syntax;
 pub mod json_text;
 pub mod jsonpath;
 pub mod kinds;

@@ -1,7 +1,7 @@
-//! The JSON documents that a file begins with, and their mistakes in the words of Go's
-//! `encoding/json` (`scanner.go`): `invalid character '"' after object key:value pair`.
+//! The JSON documents that a file begins with, and their mistakes in the words of Go
+//! ([`api::json_syntax`]).
 
-use api::gostr;
+use api::json_syntax;
 use serde_json::Value;
 
 /// The first words of the JSON library's error for a number such as `1e400`.
@@ -69,192 +69,10 @@ fn describe(error: &serde_json::Error, text: &[u8], start: usize) -> Mistake {
     if error.is_eof() {
         return Mistake { message: "unexpected EOF".into(), offset: None };
     }
-    let mut scanner = Scanner { text, at: start };
-    let expected = scanner.value().err();
-    match (expected, text.get(scanner.at)) {
-        (Some(expected), Some(byte)) => Mistake {
-            message: format!("invalid character {} {expected}", quote(*byte)),
-            offset: Some(scanner.at + 1),
-        },
+    match json_syntax::find_in_value(text, start) {
+        Some(found) => Mistake { message: found.message, offset: Some(found.at + 1) },
         // Go takes it for JSON: a number is too large here, or the value nests too deeply.
-        _ => Mistake { message: format!("json: {error}"), offset: None },
-    }
-}
-
-/// A byte in single quotes. Go takes it for a character of Latin-1.
-fn quote(byte: u8) -> String {
-    match byte {
-        b'\'' => r"'\''".into(),
-        b'"' => r#"'"'"#.into(),
-        _ => format!("'{}'", gostr::quote(&char::from(byte).to_string()).trim_matches('"')),
-    }
-}
-
-/// An error is the end of Go's message. The wrong byte is at [`Scanner::at`].
-type Scan = Result<(), String>;
-
-struct Scanner<'a> {
-    text: &'a [u8],
-    at: usize,
-}
-
-impl Scanner<'_> {
-    /// The next byte; 0, which is wrong everywhere, at the end.
-    fn peek(&self) -> u8 {
-        self.text.get(self.at).copied().unwrap_or(0)
-    }
-
-    /// Skips the next byte if it is this one. Returns whether it is.
-    fn skip(&mut self, byte: u8) -> bool {
-        let is_there = self.peek() == byte;
-        self.at += usize::from(is_there);
-        is_there
-    }
-
-    fn skip_spaces(&mut self) {
-        while matches!(self.peek(), b' ' | b'\t' | b'\r' | b'\n') {
-            self.at += 1;
-        }
-    }
-
-    /// Reads a value with all that is in it. `open` has the brackets that are to be closed.
-    fn value(&mut self) -> Scan {
-        let mut open: Vec<u8> = vec![];
-        loop {
-            self.skip_spaces();
-            if self.skip(b'{') {
-                self.skip_spaces();
-                if !self.skip(b'}') {
-                    open.push(b'}');
-                    self.key()?;
-                    continue;
-                }
-            } else if self.skip(b'[') {
-                self.skip_spaces();
-                if !self.skip(b']') {
-                    open.push(b']');
-                    continue;
-                }
-            } else {
-                self.scalar()?;
-            }
-            if !self.finds_next_value(&mut open)? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Goes on behind a value: over the brackets that close there, over a comma, and over the key
-    /// behind it. Returns whether a value follows.
-    fn finds_next_value(&mut self, open: &mut Vec<u8>) -> Result<bool, String> {
-        while let Some(close) = open.last().copied() {
-            self.skip_spaces();
-            if self.skip(b',') {
-                if close == b'}' {
-                    self.key()?;
-                }
-                return Ok(true);
-            }
-            if !self.skip(close) {
-                let is_object = close == b'}';
-                let behind = if is_object { "after object key:value pair" } else { "after array element" };
-                return Err(behind.into());
-            }
-            open.pop();
-        }
-        Ok(false)
-    }
-
-    /// Reads a key and its colon.
-    fn key(&mut self) -> Scan {
-        self.skip_spaces();
-        if self.peek() != b'"' {
-            return Err("looking for beginning of object key string".into());
-        }
-        self.string()?;
-        self.skip_spaces();
-        if self.skip(b':') { Ok(()) } else { Err("after object key".into()) }
-    }
-
-    fn scalar(&mut self) -> Scan {
-        match self.peek() {
-            b'"' => self.string(),
-            b'-' | b'0'..=b'9' => self.number(),
-            b't' => self.literal("true"),
-            b'f' => self.literal("false"),
-            b'n' => self.literal("null"),
-            _ => Err("looking for beginning of value".into()),
-        }
-    }
-
-    fn literal(&mut self, word: &str) -> Scan {
-        for byte in word.bytes() {
-            if !self.skip(byte) {
-                return Err(format!("in literal {word} (expecting '{}')", char::from(byte)));
-            }
-        }
-        Ok(())
-    }
-
-    fn number(&mut self) -> Scan {
-        self.skip(b'-');
-        if !self.skip(b'0') {
-            self.digits("in numeric literal")?;
-        }
-        if self.skip(b'.') {
-            self.digits("after decimal point in numeric literal")?;
-        }
-        if self.skip(b'e') || self.skip(b'E') {
-            if !self.skip(b'+') {
-                self.skip(b'-');
-            }
-            self.digits("in exponent of numeric literal")?;
-        }
-        Ok(())
-    }
-
-    /// Reads one digit or more.
-    fn digits(&mut self, place: &str) -> Scan {
-        if !self.peek().is_ascii_digit() {
-            return Err(place.into());
-        }
-        while self.peek().is_ascii_digit() {
-            self.at += 1;
-        }
-        Ok(())
-    }
-
-    fn string(&mut self) -> Scan {
-        self.skip(b'"');
-        loop {
-            match self.peek() {
-                b'"' => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                b'\\' => self.escape()?,
-                0..=0x1f => return Err("in string literal".into()),
-                _ => self.at += 1,
-            }
-        }
-    }
-
-    fn escape(&mut self) -> Scan {
-        self.skip(b'\\');
-        if self.skip(b'u') {
-            for _ in 0..4 {
-                if !self.peek().is_ascii_hexdigit() {
-                    return Err(r"in \u hexadecimal character escape".into());
-                }
-                self.at += 1;
-            }
-            return Ok(());
-        }
-        match self.peek() {
-            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 1,
-            _ => return Err("in string escape code".into()),
-        }
-        Ok(())
+        None => Mistake { message: format!("json: {error}"), offset: None },
     }
 }
 
@@ -292,30 +110,5 @@ mod tests {
         }
         let deep = "{\"a\":[".repeat(5_000);
         assert!(documents(deep.as_bytes()).unwrap_err().starts_with("json: recursion limit exceeded"));
-    }
-
-    #[test]
-    fn the_scanner_stops_where_json_ends() {
-        for (text, at, want) in [
-            (r#" {"a": [1, -2.5e+3, true, null, {}], "b": [], "é": "\"\u00e9\n"} "#, 65, None),
-            ("[1 2]", 3, Some("after array element")),
-            ("[1,]", 3, Some("looking for beginning of value")),
-            (r#"{"a":1,}"#, 7, Some("looking for beginning of object key string")),
-            (r#"{"a": [{"b": 1]}"#, 14, Some("after object key:value pair")),
-            ("-x", 1, Some("in numeric literal")),
-            ("01", 1, None),
-            ("1.x", 2, Some("after decimal point in numeric literal")),
-            ("1e+x", 3, Some("in exponent of numeric literal")),
-            ("tru}", 3, Some("in literal true (expecting 'e')")),
-            ("\"a\n\"", 2, Some("in string literal")),
-        ] {
-            let mut scanner = Scanner { text: text.as_bytes(), at: 0 };
-            let expected = scanner.value().err();
-            assert_eq!((expected.as_deref(), scanner.at), (want, at), "{text}");
-        }
-        assert_eq!(
-            [quote(b'\''), quote(b'"'), quote(b'\n'), quote(b'\\')],
-            [r"'\''", "'\"'", r"'\n'", r"'\\'"]
-        );
     }
 }

@@ -103,8 +103,8 @@ struct Shared<K> {
     lists: Mutex<Lists>,
     /// Whether the first list is complete.
     synced: AtomicBool,
-    /// Wakes those that wait for the first list in the order in which they came, which `watch` does
-    /// not: a seed has to be one history.
+    /// Wakes the tasks that wait for the first list, in the order in which they came. tokio's
+    /// `watch` has an order of its own, and a seed of a simulation has to be one history.
     first_list: Notify,
     report: Report,
 }

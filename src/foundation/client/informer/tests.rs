@@ -126,10 +126,10 @@ async fn a_server_that_says_when_to_come_again_is_not_asked_before() {
             "details": {"retryAfterSeconds": seconds}});
         Err(watcher::Error::InitialListFailed(kube::Error::Api(serde_json::from_value(status).unwrap())))
     };
-    for (told, waited) in [(7, 7), (4_000_000_000, 60)] {
+    for (asked_for, waited) in [(7, 7), (4_000_000_000, 60)] {
         let informer = Informer::<ConfigMap>::new(Box::new(|_| {}));
         let began = clock::Instant::now();
-        informer.follow(Reflector::over("t", futures::stream::iter([busy(told)]))).await;
+        informer.follow(Reflector::over("t", futures::stream::iter([busy(asked_for)]))).await;
         assert_eq!(began.elapsed().as_secs(), waited);
     }
 }
@@ -150,8 +150,8 @@ async fn a_watch_that_brings_something_begins_with_the_shortest_pause() {
 #[tokio::test(start_paused = true)]
 async fn lists_are_counted_when_they_are_asked_for_and_told_when_they_are_complete() {
     let informer = Informer::<ConfigMap>::new(Box::new(|_| {}));
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let (log, known) = (told.clone(), informer.clone());
+    let listed = Arc::new(Mutex::new(Vec::new()));
+    let (log, known) = (listed.clone(), informer.clone());
     informer.on_list(move |list| log.lock().push((list, known.list().len())));
     let asked = informer.clone();
     let item = || watcher::Event::InitApply(raw("a"));
@@ -166,7 +166,7 @@ async fn lists_are_counted_when_they_are_asked_for_and_told_when_they_are_comple
     let second = [Ok(watcher::Event::Init), failed(), Ok(watcher::Event::Init)];
     let events = futures::stream::iter(first.into_iter().chain(second)).chain(rest);
     informer.follow(Reflector::over("t", events)).await;
-    assert_eq!(*told.lock(), [(1, 1), (3, 0)]);
+    assert_eq!(*listed.lock(), [(1, 1), (3, 0)]);
     assert_eq!(informer.lists(), Lists { begun: 3, complete: 3 });
 }
 

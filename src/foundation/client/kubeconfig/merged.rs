@@ -44,6 +44,16 @@ pub fn default_path(home: &Path) -> PathBuf {
     home.join(".kube/config")
 }
 
+/// Reads YAML as upstream's serializer does. Its errors are the parser's own words, without those
+/// that `yaml.Unmarshal` puts before them for a manifest.
+///
+/// # Errors
+/// The text is no YAML.
+pub(super) fn parse_yaml(text: &[u8]) -> Result<Value, String> {
+    api::yaml::parse(text)
+        .map_err(|why| why.strip_prefix("error converting YAML to JSON: ").unwrap_or(&why).to_string())
+}
+
 /// Go's message for a file that has a list or a scalar where a kubeconfig has a mapping. If it
 /// counted as an empty kubeconfig, `kubectl config` would write over it.
 pub(super) fn no_mapping(found: &Value) -> String {
@@ -117,11 +127,7 @@ impl Kubeconfig {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 Err(cause) => return Err(Error::Unreadable { path: named(), cause }),
             };
-            let mut parsed = api::yaml::parse(&text).map_err(|why| {
-                // Those words are of `yaml.Unmarshal`, for manifests; a kubeconfig is read without.
-                let why = why.strip_prefix("error converting YAML to JSON: ").unwrap_or(&why).to_string();
-                Error::Malformed { path: named(), why }
-            })?;
+            let mut parsed = parse_yaml(&text).map_err(|why| Error::Malformed { path: named(), why })?;
             if !(parsed.is_object() || parsed.is_null()) {
                 return Err(Error::Malformed { path: named(), why: no_mapping(&parsed) });
             }

@@ -86,9 +86,9 @@ fn groups_are_impersonated_with_a_user_only() {
     let with_user = Overrides { impersonate: "jane".into(), ..of_line.clone() };
     assert_eq!([refused("as: jane", &of_line), refused("as-uid: '7'", &with_user)], [Ok(()), Ok(())]);
     let both = refused("as-groups: [dev], token: t, username: a", &none).unwrap_err();
-    let told = "Error in configuration: \n\
+    let expected = "Error in configuration: \n\
                 * more than one authentication method found for u; found [token basicAuth], only one is allowed\n";
-    assert_eq!(both, format!("{told}* {fault}"));
+    assert_eq!(both, format!("{expected}* {fault}"));
 }
 
 /// The user of a context whose entry is missing keeps its name.
@@ -238,11 +238,11 @@ fn a_key_without_a_certificate_is_not_read() {
 #[test]
 fn faults_of_a_certificate_and_its_key_come_in_client_gos_order() {
     let user = "client-certificate: /gone, client-key: /lost, client-key-data: Zm9v";
-    let told = "Error in configuration: \n\
+    let expected = "Error in configuration: \n\
                 * client-key-data and client-key are both specified for u; client-key-data will override\n\
                 * unable to read client-cert /gone for u due to open /gone: no such file or directory\n\
                 * unable to read client-key /lost for u due to open /lost: no such file or directory";
-    assert_eq!(of_user(user, &Overrides::default()).unwrap_err(), told);
+    assert_eq!(of_user(user, &Overrides::default()).unwrap_err(), expected);
 }
 
 /// `~/.kube` may be a link into a folder of settings.
@@ -265,9 +265,9 @@ fn a_path_starts_from_the_folder_by_which_the_kubeconfig_is_named() {
     assert!(plugin.contains(&format!("command: {:?}", at("p"))), "{plugin}");
     let why = of("v").unwrap_err().to_string();
     let gone = at("gone").display().to_string();
-    let told =
+    let expected =
         format!("unable to read client-cert {gone} for v due to open {gone}: no such file or directory");
-    assert_eq!(why, told);
+    assert_eq!(why, expected);
 }
 
 /// Otherwise the password would be looked up as a part of the host's name, and shown in the error.
@@ -308,14 +308,14 @@ fn a_kubeconfig_that_is_no_yaml_is_refused_in_its_parsers_words() {
     let env = Env { kubeconfig: Some(file.clone()), ..Env::default() };
     let why = Kubeconfig::load(&env, "").unwrap_err().to_string();
     let place = file.display();
-    let told = "yaml: line 1: did not find expected node content";
-    assert_eq!(why, format!("error loading config file \"{place}\": {told}"));
+    let expected = "yaml: line 1: did not find expected node content";
+    assert_eq!(why, format!("error loading config file \"{place}\": {expected}"));
     let env = Env { cwd: dir.path().into(), ..Env::default() };
     let why = Kubeconfig::load(&env, "config").unwrap_err().to_string();
-    assert_eq!(why, format!("error loading config file \"config\": {told}"), "as it was named");
+    assert_eq!(why, format!("error loading config file \"config\": {expected}"), "as it was named");
     let vars = [("KUBECONFIG".to_string(), "/nowhere:config".to_string())].into();
     let why = Kubeconfig::load(&Env { vars, ..env }, "").unwrap_err().to_string();
-    assert_eq!(why, format!("error loading config file \"config\": {told}"), "as it was listed");
+    assert_eq!(why, format!("error loading config file \"config\": {expected}"), "as it was listed");
 }
 
 #[test]
@@ -340,9 +340,9 @@ fn an_auth_provider_is_refused_by_name() {
         [("gcp", "\"gke-gcloud-auth-plugin\""), ("azure", "https://github.com/Azure/kubelogin")]
     {
         let why = refused(&format!("auth-provider: {{name: {name}}}"));
-        let told =
+        let expected =
             format!("The {name} auth plugin has been removed.\nPlease use the {instead} kubectl/client-go");
-        assert!(why.starts_with(&told) && why.ends_with(" for further details"), "{why}");
+        assert!(why.starts_with(&expected) && why.ends_with(" for further details"), "{why}");
     }
     let exec = "exec: {apiVersion: client.authentication.k8s.io/v1, command: p, interactiveMode: Never}";
     let both = refused(&format!("auth-provider: {{name: oidc}}, {exec}"));
@@ -383,8 +383,8 @@ fn a_manifest_is_no_kubeconfig() {
         ("apiVersion: v2\n", "Config", "v2"),
     ] {
         let why = read(text).unwrap_err();
-        let told = format!("no kind \"{kind}\" is registered for version \"{version}\" in scheme ");
-        assert!(why.starts_with("error loading config file \"") && why.contains(&told), "{why}");
+        let expected = format!("no kind \"{kind}\" is registered for version \"{version}\" in scheme ");
+        assert!(why.starts_with("error loading config file \"") && why.contains(&expected), "{why}");
     }
     let why = read("kind: 5\n").unwrap_err();
     assert!(why.ends_with("cannot unmarshal number into Go struct field .kind of type string"), "{why}");

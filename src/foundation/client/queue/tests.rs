@@ -192,10 +192,10 @@ async fn a_key_that_failed_for_long_is_tried_within_the_longest_pause() {
 async fn a_key_that_panics_waits_longer_and_longer_and_the_others_go_on() {
     let crew = Crew::new("t");
     let queue = WorkQueue::new(&crew);
-    let (log, told) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
+    let (log, reports) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
     let (seen, start) = (log.clone(), clock::Instant::now());
-    let heard = told.clone();
-    queue.on_panic(move |key: &u8, text| heard.lock().push(format!("{key}: {text}")));
+    let sent = reports.clone();
+    queue.on_panic(move |key: &u8, text| sent.lock().push(format!("{key}: {text}")));
     queue.work("t", 1, move |key: u8, _| {
         seen.lock().push((key, start.elapsed().as_secs()));
         async move {
@@ -210,8 +210,8 @@ async fn a_key_that_panics_waits_longer_and_longer_and_the_others_go_on() {
     assert_eq!(log.iter().filter(|(key, _)| *key == 2).count(), 1);
     let panics = log.iter().filter(|(key, _)| *key == 1).count();
     assert!((3..20).contains(&panics), "{log:?}");
-    assert_eq!(told.lock().len(), panics);
-    assert_eq!(told.lock()[0], "1: boom");
+    assert_eq!(reports.lock().len(), panics);
+    assert_eq!(reports.lock()[0], "1: boom");
     assert_eq!(crew.ended(), None);
 }
 
@@ -225,9 +225,9 @@ async fn a_queue_whose_workers_have_ended_does_not_keep_its_owner_in_memory() {
     for is_each in [false, true] {
         let crew = Crew::new("t");
         let owner = Arc::new(Owner { queue: WorkQueue::new(&crew) });
-        let (ranks, told, works) = (owner.clone(), owner.clone(), owner.clone());
+        let (ranks, informed, works) = (owner.clone(), owner.clone(), owner.clone());
         owner.queue.rank_by(move |_| Arc::strong_count(&ranks) as i64);
-        owner.queue.on_panic(move |key, _| told.queue.add(*key, None));
+        owner.queue.on_panic(move |key, _| informed.queue.add(*key, None));
         let reconcile = move |_: u8, _: Option<Cause>| {
             let owner = works.clone();
             async move {

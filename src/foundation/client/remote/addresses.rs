@@ -118,8 +118,8 @@ mod tests {
             (&["10.0.0.1:6443", "[2001:db8::9]:6443"], silent, 30_000),
             (&[], "dial tcp: missing address", 0),
         ] {
-            let (told, took) = connected(addresses).await;
-            assert_eq!(told, found, "{addresses:?}");
+            let (outcome, took) = connected(addresses).await;
+            assert_eq!(outcome, found, "{addresses:?}");
             assert!(took.abs_diff(after) < 50, "{addresses:?} after {took} ms");
         }
     }

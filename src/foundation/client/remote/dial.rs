@@ -260,8 +260,8 @@ mod tests {
             ("[fe80::1%25nowhere]:1", "lookup fe80::1%nowhere: no such host"),
         ] {
             let dial = Dial::new(at("http", host), &[]).unwrap();
-            let told = dial.connect().await.err().unwrap().to_string();
-            assert_eq!(told, format!("dial tcp: {why}"));
+            let message = dial.connect().await.err().unwrap().to_string();
+            assert_eq!(message, format!("dial tcp: {why}"));
         }
         let plain = rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType);
         let why = tls_error(io::Error::new(io::ErrorKind::InvalidData, plain)).to_string();
@@ -282,16 +282,16 @@ mod tests {
         };
         let dial = Dial::new(Arc::new(target), &[]).unwrap();
         let server = async { acceptor.accept(listener.accept().await.unwrap().0).await.is_ok() };
-        let (_, told) = tokio::join!(server, dial.connect());
+        let (_, message) = tokio::join!(server, dial.connect());
         assert_eq!(
-            told.err().unwrap().to_string(),
+            message.err().unwrap().to_string(),
             "tls: failed to verify certificate: x509: certificate signed by unknown authority (possibly because of \"x509: ECDSA verification failure\" while trying to verify candidate authority certificate \"kubernetes\")"
         );
     }
 
     #[test]
     fn a_certificate_is_refused_in_gos_words() {
-        let told = |why: CertificateError| {
+        let message = |why: CertificateError| {
             let error = rustls::Error::InvalidCertificate(why);
             tls_error(io::Error::new(io::ErrorKind::InvalidData, error)).to_string()
         };
@@ -299,7 +299,7 @@ mod tests {
         let other = |wanted: &'static str, names: &[&str]| {
             let expected = ServerName::try_from(wanted).unwrap();
             let presented = names.iter().map(ToString::to_string).collect();
-            told(CertificateError::NotValidForNameContext { expected, presented })
+            message(CertificateError::NotValidForNameContext { expected, presented })
         };
         let names =
             ["DnsName(\"kubernetes\")", "DnsName(\"localhost\")", "IpAddress(10.96.0.1)", "IpAddress(0::1)"];
@@ -319,11 +319,14 @@ mod tests {
                 "certificate is not valid for any names, but wanted to match api.test",
             ),
             (other("api.test", &many), "certificate is valid for 100 names, but none matched api.test"),
-            (told(CertificateError::ExpiredContext { time: at(5), not_after: at(4) }), late.as_str()),
-            (told(CertificateError::NotValidYetContext { time: at(5), not_before: at(6) }), early.as_str()),
-            (told(CertificateError::UnknownIssuer), "certificate signed by unknown authority"),
-            (told(CertificateError::InvalidPurpose), "certificate specifies an incompatible key usage"),
-            (told(CertificateError::UnhandledCriticalExtension), "unhandled critical extension"),
+            (message(CertificateError::ExpiredContext { time: at(5), not_after: at(4) }), late.as_str()),
+            (
+                message(CertificateError::NotValidYetContext { time: at(5), not_before: at(6) }),
+                early.as_str(),
+            ),
+            (message(CertificateError::UnknownIssuer), "certificate signed by unknown authority"),
+            (message(CertificateError::InvalidPurpose), "certificate specifies an incompatible key usage"),
+            (message(CertificateError::UnhandledCriticalExtension), "unhandled critical extension"),
         ] {
             assert_eq!(said, format!("tls: failed to verify certificate: x509: {want}"));
         }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Why the newest connection of a pool has failed, in Go's words; `None`: it has not. hyper does
-/// not say it of a request that the connection had not taken yet.
+/// Why the newest connection of a pool has failed, in Go's words; `None`: it has not. hyper's error
+/// of a request that the connection had not taken yet does not have this reason.
 #[derive(Clone, Default)]
 pub(super) struct LastFailure(Arc<Mutex<Option<String>>>);
 
@@ -119,7 +119,7 @@ mod tests {
         let reset = io::Error::from(io::ErrorKind::ConnectionReset);
         let alert = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);
         let alert = io::Error::new(io::ErrorKind::InvalidData, alert);
-        for (broken, h2, told) in [
+        for (broken, h2, expected) in [
             (None, true, Err("unexpected EOF")),
             (None, false, Ok(0)),
             (Some(unclosed()), true, Err("unexpected EOF")),
@@ -130,8 +130,8 @@ mod tests {
             let last = LastFailure::default();
             let mut connection = Ending::new(Broken(broken), h2, &last);
             let read = connection.read(&mut [0; 8]).await.map_err(|error| error.to_string());
-            assert_eq!(read, told.map_err(String::from));
-            assert_eq!(last.get().as_deref(), told.err());
+            assert_eq!(read, expected.map_err(String::from));
+            assert_eq!(last.get().as_deref(), expected.err());
             drop(Ending::new(Broken(None), h2, &last));
             assert_eq!(last.get(), None, "a new connection has not failed");
         }

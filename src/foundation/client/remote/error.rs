@@ -101,8 +101,8 @@ mod tests {
             let (_, answer) = tokio::join!(server, http.send(request));
             let error = answer.err().unwrap();
             assert!(error.is_lost_connection());
-            let told = error.to_string();
-            assert_eq!(told, format!("Unable to connect to the server: {why}"));
+            let message = error.to_string();
+            assert_eq!(message, format!("Unable to connect to the server: {why}"));
         }
     }
 
@@ -130,20 +130,20 @@ mod tests {
     /// A killed program says no farewell: neither HTTP/2's nor TLS's.
     #[tokio::test]
     async fn a_server_that_is_killed_is_told_in_gos_words_over_http2_too() {
-        let told = asked_over_tls(pki::server_config, |listener, acceptor| async move {
+        let message = asked_over_tls(pki::server_config, |listener, acceptor| async move {
             let mut tls = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
             assert_eq!(tls.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
             assert!(tls.read(&mut [0; 1024]).await.unwrap() > 0);
             tls.get_mut().0.shutdown().await.unwrap();
             std::future::pending::<()>().await;
         });
-        assert_eq!(told.await, "Unable to connect to the server: unexpected EOF");
+        assert_eq!(message.await, "Unable to connect to the server: unexpected EOF");
     }
 
     /// In TLS 1.3 it refuses after the client's greeting, when requests are on their way.
     #[tokio::test]
     async fn a_server_that_insists_on_a_certificate_is_told_in_gos_words() {
-        let told = asked_over_tls(pki::mutual_server_config, |listener, acceptor| async move {
+        let message = asked_over_tls(pki::mutual_server_config, |listener, acceptor| async move {
             let tcp = listener.accept().await.unwrap().0;
             let Err((_, _open)) = acceptor.accept(tcp).into_fallible().await else {
                 panic!("the client has no certificate");
@@ -151,6 +151,6 @@ mod tests {
             std::future::pending::<()>().await;
         });
         let why = "remote error: tls: certificate required";
-        assert_eq!(told.await, format!("Unable to connect to the server: {why}"));
+        assert_eq!(message.await, format!("Unable to connect to the server: {why}"));
     }
 }

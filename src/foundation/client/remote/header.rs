@@ -28,9 +28,9 @@ mod tests {
     fn who_acts_is_never_left_out() {
         let (_, value) = identity("Impersonate-User", "김철수").unwrap();
         assert_eq!(value.as_bytes(), "김철수".as_bytes());
-        let told = identity("Impersonate-User", "a\nb").unwrap_err().to_string();
+        let message = identity("Impersonate-User", "a\nb").unwrap_err().to_string();
         let field = "net/http: invalid header field value for \"Impersonate-User\"";
-        assert_eq!(told, format!("Unable to connect to the server: {field}"));
+        assert_eq!(message, format!("Unable to connect to the server: {field}"));
         assert!(identity("Impersonate-Extra-example.org%2Fa%20b%25", "x").is_ok());
     }
 }

@@ -5,7 +5,6 @@
 //! prints it.
 
 mod addresses;
-mod again;
 mod alert;
 mod body;
 mod dial;
@@ -14,6 +13,7 @@ mod error;
 mod header;
 mod location;
 mod pool;
+mod retry;
 mod tls;
 mod upstream;
 

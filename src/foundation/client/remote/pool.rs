@@ -1,11 +1,11 @@
 //! Pools of connections: HTTP/2 or HTTP/1.1.
 
-use super::again::{is_read, was_kept, was_not_taken};
 use super::body::Body;
 use super::dial::{Dial, SILENT};
 use super::ending::LastFailure;
 use super::error::{Error, error_of, has_ended};
 use super::location::resolve_location;
+use super::retry::{is_read, was_kept, was_not_taken};
 use crate::conn::Answered;
 use crate::connections::{CONNECTION_WINDOW, Connections, STREAM_WINDOW};
 use crate::kubeconfig::Target;

@@ -324,6 +324,62 @@ mod tests {
         }
     }
 
+    /// Serves plain HTTP: answers 200 to requests with the token `t2`, and 401 to all others.
+    async fn guarded() -> (String, tokio::task::JoinHandle<()>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let server = tokio::spawn(async move {
+            loop {
+                let (tcp, _) = listener.accept().await.unwrap();
+                let service = service_fn(|request: Request<Incoming>| {
+                    let sent = request.headers().get(header::AUTHORIZATION);
+                    let is_known = sent.is_some_and(|sent| sent == "Bearer t2");
+                    let mut answer = Response::new(Full::<Bytes>::from("{}"));
+                    if !is_known {
+                        *answer.status_mut() = StatusCode::UNAUTHORIZED;
+                    }
+                    std::future::ready(Ok::<_, Infallible>(answer))
+                });
+                let mut connection = hyper::server::conn::http1::Builder::new();
+                let _ = connection.keep_alive(false).serve_connection(TokioIo::new(tcp), service).await;
+            }
+        });
+        (host, server)
+    }
+
+    /// As the browser behind `kubectl proxy` that sends a token of its own: what the server says of
+    /// that one is no reason to log in anew.
+    #[tokio::test]
+    async fn a_plugin_is_asked_again_after_a_401_to_what_it_answered_and_not_to_another_token() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = r#"echo x >> count; printf '{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{"token":"t%s"}}' $(grep -c x count)"#;
+        let config = serde_json::json!({
+            "current-context": "c",
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [{"name": "c", "cluster": {"server": "https://a:1"}}],
+            "users": [{"name": "u", "user": {"exec": {"apiVersion": "client.authentication.k8s.io/v1",
+                "command": "sh", "args": ["-c", script], "interactiveMode": "Never"}}}],
+        });
+        let file = dir.path().join("config");
+        std::fs::write(&file, config.to_string()).unwrap();
+        let env = Env { kubeconfig: Some(file), cwd: dir.path().into(), ..Env::of_process() };
+        let named = Kubeconfig::load(&env, "").unwrap().target(&env, &Overrides::default()).unwrap();
+        let (host, server) = guarded().await;
+        let upstream = Upstream::over(Target { scheme: "http".into(), host, ..named }, &env).unwrap();
+        let send = async |own: Option<&str>| {
+            let mut request = Request::get("/api").body(Full::<Bytes>::default()).unwrap();
+            if let Some(own) = own {
+                request.headers_mut().insert(header::AUTHORIZATION, own.parse().unwrap());
+            }
+            let code = upstream.send(request).await.unwrap().status().as_u16();
+            (code, std::fs::read_to_string(dir.path().join("count")).unwrap().lines().count())
+        };
+        assert_eq!(send(Some("Bearer own")).await, (401, 1));
+        assert_eq!(send(None).await, (401, 2), "the request that was refused is not sent again");
+        assert_eq!(send(None).await, (200, 2));
+        server.abort();
+    }
+
     /// Serves one connection over plain HTTP with this answer to every request.
     async fn serving(body: Vec<u8>) -> (Upstream, tokio::task::JoinHandle<()>) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

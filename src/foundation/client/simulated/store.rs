@@ -47,8 +47,8 @@ struct Shelf {
     objects: BTreeMap<(String, String), Arc<Item>>,
     /// Everything that has happened, in order.
     log: Vec<Event>,
-    /// Wakes those that wait in the order in which they came, which `watch` does not: a seed has to
-    /// be one history.
+    /// Wakes the open watches in the order in which they began to wait. tokio's `watch` has an
+    /// order of its own, and a seed has to be one history.
     news: Arc<Notify>,
 }
 
@@ -132,7 +132,7 @@ impl Store {
         self.lock().shelves[kind.plural].log.clone()
     }
 
-    /// The last changes, for people who look for what was wrong.
+    /// Returns the newest twelve changes as text: a test that fails prints them.
     pub fn tail(&self) -> String {
         let state = self.lock();
         let mut all: Vec<(u64, String)> = Vec::new();

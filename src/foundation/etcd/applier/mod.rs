@@ -29,7 +29,7 @@ pub(super) struct Applier {
     pub names: BTreeMap<MemberId, String>,
     pub me: MemberId,
     /// The time that each lease gets beside its own when this member becomes the leader: an
-    /// election timeout, as of etcd (`Promote` in server/lease/lessor.go).
+    /// election timeout, as in etcd (`Promote` in server/lease/lessor.go).
     pub election: Duration,
     /// This member's role in the last status of its thread.
     role: Role,

@@ -358,15 +358,15 @@ mod tests {
 
     #[test]
     fn the_time_of_a_call_is_read_as_grpc_writes_it() {
-        let told = |text: &str| time_limit(&Request::get("/").header("grpc-timeout", text).body(()).ok()?);
+        let limit = |text: &str| time_limit(&Request::get("/").header("grpc-timeout", text).body(()).ok()?);
         for (text, microseconds) in
             [("1H", 3_600_000_000), ("2M", 120_000_000), ("5S", 5_000_000), ("250m", 250_000), ("7u", 7)]
         {
-            assert_eq!(told(text), Some(Duration::from_micros(microseconds)), "{text}");
+            assert_eq!(limit(text), Some(Duration::from_micros(microseconds)), "{text}");
         }
-        assert_eq!(told("99999999n"), Some(Duration::from_nanos(99_999_999)));
+        assert_eq!(limit("99999999n"), Some(Duration::from_nanos(99_999_999)));
         for text in ["", "S", "5", "5x", "-5S", "5 S", "123456789S"] {
-            assert_eq!(told(text), None, "{text}");
+            assert_eq!(limit(text), None, "{text}");
         }
         assert_eq!(time_limit(&Request::new(())), None);
     }

@@ -307,12 +307,12 @@ async fn handshake<S>(
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
 {
-    let (told, begun) = watch::channel(Begun::Silent);
-    let (ended, mut read) = (told.clone(), 0);
+    let (progress, begun) = watch::channel(Begun::Silent);
+    let (ended, mut read) = (progress.clone(), 0);
     let stream = InspectReader::new(stream, move |bytes: &[u8]| {
         if read <= FRAME_TYPE {
             if bytes.get(FRAME_TYPE - read) == Some(&SETTINGS) {
-                told.send_replace(Begun::Settings);
+                progress.send_replace(Begun::Settings);
             }
             read += bytes.len();
         }
@@ -382,8 +382,8 @@ mod tests {
         let endpoint = Endpoint { tls: true, host: "127.0.0.1".into(), port };
         let tls = pki::client_config(None, own.pem(), &["h2"]).unwrap();
         let server = async { acceptor.accept(listener.accept().await.unwrap().0).await.is_ok() };
-        let (_, told) = tokio::join!(server, Channel::connect(&endpoint, Some(tls)));
-        let why = told.err().unwrap().to_string();
+        let (_, connected) = tokio::join!(server, Channel::connect(&endpoint, Some(tls)));
+        let why = connected.err().unwrap().to_string();
         let doubt = "unknown authority (possibly because of \"x509: ECDSA verification failure\" while";
         assert!(why.contains(doubt) && why.contains("\"etcd-ca\""), "{why}");
     }

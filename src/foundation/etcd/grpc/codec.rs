@@ -111,7 +111,7 @@ mod tests {
             framed(&put.encode_to_vec())
         };
         // To the end of the answer: a watch ends, too.
-        let told = |path: &str, body: Vec<u8>| {
+        let status_of = |path: &str, body: Vec<u8>| {
             let request = http::Request::post(format!("/{path}"))
                 .header("content-type", "application/grpc")
                 .body(Full::new(Bytes::from(body)))
@@ -134,25 +134,28 @@ mod tests {
             "etcdserverpb.Maintenance/Snapshot",
             "etcdserverpb.Watch/Watch",
         ] {
-            assert_eq!(told(path, body.clone()), (Code::ResourceExhausted, words.clone()), "{path}");
+            assert_eq!(status_of(path, body.clone()), (Code::ResourceExhausted, words.clone()), "{path}");
         }
         // What gRPC takes, and etcd does not.
         let refused = crate::api::Error::RequestTooLarge.to_string();
-        assert_eq!(told("etcdserverpb.KV/Put", large(MESSAGE_MAX - 100)), (Code::InvalidArgument, refused));
+        assert_eq!(
+            status_of("etcdserverpb.KV/Put", large(MESSAGE_MAX - 100)),
+            (Code::InvalidArgument, refused)
+        );
     }
 
     /// etcd takes 128 levels: what is above 50 is refused here with the same error as 129 there.
     #[test]
     fn a_transaction_that_nests_too_deeply_is_refused_in_etcds_words() {
         let one = One::start();
-        let told = |levels| {
+        let status_of = |levels| {
             let status = one.ask("etcdserverpb.KV/Txn", framed(&nested(levels)));
             (status.code(), status.message().to_string())
         };
-        assert_eq!(told(50).0, Code::Ok);
+        assert_eq!(status_of(50).0, Code::Ok);
         let refused = (Code::InvalidArgument, crate::api::Error::TooManyOps.to_string());
         for levels in [51, 60, 128, 129, 1000] {
-            assert_eq!(told(levels), refused, "{levels} levels");
+            assert_eq!(status_of(levels), refused, "{levels} levels");
         }
     }
 }

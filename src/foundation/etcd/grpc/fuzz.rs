@@ -140,8 +140,8 @@ fn methods() -> Vec<Method> {
         // not served, and said so
         method::<pb::StatusRequest>("etcdserverpb.Auth/AuthEnable", Vec::new),
         method::<pb::StatusRequest>("etcdserverpb.Cluster/MemberAdd", Vec::new),
-        // behind them, so that the numbers before stay what they are
-        // has no example, as it is refused whatever it says
+        // A new method comes last: an input names its method by number.
+        // Authenticate has no example: it is always refused.
         method::<pb::AuthenticateRequest>("etcdserverpb.Auth/Authenticate", Vec::new),
         method::<pb::AuthStatusRequest>("etcdserverpb.Auth/AuthStatus", || vec![vec![]]),
         method::<pb::AuthUserListRequest>("etcdserverpb.Auth/UserList", || vec![vec![]]),
@@ -185,16 +185,16 @@ impl One {
             assert_eq!(head.status, 200, "gRPC tells its errors elsewhere");
             let mut body = body;
             if path == WATCH {
-                let mut told = Status::from_header_map(&head.headers);
+                let mut status = Status::from_header_map(&head.headers);
                 while let Ok(Some(frame)) = tokio::time::timeout(QUIET, body.frame()).await {
                     let frame = frame.expect("a frame");
-                    told = told.or_else(|| Status::from_header_map(frame.trailers_ref()?));
+                    status = status.or_else(|| Status::from_header_map(frame.trailers_ref()?));
                 }
-                return told.unwrap_or(Status::new(Code::Ok, ""));
+                return status.unwrap_or(Status::new(Code::Ok, ""));
             }
             let body = body.collect().await.expect("a body");
-            let told = Status::from_header_map(&head.headers);
-            told.or_else(|| Status::from_header_map(body.trailers()?)).expect("a code")
+            let status = Status::from_header_map(&head.headers);
+            status.or_else(|| Status::from_header_map(body.trailers()?)).expect("a code")
         };
         let answered = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, answer).await });
         answered.unwrap_or_else(|_| panic!("{path}: no answer within {PATIENCE:?}"))

@@ -32,7 +32,8 @@ impl Face {
         Ok(convert::txn_response(self.header(response.revision), response))
     }
 
-    /// Memory and log are free when this answers: a physical compaction is no other.
+    /// Compacts the history. `physical` changes nothing: the memory is free when this answers. (The
+    /// Raft log becomes shorter with its next snapshot.)
     pub(super) async fn compact(
         self: Arc<Self>,
         r: pb::CompactionRequest,

@@ -147,8 +147,8 @@ mod tests {
             one.disk.slow_down(Duration::from_millis(5));
             let before = one.disk.syncs();
             let answers = tokio::time::timeout(PATIENCE, renewed(face.clone(), &ids)).await.expect("answers");
-            let told: Vec<i64> = answers.iter().map(|answer| answer.id).collect();
-            assert_eq!(told, ids);
+            let answered: Vec<i64> = answers.iter().map(|answer| answer.id).collect();
+            assert_eq!(answered, ids);
             let ttl = |answer: &pb::LeaseKeepAliveResponse| answer.ttl;
             assert_eq!((ttl(&answers[0]), ttl(&answers[50]), ttl(&answers[99])), (600, 0, 600));
             let syncs = one.disk.syncs() - before;

@@ -23,16 +23,16 @@ const READY: [&str; 4] = ["data_corruption", "serializable_read", "linearizable_
 /// Returns the refusal of a request that is no call of gRPC, although its content type names gRPC;
 /// `None` for a call. In the words of gRPC's server for Go.
 fn not_a_call<B>(request: &Request<B>, kind: &str) -> Option<Response<Body>> {
-    let rest = kind.strip_prefix(GRPC);
-    if rest.is_none_or(|rest| !rest.is_empty() && !rest.starts_with(['+', ';'])) {
-        let why = format!("invalid gRPC request content-type {kind:?}");
-        return Some(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, &why));
-    }
-    (request.method() != Method::POST).then(|| {
+    if request.method() != Method::POST {
         let why = format!("invalid gRPC request method {:?}", request.method().as_str());
         let mut refused = refusal(StatusCode::METHOD_NOT_ALLOWED, &why);
         refused.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-        refused
+        return Some(refused);
+    }
+    let rest = kind.strip_prefix(GRPC);
+    rest.is_none_or(|rest| !rest.is_empty() && !rest.starts_with(['+', ';'])).then(|| {
+        let why = format!("invalid gRPC request content-type {kind:?}");
+        refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, &why)
     })
 }
 
@@ -223,6 +223,7 @@ mod tests {
             ask(&one, request, body.clone()).0
         };
         assert_eq!(grpc("GET", "application/grpc"), 405);
+        assert_eq!(grpc("GET", "application/grpcx"), 405, "gRPC looks at the method first");
         assert_eq!(one.face.kv.revision(), 1, "something was written");
         assert_eq!((grpc("POST", "application/grpc+proto"), one.face.kv.revision()), (200, 2));
     }
@@ -281,9 +282,9 @@ mod tests {
             one.ask("grpc.health.v1.Health/Check", framed(&request.encode_to_vec())).code()
         };
         assert_eq!((ask(""), ask("etcdserverpb.KV")), (tonic::Code::Ok, tonic::Code::NotFound));
-        let mut told = one.face.clone().health_watch(pb::HealthCheckRequest::default());
+        let mut states = one.face.clone().health_watch(pb::HealthCheckRequest::default());
         let first =
-            one.runtime.block_on(futures::StreamExt::next(&mut told)).expect("open").expect("no error");
+            one.runtime.block_on(futures::StreamExt::next(&mut states)).expect("open").expect("no error");
         assert_eq!(first.status, 1);
     }
 }

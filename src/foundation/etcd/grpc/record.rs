@@ -174,9 +174,9 @@ mod tests {
         assert_eq!(ask("Range", all.encode_to_vec()), Code::Ok);
         assert_eq!(ask("DeleteRange", delete.encode_to_vec()), Code::Ok);
         assert_eq!(ask("Put", nothing.encode_to_vec()), Code::InvalidArgument);
-        let told = calls(&one);
+        let recorded = calls(&one);
         let seen: Vec<(&str, &str, &str, i64)> =
-            told.iter().map(|c| (c.method.as_str(), c.key.as_str(), c.end.as_str(), c.count)).collect();
+            recorded.iter().map(|c| (c.method.as_str(), c.key.as_str(), c.end.as_str(), c.count)).collect();
         let wanted = [
             ("put", "foo", "", 1),
             ("get", "fo", "fp", 1),
@@ -185,9 +185,15 @@ mod tests {
             ("put", "", "", 0),
         ];
         assert_eq!(seen, wanted);
-        assert!(told[1].revision == told[0].revision && told[3].revision == told[0].revision + 1);
-        assert!(told[4].error.contains("key is not provided") && told[4].revision == 0, "{:?}", told[4]);
-        assert!(!format!("{told:?}").contains("secret"));
+        assert!(
+            recorded[1].revision == recorded[0].revision && recorded[3].revision == recorded[0].revision + 1
+        );
+        assert!(
+            recorded[4].error.contains("key is not provided") && recorded[4].revision == 0,
+            "{:?}",
+            recorded[4]
+        );
+        assert!(!format!("{recorded:?}").contains("secret"));
     }
 
     #[test]
@@ -199,8 +205,8 @@ mod tests {
             let get = pb::RangeRequest { key: "foo".into(), revision, ..Default::default() };
             assert_eq!(one.ask("etcdserverpb.KV/Range", framed(&get.encode_to_vec())).code(), Code::Ok);
         }
-        let told = calls(&one);
-        assert_eq!(told.iter().map(|call| call.past).collect::<Vec<_>>(), [None, None, Some(1), None]);
+        let recorded = calls(&one);
+        assert_eq!(recorded.iter().map(|call| call.past).collect::<Vec<_>>(), [None, None, Some(1), None]);
     }
 
     /// A lesson must not take keys that were only counted for keys that were read.
@@ -230,8 +236,8 @@ mod tests {
             let mut put = Box::pin(one.face.clone().record_put(put));
             assert!(futures::poll!(&mut put).is_pending());
         });
-        let told: Vec<(i64, String)> = calls(&one).into_iter().map(|c| (c.revision, c.error)).collect();
-        assert_eq!(told, [(0, CANCELED.to_string())]);
+        let recorded: Vec<(i64, String)> = calls(&one).into_iter().map(|c| (c.revision, c.error)).collect();
+        assert_eq!(recorded, [(0, CANCELED.to_string())]);
     }
 
     #[test]

@@ -211,7 +211,7 @@ fn what_a_compaction_frees_is_known_before() {
 #[test]
 fn history_tells_what_was_before() {
     let mut s = example();
-    let told = |s: &Store, from| -> Vec<(Revision, EventType, Option<Revision>)> {
+    let history = |s: &Store, from| -> Vec<(Revision, EventType, Option<Revision>)> {
         let (since, next) = s.events_since(from, usize::MAX).unwrap();
         assert_eq!(next, from.max(7).max(s.revision() + 1));
         let flat = since.iter().flat_map(|e| e.iter());
@@ -219,11 +219,11 @@ fn history_tells_what_was_before() {
     };
     use EventType::{Delete, Put};
     let all = [(2, Put, None), (3, Put, None), (4, Put, Some(2)), (5, Delete, Some(4)), (6, Put, None)];
-    assert_eq!(told(&s, 0), all);
-    assert_eq!(told(&s, 5), all[3..]);
-    assert_eq!(told(&s, 7), []);
+    assert_eq!(history(&s, 0), all);
+    assert_eq!(history(&s, 5), all[3..]);
+    assert_eq!(history(&s, 7), []);
     s.compact(5).unwrap();
-    assert_eq!(told(&s, 5), [(5, Delete, None), (6, Put, None)]);
+    assert_eq!(history(&s, 5), [(5, Delete, None), (6, Put, None)]);
     assert_eq!(s.events_since(4, 9).unwrap_err(), Error::Compacted { compact_revision: 5 });
 }
 
@@ -236,8 +236,8 @@ fn what_was_before_is_not_what_the_same_write_made() {
         let old = write.put(key.into(), "1".into(), 0);
         let made = write.delete_range(&Span::new(&key.into(), &Bytes::new()));
         assert_eq!(made.len(), 1);
-        let told: Vec<_> = write.commit().iter().map(|e| e.prev_kv.clone()).collect();
-        assert_eq!(told, [old.clone(), old], "{key}");
+        let previous: Vec<_> = write.commit().iter().map(|e| e.prev_kv.clone()).collect();
+        assert_eq!(previous, [old.clone(), old], "{key}");
     }
     let restored = |s: &Store| Store::restore(s.revision(), s.compacted(), s.versions().cloned().collect());
     assert_eq!(format!("{:?}", restored(&s)), format!("{s:?}"));

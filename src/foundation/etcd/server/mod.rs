@@ -312,11 +312,11 @@ impl Server {
 
 /// The way of requests into a member: its thread's inbox, or a simulation's.
 pub(super) trait Door: Send + Sync {
-    /// `false` if the member is gone.
+    /// Proposes a command for the log. Returns `false` if the member is gone.
     fn propose(&self, id: u64, data: Bytes) -> bool;
-    /// `false` if the member is gone.
+    /// Begins a linearizable read. Returns `false` if the member is gone.
     fn read(&self, ctx: u64) -> bool;
-    /// A question to the leader. `false` if the member is gone.
+    /// Asks the leader. Returns `false` if the member is gone.
     fn ask(&self, ctx: u64, question: Bytes) -> bool;
 }
 

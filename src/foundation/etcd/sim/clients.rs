@@ -32,10 +32,10 @@ struct Reply {
     /// The key's value and the revision that brought it, if the answer has them.
     known: Option<(u8, Value, Revision)>,
     lease: Option<i64>,
-    /// So long the lease lives from when the client asked on.
+    /// Steps that the lease lives, from the step in which the client asked.
     left: Option<u64>,
-    /// That is what the client had asked.
-    told: bool,
+    /// True if the client asked for `left`; else it renewed the lease, or got it.
+    asked_left: bool,
 }
 
 impl Reply {
@@ -205,8 +205,8 @@ impl Clients {
                 client.lease = reply.lease.or(client.lease);
                 if let (Some(lease), Some(left)) = (reply.lease, reply.left) {
                     leases.promised(lease, pending.called, left);
-                    match reply.told {
-                        true => leases.told += 1,
+                    match reply.asked_left {
+                        true => leases.answered += 1,
                         false => leases.renewed += usize::from(pending.lease.is_some()),
                     }
                 }
@@ -357,7 +357,7 @@ async fn time_left(kv: Kv, lease: Option<i64>) -> Answer {
     let Some(lease) = lease else { return Ok(Reply::default()) };
     kv.read_barrier().await?; // the leader answers for what this member knows, at least
     let left = kv.lease_left(lease).await?;
-    Ok(Reply { told: true, ..Reply::of(lease, firm(left)) })
+    Ok(Reply { asked_left: true, ..Reply::of(lease, firm(left)) })
 }
 
 /// Forgets all but the newest `keep` revisions.

@@ -54,7 +54,7 @@ pub(super) struct Ledger {
     pub outlived: usize,
     /// Renewals that were acknowledged, and leases whose remaining time was answered.
     pub renewed: usize,
-    pub told: usize,
+    pub answered: usize,
 }
 
 impl Ledger {
@@ -67,7 +67,7 @@ impl Ledger {
             promises: vec![],
             outlived: 0,
             renewed: 0,
-            told: 0,
+            answered: 0,
         }
     }
 

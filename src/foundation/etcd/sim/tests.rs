@@ -22,7 +22,7 @@ struct Seen {
     expired: usize,
     renewed: usize,
     outlived: usize,
-    told: usize,
+    answered: usize,
 }
 
 fn run(seed: u64, members: u64, steps: u64, bug: Option<Bug>) -> (Tally, Seen) {
@@ -39,7 +39,7 @@ fn run(seed: u64, members: u64, steps: u64, bug: Option<Bug>) -> (Tally, Seen) {
         expired: leases.expired(),
         renewed: leases.renewed,
         outlived: leases.outlived,
-        told: leases.told,
+        answered: leases.answered,
     };
     (tally, seen)
 }
@@ -57,7 +57,7 @@ fn storm(test: &str, members: u64, default_seeds: u64) {
         seen.expired += s.expired;
         seen.renewed += s.renewed;
         seen.outlived += s.outlived;
-        seen.told += s.told;
+        seen.answered += s.answered;
     };
     let Some(seeds) = sweep(test, default_seeds, |seed| run(seed, members, 260, None), add) else { return };
     eprintln!("{members} members, {seeds} seeds: {seen:?}, {all:?}");
@@ -69,7 +69,7 @@ fn storm(test: &str, members: u64, default_seeds: u64) {
         [seen.expired, seen.renewed].iter().all(|n| *n as u64 > seeds / 2),
         "hardly any leases: {seen:?}"
     );
-    assert!(seen.outlived > 0 && seen.told > 0, "no lease was in danger: {seen:?}");
+    assert!(seen.outlived > 0 && seen.answered > 0, "no lease was in danger: {seen:?}");
     assert!(all.full > 0 && seen.no_space > 0, "there was always room: {seen:?}, {all:?}");
 }
 

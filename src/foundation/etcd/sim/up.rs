@@ -1,4 +1,4 @@
-//! A member that is up, as clients reach it, and what it is asked until it is its turn.
+//! A running member as clients reach it, and the requests that wait for its next turn.
 
 use super::history::Run;
 use crate::kv::Kv;
@@ -14,7 +14,7 @@ pub(super) enum Ask {
     Question { ctx: u64, question: Bytes },
 }
 
-/// What waits for a member until it is its turn.
+/// Requests that wait for a member's next turn.
 #[derive(Clone, Default)]
 pub(super) struct Inbox {
     pub asks: Arc<Mutex<Vec<Ask>>>,

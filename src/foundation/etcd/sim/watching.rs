@@ -58,7 +58,7 @@ impl Watching {
                     }
                     self.next = self.next.max(response.revision + 1);
                 }
-                // cut off, or its member is gone: it begins again, elsewhere
+                // It was cut off, or its member is gone: it begins again at another member.
                 Poll::Ready(Some(Err(_)) | None) => self.watcher = None,
             }
         }
@@ -103,8 +103,8 @@ impl Watching {
             self.take(up);
         }
         self.take(up);
-        let told = |c: &&Change| !self.gaps.iter().any(|(from, to)| (*from..*to).contains(&c.0));
-        let right: Vec<&Change> = truth.changes.iter().filter(told).collect();
+        let visible = |c: &&Change| !self.gaps.iter().any(|(from, to)| (*from..*to).contains(&c.0));
+        let right: Vec<&Change> = truth.changes.iter().filter(visible).collect();
         let seen: Vec<&Change> = self.seen.iter().collect();
         assert!(seen == right, "seed {}: a watch was told {seen:?}, and not {right:?}", self.seed);
     }

@@ -32,8 +32,8 @@ struct Registered {
     filter: Filter,
     /// First revision not yet handed over; in the future, if the watch begins there.
     next: Revision,
-    /// The revision that the store had when the watch was made.
-    made: Revision,
+    /// The store's revision when the watcher had read all of the past.
+    joined: Revision,
     queue: mpsc::Sender<WatchResponse>,
     end: Arc<OnceLock<End>>,
 }
@@ -192,17 +192,17 @@ impl Watcher {
         }
         let store = self.store.read();
         let (past, next) = store.events_since(behind.next, PAST_BATCH)?;
-        let made = store.revision();
+        let newest = store.revision();
         drop(store);
-        (self.past, self.read) = (past.into_iter(), made);
+        (self.past, self.read) = (past.into_iter(), newest);
         behind.next = next;
-        if next <= made {
+        if next <= newest {
             self.behind = Some(behind);
             return Ok(());
         }
         let (filter, end) = (self.filter.clone(), self.end.clone());
-        let registered = Registered { filter, next, made, queue: behind.queue, end };
-        let progress = WatchResponse { revision: inner.sent.max(made), events: vec![] };
+        let registered = Registered { filter, next, joined: newest, queue: behind.queue, end };
+        let progress = WatchResponse { revision: inner.sent.max(newest), events: vec![] };
         for _ in 0..behind.asked.min(QUEUE) {
             registered.send(progress.clone());
         }
@@ -280,7 +280,7 @@ impl Watcher {
         let mut inner = self.hub.lock();
         let sent = inner.sent;
         let Some(registered) = inner.watchers.get(&self.id) else { return true }; // it ends with an error
-        let revision = sent.max(registered.made); // what was read from the past counts as served
+        let revision = sent.max(registered.joined); // what was read from the past counts as served
         if revision < start {
             return false;
         }

@@ -80,14 +80,14 @@ async fn a_long_past_is_read_in_portions_and_what_is_forgotten_meanwhile_is_told
     // store
     world.store.write().compact(many).unwrap();
     world.hub.reset(many + 3);
-    let mut told = 0;
+    let mut served = 0;
     let error = loop {
         match sleeper.next().await.unwrap() {
-            Ok(response) => told += response.events.len(),
+            Ok(response) => served += response.events.len(),
             Err(error) => break error,
         }
     };
-    assert_eq!((told, error), (PAST_BATCH, Error::Compacted { compact_revision: many }));
+    assert_eq!((served, error), (PAST_BATCH, Error::Compacted { compact_revision: many }));
     assert!(sleeper.next().await.is_none());
 }
 

@@ -8,9 +8,10 @@
 use super::entries::clean;
 use super::env::Env;
 use super::error::{Error, PluginError};
-use super::merged::{Entry, no_mapping};
+use super::merged::{Entry, no_mapping, parse_yaml};
 use super::types;
 use api::gostr::{io_error, is_print, quote};
+use api::json_syntax;
 use api::schema::rfc3339;
 use api::value;
 use base64::Engine as _;
@@ -50,6 +51,8 @@ pub(super) struct Credential {
     pub(super) token: Option<String>,
     /// PEM of certificate and key.
     pub(super) certificate: Option<(Vec<u8>, Vec<u8>)>,
+    /// `expirationTimestamp` or the end of the certificate, the sooner of the two. client-go has the
+    /// first alone, and notices the second by a 401.
     expires: Option<Timestamp>,
 }
 
@@ -226,13 +229,15 @@ impl Plugin {
                 "decoding stdout: no kind {kind} is registered for version {version} in scheme \"{scheme}\""
             ));
         }
+        // Go decodes all of the answer before it looks at what is in it.
+        types::check_credential(&answer).map_err(|why| format!("decoding stdout: {why}"))?;
+        let expires = expiry(value::at(&answer, "status.expirationTimestamp"))?;
         if version != self.api_version {
             let own = &self.api_version;
             return Err(format!(
                 "exec plugin is configured to use API version {own}, plugin returned version {version}"
             ));
         }
-        types::check_credential(&answer).map_err(|why| format!("decoding stdout: {why}"))?;
         if value::at(&answer, "status").is_null() {
             return Err("exec plugin didn't return a status field".into());
         }
@@ -245,7 +250,6 @@ impl Plugin {
             return Err("exec plugin returned only certificate or key, not both".into());
         }
         let certificate = certificate.zip(key).map(|(c, k)| (c.as_bytes().to_vec(), k.as_bytes().to_vec()));
-        let expires = expiry(value::at(&answer, "status.expirationTimestamp"))?;
         Ok(Credential {
             token: token.map(String::from),
             expires: match &certificate {
@@ -257,25 +261,16 @@ impl Plugin {
     }
 }
 
-/// Reads what a plugin has written: one JSON or YAML document. JSON that breaks off is refused, and
-/// so is text behind JSON, as by Go: a plugin that says more than it should is mended at once then.
+/// Reads what a plugin has written: one JSON or YAML document. Go takes every text that begins with
+/// a brace for JSON (`IsJSONBuffer`), so a flow mapping of YAML is refused, and so is text behind
+/// JSON: a plugin that says more than it should is mended at once then.
 fn decoded(stdout: &[u8]) -> Result<Value, String> {
-    let refused = |why: &str| Err(format!("couldn't get version/kind; json parse error: {why}"));
-    let mut documents = serde_json::Deserializer::from_slice(stdout).into_iter::<Value>();
-    match documents.next() {
-        Some(Ok(Value::Object(_))) => {
-            let rest = String::from_utf8_lossy(&stdout[documents.byte_offset()..]).into_owned();
-            if let Some(next) = rest.trim_start().chars().next() {
-                return refused(&format!("invalid character {next:?} after top-level value"));
-            }
-        }
-        // Go takes every text that begins with a brace for JSON (`IsJSONBuffer`).
-        Some(Err(why)) if why.is_eof() && stdout.trim_ascii_start().starts_with(b"{") => {
-            return refused("unexpected end of JSON input");
-        }
-        _ => {}
+    if stdout.trim_ascii_start().starts_with(b"{")
+        && let Some(why) = json_syntax::error_of_document(stdout)
+    {
+        return Err(format!("couldn't get version/kind; json parse error: {why}"));
     }
-    let answer = api::yaml::parse(stdout)?;
+    let answer = parse_yaml(stdout)?;
     if !(answer.is_object() || answer.is_null()) {
         return Err(no_mapping(&answer));
     }

@@ -66,20 +66,35 @@ fn a_plugin_learns_the_authority_also_from_a_file() {
     let cluster = entry(json!({"server": "https://s", "tls-server-name": "",
             "insecure-skip-tls-verify": false, "disable-compression": true}));
     let plugin = Plugin::of(&user, &cluster, None).unwrap().unwrap();
-    let told = json!({"server": "https://s", "disable-compression": true, "config": null});
-    assert_eq!(plugin.cluster.unwrap(), told);
+    let expected = json!({"server": "https://s", "disable-compression": true, "config": null});
+    assert_eq!(plugin.cluster.unwrap(), expected);
 }
 
-/// A plugin that was killed, or whose disk was full, while it wrote.
+/// A plugin that was killed while it wrote, one that writes a flow mapping, and one that writes
+/// neither JSON nor YAML.
 #[test]
-fn json_that_breaks_off_is_told_as_json() {
-    for broken in [r#"{"kind":"ExecCredential","status":{"tok"#, " \n{"] {
-        let why = plugin("x").read(broken.as_bytes()).unwrap_err();
-        assert_eq!(
-            why,
-            "decoding stdout: couldn't get version/kind; json parse error: unexpected end of JSON input"
-        );
+fn what_cannot_be_parsed_is_refused_in_the_words_of_its_format() {
+    let json = "couldn't get version/kind; json parse error: ";
+    let key = "invalid character 'k' looking for beginning of object key string";
+    let flow = format!("{{kind: ExecCredential, apiVersion: {}, status: {{token: t}}}}", VERSIONS[0]);
+    for (text, why) in [
+        (r#"{"kind":"ExecCredential","status":{"tok"#, format!("{json}unexpected end of JSON input")),
+        (" \n{", format!("{json}unexpected end of JSON input")),
+        (flow.as_str(), format!("{json}{key}")),
+        ("a: [", "yaml: line 1: did not find expected node content".to_string()),
+    ] {
+        let refused = plugin("x").read(text.as_bytes()).unwrap_err();
+        assert_eq!(refused, format!("decoding stdout: {why}"), "{text}");
     }
+}
+
+/// Go's decoder reads the time before client-go looks whether there is a token.
+#[test]
+fn a_wrong_time_is_refused_before_an_answer_without_a_token() {
+    let status = json!({"expirationTimestamp": "soon"});
+    let answer = json!({"kind": "ExecCredential", "apiVersion": VERSIONS[1], "status": status});
+    let refused = plugin("x").read(answer.to_string().as_bytes()).unwrap_err();
+    assert!(refused.starts_with("decoding stdout: parsing time \"soon\""), "{refused}");
 }
 
 #[tokio::test]

@@ -122,9 +122,9 @@ fn a_kubeconfig_is_written_again_as_by_go() {
 #[test]
 fn two_entries_of_one_name_are_refused_without_their_secrets() {
     let why = refused("users: [{name: u, user: {token: t1}}, {name: u, user: {token: t2}}]");
-    let told =
+    let expected =
         "error converting *[]NamedAuthInfo into *map[string]*api.AuthInfo: duplicate name \"u\" in list";
-    assert_eq!(why, told);
+    assert_eq!(why, expected);
 }
 
 #[test]

@@ -188,8 +188,8 @@ impl Door {
         Duration::from_millis(self.0.rng.range(1, most))
     }
 
-    /// Nothing is done in no time: a component that asks again and again would keep a paused clock
-    /// from going on.
+    /// Lets time pass at each request but those for Events: a component that asks again and again
+    /// would keep a paused clock from going on.
     async fn pause(&self) {
         let slow = self.chance(|f| f.slow);
         clock::sleep(if slow { self.delay() } else { Duration::from_millis(1) }).await;

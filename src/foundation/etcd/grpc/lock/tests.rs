@@ -187,8 +187,8 @@ fn a_caller_that_hangs_up_while_its_key_is_being_put_leaves_no_key() {
         assert!(futures::poll!(&mut asks).is_pending());
         drop(asks);
         for kind in [EventType::Put, EventType::Delete] {
-            let told = within("the place", watcher.next()).await.expect("an event").expect("no end");
-            assert_eq!(told.events[0].kind, kind);
+            let answer = within("the place", watcher.next()).await.expect("an event").expect("no end");
+            assert_eq!(answer.events[0].kind, kind);
         }
     });
 }
@@ -236,8 +236,8 @@ fn an_observer_is_told_every_value_that_a_leader_proclaims() {
         };
         let mut observed = face.clone().observe(pb::LeaderRequest { name: "x".into() });
         let next = async |observed: &mut crate::grpc::call::Answers<pb::LeaderResponse>| {
-            let told = within("a value", observed.next()).await.expect("open").expect("no error");
-            told.kv.map(|kv| String::from_utf8_lossy(&kv.value).into_owned()).unwrap_or_default()
+            let answer = within("a value", observed.next()).await.expect("open").expect("no error");
+            answer.kv.map(|kv| String::from_utf8_lossy(&kv.value).into_owned()).unwrap_or_default()
         };
         let first = {
             let mut waits = std::pin::pin!(next(&mut observed));
@@ -374,8 +374,8 @@ fn the_first_answer_of_an_observer_has_the_revision_of_the_leaders_key() {
         let asked = pb::ProclaimRequest { leader: Some(leader), value: "2".into() };
         face.clone().proclaim(asked).await.expect("it leads");
         for revision in [taken, taken + 1] {
-            let told = within("a value", observed.next()).await.expect("open").expect("no error");
-            let (header, kv) = (told.header.expect("a header"), told.kv.expect("a key"));
+            let answer = within("a value", observed.next()).await.expect("open").expect("no error");
+            let (header, kv) = (answer.header.expect("a header"), answer.kv.expect("a key"));
             assert_eq!((header.revision, kv.mod_revision), (revision, revision));
         }
     });

@@ -119,8 +119,8 @@ impl Face {
         })
     }
 
-    /// A compaction frees memory and log at once, so there is nothing left to be packed. etcd
-    /// answers without a header, too.
+    /// Does nothing: a compaction frees its memory at once, so nothing is left to be packed. The
+    /// answer has no header, as etcd's has none.
     pub(super) async fn defragment(
         self: Arc<Self>,
         _: pb::DefragmentRequest,

@@ -163,16 +163,16 @@ fn answers_have_what_etcd_3_6_tells() {
         let alarms = face.clone().alarm(pb::AlarmRequest::default()).await.unwrap();
         assert_eq!(alarms.header.map(|header| header.revision), Some(4));
         face.kv.compact(3).await.unwrap();
-        for (asked, told) in [(0, 4), (4, 4)] {
+        for (asked, expected) in [(0, 4), (4, 4)] {
             let hash = face.clone().hash_kv(pb::HashKvRequest { revision: asked }).await.unwrap();
-            assert_eq!((hash.hash_revision, hash.compact_revision), (told, 3));
+            assert_eq!((hash.hash_revision, hash.compact_revision), (expected, 3));
         }
         let old = face.clone().hash_kv(pb::HashKvRequest { revision: 2 }).await.unwrap_err();
         assert_eq!(old.message(), Error::Compacted { compact_revision: 3 }.to_string());
         let status = face.clone().status(pb::StatusRequest {}).await.unwrap();
         assert_eq!(status.storage_version, "3.6.0");
-        let told = serde_json::to_string(&status).expect("JSON");
-        assert!(told.ends_with(",\"downgradeInfo\":{}}"), "{told}");
+        let json = serde_json::to_string(&status).expect("JSON");
+        assert!(json.ends_with(",\"downgradeInfo\":{}}"), "{json}");
         let (mut file, mut pieces) = (vec![], face.clone().snapshot(pb::SnapshotRequest {}));
         while let Some(piece) = pieces.next().await {
             let piece = piece.expect("a piece");

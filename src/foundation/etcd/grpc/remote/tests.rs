@@ -23,19 +23,20 @@ fn a_watch_tells_how_far_the_store_is() {
     let header = |revision| Some(pb::ResponseHeader { revision, ..Default::default() });
     let kv = Some(pb::KeyValue { mod_revision: 8, ..Default::default() });
     let events = vec![pb::Event { kv, ..Default::default() }];
-    let told = seen.watch_response(Ok(pb::WatchResponse { header: header(9), events, ..Default::default() }));
-    assert_eq!(told.map(|told| told.map(|told| told.revision)), Some(Ok(8)));
+    let response =
+        seen.watch_response(Ok(pb::WatchResponse { header: header(9), events, ..Default::default() }));
+    assert_eq!(response.map(|response| response.map(|response| response.revision)), Some(Ok(8)));
     assert_eq!((seen.revision(), seen.compacted()), (9, 0));
     let (canceled, compact_revision) = (true, 5);
     let end = pb::WatchResponse { header: header(9), canceled, compact_revision, ..Default::default() };
     assert_eq!(
-        seen.watch_response(Ok(end)).map(|told| told.err()),
+        seen.watch_response(Ok(end)).map(|response| response.err()),
         Some(Some(Error::Compacted { compact_revision }))
     );
     assert_eq!(seen.compacted(), 5);
     let words = Status::out_of_range("etcdserver: mvcc: required revision has been compacted");
-    let told = seen.watch_response(Err(words)).and_then(Result::err);
-    assert_eq!(told, Some(Error::Compacted { compact_revision: 5 }));
+    let response = seen.watch_response(Err(words)).and_then(Result::err);
+    assert_eq!(response, Some(Error::Compacted { compact_revision: 5 }));
 }
 
 /// `etcdctl compact` by an administrator: what cannot be undone any more is known from then on.
@@ -52,10 +53,10 @@ fn a_refused_read_of_the_past_tells_of_the_compaction() {
 #[tokio::test]
 async fn a_watch_that_the_server_ends_well_is_over_with_an_error() {
     let remote = Remote::connect(vec![etcd(Server::Ends).await], None).await.expect("it is well");
-    let mut told = remote.watch(WatchRequest::default()).await.expect("it is opened");
-    let ended = tokio::time::timeout(CALL, told.next()).await.expect("it says nothing");
+    let mut changes = remote.watch(WatchRequest::default()).await.expect("it is opened");
+    let ended = tokio::time::timeout(CALL, changes.next()).await.expect("it says nothing");
     assert!(matches!(ended, Some(Err(Error::Unavailable { .. }))), "{ended:?}");
-    assert!(told.next().await.is_none());
+    assert!(changes.next().await.is_none());
 }
 
 #[derive(Clone, Copy)]

@@ -24,20 +24,21 @@ fn questions_about_progress_are_answered_as_often_as_they_are_asked() {
         ask(pb::WatchUnion::ProgressRequest(Default::default())).repeat(EACH),
     ];
     let face = one.face.clone();
-    let told = async move {
+    let received = async move {
         let (mut mouth, body) = Channel::<Bytes, Infallible>::new(4);
         let request =
             http::Request::post("/etcdserverpb.Watch/Watch").header("content-type", "application/grpc");
         let answer = face.clone().answer(request.body(body).expect("a request")).await.expect("an answer");
-        let (mut answers, mut buffer, mut told) = (answer.into_body(), BytesMut::new(), Told::default());
+        let (mut answers, mut buffer, mut received) =
+            (answer.into_body(), BytesMut::new(), Counts::default());
         let mut asks = asks.into_iter();
         mouth.send_data(asks.next().expect("watches").into()).await.expect("sent");
-        while told.progress < EACH {
+        while received.progress < EACH {
             let frame = answers.frame().await.expect("an open stream").expect("a frame");
             buffer.extend_from_slice(&frame.into_data().expect("no end"));
             while let Some(response) = next_of(&mut buffer) {
-                told.take(&response);
-                if told.created == EACH && asks.len() > 0 {
+                received.take(&response);
+                if received.created == EACH && asks.len() > 0 {
                     let body = Full::new(Bytes::from(framed(&put.encode_to_vec())));
                     let path = http::Request::post("/etcdserverpb.KV/Put")
                         .header("content-type", "application/grpc");
@@ -46,18 +47,18 @@ fn questions_about_progress_are_answered_as_often_as_they_are_asked() {
                 }
             }
         }
-        told
+        received
     };
     // A hundred times what it takes; were every question asked of every watch, it would be nine
     // million times that a watch is woken.
-    let told = one.runtime.block_on(async { tokio::time::timeout(PATIENCE * 5, told).await });
-    let told = told.expect("answers in time");
-    assert_eq!((told.created, told.events_before, told.progress), (EACH, EACH, EACH));
+    let received = one.runtime.block_on(async { tokio::time::timeout(PATIENCE * 5, received).await });
+    let received = received.expect("answers in time");
+    assert_eq!((received.created, received.events_before, received.progress), (EACH, EACH, EACH));
 }
 
 /// What a stream of watches has sent.
 #[derive(Default)]
-struct Told {
+struct Counts {
     created: usize,
     events: usize,
     /// Events before the first answer about progress.
@@ -65,7 +66,7 @@ struct Told {
     progress: usize,
 }
 
-impl Told {
+impl Counts {
     fn take(&mut self, response: &pb::WatchResponse) {
         self.created += usize::from(response.created);
         self.events += response.events.len();
@@ -90,21 +91,21 @@ fn next_of(buffer: &mut BytesMut) -> Option<pb::WatchResponse> {
 
 /// What comes of a stream for as long as it takes until `enough`; the client said all of this at
 /// once, and closed its side. A key is put behind so many answers.
-fn told_after(
+fn received_after(
     one: &One,
     asks: Vec<pb::WatchUnion>,
     put_after: usize,
     enough: impl Fn(&[pb::WatchResponse]) -> bool,
 ) -> Vec<pb::WatchResponse> {
-    told_with(one, asks, put_after, async |kv: &Kv| put_to(kv, "key").await, enough)
+    received_with(one, asks, put_after, async |kv: &Kv| put_to(kv, "key").await, enough)
 }
 
 async fn put_to(kv: &Kv, key: &'static str) {
     kv.put(crate::api::PutRequest { key: key.into(), ..Default::default() }).await.expect("put");
 }
 
-/// As [`told_after`], with something else that happens behind so many answers.
-fn told_with(
+/// As [`received_after`], with something else that happens behind so many answers.
+fn received_with(
     one: &One,
     asks: Vec<pb::WatchUnion>,
     after: usize,
@@ -114,26 +115,26 @@ fn told_with(
     let ask = |union| framed(&pb::WatchRequest { request_union: Some(union) }.encode_to_vec());
     let body = Full::new(Bytes::from(asks.into_iter().flat_map(ask).collect::<Vec<u8>>()));
     let face = one.face.clone();
-    let told = async move {
+    let received = async move {
         let request =
             http::Request::post("/etcdserverpb.Watch/Watch").header("content-type", "application/grpc");
         let answer = face.clone().answer(request.body(body).expect("a request")).await.expect("an answer");
-        let (mut answers, mut buffer, mut told) = (answer.into_body(), BytesMut::new(), vec![]);
+        let (mut answers, mut buffer, mut received) = (answer.into_body(), BytesMut::new(), vec![]);
         let mut waits = true;
-        while !enough(&told) {
+        while !enough(&received) {
             let frame = answers.frame().await.expect("an open stream").expect("a frame");
             buffer.extend_from_slice(&frame.into_data().expect("no end"));
             while let Some(response) = next_of(&mut buffer) {
-                told.push(response);
+                received.push(response);
             }
-            if told.len() >= after && std::mem::take(&mut waits) {
+            if received.len() >= after && std::mem::take(&mut waits) {
                 happens(&face.kv).await;
             }
         }
-        told
+        received
     };
-    let told = one.runtime.block_on(async { tokio::time::timeout(PATIENCE, told).await });
-    told.expect("answers in time")
+    let received = one.runtime.block_on(async { tokio::time::timeout(PATIENCE, received).await });
+    received.expect("answers in time")
 }
 
 fn create(watch_id: i64) -> pb::WatchUnion {
@@ -148,10 +149,11 @@ fn create(watch_id: i64) -> pb::WatchUnion {
 #[test]
 fn watches_go_on_when_the_client_has_said_all() {
     let one = One::start();
-    let told = told_after(&one, vec![create(0)], 1, |told| told.iter().any(|r| !r.events.is_empty()));
-    assert!(told[0].created && told[1].events.len() == 1, "{told:?}");
+    let received =
+        received_after(&one, vec![create(0)], 1, |received| received.iter().any(|r| !r.events.is_empty()));
+    assert!(received[0].created && received[1].events.len() == 1, "{received:?}");
     let header = |r: &pb::WatchResponse| r.header.as_ref().map(|h| h.revision);
-    assert_eq!((header(&told[0]), header(&told[1])), (Some(1), Some(2)));
+    assert_eq!((header(&received[0]), header(&received[1])), (Some(1), Some(2)));
 }
 
 /// A client that gets nothing else goes on behind the revision in the answer `created`. Here
@@ -162,9 +164,10 @@ fn the_answer_to_a_new_watch_names_the_revision_from_which_it_counts() {
     let one = One::start();
     while_a_key_changes(&one, || {
         for n in 0..WATCHES {
-            let told = told_after(&one, vec![create(0)], usize::MAX, |told| told.len() > 1);
-            let made = told[0].header.as_ref().map_or(0, |header| header.revision);
-            let first = told[1].events.first().and_then(|event| event.kv.as_ref()).map(|kv| kv.mod_revision);
+            let received = received_after(&one, vec![create(0)], usize::MAX, |received| received.len() > 1);
+            let made = received[0].header.as_ref().map_or(0, |header| header.revision);
+            let first =
+                received[1].events.first().and_then(|event| event.kv.as_ref()).map(|kv| kv.mod_revision);
             assert_eq!(first, Some(made + 1), "watch {n}");
         }
     });
@@ -208,7 +211,7 @@ fn an_answer_about_progress_is_no_older_than_the_events_before_it() {
                 last = events.map(|kv| kv.mod_revision).max().unwrap_or(last);
                 let progress = response.watch_id == -1;
                 let revision = response.header.as_ref().map_or(0, |header| header.revision);
-                assert!(!progress || revision >= last, "it is at {revision}, and told of {last}");
+                assert!(!progress || revision >= last, "it is at {revision}, after an event of {last}");
                 if progress || response.created {
                     asked += 1;
                     let question = ask(pb::WatchUnion::ProgressRequest(Default::default()));
@@ -228,11 +231,11 @@ fn an_id_is_free_as_soon_as_its_watch_is_canceled() {
     let one = One::start();
     let cancel = || pb::WatchUnion::CancelRequest(pb::WatchCancelRequest { watch_id: 7 });
     let asks = vec![create(7), cancel(), create(7), cancel(), create(7)];
-    let told = told_after(&one, asks, 5, |told| told.iter().any(|r| !r.events.is_empty()));
-    let steps: Vec<(bool, bool)> = told.iter().map(|r| (r.created, r.canceled)).collect();
+    let received = received_after(&one, asks, 5, |received| received.iter().any(|r| !r.events.is_empty()));
+    let steps: Vec<(bool, bool)> = received.iter().map(|r| (r.created, r.canceled)).collect();
     let (created, canceled, event) = ((true, false), (false, true), (false, false));
-    assert_eq!(steps, [created, canceled, created, canceled, created, event], "{told:?}");
-    assert!(told.iter().all(|r| r.watch_id == 7), "{told:?}");
+    assert_eq!(steps, [created, canceled, created, canceled, created, event], "{received:?}");
+    assert!(received.iter().all(|r| r.watch_id == 7), "{received:?}");
 }
 
 /// As etcd: a negative revision is refused before anything else is looked at, and takes no id.
@@ -248,12 +251,12 @@ fn a_watch_from_a_negative_revision_is_refused_first_and_takes_no_id() {
         })
     };
     let asks = vec![negative("key", ""), negative("b", "a"), create(0)];
-    let told = told_after(&one, asks, usize::MAX, |told| told.len() >= 3);
-    for refused in &told[..2] {
+    let received = received_after(&one, asks, usize::MAX, |received| received.len() >= 3);
+    for refused in &received[..2] {
         let reason = "etcdserver: mvcc: required revision has been compacted";
-        assert_eq!((refused.watch_id, refused.cancel_reason.as_str()), (-1, reason), "{told:?}");
+        assert_eq!((refused.watch_id, refused.cancel_reason.as_str()), (-1, reason), "{received:?}");
     }
-    assert_eq!((told[2].watch_id, told[2].canceled), (0, false), "{told:?}");
+    assert_eq!((received[2].watch_id, received[2].canceled), (0, false), "{received:?}");
 }
 
 /// What is recorded of calls, oldest first.
@@ -279,10 +282,10 @@ fn events_of_the_past_are_headed_by_the_revision_of_the_store() {
         start_revision: 2,
         ..Default::default()
     });
-    let events = |told: &[pb::WatchResponse]| told.iter().map(|r| r.events.len()).sum::<usize>();
-    let told = told_after(&one, vec![past], usize::MAX, |told| events(told) >= 600);
-    assert!(told.len() > 2 && events(&told) == 600, "the past came at once");
-    for response in &told {
+    let events = |received: &[pb::WatchResponse]| received.iter().map(|r| r.events.len()).sum::<usize>();
+    let received = received_after(&one, vec![past], usize::MAX, |received| events(received) >= 600);
+    assert!(received.len() > 2 && events(&received) == 600, "the past came at once");
+    for response in &received {
         assert_eq!(response.header.as_ref().map(|header| header.revision), Some(601));
     }
     // The records of these answers name it, too.
@@ -305,9 +308,9 @@ fn a_watch_of_a_forgotten_past_is_told_the_revision_of_the_compaction() {
         start_revision: 2,
         ..Default::default()
     });
-    let told = told_after(&one, vec![old], usize::MAX, |told| told.len() > 1);
-    assert!(told[0].created && !told[0].canceled, "{told:?}");
-    let over = &told[1];
+    let received = received_after(&one, vec![old], usize::MAX, |received| received.len() > 1);
+    assert!(received[0].created && !received[0].canceled, "{received:?}");
+    let over = &received[1];
     assert_eq!((over.canceled, over.compact_revision, over.cancel_reason.as_str()), (true, 4, ""));
     let header = over.header.as_ref().map(|header| (header.member_id, header.revision));
     assert_eq!(header, Some((one.face.member, 0)));
@@ -330,7 +333,7 @@ fn the_record_of_a_watch_that_is_refused_says_why() {
             ..Default::default()
         })
     };
-    told_after(&one, vec![from(2), from(-1), create(0)], usize::MAX, |told| told.len() > 3);
+    received_after(&one, vec![from(2), from(-1), create(0)], usize::MAX, |received| received.len() > 3);
     let recorded: Vec<(i64, String)> =
         calls(&one).into_iter().take(2).map(|call| (call.revision, call.error)).collect();
     let compacted = (0, "etcdserver: mvcc: required revision has been compacted".to_string());
@@ -354,10 +357,16 @@ fn a_watch_that_a_compaction_has_ended_keeps_its_id_until_it_is_canceled() {
         ..Default::default()
     });
     let cancel = pb::WatchUnion::CancelRequest(pb::WatchCancelRequest { watch_id: 7 });
-    let told = told_after(&one, vec![old, create(7), cancel, create(7)], usize::MAX, |told| told.len() > 4);
-    let of = |id: i64| told.iter().filter(move |response| response.watch_id == id);
+    let received = received_after(&one, vec![old, create(7), cancel, create(7)], usize::MAX, |received| {
+        received.len() > 4
+    });
+    let of = |id: i64| received.iter().filter(move |response| response.watch_id == id);
     let steps: Vec<_> = of(7).map(|r| (r.created, r.canceled, r.compact_revision)).collect();
-    assert_eq!(steps, [(true, false, 0), (false, true, 4), (false, true, 0), (true, false, 0)], "{told:?}");
+    assert_eq!(
+        steps,
+        [(true, false, 0), (false, true, 4), (false, true, 0), (true, false, 0)],
+        "{received:?}"
+    );
     let refused: Vec<&str> = of(-1).map(|r| r.cancel_reason.as_str()).collect();
     assert_eq!(refused, ["mvcc: duplicate watch ID provided on the WatchStream"]);
 }
@@ -383,8 +392,8 @@ fn a_watch_of_a_key_that_seldom_changes_survives_that_the_store_is_replaced() {
         kv.cut_watchers();
         put_to(kv, "rare").await;
     };
-    let over = |told: &[pb::WatchResponse]| told.iter().any(|r| r.canceled || !r.events.is_empty());
-    let told = told_with(&one, vec![rare], 1, replaced, over);
-    let last = told.last().expect("an answer");
-    assert_eq!((last.canceled, last.events.len()), (false, 1), "{told:?}");
+    let over = |received: &[pb::WatchResponse]| received.iter().any(|r| r.canceled || !r.events.is_empty());
+    let received = received_with(&one, vec![rare], 1, replaced, over);
+    let last = received.last().expect("an answer");
+    assert_eq!((last.canceled, last.events.len()), (false, 1), "{received:?}");
 }

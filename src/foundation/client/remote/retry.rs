@@ -1,4 +1,4 @@
-//! Whether a request that failed may be sent again: a write must not be done twice.
+//! Which failed requests may be retried: a write must not be done twice.
 
 use crate::conn::Answered;
 use bytes::Bytes;
