@@ -322,6 +322,26 @@ async fn a_version_that_is_no_longer_served_is_not_watched_for_ever() {
     collector.shared.crew.kill();
 }
 
+/// A look at the kinds that are not served comes just when a watch ends. It must not find the kind
+/// in both maps: it would drop the kind from one, and the end of the watch from the other.
+#[tokio::test]
+async fn a_kind_whose_watch_ends_is_either_watched_or_not_served() {
+    let server = Scripted::new(|_| None).await;
+    let collector = Arc::new(collector(&server));
+    let api = widgets("example.com", "v1");
+    let mut watched = collector.watched();
+    watched.insert(name_of(&api));
+    let (other, ended) = (collector.clone(), api.clone());
+    let end = std::thread::spawn(move || other.end_watch(&ended));
+    std::thread::sleep(Duration::from_millis(50)); // it waits for the lock that is held here
+    assert!(collector.unserved().is_empty());
+    drop(watched);
+    end.join().unwrap();
+    assert!(collector.watched().is_empty());
+    assert_eq!(collector.unserved().keys().collect::<Vec<_>>(), [&name_of(&api)]);
+    collector.shared.crew.kill();
+}
+
 /// The only version of a definition has `served: false`: its objects are stored all the same.
 #[tokio::test]
 async fn an_owner_of_a_kind_that_is_not_served_lives_as_long_as_the_kind_is_defined() {
