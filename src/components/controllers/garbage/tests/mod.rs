@@ -299,6 +299,16 @@ async fn watch_to_its_end(collector: &Arc<Collector>, api: ApiResource) {
     assert!(clock::timeout(Duration::from_secs(20), ended).await.is_some());
 }
 
+/// At the start nothing at all is collected, later only the objects of new kinds are not.
+#[test]
+fn discovery_that_goes_on_failing_is_a_warning_that_says_what_is_not_done() {
+    let warned: Vec<u32> = (1..=3 * WARN_EVERY).filter(|n| discovery_warning(*n, false).is_some()).collect();
+    assert_eq!(warned, [WARN_EVERY, 2 * WARN_EVERY, 3 * WARN_EVERY]);
+    let says = |works: bool, text: &str| discovery_warning(WARN_EVERY, works).unwrap().contains(text);
+    assert!(says(false, "deletes nothing") && !says(true, "deletes nothing"));
+    assert!(says(true, "new kinds"));
+}
+
 /// A definition moves from one version to the next. The watch of the first version ends some time
 /// later.
 #[test]
