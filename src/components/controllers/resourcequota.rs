@@ -230,7 +230,7 @@ async fn unless_charged(api: &Api<ResourceQuota>, quota: &ResourceQuota) -> Resu
     let now = client::optional(api.get_metadata(name).await)?;
     match now.is_none_or(|now| now.metadata.resource_version == quota.metadata.resource_version) {
         true => Ok(Outcome::Done),
-        false => Err(Error::Conflict(format!("resourcequotas {name}"))),
+        false => Err(Error::Conflict(format!("ResourceQuota {} is newer than the count", Key::of(quota)))),
     }
 }
 
