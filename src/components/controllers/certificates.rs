@@ -248,7 +248,7 @@ fn condition(kind: &str, reason: &str, message: &str) -> Condition {
     }
 }
 
-/// A kubelet that asks for a client certificate may have it, if RBAC says so (`nodeclient`,
+/// Approves the request of a kubelet for a client certificate, if RBAC allows it (`nodeclient`,
 /// `selfnodeclient`).
 async fn approve(
     shared: &Shared,

@@ -5,6 +5,7 @@
 //! goes. Source: `pkg/controller/clusterroleaggregation`.
 
 use super::write::unless_gone;
+use crate::error::Error;
 use crate::shared::{Controller, Shared, record};
 use api::labels::Selector;
 use client::{Api, Codec, Key, Outcome, WorkQueue};
@@ -12,7 +13,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use std::sync::Arc;
-use tap::{Component, Event};
+use tap::{Cause, Component, Event};
 
 /// Pure: the rules that a role is to have; `None` if they are its own. `all` is sorted by name.
 ///
@@ -54,35 +55,40 @@ fn start(shared: &Shared) {
     shared.informer::<ClusterRole>().on(move |change| q.add(Key::default(), change.cause()));
     let shared = shared.clone();
     queue.work("clusterrole-aggregation", 1, move |_, cause| {
-        let (shared, all) = (shared.clone(), shared.informer::<ClusterRole>().list());
-        async move {
-            let mut failed = Ok(Outcome::Done);
-            for role in &all {
-                let Some(rules) = aggregated(role, &all) else { continue };
-                if role.rules.as_deref().unwrap_or_default() == rules {
-                    continue;
-                }
-                let key = Key::of(&**role);
-                let client = shared.config.client.caused_by(cause.clone());
-                let api: Api<ClusterRole> = client.all();
-                // A user may have taken the aggregation off meanwhile and written rules: nothing
-                // would give those back.
-                let holds =
-                    json!({"uid": role.metadata.uid, "resourceVersion": role.metadata.resource_version});
-                let patch = json!({"metadata": holds, "rules": rules});
-                // One role that is refused does not keep the others from their rules.
-                match unless_gone(api.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await) {
-                    Ok(None) => {}
-                    Err(error) => failed = Err(error),
-                    Ok(Some(_)) => {
-                        let record = record(Event::Aggregate, "clusterroles", &key, &cause);
-                        shared.tap(Component::ClusterRoleAggregationController).emit(record);
-                    }
-                }
-            }
-            failed
-        }
+        let shared = shared.clone();
+        async move { aggregate(&shared, &cause).await }
     });
+}
+
+/// Writes the rules of all aggregated roles that have others now. One role that is refused does not
+/// keep the others from their rules.
+///
+/// # Errors
+/// The error of the last role that was refused.
+async fn aggregate(shared: &Shared, cause: &Option<Cause>) -> Result<Outcome, Error> {
+    let all = shared.informer::<ClusterRole>().list();
+    let api: Api<ClusterRole> = shared.config.client.caused_by(cause.clone()).all();
+    let mut failed = Ok(Outcome::Done);
+    for role in &all {
+        let Some(rules) = aggregated(role, &all) else { continue };
+        if role.rules.as_deref().unwrap_or_default() == rules {
+            continue;
+        }
+        let key = Key::of(&**role);
+        // A user may have taken the aggregation off meanwhile and written rules: nothing would give
+        // those back.
+        let holds = json!({"uid": role.metadata.uid, "resourceVersion": role.metadata.resource_version});
+        let patch = json!({"metadata": holds, "rules": rules});
+        match unless_gone(api.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await) {
+            Ok(None) => {}
+            Err(error) => failed = Err(error),
+            Ok(Some(_)) => {
+                let record = record(Event::Aggregate, "clusterroles", &key, cause);
+                shared.tap(Component::ClusterRoleAggregationController).emit(record);
+            }
+        }
+    }
+    failed
 }
 
 #[cfg(test)]

@@ -76,7 +76,8 @@ impl Expectations {
         })
     }
 
-    /// A request to make an object is sent. `lists`: of the cache that is to show the object.
+    /// Notes that a request to make an object is sent. `lists`: of the cache that is to show the
+    /// object.
     pub(crate) fn creating(&self, owner: &Key, name: &str, lists: Lists) {
         self.with(|all| {
             let open = all.entry(owner.clone()).or_default();
@@ -86,7 +87,7 @@ impl Expectations {
         });
     }
 
-    /// The API server has made the object.
+    /// Notes that the API server has made the object.
     pub(crate) fn answered(&self, owner: &Key, name: &str, uid: Option<String>, lists: Lists) {
         self.with(|all| {
             let Some(creation) = all.get_mut(owner).and_then(|open| open.creations.get_mut(name)) else {
@@ -97,7 +98,7 @@ impl Expectations {
         });
     }
 
-    /// A request to delete an object is sent.
+    /// Notes that a request to delete an object is sent.
     pub(crate) fn deleting(&self, owner: &Key, uid: &str) {
         self.with(|all| {
             let open = all.entry(owner.clone()).or_default();
@@ -106,7 +107,7 @@ impl Expectations {
         });
     }
 
-    /// The object could not be made: it is not waited for.
+    /// Gives up waiting for an object that could not be made.
     pub(crate) fn forget_creation(&self, owner: &Key, name: &str) {
         self.with(|all| {
             all.get_mut(owner).map(|open| open.creations.remove(name));
@@ -114,7 +115,7 @@ impl Expectations {
         });
     }
 
-    /// The object could not be deleted: its end is not waited for.
+    /// Gives up waiting for the end of an object that could not be deleted.
     pub(crate) fn forget_deletion(&self, owner: &Key, uid: &str) {
         self.with(|all| {
             all.get_mut(owner).map(|open| open.deletions.remove(uid));
@@ -122,7 +123,7 @@ impl Expectations {
         });
     }
 
-    /// The cache shows a change of an object. Returns the owners that have waited for it, also
+    /// Notes a change of an object in the cache. Returns the owners that have waited for it, also
     /// those that it no longer names: its owner may have been taken off before it was seen for the
     /// first time, and another object may have its owner's name.
     pub(crate) fn seen<K: kube::Resource>(&self, change: &Change<K>) -> Vec<Key> {
@@ -165,8 +166,8 @@ impl Expectations {
         });
     }
 
-    /// A list of the cache is complete: the `list`th one that had begun. What it has was seen
-    /// before this. Returns the owners of the rest.
+    /// Notes that a list of the cache is complete: the `list`th one that had begun. What it has was
+    /// seen before this. Returns the owners of the rest.
     fn listed(&self, list: u64) -> Vec<Key> {
         self.with(|all| {
             let mut concerned = Vec::new();

@@ -94,6 +94,8 @@ impl Informers {
         });
     }
 
+    /// Names a kind, and starts its watch if it was not named before.
+    ///
     /// # Panics
     /// If the kind was named with another selection: one of the two controllers would miss objects.
     fn name<K: Cached>(&mut self, selection: Selection, watch: impl FnOnce(&Crew, &Client) -> Informer<K>) {

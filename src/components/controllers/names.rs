@@ -31,9 +31,9 @@ fn cut(text: &str, most: usize) -> String {
     text.chars().take(most).collect()
 }
 
-/// Kubernetes' hash of a template as names carry it, e.g. `76f8d594c6`: FNV-1a of the template, its
-/// decimal digits mapped to letters that spell no words. (Upstream hashes Go's own dump of the
-/// struct; only the shape is the same.)
+/// Returns Kubernetes' hash of a template as names carry it, e.g. `76f8d594c6`: FNV-1a of the
+/// template, its decimal digits mapped to letters that spell no words. (Upstream hashes Go's own
+/// dump of the struct; only the shape is the same.)
 pub(crate) fn template_hash(template: &PodTemplateSpec, collisions: i32) -> String {
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let mut bytes = template.encode().unwrap_or_default().to_string().into_bytes();

@@ -212,9 +212,10 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
     })
 }
 
-/// Nothing has to be written for `quota` as it was before counting. What was made between its
-/// reading and the counting is in the count and not in its `used`, so the two can be equal although
-/// something else is gone that has not been given back; nothing would bring the quota back then:
+/// Checks that `quota`, which needs no write, is as it was before counting. What was made between
+/// its reading and the counting is in the count and not in its `used`, so the two can be equal
+/// although something else is gone that has not been given back; nothing would bring the quota back
+/// then:
 ///
 /// ```text
 /// read: used 4   (one pod of them is gone: 3 are there)
@@ -230,7 +231,7 @@ async fn unless_charged(api: &Api<ResourceQuota>, quota: &ResourceQuota) -> Resu
     let now = client::optional(api.get_metadata(name).await)?;
     match now.is_none_or(|now| now.metadata.resource_version == quota.metadata.resource_version) {
         true => Ok(Outcome::Done),
-        false => Err(Error::Conflict(format!("resourcequotas {name}"))),
+        false => Err(Error::Conflict(format!("ResourceQuota {} is newer than the count", Key::of(quota)))),
     }
 }
 

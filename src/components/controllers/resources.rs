@@ -55,7 +55,7 @@ impl Mapper {
         self.known.lock()
     }
 
-    /// The resource of a kind; `None` if it is not served.
+    /// Returns the resource of a kind; `None` if it is not served.
     pub(crate) async fn find(
         &self,
         client: &Client,
@@ -66,8 +66,8 @@ impl Mapper {
         self.find_if(client, group, kind, is_recent).await
     }
 
-    /// As [`find`](Mapper::find), but discovery that was read before `since` does not say that a
-    /// kind is not served.
+    /// Does the same as [`find`](Mapper::find), but discovery that was read before `since` does not
+    /// say that a kind is not served.
     pub(crate) async fn find_since(
         &self,
         client: &Client,
@@ -120,8 +120,8 @@ impl Mapper {
     }
 }
 
-/// Every kind in the first version of its group that serves it, from the aggregated discovery
-/// documents, which have the preferred version first.
+/// Returns every kind in the first version of its group that serves it, from the aggregated
+/// discovery documents, which have the preferred version first.
 ///
 /// Example: a group serves `v1` with widgets, and `v1beta1` with widgets and gadgets. Widgets are
 /// found in `v1`, gadgets in `v1beta1`.

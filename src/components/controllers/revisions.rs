@@ -269,8 +269,8 @@ fn hash_label<K: Typed>() -> &'static str {
     if K::kind(&()) == "DaemonSet" { HASH } else { OWN_HASH }
 }
 
-/// A new revision. It has all annotations of its owner, as upstream (`newRevision`, `snapshot`):
-/// `kubectl rollout history` finds the cause of the change there.
+/// Makes a new revision. It has all annotations of its owner, as upstream (`newRevision`,
+/// `snapshot`): `kubectl rollout history` finds the cause of the change there.
 fn made<K: Typed>(
     look: &Look<'_, K>,
     template: &PodTemplateSpec,

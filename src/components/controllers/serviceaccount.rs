@@ -54,40 +54,42 @@ fn start(shared: &Shared) {
     });
     queue.work("serviceaccount", 2, move |namespace, cause| {
         let shared = all.clone();
-        async move {
-            let Some(object) = shared.informer::<Namespace>().get(&Key::new("", namespace.clone())) else {
-                return Ok(Outcome::Done);
-            };
-            if object.metadata.deletion_timestamp.is_some() {
-                return Ok(Outcome::Done);
-            }
-            let client = shared.config.client.caused_by(cause);
-            let named = |name: &str| ObjectMeta {
-                name: Some(name.into()),
-                namespace: Some(namespace.clone()),
-                ..ObjectMeta::default()
-            };
-            if shared.informer::<ServiceAccount>().get(&Key::new(namespace.clone(), "default")).is_none() {
-                let account = ServiceAccount { metadata: named("default"), ..ServiceAccount::default() };
-                tolerate(client.within(&namespace).create(&PostParams::default(), &account).await)?;
-            }
-            let known = shared.informer::<ConfigMap>().get(&Key::new(namespace.clone(), ROOT_CA));
-            let is_new = known.is_none();
-            let known = known.map_or_else(
-                || ConfigMap { metadata: named(ROOT_CA), ..ConfigMap::default() },
-                |known| ConfigMap::clone(&known),
-            );
-            if let Some(map) = published(known, shared.config.ca.pem()) {
-                let (api, params) = (client.within::<ConfigMap>(&namespace), PostParams::default());
-                match is_new {
-                    true => tolerate(api.create(&params, &map).await)?,
-                    false => tolerate(api.replace(ROOT_CA, &params, &map).await)?,
-                }
-            }
-            Ok::<_, Error>(Outcome::Done)
-        }
+        async move { furnish(&shared, &namespace, cause).await }
     });
     start_tokens(shared);
+}
+
+/// Makes what a namespace lacks: the account `default`, and the ConfigMap with the certificate of
+/// the cluster. A namespace that is being deleted gets neither.
+async fn furnish(shared: &Shared, namespace: &str, cause: Option<Cause>) -> Result<Outcome, Error> {
+    let known = shared.informer::<Namespace>().get(&Key::new("", namespace));
+    if known.is_none_or(|object| object.metadata.deletion_timestamp.is_some()) {
+        return Ok(Outcome::Done);
+    }
+    let client = shared.config.client.caused_by(cause);
+    let named = |name: &str| ObjectMeta {
+        name: Some(name.into()),
+        namespace: Some(namespace.into()),
+        ..ObjectMeta::default()
+    };
+    if shared.informer::<ServiceAccount>().get(&Key::new(namespace, "default")).is_none() {
+        let account = ServiceAccount { metadata: named("default"), ..ServiceAccount::default() };
+        tolerate(client.within(namespace).create(&PostParams::default(), &account).await)?;
+    }
+    let known = shared.informer::<ConfigMap>().get(&Key::new(namespace, ROOT_CA));
+    let is_new = known.is_none();
+    let known = known.map_or_else(
+        || ConfigMap { metadata: named(ROOT_CA), ..ConfigMap::default() },
+        |known| ConfigMap::clone(&known),
+    );
+    if let Some(map) = published(known, shared.config.ca.pem()) {
+        let (api, params) = (client.within::<ConfigMap>(namespace), PostParams::default());
+        match is_new {
+            true => tolerate(api.create(&params, &map).await)?,
+            false => tolerate(api.replace(ROOT_CA, &params, &map).await)?,
+        }
+    }
+    Ok(Outcome::Done)
 }
 
 fn start_tokens(shared: &Shared) {

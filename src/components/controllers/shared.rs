@@ -106,7 +106,8 @@ impl Shared {
         Shared::with(&Crew::new("t"), &Config::fixed(client), crate::CONTROLLERS, Informers::fixed())
     }
 
-    /// The informer of a kind that a controller has named, e.g. `shared.informer::<Lease>()`.
+    /// Returns the informer of a kind that a controller has named, e.g.
+    /// `shared.informer::<Lease>()`.
     ///
     /// # Panics
     /// If no controller has named the kind.

@@ -237,7 +237,7 @@ impl<K: Typed> Look<'_, K> {
         names::generated_name(prefix, &self.shared.config.rng.name_suffix(5))
     }
 
-    /// See [`still_there`].
+    /// Asks whether the API server still has the object, see [`still_there`].
     pub(crate) async fn still_there(&self) -> Result<bool, Error> {
         still_there(&self.api::<K>(), self.object.meta()).await
     }

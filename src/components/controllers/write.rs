@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 pub(crate) enum Guard {
     /// The object is the same one: for what only this controller writes.
     Uid,
-    /// Nobody has written it since it was read: for what others write, too.
+    /// The object was not written since it was read: for what other clients write, too.
     Version,
 }
 

@@ -200,7 +200,8 @@ impl State {
         self.drop_if_empty(node);
     }
 
-    /// A node that is gone is kept as long as a pod names it: it may come back.
+    /// Drops a node that is gone and that no pod names. As long as one names it the node may come
+    /// back.
     fn drop_if_empty(&mut self, node: &str) {
         if self.nodes.get(node).is_some_and(|slot| slot.bare.is_none() && slot.pods.is_empty()) {
             self.nodes.remove(node);
@@ -209,8 +210,8 @@ impl State {
 }
 
 impl Slot {
-    /// Nothing can be subtracted: sums stop at their largest value, and two pods that name their
-    /// node themselves may have one host port.
+    /// Counts the node's pods anew. Nothing can be subtracted: sums stop at their largest value,
+    /// and two pods that name their node themselves may have one host port.
     fn count_anew(&mut self) {
         let mut info = self.bare.clone().unwrap_or_default();
         self.pods.values().for_each(|share| info.count(share));

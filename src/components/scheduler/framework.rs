@@ -31,7 +31,7 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal that no eviction of other pods would change.
+    /// Makes a refusal that no eviction of other pods would change.
     pub(crate) fn unresolvable(filter: &'static str, reason: impl Into<String>) -> Refusal {
         Refusal { filter, reason: reason.into(), detail: None, is_final: true }
     }
@@ -86,17 +86,17 @@ impl<'a> CycleState<'a> {
         }
     }
 
-    /// The pod that is decided.
+    /// Returns the pod that is decided.
     pub(crate) fn pod(&self) -> &'a Pod {
         self.pod
     }
 
-    /// The pod's tolerations.
+    /// Returns the pod's tolerations.
     pub(crate) fn tolerations(&self) -> &'a [Toleration] {
         self.pod.spec.as_ref().and_then(|s| s.tolerations.as_deref()).unwrap_or_default()
     }
 
-    /// The pod's node affinity.
+    /// Returns the pod's node affinity.
     pub(crate) fn node_affinity(&self) -> Option<&'a NodeAffinity> {
         self.pod.spec.as_ref()?.affinity.as_ref()?.node_affinity.as_ref()
     }
@@ -116,7 +116,7 @@ pub(crate) enum Normalize {
 
 /// A plug-in. The default of each extension point lets every node pass, without a score.
 pub(crate) trait Plugin: Sync {
-    /// Upstream's name, which refusals and scores carry.
+    /// Returns upstream's name, which refusals and scores carry.
     fn name(&self) -> &'static str;
 
     /// Returns the names of the only nodes that the pod can go to, or `None` if every node has to

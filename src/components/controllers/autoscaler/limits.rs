@@ -45,7 +45,8 @@ impl Past {
         }
     }
 
-    /// Replicas added (or taken away) in the last so many seconds, and no more than can be counted.
+    /// Returns how many replicas were added (or taken away) in the last so many seconds, and no
+    /// more than can be counted.
     fn sum(&self, now: Instant, seconds: i32, up: bool) -> i32 {
         let period = Duration::from_secs(seconds.max(0) as u64);
         let recent = self.changed.iter().filter(|(at, _)| clock::passed(*at, now) < period);

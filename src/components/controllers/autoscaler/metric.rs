@@ -85,9 +85,9 @@ impl Metric {
         counted.try_fold(0i64, |sum, (_, used)| Some(sum.saturating_add(*used.get(&self.resource)?)))
     }
 
-    /// Thousandths that the pod requests: as a whole if it has requests for that (KEP-2837) and the
-    /// metric names no container, otherwise its containers together. A container that says nothing
-    /// makes a percentage meaningless.
+    /// Returns the thousandths that the pod requests: as a whole if it has requests for that
+    /// (KEP-2837) and the metric names no container, otherwise its containers together. A container
+    /// that says nothing makes a percentage meaningless.
     fn requested(&self, pod: &Pod) -> Result<i64, String> {
         let spec = pod.spec.clone().unwrap_or_default();
         let name = pod.metadata.name.as_deref().unwrap_or_default();
@@ -161,6 +161,8 @@ fn group<'a>(
     groups
 }
 
+/// Returns whether a pod is still starting, so that its use of CPU says nothing about its load.
+///
 /// ```text
 /// started 2 min ago, not ready                             starting
 /// started 2 min ago, ready for 10 s, measured over 15 s    starting: it was measured before, too
@@ -180,7 +182,8 @@ fn is_starting(pod: &Pod, sample: &Sample, now: Timestamp) -> bool {
     }
 }
 
-/// How a sum of uses relates to its target: (ratio, what is used a pod, per cent).
+/// Returns how a sum of uses relates to its target: the ratio, the use of a pod on average, and per
+/// cent of the request.
 fn ratio(metric: &Metric, uses: &[(&Pod, i64)]) -> Result<(f64, i64, Option<i64>), String> {
     let total: i128 = uses.iter().map(|(_, used)| i128::from(*used)).sum();
     let average = clamped(total / uses.len().max(1) as i128);
@@ -200,7 +203,8 @@ fn ratio(metric: &Metric, uses: &[(&Pod, i64)]) -> Result<(f64, i64, Option<i64>
     }
 }
 
-/// A number of thousandths, or the nearest that can be counted: users may request any amount.
+/// Returns a number of thousandths, or the nearest that can be counted: users may request any
+/// amount.
 fn clamped(n: i128) -> i64 {
     n.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
 }

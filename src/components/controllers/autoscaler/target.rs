@@ -87,7 +87,7 @@ impl Look<'_> {
     }
 }
 
-/// The group of a target: `apps` of `apps/v1`, nothing of `v1`.
+/// Returns the group of a target: `apps` of `apps/v1`, nothing of `v1`.
 fn group_of(target: &CrossVersionObjectReference) -> &str {
     let api_version = target.api_version.as_deref().unwrap_or_default();
     api_version.split_once('/').map_or("", |(group, _)| group)

@@ -204,7 +204,7 @@ fn timing(spec: &CronJobSpec) -> Result<(Schedule, TimeZone), Notice> {
 }
 
 /// Returns the last time that was due after `earliest` and not after `now`, and how many there
-/// were, counted to a little more than [`MANY`].
+/// were. Those of a cron expression are counted up to one more than [`MANY`].
 ///
 /// ```text
 /// @every 90m, earliest 10:00   at 11:29 none; at 13:05 13:00, and there were 2

@@ -14,12 +14,12 @@ fn golden() {
     ::golden::run(concat!(env!("CARGO_MANIFEST_DIR"), "/deployment"), Deployment::default);
 }
 
-/// Looks after which a rollout has come to its end.
+/// A rollout has come to its end after at most so many looks.
 const LOOKS: usize = 50;
 
 struct Deployment {
     goal: Goal,
-    /// By age; the last one has the template.
+    /// The sets by age; the last one has the deployment's template.
     sets: Vec<Set>,
 }
 

@@ -25,7 +25,8 @@ pub(super) struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// Objects of a kind beside the deployment; what is written has the look's cause.
+    /// Returns the API of a kind in the deployment's namespace; what is written has the look's
+    /// cause.
     pub(super) fn api<K>(&self) -> Api<K>
     where
         K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,

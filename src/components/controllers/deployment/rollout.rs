@@ -26,8 +26,8 @@ pub(super) struct Set {
 }
 
 impl Set {
-    /// `terminating` distinguishes "none" from "not known": a set that no controller has observed
-    /// yet has no pods, so it has none that are being deleted either.
+    /// Reads the numbers of a set. `terminating` distinguishes "none" from "not known": a set that
+    /// no controller has observed yet has no pods, so it has none that are being deleted either.
     pub(super) fn of(set: &ReplicaSet) -> Set {
         let status = set.status.clone().unwrap_or_default();
         Set {

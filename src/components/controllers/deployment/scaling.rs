@@ -125,7 +125,10 @@ impl Look<'_> {
         {
             Ok(_) => {}
             Err(error) if is_code(&error, 409) => {
-                return Err(Error::Conflict(format!("replica set {} is newer than the cache", scaling.name)));
+                let (namespace, name) = (&self.key.namespace, &scaling.name);
+                return Err(Error::Conflict(format!(
+                    "ReplicaSet {namespace}/{name} is newer than the cache"
+                )));
             }
             Err(error) => return Err(error.into()),
         }

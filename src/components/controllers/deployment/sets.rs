@@ -28,8 +28,8 @@ pub(super) const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 pub(super) const MAX: &str = "deployment.kubernetes.io/max-replicas";
 const HASH: &str = "pod-template-hash";
 
-/// Two templates are the same version if they differ in nothing but the hash label and the spelling
-/// of amounts (`EqualIgnoreHash` upstream).
+/// Returns whether two templates are the same version: they differ in nothing but the hash label
+/// and the spelling of amounts (`EqualIgnoreHash` upstream).
 pub(super) fn same_template(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
     let plain = |t: &PodTemplateSpec| {
         let mut t = t.clone();

@@ -39,7 +39,8 @@ const ALLOWED: &str = "DisruptionAllowed";
 const UNMANAGED: &str = "As a result, the status of the PDB cannot be calculated correctly, which may result in undefined behavior. \
                          To account for these pods please set \".spec.minAvailable\" field of the PDB to an integer value.";
 
-/// Rounded up: a budget rather keeps a pod too many.
+/// Returns an amount as a number of pods, rounded up: a budget keeps a pod too many rather than one
+/// too few.
 fn scaled(amount: &IntOrString, total: i32) -> Result<i32, Error> {
     let why = "invalid value for IntOrString: invalid type: string is not a percentage";
     amount::scaled(amount, total, true).ok_or_else(|| Error::Spec(why.into()))
@@ -185,7 +186,8 @@ fn failed(budget: &PodDisruptionBudget, why: &str, now: Timestamp) -> PodDisrupt
     }
 }
 
-/// An empty selector chooses every pod of the namespace, a missing one none.
+/// Returns whether a selector chooses the pod: an empty one chooses every pod of the namespace, a
+/// missing one none.
 fn selects(selector: Option<&LabelSelector>, pod: &Pod) -> bool {
     let selector = selector.and_then(|s| s.encode().ok()).unwrap_or_default();
     let labels = serde_json::to_value(&pod.metadata.labels).unwrap_or_default();
@@ -296,7 +298,7 @@ impl Worker {
         Ok(count.recheck.map_or(Outcome::Done, Outcome::Pause))
     }
 
-    /// Expected pods and how many must be healthy.
+    /// Returns how many pods are expected, and how many must be healthy.
     async fn expected(
         &self,
         budget: &PodDisruptionBudget,
@@ -332,9 +334,9 @@ impl Worker {
         wanted(spec, pods.len(), scale)
     }
 
-    /// Uid and wanted replicas of the object that sets how many of a pod there are: its owner, or
-    /// for a ReplicaSet the Deployment above, if there is one. A kind of another API group may be
-    /// named `ReplicaSet` as well.
+    /// Returns uid and wanted replicas of the object that sets how many of a pod there are: its
+    /// owner, or for a ReplicaSet the Deployment above, if there is one. A kind of another API
+    /// group may be named `ReplicaSet` as well.
     async fn scale_of(&self, pod: &Pod, owner: &OwnerReference) -> Result<(String, i32), Error> {
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
         let none = || {
@@ -365,8 +367,8 @@ impl Worker {
         Ok((above.uid.clone(), replicas(deployment.spec.as_ref().and_then(|s| s.replicas))))
     }
 
-    /// `spec.replicas` of any kind's `/scale`; `None` if the owner is not there. Upstream:
-    /// `getScaleController`.
+    /// Asks for `spec.replicas` at the `/scale` of any kind; `None` if the owner is not there.
+    /// Upstream: `getScaleController`.
     async fn scale(&self, namespace: &str, owner: &OwnerReference) -> Result<Option<i32>, Error> {
         let client = &self.shared.config.client;
         let plural = self.plural(client, owner).await?;

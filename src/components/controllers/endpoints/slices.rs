@@ -9,7 +9,8 @@ use std::sync::Arc;
 /// Endpoints in one slice, at most: upstream's default.
 const PER_SLICE: usize = 100;
 
-/// What to write, in this order: an endpoint is in its new slice before it leaves the old one.
+/// The writes of a look, in this order: an endpoint is in its new slice before it leaves the old
+/// one.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub create: Vec<Group>,
@@ -18,7 +19,7 @@ pub(super) struct Plan {
     pub delete: Vec<Arc<EndpointSlice>>,
 }
 
-/// A slice's ports as the API has them.
+/// Returns a slice's ports as the API has them: no list, rather than an empty one.
 pub(super) fn ports_of(group: &Group) -> Option<Vec<EndpointPort>> {
     (!group.ports.is_empty()).then(|| group.ports.clone())
 }
@@ -70,7 +71,8 @@ pub(super) fn plan(groups: &[Group], have: Vec<Arc<EndpointSlice>>) -> Plan {
     plan
 }
 
-/// For each endpoint of the group the number of its slice, among `slices` and new ones after them.
+/// Returns the number of its slice for each endpoint of the group, among `slices` and new ones
+/// after them.
 ///
 /// 250 pods fill three slices: 100, 100 and 50. If one of the first hundred is replaced, its
 /// successor takes the free place in the first slice: one slice is written, and every node reads

@@ -71,8 +71,9 @@ impl Absent {
     /// The API server's uids have 36 characters, those of references as many as their writer likes.
     const LONGEST: usize = 64;
 
-    /// `was`: as it was in the graph; `None` if it was not there, which does not change what is
-    /// known. Its lists are not kept: nothing bounds them once the object is gone.
+    /// Remembers an owner that is gone. `was`: as it was in the graph; `None` if it was not there,
+    /// which does not change what is known. Its lists are not kept: nothing bounds them once the
+    /// object is gone.
     pub(super) fn insert(&mut self, uid: &str, was: Option<Node>) {
         if uid.len() > Absent::LONGEST {
             return; // it is asked for again
@@ -93,7 +94,8 @@ impl Absent {
         self.known.contains_key(uid)
     }
 
-    /// Whether the object had a namespace, if it was in the graph and is what this reference says.
+    /// Returns whether the object had a namespace, if it was in the graph and is what this
+    /// reference says.
     pub(super) fn is_namespaced(&self, owner: &OwnerReference) -> Option<bool> {
         let was = self.known.get(&owner.uid)?.as_ref()?;
         was.is_meant_by(owner).then_some(was.namespaced)

@@ -38,9 +38,9 @@ const WORKERS: usize = 8;
 const REDISCOVER: Duration = Duration::from_secs(30);
 /// The pause between two discoveries until the first one has succeeded.
 const FIRST_TRIES: Duration = Duration::from_millis(200);
-/// So many discoveries that fail in a row are a warning: 5 s at the start, when the API server may
-/// be late.
-const WARN_FROM: u32 = 25;
+/// So many discoveries that fail in a row are a warning: some 5 s at the start, when the API server
+/// may be late, and some 12 min later on.
+const WARN_EVERY: u32 = 25;
 /// An owner whose kind is not watched (an event, a kind that is just being defined) is asked for
 /// again after this: no watch shows its end.
 const UNWATCHED: Duration = Duration::from_secs(2);
@@ -87,7 +87,7 @@ fn start(shared: &Shared) {
     let definitions = Informer::<Definition>::all(&shared.crew, &shared.config.client);
     definitions.on(move |_| notifier.defined.notify_one());
     shared.crew.spawn_essential(async move {
-        let (mut works, mut failures) = (false, 0);
+        let (mut works, mut failures) = (false, 0u32);
         loop {
             match discover(&watching.shared.config.client).await {
                 Ok(resources) => {
@@ -103,11 +103,10 @@ fn start(shared: &Shared) {
                     watching.forget_undefined().await;
                 }
                 Err(error) => {
-                    failures += 1;
-                    tracing::debug!(%error, "discovery failed, trying again");
-                    if failures == WARN_FROM {
-                        failures = 0;
-                        tracing::warn!(%error, works, "discovery fails: new kinds are not collected, trying again");
+                    failures = failures.saturating_add(1);
+                    match discovery_warning(failures, works) {
+                        Some(warning) => tracing::warn!(%error, failures, "{warning}"),
+                        None => tracing::debug!(%error, "discovery failed, trying again"),
                     }
                 }
             }
@@ -117,6 +116,16 @@ fn start(shared: &Shared) {
             }
         }
     });
+}
+
+/// Pure: the warning after so many discoveries that failed in a row; `None`: there is none at this
+/// number. `works`: an earlier discovery has succeeded, so the collector works with the kinds that
+/// it knows.
+fn discovery_warning(failures: u32, works: bool) -> Option<&'static str> {
+    failures.is_multiple_of(WARN_EVERY).then_some(match works {
+        true => "discovery fails: objects of new kinds are not collected, trying again",
+        false => "discovery fails: the garbage collector cannot begin and deletes nothing, trying again",
+    })
 }
 
 /// A definition of a kind, of which only the metadata is read: what counts is that it changes.

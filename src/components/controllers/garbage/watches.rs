@@ -71,8 +71,7 @@ impl Collector {
                     Err(_) => {} // logged; the next call waits
                 }
             }
-            collector.unserved().insert(name_of(&resource.api), resource.api.clone());
-            collector.watched().remove(&name_of(&resource.api));
+            collector.end_watch(&resource.api);
             // It may be defined again by now: a discovery meanwhile found it watched.
             clock::pause(ENDED).await;
             collector.defined.notify_one();
@@ -80,6 +79,15 @@ impl Collector {
         async move {
             let _ = synced.await;
         }
+    }
+
+    /// Notes that the watch of a kind has ended, because the kind is not served. Both locks are
+    /// held until the end: [`Collector::forget_undefined`] drops from `unserved` what is watched,
+    /// and a kind that is in neither of the two would keep its objects in the graph for ever.
+    pub(super) fn end_watch(&self, api: &ApiResource) {
+        let mut watched = self.watched();
+        self.unserved().insert(name_of(api), api.clone());
+        watched.remove(&name_of(api));
     }
 
     /// Takes the objects of kinds that are not defined any more out of the graph.

@@ -17,7 +17,7 @@ const BURST: usize = 500;
 /// value.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
 
-/// The pause after so many failures in a row.
+/// Returns the pause after so many failures in a row.
 ///
 /// 1 failure 10 s, 2 failures 20 s, 3 failures 40 s, and so on; from 7 failures on 600 s. A success
 /// begins anew. Upstream: `DefaultJobPodFailureBackOff` and `MaxJobPodFailureBackOff`.
@@ -99,8 +99,8 @@ impl Case<'_> {
         }
     }
 
-    /// After failures with no success since, the next pod has to wait, also if the failed ones are
-    /// gone.
+    /// Returns whether the next pod has to wait: after failures with no success since, also if the
+    /// failed pods are gone.
     fn waits_for_backoff(&mut self) -> bool {
         let (failures, last) = ends::failures(&self.plan.remembered);
         let wait = last.and_then(|at| clock::left(at, pause(failures), self.now));
@@ -108,9 +108,9 @@ impl Case<'_> {
         wait.is_some()
     }
 
-    /// `completions: 10`, `parallelism: 3`, indexes 0 and 1 done, 2 active: creates the pods of 3
-    /// and 4. With `backoffLimitPerIndex`, if the pod of 3 has just failed, 3 waits for its pause
-    /// and 4 is created alone.
+    /// Plans pods for so many of the missing indexes. `completions: 10`, `parallelism: 3`, indexes
+    /// 0 and 1 done, 2 active: creates the pods of 3 and 4. With `backoffLimitPerIndex`, if the pod
+    /// of 3 has just failed, 3 waits for its pause and 4 is created alone.
     fn make_indexes(&mut self, missing: usize, mut taken: BTreeSet<i32>, by_index: bool) {
         if self.replaces_late() {
             let going = self.pods.iter().filter(|p| pods::is_terminating(p));
@@ -146,8 +146,8 @@ impl Case<'_> {
         }
     }
 
-    /// The next pod of an index. With `backoffLimitPerIndex` it takes the counts over from the
-    /// index's last failed pod: one that fails as the first pod of its index is followed by one
+    /// Returns the next pod of an index. With `backoffLimitPerIndex` it takes the counts over from
+    /// the index's last failed pod: one that fails as the first pod of its index is followed by one
     /// with 1 counted failure or with 1 ignored failure.
     fn successor(&self, index: i32, last: Option<&Pod>, by_index: bool) -> New {
         let (failures, ignored) = last.map_or((0, 0), |last| {

@@ -136,8 +136,8 @@ impl PodOwner for Jobs {
         Ok(plan.again.map_or(Outcome::Done, Outcome::After))
     }
 
-    /// The job whose name the pod's labels have. Of one without that label the name is empty, which
-    /// no job has: what is gone of it is looked at all the same.
+    /// Returns the job whose name the pod's labels have. For a pod without that label the name is
+    /// empty, which no job has: the look at it takes the finalizer off as if the job were gone.
     fn lost_owner(pod: &Pod) -> Option<Key> {
         let name = pod.metadata.labels.as_ref().and_then(|labels| labels.get(JOB_NAME));
         let key =

@@ -22,8 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Component, Event};
 
-/// A namespace with objects that end slowly is looked at again after this time: no watch shows
-/// their end.
+/// A namespace with objects that end slowly is looked at again after this time: of their kinds only
+/// Pods are watched here.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// A namespace that could not be emptied is tried again within a minute, as upstream: no change of
 /// the namespace follows when its objects can be deleted after all.

@@ -91,9 +91,9 @@ fn says_why(pod: &Pod, why: &Disruption) -> bool {
 }
 
 /// Writes the condition `DisruptionTarget` of a pod that is about to go. A Job reads it: with
-/// `podFailurePolicy` such an end need not count.
-/// So a pod that had ended before its node went is not marked, as upstream: it ended by itself.
-/// Returns false if the pod is gone, or another one has its name.
+/// `podFailurePolicy` such an end need not count. So a pod that had ended before its node went is
+/// not marked, as upstream: it ended by itself. Returns false if the pod is gone, or another one
+/// has its name.
 pub(super) async fn mark_disrupted(api: &Api<Pod>, pod: &Pod, why: &Disruption) -> Result<bool, Error> {
     let is_written = match why.failed {
         true => has_ended(pod),

@@ -44,7 +44,7 @@ fn is_active(pod: &Value) -> bool {
     !matches!(text(pod, "status.phase"), "Succeeded" | "Failed") && !meta::is_terminating(pod)
 }
 
-/// Everything that is not as it is wanted. `unanswered`: uids of objects that were created without
+/// Returns all that is not as it is wanted. `unanswered`: uids of objects that were created without
 /// an answer to their creator.
 pub(super) fn wrong(store: &Store, unanswered: &BTreeSet<String>) -> Vec<String> {
     let mut objects: BTreeMap<&str, Vec<_>> = BTreeMap::new();
@@ -95,7 +95,7 @@ impl Picture {
         }
     }
 
-    /// The counts of a status, and that it is of the newest spec.
+    /// Checks the counts of a status, and that it is of the newest spec.
     fn counts(&mut self, object: &Value, wanted: i64, fields: &[&str]) {
         let seen = int(object, "status.observedGeneration");
         let generation = meta::generation(object);
@@ -108,7 +108,7 @@ impl Picture {
         }
     }
 
-    /// Nothing is still being deleted, and nothing has lost its last owner.
+    /// Checks that nothing is still being deleted, and that all owners are there.
     fn left_over(&mut self) {
         let all: Vec<Arc<Item>> = self.objects.values().flatten().cloned().collect();
         let uids: BTreeSet<&str> = all.iter().map(|item| meta::uid(&item.value)).collect();
@@ -127,8 +127,8 @@ impl Picture {
         }
     }
 
-    /// No pod without an owner is selected by a workload that could adopt it. A StatefulSet adopts
-    /// and keeps pods of its own name only.
+    /// Checks that no pod without an owner is selected by a workload that could adopt it. A
+    /// StatefulSet adopts and keeps pods of its own name only.
     fn orphans(&mut self) {
         for pod in self.all("pods") {
             let pod = &pod.value;
@@ -198,9 +198,9 @@ impl Picture {
         self.counts(set, wanted, &["replicas", "readyReplicas", "availableReplicas", "fullyLabeledReplicas"]);
     }
 
-    /// A set has adopted a pod of an earlier set of its name, with other claims. The API server
-    /// does not let a pod's volumes be changed. Upstream's controller makes the pod's claims, fails
-    /// to write the pod, and goes no further until the pod is deleted.
+    /// Checks a set that has adopted a pod of an earlier set of its name, with other claims. The
+    /// API server does not let a pod's volumes be changed. Upstream's controller makes the pod's
+    /// claims, fails to write the pod, and goes no further until the pod is deleted.
     fn stuck(&mut self, set: &Value, pod: &Value) {
         let has = self.owned("pods", set).len() as i64;
         self.counts(set, has, &["replicas"]);
@@ -209,9 +209,9 @@ impl Picture {
         self.expect(there, set, || format!("adopted pod {} has no claim", meta::name(pod)));
     }
 
-    /// A set that keeps to the order has adopted pods beyond its size, and the highest of them and
-    /// another have ended. The highest goes first, and one that is not ready only if no lower one
-    /// is ill: upstream 1.35 waits for ever as well (`processCondemned`).
+    /// Returns whether a set that keeps to the order has adopted pods beyond its size of which the
+    /// highest and another have ended. The highest goes first, and one that is not ready only if no
+    /// lower one is ill: upstream 1.35 waits for ever as well (`processCondemned`).
     fn waits_for_the_ended(&self, set: &Value, wanted: i64) -> bool {
         let ordinal = |pod: &Item| meta::name(&pod.value).rsplit('-').next()?.parse::<i64>().ok();
         let has_ended = |pod: &Item| !is_active(&pod.value) && !meta::is_terminating(&pod.value);
@@ -271,9 +271,9 @@ impl Picture {
         self.counts(set, NODES.len() as i64, &fields);
     }
 
-    /// Pods that have succeeded, and of which the controller could not know when it made others:
-    /// their requests were carried out, and it was never answered. It made other pods in their
-    /// place, and all may have succeeded before it saw them. Upstream counts those as well.
+    /// Returns how many pods have succeeded of which the controller could not know when it made
+    /// others: their requests were carried out, and the answers were lost. It made other pods in
+    /// their place, and all may have succeeded before it saw them. Upstream counts those as well.
     fn unexpected(&self, job: &Value) -> i64 {
         let of_job = |pod: &&Arc<Item>| controller(&pod.value).is_some_and(|o| o["uid"] == meta::uid(job));
         let unanswered = |pod: &&Arc<Item>| self.unanswered.contains(meta::uid(&pod.value));
@@ -307,9 +307,9 @@ fn has_ended(job: &Value) -> bool {
     conditions.any(|c| c["status"] == "True" && (c["type"] == "Complete" || c["type"] == "Failed"))
 }
 
-/// Changes of Jobs that take back what their status said. The end of a pod is first noted by its
-/// uid and later counted, so each uid that leaves the notes adds one to the count. Nothing else
-/// heals a count that was written over: the work is done once more, and the Job ends well.
+/// Finds changes of Jobs that take back what their status said. The end of a pod is first noted by
+/// its uid and later counted, so each uid that leaves the notes adds one to the count. No other
+/// check finds a count that was written over: the work is done once more, and the Job ends well.
 ///
 /// ```text
 /// uncounted [a], succeeded 1  ->  uncounted [b], succeeded 2     right: a was counted, b is noted
@@ -391,8 +391,8 @@ impl<'a> OwnersPods<'a> {
     }
 }
 
-/// Pods that have succeeded, and whose finalizer was taken off before their Job's status knew of
-/// them: after that nothing proves their work. Pods beyond those that a Job wants are let go and
+/// Finds pods that have succeeded, and whose finalizer was taken off before their Job's status knew
+/// of them: after that nothing proves their work. Pods beyond those that a Job wants are let go and
 /// deleted without being counted. The controller chooses them by its cache, which is behind; if the
 /// deletion fails, it may choose others the next time. Upstream does the same.
 ///
@@ -453,8 +453,8 @@ fn let_go_uncounted(store: &Store) -> Vec<String> {
     wrong
 }
 
-/// What was wrong on the way. With `only_late`, no request failed and no controller was killed:
-/// then no ReplicaSet may have made a pod beyond the most that it ever wanted.
+/// Returns what was wrong on the way. With `only_late`, no request failed and no controller was
+/// killed: then no ReplicaSet may have made a pod beyond the most that it ever wanted.
 pub(super) fn wrong_meanwhile(store: &Store, only_late: bool) -> Vec<String> {
     let mut wrong = lost_counts(store);
     wrong.extend(let_go_uncounted(store));

@@ -30,7 +30,7 @@ impl Nodes {
         self.calm.set(true);
     }
 
-    /// Never ends.
+    /// Brings pods on, one step after the other. Never ends.
     pub(super) async fn run(&self) {
         let news = self.store.news();
         loop {

@@ -17,7 +17,7 @@ fn golden() {
     ::golden::run(concat!(env!("CARGO_MANIFEST_DIR"), "/statefulset"), World::default);
 }
 
-/// Looks after which an update has come to its end.
+/// An update has come to its end after at most so many looks.
 const LOOKS: usize = 50;
 
 struct World {
@@ -101,7 +101,7 @@ impl World {
         Ok(out)
     }
 
-    /// The pods in the words that [`pods`] reads.
+    /// Returns the pods as the texts that [`pods`] reads: `0 old`, `1 new unready`.
     fn words(&self) -> Vec<String> {
         let state = |is_ready: bool| if is_ready { "" } else { " unready" };
         self.pods.iter().map(|(n, (revision, ready))| format!("{n} {revision}{}", state(*ready))).collect()

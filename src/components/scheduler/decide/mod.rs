@@ -36,8 +36,8 @@ pub(crate) struct Decision {
 }
 
 impl Decision {
-    /// A decision about a pod that PreFilter refuses. With the nodes n1 and n2 and the reason
-    /// "persistentvolumeclaim "c" not found", both have this one refusal.
+    /// Makes the decision about a pod that PreFilter refuses. With the nodes n1 and n2 and the
+    /// reason "persistentvolumeclaim "c" not found", both have this one refusal.
     pub(crate) fn refused_everywhere(
         nodes: &[impl Borrow<NodeInfo>],
         filter: &'static str,
@@ -54,8 +54,8 @@ impl Decision {
         Decision { verdicts, chosen: None, everywhere: Some(reason.into()), error: None }
     }
 
-    /// A decision about a pod that PreScore of a plug-in cannot read. Each node that passed the
-    /// filters has the plug-in's reason as its refusal.
+    /// Makes the decision about a pod that PreScore of a plug-in cannot read. Each node that passed
+    /// the filters has the plug-in's reason as its refusal.
     fn not_scored(mut verdicts: Vec<Verdict>, plugin: &'static str, reason: &str) -> Decision {
         for verdict in verdicts.iter_mut().filter(|v| v.refused.is_empty()) {
             verdict.refused.push(Refusal::unresolvable(plugin, reason));
@@ -64,7 +64,7 @@ impl Decision {
         Decision { verdicts, chosen: None, everywhere: None, error }
     }
 
-    /// The decision as an event of the tap.
+    /// Returns the decision as an event of the tap.
     pub(crate) fn event(&self) -> tap::Event {
         let refusal = |r: &Refusal| tap::Refusal {
             filter: r.filter.into(),

@@ -32,7 +32,8 @@ impl Plugin for NodeAffinity {
         "NodeAffinity"
     }
 
-    /// A pod whose terms name no node that all their rules allow fits nowhere.
+    /// Returns the nodes that the terms name. A pod whose terms name none that all their rules
+    /// allow fits nowhere.
     fn pre_filter(&self, pod: &Pod) -> Result<Option<BTreeSet<String>>, &'static str> {
         match named_nodes(pod) {
             Some(named) if named.is_empty() => Err("pod affinity terms conflict"),

@@ -189,7 +189,7 @@ impl Scheduler {
     }
 }
 
-/// Returns whether the change of a node makes no difference to any filter, as a heartbeat.
+/// Returns whether the change of a node makes no difference to any filter: a heartbeat makes none.
 fn is_same_to_filters(old: &Node, new: &Node) -> bool {
     let of = |n: &Node| (n.spec.clone(), n.metadata.labels.clone(), n.status.clone().map(|s| s.allocatable));
     of(old) == of(new)

@@ -12,17 +12,19 @@ use std::sync::Arc;
 /// The claim's class does not wait for a pod, so the pod waits for the claim.
 const IMMEDIATE: &str = "pod has unbound immediate PersistentVolumeClaims";
 
-/// A refusal of VolumeRestrictions: a claim that the pod names is not there.
+/// Makes a refusal of VolumeRestrictions: a claim that the pod names is not there.
 fn by_restrictions(reason: String) -> Unready {
     Unready { filter: "VolumeRestrictions", reason }
 }
 
-/// A refusal of VolumeBinding: a claim is not bound, and does not wait for its first consumer.
+/// Makes a refusal of VolumeBinding: a claim is not bound, and does not wait for its first
+/// consumer.
 fn by_binding(reason: String) -> Unready {
     Unready { filter: "VolumeBinding", reason }
 }
 
-/// A refusal of VolumeZone: the volume of a bound claim, whose labels name its zone, is not there.
+/// Makes a refusal of VolumeZone: the volume of a bound claim, whose labels name its zone, is not
+/// there.
 fn by_zone(reason: String) -> Unready {
     Unready { filter: "VolumeZone", reason }
 }

@@ -218,7 +218,7 @@ async fn a_free_volume_is_reserved_before_the_pod_is_bound() {
         (&reserve["spec"]["claimRef"]["uid"], &reserve["metadata"]["resourceVersion"]),
         (&json!("c1"), &json!("7"))
     );
-    // Nobody else gets it meanwhile.
+    // No other claim gets it meanwhile.
     assert_eq!(scheduler.volumes_of(&pod("1")).unwrap().open[0].fitting.len(), 0);
     scheduler.claims.tell_of(claim("v"));
     scheduler.news.send_replace(());

@@ -113,8 +113,8 @@ async fn settle(seed: u64, store: &Store, waiting: fn(&Store) -> Vec<String>) {
     }
 }
 
-/// Pods and nodes come and go for a while. With `only_late` no node may have more pods than it has
-/// room for, and nodes stay: a pod that has lost its node would be counted nowhere.
+/// Lets pods and nodes come and go for a while. With `only_late` no node may have more pods than it
+/// has room for, and nodes stay: a pod that has lost its node would be counted nowhere.
 async fn act(store: &Store, rng: &Rng, only_late: bool) {
     for step in 0..rng.range(5, 30) {
         let (pods, nodes) = (store.all("pods"), store.all("nodes"));
@@ -165,7 +165,7 @@ fn request(pod: &Value) -> u64 {
     text(&containers[0], "resources.requests.cpu").parse().expect("whole CPUs")
 }
 
-/// CPUs that are requested on each node.
+/// Returns the CPUs that are requested on each node.
 fn rooms(store: &Store) -> BTreeMap<String, u64> {
     let nodes = store.all("nodes");
     let mut used: BTreeMap<String, u64> =
@@ -178,7 +178,7 @@ fn rooms(store: &Store) -> BTreeMap<String, u64> {
     used
 }
 
-/// Pods without a node that would fit on one.
+/// Returns the pods without a node that would fit on one.
 fn waiting(store: &Store) -> Vec<String> {
     let rooms = rooms(store);
     let pods = store.all("pods");

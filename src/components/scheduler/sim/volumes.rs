@@ -67,7 +67,7 @@ struct Storage {
 }
 
 impl Storage {
-    /// Does one step after the other, each a little late. Does not end.
+    /// Takes one step after the other, each a little late. Never ends.
     async fn run(&self) {
         let news = self.store.news();
         loop {
@@ -135,7 +135,7 @@ impl Storage {
     }
 }
 
-/// A volume that the controller has not seen, and that is for no claim.
+/// Returns whether the controller has not seen the volume, and no claim has it.
 fn is_new(volume: &Value) -> bool {
     text(volume, "status.phase") == "Pending" && at(volume, "spec.claimRef").is_null()
 }
@@ -148,7 +148,7 @@ fn is_made(claim: &Value) -> bool {
     text(claim, "spec.storageClassName") == MADE
 }
 
-/// A volume that only one node reaches. Its label `on` names the node for the checks.
+/// Returns a volume that only one node reaches. Its label `on` names the node for the checks.
 fn volume(name: &str, class: &str, node: &str) -> Value {
     let rule = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [node]});
     let terms = json!([{"matchExpressions": [rule]}]);
@@ -185,7 +185,7 @@ fn furnish(store: &Store) {
     }
 }
 
-/// Pods come and go for a while, and local volumes come.
+/// Lets pods come and go for a while, and local volumes come.
 async fn act(store: &Store, rng: &Rng) {
     furnish(store);
     for step in 0..rng.range(8, 30) {
@@ -208,7 +208,7 @@ async fn act(store: &Store, rng: &Rng) {
     }
 }
 
-/// A pod with a claim of each class, of one, or of none.
+/// Draws a pod with a claim of each class, of one, or of none.
 fn pod(rng: &Rng) -> Value {
     let mut volumes = Vec::new();
     for class in [LOCAL, MADE] {
@@ -229,7 +229,7 @@ fn claims_of(pod: &Value) -> Vec<&str> {
     names.filter(|name| !name.is_empty()).collect()
 }
 
-/// Pods without a node that would fit on one together with their claims.
+/// Returns the pods without a node that would fit on one together with their claims.
 fn waiting(store: &Store) -> Vec<String> {
     let rooms = rooms(store);
     let mut waiting = Vec::new();
@@ -266,8 +266,8 @@ fn has_volume(store: &Store, claim: &str, node: &str) -> bool {
     volumes.iter().any(|volume| is_free(&volume.value) && is_here(&volume.value))
 }
 
-/// Bindings of pods before each of their claims was bound, or to a node that does not reach the
-/// volumes.
+/// Finds bindings of pods before each of their claims was bound, or to a node that does not reach
+/// the volumes.
 fn wrong_bindings(store: &Store) -> Vec<String> {
     let claims = store.history(kind(CLAIMS));
     let mut wrong = Vec::new();

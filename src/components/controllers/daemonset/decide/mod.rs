@@ -112,8 +112,8 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// Of a set that runs on so many nodes. Percentages are rounded up; if both come to nothing,
-    /// one may be unavailable.
+    /// Reads the limits of a set that runs on so many nodes. Percentages are rounded up; if both
+    /// come to nothing, one may be unavailable.
     ///
     /// On 15 nodes `maxUnavailable: 10%` are 2. Rounded up, unlike a Deployment's: a node without
     /// its daemon is expected during an update, and a small cluster must get on too.
@@ -260,8 +260,8 @@ fn choose<'a>(
     (Place { runs, new, old }, extra)
 }
 
-/// An update that takes an old pod away first: all that are not available, and as many others as
-/// may then still be missing. `room`: how many nodes may be without an available pod.
+/// Plans an update that takes old pods away first: all that are not available, and as many others
+/// as may then still be missing. `room`: how many nodes may be without an available pod.
 ///
 /// Five nodes, `maxUnavailable` 2. All old pods are available: two are deleted. One old pod is
 /// broken: it is deleted, and one more. A broken pod serves no client, so replacing it costs
@@ -275,8 +275,8 @@ fn replace(plan: &mut Plan, places: &BTreeMap<String, Place>, room: usize, avail
     plan.delete.extend(idle.into_iter().chain(serving.into_iter().take(room)).map(|p| name(p)));
 }
 
-/// An update that makes a new pod first: beside all old ones that are not available, and so many
-/// others at a time. `desired`: how many nodes should run a pod.
+/// Plans an update that makes new pods first: beside all old ones that are not available, and so
+/// many others at a time. `desired`: how many nodes should run a pod.
 ///
 /// A node that should not run one gets no second pod, which no node would take. Its old pod goes
 /// too: at once if it is not available, else as soon as the other nodes can do without it.

@@ -299,6 +299,16 @@ async fn watch_to_its_end(collector: &Arc<Collector>, api: ApiResource) {
     assert!(clock::timeout(Duration::from_secs(20), ended).await.is_some());
 }
 
+/// At the start nothing at all is collected, later only the objects of new kinds are not.
+#[test]
+fn discovery_that_goes_on_failing_is_a_warning_that_says_what_is_not_done() {
+    let warned: Vec<u32> = (1..=3 * WARN_EVERY).filter(|n| discovery_warning(*n, false).is_some()).collect();
+    assert_eq!(warned, [WARN_EVERY, 2 * WARN_EVERY, 3 * WARN_EVERY]);
+    let says = |works: bool, text: &str| discovery_warning(WARN_EVERY, works).unwrap().contains(text);
+    assert!(says(false, "deletes nothing") && !says(true, "deletes nothing"));
+    assert!(says(true, "new kinds"));
+}
+
 /// A definition moves from one version to the next. The watch of the first version ends some time
 /// later.
 #[test]
@@ -319,6 +329,26 @@ async fn a_version_that_is_no_longer_served_is_not_watched_for_ever() {
     .await;
     let collector = Arc::new(collector(&server));
     watch_to_its_end(&collector, widgets("example.com", "v1")).await;
+    collector.shared.crew.kill();
+}
+
+/// A look at the kinds that are not served comes just when a watch ends. It must not find the kind
+/// in both maps: it would drop the kind from one, and the end of the watch from the other.
+#[tokio::test]
+async fn a_kind_whose_watch_ends_is_either_watched_or_not_served() {
+    let server = Scripted::new(|_| None).await;
+    let collector = Arc::new(collector(&server));
+    let api = widgets("example.com", "v1");
+    let mut watched = collector.watched();
+    watched.insert(name_of(&api));
+    let (other, ended) = (collector.clone(), api.clone());
+    let end = std::thread::spawn(move || other.end_watch(&ended));
+    std::thread::sleep(Duration::from_millis(50)); // it waits for the lock that is held here
+    assert!(collector.unserved().is_empty());
+    drop(watched);
+    end.join().unwrap();
+    assert!(collector.watched().is_empty());
+    assert_eq!(collector.unserved().keys().collect::<Vec<_>>(), [&name_of(&api)]);
     collector.shared.crew.kill();
 }
 

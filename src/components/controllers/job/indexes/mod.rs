@@ -42,7 +42,7 @@ impl Indexes {
         Indexes(all)
     }
 
-    /// The interval that contains `index`.
+    /// Returns the interval that contains `index`.
     fn around(&self, index: i32) -> Option<(i32, i32)> {
         let after = self.0.partition_point(|(first, _)| *first <= index);
         self.0[..after].last().copied().filter(|(_, last)| index <= *last)
@@ -56,12 +56,12 @@ impl Indexes {
         self.0.is_empty()
     }
 
-    /// How many indexes there are. Indexes are not negative, so that they can be counted.
+    /// Returns how many indexes there are. None is negative, so the length of an interval fits.
     pub(super) fn len(&self) -> i32 {
         self.0.iter().fold(0, |n: i32, (first, last)| n.saturating_add((last - first).saturating_add(1)))
     }
 
-    /// How many indexes are in both sets.
+    /// Returns how many indexes are in both sets.
     pub(super) fn common(&self, other: &Indexes) -> i32 {
         let (mut a, mut b) = (self.0.iter().peekable(), other.0.iter().peekable());
         let mut count = 0i32;
@@ -79,8 +79,8 @@ impl Indexes {
         count
     }
 
-    /// The smallest index from `index` on that is not in the set; `None` behind the largest there
-    /// can be.
+    /// Returns the smallest index from `index` on that is not in the set; `None` behind the largest
+    /// there can be.
     pub(super) fn next_outside(&self, index: i32) -> Option<i32> {
         self.around(index).map_or(Some(index), |(_, last)| last.checked_add(1))
     }

@@ -52,8 +52,8 @@ fn of_revision(pod: &Pod, revision: &str) -> bool {
     revisions::of_pod(pod).is_some_and(|r| r == revision)
 }
 
-/// The ordinal from which on pods are to be of the update revision; `None` if the controller
-/// replaces none (OnDelete).
+/// Returns the ordinal from which on pods are to be of the update revision; `None` if the
+/// controller replaces none (OnDelete).
 ///
 /// A way to try a new version on a few pods: `partition: 2` of three pods updates `web-2` only.
 /// With `spec.ordinals.start: 5` the same partition begins at `web-7`.
@@ -66,8 +66,8 @@ fn partition(set: &StatefulSet) -> Option<i32> {
     Some(first(set).saturating_add(partition))
 }
 
-/// How many pods an update may take away at a time, at least one: a number, or so many percent,
-/// rounded down.
+/// Returns how many pods an update may take away at a time, at least one: a number, or so many
+/// percent, rounded down.
 ///
 /// Of 10 replicas `25%` are 2; of 3 replicas `10%` are 0, so 1. Without the field 1, the only
 /// number that there was before KEP-961.
