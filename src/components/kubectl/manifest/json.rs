@@ -78,7 +78,6 @@ fn describe(error: &serde_json::Error, text: &[u8], start: usize) -> Mistake {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::manifest::documents;
 
     /// As apimachinery 0.35 says it. What is YAML, though it is no JSON, is no mistake.
