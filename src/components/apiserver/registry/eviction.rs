@@ -201,7 +201,7 @@ async fn ask_budget(
             Ok(made) => {
                 let record = Record::new(Event::Commit(Write::UPDATED)).revision(made.revision as u64);
                 let record = record.object(kind.plural, meta::namespace(pod), &last);
-                ctx.tell(record, Some(made.bytes.clone()));
+                ctx.record_other(record, Some(made.bytes.clone()));
                 return Ok(None);
             }
             Err(Refused::Changed) => {}

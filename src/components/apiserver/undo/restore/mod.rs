@@ -413,7 +413,7 @@ impl State {
             let (namespace, name) = (meta::namespace(&object.value), meta::name(&object.value));
             let (group, plural) = group_and_plural(&m.key);
             let record = Record::new(Event::Commit(write)).object(plural, namespace, name).group(group);
-            ctx.tell(record.revision(revision as u64), Some(object.bytes));
+            ctx.record_other(record.revision(revision as u64), Some(object.bytes));
         }
     }
 }
