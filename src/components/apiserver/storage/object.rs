@@ -191,7 +191,7 @@ impl Event {
         self.object.bytes.len().max(before)
     }
 
-    /// The object that a watcher is sent: one that left a selector is shown as it was while
+    /// Returns the object that a watcher is sent: one that left a selector is shown as it was while
     /// it was in it.
     pub(crate) fn shown(&self, change: Change) -> &Arc<Object> {
         match (change, self.deleted, &self.previous) {

@@ -52,10 +52,10 @@ pub(crate) fn token(
 }
 
 /// Returns why an audience is refused (upstream's gate ServiceAccountNodeAudienceRestriction). A
-/// kubelet gets tokens for the audiences that its pod's
-/// volumes ask for, and for those that a role allows it (verb
-/// `request-serviceaccounts-token-audience`, resource: the audience). Otherwise a node that was
-/// taken over could speak for its pods to any service that trusts the cluster's tokens.
+/// kubelet gets tokens for the audiences that its pod's volumes ask for, and for those that a role
+/// allows it (verb `request-serviceaccounts-token-audience`, resource: the audience). Otherwise a
+/// node that was taken over could speak for its pods to any service that trusts the cluster's
+/// tokens.
 fn refused_audience(state: &State, ctx: &Context, requested: &[Value], pod: &Value) -> Option<String> {
     let audience = match requested {
         [] => "",
