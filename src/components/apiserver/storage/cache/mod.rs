@@ -140,8 +140,8 @@ type Changes = Vec<(String, Option<Arc<Object>>)>;
 type Shelf = Arc<RwLock<Inner>>;
 
 pub(crate) struct Cache {
-    /// By the resource, as keys name it (`pods`, `example.com/tabs`). The shelf of a custom resource
-    /// is made when it is first used.
+    /// By the resource, as keys name it (`pods`, `example.com/tabs`). The shelf of a custom
+    /// resource is made when it is first used.
     shelves: RwLock<HashMap<String, Shelf>>,
     /// The revision of the last fill: nothing is known of what was before.
     filled: AtomicI64,
