@@ -363,7 +363,7 @@ fn undecodable(kv: &KeyValue, reason: String) -> Undecodable {
         key = %String::from_utf8_lossy(&kv.key),
         revision = kv.mod_revision,
         reason,
-        "stored object cannot be decoded, it is left out of lists and watches; delete it to remove it"
+        "stored object cannot be decoded and is left out of lists; delete it, or its key with etcdctl"
     );
     Undecodable { revision: kv.mod_revision, reason: reason.into() }
 }
