@@ -123,8 +123,8 @@ fn granted<'a>(
     Ok(Some(Granted::ByBinding(role)))
 }
 
-/// Returns whether a change touches nothing but what a deletion needs: owners, finalizers, and who
-/// wrote them.
+/// Returns whether a change touches nothing but what a deletion needs: owners, finalizers, and the
+/// managed fields.
 fn changes_only_deletion(new: &Value, old: &Value) -> bool {
     let rest = |object: &Value| {
         let mut rest = object.clone();

@@ -6,7 +6,7 @@ use crate::flowcontrol::pool::{Place, Pool};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// KiB of heads at a time on connections whose clients have not shown who they are.
+/// KiB of heads at a time on connections whose clients have not authenticated.
 pub(super) const STRANGERS_KIB: usize = 8 << 10;
 /// KiB of heads at a time on all other connections.
 pub(super) const KNOWN_KIB: usize = 32 << 10;
