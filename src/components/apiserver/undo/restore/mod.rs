@@ -206,8 +206,8 @@ impl Past {
 }
 
 impl Journey {
-    /// Plans the moves from the registry as it is `now` to what it was `then`, within the namespaces
-    /// that go back.
+    /// Plans the moves from the registry as it is `now` to what it was `then`, within the
+    /// namespaces that go back.
     fn plan(&self, then: &[KeyValue], now: &[KeyValue], birth: &Birth) -> Vec<Move> {
         let mut moves = plan(then, now, birth);
         if let Some(namespaces) = &self.within {
