@@ -11,7 +11,7 @@
 //! | [`Write::default`] | what the server fills in: defaults, generation, managed fields | |
 //! | [`Write::admit`] | mutating plug-ins; for changes and deletes the node restriction | 403 |
 //! | [`Write::validate`] | the kind's rules; no user gives away rights that it lacks | 403, 409, 422 |
-//! | [`Write::commit`] | validating plug-ins and quotas, then one transaction | 403, 409 |
+//! | [`Write::commit`] | a Service's addresses, validating plug-ins and quotas, then one transaction | 403, 409, 422, 500, 507 |
 //!
 //! Create, update, patch, apply and delete differ in these five methods only (`registry::write`,
 //! `registry::delete`). Kubernetes demands three things of the order:

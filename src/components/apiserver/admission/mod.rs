@@ -102,7 +102,7 @@ static PLUGINS: &[Plugin] = &[
     Plugin { kinds: &[CLAIM], mutate: Some(|a, o| done(Ok(classes::storage(a, o)))), validate: None },
     // PersistentVolumeClaimResize
     Plugin { kinds: &[CLAIM], mutate: None, validate: Some(classes::growth) },
-    // The requester of a certificate is who asks (upstream: the registry)
+    // The user of the request is the requester of a certificate (upstream: the registry)
     Plugin { kinds: &[REQUEST], mutate: Some(|a, o| { certificates::set_requester(a, o); done(Ok(Value::Null)) }), validate: None },
     // CertificateApproval
     Plugin { kinds: &[REQUEST], mutate: None, validate: Some(certificates::approval) },

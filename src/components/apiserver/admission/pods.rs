@@ -2,7 +2,7 @@
 //! gone, and mirror pods.
 
 use super::attributes::Attributes;
-use crate::auth::node_authorizer::{DRIVER_SECRETS, MIRROR};
+use crate::auth::node_authorizer::{MIRROR, names_secret};
 use crate::state::State;
 use crate::storage::extra::Extra;
 use api::value::{self, at, flag, list, list_mut, map, text};
@@ -185,10 +185,12 @@ fn problem_of_mirror(pod: &Value) -> Option<&'static str> {
     let volumes = list(pod, "spec.volumes");
     let sources = || volumes.iter().flat_map(|v| list(v, "projected.sources"));
     let containers = ["spec.initContainers", "spec.containers", "spec.ephemeralContainers"];
-    let in_containers = containers.iter().flat_map(|g| list(pod, g)).any(|c| !references(c).is_empty());
-    let of_volume = |v: &Value| DRIVER_SECRETS.iter().any(|path| !at(v, path).is_null());
-    let in_volumes = volumes.iter().any(of_volume) || sources().any(|s| s.get("secret").is_some());
-    if in_containers || in_volumes || !value::empty(pod, "spec.imagePullSecrets") {
+    let of_containers = containers.iter().flat_map(|g| list(pod, g)).flat_map(references);
+    let of_sources = sources().map(|s| text(s, "secret.name"));
+    let to_pull = list(pod, "spec.imagePullSecrets").iter().map(|s| text(s, "name"));
+    let mut names = of_containers.map(|(_, name)| name).chain(of_sources).chain(to_pull);
+    // As upstream a reference without a name counts as none.
+    if names.any(|name| !name.is_empty()) || volumes.iter().any(names_secret) {
         return Some("a mirror pod may not reference secrets");
     }
     let token = sources().any(|s| s.get("serviceAccountToken").is_some());
@@ -352,6 +354,8 @@ mod tests {
             (volume(json!({"flexVolume": {"driver": "d", "secretRef": {"name": "x"}}})), secret),
             (volume(json!({"projected": {"sources": [{"secret": {"name": "x"}}]}})), secret),
             (json!({"spec": {"imagePullSecrets": [{"name": "x"}]}}), secret),
+            (volume(json!({"flexVolume": {"driver": "d", "secretRef": {}}})), None),
+            (json!({"spec": {"imagePullSecrets": [{}, {"name": ""}]}}), None),
             (
                 json!({"spec": {"serviceAccountName": "default"}}),
                 Some("a mirror pod may not reference service accounts"),

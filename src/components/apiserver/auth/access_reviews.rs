@@ -41,6 +41,7 @@ pub(crate) fn access(state: &State, ctx: &Context, kind: &Kind, review: &Value) 
     Ok(decide(state, &user, spec))
 }
 
+/// Checks a review: what its spec asks about, and that its metadata are empty.
 fn check(kind: &Kind, namespace: &str, review: &Value, errors: &mut Errors) {
     let spec = at(review, "spec");
     let (resource, path) = (at(spec, "resourceAttributes"), at(spec, "nonResourceAttributes"));
@@ -127,6 +128,7 @@ fn check_selector(selector: &Value, of_labels: bool, field: &str, errors: &mut E
     }
 }
 
+/// Answers what the spec of a review asks: whether the user may do it, and why.
 fn decide(state: &State, user: &User, spec: &Value) -> Value {
     let (resource, path) = (at(spec, "resourceAttributes"), at(spec, "nonResourceAttributes"));
     let (node, problems) = match resource.is_object() {
@@ -144,12 +146,7 @@ fn decide(state: &State, user: &User, spec: &Value) -> Value {
             on_node: node.as_deref().unwrap_or_default(),
             ..Attributes::RESOURCE
         },
-        false => Attributes {
-            verb: text(path, "verb"),
-            path: text(path, "path"),
-            is_resource: false,
-            ..Attributes::RESOURCE
-        },
+        false => Attributes::of_path(text(path, "verb"), text(path, "path")),
     };
     let mut status = match state.authorize(user, &attributes) {
         Ok(()) => match state.why_allowed(user, &attributes) {

@@ -123,8 +123,8 @@ fn granted<'a>(
     Ok(Some(Granted::ByBinding(role)))
 }
 
-/// Returns whether a change touches nothing but what a deletion needs: owners, finalizers, and who
-/// wrote them.
+/// Returns whether a change touches nothing but what a deletion needs: owners, finalizers, and the
+/// managed fields.
 fn changes_only_deletion(new: &Value, old: &Value) -> bool {
     let rest = |object: &Value| {
         let mut rest = object.clone();
@@ -303,7 +303,7 @@ fn given(rule: &Value) -> impl Iterator<Item = Attributes<'_>> {
     (0..verbs.len() * each).map(move |n| {
         let (verb, n) = (verbs[n / each], n % each);
         let Some(n) = n.checked_sub(paths.len()) else {
-            return Attributes { verb, path: paths[n], is_resource: false, ..Attributes::RESOURCE };
+            return Attributes::of_path(verb, paths[n]);
         };
         let (n, name) = (n / names.len(), names[n % names.len()]);
         let (group, full) = (groups[n / resources.len()], resources[n % resources.len()]);

@@ -112,8 +112,7 @@ mod tests {
         assert_eq!((lines.len(), lines[SHOWN_MAX + 1]), (SHOWN_MAX + 2, "and 2 more"));
         let long = "x".repeat(2 * SHOWN_BYTES);
         let mut missing = Missing::default();
-        missing
-            .add(&Attributes { verb: &long, path: "/a", is_resource: false, ..Attributes::RESOURCE }, true);
+        missing.add(&Attributes::of_path(&long, "/a"), true);
         let refusal = missing.refusal(&User::new("bob", &[long.as_str()]));
         assert!(refusal.len() < 3 * SHOWN_BYTES, "{} bytes", refusal.len());
     }

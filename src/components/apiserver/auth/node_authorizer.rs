@@ -156,7 +156,7 @@ fn related(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
 
 /// Where volumes of drivers name a Secret of the pod's namespace (upstream:
 /// `podutil.VisitPodSecretNames`).
-pub(crate) const DRIVER_SECRETS: [&str; 10] = [
+const DRIVER_SECRETS: [&str; 10] = [
     "azureFile.secretName",
     "cephfs.secretRef.name",
     "cinder.secretRef.name",
@@ -168,6 +168,11 @@ pub(crate) const DRIVER_SECRETS: [&str; 10] = [
     "storageos.secretRef.name",
     "secret.secretName",
 ];
+
+/// Returns whether a volume names a Secret. A reference without a name counts as none.
+pub(crate) fn names_secret(volume: &Value) -> bool {
+    DRIVER_SECRETS.iter().any(|path| !text(volume, path).is_empty())
+}
 
 /// Returns whether a pod names this Secret, ConfigMap, claim or ServiceAccount of its namespace.
 pub(crate) fn needs(pod: &Value, resource: &str, name: &str) -> bool {

@@ -266,8 +266,7 @@ mod tests {
     fn stars_at_the_end_of_a_path_stand_for_the_rest_of_it() {
         let of = |url: &str, path: &str| {
             let rule = json!({"nonResourceURLs": [url], "verbs": ["get"]});
-            let get = attributes("get", "", "", "");
-            allows(&rule, &Attributes { path, is_resource: false, ..get })
+            allows(&rule, &Attributes::of_path("get", path))
         };
         for url in ["*", "/a/*", "/a/**", "/a*"] {
             assert!(of(url, "/a/b"), "{url}");

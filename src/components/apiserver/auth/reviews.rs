@@ -78,9 +78,9 @@ async fn token(state: &State, review: &Value) -> Result<Value, Status> {
     }
 }
 
-/// Rules that one answer lists, and bytes of them, at most. The bootstrap roles of one user have
-/// some dozens.
+/// Rules that one answer lists, at most. The bootstrap roles of one user have some dozens.
 const RULES_MAX: usize = 10_000;
+/// Bytes of these rules, at most.
 const RULES_BYTES: usize = 1 << 20;
 
 /// The rules of one user as the answer lists them: each once, up to the bounds.

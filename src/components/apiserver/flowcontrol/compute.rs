@@ -29,18 +29,22 @@ pub(crate) const LONG_LIST: usize = 1 << 20;
 const STRIDE: usize = 32 << 10;
 /// An item counts as so many bytes at least.
 const ITEM_LEAST: usize = 256;
-/// Large requests, and long lists, that are worked on at a time: of users, of addons, of nodes, and
-/// of the control plane and administrators.
+/// Large requests of users that are worked on at a time, and as many long lists of theirs.
 const AT_ONCE: usize = 4;
+/// The same for addons.
 const OF_ADDONS: usize = 2;
+/// The same for nodes.
 const OF_NODES: usize = 3;
+/// The same for the control plane and administrators.
 const OF_COMPONENTS: usize = 4;
-/// KiB of the bodies of lists in memory at a time: of users, of addons, of nodes, and of the
-/// control plane and administrators. One account has a third, if it leaves as much free; a longer
-/// list than that takes the whole third.
+/// KiB of the bodies of users' lists in memory at a time. One account has a third, if it leaves as
+/// much free; a longer list than that takes the whole third.
 const LISTS_KIB: usize = 96 << 10;
+/// The same for addons.
 const LISTS_KIB_OF_ADDONS: usize = 48 << 10;
+/// The same for nodes.
 const LISTS_KIB_OF_NODES: usize = 48 << 10;
+/// The same for the control plane and administrators.
 const LISTS_KIB_OF_COMPONENTS: usize = 112 << 10;
 /// Bytes of a list up to which it does not count. Each holds one of the places for requests, so
 /// these are few megabytes together.
@@ -48,7 +52,7 @@ pub(crate) const COUNTED_LIST: usize = 128 << 10;
 /// A list that has waited so long for others to be read is refused: longer than an answer is kept
 /// for its client.
 const LIST_WAIT: Duration = Duration::from_secs(70);
-/// Large requests of users, those of addons, and those of nodes, that wait or are worked on.
+/// Large requests that wait or are worked on: of users, of addons and of nodes as many each.
 const WAITING: usize = 64;
 
 /// One for each kind of clients, so that no user's requests hold up those of addons and nodes, and
@@ -108,7 +112,7 @@ impl Compute {
         (self.components.large.running(), self.components.large.waiting())
     }
 
-    /// The turns of their long lists.
+    /// The turns of the long lists of administrators and the control plane.
     #[cfg(test)]
     pub(crate) fn lists_of_components(&self) -> Arc<FairQueue> {
         self.components.lists.clone()

@@ -2,10 +2,10 @@
 //! arrival.
 //!
 //! In one queue for all accounts, one with thirty requests would let every other wait for thirty.
-//! Here each account has a queue of its own. The next turn goes to the account with the
-//! fewest turns running, and among these to the one that was served longest ago. Example with two
-//! at a time: eve asks five times, then bob once; served are eve, bob, eve, eve, … No account has
-//! all turns at once, because work that has begun is not interrupted.
+//! Here each account has a queue of its own. The next turn goes to the account with the fewest
+//! turns running, and among these to the one that was served longest ago. Example with two at a
+//! time: eve asks five times, then bob once; served are eve, bob, eve, eve, … No account has all
+//! turns at once, because work that has begun is not interrupted.
 //!
 //! A turn has a weight: 1 for a piece of work, KiB for memory. Work ends by itself, so the account
 //! that is next keeps its place until a turn is free. Memory is free again when a client has read
@@ -18,8 +18,9 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 pub(crate) struct FairQueue {
-    /// The weight of all turns that run at a time, and of those of one account.
+    /// The weight of all turns that run at a time.
     at_once: usize,
+    /// The weight of the turns of one account that run at a time.
     each: usize,
     /// An account has at most what it leaves free.
     leaves_room: bool,
@@ -33,8 +34,9 @@ struct Request {
 
 #[derive(Default)]
 struct Inner {
-    /// The weight of all turns that are running, and of those of each account.
+    /// The weight of all turns that are running.
     all: usize,
+    /// The weight of the running turns of each account.
     running: HashMap<String, usize>,
     /// Bounded by the callers: each waits with a request that has a place of its own.
     waiting: HashMap<String, VecDeque<Request>>,

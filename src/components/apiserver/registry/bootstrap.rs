@@ -4,6 +4,7 @@
 
 use crate::auth::policy;
 use crate::auth::reconcile;
+use crate::registry::delete::kept;
 use crate::registry::services::{self, release};
 use crate::request::context;
 use crate::state::State;
@@ -222,14 +223,20 @@ async fn ensure(state: &State, mut wanted: Vec<Value>) -> Result<(), Status> {
     Ok(())
 }
 
-/// Says why an object of every cluster could not be made, and what to do.
-fn why_missing(state: &State, kind: &Kind, object: &Value) -> &'static str {
+/// Says why an object of every cluster could not be made, and what to do. A deletion by name also
+/// gives back the address of a Service; where the API refuses one, etcdctl is the remedy.
+fn why_missing(state: &State, kind: &Kind, object: &Value) -> String {
     if state.undecodable(kind, meta::namespace(object), meta::name(object)).is_some() {
-        return "what is stored under its name cannot be decoded; delete it by that name";
+        let key = store_key(kind, &key_of(kind, object));
+        let remedy = match kept::check(kind, meta::name(object)) {
+            Ok(()) => "delete it by that name".to_string(),
+            Err(_) => format!("run `etcdctl del {}`", String::from_utf8_lossy(&key)),
+        };
+        return format!("what is stored under its name cannot be decoded; {remedy}");
     }
     match services::is_service(kind) {
-        true => "its address belongs to another Service; delete that one",
-        false => "another client has made and deleted it meanwhile",
+        true => "its address belongs to another Service; delete that one".into(),
+        false => "another client has made and deleted it meanwhile".into(),
     }
 }
 
@@ -313,28 +320,35 @@ mod tests {
         }
     }
 
-    /// The log named the address of another Service for every kind of object.
+    /// The log named the address of another Service for every kind of object, and told people to
+    /// delete by name what the API refuses to delete.
     #[tokio::test]
     async fn a_namespace_that_cannot_be_made_has_its_own_reason() {
         let api = Api::bare().await;
         let state = api.state();
         let kind = kinds::stored("namespaces").unwrap();
-        let object = namespaces().pop().unwrap();
-        let key = store_key(kind, meta::name(&object));
-        let txn = TxnRequest { success: vec![put(key, "no object")], ..Default::default() };
-        state.kv.txn(txn).await.unwrap();
-        keep(state).await.unwrap();
-        assert!(state.remembered(kind, "", meta::name(&object)).is_none(), "it is not overwritten");
-        let why = why_missing(state, kind, &object);
-        assert!(why.contains("cannot be decoded") && why.contains("delete it"), "{why}");
+        for (name, code, remedy) in [
+            ("kube-node-lease", 200, "delete it by that name"),
+            ("kube-public", 403, "run `etcdctl del /registry/namespaces/kube-public`"),
+        ] {
+            let object = json!({"metadata": {"name": name}});
+            let key = store_key(kind, name);
+            let txn = TxnRequest { success: vec![put(key.clone(), "no object")], ..Default::default() };
+            state.kv.txn(txn).await.unwrap();
+            keep(state).await.unwrap();
+            assert!(state.remembered(kind, "", name).is_none(), "it is not overwritten");
+            let why = why_missing(state, kind, &object);
+            assert!(why.contains("cannot be decoded") && why.ends_with(remedy), "{why}");
+            assert_eq!(api.delete(&format!("/api/v1/namespaces/{name}"), json!({})).await.0, code);
+            if code == 403 {
+                let txn = TxnRequest { success: vec![delete(key)], ..Default::default() };
+                state.kv.txn(txn).await.unwrap();
+            }
+            keep(state).await.unwrap();
+            assert!(state.remembered(kind, "", name).is_some());
+        }
         let service = kinds::find("", "v1", "Service").unwrap();
         assert!(why_missing(state, service, &kubernetes_service(state)).contains("another Service"));
-        assert_eq!(
-            api.delete(&format!("/api/v1/namespaces/{}", meta::name(&object)), json!({})).await.0,
-            200
-        );
-        keep(state).await.unwrap();
-        assert!(state.remembered(kind, "", meta::name(&object)).is_some());
     }
 
     #[tokio::test]

@@ -29,8 +29,9 @@ use std::time::Duration;
 use tap::Tap;
 use tokio::sync::watch;
 
-/// After something went wrong, at first and at most.
+/// The pause before a definition that failed is tried again, at first. It doubles each time.
 const AGAIN: Duration = Duration::from_millis(200);
+/// That pause at most.
 const AGAIN_MAX: Duration = Duration::from_secs(30);
 /// Objects of one definition that are deleted in a look. There may be tens of thousands, and the
 /// other definitions wait for the end of a look: a new one is not served before.

@@ -27,9 +27,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tap::{Event, Record, Write};
 
-/// How often an eviction looks again at a pod that changes, and the pause before that.
-/// Source: `EvictionsRetry`.
+/// How often an eviction looks again at a pod that changes. Source: `EvictionsRetry`.
 const TRIES: usize = 20;
+/// The pause before each further look.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Evicted pods that a budget remembers, at most; more say that its controller does not work.
 const DISRUPTED_MAX: usize = 2000;
@@ -37,7 +37,7 @@ const REFUSED: &str = "Cannot evict pod as it would violate the pod's disruption
 const MANY: &str =
     "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
 
-/// What `kubectl drain` sends for each pod, instead of a delete:
+/// Evicts a pod. `kubectl drain` asks for it for each pod, instead of a delete:
 ///
 /// ```text
 /// no budget selects it               deleted
@@ -117,12 +117,13 @@ fn check_reads_what_goes(eviction: &Value) -> Result<(), Status> {
     Err(Status::invalid("policy", "Eviction", meta::name(eviction), &errors))
 }
 
-/// Ended, ending or not started: its eviction disrupts nothing that a budget guards.
+/// Returns whether a pod has ended, is ending or has not started: its eviction disrupts nothing
+/// that a budget guards.
 fn is_disrupted(pod: &Value) -> bool {
     is_over(pod) || text(pod, "status.phase") == "Pending"
 }
 
-/// Ended or ending.
+/// Returns whether a pod has ended or is ending.
 fn is_over(pod: &Value) -> bool {
     meta::is_terminating(pod) || matches!(text(pod, "status.phase"), "Succeeded" | "Failed")
 }
@@ -201,7 +202,7 @@ async fn ask_budget(
             Ok(made) => {
                 let record = Record::new(Event::Commit(Write::UPDATED)).revision(made.revision as u64);
                 let record = record.object(kind.plural, meta::namespace(pod), &last);
-                ctx.tell(record, Some(made.bytes.clone()));
+                ctx.record_other(record, Some(made.bytes.clone()));
                 return Ok(None);
             }
             Err(Refused::Changed) => {}
@@ -421,7 +422,7 @@ mod tests {
         assert!(status.message.contains("PodDisruptionBudget \"b\" due to conflicts"), "{}", status.message);
     }
 
-    /// A client that is told to come again has to know whose budget it waits for.
+    /// A client that is to come again has to know which budget it waits for.
     #[tokio::test]
     async fn a_budget_that_lets_an_unhealthy_pod_go_is_named() {
         let api = crate::testing::Api::bare().await;

@@ -32,9 +32,10 @@ use std::sync::Arc;
 
 /// How many times as long it takes to decode and check an object as to copy it, about.
 const DECODING: usize = 16;
-/// Keys of the first page that is read from the store, and of the largest. Pages double, as
+/// Keys of the first page that is read for a list without a limit, at most. Pages double, as
 /// upstream's: a selector that matches little costs few of them.
 const PAGE: i64 = 500;
+/// Keys of any page, at most.
 const PAGE_MAX: i64 = 10_000;
 /// Bytes of a page, about. How many objects have room in it is estimated from the size of those in
 /// the page before; for the first page, from today's objects. A page never has more objects than
@@ -261,8 +262,8 @@ impl<'a> Writer<'a> {
         Ok(Writer { of, keys, list, memory, turn, work: 0, taken: 0, pace: Pace::default() })
     }
 
-    /// Counts a page that was read. If there was more than today's objects told, it waits for a
-    /// turn.
+    /// Counts a page that was read. If the pages have more than was estimated from today's objects,
+    /// it waits for a turn.
     async fn cover_page(&mut self, page: &[KeyValue]) -> Result<(), Status> {
         let read = bytes_of(page);
         self.memory.cover(self.list.written() + read)?;
@@ -274,7 +275,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Puts the objects of a page that match into the answer, until it is full. What cannot be
-    /// decoded is left out; the cache has told it in the log.
+    /// decoded is left out; the log has a line of the cache about it.
     async fn put_matching(&mut self, page: &[KeyValue]) -> Result<Seen, Status> {
         let read = bytes_of(page);
         let mut seen = Seen::default();

@@ -146,7 +146,7 @@ pub(crate) async fn reach(state: &State, wanted: i64) -> Result<(), Status> {
 }
 
 /// Waits until this server has read the store for the first time. Before that it knows of nothing,
-/// and a client that is told so takes all objects for deleted.
+/// and a client that got an empty list would take all objects for deleted.
 ///
 /// # Errors
 /// 429 if that takes longer than [`FUTURE_WAIT`], as upstream's before its cache is filled.

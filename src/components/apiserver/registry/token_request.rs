@@ -84,9 +84,9 @@ pub(crate) async fn create(state: &State, ctx: &Context, body: &Bytes) -> Result
     Ok(json(201, &request))
 }
 
-/// Seconds for which the kubelet asks for the token that every pod has, and those for which it is
-/// issued.
+/// Seconds for which the kubelet asks for the token that every pod has.
 const POD_TOKEN_SECS: i64 = 60 * 60 + 7;
+/// How long that token is valid.
 const POD_TOKEN_LIFE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Returns when a token ends that was asked for from `now` until `wanted`. The token of a pod for
@@ -108,7 +108,7 @@ fn end_of(
     now + POD_TOKEN_LIFE
 }
 
-/// A request for a token may name its account again, and no other.
+/// Checks the name in a request for a token: it may be that of the account, and no other.
 fn check_account(request: &Value, name: &str) -> Result<(), Status> {
     let own_name = meta::name(request);
     if own_name.is_empty() || own_name == name {
@@ -119,7 +119,12 @@ fn check_account(request: &Value, name: &str) -> Result<(), Status> {
     Err(Status::invalid("authentication.k8s.io", "TokenRequest", name, &errors))
 }
 
-/// A token may be bound to a pod of its account, a secret or a node, and dies with it.
+/// Adds the object that the token is bound to, with which it ends, to the claims `own`: a pod of
+/// its account with the pod's node, a Secret, or a node.
+///
+/// # Errors
+/// 400 for another kind, for no name and for a pod of another account, 404 if there is no such
+/// object, 409 if it has another uid.
 fn bound_object(
     state: &State,
     request: &Value,
@@ -159,7 +164,7 @@ fn bound_object(
     value::put(own, field, json!({"name": name, "uid": meta::uid(&found.value)}));
     let on = text(&found.value, "spec.nodeName");
     if kind == "Pod" && !on.is_empty() {
-        // Of a node that is gone the name is told.
+        // Of a node that is gone the token has the name alone.
         let node = match state.cache.get("nodes", on) {
             Some(node) => json!({"name": on, "uid": meta::uid(&node.value)}),
             None => json!({"name": on}),

@@ -24,7 +24,7 @@ pub(super) async fn shake_hands(
     counted: &Counted,
 ) -> Option<TlsStream<TcpStream>> {
     let handshake = async {
-        // A balancer says for whom it has made the connection before it sends anything.
+        // A balancer names the client of a connection before it sends anything on it.
         let mut begin = [0; 5];
         let _ = tcp.peek(&mut begin).await;
         if !counted.find_client() {

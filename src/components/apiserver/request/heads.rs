@@ -6,7 +6,7 @@ use crate::flowcontrol::pool::{Place, Pool};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// KiB of heads at a time on connections whose clients have not shown who they are.
+/// KiB of heads at a time on connections whose clients have not authenticated.
 pub(super) const STRANGERS_KIB: usize = 8 << 10;
 /// KiB of heads at a time on all other connections.
 pub(super) const KNOWN_KIB: usize = 32 << 10;
@@ -24,8 +24,8 @@ impl Default for Heads {
 }
 
 impl Heads {
-    /// Takes memory for a head that comes from a user, or from a source that has not shown one.
-    /// `None`: there is none.
+    /// Takes memory for a head: on the account of the connection's user, or of its source before
+    /// one has authenticated. `None` if the account, or all together, have as much as they may.
     pub(super) fn take(&self, user: Option<&Flow>, source: IpAddr, kib: usize) -> Option<Place> {
         match user {
             Some(flow) => self.known.take(flow, kib),

@@ -8,8 +8,8 @@
 //! finds no room is closed.
 //!
 //! Example: strangers have 8 MiB, one source of them half. A local user opens connections and sends
-//! 64 KiB of a head on each: the 86th is closed, and those who have shown who they are do not
-//! notice it.
+//! 64 KiB of a head on each: the 86th is closed, and clients that have authenticated do not notice
+//! it.
 
 use crate::flowcontrol::flow::Level;
 use crate::request::connections::Counted;
@@ -133,8 +133,8 @@ mod tests {
     }
 
     /// Strangers send half of a long head on each of many connections, from all addresses of the
-    /// loopback network: they have a bound together, and those who have shown who they are have
-    /// memory of their own.
+    /// loopback network: they have a bound together, and authenticated clients have memory of their
+    /// own.
     #[test]
     fn heads_that_do_not_come_whole_hold_a_bounded_memory() {
         let all = Connections::new(4096, Known::default());

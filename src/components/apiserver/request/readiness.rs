@@ -7,6 +7,7 @@
 
 use crate::request::http::{Answer, Query, not_found_page, plain};
 use crate::state::State;
+use api::gostr::quote;
 use clock::Instant;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -95,7 +96,7 @@ pub(crate) async fn health(state: &State, page: &str, query: &Query) -> Answer {
         lines.push_str(&line);
     }
     if !unknown.is_empty() {
-        let names: Vec<String> = unknown.iter().map(|name| format!("{name:?}")).collect();
+        let names: Vec<String> = unknown.iter().map(|name| quote(name)).collect();
         let names = names.join(",");
         lines.push_str(&format!("warn: some health checks cannot be excluded: no matches for {names}\n"));
     }

@@ -11,21 +11,21 @@ pub(crate) type Known = Arc<Mutex<Sources>>;
 
 #[derive(Default)]
 pub(crate) struct Sources {
-    /// How many connections of each showed who they are. A client may use one port towards two
-    /// listeners, and the kernel gives the port of a connection that was reset to the next one
-    /// before this server has dropped the first.
+    /// How many connections from each address and port have authenticated. A client may use one
+    /// port towards two listeners, and the kernel gives the port of a connection that was reset to
+    /// the next one before this server has dropped the first.
     authenticated: HashMap<SocketAddr, usize>,
-    /// For whom a balancer makes connections ([`super::forwarded`]).
+    /// The clients for which a balancer makes connections ([`super::forwarded`]).
     pub(super) clients: Clients,
 }
 
 impl Sources {
-    /// Returns whether a connection from this address and port showed who it is.
+    /// Returns whether a connection from this address and port has authenticated.
     pub(crate) fn is_authenticated(&self, from: SocketAddr) -> bool {
         self.authenticated.contains_key(&from)
     }
 
-    /// Counts a connection that showed who it is.
+    /// Counts a connection that has authenticated.
     pub(super) fn add_authenticated(&mut self, from: SocketAddr) {
         *self.authenticated.entry(from).or_default() += 1;
     }

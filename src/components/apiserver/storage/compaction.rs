@@ -42,9 +42,9 @@ const KEEP_REVISIONS: i64 = 5_000;
 const KEEP_FOR_UNDO: i64 = 50_000;
 /// Bytes of history. The store is in memory.
 const HISTORY_MAX: u64 = 256 << 20;
-/// Bytes of the quota that only repairing writes may use, and the part of the quota that they are
-/// at most.
+/// Bytes of the quota that only repairing writes may use, at most.
 const RESERVE: u64 = 64 << 20;
+/// The part of the quota that these bytes are at most: an eighth.
 const RESERVE_PART: u64 = 8;
 /// Pause between two attempts to make room for a write, at least: a compaction costs time in
 /// proportion to the objects.

@@ -132,8 +132,8 @@ impl Object {
         Object { value, bytes, revision, body, stored: 0, values: 0, holds: Holds::default() }
     }
 
-    /// Its bytes without kind and apiVersion, to be read after an opening brace: as an item of a
-    /// typed list. `None` if they have to be made.
+    /// Returns the object's bytes without kind and apiVersion, which stand behind an opening brace
+    /// in an item of a typed list. `None` if `bytes` do not begin with these two.
     pub(crate) fn untyped(&self) -> Option<&[u8]> {
         (self.body > 0).then(|| &self.bytes[self.body + 1..])
     }
@@ -191,7 +191,7 @@ impl Event {
         self.object.bytes.len().max(before)
     }
 
-    /// The object that a watcher is sent: one that left a selector is shown as it was while
+    /// Returns the object that a watcher is sent: one that left a selector is shown as it was while
     /// it was in it.
     pub(crate) fn shown(&self, change: Change) -> &Arc<Object> {
         match (change, self.deleted, &self.previous) {
@@ -252,7 +252,8 @@ impl Kept {
         self.object.len() + self.previous.as_ref().map_or(0, |(_, bytes)| bytes.len())
     }
 
-    /// The event again, its objects parsed. `None` if they cannot be: they were encoded here.
+    /// Makes the event again, by parsing its objects. `None` if one cannot be parsed, which would
+    /// be a fault of this program: they were encoded here.
     pub(crate) fn event(&self) -> Option<Event> {
         let object = Object::reread(self.object.clone(), self.revision)?;
         let previous = match &self.previous {

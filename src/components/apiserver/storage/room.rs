@@ -61,9 +61,9 @@ impl Drop for Counted<'_> {
 /// ```
 ///
 /// Beyond the bound, small writes go on up to a fourth more. Their user is not looked at: very many
-/// small objects of one user fill that part, too. Up to a sixteenth beyond that small writes
-/// go on that take something away, and those of components and administrators that change what
-/// exists, as the status of a pod; no new objects, which users have components make as well.
+/// small objects of one user fill that part, too. Up to a sixteenth beyond that small writes go on
+/// that take something away, and those of components and administrators that change what exists,
+/// as the status of a pod; no new objects, which users have components make as well.
 ///
 /// Writes on their way do not count: few large ones are worked on at a time. Nor is an undo
 /// refused: what it brings back counts once it is there.

@@ -89,8 +89,8 @@ pub(crate) struct Receiver {
     filter: Option<Filter>,
 }
 
-/// A new queue. With a filter its watcher's own task judges what comes, and the sender's end takes
-/// any events. `unsent` counts what waits.
+/// Makes a queue. With a filter the watcher's own task judges what comes, and the sender's end
+/// takes any events. `unsent` counts what waits.
 pub(crate) fn channel(filter: Option<Filter>, unsent: &Arc<WatchBuffers>) -> (Sender, Receiver) {
     let queue = Arc::new(Queue {
         waiting: Mutex::new(Waiting { sending: Some(Instant::now()), ..Waiting::default() }),
@@ -223,7 +223,7 @@ impl Receiver {
         self.queue.close();
     }
 
-    /// Returns whether no more events come than wait now.
+    /// Returns whether the queue has ended: no event comes behind those that wait now.
     pub(crate) fn is_closed(&self) -> bool {
         self.queue.lock().closed
     }

@@ -408,8 +408,7 @@ async fn a_definition_that_is_being_deleted_waits_for_its_own_objects_only() {
     }
 }
 
-/// A client that was told of a revision by another server asks for it here: it is never told an
-/// older one.
+/// A client that has a revision from another server asks for it here: it never gets an older one.
 #[tokio::test]
 async fn a_watch_may_begin_in_the_future_and_is_not_led_back() {
     let api = Api::new().await;

@@ -26,7 +26,7 @@ async fn unknown_fields_of_an_eviction_are_judged_as_field_validation_asks() {
     assert_eq!(code, 201, "{got}");
 }
 
-/// The version of the client never comes back: it must not be told to come again.
+/// The version of the client never comes back: no answer may say that a later attempt could help.
 #[tokio::test]
 async fn an_eviction_of_a_version_that_is_no_more_is_a_conflict() {
     let api = Api::new().await;

@@ -232,7 +232,7 @@ async fn a_delete_keeps_to_the_policy_that_was_asked_for() {
         "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}})
     };
     let delete = async |name: &str, body: Value| {
-        // A client that asks in the old way is told that the object is still there.
+        // The answer to a client that asks in the old way says that the object is still there.
         let want = if body["orphanDependents"] == false { 202 } else { 200 };
         let (code, got) = api.ask("DELETE", &format!("{JOBS}/{name}"), body).await;
         assert_eq!(code, want, "{got}");
@@ -311,7 +311,7 @@ async fn a_namespace_keeps_its_phase_and_has_finalizers_that_somebody_takes_off(
     assert_eq!(api.ask("PUT", &format!("{path}/finalize"), made).await.0, 200);
 }
 
-/// Otherwise its client is told to read again and repeat, and writes what it meant for another.
+/// Otherwise its client would get a conflict, read again, and write to another object.
 #[tokio::test]
 async fn an_update_of_an_object_that_was_made_anew_is_refused_because_of_its_uid() {
     let api = Api::new().await;

@@ -312,8 +312,8 @@ async fn a_kubelet_gets_tokens_for_its_own_pods_only() {
     );
 }
 
-/// ServiceAccountNodeAudienceRestriction: a node speaks for its pods only to those for whom the
-/// pods themselves want a token.
+/// ServiceAccountNodeAudienceRestriction: a node gets tokens of its pods only for the audiences for
+/// which the pods themselves want one.
 #[tokio::test]
 async fn a_kubelet_gets_tokens_for_the_audiences_of_its_pods_only() {
     let dir = tempfile::tempdir().unwrap();
@@ -335,6 +335,7 @@ async fn a_kubelet_gets_tokens_for_the_audiences_of_its_pods_only() {
     for (audiences, why) in [
         (json!(["bank"]), "volume, system:node:n1 is not authorized to request tokens for this audience"),
         (json!([]), "audience \"\" not found in pod spec volume"),
+        (json!(["a\u{200b}"]), r#"audience "a\u200b" not found in pod spec volume"#),
         (json!([crate::auth::authn::ISSUER]), "not found in pod spec volume"),
         (json!(["vault", "bank"]), "node may only request 0 or 1 audiences"),
     ] {

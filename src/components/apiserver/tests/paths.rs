@@ -18,11 +18,14 @@ async fn health_pages_name_their_checks() {
     const CHECKED: &str = "[+]ping ok\n[+]etcd ok\n[+]poststarthook/bootstrap ok\nreadyz check passed\n";
     const EXCLUDED: &str = "[+]ping ok\n[+]etcd excluded: ok\n[+]poststarthook/bootstrap ok\n\
         warn: some health checks cannot be excluded: no matches for \"a\",\"none\"\nreadyz check passed\n";
+    const UNSEEN: &str = "[+]ping ok\n[+]etcd ok\n[+]poststarthook/bootstrap ok\n\
+        warn: some health checks cannot be excluded: no matches for \"\\u200b\"\nreadyz check passed\n";
     let api = Api::bare().await;
     for (path, code, text) in [
         ("/readyz", 200, "ok"),
         ("/readyz?verbose", 200, CHECKED),
         ("/readyz?verbose&exclude=etcd&exclude=none&exclude=a", 200, EXCLUDED),
+        ("/readyz?verbose&exclude=%E2%80%8B", 200, UNSEEN),
         ("/livez?verbose", 200, "[+]ping ok\nlivez check passed\n"),
         ("/healthz/ping", 200, "ok"),
         ("/readyz/etcd", 200, "ok"),

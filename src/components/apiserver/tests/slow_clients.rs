@@ -23,7 +23,7 @@ fn request(method: &str, path: &str, body: String) -> Request<Body> {
     builder.body(full(body)).unwrap()
 }
 
-/// The events of a watch until it has told of `last`, or ends: the value of `data.n` of each.
+/// The events of a watch up to that of `last`, or to its end: the value of `data.n` of each.
 async fn lines_until(body: &mut Body, last: &str) -> Vec<String> {
     let (mut text, mut seen) = (Vec::new(), vec![]);
     while seen.last().is_none_or(|n| n != last) {

@@ -1,7 +1,7 @@
 //! Mirror pods: which ones a kubelet may create.
 
 use super::CLAIMS;
-use crate::auth::node_authorizer::{DRIVER_SECRETS, MIRROR};
+use crate::auth::node_authorizer::{MIRROR, names_secret};
 use crate::state::State;
 use api::value::{self, at, flag, list, text};
 use api::{Status, meta};
@@ -77,18 +77,20 @@ fn references(pod: &Value) -> Option<&'static str> {
             .into_iter()
             .flat_map(|group| list(at(pod, "spec"), group))
     };
+    let has_name = |reference: &Value| !text(reference, "name").is_empty();
     let variable = |field: &str| {
-        containers().flat_map(|c| list(c, "env")).any(|e| !at(at(e, "valueFrom"), field).is_null())
+        containers().flat_map(|c| list(c, "env")).any(|e| has_name(at(at(e, "valueFrom"), field)))
     };
-    let all = |field: &str| containers().flat_map(|c| list(c, "envFrom")).any(|e| !at(e, field).is_null());
+    let all = |field: &str| containers().flat_map(|c| list(c, "envFrom")).any(|e| has_name(at(e, field)));
     let mounted = |field: &str| {
         volumes().any(|v| !at(v, field).is_null()) || sources().any(|s| !at(s, field).is_null())
     };
-    let of_driver = || volumes().any(|v| DRIVER_SECRETS.iter().any(|path| !at(v, path).is_null()));
-    let secrets = mounted("secret") || of_driver() || variable("secretKeyRef") || all("secretRef");
+    let of_volumes = || mounted("secret") || mounted("azureFile") || volumes().any(names_secret);
+    let to_pull = || list(pod, "spec.imagePullSecrets").iter().any(has_name);
+    let secrets = of_volumes() || variable("secretKeyRef") || all("secretRef") || to_pull();
     match () {
         () if !text(pod, "spec.serviceAccountName").is_empty() => Some("serviceaccounts"),
-        () if secrets || !list(pod, "spec.imagePullSecrets").is_empty() => Some("secrets"),
+        () if secrets => Some("secrets"),
         () if mounted("configMap") || variable("configMapKeyRef") || all("configMapRef") => {
             Some("configmaps")
         }
@@ -124,6 +126,15 @@ mod tests {
         ] {
             assert!(crate::auth::node_authorizer::needs(&pod, resource, "x"), "{pod}");
             assert_eq!(references(&pod), Some(resource), "{pod}");
+        }
+        // A reference without a name gives the node nothing.
+        let variable = json!({"valueFrom": {"secretKeyRef": {"key": "k", "optional": true}}});
+        for pod in [
+            volume(json!({"flexVolume": {"driver": "d", "secretRef": {}}})),
+            json!({"spec": {"imagePullSecrets": [{}, {"name": ""}]}}),
+            json!({"spec": {"containers": [{"env": [variable], "envFrom": [{"configMapRef": {}}]}]}}),
+        ] {
+            assert_eq!(references(&pod), None, "{pod}");
         }
     }
 

@@ -4,6 +4,7 @@ use crate::admission::check_node_name;
 use crate::auth::attributes::Attributes;
 use crate::request::context::Context;
 use crate::state::State;
+use api::gostr::quote;
 use api::value::{at, list, text};
 use api::{Status, meta};
 use serde_json::Value;
@@ -52,10 +53,10 @@ pub(crate) fn token(
 }
 
 /// Returns why an audience is refused (upstream's gate ServiceAccountNodeAudienceRestriction). A
-/// kubelet gets tokens for the audiences that its pod's
-/// volumes ask for, and for those that a role allows it (verb
-/// `request-serviceaccounts-token-audience`, resource: the audience). Otherwise a node that was
-/// taken over could speak for its pods to any service that trusts the cluster's tokens.
+/// kubelet gets tokens for the audiences that its pod's volumes ask for, and for those that a role
+/// allows it (verb `request-serviceaccounts-token-audience`, resource: the audience). Otherwise a
+/// node that was taken over could speak for its pods to any service that trusts the cluster's
+/// tokens.
 fn refused_audience(state: &State, ctx: &Context, requested: &[Value], pod: &Value) -> Option<String> {
     let audience = match requested {
         [] => "",
@@ -76,7 +77,8 @@ fn refused_audience(state: &State, ctx: &Context, requested: &[Value], pod: &Val
     (!is_allowed).then(|| {
         let user = &ctx.user.name;
         format!(
-            "audience {audience:?} not found in pod spec volume, {user} is not authorized to request tokens for this audience"
+            "audience {} not found in pod spec volume, {user} is not authorized to request tokens for this audience",
+            quote(audience)
         )
     })
 }

@@ -13,7 +13,7 @@ pub(super) fn decide(state: &State, user: &User, check: &AccessCheck) -> Decisio
     let verb = check.verb.as_str();
     let on_node;
     let attributes = match &check.target {
-        Target::Path(path) => Attributes { verb, path, is_resource: false, ..Attributes::RESOURCE },
+        Target::Path(path) => Attributes::of_path(verb, path),
         Target::Resource(resource) => {
             on_node = fields::required(&resource.field_selector, "spec.nodeName").unwrap_or_default();
             Attributes {

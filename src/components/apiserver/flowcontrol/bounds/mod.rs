@@ -37,10 +37,10 @@ pub(crate) const READING_MAX: usize = 400;
 pub(crate) const WRITING_MAX: usize = 200;
 /// Watches of users, at a time. Upstream has no bound for them.
 pub(crate) const LONG_MAX: usize = 4_000;
-/// Streams to kubelets at a time: of users; and of addons, nodes and the control plane each.
-/// Together they are [`KUBELET_STREAMS_MAX`], which a kubelet takes from every API server. Upstream
-/// has no bound for them.
+/// Streams of users to kubelets at a time. Upstream has no bound for them.
 pub(crate) const STREAMS_MAX: usize = 400;
+/// Streams of addons, of nodes and of the control plane, each. With those of users they are
+/// [`KUBELET_STREAMS_MAX`], which a kubelet takes from every API server.
 const STREAMS_OF_OTHERS: usize = (KUBELET_STREAMS_MAX - STREAMS_MAX) / 3;
 /// KiB of request bodies and answers in memory at a time: 64 MiB. Parsed, a body takes about ten
 /// times as much, but few are parsed at once.
@@ -54,9 +54,9 @@ const HEADS: usize = 3;
 const SMALL: usize = 16 << 10;
 /// Bytes of an answer to a request that holds no place: of its refusal, or of a health page.
 const REFUSAL_MAX: usize = 1 << 10;
-/// Leases and node statuses at a time, and KiB of their bodies. Each is answered within
-/// milliseconds.
+/// Leases and node statuses at a time. Each is answered within milliseconds.
 const HEARTBEATS_MAX: usize = 200;
+/// KiB of the bodies of Leases and node statuses at a time.
 const HEARTBEATS_KIB: usize = 16 << 10;
 /// A request body that is not complete after this time is refused, as upstream's
 /// `--request-timeout`.
@@ -274,9 +274,10 @@ impl Bounds {
     }
 
     /// Makes the answer hold its seat until the connection has written it. The answer to a read for
-    /// which there is no memory becomes a refusal, and a refusal a shorter one; what was written is
-    /// told in any case, and has held memory since its body came. The answer of a server in a pod
-    /// is a session, also a 404: it is passed on as it comes, however long it is.
+    /// which there is no memory becomes a refusal, and a refusal a shorter one. The answer to a
+    /// write that was done stays in any case, and has held memory since its body came. The answer
+    /// of a server in a pod is a session, also a 404: it is passed on as it comes, however long it
+    /// is.
     pub(crate) fn answer(&self, user: &User, info: &Info, seat: &Arc<Seat>, mut answer: Answer) -> Answer {
         let is_from_pod = answer.extensions().get::<FromPod>().is_some();
         let is_refused = answer.status().as_u16() >= 400 && !is_from_pod;

@@ -9,7 +9,7 @@ use api::kinds::Kind;
 ///
 /// # Errors
 /// 403 for an object that stays.
-pub(super) fn check(kind: &Kind, name: &str) -> Result<(), Status> {
+pub(crate) fn check(kind: &Kind, name: &str) -> Result<(), Status> {
     let why = match (kind.group, kind.kind, name) {
         ("", "Namespace", "default" | "kube-system" | "kube-public") => "this namespace may not be deleted",
         ("scheduling.k8s.io", "PriorityClass", "system-cluster-critical" | "system-node-critical") => {

@@ -1,7 +1,7 @@
 //! Delete and deletecollection.
 
 mod collection;
-mod kept;
+pub(crate) mod kept;
 mod kinds;
 mod one;
 mod options;

@@ -34,8 +34,9 @@ fn is_host_of(range: &Cidr, ip: Ipv4Addr) -> bool {
     range.contains(ip) && ip != range.nth(0) && ip != range.nth(range.size() - 1)
 }
 
-/// Addresses at the beginning of a range of `size` that are given out last, so that people can
-/// choose one of them (`calculateRangeOffset` upstream): of 10.96.0.0/12 the first 256.
+/// Returns how many addresses at the beginning of a range of `size` are given out last, so that
+/// people can choose one of them (`calculateRangeOffset` upstream). The first address of the range
+/// is no host and does not count: of 10.96.0.0/12 these are 10.96.0.1 to 10.96.1.0.
 fn addresses_to_choose(size: u32) -> u32 {
     if size <= 16 { 0 } else { (size / 16).clamp(16, 256) }
 }
@@ -43,7 +44,7 @@ fn addresses_to_choose(size: u32) -> u32 {
 /// Returns an address of the range that is not taken: a random one of the upper part, and one of
 /// the lower part if that is full; `None` if the range is.
 fn free_address(range: &Cidr, rng: &Rng, taken: &HashSet<String>) -> Option<String> {
-    let (size, upper) = (range.size(), addresses_to_choose(range.size()).max(1));
+    let (size, upper) = (range.size(), 1 + addresses_to_choose(range.size()));
     let free = |n: u32| Some(range.nth(n).to_string()).filter(|ip| !taken.contains(ip));
     let guess = (0..64).find_map(|_| free(rng.range(u64::from(upper), u64::from(size - 1)) as u32));
     guess.or_else(|| (upper..size - 1).chain(1..upper).find_map(free))
@@ -103,8 +104,9 @@ pub(super) fn families(service: &mut Value, old: Option<&Value>) {
     }
 }
 
-/// Node ports at the beginning of a range of `size` that are given out last, so that people can
-/// choose one of them (`ServiceNodePortStaticSubrange`, KEP-3668): of 30000 to 32767 the first 86.
+/// Returns how many node ports at the beginning of a range of `size` are given out last, so that
+/// people can choose one of them (`ServiceNodePortStaticSubrange`, KEP-3668): of 30000 to 32767 the
+/// first 86.
 fn ports_to_choose(size: i64) -> i64 {
     if size <= 16 { 0 } else { (size / 32).clamp(16, 128) }
 }
@@ -289,13 +291,13 @@ mod tests {
     #[test]
     fn the_last_addresses_are_the_lower_ones_and_then_there_is_none() {
         let (range, rng) = (Cidr::parse("10.0.0.0/27").unwrap(), Rng::seeded(1));
-        let mut taken: HashSet<String> = (16..30).map(|n| format!("10.0.0.{n}")).collect();
+        let mut taken: HashSet<String> = (17..30).map(|n| format!("10.0.0.{n}")).collect();
         for last in [30, 1, 2] {
             let free = free_address(&range, &rng, &taken);
             assert_eq!(free, Some(format!("10.0.0.{last}")));
             taken.extend(free);
         }
-        taken.extend((3..16).map(|n| format!("10.0.0.{n}")));
+        taken.extend((3..17).map(|n| format!("10.0.0.{n}")));
         assert_eq!(free_address(&range, &rng, &taken), None, "the first and the last are no hosts");
     }
 

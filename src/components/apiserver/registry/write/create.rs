@@ -1,7 +1,7 @@
 //! New objects.
 
 use super::shared::{
-    check_fields, check_version, drop_managers, may_shrink, own, tell_beside, warn_as_upstream,
+    check_fields, check_version, drop_managers, may_shrink, own, record_beside, warn_as_upstream,
 };
 use crate::admission;
 use crate::auth::escalation;
@@ -51,7 +51,7 @@ pub(crate) async fn create_object(
     mut object: Value,
 ) -> Result<Arc<Object>, Status> {
     let kind = stored_kind(kind);
-    ctx.name(meta::name(&object));
+    ctx.set_name(meta::name(&object));
     set_namespace(ctx, kind, &mut object)?;
     let has_version = meta::resource_version(&object).parse::<u64>().is_ok_and(|version| version != 0);
     value::remove(&mut object, "metadata.resourceVersion");
@@ -108,7 +108,7 @@ async fn create_named(
     is_name_generated: bool,
     has_version: bool,
 ) -> Result<Arc<Object>, Status> {
-    ctx.name(meta::name(&object)); // which may have been generated
+    ctx.set_name(meta::name(&object)); // which may have been generated
     let known = state.cache.revision();
     let creation = Creation { state, ctx, kind, object: &object, is_name_generated, has_version };
     let done = match pipeline::write(&creation).await {
@@ -229,7 +229,7 @@ impl Write for Creation<'_> {
             match state.write(kind, planned, 0, &extra).await {
                 Ok(made) => {
                     ctx.committed(&made, tap::Write::CREATED);
-                    tell_beside(ctx, &extra, made.revision);
+                    record_beside(ctx, &extra, made.revision);
                     return Ok(made);
                 }
                 Err(Refused::Error(status)) if may_shrink(ctx, &status) && drop_managers(&mut object) => {}

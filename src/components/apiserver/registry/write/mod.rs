@@ -14,5 +14,5 @@ pub(crate) use create::create;
 #[cfg(test)]
 pub(crate) use create::create_object;
 pub(crate) use patch::{check_media, fields_to_merge, judge_fields, mistyped_of, patch};
-pub(crate) use shared::tell_beside;
+pub(crate) use shared::record_beside;
 pub(crate) use update::{check_name, modify, update};

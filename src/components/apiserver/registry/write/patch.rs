@@ -1,4 +1,4 @@
-//! Changes told as a difference: JSON patch, merge patch, strategic merge patch.
+//! Changes that a client sends as a difference: JSON patch, merge patch, strategic merge patch.
 
 use super::apply::server_side_apply;
 use super::conform::conform;

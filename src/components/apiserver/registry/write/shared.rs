@@ -28,13 +28,13 @@ pub(super) fn check_version(
 }
 
 /// Records what a write changed beside its own object, each object as a commit of its own.
-pub(crate) fn tell_beside(ctx: &Context, extra: &Extra, revision: Revision) {
+pub(crate) fn record_beside(ctx: &Context, extra: &Extra, revision: Revision) {
     for beside in &extra.beside {
         let made = Object::new(beside.object.clone(), revision);
         let (namespace, name) = (meta::namespace(&made.value), meta::name(&made.value));
         let write = if beside.goes { Write::DELETED } else { Write::UPDATED };
         let record = Record::new(Event::Commit(write)).revision(revision as u64);
-        ctx.tell(record.object(beside.kind.plural, namespace, name), Some(made.bytes.clone()));
+        ctx.record_other(record.object(beside.kind.plural, namespace, name), Some(made.bytes.clone()));
     }
 }
 

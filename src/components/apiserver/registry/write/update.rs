@@ -2,7 +2,7 @@
 
 use super::create::create_object;
 use super::shared::{
-    check_fields, check_version, drop_managers, may_shrink, own, renew, tell_beside, warn_as_upstream,
+    check_fields, check_version, drop_managers, may_shrink, own, record_beside, renew, warn_as_upstream,
 };
 use crate::admission;
 use crate::auth::escalation;
@@ -303,7 +303,7 @@ impl Write for Edit<'_> {
         match written {
             Ok(made) => {
                 ctx.committed(&made, if finished { tap::Write::DELETED } else { tap::Write::UPDATED });
-                tell_beside(ctx, &extra, made.revision);
+                record_beside(ctx, &extra, made.revision);
                 Ok(Tried::Written(made))
             }
             Err(Refused::Error(status)) => Ok(Tried::Failed(status)),

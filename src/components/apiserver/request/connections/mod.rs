@@ -1,7 +1,7 @@
 //! The connections of a listener: how many each source and each account may have, and which one
 //! makes room for another.
 //!
-//! A connection is a stranger until its client has shown on it who it is, by a certificate or by a
+//! A connection is a stranger until its client has authenticated on it, by a certificate or by a
 //! token. Strangers cost the server as much as others, and any program that reaches the port can
 //! make them: a flood of silent connections would keep the learner's own client waiting until each
 //! of them times out. So the oldest stranger is closed where a new connection needs its place.
@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) struct Connections {
     /// Connections of all sources together, at most. One source has three fourths of them, and half
-    /// of them before it says who it is.
+    /// of them as strangers.
     most: usize,
     known: Known,
     inner: Mutex<Inner>,
@@ -191,7 +191,7 @@ impl Inner {
 pub(crate) struct Counted {
     of: Arc<Connections>,
     from: SocketAddr,
-    /// The address of the client for whom a balancer has made the connection.
+    /// The address of the client for which a balancer has made the connection.
     client: OnceLock<SocketAddr>,
     number: u64,
     /// The requests on the connection.
@@ -257,7 +257,7 @@ impl Counted {
     }
 
     /// Counts the connection on its client's address from now on, if a balancer has made it.
-    /// Called once the first byte has come, when the balancer has said for whom.
+    /// Called once the first byte has come, when the balancer has named the client.
     ///
     /// False: that address has as many connections as it may, and all of them are known.
     pub(crate) fn find_client(&self) -> bool {

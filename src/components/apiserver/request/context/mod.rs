@@ -243,7 +243,7 @@ impl Context {
     }
 
     /// Sets the name of a new object, for the records of this request. The first name stays.
-    pub(crate) fn name(&self, name: &str) {
+    pub(crate) fn set_name(&self, name: &str) {
         if !name.is_empty() {
             let _ = self.named.set(name.to_string()); // the name that the client gave comes first
         }
@@ -398,7 +398,7 @@ impl Context {
     }
 
     /// Records something that this request did to an object other than the one its path names.
-    pub(crate) fn tell(&self, mut record: Record, body: Option<bytes::Bytes>) {
+    pub(crate) fn record_other(&self, mut record: Record, body: Option<bytes::Bytes>) {
         record.request = Some(self.request.clone());
         record.cause = self.cause.clone();
         record.body = body;

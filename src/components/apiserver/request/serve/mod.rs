@@ -62,7 +62,7 @@ impl Server {
     /// listeners may be served.
     ///
     /// A listener has an eighth of the descriptors, and [`CONNECTIONS_MAX`] connections. At the
-    /// bound the oldest connection that has not said who it is makes room; if there is none, new
+    /// bound the oldest connection that has not authenticated makes room; if there is none, new
     /// ones wait in the kernel's queue. No account has more than half (see `connections`).
     ///
     /// # Errors

@@ -33,8 +33,8 @@ const RING: usize = 8192;
 const RING_KEPT: usize = 256;
 /// The newest events, this many, may have more than [`RING_BYTES`], up to [`RING_BYTES_MOST`].
 const RING_LEAST: usize = 16;
-/// Bytes beyond which a resource keeps only its newest event. Every resource may have as many, and
-/// keeps them until other events come.
+/// Bytes of the events that a resource keeps, at most; the newest one is kept however large it is.
+/// Every resource may have as many, and keeps them until other events come.
 const RING_BYTES_MOST: usize = 4 * RING_BYTES;
 /// Closed watchers are pruned once a resource has at least this many.
 const PRUNE_LEAST: usize = 16;
@@ -76,7 +76,7 @@ struct Inner {
     /// The values under other keys that cannot be decoded.
     undecodable: BTreeMap<String, Undecodable>,
     ring: VecDeque<Arc<Kept>>,
-    /// Of the objects in the ring, encoded, as [`Kept::size`] counts them.
+    /// Bytes of the events in the ring, as [`Kept::size`] counts them.
     ring_bytes: usize,
     /// Everything after this revision is in the ring.
     ring_after: Revision,
@@ -140,8 +140,8 @@ type Changes = Vec<(String, Option<Arc<Object>>)>;
 type Shelf = Arc<RwLock<Inner>>;
 
 pub(crate) struct Cache {
-    /// By where the objects rest. Shelves of custom resources are put up when something is first
-    /// kept or watched there.
+    /// By the resource, as keys name it (`pods`, `example.com/tabs`). The shelf of a custom
+    /// resource is made when it is first used.
     shelves: RwLock<HashMap<String, Shelf>>,
     /// The revision of the last fill: nothing is known of what was before.
     filled: AtomicI64,
@@ -363,7 +363,7 @@ fn undecodable(kv: &KeyValue, reason: String) -> Undecodable {
         key = %String::from_utf8_lossy(&kv.key),
         revision = kv.mod_revision,
         reason,
-        "stored object cannot be decoded, it is left out of lists and watches; delete it to remove it"
+        "stored object cannot be decoded and is left out of lists; delete it, or its key with etcdctl"
     );
     Undecodable { revision: kv.mod_revision, reason: reason.into() }
 }

@@ -245,7 +245,7 @@ async fn an_account_may_bound_the_secrets_of_its_pods() {
     assert!(code == 403 && status["message"].as_str().unwrap().ends_with(&why), "{status}");
     let (code, status) = api.patch(&path, debug("own")).await;
     assert_eq!(code, 200, "{status}");
-    // A mirror pod, for which nobody looks after accounts, may have none.
+    // A mirror pod gets no account by default, and may have none.
     let mut mirror = pod("m", "own", "own");
     mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
     mirror["spec"]["nodeName"] = json!("n");

@@ -91,7 +91,7 @@ async fn floods_get_429_and_the_cluster_goes_on() {
         201
     );
     let list = || api.fixture.server.call(request("GET", CM, "", ""), bob.clone());
-    // Answers that nobody reads keep their place. One user has half of the places.
+    // Answers that are not read keep their place. One user has half of the places.
     let mut unread = vec![];
     for n in 0..READING_MAX / 2 {
         let answer = list().await;

@@ -1,5 +1,5 @@
-//! The server as a whole: without a connection, through TLS to a fake kubelet, and with
-//! every real kubectl on PATH.
+//! The server as a whole: without a connection, through TLS to a fake kubelet, and with every real
+//! kubectl on PATH.
 
 mod accounts;
 mod clients;

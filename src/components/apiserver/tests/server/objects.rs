@@ -313,8 +313,8 @@ async fn no_service_catches_the_clusters_own_addresses() {
     );
 }
 
-/// A delete says in its body that it is a dry run, and is told as one also where there is nothing
-/// to delete.
+/// A delete says in its body that it is a dry run, and its record says so also where there is
+/// nothing to delete.
 #[tokio::test]
 async fn a_deletion_that_is_only_tried_is_told_so_when_it_is_refused() {
     let api = Api::new().await;

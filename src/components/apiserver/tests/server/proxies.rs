@@ -223,7 +223,7 @@ async fn a_port_is_found_by_number_by_name_or_as_the_first_one() {
         let (answered, got) = api.get(&format!("/api/v1/namespaces/default/{name}/proxy/")).await;
         assert_eq!(answered, code, "{name}: {got}");
     }
-    // What is told of such a request is told of the object, which has no scheme and port.
+    // The record of such a request names the object, without scheme and port.
     let records = api.fixture.tap.since(0);
     let proxied = records.iter().filter(|r| r.request.as_ref().is_some_and(|q| q.subresource == "proxy"));
     let mut names: Vec<&str> = proxied.filter_map(|r| Some(r.object.as_ref()?.name.as_str())).collect();

@@ -172,7 +172,7 @@ fn is_within(namespaces: &BTreeSet<String>, key: &[u8], value: &[u8]) -> bool {
     }
 }
 
-/// An undo or a redo: the revision that it leads to, and the steps that it takes back.
+/// An undo, a redo or a rewind: the revision that it leads to, and the steps that it takes back.
 struct Journey {
     to: Revision,
     /// Steps that are undone by it, newest first; none for a redo.
@@ -182,7 +182,7 @@ struct Journey {
     way: Way,
     /// The namespaces that go back; everything else stays as it is. `None`: everything goes back.
     within: Option<BTreeSet<String>>,
-    /// That the steps are those from which this was planned.
+    /// The conditions that the steps are still those from which this was planned.
     unchanged: Vec<Compare>,
     /// The revision of the plan that a person has agreed to, if one has.
     agreed: Option<Revision>,
@@ -206,6 +206,8 @@ impl Past {
 }
 
 impl Journey {
+    /// Plans the moves from the registry as it is `now` to what it was `then`, within the
+    /// namespaces that go back.
     fn plan(&self, then: &[KeyValue], now: &[KeyValue], birth: &Birth) -> Vec<Move> {
         let mut moves = plan(then, now, birth);
         if let Some(namespaces) = &self.within {
@@ -236,6 +238,8 @@ impl Journey {
         undone
     }
 
+    /// Checks that what comes back takes nothing from another namespace.
+    ///
     /// # Errors
     /// 409 if a Service or a claim that comes back had an address, a port or a volume that belongs
     /// to one elsewhere by now.
@@ -413,7 +417,7 @@ impl State {
             let (namespace, name) = (meta::namespace(&object.value), meta::name(&object.value));
             let (group, plural) = group_and_plural(&m.key);
             let record = Record::new(Event::Commit(write)).object(plural, namespace, name).group(group);
-            ctx.tell(record.revision(revision as u64), Some(object.bytes));
+            ctx.record_other(record.revision(revision as u64), Some(object.bytes));
         }
     }
 }

@@ -38,9 +38,9 @@ pub(crate) const UNDONE: &str = "/ropewalk/undone";
 /// before such a write finds this key newer than its plan ([`StepsSnapshot::unchanged_since`]).
 const WRITTEN: &str = "/ropewalk/written";
 /// Steps that are kept, of all people. At the bound the person with the most steps loses the oldest
-/// of them: it cannot be undone any more. So a flood of one person's writes takes no steps
-/// from others. Example: bob has 10 steps, and eve's program writes a thousand times; bob's 10
-/// stay, and eve's last 490.
+/// of them: it cannot be undone any more. So a flood of one person's writes takes no steps from
+/// others. Example: bob has 10 steps, and eve's program writes a thousand times; bob's 10 stay, and
+/// eve's last 490.
 const STEPS_MAX: usize = 500;
 /// One write removes no more keys of steps than these: a transaction has its bounds.
 const FORGOTTEN_AT_ONCE: usize = 16;

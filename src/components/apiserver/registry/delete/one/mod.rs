@@ -7,7 +7,7 @@ use crate::admission;
 use crate::pipeline::{self, Write};
 use crate::registry::services;
 use crate::registry::strategy::stored_kind;
-use crate::registry::write::tell_beside;
+use crate::registry::write::record_beside;
 use crate::request::context::Context;
 use crate::request::http::{Answer, json};
 use crate::request::negotiate::{self, form};
@@ -286,7 +286,7 @@ impl Deletion<'_> {
         state.cache.steps.note(ctx, kind, &object.value, &mut extra);
         let erased = state.erase(kind, &last, &extra).await?;
         ctx.committed(&erased, tap::Write::DELETED);
-        tell_beside(ctx, &extra, erased.revision);
+        record_beside(ctx, &extra, erased.revision);
         Ok(erased)
     }
 
@@ -359,7 +359,7 @@ async fn remove_undecodable(
     let revision = state.erase_undecodable(kind, namespace, name, found, &extra).await?;
     let object = Arc::new(Object::new(last, revision));
     ctx.committed(&object, tap::Write::DELETED);
-    tell_beside(ctx, &extra, revision);
+    record_beside(ctx, &extra, revision);
     Ok(Removed { object, gone: true })
 }
 

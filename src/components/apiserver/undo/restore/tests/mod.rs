@@ -207,7 +207,7 @@ fn machines_heartbeats_and_events_stay_as_they_are() {
     assert_eq!(moves["nodes/n1"], Some(node("ssd", false)));
 }
 
-/// A pod became ready, and a node told of its images: no person has changed either.
+/// A pod became ready, and a node's status names other images: no person has changed either.
 #[test]
 fn what_has_only_another_status_since_is_not_written() {
     let of_kubelet = |time: &str| object!({"manager": "kubelet", "subresource": "status", "time": time});
