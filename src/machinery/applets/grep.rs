@@ -13,6 +13,8 @@
 //! The patterns without `-E` are basic ones. Those in a regular file (`-f`) are given with `-e` in
 //! place of it. Without `--color` nothing is coloured, as with GNU's: uutils' grep would colour on
 //! a terminal, and so what `kubectl exec -t` writes into a file.
+//!
+//! Not mended: a set with `[.a.]` or `[=a=]` matches nothing, and `-E '(*a)'` is an error.
 
 use crate::stdio::regular_text;
 use crate::uutils::flushed;

@@ -61,7 +61,7 @@ mod wget;
 /// A program: arguments (with its name first) in, exit code out.
 type Applet = fn(Vec<OsString>) -> i32;
 
-/// Programs that SIGPIPE ends when the reader of their output is gone, as everybody expects of
+/// Programs that SIGPIPE ends when the reader of their output is gone, as users expect of
 /// `ps | head`. Rust ignores SIGPIPE otherwise, and its `println!` panics then. Not `nc`: `nc -lk`
 /// outlives a client that closes early. `curl` and the servers go on too, and write with [`out`]
 /// and [`err`]; uutils' programs set the signal themselves.

@@ -187,7 +187,7 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
     i32::from(has_failed(&call, tally.got))
 }
 
-/// Whether so few answers are a failure: none at all, and with `-w` less than `-c` asks for. As in
+/// Whether so few answers are a failure: none at all, or with `-w` fewer than `-c` asks for. As in
 /// busybox, `-c` alone fails only without any answer.
 fn has_failed(call: &Call, answers: u32) -> bool {
     answers == 0 || (call.limit.is_some() && call.count.is_some_and(|count| answers < count))

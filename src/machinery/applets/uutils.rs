@@ -90,9 +90,9 @@ pub(crate) fn find(name: &str) -> Option<Applet> {
     })
 }
 
-/// The last lines of what never ends are never known: like everybody's, this `tail` reads on and
+/// `tail`. The last lines of an endless device are never known: as GNU's, this one reads on and
 /// keeps what it read, until the memory's limit ends it (`tail /dev/zero` is how an OOM kill is
-/// shown). uutils asks such a device for its size, is told 0, and prints from there.
+/// shown). uutils' takes the size of such a device, which is 0, and prints from there.
 fn tail(mut args: Vec<OsString>) -> i32 {
     use std::os::unix::fs::{FileTypeExt, MetadataExt};
     let null = nix::sys::stat::makedev(1, 3); // has an end: `tail -f /dev/null` waits

@@ -1,4 +1,4 @@
-//! `tar x` and `tar t`. An archive may come from anybody: nothing outside of the directory is
+//! `tar x` and `tar t`. An archive is not trusted: nothing outside of the directory is
 //! written, linked or given other rights.
 
 use super::super::reason;

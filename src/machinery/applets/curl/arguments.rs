@@ -149,7 +149,7 @@ mod tests {
         })
     }
 
-    /// What is said of a call that is refused.
+    /// The message for a call that is refused.
     fn message(line: &str) -> String {
         match options(line) {
             Err(Refused::Usage(text) | Refused::Call { warning: text, .. }) => text,

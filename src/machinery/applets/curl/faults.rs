@@ -145,5 +145,5 @@ pub(super) fn unreadable(name: &str) -> Fault {
 /// The exit code if what is to be sent cannot be read.
 pub(super) const UNREADABLE: i32 = 26;
 
-/// What is said then, whatever the reason.
+/// The text of that fault, whatever the reason.
 const UNREADABLE_TEXT: &str = "Failed to open/read local data from file/application";

@@ -50,7 +50,7 @@ pub(crate) struct Progress {
 
 /// Why sending stopped.
 enum Stop {
-    /// The server has something to say, or has said so much that it gets no more.
+    /// The server has sent something, or so much that it gets no more of the request.
     Answered,
     /// The connection takes no more.
     Lost(io::Error),

@@ -29,7 +29,7 @@ impl Stream {
         (self.tcp().peer_addr().ok(), self.tcp().local_addr().ok())
     }
 
-    /// Whether the server has neither ended the connection nor said anything unasked.
+    /// Whether the server has neither ended the connection nor sent anything without a request.
     pub(crate) fn is_quiet(&self) -> bool {
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
         recv(self.tcp().as_raw_fd(), &mut [0], flags) == Err(Errno::EAGAIN)
@@ -81,7 +81,7 @@ pub(super) struct Timed {
     pub(super) deadline: Deadline,
     /// For one read, if set.
     pub(super) idle: Option<Duration>,
-    /// What the server said while a request was sent: it is read before the stream is.
+    /// What the server sent while a request was sent: it is read before the stream is.
     pub(super) ahead: VecDeque<u8>,
 }
 

@@ -39,11 +39,16 @@ pub(crate) fn ifconfig(args: Vec<OsString>) -> i32 {
 
 /// Names the flags in the order of busybox.
 fn flags(set: u32) -> String {
+    if set & 0xffff == 0 {
+        return "[NO FLAGS]".into();
+    }
     let names = [
         (libc::IFF_UP, "UP"),
         (libc::IFF_BROADCAST, "BROADCAST"),
+        (libc::IFF_DEBUG, "DEBUG"),
         (libc::IFF_LOOPBACK, "LOOPBACK"),
         (libc::IFF_POINTOPOINT, "POINTOPOINT"),
+        (libc::IFF_NOTRAILERS, "NOTRAILERS"),
         (libc::IFF_RUNNING, "RUNNING"),
         (libc::IFF_NOARP, "NOARP"),
         (libc::IFF_PROMISC, "PROMISC"),
@@ -124,6 +129,7 @@ mod tests {
         let (up, noarp) = (libc::IFF_UP as u32, libc::IFF_NOARP as u32);
         let (broadcast, running) = (libc::IFF_BROADCAST as u32, libc::IFF_RUNNING as u32);
         assert_eq!(flags(noarp | broadcast), "BROADCAST NOARP");
+        assert_eq!(flags(0), "[NO FLAGS]");
         assert_eq!(flags(running | broadcast | up), "UP BROADCAST RUNNING");
         for (bytes, text) in [
             (0, "0 (0.0 B)"),

@@ -72,7 +72,7 @@ pub(super) fn ps_columns(args: &[String]) -> Result<Vec<Column>, String> {
     Ok(columns)
 }
 
-/// `ps [-o COLUMN[=TITLE],…]`: everybody, as busybox prints it.
+/// `ps [-o COLUMN[=TITLE],…]`: all processes, as busybox prints them.
 pub(crate) fn ps(args: Vec<OsString>) -> i32 {
     let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
     match ps_columns(&args) {
@@ -84,7 +84,8 @@ pub(crate) fn ps(args: Vec<OsString>) -> i32 {
     }
 }
 
-/// The table. Without any title it has no line of titles.
+/// The table. Without any title it has no line of titles. As in busybox, a name of a user or a
+/// group is cut off at its column's width.
 pub(super) fn ps_text(
     columns: &[Column],
     processes: &[Process],
@@ -105,7 +106,11 @@ pub(super) fn ps_text(
                 column.name,
                 "user" | "group" | "ruser" | "rgroup" | "tty" | "stat" | "comm" | "args"
             );
-            text += &cell(&value(process, column.name, users, groups), column.width, right, last(nth));
+            let mut shown = value(process, column.name, users, groups);
+            if matches!(column.name, "user" | "group" | "ruser" | "rgroup") {
+                shown = shown.chars().take(column.width).collect();
+            }
+            text += &cell(&shown, column.width, right, last(nth));
         }
         text.push('\n');
     }

@@ -73,6 +73,22 @@ fn rows_stand_under_their_titles() {
     assert_eq!(line(["1", "root", "0:00", "sleep 9"], true), "    1 root      0:00 sleep 9");
 }
 
+/// As busybox cuts them: what stands behind them stays under its title.
+#[test]
+fn names_of_users_are_cut_off_at_their_column() {
+    let users = BTreeMap::from([(101, "messagebus".to_string())]);
+    let process = Process { pid: 7, uid: 101, args: "d".into(), ..Process::default() };
+    let columns = ps_columns(&[]).unwrap();
+    let table = ps_text(&columns, std::slice::from_ref(&process), &users, &BTreeMap::new());
+    assert_eq!(table, "PID   USER     TIME  COMMAND\n    7 messageb  0:00 d\n");
+    // A number without a name, which `top` would look up on this machine.
+    let process = Process { uid: 4_000_000_001, ..process };
+    let moment = Instant::now();
+    let sample = || (vec![process.clone()], vec![0; 7], moment);
+    let text = top_text(&sample(), &sample());
+    assert!(text.lines().any(|row| row.starts_with("    7     0 40000000 ")), "{text}");
+}
+
 #[test]
 fn options_that_choose_processes_are_refused() {
     let columns = |line: &str| ps_columns(&line.split_whitespace().map(String::from).collect::<Vec<_>>());

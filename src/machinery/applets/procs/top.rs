@@ -130,7 +130,7 @@ pub(super) fn top_text(before: &Sample, now: &Sample) -> String {
     for p in rows {
         let percent = used(p) as f64 * 100.0 / ticks_per_second() as f64 / seconds;
         let row = format!(
-            "{:>5} {:>5} {:<8} {:<4} {:>5} {:>3}% {percent:>3.0}% {}",
+            "{:>5} {:>5} {:<8.8} {:<4} {:>5} {:>3}% {percent:>3.0}% {}",
             p.pid,
             p.ppid,
             name(&users, p.uid),

@@ -15,11 +15,17 @@
 //! | `s/[\]/x/`, `s/[[]/x/` | an error | `s/[\\]/x/`, `s/[\[]/x/` |
 //! | `s/[\.]/x/`, `s/[\s]/x/` | a dot, a blank, no backslash | `s/[\\.]/x/`, `s/[\\s]/x/` |
 //! | `s/[a&&b]/x/` | what is in both sets | `s/[a\&\&b]/x/` |
+//! | `s/$a/x/`, `s/a^b/x/` with `-E` | the two characters | `s/x{0}$a/x/`, `s/ax{0}^b/x/` |
+//! | `l`, `l 0` | wraps at another width, heeds no `-l` | `l 70`, `l 1000000000` |
+//! | `{}` | ends the script for the lines that it is for | `{y/x/x/;}` |
+//! | `v` | a panic | `y/x/x/` |
 //!
 //! A script in a regular file (`-f`) is given with `-e` in place of it. Files that cannot be read
 //! are taken out of the call: GNU's sed goes on with the next one, and uutils' would end.
 
 mod pattern;
+#[cfg(test)]
+mod tests;
 
 use crate::stdio::regular_text;
 use std::ffi::{OsStr, OsString};
@@ -28,6 +34,14 @@ use std::io;
 
 /// Options with one letter that take a value.
 const WITH_VALUE: &str = "efl";
+
+/// Characters in a line of `l` without `-l`, as in GNU's sed.
+const LINE_LENGTH: usize = 70;
+/// A length that no line has, for `l 0` and `-l 0`, which do not wrap.
+const NO_WRAP: usize = 1_000_000_000;
+
+/// A command that changes nothing.
+const NOTHING: &str = "y/x/x/";
 
 /// Where a script stands.
 #[derive(Clone, Copy)]
@@ -52,6 +66,8 @@ struct Words {
     is_in_place: bool,
     /// Whether `-z` is given.
     has_null_data: bool,
+    /// The value of `-l`, if it is a number.
+    line_length: Option<usize>,
 }
 
 /// A call of `sed` whose scripts are adapted.
@@ -98,13 +114,17 @@ fn unreadable(name: &OsStr) -> Option<io::Error> {
 /// Returns a call of `sed` with each script adapted.
 pub(crate) fn adapted(args: Vec<OsString>) -> Call {
     let mut words: Vec<Option<String>> = args.iter().map(|arg| arg.to_str().map(str::to_string)).collect();
-    let Words { scripts, files, is_extended, is_in_place, has_null_data } = told_apart(&words);
+    let Words { scripts, files, is_extended, is_in_place, has_null_data, line_length } = classify(&words);
+    let line_length = line_length.unwrap_or(LINE_LENGTH);
     let (mut continues, mut refers_back) = (false, false);
     for place in scripts {
         let Some(script) = take_script(&mut words, place) else { continue };
         let ends = ends_in_backslash(&script);
         // Behind `-e 'a\'` stands the text of that command.
-        let (script, refers) = if continues { (script, false) } else { adapted_script(&script, is_extended) };
+        let (script, refers) = match continues {
+            true => (script, false),
+            false => adapted_script(&script, is_extended, line_length),
+        };
         refers_back |= refers;
         continues = ends;
         if let Some(word) = words.get_mut(place.at).and_then(Option::as_mut) {
@@ -137,9 +157,11 @@ fn take_script(words: &mut [Option<String>], place: Place) -> Option<String> {
 }
 
 /// Tells scripts, files and options apart.
-fn told_apart(words: &[Option<String>]) -> Words {
-    let Words { mut scripts, mut files, mut is_extended, mut is_in_place, mut has_null_data } =
+fn classify(words: &[Option<String>]) -> Words {
+    let Words { mut scripts, mut files, mut is_extended, mut is_in_place, mut has_null_data, .. } =
         Words::default();
+    let mut line_length = None;
+    let number = |at: usize, start: usize| words.get(at)?.as_deref()?.get(start..)?.parse::<usize>().ok();
     let mut at = 1;
     while let Some(word) = words.get(at) {
         let word = word.as_deref().unwrap_or_default();
@@ -156,7 +178,11 @@ fn told_apart(words: &[Option<String>]) -> Words {
             let is_script = is_file || begins("expression", name);
             let (value, start) = if has_value { (at, "--=".len() + name.len()) } else { (at + 1, 0) };
             scripts.extend(is_script.then_some(Place { at: value, start, is_file }));
-            at += usize::from(!has_value && (is_script || begins("length", name)));
+            let is_length = begins("length", name);
+            if is_length {
+                line_length = number(value, start);
+            }
+            at += usize::from(!has_value && (is_script || is_length));
         } else if let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.is_empty()) {
             // Behind an `i` stands the ending of the copies.
             let last = letters.find(|c| c == 'i' || WITH_VALUE.contains(c));
@@ -169,6 +195,9 @@ fn told_apart(words: &[Option<String>]) -> Words {
                 is_in_place |= letter == b'i';
                 let (value, start) = if is_apart { (at + 1, 0) } else { (at, "-".len() + last + 1) };
                 scripts.extend((is_file || letter == b'e').then_some(Place { at: value, start, is_file }));
+                if letter == b'l' {
+                    line_length = number(value, start);
+                }
                 at += usize::from(is_apart && letter != b'i');
             }
         } else {
@@ -179,7 +208,7 @@ fn told_apart(words: &[Option<String>]) -> Words {
     if scripts.is_empty() && !files.is_empty() {
         scripts.push(Place { at: files.remove(0), start: 0, is_file: false });
     }
-    Words { scripts, files, is_extended, is_in_place, has_null_data }
+    Words { scripts, files, is_extended, is_in_place, has_null_data, line_length }
 }
 
 /// Returns whether a word is the beginning of a long option's name.
@@ -193,9 +222,10 @@ fn ends_in_backslash(text: &str) -> bool {
 }
 
 /// Returns a script as uutils' sed takes it, and whether a pattern refers back to a group.
-fn adapted_script(script: &str, is_extended: bool) -> (String, bool) {
+/// `line_length` is for an `l` without a number.
+fn adapted_script(script: &str, is_extended: bool, line_length: usize) -> (String, bool) {
     let out = String::with_capacity(script.len() + 16);
-    let mut scan = Scan { rest: script, out, is_extended, refers_back: false };
+    let mut scan = Scan { rest: script, out, is_extended, line_length, refers_back: false };
     while !scan.rest.is_empty() {
         scan.command();
     }
@@ -225,6 +255,7 @@ struct Scan<'a> {
     rest: &'a str,
     out: String,
     is_extended: bool,
+    line_length: usize,
     refers_back: bool,
 }
 
@@ -262,7 +293,7 @@ impl Scan<'_> {
         let Some(name) = self.take_char() else { return };
         match name {
             '{' => return,
-            '#' | 'r' | 'R' | 'w' | 'W' | 'e' | 'v' => return self.take_line(),
+            '#' | 'r' | 'R' | 'w' | 'W' | 'e' => return self.take_line(),
             'a' | 'i' | 'c' => return self.text(),
             's' => self.substitution(),
             'y' => {
@@ -278,7 +309,10 @@ impl Scan<'_> {
                 }
                 self.take_while(|c| !c.is_whitespace() && c != ';' && (name == ':' || c != '}'));
             }
-            'q' | 'Q' | 'l' | 'L' => self.take_while(|c| c == ' ' || c.is_ascii_digit()),
+            'q' | 'Q' | 'L' => self.take_while(|c| c == ' ' || c.is_ascii_digit()),
+            'l' => self.length(),
+            'v' => self.version(),
+            '}' => self.end_of_group(),
             _ => {}
         }
         self.end(name);
@@ -292,6 +326,30 @@ impl Scan<'_> {
         }
         if name == 's' && self.rest.starts_with('}') {
             self.out.push(';');
+        }
+    }
+
+    /// Takes the length of `l`.
+    fn length(&mut self) {
+        self.rest = self.rest.trim_start_matches([' ', '\t']);
+        let digits = self.rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(self.rest.len());
+        let length = self.rest[..digits].parse().unwrap_or(self.line_length);
+        self.replace(digits, &format!(" {}", if length == 0 { NO_WRAP } else { length }));
+    }
+
+    /// Leaves out `v` with the version of GNU's sed that it asks for.
+    fn version(&mut self) {
+        self.out.pop();
+        let behind = self.rest.trim_start_matches([' ', '\t']);
+        self.rest = behind.trim_start_matches(|c: char| !c.is_whitespace() && c != ';' && c != '}');
+        self.out.push_str(NOTHING);
+    }
+
+    /// Gives a group without a command one. The bracket that ends the group is taken.
+    fn end_of_group(&mut self) {
+        let inner = self.out.len() - 1;
+        if self.out[..inner].trim_end().ends_with('{') {
+            self.out.insert_str(inner, &format!("{NOTHING};"));
         }
     }
 
@@ -343,91 +401,5 @@ impl Scan<'_> {
                 _ => {}
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn scripts_are_adapted() {
-        for (script, wanted) in [
-            ("/a/{s/a/b/}", "/a/{s/a/b/;}"),
-            ("1,/x/I{/a/!{s/a/b/g }}", "1,/x/I{/a/!{s/a/b/g;}}"),
-            ("p # why\ns,a,#, # it's\n$!d;# c", "p\ns,a,#,\n$!d;# c"),
-            ("#n\n/a/ {\n y/a/}/ ;q 5 # c\n}", "#n\n/a/ {\n y/a/}/;q 5 \n}"),
-            ("a s/a/b/}\ni\\\nx # y\\\n}\ns/\\$/x/", "a s/a/b/}\ni\\\nx # y\\\n}\ns/[$]/x/"),
-            (":a; s/a/b/;ta # c\nr f # g\nbend }", ":a; s/a/b/;ta\nr f # g\nbend}"),
-            ("b # c\n/a/{t # }\n}:#a", "b \n/a/{t \n}:#a"),
-        ] {
-            assert_eq!(adapted_script(script, false).0, wanted, "{script}");
-        }
-    }
-
-    #[test]
-    fn back_references_need_utf_8() {
-        let given = |lang: &'static str| move |name: &str| (name == "LANG").then(|| lang.to_string());
-        for (lang, refers, wanted) in [
-            ("", true, Some("C.UTF-8")),
-            ("", false, None),
-            ("POSIX", true, Some("C.UTF-8")),
-            ("ko_KR.UTF-8", true, None),
-            ("ko_KR.eucKR", false, Some("C")),
-        ] {
-            assert_eq!(locale(refers, given(lang)), wanted, "{lang} {refers}");
-        }
-    }
-
-    #[test]
-    fn only_scripts_are_adapted() {
-        for (line, wanted) in [
-            ("sed p#|p#", "sed p|p#"),
-            ("sed -n|-e|p#|-ep#|p#", "sed -n|-e|p|-ep|p#"),
-            ("sed -nep#|--expression=p#|--expr|p#", "sed -nep|--expression=p|--expr|p"),
-            ("sed -f|p#|p#", "sed -f|p#|p#"),
-            ("sed -i.e#|-l|5#|--|p#|p#", "sed -i.e#|-l|5#|--|p|p#"),
-            ("sed -ne|a\\|-e|p#|-e|p#", "sed -ne|a\\|-e|p#|-e|p"),
-            ("sed s/\\<a//|-E", "sed s/x{0}\\<a//|-E"),
-            ("sed -ri|s/\\<a//", "sed -ri|s/x{0}\\<a//"),
-            ("sed", "sed"),
-        ] {
-            let words = |line: &str| {
-                let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
-                let rest = rest.split('|').filter(|word| !word.is_empty());
-                [name].into_iter().chain(rest).map(OsString::from).collect::<Vec<_>>()
-            };
-            assert_eq!(adapted(words(line)).args, words(wanted), "{line}");
-        }
-    }
-
-    #[test]
-    fn files_that_cannot_be_read_are_taken_out() {
-        let dir = tempfile::tempdir().unwrap();
-        let [file, missing] = ["file", "missing"].map(|name| dir.path().join(name).into_os_string());
-        std::fs::write(&file, "a").unwrap();
-        let words = ["sed", "-i", "-e", "p"].map(OsString::from);
-        let given = [&missing, &file, &missing, &OsString::from("-")].map(OsString::clone);
-        let mut call = adapted([&words[..], &given].concat());
-        assert_eq!(call.files, [4, 5, 6, 7]);
-        let taken = call.take_unreadable();
-        let taken: Vec<(&OsString, io::ErrorKind)> = taken.iter().map(|(n, e)| (n, e.kind())).collect();
-        assert_eq!(taken, [(&missing, io::ErrorKind::NotFound), (&missing, io::ErrorKind::NotFound)]);
-        assert_eq!(call.files, [4, 5]);
-        assert_eq!(call.args, [&words[..], &[file, "-".into()]].concat());
-    }
-
-    #[test]
-    fn a_change_in_place_is_seen() {
-        let is_seen = |line: &str| adapted(line.split(' ').map(OsString::from).collect()).is_in_place;
-        assert!(["sed -i p f", "sed -ni.bak p f", "sed p f --in-place"].iter().all(|line| is_seen(line)));
-        assert!(["sed p i", "sed -ei", "sed -n p -- -i"].iter().all(|line| !is_seen(line)));
-    }
-
-    #[test]
-    fn null_data_is_seen() {
-        let is_seen = |line: &str| adapted(line.split(' ').map(OsString::from).collect()).has_null_data;
-        assert!(["sed -z p", "sed -nz p", "sed --null-data p", "sed p -zE"].iter().all(|line| is_seen(line)));
-        assert!(["sed p z", "sed -i.z p", "sed -ez", "sed p -- -z"].iter().all(|line| !is_seen(line)));
     }
 }

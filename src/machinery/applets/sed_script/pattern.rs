@@ -56,6 +56,18 @@ impl Scan<'_> {
                     self.replace(1, if is_inner { "\\A" } else { "^" });
                     Before::Anchor
                 }
+                // Without an operator the two would be compared as letters.
+                '^' if self.is_extended => {
+                    self.replace(1, "x{0}^");
+                    Before::Other
+                }
+                '$' if self.is_extended
+                    && !behind.is_empty()
+                    && !behind.starts_with([delimiter, ')', '|']) =>
+                {
+                    self.replace(1, "x{0}$");
+                    Before::Other
+                }
                 '$' if !self.is_extended && (behind.starts_with("\\)") || behind.starts_with("\\|")) => {
                     self.replace(1, "\\z");
                     Before::Other
@@ -179,7 +191,7 @@ fn numbered(text: &str) -> Option<(usize, char)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::adapted_script;
+    use super::super::{LINE_LENGTH, adapted_script};
 
     #[test]
     fn basic_patterns_are_adapted() {
@@ -196,7 +208,7 @@ mod tests {
             ("s/a", "s/a"),
             ("s/a\\", "s/a\\"),
         ] {
-            assert_eq!(adapted_script(script, false).0, wanted, "{script}");
+            assert_eq!(adapted_script(script, false, LINE_LENGTH).0, wanted, "{script}");
         }
     }
 
@@ -207,8 +219,10 @@ mod tests {
             ("s/(^a|^b)$|\\$/x/", "s/(^a|^b)$|[$]/x/"),
             ("s/[^a]\\b[a-z]{2}\\<b/x/", "s/[^a]\\x5cb[a-z]{2}x{0}\\<b/x/"),
             ("s/\\+\\?/x/", "s/\\+\\?/x/"),
+            ("s/$a^b$/x/;s/a$|(^b$)^^/$^/", "s/x{0}$ax{0}^b$/x/;s/a$|(^b$)x{0}^x{0}^/$^/"),
+            ("/a$", "/a$"),
         ] {
-            assert_eq!(adapted_script(script, true).0, wanted, "{script}");
+            assert_eq!(adapted_script(script, true, LINE_LENGTH).0, wanted, "{script}");
         }
     }
 
@@ -234,7 +248,11 @@ mod tests {
             ("[[:a", "[[:a"),
             ("[\\", "[\\"),
         ] {
-            assert_eq!(adapted_script(&format!("s/{set}"), false).0, format!("s/{wanted}"), "{set}");
+            assert_eq!(
+                adapted_script(&format!("s/{set}"), false, LINE_LENGTH).0,
+                format!("s/{wanted}"),
+                "{set}"
+            );
         }
     }
 
@@ -249,7 +267,7 @@ mod tests {
             ("s/\\(a\\)/\\1/", false),
             ("s/\\(a1\\)0/x/", false),
         ] {
-            assert_eq!(adapted_script(script, false).1, refers, "{script}");
+            assert_eq!(adapted_script(script, false, LINE_LENGTH).1, refers, "{script}");
         }
     }
 }

@@ -19,7 +19,7 @@ const OPERATORS_MAX: usize = 5000;
 /// The stack of the process's only thread.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stack {
-    /// Where it was when the shell began.
+    /// An address in the outermost frame. The stack grows from here to lower addresses.
     top: usize,
     /// Bytes that may be used below that.
     size: usize,

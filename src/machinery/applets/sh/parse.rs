@@ -70,11 +70,11 @@ fn as_written(text: &str, stack: depth::Stack) -> Result<Program, Fault> {
         });
     }
     let program = parsed(text, stack)?;
-    let Some(mut text) = subshells::told_apart(text, &program) else { return Ok(program) };
-    // Those inside each other are told apart one after the other, the outer one first.
+    let Some(mut text) = subshells::disambiguated(text, &program) else { return Ok(program) };
+    // Of those inside each other the outer one is mended first.
     loop {
         let program = parsed(&text, stack)?;
-        match subshells::told_apart(&text, &program) {
+        match subshells::disambiguated(&text, &program) {
             Some(more) => text = more,
             None => return Ok(program),
         }

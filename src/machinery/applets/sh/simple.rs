@@ -240,7 +240,8 @@ impl Shell {
     }
 
     fn run_program(&mut self, command: Expanded, last: bool) -> Run {
-        // Here, not in the child: an error in a name ends the script.
+        // Redirections are expanded in the shell, not in its child: an error in a name ends the
+        // script.
         let redirects = self.expand_redirects(command.redirects.into_iter())?;
         let in_place = last && self.has_only_ignoring_traps() && !self.interactive;
         let side = if in_place { Side::Child } else { self.fork_foreground(None)? };

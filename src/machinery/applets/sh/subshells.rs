@@ -20,7 +20,7 @@ enum Found {
 /// Returns the text with a `;` before the last bracket of each `( (…) )` that the parser took for
 /// arithmetic, so that it takes it for subshells, and with [`NO_WORD`] in each `for x in;`. `None`
 /// if there is neither.
-pub(super) fn told_apart(text: &str, program: &Program) -> Option<String> {
+pub(super) fn disambiguated(text: &str, program: &Program) -> Option<String> {
     if !has_brackets_apart(text) && !may_have_empty_list(text) {
         return None;
     }

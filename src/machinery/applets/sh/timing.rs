@@ -22,7 +22,7 @@ impl Used {
         })
     }
 
-    /// Of the shell itself and of the children that it has waited for.
+    /// Returns the time of the shell itself and of the children that it has waited for.
     fn in_all() -> Used {
         let (own, children) = (Used::of(UsageWho::RUSAGE_SELF), Used::of(UsageWho::RUSAGE_CHILDREN));
         Used { user: own.user + children.user, system: own.system + children.system }

@@ -66,19 +66,21 @@ async fn answer(shop: Arc<Shop>, request: &FullRequest) -> Answer {
         (Method::GET | Method::HEAD, "/goods") => with_db(shop, |shop, db| shop.goods(db)).await,
         (Method::POST, "/buy") => match item_of(request) {
             Some(item) => with_db(shop, move |shop, db| shop.buy(db, &item)).await,
-            None => json(StatusCode::BAD_REQUEST, &shop.signed(json!({"error": "say what: /buy?item=NAME"}))),
+            None => {
+                json(StatusCode::BAD_REQUEST, &shop.attributed(json!({"error": "say what: /buy?item=NAME"})))
+            }
         },
-        (Method::GET | Method::HEAD, "/version" | "/") => json(StatusCode::OK, &shop.signed(json!({}))),
+        (Method::GET | Method::HEAD, "/version" | "/") => json(StatusCode::OK, &shop.attributed(json!({}))),
         (Method::GET | Method::HEAD, "/healthz") => daemon::answer(StatusCode::OK, "text/plain", "ok\n"),
         (Method::GET | Method::HEAD, "/sold") => shop.sales.answer(),
         (Method::GET | Method::HEAD, "/readyz") => with_db(shop, |shop, db| shop.is_ready(db)).await,
         (_, "/goods" | "/buy" | "/version" | "/" | "/healthz" | "/readyz" | "/sold") => json(
             StatusCode::METHOD_NOT_ALLOWED,
-            &shop.signed(json!({"error": "/buy takes POST, the others GET"})),
+            &shop.attributed(json!({"error": "/buy takes POST, the others GET"})),
         ),
         _ => json(
             StatusCode::NOT_FOUND,
-            &shop.signed(
+            &shop.attributed(
                 json!({"error": "there are /goods, /buy?item=NAME, /version, /sold, /healthz and /readyz"}),
             ),
         ),
@@ -97,12 +99,12 @@ async fn with_db(
         work(&its, &mut db)
     });
     match asking.await {
-        Ok((status, value)) => json(status, &shop.signed(value)),
+        Ok((status, value)) => json(status, &shop.attributed(value)),
         Err(why) => {
             let error = format!("the database {} did not answer: {why}", shop.named);
             json(
                 StatusCode::SERVICE_UNAVAILABLE,
-                &shop.signed(json!({"error": error, "missing": "database"})),
+                &shop.attributed(json!({"error": error, "missing": "database"})),
             )
         }
     }
@@ -130,7 +132,7 @@ fn number(reply: &Reply) -> Result<i64, String> {
 
 impl Shop {
     /// Adds to an answer who gave it.
-    fn signed(&self, mut value: Value) -> Value {
+    fn attributed(&self, mut value: Value) -> Value {
         value["logic"] = self.host.as_str().into();
         value["version"] = self.version.as_str().into();
         value["program"] = "shop-logic, a small program of Ropewalk".into();
@@ -223,7 +225,7 @@ mod tests {
         assert_eq!((shop("1.0", "db").price(30), shop("1.1", "db").price(30)), (30, 27));
     }
 
-    /// A database without any stock. It ends with its first client and returns what it was asked.
+    /// A database without any stock. It ends with its first client and returns that one's requests.
     fn empty_database() -> (String, std::thread::JoinHandle<String>) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();

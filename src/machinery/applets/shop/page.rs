@@ -236,7 +236,7 @@ mod tests {
         (status, String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// The page of a logic that answers with this once, and what it was asked.
+    /// The page of a logic that answers with this once, and the request that the logic got.
     async fn with(answer: &str, method: &str, uri: &str) -> (u16, String, String) {
         let answer: &'static str = Box::leak(answer.to_string().into_boxed_str());
         let (port, server) = server(vec![answer]);

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, Stdio};
 use std::rc::Rc;
 
-/// Bytes that are asked for at once.
+/// Bytes that one read asks for.
 const CHUNK: usize = 64 * 1024;
 /// A record of more bytes whose end may be at the end of the buffer is searched again only when
 /// twice as many are there.

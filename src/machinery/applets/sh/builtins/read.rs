@@ -140,8 +140,8 @@ impl Shell {
         Ok(i32::from(!complete))
     }
 
-    /// One line (with its continuations unless raw), and whether it ended as was asked. Byte by
-    /// byte, so that the next reader gets the rest.
+    /// Reads one line (with its continuations unless raw). Returns also whether its end came before
+    /// that of the input or of the time. Reads byte by byte, so that the next reader gets the rest.
     fn read_bytes(&mut self, ask: &Ask) -> Result<Result<(String, bool), i32>, super::super::Flow> {
         let wait = |left| trap::wait_readable_within(std::io::stdin().as_fd(), left).unwrap_or(Input::Ready);
         if ask.limit == Some(Duration::ZERO) {
@@ -198,7 +198,7 @@ impl Shell {
     }
 }
 
-/// Characters, of which escaped ones separate nothing.
+/// Returns the characters of a line. An escaped one separates no fields.
 fn glyphs(line: &str, raw: bool) -> Vec<Glyph> {
     let mut glyphs = Vec::new();
     let mut chars = line.chars();
