@@ -10,7 +10,7 @@ use super::dev::{devices, links, machine_devices};
 use super::idmap::Users;
 use super::layers::{MERGED, layers, make_dir};
 use super::spec::{Container, Mount};
-use super::words::in_words_of_go;
+use super::words::{in_words_of_go, line_of};
 use linux::beneath::{Kind, Root};
 use linux::mount::{self, Attributes, Flags};
 use linux::user::Ids;
@@ -178,7 +178,7 @@ fn proc_dev_sys(root: &Path, ids: Ids, container: &Container) -> Result<Vec<Stri
         machine_devices(Path::new("/dev"), &dev, 0, &mut missing);
         if let Some(first) = missing.first() {
             let count = missing.len();
-            warnings.push(format!("{count} of this machine's devices are not in /dev: {}", first.line()));
+            warnings.push(format!("{count} of this machine's devices are not in /dev: {}", line_of(first)));
         }
     }
     let read_only = if container.privileged { Flags::empty() } else { Flags::MS_RDONLY };

@@ -90,7 +90,7 @@ fn hand_on(received: Vec<OwnedFd>, seccomp: Option<&Profile>) -> linux::Result<(
     };
     spawn_forked(flags::PARENT, None, life).map(drop).map_err(|e| {
         let error = linux::Error::new("cannot clone a process for a request", e);
-        let _ = fds::send(status.as_fd(), &Answer::Failed(error.line()).encode(), &[]); // main is gone
+        let _ = fds::send(status.as_fd(), &Answer::Failed(line_of(&error)).encode(), &[]); // main is gone
         error
     })
 }
