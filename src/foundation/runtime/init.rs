@@ -1,5 +1,5 @@
 //! The zygote's children between clone and exec: each makes its own world, then becomes its
-//! program. [`super::pause`] is that of a pod's pause process.
+//! program. What a pod's pause process does instead is in [`super::pause`].
 
 use super::program::{check_environment, executable, find_program};
 use super::spec::{Answer, Container, Process, Role};

@@ -371,7 +371,7 @@ mod tests {
         assert_eq!(read, "hihi");
     }
 
-    /// `sleep 1000 &` and `exit` in a shell.
+    /// As after `sleep 1000 &` and `exit` in a shell: the job still has the terminal open.
     #[tokio::test(start_paused = true)]
     async fn a_session_at_a_terminal_ends_with_its_program_whatever_holds_the_terminal() {
         let (mut held, from) = tokio::io::duplex(64);
