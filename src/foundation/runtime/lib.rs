@@ -83,8 +83,8 @@
 
 mod bear;
 mod container;
+mod control_groups;
 mod dev;
-mod groups;
 mod idmap;
 pub mod images;
 mod init;

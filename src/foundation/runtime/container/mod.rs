@@ -15,7 +15,7 @@ use super::sandbox::Sandbox;
 use super::spec;
 use super::terminal::Terminal;
 use super::zygote::Unborn;
-use super::{groups, work};
+use super::{control_groups, work};
 use clock::{self, Timestamp};
 use cri::{ContainerConfig, ContainerState, Error, EventKind, Result, Writer};
 use lang::chain;
@@ -306,14 +306,15 @@ impl Container {
             of_groups: false,
         };
         let group =
-            groups::make_group(&means.config.cgroups, self.sandbox.group_of(&self.id), limits).await?;
+            control_groups::make_group(&means.config.cgroups, self.sandbox.group_of(&self.id), limits)
+                .await?;
         let oom_before = group.oom_kills(); // a small limit may end the process before its program runs
         let made = self.make_process(means, &*group, &launch).await;
         let (started, streams) = match made {
             Ok(made) => made,
             Err(e) => {
                 let oom = group.oom_kills() > oom_before;
-                groups::remove_group(group, &means.crew).await;
+                control_groups::remove_group(group, &means.crew).await;
                 return Err(match oom {
                     true => Error::Start("container init was OOM-killed (memory limit too low?)".into()),
                     false => e,
@@ -329,10 +330,11 @@ impl Container {
         let (stdin, terminal, pumps) = match connected {
             Ok(connected) => connected,
             Err(e) => {
-                groups::kill_group(&group).await; // with its own descriptor in case that there are no cgroups
+                control_groups::kill_group(&group).await;
+                // Without control groups its own descriptor kills it. ESRCH: it has ended.
                 let _ = process.signal(nix::libc::SIGKILL);
                 process.exit().await;
-                groups::remove_group(group, &means.crew).await;
+                control_groups::remove_group(group, &means.crew).await;
                 self.log.close();
                 return Err(e);
             }
@@ -364,10 +366,10 @@ impl Container {
         pumps: Pumps,
     ) {
         let finished = clock::now();
-        groups::kill_group(&group).await; // in a shared PID namespace others may be left
+        control_groups::kill_group(&group).await; // in a shared PID namespace others may be left
         pumps.end().await;
         let oom = group.oom_kills() > oom_before;
-        groups::remove_group(group, &means.crew).await;
+        control_groups::remove_group(group, &means.crew).await;
         self.log.close();
         self.lock_launch().take();
         tell_end(&self.status, &self.live, |status| {
@@ -396,7 +398,7 @@ impl Container {
             let _ = tokio::time::timeout(grace, live.process.exit()).await;
         }
         if live.process.ended().is_none() {
-            groups::kill_group(&live.group).await;
+            control_groups::kill_group(&live.group).await;
         }
         // A group that was empty of it (no cgroups at all) cannot kill it; its own descriptor can.
         let _ = live.process.signal(nix::libc::SIGKILL);
