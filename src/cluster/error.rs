@@ -154,8 +154,8 @@ mod tests {
     fn what_another_program_says_steers_no_terminal() {
         let said = "no\u{1b}[2J\u{202e}\n  why";
         for error in [Error::Told(said.into()), Error::Start(said.into()), Error::Control(said.into())] {
-            let told = error.say(Lang::En);
-            assert!(told.ends_with("no[2J\n  why"), "{told:?}");
+            let sentence = error.say(Lang::En);
+            assert!(sentence.ends_with("no[2J\n  why"), "{sentence:?}");
         }
     }
 

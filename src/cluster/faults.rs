@@ -187,8 +187,8 @@ mod tests {
     fn the_list_of_faults_says_what_the_network_does() {
         let faults = Faults::default();
         let list = || -> Vec<String> {
-            let told = |b: Broken| format!("{} {} {:?}", b.fault, b.nodes.join("-"), b.amount);
-            faults.list().into_iter().map(told).collect()
+            let line = |b: Broken| format!("{} {} {:?}", b.fault, b.nodes.join("-"), b.amount);
+            faults.list().into_iter().map(line).collect()
         };
         faults.note("cut", &["b", "a"], None);
         faults.note("cut", &["b", "c"], None);

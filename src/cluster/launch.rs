@@ -309,13 +309,13 @@ mod tests {
         let here = std::env::current_dir().unwrap();
         let of_process = |name: &str| (name == "ROPEWALK_LABS").then(|| OsString::from("labs"));
         let given = [("ROPEWALK_LESSONS", OsStr::new("my/lessons")), ("OTHER", OsStr::new("x"))];
-        let told = directories(&given, of_process);
+        let named = directories(&given, of_process);
         assert_eq!(
-            told,
+            named,
             [("ROPEWALK_LESSONS", here.join("my/lessons")), ("ROPEWALK_LABS", here.join("labs"))]
         );
-        let told = directories(&[("ROPEWALK_LABS", OsStr::new(""))], of_process);
-        assert_eq!(told, [("ROPEWALK_LABS", PathBuf::new())], "the empty text means none");
+        let named = directories(&[("ROPEWALK_LABS", OsStr::new(""))], of_process);
+        assert_eq!(named, [("ROPEWALK_LABS", PathBuf::new())], "the empty text means none");
     }
 
     #[test]

@@ -225,7 +225,7 @@ fn refusal(reason: &str, asked: &Value) -> Option<Refusal> {
         apiserver::PLAN_CHANGED => Refusal::PlanChanged,
         apiserver::BEFORE_ADDONS => Refusal::BeforeAddons,
         apiserver::NO_SUCH_REVISION => Refusal::NoSuchRevision { revision: number("revision") },
-        // Of an undo only the API server's message has the revision.
+        // A request to undo names no revision. Then the API server's message stays, which names it.
         "Expired" => Refusal::RevisionGone { revision: asked["revision"].as_i64()? },
         _ => return None,
     })
@@ -336,9 +336,9 @@ mod tests {
         assert_eq!(last_by(&records, at("2026-11-20T10:01:00Z")), None);
         assert_eq!(oldest_write(&records), Some(at(write)));
         assert_eq!(oldest_write(&records[..1]), None);
-        let told = |records: &[Arc<Record>]| too_long_ago(records, at("2026-11-20T11:00:00Z"));
-        assert_eq!(told(&records[..]), Refusal::TooLongAgo { oldest: write.into() });
-        assert_eq!(told(&[]), Refusal::TooLongAgo { oldest: "2026-11-20T11:00:00Z".into() });
+        let refusal = |records: &[Arc<Record>]| too_long_ago(records, at("2026-11-20T11:00:00Z"));
+        assert_eq!(refusal(&records[..]), Refusal::TooLongAgo { oldest: write.into() });
+        assert_eq!(refusal(&[]), Refusal::TooLongAgo { oldest: "2026-11-20T11:00:00Z".into() });
     }
 
     /// The only control plane is off.

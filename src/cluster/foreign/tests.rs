@@ -119,8 +119,8 @@ async fn what_watches_show_of_a_namespace_that_is_made_anew_is_created_once() {
     assert!(inner.room(LESSON.into(), vec![], true).await.unwrap().unwrap().fresh);
     let second = account("8");
     inner.saw(Seen { plural: "serviceaccounts", namespace: None, delta: Delta::Updated(&second) });
-    let told: Vec<Write> = inner.tap.since(0).iter().filter_map(|r| r.write().cloned()).collect();
-    assert_eq!(told, [Write::CREATED, Write::UPDATED]);
+    let writes: Vec<Write> = inner.tap.since(0).iter().filter_map(|r| r.write().cloned()).collect();
+    assert_eq!(writes, [Write::CREATED, Write::UPDATED]);
 }
 
 #[tokio::test]
