@@ -343,7 +343,7 @@ mod tests {
 
     /// The only control plane is off.
     #[test]
-    fn a_request_that_nobody_answers_says_where_to_look() {
+    fn a_request_without_an_answer_says_where_to_look() {
         let refused = std::io::Error::from_raw_os_error(libc::ECONNREFUSED);
         let error = no_answer(&kube::Error::Service(refused.into()));
         assert!(!error.say(lang::Lang::Ko).is_ascii());

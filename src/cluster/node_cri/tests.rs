@@ -102,7 +102,7 @@ fn components_run_from_the_nodes_static_pods_and_addons_from_kube_system() {
     assert!(may(pod("kube-system", "etcd-n", "hash"), "ropewalk.io/etcd:1"));
     assert!(!may(pod("default", "boom", "u"), "ropewalk.io/etcd"));
     assert!(!may(pod("default", "etcd-n", "hash"), "ropewalk.io/etcd"));
-    assert!(!may(pod("kube-system", "etcd-n", "u"), "ropewalk.io/etcd"), "the name alone is anybody's");
+    assert!(!may(pod("kube-system", "etcd-n", "u"), "ropewalk.io/etcd"), "any user may take the name");
     assert!(!may(pod("kube-system", "etcd-n", "hash"), "ropewalk.io/kube-apiserver:1"));
     assert!(!may(pod("kube-system", "x", "u"), "ropewalk.io/kube-controller-manager@sha256:1"));
     assert!(may(pod("kube-system", "coredns-1", "u"), "ropewalk.io/coredns"));

@@ -252,7 +252,7 @@ fn pods_that_a_learner_has_scaled_are_counted_as_they_are() {
 /// One of three members is damaged: `up --wait` said for ten minutes that pods are missing, and no
 /// more.
 #[test]
-fn a_member_that_does_not_start_is_told_beside_what_holds_the_addons_up() {
+fn a_member_that_does_not_start_is_named_beside_what_holds_the_addons_up() {
     let progress = watch::Sender::new(Progress::default());
     let look = |members: &str| {
         let seen = Progress { lacks_members: members.into(), ..Progress::default() };
