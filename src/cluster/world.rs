@@ -30,7 +30,7 @@ use tokio::sync::watch;
 
 /// Services: 10.96.0.0/12; `kubernetes` is its first address, DNS its tenth.
 pub(crate) const SERVICE_CIDR: &str = "10.96.0.0/12";
-pub(crate) const DNS_INDEX: u32 = 10;
+const DNS_INDEX: u32 = 10;
 
 /// The state that all nodes of one cluster share, for as long as its process lives.
 pub(crate) struct World {
