@@ -51,7 +51,7 @@ fn patience(faults: &Faults, node: &str) -> Duration {
     PATIENCE + faults.delay(node)
 }
 
-/// What is known of one server.
+/// The state of one server as its probes have found it.
 #[derive(Clone, Default)]
 struct Known {
     ready: bool,

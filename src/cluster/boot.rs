@@ -385,7 +385,7 @@ async fn bind_api(port: Option<u16>) -> Result<tokio::net::TcpListener, Error> {
     Err(Refusal::PortTaken { port: API_PORT }.into())
 }
 
-/// What all nodes' runtimes are made of.
+/// The parts that all nodes' runtimes are made of.
 struct Parts {
     zygote: Zygote,
     images: Arc<Images>,

@@ -1,4 +1,4 @@
-//! What can go wrong with a cluster, and how it is said to people.
+//! The errors of a cluster, and their sentences for people.
 
 use super::refusal::Refusal;
 use client::kubeconfig::LockError;
@@ -6,7 +6,7 @@ pub use lang::chain;
 use lang::charset::harmless_lines;
 use lang::{Lang, texts, typed};
 
-/// What went wrong, why, and what to try: for people.
+/// An error for people: what went wrong, why, and what to try.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nothing listens on the control socket of the cluster with this name.

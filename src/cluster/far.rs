@@ -1,4 +1,4 @@
-//! What a foreign cluster refuses, in the language of the person who uses it.
+//! Refusals of a foreign cluster, in the language of the person who uses it.
 
 use lang::charset::is_harmful;
 use lang::{Lang, texts};

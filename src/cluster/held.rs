@@ -121,7 +121,8 @@ fn has_ended(node: &Node, component: &str) -> bool {
     }
 }
 
-/// What was given on the command line: the refusal names the command that starts that much again.
+/// Returns the component as the command line gave it: the refusal names the command that starts
+/// that much again.
 pub(super) fn given(component: &str, node: Option<&str>) -> String {
     node.map_or_else(|| component.to_string(), |node| format!("{component}/{node}"))
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tap::{Act, Component, Event, Fault, Record};
 use task::Crew;
 
-/// What faults call the kubelet, which is no container.
+/// The name of the kubelet in faults; it is no container.
 pub(super) const KUBELET: &str = "kubelet";
 
 /// A graceful end of a node gives its components this long.
@@ -196,7 +196,7 @@ fn kill_running(kubelet: Option<Crew>) -> bool {
     kubelet.filter(|kubelet| kubelet.ended().is_none()).inspect(Crew::kill).is_some()
 }
 
-/// What `fault kill`, `fault stop` and `fault start` take.
+/// Returns the names that `fault kill`, `fault stop` and `fault start` take.
 pub fn killable() -> impl Iterator<Item = &'static str> {
     std::iter::once(KUBELET).chain(components::ALL)
 }

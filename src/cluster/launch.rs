@@ -159,8 +159,8 @@ fn open_log(path: &Path) -> std::io::Result<fs::File> {
     fs::OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// Why a start was refused. All that its supervisor knows is that the lock is taken: without an
-/// answer on the socket it is another start, a `reset`, or a cluster that does not end.
+/// Returns why a start was refused. All that its supervisor knows is that the lock is taken:
+/// without an answer on the socket it is another start, a `reset`, or a cluster that does not end.
 async fn held(place: &Place, error: Error) -> Error {
     let is_held = matches!(error, Error::Refusal(Refusal::Running { .. }));
     if is_held && matches!(Control::connect(place).await, Err(Error::NotRunning(_))) {

@@ -22,7 +22,7 @@ use tracing_subscriber::{EnvFilter, Layer, prelude::*};
 
 /// A log that has grown beyond this is moved aside, at the next start or while the cluster runs.
 pub(super) const LOG_MAX: u64 = 10 << 20;
-/// What is logged unless `ROPEWALK_LOG` says something else. Of the netlink library only errors: it
+/// The filter of the logs unless `ROPEWALK_LOG` has another. Of the netlink library only errors: it
 /// warns of each request that the kernel refuses, also of the removal of a wire that went with its
 /// pod, and the caller decides anyway what a refusal means.
 const USUAL: &str = "nlink=error,info";
@@ -39,7 +39,7 @@ fn sinks() -> parking_lot::MutexGuard<'static, HashMap<String, Arc<Sink>>> {
     SINKS.get_or_init(Mutex::default).lock()
 }
 
-/// From now on what is said in [`span`] of this container goes into the log.
+/// Sends events in [`span`] of this container to the log from now on.
 pub(crate) fn open(container: &str, log: Log) {
     sinks().insert(container.into(), Arc::new(Sink { log, cutter: Mutex::new(Cutter::new(Stream::Stderr)) }));
 }
@@ -48,7 +48,7 @@ pub(crate) fn close(container: &str) {
     sinks().remove(container);
 }
 
-/// What the spans of [`span`] have as their target.
+/// The target of the spans of [`span`].
 const COMPONENT: &str = "ropewalk::component";
 
 /// The span in which a component's tasks run. It has the highest level: a filter's own bound, which

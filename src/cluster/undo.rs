@@ -17,7 +17,7 @@ use tap::Record;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Past {
-    /// What can be undone and redone.
+    /// Lists the steps that can be undone and redone.
     Steps,
     /// Takes the newest steps back.
     Undo {
@@ -123,7 +123,7 @@ impl std::fmt::Display for Loss {
     }
 }
 
-/// What an answer to [`Past::Plan`] says would be lost.
+/// Returns the losses that an answer to [`Past::Plan`] names.
 pub fn losses(answer: &Value) -> Vec<Loss> {
     serde_json::from_value(answer["lost"].clone()).unwrap_or_default()
 }
@@ -212,7 +212,7 @@ fn no_answer(error: &kube::Error) -> Error {
     Refusal::NoAnswer { why: cause.map(ToString::to_string).unwrap_or_default() }.into()
 }
 
-/// What the API server's reason means for a person who asked this.
+/// Returns the refusal that the API server's reason stands for; `asked` is the request's body.
 fn refusal(reason: &str, asked: &Value) -> Option<Refusal> {
     let number = |key: &str| asked[key].as_i64().unwrap_or_default();
     Some(match reason {
@@ -253,8 +253,8 @@ fn is_write(record: &Record) -> bool {
     record.request.is_some() && record.revision.is_some()
 }
 
-/// When the oldest write was made that the tap remembers. Records of reads may be older: they are
-/// kept apart from those of writes, and lead to no revision.
+/// Returns the time of the oldest write that the tap remembers. Records of reads may be older: they
+/// are kept apart from those of writes, and lead to no revision.
 fn oldest_write(records: &[Arc<Record>]) -> Option<Timestamp> {
     records.iter().filter(|r| is_write(r)).map(|r| r.at).min()
 }

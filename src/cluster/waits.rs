@@ -1,4 +1,4 @@
-//! What a start waits for, reported while it waits.
+//! The reasons that a start waits for, reported while it waits.
 
 use super::external_etcd::ExternalEtcd;
 use super::ready::Progress;

@@ -97,7 +97,7 @@ pub(super) struct Asked {
     /// Label and field selectors, and how kubectl prints the answer; empty: none.
     labels: String,
     fields: String,
-    /// What was written after -o; `None`: the client does not say.
+    /// The value of kubectl's `-o`; `None`: the client does not say.
     output: Option<String>,
     /// `--ignore-not-found`
     silent: bool,
@@ -110,18 +110,18 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Does it change something?
+    /// Returns whether it changes something.
     pub(super) fn writes(&self) -> bool {
         matches!(self.request.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
     }
 
-    /// Is it a write whose answer is an object? What a connection to a pod or through a proxy is
-    /// answered with is that program's own, and may have no end.
+    /// Returns whether it is a write whose answer is an object. The answer to a connection to a
+    /// pod, or through a proxy, is that program's own, and may have no end.
     pub(super) fn is_answered_with_an_object(&self) -> bool {
         self.writes() && !tap::is_connection(&self.request.subresource)
     }
 
-    /// What its body adds: a new object's name, and whether it is only tried.
+    /// Takes over what its body adds: a new object's name, and whether it is only tried.
     pub(super) fn read(&mut self, body: &[u8]) {
         if !self.writes() {
             return;

@@ -27,7 +27,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const LOOK_AGAIN_MAX: Duration = Duration::from_secs(1);
 const FORMAT: u32 = 1;
 
-/// What is remembered of a foreign cluster, in its directory.
+/// The namespaces that were made on a foreign cluster, as a file in its directory has them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Ledger {

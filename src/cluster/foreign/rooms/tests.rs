@@ -48,7 +48,7 @@ async fn a_namespace_stays_fresh_until_it_is_entered() {
         let stage = Stage::new().await;
         let mut rooms = stage.rooms();
         stage.foreign.lock().hides_accounts = true;
-        assert!(rooms.room(LESSON, &[], true).await.is_err(), "no server answers");
+        assert!(rooms.room(LESSON, &[], true).await.is_err(), "its account is not there");
         if restarts {
             rooms = stage.rooms();
         }
