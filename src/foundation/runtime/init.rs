@@ -20,7 +20,7 @@ use std::path::Path;
 
 use nix::libc;
 
-/// What came with the request.
+/// The surroundings of a new process: what came with its request.
 pub(crate) struct Birth<'a> {
     /// This process is a forked child, and so is each that it makes.
     pub forked: Forked,

@@ -12,7 +12,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// What is at a path.
+/// The result of a look at a path.
 #[derive(Clone, Copy)]
 pub(crate) enum Lookup {
     Runs,

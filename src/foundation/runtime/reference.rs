@@ -69,7 +69,7 @@ impl Reference {
     }
 }
 
-/// Why a text is refused that has not the form of a reference.
+/// The reason for a text that has not the form of a reference.
 const NO_REFERENCE: &str = "invalid reference format";
 
 /// Bytes of a repository's name.

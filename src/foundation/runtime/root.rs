@@ -304,8 +304,8 @@ fn null_device(root: &Root) -> Result<OwnedFd> {
     }
 }
 
-/// What was found; `None` if nothing has this name. Any other error is one: what cannot be looked
-/// at cannot be hidden.
+/// Returns what was found; `None` if nothing has this name. Any other error is one: what cannot be
+/// looked at cannot be hidden.
 fn if_there<T>(found: Result<T>) -> Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),
@@ -314,7 +314,7 @@ fn if_there<T>(found: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// What tells of each CPU's temperature, of all that are there: their numbers may have gaps.
+/// Returns the directories that show the temperature of each CPU: their numbers may have gaps.
 fn throttles(root: &Root) -> Result<Vec<String>> {
     let names = root.names_plain(Path::new(CPUS.trim_start_matches('/')), NAMES_MAX);
     let names = if_there(names)?.unwrap_or_default();

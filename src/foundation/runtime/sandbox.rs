@@ -207,7 +207,7 @@ impl Sandbox {
         self.first_user
     }
 
-    /// What all its containers have used. `None` where the kernel does not count it for us.
+    /// Returns what all its containers have used. `None` where the kernel does not count it for us.
     pub(crate) fn usage(&self) -> Option<linux::usage::Usage> {
         self.group.usage()
     }

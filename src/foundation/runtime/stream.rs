@@ -229,7 +229,7 @@ pub(crate) fn attach(means: &Means, container: &Arc<Container>, stdin: bool) -> 
     })
 }
 
-/// What a session sent before it went still arrives if the program reads it within this time.
+/// Time within which the program may still read what a session sent before it went.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Why an attached session is over.

@@ -1,4 +1,4 @@
-//! What followed from a request: its chain through the whole cluster.
+//! The chain of a request through the whole cluster: all records that followed from it.
 
 use super::record::{Cause, Record};
 use std::collections::HashSet;

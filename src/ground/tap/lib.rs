@@ -76,12 +76,13 @@ use size::size;
 use std::sync::Arc;
 use tokio::sync::broadcast;
 
-/// Records that a live viewer may lag behind; one that lags further loses the oldest, and reads how
-/// many. The second bound is for records of reads and of guests.
+/// Records of work that a live viewer may lag behind. One that lags further loses the oldest, and
+/// reads how many.
 const LIVE: usize = 4096;
+/// Records of reads and of guests that a live viewer may lag behind, in the same way.
 const LIVE_ASIDE: usize = 1024;
 
-/// Where a record is kept.
+/// The part of the ring that keeps a record.
 #[derive(Clone, Copy)]
 enum Class {
     Work,

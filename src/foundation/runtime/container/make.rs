@@ -16,8 +16,8 @@ use std::path::{Component, Path, PathBuf};
 const LAYER_MAX: u64 = 512 << 20;
 
 impl Container {
-    /// What is mounted into it, see [`all_mounts`]. Writes `/etc/hosts` anew, unless a volume is at
-    /// its place.
+    /// Returns what is mounted into it, see [`all_mounts`]. Writes `/etc/hosts` anew, unless a
+    /// volume is at its place.
     ///
     /// # Errors
     /// `/etc/hosts` cannot be written.

@@ -1,4 +1,4 @@
-//! One container: what it was asked to be, its process while it runs, and how it ended.
+//! One container: its configuration, its process while it runs, and how it ended.
 
 mod attach;
 mod make;
@@ -60,13 +60,13 @@ pub(crate) struct Container {
     /// Whether the stop signal was sent. It is sent once in a container's life, as containerd sends
     /// it: programs take a second one for an order to end at once.
     stop_signalled: AtomicBool,
-    /// What its process is made from. `None` once it has ended: environments are large, and ended
-    /// containers many.
+    /// The parts that its process is made from. `None` once it has ended: environments are large,
+    /// and ended containers many.
     launch: Mutex<Option<Arc<Launch>>>,
     directory: PathBuf,
     /// The image's file system.
     layer: PathBuf,
-    /// What is known before it starts.
+    /// Those that are known before it starts.
     warnings: Vec<String>,
     user: cri::User,
     /// Its process before it runs the program.
@@ -109,7 +109,7 @@ impl Status {
     }
 }
 
-/// What a container's process is made from.
+/// The parts that a container's process is made from.
 struct Launch {
     process: spec::Process,
     mounts: Vec<cri::Mount>,
@@ -127,12 +127,14 @@ pub(crate) struct Live {
     pub output: Output,
 }
 
-/// Where attached sessions write to; `None` inside once it is closed. One session writes at a time.
+/// The input that attached sessions write to; `None` inside once it is closed. One session writes
+/// at a time.
 pub(crate) type Stdin = Arc<tokio::sync::Mutex<Option<Writer>>>;
 
 impl Live {
-    /// What `exec` runs: another program with this container's user, rights and environment. With
-    /// a terminal `TERM` is `xterm`, whatever the container has, as with containerd.
+    /// Returns what `exec` runs: another program with this container's user, rights and
+    /// environment. With a terminal `TERM` is `xterm`, whatever the container has, as with
+    /// containerd.
     pub(crate) fn exec_process(&self, argv: Vec<String>, terminal: bool) -> spec::Process {
         let mut process = spec::Process { argv, terminal, ..self.launch.process.clone() };
         if terminal {
