@@ -1,6 +1,6 @@
 //! The size, ports and store of a cluster, kept in `cluster.json`. The number of control planes and
-//! whose the store is are chosen at the first start; workers, ports and the addresses of an external
-//! etcd at each start that names them, otherwise they stay.
+//! whose the store is are chosen at the first start; workers, ports and the addresses of an
+//! external etcd at each start that names them, otherwise they stay.
 
 use super::error::Error;
 use super::external_etcd::ExternalEtcd;
