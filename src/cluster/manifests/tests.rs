@@ -80,15 +80,8 @@ async fn an_object_that_is_missing_is_made_and_one_that_is_there_stays() {
     assert!(refused.starts_with("cannot make ServiceAccount refused: "), "{refused}");
     let all = "/api/v1/namespaces/kube-system/serviceaccounts";
     let (get, post) = (|name: &str| format!("GET {all}/{name}"), format!("POST {all}"));
-    let expected = [
-        get("new"),
-        post.clone(),
-        get("meanwhile"),
-        post.clone(),
-        get("there"),
-        get("refused"),
-        post,
-    ];
+    let expected =
+        [get("new"), post.clone(), get("meanwhile"), post.clone(), get("there"), get("refused"), post];
     assert_eq!(server.lines(), expected);
 }
 
