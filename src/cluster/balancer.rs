@@ -51,7 +51,7 @@ fn patience(faults: &Faults, node: &str) -> Duration {
     PATIENCE + faults.delay(node)
 }
 
-/// What is known of one server.
+/// The state of one server as its probes have found it.
 #[derive(Clone, Default)]
 struct Known {
     ready: bool,
@@ -297,7 +297,7 @@ mod tests {
     /// `curl` in a pod is not taken for the learner's, whose connections come through the balancer
     /// as well.
     #[tokio::test]
-    async fn an_api_server_is_told_for_whom_a_connection_is_made() {
+    async fn an_api_server_learns_for_whom_a_connection_is_made() {
         let dir = tempfile::tempdir().unwrap();
         let fixture = testing::start(dir.path()).await;
         let address = fixture.kubeconfig.split("https://").nth(1).unwrap().split('\'').next().unwrap();

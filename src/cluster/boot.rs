@@ -331,15 +331,15 @@ async fn front_gone(attached: bool) {
     if !attached {
         return std::future::pending().await;
     }
-    let (tell, told) = tokio::sync::oneshot::channel();
+    let (closed, is_closed) = tokio::sync::oneshot::channel();
     // A thread of its own: a runtime that ends waits for its blocking tasks, and the front may stay
     // after the cluster.
     let reader = std::thread::Builder::new().name("front".into()).spawn(move || {
         let mut byte = [0u8; 1];
         while matches!(std::io::stdin().read(&mut byte), Ok(n) if n > 0) {}
-        let _ = tell.send(()); // the cluster may have ended for another reason
+        let _ = closed.send(()); // the cluster may have ended for another reason
     });
-    if reader.is_err() || told.await.is_err() {
+    if reader.is_err() || is_closed.await.is_err() {
         std::future::pending().await
     }
 }
@@ -385,7 +385,7 @@ async fn bind_api(port: Option<u16>) -> Result<tokio::net::TcpListener, Error> {
     Err(Refusal::PortTaken { port: API_PORT }.into())
 }
 
-/// What all nodes' runtimes are made of.
+/// The parts that all nodes' runtimes are made of.
 struct Parts {
     zygote: Zygote,
     images: Arc<Images>,
@@ -441,8 +441,8 @@ mod tests {
         let mut seen = problem.subscribe();
         problem.send_replace(Some(Problem::Refused(etcd.foreign())));
         let error = of_running(has_problem(&mut seen).await.into());
-        let Reply::Refusal(told) = Reply::from(error) else { panic!("it is a text in one language") };
-        assert_eq!(told, Refusal::EtcdTaken { endpoints: "https://e:2379".into() });
+        let Reply::Refusal(refusal) = Reply::from(error) else { panic!("it is a text in one language") };
+        assert_eq!(refusal, Refusal::EtcdTaken { endpoints: "https://e:2379".into() });
     }
 
     /// `up --etcd URL` with the etcd of another cluster. The next `up`, without `--etcd`, was

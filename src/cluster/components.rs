@@ -1,4 +1,5 @@
-//! What runs behind the images `ropewalk.io/<component>`: each is a crew of tasks in this process.
+//! The components behind the images `ropewalk.io/<component>`: each is a crew of tasks in this
+//! process.
 
 use super::error::chain;
 use super::etcd_member::{member_end, start_member};
@@ -43,7 +44,7 @@ pub(crate) const MANY_ON_A_NODE: [&str; 1] = ["coredns"];
 
 const DNS_PORT: u16 = 53;
 
-/// Where a component runs.
+/// The place of a component: its node, its network namespace and its address.
 pub(crate) struct Location {
     pub node: String,
     pub network: Arc<dyn NodeNetwork>,

@@ -1,4 +1,4 @@
-//! What can go wrong with a cluster, and how it is said to people.
+//! The errors of a cluster, and their sentences for people.
 
 use super::refusal::Refusal;
 use client::kubeconfig::LockError;
@@ -6,7 +6,7 @@ pub use lang::chain;
 use lang::charset::harmless_lines;
 use lang::{Lang, texts, typed};
 
-/// What went wrong, why, and what to try: for people.
+/// An error for people: what went wrong, why, and what to try.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nothing listens on the control socket of the cluster with this name.
@@ -154,8 +154,8 @@ mod tests {
     fn what_another_program_says_steers_no_terminal() {
         let said = "no\u{1b}[2J\u{202e}\n  why";
         for error in [Error::Told(said.into()), Error::Start(said.into()), Error::Control(said.into())] {
-            let told = error.say(Lang::En);
-            assert!(told.ends_with("no[2J\n  why"), "{told:?}");
+            let sentence = error.say(Lang::En);
+            assert!(sentence.ends_with("no[2J\n  why"), "{sentence:?}");
         }
     }
 

@@ -69,8 +69,8 @@ impl EtcdListeners {
         EtcdListeners { members: watch::Sender::new(members), open: Mutex::default() }
     }
 
-    /// What `status -o json` says of the store: `{endpoints[], cacert, cert, key}`. The endpoints
-    /// are those that can be asked now.
+    /// Returns the store's part of `status -o json`: `{endpoints[], cacert, cert, key}`. The
+    /// endpoints are those that can be asked now.
     pub(crate) fn status(&self, place: &Place) -> Value {
         status(place, &self.endpoints())
     }

@@ -56,7 +56,7 @@ mod tests {
         let stop = CancellationToken::new();
         stop.cancel();
         let refused = start_member(&stop, config).await.err().map(|error| chain(&error));
-        assert!(refused.is_some_and(|why| why.contains("in use")), "nobody waits for it any more");
+        assert!(refused.is_some_and(|why| why.contains("in use")), "its caller does not wait any more");
         let let_go = async {
             clock::pause(LOCK_PAUSE).await;
             drop(held);

@@ -111,7 +111,7 @@ impl ExternalEtcd {
         Ok(answer.succeeded || answer.responses.iter().any(is_own))
     }
 
-    /// What to say of an etcd that holds another cluster's objects.
+    /// Returns the refusal of an etcd that holds another cluster's objects.
     pub(crate) fn foreign(&self) -> Refusal {
         Refusal::EtcdTaken { endpoints: self.endpoints.join(",") }
     }
@@ -122,7 +122,7 @@ impl ExternalEtcd {
     }
 }
 
-/// What [`OWNER`] holds: 32 hexadecimal digits.
+/// Returns the value of [`OWNER`]: 32 hexadecimal digits.
 fn mark(identity: &str) -> Bytes {
     let digest = Sha256::digest(identity);
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>().into()

@@ -1,4 +1,4 @@
-//! What a foreign cluster refuses, in the language of the person who uses it.
+//! Refusals of a foreign cluster, in the language of the person who uses it.
 
 use lang::charset::is_harmful;
 use lang::{Lang, texts};
@@ -112,8 +112,8 @@ mod tests {
             Far::NotMade { namespace: namespace.clone(), said: said() },
             Far::NotDeleted { namespace, said: said() },
         ] {
-            for told in [far.say(Lang::En), far.say(Lang::Ko)] {
-                assert!(!told.contains(is_harmful) && told.contains("name no"), "{told:?}");
+            for sentence in [far.say(Lang::En), far.say(Lang::Ko)] {
+                assert!(!sentence.contains(is_harmful) && sentence.contains("name no"), "{sentence:?}");
             }
         }
     }

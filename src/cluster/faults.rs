@@ -1,5 +1,5 @@
-//! What is broken on purpose now, and what can be: the list that `ropewalk fault list` shows.
-//! `inject` breaks and mends it.
+//! The faults that there are now, and that there can be: the list that `ropewalk fault list` shows.
+//! `inject` makes and mends them.
 
 use clock::{self, Timestamp};
 use parking_lot::Mutex;
@@ -88,7 +88,7 @@ impl Faults {
         Some(all.remove(at))
     }
 
-    /// Is the component to stay down on this node?
+    /// Returns whether the component is to stay down on this node.
     pub(crate) fn is_held(&self, component: &str, node: &str) -> bool {
         self.all().iter().any(|b| holds(b, component, node))
     }
@@ -148,8 +148,8 @@ impl Faults {
         all.sort_by_key(|broken| broken.since);
     }
 
-    /// Is anything wrong with the node, its disk or its links? A component that is held down is
-    /// not: nothing is sent to it, because it does not listen.
+    /// Returns whether a fault is on the node, its disk or its links. A component that is held down
+    /// does not count: nothing is sent to it, because it does not listen.
     pub(crate) fn touches(&self, node: &str) -> bool {
         self.all().iter().any(|b| b.component.is_none() && b.nodes.iter().any(|n| n == node))
     }
@@ -161,7 +161,7 @@ impl Faults {
         Duration::from_millis(slow.and_then(|b| b.amount).unwrap_or_default() as u64)
     }
 
-    /// Is the node switched off?
+    /// Returns whether the node is switched off.
     pub(crate) fn is_off(&self, node: &str) -> bool {
         self.all().iter().any(|b| is_off(b) && b.nodes == [node])
     }
@@ -187,8 +187,8 @@ mod tests {
     fn the_list_of_faults_says_what_the_network_does() {
         let faults = Faults::default();
         let list = || -> Vec<String> {
-            let told = |b: Broken| format!("{} {} {:?}", b.fault, b.nodes.join("-"), b.amount);
-            faults.list().into_iter().map(told).collect()
+            let line = |b: Broken| format!("{} {} {:?}", b.fault, b.nodes.join("-"), b.amount);
+            faults.list().into_iter().map(line).collect()
         };
         faults.note("cut", &["b", "a"], None);
         faults.note("cut", &["b", "c"], None);

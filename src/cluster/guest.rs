@@ -35,7 +35,7 @@ use tokio::net::TcpStream;
 /// is the oldest revision that is needed, or empty.
 pub use apiserver::HOLD;
 
-/// What a cluster has that others may lack.
+/// Size and abilities of a cluster, which others may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offers {
     /// It is Ropewalk's own: every hop is recorded, it can be broken on purpose and taken back, and
@@ -47,7 +47,7 @@ pub struct Offers {
     pub control_planes: u8,
 }
 
-/// Where a lesson is played: everywhere, or in one namespace that stands for the one that lessons
+/// The place of a lesson: the whole cluster, or one namespace that stands for the one that lessons
 /// call `default`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Room {
@@ -59,11 +59,11 @@ pub struct Room {
     pub denied: BTreeSet<String>,
 }
 
-/// What lessons call the namespace they are played in.
+/// The name that lessons have for the namespace they are played in.
 pub const USUAL: &str = "default";
 
 impl Room {
-    /// What lessons call a namespace.
+    /// Returns the name that lessons have for a namespace.
     pub fn told<'a>(&self, namespace: &'a str) -> &'a str {
         if self.namespace.as_deref() == Some(namespace) { USUAL } else { namespace }
     }
@@ -112,11 +112,11 @@ pub enum Inside {
     Faults,
 }
 
-/// What a guest may use of the cluster it stands on.
+/// The cluster as a guest may use it.
 pub trait Ground: Send + Sync + 'static {
-    /// Where this cluster's files are.
+    /// Returns the directory of this cluster's files.
     fn place(&self) -> &Place;
-    /// The stream of records of all that happens.
+    /// Returns the stream of records of all that happens.
     fn tap(&self) -> &Tap;
     /// Size and abilities of this cluster, for lessons that need some.
     fn offers(&self) -> Offers;
@@ -125,7 +125,7 @@ pub trait Ground: Send + Sync + 'static {
     fn client(&self, user: &str) -> Result<Client, Error>;
     /// A kubeconfig for such a user, for what this process does with kubectl's words.
     fn kubeconfig(&self, user: &str) -> Result<PathBuf, Error>;
-    /// What can be undone, and going back. An error is for people.
+    /// Answers about the cluster's past, or goes back in it. An error is for people.
     fn past(&self, past: Past) -> BoxFuture<'_, Result<Value, String>>;
     /// A room for a lesson that looks at these kinds. `None` if there is none yet and none is to be
     /// made.
@@ -139,7 +139,7 @@ pub trait Ground: Send + Sync + 'static {
     fn rooms(&self) -> BoxFuture<'_, Vec<String>>;
     /// Gives all rooms up, with everything in them; their names.
     fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, Error>>;
-    /// What only those inside a cluster know. An error is for people.
+    /// Answers a question about the cluster's inside. An error is for people.
     fn inside<'a>(&'a self, what: &'a Inside) -> BoxFuture<'a, Result<Value, String>>;
     /// A TCP connection from each node's own network, by the node's name: from where no pod can
     /// answer for another. One that nothing answers within `limit` has timed out, whatever becomes

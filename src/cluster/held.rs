@@ -121,7 +121,8 @@ fn has_ended(node: &Node, component: &str) -> bool {
     }
 }
 
-/// What was given on the command line: the refusal names the command that starts that much again.
+/// Returns the component as the command line gave it: the refusal names the command that starts
+/// that much again.
 pub(super) fn given(component: &str, node: Option<&str>) -> String {
     node.map_or_else(|| component.to_string(), |node| format!("{component}/{node}"))
 }
@@ -313,16 +314,16 @@ mod tests {
                 "lastState": {"terminated": {"finishedAt": "2026-11-27T12:00:00Z"}}});
             back_off_left(&json!({"status": {"containerStatuses": [status]}}), now)
         };
-        let told = |pause: &str| format!("back-off {pause} restarting failed container=c pod=p");
-        assert_eq!(left("CrashLoopBackOff", &told("1m20s")), Some(50));
-        assert_eq!(left("CrashLoopBackOff", &told("40s")), Some(10));
-        assert_eq!(left("CrashLoopBackOff", &told("20s")), None, "it is over");
+        let waits = |pause: &str| format!("back-off {pause} restarting failed container=c pod=p");
+        assert_eq!(left("CrashLoopBackOff", &waits("1m20s")), Some(50));
+        assert_eq!(left("CrashLoopBackOff", &waits("40s")), Some(10));
+        assert_eq!(left("CrashLoopBackOff", &waits("20s")), None, "it is over");
         assert_eq!(left("CreateContainerError", "it is stopped"), None);
         assert_eq!(left("CrashLoopBackOff", "back-off soon"), None);
         assert_eq!(back_off_left(&json!({}), now), None);
         assert_eq!(["5m0s", "1h0m5s", "x"].map(seconds), [Some(300), Some(3605), None]);
         let _scale = clock::pin_scale(20);
-        assert_eq!(left("CrashLoopBackOff", &told("40m0s")), Some(90), "600 of 2400 s are over");
+        assert_eq!(left("CrashLoopBackOff", &waits("40m0s")), Some(90), "600 of 2400 s are over");
     }
 
     /// `fault stop kube-proxy` for the third time: its pod is called `kube-proxy-x7k2p`.
@@ -396,13 +397,17 @@ mod tests {
     #[test]
     fn a_component_that_has_ended_is_not_said_to_run() {
         let faults = Faults::default();
-        let told = |node: Option<&str>, ended_on: Option<&str>| not_started(&faults, "etcd", node, ended_on);
+        let refusal =
+            |node: Option<&str>, ended_on: Option<&str>| not_started(&faults, "etcd", node, ended_on);
         let waits = |component: &str| Refusal::Waits { component: component.into() };
-        assert_eq!(told(None, None), Refusal::NotStopped { component: "etcd".into() });
-        assert_eq!((told(None, Some("b")), told(Some("b"), Some("b"))), (waits("etcd"), waits("etcd/b")));
+        assert_eq!(refusal(None, None), Refusal::NotStopped { component: "etcd".into() });
+        assert_eq!(
+            (refusal(None, Some("b")), refusal(Some("b"), Some("b"))),
+            (waits("etcd"), waits("etcd/b"))
+        );
         faults.hold(KUBELET, "b");
         let asleep = Refusal::Asleep { component: "etcd/b".into(), node: "b".into() };
-        assert_eq!((told(None, Some("b")), told(None, Some("c"))), (asleep.clone(), waits("etcd")));
+        assert_eq!((refusal(None, Some("b")), refusal(None, Some("c"))), (asleep.clone(), waits("etcd")));
         assert_eq!(not_started(&faults, KUBELET, None, Some("b")), waits(KUBELET));
         for lang in [lang::Lang::En, lang::Lang::Ko] {
             let said = asleep.say(lang);
@@ -410,7 +415,7 @@ mod tests {
         }
         faults.hold("etcd", "d");
         faults.note("crashed", &["d"], None);
-        assert_eq!(told(None, Some("b")), Refusal::NodeOff { node: "d".into() });
+        assert_eq!(refusal(None, Some("b")), Refusal::NodeOff { node: "d".into() });
     }
 
     /// `fault stop etcd`, then `fault stop kube-scheduler`: no API server answers when the
@@ -419,12 +424,12 @@ mod tests {
     fn a_fault_does_not_silence_an_api_that_is_silent_already() {
         let (spec, faults) = (Spec::new("t"), Faults::default());
         let node = spec.nodes().remove(0).name;
-        let told = |component: &str| {
+        let silences = |component: &str| {
             let was_silent = by_faults(&spec, &faults, true);
             faults.hold(component, &node);
             is_silenced(was_silent, by_faults(&spec, &faults, true))
         };
-        assert_eq!(["kubelet", "etcd", "kube-scheduler"].map(told), [false, true, false]);
+        assert_eq!(["kubelet", "etcd", "kube-scheduler"].map(silences), [false, true, false]);
     }
 
     /// `fault stop etcd/n1` twice: `fault start etcd` would start the other members, too.

@@ -1,4 +1,4 @@
-//! Where everything lies on disk.
+//! The directories and files of a user's clusters.
 
 use super::error::Error;
 use super::refusal::Refusal;
@@ -122,7 +122,7 @@ impl Place {
     pub fn lock(&self) -> PathBuf {
         self.home.0.join("locks").join(&self.name).join("lock")
     }
-    /// Where a directory that is removed lies meanwhile.
+    /// Returns the path of a directory while it is removed.
     pub(crate) fn gone(&self, number: usize) -> PathBuf {
         self.home.0.join("clusters").join(format!(".{}.gone-{number}", self.name))
     }
@@ -130,7 +130,8 @@ impl Place {
     pub(crate) fn spec(&self) -> PathBuf {
         self.root.join("cluster.json")
     }
-    /// What is remembered of a foreign cluster; its presence says that this is one's directory.
+    /// The ledger of the namespaces on a foreign cluster; its presence says that this is one's
+    /// directory.
     pub fn foreign(&self) -> PathBuf {
         self.root.join("foreign.json")
     }
@@ -142,7 +143,8 @@ impl Place {
     pub(crate) fn etcd_pki(&self) -> PathBuf {
         self.pki().join("etcd")
     }
-    /// Where the cluster's processes mount their file systems in memory; empty for all others.
+    /// The directory where the cluster's processes mount their file systems in memory; all others
+    /// see it empty.
     pub(crate) fn scratch(&self) -> PathBuf {
         self.root.join("run")
     }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tap::{Act, Component, Event, Fault, Record};
 use task::Crew;
 
-/// What faults call the kubelet, which is no container.
+/// The name of the kubelet in faults; it is no container.
 pub(super) const KUBELET: &str = "kubelet";
 
 /// A graceful end of a node gives its components this long.
@@ -196,7 +196,7 @@ fn kill_running(kubelet: Option<Crew>) -> bool {
     kubelet.filter(|kubelet| kubelet.ended().is_none()).inspect(Crew::kill).is_some()
 }
 
-/// What `fault kill`, `fault stop` and `fault start` take.
+/// Returns the names that `fault kill`, `fault stop` and `fault start` take.
 pub fn killable() -> impl Iterator<Item = &'static str> {
     std::iter::once(KUBELET).chain(components::ALL)
 }
@@ -349,20 +349,20 @@ mod tests {
     fn what_another_fault_has_ended_is_refused_for_that_reason() {
         let faults = Faults::default();
         faults.hold("kube-scheduler", "b");
-        let told = |component: &str, node: Option<&str>| {
+        let refusal = |component: &str, node: Option<&str>| {
             let nodes = node.map_or_else(|| vec!["b".into(), "c".into()], |node| vec![node.into()]);
             not_killed(&faults, component, node, nodes, Some("c"))
         };
         let stopped = |component: &str| Refusal::Stopped { component: component.into() };
-        assert_eq!(told("kube-scheduler", Some("b")), stopped("kube-scheduler/b"));
-        assert_eq!(told("kube-scheduler", None), stopped("kube-scheduler"));
+        assert_eq!(refusal("kube-scheduler", Some("b")), stopped("kube-scheduler/b"));
+        assert_eq!(refusal("kube-scheduler", None), stopped("kube-scheduler"));
         let waits = |component: &str| Refusal::Waits { component: component.into() };
-        assert_eq!(told("kube-scheduler", Some("c")), waits("kube-scheduler/c"));
-        assert_eq!(told("etcd", Some("b")), waits("etcd/b"));
-        assert_eq!(told("etcd", None), waits("etcd"));
+        assert_eq!(refusal("kube-scheduler", Some("c")), waits("kube-scheduler/c"));
+        assert_eq!(refusal("etcd", Some("b")), waits("etcd/b"));
+        assert_eq!(refusal("etcd", None), waits("etcd"));
         // It is stopped on a node that is off, so no start of it would help.
         faults.hold("coredns", "off");
-        assert_eq!(told("coredns", None), waits("coredns"));
+        assert_eq!(refusal("coredns", None), waits("coredns"));
     }
 
     /// "It does not run there" names no place.
@@ -371,10 +371,10 @@ mod tests {
         let nodes = || vec!["b".to_string(), "c".to_string()];
         let refused = not_killed(&Faults::default(), "coredns", None, nodes(), None);
         assert_eq!(refused, Refusal::NotOnNodes { component: "coredns".into(), nodes: nodes() });
-        for (lang, told) in
+        for (lang, sentence) in
             [(Lang::En, "coredns does not run on b, c; "), (Lang::Ko, "있지 않습니다: b, c. ")]
         {
-            assert!(refused.say(lang).contains(told), "{}", refused.say(lang));
+            assert!(refused.say(lang).contains(sentence), "{}", refused.say(lang));
         }
     }
 
@@ -399,7 +399,7 @@ mod tests {
                 fake.run_pod_sandbox(SandboxConfig { pod, ..SandboxConfig::default() }).await.unwrap();
             }
             fake.fail_sandbox_stops(1);
-            assert!(switch_off(&fake, gracefully).await.is_err(), "it is told");
+            assert!(switch_off(&fake, gracefully).await.is_err(), "it is reported");
             let left = fake.list_pod_sandboxes().await.unwrap();
             let ready = left.iter().filter(|sandbox| sandbox.state == SandboxState::Ready).count();
             assert_eq!((left.len(), ready), (3, 1), "only what failed");

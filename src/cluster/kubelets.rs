@@ -58,7 +58,7 @@ async fn keep_each<N>(
     Ok(())
 }
 
-/// Starts the node's kubelet, and starts it again whenever it ends without being told to stop.
+/// Starts the node's kubelet, and starts it again whenever it ends while it is the node's own.
 pub(super) fn keep_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<(), Error> {
     let first = start_kubelet(world, node)?;
     *node.kubelet.lock() = Some(first.clone());

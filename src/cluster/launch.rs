@@ -159,8 +159,8 @@ fn open_log(path: &Path) -> std::io::Result<fs::File> {
     fs::OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// Why a start was refused. All that its supervisor knows is that the lock is taken: without an
-/// answer on the socket it is another start, a `reset`, or a cluster that does not end.
+/// Returns why a start was refused. All that its supervisor knows is that the lock is taken:
+/// without an answer on the socket it is another start, a `reset`, or a cluster that does not end.
 async fn held(place: &Place, error: Error) -> Error {
     let is_held = matches!(error, Error::Refusal(Refusal::Running { .. }));
     if is_held && matches!(Control::connect(place).await, Err(Error::NotRunning(_))) {
@@ -309,13 +309,13 @@ mod tests {
         let here = std::env::current_dir().unwrap();
         let of_process = |name: &str| (name == "ROPEWALK_LABS").then(|| OsString::from("labs"));
         let given = [("ROPEWALK_LESSONS", OsStr::new("my/lessons")), ("OTHER", OsStr::new("x"))];
-        let told = directories(&given, of_process);
+        let named = directories(&given, of_process);
         assert_eq!(
-            told,
+            named,
             [("ROPEWALK_LESSONS", here.join("my/lessons")), ("ROPEWALK_LABS", here.join("labs"))]
         );
-        let told = directories(&[("ROPEWALK_LABS", OsStr::new(""))], of_process);
-        assert_eq!(told, [("ROPEWALK_LABS", PathBuf::new())], "the empty text means none");
+        let named = directories(&[("ROPEWALK_LABS", OsStr::new(""))], of_process);
+        assert_eq!(named, [("ROPEWALK_LABS", PathBuf::new())], "the empty text means none");
     }
 
     #[test]

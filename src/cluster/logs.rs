@@ -22,7 +22,7 @@ use tracing_subscriber::{EnvFilter, Layer, prelude::*};
 
 /// A log that has grown beyond this is moved aside, at the next start or while the cluster runs.
 pub(super) const LOG_MAX: u64 = 10 << 20;
-/// What is logged unless `ROPEWALK_LOG` says something else. Of the netlink library only errors: it
+/// The filter of the logs unless `ROPEWALK_LOG` has another. Of the netlink library only errors: it
 /// warns of each request that the kernel refuses, also of the removal of a wire that went with its
 /// pod, and the caller decides anyway what a refusal means.
 const USUAL: &str = "nlink=error,info";
@@ -39,7 +39,7 @@ fn sinks() -> parking_lot::MutexGuard<'static, HashMap<String, Arc<Sink>>> {
     SINKS.get_or_init(Mutex::default).lock()
 }
 
-/// From now on what is said in [`span`] of this container goes into the log.
+/// Sends events in [`span`] of this container to the log from now on.
 pub(crate) fn open(container: &str, log: Log) {
     sinks().insert(container.into(), Arc::new(Sink { log, cutter: Mutex::new(Cutter::new(Stream::Stderr)) }));
 }
@@ -48,7 +48,7 @@ pub(crate) fn close(container: &str) {
     sinks().remove(container);
 }
 
-/// What the spans of [`span`] have as their target.
+/// The target of the spans of [`span`].
 const COMPONENT: &str = "ropewalk::component";
 
 /// The span in which a component's tasks run. It has the highest level: a filter's own bound, which
@@ -254,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filter_that_cannot_be_read_is_told() {
+    fn a_filter_that_cannot_be_read_is_reported_and_the_usual_one_counts() {
         let of = |text: &str| {
             let (filter, wrong) = filter(Ok(text.into()));
             (filter.to_string(), wrong.is_some())
@@ -315,9 +315,9 @@ mod tests {
         let layer = Route(None).with_filter(Chosen(EnvFilter::new("info")));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             span("watches").in_scope(|| {
-                let told =
+                let status =
                     serde_json::json!({"status": "Failure", "code": 403, "message": "jobs are forbidden"});
-                let error = kube::Error::Api(Box::new(serde_json::from_value(told).unwrap()));
+                let error = kube::Error::Api(Box::new(serde_json::from_value(status).unwrap()));
                 tracing::warn!(target: "kube_runtime::watcher", "watch list error with 403: {error:?}");
                 tracing::warn!(%error, "trying again");
             });
@@ -344,8 +344,8 @@ mod tests {
         });
         close("quotes");
         let log = fs::read_to_string(&path).unwrap();
-        let told = r#""trying again" key="(\"kube-system\", \"coredns\")" error="one\ntwo" count="5""#;
-        assert!(log.contains(told) && log.lines().count() == 1, "{log:?}");
+        let line = r#""trying again" key="(\"kube-system\", \"coredns\")" error="one\ntwo" count="5""#;
+        assert!(log.contains(line) && log.lines().count() == 1, "{log:?}");
     }
 
     #[test]
@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "one\n", "it is not full yet");
         bound.note(1);
         log.write_all(b"two\n").unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "two\n", "whoever has it open goes on in it");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two\n", "a process that has it open goes on in it");
         assert_eq!(fs::read_to_string(dir.path().join("ropewalk.log.1")).unwrap(), "one\n");
         // One of an earlier program, which had no bound.
         log.set_len(2 * LOG_MAX).unwrap();
@@ -370,7 +370,7 @@ mod tests {
         assert_eq!(path.metadata().unwrap().len(), 0);
         fs::remove_file(&path).unwrap();
         bound.note(LOG_MAX as usize + 1);
-        assert!(!path.exists(), "somebody removed it");
+        assert!(!path.exists(), "it was removed, and stays so");
     }
 
     const INSIDE: &str = "ROPEWALK_TEST_FULL_LOG";
@@ -378,7 +378,7 @@ mod tests {
     /// Runs itself with a standard error to which nothing can be written. A task that panics there
     /// would be dead for good: a kubelet, the balancer.
     #[test]
-    fn a_full_disk_under_the_log_ends_nobody() {
+    fn a_full_disk_under_the_log_ends_no_task() {
         if std::env::var_os(INSIDE).is_some() {
             install(None);
             tracing::error!("a line that cannot be written");
@@ -386,7 +386,7 @@ mod tests {
         }
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let ended = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "logs::tests::a_full_disk_under_the_log_ends_nobody", "--nocapture"])
+            .args(["--exact", "logs::tests::a_full_disk_under_the_log_ends_no_task", "--nocapture"])
             .env(INSIDE, "1")
             .stdout(std::process::Stdio::null())
             .stderr(full)

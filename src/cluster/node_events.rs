@@ -52,20 +52,20 @@ mod tests {
             runtime.run_pod_sandbox(config).await.unwrap();
         }
         let (from, to) = (Sender::new(2), Sender::new(8));
-        let (events, mut heard) = (from.subscribe(), to.subscribe());
+        let (events, mut relayed) = (from.subscribe(), to.subscribe());
         for name in ["a", "b", "b", "b"] {
             let event = Event { pod: pod(name), container_id: "c".into(), kind: EventKind::Stopped };
             from.send(event).unwrap();
         }
         drop(from);
         relay(events, to, Arc::downgrade(&runtime)).await;
-        let mut told = Vec::new();
-        while let Ok(event) = heard.try_recv() {
-            told.push((event.kind, event.pod.name));
+        let mut received = Vec::new();
+        while let Ok(event) = relayed.try_recv() {
+            received.push((event.kind, event.pod.name));
         }
-        told[..2].sort_by(|a, b| a.1.cmp(&b.1)); // sandboxes are listed in any order
+        received[..2].sort_by(|a, b| a.1.cmp(&b.1)); // sandboxes are listed in any order
         let of = |kind, name: &str| (kind, name.to_string());
         let (started, stopped) = (EventKind::Started, EventKind::Stopped);
-        assert_eq!(told, [of(started, "a"), of(started, "b"), of(stopped, "b"), of(stopped, "b")]);
+        assert_eq!(received, [of(started, "a"), of(started, "b"), of(stopped, "b"), of(stopped, "b")]);
     }
 }

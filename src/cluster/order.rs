@@ -1,4 +1,4 @@
-//! What the program that starts a cluster and the supervisor that it starts say to each other.
+//! The messages between the program that starts a cluster and the supervisor that it starts.
 
 use super::launch::Unlimited;
 use super::reply::Reply;
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// follows.
 pub const SUPERVISE_ARGUMENT: &str = "ropewalk-supervise";
 
-/// What a supervisor is to start.
+/// The cluster that a supervisor is to start.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Order {
@@ -20,7 +20,7 @@ pub(crate) struct Order {
     pub attached: bool,
 }
 
-/// What a starting cluster says on its standard output.
+/// A message of a starting cluster, on its standard output.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Word {

@@ -64,7 +64,8 @@ impl Link for Peers {
     }
 }
 
-/// What a member needs to speak with its peers.
+/// A member's connections with its peers: it sends through `link`, and [`Wires::listen`] takes
+/// theirs.
 pub(crate) struct Wires {
     pub link: Arc<Peers>,
     acceptor: TlsAcceptor,

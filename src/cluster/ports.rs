@@ -2,5 +2,5 @@
 
 /// The API's port on every control-plane node.
 pub(crate) const API_PORT: u16 = 6443;
-/// Where members of the store listen for each other, as etcd's do.
+/// The port on which members of the store listen for each other, as etcd's do.
 pub(crate) const PEER_PORT: u16 = 2380;

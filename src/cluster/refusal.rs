@@ -196,7 +196,7 @@ pub enum Refusal {
     },
     /// The addons were made after the revision that would be gone back to.
     BeforeAddons,
-    /// What was agreed to is not what would be done any more.
+    /// The act would not do any more what the person agreed to.
     PlanChanged,
     /// The revision was compacted.
     RevisionGone {

@@ -27,8 +27,10 @@ impl From<Error> for Reply {
 }
 
 impl Reply {
+    /// Returns the answer.
+    ///
     /// # Errors
-    /// What was refused.
+    /// The error or the refusal that the cluster answered with.
     pub(crate) fn into_result(self) -> Result<Value, Error> {
         match self {
             Reply::Ok(value) => Ok(value),

@@ -33,7 +33,7 @@ impl Sandboxes {
 
     /// Makes a sandbox in a task of `crew`, and records it also if the caller stops waiting,
     /// because its kubelet was killed, for instance: the runtime finishes a sandbox in any case,
-    /// and the next kubelet goes on with it. An event names that one to it. If the node `is_off` by
+    /// and the next kubelet, which gets an event about it, goes on with it. If the node `is_off` by
     /// then, the sandbox ends at once: the fault did not find it among those that it ended.
     ///
     /// # Errors
@@ -60,7 +60,7 @@ impl Sandboxes {
                     tracing::warn!(%error, "a sandbox stays on a node that is off");
                 }
             }
-            let _ = answer.send(made); // the next question tells whether anyone has received it
+            let _ = answer.send(made); // whether the caller receives it is known below
             if let Some(sandbox) = sandbox
                 && is_received.await.is_err()
             {

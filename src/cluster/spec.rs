@@ -1,6 +1,6 @@
-//! What a cluster is made of, kept in `cluster.json`. The number of control planes and whose the
-//! store is are chosen at the first start; workers, ports and the addresses of an external etcd at
-//! each start that names them, otherwise they stay.
+//! The size, ports and store of a cluster, kept in `cluster.json`. The number of control planes and
+//! whose the store is are chosen at the first start; workers, ports and the addresses of an
+//! external etcd at each start that names them, otherwise they stay.
 
 use super::error::Error;
 use super::external_etcd::ExternalEtcd;
@@ -109,7 +109,7 @@ impl Spec {
         }
     }
 
-    /// Why there can be no such cluster. A person may have edited the file.
+    /// Returns why there can be no such cluster. A person may have edited the file.
     fn impossible(&self) -> Option<String> {
         let (first, last) = self.node_ports;
         if !matches!(self.control_planes, 1 | 3 | 5) {

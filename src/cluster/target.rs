@@ -1,4 +1,4 @@
-//! What only a cluster of our own can answer on its control socket.
+//! The answers on the control socket that only a cluster of our own can give.
 
 use super::control::Target;
 use super::faults::Fault;

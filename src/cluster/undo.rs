@@ -17,7 +17,7 @@ use tap::Record;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Past {
-    /// What can be undone and redone.
+    /// Lists the steps that can be undone and redone.
     Steps,
     /// Takes the newest steps back.
     Undo {
@@ -123,7 +123,7 @@ impl std::fmt::Display for Loss {
     }
 }
 
-/// What an answer to [`Past::Plan`] says would be lost.
+/// Returns the losses that an answer to [`Past::Plan`] names.
 pub fn losses(answer: &Value) -> Vec<Loss> {
     serde_json::from_value(answer["lost"].clone()).unwrap_or_default()
 }
@@ -212,7 +212,7 @@ fn no_answer(error: &kube::Error) -> Error {
     Refusal::NoAnswer { why: cause.map(ToString::to_string).unwrap_or_default() }.into()
 }
 
-/// What the API server's reason means for a person who asked this.
+/// Returns the refusal that the API server's reason stands for; `asked` is the request's body.
 fn refusal(reason: &str, asked: &Value) -> Option<Refusal> {
     let number = |key: &str| asked[key].as_i64().unwrap_or_default();
     Some(match reason {
@@ -225,7 +225,7 @@ fn refusal(reason: &str, asked: &Value) -> Option<Refusal> {
         apiserver::PLAN_CHANGED => Refusal::PlanChanged,
         apiserver::BEFORE_ADDONS => Refusal::BeforeAddons,
         apiserver::NO_SUCH_REVISION => Refusal::NoSuchRevision { revision: number("revision") },
-        // Of an undo only the API server's message has the revision.
+        // A request to undo names no revision. Then the API server's message stays, which names it.
         "Expired" => Refusal::RevisionGone { revision: asked["revision"].as_i64()? },
         _ => return None,
     })
@@ -253,8 +253,8 @@ fn is_write(record: &Record) -> bool {
     record.request.is_some() && record.revision.is_some()
 }
 
-/// When the oldest write was made that the tap remembers. Records of reads may be older: they are
-/// kept apart from those of writes, and lead to no revision.
+/// Returns the time of the oldest write that the tap remembers. Records of reads may be older: they
+/// are kept apart from those of writes, and lead to no revision.
 fn oldest_write(records: &[Arc<Record>]) -> Option<Timestamp> {
     records.iter().filter(|r| is_write(r)).map(|r| r.at).min()
 }
@@ -336,14 +336,14 @@ mod tests {
         assert_eq!(last_by(&records, at("2026-11-20T10:01:00Z")), None);
         assert_eq!(oldest_write(&records), Some(at(write)));
         assert_eq!(oldest_write(&records[..1]), None);
-        let told = |records: &[Arc<Record>]| too_long_ago(records, at("2026-11-20T11:00:00Z"));
-        assert_eq!(told(&records[..]), Refusal::TooLongAgo { oldest: write.into() });
-        assert_eq!(told(&[]), Refusal::TooLongAgo { oldest: "2026-11-20T11:00:00Z".into() });
+        let refusal = |records: &[Arc<Record>]| too_long_ago(records, at("2026-11-20T11:00:00Z"));
+        assert_eq!(refusal(&records[..]), Refusal::TooLongAgo { oldest: write.into() });
+        assert_eq!(refusal(&[]), Refusal::TooLongAgo { oldest: "2026-11-20T11:00:00Z".into() });
     }
 
     /// The only control plane is off.
     #[test]
-    fn a_request_that_nobody_answers_says_where_to_look() {
+    fn a_request_without_an_answer_says_where_to_look() {
         let refused = std::io::Error::from_raw_os_error(libc::ECONNREFUSED);
         let error = no_answer(&kube::Error::Service(refused.into()));
         assert!(!error.say(lang::Lang::Ko).is_ascii());

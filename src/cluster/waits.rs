@@ -1,4 +1,4 @@
-//! What a start waits for, reported while it waits.
+//! The reasons that a start waits for, reported while it waits.
 
 use super::external_etcd::ExternalEtcd;
 use super::ready::Progress;
@@ -103,29 +103,29 @@ mod tests {
         FailedStart { why: why.into(), may_pass }
     }
 
-    /// A member whose start may still succeed ends no cluster, so nothing else tells its error.
+    /// A member whose start may still succeed ends no cluster, so nothing else reports its error.
     #[test]
     fn a_start_without_a_store_says_why_its_members_did_not_start() {
         let all = [("cp1", failed("the disk is full", true)), ("cp2", failed("bad checksum", false))];
         let all = Mutex::new(all.map(|(node, start)| (node.to_string(), start)).into());
-        let told = no_store(None, &all);
+        let why = no_store(None, &all);
         let members =
             "; the store of cp1 did not start: the disk is full; the store of cp2 cannot start: bad checksum";
-        assert!(told.starts_with("there is no store after 600 s: no majority"), "{told}");
-        assert!(told.ends_with(members), "{told}");
+        assert!(why.starts_with("there is no store after 600 s: no majority"), "{why}");
+        assert!(why.ends_with(members), "{why}");
     }
 
     /// `up --wait` on a full disk said nothing for ten minutes.
     #[tokio::test(start_paused = true)]
-    async fn a_reason_is_told_once_and_again_when_it_changes() {
+    async fn a_reason_is_reported_once_and_again_when_it_changes() {
         let all = Mutex::new(BTreeMap::from([("cp1".to_string(), failed("the disk is full", true))]));
-        let told = RefCell::new(vec![]);
+        let reported = RefCell::new(vec![]);
         let minute = async || {
             let begin = clock::pause(LOOK_EVERY * 6);
-            tell_reasons(begin, None, &all, |why| told.borrow_mut().push(why)).await;
+            tell_reasons(begin, None, &all, |why| reported.borrow_mut().push(why)).await;
         };
         minute().await;
-        assert_eq!(told.take(), ["the store of cp1 did not start: the disk is full"]);
+        assert_eq!(reported.take(), ["the store of cp1 did not start: the disk is full"]);
         let mend = async {
             clock::pause(LOOK_EVERY * 2).await;
             all.lock().clear();
@@ -137,7 +137,7 @@ mod tests {
             "the store of cp1 did not start: the disk is full",
             "the store of cp1 cannot start: bad checksum",
         ];
-        assert_eq!(told.take(), [full, damaged]);
+        assert_eq!(reported.take(), [full, damaged]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,5 @@
-//! What all nodes share: certificates, the fabric, the record stream, and which server runs on
-//! which node.
+//! The state that all nodes share: certificates, the fabric, the record stream, and which server
+//! runs on which node.
 
 use super::addon_pods::AddonPods;
 use super::components::ADDONS;
@@ -30,7 +30,7 @@ use tokio::sync::watch;
 
 /// Services: 10.96.0.0/12; `kubernetes` is its first address, DNS its tenth.
 pub(crate) const SERVICE_CIDR: &str = "10.96.0.0/12";
-pub(crate) const DNS_INDEX: u32 = 10;
+const DNS_INDEX: u32 = 10;
 
 /// The state that all nodes of one cluster share, for as long as its process lives.
 pub(crate) struct World {
@@ -56,7 +56,7 @@ pub(crate) struct World {
     /// API servers that run, by node.
     pub api_servers: watch::Sender<BTreeMap<String, apiserver::Server>>,
     pub faults: Faults,
-    /// What the stores write to.
+    /// The disks that the stores write to.
     pub disks: FullDisks,
     /// The memory and the disk that all nodes share.
     pub machine: Arc<Machine>,
@@ -183,9 +183,9 @@ impl World {
         }
     }
 
-    /// Where a client on this node finds the API, as kubeadm writes it into the kubeconfigs of
-    /// kubelets and the control plane: on a control-plane node its own server, elsewhere the
-    /// balancer. A single server needs no balancer. For addons see [`asks_from`].
+    /// Returns the API's address for a client on this node, as kubeadm writes it into the
+    /// kubeconfigs of kubelets and the control plane: on a control-plane node its own server,
+    /// elsewhere the balancer. A single server needs no balancer. For addons see [`asks_from`].
     pub(crate) fn api_address(&self, node: &str) -> SocketAddr {
         let servers = self.control_planes();
         let own = servers.iter().find(|n| n.name == node);
@@ -255,7 +255,7 @@ pub(crate) fn asks_from<'a>(component: &str, node: &'a str) -> &'a str {
     if ADDONS.contains(&component) { "" } else { node }
 }
 
-/// What no restart of a component mends.
+/// A failure that no restart of a component mends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Problem {
     /// Members of the store cannot start, and the others are no majority; the text says why.
@@ -291,7 +291,7 @@ impl FailedStart {
     }
 }
 
-/// Why a store of so many members will never serve. `None`: it may.
+/// Returns why a store of so many members will never serve. `None`: it may.
 fn lost_store(failed: &BTreeMap<String, FailedStart>, members: usize) -> Option<String> {
     let majority = members / 2 + 1;
     let damaged = failed.iter().filter(|(_, start)| !start.may_pass);

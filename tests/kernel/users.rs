@@ -235,8 +235,9 @@ pub(crate) async fn limits(w: World) -> Check {
     config.mounts.push(volume(Path::new("/sys/kernel"), "/data"));
     let refused = start(&w, "sysfs", false, config).await.err().map(|e| e.to_string()).unwrap_or_default();
     ensure(
-        refused.contains("failed to set MOUNT_ATTR_IDMAP on /sys/kernel: ")
-            && refused.contains("maybe the filesystem"),
+        refused.contains(
+            "failed to set MOUNT_ATTR_IDMAP on /sys/kernel: invalid argument (maybe the filesystem",
+        ),
         format!("{refused:?}"),
     )?;
     // The node's network belongs to the node's users.

@@ -47,8 +47,8 @@ pub enum Ask {
         /// Which records.
         what: Trace,
     },
-    /// What the kernels of the nodes have for connections to Services: answers with
-    /// [`Network`](super::network::Network).
+    /// Answers with what the kernels of the nodes have for connections to Services
+    /// ([`Network`](super::network::Network)).
     Network,
     /// The cluster's past: what can be undone, and going back.
     Past {
@@ -93,12 +93,13 @@ pub enum Trace {
 /// cannot answer alone.
 pub(crate) trait Target: Send + Sync + 'static {
     fn tap(&self) -> &tap::Tap;
-    /// What `ropewalk status` shows.
+    /// Returns what `ropewalk status` shows.
     fn status<'a>(&'a self, progress: &'a Progress) -> BoxFuture<'a, Value>;
     /// Breaks something, or mends it.
     fn fault(&self, fault: Fault) -> BoxFuture<'_, Reply>;
+    /// Answers about the cluster's past, or goes back in it.
     fn past(&self, past: Past) -> BoxFuture<'_, Reply>;
-    /// What the kernels of the nodes have for connections to Services.
+    /// Returns what the kernels of the nodes have for connections to Services.
     fn network(&self) -> BoxFuture<'_, Reply>;
     /// Says why a guest of this name is not here.
     fn without(&self, guest: &str) -> Reply;
@@ -348,7 +349,7 @@ async fn dial(place: &Place, over: Instant) -> Result<UnixStream, Error> {
     }
 }
 
-/// What it means that the control socket takes no connection.
+/// Returns what it means that the control socket takes no connection.
 fn not_connected(place: &Place, cause: std::io::Error) -> Error {
     use std::io::ErrorKind::{ConnectionRefused, ConnectionReset, NotADirectory, NotFound, WouldBlock};
     match cause.kind() {

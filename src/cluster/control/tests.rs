@@ -1,7 +1,8 @@
 use super::*;
 use crate::Home;
 
-/// `down` takes a cluster that is not running for stopped.
+/// `down` takes a cluster that is not running for stopped, so an error that leaves that open must
+/// not read so.
 #[test]
 fn a_socket_that_may_not_be_used_says_nothing_about_the_cluster() {
     let place = Home::at("/h").cluster("t").unwrap();
@@ -70,18 +71,18 @@ impl Guest for Newsmonger {
     }
     fn start(&self, _: &Crew, _: crate::guest::Host) {}
     fn ask(&self, _: Value) -> BoxStream<'static, Reply> {
-        let told = futures::stream::unfold((self.0.clone(), true), |(mut news, is_first)| async move {
-            let told = match is_first {
+        let replies = futures::stream::unfold((self.0.clone(), true), |(mut news, is_first)| async move {
+            let has_news = match is_first {
                 true => news.wait_for(|may| *may).await.is_ok(),
                 false => news.changed().await.is_ok(),
             };
-            told.then_some((Reply::Ok(Value::Null), (news, false)))
+            has_news.then_some((Reply::Ok(Value::Null), (news, false)))
         });
-        told.boxed()
+        replies.boxed()
     }
 }
 
-/// A served control socket; what is sent is its progress, and what its guest may tell.
+/// A served control socket, with the senders of its progress and of its guest's news.
 struct Served {
     crew: Crew,
     place: Place,
@@ -112,7 +113,7 @@ async fn receivers<T>(sender: &watch::Sender<T>, count: usize) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), reached).await.expect("it waits for nobody");
+    tokio::time::timeout(Duration::from_secs(60), reached).await.expect("nothing waits for it");
 }
 
 fn ask_guest() -> Ask {
@@ -153,8 +154,8 @@ async fn a_client_that_only_sends_no_more_still_hears_the_news() {
     control.ask(&Ask::Wait).await.unwrap();
     control.write.shutdown().await.unwrap();
     progress.send_modify(|progress| progress.ready = true);
-    let told = control.next().await.unwrap().unwrap();
-    assert_eq!(told["ready"], true);
+    let news = control.next().await.unwrap().unwrap();
+    assert_eq!(news["ready"], true);
     crew.kill();
 }
 

@@ -78,7 +78,7 @@ use tokio_util::sync::CancellationToken;
 const LEARNER: &str = "learner";
 /// How long another session on the same cluster may take to end.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
-/// What the namespaces' names begin with.
+/// The beginning of the namespaces' names.
 pub const PREFIX: &str = "ropewalk";
 
 /// Returns the directory for a kubeconfig. The same server and context give the same directory.
@@ -227,7 +227,7 @@ impl Foreign {
         self.inner.nodes
     }
 
-    /// Where it is, for people.
+    /// Returns its address, for people.
     pub fn server(&self) -> String {
         self.inner.upstream.url()
     }

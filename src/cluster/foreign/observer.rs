@@ -1,8 +1,8 @@
-//! What can be known of a foreign cluster's doings: the requests that pass the relay, and the
+//! Records what can be known of a foreign cluster: the requests that pass the relay, and the
 //! versions of objects that a watch sees. Both go to a tap, in the shape in which an API server of
-//! our own would tell them.
+//! our own would record them.
 //!
-//! A version tells what there is, not who wrote it. The answer to a write names the version that it
+//! A version shows the object, not who wrote it. The answer to a write names the version that it
 //! made, so a reader of the tap that keeps both knows the writer too.
 
 use crate::guest::Seen;
@@ -25,7 +25,7 @@ const UNWATCHED_MAX: usize = 4096;
 
 type Key = (String, String, String);
 
-/// Tells a tap what it hears. Cheap to clone.
+/// Records requests and versions on a tap. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Observer {
     tap: Tap,
@@ -35,7 +35,7 @@ pub(super) struct Observer {
 
 #[derive(Default)]
 struct Known {
-    /// The newest revision heard of each object.
+    /// The newest revision of each object that an answer or a watch has shown.
     newest: HashMap<Key, u64>,
     /// Objects that a watch has shown and not yet seen go, with their uid: the end of an object is
     /// not heard when its watch ends first, and the next one may have the same name.
@@ -97,7 +97,7 @@ pub(super) struct Asked {
     /// Label and field selectors, and how kubectl prints the answer; empty: none.
     labels: String,
     fields: String,
-    /// What was written after -o; `None`: the client does not say.
+    /// The value of kubectl's `-o`; `None`: the client does not say.
     output: Option<String>,
     /// `--ignore-not-found`
     silent: bool,
@@ -110,18 +110,18 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Does it change something?
+    /// Returns whether it changes something.
     pub(super) fn writes(&self) -> bool {
         matches!(self.request.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
     }
 
-    /// Is it a write whose answer is an object? What a connection to a pod or through a proxy is
-    /// answered with is that program's own, and may have no end.
+    /// Returns whether it is a write whose answer is an object. The answer to a connection to a
+    /// pod, or through a proxy, is that program's own, and may have no end.
     pub(super) fn is_answered_with_an_object(&self) -> bool {
         self.writes() && !tap::is_connection(&self.request.subresource)
     }
 
-    /// What its body adds: a new object's name, and whether it is only tried.
+    /// Takes over what its body adds: a new object's name, and whether it is only tried.
     pub(super) fn read(&mut self, body: &[u8]) {
         if !self.writes() {
             return;
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_is_told_with_the_revision_that_it_made_and_a_refusal_with_its_name() {
+    fn a_write_is_recorded_with_the_revision_that_it_made_and_a_refusal_with_its_name() {
         let tap = Tap::new();
         let observer = Observer::new(tap.at("far", Component::ApiServer), Rng::seeded(1));
         let create = |w: &Observer| {
@@ -318,7 +318,7 @@ mod tests {
         observer.answered(tried, 200, Some(&pod("9")));
         let outcome = |at: usize| tap.since(0)[at].answer().unwrap().tried.clone();
         assert_eq!((outcome(2), outcome(3)), (None, Some(pod("9"))));
-        let told: Vec<_> = tap
+        let recorded: Vec<_> = tap
             .since(0)
             .iter()
             .map(|r| {
@@ -328,7 +328,7 @@ mod tests {
             .collect();
         let p = || "p".to_string();
         assert_eq!(
-            told,
+            recorded,
             [
                 (p(), 201, false, Some(7)),
                 (p(), 409, false, None),
@@ -348,9 +348,9 @@ mod tests {
         observer.answered(delete, 200, Some(&pod("9")));
         let evict = ask(&observer, "POST", &format!("{url}/eviction?dryRun=All"), "{}");
         observer.answered(evict, 201, Some(&json!({"kind": "Status", "status": "Success"})));
-        let told = tap.since(0);
-        assert_eq!(told.len(), 2);
-        for record in told {
+        let records = tap.since(0);
+        assert_eq!(records.len(), 2);
+        for record in records {
             assert!(record.request.as_ref().unwrap().dry_run && record.answer().unwrap().tried.is_none());
         }
     }
@@ -384,15 +384,15 @@ mod tests {
     }
 
     #[test]
-    fn how_much_of_a_log_was_asked_for_is_told() {
+    fn how_much_of_a_log_was_asked_for_is_recorded() {
         let tap = Tap::new();
         let observer = Observer::new(tap.at("far", Component::ApiServer), Rng::seeded(1));
         for query in ["tailLines=0", "follow=true"] {
             let asked = ask(&observer, "GET", &format!("/api/v1/namespaces/n/pods/p/log?{query}"), "");
             observer.answered(asked, 200, None);
         }
-        let told: Vec<Option<i64>> = tap.since(0).iter().map(|r| r.answer().unwrap().tail).collect();
-        assert_eq!(told, [Some(0), None]);
+        let tails: Vec<Option<i64>> = tap.since(0).iter().map(|r| r.answer().unwrap().tail).collect();
+        assert_eq!(tails, [Some(0), None]);
     }
 
     #[test]
@@ -408,8 +408,8 @@ mod tests {
         ] {
             observer.saw(Seen { plural: "pods", namespace: None, delta });
         }
-        let told: Vec<Write> = tap.since(0).iter().filter_map(|r| r.write().cloned()).collect();
-        assert_eq!(told, [Write::UPDATED, Write::DELETED, Write::CREATED]);
+        let writes: Vec<Write> = tap.since(0).iter().filter_map(|r| r.write().cloned()).collect();
+        assert_eq!(writes, [Write::UPDATED, Write::DELETED, Write::CREATED]);
         assert!(tap.since(0).iter().all(|r| r.body.is_some()));
     }
 
@@ -447,7 +447,7 @@ mod tests {
             object["metadata"]["uid"] = uid.into();
             observer.saw(Seen { plural: "pods", namespace: None, delta: Delta::Updated(&object) });
         }
-        let told: Vec<Write> = tap.since(0).iter().filter_map(|r| r.write().cloned()).collect();
-        assert_eq!(told, [Write::CREATED, Write::UPDATED, Write::CREATED, Write::UPDATED]);
+        let writes: Vec<Write> = tap.since(0).iter().filter_map(|r| r.write().cloned()).collect();
+        assert_eq!(writes, [Write::CREATED, Write::UPDATED, Write::CREATED, Write::UPDATED]);
     }
 }

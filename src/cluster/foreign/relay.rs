@@ -1,6 +1,6 @@
-//! An API server's counter in front of a foreign API server: it knows by certificate who comes,
+//! The HTTPS server in front of a foreign API server. It authenticates its clients by certificate,
 //! refuses what would change anything outside the lesson's namespace, passes everything else on,
-//! and tells the tap what was asked and answered.
+//! and has the observer record requests and answers.
 
 use super::observer::{Asked, Observer};
 use crate::guest::USUAL;
@@ -87,7 +87,7 @@ async fn connection(relay: Arc<Relay>, tcp: TcpStream, acceptor: TlsAcceptor, st
     tokio::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => {} // the other side may hang up
-        () = clock::pause(HANDSHAKE_TIMEOUT), if is_stranger => {} // it has heard its refusal
+        () = clock::pause(HANDSHAKE_TIMEOUT), if is_stranger => {} // it has got its refusal
         () = stop.cancelled() => {}
     }
 }

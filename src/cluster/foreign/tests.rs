@@ -119,8 +119,8 @@ async fn what_watches_show_of_a_namespace_that_is_made_anew_is_created_once() {
     assert!(inner.room(LESSON.into(), vec![], true).await.unwrap().unwrap().fresh);
     let second = account("8");
     inner.saw(Seen { plural: "serviceaccounts", namespace: None, delta: Delta::Updated(&second) });
-    let told: Vec<Write> = inner.tap.since(0).iter().filter_map(|r| r.write().cloned()).collect();
-    assert_eq!(told, [Write::CREATED, Write::UPDATED]);
+    let writes: Vec<Write> = inner.tap.since(0).iter().filter_map(|r| r.write().cloned()).collect();
+    assert_eq!(writes, [Write::CREATED, Write::UPDATED]);
 }
 
 #[tokio::test]
@@ -136,8 +136,8 @@ async fn a_session_makes_nothing_before_it_has_the_lock_and_an_answer() {
     assert!(!place.root.exists());
     drop(held);
     let refused = Foreign::open(&place, &config, PREFIX, Vec::new).await.err();
-    let is_told = matches!(refused, Some(Error::Refusal(Refusal::Far(Far::Unusable { .. }))));
-    assert!(is_told, "nobody is there: {refused:?}");
+    let is_unusable = matches!(refused, Some(Error::Refusal(Refusal::Far(Far::Unusable { .. }))));
+    assert!(is_unusable, "nothing listens there: {refused:?}");
     assert!(!place.root.exists(), "`up` would take the directory for one of its own clusters");
 }
 

@@ -99,7 +99,7 @@ fn without_original(mut config: Value, name: &str, cluster: &Value) -> Value {
     config
 }
 
-/// What the API's address on the host begins with; its port follows.
+/// The beginning of the API's address on the host; its port follows.
 const LOCALHOST: &str = "https://127.0.0.1:";
 
 /// The field of a kubeconfig's entry that has a cluster's authority.
@@ -295,7 +295,7 @@ fn unmerged(mut config: Value, own: &Entries) -> Option<Value> {
     Some(config)
 }
 
-/// What the cluster's own kubeconfig says of it.
+/// The entries of a cluster in its own kubeconfig.
 struct Entries {
     name: String,
     cluster: Value,

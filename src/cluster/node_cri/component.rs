@@ -28,7 +28,7 @@ pub(super) struct Component {
     pub crew: Option<Crew>,
 }
 
-/// Where a component's log is, and how much of it is kept.
+/// The path of a component's log, and how much of it is kept.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LogFile {
     pub path: PathBuf,

@@ -1,4 +1,4 @@
-//! What faults do to the components of one node: end them, hold them down, let them start again.
+//! Faults of the components of one node: they are ended, held down, and let start again.
 
 use super::{Component, NAMESPACE, NodeCri};
 use crate::images::component_of;

@@ -329,7 +329,7 @@ impl Runtime for NodeCri {
         }
     }
 
-    /// Components are left out: they are tasks of one process, so their use cannot be told apart.
+    /// Components are left out: they are tasks of one process, which has one use for all of them.
     async fn list_container_stats(&self) -> Result<BTreeMap<String, Stats>> {
         self.inner.list_container_stats().await
     }

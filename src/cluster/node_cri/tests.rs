@@ -47,6 +47,25 @@ async fn a_component_that_runs_ends_when_its_container_is_removed() {
     assert!(note_start(&mut left, "b", &late) && !note_start(&mut left, "a", &late));
 }
 
+#[tokio::test]
+async fn the_end_of_a_component_is_shown_as_that_of_a_container() {
+    for (end, code, reason, message) in [
+        (End::Done(Ok(())), 0, "Completed", ""),
+        (End::Stopped, 0, "Completed", ""),
+        (End::Done(Err("no store".into())), 1, "Error", "no store"),
+        (End::Panicked("no entry".into()), 2, "Error", "panic: no entry"),
+        (End::Killed, 137, "Error", ""),
+    ] {
+        let mut all = BTreeMap::from([("a".to_string(), component("a", LogFile::default()))]);
+        assert_eq!(all["a"].describe().reason, "", "it runs");
+        assert_eq!(note_end(&mut all, "a", &end), Some(PodId::default()));
+        let shown = all["a"].describe();
+        assert_eq!((shown.exit_code, shown.reason.as_str(), shown.message.as_str()), (code, reason, message));
+        assert!(shown.state == ContainerState::Exited && shown.finished_at.is_some());
+        assert!(all["a"].crew.is_none(), "nothing of an ended component is killed later");
+    }
+}
+
 /// containerd: "container is not in created state".
 #[tokio::test]
 async fn a_component_is_started_once_and_goes_on_when_it_is_started_again() {
@@ -102,7 +121,7 @@ fn components_run_from_the_nodes_static_pods_and_addons_from_kube_system() {
     assert!(may(pod("kube-system", "etcd-n", "hash"), "ropewalk.io/etcd:1"));
     assert!(!may(pod("default", "boom", "u"), "ropewalk.io/etcd"));
     assert!(!may(pod("default", "etcd-n", "hash"), "ropewalk.io/etcd"));
-    assert!(!may(pod("kube-system", "etcd-n", "u"), "ropewalk.io/etcd"), "the name alone is anybody's");
+    assert!(!may(pod("kube-system", "etcd-n", "u"), "ropewalk.io/etcd"), "any user may take the name");
     assert!(!may(pod("kube-system", "etcd-n", "hash"), "ropewalk.io/kube-apiserver:1"));
     assert!(!may(pod("kube-system", "x", "u"), "ropewalk.io/kube-controller-manager@sha256:1"));
     assert!(may(pod("kube-system", "coredns-1", "u"), "ropewalk.io/coredns"));

@@ -1,5 +1,5 @@
-//! When is a cluster up? When every node is Ready and everything in kube-system runs, in this very
-//! process.
+//! Readiness of a cluster: it is up when every node is Ready and everything in kube-system runs, in
+//! this very process.
 
 use super::addon_pods::AddonPods;
 use super::images::PREFIX;
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use task::Crew;
 use tokio::sync::{Notify, watch};
 
-/// What the kubelet writes on the pods that it shows for its static ones.
+/// The annotation that the kubelet writes on mirror pods, which it shows for its static ones.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// How far a start has come.
@@ -67,7 +67,7 @@ impl Progress {
     }
 }
 
-/// Follows the start until the cluster is ready, and goes on following: `ready` tells the present.
+/// Follows the start until the cluster is ready, and goes on following: `ready` is of now.
 pub(crate) fn follow(crew: &Crew, world: &Arc<World>, client: &Client, progress: watch::Sender<Progress>) {
     let (world, own, client) = (world.clone(), crew.clone(), client.clone());
     crew.spawn_essential(async move {
@@ -121,8 +121,8 @@ fn is_served<A>(heard: bool, servers: &BTreeMap<String, A>) -> bool {
     heard && !servers.is_empty()
 }
 
-/// What the progress depends on and no object of the API tells: while no API server runs, the
-/// informers hear of nothing.
+/// The state that the progress depends on and that no object of the API shows: while no API server
+/// runs, the informers get no news.
 struct Inside<S, A> {
     stores: watch::Receiver<BTreeMap<String, S>>,
     servers: watch::Receiver<BTreeMap<String, A>>,
@@ -156,7 +156,7 @@ fn is_to_run(pod: &Pod) -> bool {
     !matches!(phase, "Succeeded" | "Failed")
 }
 
-/// What the cluster is to be, and what there is of it.
+/// The cluster as it is to be, and as it is now.
 struct Seen<'a> {
     wanted: &'a [NodeSpec],
     /// Static pods of a control-plane node.

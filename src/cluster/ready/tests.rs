@@ -4,12 +4,12 @@ use serde_json::json;
 
 #[test]
 fn a_node_that_is_switched_off_does_not_make_a_cluster_start_anew() {
-    let told = |ready: bool, before: &Progress| Progress { ready, ..Progress::default() }.after(before);
-    let begun = told(false, &Progress { lacks_addons: "refused".into(), ..Progress::default() });
+    let next = |ready: bool, before: &Progress| Progress { ready, ..Progress::default() }.after(before);
+    let begun = next(false, &Progress { lacks_addons: "refused".into(), ..Progress::default() });
     assert!(!begun.started);
-    let whole = told(true, &begun);
+    let whole = next(true, &begun);
     assert!(whole.started);
-    let broken = told(false, &whole);
+    let broken = next(false, &whole);
     assert!(broken.started && !broken.ready && broken.waits == "refused");
 }
 
@@ -252,7 +252,7 @@ fn pods_that_a_learner_has_scaled_are_counted_as_they_are() {
 /// One of three members is damaged: `up --wait` said for ten minutes that pods are missing, and no
 /// more.
 #[test]
-fn a_member_that_does_not_start_is_told_beside_what_holds_the_addons_up() {
+fn a_member_that_does_not_start_is_named_beside_what_holds_the_addons_up() {
     let progress = watch::Sender::new(Progress::default());
     let look = |members: &str| {
         let seen = Progress { lacks_members: members.into(), ..Progress::default() };
@@ -269,6 +269,6 @@ fn a_member_that_does_not_start_is_told_beside_what_holds_the_addons_up() {
     assert_eq!(note("refused"), format!("{damaged}; refused"));
     assert_eq!(look(damaged), format!("{damaged}; refused"));
     assert_eq!((look(""), note("")), ("refused".into(), String::new()));
-    let told = serde_json::to_value(&*progress.borrow()).unwrap();
-    assert!(told.get("waits").is_some() && told.get("lacksMembers").is_none(), "{told}");
+    let shown = serde_json::to_value(&*progress.borrow()).unwrap();
+    assert!(shown.get("waits").is_some() && shown.get("lacksMembers").is_none(), "{shown}");
 }

@@ -102,7 +102,7 @@ const USERLAND: &[&str] = &[
     "zcat",
 ];
 
-/// What a built-in image is.
+/// A built-in image.
 #[derive(Clone, Debug)]
 pub struct Definition {
     /// Normalized, without tag.
@@ -318,8 +318,8 @@ impl Definition {
     }
 }
 
-/// Where the programs of a layer lie alone, in the same places: a second tree of links to the same
-/// inode, for [`super::layers`].
+/// Returns where the programs of a layer lie alone, in the same places: a second tree of links to
+/// the same inode, for [`super::layers`].
 pub(crate) fn programs(layer: &Path) -> PathBuf {
     let mut name = layer.as_os_str().to_os_string();
     name.push(".programs");

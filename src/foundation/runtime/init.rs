@@ -1,5 +1,5 @@
 //! The zygote's children between clone and exec: each makes its own world, then becomes its
-//! program. [`super::pause`] is that of a pod's pause process.
+//! program. What a pod's pause process does instead is in [`super::pause`].
 
 use super::program::{check_environment, executable, find_program};
 use super::spec::{Answer, Container, Process, Role};
@@ -20,7 +20,7 @@ use std::path::Path;
 
 use nix::libc;
 
-/// What came with the request.
+/// The surroundings of a new process: what came with its request.
 pub(crate) struct Birth<'a> {
     /// This process is a forked child, and so is each that it makes.
     pub forked: Forked,

@@ -13,7 +13,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-/// Where the container's root lies, from the directory of its layers.
+/// The path of the container's root, from the directory of its layers.
 pub(crate) const MERGED: &str = "merged";
 /// Files and directories in one writable layer.
 const INODES_MAX: u64 = 1 << 18;

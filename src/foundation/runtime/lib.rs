@@ -19,8 +19,8 @@
 //! ```
 //! `main()` of the program must, before anything else, become an applet if `argv[0]` names one, and
 //! call [`zygote::main`] if `argv[1]` is [`zygote::ZYGOTE_ARGUMENT`]. [`zygote`] makes processes
-//! for us, [`spec`] is what travels there; [`init`], [`root`], [`layers`], [`dev`] and [`program`]
-//! run between clone and exec.
+//! for us, [`spec`] is what travels there; [`init`], [`pause`], [`root`], [`layers`], [`dev`] and
+//! [`program`] run between clone and exec.
 //! [`turns`] decides whose request is next. [`node`] answers CRI calls with [`sandbox`],
 //! [`container`], [`stream`] (exec, attach) and [`log`], at the pace that [`pace`] allows;
 //! [`images`] is the table of what can run.
@@ -83,8 +83,8 @@
 
 mod bear;
 mod container;
+mod control_groups;
 mod dev;
-mod groups;
 mod idmap;
 pub mod images;
 mod init;

@@ -240,7 +240,7 @@ pub fn remove(path: &Path, limits: LogLimits) {
     (0..limits.max_files).for_each(|age| drop(fs::remove_file(rotated_log(path, age))));
 }
 
-/// Returns where the next file lies until the full one was moved aside.
+/// Returns where the next file lies until the full one is moved aside.
 fn next(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_os_string();
     name.push(".next");

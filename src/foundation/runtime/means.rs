@@ -1,4 +1,4 @@
-//! What a node has to make sandboxes and containers of, and to tell of them.
+//! The means of a node's runtime: what it makes sandboxes and containers of, and its events.
 
 use super::images::Images;
 use super::zygote::Zygote;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use task::Crew;
 use tokio::sync::broadcast;
 
-/// What a node's runtime is made of. All nodes share zygote, images, cgroups and ids.
+/// The parts that a node's runtime is made of. All nodes share zygote, images, cgroups and ids.
 pub struct Config {
     /// The node's name.
     pub node: String,
@@ -32,7 +32,7 @@ pub struct Config {
     pub rng: Rng,
 }
 
-/// What the runtime of one node works with. Every call and every background task has it.
+/// The means that the runtime of one node works with. Every call and every background task has it.
 pub(crate) struct Means {
     pub config: Config,
     pub crew: Crew,

@@ -156,7 +156,7 @@ mod tests {
     /// Both streams wait for a place when the program ends. What is left in the pipes has room
     /// then, however slow the session is; beyond it the session ends.
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_a_session_once_the_program_has_ended() {
+    async fn no_pump_waits_for_a_session_once_the_program_has_ended() {
         let (output, end) = (Output::default(), watch::Sender::new(false));
         let mut session = output.subscribe();
         for n in 0..PLACES {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_session_that_goes_holds_nobody_up_and_is_forgotten() {
+    async fn a_session_that_goes_delays_no_program_and_is_forgotten() {
         let (output, end) = (Output::default(), watch::Sender::new(false));
         let goes = output.subscribe();
         for n in 0..PLACES {

@@ -1,7 +1,7 @@
 //! /etc/passwd and /etc/group of a container, read without libc: a static glibc would load modules
 //! of the container's image.
 
-/// What a container needs to know about its user.
+/// A user of a container, as /etc/passwd has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct User {
     pub name: String,

@@ -26,9 +26,13 @@ pub(crate) fn pause(spec: &Pause, context: &Birth) -> Result<Infallible> {
     become_pause(spec, context, &Root::open(&spec.root)?)
 }
 
-/// The pause process of a pod with a user namespace of its own, which is in it and in its other
-/// namespaces, owned by it, and has no ids yet: they are there once `maps` says so. Its current
-/// directory is its root, because it may not walk there: out here it has no rights any more.
+/// The byte that tells [`pause_among_users`] that its ids are mapped.
+pub(crate) const MAPPED: [u8; 1] = *b"m";
+
+/// Becomes the pause process of a pod with a user namespace of its own. It was born into that
+/// namespace, which owns its other namespaces, and has no ids in it until [`MAPPED`] comes through
+/// `maps`. Its root is its current directory: outside of the namespace it has no rights any more,
+/// so it could not look up the path.
 pub(crate) fn pause_among_users(spec: &Pause, context: &Birth, maps: &OwnedFd) -> Result<Infallible> {
     context
         .forked
@@ -37,7 +41,7 @@ pub(crate) fn pause_among_users(spec: &Pause, context: &Birth, maps: &OwnedFd) -
     let mut word = [0];
     match nix::unistd::read(maps, &mut word) {
         Ok(1) if word == MAPPED => {}
-        _ => process::exit_now(1), // the helper has sent the reason
+        _ => process::exit_now(1), // the helper has ended; if it failed, it has sent the reason
     }
     user::become_root()?;
     context.close_others()?;
@@ -45,9 +49,7 @@ pub(crate) fn pause_among_users(spec: &Pause, context: &Birth, maps: &OwnedFd) -
     become_pause(spec, context, &Root::open(Path::new("."))?)
 }
 
-/// What [`pause_among_users`] waits for.
-pub(crate) const MAPPED: [u8; 1] = *b"m";
-
+/// Does the steps in the pod's namespaces, which both pause processes have in common.
 fn become_pause(spec: &Pause, context: &Birth, root: &Root) -> Result<Infallible> {
     nix::unistd::sethostname(&spec.hostname)
         .during(|| format!("cannot set the hostname {:?}", spec.hostname))?;

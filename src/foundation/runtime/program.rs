@@ -12,7 +12,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// What is at a path.
+/// The result of a look at a path.
 #[derive(Clone, Copy)]
 pub(crate) enum Lookup {
     Runs,
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_with_a_nul_byte_is_named_and_its_value_is_not_told() {
+    fn a_variable_with_a_nul_byte_is_named_without_its_value() {
         let env = |value: &str| [("A", "1"), ("KEY", value)].map(|(n, v)| (n.to_string(), v.to_string()));
         assert!(check_environment(&env("plain")).is_ok());
         let refused = check_environment(&env("secret\0bytes")).unwrap_err().line();
@@ -212,8 +212,8 @@ mod tests {
             found.replace(&path, "PATH")
         };
         for path in ["a", "b", "a/below"] {
-            let told = line(tmp.path().join(path));
-            assert_eq!(told, "exec: \"PATH\": stat PATH: too many levels of symbolic links", "{path}");
+            let refused = line(tmp.path().join(path));
+            assert_eq!(refused, "exec: \"PATH\": stat PATH: too many levels of symbolic links", "{path}");
         }
         assert_eq!(line(tmp.path().join("exe")), "exec: \"PATH\": permission denied");
     }

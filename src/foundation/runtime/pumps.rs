@@ -15,7 +15,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// pipe holds where a page has 64 KiB. A process that writes on and on is read no further.
 pub(crate) const REST_MAX: usize = 1 << 20;
 
-/// What carries a container's output.
+/// The tasks that carry a container's output.
 pub(crate) struct Pumps {
     pub tasks: JoinSet<()>,
     /// Ends them although something still holds the other end.

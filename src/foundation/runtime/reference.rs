@@ -69,7 +69,7 @@ impl Reference {
     }
 }
 
-/// Why a text is refused that has not the form of a reference.
+/// The reason for a text that has not the form of a reference.
 const NO_REFERENCE: &str = "invalid reference format";
 
 /// Bytes of a repository's name.
@@ -204,10 +204,10 @@ mod tests {
 
     /// A capital letter is what a beginner writes.
     #[test]
-    fn a_bad_name_is_told_with_its_reason() {
+    fn a_bad_name_is_refused_with_its_reason() {
         let why = |image: &str| {
-            let told = Reference::parse(image).unwrap_err().line();
-            told.strip_prefix(&format!("couldn't parse image name {image:?}: ")).unwrap().to_string()
+            let line = Reference::parse(image).unwrap_err().line();
+            line.strip_prefix(&format!("couldn't parse image name {image:?}: ")).unwrap().to_string()
         };
         let capital =
             |name: &str| format!("invalid reference format: repository name ({name}) must be lowercase");

@@ -10,7 +10,7 @@ use super::dev::{devices, links, machine_devices};
 use super::idmap::Users;
 use super::layers::{MERGED, layers, make_dir};
 use super::spec::{Container, Mount};
-use super::words::in_words_of_go;
+use super::words::{in_words_of_go, line_of};
 use linux::beneath::{Kind, Root};
 use linux::mount::{self, Attributes, Flags};
 use linux::user::Ids;
@@ -178,7 +178,7 @@ fn proc_dev_sys(root: &Path, ids: Ids, container: &Container) -> Result<Vec<Stri
         machine_devices(Path::new("/dev"), &dev, 0, &mut missing);
         if let Some(first) = missing.first() {
             let count = missing.len();
-            warnings.push(format!("{count} of this machine's devices are not in /dev: {}", first.line()));
+            warnings.push(format!("{count} of this machine's devices are not in /dev: {}", line_of(first)));
         }
     }
     let read_only = if container.privileged { Flags::empty() } else { Flags::MS_RDONLY };
@@ -304,8 +304,8 @@ fn null_device(root: &Root) -> Result<OwnedFd> {
     }
 }
 
-/// What was found; `None` if nothing has this name. Any other error is one: what cannot be looked
-/// at cannot be hidden.
+/// Returns what was found; `None` if nothing has this name. Any other error is one: what cannot be
+/// looked at cannot be hidden.
 fn if_there<T>(found: Result<T>) -> Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),
@@ -314,7 +314,7 @@ fn if_there<T>(found: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// What tells of each CPU's temperature, of all that are there: their numbers may have gaps.
+/// Returns the directories that show the temperature of each CPU: their numbers may have gaps.
 fn throttles(root: &Root) -> Result<Vec<String>> {
     let names = root.names_plain(Path::new(CPUS.trim_start_matches('/')), NAMES_MAX);
     let names = if_there(names)?.unwrap_or_default();

@@ -5,7 +5,7 @@ use super::means::Means;
 use super::pace::Pace;
 use super::spec::{Pause, Request, Role, What};
 use super::zygote::Unborn;
-use super::{groups, work};
+use super::{control_groups, work};
 use clock::{self, Timestamp};
 use cni::NodeNetwork;
 use cri::{self, Dns, Error, Result, SandboxConfig, SandboxState};
@@ -81,13 +81,13 @@ impl Sandbox {
             of_groups: true,
             ..cgroup::Limits::default()
         };
-        let group = groups::make_group(&means.config.cgroups, id.clone(), limits).await?;
+        let group = control_groups::make_group(&means.config.cgroups, id.clone(), limits).await?;
         let made = make_pause(means, &id, &config).await;
         let (process, users, user_namespace) = match made {
             Ok((process, Some(users))) => (process, Some(users.range), Some(Arc::new(users.namespace))),
             Ok((process, None)) => (process, None, None),
             Err(e) => {
-                groups::remove_group(group, &means.crew).await;
+                control_groups::remove_group(group, &means.crew).await;
                 return Err(e);
             }
         };
@@ -207,7 +207,7 @@ impl Sandbox {
         self.first_user
     }
 
-    /// What all its containers have used. `None` where the kernel does not count it for us.
+    /// Returns what all its containers have used. `None` where the kernel does not count it for us.
     pub(crate) fn usage(&self) -> Option<linux::usage::Usage> {
         self.group.usage()
     }
@@ -263,7 +263,7 @@ impl Sandbox {
         self.process.exit().await;
         drop(self.lock_network().take());
         drop(self.user_namespace.lock().take());
-        groups::remove_group(self.group.clone(), &means.crew).await;
+        control_groups::remove_group(self.group.clone(), &means.crew).await;
         self.remove_files().await;
         if !self.config.host_network {
             means.config.network.remove_pod(&self.id).await.map_err(|e| Error::State(chain(&e)))?;
@@ -318,7 +318,7 @@ async fn make_pause(
         false => None,
     };
     let limits = cgroup::Limits::default();
-    let own = groups::make_group(&means.config.cgroups, format!("{id}/pause"), limits).await?;
+    let own = control_groups::make_group(&means.config.cgroups, format!("{id}/pause"), limits).await?;
     let entry = own.entry().map_err(start)?;
     let node = means.config.network.netns();
     let mut fds = Vec::new();

@@ -1,13 +1,13 @@
-//! What main asks of the zygote. A request is one JSON text in a memfd, with descriptors beside it;
-//! the answers come on a socket that travels with the request, so they need no numbers. The zygote
-//! works on one request at a time: which one is next is decided by [`super::turns`].
+//! Requests of main to the zygote. A request is one JSON text in a memfd, with descriptors beside
+//! it; the answers come on a socket that travels with the request, so they need no numbers. The
+//! zygote works on one request at a time: which one is next is decided by [`super::turns`].
 
 use linux::{self, beneath::Source, user::Ids};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// What a descriptor that came with a request is. The first descriptor is the request's text and
-/// has no role.
+/// The role of a descriptor that came with a request. The first descriptor is the request's text
+/// and has no role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Role {
     /// Where the answer goes; closed by a successful exec.
@@ -31,7 +31,7 @@ pub(crate) enum Role {
     Stderr,
 }
 
-/// What main asks the zygote to make.
+/// A request to make a process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
     /// Roles of the descriptors after the first.

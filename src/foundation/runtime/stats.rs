@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What all processes in a PID namespace use, by the link that names it.
+/// The use of all processes in a PID namespace, by the link that names it.
 type ByNamespace = BTreeMap<PathBuf, Usage>;
 
 /// The processes of all containers, from one look at /proc, which is made when something needs it:
@@ -64,9 +64,9 @@ impl<F: FnOnce() -> Option<ByNamespace>> Processes<F> {
     }
 }
 
-/// What running containers use together. Those that share a PID namespace and have no control
-/// groups cannot be counted apart, and count once. `None`: it is not known, because there are no
-/// control groups and /proc is that of another PID namespace.
+/// Returns the use of running containers together. Those that share a PID namespace and have no
+/// control groups cannot be counted apart, and count once. `None`: it is not known, because there
+/// are no control groups and /proc is that of another PID namespace.
 pub(crate) fn of_containers(running: impl IntoIterator<Item = Live>, processes: &Processes) -> Option<Usage> {
     let (mut sum, mut uncounted) = (Usage::default(), Vec::new());
     for live in running {

@@ -229,7 +229,7 @@ pub(crate) fn attach(means: &Means, container: &Arc<Container>, stdin: bool) -> 
     })
 }
 
-/// What a session sent before it went still arrives if the program reads it within this time.
+/// Time within which the program may still read what a session sent before it went.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Why an attached session is over.
@@ -371,7 +371,7 @@ mod tests {
         assert_eq!(read, "hihi");
     }
 
-    /// `sleep 1000 &` and `exit` in a shell.
+    /// As after `sleep 1000 &` and `exit` in a shell: the job still has the terminal open.
     #[tokio::test(start_paused = true)]
     async fn a_session_at_a_terminal_ends_with_its_program_whatever_holds_the_terminal() {
         let (mut held, from) = tokio::io::duplex(64);

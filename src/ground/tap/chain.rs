@@ -1,4 +1,4 @@
-//! What followed from a request: its chain through the whole cluster.
+//! The chain of a request through the whole cluster: all records that followed from it.
 
 use super::record::{Cause, Record};
 use std::collections::HashSet;
@@ -7,8 +7,13 @@ use std::sync::Arc;
 /// Passes over the records, at most: only neighbours are out of order.
 const PASSES_MAX: usize = 16;
 
-/// Finds the chain of requests in records: the pure part of
-/// [`Tap::caused_by`](super::Tap::caused_by).
+/// Returns the records that followed from these requests: their own and, repeatedly, those whose
+/// cause is a request or a revision of the chain. They stay in the order of `records`.
+///
+/// ```text
+/// 1 request k, revision 10    2 request x, revision 11    3 cause 10, revision 12    4 cause 12
+/// of request k: 1, 3, 4
+/// ```
 pub fn follow(records: &[Arc<Record>], requests: &[String]) -> Vec<Arc<Record>> {
     let mut ids: HashSet<&str> = requests.iter().map(String::as_str).collect();
     let mut revisions: HashSet<u64> = HashSet::new();

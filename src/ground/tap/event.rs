@@ -18,20 +18,7 @@ use serde_json::Value;
 ///            "chosen":"worker"}}
 /// ```
 ///
-/// # One command from end to end
-///
-/// `kubectl run web --image=nginx` leads to these events, each caused by the one above it. The
-/// records of etcd name no cause; a `CommitEntry` is found by its revision.
-///
-/// | component | event | |
-/// |---|---|---|
-/// | kube-apiserver | `Authenticate`, `Authorize`, `Admit`, `Validate` | the stages of the POST |
-/// | etcd | `Append`, `CommitEntry` | on each member: the log entry, then the revision |
-/// | kube-apiserver | `Commit`, `Answer` | the pod is stored, kubectl reads 201 |
-/// | kube-scheduler | `Schedule`, `Bind` | a node is chosen, the pod is bound to it |
-/// | kubelet | `Sandbox`, `Pull`, `Start`, `Status` | network, image, process, then `Running` |
-/// | endpointslice-controller | `Endpoints` | if a Service selects the pod |
-/// | kube-proxy | `Rules` | the Service's address leads to the pod |
+/// [This room's chapter](crate) follows one command from end to end.
 ///
 /// # Adding an event
 ///

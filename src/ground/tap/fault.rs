@@ -1,4 +1,4 @@
-//! Faults on purpose, as people write them and as a record tells of them.
+//! Faults on purpose, as people write them and as records hold them.
 
 use serde::{Deserialize, Serialize};
 

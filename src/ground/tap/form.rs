@@ -1,7 +1,7 @@
 //! The JSON form of a record, and the verbs of events.
 //!
 //! In JSON an event is the keys `verb` and `detail` of its record. Several events share a verb: the
-//! API server and etcd both `commit`. There the record's component tells which one is meant, so the
+//! API server and etcd both `commit`. There the record's component says which one is meant, so the
 //! form is read in two steps: [`tag`] finds the variant, then serde reads the detail.
 
 use super::component::Component;
@@ -268,7 +268,7 @@ struct Read {
 }
 
 impl<'de> Deserialize<'de> for Record {
-    /// Reads a record of this version. One of another version is refused if it tells of an event
+    /// Reads a record of this version. One of another version is refused if it holds an event
     /// that this version does not know; the error names the record, the component and the verb.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Record, D::Error> {
         let Read { seq, at, node, component, verb, object, revision, cause, took_us, detail, request } =

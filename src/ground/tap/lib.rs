@@ -6,16 +6,17 @@
 //! Every hop of every request writes one [`Record`]: the API server's stages, the store's commit,
 //! the scheduler's decision, the kubelet's steps, the proxy's rules. Its [`Event`] says what
 //! happened, with typed fields; its [`Component`] says where. `cause` names the revision or request
-//! that led to it, so [`Tap::caused_by`] can follow one command through the whole cluster.
-//! Viewers read a bounded ring; a slow one loses the oldest records and is told how many. Records
-//! of reads and of refused requests, which cost their sender nothing, are kept and told apart from
-//! the others, in shares by account, so a flood of them takes nothing from the record of what was
-//! done. The diagrams, `ropewalk trace`, debriefs and tests all read this stream: there is no
-//! second memory of what happened.
+//! that led to it, so [`follow`] finds what one command led to in the whole cluster. Viewers read a
+//! bounded ring; a slow one loses the oldest records and learns how many. Records of reads and of
+//! refused requests, which cost their sender nothing, are kept and sent apart from the others, in
+//! shares by account, so a flood of them takes nothing from the record of what was done. The
+//! diagrams, `ropewalk trace`, debriefs and tests all read this stream: there is no second memory
+//! of what happened.
 //!
 //! ### Everything that can happen
 //! `event.rs` holds one variant for each event, with its fields and an example. Components build
-//! them, and viewers match on them. `kubectl run web --image=nginx` leads to these:
+//! them, and viewers match on them. `kubectl run web --image=nginx` leads to these, each caused by
+//! the one above it. The records of etcd name no cause; a `CommitEntry` is found by its revision.
 //!
 //! | component | event | |
 //! |---|---|---|
@@ -24,6 +25,8 @@
 //! | kube-apiserver | `Commit`, `Answer` | the pod is stored, kubectl reads 201 |
 //! | kube-scheduler | `Schedule`, `Bind` | a verdict on each node, then the binding |
 //! | kubelet | `Sandbox`, `Pull`, `Start`, `Status` | network, image, process, then `Running` |
+//! | endpointslice-controller | `Endpoints` | if a Service selects the pod |
+//! | kube-proxy | `Rules` | the Service's address leads to the pod |
 //!
 //! In JSON an event is two keys of its record, `verb` and `detail`: `"verb":"bind"`,
 //! `"detail":{"node":"worker"}`. `events.jsonl` has a record of each event, and a test compares it
@@ -73,12 +76,13 @@ use size::size;
 use std::sync::Arc;
 use tokio::sync::broadcast;
 
-/// Records that a live viewer may lag behind; one that lags further loses the oldest, and reads how
-/// many. The second bound is for records of reads and of guests.
+/// Records of work that a live viewer may lag behind. One that lags further loses the oldest, and
+/// reads how many.
 const LIVE: usize = 4096;
+/// Records of reads and of guests that a live viewer may lag behind, in the same way.
 const LIVE_ASIDE: usize = 1024;
 
-/// Where a record is kept.
+/// The part of the ring that keeps a record.
 #[derive(Clone, Copy)]
 enum Class {
     Work,
@@ -190,12 +194,6 @@ impl Tap {
     /// Returns the number of the newest record.
     pub fn last(&self) -> u64 {
         self.lock().last
-    }
-
-    /// Returns everything that followed from the given requests: their own records and, repeatedly,
-    /// the records whose cause is a request or revision already in the chain. Oldest first.
-    pub fn caused_by(&self, requests: &[String]) -> Vec<Arc<Record>> {
-        follow(&self.since(0), requests)
     }
 }
 

@@ -1,11 +1,11 @@
-//! What events consist of, where that is more than a few fields.
+//! The parts of events that are more than a few fields.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// What a committed write did to its object; an update if nothing is set.
+/// The effect of a committed write on its object; an update if nothing is set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Write {
@@ -108,7 +108,7 @@ pub struct Answer {
     pub selector: String,
 }
 
-/// What a client outside of the cluster asked a member of the store for, without values.
+/// A call of a client outside of the cluster to a member of the store, without values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Call {
@@ -206,7 +206,7 @@ pub struct Decision {
     pub chosen: Option<String>,
 }
 
-/// What the scheduler found about one node.
+/// The scheduler's verdict on one node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Verdict {

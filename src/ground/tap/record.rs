@@ -9,7 +9,7 @@ use clock::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// What led to a record.
+/// The cause of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Cause {
@@ -40,7 +40,7 @@ impl std::str::FromStr for Cause {
     }
 }
 
-/// Which object a record is about.
+/// The object that a record is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectRef {
     /// The plural resource name, e.g. `pods`.
@@ -78,7 +78,7 @@ impl ObjectRef {
     }
 }
 
-/// What an API request was, on the records that the API server writes.
+/// An API request, on the records that the API server writes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Request {
@@ -156,7 +156,7 @@ pub struct Record {
     pub object: Option<ObjectRef>,
     /// The store's revision that was written, or is known now.
     pub revision: Option<u64>,
-    /// What led to it.
+    /// The cause.
     pub cause: Option<Cause>,
     /// How long the hop took, in microseconds; 0 if that was not measured.
     pub took_us: u64,

@@ -33,8 +33,23 @@ pub(super) struct Ring {
     pub guests: Shares,
 }
 
-/// Records that are kept, and the sum of their sizes, at most. A record that is larger by
-/// itself is not kept, as in the ring.
+impl Ring {
+    /// Keeps a record of work. At the bound the oldest one goes.
+    pub(super) fn keep(&mut self, record: Arc<Record>, size: usize) {
+        if size > RING_BYTES {
+            return;
+        }
+        self.bytes += size;
+        while self.records.len() >= RING || self.bytes > RING_BYTES {
+            let Some((_, size)) = self.records.pop_front() else { break };
+            self.bytes -= size;
+        }
+        self.records.push_back((record, size));
+    }
+}
+
+/// Records that are kept, and the sum of their sizes, at most. A record that is larger by itself is
+/// not kept, as in the ring.
 #[derive(Clone, Copy)]
 pub(super) struct Bound {
     pub records: usize,
@@ -135,19 +150,4 @@ pub(super) fn records_after(
 ) -> impl Iterator<Item = Arc<Record>> {
     let skip = records.partition_point(|(r, _)| r.seq <= seq);
     records.iter().skip(skip).map(|(r, _)| r.clone())
-}
-
-impl Ring {
-    /// Keeps a record of work. At the bound the oldest one goes.
-    pub(super) fn keep(&mut self, record: Arc<Record>, size: usize) {
-        if size > RING_BYTES {
-            return;
-        }
-        self.bytes += size;
-        while self.records.len() >= RING || self.bytes > RING_BYTES {
-            let Some((_, size)) = self.records.pop_front() else { break };
-            self.bytes -= size;
-        }
-        self.records.push_back((record, size));
-    }
 }

@@ -9,6 +9,11 @@ fn write(tap: &Tap, id: &str, revision: u64, cause: Option<Cause>) {
     tap.emit(record);
 }
 
+/// The numbers of the records that followed from one request.
+fn chain_of(tap: &Tap, request: &str) -> Vec<u64> {
+    follow(&tap.since(0), &[request.into()]).iter().map(|record| record.seq).collect()
+}
+
 #[test]
 fn a_chain_follows_causes_and_leaves_strangers_out() {
     let tap = Tap::new().at("n1", Component::Kubelet);
@@ -17,20 +22,18 @@ fn a_chain_follows_causes_and_leaves_strangers_out() {
     write(&tap, "controller", 12, Some(Cause::Revision(10)));
     tap.emit(Record::new(Event::Register).cause(Some(Cause::Revision(12))));
     tap.emit(Record::new(Event::Register).cause(Some(Cause::Revision(11))));
-    let seqs: Vec<u64> = tap.caused_by(&["kubectl".into()]).iter().map(|r| r.seq).collect();
-    assert_eq!(seqs, [1, 3, 4]);
+    assert_eq!(chain_of(&tap, "kubectl"), [1, 3, 4]);
 }
 
 #[test]
-fn an_effect_that_is_told_before_its_cause_is_in_the_chain() {
+fn an_effect_that_is_recorded_before_its_cause_is_in_the_chain() {
     let tap = Tap::new();
     tap.emit(Record::new(Event::Register).cause(Some(Cause::Revision(12))));
     write(&tap, "controller", 12, Some(Cause::Revision(10)));
     write(&tap, "kubectl", 10, None);
     write(&tap, "stranger", 11, None);
-    let chain = tap.caused_by(&["kubectl".into()]);
-    assert_eq!(chain.iter().map(|r| r.seq).collect::<Vec<_>>(), [1, 2, 3]);
-    assert!(chain.is_sorted_by_key(|r| r.at));
+    assert_eq!(chain_of(&tap, "kubectl"), [1, 2, 3]);
+    assert!(tap.since(0).is_sorted_by_key(|record| record.at));
 }
 
 #[test]
@@ -63,7 +66,7 @@ async fn a_record_that_is_larger_than_all_that_is_kept_takes_no_other_s_place() 
     }
     assert_eq!(tap.since(0).iter().map(|r| r.seq).collect::<Vec<_>>(), [1, 3, 5]);
     assert_eq!(live.recv().await.map(|r| r.seq), Ok(1));
-    assert_eq!(live.recv().await.map(|r| r.seq), Err(RecvError::Lagged(1)), "a viewer is told of it");
+    assert_eq!(live.recv().await.map(|r| r.seq), Err(RecvError::Lagged(1)), "a viewer learns of it");
 }
 
 #[test]
@@ -134,7 +137,7 @@ fn a_pod_that_asks_for_names_without_end_takes_no_records_of_other_pods_and_of_t
 }
 
 #[tokio::test]
-async fn records_that_come_while_a_viewer_looks_are_told_in_their_order() {
+async fn a_viewer_gets_records_that_come_while_it_reads_in_their_order() {
     let tap = Tap::new();
     let mut live = tap.subscribe();
     let writer = {
@@ -180,12 +183,12 @@ async fn a_flood_of_guests_and_reads_makes_no_viewer_lose_other_records() {
         Err(RecvError::Lagged(most - LIVE_ASIDE as u64)),
         "of the others some are lost"
     );
-    let mut told = vec![];
-    while told.last() != Some(&last) {
-        told.push(live.recv().await.unwrap().seq);
+    let mut received = vec![];
+    while received.last() != Some(&last) {
+        received.push(live.recv().await.unwrap().seq);
     }
-    assert_eq!((told.len(), told[0]), (LIVE_ASIDE + 2, first));
-    assert!(told.is_sorted());
+    assert_eq!((received.len(), received[0]), (LIVE_ASIDE + 2, first));
+    assert!(received.is_sorted());
     tap.emit_read(Record::new(Event::Authorize));
     assert_eq!(live.recv().await.map(|r| r.seq), Ok(last + 1));
     drop(tap);
@@ -216,8 +219,8 @@ fn all_that_a_record_holds_counts() {
 #[test]
 fn the_use_of_a_quota_counts_as_it_lies_in_memory() {
     let used = serde_json::json!({"pods": "3"});
-    let told = |event: Event| size(&Record::new(event));
-    assert_eq!(told(Event::ReconcileQuota { used: used.clone() }), told(Event::Admit(used)));
+    let size_of = |event: Event| size(&Record::new(event));
+    assert_eq!(size_of(Event::ReconcileQuota { used: used.clone() }), size_of(Event::Admit(used)));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Who is behind a request, as far as the user's name tells.
+//! The users behind requests: persons, components and accounts, as far as a user's name shows it.
 
 /// The person at the keyboard: the user of the cluster's kubeconfig.
 pub const LEARNER: &str = "learner";

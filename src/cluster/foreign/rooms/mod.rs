@@ -27,7 +27,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const LOOK_AGAIN_MAX: Duration = Duration::from_secs(1);
 const FORMAT: u32 = 1;
 
-/// What is remembered of a foreign cluster, in its directory.
+/// The namespaces that were made on a foreign cluster, as a file in its directory has them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Ledger {
@@ -79,7 +79,7 @@ pub(super) struct Rooms {
     ledger: tokio::sync::Mutex<Ledger>,
 }
 
-/// What stands under a name.
+/// Whose namespace has a name.
 enum Found {
     Ours { uid: String, going: bool },
     Others,
@@ -87,7 +87,10 @@ enum Found {
 }
 
 impl Rooms {
-    /// Errors: the ledger cannot be read, or is a newer program's.
+    /// Reads the ledger, or begins one.
+    ///
+    /// # Errors
+    /// The ledger cannot be read or written, or is a newer program's.
     pub(super) fn load(
         upstream: Arc<Upstream>,
         path: PathBuf,

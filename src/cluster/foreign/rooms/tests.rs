@@ -48,7 +48,7 @@ async fn a_namespace_stays_fresh_until_it_is_entered() {
         let stage = Stage::new().await;
         let mut rooms = stage.rooms();
         stage.foreign.lock().hides_accounts = true;
-        assert!(rooms.room(LESSON, &[], true).await.is_err(), "nobody answers");
+        assert!(rooms.room(LESSON, &[], true).await.is_err(), "its account is not there");
         if restarts {
             rooms = stage.rooms();
         }
@@ -66,10 +66,10 @@ async fn a_namespace_stays_fresh_until_it_is_entered() {
 
 /// Nothing that was made is forgotten because the network was bad for a while.
 #[tokio::test]
-async fn a_namespace_stays_in_the_ledger_while_nobody_answers() {
+async fn a_namespace_stays_in_the_ledger_while_no_server_answers() {
     for make in [false, true] {
         let (stage, rooms) = half_made().await;
-        assert!(rooms.room(LESSON, &[], make).await.is_err(), "nobody answers");
+        assert!(rooms.room(LESSON, &[], make).await.is_err(), "no server answers");
         stage.hangs_up(false);
         // Another lesson's room writes the ledger.
         rooms.room("first/02", &[], true).await.unwrap().expect("it is made");

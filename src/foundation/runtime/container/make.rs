@@ -16,8 +16,8 @@ use std::path::{Component, Path, PathBuf};
 const LAYER_MAX: u64 = 512 << 20;
 
 impl Container {
-    /// What is mounted into it, see [`all_mounts`]. Writes `/etc/hosts` anew, unless a volume is at
-    /// its place.
+    /// Returns what is mounted into it, see [`all_mounts`]. Writes `/etc/hosts` anew, unless a
+    /// volume is at its place.
     ///
     /// # Errors
     /// `/etc/hosts` cannot be written.
@@ -103,8 +103,8 @@ fn all_mounts<const FILES: usize>(
     mounts
 }
 
-/// Tells why a container's first process did not start as runc does: since 1.2 it says that of each
-/// such error, and of none of an exec.
+/// Words the error of a container's first process as runc does since 1.2: it names the step, which
+/// it does for no error of an exec.
 fn in_init(error: Error) -> Error {
     match error {
         Error::Start(reason) => Error::Start(format!("error during container init: {reason}")),
@@ -145,10 +145,10 @@ mod tests {
     }
 
     #[test]
-    fn a_first_process_that_fails_is_told_as_runc_does() {
-        let told = |error: Error| in_init(error).line();
-        assert_eq!(told(Error::Start("no".into())), "error during container init: no");
-        assert_eq!(told(Error::State("gone".into())), "gone");
+    fn the_error_of_a_first_process_has_runcs_words() {
+        let line = |error: Error| in_init(error).line();
+        assert_eq!(line(Error::Start("no".into())), "error during container init: no");
+        assert_eq!(line(Error::State("gone".into())), "gone");
     }
 
     /// The volume of `/data/../logs` would hide that of `/logs/old` otherwise.

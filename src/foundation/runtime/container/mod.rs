@@ -1,4 +1,4 @@
-//! One container: what it was asked to be, its process while it runs, and how it ended.
+//! One container: its configuration, its process while it runs, and how it ended.
 
 mod attach;
 mod make;
@@ -15,7 +15,7 @@ use super::sandbox::Sandbox;
 use super::spec;
 use super::terminal::Terminal;
 use super::zygote::Unborn;
-use super::{groups, work};
+use super::{control_groups, work};
 use clock::{self, Timestamp};
 use cri::{ContainerConfig, ContainerState, Error, EventKind, Result, Writer};
 use lang::chain;
@@ -60,13 +60,13 @@ pub(crate) struct Container {
     /// Whether the stop signal was sent. It is sent once in a container's life, as containerd sends
     /// it: programs take a second one for an order to end at once.
     stop_signalled: AtomicBool,
-    /// What its process is made from. `None` once it has ended: environments are large, and ended
-    /// containers many.
+    /// The parts that its process is made from. `None` once it has ended: environments are large,
+    /// and ended containers many.
     launch: Mutex<Option<Arc<Launch>>>,
     directory: PathBuf,
     /// The image's file system.
     layer: PathBuf,
-    /// What is known before it starts.
+    /// Those that are known before it starts.
     warnings: Vec<String>,
     user: cri::User,
     /// Its process before it runs the program.
@@ -109,7 +109,7 @@ impl Status {
     }
 }
 
-/// What a container's process is made from.
+/// The parts that a container's process is made from.
 struct Launch {
     process: spec::Process,
     mounts: Vec<cri::Mount>,
@@ -127,12 +127,14 @@ pub(crate) struct Live {
     pub output: Output,
 }
 
-/// Where attached sessions write to; `None` inside once it is closed. One session writes at a time.
+/// The input that attached sessions write to; `None` inside once it is closed. One session writes
+/// at a time.
 pub(crate) type Stdin = Arc<tokio::sync::Mutex<Option<Writer>>>;
 
 impl Live {
-    /// What `exec` runs: another program with this container's user, rights and environment. With
-    /// a terminal `TERM` is `xterm`, whatever the container has, as with containerd.
+    /// Returns what `exec` runs: another program with this container's user, rights and
+    /// environment. With a terminal `TERM` is `xterm`, whatever the container has, as with
+    /// containerd.
     pub(crate) fn exec_process(&self, argv: Vec<String>, terminal: bool) -> spec::Process {
         let mut process = spec::Process { argv, terminal, ..self.launch.process.clone() };
         if terminal {
@@ -306,14 +308,15 @@ impl Container {
             of_groups: false,
         };
         let group =
-            groups::make_group(&means.config.cgroups, self.sandbox.group_of(&self.id), limits).await?;
+            control_groups::make_group(&means.config.cgroups, self.sandbox.group_of(&self.id), limits)
+                .await?;
         let oom_before = group.oom_kills(); // a small limit may end the process before its program runs
         let made = self.make_process(means, &*group, &launch).await;
         let (started, streams) = match made {
             Ok(made) => made,
             Err(e) => {
                 let oom = group.oom_kills() > oom_before;
-                groups::remove_group(group, &means.crew).await;
+                control_groups::remove_group(group, &means.crew).await;
                 return Err(match oom {
                     true => Error::Start("container init was OOM-killed (memory limit too low?)".into()),
                     false => e,
@@ -329,10 +332,11 @@ impl Container {
         let (stdin, terminal, pumps) = match connected {
             Ok(connected) => connected,
             Err(e) => {
-                groups::kill_group(&group).await; // with its own descriptor in case that there are no cgroups
+                control_groups::kill_group(&group).await;
+                // Without control groups its own descriptor kills it. ESRCH: it has ended.
                 let _ = process.signal(nix::libc::SIGKILL);
                 process.exit().await;
-                groups::remove_group(group, &means.crew).await;
+                control_groups::remove_group(group, &means.crew).await;
                 self.log.close();
                 return Err(e);
             }
@@ -364,10 +368,10 @@ impl Container {
         pumps: Pumps,
     ) {
         let finished = clock::now();
-        groups::kill_group(&group).await; // in a shared PID namespace others may be left
+        control_groups::kill_group(&group).await; // in a shared PID namespace others may be left
         pumps.end().await;
         let oom = group.oom_kills() > oom_before;
-        groups::remove_group(group, &means.crew).await;
+        control_groups::remove_group(group, &means.crew).await;
         self.log.close();
         self.lock_launch().take();
         tell_end(&self.status, &self.live, |status| {
@@ -396,7 +400,7 @@ impl Container {
             let _ = tokio::time::timeout(grace, live.process.exit()).await;
         }
         if live.process.ended().is_none() {
-            groups::kill_group(&live.group).await;
+            control_groups::kill_group(&live.group).await;
         }
         // A group that was empty of it (no cgroups at all) cannot kill it; its own descriptor can.
         let _ = live.process.signal(nix::libc::SIGKILL);

@@ -1,4 +1,4 @@
-//! What a container runs, and with which rights: its image and its pod together say it.
+//! The program of a container and its rights, which its image and its pod together say.
 
 use super::super::images::Definition;
 use super::super::{passwd, spec};

@@ -66,13 +66,13 @@ fn the_image_gives_its_users_their_groups() {
     assert_eq!(strict(&[]).groups, [1001]);
     let security = Security { supplemental_groups: vec![33, 0], ..Default::default() };
     let config = ContainerConfig { security, ..Default::default() };
-    let told = user(&process(&config, &image, "h", true).unwrap().0);
-    assert_eq!(told, cri::User { uid: 0, gid: 0, groups: vec![0, 33] });
+    let shown = user(&process(&config, &image, "h", true).unwrap().0);
+    assert_eq!(shown, cri::User { uid: 0, gid: 0, groups: vec![0, 33] });
     let security =
         Security { run_as_group: Some(3000), supplemental_groups: vec![4000, 7], ..Default::default() };
     let config = ContainerConfig { security, ..Default::default() };
-    let told = user(&process(&config, &image, "h", true).unwrap().0);
-    assert_eq!(told, cri::User { uid: 0, gid: 3000, groups: vec![7, 3000, 4000] });
+    let shown = user(&process(&config, &image, "h", true).unwrap().0);
+    assert_eq!(shown, cri::User { uid: 0, gid: 3000, groups: vec![7, 3000, 4000] });
 }
 
 /// The image `pause` has user 65535, the others have root. `runAsNonRoot` is about who runs in the
@@ -85,8 +85,8 @@ fn a_container_runs_as_its_images_user_unless_its_pod_names_one() {
         let mut security = Security { run_as_user, non_root, ..Default::default() };
         let warning = choose_user(&mut security, image, |_| exists).map_err(|e| e.line())?;
         let config = ContainerConfig { security, ..Default::default() };
-        let told = user(&process(&config, image, "h", true).unwrap().0);
-        Ok::<_, String>((told.uid, told.gid, warning.is_some()))
+        let shown = user(&process(&config, image, "h", true).unwrap().0);
+        Ok::<_, String>((shown.uid, shown.gid, warning.is_some()))
     };
     let refused = Err("container has runAsNonRoot and image will run as root".to_string());
     assert_eq!(chosen("/pause", None, false, true), Ok((65535, 0, false)));
@@ -187,17 +187,17 @@ fn an_end_has_the_reason_that_kubectl_shows() {
 
 /// As for a user of systemd before 252, and where there are no control groups.
 #[test]
-fn a_limit_that_no_control_group_holds_is_told() {
+fn a_limit_that_no_control_group_holds_is_a_warning() {
     let both = Resources { memory_limit: Some(1 << 26), cpu_limit_milli: Some(100), ..Default::default() };
     let whole = SandboxConfig { memory_limit: Some(1 << 27), ..Default::default() };
-    let said = |container: &Resources, pod: &SandboxConfig, missing: Missing| {
+    let warnings = |container: &Resources, pod: &SandboxConfig, missing: Missing| {
         not_enforced(container, pod, Some(&Lack { missing, why: "no cgroup".into() }))
     };
     let (none, plain) = (Resources::default(), SandboxConfig::default());
     let of = |name: &str| format!("the {name} limit is not enforced: no cgroup; see `ropewalk doctor`");
-    assert_eq!(said(&both, &plain, Missing::Group), [of("memory"), of("cpu")]);
-    assert_eq!(said(&both, &plain, Missing::Delegation(vec!["cpu"])), [of("cpu")]);
-    assert_eq!(said(&none, &whole, Missing::Group), [of("memory")], "a limit of the whole pod");
-    assert!(said(&none, &plain, Missing::Group).is_empty(), "it asks for none");
+    assert_eq!(warnings(&both, &plain, Missing::Group), [of("memory"), of("cpu")]);
+    assert_eq!(warnings(&both, &plain, Missing::Delegation(vec!["cpu"])), [of("cpu")]);
+    assert_eq!(warnings(&none, &whole, Missing::Group), [of("memory")], "a limit of the whole pod");
+    assert!(warnings(&none, &plain, Missing::Group).is_empty(), "it asks for none");
     assert!(not_enforced(&both, &whole, None).is_empty());
 }

@@ -71,7 +71,7 @@ pub fn main(socket: &str) -> i32 {
 /// may read that of a process that begins in it, also where this is another pod's environment.
 ///
 /// # Errors
-/// A request without descriptors; the kernel makes no process, which main hears, too.
+/// A request without descriptors; or the kernel makes no process, which main hears, too.
 fn hand_on(received: Vec<OwnedFd>, seccomp: Option<&Profile>) -> linux::Result<()> {
     let status = received.get(1).map(OwnedFd::try_clone); // its role is `Status`, see `Zygote::run`
     let Some(Ok(status)) = status else {
@@ -90,7 +90,7 @@ fn hand_on(received: Vec<OwnedFd>, seccomp: Option<&Profile>) -> linux::Result<(
     };
     spawn_forked(flags::PARENT, None, life).map(drop).map_err(|e| {
         let error = linux::Error::new("cannot clone a process for a request", e);
-        let _ = fds::send(status.as_fd(), &Answer::Failed(error.line()).encode(), &[]); // main is gone
+        let _ = fds::send(status.as_fd(), &Answer::Failed(line_of(&error)).encode(), &[]); // main is gone
         error
     })
 }
@@ -207,7 +207,7 @@ pub struct Zygote {
     turns: Arc<Turns>,
 }
 
-/// A process that runs its program.
+/// A process that has been made and runs its program by now.
 pub(crate) struct Started {
     /// Its number, and its end once it has ended.
     pub process: Arc<Process>,
