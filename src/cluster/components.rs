@@ -3,7 +3,7 @@
 
 use super::error::chain;
 use super::etcd_member::{member_end, start_member};
-use super::inject::KUBELET;
+use super::faults::KUBELET;
 use super::peers::Wires;
 use super::ports::API_PORT;
 use super::sockets::{dialer, listen_after};

@@ -1,8 +1,7 @@
 //! The kubelets of the nodes: each is started, and started again when it ends, as systemd would.
 
 use super::error::{Error, chain};
-use super::faults::Faults;
-use super::inject::KUBELET;
+use super::faults::{Faults, KUBELET};
 use super::node::Node;
 use super::sockets::dialer;
 use super::world::World;

@@ -23,8 +23,8 @@
 //! and taints control planes only while there are workers (kubeadm's phase `mark-control-plane`).
 //! [`guest`] is the interface for what runs beside a cluster but is no part of it. Guests can use a
 //! cluster that Ropewalk did not start, too: [`foreign`] gives them the same interface on a
-//! kubeconfig. [`inject`] breaks components, links, whole nodes, and the disk that a store writes
-//! to, which refuses as a full one does; `held` keeps a component down until it is started.
+//! kubeconfig. [`faults`] breaks components, links, whole nodes, and the disk that a store writes
+//! to, which refuses as a full one does; `held` in it keeps a component down until it is started.
 //! ## Left out
 //! Simulated nodes. The number of control planes and whose store it is are chosen at the first
 //! start and stay. At `down` no pod gets a SIGTERM: containers end with their PID namespace. Static
@@ -53,10 +53,8 @@ pub mod faults;
 pub mod foreign;
 mod full_disk;
 pub mod guest;
-mod held;
 pub mod home;
 mod images;
-pub mod inject;
 pub mod kubeconfig;
 mod kubelets;
 pub mod launch;

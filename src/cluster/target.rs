@@ -1,8 +1,7 @@
 //! The answers on the control socket that only a cluster of our own can give.
 
 use super::control::Target;
-use super::faults::Fault;
-use super::inject;
+use super::faults::{Fault, inject};
 use super::network;
 use super::ready::Progress;
 use super::reply::Reply;

@@ -1,12 +1,21 @@
 //! The faults that there are now, and that there can be: the list that `ropewalk fault list` shows.
-//! `inject` makes and mends them.
+//!
+//! `inject` makes and mends faults: what `ropewalk fault` does. `held` is its largest part, the
+//! components that `fault stop` keeps down until `fault start`.
+
+mod held;
+pub(crate) mod inject;
 
 use clock::{self, Timestamp};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+pub use inject::killable;
 pub use tap::{Act, Fault, component_and_node};
+
+/// The name of the kubelet in faults; it is no container.
+pub(crate) const KUBELET: &str = "kubelet";
 
 /// The longest delay that a link can have: beyond it even the slowest timeouts take the link for a
 /// cut one.

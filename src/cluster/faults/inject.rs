@@ -1,25 +1,22 @@
 //! Breaks things for real, and mends them again: what `ropewalk fault` does. The list of what is
-//! broken is in [`Faults`](super::faults::Faults).
+//! broken is in [`Faults`](super::Faults).
 
-use super::components;
-use super::error::{Error, chain};
-use super::faults::{DELAY_MAX, Faults};
 use super::held;
-use super::home::Place;
-use super::kubelets::keep_kubelet;
-use super::node::Node;
-use super::refusal::Refusal;
-use super::spec::Spec;
-use super::world::World;
+use super::{DELAY_MAX, Faults, KUBELET};
+use crate::components;
+use crate::error::{Error, chain};
+use crate::home::Place;
+use crate::kubelets::keep_kubelet;
+use crate::node::Node;
+use crate::refusal::Refusal;
+use crate::spec::Spec;
+use crate::world::World;
 use cri::{ContainerState, Runtime, SandboxState};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tap::{Act, Component, Event, Fault, Record};
 use task::Crew;
-
-/// The name of the kubelet in faults; it is no container.
-pub(super) const KUBELET: &str = "kubelet";
 
 /// A graceful end of a node gives its components this long.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);

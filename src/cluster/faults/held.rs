@@ -11,16 +11,16 @@
 //! Only its keeper starts a kubelet again, and the keeper gives up when the node's place for a
 //! kubelet is empty.
 
-use super::components;
-use super::error::Error;
-use super::faults::Faults;
-use super::images::component_of;
-use super::inject::{KUBELET, every_node, killable, named};
-use super::kubelets::keep_kubelet;
-use super::node::Node;
-use super::refusal::Refusal;
-use super::spec::Spec;
-use super::world::World;
+use super::inject::{every_node, killable, named};
+use super::{Faults, KUBELET};
+use crate::components;
+use crate::error::Error;
+use crate::images::component_of;
+use crate::kubelets::keep_kubelet;
+use crate::node::Node;
+use crate::refusal::Refusal;
+use crate::spec::Spec;
+use crate::world::World;
 use client::Codec;
 use client::kube::api::ListParams;
 use k8s_openapi::api::core::v1::Pod;
