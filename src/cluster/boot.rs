@@ -431,7 +431,7 @@ fn memory_meter(cgroups: Arc<dyn linux::cgroup::Backend>) -> Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::external_etcd::ExternalEtcd;
+    use crate::store::external::ExternalEtcd;
 
     /// `up --etcd` in a Korean session: only the cluster's process finds out whose etcd it is.
     #[tokio::test]

@@ -2,12 +2,12 @@
 //! process.
 
 use super::error::chain;
-use super::etcd_member::{member_end, start_member};
 use super::faults::KUBELET;
-use super::peers::Wires;
 use super::ports::API_PORT;
 use super::sockets::{dialer, listen_after};
 use super::spec::NodeSpec;
+use super::store::member::{member_end, start_member};
+use super::store::peers::Wires;
 use super::world::{FailedStart, Problem, World, asks_from};
 use addons::{dns, storage};
 use client::Client;

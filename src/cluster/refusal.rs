@@ -366,7 +366,7 @@ impl Refusal {
             Refusal::RevisionGone { revision } => say(Word::RevisionGone, &[&revision.to_string()]),
             Refusal::NoEtcd { endpoints, why } => say(Word::NoEtcd, &[endpoints, why]),
             Refusal::EtcdTaken { endpoints } => {
-                say(Word::EtcdTaken, &[endpoints, super::external_etcd::OWNER])
+                say(Word::EtcdTaken, &[endpoints, super::store::external::OWNER])
             }
             Refusal::NoAnswer { why } => say(Word::NoAnswer, &[why]),
             Refusal::OnlyAtHome { what, url } => say(Word::OnlyAtHome, &[what, url]),

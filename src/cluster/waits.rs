@@ -1,7 +1,7 @@
 //! The reasons that a start waits for, reported while it waits.
 
-use super::external_etcd::ExternalEtcd;
 use super::ready::Progress;
+use super::store::external::ExternalEtcd;
 use super::world::FailedStart;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;

@@ -473,7 +473,7 @@ mod tests {
     /// its answers.
     #[test]
     fn an_external_store_is_not_down_with_the_nodes() {
-        let external_etcd = Some(crate::external_etcd::ExternalEtcd::default());
+        let external_etcd = Some(crate::store::external::ExternalEtcd::default());
         let spec = Spec { control_planes: 3, external_etcd, ..Spec::new("t") };
         let planes: Vec<_> = spec.nodes().into_iter().filter(|n| n.control_plane).collect();
         let silent = |off: &[usize], held: &str| {

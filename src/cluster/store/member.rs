@@ -1,6 +1,6 @@
 //! The start and the end of a member of the store, as its component sees them.
 
-use super::error::chain;
+use crate::error::chain;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 

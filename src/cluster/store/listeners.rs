@@ -6,10 +6,10 @@
 //! `etcd/ca.crt` and a client's certificate in `etcd/healthcheck-client.crt`, for `etcdctl` on the
 //! node.
 
-use super::error::{Error, chain};
-use super::home::Place;
-use super::ports::PEER_PORT;
-use super::spec::{NodeSpec, Spec};
+use crate::error::{Error, chain};
+use crate::home::Place;
+use crate::ports::PEER_PORT;
+use crate::spec::{NodeSpec, Spec};
 use etcd::{self, grpc, pb};
 use net::addresses;
 use parking_lot::Mutex;

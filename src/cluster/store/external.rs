@@ -1,8 +1,8 @@
 //! A store that is not the cluster's own: etcd servers that an operator runs elsewhere, as
 //! `kube-apiserver --etcd-servers` names them.
 
-use super::error::chain;
-use super::refusal::Refusal;
+use crate::error::chain;
+use crate::refusal::Refusal;
 use bytes::Bytes;
 use etcd::Storage;
 use etcd::api::{
@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 /// The key that says which cluster's objects an etcd holds.
-pub(super) const OWNER: &str = "/ropewalk.io/cluster";
+pub(crate) const OWNER: &str = "/ropewalk.io/cluster";
 
 /// The addresses of the etcd servers, and the TLS files for connections to them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

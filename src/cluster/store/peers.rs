@@ -6,10 +6,10 @@
 //! sent a second time. In etcd this is `rafthttp`; the port and the certificates' authority are the
 //! same.
 
-use super::error::{Error, chain};
-use super::ports::PEER_PORT;
-use super::sockets::listen_after;
-use super::world::World;
+use crate::error::{Error, chain};
+use crate::ports::PEER_PORT;
+use crate::sockets::listen_after;
+use crate::world::World;
 use ::etcd::member_id;
 use ::linux::connection_bounds::{Bounds, Caller, Callers};
 use bytes::Bytes;
