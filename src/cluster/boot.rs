@@ -4,10 +4,10 @@ use super::control;
 use super::error::{Error, chain};
 use super::guest::{self, Guests};
 use super::home::{Home, Place};
-use super::kubelets::keep_all;
 use super::launch::Unlimited;
-use super::node::Node;
-use super::node_cri::NodeCri;
+use super::node::cri::NodeCri;
+use super::node::kubelets::keep_all;
+use super::node::{Node, objects};
 use super::order::{Order, Word};
 use super::ports::API_PORT;
 use super::ready::{self, Progress};
@@ -17,7 +17,7 @@ use super::spec::{NodeSpec, Spec};
 use super::target;
 use super::waits::{self, STORE_MAX, no_store, until_done};
 use super::world::{Problem, World};
-use super::{balancer, logs, manifests, node_objects};
+use super::{balancer, logs, manifests};
 use ::kubelet::pressure::{Machine, Memory, Meter};
 use cni::NodeNetwork;
 use linux::cgroup::Shared;
@@ -254,7 +254,7 @@ fn start_upkeep(world: &Arc<World>, client: &::client::Client, progress: watch::
     });
     let (nodes, nodes_world) = (client.clone(), world.clone());
     crew.spawn(async move {
-        let reconcile = || node_objects::reconcile(&nodes_world, &nodes);
+        let reconcile = || objects::reconcile(&nodes_world, &nodes);
         until_done("the nodes of an earlier run are not brought up to date yet", reconcile, |_| ()).await;
     });
 }

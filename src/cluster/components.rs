@@ -3,8 +3,8 @@
 
 use super::error::chain;
 use super::faults::KUBELET;
+use super::node::sockets::{dialer, listen_after};
 use super::ports::API_PORT;
-use super::sockets::{dialer, listen_after};
 use super::spec::NodeSpec;
 use super::store::member::{member_end, start_member};
 use super::store::peers::Wires;

@@ -16,11 +16,11 @@
 //! [`launch`] is the learner's side, [`boot`] the other: it makes the world and starts the
 //! kubelets, and nothing more. The control plane are static pods: [`manifests`] gives them to the
 //! kubelet of a control-plane node, which runs them through the one path of all pods. Their images
-//! are called `ropewalk.io/<component>`; [`node_cri`] sends these to [`components`], where a
+//! are called `ropewalk.io/<component>`; [`node::cri`] sends these to [`components`], where a
 //! container is a set of supervised tasks, and all others to the real runtime. So logs, kill,
 //! restart and back-off are the same for a scheduler and for your nginx. The number of workers may
-//! change at each start: `node_objects` deletes the Nodes of workers that are gone with their pods,
-//! and taints control planes only while there are workers (kubeadm's phase `mark-control-plane`).
+//! change at each start: `node::objects` deletes the Nodes of workers that are gone with their
+//! pods, and taints control planes only while there are workers (kubeadm's phase `mark-control-plane`).
 //! [`guest`] is the interface for what runs beside a cluster but is no part of it. Guests can use a
 //! cluster that Ropewalk did not start, too: [`foreign`] gives them the same interface on a
 //! kubeconfig. [`faults`] breaks components, links, whole nodes, and the disk that a store writes
@@ -52,22 +52,16 @@ pub mod guest;
 pub mod home;
 mod images;
 pub mod kubeconfig;
-mod kubelets;
 pub mod launch;
 mod logs;
 mod manifests;
 pub mod network;
 mod node;
-mod node_cri;
-mod node_events;
-mod node_objects;
 pub mod order;
 mod ports;
 mod ready;
 mod refusal;
 mod reply;
-mod sandboxes;
-mod sockets;
 pub mod spec;
 pub mod store;
 mod target;

@@ -1,6 +1,6 @@
 //! The first questions to a foreign cluster: does it know the user, and which nodes has it?
 
-use crate::node_objects::CONTROL_PLANE;
+use crate::node::objects::CONTROL_PLANE;
 use crate::{Error, Far, Refusal};
 use api::value::{at, list, text};
 use client::remote::Upstream;

@@ -3,7 +3,7 @@
 
 use super::addon_pods::AddonPods;
 use super::images::PREFIX;
-use super::node_objects::is_of_ropewalk;
+use super::node::objects::is_of_ropewalk;
 use super::spec::NodeSpec;
 use super::waits::failed_members;
 use super::world::World;
@@ -226,7 +226,7 @@ fn judge(seen: &Seen) -> Progress {
 
     let pods: Vec<&Arc<Pod>> = seen.pods.iter().filter(|p| is_own(p)).collect();
     // What was bound to a worker that is gone is made anew on another one, so it is waited for; but
-    // no proxy is, and the old one stays until `node_objects` ends it.
+    // no proxy is, and the old one stays until `node::objects` ends it.
     let (bound_elsewhere, here): (Vec<&Arc<Pod>>, Vec<&Arc<Pod>>) = pods.into_iter().partition(|p| {
         target(p).is_some_and(|node| !is_wanted(&node) && (is_daemon(p) || !is_of_ropewalk(&node)))
     });

@@ -7,8 +7,8 @@
 //! same.
 
 use crate::error::{Error, chain};
+use crate::node::sockets::listen_after;
 use crate::ports::PEER_PORT;
-use crate::sockets::listen_after;
 use crate::world::World;
 use ::etcd::member_id;
 use ::linux::connection_bounds::{Bounds, Caller, Callers};

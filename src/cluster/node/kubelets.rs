@@ -1,11 +1,12 @@
 //! The kubelets of the nodes: each is started, and started again when it ends, as systemd would.
 
-use super::error::{Error, chain};
-use super::faults::{Faults, KUBELET};
-use super::node::Node;
+use super::Node;
+use super::objects;
 use super::sockets::dialer;
-use super::world::World;
-use super::{manifests, node_objects};
+use crate::error::{Error, chain};
+use crate::faults::{Faults, KUBELET};
+use crate::manifests;
+use crate::world::World;
 use net::addresses;
 use parking_lot::Mutex;
 use pki::Subject;
@@ -31,7 +32,7 @@ fn pause(ran: Duration, last: Duration) -> Duration {
 ///
 /// # Errors
 /// As [`keep_kubelet`], of the first one that cannot be started.
-pub(super) async fn keep_all(world: &Arc<World>) -> Result<(), Error> {
+pub(crate) async fn keep_all(world: &Arc<World>) -> Result<(), Error> {
     let nodes = world.all_nodes();
     let facts = |node: &Arc<Node>| (node.spec.name.clone(), node.kubelet.lock().is_some());
     keep_each(&world.faults, &nodes, facts, |node| keep_kubelet(world, node)).await
@@ -58,7 +59,7 @@ async fn keep_each<N>(
 }
 
 /// Starts the node's kubelet, and starts it again whenever it ends while it is the node's own.
-pub(super) fn keep_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<(), Error> {
+pub(crate) fn keep_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<(), Error> {
     let first = start_kubelet(world, node)?;
     *node.kubelet.lock() = Some(first.clone());
     let (weak, kept) = (Arc::downgrade(world), node.clone());
@@ -128,14 +129,14 @@ fn start_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<Crew, Error> {
     .into();
     let (mut taints, mut annotations) = (Vec::new(), BTreeMap::new());
     if node.spec.control_plane {
-        labels.insert(node_objects::CONTROL_PLANE.into(), String::new());
+        labels.insert(objects::CONTROL_PLANE.into(), String::new());
         labels.insert("node.kubernetes.io/exclude-from-external-load-balancers".into(), String::new());
         // Of the Node that it makes. A Node that is there already is brought up to date by
-        // `node_objects`.
-        if node_objects::is_tainted(&world.spec) {
-            taints.push(node_objects::taint());
+        // `objects`.
+        if objects::is_tainted(&world.spec) {
+            taints.push(objects::taint());
         }
-        annotations.insert(node_objects::MARK.into(), node_objects::is_tainted(&world.spec).to_string());
+        annotations.insert(objects::MARK.into(), objects::is_tainted(&world.spec).to_string());
     }
     let (cpu_milli, memory_bytes) = machine();
     let pods_memory_bytes = world.machine.memory().map_or(memory_bytes, |memory| memory.limit);

@@ -2,9 +2,9 @@
 //! workers may change at each start, while a kubelet leaves the taints of a Node that exists alone,
 //! as upstream's does.
 
-use super::error::chain;
-use super::spec::{CONTROL_PLANE_BASE, CONTROL_PLANES_MAX, Spec, WORKER_BASE, WORKERS_MAX};
-use super::world::World;
+use crate::error::chain;
+use crate::spec::{CONTROL_PLANE_BASE, CONTROL_PLANES_MAX, Spec, WORKER_BASE, WORKERS_MAX};
+use crate::world::World;
 use client::kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use client::{Client, is_code, kube};
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
@@ -126,7 +126,7 @@ fn unless_gone<T>(done: Result<T, kube::Error>) -> Result<(), String> {
 
 /// True for the names that a cluster of any size gives its nodes. Makes no list of them: readiness
 /// asks this about each pod of each foreign Node, after each change of a pod.
-pub(super) fn is_of_ropewalk(name: &str) -> bool {
+pub(crate) fn is_of_ropewalk(name: &str) -> bool {
     let is_numbered = |base: &str, most: u8| match name.strip_prefix(base) {
         None => false,
         Some("") => true,

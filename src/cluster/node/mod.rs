@@ -1,8 +1,17 @@
 //! One node as the cluster holds it.
+//!
+//! `cri` is the container runtime that its kubelet uses, `kubelets` starts the kubelet and keeps
+//! it running, `objects` brings the Node objects of an earlier start up to date, and `sockets`
+//! opens sockets in the node's network namespace.
+
+pub(crate) mod cri;
+pub(crate) mod kubelets;
+pub(crate) mod objects;
+pub(crate) mod sockets;
 
 use super::spec::NodeSpec;
+use ::cri::Runtime;
 use cni::NodeNetwork;
-use cri::Runtime;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use task::Crew;

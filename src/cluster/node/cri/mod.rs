@@ -1,13 +1,11 @@
 //! The `cri` of a node: containers of components are tasks, all others are processes.
 
-use super::components;
-use super::images::{PREFIX, component_of, image_id};
-use super::logs;
-use super::manifests;
-use super::node_events;
-use super::sandboxes::Sandboxes;
-use super::spec::NodeSpec;
-use super::world::World;
+use crate::components;
+use crate::images::{PREFIX, component_of, image_id};
+use crate::logs;
+use crate::manifests;
+use crate::spec::NodeSpec;
+use crate::world::World;
 use async_trait::async_trait;
 use cni::NodeNetwork;
 use cri::{
@@ -25,9 +23,12 @@ use task::{Crew, End};
 use tokio::sync::broadcast;
 
 mod component;
+mod events;
 mod faults;
+mod sandboxes;
 
 use component::{Component, LogFile, claim, note_end, note_start, remove_components};
+use sandboxes::Sandboxes;
 
 /// Events that a kubelet may lag behind before it hears that it lost some.
 const EVENTS: usize = 1024;
@@ -71,7 +72,7 @@ impl NodeCri {
             inner,
         });
         let (from, to) = (cri.inner.events(), cri.events.clone());
-        cri.crew.spawn(node_events::relay(from, to, Arc::downgrade(&cri.inner)));
+        cri.crew.spawn(events::relay(from, to, Arc::downgrade(&cri.inner)));
         cri
     }
 
