@@ -10,8 +10,8 @@
 //! A single server needs none of this. It gets the accepted connection itself, unless a fault lies
 //! on its node's network: then the bytes pass through the fabric and meet the fault.
 
+use super::components::API_PORT;
 use super::faults::Faults;
-use super::ports::API_PORT;
 use super::spec::NodeSpec;
 use super::world::World;
 use apiserver::{Server, forward};

@@ -1,5 +1,6 @@
 //! The start of a cluster, from the supervisor's first system call to the first pod.
 
+use super::components::{API_PORT, manifests};
 use super::control;
 use super::error::{Error, chain};
 use super::guest::{self, Guests};
@@ -9,7 +10,6 @@ use super::node::cri::NodeCri;
 use super::node::kubelets::keep_all;
 use super::node::{Node, objects};
 use super::order::{Order, Word};
-use super::ports::API_PORT;
 use super::ready::{self, Progress};
 use super::refusal::Refusal;
 use super::reply::Reply;
@@ -17,7 +17,7 @@ use super::spec::{NodeSpec, Spec};
 use super::target;
 use super::waits::{self, STORE_MAX, no_store, until_done};
 use super::world::{Problem, World};
-use super::{balancer, logs, manifests};
+use super::{balancer, logs};
 use ::kubelet::pressure::{Machine, Memory, Meter};
 use cni::NodeNetwork;
 use linux::cgroup::Shared;

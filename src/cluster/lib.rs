@@ -14,17 +14,18 @@
 //!          └─ balancer: 127.0.0.1:6443 ─▶ every API server that is ready
 //! ```
 //! [`launch`] is the learner's side, [`boot`] the other: it makes the world and starts the
-//! kubelets, and nothing more. The control plane are static pods: [`manifests`] gives them to the
-//! kubelet of a control-plane node, which runs them through the one path of all pods. Their images
-//! are called `ropewalk.io/<component>`; [`node::cri`] sends these to [`components`], where a
-//! container is a set of supervised tasks, and all others to the real runtime. So logs, kill,
-//! restart and back-off are the same for a scheduler and for your nginx. The number of workers may
-//! change at each start: `node::objects` deletes the Nodes of workers that are gone with their
-//! pods, and taints control planes only while there are workers (kubeadm's phase `mark-control-plane`).
-//! [`guest`] is the interface for what runs beside a cluster but is no part of it. Guests can use a
-//! cluster that Ropewalk did not start, too: [`foreign`] gives them the same interface on a
-//! kubeconfig. [`faults`] breaks components, links, whole nodes, and the disk that a store writes
-//! to, which refuses as a full one does; `held` in it keeps a component down until it is started.
+//! kubelets, and nothing more. The control plane are static pods: [`components::manifests`] gives
+//! them to the kubelet of a control-plane node, which runs them through the one path of all pods.
+//! Their images are called `ropewalk.io/<component>`; [`node::cri`] sends these to [`components`],
+//! where a container is a set of supervised tasks, and all others to the real runtime. So logs,
+//! kill, restart and back-off are the same for a scheduler and for your nginx. The number of
+//! workers may change at each start: `node::objects` deletes the Nodes of workers that are gone
+//! with their pods, and taints control planes only while there are workers (kubeadm's phase
+//! `mark-control-plane`). [`guest`] is the interface for what runs beside a cluster but is no part
+//! of it. Guests can use a cluster that Ropewalk did not start, too: [`foreign`] gives them the
+//! same interface on a kubeconfig. [`faults`] breaks components, links, whole nodes, and the disk
+//! that a store writes to, which refuses as a full one does; `held` in it keeps a component down
+//! until it is started.
 //! ## Left out
 //! Simulated nodes. The number of control planes and whose store it is are chosen at the first
 //! start and stay. At `down` no pod gets a SIGTERM: containers end with their PID namespace. Static
@@ -39,7 +40,6 @@
 
 #![warn(missing_docs)]
 
-mod addon_pods;
 mod balancer;
 pub mod boot;
 mod components;
@@ -50,15 +50,12 @@ pub mod faults;
 pub mod foreign;
 pub mod guest;
 pub mod home;
-mod images;
 pub mod kubeconfig;
 pub mod launch;
 mod logs;
-mod manifests;
 pub mod network;
 mod node;
 pub mod order;
-mod ports;
 mod ready;
 mod refusal;
 mod reply;

@@ -1,13 +1,12 @@
 //! The state that all nodes share: certificates, the fabric, the record stream, and which server
 //! runs on which node.
 
-use super::addon_pods::AddonPods;
-use super::components::ADDONS;
+use super::components::addon_pods::AddonPods;
+use super::components::{ADDONS, API_PORT};
 use super::error::Error;
 use super::faults::Faults;
 use super::home::Place;
 use super::node::Node;
-use super::ports::API_PORT;
 use super::refusal::Refusal;
 use super::spec::{NodeSpec, Spec};
 use super::store::full_disk::FullDisks;

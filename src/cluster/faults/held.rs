@@ -14,8 +14,8 @@
 use super::inject::{every_node, killable, named};
 use super::{Faults, KUBELET};
 use crate::components;
+use crate::components::images::component_of;
 use crate::error::Error;
-use crate::images::component_of;
 use crate::node::Node;
 use crate::node::kubelets::keep_kubelet;
 use crate::refusal::Refusal;

@@ -3,9 +3,9 @@
 use super::Node;
 use super::objects;
 use super::sockets::dialer;
+use crate::components::manifests;
 use crate::error::{Error, chain};
 use crate::faults::{Faults, KUBELET};
-use crate::manifests;
 use crate::world::World;
 use net::addresses;
 use parking_lot::Mutex;

@@ -1,8 +1,8 @@
 //! Readiness of a cluster: it is up when every node is Ready and everything in kube-system runs, in
 //! this very process.
 
-use super::addon_pods::AddonPods;
-use super::images::PREFIX;
+use super::components::addon_pods::AddonPods;
+use super::components::images::PREFIX;
 use super::node::objects::is_of_ropewalk;
 use super::spec::NodeSpec;
 use super::waits::failed_members;

@@ -6,9 +6,9 @@
 //! `etcd/ca.crt` and a client's certificate in `etcd/healthcheck-client.crt`, for `etcdctl` on the
 //! node.
 
+use crate::components::PEER_PORT;
 use crate::error::{Error, chain};
 use crate::home::Place;
-use crate::ports::PEER_PORT;
 use crate::spec::{NodeSpec, Spec};
 use etcd::{self, grpc, pb};
 use net::addresses;

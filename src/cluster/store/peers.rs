@@ -6,9 +6,9 @@
 //! sent a second time. In etcd this is `rafthttp`; the port and the certificates' authority are the
 //! same.
 
+use crate::components::PEER_PORT;
 use crate::error::{Error, chain};
 use crate::node::sockets::listen_after;
-use crate::ports::PEER_PORT;
 use crate::world::World;
 use ::etcd::member_id;
 use ::linux::connection_bounds::{Bounds, Caller, Callers};

@@ -1,7 +1,7 @@
 //! The containers of components on one node: a table of them, from their making to their removal.
 
 use crate::components::MANY_ON_A_NODE;
-use crate::images::{component_of, image_id};
+use crate::components::images::{component_of, image_id};
 use crate::logs;
 use clock::Timestamp;
 use cri::{Container, ContainerConfig, ContainerState, Error, LogLimits, PodId, Result};

@@ -1,7 +1,7 @@
 //! Faults of the components of one node: they are ended, held down, and let start again.
 
 use super::{Component, NAMESPACE, NodeCri};
-use crate::images::component_of;
+use crate::components::images::component_of;
 use crate::node::ComponentRuntime;
 use crate::world::World;
 use cri::{ContainerState, Error, Result};

@@ -1,9 +1,8 @@
 //! The `cri` of a node: containers of components are tasks, all others are processes.
 
-use crate::components;
-use crate::images::{PREFIX, component_of, image_id};
+use crate::components::images::{PREFIX, component_of, image_id};
+use crate::components::{self, manifests};
 use crate::logs;
-use crate::manifests;
 use crate::spec::NodeSpec;
 use crate::world::World;
 use async_trait::async_trait;

@@ -1,10 +1,16 @@
 //! The components behind the images `ropewalk.io/<component>`: each is a crew of tasks in this
 //! process.
+//!
+//! `manifests` has their static pods and addons, `addon_pods` counts the pods of the addons, and
+//! `images` knows the names of their images.
+
+pub(crate) mod addon_pods;
+pub(crate) mod images;
+pub(crate) mod manifests;
 
 use super::error::chain;
 use super::faults::KUBELET;
 use super::node::sockets::{dialer, listen_after};
-use super::ports::API_PORT;
 use super::spec::NodeSpec;
 use super::store::member::{member_end, start_member};
 use super::store::peers::Wires;
@@ -42,6 +48,10 @@ pub(crate) const ADDONS: [&str; 3] = ["kube-proxy", "coredns", "storage-provisio
 /// Components of which one node may run several: each has a network of its own.
 pub(crate) const MANY_ON_A_NODE: [&str; 1] = ["coredns"];
 
+/// The API's port on every control-plane node, as kubeadm has it.
+pub(crate) const API_PORT: u16 = 6443;
+/// The port on which members of the store listen for each other, as etcd's do.
+pub(crate) const PEER_PORT: u16 = 2380;
 const DNS_PORT: u16 = 53;
 
 /// The place of a component: its node, its network namespace and its address.

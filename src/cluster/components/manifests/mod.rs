@@ -1,10 +1,10 @@
 //! The control plane's static pods, and the addons' objects: what kubeadm writes.
 
 use super::addon_pods::{CONTAINERS, is_settled, make_all, refresh_addon_pods, yield_default};
-use super::error::chain;
 use super::images::PREFIX;
-use super::ports::{API_PORT, PEER_PORT};
-use super::world::{SERVICE_CIDR, World};
+use super::{API_PORT, PEER_PORT};
+use crate::error::chain;
+use crate::world::{SERVICE_CIDR, World};
 use client::{Api, Client, Codec, kube};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
