@@ -56,14 +56,12 @@ mod logs;
 pub mod network;
 mod node;
 pub mod order;
-mod ready;
 mod refusal;
 mod reply;
 pub mod spec;
 pub mod store;
 mod target;
 pub mod undo;
-mod waits;
 pub mod wipe;
 mod world;
 

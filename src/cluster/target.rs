@@ -1,9 +1,9 @@
 //! The answers on the control socket that only a cluster of our own can give.
 
+use super::boot::ready::Progress;
 use super::control::Target;
 use super::faults::{Fault, inject};
 use super::network;
-use super::ready::Progress;
 use super::reply::Reply;
 use super::undo::{self, Past};
 use super::world::World;

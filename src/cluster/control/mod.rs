@@ -1,10 +1,10 @@
 //! The control socket: what the learner's side asks the running cluster, one JSON document a line.
 
+use super::boot::ready::Progress;
 use super::error::Error;
 use super::faults::Fault;
 use super::guest::Guest;
 use super::home::Place;
-use super::ready::Progress;
 use super::refusal::Refusal;
 use super::undo::Past;
 use clock::Instant;

@@ -39,10 +39,10 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+use super::boot::ready::Progress;
 use super::control::{self, Reply, Target};
 use super::faults::Fault;
 use super::guest::{Ground, Guests, Inside, Offers, Room, Seen};
-use super::ready::Progress;
 use super::undo::Past;
 use super::{Error, Home, Place, Refusal, kubeconfig, launch};
 use api::kinds::Kind;

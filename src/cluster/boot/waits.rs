@@ -1,8 +1,8 @@
 //! The reasons that a start waits for, reported while it waits.
 
 use super::ready::Progress;
-use super::store::external::ExternalEtcd;
-use super::world::FailedStart;
+use crate::store::external::ExternalEtcd;
+use crate::world::FailedStart;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::pin::pin;

@@ -1,4 +1,8 @@
 //! The start of a cluster, from the supervisor's first system call to the first pod.
+//! `ready` follows how far it has come, and `waits` says what it waits for.
+
+pub(crate) mod ready;
+mod waits;
 
 use super::components::{API_PORT, manifests};
 use super::control;
@@ -10,12 +14,10 @@ use super::node::cri::NodeCri;
 use super::node::kubelets::keep_all;
 use super::node::{Node, objects};
 use super::order::{Order, Word};
-use super::ready::{self, Progress};
 use super::refusal::Refusal;
 use super::reply::Reply;
 use super::spec::{NodeSpec, Spec};
 use super::target;
-use super::waits::{self, STORE_MAX, no_store, until_done};
 use super::world::{Problem, World};
 use super::{balancer, logs};
 use ::kubelet::pressure::{Machine, Memory, Meter};
@@ -23,6 +25,7 @@ use cni::NodeNetwork;
 use linux::cgroup::Shared;
 use linux::{self, boot};
 use parking_lot::Mutex;
+use ready::Progress;
 use rng::Rng;
 use runtime::{self, Images, NodeRuntime, Zygote};
 use std::io::{Read, Write};
@@ -30,6 +33,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use waits::{STORE_MAX, no_store, until_done};
 
 /// A stopping cluster gives its components this long; then it ends anyway.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);

@@ -261,7 +261,7 @@ fn a_member_that_does_not_start_is_named_beside_what_holds_the_addons_up() {
         progress.borrow().waits.clone()
     };
     let note = |why: &str| {
-        crate::waits::note(&progress, why.into());
+        crate::boot::waits::note(&progress, why.into());
         progress.borrow().waits.clone()
     };
     let damaged = "the store of cp2 cannot start: bad checksum";

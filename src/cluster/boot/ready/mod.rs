@@ -1,12 +1,12 @@
 //! Readiness of a cluster: it is up when every node is Ready and everything in kube-system runs, in
 //! this very process.
 
-use super::components::addon_pods::AddonPods;
-use super::components::images::PREFIX;
-use super::node::objects::is_of_ropewalk;
-use super::spec::NodeSpec;
 use super::waits::failed_members;
-use super::world::World;
+use crate::components::addon_pods::AddonPods;
+use crate::components::images::PREFIX;
+use crate::node::objects::is_of_ropewalk;
+use crate::spec::NodeSpec;
+use crate::world::World;
 use client::{Client, Informer, Key};
 use controllers::daemonset::decide::target;
 use cri::ContainerState;
