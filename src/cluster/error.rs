@@ -218,7 +218,7 @@ mod tests {
     /// The supervisor refuses, and the program that started it says so in its language.
     #[test]
     fn what_a_supervisor_refuses_reaches_the_front_as_what_it_is() {
-        use crate::order::Word as Line;
+        use crate::launch::order::Word as Line;
         use crate::reply::Reply;
         let refused = Refusal::PortTaken { port: 6443 };
         let line = serde_json::to_string(&Line::Failed(Error::from(refused.clone()).into())).unwrap();

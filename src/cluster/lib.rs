@@ -55,7 +55,6 @@ pub mod launch;
 mod logs;
 pub mod network;
 mod node;
-pub mod order;
 mod refusal;
 mod reply;
 pub mod spec;

@@ -1,8 +1,8 @@
 //! The messages between the program that starts a cluster and the supervisor that it starts.
 
-use super::launch::Unlimited;
-use super::reply::Reply;
-use super::spec::Spec;
+use super::Unlimited;
+use crate::reply::Reply;
+use crate::spec::Spec;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 

@@ -1,17 +1,20 @@
-//! The learner's side of a start: one more process, and reports of its progress.
+//! The learner's side of a start: one more process, and reports of its progress. `order` has the
+//! messages between the two.
+
+pub(crate) mod order;
 
 use super::control::Control;
 use super::error::Error;
 use super::home::Place;
 use super::kubeconfig::{default_kubeconfig, own_address, renew_in};
 use super::logs::{self, LOG_MAX};
-use super::order::{Order, SUPERVISE_ARGUMENT, Word};
 use super::refusal::Refusal;
 use super::spec::Spec;
 use super::wipe;
 use client::kubeconfig::LOCK_WITHIN;
 use linux::cgroup::Lack;
 use linux::lock::Lock;
+use order::{Order, Word};
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -20,6 +23,8 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
+
+pub use order::SUPERVISE_ARGUMENT;
 
 /// Variables that name a directory, which guests read in the cluster.
 const DIRECTORIES: [&str; 2] = ["ROPEWALK_LESSONS", "ROPEWALK_LABS"];
@@ -321,7 +326,7 @@ mod tests {
     #[test]
     fn a_link_that_a_killed_start_left_does_not_end_the_next_one_of_its_pid() {
         let dir = tempfile::tempdir().unwrap();
-        let place = super::super::Home::at(dir.path()).cluster("t").unwrap();
+        let place = crate::Home::at(dir.path()).cluster("t").unwrap();
         place.make().unwrap();
         let left = place.home.bin().join(format!(".kubectl.{}", std::process::id()));
         std::os::unix::fs::symlink("/nowhere", &left).unwrap();
