@@ -218,8 +218,8 @@ mod tests {
     /// The supervisor refuses, and the program that started it says so in its language.
     #[test]
     fn what_a_supervisor_refuses_reaches_the_front_as_what_it_is() {
+        use crate::control::Reply;
         use crate::launch::order::Word as Line;
-        use crate::reply::Reply;
         let refused = Refusal::PortTaken { port: 6443 };
         let line = serde_json::to_string(&Line::Failed(Error::from(refused.clone()).into())).unwrap();
         let Ok(Line::Failed(reply)) = serde_json::from_str(&line) else { panic!("{line}") };

@@ -2,10 +2,10 @@
 //! engine, the labs. The cluster knows that it has guests, not which; a guest knows the cluster
 //! only through [`Ground`], be it Ropewalk's own cluster or a foreign one.
 
+use super::control::Reply;
 use super::error::{Error, chain};
 use super::home::Place;
 use super::refusal::Refusal;
-use super::reply::Reply;
 use super::spec::NodeSpec;
 use super::undo::Past;
 use super::world::World;

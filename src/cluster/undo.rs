@@ -1,8 +1,8 @@
 //! Going back in time, asked on the control socket and done by the API server.
 
+use super::control::Reply;
 use super::error::{Error, chain};
 use super::refusal::Refusal;
-use super::reply::Reply;
 use super::world::World;
 use clock::{self, Timestamp};
 use serde::{Deserialize, Serialize};

@@ -5,7 +5,8 @@ pub(crate) mod ready;
 mod waits;
 
 use super::components::{API_PORT, manifests};
-use super::control;
+use super::control::own::OwnTarget;
+use super::control::{self, Reply};
 use super::error::{Error, chain};
 use super::guest::{self, Guests};
 use super::home::{Home, Place};
@@ -15,9 +16,7 @@ use super::node::cri::NodeCri;
 use super::node::kubelets::keep_all;
 use super::node::{Node, objects};
 use super::refusal::Refusal;
-use super::reply::Reply;
 use super::spec::{NodeSpec, Spec};
-use super::target;
 use super::world::{Problem, World};
 use super::{balancer, logs};
 use ::kubelet::pressure::{Machine, Memory, Meter};
@@ -223,7 +222,7 @@ fn serve_control(
 ) {
     let api_url = format!("https://127.0.0.1:{}", world.api_port);
     let server = control::Server {
-        target: Arc::new(target::Main { world: world.clone(), pids, api_url }),
+        target: Arc::new(OwnTarget { world: world.clone(), pids, api_url }),
         progress: progress.subscribe(),
         stop: stop.clone(),
         guests: guests(),

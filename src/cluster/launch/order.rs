@@ -1,7 +1,7 @@
 //! The messages between the program that starts a cluster and the supervisor that it starts.
 
 use super::Unlimited;
-use crate::reply::Reply;
+use crate::control::Reply;
 use crate::spec::Spec;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;

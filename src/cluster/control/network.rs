@@ -1,14 +1,14 @@
 //! `net show`: what the kernels of the nodes have for connections to Services.
 
-use super::error::chain;
-use super::world::World;
+use crate::error::chain;
+use crate::world::World;
 use cni::Installed;
 use cri::{Sandbox, SandboxState};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-/// The answer to [`Ask::Network`](super::control::Ask::Network).
+/// The answer to [`Ask::Network`](super::Ask::Network).
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Network {
     /// What each node's kernel has, by the node's name. A node that is switched off still

@@ -1,7 +1,7 @@
 //! An answer on the control socket.
 
-use super::error::{Error, chain};
-use super::refusal::Refusal;
+use crate::error::{Error, chain};
+use crate::refusal::Refusal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

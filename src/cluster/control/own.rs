@@ -1,12 +1,10 @@
 //! The answers on the control socket that only a cluster of our own can give.
 
-use super::boot::ready::Progress;
-use super::control::Target;
-use super::faults::{Fault, inject};
-use super::network;
-use super::reply::Reply;
-use super::undo::{self, Past};
-use super::world::World;
+use super::{Reply, Target, network};
+use crate::boot::ready::Progress;
+use crate::faults::{Fault, inject};
+use crate::undo::{self, Past};
+use crate::world::World;
 use apiserver::Server;
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -16,13 +14,14 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tap::Tap;
 
-pub(super) struct Main {
+/// A cluster of our own, as the control socket asks it.
+pub(crate) struct OwnTarget {
     pub world: Arc<World>,
     pub pids: Pids,
     pub api_url: String,
 }
 
-impl Target for Main {
+impl Target for OwnTarget {
     fn tap(&self) -> &Tap {
         &self.world.tap
     }
@@ -56,7 +55,7 @@ impl Target for Main {
     }
 }
 
-impl Main {
+impl OwnTarget {
     /// The status, when it is known whether an API server answers.
     fn status_with(&self, progress: &Progress, is_served: bool) -> Value {
         let world = &self.world;
