@@ -143,11 +143,11 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::far::Far;
+    use crate::foreign::ForeignRefusal;
 
     fn lacks_right() -> Error {
         let [url, context, right, said] = ["https://far:6443", "c", "get namespaces", "no"].map(String::from);
-        Refusal::Far(Far::LacksRight { url, context, right, said }).into()
+        Refusal::ForeignCluster(ForeignRefusal::LacksRight { url, context, right, said }).into()
     }
 
     #[test]
@@ -163,15 +163,15 @@ mod tests {
     fn what_a_foreign_cluster_refuses_has_a_text_in_both_languages() {
         let [url, why, said, namespace] = ["https://far:6443", "why", "no", "a"].map(String::from);
         let context = "c".to_string();
-        for far in [
-            Far::Unusable { url: url.clone(), why },
-            Far::Stranger { url: url.clone(), context, said: said.clone() },
-            Far::NamesTaken { url },
-            Far::StillGoing { namespace: namespace.clone() },
-            Far::NotMade { namespace: namespace.clone(), said: said.clone() },
-            Far::NotDeleted { namespace, said },
+        for refusal in [
+            ForeignRefusal::Unusable { url: url.clone(), why },
+            ForeignRefusal::Stranger { url: url.clone(), context, said: said.clone() },
+            ForeignRefusal::NamesTaken { url },
+            ForeignRefusal::StillGoing { namespace: namespace.clone() },
+            ForeignRefusal::NotMade { namespace: namespace.clone(), said: said.clone() },
+            ForeignRefusal::NotDeleted { namespace, said },
         ] {
-            let (english, korean) = (far.say(Lang::En), far.say(Lang::Ko));
+            let (english, korean) = (refusal.say(Lang::En), refusal.say(Lang::Ko));
             assert!(english.is_ascii() && !korean.is_ascii(), "{english}: {korean}");
         }
         let (english, korean) = (lacks_right().say(Lang::En), lacks_right().say(Lang::Ko));

@@ -45,7 +45,6 @@ pub mod boot;
 mod components;
 pub mod control;
 mod error;
-mod far;
 pub mod faults;
 pub mod foreign;
 pub mod guest;
@@ -62,7 +61,7 @@ pub mod wipe;
 mod world;
 
 pub use error::{Error, chain};
-pub use far::Far;
+pub use foreign::ForeignRefusal;
 pub use home::{Home, Place};
 pub use refusal::Refusal;
 pub use spec::Spec;

@@ -1,6 +1,6 @@
 //! Refusals: what the cluster cannot do, in the language of the person who asked for it.
 
-use super::far::Far;
+use super::foreign::ForeignRefusal;
 use lang::{Lang, texts};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -228,7 +228,8 @@ pub enum Refusal {
         url: String,
     },
     /// A foreign cluster refuses what a lesson needs.
-    Far(Far),
+    #[serde(rename = "far")] // the name that earlier programs have for it on the control socket
+    ForeignCluster(ForeignRefusal),
     /// Namespaces of lessons were to be given up on a cluster that has none: it is Ropewalk's own.
     NoRooms {
         /// The cluster's name.
@@ -370,7 +371,7 @@ impl Refusal {
             }
             Refusal::NoAnswer { why } => say(Word::NoAnswer, &[why]),
             Refusal::OnlyAtHome { what, url } => say(Word::OnlyAtHome, &[what, url]),
-            Refusal::Far(far) => far.say(lang),
+            Refusal::ForeignCluster(refusal) => refusal.say(lang),
             Refusal::NoRooms { name } => say(Word::NoRooms, &[name]),
             Refusal::TooLongAgo { oldest } => say(Word::TooLongAgo, &[oldest]),
         }

@@ -32,6 +32,7 @@
 
 mod knock;
 mod observer;
+mod refusal;
 mod relay;
 mod rooms;
 #[cfg(test)]
@@ -73,6 +74,8 @@ use task::Crew;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+pub use refusal::ForeignRefusal;
 
 /// The user that everything but the teacher's acts are done by.
 const LEARNER: &str = "learner";
@@ -165,9 +168,9 @@ impl Foreign {
     ///
     /// # Errors
     /// [`Refusal::BadKubeconfig`] as [`place`]. [`Refusal::Running`]: another session is open on
-    /// this cluster. [`Refusal::Far`]: the cluster does not answer, or not to this user. Others: a
-    /// local file, socket or certificate cannot be made, or the ledger of namespaces cannot be read
-    /// ([`Refusal::BadLedger`]).
+    /// this cluster. [`Refusal::ForeignCluster`]: the cluster does not answer, or not to this
+    /// user. Others: a local file, socket or certificate cannot be made, or the ledger of
+    /// namespaces cannot be read ([`Refusal::BadLedger`]).
     pub async fn open(
         place: &Place,
         kubeconfig: &Path,

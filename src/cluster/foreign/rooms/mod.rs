@@ -2,7 +2,7 @@
 //! ones ever deleted.
 
 use crate::guest::Room;
-use crate::{Error, Far, Refusal};
+use crate::{Error, ForeignRefusal, Refusal};
 use api::kinds::Kind;
 use api::value::{at, text};
 use client::remote::Upstream;
@@ -134,7 +134,7 @@ impl Rooms {
     }
 
     fn unusable(&self, why: String) -> Error {
-        Refusal::Far(Far::Unusable { url: self.upstream.url(), why }).into()
+        Refusal::ForeignCluster(ForeignRefusal::Unusable { url: self.upstream.url(), why }).into()
     }
 
     async fn look(&self, name: &str, owner: &str) -> Result<Found, Error> {
@@ -156,7 +156,7 @@ impl Rooms {
     fn refused(&self, right: &str, status: &Value) -> Error {
         let (url, context) = (self.upstream.url(), self.upstream.context.clone());
         let said = text(status, "message").to_string();
-        Refusal::Far(Far::LacksRight { url, context, right: right.into(), said }).into()
+        Refusal::ForeignCluster(ForeignRefusal::LacksRight { url, context, right: right.into(), said }).into()
     }
 
     /// The lesson's namespace: the one of an earlier sitting, or a new one. `None`: there is none,
@@ -227,7 +227,7 @@ impl Rooms {
             made?;
             return self.described(entry, kinds).await.map(Some);
         }
-        Err(Refusal::Far(Far::NamesTaken { url: self.upstream.url() }).into())
+        Err(Refusal::ForeignCluster(ForeignRefusal::NamesTaken { url: self.upstream.url() }).into())
     }
 
     /// Returns a namespace that is there as the room of a lesson. In a fresh one pods can be made
@@ -272,7 +272,7 @@ impl Rooms {
             403 => return Err(self.refused("create namespaces", &made)),
             _ => {
                 let (namespace, said) = (name.into(), text(&made, "message").into());
-                return Err(Refusal::Far(Far::NotMade { namespace, said }).into());
+                return Err(Refusal::ForeignCluster(ForeignRefusal::NotMade { namespace, said }).into());
             }
         }
         Ok(text(&made, "metadata.uid").to_string())
@@ -294,7 +294,9 @@ impl Rooms {
         let mut pause = LOOK_AGAIN;
         while matches!(self.look(name, owner).await?, Found::Ours { .. }) {
             if clock::Instant::now() >= over {
-                return Err(Refusal::Far(Far::StillGoing { namespace: name.into() }).into());
+                return Err(
+                    Refusal::ForeignCluster(ForeignRefusal::StillGoing { namespace: name.into() }).into()
+                );
             }
             clock::pause(pause).await;
             pause = (pause * 2).min(LOOK_AGAIN_MAX);
@@ -333,7 +335,7 @@ impl Rooms {
             403 => Err(self.refused("delete namespaces", &said)),
             _ => {
                 let (namespace, said) = (name.into(), text(&said, "message").into());
-                Err(Refusal::Far(Far::NotDeleted { namespace, said }).into())
+                Err(Refusal::ForeignCluster(ForeignRefusal::NotDeleted { namespace, said }).into())
             }
         }
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A refusal of a foreign cluster, with the values that its sentence needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Far {
+pub enum ForeignRefusal {
     /// It does not answer, or not as an API server does.
     Unusable {
         /// Its address.
@@ -73,24 +73,28 @@ texts! {
     }
 }
 
-impl Far {
+impl ForeignRefusal {
     /// Returns the refusal as a sentence for people. What the server says stays as it is, but for
     /// characters that steer a terminal or show a line in another order than it is written in.
     pub fn say(&self, lang: Lang) -> String {
         let quoted = |context: &String| format!("{context:?}");
         let harmless = |said: &String| said.replace(is_harmful, " ");
         match self {
-            Far::Unusable { url, why } => lang.say(Word::Unusable, &[url, &harmless(why)]),
-            Far::Stranger { url, context, said } => {
+            ForeignRefusal::Unusable { url, why } => lang.say(Word::Unusable, &[url, &harmless(why)]),
+            ForeignRefusal::Stranger { url, context, said } => {
                 lang.say(Word::Stranger, &[url, &quoted(context), &harmless(said)])
             }
-            Far::LacksRight { url, context, right, said } => {
+            ForeignRefusal::LacksRight { url, context, right, said } => {
                 lang.say(Word::LacksRight, &[&quoted(context), url, right, &harmless(said)])
             }
-            Far::NamesTaken { url } => lang.say(Word::NamesTaken, &[url]),
-            Far::StillGoing { namespace } => lang.say(Word::StillGoing, &[namespace]),
-            Far::NotMade { namespace, said } => lang.say(Word::NotMade, &[namespace, &harmless(said)]),
-            Far::NotDeleted { namespace, said } => lang.say(Word::NotDeleted, &[namespace, &harmless(said)]),
+            ForeignRefusal::NamesTaken { url } => lang.say(Word::NamesTaken, &[url]),
+            ForeignRefusal::StillGoing { namespace } => lang.say(Word::StillGoing, &[namespace]),
+            ForeignRefusal::NotMade { namespace, said } => {
+                lang.say(Word::NotMade, &[namespace, &harmless(said)])
+            }
+            ForeignRefusal::NotDeleted { namespace, said } => {
+                lang.say(Word::NotDeleted, &[namespace, &harmless(said)])
+            }
         }
     }
 }
@@ -105,14 +109,14 @@ mod tests {
         let said = || "\u{1b}[2J\u{1b}]0;name\u{7}no\u{9b}\u{202e}\u{2066}\u{61c}".to_string();
         let [url, context, right, namespace] = ["https://far", "c", "delete pods", "n"].map(String::from);
         let (why, own) = (said(), (url.clone(), context.clone()));
-        for far in [
-            Far::Unusable { url: own.0.clone(), why },
-            Far::Stranger { url: own.0, context: own.1, said: said() },
-            Far::LacksRight { url, context, right, said: said() },
-            Far::NotMade { namespace: namespace.clone(), said: said() },
-            Far::NotDeleted { namespace, said: said() },
+        for refusal in [
+            ForeignRefusal::Unusable { url: own.0.clone(), why },
+            ForeignRefusal::Stranger { url: own.0, context: own.1, said: said() },
+            ForeignRefusal::LacksRight { url, context, right, said: said() },
+            ForeignRefusal::NotMade { namespace: namespace.clone(), said: said() },
+            ForeignRefusal::NotDeleted { namespace, said: said() },
         ] {
-            for sentence in [far.say(Lang::En), far.say(Lang::Ko)] {
+            for sentence in [refusal.say(Lang::En), refusal.say(Lang::Ko)] {
                 assert!(!sentence.contains(is_harmful) && sentence.contains("name no"), "{sentence:?}");
             }
         }
