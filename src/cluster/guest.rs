@@ -63,14 +63,13 @@ pub struct Room {
 pub const USUAL: &str = "default";
 
 impl Room {
-    /// Returns the name that lessons have for a namespace.
-    pub fn told<'a>(&self, namespace: &'a str) -> &'a str {
+    /// Returns the name that lessons have for a namespace. Example: `default` for the lesson's own.
+    pub fn lesson_name<'a>(&self, namespace: &'a str) -> &'a str {
         if self.namespace.as_deref() == Some(namespace) { USUAL } else { namespace }
     }
 
-    /// An object as lessons know it: where it names its namespace, that is called as lessons call
-    /// it.
-    pub fn retell(&self, object: &mut Value) {
+    /// Replaces the object's namespace by the name that lessons have for it.
+    pub fn rename_for_lessons(&self, object: &mut Value) {
         for at in ["/metadata/namespace", "/involvedObject/namespace"] {
             if let Some(Value::String(namespace)) = object.pointer_mut(at)
                 && self.namespace.as_ref() == Some(namespace)
@@ -80,8 +79,8 @@ impl Room {
         }
     }
 
-    /// The namespace that lessons call so.
-    pub fn real<'a>(&'a self, namespace: &'a str) -> &'a str {
+    /// Returns the namespace that lessons call so: the opposite of [`Room::lesson_name`].
+    pub fn real_name<'a>(&'a self, namespace: &'a str) -> &'a str {
         match &self.namespace {
             Some(own) if namespace == USUAL => own,
             _ => namespace,
