@@ -54,9 +54,9 @@ pub enum Error {
     /// The supervisor ended, or could not be started; the text says why.
     #[error("the cluster did not start: {0}")]
     Start(String),
-    /// What the other process said, in its own words.
+    /// A whole message of another process or of the API server, shown as it is.
     #[error("{0}")]
-    Told(String),
+    Message(String),
     /// The cluster cannot do what was asked; it has its sentence in every language.
     #[error("{0}")]
     Refusal(#[from] Refusal),
@@ -134,7 +134,7 @@ impl Error {
             }
             Error::Control(text) => text.clone(),
             // Of the lesson engine, which does not know where the reader is.
-            Error::Told(_) => typed::here(&chain(self)),
+            Error::Message(_) => typed::here(&chain(self)),
             other => chain(other),
         }
     }
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn what_another_program_says_steers_no_terminal() {
         let said = "no\u{1b}[2J\u{202e}\n  why";
-        for error in [Error::Told(said.into()), Error::Start(said.into()), Error::Control(said.into())] {
+        for error in [Error::Message(said.into()), Error::Start(said.into()), Error::Control(said.into())] {
             let sentence = error.say(Lang::En);
             assert!(sentence.ends_with("no[2J\n  why"), "{sentence:?}");
         }

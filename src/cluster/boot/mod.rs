@@ -206,7 +206,7 @@ async fn live(
 /// Says what ended a cluster that had begun. [`end`] does not know that it is no start that failed.
 fn of_running(error: Error) -> Error {
     match error {
-        Error::Start(why) => Error::Told(why),
+        Error::Start(why) => Error::Message(why),
         other => other,
     }
 }

@@ -427,7 +427,7 @@ impl Control {
     /// Waits for a further answer to the same question; `None`: the cluster has ended.
     ///
     /// # Errors
-    /// The cluster refused ([`Error::Refusal`], [`Error::Told`]), or the line is no [`Reply`]
+    /// The cluster refused ([`Error::Refusal`], [`Error::Message`]), or the line is no [`Reply`]
     /// ([`Error::Control`]), e.g. that of a program of another version.
     pub async fn next(&mut self) -> Result<Option<Value>, Error> {
         self.answer().await

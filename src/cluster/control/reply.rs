@@ -34,7 +34,7 @@ impl Reply {
     pub(crate) fn into_result(self) -> Result<Value, Error> {
         match self {
             Reply::Ok(value) => Ok(value),
-            Reply::Error(text) => Err(Error::Told(text)),
+            Reply::Error(text) => Err(Error::Message(text)),
             Reply::Refusal(refusal) => Err(Error::Refusal(refusal)),
         }
     }

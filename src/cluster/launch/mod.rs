@@ -87,8 +87,8 @@ pub async fn launch(
 /// [`Refusal::Starting`]: another process has the cluster's lock. Other refusals
 /// ([`Refusal::PortTaken`], [`Refusal::NoEtcd`] …) come from the supervisor, and the user can act
 /// on each. [`Error::File`] and [`Error::Kernel`]: the files, or the process, cannot be made.
-/// [`Error::Told`] and [`Error::Start`]: the cluster ended before it served; the text quotes why.
-/// No process of this start runs then.
+/// [`Error::Message`] and [`Error::Start`]: the cluster ended before it served; the text quotes
+/// why. No process of this start runs then.
 pub async fn launch_with(
     place: &Place,
     spec: &Spec,
