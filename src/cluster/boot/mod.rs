@@ -8,7 +8,8 @@ use super::components::{API_PORT, manifests};
 use super::control::own::OwnTarget;
 use super::control::{self, Reply};
 use super::error::{Error, chain};
-use super::guest::{self, Guests};
+use super::guest::Guests;
+use super::guest::own::OwnCluster;
 use super::home::{Home, Place};
 use super::launch::Unlimited;
 use super::launch::order::{Order, Word};
@@ -228,7 +229,7 @@ fn serve_control(
         guests: guests(),
     };
     for guest in &server.guests {
-        guest.start(&world.crew, Arc::new(guest::OwnCluster { world: world.clone() }));
+        guest.start(&world.crew, Arc::new(OwnCluster { world: world.clone() }));
     }
     control::serve(&world.crew, listener, server);
 }
