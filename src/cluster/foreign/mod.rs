@@ -11,12 +11,12 @@
 //!   ▲  watches, probes           │   └─▶ observer ──▶ tap                            │
 //!   └─ control.sock ─────────────┴───────────────────────────────────────────────────┘
 //! ```
-//! To its guests this is a [`Ground`] like our own cluster: a place with a kubeconfig and a control
-//! socket, clients with names, a tap. Behind it is a [`relay`], which knows learner and teacher by
-//! the certificates it gave them, adds the kubeconfig's credentials and passes requests on. So the
-//! requests of every client are seen ([`observer`]), and none changes anything outside the open
-//! lesson's namespace. [`rooms`] makes that namespace, labels it, and deletes only what carries our
-//! labels. The kubeconfig is only read; the learner's session has one of its own.
+//! To its guests this is a [`HostCluster`] like our own cluster: a place with a kubeconfig and a
+//! control socket, clients with names, a tap. Behind it is a [`relay`], which knows learner and
+//! teacher by the certificates it gave them, adds the kubeconfig's credentials and passes requests
+//! on. So the requests of every client are seen ([`observer`]), and none changes anything outside
+//! the open lesson's namespace. [`rooms`] makes that namespace, labels it, and deletes only what
+//! carries our labels. The kubeconfig is only read; the learner's session has one of its own.
 //!
 //! What differs from home: `trace` is the learner's and the teacher's requests and their answers,
 //! no hop inside the cluster. A history is what the lesson's watches saw since they began; the
@@ -43,7 +43,7 @@ mod tests;
 use super::boot::ready::Progress;
 use super::control::{self, Reply, Target};
 use super::faults::Fault;
-use super::guest::{Ground, Guests, Inside, Offers, Room, Seen};
+use super::guest::{Guests, HostCluster, Inside, Offers, Room, Seen};
 use super::undo::Past;
 use super::{Error, Home, Place, Refusal, kubeconfig, launch};
 use api::kinds::Kind;
@@ -342,7 +342,7 @@ impl Inner {
     }
 }
 
-impl Ground for Inner {
+impl HostCluster for Inner {
     fn place(&self) -> &Place {
         &self.place
     }
@@ -373,7 +373,7 @@ impl Ground for Inner {
         let fd = all.get(user).map_or(-1, AsRawFd::as_raw_fd);
         Ok(PathBuf::from(format!("/proc/self/fd/{fd}")))
     }
-    fn keep<'a>(&'a self, _: &'a str, _: String, _: i64) -> BoxFuture<'a, Result<(), String>> {
+    fn put_key<'a>(&'a self, _: &'a str, _: String, _: i64) -> BoxFuture<'a, Result<(), String>> {
         let why = self.is_foreign("nothing can be written to its store");
         Box::pin(std::future::ready(Err(why)))
     }

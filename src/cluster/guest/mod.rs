@@ -1,6 +1,6 @@
 //! The interface for what runs in a cluster's process but is no part of the cluster: the lesson
 //! engine, the labs. The cluster knows that it has guests, not which; a guest knows the cluster
-//! only through [`Ground`], be it Ropewalk's own cluster (`own`) or a foreign one
+//! only through [`HostCluster`], be it Ropewalk's own cluster (`own`) or a foreign one
 //! ([`foreign`](super::foreign)).
 
 pub(crate) mod own;
@@ -23,8 +23,8 @@ use tap::Tap;
 use task::Crew;
 use tokio::net::TcpStream;
 
-/// The store's key that keeps history from the regular compaction, for [`Ground::keep`]: its value
-/// is the oldest revision that is needed, or empty.
+/// The store's key that keeps history from the regular compaction, for [`HostCluster::put_key`]:
+/// its value is the oldest revision that is needed, or empty.
 pub use apiserver::HOLD;
 
 /// Size and abilities of a cluster, which others may lack.
@@ -104,7 +104,7 @@ pub enum Inside {
 }
 
 /// The cluster as a guest may use it.
-pub trait Ground: Send + Sync + 'static {
+pub trait HostCluster: Send + Sync + 'static {
     /// Returns the directory of this cluster's files.
     fn place(&self) -> &Place;
     /// Returns the stream of records of all that happens.
@@ -146,15 +146,15 @@ pub trait Ground: Send + Sync + 'static {
     /// Puts a key of the store that is a guest's own, below `/ropewalk/`, if its version is still
     /// this one (0: it is not there). After an error, which is for people, it is not known whether
     /// the put took effect, now or later: the guest reads before it puts again.
-    fn keep<'a>(&'a self, key: &'a str, value: String, version: i64) -> BoxFuture<'a, Result<(), String>>;
+    fn put_key<'a>(&'a self, key: &'a str, value: String, version: i64) -> BoxFuture<'a, Result<(), String>>;
     /// Has the tap know the present revision: a step begins at one.
     fn catch_up(&self) -> BoxFuture<'_, ()>;
     /// A guest's watch has shown something, which the tap may not know.
     fn saw(&self, seen: Seen<'_>);
 }
 
-/// The cluster that a guest stands on, shared by all of its guests.
-pub type Host = Arc<dyn Ground>;
+/// The cluster that a guest runs beside, shared by all of its guests.
+pub type Host = Arc<dyn HostCluster>;
 
 /// A service in the cluster's process that is no part of the cluster, e.g. the lesson engine.
 pub trait Guest: Send + Sync + 'static {

@@ -1,6 +1,6 @@
 //! The cluster of this process, as its guests use it.
 
-use super::{Ground, Inside, Offers, Room, Seen};
+use super::{HostCluster, Inside, Offers, Room, Seen};
 use crate::error::{Error, chain};
 use crate::home::Place;
 use crate::refusal::Refusal;
@@ -83,7 +83,7 @@ impl OwnCluster {
     }
 }
 
-impl Ground for OwnCluster {
+impl HostCluster for OwnCluster {
     fn place(&self) -> &Place {
         &self.world.place
     }
@@ -156,7 +156,7 @@ impl Ground for OwnCluster {
         let host = self.world.fabric.host();
         Box::pin(async move { host.has_port(port).await })
     }
-    fn keep<'a>(&'a self, key: &'a str, value: String, version: i64) -> BoxFuture<'a, Result<(), String>> {
+    fn put_key<'a>(&'a self, key: &'a str, value: String, version: i64) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
             let value = &value;
             // In turn, and not at once. A member that answers too late may have put it: the next

@@ -3,7 +3,7 @@
 use super::*;
 use crate::stage::{self, Stage};
 use crate::view::Ask;
-use cluster::guest::Ground;
+use cluster::guest::HostCluster;
 use cluster::undo::{Moment, Past};
 use parking_lot::Mutex;
 use serde_json::json;
