@@ -219,10 +219,10 @@ mod tests {
     #[test]
     fn what_a_supervisor_refuses_reaches_the_front_as_what_it_is() {
         use crate::control::Reply;
-        use crate::launch::order::Word as Line;
+        use crate::launch::order::StartReport;
         let refused = Refusal::PortTaken { port: 6443 };
-        let line = serde_json::to_string(&Line::Failed(Error::from(refused.clone()).into())).unwrap();
-        let Ok(Line::Failed(reply)) = serde_json::from_str(&line) else { panic!("{line}") };
+        let line = serde_json::to_string(&StartReport::Failed(Error::from(refused.clone()).into())).unwrap();
+        let Ok(StartReport::Failed(reply)) = serde_json::from_str(&line) else { panic!("{line}") };
         let error = Reply::into_result(reply).unwrap_err();
         assert!(matches!(&error, Error::Refusal(refusal) if *refusal == refused), "{error:?}");
         assert!(!error.say(Lang::Ko).is_ascii());

@@ -1,5 +1,5 @@
-//! The start of a cluster, from the supervisor's first system call to the first pod.
-//! `ready` follows how far it has come, and `waits` says what it waits for.
+//! The start of a cluster, from the supervisor's first system call to the first pod. `ready`
+//! follows how far it has come, and `waits` says what it waits for.
 
 pub(crate) mod ready;
 mod waits;
@@ -12,23 +12,21 @@ use super::guest::Guests;
 use super::guest::own::OwnCluster;
 use super::home::{Home, Place};
 use super::launch::Unlimited;
-use super::launch::order::{Order, Word};
-use super::node::cri::NodeCri;
+use super::launch::order::{Order, StartReport};
 use super::node::kubelets::keep_all;
-use super::node::{Node, objects};
+use super::node::{Node, Parts, objects};
 use super::refusal::Refusal;
-use super::spec::{NodeSpec, Spec};
+use super::spec::Spec;
 use super::world::{Problem, World};
 use super::{balancer, logs};
 use ::kubelet::pressure::{Machine, Memory, Meter};
-use cni::NodeNetwork;
 use linux::cgroup::Shared;
 use linux::{self, boot};
-use parking_lot::Mutex;
 use ready::Progress;
 use rng::Rng;
-use runtime::{self, Images, NodeRuntime, Zygote};
+use runtime::{self, Images, Zygote};
 use std::io::{Read, Write};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -46,9 +44,9 @@ const STOP_ORDER: [(&[&str], Duration); 3] = [
     (&["etcd"], Duration::from_millis(800)),
 ];
 
-/// Writes a word to standard output, where the program that started this cluster reads it.
-fn tell(word: &Word) {
-    let mut line = serde_json::to_vec(word).unwrap_or_default();
+/// Writes a report to standard output, where the program that started this cluster reads it.
+fn report(report: &StartReport) {
+    let mut line = serde_json::to_vec(report).unwrap_or_default();
     line.push(b'\n');
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(&line).and_then(|()| out.flush()); // the reader may have left
@@ -60,14 +58,14 @@ pub fn supervise(order: &str, guests: Guests) -> i32 {
     let order: Order = match serde_json::from_str(order) {
         Ok(order) => order,
         Err(error) => {
-            tell(&Word::Failed(Reply::Error(format!("a damaged order: {error}"))));
+            report(&StartReport::Failed(Reply::Error(format!("a damaged order: {error}"))));
             return 2;
         }
     };
     let place = match Home::at(&order.home).cluster(&order.spec.name).and_then(|p| p.make().map(|()| p)) {
         Ok(place) => place,
         Err(error) => {
-            tell(&Word::Failed(error.into()));
+            report(&StartReport::Failed(error.into()));
             return 1;
         }
     };
@@ -91,7 +89,7 @@ pub fn supervise(order: &str, guests: Guests) -> i32 {
                 // The program that started it may not listen any more: then only the log explains
                 // the end.
                 tracing::error!(error = chain(&error), "the cluster ends");
-                tell(&Word::Failed(error.into()));
+                report(&StartReport::Failed(error.into()));
                 1
             }
         }
@@ -107,13 +105,13 @@ pub fn supervise(order: &str, guests: Guests) -> i32 {
                     chain(&error)
                 )),
             };
-            tell(&Word::Failed(why));
+            report(&StartReport::Failed(why));
             1
         }
     }
 }
 
-/// Main: the whole cluster, until it is asked to stop.
+/// Runs the whole cluster in the process `main`, until it is asked to stop.
 async fn run(main: boot::Main, place: Place, order: Order, guests: Guests) -> Result<(), Error> {
     logs::install(Some(place.log()));
     clock::set_scale(order.spec.clock);
@@ -130,11 +128,11 @@ async fn run(main: boot::Main, place: Place, order: Order, guests: Guests) -> Re
         ids: main.ids,
         writable: main.writable,
     };
-    live(main.pids, parts, zygote.died(), asked, place, order, guests).await
+    run_until_end(main.pids, parts, zygote.died(), asked, place, order, guests).await
 }
 
-/// Runs the cluster until the zygote has died or one of the other reasons of [`end`] holds.
-async fn live(
+/// Runs the cluster until there is a [`reason_to_end`], e.g. that the zygote has died.
+async fn run_until_end(
     pids: boot::Pids,
     parts: Parts,
     zygote_died: impl Future<Output = ()>,
@@ -173,27 +171,13 @@ async fn live(
     if let Some(Unlimited { controllers, why }) = &unlimited {
         tracing::warn!(controllers, why, "limits of containers are not enforced");
     }
-    let mut end = std::pin::pin!(end(&world, zygote_died, &stop, asked, front_gone(order.attached)));
-    let (etcd, failed) = (world.spec.external_etcd.as_ref(), &world.failed_starts);
-    let begin = tokio::time::timeout(STORE_MAX, begin(&world, &parts, &order.spec, &place));
-    let begin = waits::tell_reasons(begin, etcd, failed, |why| tell(&Word::Waits(why)));
-    let begun = tokio::select! {
-        biased; // a start that needs the zygote would wait for ever for what it was to make
-        end = &mut end => match end {
-            Ok(why) => Err(Error::Start(format!("{why} before it had begun"))),
-            Err(error) => Err(error),
-        },
-        begun = begin => match begun {
-            Ok(begun) => begun,
-            Err(_) => Err(Error::Start(no_store(etcd, failed))),
-        },
-    };
-    if let Err(error) = begun {
+    let mut end = pin!(reason_to_end(&world, zygote_died, &stop, asked, front_gone(order.attached)));
+    if let Err(error) = wait_for_store(&world, &parts, &order.spec, &place, end.as_mut()).await {
         let _ = tokio::time::timeout(STOP_PATIENCE, shut_down(&world)).await;
         crew.kill();
         return Err(error);
     }
-    tell(&Word::Started { api_port, unlimited });
+    report(&StartReport::Started { api_port, unlimited });
 
     let agent = format!("ropewalk/{}", api::VERSION);
     let client = world.client("", tap::ADMIN, "system:masters", &agent, world.dialer())?;
@@ -204,7 +188,37 @@ async fn live(
     ended.map(|why| tracing::info!("{why}")).map_err(of_running)
 }
 
-/// Says what ended a cluster that had begun. [`end`] does not know that it is no start that failed.
+/// Starts the nodes and waits until a store serves. Meanwhile the program that started this cluster
+/// gets the reasons why none does.
+///
+/// # Errors
+/// A node or its kubelet cannot be made, the cluster has to `end` before a store serves, or none
+/// serves within [`STORE_MAX`].
+async fn wait_for_store(
+    world: &Arc<World>,
+    parts: &Parts,
+    spec: &Spec,
+    place: &Place,
+    end: Pin<&mut impl Future<Output = Result<String, Error>>>,
+) -> Result<(), Error> {
+    let (etcd, failed) = (world.spec.external_etcd.as_ref(), &world.failed_starts);
+    let begin = tokio::time::timeout(STORE_MAX, start_nodes(world, parts, spec, place));
+    let begin = waits::report_reasons(begin, etcd, failed, |why| report(&StartReport::Waits(why)));
+    tokio::select! {
+        biased; // a start that needs the zygote would wait for ever for what it was to make
+        end = end => match end {
+            Ok(why) => Err(Error::Start(format!("{why} before it had begun"))),
+            Err(error) => Err(error),
+        },
+        begun = begin => match begun {
+            Ok(begun) => begun,
+            Err(_) => Err(Error::Start(no_store(etcd, failed))),
+        },
+    }
+}
+
+/// Says what ended a cluster that had begun. [`reason_to_end`] does not know that it is no start
+/// that failed.
 fn of_running(error: Error) -> Error {
     match error {
         Error::Start(why) => Error::Message(why),
@@ -267,7 +281,7 @@ fn start_upkeep(world: &Arc<World>, client: &::client::Client, progress: watch::
 ///
 /// # Errors
 /// It was not asked for: something went wrong that no restart mends.
-async fn end(
+async fn reason_to_end(
     world: &World,
     zygote_died: impl Future<Output = ()>,
     stop: &CancellationToken,
@@ -285,9 +299,9 @@ async fn end(
 }
 
 /// Makes the nodes and starts their kubelets, and returns when a store serves.
-async fn begin(world: &Arc<World>, parts: &Parts, spec: &Spec, place: &Place) -> Result<(), Error> {
+async fn start_nodes(world: &Arc<World>, parts: &Parts, spec: &Spec, place: &Place) -> Result<(), Error> {
     for spec in world.spec.nodes() {
-        let node = make_node(world, parts, spec).await?;
+        let node = Node::new(world, parts, spec).await?;
         world.nodes.lock().insert(node.spec.name.clone(), node);
     }
     save_around(spec, place, start_store(world)).await
@@ -387,33 +401,6 @@ async fn bind_api(port: Option<u16>) -> Result<tokio::net::TcpListener, Error> {
         }
     }
     Err(Refusal::PortTaken { port: API_PORT }.into())
-}
-
-/// The parts that all nodes' runtimes are made of.
-struct Parts {
-    zygote: Zygote,
-    images: Arc<Images>,
-    cgroups: Arc<dyn linux::cgroup::Backend>,
-    ids: linux::user::Ids,
-    writable: std::path::PathBuf,
-}
-
-async fn make_node(world: &Arc<World>, parts: &Parts, spec: NodeSpec) -> Result<Arc<Node>, Error> {
-    let network: Arc<dyn NodeNetwork> = world.fabric.node(spec.index, &spec.name).await?;
-    let directory = parts.writable.join(&spec.name);
-    std::fs::create_dir_all(&directory).map_err(|cause| Error::File { path: directory.clone(), cause })?;
-    let runtime = NodeRuntime::new(runtime::Config {
-        node: spec.name.clone(),
-        zygote: parts.zygote.clone(),
-        images: parts.images.clone(),
-        cgroups: parts.cgroups.clone(),
-        ids: parts.ids,
-        network: network.clone(),
-        directory,
-        rng: world.rng.fork(&spec.name),
-    });
-    let cri = NodeCri::new(spec.clone(), world, runtime, network.clone());
-    Ok(Arc::new(Node { spec, network, cri, kubelet: Mutex::default() }))
 }
 
 /// Tells the kubelets what their pods, and the machine, have left of memory. Without control groups

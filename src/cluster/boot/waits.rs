@@ -30,13 +30,13 @@ pub(super) fn no_store(etcd: Option<&ExternalEtcd>, failed: &Mutex<BTreeMap<Stri
     format!("there is no store after {seconds} s: {why}{failed}")
 }
 
-/// Waits for `begin`, which waits for a store. Meanwhile `tell` gets the reason why none serves,
+/// Waits for `begin`, which waits for a store. Meanwhile `report` gets the reason why none serves,
 /// and each new reason: on a full disk a start would otherwise be silent for [`STORE_MAX`].
-pub(super) async fn tell_reasons<T>(
+pub(super) async fn report_reasons<T>(
     begin: impl Future<Output = T>,
     etcd: Option<&ExternalEtcd>,
     failed: &Mutex<BTreeMap<String, FailedStart>>,
-    mut tell: impl FnMut(String),
+    mut report: impl FnMut(String),
 ) -> T {
     let mut begin = pin!(begin);
     let mut last = String::new();
@@ -49,7 +49,7 @@ pub(super) async fn tell_reasons<T>(
             None => failed_members(failed),
         };
         if !now.is_empty() && now != last {
-            tell(now.clone());
+            report(now.clone());
             last = now;
         }
     }
@@ -122,7 +122,7 @@ mod tests {
         let reported = RefCell::new(vec![]);
         let minute = async || {
             let begin = clock::pause(LOOK_EVERY * 6);
-            tell_reasons(begin, None, &all, |why| reported.borrow_mut().push(why)).await;
+            report_reasons(begin, None, &all, |why| reported.borrow_mut().push(why)).await;
         };
         minute().await;
         assert_eq!(reported.take(), ["the store of cp1 did not start: the disk is full"]);

@@ -14,7 +14,7 @@ use super::wipe;
 use client::kubeconfig::LOCK_WITHIN;
 use linux::cgroup::Lack;
 use linux::lock::Lock;
-use order::{Order, Word};
+use order::{Order, StartReport};
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -66,7 +66,7 @@ pub struct Launched {
 }
 
 /// Starts a cluster and returns when its store serves, and its control socket and API port are
-/// open. The API may not answer yet. `tell` gets the reason of a store that does not serve after
+/// open. The API may not answer yet. `report` gets the reason of a store that does not serve after
 /// some seconds, and each new reason.
 ///
 /// # Errors
@@ -75,9 +75,9 @@ pub async fn launch(
     place: &Place,
     spec: &Spec,
     attached: bool,
-    tell: impl FnMut(&str),
+    report: impl FnMut(&str),
 ) -> Result<Launched, Error> {
-    launch_with(place, spec, attached, &[], tell).await
+    launch_with(place, spec, attached, &[], report).await
 }
 
 /// The same, with these variables in the cluster's environment.
@@ -94,7 +94,7 @@ pub async fn launch_with(
     spec: &Spec,
     attached: bool,
     variables: &[(&str, &OsStr)],
-    mut tell: impl FnMut(&str),
+    mut report: impl FnMut(&str),
 ) -> Result<Launched, Error> {
     if place.foreign().exists() {
         return Err(Refusal::Foreign { name: place.name.clone() }.into());
@@ -134,16 +134,16 @@ pub async fn launch_with(
     let out = child.stdout.take().ok_or_else(|| Error::Start("no pipe to the supervisor".into()))?;
     let mut lines = BufReader::new(out).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        match serde_json::from_str::<Word>(&line) {
-            Ok(Word::Started { api_port, unlimited }) => {
+        match serde_json::from_str::<StartReport>(&line) {
+            Ok(StartReport::Started { api_port, unlimited }) => {
                 let stale_context = renew_context(place, before).await;
                 return Ok(Launched { child, leash, api_port, unlimited, stale_context });
             }
-            Ok(Word::Waits(why)) => tell(&why),
-            Ok(Word::Failed(why)) => {
+            Ok(StartReport::Waits(why)) => report(&why),
+            Ok(StartReport::Failed(why)) => {
                 let _ = child.wait().await; // it has said why
                 return Err(match why.into_result() {
-                    Err(refused) => held(place, refused).await,
+                    Err(refused) => name_lock_holder(place, refused).await,
                     Ok(_) => Error::Start("it was refused without a reason".into()),
                 });
             }
@@ -166,7 +166,7 @@ fn open_log(path: &Path) -> std::io::Result<fs::File> {
 
 /// Returns why a start was refused. All that its supervisor knows is that the lock is taken:
 /// without an answer on the socket it is another start, a `reset`, or a cluster that does not end.
-async fn held(place: &Place, error: Error) -> Error {
+async fn name_lock_holder(place: &Place, error: Error) -> Error {
     let is_held = matches!(error, Error::Refusal(Refusal::Running { .. }));
     if is_held && matches!(Control::connect(place).await, Err(Error::NotRunning(_))) {
         return Refusal::Starting { name: place.name.clone(), log: place.log().display().to_string() }.into();
@@ -303,8 +303,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let place = crate::Home::at(dir.path()).cluster("main").unwrap();
         let running = || Error::from(Refusal::Running { name: "main".into() });
-        assert!(matches!(held(&place, running()).await, Error::Refusal(Refusal::Starting { .. })));
-        let port = held(&place, Refusal::PortTaken { port: 6443 }.into()).await;
+        assert!(matches!(
+            name_lock_holder(&place, running()).await,
+            Error::Refusal(Refusal::Starting { .. })
+        ));
+        let port = name_lock_holder(&place, Refusal::PortTaken { port: 6443 }.into()).await;
         assert!(matches!(port, Error::Refusal(Refusal::PortTaken { .. })), "{port}");
     }
 

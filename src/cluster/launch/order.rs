@@ -23,7 +23,7 @@ pub(crate) struct Order {
 /// A message of a starting cluster, on its standard output.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum Word {
+pub(crate) enum StartReport {
     #[serde(rename_all = "camelCase")]
     Started {
         api_port: u16,
