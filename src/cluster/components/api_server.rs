@@ -4,6 +4,7 @@
 use super::{API_PORT, Location, OnEnd};
 use crate::error::chain;
 use crate::node::sockets::{dialer, listen_after};
+use crate::store::external::ExternalEtcd;
 use crate::world::{Problem, World};
 use net::addresses;
 use std::collections::BTreeMap;
@@ -28,13 +29,7 @@ pub(super) fn start(world: &Arc<World>, crew: &Crew, place: Location) -> Result<
     crew.spawn_main(async move {
         let mut own_store: Option<Arc<dyn etcd::Storage>> = None;
         if let Some(etcd) = &world.spec.external_etcd {
-            let remote: Arc<dyn etcd::Storage> = Arc::new(etcd.connect().await.map_err(|t| t.to_string())?);
-            let claimed = etcd.claim(&*remote, world.ca.pem(), &world.spec.name).await;
-            if !claimed.map_err(|t| t.to_string())? {
-                let refusal = etcd.foreign();
-                world.problem.send_replace(Some(Problem::Refused(refusal.clone())));
-                return Err(refusal.to_string());
-            }
+            let remote = claim_external(&world, etcd).await?;
             own_store = Some(remote.clone());
             world.stores.send_modify(|stores| drop(stores.insert(place.node.clone(), remote)));
         }
@@ -86,6 +81,21 @@ pub(super) fn start(world: &Arc<World>, crew: &Crew, place: Location) -> Result<
         ended
     });
     Ok(())
+}
+
+/// Connects to an external etcd and makes it this cluster's own.
+///
+/// # Errors
+/// It does not answer, or it holds the objects of another cluster: then this cluster ends.
+async fn claim_external(world: &World, etcd: &ExternalEtcd) -> Result<Arc<dyn etcd::Storage>, String> {
+    let remote: Arc<dyn etcd::Storage> = Arc::new(etcd.connect().await.map_err(|t| t.to_string())?);
+    let claimed = etcd.claim(&*remote, world.ca.pem(), &world.spec.name).await;
+    if claimed.map_err(|t| t.to_string())? {
+        return Ok(remote);
+    }
+    let refusal = etcd.foreign();
+    world.problem.send_replace(Some(Problem::Refused(refusal.clone())));
+    Err(refusal.to_string())
 }
 
 /// True if a node's entry is the caller's own. A watcher sees the latest entries only: where one
