@@ -21,7 +21,7 @@ fn inner(dir: &Path, config: &Path) -> Inner {
     place.make().unwrap();
     let (upstream, rng, tap) = (Arc::new(read(config).unwrap()), Rng::seeded(1), Tap::new());
     Inner {
-        rooms: Rooms::load(upstream.clone(), place.foreign(), PREFIX, &rng).unwrap(),
+        namespaces: Namespaces::load(upstream.clone(), place.foreign(), PREFIX, &rng).unwrap(),
         observer: Observer::new(tap.at("far", Component::ApiServer), rng.fork("observer")),
         tap,
         upstream,

@@ -44,7 +44,7 @@ struct Entry {
     name: String,
     /// Empty until the server has answered.
     uid: String,
-    /// It was made, and the lesson has not begun in it: see [`Rooms::mark_entered`].
+    /// It was made, and the lesson has not begun in it: see [`Namespaces::mark_entered`].
     #[serde(default)]
     fresh: bool,
 }
@@ -71,7 +71,8 @@ fn read(path: &Path) -> Result<Option<Ledger>, Error> {
     })
 }
 
-pub(super) struct Rooms {
+/// The namespaces of lessons on one foreign cluster, with the ledger that remembers them.
+pub(super) struct Namespaces {
     upstream: Arc<Upstream>,
     path: PathBuf,
     /// What the names begin with.
@@ -79,14 +80,14 @@ pub(super) struct Rooms {
     ledger: tokio::sync::Mutex<Ledger>,
 }
 
-/// Whose namespace has a name.
+/// The namespace that a look at a name has found: ours, of others, or none.
 enum Found {
     Ours { uid: String, going: bool },
     Others,
     Nothing,
 }
 
-impl Rooms {
+impl Namespaces {
     /// Reads the ledger, or begins one.
     ///
     /// # Errors
@@ -96,7 +97,7 @@ impl Rooms {
         path: PathBuf,
         prefix: &str,
         rng: &Rng,
-    ) -> Result<Rooms, Error> {
+    ) -> Result<Namespaces, Error> {
         let new = || Ledger { format: FORMAT, owner: rng.name_suffix(6), ..Ledger::default() };
         let ledger = read(&path)?.unwrap_or_else(new);
         if ledger.format > FORMAT {
@@ -107,9 +108,9 @@ impl Rooms {
             return Err(Refusal::BadLedger { path: path.display().to_string(), why }.into());
         }
         let ledger = Ledger { server: upstream.url(), ..ledger };
-        let rooms = Rooms { upstream, path, prefix: prefix.into(), ledger: ledger.clone().into() };
-        rooms.save(&ledger)?;
-        Ok(rooms)
+        let namespaces = Namespaces { upstream, path, prefix: prefix.into(), ledger: ledger.clone().into() };
+        namespaces.save(&ledger)?;
+        Ok(namespaces)
     }
 
     fn save(&self, ledger: &Ledger) -> Result<(), Error> {
@@ -161,7 +162,7 @@ impl Rooms {
 
     /// The lesson's namespace: the one of an earlier sitting, or a new one. `None`: there is none,
     /// and none was to be made. A new one is fresh, also at the next try, until
-    /// [`Rooms::mark_entered`] is called.
+    /// [`Namespaces::mark_entered`] is called.
     pub(super) async fn room(
         &self,
         lesson: &str,
@@ -354,7 +355,7 @@ impl Rooms {
         }
     }
 
-    /// Deletes the rooms one after the other, and adds each name to `left`.
+    /// Deletes the namespaces one after the other, and adds each name to `left`.
     async fn delete_all(&self, left: &mut Vec<String>) -> Result<(), Error> {
         let mut ledger = self.ledger.lock().await;
         for (lesson, entry) in ledger.rooms.clone() {
