@@ -13,7 +13,7 @@ use super::guest::own::OwnCluster;
 use super::home::{Home, Place};
 use super::launch::Unlimited;
 use super::launch::order::{Order, StartReport};
-use super::node::kubelets::keep_all;
+use super::node::kubelets::supervise_all;
 use super::node::{Node, Parts, objects};
 use super::refusal::Refusal;
 use super::spec::Spec;
@@ -328,7 +328,7 @@ async fn save_around(
 
 /// Starts the kubelets, and returns when a store serves.
 async fn start_store(world: &Arc<World>) -> Result<(), Error> {
-    keep_all(world).await?;
+    supervise_all(world).await?;
     match world.stores.subscribe().wait_for(|stores| !stores.is_empty()).await {
         Ok(_) => Ok(()),
         Err(_) => std::future::pending().await, // `world` has the sender

@@ -8,8 +8,8 @@
 //! fault start kube-scheduler    the hold is removed, and the kubelet looks at the pod at once
 //! ```
 //!
-//! Only its keeper starts a kubelet again, and the keeper gives up when the node's place for a
-//! kubelet is empty.
+//! A kubelet is started again by `supervise` in `node::kubelets` alone, which gives up when the
+//! node's place for a kubelet is empty.
 
 use super::inject::{every_node, killable, named};
 use super::{Faults, KUBELET};
@@ -17,7 +17,7 @@ use crate::components;
 use crate::components::images::component_of;
 use crate::error::Error;
 use crate::node::Node;
-use crate::node::kubelets::keep_kubelet;
+use crate::node::kubelets::supervise_kubelet;
 use crate::refusal::Refusal;
 use crate::spec::Spec;
 use crate::world::World;
@@ -75,7 +75,7 @@ pub(super) fn start(world: &Arc<World>, component: &str, node: Option<&str>) -> 
         }
         let over = world.faults.release(component, name);
         if component == KUBELET {
-            if let Err(error) = keep_kubelet(world, &node) {
+            if let Err(error) = supervise_kubelet(world, &node) {
                 world.faults.put_back(over);
                 return Err(error);
             }
@@ -113,7 +113,7 @@ pub(super) fn waits(faults: &Faults, component: &str, node: Option<&str>, place:
 }
 
 /// True if a component was here and has ended: it is started again by the kubelet, and a kubelet by
-/// its keeper.
+/// the task that supervises it.
 fn has_ended(node: &Node, component: &str) -> bool {
     match component {
         KUBELET => node.kubelet.lock().as_ref().is_some_and(|kubelet| kubelet.ended().is_some()),

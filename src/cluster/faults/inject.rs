@@ -7,7 +7,7 @@ use crate::components;
 use crate::error::{Error, chain};
 use crate::home::Place;
 use crate::node::Node;
-use crate::node::kubelets::keep_kubelet;
+use crate::node::kubelets::supervise_kubelet;
 use crate::refusal::Refusal;
 use crate::spec::Spec;
 use crate::world::World;
@@ -206,7 +206,7 @@ async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, Error>
         (Act::Start, true) => {
             // A kubelet that `fault stop` holds down waits for its `fault start`.
             let is_held = world.faults.is_held(KUBELET, name);
-            let start = || if is_held { Ok(()) } else { keep_kubelet(world, &node) };
+            let start = || if is_held { Ok(()) } else { supervise_kubelet(world, &node) };
             let plug = |inserted| world.fabric.plug(node.spec.index, inserted);
             switch_on(&world.faults, name, plug, start).await?;
             Ok(json!({ "started": name, "asleep": is_held }))

@@ -31,48 +31,48 @@ fn pause(ran: Duration, last: Duration) -> Duration {
 /// Starts the kubelets of all nodes.
 ///
 /// # Errors
-/// As [`keep_kubelet`], of the first one that cannot be started.
-pub(crate) async fn keep_all(world: &Arc<World>) -> Result<(), Error> {
+/// As [`supervise_kubelet`], of the first one that cannot be started.
+pub(crate) async fn supervise_all(world: &Arc<World>) -> Result<(), Error> {
     let nodes = world.all_nodes();
     let facts = |node: &Arc<Node>| (node.spec.name.clone(), node.kubelet.lock().is_some());
-    keep_each(&world.faults, &nodes, facts, |node| keep_kubelet(world, node)).await
+    supervise_each(&world.faults, &nodes, facts, |node| supervise_kubelet(world, node)).await
 }
 
-/// Calls `keep` for each node that is on, whose kubelet no fault holds down, and that has none yet:
+/// Calls `start` for each node that is on, whose kubelet no fault holds down, and that has none yet:
 /// the control socket answers before the first kubelet is started. The others are started when the
 /// fault is over, or were, because it is over already. `facts`: the node's name, and whether it has
 /// a kubelet.
-async fn keep_each<N>(
+async fn supervise_each<N>(
     faults: &Faults,
     nodes: &[N],
     facts: impl Fn(&N) -> (String, bool),
-    keep: impl Fn(&N) -> Result<(), Error>,
+    start: impl Fn(&N) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let _acting = faults.acting().await;
     for node in nodes {
         let (name, has_kubelet) = facts(node);
         if !has_kubelet && !faults.is_off(&name) && !faults.is_held(KUBELET, &name) {
-            keep(node)?;
+            start(node)?;
         }
     }
     Ok(())
 }
 
 /// Starts the node's kubelet, and starts it again whenever it ends while it is the node's own.
-pub(crate) fn keep_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<(), Error> {
+pub(crate) fn supervise_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<(), Error> {
     let first = start_kubelet(world, node)?;
     *node.kubelet.lock() = Some(first.clone());
     let (weak, kept) = (Arc::downgrade(world), node.clone());
     let start = move || Some(start_kubelet(&weak.upgrade()?, &kept));
     let node = node.clone();
-    world.crew.spawn(async move { keep(&node.spec.name, &node.kubelet, first, start).await });
+    world.crew.spawn(async move { supervise(&node.spec.name, &node.kubelet, first, start).await });
     Ok(())
 }
 
 /// Starts a kubelet again whenever it ends, as long as `place` has the one that was started last:
 /// another one, or none, means that the node was switched off meanwhile, or that the cluster is
 /// stopping. So does `None` from `start`.
-async fn keep(
+async fn supervise(
     node: &str,
     place: &Mutex<Option<Crew>>,
     first: Crew,
@@ -198,7 +198,7 @@ mod tests {
                     crew.kill();
                     Some(if is_error { Err(Error::Start("no".into())) } else { Ok(crew) })
                 };
-                keep("n", &kept, first, start).await;
+                supervise("n", &kept, first, start).await;
             });
             tokio::time::sleep(Duration::from_secs(60)).await;
             // After 0.5, 1, 2, 4, 8, 10, 10, 10 and 10 s.
@@ -219,12 +219,12 @@ mod tests {
         faults.hold("kube-proxy", "c");
         faults.note("cut", &["c", "d"], None);
         let started = Mutex::new(Vec::new());
-        let keep = |node: &&'static str| {
+        let start = |node: &&'static str| {
             started.lock().push(*node);
             Ok(())
         };
         let facts = |node: &&'static str| (node.to_string(), *node == "e");
-        keep_each(&faults, &["a", "b", "c", "d", "e"], facts, keep).await.unwrap();
+        supervise_each(&faults, &["a", "b", "c", "d", "e"], facts, start).await.unwrap();
         assert_eq!(started.into_inner(), ["c", "d"]);
     }
 
@@ -242,7 +242,7 @@ mod tests {
         first.kill();
         let place = Mutex::new(Some(other.clone()));
         let start = || panic!("a second kubelet was started");
-        keep("n", &place, first, start).await;
+        supervise("n", &place, first, start).await;
         assert!(place.lock().as_ref().is_some_and(|own| own.is(&other)));
         assert_eq!(other.ended(), None);
     }
