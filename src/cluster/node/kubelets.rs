@@ -38,10 +38,10 @@ pub(crate) async fn supervise_all(world: &Arc<World>) -> Result<(), Error> {
     supervise_each(&world.faults, &nodes, facts, |node| supervise_kubelet(world, node)).await
 }
 
-/// Calls `start` for each node that is on, whose kubelet no fault holds down, and that has none yet:
-/// the control socket answers before the first kubelet is started. The others are started when the
-/// fault is over, or were, because it is over already. `facts`: the node's name, and whether it has
-/// a kubelet.
+/// Calls `start` for each node that is on, whose kubelet no fault holds down, and that has none
+/// yet: the control socket answers before the first kubelet is started. The others are started when
+/// the fault is over, or were, because it is over already. `facts`: the node's name, and whether it
+/// has a kubelet.
 async fn supervise_each<N>(
     faults: &Faults,
     nodes: &[N],
