@@ -1,6 +1,6 @@
 //! etcd: a member of the store, from its start to its end.
 
-use super::peers::Wires;
+use super::peers::PeerConnections;
 use crate::components::{Location, OnEnd};
 use crate::error::chain;
 use crate::world::{FailedStart, World};
@@ -22,15 +22,17 @@ pub(crate) fn start(world: &Arc<World>, crew: &Crew, place: Location) {
     let (world, stop, inner) = (world.clone(), crew.token(), crew.clone());
     crew.spawn_main(async move {
         let members: Vec<String> = world.control_planes().into_iter().map(|n| n.name).collect();
-        let wires = match members.len() {
+        let peers = match members.len() {
             1 => None,
-            _ => Some(Wires::new(&world, &inner, &place.node, &place.network).map_err(|e| chain(&e))?),
+            _ => Some(
+                PeerConnections::new(&world, &inner, &place.node, &place.network).map_err(|e| chain(&e))?,
+            ),
         };
         let dir = world.place.node(&place.node).join("etcd");
         let config = || etcd::Config {
             initial_cluster: members.clone(),
             disk: world.disks.of(&place.node),
-            link: wires.as_ref().map(|w| w.link.clone() as Arc<dyn Link>),
+            link: peers.as_ref().map(|peers| peers.link.clone() as Arc<dyn Link>),
             quota_bytes: etcd::quota_for(cgroup::available_memory(), members.len()),
             ..etcd::Config::new(&place.node, dir.clone(), world.tap.clone(), world.rng.fork("etcd"))
         };
@@ -56,8 +58,8 @@ pub(crate) fn start(world: &Arc<World>, crew: &Crew, place: Location) {
             gone.stores.send_modify(|stores| drop(stores.remove(&node)));
             killed.kill();
         });
-        if let Some(wires) = wires {
-            wires.listen(&inner, server.raft()).await.map_err(|e| format!("cannot listen for peers: {e}"))?;
+        if let Some(peers) = peers {
+            peers.listen(&inner, server.raft()).await.map_err(|e| format!("cannot listen for peers: {e}"))?;
         }
         // Until a majority has met there is nothing to serve.
         let kv = server.kv();

@@ -1,4 +1,4 @@
-//! The wires between the members of the store: for each pair and direction one TLS connection
+//! The connections between the members of the store: for each pair and direction one TLS connection
 //! through the nodes' own network, so that a cut cable cuts it.
 //!
 //! Raft expects a network that loses, delays and reorders; so a message that cannot leave at once
@@ -51,12 +51,12 @@ const CHUNK: usize = 16 << 10;
 /// A message is at most a snapshot of a full store.
 const MESSAGE_MAX: u32 = u32::MAX / 2;
 
-/// One member's ends of the wires to all others.
-pub(crate) struct Peers {
+/// The queues of messages that a member sends to the others.
+pub(crate) struct PeerLink {
     queues: BTreeMap<MemberId, mpsc::Sender<Bytes>>,
 }
 
-impl Link for Peers {
+impl Link for PeerLink {
     fn send(&self, to: MemberId, message: Bytes) {
         if let Some(queue) = self.queues.get(&to) {
             let _ = queue.try_send(message); // full or gone: lost, as on any network
@@ -64,10 +64,10 @@ impl Link for Peers {
     }
 }
 
-/// A member's connections with its peers: it sends through `link`, and [`Wires::listen`] takes
-/// theirs.
-pub(crate) struct Wires {
-    pub link: Arc<Peers>,
+/// A member's connections with its peers: it sends through `link`, and
+/// [`PeerConnections::listen`] takes theirs.
+pub(crate) struct PeerConnections {
+    pub link: Arc<PeerLink>,
     acceptor: TlsAcceptor,
     on: SocketAddr,
     network: Arc<dyn NodeNetwork>,
@@ -75,14 +75,14 @@ pub(crate) struct Wires {
     others: BTreeMap<MemberId, IpAddr>,
 }
 
-impl Wires {
+impl PeerConnections {
     /// Begins to send to every other member of the cluster, from `node`'s network.
     pub(crate) fn new(
         world: &World,
         crew: &Crew,
         node: &str,
         network: &Arc<dyn NodeNetwork>,
-    ) -> Result<Wires, Error> {
+    ) -> Result<PeerConnections, Error> {
         let members = world.spec.nodes().into_iter().filter(|n| n.control_plane);
         let address = |index| SocketAddr::from((addresses::node_ip(index), PEER_PORT));
         let ip = network.node_ip().to_string();
@@ -93,9 +93,9 @@ impl Wires {
         let mut others = BTreeMap::new();
         for peer in members.filter(|m| m.name != node) {
             others.insert(member_id(&peer.name), addresses::node_ip(peer.index).into());
-            let (sender, queue) = mpsc::channel(QUEUE);
-            queues.insert(member_id(&peer.name), sender);
-            let wire = Wire {
+            let (messages, queue) = mpsc::channel(QUEUE);
+            queues.insert(member_id(&peer.name), messages);
+            let sender = PeerSender {
                 to: address(peer.index),
                 name: pki::server_name(&peer.name)?,
                 peer: peer.name,
@@ -103,11 +103,17 @@ impl Wires {
                 network: network.clone(),
                 tap: tap.clone(),
             };
-            crew.spawn(wire.carry(queue));
+            crew.spawn(sender.run(queue));
         }
         let acceptor = TlsAcceptor::from(pki::mutual_server_config(&identity, world.etcd_ca.pem())?);
         let on = SocketAddr::from((network.node_ip(), PEER_PORT));
-        Ok(Wires { link: Arc::new(Peers { queues }), acceptor, on, network: network.clone(), others })
+        Ok(PeerConnections {
+            link: Arc::new(PeerLink { queues }),
+            acceptor,
+            on,
+            network: network.clone(),
+            others,
+        })
     }
 
     /// Takes the peers' connections and gives their messages to the member, until the crew ends.
@@ -180,7 +186,7 @@ async fn receive(
 }
 
 /// One direction of one pair.
-struct Wire {
+struct PeerSender {
     to: SocketAddr,
     name: ServerName<'static>,
     peer: String,
@@ -189,8 +195,8 @@ struct Wire {
     tap: Tap,
 }
 
-impl Wire {
-    async fn carry(self, mut queue: mpsc::Receiver<Bytes>) {
+impl PeerSender {
+    async fn run(self, mut queue: mpsc::Receiver<Bytes>) {
         let mut reached: Option<bool> = None;
         while let Some(first) = queue.recv().await {
             let ended = match tokio::time::timeout(DIAL_PATIENCE, self.connect()).await {
@@ -441,7 +447,7 @@ mod tests {
         let to = SocketAddr::from((node.node_ip(), PEER_PORT));
         let listener = node.listen(to).await.unwrap();
         let acceptor = TlsAcceptor::from(pki::mutual_server_config(&own, ca.pem()).unwrap());
-        let wire = Wire {
+        let sender = PeerSender {
             to,
             name: pki::server_name("cp1").unwrap(),
             peer: "cp1".into(),
@@ -449,12 +455,12 @@ mod tests {
             network: Arc::new(Slow(node, Duration::from_millis(600))),
             tap: Tap::new(),
         };
-        let (sender, queue) = mpsc::channel(QUEUE);
-        let crew = Crew::new("wire");
-        crew.spawn(wire.carry(queue));
+        let (messages, queue) = mpsc::channel(QUEUE);
+        let crew = Crew::new("peer-sender");
+        crew.spawn(sender.run(queue));
         let sending = async {
             // As Raft does, which sends again what was lost.
-            while sender.send(Bytes::from_static(b"hello")).await.is_ok() {
+            while messages.send(Bytes::from_static(b"hello")).await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
@@ -470,7 +476,7 @@ mod tests {
         };
         tokio::select! {
             () = receiving => {}
-            () = sending => panic!("the wire ended"),
+            () = sending => panic!("the sender ended"),
             () = tokio::time::sleep(Duration::from_secs(60)) => panic!("it is never reached"),
         }
         crew.kill();
