@@ -54,8 +54,9 @@ impl From<Lack> for Unlimited {
 pub struct Launched {
     /// The supervisor's process.
     pub child: Child,
-    /// While this is open an attached cluster lives.
-    pub leash: Option<ChildStdin>,
+    /// The supervisor's standard input, if the cluster is attached: the cluster ends when this is
+    /// closed.
+    pub stdin: Option<ChildStdin>,
     /// The API's port on 127.0.0.1: the one that was asked for, or the first free one.
     pub api_port: u16,
     /// Why limits of containers are not enforced, or not all of them.
@@ -130,14 +131,14 @@ pub async fn launch_with(
         .current_dir("/");
     linux::process::leave_descriptors(command.as_std_mut());
     let mut child = command.spawn().map_err(Error::Kernel)?;
-    let leash = child.stdin.take();
+    let stdin = child.stdin.take();
     let out = child.stdout.take().ok_or_else(|| Error::Start("no pipe to the supervisor".into()))?;
     let mut lines = BufReader::new(out).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         match serde_json::from_str::<StartReport>(&line) {
             Ok(StartReport::Started { api_port, unlimited }) => {
                 let stale_context = renew_context(place, before).await;
-                return Ok(Launched { child, leash, api_port, unlimited, stale_context });
+                return Ok(Launched { child, stdin, api_port, unlimited, stale_context });
             }
             Ok(StartReport::Waits(why)) => report(&why),
             Ok(StartReport::Failed(why)) => {
