@@ -147,7 +147,6 @@ fn values_that_are_kept_are_paid_for() {
         format!("[{}].size() > 0", vec!["self.a"; 250].join(", ")),
         format!("{{{}}}.size() > 0", (0..40).map(|n| format!("{n}: self.a")).collect::<Vec<_>>().join(", ")),
         format!("({}).size() > 0", vec!["self.a"; 40].join(" + ")),
-        format!("{}true{}", "cel.bind(b, self.a, ".repeat(40), ")".repeat(40)),
         format!("{}true{}", "[self.a].all(b, ".repeat(40), ")".repeat(40)),
         format!("{}true{}", "optional.of(self.a) == dyn(".repeat(40), ")".repeat(40)),
         format!("{}true{}", "self.?a == dyn(".repeat(40), ")".repeat(40)),
