@@ -109,12 +109,15 @@ pub(crate) fn namespaces(lines: &[String]) -> Option<BTreeSet<String>> {
                 return None;
             }
             // Behind `timeout 5`, `xargs` or a variable, too.
-            let kubectl = command.iter().position(|word| word == "kubectl");
-            let words = match kubectl {
+            let is_program = |word: &String| matches!(word.as_str(), "etcdctl" | "kubectl");
+            let program = command.iter().position(is_program).map(|at| command.split_at(at + 1));
+            let words = match program {
                 _ if HARMLESS.contains(&first) => continue,
-                _ if first == "k" => &command[1..],
+                _ if matches!(first, "k" | "kubectl") && command.len() > 1 => &command[1..],
                 _ if is_verb(first) => command,
-                Some(at) if at + 1 < command.len() => &command[at + 1..],
+                Some(([.., name], [_, ..])) if name == "etcdctl" => return None,
+                // Not of `grep kubectl notes.txt`.
+                Some((_, behind)) if behind.iter().any(|word| is_verb(word)) => behind,
                 _ => continue,
             };
             let Ok(parsed) = parse::parse(words) else { return None };
