@@ -132,7 +132,7 @@ impl Engine {
         (!names.is_empty()).then(|| words::say(lang, Word::BaseGone, &with.each_ref().map(String::as_str)))
     }
 
-    /// Has a lesson made it? What was never there is not gone.
+    /// Returns whether a lesson has made the object. What was never there is not gone.
     pub(crate) fn is_made(&self, base: &Base) -> bool {
         let namespace = self.observer.recorder.room.real(&base.namespace);
         self.progress.is_made(&own::key(&base.kind.qualified(), namespace, &base.name))

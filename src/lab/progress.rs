@@ -158,7 +158,7 @@ impl Progress {
         lost
     }
 
-    /// Has a lesson made it?
+    /// Returns whether a lesson has made the object with this key.
     pub(crate) fn is_made(&self, object: &str) -> bool {
         self.lessons.values().any(|noted| noted.made.contains_key(object))
     }

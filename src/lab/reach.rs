@@ -217,7 +217,7 @@ fn kinds_of<'a>(named: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
     listed.chain(further).map(|word| word.split(['/', '.']).next().unwrap_or_default())
 }
 
-/// Is it a kind whose objects are in no namespace?
+/// Returns whether a kind's objects are in no namespace.
 fn is_whole(name: &str) -> bool {
     let is = |k: &&kinds::Kind| k.plural == name || k.singular == name || k.short_names.contains(&name);
     !name.is_empty() && kinds::all().iter().find(is).is_some_and(|k| !k.namespaced)

@@ -49,17 +49,18 @@ impl Teacher {
         self.play_telling(lines, room, |_, _| {}).await
     }
 
-    /// The same; before each line `told` gets its number, from 1, and how many there are.
+    /// Runs lines as [`Teacher::play`] does. Before each line `begins` gets its number, from 1, and
+    /// the number of all lines.
     pub(crate) async fn play_telling(
         &self,
         lines: &[String],
         room: &Room,
-        mut told: impl FnMut(usize, usize) + Send,
+        mut begins: impl FnMut(usize, usize) + Send,
     ) -> Result<(), Error> {
         let all = taught(lines).map_err(|line| Error::Shell { line })?;
         let count = all.len();
         for (number, (line, input)) in (1..).zip(all) {
-            told(number, count);
+            begins(number, count);
             let (line, input) = (in_room::line(&line, room), in_room::manifest(&input, room));
             let (text, may_fail) = may_fail(&line);
             if let Some(pause) = pause(text) {

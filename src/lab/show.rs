@@ -155,8 +155,8 @@ impl Engine {
         lesson.steps.iter().map(is_done).collect()
     }
 
-    /// Is the lesson over with this step? `done` says of each step whether it is done, or beyond
-    /// this cluster.
+    /// Returns whether the lesson is over with this step. `done` says of each step whether it is
+    /// done, or beyond this cluster.
     fn is_finished(&self, open: &Open, step: &Step, done: &[bool]) -> bool {
         let lesson = &open.lesson;
         // What cannot be done is still to be seen before the lesson is over.
@@ -273,7 +273,7 @@ impl Engine {
         notices
     }
 
-    /// Does a check ask for versions of the step that are no longer kept?
+    /// Returns whether a check asks for versions of the step that are no longer kept.
     fn has_lost_history(&self, check: &super::format::Check) -> bool {
         !self.observer.recorder.forgotten.is_empty()
             && check.is.calls("history")

@@ -166,9 +166,9 @@ pub struct Elsewhere {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Proof {
-    /// Is the prediction's answer proved?
+    /// Whether the prediction's answer is proved.
     pub because: Option<bool>,
-    /// Does `lost` of the step say that it can no longer succeed?
+    /// Whether the step can no longer succeed, as its `lost` says.
     #[serde(default)]
     pub is_lost: Option<bool>,
     /// Hints whose condition is true now.

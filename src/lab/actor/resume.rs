@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// A start takes a minute on a slow machine. The questions themselves are a part of it: each may
 /// take seconds.
 const START_MAX: Duration = Duration::from_secs(60);
-/// The same for all questions about the time before this process together.
+/// All questions about the time before this process together are put so often, at most.
 const TRIES_OF_PAST: usize = 20;
 
 impl Actor {

@@ -73,8 +73,8 @@ impl Actor {
         }
     }
 
-    /// May the open step be left for the next one? One that was done before is no obstacle when it
-    /// is looked at again.
+    /// Returns whether the open step may be left for the next one. A step that was done before is
+    /// no obstacle when it is looked at again.
     pub(super) fn may_go_on(&self) -> bool {
         let Some((open, step)) = self.engine.current() else { return true };
         let done = self.engine.progress.look(&open.lesson.id, &step.id).is_some_and(|noted| noted.done);
@@ -234,9 +234,9 @@ impl Actor {
         Ok(notices)
     }
 
-    /// Does the store no longer have what was at this revision? It has compacted it, or it has gone
-    /// back itself (restored from a backup, or replaced) and its revisions end before. False if it
-    /// does not answer.
+    /// Returns whether the store no longer has what was at this revision. It has compacted it, or
+    /// it has gone back itself (restored from a backup, or replaced) and its revisions end before.
+    /// False if it does not answer.
     pub(super) async fn is_lost(&self, revision: i64) -> bool {
         let steps = self.host.past(Past::Steps).await.unwrap_or_default();
         let is_compacted = steps["oldest"].as_i64().is_some_and(|oldest| oldest > revision);

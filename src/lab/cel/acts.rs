@@ -8,8 +8,9 @@ use super::value::{self, at, str_field};
 use cel::Value;
 use runtime::images;
 
-/// Is it a request of the learner's that takes this object (`Pod/default/web`) away: a delete, a
-/// delete of the whole list, or an eviction? A dry run does not.
+/// Returns whether a record is a request of the learner's that takes this object
+/// (`Pod/default/web`) away: a delete, a delete of the whole list, or an eviction. A dry run does
+/// not.
 ///
 /// Example: `kubectl drain` posts to `Pod/default/web/eviction`; the pod is gone afterwards as
 /// after `kubectl delete pod web`. A delete of the list with a selector takes away only what fits:
@@ -31,7 +32,7 @@ pub(super) fn removes(facts: &Facts, record: &Value, object: &str) -> bool {
     }
 }
 
-/// Did an object ever fit the selectors of a request about its list?
+/// Returns whether an object ever fitted the selectors of a request about its list.
 fn is_selected(facts: &Facts, record: &Value, object: &str) -> bool {
     if str_field(record, "labels").is_empty() && str_field(record, "fields").is_empty() {
         return true;
@@ -47,9 +48,9 @@ fn is_selected(facts: &Facts, record: &Value, object: &str) -> bool {
     })
 }
 
-/// Does the pod's first container run what its image starts by itself? `command` and `args` that
-/// write the image's defaults out change nothing; an image whose defaults are not known here runs
-/// its own program only without them.
+/// Returns whether the pod's first container runs what its image starts by itself. `command` and
+/// `args` that write the image's defaults out change nothing; an image whose defaults are not known
+/// here runs its own program only without them.
 ///
 /// Example: `nginx` starts `nginx -g "daemon off;"`. So does `command: [nginx, -g, "daemon off;"]`;
 /// `args: [sleep, infinity]` does not.

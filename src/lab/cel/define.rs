@@ -30,7 +30,8 @@ struct Definition {
 pub(crate) struct Defines(BTreeMap<String, Definition>);
 
 impl Defines {
-    /// Is it the name of a function, of a variable, of a type, or defined already?
+    /// Returns whether a name is that of a function, of a variable or of a type, or is defined
+    /// already.
     pub(super) fn has_meaning(&self, name: &str) -> bool {
         let taken =
             functions::TABLE.iter().map(|f| f.name).chain(standard()).chain(CALLS.iter().map(|c| c.0));

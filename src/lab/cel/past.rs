@@ -11,7 +11,8 @@ use super::functions::{Asks, TABLE};
 use super::language::{AND, CONDITIONAL, OR};
 use cel::common::ast::{EntryExpr, Expr as Node, IdedExpr};
 
-/// Does it stay true once it is, as long as history, trace and events only grow?
+/// Returns whether an expression stays true once it is, as long as history, trace and events only
+/// grow.
 pub(super) fn stays_true(node: &Node) -> bool {
     if !reads_past(node) {
         return true;
@@ -44,7 +45,8 @@ pub(super) fn stays_true(node: &Node) -> bool {
     }
 }
 
-/// Is it a list to which elements are only ever added, or one that has nothing to do with the past?
+/// Returns whether a node is a list to which elements are only ever added, or one that has nothing
+/// to do with the past.
 fn grows(node: &Node) -> bool {
     match node {
         _ if !reads_past(node) => true,
@@ -78,7 +80,7 @@ fn is_empty(node: &Node) -> bool {
     matches!(node, Node::Map(map) if map.entries.is_empty())
 }
 
-/// Is it a record that is looked for in the trace? Once there is one, there is always one.
+/// Returns whether a node looks for a record in the trace. Once there is one, there is always one.
 fn is_found(node: &Node) -> bool {
     let Node::Call(call) = node else { return false };
     searches_trace(&call.func_name)

@@ -51,9 +51,9 @@ impl Engine {
         self.before.insert(kind.to_string(), Arc::new(objects));
     }
 
-    /// Is a revision newer than everything that this cluster's store has told? Then the store was
-    /// restored from a backup or replaced since the revision was noted. On a foreign cluster, and
-    /// before the first record, that is not known.
+    /// Returns whether a revision is newer than every one that the records of this cluster's store
+    /// name. Then the store was restored from a backup or replaced since the revision was noted. On
+    /// a foreign cluster, and before the first record, that is not known.
     pub(crate) fn is_ahead(&self, revision: i64) -> bool {
         self.offers.own && (1..revision).contains(&self.observer.recorder.revision)
     }

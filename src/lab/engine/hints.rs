@@ -76,8 +76,8 @@ fn mark_past(step: &Step, facts: &Arc<Facts>, hints: &mut [BTreeMap<String, Hint
     }
 }
 
-/// Is the step done, or all that it asks for so, as far as it was judged? What is so may still have
-/// to hold for a moment. A hint would then point at what the learner has just done.
+/// Returns whether the step is done, or all that it asks for is true as far as it was judged, even
+/// if it still has to hold for a moment. A hint would then point at what the learner has just done.
 pub(super) fn misses_nothing(step: &Step, outcome: &Outcome, noted: Option<&progress::Step>) -> bool {
     let is_done = noted.is_some_and(|noted| matches!(noted.state, State::Done | State::Solved));
     let is_answered = step.answer.is_none() || noted.is_some_and(|noted| noted.is_right);

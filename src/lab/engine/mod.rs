@@ -215,7 +215,7 @@ impl Engine {
         }
     }
 
-    /// Is the clock of the open lesson told above the open step?
+    /// Returns whether the notice about the open lesson's clock stands above the open step.
     pub(crate) fn tells_clock(&self) -> bool {
         let Some(open) = &self.open else { return false };
         let is_open = |(lesson, step): &(String, usize)| (lesson, *step) == (&open.lesson.id, open.step);
@@ -328,8 +328,9 @@ impl Engine {
         self.progress.look(lesson, step).map_or(0, |s| s.since)
     }
 
-    /// Is what was done in a step still there? A step that was done stays marked as done for good,
-    /// but a jump to it, or to one before it, takes its objects back and opens its state again.
+    /// Returns whether what was done in a step is still there. A step that was done stays marked as
+    /// done for good, but a jump to it, or to one before it, takes its objects back and opens its
+    /// state again.
     pub(crate) fn stands(&self, lesson: &str, step: &str) -> bool {
         let state = self.progress.look(lesson, step).map(|noted| noted.state);
         matches!(state, Some(State::Done | State::Solved))

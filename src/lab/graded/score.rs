@@ -21,7 +21,7 @@ pub struct Found {
     pub revision: i64,
     /// The first thing that is not so.
     pub unmet: String,
-    /// The same as a sentence for the learner; empty: the task itself says it all.
+    /// What is not so, as a sentence for the learner; empty: the task itself says it all.
     pub told: Text,
     /// The parts of the check that are not so, as they stand in the lab's file, if they were asked
     /// for ([`super::view::Ask::Grade`]).

@@ -196,7 +196,7 @@ impl Key {
         Value::Object(document)
     }
 
-    /// Is this document of this kind, and as it was sealed with this key?
+    /// Returns whether a document is of this kind, and as it was sealed with this key.
     pub(crate) fn is_sealed(&self, kind: Kind, document: &Value) -> bool {
         let Some(mut document) = document.as_object().cloned() else { return false };
         let Some(Value::String(seal)) = document.remove("seal") else { return false };

@@ -127,7 +127,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Does this plan take no more than another one, to which the learner has agreed?
+    /// Returns whether this plan takes no more than another one, to which the learner has agreed.
     pub(crate) fn is_within(&self, agreed: &Plan) -> bool {
         self.ends == agreed.ends && self.lost.iter().all(|loss| agreed.lost.contains(loss))
     }

@@ -97,7 +97,7 @@ pub(crate) fn bare_words(words: &[String]) -> Vec<&str> {
     found
 }
 
-/// Is it a learner's answer to the question of a step? The teacher plays none.
+/// Returns whether a line is a learner's answer to the question of a step. The teacher plays none.
 pub(crate) fn is_answer(line: &str) -> bool {
     line.split_whitespace().next() == Some("answer")
 }
@@ -138,7 +138,8 @@ pub(crate) fn following<'a>(line: &str, after: &'a [String]) -> (String, &'a [St
     (text, after.get(count + 1..).unwrap_or_default())
 }
 
-/// Does a manifest follow this line? A line that is not kubectl's alone is looked at by its words.
+/// Returns whether a manifest follows this line. A line that is not kubectl's alone is looked at by
+/// its words.
 pub(crate) fn reads_manifest(line: &str) -> bool {
     if document(line).is_some_and(|(_, is_within)| is_within) {
         return false;
@@ -160,7 +161,7 @@ pub(crate) fn reads_manifest(line: &str) -> bool {
     words.windows(2).any(|w| matches!(w[0], "-f" | "--filename") && w[1] == "-")
 }
 
-/// Is this the line behind the last one of a manifest?
+/// Returns whether this is the line behind the last one of a manifest.
 pub(crate) fn ends_manifest(line: &str) -> bool {
     matches!(line, "." | "EOF")
 }

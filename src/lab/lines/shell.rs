@@ -77,7 +77,8 @@ pub(crate) fn commands_in(line: &str) -> Vec<Vec<String>> {
     words.filter(|words| !words.is_empty()).collect()
 }
 
-/// Sets this word a variable for the command behind it? Example: `KUBECONFIG=/tmp/other`.
+/// Returns whether this word sets a variable for the command behind it. Example:
+/// `KUBECONFIG=/tmp/other`.
 pub(crate) fn is_assignment(word: &str) -> bool {
     let is_name = |name: &str| {
         !name.starts_with(|c: char| c.is_ascii_digit())

@@ -73,8 +73,8 @@ impl Who {
         self.borrowed.contains(name) || self.borrowed.contains(ALL)
     }
 
-    /// Is this a component's doing? A component does not use kubectl, does not act under another
-    /// name, and a node writes its own objects only.
+    /// Returns whether a component did this. A component does not use kubectl, does not act under
+    /// another name, and a node writes its own objects only.
     pub(crate) fn is_components(&self, record: &Record) -> bool {
         let Some(request) = &record.request else { return false };
         let by_hand = !request.command.is_empty() || request.user_agent.starts_with("kubectl");
@@ -151,7 +151,8 @@ fn name_in(object: &ObjectRef, body: &Value) -> String {
     }
 }
 
-/// Does a node write such an object in the course of its work? Source: upstream's NodeRestriction.
+/// Returns whether a node writes such an object in the course of its work. Source: upstream's
+/// NodeRestriction.
 fn is_nodes_own(node: &str, record: &Record) -> bool {
     let Some(object) = &record.object else { return false };
     match object.qualified().as_str() {

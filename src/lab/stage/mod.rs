@@ -70,7 +70,7 @@ impl Stage {
         Stage::seen_by(Scripted::new(|_| None).await.client, dir, kubectl, past)
     }
 
-    /// The same with a client for everything that is looked at.
+    /// A ground as [`Stage::new`] makes it, with a client for everything that is looked at.
     pub(crate) fn seen_by(client: Client, dir: &Path, kubectl: SocketAddr, past: Answer) -> Arc<Stage> {
         let place = Home::at(dir).cluster("stage").unwrap();
         std::fs::create_dir_all(place.pki()).unwrap();

@@ -103,7 +103,7 @@ impl Facts {
         self.objects.get(&key(resource))
     }
 
-    /// Were the objects of this resource read?
+    /// Returns whether the objects of this resource were read.
     pub(crate) fn knows(&self, resource: &str) -> bool {
         self.objects(resource).is_some()
     }

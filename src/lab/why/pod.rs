@@ -96,7 +96,8 @@ fn ended(reader: &Reader, out: &mut Explanation, pod: &Value, containers: &[&Val
     out.tips.push(format!("kubectl logs {name}{of}"));
 }
 
-/// Is this the status of a sidecar: of an init container that runs as long as the pod?
+/// Returns whether this is the status of a sidecar: of an init container that runs as long as the
+/// pod.
 fn is_sidecar(pod: &Value, status: &Value) -> bool {
     let mut specs = list(pod, "spec.initContainers").iter();
     specs.any(|c| c["name"] == status["name"] && text(c, "restartPolicy") == "Always")

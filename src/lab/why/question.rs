@@ -26,6 +26,6 @@ pub struct Explanation {
     pub lines: Vec<String>,
     /// What may be done about it: commands.
     pub tips: Vec<String>,
-    /// Is anything the matter?
+    /// Whether something is wrong.
     pub problem: bool,
 }

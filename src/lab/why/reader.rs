@@ -52,7 +52,7 @@ pub(super) fn is_unread(reader: &Reader, out: &mut Explanation, plurals: &[&str]
     unread.is_some()
 }
 
-/// Does a component renew its Lease? If not, says so.
+/// Returns whether a component renews its Lease. If not, adds that to the explanation.
 pub(super) fn alive(reader: &Reader, out: &mut Explanation, component: &str) -> bool {
     let Some(lease) = reader.facts.find("leases", "kube-system", component) else { return true };
     let renewed = meta::time(lease, "spec.renewTime");

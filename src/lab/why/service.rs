@@ -157,7 +157,7 @@ fn has_address(pod: &Value) -> bool {
     !has_ended && !text(pod, "status.podIP").is_empty()
 }
 
-/// Is an address of the pod among those of the endpoints?
+/// Returns whether an address of the pod is among those of the endpoints.
 fn is_listed(pod: &Value, endpoints: &[&Value]) -> bool {
     let further = list(pod, "status.podIPs").iter().map(|ip| text(ip, "ip"));
     let own: Vec<&str> = further.chain([text(pod, "status.podIP")]).collect();
@@ -211,8 +211,9 @@ fn protocol(port: &Value) -> &str {
     }
 }
 
-/// Does the port that the Service sends to exist in the pod? Source: `podutil.FindPort`: a name is
-/// looked for among the containers and the sidecars, and the protocol has to be the same.
+/// Explains whether the port that the Service sends to exists in the pod. Source:
+/// `podutil.FindPort`: a name is looked for among the containers and the sidecars, and the protocol
+/// has to be the same.
 fn target(reader: &Reader, out: &mut Explanation, port: &Value, pod: &Value) {
     let wanted = at(port, "targetPort");
     if reader.facts.asks_cause {

@@ -275,8 +275,8 @@ impl Actor {
         played.map(lines).take_while(|lines| !taught::needs_shell(lines)).collect()
     }
 
-    /// Has a lesson made it, or a controller from what a lesson has made? Or is it a part of the
-    /// cluster that the lesson, by these names, is about?
+    /// Returns whether a lesson has made the object, or a controller from what a lesson has made,
+    /// or whether it is a part of the cluster that the lesson, by these names, is about.
     fn is_lessons(&self, loss: &Loss, named: &BTreeSet<String>) -> bool {
         let resource = qualified(&loss.group, &loss.resource);
         let key = |resource: &str, name: &str| own::key(resource, &loss.namespace, name);

@@ -404,7 +404,7 @@ impl Anchor {
 }
 
 impl Book {
-    /// Is this book the newest of which the store knows?
+    /// Returns whether this book is the newest of which the store knows.
     pub(crate) fn agrees(&self, found: Found) -> bool {
         match found {
             Found::Nothing => self.anchored == 0,
@@ -415,8 +415,8 @@ impl Book {
         }
     }
 
-    /// Is what was found the writing after the one that is `known` (create revision and version),
-    /// made by this program? It had no answer to that writing.
+    /// Returns whether what was found is the writing after the one that is `known` (create revision
+    /// and version), made by this program. It had no answer to that writing.
     pub(crate) fn is_next(&self, known: (i64, i64), found: Found) -> bool {
         match found {
             Found::Anchor(anchor) => {
@@ -438,9 +438,9 @@ impl Book {
 }
 
 impl Found {
-    /// Is it an earlier writing than the one that is `known` (create revision and version)? A key
-    /// that is written or deleted by a person has another version or create revision than its text
-    /// says, so only a store that was restored has it.
+    /// Returns whether it is an earlier writing than the one that is `known` (create revision and
+    /// version). A key that is written or deleted by a person has another version or create
+    /// revision than its text says, so only a store that was restored has it.
     pub(crate) fn is_before(self, known: (i64, i64)) -> bool {
         match self {
             Found::Anchor(anchor) => anchor.create == known.0 && anchor.version < known.1,

@@ -192,7 +192,7 @@ impl LabRun {
         }
     }
 
-    /// Has the open lab's clock run for a while since it was written down?
+    /// Returns whether the open lab's clock has run for a while since it was written down.
     fn is_time_unsaved(&self) -> bool {
         let kept = self.book().open.as_ref().map(|open| open.ran_ms);
         kept.is_some_and(|kept| self.ms().saturating_sub(kept) > SAVE_TIME_MS)

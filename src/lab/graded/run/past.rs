@@ -30,8 +30,8 @@ impl LabRun {
         self.host.keep(HOLD, wanted, found["version"].as_i64().unwrap_or_default()).await
     }
 
-    /// Has the store given up what was at this revision of the open lab? It does so where it has no
-    /// other room. Errors: no API server answers.
+    /// Returns whether the store has given up what was at this revision of the open lab. It does so
+    /// where it has no other room. Errors: no API server answers.
     pub(super) async fn is_gone(&self, revision: i64) -> Result<bool, String> {
         let steps = self.host.past(Past::Steps).await?;
         Ok(steps["oldest"].as_i64().is_some_and(|oldest| oldest > revision))

@@ -170,8 +170,8 @@ fn session_of(request: &Request) -> String {
     }
 }
 
-/// Did the person mean to make this request? Completion and the interface ask by themselves, and
-/// `kubectl delete` looks whether what it has deleted is gone.
+/// Returns whether the person meant to make this request. Completion and the interface ask by
+/// themselves, and `kubectl delete` looks whether what it has deleted is gone.
 fn is_meant(request: &Request) -> bool {
     let looks = matches!(request.verb.as_str(), "get" | "list" | "watch")
         && !tap::is_connection(&request.subresource);

@@ -162,9 +162,9 @@ impl Recorder {
         *self = Recorder { seq: self.seq, epoch: self.epoch + 1, who, ..Recorder::default() };
     }
 
-    /// Is everything known that has happened since a revision, so that what has no version from
-    /// before was not there? Not of one that is still to come: the store has gone back since it was
-    /// noted.
+    /// Returns whether everything is known that has happened since a revision, so that what has no
+    /// version from before was not there. Not of one that is still to come: the store has gone back
+    /// since it was noted.
     pub(crate) fn reaches(&self, revision: i64) -> bool {
         self.first.is_some_and(|first| first <= revision) && revision <= self.revision
     }

@@ -344,7 +344,8 @@ fn objects(stdout: &str) -> serde_json::Result<Vec<Value>> {
     Ok(all)
 }
 
-/// Is the object as the line wants it? A restart, an undo and a taint change it each time.
+/// Returns whether the object is as the line wants it. A restart, an undo and a taint change it
+/// each time.
 fn is_so_already(line: &parse::Parsed, object: &Value) -> bool {
     let spec = &object["spec"];
     match line.verb.path {
@@ -363,13 +364,13 @@ fn has_condition(object: &Value, kind: &str) -> bool {
     object["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(|c| c["type"] == kind))
 }
 
-/// Has it an owner that makes it again?
+/// Returns whether the object has an owner that makes it again.
 fn is_controlled(object: &Value) -> bool {
     meta::controller(object).is_some()
 }
 
-/// Has kubectl failed without a verdict of the server? Then the line may do what its trial did not
-/// tell.
+/// Returns whether kubectl has failed without a verdict of the server. Then the line may do what
+/// its trial did not show.
 fn is_unanswered(code: i32, stderr: &str) -> bool {
     let unanswered = [
         "The connection to the server",

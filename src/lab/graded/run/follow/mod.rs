@@ -99,7 +99,7 @@ impl Follower {
         }
     }
 
-    /// Does a view differ from the last one? Time that runs is no difference.
+    /// Returns whether a view differs from the last one. Time that runs is no difference.
     fn is_news(&self, view: &LabView, now: Instant) -> bool {
         let Some((last, at)) = &self.told else { return true };
         let passed = now.duration_since(*at).as_secs() as i64;

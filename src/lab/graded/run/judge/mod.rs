@@ -28,8 +28,8 @@ const RECOVERY_MAX: Duration = Duration::from_secs(25);
 /// Characters of a learner's name in a record, at most.
 const NAME_MAX: usize = 200;
 
-/// Can it stand in a record as a learner's name? Terminals would obey its control characters, and
-/// show what follows in the order that others of them ask for.
+/// Returns whether a text can stand in a record as a learner's name. Terminals would obey its
+/// control characters, and show what follows in the order that others of them ask for.
 fn is_name(learner: &str) -> bool {
     learner.chars().count() <= NAME_MAX && !learner.contains(lang::charset::is_harmful)
 }
