@@ -36,7 +36,7 @@ pub(crate) fn read<Q: DeserializeOwned>(question: Value) -> Result<Q, BoxStream<
     })
 }
 
-/// The work, if it has begun. `lang`: in which an asker is told that it has not.
+/// The work, if it has begun. `lang`: of the message that it has not.
 ///
 /// # Errors
 /// It has not begun, or could not.

@@ -74,8 +74,8 @@ pub struct Step {
     pub proven: BTreeSet<String>,
     /// The solution was asked for.
     pub solve: bool,
-    /// What really happened, by language: the trace that told it does not outlive the cluster's
-    /// process.
+    /// What really happened, by language: the trace that it came from does not outlive the
+    /// cluster's process.
     pub debrief: BTreeMap<String, Vec<String>>,
 }
 

@@ -1,6 +1,6 @@
 //! What a step needs of the cluster it is played on, read from the step itself: what its checks
-//! look at, and what its solution's lines do. So nobody keeps a list of lessons that work
-//! elsewhere, and a new lesson is judged like an old one.
+//! look at, and what its solution's lines do. So there is no list of lessons that work elsewhere,
+//! and a new lesson is judged like an old one.
 
 use super::cel::{Expr, facts};
 use super::format::lesson::{Lesson, Step};

@@ -148,7 +148,7 @@ async fn run(
     }
     let err = Kept::up_to(OUTPUT_MAX);
     let cancel = CancellationToken::new();
-    // Also if nobody waits for the end of it any more.
+    // Also if no caller waits for the end of it any more.
     let _cancelled = cancel.clone().drop_guard();
     let io = Io {
         stdin: Box::new(Cursor::new(input.into_bytes())),
@@ -225,7 +225,7 @@ impl AsyncWrite for Tail {
     }
 }
 
-/// More output than this is cut: nobody checks it.
+/// More output than this is cut.
 const OUTPUT_MAX: usize = 1 << 20;
 
 #[cfg(test)]

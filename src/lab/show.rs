@@ -338,7 +338,7 @@ impl Engine {
                 || beat.is_some_and(|b| debrief::one(b, &facts, &given, "en").is_some())
         };
         let told = |entry: &String| debrief::alternatives(entry).any(one);
-        // A beat whose hops nobody tells here is left out of a debrief, as it should be.
+        // A beat whose hops are not seen here is left out of a debrief, as it should be.
         let tellable = |entry: &String| {
             self.offers.own
                 || debrief::alternatives(entry).any(|name| {

@@ -192,7 +192,7 @@ impl Actor {
         left.map_err(|refused| words::refused(lang, &refused))
     }
 
-    /// What is told of a step (`None`: the open one) that is done.
+    /// The debrief of a step (`None`: the open one) that is done.
     ///
     /// # Errors
     /// No lesson is open, or it has no such step. The text is for people.

@@ -1,5 +1,5 @@
 //! What a learner has agreed to is done, or nothing: before a question that costs something is
-//! answered, its cost is found out anew, and compared with what the learner was told.
+//! answered, its cost is found out anew, and compared with what the learner has seen.
 
 use super::Actor;
 use super::cost::{Cost, named};

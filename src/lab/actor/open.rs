@@ -56,7 +56,7 @@ impl Actor {
         self.look_at_held().await; // the setup may have started one of them
         let at = self.engine.progress.lesson(&lesson.id).step.clone();
         let step = lesson.step(&at).unwrap_or(0);
-        // What a way back would take by now nobody has agreed to.
+        // The learner has not agreed to what a way back would take by now.
         let interrupted = words::say(lang, Word::Interrupted, &[]);
         notices.extend(self.give_up_jump(&lesson, step, &interrupted));
         self.enter(Arc::new(lesson), step).await;

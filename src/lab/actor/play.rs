@@ -138,7 +138,7 @@ impl Meanwhile<'_> {
         }
     }
 
-    /// Before the lesson of the last session is open again nothing is told, and what is typed waits
+    /// Before the lesson of the last session is open again no view is sent, and what is typed waits
     /// for it.
     fn is_resumed(&self) -> bool {
         !self.views.borrow().is_empty()

@@ -136,7 +136,7 @@ impl Actor {
                         clock::pause(PAUSE).await;
                         continue;
                     }
-                    // What is no longer kept is not told: a history then begins with what is there.
+                    // What is no longer kept is left out: a history then begins with what is there.
                     Err(_) => {}
                 }
                 break;

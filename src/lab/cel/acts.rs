@@ -151,7 +151,7 @@ struct Options {
     valued: &'static str,
     long: &'static [&'static str],
     long_valued: &'static [&'static str],
-    /// Exit codes that say: nobody took the connection.
+    /// Exit codes that say: no program took the connection.
     refused: &'static [i32],
 }
 
@@ -204,10 +204,10 @@ const WGET: Options = Options {
 const NC: Options = Options { letters: "zvn46N", valued: "wq", long: &[], long_valued: &[], refused: &[1] };
 
 /// Returns where the line of a curl, wget or nc knocks, and whether it was refused. `None`: it
-/// knocks nowhere, at more than one place, or has options or a shell's syntax from which that
-/// cannot be told. The port of its target counts; one in a header or in the name of a file does
-/// not. A line that ends with `; echo $?` or `|| true` has lost the code, and a curl is refused
-/// there whatever it is.
+/// knocks nowhere, at more than one place, or has options or a shell's syntax from which that is
+/// not known. The port of its target counts; one in a header or in the name of a file does not. A
+/// line that ends with `; echo $?` or `|| true` has lost the code, and a curl is refused there
+/// whatever it is.
 ///
 /// Example: `curl -H 'Host: localhost:31000' localhost:1` knocks at port 1.
 pub(super) fn knock(line: &str, code: i32) -> Option<Knock> {

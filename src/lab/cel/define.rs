@@ -60,8 +60,8 @@ impl Defines {
     }
 }
 
-/// Calls that stand for longer expressions: name, the names of their values, and the expression. A
-/// name that ends with `__` is nobody else's.
+/// Calls that stand for longer expressions: name, the names of their values, and the expression.
+/// Names that end with `__` stand for these values alone.
 pub(super) const CALLS: &[(&str, &[&str], &str)] = &[
     (
         "gone",

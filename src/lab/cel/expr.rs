@@ -104,7 +104,7 @@ impl Expr {
         for name in &seen.functions {
             let ours =
                 functions::TABLE.iter().any(|f| f.name == name) || BEAT_FUNCTIONS.contains(&name.as_str());
-            // Operators are functions with names that nobody can write: `_+_`, `!_`, `@in`.
+            // Operators are functions with names that an author cannot write: `_+_`, `!_`, `@in`.
             let operator = !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'));
             if !ours && !operator && !standard().any(|known| known == name) {
                 return Err(Error::Unknown { name: name.clone(), near: near_name(name) });

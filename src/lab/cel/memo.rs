@@ -359,8 +359,8 @@ mod tests {
             [false, false, true, false]
         );
         assert!(holds(1, 0, 2), "another step has a trace of its own");
-        // Of the lines the newest are kept: that one has come is told by their number, not by how
-        // many are left.
+        // Of the lines the newest are kept: that one has come is seen from their number, not from
+        // how many are left.
         let expr = check("ran.exists(r, r.code == 0)");
         let memo: Arc<Memo> = Arc::default();
         let kept = |code: i32, all: u64| {

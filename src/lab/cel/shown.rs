@@ -6,8 +6,8 @@
 //! shown RESTARTS and not IP, which `-o wide` adds; `-o yaml` has shown both, `-o
 //! jsonpath='{.items[*].status.podIP}'` the address alone, and `-o name` neither.
 //!
-//! What went to a file or to `/dev/null` was shown to nobody. A pipe is a look: `grep`, `less` or
-//! `wc` reads on.
+//! What went to a file or to `/dev/null` was not shown. A pipe is a look: `grep`, `less` or `wc`
+//! reads on.
 //!
 //! What a template shows, kubectl's own printer tells: the template is run over the object as it is
 //! and over a copy whose field has another value. If the two texts differ, the field was in them.

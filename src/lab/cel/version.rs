@@ -13,7 +13,7 @@ pub(crate) struct Version {
     pub at: Option<jiff::Timestamp>,
     /// `ADDED`, `MODIFIED`, `DELETED`.
     pub verb: &'static str,
-    /// Who wrote it; empty where nobody told.
+    /// The user who wrote it; empty where no record shows that.
     pub(crate) user: String,
     /// The object's JSON.
     pub body: Bytes,

@@ -48,8 +48,8 @@ impl Engine {
         }
     }
 
-    /// Hints of an earlier sitting, as they would be said by these facts. One that needs what
-    /// nobody has told yet is missing, until `settle` looks again.
+    /// Hints of an earlier sitting, as they would be said by these facts. One that needs what no
+    /// record has shown yet is missing, until `settle` looks again.
     pub(crate) fn recall_hints(&mut self, facts: &Arc<Facts>) {
         let Some((open, step)) = self.current() else { return };
         let ids = self.progress.look(&open.lesson.id, &step.id).map(|p| p.hints.clone()).unwrap_or_default();

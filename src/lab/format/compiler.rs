@@ -152,8 +152,8 @@ impl<'a> Compiler<'a> {
             }
         }
     }
-    /// Lines that break something when a step begins. What they cost nobody is asked, so they
-    /// change no object.
+    /// Lines that break something when a step begins. The learner is not asked about their cost, so
+    /// they change no object.
     pub(super) fn faults_of_step(&mut self, lines: &[String]) {
         self.lines(lines);
         let is_fault =

@@ -295,7 +295,7 @@ pub(crate) struct TermWords {
 /// Lines of another way, or `{do, show}`. By hand, so that errors keep their line.
 pub(crate) struct Also {
     pub lines: Vec<String>,
-    /// The learner is told of it when the step is done.
+    /// The learner sees it when the step is done.
     pub show: bool,
 }
 

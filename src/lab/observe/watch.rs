@@ -1,4 +1,4 @@
-//! Live objects of one kind, told to the engine as they change.
+//! Live objects of one kind, reported to the engine as they change.
 
 use crate::cel::facts::{self, Object, Objects};
 use api::kinds::Kind;

@@ -201,7 +201,7 @@ pub(crate) fn parsed(line: &str) -> Option<parse::Parsed> {
     let line = lines::first_command(line.trim_start_matches('-').trim());
     let words = shlex::split(line).unwrap_or_default();
     let words = words.into_iter().skip(usize::from(line.starts_with("kubectl ") || line.starts_with("k ")));
-    // What a command prints is known to nobody before.
+    // What a command prints is not known before it runs.
     let is_printed = |word: &str| word.contains("$(") || word.contains('`');
     let words: Vec<String> = words.take_while(|word| !is_printed(word)).collect();
     parse::parse(&words).ok()
@@ -278,8 +278,8 @@ pub(crate) fn kind_of(word: &str) -> Option<&'static Kind> {
     })
 }
 
-/// What a controller would have had to be told to make an object of this name: qualified plurals
-/// and names.
+/// The owners from which a controller would have made an object of this name: qualified plurals and
+/// names.
 pub(crate) fn owners(resource: &str, name: &str) -> Vec<(&'static str, String)> {
     let drawn = |text: &str, long: std::ops::RangeInclusive<usize>| {
         long.contains(&text.len()) && text.chars().all(|c| DRAWN.contains(c))

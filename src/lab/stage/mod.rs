@@ -112,7 +112,7 @@ impl Stage {
         self.store().keys.remove(key);
     }
 
-    /// Puts a key back to what [`Stage::key`] told of it, as a restore from a backup does.
+    /// Puts a key back to what [`Stage::key`] returned, as a restore from a backup does.
     pub(crate) fn restore(&self, key: &str, was: &Value) {
         let number = |field: &str| was[field].as_i64().unwrap_or_default();
         let value = was["value"].as_str().unwrap_or_default().to_string();

@@ -60,7 +60,7 @@ fn the_events_of_a_description_are_asked_for_in_any_order() {
     assert!(!described(kind) && !described(&format!("{kind},{name}-65c6f7bc78")));
 }
 
-/// Only a learner who tries to scale the pod is told that it has no number of replicas.
+/// Only a learner who tries to scale the pod reads that it has no number of replicas.
 #[test]
 fn a_pod_that_was_deleted_was_not_to_be_scaled() {
     let library = Library::built_in();

@@ -1,4 +1,4 @@
-//! From a question to the right part: which object is meant, and what is told of it.
+//! From a question to the right part: which object is meant, and what explains it.
 
 use super::facts::{BARE, Facts, kind};
 use super::line;

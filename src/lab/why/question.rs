@@ -12,7 +12,7 @@ pub struct Question {
     pub about: Vec<String>,
     /// Where names without a namespace are.
     pub namespace: String,
-    /// The last line of the learner's shell, if the shell told it.
+    /// The last line of the learner's shell, if the shell has passed it on.
     #[serde(default)]
     pub after: Option<Typed>,
 }

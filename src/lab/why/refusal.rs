@@ -16,7 +16,8 @@ use tap::{ObjectRef, Record};
 /// `structuredMergeManager.Apply` of k8s.io/apimachinery.
 const UNTYPED: &str = "failed to create typed patch object";
 
-/// The last command of a person: the line that the shell told, and what the records have of it.
+/// The last command of a person: the line that the shell has passed on, and what the records have
+/// of it.
 pub(super) fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> Explanation {
     let failed = after.filter(|typed| typed.code != 0);
     let mut out = Explanation::default();

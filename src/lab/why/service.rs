@@ -1,4 +1,4 @@
-//! Why nobody answers behind a Service.
+//! Why no pod answers behind a Service.
 
 use super::facts::Facts;
 use super::pod::is_ready;

@@ -39,7 +39,7 @@ impl Forgotten {
         self.of.entry(key).or_default().add(revision, number);
     }
 
-    /// What is gone of the time before a revision is missed by nobody.
+    /// Forgets what is gone of the time before a revision: no expression asks for it.
     pub(crate) fn retain(&mut self, after: i64) {
         self.of.retain(|_, gone| gone.revision > after);
         if self.any.revision <= after {

@@ -115,17 +115,17 @@ pub(crate) struct Facts {
     pub epoch: u64,
     /// Versions that the recorder has taken so far.
     pub versions: u64,
-    /// How often the objects of a kind (qualified plural) have changed. Empty: nobody counts, and
-    /// no truth is remembered.
+    /// How often the objects of a kind (qualified plural) have changed. Empty: they are not
+    /// counted, and no truth is remembered.
     pub generations: HashMap<String, u64>,
     /// Objects as they were when the step began, by qualified plural. `None`: they are read from
     /// the history.
     pub before: Option<HashMap<String, Objects>>,
-    /// Kinds, by qualified plural, of which nobody knows any more what there was then.
+    /// Kinds, by qualified plural, of which it is no longer known what there was then.
     pub lost_before: HashSet<String>,
     /// What earlier evaluations have found out.
     pub memo: Arc<Memo>,
-    /// Store revision when the lesson was opened: history older than that is told as WAS.
+    /// Store revision when the lesson was opened: history older than that has the verb WAS.
     pub lesson_began: i64,
     pub since_step: i64,
     pub now: Option<Value>,

@@ -17,7 +17,7 @@ impl LabRun {
         let (lab, open) = (&current.lab, &current.open);
         let limit = i64::from(lab.minutes) * 60;
         let ran = (self.ms() / 1000) as i64;
-        // Hints are evaluated below: nobody waits for what was seen meanwhile.
+        // A copy: no other caller waits for the lock while hints are evaluated below.
         let seen = self.seen().clone();
         let mut blank = sheet(lab, open.seed, lang);
         if let Some(gone) = self.missing_base(current, lang) {

@@ -117,8 +117,7 @@ impl LabRun {
     }
 
     /// Brings the times at which tasks became green up to date with what was seen. Tasks with a
-    /// probe are noted, too: from then on they hold as far as can be told without disturbing
-    /// anything.
+    /// probe are noted, too: from then on they hold as far as is known without disturbing anything.
     pub(super) fn note_green(&self) {
         let revision = self.world.know().observer.recorder.revision;
         let at = self.ms();
@@ -198,8 +197,8 @@ impl LabRun {
         kept.is_some_and(|kept| self.ms().saturating_sub(kept) > SAVE_TIME_MS)
     }
 
-    /// How the tasks stand that need no answers from the network. What cannot be told at this
-    /// moment changes nothing.
+    /// How the tasks stand that need no answers from the network. What is not known at this moment
+    /// changes nothing.
     fn look_without_network(&self, current: &Current) -> BTreeMap<String, bool> {
         let frame = current.frame();
         let truth = |e: &&Expr| self.world.truth(e, &frame, NETWORK_EVERY);

@@ -60,7 +60,7 @@ pub(crate) struct LabRun {
     key: seal::Key,
     /// Create revision and version of the book's anchor when last looked at. `None`: not yet.
     anchored: tokio::sync::Mutex<Option<(i64, i64)>>,
-    /// The book was written since the store was told.
+    /// The book was written after its anchor in the store.
     ahead: AtomicBool,
     /// Held by the question that starts, judges or looks.
     turn: tokio::sync::Mutex<()>,
@@ -238,7 +238,7 @@ impl LabRun {
         self.save().inspect_err(|_| self.book().open = before)
     }
 
-    /// Where nobody waits for the answer, the log tells; it is tried again.
+    /// Where no caller waits for the answer, the log has the error; it is tried again.
     fn save_or_say(&self) {
         if let Err(why) = self.save() {
             tracing::error!(error = why, "labs cannot be kept");

@@ -153,8 +153,8 @@ pub(super) fn mending(faults: &[Fault], broken: &[Broken]) -> Vec<String> {
 }
 
 impl run::Teacher {
-    /// Deletes an object and waits until it is gone; of a namespace the pods get no time to end,
-    /// since nobody misses them. Errors: kubectl's.
+    /// Deletes an object and waits until it is gone; of a namespace the pods get no time to end, as
+    /// they are of no use any more. Errors: kubectl's.
     async fn delete(&self, object: &Loss) -> Result<(), String> {
         let resource = api::status::qualified(&object.group, &object.resource);
         let mut lines = vec![];

@@ -91,7 +91,7 @@ impl LabRun {
         })
     }
 
-    /// Notes from where the judge's own doings are taken back, should nobody be left to do it.
+    /// Notes from where the judge's own doings are taken back, should no process be left to do it.
     /// Errors: it cannot be written down.
     pub(super) fn disturbed(&self, before: Option<i64>) -> Result<(), String> {
         self.note(|open| open.disturbed = before)

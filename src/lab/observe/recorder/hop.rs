@@ -99,7 +99,7 @@ impl Recorder {
             ("labels", value::text(&answer.labels)),
             ("fields", value::text(&answer.fields)),
             ("output", value::text(answer.output.as_deref().unwrap_or_default())),
-            // A kubectl that does not say may have been told anything.
+            // A kubectl that does not say its format may have any.
             ("output_known", Value::Bool(answer.output.is_some())),
             // It would not have said that there is none.
             ("silent", Value::Bool(answer.silent)),

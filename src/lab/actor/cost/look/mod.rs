@@ -117,7 +117,8 @@ impl run::Teacher {
             let resource = qualified(&told.group, &told.resource);
             let get = ["kubectl", "get", &resource, &told.name, "-n", &told.namespace, "-o", "json"];
             let now = self.ask_kubectl(get.map(String::from).into(), "").await?.objects;
-            // An object that is not there yet, or that the cluster made itself, is nobody's work.
+            // An object that is not there yet, or that the cluster made itself, is no person's
+            // work.
             if now.first().is_some_and(|now| wanted(object) != wanted(now) && !is_cluster_made(now)) {
                 lost.push(told);
             }
@@ -130,7 +131,7 @@ impl run::Teacher {
 
     /// What a line does to the objects that it names, as they are `now`, except those that the
     /// cluster made itself. A `drain` deletes pods besides; those that a controller makes again are
-    /// nobody's loss.
+    /// no loss.
     async fn changed_by(&self, line: &parse::Parsed, now: &[Value]) -> Result<Vec<Loss>, String> {
         let changed = now.iter().filter(|object| !is_so_already(line, object) && !is_cluster_made(object));
         let mut lost: Vec<Loss> = changed.map(|o| loss(o, false)).collect();
@@ -242,7 +243,7 @@ const HARMLESS: &[&str] = &[
     "wait",
 ];
 
-/// Says why a line has no place in a setup: nobody can be asked whether what it takes may go.
+/// Says why a line has no place in a setup: no one can be asked whether what it takes may go.
 /// `None`: it can be found out what it takes, or it is no line of kubectl's.
 pub(crate) fn cannot_be_asked(line: &str) -> Option<String> {
     let (words, verb) = words(line, &Room::default())?;

@@ -186,7 +186,8 @@ impl Known {
             self.unsaved |= self.meddling.insert(meddling);
         }
         let others = match teacher {
-            // A way back is told as the teacher's, also where a person asks for it.
+            // The records of a way back name the teacher as their user, also where a person asks
+            // for it.
             true if journey => here && !self.returning,
             // A lesson's setup elsewhere is the teacher's, too.
             true => here && !self.playing,
@@ -275,7 +276,7 @@ impl Known {
         object.is_some_and(|object| !PASSING.contains(&object.resource.as_str()))
     }
 
-    /// The clock starts now; what was done so far is nobody's story.
+    /// The clock starts now; what was done so far does not count.
     pub(crate) fn begin(&mut self, watch: Option<Stopwatch>) {
         self.watch = watch;
         self.chain = Chain::default();
