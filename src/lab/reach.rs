@@ -157,8 +157,14 @@ fn of_command(words: &[String]) -> BTreeSet<Need> {
     if WORDS.contains(&first) {
         needs.insert(Need::Own(first.into()));
     }
-    // A line without `kubectl` is played with it.
-    let own = &words[usize::from(matches!(first, "k" | "kubectl"))..];
+    let own = match lines::cluster_program(words) {
+        Some(("kubectl", behind)) => behind,
+        Some((program, _)) => {
+            needs.insert(Need::Own(program.into()));
+            words
+        }
+        None => words,
+    };
     let bare = bare_words(own);
     let verb = bare.first().copied().unwrap_or_default();
     if OF_NODES.contains(&verb) {
@@ -360,6 +366,11 @@ mod tests {
             ("curl -s localhost:30080", vec![Need::Door]),
             ("fault kill kube-scheduler", vec![Need::Own("fault".into())]),
             ("drill check", vec![Need::Own("drill".into())]),
+            ("timeout 5 etcdctl get a", vec![Need::Own("etcdctl".into())]),
+            ("kubectl get nodes -o name | xargs kubectl cordon", everywhere("kubectl cordon")),
+            ("KUBECONFIG=mine.yaml kubectl drain n1", everywhere("kubectl drain")),
+            ("timeout 5 kubectl exec web -- wget -qO- http://localhost", vec![]),
+            ("echo kubectl drain n1", vec![]),
             ("kubectl delete pod x --namespace=kube-system", vec![Need::Elsewhere("kube-system".into())]),
             ("kubectl describe node ropewalk-worker", vec![Need::Node("ropewalk-worker".into())]),
             ("kubectl run web --image=echo", vec![Need::Image("echo".into())]),

@@ -9,7 +9,9 @@ use kubectl::table;
 use std::collections::BTreeSet;
 
 pub(crate) use files::{Files, written};
-pub(crate) use shell::{Place, commands_in, first_command, is_assignment, is_plain, letters};
+pub(crate) use shell::{
+    Place, cluster_program, commands_in, first_command, is_assignment, is_plain, letters,
+};
 
 /// Lines of a here-document. The end of a longer one is not looked for.
 const HERE_MAX: usize = 1000;

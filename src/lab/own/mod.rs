@@ -6,7 +6,7 @@ use crate::lines;
 use api::kinds::{self, Kind};
 use api::status::qualified;
 use cluster::guest::USUAL;
-use kubectl::{manifest, parse, table};
+use kubectl::{manifest, parse};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -88,10 +88,8 @@ pub fn takes_back(lesson: &Lesson, lines: &[String]) -> bool {
     namespaces(lines).is_some_and(|changed| changed.is_subset(&places))
 }
 
-/// Words of Ropewalk's that change no object, or only what a way back does not restore, and the one
-/// of the shell that prints the words behind it.
-const HARMLESS: [&str; 10] =
-    ["drill", "echo", "fault", "lab", "lesson", "map", "progress", "trace", "what", "why"];
+/// Words of Ropewalk's that change no object, or only what a way back does not restore.
+const HARMLESS: [&str; 9] = ["drill", "fault", "lab", "lesson", "map", "progress", "trace", "what", "why"];
 /// Words of Ropewalk's that change objects of every namespace.
 const WHOLE: [&str; 4] = ["etcdctl", "redo", "rewind", "undo"];
 /// kubectl's verbs for nodes.
@@ -108,17 +106,11 @@ pub(crate) fn namespaces(lines: &[String]) -> Option<BTreeSet<String>> {
             if WHOLE.contains(&first) {
                 return None;
             }
-            // Behind `timeout 5`, `xargs` or a variable, too.
-            let is_program = |word: &String| matches!(word.as_str(), "etcdctl" | "kubectl");
-            let program = command.iter().position(is_program).map(|at| command.split_at(at + 1));
-            let words = match program {
+            let words = match lines::cluster_program(command) {
                 _ if HARMLESS.contains(&first) => continue,
-                _ if matches!(first, "k" | "kubectl") && command.len() > 1 => &command[1..],
-                _ if is_verb(first) => command,
-                Some(([.., name], [_, ..])) if name == "etcdctl" => return None,
-                // Not of `grep kubectl notes.txt`.
-                Some((_, behind)) if behind.iter().any(|word| is_verb(word)) => behind,
-                _ => continue,
+                Some(("kubectl", words)) => words,
+                Some(_) => return None,
+                None => continue,
             };
             let Ok(parsed) = parse::parse(words) else { return None };
             let verb = parsed.verb.path.split(' ').next().unwrap_or_default();
@@ -179,10 +171,6 @@ fn namespaces_named(args: &[String]) -> Option<Vec<String>> {
         }
     };
     (!names.is_empty()).then_some(names)
-}
-
-fn is_verb(word: &str) -> bool {
-    table::root().children().any(|verb| verb.name() == word)
 }
 
 fn namespace_of(parsed: &parse::Parsed) -> &str {
