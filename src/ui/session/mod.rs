@@ -120,7 +120,7 @@ pub(crate) struct Session {
     ran_in_shell: bool,
     /// The last line has begun to run: it was neither refused nor given up before.
     has_begun: bool,
-    /// The learner was told, in the line before, of programs that would end with the session.
+    /// The line before has warned the learner of programs that would end with the session.
     warned_of_stopped: bool,
     /// A message to the lesson engine that was too busy to take it at once.
     announced: Option<tokio::task::JoinHandle<()>>,
