@@ -88,7 +88,7 @@ pub(super) fn checked(lang: Lang) -> LabView {
     LabView { left_s: 42, hints_left: 2, ..lab }
 }
 
-/// The lab of [`open`] with a grade.
+/// The lab of [`checked`] with a grade.
 pub(super) fn graded(lang: Lang) -> LabView {
     let found = |id: &str, weight, green| Found { id: id.into(), weight, green, ..Found::default() };
     let told = said("not so: every pod answers", "충족되지 않음: 모든 파드가 응답합니다");
