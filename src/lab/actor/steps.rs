@@ -2,7 +2,7 @@
 
 use super::Actor;
 use super::play::Stopped;
-use super::step_names::{named, parts};
+use super::step_names::{find_step, parts};
 use crate::error::Error;
 use crate::format::Lesson;
 use crate::view::State;
@@ -114,11 +114,11 @@ impl Actor {
         let (lesson, step) = parts(word);
         // Before a setup is played.
         if let Some(lesson) = lesson.and_then(|id| self.engine.library.find(id, self.track().as_deref())) {
-            named(lesson, step, lang)?;
+            find_step(lesson, step, lang)?;
         }
         self.open_named(lesson, lang).await?;
         let (lesson, from) = self.opened(lang)?;
-        let to = named(&lesson, step, lang)?;
+        let to = find_step(&lesson, step, lang)?;
         let since = self.engine.since_of(&lesson.id, &lesson.steps[to].id);
         let mut notices = match since {
             0 => self.play_between(&lesson, from, to, lang).await?,

@@ -41,7 +41,7 @@ impl Cost {
 }
 
 /// Names the first objects of a list.
-pub(super) fn named(lost: &[Loss]) -> String {
+pub(super) fn name_first(lost: &[Loss]) -> String {
     let named: Vec<String> = lost.iter().take(NAMED_MAX).map(ToString::to_string).collect();
     named.join(", ") + if lost.len() > NAMED_MAX { ", …" } else { "" }
 }
@@ -190,7 +190,7 @@ impl Actor {
         if id.is_some() && self.refuse_other_cluster(&lesson, lang).is_err() {
             return Ok(()); // it is not gone to
         }
-        let Ok(to) = step_names::named(&lesson, step, lang) else { return Ok(()) };
+        let Ok(to) = step_names::find_step(&lesson, step, lang) else { return Ok(()) };
         let is_open = self.engine.open.as_ref().is_some_and(|open| open.lesson.id == lesson.id);
         if let Some(id) = id.filter(|_| !is_open) {
             self.cost_of_opening(id, cost).await?;
