@@ -154,8 +154,12 @@ impl Key {
     pub(crate) fn load_or_create(dir: &Path) -> Result<Key, Error> {
         let path = dir.join("records.key");
         let unusable = |why: String| Error::Key { path: path.clone(), why };
+        let damaged = |why: String| unusable(format!("{why}; {ANOTHER_KEY}"));
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                return Err(damaged(error.to_string())); // not UTF-8
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let fresh = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
                     .map_err(|_| unusable("no randomness".into()))?;
@@ -165,7 +169,6 @@ impl Key {
             }
             Err(error) => return Err(unusable(error.to_string())),
         };
-        let damaged = |why: String| unusable(format!("{why}; {ANOTHER_KEY}"));
         let document = BASE64.decode(text.trim()).map_err(|e| damaged(e.to_string()))?;
         Ed25519KeyPair::from_pkcs8(&document).map(Key).map_err(|e| damaged(e.to_string()))
     }
@@ -345,8 +348,8 @@ mod tests {
     #[test]
     fn a_damaged_key_says_how_another_one_is_made() {
         let dir = tempfile::tempdir().unwrap();
-        for text in ["no key", "bm8ga2V5"] {
-            std::fs::write(dir.path().join("records.key"), text).unwrap();
+        for content in [&b"no key"[..], b"bm8ga2V5", b"\xff"] {
+            std::fs::write(dir.path().join("records.key"), content).unwrap();
             let error = Key::load_or_create(dir.path()).err().unwrap().to_string();
             assert!(error.contains("records.key") && error.contains("move the file away"), "{error}");
         }
