@@ -94,7 +94,7 @@ impl Teacher {
         if ran.code == 0 { Ok(()) } else { Err(ran.stderr.trim().to_string()) }
     }
 
-    /// `fault …`, through the same door as everybody.
+    /// `fault …`, through the same door as a learner's.
     async fn fault(&self, words: &[String]) -> Result<(), String> {
         let fault = Fault::parse(words.get(1..).unwrap_or_default())?;
         let asked = async {

@@ -106,8 +106,8 @@ fn repository(reference: &str) -> String {
 }
 
 /// Lists the pods by which kubelets show a static pod of `kube-system`: named after the node that
-/// they run on and owned by it. A pod of anybody's own that says the same has borrowed its labels,
-/// and is not listed.
+/// they run on and owned by it. A pod that a person made and that says the same has borrowed its
+/// labels, and is not listed.
 ///
 /// # Errors
 /// Pods are not watched yet.

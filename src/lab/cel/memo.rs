@@ -306,7 +306,7 @@ mod tests {
         assert!(expr.holds(&facts(late(), 1, true, &memo)), "4 was found when it was there");
         let corrected = vec![pod(6, 3, "Running"), pod(7, 4, "Running")];
         assert!(!expr.holds(&facts(corrected, 2, true, &memo)), "6 is not what it was taken for");
-        // Who has not looked before cannot know, and says so.
+        // An expression that was not evaluated before cannot know, and says so.
         let told = expr.value(&facts(late(), 1, true, &Arc::default()), &[]);
         assert!(told.as_ref().is_err_and(|why| why.starts_with(facts::UNKNOWN)), "{told:?}");
     }

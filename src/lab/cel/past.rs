@@ -1,7 +1,7 @@
 //! Which expressions, once true, stay true, because what they ask for has happened. Such a check is
 //! noted as held, also beyond a restart. An expression about the past that can turn false again
-//! (`!trace.exists(…)`, `history(…).all(…)`, `size(history(…)) == 1`) is true before anybody has
-//! done anything, so it is judged like one about the present: it has to hold while the step is.
+//! (`!trace.exists(…)`, `history(…).all(…)`, `size(history(…)) == 1`) is true before the learner
+//! has done anything, so it is judged like one about the present: it has to hold while the step is.
 //!
 //! Example: in `trace.exists(t, t.verb == "delete" && !t.dry_run)` a further record adds a way to
 //! be true and takes none away; the negation is about one record. In `!trace.exists(t, t.verb ==

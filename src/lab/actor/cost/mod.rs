@@ -140,7 +140,8 @@ impl Actor {
         if !self.engine.offers.own || self.refuse_other_cluster(&lesson, EN).is_err() {
             return Ok(());
         }
-        // Every line of the setup is tried, which may take seconds: who follows hears for what.
+        // Every line of the setup is tried, which may take seconds: sessions that follow see for
+        // what.
         self.engine.preparing = Some(lesson.id.clone());
         publish(&self.engine, &self.views);
         let found = self.cost_of_setting_up(&lesson, cost).await;

@@ -353,7 +353,7 @@ impl Facts {
     pub(crate) fn history(&self, name: &str, namespace: &str, object: &str) -> Result<Vec<Value>, String> {
         let known = kind(name).ok_or_else(|| format!("there is no kind {name:?} here"))?;
         if !self.objects.contains_key(&known.qualified()) {
-            // What was there before anybody looked comes from a watch.
+            // What was there before the records begin comes from a watch.
             self.want(|w| _ = w.kinds.insert(name.to_string()));
             return Err(format!("{name} is not watched yet"));
         }

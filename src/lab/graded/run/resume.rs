@@ -32,7 +32,8 @@ impl LabRun {
         Quiet(self)
     }
 
-    /// Once, before anybody looks at the lab. Errors: not yet, e.g. because no API server answers.
+    /// Once, before a question about the lab is answered. Errors: not yet, e.g. because no API
+    /// server answers.
     pub(super) async fn take_up(&self, lang: &str) -> Result<(), String> {
         if self.taken_up.load(Ordering::Relaxed) {
             return Ok(());

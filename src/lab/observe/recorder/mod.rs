@@ -261,7 +261,7 @@ impl Recorder {
             return;
         };
         let revision = revision as i64;
-        // Who acts under another name has still acted.
+        // A person who acts under another name has still acted.
         let user = tap::actor(&request.user, &request.impersonator);
         push(&mut self.writers, (revision, user.to_string()));
         let namespace = self.room.told(&object.namespace).to_string();

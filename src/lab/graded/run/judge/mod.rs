@@ -327,7 +327,7 @@ impl LabRun {
             Err(_) => self.disturbed(None),
         };
         world.forget_answers();
-        // What was green before is green again before anybody goes on.
+        // What was green before is green again before a person goes on.
         let healed = matches!(verdict, Ok(())).then_some(task);
         let green = still.iter().filter(|t| found.get(&t.id).is_some_and(|f| f.green));
         for task in green.copied().chain(healed) {
