@@ -75,9 +75,9 @@ pub(crate) fn commands_in(line: &str) -> Vec<Vec<String>> {
     words.filter(|words| !words.is_empty()).collect()
 }
 
-/// Returns the program with which a command changes a cluster, `kubectl` or `etcdctl`, and the words
-/// behind its name; behind `timeout 5`, `xargs`, `do` or a variable, too. `None`: the command runs
-/// neither, or only names it.
+/// Returns the program with which a command asks or changes a cluster, `kubectl` or `etcdctl`, and
+/// the words behind its name; behind `timeout 5`, `xargs`, `do` or a variable, too. `None`: the
+/// command runs neither, or only names it.
 ///
 /// ```text
 /// delete pod web                  kubectl   delete pod web
