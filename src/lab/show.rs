@@ -303,6 +303,7 @@ impl Engine {
         needed.filter(move |needed| self.is_unfinished(needed))
     }
 
+    /// All lessons, with how far the learner is in each.
     pub(crate) fn list(&self, lang: &str) -> Vec<Entry> {
         let done = |lesson: &str, step: &str| self.progress.look(lesson, step).is_some_and(|p| p.done);
         let entry = |lesson: &super::format::Lesson| Entry {

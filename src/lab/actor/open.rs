@@ -17,6 +17,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 impl Actor {
+    /// The open lesson and the number of its open step, from 0.
+    ///
+    /// # Errors
+    /// No lesson is open. The text is for people.
     pub(super) fn opened(&self, lang: &str) -> Result<(Arc<Lesson>, usize), String> {
         let open = self.engine.open.as_ref().ok_or_else(|| words::say(lang, Word::NoLesson, &[]))?;
         Ok((open.lesson.clone(), open.step))

@@ -30,6 +30,7 @@ pub(super) struct Stopped {
 }
 
 impl Stopped {
+    /// The sentence for the learner.
     pub(super) fn say(self, lang: &str) -> String {
         words::say(lang, Word::Stopped, &[&self.at.to_string(), &self.of.to_string()])
     }

@@ -27,6 +27,8 @@ const START_MAX: Duration = Duration::from_secs(60);
 const TRIES_OF_PAST: usize = 20;
 
 impl Actor {
+    /// Opens the lesson again that was open when the process before this one ended, as soon as the
+    /// store answers.
     pub(super) async fn resume(&mut self) {
         let Some(lesson) =
             self.engine.progress.open.clone().and_then(|id| self.engine.library.get(&id).cloned())

@@ -31,6 +31,11 @@ fn not_done(holds: Option<Duration>, next: &str, lang: &str) -> String {
 }
 
 impl Actor {
+    /// Goes to the next step, or to the next lesson; with none open, to the first one that is not
+    /// finished.
+    ///
+    /// # Errors
+    /// The open step may not be left yet, or there is none to go to. The text is for people.
     pub(super) async fn next(&mut self, lang: &str) -> Result<(), String> {
         let Ok((lesson, step)) = self.opened(lang) else {
             // Nothing open: the first lesson that is not finished.
@@ -97,6 +102,10 @@ impl Actor {
         Ok(Some((Word::Played, vec![With::Steps(vec![at])])))
     }
 
+    /// Shows the step before the open one.
+    ///
+    /// # Errors
+    /// No lesson is open, or its first step is. The text is for people.
     pub(super) async fn back(&mut self, lang: &str) -> Result<(), String> {
         let (lesson, step) = self.opened(lang)?;
         if step == 0 {
@@ -243,6 +252,11 @@ impl Actor {
         is_compacted || steps["revision"].as_i64().is_some_and(|newest| newest < revision)
     }
 
+    /// Notes the learner's answer to the question before the open step's task, unless the step is
+    /// done.
+    ///
+    /// # Errors
+    /// The step has no question, or that has no such choice. The text is for people.
     pub(super) fn predict(&mut self, choice: &str, lang: &str) -> Result<(), String> {
         let (lesson, step) = self.opened(lang)?;
         let step = &lesson.steps[step];

@@ -135,6 +135,7 @@ pub(super) struct Knock {
 }
 
 impl Knock {
+    /// What expressions see of the knock.
     pub(super) fn value(&self) -> Value {
         value::map([
             ("host", value::text(&self.host)),

@@ -69,6 +69,8 @@ impl std::fmt::Debug for Memo {
 }
 
 impl Memo {
+    /// What is known in this frame. What was found out in another one is forgotten, but for the
+    /// narrowed lists of the same step.
     pub(super) fn open(&self, frame: Frame) -> MutexGuard<'_, Known> {
         let mut known = self.0.lock();
         if known.frame != frame {

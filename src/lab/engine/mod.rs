@@ -222,6 +222,7 @@ impl Engine {
         self.told_clock.as_ref().is_none_or(is_open)
     }
 
+    /// The open lesson and its open step.
     pub(crate) fn current(&self) -> Option<(&Open, &Step)> {
         let open = self.open.as_ref()?;
         Some((open, open.lesson.steps.get(open.step)?))

@@ -11,10 +11,12 @@ use tap::{Event, Verdict};
 /// The scheduler that Pods name unless they name another one.
 const OWN_SCHEDULER: &str = "default-scheduler";
 
+/// Returns whether the condition `Ready` of a pod or a node is true.
 pub(super) fn is_ready(pod: &Value) -> bool {
     list(pod, "status.conditions").iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
 }
 
+/// Explains how a pod is.
 pub(super) fn pod(reader: &Reader, out: &mut Explanation, pod: &Value) {
     let (node, phase) = (text(pod, "spec.nodeName"), text(pod, "status.phase"));
     let its_node = reader.facts.find("nodes", "", node);

@@ -46,6 +46,7 @@ pub(super) fn port(reader: &Reader, port: u16) -> Explanation {
     out
 }
 
+/// Explains whether a Service leads to pods, and why not.
 pub(super) fn service(reader: &Reader, out: &mut Explanation, service: &Value) {
     let (namespace, name) = (meta::namespace(service), meta::name(service));
     if text(service, "spec.type") == "ExternalName" {

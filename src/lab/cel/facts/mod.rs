@@ -160,6 +160,7 @@ pub(crate) fn kind(name: &str) -> Option<&'static Kind> {
 }
 
 impl Facts {
+    /// The value of a variable of expressions: `trace`, `ran`, `now` and the like.
     pub(super) fn variable(&self, name: &str) -> Option<Value> {
         match name {
             "since_step" => Some(Value::Int(self.since_step)),
@@ -448,6 +449,7 @@ impl Facts {
         answer.cloned().ok_or_else(|| "asked, and not answered yet".into())
     }
 
+    /// How often this was called with the key before.
     pub(super) fn nth(&self, key: String) -> usize {
         let mut named = self.named.lock();
         let count = named.entry(key).or_default();

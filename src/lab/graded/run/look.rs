@@ -224,6 +224,7 @@ impl LabRun {
         futures::future::join_all(looks).await.into_iter().collect()
     }
 
+    /// Shows the next hint that fits. Errors: there is none, or it cannot be noted.
     pub(super) async fn hint(&self, current: Current, lang: &str) -> Result<Value, String> {
         let fitting = self.fitting(&current, lang);
         let hint = fitting.first().ok_or_else(|| self.no_hint(&current, lang))?;

@@ -262,6 +262,7 @@ impl Practice {
         }))
     }
 
+    /// The drill that is open, or the last one of this process.
     pub(super) fn drill(&self) -> Option<Arc<Drill>> {
         self.drill.lock().clone()
     }
