@@ -71,6 +71,7 @@ pub(crate) enum Manner {
     Script,
 }
 
+/// A learner's session: runs lines one after the other, in this program or in the learner's shell.
 pub(crate) struct Session {
     pub place: Place,
     /// Shared with the tasks that print news, which use the language of that moment.
