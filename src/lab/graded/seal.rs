@@ -19,10 +19,6 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::path::Path;
 
-/// What to do about a key's file that holds none. The book of attempts is sealed with the key.
-const ANOTHER_KEY: &str = "put it back from a copy, or move the file away: the next start makes another \
-                           key, and the grades so far no longer count";
-
 /// `sha256:` and 64 hexadecimal digits.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     let digits: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
@@ -154,7 +150,7 @@ impl Key {
     pub(crate) fn load_or_create(dir: &Path) -> Result<Key, Error> {
         let path = dir.join("records.key");
         let unusable = |why: String| Error::Key { path: path.clone(), why };
-        let damaged = |why: String| unusable(format!("{why}; {ANOTHER_KEY}"));
+        let damaged = |why: String| Error::DamagedKey { path: path.clone(), why };
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
