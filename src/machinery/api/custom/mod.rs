@@ -19,7 +19,8 @@
 //! ## Left out
 //! Conversion webhooks (refused by name). Types in a CEL rule are found when it runs, not when it
 //! is written, and its cost is bounded then ([`crate::cel::cost`]). Lists that are sets or maps
-//! compare and add as plain lists do, in their order. What CEL lacks here ([`crate::cel`]).
+//! compare and add as plain lists do, in their order. What CEL lacks here ([`crate::cel`]). Patterns
+//! that take more than 32 MiB in all versions of a definition when they are compiled (`patterns`).
 //! Messages of `anyOf` and `oneOf` do not list what the alternatives miss. Later defaults of an
 //! object that is larger with them than the store takes (upstream shows them, and refuses each
 //! change of the object).
@@ -35,6 +36,7 @@ mod fill;
 mod formats;
 mod mail;
 mod numbers;
+pub(crate) mod patterns;
 mod prune;
 mod publish;
 mod rule;

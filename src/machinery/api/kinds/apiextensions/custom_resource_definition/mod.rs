@@ -4,6 +4,7 @@
 mod approval;
 mod versions;
 
+use crate::custom::patterns;
 use crate::errors::Errors;
 use crate::kinds::entry::{Kind, of, status};
 use crate::meta;
@@ -233,6 +234,9 @@ pub fn validate(object: &Value, errors: &mut Errors) {
     match text(object, "spec.scope") {
         "" => errors.required("spec.scope", ""),
         _ => one_of(object, "spec.scope", "spec.scope", &["Cluster", "Namespaced"], errors),
+    }
+    if !patterns::check(object, errors) {
+        return;
     }
     versions::check(object, errors);
     names(object, errors);
