@@ -1,7 +1,7 @@
 //! The steps of functions and operators, and what is known of their results.
 
 use super::super::environment::is_library;
-use super::super::functions::MATCHES;
+use super::super::functions::{MATCHES, takes_pattern};
 use super::known::{Known, Weight};
 use super::{CALL_MAX, CALL_SCOPES, PLACE, REASON_MAX, SCOPE, Scope, TEXT, VALUE};
 use cel::common::ast::{CallExpr, Expr as Node, LiteralValue};
@@ -83,7 +83,7 @@ impl<'a> Scope<'a> {
         let (own, value) = self.result(&call.func_name, Arguments { nodes, values, weights });
         let pattern = call.args.get(usize::from(call.target.is_none()));
         let written = pattern.is_some_and(|a| matches!(a.expr, Node::Literal(_)));
-        let compiles = matches!(call.func_name.as_str(), MATCHES | "find" | "findAll") && !written;
+        let compiles = takes_pattern(&call.func_name) && !written;
         (cost + own + if compiles { PATTERN } else { 0.0 }, value.or_optional(optional))
     }
 
