@@ -104,7 +104,7 @@ const UNKNOWN_MAX: usize = 100;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UnknownFields {
     shown: Vec<String>,
-    /// How many unknown fields there are beside those that are listed.
+    /// The number of unknown fields that are not listed.
     beyond: usize,
 }
 

@@ -432,7 +432,7 @@ mod tests {
         assert_eq!(errors_of(&plain, resumed, suspended), [""; 0]);
         let no_work = json!({"suspend": true, "completions": 0});
         assert_eq!(errors_of(&no_work, complete(json!({"startTime": null})), json!({})), [""; 0]);
-        // The same moment in another zone.
+        // A start time may be written in another time zone if it is the same moment.
         let other = json!({"startTime": "2026-01-01T09:00:00+09:00"});
         assert_eq!(errors_of(&plain, other, running), [""; 0]);
     }
