@@ -332,7 +332,7 @@ pub fn check_depth(value: &Value) -> Result<(), Status> {
     }
 }
 
-/// The answer for a value that nests too deep.
+/// Returns the answer for a value that nests too deep.
 pub(crate) fn too_deep() -> Status {
     Status::bad_request(format!(
         "the object provided is nested too deeply: at most {DEPTH_MAX} levels of lists and maps are allowed"

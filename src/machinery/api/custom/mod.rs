@@ -61,7 +61,7 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-/// The kinds that a definition adds: one a served version, none before it is established.
+/// Returns the kinds that a definition adds: one a served version, none before it is established.
 pub fn kinds_of(definition: &Value) -> Vec<Kind> {
     if !is(definition, "Established") {
         return vec![];
@@ -71,13 +71,13 @@ pub fn kinds_of(definition: &Value) -> Vec<Kind> {
     versions.iter().filter(|v| flag(v, "served")).map(|v| kind_of(definition, v, stored)).collect()
 }
 
-/// The version in which objects are stored.
+/// Returns the version in which objects are stored.
 fn storage(definition: &Value) -> Option<&Value> {
     list(definition, "spec.versions").iter().find(|v| flag(v, "storage"))
 }
 
-/// The kind of the stored objects of a definition, whether it is served or not; `None` if there
-/// cannot be any.
+/// Returns the kind of the stored objects of a definition, whether it is served or not; `None` if
+/// there cannot be any.
 pub fn stored_kind(definition: &Value) -> Option<Kind> {
     let version =
         storage(definition).filter(|_| !text(definition, "status.acceptedNames.plural").is_empty())?;

@@ -126,10 +126,10 @@ pub fn set_condition(object: &mut Value, kind: &str, holds: bool, reason: &str, 
 // -- names
 // -------------------------------------------------------------------------------------------------
 
-/// The names that a definition is given, and whether they are all that it asks for. `others` are
-/// all definitions; in a group a name belongs to the definition that had it accepted first, unless
-/// a kind of the `table` has it. The status tells of the approval of its API as well. Pure: answers
-/// the definition with its new status, if that differs.
+/// Returns the names that a definition is given, and whether they are all that it asks for.
+/// `others` are all definitions; in a group a name belongs to the definition that had it accepted
+/// first, unless a kind of the `table` has it. The status tells of the approval of its API as well.
+/// Pure: answers the definition with its new status, if that differs.
 pub fn name<'a>(
     definition: &Value,
     others: impl Iterator<Item = &'a Value>,
