@@ -19,10 +19,11 @@
 //! ## Left out
 //! Conversion webhooks (refused by name). Types in a CEL rule are found when it runs, not when it
 //! is written, and its cost is bounded then ([`crate::cel::cost`]). Lists that are sets or maps
-//! compare and add as plain lists do, in their order. What CEL lacks here ([`crate::cel`]).
-//! Patterns that take more than 32 MiB in all versions of a definition when they are compiled
-//! (`patterns`). Messages of `anyOf` and `oneOf` do not list what the alternatives miss. Later
-//! defaults of an object that is larger with them than the store takes (upstream shows them,
+//! compare and add as plain lists do, in their order. What CEL lacks here ([`crate::cel`]). An
+//! object whose values, times the schemas and choices that each is held against, are more than 50
+//! million. Patterns that take more than 32 MiB in all versions of a definition when they are
+//! compiled (`patterns`). Messages of `anyOf` and `oneOf` do not list what the alternatives miss.
+//! Later defaults of an object that is larger with them than the store takes (upstream shows them,
 //! and refuses each change of the object).
 //! ## Read next
 //! `apiserver/registry/crd.rs`, which establishes definitions and empties those that go;
