@@ -8,7 +8,7 @@ use super::functions::{self, MATCHES};
 use super::language;
 use super::lists;
 use super::terms::AS_IT_IS;
-use cel::common::ast::{CallExpr, ComprehensionExpr, Expr as Node, ListExpr, LiteralValue};
+use cel::common::ast::{CallExpr, Expr as Node};
 use cel::extractors::{Arguments, This};
 use cel::parser::{Macro, MacroExprHelper};
 use cel::{Context, DeclarationError, Env, ExecutionError, IdedExpr, ParseError, Value, extensions};
@@ -17,7 +17,7 @@ use std::sync::{Arc, LazyLock};
 pub(super) static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
     for extension in
-        [extensions::strings, extensions::lists, extensions::math, lists::extension, rename_matches, add_bind]
+        [extensions::strings, extensions::lists, extensions::math, lists::extension, rename_matches]
     {
         if let Err(error) = env.add_extension(extension) {
             tracing::error!(%error, "a library of CEL is missing");
@@ -45,47 +45,6 @@ fn renamed(
     let (target, args) = (target.take().map(Box::new), std::mem::take(args));
     let call = CallExpr { func_name: MATCHES.to_string(), target, args };
     Ok(Some(helper.next_expr(Node::Call(call))))
-}
-
-/// Adds the macro `cel.bind(name, value, expression)`: in the expression the value has that name.
-///
-/// # Errors
-/// If there is such a macro already.
-fn add_bind(env: &mut Env) -> Result<(), DeclarationError> {
-    env.add_macro(Macro::receiver("bind", 3, bound))
-}
-
-/// Makes `cel.bind(x, 2, x + x)` a loop over no items, which begins with the result `x` = 2 and
-/// ends with `x + x` (`ext/bindings.go` of `cel-go`).
-fn bound(
-    helper: &mut MacroExprHelper<'_>,
-    target: &mut Option<IdedExpr>,
-    args: &mut Vec<IdedExpr>,
-) -> Result<Option<IdedExpr>, ParseError> {
-    let is_own = matches!(target.as_ref().map(|t| &t.expr), Some(Node::Ident(name)) if name == "cel");
-    if !is_own || args.len() != 3 {
-        return Ok(None);
-    }
-    let name = match &args[0].expr {
-        Node::Ident(name) => name.clone(),
-        _ => {
-            let why = "cel.bind() variable names must be simple identifiers";
-            return Err(helper.new_error(args[0].id, why));
-        }
-    };
-    let mut rest = std::mem::take(args).into_iter().skip(1);
-    let (accu_init, result) = (rest.next().unwrap_or_default(), rest.next().unwrap_or_default());
-    let bind = ComprehensionExpr {
-        iter_range: helper.next_expr(Node::List(ListExpr::new(vec![]))),
-        iter_var: "#unused".to_string(),
-        iter_var2: None,
-        accu_var: name.clone(),
-        accu_init,
-        loop_cond: helper.next_expr(Node::Literal(LiteralValue::Boolean(false.into()))),
-        loop_step: helper.next_expr(Node::Ident(name)),
-        result,
-    };
-    Ok(Some(helper.next_expr(Node::Comprehension(Box::new(bind)))))
 }
 
 /// Functions of the libraries that Kubernetes loads for every expression.
@@ -120,6 +79,7 @@ const LIBRARIES: &[&str] = &[
     "optFlatMap",
     "greatest",
     "least",
+    "bind",
 ];
 
 /// Returns whether functions are called on this name, as in `strings.quote(x)`.

@@ -48,19 +48,6 @@ fn the_patterns_of_an_expression_are_few_and_paid_for() {
 }
 
 #[test]
-fn a_value_is_bound_to_a_name() {
-    for source in [
-        "cel.bind(x, 2, x + x) == 4",
-        "cel.bind(x, [1], cel.bind(y, x[0], x == [y]))",
-        "[1, 2].all(n, cel.bind(m, n * n, m >= n))",
-    ] {
-        assert_eq!(execute(&compile(source).unwrap(), &context()), Ok(Value::Bool(true)), "{source}");
-    }
-    let why = compile("cel.bind(1, 2, 3) == 3").unwrap_err();
-    assert!(why.contains("cel.bind() variable names must be simple identifiers"), "{why}");
-}
-
-#[test]
 fn errors_of_an_evaluation_are_those_of_cel_go() {
     let message = |error: ExecutionError| in_words_of_upstream(&error);
     let one = || Value::Int(1);
