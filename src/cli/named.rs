@@ -1,6 +1,10 @@
 //! Lessons, labs, tasks and clusters that a command line names.
 
 use super::paths::quote;
+use super::words::Word;
+use ::lab::format::Declared;
+use lang::Lang;
+use lang::charset::println;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -26,6 +30,24 @@ pub(crate) fn once<T>(mut items: Vec<T>, id: impl Fn(&T) -> &str) -> Vec<T> {
     let mut seen = BTreeSet::new();
     items.retain(|item| seen.insert(id(item).to_string()));
     items
+}
+
+/// Prints what `lab test --dry-run` or `lesson test --dry-run` found: which of the chosen items
+/// need a cluster of their own, and how many were read. `chosen`: the id of each, and the cluster
+/// that it declares. `counts`: the sentence about the items that were read, and its two numbers,
+/// items and faults.
+pub(crate) fn list_chosen<'a>(
+    chosen: impl Iterator<Item = (&'a str, Option<&'a Declared>)>,
+    counts: (Word, [usize; 2]),
+    lang: Lang,
+) {
+    for (id, declared) in chosen {
+        if let Some(declared) = declared {
+            println!("{}", lang.say(Word::ProvedApart, &[id, &declared.to_string()]));
+        }
+    }
+    let (word, numbers) = (counts.0, counts.1.map(|count| count.to_string()));
+    println!("{}", lang.say(word, &numbers.each_ref().map(String::as_str)));
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! Answers to the question of a step: taken, judged against the live cluster, and kept.
 //!
-//! An answer is judged by what the cluster is like when it is given. Right is told as soon as it is
-//! so; wrong only when every watch has told what the store had at that moment, and no question to
-//! the network is out: until then the engine may not know enough. Once right it stays right, and
-//! once wrong it is judged no more: else an answer would become right because the cluster changes,
-//! and nobody would have looked. Where `is` has no value by then, what the question is about is not
-//! there yet: the answer is told to be early, and is not kept.
+//! An answer is judged by what the cluster is like when it is given. The learner hears that it is
+//! right as soon as it is so; that it is wrong only when every watch has shown what the store had
+//! at that moment, and no question to the network is out: until then the engine may not know
+//! enough. Once right it stays right, and once wrong it is judged no more: else an answer would
+//! become right because the cluster changes, and the learner need not have looked. Where `is` has
+//! no value by then, what the question is about is not there yet: the learner hears that the answer
+//! is early, and it is not kept.
 
 use super::engine::Engine;
 use super::format::{Form, Lesson, Odd, Step};
@@ -67,7 +68,7 @@ impl Engine {
     }
 
     /// Ends the judgement of the answer that the question of this number waits for: the watches
-    /// have told what the store had when it was given (`is_told`), or have not in time. A later
+    /// have shown what the store had when it was given (`is_told`), or have not in time. A later
     /// answer is judged by what the store has then.
     pub(crate) fn close_answer(&mut self, asked: u64, is_told: bool) {
         let facts = self.facts();
@@ -227,7 +228,7 @@ mod tests {
         engine.progress.look("t/01", "ask").cloned().unwrap_or_default()
     }
 
-    /// `goto` makes the object again and shows the step at once, before the watch has told of it.
+    /// `goto` makes the object again and shows the step at once, before the watch has shown it.
     #[test]
     fn what_a_late_watch_does_not_show_is_not_gone() {
         let mut engine = asking("", "");
@@ -465,7 +466,7 @@ mod tests {
         assert_eq!(lost(", repair: undo"), Some(format!("{told}`undo` repairs it.")));
     }
 
-    /// Two answers from two sessions, the second after an act that no watch has told yet: what the
+    /// Two answers from two sessions, the second after an act that no watch has shown yet: what the
     /// first waited for is no verdict on the second.
     #[test]
     fn an_answer_is_closed_by_its_own_question_alone() {

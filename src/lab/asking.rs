@@ -1,6 +1,7 @@
 //! How guests of the cluster's process are asked: reads a question, waits for the work that answers
 //! it, and makes a reply of the answer.
 
+use crate::format::Text;
 use crate::words::{self, Word};
 use cluster::control::Reply;
 use futures::StreamExt;
@@ -22,7 +23,7 @@ pub struct Question<A> {
 }
 
 /// The work of a guest, or why it could not begin; empty until the cluster is that far.
-pub(crate) type Work<W> = Arc<OnceLock<Result<W, String>>>;
+pub(crate) type Work<W> = Arc<OnceLock<Result<W, Text>>>;
 
 /// Reads a question.
 ///
@@ -36,23 +37,23 @@ pub(crate) fn read<Q: DeserializeOwned>(question: Value) -> Result<Q, BoxStream<
     })
 }
 
-/// The work, if it has begun. `lang`: in which an asker is told that it has not.
+/// The work, if it has begun. `lang`: of the message that it has not, or could not.
 ///
 /// # Errors
 /// It has not begun, or could not.
-pub(crate) fn ready<'a, W>(work: &'a OnceLock<Result<W, String>>, lang: &str) -> Result<&'a W, String> {
+pub(crate) fn ready<'a, W>(work: &'a OnceLock<Result<W, Text>>, lang: &str) -> Result<&'a W, String> {
     match work.get() {
         Some(Ok(work)) => Ok(work),
-        Some(Err(why)) => Err(why.clone()),
+        Some(Err(why)) => Err(why.get(lang).to_string()),
         None => Err(words::say(lang, Word::StillStarting, &[])),
     }
 }
 
 /// Waits until the work has begun, or could not. `started` changes then; `None`: it never will.
 pub(crate) async fn await_start<'a, W>(
-    work: &'a OnceLock<Result<W, String>>,
+    work: &'a OnceLock<Result<W, Text>>,
     started: &mut watch::Receiver<()>,
-) -> Option<&'a Result<W, String>> {
+) -> Option<&'a Result<W, Text>> {
     loop {
         if let Some(work) = work.get() {
             return Some(work);
@@ -103,7 +104,10 @@ mod tests {
         };
         assert_eq!(tokio::join!(waits, begins).0, Some(Ok(3)));
         assert_eq!(ready(&work, "en"), Ok(&3));
-        let failed: Work<u8> = Arc::new(OnceLock::from(Err("no key".to_string())));
-        assert_eq!(ready(&failed, "en"), Err("no key".to_string()));
+        let no_key = Text::said(|lang| if lang == "ko" { "키가 없습니다" } else { "no key" }.to_string());
+        let failed: Work<u8> = Arc::new(OnceLock::from(Err(no_key)));
+        for (lang, why) in [("en", "no key"), ("ko", "키가 없습니다")] {
+            assert_eq!(ready(&failed, lang), Err(why.to_string()));
+        }
     }
 }

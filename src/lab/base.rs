@@ -102,7 +102,7 @@ impl Engine {
         let place = |base: &Base| (base.namespace.clone(), base.name.clone());
         let is_gone = |base: &Base| match self.observer.objects.get(&base.kind.qualified()) {
             Some(all) if self.observer.is_current(&base.kind.qualified()) => !all.contains_key(&place(base)),
-            // The watch has not told yet, or not of the newest write, which may have made the
+            // The watch has not reported yet, or not the newest write, which may have made the
             // object again: what a look found when the step was opened.
             _ => open.gone.contains(&base.key()),
         };
@@ -132,7 +132,7 @@ impl Engine {
         (!names.is_empty()).then(|| words::say(lang, Word::BaseGone, &with.each_ref().map(String::as_str)))
     }
 
-    /// Has a lesson made it? What was never there is not gone.
+    /// Returns whether a lesson has made the object. What was never there is not gone.
     pub(crate) fn is_made(&self, base: &Base) -> bool {
         let namespace = self.observer.recorder.room.real_name(&base.namespace);
         self.progress.is_made(&own::key(&base.kind.qualified(), namespace, &base.name))

@@ -140,6 +140,27 @@ mod tests {
         }
     }
 
+    /// Its check says nothing of the shell.
+    #[test]
+    fn a_step_that_asks_for_the_shell_in_a_hint_breaks_something_in_it() {
+        for hint in
+            ["{tier: 1, when: '!shell().kubectl', say: S.}", "{tier: 1, say: 'It is ${shell().kubeconfig}.'}"]
+        {
+            let read = |shell: &str| {
+                let text = format!(
+                    "---\nid: t/01\ntitle: T\ntrack: t\norder: 1\nsteps:\n\
+                     - id: one\n  task: T.\n  check: 'present(\"Pod\",\"default\",\"a\")'\n  \
+                     solution: [kubectl get pods]\n  hints: [{hint}]\n{shell}---\n\
+                     # T\n\nText.\n\n## One {{#one}}\n\nText.\n"
+                );
+                parse(&text, Path::new("t/01/lesson.md"), &[]).map_err(|faults| faults[0].what.clone())
+            };
+            let told = read("").expect_err(hint);
+            assert!(told.contains("no `shell:` is declared"), "{told}");
+            assert!(read("  shell: [path]\n").is_ok(), "{hint}");
+        }
+    }
+
     #[test]
     fn a_check_sees_how_the_shell_stands() {
         let holds = |source: &str, state: Option<&ShellState>| {

@@ -93,7 +93,7 @@ pub(crate) fn one(beat: &Beat, facts: &Arc<Facts>, given: &[(&str, Value)], lang
 /// The prediction against what happened: neither praise nor scolding.
 ///
 /// "So it was" and "it was" are said only if `because` holds, that is, if the learner's own cluster
-/// has shown the answer. It may hold a moment later: a debrief is told again while records still
+/// has shown the answer. It may hold a moment later: a debrief is made again while records still
 /// arrive. A prediction without `because` is compared with the answer alone.
 fn comparison(step: &Step, predicted: Option<&str>, facts: &Arc<Facts>, lang: &str) -> Option<String> {
     let predict = step.predict.as_ref()?;

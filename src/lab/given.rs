@@ -21,7 +21,7 @@ pub(crate) struct Given {
     pub unknown: bool,
     /// What was given before the thing that the question is about was there. It is not kept.
     pub early: Option<String>,
-    /// How many right choices are missing beside those in it, where that is told.
+    /// How many right choices are missing beside those in it, where that is shown.
     pub more: Option<usize>,
 }
 

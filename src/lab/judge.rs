@@ -88,7 +88,7 @@ fn nothing_of(check: &Check) -> Arc<Facts> {
 /// expects a refusal leaves none, and is asked as soon as the checks before it are met.
 ///
 /// Example: a step asks to delete a Service, that its port refuses, and to knock there. Once the
-/// Service is deleted the port is asked, although nobody has knocked yet.
+/// Service is deleted the port is asked, although the learner has not knocked yet.
 pub(crate) fn truths(checks: &[Check], facts: &Arc<Facts>, memory: &Memory) -> Vec<bool> {
     let is_in = |list: &[bool], at: usize| list.get(at).copied().unwrap_or_default();
     let held = |at: usize| is_in(&memory.held, at) || is_in(&memory.kept, at);
@@ -287,8 +287,8 @@ mod tests {
         }
     }
 
-    /// A check of the network is not asked as long as another one is missing: nobody knows whether
-    /// it is met, and the learner would look for the cause in the wrong place.
+    /// A check of the network is not asked as long as another one is missing: it is not known
+    /// whether it is met, and the learner would look for the cause in the wrong place.
     #[test]
     fn the_check_that_is_named_is_the_one_that_is_missing() {
         let checks = vec![

@@ -13,8 +13,8 @@
 //! network ─────▶ probe     http, exec, logs, can     ┘     │
 //! people ──────▶ guest ──▶ actor ◀── lessons (format)      └▶ hints, debrief ─▶ view ─▶ sessions
 //! ```
-//! A lesson is read by [`format`](mod@format), its expressions are compiled by `cel`, both when
-//! the cluster starts; what is wrong is told with file and line. A judgement (`judge`) is a plain
+//! A lesson is read by [`format`](mod@format), its expressions are compiled by `cel`, both when the
+//! cluster starts; what is wrong is reported with file and line. A judgement (`judge`) is a plain
 //! function of a snapshot of `cel::Facts`. It is made after every change, so a step turns green
 //! without being asked; timers exist for `hold`, `within` and for answers of the network only.
 //! Changes that come together are judged together, an expression is evaluated only if something

@@ -57,7 +57,7 @@ impl Need {
     }
 }
 
-/// Does a cluster have what stands under `requires:`?
+/// Returns whether a cluster has what stands under `requires:`.
 pub(crate) fn met(need: &str, offers: &Offers) -> bool {
     match requirement(need) {
         Some(Required::Kernel) => true,

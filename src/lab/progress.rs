@@ -74,8 +74,8 @@ pub struct Step {
     pub proven: BTreeSet<String>,
     /// The solution was asked for.
     pub solve: bool,
-    /// What really happened, by language: the trace that told it does not outlive the cluster's
-    /// process.
+    /// What really happened, by language: the trace that it came from does not outlive the
+    /// cluster's process.
     pub debrief: BTreeMap<String, Vec<String>>,
 }
 
@@ -158,7 +158,7 @@ impl Progress {
         lost
     }
 
-    /// Has a lesson made it?
+    /// Returns whether a lesson has made the object with this key.
     pub(crate) fn is_made(&self, object: &str) -> bool {
         self.lessons.values().any(|noted| noted.made.contains_key(object))
     }

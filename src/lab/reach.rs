@@ -1,6 +1,6 @@
 //! What a step needs of the cluster it is played on, read from the step itself: what its checks
-//! look at, and what its solution's lines do. So nobody keeps a list of lessons that work
-//! elsewhere, and a new lesson is judged like an old one.
+//! look at, and what its solution's lines do. So there is no list of lessons that work elsewhere,
+//! and a new lesson is judged like an old one.
 
 use super::cel::{Expr, facts};
 use super::format::lesson::{Lesson, Step};
@@ -157,8 +157,14 @@ fn of_command(words: &[String]) -> BTreeSet<Need> {
     if WORDS.contains(&first) {
         needs.insert(Need::Own(first.into()));
     }
-    // A line without `kubectl` is played with it.
-    let own = &words[usize::from(matches!(first, "k" | "kubectl"))..];
+    let own = match lines::cluster_program(words) {
+        Some(("kubectl", behind)) => behind,
+        Some((program, _)) => {
+            needs.insert(Need::Own(program.into()));
+            words
+        }
+        None => words,
+    };
     let bare = bare_words(own);
     let verb = bare.first().copied().unwrap_or_default();
     if OF_NODES.contains(&verb) {
@@ -217,7 +223,7 @@ fn kinds_of<'a>(named: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
     listed.chain(further).map(|word| word.split(['/', '.']).next().unwrap_or_default())
 }
 
-/// Is it a kind whose objects are in no namespace?
+/// Returns whether a kind's objects are in no namespace.
 fn is_whole(name: &str) -> bool {
     let is = |k: &&kinds::Kind| k.plural == name || k.singular == name || k.short_names.contains(&name);
     !name.is_empty() && kinds::all().iter().find(is).is_some_and(|k| !k.namespaced)
@@ -360,6 +366,11 @@ mod tests {
             ("curl -s localhost:30080", vec![Need::Door]),
             ("fault kill kube-scheduler", vec![Need::Own("fault".into())]),
             ("drill check", vec![Need::Own("drill".into())]),
+            ("timeout 5 etcdctl get a", vec![Need::Own("etcdctl".into())]),
+            ("kubectl get nodes -o name | xargs kubectl cordon", everywhere("kubectl cordon")),
+            ("KUBECONFIG=mine.yaml kubectl drain n1", everywhere("kubectl drain")),
+            ("timeout 5 kubectl exec web -- wget -qO- http://localhost", vec![]),
+            ("echo kubectl drain n1", vec![]),
             ("kubectl delete pod x --namespace=kube-system", vec![Need::Elsewhere("kube-system".into())]),
             ("kubectl describe node ropewalk-worker", vec![Need::Node("ropewalk-worker".into())]),
             ("kubectl run web --image=echo", vec![Need::Image("echo".into())]),

@@ -49,17 +49,18 @@ impl Teacher {
         self.play_telling(lines, room, |_, _| {}).await
     }
 
-    /// The same; before each line `told` gets its number, from 1, and how many there are.
+    /// Runs lines as [`Teacher::play`] does. Before each line `begins` gets its number, from 1, and
+    /// the number of all lines.
     pub(crate) async fn play_telling(
         &self,
         lines: &[String],
         room: &Room,
-        mut told: impl FnMut(usize, usize) + Send,
+        mut begins: impl FnMut(usize, usize) + Send,
     ) -> Result<(), Error> {
         let all = taught(lines).map_err(|line| Error::Shell { line })?;
         let count = all.len();
         for (number, (line, input)) in (1..).zip(all) {
-            told(number, count);
+            begins(number, count);
             let (line, input) = (in_room::line(&line, room), in_room::manifest(&input, room));
             let (text, may_fail) = may_fail(&line);
             if let Some(pause) = pause(text) {
@@ -93,7 +94,7 @@ impl Teacher {
         if ran.code == 0 { Ok(()) } else { Err(ran.stderr.trim().to_string()) }
     }
 
-    /// `fault …`, through the same door as everybody.
+    /// `fault …`, through the same door as a learner's.
     async fn fault(&self, words: &[String]) -> Result<(), String> {
         let fault = Fault::parse(words.get(1..).unwrap_or_default())?;
         let asked = async {
@@ -147,7 +148,7 @@ async fn run(
     }
     let err = Kept::up_to(OUTPUT_MAX);
     let cancel = CancellationToken::new();
-    // Also if nobody waits for the end of it any more.
+    // Also if no caller waits for the end of it any more.
     let _cancelled = cancel.clone().drop_guard();
     let io = Io {
         stdin: Box::new(Cursor::new(input.into_bytes())),
@@ -224,7 +225,7 @@ impl AsyncWrite for Tail {
     }
 }
 
-/// More output than this is cut: nobody checks it.
+/// More output than this is cut.
 const OUTPUT_MAX: usize = 1 << 20;
 
 #[cfg(test)]

@@ -155,8 +155,8 @@ impl Engine {
         lesson.steps.iter().map(is_done).collect()
     }
 
-    /// Is the lesson over with this step? `done` says of each step whether it is done, or beyond
-    /// this cluster.
+    /// Returns whether the lesson is over with this step. `done` says of each step whether it is
+    /// done, or beyond this cluster.
     fn is_finished(&self, open: &Open, step: &Step, done: &[bool]) -> bool {
         let lesson = &open.lesson;
         // What cannot be done is still to be seen before the lesson is over.
@@ -273,7 +273,7 @@ impl Engine {
         notices
     }
 
-    /// Does a check ask for versions of the step that are no longer kept?
+    /// Returns whether a check asks for versions of the step that are no longer kept.
     fn has_lost_history(&self, check: &super::format::Check) -> bool {
         !self.observer.recorder.forgotten.is_empty()
             && check.is.calls("history")
@@ -303,6 +303,7 @@ impl Engine {
         needed.filter(move |needed| self.is_unfinished(needed))
     }
 
+    /// All lessons, with how far the learner is in each.
     pub(crate) fn list(&self, lang: &str) -> Vec<Entry> {
         let done = |lesson: &str, step: &str| self.progress.look(lesson, step).is_some_and(|p| p.done);
         let entry = |lesson: &super::format::Lesson| Entry {
@@ -338,7 +339,7 @@ impl Engine {
                 || beat.is_some_and(|b| debrief::one(b, &facts, &given, "en").is_some())
         };
         let told = |entry: &String| debrief::alternatives(entry).any(one);
-        // A beat whose hops nobody tells here is left out of a debrief, as it should be.
+        // A beat whose hops are not seen here is left out of a debrief, as it should be.
         let tellable = |entry: &String| {
             self.offers.own
                 || debrief::alternatives(entry).any(|name| {

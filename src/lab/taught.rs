@@ -37,17 +37,17 @@ pub(crate) fn taught(lines: &[String]) -> Result<Vec<(String, String)>, String> 
     Ok(all)
 }
 
-/// Is there a line among these that only a shell can run? Then the teacher plays none of them.
+/// Returns whether only a shell can run one of these lines. Then the teacher plays none of them.
 pub(crate) fn needs_shell(lines: &[String]) -> bool {
     taught(lines).is_err()
 }
 
-/// Can the teacher play this line, which has no `-` before it, without a shell?
+/// Returns whether the teacher can play this line, which has no `-` before it, without a shell.
 pub(crate) fn is_playable(line: &str) -> bool {
     is_plain(line) || is_idle(line)
 }
 
-/// Does the line change nothing: is it a pause, or does it only show something?
+/// Returns whether the line changes nothing: it is a pause, or only shows something.
 fn is_idle(line: &str) -> bool {
     let word = line.split_whitespace().next().unwrap_or_default();
     let is_shells = |c: char| matches!(c, '$' | '`' | '|' | '>' | '<' | ';' | '&');
@@ -79,8 +79,8 @@ fn document_at(line: &str) -> Option<usize> {
     letters(line).find(|(_, c, place)| *c == '<' && *place == Place::Bare).map(|(at, ..)| at)
 }
 
-/// Does a shell take the text of this line's here-document as it stands? With a word in quotes it
-/// does, and where nothing in the text is a sign of the shell.
+/// Returns whether a shell takes the text of this line's here-document as it stands. With a word in
+/// quotes it does, and where nothing in the text is a sign of the shell.
 fn is_literal(line: &str, text: &str) -> bool {
     let word = document_at(line).and_then(|at| line[at..].strip_prefix("<<")).map(str::trim_start);
     word.is_some_and(|word| {

@@ -116,8 +116,8 @@ pub enum Ask {
     Sure {
         /// The question that is meant.
         ask: Box<Ask>,
-        /// What the learner was told that it costs: refused if it would cost more by now. `None`:
-        /// it is meant whatever it costs.
+        /// The cost that the learner has seen: refused if it would cost more by now. `None`: it is
+        /// meant whatever it costs.
         #[serde(default)]
         agreed: Option<Vec<Loss>>,
     },
@@ -130,7 +130,7 @@ pub enum Ask {
     /// Gives up the namespaces that were made for lessons on a cluster that is not Ropewalk's own:
     /// answers with their names.
     Leave {
-        /// The names that the learner was told: refused if there are others by now. `None`: all go.
+        /// The names that the learner has seen: refused if there are others by now. `None`: all go.
         #[serde(default)]
         agreed: Option<Vec<String>>,
     },
@@ -166,14 +166,14 @@ pub struct Elsewhere {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Proof {
-    /// Is the prediction's answer proved?
+    /// Whether the prediction's answer is proved.
     pub because: Option<bool>,
-    /// Does `lost` of the step say that it can no longer succeed?
+    /// Whether the step can no longer succeed, as its `lost` says.
     #[serde(default)]
     pub is_lost: Option<bool>,
     /// Hints whose condition is true now.
     pub hints: Vec<String>,
-    /// Each beat of the debrief, and whether it could be told.
+    /// Each beat of the debrief, and whether it had a sentence.
     pub beats: Vec<(String, bool)>,
 }
 
@@ -386,7 +386,7 @@ pub struct Answer {
     pub given: Option<String>,
     /// How the last answer stands.
     pub state: Judged,
-    /// All of its choices are right, and so many are missing. It is told only where the question
+    /// All of its choices are right, and so many are missing. It is shown only where the question
     /// says how many are right.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub more: Option<usize>,
@@ -403,7 +403,7 @@ pub enum Judged {
     Waiting,
     /// The learner may answer again.
     Wrong,
-    /// It cannot be judged: the watches have not told in time what the store has, or a pod has not
+    /// It cannot be judged: the watches have not shown in time what the store has, or a pod has not
     /// answered.
     Unknown,
     /// What the question is about is not there yet. The answer counts for nothing.

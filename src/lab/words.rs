@@ -87,11 +87,11 @@ texts! {
 }
 }
 
-/// A value in a notice, which is told in the language of the view.
+/// A value in a notice, in the language of the view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum With {
     Text(String),
-    /// Steps of the open lesson: their headings are told.
+    /// Steps of the open lesson: their headings are shown.
     Steps(Vec<usize>),
 }
 
@@ -128,7 +128,7 @@ pub(crate) fn refused(lang: &str, refused: &cluster::Error) -> String {
     refused.say(Lang::parse(lang).unwrap_or_default())
 }
 
-/// What is told when a learner has agreed to less than would be done by now.
+/// The refusal when a learner has agreed to less than would be done by now.
 pub(crate) fn plan_changed(lang: &str) -> String {
     cluster::Error::Refusal(cluster::Refusal::PlanChanged).say(Lang::parse(lang).unwrap_or_default())
 }

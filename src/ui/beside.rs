@@ -72,7 +72,7 @@ pub async fn prepare(own: &Place, there: &Elsewhere, lang: Lang) -> Result<Place
     if let Err(error) = lent::lend(own, &place)
         && there.lab
     {
-        return Err(cluster::chain(&error)); // a lesson can do without
+        return Err(error.say(lang)); // a lesson can do without
     }
     there.cluster.spec(&place.name).save(&place).map_err(text)?;
     Ok(place)
@@ -220,7 +220,7 @@ async fn take_labs_home(own: &Place, place: &Place, lang: Lang) -> Result<(), Un
             Ok(true) => Ok(()),
             Ok(false) => Err(Untaken { why: lang.say(Say::BesideEdited, &[]), may_be_later: false }),
             Err(lab::graded::Error::Lab(error)) => Err(Untaken::unusable(&error, lang)),
-            Err(error) => Err(Untaken { why: cluster::chain(&error), may_be_later: false }),
+            Err(error) => Err(Untaken { why: error.say(lang), may_be_later: false }),
         },
         Err(other) => Err(Untaken::answered(&other, lang)),
     }

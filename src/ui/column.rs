@@ -12,7 +12,9 @@ enum Part {
     Escape,
     /// `ESC [`, with what came after it.
     Control,
-    /// The text of `ESC ]` (a title), `ESC P` and their like, up to BEL or `ESC \`.
+    /// The text of `ESC ]`, e.g. a title, up to BEL or `ESC \`.
+    Title,
+    /// The text of `ESC P`, `ESC _`, `ESC ^` or `ESC X`, up to `ESC \`.
     String,
     /// `ESC (` and its like: one more byte follows.
     Charset,
@@ -65,20 +67,22 @@ impl Progress {
     fn step(&mut self, byte: u8) {
         match (self.part, byte) {
             (Part::Text, b'\n' | b'\r') => self.inside = false,
-            (Part::Text | Part::String, 0x1b) => self.part = Part::Escape,
+            // A second ESC begins anew: within `ESC P`, tmux passes sequences on so.
+            (Part::Text | Part::Escape | Part::Title | Part::String, 0x1b) => self.part = Part::Escape,
             (Part::Text, 0..=0x1f | 0x7f) => {}
             (Part::Text, _) => self.inside = true,
             (Part::Escape, b'[') => {
                 self.part = Part::Control;
                 self.parameters.clear();
             }
-            (Part::Escape, b']' | b'P' | b'_' | b'^' | b'X') => self.part = Part::String,
+            (Part::Escape, b']') => self.part = Part::Title,
+            (Part::Escape, b'P' | b'_' | b'^' | b'X') => self.part = Part::String,
             (Part::Escape, b'(' | b')' | b'#' | b' ') => self.part = Part::Charset,
             // RIS resets the terminal: the usual screen, the cursor at its beginning.
             (Part::Escape, b'c') => *self = Progress::default(),
             (Part::Escape, _) => self.part = Part::Text,
-            (Part::Charset, _) | (Part::String, 0x07) => self.part = Part::Text,
-            (Part::String, _) => {}
+            (Part::Charset, _) | (Part::Title, 0x07) => self.part = Part::Text,
+            (Part::Title | Part::String, _) => {}
             (Part::Control, 0x40..=0x7e) => {
                 self.part = Part::Text;
                 self.moved(byte);
@@ -121,6 +125,9 @@ mod tests {
             ("\x1b]0;title\x1b\\", false),
             ("\x1bP1$r0m\x1b\\", false),
             ("abc\x1b_Gi=1\x1b\\", true),
+            ("\x1bP1;\x07data\x1b\\", false),
+            ("\x1bPtmux;\x1b\x1b]0;title\x07\x1b\\", false),
+            ("\x1b\x1b[31m", false),
             ("x\x1b[H\x1b[2J", false),
             ("\x1b[5;7H", true),
             ("~ text\x1b[24;1H:q\x1b[?1049l", false),

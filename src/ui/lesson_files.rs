@@ -118,7 +118,7 @@ mod tests {
         assert!(place_all(Lang::Ko, std::slice::from_ref(&web), &gone, false).contains("web.yaml"));
     }
 
-    /// Another user has put them into a folder that is everybody's.
+    /// Another user has put them into a folder in which every user may write.
     #[test]
     fn what_is_no_file_is_not_waited_for() {
         let folder = tempfile::tempdir().unwrap();

@@ -63,6 +63,8 @@ fn learn(book: &mut Book, key: &Key, names: Option<Vec<String>>) {
     }
 }
 
+/// Names of objects for completion. They are fetched in the background: Tab waits for them
+/// [`PATIENCE`] at most.
 pub(crate) struct Names {
     handle: Handle,
     config: Arc<Watched>,

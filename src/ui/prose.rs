@@ -44,7 +44,7 @@ pub(crate) fn cells(text: &str) -> usize {
 }
 
 /// Removes control characters, which a terminal takes for orders, and those that show a text in
-/// another order: those of an object's name or message are anybody's.
+/// another order: those of an object's name or message may come from any user.
 pub fn harmless(text: &str) -> Cow<'_, str> {
     match text.contains(is_harmful) {
         true => Cow::Owned(text.replace(is_harmful, "")),

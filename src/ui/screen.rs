@@ -33,6 +33,7 @@ const WAITING_MAX: usize = 1 << 20;
 /// 1, n_tty(4).
 const LINE_MAX: usize = 4095;
 
+/// The terminal of the learner's shell, and what is on its way to and from it.
 pub(crate) struct Screen {
     master: Arc<Mutex<Box<dyn MasterPty + Send>>>,
     writer: Box<dyn Write + Send>,

@@ -187,9 +187,9 @@ pub(crate) struct Unedited {
 /// The value of a key that is switched off: `_POSIX_VDISABLE` on Linux, termios(3).
 const NO_KEY: u8 = 0;
 
-/// The same settings, in which Ctrl-\ has no effect: its signal reaches all programs that have the
-/// terminal, this one too, and would end the session and its cluster along with a command. Shells
-/// ignore it (bash(1), Signals).
+/// Returns these settings with a Ctrl-\ that has no effect: its signal reaches all programs that
+/// have the terminal, this one too, and would end the session and its cluster along with a command.
+/// Shells ignore it (bash(1), Signals).
 fn without_quit(found: &Termios) -> Termios {
     let mut settings = found.clone();
     settings.control_chars[SpecialCharacterIndices::VQUIT as usize] = NO_KEY;

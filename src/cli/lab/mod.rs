@@ -9,7 +9,8 @@ mod verify;
 
 use crate::args::{Lab as Command, LabArgs};
 use crate::codes::USAGE;
-use crate::words::no_lab;
+use crate::named::list_chosen;
+use crate::words::{Word, no_lab};
 use client::Client;
 use cluster::Home;
 use lab::graded::read::{self, Labs};
@@ -58,7 +59,9 @@ pub(crate) async fn run(args: LabArgs) -> anyhow::Result<i32> {
             fault_lines(&labs).iter().for_each(|line| println!("✗ {line}"));
             let Some(chosen) = prove::chosen(&labs, &ids, all, lang) else { return Ok(USAGE) };
             let is_proved = if dry_run {
-                prove::list_chosen(&labs, &chosen, lang);
+                let declared = chosen.iter().map(|lab| (lab.id.as_str(), lab.cluster.as_ref()));
+                let counts = [labs.labs.len(), labs.faults.len()];
+                list_chosen(declared, (Word::LabsRead, counts), lang);
                 true
             } else {
                 let directory = directory.or_else(read::directory);

@@ -3,7 +3,7 @@
 use crate::named::once;
 use crate::words::Word;
 use lab::graded::read::{Lab, Labs};
-use lang::charset::{eprintln, println};
+use lang::charset::eprintln;
 use ui::texts::Lang;
 
 /// Returns the labs that `lab test` shall prove: with `all` those that can be read. `None`: the
@@ -25,18 +25,6 @@ pub(crate) fn chosen(labs: &Labs, ids: &[String], all: bool, lang: Lang) -> Opti
         }
     }
     Some(once(chosen, |lab| lab.id.as_str()))
-}
-
-/// Prints what `lab test --dry-run` found: which labs need a cluster of their own, and how many
-/// were read.
-pub(super) fn list_chosen(labs: &Labs, chosen: &[Lab], lang: Lang) {
-    for lab in chosen {
-        if let Some(declared) = &lab.cluster {
-            println!("{}", lang.say(Word::ProvedApart, &[&lab.id, &declared.to_string()]));
-        }
-    }
-    let counts = [labs.labs.len(), labs.faults.len()].map(|count| count.to_string());
-    println!("{}", lang.say(Word::LabsRead, &counts.each_ref().map(String::as_str)));
 }
 
 #[cfg(test)]

@@ -12,8 +12,9 @@ mod usage;
 
 use crate::args::{Lesson as Command, LessonArgs};
 use crate::codes::USAGE;
+use crate::named::list_chosen;
 use crate::paths::absolute;
-use crate::words::no_lesson;
+use crate::words::{Word, no_lesson};
 use client::Client;
 use cluster::{Home, foreign};
 use lab::format::{Lesson, Library, library};
@@ -74,7 +75,9 @@ pub(crate) async fn run(args: LessonArgs) -> anyhow::Result<i32> {
                 return Ok(USAGE);
             };
             let is_proved = if dry_run {
-                prove::list_chosen(&library, &chosen, lang);
+                let declared = chosen.iter().map(|lesson| (lesson.id.as_str(), lesson.cluster.as_ref()));
+                let counts = [library.lessons.len(), library.faults.len()];
+                list_chosen(declared, (Word::LessonsRead, counts), lang);
                 true
             } else {
                 let directory = lessons.or_else(library::directory);

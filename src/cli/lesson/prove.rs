@@ -43,18 +43,6 @@ pub(crate) fn chosen(
     Some(once(chosen, |lesson| lesson.id.as_str()))
 }
 
-/// Prints what `lesson test --dry-run` found: which lessons need a cluster of their own, and how
-/// many were read.
-pub(super) fn list_chosen(library: &Library, chosen: &[Lesson], lang: Lang) {
-    for lesson in chosen {
-        if let Some(declared) = &lesson.cluster {
-            println!("{}", lang.say(Word::ProvedApart, &[&lesson.id, &declared.to_string()]));
-        }
-    }
-    let counts = [library.lessons.len(), library.faults.len()].map(|count| count.to_string());
-    println!("{}", lang.say(Word::LessonsRead, &counts.each_ref().map(String::as_str)));
-}
-
 /// True for a lesson of the pack in this folder.
 pub(super) fn is_from(library: &Library, lesson: &Lesson, folder: &Path) -> bool {
     library.pack_of(&lesson.id).is_some_and(|pack| pack.folder == folder)

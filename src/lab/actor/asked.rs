@@ -192,7 +192,7 @@ impl Actor {
         left.map_err(|refused| words::refused(lang, &refused))
     }
 
-    /// What is told of a step (`None`: the open one) that is done.
+    /// The debrief of a step (`None`: the open one) that is done.
     ///
     /// # Errors
     /// No lesson is open, or it has no such step. The text is for people.
@@ -200,7 +200,7 @@ impl Actor {
         let (lesson, open) = self.opened(lang)?;
         let at = match step {
             None => open,
-            Some(step) => step_names::named(&lesson, step, lang)?,
+            Some(step) => step_names::find_step(&lesson, step, lang)?,
         };
         let noted = self.engine.progress.look(&lesson.id, &lesson.steps[at].id);
         let sentences = noted.and_then(|n| n.debrief.get(lang).or_else(|| n.debrief.get(EN)));

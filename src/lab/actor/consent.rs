@@ -1,8 +1,8 @@
 //! What a learner has agreed to is done, or nothing: before a question that costs something is
-//! answered, its cost is found out anew, and compared with what the learner was told.
+//! answered, its cost is found out anew, and compared with what the learner has seen.
 
 use super::Actor;
-use super::cost::{Cost, named};
+use super::cost::{Cost, name_first};
 use super::meant::{Consent, Meant};
 use crate::view::Ask;
 use crate::words::{self, Word};
@@ -24,7 +24,7 @@ impl Actor {
         let Cost { plan, .. } = match self.cost(&ask, lang).await? {
             cost if cost.beyond(agreed.as_deref().unwrap_or_default()).is_empty() => cost,
             cost => {
-                let more = named(&cost.beyond(agreed.as_deref().unwrap_or_default()));
+                let more = name_first(&cost.beyond(agreed.as_deref().unwrap_or_default()));
                 return Err(match agreed {
                     Some(_) => words::say(lang, Word::CostsMore, &[&more]),
                     None => words::say(lang, Word::Costs, &[&more, &self.consent(&ask, lang)]),

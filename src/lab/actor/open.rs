@@ -17,6 +17,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 impl Actor {
+    /// The open lesson and the number of its open step, from 0.
+    ///
+    /// # Errors
+    /// No lesson is open. The text is for people.
     pub(super) fn opened(&self, lang: &str) -> Result<(Arc<Lesson>, usize), String> {
         let open = self.engine.open.as_ref().ok_or_else(|| words::say(lang, Word::NoLesson, &[]))?;
         Ok((open.lesson.clone(), open.step))
@@ -56,7 +60,7 @@ impl Actor {
         self.look_at_held().await; // the setup may have started one of them
         let at = self.engine.progress.lesson(&lesson.id).step.clone();
         let step = lesson.step(&at).unwrap_or(0);
-        // What a way back would take by now nobody has agreed to.
+        // The learner has not agreed to what a way back would take by now.
         let interrupted = words::say(lang, Word::Interrupted, &[]);
         notices.extend(self.give_up_jump(&lesson, step, &interrupted));
         self.enter(Arc::new(lesson), step).await;

@@ -19,6 +19,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
+    /// Notes a change: it is judged [`BURST`] later, or once the engine has rested.
     pub(super) fn changed(&mut self, now: Instant) {
         self.due.get_or_insert(now + BURST);
     }
@@ -29,6 +30,7 @@ impl Pace {
         self.rested = None;
     }
 
+    /// Notes the end of a judgement that began at this time. The rest begins.
     pub(super) fn judged(&mut self, began: Instant, now: Instant) {
         let rest = now.duration_since(began).saturating_mul(REST.0).min(REST.1);
         (self.due, self.rested) = (None, Some(now + rest));

@@ -30,6 +30,7 @@ pub(super) struct Stopped {
 }
 
 impl Stopped {
+    /// The sentence for the learner.
     pub(super) fn say(self, lang: &str) -> String {
         words::say(lang, Word::Stopped, &[&self.at.to_string(), &self.of.to_string()])
     }
@@ -138,7 +139,7 @@ impl Meanwhile<'_> {
         }
     }
 
-    /// Before the lesson of the last session is open again nothing is told, and what is typed waits
+    /// Before the lesson of the last session is open again no view is sent, and what is typed waits
     /// for it.
     fn is_resumed(&self) -> bool {
         !self.views.borrow().is_empty()

@@ -23,10 +23,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// A start takes a minute on a slow machine. The questions themselves are a part of it: each may
 /// take seconds.
 const START_MAX: Duration = Duration::from_secs(60);
-/// The same for all questions about the time before this process together.
+/// All questions about the time before this process together are put so often, at most.
 const TRIES_OF_PAST: usize = 20;
 
 impl Actor {
+    /// Opens the lesson again that was open when the process before this one ended, as soon as the
+    /// store answers.
     pub(super) async fn resume(&mut self) {
         let Some(lesson) =
             self.engine.progress.open.clone().and_then(|id| self.engine.library.get(&id).cloned())
@@ -136,7 +138,7 @@ impl Actor {
                         clock::pause(PAUSE).await;
                         continue;
                     }
-                    // What is no longer kept is not told: a history then begins with what is there.
+                    // What is no longer kept is left out: a history then begins with what is there.
                     Err(_) => {}
                 }
                 break;

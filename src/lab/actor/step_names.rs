@@ -16,7 +16,7 @@ pub(super) fn parts(word: &str) -> (Option<&str>, &str) {
 ///
 /// # Errors
 /// The lesson has no such step.
-pub(super) fn named(lesson: &Lesson, step: &str, lang: &str) -> Result<usize, String> {
+pub(super) fn find_step(lesson: &Lesson, step: &str, lang: &str) -> Result<usize, String> {
     let number = step.parse::<usize>().ok().filter(|n| (1..=lesson.steps.len()).contains(n)).map(|n| n - 1);
     lesson.step(step).or(number).ok_or_else(|| {
         let numbered = |(at, step): (usize, &Step)| format!("{} {}", at + 1, step.called(lang));

@@ -2,7 +2,7 @@
 
 use super::Actor;
 use super::play::Stopped;
-use super::step_names::{named, parts};
+use super::step_names::{find_step, parts};
 use crate::error::Error;
 use crate::format::Lesson;
 use crate::view::State;
@@ -31,6 +31,11 @@ fn not_done(holds: Option<Duration>, next: &str, lang: &str) -> String {
 }
 
 impl Actor {
+    /// Goes to the next step, or to the next lesson; with none open, to the first one that is not
+    /// finished.
+    ///
+    /// # Errors
+    /// The open step may not be left yet, or there is none to go to. The text is for people.
     pub(super) async fn next(&mut self, lang: &str) -> Result<(), String> {
         let Ok((lesson, step)) = self.opened(lang) else {
             // Nothing open: the first lesson that is not finished.
@@ -73,8 +78,8 @@ impl Actor {
         }
     }
 
-    /// May the open step be left for the next one? One that was done before is no obstacle when it
-    /// is looked at again.
+    /// Returns whether the open step may be left for the next one. A step that was done before is
+    /// no obstacle when it is looked at again.
     pub(super) fn may_go_on(&self) -> bool {
         let Some((open, step)) = self.engine.current() else { return true };
         let done = self.engine.progress.look(&open.lesson.id, &step.id).is_some_and(|noted| noted.done);
@@ -97,6 +102,10 @@ impl Actor {
         Ok(Some((Word::Played, vec![With::Steps(vec![at])])))
     }
 
+    /// Shows the step before the open one.
+    ///
+    /// # Errors
+    /// No lesson is open, or its first step is. The text is for people.
     pub(super) async fn back(&mut self, lang: &str) -> Result<(), String> {
         let (lesson, step) = self.opened(lang)?;
         if step == 0 {
@@ -114,11 +123,11 @@ impl Actor {
         let (lesson, step) = parts(word);
         // Before a setup is played.
         if let Some(lesson) = lesson.and_then(|id| self.engine.library.find(id, self.track().as_deref())) {
-            named(lesson, step, lang)?;
+            find_step(lesson, step, lang)?;
         }
         self.open_named(lesson, lang).await?;
         let (lesson, from) = self.opened(lang)?;
-        let to = named(&lesson, step, lang)?;
+        let to = find_step(&lesson, step, lang)?;
         let since = self.engine.since_of(&lesson.id, &lesson.steps[to].id);
         let mut notices = match since {
             0 => self.play_between(&lesson, from, to, lang).await?,
@@ -234,15 +243,20 @@ impl Actor {
         Ok(notices)
     }
 
-    /// Does the store no longer have what was at this revision? It has compacted it, or it has gone
-    /// back itself (restored from a backup, or replaced) and its revisions end before. False if it
-    /// does not answer.
+    /// Returns whether the store no longer has what was at this revision. It has compacted it, or
+    /// it has gone back itself (restored from a backup, or replaced) and its revisions end before.
+    /// False if it does not answer.
     pub(super) async fn is_lost(&self, revision: i64) -> bool {
         let steps = self.host.past(Past::Steps).await.unwrap_or_default();
         let is_compacted = steps["oldest"].as_i64().is_some_and(|oldest| oldest > revision);
         is_compacted || steps["revision"].as_i64().is_some_and(|newest| newest < revision)
     }
 
+    /// Notes the learner's answer to the question before the open step's task, unless the step is
+    /// done.
+    ///
+    /// # Errors
+    /// The step has no question, or that has no such choice. The text is for people.
     pub(super) fn predict(&mut self, choice: &str, lang: &str) -> Result<(), String> {
         let (lesson, step) = self.opened(lang)?;
         let step = &lesson.steps[step];

@@ -34,7 +34,7 @@ pub(super) enum Awaited {
 pub(super) struct Waiter {
     lang: String,
     reply: oneshot::Sender<Reply>,
-    /// Revisions that the watches have to have told.
+    /// Revisions that the watches have to have reported.
     needs: HashMap<String, i64>,
     /// What a foreign server had when this was asked, by kind: its own writes pass no tap that
     /// could tell how far they are. `None`: not answered yet.
@@ -92,7 +92,7 @@ impl Actor {
         self.waiters.iter().map(|w| w.deadline).min()
     }
 
-    /// Asks a foreign server what it has; at home everything is told by the tap.
+    /// Asks a foreign server what it has; at home everything comes from the tap.
     fn look(&self) -> Option<Looks> {
         if self.engine.offers.own {
             return Some(Looks::new());
@@ -110,7 +110,7 @@ impl Actor {
     }
 
     /// Replies when the step, or the learner's last answer, is judged by what the store has now.
-    /// After a jump, replies when the watches have told what the store has now.
+    /// After a jump, replies when the watches have reported what the store has now.
     pub(super) fn await_verdict(&mut self, lang: String, reply: oneshot::Sender<Reply>, awaited: Awaited) {
         let patience = match awaited {
             Awaited::Watches => PATIENCE_OF_JUMP,

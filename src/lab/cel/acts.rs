@@ -8,8 +8,9 @@ use super::value::{self, at, str_field};
 use cel::Value;
 use runtime::images;
 
-/// Is it a request of the learner's that takes this object (`Pod/default/web`) away: a delete, a
-/// delete of the whole list, or an eviction? A dry run does not.
+/// Returns whether a record is a request of the learner's that takes this object
+/// (`Pod/default/web`) away: a delete, a delete of the whole list, or an eviction. A dry run does
+/// not.
 ///
 /// Example: `kubectl drain` posts to `Pod/default/web/eviction`; the pod is gone afterwards as
 /// after `kubectl delete pod web`. A delete of the list with a selector takes away only what fits:
@@ -31,7 +32,7 @@ pub(super) fn removes(facts: &Facts, record: &Value, object: &str) -> bool {
     }
 }
 
-/// Did an object ever fit the selectors of a request about its list?
+/// Returns whether an object ever fitted the selectors of a request about its list.
 fn is_selected(facts: &Facts, record: &Value, object: &str) -> bool {
     if str_field(record, "labels").is_empty() && str_field(record, "fields").is_empty() {
         return true;
@@ -47,9 +48,9 @@ fn is_selected(facts: &Facts, record: &Value, object: &str) -> bool {
     })
 }
 
-/// Does the pod's first container run what its image starts by itself? `command` and `args` that
-/// write the image's defaults out change nothing; an image whose defaults are not known here runs
-/// its own program only without them.
+/// Returns whether the pod's first container runs what its image starts by itself. `command` and
+/// `args` that write the image's defaults out change nothing; an image whose defaults are not known
+/// here runs its own program only without them.
 ///
 /// Example: `nginx` starts `nginx -g "daemon off;"`. So does `command: [nginx, -g, "daemon off;"]`;
 /// `args: [sleep, infinity]` does not.
@@ -105,8 +106,8 @@ fn repository(reference: &str) -> String {
 }
 
 /// Lists the pods by which kubelets show a static pod of `kube-system`: named after the node that
-/// they run on and owned by it. A pod of anybody's own that says the same has borrowed its labels,
-/// and is not listed.
+/// they run on and owned by it. A pod that a person made and that says the same has borrowed its
+/// labels, and is not listed.
 ///
 /// # Errors
 /// Pods are not watched yet.
@@ -134,6 +135,7 @@ pub(super) struct Knock {
 }
 
 impl Knock {
+    /// What expressions see of the knock.
     pub(super) fn value(&self) -> Value {
         value::map([
             ("host", value::text(&self.host)),
@@ -150,7 +152,7 @@ struct Options {
     valued: &'static str,
     long: &'static [&'static str],
     long_valued: &'static [&'static str],
-    /// Exit codes that say: nobody took the connection.
+    /// Exit codes that say: no program took the connection.
     refused: &'static [i32],
 }
 
@@ -203,10 +205,10 @@ const WGET: Options = Options {
 const NC: Options = Options { letters: "zvn46N", valued: "wq", long: &[], long_valued: &[], refused: &[1] };
 
 /// Returns where the line of a curl, wget or nc knocks, and whether it was refused. `None`: it
-/// knocks nowhere, at more than one place, or has options or a shell's syntax from which that
-/// cannot be told. The port of its target counts; one in a header or in the name of a file does
-/// not. A line that ends with `; echo $?` or `|| true` has lost the code, and a curl is refused
-/// there whatever it is.
+/// knocks nowhere, at more than one place, or has options or a shell's syntax from which that is
+/// not known. The port of its target counts; one in a header or in the name of a file does not. A
+/// line that ends with `; echo $?` or `|| true` has lost the code, and a curl is refused there
+/// whatever it is.
 ///
 /// Example: `curl -H 'Host: localhost:31000' localhost:1` knocks at port 1.
 pub(super) fn knock(line: &str, code: i32) -> Option<Knock> {

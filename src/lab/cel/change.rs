@@ -40,8 +40,8 @@ fn restarts(pod: &Value) -> i64 {
     of("status.containerStatuses").saturating_add(of("status.initContainerStatuses"))
 }
 
-/// Was a container of this pod started again since the step began? It is the same pod, or one that
-/// was made in the step.
+/// Returns whether a container of this pod was started again since the step began. It is the same
+/// pod, or one that was made in the step.
 ///
 /// # Errors
 /// The pod as it was then is not known.
@@ -52,8 +52,8 @@ pub(super) fn restarted(facts: &Facts, pod: &Value) -> Result<bool, String> {
     Ok(restarts(pod) > before)
 }
 
-/// Does this object stand in the place of another that was there when the step began and is gone:
-/// of one with the same name, or of one that the same controller had?
+/// Returns whether this object stands in the place of another that was there when the step began
+/// and is gone: of one with the same name, or of one that the same controller had.
 ///
 /// Example: the learner deletes `web-1` of a ReplicaSet, and the controller makes `web-2`: `web-2`
 /// has replaced `web-1`. The pod of a StatefulSet has the name of the one before it.
@@ -83,8 +83,8 @@ fn controller(object: &Value) -> Option<Value> {
     field(owner, "uid").cloned()
 }
 
-/// Is this object what it was when the step began: the same one, with the same labels, annotations
-/// and spec (or data)? Its status does not count.
+/// Returns whether this object is what it was when the step began: the same one, with the same
+/// labels, annotations and spec (or data). Its status does not count.
 ///
 /// # Errors
 /// The object as it was then is not known.

@@ -66,6 +66,7 @@ impl Command {
         true
     }
 
+    /// What expressions see of the command.
     pub(super) fn value(&self) -> Value {
         value::map([
             ("program", value::text(&self.program)),

@@ -5,8 +5,8 @@ use super::value;
 use cel::Value;
 use std::collections::BTreeSet;
 
-/// Are two texts alike: without the space around them and without regard to case? Numbers and
-/// truths count as their texts; of a list one item is enough.
+/// Returns whether two texts are alike, without the space around them and without regard to case.
+/// Numbers and truths count as their texts; of a list one item is enough.
 ///
 /// Example: `" Running "` is like `"running"` and like `["Pending", "Running"]`.
 ///
@@ -39,7 +39,8 @@ fn number(value: &Value) -> Result<f64, String> {
     }
 }
 
-/// Is a number at most `by` away from another? Rounding errors of a double are forgiven.
+/// Returns whether a number is at most `by` away from another. Rounding errors of a double are
+/// forgiven.
 ///
 /// # Errors
 /// One of them is no number.
@@ -49,7 +50,7 @@ pub(super) fn near(given: &Value, right: &Value, by: &Value) -> Result<bool, Str
     Ok((given - right).abs() <= by + rounding)
 }
 
-/// Do two lists have the same items, in whatever order, and however often?
+/// Returns whether two lists have the same items, in whatever order, and however often.
 ///
 /// # Errors
 /// One of them is no list of scalars.
@@ -61,9 +62,9 @@ pub(super) fn same_items(one: &Value, other: &Value) -> Result<bool, String> {
     Ok(set(one)? == set(other)?)
 }
 
-/// Does an object have all that is in a part of it? A map may have further fields. Each item of a
-/// list in the part needs an item of the object's list that fits it, no two the same one. Whole
-/// numbers and decimals are compared by value; `null` stands for a field that is not there.
+/// Returns whether an object has all that is in a part of it. A map may have further fields. Each
+/// item of a list in the part needs an item of the object's list that fits it, no two the same one.
+/// Whole numbers and decimals are compared by value; `null` stands for a field that is not there.
 ///
 /// Example: `{"spec": {"containers": [{"image": "nginx"}]}}` is a part of every Pod one of whose
 /// containers has the image nginx.
@@ -109,8 +110,9 @@ fn is_part(object: &Value, part: &Value, left: &mut usize) -> bool {
     }
 }
 
-/// Is there for each wanted item a found one of its own? Tries the found items for one wanted item
-/// after the other, and moves an earlier choice where that makes room (augmenting paths).
+/// Returns whether there is for each wanted item a found one of its own. Tries the found items for
+/// one wanted item after the other, and moves an earlier choice where that makes room (augmenting
+/// paths).
 ///
 /// Example: `[{"port": 80}, {}]` fits `[{"port": 443}, {"port": 80}]`: the second takes what the
 /// first leaves.

@@ -6,10 +6,10 @@ use api::fields::FieldSelector;
 use api::labels::Selector;
 use cel::Value;
 
-/// Was the object asked for by the request: by its name, or in a list whose selectors it fits? `{}`
-/// never is. Of a list that `kubectl describe` searches for a prefix it shows only the names that
-/// begin so, and none of the pods that it lists to count them, as those of a ReplicaSet, or to
-/// search them, as for those that use a claim.
+/// Returns whether the request asked for the object: by its name, or in a list whose selectors it
+/// fits. `{}` is never asked for. Of a list that `kubectl describe` searches for a prefix it shows
+/// only the names that begin so, and none of the pods that it lists to count them, as those of a
+/// ReplicaSet, or to search them, as for those that use a claim.
 pub(crate) fn covers(request: &Value, object: &Value) -> bool {
     let (kind, name) = (str_field(object, "kind"), at(object, "metadata.name"));
     let Some(Value::String(name)) = name else { return false };

@@ -30,7 +30,8 @@ struct Definition {
 pub(crate) struct Defines(BTreeMap<String, Definition>);
 
 impl Defines {
-    /// Is it the name of a function, of a variable, of a type, or defined already?
+    /// Returns whether a name is that of a function, of a variable or of a type, or is defined
+    /// already.
     pub(super) fn has_meaning(&self, name: &str) -> bool {
         let taken =
             functions::TABLE.iter().map(|f| f.name).chain(standard()).chain(CALLS.iter().map(|c| c.0));
@@ -59,8 +60,8 @@ impl Defines {
     }
 }
 
-/// Calls that stand for longer expressions: name, the names of their values, and the expression. A
-/// name that ends with `__` is nobody else's.
+/// Calls that stand for longer expressions: name, the names of their values, and the expression.
+/// Names that end with `__` stand for these values alone.
 pub(super) const CALLS: &[(&str, &[&str], &str)] = &[
     (
         "gone",

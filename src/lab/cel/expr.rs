@@ -104,7 +104,7 @@ impl Expr {
         for name in &seen.functions {
             let ours =
                 functions::TABLE.iter().any(|f| f.name == name) || BEAT_FUNCTIONS.contains(&name.as_str());
-            // Operators are functions with names that nobody can write: `_+_`, `!_`, `@in`.
+            // Operators are functions with names that an author cannot write: `_+_`, `!_`, `@in`.
             let operator = !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'));
             if !ours && !operator && !standard().any(|known| known == name) {
                 return Err(Error::Unknown { name: name.clone(), near: near_name(name) });
@@ -210,12 +210,12 @@ impl Expr {
         self.functions.contains(function)
     }
 
-    /// Does it compare with what there was when the step began?
+    /// Returns whether the expression compares with what there was when the step began.
     pub(crate) fn reads_beginning(&self) -> bool {
         change::OF_BEGINNING.iter().any(|function| self.calls(function))
     }
 
-    /// May it look at an object, where these are the values of its lab?
+    /// Returns whether the expression may look at an object, where these are the values of its lab.
     pub(crate) fn may_look_at(&self, kind: &Kind, object: &serde_json::Value, variant: &Value) -> bool {
         self.reads.iter().any(|read| read.may_be(kind, object, variant))
     }
@@ -286,13 +286,13 @@ impl Expr {
         shared::unwrap(value.as_ref()).map_err(|e| e.to_string())
     }
 
-    /// Is it true? An error is not.
+    /// Returns whether the expression is true. An error is not.
     pub(crate) fn holds(&self, facts: &Arc<Facts>) -> bool {
         self.truth(facts) == Some(true)
     }
 
-    /// Is it true? `None`: its evaluation fails. It is evaluated only if something that it reads
-    /// has changed since it last was.
+    /// Returns whether the expression is true; `None`: its evaluation fails. It is evaluated only
+    /// if something that it reads has changed since it last was.
     pub(crate) fn truth(&self, facts: &Arc<Facts>) -> Option<bool> {
         facts.ask_anew();
         let budget = Arc::new(Budget::default());

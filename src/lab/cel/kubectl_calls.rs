@@ -17,6 +17,7 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// What expressions see of the call.
     pub(super) fn value(&self) -> Value {
         let parsed = &self.parsed;
         let own = parsed.args.get(..parsed.dash.unwrap_or(parsed.args.len())).unwrap_or_default();

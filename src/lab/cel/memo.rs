@@ -69,6 +69,8 @@ impl std::fmt::Debug for Memo {
 }
 
 impl Memo {
+    /// What is known in this frame. What was found out in another one is forgotten, but for the
+    /// narrowed lists of the same step.
     pub(super) fn open(&self, frame: Frame) -> MutexGuard<'_, Known> {
         let mut known = self.0.lock();
         if known.frame != frame {
@@ -306,7 +308,7 @@ mod tests {
         assert!(expr.holds(&facts(late(), 1, true, &memo)), "4 was found when it was there");
         let corrected = vec![pod(6, 3, "Running"), pod(7, 4, "Running")];
         assert!(!expr.holds(&facts(corrected, 2, true, &memo)), "6 is not what it was taken for");
-        // Who has not looked before cannot know, and says so.
+        // An expression that was not evaluated before cannot know, and says so.
         let told = expr.value(&facts(late(), 1, true, &Arc::default()), &[]);
         assert!(told.as_ref().is_err_and(|why| why.starts_with(facts::UNKNOWN)), "{told:?}");
     }
@@ -359,8 +361,8 @@ mod tests {
             [false, false, true, false]
         );
         assert!(holds(1, 0, 2), "another step has a trace of its own");
-        // Of the lines the newest are kept: that one has come is told by their number, not by how
-        // many are left.
+        // Of the lines the newest are kept: that one has come is seen from their number, not from
+        // how many are left.
         let expr = check("ran.exists(r, r.code == 0)");
         let memo: Arc<Memo> = Arc::default();
         let kept = |code: i32, all: u64| {

@@ -1,7 +1,7 @@
 //! Expressions over the cluster's state: compiled with a lesson, evaluated against [`Facts`].
 //!
 //! An evaluation reads facts and nothing else, so it can be repeated, and tested without a cluster.
-//! It has a limit (`budget`). What is not known yet (a kind that nobody watched so far, an HTTP
+//! It has a limit (`budget`). What is not known yet (a kind that was not watched so far, an HTTP
 //! request that has to be made first) is an error now and is noted in [`Facts::wanted`]; the caller
 //! sees to it and evaluates again.
 

@@ -1,7 +1,7 @@
 //! Which expressions, once true, stay true, because what they ask for has happened. Such a check is
 //! noted as held, also beyond a restart. An expression about the past that can turn false again
-//! (`!trace.exists(…)`, `history(…).all(…)`, `size(history(…)) == 1`) is true before anybody has
-//! done anything, so it is judged like one about the present: it has to hold while the step is.
+//! (`!trace.exists(…)`, `history(…).all(…)`, `size(history(…)) == 1`) is true before the learner
+//! has done anything, so it is judged like one about the present: it has to hold while the step is.
 //!
 //! Example: in `trace.exists(t, t.verb == "delete" && !t.dry_run)` a further record adds a way to
 //! be true and takes none away; the negation is about one record. In `!trace.exists(t, t.verb ==
@@ -11,7 +11,8 @@ use super::functions::{Asks, TABLE};
 use super::language::{AND, CONDITIONAL, OR};
 use cel::common::ast::{EntryExpr, Expr as Node, IdedExpr};
 
-/// Does it stay true once it is, as long as history, trace and events only grow?
+/// Returns whether an expression stays true once it is, as long as history, trace and events only
+/// grow.
 pub(super) fn stays_true(node: &Node) -> bool {
     if !reads_past(node) {
         return true;
@@ -44,7 +45,8 @@ pub(super) fn stays_true(node: &Node) -> bool {
     }
 }
 
-/// Is it a list to which elements are only ever added, or one that has nothing to do with the past?
+/// Returns whether a node is a list to which elements are only ever added, or one that has nothing
+/// to do with the past.
 fn grows(node: &Node) -> bool {
     match node {
         _ if !reads_past(node) => true,
@@ -78,7 +80,7 @@ fn is_empty(node: &Node) -> bool {
     matches!(node, Node::Map(map) if map.entries.is_empty())
 }
 
-/// Is it a record that is looked for in the trace? Once there is one, there is always one.
+/// Returns whether a node looks for a record in the trace. Once there is one, there is always one.
 fn is_found(node: &Node) -> bool {
     let Node::Call(call) = node else { return false };
     searches_trace(&call.func_name)

@@ -36,8 +36,8 @@ impl Read {
         looks.then(|| Read { function: known.name, args: call.args.clone() })
     }
 
-    /// May it look at this object? A value that is known only while the expression is evaluated,
-    /// e.g. of a macro's variable, may be any.
+    /// Returns whether the read may be of this object. A value that is known only while the
+    /// expression is evaluated, e.g. of a macro's variable, may be any.
     pub(super) fn may_be(&self, kind: &Kind, object: &Json, variant: &Value) -> bool {
         let text = |at: usize| self.args.get(at).and_then(|arg| text(arg, variant));
         let is = |given: Option<String>, own: &str| given.is_none_or(|given| given == "*" || given == own);
@@ -69,7 +69,8 @@ impl Read {
 /// Nodes of an argument inside each other: it is worked out on the stack of a task.
 const LEVELS_MAX: usize = 16;
 
-/// Can an argument be worked out at once? A loop could run for hours, as nothing limits it here.
+/// Returns whether an argument can be worked out at once. A loop could run for hours, as nothing
+/// limits it here.
 fn is_short(arg: &IdedExpr, levels: usize) -> bool {
     levels > 0
         && match &arg.expr {

@@ -100,7 +100,7 @@ impl Seen {
         Ok(())
     }
 
-    /// Does a macro around the present node bind a name?
+    /// Returns whether a macro around the present node binds a name.
     fn binds(&self, name: &str) -> bool {
         self.bound[self.given..].iter().any(|(bound, _)| bound == name)
     }

@@ -64,7 +64,8 @@ fn is_shell_by_exec(command: &[String]) -> bool {
     has_stdin(options.unwrap_or_default()) && is_bare_shell(program.unwrap_or_default())
 }
 
-/// Do `kubectl exec`'s options open the standard input? With a question for help nothing runs.
+/// Returns whether the options of `kubectl exec` open the standard input. With a question for help
+/// nothing runs.
 fn has_stdin(options: &[&str]) -> bool {
     let mut is_open = false;
     let mut options = options.iter();
@@ -102,7 +103,8 @@ fn is_true(word: &str) -> bool {
     matches!(word, "1" | "t" | "T" | "true" | "TRUE" | "True")
 }
 
-/// Is the program in the container a shell that reads commands from its standard input?
+/// Returns whether the program in the container is a shell that reads commands from its standard
+/// input.
 fn is_bare_shell(program: &[&str]) -> bool {
     // What the outer shell redirects is not the program's.
     let mut words = program.iter().copied().take_while(|word| !word.contains(['<', '>']));

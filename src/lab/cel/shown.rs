@@ -6,8 +6,8 @@
 //! shown RESTARTS and not IP, which `-o wide` adds; `-o yaml` has shown both, `-o
 //! jsonpath='{.items[*].status.podIP}'` the address alone, and `-o name` neither.
 //!
-//! What went to a file or to `/dev/null` was shown to nobody. A pipe is a look: `grep`, `less` or
-//! `wc` reads on.
+//! What went to a file or to `/dev/null` was not shown. A pipe is a look: `grep`, `less` or `wc`
+//! reads on.
 //!
 //! What a template shows, kubectl's own printer tells: the template is run over the object as it is
 //! and over a copy whose field has another value. If the two texts differ, the field was in them.
@@ -19,9 +19,9 @@ use api::table;
 use cel::Value;
 use serde_json::{Value as Json, json};
 
-/// Was the object in the answer, and in that the field? `column` is its column in the table of
-/// `kubectl get`, `path` where it stands in the object. What a client does not tell of its format
-/// counts for the learner.
+/// Returns whether the object was in the answer, and in that the field. `column` is its column in
+/// the table of `kubectl get`, `path` where it stands in the object. What a client does not tell of
+/// its format counts for the learner.
 pub(super) fn shows(request: &Value, object: &Value, column: &str, path: &str) -> bool {
     let is_look = matches!(str_field(request, "verb"), "get" | "list")
         && matches!(at(request, "code"), Some(Value::Int(200)));
@@ -50,9 +50,9 @@ pub(super) fn shows(request: &Value, object: &Value, column: &str, path: &str) -
     }
 }
 
-/// Does a description show the field of an object that was only looked up beside what it describes?
-/// Events are printed whole. Of a node's pods there are the names and ages, and neither addresses
-/// nor restarts; the pods of a ReplicaSet are counted.
+/// Returns whether a description shows the field of an object that was only looked up beside what
+/// it describes. Events are printed whole. Of a node's pods there are the names and ages, and
+/// neither addresses nor restarts; the pods of a ReplicaSet are counted.
 fn shows_aside(request: &Value, object: &Value, column: &str) -> bool {
     match str_field(object, "kind") {
         "Event" => true,
@@ -64,8 +64,8 @@ fn shows_aside(request: &Value, object: &Value, column: &str) -> bool {
     }
 }
 
-/// Does the table of a kind have a column, among those that `-o wide` adds (`wide`) or among the
-/// others?
+/// Returns whether the table of a kind has a column, among those that `-o wide` adds (`wide`) or
+/// among the others.
 fn has_column(kind: &str, column: &str, wide: bool) -> bool {
     let Some(kind) = facts::kind(kind) else { return false };
     let all = table::definitions(table::printing(kind));
@@ -95,7 +95,8 @@ fn listing(request: &Value) -> Listing {
     }
 }
 
-/// Does what stands after `-o` print the field at `path` of an object that is not sent as a table?
+/// Returns whether what stands after `-o` prints the field at `path` of an object that is not sent
+/// as a table.
 fn prints(output: &str, object: &Value, path: &str, listing: Listing) -> bool {
     let (format, template) = output.split_once('=').unwrap_or((output, ""));
     match format {

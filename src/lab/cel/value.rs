@@ -62,7 +62,7 @@ pub(crate) fn time(at: jiff::Timestamp) -> Value {
     utc.map_or(Value::Null, |utc| Value::Timestamp(utc.fixed_offset()))
 }
 
-/// The same map with one field set.
+/// Returns a copy of a map with one field set.
 pub(crate) fn with(value: &Value, name: &str, to: Value) -> Value {
     let mut fields = match value {
         Value::Map(map) => (*map.map).clone(),

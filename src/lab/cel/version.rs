@@ -13,7 +13,7 @@ pub(crate) struct Version {
     pub at: Option<jiff::Timestamp>,
     /// `ADDED`, `MODIFIED`, `DELETED`.
     pub verb: &'static str,
-    /// Who wrote it; empty where nobody told.
+    /// The user who wrote it; empty where no record shows that.
     pub(crate) user: String,
     /// The object's JSON.
     pub body: Bytes,
@@ -34,14 +34,14 @@ impl Version {
         Version { revision, at, verb, body, ..Version::default() }
     }
 
-    /// The same, written by this user.
+    /// Returns a copy that this user wrote.
     pub(crate) fn by(&self, user: &str) -> Version {
         let body = self.body.clone();
         let version = Version::new(self.revision, self.at, self.verb, body);
         Version { user: user.to_string(), number: self.number, ..version }
     }
 
-    /// The same under another number.
+    /// Returns a copy under another number.
     pub(crate) fn numbered(&self, number: u64) -> Version {
         Version { number, ..self.by(&self.user) }
     }
@@ -56,7 +56,8 @@ impl Version {
         self.seen.get().is_some()
     }
 
-    /// The same under another verb, and not kept; without the object if it is not to be `whole`.
+    /// What expressions see of the version under another verb. It is not kept; without the object
+    /// if it is not to be `whole`.
     pub(crate) fn value_as(&self, verb: &str, whole: bool) -> Value {
         let object = match (whole, self.seen.get()) {
             (false, _) => Value::Null,

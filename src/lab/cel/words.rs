@@ -82,8 +82,8 @@ pub(super) fn record(value: &Node, bound: &Bound) -> Records {
     }
 }
 
-/// Does a macro choose among the elements of a list, and change none? `map` with a condition has
-/// the same form, but adds something else than the element.
+/// Returns whether a macro chooses among the elements of a list, and changes none. `map` with a
+/// condition has the same form, but adds something else than the element.
 fn is_filter(c: &ComprehensionExpr) -> bool {
     let Node::Call(step) = &c.loop_step.expr else { return false };
     let added = |sum: &CallExpr| match sum.args.get(1).map(|arg| &arg.expr) {

@@ -51,9 +51,9 @@ impl Engine {
         self.before.insert(kind.to_string(), Arc::new(objects));
     }
 
-    /// Is a revision newer than everything that this cluster's store has told? Then the store was
-    /// restored from a backup or replaced since the revision was noted. On a foreign cluster, and
-    /// before the first record, that is not known.
+    /// Returns whether a revision is newer than every one that the records of this cluster's store
+    /// name. Then the store was restored from a backup or replaced since the revision was noted. On
+    /// a foreign cluster, and before the first record, that is not known.
     pub(crate) fn is_ahead(&self, revision: i64) -> bool {
         self.offers.own && (1..revision).contains(&self.observer.recorder.revision)
     }
@@ -176,7 +176,7 @@ mod tests {
     }
 
     /// The program was restarted and the store has forgotten the step's beginning: an object that
-    /// nobody remembers is not one that was not there.
+    /// is not known is not one that was not there.
     #[test]
     fn a_beginning_that_nobody_knows_is_neither_green_nor_unsaid() {
         let mut engine = compares_with_the_beginning(7);
@@ -212,7 +212,7 @@ mod tests {
         assert!(!told(&engine));
         let key = ("pods".to_string(), "d".to_string(), "a".to_string());
         Arc::make_mut(&mut engine.observer.recorder.forgotten).note(key, 9, 0);
-        engine.memo = Arc::default(); // nobody has looked before
+        engine.memo = Arc::default(); // nothing was asked before
         engine.settle();
         assert!(told(&engine));
         engine.observer.recorder.keep_from(12, 12); // `goto run` begins the step anew

@@ -48,8 +48,8 @@ impl Engine {
         }
     }
 
-    /// Hints of an earlier sitting, as they would be said by these facts. One that needs what
-    /// nobody has told yet is missing, until `settle` looks again.
+    /// Hints of an earlier sitting, as they would be said by these facts. One that needs what no
+    /// record has shown yet is missing, until `settle` looks again.
     pub(crate) fn recall_hints(&mut self, facts: &Arc<Facts>) {
         let Some((open, step)) = self.current() else { return };
         let ids = self.progress.look(&open.lesson.id, &step.id).map(|p| p.hints.clone()).unwrap_or_default();
@@ -76,8 +76,8 @@ fn mark_past(step: &Step, facts: &Arc<Facts>, hints: &mut [BTreeMap<String, Hint
     }
 }
 
-/// Is the step done, or all that it asks for so, as far as it was judged? What is so may still have
-/// to hold for a moment. A hint would then point at what the learner has just done.
+/// Returns whether the step is done, or all that it asks for is true as far as it was judged, even
+/// if it still has to hold for a moment. A hint would then point at what the learner has just done.
 pub(super) fn misses_nothing(step: &Step, outcome: &Outcome, noted: Option<&progress::Step>) -> bool {
     let is_done = noted.is_some_and(|noted| matches!(noted.state, State::Done | State::Solved));
     let is_answered = step.answer.is_none() || noted.is_some_and(|noted| noted.is_right);

@@ -122,7 +122,7 @@ pub(crate) struct Engine {
     pub asking_before: HashSet<String>,
     /// Kinds of which a question for them failed.
     pub failed_before: HashMap<String, beginning::Retry>,
-    /// Kinds whose objects at the step's beginning nobody has any more.
+    /// Kinds whose objects at the step's beginning cannot be had any more.
     pub lost_before: HashSet<String>,
     /// What evaluations have found out in this step.
     pub memo: Arc<Memo>,
@@ -147,9 +147,9 @@ pub(crate) struct Engine {
     pub unkept: Option<(Instant, String)>,
     /// The lesson of the last session that could not be opened again, and why.
     pub unresumed: Option<(String, cluster::Error)>,
-    /// The lesson and the step above which the faults of the library are told.
+    /// The lesson and the step above which the faults of the library are shown.
     pub told_faults: Option<(String, usize)>,
-    /// The lesson that was opened last, and the step above which its clock is told.
+    /// The lesson that was opened last, and the step above which the notice about its clock stands.
     pub told_clock: Option<(String, usize)>,
 }
 
@@ -197,8 +197,8 @@ impl Engine {
         }
     }
 
-    /// Notes that the faults of the library are told above the open step, unless another one of
-    /// this process has told them.
+    /// Notes that the faults of the library are shown above the open step, unless another one of
+    /// this process has shown them.
     pub(crate) fn tell_faults(&mut self) {
         let Some(open) = self.open.as_ref().filter(|_| self.told_faults.is_none()) else { return };
         if !self.library.faults.is_empty() {
@@ -206,8 +206,8 @@ impl Engine {
         }
     }
 
-    /// Notes that the clock of the open lesson is told above the open step: once a lesson, at the
-    /// first step that is shown.
+    /// Notes that the notice about the open lesson's clock stands above the open step: once a
+    /// lesson, at the first step that is shown.
     pub(crate) fn tell_clock(&mut self) {
         let Some(open) = &self.open else { return };
         if self.told_clock.as_ref().is_none_or(|(lesson, _)| *lesson != open.lesson.id) {
@@ -215,13 +215,14 @@ impl Engine {
         }
     }
 
-    /// Is the clock of the open lesson told above the open step?
+    /// Returns whether the notice about the open lesson's clock stands above the open step.
     pub(crate) fn tells_clock(&self) -> bool {
         let Some(open) = &self.open else { return false };
         let is_open = |(lesson, step): &(String, usize)| (lesson, *step) == (&open.lesson.id, open.step);
         self.told_clock.as_ref().is_none_or(is_open)
     }
 
+    /// The open lesson and its open step.
     pub(crate) fn current(&self) -> Option<(&Open, &Step)> {
         let open = self.open.as_ref()?;
         Some((open, open.lesson.steps.get(open.step)?))
@@ -328,8 +329,9 @@ impl Engine {
         self.progress.look(lesson, step).map_or(0, |s| s.since)
     }
 
-    /// Is what was done in a step still there? A step that was done stays marked as done for good,
-    /// but a jump to it, or to one before it, takes its objects back and opens its state again.
+    /// Returns whether what was done in a step is still there. A step that was done stays marked as
+    /// done for good, but a jump to it, or to one before it, takes its objects back and opens its
+    /// state again.
     pub(crate) fn stands(&self, lesson: &str, step: &str) -> bool {
         let state = self.progress.look(lesson, step).map(|noted| noted.state);
         matches!(state, Some(State::Done | State::Solved))

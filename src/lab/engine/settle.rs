@@ -190,7 +190,7 @@ mod tests {
     use crate::cel::{Expr, Probe, Use, value};
     use crate::engine::tests::engine;
 
-    /// Of `a | b` the second is told as long as the hop of the first is on its way.
+    /// Of `a | b` the second is shown as long as the hop of the first is on its way.
     #[test]
     fn a_debrief_keeps_its_first_choice_when_that_comes() {
         let lines = |text: &str| text.split(' ').map(String::from).collect::<Vec<_>>();

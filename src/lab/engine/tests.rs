@@ -24,8 +24,7 @@ pub(crate) fn engine() -> Engine {
     Engine { progress, open: Some(open), ..Engine::new(library, PathBuf::new(), offers) }
 }
 
-/// A cluster that nobody learns with does not read the lessons: that takes as long as half its
-/// start.
+/// A cluster without a learner does not read the lessons: that takes as long as half its start.
 #[test]
 fn without_packs_the_lessons_are_not_read_to_show_that_none_is_open() {
     let read = Arc::new(AtomicBool::new(false));

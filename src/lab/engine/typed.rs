@@ -31,7 +31,7 @@ impl Engine {
         }
     }
 
-    /// Has the step a question before its task that the learner has not answered?
+    /// Returns whether the step has a question before its task that the learner has not answered.
     fn waits_for_guess(&self, lesson: &Lesson, step: &Step) -> bool {
         let noted = self.progress.look(&lesson.id, &step.id);
         step.predict.is_some() && noted.is_none_or(|noted| noted.predicted.is_none())

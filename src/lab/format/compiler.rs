@@ -105,11 +105,11 @@ impl<'a> Compiler<'a> {
     pub(super) fn expr(&mut self, source: &str, place: Use) -> Option<Expr> {
         self.expr_of(source, place, &[])
     }
-    /// The same where further names have values.
+    /// Compiles an expression in which the names `bound` have values, too.
     pub(super) fn expr_of(&mut self, source: &str, place: Use, bound: &[(&str, Meaning)]) -> Option<Expr> {
         self.expr_near(source, source, place, bound)
     }
-    /// The same for an expression that was made of what stands at `near`.
+    /// Compiles an expression that was made of the text `near`: faults name the line of that.
     pub(super) fn expr_near(
         &mut self,
         near: &str,
@@ -120,12 +120,12 @@ impl<'a> Compiler<'a> {
         let compiled = Expr::compile_with(source, place, bound, &self.defines);
         self.keep(near, compiled)
     }
-    /// The same for the condition of a hint, which may name the learner's answer.
+    /// Compiles the condition of a hint, which may name the learner's answer.
     pub(super) fn condition(&mut self, source: &str) -> Option<Expr> {
         let compiled = Expr::compile_with(source, Use::Hint, &self.bound(), &self.defines);
         self.keep(source, compiled)
     }
-    /// The same for a text with `${…}`.
+    /// Compiles a text with `${…}`.
     pub(super) fn template(&mut self, text: &str) -> Option<Template> {
         let compiled = Template::compile_with(text, Use::Hint, &self.bound(), &self.defines);
         self.keep(text, compiled)
@@ -152,8 +152,8 @@ impl<'a> Compiler<'a> {
             }
         }
     }
-    /// Lines that break something when a step begins. What they cost nobody is asked, so they
-    /// change no object.
+    /// Lines that break something when a step begins. The learner is not asked about their cost, so
+    /// they change no object.
     pub(super) fn faults_of_step(&mut self, lines: &[String]) {
         self.lines(lines);
         let is_fault =

@@ -164,7 +164,7 @@ fn check(act: &Act, change: &Change) -> Option<(Text, String)> {
         ),
         How::Deleted => (
             both(&format!("the {kind} {name} is gone"), &format!("{kind} {name} 오브젝트가 없음")),
-            // Also that it was there: else the step is done before anybody has done anything.
+            // Also that it was there: else the step is done before the learner has done anything.
             is(format!("gone{object}")),
         ),
         How::Updated => {

@@ -39,7 +39,7 @@ fn odd(name: &str, text: &str) -> Option<String> {
 /// The files of a lesson while its lines are read, in order.
 pub(super) struct Files {
     all: Vec<File>,
-    /// Files that a line of the learner's shell has named: nobody knows what is in them now.
+    /// Files that a line of the learner's shell has named: what is in them now is not known.
     touched: BTreeSet<String>,
 }
 

@@ -110,7 +110,7 @@ pub struct Step {
     pub(crate) keep: Option<Keep>,
     /// When it can no longer succeed.
     pub lost: Option<Lost>,
-    /// Lines run as the teacher whenever the step begins; the learner is not told of them.
+    /// Lines run as the teacher whenever the step begins; the learner does not see them.
     pub setup: Vec<String>,
     /// Requests that are sent and counted while the step is open.
     pub(crate) load: Option<Load>,
@@ -161,7 +161,7 @@ pub struct Check {
     pub(crate) is: Expr,
 }
 
-/// What has to stay true while the step is open, and what the learner is told when it does not.
+/// What has to stay true while the step is open, and what the learner reads when it does not.
 #[derive(Clone, Debug)]
 pub(crate) struct Keep {
     pub is: Expr,
@@ -206,7 +206,7 @@ pub struct Hint {
 pub struct Way {
     /// As of [`Step::solution`].
     pub lines: Vec<String>,
-    /// The learner is told of it when the step is done; others only prove the check.
+    /// The learner sees it when the step is done; others only prove the check.
     pub show: bool,
 }
 

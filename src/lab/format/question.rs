@@ -32,8 +32,8 @@ pub struct Answer {
     pub cards: Vec<(String, Text)>,
     /// Is `answer` right?
     pub(crate) is: Expr,
-    /// Whether a part of the right choices is told as such: only where the author states how many
-    /// are right.
+    /// Whether the learner hears that a part of the right choices is right: only where the author
+    /// states how many are right.
     pub(crate) part: Option<Part>,
 }
 

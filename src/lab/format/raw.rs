@@ -295,7 +295,7 @@ pub(crate) struct TermWords {
 /// Lines of another way, or `{do, show}`. By hand, so that errors keep their line.
 pub(crate) struct Also {
     pub lines: Vec<String>,
-    /// The learner is told of it when the step is done.
+    /// The learner sees it when the step is done.
     pub show: bool,
 }
 
@@ -414,7 +414,7 @@ pub(crate) fn odd_number(parts: &str, number: usize) -> Option<String> {
     (number > PARTS_MAX).then(|| format!("there may be {PARTS_MAX} {parts} at most, not {number}"))
 }
 
-/// `500ms`, `3s`, `2m`; at most an hour, which is longer than anybody waits before a screen.
+/// `500ms`, `3s`, `2m`; at most an hour, which is longer than a learner waits before a screen.
 pub(crate) struct Span(pub Duration);
 
 const SPAN_MAX: Duration = Duration::from_secs(3600);

@@ -17,7 +17,7 @@ pub(crate) struct Beat {
 }
 
 impl Beat {
-    /// What it binds, and when it is told.
+    /// What it binds, and when it is shown.
     pub(crate) fn exprs(&self) -> impl Iterator<Item = &Expr> {
         self.with.iter().map(|(_, e)| e).chain(&self.when)
     }
@@ -31,7 +31,7 @@ pub(crate) type Sentences = BTreeMap<String, Beat>;
 pub(super) const GIVEN: &[&str] = &["said", "answer", "right"];
 
 /// The names that a beat may use, and what is known of their values. `unread`: names whose
-/// expressions cannot be read, which is told once, and not again where they are used.
+/// expressions cannot be read, which is reported once, and not again where they are used.
 fn names<'a>(with: &'a [(String, Expr)], unread: &'a [String]) -> Vec<(&'a str, Meaning)> {
     let unknown = GIVEN.iter().copied().chain(unread.iter().map(String::as_str));
     let known = with.iter().map(|(name, expr)| (name.as_str(), expr.meaning));

@@ -56,7 +56,7 @@ impl Terms {
     /// The term that a person means: `pod`, `Pods`, `control plane` or `파드`.
     pub fn find(&self, word: &str) -> Option<&Term> {
         let word = folded(word);
-        // A plural that nobody wrote down.
+        // A plural that is not written in the term.
         let found = self.words.get(&word).or_else(|| self.words.get(word.strip_suffix('s')?));
         self.get(found?)
     }

@@ -16,7 +16,7 @@ pub struct Fault {
     pub what: String,
 }
 
-/// Faults of one file that are told, at most. To find the line of one takes a look at the whole
+/// Faults of one file that are reported, at most. To find the line of one takes a look at the whole
 /// file, and a pack may be made to have very many.
 pub(crate) const FAULTS_MAX: usize = 200;
 

@@ -124,7 +124,7 @@ fn define(on: &mut Compiler<'_>, define: &serde_json::Map<String, serde_json::Va
     }
 }
 
-/// Notes defined names that nothing uses. In a lesson that does not compile nobody can tell.
+/// Notes defined names that nothing uses. In a lesson that does not compile that is not known.
 fn check_defines(on: &mut Compiler<'_>, lesson: &Lesson) {
     let used: BTreeSet<&String> = lesson.exprs().into_iter().flat_map(|expr| &expr.defined).collect();
     let unused: Vec<String> =

@@ -72,7 +72,7 @@ pub(crate) fn facts(variant: &Map<String, Value>) -> Arc<Facts> {
     Arc::new(Facts { variant: Some(value::of_json(&Value::Object(variant.clone()))), ..Facts::default() })
 }
 
-/// Is it true of this variant?
+/// Returns whether a condition is true of this variant; one that is missing is.
 pub fn fits(condition: Option<&str>, variant: &Map<String, Value>) -> bool {
     condition.is_none_or(|c| Expr::compile(c, Use::Check, &[]).is_ok_and(|e| e.holds(&facts(variant))))
 }
@@ -119,7 +119,7 @@ pub fn seeds(lab: &str, choices: &Choices) -> Vec<u64> {
     chosen
 }
 
-/// Can a value be called so, and stand as `{{key}}` in a text?
+/// Returns whether a value can have this name, and stand as `{{key}}` in a text.
 pub(crate) fn is_name(word: &str) -> bool {
     !word.is_empty() && word.chars().all(is_of_name)
 }

@@ -7,10 +7,12 @@ use super::run::follow::Follower;
 use super::view::{Ask, Question};
 use super::world::World;
 use crate::asking::{self, Work};
+use crate::format::{EN, Text};
 use cluster::control::Reply;
 use cluster::guest::{Guest, Host};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use lang::Lang;
 use serde_json::{Value, json};
 use task::Crew;
 use tokio::sync::watch;
@@ -57,7 +59,7 @@ impl Following {
             Following::Ended => return None,
             Following::Follows(work, follower) => (work, follower),
             Following::Waits(work, mut begun, lang) => match asking::await_start(&work, &mut begun).await? {
-                Err(why) => return Some((Reply::Error(why.clone()), Following::Ended)),
+                Err(why) => return Some((Reply::Error(why.get(&lang).to_string()), Following::Ended)),
                 Ok(run) => {
                     let follower = Box::new(run.follower(&lang));
                     (work, follower)
@@ -79,10 +81,11 @@ impl Guest for Graded {
         let (run, tell) = (self.run.clone(), self.opened.clone());
         let world = World::start(crew, &host);
         let opened = world.map_err(Error::from).and_then(|w| LabRun::open(w, host, tell));
-        let opened = run.get_or_init(|| opened.map_err(|e| cluster::chain(&e)));
-        let failed = opened.is_err();
+        let said = |error: Error| Text::said(|lang| error.say(Lang::parse(lang).unwrap_or_default()));
+        let opened = run.get_or_init(|| opened.map_err(said));
         self.begun.send_replace(());
-        if failed {
+        if let Err(why) = opened {
+            tracing::error!(error = why.get(EN), "labs cannot be played");
             return;
         }
         crew.spawn(async move {

@@ -35,8 +35,9 @@
 //! up.
 //!
 //! Several sessions may look at the open lab: each follows it (`run::follow`) and gets a view now
-//! and after every change. The last grade and what was told to a learner who gave up belong to the
-//! view and are kept with the lab, in every language: a session that begins later shows them, too.
+//! and after every change. The last grade and the explanations for a learner who gave up belong to
+//! the view and are kept with the lab, in every language: a session that begins later shows them,
+//! too.
 //! ## What a signature is worth
 //! It shows that a record was edited. It does not show that a learner did the work: the key lies on
 //! the learner's machine, and a person who reads it can sign and seal anything. The same is true of

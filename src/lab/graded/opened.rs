@@ -64,6 +64,7 @@ fn asks_cause(open: &Open) -> bool {
 }
 
 impl Opened {
+    /// Notes which lab is open, and the namespaces in which it is played.
     pub(super) fn note(&self, open: Option<&Open>, places: Option<BTreeSet<String>>) {
         // Until its clock runs, it is set up: that begins behind `base`.
         let began = |open: &Open| open.began.max(open.base.saturating_add(1));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// told are marked. A part is what stands between two `&&` that are not in brackets.
 pub(super) fn unmet(world: &Arc<World>, expr: &Expr, frame: &Frame) -> Vec<String> {
     let Some(facts) = Arc::into_inner(world.facts(frame)) else { return Vec::new() };
-    // What is found out of expressions that nobody asks again is not to be remembered.
+    // What is found out of expressions that are asked once is not to be remembered.
     let facts = Arc::new(Facts { memo: Arc::default(), ..facts });
     unmet_among(&expr.source, |part| Expr::compile(part, Use::Check, &[]).map(|part| part.truth(&facts)))
 }

@@ -21,7 +21,7 @@ pub struct Found {
     pub revision: i64,
     /// The first thing that is not so.
     pub unmet: String,
-    /// The same as a sentence for the learner; empty: the task itself says it all.
+    /// What is not so, as a sentence for the learner; empty: the task itself says it all.
     pub told: Text,
     /// The parts of the check that are not so, as they stand in the lab's file, if they were asked
     /// for ([`super::view::Ask::Grade`]).
@@ -55,7 +55,7 @@ pub(crate) struct Used {
 }
 
 /// What was done too late does not count. `changed`: a person has changed something after the
-/// limit; a state that nobody touched since is the state at the limit, however late it is judged,
+/// limit; a state that was not changed since is the state at the limit, however late it is judged,
 /// and whatever controllers have made of it meanwhile.
 pub(crate) fn in_time(found: &mut [Found], limit_ms: u64, changed: bool, late: &Red) {
     if !changed {

@@ -19,10 +19,6 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::path::Path;
 
-/// What to do about a key's file that holds none. The book of attempts is sealed with the key.
-const ANOTHER_KEY: &str = "put it back from a copy, or move the file away: the next start makes another \
-                           key, and the grades so far no longer count";
-
 /// `sha256:` and 64 hexadecimal digits.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     let digits: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
@@ -154,8 +150,12 @@ impl Key {
     pub(crate) fn load_or_create(dir: &Path) -> Result<Key, Error> {
         let path = dir.join("records.key");
         let unusable = |why: String| Error::Key { path: path.clone(), why };
+        let damaged = |why: String| Error::DamagedKey { path: path.clone(), why };
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                return Err(damaged(error.to_string())); // not UTF-8
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let fresh = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
                     .map_err(|_| unusable("no randomness".into()))?;
@@ -165,7 +165,6 @@ impl Key {
             }
             Err(error) => return Err(unusable(error.to_string())),
         };
-        let damaged = |why: String| unusable(format!("{why}; {ANOTHER_KEY}"));
         let document = BASE64.decode(text.trim()).map_err(|e| damaged(e.to_string()))?;
         Ed25519KeyPair::from_pkcs8(&document).map(Key).map_err(|e| damaged(e.to_string()))
     }
@@ -196,7 +195,7 @@ impl Key {
         Value::Object(document)
     }
 
-    /// Is this document of this kind, and as it was sealed with this key?
+    /// Returns whether a document is of this kind, and as it was sealed with this key.
     pub(crate) fn is_sealed(&self, kind: Kind, document: &Value) -> bool {
         let Some(mut document) = document.as_object().cloned() else { return false };
         let Some(Value::String(seal)) = document.remove("seal") else { return false };
@@ -345,8 +344,8 @@ mod tests {
     #[test]
     fn a_damaged_key_says_how_another_one_is_made() {
         let dir = tempfile::tempdir().unwrap();
-        for text in ["no key", "bm8ga2V5"] {
-            std::fs::write(dir.path().join("records.key"), text).unwrap();
+        for content in [&b"no key"[..], b"bm8ga2V5", b"\xff"] {
+            std::fs::write(dir.path().join("records.key"), content).unwrap();
             let error = Key::load_or_create(dir.path()).err().unwrap().to_string();
             assert!(error.contains("records.key") && error.contains("move the file away"), "{error}");
         }

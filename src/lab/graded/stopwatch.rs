@@ -1,5 +1,5 @@
-//! How long a lab has been open, by two clocks: the calendar's, which anybody may set, and the
-//! kernel's, which nobody can.
+//! How long a lab has been open, by two clocks: the calendar's, which a person may set, and the
+//! kernel's, which no one can.
 
 use clock::{self, Instant, Timestamp};
 use std::time::Duration;

@@ -47,7 +47,7 @@ pub enum Ask {
     Leave {
         /// Refused if another lab is open. `None`: the open one.
         id: Option<String>,
-        /// What the learner was told that it takes: refused if it would take more by now. `None`:
+        /// What it takes, as the learner has seen it: refused if it would take more by now. `None`:
         /// it may take anything.
         #[serde(default)]
         agreed: Option<Plan>,
@@ -127,7 +127,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Does this plan take no more than another one, to which the learner has agreed?
+    /// Returns whether this plan takes no more than another one, to which the learner has agreed.
     pub(crate) fn is_within(&self, agreed: &Plan) -> bool {
         self.ends == agreed.ends && self.lost.iter().all(|loss| agreed.lost.contains(loss))
     }
@@ -214,7 +214,7 @@ pub struct LabView {
     /// The last grade since the lab was started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grade: Option<Graded>,
-    /// What the learner was told who has given up.
+    /// The explanations for a learner who has given up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub given_up: Option<GivenUp>,
 }
@@ -303,7 +303,7 @@ impl LabView {
     }
 }
 
-/// What a learner is told who has given up, in every language.
+/// What a learner who has given up may read, in every language.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct GivenUp {

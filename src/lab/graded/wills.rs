@@ -271,7 +271,7 @@ mod tests {
             now.extend(all(std::slice::from_ref(&later)));
             assert!(differ(&before, &now), "{later:?}");
         }
-        // A Job that has ended is cleared away, and a ReplicaSet makes pods anew: nobody wanted
+        // A Job that has ended is cleared away, and a ReplicaSet makes pods anew: no person wanted
         // that now.
         let cleared = all(&[("pods", of("ReplicaSet", "web-2"))]);
         assert!(!differ(&before, &cleared));

@@ -92,7 +92,7 @@ pub(super) fn red_by_meddling(
     })
 }
 
-/// A reason that an error tells, which is told in the learner's language, too.
+/// A reason that an error names, which is said in the learner's language, too.
 pub(super) fn red_by_error(word: Word, error: &crate::Error) -> Red {
     let told = |lang: &str| say(lang, word, &[&error.say(Lang::parse(lang).unwrap_or_default())]);
     Red { unmet: told(EN), told: Text::said(told) }

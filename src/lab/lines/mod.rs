@@ -9,7 +9,9 @@ use kubectl::table;
 use std::collections::BTreeSet;
 
 pub(crate) use files::{Files, written};
-pub(crate) use shell::{Place, commands_in, first_command, is_assignment, is_plain, letters};
+pub(crate) use shell::{
+    Place, cluster_program, commands_in, first_command, is_assignment, is_plain, letters,
+};
 
 /// Lines of a here-document. The end of a longer one is not looked for.
 const HERE_MAX: usize = 1000;
@@ -97,7 +99,7 @@ pub(crate) fn bare_words(words: &[String]) -> Vec<&str> {
     found
 }
 
-/// Is it a learner's answer to the question of a step? The teacher plays none.
+/// Returns whether a line is a learner's answer to the question of a step. The teacher plays none.
 pub(crate) fn is_answer(line: &str) -> bool {
     line.split_whitespace().next() == Some("answer")
 }
@@ -138,7 +140,8 @@ pub(crate) fn following<'a>(line: &str, after: &'a [String]) -> (String, &'a [St
     (text, after.get(count + 1..).unwrap_or_default())
 }
 
-/// Does a manifest follow this line? A line that is not kubectl's alone is looked at by its words.
+/// Returns whether a manifest follows this line. A line that is not kubectl's alone is looked at by
+/// its words.
 pub(crate) fn reads_manifest(line: &str) -> bool {
     if document(line).is_some_and(|(_, is_within)| is_within) {
         return false;
@@ -160,7 +163,7 @@ pub(crate) fn reads_manifest(line: &str) -> bool {
     words.windows(2).any(|w| matches!(w[0], "-f" | "--filename") && w[1] == "-")
 }
 
-/// Is this the line behind the last one of a manifest?
+/// Returns whether this is the line behind the last one of a manifest.
 pub(crate) fn ends_manifest(line: &str) -> bool {
     matches!(line, "." | "EOF")
 }

@@ -7,9 +7,7 @@ use kubectl::table;
 /// are signs, too.
 pub(crate) fn is_plain(line: &str) -> bool {
     let word = line.split_whitespace().next().unwrap_or_default();
-    let known = word.is_empty()
-        || ["fault", "k", "kubectl"].contains(&word)
-        || table::root().children().any(|v| v.name() == word);
+    let known = word.is_empty() || ["fault", "k", "kubectl"].contains(&word) || is_verb(word);
     let is_shells = |(_, c, place): (usize, char, Place)| match place {
         Place::Literal => false,
         Place::Double => matches!(c, '$' | '`'),
@@ -77,7 +75,42 @@ pub(crate) fn commands_in(line: &str) -> Vec<Vec<String>> {
     words.filter(|words| !words.is_empty()).collect()
 }
 
-/// Sets this word a variable for the command behind it? Example: `KUBECONFIG=/tmp/other`.
+/// Returns the program with which a command asks or changes a cluster, `kubectl` or `etcdctl`, and
+/// the words behind its name; behind `timeout 5`, `xargs`, `do` or a variable, too. `None`: the
+/// command runs neither, or only names it.
+///
+/// ```text
+/// delete pod web                  kubectl   delete pod web
+/// xargs kubectl delete            kubectl   delete
+/// timeout 5 etcdctl put a b       etcdctl   put a b
+/// kubectl exec a -- etcdctl get   kubectl   exec a -- etcdctl get
+/// grep kubectl notes.txt          none: no verb follows
+/// echo kubectl delete pod web     none: the words are printed
+/// ```
+pub(crate) fn cluster_program(command: &[String]) -> Option<(&str, &[String])> {
+    let (first, rest) = command.split_first()?;
+    match first.as_str() {
+        "echo" => return None,
+        "k" | "kubectl" if !rest.is_empty() => return Some(("kubectl", rest)),
+        verb if is_verb(verb) => return Some(("kubectl", command)),
+        _ => {}
+    }
+    let at = command.iter().position(|word| matches!(word.as_str(), "etcdctl" | "kubectl"))?;
+    let (name, behind) = (command[at].as_str(), &command[at + 1..]);
+    let runs = match name {
+        "kubectl" => behind.iter().any(|word| is_verb(word)),
+        _ => !behind.is_empty(),
+    };
+    runs.then_some((name, behind))
+}
+
+/// Returns whether a word is a verb of kubectl's.
+fn is_verb(word: &str) -> bool {
+    table::root().children().any(|verb| verb.name() == word)
+}
+
+/// Returns whether this word sets a variable for the command behind it. Example:
+/// `KUBECONFIG=/tmp/other`.
 pub(crate) fn is_assignment(word: &str) -> bool {
     let is_name = |name: &str| {
         !name.starts_with(|c: char| c.is_ascii_digit())
@@ -102,6 +135,31 @@ mod tests {
             ("POD", false),
         ] {
             assert_eq!(is_assignment(word), is_one, "{word}");
+        }
+    }
+
+    #[test]
+    fn the_program_that_changes_a_cluster_may_stand_behind_others() {
+        for (line, found) in [
+            ("delete pod web", Some("kubectl: delete pod web")),
+            ("k delete pod web", Some("kubectl: delete pod web")),
+            ("kubectl $DO pod web", Some("kubectl: $DO pod web")),
+            ("xargs kubectl delete", Some("kubectl: delete")),
+            (
+                "KUBECONFIG=a timeout 5 kubectl -n shop delete pod web",
+                Some("kubectl: -n shop delete pod web"),
+            ),
+            ("timeout 5 etcdctl put a b", Some("etcdctl: put a b")),
+            ("kubectl exec a -- etcdctl get b", Some("kubectl: exec a -- etcdctl get b")),
+            ("grep kubectl notes.txt", None),
+            ("which etcdctl", None),
+            ("kubectl", None),
+            ("echo kubectl delete pod web", None),
+            ("curl localhost", None),
+        ] {
+            let words: Vec<String> = line.split(' ').map(String::from).collect();
+            let program = cluster_program(&words).map(|(name, words)| format!("{name}: {}", words.join(" ")));
+            assert_eq!(program.as_deref(), found, "{line}");
         }
     }
 

@@ -93,6 +93,7 @@ impl Running {
         Running { key, counts, crew }
     }
 
+    /// Ends the senders.
     pub(crate) fn stop(&self) {
         self.crew.kill();
     }

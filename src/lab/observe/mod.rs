@@ -43,10 +43,10 @@ use watch::{Look, Report};
 #[derive(Default)]
 pub(crate) struct Observer {
     pub recorder: Recorder,
-    /// Live objects by qualified plural. A kind that is not watched, or of which no watch has told
+    /// Live objects by qualified plural. A kind that is not watched, or of which no report has come
     /// yet, is missing.
     pub(crate) objects: HashMap<String, Objects>,
-    /// The newest revision that each watch has told, by plural.
+    /// The newest revision that each watch has reported, by plural.
     pub(crate) seen: HashMap<String, i64>,
     pub(crate) answers: Answers,
     /// How often the objects of a kind have changed.
@@ -72,7 +72,7 @@ impl Observer {
     }
 
     /// The revision of the newest deletion that a complete list shows: of an object that was there
-    /// before, and whose end no watch has told. 0: none.
+    /// before, and whose end no watch has reported. 0: none.
     fn newest_gone(&self, kind: &str, plural: &str, now: &[((String, String), Object)]) -> i64 {
         let there: BTreeSet<&(String, String)> = now.iter().map(|(key, _)| key).collect();
         let before = self.objects.get(kind).into_iter().flat_map(|all| all.keys());
@@ -92,8 +92,8 @@ impl Observer {
         self.answers.forget();
     }
 
-    /// A snapshot for evaluations: what the cluster and its network told, and nothing of what the
-    /// learner did. Answers of the network count if they came at most `stale` ago. `memo`: what
+    /// A snapshot for evaluations: what came from the cluster and its network, and nothing of what
+    /// the learner did. Answers of the network count if they came at most `stale` ago. `memo`: what
     /// evaluations have found out.
     pub(crate) fn facts(&self, stale: Duration, memo: Arc<Memo>) -> Facts {
         Facts {

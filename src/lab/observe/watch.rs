@@ -1,4 +1,4 @@
-//! Live objects of one kind, told to the engine as they change.
+//! Live objects of one kind, reported to the engine as they change.
 
 use crate::cel::facts::{self, Object, Objects};
 use api::kinds::Kind;
@@ -170,7 +170,7 @@ pub(crate) async fn at_revision(client: &Client, name: &str, room: &Room, revisi
             };
         }
     };
-    Then::Objects(all.into_iter().map(|json| named(room, json)).collect())
+    Then::Objects(all.into_iter().map(|json| keyed(room, json)).collect())
 }
 
 /// Asks for objects as they were at a revision, and at no later one.
@@ -219,7 +219,7 @@ pub(super) async fn objects_now(
     asked: &ListParams,
 ) -> Result<Objects, client::kube::Error> {
     let (all, _) = list_in(client, resource, None, asked).await?;
-    Ok(Arc::new(all.into_iter().map(|json| named(&Room::default(), json)).collect()))
+    Ok(Arc::new(all.into_iter().map(|json| keyed(&Room::default(), json)).collect()))
 }
 
 /// What kube-rs needs to know of a kind.
@@ -251,8 +251,8 @@ fn whole(resource: &ApiResource, object: DynamicObject) -> Value {
     json
 }
 
-/// An object as lessons know it.
-fn named(room: &Room, mut json: Value) -> Named {
+/// An object as lessons know it, with its key.
+fn keyed(room: &Room, mut json: Value) -> Named {
     room.rename_for_lessons(&mut json);
     (facts::key(&json), Object::new(json))
 }
@@ -307,7 +307,7 @@ async fn follow<T: Send>(
             Delta::Replaced(all) => all.iter().map(revision).max().unwrap_or_default(),
             Delta::Updated(json) | Delta::Deleted(json) => revision(json),
         };
-        let delta = delta.map(|json| named(room, json));
+        let delta = delta.map(|json| keyed(room, json));
         let report = Report { kind: known.qualified(), revision: newest, delta };
         if tell.send(wrap(report)).await.is_err() {
             return; // the engine has ended

@@ -13,8 +13,8 @@ const BORROWED_MAX: usize = 1_000;
 const ALL: &str = "*";
 
 /// Knows which names of components a person can use: a token of the account, a pod that runs under
-/// it, or a certificate with the name. A command in a pod of an addon gives nobody a name: no token
-/// is mounted there (`cluster::manifests`), and who changes that writes a pod or a template.
+/// it, or a certificate with the name. A command in a pod of an addon gives no person a name: no
+/// token is mounted there (`cluster::manifests`), and who changes that writes a pod or a template.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Who {
     pub borrowed: BTreeSet<String>,
@@ -52,7 +52,7 @@ impl Who {
     }
 
     /// The name in a certificate request of a person's, once it is signed: a request that is
-    /// pending or denied lets nobody act. One that a person makes under a component's name counts
+    /// pending or denied lets no one act. One that a person makes under a component's name counts
     /// at once, because the signed one does not tell it from the component's. To approve a
     /// component's own request gives a person nothing: the component has its key.
     fn signed_name(&self, record: &Record, by_component: bool) -> String {
@@ -73,8 +73,8 @@ impl Who {
         self.borrowed.contains(name) || self.borrowed.contains(ALL)
     }
 
-    /// Is this a component's doing? A component does not use kubectl, does not act under another
-    /// name, and a node writes its own objects only.
+    /// Returns whether a component did this. A component does not use kubectl, does not act under
+    /// another name, and a node writes its own objects only.
     pub(crate) fn is_components(&self, record: &Record) -> bool {
         let Some(request) = &record.request else { return false };
         let by_hand = !request.command.is_empty() || request.user_agent.starts_with("kubectl");
@@ -151,7 +151,8 @@ fn name_in(object: &ObjectRef, body: &Value) -> String {
     }
 }
 
-/// Does a node write such an object in the course of its work? Source: upstream's NodeRestriction.
+/// Returns whether a node writes such an object in the course of its work. Source: upstream's
+/// NodeRestriction.
 fn is_nodes_own(node: &str, record: &Record) -> bool {
     let Some(object) = &record.object else { return false };
     match object.qualified().as_str() {

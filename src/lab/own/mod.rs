@@ -6,7 +6,7 @@ use crate::lines;
 use api::kinds::{self, Kind};
 use api::status::qualified;
 use cluster::guest::USUAL;
-use kubectl::{manifest, parse, table};
+use kubectl::{manifest, parse};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -88,10 +88,8 @@ pub fn takes_back(lesson: &Lesson, lines: &[String]) -> bool {
     namespaces(lines).is_some_and(|changed| changed.is_subset(&places))
 }
 
-/// Words of Ropewalk's that change no object, or only what a way back does not restore, and the one
-/// of the shell that prints the words behind it.
-const HARMLESS: [&str; 10] =
-    ["drill", "echo", "fault", "lab", "lesson", "map", "progress", "trace", "what", "why"];
+/// Words of Ropewalk's that change no object, or only what a way back does not restore.
+const HARMLESS: [&str; 9] = ["drill", "fault", "lab", "lesson", "map", "progress", "trace", "what", "why"];
 /// Words of Ropewalk's that change objects of every namespace.
 const WHOLE: [&str; 4] = ["etcdctl", "redo", "rewind", "undo"];
 /// kubectl's verbs for nodes.
@@ -108,14 +106,11 @@ pub(crate) fn namespaces(lines: &[String]) -> Option<BTreeSet<String>> {
             if WHOLE.contains(&first) {
                 return None;
             }
-            // Behind `timeout 5`, `xargs` or a variable, too.
-            let kubectl = command.iter().position(|word| word == "kubectl");
-            let words = match kubectl {
+            let words = match lines::cluster_program(command) {
                 _ if HARMLESS.contains(&first) => continue,
-                _ if first == "k" => &command[1..],
-                _ if is_verb(first) => command,
-                Some(at) if at + 1 < command.len() => &command[at + 1..],
-                _ => continue,
+                Some(("kubectl", words)) => words,
+                Some(_) => return None,
+                None => continue,
             };
             let Ok(parsed) = parse::parse(words) else { return None };
             let verb = parsed.verb.path.split(' ').next().unwrap_or_default();
@@ -178,10 +173,6 @@ fn namespaces_named(args: &[String]) -> Option<Vec<String>> {
     (!names.is_empty()).then_some(names)
 }
 
-fn is_verb(word: &str) -> bool {
-    table::root().children().any(|verb| verb.name() == word)
-}
-
 fn namespace_of(parsed: &parse::Parsed) -> &str {
     match parsed.flags.text("namespace") {
         "" => USUAL,
@@ -198,7 +189,7 @@ pub(crate) fn parsed(line: &str) -> Option<parse::Parsed> {
     let line = lines::first_command(line.trim_start_matches('-').trim());
     let words = shlex::split(line).unwrap_or_default();
     let words = words.into_iter().skip(usize::from(line.starts_with("kubectl ") || line.starts_with("k ")));
-    // What a command prints is known to nobody before.
+    // What a command prints is not known before it runs.
     let is_printed = |word: &str| word.contains("$(") || word.contains('`');
     let words: Vec<String> = words.take_while(|word| !is_printed(word)).collect();
     parse::parse(&words).ok()
@@ -275,8 +266,8 @@ pub(crate) fn kind_of(word: &str) -> Option<&'static Kind> {
     })
 }
 
-/// What a controller would have had to be told to make an object of this name: qualified plurals
-/// and names.
+/// The owners from which a controller would have made an object of this name: qualified plurals and
+/// names.
 pub(crate) fn owners(resource: &str, name: &str) -> Vec<(&'static str, String)> {
     let drawn = |text: &str, long: std::ops::RangeInclusive<usize>| {
         long.contains(&text.len()) && text.chars().all(|c| DRAWN.contains(c))

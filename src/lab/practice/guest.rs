@@ -3,11 +3,13 @@
 use super::run::Practice;
 use super::view::{Ask, DrillView, Question};
 use crate::asking::{self, Work};
+use crate::format::Text;
 use crate::graded::Opened;
 use cluster::control::Reply;
 use cluster::guest::{Guest, Host};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use lang::Lang;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use task::Crew;
@@ -74,7 +76,9 @@ impl Guest for Drills {
 
     fn start(&self, crew: &Crew, host: Host) {
         let made = Practice::new(crew, host, self.opened.clone());
-        let made = self.practice.get_or_init(|| made.map_err(|error| cluster::chain(&error)));
+        let said =
+            |error: cluster::Error| Text::said(|lang| error.say(Lang::parse(lang).unwrap_or_default()));
+        let made = self.practice.get_or_init(|| made.map_err(said));
         if let Ok(practice) = made {
             crew.spawn(practice.clone().sweep());
         }

@@ -1,5 +1,5 @@
 //! The skill map: what a learner has done, and how well each skill is known. It is read from files,
-//! so it can be told while the cluster is down.
+//! so it is known while the cluster is down.
 //!
 //! `ropewalk progress -o json` prints [`SkillMap`] as it is: its fields keep their names and
 //! meanings.

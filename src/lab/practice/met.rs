@@ -1,5 +1,5 @@
 //! What a learner has met: lessons and labs that are finished, from the files in the cluster's
-//! directory. So it can be told while the cluster is down.
+//! directory. So it is known while the cluster is down.
 
 use super::table::Skill;
 use crate::error::Error;

@@ -186,7 +186,7 @@ impl Record {
 }
 
 /// When a skill is to be practised. One that was met and never practised is due a day after it was
-/// met. `None`: nobody knows when that was, so it is due.
+/// met. `None`: it is not known when that was, so it is due.
 pub(crate) fn due(practised: Option<&Practised>, met: Option<Timestamp>) -> Option<Timestamp> {
     practised.map(|p| p.due).or_else(|| met.map(|met| clock::after(met, DAY)))
 }

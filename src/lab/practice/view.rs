@@ -28,7 +28,8 @@ pub enum Ask {
     },
     /// The drill that is open, or the last one; empty if there was none since the cluster started.
     Show,
-    /// The same now and after every change. The running time alone is no change.
+    /// The drill as [`Ask::Show`] shows it, now and after every change. The running time alone is
+    /// no change.
     Follow,
     /// Judges the present task: the conditions that are not met yet.
     Check,

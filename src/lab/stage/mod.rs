@@ -70,7 +70,7 @@ impl Stage {
         Stage::seen_by(Scripted::new(|_| None).await.client, dir, kubectl, past)
     }
 
-    /// The same with a client for everything that is looked at.
+    /// A ground as [`Stage::new`] makes it, with a client for everything that is looked at.
     pub(crate) fn seen_by(client: Client, dir: &Path, kubectl: SocketAddr, past: Answer) -> Arc<Stage> {
         let place = Home::at(dir).cluster("stage").unwrap();
         std::fs::create_dir_all(place.pki()).unwrap();
@@ -112,7 +112,7 @@ impl Stage {
         self.store().keys.remove(key);
     }
 
-    /// Puts a key back to what [`Stage::key`] told of it, as a restore from a backup does.
+    /// Puts a key back to what [`Stage::key`] returned, as a restore from a backup does.
     pub(crate) fn restore(&self, key: &str, was: &Value) {
         let number = |field: &str| was[field].as_i64().unwrap_or_default();
         let value = was["value"].as_str().unwrap_or_default().to_string();

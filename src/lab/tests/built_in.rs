@@ -108,12 +108,12 @@ impl BuiltIn {
         Arc::new(self.facts)
     }
 
-    /// The ids of the hints that are told, beside those that always are.
+    /// The ids of the hints whose condition is true.
     pub(crate) fn hints(self) -> Vec<String> {
         self.hints_of(|_| true)
     }
 
-    /// The same, of one tier.
+    /// The ids of the hints of one tier whose condition is true.
     pub(crate) fn hints_at(self, tier: u8) -> Vec<String> {
         self.hints_of(|hint| hint.tier == tier)
     }

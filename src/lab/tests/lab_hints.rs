@@ -18,7 +18,7 @@ fn with_pods(lab: &str, spec: &Value) -> BuiltIn {
     lab.now(vec![deployment])
 }
 
-/// Without endpoints, a slice has no ports: it does not say that nobody listens.
+/// Without endpoints, a slice has no ports: it does not say that no pod listens.
 #[test]
 fn a_hint_of_wrong_port_about_the_target_asks_for_endpoints() {
     let is_told = |endpoints: Value, ports: Value| {

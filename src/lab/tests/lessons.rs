@@ -60,7 +60,7 @@ fn the_events_of_a_description_are_asked_for_in_any_order() {
     assert!(!described(kind) && !described(&format!("{kind},{name}-65c6f7bc78")));
 }
 
-/// Only a learner who tries to scale the pod is told that it has no number of replicas.
+/// Only a learner who tries to scale the pod reads that it has no number of replicas.
 #[test]
 fn a_pod_that_was_deleted_was_not_to_be_scaled() {
     let library = Library::built_in();
@@ -205,7 +205,7 @@ fn a_variable_counts_by_the_last_line_that_set_it() {
     assert!(!knocked(&[(asked, 5), ("PORT=1 # nodePort", 6)], 4));
     assert!(!knocked(&[(asked, 5), ("unset PORT", 6)], 4));
     assert!(!knocked(&[(format!("{asked}; PORT=1").as_str(), 5)], 4));
-    // Who has noted the number may write it at any time.
+    // A learner who has noted the number may write it at any time.
     assert!(knocked(&[("PORT=31000", 15)], 14) && knocked(&[("export PORT='31000'", 15)], 14));
     assert!(!knocked(&[("PORT=310001", 15)], 14) && !knocked(&[], 4));
 }

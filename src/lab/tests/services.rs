@@ -330,7 +330,7 @@ fn a_browser_needs_no_new_connection_where_no_pod_can_have_asked() {
             assert_eq!(checks[0], checks[1], "{step} {trace:?} {user}");
             checks[0]
         };
-        // Controllers make pods all day: a CronJob's is nobody's act.
+        // Controllers make pods all day: a CronJob's is no person's act.
         assert!(counts(None, by_controller), "{step}");
         assert!(!counts(None, "learner"), "{step}");
         for (verb, object, code) in [

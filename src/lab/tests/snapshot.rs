@@ -29,7 +29,7 @@ pub(super) fn take_away(facts: &mut Facts, kind: &str, name: &str) {
     Arc::make_mut(all).remove(&("default".to_string(), name.to_string()));
 }
 
-/// A version of an object, which nobody wrote. `verb` is `ADDED`, `MODIFIED` or `DELETED`.
+/// A version of an object without a user who wrote it. `verb` is `ADDED`, `MODIFIED` or `DELETED`.
 pub(super) fn version(object: &Json, revision: i64, verb: &'static str) -> Version {
     Version::new(revision, None, verb, object.to_string().into())
 }

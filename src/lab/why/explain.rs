@@ -1,4 +1,4 @@
-//! From a question to the right part: which object is meant, and what is told of it.
+//! From a question to the right part: which object is meant, and what explains it.
 
 use super::facts::{BARE, Facts, kind};
 use super::line;
@@ -19,13 +19,13 @@ pub(crate) fn explain(facts: &Facts, question: &Question) -> Explanation {
     }
     match question.about.as_slice() {
         [] => refusal::last(&reader, namespace, question.after.as_ref()),
-        [one] => named(&reader, namespace, one),
+        [one] => about_word(&reader, namespace, one),
         [kind, name, ..] => object(&reader, namespace, kind, name),
     }
 }
 
 /// `pod/web`, `shop/pod/web`, `localhost:31234` as curl takes it, or a bare name.
-fn named(reader: &Reader, namespace: &str, word: &str) -> Explanation {
+fn about_word(reader: &Reader, namespace: &str, word: &str) -> Explanation {
     if let Some(port) = word.split_whitespace().find_map(line::written_port) {
         return match port.parse::<u16>() {
             Ok(port @ 1..) => service::port(reader, port),

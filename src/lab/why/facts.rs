@@ -79,7 +79,7 @@ impl Facts {
         now: Timestamp,
     ) -> Facts {
         let touched = if about.is_empty() { touched(&records) } else { vec![] };
-        let objects = snapshot(client, asked(about, &touched)).await;
+        let objects = snapshot(client, kinds_to_read(about, &touched)).await;
         let mut facts = Facts { objects, records, now, ..Facts::default() };
         // Where the objects of a custom resource are stands in its definition.
         let customs: BTreeMap<String, Asked> = words(about, &touched)
@@ -103,7 +103,7 @@ impl Facts {
         self.objects.get(&key(resource))
     }
 
-    /// Were the objects of this resource read?
+    /// Returns whether the objects of this resource were read.
     pub(crate) fn knows(&self, resource: &str) -> bool {
         self.objects(resource).is_some()
     }
@@ -200,7 +200,7 @@ fn words<'a>(about: &'a [String], touched: &'a [String]) -> impl Iterator<Item =
 
 /// What is read for a question: `statefulset/web` asks for one kind more than usual. `touched`:
 /// further kinds by their plural.
-fn asked(about: &[String], touched: &[String]) -> BTreeMap<String, Asked> {
+fn kinds_to_read(about: &[String], touched: &[String]) -> BTreeMap<String, Asked> {
     let usual = USUAL.iter().copied().chain(words(about, touched));
     let mut asked: BTreeMap<String, Asked> = usual
         .filter_map(kind)
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn the_kind_that_is_asked_for_is_read_too() {
         let which = |asked: &BTreeMap<String, Asked>, key: &str| asked[key].1.field_selector.clone();
-        let usual = asked(&[], &[]);
+        let usual = kinds_to_read(&[], &[]);
         assert!(!usual.contains_key("statefulsets.apps") && which(&usual, "pods").is_none());
         assert_eq!(usual.len(), USUAL.len(), "each is a kind");
         for about in [
@@ -274,17 +274,17 @@ mod tests {
             vec!["sts".into(), "web".into()],
             vec!["statefulset.apps/web".into()],
         ] {
-            let all = asked(&about, &[]);
+            let all = kinds_to_read(&about, &[]);
             assert_eq!(all["statefulsets.apps"].0.api_version, "apps/v1", "{about:?}");
             assert_eq!(which(&all, "statefulsets.apps"), None, "{about:?}");
         }
-        let bare = asked(&["web".into()], &[]);
+        let bare = kinds_to_read(&["web".into()], &[]);
         assert!(BARE.iter().all(|plural| bare.contains_key(&key(plural))));
         assert_eq!(which(&bare, "statefulsets.apps").as_deref(), Some("metadata.name=web"));
         assert_eq!(which(&bare, "pods"), None);
-        assert!(!asked(&["localhost:80".into()], &[]).contains_key("statefulsets.apps"), "a port");
+        assert!(!kinds_to_read(&["localhost:80".into()], &[]).contains_key("statefulsets.apps"), "a port");
         for odd in ["web,db", "app=web", "a\\b"] {
-            let asked = asked(&[odd.to_string()], &[]);
+            let asked = kinds_to_read(&[odd.to_string()], &[]);
             let selector = asked["statefulsets.apps"].1.field_selector.clone().unwrap();
             let read = api::fields::FieldSelector::parse(&selector, &[]).unwrap();
             assert_eq!(read.name(), Some(odd), "{selector}");
@@ -351,7 +351,7 @@ mod tests {
         emit("system:kube-controller-manager", "", "statefulsets");
         let touched = touched(&tap.since(0));
         assert_eq!(touched, ["jobs"]);
-        let read = asked(&[], &touched);
+        let read = kinds_to_read(&[], &touched);
         assert_eq!(read["jobs.batch"].0.api_version, "batch/v1");
         assert!(!read.contains_key("cronjobs.batch") && !read.contains_key("statefulsets.apps"));
     }

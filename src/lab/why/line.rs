@@ -119,7 +119,7 @@ impl Command {
         })
     }
 
-    /// The same command with one word for another, wherever a kind or a verb may stand.
+    /// Returns this command with one word for another, wherever a kind or a verb may stand.
     pub(super) fn with(&self, from: &str, to: &str) -> String {
         let change = |word: &String| {
             let part = |part: &str| match part.split_once('/') {
@@ -138,7 +138,7 @@ impl Command {
         self.written(words.collect())
     }
 
-    /// The same command in another namespace.
+    /// Returns this command in another namespace.
     pub(super) fn in_namespace(&self, namespace: &str) -> String {
         let end = self.words.iter().position(|w| w == "--").unwrap_or(self.words.len());
         let (own, rest) = self.words.split_at(end);
@@ -213,7 +213,7 @@ fn sure_parts(line: &str) -> Vec<&str> {
     parts
 }
 
-/// Is it the `&` of `2>&1` or of `&> file`?
+/// Returns whether the sign is the `&` of `2>&1` or of `&> file`.
 fn is_redirection(line: &str, at: usize) -> bool {
     line[at..].starts_with("&>") || line[at..].starts_with('&') && line[..at].ends_with(['>', '<'])
 }

@@ -181,7 +181,7 @@ fn ingress(reader: &Reader, out: &mut Explanation, ingress: &Value) {
     generic(reader, out, ingress);
 }
 
-/// For a kind that nobody here knows more of: its newest warning.
+/// For a kind without an explanation of its own: its newest warning.
 fn generic(reader: &Reader, out: &mut Explanation, object: &Value) {
     if meta::is_terminating(object) {
         terminating(reader, out, object);

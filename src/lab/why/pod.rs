@@ -11,10 +11,12 @@ use tap::{Event, Verdict};
 /// The scheduler that Pods name unless they name another one.
 const OWN_SCHEDULER: &str = "default-scheduler";
 
+/// Returns whether the condition `Ready` of a pod or a node is true.
 pub(super) fn is_ready(pod: &Value) -> bool {
     list(pod, "status.conditions").iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
 }
 
+/// Explains how a pod is.
 pub(super) fn pod(reader: &Reader, out: &mut Explanation, pod: &Value) {
     let (node, phase) = (text(pod, "spec.nodeName"), text(pod, "status.phase"));
     let its_node = reader.facts.find("nodes", "", node);
@@ -96,7 +98,8 @@ fn ended(reader: &Reader, out: &mut Explanation, pod: &Value, containers: &[&Val
     out.tips.push(format!("kubectl logs {name}{of}"));
 }
 
-/// Is this the status of a sidecar: of an init container that runs as long as the pod?
+/// Returns whether this is the status of a sidecar: of an init container that runs as long as the
+/// pod.
 fn is_sidecar(pod: &Value, status: &Value) -> bool {
     let mut specs = list(pod, "spec.initContainers").iter();
     specs.any(|c| c["name"] == status["name"] && text(c, "restartPolicy") == "Always")

@@ -12,7 +12,7 @@ pub struct Question {
     pub about: Vec<String>,
     /// Where names without a namespace are.
     pub namespace: String,
-    /// The last line of the learner's shell, if the shell told it.
+    /// The last line of the learner's shell, if the shell has passed it on.
     #[serde(default)]
     pub after: Option<Typed>,
 }
@@ -26,6 +26,6 @@ pub struct Explanation {
     pub lines: Vec<String>,
     /// What may be done about it: commands.
     pub tips: Vec<String>,
-    /// Is anything the matter?
+    /// Whether something is wrong.
     pub problem: bool,
 }

@@ -18,11 +18,12 @@ impl Reader<'_> {
     pub(super) fn say(&self, word: Word, with: &[&str]) -> String {
         self.lang.say(word, with)
     }
+    /// Adds something that is wrong.
     pub(super) fn line(&self, out: &mut Explanation, word: Word, with: &[&str]) {
         out.lines.push(self.say(word, with));
         out.problem = true;
     }
-    /// Something that is well.
+    /// Adds something that is well.
     pub(super) fn fine(&self, out: &mut Explanation, word: Word, with: &[&str]) {
         out.lines.push(self.say(word, with));
     }
@@ -52,7 +53,7 @@ pub(super) fn is_unread(reader: &Reader, out: &mut Explanation, plurals: &[&str]
     unread.is_some()
 }
 
-/// Does a component renew its Lease? If not, says so.
+/// Returns whether a component renews its Lease. If not, adds that to the explanation.
 pub(super) fn alive(reader: &Reader, out: &mut Explanation, component: &str) -> bool {
     let Some(lease) = reader.facts.find("leases", "kube-system", component) else { return true };
     let renewed = meta::time(lease, "spec.renewTime");
@@ -66,6 +67,7 @@ pub(super) fn alive(reader: &Reader, out: &mut Explanation, component: &str) -> 
     false
 }
 
+/// Explains why an object that is being deleted is still there.
 pub(super) fn terminating(reader: &Reader, out: &mut Explanation, object: &Value) {
     let finalizers: Vec<&str> = meta::finalizers(object).collect();
     if finalizers.is_empty() {

@@ -16,7 +16,8 @@ use tap::{ObjectRef, Record};
 /// `structuredMergeManager.Apply` of k8s.io/apimachinery.
 const UNTYPED: &str = "failed to create typed patch object";
 
-/// The last command of a person: the line that the shell told, and what the records have of it.
+/// The last command of a person: the line that the shell has passed on, and what the records have
+/// of it.
 pub(super) fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> Explanation {
     let failed = after.filter(|typed| typed.code != 0);
     let mut out = Explanation::default();
@@ -118,15 +119,16 @@ fn left_behind(
     }
 }
 
-/// Is this recorded command the one of the line? If so, the line's exit code is about its answers:
-/// with 0 nothing was refused that mattered, e.g. to a deletion with `--ignore-not-found`.
+/// Returns whether this recorded command is the one of the line. If so, the line's exit code is
+/// about its answers: with 0 nothing was refused that mattered, e.g. to a deletion with
+/// `--ignore-not-found`.
 fn is_of(line: &Command, command: &str) -> bool {
     line.verb().is_ok_and(|verb| command.starts_with(&verb.command_path()))
 }
 
-/// May this recorded command be the line that failed? kubectl sends nothing for a line that it does
-/// not understand, e.g. one with a flag that does not exist: the records are those of an earlier
-/// command then.
+/// Returns whether this recorded command may be the line that failed. kubectl sends nothing for a
+/// line that it does not understand, e.g. one with a flag that does not exist: the records are
+/// those of an earlier command then.
 fn may_be(line: &Command, command: &str) -> bool {
     line.verb().is_err() || line.is_understood() && is_of(line, command)
 }
@@ -176,7 +178,8 @@ fn refused_before<'a>(command: &'a [&Arc<Record>]) -> Option<&'a Arc<Record>> {
     (0..answers.len()).rev().find(is_refused).map(|at| answers[at])
 }
 
-/// Is it the answer to a command that has deleted an object and asks whether it is gone?
+/// Returns whether a record is the answer to a command that has deleted an object and asks whether
+/// it is gone.
 fn is_of_a_deletion(answer: &Record, command: &[&Arc<Record>]) -> bool {
     let is_gone = verb(answer) == "get" && code(answer) == 404;
     let deleted = |record: &Record| verb(record) == "delete" && code(record) < 400;

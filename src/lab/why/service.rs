@@ -1,4 +1,4 @@
-//! Why nobody answers behind a Service.
+//! Why no pod answers behind a Service.
 
 use super::facts::Facts;
 use super::pod::is_ready;
@@ -46,6 +46,7 @@ pub(super) fn port(reader: &Reader, port: u16) -> Explanation {
     out
 }
 
+/// Explains whether a Service leads to pods, and why not.
 pub(super) fn service(reader: &Reader, out: &mut Explanation, service: &Value) {
     let (namespace, name) = (meta::namespace(service), meta::name(service));
     if text(service, "spec.type") == "ExternalName" {
@@ -157,7 +158,7 @@ fn has_address(pod: &Value) -> bool {
     !has_ended && !text(pod, "status.podIP").is_empty()
 }
 
-/// Is an address of the pod among those of the endpoints?
+/// Returns whether an address of the pod is among those of the endpoints.
 fn is_listed(pod: &Value, endpoints: &[&Value]) -> bool {
     let further = list(pod, "status.podIPs").iter().map(|ip| text(ip, "ip"));
     let own: Vec<&str> = further.chain([text(pod, "status.podIP")]).collect();
@@ -211,8 +212,9 @@ fn protocol(port: &Value) -> &str {
     }
 }
 
-/// Does the port that the Service sends to exist in the pod? Source: `podutil.FindPort`: a name is
-/// looked for among the containers and the sidecars, and the protocol has to be the same.
+/// Explains whether the port that the Service sends to exists in the pod. Source:
+/// `podutil.FindPort`: a name is looked for among the containers and the sidecars, and the protocol
+/// has to be the same.
 fn target(reader: &Reader, out: &mut Explanation, port: &Value, pod: &Value) {
     let wanted = at(port, "targetPort");
     if reader.facts.asks_cause {

@@ -151,7 +151,7 @@ fn failures(reader: &Reader, plural: &str, object: &Value) -> Vec<(Word, String)
 }
 
 /// One of its pods that is not ready, or how many are missing and what is known of why. `unsaid`:
-/// no condition has told why yet.
+/// no condition says why yet.
 fn pods_of(reader: &Reader, out: &mut Explanation, plural: &str, object: &Value, want: i64, unsaid: bool) {
     if is_unread(reader, out, &["replicasets", "pods"]) {
         return;

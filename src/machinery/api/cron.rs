@@ -51,7 +51,7 @@ const WEEKDAYS: &[&str] = &["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 const WEEKDAY: Field = Field { min: 0, max: 6, names: WEEKDAYS, first: 0 };
 
 impl Field {
-    /// A number, or a name such as `feb`.
+    /// Reads a number, or a name such as `feb`.
     fn number(&self, text: &str) -> Result<u64, String> {
         let lower = text.to_lowercase();
         match self.names.iter().position(|n| *n == lower) {
@@ -174,8 +174,8 @@ impl Schedule {
         Schedule::parse(fields)
     }
 
-    /// The first time after `after`, by the clocks of a time zone; `None` if it never comes. A time
-    /// that a clock skips is not made up for.
+    /// Returns the first time after `after`, by the clocks of a time zone; `None` if it never
+    /// comes. A time that a clock skips is not made up for.
     pub fn next(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let calendar = match self {
             Schedule::Every(every) => {
@@ -219,7 +219,7 @@ enum Fold {
     Later,
 }
 
-/// The moment at which clocks show this time; none if they skip it.
+/// Returns the moment at which clocks show this time; none if they skip it.
 fn moment(date: Date, time: Time, zone: &TimeZone, fold: Fold) -> Option<Timestamp> {
     let found = zone.to_ambiguous_timestamp(date.to_datetime(time));
     match (found.offset(), fold) {
@@ -236,7 +236,7 @@ impl Calendar {
         if self.any_day || self.any_weekday { day && weekday } else { day || weekday }
     }
 
-    /// The times of a day, the earliest first.
+    /// Returns the times of a day, the earliest first.
     fn times(&self) -> impl Iterator<Item = Time> + '_ {
         let hours = (0..24).filter(|h| bit(self.hour, *h));
         hours.flat_map(|h| {

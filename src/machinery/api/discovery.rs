@@ -71,7 +71,7 @@ fn group_version<'a>(kind: &'a Kind, sub: &'a Sub) -> (&'a str, &'a str) {
     if sub.version.is_empty() { (kind.group, kind.version) } else { (sub.group, sub.version) }
 }
 
-/// The legacy `/api`.
+/// Returns the legacy `/api`.
 pub fn api_versions(address: &str) -> Value {
     json!({"kind": "APIVersions", "versions": ["v1"],
         "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]})
@@ -83,7 +83,7 @@ fn api_group_entry(group: &str, versions: &[&str]) -> Value {
     json!({"name": group, "versions": all, "preferredVersion": all.first()})
 }
 
-/// The legacy `/apis`.
+/// Returns the legacy `/apis`.
 pub fn api_group_list(catalog: &Catalog) -> Value {
     let all: Vec<Value> = groups(catalog)
         .into_iter()

@@ -1,6 +1,6 @@
 //! Durations as people read them: `5m30s`, `3h5m`, `2d1h` (`duration.HumanDuration` upstream).
 
-/// The age of something that happened `secs` ago.
+/// Returns the age of something that happened `secs` ago.
 pub fn human(secs: i64) -> String {
     if secs < -1 {
         return "<invalid>".to_string();

@@ -59,7 +59,7 @@ pub struct FieldError {
 }
 
 impl FieldError {
-    /// An entry of `details.causes`.
+    /// Returns an entry of `details.causes`.
     pub fn cause(&self) -> Value {
         let reason = match self.kind {
             ErrorKind::Required => "FieldValueRequired",
@@ -82,12 +82,12 @@ impl fmt::Display for FieldError {
     }
 }
 
-/// The beginning of a text, long enough that its end is cut off later.
+/// Returns the beginning of a text, long enough that its end is cut off later.
 pub fn brief(text: &str) -> &str {
     &text[..text.floor_char_boundary(BODY_MAX + 4)]
 }
 
-/// A value as Go prints it, up to [`VALUE_MAX`] bytes.
+/// Returns a value as Go prints it, up to [`VALUE_MAX`] bytes.
 fn shown(value: &Value) -> String {
     match value {
         Value::String(s) => quoted(s),
@@ -143,7 +143,7 @@ impl Errors {
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
-    /// The errors, in the order in which they were found.
+    /// Returns the errors, in the order in which they were found.
     pub fn iter(&self) -> std::slice::Iter<'_, FieldError> {
         self.found.iter()
     }

@@ -103,7 +103,7 @@ impl FieldSelector {
         })
     }
 
-    /// The name that `metadata.name=` asks for.
+    /// Returns the name that `metadata.name=` asks for.
     pub fn name(&self) -> Option<&str> {
         self.0.iter().find(|t| t.equal && t.field == "metadata.name").map(|t| t.value.as_str())
     }
@@ -113,14 +113,14 @@ fn not_supported(field: &str) -> String {
     format!("field label not supported: {field}")
 }
 
-/// The name that `metadata.name=` requires, for authorization, which does not know a kind's other
-/// fields. `None` if the selector requires none, cannot be read, or requires what is no name (as
-/// upstream's `path.IsValidPathSegmentName`).
+/// Returns the name that `metadata.name=` requires, for authorization, which does not know a kind's
+/// other fields. `None` if the selector requires none, cannot be read, or requires what is no name
+/// (as upstream's `path.IsValidPathSegmentName`).
 pub fn required_name(text: &str) -> Option<String> {
     required(text, "metadata.name")
 }
 
-/// The same for another field whose values are names: `spec.nodeName`.
+/// Returns the name that another field requires, whose values are names: `spec.nodeName`.
 pub fn required(text: &str, wanted: &str) -> Option<String> {
     let mut name = None;
     for part in split(text).into_iter().filter(|p| !p.is_empty()) {
@@ -139,7 +139,7 @@ pub fn is_readable(text: &str) -> bool {
     parts.map(term).all(|term| term.is_some_and(|(_, _, value)| unescape(value).is_ok()))
 }
 
-/// A field as text; a path may list alternatives: `source.component|reportingComponent`.
+/// Returns a field as text; a path may list alternatives: `source.component|reportingComponent`.
 fn found<'a>(object: &'a Value, path: &str) -> Cow<'a, str> {
     if let Some(text) = path.split('|').find_map(|path| printed(value::at(object, path))) {
         return text;
@@ -151,7 +151,7 @@ fn found<'a>(object: &'a Value, path: &str) -> Cow<'a, str> {
     }
 }
 
-/// A value as text; `None` for the empty text, and for what is no scalar.
+/// Returns a value as text; `None` for the empty text, and for what is no scalar.
 fn printed(value: &Value) -> Option<Cow<'_, str>> {
     match value {
         Value::String(s) if !s.is_empty() => Some(s.as_str().into()),

@@ -22,7 +22,7 @@ const POD: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","n
 "volumeMounts":[{"name":"v","mountPath":"/v"}],"resources":{"limits":{"cpu":"100m","memory":"1Gi"}}}],
 "volumes":[{"name":"v","emptyDir":{}}],"tolerations":[{"key":"k","operator":"Exists"}]}}"#;
 
-/// An object and a patch, as one list.
+/// Returns an object and a patch, as one list.
 fn pair(patch: &str) -> Vec<u8> {
     format!("[{POD},{patch}]").into_bytes()
 }
@@ -148,7 +148,7 @@ fn envelope(version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
     [b"k8s\0".to_vec(), part(1, &kind), part(2, raw)].concat()
 }
 
-/// A pod, a config map and a definition, as kubectl posts them.
+/// Returns a pod, a config map and a definition, as kubectl posts them.
 fn messages() -> Vec<Vec<u8>> {
     let entry = [part(1, b"app"), part(2, b"web")].concat();
     let time = part(8, &[0x08, 0x80, 0x80, 0x80, 0x10]);

@@ -205,8 +205,8 @@ pub fn parse_int(text: &str, bits: u32) -> Result<i64, &'static str> {
     }
 }
 
-/// A float as Go's `encoding/json` writes it: with an exponent below 1e-6 and from 1e+21 on, and
-/// without a zero before its digit.
+/// Returns a float as Go's `encoding/json` writes it: with an exponent below 1e-6 and from 1e+21
+/// on, and without a zero before its digit.
 pub(crate) fn float(f: f64) -> String {
     if f == 0.0 {
         return "0".into();

@@ -26,8 +26,9 @@ pub struct HostPort {
 }
 
 impl HostPort {
-    /// Whether one of these ports cannot be had beside this one: the same at the same address, or
-    /// at all of them. It takes one look-up for each address, however many ports there are.
+    /// Returns whether one of these ports cannot be had beside this one: the same at the same
+    /// address, or at all of them. It takes one look-up for each address, however many ports there
+    /// are.
     ///
     /// Example: `TCP 0.0.0.0:80` conflicts with `TCP 127.0.0.1:80`, and not with `UDP 0.0.0.0:80`.
     fn conflicts_with_one_of(&self, taken: &BTreeSet<HostPort>) -> bool {
@@ -58,7 +59,7 @@ pub fn of_pod(pod: &Pod) -> Vec<HostPort> {
         .collect()
 }
 
-/// Whether one of the wanted ports is taken already.
+/// Returns whether one of the wanted ports is taken already.
 pub fn conflict(wanted: &[HostPort], taken: &BTreeSet<HostPort>) -> bool {
     wanted.iter().any(|one| one.conflicts_with_one_of(taken))
 }

@@ -20,8 +20,8 @@ pub fn uid(object: &Value) -> &str {
 pub fn resource_version(object: &Value) -> &str {
     value::text(object, "metadata.resourceVersion")
 }
-/// The resourceVersion that the object is to have for a write to be done; empty if none is asked
-/// for. `0` and `00` ask for none, as Go's zero value.
+/// Returns the resourceVersion that the object is to have for a write to be done; empty if none is
+/// asked for. `0` and `00` ask for none, as Go's zero value.
 pub fn locked_version(object: &Value) -> &str {
     let version = resource_version(object);
     if version.trim_start_matches('0').is_empty() { "" } else { version }
@@ -34,25 +34,25 @@ pub fn generation(object: &Value) -> i64 {
 pub fn is_terminating(object: &Value) -> bool {
     !value::empty(object, "metadata.deletionTimestamp")
 }
-/// The names in `metadata.finalizers`. The object is not removed before they are.
+/// Returns the names in `metadata.finalizers`. The object is not removed before they are.
 pub fn finalizers(object: &Value) -> impl Iterator<Item = &str> {
     value::list(object, "metadata.finalizers").iter().filter_map(Value::as_str)
 }
-/// The owner reference of the controller that manages the object, if one does (upstream's
+/// Returns the owner reference of the controller that manages the object, if one does (upstream's
 /// `GetControllerOf`). Other owners only take the object with them when they are deleted.
 pub fn controller(object: &Value) -> Option<&Value> {
     value::list(object, "metadata.ownerReferences").iter().find(|owner| owner["controller"] == true)
 }
-/// The value of a label, if it has it.
+/// Returns the value of a label, if it has it.
 pub fn label<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
     value::map(object, "metadata.labels")?.get(key)?.as_str()
 }
-/// The value of an annotation, if it has it.
+/// Returns the value of an annotation, if it has it.
 pub fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
     value::map(object, "metadata.annotations")?.get(key)?.as_str()
 }
 
-/// The time at `path`, if it is one.
+/// Returns the time at `path`, if it is one.
 pub fn time(object: &Value, path: &str) -> Option<Timestamp> {
     value::text(object, path).parse().ok()
 }

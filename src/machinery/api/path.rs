@@ -24,15 +24,15 @@ pub enum Path<'a> {
 }
 
 impl<'a> Path<'a> {
-    /// The path of a field: `.name`.
+    /// Returns the path of a field: `.name`.
     pub fn field(&'a self, name: &'a str) -> Path<'a> {
         Path::Field(self, name)
     }
-    /// The path of an item of a list, counted from 0: `[0]`.
+    /// Returns the path of an item of a list, counted from 0: `[0]`.
     pub fn item(&'a self, index: usize) -> Path<'a> {
         Path::Item(self, index)
     }
-    /// The path of a value in a map: `[name]`.
+    /// Returns the path of a value in a map: `[name]`.
     pub fn key(&'a self, name: &'a str) -> Path<'a> {
         Path::Key(self, name)
     }
@@ -104,7 +104,7 @@ const UNKNOWN_MAX: usize = 100;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UnknownFields {
     shown: Vec<String>,
-    /// How many unknown fields there are beside those that are listed.
+    /// The number of unknown fields that are not listed.
     beyond: usize,
 }
 
@@ -153,7 +153,7 @@ impl UnknownFields {
     }
 }
 
-/// The line for unknown fields that are only counted.
+/// Returns the line for unknown fields that are only counted.
 pub fn more(fields: usize) -> Option<String> {
     match fields {
         0 => None,

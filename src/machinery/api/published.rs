@@ -37,7 +37,7 @@ pub(crate) fn schemas() -> &'static Map<String, Value> {
     &PUBLISHED.schemas
 }
 
-/// The name of a kind's schema; empty if scripts/schemas has not packed the kind.
+/// Returns the name of a kind's schema; empty if scripts/schemas has not packed the kind.
 pub(crate) fn name(group: &str, version: &str, kind: &str) -> &'static str {
     PUBLISHED.kinds.get(&format!("{group}/{version}/{kind}")).map(String::as_str).unwrap_or_default()
 }

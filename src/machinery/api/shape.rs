@@ -114,7 +114,7 @@ pub enum Keys {
 }
 
 impl<'a> Shape<'a> {
-    /// The root of the kind's objects.
+    /// Returns the root of the kind's objects.
     pub fn of(kind: &'a Kind) -> Shape<'a> {
         match &kind.custom {
             Some(custom) => Shape::Schema(&custom.schema),
@@ -127,7 +127,7 @@ impl<'a> Shape<'a> {
         kinds::all().iter().find(|known| known.kind == kind).map_or(Shape::Free, Shape::of)
     }
 
-    /// A field of this map; of one that neither type nor schema names nothing is known.
+    /// Returns a field of this map; of one that neither type nor schema names nothing is known.
     pub fn field(self, field: &'a str) -> Shape<'a> {
         match self {
             Shape::Typed(typed) => typed.field(field).map_or(Shape::Free, Shape::Typed),
@@ -160,7 +160,7 @@ impl<'a> Shape<'a> {
         }
     }
 
-    /// A map that is owned as a whole.
+    /// True for a map that is owned as a whole.
     pub(crate) fn is_atomic(self) -> bool {
         match self {
             Shape::Typed(typed) => typed.is_atomic(),

@@ -128,7 +128,7 @@ impl Status {
         Status::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {limit}"))
     }
 
-    /// The failure as a `Status` object.
+    /// Returns the failure as a `Status` object.
     pub fn to_value(&self) -> Value {
         let mut out = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"});
         if self.code < 400 {
@@ -148,7 +148,7 @@ impl Status {
     }
 }
 
-/// The answer to a delete that is done.
+/// Returns the answer to a delete that is done.
 pub fn deleted(group: &str, resource: &str, name: &str, uid: &str) -> Value {
     let mut detail = details(group, resource, name);
     if !uid.is_empty() {

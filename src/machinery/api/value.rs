@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 static NULL: Value = Value::Null;
 
-/// The value at `path`, or `null`.
+/// Returns the value at `path`, or `null`.
 pub fn at<'a>(value: &'a Value, path: &str) -> &'a Value {
     let mut here = value;
     for step in path.split('.') {
@@ -17,12 +17,12 @@ pub fn at<'a>(value: &'a Value, path: &str) -> &'a Value {
     here
 }
 
-/// The string at `path`, or the empty string.
+/// Returns the string at `path`, or the empty string.
 pub fn text<'a>(value: &'a Value, path: &str) -> &'a str {
     at(value, path).as_str().unwrap_or("")
 }
 
-/// The number at `path`, if there is one.
+/// Returns the number at `path`, if there is one.
 pub fn int(value: &Value, path: &str) -> Option<i64> {
     at(value, path).as_i64()
 }
@@ -32,17 +32,17 @@ pub fn flag(value: &Value, path: &str) -> bool {
     at(value, path).as_bool().unwrap_or(false)
 }
 
-/// The list at `path`, or an empty one.
+/// Returns the list at `path`, or an empty one.
 pub fn list<'a>(value: &'a Value, path: &str) -> &'a [Value] {
     at(value, path).as_array().map_or(&[], Vec::as_slice)
 }
 
-/// The map at `path`, if there is one.
+/// Returns the map at `path`, if there is one.
 pub fn map<'a>(value: &'a Value, path: &str) -> Option<&'a Map<String, Value>> {
     at(value, path).as_object()
 }
 
-/// The string pairs of the map at `path`.
+/// Returns the string pairs of the map at `path`.
 pub fn pairs<'a>(value: &'a Value, path: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
     map(value, path).into_iter().flatten().filter_map(|(k, v)| v.as_str().map(|v| (k.as_str(), v)))
 }
@@ -58,7 +58,7 @@ pub fn empty(value: &Value, path: &str) -> bool {
     }
 }
 
-/// The value itself as a map; anything else is replaced by an empty one.
+/// Returns the value itself as a map; anything else is replaced by an empty one.
 pub fn as_map(value: &mut Value) -> &mut Map<String, Value> {
     if !value.is_object() {
         *value = Value::Object(Map::new());
@@ -69,7 +69,7 @@ pub fn as_map(value: &mut Value) -> &mut Map<String, Value> {
     }
 }
 
-/// The slot at `path`, made if it is not there.
+/// Returns the slot at `path`, made if it is not there.
 pub fn slot<'a>(value: &'a mut Value, path: &str) -> &'a mut Value {
     let mut here = value;
     for step in path.split('.') {
@@ -78,7 +78,7 @@ pub fn slot<'a>(value: &'a mut Value, path: &str) -> &'a mut Value {
     here
 }
 
-/// The map at `path`, made if it is not there.
+/// Returns the map at `path`, made if it is not there.
 pub fn slot_map<'a>(value: &'a mut Value, path: &str) -> &'a mut Map<String, Value> {
     as_map(slot(value, path))
 }
@@ -113,7 +113,7 @@ pub fn remove(value: &mut Value, path: &str) -> Option<Value> {
     parent.as_object_mut()?.shift_remove(last)
 }
 
-/// The value at `path`, to change, if it is there.
+/// Returns the value at `path`, to change, if it is there.
 pub fn at_mut<'a>(value: &'a mut Value, path: &str) -> Option<&'a mut Value> {
     let mut here = value;
     for step in path.split('.') {
@@ -122,7 +122,7 @@ pub fn at_mut<'a>(value: &'a mut Value, path: &str) -> Option<&'a mut Value> {
     Some(here)
 }
 
-/// The list at `path`, to change; empty if there is none.
+/// Returns the list at `path`, to change; empty if there is none.
 pub fn list_mut<'a>(value: &'a mut Value, path: &str) -> &'a mut [Value] {
     match at_mut(value, path) {
         Some(Value::Array(list)) => list,

@@ -45,24 +45,24 @@ pub fn is_default_class<'a>(annotation: impl Fn(&str) -> Option<&'a str>) -> boo
     IS_DEFAULT_CLASS.iter().any(|key| annotation(key) == Some("true"))
 }
 
-/// The class that an object's metadata or the field names; empty for none (upstream:
+/// Returns the class that an object's metadata or the field names; empty for none (upstream:
 /// `GetPersistentVolumeClaimClass`, `GetPersistentVolumeClass`).
 fn class(metadata: &ObjectMeta, field: Option<&String>) -> String {
     let noted = metadata.annotations.as_ref().and_then(|all| all.get(OLD_CLASS));
     noted.or(field).cloned().unwrap_or_default()
 }
 
-/// The name of a claim's class; empty for none.
+/// Returns the name of a claim's class; empty for none.
 pub fn class_of(claim: &PersistentVolumeClaim) -> String {
     class(&claim.metadata, claim.spec.as_ref().and_then(|s| s.storage_class_name.as_ref()))
 }
 
-/// The name of a volume's class; empty for none.
+/// Returns the name of a volume's class; empty for none.
 pub(crate) fn class_of_volume(volume: &PersistentVolume) -> String {
     class(&volume.metadata, volume.spec.as_ref().and_then(|s| s.storage_class_name.as_ref()))
 }
 
-/// The name of the class of a claim or a volume that is no typed object; empty for none.
+/// Returns the name of the class of a claim or a volume that is no typed object; empty for none.
 pub fn class_named_by(object: &Value) -> &str {
     meta::annotation(object, OLD_CLASS).unwrap_or_else(|| text(object, "spec.storageClassName"))
 }
@@ -179,18 +179,18 @@ pub fn mismatch(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> Opt
     demands.iter().find(|(is_met, _)| !is_met).map(|(_, why)| (*why).to_string())
 }
 
-/// The order in which the controller takes volumes that fit a claim: one that is reserved for it
-/// first, then those with the fewest access modes, which are closest to what the claim asks for,
-/// and of these the smallest (upstream: `findByClaim`). A claim of `ReadWriteOnce` gets 10Gi of
-/// that mode rather than 5Gi that many nodes may write to.
+/// Returns the order in which the controller takes volumes that fit a claim: one that is reserved
+/// for it first, then those with the fewest access modes, which are closest to what the claim asks
+/// for, and of these the smallest (upstream: `findByClaim`). A claim of `ReadWriteOnce` gets 10Gi
+/// of that mode rather than 5Gi that many nodes may write to.
 pub fn closest(volume: &PersistentVolume) -> (bool, usize, i64, Option<String>) {
     let modes: BTreeSet<&String> = volume.spec.iter().flat_map(|s| s.access_modes.iter().flatten()).collect();
     let (free, size, name) = preference(volume);
     (free, modes.len(), size, name)
 }
 
-/// The order in which the scheduler takes volumes that fit a claim: one that is reserved for it
-/// first, then the smallest. It does not compare access modes.
+/// Returns the order in which the scheduler takes volumes that fit a claim: one that is reserved
+/// for it first, then the smallest. It does not compare access modes.
 pub fn preference(volume: &PersistentVolume) -> (bool, i64, Option<String>) {
     let free = volume.spec.as_ref().is_none_or(|s| s.claim_ref.is_none());
     let size = storage(volume.spec.as_ref().and_then(|s| s.capacity.as_ref()));
@@ -216,7 +216,7 @@ pub fn is_on(required: &NodeSelector, labels: &BTreeMap<String, String>) -> bool
     required.node_selector_terms.iter().any(|term| nodes::fits_by_labels(term, labels))
 }
 
-/// The names of the claims that a pod mounts, those that are made for it included.
+/// Returns the names of the claims that a pod mounts, those that are made for it included.
 pub fn claims_of(pod: &Pod) -> impl Iterator<Item = String> {
     let owner = pod.metadata.name.as_deref().unwrap_or_default();
     let volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());

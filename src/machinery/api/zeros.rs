@@ -37,7 +37,7 @@ fn inline(name: &str, into: &mut Fields) {
     }
 }
 
-/// The message of a published type: `io.k8s.api.core.v1.Pod` is `api.core.v1.Pod`.
+/// Returns the message of a published type: `io.k8s.api.core.v1.Pod` is `api.core.v1.Pod`.
 fn message(schema_name: &str) -> Option<String> {
     let name = schema_name.strip_prefix("io.k8s.")?;
     Some(match name.strip_prefix("apiextensions-apiserver.pkg.apis.") {

@@ -116,7 +116,7 @@ impl Dialect {
         let own_program = program::function(&program, &quote(cluster));
         let functions = self.functions(token, terminal);
         // With `set -o vi` in a start file bash reads our commands with its line editor, although
-        // it was told not to: a tab in a line would ask for completion. The hooks of zsh are given
+        // options forbid it: a tab in a line would ask for completion. The hooks of zsh are given
         // each command, e.g. for the title of the window, and so is what start files have bash run
         // for DEBUG.
         let first = match (self, terminal) {

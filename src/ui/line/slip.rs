@@ -18,7 +18,7 @@ pub(super) fn did_you_mean(word: &str) -> Option<&'static str> {
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     if a.len().abs_diff(b.len()) > 2 {
-        return usize::MAX; // further than anybody asks
+        return usize::MAX; // further than a caller asks for
     }
     let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
     for i in 1..=a.len() {

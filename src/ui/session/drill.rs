@@ -12,7 +12,7 @@ use lab::practice::view::{Ask, DrillView, Phase};
 use lang::charset::print;
 use std::time::Duration;
 
-/// The learner is told once that only this much time is left.
+/// The learner is warned once that only this much time is left.
 const LITTLE: Duration = Duration::from_secs(30);
 
 impl Session {

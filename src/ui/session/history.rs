@@ -4,11 +4,11 @@ use super::Session;
 use crate::line::cut;
 use std::collections::VecDeque;
 
-/// Lines that the shell has not been told, at most; the oldest go. It is told them with its next
-/// line, and hundreds of lines of kubectl may come before that.
+/// Lines that the shell has not got yet, at most; the oldest go. It gets them with its next line,
+/// and hundreds of lines of kubectl may come before that.
 const UNTOLD_MAX: usize = 1000;
 
-/// Lines that were typed and that the shell has not been told.
+/// Lines that were typed and that the shell has not got yet.
 #[derive(Default)]
 pub(super) struct Untold {
     before: VecDeque<String>,
@@ -28,7 +28,7 @@ impl Untold {
         self.present = is_kept.then(|| line.to_string());
     }
 
-    /// Returns what the shell is to be told before the present line runs. That line itself follows
+    /// Returns the lines that the shell gets before the present one runs. That line itself follows
     /// with the next one: `fc -s`, or an alias of it, runs the last line that it knows, and would
     /// run itself for ever. `history` lists itself, as in bash. Of an `fc` that opens an editor
     /// bash takes the last line for itself, and removes it.
@@ -40,8 +40,8 @@ impl Untold {
 }
 
 /// True for a line that runs an earlier one again: `fc -s`, an `fc` that opens an editor, and zsh's
-/// `r`. A shell is never told of it: the next one would run it, and so itself, until the shell has
-/// no stack any more. Shells note what it ran in its place.
+/// `r`. A shell never gets it: the next one would run it, and so itself, until the shell has no
+/// stack any more. Shells note what it ran in its place.
 fn runs_again(line: &str) -> bool {
     let words = fc_words(line);
     !words.is_empty() && !words.iter().any(|word| word.starts_with('-') && word.contains('l'))

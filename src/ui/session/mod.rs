@@ -71,6 +71,7 @@ pub(crate) enum Manner {
     Script,
 }
 
+/// A learner's session: runs lines one after the other, in this program or in the learner's shell.
 pub(crate) struct Session {
     pub place: Place,
     /// Shared with the tasks that print news, which use the language of that moment.
@@ -120,7 +121,7 @@ pub(crate) struct Session {
     ran_in_shell: bool,
     /// The last line has begun to run: it was neither refused nor given up before.
     has_begun: bool,
-    /// The learner was told, in the line before, of programs that would end with the session.
+    /// The line before has warned the learner of programs that would end with the session.
     warned_of_stopped: bool,
     /// A message to the lesson engine that was too busy to take it at once.
     announced: Option<tokio::task::JoinHandle<()>>,

@@ -133,7 +133,7 @@ impl Lab {
         }
         (self.heard, self.refused) = (now, None);
         self.view = Some(view);
-        // The tasks are to be seen again; who reads elsewhere is left there.
+        // The tasks are to be seen again; a learner who reads elsewhere is left there.
         if self.has_old_grade() && self.scroll == Scroll::Outcome {
             self.scroll = Scroll::Tasks;
         }

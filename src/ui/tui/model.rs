@@ -185,6 +185,8 @@ pub(crate) struct Lesson {
     pub typed: Option<Duration>,
 }
 
+/// All that the interface shows. Events change it (`update`), and the screen is drawn from it alone
+/// (`render`).
 pub(crate) struct Model {
     pub lang: Lang,
     pub look: Look,

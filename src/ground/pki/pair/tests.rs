@@ -12,6 +12,21 @@ fn issued() -> (Ca, Identity) {
     (ca, own)
 }
 
+/// Issues a certificate with this public key, a `SubjectPublicKeyInfo` in DER. [`Ca::issue`] knows
+/// only the kind of key that it makes.
+fn with_public_key(ca: &Ca, public_key: &[u8]) -> String {
+    let (now, hour) = (clock::now(), jiff::SignedDuration::from_hours(1));
+    let wanted = crate::sign::Wanted {
+        subject: der::sequence(&[]),
+        public_key,
+        from: now - hour,
+        until: now + hour,
+        names: &crate::Request::default(),
+        usages: &[],
+    };
+    ca.write(&wanted).unwrap()
+}
+
 fn check(cert: &str, key: &str) -> Result<(), String> {
     check_pair(cert.as_bytes(), key.as_bytes())
 }
@@ -90,16 +105,7 @@ fn a_certificate_whose_key_go_does_not_read_has_none() {
     let (ca, own) = issued();
     let check = |kind: &[Vec<u8>], bits: &[u8]| {
         let public = der::sequence(&[der::sequence(kind), der::tlv(0x03, bits)]);
-        let (now, hour) = (clock::now(), jiff::SignedDuration::from_hours(1));
-        let wanted = crate::sign::Wanted {
-            subject: der::sequence(&[]),
-            public_key: &public,
-            from: now - hour,
-            until: now + hour,
-            names: &crate::Request::default(),
-            usages: &[],
-        };
-        check(&ca.write(&wanted).unwrap(), &own.key_pem).unwrap_err()
+        check(&with_public_key(&ca, &public), &own.key_pem).unwrap_err()
     };
     let elliptic = || der::oid(&ELLIPTIC);
     assert_eq!(check(&[der::oid(&[1, 3, 101, 113])], &[0, 1]), "tls: unknown public key algorithm");
@@ -165,16 +171,7 @@ fn a_key_that_the_library_does_not_read_is_compared_all_the_same() {
     };
     let public = der::sequence(&[modulus(1), exponent()]);
     let public = der::sequence(&[number, der::tlv(0x03, &[vec![0], public].concat())]);
-    let (now, hour) = (clock::now(), jiff::SignedDuration::from_hours(1));
-    let wanted = crate::sign::Wanted {
-        subject: der::sequence(&[]),
-        public_key: &public,
-        from: now - hour,
-        until: now + hour,
-        names: &crate::Request::default(),
-        usages: &[],
-    };
-    let cert = ca.write(&wanted).unwrap();
+    let cert = with_public_key(&ca, &public);
     let other_kind = Err("tls: private key type does not match public key type".to_string());
     assert_eq!(check(&cert, &key(1)), Ok(()));
     assert_eq!(check(&cert, &key(3)), Err("tls: private key does not match public key".to_string()));

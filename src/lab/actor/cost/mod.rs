@@ -41,7 +41,7 @@ impl Cost {
 }
 
 /// Names the first objects of a list.
-pub(super) fn named(lost: &[Loss]) -> String {
+pub(super) fn name_first(lost: &[Loss]) -> String {
     let named: Vec<String> = lost.iter().take(NAMED_MAX).map(ToString::to_string).collect();
     named.join(", ") + if lost.len() > NAMED_MAX { ", …" } else { "" }
 }
@@ -140,7 +140,8 @@ impl Actor {
         if !self.engine.offers.own || self.refuse_other_cluster(&lesson, EN).is_err() {
             return Ok(());
         }
-        // Every line of the setup is tried, which may take seconds: who follows hears for what.
+        // Every line of the setup is tried, which may take seconds: sessions that follow see for
+        // what.
         self.engine.preparing = Some(lesson.id.clone());
         publish(&self.engine, &self.views);
         let found = self.cost_of_setting_up(&lesson, cost).await;
@@ -190,7 +191,7 @@ impl Actor {
         if id.is_some() && self.refuse_other_cluster(&lesson, lang).is_err() {
             return Ok(()); // it is not gone to
         }
-        let Ok(to) = step_names::named(&lesson, step, lang) else { return Ok(()) };
+        let Ok(to) = step_names::find_step(&lesson, step, lang) else { return Ok(()) };
         let is_open = self.engine.open.as_ref().is_some_and(|open| open.lesson.id == lesson.id);
         if let Some(id) = id.filter(|_| !is_open) {
             self.cost_of_opening(id, cost).await?;
@@ -275,8 +276,8 @@ impl Actor {
         played.map(lines).take_while(|lines| !taught::needs_shell(lines)).collect()
     }
 
-    /// Has a lesson made it, or a controller from what a lesson has made? Or is it a part of the
-    /// cluster that the lesson, by these names, is about?
+    /// Returns whether a lesson has made the object, or a controller from what a lesson has made,
+    /// or whether it is a part of the cluster that the lesson, by these names, is about.
     fn is_lessons(&self, loss: &Loss, named: &BTreeSet<String>) -> bool {
         let resource = qualified(&loss.group, &loss.resource);
         let key = |resource: &str, name: &str| own::key(resource, &loss.namespace, name);

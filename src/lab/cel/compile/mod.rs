@@ -260,12 +260,12 @@ fn node(expr: Node) -> IdedExpr {
     IdedExpr { id: 0, expr }
 }
 
-/// Is it a list or a map that stands in the expression?
+/// Returns whether a node is a list or a map that stands in the expression.
 fn is_written_out(node: &Node) -> bool {
     matches!(node, Node::Map(_) | Node::List(_))
 }
 
-/// May its value be a list or a map that the evaluator has made?
+/// Returns whether a node's value may be a list or a map that the evaluator has made.
 fn is_gathered(node: &Node) -> bool {
     match node {
         Node::Comprehension(_) => true,
@@ -388,8 +388,8 @@ fn conditions<'a>(test: &'a IdedExpr, parts: &mut Vec<&'a IdedExpr>) {
     }
 }
 
-/// Does its value follow from the bound names, and from what is the same throughout a step?
-/// `outer`: as of [`narrowed`].
+/// Returns whether a node's value follows from the bound names, and from what is the same
+/// throughout a step. `outer`: as of [`narrowed`].
 fn is_pure(node: &IdedExpr, bound: &mut Vec<String>, outer: &[String]) -> bool {
     let is_step = |name: &String| matches!(name.as_str(), "since_step" | "v") && !outer.contains(name);
     match &node.expr {
@@ -419,7 +419,7 @@ fn is_pure(node: &IdedExpr, bound: &mut Vec<String>, outer: &[String]) -> bool {
     }
 }
 
-/// Does it name the field `object` of a version, or hand the whole element on?
+/// Returns whether a node names the field `object` of a version, or hands the whole element on.
 fn reads_object(node: &IdedExpr) -> bool {
     match &node.expr {
         Node::Select(select) => match &select.operand.expr {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub(crate) struct Forgotten {
     /// By object, the newest version that is gone.
     of: BTreeMap<(String, String, String), Gone>,
-    /// The same for all objects together, where there were too many.
+    /// The newest version that is gone of all objects together, where they were too many for `of`.
     any: Gone,
 }
 
@@ -39,7 +39,7 @@ impl Forgotten {
         self.of.entry(key).or_default().add(revision, number);
     }
 
-    /// What is gone of the time before a revision is missed by nobody.
+    /// Forgets what is gone of the time before a revision: no expression asks for it.
     pub(crate) fn retain(&mut self, after: i64) {
         self.of.retain(|_, gone| gone.revision > after);
         if self.any.revision <= after {
@@ -52,13 +52,13 @@ impl Forgotten {
         self.of.is_empty() && self.any.revision == 0
     }
 
-    /// Is something gone of this object's history after a revision?
+    /// Returns whether something is gone of this object's history after a revision.
     #[cfg(test)]
     pub(crate) fn since(&self, key: &(String, String, String), revision: i64) -> bool {
         self.any.revision > revision || self.of.get(key).is_some_and(|gone| gone.revision > revision)
     }
 
-    /// Is a version after a revision gone whose number is not below `next`?
+    /// Returns whether a version after a revision is gone whose number is not below `next`.
     pub(super) fn any_since(
         &self,
         revision: i64,

@@ -115,17 +115,17 @@ pub(crate) struct Facts {
     pub epoch: u64,
     /// Versions that the recorder has taken so far.
     pub versions: u64,
-    /// How often the objects of a kind (qualified plural) have changed. Empty: nobody counts, and
-    /// no truth is remembered.
+    /// How often the objects of a kind (qualified plural) have changed. Empty: they are not
+    /// counted, and no truth is remembered.
     pub generations: HashMap<String, u64>,
     /// Objects as they were when the step began, by qualified plural. `None`: they are read from
     /// the history.
     pub before: Option<HashMap<String, Objects>>,
-    /// Kinds, by qualified plural, of which nobody knows any more what there was then.
+    /// Kinds, by qualified plural, of which it is no longer known what there was then.
     pub lost_before: HashSet<String>,
     /// What earlier evaluations have found out.
     pub memo: Arc<Memo>,
-    /// Store revision when the lesson was opened: history older than that is told as WAS.
+    /// Store revision when the lesson was opened: history older than that has the verb WAS.
     pub lesson_began: i64,
     pub since_step: i64,
     pub now: Option<Value>,
@@ -160,6 +160,7 @@ pub(crate) fn kind(name: &str) -> Option<&'static Kind> {
 }
 
 impl Facts {
+    /// The value of a variable of expressions: `trace`, `ran`, `now` and the like.
     pub(super) fn variable(&self, name: &str) -> Option<Value> {
         match name {
             "since_step" => Some(Value::Int(self.since_step)),
@@ -353,7 +354,7 @@ impl Facts {
     pub(crate) fn history(&self, name: &str, namespace: &str, object: &str) -> Result<Vec<Value>, String> {
         let known = kind(name).ok_or_else(|| format!("there is no kind {name:?} here"))?;
         if !self.objects.contains_key(&known.qualified()) {
-            // What was there before anybody looked comes from a watch.
+            // What was there before the records begin comes from a watch.
             self.want(|w| _ = w.kinds.insert(name.to_string()));
             return Err(format!("{name} is not watched yet"));
         }
@@ -448,6 +449,7 @@ impl Facts {
         answer.cloned().ok_or_else(|| "asked, and not answered yet".into())
     }
 
+    /// How often this was called with the key before.
     pub(super) fn nth(&self, key: String) -> usize {
         let mut named = self.named.lock();
         let count = named.entry(key).or_default();

@@ -273,8 +273,8 @@ fn extreme(args: &[Value], wanted: Ordering) -> Result<Value, String> {
     Ok(found.clone())
 }
 
-/// Is it a request of the learner's own, with one of these verbs, about an object, made by one of
-/// these kubectl commands (any if there is none)?
+/// Returns whether a record is a request of the learner's own, with one of these verbs, about an
+/// object, made by one of these kubectl commands (any if there is none).
 fn is_request(record: &Value, verbs: &str, object: &str, commands: &str) -> bool {
     let command = str_field(record, "command");
     let command = command.strip_prefix("kubectl ").unwrap_or(command);
@@ -297,8 +297,8 @@ fn no_error(answer: Value) -> Result<Value, String> {
     }
 }
 
-/// Has a request, or a command in a container, failed in this way? A list has if each of its
-/// answers has, and there is one.
+/// Returns whether a request, or a command in a container, has failed in this way. A list has if
+/// each of its answers has, and there is one.
 fn has_failed(answer: &Value, wanted: &str) -> Result<Value, String> {
     let one = |answer: &Value| match at(answer, "failure") {
         Some(Value::String(failure)) => Ok(failure.as_str() == wanted),
@@ -399,7 +399,7 @@ fn begun(record: &Value) -> Option<chrono::DateTime<chrono::FixedOffset>> {
     }
 }
 
-/// Did it come to something? A refused or only tried request did not.
+/// Returns whether a request had an effect. One that was refused or only tried had none.
 fn happened(record: &Value) -> bool {
     value::int_field(record, "code") < 400 && at(record, "dry_run") != Some(&Value::Bool(true))
 }
@@ -416,7 +416,7 @@ fn condition(o: &Value, wanted: &str) -> bool {
     all.iter().any(|c| str_field(c, "type") == wanted && str_field(c, "status") == "True")
 }
 
-/// Does it do its work? `{}` does not.
+/// Returns whether an object does its work. `{}` does not.
 fn ready(o: &Value) -> Result<bool, String> {
     let int = |path: &str| match at(o, path) {
         Some(Value::Int(n)) => *n,

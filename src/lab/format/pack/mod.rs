@@ -264,7 +264,8 @@ pub(crate) fn files_in(folder: &Path) -> (Files, Vec<Fault>) {
     files_below(folder, folder)
 }
 
-/// The same of a folder below that of a pack: nothing is read from outside of the pack.
+/// Reads a folder below that of a pack as [`files_in`] does: nothing is read from outside of the
+/// pack.
 pub(crate) fn files_below(pack: &Path, folder: &Path) -> (Files, Vec<Fault>) {
     let mut found = Found { root: pack.canonicalize().ok(), ..Found::default() };
     match found.is_outside(folder) {

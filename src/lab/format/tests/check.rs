@@ -13,7 +13,7 @@ fn read(define: &str, keys: &str) -> Result<Lesson, Vec<String>> {
     parse(&text, Path::new("lesson.md"), &[]).map_err(|all| all.iter().map(ToString::to_string).collect())
 }
 
-/// Is this told, with the line?
+/// Asserts that a fault says `what`, and names this line.
 fn tells(read: Result<Lesson, Vec<String>>, line: usize, what: &str) {
     let faults = read.unwrap_err();
     let begin = format!("lesson.md:{line}: ");

@@ -64,8 +64,8 @@ pub(crate) struct Tries {
     pub given_up: u32,
     /// Starts that were left before the end.
     pub left: u32,
-    /// Ids of the hints that earlier starts were told. They hold for every seed, so they are not
-    /// forgotten by a new start.
+    /// Ids of the hints that were shown at earlier starts. They hold for every seed, so they are
+    /// not forgotten by a new start.
     pub hints: BTreeSet<String>,
 }
 
@@ -107,11 +107,11 @@ pub(crate) struct Open {
     /// How often it was graded.
     #[serde(default)]
     pub gradings: u32,
-    /// The learner has given up, and was told everything.
+    /// The learner has given up, and has seen all explanations.
     #[serde(default)]
     pub gave_up: bool,
-    /// The last grade, and what the learner was told who gave up: every session shows them, also
-    /// after a restart of the cluster.
+    /// The last grade, and the explanations for a learner who gave up: every session shows them,
+    /// also after a restart of the cluster.
     #[serde(default)]
     pub grade: Option<Graded>,
     #[serde(default)]
@@ -154,9 +154,9 @@ pub(crate) struct Restarted {
 
 impl Restarted {
     /// Keeps a pod's version if one of its containers was started again because it had ended. One
-    /// whose end nobody saw went with the whole cluster: the kubelet says `ContainerStatusUnknown`.
-    /// Sidecars count, too. Other init containers do not: a run of theirs ends by itself, and the
-    /// next one may come with the cluster's restart.
+    /// whose end was not seen went with the whole cluster: the kubelet says
+    /// `ContainerStatusUnknown`. Sidecars count, too. Other init containers do not: a run of theirs
+    /// ends by itself, and the next one may come with the cluster's restart.
     pub(crate) fn of(revision: i64, body: &[u8]) -> Option<Restarted> {
         let mut pod: Value = serde_json::from_slice(body).ok()?;
         let specs = list(&pod, "spec.initContainers").iter();
@@ -404,7 +404,7 @@ impl Anchor {
 }
 
 impl Book {
-    /// Is this book the newest of which the store knows?
+    /// Returns whether this book is the newest of which the store knows.
     pub(crate) fn agrees(&self, found: Found) -> bool {
         match found {
             Found::Nothing => self.anchored == 0,
@@ -415,8 +415,8 @@ impl Book {
         }
     }
 
-    /// Is what was found the writing after the one that is `known` (create revision and version),
-    /// made by this program? It had no answer to that writing.
+    /// Returns whether what was found is the writing after the one that is `known` (create revision
+    /// and version), made by this program. It had no answer to that writing.
     pub(crate) fn is_next(&self, known: (i64, i64), found: Found) -> bool {
         match found {
             Found::Anchor(anchor) => {
@@ -438,9 +438,9 @@ impl Book {
 }
 
 impl Found {
-    /// Is it an earlier writing than the one that is `known` (create revision and version)? A key
-    /// that is written or deleted by a person has another version or create revision than its text
-    /// says, so only a store that was restored has it.
+    /// Returns whether it is an earlier writing than the one that is `known` (create revision and
+    /// version). A key that is written or deleted by a person has another version or create
+    /// revision than its text says, so only a store that was restored has it.
     pub(crate) fn is_before(self, known: (i64, i64)) -> bool {
         match self {
             Found::Anchor(anchor) => anchor.create == known.0 && anchor.version < known.1,

@@ -271,7 +271,7 @@ fn starts_gradings_and_solutions_are_counted() {
     assert_eq!((third.starts, third.seed_starts, third.solves, third.gradings), (3, 2, 1, 2));
     let record = Open { before: third.clone(), gradings: 1, ..open() }.attempts();
     assert_eq!((&record["starts"], &record["gradings"]), (&json!(3), &json!(1)));
-    // What was told at the first start is known at the third, and counts there, once.
+    // What was shown at the first start is known at the third, and counts there, once.
     assert_eq!(third.hints, ["h1".to_string()].into());
     let told = |hints: &[&str]| Open {
         before: third.clone(),

@@ -47,7 +47,7 @@ pub struct Lab {
     pub wrong: Vec<Wrong>,
     /// A sentence to keep in mind; empty if there is none.
     pub remember: Text,
-    /// Markdown: what the learner is told before the tasks, with `{{key}}` for values.
+    /// Markdown: what the learner reads before the tasks, with `{{key}}` for values.
     pub intro: Text,
     /// Languages that its texts are written in, English first.
     pub languages: Vec<String>,
@@ -79,7 +79,7 @@ pub struct Task {
     pub hold: Duration,
     /// How long the judge waits for them to become true.
     pub within: Duration,
-    /// What happened, told after grading, with `{{key}}` and `${…}`; empty if there is nothing to
+    /// What happened, shown after grading, with `{{key}}` and `${…}`; empty if there is nothing to
     /// tell.
     pub debrief: Text,
     /// Tasks without which this one earns nothing: it is true from the beginning.

@@ -191,8 +191,8 @@ mod tests {
         assert!(labs.labs.iter().all(|l| l.tasks.iter().map(|t| t.weight).sum::<u32>() == 100));
     }
 
-    /// Labs about what has no namespace, or has the cluster's own: a learner is told what else they
-    /// may take.
+    /// Labs about what has no namespace, or has the cluster's own: the learner reads before what
+    /// else they may take.
     const WHOLE_CLUSTER: [&str; 6] =
         ["controllers-down", "dns-down", "kubelet-down", "nothing-fits", "proxy-down", "scheduler-down"];
 

@@ -89,8 +89,8 @@ impl LabRun {
             at = (created, anchor.version);
             *anchored = Some(at);
         }
-        // Only now: a process that ends before has told the store nothing that the book does not
-        // expect.
+        // Only now: a process that ends before has written nothing to the store that the book does
+        // not expect.
         if self.book().anchored == 0 {
             self.book().anchored = counter;
             self.save()?;
@@ -98,7 +98,7 @@ impl LabRun {
         Ok(())
     }
 
-    /// As [`anchor`](LabRun::anchor), where nobody waits for the answer: it is tried again.
+    /// As [`anchor`](LabRun::anchor), where no caller waits for the answer: it is tried again.
     pub(super) async fn anchor_if_ahead(&self) {
         if self.ahead.load(Ordering::Relaxed)
             && let Err(why) = self.anchor().await

@@ -16,6 +16,7 @@ pub(super) enum Doing {
 }
 
 impl Doing {
+    /// What a view says of it.
     pub(super) fn work(&self) -> Work {
         match self {
             Doing::Nothing => Work::Idle,

@@ -1,4 +1,4 @@
-//! Pods that a probe has left behind, and that nobody would let go.
+//! Pods that a probe has left behind, and that would stay in their deletion for ever.
 //!
 //! The judge takes a probe back in one transaction, but each controller hears of it in its own
 //! time. Example: a probe has given the template of a Deployment a finalizer, so that its deleted

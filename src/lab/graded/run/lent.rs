@@ -7,7 +7,7 @@ use crate::graded::words::{self, Word};
 use crate::view::Elsewhere;
 use serde_json::{Value, json};
 
-/// Is this a question that the open lab need not have been taken up for, after a restart?
+/// Returns whether a question can be answered after a restart before the open lab is taken up.
 pub(super) fn needs_no_lab(ask: &Ask) -> bool {
     matches!(ask, Ask::Start { .. } | Ask::Plan { .. } | Ask::Leave { .. } | Ask::Solved | Ask::Learnt { .. })
 }

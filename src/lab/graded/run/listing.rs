@@ -8,16 +8,18 @@ use crate::graded::view::{Entry, LabView, Task};
 use crate::graded::words;
 
 impl LabRun {
+    /// All labs, with what the book has of each.
     pub(super) fn list(&self, lang: &str) -> Vec<Entry> {
         let book = self.book();
         self.labs.labs.iter().map(|lab| listed(lab, &book, lang)).collect()
     }
 
+    /// The open lab as sessions show it.
     pub(super) fn view(&self, current: &Current, lang: &str) -> LabView {
         let (lab, open) = (&current.lab, &current.open);
         let limit = i64::from(lab.minutes) * 60;
         let ran = (self.ms() / 1000) as i64;
-        // Hints are evaluated below: nobody waits for what was seen meanwhile.
+        // A copy: no other caller waits for the lock while hints are evaluated below.
         let seen = self.seen().clone();
         let mut blank = sheet(lab, open.seed, lang);
         if let Some(gone) = self.missing_base(current, lang) {

@@ -117,8 +117,7 @@ impl LabRun {
     }
 
     /// Brings the times at which tasks became green up to date with what was seen. Tasks with a
-    /// probe are noted, too: from then on they hold as far as can be told without disturbing
-    /// anything.
+    /// probe are noted, too: from then on they hold as far as is known without disturbing anything.
     pub(super) fn note_green(&self) {
         let revision = self.world.know().observer.recorder.revision;
         let at = self.ms();
@@ -192,14 +191,14 @@ impl LabRun {
         }
     }
 
-    /// Has the open lab's clock run for a while since it was written down?
+    /// Returns whether the open lab's clock has run for a while since it was written down.
     fn is_time_unsaved(&self) -> bool {
         let kept = self.book().open.as_ref().map(|open| open.ran_ms);
         kept.is_some_and(|kept| self.ms().saturating_sub(kept) > SAVE_TIME_MS)
     }
 
-    /// How the tasks stand that need no answers from the network. What cannot be told at this
-    /// moment changes nothing.
+    /// How the tasks stand that need no answers from the network. What is not known at this moment
+    /// changes nothing.
     fn look_without_network(&self, current: &Current) -> BTreeMap<String, bool> {
         let frame = current.frame();
         let truth = |e: &&Expr| self.world.truth(e, &frame, NETWORK_EVERY);
@@ -225,6 +224,7 @@ impl LabRun {
         futures::future::join_all(looks).await.into_iter().collect()
     }
 
+    /// Shows the next hint that fits. Errors: there is none, or it cannot be noted.
     pub(super) async fn hint(&self, current: Current, lang: &str) -> Result<Value, String> {
         let fitting = self.fitting(&current, lang);
         let hint = fitting.first().ok_or_else(|| self.no_hint(&current, lang))?;

@@ -60,7 +60,7 @@ pub(crate) struct LabRun {
     key: seal::Key,
     /// Create revision and version of the book's anchor when last looked at. `None`: not yet.
     anchored: tokio::sync::Mutex<Option<(i64, i64)>>,
-    /// The book was written since the store was told.
+    /// The book was written after its anchor in the store.
     ahead: AtomicBool,
     /// Held by the question that starts, judges or looks.
     turn: tokio::sync::Mutex<()>,
@@ -238,7 +238,7 @@ impl LabRun {
         self.save().inspect_err(|_| self.book().open = before)
     }
 
-    /// Where nobody waits for the answer, the log tells; it is tried again.
+    /// Where no caller waits for the answer, the log has the error; it is tried again.
     fn save_or_say(&self) {
         if let Err(why) = self.save() {
             tracing::error!(error = why, "labs cannot be kept");
@@ -259,7 +259,7 @@ impl LabRun {
     }
 
     /// The open lab, which has to be the one that is named.
-    fn named(&self, id: Option<&str>, seed: Option<u64>, lang: &str) -> Result<Current, String> {
+    fn open_lab(&self, id: Option<&str>, seed: Option<u64>, lang: &str) -> Result<Current, String> {
         let Some(current) = self.current() else {
             let half = self.book().open.as_ref().map(|o| o.lab.clone());
             return Err(match (half, id) {
@@ -309,25 +309,25 @@ impl LabRun {
                 let back = self.still_agreed(agreed, Some(&id), seed, lang).await?;
                 self.start(&id, seed, &back, lang).await
             }
-            Ask::Check { id, seed } => self.check(self.named(id.as_deref(), seed, lang)?, lang).await,
+            Ask::Check { id, seed } => self.check(self.open_lab(id.as_deref(), seed, lang)?, lang).await,
             Ask::Await { within_ms } => {
-                let current = self.named(None, None, lang)?;
+                let current = self.open_lab(None, None, lang)?;
                 drop(turn); // a client that has hung up must not keep the others waiting
                 let together = self.wait_for_green(&current, Duration::from_millis(within_ms)).await;
                 let _turn = self.take_turn(lang).await?;
-                let now = self.named(Some(&current.lab.id), Some(current.open.seed), lang)?;
+                let now = self.open_lab(Some(&current.lab.id), Some(current.open.seed), lang)?;
                 let is_same = now.open.began == current.open.began;
                 self.all_green(now, together && is_same, lang)
             }
             Ask::Grade { id, seed, learner, parts } => {
                 self.allows_grade(&learner, parts, lang)?;
-                let current = self.named(id.as_deref(), seed, lang)?;
+                let current = self.open_lab(id.as_deref(), seed, lang)?;
                 let _work = self.begin(Doing::Grading);
                 self.grade(current, learner, parts, lang).await
             }
-            Ask::Hint { id } => self.hint(self.named(id.as_deref(), None, lang)?, lang).await,
+            Ask::Hint { id } => self.hint(self.open_lab(id.as_deref(), None, lang)?, lang).await,
             Ask::Solve { id, seed } => {
-                let current = self.named(id.as_deref(), seed, lang)?;
+                let current = self.open_lab(id.as_deref(), seed, lang)?;
                 self.note(|open| open.solve = true).map_err(not_kept)?; // else a restart would forget that the lines were given away
                 self.anchor().await.map_err(not_kept)?;
                 self.world.know().solving = true;
@@ -336,7 +336,7 @@ impl LabRun {
                 }))
             }
             Ask::GiveUp { id } => {
-                let current = self.named(id.as_deref(), None, lang)?;
+                let current = self.open_lab(id.as_deref(), None, lang)?;
                 let told = self.explanations(&current, &self.world.facts(&current.frame()), |_| true);
                 let lines = current.lines(&Lab::lines(&current.lab.solution, &current.variant));
                 let given_up = GivenUp { told, lines };

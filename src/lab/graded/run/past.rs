@@ -30,8 +30,8 @@ impl LabRun {
         self.host.put_key(HOLD, wanted, found["version"].as_i64().unwrap_or_default()).await
     }
 
-    /// Has the store given up what was at this revision of the open lab? It does so where it has no
-    /// other room. Errors: no API server answers.
+    /// Returns whether the store has given up what was at this revision of the open lab. It does so
+    /// where it has no other room. Errors: no API server answers.
     pub(super) async fn is_gone(&self, revision: i64) -> Result<bool, String> {
         let steps = self.host.past(Past::Steps).await?;
         Ok(steps["oldest"].as_i64().is_some_and(|oldest| oldest > revision))
@@ -153,8 +153,8 @@ pub(super) fn mending(faults: &[Fault], broken: &[Broken]) -> Vec<String> {
 }
 
 impl run::Teacher {
-    /// Deletes an object and waits until it is gone; of a namespace the pods get no time to end,
-    /// since nobody misses them. Errors: kubectl's.
+    /// Deletes an object and waits until it is gone; of a namespace the pods get no time to end, as
+    /// they are of no use any more. Errors: kubectl's.
     async fn delete(&self, object: &Loss) -> Result<(), String> {
         let resource = api::status::qualified(&object.group, &object.resource);
         let mut lines = vec![];

@@ -94,7 +94,7 @@ impl LabRun {
     }
 
     /// The API server's plan of the way back, if a start or a leave takes no more than was agreed
-    /// to; null if nobody was asked, or there is none.
+    /// to; null if the learner was not asked, or there is none.
     ///
     /// # Errors
     /// By now more would be taken, or as of [`plan`](LabRun::plan).
@@ -135,7 +135,7 @@ impl LabRun {
         Some(words::say(lang, Word::Lacks, &[&Need::Requires(need.clone()).say(lang)]))
     }
 
-    /// The seed that was asked for, or one whose names nobody has taken, with what it draws.
+    /// The seed that was asked for, or one whose names are free, with what it draws.
     ///
     /// # Errors
     /// Every one has something in the way, which is named, or draws values from which another one

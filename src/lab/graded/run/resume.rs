@@ -32,7 +32,8 @@ impl LabRun {
         Quiet(self)
     }
 
-    /// Once, before anybody looks at the lab. Errors: not yet, e.g. because no API server answers.
+    /// Once, before a question about the lab is answered. Errors: not yet, e.g. because no API
+    /// server answers.
     pub(super) async fn take_up(&self, lang: &str) -> Result<(), String> {
         if self.taken_up.load(Ordering::Relaxed) {
             return Ok(());
@@ -91,7 +92,7 @@ impl LabRun {
         })
     }
 
-    /// Notes from where the judge's own doings are taken back, should nobody be left to do it.
+    /// Notes from where the judge's own doings are taken back, should no process be left to do it.
     /// Errors: it cannot be written down.
     pub(super) fn disturbed(&self, before: Option<i64>) -> Result<(), String> {
         self.note(|open| open.disturbed = before)

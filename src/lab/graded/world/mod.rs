@@ -118,7 +118,7 @@ impl World {
             let Some(name) = facts::kind(&kind).map(Kind::qualified) else { continue };
             if self.know().watched.insert(name) {
                 let reporter = self.reporter.clone();
-                // What a lab needs to know the tap has told.
+                // A lab takes what it needs from the tap.
                 let saw = |_: Seen<'_>| {};
                 watch::start(&self.crew, &self.client, &kind, &Room::default(), saw, reporter, |report| {
                     report

@@ -99,7 +99,7 @@ impl Recorder {
             ("labels", value::text(&answer.labels)),
             ("fields", value::text(&answer.fields)),
             ("output", value::text(answer.output.as_deref().unwrap_or_default())),
-            // A kubectl that does not say may have been told anything.
+            // A kubectl that does not say its format may have any.
             ("output_known", Value::Bool(answer.output.is_some())),
             // It would not have said that there is none.
             ("silent", Value::Bool(answer.silent)),
@@ -170,8 +170,8 @@ fn session_of(request: &Request) -> String {
     }
 }
 
-/// Did the person mean to make this request? Completion and the interface ask by themselves, and
-/// `kubectl delete` looks whether what it has deleted is gone.
+/// Returns whether the person meant to make this request. Completion and the interface ask by
+/// themselves, and `kubectl delete` looks whether what it has deleted is gone.
 fn is_meant(request: &Request) -> bool {
     let looks = matches!(request.verb.as_str(), "get" | "list" | "watch")
         && !tap::is_connection(&request.subresource);

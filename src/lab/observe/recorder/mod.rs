@@ -1,5 +1,5 @@
 //! What happened, as expressions see it: every version of every object, and every hop since the
-//! step began. Both come from the tap, where each committed write is told once, with the object's
+//! step began. Both come from the tap, where each committed write stands once, with the object's
 //! bytes.
 
 use super::who::Who;
@@ -65,7 +65,7 @@ pub(crate) struct Recorder {
     pub of_plural: HashMap<String, i64>,
     /// The newest record read.
     pub seq: u64,
-    /// Where the lesson is played: namespaces are told as it calls them.
+    /// Where the lesson is played: records name namespaces as it calls them.
     pub room: Room,
     /// Of which object a version was taken, oldest first, without those that were found to be kept.
     order: VecDeque<Key>,
@@ -134,7 +134,7 @@ impl Recorder {
 
     /// Adds a record to the trace of the step. `solving`: as of [`hop`](Recorder::hop).
     fn add_hop(&mut self, record: &Record, solving: bool) {
-        // Who looks at Events is told; the writing of them is nobody's story.
+        // A look at Events is kept; that a component writes them is of no use to a lesson.
         let looks = |r: &Request| matches!(r.verb.as_str(), "get" | "list" | "watch");
         let looked = record.answer().is_some() && record.request.as_ref().is_some_and(looks);
         if record.object.as_ref().is_some_and(|o| o.qualified() == "events") && !looked {
@@ -145,7 +145,7 @@ impl Recorder {
         self.keep_hop(record, asked, hop);
     }
 
-    /// What was told of another room is forgotten.
+    /// Forgets what was seen of another room.
     pub(crate) fn move_to(&mut self, room: Room) {
         let (seq, revision, epoch, taken) = (self.seq, self.revision, self.epoch + 1, self.taken);
         let who = std::mem::take(&mut self.who);
@@ -162,9 +162,9 @@ impl Recorder {
         *self = Recorder { seq: self.seq, epoch: self.epoch + 1, who, ..Recorder::default() };
     }
 
-    /// Is everything known that has happened since a revision, so that what has no version from
-    /// before was not there? Not of one that is still to come: the store has gone back since it was
-    /// noted.
+    /// Returns whether everything is known that has happened since a revision, so that what has no
+    /// version from before was not there. Not of one that is still to come: the store has gone back
+    /// since it was noted.
     pub(crate) fn reaches(&self, revision: i64) -> bool {
         self.first.is_some_and(|first| first <= revision) && revision <= self.revision
     }
@@ -180,7 +180,7 @@ impl Recorder {
 
     /// A step is taken up again: its trace is what the tap still has since it began. By the time,
     /// because a look has no revision; where that was not noted, by the revision. Records that were
-    /// not taken yet are left out: they are told when they are.
+    /// not taken yet are left out: they are added when they are.
     pub(crate) fn resume_step(&mut self, kept: &[Arc<Record>], since: i64, at: Option<clock::Timestamp>) {
         self.begin_step();
         let first = match at {
@@ -261,7 +261,7 @@ impl Recorder {
             return;
         };
         let revision = revision as i64;
-        // Who acts under another name has still acted.
+        // A person who acts under another name has still acted.
         let user = tap::actor(&request.user, &request.impersonator);
         push(&mut self.writers, (revision, user.to_string()));
         let namespace = self.room.lesson_name(&object.namespace).to_string();
@@ -276,7 +276,7 @@ impl Recorder {
         }
     }
 
-    /// What a watch saw of an object whose writing nobody told: it was there before.
+    /// Adds what a watch saw of an object whose writing no record shows: it was there before.
     pub(crate) fn found(&mut self, plural: &str, json: &serde_json::Value) {
         let meta = &json["metadata"];
         let part = |key: &str| meta[key].as_str().unwrap_or_default().to_string();
@@ -317,7 +317,7 @@ impl Recorder {
     /// What nobody was there to see: of the objects of a kind, those that there were `then`, and
     /// what they have become `now`, at this revision. In between there may have been more. What is
     /// known of later revisions stays. `reborn`: by their uid now, objects that a judge took away
-    /// and put back, and the uid that they had: nobody deleted those.
+    /// and put back, and the uid that they had: those were not deleted.
     pub(crate) fn gap(
         &mut self,
         plural: &str,
@@ -393,7 +393,7 @@ impl Recorder {
         }
     }
 
-    /// Of these objects some versions since the step began are gone, and nobody knows of which.
+    /// Of these objects some versions since the step began are gone, and it is not known of which.
     pub(crate) fn forget_all(&mut self, plural: &str) {
         let forgotten = Arc::make_mut(&mut self.forgotten);
         for key in self.versions.keys().filter(|key| key.0 == plural) {

@@ -64,7 +64,7 @@ impl Shares {
             }
             self.requests.push_back(request.id.clone());
         }
-        // How a component's request went through the server is not told; what came of it is.
+        // How a component's request went through the server is left out; what came of it is kept.
         let is_stage = record.component == Component::ApiServer
             && !matches!(record.event, Event::Answer(_) | Event::Commit(_));
         match (peoples, is_stage) {

@@ -1,4 +1,4 @@
-//! What is taken from the tap, and what is told of it.
+//! What is taken from the tap, and what expressions see of it.
 
 use super::hop::name;
 use super::*;
@@ -284,7 +284,7 @@ fn where_only_answers_tell_who_wrote_a_version_has_its_writer_whichever_comes_fi
 fn what_happened_unseen_is_told_by_what_was_and_what_is() {
     let pod = |name: &str, uid: &str, revision: i64| json!({"metadata": {"namespace": "d", "name": name, "uid": uid, "resourceVersion": revision.to_string()}});
     let mut recorder = Recorder::default();
-    // The watch was faster, and the tap has told of a later change.
+    // The watch was faster, and the tap has shown a later change.
     for name in ["same", "changed", "replaced", "new"] {
         recorder.found("pods", &pod(name, "x", 30));
     }

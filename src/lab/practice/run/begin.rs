@@ -263,7 +263,7 @@ impl Practice {
         kept.map_err(|error| record_unusable(&error, lang))?;
         drill.listen(&self.host);
         let name = &drill.namespace;
-        // With its label from the first moment on: without it, nobody takes the namespace away.
+        // With its label from the first moment on: without it, the namespace would stay for ever.
         let mut lines = vec![
             "kubectl create -f -".to_string(),
             "apiVersion: v1".to_string(),

@@ -62,7 +62,7 @@ pub(super) struct Practice {
     path: PathBuf,
     /// `None`: not read yet.
     record: Mutex<Option<Record>>,
-    /// Where damaged records were put, until a drill has told it.
+    /// Where damaged records were put, until a drill has named it.
     aside: Mutex<Vec<PathBuf>>,
     drill: Mutex<Option<Arc<Drill>>>,
     /// Held by the question that starts a drill, and by what takes one away.
@@ -262,6 +262,7 @@ impl Practice {
         }))
     }
 
+    /// The drill that is open, or the last one of this process.
     pub(super) fn drill(&self) -> Option<Arc<Drill>> {
         self.drill.lock().clone()
     }

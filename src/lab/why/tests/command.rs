@@ -88,7 +88,7 @@ fn an_object_of_a_custom_resource_is_no_unknown_kind() {
     let told = ask(&facts(&all(), &tap), &[]);
     assert!(!told.problem, "the Service of the core group selects no pods: {told:?}");
     assert!(ask(&facts(&all(), &tap), &["service/web"]).problem);
-    // What was deleted is told, whether it is asked for or was missed by a command.
+    // What was deleted is named, whether it is asked for or was missed by a command.
     let tap = last("crontabs", "stable.example.com", "gone", Write::DELETED);
     assert!(ask(&facts(&all(), &tap), &["crontab/gone"]).lines[0].contains("was deleted by learner"));
     let mut record = Record::new(answer("get", "not found"));
@@ -100,7 +100,7 @@ fn an_object_of_a_custom_resource_is_no_unknown_kind() {
     assert!(told.contains("no crontab called gone") && told.contains("was deleted by learner"), "{told}");
 }
 
-/// kubectl asks after a deletion whether the object is gone, and is told so by a 404.
+/// kubectl asks after a deletion whether the object is gone, and gets a 404.
 #[test]
 fn a_deletion_that_went_well_was_not_refused() {
     let tap = Tap::new();
@@ -110,7 +110,7 @@ fn a_deletion_that_went_well_was_not_refused() {
     let told = ask(&facts(&[], &tap), &[]);
     assert!(told.lines[0].contains("was deleted by learner"), "{told:?}");
     assert_eq!(told.tips, ["undo"]);
-    // The shell told the exit code: nothing of `--ignore-not-found` was refused either.
+    // The shell has passed on the exit code: nothing of `--ignore-not-found` was refused either.
     answered(&tap, "2", answer("delete", "pods \"web\" not found"), 404);
     let seen = facts(&[], &tap);
     let ignored = after(&seen, "kubectl run web --image=nginx", 0).lines.join(" ");

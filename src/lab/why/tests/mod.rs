@@ -141,7 +141,7 @@ fn a_bare_name_is_looked_for_among_kinds_that_are_seldom_asked_for() {
     seen.objects.remove(&key("jobs"));
     let told = ask(&seen, &["web"]).lines.join(" ");
     assert!(told.contains("The jobs could not be read") && !told.contains("never"), "{told}");
-    // What was there is told also of another kind than a pod.
+    // What was there is named for another kind than a pod, too.
     let tap = Tap::new();
     let gone = Record::new(Event::Commit(Write::DELETED));
     tap.emit(gone.object("deployments", "default", "web").revision(7));

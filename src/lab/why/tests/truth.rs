@@ -1,4 +1,4 @@
-//! Sentences that must be true of the cluster: what is unknown is not told, and what is told is so.
+//! Sentences that must be true of the cluster: what is unknown is not said, and what is said is so.
 
 use super::workloads::{no_image, owned, workload};
 use super::{after, answer, answered, ask, decision, facts, key, pod, ready, service, slice};

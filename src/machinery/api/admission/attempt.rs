@@ -141,7 +141,7 @@ impl<'r> Evaluation<'r> {
             self.pay(cost::CALL_MAX);
             return Ok(Attempt::Done(Err(TOO_COSTLY.to_string())));
         }
-        let steps = steps.max(0.0) + term.overhead() + self.of_copies(expression);
+        let steps = steps.max(0.0) + term.prepare() + self.of_copies(expression);
         *self.left -= steps;
         if self.budget < steps || *self.left < 0.0 {
             return Err(Failure::Budget);

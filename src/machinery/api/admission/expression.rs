@@ -99,8 +99,8 @@ static NAMESPACE: LazyLock<Type> = LazyLock::new(|| {
 });
 
 impl Variables {
-    /// The variables of every expression. `object` and `old` are `dyn` but where types are checked;
-    /// `params` are there only if the policy names their kind.
+    /// Returns the variables of every expression. `object` and `old` are `dyn` but where types are
+    /// checked; `params` are there only if the policy names their kind.
     pub(crate) fn of(object: Type, params: Option<Type>) -> Variables {
         let all = [
             ("object", object.clone()),

@@ -31,7 +31,7 @@ const MAPS_MAX: usize = 100_000;
 
 /// Bytes of a compiled regular expression that an object brings, and of the table that matching
 /// fills for each thread.
-const PATTERN_MAX: usize = 4 * 1024 * 1024;
+pub(crate) const PATTERN_MAX: usize = 4 * 1024 * 1024;
 
 /// Compiles a regular expression of a schema or a rule, which means what it means in Go.
 ///
@@ -42,6 +42,39 @@ pub fn regex(pattern: &str) -> Result<Regex, regex::Error> {
         .size_limit(PATTERN_MAX)
         .dfa_size_limit(PATTERN_MAX)
         .build()
+}
+
+/// Compiles a regular expression of CEL that takes at most `most` bytes. Returns about how many it
+/// takes, too: the library does not tell, so the least of a few limits within which it compiles.
+///
+/// # Errors
+/// As [`regex`].
+pub(crate) fn measured_regex(pattern: &str, most: usize) -> Result<(Regex, usize), regex::Error> {
+    const SIZES: [usize; 5] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
+    /// Bytes of the table that matching fills: many patterns are remembered.
+    const TABLE: usize = 512 << 10;
+    let pattern = from_go(pattern).map_err(regex::Error::Syntax)?;
+    let build = |size: usize| {
+        let built = RegexBuilder::new(&pattern).size_limit(size).dfa_size_limit(TABLE).build();
+        built.map(|regex| (regex, size))
+    };
+    for size in SIZES.into_iter().filter(|size| *size < most) {
+        match build(size) {
+            Err(regex::Error::CompiledTooBig(_)) => {}
+            built => return built,
+        }
+    }
+    build(most)
+}
+
+/// Returns about how many bytes a pattern takes when it is compiled: [`PATTERN_MAX`] if it takes
+/// more, and none if it is no pattern.
+pub(crate) fn regex_bytes(pattern: &str) -> usize {
+    match measured_regex(pattern, PATTERN_MAX) {
+        Ok((_, bytes)) => bytes,
+        Err(regex::Error::CompiledTooBig(_)) => PATTERN_MAX,
+        Err(_) => 0,
+    }
 }
 
 /// Writes a pattern of Go's `regexp` for this program's engine. What differs:
@@ -299,7 +332,7 @@ pub fn check_depth(value: &Value) -> Result<(), Status> {
     }
 }
 
-/// The answer for a value that nests too deep.
+/// Returns the answer for a value that nests too deep.
 pub(crate) fn too_deep() -> Status {
     Status::bad_request(format!(
         "the object provided is nested too deeply: at most {DEPTH_MAX} levels of lists and maps are allowed"

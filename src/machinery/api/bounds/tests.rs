@@ -8,6 +8,10 @@ fn patterns_have_a_size() {
     }
     let large = regex(r"(?:\pL{30}){30}").unwrap_err().to_string();
     assert!(large.contains("size limit"), "{large}");
+    assert_eq!(regex_bytes("^[a-z]+$"), 4 << 10);
+    assert!(regex_bytes(r"\pL{60}") > 64 << 10, "eight letters of text");
+    assert_eq!((regex_bytes(r"(?:\pL{30}){30}"), regex_bytes("(")), (PATTERN_MAX, 0));
+    assert!(measured_regex(r"\pL{60}", 16 << 10).is_err());
 }
 
 /// Each of these took the square of its length.

@@ -16,9 +16,7 @@ use std::sync::{Arc, LazyLock};
 
 pub(super) static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
-    for extension in
-        [extensions::strings, extensions::lists, extensions::math, lists::extension, rename_matches]
-    {
+    for extension in [extensions::strings, extensions::lists, lists::extension, rename_matches] {
         if let Err(error) = env.add_extension(extension) {
             tracing::error!(%error, "a library of CEL is missing");
         }
@@ -77,14 +75,11 @@ const LIBRARIES: &[&str] = &[
     "ofNonZeroValue",
     "optMap",
     "optFlatMap",
-    "greatest",
-    "least",
-    "bind",
 ];
 
 /// Returns whether functions are called on this name, as in `strings.quote(x)`.
 pub(crate) fn is_library(name: &str) -> bool {
-    matches!(name, "strings" | "math" | "lists" | "optional" | "cel")
+    matches!(name, "strings" | "lists" | "optional")
 }
 
 /// Returns whether an expression may call this function: `name` as written, `short` without the

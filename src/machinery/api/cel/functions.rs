@@ -94,25 +94,76 @@ fn items(values: &[Value]) -> Result<&[Value], String> {
     }
 }
 
-/// Compiled patterns that are remembered. A rule over a list asks for the same one for every item.
-/// They are shared, because a copy of a pattern begins without the memory that it works in.
-const PATTERNS_MAX: usize = 64;
-static PATTERNS: LazyLock<Mutex<HashMap<String, Arc<Regex>>>> = LazyLock::new(Mutex::default);
+/// Compiled patterns that are remembered.
+const PATTERNS_MAX: usize = 128;
+/// Bytes of all compiled patterns that are remembered: four times what one expression may have.
+const PATTERNS_BYTES: usize = 32 << 20;
+/// Bytes of a compiled pattern that is not written in its expression. It is compiled when the
+/// expression runs, perhaps another one for each item of a list.
+const MADE_MAX: usize = 256 << 10;
 
+/// Patterns that were compiled before, or why they could not be. A rule over a list asks for the
+/// same one for every item. They are shared, because a copy of a pattern begins without the memory
+/// that it works in.
+#[derive(Default)]
+struct Patterns {
+    known: HashMap<String, Result<Arc<Regex>, String>>,
+    /// Bytes of all of them.
+    bytes: usize,
+}
+
+static PATTERNS: LazyLock<Mutex<Patterns>> = LazyLock::new(Mutex::default);
+
+impl Patterns {
+    /// Remembers a pattern. All others are forgotten first if there is no room for it.
+    fn keep(&mut self, source: &str, made: Result<Arc<Regex>, String>, bytes: usize) {
+        if self.known.len() >= PATTERNS_MAX || self.bytes + bytes > PATTERNS_BYTES {
+            *self = Patterns::default();
+        }
+        self.bytes += bytes;
+        self.known.insert(source.to_string(), made);
+    }
+}
+
+/// Returns whether a function takes a pattern as its first argument, or after its target.
+pub(super) fn takes_pattern(function: &str) -> bool {
+    matches!(function, MATCHES | "find" | "findAll")
+}
+
+/// Compiles a pattern that is written in an expression, before the expression runs, unless it is
+/// remembered. Returns about how many bytes were compiled.
+pub(super) fn prepare_pattern(source: &str) -> usize {
+    if PATTERNS.lock().known.contains_key(source) {
+        return 0;
+    }
+    let (made, bytes) = compiled(source, bounds::PATTERN_MAX);
+    PATTERNS.lock().keep(source, made, bytes);
+    bytes
+}
+
+/// Returns a compiled pattern among the arguments.
 fn pattern(values: &[Value], at: usize) -> Result<Arc<Regex>, String> {
     let source = word(values, at)?;
-    let known = || PATTERNS.lock();
-    if let Some(found) = known().get(source) {
-        return Ok(found.clone());
+    let known = PATTERNS.lock().known.get(source).cloned();
+    if let Some(known) = known {
+        return known;
     }
-    let made = bounds::regex(source).map_err(|e| format!("'{source}' not a valid regex:\n{e}"))?;
-    let made = Arc::new(made);
-    let mut known = known();
-    if known.len() >= PATTERNS_MAX {
-        known.clear();
-    }
-    known.insert(source.to_string(), made.clone());
+    let (made, bytes) = compiled(source, MADE_MAX);
+    let made = made?;
+    PATTERNS.lock().keep(source, Ok(made.clone()), bytes);
     Ok(made)
+}
+
+/// Compiles a pattern of at most `most` bytes. Returns about how many bytes were compiled, too:
+/// `most` for one that is too large.
+fn compiled(source: &str, most: usize) -> (Result<Arc<Regex>, String>, usize) {
+    match bounds::measured_regex(source, most) {
+        Ok((regex, bytes)) => (Ok(Arc::new(regex)), bytes),
+        Err(error) => {
+            let bytes = if matches!(error, regex::Error::CompiledTooBig(_)) { most } else { 0 };
+            (Err(format!("'{source}' not a valid regex:\n{error}")), bytes)
+        }
+    }
 }
 
 fn amount(values: &[Value], at: usize) -> Result<Quantity, String> {

@@ -32,7 +32,9 @@
 //! ## Left out
 //! The libraries for URLs, sets, semantic versions and named formats (refused by name). Macros with
 //! two variables, `self.all(i, v, i < v)`; `ip.isCanonical`; `string` of an address or a network,
-//! `int` of a duration. Below an error, the line of the expression that `cel-go` prints; in an
+//! `int` of a duration. More than 32 patterns in an expression, or patterns that take more than
+//! 8 MiB together when they are compiled, or one of more than 256 KiB that is made when the
+//! expression runs. Below an error, the line of the expression that `cel-go` prints; in an
 //! expression with letters beyond ASCII, the column of an error that is found after parsing.
 //! ## Read next
 //! `custom/rules.rs` and `admission/evaluate.rs`, the two users.

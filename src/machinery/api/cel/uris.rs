@@ -28,7 +28,7 @@ pub(crate) fn is_request_uri(text: &str) -> bool {
     }
 }
 
-/// The scheme, empty if there is none; `None` if the text begins with a colon.
+/// Returns the scheme, empty if there is none; `None` if the text begins with a colon.
 fn scheme(text: &str) -> Option<&str> {
     for (at, c) in text.char_indices() {
         match c {

@@ -12,8 +12,14 @@ use crate::errors::{ErrorKind, Errors, brief};
 use crate::gostr;
 use crate::path::Path;
 use serde_json::{Value, json};
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::net::Ipv6Addr;
+
+/// Steps of judging one object: one for each value and each schema that it is held against, and one
+/// for each value of an `enum`. A second, or five if each alternative of an `anyOf` lists what it
+/// supports. A schema and an object of a megabyte each would take 10^11.
+const STEPS_MAX: usize = 50_000_000;
 
 /// Judges a whole object. One that had an item twice before may have more of them, in whatever list
 /// (as upstream, which asks the old object first).
@@ -24,8 +30,11 @@ pub(super) fn object(schema: &Schema, object: &Value, old: Option<&Value>, error
 }
 
 fn schema_errors(schema: &Schema, object: &Value, old: Option<&Value>) -> Errors {
-    let mut found = Errors::default();
-    check_value(schema, object, old, Path::Root, &mut found);
+    let (mut found, left) = (Errors::default(), Cell::new(STEPS_MAX));
+    check_value(schema, object, old, Path::Root, &left, &mut found);
+    if left.get() == 0 {
+        found.forbidden("<nil>", "the object has too many values for the size of its schema");
+    }
     found
 }
 
@@ -64,9 +73,18 @@ fn has_type(schema: &Schema, value: &Value) -> bool {
     }
 }
 
-/// Checks a value and all that is inside of it. `old` is the value that it replaces, if any.
-fn check_value(schema: &Schema, here: &Value, old: Option<&Value>, path: Path, errors: &mut Errors) {
-    if errors.is_full() || old == Some(here) || (here.is_null() && schema.nullable) {
+/// Checks a value and all that is inside of it. `old` is the value that it replaces, if any; `left`
+/// are the steps that the object has left: without any nothing is checked.
+fn check_value(
+    schema: &Schema,
+    here: &Value,
+    old: Option<&Value>,
+    path: Path,
+    left: &Cell<usize>,
+    errors: &mut Errors,
+) {
+    left.set(left.get().saturating_sub(1 + schema.one_of_these.len()));
+    if left.get() == 0 || errors.is_full() || old == Some(here) || (here.is_null() && schema.nullable) {
         return;
     }
     if !has_type(schema, here) {
@@ -84,7 +102,7 @@ fn check_value(schema: &Schema, here: &Value, old: Option<&Value>, path: Path, e
             for (name, field) in map {
                 if let Some(inner) = schema.field(name) {
                     let old = old.and_then(|o| o.get(name));
-                    check_value(inner, field, old, path.field(name), errors);
+                    check_value(inner, field, old, path.field(name), left, errors);
                 }
             }
             if schema.embedded && !path.is_root() {
@@ -97,7 +115,7 @@ fn check_value(schema: &Schema, here: &Value, old: Option<&Value>, path: Path, e
             if let Some(inner) = &schema.items {
                 let before = schema.items_by_key(old);
                 for (i, item) in items.iter().enumerate() {
-                    check_value(inner, item, before.same(schema, item), path.item(i), errors);
+                    check_value(inner, item, before.same(schema, item), path.item(i), left, errors);
                 }
             }
         }
@@ -114,7 +132,7 @@ fn check_value(schema: &Schema, here: &Value, old: Option<&Value>, path: Path, e
         let supported: Vec<&str> = supported.iter().map(String::as_str).collect();
         errors.not_supported(path, here, &supported);
     }
-    combined(schema, here, path, errors);
+    combined(schema, here, path, left, errors);
 }
 
 /// Returns whether two values are equal. Numbers are compared as numbers: 1 equals 1.0.
@@ -126,10 +144,10 @@ fn same(a: &Value, b: &Value) -> bool {
 }
 
 /// Checks a value against the schemas in `allOf`, `anyOf`, `oneOf` and `not` of its schema.
-fn combined(schema: &Schema, here: &Value, path: Path, errors: &mut Errors) {
+fn combined(schema: &Schema, here: &Value, path: Path, left: &Cell<usize>, errors: &mut Errors) {
     let fits = |schema: &Schema| {
         let mut found = Errors::default();
-        check_value(schema, here, None, path, &mut found);
+        check_value(schema, here, None, path, left, &mut found);
         found.is_empty()
     };
     let place = || path.to_string();
@@ -149,7 +167,7 @@ fn combined(schema: &Schema, here: &Value, path: Path, errors: &mut Errors) {
     // Each is judged once: judged again for its errors, schemas inside of each other would take
     // twice as long at each level.
     let mut found = Errors::default();
-    schema.all_of.iter().for_each(|s| check_value(s, here, None, path, &mut found));
+    schema.all_of.iter().for_each(|s| check_value(s, here, None, path, left, &mut found));
     if !found.is_empty() {
         tell("must validate all the schemas (allOf)");
         errors.append(found);
@@ -284,6 +302,16 @@ mod tests {
         let mut errors = Errors::default();
         object(&Schema::read(&schema), &value, None, &mut errors);
         errors.iter().map(|e| e.body.clone()).collect()
+    }
+
+    /// Each item may have to be compared with each value that is allowed.
+    #[test]
+    fn many_values_are_not_held_against_a_large_schema() {
+        let choices: Vec<usize> = (0..500_000).collect();
+        let schema = json!({"type": "array", "items": {"enum": choices}});
+        assert_eq!(problems(schema.clone(), json!(vec![0; 10])), [""; 0]);
+        let found = problems(schema, json!(vec![0; 200]));
+        assert_eq!(found, ["Forbidden: the object has too many values for the size of its schema"]);
     }
 
     #[test]

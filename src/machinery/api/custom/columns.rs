@@ -67,7 +67,7 @@ fn column(definition: &Value) -> Option<Column> {
 }
 
 impl Column {
-    /// The `columnDefinition` that clients read.
+    /// Returns the `columnDefinition` that clients read.
     pub fn definition(&self) -> Value {
         let described = match (self.description.as_str(), self.name.as_str()) {
             ("", "Age") => describe("Age").to_string(),
@@ -108,7 +108,7 @@ impl Column {
     }
 }
 
-/// The name, which stands before all columns.
+/// Returns the name, which stands before all columns.
 pub fn name(object: &Value) -> Value {
     at(object, "metadata.name").clone()
 }

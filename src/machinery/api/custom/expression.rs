@@ -82,7 +82,7 @@ fn check(node: &Node, inner: &mut Vec<String>, known: &dyn Fn(&[String]) -> bool
     Ok(())
 }
 
-/// The fields of `self.a.b`, if it is that.
+/// Returns the fields of `self.a.b`, if it is that.
 fn path(node: &Node) -> Option<Vec<String>> {
     match node {
         Node::Ident(name) if matches!(name.as_str(), "self" | "oldSelf") => Some(vec![]),

@@ -123,8 +123,9 @@ fn is_uuid(text: &str, version: Option<u8>) -> bool {
         && version.is_none_or(|version| digits[12] == version && has_variant(version))
 }
 
-/// A name without dots has at most one hyphen, which is its second character. In a name with dots
-/// the last part has letters only (`HostnamePattern` upstream).
+/// Returns whether a text is the name of a host. One without dots has at most one hyphen, which is
+/// its second character. In one with dots the last part has letters only (`HostnamePattern`
+/// upstream).
 fn is_hostname(text: &str) -> bool {
     if text.len() > 255 || !matches(&HOST, text) || text.split('.').any(|label| label.len() > 63) {
         return false;
@@ -175,7 +176,7 @@ fn sum_of_amounts(text: &str) -> Option<i64> {
     sum
 }
 
-/// The digits of a number that may have spaces and hyphens in it; `X` is 10.
+/// Returns the digits of a number that may have spaces and hyphens in it; `X` is 10.
 fn digits(text: &str) -> Option<Vec<u32>> {
     let signs = text.chars().filter(|c| !matches!(c, '-' | ' ' | '\t' | '\n' | '\r' | '\x0c'));
     signs.map(|c| if c == 'X' { Some(10) } else { c.to_digit(10) }).collect()
@@ -197,7 +198,8 @@ fn is_isbn13(text: &str) -> bool {
     digits[12] == (10 - sum % 10) % 10
 }
 
-/// A number of one of the known companies, with the check digit of Luhn's sum.
+/// Returns whether a text is a number of one of the known companies, with the check digit of Luhn's
+/// sum.
 fn is_credit_card(text: &str) -> bool {
     let number: String = text.chars().filter(char::is_ascii_digit).collect();
     let doubled = |(i, digit): (usize, u32)| match (i % 2, digit * 2) {

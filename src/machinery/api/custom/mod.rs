@@ -19,10 +19,12 @@
 //! ## Left out
 //! Conversion webhooks (refused by name). Types in a CEL rule are found when it runs, not when it
 //! is written, and its cost is bounded then ([`crate::cel::cost`]). Lists that are sets or maps
-//! compare and add as plain lists do, in their order. What CEL lacks here ([`crate::cel`]).
-//! Messages of `anyOf` and `oneOf` do not list what the alternatives miss. Later defaults of an
-//! object that is larger with them than the store takes (upstream shows them, and refuses each
-//! change of the object).
+//! compare and add as plain lists do, in their order. What CEL lacks here ([`crate::cel`]). An
+//! object whose values, times the schemas and choices that each is held against, are more than 50
+//! million. Patterns that take more than 32 MiB in all versions of a definition when they are
+//! compiled (`patterns`). Messages of `anyOf` and `oneOf` do not list what the alternatives miss.
+//! Later defaults of an object that is larger with them than the store takes (upstream shows them,
+//! and refuses each change of the object).
 //! ## Read next
 //! `apiserver/registry/crd.rs`, which establishes definitions and empties those that go;
 //! `kinds/catalog.rs`.
@@ -35,6 +37,7 @@ mod fill;
 mod formats;
 mod mail;
 mod numbers;
+pub(crate) mod patterns;
 mod prune;
 mod publish;
 mod rule;
@@ -59,7 +62,7 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-/// The kinds that a definition adds: one a served version, none before it is established.
+/// Returns the kinds that a definition adds: one a served version, none before it is established.
 pub fn kinds_of(definition: &Value) -> Vec<Kind> {
     if !is(definition, "Established") {
         return vec![];
@@ -69,13 +72,13 @@ pub fn kinds_of(definition: &Value) -> Vec<Kind> {
     versions.iter().filter(|v| flag(v, "served")).map(|v| kind_of(definition, v, stored)).collect()
 }
 
-/// The version in which objects are stored.
+/// Returns the version in which objects are stored.
 fn storage(definition: &Value) -> Option<&Value> {
     list(definition, "spec.versions").iter().find(|v| flag(v, "storage"))
 }
 
-/// The kind of the stored objects of a definition, whether it is served or not; `None` if there
-/// cannot be any.
+/// Returns the kind of the stored objects of a definition, whether it is served or not; `None` if
+/// there cannot be any.
 pub fn stored_kind(definition: &Value) -> Option<Kind> {
     let version =
         storage(definition).filter(|_| !text(definition, "status.acceptedNames.plural").is_empty())?;

@@ -27,7 +27,7 @@ pub(super) fn normalize(value: &mut Value) {
     }
 }
 
-/// The value as [`normalize`] leaves it.
+/// Returns the value as [`normalize`] leaves it.
 pub(super) fn normalized(mut value: Value) -> Value {
     normalize(&mut value);
     value

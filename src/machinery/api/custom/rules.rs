@@ -44,7 +44,7 @@ impl Rule {
                     self.shown()
                 ));
             }
-            *budget -= steps.max(0.0) + term.overhead();
+            *budget -= steps.max(0.0) + term.prepare();
         }
         match *budget < 0.0 {
             true => Err(NO_BUDGET.to_string()),

@@ -33,7 +33,7 @@ pub enum Type {
 }
 
 impl Type {
-    /// The type's name, as a definition writes it and errors tell it. An `IntOrString` has
+    /// Returns the type's name, as a definition writes it and errors tell it. An `IntOrString` has
     /// upstream's `integer,string`, and a schema without a type the empty text.
     pub fn name(self) -> &'static str {
         match self {

@@ -30,12 +30,12 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// Whether a step finds nothing in it, and says nothing of that.
+    /// Returns whether a step finds nothing in it, and says nothing of that.
     pub(super) fn is_null(self) -> bool {
         matches!(self, Found::Nothing | Found::In(Value::Null))
     }
 
-    /// The object of the actions in a range over it.
+    /// Returns the object that the actions in a range over it read.
     pub(super) fn in_range(self) -> Found<'a> {
         if self.is_null() { Found::Nothing } else { self }
     }

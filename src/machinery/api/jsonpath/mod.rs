@@ -139,7 +139,7 @@ impl Failure {
         }
     }
 
-    /// The same failure of a step that leaves values, or none.
+    /// Returns the same failure of a step that leaves values, or none.
     fn leaving(self, values: bool) -> Failure {
         match self {
             Failure::TooMuch => Failure::TooMuch,
@@ -342,7 +342,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The value that one side of a comparison leads to; `None` if it leads nowhere.
+    /// Returns the value that one side of a comparison leads to; `None` if it leads nowhere.
     fn side<'a>(&self, nodes: &'a [Node], item: &'a Value) -> Result<Option<&'a Value>, Failure> {
         let found = self.walk(nodes, vec![Found::In(item)]).map_err(|why| why.leaving(true))?;
         match found.as_slice() {

@@ -26,7 +26,7 @@ pub(super) enum Node {
 /// Levels of brackets and filters in a template. Reading and evaluating one recurses.
 pub(super) const DEPTH_MAX: usize = 32;
 
-/// The error of a template that nests deeper than [`DEPTH_MAX`].
+/// Returns the error of a template that nests deeper than [`DEPTH_MAX`].
 pub(super) fn too_deep() -> String {
     format!("the template nests more than {DEPTH_MAX} levels deep")
 }

@@ -60,8 +60,8 @@ impl Added {
 pub struct Documents(Arc<Mutex<HashMap<String, Arc<OnceLock<Bytes>>>>>);
 
 impl Documents {
-    /// The document of this name. Requests that come while it is made wait for it: it is work for
-    /// one.
+    /// Returns the document of this name. Requests that come while it is made wait for it: it is
+    /// work for one.
     pub fn get(&self, name: &str, make: impl FnOnce() -> Bytes) -> Bytes {
         let known = {
             let mut all = self.0.lock();
@@ -82,8 +82,8 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// The catalog of these definitions. What is as it was in `before` is taken over and not
-    /// compiled again.
+    /// Returns the catalog of these definitions. What is as it was in `before` is taken over and
+    /// not compiled again.
     pub fn of<'a>(definitions: impl Iterator<Item = &'a Value>, before: &Catalog) -> Catalog {
         let mut added = vec![];
         for definition in definitions {

@@ -396,7 +396,7 @@ impl Kind {
             custom.to_stored(object);
         }
     }
-    /// A stored object as this version shows it.
+    /// Returns a stored object as this version shows it.
     pub fn from_stored<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
         self.from_stored_and_added(object).0
     }

@@ -25,7 +25,7 @@ enum Token<'a> {
 }
 
 impl Token<'_> {
-    /// The sentence for a token in the wrong place.
+    /// Returns the sentence for a token in the wrong place.
     fn instead_of(self, expected: &str) -> String {
         let found = match self {
             Token::Word(text) | Token::Sign(text) => text,
@@ -64,7 +64,7 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    /// The next token, and what follows it.
+    /// Returns the next token, and what follows it.
     fn split(&self) -> (Token<'a>, &'a str) {
         let rest = self.rest.trim_start_matches(SPACES);
         if rest.is_empty() {

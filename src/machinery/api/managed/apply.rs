@@ -122,8 +122,8 @@ pub fn apply_resetting(
     Applied { object, conflicts, found }
 }
 
-/// The fields that the writer of `object` owns: not those at the paths of `resets`. `whole` as in
-/// [`set::all`].
+/// Returns the fields that the writer of `object` owns: not those at the paths of `resets`. `whole`
+/// as in [`set::all`].
 fn own_fields(shape: Shape, object: &Value, resets: &[&str], whole: bool) -> Set {
     let mut part = own_part(object);
     resets.iter().for_each(|path| take_out(&mut part, path));

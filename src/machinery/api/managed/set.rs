@@ -68,8 +68,8 @@ fn is_nothing(shape: Shape, name: &str, value: &Value) -> bool {
     }
 }
 
-/// A field of a map. A key that the type does not name is something of its own, as an item of a
-/// list is.
+/// Returns what a manager owns of a field of a map. A key that the type does not name is something
+/// of its own, as an item of a list is.
 fn field(shape: Shape, name: &str, value: &Value, whole: bool) -> Value {
     let mut fields = all(shape.field(name), value, whole);
     if let Value::Object(fields) = &mut fields
@@ -230,8 +230,8 @@ pub(super) fn drop_removed<'v>(
     });
 }
 
-/// The item of a set of primitives that an element names. `None` also for one that would take far
-/// more memory than a primitive: clients may send elements, too.
+/// Returns the item of a set of primitives that an element names. `None` also for one that would
+/// take far more memory than a primitive: clients may send elements, too.
 pub(super) fn value_of(element: &str) -> Option<Value> {
     let text = element.strip_prefix("v:")?;
     bounds::check_json(text.as_bytes()).ok()?;
@@ -332,7 +332,8 @@ pub(super) fn places(shape: Shape, items: &[Value]) -> HashMap<String, usize> {
     places
 }
 
-/// The element that names an item of a list with these `keys`; `None` if nothing tells it apart.
+/// Returns the element that names an item of a list with these `keys`; `None` if nothing tells it
+/// apart.
 pub(super) fn element(shape: Shape, keys: &Keys, item: &Value) -> Option<String> {
     match keys {
         Keys::Atomic => None,

@@ -27,8 +27,8 @@ fn path_of(group: &str, version: &str) -> String {
     if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
 }
 
-/// The index at `/openapi/v3`. A document's hash changes with the program, with the kinds of its
-/// group and with their definitions.
+/// Returns the index at `/openapi/v3`. A document's hash changes with the program, with the kinds
+/// of its group and with their definitions.
 pub fn index(catalog: &Catalog, program: &str) -> Value {
     let mut paths = Map::new();
     for (group, version, kinds) in catalog.group_versions() {
@@ -56,8 +56,8 @@ fn served(kind: &Kind) -> impl Iterator<Item = &str> {
     std::iter::once(kind.plural).chain(kind.verbs.iter().copied()).chain(subs)
 }
 
-/// The document at `/openapi/v3/<path>`, encoded; `None` if there is none. It is made once: one of
-/// the table's kinds for as long as the program runs, one with kinds of definitions for the
+/// Returns the document at `/openapi/v3/<path>`, encoded; `None` if there is none. It is made once:
+/// one of the table's kinds for as long as the program runs, one with kinds of definitions for the
 /// catalog.
 pub fn document(catalog: &Catalog, path: &str, version: &str) -> Option<Bytes> {
     static OF_TABLE: LazyLock<Documents> = LazyLock::new(Documents::default);

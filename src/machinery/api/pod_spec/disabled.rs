@@ -89,7 +89,7 @@ mod tests {
     use crate::kinds::find;
     use serde_json::json;
 
-    /// A spec of a pod with all these fields.
+    /// Returns a spec of a pod with all these fields.
     fn with_all() -> Value {
         let hook = json!({"exec": {"command": ["sync"]}});
         json!({

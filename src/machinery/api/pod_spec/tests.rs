@@ -265,7 +265,7 @@ fn ids_and_profiles_are_bounded() {
     assert!(unmasked[0].ends_with("`hostUsers` must be false to use `Unmasked`"));
 }
 
-/// Each of these changes of a container has this first problem.
+/// Checks that each of these changes of a container is refused with this error first.
 fn refused<const N: usize>(changes: [(Value, String); N]) {
     for (change, want) in changes {
         let mut got = container(change);

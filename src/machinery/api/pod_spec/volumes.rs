@@ -427,7 +427,7 @@ fn block_devices(c: &Value, field: &str, volumes: &Volumes, errors: &mut Errors)
 mod tests {
     use super::*;
 
-    /// The fields with errors, of a pod with these volumes and one container.
+    /// Returns the fields with errors, of a pod with these volumes and one container.
     fn errors_of(volumes: Value, container: Value) -> Vec<String> {
         let mut whole = json!({"name": "c", "image": "x"});
         crate::patch::merge(&mut whole, &container);

@@ -95,7 +95,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     MESSAGES.keys().copied()
 }
 
-/// The fields of a message.
+/// Returns the fields of a message.
 pub(crate) fn fields(name: &str) -> impl Iterator<Item = Field> {
     MESSAGES.get(name).into_iter().flat_map(|fields| fields.values().copied())
 }
@@ -228,7 +228,7 @@ fn message(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
     Ok(Value::Object(out))
 }
 
-/// A message whose one field holds JSON.
+/// Reads a message whose one field holds JSON.
 fn json_inside(bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
     for item in Reader(bytes) {
         if let (1, Wire::Bytes(raw)) = item? {
@@ -242,8 +242,8 @@ fn json_inside(bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
 /// The schema of a definition, which may stand where another message is named.
 pub(crate) const SCHEMA: &str = "api.apiextensions.v1.JSONSchemaProps";
 
-/// A place in a definition's schema that holds a schema or something simpler: a list of schemas
-/// (`items`), `true` or `false` (`additionalProperties`), names of fields (`dependencies`).
+/// Reads a place in a definition's schema that holds a schema or something simpler: a list of
+/// schemas (`items`), `true` or `false` (`additionalProperties`), names of fields (`dependencies`).
 fn schema_or(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
     let bool_or = name.ends_with("OrBool");
     let (mut allows, mut schema, mut list) = (false, None, vec![]);
@@ -334,7 +334,7 @@ fn first_text(bytes: &[u8]) -> Result<String, String> {
     Ok(String::new())
 }
 
-/// A message that is a list in Go and in JSON: the values of an extra attribute of a user.
+/// Reads a message that is a list in Go and in JSON: the values of an extra attribute of a user.
 fn texts(bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
     let mut all = vec![];
     for item in Reader(bytes) {
@@ -359,7 +359,7 @@ fn int_or_string(bytes: &[u8]) -> Result<Value, String> {
     Ok(if is_text { text.into() } else { number.into() })
 }
 
-/// A length of time: nanoseconds here, and in JSON the text that Go prints, e.g. `10.5s`.
+/// Reads a length of time: nanoseconds here, and in JSON the text that Go prints, e.g. `10.5s`.
 fn duration(bytes: &[u8]) -> Result<Value, String> {
     let mut nanos = 0;
     for item in Reader(bytes) {

@@ -447,8 +447,8 @@ fn product(number: i128, bits: u32, decimals: u32) -> Option<i128> {
 }
 
 impl fmt::Display for Quantity {
-    /// The canonical form: no fraction, the largest suffix that loses nothing. Upstream drops the
-    /// suffix beyond `E`, and so writes `1000E` as `1`; here it stays `1000E`.
+    /// Writes the canonical form: no fraction, the largest suffix that loses nothing. Upstream
+    /// drops the suffix beyond `E`, and so writes `1000E` as `1`; here it stays `1000E`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.number == 0 {
             return f.write_str("0");

@@ -56,8 +56,8 @@ impl Resources {
         }
     }
 
-    /// A container that has a limit and no request requests its limit: the API server fills that
-    /// in, but not for static pods.
+    /// Returns the limits or the requests. A container that has a limit and no request requests its
+    /// limit: the API server fills that in, but not for static pods.
     fn get(&self, field: Field) -> Amounts {
         match field {
             Field::Limits => self.limits.clone(),
@@ -75,7 +75,7 @@ pub fn parsed(map: &BTreeMap<String, Stored>) -> Amounts {
     map.iter().filter_map(|(name, q)| Some((name.clone(), Quantity::parse(&q.0)?))).collect()
 }
 
-/// The amounts of the map at `path`.
+/// Returns the amounts of the map at `path`.
 pub fn amounts(object: &Value, path: &str) -> Amounts {
     value::pairs(object, path).filter_map(|(k, v)| Some((k.to_string(), Quantity::parse(v)?))).collect()
 }
@@ -90,7 +90,7 @@ struct Parts {
 }
 
 impl Parts {
-    /// The quality of service: see [`qos_class`].
+    /// Returns the quality of service: see [`qos_class`].
     fn qos_class(&self) -> &'static str {
         let says = |resources: &Resources| {
             resources.limits.keys().chain(resources.requests.keys()).any(|name| is_of_whole_pod(name))
@@ -325,7 +325,7 @@ impl Amount {
         Amount { pods: 1, ..Amount::of(&Parts::of_pod(pod).total(Field::Requests, &missing)) }
     }
 
-    /// The amounts that are counted here.
+    /// Returns the amounts that are counted here.
     pub fn of(amounts: &Amounts) -> Amount {
         let units = |name: &str| amounts.get(name).map_or(0, Quantity::units);
         Amount {

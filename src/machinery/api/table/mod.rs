@@ -108,7 +108,7 @@ pub fn partial(object: &Value, api_version: &str) -> Value {
     json!({"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": at(object, "metadata")})
 }
 
-/// Now, for callers outside this room that print a whole table at one instant.
+/// Returns the present time, for callers outside this room that print a whole table at one instant.
 pub fn now() -> Timestamp {
     clock::now()
 }

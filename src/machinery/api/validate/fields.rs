@@ -165,8 +165,8 @@ pub(crate) fn int_or_percent(object: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
-/// The number before the `%` of a percentage, which may have any number of digits: one that no
-/// `u64` holds is the largest there is. `None` for a text that is no percentage.
+/// Returns the number before the `%` of a percentage, which may have any number of digits: one that
+/// no `u64` holds is the largest there is. `None` for a text that is no percentage.
 pub(crate) fn percent(text: &str) -> Option<u64> {
     let digits = text.strip_suffix('%')?;
     let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());

@@ -105,8 +105,8 @@ pub fn status_update(kind: &Kind, new: &Value, old: &Value, subresource: &str) -
     errors
 }
 
-/// The metadata of a write through a subresource. It is judged if it changes: a wrong label would
-/// keep the object from every later write.
+/// Checks the metadata of a write through a subresource, where it changes: a wrong label would keep
+/// the object from every later write.
 pub fn metadata_update(kind: &Kind, new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
     let is_changed = |path: &&str| at(new, path) != at(old, path);

@@ -56,7 +56,7 @@ fn items<'a>(source: &'a Value, shown: &str) -> Vec<File<'a>> {
     list(source, "items").iter().map(file).collect()
 }
 
-/// The files of a source of a projected volume, as far as their paths are known.
+/// Returns the files of a source of a projected volume, as far as their paths are known.
 fn projected(source: &Value) -> Vec<File<'_>> {
     let named =
         |kind: &str, name: &str| format!("{kind} {}", quote(text(at(source, kind_field(kind)), name)));

@@ -178,7 +178,7 @@ fn duplicate(text: &[u8], words: Words, nodes_max: usize, twice: Twice, line: us
     Duplicate { line, key: twice.key, key_lines, overrides_merge: twice.overrides_merge }
 }
 
-/// The first document of a text. A text without one is null.
+/// Returns the first document of a text. A text without one is null.
 fn read_first(text: &[u8], words: Words, until: Until, nodes_max: usize) -> Result<Value, Refusal> {
     let document = || serde_yaml::Deserializer::from_slice(text).next();
     let Some(first) = document() else { return Ok(Value::Null) };
@@ -193,8 +193,8 @@ fn read_first(text: &[u8], words: Words, until: Until, nodes_max: usize) -> Resu
     }
 }
 
-/// The text with its plain words in the spelling of YAML 1.2; lines stay where they are. The
-/// scanner looks at every open bracket for each word, so that the depth has to be judged before
+/// Returns the text with its plain words in the spelling of YAML 1.2; lines stay where they are.
+/// The scanner looks at every open bracket for each word, so that the depth has to be judged before
 /// (CVE-2019-11254).
 ///
 /// # Errors

@@ -63,7 +63,7 @@ fn fraction(word: &str) -> Option<String> {
     float(&plain).map(|_| plain)
 }
 
-/// A float as Go's YAML library takes it: no word, and not too large.
+/// Returns a float as Go's YAML library takes it: no word, and not too large.
 pub(super) fn float(text: &str) -> Option<f64> {
     let is_float = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
     text.parse::<f64>().ok().filter(|number| is_float && number.is_finite())
@@ -98,7 +98,7 @@ fn in_base(word: &str, sign: &str, radix: u32, rest: &str) -> Option<String> {
     }
 }
 
-/// The word as text in single quotes.
+/// Returns the word as text in single quotes.
 pub(super) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "''"))
 }

@@ -52,7 +52,7 @@ const PARSER_PROBLEMS: [&str; 11] = [
 ];
 
 impl Refusal {
-    /// The line in which the error is, counted from 1. 0 if it is not known.
+    /// Returns the line in which the error is, counted from 1. 0 if it is not known.
     pub(super) fn line(&self) -> usize {
         self.error.location().map_or(0, |place| place.line())
     }
@@ -78,8 +78,9 @@ impl Refusal {
         }
     }
 
-    /// The line and the message of an error of the library: `did not find expected ',' or ']' at
-    /// line 2 column 7, while parsing a flow sequence at line 2 column 4` without its places.
+    /// Returns the line and the message of an error of the library: `did not find expected ',' or
+    /// ']' at line 2 column 7, while parsing a flow sequence at line 2 column 4` without its
+    /// places.
     fn of_library(&self) -> (usize, String) {
         let text = self.error.to_string();
         let ends = [" at line ", " at position ", ", while "].map(|end| text.find(end));
@@ -100,7 +101,7 @@ impl Refusal {
     }
 }
 
-/// An error of the YAML library without a place.
+/// Returns an error of the YAML library without a place.
 pub(super) fn sentence(why: &str) -> String {
     converting(&format!("yaml: {why}"))
 }

@@ -140,9 +140,9 @@ impl Respeller {
     }
 }
 
-/// A text in double quotes whose `\/` is another escape, if it has one. The library here reads
-/// `\/`, Go does not: an escape that neither of them has makes the library refuse the text in the
-/// line in which Go refuses it, and in the same words.
+/// Returns a text in double quotes whose `\/` is another escape, if it has one. The library here
+/// reads `\/`, Go does not: an escape that neither of them has makes the library refuse the text in
+/// the line in which Go refuses it, and in the same words.
 fn without_escaped_slash(text: &str) -> Option<String> {
     /// Neither library has the escape `\q`.
     const UNKNOWN: char = 'q';

@@ -49,7 +49,7 @@ pub(super) fn kind(tag: &str) -> Kind {
     }
 }
 
-/// The spelling of a core tag in a respelled text, whatever `!` stands for in it.
+/// Returns the spelling of a core tag in a respelled text, whatever `!` stands for in it.
 pub(super) fn respelled(name: &str) -> String {
     format!("!<!{CORE}{name}>")
 }
@@ -100,7 +100,7 @@ pub(super) fn is_text(text: &str) -> bool {
     matches!(untagged(text), Scalar::Text(_)) && !is_timestamp(text)
 }
 
-/// The text as it is read without tag and quotes.
+/// Returns the text as it is read without tag and quotes.
 fn untagged(text: &str) -> Scalar {
     let respelled = plain::respelled(text, Words::All);
     let word = respelled.as_deref().unwrap_or(text);

@@ -145,7 +145,7 @@ fn a_hint_that_is_a_command_stays_on_one_line() {
     assert_eq!(hint(&PLAIN, &view), "hint 1: The subcommand is `create deployment`.\n(1 more)\n");
 }
 
-/// The cluster answers only once the learner was told that it takes its time.
+/// The cluster answers only after the notice that it takes its time.
 #[tokio::test]
 async fn a_setup_that_takes_its_time_is_announced() {
     let dir = tempfile::tempdir().unwrap();

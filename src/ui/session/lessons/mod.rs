@@ -107,8 +107,8 @@ impl Session {
         }
     }
 
-    /// Asks the lesson engine, behind what it was told of earlier lines, and waits for its answer.
-    /// Ctrl-C ends the wait, and the lines that the engine plays for the question.
+    /// Asks the lesson engine, behind the news of earlier lines, and waits for its answer. Ctrl-C
+    /// ends the wait, and the lines that the engine plays for the question.
     ///
     /// # Errors
     /// Ctrl-C, or the engine refuses or does not answer.

@@ -129,7 +129,7 @@ impl Session {
     }
 
     /// Asks for the lines that solve the step. Ctrl-C gives the question up, but an engine that is
-    /// busy may take it all the same: then it is told that nothing is played, or the learner's next
+    /// busy may take it all the same: then it hears that nothing is played, or the learner's next
     /// acts would count as the solution's.
     ///
     /// # Errors

@@ -34,6 +34,10 @@ pub(super) fn held() -> bool {
 pub(super) struct Taken(());
 
 impl Taken {
+    /// Takes the terminal: raw mode, and the screen of full-screen programs. A panic gives it back.
+    ///
+    /// # Errors
+    /// The terminal refuses.
     pub(super) fn take() -> io::Result<Taken> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {

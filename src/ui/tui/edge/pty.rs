@@ -71,6 +71,7 @@ impl Typed {
     }
 }
 
+/// The REPL of the shell's pane, on a terminal of its own. It ends when this is dropped.
 pub(super) struct Pty {
     master: Box<dyn MasterPty + Send>,
     typed: Arc<Typed>,
@@ -129,6 +130,7 @@ impl Pty {
         Ok(Pty { master: pair.master, typed, repl, output })
     }
 
+    /// Types bytes. If too many wait for the REPL, they are lost, and the bell says so.
     pub(super) fn type_in(&self, bytes: Vec<u8>) {
         if !self.typed.put(&bytes) {
             let mut out = io::stdout();
@@ -136,6 +138,7 @@ impl Pty {
         }
     }
 
+    /// Tells the REPL's terminal its size.
     pub(super) fn resize(&self, rows: u16, columns: u16) {
         let _ = self.master.resize(PtySize { rows, cols: columns, ..PtySize::default() });
     }

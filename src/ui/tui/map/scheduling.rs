@@ -101,7 +101,7 @@ fn table(canvas: &mut Canvas<'_>, model: &Model, record: &Record, decision: &Dec
     }
     let text = match chosen {
         Some(node) => format!("{}  {}", canvas.word(Word::ChosenNode, &[short(node)]), took(record.took_us)),
-        None => nobody(canvas, &model.cluster, record),
+        None => no_node(canvas, &model.cluster, record),
     };
     canvas.put(1, last, &text, if chosen.is_some() { Tone::Strong } else { Tone::Warn });
 }
@@ -126,7 +126,7 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
     let chosen = decision.chosen.as_deref();
     let result = match chosen {
         Some(node) => (canvas.word(Word::BriefFit, &[&fit, &all, short(node)]), Tone::Good),
-        None => (nobody(canvas, &model.cluster, record), Tone::Warn),
+        None => (no_node(canvas, &model.cluster, record), Tone::Warn),
     };
     let key = (object.namespace.clone(), object.name.clone());
     let gone = match model.cluster.pods.contains_key(&key) {
@@ -150,7 +150,7 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
 }
 
 /// Returns the sentence for a pod that no node fits: it waits, or it waited until it was deleted.
-pub(super) fn nobody(canvas: &Canvas<'_>, scene: &Cluster, record: &Record) -> String {
+pub(super) fn no_node(canvas: &Canvas<'_>, scene: &Cluster, record: &Record) -> String {
     let key = record.object.as_ref().map(|object| (object.namespace.clone(), object.name.clone()));
     match key.is_some_and(|key| scene.pods.contains_key(&key)) {
         true => canvas.word(Word::ChosenNobody, &[]),

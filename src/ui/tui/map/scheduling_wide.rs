@@ -21,7 +21,7 @@ use super::super::text::{cells, cut_middle, fold_in, time_of_day, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::hops::short;
-use super::scheduling::{by_rank, nobody, reason};
+use super::scheduling::{by_rank, no_node, reason};
 use api::quantity::Quantity;
 use tap::{Decision, ObjectRef, Record, Refusal, Verdict};
 
@@ -184,7 +184,7 @@ fn result(canvas: &mut Canvas<'_>, scene: &Cluster, record: &Record, decision: &
             y + 1
         }
         None => {
-            let text = nobody(canvas, scene, record);
+            let text = no_node(canvas, scene, record);
             canvas.row(1, y, &[(&text, Tone::Warn), ("  ", Tone::Plain), (&facts, Tone::Dim)]);
             let key = record.object.as_ref().map(|o| (o.namespace.clone(), o.name.clone()));
             let events = key.map_or(vec![], |key| match scene.pods.get(&key) {

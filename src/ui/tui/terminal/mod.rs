@@ -112,6 +112,7 @@ pub(crate) fn forgiven() -> bool {
     WORKING.get()
 }
 
+/// The terminal of the shell's pane: takes the REPL's output, and knows what the screen shows.
 pub(crate) struct Emulator {
     parser: vt100::Parser<ScreenEvents>,
     bound: Bound,

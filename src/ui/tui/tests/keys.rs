@@ -17,7 +17,7 @@ pub(super) fn letter(model: &mut Model, letter: char) -> Vec<Effect> {
     effects
 }
 
-/// The same, and the engine's answer.
+/// Presses a letter in the lesson's pane as [`letter`] does, and the engine answers.
 pub(super) fn answered(model: &mut Model, key: char) -> Vec<Effect> {
     let effects = letter(model, key);
     tell(model, Event::Answered);

@@ -74,7 +74,7 @@ pub(super) fn open(lang: Lang) -> LabView {
     }
 }
 
-/// The same after a check, with a hint, when little time is left.
+/// The lab of [`open`] after a check, with a hint, when little time is left.
 pub(super) fn checked(lang: Lang) -> LabView {
     let mut lab = open(lang);
     for (at, green) in [(0, true), (1, false), (3, true)] {
@@ -88,7 +88,7 @@ pub(super) fn checked(lang: Lang) -> LabView {
     LabView { left_s: 42, hints_left: 2, ..lab }
 }
 
-/// The same with a grade.
+/// The lab of [`checked`] with a grade.
 pub(super) fn graded(lang: Lang) -> LabView {
     let found = |id: &str, weight, green| Found { id: id.into(), weight, green, ..Found::default() };
     let told = said("not so: every pod answers", "충족되지 않음: 모든 파드가 응답합니다");

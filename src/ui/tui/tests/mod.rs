@@ -202,7 +202,7 @@ pub(super) fn lesson(lang: Lang) -> LessonView {
     }
 }
 
-/// The same step before the learner has guessed.
+/// The step of [`lesson`] before the learner has guessed.
 pub(super) fn asking(lang: Lang) -> LessonView {
     let ko = lang == Lang::Ko;
     let choice =
@@ -228,7 +228,7 @@ pub(super) fn asking(lang: Lang) -> LessonView {
     }
 }
 
-/// The same step, done.
+/// The step of [`lesson`], done.
 pub(super) fn done(lang: Lang) -> LessonView {
     let mut view = LessonView { predict: asking(lang).predict, ..lesson(lang) };
     if let Some(predict) = &mut view.predict {

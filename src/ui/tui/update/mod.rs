@@ -44,7 +44,7 @@ pub(crate) fn last_words(model: &Model, code: i32) -> Option<String> {
     (!last.is_empty()).then(|| last.join("\n"))
 }
 
-/// Takes in an event. The second part of the answer: does the screen look different now?
+/// Takes in an event. The second part of the answer is true if the screen looks different now.
 pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
     let mut effects = Vec::new();
     let mut changed = true;

@@ -44,7 +44,7 @@ fn is_of_control_plane(object: &Value) -> bool {
     }
 }
 
-/// Is a field manager one of the cluster's own?
+/// Returns whether a field manager is one of the cluster's own.
 fn is_component(manager: &str) -> bool {
     let component = manager.parse::<Component>();
     manager == BOOT || component.is_ok_and(|component| component != Component::Unnamed)

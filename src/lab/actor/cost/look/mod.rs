@@ -117,7 +117,8 @@ impl run::Teacher {
             let resource = qualified(&told.group, &told.resource);
             let get = ["kubectl", "get", &resource, &told.name, "-n", &told.namespace, "-o", "json"];
             let now = self.ask_kubectl(get.map(String::from).into(), "").await?.objects;
-            // An object that is not there yet, or that the cluster made itself, is nobody's work.
+            // An object that is not there yet, or that the cluster made itself, is no person's
+            // work.
             if now.first().is_some_and(|now| wanted(object) != wanted(now) && !is_cluster_made(now)) {
                 lost.push(told);
             }
@@ -130,7 +131,7 @@ impl run::Teacher {
 
     /// What a line does to the objects that it names, as they are `now`, except those that the
     /// cluster made itself. A `drain` deletes pods besides; those that a controller makes again are
-    /// nobody's loss.
+    /// no loss.
     async fn changed_by(&self, line: &parse::Parsed, now: &[Value]) -> Result<Vec<Loss>, String> {
         let changed = now.iter().filter(|object| !is_so_already(line, object) && !is_cluster_made(object));
         let mut lost: Vec<Loss> = changed.map(|o| loss(o, false)).collect();
@@ -242,7 +243,7 @@ const HARMLESS: &[&str] = &[
     "wait",
 ];
 
-/// Says why a line has no place in a setup: nobody can be asked whether what it takes may go.
+/// Says why a line has no place in a setup: no one can be asked whether what it takes may go.
 /// `None`: it can be found out what it takes, or it is no line of kubectl's.
 pub(crate) fn cannot_be_asked(line: &str) -> Option<String> {
     let (words, verb) = words(line, &Room::default())?;
@@ -344,7 +345,8 @@ fn objects(stdout: &str) -> serde_json::Result<Vec<Value>> {
     Ok(all)
 }
 
-/// Is the object as the line wants it? A restart, an undo and a taint change it each time.
+/// Returns whether the object is as the line wants it. A restart, an undo and a taint change it
+/// each time.
 fn is_so_already(line: &parse::Parsed, object: &Value) -> bool {
     let spec = &object["spec"];
     match line.verb.path {
@@ -363,13 +365,13 @@ fn has_condition(object: &Value, kind: &str) -> bool {
     object["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(|c| c["type"] == kind))
 }
 
-/// Has it an owner that makes it again?
+/// Returns whether the object has an owner that makes it again.
 fn is_controlled(object: &Value) -> bool {
     meta::controller(object).is_some()
 }
 
-/// Has kubectl failed without a verdict of the server? Then the line may do what its trial did not
-/// tell.
+/// Returns whether kubectl has failed without a verdict of the server. Then the line may do what
+/// its trial did not show.
 fn is_unanswered(code: i32, stderr: &str) -> bool {
     let unanswered = [
         "The connection to the server",

@@ -13,7 +13,7 @@ const EVERYWHERE: &[(&str, &str)] = &[("ConfigMap", "kube-root-ca.crt"), ("Servi
 
 impl run::Teacher {
     /// Lists the objects that the server would delete together with this one. Those that a
-    /// controller makes again are nobody's loss.
+    /// controller makes again are no loss.
     ///
     /// # Errors
     /// The server did not answer, so nothing is known.

@@ -21,7 +21,7 @@ pub(super) fn choices(written: &Map<String, Value>, on: &mut On<'_>) -> Choices 
             Some(("pick", Some(list))) if !list.is_empty() => Some(Choice::Pick(list.clone())),
             Some(("range", Some(ends))) => {
                 match (ends.first().and_then(Value::as_i64), ends.get(1).and_then(Value::as_i64)) {
-                    // Wider than anybody needs, and no sum of its ends is too big for its type.
+                    // Wider than a lab needs, and no sum of its ends is too big for its type.
                     (Some(low), Some(high))
                         if low <= high && high.abs_diff(low) <= WIDTH_MAX && ends.len() == 2 =>
                     {

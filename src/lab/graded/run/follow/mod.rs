@@ -8,7 +8,7 @@ use clock::Instant;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// The time that is left was told wrong if it differs by so much: the calendar was set, or the
+/// The time that is left was shown wrong if it differs by so much: the calendar was set, or the
 /// machine has slept.
 const JUMP: Duration = Duration::from_secs(2);
 
@@ -61,7 +61,7 @@ impl LabRun {
 pub(crate) struct Follower {
     lang: String,
     changed: watch::Receiver<()>,
-    /// The last view, and when it was told.
+    /// The last view, and when it was sent.
     told: Option<(LabView, Instant)>,
     /// When the time of the lab is over.
     limit: Option<Instant>,
@@ -99,7 +99,7 @@ impl Follower {
         }
     }
 
-    /// Does a view differ from the last one? Time that runs is no difference.
+    /// Returns whether a view differs from the last one. Time that runs is no difference.
     fn is_news(&self, view: &LabView, now: Instant) -> bool {
         let Some((last, at)) = &self.told else { return true };
         let passed = now.duration_since(*at).as_secs() as i64;

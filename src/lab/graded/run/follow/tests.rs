@@ -36,7 +36,7 @@ impl Ground {
         LabRun::open(world, self.host.clone(), Opened::default()).unwrap()
     }
 
-    /// The same with a lab that was opened a moment ago.
+    /// A process of the cluster in which a lab was opened a moment ago.
     fn playing(&self) -> LabRun {
         self.playing_lab("orphans")
     }
@@ -57,7 +57,7 @@ async fn next(follower: &mut Follower, run: &LabRun) -> LabView {
     follower.next(run).await.expect("a view")
 }
 
-/// Is there nothing new for one who follows?
+/// Returns whether nothing new comes to this follower.
 fn is_quiet(follower: &mut Follower, run: &LabRun) -> bool {
     follower.next(run).now_or_never().is_none()
 }

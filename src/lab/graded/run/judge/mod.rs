@@ -28,8 +28,8 @@ const RECOVERY_MAX: Duration = Duration::from_secs(25);
 /// Characters of a learner's name in a record, at most.
 const NAME_MAX: usize = 200;
 
-/// Can it stand in a record as a learner's name? Terminals would obey its control characters, and
-/// show what follows in the order that others of them ask for.
+/// Returns whether a text can stand in a record as a learner's name. Terminals would obey its
+/// control characters, and show what follows in the order that others of them ask for.
 fn is_name(learner: &str) -> bool {
     learner.chars().count() <= NAME_MAX && !learner.contains(lang::charset::is_harmful)
 }
@@ -70,7 +70,7 @@ impl LabRun {
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
         let asked = (self.ms(), self.world.know().observer.recorder.revision);
         self.note_limit(&current).await.map_err(not_kept)?;
-        // Counted before anything is told, and also if nobody waits for the end of it.
+        // Counted before anything is answered, and also if no caller waits for the end of it.
         self.note(|open| open.gradings = open.gradings.saturating_add(1)).map_err(not_kept)?;
         self.anchor().await.map_err(not_kept)?;
         let frame = current.frame();
@@ -144,7 +144,7 @@ impl LabRun {
         found
     }
 
-    /// What is found of a task whose probe was played, or could not be: then the reason is told.
+    /// What is found of a task whose probe was played, or could not be: then with the reason.
     fn found_disturbed(
         &self,
         current: &Current,
@@ -186,8 +186,8 @@ impl LabRun {
         borrowed
     }
 
-    /// What the learner is told after a grade, and how many explanations are kept back. `gone`:
-    /// what is missing that the lab builds on, or nothing.
+    /// The explanations after a grade, and how many of them are kept back. `gone`: what is missing
+    /// that the lab builds on, or nothing.
     fn debrief(
         &self,
         current: &Current,
@@ -197,7 +197,7 @@ impl LabRun {
         gone: Text,
     ) -> (Vec<Text>, usize) {
         let lab = &current.lab;
-        // The cause is told only to a learner who has found it or given up: else one grade would
+        // The cause is shown only to a learner who has found it or given up: else one grade would
         // be the answer to the next.
         let told_of = |id: &str| solved || all.iter().any(|t| t.id == id && t.green);
         let untold = lab.tasks.iter().filter(|t| !t.debrief.is_empty() && !told_of(&t.id)).count();
@@ -211,7 +211,7 @@ impl LabRun {
         (debrief, untold)
     }
 
-    /// Explanations of tasks, as far as these facts let them be told.
+    /// Explanations of tasks, as far as these facts have the values for them.
     pub(super) fn explanations(
         &self,
         current: &Current,
@@ -327,7 +327,7 @@ impl LabRun {
             Err(_) => self.disturbed(None),
         };
         world.forget_answers();
-        // What was green before is green again before anybody goes on.
+        // What was green before is green again before a person goes on.
         let healed = matches!(verdict, Ok(())).then_some(task);
         let green = still.iter().filter(|t| found.get(&t.id).is_some_and(|f| f.green));
         for task in green.copied().chain(healed) {
@@ -396,7 +396,7 @@ fn done_since(seen: Option<&(u64, i64)>, asked: (u64, i64), remade: Option<u64>)
 }
 
 /// What is not so of a task whose check at this place is not: the check's own sentence, else the
-/// task's. Without either the task itself stands in the record, and nothing more is told: the
+/// task's. Without either the task itself stands in the record, and nothing more is said: the
 /// learner has it on the line above.
 fn unmet(task: &Task, check: usize) -> Red {
     let that = task.checks.get(check).map(|(that, _)| that).filter(|that| !that.get(EN).is_empty());

@@ -110,9 +110,9 @@ const SYSTEM: &str = "kube-system";
 /// Kinds by which nothing is served: programs write them by themselves, all the time.
 const PASSING: [&str; 2] = ["events", "leases"];
 
-/// May a write of an object without a namespace change what is in these? A volume that belongs to a
-/// claim elsewhere, rights for accounts elsewhere, and objects of a kind that is nobody's but its
-/// author's do not; a node, or rights for a user may.
+/// Returns whether a write of an object without a namespace may change what is in these. A volume
+/// that belongs to a claim elsewhere, rights for accounts elsewhere, and objects of a kind that
+/// only its author uses may not; a node, or rights for a user may.
 fn reaches(resource: &str, body: Option<&[u8]>, places: &BTreeSet<String>) -> bool {
     let object: Value = body.and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
     let is_elsewhere = |namespace: &Value| namespace.as_str().is_some_and(|named| !places.contains(named));
@@ -186,7 +186,8 @@ impl Known {
             self.unsaved |= self.meddling.insert(meddling);
         }
         let others = match teacher {
-            // A way back is told as the teacher's, also where a person asks for it.
+            // The records of a way back name the teacher as their user, also where a person asks
+            // for it.
             true if journey => here && !self.returning,
             // A lesson's setup elsewhere is the teacher's, too.
             true => here && !self.playing,
@@ -207,8 +208,8 @@ impl Known {
         }
     }
 
-    /// Is it what a person did after the judge's way back, while the cluster still recovers? It
-    /// stays, so checks have to see it.
+    /// Returns whether a record is what a person did after the judge's way back, while the cluster
+    /// still recovers. It stays, so checks have to see it.
     ///
     /// Example: the way back is revision 30. The learner's write of revision 33 is seen, and the
     /// controllers' of 31 and 32 are not, because the judge caused them.
@@ -256,8 +257,8 @@ impl Known {
         }
     }
 
-    /// Is the record about something in the open lab's namespaces, or about an object without one
-    /// that may change what is in them?
+    /// Returns whether the record is about something in the open lab's namespaces, or about an
+    /// object without one that may change what is in them.
     fn is_here(&self, record: &tap::Record) -> bool {
         let Some((places, object)) = self.places.as_ref().zip(record.object.as_ref()) else { return true };
         match (object.namespace.as_str(), object.qualified().as_str()) {
@@ -268,14 +269,14 @@ impl Known {
         }
     }
 
-    /// Is the record about something in kube-system by which the lab's namespaces are served? What
-    /// the cluster's DNS answers, for one, can make a task green from there.
+    /// Returns whether the record is about something in kube-system that serves the lab's
+    /// namespaces. What the cluster's DNS answers, for one, can make a task green from there.
     fn is_systems(&self, record: &tap::Record) -> bool {
         let object = record.object.as_ref().filter(|object| object.namespace == SYSTEM);
         object.is_some_and(|object| !PASSING.contains(&object.resource.as_str()))
     }
 
-    /// The clock starts now; what was done so far is nobody's story.
+    /// The clock starts now; what was done so far does not count.
     pub(crate) fn begin(&mut self, watch: Option<Stopwatch>) {
         self.watch = watch;
         self.chain = Chain::default();

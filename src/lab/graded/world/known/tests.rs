@@ -387,7 +387,7 @@ fn a_way_back_elsewhere_is_not_the_labs() {
     assert_eq!((journey("shop"), journey("default")), (1, 0));
 }
 
-/// A record of a way back, which is told as the teacher's, also where a person asks for it.
+/// A record of a way back, whose user is the teacher, also where a person asks for it.
 fn way_back(namespace: &str, revision: u64) -> tap::Record {
     let mut record = write(TEACHER, "").object("pods", namespace, "web").revision(revision);
     let journey = Some(tap::Journey::Rewind(4));

@@ -1,16 +1,17 @@
 //! The steps of functions and operators, and what is known of their results.
 
 use super::super::environment::is_library;
-use super::super::functions::MATCHES;
+use super::super::functions::{MATCHES, takes_pattern};
 use super::known::{Known, Weight};
-use super::{CALL_MAX, PLACE, REASON_MAX, Scope, TEXT, VALUE};
+use super::{CALL_MAX, CALL_SCOPES, PLACE, REASON_MAX, SCOPE, Scope, TEXT, VALUE};
 use cel::common::ast::{CallExpr, Expr as Node, LiteralValue};
 
 /// A text grows so many times in quotes, which need a backslash before each quote in it, and by
 /// `%x`, which writes two digits for a byte.
 const DOUBLE: f64 = 2.0;
-/// Bytes of a value that is no text, in the text of `format`: a number has 64 digits in binary.
-const DIGITS: f64 = 64.0;
+/// Bytes of a value that is no text, in the text of `format`: `%.100f` writes 309 digits of the
+/// largest numbers before the point, and 100 after it.
+const DIGITS: f64 = 411.0;
 /// Steps of compiling a pattern that is not written in the rule: it may be another one for every
 /// item of a list.
 const PATTERN: f64 = 2_000.0;
@@ -60,8 +61,9 @@ impl<'a> Scope<'a> {
             && let Node::Literal(LiteralValue::String(name)) = &field.expr
         {
             let (cost, operand) = self.node(&operand.expr);
+            let key = name.inner().len() as f64 * PLACE;
             let field = self.field(operand, name.inner());
-            return (cost + 2.0 + self.weight(&field).copied(), field.or_optional(true));
+            return (cost + 2.0 + key + self.weight(&field).copied(), field.or_optional(true));
         }
         // `lists.range(3)`: the name of a library is no value.
         let is_value = |target: &&'a Node| {
@@ -70,18 +72,18 @@ impl<'a> Scope<'a> {
         };
         let target = call.target.iter().map(|t| &t.expr).filter(is_value);
         let nodes: Vec<&Node> = target.chain(call.args.iter().map(|a| &a.expr)).collect();
-        let (mut cost, mut values) = (1.0, vec![]);
+        let (mut cost, mut values) = (1.0 + self.loops * SCOPE * CALL_SCOPES, vec![]);
         for &node in &nodes {
             let (steps, value) = self.node(node);
             cost += steps;
             values.push(value);
         }
         let weights = values.iter().map(|value| self.weight(value)).collect();
-        let optional = values.iter().any(|value| value.optional);
+        let optional = values.iter().any(|value| value.gives_optionals());
         let (own, value) = self.result(&call.func_name, Arguments { nodes, values, weights });
         let pattern = call.args.get(usize::from(call.target.is_none()));
         let written = pattern.is_some_and(|a| matches!(a.expr, Node::Literal(_)));
-        let compiles = matches!(call.func_name.as_str(), MATCHES | "find" | "findAll") && !written;
+        let compiles = takes_pattern(&call.func_name) && !written;
         (cost + own + if compiles { PATTERN } else { 0.0 }, value.or_optional(optional))
     }
 
@@ -152,7 +154,7 @@ impl<'a> Scope<'a> {
         let copies = copies || operand.optional;
         let item = self.members(operand).1;
         let copied = if copies { self.weight(&item).copied() } else { 0.0 };
-        (error + copied, item.or_optional(copies))
+        (error + call.weight(1).looked_up() + copied, item.or_optional(copies))
     }
 }
 
@@ -176,8 +178,9 @@ fn of_text<'a>(name: &str, call: &Arguments<'a>) -> (f64, Known<'a>) {
         }
         "quote" => (total.total() * DOUBLE * TEXT, Known::text(total.total() * DOUBLE + 64.0)),
         "format" => {
-            let bytes = total.bytes * DOUBLE + total.values * DIGITS;
-            (total.total() * DOUBLE * TEXT, Known::text(bytes))
+            // Two of the values are the text with the places, and the list.
+            let bytes = total.bytes * DOUBLE + (total.values - 2.0).max(1.0) * DIGITS;
+            (total.total() * DOUBLE * TEXT + bytes * PLACE, Known::text(bytes))
         }
         "join" => {
             let bytes = first.bytes + first.values * second.bytes;

@@ -1,7 +1,7 @@
 //! What the estimate knows of a value before the expression runs: which parts of the object it may
 //! be, or how heavy it is at most.
 
-use super::{TEXT, VALUE};
+use super::{PLACE, TEXT, TURN, VALUE};
 use serde_json::Value as Json;
 use std::rc::Rc;
 
@@ -57,6 +57,18 @@ impl Weight {
     pub(super) fn copied(self) -> f64 {
         self.kept() + self.total() * TEXT
     }
+
+    /// Returns the steps of copying the items of a list one after the other: each copy is given
+    /// back at the end of its turn.
+    pub(super) fn in_turns(self) -> f64 {
+        self.values * TURN + self.bytes * PLACE
+    }
+
+    /// Returns the steps of looking for this in a map. The bytes of a text are hashed, and the
+    /// error of a key that is missing, or that can be none, has a copy of it.
+    pub(super) fn looked_up(self) -> f64 {
+        self.kept() + self.bytes * PLACE
+    }
 }
 
 /// Returns the weight of a value of JSON. Adds the number of values that it looks at to `work`.
@@ -79,6 +91,8 @@ pub(super) struct Known<'a> {
     /// The value may be an optional, or have one in it. The evaluator copies a field or an item of
     /// an optional, where it only looks at one of a map or list.
     pub optional: bool,
+    /// The value is none, but its fields may be: the variables of a policy.
+    pub has_optionals: bool,
 }
 
 #[derive(Clone)]
@@ -91,10 +105,10 @@ pub(super) enum What<'a> {
 
 impl<'a> Known<'a> {
     pub(super) const ONE: Known<'static> =
-        Known { what: What::Size(Weight::ONE, Weight::ONE), optional: false };
+        Known { what: What::Size(Weight::ONE, Weight::ONE), optional: false, has_optionals: false };
 
     pub(super) fn parts(parts: Vec<&'a Json>) -> Known<'a> {
-        Known { what: What::Parts(Rc::new(parts)), optional: false }
+        Known { what: What::Parts(Rc::new(parts)), optional: false, has_optionals: false }
     }
 
     /// `whole`: the weight of the value, and of all that is known of its items.
@@ -104,7 +118,7 @@ impl<'a> Known<'a> {
 
     /// `item`: the weight of the heaviest item.
     pub(super) fn list(whole: Weight, item: Weight) -> Known<'a> {
-        Known { what: What::Size(whole, item), optional: false }
+        Known { what: What::Size(whole, item), optional: false, has_optionals: false }
     }
 
     pub(super) fn text(bytes: f64) -> Known<'a> {
@@ -114,6 +128,11 @@ impl<'a> Known<'a> {
     /// Returns the same value, which may be an optional if `optional`.
     pub(super) fn or_optional(self, optional: bool) -> Known<'a> {
         Known { optional: self.optional || optional, ..self }
+    }
+
+    /// Returns whether what is read of the value may be an optional.
+    pub(super) fn gives_optionals(&self) -> bool {
+        self.optional || self.has_optionals
     }
 
     /// Returns the bytes of the longest text that the value may be: `size` counts the characters of

@@ -17,6 +17,9 @@
 //! 1 < self.a                        an error, which has a copy of both sides
 //! ```
 //!
+//! What the evaluator does at each step grows with the source, too: a name is looked up in the
+//! scope of each loop around it, and its bytes are compared or hashed.
+//!
 //! | part | what it has |
 //! |---|---|
 //! | `known` | what is known of a value: which part of the object it is, or its weight |
@@ -41,10 +44,15 @@ pub(crate) const TEXT: f64 = 0.1;
 /// number, 80 for an empty map, some 110 for each value of a map of one field.
 const VALUE: f64 = 1.0;
 /// Steps of comparing one byte of a text at one place of another, as the library's `indexOf` does
-/// at each place, or of counting it.
+/// at each place, of counting it, or of hashing it.
 const PLACE: f64 = 0.01;
-/// Steps of copying a value, or a byte of text, for a single turn of a loop.
-const TURN: f64 = 0.05;
+/// Steps of copying a value for a single turn of a loop: some 40 ns to allocate it and to give it
+/// back. Its bytes cost [`PLACE`].
+const TURN: f64 = 0.4;
+/// Steps of going from the scope of a loop to the one around it: 2 ns.
+const SCOPE: f64 = 0.02;
+/// Times that a call goes through all scopes for its function.
+const CALL_SCOPES: f64 = 5.0;
 /// Bytes of the reason of a decision about a right.
 pub(crate) const REASON_MAX: usize = 4 << 10;
 /// Values that the estimate of one expression may look at. As many cost [`CALL_MAX`].
@@ -81,18 +89,23 @@ pub(crate) fn steps(expression: &Node, this: &Json, before: Option<&Json>, optio
 
 /// As [`steps`], over variables with these names. A variable without a value counts as empty.
 pub(crate) fn steps_over<'a>(expression: &'a Node, variables: &[(&'a str, Option<&'a Json>)]) -> f64 {
-    let parts = |value: &Option<&'a Json>| Known::parts(value.iter().copied().collect());
-    estimate(expression, variables.iter().map(|(name, value)| (*name, parts(value))).collect())
+    let known = |(name, value): &(&'a str, Option<&'a Json>)| {
+        let parts = Known::parts(value.iter().copied().collect());
+        (*name, Known { has_optionals: *name == VARIABLES, ..parts })
+    };
+    estimate(expression, variables.iter().map(known).collect())
 }
 
 fn estimate<'a>(expression: &'a Node, names: Vec<(&'a str, Known<'a>)>) -> f64 {
-    let mut scope = Scope { names, weights: HashMap::new(), work: 0.0 };
+    let mut scope = Scope { names, loops: 0.0, weights: HashMap::new(), work: 0.0 };
     let steps = scope.node(expression).0;
     if scope.work > WORK_MAX { f64::INFINITY } else { steps + scope.work * TEXT }
 }
 
 struct Scope<'a> {
     names: Vec<(&'a str, Known<'a>)>,
+    /// Loops around the node, each of which has a scope of its own.
+    loops: f64,
     /// Weights of lists and maps that were computed before, by address.
     weights: HashMap<*const Json, Weight>,
     /// Values that the estimate has looked at, until [`WORK_MAX`].
@@ -162,7 +175,8 @@ impl<'a> Scope<'a> {
             Node::Literal(LiteralValue::Bytes(b)) => (1.0, Known::text(b.inner().len() as f64)),
             Node::Ident(name) => {
                 let found = self.names.iter().rev().find(|(n, _)| n == name);
-                (1.0, found.map_or(Known::ONE, |(_, known)| known.clone()))
+                let known = found.map_or(Known::ONE, |(_, known)| known.clone());
+                (1.0 + self.lookup(name), known)
             }
             Node::Select(select) => self.select(select),
             Node::List(list) => self.collection(list.elements.iter().map(|element| &element.expr)),
@@ -179,6 +193,15 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// Returns the steps of looking up a name. From each scope up to the one that has it the
+    /// evaluator goes through all that are around, for what the outermost knows.
+    fn lookup(&self, name: &str) -> f64 {
+        const NAMES: f64 = 2.0; // of a loop: its variable, and its result
+        let inner = self.names.iter().rev().take_while(|(known, _)| *known != name).count() as f64;
+        let scopes = (inner / NAMES).min(self.loops) + 1.0;
+        scopes * self.loops * SCOPE + name.len() as f64 * PLACE
+    }
+
     /// Returns the steps of a list or map that is written in the expression, which copies what it
     /// has in it.
     fn collection(&mut self, elements: impl Iterator<Item = &'a Node>) -> (f64, Known<'a>) {
@@ -189,7 +212,7 @@ impl<'a> Scope<'a> {
             cost += steps + weight.copied();
             whole = whole.and(weight);
             item = item.or(weight);
-            optional |= value.optional;
+            optional |= value.gives_optionals();
         }
         (cost, Known::list(whole, item).or_optional(optional))
     }
@@ -197,12 +220,13 @@ impl<'a> Scope<'a> {
     /// Returns the steps of reading a field, and what is known of it.
     fn select(&mut self, select: &'a SelectExpr) -> (f64, Known<'a>) {
         let (cost, operand) = self.node(&select.operand.expr);
+        // The evaluator looks for `a.b.c` as a whole, then for `a.b`, then for `a`.
+        let lookup = root(&select.operand.expr).map_or(0.0, |name| self.lookup(name));
+        let key = select.field.len() as f64 * PLACE;
         let copies = operand.optional && !select.test;
-        let own = matches!(&select.operand.expr, Node::Ident(name) if name == VARIABLES);
-        let optional = operand.optional || own;
         let field = self.field(operand, &select.field);
         let copied = if copies { self.weight(&field).copied() } else { 0.0 };
-        (cost + 1.0 + copied, field.or_optional(optional))
+        (cost + 1.0 + lookup + key + copied, field)
     }
 
     /// Returns the steps of a macro over all items of its range, and what is known of its value.
@@ -213,7 +237,7 @@ impl<'a> Scope<'a> {
             Node::List(list) => list.elements.len() as f64,
             _ => self.length(&range),
         };
-        let copied = self.weight(&range).total() * TURN + self.weight(&init).copied();
+        let copied = self.weight(&range).in_turns() + self.weight(&init).copied();
         let depth = self.names.len();
         let (keys, items) = self.members(range);
         // Each item is copied for its turn alone: in loops within loops one of each is there.
@@ -231,13 +255,14 @@ impl<'a> Scope<'a> {
         }
         let before = self.weight(&init);
         self.names.push((&c.accu_var, init.clone()));
+        self.loops += 1.0;
         let condition = self.node(&c.loop_cond.expr).0;
         let (step, grown) = self.node(&c.loop_step.expr);
         let end = match turns > 0.0 {
             true => {
                 let whole = before.after(turns, self.weight(&grown));
                 let item = self.heaviest_item(&init).or(self.heaviest_item(&grown));
-                Known::list(whole, item).or_optional(init.optional || grown.optional)
+                Known::list(whole, item).or_optional(init.gives_optionals() || grown.gives_optionals())
             }
             false => init,
         };
@@ -246,14 +271,18 @@ impl<'a> Scope<'a> {
         }
         let (result_cost, result) = self.node(&c.result.expr);
         self.names.truncate(depth);
-        let loops = turns * (condition + step + 1.0);
-        (range_cost + init_cost + copied + item + loops + result_cost, result)
+        self.loops -= 1.0;
+        // Each turn binds both names anew.
+        let bound = (c.iter_var.len() + c.accu_var.len()) as f64 * PLACE;
+        let turns = turns * (condition + step + bound + 1.0);
+        (range_cost + init_cost + copied + item + turns + result_cost, result)
     }
 
     /// Returns what is known of a field of a value.
     fn field(&mut self, of: Known<'a>, name: &str) -> Known<'a> {
+        let optional = of.gives_optionals();
         let parts = match &of.what {
-            What::Size(_, item) => return Known::size(*item).or_optional(of.optional),
+            What::Size(_, item) => return Known::size(*item).or_optional(optional),
             What::Parts(parts) => parts,
         };
         self.work += parts.len() as f64;
@@ -270,14 +299,15 @@ impl<'a> Scope<'a> {
             });
             found.extend(field);
         }
-        Known::parts(found).or_optional(of.optional)
+        Known::parts(found).or_optional(optional)
     }
 
     /// Returns what is known of the keys and of the items of a list or map.
     fn members(&mut self, of: Known<'a>) -> (Known<'a>, Known<'a>) {
+        let optional = of.gives_optionals();
         let parts = match &of.what {
             What::Size(_, item) => {
-                let item = Known::size(*item).or_optional(of.optional);
+                let item = Known::size(*item).or_optional(optional);
                 return (item.clone(), item);
             }
             What::Parts(parts) => parts,
@@ -296,16 +326,16 @@ impl<'a> Scope<'a> {
             if items.len() > KNOWN_MAX {
                 self.work += items.len() as f64;
                 let all = Known::size(self.weight(&of));
-                return (Known::text(keys), all.or_optional(of.optional));
+                return (Known::text(keys), all.or_optional(optional));
             }
         }
         self.work += (parts.len() + items.len()) as f64;
-        (Known::text(keys), Known::parts(items).or_optional(of.optional))
+        (Known::text(keys), Known::parts(items).or_optional(optional))
     }
 
     /// Returns what is known of a value that is one of two, as in `a ? b : c`.
     fn larger(&mut self, a: Known<'a>, b: Known<'a>) -> Known<'a> {
-        let optional = a.optional || b.optional;
+        let optional = a.gives_optionals() || b.gives_optionals();
         let larger = match (&a.what, &b.what) {
             (What::Parts(a), What::Parts(b)) if a.len() + b.len() <= KNOWN_MAX => {
                 self.work += (a.len() + b.len()) as f64;
@@ -318,7 +348,7 @@ impl<'a> Scope<'a> {
                     && parts.iter().all(|part| part.as_str().map_or(0, str::len) as f64 >= small.bytes) =>
             {
                 self.work += parts.len() as f64;
-                Known { what: What::Parts(parts.clone()), optional }
+                Known { what: What::Parts(parts.clone()), optional, has_optionals: false }
             }
             _ => {
                 let whole = self.weight(&a).or(self.weight(&b));
@@ -326,6 +356,17 @@ impl<'a> Scope<'a> {
             }
         };
         larger.or_optional(optional)
+    }
+}
+
+/// Returns the name that a chain of selections begins with, as `a` in `a.b.c`.
+fn root(mut node: &Node) -> Option<&str> {
+    loop {
+        node = match node {
+            Node::Ident(name) => return Some(name),
+            Node::Select(select) if !select.test => &select.operand.expr,
+            _ => return None,
+        };
     }
 }
 

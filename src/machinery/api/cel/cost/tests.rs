@@ -111,13 +111,17 @@ fn a_search_costs_what_it_compares() {
 fn the_estimate_itself_has_a_bound() {
     let object = json!({"a": (0..9_000).map(|i| json!({"n": i})).collect::<Vec<_>>()});
     let term = terms::compile(&format!("[{}].size() == 0", vec!["self.a[0].n"; 5_000].join(","))).unwrap();
-    let mut scope =
-        Scope { names: vec![("self", Known::parts(vec![&object]))], weights: HashMap::new(), work: 0.0 };
+    let mut scope = Scope {
+        names: vec![("self", Known::parts(vec![&object]))],
+        loops: 0.0,
+        weights: HashMap::new(),
+        work: 0.0,
+    };
     scope.node(&term.program.expression().expr);
     assert!(scope.work < WORK_MAX + 100_000.0, "{}", scope.work);
     let same = format!("[{}].size() == 0", vec!["self == self"; 2_000].join(","));
     let term = terms::compile(&same).unwrap();
-    let mut scope = Scope { work: 0.0, weights: HashMap::new(), names: scope.names };
+    let mut scope = Scope { work: 0.0, loops: 0.0, weights: HashMap::new(), names: scope.names };
     scope.node(&term.program.expression().expr);
     assert!(scope.work < 100_000.0, "a value is weighed once: {}", scope.work);
 }
@@ -147,7 +151,6 @@ fn values_that_are_kept_are_paid_for() {
         format!("[{}].size() > 0", vec!["self.a"; 250].join(", ")),
         format!("{{{}}}.size() > 0", (0..40).map(|n| format!("{n}: self.a")).collect::<Vec<_>>().join(", ")),
         format!("({}).size() > 0", vec!["self.a"; 40].join(" + ")),
-        format!("{}true{}", "cel.bind(b, self.a, ".repeat(40), ")".repeat(40)),
         format!("{}true{}", "[self.a].all(b, ".repeat(40), ")".repeat(40)),
         format!("{}true{}", "optional.of(self.a) == dyn(".repeat(40), ")".repeat(40)),
         format!("{}true{}", "self.?a == dyn(".repeat(40), ")".repeat(40)),
@@ -195,4 +198,64 @@ fn what_a_loop_makes_has_as_many_items_as_the_loop_has_turns() {
         let cost = cost(rule, object.clone());
         assert!(cost < CALL_MAX / 10.0, "{rule}: {cost}");
     }
+}
+
+/// The evaluator goes through the scopes of all loops around, for each name and for each call.
+#[test]
+fn a_name_within_many_loops_is_dear() {
+    let within = |loops: usize| {
+        let open: String = (0..loops).map(|n| format!("[1].all(v{n}, ")).collect();
+        let rule = format!("{open}self.b.exists(x, self == 1 || self.b == 2){}", ")".repeat(loops));
+        cost(&rule, json!({"b": vec![0; 2_000]}))
+    };
+    assert!(within(3) < 2.0 * within(0), "{} {}", within(0), within(3));
+    assert!(within(60) > 5.0 * within(0), "{} {}", within(0), within(60));
+}
+
+/// A name is compared and a key is hashed in each turn, and the error of a missing key has a copy.
+#[test]
+fn long_names_and_keys_are_paid_for() {
+    let object = json!({"b": vec![0; 5_000], "m": {"k": 1}, "l": vec![0; 1_000], "s": "x".repeat(100_000)});
+    let name = "n".repeat(50_000);
+    for rule in [
+        "self.b.exists(x, self.m[self.s] == x)".to_string(),
+        "self.b.exists(x, self.m[?self.s].hasValue())".to_string(),
+        "self.b.exists(x, {}[self.l] == x)".to_string(),
+        format!("self.b.all({name}, true)"),
+        format!("self.b.exists(x, self.m.{name} == x)"),
+        format!("self.b.exists(x, self.m.?{name}.hasValue())"),
+    ] {
+        let cost = cost(&rule, object.clone());
+        assert!(cost > CALL_MAX, "{}: {cost}", &rule[..24]);
+    }
+    let short = cost("self.b.exists(x, self.m['k'] == x)", object);
+    assert!(short < CALL_MAX / 10.0, "{short}");
+}
+
+#[test]
+fn what_an_optional_variable_holds_is_copied_however_it_is_named() {
+    let object = json!({"b": vec![0; 200]});
+    let variables = json!({"o": {"a": vec![0; 10_000]}});
+    let cost = |rule: &str| {
+        let term = terms::compile(rule).unwrap();
+        let known = [("object", Some(&object)), ("variables", Some(&variables))];
+        steps_over(&term.program.expression().expr, &known)
+    };
+    for rule in [
+        "object.b.exists(x, variables.o.a.hasValue())",
+        "object.b.exists(x, variables['o'].a.hasValue())",
+        "[variables].exists(v, object.b.exists(x, v.o.a.hasValue()))",
+        "dyn(variables).o.a.hasValue() || object.b.exists(x, dyn(variables).o.a.hasValue())",
+    ] {
+        assert!(cost(rule) > CALL_MAX, "{rule}: {}", cost(rule));
+    }
+    let cheap = cost("object.b.all(x, size(variables.o) > 0)");
+    assert!(cheap < CALL_MAX / 40.0, "a variable itself is only looked at: {cheap}");
+}
+
+#[test]
+fn the_digits_of_a_number_are_paid_for() {
+    let numbers = json!({"a": vec![1e308; 10_000]});
+    let cost = cost("'%s'.format([self.a]) + '.' == ''", numbers);
+    assert!(cost > 400_000.0, "three megabytes are copied: {cost}");
 }

@@ -3,8 +3,12 @@
 
 use super::arguments::NO_OVERLOAD;
 use super::environment::ENV;
+use super::functions::{prepare_pattern, takes_pattern};
 use super::language;
+use crate::bounds;
+use cel::common::ast::{EntryExpr, Expr as Node, LiteralValue};
 use cel::{Context, ExecutionError, Program, Value};
+use std::collections::BTreeSet;
 
 /// Levels of an expression (upstream: `MaxRecursionDepth`). Reading and evaluating one recurses.
 const DEPTH_MAX: usize = 250;
@@ -12,6 +16,11 @@ const DEPTH_MAX: usize = 250;
 const DEPTH_SMALL: usize = 16;
 /// Characters of an expression (upstream: `ExpressionSizeCodePointLimit`).
 const LENGTH_MAX: usize = 100_000;
+/// Patterns that are written in one expression. All of them are remembered together while it runs:
+/// to compile one takes up to 30 milliseconds, and a loop asks for it in each turn.
+const PATTERNS_MAX: usize = 32;
+/// Bytes of these patterns, compiled.
+const PATTERNS_BYTES: usize = 8 << 20;
 /// Bytes of stack for an expression that nests deeper than [`DEPTH_SMALL`]: some 250 KiB a level,
 /// most of which is never touched.
 const STACK: usize = 64 * 1024 * 1024;
@@ -22,21 +31,83 @@ pub(crate) struct Term {
     pub(crate) program: Program,
     /// The most levels that the expression nests.
     pub(crate) depth: usize,
+    /// The patterns that are written in the expression.
+    patterns: Vec<String>,
 }
 
 impl Term {
-    /// Returns the steps that each evaluation takes beside those of the expression: one that needs
-    /// a large stack gets a thread of its own, for some 30 microseconds.
-    pub(crate) fn overhead(&self) -> f64 {
+    /// Compiles the patterns of the expression that are not remembered, and returns the steps that
+    /// an evaluation takes beside those of the expression: those of the patterns, and of a thread
+    /// for an expression that needs a large stack, some 30 microseconds.
+    pub(crate) fn prepare(&self) -> f64 {
         const THREAD: f64 = 300.0;
-        if self.depth > DEPTH_SMALL { THREAD } else { 0.0 }
+        /// Steps of compiling one byte of a pattern.
+        const BYTE: f64 = 0.07;
+        let bytes: usize = self.patterns.iter().map(|pattern| prepare_pattern(pattern)).sum();
+        bytes as f64 * BYTE + if self.depth > DEPTH_SMALL { THREAD } else { 0.0 }
     }
+}
+
+/// Finds the patterns that are written in an expression.
+fn find_patterns<'a>(node: &'a Node, found: &mut BTreeSet<&'a str>) {
+    match node {
+        Node::Call(call) => {
+            let pattern = call.args.get(usize::from(call.target.is_none())).map(|argument| &argument.expr);
+            if let Some(Node::Literal(LiteralValue::String(written))) = pattern
+                && takes_pattern(&call.func_name)
+            {
+                found.insert(written.inner());
+            }
+            for part in call.target.as_deref().into_iter().chain(&call.args) {
+                find_patterns(&part.expr, found);
+            }
+        }
+        Node::Comprehension(c) => {
+            for part in [&c.iter_range, &c.accu_init, &c.loop_cond, &c.loop_step, &c.result] {
+                find_patterns(&part.expr, found);
+            }
+        }
+        Node::List(list) => list.elements.iter().for_each(|element| find_patterns(&element.expr, found)),
+        Node::Select(select) => find_patterns(&select.operand.expr, found),
+        Node::Map(map) => {
+            for entry in &map.entries {
+                if let EntryExpr::MapEntry(entry) = &entry.expr {
+                    find_patterns(&entry.key.expr, found);
+                    find_patterns(&entry.value.expr, found);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Returns the patterns that are written in an expression.
+///
+/// # Errors
+/// There are too many, or they are too large when compiled.
+fn written_patterns(node: &Node) -> Result<Vec<String>, String> {
+    let mut found = BTreeSet::new();
+    find_patterns(node, &mut found);
+    if found.len() > PATTERNS_MAX {
+        return Err(format!(
+            "an expression may have at most {PATTERNS_MAX} patterns, and has {}",
+            found.len()
+        ));
+    }
+    let mut left = PATTERNS_BYTES;
+    for pattern in &found {
+        left = left.checked_sub(bounds::regex_bytes(pattern)).ok_or_else(|| {
+            format!("the patterns of an expression may take at most {PATTERNS_BYTES} bytes when compiled")
+        })?;
+    }
+    Ok(found.into_iter().map(String::from).collect())
 }
 
 /// Compiles an expression. Every expression of a definition and of a policy is compiled here.
 ///
 /// # Errors
-/// The message of the compiler, or that the expression is too long or nests too deep.
+/// The message of the compiler, or that the expression is too long, nests too deep, or has patterns
+/// that are too large.
 pub(crate) fn compile(source: &str) -> Result<Term, String> {
     let length = source.chars().count();
     if length > LENGTH_MAX {
@@ -46,8 +117,12 @@ pub(crate) fn compile(source: &str) -> Result<Term, String> {
     if depth > DEPTH_MAX {
         return Err(format!("expression recursion limit exceeded: {DEPTH_MAX}"));
     }
-    let program = on_large_stack(|| ENV.compile(source).map_err(|e| e.to_string()))?;
-    Ok(Term { program, depth })
+    let (program, patterns) = on_large_stack(|| {
+        let program = ENV.compile(source).map_err(|e| e.to_string())?;
+        let patterns = written_patterns(&program.expression().expr)?;
+        Ok((program, patterns))
+    })?;
+    Ok(Term { program, depth, patterns })
 }
 
 /// Runs `work`, which recurses `depth` levels into an expression, on a stack that has room for it.

@@ -17,6 +17,36 @@ fn patterns_are_matched_by_our_own_function() {
     assert!(message.contains("not a valid regex") && !message.contains('@'), "{message}");
 }
 
+/// To compile a pattern may take 30 milliseconds, and a loop would do so in each turn.
+#[test]
+fn the_patterns_of_an_expression_are_few_and_paid_for() {
+    let small = |count: usize| {
+        let each: Vec<String> = (0..count).map(|n| format!("'a'.matches('^b{n}$')")).collect();
+        compile(&each.join(" || ")).map(|term| term.patterns.len())
+    };
+    assert_eq!(small(PATTERNS_MAX), Ok(PATTERNS_MAX));
+    let why = small(PATTERNS_MAX + 1).unwrap_err();
+    assert!(why.contains("may have at most 32 patterns, and has 33"), "{why}");
+    let large: Vec<String> = (0..20).map(|n| format!(r"'a'.find(r'\pL{{60}}{n}') == ''")).collect();
+    let why = compile(&large.join(" && ")).unwrap_err();
+    assert!(why.contains("at most 8388608 bytes when compiled"), "{why}");
+    for (pattern, is_valid) in [(r"only here \pL{10}", true), (r"(?:\pL{30}){30}", false)] {
+        let term = compile(&format!("[1].all(x, 'a'.matches(r'{pattern}') || true)")).unwrap();
+        assert_eq!(term.patterns, [pattern]);
+        assert!(term.prepare() > 1_000.0, "{pattern} is compiled");
+        assert!(term.prepare() < 1.0, "{pattern} is remembered");
+        let alone = execute(&compile(&format!("'a'.matches(r'{pattern}')")).unwrap(), &context());
+        assert_eq!(alone.is_ok(), is_valid, "{alone:?}");
+    }
+    let made =
+        |pattern: &str| execute(&compile(&format!("'ab'.matches({pattern} + '')")).unwrap(), &context());
+    assert_eq!(made("'^a'"), Ok(Value::Bool(true)));
+    assert!(
+        made(r"r'\pL{60}'").unwrap_err().contains("not a valid regex"),
+        "it would be compiled in each turn"
+    );
+}
+
 #[test]
 fn errors_of_an_evaluation_are_those_of_cel_go() {
     let message = |error: ExecutionError| in_words_of_upstream(&error);

@@ -374,3 +374,15 @@ fn a_column_prints_the_first_value_of_its_path() {
     assert_eq!(cell("date", ".odd"), json!("<invalid>"), "Go wants a T");
     assert!(cell("date", ".old").as_str().is_some_and(|age| age.ends_with('y')), "{}", cell("date", ".old"));
 }
+
+/// Each field of forty bytes would take a megabyte as long as the definition is there.
+#[test]
+fn the_patterns_of_a_definition_have_a_size() {
+    let with = |count: usize, pattern: &str| {
+        let field = json!({"type": "string", "pattern": pattern});
+        judged(spec((0..count).map(|n| (format!("p{n}"), field.clone())).collect()))
+    };
+    assert_eq!(with(500, "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"), [""; 0]);
+    let found = with(500, r"\pL{60}");
+    assert!(found.len() == 1 && found[0].contains("take more than 33554432 bytes"), "{found:?}");
+}

@@ -399,6 +399,17 @@ fn rules_know_addresses_and_sums_of_quantities_and_name_what_is_missing() {
     }
 }
 
+/// A rule with `cel.bind` was accepted, and then failed for every object.
+#[test]
+fn libraries_of_cel_that_kubernetes_does_not_load_are_refused() {
+    for text in ["cel.bind(x, self.a, x == 'y')", "math.greatest(1, 2) == 2", "math.least(1, 2) == 1"] {
+        let spec = json!({"type": "object", "x-kubernetes-validations": [{"rule": text}],
+            "properties": {"a": {"type": "string"}}});
+        let found = judged(json!({"type": "object", "properties": {"spec": spec}}));
+        assert!(found[0].contains("undeclared reference to '"), "{found:?}");
+    }
+}
+
 #[test]
 fn a_text_that_is_no_duration_is_told_as_upstream_tells_it() {
     let rule = json!({"rule": "duration(self.a) > duration('1s')"});

@@ -112,8 +112,8 @@ fn is_set(carried: &Value) -> bool {
     !carried.is_null() && carried != &json!([])
 }
 
-/// A behavior as its annotation has it: upstream writes its internal type, whose fields begin with
-/// a capital letter and are all there.
+/// Returns a behavior as its annotation has it: upstream writes its internal type, whose fields
+/// begin with a capital letter and are all there.
 fn behavior_to_v1(behavior: &Value) -> Value {
     let policy = |policy: &Value| {
         let number = |field: &str| value::int(policy, field).unwrap_or(0);
@@ -169,8 +169,8 @@ fn take_annotation(object: &mut Value, name: &str) -> Option<Value> {
     serde_json::from_str(content.as_str()?).ok()
 }
 
-/// The metrics of an annotation, in the form of v2. `aim` is `target` in a spec and `current` in a
-/// status.
+/// Returns the metrics of an annotation, in the form of v2. `aim` is `target` in a spec and
+/// `current` in a status.
 fn take_metrics(object: &mut Value, name: &str, aim: &str) -> Vec<Value> {
     let Some(Value::Array(old)) = take_annotation(object, name) else { return vec![] };
     let new = old.iter().map(|m| metric_to_v2(m, aim)).collect();

@@ -55,8 +55,8 @@ fn fill_labels(object: &mut Value) {
 const LABELS: [&str; 4] =
     ["batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name", "controller-uid", "job-name"];
 
-/// The labels that a Job's pods have unless the user insists on a selector: uid and name, each
-/// under its new and its old key.
+/// Returns the labels that a Job's pods have unless the user insists on a selector: uid and name,
+/// each under its new and its old key.
 fn job_labels(job: &Value) -> [(&'static str, String); 4] {
     let (uid, name) = (text(job, "metadata.uid"), text(job, "metadata.name"));
     LABELS.map(|key| (key, if key.ends_with("uid") { uid.into() } else { name.into() }))

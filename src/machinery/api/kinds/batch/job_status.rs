@@ -216,8 +216,8 @@ fn indexes(change: &Change<'_>, errors: &mut Errors) {
     }
 }
 
-/// The first index that two texts such as `0,2-4` have in common. Parts that cannot be read are
-/// left out: other errors are about them.
+/// Returns the first index that two texts such as `0,2-4` have in common. Parts that cannot be read
+/// are left out: other errors are about them.
 fn common_index(one: &str, other: &str, completions: i64) -> Option<i64> {
     let parse = |text: &str| -> Vec<(i64, i64)> {
         text.split(',').filter_map(|part| indexes::interval(part, completions).ok()).collect()
@@ -307,7 +307,7 @@ mod tests {
         kinds.iter().map(|kind| json!({"type": kind, "status": "True"})).collect()
     }
 
-    /// A status with these conditions and times that fit.
+    /// Returns a status with these conditions and times that fit.
     fn status(kinds: &[&str], more: Value) -> Value {
         let mut status = json!({"startTime": START, "conditions": conditions(kinds)});
         if kinds.contains(&COMPLETE) {
@@ -432,7 +432,7 @@ mod tests {
         assert_eq!(errors_of(&plain, resumed, suspended), [""; 0]);
         let no_work = json!({"suspend": true, "completions": 0});
         assert_eq!(errors_of(&no_work, complete(json!({"startTime": null})), json!({})), [""; 0]);
-        // The same moment in another zone.
+        // A start time may be written in another time zone if it is the same moment.
         let other = json!({"startTime": "2026-01-01T09:00:00+09:00"});
         assert_eq!(errors_of(&plain, other, running), [""; 0]);
     }

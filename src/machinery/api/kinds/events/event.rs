@@ -63,8 +63,8 @@ fn to_stored(object: &mut Value) {
     rename(object, RENAMED.into_iter().map(|(core, new)| (new, core)), "v1");
 }
 
-/// core/v1 → events.k8s.io/v1. In Go the names of the reporter are left out of this version where
-/// they are empty, and not out of the core group's.
+/// Turns an Event of core/v1 into one of events.k8s.io/v1. In Go the names of the reporter are left
+/// out of this version where they are empty, and not out of the core group's.
 fn from_stored(object: &mut Value) {
     rename(object, RENAMED.into_iter(), "events.k8s.io/v1");
     for name in [CONTROLLER, "reportingInstance"] {

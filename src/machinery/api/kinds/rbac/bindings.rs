@@ -106,7 +106,7 @@ mod tests {
     use super::*;
     use crate::validate::fields::problems;
 
-    /// The problems of a binding in `namespace`; none for a ClusterRoleBinding.
+    /// Returns the problems of a binding in `namespace`; none for a ClusterRoleBinding.
     fn errors_of(namespace: Option<&str>, subject: &Value) -> Vec<String> {
         let reference = json!({"apiGroup": GROUP, "kind": "ClusterRole", "name": "view"});
         let mut binding = json!({"metadata": {"name": "b"}, "roleRef": reference, "subjects": [subject]});

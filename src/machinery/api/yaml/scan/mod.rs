@@ -140,7 +140,8 @@ impl Scanner<'_> {
         self.depth() > 0
     }
 
-    /// The byte so many bytes further on; 0 at the end, where NUL ends the text for libyaml, too.
+    /// Returns the byte so many bytes further on; 0 at the end, where NUL ends the text for
+    /// libyaml, too.
     fn byte(&self, further: usize) -> u8 {
         self.text.as_bytes().get(self.at + further).copied().unwrap_or(0)
     }

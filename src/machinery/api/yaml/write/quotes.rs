@@ -30,7 +30,8 @@ struct Allowed {
     block: bool,
 }
 
-/// The style of a string; `key`: it stands before a colon in one line, so it has no line break.
+/// Returns the style of a string; `key`: it stands before a colon in one line, so it has no line
+/// break.
 pub(super) fn style(text: &str, key: bool) -> Style {
     let allowed = analyze(text);
     let wanted = if text.contains('\n') {

@@ -16,6 +16,7 @@ use tap::{Component, Event, ObjectRef, Record};
 /// Flows kept for replay that wrote, and that only read; the oldest of its sort goes. `watch
 /// kubectl get pods` makes one every two seconds, and must not push out what can be gone back to.
 pub(super) const WRITES_MAX: usize = 30;
+/// Flows kept for replay that only read: see [`WRITES_MAX`].
 pub(super) const READS_MAX: usize = 10;
 /// Flows of autoscalers kept for replay: no command has to go for them.
 pub(super) const SCALINGS_MAX: usize = 10;

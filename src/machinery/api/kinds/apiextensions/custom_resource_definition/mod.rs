@@ -4,6 +4,7 @@
 mod approval;
 mod versions;
 
+use crate::custom::patterns;
 use crate::errors::Errors;
 use crate::kinds::entry::{Kind, of, status};
 use crate::meta;
@@ -125,10 +126,10 @@ pub fn set_condition(object: &mut Value, kind: &str, holds: bool, reason: &str, 
 // -- names
 // -------------------------------------------------------------------------------------------------
 
-/// The names that a definition is given, and whether they are all that it asks for. `others` are
-/// all definitions; in a group a name belongs to the definition that had it accepted first, unless
-/// a kind of the `table` has it. The status tells of the approval of its API as well. Pure: answers
-/// the definition with its new status, if that differs.
+/// Returns the names that a definition is given, and whether they are all that it asks for.
+/// `others` are all definitions; in a group a name belongs to the definition that had it accepted
+/// first, unless a kind of the `table` has it. The status tells of the approval of its API as well.
+/// Pure: answers the definition with its new status, if that differs.
 pub fn name<'a>(
     definition: &Value,
     others: impl Iterator<Item = &'a Value>,
@@ -233,6 +234,9 @@ pub fn validate(object: &Value, errors: &mut Errors) {
     match text(object, "spec.scope") {
         "" => errors.required("spec.scope", ""),
         _ => one_of(object, "spec.scope", "spec.scope", &["Cluster", "Namespaced"], errors),
+    }
+    if !patterns::check(object, errors) {
+        return;
     }
     versions::check(object, errors);
     names(object, errors);

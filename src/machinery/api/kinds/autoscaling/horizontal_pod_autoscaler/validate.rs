@@ -81,8 +81,8 @@ fn api_versions(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-/// The group that an apiVersion names: `apps` of `apps/v1`, empty of `v1`. `None` if it cannot be
-/// read (`schema.ParseGroupVersion` upstream).
+/// Returns the group that an apiVersion names: `apps` of `apps/v1`, empty of `v1`. `None` if it
+/// cannot be read (`schema.ParseGroupVersion` upstream).
 fn group(version: &str) -> Option<&str> {
     match version.split_once('/') {
         None => Some(""),
