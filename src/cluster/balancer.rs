@@ -4,8 +4,9 @@
 //! As haproxy before a kubeadm cluster: it passes bytes, asks each server whether it is ready,
 //! sends new connections to those that are, and closes the connections of one that stays not ready
 //! while others are, so that clients turn to another. When none is ready every one that listens is
-//! as good: its answer says more than a closed door. It tells the server for whom it connects, as
-//! haproxy's `send-proxy` does: a program in a pod stays one, and bounds hold for each client.
+//! as good: its answer says more than a refused connection. It tells the server for whom it
+//! connects, as haproxy's `send-proxy` does: a program in a pod stays one, and bounds hold for each
+//! client.
 //!
 //! A single server needs none of this. It gets the accepted connection itself, unless a fault lies
 //! on its node's network: then the bytes pass through the fabric and meet the fault.

@@ -467,7 +467,7 @@ mod tests {
         let receiving = async {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                // A connection that was given up meanwhile is another's turn.
+                // The sender gives up a connection that takes too long, and makes another one.
                 let Ok(mut tls) = acceptor.accept(stream).await else { continue };
                 if tls.read_u32().await.is_ok_and(|length| length == 5) {
                     return;
