@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_review_is_about_the_user_whom_the_server_would_see() {
         let (home, room) = (Room::default(), Room { namespace: Some("own".into()), ..Room::default() });
-        // As src/cluster/launch.rs has their certificates made.
+        // As src/cluster/kubeconfig/mod.rs has their certificates made.
         assert_eq!(groups("learner", &home), ["system:authenticated", "system:masters"]);
         assert_eq!(groups("learner", &room), ["system:authenticated"], "somebody else's cluster");
         assert_eq!(groups("kubernetes-admin", &home), ["system:authenticated", "system:masters"]);
