@@ -411,4 +411,12 @@ mod tests {
         let node = Refusal::NoSuchNode { node: " ".into(), known: vec!["n1".into()] };
         assert_eq!(node.say(Lang::En), "there is no node \" \"; there are n1");
     }
+
+    /// A session and a command of an earlier program read each other's refusals.
+    #[test]
+    fn a_refusal_of_a_foreign_cluster_keeps_its_name_on_the_control_socket() {
+        let refused = Refusal::ForeignCluster(ForeignRefusal::NamesTaken { url: "u".into() });
+        let sent = serde_json::to_string(&refused).unwrap();
+        assert_eq!(sent, r#"{"far":{"namesTaken":{"url":"u"}}}"#);
+    }
 }
