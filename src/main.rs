@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     if text(1) == runtime::zygote::ZYGOTE_ARGUMENT {
         return exit(runtime::zygote::main(&text(2)));
     }
-    if text(1) == cluster::order::SUPERVISE_ARGUMENT {
+    if text(1) == cluster::launch::SUPERVISE_ARGUMENT {
         return exit(cluster::boot::supervise(&text(2), lab::guests));
     }
     if text(1) == cluster::wipe::WIPE_ARGUMENT {

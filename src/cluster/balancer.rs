@@ -4,14 +4,15 @@
 //! As haproxy before a kubeadm cluster: it passes bytes, asks each server whether it is ready,
 //! sends new connections to those that are, and closes the connections of one that stays not ready
 //! while others are, so that clients turn to another. When none is ready every one that listens is
-//! as good: its answer says more than a closed door. It tells the server for whom it connects, as
-//! haproxy's `send-proxy` does: a program in a pod stays one, and bounds hold for each client.
+//! as good: its answer says more than a refused connection. It tells the server for whom it
+//! connects, as haproxy's `send-proxy` does: a program in a pod stays one, and bounds hold for each
+//! client.
 //!
 //! A single server needs none of this. It gets the accepted connection itself, unless a fault lies
 //! on its node's network: then the bytes pass through the fabric and meet the fault.
 
+use super::components::API_PORT;
 use super::faults::Faults;
-use super::ports::API_PORT;
 use super::spec::NodeSpec;
 use super::world::World;
 use apiserver::{Server, forward};
@@ -51,9 +52,9 @@ fn patience(faults: &Faults, node: &str) -> Duration {
     PATIENCE + faults.delay(node)
 }
 
-/// The state of one server as its probes have found it.
+/// The health of one server as its probes have found it.
 #[derive(Clone, Default)]
-struct Known {
+struct Health {
     ready: bool,
     /// Times in a row that it was not ready.
     misses: u32,
@@ -67,13 +68,14 @@ type Candidate = (String, SocketAddr, CancellationToken);
 struct Balancer {
     world: Arc<World>,
     next: AtomicUsize,
-    known: Mutex<BTreeMap<String, Known>>,
+    /// By the server's node.
+    health: Mutex<BTreeMap<String, Health>>,
 }
 
 /// Forwards connections until the crew ends. When no server answers a connection is closed at once.
 pub(crate) fn start(crew: &Crew, world: &Arc<World>, listeners: Vec<TcpListener>) {
     let balancer =
-        Arc::new(Balancer { world: world.clone(), next: AtomicUsize::new(0), known: Mutex::default() });
+        Arc::new(Balancer { world: world.clone(), next: AtomicUsize::new(0), health: Mutex::default() });
     if world.spec.control_planes > 1 {
         let prober = balancer.clone();
         crew.spawn(async move {
@@ -112,9 +114,16 @@ pub(crate) fn start(crew: &Crew, world: &Arc<World>, listeners: Vec<TcpListener>
     }
 }
 
-/// The connections of a listener, oldest first.
+/// The open connections of a listener.
 #[derive(Default)]
-struct Open(Mutex<(u64, BTreeMap<u64, Forwarded>)>);
+struct Open(Mutex<Numbered>);
+
+/// Connections by number, the oldest first.
+#[derive(Default)]
+struct Numbered {
+    next: u64,
+    connections: BTreeMap<u64, Forwarded>,
+}
 
 struct Forwarded {
     /// The API server's node, and the address from which it sees this connection; none before it is
@@ -134,9 +143,9 @@ struct Entry {
 impl Open {
     fn enter(self: &Arc<Open>) -> Entry {
         let mut open = self.0.lock();
-        let (number, end) = (open.0, CancellationToken::new());
-        open.0 += 1;
-        open.1.insert(number, Forwarded { to: None, end: end.clone() });
+        let (number, end) = (open.next, CancellationToken::new());
+        open.next += 1;
+        open.connections.insert(number, Forwarded { to: None, end: end.clone() });
         Entry { open: self.clone(), number, end }
     }
 
@@ -160,7 +169,7 @@ impl Open {
         let is_stranger = |c: &&Forwarded| {
             !c.end.is_cancelled() && !c.to.as_ref().is_some_and(|(server, from)| is_known(server, *from))
         };
-        if let Some(stranger) = open.1.values().find(is_stranger) {
+        if let Some(stranger) = open.connections.values().find(is_stranger) {
             stranger.end.cancel();
         }
     }
@@ -169,7 +178,7 @@ impl Open {
 impl Entry {
     fn connected(&self, server: &str, from: SocketAddr) {
         let mut open = self.open.0.lock();
-        if let Some(entry) = open.1.get_mut(&self.number) {
+        if let Some(entry) = open.connections.get_mut(&self.number) {
             entry.to = Some((server.to_string(), from));
         }
     }
@@ -177,7 +186,7 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.open.0.lock().1.remove(&self.number);
+        self.open.0.lock().connections.remove(&self.number);
     }
 }
 
@@ -193,11 +202,11 @@ impl Balancer {
         let servers = self.world.api_servers.borrow().clone();
         let asked = servers.iter().map(|(node, server)| async { (node.clone(), server.is_ready().await) });
         let answers: BTreeMap<String, bool> = futures::future::join_all(asked).await.into_iter().collect();
-        let mut known = self.known.lock();
+        let mut health = self.health.lock();
         let any = answers.values().any(|ready| *ready);
         for node in self.world.control_planes() {
             let ready = answers.get(&node.name).copied().unwrap_or(false);
-            let server = known.entry(node.name.clone()).or_default();
+            let server = health.entry(node.name.clone()).or_default();
             if std::mem::replace(&mut server.ready, ready) != ready {
                 tracing::info!(server = node.name, ready, "an API server changed its readiness");
             }
@@ -210,10 +219,10 @@ impl Balancer {
 
     /// In which order to try the servers that run.
     fn candidates(&self) -> Vec<Candidate> {
-        let known = self.known.lock().clone();
+        let health = self.health.lock().clone();
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let servers = self.world.api_servers.borrow();
-        in_turn(&self.world.control_planes(), first, &known, |node| servers.contains_key(node))
+        in_turn(&self.world.control_planes(), first, &health, |node| servers.contains_key(node))
     }
 
     /// Gives the connection to the only server there is. It comes back if that is not possible.
@@ -259,14 +268,14 @@ impl Balancer {
 fn in_turn(
     nodes: &[NodeSpec],
     first: usize,
-    known: &BTreeMap<String, Known>,
+    health: &BTreeMap<String, Health>,
     runs: impl Fn(&str) -> bool,
 ) -> Vec<Candidate> {
     let mut turn: Vec<(bool, Candidate)> = (0..nodes.len())
         .map(|n| &nodes[(first + n) % nodes.len()])
         .filter(|node| runs(&node.name))
         .map(|node| {
-            let Known { ready, connections, .. } = known.get(&node.name).cloned().unwrap_or_default();
+            let Health { ready, connections, .. } = health.get(&node.name).cloned().unwrap_or_default();
             let address = SocketAddr::from((addresses::node_ip(node.index), API_PORT));
             (ready, (node.name.clone(), address, connections))
         })
@@ -338,10 +347,10 @@ mod tests {
     fn a_node_where_no_server_runs_is_not_waited_for() {
         let node = |index: u8| NodeSpec { name: format!("cp{index}"), index, control_plane: true };
         let nodes = [node(1), node(2), node(3)];
-        let ready = Known { ready: true, ..Known::default() };
-        let known = BTreeMap::from([("cp3".to_string(), ready)]);
+        let ready = Health { ready: true, ..Health::default() };
+        let health = BTreeMap::from([("cp3".to_string(), ready)]);
         let tried = |off: &[&str]| {
-            let turn = in_turn(&nodes, 1, &known, |name| !off.contains(&name));
+            let turn = in_turn(&nodes, 1, &health, |name| !off.contains(&name));
             turn.into_iter().map(|(name, ..)| name).collect::<Vec<String>>()
         };
         assert_eq!(tried(&[]), ["cp3", "cp2", "cp1"]);
@@ -366,7 +375,7 @@ mod tests {
         open.close_oldest(known);
         assert_eq!(closed(), [false, true, true, true], "who is known stays");
         drop(entries);
-        assert!(open.0.lock().1.is_empty());
+        assert!(open.0.lock().connections.is_empty());
     }
 
     /// As many connections as there may be, and one more: a stranger makes room, and where all are

@@ -54,9 +54,9 @@ pub enum Error {
     /// The supervisor ended, or could not be started; the text says why.
     #[error("the cluster did not start: {0}")]
     Start(String),
-    /// What the other process said, in its own words.
+    /// A whole message of another process or of the API server, shown as it is.
     #[error("{0}")]
-    Told(String),
+    Message(String),
     /// The cluster cannot do what was asked; it has its sentence in every language.
     #[error("{0}")]
     Refusal(#[from] Refusal),
@@ -134,7 +134,7 @@ impl Error {
             }
             Error::Control(text) => text.clone(),
             // Of the lesson engine, which does not know where the reader is.
-            Error::Told(_) => typed::here(&chain(self)),
+            Error::Message(_) => typed::here(&chain(self)),
             other => chain(other),
         }
     }
@@ -143,17 +143,17 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::far::Far;
+    use crate::foreign::ForeignRefusal;
 
     fn lacks_right() -> Error {
         let [url, context, right, said] = ["https://far:6443", "c", "get namespaces", "no"].map(String::from);
-        Refusal::Far(Far::LacksRight { url, context, right, said }).into()
+        Refusal::ForeignCluster(ForeignRefusal::LacksRight { url, context, right, said }).into()
     }
 
     #[test]
     fn what_another_program_says_steers_no_terminal() {
         let said = "no\u{1b}[2J\u{202e}\n  why";
-        for error in [Error::Told(said.into()), Error::Start(said.into()), Error::Control(said.into())] {
+        for error in [Error::Message(said.into()), Error::Start(said.into()), Error::Control(said.into())] {
             let sentence = error.say(Lang::En);
             assert!(sentence.ends_with("no[2J\n  why"), "{sentence:?}");
         }
@@ -163,15 +163,15 @@ mod tests {
     fn what_a_foreign_cluster_refuses_has_a_text_in_both_languages() {
         let [url, why, said, namespace] = ["https://far:6443", "why", "no", "a"].map(String::from);
         let context = "c".to_string();
-        for far in [
-            Far::Unusable { url: url.clone(), why },
-            Far::Stranger { url: url.clone(), context, said: said.clone() },
-            Far::NamesTaken { url },
-            Far::StillGoing { namespace: namespace.clone() },
-            Far::NotMade { namespace: namespace.clone(), said: said.clone() },
-            Far::NotDeleted { namespace, said },
+        for refusal in [
+            ForeignRefusal::Unusable { url: url.clone(), why },
+            ForeignRefusal::Stranger { url: url.clone(), context, said: said.clone() },
+            ForeignRefusal::NamesTaken { url },
+            ForeignRefusal::StillGoing { namespace: namespace.clone() },
+            ForeignRefusal::NotMade { namespace: namespace.clone(), said: said.clone() },
+            ForeignRefusal::NotDeleted { namespace, said },
         ] {
-            let (english, korean) = (far.say(Lang::En), far.say(Lang::Ko));
+            let (english, korean) = (refusal.say(Lang::En), refusal.say(Lang::Ko));
             assert!(english.is_ascii() && !korean.is_ascii(), "{english}: {korean}");
         }
         let (english, korean) = (lacks_right().say(Lang::En), lacks_right().say(Lang::Ko));
@@ -218,11 +218,11 @@ mod tests {
     /// The supervisor refuses, and the program that started it says so in its language.
     #[test]
     fn what_a_supervisor_refuses_reaches_the_front_as_what_it_is() {
-        use crate::order::Word as Line;
-        use crate::reply::Reply;
+        use crate::control::Reply;
+        use crate::launch::order::StartReport;
         let refused = Refusal::PortTaken { port: 6443 };
-        let line = serde_json::to_string(&Line::Failed(Error::from(refused.clone()).into())).unwrap();
-        let Ok(Line::Failed(reply)) = serde_json::from_str(&line) else { panic!("{line}") };
+        let line = serde_json::to_string(&StartReport::Failed(Error::from(refused.clone()).into())).unwrap();
+        let Ok(StartReport::Failed(reply)) = serde_json::from_str(&line) else { panic!("{line}") };
         let error = Reply::into_result(reply).unwrap_err();
         assert!(matches!(&error, Error::Refusal(refusal) if *refusal == refused), "{error:?}");
         assert!(!error.say(Lang::Ko).is_ascii());

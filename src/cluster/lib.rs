@@ -13,18 +13,33 @@
 //!          ├─ node ropewalk-worker: runtime, kubelet ─▶ kube-proxy, coredns, your pods
 //!          └─ balancer: 127.0.0.1:6443 ─▶ every API server that is ready
 //! ```
-//! [`launch`] is the learner's side, [`boot`] the other: it makes the world and starts the
-//! kubelets, and nothing more. The control plane are static pods: [`manifests`] gives them to the
-//! kubelet of a control-plane node, which runs them through the one path of all pods. Their images
-//! are called `ropewalk.io/<component>`; [`node_cri`] sends these to [`components`], where a
-//! container is a set of supervised tasks, and all others to the real runtime. So logs, kill,
-//! restart and back-off are the same for a scheduler and for your nginx. The number of workers may
-//! change at each start: `node_objects` deletes the Nodes of workers that are gone with their pods,
-//! and taints control planes only while there are workers (kubeadm's phase `mark-control-plane`).
+//! [`launch`] is the learner's side, [`boot`] the other: it makes the [`world`] and starts the
+//! kubelets, and nothing more. The control plane are static pods: [`components::manifests`] gives
+//! them to the kubelet of a control-plane node, which runs them through the one path of all pods.
+//! Their images are called `ropewalk.io/<component>`; [`node::cri`] sends these to [`components`],
+//! where a container is a set of supervised tasks, and all others to the real runtime. So logs,
+//! kill, restart and back-off are the same for a scheduler and for your nginx. The number of
+//! workers may change at each start: `node::objects` deletes the Nodes of workers that are gone
+//! with their pods, and taints control planes only while there are workers (kubeadm's phase
+//! `mark-control-plane`).
+//!
 //! [`guest`] is the interface for what runs beside a cluster but is no part of it. Guests can use a
 //! cluster that Ropewalk did not start, too: [`foreign`] gives them the same interface on a
-//! kubeconfig. [`inject`] breaks components, links, whole nodes, and the disk that a store writes
-//! to, which refuses as a full one does; `held` keeps a component down until it is started.
+//! kubeconfig. [`faults`] breaks components, links, whole nodes, and the disk that a store writes
+//! to, which refuses as a full one does; `held` in it keeps a component down until it is started.
+//! ## Folders, in reading order
+//! ```text
+//! launch      starts the supervisor's process, and follows the start
+//! boot        the start in that process; whether it is complete (ready), and why not (waits)
+//! world.rs    what all nodes share; spec.rs, home.rs and wipe.rs: what is on the disk
+//! node        a node: its runtime (cri), its kubelet, its Node object, its sockets
+//! components  what runs behind ropewalk.io/<component>, and its manifests
+//! store       etcd: the members, or the etcd of an operator
+//! control     the control socket; undo.rs: the way back in time
+//! faults      what is broken on purpose
+//! guest       the interface of lessons and labs, and this cluster behind it
+//! foreign     the same interface in front of any cluster with a kubeconfig
+//! ```
 //! ## Left out
 //! Simulated nodes. The number of control planes and whose store it is are chosen at the first
 //! start and stay. At `down` no pod gets a SIGTERM: containers end with their PID namespace. Static
@@ -39,51 +54,28 @@
 
 #![warn(missing_docs)]
 
-mod addon_pods;
 mod balancer;
 pub mod boot;
 mod components;
 pub mod control;
 mod error;
-pub mod etcd_listeners;
-mod etcd_member;
-pub mod external_etcd;
-mod far;
 pub mod faults;
 pub mod foreign;
-mod full_disk;
 pub mod guest;
-mod held;
 pub mod home;
-mod images;
-pub mod inject;
 pub mod kubeconfig;
-mod kubelets;
 pub mod launch;
 mod logs;
-mod manifests;
-pub mod network;
 mod node;
-mod node_cri;
-mod node_events;
-mod node_objects;
-pub mod order;
-mod peers;
-mod ports;
-mod ready;
 mod refusal;
-mod reply;
-mod sandboxes;
-mod sockets;
 pub mod spec;
-mod target;
+pub mod store;
 pub mod undo;
-mod waits;
 pub mod wipe;
 mod world;
 
 pub use error::{Error, chain};
-pub use far::Far;
+pub use foreign::ForeignRefusal;
 pub use home::{Home, Place};
 pub use refusal::Refusal;
 pub use spec::Spec;

@@ -1,6 +1,6 @@
 //! Refusals: what the cluster cannot do, in the language of the person who asked for it.
 
-use super::far::Far;
+use super::foreign::ForeignRefusal;
 use lang::{Lang, texts};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -228,7 +228,8 @@ pub enum Refusal {
         url: String,
     },
     /// A foreign cluster refuses what a lesson needs.
-    Far(Far),
+    #[serde(rename = "far")] // the name that earlier programs have for it on the control socket
+    ForeignCluster(ForeignRefusal),
     /// Namespaces of lessons were to be given up on a cluster that has none: it is Ropewalk's own.
     NoRooms {
         /// The cluster's name.
@@ -366,11 +367,11 @@ impl Refusal {
             Refusal::RevisionGone { revision } => say(Word::RevisionGone, &[&revision.to_string()]),
             Refusal::NoEtcd { endpoints, why } => say(Word::NoEtcd, &[endpoints, why]),
             Refusal::EtcdTaken { endpoints } => {
-                say(Word::EtcdTaken, &[endpoints, super::external_etcd::OWNER])
+                say(Word::EtcdTaken, &[endpoints, super::store::external::OWNER])
             }
             Refusal::NoAnswer { why } => say(Word::NoAnswer, &[why]),
             Refusal::OnlyAtHome { what, url } => say(Word::OnlyAtHome, &[what, url]),
-            Refusal::Far(far) => far.say(lang),
+            Refusal::ForeignCluster(refusal) => refusal.say(lang),
             Refusal::NoRooms { name } => say(Word::NoRooms, &[name]),
             Refusal::TooLongAgo { oldest } => say(Word::TooLongAgo, &[oldest]),
         }
@@ -409,5 +410,13 @@ mod tests {
         assert_eq!(component("etc").say(Lang::En), "there is no component etc; there are etcd");
         let node = Refusal::NoSuchNode { node: " ".into(), known: vec!["n1".into()] };
         assert_eq!(node.say(Lang::En), "there is no node \" \"; there are n1");
+    }
+
+    /// A session and a command of an earlier program read each other's refusals.
+    #[test]
+    fn a_refusal_of_a_foreign_cluster_keeps_its_name_on_the_control_socket() {
+        let refused = Refusal::ForeignCluster(ForeignRefusal::NamesTaken { url: "u".into() });
+        let sent = serde_json::to_string(&refused).unwrap();
+        assert_eq!(sent, r#"{"far":{"namesTaken":{"url":"u"}}}"#);
     }
 }

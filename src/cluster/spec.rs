@@ -3,8 +3,8 @@
 //! external etcd at each start that names them, otherwise they stay.
 
 use super::error::Error;
-use super::external_etcd::ExternalEtcd;
 use super::home::Place;
+use super::store::external::ExternalEtcd;
 use serde::{Deserialize, Serialize};
 use std::fs;
 

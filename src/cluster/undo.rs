@@ -1,8 +1,8 @@
 //! Going back in time, asked on the control socket and done by the API server.
 
+use super::control::Reply;
 use super::error::{Error, chain};
 use super::refusal::Refusal;
-use super::reply::Reply;
 use super::world::World;
 use clock::{self, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -152,9 +152,10 @@ pub(crate) async fn ask(world: &World, past: Past) -> Reply {
 ///
 /// # Errors
 /// [`Error::Refusal`]: nothing to undo or redo, an unknown or compacted revision, a moment before
-/// the tap's oldest record, a plan that no longer holds, or no API server answers. [`Error::Told`]:
-/// the API server refused for another reason. [`Error::Pki`] and [`Error::Client`]: no client can
-/// be made. After a refusal nothing was changed; without an answer that is not known.
+/// the tap's oldest record, a plan that no longer holds, or no API server answers.
+/// [`Error::Message`]: the API server refused for another reason. [`Error::Pki`] and
+/// [`Error::Client`]: no client can be made. After a refusal nothing was changed; without an answer
+/// that is not known.
 pub(crate) async fn send(world: &World, past: Past) -> Result<Value, Error> {
     let (past, plan, agreed) = match past {
         Past::Plan { of } => (*of, true, None),
@@ -173,7 +174,7 @@ pub(crate) async fn send(world: &World, past: Past) -> Result<Value, Error> {
             ("POST", "rewind", json!({"revision": revision, "namespaces": namespaces}))
         }
         Past::Plan { .. } | Past::Agreed { .. } => {
-            return Err(Error::Told("a plan of a plan was asked for".into()));
+            return Err(Error::Message("a plan of a plan was asked for".into()));
         }
     };
     if let Some(agreed) = agreed
@@ -191,12 +192,12 @@ pub(crate) async fn send(world: &World, past: Past) -> Result<Value, Error> {
         .uri(format!("/ropewalk/v1/{what}"))
         .header("content-type", "application/json")
         .body(body)
-        .map_err(|e| Error::Told(e.to_string()))?;
+        .map_err(|e| Error::Message(e.to_string()))?;
     let agent = format!("ropewalk/{}", api::VERSION);
     let client = world.client("", tap::TEACHER, "system:masters", &agent, world.dialer())?;
     client.kube().request::<Value>(request).await.map_err(|error| match error {
         kube::Error::Api(status) => refusal(&status.reason, &asked)
-            .map_or_else(|| Error::Told(status.message.clone()), Error::Refusal),
+            .map_or_else(|| Error::Message(status.message.clone()), Error::Refusal),
         other => no_answer(&other),
     })
 }
@@ -205,7 +206,7 @@ pub(crate) async fn send(world: &World, past: Past) -> Result<Value, Error> {
 /// layers of the client.
 fn no_answer(error: &kube::Error) -> Error {
     if !matches!(error, kube::Error::Service(_) | kube::Error::HyperError(_)) {
-        return Error::Told(chain(error));
+        return Error::Message(chain(error));
     }
     let error: &(dyn std::error::Error + 'static) = error;
     let cause = std::iter::successors(Some(error), |e| e.source()).last();

@@ -1,17 +1,16 @@
 //! The state that all nodes share: certificates, the fabric, the record stream, and which server
 //! runs on which node.
 
-use super::addon_pods::AddonPods;
-use super::components::ADDONS;
+use super::components::addon_pods::AddonPods;
+use super::components::{ADDONS, API_PORT};
 use super::error::Error;
-use super::etcd_listeners::EtcdListeners;
 use super::faults::Faults;
-use super::full_disk::FullDisks;
 use super::home::Place;
 use super::node::Node;
-use super::ports::API_PORT;
 use super::refusal::Refusal;
 use super::spec::{NodeSpec, Spec};
+use super::store::full_disk::FullDisks;
+use super::store::listeners::EtcdListeners;
 use apiserver::{self, Cidr};
 use client::{Client, Dialer, Endpoint};
 use etcd::Storage;

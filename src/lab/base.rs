@@ -134,7 +134,7 @@ impl Engine {
 
     /// Returns whether a lesson has made the object. What was never there is not gone.
     pub(crate) fn is_made(&self, base: &Base) -> bool {
-        let namespace = self.observer.recorder.room.real(&base.namespace);
+        let namespace = self.observer.recorder.room.real_name(&base.namespace);
         self.progress.is_made(&own::key(&base.kind.qualified(), namespace, &base.name))
     }
 }

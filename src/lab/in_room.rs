@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 /// A lesson's line as it is to be run in a room: where it names the usual namespace, it means the
 /// room's.
 pub(crate) fn line(line: &str, room: &Room) -> String {
-    let own = room.real(USUAL);
+    let own = room.real_name(USUAL);
     if own == USUAL {
         return line.into();
     }
@@ -71,7 +71,7 @@ pub(crate) fn lines(lines: &[String], room: &Room) -> Vec<String> {
 /// Example: in the room `own`, `{kind: Pod, metadata: {name: a, namespace: default}}` becomes
 /// `{"kind":"Pod","metadata":{"name":"a","namespace":"own"}}`.
 pub(crate) fn manifest(text: &str, room: &Room) -> String {
-    let own = room.real(USUAL);
+    let own = room.real_name(USUAL);
     let Ok(mut all) = documents(text.as_bytes()) else { return text.into() };
     if own == USUAL || !all.iter_mut().fold(false, |turned, object| rename(object, own) | turned) {
         return text.into();

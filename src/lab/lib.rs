@@ -23,12 +23,12 @@
 //! the present has to stay true for `hold`; what asks for the past has happened once it was seen,
 //! also after a restart ([`progress`]).
 //!
-//! Where it stands is a [`cluster::guest::Ground`]: our own cluster, or a foreign one behind a
+//! It runs beside a [`cluster::guest::HostCluster`]: our own cluster, or a foreign one behind a
 //! kubeconfig, where a lesson is played in a namespace of its own, called `default` by lessons and
-//! in all that they see of the cluster. What the ground has is in its [`cluster::guest::Offers`]:
+//! in all that they see of the cluster. What the cluster has is in its [`cluster::guest::Offers`]:
 //! nothing is rewound, broken or put under load on a cluster that is not our own. [`reach`] reads
-//! from a step what it needs, and a step that needs what the ground does not offer is skipped, with
-//! the reason, and never green.
+//! from a step what it needs, and a step that needs what the cluster does not offer is skipped,
+//! with the reason, and never green.
 //! ## Bounds
 //! 500 versions of an object are kept (20 of a Lease), 5 000 and 32 MiB of all objects, and 10 000
 //! hops of a step. The oldest go first (`observe::recorder`): not the versions that were current

@@ -6,7 +6,7 @@ use super::line::{self, WORDS, bare_verbs};
 use super::names::Names;
 use super::tui::model::View;
 use api::kinds::{self, Kind};
-use cluster::inject::killable;
+use cluster::faults::killable;
 use etcdctl::table::VERBS;
 use kubectl::complete;
 use kubectl::machine::names_file;

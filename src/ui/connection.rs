@@ -115,7 +115,7 @@ pub(crate) async fn launch_silently(place: &Place) -> Result<Launched, cluster::
 
 /// Ends such a cluster, and returns when its processes are gone, after ten seconds at most.
 pub(crate) async fn end(mut launched: Launched) {
-    drop(launched.leash.take()); // what an attached cluster lives by
+    drop(launched.stdin.take()); // what an attached cluster lives by
     let _ = clock::timeout(END_PATIENCE, launched.child.wait()).await; // else it is left to its supervisor
 }
 
@@ -374,7 +374,7 @@ mod tests {
         let mut child = tokio::process::Command::new("true").spawn().unwrap();
         child.wait().await.unwrap();
         let mut launched =
-            Launched { child, leash: None, api_port: 7443, unlimited: None, stale_context: None };
+            Launched { child, stdin: None, api_port: 7443, unlimited: None, stale_context: None };
         assert_eq!(stale_context(Lang::En, &place, &launched), None);
         launched.stale_context = Some(Box::new(cluster::Error::NotRunning("why".into())));
         for lang in [Lang::En, Lang::Ko] {

@@ -7,9 +7,9 @@ use crate::paths::quote;
 use crate::words::Word;
 use anyhow::{Context, bail};
 use cluster::control::{Ask, Control};
-use cluster::external_etcd::ExternalEtcd;
 use cluster::home::Home;
 use cluster::launch::{self, Launched, WHOLE_MAX};
+use cluster::store::external::ExternalEtcd;
 use cluster::{Error, Place, Refusal, Spec};
 use lang::charset::eprintln;
 use serde_json::Value;
@@ -219,7 +219,8 @@ async fn attached(place: &Place, spec: &Spec) -> anyhow::Result<i32> {
         _ = &mut stop_signal => None,
     };
     let Some(mut launched) = launched else {
-        // The start was dropped, and its leash with it: the supervisor ends what it has begun.
+        // The start was dropped, and the cluster's standard input with it: the supervisor ends what
+        // it has begun.
         wait_for_end(place, None).await?;
         return Ok(0);
     };
@@ -244,7 +245,7 @@ async fn attached(place: &Place, spec: &Spec) -> anyhow::Result<i32> {
 
 /// Ends a cluster of this process, and returns when its processes are gone.
 async fn end(place: &Place, mut launched: Launched) -> anyhow::Result<i32> {
-    drop(launched.leash.take());
+    drop(launched.stdin.take());
     stop(place).await?;
     let _ = launched.child.wait().await; // its code says how it was ended, which is known
     Ok(0)

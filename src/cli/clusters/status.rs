@@ -38,7 +38,7 @@ pub(crate) async fn status(name: &str, output: Option<Output>) -> anyhow::Result
         let state = if known.is_some() { "stopped" } else { "absent" };
         let etcd = match known.as_ref().and_then(|spec| spec.external_etcd.as_ref()) {
             Some(external) => external.status(),
-            None => cluster::etcd_listeners::status(&place, &[]),
+            None => cluster::store::listeners::status(&place, &[]),
         };
         json!({"name": name, "state": state, "kubeconfig": place.kubeconfig(), "apiServers": [], "nodes": nodes,
             "etcd": etcd, "pids": null})

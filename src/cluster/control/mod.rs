@@ -1,10 +1,16 @@
 //! The control socket: what the learner's side asks the running cluster, one JSON document a line.
+//! `own` answers for a cluster that this program has started; [`foreign`](super::foreign) has its
+//! own answers.
 
+pub mod network;
+pub(crate) mod own;
+mod reply;
+
+use super::boot::ready::Progress;
 use super::error::Error;
 use super::faults::Fault;
 use super::guest::Guest;
 use super::home::Place;
-use super::ready::Progress;
 use super::refusal::Refusal;
 use super::undo::Past;
 use clock::Instant;
@@ -23,7 +29,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use super::reply::Reply;
+pub use reply::Reply;
 
 /// A question.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -48,7 +54,7 @@ pub enum Ask {
         what: Trace,
     },
     /// Answers with what the kernels of the nodes have for connections to Services
-    /// ([`Network`](super::network::Network)).
+    /// ([`Network`](network::Network)).
     Network,
     /// The cluster's past: what can be undone, and going back.
     Past {
@@ -421,7 +427,7 @@ impl Control {
     /// Waits for a further answer to the same question; `None`: the cluster has ended.
     ///
     /// # Errors
-    /// The cluster refused ([`Error::Refusal`], [`Error::Told`]), or the line is no [`Reply`]
+    /// The cluster refused ([`Error::Refusal`], [`Error::Message`]), or the line is no [`Reply`]
     /// ([`Error::Control`]), e.g. that of a program of another version.
     pub async fn next(&mut self) -> Result<Option<Value>, Error> {
         self.answer().await

@@ -1,7 +1,7 @@
 //! The first questions to a foreign cluster: does it know the user, and which nodes has it?
 
-use crate::node_objects::CONTROL_PLANE;
-use crate::{Error, Far, Refusal};
+use crate::node::objects::CONTROL_PLANE;
+use crate::{Error, ForeignRefusal, Refusal};
 use api::value::{at, list, text};
 use client::remote::Upstream;
 use client::segment;
@@ -17,19 +17,19 @@ const PAGES_MAX: usize = 50;
 /// plane; no node if the user may see none.
 ///
 /// # Errors
-/// [`Refusal::Far`]: the cluster does not answer, or refuses the user.
+/// [`Refusal::ForeignCluster`]: the cluster does not answer, or refuses the user.
 pub(super) async fn knock(upstream: &Upstream) -> Result<Vec<bool>, Error> {
     let url = upstream.url();
-    let far = match upstream.ask(Method::GET, "/api", None).await {
+    let refusal = match upstream.ask(Method::GET, "/api", None).await {
         Ok((200, _)) => return Ok(count_nodes(upstream).await),
         Ok((401 | 403, said)) => {
             let (context, said) = (upstream.context.clone(), text(&said, "message").to_string());
-            Far::Stranger { url, context, said }
+            ForeignRefusal::Stranger { url, context, said }
         }
-        Ok((code, _)) => Far::Unusable { url, why: format!("HTTP {code}") },
-        Err(why) => Far::Unusable { url, why },
+        Ok((code, _)) => ForeignRefusal::Unusable { url, why: format!("HTTP {code}") },
+        Err(why) => ForeignRefusal::Unusable { url, why },
     };
-    Err(Refusal::Far(far).into())
+    Err(Refusal::ForeignCluster(refusal).into())
 }
 
 /// Asks for all nodes, in pages. They are only counted, so a page that does not come ends the count

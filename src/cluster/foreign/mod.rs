@@ -11,12 +11,12 @@
 //!   ▲  watches, probes           │   └─▶ observer ──▶ tap                            │
 //!   └─ control.sock ─────────────┴───────────────────────────────────────────────────┘
 //! ```
-//! To its guests this is a [`Ground`] like our own cluster: a place with a kubeconfig and a control
-//! socket, clients with names, a tap. Behind it is a [`relay`], which knows learner and teacher by
-//! the certificates it gave them, adds the kubeconfig's credentials and passes requests on. So the
-//! requests of every client are seen ([`observer`]), and none changes anything outside the open
-//! lesson's namespace. [`rooms`] makes that namespace, labels it, and deletes only what carries our
-//! labels. The kubeconfig is only read; the learner's session has one of its own.
+//! To its guests this is a [`HostCluster`] like our own cluster: a place with a kubeconfig and a
+//! control socket, clients with names, a tap. Behind it is a [`relay`], which knows learner and
+//! teacher by the certificates it gave them, adds the kubeconfig's credentials and passes requests
+//! on. So the requests of every client are seen ([`observer`]), and none changes anything outside
+//! the open lesson's namespace. [`namespaces`] makes that namespace, labels it, and deletes only
+//! what carries our labels. The kubeconfig is only read; the learner's session has one of its own.
 //!
 //! What differs from home: `trace` is the learner's and the teacher's requests and their answers,
 //! no hop inside the cluster. A history is what the lesson's watches saw since they began; the
@@ -31,18 +31,19 @@
 //! `lab::reach`, which decides what a lesson needs and so whether it can be played here.
 
 mod knock;
+mod namespaces;
 mod observer;
+mod refusal;
 mod relay;
-mod rooms;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 
+use super::boot::ready::Progress;
 use super::control::{self, Reply, Target};
 use super::faults::Fault;
-use super::guest::{Ground, Guests, Inside, Offers, Room, Seen};
-use super::ready::Progress;
+use super::guest::{Guests, HostCluster, Inside, Offers, Room, Seen};
 use super::undo::Past;
 use super::{Error, Home, Place, Refusal, kubeconfig, launch};
 use api::kinds::Kind;
@@ -53,13 +54,13 @@ use client::{Client, Endpoint, direct};
 use futures::future::BoxFuture;
 use http::Method;
 use linux::lock::Lock;
+use namespaces::Namespaces;
 use nix::fcntl::OFlag;
 use observer::Observer;
 use parking_lot::Mutex;
 use pki::{self, Ca, Identity, Subject};
 use relay::Relay;
 use rng::Rng;
-use rooms::Rooms;
 use serde_json::{Value, json};
 use sha2::Digest;
 use std::collections::BTreeMap;
@@ -73,6 +74,8 @@ use task::Crew;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+pub use refusal::ForeignRefusal;
 
 /// The user that everything but the teacher's acts are done by.
 const LEARNER: &str = "learner";
@@ -119,7 +122,7 @@ struct Inner {
     place: Place,
     tap: Tap,
     upstream: Arc<Upstream>,
-    rooms: Rooms,
+    namespaces: Namespaces,
     observer: Observer,
     namespace: Arc<Mutex<String>>,
     ca: Ca,
@@ -165,9 +168,9 @@ impl Foreign {
     ///
     /// # Errors
     /// [`Refusal::BadKubeconfig`] as [`place`]. [`Refusal::Running`]: another session is open on
-    /// this cluster. [`Refusal::Far`]: the cluster does not answer, or not to this user. Others: a
-    /// local file, socket or certificate cannot be made, or the ledger of namespaces cannot be read
-    /// ([`Refusal::BadLedger`]).
+    /// this cluster. [`Refusal::ForeignCluster`]: the cluster does not answer, or not to this
+    /// user. Others: a local file, socket or certificate cannot be made, or the ledger of
+    /// namespaces cannot be read ([`Refusal::BadLedger`]).
     pub async fn open(
         place: &Place,
         kubeconfig: &Path,
@@ -186,7 +189,7 @@ impl Foreign {
         place.make()?;
         launch::link_tools(place)?;
         let rng = Rng::from_os();
-        let rooms = Rooms::load(upstream.clone(), place.foreign(), prefix, &rng)?;
+        let namespaces = Namespaces::load(upstream.clone(), place.foreign(), prefix, &rng)?;
         let tap = Tap::new();
         let observer = Observer::new(tap.at(upstream.host(), Component::ApiServer), rng.fork("observer"));
         pki::remove_unfinished(&place.root);
@@ -198,7 +201,7 @@ impl Foreign {
             place: place.clone(),
             tap,
             upstream: upstream.clone(),
-            rooms,
+            namespaces,
             observer: observer.clone(),
             namespace: Arc::default(),
             ca,
@@ -234,7 +237,7 @@ impl Foreign {
 
     /// Namespaces there that are ours.
     pub async fn rooms(&self) -> Vec<String> {
-        self.inner.rooms.names().await
+        self.inner.namespaces.names().await
     }
 }
 
@@ -276,7 +279,7 @@ fn fresh_authority(dir: &Path) -> Result<Ca, Error> {
 /// [`Refusal::BadLedger`] or [`Error::File`]: the ledger cannot be read, so namespaces may be left
 /// on the foreign cluster.
 pub fn kept(place: &Place) -> Result<Vec<String>, Error> {
-    rooms::remembered(&place.foreign())
+    namespaces::remembered(&place.foreign())
 }
 
 impl Inner {
@@ -339,7 +342,7 @@ impl Inner {
     }
 }
 
-impl Ground for Inner {
+impl HostCluster for Inner {
     fn place(&self) -> &Place {
         &self.place
     }
@@ -370,7 +373,7 @@ impl Ground for Inner {
         let fd = all.get(user).map_or(-1, AsRawFd::as_raw_fd);
         Ok(PathBuf::from(format!("/proc/self/fd/{fd}")))
     }
-    fn keep<'a>(&'a self, _: &'a str, _: String, _: i64) -> BoxFuture<'a, Result<(), String>> {
+    fn put_key<'a>(&'a self, _: &'a str, _: String, _: i64) -> BoxFuture<'a, Result<(), String>> {
         let why = self.is_foreign("nothing can be written to its store");
         Box::pin(std::future::ready(Err(why)))
     }
@@ -385,7 +388,7 @@ impl Ground for Inner {
         make: bool,
     ) -> BoxFuture<'_, Result<Option<Room>, Error>> {
         Box::pin(async move {
-            let room = self.rooms.room(&lesson, &kinds, make).await?;
+            let room = self.namespaces.room(&lesson, &kinds, make).await?;
             if let Some(Room { namespace: Some(namespace), fresh, .. }) = &room {
                 if *namespace != self.namespace() {
                     if *fresh {
@@ -394,19 +397,19 @@ impl Ground for Inner {
                     self.enter(namespace)?;
                 }
                 if *fresh {
-                    self.rooms.mark_entered(&lesson).await?;
+                    self.namespaces.mark_entered(&lesson).await?;
                 }
             }
             Ok(room)
         })
     }
     fn rooms(&self) -> BoxFuture<'_, Vec<String>> {
-        Box::pin(self.rooms.names())
+        Box::pin(self.namespaces.names())
     }
     fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
         Box::pin(async move {
             self.enter("")?;
-            self.rooms.leave().await
+            self.namespaces.leave().await
         })
     }
     fn dial(&self, _: SocketAddr, _: Duration) -> BoxFuture<'_, Vec<(String, std::io::Result<TcpStream>)>> {

@@ -1,6 +1,6 @@
 //! A foreign API server for tests.
 
-use super::rooms::Rooms;
+use super::namespaces::Namespaces;
 use api::value::text;
 use client::remote::Upstream;
 use parking_lot::Mutex;
@@ -149,9 +149,9 @@ impl Stage {
     }
 
     /// A session: it knows what the ledger says.
-    pub(super) fn rooms(&self) -> Rooms {
+    pub(super) fn namespaces(&self) -> Namespaces {
         let upstream = Arc::new(Upstream::of(&self.config()).unwrap());
-        Rooms::load(upstream, self.dir.path().join("foreign.json"), "rw", &Rng::seeded(1)).unwrap()
+        Namespaces::load(upstream, self.dir.path().join("foreign.json"), "rw", &Rng::seeded(1)).unwrap()
     }
 
     pub(super) fn hangs_up(&self, hangs_up: bool) {

@@ -1,6 +1,5 @@
 use super::testing::Stage;
 use super::*;
-use crate::far::Far;
 use client::Delta;
 use tap::Write;
 
@@ -22,7 +21,7 @@ fn inner(dir: &Path, config: &Path) -> Inner {
     place.make().unwrap();
     let (upstream, rng, tap) = (Arc::new(read(config).unwrap()), Rng::seeded(1), Tap::new());
     Inner {
-        rooms: Rooms::load(upstream.clone(), place.foreign(), PREFIX, &rng).unwrap(),
+        namespaces: Namespaces::load(upstream.clone(), place.foreign(), PREFIX, &rng).unwrap(),
         observer: Observer::new(tap.at("far", Component::ApiServer), rng.fork("observer")),
         tap,
         upstream,
@@ -136,7 +135,8 @@ async fn a_session_makes_nothing_before_it_has_the_lock_and_an_answer() {
     assert!(!place.root.exists());
     drop(held);
     let refused = Foreign::open(&place, &config, PREFIX, Vec::new).await.err();
-    let is_unusable = matches!(refused, Some(Error::Refusal(Refusal::Far(Far::Unusable { .. }))));
+    let is_unusable =
+        matches!(refused, Some(Error::Refusal(Refusal::ForeignCluster(ForeignRefusal::Unusable { .. }))));
     assert!(is_unusable, "nothing listens there: {refused:?}");
     assert!(!place.root.exists(), "`up` would take the directory for one of its own clusters");
 }

@@ -261,7 +261,8 @@ fn the_kubeconfig_of_a_copied_directory_leads_to_the_copy() {
     }
 }
 
-/// A copied directory that has never run, or entries that the learner deleted.
+/// The kubeconfig of a copied directory still has the entries of the original, and a learner may
+/// have deleted those of the cluster.
 #[test]
 fn a_kubeconfig_without_the_clusters_own_entries_is_no_ground_for_a_change() {
     let dir = tempfile::tempdir().unwrap();

@@ -37,7 +37,7 @@ impl Actor {
         };
         let there = match self.await_store().await {
             Ok(()) => self.move_in(&lesson, false).await,
-            Err(why) => Err(cluster::Error::Told(why)),
+            Err(why) => Err(cluster::Error::Message(why)),
         };
         match there {
             // In a new room, or after a setup that was stopped, there is nothing to go on with.

@@ -387,7 +387,7 @@ impl Engine {
             let lesson = open.filter(|_| by_lesson).and_then(|id| self.library.get(&id));
             // As the lesson calls it.
             let called =
-                own::key(&resource, self.observer.recorder.room.told(&object.namespace), &object.name);
+                own::key(&resource, self.observer.recorder.room.lesson_name(&object.namespace), &object.name);
             let lesson =
                 lesson.filter(|lesson| own::objects_of(lesson).contains(&called)).map(|l| l.id.clone());
             if lesson.is_none() && !self.progress.is_made(&name) {

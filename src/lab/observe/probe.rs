@@ -124,7 +124,7 @@ pub(crate) async fn ask(
                     user: text(user),
                     groups: Some(groups(user, room)),
                     resource_attributes: Some(ResourceAttributes {
-                        namespace: text(room.real(namespace)),
+                        namespace: text(room.real_name(namespace)),
                         verb: text(verb),
                         group: text(group),
                         resource: text(resource),
@@ -163,7 +163,7 @@ fn log_words(target: &str, room: &Room) -> Vec<String> {
 fn pod(target: &str, room: &Room) -> Vec<String> {
     let parts: Vec<&str> = target.split('/').collect();
     let mut words = match parts.as_slice() {
-        [namespace, pod, ..] => vec![(*pod).to_string(), "-n".into(), room.real(namespace).to_string()],
+        [namespace, pod, ..] => vec![(*pod).to_string(), "-n".into(), room.real_name(namespace).to_string()],
         _ => vec![target.to_string()],
     };
     if let Some(container) = parts.get(2) {
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_review_is_about_the_user_whom_the_server_would_see() {
         let (home, room) = (Room::default(), Room { namespace: Some("own".into()), ..Room::default() });
-        // As src/cluster/launch.rs has their certificates made.
+        // As src/cluster/kubeconfig/mod.rs has their certificates made.
         assert_eq!(groups("learner", &home), ["system:authenticated", "system:masters"]);
         assert_eq!(groups("learner", &room), ["system:authenticated"], "somebody else's cluster");
         assert_eq!(groups("kubernetes-admin", &home), ["system:authenticated", "system:masters"]);

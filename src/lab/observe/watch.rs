@@ -98,7 +98,8 @@ pub(crate) async fn look(client: &Client, name: &str, room: &Room) -> Option<(St
     for object in list.items {
         look.newest = look.newest.max(number(object.metadata.resource_version.as_deref()));
         let namespace = object.metadata.namespace.unwrap_or_default();
-        look.there.insert((room.told(&namespace).to_string(), object.metadata.name.unwrap_or_default()));
+        look.there
+            .insert((room.lesson_name(&namespace).to_string(), object.metadata.name.unwrap_or_default()));
     }
     Some((known.qualified(), look))
 }
@@ -252,7 +253,7 @@ fn whole(resource: &ApiResource, object: DynamicObject) -> Value {
 
 /// An object as lessons know it, with its key.
 fn keyed(room: &Room, mut json: Value) -> Named {
-    room.retell(&mut json);
+    room.rename_for_lessons(&mut json);
     (facts::key(&json), Object::new(json))
 }
 

@@ -5,7 +5,7 @@
 use api::kinds::Kind;
 use client::Client;
 use client::testing::Scripted;
-use cluster::guest::{Ground, Inside, Offers, Room, Seen};
+use cluster::guest::{HostCluster, Inside, Offers, Room, Seen};
 use cluster::undo::Past;
 use cluster::{self, Home, Place};
 use futures::future::{BoxFuture, FutureExt, ready};
@@ -148,7 +148,7 @@ pub(crate) async fn silent() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-impl Ground for Stage {
+impl HostCluster for Stage {
     fn place(&self) -> &Place {
         &self.place
     }
@@ -195,7 +195,7 @@ impl Ground for Stage {
     fn has_port(&self, _: u16) -> BoxFuture<'_, bool> {
         ready(false).boxed()
     }
-    fn keep<'a>(&'a self, key: &'a str, value: String, version: i64) -> BoxFuture<'a, Result<(), String>> {
+    fn put_key<'a>(&'a self, key: &'a str, value: String, version: i64) -> BoxFuture<'a, Result<(), String>> {
         ready(self.put(key, value, version)).boxed()
     }
     fn catch_up(&self) -> BoxFuture<'_, ()> {

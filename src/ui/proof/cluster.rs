@@ -269,7 +269,7 @@ impl ProofCluster {
         drop(self.groups);
         match self.origin {
             Origin::Launched(mut launched, _) => {
-                drop(launched.leash.take()); // what it lives by
+                drop(launched.stdin.take()); // what it lives by
                 let _ = clock::timeout(Duration::from_secs(10), launched.child.wait()).await;
             }
             Origin::Foreign(foreign) => {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::stage::{self, Stage};
 use crate::view::Ask;
-use cluster::guest::Ground;
+use cluster::guest::HostCluster;
 use cluster::undo::{Moment, Past};
 use parking_lot::Mutex;
 use serde_json::json;
@@ -369,8 +369,9 @@ async fn a_lesson_whose_namespace_cannot_be_deleted_is_closed() {
     sitting.answer("en", sure(WITHOUT)).await.unwrap();
     let before = kept(dir.path()).lessons[WITHOUT].clone();
     let [url, context, right] = ["https://far", "c", "delete namespaces"].map(String::from);
-    let refused = cluster::Far::LacksRight { url, context, right, said: "namespaces is forbidden".into() };
-    *sitting.stage.stays.lock() = Some(cluster::Refusal::Far(refused));
+    let refused =
+        cluster::ForeignRefusal::LacksRight { url, context, right, said: "namespaces is forbidden".into() };
+    *sitting.stage.stays.lock() = Some(cluster::Refusal::ForeignCluster(refused));
     for (lang, words) in
         [("en", "lacks a right on https://far"), ("ko", "필요한 권한이 없습니다: delete namespaces")]
     {

@@ -84,7 +84,7 @@ impl LabRun {
         // The first writing cannot know its own revision; the second does.
         for _ in 0..if at.0 == 0 { 2 } else { 1 } {
             let anchor = Anchor::new(counter, at.0, at.1 + 1);
-            self.host.keep(KEY, anchor.text(&self.key), at.1).await?;
+            self.host.put_key(KEY, anchor.text(&self.key), at.1).await?;
             let created = if at.0 == 0 { self.anchor_found().await?.1.0 } else { at.0 };
             at = (created, anchor.version);
             *anchored = Some(at);
@@ -117,7 +117,7 @@ mod tests {
     use crate::graded::world::World;
     use crate::graded::{Opened, Opening};
     use crate::stage::{self, Lost, Stage};
-    use cluster::guest::{Ground, Host};
+    use cluster::guest::{Host, HostCluster};
     use serde_json::json;
     use std::sync::Arc;
     use task::Crew;
@@ -248,7 +248,7 @@ mod tests {
         let text = cluster.stage.key(KEY)["value"].as_str().unwrap().to_string();
         let version = cluster.version();
         // The same text once more, or the key deleted: the store counts that, too.
-        cluster.stage.keep(KEY, text, version).await.unwrap();
+        cluster.stage.put_key(KEY, text, version).await.unwrap();
         run.guard_anchor().await.unwrap();
         assert_eq!(run.book().lost, 1);
         cluster.stage.delete(KEY);

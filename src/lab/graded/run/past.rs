@@ -27,7 +27,7 @@ impl LabRun {
         if !wanted.is_empty() && anchored.is_none_or(|(_, version)| version < 2) {
             self.anchor().await?;
         }
-        self.host.keep(HOLD, wanted, found["version"].as_i64().unwrap_or_default()).await
+        self.host.put_key(HOLD, wanted, found["version"].as_i64().unwrap_or_default()).await
     }
 
     /// Returns whether the store has given up what was at this revision of the open lab. It does so
@@ -185,7 +185,7 @@ mod tests {
     use crate::graded::world::World;
     use crate::stage::{self, Stage};
     use cluster::control::Ask;
-    use cluster::guest::{Ground, Host};
+    use cluster::guest::{Host, HostCluster};
     use serde_json::json;
     use std::sync::Arc;
     use task::Crew;

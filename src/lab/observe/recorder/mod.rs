@@ -264,7 +264,7 @@ impl Recorder {
         // A person who acts under another name has still acted.
         let user = tap::actor(&request.user, &request.impersonator);
         push(&mut self.writers, (revision, user.to_string()));
-        let namespace = self.room.told(&object.namespace).to_string();
+        let namespace = self.room.lesson_name(&object.namespace).to_string();
         let key = (object.qualified(), namespace, object.name.clone());
         let versions = Arc::make_mut(&mut self.versions);
         if let Some(of_one) = versions.get_mut(&key)
@@ -408,7 +408,7 @@ impl Recorder {
         if self.room != Room::default()
             && let Ok(mut json) = serde_json::from_slice(&body)
         {
-            self.room.retell(&mut json);
+            self.room.rename_for_lessons(&mut json);
             body = json.to_string().into();
         }
         let verb = match record.write() {
@@ -423,7 +423,7 @@ impl Recorder {
         if let Some(request) = &record.request {
             self.wrote(&request.id, revision, head);
         }
-        let namespace = self.room.told(&object.namespace).to_string();
+        let namespace = self.room.lesson_name(&object.namespace).to_string();
         let key = (object.qualified(), namespace, object.name.clone());
         self.add(key, Version::new(revision, Some(record.at), verb, body).by(&user));
     }

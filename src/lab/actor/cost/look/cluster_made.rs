@@ -55,7 +55,7 @@ mod tests {
     use super::*;
     use crate::run::Teacher;
     use crate::stage::{Stage, answer, answering, not_found};
-    use cluster::guest::{Ground, Room};
+    use cluster::guest::{HostCluster, Room};
     use serde_json::json;
 
     /// An object whose managers are written as `MANAGER` or `MANAGER/SUBRESOURCE`.

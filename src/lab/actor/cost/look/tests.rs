@@ -287,7 +287,7 @@ async fn server_with_namespace() -> std::net::SocketAddr {
 /// The namespace may be a lesson's; what the learner has put into it is not.
 #[tokio::test]
 async fn what_is_in_a_namespace_goes_with_it() {
-    use cluster::guest::Ground;
+    use cluster::guest::HostCluster;
     let dir = tempfile::tempdir().unwrap();
     let past = crate::stage::answer(|_| Box::pin(std::future::ready(Err("no past".into()))));
     let stage = crate::stage::Stage::new(dir.path(), server_with_namespace().await, past).await;
