@@ -260,8 +260,8 @@ impl Kubelet {
         let mut any = false;
         for container in containers.iter().filter(|c| c.state == ContainerState::Running) {
             let message = format!("Stopping container {}", container.name);
-            let manner = ending::Manner { deadline, message, in_order: true };
-            self.stop(key, pod, sandboxes, container, manner, memory, cause);
+            let manner = ending::Manner { deadline, message, in_order: true, cause: cause.clone() };
+            self.stop(key, pod, sandboxes, container, manner, memory);
             any = true;
         }
         any

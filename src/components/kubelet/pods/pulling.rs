@@ -3,11 +3,12 @@
 use super::failure_events::FailedStep;
 use super::kubelet::Kubelet;
 use super::memory::Memory;
+use super::starting::NewContainer;
 use crate::error::Error;
 use crate::specs::{go_duration, reference};
 use crate::status;
 use client::Key;
-use k8s_openapi::api::core::v1::{Container as Spec, ObjectReference, Pod};
+use k8s_openapi::api::core::v1::ObjectReference;
 use std::time::Duration;
 use tap::{Cause, Event};
 
@@ -52,18 +53,19 @@ impl Kubelet {
     /// to 300 s. The back-off belongs to the pod and image: two containers with the same image wait
     /// together. What needs no pull does not wait: another pod may have brought the image. Events
     /// tell of the first try, and of those that fail in the same way now and then.
-    #[allow(clippy::too_many_arguments)]
+    ///
+    /// # Errors
+    /// Of the runtime.
     pub(super) async fn pull(
         &self,
         key: &Key,
-        pod: &Pod,
-        spec: &Spec,
-        init: bool,
+        new: &NewContainer<'_>,
         memory: &mut Memory,
         cause: &Option<Cause>,
     ) -> Result<Option<Duration>, Error> {
+        let &NewContainer { pod, spec, is_init, .. } = new;
         let image = spec.image.clone().unwrap_or_default();
-        let about = reference(pod, Some((&spec.name, init)));
+        let about = reference(pod, Some((&spec.name, is_init)));
         let static_pod = self.statics.contains_key(key);
         let policy = spec.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
         let refuse = |memory: &mut Memory, event: &str, reason: &str, why: String| {
@@ -103,21 +105,20 @@ impl Kubelet {
             }
             return Ok(Some(left));
         }
-        self.pull_now(key, pod, &spec.name, &about, image, memory, cause).await
+        self.pull_now(key, new, &about, image, memory, cause).await
     }
 
     /// Pulls the image of a container. `Some`: that failed, look again then.
-    #[allow(clippy::too_many_arguments)]
     async fn pull_now(
         &self,
         key: &Key,
-        pod: &Pod,
-        container: &str,
+        new: &NewContainer<'_>,
         about: &ObjectReference,
         image: String,
         memory: &mut Memory,
         cause: &Option<Cause>,
     ) -> Result<Option<Duration>, Error> {
+        let container = new.spec.name.as_str();
         let tells = memory.tells_of_image(container);
         if tells {
             self.recorder.normal(about, "Pulling", format!("Pulling image {image:?}"), cause.clone());
@@ -147,7 +148,7 @@ impl Kubelet {
                 let pause =
                     memory.pulls.get(&image).map_or(PULL_BACKOFF.0, |(p, ..)| (*p * 2).min(PULL_BACKOFF.1));
                 let (_, message) = status::pull_back_off(&image, &error);
-                memory.forget_pulls(pod);
+                memory.forget_pulls(new.pod);
                 memory.pulls.insert(image, (pause, clock::Instant::now(), message));
                 // ErrImagePull is shown first; a moment later the pod is backing off.
                 Ok(Some(Duration::from_secs(1)))

@@ -4,6 +4,7 @@ use super::ending;
 use super::kubelet::Kubelet;
 use super::memory::Memory;
 use super::mounting::REFRESH;
+use super::starting::NewContainer;
 use crate::container::Volumes;
 use crate::decide;
 use crate::error::Error;
@@ -29,6 +30,19 @@ struct Pass {
     failure: Option<Error>,
     /// Another pass at once would change nothing.
     is_last: bool,
+}
+
+/// The pod that a pass is about, and what the runtime had of it when the pass began.
+#[derive(Clone, Copy)]
+struct PassInput<'a> {
+    key: &'a Key,
+    pod: &'a Pod,
+    /// What brought the pod to its worker, for Events and records.
+    cause: &'a Option<Cause>,
+    /// The pod's sandboxes, of every attempt.
+    sandboxes: &'a [Sandbox],
+    /// The pod's containers, of every attempt. None of them was made and never started.
+    containers: &'a [Container],
 }
 
 /// Returns whether a container that lost its sandbox runs again in the next one, with whatever code
@@ -128,7 +142,8 @@ impl Kubelet {
         if has_ended && containers.is_empty() {
             return Ok(None); // it ended before this kubelet's time, or before any container was made
         }
-        let (steps, look_again) = self.next_steps(key, pod, memory, &sandboxes, &containers);
+        let input = PassInput { key, pod, cause, sandboxes: &sandboxes, containers: &containers };
+        let (steps, look_again) = self.next_steps(input, memory);
         if steps.is_empty() {
             return Ok(Some(Pass { look_again, failure: None, is_last: true }));
         }
@@ -146,7 +161,7 @@ impl Kubelet {
                 _ => Ok(true),
             }
         };
-        let work = self.carry_out(key, pod, memory, cause, steps, &sandboxes, &containers);
+        let work = self.carry_out(input, steps, memory);
         let (announced, (wait, failure)) = futures::join!(announce, work);
         memory.written = scratch.written.or(memory.written.take());
         if let Err(error) = announced {
@@ -160,14 +175,8 @@ impl Kubelet {
 
     /// Decides the next steps of a pod, and after which time to look again. Events tell of the
     /// containers that back off.
-    fn next_steps(
-        &self,
-        key: &Key,
-        pod: &Pod,
-        memory: &mut Memory,
-        sandboxes: &[Sandbox],
-        containers: &[Container],
-    ) -> (Vec<Step>, Option<Duration>) {
+    fn next_steps(&self, input: PassInput<'_>, memory: &mut Memory) -> (Vec<Step>, Option<Duration>) {
+        let PassInput { key, pod, sandboxes, containers, .. } = input;
         let probes = &self.probes(key, pod, sandboxes, containers, memory);
         let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
         let (backoffs, replaced, now) = (&memory.pauses(containers), &memory.replaced, clock::now());
@@ -228,17 +237,13 @@ impl Kubelet {
     /// Does the steps in order. Returns the time after which to look again, and the first failure.
     /// A container that cannot be started keeps no other from being started or stopped. Of a pod
     /// that has to end meanwhile nothing more is started: what ends it may have looked already.
-    #[allow(clippy::too_many_arguments)] // the facts of one pass, named once
     async fn carry_out(
         self: &Arc<Self>,
-        key: &Key,
-        pod: &Pod,
-        memory: &mut Memory,
-        cause: &Option<Cause>,
+        input: PassInput<'_>,
         steps: Vec<Step>,
-        sandboxes: &[Sandbox],
-        containers: &[Container],
+        memory: &mut Memory,
     ) -> (Option<Duration>, Option<Error>) {
+        let PassInput { key, pod, cause, sandboxes, .. } = input;
         let mut mounted: Option<Option<Volumes>> = None; // inside `None`: they could not be made
         let (mut wait, mut failure): (Option<Duration>, Option<Error>) = (None, None);
         for step in steps {
@@ -252,18 +257,7 @@ impl Kubelet {
                     self.stop_sandbox(&id, memory).await.map(|()| None).map_err(Error::from)
                 }
                 Step::Stop { name, id, why } => {
-                    let Some(container) = containers.iter().find(|c| c.id == id) else { continue };
-                    let (grace, message) = ending::reason(pod, &name, why);
-                    let deadline = clock::deadline(grace);
-                    if matches!(why, Why::Failed(_)) {
-                        memory.given_up.insert(id.clone());
-                    }
-                    if why == Why::Changed || (why == Why::Lost && goes_on(pod, &name)) {
-                        memory.replaced.insert(id);
-                    }
-                    let in_order = matches!(why, Why::Over | Why::Lost);
-                    let manner = ending::Manner { deadline, message, in_order };
-                    self.stop(key, pod, sandboxes, container, manner, memory, cause);
+                    self.stop_in_pass(input, &name, id, why, memory);
                     Ok(None)
                 }
                 Step::CreateSandbox { .. } if mounted == Some(None) => continue,
@@ -273,23 +267,8 @@ impl Kubelet {
                 }
                 Step::Start { .. } if self.has_to_end(key, &memory.uid) => Ok(Some(Duration::ZERO)),
                 Step::Start { name, init, attempt } => {
-                    let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
-                    let extra = specs::ephemeral(pod);
-                    let of_debugger = || extra.iter().find(|c| c.name == name);
-                    let spec = specs::spec_of(pod, &name).or_else(of_debugger);
-                    let (Some(sandbox), Some(spec)) = (sandbox, spec) else {
-                        continue;
-                    };
                     let Some(volumes) = mounted.as_ref().and_then(Option::as_ref) else { continue };
-                    let previous = containers.iter().filter(|c| c.name == name).max_by_key(|c| c.attempt);
-                    let attempt = match previous {
-                        Some(_) => attempt,
-                        None => self.attempt_after_restart(key, &memory.uid, &name, attempt),
-                    };
-                    self.start_container(
-                        key, pod, spec, init, attempt, sandbox, previous, volumes, memory, cause,
-                    )
-                    .await
+                    self.start_in_pass(input, &name, init, attempt, volumes, memory).await
                 }
             };
             match done {
@@ -298,6 +277,59 @@ impl Kubelet {
             }
         }
         (wait, failure)
+    }
+
+    /// Begins the end of a container. Notes what the next decisions have to know of it: a probe gave
+    /// it up, or it starts again with whatever code it ends.
+    fn stop_in_pass(
+        self: &Arc<Self>,
+        input: PassInput<'_>,
+        name: &str,
+        id: String,
+        why: Why,
+        memory: &mut Memory,
+    ) {
+        let PassInput { key, pod, cause, sandboxes, containers } = input;
+        let Some(container) = containers.iter().find(|c| c.id == id) else { return };
+        let (grace, message) = ending::reason(pod, name, why);
+        let deadline = clock::deadline(grace);
+        if matches!(why, Why::Failed(_)) {
+            memory.given_up.insert(id.clone());
+        }
+        if why == Why::Changed || (why == Why::Lost && goes_on(pod, name)) {
+            memory.replaced.insert(id);
+        }
+        let in_order = matches!(why, Why::Over | Why::Lost);
+        let manner = ending::Manner { deadline, message, in_order, cause: cause.clone() };
+        self.stop(key, pod, sandboxes, container, manner, memory);
+    }
+
+    /// Starts a container in the pod's newest sandbox. Returns the time after which to look again.
+    ///
+    /// # Errors
+    /// As [`Kubelet::start_container`].
+    async fn start_in_pass(
+        self: &Arc<Self>,
+        input: PassInput<'_>,
+        name: &str,
+        is_init: bool,
+        attempt: u32,
+        volumes: &Volumes,
+        memory: &mut Memory,
+    ) -> Result<Option<Duration>, Error> {
+        let PassInput { key, pod, cause, sandboxes, containers } = input;
+        let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
+        let extra = specs::ephemeral(pod);
+        let of_debugger = || extra.iter().find(|c| c.name == name);
+        let spec = specs::spec_of(pod, name).or_else(of_debugger);
+        let (Some(sandbox), Some(spec)) = (sandbox, spec) else { return Ok(None) };
+        let previous = containers.iter().filter(|c| c.name == name).max_by_key(|c| c.attempt);
+        let attempt = match previous {
+            Some(_) => attempt,
+            None => self.attempt_after_restart(key, &memory.uid, name, attempt),
+        };
+        let new = NewContainer { pod, spec, is_init, attempt, sandbox, previous, volumes };
+        self.start_container(key, &new, memory, cause).await
     }
 }
 

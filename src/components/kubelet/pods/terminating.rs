@@ -50,8 +50,8 @@ impl Kubelet {
             memory.ends_by = Some(deadline);
             for container in running {
                 let message = format!("Stopping container {}", container.name);
-                let manner = Manner { deadline, message, in_order: true };
-                self.stop(key, pod, &sandboxes, container, manner, memory, cause);
+                let manner = Manner { deadline, message, in_order: true, cause: cause.clone() };
+                self.stop(key, pod, &sandboxes, container, manner, memory);
             }
             let status = self.status_of(key, pod, &sandboxes, &containers, memory);
             self.report(key, pod, memory, cause, status).await?;
