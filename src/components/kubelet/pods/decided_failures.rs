@@ -11,6 +11,7 @@
 
 use super::ending;
 use super::kubelet::Kubelet;
+use super::memory::Memory;
 use crate::error::Error;
 use crate::status::{Failure, PREEMPTING};
 use client::Key;
@@ -62,13 +63,13 @@ impl Kubelet {
     }
 
     /// Returns why a pod has to fail now although it keeps to its own limits: that was decided, or
-    /// it is new and its node is low on memory or disk.
-    pub(super) fn failure_by_node(&self, key: &Key, pod: &Pod, uid: &str) -> Option<Failure> {
-        if let Some(found) = self.decided_failure(key, uid) {
+    /// its node is low on memory or disk, and has not admitted it yet.
+    pub(super) fn failure_by_node(&self, key: &Key, pod: &Pod, memory: &Memory) -> Option<Failure> {
+        if let Some(found) = self.decided_failure(key, &memory.uid) {
             return Some(found);
         }
         // As upstream's admission, which the eviction manager is a part of.
-        let is_new = pod.status.as_ref().is_none_or(|s| s.start_time.is_none());
+        let is_new = !memory.is_admitted && pod.status.as_ref().is_none_or(|s| s.start_time.is_none());
         self.pressures.borrow().refuse(pod).filter(|_| is_new).map(|why| Failure::rejected("Evicted", why))
     }
 

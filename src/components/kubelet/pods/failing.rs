@@ -164,13 +164,14 @@ impl Kubelet {
             self.make_room(pod).await;
             return Ok((None, again));
         }
-        let failure = match self.failure_by_node(key, pod, &memory.uid) {
+        let failure = match self.failure_by_node(key, pod, memory) {
             Some(failure) => Some(failure),
             None => self.admit(pod).await?,
         };
         if failure.is_some() {
             return Ok((failure, None));
         }
+        memory.is_admitted = true;
         // As upstream a critical pod is not evicted, whatever it uses.
         if !local_storage::has_limits(pod) || !pressure::evictable(pod) {
             return Ok((None, again));

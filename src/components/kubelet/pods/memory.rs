@@ -54,6 +54,9 @@ pub(super) struct Memory {
     pub post_start_failed: HashSet<String>,
     /// Ids of sandboxes that were stopped: nothing of them is left to take down.
     pub stopped: HashSet<String>,
+    /// The node has taken the pod. It may run although no API server has taken the report of its
+    /// start.
+    pub is_admitted: bool,
     /// An Event says why the pod has to fail. The status that says so may have to be written again.
     pub has_failure_event: bool,
     /// When an Event about a back-off was last written, by container.
