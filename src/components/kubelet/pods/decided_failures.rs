@@ -47,6 +47,10 @@ impl Kubelet {
     /// Decides that a pod has to fail, which its worker finds at its next look, and interrupts the
     /// hook that holds the pod up. A pod for which that was decided before keeps its first reason.
     pub(super) fn decide_failure(&self, key: &Key, uid: &str, failure: Failure) {
+        #[cfg(test)]
+        if crate::simulated::has_bug(crate::simulated::EvictionBug::Lost) {
+            return;
+        }
         let new =
             || DecidedFailure { uid: uid.into(), failure, since: Instant::now(), ending: Ending::Decided };
         let mut all = self.decided_failures();

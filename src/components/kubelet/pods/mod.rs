@@ -57,6 +57,7 @@ mod terminating;
 #[cfg(test)]
 pub(super) mod tests;
 
+pub(crate) use eviction_manager::EvictionManager;
 pub(crate) use kubelet::Kubelet;
 
 /// Starts the workers of the node's pods, and the eviction manager, which says in `pressures`
@@ -66,13 +67,13 @@ pub(crate) fn start(crew: &Crew, config: &Arc<Config>, pressures: watch::Sender<
     let watching = kubelet.clone();
     crew.spawn(async move {
         watching.pods.synced().await;
-        watching.watch_pressure().await;
+        EvictionManager::new(watching).watch().await;
     });
     kubelet
 }
 
-/// Starts everything but the watch on the machine's memory and disk, which knows real time only:
-/// simulated kubelets go without.
+/// Starts everything but the watch on the machine's memory and disk, which knows real time only: a
+/// simulation reads a made-up memory in its place.
 pub(super) fn start_workers(
     crew: &Crew,
     config: &Arc<Config>,
