@@ -81,7 +81,7 @@ async fn the_time_of_an_exec_probe_counts_from_the_birth_of_its_process() {
 
 #[test]
 fn a_redirect_is_followed_only_at_home() {
-    let from = Place {
+    let from = HttpTarget {
         tls: false,
         to: "10.0.0.1:8080".parse().unwrap(),
         host: "web.example".into(),

@@ -11,7 +11,7 @@
 
 use super::ending;
 use super::kubelet::Kubelet;
-use super::memory::Memory;
+use super::memory::PodMemory;
 use crate::error::Error;
 use crate::status::{Failure, PREEMPTING};
 use client::Key;
@@ -68,7 +68,7 @@ impl Kubelet {
 
     /// Returns why a pod has to fail now although it keeps to its own limits: that was decided, or
     /// its node is low on memory or disk, and has not admitted it yet.
-    pub(super) fn failure_by_node(&self, key: &Key, pod: &Pod, memory: &Memory) -> Option<Failure> {
+    pub(super) fn failure_by_node(&self, key: &Key, pod: &Pod, memory: &PodMemory) -> Option<Failure> {
         if let Some(found) = self.decided_failure(key, &memory.uid) {
             return Some(found);
         }

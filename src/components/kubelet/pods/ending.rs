@@ -1,7 +1,7 @@
 //! How containers end: in which order, with how much time, and what the Event says.
 
 use super::kubelet::Kubelet;
-use super::memory::Memory;
+use super::memory::PodMemory;
 use crate::container::kept_definition;
 use crate::decide::{is_turn, sidecars};
 use crate::error::Error;
@@ -155,7 +155,7 @@ impl Kubelet {
         sandboxes: &[Sandbox],
         container: &Container,
         manner: Manner,
-        memory: &mut Memory,
+        memory: &mut PodMemory,
     ) {
         let Manner { deadline, message, in_order, cause } = manner;
         let known = memory.stopping.get(&container.id).copied();

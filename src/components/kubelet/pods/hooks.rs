@@ -3,7 +3,7 @@
 
 use super::ending::{self, EndingContainer};
 use super::kubelet::Kubelet;
-use super::memory::Memory;
+use super::memory::PodMemory;
 use super::starting::NewContainer;
 use crate::action::{Action, FALLBACK, Target};
 use crate::error::Error;
@@ -70,7 +70,7 @@ impl Kubelet {
         pod: &Pod,
         id: String,
         sandbox: &Sandbox,
-        memory: &mut Memory,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
     ) -> Result<(), Error> {
         let container = self.config.runtime.container_status(&id).await?;

@@ -8,7 +8,7 @@
 //! when the kubelet starts anew.
 
 use super::kubelet::Kubelet;
-use super::memory::Memory;
+use super::memory::PodMemory;
 use crate::error::Error;
 use crate::files::NAME_MAX;
 use crate::specs::reference;
@@ -110,7 +110,7 @@ impl Kubelet {
     pub(super) async fn give_volumes_back(
         &self,
         pod: &Pod,
-        memory: &mut Memory,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
     ) -> Result<(), Error> {
         if memory.volumes_gone {
@@ -133,7 +133,7 @@ impl Kubelet {
         self.removals
             .one_by_one(move |until| {
                 local_storage::unmount_volumes(&pod_dir);
-                if let Err(error) = termination::settle(&pod_dir) {
+                if let Err(error) = termination::move_messages_to_disk(&pod_dir) {
                     tracing::warn!(error = error.line(), "the last words of an ended pod stay in memory");
                 }
                 remove(&trash, &pod_dir, "volumes", &label, &mut removal, until)

@@ -19,7 +19,7 @@ pub(super) type Called = (Option<BTreeMap<String, String>>, Option<BTreeMap<Stri
 /// The kubelet's memory of a pod between two looks. A kubelet that starts anew has none: pauses and
 /// Events of failures begin anew.
 #[derive(Default)]
-pub(super) struct Memory {
+pub(super) struct PodMemory {
     pub uid: String,
     pub backoffs: Backoffs,
     pub waiting: Waiting,
@@ -69,7 +69,7 @@ pub(super) fn revision_of(pod: &Pod) -> u64 {
     pod.metadata.resource_version.as_deref().and_then(|r| r.parse().ok()).unwrap_or(0)
 }
 
-impl Memory {
+impl PodMemory {
     /// Returns the pod with the newest status that is known: the one that this kubelet wrote last,
     /// as long as the informer has not seen it, else the informer's. In that may be what others
     /// wrote since, a readiness gate's condition for example.
@@ -172,10 +172,10 @@ mod tests {
             Container { finished_at: clock::Timestamp::from_second(at).ok(), ..made }
         };
         let waits = |given_up: &[&str], containers: &[Container]| {
-            let memory = Memory {
+            let memory = PodMemory {
                 backoffs: [("a".to_string(), Duration::from_secs(20))].into(),
                 given_up: given_up.iter().map(|id| (*id).to_string()).collect(),
-                ..Memory::default()
+                ..PodMemory::default()
             };
             memory.pauses(containers).contains_key("a")
         };
@@ -196,7 +196,7 @@ mod tests {
             }))
             .unwrap()
         };
-        let memory = Memory { written: Some((10, PodStatus::default())), ..Memory::default() };
+        let memory = PodMemory { written: Some((10, PodStatus::default())), ..PodMemory::default() };
         let gate = |known: &Pod| memory.with_newest_status(known).status.unwrap().conditions.map(|c| c.len());
         assert_eq!(gate(&pod("9", Some("True"))), None, "the informer is behind");
         assert_eq!(gate(&pod("10", None)), Some(0));

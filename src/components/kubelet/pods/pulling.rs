@@ -2,7 +2,7 @@
 
 use super::failure_events::FailedStep;
 use super::kubelet::Kubelet;
-use super::memory::Memory;
+use super::memory::PodMemory;
 use super::starting::NewContainer;
 use crate::error::Error;
 use crate::specs::{go_duration, reference};
@@ -18,7 +18,7 @@ const PULL_BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::f
 /// Reasons of containers that wait because their image is not there.
 const NO_IMAGE: [&str; 4] = ["ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"];
 
-impl Memory {
+impl PodMemory {
     /// Returns whether Events tell that a container's image is being pulled, or is there. Where the
     /// container waited for its image that is news; where it cannot be started for another reason,
     /// each try finds the same image again.
@@ -60,7 +60,7 @@ impl Kubelet {
         &self,
         key: &Key,
         new: &NewContainer<'_>,
-        memory: &mut Memory,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
     ) -> Result<Option<Duration>, Error> {
         let &NewContainer { pod, spec, is_init, .. } = new;
@@ -68,7 +68,7 @@ impl Kubelet {
         let about = reference(pod, Some((&spec.name, is_init)));
         let static_pod = self.statics.contains_key(key);
         let policy = spec.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
-        let refuse = |memory: &mut Memory, event: &str, reason: &str, why: String| {
+        let refuse = |memory: &mut PodMemory, event: &str, reason: &str, why: String| {
             if memory.note_waiting(&spec.name, reason, &why) {
                 self.recorder.warning(&about, event, why, cause.clone());
                 self.recorder.warning(&about, "Failed", format!("Error: {reason}"), cause.clone());
@@ -115,7 +115,7 @@ impl Kubelet {
         new: &NewContainer<'_>,
         about: &ObjectReference,
         image: String,
-        memory: &mut Memory,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
     ) -> Result<Option<Duration>, Error> {
         let container = new.spec.name.as_str();

@@ -2,7 +2,7 @@
 
 use super::failure_events::FailedStep;
 use super::kubelet::Kubelet;
-use super::memory::Memory;
+use super::memory::PodMemory;
 use crate::container::{self, Volumes};
 use crate::error::Error;
 use crate::specs::{go_duration, is_ephemeral, reference};
@@ -29,13 +29,13 @@ fn not_honored(warning: &str) -> &'static str {
 
 /// Sets the pause before the container's next restart, after one that ended. An attempt with a new
 /// definition begins without one: it has not failed yet. Nor does the first attempt set one if it
-/// was ended for a probe: upstream counts the ends that came before ([`Memory::pauses`]).
+/// was ended for a probe: upstream counts the ends that came before ([`PodMemory::pauses`]).
 fn lengthen_backoff(
     key: &Key,
     spec: &Spec,
     is_init: bool,
     previous: Option<&Container>,
-    memory: &mut Memory,
+    memory: &mut PodMemory,
 ) {
     let Some(previous) = previous else { return };
     let counts = previous.attempt > 0 || !memory.given_up.contains(&previous.id);
@@ -54,7 +54,7 @@ fn lengthen_backoff(
 /// status the kubelet's reason until the back-off begins. As upstream that is the one of a
 /// container that crashed: the first restart does not wait. An ephemeral container is not started
 /// again.
-fn cannot_run(pod: &Pod, spec: &Spec, why: String, memory: &mut Memory) -> Option<Duration> {
+fn cannot_run(pod: &Pod, spec: &Spec, why: String, memory: &mut PodMemory) -> Option<Duration> {
     if is_ephemeral(pod, &spec.name) {
         return None;
     }
@@ -90,7 +90,7 @@ impl Kubelet {
         self: &Arc<Self>,
         key: &Key,
         new: &NewContainer<'_>,
-        memory: &mut Memory,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
     ) -> Result<Option<Duration>, Error> {
         let &NewContainer { pod, spec, is_init, attempt, sandbox, previous, volumes } = new;
@@ -98,7 +98,7 @@ impl Kubelet {
             return Ok(Some(wait));
         }
         let about = reference(pod, Some((&spec.name, is_init)));
-        let failed = |memory: &mut Memory, reason: &str, why: String| {
+        let failed = |memory: &mut PodMemory, reason: &str, why: String| {
             if memory.note_waiting(&spec.name, reason, &why) {
                 self.recorder.warning(&about, "Failed", format!("Error: {why}"), cause.clone());
             }
@@ -176,7 +176,7 @@ mod tests {
         let spec = &pod.spec.as_ref().unwrap().containers[0];
         let pause = |attempt: u32, is_given_up: bool| {
             let ended = tests::container("a", attempt, ContainerState::Exited, 137);
-            let mut memory = Memory::default();
+            let mut memory = PodMemory::default();
             memory.given_up.extend(is_given_up.then(|| ended.id.clone()));
             lengthen_backoff(&Key::new("n", "p"), spec, false, Some(&ended), &mut memory);
             memory.backoffs.get("a").copied()

@@ -2,7 +2,7 @@
 
 use super::ending;
 use super::kubelet::Kubelet;
-use super::memory::Memory;
+use super::memory::PodMemory;
 use super::mounting::REFRESH;
 use super::starting::NewContainer;
 use crate::container::Volumes;
@@ -71,7 +71,7 @@ impl Kubelet {
         self: &Arc<Self>,
         key: &Key,
         pod: &Pod,
-        memory: &mut Memory,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
     ) -> Result<Outcome, Error> {
         let has_ended = view::has_ended(pod);
@@ -122,7 +122,7 @@ impl Kubelet {
         self: &Arc<Self>,
         key: &Key,
         pod: &Pod,
-        memory: &mut Memory,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
         is_first: bool,
     ) -> Result<Option<Pass>, Error> {
@@ -151,7 +151,7 @@ impl Kubelet {
         let only_ends = steps.iter().all(|s| matches!(s, Step::Stop { .. }));
         let makes_sandbox = is_first && matches!(steps[0], Step::CreateSandbox { .. });
         let status = makes_sandbox.then(|| self.status_of(key, pod, &sandboxes, &containers, memory));
-        let mut scratch = Memory { uid: memory.uid.clone(), ..Memory::default() };
+        let mut scratch = PodMemory { uid: memory.uid.clone(), ..PodMemory::default() };
         let announce = async {
             match status {
                 // ContainerCreating, while the sandbox is made
@@ -175,7 +175,7 @@ impl Kubelet {
 
     /// Decides the next steps of a pod, and after which time to look again. Events tell of the
     /// containers that back off.
-    fn next_steps(&self, input: PassInput<'_>, memory: &mut Memory) -> (Vec<Step>, Option<Duration>) {
+    fn next_steps(&self, input: PassInput<'_>, memory: &mut PodMemory) -> (Vec<Step>, Option<Duration>) {
         let PassInput { key, pod, sandboxes, containers, .. } = input;
         let probes = &self.probes(key, pod, sandboxes, containers, memory);
         let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
@@ -211,7 +211,7 @@ impl Kubelet {
         &self,
         key: &Key,
         pod: &Pod,
-        memory: &mut Memory,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
         failure: Option<Error>,
     ) -> Result<Vec<Sandbox>, Error> {
@@ -241,7 +241,7 @@ impl Kubelet {
         self: &Arc<Self>,
         input: PassInput<'_>,
         steps: Vec<Step>,
-        memory: &mut Memory,
+        memory: &mut PodMemory,
     ) -> (Option<Duration>, Option<Error>) {
         let PassInput { key, pod, cause, sandboxes, .. } = input;
         let mut mounted: Option<Option<Volumes>> = None; // inside `None`: they could not be made
@@ -279,15 +279,15 @@ impl Kubelet {
         (wait, failure)
     }
 
-    /// Begins the end of a container. Notes what the next decisions have to know of it: a probe gave
-    /// it up, or it starts again with whatever code it ends.
+    /// Begins the end of a container. Notes what the next decisions have to know of it: a probe
+    /// gave it up, or it starts again with whatever code it ends.
     fn stop_in_pass(
         self: &Arc<Self>,
         input: PassInput<'_>,
         name: &str,
         id: String,
         why: Why,
-        memory: &mut Memory,
+        memory: &mut PodMemory,
     ) {
         let PassInput { key, pod, cause, sandboxes, containers } = input;
         let Some(container) = containers.iter().find(|c| c.id == id) else { return };
@@ -315,7 +315,7 @@ impl Kubelet {
         is_init: bool,
         attempt: u32,
         volumes: &Volumes,
-        memory: &mut Memory,
+        memory: &mut PodMemory,
     ) -> Result<Option<Duration>, Error> {
         let PassInput { key, pod, cause, sandboxes, containers } = input;
         let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);

@@ -3,7 +3,7 @@
 use super::ending::{FORCED_GRACE, Manner, seconds};
 use super::failing;
 use super::kubelet::Kubelet;
-use super::memory::Memory;
+use super::memory::PodMemory;
 use crate::error::Error;
 use crate::specs::reference;
 use crate::status;
@@ -36,7 +36,7 @@ impl Kubelet {
         self: &Arc<Self>,
         key: &Key,
         pod: &Pod,
-        memory: &mut Memory,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
     ) -> Result<Outcome, Error> {
         let grace = seconds(pod.metadata.deletion_grace_period_seconds);

@@ -102,7 +102,7 @@ impl Meter {
         let own = meter.clone();
         crew.spawn(async move {
             loop {
-                own.look(true).await;
+                own.measure_running(true).await;
                 clock::sleep_at_least(EVERY, SHORTEST).await;
             }
         });
@@ -134,7 +134,7 @@ impl Meter {
 
     /// Measures the running containers; `None` if the runtime does not answer. `keep`: later looks
     /// count from this one.
-    async fn look(&self, keep: bool) -> Option<NodeUsage> {
+    async fn measure_running(&self, keep: bool) -> Option<NodeUsage> {
         let runtime: &dyn Runtime = &*self.config.runtime;
         let ended = self.past.lock().ended;
         let (containers, sandboxes, used) = futures::join!(
@@ -170,7 +170,7 @@ impl Meter {
         }
         sort_by_pod(&mut found);
         if self.config.hosts_cluster && keep {
-            self.own(true);
+            self.measure_process(true);
         }
         Some(NodeUsage { running: found, ended })
     }
@@ -189,7 +189,7 @@ impl Meter {
 
     /// Returns what the process of the whole cluster uses: components, kubelets, this one. It is
     /// counted on one node.
-    fn own(&self, keep: bool) -> (Stats, Option<(u64, Duration)>) {
+    fn measure_process(&self, keep: bool) -> (Stats, Option<(u64, Duration)>) {
         let usage = usage::of_process("self").unwrap_or_default();
         let rate = self.measure(OWN, usage.cpu, None, keep);
         (Stats { cpu_usage: usage.cpu, memory_working_set: usage.working_set }, rate)
@@ -198,7 +198,7 @@ impl Meter {
     /// Returns the node's use: that of its containers, ended ones too, and of the cluster's process
     /// if it is counted here. Its CPU time never decreases from one report to the next.
     fn node(&self, found: &NodeUsage) -> (Stats, u64, Duration) {
-        let own = self.config.hosts_cluster.then(|| self.own(false));
+        let own = self.config.hosts_cluster.then(|| self.measure_process(false));
         let parts = found.running.iter().map(|u| (u.stats, u.rate)).chain(own);
         let ended = Stats { cpu_usage: found.ended, ..Stats::default() };
         let (mut sum, nano, window) =
@@ -275,16 +275,16 @@ mod tests {
         };
         let (first, _second) = (start("a").await, start("b").await);
         clock::pause(Duration::from_secs(10_000)).await;
-        meter.look(true).await;
+        meter.measure_running(true).await;
         clock::pause(Duration::from_secs(1000)).await;
         assert_eq!(reported().await, [22, 22]);
         runtime.exit(&first, 1, "Error");
         assert_eq!(reported().await, [22, 22], "before the next look that is kept");
-        meter.look(true).await;
+        meter.measure_running(true).await;
         assert_eq!(reported().await, [22, 22], "the second that it used after the last look is missing");
         clock::pause(Duration::from_secs(3000)).await;
         assert_eq!(reported().await, [24, 25]);
-        meter.look(true).await;
+        meter.measure_running(true).await;
         assert_eq!(reported().await, [24, 25], "an end counts once");
     }
 

@@ -44,7 +44,7 @@ impl Meter {
     /// Returns the answer to `/stats/summary`. `None`: the runtime does not answer. Nothing is
     /// known of the node then, either: what its containers use is the most of it.
     pub(crate) async fn summary(&self) -> Option<Value> {
-        let found = self.look(false).await?;
+        let found = self.measure_running(false).await?;
         let of_sandboxes = self.config.runtime.list_pod_sandbox_stats().await.unwrap_or_default();
         let now = clock::rfc3339(clock::now());
         let figures = |stats: &Stats, rate: Option<(u64, Duration)>| {
@@ -87,7 +87,7 @@ impl Meter {
     /// does not answer, the other series are left out: a gap is no counter that went down.
     pub(crate) async fn resource_metrics(&self) -> String {
         let mut out = String::new();
-        let found = self.look(false).await;
+        let found = self.measure_running(false).await;
         let of_sandboxes = self.config.runtime.list_pod_sandbox_stats().await.ok();
         if let Some(found) = &found {
             self.write_usage(&mut out, found, of_sandboxes.as_ref());

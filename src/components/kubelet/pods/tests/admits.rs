@@ -36,7 +36,7 @@ async fn a_pod_is_judged_by_a_node_that_was_read_after_the_pod_was_seen() {
     assert!(watching.set(kubelet.clone()).is_ok());
 
     let judged = async |pod: &Pod| {
-        let mut memory = Memory { uid: pod.metadata.uid.clone().unwrap(), ..Memory::default() };
+        let mut memory = PodMemory { uid: pod.metadata.uid.clone().unwrap(), ..PodMemory::default() };
         let (failure, _) = kubelet.judge(&Key::of(pod), pod, &mut memory).await.unwrap();
         failure.map(|failure| failure.reason)
     };
@@ -70,7 +70,7 @@ async fn a_pod_that_is_bound_to_its_node_once_more_is_judged_once_more() {
     kubelet.pods.on(move |change| noting.note_change(change));
 
     let judged = async || {
-        let mut memory = Memory { uid: "crate".into(), ..Memory::default() };
+        let mut memory = PodMemory { uid: "crate".into(), ..PodMemory::default() };
         let (failure, _) = kubelet.judge(&Key::of(&bound), &bound, &mut memory).await.unwrap();
         failure.map(|failure| failure.reason)
     };
@@ -94,12 +94,12 @@ async fn an_admitted_pod_is_not_rejected_when_memory_gets_low_before_its_start_i
     let (crew, dir) = (Crew::new("test"), tempfile::tempdir().unwrap());
     let json = serde_json::to_value(&first).unwrap();
     let World { kubelet, .. } = World::new(&crew, api.await, dir.path().into(), json);
-    let judged = async |pod: &Pod, memory: &mut Memory| {
+    let judged = async |pod: &Pod, memory: &mut PodMemory| {
         let (failure, _) = kubelet.judge(&Key::of(pod), pod, memory).await.unwrap();
         failure.map(|failure| failure.reason)
     };
-    let [mut of_first, mut of_second] =
-        [&first, &second].map(|pod| Memory { uid: pod.metadata.uid.clone().unwrap(), ..Memory::default() });
+    let [mut of_first, mut of_second] = [&first, &second]
+        .map(|pod| PodMemory { uid: pod.metadata.uid.clone().unwrap(), ..PodMemory::default() });
     assert_eq!(judged(&first, &mut of_first).await, None);
     kubelet.pressures.send_modify(|now| now.memory = true);
     assert_eq!(judged(&first, &mut of_first).await, None, "it runs");

@@ -60,7 +60,7 @@ fn a_critical_pod_is_not_evicted_for_what_it_uses() {
             let (pod_dir, log_dir) = (world.kubelet.pod_dir(&uid), world.kubelet.log_dir("n", "p", &uid));
             let (now, mut time) = (clock::Instant::now(), crate::walk::Allowance::default());
             assert!(world.kubelet.measure(&uid, &pod_dir, &log_dir, now, &mut time).await.is_some());
-            let mut memory = Memory { uid, ..Memory::default() };
+            let mut memory = PodMemory { uid, ..PodMemory::default() };
             world.kubelet.judge(&key, pod, &mut memory).await.unwrap().0.is_some()
         };
         world.kubelet.pods.tell_of(other.clone());

@@ -199,7 +199,7 @@ fn a_container_that_was_made_waits_for_its_image_no_more() {
         let debugger = json!({"ephemeralContainers": [{"name": "d", "image": "busybox"}]});
         let world = World::new(&crew, api, dir, pod(json!({}), debugger));
         world.runtime.script("d", cri::fake::Script::FailStart("no such program".into()));
-        let mut memory = Memory { uid: "u".into(), ..Memory::default() };
+        let mut memory = PodMemory { uid: "u".into(), ..PodMemory::default() };
         memory.waiting.insert("d".into(), ("ErrImagePull".into(), "no such host".into()));
         world.kubelet.remember(&world.key, memory);
         world.look().await.unwrap();
