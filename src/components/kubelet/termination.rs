@@ -32,7 +32,8 @@ const POD_MAX: u64 = 1 << 20;
 const POD_FILES_MAX: u64 = 4096;
 /// Below the pod's directory.
 const DIRECTORY: &str = "containers";
-/// The plain copy of the messages, beside [`DIRECTORY`] until it takes its place: see [`settle`].
+/// The plain copy of the messages, beside [`DIRECTORY`] until it takes its place: see
+/// [`move_messages_to_disk`].
 const SETTLED: &str = "containers.settled";
 
 /// Mounts the file system of a pod's message files, unless it is there already (from before a
