@@ -202,4 +202,34 @@ mod tests {
         assert_eq!(gate(&pod("10", None)), Some(0));
         assert_eq!(gate(&pod("11", Some("True"))), Some(1), "the gate was opened after the last write");
     }
+
+    #[test]
+    fn the_sandboxes_of_an_ended_pod_are_stopped_until_this_kubelet_has_done_it() {
+        let of = |id: &str, state| crate::decide::tests::sandbox(id, 0, state);
+        let all = [
+            of("up", SandboxState::Ready),
+            of("ended", SandboxState::NotReady),
+            of("stopped", SandboxState::NotReady),
+        ];
+        let stopped = ["up".to_string(), "stopped".to_string()].into();
+        let memory = PodMemory { stopped, ..PodMemory::default() };
+        let left: Vec<&str> = memory.to_stop(&all).into_iter().map(|sandbox| sandbox.id.as_str()).collect();
+        assert_eq!(left, ["up", "ended"], "one that is up was started anew");
+    }
+
+    #[test]
+    fn pulls_of_images_that_the_pod_names_no_more_are_forgotten() {
+        let pod: Pod = serde_json::from_value(json!({"spec": {
+            "initContainers": [{"name": "i", "image": "init"}],
+            "containers": [{"name": "a", "image": "main"}],
+            "ephemeralContainers": [{"name": "e", "image": "debug"}],
+        }}))
+        .unwrap();
+        let mut memory = PodMemory::default();
+        for image in ["debug", "init", "main", "of before"] {
+            memory.pulls.insert(image.into(), (Duration::ZERO, clock::Instant::now(), String::new()));
+        }
+        memory.forget_pulls(&pod);
+        assert_eq!(memory.pulls.into_keys().collect::<Vec<_>>(), ["debug", "init", "main"]);
+    }
 }

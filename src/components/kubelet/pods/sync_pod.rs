@@ -347,3 +347,49 @@ fn backing_off(view: &View, steps: &[Step]) -> Vec<(String, bool)> {
     .map(|(spec, init)| (spec.name.clone(), init))
     .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::tests::{container, pod, sandbox};
+    use crate::probe::ProbeResults;
+    use crate::view::Backoffs;
+    use serde_json::json;
+
+    #[test]
+    fn a_container_that_lost_its_sandbox_goes_on_unless_its_policy_is_never() {
+        let of = |policy: &str, own: Option<&str>| {
+            let ephemeral = json!([{"name": "debugger", "image": "nginx"}]);
+            let containers = json!([{"name": "a", "image": "nginx", "restartPolicy": own}]);
+            let spec =
+                json!({"restartPolicy": policy, "containers": containers, "ephemeralContainers": ephemeral});
+            let pod: Pod = serde_json::from_value(json!({"spec": spec})).unwrap();
+            assert!(!goes_on(&pod, "debugger") && !goes_on(&pod, "none"), "{policy}");
+            goes_on(&pod, "a")
+        };
+        assert_eq!(["Always", "OnFailure", "Never"].map(|policy| of(policy, None)), [true, true, false]);
+        assert_eq!([of("Never", Some("OnFailure")), of("Always", Some("Never"))], [true, false]);
+    }
+
+    #[test]
+    fn containers_back_off_that_have_ended_and_wait_for_time_alone() {
+        let pod = pod("Always", &["i"], &["a", "b", "c"]);
+        let up = sandbox("s", 0, SandboxState::Ready);
+        let ended = |name: &str| container(name, 1, ContainerState::Exited, 1);
+        let containers = [ended("i"), ended("a"), ended("b"), container("c", 1, ContainerState::Running, 0)];
+        let pause = Duration::from_secs(10); // they have ended five seconds ago
+        let backoffs: Backoffs = ["i", "a", "c"].map(|name| (name.to_string(), pause)).into();
+        let view = View {
+            pod: &pod,
+            sandbox: Some(&up),
+            containers: &containers,
+            backoffs: &backoffs,
+            replaced: &Default::default(),
+            probes: &ProbeResults::default(),
+            now: clock::Timestamp::from_second(205).unwrap(),
+        };
+        let found = backing_off(&view, &[Step::LookAgain(pause)]);
+        assert_eq!(found, [("a".to_string(), false), ("i".to_string(), true)]);
+        assert!(backing_off(&view, &[]).is_empty(), "something else is to be done");
+    }
+}
