@@ -325,7 +325,7 @@ mod tests {
 
     /// In CrashLoopBackOff the end of that run is in `lastState` already.
     #[test]
-    fn the_last_end_is_the_one_that_was_told_before_the_machine_was_restarted() {
+    fn the_last_end_is_the_stored_one_from_before_the_machine_was_restarted() {
         let mut pod = tests::pod("Always", &[], &["a"]);
         let stored = serde_json::json!({"name": "a", "image": "x", "imageID": "", "ready": false,
             "restartCount": 0, "containerID": "ropewalk://old",

@@ -163,7 +163,7 @@ mod tests {
 
     /// An image that is there is pulled in no time: upstream says 0s then.
     #[test]
-    fn the_time_of_a_pull_is_told_as_go_does() {
+    fn the_time_of_a_pull_is_written_as_go_does() {
         let text = |micros| pull_time(Duration::from_micros(micros));
         assert_eq!([text(0), text(999), text(7_300)], ["0s", "0s", "7ms"]);
         assert_eq!([text(1_250_000), text(2_000_000), text(62_005_000)], ["1.25s", "2s", "1m2.005s"]);

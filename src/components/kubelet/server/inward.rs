@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_port_that_pauses_and_holds_up_nobody_is_waited_for() {
+    async fn a_port_that_pauses_and_holds_up_no_other_is_waited_for() {
         let waiting = Waiting::default();
         let (queue, inward) = waiting.queue();
         let (mut near, mut far) = tokio::io::duplex(64);

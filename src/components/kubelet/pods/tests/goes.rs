@@ -151,7 +151,7 @@ fn hooks_of_sidecars_run_at_once_and_sidecars_that_ignore_the_signal_end_soon_af
 }
 
 #[test]
-fn a_sandbox_that_could_not_be_stopped_is_told_with_its_cause_and_stopped_again() {
+fn a_sandbox_that_could_not_be_stopped_has_an_event_and_is_stopped_again() {
     with_mounts(|crew, dir| async move {
         let api = Scripted::new(|asked| stored(asked, "6")).await;
         let world = World::new(&crew, api, dir, pod(json!({}), json!({})));
