@@ -58,10 +58,10 @@ impl Kubelet {
         self.config.dir.join("trash")
     }
 
-    /// Ends what runs under this name for a pod that is no more, and removes its files. What fails
-    /// is tried again by the next look, so what tells of the files, the sandbox or the memory of
-    /// that pod, goes after them. `false`: a pod of this name has come just now, whose own change
-    /// brings the next look.
+    /// Ends what runs under this name for a pod that is no more, and removes its files. The next look
+    /// tries again what fails. It knows of the files from that pod's sandbox or [`PodMemory`], so
+    /// these go last. `false`: a pod of this name has come just now, whose own change brings the
+    /// next look.
     pub(super) async fn clear_strangers(&self, key: &Key, uid: &str) -> Result<bool, Error> {
         let sandboxes = self.config.runtime.list_pod_sandboxes().await?;
         let stranger =

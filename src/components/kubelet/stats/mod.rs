@@ -2,7 +2,7 @@
 //! `/metrics/resource`, and so behind `kubectl top` and autoscaling.
 //!
 //! Memory is measured when a client asks for it. CPU is a rate: what was used since an earlier
-//! look, which the [`Meter`] keeps, divided by the time in between. As a counter it never goes down
+//! look, which the [`UsageMeter`] keeps, divided by the time in between. As a counter it never goes down
 //! when a container ends: clients would take that for a restart from zero. [`report`] writes the
 //! figures.
 
@@ -67,7 +67,7 @@ struct NodeUsage {
 }
 
 /// Measures the containers of a node, and remembers earlier looks.
-pub(crate) struct Meter {
+pub(crate) struct UsageMeter {
     config: Arc<Config>,
     /// By container id, the oldest first.
     marks: Mutex<BTreeMap<String, VecDeque<Mark>>>,
@@ -92,13 +92,13 @@ fn sort_by_pod(found: &mut [ContainerUsage]) {
     });
 }
 
-impl Meter {
-    fn new(config: &Arc<Config>) -> Meter {
-        Meter { config: config.clone(), marks: Mutex::default(), past: Mutex::default() }
+impl UsageMeter {
+    fn new(config: &Arc<Config>) -> UsageMeter {
+        UsageMeter { config: config.clone(), marks: Mutex::default(), past: Mutex::default() }
     }
 
-    pub(crate) fn start(crew: &Crew, config: &Arc<Config>) -> Arc<Meter> {
-        let meter = Arc::new(Meter::new(config));
+    pub(crate) fn start(crew: &Crew, config: &Arc<Config>) -> Arc<UsageMeter> {
+        let meter = Arc::new(UsageMeter::new(config));
         let own = meter.clone();
         crew.spawn(async move {
             loop {
@@ -249,7 +249,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let runtime = FakeRuntime::new(NODE, PODS, Rng::seeded(1));
         let api = Scripted::new(|_| None).await;
-        let meter = Meter::new(&Arc::new(config(&api.client, &runtime, dir.path().into())));
+        let meter = UsageMeter::new(&Arc::new(config(&api.client, &runtime, dir.path().into())));
         let pod = PodId { namespace: "n".into(), name: "p".into(), uid: "u".into() };
         let of_pod = SandboxConfig { pod, ..SandboxConfig::default() };
         let sandbox = runtime.run_pod_sandbox(of_pod).await.unwrap().id;
@@ -293,7 +293,7 @@ mod tests {
     async fn a_node_whose_runtime_does_not_answer_has_no_figures() {
         let runtime = FakeRuntime::new(NODE, PODS, Rng::seeded(1));
         let api = Scripted::new(|_| None).await;
-        let meter = Meter::new(&Arc::new(config(&api.client, &runtime, "/nowhere".into())));
+        let meter = UsageMeter::new(&Arc::new(config(&api.client, &runtime, "/nowhere".into())));
         let of_node = |text: &str| text.contains("\nnode_memory_working_set_bytes ");
         let text = meter.resource_metrics().await;
         assert!(of_node(&text) && text.ends_with("\nresource_scrape_error 0\n"), "{text}");

@@ -1,7 +1,7 @@
 //! Writes the figures: `/stats/summary` as JSON, `/metrics/resource` in the text format of
 //! Prometheus.
 
-use super::{ContainerUsage, Meter, NodeUsage};
+use super::{ContainerUsage, NodeUsage, UsageMeter};
 use cri::{PodId, Stats};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ fn sum_of_rates(rates: impl Iterator<Item = Option<(u64, Duration)>>) -> Option<
     rates.flatten().reduce(|(nano, window), (more, over)| (nano + more, window.max(over)))
 }
 
-impl Meter {
+impl UsageMeter {
     /// Returns the answer to `/stats/summary`. `None`: the runtime does not answer. Nothing is
     /// known of the node then, either: what its containers use is the most of it.
     pub(crate) async fn summary(&self) -> Option<Value> {

@@ -8,7 +8,7 @@
 
 use super::channel::Coding;
 use super::farewell::{CLOSING, outlast};
-use super::inward::{Inward, Queue, Stalled, Waiting, stalled};
+use super::inward::{Inward, Queue, Stalled, WaitingBytes, stalled};
 use super::remote_command::{Opening, StreamOptions, finish, size_of};
 use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
@@ -270,7 +270,7 @@ where
     // Everything that sends is beside the task that writes: any number of ports is announced
     // through a queue of any size.
     let talking = async {
-        let waiting = Waiting::default();
+        let waiting = WaitingBytes::default();
         let mut queues = Vec::new();
         let connections = futures::stream::FuturesUnordered::new();
         for (index, port) in (0_u8..PORTS_MAX).zip(ports) {
