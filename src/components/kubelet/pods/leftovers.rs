@@ -58,9 +58,9 @@ impl Kubelet {
         self.config.dir.join("trash")
     }
 
-    /// Ends what runs under this name for a pod that is no more, and removes its files. The next look
-    /// tries again what fails. It knows of the files from that pod's sandbox or [`PodMemory`], so
-    /// these go last. `false`: a pod of this name has come just now, whose own change brings the
+    /// Ends what runs under this name for a pod that is no more, and removes its files. The next
+    /// look tries again what fails. It knows of the files from that pod's sandbox or [`PodMemory`],
+    /// so these go last. `false`: a pod of this name has come just now, whose own change brings the
     /// next look.
     pub(super) async fn clear_strangers(&self, key: &Key, uid: &str) -> Result<bool, Error> {
         let sandboxes = self.config.runtime.list_pod_sandboxes().await?;

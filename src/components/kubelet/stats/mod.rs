@@ -2,9 +2,9 @@
 //! `/metrics/resource`, and so behind `kubectl top` and autoscaling.
 //!
 //! Memory is measured when a client asks for it. CPU is a rate: what was used since an earlier
-//! look, which the [`UsageMeter`] keeps, divided by the time in between. As a counter it never goes down
-//! when a container ends: clients would take that for a restart from zero. [`report`] writes the
-//! figures.
+//! look, which the [`UsageMeter`] keeps, divided by the time in between. As a counter it never goes
+//! down when a container ends: clients would take that for a restart from zero. [`report`] writes
+//! the figures.
 
 use super::config::Config;
 use clock::{self, Instant, Timestamp};
