@@ -126,8 +126,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }))
     }
 
-    /// Unpacks a header block; names in lower case. Each block has to be unpacked, in order: all share
-    /// one compression context.
+    /// Unpacks a header block; names in lower case. Each block has to be unpacked, in order: all
+    /// share one compression context.
     ///
     /// # Errors
     /// It is damaged, or has more than [`HEADERS_MAX`] bytes.

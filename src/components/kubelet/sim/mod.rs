@@ -333,8 +333,9 @@ fn a_pod_that_waited_an_hour_for_its_config_map_starts_within_seconds() {
 }
 
 /// Events that are lost, a container that a restarted kubelet starts once more, a sandbox that
-/// stays, an evicted pod that runs on, two pods evicted for one. A report that failed and was taken for a success is none of them: the kubelet compares
-/// what the API has with what it would say, again and again, and so mends it.
+/// stays, an evicted pod that runs on, two pods evicted for one. A report that failed and was taken
+/// for a success is none of them: the kubelet compares what the API has with what it would say,
+/// again and again, and so mends it.
 #[test]
 fn planted_bugs_are_caught() {
     const ENOUGH: u64 = 50;
