@@ -245,7 +245,7 @@ impl Pieces {
         !self.printer.full() && self.log.has_news()
     }
 
-    /// Returns whether the client has got as many bytes as it asked for.
+    /// Returns whether `limitBytes` bytes were returned: nothing more is read.
     pub(crate) fn is_full(&self) -> bool {
         self.printer.full()
     }

@@ -106,7 +106,7 @@ impl Kubelet {
     ///
     /// # Errors
     /// - `setHostnameAsFQDN`, and the name is longer than the kernel takes.
-    /// - A sysctl is forbidden (a static pod is not asked before), or its value is none of numbers.
+    /// - As [`sysctls::of_network`].
     pub(super) fn sandbox_config(&self, pod: &Pod, attempt: u32, dns: Dns) -> Result<SandboxConfig, String> {
         let part = |p: &Option<String>| p.clone().unwrap_or_default();
         let (meta, spec) = (&pod.metadata, pod.spec.clone().unwrap_or_default());

@@ -16,8 +16,8 @@ fn write_series(out: &mut String, name: &str, kind: &str, help: &str, values: Ve
     }
 }
 
-/// Returns the use of a pod, whose running containers these are: what the runtime tells of its
-/// sandbox, ended containers included, or else their sum.
+/// Returns the use of the pod that has these running containers: that of its sandbox, which
+/// includes containers that have ended, or else the sum.
 fn of_pod(containers: &[ContainerUsage], of_sandboxes: &BTreeMap<String, Stats>) -> Stats {
     let whole = of_sandboxes.get(&containers[0].sandbox).copied();
     whole.unwrap_or_else(|| {
