@@ -32,6 +32,14 @@ struct Pass {
     is_last: bool,
 }
 
+/// The pod's volumes, as far as a pass has come with them. They are made before the first step that
+/// needs them, once.
+enum Mounting {
+    NotTried,
+    Failed,
+    Made(Volumes),
+}
+
 /// The pod that a pass is about, and what the runtime had of it when the pass began.
 #[derive(Clone, Copy)]
 struct PassInput<'a> {
@@ -244,12 +252,18 @@ impl Kubelet {
         memory: &mut PodMemory,
     ) -> (Option<Duration>, Option<Error>) {
         let PassInput { key, pod, cause, sandboxes, .. } = input;
-        let mut mounted: Option<Option<Volumes>> = None; // inside `None`: they could not be made
+        let mut mounting = Mounting::NotTried;
         let (mut wait, mut failure): (Option<Duration>, Option<Error>) = (None, None);
         for step in steps {
-            if mounted.is_none() && matches!(step, Step::CreateSandbox { .. } | Step::Start { .. }) {
-                let made = self.mount(pod, sandboxes, memory, cause).await;
-                mounted = Some(made.map_err(|error| _ = failure.get_or_insert(error)).ok());
+            let needs_volumes = matches!(step, Step::CreateSandbox { .. } | Step::Start { .. });
+            if needs_volumes && matches!(mounting, Mounting::NotTried) {
+                mounting = match self.mount(pod, sandboxes, memory, cause).await {
+                    Ok(volumes) => Mounting::Made(volumes),
+                    Err(error) => {
+                        _ = failure.get_or_insert(error);
+                        Mounting::Failed
+                    }
+                };
             }
             let done = match step {
                 Step::LookAgain(_) => Ok(None),
@@ -260,14 +274,14 @@ impl Kubelet {
                     self.stop_in_pass(input, &name, id, why, memory);
                     Ok(None)
                 }
-                Step::CreateSandbox { .. } if mounted == Some(None) => continue,
+                Step::CreateSandbox { .. } if matches!(mounting, Mounting::Failed) => continue,
                 Step::CreateSandbox { attempt } => {
                     memory.just_mounted = true;
                     self.create_sandbox(key, pod, attempt, sandboxes, memory, cause).await.map(|()| None)
                 }
                 Step::Start { .. } if self.has_to_end(key, &memory.uid) => Ok(Some(Duration::ZERO)),
                 Step::Start { name, init, attempt } => {
-                    let Some(volumes) = mounted.as_ref().and_then(Option::as_ref) else { continue };
+                    let Mounting::Made(volumes) = &mounting else { continue };
                     self.start_in_pass(input, &name, init, attempt, volumes, memory).await
                 }
             };
