@@ -238,7 +238,7 @@ pub(crate) fn config(
     let mut expanded = |words: &Option<Vec<String>>| -> Result<Vec<String>, String> {
         let word = |w: &String| {
             let word = env::expand(w, lookup)?;
-            env::take(&mut left, word.len()).map(|()| word)
+            env::take_bytes(&mut left, word.len()).map(|()| word)
         };
         words.iter().flatten().map(word).collect()
     };

@@ -56,7 +56,7 @@ pub(crate) fn container(
     status.user = c.user.as_ref().map(user);
     match view.previous(&spec.name) {
         Some(previous) => status.last_state = Some(ended(previous)),
-        None if c.attempt > 0 => status.last_state = lost(view, c).or(status.last_state),
+        None if c.attempt > 0 => status.last_state = stored_last_end(view, c).or(status.last_state),
         None => {}
     }
     // Of a pod that is being deleted nothing runs again: it has ended as it did.
@@ -217,7 +217,7 @@ pub(crate) fn end_of_lost(before: &ContainerStatus) -> Option<ContainerStateTerm
 
 /// Returns the end of the attempt before as the stored status has it: the runtime does not know
 /// that attempt any more, since the machine or this program was restarted.
-fn lost(view: &View, current: &Container) -> Option<ContainerState> {
+fn stored_last_end(view: &View, current: &Container) -> Option<ContainerState> {
     let before = view.stored(&current.name)?;
     let own = format!("ropewalk://{}", current.id);
     // A status of a container that waits, or that names none, was written while nothing ran, and
@@ -325,7 +325,7 @@ mod tests {
 
     /// In CrashLoopBackOff the end of that run is in `lastState` already.
     #[test]
-    fn the_last_end_is_the_one_that_was_told_before_the_machine_was_restarted() {
+    fn the_last_end_is_the_stored_one_from_before_the_machine_was_restarted() {
         let mut pod = tests::pod("Always", &[], &["a"]);
         let stored = serde_json::json!({"name": "a", "image": "x", "imageID": "", "ready": false,
             "restartCount": 0, "containerID": "ropewalk://old",

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_resolver_does_not_take_is_left_out_and_told() {
+    fn what_a_resolver_does_not_take_is_left_out_and_named() {
         let (dns, left_out) =
             of(json!({"containers": [], "dnsConfig": {"nameservers": ["1.1.1.1", "2.2.2.2", "3.3.3.3"]}}));
         assert_eq!(dns.servers, ["10.96.0.10", "1.1.1.1", "2.2.2.2"]);

@@ -120,7 +120,7 @@ pub fn start(crew: &Crew, mut config: Config) {
     node::start(crew, &config, pressed);
     let kubelet = pods::start(crew, &config, pressures);
     if config.tls.is_some() {
-        let meter = stats::Meter::start(crew, &config);
+        let meter = stats::UsageMeter::start(crew, &config);
         server::start(crew, &config, kubelet, meter);
     }
 }

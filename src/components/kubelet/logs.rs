@@ -143,7 +143,7 @@ fn tail_begin(file: &File, end: u64, lines: usize, block: usize) -> io::Result<u
 /// A client that follows is led on to the files after it, and misses nothing while it is less than
 /// [`LogLimits::max_files`] behind. For other clients it ends where the file ended when they came,
 /// so that a program that writes without end does not keep them.
-pub(crate) struct Reader {
+pub(crate) struct LogReader {
     path: PathBuf,
     limits: LogLimits,
     file: File,
@@ -153,14 +153,14 @@ pub(crate) struct Reader {
     left: Option<u64>,
 }
 
-impl Reader {
+impl LogReader {
     /// Opens the current file where its last `tail` lines begin; all of it if that is not said.
     pub(crate) fn open(
         path: &Path,
         limits: LogLimits,
         follow: bool,
         tail: Option<usize>,
-    ) -> io::Result<Reader> {
+    ) -> io::Result<LogReader> {
         let mut file = File::open(path)?;
         let end = file.metadata()?.len();
         let begin = match tail {
@@ -168,7 +168,7 @@ impl Reader {
             Some(lines) => tail_begin(&file, end, lines, BLOCK)?,
         };
         let at = file.seek(SeekFrom::Start(begin))?;
-        Ok(Reader { path: path.to_path_buf(), limits, file, at, left: (!follow).then_some(end - begin) })
+        Ok(LogReader { path: path.to_path_buf(), limits, file, at, left: (!follow).then_some(end - begin) })
     }
 
     /// Returns whether there may be something to read: the file has grown, or another one has its
@@ -227,7 +227,7 @@ impl Reader {
 /// A log as the client sees it, in pieces. It reads files: use it where a thread may wait for the
 /// disk.
 pub(crate) struct Pieces {
-    log: Reader,
+    log: LogReader,
     printer: Printer,
     buffer: Vec<u8>,
     /// The begin of a line whose end has not been read.
@@ -236,7 +236,7 @@ pub(crate) struct Pieces {
 
 impl Pieces {
     /// Begins a log of which at most `piece` bytes are read for one piece.
-    pub(crate) fn new(log: Reader, options: &Options, piece: usize) -> Pieces {
+    pub(crate) fn new(log: LogReader, options: &Options, piece: usize) -> Pieces {
         Pieces { log, printer: Printer::new(options), buffer: vec![0; piece], pending: vec![] }
     }
 
@@ -245,7 +245,7 @@ impl Pieces {
         !self.printer.full() && self.log.has_news()
     }
 
-    /// Returns whether the client has got as many bytes as it asked for.
+    /// Returns whether `limitBytes` bytes were returned: nothing more is read.
     pub(crate) fn is_full(&self) -> bool {
         self.printer.full()
     }
@@ -289,10 +289,10 @@ mod tests {
             }
         };
         write("a");
-        let mut follower = Reader::open(&path, limits, true, None).unwrap();
-        let mut looker = Reader::open(&path, limits, false, None).unwrap();
+        let mut follower = LogReader::open(&path, limits, true, None).unwrap();
+        let mut looker = LogReader::open(&path, limits, false, None).unwrap();
         let mut buffer = [0; 64];
-        let mut rest = |reader: &mut Reader| {
+        let mut rest = |reader: &mut LogReader| {
             let mut all = String::new();
             loop {
                 match reader.read(&mut buffer).unwrap() {
@@ -395,7 +395,7 @@ mod tests {
         file.write_all(b"\n").unwrap();
         file.write_all(FILE).unwrap();
         let limits = LogLimits { max_size: 0, max_files: 4 };
-        let log = Reader::open(&path, limits, false, Some(2)).unwrap();
+        let log = LogReader::open(&path, limits, false, Some(2)).unwrap();
         let mut pieces = Pieces::new(log, &Options::default(), 50);
         let mut all = vec![];
         while let Some(piece) = pieces.read().unwrap() {

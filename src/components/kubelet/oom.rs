@@ -33,9 +33,8 @@ fn is_restartable(spec: &Spec) -> bool {
 }
 
 /// Returns how soon the kernel ends a container when the node's memory runs out, by its quality of
-/// service.
-/// `memory` is the node's, in bytes. A sidecar is never ended before the regular container that
-/// requests least: the others work through it. Source: `pkg/kubelet/qos/policy.go`, KEP-753.
+/// service. `memory` is the node's, in bytes. A sidecar is never ended before the regular container
+/// that requests least: the others work through it. Source: `pkg/kubelet/qos/policy.go`, KEP-753.
 ///
 /// ```text
 /// Guaranteed -> -997    BestEffort -> 1000    Burstable that requests a tenth of the memory -> 900

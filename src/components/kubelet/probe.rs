@@ -90,7 +90,7 @@ impl Numbers {
 /// state    succeeded   -     -     -    -     -     failed       succeeded      (- = as before)
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub(crate) struct ResultRun {
     numbers: Numbers,
     /// The state: succeeded (`true`) or failed; `None` until the first threshold is reached.
     well: Option<bool>,
@@ -100,9 +100,9 @@ pub(crate) struct Verdict {
     run: u32,
 }
 
-impl Verdict {
-    pub(crate) fn new(numbers: Numbers) -> Verdict {
-        Verdict { numbers, well: None, last: None, run: 0 }
+impl ResultRun {
+    pub(crate) fn new(numbers: Numbers) -> ResultRun {
+        ResultRun { numbers, well: None, last: None, run: 0 }
     }
 
     /// Counts one result, `true` for success. Returns the new state if this result changes it.
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn only_so_many_equal_answers_in_a_row_decide() {
-        let mut v = Verdict::new(numbers(2, 3));
+        let mut v = ResultRun::new(numbers(2, 3));
         assert_eq!([v.count(true), v.count(true), v.count(true)], [None, Some(true), None]);
         assert_eq!([v.count(false), v.count(false), v.count(true)], [None, None, None]);
         assert_eq!([v.count(false), v.count(false), v.count(false)], [None, None, Some(false)]);

@@ -60,11 +60,13 @@ pub(crate) fn forbidden(pod: &Pod) -> Option<Failure> {
 }
 
 /// Returns the parameters of the network that a pod's sandbox sets, as paths below /proc/sys, and
-/// their values. Each is one file, whose name comes from [`SAFE`]. A value is numbers and what
-/// stands between them, so that it says nothing else to whatever reads it (CVE-2022-0811).
+/// their values. Each is one file, whose name comes from [`SAFE`]. A value has only numbers,
+/// blanks, commas and hyphens, so that no reader takes it for more than one parameter
+/// (CVE-2022-0811).
 ///
 /// # Errors
-/// A parameter is forbidden (a static pod is not asked before), or its value is none of numbers.
+/// A parameter is forbidden (admission refuses such a pod, unless it is static), or its value has
+/// other characters or is too long.
 pub(crate) fn of_network(pod: &Pod) -> Result<Vec<(String, String)>, String> {
     let Some(spec) = &pod.spec else { return Ok(vec![]) };
     let mut all = Vec::new();

@@ -32,7 +32,8 @@ const POD_MAX: u64 = 1 << 20;
 const POD_FILES_MAX: u64 = 4096;
 /// Below the pod's directory.
 const DIRECTORY: &str = "containers";
-/// The plain copy of the messages, beside [`DIRECTORY`] until it takes its place: see [`settle`].
+/// The plain copy of the messages, beside [`DIRECTORY`] until it takes its place: see
+/// [`move_messages_to_disk`].
 const SETTLED: &str = "containers.settled";
 
 /// Mounts the file system of a pod's message files, unless it is there already (from before a
@@ -71,7 +72,7 @@ pub(crate) fn unmount(pod_dir: &Path) {
 ///
 /// # Errors
 /// The disk is full; then the file system stays.
-pub(crate) fn settle(pod_dir: &Path) -> linux::Result<()> {
+pub(crate) fn move_messages_to_disk(pod_dir: &Path) -> linux::Result<()> {
     let dir = pod_dir.join(DIRECTORY);
     if !dir.is_dir() {
         return Ok(());
@@ -261,7 +262,7 @@ mod tests {
             std::fs::write(file, format!("{}end", "x".repeat(5000))).unwrap();
             let last = format!("{}end", "x".repeat(4093));
             for _ in 0..2 {
-                settle(&pod).unwrap();
+                move_messages_to_disk(&pod).unwrap();
                 assert!(!volumes::is_mounted(&pod.join(DIRECTORY)).unwrap());
                 assert_eq!(message(&pod, &ended("File", 0, Path::new("/none"))), last);
                 let left: Vec<_> =
@@ -279,7 +280,7 @@ mod tests {
         std::fs::create_dir_all(dir.path().join(SETTLED).join("c")).unwrap();
         std::fs::write(dir.path().join(SETTLED).join("c/1"), "bye").unwrap();
         for _ in 0..2 {
-            settle(dir.path()).unwrap();
+            move_messages_to_disk(dir.path()).unwrap();
             assert_eq!(message(dir.path(), &ended("File", 0, Path::new("/none"))), "bye");
         }
     }

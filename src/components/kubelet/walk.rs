@@ -115,7 +115,7 @@ pub(crate) async fn in_turn<T: Send + 'static>(walk: impl FnOnce() -> T + Send +
 /// # Errors
 /// As [`tree::measure`].
 pub(crate) fn amount(dir: &Path, until: Instant) -> linux::Result<Amount> {
-    let found = found(dir, FILES_MAX, until)?;
+    let found = count(dir, FILES_MAX, until)?;
     Ok(if found.cut { Amount::BEYOND } else { Amount { bytes: found.bytes, files: found.files } })
 }
 
@@ -125,14 +125,15 @@ pub(crate) fn amount(dir: &Path, until: Instant) -> linux::Result<Amount> {
 /// # Errors
 /// As [`tree::measure`].
 pub(crate) fn at_least(dir: &Path, until: Instant) -> linux::Result<Amount> {
-    let found = found(dir, NODE_FILES_MAX, until)?;
+    let found = count(dir, NODE_FILES_MAX, until)?;
     if found.cut {
         tracing::warn!(dir = %dir.display(), files = found.files, "not all files of the node can be counted; the others count only for the machine's disk");
     }
     Ok(Amount { bytes: found.bytes, files: found.files })
 }
 
-fn found(dir: &Path, names: u64, until: Instant) -> linux::Result<tree::Found> {
+/// Counts a tree, of which so many names are looked at. One that is not there is empty.
+fn count(dir: &Path, names: u64, until: Instant) -> linux::Result<tree::Found> {
     match Root::open(dir) {
         Ok(root) => tree::measure(&root, &tree::Bounds { names, until }),
         Err(e) if e.cause.kind() == io::ErrorKind::NotFound => Ok(tree::Found::default()),

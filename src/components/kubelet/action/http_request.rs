@@ -23,7 +23,7 @@ pub(super) const OUTPUT_MAX: usize = 10 << 10;
 
 /// The destination of an HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct HttpTarget {
     pub tls: bool,
     pub to: SocketAddr,
     /// The header.
@@ -50,7 +50,7 @@ pub(super) enum NoAnswer {
 /// https://10.0.0.1/c    https://10.0.0.1:443/c
 /// http://example.org/   elsewhere
 /// ```
-pub(super) fn redirected(from: &Place, location: &str) -> Option<Place> {
+pub(super) fn redirected(from: &HttpTarget, location: &str) -> Option<HttpTarget> {
     let location = location.split('#').next().unwrap_or_default();
     let is_scheme = |s: &str| s.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
     let (tls, whole) = match location.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) {
@@ -67,7 +67,7 @@ pub(super) fn redirected(from: &Place, location: &str) -> Option<Place> {
             Some('?') => format!("{base}{location}"),
             Some(_) => format!("{}/{location}", base.rsplit_once('/').map_or("", |(dir, _)| dir)),
         };
-        return Some(Place { path: without_dots(&path), ..from.clone() });
+        return Some(HttpTarget { path: without_dots(&path), ..from.clone() });
     };
     let (authority, path) = whole.split_at(whole.find(['/', '?']).unwrap_or(whole.len()));
     let parsed: http::uri::Authority = authority.parse().ok()?;
@@ -79,7 +79,7 @@ pub(super) fn redirected(from: &Place, location: &str) -> Option<Place> {
     let port = parsed.port_u16().unwrap_or(if tls { 443 } else { 80 });
     let path = if path.starts_with('/') { path.to_string() } else { format!("/{path}") };
     let to = SocketAddr::new(from.to.ip(), port);
-    is_home.then(|| Place { tls, to, host: authority.into(), path: without_dots(&path) })
+    is_home.then(|| HttpTarget { tls, to, host: authority.into(), path: without_dots(&path) })
 }
 
 /// Percent-encodes what a path with its query may not contain (RFC 3986, 3.3 and 3.4); what is

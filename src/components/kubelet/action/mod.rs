@@ -11,7 +11,8 @@ use cni::NodeNetwork;
 use cri::{ExecRequest, Runtime};
 use http_body_util::Full;
 use http_request::{
-    HttpAnswer, NoAnswer, OUTPUT_MAX, Place, encrypted, escaped, is_plain, no_answer, one_request, redirected,
+    HttpAnswer, HttpTarget, NoAnswer, OUTPUT_MAX, encrypted, escaped, is_plain, no_answer, one_request,
+    redirected,
 };
 use k8s_openapi::api::core::v1::{Container as Spec, GRPCAction, HTTPGetAction, LifecycleHandler, Probe};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -345,7 +346,7 @@ impl Target<'_> {
                     && header(name).is_some_and(|first| first.is_empty())
         };
         let host = header("host").filter(|host| !host.is_empty()).unwrap_or_else(|| to.to_string());
-        let mut place = Place { tls, to, host, path };
+        let mut place = HttpTarget { tls, to, host, path };
         let failed = |why: String| NoAnswer::Other(format!("Get {url:?}: {why}"));
         let asked = async {
             for _ in 0..REDIRECTS_MAX {

@@ -26,7 +26,7 @@ async fn of_a_long_output_the_first_bytes_are_kept() {
 }
 
 #[test]
-fn a_failed_dial_is_told_in_go_s_words() {
+fn a_failed_dial_has_the_message_of_go() {
     let to = "10.244.1.2:80".parse().unwrap();
     let text = |code: i32| dial_error(to, &std::io::Error::from_raw_os_error(code));
     for (code, why) in [
@@ -81,7 +81,7 @@ async fn the_time_of_an_exec_probe_counts_from_the_birth_of_its_process() {
 
 #[test]
 fn a_redirect_is_followed_only_at_home() {
-    let from = Place {
+    let from = HttpTarget {
         tls: false,
         to: "10.0.0.1:8080".parse().unwrap(),
         host: "web.example".into(),
@@ -132,7 +132,7 @@ async fn answering(
 }
 
 #[tokio::test]
-async fn an_http_hook_has_done_its_work_when_it_was_heard_and_a_probe_looks_at_the_answer() {
+async fn an_http_hook_is_done_with_any_answer_and_a_probe_looks_at_the_status() {
     let (ip, pods) = (std::net::Ipv4Addr::new(172, 30, 0, 11), std::net::Ipv4Addr::new(10, 244, 1, 0));
     let runtime = cri::fake::FakeRuntime::new(ip, pods, rng::Rng::seeded(1));
     let network = cni::fake::FakeFabric::default().node(ip, pods);
@@ -256,7 +256,7 @@ async fn an_http_probe_waits_for_the_body_and_counts_its_requests() {
 
 /// As `printf ... | nc -l -p 8080` does.
 #[tokio::test]
-async fn a_server_may_answer_before_it_has_heard_the_request() {
+async fn a_server_may_answer_before_it_has_read_the_request() {
     use tokio::io::AsyncWriteExt;
     let (near, mut far) = tokio::io::duplex(1 << 10);
     far.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
@@ -304,7 +304,7 @@ fn health_is_read_from_its_frame() {
 }
 
 #[test]
-fn the_answers_of_grpc_servers_are_told_as_in_upstream() {
+fn the_answers_of_grpc_servers_have_upstreams_messages() {
     let verdict = |code, message: &str, frame: &'static [u8]| {
         let checked = Checked { code, message: message.into(), frame: Bytes::from_static(frame) };
         match answer(&checked, Duration::from_secs(90)) {

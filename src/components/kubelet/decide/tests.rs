@@ -325,7 +325,7 @@ fn a_container_may_have_a_restart_policy_and_rules_of_its_own() {
 }
 
 #[test]
-fn a_sidecar_that_crashes_holds_up_nobody_once_the_pod_runs() {
+fn a_sidecar_that_crashes_holds_up_no_container_once_the_pod_runs() {
     let mut pod = pod("Always", &["s", "i", "t"], &["a"]);
     for sidecar in [0, 2] {
         pod.spec.as_mut().unwrap().init_containers.as_mut().unwrap()[sidecar].restart_policy =

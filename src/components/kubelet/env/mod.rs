@@ -258,7 +258,7 @@ pub(crate) fn of(
     services: Vec<(String, String)>,
 ) -> Result<Vec<(String, String)>, String> {
     let mut left = ALL_MAX;
-    services.iter().try_for_each(|(name, value)| take(&mut left, size(name, value)))?;
+    services.iter().try_for_each(|(name, value)| take_bytes(&mut left, size(name, value)))?;
     let mut own = from_whole_objects(spec, sources, &mut left)?;
     let known: BTreeMap<String, String> = services.iter().cloned().collect();
     // The last of each name; a pod may have thousands.
@@ -276,7 +276,7 @@ pub(crate) fn of(
             Some(from) => value_from(from, spec, facts, sources)?,
         };
         let Some(value) = value else { continue };
-        take(&mut left, size(&variable.name, &value))?;
+        take_bytes(&mut left, size(&variable.name, &value))?;
         last.insert(variable.name.clone(), own.len());
         own.push((variable.name.clone(), value));
     }
@@ -297,7 +297,7 @@ fn from_whole_objects(
             match sources.config_maps.get(&r.name) {
                 Some(map) => {
                     for (k, v) in map.data.iter().flatten() {
-                        take(left, prefix.len() + size(k, v))?;
+                        take_bytes(left, prefix.len() + size(k, v))?;
                         own.push((format!("{prefix}{k}"), v.clone()));
                     }
                 }
@@ -309,7 +309,7 @@ fn from_whole_objects(
             match sources.secrets.get(&r.name) {
                 Some(secret) => {
                     for (k, v) in secret.data.iter().flatten() {
-                        take(left, prefix.len() + size(k, &v.0))?;
+                        take_bytes(left, prefix.len() + size(k, &v.0))?;
                         own.push((format!("{prefix}{k}"), text(&v.0, k, &r.name)?));
                     }
                 }
@@ -405,7 +405,7 @@ pub(crate) fn is_small(variables: &[(String, String)]) -> bool {
 ///
 /// # Errors
 /// Nothing is left.
-pub(crate) fn take(left: &mut usize, bytes: usize) -> Result<(), String> {
+pub(crate) fn take_bytes(left: &mut usize, bytes: usize) -> Result<(), String> {
     *left = left.checked_sub(bytes).ok_or_else(|| too_long("all values together", ALL_MAX))?;
     Ok(())
 }

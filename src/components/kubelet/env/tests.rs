@@ -6,7 +6,7 @@ use super::*;
 #[test]
 fn variables_are_bounded_by_number_too() {
     let mut left = ALL_MAX;
-    let taken = (0..1_000_000).take_while(|_| take(&mut left, size("A", "")).is_ok()).count();
+    let taken = (0..1_000_000).take_while(|_| take_bytes(&mut left, size("A", "")).is_ok()).count();
     assert!(taken <= ALL_MAX / 48, "{taken}");
     let many = |n: usize| vec![("A".to_string(), String::new()); n];
     assert!(is_small(&many(100)) && !is_small(&many(1000)));

@@ -93,7 +93,7 @@ mod tests {
     /// As on Kubernetes' page about them: an administrator patches the capacity of the Node's
     /// status.
     #[test]
-    fn extended_resources_that_somebody_wrote_to_the_node_can_be_requested() {
+    fn extended_resources_that_a_client_wrote_to_the_node_can_be_requested() {
         let gib = 1 << 30;
         let capacity = Capacity { cpu_milli: 1500, memory_bytes: gib, pods_memory_bytes: gib, pods: 9 };
         let stored = json!({"capacity": {"example.com/dongle": "4", "cpu": "64", "hugepages-2Mi": "1Gi"}});

@@ -50,13 +50,13 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_had_no_readiness_or_keeps_it_is_not_told_of() {
+    fn no_event_tells_of_a_node_that_had_no_readiness_or_keeps_it() {
         let ready = status(json!({"conditions": [{"type": "Ready", "status": "True"}]}));
         assert_eq!([None, Some(&ready)].map(|old| change_of_readiness(old, &ready)), [None; 2]);
     }
 
     #[test]
-    fn each_cordon_is_told_of_once() {
+    fn one_event_tells_of_each_cordon() {
         let node = |spec: Value| -> Node { serde_json::from_value(json!({"spec": spec})).unwrap() };
         let (open, cordoned) = (node(json!({})), node(json!({"unschedulable": true})));
         let mut was_cordoned = false;

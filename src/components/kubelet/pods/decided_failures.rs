@@ -11,6 +11,7 @@
 
 use super::ending;
 use super::kubelet::Kubelet;
+use super::memory::PodMemory;
 use crate::error::Error;
 use crate::status::{Failure, PREEMPTING};
 use client::Key;
@@ -46,6 +47,10 @@ impl Kubelet {
     /// Decides that a pod has to fail, which its worker finds at its next look, and interrupts the
     /// hook that holds the pod up. A pod for which that was decided before keeps its first reason.
     pub(super) fn decide_failure(&self, key: &Key, uid: &str, failure: Failure) {
+        #[cfg(test)]
+        if crate::simulated::has_bug(crate::simulated::EvictionBug::Lost) {
+            return;
+        }
         let new =
             || DecidedFailure { uid: uid.into(), failure, since: Instant::now(), ending: Ending::Decided };
         let mut all = self.decided_failures();
@@ -62,13 +67,13 @@ impl Kubelet {
     }
 
     /// Returns why a pod has to fail now although it keeps to its own limits: that was decided, or
-    /// it is new and its node is low on memory or disk.
-    pub(super) fn failure_by_node(&self, key: &Key, pod: &Pod, uid: &str) -> Option<Failure> {
-        if let Some(found) = self.decided_failure(key, uid) {
+    /// its node is low on memory or disk, and has not admitted it yet.
+    pub(super) fn failure_by_node(&self, key: &Key, pod: &Pod, memory: &PodMemory) -> Option<Failure> {
+        if let Some(found) = self.decided_failure(key, &memory.uid) {
             return Some(found);
         }
         // As upstream's admission, which the eviction manager is a part of.
-        let is_new = pod.status.as_ref().is_none_or(|s| s.start_time.is_none());
+        let is_new = !memory.is_admitted && pod.status.as_ref().is_none_or(|s| s.start_time.is_none());
         self.pressures.borrow().refuse(pod).filter(|_| is_new).map(|why| Failure::rejected("Evicted", why))
     }
 

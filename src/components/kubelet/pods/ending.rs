@@ -1,7 +1,7 @@
 //! How containers end: in which order, with how much time, and what the Event says.
 
 use super::kubelet::Kubelet;
-use super::memory::Memory;
+use super::memory::PodMemory;
 use crate::container::kept_definition;
 use crate::decide::{is_turn, sidecars};
 use crate::error::Error;
@@ -100,6 +100,8 @@ pub(super) struct Manner {
     pub message: String,
     /// The container ends together with its pod, in the order of its kind.
     pub in_order: bool,
+    /// The cause of its end, for Events and records.
+    pub cause: Option<Cause>,
 }
 
 /// Returns how long a container that is ended while its pod lives on may take, and what the Event
@@ -146,7 +148,6 @@ pub(super) fn reason(pod: &Pod, name: &str, why: Why) -> (Duration, String) {
 impl Kubelet {
     /// Ends a container in the background: its preStop hook, the stop signal, SIGKILL at
     /// `deadline`. If it is ending anyway and no later than that, nothing is to be done.
-    #[allow(clippy::too_many_arguments)]
     pub(super) fn stop(
         self: &Arc<Self>,
         key: &Key,
@@ -154,10 +155,9 @@ impl Kubelet {
         sandboxes: &[Sandbox],
         container: &Container,
         manner: Manner,
-        memory: &mut Memory,
-        cause: &Option<Cause>,
+        memory: &mut PodMemory,
     ) {
-        let Manner { deadline, message, in_order } = manner;
+        let Manner { deadline, message, in_order, cause } = manner;
         let known = memory.stopping.get(&container.id).copied();
         if known.is_some_and(|known| known <= deadline) {
             return;
@@ -165,7 +165,7 @@ impl Kubelet {
         memory.stopping.insert(container.id.clone(), deadline);
         let whole = in_order.then(|| Arc::new(pod.clone()));
         let one = EndingContainer::new(pod, sandboxes, container, whole);
-        let (kubelet, key, cause) = (self.clone(), key.clone(), cause.clone());
+        let (kubelet, key) = (self.clone(), key.clone());
         self.crew.spawn(async move {
             kubelet.end(&key, &one, deadline, message, &cause).await;
             kubelet.queue.add(key, cause);

@@ -3,7 +3,7 @@
 
 use super::failure_events::FailedStep;
 use super::kubelet::Kubelet;
-use super::memory::Memory;
+use super::memory::PodMemory;
 use crate::env::{self, Facts, Sources};
 use crate::error::Error;
 use crate::resources;
@@ -24,7 +24,7 @@ impl Kubelet {
         pod: &Pod,
         spec: &Spec,
         sandbox: &Sandbox,
-        memory: &mut Memory,
+        memory: &mut PodMemory,
     ) -> Result<Result<Vec<(String, String)>, String>, Error> {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
         if let Some(known) = memory.variables.get(&spec.name).filter(|_| memory.is_cut_off) {

@@ -3,7 +3,7 @@
 
 use super::ending;
 use super::kubelet::Kubelet;
-use super::memory::Memory;
+use super::memory::PodMemory;
 use crate::admission::node_match::NodeFacts;
 use crate::admission::{Admissions, OnNode, Verdict};
 use crate::error::Error;
@@ -33,7 +33,7 @@ fn time_left(pod: &Pod, now: clock::Timestamp) -> Option<Duration> {
 
 /// Returns why a pod that is being deleted has failed before that, if it has: its containers were
 /// already being ended because its time was over.
-pub(super) fn failed_before(pod: &Pod, memory: &Memory) -> Option<Failure> {
+pub(super) fn failed_before(pod: &Pod, memory: &PodMemory) -> Option<Failure> {
     let is_over = time_left(pod, clock::now()).is_some_and(|left| left.is_zero());
     (memory.has_failure_event && is_over && !view::has_ended(pod)).then(Failure::deadline_exceeded)
 }
@@ -153,7 +153,7 @@ impl Kubelet {
         self: &Arc<Self>,
         key: &Key,
         pod: &Pod,
-        memory: &mut Memory,
+        memory: &mut PodMemory,
     ) -> Result<(Option<Failure>, Option<Duration>), Error> {
         let mut again = None;
         match time_left(pod, clock::now()) {
@@ -164,13 +164,14 @@ impl Kubelet {
             self.make_room(pod).await;
             return Ok((None, again));
         }
-        let failure = match self.failure_by_node(key, pod, &memory.uid) {
+        let failure = match self.failure_by_node(key, pod, memory) {
             Some(failure) => Some(failure),
             None => self.admit(pod).await?,
         };
         if failure.is_some() {
             return Ok((failure, None));
         }
+        memory.is_admitted = true;
         // As upstream a critical pod is not evicted, whatever it uses.
         if !local_storage::has_limits(pod) || !pressure::evictable(pod) {
             return Ok((None, again));
@@ -200,7 +201,7 @@ impl Kubelet {
         self: &Arc<Self>,
         key: &Key,
         pod: &Pod,
-        memory: &mut Memory,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
         failure: Failure,
     ) -> Result<bool, Error> {
@@ -221,7 +222,7 @@ impl Kubelet {
         let (sandboxes, containers) = self.in_runtime(key, &memory.uid).await?;
         let containers = self.remove_created(&memory.uid, containers).await?;
         let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);
-        self.prober.leave(&memory.uid);
+        self.prober.end_startup_and_liveness(&memory.uid);
         let is_disruption = matches!(failure.kind, FailureKind::Excess | FailureKind::Disruption);
         let runs = containers.iter().any(|container| container.state == ContainerState::Running);
         if is_disruption && runs {
@@ -253,15 +254,15 @@ impl Kubelet {
         pod: &Pod,
         sandboxes: &[Sandbox],
         containers: &[Container],
-        memory: &mut Memory,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
     ) -> bool {
         let deadline = clock::deadline(ending::own_grace(pod));
         let mut any = false;
         for container in containers.iter().filter(|c| c.state == ContainerState::Running) {
             let message = format!("Stopping container {}", container.name);
-            let manner = ending::Manner { deadline, message, in_order: true };
-            self.stop(key, pod, sandboxes, container, manner, memory, cause);
+            let manner = ending::Manner { deadline, message, in_order: true, cause: cause.clone() };
+            self.stop(key, pod, sandboxes, container, manner, memory);
             any = true;
         }
         any
@@ -296,7 +297,7 @@ mod tests {
             .unwrap()
         };
         let reason = |phase: &str, has_failure_event| {
-            let memory = Memory { has_failure_event, ..Memory::default() };
+            let memory = PodMemory { has_failure_event, ..PodMemory::default() };
             failed_before(&pod(phase), &memory).map(|failure| failure.reason)
         };
         assert_eq!(reason("Running", true).as_deref(), Some("DeadlineExceeded"));

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failure_that_stays_is_told_now_and_then() {
+    async fn events_tell_of_a_failure_that_stays_now_and_then() {
         let volume = || FailedStep::Volume("v".into());
         assert_eq!(seconds(volume(), 16).await, [0.0, 0.5, 1.5, 3.5, 7.5, 15.5]);
         assert!(seconds(volume(), 1000).await.len() < 20, "an object has 25 Events");

@@ -3,7 +3,8 @@
 
 use super::ending::{self, EndingContainer};
 use super::kubelet::Kubelet;
-use super::memory::Memory;
+use super::memory::PodMemory;
+use super::starting::NewContainer;
 use crate::action::{Action, FALLBACK, Target};
 use crate::error::Error;
 use crate::specs::{long_name, reference};
@@ -32,12 +33,11 @@ impl Kubelet {
     pub(super) async fn run_post_start(
         &self,
         key: &Key,
-        pod: &Pod,
-        spec: &Spec,
+        new: &NewContainer<'_>,
         id: &str,
-        sandbox: &Sandbox,
         hook: &LifecycleHandler,
     ) -> Result<(), String> {
+        let &NewContainer { pod, spec, sandbox, .. } = new;
         let action = Action::of_hook(hook)?;
         let interrupt = CancellationToken::new();
         self.hooks().insert(key.clone(), interrupt.clone());
@@ -70,15 +70,15 @@ impl Kubelet {
         pod: &Pod,
         id: String,
         sandbox: &Sandbox,
-        memory: &mut Memory,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
     ) -> Result<(), Error> {
         let container = self.config.runtime.container_status(&id).await?;
         let (grace, message) = ending::reason(pod, &container.name, Why::Hook);
         let (sandboxes, deadline) = (std::slice::from_ref(sandbox), clock::deadline(grace));
         memory.post_start_failed.insert(id);
-        let manner = ending::Manner { deadline, message, in_order: false };
-        self.stop(key, pod, sandboxes, &container, manner, memory, cause);
+        let manner = ending::Manner { deadline, message, in_order: false, cause: cause.clone() };
+        self.stop(key, pod, sandboxes, &container, manner, memory);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use super::decided_failures::DecidedFailure;
 use super::measured::Measured;
-use super::memory::Memory;
+use super::memory::PodMemory;
 use super::removals::Removals;
 use crate::admission::Admissions;
 use crate::config::Config;
@@ -33,7 +33,7 @@ pub(crate) struct Kubelet {
     pub(super) services: Informer<Service>,
     pub(super) queue: WorkQueue<Key>,
     pub(super) statics: BTreeMap<Key, Arc<Pod>>,
-    pub(super) memory: Mutex<HashMap<Key, Memory>>,
+    pub(super) memory: Mutex<HashMap<Key, PodMemory>>,
     pub(super) recorder: Recorder,
     pub(super) prober: Prober,
     /// Whether memory or disk are low.
@@ -91,19 +91,19 @@ impl Kubelet {
         }
     }
 
-    pub(super) fn recall(&self, key: &Key, uid: &str) -> Memory {
+    pub(super) fn recall(&self, key: &Key, uid: &str) -> PodMemory {
         let kept = self.memories().remove(key);
         if let Some(other) = kept.as_ref().filter(|m| m.uid != uid) {
             self.prober.forget(&other.uid);
         }
-        kept.filter(|m| m.uid == uid).unwrap_or_else(|| Memory { uid: uid.into(), ..Memory::default() })
+        kept.filter(|m| m.uid == uid).unwrap_or_else(|| PodMemory { uid: uid.into(), ..PodMemory::default() })
     }
 
-    pub(super) fn remember(&self, key: &Key, memory: Memory) {
+    pub(super) fn remember(&self, key: &Key, memory: PodMemory) {
         self.memories().insert(key.clone(), memory);
     }
 
-    pub(super) fn memories(&self) -> MutexGuard<'_, HashMap<Key, Memory>> {
+    pub(super) fn memories(&self) -> MutexGuard<'_, HashMap<Key, PodMemory>> {
         self.memory.lock()
     }
 }

@@ -8,7 +8,7 @@
 //! when the kubelet starts anew.
 
 use super::kubelet::Kubelet;
-use super::memory::Memory;
+use super::memory::PodMemory;
 use crate::error::Error;
 use crate::files::NAME_MAX;
 use crate::specs::reference;
@@ -58,10 +58,10 @@ impl Kubelet {
         self.config.dir.join("trash")
     }
 
-    /// Ends what runs under this name for a pod that is no more, and removes its files. What fails
-    /// is tried again by the next look, so what tells of the files, the sandbox or the memory of
-    /// that pod, goes after them. `false`: a pod of this name has come just now, whose own change
-    /// brings the next look.
+    /// Ends what runs under this name for a pod that is no more, and removes its files. The next
+    /// look tries again what fails. It knows of the files from that pod's sandbox or [`PodMemory`],
+    /// so these go last. `false`: a pod of this name has come just now, whose own change brings the
+    /// next look.
     pub(super) async fn clear_strangers(&self, key: &Key, uid: &str) -> Result<bool, Error> {
         let sandboxes = self.config.runtime.list_pod_sandboxes().await?;
         let stranger =
@@ -110,7 +110,7 @@ impl Kubelet {
     pub(super) async fn give_volumes_back(
         &self,
         pod: &Pod,
-        memory: &mut Memory,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
     ) -> Result<(), Error> {
         if memory.volumes_gone {
@@ -133,7 +133,7 @@ impl Kubelet {
         self.removals
             .one_by_one(move |until| {
                 local_storage::unmount_volumes(&pod_dir);
-                if let Err(error) = termination::settle(&pod_dir) {
+                if let Err(error) = termination::move_messages_to_disk(&pod_dir) {
                     tracing::warn!(error = error.line(), "the last words of an ended pod stay in memory");
                 }
                 remove(&trash, &pod_dir, "volumes", &label, &mut removal, until)

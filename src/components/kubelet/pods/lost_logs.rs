@@ -25,7 +25,7 @@ fn logs(dir: &Path) -> Vec<(u32, PathBuf)> {
 
 /// Returns the number of the next attempt: `attempt`, or the one after those that have a log.
 /// Removes the logs of all but the newest of them.
-fn after(dir: &Path, attempt: u32) -> u32 {
+fn next_attempt_beside_logs(dir: &Path, attempt: u32) -> u32 {
     let all = logs(dir);
     let Some(newest) = all.iter().map(|(number, _)| *number).max() else { return attempt };
     for (_, path) in all.iter().filter(|(number, _)| *number < newest) {
@@ -47,7 +47,10 @@ impl Kubelet {
     /// for what the pod may use of the disk.
     pub(super) fn attempt_after_restart(&self, key: &Key, uid: &str, container: &str, attempt: u32) -> u32 {
         match files::is_name(container) {
-            true => after(&self.log_dir(&key.namespace, &key.name, uid).join(container), attempt),
+            true => next_attempt_beside_logs(
+                &self.log_dir(&key.namespace, &key.name, uid).join(container),
+                attempt,
+            ),
             false => attempt, // it is not started
         }
     }
@@ -61,7 +64,7 @@ mod tests {
     #[test]
     fn the_count_goes_on_after_a_restart_and_logs_do_not_pile_up() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(after(&dir.path().join("none"), 0), 0);
+        assert_eq!(next_attempt_beside_logs(&dir.path().join("none"), 0), 0);
         for name in ["1.log", "2.log", "2.log.1", "note.txt", "x.log"] {
             fs::write(dir.path().join(name), "").unwrap();
         }
@@ -70,10 +73,14 @@ mod tests {
             all.map(|entry| entry.file_name().into_string().unwrap()).collect()
         };
         let named = |all: &[&str]| all.iter().map(|name| (*name).to_string()).collect::<BTreeSet<_>>();
-        assert_eq!(after(dir.path(), 0), 3, "a static pod has no stored status");
+        assert_eq!(next_attempt_beside_logs(dir.path(), 0), 3, "a static pod has no stored status");
         assert_eq!(names(), named(&["2.log", "2.log.1", "note.txt", "x.log"]));
-        assert_eq!(after(dir.path(), 3), 3, "it is tried again");
-        assert_eq!(after(dir.path(), 7), 7, "the status tells of attempts whose logs are gone");
+        assert_eq!(next_attempt_beside_logs(dir.path(), 3), 3, "it is tried again");
+        assert_eq!(
+            next_attempt_beside_logs(dir.path(), 7),
+            7,
+            "the status tells of attempts whose logs are gone"
+        );
         assert_eq!(names(), named(&["2.log", "2.log.1", "note.txt", "x.log"]));
     }
 }

@@ -19,7 +19,7 @@ pub(super) type Called = (Option<BTreeMap<String, String>>, Option<BTreeMap<Stri
 /// The kubelet's memory of a pod between two looks. A kubelet that starts anew has none: pauses and
 /// Events of failures begin anew.
 #[derive(Default)]
-pub(super) struct Memory {
+pub(super) struct PodMemory {
     pub uid: String,
     pub backoffs: Backoffs,
     pub waiting: Waiting,
@@ -54,6 +54,9 @@ pub(super) struct Memory {
     pub post_start_failed: HashSet<String>,
     /// Ids of sandboxes that were stopped: nothing of them is left to take down.
     pub stopped: HashSet<String>,
+    /// The node has taken the pod. It may run although no API server has taken the report of its
+    /// start.
+    pub is_admitted: bool,
     /// An Event says why the pod has to fail. The status that says so may have to be written again.
     pub has_failure_event: bool,
     /// When an Event about a back-off was last written, by container.
@@ -66,7 +69,7 @@ pub(super) fn revision_of(pod: &Pod) -> u64 {
     pod.metadata.resource_version.as_deref().and_then(|r| r.parse().ok()).unwrap_or(0)
 }
 
-impl Memory {
+impl PodMemory {
     /// Returns the pod with the newest status that is known: the one that this kubelet wrote last,
     /// as long as the informer has not seen it, else the informer's. In that may be what others
     /// wrote since, a readiness gate's condition for example.
@@ -169,10 +172,10 @@ mod tests {
             Container { finished_at: clock::Timestamp::from_second(at).ok(), ..made }
         };
         let waits = |given_up: &[&str], containers: &[Container]| {
-            let memory = Memory {
+            let memory = PodMemory {
                 backoffs: [("a".to_string(), Duration::from_secs(20))].into(),
                 given_up: given_up.iter().map(|id| (*id).to_string()).collect(),
-                ..Memory::default()
+                ..PodMemory::default()
             };
             memory.pauses(containers).contains_key("a")
         };
@@ -193,10 +196,40 @@ mod tests {
             }))
             .unwrap()
         };
-        let memory = Memory { written: Some((10, PodStatus::default())), ..Memory::default() };
+        let memory = PodMemory { written: Some((10, PodStatus::default())), ..PodMemory::default() };
         let gate = |known: &Pod| memory.with_newest_status(known).status.unwrap().conditions.map(|c| c.len());
         assert_eq!(gate(&pod("9", Some("True"))), None, "the informer is behind");
         assert_eq!(gate(&pod("10", None)), Some(0));
         assert_eq!(gate(&pod("11", Some("True"))), Some(1), "the gate was opened after the last write");
+    }
+
+    #[test]
+    fn the_sandboxes_of_an_ended_pod_are_stopped_until_this_kubelet_has_done_it() {
+        let of = |id: &str, state| crate::decide::tests::sandbox(id, 0, state);
+        let all = [
+            of("up", SandboxState::Ready),
+            of("ended", SandboxState::NotReady),
+            of("stopped", SandboxState::NotReady),
+        ];
+        let stopped = ["up".to_string(), "stopped".to_string()].into();
+        let memory = PodMemory { stopped, ..PodMemory::default() };
+        let left: Vec<&str> = memory.to_stop(&all).into_iter().map(|sandbox| sandbox.id.as_str()).collect();
+        assert_eq!(left, ["up", "ended"], "one that is up was started anew");
+    }
+
+    #[test]
+    fn pulls_of_images_that_the_pod_names_no_more_are_forgotten() {
+        let pod: Pod = serde_json::from_value(json!({"spec": {
+            "initContainers": [{"name": "i", "image": "init"}],
+            "containers": [{"name": "a", "image": "main"}],
+            "ephemeralContainers": [{"name": "e", "image": "debug"}],
+        }}))
+        .unwrap();
+        let mut memory = PodMemory::default();
+        for image in ["debug", "init", "main", "of before"] {
+            memory.pulls.insert(image.into(), (Duration::ZERO, clock::Instant::now(), String::new()));
+        }
+        memory.forget_pulls(&pod);
+        assert_eq!(memory.pulls.into_keys().collect::<Vec<_>>(), ["debug", "init", "main"]);
     }
 }

@@ -26,7 +26,7 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::watcher;
 use kubelet::RETRY;
-use memory::{Memory, revision_of};
+use memory::{PodMemory, revision_of};
 use serde_json::json;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -57,6 +57,7 @@ mod terminating;
 #[cfg(test)]
 pub(super) mod tests;
 
+pub(crate) use eviction_manager::EvictionManager;
 pub(crate) use kubelet::Kubelet;
 
 /// Starts the workers of the node's pods, and the eviction manager, which says in `pressures`
@@ -66,13 +67,13 @@ pub(crate) fn start(crew: &Crew, config: &Arc<Config>, pressures: watch::Sender<
     let watching = kubelet.clone();
     crew.spawn(async move {
         watching.pods.synced().await;
-        watching.watch_pressure().await;
+        EvictionManager::new(watching).watch().await;
     });
     kubelet
 }
 
-/// Starts everything but the watch on the machine's memory and disk, which knows real time only:
-/// simulated kubelets go without.
+/// Starts everything but the watch on the machine's memory and disk, which knows real time only: a
+/// simulation reads a made-up memory in its place.
 pub(super) fn start_workers(
     crew: &Crew,
     config: &Arc<Config>,
@@ -271,7 +272,7 @@ impl Kubelet {
         &self,
         key: &Key,
         pod: &Pod,
-        memory: &mut Memory,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
         mut status: PodStatus,
     ) -> Result<bool, Error> {
@@ -329,10 +330,10 @@ impl Kubelet {
         pod: &Pod,
         sandboxes: &[Sandbox],
         containers: &[Container],
-        memory: &Memory,
+        memory: &PodMemory,
     ) -> ProbeResults {
         let ip = sandboxes.iter().max_by_key(|s| s.attempt).and_then(|s| s.ip).map(IpAddr::from);
-        let mut results = self.prober.attend(key, pod, containers, ip);
+        let mut results = self.prober.probe_running(key, pod, containers, ip);
         let running = containers.iter().filter(|c| c.state == ContainerState::Running);
         let failed = running.filter(|c| memory.post_start_failed.contains(&c.id));
         results.mark_post_start_failed(failed.map(|c| c.name.as_str()));
@@ -345,7 +346,7 @@ impl Kubelet {
         pod: &Pod,
         sandboxes: &[Sandbox],
         containers: &[Container],
-        memory: &Memory,
+        memory: &PodMemory,
     ) -> PodStatus {
         let probes = &self.probes(key, pod, sandboxes, containers, memory);
         let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);

@@ -3,7 +3,7 @@
 
 use super::failure_events::FailedStep;
 use super::kubelet::Kubelet;
-use super::memory::Memory;
+use super::memory::PodMemory;
 use crate::container::{Volumes, kept_claims};
 use crate::error::Error;
 use crate::specs::reference;
@@ -27,7 +27,7 @@ impl Kubelet {
         &self,
         pod: &Pod,
         sandboxes: &[Sandbox],
-        memory: &mut Memory,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
     ) -> Result<Volumes, Error> {
         if std::mem::take(&mut memory.just_mounted) {
@@ -48,7 +48,7 @@ impl Kubelet {
         &self,
         pod: &Pod,
         sandboxes: &[Sandbox],
-        memory: &mut Memory,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
     ) {
         let called = (pod.metadata.labels.clone(), pod.metadata.annotations.clone());
@@ -75,7 +75,7 @@ impl Kubelet {
         &self,
         pod: &Pod,
         sandboxes: &[Sandbox],
-        memory: &mut Memory,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
     ) -> Result<Volumes, Error> {
         let facts = self.facts(pod, sandboxes);

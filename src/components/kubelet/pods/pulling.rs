@@ -2,12 +2,13 @@
 
 use super::failure_events::FailedStep;
 use super::kubelet::Kubelet;
-use super::memory::Memory;
+use super::memory::PodMemory;
+use super::starting::NewContainer;
 use crate::error::Error;
 use crate::specs::{go_duration, reference};
 use crate::status;
 use client::Key;
-use k8s_openapi::api::core::v1::{Container as Spec, ObjectReference, Pod};
+use k8s_openapi::api::core::v1::ObjectReference;
 use std::time::Duration;
 use tap::{Cause, Event};
 
@@ -17,7 +18,7 @@ const PULL_BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::f
 /// Reasons of containers that wait because their image is not there.
 const NO_IMAGE: [&str; 4] = ["ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"];
 
-impl Memory {
+impl PodMemory {
     /// Returns whether Events tell that a container's image is being pulled, or is there. Where the
     /// container waited for its image that is news; where it cannot be started for another reason,
     /// each try finds the same image again.
@@ -52,21 +53,22 @@ impl Kubelet {
     /// to 300 s. The back-off belongs to the pod and image: two containers with the same image wait
     /// together. What needs no pull does not wait: another pod may have brought the image. Events
     /// tell of the first try, and of those that fail in the same way now and then.
-    #[allow(clippy::too_many_arguments)]
+    ///
+    /// # Errors
+    /// Of the runtime.
     pub(super) async fn pull(
         &self,
         key: &Key,
-        pod: &Pod,
-        spec: &Spec,
-        init: bool,
-        memory: &mut Memory,
+        new: &NewContainer<'_>,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
     ) -> Result<Option<Duration>, Error> {
+        let &NewContainer { pod, spec, is_init, .. } = new;
         let image = spec.image.clone().unwrap_or_default();
-        let about = reference(pod, Some((&spec.name, init)));
+        let about = reference(pod, Some((&spec.name, is_init)));
         let static_pod = self.statics.contains_key(key);
         let policy = spec.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
-        let refuse = |memory: &mut Memory, event: &str, reason: &str, why: String| {
+        let refuse = |memory: &mut PodMemory, event: &str, reason: &str, why: String| {
             if memory.note_waiting(&spec.name, reason, &why) {
                 self.recorder.warning(&about, event, why, cause.clone());
                 self.recorder.warning(&about, "Failed", format!("Error: {reason}"), cause.clone());
@@ -103,21 +105,20 @@ impl Kubelet {
             }
             return Ok(Some(left));
         }
-        self.pull_now(key, pod, &spec.name, &about, image, memory, cause).await
+        self.pull_now(key, new, &about, image, memory, cause).await
     }
 
     /// Pulls the image of a container. `Some`: that failed, look again then.
-    #[allow(clippy::too_many_arguments)]
     async fn pull_now(
         &self,
         key: &Key,
-        pod: &Pod,
-        container: &str,
+        new: &NewContainer<'_>,
         about: &ObjectReference,
         image: String,
-        memory: &mut Memory,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
     ) -> Result<Option<Duration>, Error> {
+        let container = new.spec.name.as_str();
         let tells = memory.tells_of_image(container);
         if tells {
             self.recorder.normal(about, "Pulling", format!("Pulling image {image:?}"), cause.clone());
@@ -147,7 +148,7 @@ impl Kubelet {
                 let pause =
                     memory.pulls.get(&image).map_or(PULL_BACKOFF.0, |(p, ..)| (*p * 2).min(PULL_BACKOFF.1));
                 let (_, message) = status::pull_back_off(&image, &error);
-                memory.forget_pulls(pod);
+                memory.forget_pulls(new.pod);
                 memory.pulls.insert(image, (pause, clock::Instant::now(), message));
                 // ErrImagePull is shown first; a moment later the pod is backing off.
                 Ok(Some(Duration::from_secs(1)))
@@ -162,7 +163,7 @@ mod tests {
 
     /// An image that is there is pulled in no time: upstream says 0s then.
     #[test]
-    fn the_time_of_a_pull_is_told_as_go_does() {
+    fn the_time_of_a_pull_is_written_as_go_does() {
         let text = |micros| pull_time(Duration::from_micros(micros));
         assert_eq!([text(0), text(999), text(7_300)], ["0s", "0s", "7ms"]);
         assert_eq!([text(1_250_000), text(2_000_000), text(62_005_000)], ["1.25s", "2s", "1m2.005s"]);

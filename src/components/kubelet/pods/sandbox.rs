@@ -2,7 +2,7 @@
 
 use super::failure_events::FailedStep;
 use super::kubelet::Kubelet;
-use super::memory::Memory;
+use super::memory::PodMemory;
 use crate::error::Error;
 use crate::specs::reference;
 use crate::{dns, resources, sysctls};
@@ -58,7 +58,7 @@ impl Kubelet {
         pod: &Pod,
         attempt: u32,
         sandboxes: &[Sandbox],
-        memory: &mut Memory,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
     ) -> Result<(), Error> {
         let tells = memory.failure_events.is_due(&FailedStep::Sandbox);
@@ -96,7 +96,7 @@ impl Kubelet {
     ///
     /// # Errors
     /// Of the runtime; it is to be stopped again.
-    pub(super) async fn stop_sandbox(&self, id: &str, memory: &mut Memory) -> Result<(), cri::Error> {
+    pub(super) async fn stop_sandbox(&self, id: &str, memory: &mut PodMemory) -> Result<(), cri::Error> {
         self.config.runtime.stop_pod_sandbox(id).await?;
         memory.stopped.insert(id.into());
         Ok(())
@@ -106,7 +106,7 @@ impl Kubelet {
     ///
     /// # Errors
     /// - `setHostnameAsFQDN`, and the name is longer than the kernel takes.
-    /// - A sysctl is forbidden (a static pod is not asked before), or its value is none of numbers.
+    /// - As [`sysctls::of_network`].
     pub(super) fn sandbox_config(&self, pod: &Pod, attempt: u32, dns: Dns) -> Result<SandboxConfig, String> {
         let part = |p: &Option<String>| p.clone().unwrap_or_default();
         let (meta, spec) = (&pod.metadata, pod.spec.clone().unwrap_or_default());

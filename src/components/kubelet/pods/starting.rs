@@ -2,7 +2,7 @@
 
 use super::failure_events::FailedStep;
 use super::kubelet::Kubelet;
-use super::memory::Memory;
+use super::memory::PodMemory;
 use crate::container::{self, Volumes};
 use crate::error::Error;
 use crate::specs::{go_duration, is_ephemeral, reference};
@@ -29,11 +29,17 @@ fn not_honored(warning: &str) -> &'static str {
 
 /// Sets the pause before the container's next restart, after one that ended. An attempt with a new
 /// definition begins without one: it has not failed yet. Nor does the first attempt set one if it
-/// was ended for a probe: upstream counts the ends that came before ([`Memory::pauses`]).
-fn lengthen_backoff(key: &Key, spec: &Spec, init: bool, previous: Option<&Container>, memory: &mut Memory) {
+/// was ended for a probe: upstream counts the ends that came before ([`PodMemory::pauses`]).
+fn lengthen_backoff(
+    key: &Key,
+    spec: &Spec,
+    is_init: bool,
+    previous: Option<&Container>,
+    memory: &mut PodMemory,
+) {
     let Some(previous) = previous else { return };
     let counts = previous.attempt > 0 || !memory.given_up.contains(&previous.id);
-    if View::changed(spec, init, previous) {
+    if View::changed(spec, is_init, previous) {
         memory.backoffs.remove(&spec.name);
     } else if previous.state == ContainerState::Exited && counts {
         let before = memory.backoffs.get(&spec.name).copied();
@@ -48,12 +54,29 @@ fn lengthen_backoff(key: &Key, spec: &Spec, init: bool, previous: Option<&Contai
 /// status the kubelet's reason until the back-off begins. As upstream that is the one of a
 /// container that crashed: the first restart does not wait. An ephemeral container is not started
 /// again.
-fn cannot_run(pod: &Pod, spec: &Spec, why: String, memory: &mut Memory) -> Option<Duration> {
+fn cannot_run(pod: &Pod, spec: &Spec, why: String, memory: &mut PodMemory) -> Option<Duration> {
     if is_ephemeral(pod, &spec.name) {
         return None;
     }
     memory.waiting.insert(spec.name.clone(), ("RunContainerError".into(), why));
     Some(Duration::ZERO)
+}
+
+/// A container that is to be made and started.
+pub(super) struct NewContainer<'a> {
+    pub pod: &'a Pod,
+    /// Its definition in the pod.
+    pub spec: &'a Spec,
+    /// The pod lists it among its init containers: it is one, or a sidecar.
+    pub is_init: bool,
+    /// The number of this run; it is the container's `restartCount`.
+    pub attempt: u32,
+    /// Where it runs: the pod's newest sandbox.
+    pub sandbox: &'a Sandbox,
+    /// The attempt before this one, if the runtime still has it.
+    pub previous: Option<&'a Container>,
+    /// The pod's volumes, which are made.
+    pub volumes: &'a Volumes,
 }
 
 impl Kubelet {
@@ -63,25 +86,19 @@ impl Kubelet {
     /// # Errors
     /// It cannot be made; an Event and the reason for which it waits say why. Or of the runtime, or
     /// of the API.
-    #[allow(clippy::too_many_arguments)] // the facts of one pass, and what is to start
     pub(super) async fn start_container(
         self: &Arc<Self>,
         key: &Key,
-        pod: &Pod,
-        spec: &Spec,
-        init: bool,
-        attempt: u32,
-        sandbox: &Sandbox,
-        previous: Option<&Container>,
-        volumes: &Volumes,
-        memory: &mut Memory,
+        new: &NewContainer<'_>,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
     ) -> Result<Option<Duration>, Error> {
-        if let Some(wait) = self.pull(key, pod, spec, init, memory, cause).await? {
+        let &NewContainer { pod, spec, is_init, attempt, sandbox, previous, volumes } = new;
+        if let Some(wait) = self.pull(key, new, memory, cause).await? {
             return Ok(Some(wait));
         }
-        let about = reference(pod, Some((&spec.name, init)));
-        let failed = |memory: &mut Memory, reason: &str, why: String| {
+        let about = reference(pod, Some((&spec.name, is_init)));
+        let failed = |memory: &mut PodMemory, reason: &str, why: String| {
             if memory.note_waiting(&spec.name, reason, &why) {
                 self.recorder.warning(&about, "Failed", format!("Error: {why}"), cause.clone());
             }
@@ -110,7 +127,7 @@ impl Kubelet {
             Err((reason, why)) => return Err(failed(memory, reason, why)),
         };
         self.recorder.normal(&about, "Created", "Container created", cause.clone());
-        lengthen_backoff(key, spec, init, previous, memory);
+        lengthen_backoff(key, spec, is_init, previous, memory);
         memory.waiting.remove(&spec.name);
         memory.failure_events.retain(|what| *what != FailedStep::Start(spec.name.clone()));
         if let Err(error) = self.config.runtime.start_container(&id).await {
@@ -125,7 +142,7 @@ impl Kubelet {
         self.emit(Event::Start { container: spec.name.clone(), attempt }, key, start, cause);
         let hook = spec.lifecycle.as_ref().and_then(|l| l.post_start.as_ref());
         if let Some(hook) = hook
-            && let Err(why) = self.run_post_start(key, pod, spec, &id, sandbox, hook).await
+            && let Err(why) = self.run_post_start(key, new, &id, hook).await
         {
             tracing::debug!(pod = %key, container = spec.name, why, "postStart hook failed");
             self.recorder.warning(&about, "FailedPostStartHook", "PostStartHook failed", cause.clone());
@@ -159,7 +176,7 @@ mod tests {
         let spec = &pod.spec.as_ref().unwrap().containers[0];
         let pause = |attempt: u32, is_given_up: bool| {
             let ended = tests::container("a", attempt, ContainerState::Exited, 137);
-            let mut memory = Memory::default();
+            let mut memory = PodMemory::default();
             memory.given_up.extend(is_given_up.then(|| ended.id.clone()));
             lengthen_backoff(&Key::new("n", "p"), spec, false, Some(&ended), &mut memory);
             memory.backoffs.get("a").copied()

@@ -2,8 +2,9 @@
 
 use super::ending;
 use super::kubelet::Kubelet;
-use super::memory::Memory;
+use super::memory::PodMemory;
 use super::mounting::REFRESH;
+use super::starting::NewContainer;
 use crate::container::Volumes;
 use crate::decide;
 use crate::error::Error;
@@ -29,6 +30,27 @@ struct Pass {
     failure: Option<Error>,
     /// Another pass at once would change nothing.
     is_last: bool,
+}
+
+/// The pod's volumes, as far as a pass has come with them. They are made before the first step that
+/// needs them, once.
+enum Mounting {
+    NotTried,
+    Failed,
+    Made(Volumes),
+}
+
+/// The pod that a pass is about, and what the runtime had of it when the pass began.
+#[derive(Clone, Copy)]
+struct PassInput<'a> {
+    key: &'a Key,
+    pod: &'a Pod,
+    /// What brought the pod to its worker, for Events and records.
+    cause: &'a Option<Cause>,
+    /// The pod's sandboxes, of every attempt.
+    sandboxes: &'a [Sandbox],
+    /// The pod's containers, of every attempt. None of them was made and never started.
+    containers: &'a [Container],
 }
 
 /// Returns whether a container that lost its sandbox runs again in the next one, with whatever code
@@ -57,7 +79,7 @@ impl Kubelet {
         self: &Arc<Self>,
         key: &Key,
         pod: &Pod,
-        memory: &mut Memory,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
     ) -> Result<Outcome, Error> {
         let has_ended = view::has_ended(pod);
@@ -108,7 +130,7 @@ impl Kubelet {
         self: &Arc<Self>,
         key: &Key,
         pod: &Pod,
-        memory: &mut Memory,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
         is_first: bool,
     ) -> Result<Option<Pass>, Error> {
@@ -128,7 +150,8 @@ impl Kubelet {
         if has_ended && containers.is_empty() {
             return Ok(None); // it ended before this kubelet's time, or before any container was made
         }
-        let (steps, look_again) = self.next_steps(key, pod, memory, &sandboxes, &containers);
+        let input = PassInput { key, pod, cause, sandboxes: &sandboxes, containers: &containers };
+        let (steps, look_again) = self.next_steps(input, memory);
         if steps.is_empty() {
             return Ok(Some(Pass { look_again, failure: None, is_last: true }));
         }
@@ -136,7 +159,7 @@ impl Kubelet {
         let only_ends = steps.iter().all(|s| matches!(s, Step::Stop { .. }));
         let makes_sandbox = is_first && matches!(steps[0], Step::CreateSandbox { .. });
         let status = makes_sandbox.then(|| self.status_of(key, pod, &sandboxes, &containers, memory));
-        let mut scratch = Memory { uid: memory.uid.clone(), ..Memory::default() };
+        let mut scratch = PodMemory { uid: memory.uid.clone(), ..PodMemory::default() };
         let announce = async {
             match status {
                 // ContainerCreating, while the sandbox is made
@@ -146,7 +169,7 @@ impl Kubelet {
                 _ => Ok(true),
             }
         };
-        let work = self.carry_out(key, pod, memory, cause, steps, &sandboxes, &containers);
+        let work = self.carry_out(input, steps, memory);
         let (announced, (wait, failure)) = futures::join!(announce, work);
         memory.written = scratch.written.or(memory.written.take());
         if let Err(error) = announced {
@@ -160,14 +183,8 @@ impl Kubelet {
 
     /// Decides the next steps of a pod, and after which time to look again. Events tell of the
     /// containers that back off.
-    fn next_steps(
-        &self,
-        key: &Key,
-        pod: &Pod,
-        memory: &mut Memory,
-        sandboxes: &[Sandbox],
-        containers: &[Container],
-    ) -> (Vec<Step>, Option<Duration>) {
+    fn next_steps(&self, input: PassInput<'_>, memory: &mut PodMemory) -> (Vec<Step>, Option<Duration>) {
+        let PassInput { key, pod, sandboxes, containers, .. } = input;
         let probes = &self.probes(key, pod, sandboxes, containers, memory);
         let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
         let (backoffs, replaced, now) = (&memory.pauses(containers), &memory.replaced, clock::now());
@@ -202,7 +219,7 @@ impl Kubelet {
         &self,
         key: &Key,
         pod: &Pod,
-        memory: &mut Memory,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
         failure: Option<Error>,
     ) -> Result<Vec<Sandbox>, Error> {
@@ -228,23 +245,25 @@ impl Kubelet {
     /// Does the steps in order. Returns the time after which to look again, and the first failure.
     /// A container that cannot be started keeps no other from being started or stopped. Of a pod
     /// that has to end meanwhile nothing more is started: what ends it may have looked already.
-    #[allow(clippy::too_many_arguments)] // the facts of one pass, named once
     async fn carry_out(
         self: &Arc<Self>,
-        key: &Key,
-        pod: &Pod,
-        memory: &mut Memory,
-        cause: &Option<Cause>,
+        input: PassInput<'_>,
         steps: Vec<Step>,
-        sandboxes: &[Sandbox],
-        containers: &[Container],
+        memory: &mut PodMemory,
     ) -> (Option<Duration>, Option<Error>) {
-        let mut mounted: Option<Option<Volumes>> = None; // inside `None`: they could not be made
+        let PassInput { key, pod, cause, sandboxes, .. } = input;
+        let mut mounting = Mounting::NotTried;
         let (mut wait, mut failure): (Option<Duration>, Option<Error>) = (None, None);
         for step in steps {
-            if mounted.is_none() && matches!(step, Step::CreateSandbox { .. } | Step::Start { .. }) {
-                let made = self.mount(pod, sandboxes, memory, cause).await;
-                mounted = Some(made.map_err(|error| _ = failure.get_or_insert(error)).ok());
+            let needs_volumes = matches!(step, Step::CreateSandbox { .. } | Step::Start { .. });
+            if needs_volumes && matches!(mounting, Mounting::NotTried) {
+                mounting = match self.mount(pod, sandboxes, memory, cause).await {
+                    Ok(volumes) => Mounting::Made(volumes),
+                    Err(error) => {
+                        _ = failure.get_or_insert(error);
+                        Mounting::Failed
+                    }
+                };
             }
             let done = match step {
                 Step::LookAgain(_) => Ok(None),
@@ -252,44 +271,18 @@ impl Kubelet {
                     self.stop_sandbox(&id, memory).await.map(|()| None).map_err(Error::from)
                 }
                 Step::Stop { name, id, why } => {
-                    let Some(container) = containers.iter().find(|c| c.id == id) else { continue };
-                    let (grace, message) = ending::reason(pod, &name, why);
-                    let deadline = clock::deadline(grace);
-                    if matches!(why, Why::Failed(_)) {
-                        memory.given_up.insert(id.clone());
-                    }
-                    if why == Why::Changed || (why == Why::Lost && goes_on(pod, &name)) {
-                        memory.replaced.insert(id);
-                    }
-                    let in_order = matches!(why, Why::Over | Why::Lost);
-                    let manner = ending::Manner { deadline, message, in_order };
-                    self.stop(key, pod, sandboxes, container, manner, memory, cause);
+                    self.stop_in_pass(input, &name, id, why, memory);
                     Ok(None)
                 }
-                Step::CreateSandbox { .. } if mounted == Some(None) => continue,
+                Step::CreateSandbox { .. } if matches!(mounting, Mounting::Failed) => continue,
                 Step::CreateSandbox { attempt } => {
                     memory.just_mounted = true;
                     self.create_sandbox(key, pod, attempt, sandboxes, memory, cause).await.map(|()| None)
                 }
                 Step::Start { .. } if self.has_to_end(key, &memory.uid) => Ok(Some(Duration::ZERO)),
                 Step::Start { name, init, attempt } => {
-                    let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
-                    let extra = specs::ephemeral(pod);
-                    let of_debugger = || extra.iter().find(|c| c.name == name);
-                    let spec = specs::spec_of(pod, &name).or_else(of_debugger);
-                    let (Some(sandbox), Some(spec)) = (sandbox, spec) else {
-                        continue;
-                    };
-                    let Some(volumes) = mounted.as_ref().and_then(Option::as_ref) else { continue };
-                    let previous = containers.iter().filter(|c| c.name == name).max_by_key(|c| c.attempt);
-                    let attempt = match previous {
-                        Some(_) => attempt,
-                        None => self.attempt_after_restart(key, &memory.uid, &name, attempt),
-                    };
-                    self.start_container(
-                        key, pod, spec, init, attempt, sandbox, previous, volumes, memory, cause,
-                    )
-                    .await
+                    let Mounting::Made(volumes) = &mounting else { continue };
+                    self.start_in_pass(input, &name, init, attempt, volumes, memory).await
                 }
             };
             match done {
@@ -298,6 +291,59 @@ impl Kubelet {
             }
         }
         (wait, failure)
+    }
+
+    /// Begins the end of a container. Notes what the next decisions have to know of it: a probe
+    /// gave it up, or it starts again with whatever code it ends.
+    fn stop_in_pass(
+        self: &Arc<Self>,
+        input: PassInput<'_>,
+        name: &str,
+        id: String,
+        why: Why,
+        memory: &mut PodMemory,
+    ) {
+        let PassInput { key, pod, cause, sandboxes, containers } = input;
+        let Some(container) = containers.iter().find(|c| c.id == id) else { return };
+        let (grace, message) = ending::reason(pod, name, why);
+        let deadline = clock::deadline(grace);
+        if matches!(why, Why::Failed(_)) {
+            memory.given_up.insert(id.clone());
+        }
+        if why == Why::Changed || (why == Why::Lost && goes_on(pod, name)) {
+            memory.replaced.insert(id);
+        }
+        let in_order = matches!(why, Why::Over | Why::Lost);
+        let manner = ending::Manner { deadline, message, in_order, cause: cause.clone() };
+        self.stop(key, pod, sandboxes, container, manner, memory);
+    }
+
+    /// Starts a container in the pod's newest sandbox. Returns the time after which to look again.
+    ///
+    /// # Errors
+    /// As [`Kubelet::start_container`].
+    async fn start_in_pass(
+        self: &Arc<Self>,
+        input: PassInput<'_>,
+        name: &str,
+        is_init: bool,
+        attempt: u32,
+        volumes: &Volumes,
+        memory: &mut PodMemory,
+    ) -> Result<Option<Duration>, Error> {
+        let PassInput { key, pod, cause, sandboxes, containers } = input;
+        let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
+        let extra = specs::ephemeral(pod);
+        let of_debugger = || extra.iter().find(|c| c.name == name);
+        let spec = specs::spec_of(pod, name).or_else(of_debugger);
+        let (Some(sandbox), Some(spec)) = (sandbox, spec) else { return Ok(None) };
+        let previous = containers.iter().filter(|c| c.name == name).max_by_key(|c| c.attempt);
+        let attempt = match previous {
+            Some(_) => attempt,
+            None => self.attempt_after_restart(key, &memory.uid, name, attempt),
+        };
+        let new = NewContainer { pod, spec, is_init, attempt, sandbox, previous, volumes };
+        self.start_container(key, &new, memory, cause).await
     }
 }
 
@@ -314,4 +360,50 @@ fn backing_off(view: &View, steps: &[Step]) -> Vec<(String, bool)> {
     })
     .map(|(spec, init)| (spec.name.clone(), init))
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::tests::{container, pod, sandbox};
+    use crate::probe::ProbeResults;
+    use crate::view::Backoffs;
+    use serde_json::json;
+
+    #[test]
+    fn a_container_that_lost_its_sandbox_goes_on_unless_its_policy_is_never() {
+        let of = |policy: &str, own: Option<&str>| {
+            let ephemeral = json!([{"name": "debugger", "image": "nginx"}]);
+            let containers = json!([{"name": "a", "image": "nginx", "restartPolicy": own}]);
+            let spec =
+                json!({"restartPolicy": policy, "containers": containers, "ephemeralContainers": ephemeral});
+            let pod: Pod = serde_json::from_value(json!({"spec": spec})).unwrap();
+            assert!(!goes_on(&pod, "debugger") && !goes_on(&pod, "none"), "{policy}");
+            goes_on(&pod, "a")
+        };
+        assert_eq!(["Always", "OnFailure", "Never"].map(|policy| of(policy, None)), [true, true, false]);
+        assert_eq!([of("Never", Some("OnFailure")), of("Always", Some("Never"))], [true, false]);
+    }
+
+    #[test]
+    fn containers_back_off_that_have_ended_and_wait_for_time_alone() {
+        let pod = pod("Always", &["i"], &["a", "b", "c"]);
+        let up = sandbox("s", 0, SandboxState::Ready);
+        let ended = |name: &str| container(name, 1, ContainerState::Exited, 1);
+        let containers = [ended("i"), ended("a"), ended("b"), container("c", 1, ContainerState::Running, 0)];
+        let pause = Duration::from_secs(10); // they have ended five seconds ago
+        let backoffs: Backoffs = ["i", "a", "c"].map(|name| (name.to_string(), pause)).into();
+        let view = View {
+            pod: &pod,
+            sandbox: Some(&up),
+            containers: &containers,
+            backoffs: &backoffs,
+            replaced: &Default::default(),
+            probes: &ProbeResults::default(),
+            now: clock::Timestamp::from_second(205).unwrap(),
+        };
+        let found = backing_off(&view, &[Step::LookAgain(pause)]);
+        assert_eq!(found, [("a".to_string(), false), ("i".to_string(), true)]);
+        assert!(backing_off(&view, &[]).is_empty(), "something else is to be done");
+    }
 }

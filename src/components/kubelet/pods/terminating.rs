@@ -3,7 +3,7 @@
 use super::ending::{FORCED_GRACE, Manner, seconds};
 use super::failing;
 use super::kubelet::Kubelet;
-use super::memory::Memory;
+use super::memory::PodMemory;
 use crate::error::Error;
 use crate::specs::reference;
 use crate::status;
@@ -36,7 +36,7 @@ impl Kubelet {
         self: &Arc<Self>,
         key: &Key,
         pod: &Pod,
-        memory: &mut Memory,
+        memory: &mut PodMemory,
         cause: &Option<Cause>,
     ) -> Result<Outcome, Error> {
         let grace = seconds(pod.metadata.deletion_grace_period_seconds);
@@ -50,8 +50,8 @@ impl Kubelet {
             memory.ends_by = Some(deadline);
             for container in running {
                 let message = format!("Stopping container {}", container.name);
-                let manner = Manner { deadline, message, in_order: true };
-                self.stop(key, pod, &sandboxes, container, manner, memory, cause);
+                let manner = Manner { deadline, message, in_order: true, cause: cause.clone() };
+                self.stop(key, pod, &sandboxes, container, manner, memory);
             }
             let status = self.status_of(key, pod, &sandboxes, &containers, memory);
             self.report(key, pod, memory, cause, status).await?;

@@ -281,3 +281,14 @@ fn one_node_evicts_for_all() {
         "figures of the disk say nothing about memory"
     );
 }
+
+/// Files of the node that it wrote are its own, but stay when it goes; those of others are not.
+#[test]
+fn a_pod_has_more_than_its_eviction_gives_back() {
+    let mut pod = usage("a", 100, 40, 0);
+    (pod.wrote, pod.kept) = (Amount { bytes: 8 * MIB, files: 3 }, Amount { bytes: 50 * MIB, files: 9 });
+    let of = |resource| (pod.has(resource), pod.frees(resource), pod.excess(resource));
+    assert_eq!(of(Resource::Storage), (108 * MIB, 100 * MIB, i128::from(68 * MIB)));
+    assert_eq!(of(Resource::Inodes), (103, 100, 103), "nothing requests inodes");
+    assert_eq!(of(Resource::Memory), (100 * MIB, 100 * MIB, i128::from(60 * MIB)));
+}

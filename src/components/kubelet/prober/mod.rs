@@ -7,7 +7,7 @@
 
 use super::action::{Action, Answer, Target};
 use super::config::Config;
-use super::probe::{Kind, Numbers, ProbeResults, Probed, Verdict};
+use super::probe::{Kind, Numbers, ProbeResults, Probed, ResultRun};
 use super::specs::{reference, spec_of};
 use super::view::has_ended;
 use client::{Key, Recorder, WorkQueue};
@@ -77,7 +77,7 @@ impl Prober {
     }
 
     /// Probes what runs of this pod and lets go of what does not. Returns what is known by now.
-    pub(crate) fn attend(
+    pub(crate) fn probe_running(
         &self,
         key: &Key,
         pod: &Pod,
@@ -142,7 +142,7 @@ impl Prober {
 
     /// Ends the startup and liveness probes of a pod that is being ended although no client deleted
     /// it. Upstream: `StopLivenessAndStartup`.
-    pub(crate) fn leave(&self, uid: &str) {
+    pub(crate) fn end_startup_and_liveness(&self, uid: &str) {
         self.watched().values().filter(|w| w.uid == uid).for_each(|w| w.leaving.cancel());
     }
 
@@ -245,7 +245,7 @@ impl ContainerProbes {
         let Some(probe) = kind.of(&self.spec) else { return true };
         let Some(action) = Action::of_probe(probe, &self.spec).transpose() else { return true };
         let numbers = Numbers::of(probe);
-        let mut verdict = Verdict::new(numbers);
+        let mut run = ResultRun::new(numbers);
         let early = clock::left(self.started_at, numbers.initial_delay, clock::now());
         clock::sleep(early.unwrap_or_default()).await;
         let mut asked = None;
@@ -255,7 +255,7 @@ impl ContainerProbes {
             }
             asked = Some(clock::Instant::now());
             let Some(well) = self.ask(kind, &action, numbers).await else { continue };
-            let Some(well) = verdict.count(well) else { continue };
+            let Some(well) = run.count(well) else { continue };
             let failed = (!well && kind != Kind::Readiness).then_some(kind);
             self.prober.note(&self.key, &self.id, |findings| {
                 match kind {

@@ -55,11 +55,11 @@ async fn probes_live_as_long_as_their_container_and_liveness_ends_with_the_delet
     (running.started_at, running.created_at) = (Some(clock::now()), clock::now());
     let bare = container("b", 0, ContainerState::Running, 0);
     let all = [running, bare];
-    let results = prober.attend(&key, &pod, &all, None);
+    let results = prober.probe_running(&key, &pod, &all, None);
     assert_eq!(results.probed["a"], Probed { started: None, ready: Some(false) });
     assert_eq!(results.probed.len(), 1, "b has no probes");
     prober.note(&key, "a-0", |findings| findings.probed.ready = Some(true));
-    assert_eq!(prober.attend(&key, &pod, &all, None).probed["a"].ready, Some(true));
+    assert_eq!(prober.probe_running(&key, &pod, &all, None).probed["a"].ready, Some(true));
     let tokens = || {
         let watched = prober.watched();
         let one = &watched["a-0"];
@@ -68,27 +68,27 @@ async fn probes_live_as_long_as_their_container_and_liveness_ends_with_the_delet
     let (end, leaving) = tokens();
     pod.metadata.deletion_timestamp =
         Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(clock::now()));
-    prober.attend(&key, &pod, &all, None);
+    prober.probe_running(&key, &pod, &all, None);
     assert!(leaving.is_cancelled() && !end.is_cancelled(), "readiness is probed until the end");
-    prober.attend(&key, &pod, &[container("a", 0, ContainerState::Exited, 0)], None);
+    prober.probe_running(&key, &pod, &[container("a", 0, ContainerState::Exited, 0)], None);
     assert!(end.is_cancelled() && prober.watched().is_empty());
     // The next attempt has probes of its own, which go when the pod is gone.
     pod.metadata.deletion_timestamp = None;
     let next = container("a", 1, ContainerState::Running, 0);
-    prober.attend(&key, &pod, &[next], None);
+    prober.probe_running(&key, &pod, &[next], None);
     let end = prober.watched()["a-1"].end.clone();
     prober.forget("another");
-    prober.leave("another");
+    prober.end_startup_and_liveness("another");
     let leaving = prober.watched()["a-1"].leaving.clone();
     assert!(!end.is_cancelled() && !leaving.is_cancelled());
-    prober.leave("u"); // its time is over, say
+    prober.end_startup_and_liveness("u"); // its time is over, say
     assert!(!end.is_cancelled() && leaving.is_cancelled());
     prober.forget("u");
     assert!(end.is_cancelled() && prober.watched().is_empty());
     // Another component wrote that the pod has failed.
     pod.status = serde_json::from_value(json!({"phase": "Failed"})).unwrap();
     for _ in 0..2 {
-        prober.attend(&key, &pod, &[container("a", 2, ContainerState::Running, 0)], None);
+        prober.probe_running(&key, &pod, &[container("a", 2, ContainerState::Running, 0)], None);
     }
     assert!(prober.watched()["a-2"].leaving.is_cancelled());
     crew.kill();

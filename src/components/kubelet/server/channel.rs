@@ -21,6 +21,7 @@ pub(super) enum Coding {
 }
 
 impl Coding {
+    /// Returns the form that this protocol's messages have.
     pub(super) fn of(protocol: &str) -> Coding {
         match protocol {
             "v4.base64.channel.k8s.io" | "base64.channel.k8s.io" => Coding::Base64,
@@ -28,6 +29,7 @@ impl Coding {
         }
     }
 
+    /// Makes a message of bytes for a channel.
     pub(super) fn message(self, channel: u8, payload: &[u8]) -> Message {
         match self {
             Coding::Binary => {

@@ -34,7 +34,7 @@ const LEAST: usize = 64 << 10;
 type Piece = Option<(Vec<u8>, OwnedSemaphorePermit)>;
 
 /// Bytes that wait for the ports of one client's connection, as a bound for all together.
-pub(super) struct Waiting(Arc<Semaphore>);
+pub(super) struct WaitingBytes(Arc<Semaphore>);
 
 /// The end at which bytes for one port arrive.
 pub(super) struct Queue {
@@ -52,13 +52,13 @@ pub(super) struct Inward {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Stalled;
 
-impl Default for Waiting {
-    fn default() -> Waiting {
-        Waiting(Arc::new(Semaphore::new(WAITING_MAX)))
+impl Default for WaitingBytes {
+    fn default() -> WaitingBytes {
+        WaitingBytes(Arc::new(Semaphore::new(WAITING_MAX)))
     }
 }
 
-impl Waiting {
+impl WaitingBytes {
     /// Makes the queue of one port.
     pub(super) fn queue(&self) -> (Queue, Inward) {
         let (pieces, inward) = mpsc::channel(PIECES_MAX);
@@ -142,7 +142,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_port_that_does_not_read_is_given_up_once_others_wait() {
-        let waiting = Waiting::default();
+        let waiting = WaitingBytes::default();
         let ((silent, to_silent), (other, to_other)) = (waiting.queue(), waiting.queue());
         let (mut near, _far) = tokio::io::duplex(64);
         let (mut other_near, mut other_far) = tokio::io::duplex(64);
@@ -171,7 +171,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_port_that_trickles_is_given_up_once_others_wait() {
-        let waiting = Waiting::default();
+        let waiting = WaitingBytes::default();
         let (queue, inward) = waiting.queue();
         let (mut near, mut far) = tokio::io::duplex(64);
         let served = tokio::spawn(async move { inward.write_to(&mut near).await });
@@ -189,8 +189,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_port_that_pauses_and_holds_up_nobody_is_waited_for() {
-        let waiting = Waiting::default();
+    async fn a_port_that_pauses_and_holds_up_no_other_is_waited_for() {
+        let waiting = WaitingBytes::default();
         let (queue, inward) = waiting.queue();
         let (mut near, mut far) = tokio::io::duplex(64);
         let served = tokio::spawn(async move { inward.write_to(&mut near).await });

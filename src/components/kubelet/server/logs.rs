@@ -1,7 +1,7 @@
 //! Containers' logs, from the file of the runtime.
 
 use super::super::container_status::terminated;
-use super::super::logs::{Options, Pieces, Reader};
+use super::super::logs::{LogReader, Options, Pieces};
 use super::super::pods::Kubelet;
 use super::super::specs::{is_ephemeral, spec_of};
 use super::{Body, Query, refuse, runtime_error};
@@ -107,7 +107,7 @@ pub(super) async fn read_logs(
     crew.spawn(async move {
         let (path, limits, opening) = (found.log_path.clone(), kubelet.config.logs, options.clone());
         let opened = move || {
-            let log = Reader::open(&path, limits, opening.follow, opening.tail)?;
+            let log = LogReader::open(&path, limits, opening.follow, opening.tail)?;
             Ok::<_, std::io::Error>(Pieces::new(log, &opening, CHUNK))
         };
         // Files are read where a thread may wait for the disk.

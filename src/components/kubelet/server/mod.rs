@@ -15,7 +15,7 @@ mod websocket;
 
 use super::config::{Config, PORT};
 use super::pods::Kubelet;
-use super::stats::Meter;
+use super::stats::UsageMeter;
 use bytes::Bytes;
 use client::{CAUSE_HEADER, KUBELET_HANDSHAKES_MAX, KUBELET_STREAMS_MAX, Key};
 use cri::{self, ContainerState, ExecRequest};
@@ -72,7 +72,7 @@ const GONE_MAX: Duration = Duration::from_secs(30);
 /// and what it does not read.
 const CONNECTION_BUFFER: usize = 80 << 10;
 
-pub(crate) fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, meter: Arc<Meter>) {
+pub(crate) fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, meter: Arc<UsageMeter>) {
     let Some((tls, clients)) = config.tls.clone() else { return };
     let (config, owner) = (config.clone(), crew.clone());
     crew.spawn(async move {
@@ -94,7 +94,7 @@ struct Server {
     acceptor: TlsAcceptor,
     clients: pki::Clients,
     kubelet: Arc<Kubelet>,
-    meter: Arc<Meter>,
+    meter: Arc<UsageMeter>,
     crew: Crew,
 }
 
@@ -325,7 +325,7 @@ impl Query {
 
 async fn serve(
     kubelet: Arc<Kubelet>,
-    meter: Arc<Meter>,
+    meter: Arc<UsageMeter>,
     crew: Crew,
     visit: Arc<Visit>,
     request: Request<Incoming>,

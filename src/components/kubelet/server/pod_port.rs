@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_program_that_answers_at_once_is_heard_after_the_request() {
+    async fn the_answer_of_a_program_that_answers_at_once_comes_after_the_request() {
         let ((mut client, near), (mut pod, far)) = (tokio::io::duplex(64), tokio::io::duplex(64));
         let joined = tokio::spawn(join(near, far));
         pod.write_all(b"answer").await.unwrap();

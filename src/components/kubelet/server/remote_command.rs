@@ -85,7 +85,9 @@ impl StreamOptions {
             let record = Record::new(Event::Exec { exit }).cause(cause.clone()).took(began.elapsed());
             tap.emit(Record { object: Some(pod.clone()), ..record });
         }
-        exit_status(protocol, exit.map(|code| if self.is_exec { code } else { 0 }))
+        let action = if self.is_exec { "executing command in" } else { "attaching to" };
+        let exit = exit.map(|code| if self.is_exec { code } else { 0 });
+        exit_status(protocol, exit.map_err(|why| format!("error {action} container: {why}")))
     }
 }
 
@@ -110,14 +112,21 @@ pub(super) type Opening = std::pin::Pin<Box<dyn Future<Output = cri::Result<Sess
 
 /// Returns the last message on the status channel: how the process ended. From `v4.channel.k8s.io`
 /// on that is a `Status` in JSON. In older protocols a failure is a plain text, and a success has
-/// no message.
+/// no message. A process that could not begin is an internal error. Source: `ServeExec` and
+/// `ServeAttach` in `kubelet/pkg/cri/streaming/remotecommand`.
+///
+/// ```text
+/// exit 3     command terminated with non-zero exit code: exit status 3
+/// no `sh`    Internal error occurred: error executing command in container: exec: "sh": ...
+/// ```
 fn exit_status(protocol: &str, exit: Result<i32, String>) -> Option<Vec<u8>> {
     let failed = |code: i32| format!("command terminated with non-zero exit code: exit status {code}");
+    let internal = |why: &str| format!("Internal error occurred: {why}");
     if matches!(protocol, OLDEST | "base64.channel.k8s.io") {
         return match exit {
             Ok(0) => None,
             Ok(code) => Some(failed(code).into_bytes()),
-            Err(message) => Some(message.into_bytes()),
+            Err(why) => Some(internal(&why).into_bytes()),
         };
     }
     let status = match exit {
@@ -128,8 +137,11 @@ fn exit_status(protocol: &str, exit: Result<i32, String>) -> Option<Vec<u8>> {
             "reason": "NonZeroExitCode",
             "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
         }),
-        Err(message) => serde_json::json!({
-            "metadata": {}, "status": "Failure", "message": message, "reason": "InternalError", "code": 500,
+        Err(why) => serde_json::json!({
+            "metadata": {}, "status": "Failure", "code": 500,
+            "message": internal(&why),
+            "reason": "InternalError",
+            "details": {"causes": [{"message": why}]},
         }),
     };
     Some(status.to_string().into_bytes())
@@ -171,6 +183,30 @@ mod tests {
         let ends = futures::future::join_all(go_on).await;
         assert_eq!(ends.iter().filter(|end| **end < LAST_INPUT).count(), 3);
         assert_eq!(left.0.available_permits(), LEFT_MAX, "their places are free again");
+    }
+
+    #[test]
+    fn a_process_that_could_not_begin_is_an_internal_error() {
+        let message = |protocol: &str, is_exec: bool| {
+            let options = StreamOptions {
+                stdin: false,
+                stdout: true,
+                stderr: false,
+                tty: false,
+                is_exec,
+                record: None,
+                left: LeftPlaces::default(),
+            };
+            options.answer(protocol, Err("no such program".into())).unwrap()
+        };
+        let status: Value = serde_json::from_slice(&message("v5.channel.k8s.io", true)).unwrap();
+        let why = "error executing command in container: no such program";
+        assert_eq!(status["message"], format!("Internal error occurred: {why}"));
+        let kind = serde_json::json!(["InternalError", 500]);
+        assert_eq!((&status["reason"], &status["code"]), (&kind[0], &kind[1]));
+        assert_eq!(status["details"]["causes"][0]["message"], why);
+        let text = String::from_utf8(message(OLDEST, false)).unwrap();
+        assert_eq!(text, "Internal error occurred: error attaching to container: no such program");
     }
 
     #[tokio::test(start_paused = true)]

@@ -86,6 +86,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     /// Returns the next frame; `None` at the end of the connection.
+    ///
+    /// # Errors
+    /// The connection broke off in a frame, or the frame is damaged or longer than [`FRAME_MAX`].
     pub(super) async fn next(&mut self) -> io::Result<Option<Frame>> {
         let mut head = [0u8; 8];
         match self.io.read_exact(&mut head).await {
@@ -123,6 +126,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }))
     }
 
+    /// Unpacks a header block; names in lower case. Each block has to be unpacked, in order: all
+    /// share one compression context.
+    ///
+    /// # Errors
+    /// It is damaged, or has more than [`HEADERS_MAX`] bytes.
     fn headers(&mut self, block: &[u8]) -> io::Result<BTreeMap<String, String>> {
         let mut out = Vec::with_capacity(4096);
         let mut at = 0;
@@ -197,6 +205,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.control(2, &body).await
     }
 
+    /// Writes data of a stream. `fin`: it is the last.
     pub(super) async fn data(&mut self, stream: u32, bytes: &[u8], fin: bool) -> io::Result<()> {
         let length = (bytes.len() as u32).to_be_bytes();
         let mut frame = stream.to_be_bytes().to_vec();
@@ -206,16 +215,19 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.io.flush().await
     }
 
+    /// Answers a ping with its own id.
     pub(super) async fn ping(&mut self, id: u32) -> io::Result<()> {
         self.control(6, &id.to_be_bytes()).await
     }
 
+    /// Says that no stream after `last` is served, and that nothing is wrong.
     pub(super) async fn go_away(&mut self, last: u32) -> io::Result<()> {
         let mut body = last.to_be_bytes().to_vec();
         body.extend_from_slice(&0u32.to_be_bytes());
         self.control(7, &body).await
     }
 
+    /// Ends this direction of the connection.
     pub(super) async fn shutdown(&mut self) -> io::Result<()> {
         self.io.shutdown().await
     }

@@ -167,3 +167,23 @@ fn upgrade_to_spdy(
     });
     Ok(response)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn the_first_protocol_of_the_client_that_is_spoken_here_is_agreed_on() {
+        let mut headers = HeaderMap::new();
+        for line in ["v9.channel.k8s.io, v4.channel.k8s.io", " ,channel.k8s.io"] {
+            headers.append("sec-websocket-protocol", HeaderValue::from_static(line));
+        }
+        headers.insert("upgrade", HeaderValue::from_static("SPDY/3.1"));
+        let offered = header_words(&headers, "sec-websocket-protocol");
+        assert_eq!(offered, ["v9.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"]);
+        assert_eq!(agree(&offered, &PROCESS_WS).as_deref(), Some("v4.channel.k8s.io"));
+        assert_eq!(agree(&offered, &["portforward.k8s.io"]), None);
+        assert_eq!(asked_protocols(&headers), "spdy/3.1");
+    }
+}

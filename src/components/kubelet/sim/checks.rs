@@ -37,9 +37,14 @@ pub(super) async fn wrong(store: &Store, runtime: &FakeRuntime) -> Vec<String> {
     wrong
 }
 
+/// Returns whether a pod has ended for good.
+pub(super) fn is_over(pod: &Value) -> bool {
+    matches!(text(pod, "status.phase"), "Succeeded" | "Failed")
+}
+
 impl Case<'_> {
     fn is_over(&self) -> bool {
-        matches!(text(self.pod, "status.phase"), "Succeeded" | "Failed")
+        is_over(self.pod)
     }
 
     fn wrong(&self) -> Vec<String> {

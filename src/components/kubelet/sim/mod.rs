@@ -1,12 +1,13 @@
 //! A kubelet in a simulated world: pods come and go, containers end, sandboxes are lost. Between
 //! the kubelet and the API server are the faults of [`client::simulated`], and between it and its
 //! runtime those of [`runtime`]. The kubelet is killed while it writes to either; the runtime and
-//! its containers live on. Afterwards the faults end, and then every pod runs as its object says,
-//! and nothing is left of those that are gone ([`checks`]). `ROPEWALK_SEEDS=100000 cargo test
-//! --profile sim -p kubelet --lib sim::` runs more histories, `ROPEWALK_SEED_FROM` begins
-//! elsewhere.
+//! its containers live on. Now and then the machine's memory is low, and a pod is evicted
+//! ([`memory`]). Afterwards the faults end, and then every pod runs as its object says, and nothing
+//! is left of those that are gone ([`checks`]). `ROPEWALK_SEEDS=100000 cargo test --profile sim -p
+//! kubelet --lib sim::` runs more histories, `ROPEWALK_SEED_FROM` begins elsewhere.
 
 mod checks;
+mod memory;
 mod runtime;
 
 use super::config::Config;
@@ -14,13 +15,14 @@ use super::patience::Patient;
 use super::pods::start_workers;
 use super::pods::tests::{NODE, PODS, config};
 use super::pressure::Pressures;
-use super::simulated;
+use super::simulated::{self, EvictionBug};
 use api::meta;
 use api::value::{put, text};
 use client::simulated::{Bug as Mistake, Door, Faults, Store, Tally, kind};
 use client::spin;
 use cri::fake::{FakeRuntime, Script};
 use cri::{ContainerState, Runtime, SandboxState};
+use memory::MachineMemory;
 use rng::Rng;
 use rng::seeds::{caught_after, sweep};
 use runtime::Rough;
@@ -36,6 +38,22 @@ enum Bug {
     /// Of the client that the kubelet uses.
     Client(Mistake),
     Runtime(runtime::Bug),
+    /// Of the kubelet's evictions.
+    Eviction(EvictionBug),
+}
+
+impl Bug {
+    fn of_client(self) -> Option<Mistake> {
+        if let Bug::Client(mistake) = self { Some(mistake) } else { None }
+    }
+
+    fn of_runtime(self) -> Option<runtime::Bug> {
+        if let Bug::Runtime(bug) = self { Some(bug) } else { None }
+    }
+
+    fn of_evictions(self) -> Option<EvictionBug> {
+        if let Bug::Eviction(bug) = self { Some(bug) } else { None }
+    }
 }
 
 /// After the last fault everything must be as it is wanted within this time: longer than a watch
@@ -46,11 +64,12 @@ const QUIET: Duration = Duration::from_secs(20);
 /// What containers of each image do, until the faults end: from then on all run.
 const IMAGES: [&str; 5] = ["runs", "deaf", "works", "crashes", "refuses"];
 
-/// What happened between the kubelet and the API server, and between it and its runtime; and the
-/// store's hash.
-type Ran = (Tally, runtime::Tally, u64);
+/// What happened between the kubelet and the API server, and between it and its runtime; the
+/// store's hash; and how many pods were evicted.
+type Ran = (Tally, runtime::Tally, u64, u64);
 
 fn run(seed: u64, bug: Option<Bug>) -> Ran {
+    simulated::EVICTION_BUG.set(bug.and_then(Bug::of_evictions));
     in_simulation(history(seed, bug))
 }
 
@@ -95,26 +114,25 @@ async fn history(seed: u64, bug: Option<Bug>) -> Ran {
     let rng = Rng::seeded(seed);
     let store = Store::new(rng.fork("store"));
     let (calls, faults) = weather(&rng.fork("weather"));
-    let (of_client, of_runtime) = match bug {
-        Some(Bug::Client(mistake)) => (Some(mistake), None),
-        Some(Bug::Runtime(bug)) => (None, Some(bug)),
-        None => (None, None),
-    };
-    let door = Door::new(&store, &rng.fork("door"), calls, of_client);
+    let door = Door::new(&store, &rng.fork("door"), calls, bug.and_then(Bug::of_client));
     let fake = FakeRuntime::new(NODE, PODS, rng.fork("runtime"));
-    let rough = Rough::new(&fake, rng.fork("rough"), faults, of_runtime);
+    let rough = Rough::new(&fake, rng.fork("rough"), faults, bug.and_then(Bug::of_runtime));
     let (user, restarts) = (rng.fork("user"), rng.fork("restarts"));
+    let gets_low = bug.and_then(Bug::of_evictions).is_some();
+    let memory = MachineMemory::new(&fake, rng.fork("memory"), faults.are_fair(), gets_low);
     write_scripts(&fake);
     let script = async {
         act(&store, &fake, &user).await;
         door.calm();
         rough.calm();
+        memory.calm();
         IMAGES.iter().for_each(|image| fake.script(image, Script::Run));
         let start = clock::Instant::now();
         loop {
             let before = store.revision();
             clock::sleep(QUIET).await;
-            let wrong = checks::wrong(&store, &fake).await;
+            let mut wrong = checks::wrong(&store, &fake).await;
+            wrong.extend(memory.lost(&store));
             if wrong.is_empty() && store.revision() == before {
                 return;
             }
@@ -138,12 +156,13 @@ async fn history(seed: u64, bug: Option<Bug>) -> Ran {
                 runtime: Arc::new(Patient(Arc::new(rough.clone()))),
                 ..config(&door.client(), &fake, dir.path().into())
             };
-            start_workers(&crew, &Arc::new(config), watch::Sender::new(Pressures::default()));
+            let kubelet = start_workers(&crew, &Arc::new(config), watch::Sender::new(Pressures::default()));
             tokio::select! {
                 biased;
                 () = door.killed() => {}
                 () = rough.killed() => {}
                 end = crew.wait() => panic!("seed {seed}: the kubelet ended: {end:?}"),
+                () = memory.watched_by(&kubelet, seed) => {}
             }
             crew.kill();
             clock::sleep(Duration::from_millis(restarts.range(1, 5000))).await;
@@ -155,7 +174,7 @@ async fn history(seed: u64, bug: Option<Bug>) -> Ran {
         () = watching => {}
         () = lives => {}
     }
-    (door.tally(), rough.tally(), store.hash())
+    (door.tally(), rough.tally(), store.hash(), memory.count())
 }
 
 /// Pods come, change and go for a while, containers end, and sandboxes are lost. In every third
@@ -224,11 +243,13 @@ fn some_image(rng: &Rng) -> &'static str {
 }
 
 /// Returns a pod for this node. Few names: another pod of the same name is the case that is easily
-/// got wrong.
+/// got wrong. Every second pod requests memory: the node takes it although its memory is low.
 fn new_pod(rng: &Rng) -> Value {
     let names = if rng.chance(0.5) { &["a"][..] } else { &["a", "b"] };
-    let containers: Vec<Value> =
-        names.iter().map(|name| json!({"name": name, "image": some_image(rng)})).collect();
+    let requests = if rng.chance(0.5) { json!({"memory": "16Mi"}) } else { json!({}) };
+    let container =
+        |name: &&str| json!({"name": name, "image": some_image(rng), "resources": {"requests": requests}});
+    let containers: Vec<Value> = names.iter().map(container).collect();
     let policy = ["Always", "OnFailure", "Never"][rng.range(0, 3) as usize];
     json!({
         "metadata": {"name": format!("p{}", rng.range(0, 5))},
@@ -244,13 +265,14 @@ fn new_pod(rng: &Rng) -> Value {
 #[test]
 fn pods_run_as_their_objects_say_whatever_happens() {
     let test = "kubelet::sim::pods_run_as_their_objects_say_whatever_happens";
-    let (mut calls, mut of_runtime) = (Tally::default(), runtime::Tally::default());
-    let add = |(tally, own, _): Ran| {
+    let (mut calls, mut of_runtime, mut evictions) = (Tally::default(), runtime::Tally::default(), 0);
+    let add = |(tally, own, _, evicted): Ran| {
         calls += tally;
         of_runtime += own;
+        evictions += evicted;
     };
     let Some(seeds) = sweep(test, 20, |seed| run(seed, None), add) else { return };
-    eprintln!("{seeds} seeds: {calls:?}, {of_runtime:?}");
+    eprintln!("{seeds} seeds: {calls:?}, {of_runtime:?}, {evictions} evictions");
     // A sweep in which nothing bad happened proves nothing.
     let seen = [calls.refused, calls.lost, calls.cut, calls.expired, calls.killed];
     let own = [of_runtime.failed, of_runtime.lost, of_runtime.killed];
@@ -258,6 +280,7 @@ fn pods_run_as_their_objects_say_whatever_happens() {
         seen.iter().chain(&own).all(|n| *n > seeds / 4),
         "the weather was too fair: {calls:?}, {of_runtime:?}"
     );
+    assert!(evictions > seeds / 10, "memory was hardly ever low: {evictions} evictions");
 }
 
 #[test]
@@ -310,8 +333,9 @@ fn a_pod_that_waited_an_hour_for_its_config_map_starts_within_seconds() {
 }
 
 /// Events that are lost, a container that a restarted kubelet starts once more, a sandbox that
-/// stays. A report that failed and was taken for a success is none of them: the kubelet compares
-/// what the API has with what it would say, again and again, and so mends it.
+/// stays, an evicted pod that runs on, two pods evicted for one. A report that failed and was taken
+/// for a success is none of them: the kubelet compares what the API has with what it would say,
+/// again and again, and so mends it.
 #[test]
 fn planted_bugs_are_caught() {
     const ENOUGH: u64 = 50;
@@ -320,6 +344,8 @@ fn planted_bugs_are_caught() {
         Bug::Client(Mistake::SkippedEvents),
         Bug::Runtime(runtime::Bug::ForgottenContainers),
         Bug::Runtime(runtime::Bug::LeakedSandbox),
+        Bug::Eviction(EvictionBug::Lost),
+        Bug::Eviction(EvictionBug::Doubled),
     ];
     let unnoticed: Vec<Bug> = bugs
         .into_iter()
@@ -329,5 +355,6 @@ fn planted_bugs_are_caught() {
             after.is_none()
         })
         .collect();
+    simulated::EVICTION_BUG.set(None);
     assert!(unnoticed.is_empty(), "{ENOUGH} histories went unnoticed with each of {unnoticed:?}");
 }

@@ -27,6 +27,16 @@ pub(super) struct Faults {
     pub killed: f64,
 }
 
+impl Faults {
+    /// Returns whether no call fails or is cut off; it may be late.
+    pub(super) fn are_fair(&self) -> bool {
+        [self.failed, self.lost, self.killed].iter().all(|probability| *probability <= 0.0)
+    }
+}
+
+/// Bytes of memory per byte of the fake runtime's figures: a pod is worth its eviction then.
+const MEMORY_SCALE: u64 = 8;
+
 /// Kills in one history, at most: as of the simulated API server.
 const KILLS_MAX: u64 = 4;
 
@@ -180,7 +190,9 @@ impl Runtime for Rough {
     }
 
     async fn list_pod_sandbox_stats(&self) -> Result<BTreeMap<String, Stats>> {
-        self.read(self.0.runtime.list_pod_sandbox_stats()).await
+        let mut all = self.read(self.0.runtime.list_pod_sandbox_stats()).await?;
+        all.values_mut().for_each(|stats| stats.memory_working_set *= MEMORY_SCALE);
+        Ok(all)
     }
 
     async fn create_container(&self, sandbox_id: &str, config: ContainerConfig) -> Result<String> {

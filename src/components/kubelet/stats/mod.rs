@@ -2,9 +2,9 @@
 //! `/metrics/resource`, and so behind `kubectl top` and autoscaling.
 //!
 //! Memory is measured when a client asks for it. CPU is a rate: what was used since an earlier
-//! look, which the [`Meter`] keeps, divided by the time in between. As a counter it never goes down
-//! when a container ends: clients would take that for a restart from zero. [`report`] writes the
-//! figures.
+//! look, which the [`UsageMeter`] keeps, divided by the time in between. As a counter it never goes
+//! down when a container ends: clients would take that for a restart from zero. [`report`] writes
+//! the figures.
 
 use super::config::Config;
 use clock::{self, Instant, Timestamp};
@@ -67,7 +67,7 @@ struct NodeUsage {
 }
 
 /// Measures the containers of a node, and remembers earlier looks.
-pub(crate) struct Meter {
+pub(crate) struct UsageMeter {
     config: Arc<Config>,
     /// By container id, the oldest first.
     marks: Mutex<BTreeMap<String, VecDeque<Mark>>>,
@@ -92,17 +92,17 @@ fn sort_by_pod(found: &mut [ContainerUsage]) {
     });
 }
 
-impl Meter {
-    fn new(config: &Arc<Config>) -> Meter {
-        Meter { config: config.clone(), marks: Mutex::default(), past: Mutex::default() }
+impl UsageMeter {
+    fn new(config: &Arc<Config>) -> UsageMeter {
+        UsageMeter { config: config.clone(), marks: Mutex::default(), past: Mutex::default() }
     }
 
-    pub(crate) fn start(crew: &Crew, config: &Arc<Config>) -> Arc<Meter> {
-        let meter = Arc::new(Meter::new(config));
+    pub(crate) fn start(crew: &Crew, config: &Arc<Config>) -> Arc<UsageMeter> {
+        let meter = Arc::new(UsageMeter::new(config));
         let own = meter.clone();
         crew.spawn(async move {
             loop {
-                own.look(true).await;
+                own.measure_running(true).await;
                 clock::sleep_at_least(EVERY, SHORTEST).await;
             }
         });
@@ -134,7 +134,7 @@ impl Meter {
 
     /// Measures the running containers; `None` if the runtime does not answer. `keep`: later looks
     /// count from this one.
-    async fn look(&self, keep: bool) -> Option<NodeUsage> {
+    async fn measure_running(&self, keep: bool) -> Option<NodeUsage> {
         let runtime: &dyn Runtime = &*self.config.runtime;
         let ended = self.past.lock().ended;
         let (containers, sandboxes, used) = futures::join!(
@@ -170,7 +170,7 @@ impl Meter {
         }
         sort_by_pod(&mut found);
         if self.config.hosts_cluster && keep {
-            self.own(true);
+            self.measure_process(true);
         }
         Some(NodeUsage { running: found, ended })
     }
@@ -189,7 +189,7 @@ impl Meter {
 
     /// Returns what the process of the whole cluster uses: components, kubelets, this one. It is
     /// counted on one node.
-    fn own(&self, keep: bool) -> (Stats, Option<(u64, Duration)>) {
+    fn measure_process(&self, keep: bool) -> (Stats, Option<(u64, Duration)>) {
         let usage = usage::of_process("self").unwrap_or_default();
         let rate = self.measure(OWN, usage.cpu, None, keep);
         (Stats { cpu_usage: usage.cpu, memory_working_set: usage.working_set }, rate)
@@ -198,7 +198,7 @@ impl Meter {
     /// Returns the node's use: that of its containers, ended ones too, and of the cluster's process
     /// if it is counted here. Its CPU time never decreases from one report to the next.
     fn node(&self, found: &NodeUsage) -> (Stats, u64, Duration) {
-        let own = self.config.hosts_cluster.then(|| self.own(false));
+        let own = self.config.hosts_cluster.then(|| self.measure_process(false));
         let parts = found.running.iter().map(|u| (u.stats, u.rate)).chain(own);
         let ended = Stats { cpu_usage: found.ended, ..Stats::default() };
         let (mut sum, nano, window) =
@@ -249,7 +249,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let runtime = FakeRuntime::new(NODE, PODS, Rng::seeded(1));
         let api = Scripted::new(|_| None).await;
-        let meter = Meter::new(&Arc::new(config(&api.client, &runtime, dir.path().into())));
+        let meter = UsageMeter::new(&Arc::new(config(&api.client, &runtime, dir.path().into())));
         let pod = PodId { namespace: "n".into(), name: "p".into(), uid: "u".into() };
         let of_pod = SandboxConfig { pod, ..SandboxConfig::default() };
         let sandbox = runtime.run_pod_sandbox(of_pod).await.unwrap().id;
@@ -275,16 +275,16 @@ mod tests {
         };
         let (first, _second) = (start("a").await, start("b").await);
         clock::pause(Duration::from_secs(10_000)).await;
-        meter.look(true).await;
+        meter.measure_running(true).await;
         clock::pause(Duration::from_secs(1000)).await;
         assert_eq!(reported().await, [22, 22]);
         runtime.exit(&first, 1, "Error");
         assert_eq!(reported().await, [22, 22], "before the next look that is kept");
-        meter.look(true).await;
+        meter.measure_running(true).await;
         assert_eq!(reported().await, [22, 22], "the second that it used after the last look is missing");
         clock::pause(Duration::from_secs(3000)).await;
         assert_eq!(reported().await, [24, 25]);
-        meter.look(true).await;
+        meter.measure_running(true).await;
         assert_eq!(reported().await, [24, 25], "an end counts once");
     }
 
@@ -293,7 +293,7 @@ mod tests {
     async fn a_node_whose_runtime_does_not_answer_has_no_figures() {
         let runtime = FakeRuntime::new(NODE, PODS, Rng::seeded(1));
         let api = Scripted::new(|_| None).await;
-        let meter = Meter::new(&Arc::new(config(&api.client, &runtime, "/nowhere".into())));
+        let meter = UsageMeter::new(&Arc::new(config(&api.client, &runtime, "/nowhere".into())));
         let of_node = |text: &str| text.contains("\nnode_memory_working_set_bytes ");
         let text = meter.resource_metrics().await;
         assert!(of_node(&text) && text.ends_with("\nresource_scrape_error 0\n"), "{text}");

@@ -1,7 +1,7 @@
 //! Writes the figures: `/stats/summary` as JSON, `/metrics/resource` in the text format of
 //! Prometheus.
 
-use super::{ContainerUsage, Meter, NodeUsage};
+use super::{ContainerUsage, NodeUsage, UsageMeter};
 use cri::{PodId, Stats};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -16,8 +16,8 @@ fn write_series(out: &mut String, name: &str, kind: &str, help: &str, values: Ve
     }
 }
 
-/// Returns the use of a pod, whose running containers these are: what the runtime tells of its
-/// sandbox, ended containers included, or else their sum.
+/// Returns the use of the pod that has these running containers: that of its sandbox, which
+/// includes containers that have ended, or else the sum.
 fn of_pod(containers: &[ContainerUsage], of_sandboxes: &BTreeMap<String, Stats>) -> Stats {
     let whole = of_sandboxes.get(&containers[0].sandbox).copied();
     whole.unwrap_or_else(|| {
@@ -40,11 +40,11 @@ fn sum_of_rates(rates: impl Iterator<Item = Option<(u64, Duration)>>) -> Option<
     rates.flatten().reduce(|(nano, window), (more, over)| (nano + more, window.max(over)))
 }
 
-impl Meter {
+impl UsageMeter {
     /// Returns the answer to `/stats/summary`. `None`: the runtime does not answer. Nothing is
     /// known of the node then, either: what its containers use is the most of it.
     pub(crate) async fn summary(&self) -> Option<Value> {
-        let found = self.look(false).await?;
+        let found = self.measure_running(false).await?;
         let of_sandboxes = self.config.runtime.list_pod_sandbox_stats().await.unwrap_or_default();
         let now = clock::rfc3339(clock::now());
         let figures = |stats: &Stats, rate: Option<(u64, Duration)>| {
@@ -87,7 +87,7 @@ impl Meter {
     /// does not answer, the other series are left out: a gap is no counter that went down.
     pub(crate) async fn resource_metrics(&self) -> String {
         let mut out = String::new();
-        let found = self.look(false).await;
+        let found = self.measure_running(false).await;
         let of_sandboxes = self.config.runtime.list_pod_sandbox_stats().await.ok();
         if let Some(found) = &found {
             self.write_usage(&mut out, found, of_sandboxes.as_ref());

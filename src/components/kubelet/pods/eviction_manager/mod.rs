@@ -5,7 +5,7 @@ use super::decided_failures::{DecidedFailure, Ending};
 use super::kubelet::Kubelet;
 use crate::lasting_files::{self, Since};
 use crate::pressure::{self, Free, Low, Pressure, Resource, Signals, Usage};
-use crate::rounds::{Round, Rounds};
+use crate::rounds::{Plan, Round, Rounds};
 use crate::status::{Failure, PREEMPTING};
 use crate::walk::{self, Allowance, Amount};
 use crate::{local_storage, mirror, volumes};
@@ -59,34 +59,31 @@ struct ToMeasure {
     of_node: Vec<String>,
 }
 
-impl Kubelet {
+/// The eviction manager of one node.
+pub(crate) struct EvictionManager {
+    kubelet: Arc<Kubelet>,
+    rounds: Rounds,
+    /// By pressure.
+    announced: [Announced; 2],
+}
+
+impl EvictionManager {
+    pub(crate) fn new(kubelet: Arc<Kubelet>) -> EvictionManager {
+        let announced = Pressure::ALL.map(|_| Announced::default());
+        EvictionManager { kubelet, rounds: Rounds::default(), announced }
+    }
+
     /// Looks at memory and disk as often as their room asks for, as long as the kubelet lives.
-    pub(super) async fn watch_pressure(self: Arc<Self>) {
-        let dir = self.config.dir.clone();
-        let (mut rounds, mut announced) = (Rounds::default(), Pressure::ALL.map(|_| Announced::default()));
+    pub(super) async fn watch(mut self) {
+        let kubelet = self.kubelet.clone();
+        let dir = kubelet.config.dir.clone();
         let (mut round, mut evicted) = (None, false);
         loop {
             let pause = match free(&dir) {
                 Ok(disk) => {
-                    let now = Signals { disk, memory: self.config.machine.memory() };
-                    let thresholds = self.config.machine.thresholds(&now);
-                    let shared = pressure::low(&now, thresholds, 0);
-                    for pressure in Pressure::ALL {
-                        let low = shared.iter().any(|low| low.resource.pressure() == pressure);
-                        self.config.machine.looked(pressure, &self.config.node_name, low, Instant::now());
-                    }
-                    let plan = rounds.look(&now, thresholds, self.is_evicting(), Instant::now());
-                    for (pressure, announced) in Pressure::ALL.into_iter().zip(&mut announced) {
-                        self.announce_pressure(
-                            pressure,
-                            plan.low.iter().find(|l| l.resource.pressure() == pressure),
-                            announced,
-                        );
-                    }
-                    if let Some(low) = &plan.evict {
-                        evicted |=
-                            self.evict_worst(low, &mut announced[low.resource.pressure() as usize]).await;
-                    }
+                    let now = Signals { disk, memory: kubelet.config.machine.memory() };
+                    let (plan, victim) = self.react(&now).await;
+                    evicted |= victim.is_some();
                     if plan.walk {
                         let is_low = plan.low.iter().any(|low| low.resource.pressure() == Pressure::Disk);
                         let since = match (std::mem::take(&mut evicted), is_low) {
@@ -94,7 +91,7 @@ impl Kubelet {
                             (false, true) => Since::Before,
                             (false, false) => Since::Last,
                         };
-                        round = Some(Box::pin(self.walk(disk.now.bytes, since)));
+                        round = Some(Box::pin(kubelet.walk(disk.now.bytes, since)));
                     }
                     plan.pause
                 }
@@ -103,10 +100,37 @@ impl Kubelet {
                     LOOK_AGAIN
                 }
             };
-            walk_on(pause, &mut round, &mut rounds).await;
+            walk_on(pause, &mut round, &mut self.rounds).await;
         }
     }
 
+    /// Decides what the signals ask for and does it, but for the round of walks: sets the
+    /// conditions, and evicts a pod. Returns the decision, and the uid of the pod.
+    pub(crate) async fn react(&mut self, now: &Signals) -> (Plan, Option<String>) {
+        let kubelet = self.kubelet.clone();
+        let (machine, node) = (&kubelet.config.machine, &kubelet.config.node_name);
+        let thresholds = machine.thresholds(now);
+        let shared = pressure::low(now, thresholds, 0);
+        for pressure in Pressure::ALL {
+            let low = shared.iter().any(|low| low.resource.pressure() == pressure);
+            machine.looked(pressure, node, low, Instant::now());
+        }
+        let plan = self.rounds.look(now, thresholds, kubelet.is_evicting(), Instant::now());
+        for (pressure, announced) in Pressure::ALL.into_iter().zip(&mut self.announced) {
+            let low = plan.low.iter().find(|low| low.resource.pressure() == pressure);
+            kubelet.announce_pressure(pressure, low, announced);
+        }
+        let victim = match &plan.evict {
+            Some(low) => {
+                kubelet.evict_worst(low, &mut self.announced[low.resource.pressure() as usize]).await
+            }
+            None => None,
+        };
+        (plan, victim)
+    }
+}
+
+impl Kubelet {
     pub(super) fn about_node(&self) -> ObjectReference {
         self.config.about_node()
     }
@@ -252,6 +276,10 @@ impl Kubelet {
     /// that takes no longer than it may. One that goes for a critical pod may have a long grace
     /// period.
     fn is_evicting(&self) -> bool {
+        #[cfg(test)]
+        if crate::simulated::has_bug(crate::simulated::EvictionBug::Doubled) {
+            return false;
+        }
         let is_open = |d: &DecidedFailure| {
             d.ending != Ending::Over && d.failure.reason != PREEMPTING && d.since.elapsed() < ONE_BY_ONE
         };
@@ -259,8 +287,8 @@ impl Kubelet {
     }
 
     /// Evicts one pod, unless another node has a larger one. Its processes and volumes end in the
-    /// background: the machine is asked meanwhile. Returns whether it did.
-    async fn evict_worst(self: &Arc<Self>, low: &Low, announced: &mut Announced) -> bool {
+    /// background: the machine is asked meanwhile. Returns the uid of the pod.
+    async fn evict_worst(self: &Arc<Self>, low: &Low, announced: &mut Announced) -> Option<String> {
         let pods = match low.resource {
             Resource::Memory => self.weigh().await,
             Resource::Storage | Resource::Inodes => {
@@ -286,15 +314,15 @@ impl Kubelet {
         let worst = victim.map_or(0, |v| v.has(low.resource));
         let (machine, node, now) = (&self.config.machine, &self.config.node_name, Instant::now());
         let here = !low.shared || machine.is_worst(low.resource.pressure(), node, worst, now);
-        let Some(mut victim) = victim.filter(|_| here).cloned() else { return false };
+        let Some(mut victim) = victim.filter(|_| here).cloned() else { return None };
         if low.resource == Resource::Memory {
             self.weigh_containers(&mut victim).await;
         }
         tracing::warn!(pod = %victim.key, resource = low.resource.name(), "evicting a pod: the node is low on it");
         self.decide_failure(&victim.key, &victim.uid, Failure::evicted(pressure::message(&victim, low)));
         self.end_now(&victim.key, &victim.uid);
-        self.queue.add(victim.key.clone(), None);
-        true
+        self.queue.add(victim.key, None);
+        Some(victim.uid)
     }
 
     /// Returns what the pods of the node have of its memory now. Those of which the runtime has no

@@ -76,7 +76,7 @@ async fn a_node_is_watched_as_soon_as_its_directory_can_be_made() {
     let (pressures, mut pressed) = watch::channel(pressure::Pressures::default());
     let (crew, pods, services) = (Crew::new("test"), Informer::fixed([]), Informer::fixed([]));
     let kubelet = Arc::new(Kubelet::new(&crew, &Arc::new(config), pods, services, pressures));
-    let mut watching = Box::pin(kubelet.watch_pressure());
+    let mut watching = Box::pin(EvictionManager::new(kubelet).watch());
     assert!(clock::limit(LOOK_AGAIN / 2, &mut watching).await.is_none());
     assert!(!pressed.borrow().memory);
     std::fs::remove_file(&above).unwrap();

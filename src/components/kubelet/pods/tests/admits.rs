@@ -1,4 +1,4 @@
-//! Which reading of the Node object a pod is judged by.
+//! Which reading of the Node object a pod is judged by, and when the node's pressure counts.
 
 use super::*;
 use std::sync::OnceLock;
@@ -36,7 +36,7 @@ async fn a_pod_is_judged_by_a_node_that_was_read_after_the_pod_was_seen() {
     assert!(watching.set(kubelet.clone()).is_ok());
 
     let judged = async |pod: &Pod| {
-        let mut memory = Memory { uid: pod.metadata.uid.clone().unwrap(), ..Memory::default() };
+        let mut memory = PodMemory { uid: pod.metadata.uid.clone().unwrap(), ..PodMemory::default() };
         let (failure, _) = kubelet.judge(&Key::of(pod), pod, &mut memory).await.unwrap();
         failure.map(|failure| failure.reason)
     };
@@ -70,7 +70,7 @@ async fn a_pod_that_is_bound_to_its_node_once_more_is_judged_once_more() {
     kubelet.pods.on(move |change| noting.note_change(change));
 
     let judged = async || {
-        let mut memory = Memory { uid: "crate".into(), ..Memory::default() };
+        let mut memory = PodMemory { uid: "crate".into(), ..PodMemory::default() };
         let (failure, _) = kubelet.judge(&Key::of(&bound), &bound, &mut memory).await.unwrap();
         failure.map(|failure| failure.reason)
     };
@@ -79,5 +79,30 @@ async fn a_pod_that_is_bound_to_its_node_once_more_is_judged_once_more() {
     assert!(label.set(()).is_ok());
     kubelet.pods.tell_of(bound.clone());
     assert_eq!(judged().await, None, "the label is there now");
+    crew.kill();
+}
+
+/// Upstream asks once, when the pod comes. No API server has taken the report of its start, so the
+/// informer's pod has not started.
+#[tokio::test]
+async fn an_admitted_pod_is_not_rejected_when_memory_gets_low_before_its_start_is_reported() {
+    let (first, second) = (made_at("first", 1, json!({})), made_at("second", 2, json!({})));
+    let api = Scripted::new(|asked| match asked.line == "GET /api/v1/nodes/n1" {
+        true => Some((200, json!({"metadata": {"name": "n1"}}))),
+        false => stored(asked, "6"),
+    });
+    let (crew, dir) = (Crew::new("test"), tempfile::tempdir().unwrap());
+    let json = serde_json::to_value(&first).unwrap();
+    let World { kubelet, .. } = World::new(&crew, api.await, dir.path().into(), json);
+    let judged = async |pod: &Pod, memory: &mut PodMemory| {
+        let (failure, _) = kubelet.judge(&Key::of(pod), pod, memory).await.unwrap();
+        failure.map(|failure| failure.reason)
+    };
+    let [mut of_first, mut of_second] = [&first, &second]
+        .map(|pod| PodMemory { uid: pod.metadata.uid.clone().unwrap(), ..PodMemory::default() });
+    assert_eq!(judged(&first, &mut of_first).await, None);
+    kubelet.pressures.send_modify(|now| now.memory = true);
+    assert_eq!(judged(&first, &mut of_first).await, None, "it runs");
+    assert_eq!(judged(&second, &mut of_second).await.as_deref(), Some("Evicted"));
     crew.kill();
 }

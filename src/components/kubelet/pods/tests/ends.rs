@@ -85,7 +85,7 @@ fn a_lost_sandbox_of_a_pod_that_is_over_is_stopped_once() {
         // A kubelet that was started since does not know that; a finalizer keeps the object.
         whole["metadata"]["finalizers"] = json!(["example.com/x"]);
         whole["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
-        let (whole, mut memory) = (read(whole), Memory { uid: "u".into(), ..Memory::default() });
+        let (whole, mut memory) = (read(whole), PodMemory { uid: "u".into(), ..PodMemory::default() });
         for _ in 0..2 {
             world.kubelet.terminate(&world.key, &whole, &mut memory, &None).await.unwrap();
         }

@@ -151,7 +151,7 @@ fn hooks_of_sidecars_run_at_once_and_sidecars_that_ignore_the_signal_end_soon_af
 }
 
 #[test]
-fn a_sandbox_that_could_not_be_stopped_is_told_with_its_cause_and_stopped_again() {
+fn a_sandbox_that_could_not_be_stopped_has_an_event_and_is_stopped_again() {
     with_mounts(|crew, dir| async move {
         let api = Scripted::new(|asked| stored(asked, "6")).await;
         let world = World::new(&crew, api, dir, pod(json!({}), json!({})));
@@ -229,7 +229,7 @@ async fn files_of_a_replaced_pod_go_also_when_their_removal_failed_or_it_had_no_
     std::fs::create_dir_all(bare.join("volumes")).unwrap();
     let pod = cri::PodId { namespace: "default".into(), name: "p".into(), uid: "old".into() };
     world.runtime.run_pod_sandbox(cri::SandboxConfig { pod, ..cri::SandboxConfig::default() }).await.unwrap();
-    world.kubelet.remember(&world.key, Memory { uid: "bare".into(), ..Memory::default() });
+    world.kubelet.remember(&world.key, PodMemory { uid: "bare".into(), ..PodMemory::default() });
     let trash = dir.path().join("trash");
     std::fs::write(&trash, "").unwrap();
     assert!(world.kubelet.clear_strangers(&world.key, "u").await.is_err());

@@ -60,7 +60,7 @@ fn a_critical_pod_is_not_evicted_for_what_it_uses() {
             let (pod_dir, log_dir) = (world.kubelet.pod_dir(&uid), world.kubelet.log_dir("n", "p", &uid));
             let (now, mut time) = (clock::Instant::now(), crate::walk::Allowance::default());
             assert!(world.kubelet.measure(&uid, &pod_dir, &log_dir, now, &mut time).await.is_some());
-            let mut memory = Memory { uid, ..Memory::default() };
+            let mut memory = PodMemory { uid, ..PodMemory::default() };
             world.kubelet.judge(&key, pod, &mut memory).await.unwrap().0.is_some()
         };
         world.kubelet.pods.tell_of(other.clone());
@@ -209,4 +209,30 @@ fn a_critical_pod_starts_after_those_that_go_for_it_have_ended() {
         assert!(at("exec bye").is_some() && at("exec bye") < first, "{calls:?}");
         assert_eq!(world.starts("a"), 2, "{calls:?}");
     });
+}
+
+/// What ends the pod looks at the decision once more, and a pod that takes the name of another is
+/// not meant.
+#[tokio::test]
+async fn a_decision_keeps_its_first_reason_until_the_end_is_over() {
+    let (crew, dir) = (Crew::new("test"), tempfile::tempdir().unwrap());
+    let api = Scripted::new(|asked| stored(asked, "6")).await;
+    let world = World::new(&crew, api, dir.path().into(), pod(json!({}), json!({})));
+    let (kubelet, key) = (&world.kubelet, &world.key);
+    let reason = |uid: &str| kubelet.decided_failure(key, uid).map(|failure| failure.reason);
+    kubelet.decide_failure(key, "u", status::Failure::preempted());
+    kubelet.decide_failure(key, "u", status::Failure::evicted("low".into()));
+    assert_eq!((reason("u").as_deref(), reason("v")), (Some(status::PREEMPTING), None));
+    kubelet.end_now(key, "u");
+    assert!(kubelet.is_ending(key, "u") && !kubelet.is_ending(key, "v"));
+    kubelet.forget_decided_failure(key, "u");
+    assert!(reason("u").is_some());
+    while kubelet.is_ending(key, "u") {
+        clock::pause(Duration::from_millis(5)).await;
+    }
+    kubelet.forget_decided_failure(key, "v");
+    assert!(reason("u").is_some());
+    kubelet.forget_decided_failure(key, "u");
+    assert_eq!(reason("u"), None);
+    crew.kill();
 }

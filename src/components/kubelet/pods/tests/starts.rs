@@ -153,7 +153,7 @@ fn an_image_that_is_there_does_not_wait_for_the_back_off_of_its_pull() {
 
 /// The look at whether it is there refuses it, before any pull.
 #[test]
-fn a_malformed_image_name_is_told_and_keeps_no_other_container_from_its_start() {
+fn a_malformed_image_name_has_an_event_and_keeps_no_other_container_from_its_start() {
     for policy in ["IfNotPresent", "Always", "Never"] {
         with_mounts(move |crew, dir| async move {
             let api = Scripted::new(|asked| stored(asked, "6")).await;
@@ -199,7 +199,7 @@ fn a_container_that_was_made_waits_for_its_image_no_more() {
         let debugger = json!({"ephemeralContainers": [{"name": "d", "image": "busybox"}]});
         let world = World::new(&crew, api, dir, pod(json!({}), debugger));
         world.runtime.script("d", cri::fake::Script::FailStart("no such program".into()));
-        let mut memory = Memory { uid: "u".into(), ..Memory::default() };
+        let mut memory = PodMemory { uid: "u".into(), ..PodMemory::default() };
         memory.waiting.insert("d".into(), ("ErrImagePull".into(), "no such host".into()));
         world.kubelet.remember(&world.key, memory);
         world.look().await.unwrap();
@@ -212,7 +212,7 @@ fn a_container_that_was_made_waits_for_its_image_no_more() {
 /// A program that sizes its heap by what it reads must not read the node's memory, of which its pod
 /// may use a part only.
 #[tokio::test]
-async fn a_container_without_limits_is_told_those_of_its_pod() {
+async fn the_downward_api_gives_a_container_without_limits_those_of_its_pod() {
     let dir = tempfile::tempdir().unwrap();
     let crew = Crew::new("test");
     let api = Scripted::new(|asked| stored(asked, "6")).await;
@@ -284,7 +284,7 @@ fn a_pod_has_its_sandbox_once_its_volumes_are_made() {
 }
 
 #[test]
-fn a_pod_that_has_lost_its_sandbox_is_told_of_the_next_one() {
+fn an_event_tells_of_the_next_sandbox_of_a_pod_that_lost_its_own() {
     with_mounts(|crew, dir| async move {
         let api = Scripted::new(|asked| stored(asked, "6")).await;
         let world = World::new(&crew, api, dir, pod(json!({}), json!({})));
@@ -362,7 +362,7 @@ fn an_ephemeral_container_of_a_lost_sandbox_has_ended() {
 }
 
 #[test]
-fn a_name_that_is_too_long_for_the_kernel_is_told() {
+fn an_event_tells_of_a_hostname_that_is_too_long_for_the_kernel() {
     with_mounts(|crew, dir| async move {
         let api = Scripted::new(|asked| stored(asked, "6")).await;
         let names = json!({"subdomain": "s".repeat(40), "setHostnameAsFQDN": true});

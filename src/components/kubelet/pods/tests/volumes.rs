@@ -38,7 +38,7 @@ fn a_pod_does_not_start_on_a_node_that_its_volume_is_not_on() {
 }
 
 #[test]
-fn a_volume_that_cannot_be_brought_up_to_date_is_told_and_the_pod_runs_on() {
+fn an_event_tells_of_a_volume_that_cannot_be_updated_and_the_pod_runs_on() {
     with_mounts(|crew, dir| async move {
         let gone = Arc::new(AtomicBool::new(false));
         let deleted = gone.clone();

@@ -1,7 +1,7 @@
 //! Exec, attach and port-forward over SPDY streams.
 
 use super::farewell::CLOSING;
-use super::inward::{Inward, Queue, Stalled, Waiting, stalled};
+use super::inward::{Inward, Queue, Stalled, WaitingBytes, stalled};
 use super::remote_command::{OLDEST, Opening, StreamOptions, finish, size_of};
 use super::spdy::{Frame, Reader, Writer};
 use std::collections::BTreeMap;
@@ -245,7 +245,7 @@ where
     let mut reader = Reader::new(read);
     let (out, outgoing) = mpsc::channel::<Out>(64);
     let mut crew = tokio::task::JoinSet::new();
-    let waiting = Waiting::default();
+    let waiting = WaitingBytes::default();
     let talking = async {
         let mut unpaired = Unpaired::new();
         let mut pairs: BTreeMap<u32, Pair> = BTreeMap::new();

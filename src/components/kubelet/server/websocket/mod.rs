@@ -8,7 +8,7 @@
 
 use super::channel::Coding;
 use super::farewell::{CLOSING, outlast};
-use super::inward::{Inward, Queue, Stalled, Waiting, stalled};
+use super::inward::{Inward, Queue, Stalled, WaitingBytes, stalled};
 use super::remote_command::{Opening, StreamOptions, finish, size_of};
 use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
@@ -34,8 +34,8 @@ const CLOSE: u8 = 255;
 /// at most.
 const MESSAGE_MAX: usize = 1 << 20;
 /// Bytes that wait for a client which does not read: one message, or answers to its pings, of which
-/// no more are kept. More than tungstenite collects before it writes, and
-/// more than any message to a client.
+/// no more are kept. More than tungstenite collects before it writes, and more than any message to
+/// a client.
 const UNREAD_MAX: usize = 256 << 10;
 /// A port that answers nothing more may still read for this time, as with containerd.
 const HALF_CLOSED: Duration = Duration::from_secs(1);
@@ -54,16 +54,19 @@ async fn send<S: Sink<Message> + Unpin>(sink: &mut S, message: Message) -> Resul
     sink.send(message).await
 }
 
+/// Makes a message on this channel of forwarded ports, which are never in base64.
 fn message(channel: u8, payload: &[u8]) -> Message {
     Coding::Binary.message(channel, payload)
 }
 
-fn close() -> Message {
+/// Makes the message that begins the closing handshake.
+fn close_message() -> Message {
     use tokio_tungstenite::tungstenite::protocol::CloseFrame;
     use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
     Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))
 }
 
+/// Returns the channel and the bytes of a message of forwarded ports.
 fn payload(message: &Message) -> Option<(u8, Bytes)> {
     Coding::Binary.payload(message)
 }
@@ -128,8 +131,10 @@ async fn listen<S, E>(
 
 /// Waits for the client's answer to the closing handshake. A client that does not give it hears of
 /// the end of the connection, once it has read what is before that.
-async fn leave<I>(sink: SplitSink<WebSocketStream<I>, Message>, mut source: SplitStream<WebSocketStream<I>>)
-where
+async fn end_connection<I>(
+    sink: SplitSink<WebSocketStream<I>, Message>,
+    mut source: SplitStream<WebSocketStream<I>>,
+) where
     I: AsyncRead + AsyncWrite + Unpin,
 {
     let answer = async { while let Some(Ok(_)) = source.next().await {} };
@@ -158,8 +163,8 @@ pub(super) async fn process<I>(
             if let Some(status) = options.answer(protocol, Err(error.line())) {
                 let _ = send(&mut sink, coding.message(3, &status)).await;
             }
-            let _ = send(&mut sink, close()).await;
-            return leave(sink, source).await;
+            let _ = send(&mut sink, close_message()).await;
+            return end_connection(sink, source).await;
         }
     };
     let (out, mut outgoing) = mpsc::channel::<Message>(64);
@@ -175,7 +180,7 @@ pub(super) async fn process<I>(
         if let Some(status) = options.answer(protocol, exit) {
             let _ = out.send(coding.message(3, &status)).await;
         }
-        let _ = out.send(close()).await;
+        let _ = out.send(close_message()).await;
         drop(out);
     };
     let talking = talking.fuse(); // it may have ended when the client leaves
@@ -203,7 +208,7 @@ pub(super) async fn process<I>(
         };
         return finish(&options, rest).await;
     }
-    leave(sink, source).await;
+    end_connection(sink, source).await;
 }
 
 /// Joins a port of the sandbox to its two channels until it has answered all, or is given up.
@@ -265,7 +270,7 @@ where
     // Everything that sends is beside the task that writes: any number of ports is announced
     // through a queue of any size.
     let talking = async {
-        let waiting = Waiting::default();
+        let waiting = WaitingBytes::default();
         let mut queues = Vec::new();
         let connections = futures::stream::FuturesUnordered::new();
         for (index, port) in (0_u8..PORTS_MAX).zip(ports) {
@@ -297,7 +302,7 @@ where
                 return;
             }
         }
-        let _ = send(&mut sink, close()).await;
+        let _ = send(&mut sink, close_message()).await;
     };
     let has_left = {
         tokio::pin!(talking, writing);
@@ -346,7 +351,7 @@ where
                     break;
                 }
             }
-            let _ = send(&mut sink, close()).await;
+            let _ = send(&mut sink, close_message()).await;
         };
         tokio::select! { () = inward => {}, () = outward => {} }
     });

@@ -167,7 +167,7 @@ async fn messages_of(protocol: &'static str, code: i32) -> Vec<(u8, String)> {
 }
 
 #[tokio::test]
-async fn the_oldest_protocol_tells_failures_only_and_as_text() {
+async fn the_oldest_protocol_has_a_text_for_a_failure_and_no_message_for_a_success() {
     let output = (1, "output".to_string());
     let failed = (3, "command terminated with non-zero exit code: exit status 3".to_string());
     for protocol in ["channel.k8s.io", "base64.channel.k8s.io"] {
