@@ -50,7 +50,6 @@
 #![warn(missing_docs)]
 
 mod actor;
-mod answers;
 mod asking;
 mod base;
 mod blocking;
@@ -61,7 +60,6 @@ mod desired;
 mod engine;
 mod error;
 pub mod format;
-mod given;
 #[cfg(test)]
 mod golden;
 pub mod graded;
@@ -80,7 +78,6 @@ mod run;
 mod show;
 #[cfg(test)]
 mod stage;
-mod stuck;
 mod taught;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,12 @@
 //! Judges the open step by a snapshot, and says what has to be asked to judge it better.
 
+use super::given_answer;
 use super::hints::{fitting, misses_nothing, render};
 use super::{Engine, GROWS, Needs, Open, RENEW, STALE, earlier};
 use crate::cel::Facts;
 use crate::cel::facts::Wanted;
 use crate::debrief;
 use crate::format::{Hint, Lost, Step};
-use crate::given;
 use crate::judge;
 use crate::observe::answers::Question;
 use crate::view::State;
@@ -29,7 +29,7 @@ impl Engine {
         let lesson = open.lesson.clone();
         let Some(step) = lesson.steps.get(open.step) else { return (needs, save) };
         if state == State::Open {
-            save |= given::confirm(step, &lesson.id, &facts, &mut open.given, &mut self.progress);
+            save |= given_answer::confirm(step, &lesson.id, &facts, &mut open.given, &mut self.progress);
             let truths = judge::truths(&step.checks, &facts, &open.memory);
             let asked = facts.oldest_used(|probe| self.observer.answers.asked(probe));
             open.outcome = judge::judge(&step.checks, step.hold, &truths, &mut open.memory, now);

@@ -8,11 +8,11 @@
 //! no value by then, what the question is about is not there yet: the learner hears that the answer
 //! is early, and it is not kept.
 
-use super::engine::Engine;
-use super::format::{Form, Lesson, Odd, Step};
-use super::given::Given;
-use super::view::{Answer, Judged, State};
-use super::words::{self, Word};
+use super::Engine;
+use super::given_answer::Given;
+use crate::format::{Form, Lesson, Odd, Step};
+use crate::view::{Answer, Judged, State};
+use crate::words::{self, Word};
 use cel::Value;
 
 /// Answers that are kept of a step, the newest.
@@ -77,9 +77,9 @@ impl Engine {
         if !open.given.waits || open.given.asked != asked {
             return;
         }
-        let lacks = |answer: &super::format::Answer| is_waiting && answer.is.is_probe();
+        let lacks = |answer: &crate::format::Answer| is_waiting && answer.is.is_probe();
         let unknown = !is_told || step.answer.as_ref().is_none_or(lacks);
-        let has_no_truth = |answer: &super::format::Answer| answer.is.truth(&facts).is_none();
+        let has_no_truth = |answer: &crate::format::Answer| answer.is.truth(&facts).is_none();
         let is_early = !unknown && step.answer.as_ref().is_some_and(has_no_truth);
         let kept = self.progress.look(&open.lesson.id, &step.id).and_then(|noted| noted.answers.last());
         let more = step.answer.as_ref().zip(kept).filter(|_| !unknown && !is_early);
@@ -166,12 +166,12 @@ impl Engine {
 }
 
 /// Why nothing goes on before a question is answered: what to type.
-fn how(answer: &super::format::Answer, lang: &str) -> String {
+fn how(answer: &crate::format::Answer, lang: &str) -> String {
     words::say(lang, Word::AnswerNow, &[&way(answer, lang)])
 }
 
 /// What to type to answer a question.
-fn way(answer: &super::format::Answer, lang: &str) -> String {
+fn way(answer: &crate::format::Answer, lang: &str) -> String {
     match answer.form {
         Form::Text => words::say(lang, Word::AnswerText, &[]),
         Form::Number => words::say(lang, Word::AnswerNumber, &[]),
