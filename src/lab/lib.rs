@@ -50,7 +50,6 @@
 #![warn(missing_docs)]
 
 mod actor;
-mod asking;
 mod base;
 mod blocking;
 mod broken_shell;
@@ -64,6 +63,7 @@ pub mod format;
 mod golden;
 pub mod graded;
 pub mod guest;
+mod guest_questions;
 mod in_room;
 mod judge;
 mod lines;

@@ -8,7 +8,7 @@ use crate::cel::facts::Wanted;
 use crate::debrief;
 use crate::format::{Hint, Lost, Step};
 use crate::judge;
-use crate::observe::answers::Question;
+use crate::observe::probe_answers::Question;
 use crate::view::State;
 use cel::Value;
 use clock::Instant;

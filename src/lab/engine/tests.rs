@@ -4,7 +4,7 @@ use super::*;
 use crate::cel::facts::Object;
 use crate::cel::{Expr, Use, value};
 use crate::format::EN;
-use crate::observe::answers::ASKING_MAX;
+use crate::observe::probe_answers::ASKING_MAX;
 use crate::progress;
 use serde_json::json;
 use std::path::Path;

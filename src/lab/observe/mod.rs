@@ -17,12 +17,12 @@
 //! version more, `DELETED`. The watch of pods tells of it, too, and the pod is no longer among the
 //! live objects. The next [`Facts`] say both, and a check that asks for either turns green.
 
-pub(crate) mod answers;
 mod contexts;
 mod failure;
 pub(crate) mod lists;
 pub(crate) mod load;
 pub(crate) mod probe;
+pub(crate) mod probe_answers;
 pub(crate) mod recorder;
 mod visit;
 pub(crate) mod watch;
@@ -30,9 +30,9 @@ pub(crate) mod who;
 
 use crate::cel::facts::{Object, Objects};
 use crate::cel::{Facts, Memo, value};
-use answers::Answers;
 use client::Delta;
 use cluster::guest::Room;
+use probe_answers::Answers;
 use recorder::Recorder;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
