@@ -67,7 +67,6 @@ mod guest_questions;
 mod in_room;
 mod judge;
 mod lines;
-mod need;
 mod observe;
 mod own;
 mod playable;

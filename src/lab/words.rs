@@ -1,7 +1,7 @@
 //! What the engine itself says to people, in every language.
 
 use super::format::{Declared, declared};
-use super::need::Need;
+use super::reach::Need;
 use lang::{Lang, texts};
 
 texts! {

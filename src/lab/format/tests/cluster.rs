@@ -1,7 +1,7 @@
 //! `cluster:` of a lesson, and `setup:` of a step, as they stand in a lesson's file.
 
 use crate::format::{Declared, Lesson, parse};
-use crate::need::Need;
+use crate::reach::Need;
 use crate::words;
 use crate::{own, reach};
 use cluster::guest::{Offers, Room};

@@ -6,7 +6,7 @@ use crate::graded::book::Open;
 use crate::graded::read::{Lab, Labs};
 use crate::graded::view::{Left, Plan};
 use crate::graded::words::{self, Word};
-use crate::need::Need;
+use crate::reach::Need;
 use crate::{lines, own, reach, run};
 use api::kinds;
 use api::status::qualified;

@@ -1,7 +1,7 @@
 //! What a cluster which is not Ropewalk's own may lack, and what may stand under `requires:`.
 
-use super::format::Declared;
-use super::words::{self, Word};
+use crate::format::Declared;
+use crate::words::{self, Word};
 use cluster::guest::Offers;
 
 /// Something that a cluster which is not Ropewalk's own does not have, or does not give.

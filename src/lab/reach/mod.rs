@@ -2,17 +2,19 @@
 //! look at, and what its solution's lines do. So there is no list of lessons that work elsewhere,
 //! and a new lesson is judged like an old one.
 
-use super::cel::{Expr, facts};
-use super::format::lesson::{Lesson, Step};
-use super::lines::{self, bare_words};
+mod need;
+
+use crate::cel::{Expr, facts};
+use crate::format::lesson::{Lesson, Step};
+use crate::lines::{self, bare_words};
 use api::kinds;
 use cluster::guest::{Offers, Room, USUAL};
 use kubectl::parse;
 use std::collections::BTreeSet;
 use tap::TEACHER;
 
-pub use super::need::Need;
-pub(crate) use super::need::{met, odd_requirement};
+pub use need::Need;
+pub(crate) use need::{met, odd_requirement};
 
 /// The first thing that a step needs and does not have there.
 pub(crate) fn lacks(offers: &Offers, room: &Room, lesson: &Lesson, step: &Step) -> Option<Need> {
@@ -389,7 +391,7 @@ mod tests {
 
     #[test]
     fn steps_about_workers_are_skipped_where_there_is_none() {
-        let library = super::super::format::Library::built_in();
+        let library = crate::format::Library::built_in();
         let lacking = |workers: u8, lesson: &str, step: &str| {
             let lesson = library.get(lesson).unwrap();
             let offers = Offers { own: true, workers, control_planes: 1 };
@@ -418,7 +420,7 @@ mod tests {
 
     #[test]
     fn a_cluster_of_our_own_has_everything_and_a_foreign_one_says_what_it_lacks() {
-        let library = super::super::format::Library::built_in();
+        let library = crate::format::Library::built_in();
         let home = Offers { own: true, workers: 2, control_planes: 1 };
         let foreign = Offers { own: false, ..home };
         let mut playable = 0;
