@@ -10,8 +10,7 @@
 use super::cel::facts;
 use super::engine::Engine;
 use super::format::{Lesson, Step};
-use super::own;
-use super::taught;
+use super::lines::{objects, without_shell};
 use super::view::State;
 use super::words::{self, Word};
 use api::kinds::Kind;
@@ -29,7 +28,7 @@ pub(crate) struct Base {
 impl Base {
     /// As lessons call it.
     pub(crate) fn key(&self) -> String {
-        own::key(&self.kind.qualified(), &self.namespace, &self.name)
+        objects::key(&self.kind.qualified(), &self.namespace, &self.name)
     }
 }
 
@@ -38,7 +37,7 @@ pub(crate) fn of(step: &Step) -> Vec<Base> {
     let asked = step.answer.iter().flat_map(|answer| &answer.is.needed);
     let needed = step.checks.iter().flat_map(|check| &check.is.needed).chain(asked);
     let ended: Vec<_> = step.checks.iter().flat_map(|check| &check.is.absent).collect();
-    let own_work = own::objects_made_or_deleted(&step.solution);
+    let own_work = objects::made_or_deleted(&step.solution);
     let known = needed.filter(|object| !ended.contains(object)).filter_map(|(kind, namespace, name)| {
         let (written, namespace, name) = (kind.clone(), namespace.clone(), name.clone());
         Some(Base { kind: facts::kind(kind)?, written, namespace, name })
@@ -67,11 +66,11 @@ pub(crate) fn again(
     gone: &BTreeSet<String>,
     can: impl Fn(&Step) -> bool,
 ) -> Again {
-    let makes = |lines: &[String]| own::objects_made(lines).iter().any(|key| gone.contains(key));
+    let makes = |lines: &[String]| objects::made(lines).iter().any(|key| gone.contains(key));
     // What its own setup makes is there when the step begins.
-    let prepared = lesson.steps.get(to).map(|step| own::objects_made(&step.setup)).unwrap_or_default();
+    let prepared = lesson.steps.get(to).map(|step| objects::made(&step.setup)).unwrap_or_default();
     let makers = gone.difference(&prepared).map(|key| {
-        let is_maker = |at: &usize| own::objects_made(&lesson.steps[*at].whole()).contains(key);
+        let is_maker = |at: &usize| objects::made(&lesson.steps[*at].whole()).contains(key);
         (0..to).rev().find(is_maker)
     });
     let makers: Vec<Option<usize>> = makers.collect();
@@ -81,7 +80,7 @@ pub(crate) fn again(
     };
     for (at, step) in lesson.steps.iter().enumerate().take(to).skip(from).filter(|(_, step)| can(step)) {
         let lines = step.whole();
-        match taught::needs_shell(&lines) {
+        match without_shell::needs_shell(&lines) {
             false => again.played.push(lines),
             true if makes(&lines) => again.left.push(at),
             true => {}
@@ -135,7 +134,7 @@ impl Engine {
     /// Returns whether a lesson has made the object. What was never there is not gone.
     pub(crate) fn is_made(&self, base: &Base) -> bool {
         let namespace = self.observer.recorder.room.real(&base.namespace);
-        self.progress.is_made(&own::key(&base.kind.qualified(), namespace, &base.name))
+        self.progress.is_made(&objects::key(&base.kind.qualified(), namespace, &base.name))
     }
 }
 

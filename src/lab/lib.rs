@@ -64,12 +64,9 @@ mod golden;
 pub mod graded;
 pub mod guest;
 mod guest_questions;
-mod in_room;
 mod judge;
 mod lines;
 mod observe;
-mod own;
-mod playable;
 pub mod practice;
 pub mod progress;
 pub mod reach;
@@ -77,10 +74,8 @@ mod run;
 mod show;
 #[cfg(test)]
 mod stage;
-mod taught;
 #[cfg(test)]
 mod tests;
-mod touched;
 pub mod view;
 pub mod why;
 mod words;
@@ -90,7 +85,7 @@ use std::sync::Arc;
 
 pub use broken_shell::{BrokenShell, ShellFault, ShellState};
 pub use error::Error;
-pub use own::takes_back;
+pub use lines::objects::takes_back;
 
 /// Who comes along to a cluster that is not Ropewalk's own: whose work needs nothing but an API
 /// server.

@@ -5,7 +5,7 @@ use super::pace::Pace;
 use super::verdict::Awaited;
 use super::{Actor, Asked, step_names};
 use crate::format::EN;
-use crate::in_room;
+use crate::lines::{self, in_room};
 use crate::view::{Ask, Question, Solution, State};
 use crate::words::{self, Word};
 use clock::Instant;
@@ -159,7 +159,7 @@ impl Actor {
             self.save();
         }
         let room = &self.engine.observer.recorder.room;
-        let (lines, may_fail) = crate::lines::unmarked(in_room::lines(&step.marked_solution(), room));
+        let (lines, may_fail) = lines::unmarked(in_room::lines(&step.marked_solution(), room));
         Ok(Solution { lines, may_fail })
     }
 

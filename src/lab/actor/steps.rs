@@ -5,9 +5,10 @@ use super::play::Stopped;
 use super::step_names::{find_step, parts};
 use crate::error::Error;
 use crate::format::Lesson;
+use crate::lines::{objects, playable};
+use crate::progress;
 use crate::view::State;
 use crate::words::{self, Notice, With, Word};
-use crate::{own, playable, progress};
 use clock::Instant;
 use cluster::undo::Past;
 use serde_json::Value;
@@ -92,7 +93,7 @@ impl Actor {
     /// # Errors
     /// The lines were stopped: the step is not passed.
     async fn pass(&mut self, lesson: &Lesson, at: usize) -> Result<Option<Notice>, Stopped> {
-        let lines = playable::playable(&lesson.steps[at].marked_solution());
+        let lines = playable::on_any_cluster(&lesson.steps[at].marked_solution());
         if self.engine.state() != State::Skipped || lines.is_empty() {
             return Ok(None);
         }
@@ -222,7 +223,7 @@ impl Actor {
     ) -> Result<Vec<Notice>, String> {
         let mut restored = true;
         if since > 0 {
-            let back = Past::back(since, own::places(&lesson)).agreed(plan);
+            let back = Past::back(since, objects::places(&lesson)).agreed(plan);
             if let Err(why) = self.host.past(back).await {
                 restored = false;
                 // Elsewhere nothing goes back.

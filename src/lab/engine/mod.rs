@@ -6,10 +6,10 @@ use super::cel::facts::{Line, Objects, Wanted};
 use super::cel::{Facts, Memo, Probe};
 use super::format::{Lesson, Library, Load, Step};
 use super::judge::{Memory, Outcome};
+use super::lines::objects;
 use super::observe::Observer;
 use super::observe::load::Key;
 use super::observe::watch::Report;
-use super::own;
 use super::progress::Progress;
 use super::reach::{self, Need};
 use super::view::{Hint, State};
@@ -371,8 +371,8 @@ impl Engine {
         if journey.is_none() && !write.created {
             return;
         }
-        let resource = own::resource(&object.resource, record.body.as_deref());
-        let name = own::key(&resource, &object.namespace, &object.name);
+        let resource = objects::resource(&object.resource, record.body.as_deref());
+        let name = objects::key(&resource, &object.namespace, &object.name);
         if let Some(to) = journey {
             let open = self.open.as_ref().map(|open| open.lesson.id.as_str());
             // A lesson whose objects went is set up again when it is opened; the open one begins
@@ -390,9 +390,9 @@ impl Engine {
             let lesson = open.filter(|_| by_lesson).and_then(|id| self.library.get(&id));
             // As the lesson calls it.
             let called =
-                own::key(&resource, self.observer.recorder.room.told(&object.namespace), &object.name);
+                objects::key(&resource, self.observer.recorder.room.told(&object.namespace), &object.name);
             let lesson =
-                lesson.filter(|lesson| own::objects_of(lesson).contains(&called)).map(|l| l.id.clone());
+                lesson.filter(|lesson| objects::of_lesson(lesson).contains(&called)).map(|l| l.id.clone());
             if lesson.is_none() && !self.progress.is_made(&name) {
                 return;
             }

@@ -4,7 +4,7 @@
 use super::Engine;
 use crate::cel::facts::Line;
 use crate::format::{Lesson, Step};
-use crate::in_room;
+use crate::lines::in_room;
 
 /// Typed lines that hints see, and lines with their exit codes that checks see: the newest.
 const TYPED_MAX: usize = 200;

@@ -8,9 +8,9 @@
 //! seed, same lab, on every machine. `lab start` remembers the store's revision, sets the lab up as
 //! the teacher, waits until the symptom shows, and only then starts the clock. Once more, it first
 //! puts the lab's namespaces back to that revision; which these are is read from its lines
-//! (`lab::own`). What people made elsewhere stays, and what would go is named first (`run::plan`);
-//! objects that the cluster made itself and no person has changed are not named, which would tell
-//! where a lab's cause is (`actor::cost::look`).
+//! (`lab::lines::objects`). What people made elsewhere stays, and what would go is named first
+//! (`run::plan`); objects that the cluster made itself and no person has changed are not named,
+//! which would tell where a lab's cause is (`actor::cost::look`).
 //!
 //! While a lab is open, `world` watches, and notes since when each task has been green. `lab
 //! grade` ([`run`]) asks each task's expressions and demands that they hold for a moment; what has

@@ -10,7 +10,7 @@ use crate::graded::view;
 use crate::graded::wills;
 use crate::graded::words::{self, Word};
 use crate::graded::world::Frame;
-use crate::own;
+use crate::lines::objects;
 use clock::Instant;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -84,7 +84,7 @@ impl LabRun {
         let (lab, open) = (&current.lab, &current.open);
         let ways = [&lab.solution, &lab.also];
         let lines = ways.iter().flat_map(|way| Lab::lines(way, &current.variant)).collect::<Vec<_>>();
-        let own_work = own::objects_made_or_deleted(&current.lines(&lines));
+        let own_work = objects::made_or_deleted(&current.lines(&lines));
         let places = current.places();
         let seen = self.seen().clone();
         let left = |task: &&Task| seen.get(&task.id) != Some(&true);
@@ -98,7 +98,7 @@ impl LabRun {
             }
             let here = known.gone(kind, open.began).into_iter().filter(|((namespace, name), object)| {
                 places.as_ref().is_none_or(|places| places.contains(namespace))
-                    && !own_work.contains(&own::key(&kind.qualified(), namespace, name))
+                    && !own_work.contains(&objects::key(&kind.qualified(), namespace, name))
                     && asked.iter().any(|expr| expr.may_look_at(kind, &object.json, &variant))
             });
             names.extend(here.map(|((_, name), _)| format!("{}/{name}", kind.plural)));

@@ -6,8 +6,9 @@ use crate::graded::book::Open;
 use crate::graded::read::{Lab, Labs};
 use crate::graded::view::{Left, Plan};
 use crate::graded::words::{self, Word};
+use crate::lines::{self, objects};
 use crate::reach::Need;
-use crate::{lines, own, reach, run};
+use crate::{reach, run};
 use api::kinds;
 use api::status::qualified;
 use cluster::guest::Room;
@@ -263,7 +264,7 @@ pub(super) fn objects_made(lines: &[String]) -> Vec<Loss> {
             removed: true,
         })
     };
-    let mut all: Vec<Loss> = own::objects_made_new(lines).into_iter().filter_map(of).collect();
+    let mut all: Vec<Loss> = objects::made_new(lines).into_iter().filter_map(of).collect();
     all.sort_by_key(|made| made.resource != "namespaces");
     all
 }

@@ -387,7 +387,7 @@ fn is_unanswered(code: i32, stderr: &str) -> bool {
 /// The words of a line of kubectl's, which is `kubectl` first, and the place of the verb: options
 /// may stand before it. `None`: it is no such line.
 fn words(line: &str, room: &Room) -> Option<(Vec<String>, usize)> {
-    let line = crate::in_room::line(line.trim_start_matches('-').trim_start(), room);
+    let line = crate::lines::in_room::line(line.trim_start_matches('-').trim_start(), room);
     let mut words = shlex::split(&line)?;
     match words.first().map(String::as_str) {
         None | Some("fault") => return None,

@@ -1,5 +1,5 @@
-//! What belongs to a lesson, and not to the learner's own work: of what its lines name, what was
-//! made in it.
+//! The objects that lines of a lesson or lab name: which they make, delete or change, and in which
+//! namespaces. These belong to the lesson, and not to the learner's own work.
 
 use crate::format::lesson::Lesson;
 use crate::lines;
@@ -12,6 +12,9 @@ use std::collections::BTreeSet;
 
 #[cfg(test)]
 mod tests;
+mod touched;
+
+pub(crate) use touched::touched;
 
 /// Letters and digits of the names that controllers draw.
 const DRAWN: &str = "bcdfghjklmnpqrstvwxz2456789";
@@ -41,24 +44,24 @@ pub(crate) fn parts_of(lesson: &Lesson) -> impl Iterator<Item = &Vec<String>> {
 }
 
 /// Keys of the objects that the lines of a lesson's setup and solutions make or delete.
-pub(crate) fn objects_of(lesson: &Lesson) -> BTreeSet<String> {
-    parts_of(lesson).flat_map(|lines| objects_made_or_deleted(lines)).collect()
+pub(crate) fn of_lesson(lesson: &Lesson) -> BTreeSet<String> {
+    parts_of(lesson).flat_map(|lines| made_or_deleted(lines)).collect()
 }
 
 /// Keys of the objects that these lines make or delete.
-pub(crate) fn objects_made_or_deleted(lines: &[String]) -> BTreeSet<String> {
+pub(crate) fn made_or_deleted(lines: &[String]) -> BTreeSet<String> {
     lines::commands(lines).into_iter().flat_map(|(line, input)| names_in(&line, &input)).collect()
 }
 
 /// Keys of the objects that these lines make and that must not be there before, as far as they name
 /// them.
-pub(crate) fn objects_made_new(lines: &[String]) -> BTreeSet<String> {
+pub(crate) fn made_new(lines: &[String]) -> BTreeSet<String> {
     let all = lines::commands(lines).into_iter().filter(|(line, _)| !line.starts_with('-') && !deletes(line));
     all.flat_map(|(line, input)| names_in(&line, &input)).collect()
 }
 
 /// Keys of the objects that these lines make, whether they may be there before or not.
-pub(crate) fn objects_made(lines: &[String]) -> BTreeSet<String> {
+pub(crate) fn made(lines: &[String]) -> BTreeSet<String> {
     let all = lines::commands(lines).into_iter().filter(|(line, _)| !deletes(line));
     all.flat_map(|(line, input)| names_in(&line, &input)).collect()
 }
