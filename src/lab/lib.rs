@@ -50,7 +50,6 @@
 #![warn(missing_docs)]
 
 mod actor;
-mod base;
 mod blocking;
 mod broken_shell;
 mod cel;
@@ -70,10 +69,10 @@ mod observe;
 pub mod practice;
 pub mod progress;
 pub mod reach;
-mod run;
 mod show;
 #[cfg(test)]
 mod stage;
+mod teacher;
 #[cfg(test)]
 mod tests;
 pub mod view;

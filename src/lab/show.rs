@@ -173,7 +173,7 @@ impl Engine {
     fn loss_shown(&self, lang: &str) -> Option<String> {
         let (open, step) = self.current()?;
         let kept = step.keep.as_ref().filter(|_| open.lost).map(|k| k.say.get(lang).to_string());
-        kept.or_else(|| self.no_way_out(lang)).or_else(|| self.missing_base(lang))
+        kept.or_else(|| self.no_way_out(lang)).or_else(|| self.missing_objects(lang))
     }
 
     /// Why the open step can no longer succeed, and what repairs it.

@@ -11,7 +11,7 @@ use super::observe::load::Running;
 use super::observe::watch::{self, Report};
 use super::observe::{self, probe};
 use super::progress::{self, Progress};
-use super::run::Teacher;
+use super::teacher::Teacher;
 use super::view::{LessonView, Question, State};
 use super::words::{self, Word};
 use super::{cel::Probe, cel::facts};

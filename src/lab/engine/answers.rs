@@ -234,11 +234,11 @@ mod tests {
         let mut engine = asking("", "");
         engine.progress.note_made("pods/default/web", 7, Some("t/01"));
         engine.take_report(Report::list("pods", [].into(), 9));
-        assert!(engine.missing_base("en").is_some_and(|said| said.contains("Pod web")));
+        assert!(engine.missing_objects("en").is_some_and(|said| said.contains("Pod web")));
         engine.observer.recorder.of_plural.insert("pods".to_string(), 12);
-        assert_eq!(engine.missing_base("en"), None);
+        assert_eq!(engine.missing_objects("en"), None);
         engine.take_report(Report::list("pods", [].into(), 12));
-        assert!(engine.missing_base("en").is_some());
+        assert!(engine.missing_objects("en").is_some());
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod answers;
 mod beginning;
 mod given_answer;
 mod hints;
+pub(crate) mod missing;
 mod settle;
 mod stuck;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 pub(crate) mod look;
 
 use super::{Actor, publish, step_names};
-use crate::base;
+use crate::engine::missing;
 use crate::format::{EN, Lesson, Step};
 use crate::lines::{self, objects, playable, without_shell};
 use crate::view::{Ask, State};
@@ -244,15 +244,16 @@ impl Actor {
         }
         let step = &lesson.steps[to];
         let mut gone = self.gone(step).await;
-        for base in base::of(step) {
-            let then = (since > 0).then(|| self.engine.observer.recorder.objects_at(base.kind.plural, since));
-            if then.is_some_and(|then| then.contains_key(&(base.namespace.clone(), base.name.clone()))) {
-                gone.remove(&base.key());
+        for object in missing::needed_by(step) {
+            let then =
+                (since > 0).then(|| self.engine.observer.recorder.objects_at(object.kind.plural, since));
+            if then.is_some_and(|then| then.contains_key(&(object.namespace.clone(), object.name.clone()))) {
+                gone.remove(&object.key());
             }
         }
-        let again = base::again(lesson, to, &gone, |step| self.engine.lacks(lesson, step).is_none());
+        let remake = missing::remake(lesson, to, &gone, |step| self.engine.lacks(lesson, step).is_none());
         let named = objects::touched(lesson);
-        for lines in &again.played {
+        for lines in &remake.played {
             cost.add(self.cost_of_lines(lines, &named).await?);
         }
         Ok(())

@@ -80,7 +80,7 @@ impl LabRun {
     /// Says that something is gone that was there when the clock started, that no controller brings
     /// back, and that a task looks at which is not done; and how to get it back. What the solution
     /// takes away is meant to go.
-    pub(super) fn missing_base(&self, current: &Current, lang: &str) -> Option<String> {
+    pub(super) fn missing_objects(&self, current: &Current, lang: &str) -> Option<String> {
         let (lab, open) = (&current.lab, &current.open);
         let ways = [&lab.solution, &lab.also];
         let lines = ways.iter().flat_map(|way| Lab::lines(way, &current.variant)).collect::<Vec<_>>();

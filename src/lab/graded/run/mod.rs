@@ -28,7 +28,7 @@ use super::words::{self, Word};
 use super::world::{Frame, World};
 use crate::cel::{Expr, facts, value};
 use crate::engine::Lazily;
-use crate::run::Teacher;
+use crate::teacher::Teacher;
 use again::Again;
 use cluster::guest::Host;
 use cluster::undo::Past;

@@ -6,7 +6,7 @@ use super::{LabRun, plan};
 use crate::graded::book::Open;
 use crate::graded::words::{self, Word};
 use crate::lines;
-use crate::run::{self, LINE_MAX};
+use crate::teacher::{self, LINE_MAX};
 use cluster::faults::{Act, Broken, Fault};
 use cluster::guest::{HOLD, Inside, Room};
 use cluster::undo::{Loss, Past, losses};
@@ -152,7 +152,7 @@ pub(super) fn mending(faults: &[Fault], broken: &[Broken]) -> Vec<String> {
     faults.iter().filter_map(mends).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-impl run::Teacher {
+impl teacher::Teacher {
     /// Deletes an object and waits until it is gone; of a namespace the pods get no time to end, as
     /// they are of no use any more. Errors: kubectl's.
     async fn delete(&self, object: &Loss) -> Result<(), String> {

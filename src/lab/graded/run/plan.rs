@@ -8,7 +8,7 @@ use crate::graded::view::{Left, Plan};
 use crate::graded::words::{self, Word};
 use crate::lines::{self, objects};
 use crate::reach::Need;
-use crate::{reach, run};
+use crate::{reach, teacher};
 use api::kinds;
 use api::status::qualified;
 use cluster::guest::Room;
@@ -269,7 +269,7 @@ pub(super) fn objects_made(lines: &[String]) -> Vec<Loss> {
     all
 }
 
-impl run::Teacher {
+impl teacher::Teacher {
     async fn is_there(&self, object: &Loss) -> bool {
         let resource = qualified(&object.group, &object.resource);
         let mut words: Vec<String> = ["kubectl", "get", &resource, &object.name].map(String::from).into();
@@ -277,7 +277,7 @@ impl run::Teacher {
             words.extend(["-n".to_string(), object.namespace.clone()]);
         }
         words.extend(["--ignore-not-found", "-o", "name"].map(String::from));
-        let ran = run::kubectl(words, String::new(), &self.kubeconfig, run::LINE_MAX).await;
+        let ran = teacher::kubectl(words, String::new(), &self.kubeconfig, teacher::LINE_MAX).await;
         !ran.stdout.trim().is_empty()
     }
 }

@@ -9,7 +9,7 @@ use crate::engine::Lazily;
 use crate::format::Library;
 use crate::graded::Opened;
 use crate::graded::world::{Frame, World};
-use crate::run::Teacher;
+use crate::teacher::Teacher;
 use api::kinds::Kind;
 use clock::Instant;
 use cluster::guest::Host;

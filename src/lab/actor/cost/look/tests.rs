@@ -1,5 +1,5 @@
 use super::*;
-use crate::run;
+use crate::teacher;
 
 #[test]
 fn what_a_line_changes_is_looked_for_by_a_get() {
@@ -295,7 +295,7 @@ async fn what_is_in_a_namespace_goes_with_it() {
     let past = crate::stage::answer(|_| Box::pin(std::future::ready(Err("no past".into()))));
     let stage = crate::stage::Stage::new(dir.path(), server_with_namespace().await, past).await;
     let teacher =
-        run::Teacher { place: stage.place().clone(), kubeconfig: stage.kubeconfig("teacher").unwrap() };
+        teacher::Teacher { place: stage.place().clone(), kubeconfig: stage.kubeconfig("teacher").unwrap() };
     let line = "kubectl delete namespace staging --ignore-not-found";
     let lost = teacher.would_take(line, "", &Room::default()).await.unwrap();
     let mut told: Vec<String> = lost.iter().map(ToString::to_string).collect();

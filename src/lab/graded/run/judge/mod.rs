@@ -90,7 +90,7 @@ impl LabRun {
             found.insert(task.id.clone(), self.found_still(&current, task, verdict, since, parts));
         }
         let debrief_facts = self.world.facts(&frame); // before the judge's own doings
-        let gone = Text::said(|lang| self.missing_base(&current, lang).unwrap_or_default());
+        let gone = Text::said(|lang| self.missing_objects(&current, lang).unwrap_or_default());
         let failed = |why: String| words::say(lang, Word::ProbeFailed, &[&why]);
         let wills = self.wills_since_limit(&current).await.map_err(failed)?;
         let limit_ms = super::limit_ms(lab);
