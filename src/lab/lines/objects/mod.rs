@@ -187,15 +187,15 @@ fn names_in(line: &str, input: &str) -> Vec<String> {
     parsed(line).map(|parsed| keys(&parsed, input)).unwrap_or_default()
 }
 
-/// The first command of a line, if it is one of kubectl's.
+/// The first command of a line, if it is one of kubectl's, also behind `timeout 5` or a variable.
 pub(crate) fn parsed(line: &str) -> Option<parse::Parsed> {
     let line = lines::first_command(line.trim_start_matches('-').trim());
     let words = shlex::split(line).unwrap_or_default();
-    let words = words.into_iter().skip(usize::from(line.starts_with("kubectl ") || line.starts_with("k ")));
     // What a command prints is not known before it runs.
     let is_printed = |word: &str| word.contains("$(") || word.contains('`');
-    let words: Vec<String> = words.take_while(|word| !is_printed(word)).collect();
-    parse::parse(&words).ok()
+    let words: Vec<String> = words.into_iter().take_while(|word| !is_printed(word)).collect();
+    let (_, words) = lines::cluster_program(&words).filter(|(program, _)| *program == "kubectl")?;
+    parse::parse(words).ok()
 }
 
 /// Keys of the objects that a command makes or deletes. `input`: the manifest that it reads.

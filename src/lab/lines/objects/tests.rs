@@ -16,6 +16,12 @@ fn only_what_a_lesson_makes_or_deletes_is_named_by_it() {
         ("kubectl delete deployment,replicaset,pod -l app=dpy-nginx --now", vec![]),
         ("-kubectl run tester --image=busybox -- sleep infinity", vec!["pods/default/tester"]),
         ("kubectl run --image nginx web", vec!["pods/default/web"]),
+        ("timeout 5 kubectl run web --image=nginx", vec!["pods/default/web"]),
+        ("-KUBECONFIG=a.yaml timeout 5 kubectl delete pod web", vec!["pods/default/web"]),
+        ("ropewalk kubectl delete pod web", vec!["pods/default/web"]),
+        ("delete pod web", vec!["pods/default/web"]),
+        ("echo kubectl delete pod web", vec![]),
+        ("kubectl exec web -- kubectl delete pod other", vec![]),
         (
             "kubectl run web --image=nginx --port=80 --expose",
             vec!["pods/default/web", "services/default/web"],

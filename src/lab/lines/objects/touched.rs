@@ -72,6 +72,7 @@ mod tests {
             ("kubectl label node n1 n2 a=b c-", "nodes//n1 nodes//n2"),
             ("kubectl set image deployment site nginx=nginx:1.26", "deployments.apps/default/site"),
             ("kubectl rollout undo ds/kube-proxy -n kube-system", "daemonsets.apps/kube-system/kube-proxy"),
+            ("timeout 5 kubectl scale deployment web --replicas=3", "deployments.apps/default/web"),
             ("kubectl rollout status deployment site", ""),
             ("kubectl get daemonset kube-proxy -n kube-system", ""),
             ("kubectl label pods -l a=b c=d", ""),
