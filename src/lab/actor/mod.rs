@@ -30,13 +30,12 @@ use task::Crew;
 use tokio::sync::{broadcast, mpsc, oneshot, watch as channel};
 use verdict::{Looks, Waiter};
 
-mod asked;
 mod consent;
 pub(crate) mod cost;
-mod meant;
 mod open;
 mod pace;
 mod play;
+mod questions;
 mod resume;
 mod step_names;
 mod steps;

@@ -22,9 +22,9 @@ use tap::TEACHER;
 use task::{Crew, Owned};
 use tokio::sync::{mpsc, watch};
 
-mod asked;
 mod begin;
 mod namespace;
+mod questions;
 
 /// How long a task has to be true. A pod that breaks at once is ready for a moment.
 const HOLD: Duration = Duration::from_millis(700);

@@ -1,6 +1,6 @@
 //! What people ask of the engine, and its answers.
 
-use super::meant::Meant;
+use super::consent::AskWithConsent;
 use super::pace::Pace;
 use super::verdict::Awaited;
 use super::{Actor, Asked, step_names};
@@ -58,7 +58,7 @@ impl Actor {
             }
             return;
         }
-        let (ask, plan) = match self.agreed(Meant::new(question.ask), &lang).await {
+        let (ask, plan) = match self.agreed(AskWithConsent::new(question.ask), &lang).await {
             Ok(agreed) => agreed,
             Err(told) => {
                 let _ = reply.send(Reply::Error(told));
