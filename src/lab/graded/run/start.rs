@@ -6,7 +6,7 @@ use crate::graded::book::{Before, Open};
 use crate::graded::opened::Opening;
 use crate::graded::read::Lab;
 use crate::graded::run::doing::Doing;
-use crate::graded::run::look::NETWORK_EVERY;
+use crate::graded::run::standing::NETWORK_EVERY;
 use crate::graded::seal::Chain;
 use crate::graded::stopwatch::Stopwatch;
 use crate::graded::words::{self, Word};

@@ -5,9 +5,9 @@ use crate::blocking::in_place;
 use crate::cel::{Expr, facts};
 use crate::format::EN;
 use crate::graded::book::Open;
+use crate::graded::intents;
 use crate::graded::read::{Hint, Lab, Task};
 use crate::graded::view;
-use crate::graded::wills;
 use crate::graded::words::{self, Word};
 use crate::graded::world::Frame;
 use crate::lines::objects;
@@ -93,7 +93,7 @@ impl LabRun {
         let known = self.world.know();
         let mut names = Vec::new();
         for kind in kinds(lab).iter().filter_map(|kind| facts::kind(kind)) {
-            if wills::DERIVED.contains(&kind.plural) {
+            if intents::DERIVED.contains(&kind.plural) {
                 continue;
             }
             let here = known.gone(kind, open.began).into_iter().filter(|((namespace, name), object)| {
