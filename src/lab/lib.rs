@@ -23,7 +23,26 @@
 //! the present has to stay true for `hold`; what asks for the past has happened once it was seen,
 //! also after a restart ([`progress`]).
 //!
-//! Where it stands is a [`cluster::guest::Ground`]: our own cluster, or a foreign one behind a
+//! The folders, in the order in which they are best read:
+//! ```text
+//! format      lessons as files: from Markdown and YAML to steps that can be played
+//! lines       what a line of a lesson does: which objects it makes, and whether it needs a shell
+//! reach       what a step needs that not every cluster has
+//! observe     what is seen of the cluster: the tap, watches, the network
+//! cel         expressions over that, and what an evaluation may cost
+//! judge.rs    is the step done?
+//! engine      the open step: judged, answered, stuck, hinted at
+//! actor       the loop around the engine: questions, jumps, and what they would cost
+//! teacher.rs  runs the lines of setups, faults and jumps
+//! show.rs     from the engine's state to a view, which sessions draw
+//! graded      labs
+//! practice    drills
+//! why         explanations
+//! ```
+//! Lessons, labs, drills and `why` are guests of the cluster's process: each has a file `guest`,
+//! `guest_questions` has what these share, and `words` (`texts` of `why`) what they say.
+//!
+//! The engine stands on a [`cluster::guest::Ground`]: our own cluster, or a foreign one behind a
 //! kubeconfig, where a lesson is played in a namespace of its own, called `default` by lessons and
 //! in all that they see of the cluster. What the ground has is in its [`cluster::guest::Offers`]:
 //! nothing is rewound, broken or put under load on a cluster that is not our own. [`reach`] reads
@@ -86,13 +105,12 @@ pub use broken_shell::{BrokenShell, ShellFault, ShellState};
 pub use error::Error;
 pub use lines::objects::takes_back;
 
-/// Who comes along to a cluster that is not Ropewalk's own: whose work needs nothing but an API
-/// server.
+/// The guests of a cluster that is not Ropewalk's own: those that need nothing but an API server.
 pub fn guests_of_foreign_clusters() -> Vec<Arc<dyn Guest>> {
     vec![Arc::new(guest::Lessons::new(graded::Opened::default()))]
 }
 
-/// Who moves in when a cluster starts.
+/// The guests of a cluster of our own, which begin with it: lessons, labs, drills and `why`.
 pub fn guests() -> Vec<Arc<dyn Guest>> {
     let opened = graded::Opened::default();
     vec![
