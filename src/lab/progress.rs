@@ -164,7 +164,7 @@ impl Progress {
     }
 
     /// What is noted of a step; `None` if it has not begun.
-    pub fn look(&self, lesson: &str, step: &str) -> Option<&Step> {
+    pub fn noted_step(&self, lesson: &str, step: &str) -> Option<&Step> {
         self.lessons.get(lesson)?.steps.get(step)
     }
 }

@@ -188,7 +188,7 @@ impl Actor {
     pub(super) async fn enter(&mut self, lesson: Arc<Lesson>, step: usize) {
         let mut notices = Vec::new();
         let this = &lesson.steps[step];
-        let fresh = self.engine.progress.look(&lesson.id, &this.id).is_none_or(|s| s.since == 0);
+        let fresh = self.engine.progress.noted_step(&lesson.id, &this.id).is_none_or(|s| s.since == 0);
         if fresh && self.engine.lacks(&lesson, this).is_none() {
             notices = self.prepare(&lesson, step).await;
         }
@@ -244,7 +244,7 @@ impl Actor {
             let kind = object.kind.qualified();
             if !looks.contains_key(&kind) {
                 let look =
-                    watch::look(&self.client, &object.written, &self.engine.observer.recorder.room).await;
+                    watch::list_now(&self.client, &object.written, &self.engine.observer.recorder.room).await;
                 looks.insert(kind.clone(), look.map(|(_, look)| look));
             }
             let place = (object.namespace.clone(), object.name.clone());

@@ -202,7 +202,7 @@ impl Actor {
             None => open,
             Some(step) => step_names::find_step(&lesson, step, lang)?,
         };
-        let noted = self.engine.progress.look(&lesson.id, &lesson.steps[at].id);
+        let noted = self.engine.progress.noted_step(&lesson.id, &lesson.steps[at].id);
         let sentences = noted.and_then(|n| n.debrief.get(lang).or_else(|| n.debrief.get(EN)));
         Ok(sentences.cloned().unwrap_or_default())
     }

@@ -47,7 +47,7 @@ impl Actor {
         let this = &lesson.steps[step];
         if !self.may_go_on() {
             let answered =
-                self.engine.progress.look(&lesson.id, &this.id).is_some_and(|p| p.predicted.is_some());
+                self.engine.progress.noted_step(&lesson.id, &this.id).is_some_and(|p| p.predicted.is_some());
             if let Some(predict) = this.predict.as_ref().filter(|_| !answered) {
                 let all: Vec<&str> = predict.choices.iter().map(|(l, _)| l.as_str()).collect();
                 return Err(words::say(lang, Word::AnswerFirst, &[&all.join(", ")]));
@@ -83,7 +83,7 @@ impl Actor {
     /// no obstacle when it is looked at again.
     pub(super) fn may_go_on(&self) -> bool {
         let Some((open, step)) = self.engine.current() else { return true };
-        let done = self.engine.progress.look(&open.lesson.id, &step.id).is_some_and(|noted| noted.done);
+        let done = self.engine.progress.noted_step(&open.lesson.id, &step.id).is_some_and(|noted| noted.done);
         self.engine.state() != State::Open || step.optional || done
     }
 

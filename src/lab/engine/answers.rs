@@ -42,8 +42,10 @@ impl Engine {
         }
         let (value, kept) = answer.read(written).map_err(|odd| match odd {
             Odd::NoLetter => words::say(lang, Word::NoSuchChoice, &[&answer.letters().join(", ")]),
-            Odd::Empty => how(answer, lang),
-            Odd::NoNumber | Odd::NoOrder => words::say(lang, Word::AnswerOdd, &[&way(answer, lang)]),
+            Odd::Empty => how_to_answer(answer, lang),
+            Odd::NoNumber | Odd::NoOrder => {
+                words::say(lang, Word::AnswerOdd, &[&form_to_answer(answer, lang)])
+            }
         })?;
         if noted.is_right {
             return Ok(());
@@ -81,7 +83,7 @@ impl Engine {
         let unknown = !is_told || step.answer.as_ref().is_none_or(lacks);
         let has_no_truth = |answer: &crate::format::Answer| answer.is.truth(&facts).is_none();
         let is_early = !unknown && step.answer.as_ref().is_some_and(has_no_truth);
-        let kept = self.progress.look(&open.lesson.id, &step.id).and_then(|noted| noted.answers.last());
+        let kept = self.progress.noted_step(&open.lesson.id, &step.id).and_then(|noted| noted.answers.last());
         let more = step.answer.as_ref().zip(kept).filter(|_| !unknown && !is_early);
         let more = more.and_then(|(answer, kept)| answer.missing(kept, &facts));
         let (lesson, step) = (open.lesson.id.clone(), step.id.clone());
@@ -99,7 +101,7 @@ impl Engine {
     pub(crate) fn last_answer(&self) -> (Option<Value>, u64) {
         let Some((open, step)) = self.current() else { return (None, 0) };
         let kept = || {
-            let noted = self.progress.look(&open.lesson.id, &step.id)?;
+            let noted = self.progress.noted_step(&open.lesson.id, &step.id)?;
             Some(step.answer.as_ref()?.read(noted.answers.last()?).ok()?.0)
         };
         (open.given.value.clone().or_else(kept), open.given.count)
@@ -109,7 +111,7 @@ impl Engine {
     pub(crate) fn answer_view(&self, lang: &str) -> Option<Answer> {
         let (open, step) = self.current()?;
         let answer = step.answer.as_ref()?;
-        let noted = self.progress.look(&open.lesson.id, &step.id);
+        let noted = self.progress.noted_step(&open.lesson.id, &step.id);
         let given = noted.and_then(|noted| noted.answers.last());
         let state = match &open.given {
             _ if noted.is_some_and(|noted| noted.is_right) => Judged::Right,
@@ -134,7 +136,8 @@ impl Engine {
     pub(crate) fn unanswered(&self, lang: &str) -> Option<String> {
         let (open, step) = self.current()?;
         let answer = step.answer.as_ref()?;
-        let is_right = self.progress.look(&open.lesson.id, &step.id).is_some_and(|noted| noted.is_right);
+        let is_right =
+            self.progress.noted_step(&open.lesson.id, &step.id).is_some_and(|noted| noted.is_right);
         let is_last = self.state() == State::Open && open.late && open.outcome.unmet.is_none();
         (is_last && !is_right).then(|| answer.question.get(lang).to_string())
     }
@@ -143,13 +146,15 @@ impl Engine {
     pub(crate) fn answer_first(&self, lang: &str) -> Option<String> {
         let (open, step) = self.current()?;
         let answer = step.answer.as_ref()?;
-        let is_right = self.progress.look(&open.lesson.id, &step.id).is_some_and(|noted| noted.is_right);
-        (!is_right).then(|| how(answer, lang))
+        let is_right =
+            self.progress.noted_step(&open.lesson.id, &step.id).is_some_and(|noted| noted.is_right);
+        (!is_right).then(|| how_to_answer(answer, lang))
     }
 
     /// Puts what the learner has answered into a debrief, before the line to remember.
     pub(crate) fn tell_answers(&self, lesson: &Lesson, step: &Step, lang: &str, sentences: &mut Vec<String>) {
-        let Some(noted) = self.progress.look(&lesson.id, &step.id).filter(|noted| noted.is_right) else {
+        let Some(noted) = self.progress.noted_step(&lesson.id, &step.id).filter(|noted| noted.is_right)
+        else {
             return;
         };
         let (Some(answer), Some((last, before))) = (&step.answer, noted.answers.split_last()) else { return };
@@ -166,12 +171,12 @@ impl Engine {
 }
 
 /// Why nothing goes on before a question is answered: what to type.
-fn how(answer: &crate::format::Answer, lang: &str) -> String {
-    words::say(lang, Word::AnswerNow, &[&way(answer, lang)])
+fn how_to_answer(answer: &crate::format::Answer, lang: &str) -> String {
+    words::say(lang, Word::AnswerNow, &[&form_to_answer(answer, lang)])
 }
 
 /// What to type to answer a question.
-fn way(answer: &crate::format::Answer, lang: &str) -> String {
+fn form_to_answer(answer: &crate::format::Answer, lang: &str) -> String {
     match answer.form {
         Form::Text => words::say(lang, Word::AnswerText, &[]),
         Form::Number => words::say(lang, Word::AnswerNumber, &[]),
@@ -225,7 +230,7 @@ mod tests {
         engine.view("en").answer.unwrap().state
     }
     fn noted(engine: &Engine) -> progress::Step {
-        engine.progress.look("t/01", "ask").cloned().unwrap_or_default()
+        engine.progress.noted_step("t/01", "ask").cloned().unwrap_or_default()
     }
 
     /// `goto` makes the object again and shows the step at once, before the watch has shown it.

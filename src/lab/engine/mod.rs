@@ -270,7 +270,7 @@ impl Engine {
         if self.lacks(&open.lesson, step).is_some() {
             return State::Skipped;
         }
-        self.progress.look(&open.lesson.id, &step.id).map_or(State::Open, |p| p.state)
+        self.progress.noted_step(&open.lesson.id, &step.id).map_or(State::Open, |p| p.state)
     }
 
     /// The first thing that a step needs and this cluster does not have.
@@ -330,14 +330,14 @@ impl Engine {
 
     /// The revision at which a step began; 0: it never did.
     pub(crate) fn since_of(&self, lesson: &str, step: &str) -> i64 {
-        self.progress.look(lesson, step).map_or(0, |s| s.since)
+        self.progress.noted_step(lesson, step).map_or(0, |s| s.since)
     }
 
     /// Returns whether what was done in a step is still there. A step that was done stays marked as
     /// done for good, but a jump to it, or to one before it, takes its objects back and opens its
     /// state again.
     pub(crate) fn stands(&self, lesson: &str, step: &str) -> bool {
-        let state = self.progress.look(lesson, step).map(|noted| noted.state);
+        let state = self.progress.noted_step(lesson, step).map(|noted| noted.state);
         matches!(state, Some(State::Done | State::Solved))
     }
 
@@ -348,7 +348,7 @@ impl Engine {
 
     /// A record of the tap.
     pub(crate) fn record(&mut self, record: &tap::Record) {
-        self.observer.recorder.take(record, self.open.as_ref().map(|_| self.solving));
+        self.observer.recorder.take_record(record, self.open.as_ref().map(|_| self.solving));
         self.note_made(record);
         let learners = record.request.as_ref().is_some_and(|r| {
             r.is_persons()
@@ -421,7 +421,7 @@ impl Engine {
             facts.lines = open.lines;
             (facts.answer, facts.answered) = self.last_answer();
             facts.lesson_began = self.progress.lessons.get(&open.lesson.id).map_or(0, |l| l.began);
-            let noted = self.progress.look(&open.lesson.id, &step.id);
+            let noted = self.progress.noted_step(&open.lesson.id, &step.id);
             facts.since_step = noted.map_or(0, |s| s.since);
             facts.step_at = noted.and_then(|s| s.at.parse().ok());
         }

@@ -60,7 +60,7 @@ impl Engine {
             needs.wake = earlier(needs.wake, open.tries.due().filter(|due| can_try && *due > now));
         }
         look_for_loss(step, state, &facts, open);
-        let noted = self.progress.look(&lesson.id, &step.id);
+        let noted = self.progress.noted_step(&lesson.id, &step.id);
         let seen = noted.map_or(&[][..], |noted| &noted.hints);
         // A hint that cannot be rendered from what is known is not counted.
         let can_be_said = |hint: &&Hint| render(hint, &lesson, &facts).is_some();
@@ -99,7 +99,7 @@ impl Engine {
         let seen = self.clocks.replace((calendar, kernel));
         let Some((open, step)) = self.current() else { return };
         let (lesson, step) = (open.lesson.id.clone(), step.id.clone());
-        let noted = self.progress.look(&lesson, &step);
+        let noted = self.progress.noted_step(&lesson, &step);
         let Some(at) = noted.and_then(|noted| noted.at.parse::<clock::Timestamp>().ok()) else { return };
         if at <= calendar {
             return;
@@ -119,7 +119,7 @@ impl Engine {
         if let Some(predict) = step.predict.as_mut().filter(|_| is_unproved) {
             predict.because = None; // this cluster cannot show it
         }
-        let predicted = self.progress.look(&lesson.id, &step.id).and_then(|p| p.predicted.clone());
+        let predicted = self.progress.noted_step(&lesson.id, &step.id).and_then(|p| p.predicted.clone());
         let mut changed = false;
         for lang in &lesson.languages {
             let mut sentences = debrief::tell(&step, &self.library.beats, facts, predicted.as_deref(), lang);
@@ -214,7 +214,7 @@ mod tests {
         let before: Vec<String> = (1..10).map(|n| format!("before {n}")).collect();
         engine.progress.step(&id, "run").debrief = [("en".to_string(), before.clone())].into();
         let told = |engine: &Engine| {
-            let noted = engine.progress.look(&id, "run").unwrap();
+            let noted = engine.progress.noted_step(&id, "run").unwrap();
             (noted.state, noted.debrief.get("en").cloned().unwrap_or_default())
         };
         engine.settle();

@@ -33,7 +33,7 @@ impl Engine {
 
     /// Returns whether the step has a question before its task that the learner has not answered.
     fn waits_for_guess(&self, lesson: &Lesson, step: &Step) -> bool {
-        let noted = self.progress.look(&lesson.id, &step.id);
+        let noted = self.progress.noted_step(&lesson.id, &step.id);
         step.predict.is_some() && noted.is_none_or(|noted| noted.predicted.is_none())
     }
 

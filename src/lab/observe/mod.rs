@@ -62,7 +62,7 @@ impl Observer {
         let mut gone = 0;
         if let Delta::Replaced(objects) = &report.delta {
             if is_history {
-                objects.iter().for_each(|(_, o)| self.recorder.found(&plural, &o.json));
+                objects.iter().for_each(|(_, o)| self.recorder.add_found(&plural, &o.json));
             }
             gone = self.newest_gone(&report.kind, &plural, objects);
         }
@@ -160,7 +160,7 @@ mod tests {
         let pod = Object::new(json!({ "metadata": metadata }));
         observer.take_report(Report::list("pods", [(("d".into(), "a".into()), pod)].into(), 4), true);
         let record = Record::new(Event::Commit(Write::DELETED)).object("pods", "d", "a").revision(9);
-        observer.recorder.take(&Record { body: Some("{}".into()), ..record }, None);
+        observer.recorder.take_record(&Record { body: Some("{}".into()), ..record }, None);
         let is_told = |observer: &Observer| observer.caught_up(&observer.recorder.of_plural);
         assert!(!is_told(&observer));
         observer.take_report(Report::list("pods", [].into(), 0), true);

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 impl LabRun {
     /// Has the API servers keep the history from before the open lab, and no other. Errors: the
     /// store does not answer.
-    pub(super) async fn hold(&self) -> Result<(), String> {
+    pub(super) async fn hold_history(&self) -> Result<(), String> {
         let wanted = self.book().open.as_ref().map_or(String::new(), |open| open.base.to_string());
         let found = self.host.inside(&Inside::Key(HOLD.into())).await?;
         if found["value"].as_str().unwrap_or_default() == wanted {
@@ -66,7 +66,7 @@ impl LabRun {
             false => self.book().close(),
         }
         self.save().map_err(|why| words::say(lang, Word::NotKept, &[&why]))?;
-        if let Err(why) = self.hold().await {
+        if let Err(why) = self.hold_history().await {
             tracing::warn!(why, "history is still held for a lab that is closed; the next start lets it go");
         }
         Ok(deleted)

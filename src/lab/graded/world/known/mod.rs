@@ -204,7 +204,7 @@ impl Known {
         }
         match is_judges {
             true => self.observer.recorder.skip(record),
-            false => self.observer.recorder.take(record, Some(self.solving)),
+            false => self.observer.recorder.take_record(record, Some(self.solving)),
         }
     }
 

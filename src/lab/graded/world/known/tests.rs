@@ -71,7 +71,7 @@ fn what_a_lab_builds_on_and_is_gone_is_named() {
     };
     let mut known = Known::default();
     for object in [pod("tester", None), pod("web-1", Some("ReplicaSet")), pod("bare", None)] {
-        known.observer.recorder.found("pods", &object);
+        known.observer.recorder.add_found("pods", &object);
     }
     let key = |name: &str| ("shop".to_string(), name.to_string());
     let there = BTreeMap::from([(key("bare"), Object::new(pod("bare", None)))]);
