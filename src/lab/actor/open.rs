@@ -3,8 +3,7 @@
 
 use super::Actor;
 use super::play::Stopped;
-use crate::engine::Open;
-use crate::engine::missing;
+use crate::engine::{Open, missing};
 use crate::error::Error;
 use crate::format::{Lesson, Step};
 use crate::judge;

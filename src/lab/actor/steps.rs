@@ -226,7 +226,7 @@ impl Actor {
             let back = Past::back(since, objects::places(&lesson)).agreed(plan);
             if let Err(why) = self.host.past(back).await {
                 restored = false;
-                // Elsewhere nothing goes back.
+                // On a foreign cluster no object goes back.
                 if self.engine.offers.own && !self.is_lost(since).await {
                     return Err(why);
                 }

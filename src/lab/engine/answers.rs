@@ -204,7 +204,7 @@ mod tests {
     const ADDRESS_KO: &str = "      question: 어떤 주소입니까?\n";
 
     /// An engine in a step that asks for the address of a pod; `more` are further keys of the step.
-    fn asking(more: &str, korean: &str) -> Engine {
+    fn engine_that_asks(more: &str, korean: &str) -> Engine {
         let step = |head: &str, answer: &str, rest: &str| {
             format!(
                 "---\nid: t/01\ntitle: T\n{head}steps:\n  - id: ask\n    task: Look.\n    answer:\n{answer}{rest}---\n## Ask {{#ask}}\n"
@@ -236,7 +236,7 @@ mod tests {
     /// `goto` makes the object again and shows the step at once, before the watch has shown it.
     #[test]
     fn what_a_late_watch_does_not_show_is_not_gone() {
-        let mut engine = asking("", "");
+        let mut engine = engine_that_asks("", "");
         engine.progress.note_made("pods/default/web", 7, Some("t/01"));
         engine.take_report(Report::list("pods", [].into(), 9));
         assert!(engine.missing_objects("en").is_some_and(|said| said.contains("Pod web")));
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_right_answer_proves_the_step_and_a_wrong_one_says_so() {
-        let mut engine = asking("", "");
+        let mut engine = engine_that_asks("", "");
         pod_with(&mut engine, "10.244.1.7");
         engine.settle();
         assert_eq!(
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn an_answer_waits_for_the_watch_and_is_judged_once() {
-        let mut engine = asking("", "");
+        let mut engine = engine_that_asks("", "");
         engine.take_answer("10.244.1.7", "en").unwrap();
         engine.settle();
         assert_eq!(judged(&engine), Judged::Waiting, "no watch has told of the pod");
@@ -286,14 +286,14 @@ mod tests {
         pod_with(&mut engine, "10.244.1.7");
         engine.settle();
         assert_eq!(judged(&engine), Judged::Wrong, "the pod has changed, and nobody has looked again");
-        let mut engine = asking("", "");
+        let mut engine = engine_that_asks("", "");
         engine.take_report(Report::list("pods", [].into(), 7));
         engine.take_answer("10.244.1.7", "en").unwrap();
         engine.settle();
         engine.close_answer(0, true);
         assert_eq!(judged(&engine), Judged::Early, "there is no such pod");
         // The API server is slow, and the time for a verdict is over.
-        let mut engine = asking("", "");
+        let mut engine = engine_that_asks("", "");
         pod_with(&mut engine, "10.244.1.8");
         engine.take_answer("10.244.1.7", "en").unwrap();
         engine.settle();
@@ -304,7 +304,7 @@ mod tests {
     /// The number is right later, and a learner who gave it early has not erred.
     #[test]
     fn an_answer_before_its_object_is_there_is_early_and_counts_for_nothing() {
-        let mut engine = asking("", "");
+        let mut engine = engine_that_asks("", "");
         engine.take_report(Report::list("pods", [].into(), 7));
         engine.take_answer("10.244.1.7", "en").unwrap();
         engine.settle();
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_right_answer_stays_right_while_the_checks_are_not_met() {
-        let mut engine = asking("    check: 'ready(object(\"Pod\",\"default\",\"web\"))'\n", "");
+        let mut engine = engine_that_asks("    check: 'ready(object(\"Pod\",\"default\",\"web\"))'\n", "");
         pod_with(&mut engine, "10.244.1.7");
         engine.take_answer("10.244.1.7", "en").unwrap();
         engine.settle();
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn an_answer_of_another_form_is_told_as_such() {
-        let mut engine = asking("", "");
+        let mut engine = engine_that_asks("", "");
         let lesson = &mut engine.open.as_mut().unwrap().lesson;
         Arc::make_mut(lesson).steps[0].answer.as_mut().unwrap().form = Form::Number;
         let said = |engine: &mut Engine, lang: &str| engine.take_answer(" 5GB ", lang).unwrap_err();
@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn what_is_no_answer_or_not_asked_for_is_refused() {
         let predict = "    predict: {question: Q, choices: {a: A, b: B}, answer: a}\n";
-        let mut engine = asking("", "");
+        let mut engine = engine_that_asks("", "");
         assert!(engine.take_answer("  ", "en").unwrap_err().contains("`answer TEXT`"));
         assert!(engine.answer_first("ko").unwrap().contains("`answer 답`"));
         engine.open.as_mut().unwrap().late = true;
@@ -396,7 +396,7 @@ mod tests {
 
     #[test]
     fn an_answer_outlives_the_program_and_hints_read_it() {
-        let mut engine = asking(
+        let mut engine = engine_that_asks(
             "    hints: [{id: port, tier: 2, when: 'answer.contains(\":\")', say: 'Not ${answer}.'}]\n",
             "    hints: {port: '답이 아닙니다: ${answer}'}\n",
         );
@@ -418,7 +418,7 @@ mod tests {
     /// The program is killed after an answer was kept and before it was judged.
     #[test]
     fn an_answer_without_a_verdict_was_not_given_when_the_step_is_taken_up_again() {
-        let mut engine = asking("", "");
+        let mut engine = engine_that_asks("", "");
         let taken_up = |engine: &mut Engine| {
             let lesson = engine.open.take().unwrap().lesson;
             engine.take_up("t/01", "ask", &[]);
@@ -475,7 +475,7 @@ mod tests {
     /// first waited for is no verdict on the second.
     #[test]
     fn an_answer_is_closed_by_its_own_question_alone() {
-        let mut engine = asking("", "");
+        let mut engine = engine_that_asks("", "");
         pod_with(&mut engine, "10.244.1.7");
         engine.take_answer("10.244.1.9", "en").unwrap();
         engine.await_answer(1);

@@ -99,7 +99,7 @@ pub(crate) fn written(line: &str) -> Option<(String, bool)> {
     let (mut found, mut rest) = (None, rest.iter());
     while let Some(word) = rest.next() {
         if let Some(end) = word.strip_prefix("<<") {
-            // The word that ends it may stand alone.
+            // A blank may stand between `<<` and the word that ends the here-document.
             if matches!(end, "" | "-") {
                 rest.next()?;
             }
