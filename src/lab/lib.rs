@@ -27,7 +27,7 @@
 //! ```text
 //! format      lessons as files: from Markdown and YAML to steps that can be played
 //! lines       what a line of a lesson does: which objects it makes, and whether it needs a shell
-//! reach       what a step needs that not every cluster has
+//! needs       what a step needs that not every cluster has
 //! observe     what is seen of the cluster: the tap, watches, the network
 //! cel         expressions over that, and what an evaluation may cost
 //! judge.rs    is the step done?
@@ -45,7 +45,7 @@
 //! The engine stands on a [`cluster::guest::Ground`]: our own cluster, or a foreign one behind a
 //! kubeconfig, where a lesson is played in a namespace of its own, called `default` by lessons and
 //! in all that they see of the cluster. What the ground has is in its [`cluster::guest::Offers`]:
-//! nothing is rewound, broken or put under load on a cluster that is not our own. [`reach`] reads
+//! nothing is rewound, broken or put under load on a cluster that is not our own. [`needs`] reads
 //! from a step what it needs, and a step that needs what the ground does not offer is skipped, with
 //! the reason, and never green.
 //! ## Bounds
@@ -84,10 +84,10 @@ pub mod guest;
 mod guest_questions;
 mod judge;
 mod lines;
+pub mod needs;
 mod observe;
 pub mod practice;
 pub mod progress;
-pub mod reach;
 mod show;
 #[cfg(test)]
 mod stage;

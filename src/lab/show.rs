@@ -5,7 +5,7 @@ use super::engine::{Engine, Open};
 use super::format::{File, Lesson, Repair, Step};
 use super::view::{Check, Entry, LessonView, PackNote, Predict, Proof, State, Verdict};
 use super::words::{self, With, Word};
-use super::{cel, debrief, reach};
+use super::{cel, debrief, needs};
 
 /// Characters of an expression that a notice shows.
 const SOURCE_MAX: usize = 160;
@@ -344,7 +344,7 @@ impl Engine {
             self.offers.own
                 || debrief::alternatives(entry).any(|name| {
                     let beat = self.library.beats.get(name);
-                    beat.is_none_or(|b| b.exprs().all(|e| reach::of_expr(e).is_empty()))
+                    beat.is_none_or(|b| b.exprs().all(|e| needs::of_expr(e).is_empty()))
                 })
         };
         let proof = Proof {

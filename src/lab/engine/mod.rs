@@ -7,11 +7,11 @@ use super::cel::{Facts, Memo, Probe};
 use super::format::{Lesson, Library, Load, Step};
 use super::judge::{Memory, Outcome};
 use super::lines::objects;
+use super::needs::{self, Need};
 use super::observe::Observer;
 use super::observe::load::Key;
 use super::observe::watch::Report;
 use super::progress::Progress;
-use super::reach::{self, Need};
 use super::view::{Hint, State};
 use super::words::Notice;
 use api::kinds;
@@ -275,13 +275,13 @@ impl Engine {
 
     /// The first thing that a step needs and this cluster does not have.
     pub(crate) fn lacks(&self, lesson: &Lesson, step: &Step) -> Option<Need> {
-        reach::lacks(&self.offers, &self.observer.recorder.room, lesson, step)
+        needs::lacks(&self.offers, &self.observer.recorder.room, lesson, step)
     }
 
     /// What the proof of the prediction's answer would need.
     pub(crate) fn unproved(&self, step: &Step) -> Option<Need> {
         let because = step.predict.as_ref()?.because.as_ref().filter(|_| !self.offers.own)?;
-        reach::of_expr(because).pop_first()
+        needs::of_expr(because).pop_first()
     }
 
     /// Moves into another room: what was known of the old one is forgotten.

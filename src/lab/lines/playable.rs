@@ -2,7 +2,7 @@
 
 use super::{commands, is_plain, may_fail};
 use crate::actor::cost::look::cannot_be_asked;
-use crate::reach;
+use crate::needs;
 use cluster::faults::Fault;
 use kubectl::machine;
 
@@ -55,7 +55,7 @@ pub(crate) fn on_any_cluster(lines: &[String]) -> Vec<String> {
             whole.push(".".into());
         }
         let text = may_fail(&whole[0]).0;
-        if is_plain(text) && is_within(text) && reach::of_lines(&whole).is_empty() {
+        if is_plain(text) && is_within(text) && needs::of_lines(&whole).is_empty() {
             all.extend(whole);
         }
     }

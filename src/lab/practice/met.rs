@@ -5,8 +5,8 @@ use super::table::Skill;
 use crate::error::Error;
 use crate::format::{Library, Step};
 use crate::graded::book::{self, Book};
+use crate::needs;
 use crate::progress::{self, Progress};
-use crate::reach;
 use crate::view::State;
 use clock::Timestamp;
 use cluster::guest::{Offers, Room};
@@ -106,7 +106,7 @@ fn mark_skipped(progress: &mut Progress, library: &Library, offers: &Offers) {
             let seen = noted.steps.get_mut(&step.id).filter(|noted| noted.since > 0);
             let open = seen.filter(|noted| noted.state == State::Open);
             if let Some(noted) = open
-                && reach::lacks(offers, &Room::default(), lesson, step).is_some()
+                && needs::lacks(offers, &Room::default(), lesson, step).is_some()
             {
                 noted.state = State::Skipped;
             }

@@ -2,8 +2,8 @@
 
 use crate::format::{Declared, Lesson, parse};
 use crate::lines::objects;
-use crate::reach;
-use crate::reach::Need;
+use crate::needs;
+use crate::needs::Need;
 use crate::words;
 use cluster::guest::{Offers, Room};
 use std::path::Path;
@@ -48,7 +48,7 @@ fn a_step_of_it_needs_exactly_that_cluster() {
     let lesson = read("cluster: {control-planes: 3}\n", "").unwrap();
     let lacks = |control_planes, workers, own| {
         let offers = Offers { own, workers, control_planes };
-        reach::lacks(&offers, &Room::default(), &lesson, &lesson.steps[0])
+        needs::lacks(&offers, &Room::default(), &lesson, &lesson.steps[0])
     };
     assert_eq!(lacks(3, 2, true), None);
     let need = Need::Cluster(Declared { control_planes: 3, workers: 2 });

@@ -7,8 +7,8 @@ use crate::graded::read::{Lab, Labs};
 use crate::graded::view::{Left, Plan};
 use crate::graded::words::{self, Word};
 use crate::lines::{self, objects};
-use crate::reach::Need;
-use crate::{reach, teacher};
+use crate::needs::Need;
+use crate::{needs, teacher};
 use api::kinds;
 use api::status::qualified;
 use cluster::guest::Room;
@@ -132,7 +132,7 @@ impl LabRun {
             let begin = format!("lab start {}", lab.id);
             return Some(crate::words::other_cluster(lang, declared, &self.host.place().name, &begin));
         }
-        let need = lab.requires.iter().find(|need| !reach::met(need, &offers))?;
+        let need = lab.requires.iter().find(|need| !needs::met(need, &offers))?;
         Some(words::say(lang, Word::Lacks, &[&Need::Requires(need.clone()).say(lang)]))
     }
 
