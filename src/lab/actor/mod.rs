@@ -62,6 +62,8 @@ const FOUND_MAX: usize = 64;
 /// when it no longer is.
 const KEEP_AGAIN: Duration = Duration::from_secs(2);
 
+/// The lesson engine with all that it needs of the cluster: who asks it, what it watches, and the
+/// teacher who plays lines for it.
 pub(crate) struct Actor {
     engine: Engine,
     host: Host,
@@ -140,7 +142,7 @@ pub(crate) async fn run(
                 true => actor.engine.take_report(report),
                 false => continue,
             },
-            Some(found) = finds.recv() => match actor.take(found) {
+            Some(found) = finds.recv() => match actor.take_found(found) {
                 true => {}
                 false => continue,
             },
@@ -256,7 +258,7 @@ impl Actor {
 
     /// Takes over what a task has found out. False if it is about another room or step, or comes
     /// too late to count.
-    fn take(&mut self, found: Found) -> bool {
+    fn take_found(&mut self, found: Found) -> bool {
         match found {
             Found::Answer { era, probe, value } => self.engine.observer.answers.take(era, probe, None, value),
             Found::Looks { number, looks } => {

@@ -141,11 +141,11 @@ impl Known {
                     None => self.chain.add(&seal::digest(record)),
                 }
             }
-            self.take(record);
+            self.take_record(record);
         }
     }
 
-    fn take(&mut self, record: &tap::Record) {
+    fn take_record(&mut self, record: &tap::Record) {
         if !self.recording {
             // A name that is got before a lab can be used in it.
             self.unsaved |= self.who.note(record);
