@@ -2,9 +2,9 @@
 //! follow.
 
 use super::actor::{self, Asked, QUESTIONS_MAX, Views, too_many};
-use super::asking;
 use super::format::{EN, OTHERS};
 use super::graded::Opened;
+use super::guest_questions;
 use super::view::{Ask, LessonView, Question};
 use cluster::control::Reply;
 use cluster::guest::{Guest, Host};
@@ -86,7 +86,7 @@ impl Guest for Lessons {
     }
 
     fn ask(&self, question: Value) -> BoxStream<'static, Reply> {
-        let question: Question = match asking::read(question) {
+        let question: Question = match guest_questions::read(question) {
             Ok(question) => question,
             Err(refused) => return refused,
         };

@@ -23,12 +23,31 @@
 //! the present has to stay true for `hold`; what asks for the past has happened once it was seen,
 //! also after a restart ([`progress`]).
 //!
-//! It runs beside a [`cluster::guest::HostCluster`]: our own cluster, or a foreign one behind a
+//! The folders, in the order in which they are best read:
+//! ```text
+//! format      lessons as files: from Markdown and YAML to steps that can be played
+//! lines       what a line of a lesson does: which objects it makes, and whether it needs a shell
+//! needs       what a step needs that not every cluster has
+//! observe     what is seen of the cluster: the tap, watches, the network
+//! cel         expressions over that, and what an evaluation may cost
+//! judge.rs    is the step done?
+//! engine      the open step: judged, answered, stuck, hinted at
+//! actor       the loop around the engine: questions, jumps, and what they would cost
+//! teacher.rs  runs the lines of setups, faults and jumps
+//! show.rs     from the engine's state to a view, which sessions draw
+//! graded      labs
+//! practice    drills
+//! why         explanations
+//! ```
+//! Lessons, labs, drills and `why` are guests of the cluster's process: each has a file `guest`,
+//! `guest_questions` has what these share, and `words` (`texts` of `why`) what they say.
+//!
+//! The engine stands on a [`cluster::guest::HostCluster`]: our own cluster, or a foreign one behind a
 //! kubeconfig, where a lesson is played in a namespace of its own, called `default` by lessons and
-//! in all that they see of the cluster. What the cluster has is in its [`cluster::guest::Offers`]:
-//! nothing is rewound, broken or put under load on a cluster that is not our own. [`reach`] reads
-//! from a step what it needs, and a step that needs what the cluster does not offer is skipped,
-//! with the reason, and never green.
+//! in all that they see of the cluster. What the ground has is in its [`cluster::guest::Offers`]:
+//! nothing is rewound, broken or put under load on a cluster that is not our own. [`needs`] reads
+//! from a step what it needs, and a step that needs what the ground does not offer is skipped, with
+//! the reason, and never green.
 //! ## Bounds
 //! 500 versions of an object are kept (20 of a Lease), 5 000 and 32 MiB of all objects, and 10 000
 //! hops of a step. The oldest go first (`observe::recorder`): not the versions that were current
@@ -50,9 +69,6 @@
 #![warn(missing_docs)]
 
 mod actor;
-mod answers;
-mod asking;
-mod base;
 mod blocking;
 mod broken_shell;
 mod cel;
@@ -61,30 +77,23 @@ mod desired;
 mod engine;
 mod error;
 pub mod format;
-mod given;
 #[cfg(test)]
 mod golden;
 pub mod graded;
 pub mod guest;
-mod in_room;
+mod guest_questions;
 mod judge;
 mod lines;
-mod need;
+pub mod needs;
 mod observe;
-mod own;
-mod playable;
 pub mod practice;
 pub mod progress;
-pub mod reach;
-mod run;
 mod show;
 #[cfg(test)]
 mod stage;
-mod stuck;
-mod taught;
+mod teacher;
 #[cfg(test)]
 mod tests;
-mod touched;
 pub mod view;
 pub mod why;
 mod words;
@@ -94,15 +103,14 @@ use std::sync::Arc;
 
 pub use broken_shell::{BrokenShell, ShellFault, ShellState};
 pub use error::Error;
-pub use own::takes_back;
+pub use lines::objects::takes_back;
 
-/// Who comes along to a cluster that is not Ropewalk's own: whose work needs nothing but an API
-/// server.
+/// The guests of a cluster that is not Ropewalk's own: those that need nothing but an API server.
 pub fn guests_of_foreign_clusters() -> Vec<Arc<dyn Guest>> {
     vec![Arc::new(guest::Lessons::new(graded::Opened::default()))]
 }
 
-/// Who moves in when a cluster starts.
+/// The guests of a cluster of our own, which begin with it: lessons, labs, drills and `why`.
 pub fn guests() -> Vec<Arc<dyn Guest>> {
     let opened = graded::Opened::default();
     vec![

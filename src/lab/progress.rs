@@ -106,7 +106,8 @@ impl Progress {
         self.lesson(lesson).steps.entry(step.into()).or_default()
     }
 
-    /// As [`Progress::step`], of a step that is taken up: an answer without a verdict is left out.
+    /// What is noted of a step that a new sitting goes on with: its last answer is dropped if no
+    /// verdict came.
     pub(crate) fn step_again(&mut self, lesson: &str, step: &str) -> &mut Step {
         let noted = self.step(lesson, step);
         if std::mem::take(&mut noted.unjudged) {
@@ -115,7 +116,7 @@ impl Progress {
         noted
     }
 
-    /// A lesson begins anew; what was once done stays done.
+    /// Begins a lesson anew: what is noted of its steps is dropped, except which were once done.
     pub(crate) fn anew(&mut self, lesson: &str) {
         let noted = self.lesson(lesson);
         let done = |step: &Step| Step { done: step.done, ..Step::default() };
@@ -164,7 +165,7 @@ impl Progress {
     }
 
     /// What is noted of a step; `None` if it has not begun.
-    pub fn look(&self, lesson: &str, step: &str) -> Option<&Step> {
+    pub fn noted_step(&self, lesson: &str, step: &str) -> Option<&Step> {
         self.lessons.get(lesson)?.steps.get(step)
     }
 }

@@ -5,7 +5,7 @@ use super::engine::{Engine, Open};
 use super::format::{File, Lesson, Repair, Step};
 use super::view::{Check, Entry, LessonView, PackNote, Predict, Proof, State, Verdict};
 use super::words::{self, With, Word};
-use super::{cel, debrief, reach};
+use super::{cel, debrief, needs};
 
 /// Characters of an expression that a notice shows.
 const SOURCE_MAX: usize = 160;
@@ -82,7 +82,7 @@ impl Engine {
             };
         };
         let lesson = &open.lesson;
-        let noted = self.progress.look(&lesson.id, &step.id).cloned().unwrap_or_default();
+        let noted = self.progress.noted_step(&lesson.id, &step.id).cloned().unwrap_or_default();
         let state = self.state();
         let over = matches!(state, State::Done | State::Solved);
         let waits = state == State::Open && step.predict.is_some() && noted.predicted.is_none();
@@ -150,7 +150,7 @@ impl Engine {
     fn done_steps(&self, lesson: &Lesson) -> Vec<bool> {
         let is_done = |step: &Step| {
             self.lacks(lesson, step).is_some()
-                || self.progress.look(&lesson.id, &step.id).is_some_and(|p| p.done)
+                || self.progress.noted_step(&lesson.id, &step.id).is_some_and(|p| p.done)
         };
         lesson.steps.iter().map(is_done).collect()
     }
@@ -173,7 +173,7 @@ impl Engine {
     fn loss_shown(&self, lang: &str) -> Option<String> {
         let (open, step) = self.current()?;
         let kept = step.keep.as_ref().filter(|_| open.lost).map(|k| k.say.get(lang).to_string());
-        kept.or_else(|| self.no_way_out(lang)).or_else(|| self.missing_base(lang))
+        kept.or_else(|| self.no_way_out(lang)).or_else(|| self.missing_objects(lang))
     }
 
     /// Why the open step can no longer succeed, and what repairs it.
@@ -291,7 +291,7 @@ impl Engine {
     }
 
     fn is_unfinished(&self, lesson: &Lesson) -> bool {
-        let is_done = |step: &Step| self.progress.look(&lesson.id, &step.id).is_some_and(|p| p.done);
+        let is_done = |step: &Step| self.progress.noted_step(&lesson.id, &step.id).is_some_and(|p| p.done);
         let mut needed = lesson.steps.iter().filter(|s| !s.optional);
         needed.any(|s| !is_done(s) && self.lacks(lesson, s).is_none())
     }
@@ -305,7 +305,7 @@ impl Engine {
 
     /// All lessons, with how far the learner is in each.
     pub(crate) fn list(&self, lang: &str) -> Vec<Entry> {
-        let done = |lesson: &str, step: &str| self.progress.look(lesson, step).is_some_and(|p| p.done);
+        let done = |lesson: &str, step: &str| self.progress.noted_step(lesson, step).is_some_and(|p| p.done);
         let entry = |lesson: &super::format::Lesson| Entry {
             id: lesson.id.clone(),
             title: lesson.title.get(lang).into(),
@@ -344,7 +344,7 @@ impl Engine {
             self.offers.own
                 || debrief::alternatives(entry).any(|name| {
                     let beat = self.library.beats.get(name);
-                    beat.is_none_or(|b| b.exprs().all(|e| reach::of_expr(e).is_empty()))
+                    beat.is_none_or(|b| b.exprs().all(|e| needs::of_expr(e).is_empty()))
                 })
         };
         let proof = Proof {

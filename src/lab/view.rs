@@ -401,7 +401,7 @@ pub enum Judged {
     Missing,
     /// The engine is waiting for what it needs to judge it.
     Waiting,
-    /// The learner may answer again.
+    /// The answer is wrong; the learner may give another one.
     Wrong,
     /// It cannot be judged: the watches have not shown in time what the store has, or a pod has not
     /// answered.

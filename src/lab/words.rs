@@ -1,7 +1,7 @@
 //! What the engine itself says to people, in every language.
 
 use super::format::{Declared, declared};
-use super::need::Need;
+use super::needs::Need;
 use lang::{Lang, texts};
 
 texts! {
@@ -52,10 +52,10 @@ texts! {
     Lacks: "This cluster cannot do this step: it needs {}. `next` passes it; it counts as skipped.", "이 클러스터에서는 이 단계를 할 수 없습니다. 필요한 것: {}. `next`로 넘어갈 수 있고, 건너뛴 것으로 남습니다.";
     Unproved: "What the question's answer says was proved on Ropewalk's own cluster; here nothing can prove it: that needs {}.", "질문의 답은 Ropewalk 자체 클러스터에서 확인한 것입니다. 여기서는 확인할 수 없습니다. 필요한 것: {}";
     NeedHops: "the hops between components, which only Ropewalk's own cluster tells", "컴포넌트 사이의 단계 기록(Ropewalk 자체 클러스터에만 있음)";
-    NeedOwn: "`{}`, which only Ropewalk's own cluster has", "`{}`(Ropewalk 자체 클러스터에만 있음)";
-    NeedDoor: "NodePorts on localhost, which only Ropewalk's own cluster opens", "localhost의 NodePort(Ropewalk 자체 클러스터만 엶)";
-    NeedElsewhere: "the namespace `{}`, and elsewhere a lesson stays in its own", "`{}` 네임스페이스(다른 클러스터에서는 강의 전용 네임스페이스 안에서만 진행)";
-    NeedEverywhere: "a change to the whole cluster (`{}`), and elsewhere a lesson stays in its namespace", "클러스터 전체에 대한 변경(`{}`, 다른 클러스터에서는 강의 전용 네임스페이스 안에서만 진행)";
+    NeedOwnCluster: "`{}`, which only Ropewalk's own cluster has", "`{}`(Ropewalk 자체 클러스터에만 있음)";
+    NeedLocalhostPort: "NodePorts on localhost, which only Ropewalk's own cluster opens", "localhost의 NodePort(Ropewalk 자체 클러스터만 엶)";
+    NeedOtherNamespace: "the namespace `{}`, and elsewhere a lesson stays in its own", "`{}` 네임스페이스(다른 클러스터에서는 강의 전용 네임스페이스 안에서만 진행)";
+    NeedWholeCluster: "a change to the whole cluster (`{}`), and elsewhere a lesson stays in its namespace", "클러스터 전체에 대한 변경(`{}`, 다른 클러스터에서는 강의 전용 네임스페이스 안에서만 진행)";
     NeedNode: "the node `{}` of Ropewalk's own cluster", "Ropewalk 자체 클러스터의 `{}` 노드";
     NeedImage: "the image `{}`, which is built into Ropewalk and in no registry", "`{}` 이미지(Ropewalk에 내장되어 있고 레지스트리에는 없음)";
     NeedWorkers: "worker nodes, {} or more", "워커 노드 {}개 이상";

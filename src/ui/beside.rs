@@ -313,7 +313,7 @@ mod tests {
         make_room(&own, &place, Lang::En).await.unwrap();
         assert!(!place.root.exists());
         let kept = Progress::load(&notes(&own)).unwrap();
-        assert!(kept.look("t/01", "make").unwrap().done && kept.look("t/01", "look").is_none());
+        assert!(kept.noted_step("t/01", "make").unwrap().done && kept.noted_step("t/01", "look").is_none());
         assert_eq!(kept.open, None, "nothing of it is open on the learner's own cluster");
     }
 
@@ -325,14 +325,14 @@ mod tests {
         left(&place);
         let silent = tokio::net::UnixListener::bind(own.socket()).unwrap();
         let why = make_room(&own, &place, Lang::En).await.unwrap_err();
-        assert!(Progress::load(&notes(&place)).unwrap().look("t/01", "make").unwrap().done, "{why}");
+        assert!(Progress::load(&notes(&place)).unwrap().noted_step("t/01", "make").unwrap().done, "{why}");
         // It has ended. A process that another test is just making still has a copy of the socket:
         // only without its file is the cluster gone for certain.
         drop(silent);
         std::fs::remove_file(own.socket()).unwrap();
         make_room(&own, &place, Lang::En).await.unwrap();
         assert!(!place.root.exists());
-        assert!(Progress::load(&notes(&own)).unwrap().look("t/01", "make").unwrap().done);
+        assert!(Progress::load(&notes(&own)).unwrap().noted_step("t/01", "make").unwrap().done);
         // It cannot be read later either: no declared cluster could ever begin.
         left(&place);
         std::fs::write(notes(&own), "{").unwrap();

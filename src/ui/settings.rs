@@ -1,10 +1,11 @@
 //! What the learner chose once: `<home>/settings.json`.
 
 use super::texts::{Lang, Say};
-use cluster::Home;
+use cluster::{Home, Place};
 use lab::why::Typed;
 use lang::charset;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 /// The saved language, if one was ever chosen and can be shown. A damaged file counts as none: it
@@ -36,6 +37,30 @@ pub fn save(home: &Home, lang: Lang) -> std::io::Result<()> {
         let _ = std::fs::remove_file(&fresh); // it may not be there at all
     }
     written
+}
+
+/// The file in which the interface leaves a language for the REPL of its pane: the REPL's token and
+/// the language. It has no other way to a REPL that waits for a line.
+fn pane_language(place: &Place) -> PathBuf {
+    place.root.join("pane-language")
+}
+
+/// Leaves a language for the REPL with this token: it was chosen on the cluster of a lesson, while
+/// this REPL waited.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn leave_for_pane(place: &Place, token: &str, lang: Lang) -> std::io::Result<()> {
+    std::fs::write(pane_language(place), format!("{token} {}", crate::lesson::tag(lang)))
+}
+
+/// Returns the language that was left for the REPL with this token, once.
+pub(crate) fn take_left_language(place: &Place, token: &str) -> Option<Lang> {
+    let path = pane_language(place);
+    let text = std::fs::read_to_string(&path).ok()?;
+    let (_, lang) = text.split_once(' ').filter(|(of, _)| *of == token)?;
+    std::fs::remove_file(&path).ok()?; // one that stays would undo every later choice
+    Lang::parse(lang)
 }
 
 /// Says which language is spoken, and how to choose. `before`: what stands before the word `lang`,
@@ -135,6 +160,19 @@ mod tests {
         assert_eq!(load(&home)["theme"], "dark");
         std::fs::write(home.settings(), "{").unwrap();
         assert_eq!(saved(&home), None);
+    }
+
+    #[test]
+    fn a_language_is_left_for_one_repl_and_taken_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        assert!(leave_for_pane(&place, "a", Lang::Ko).is_err(), "the cluster has no directory");
+        std::fs::create_dir_all(&place.root).unwrap();
+        leave_for_pane(&place, "a", Lang::En).unwrap();
+        leave_for_pane(&place, "a", Lang::Ko).unwrap();
+        assert_eq!(take_left_language(&place, "b"), None, "another terminal's");
+        assert_eq!(take_left_language(&place, "a"), Some(Lang::Ko));
+        assert_eq!(take_left_language(&place, "a"), None);
     }
 
     #[test]

@@ -28,7 +28,7 @@
 //! But a file with a token (`tokenFile`) is read again for each request, and a credential plugin
 //! (`users[].user.exec`) is asked again when its answer runs out.
 //! ## Read next
-//! `lab::reach`, which decides what a lesson needs and so whether it can be played here.
+//! `lab::needs`, which decides what a lesson needs and so whether it can be played here.
 
 mod knock;
 mod namespaces;

@@ -3,10 +3,39 @@
 
 use super::Actor;
 use super::cost::{Cost, name_first};
-use super::meant::{Consent, Meant};
 use crate::view::Ask;
 use crate::words::{self, Word};
+use cluster::undo::Loss;
 use serde_json::Value;
+
+/// A question, and what its asker knows of its cost.
+pub(super) struct AskWithConsent {
+    pub ask: Ask,
+    pub consent: Consent,
+}
+
+/// What a learner has agreed to lose.
+pub(super) enum Consent {
+    /// Nothing was said: it may cost nothing.
+    Unasked,
+    /// It may cost this.
+    Of(Vec<Loss>),
+    /// It may cost anything.
+    Whatever,
+}
+
+impl AskWithConsent {
+    /// A question as it was put.
+    pub(super) fn new(ask: Ask) -> AskWithConsent {
+        match ask {
+            Ask::Sure { ask, agreed: Some(agreed) } => {
+                AskWithConsent { ask: *ask, consent: Consent::Of(agreed) }
+            }
+            Ask::Sure { ask, agreed: None } => AskWithConsent { ask: *ask, consent: Consent::Whatever },
+            ask => AskWithConsent { ask, consent: Consent::Unasked },
+        }
+    }
+}
 
 impl Actor {
     /// The question, if it costs no more than was agreed to, with the plan of the way back to which
@@ -14,8 +43,8 @@ impl Actor {
     ///
     /// # Errors
     /// It costs more, or its cost is not known; the text is for people.
-    pub(super) async fn agreed(&mut self, meant: Meant, lang: &str) -> Result<(Ask, Value), String> {
-        let Meant { ask, consent } = meant;
+    pub(super) async fn agreed(&mut self, asked: AskWithConsent, lang: &str) -> Result<(Ask, Value), String> {
+        let AskWithConsent { ask, consent } = asked;
         let agreed = match consent {
             Consent::Whatever => return Ok((ask, Value::Null)),
             Consent::Unasked => None,

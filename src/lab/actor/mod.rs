@@ -11,7 +11,7 @@ use super::observe::load::Running;
 use super::observe::watch::{self, Report};
 use super::observe::{self, probe};
 use super::progress::{self, Progress};
-use super::run::Teacher;
+use super::teacher::Teacher;
 use super::view::{LessonView, Question, State};
 use super::words::{self, Word};
 use super::{cel::Probe, cel::facts};
@@ -30,13 +30,12 @@ use task::Crew;
 use tokio::sync::{broadcast, mpsc, oneshot, watch as channel};
 use verdict::{Looks, Waiter};
 
-mod asked;
 mod consent;
 pub(crate) mod cost;
-mod meant;
 mod open;
 mod pace;
 mod play;
+mod questions;
 mod resume;
 mod step_names;
 mod steps;
@@ -63,6 +62,8 @@ const FOUND_MAX: usize = 64;
 /// when it no longer is.
 const KEEP_AGAIN: Duration = Duration::from_secs(2);
 
+/// The lesson engine with all that it needs of the cluster: who asks it, what it watches, and the
+/// teacher who plays lines for it.
 pub(crate) struct Actor {
     engine: Engine,
     host: Host,
@@ -141,7 +142,7 @@ pub(crate) async fn run(
                 true => actor.engine.take_report(report),
                 false => continue,
             },
-            Some(found) = finds.recv() => match actor.take(found) {
+            Some(found) = finds.recv() => match actor.take_found(found) {
                 true => {}
                 false => continue,
             },
@@ -257,7 +258,7 @@ impl Actor {
 
     /// Takes over what a task has found out. False if it is about another room or step, or comes
     /// too late to count.
-    fn take(&mut self, found: Found) -> bool {
+    fn take_found(&mut self, found: Found) -> bool {
         match found {
             Found::Answer { era, probe, value } => self.engine.observer.answers.take(era, probe, None, value),
             Found::Looks { number, looks } => {

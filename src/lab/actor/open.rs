@@ -3,8 +3,7 @@
 
 use super::Actor;
 use super::play::Stopped;
-use crate::base;
-use crate::engine::Open;
+use crate::engine::{Open, missing};
 use crate::error::Error;
 use crate::format::{Lesson, Step};
 use crate::judge;
@@ -188,7 +187,7 @@ impl Actor {
     pub(super) async fn enter(&mut self, lesson: Arc<Lesson>, step: usize) {
         let mut notices = Vec::new();
         let this = &lesson.steps[step];
-        let fresh = self.engine.progress.look(&lesson.id, &this.id).is_none_or(|s| s.since == 0);
+        let fresh = self.engine.progress.noted_step(&lesson.id, &this.id).is_none_or(|s| s.since == 0);
         if fresh && self.engine.lacks(&lesson, this).is_none() {
             notices = self.prepare(&lesson, step).await;
         }
@@ -240,16 +239,16 @@ impl Actor {
     pub(super) async fn gone(&self, step: &Step) -> BTreeSet<String> {
         let mut gone = BTreeSet::new();
         let mut looks: HashMap<String, Option<watch::Look>> = HashMap::new();
-        for base in base::of(step).into_iter().filter(|base| self.engine.is_made(base)) {
-            let kind = base.kind.qualified();
+        for object in missing::needed_by(step).into_iter().filter(|object| self.engine.is_made(object)) {
+            let kind = object.kind.qualified();
             if !looks.contains_key(&kind) {
                 let look =
-                    watch::look(&self.client, &base.written, &self.engine.observer.recorder.room).await;
+                    watch::list_now(&self.client, &object.written, &self.engine.observer.recorder.room).await;
                 looks.insert(kind.clone(), look.map(|(_, look)| look));
             }
-            let place = (base.namespace.clone(), base.name.clone());
+            let place = (object.namespace.clone(), object.name.clone());
             if looks[&kind].as_ref().is_some_and(|look| !look.there.contains(&place)) {
-                gone.insert(base.key());
+                gone.insert(object.key());
             }
         }
         gone
@@ -260,11 +259,11 @@ impl Actor {
     pub(super) async fn make_again(&mut self, lesson: &Lesson, to: usize) -> Vec<Notice> {
         let step = &lesson.steps[to];
         let gone = self.gone(step).await;
-        let again = base::again(lesson, to, &gone, |step| self.engine.lacks(lesson, step).is_none());
-        if again == base::Again::default() {
+        let remake = missing::remake(lesson, to, &gone, |step| self.engine.lacks(lesson, step).is_none());
+        if remake == missing::Remake::default() {
             return vec![];
         }
-        for lines in &again.played {
+        for lines in &remake.played {
             let played = self.play(lines).await; // a refusal may be what a step is about
             if Stopped::of(&played).is_err() {
                 break; // the step says what is still gone
@@ -273,18 +272,19 @@ impl Actor {
         self.host.catch_up().await;
         self.read_tap();
         let still = self.gone(step).await;
-        let name = |base: &base::Base| format!("{} {}", base.kind.kind, base.name);
-        let made =
-            base::of(step).into_iter().filter(|b| gone.contains(&b.key()) && !still.contains(&b.key()));
-        let made: BTreeSet<String> = made.map(|base| name(&base)).collect();
+        let name = |object: &missing::Needed| format!("{} {}", object.kind.kind, object.name);
+        let made = missing::needed_by(step)
+            .into_iter()
+            .filter(|object| gone.contains(&object.key()) && !still.contains(&object.key()));
+        let made: BTreeSet<String> = made.map(|object| name(&object)).collect();
         let mut notices = Vec::new();
         if !made.is_empty() {
             let names = made.into_iter().collect::<Vec<_>>().join(", ");
             notices.push((Word::MadeAgain, vec![names.into()]));
         }
-        if let Some(first) = again.left.first().filter(|_| !still.is_empty()) {
+        if let Some(first) = remake.left.first().filter(|_| !still.is_empty()) {
             let number = (first + 1).to_string();
-            notices.push((Word::NotPlayed, vec![With::Steps(again.left.clone()), number.into()]));
+            notices.push((Word::NotPlayed, vec![With::Steps(remake.left.clone()), number.into()]));
         }
         notices
     }

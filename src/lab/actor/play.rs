@@ -48,7 +48,7 @@ impl Actor {
     /// Has the teacher play lines in the present room.
     ///
     /// # Errors
-    /// As [`Teacher::play`](crate::run::Teacher::play), and [`Error::Stopped`].
+    /// As [`Teacher::play`](crate::teacher::Teacher::play), and [`Error::Stopped`].
     pub(super) async fn play(&mut self, lines: &[String]) -> Result<(), Error> {
         let (teacher, room) = (self.teacher.clone(), self.engine.observer.recorder.room.clone());
         let (begins, begun) = channel::channel((0, 0));

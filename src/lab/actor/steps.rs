@@ -5,9 +5,10 @@ use super::play::Stopped;
 use super::step_names::{find_step, parts};
 use crate::error::Error;
 use crate::format::Lesson;
+use crate::lines::{objects, playable};
+use crate::progress;
 use crate::view::State;
 use crate::words::{self, Notice, With, Word};
-use crate::{own, playable, progress};
 use clock::Instant;
 use cluster::undo::Past;
 use serde_json::Value;
@@ -46,7 +47,7 @@ impl Actor {
         let this = &lesson.steps[step];
         if !self.may_go_on() {
             let answered =
-                self.engine.progress.look(&lesson.id, &this.id).is_some_and(|p| p.predicted.is_some());
+                self.engine.progress.noted_step(&lesson.id, &this.id).is_some_and(|p| p.predicted.is_some());
             if let Some(predict) = this.predict.as_ref().filter(|_| !answered) {
                 let all: Vec<&str> = predict.choices.iter().map(|(l, _)| l.as_str()).collect();
                 return Err(words::say(lang, Word::AnswerFirst, &[&all.join(", ")]));
@@ -82,7 +83,7 @@ impl Actor {
     /// no obstacle when it is looked at again.
     pub(super) fn may_go_on(&self) -> bool {
         let Some((open, step)) = self.engine.current() else { return true };
-        let done = self.engine.progress.look(&open.lesson.id, &step.id).is_some_and(|noted| noted.done);
+        let done = self.engine.progress.noted_step(&open.lesson.id, &step.id).is_some_and(|noted| noted.done);
         self.engine.state() != State::Open || step.optional || done
     }
 
@@ -92,7 +93,7 @@ impl Actor {
     /// # Errors
     /// The lines were stopped: the step is not passed.
     async fn pass(&mut self, lesson: &Lesson, at: usize) -> Result<Option<Notice>, Stopped> {
-        let lines = playable::playable(&lesson.steps[at].marked_solution());
+        let lines = playable::on_any_cluster(&lesson.steps[at].marked_solution());
         if self.engine.state() != State::Skipped || lines.is_empty() {
             return Ok(None);
         }
@@ -222,10 +223,10 @@ impl Actor {
     ) -> Result<Vec<Notice>, String> {
         let mut restored = true;
         if since > 0 {
-            let back = Past::back(since, own::places(&lesson)).agreed(plan);
+            let back = Past::back(since, objects::places(&lesson)).agreed(plan);
             if let Err(why) = self.host.past(back).await {
                 restored = false;
-                // Elsewhere nothing goes back.
+                // On a foreign cluster no object goes back.
                 if self.engine.offers.own && !self.is_lost(since).await {
                     return Err(why);
                 }

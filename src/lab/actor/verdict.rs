@@ -102,7 +102,7 @@ impl Actor {
         let kinds: Vec<String> = kinds.into_iter().filter(watched).collect();
         let (client, number, found) = (self.client.clone(), self.asked, self.found.clone());
         self.crew.spawn(async move {
-            let looks = kinds.iter().map(|kind| watch::look(&client, kind, &room));
+            let looks = kinds.iter().map(|kind| watch::list_now(&client, kind, &room));
             let looks = futures::future::join_all(looks).await.into_iter().flatten().collect();
             let _ = found.send(Found::Looks { number, looks }).await; // the engine may have ended
         });

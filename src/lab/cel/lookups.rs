@@ -54,7 +54,7 @@ mod tests {
         ] {
             let (name, kind, code, from) = (name.into(), "A".into(), code.into(), from.into());
             let event = Event::Lookup(Lookup { name, kind, code, answers, from });
-            recorder.take(&Record { component: Component::Dns, ..Record::new(event) }, Some(false));
+            recorder.take_record(&Record { component: Component::Dns, ..Record::new(event) }, Some(false));
         }
         let facts = Arc::new(Facts { trace: recorder.trace.clone(), ..Facts::default() });
         let holds = |source: &str| Expr::compile(source, Use::Check, &[]).unwrap().holds(&facts);

@@ -128,7 +128,7 @@ impl Seen {
         }
         let text = |at: usize| call.args.get(at).and_then(|a| literal(&a.expr));
         words::called(&call.func_name, &text)?;
-        // Of a hop the component stands first.
+        // The first argument of `hop()` and `hops()` is the component.
         if matches!(call.func_name.as_str(), "hop" | "hops")
             && let Some(component) = text(0)
         {

@@ -137,7 +137,7 @@ mod tests {
     fn a_beginning_that_the_store_is_not_at_any_more_is_lost() {
         let mut engine = compares_with_the_beginning(9);
         engine.observer.recorder = Recorder::default();
-        engine.observer.recorder.take(&Record::new(Event::Commit(Write::UPDATED)).revision(4), None);
+        engine.observer.recorder.take_record(&Record::new(Event::Commit(Write::UPDATED)).revision(4), None);
         engine.settle();
         engine.knew_before("pods", Then::Failed);
         let (needs, _) = engine.settle();
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_beginning_that_cannot_be_had_or_is_not_needed_is_not_asked_for() {
         let mut engine = compares_with_the_beginning(9);
-        engine.observer.recorder.take(&Record::new(Event::Commit(Write::UPDATED)).revision(9), None);
+        engine.observer.recorder.take_record(&Record::new(Event::Commit(Write::UPDATED)).revision(9), None);
         assert_eq!(engine.settle().0.before, ["Pod"]);
         engine.knew_before("pods", Then::Refused);
         assert!(engine.settle().0.before.is_empty());
@@ -181,7 +181,7 @@ mod tests {
     fn a_beginning_that_nobody_knows_is_neither_green_nor_unsaid() {
         let mut engine = compares_with_the_beginning(7);
         engine.settle();
-        engine.observer.recorder.take(&Record::new(Event::Commit(Write::UPDATED)).revision(9), None);
+        engine.observer.recorder.take_record(&Record::new(Event::Commit(Write::UPDATED)).revision(9), None);
         engine.knew_before("pods", Then::Gone);
         let (needs, _) = engine.settle();
         assert!(needs.before.is_empty(), "it is gone for good");
@@ -192,7 +192,7 @@ mod tests {
         }
         // A program that has seen the step begin knows what was there.
         let mut engine = compares_with_the_beginning(9);
-        engine.observer.recorder.take(&Record::new(Event::Commit(Write::UPDATED)).revision(9), None);
+        engine.observer.recorder.take_record(&Record::new(Event::Commit(Write::UPDATED)).revision(9), None);
         engine.knew_before("pods", Then::Gone);
         engine.settle();
         assert_eq!(engine.open.as_ref().unwrap().outcome.unmet, None);

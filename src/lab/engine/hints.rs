@@ -17,7 +17,7 @@ impl Engine {
         let facts = self.facts();
         let Some((open, step)) = self.current() else { return false };
         let (lesson, step) = (open.lesson.clone(), step.clone());
-        if misses_nothing(&step, &open.outcome, self.progress.look(&lesson.id, &step.id)) {
+        if misses_nothing(&step, &open.outcome, self.progress.noted_step(&lesson.id, &step.id)) {
             return false;
         }
         let seen = self.progress.step(&lesson.id, &step.id).hints.clone();
@@ -52,7 +52,8 @@ impl Engine {
     /// record has shown yet is missing, until `settle` looks again.
     pub(crate) fn recall_hints(&mut self, facts: &Arc<Facts>) {
         let Some((open, step)) = self.current() else { return };
-        let ids = self.progress.look(&open.lesson.id, &step.id).map(|p| p.hints.clone()).unwrap_or_default();
+        let ids =
+            self.progress.noted_step(&open.lesson.id, &step.id).map(|p| p.hints.clone()).unwrap_or_default();
         let find = |id: &String| {
             step.hints.iter().find(|h| h.id == *id).and_then(|h| render(h, &open.lesson, facts))
         };

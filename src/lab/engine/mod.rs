@@ -5,28 +5,32 @@ use super::broken_shell::{BrokenShell, ShellState};
 use super::cel::facts::{Line, Objects, Wanted};
 use super::cel::{Facts, Memo, Probe};
 use super::format::{Lesson, Library, Load, Step};
-use super::given::Given;
 use super::judge::{Memory, Outcome};
+use super::lines::objects;
+use super::needs::{self, Need};
 use super::observe::Observer;
 use super::observe::load::Key;
 use super::observe::watch::Report;
-use super::own;
 use super::progress::Progress;
-use super::reach::{self, Need};
-use super::stuck::Tries;
 use super::view::{Hint, State};
 use super::words::Notice;
 use api::kinds;
 use clock::Instant;
 use cluster::guest::{Offers, Room};
+use given_answer::Given;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+use stuck::Tries;
 
+mod answers;
 mod beginning;
+mod given_answer;
 mod hints;
+pub(crate) mod missing;
 mod settle;
+mod stuck;
 #[cfg(test)]
 pub(crate) mod tests;
 mod typed;
@@ -266,18 +270,18 @@ impl Engine {
         if self.lacks(&open.lesson, step).is_some() {
             return State::Skipped;
         }
-        self.progress.look(&open.lesson.id, &step.id).map_or(State::Open, |p| p.state)
+        self.progress.noted_step(&open.lesson.id, &step.id).map_or(State::Open, |p| p.state)
     }
 
     /// The first thing that a step needs and this cluster does not have.
     pub(crate) fn lacks(&self, lesson: &Lesson, step: &Step) -> Option<Need> {
-        reach::lacks(&self.offers, &self.observer.recorder.room, lesson, step)
+        needs::lacks(&self.offers, &self.observer.recorder.room, lesson, step)
     }
 
     /// What the proof of the prediction's answer would need.
     pub(crate) fn unproved(&self, step: &Step) -> Option<Need> {
         let because = step.predict.as_ref()?.because.as_ref().filter(|_| !self.offers.own)?;
-        reach::of_expr(because).pop_first()
+        needs::of_expr(because).pop_first()
     }
 
     /// Moves into another room: what was known of the old one is forgotten.
@@ -326,14 +330,14 @@ impl Engine {
 
     /// The revision at which a step began; 0: it never did.
     pub(crate) fn since_of(&self, lesson: &str, step: &str) -> i64 {
-        self.progress.look(lesson, step).map_or(0, |s| s.since)
+        self.progress.noted_step(lesson, step).map_or(0, |s| s.since)
     }
 
     /// Returns whether what was done in a step is still there. A step that was done stays marked as
     /// done for good, but a jump to it, or to one before it, takes its objects back and opens its
     /// state again.
     pub(crate) fn stands(&self, lesson: &str, step: &str) -> bool {
-        let state = self.progress.look(lesson, step).map(|noted| noted.state);
+        let state = self.progress.noted_step(lesson, step).map(|noted| noted.state);
         matches!(state, Some(State::Done | State::Solved))
     }
 
@@ -344,7 +348,7 @@ impl Engine {
 
     /// A record of the tap.
     pub(crate) fn record(&mut self, record: &tap::Record) {
-        self.observer.recorder.take(record, self.open.as_ref().map(|_| self.solving));
+        self.observer.recorder.take_record(record, self.open.as_ref().map(|_| self.solving));
         self.note_made(record);
         let learners = record.request.as_ref().is_some_and(|r| {
             r.is_persons()
@@ -368,8 +372,8 @@ impl Engine {
         if journey.is_none() && !write.created {
             return;
         }
-        let resource = own::resource(&object.resource, record.body.as_deref());
-        let name = own::key(&resource, &object.namespace, &object.name);
+        let resource = objects::resource(&object.resource, record.body.as_deref());
+        let name = objects::key(&resource, &object.namespace, &object.name);
         if let Some(to) = journey {
             let open = self.open.as_ref().map(|open| open.lesson.id.as_str());
             // A lesson whose objects went is set up again when it is opened; the open one begins
@@ -386,10 +390,13 @@ impl Engine {
                 self.preparing.clone().or_else(|| self.open.as_ref().map(|open| open.lesson.id.clone()));
             let lesson = open.filter(|_| by_lesson).and_then(|id| self.library.get(&id));
             // As the lesson calls it.
-            let called =
-                own::key(&resource, self.observer.recorder.room.lesson_name(&object.namespace), &object.name);
+            let called = objects::key(
+                &resource,
+                self.observer.recorder.room.lesson_name(&object.namespace),
+                &object.name,
+            );
             let lesson =
-                lesson.filter(|lesson| own::objects_of(lesson).contains(&called)).map(|l| l.id.clone());
+                lesson.filter(|lesson| objects::of_lesson(lesson).contains(&called)).map(|l| l.id.clone());
             if lesson.is_none() && !self.progress.is_made(&name) {
                 return;
             }
@@ -417,7 +424,7 @@ impl Engine {
             facts.lines = open.lines;
             (facts.answer, facts.answered) = self.last_answer();
             facts.lesson_began = self.progress.lessons.get(&open.lesson.id).map_or(0, |l| l.began);
-            let noted = self.progress.look(&open.lesson.id, &step.id);
+            let noted = self.progress.noted_step(&open.lesson.id, &step.id);
             facts.since_step = noted.map_or(0, |s| s.since);
             facts.step_at = noted.and_then(|s| s.at.parse().ok());
         }

@@ -1,14 +1,15 @@
 //! Judges the open step by a snapshot, and says what has to be asked to judge it better.
 
+use super::given_answer;
 use super::hints::{fitting, misses_nothing, render};
 use super::{Engine, GROWS, Needs, Open, RENEW, STALE, earlier};
-use crate::cel::Facts;
 use crate::cel::facts::Wanted;
+use crate::cel::{Facts, Probe};
 use crate::debrief;
 use crate::format::{Hint, Lost, Step};
-use crate::given;
 use crate::judge;
-use crate::observe::answers::Question;
+use crate::observe::probe_answers::Question;
+use crate::progress::Progress;
 use crate::view::State;
 use cel::Value;
 use clock::Instant;
@@ -29,38 +30,13 @@ impl Engine {
         let lesson = open.lesson.clone();
         let Some(step) = lesson.steps.get(open.step) else { return (needs, save) };
         if state == State::Open {
-            save |= given::confirm(step, &lesson.id, &facts, &mut open.given, &mut self.progress);
-            let truths = judge::truths(&step.checks, &facts, &open.memory);
-            let asked = facts.oldest_used(|probe| self.observer.answers.asked(probe));
-            open.outcome = judge::judge(&step.checks, step.hold, &truths, &mut open.memory, now);
-            judge::tell_missing(&step.checks, &facts, &mut open.outcome);
-            open.outcome.green &= !is_single_look(step, asked, open.memory.since);
-            let noted = self.progress.step(&lesson.id, &step.id);
-            open.outcome.green &= step.answer.is_none() || noted.is_right;
-            let proven = judge::noted(&step.checks, &truths, &open.memory);
-            if noted.proven != proven {
-                noted.proven = proven;
-                save = true;
-            }
-            if open.outcome.green {
-                noted.state = if noted.solve { State::Solved } else { State::Done };
-                noted.done = true;
-                noted.debrief.clear(); // it may be of an earlier time, before a jump
-                open.done_at = Some(now);
-                open.late = false;
-                save = true;
-            }
-            let due = open.acted.map(|at| at + step.within);
-            open.late |= due.is_some_and(|due| due <= now);
-            needs.wake = earlier(open.outcome.wake, due.filter(|due| *due > now));
-            let can_try = !noted.solve && (step.predict.is_none() || noted.predicted.is_some());
-            // The last command may still take effect.
-            let settles = due.is_some_and(|due| due > now);
-            open.is_stuck = can_try && open.tries.offers_hint(&open.outcome, step.hold, settles, now);
-            needs.wake = earlier(needs.wake, open.tries.due().filter(|due| can_try && *due > now));
+            let asked = |probe: &Probe| self.observer.answers.asked(probe);
+            let (wake, changed) = judge_open(open, step, &facts, &mut self.progress, asked, now);
+            needs.wake = wake;
+            save |= changed;
         }
         look_for_loss(step, state, &facts, open);
-        let noted = self.progress.look(&lesson.id, &step.id);
+        let noted = self.progress.noted_step(&lesson.id, &step.id);
         let seen = noted.map_or(&[][..], |noted| &noted.hints);
         // A hint that cannot be rendered from what is known is not counted.
         let can_be_said = |hint: &&Hint| render(hint, &lesson, &facts).is_some();
@@ -99,7 +75,7 @@ impl Engine {
         let seen = self.clocks.replace((calendar, kernel));
         let Some((open, step)) = self.current() else { return };
         let (lesson, step) = (open.lesson.id.clone(), step.id.clone());
-        let noted = self.progress.look(&lesson, &step);
+        let noted = self.progress.noted_step(&lesson, &step);
         let Some(at) = noted.and_then(|noted| noted.at.parse::<clock::Timestamp>().ok()) else { return };
         if at <= calendar {
             return;
@@ -119,7 +95,7 @@ impl Engine {
         if let Some(predict) = step.predict.as_mut().filter(|_| is_unproved) {
             predict.because = None; // this cluster cannot show it
         }
-        let predicted = self.progress.look(&lesson.id, &step.id).and_then(|p| p.predicted.clone());
+        let predicted = self.progress.noted_step(&lesson.id, &step.id).and_then(|p| p.predicted.clone());
         let mut changed = false;
         for lang in &lesson.languages {
             let mut sentences = debrief::tell(&step, &self.library.beats, facts, predicted.as_deref(), lang);
@@ -149,6 +125,49 @@ impl Engine {
         }
         self.observer.answers.drop_old(STALE * 2, now);
     }
+}
+
+/// Judges the answer and the checks of a step that is not done yet, and notes what came of it.
+/// Returns when to judge again if nothing happens, and whether progress has to be saved. `asked`:
+/// when the network was asked for the answer to a question.
+fn judge_open(
+    open: &mut Open,
+    step: &Step,
+    facts: &Arc<Facts>,
+    progress: &mut Progress,
+    asked: impl Fn(&Probe) -> Option<Instant>,
+    now: Instant,
+) -> (Option<Instant>, bool) {
+    let lesson = open.lesson.clone();
+    let mut save = given_answer::confirm(step, &lesson.id, facts, &mut open.given, progress);
+    let truths = judge::truths(&step.checks, facts, &open.memory);
+    let asked = facts.oldest_used(asked); // behind the evaluation, which uses the answers
+    open.outcome = judge::judge(&step.checks, step.hold, &truths, &mut open.memory, now);
+    judge::tell_missing(&step.checks, facts, &mut open.outcome);
+    open.outcome.green &= !is_single_look(step, asked, open.memory.since);
+    let noted = progress.step(&lesson.id, &step.id);
+    open.outcome.green &= step.answer.is_none() || noted.is_right;
+    let proven = judge::noted(&step.checks, &truths, &open.memory);
+    if noted.proven != proven {
+        noted.proven = proven;
+        save = true;
+    }
+    if open.outcome.green {
+        noted.state = if noted.solve { State::Solved } else { State::Done };
+        noted.done = true;
+        noted.debrief.clear(); // it may be of an earlier time, before a jump
+        open.done_at = Some(now);
+        open.late = false;
+        save = true;
+    }
+    let due = open.acted.map(|at| at + step.within);
+    open.late |= due.is_some_and(|due| due <= now);
+    let wake = earlier(open.outcome.wake, due.filter(|due| *due > now));
+    let can_try = !noted.solve && (step.predict.is_none() || noted.predicted.is_some());
+    // The last command may still take effect.
+    let settles = due.is_some_and(|due| due > now);
+    open.is_stuck = can_try && open.tries.offers_hint(&open.outcome, step.hold, settles, now);
+    (earlier(wake, open.tries.due().filter(|due| can_try && *due > now)), save)
 }
 
 /// True if the step needs an answer of the network to a question that is asked from now on. One
@@ -214,7 +233,7 @@ mod tests {
         let before: Vec<String> = (1..10).map(|n| format!("before {n}")).collect();
         engine.progress.step(&id, "run").debrief = [("en".to_string(), before.clone())].into();
         let told = |engine: &Engine| {
-            let noted = engine.progress.look(&id, "run").unwrap();
+            let noted = engine.progress.noted_step(&id, "run").unwrap();
             (noted.state, noted.debrief.get("en").cloned().unwrap_or_default())
         };
         engine.settle();

@@ -4,7 +4,7 @@ use super::*;
 use crate::cel::facts::Object;
 use crate::cel::{Expr, Use, value};
 use crate::format::EN;
-use crate::observe::answers::ASKING_MAX;
+use crate::observe::probe_answers::ASKING_MAX;
 use crate::progress;
 use serde_json::json;
 use std::path::Path;
@@ -130,7 +130,7 @@ fn a_way_back_beyond_a_lesson_has_it_set_up_again() {
         engine.record(&record);
     }
     let noted = |lesson: &str| {
-        let step = engine.progress.look(lesson, "a").unwrap();
+        let step = engine.progress.noted_step(lesson, "a").unwrap();
         (engine.progress.lessons[lesson].set_up, step.state, step.done)
     };
     assert_eq!(noted("t/12"), (false, State::Open, true));
@@ -154,7 +154,7 @@ fn a_step_of_an_older_program_goes_on_with_what_came_after_its_revision() {
     let id = engine.open.as_ref().unwrap().lesson.id.clone();
     engine.progress.step(&id, "run").since = 5;
     engine.take_up(&id, "run", &requests());
-    let noted = engine.progress.look(&id, "run").unwrap();
+    let noted = engine.progress.noted_step(&id, "run").unwrap();
     assert!(noted.since == 5 && !noted.at.is_empty(), "what logs say is new from now on");
     let told: Vec<&str> =
         engine.observer.recorder.trace.iter().map(|record| value::str_field(record, "request")).collect();

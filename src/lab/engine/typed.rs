@@ -4,7 +4,7 @@
 use super::Engine;
 use crate::cel::facts::Line;
 use crate::format::{Lesson, Step};
-use crate::in_room;
+use crate::lines::in_room;
 
 /// Typed lines that hints see, and lines with their exit codes that checks see: the newest.
 const TYPED_MAX: usize = 200;
@@ -33,7 +33,7 @@ impl Engine {
 
     /// Returns whether the step has a question before its task that the learner has not answered.
     fn waits_for_guess(&self, lesson: &Lesson, step: &Step) -> bool {
-        let noted = self.progress.look(&lesson.id, &step.id);
+        let noted = self.progress.noted_step(&lesson.id, &step.id);
         step.predict.is_some() && noted.is_none_or(|noted| noted.predicted.is_none())
     }
 

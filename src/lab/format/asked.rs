@@ -4,7 +4,7 @@
 //! Example: `kubectl get pods -n shop` becomes a search for a list of `Pod/shop/*` without a
 //! selector, which the API server has answered with 200.
 
-use crate::own;
+use crate::lines::objects;
 use api::kinds::Kind;
 use cluster::guest::USUAL;
 use kubectl::parse::{self, Parsed};
@@ -92,7 +92,7 @@ pub(super) fn source(line: &str, code: Option<u16>) -> Result<String, String> {
 }
 
 fn kind(word: &str) -> Result<&'static Kind, String> {
-    own::kind_of(word).ok_or_else(|| format!("there is no kind {word:?} here"))
+    objects::kind_of(word).ok_or_else(|| format!("there is no kind {word:?} here"))
 }
 
 /// The one name among the words.

@@ -3,7 +3,7 @@
 use super::text::{FAULTS_MAX, Fault};
 use crate::cel::facts::ANSWER;
 use crate::cel::{self, Defines, Expr, Meaning, Template, Use};
-use crate::{lines, playable};
+use crate::lines::{self, playable};
 use std::path::Path;
 
 /// Compiles what stands in a file, and notes where it stands if it does not compile.

@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// No lesson is longer; what is has been put there by mistake.
+/// Bytes of a lesson's file, at most. A longer file is no lesson and was put there by mistake.
 const LENGTH_MAX: u64 = 1 << 20;
 
 /// The text of a file, with its line ends as they are; `None` if there is no such file. Errors: it

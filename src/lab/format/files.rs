@@ -1,8 +1,8 @@
 //! `files:` of a lesson: what is placed in the learner's folder when the lesson is opened.
 
 use super::compiler::Compiler;
+use crate::lines::without_shell::is_playable;
 use crate::lines::{commands, ends_manifest, is_plain, may_fail, reads_manifest};
-use crate::taught::is_playable;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -8,7 +8,7 @@ use super::text::{EN, Text};
 use super::then::Then;
 use crate::broken_shell::ShellFault;
 use crate::cel::{Defines, Expr, Template};
-use crate::need::Need;
+use crate::needs::Need;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;

@@ -177,7 +177,7 @@ pub(crate) struct Check {
     pub is: Option<String>,
     pub expect: Option<serde_json::Map<String, serde_json::Value>>,
     pub asked: Option<String>,
-    /// Of `asked`: how the API server has answered.
+    /// The HTTP status with which the API server has answered the line of `asked`.
     pub code: Option<u16>,
 }
 

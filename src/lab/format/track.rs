@@ -13,7 +13,7 @@ use super::text::{EN, Fault, OTHERS, Text};
 use super::then::Then;
 use super::translate::translate;
 use crate::broken_shell;
-use crate::reach;
+use crate::needs;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -80,7 +80,7 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
         if let Some(what) = broken_shell::odd(&step) {
             on.fault("shell", what);
         }
-        step.needs = reach::of_step(&step, &raw.setup);
+        step.needs = needs::of_step(&step, &raw.setup);
         steps.push(step);
     }
     check_repairs(&mut on, &steps);
@@ -188,7 +188,7 @@ fn check_head(on: &mut Compiler<'_>, raw: &raw::Lesson) {
 
 /// Notes requirements of the lesson, or of the step that is read, that no cluster can meet.
 fn check_requires(on: &mut Compiler<'_>, requires: &[String]) {
-    for odd in requires.iter().filter_map(|need| reach::odd_requirement(need)) {
+    for odd in requires.iter().filter_map(|need| needs::odd_requirement(need)) {
         on.fault("requires:", odd);
     }
 }

@@ -6,8 +6,8 @@ use super::run::LabRun;
 use super::run::follow::Follower;
 use super::view::{Ask, Question};
 use super::world::World;
-use crate::asking::{self, Work};
 use crate::format::{EN, Text};
+use crate::guest_questions::{self, Work};
 use cluster::control::Reply;
 use cluster::guest::{Guest, Host};
 use futures::StreamExt;
@@ -58,13 +58,15 @@ impl Following {
         let (work, mut follower) = match self {
             Following::Ended => return None,
             Following::Follows(work, follower) => (work, follower),
-            Following::Waits(work, mut begun, lang) => match asking::await_start(&work, &mut begun).await? {
-                Err(why) => return Some((Reply::Error(why.get(&lang).to_string()), Following::Ended)),
-                Ok(run) => {
-                    let follower = Box::new(run.follower(&lang));
-                    (work, follower)
+            Following::Waits(work, mut begun, lang) => {
+                match guest_questions::await_start(&work, &mut begun).await? {
+                    Err(why) => return Some((Reply::Error(why.get(&lang).to_string()), Following::Ended)),
+                    Ok(run) => {
+                        let follower = Box::new(run.follower(&lang));
+                        (work, follower)
+                    }
                 }
-            },
+            }
         };
         let Some(Ok(run)) = work.get() else { return None };
         let view = follower.next(run).await?;
@@ -96,7 +98,7 @@ impl Guest for Graded {
     }
 
     fn ask(&self, question: Value) -> BoxStream<'static, Reply> {
-        let question: Question = match asking::read(question) {
+        let question: Question = match guest_questions::read(question) {
             Ok(question) => question,
             Err(refused) => return refused,
         };
@@ -104,8 +106,8 @@ impl Guest for Graded {
             return self.follow(question.lang);
         }
         let run = self.run.clone();
-        asking::once(async move {
-            let run = asking::ready(&run, &question.lang)?;
+        guest_questions::once(async move {
+            let run = guest_questions::ready(&run, &question.lang)?;
             run.answer(question.ask, &question.lang).await
         })
     }

@@ -8,9 +8,9 @@
 //! seed, same lab, on every machine. `lab start` remembers the store's revision, sets the lab up as
 //! the teacher, waits until the symptom shows, and only then starts the clock. Once more, it first
 //! puts the lab's namespaces back to that revision; which these are is read from its lines
-//! (`lab::own`). What people made elsewhere stays, and what would go is named first (`run::plan`);
-//! objects that the cluster made itself and no person has changed are not named, which would tell
-//! where a lab's cause is (`actor::cost::look`).
+//! (`lab::lines::objects`). What people made elsewhere stays, and what would go is named first
+//! (`run::plan`); objects that the cluster made itself and no person has changed are not named,
+//! which would tell where a lab's cause is (`actor::cost::look`).
 //!
 //! While a lab is open, `world` watches, and notes since when each task has been green. `lab
 //! grade` ([`run`]) asks each task's expressions and demands that they hold for a moment; what has
@@ -22,15 +22,15 @@
 //! What is kept of the open lab (`book`) is sealed with the cluster's key, and a key of the store
 //! counts along: an edited file, and an older copy of it, make the lab one that was tampered with,
 //! which does not pass. When the time is over, the lab run notes what people have written in the
-//! cluster (`wills`); what differs from that at grading was changed too late, also if a CronJob did
-//! it that was set up before. A command in a container of the lab, and a fault that is made or
+//! cluster (`intents`); what differs from that at grading was changed too late, also if a CronJob
+//! did it that was set up before. A command in a container of the lab, and a fault that is made or
 //! mended, change no object and count as a change all the same. Who acts under a component's name
 //! is the component only if no person holds a token or certificate of that name (`observe::who`);
 //! such names are noted whether a lab is open or not, and kept with it. What was before the open
 //! lab is held in the store from compaction; where the store had to give it up, leaving deletes
-//! what the lab made (`run::past`). What the setup broke with `fault` is mended in both cases. It
-//! ends with the cluster's process, so it is broken once more after the next start (`lasting`), and
-//! the lab goes on when its symptom shows again. The clock is the calendar's: it runs while the
+//! what the lab made (`run::way_back`). What the setup broke with `fault` is mended in both cases.
+//! It ends with the cluster's process, so it is broken once more after the next start (`lasting`),
+//! and the lab goes on when its symptom shows again. The clock is the calendar's: it runs while the
 //! cluster is down, as in an exam. Records say how often a lab was started, graded, left and given
 //! up.
 //!
@@ -57,6 +57,7 @@ pub(crate) mod book;
 pub mod draw;
 mod error;
 pub mod guest;
+mod intents;
 pub(crate) mod lasting;
 pub mod lent;
 mod opened;
@@ -67,7 +68,6 @@ pub mod score;
 pub mod seal;
 pub(crate) mod stopwatch;
 pub mod view;
-mod wills;
 mod words;
 pub(crate) mod world;
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// A question. Every question names the language of the answer (`en` or `ko`).
-pub type Question = crate::asking::Question<Ask>;
+pub type Question = crate::guest_questions::Question<Ask>;
 
 /// What a session asks for.
 #[derive(Clone, Debug, Serialize, Deserialize)]

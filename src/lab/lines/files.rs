@@ -1,8 +1,8 @@
 //! Files that here-documents write, and commands that read their texts.
 
+use super::objects;
 use super::shell::is_plain;
 use super::{here_document, may_fail};
-use crate::own;
 use std::collections::BTreeMap;
 
 /// Bytes of a file that a here-document writes: of a longer one the text is not remembered.
@@ -52,7 +52,7 @@ impl Files {
     /// A line of kubectl's with `-f -` in the place of a file, and the text that it reads. `input`:
     /// what follows the line. `None`: the text of a file that it names is not known.
     pub(crate) fn as_input(&self, line: &str, input: String) -> Option<(String, String)> {
-        let names = own::parsed(line).map(|parsed| parsed.flags.list("filename")).unwrap_or_default();
+        let names = objects::parsed(line).map(|parsed| parsed.flags.list("filename")).unwrap_or_default();
         let [name] = names.as_slice() else { return names.is_empty().then(|| (line.into(), input)) };
         if name == "-" {
             return Some((line.into(), input));
@@ -68,7 +68,7 @@ impl Files {
     /// The manifests that a line of kubectl's makes or deletes objects from, as one text. `None`:
     /// it does neither, or reads none of the files.
     fn read_by(&mut self, line: &str, input: &str) -> Option<String> {
-        let parsed = own::parsed(line)?;
+        let parsed = objects::parsed(line)?;
         if parsed.flags.is_trial() || !matches!(parsed.verb.path, "apply" | "create" | "delete" | "replace") {
             return None;
         }
@@ -99,7 +99,7 @@ pub(crate) fn written(line: &str) -> Option<(String, bool)> {
     let (mut found, mut rest) = (None, rest.iter());
     while let Some(word) = rest.next() {
         if let Some(end) = word.strip_prefix("<<") {
-            // The word that ends it may stand alone.
+            // A blank may stand between `<<` and the word that ends the here-document.
             if matches!(end, "" | "-") {
                 rest.next()?;
             }

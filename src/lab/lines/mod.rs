@@ -1,8 +1,16 @@
 //! The lines of a lesson or a lab: which of them may fail, and what a manifest or a here-document
 //! is made of.
+//!
+//! What is read from them stands in the parts: [`objects`] that they make, delete or change,
+//! [`playable`] ones, and those that the teacher plays [`without_shell`]. [`in_room`] rewrites them
+//! for a namespace of the lesson's own.
 
 mod files;
+pub(crate) mod in_room;
+pub(crate) mod objects;
+pub(crate) mod playable;
 mod shell;
+pub(crate) mod without_shell;
 
 use kubectl::flag::Kind;
 use kubectl::table;

@@ -17,12 +17,12 @@
 //! version more, `DELETED`. The watch of pods tells of it, too, and the pod is no longer among the
 //! live objects. The next [`Facts`] say both, and a check that asks for either turns green.
 
-pub(crate) mod answers;
 mod contexts;
 mod failure;
 pub(crate) mod lists;
 pub(crate) mod load;
 pub(crate) mod probe;
+pub(crate) mod probe_answers;
 pub(crate) mod recorder;
 mod visit;
 pub(crate) mod watch;
@@ -30,9 +30,9 @@ pub(crate) mod who;
 
 use crate::cel::facts::{Object, Objects};
 use crate::cel::{Facts, Memo, value};
-use answers::Answers;
 use client::Delta;
 use cluster::guest::Room;
+use probe_answers::Answers;
 use recorder::Recorder;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -62,7 +62,7 @@ impl Observer {
         let mut gone = 0;
         if let Delta::Replaced(objects) = &report.delta {
             if is_history {
-                objects.iter().for_each(|(_, o)| self.recorder.found(&plural, &o.json));
+                objects.iter().for_each(|(_, o)| self.recorder.add_found(&plural, &o.json));
             }
             gone = self.newest_gone(&report.kind, &plural, objects);
         }
@@ -160,7 +160,7 @@ mod tests {
         let pod = Object::new(json!({ "metadata": metadata }));
         observer.take_report(Report::list("pods", [(("d".into(), "a".into()), pod)].into(), 4), true);
         let record = Record::new(Event::Commit(Write::DELETED)).object("pods", "d", "a").revision(9);
-        observer.recorder.take(&Record { body: Some("{}".into()), ..record }, None);
+        observer.recorder.take_record(&Record { body: Some("{}".into()), ..record }, None);
         let is_told = |observer: &Observer| observer.caught_up(&observer.recorder.of_plural);
         assert!(!is_told(&observer));
         observer.take_report(Report::list("pods", [].into(), 0), true);

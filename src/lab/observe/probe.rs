@@ -4,7 +4,7 @@
 use super::failure::Failure;
 use super::{contexts, visit};
 use crate::cel::{Probe, value};
-use crate::run;
+use crate::teacher;
 use cel::Value;
 use client::kube::api::PostParams;
 use client::{Api, Client};
@@ -29,7 +29,7 @@ pub(super) fn no_answer(why: &str) -> Value {
 }
 
 /// A log that cannot be had is not an empty one.
-fn logs(ran: &run::Ran) -> Value {
+fn logs(ran: &teacher::Ran) -> Value {
     match ran.code {
         0 => value::text(&ran.stdout),
         _ => no_answer(ran.stderr.trim()),
@@ -38,7 +38,7 @@ fn logs(ran: &run::Ran) -> Value {
 
 /// How a command in a container ended. kubectl's own failure is no exit code of it: no such pod, no
 /// kubelet, no answer in time. `command`: what was to run there.
-fn ended(command: &str, ran: &run::Ran) -> Value {
+fn ended(command: &str, ran: &teacher::Ran) -> Value {
     let told = format!("command terminated with exit code {}", ran.code);
     // What stands before it the program itself has said.
     let said = ran.stderr.trim_end().strip_suffix(&told);
@@ -111,10 +111,10 @@ pub(crate) async fn ask(
             let mut words: Vec<String> = ["kubectl", "exec"].map(String::from).into();
             words.extend(pod(target, room));
             words.extend(["--", "sh", "-c", command].map(String::from));
-            ended(command, &run::kubectl(words, String::new(), kubeconfig, LIMIT).await)
+            ended(command, &teacher::kubectl(words, String::new(), kubeconfig, LIMIT).await)
         }
         Probe::Logs { target } => {
-            logs(&run::kubectl_from_the_end(log_words(target, room), kubeconfig, LIMIT).await)
+            logs(&teacher::kubectl_from_the_end(log_words(target, room), kubeconfig, LIMIT).await)
         }
         Probe::Can { user, verb, resource: words, namespace } => {
             let (resource, group, subresource) = resource(words);
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn a_log_that_cannot_be_had_is_not_an_empty_one() {
         let ran = |code, stdout: &str, stderr: &str| {
-            logs(&run::Ran { code, stdout: stdout.into(), stderr: stderr.into() })
+            logs(&teacher::Ran { code, stdout: stdout.into(), stderr: stderr.into() })
         };
         assert_eq!(ran(0, "", ""), value::text(""));
         assert_eq!(ran(0, "a\n", ""), value::text("a\n"));
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn what_kubectl_could_not_run_has_no_exit_code() {
         let ran = |code, stderr: &str| {
-            ended("wget web", &run::Ran { code, stdout: "out".into(), stderr: stderr.into() })
+            ended("wget web", &teacher::Ran { code, stdout: "out".into(), stderr: stderr.into() })
         };
         assert_eq!(int_field(&ran(0, ""), "exit"), 0);
         let own = ran(7, "no such host\ncommand terminated with exit code 7\n");

@@ -88,7 +88,7 @@ fn number(revision: Option<&str>) -> i64 {
 
 /// Lists the names of a kind in a room as they are now. A watch may be behind that, and does not
 /// say by how much.
-pub(crate) async fn look(client: &Client, name: &str, room: &Room) -> Option<(String, Look)> {
+pub(crate) async fn list_now(client: &Client, name: &str, room: &Room) -> Option<(String, Look)> {
     let known = facts::kind(name)?;
     let api = api::<DynamicObject>(client, &resource(known), place(known, room));
     let list = api.list_metadata(&ListParams::default()).await;
@@ -116,7 +116,7 @@ pub(crate) async fn between(
     revision: i64,
 ) -> Result<(Vec<Value>, Vec<Value>, i64), Then> {
     let then = at_revision(client, name, room, revision).await.objects()?;
-    let (_, look) = look(client, name, room).await.ok_or(Then::Failed)?;
+    let (_, look) = list_now(client, name, room).await.ok_or(Then::Failed)?;
     let now = at_revision(client, name, room, look.at).await.objects()?;
     let json = |all: BTreeMap<_, Object>| all.into_values().map(|o: Object| (*o.json).clone()).collect();
     Ok((json(then), json(now), look.at))

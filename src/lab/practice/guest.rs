@@ -2,9 +2,9 @@
 
 use super::run::Practice;
 use super::view::{Ask, DrillView, Question};
-use crate::asking::{self, Work};
 use crate::format::Text;
 use crate::graded::Opened;
+use crate::guest_questions::{self, Work};
 use cluster::control::Reply;
 use cluster::guest::{Guest, Host};
 use futures::StreamExt;
@@ -43,7 +43,8 @@ impl Drills {
     fn follow(&self, lang: String) -> BoxStream<'static, Reply> {
         let (practice, mut started) = (self.practice.clone(), self.started.subscribe());
         let first = async move {
-            let practice = asking::await_start(&practice, &mut started).await?.as_ref().ok()?.clone();
+            let practice =
+                guest_questions::await_start(&practice, &mut started).await?.as_ref().ok()?.clone();
             let mut changes = practice.changes();
             changes.mark_changed();
             Some((practice, changes, None))
@@ -86,7 +87,7 @@ impl Guest for Drills {
     }
 
     fn ask(&self, question: Value) -> BoxStream<'static, Reply> {
-        let question: Question = match asking::read(question) {
+        let question: Question = match guest_questions::read(question) {
             Ok(question) => question,
             Err(refused) => return refused,
         };
@@ -94,8 +95,8 @@ impl Guest for Drills {
             return self.follow(question.lang);
         }
         let practice = self.practice.clone();
-        asking::once(async move {
-            let practice = asking::ready(&practice, &question.lang)?;
+        guest_questions::once(async move {
+            let practice = guest_questions::ready(&practice, &question.lang)?;
             practice.answer(question.ask, &question.lang).await
         })
     }

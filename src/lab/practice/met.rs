@@ -5,8 +5,8 @@ use super::table::Skill;
 use crate::error::Error;
 use crate::format::{Library, Step};
 use crate::graded::book::{self, Book};
+use crate::needs;
 use crate::progress::{self, Progress};
-use crate::reach;
 use crate::view::State;
 use clock::Timestamp;
 use cluster::guest::{Offers, Room};
@@ -56,7 +56,7 @@ impl Met {
             let is_over = |step: &Step| step.optional || is_step_over(&progress, &lesson.id, &step.id);
             if lesson.steps.iter().all(is_over) && !lesson.steps.is_empty() {
                 // The beginning of the last step is the nearest time that was noted.
-                let noted = |step: &Step| progress.look(&lesson.id, &step.id)?.at.parse().ok();
+                let noted = |step: &Step| progress.noted_step(&lesson.id, &step.id)?.at.parse().ok();
                 let times = lesson.steps.iter().filter_map(noted);
                 finished.insert(lesson.id.clone(), times.max());
             }
@@ -106,7 +106,7 @@ fn mark_skipped(progress: &mut Progress, library: &Library, offers: &Offers) {
             let seen = noted.steps.get_mut(&step.id).filter(|noted| noted.since > 0);
             let open = seen.filter(|noted| noted.state == State::Open);
             if let Some(noted) = open
-                && reach::lacks(offers, &Room::default(), lesson, step).is_some()
+                && needs::lacks(offers, &Room::default(), lesson, step).is_some()
             {
                 noted.state = State::Skipped;
             }
@@ -117,7 +117,7 @@ fn mark_skipped(progress: &mut Progress, library: &Library, offers: &Offers) {
 /// Returns whether a step is done, solved, or beyond what this cluster can do: the last keeps no
 /// learner from the skill.
 pub(super) fn is_step_over(progress: &Progress, lesson: &str, step: &str) -> bool {
-    let noted = progress.look(lesson, step);
+    let noted = progress.noted_step(lesson, step);
     noted.is_some_and(|step| step.done || step.state != State::Open)
 }
 

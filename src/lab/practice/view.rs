@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A question. Every question names the language of the answer (`en` or `ko`).
-pub type Question = crate::asking::Question<Ask>;
+pub type Question = crate::guest_questions::Question<Ask>;
 
 /// What a session asks for. All answer with [`DrillView`], except where it says otherwise.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -5,8 +5,8 @@
 use super::explain::explain;
 use super::facts::Facts;
 use super::question::Question;
-use crate::asking;
 use crate::graded::Opened;
+use crate::guest_questions;
 use crate::words::Word;
 use cluster::control::Reply;
 use cluster::guest::{Guest, Host};
@@ -39,12 +39,12 @@ impl Guest for Why {
     }
 
     fn ask(&self, question: Value) -> BoxStream<'static, Reply> {
-        let question: Question = match asking::read(question) {
+        let question: Question = match guest_questions::read(question) {
             Ok(question) => question,
             Err(refused) => return refused,
         };
         let (host, asks_cause) = (self.host.get().cloned(), self.opened.asks_cause());
-        asking::once(async move {
+        guest_questions::once(async move {
             let host = host.ok_or_else(|| question.lang.say(Word::StillStarting, &[]))?;
             let client = host.client(tap::TEACHER).map_err(|error| cluster::chain(&error))?;
             let facts = Facts::gather(&client, &question.about, host.tap().since(0), clock::now()).await;

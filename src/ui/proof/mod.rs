@@ -21,7 +21,7 @@ use case::{Case, Found, Kind};
 use clock::Instant;
 use futures::StreamExt;
 use lab::format::{EN, Lesson, sh_blocks};
-use lab::reach;
+use lab::needs;
 use lang::charset::println;
 use part::{Part, played};
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,7 +107,7 @@ fn cases(lesson: &Arc<Lesson>, ground: &Where, part: Part) -> Vec<Case> {
         if !ground.is_home() && !s.needs.is_empty() {
             continue;
         }
-        let fits = |at: &usize| ground.is_home() || reach::of_lines(&s.also[*at].lines).is_empty();
+        let fits = |at: &usize| ground.is_home() || needs::of_lines(&s.also[*at].lines).is_empty();
         answers.extend((0..s.also.len()).filter(fits).map(|at| Kind::Also { step, at }));
         answers.extend((0..s.wrong.len()).map(|at| Kind::Wrong { step, at }));
     }

@@ -5,7 +5,7 @@ use super::lessons::Unanswered;
 use super::{Manner, Session};
 use crate::dialect::quote;
 use crate::texts::Say;
-use crate::{beside, labs};
+use crate::{beside, labs, settings};
 use cluster::Error;
 use lab::graded::view::Ask as LabAsk;
 use lab::view::{Ask, Elsewhere, LessonView};
@@ -89,7 +89,10 @@ impl Session {
             }
         }
         let line = self.with_session(session_beside(there, &self.place.name));
-        self.in_shell(&line)
+        let before = settings::saved(&self.place.home);
+        let code = self.in_shell(&line);
+        self.take_saved_language(before);
+        code
     }
 
     /// `lesson leave`: back to the learner's own cluster.

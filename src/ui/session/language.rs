@@ -31,12 +31,31 @@ impl Session {
         println!("{}", lang.say(Say::LangSet, &[]));
         0
     }
+
+    /// Speaks the language that was chosen on the cluster of a lesson while this session's REPL
+    /// waited in its pane.
+    pub(super) fn take_language_of_frame(&self) {
+        let left = self.frame.as_ref().and_then(|token| settings::take_left_language(&self.place, token));
+        if let Some(lang) = left {
+            *self.lang.lock() = lang;
+        }
+    }
+
+    /// Speaks the language that was chosen in a session beside this one. `before`: the saved choice
+    /// before that session began.
+    pub(super) fn take_saved_language(&self, before: Option<Lang>) {
+        let saved = settings::saved(&self.place.home);
+        if let Some(lang) = saved.filter(|_| saved != before) {
+            *self.lang.lock() = lang;
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::Manner;
+    use crate::script::Script;
+    use crate::session::{Flow, Manner};
     use cluster::Home;
     use tokio::runtime::Runtime;
 
@@ -56,6 +75,26 @@ mod tests {
         }
         assert_eq!(session.choose(&["en".into()]), 0);
         assert_eq!((session.lang(), settings::saved(&home)), (Lang::En, Some(Lang::En)));
+    }
+
+    /// `lang en` on the cluster of a lesson: in the interface, and in a session of the shell.
+    #[test]
+    fn what_was_chosen_on_a_lessons_cluster_holds_after_the_way_back() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let home = Home::at(dir.path());
+        let mut session = session(&runtime, &home);
+        std::fs::create_dir_all(&session.place.root).unwrap();
+        settings::leave_for_pane(&session.place, "token", Lang::En).unwrap();
+        let run = |session: &mut Session| session.run("", &mut Script::of([]));
+        assert_eq!((run(&mut session), session.lang()), (Flow::Next, Lang::Ko), "in no pane");
+        session.frame = Some("token".into());
+        assert_eq!((run(&mut session), session.lang()), (Flow::Next, Lang::En));
+        settings::save(&home, Lang::Ko).unwrap();
+        assert_eq!((run(&mut session), session.lang()), (Flow::Next, Lang::En), "another session's");
+        session.take_saved_language(Some(Lang::Ko));
+        assert_eq!(session.lang(), Lang::En, "nothing was chosen there");
+        session.take_saved_language(None);
+        assert_eq!(session.lang(), Lang::Ko);
     }
 
     #[test]

@@ -263,6 +263,7 @@ impl Session {
         }
         let began = clock::now();
         self.has_begun = false;
+        self.take_language_of_frame();
         let flow = self.run_line(text, lines);
         // A line that was refused would not be refused where the draft is proved.
         if let Some(tape) = self.tape.as_ref().filter(|_| self.has_begun) {

@@ -3,11 +3,11 @@
 pub(crate) mod look;
 
 use super::{Actor, publish, step_names};
-use crate::base;
+use crate::engine::missing;
 use crate::format::{EN, Lesson, Step};
+use crate::lines::{self, objects, playable, without_shell};
 use crate::view::{Ask, State};
 use crate::words::{self, Word};
-use crate::{lines, own, playable, taught, touched};
 use api::status::qualified;
 use cluster::undo::{Loss, Past, losses};
 use serde_json::Value;
@@ -101,8 +101,8 @@ impl Actor {
             && self.engine.offers.own
             && self.engine.state() == State::Skipped
         {
-            let lines = playable::playable(&lesson.steps[step].marked_solution());
-            cost.add(self.cost_of_lines(&lines, &touched::keys(&lesson)).await?);
+            let lines = playable::on_any_cluster(&lesson.steps[step].marked_solution());
+            cost.add(self.cost_of_lines(&lines, &objects::touched(&lesson)).await?);
         }
         match (self.follower(lang), self.opened(lang)) {
             (Some(id), _) => self.cost_of_opening(&id, cost).await,
@@ -125,7 +125,7 @@ impl Actor {
         let Some(step) = lesson.steps.get(at).filter(|step| !step.setup.is_empty()) else { return Ok(()) };
         // On a foreign cluster a lesson has a namespace of its own.
         if self.engine.offers.own && self.engine.since_of(&lesson.id, &step.id) == 0 {
-            cost.add(self.cost_of_lines(&step.setup, &touched::keys(lesson)).await?);
+            cost.add(self.cost_of_lines(&step.setup, &objects::touched(lesson)).await?);
         }
         Ok(())
     }
@@ -164,7 +164,8 @@ impl Actor {
     /// `named`: see [`Actor::is_lessons`].
     async fn cost_of_lines(&self, lines: &[String], named: &BTreeSet<String>) -> Result<Vec<Loss>, String> {
         let mut lost: Vec<Loss> = Vec::new();
-        for (line, input) in taught::taught(lines).unwrap_or_else(|_| lines::commands(lines)) {
+        for (line, input) in without_shell::played_commands(lines).unwrap_or_else(|_| lines::commands(lines))
+        {
             let room = &self.engine.observer.recorder.room;
             for loss in self.teacher.would_take(&line, &input, room).await? {
                 let known = lost.iter().any(|l| {
@@ -202,7 +203,7 @@ impl Actor {
             true => 0,
             false => self.engine.since_of(&lesson.id, &lesson.steps[to].id),
         };
-        let named = touched::keys(&lesson);
+        let named = objects::touched(&lesson);
         if since == 0 {
             for line in self.lines_on_the_way(&lesson, to, begins) {
                 cost.add(self.cost_of_lines(&line, &named).await?);
@@ -214,7 +215,7 @@ impl Actor {
         if !self.engine.offers.own {
             return Ok(());
         }
-        let places = own::places(&lesson);
+        let places = objects::places(&lesson);
         cost.add(self.labs.swept_by(since, places.as_ref()).into_iter().collect());
         let rewind = Past::back(since, places);
         cost.plan = match self.host.past(Past::Plan { of: Box::new(rewind) }).await {
@@ -243,15 +244,16 @@ impl Actor {
         }
         let step = &lesson.steps[to];
         let mut gone = self.gone(step).await;
-        for base in base::of(step) {
-            let then = (since > 0).then(|| self.engine.observer.recorder.objects_at(base.kind.plural, since));
-            if then.is_some_and(|then| then.contains_key(&(base.namespace.clone(), base.name.clone()))) {
-                gone.remove(&base.key());
+        for object in missing::needed_by(step) {
+            let then =
+                (since > 0).then(|| self.engine.observer.recorder.objects_at(object.kind.plural, since));
+            if then.is_some_and(|then| then.contains_key(&(object.namespace.clone(), object.name.clone()))) {
+                gone.remove(&object.key());
             }
         }
-        let again = base::again(lesson, to, &gone, |step| self.engine.lacks(lesson, step).is_none());
-        let named = touched::keys(lesson);
-        for lines in &again.played {
+        let remake = missing::remake(lesson, to, &gone, |step| self.engine.lacks(lesson, step).is_none());
+        let named = objects::touched(lesson);
+        for lines in &remake.played {
             cost.add(self.cost_of_lines(lines, &named).await?);
         }
         Ok(())
@@ -273,17 +275,17 @@ impl Actor {
         let steps = lesson.steps[from.min(to)..to].iter();
         let played = steps.filter(|s| !stands(&s.id) && self.engine.lacks(lesson, s).is_none());
         let lines = |step: &Step| [step.setup.as_slice(), &step.solution].concat();
-        played.map(lines).take_while(|lines| !taught::needs_shell(lines)).collect()
+        played.map(lines).take_while(|lines| !without_shell::needs_shell(lines)).collect()
     }
 
     /// Returns whether a lesson has made the object, or a controller from what a lesson has made,
     /// or whether it is a part of the cluster that the lesson, by these names, is about.
     fn is_lessons(&self, loss: &Loss, named: &BTreeSet<String>) -> bool {
         let resource = qualified(&loss.group, &loss.resource);
-        let key = |resource: &str, name: &str| own::key(resource, &loss.namespace, name);
+        let key = |resource: &str, name: &str| objects::key(resource, &loss.namespace, name);
         let made = |resource: &str, name: &str| self.engine.progress.is_made(&key(resource, name));
         made(&resource, &loss.name)
-            || own::owners(&resource, &loss.name).iter().any(|(resource, name)| made(resource, name))
+            || objects::owners(&resource, &loss.name).iter().any(|(resource, name)| made(resource, name))
             || loss.namespace == "kube-system" && named.contains(&key(&resource, &loss.name))
     }
 }

@@ -155,13 +155,13 @@ async fn a_jump_that_was_cut_off_goes_on_after_the_restart() {
     let mut sitting = Sitting::begin(dir.path(), past).await;
     let opened = sitting.answer("en", sure(WITHOUT)).await.unwrap();
     assert_eq!(opened["stepId"], "list");
-    let began = kept(dir.path()).look(WITHOUT, "list").unwrap().at.clone();
+    let began = kept(dir.path()).noted_step(WITHOUT, "list").unwrap().at.clone();
     let goto = Ask::Sure { ask: Box::new(Ask::Goto { step: "list".into() }), agreed: None };
     let _jump = sitting.send("en", goto);
     let (_, before) = tokio::time::timeout(LIMIT, goes.recv()).await.expect("a way back").unwrap();
     let lesson = &before.lessons[WITHOUT];
     assert_eq!((lesson.going, lesson.step.as_str()), (Some(7), "list"), "noted before anything changes");
-    let noted = before.look(WITHOUT, "list").unwrap();
+    let noted = before.noted_step(WITHOUT, "list").unwrap();
     assert_eq!(noted.since, 0, "it begins anew");
     assert_eq!(noted.at, began, "kept for a jump that is given up");
     sitting.crew.kill();
@@ -180,7 +180,7 @@ async fn a_jump_that_was_cut_off_goes_on_after_the_restart() {
     sitting.shows(|view| view.id == WITHOUT && view.step_id == "list").await;
     assert_eq!(*asked.lock(), [7]);
     let after = kept(dir.path());
-    assert_eq!((after.lessons[WITHOUT].going, after.look(WITHOUT, "list").unwrap().since), (None, 7));
+    assert_eq!((after.lessons[WITHOUT].going, after.noted_step(WITHOUT, "list").unwrap().since), (None, 7));
     sitting.crew.kill();
 }
 
@@ -325,7 +325,7 @@ async fn a_cut_off_jump_that_fails_at_the_start_is_told_and_can_be_made_anew() {
     assert!(view.notices.iter().any(told), "{:?}", view.notices);
     sitting.answer("en", Ask::Hint).await.unwrap(); // it is written down with the next change
     let kept = kept(dir.path());
-    assert_eq!((kept.lessons[WITHOUT].going, kept.look(WITHOUT, "list").unwrap().since), (None, 7));
+    assert_eq!((kept.lessons[WITHOUT].going, kept.noted_step(WITHOUT, "list").unwrap().since), (None, 7));
     sitting.crew.kill();
 }
 

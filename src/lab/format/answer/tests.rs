@@ -225,5 +225,5 @@ fn an_answer_proves_a_step_alone_and_is_not_played_by_the_teacher() {
     assert!(told[0].to_string().contains("an answer is the learner's own"), "{told:?}");
     let lines = ["kubectl get pods".to_string(), "answer $(kubectl get pods)".to_string()];
     assert_eq!(crate::lines::commands(&lines).len(), 1);
-    assert!(!crate::taught::needs_shell(&lines));
+    assert!(!crate::lines::without_shell::needs_shell(&lines));
 }

@@ -1,9 +1,10 @@
 //! `cluster:` of a lesson, and `setup:` of a step, as they stand in a lesson's file.
 
 use crate::format::{Declared, Lesson, parse};
-use crate::need::Need;
+use crate::lines::objects;
+use crate::needs;
+use crate::needs::Need;
 use crate::words;
-use crate::{own, reach};
 use cluster::guest::{Offers, Room};
 use std::path::Path;
 
@@ -47,7 +48,7 @@ fn a_step_of_it_needs_exactly_that_cluster() {
     let lesson = read("cluster: {control-planes: 3}\n", "").unwrap();
     let lacks = |control_planes, workers, own| {
         let offers = Offers { own, workers, control_planes };
-        reach::lacks(&offers, &Room::default(), &lesson, &lesson.steps[0])
+        needs::lacks(&offers, &Room::default(), &lesson, &lesson.steps[0])
     };
     assert_eq!(lacks(3, 2, true), None);
     let need = Need::Cluster(Declared { control_planes: 3, workers: 2 });
@@ -88,7 +89,7 @@ fn a_setup_of_a_step_can_be_played_once_more() {
     let step = &lesson.steps[0];
     assert_eq!(step.setup.len(), 2);
     assert_eq!(step.whole(), ["-kubectl create configmap a", "kubectl label node n a=b --overwrite", "x"]);
-    assert!(own::objects_of(&lesson).contains("configmaps/default/a"), "what it makes is the lesson's");
+    assert!(objects::of_lesson(&lesson).contains("configmaps/default/a"), "what it makes is the lesson's");
     for line in ["kubectl create configmap a", "k run web --image=nginx", "expose pod web --port=80"] {
         tells(read("", &format!("    setup: [\"{line}\"]\n")), "fails when the step begins once more");
     }

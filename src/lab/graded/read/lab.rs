@@ -3,8 +3,8 @@
 use crate::cel::Expr;
 use crate::format::{Declared, Text};
 use crate::graded::draw::{self, Choices};
+use crate::lines::objects;
 use crate::observe::who::Meddling;
-use crate::own;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -154,7 +154,7 @@ impl Lab {
         let mut lines = Lab::lines(&self.setup, variant);
         lines.extend(self.tasks.iter().flat_map(|t| t.probe.iter().cloned()));
         let filled = lines.iter().map(|line| draw::fill(line, variant).unwrap_or_else(|_| line.clone()));
-        own::namespaces(&filled.collect::<Vec<_>>())
+        objects::namespaces(&filled.collect::<Vec<_>>())
     }
 
     /// The expressions of its tasks, of `ready_when` and of its hints.

@@ -22,7 +22,7 @@ impl LabRun {
         // A copy: no other caller waits for the lock while hints are evaluated below.
         let seen = self.seen().clone();
         let mut blank = sheet(lab, open.seed, lang);
-        if let Some(gone) = self.missing_base(current, lang) {
+        if let Some(gone) = self.missing_objects(current, lang) {
             blank.text = format!("{}\n\n{gone}\n", blank.text.trim_end());
         }
         let (meddling, borrowed) = {

@@ -1,19 +1,19 @@
 //! Where labs are handed out and graded. One thing at a time: a grade must not meet a reset.
 
-mod again;
 mod anchor;
 mod doing;
+mod faults_again;
 pub(crate) mod follow;
 mod judge;
-mod left;
+mod left_pods;
 mod lent;
 pub mod listing;
-mod look;
-mod past;
 mod plan;
 mod resume;
+mod standing;
 mod start;
 mod templates;
+mod way_back;
 
 use super::PROOF;
 use super::book::{Book, Open};
@@ -28,11 +28,11 @@ use super::words::{self, Word};
 use super::world::{Frame, World};
 use crate::cel::{Expr, facts, value};
 use crate::engine::Lazily;
-use crate::run::Teacher;
-use again::Again;
+use crate::teacher::Teacher;
 use cluster::guest::Host;
 use cluster::undo::Past;
 use doing::Doing;
+use faults_again::FaultsAgain;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,7 +70,7 @@ pub(crate) struct LabRun {
     /// What an earlier process has left open is as it was.
     taken_up: AtomicBool,
     /// How far its faults are broken once more.
-    again: Mutex<Again>,
+    again: Mutex<FaultsAgain>,
     /// What is being done with the lab at the moment.
     doing: Mutex<Doing>,
     /// Wakes those who follow the open lab.
@@ -369,7 +369,7 @@ impl LabRun {
         if !over || self.book().open.as_ref().is_none_or(|open| open.at_limit.is_some()) {
             return Ok(());
         }
-        let wills = self.world.wills(kinds(&current.lab), current.places().as_ref()).await?;
-        self.note(|open| open.at_limit = Some(wills))
+        let intents = self.world.intents(kinds(&current.lab), current.places().as_ref()).await?;
+        self.note(|open| open.at_limit = Some(intents))
     }
 }

@@ -6,8 +6,9 @@ use crate::graded::book::Open;
 use crate::graded::read::{Lab, Labs};
 use crate::graded::view::{Left, Plan};
 use crate::graded::words::{self, Word};
-use crate::need::Need;
-use crate::{lines, own, reach, run};
+use crate::lines::{self, objects};
+use crate::needs::Need;
+use crate::{needs, teacher};
 use api::kinds;
 use api::status::qualified;
 use cluster::guest::Room;
@@ -131,7 +132,7 @@ impl LabRun {
             let begin = format!("lab start {}", lab.id);
             return Some(crate::words::other_cluster(lang, declared, &self.host.place().name, &begin));
         }
-        let need = lab.requires.iter().find(|need| !reach::met(need, &offers))?;
+        let need = lab.requires.iter().find(|need| !needs::met(need, &offers))?;
         Some(words::say(lang, Word::Lacks, &[&Need::Requires(need.clone()).say(lang)]))
     }
 
@@ -263,12 +264,12 @@ pub(super) fn objects_made(lines: &[String]) -> Vec<Loss> {
             removed: true,
         })
     };
-    let mut all: Vec<Loss> = own::objects_made_new(lines).into_iter().filter_map(of).collect();
+    let mut all: Vec<Loss> = objects::made_new(lines).into_iter().filter_map(of).collect();
     all.sort_by_key(|made| made.resource != "namespaces");
     all
 }
 
-impl run::Teacher {
+impl teacher::Teacher {
     async fn is_there(&self, object: &Loss) -> bool {
         let resource = qualified(&object.group, &object.resource);
         let mut words: Vec<String> = ["kubectl", "get", &resource, &object.name].map(String::from).into();
@@ -276,7 +277,7 @@ impl run::Teacher {
             words.extend(["-n".to_string(), object.namespace.clone()]);
         }
         words.extend(["--ignore-not-found", "-o", "name"].map(String::from));
-        let ran = run::kubectl(words, String::new(), &self.kubeconfig, run::LINE_MAX).await;
+        let ran = teacher::kubectl(words, String::new(), &self.kubeconfig, teacher::LINE_MAX).await;
         !ran.stdout.trim().is_empty()
     }
 }

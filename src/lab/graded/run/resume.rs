@@ -62,7 +62,7 @@ impl LabRun {
             self.world.recall_since(kinds, began, &reborn).await.map_err(failed)?;
             self.world.know().observer.recorder.keep_from(began, began);
         }
-        self.hold().await.map_err(|why| words::say(lang, Word::NotKept, &[&why]))?;
+        self.hold_history().await.map_err(|why| words::say(lang, Word::NotKept, &[&why]))?;
         self.taken_up.store(true, Ordering::Relaxed);
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::graded::book::{Before, Open};
 use crate::graded::opened::Opening;
 use crate::graded::read::Lab;
 use crate::graded::run::doing::Doing;
-use crate::graded::run::look::NETWORK_EVERY;
+use crate::graded::run::standing::NETWORK_EVERY;
 use crate::graded::seal::Chain;
 use crate::graded::stopwatch::Stopwatch;
 use crate::graded::words::{self, Word};
@@ -88,7 +88,7 @@ impl LabRun {
         self.save().map_err(not_kept)?; // else a restart could not put back what is set up now
         // The count first: where something is held and there is no count, that was deleted.
         self.anchor().await.map_err(not_kept)?;
-        self.hold().await.map_err(not_kept)?;
+        self.hold_history().await.map_err(not_kept)?;
         self.set_up(lab, &variant, base, lang).await?;
         self.start_clock(&mut open);
         let mut current = Current { lab: Arc::new(lab.clone()), variant, open };

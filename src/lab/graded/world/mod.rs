@@ -9,8 +9,8 @@ use crate::blocking::in_place;
 use crate::cel::facts::{self, Object, Wanted};
 use crate::cel::{Expr, Facts, STOPPED};
 use crate::format::Text;
-use crate::observe::answers::Question;
 use crate::observe::probe;
+use crate::observe::probe_answers::Question;
 use crate::observe::watch::{self, Report, Then};
 use api::kinds::Kind;
 use client::Client;
@@ -226,12 +226,12 @@ impl World {
 
     /// Evaluates an expression now. `None`: what it needs is not known yet, or it fails.
     pub(crate) fn truth(self: &Arc<World>, expr: &Expr, frame: &Frame, renew: Duration) -> Option<bool> {
-        self.look(expr, frame, renew).0
+        self.truth_with_age(expr, frame, renew).0
     }
 
     /// As [`World::truth`], and when the oldest of the network's answers that it uses was asked
     /// for; `None`: it uses none.
-    fn look(
+    fn truth_with_age(
         self: &Arc<World>,
         expr: &Expr,
         frame: &Frame,
@@ -297,7 +297,7 @@ impl World {
         loop {
             follow.mark_unchanged();
             let looks: Vec<_> =
-                in_place(|| exprs.iter().map(|e| self.look(e, frame, RENEW)).collect::<Vec<_>>());
+                in_place(|| exprs.iter().map(|e| self.truth_with_age(e, frame, RENEW)).collect::<Vec<_>>());
             let oldest = looks.iter().filter_map(|(_, asked)| *asked).min();
             let truths: Vec<Option<bool>> = looks.into_iter().map(|(truth, _)| truth).collect();
             let now = Instant::now();

@@ -96,7 +96,7 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// Takes a record. `solving`: the learner's acts are those of the solution; `None`: no step is
     /// open whose trace it could belong to.
-    pub(crate) fn take(&mut self, record: &Record, solving: Option<bool>) {
+    pub(crate) fn take_record(&mut self, record: &Record, solving: Option<bool>) {
         self.seq = record.seq;
         self.who.note(record);
         if let Some(revision) = record.revision {
@@ -190,7 +190,7 @@ impl Recorder {
         self.written.clear();
         let taken = self.seq;
         for record in kept[first.unwrap_or(kept.len())..].iter().filter(|record| record.seq <= taken) {
-            self.note(record);
+            self.note_write(record);
             self.note_miss(record);
             self.note_described(record);
             self.add_hop(record, false);
@@ -234,7 +234,7 @@ impl Recorder {
     }
 
     /// Remembers what a request wrote until its answer comes.
-    fn note(&mut self, record: &Record) {
+    fn note_write(&mut self, record: &Record) {
         if let (Some(request), Some(body)) = (&record.request, &record.body)
             && record.write().is_some()
             && let Ok(head) = serde_json::from_slice(body)
@@ -277,7 +277,7 @@ impl Recorder {
     }
 
     /// Adds what a watch saw of an object whose writing no record shows: it was there before.
-    pub(crate) fn found(&mut self, plural: &str, json: &serde_json::Value) {
+    pub(crate) fn add_found(&mut self, plural: &str, json: &serde_json::Value) {
         let meta = &json["metadata"];
         let part = |key: &str| meta[key].as_str().unwrap_or_default().to_string();
         let key = (plural.to_string(), part("namespace"), part("name"));

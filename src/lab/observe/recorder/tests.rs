@@ -24,9 +24,9 @@ fn a_recorder_that_moves_before_the_first_record_has_seen_no_beginning() {
     moved.move_to(Room::default());
     assert!(!moved.reaches(0) && !moved.reaches(7));
     let record = Record::new(Event::Commit(Write::UPDATED)).revision(9);
-    moved.take(&record, None);
+    moved.take_record(&record, None);
     assert!(moved.reaches(9) && !moved.reaches(8) && !moved.reaches(10));
-    later.take(&record, None);
+    later.take_record(&record, None);
     later.move_to(Room::default());
     assert!(later.reaches(9) && !later.reaches(8), "what came before the move counts");
 }
@@ -37,10 +37,10 @@ fn a_recorder_that_moves_before_the_first_record_has_seen_no_beginning() {
 fn a_recorder_that_starts_over_is_in_another_epoch() {
     let mut recorder = Recorder::default();
     let pod = json!({"metadata": {"namespace": "d", "name": "p", "resourceVersion": "9"}});
-    recorder.found("pods", &pod);
+    recorder.add_found("pods", &pod);
     let before = (recorder.epoch, recorder.taken);
     recorder.start_over(Who::default());
-    recorder.found("pods", &pod);
+    recorder.add_found("pods", &pod);
     assert!(recorder.taken == before.1 && recorder.epoch > before.0, "{before:?}");
 }
 
@@ -81,10 +81,10 @@ fn what_was_not_read_when_a_step_is_taken_up_is_told_once() {
     let began = clock::now();
     write(&tap, "read", "learner", 5, Write::CREATED, &json!({}));
     let mut recorder = Recorder::default();
-    tap.since(0).iter().for_each(|record| recorder.take(record, Some(false)));
+    tap.since(0).iter().for_each(|record| recorder.take_record(record, Some(false)));
     write(&tap, "not read", "learner", 6, Write::UPDATED, &json!({}));
     recorder.resume_step(&tap.since(0), 4, Some(began));
-    tap.since(recorder.seq).iter().for_each(|record| recorder.take(record, Some(false)));
+    tap.since(recorder.seq).iter().for_each(|record| recorder.take_record(record, Some(false)));
     let told: Vec<&str> = recorder.trace.iter().map(|record| str_field(record, "request")).collect();
     assert_eq!(told, ["read", "read", "not read", "not read"], "a commit and its answer each");
 }
@@ -96,7 +96,7 @@ fn writes_become_versions_and_hops() {
     write(&tap, "1", "system:kube-controller-manager", 5, Write::CREATED, &owned);
     write(&tap, "2", "learner", 9, Write::DELETED, &owned);
     let mut recorder = Recorder::default();
-    tap.since(0).iter().for_each(|r| recorder.take(r, Some(true)));
+    tap.since(0).iter().for_each(|r| recorder.take_record(r, Some(true)));
     let versions = &recorder.versions[&("pods".into(), "d".into(), "p".into())];
     assert_eq!(versions.iter().map(|v| v.verb).collect::<Vec<_>>(), ["ADDED", "DELETED"]);
     assert_eq!((recorder.revision, recorder.of_plural["pods"]), (9, 9));
@@ -126,7 +126,7 @@ fn how_something_was_looked_at_is_told() {
         tap.emit(answer);
     }
     let mut recorder = Recorder::default();
-    tap.since(0).iter().for_each(|r| recorder.take(r, Some(false)));
+    tap.since(0).iter().for_each(|r| recorder.take_record(r, Some(false)));
     let told = |at: usize| {
         let record = &recorder.trace[at];
         let table = crate::cel::value::field(record, "table") == Some(&Value::Bool(true));
@@ -141,7 +141,7 @@ fn how_many_lines_of_a_log_were_asked_for_is_told() {
     let tail = |tail: Option<i64>| {
         let mut recorder = Recorder::default();
         let answer = Event::Answer(Box::new(Answer { tail, ..Answer::default() }));
-        recorder.take(&Record::new(answer).object("pods", "d", "p"), Some(false));
+        recorder.take_record(&Record::new(answer).object("pods", "d", "p"), Some(false));
         int_field(&recorder.trace[0], "tail")
     };
     assert_eq!([Some(0), Some(10), None].map(tail), [0, 10, -1]);
@@ -152,7 +152,7 @@ fn a_log_that_had_no_line_to_show_is_told() {
     for empty in [false, true] {
         let mut recorder = Recorder::default();
         let answer = Event::Answer(Box::new(Answer { empty, ..Answer::default() }));
-        recorder.take(&Record::new(answer).object("pods", "d", "p"), Some(false));
+        recorder.take_record(&Record::new(answer).object("pods", "d", "p"), Some(false));
         let told = crate::cel::value::field(&recorder.trace[0], "empty");
         assert_eq!(told, Some(&Value::Bool(empty)));
     }
@@ -192,7 +192,7 @@ fn a_list_that_describe_searches_for_a_prefix_is_no_look_at_the_rest() {
     let expected =
         vec![("metadata.name=work*".to_string(), true, false), whole.clone(), whole.clone(), whole];
     let mut recorder = Recorder::default();
-    tap.since(0).iter().for_each(|r| recorder.take(r, Some(false)));
+    tap.since(0).iter().for_each(|r| recorder.take_record(r, Some(false)));
     assert_eq!(told(&recorder), expected);
 }
 
@@ -222,7 +222,7 @@ fn a_list_that_describe_needs_beside_what_it_describes_is_told_as_such() {
     asked("4", "pods", "list", "", "");
     asked("4", "persistentvolumeclaims", "list", "", "");
     let mut recorder = Recorder::default();
-    tap.since(0).iter().for_each(|r| recorder.take(r, Some(false)));
+    tap.since(0).iter().for_each(|r| recorder.take_record(r, Some(false)));
     let is_aside = |t: &Value| value::at(t, "aside") == Some(&Value::Bool(true));
     let told: Vec<bool> = recorder.trace.iter().map(is_aside).collect();
     assert_eq!(told, [false, true, false, false, true, false, true, false, false]);
@@ -243,7 +243,7 @@ fn the_end_of_a_command_in_a_container_is_told_of_whoever_asked_for_it() {
         tap.emit(ended.cause(Some(Cause::Request(id.into()))));
     }
     let mut recorder = Recorder::default();
-    tap.since(0).iter().for_each(|r| recorder.take(r, Some(false)));
+    tap.since(0).iter().for_each(|r| recorder.take_record(r, Some(false)));
     let own = |t: &&Value| value::field(t, "own") == Some(&Value::Bool(true));
     let told: Vec<_> =
         recorder.trace.iter().filter(own).map(|t| (str_field(t, "object"), int_field(t, "exit"))).collect();
@@ -272,7 +272,7 @@ fn where_only_answers_tell_who_wrote_a_version_has_its_writer_whichever_comes_fi
     saw(9, Write::UPDATED);
     let room = Room { namespace: Some("own".into()), ..Room::default() };
     let mut recorder = Recorder { room, ..Recorder::default() };
-    tap.since(0).iter().for_each(|r| recorder.take(r, Some(false)));
+    tap.since(0).iter().for_each(|r| recorder.take_record(r, Some(false)));
     let versions = &recorder.versions[&("pods".into(), "default".into(), "p".into())];
     let told: Vec<_> = versions.iter().map(|v| (v.revision, str_field(v.value(), "user"))).collect();
     assert_eq!(told, [(5, "learner"), (8, "learner"), (9, "")]);
@@ -286,7 +286,7 @@ fn what_happened_unseen_is_told_by_what_was_and_what_is() {
     let mut recorder = Recorder::default();
     // The watch was faster, and the tap has shown a later change.
     for name in ["same", "changed", "replaced", "new"] {
-        recorder.found("pods", &pod(name, "x", 30));
+        recorder.add_found("pods", &pod(name, "x", 30));
     }
     let key = |name: &str| ("pods".to_string(), "d".to_string(), name.to_string());
     recorder.add(key("changed"), Version::new(41, None, "MODIFIED", "null".into()));
@@ -322,7 +322,7 @@ fn a_custom_resource_of_the_same_plural_has_a_history_of_its_own() {
         tap.emit(commit);
     }
     let mut recorder = Recorder::default();
-    tap.since(0).iter().for_each(|r| recorder.take(r, Some(false)));
+    tap.since(0).iter().for_each(|r| recorder.take_record(r, Some(false)));
     let revisions = |plural: &str| -> Vec<i64> {
         let all = &recorder.versions[&(plural.into(), "d".into(), "web".into())];
         all.iter().map(|v| v.revision).collect()
@@ -360,7 +360,7 @@ fn who_takes_a_components_name_is_none() {
     write("", 5);
     write("learner", 6);
     let mut recorder = Recorder::default();
-    tap.since(0).iter().for_each(|r| recorder.take(r, Some(false)));
+    tap.since(0).iter().for_each(|r| recorder.take_record(r, Some(false)));
     let by: Vec<&str> = recorder.trace.iter().map(|t| str_field(t, "by_component")).collect();
     assert_eq!(by, ["kube-scheduler", ""]);
     let users: Vec<&str> =
@@ -386,7 +386,7 @@ fn what_was_written_beside_an_object_does_not_say_who_made_it() {
     answer.request = Some(Request { code: 201, ..request });
     tap.emit(answer);
     let mut recorder = Recorder::default();
-    tap.since(0).iter().for_each(|record| recorder.take(record, Some(false)));
+    tap.since(0).iter().for_each(|record| recorder.take_record(record, Some(false)));
     let by: Vec<&str> = recorder.trace.iter().map(|told| str_field(told, "by_component")).collect();
     assert_eq!(by.last(), Some(&"replicaset-controller"), "{by:?}");
 }
@@ -399,7 +399,7 @@ fn what_was_written_after_o_is_known_only_where_the_client_said_it() {
         let mut recorder = Recorder::default();
         let answer = Answer { table: true, output: output.map(String::from), ..Answer::default() };
         let record = Record::new(Event::Answer(answer.into())).object("pods", "default", "");
-        recorder.take(&record, Some(false));
+        recorder.take_record(&record, Some(false));
         let known = value::at(&recorder.trace[0], "output_known") == Some(&Value::Bool(true));
         (known, str_field(&recorder.trace[0], "output").to_string())
     };
@@ -417,7 +417,7 @@ fn a_look_whose_answer_is_thrown_away_is_not_the_learners() {
         record.request =
             Some(Request { user: "learner".into(), verb: verb.into(), code, ..Request::default() });
         let mut recorder = Recorder::default();
-        recorder.take(&record, Some(false));
+        recorder.take_record(&record, Some(false));
         value::field(&recorder.trace[0], "own") == Some(&Value::Bool(true))
     };
     assert!(own("get", 200, "") && own("list", 200, "file") && own("delete", 200, "null"));
@@ -450,7 +450,7 @@ fn a_request_is_the_learners_own_if_the_learner_meant_it() {
     asked("teacher", &kubectl, "kubectl get", "get");
     asked("system:node:n", "kubelet/v1", "", "get");
     let mut recorder = Recorder::default();
-    tap.since(0).iter().for_each(|r| recorder.take(r, Some(false)));
+    tap.since(0).iter().for_each(|r| recorder.take_record(r, Some(false)));
     let own: Vec<bool> =
         recorder.trace.iter().map(|t| value::field(t, "own") == Some(&Value::Bool(true))).collect();
     assert_eq!(own, [true, true, true, false, false, false, false]);

@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn the_store_pushes_out_neither_what_people_did_nor_what_came_of_it() {
         let mut recorder = Recorder::default();
-        let mut take = |record: Record| recorder.take(&record, Some(false));
+        let mut take = |record: Record| recorder.take_record(&record, Some(false));
         let typed = hop(commit(), LEARNER, "1").revision(7);
         take(Record { body: Some("{}".into()), ..typed });
         take(hop(Event::Answer(Box::default()), LEARNER, "1"));
@@ -116,8 +116,8 @@ mod tests {
         let mut recorder = Recorder::default();
         let called = tap::Call { method: "get".into(), key: "foo".into(), ..tap::Call::default() };
         let record = Record { component: Component::Etcd, ..Record::new(Event::Call(called)) };
-        recorder.take(&record, Some(false));
-        (0..2 * TRACE_MAX).for_each(|_| recorder.take(&append(), Some(false)));
+        recorder.take_record(&record, Some(false));
+        (0..2 * TRACE_MAX).for_each(|_| recorder.take_record(&append(), Some(false)));
         let check = "trace.exists(t, t.component == 'etcd' && t.verb == 'call' && t.detail.key == 'foo')";
         let expr = Expr::compile(check, Use::Check, &[]).unwrap();
         assert_eq!(expr.truth(&facts(&recorder, &Arc::default())), Some(true));
@@ -128,7 +128,7 @@ mod tests {
         let mut recorder = Recorder::default();
         let all = 2 * TRACE_MAX + PEOPLES_MAX;
         for n in 0..all {
-            recorder.take(&hop(Event::Answer(Box::default()), LEARNER, &n.to_string()), Some(false));
+            recorder.take_record(&hop(Event::Answer(Box::default()), LEARNER, &n.to_string()), Some(false));
         }
         assert!(recorder.trace_kept.len() <= PEOPLES_MAX && recorder.trace.len() <= TRACE_MAX + PEOPLES_MAX);
         assert_eq!(recorder.trace_kept.last(), Some(&(recorder.trace_from - 1)));
@@ -148,7 +148,7 @@ mod tests {
                 _ => append(),
             };
             typed += i64::from(n % 100 == 0);
-            recorder.take(&record, Some(false));
+            recorder.take_record(&record, Some(false));
             if n % 700 == 0 {
                 assert_eq!(answers.value(&facts(&recorder, &memo), &[]), Ok(Value::Int(typed)), "{n}");
             }

@@ -9,7 +9,7 @@ use crate::engine::Lazily;
 use crate::format::Library;
 use crate::graded::Opened;
 use crate::graded::world::{Frame, World};
-use crate::run::Teacher;
+use crate::teacher::Teacher;
 use api::kinds::Kind;
 use clock::Instant;
 use cluster::guest::Host;
@@ -22,9 +22,9 @@ use tap::TEACHER;
 use task::{Crew, Owned};
 use tokio::sync::{mpsc, watch};
 
-mod asked;
 mod begin;
 mod namespace;
+mod questions;
 
 /// How long a task has to be true. A pod that breaks at once is ready for a moment.
 const HOLD: Duration = Duration::from_millis(700);

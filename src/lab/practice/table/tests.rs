@@ -2,8 +2,8 @@ use super::*;
 use crate::cel::facts::{self, Facts, Object};
 use crate::format::Library;
 use crate::graded::read::Labs;
+use crate::lines::{self, playable};
 use crate::practice::drawn::Drawn;
-use crate::{lines, playable};
 use serde_json::json;
 use std::collections::BTreeSet;
 

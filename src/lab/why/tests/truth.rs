@@ -437,7 +437,8 @@ fn a_pod_that_no_slice_can_list_is_no_fault_of_the_controller_manager() {
     assert!(said.contains("not kept up to date"), "{said}");
 }
 
-/// kube-proxy sends to them as long as no endpoint is ready (KEP-1669); a name leads to none.
+/// kube-proxy sends requests to such pods as long as no endpoint is ready (KEP-1669); the DNS name
+/// of a headless Service leads to none of them.
 #[test]
 fn pods_that_are_deleted_and_still_answer_get_the_requests() {
     let told = |is_serving: bool, cluster_ip: &str| {

@@ -8,6 +8,7 @@ use super::super::words::Word;
 use super::pty::Pty;
 use super::run::{Feeds, Interface, Setting, start_repl};
 use crate::beside::Beside;
+use crate::settings;
 use crate::terminal;
 use crate::texts::Lang;
 use clock::Instant;
@@ -144,6 +145,12 @@ impl Interface {
         let Some(left) = self.left.take() else { return false };
         let Left { setting, model, opened, pty, welcomed, beside } = left;
         let lang = self.model.lang; // it may have been changed there
+        if lang != model.lang
+            && let Some(token) = model.shell.token()
+        {
+            // Else the REPL of the pane speaks the former language until it is asked for this one.
+            let _ = settings::leave_for_pane(&setting.place, token, lang);
+        }
         self.setting = Setting { first: None, lang, ..setting };
         (self.model, self.opened, self.welcomed) = (model, opened, welcomed);
         let pane = replace(&mut self.pty, pty);

@@ -132,6 +132,11 @@ impl Emulator {
         self.parser.callbacks_mut().token = Some(token);
     }
 
+    /// The token of the REPL whose commands are taken.
+    pub(crate) fn token(&self) -> Option<&str> {
+        self.parser.callbacks().token.as_deref()
+    }
+
     /// A fresh screen, for the same REPL.
     fn restart(&mut self, rows: u16, columns: u16) {
         let token = self.parser.callbacks_mut().token.take();

@@ -1,7 +1,7 @@
 //! A lesson or lab with a cluster of its own: the question over the panes, and the ways there and
 //! back.
 
-use super::keys::{asks, fresh, letter, press, wish};
+use super::keys::{asks, frame_command, fresh, letter, press};
 use super::labs::{open, playing};
 use super::*;
 use crate::tui::event::{Offer, Question};
@@ -77,13 +77,13 @@ fn the_question_names_memory_nodes_and_the_way_back() {
 fn the_shell_asks_for_the_way_there_and_back() {
     let mut model = fresh();
     let open = asks(&Ask::Open { id: "hard-way/03".into() });
-    assert_eq!(wish(&mut model, "beside;lesson;hard-way/03;-"), open);
+    assert_eq!(frame_command(&mut model, "beside;lesson;hard-way/03;-"), open);
     for (seed, asked) in [("7", Some(7)), ("-", None)] {
         let ask = LabAsk::Elsewhere { id: "quorum-lost".into(), seed: asked };
-        let effects = wish(&mut model, &format!("beside;lab;quorum-lost;{seed}"));
+        let effects = frame_command(&mut model, &format!("beside;lab;quorum-lost;{seed}"));
         assert_eq!(effects, [Effect::Ask(Question::from(&ask))]);
     }
-    assert_eq!(wish(&mut model, "home"), [Effect::Home(0)]);
+    assert_eq!(frame_command(&mut model, "home"), [Effect::Home(0)]);
 }
 
 #[test]

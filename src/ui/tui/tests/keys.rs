@@ -25,7 +25,7 @@ pub(super) fn answered(model: &mut Model, key: char) -> Vec<Effect> {
 }
 
 /// What the REPL in the pane tells the frame.
-pub(super) fn wish(model: &mut Model, words: &str) -> Vec<Effect> {
+pub(super) fn frame_command(model: &mut Model, words: &str) -> Vec<Effect> {
     model.shell.trust("t".into());
     tell(model, Event::Shell(format!("\x1b]ropewalk;t;{words}\x07").into_bytes()))
 }
@@ -307,7 +307,7 @@ fn the_lesson_picks_the_view_until_the_learner_does() {
     };
     tell(&mut model, at(0, "raft"));
     assert_eq!(model.view, View::Raft);
-    wish(&mut model, "view;pod");
+    frame_command(&mut model, "view;pod");
     tell(&mut model, at(0, "raft"));
     assert_eq!(model.view, View::Pod, "chosen by the learner");
     tell(&mut model, at(1, "scheduling"));

@@ -1,6 +1,6 @@
 //! The lab in the lesson's pane: what is shown in each state of it, and what keys do.
 
-use super::keys::{control, letter, press, wish};
+use super::keys::{control, frame_command, letter, press};
 use super::*;
 use crate::texts::Say;
 use crate::tui::event::Question;
@@ -279,12 +279,12 @@ fn the_tasks_that_are_not_done_stay_in_sight() {
 fn the_word_hint_asks_for_a_hint_of_what_the_pane_shows() {
     let mut model = playing(80, 24, Lang::En, open(Lang::En));
     let of_lab = Ask::Hint { id: Some("wrong-image".into()) };
-    assert!(wish(&mut model, "hint").contains(&Effect::Ask(Question::from(&of_lab))));
+    assert!(frame_command(&mut model, "hint").contains(&Effect::Ask(Question::from(&of_lab))));
     model.page = Page::Lesson;
-    assert!(wish(&mut model, "hint").contains(&Effect::Ask(Question::from(&view::Ask::Hint))));
+    assert!(frame_command(&mut model, "hint").contains(&Effect::Ask(Question::from(&view::Ask::Hint))));
     lab(&mut model, LabView::default());
     model.page = Page::Open;
-    assert!(wish(&mut model, "hint").contains(&Effect::Ask(Question::from(&view::Ask::Hint))));
+    assert!(frame_command(&mut model, "hint").contains(&Effect::Ask(Question::from(&view::Ask::Hint))));
 }
 
 #[test]
@@ -363,10 +363,10 @@ fn letters_in_the_lab_ask_and_type_and_turn_no_pages() {
         model.now += Duration::from_secs(1);
     }
     for (key, line) in [('h', "lab hint"), ('g', "lab grade"), ('ㅕ', "lab give-up"), ('l', "lab leave")] {
-        wish(&mut model, "prompt;on");
+        frame_command(&mut model, "prompt;on");
         assert_eq!(letter(&mut model, key), [Effect::Type(b"\x03".to_vec())]);
         assert_eq!(model.focus, Pane::Shell);
-        assert_eq!(wish(&mut model, "prompt;on"), [Effect::Type(line.into())], "and it is not run");
+        assert_eq!(frame_command(&mut model, "prompt;on"), [Effect::Type(line.into())], "and it is not run");
         model.focus = Pane::Lesson;
         model.now += Duration::from_secs(1);
     }
@@ -376,7 +376,7 @@ fn letters_in_the_lab_ask_and_type_and_turn_no_pages() {
     }
     model.now += Duration::from_secs(1);
     assert_eq!(tell(&mut model, Event::Tick), []);
-    wish(&mut model, "prompt;off");
+    frame_command(&mut model, "prompt;off");
     assert_eq!(letter(&mut model, 'g'), [Effect::Bell], "a command runs in the shell");
     assert_eq!(control(&mut model, 'c'), [Effect::Type(vec![3])]);
 }

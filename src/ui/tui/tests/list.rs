@@ -1,6 +1,6 @@
 //! The list of lessons and labs.
 
-use super::keys::{letter, mouse, press, wish};
+use super::keys::{frame_command, letter, mouse, press};
 use super::labs::{entries, lab, open};
 use super::*;
 use crate::tui::event::Question;
@@ -55,10 +55,10 @@ fn the_list_is_shown_over_a_lesson_and_over_a_lab() {
 #[test]
 fn the_list_is_asked_for_in_the_language_that_is_spoken() {
     let mut model = model(80, 24, Lang::En, Look::default());
-    assert_eq!(wish(&mut model, "lang;ko"), [Effect::Speak(Lang::Ko)], "it is not known yet");
+    assert_eq!(frame_command(&mut model, "lang;ko"), [Effect::Speak(Lang::Ko)], "it is not known yet");
     tell(&mut model, Event::Lessons(vec![view::Entry { id: "t/01".into(), ..Default::default() }]));
     let lists = Effect::Ask(Question::from(&view::Ask::List));
-    assert_eq!(wish(&mut model, "lang;en"), [Effect::Speak(Lang::En), lists]);
+    assert_eq!(frame_command(&mut model, "lang;en"), [Effect::Speak(Lang::En), lists]);
     assert_eq!((model.lang, model.lesson.asked), (Lang::En, None), "the learner has asked nothing");
 }
 
@@ -147,9 +147,9 @@ fn labs_stand_below_the_lessons_and_enter_puts_the_start_on_the_line() {
         assert!(shown.contains("▶ orphans") && shown.contains("60/100"), "{shown}");
         // Another list: the mark stays at its lab.
         tell(&mut model, Event::Lessons(vec![view::Entry { id: "t/01".into(), ..Default::default() }]));
-        wish(&mut model, "prompt;on");
+        frame_command(&mut model, "prompt;on");
         assert_eq!(press(&mut model, KeyCode::Enter), [Effect::Type(b"\x03".to_vec())]);
-        assert_eq!(wish(&mut model, "prompt;on"), [Effect::Type(b"lab start orphans".to_vec())]);
+        assert_eq!(frame_command(&mut model, "prompt;on"), [Effect::Type(b"lab start orphans".to_vec())]);
     }
 }
 

@@ -109,18 +109,18 @@ fn what_happened_before_is_kept_but_not_played() {
 #[test]
 fn the_time_view_writes_the_word_and_does_not_run_it() {
     let mut model = fresh();
-    wish(&mut model, "prompt;on");
+    frame_command(&mut model, "prompt;on");
     press(&mut model, KeyCode::F(4));
     let typed = press(&mut model, KeyCode::Enter);
     // What stood there goes first, also a search and an unfinished text: both take Ctrl-E and
     // Ctrl-U for their own.
     assert_eq!(typed, [Effect::Type(b"\x03".to_vec())]);
     assert_eq!(model.focus, Pane::Shell);
-    assert_eq!(wish(&mut model, "prompt;off"), []);
-    assert_eq!(wish(&mut model, "prompt;on"), [Effect::Type(b"rewind 859".to_vec())]);
-    assert_eq!(wish(&mut model, "prompt;on"), [], "once");
+    assert_eq!(frame_command(&mut model, "prompt;off"), []);
+    assert_eq!(frame_command(&mut model, "prompt;on"), [Effect::Type(b"rewind 859".to_vec())]);
+    assert_eq!(frame_command(&mut model, "prompt;on"), [], "once");
     // What runs would take it for its own: an editor, `cat`, a shell in a container.
-    wish(&mut model, "prompt;off");
+    frame_command(&mut model, "prompt;off");
     press(&mut model, KeyCode::F(4));
     assert_eq!(press(&mut model, KeyCode::Enter), [Effect::Bell]);
     assert!(text(&screen(&model)).contains("a command runs in the shell"));
@@ -143,9 +143,9 @@ fn the_marked_command_stays_marked_while_newer_ones_come() {
     });
     tell(&mut model, Event::Records(newer.collect()));
     assert_eq!(model.overlay, Some(Overlay::Time(1)), "the command that was read is the second now");
-    wish(&mut model, "prompt;on");
+    frame_command(&mut model, "prompt;on");
     press(&mut model, KeyCode::Enter);
-    assert_eq!(wish(&mut model, "prompt;on"), [Effect::Type(b"rewind 859".to_vec())]);
+    assert_eq!(frame_command(&mut model, "prompt;on"), [Effect::Type(b"rewind 859".to_vec())]);
 }
 
 #[test]

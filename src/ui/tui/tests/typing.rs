@@ -1,6 +1,6 @@
 //! What is typed without a look at the screen, and what a key types for the learner.
 
-use super::keys::{asks, control, fresh, letter, mouse, press, wish};
+use super::keys::{asks, control, frame_command, fresh, letter, mouse, press};
 use super::*;
 use crate::lesson::tag;
 use crate::tui::layout::Pane;
@@ -49,7 +49,7 @@ fn reading(lang: Lang, prose: &str) -> Model {
     tell(&mut model, Event::Glossary(Library::built_in().terms.clone()));
     let view = LessonView { prose: prose.into(), task: "Do it.".into(), ..lesson(lang) };
     tell(&mut model, Event::Lesson(Box::new(view)));
-    wish(&mut model, "prompt;on");
+    frame_command(&mut model, "prompt;on");
     press(&mut model, KeyCode::F(6));
     assert_eq!(model.focus, Pane::Lesson);
     model
@@ -61,10 +61,10 @@ fn a_key_types_the_command_of_the_text_and_does_not_run_it() {
         let mut model = reading(lang, "Look at `kubectl get pods`, which `kubectl run` has changed.");
         assert_eq!(typed(letter(&mut model, key)), [3], "what stood there goes");
         assert_eq!(model.focus, Pane::Shell);
-        assert_eq!(typed(wish(&mut model, "prompt;on")), b"kubectl get pods");
+        assert_eq!(typed(frame_command(&mut model, "prompt;on")), b"kubectl get pods");
         // Where a program runs, the command would be taken for its input.
         let mut model = reading(lang, "Look at `kubectl get pods`.");
-        wish(&mut model, "prompt;off");
+        frame_command(&mut model, "prompt;off");
         assert_eq!(letter(&mut model, key), [Effect::Bell]);
         let mut model = reading(lang, "Nothing to do.");
         assert_eq!(letter(&mut model, key), []);
@@ -90,7 +90,7 @@ fn of_several_commands_one_is_chosen_and_a_block_comes_in_one_piece() {
     press(&mut model, KeyCode::End);
     assert_eq!(model.overlay, Some(Overlay::Commands(1)));
     press(&mut model, KeyCode::Enter);
-    let block = typed(wish(&mut model, "prompt;on"));
+    let block = typed(frame_command(&mut model, "prompt;on"));
     assert_eq!(block, b"\x1b[200~cat > a.yaml <<EOF\rkind: Pod\rEOF\x1b[201~");
     // The same key closes the list.
     let mut model = reading(Lang::En, prose);

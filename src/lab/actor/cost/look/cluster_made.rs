@@ -53,8 +53,8 @@ fn is_component(manager: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::Teacher;
     use crate::stage::{Stage, answer, answering, not_found};
+    use crate::teacher::Teacher;
     use cluster::guest::{HostCluster, Room};
     use serde_json::json;
 

@@ -2,7 +2,7 @@
 //! (`--dry-run=server`).
 
 use crate::desired::wanted;
-use crate::run;
+use crate::teacher;
 use api::meta;
 use api::status::qualified;
 use cluster::guest::Room;
@@ -23,7 +23,7 @@ const LOOK_MAX: Duration = Duration::from_secs(15);
 /// Bytes of an answer, some four thousand pods. What is longer is cut, and then no JSON any more.
 const LOOK_BYTES: usize = 64 << 20;
 
-/// The exit code of a command that took too long, as of [`run::kubectl`].
+/// The exit code of a command that took too long, as of [`teacher::kubectl`].
 const GAVE_UP: i32 = 124;
 
 /// How it is found out what a line takes.
@@ -49,14 +49,14 @@ struct Answer {
     objects: Vec<Value>,
 }
 
-impl run::Teacher {
+impl teacher::Teacher {
     /// Asks kubectl with these words, a `get` or a trial, for objects with their field managers.
     ///
     /// # Errors
     /// The server did not answer, or it is no JSON, so nothing is known.
     async fn ask_kubectl(&self, mut words: Vec<String>, input: &str) -> Result<Answer, String> {
         words.push("--show-managed-fields".into());
-        let ran = run::kubectl_up_to(LOOK_BYTES, words, input.into(), &self.kubeconfig, LOOK_MAX).await;
+        let ran = teacher::kubectl_up_to(LOOK_BYTES, words, input.into(), &self.kubeconfig, LOOK_MAX).await;
         if ran.code != 0 && is_unanswered(ran.code, &ran.stderr) {
             return Err(ran.stderr.trim().to_string());
         }
@@ -387,7 +387,7 @@ fn is_unanswered(code: i32, stderr: &str) -> bool {
 /// The words of a line of kubectl's, which is `kubectl` first, and the place of the verb: options
 /// may stand before it. `None`: it is no such line.
 fn words(line: &str, room: &Room) -> Option<(Vec<String>, usize)> {
-    let line = crate::in_room::line(line.trim_start_matches('-').trim_start(), room);
+    let line = crate::lines::in_room::line(line.trim_start_matches('-').trim_start(), room);
     let mut words = shlex::split(&line)?;
     match words.first().map(String::as_str) {
         None | Some("fault") => return None,

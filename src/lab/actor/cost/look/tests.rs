@@ -1,5 +1,5 @@
 use super::*;
-use crate::run;
+use crate::teacher;
 
 #[test]
 fn what_a_line_changes_is_looked_for_by_a_get() {
@@ -182,10 +182,13 @@ fn what_each_verb_takes_is_known() {
 #[test]
 fn a_line_whose_cost_nobody_can_tell_has_no_place_in_a_setup() {
     for line in ["edit deploy web", "-kubectl replace --raw /api -f -", "apply -f - -- x"] {
-        assert!(crate::playable::unplayable(line).is_some_and(|why| why.contains("beforehand")), "{line}");
+        assert!(
+            crate::lines::playable::unplayable(line).is_some_and(|why| why.contains("beforehand")),
+            "{line}"
+        );
     }
     for line in ["apply --force -f -", "kubectl create deployment web --image=nginx", "delete pod web"] {
-        assert_eq!(crate::playable::unplayable(line), None, "{line}");
+        assert_eq!(crate::lines::playable::unplayable(line), None, "{line}");
     }
 }
 
@@ -292,7 +295,7 @@ async fn what_is_in_a_namespace_goes_with_it() {
     let past = crate::stage::answer(|_| Box::pin(std::future::ready(Err("no past".into()))));
     let stage = crate::stage::Stage::new(dir.path(), server_with_namespace().await, past).await;
     let teacher =
-        run::Teacher { place: stage.place().clone(), kubeconfig: stage.kubeconfig("teacher").unwrap() };
+        teacher::Teacher { place: stage.place().clone(), kubeconfig: stage.kubeconfig("teacher").unwrap() };
     let line = "kubectl delete namespace staging --ignore-not-found";
     let lost = teacher.would_take(line, "", &Room::default()).await.unwrap();
     let mut told: Vec<String> = lost.iter().map(ToString::to_string).collect();

@@ -2,7 +2,7 @@
 //! objects of a CustomResourceDefinition.
 
 use super::{LOOK_BYTES, LOOK_MAX, is_controlled, loss};
-use crate::run;
+use crate::teacher;
 use cluster::undo::Loss;
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ const DERIVED: &[&str] = &["endpoints", "events", "events.events.k8s.io"];
 /// Objects that controllers make in every namespace, by kind and name.
 const EVERYWHERE: &[(&str, &str)] = &[("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")];
 
-impl run::Teacher {
+impl teacher::Teacher {
     /// Lists the objects that the server would delete together with this one. Those that a
     /// controller makes again are no loss.
     ///
@@ -42,7 +42,7 @@ impl run::Teacher {
     async fn kinds_in_namespaces(&self) -> Result<String, String> {
         let words = ["kubectl", "api-resources", "--namespaced", "--verbs=list,delete", "-o", "name"];
         let words = words.map(String::from).into();
-        let ran = run::kubectl_up_to(LOOK_BYTES, words, String::new(), &self.kubeconfig, LOOK_MAX).await;
+        let ran = teacher::kubectl_up_to(LOOK_BYTES, words, String::new(), &self.kubeconfig, LOOK_MAX).await;
         if ran.code != 0 {
             return Err(ran.stderr.trim().to_string());
         }

@@ -3,7 +3,7 @@
 use crate::cel::{Expr, Template, Use};
 use crate::format::{Declared, FAULTS_MAX, Fault, raw};
 use crate::graded::draw;
-use crate::{lines, playable};
+use crate::lines::{self, playable};
 use serde_json::{Map, Value};
 use std::path::Path;
 

@@ -13,7 +13,7 @@ use crate::format::{EN, Fault, Text};
 use crate::format::{prose, raw};
 use crate::graded::draw;
 use crate::graded::seal::sha256;
-use crate::reach;
+use crate::needs;
 use faults::On;
 use serde_json::{Map, Value};
 use std::ops::RangeInclusive;
@@ -122,7 +122,7 @@ fn check_header(raw: &written::Lab, on: &mut On<'_>) {
         let (least, most) = (MINUTES.start(), MINUTES.end());
         on.fault("minutes:", format!("a lab has from {least} to {most} minutes, not {}", raw.minutes));
     }
-    for odd in raw.requires.iter().filter_map(|need| reach::odd_requirement(need)) {
+    for odd in raw.requires.iter().filter_map(|need| needs::odd_requirement(need)) {
         on.fault("requires:", odd);
     }
 }

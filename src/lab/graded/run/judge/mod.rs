@@ -7,11 +7,11 @@ use super::{Current, LabRun, exprs};
 use crate::blocking::in_place;
 use crate::cel::Facts;
 use crate::format::{EN, Text};
+use crate::graded::intents;
 use crate::graded::parts;
 use crate::graded::read::{Lab, Task};
 use crate::graded::score::{self, Found, Red};
 use crate::graded::view::Graded;
-use crate::graded::wills;
 use crate::graded::words::{self, Word};
 use crate::graded::world::Frame;
 use clock::Instant;
@@ -35,7 +35,7 @@ fn is_name(learner: &str) -> bool {
 }
 
 /// What people had written at the time limit, and what they have written now: hashes by object.
-type Wills = (BTreeMap<String, String>, BTreeMap<String, String>);
+type Intents = (BTreeMap<String, String>, BTreeMap<String, String>);
 
 /// The first of a task's checks that is not met, and what of it is not so.
 #[derive(Default)]
@@ -90,13 +90,13 @@ impl LabRun {
             found.insert(task.id.clone(), self.found_still(&current, task, verdict, since, parts));
         }
         let debrief_facts = self.world.facts(&frame); // before the judge's own doings
-        let gone = Text::said(|lang| self.missing_base(&current, lang).unwrap_or_default());
+        let gone = Text::said(|lang| self.missing_objects(&current, lang).unwrap_or_default());
         let failed = |why: String| words::say(lang, Word::ProbeFailed, &[&why]);
-        let wills = self.wills_since_limit(&current).await.map_err(failed)?;
+        let intents = self.intents_since_limit(&current).await.map_err(failed)?;
         let limit_ms = super::limit_ms(lab);
         for task in lab.tasks.iter().filter(|t| !t.probe.is_empty()) {
             let verdict = self.disturb(&current, task, &still, &found, parts).await;
-            let remade = is_remade(wills.as_ref(), task).then_some(limit_ms);
+            let remade = is_remade(intents.as_ref(), task).then_some(limit_ms);
             let since = done_since(green.get(&task.id), asked, remade);
             found.insert(task.id.clone(), self.found_disturbed(&current, task, verdict, since));
         }
@@ -104,7 +104,7 @@ impl LabRun {
         let borrowed = self.exclude_meddled(lab, &mut all);
         self.save().map_err(not_kept)?;
         let open = self.book().open.clone().unwrap_or(current.open.clone());
-        let changed = wills.as_ref().is_some_and(|(then, now)| wills::differ(then, now))
+        let changed = intents.as_ref().is_some_and(|(then, now)| intents::differ(then, now))
             || open.changed_ms.is_some_and(|at| at > limit_ms);
         score::in_time(&mut all, limit_ms, changed, &words::red_by(Word::Late, &borrowed));
         count_together(&current, &mut all);
@@ -164,10 +164,10 @@ impl LabRun {
 
     /// What people had written at the time limit, and what they have written now; `None`: the limit
     /// is not over.
-    async fn wills_since_limit(&self, current: &Current) -> Result<Option<Wills>, String> {
+    async fn intents_since_limit(&self, current: &Current) -> Result<Option<Intents>, String> {
         let at_limit = self.book().open.as_ref().and_then(|open| open.at_limit.clone());
         let Some(then) = at_limit else { return Ok(None) };
-        let now = self.world.wills(super::kinds(&current.lab), current.places().as_ref()).await?;
+        let now = self.world.intents(super::kinds(&current.lab), current.places().as_ref()).await?;
         Ok(Some((then, now)))
     }
 
@@ -411,9 +411,9 @@ fn unmet(task: &Task, check: usize) -> Red {
 }
 
 /// Returns whether what a task is about was written anew after the time limit.
-fn is_remade(wills: Option<&Wills>, task: &Task) -> bool {
+fn is_remade(intents: Option<&Intents>, task: &Task) -> bool {
     let named = super::resources(exprs(task).into_iter().flat_map(|e| &e.kinds));
-    wills.is_some_and(|(then, now)| wills::remade(then, now, &named))
+    intents.is_some_and(|(then, now)| intents::remade(then, now, &named))
 }
 
 /// Turns tasks red that count together with others only, of which one is red.

@@ -141,11 +141,11 @@ impl Known {
                     None => self.chain.add(&seal::digest(record)),
                 }
             }
-            self.take(record);
+            self.take_record(record);
         }
     }
 
-    fn take(&mut self, record: &tap::Record) {
+    fn take_record(&mut self, record: &tap::Record) {
         if !self.recording {
             // A name that is got before a lab can be used in it.
             self.unsaved |= self.who.note(record);
@@ -204,7 +204,7 @@ impl Known {
         }
         match is_judges {
             true => self.observer.recorder.skip(record),
-            false => self.observer.recorder.take(record, Some(self.solving)),
+            false => self.observer.recorder.take_record(record, Some(self.solving)),
         }
     }
 

@@ -71,7 +71,7 @@ fn what_a_lab_builds_on_and_is_gone_is_named() {
     };
     let mut known = Known::default();
     for object in [pod("tester", None), pod("web-1", Some("ReplicaSet")), pod("bare", None)] {
-        known.observer.recorder.found("pods", &object);
+        known.observer.recorder.add_found("pods", &object);
     }
     let key = |name: &str| ("shop".to_string(), name.to_string());
     let there = BTreeMap::from([(key("bare"), Object::new(pod("bare", None)))]);
@@ -97,7 +97,7 @@ async fn whoever_writes_has_written() {
         let mut known = Known { recording: true, ..Known::default() };
         known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
         known.quiet = quiet;
-        known.take(&write(user, impersonator));
+        known.take_record(&write(user, impersonator));
         (known.changed_ms.is_some(), known.meddled)
     };
     for user in [tap::LEARNER, TEACHER, "system:serviceaccount:shop:robot", "system:masters", "anybody"] {
@@ -118,7 +118,7 @@ async fn whoever_writes_has_written() {
     assert_eq!(changed(TEACHER, "", true), (false, true));
     assert_eq!(changed("system:serviceaccount:shop:robot", "", true), (true, true));
     let mut known = Known { recording: true, quiet: true, playing: true, ..Known::default() };
-    known.take(&write(TEACHER, ""));
+    known.take_record(&write(TEACHER, ""));
     assert!(!known.meddled);
 }
 
@@ -134,7 +134,7 @@ fn a_command_in_the_labs_pods_is_a_hand_lent() {
         let (user, subresource) = (tap::LEARNER.into(), subresource.into());
         let request = tap::Request { user, subresource, code: 101, ..tap::Request::default() };
         let record = tap::Record::new(tap::Event::Answer(Box::default())).object("pods", namespace, "tester");
-        known.take(&tap::Record { request: Some(request), ..record });
+        known.take_record(&tap::Record { request: Some(request), ..record });
         (known.meddled, known.meddling.contains(&Meddling::Exec))
     };
     assert_eq!(act("shop", "exec", true), (true, true));
@@ -156,7 +156,7 @@ fn what_is_done_without_writing_an_object_is_late_too() {
         let (user, subresource) = (tap::LEARNER.into(), subresource.into());
         let request = tap::Request { user, subresource, code: 101, ..tap::Request::default() };
         let record = tap::Record::new(event).object("pods", namespace, "web");
-        known.take(&tap::Record { request: Some(request), ..record });
+        known.take_record(&tap::Record { request: Some(request), ..record });
         known.changed_ms.is_some()
     };
     let answer = || tap::Event::Answer(Box::default());
@@ -167,7 +167,7 @@ fn what_is_done_without_writing_an_object_is_late_too() {
         let mut known = Known { recording: true, quiet, playing, ..Known::default() };
         known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
         known.places = Some(["shop".to_string()].into());
-        known.take(&tap::Record::new(tap::Event::Fault(tap::Fault::Heal)));
+        known.take_record(&tap::Record::new(tap::Event::Fault(tap::Fault::Heal)));
         (known.changed_ms.is_some(), known.meddled)
     };
     assert_eq!(heal(false, false), (true, false));
@@ -187,10 +187,10 @@ fn a_fault_that_is_put_back_is_nobodys_act_and_one_that_is_mended_is_forgotten()
     let broken = vec![fault];
     let mut known = Known { recording: true, breaking: true, broken: broken.clone(), ..Known::default() };
     known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
-    known.take(&crash);
+    known.take_record(&crash);
     assert_eq!((known.changed_ms, &known.broken), (None, &broken));
     (known.breaking, known.unsaved) = (false, false);
-    known.take(&switched(tap::Act::Start).0);
+    known.take_record(&switched(tap::Act::Start).0);
     assert!(known.changed_ms.is_some() && known.broken.is_empty() && known.unsaved);
 }
 
@@ -203,7 +203,7 @@ fn a_write_elsewhere_is_not_late() {
         known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
         known.places = Some(["shop".to_string()].into());
         known.quiet = quiet;
-        known.take(&write(tap::LEARNER, "").object(resource, namespace, name));
+        known.take_record(&write(tap::LEARNER, "").object(resource, namespace, name));
         (known.changed_ms.is_some(), known.meddled)
     };
     assert_eq!(changed("pods", "default", "web", false), (false, false));
@@ -221,7 +221,7 @@ fn a_write_to_what_serves_the_lab_counts_as_one_in_it() {
         known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
         known.places = Some(["shop".to_string()].into());
         known.quiet = quiet;
-        known.take(&write(user, "").object(resource, "kube-system", "coredns"));
+        known.take_record(&write(user, "").object(resource, "kube-system", "coredns"));
         (known.changed_ms.is_some(), known.meddled)
     };
     assert_eq!(changed(tap::LEARNER, "configmaps", false), (true, false));
@@ -239,7 +239,7 @@ fn a_write_without_a_namespace_counts_if_it_can_change_what_is_in_the_labs() {
         known.places = Some(["shop".to_string()].into());
         known.reads = ["certificatesigningrequests".to_string()].into();
         let record = write(tap::LEARNER, "").object(resource, "", "x");
-        known.take(&tap::Record { body: Some(body.to_string().into()), ..record });
+        known.take_record(&tap::Record { body: Some(body.to_string().into()), ..record });
         known.changed_ms.is_some()
     };
     let claimed = |namespace: &str| json!({"spec": {"claimRef": {"namespace": namespace}}});
@@ -267,7 +267,7 @@ fn what_the_teacher_does_elsewhere_lends_no_hand() {
     let meddled = |namespace: &str| {
         let mut known = Known { recording: true, quiet: true, ..Known::default() };
         known.places = Some(["shop".to_string()].into());
-        known.take(&write(TEACHER, "").object("pods", namespace, "web"));
+        known.take_record(&write(TEACHER, "").object("pods", namespace, "web"));
         known.meddled
     };
     assert_eq!((meddled("shop"), meddled("default")), (true, false));
@@ -278,11 +278,11 @@ fn a_name_that_was_got_before_the_lab_is_known_in_it() {
     let mut known = Known::default();
     let pod = json!({"spec": {"serviceAccountName": "coredns"}}).to_string();
     let record = write(tap::LEARNER, "").object("pods", "kube-system", "mine");
-    known.take(&tap::Record { body: Some(pod.into()), ..record });
+    known.take_record(&tap::Record { body: Some(pod.into()), ..record });
     assert!(known.unsaved, "it is written down, for the process after this one");
     known.recording = true;
     known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
-    known.take(&write("system:serviceaccount:kube-system:coredns", ""));
+    known.take_record(&write("system:serviceaccount:kube-system:coredns", ""));
     assert!(known.changed_ms.is_some());
 }
 
@@ -302,9 +302,9 @@ fn a_restart_of_the_cluster_hides_no_restart_of_before() {
         let record = tap::Record::new(event).object("pods", "shop", "web").revision(revision);
         tap::Record { body: Some(body.to_string().into()), ..record }
     };
-    known.take(&committed(pod(1, "Completed", 20), 20));
+    known.take_record(&committed(pod(1, "Completed", 20), 20));
     assert!(std::mem::take(&mut known.unsaved), "it is written down");
-    known.take(&committed(pod(1, "Completed", 21), 21));
+    known.take_record(&committed(pod(1, "Completed", 21), 21));
     assert!(!known.unsaved, "it is known already");
     // The next process: what the book has kept, and what the store tells.
     let mut next = Known { restarted: known.restarted, ..Known::default() };
@@ -336,7 +336,7 @@ fn restarts_that_were_not_kept_are_not_excused_by_a_restart_of_the_cluster() {
         let mut take = |name: &str, note: usize, revision: u64| {
             let event = tap::Event::Commit(tap::Write::UPDATED);
             let record = tap::Record::new(event).object("pods", "shop", name).revision(revision);
-            known.take(&tap::Record { body: Some(pod(name, 1, note).to_string().into()), ..record });
+            known.take_record(&tap::Record { body: Some(pod(name, 1, note).to_string().into()), ..record });
         };
         (0..others).for_each(|n| take(&format!("junk-{n}"), 0, 20 + n as u64));
         take("web", note, 900);
@@ -368,7 +368,7 @@ fn a_restart_of_a_pods_successor_is_kept() {
         let pod = json!({"kind": "Pod", "metadata": metadata, "status": status});
         let event = tap::Event::Commit(tap::Write::UPDATED);
         let record = tap::Record::new(event).object("pods", "shop", "web-0").revision(revision);
-        known.take(&tap::Record { body: Some(pod.to_string().into()), ..record });
+        known.take_record(&tap::Record { body: Some(pod.to_string().into()), ..record });
     }
     let kept: Vec<(i64, i64)> = known.restarted.values().map(|kept| (kept.revision, kept.count)).collect();
     assert_eq!(kept, [(21, 2), (30, 1)]);
@@ -381,7 +381,7 @@ fn a_way_back_elsewhere_is_not_the_labs() {
         let mut known = Known { recording: true, ..Known::default() };
         known.begin(None);
         known.places = Some(["shop".to_string()].into());
-        known.take(&way_back(namespace, 9));
+        known.take_record(&way_back(namespace, 9));
         known.journeys.len()
     };
     assert_eq!((journey("shop"), journey("default")), (1, 0));
@@ -402,7 +402,7 @@ fn a_way_back_while_the_judge_looks_is_a_hand_lent() {
     let meddled = |namespace: &str, playing: bool, returning: bool| {
         let mut known = Known { recording: true, quiet: true, playing, returning, ..Known::default() };
         known.places = Some(["shop".to_string()].into());
-        known.take(&way_back(namespace, 9));
+        known.take_record(&way_back(namespace, 9));
         known.meddled
     };
     assert!(meddled("shop", false, false) && meddled("shop", true, false));
@@ -416,7 +416,7 @@ fn what_a_person_does_after_the_judges_way_back_is_seen() {
     let mut known = Known { recording: true, quiet: true, ..Known::default() };
     known.places = Some(["shop".to_string()].into());
     let by = |user: &str, revision: u64| write(user, "").object("pods", "shop", "web").revision(revision);
-    known.take(&by(tap::LEARNER, 28)); // it goes with the way back
+    known.take_record(&by(tap::LEARNER, 28)); // it goes with the way back
     (known.returning, known.returned_at) = (true, Some(30));
     for record in [
         by(tap::LEARNER, 29),
@@ -426,7 +426,7 @@ fn what_a_person_does_after_the_judges_way_back_is_seen() {
         by(tap::LEARNER, 33),
         way_back("shop", 34),
     ] {
-        known.take(&record);
+        known.take_record(&record);
     }
     let key = ("pods".to_string(), "shop".to_string(), "web".to_string());
     let seen: Vec<i64> =

@@ -10,7 +10,7 @@
 //! kubectl apply -f a.yaml   kubectl apply -f -, which reads what was remembered
 //! ```
 
-use super::lines::{Files, Place, following, is_answer, is_plain, letters, may_fail, written};
+use super::{Files, Place, following, is_answer, is_plain, letters, may_fail, written};
 use std::time::Duration;
 
 /// A longer pause is left to the learner's shell.
@@ -24,7 +24,7 @@ pub(crate) const LOOKS: [&str; 4] = ["status", "trace", "what", "why"];
 ///
 /// # Errors
 /// The first line that only a shell in the learner's folder can run.
-pub(crate) fn taught(lines: &[String]) -> Result<Vec<(String, String)>, String> {
+pub(crate) fn played_commands(lines: &[String]) -> Result<Vec<(String, String)>, String> {
     let (mut all, mut files, mut rest) = (Vec::new(), Files::default(), lines);
     while let Some((line, after)) = rest.split_first() {
         let (text, behind) = following(line, after);
@@ -39,7 +39,7 @@ pub(crate) fn taught(lines: &[String]) -> Result<Vec<(String, String)>, String> 
 
 /// Returns whether only a shell can run one of these lines. Then the teacher plays none of them.
 pub(crate) fn needs_shell(lines: &[String]) -> bool {
-    taught(lines).is_err()
+    played_commands(lines).is_err()
 }
 
 /// Returns whether the teacher can play this line, which has no `-` before it, without a shell.
@@ -95,7 +95,7 @@ mod tests {
     use crate::format::library::Library;
 
     fn played(lines: &[&str]) -> Result<Vec<(String, String)>, String> {
-        taught(&lines.iter().map(ToString::to_string).collect::<Vec<_>>())
+        played_commands(&lines.iter().map(ToString::to_string).collect::<Vec<_>>())
     }
 
     fn pairs(all: &[(&str, &str)]) -> Result<Vec<(String, String)>, String> {
@@ -172,7 +172,12 @@ mod tests {
             let lesson = library.find(id, None).unwrap();
             for step in steps {
                 let step = &lesson.steps[lesson.step(step).unwrap()];
-                assert!(!needs_shell(&step.whole()), "{id} {}: {:?}", step.id, taught(&step.whole()));
+                assert!(
+                    !needs_shell(&step.whole()),
+                    "{id} {}: {:?}",
+                    step.id,
+                    played_commands(&step.whole())
+                );
             }
         }
     }

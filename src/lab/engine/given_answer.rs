@@ -1,8 +1,8 @@
 //! The answer that a learner has given to the question of a step, until it is judged.
 
-use super::cel::Facts;
-use super::format::{Answer, Step};
-use super::progress::Progress;
+use crate::cel::Facts;
+use crate::format::{Answer, Step};
+use crate::progress::Progress;
 use cel::Value;
 use std::sync::Arc;
 

@@ -1,12 +1,10 @@
 //! Lines run as the teacher: a lesson's setup, its faults, and earlier steps that are played to
 //! reach a later one. Only kubectl's and `fault` lines, and what needs no shell beside them
-//! ([`taught`]): what needs one has no place in a setup that has to work everywhere.
+//! ([`played_commands`]): what needs one has no place in a setup that has to work everywhere.
 
 use super::error::Error;
-use super::in_room;
-use super::lines::may_fail;
-use super::playable;
-use super::taught::{LOOKS, pause, taught};
+use super::lines::without_shell::{LOOKS, pause, played_commands};
+use super::lines::{in_room, may_fail, playable};
 use cluster::Place;
 use cluster::control::{Ask, Control};
 use cluster::faults::Fault;
@@ -57,7 +55,7 @@ impl Teacher {
         room: &Room,
         mut begins: impl FnMut(usize, usize) + Send,
     ) -> Result<(), Error> {
-        let all = taught(lines).map_err(|line| Error::Shell { line })?;
+        let all = played_commands(lines).map_err(|line| Error::Shell { line })?;
         let count = all.len();
         for (number, (line, input)) in (1..).zip(all) {
             begins(number, count);
@@ -144,7 +142,7 @@ async fn run(
 ) -> (i32, String) {
     // The author of the line is not the owner of the machine that it runs on.
     if let Some(by) = machine::reached(words.get(1..).unwrap_or_default()) {
-        return (1, format!("{}\n", playable::beyond(&by)));
+        return (1, format!("{}\n", playable::machine_refusal(&by)));
     }
     let err = Kept::up_to(OUTPUT_MAX);
     let cancel = CancellationToken::new();

@@ -1,5 +1,5 @@
-//! What belongs to a lesson, and not to the learner's own work: of what its lines name, what was
-//! made in it.
+//! The objects that lines of a lesson or lab name: which they make, delete or change, and in which
+//! namespaces. These belong to the lesson, and not to the learner's own work.
 
 use crate::format::lesson::Lesson;
 use crate::lines;
@@ -12,6 +12,9 @@ use std::collections::BTreeSet;
 
 #[cfg(test)]
 mod tests;
+mod touched;
+
+pub(crate) use touched::touched;
 
 /// Letters and digits of the names that controllers draw.
 const DRAWN: &str = "bcdfghjklmnpqrstvwxz2456789";
@@ -41,24 +44,24 @@ pub(crate) fn parts_of(lesson: &Lesson) -> impl Iterator<Item = &Vec<String>> {
 }
 
 /// Keys of the objects that the lines of a lesson's setup and solutions make or delete.
-pub(crate) fn objects_of(lesson: &Lesson) -> BTreeSet<String> {
-    parts_of(lesson).flat_map(|lines| objects_made_or_deleted(lines)).collect()
+pub(crate) fn of_lesson(lesson: &Lesson) -> BTreeSet<String> {
+    parts_of(lesson).flat_map(|lines| made_or_deleted(lines)).collect()
 }
 
 /// Keys of the objects that these lines make or delete.
-pub(crate) fn objects_made_or_deleted(lines: &[String]) -> BTreeSet<String> {
+pub(crate) fn made_or_deleted(lines: &[String]) -> BTreeSet<String> {
     lines::commands(lines).into_iter().flat_map(|(line, input)| names_in(&line, &input)).collect()
 }
 
 /// Keys of the objects that these lines make and that must not be there before, as far as they name
 /// them.
-pub(crate) fn objects_made_new(lines: &[String]) -> BTreeSet<String> {
+pub(crate) fn made_new(lines: &[String]) -> BTreeSet<String> {
     let all = lines::commands(lines).into_iter().filter(|(line, _)| !line.starts_with('-') && !deletes(line));
     all.flat_map(|(line, input)| names_in(&line, &input)).collect()
 }
 
 /// Keys of the objects that these lines make, whether they may be there before or not.
-pub(crate) fn objects_made(lines: &[String]) -> BTreeSet<String> {
+pub(crate) fn made(lines: &[String]) -> BTreeSet<String> {
     let all = lines::commands(lines).into_iter().filter(|(line, _)| !deletes(line));
     all.flat_map(|(line, input)| names_in(&line, &input)).collect()
 }
@@ -184,15 +187,15 @@ fn names_in(line: &str, input: &str) -> Vec<String> {
     parsed(line).map(|parsed| keys(&parsed, input)).unwrap_or_default()
 }
 
-/// The first command of a line, if it is one of kubectl's.
+/// The first command of a line, if it is one of kubectl's, also behind `timeout 5` or a variable.
 pub(crate) fn parsed(line: &str) -> Option<parse::Parsed> {
     let line = lines::first_command(line.trim_start_matches('-').trim());
     let words = shlex::split(line).unwrap_or_default();
-    let words = words.into_iter().skip(usize::from(line.starts_with("kubectl ") || line.starts_with("k ")));
     // What a command prints is not known before it runs.
     let is_printed = |word: &str| word.contains("$(") || word.contains('`');
-    let words: Vec<String> = words.take_while(|word| !is_printed(word)).collect();
-    parse::parse(&words).ok()
+    let words: Vec<String> = words.into_iter().take_while(|word| !is_printed(word)).collect();
+    let (_, words) = lines::cluster_program(&words).filter(|(program, _)| *program == "kubectl")?;
+    parse::parse(words).ok()
 }
 
 /// Keys of the objects that a command makes or deletes. `input`: the manifest that it reads.

@@ -16,6 +16,12 @@ fn only_what_a_lesson_makes_or_deletes_is_named_by_it() {
         ("kubectl delete deployment,replicaset,pod -l app=dpy-nginx --now", vec![]),
         ("-kubectl run tester --image=busybox -- sleep infinity", vec!["pods/default/tester"]),
         ("kubectl run --image nginx web", vec!["pods/default/web"]),
+        ("timeout 5 kubectl run web --image=nginx", vec!["pods/default/web"]),
+        ("-KUBECONFIG=a.yaml timeout 5 kubectl delete pod web", vec!["pods/default/web"]),
+        ("ropewalk kubectl delete pod web", vec!["pods/default/web"]),
+        ("delete pod web", vec!["pods/default/web"]),
+        ("echo kubectl delete pod web", vec![]),
+        ("kubectl exec web -- kubectl delete pod other", vec![]),
         (
             "kubectl run web --image=nginx --port=80 --expose",
             vec!["pods/default/web", "services/default/web"],
@@ -47,7 +53,7 @@ fn only_what_a_lesson_makes_or_deletes_is_named_by_it() {
     let list = "apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: Pod, metadata: {name: x}}]";
     assert_eq!(names_in("kubectl apply -n shop -f -", list), ["pods/shop/x"]);
     let library = Library::built_in();
-    let of = |id: &str| objects_of(library.get(id).unwrap());
+    let of = |id: &str| of_lesson(library.get(id).unwrap());
     assert_eq!(of("first-voyage/04"), ["pods/default/nginx-pod".to_string()].into());
     let twelfth = of("first-voyage/12");
     assert!(twelfth.contains(web), "{twelfth:?}");
@@ -64,16 +70,16 @@ fn what_is_made_from_a_file_of_a_here_document_is_named() {
     let with = |line: &str| head.iter().chain(&[line]).map(ToString::to_string).collect::<Vec<_>>();
     let pod = BTreeSet::from(["pods/shop/a".to_string()]);
     let made_by = with("kubectl apply -n shop -f a.yaml");
-    assert_eq!((objects_made_or_deleted(&made_by), objects_made(&made_by)), (pod.clone(), pod.clone()));
+    assert_eq!((made_or_deleted(&made_by), made(&made_by)), (pod.clone(), pod.clone()));
     assert_eq!(namespaces(&made_by), Some(BTreeSet::from(["shop".to_string()])));
     let deleted_by = with("kubectl delete -n shop -f a.yaml");
-    assert_eq!((objects_made_or_deleted(&deleted_by), objects_made(&deleted_by)), (pod, BTreeSet::new()));
-    assert_eq!(objects_made_or_deleted(&with("kubectl get -n shop -f a.yaml")), BTreeSet::new());
+    assert_eq!((made_or_deleted(&deleted_by), made(&deleted_by)), (pod, BTreeSet::new()));
+    assert_eq!(made_or_deleted(&with("kubectl get -n shop -f a.yaml")), BTreeSet::new());
 }
 
 #[test]
 fn what_a_line_deletes_it_does_not_make() {
-    let of = |line: &str| objects_made_new(&[line.to_string()]).into_iter().collect::<Vec<_>>().join(" ");
+    let of = |line: &str| made_new(&[line.to_string()]).into_iter().collect::<Vec<_>>().join(" ");
     for line in [
         "kubectl delete configmap old",
         "kubectl -n default delete configmap old --ignore-not-found",

@@ -1,7 +1,7 @@
 //! What a cluster which is not Ropewalk's own may lack, and what may stand under `requires:`.
 
-use super::format::Declared;
-use super::words::{self, Word};
+use crate::format::Declared;
+use crate::words::{self, Word};
 use cluster::guest::Offers;
 
 /// Something that a cluster which is not Ropewalk's own does not have, or does not give.
@@ -9,15 +9,15 @@ use cluster::guest::Offers;
 pub enum Need {
     /// A word or a function of Ropewalk's own cluster. It stands first: where a step needs several
     /// things, this says most.
-    Own(String),
+    OwnCluster(String),
     /// What happens between components: no API tells it.
     Hops,
     /// A NodePort that is open on localhost.
-    Door,
+    LocalhostPort,
     /// Another namespace than the lesson's own.
-    Elsewhere(String),
+    OtherNamespace(String),
     /// A change that no namespace holds.
-    Everywhere(String),
+    WholeCluster(String),
     /// A node of our own by its name.
     Node(String),
     /// An image that no registry has.
@@ -36,16 +36,16 @@ impl Need {
         let with = |word, with: &String| words::say(lang, word, &[with]);
         match self {
             Need::Hops => words::say(lang, Word::NeedHops, &[]),
-            Need::Door => words::say(lang, Word::NeedDoor, &[]),
-            Need::Own(what) => with(Word::NeedOwn, what),
-            Need::Elsewhere(namespace) => with(Word::NeedElsewhere, namespace),
-            Need::Everywhere(line) => with(Word::NeedEverywhere, line),
+            Need::LocalhostPort => words::say(lang, Word::NeedLocalhostPort, &[]),
+            Need::OwnCluster(what) => with(Word::NeedOwnCluster, what),
+            Need::OtherNamespace(namespace) => with(Word::NeedOtherNamespace, namespace),
+            Need::WholeCluster(line) => with(Word::NeedWholeCluster, line),
             Need::Node(node) => with(Word::NeedNode, node),
             Need::Image(image) => with(Word::NeedImage, image),
             Need::Requires(what) => match requirement(what) {
                 Some(Required::Workers(n)) => with(Word::NeedWorkers, &n.to_string()),
                 Some(Required::ControlPlanes(n)) => with(Word::NeedControlPlanes, &n.to_string()),
-                Some(Required::Fault) => with(Word::NeedOwn, what),
+                Some(Required::Fault) => with(Word::NeedOwnCluster, what),
                 Some(Required::Kernel) | None => what.clone(),
             },
             Need::Right(kinds) => with(Word::NeedRight, kinds),

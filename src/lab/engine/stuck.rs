@@ -2,8 +2,8 @@
 //! which no further check of the step has become true. The offer only says that there is a hint;
 //! the learner decides whether to read it.
 
-use super::judge::Outcome;
-use super::view::Verdict;
+use crate::judge::Outcome;
+use crate::view::Verdict;
 use clock::Instant;
 use std::time::Duration;
 

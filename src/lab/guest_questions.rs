@@ -1,5 +1,5 @@
-//! How guests of the cluster's process are asked: reads a question, waits for the work that answers
-//! it, and makes a reply of the answer.
+//! Questions to the guests of the cluster's process, as all guests read and answer them: reads a
+//! question, waits for the work that answers it, and makes a reply of the answer.
 
 use crate::format::Text;
 use crate::words::{self, Word};

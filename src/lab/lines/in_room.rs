@@ -1,7 +1,7 @@
 //! Lines and manifests of a lesson as they are to be run in a room, where the usual namespace has
 //! another name.
 
-use super::lines;
+use crate::lines;
 use cluster::guest::{Room, USUAL};
 use kubectl::manifest::documents;
 use serde_json::Value as Json;

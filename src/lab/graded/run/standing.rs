@@ -5,12 +5,12 @@ use crate::blocking::in_place;
 use crate::cel::{Expr, facts};
 use crate::format::EN;
 use crate::graded::book::Open;
+use crate::graded::intents;
 use crate::graded::read::{Hint, Lab, Task};
 use crate::graded::view;
-use crate::graded::wills;
 use crate::graded::words::{self, Word};
 use crate::graded::world::Frame;
-use crate::own;
+use crate::lines::objects;
 use clock::Instant;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -80,11 +80,11 @@ impl LabRun {
     /// Says that something is gone that was there when the clock started, that no controller brings
     /// back, and that a task looks at which is not done; and how to get it back. What the solution
     /// takes away is meant to go.
-    pub(super) fn missing_base(&self, current: &Current, lang: &str) -> Option<String> {
+    pub(super) fn missing_objects(&self, current: &Current, lang: &str) -> Option<String> {
         let (lab, open) = (&current.lab, &current.open);
         let ways = [&lab.solution, &lab.also];
         let lines = ways.iter().flat_map(|way| Lab::lines(way, &current.variant)).collect::<Vec<_>>();
-        let own_work = own::objects_made_or_deleted(&current.lines(&lines));
+        let own_work = objects::made_or_deleted(&current.lines(&lines));
         let places = current.places();
         let seen = self.seen().clone();
         let left = |task: &&Task| seen.get(&task.id) != Some(&true);
@@ -93,12 +93,12 @@ impl LabRun {
         let known = self.world.know();
         let mut names = Vec::new();
         for kind in kinds(lab).iter().filter_map(|kind| facts::kind(kind)) {
-            if wills::DERIVED.contains(&kind.plural) {
+            if intents::DERIVED.contains(&kind.plural) {
                 continue;
             }
             let here = known.gone(kind, open.began).into_iter().filter(|((namespace, name), object)| {
                 places.as_ref().is_none_or(|places| places.contains(namespace))
-                    && !own_work.contains(&own::key(&kind.qualified(), namespace, name))
+                    && !own_work.contains(&objects::key(&kind.qualified(), namespace, name))
                     && asked.iter().any(|expr| expr.may_look_at(kind, &object.json, &variant))
             });
             names.extend(here.map(|((_, name), _)| format!("{}/{name}", kind.plural)));

@@ -1,9 +1,9 @@
 //! What the setup of the open lab broke with `fault` ends with the cluster's process. After the
 //! next start it is broken once more, and the lab goes on when its symptom shows.
 
-use super::look::NETWORK_EVERY;
-use super::past::mending;
+use super::standing::NETWORK_EVERY;
 use super::start::SYMPTOM_MAX;
+use super::way_back::mending;
 use super::{Current, LabRun};
 use crate::blocking::in_place;
 use crate::cel::Expr;
@@ -20,7 +20,7 @@ const NODES: &str = "kubectl wait node --all --for=condition=Ready --timeout=1s"
 
 /// How far the faults of the open lab are broken once more.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) enum Again {
+pub(super) enum FaultsAgain {
     /// The faults were not looked at yet.
     #[default]
     Unknown,
@@ -45,27 +45,27 @@ impl LabRun {
     pub(super) async fn is_broken_again(&self, current: &Current) -> Result<bool, String> {
         let stage = *self.again.lock();
         let next = match stage {
-            Again::Done => return Ok(true),
+            FaultsAgain::Done => return Ok(true),
             // There was nothing, or the learner has just mended it.
-            _ if current.open.broken.is_empty() => Again::Done,
-            Again::Unknown => self.break_again(current, Instant::now()).await?,
-            Again::Starts(since) => self.break_again(current, since).await?,
-            Again::Broken(until) => match Instant::now() >= until || self.shows(current) {
-                true => Again::Done,
+            _ if current.open.broken.is_empty() => FaultsAgain::Done,
+            FaultsAgain::Unknown => self.break_again(current, Instant::now()).await?,
+            FaultsAgain::Starts(since) => self.break_again(current, since).await?,
+            FaultsAgain::Broken(until) => match Instant::now() >= until || self.shows(current) {
+                true => FaultsAgain::Done,
                 false => stage,
             },
         };
         *self.again.lock() = next;
-        Ok(matches!(next, Again::Done))
+        Ok(matches!(next, FaultsAgain::Done))
     }
 
     /// Breaks what is not broken any more, once all nodes are Ready. `since`: when that was first
     /// tried.
-    async fn break_again(&self, current: &Current, since: Instant) -> Result<Again, String> {
+    async fn break_again(&self, current: &Current, since: Instant) -> Result<FaultsAgain, String> {
         let room = Room::default();
         let are_ready = self.teacher.play(&[NODES.to_string()], &room).await.is_ok();
         if !are_ready && since.elapsed() < NODES_MAX {
-            return Ok(Again::Starts(since));
+            return Ok(FaultsAgain::Starts(since));
         }
         let broken = serde_json::from_value::<Vec<Broken>>(self.host.inside(&Inside::Faults).await?);
         let broken = broken.map_err(|error| error.to_string())?;
@@ -78,9 +78,9 @@ impl LabRun {
         if let Err(error) = played {
             // For example a cluster that was started with fewer nodes.
             tracing::warn!(error = super::chain_text(&error), "a lab's fault cannot be put back");
-            return Ok(Again::Done);
+            return Ok(FaultsAgain::Done);
         }
-        Ok(Again::Broken(Instant::now() + SYMPTOM_MAX))
+        Ok(FaultsAgain::Broken(Instant::now() + SYMPTOM_MAX))
     }
 
     /// Returns whether the symptom of the lab shows.

@@ -1,8 +1,8 @@
 //! Which lines the teacher can play: on any cluster, or on none.
 
-use super::actor::cost::look::cannot_be_asked;
-use super::lines::{commands, is_plain, may_fail};
-use super::reach;
+use super::{commands, is_plain, may_fail};
+use crate::actor::cost::look::cannot_be_asked;
+use crate::needs;
 use cluster::faults::Fault;
 use kubectl::machine;
 
@@ -25,12 +25,12 @@ pub(crate) fn unplayable(line: &str) -> Option<String> {
     };
     match kubectl::parse::parse(given) {
         Err(fail) => fail.report().0.lines().next().map(String::from),
-        Ok(_) => cannot_be_asked(text).or_else(|| machine::reached(given).map(|by| beyond(&by))),
+        Ok(_) => cannot_be_asked(text).or_else(|| machine::reached(given).map(|by| machine_refusal(&by))),
     }
 }
 
 /// Says why the teacher plays no line that reaches the machine by this verb or flag.
-pub(crate) fn beyond(by: &str) -> String {
+pub(crate) fn machine_refusal(by: &str) -> String {
     format!("`{by}` reaches files, programs or ports of this machine; the teacher reaches the cluster alone")
 }
 
@@ -46,7 +46,7 @@ fn is_within(line: &str) -> bool {
 
 /// Of a solution, what can be played by the teacher on any cluster: kubectl's own lines that need
 /// nothing of ours.
-pub(crate) fn playable(lines: &[String]) -> Vec<String> {
+pub(crate) fn on_any_cluster(lines: &[String]) -> Vec<String> {
     let mut all = Vec::new();
     for (line, input) in commands(lines) {
         let mut whole = vec![line];
@@ -55,7 +55,7 @@ pub(crate) fn playable(lines: &[String]) -> Vec<String> {
             whole.push(".".into());
         }
         let text = may_fail(&whole[0]).0;
-        if is_plain(text) && is_within(text) && reach::of_lines(&whole).is_empty() {
+        if is_plain(text) && is_within(text) && needs::of_lines(&whole).is_empty() {
             all.extend(whole);
         }
     }
@@ -80,7 +80,7 @@ mod tests {
         let marked = ["-kubectl create deployment Web --image=nginx", "-curl localhost:1"];
         let all = lines.iter().chain(&manifest).chain(&marked).map(ToString::to_string);
         let played = ["kubectl delete svc web", "kubectl apply -f -", "kind: Pod", ".", marked[0]];
-        assert_eq!(playable(&all.collect::<Vec<_>>()), played, "what may fail is marked");
+        assert_eq!(on_any_cluster(&all.collect::<Vec<_>>()), played, "what may fail is marked");
     }
 
     #[test]

@@ -8,11 +8,11 @@
 //! no value by then, what the question is about is not there yet: the learner hears that the answer
 //! is early, and it is not kept.
 
-use super::engine::Engine;
-use super::format::{Form, Lesson, Odd, Step};
-use super::given::Given;
-use super::view::{Answer, Judged, State};
-use super::words::{self, Word};
+use super::Engine;
+use super::given_answer::Given;
+use crate::format::{Form, Lesson, Odd, Step};
+use crate::view::{Answer, Judged, State};
+use crate::words::{self, Word};
 use cel::Value;
 
 /// Answers that are kept of a step, the newest.
@@ -42,8 +42,10 @@ impl Engine {
         }
         let (value, kept) = answer.read(written).map_err(|odd| match odd {
             Odd::NoLetter => words::say(lang, Word::NoSuchChoice, &[&answer.letters().join(", ")]),
-            Odd::Empty => how(answer, lang),
-            Odd::NoNumber | Odd::NoOrder => words::say(lang, Word::AnswerOdd, &[&way(answer, lang)]),
+            Odd::Empty => how_to_answer(answer, lang),
+            Odd::NoNumber | Odd::NoOrder => {
+                words::say(lang, Word::AnswerOdd, &[&form_to_answer(answer, lang)])
+            }
         })?;
         if noted.is_right {
             return Ok(());
@@ -77,11 +79,11 @@ impl Engine {
         if !open.given.waits || open.given.asked != asked {
             return;
         }
-        let lacks = |answer: &super::format::Answer| is_waiting && answer.is.is_probe();
+        let lacks = |answer: &crate::format::Answer| is_waiting && answer.is.is_probe();
         let unknown = !is_told || step.answer.as_ref().is_none_or(lacks);
-        let has_no_truth = |answer: &super::format::Answer| answer.is.truth(&facts).is_none();
+        let has_no_truth = |answer: &crate::format::Answer| answer.is.truth(&facts).is_none();
         let is_early = !unknown && step.answer.as_ref().is_some_and(has_no_truth);
-        let kept = self.progress.look(&open.lesson.id, &step.id).and_then(|noted| noted.answers.last());
+        let kept = self.progress.noted_step(&open.lesson.id, &step.id).and_then(|noted| noted.answers.last());
         let more = step.answer.as_ref().zip(kept).filter(|_| !unknown && !is_early);
         let more = more.and_then(|(answer, kept)| answer.missing(kept, &facts));
         let (lesson, step) = (open.lesson.id.clone(), step.id.clone());
@@ -99,7 +101,7 @@ impl Engine {
     pub(crate) fn last_answer(&self) -> (Option<Value>, u64) {
         let Some((open, step)) = self.current() else { return (None, 0) };
         let kept = || {
-            let noted = self.progress.look(&open.lesson.id, &step.id)?;
+            let noted = self.progress.noted_step(&open.lesson.id, &step.id)?;
             Some(step.answer.as_ref()?.read(noted.answers.last()?).ok()?.0)
         };
         (open.given.value.clone().or_else(kept), open.given.count)
@@ -109,7 +111,7 @@ impl Engine {
     pub(crate) fn answer_view(&self, lang: &str) -> Option<Answer> {
         let (open, step) = self.current()?;
         let answer = step.answer.as_ref()?;
-        let noted = self.progress.look(&open.lesson.id, &step.id);
+        let noted = self.progress.noted_step(&open.lesson.id, &step.id);
         let given = noted.and_then(|noted| noted.answers.last());
         let state = match &open.given {
             _ if noted.is_some_and(|noted| noted.is_right) => Judged::Right,
@@ -134,7 +136,8 @@ impl Engine {
     pub(crate) fn unanswered(&self, lang: &str) -> Option<String> {
         let (open, step) = self.current()?;
         let answer = step.answer.as_ref()?;
-        let is_right = self.progress.look(&open.lesson.id, &step.id).is_some_and(|noted| noted.is_right);
+        let is_right =
+            self.progress.noted_step(&open.lesson.id, &step.id).is_some_and(|noted| noted.is_right);
         let is_last = self.state() == State::Open && open.late && open.outcome.unmet.is_none();
         (is_last && !is_right).then(|| answer.question.get(lang).to_string())
     }
@@ -143,13 +146,15 @@ impl Engine {
     pub(crate) fn answer_first(&self, lang: &str) -> Option<String> {
         let (open, step) = self.current()?;
         let answer = step.answer.as_ref()?;
-        let is_right = self.progress.look(&open.lesson.id, &step.id).is_some_and(|noted| noted.is_right);
-        (!is_right).then(|| how(answer, lang))
+        let is_right =
+            self.progress.noted_step(&open.lesson.id, &step.id).is_some_and(|noted| noted.is_right);
+        (!is_right).then(|| how_to_answer(answer, lang))
     }
 
     /// Puts what the learner has answered into a debrief, before the line to remember.
     pub(crate) fn tell_answers(&self, lesson: &Lesson, step: &Step, lang: &str, sentences: &mut Vec<String>) {
-        let Some(noted) = self.progress.look(&lesson.id, &step.id).filter(|noted| noted.is_right) else {
+        let Some(noted) = self.progress.noted_step(&lesson.id, &step.id).filter(|noted| noted.is_right)
+        else {
             return;
         };
         let (Some(answer), Some((last, before))) = (&step.answer, noted.answers.split_last()) else { return };
@@ -166,12 +171,12 @@ impl Engine {
 }
 
 /// Why nothing goes on before a question is answered: what to type.
-fn how(answer: &super::format::Answer, lang: &str) -> String {
-    words::say(lang, Word::AnswerNow, &[&way(answer, lang)])
+fn how_to_answer(answer: &crate::format::Answer, lang: &str) -> String {
+    words::say(lang, Word::AnswerNow, &[&form_to_answer(answer, lang)])
 }
 
 /// What to type to answer a question.
-fn way(answer: &super::format::Answer, lang: &str) -> String {
+fn form_to_answer(answer: &crate::format::Answer, lang: &str) -> String {
     match answer.form {
         Form::Text => words::say(lang, Word::AnswerText, &[]),
         Form::Number => words::say(lang, Word::AnswerNumber, &[]),
@@ -199,7 +204,7 @@ mod tests {
     const ADDRESS_KO: &str = "      question: 어떤 주소입니까?\n";
 
     /// An engine in a step that asks for the address of a pod; `more` are further keys of the step.
-    fn asking(more: &str, korean: &str) -> Engine {
+    fn engine_that_asks(more: &str, korean: &str) -> Engine {
         let step = |head: &str, answer: &str, rest: &str| {
             format!(
                 "---\nid: t/01\ntitle: T\n{head}steps:\n  - id: ask\n    task: Look.\n    answer:\n{answer}{rest}---\n## Ask {{#ask}}\n"
@@ -225,25 +230,25 @@ mod tests {
         engine.view("en").answer.unwrap().state
     }
     fn noted(engine: &Engine) -> progress::Step {
-        engine.progress.look("t/01", "ask").cloned().unwrap_or_default()
+        engine.progress.noted_step("t/01", "ask").cloned().unwrap_or_default()
     }
 
     /// `goto` makes the object again and shows the step at once, before the watch has shown it.
     #[test]
     fn what_a_late_watch_does_not_show_is_not_gone() {
-        let mut engine = asking("", "");
+        let mut engine = engine_that_asks("", "");
         engine.progress.note_made("pods/default/web", 7, Some("t/01"));
         engine.take_report(Report::list("pods", [].into(), 9));
-        assert!(engine.missing_base("en").is_some_and(|said| said.contains("Pod web")));
+        assert!(engine.missing_objects("en").is_some_and(|said| said.contains("Pod web")));
         engine.observer.recorder.of_plural.insert("pods".to_string(), 12);
-        assert_eq!(engine.missing_base("en"), None);
+        assert_eq!(engine.missing_objects("en"), None);
         engine.take_report(Report::list("pods", [].into(), 12));
-        assert!(engine.missing_base("en").is_some());
+        assert!(engine.missing_objects("en").is_some());
     }
 
     #[test]
     fn a_right_answer_proves_the_step_and_a_wrong_one_says_so() {
-        let mut engine = asking("", "");
+        let mut engine = engine_that_asks("", "");
         pod_with(&mut engine, "10.244.1.7");
         engine.settle();
         assert_eq!(
@@ -270,7 +275,7 @@ mod tests {
 
     #[test]
     fn an_answer_waits_for_the_watch_and_is_judged_once() {
-        let mut engine = asking("", "");
+        let mut engine = engine_that_asks("", "");
         engine.take_answer("10.244.1.7", "en").unwrap();
         engine.settle();
         assert_eq!(judged(&engine), Judged::Waiting, "no watch has told of the pod");
@@ -281,14 +286,14 @@ mod tests {
         pod_with(&mut engine, "10.244.1.7");
         engine.settle();
         assert_eq!(judged(&engine), Judged::Wrong, "the pod has changed, and nobody has looked again");
-        let mut engine = asking("", "");
+        let mut engine = engine_that_asks("", "");
         engine.take_report(Report::list("pods", [].into(), 7));
         engine.take_answer("10.244.1.7", "en").unwrap();
         engine.settle();
         engine.close_answer(0, true);
         assert_eq!(judged(&engine), Judged::Early, "there is no such pod");
         // The API server is slow, and the time for a verdict is over.
-        let mut engine = asking("", "");
+        let mut engine = engine_that_asks("", "");
         pod_with(&mut engine, "10.244.1.8");
         engine.take_answer("10.244.1.7", "en").unwrap();
         engine.settle();
@@ -299,7 +304,7 @@ mod tests {
     /// The number is right later, and a learner who gave it early has not erred.
     #[test]
     fn an_answer_before_its_object_is_there_is_early_and_counts_for_nothing() {
-        let mut engine = asking("", "");
+        let mut engine = engine_that_asks("", "");
         engine.take_report(Report::list("pods", [].into(), 7));
         engine.take_answer("10.244.1.7", "en").unwrap();
         engine.settle();
@@ -318,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_right_answer_stays_right_while_the_checks_are_not_met() {
-        let mut engine = asking("    check: 'ready(object(\"Pod\",\"default\",\"web\"))'\n", "");
+        let mut engine = engine_that_asks("    check: 'ready(object(\"Pod\",\"default\",\"web\"))'\n", "");
         pod_with(&mut engine, "10.244.1.7");
         engine.take_answer("10.244.1.7", "en").unwrap();
         engine.settle();
@@ -354,7 +359,7 @@ mod tests {
 
     #[test]
     fn an_answer_of_another_form_is_told_as_such() {
-        let mut engine = asking("", "");
+        let mut engine = engine_that_asks("", "");
         let lesson = &mut engine.open.as_mut().unwrap().lesson;
         Arc::make_mut(lesson).steps[0].answer.as_mut().unwrap().form = Form::Number;
         let said = |engine: &mut Engine, lang: &str| engine.take_answer(" 5GB ", lang).unwrap_err();
@@ -367,7 +372,7 @@ mod tests {
     #[test]
     fn what_is_no_answer_or_not_asked_for_is_refused() {
         let predict = "    predict: {question: Q, choices: {a: A, b: B}, answer: a}\n";
-        let mut engine = asking("", "");
+        let mut engine = engine_that_asks("", "");
         assert!(engine.take_answer("  ", "en").unwrap_err().contains("`answer TEXT`"));
         assert!(engine.answer_first("ko").unwrap().contains("`answer 답`"));
         engine.open.as_mut().unwrap().late = true;
@@ -391,7 +396,7 @@ mod tests {
 
     #[test]
     fn an_answer_outlives_the_program_and_hints_read_it() {
-        let mut engine = asking(
+        let mut engine = engine_that_asks(
             "    hints: [{id: port, tier: 2, when: 'answer.contains(\":\")', say: 'Not ${answer}.'}]\n",
             "    hints: {port: '답이 아닙니다: ${answer}'}\n",
         );
@@ -413,7 +418,7 @@ mod tests {
     /// The program is killed after an answer was kept and before it was judged.
     #[test]
     fn an_answer_without_a_verdict_was_not_given_when_the_step_is_taken_up_again() {
-        let mut engine = asking("", "");
+        let mut engine = engine_that_asks("", "");
         let taken_up = |engine: &mut Engine| {
             let lesson = engine.open.take().unwrap().lesson;
             engine.take_up("t/01", "ask", &[]);
@@ -470,7 +475,7 @@ mod tests {
     /// first waited for is no verdict on the second.
     #[test]
     fn an_answer_is_closed_by_its_own_question_alone() {
-        let mut engine = asking("", "");
+        let mut engine = engine_that_asks("", "");
         pod_with(&mut engine, "10.244.1.7");
         engine.take_answer("10.244.1.9", "en").unwrap();
         engine.await_answer(1);

@@ -2,17 +2,19 @@
 //! look at, and what its solution's lines do. So there is no list of lessons that work elsewhere,
 //! and a new lesson is judged like an old one.
 
-use super::cel::{Expr, facts};
-use super::format::lesson::{Lesson, Step};
-use super::lines::{self, bare_words};
+mod need;
+
+use crate::cel::{Expr, facts};
+use crate::format::lesson::{Lesson, Step};
+use crate::lines::{self, bare_words};
 use api::kinds;
 use cluster::guest::{Offers, Room, USUAL};
 use kubectl::parse;
 use std::collections::BTreeSet;
 use tap::TEACHER;
 
-pub use super::need::Need;
-pub(crate) use super::need::{met, odd_requirement};
+pub use need::Need;
+pub(crate) use need::{met, odd_requirement};
 
 /// The first thing that a step needs and does not have there.
 pub(crate) fn lacks(offers: &Offers, room: &Room, lesson: &Lesson, step: &Step) -> Option<Need> {
@@ -44,8 +46,8 @@ pub(crate) fn of_step(step: &Step, setup: &[String]) -> BTreeSet<Need> {
     needs.extend(of_lines(&step.solution));
     needs.extend(of_lines(setup));
     needs.extend(of_lines(&step.setup));
-    needs.extend(step.faults.iter().map(|_| Need::Own("fault".into())));
-    needs.extend(step.load.iter().map(|_| Need::Own("load".into())));
+    needs.extend(step.faults.iter().map(|_| Need::OwnCluster("fault".into())));
+    needs.extend(step.load.iter().map(|_| Need::OwnCluster("load".into())));
     needs
 }
 
@@ -59,9 +61,9 @@ const OWN: &[&str] = &["store", "members", "faults", "can", "fetch", "load", "lo
 /// What an expression asks for that is not everywhere.
 pub(crate) fn of_expr(expr: &Expr) -> BTreeSet<Need> {
     let mut needs = BTreeSet::new();
-    needs.extend(OWN.iter().filter(|f| expr.calls(f)).map(|f| Need::Own(format!("{f}()"))));
+    needs.extend(OWN.iter().filter(|f| expr.calls(f)).map(|f| Need::OwnCluster(format!("{f}()"))));
     if expr.calls("http") {
-        needs.insert(Need::Door);
+        needs.insert(Need::LocalhostPort);
     }
     let compares = |field: &str, alike: bool, text: &str| {
         expr.compared.contains(&(field.to_string(), alike, text.to_string()))
@@ -73,7 +75,7 @@ pub(crate) fn of_expr(expr: &Expr) -> BTreeSet<Need> {
         .iter()
         .any(|(f, alike, c)| f == "component" && *alike && c != API_SERVER && c != proxy::host::LOCALHOST);
     if named(proxy::host::LOCALHOST) {
-        needs.insert(Need::Door);
+        needs.insert(Need::LocalhostPort);
     }
     // Records of any user but the learner, the teacher not excluded, are those of components.
     let others =
@@ -84,7 +86,7 @@ pub(crate) fn of_expr(expr: &Expr) -> BTreeSet<Need> {
     let written = expr.strings.iter().filter_map(|s| namespace_of(s));
     for namespace in expr.namespaces.iter().map(String::as_str).chain(written) {
         if !matches!(namespace, USUAL | "" | "*") {
-            needs.insert(Need::Elsewhere(namespace.into()));
+            needs.insert(Need::OtherNamespace(namespace.into()));
         }
     }
     needs.extend(expr.strings.iter().filter_map(|s| node_in(s)));
@@ -139,11 +141,11 @@ fn of_line(line: &str) -> BTreeSet<Need> {
     // A manifest's line.
     for kind in fields(line, "kind") {
         if kinds::all().iter().any(|k| k.kind == kind && !k.namespaced) {
-            needs.insert(Need::Everywhere(kind.into()));
+            needs.insert(Need::WholeCluster(kind.into()));
         }
     }
     for namespace in fields(line, "namespace").filter(|n| !n.is_empty() && *n != USUAL && !n.contains("{{")) {
-        needs.insert(Need::Elsewhere(namespace.into()));
+        needs.insert(Need::OtherNamespace(namespace.into()));
     }
     needs.extend(fields(line, "image").filter_map(built_in));
     needs.extend(node_in(line));
@@ -155,12 +157,12 @@ fn of_command(words: &[String]) -> BTreeSet<Need> {
     let mut needs = BTreeSet::new();
     let first = words.first().map_or("", String::as_str);
     if WORDS.contains(&first) {
-        needs.insert(Need::Own(first.into()));
+        needs.insert(Need::OwnCluster(first.into()));
     }
     let own = match lines::cluster_program(words) {
         Some(("kubectl", behind)) => behind,
         Some((program, _)) => {
-            needs.insert(Need::Own(program.into()));
+            needs.insert(Need::OwnCluster(program.into()));
             words
         }
         None => words,
@@ -168,22 +170,22 @@ fn of_command(words: &[String]) -> BTreeSet<Need> {
     let bare = bare_words(own);
     let verb = bare.first().copied().unwrap_or_default();
     if OF_NODES.contains(&verb) {
-        needs.insert(Need::Everywhere(format!("kubectl {verb}")));
+        needs.insert(Need::WholeCluster(format!("kubectl {verb}")));
     }
     if CHANGES.contains(&verb) {
         if is_of_all_namespaces(own) {
-            needs.insert(Need::Everywhere(format!("kubectl {verb} --all-namespaces")));
+            needs.insert(Need::WholeCluster(format!("kubectl {verb} --all-namespaces")));
         }
         let whole = kinds_of(&bare[1..]).filter(|kind| is_whole(kind));
-        needs.extend(whole.map(|kind| Need::Everywhere(format!("kubectl {verb} {kind}"))));
+        needs.extend(whole.map(|kind| Need::WholeCluster(format!("kubectl {verb} {kind}"))));
     }
     // In `tail -n 5` it is a number of lines.
     let is_named = |namespace: &&str| *namespace != USUAL && namespace.parse::<u32>().is_err();
     let named = namespaces(words).into_iter().filter(is_named);
-    needs.extend(named.map(|namespace| Need::Elsewhere(namespace.into())));
+    needs.extend(named.map(|namespace| Need::OtherNamespace(namespace.into())));
     let is_local = |word: &String| word.contains("localhost") || word.contains("127.0.0.1");
     if verb != "exec" && words.iter().any(is_local) {
-        needs.insert(Need::Door);
+        needs.insert(Need::LocalhostPort);
     }
     let by_flag = words.iter().enumerate().filter_map(|(at, word)| match word.as_str() {
         "--image" => words.get(at + 1).map(String::as_str),
@@ -296,12 +298,12 @@ mod tests {
             "{\"kind\": \"ClusterRole\"}",
             "- kind: ClusterRole # of all",
         ] {
-            assert!(of_line(whole).iter().any(|n| matches!(n, Need::Everywhere(_))), "{whole}");
+            assert!(of_line(whole).iter().any(|n| matches!(n, Need::WholeCluster(_))), "{whole}");
         }
         for elsewhere in
             ["kubectl get pods -nkube-system", "namespace: kube-system", "metadata: {namespace: kube-system}"]
         {
-            assert!(of_line(elsewhere).contains(&Need::Elsewhere("kube-system".into())), "{elsewhere}");
+            assert!(of_line(elsewhere).contains(&Need::OtherNamespace("kube-system".into())), "{elsewhere}");
         }
         for own in [
             "kubectl delete pod web",
@@ -340,13 +342,16 @@ mod tests {
             ("trace.exists(t, t.user == 'learner' && t.object != 'Node//*')", vec![]),
             (
                 "trace.exists(t, t.object.startsWith('Pod/kube-system/x'))",
-                vec![Need::Elsewhere("kube-system".into())],
+                vec![Need::OtherNamespace("kube-system".into())],
             ),
-            ("present('Lease','kube-system','kube-scheduler')", vec![Need::Elsewhere("kube-system".into())]),
-            ("logs('shop/web').contains('x')", vec![Need::Elsewhere("shop".into())]),
+            (
+                "present('Lease','kube-system','kube-scheduler')",
+                vec![Need::OtherNamespace("kube-system".into())],
+            ),
+            ("logs('shop/web').contains('x')", vec![Need::OtherNamespace("shop".into())]),
             ("logs('default/web').contains('x')", vec![]),
-            ("http('http://localhost:30080').status == 200", vec![Need::Door]),
-            ("size(faults()) == 0", vec![Need::Own("faults()".into())]),
+            ("http('http://localhost:30080').status == 200", vec![Need::LocalhostPort]),
+            ("size(faults()) == 0", vec![Need::OwnCluster("faults()".into())]),
             ("present('Node','','ropewalk-worker2')", vec![Need::Node("ropewalk-worker2".into())]),
         ] {
             assert_eq!(expr(source), needs, "{source}");
@@ -355,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_line_tells_what_it_does() {
-        let everywhere = |what: &str| vec![Need::Everywhere(what.into())];
+        let everywhere = |what: &str| vec![Need::WholeCluster(what.into())];
         for (line, needs) in [
             ("kubectl run web --image=nginx", vec![]),
             ("-kubectl run web --image=nginx:1.27", vec![]),
@@ -363,15 +368,18 @@ mod tests {
             ("kubectl get pods -n default", vec![]),
             ("kubectl exec web -- wget -qO- http://localhost", vec![]),
             ("kubectl exec web -- head -n 5 file", vec![]),
-            ("curl -s localhost:30080", vec![Need::Door]),
-            ("fault kill kube-scheduler", vec![Need::Own("fault".into())]),
-            ("drill check", vec![Need::Own("drill".into())]),
-            ("timeout 5 etcdctl get a", vec![Need::Own("etcdctl".into())]),
+            ("curl -s localhost:30080", vec![Need::LocalhostPort]),
+            ("fault kill kube-scheduler", vec![Need::OwnCluster("fault".into())]),
+            ("drill check", vec![Need::OwnCluster("drill".into())]),
+            ("timeout 5 etcdctl get a", vec![Need::OwnCluster("etcdctl".into())]),
             ("kubectl get nodes -o name | xargs kubectl cordon", everywhere("kubectl cordon")),
             ("KUBECONFIG=mine.yaml kubectl drain n1", everywhere("kubectl drain")),
             ("timeout 5 kubectl exec web -- wget -qO- http://localhost", vec![]),
             ("echo kubectl drain n1", vec![]),
-            ("kubectl delete pod x --namespace=kube-system", vec![Need::Elsewhere("kube-system".into())]),
+            (
+                "kubectl delete pod x --namespace=kube-system",
+                vec![Need::OtherNamespace("kube-system".into())],
+            ),
             ("kubectl describe node ropewalk-worker", vec![Need::Node("ropewalk-worker".into())]),
             ("kubectl run web --image=echo", vec![Need::Image("echo".into())]),
             ("kubectl run web --image echo:1.0", vec![Need::Image("echo:1.0".into())]),
@@ -389,7 +397,7 @@ mod tests {
 
     #[test]
     fn steps_about_workers_are_skipped_where_there_is_none() {
-        let library = super::super::format::Library::built_in();
+        let library = crate::format::Library::built_in();
         let lacking = |workers: u8, lesson: &str, step: &str| {
             let lesson = library.get(lesson).unwrap();
             let offers = Offers { own: true, workers, control_planes: 1 };
@@ -418,7 +426,7 @@ mod tests {
 
     #[test]
     fn a_cluster_of_our_own_has_everything_and_a_foreign_one_says_what_it_lacks() {
-        let library = super::super::format::Library::built_in();
+        let library = crate::format::Library::built_in();
         let home = Offers { own: true, workers: 2, control_planes: 1 };
         let foreign = Offers { own: false, ..home };
         let mut playable = 0;
@@ -431,7 +439,7 @@ mod tests {
         assert!(playable > 0);
         let kill = library.get("first-voyage/03").unwrap();
         let kill = &kill.steps[kill.step("kill").unwrap()];
-        assert!(kill.needs.contains(&Need::Own("fault".into())));
+        assert!(kill.needs.contains(&Need::OwnCluster("fault".into())));
         let run = library.get("first-voyage/04").unwrap();
         let denied = Room { denied: ["pods".to_string()].into(), ..Room::default() };
         assert_eq!(lacks(&foreign, &Room::default(), run, &run.steps[0]), None);

@@ -38,7 +38,7 @@ const MADE: &str = "made:";
 /// An object's name and the hash of what people have written into it; under the same name behind
 /// [`MADE`], that of all but its metadata. `None`: it is a controller's, or on its way out.
 /// `is_scaled`: an autoscaler writes its replicas.
-fn will(plural: &str, mut object: Value, is_scaled: bool) -> Option<[(String, String); 2]> {
+fn intent_of(plural: &str, mut object: Value, is_scaled: bool) -> Option<[(String, String); 2]> {
     let metadata = &object["metadata"];
     let owner = meta::controller(&object);
     let timed = owner.is_some_and(|o| o["kind"].as_str().is_some_and(|kind| TIMED.contains(&kind)));
@@ -121,7 +121,7 @@ impl World {
     ///
     /// # Errors
     /// The API server does not list one of the kinds.
-    pub(crate) async fn wills(
+    pub(crate) async fn intents(
         &self,
         kinds: BTreeSet<String>,
         places: Option<&BTreeSet<String>>,
@@ -130,7 +130,7 @@ impl World {
             Some(kind) => scaled(&self.all_of(kind).await?),
             None => BTreeSet::new(),
         };
-        let mut wills = BTreeMap::new();
+        let mut intents = BTreeMap::new();
         for kind in kinds.iter().filter_map(|k| facts::kind(k)) {
             for object in self.all_of(kind).await? {
                 let text = |key: &str| object["metadata"][key].as_str().unwrap_or_default();
@@ -139,10 +139,10 @@ impl World {
                     continue;
                 }
                 let is_scaled = scaled.contains(&[namespace, kind.kind, text("name")].map(String::from));
-                wills.extend(will(kind.plural, object, is_scaled).into_iter().flatten());
+                intents.extend(intent_of(kind.plural, object, is_scaled).into_iter().flatten());
             }
         }
-        Ok(wills)
+        Ok(intents)
     }
 
     /// All objects of a kind.
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_controllers_write_is_nobody_s_will() {
+    fn what_controllers_write_is_no_intent() {
         let deployment = json!({
             "metadata": {"name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "5", "generation": 1,
                 "annotations": {"deployment.kubernetes.io/revision": "1"}},
@@ -166,7 +166,7 @@ mod tests {
         let of = |change: fn(&mut Value)| {
             let mut object = deployment.clone();
             change(&mut object);
-            will("deployments", object, false)
+            intent_of("deployments", object, false)
         };
         let same = of(|_| {});
         assert_eq!(same.as_ref().map(|[_, (name, _)]| name.as_str()), Some("deployments/shop/web"));
@@ -188,7 +188,10 @@ mod tests {
         }
         let owned = json!({"metadata": {"name": "web-1", "ownerReferences": [{"controller": true}]}});
         assert_eq!(
-            (will("pods", owned, false), will("endpoints", json!({"metadata": {"name": "web"}}), false)),
+            (
+                intent_of("pods", owned, false),
+                intent_of("endpoints", json!({"metadata": {"name": "web"}}), false)
+            ),
             (None, None)
         );
     }
@@ -198,7 +201,7 @@ mod tests {
     fn what_an_object_is_made_of_is_told_apart_from_what_is_written_on_it() {
         let of = |plural: &str, labels: Value, replicas: i64| -> BTreeMap<String, String> {
             let metadata = json!({"name": "web", "namespace": "shop", "labels": labels});
-            will(plural, json!({"metadata": metadata, "spec": {"replicas": replicas}}), false)
+            intent_of(plural, json!({"metadata": metadata, "spec": {"replicas": replicas}}), false)
                 .into_iter()
                 .flatten()
                 .collect()
@@ -223,14 +226,14 @@ mod tests {
 
     /// The time is over, and an autoscaler goes on with its work.
     #[test]
-    fn what_an_autoscaler_writes_is_nobody_s_will() {
+    fn what_an_autoscaler_writes_is_no_intent() {
         let scaler = json!({"metadata": {"namespace": "shop", "name": "x"},
             "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}});
         assert_eq!(scaled(&[scaler]), [["shop", "Deployment", "web"].map(String::from)].into());
         let of = |replicas: i64, image: &str, is_scaled: bool| {
             let metadata = json!({"name": "web", "namespace": "shop"});
             let object = json!({"metadata": metadata, "spec": {"replicas": replicas, "image": image}});
-            will("deployments", object, is_scaled)
+            intent_of("deployments", object, is_scaled)
         };
         assert_eq!(of(2, "a", true), of(3, "a", true));
         assert_ne!(of(2, "a", true), of(3, "b", true));
@@ -242,7 +245,7 @@ mod tests {
     fn a_job_that_its_ttl_clears_away_was_taken_away_by_nobody() {
         let of = |spec: Value| -> BTreeMap<String, String> {
             let job = json!({"metadata": {"name": "once", "namespace": "shop"}, "spec": spec});
-            will("jobs", job, false).into_iter().flatten().collect()
+            intent_of("jobs", job, false).into_iter().flatten().collect()
         };
         assert!(!differ(&of(json!({"ttlSecondsAfterFinished": 60})), &BTreeMap::new()));
         assert!(differ(&of(json!({})), &BTreeMap::new()), "only a person deletes it");
@@ -260,7 +263,7 @@ mod tests {
         let all = |objects: &[(&str, Value)]| -> BTreeMap<String, String> {
             objects
                 .iter()
-                .filter_map(|(plural, object)| will(plural, object.clone(), false))
+                .filter_map(|(plural, object)| intent_of(plural, object.clone(), false))
                 .flatten()
                 .collect()
         };

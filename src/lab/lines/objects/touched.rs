@@ -1,7 +1,8 @@
 //! What a lesson is about: the objects that its lines make, delete or change.
 
-use super::format::Lesson;
-use super::{lines, own};
+use super::{key, kind_of, of_lesson, parsed, parts_of};
+use crate::format::Lesson;
+use crate::lines;
 use cluster::guest::USUAL;
 use kubectl::parse::Parsed;
 use std::collections::BTreeSet;
@@ -23,10 +24,10 @@ const CHANGES: [&str; 9] = [
 ///
 /// Example: control-tower/11 patches the DaemonSet `kube-proxy`, which is the cluster's. To go back
 /// in that lesson takes nothing of the learner's own there.
-pub(crate) fn keys(lesson: &Lesson) -> BTreeSet<String> {
-    let lines = own::parts_of(lesson).flat_map(|lines| lines::commands(lines));
-    let changed = lines.filter_map(|(line, _)| own::parsed(&line)).flat_map(|parsed| changed(&parsed));
-    changed.chain(own::objects_of(lesson)).collect()
+pub(crate) fn touched(lesson: &Lesson) -> BTreeSet<String> {
+    let lines = parts_of(lesson).flat_map(|lines| lines::commands(lines));
+    let changed = lines.filter_map(|(line, _)| parsed(&line)).flat_map(|parsed| changed(&parsed));
+    changed.chain(of_lesson(lesson)).collect()
 }
 
 /// Keys of the objects that a command changes and names. What a manifest names it does not.
@@ -39,20 +40,20 @@ fn changed(parsed: &Parsed) -> Vec<String> {
         "" => USUAL,
         named => named,
     };
-    let key = |kind: &str, name: &str| {
-        let kind = own::kind_of(kind)?;
-        Some(own::key(&kind.qualified(), if kind.namespaced { namespace } else { "" }, name))
+    let named = |kind: &str, name: &str| {
+        let kind = kind_of(kind)?;
+        Some(key(&kind.qualified(), if kind.namespaced { namespace } else { "" }, name))
     };
     // What is set (`a=b`) or taken away (`a-`) is no name.
     let mut words = parsed.args.iter().filter(|word| !word.contains('=') && !word.ends_with('-')).peekable();
     if words.peek().is_some_and(|first| first.contains('/')) {
         return words
             .filter_map(|word| word.split_once('/'))
-            .filter_map(|(kind, name)| key(kind, name))
+            .filter_map(|(kind, name)| named(kind, name))
             .collect();
     }
     let Some(kind) = words.next() else { return vec![] };
-    words.filter_map(|name| key(kind, name)).collect()
+    words.filter_map(|name| named(kind, name)).collect()
 }
 
 #[cfg(test)]
@@ -71,11 +72,12 @@ mod tests {
             ("kubectl label node n1 n2 a=b c-", "nodes//n1 nodes//n2"),
             ("kubectl set image deployment site nginx=nginx:1.26", "deployments.apps/default/site"),
             ("kubectl rollout undo ds/kube-proxy -n kube-system", "daemonsets.apps/kube-system/kube-proxy"),
+            ("timeout 5 kubectl scale deployment web --replicas=3", "deployments.apps/default/web"),
             ("kubectl rollout status deployment site", ""),
             ("kubectl get daemonset kube-proxy -n kube-system", ""),
             ("kubectl label pods -l a=b c=d", ""),
         ] {
-            let found = own::parsed(line).map(|parsed| changed(&parsed)).unwrap_or_default();
+            let found = parsed(line).map(|parsed| changed(&parsed)).unwrap_or_default();
             assert_eq!(found.join(" "), named, "{line}");
         }
     }
@@ -86,8 +88,8 @@ mod tests {
         let library = Library::built_in();
         let lesson = library.get("control-tower/11").unwrap();
         let proxy = "daemonsets.apps/kube-system/kube-proxy";
-        assert!(keys(lesson).contains(proxy));
-        assert!(!own::objects_of(lesson).contains(proxy), "no line of it makes the DaemonSet");
-        assert!(keys(lesson).is_superset(&own::objects_of(lesson)));
+        assert!(touched(lesson).contains(proxy));
+        assert!(!of_lesson(lesson).contains(proxy), "no line of it makes the DaemonSet");
+        assert!(touched(lesson).is_superset(&of_lesson(lesson)));
     }
 }

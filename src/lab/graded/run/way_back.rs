@@ -6,7 +6,7 @@ use super::{LabRun, plan};
 use crate::graded::book::Open;
 use crate::graded::words::{self, Word};
 use crate::lines;
-use crate::run::{self, LINE_MAX};
+use crate::teacher::{self, LINE_MAX};
 use cluster::faults::{Act, Broken, Fault};
 use cluster::guest::{HOLD, Inside, Room};
 use cluster::undo::{Loss, Past, losses};
@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 impl LabRun {
     /// Has the API servers keep the history from before the open lab, and no other. Errors: the
     /// store does not answer.
-    pub(super) async fn hold(&self) -> Result<(), String> {
+    pub(super) async fn hold_history(&self) -> Result<(), String> {
         let wanted = self.book().open.as_ref().map_or(String::new(), |open| open.base.to_string());
         let found = self.host.inside(&Inside::Key(HOLD.into())).await?;
         if found["value"].as_str().unwrap_or_default() == wanted {
@@ -66,7 +66,7 @@ impl LabRun {
             false => self.book().close(),
         }
         self.save().map_err(|why| words::say(lang, Word::NotKept, &[&why]))?;
-        if let Err(why) = self.hold().await {
+        if let Err(why) = self.hold_history().await {
             tracing::warn!(why, "history is still held for a lab that is closed; the next start lets it go");
         }
         Ok(deleted)
@@ -152,7 +152,7 @@ pub(super) fn mending(faults: &[Fault], broken: &[Broken]) -> Vec<String> {
     faults.iter().filter_map(mends).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-impl run::Teacher {
+impl teacher::Teacher {
     /// Deletes an object and waits until it is gone; of a namespace the pods get no time to end, as
     /// they are of no use any more. Errors: kubectl's.
     async fn delete(&self, object: &Loss) -> Result<(), String> {

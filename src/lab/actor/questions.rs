@@ -1,11 +1,11 @@
 //! What people ask of the engine, and its answers.
 
-use super::meant::Meant;
+use super::consent::AskWithConsent;
 use super::pace::Pace;
 use super::verdict::Awaited;
 use super::{Actor, Asked, step_names};
 use crate::format::EN;
-use crate::in_room;
+use crate::lines::{self, in_room};
 use crate::view::{Ask, Question, Solution, State};
 use crate::words::{self, Word};
 use clock::Instant;
@@ -58,7 +58,7 @@ impl Actor {
             }
             return;
         }
-        let (ask, plan) = match self.agreed(Meant::new(question.ask), &lang).await {
+        let (ask, plan) = match self.agreed(AskWithConsent::new(question.ask), &lang).await {
             Ok(agreed) => agreed,
             Err(told) => {
                 let _ = reply.send(Reply::Error(told));
@@ -159,7 +159,7 @@ impl Actor {
             self.save();
         }
         let room = &self.engine.observer.recorder.room;
-        let (lines, may_fail) = crate::lines::unmarked(in_room::lines(&step.marked_solution(), room));
+        let (lines, may_fail) = lines::unmarked(in_room::lines(&step.marked_solution(), room));
         Ok(Solution { lines, may_fail })
     }
 
@@ -202,7 +202,7 @@ impl Actor {
             None => open,
             Some(step) => step_names::find_step(&lesson, step, lang)?,
         };
-        let noted = self.engine.progress.look(&lesson.id, &lesson.steps[at].id);
+        let noted = self.engine.progress.noted_step(&lesson.id, &lesson.steps[at].id);
         let sentences = noted.and_then(|n| n.debrief.get(lang).or_else(|| n.debrief.get(EN)));
         Ok(sentences.cloned().unwrap_or_default())
     }
