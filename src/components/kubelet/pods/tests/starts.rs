@@ -3,6 +3,7 @@
 use super::*;
 use crate::decide::tests::sandbox;
 use crate::env::{self, Sources};
+use crate::pods::starting::NewContainer;
 use cri::SandboxState;
 
 /// As upstream, which asks for a container's back-off before a restart, and has none before the
@@ -35,7 +36,7 @@ async fn a_hook_that_failed_is_named_with_its_container_and_its_pod() {
     let api = Scripted::new(|asked| stored(asked, "6")).await;
     let world = World::new(&crew, api, dir.path().into(), pod(json!({}), json!({})));
     let pod = read(pod(json!({}), json!({})));
-    let ready = sandbox("s", 0, SandboxState::Ready);
+    let (ready, volumes) = (sandbox("s", 0, SandboxState::Ready), crate::container::Volumes::new());
     for (hook, want) in [
         (json!({"httpGet": {"path": "/up", "port": 8080}}), "HTTP lifecycle hook (/up) for"),
         (json!({"exec": {"command": ["a", "b"]}}), "Exec lifecycle hook ([a b]) for"),
@@ -43,7 +44,10 @@ async fn a_hook_that_failed_is_named_with_its_container_and_its_pod() {
     ] {
         let hook = serde_json::from_value(hook).unwrap();
         let spec = &pod.spec.as_ref().unwrap().containers[0];
-        let ended = world.kubelet.run_post_start(&world.key, &pod, spec, "c", &ready, &hook).await;
+        let (sandbox, volumes) = (&ready, &volumes);
+        let new =
+            NewContainer { pod: &pod, spec, is_init: false, attempt: 0, sandbox, previous: None, volumes };
+        let ended = world.kubelet.run_post_start(&world.key, &new, "c", &hook).await;
         let why = ended.unwrap_err();
         let of = "for Container \"a\" in Pod \"p_default(u)\" failed - error: ";
         assert!(why.starts_with(want) && (!want.ends_with("for") || why.contains(of)), "{why}");
