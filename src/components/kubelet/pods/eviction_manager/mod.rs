@@ -314,7 +314,7 @@ impl Kubelet {
         let worst = victim.map_or(0, |v| v.has(low.resource));
         let (machine, node, now) = (&self.config.machine, &self.config.node_name, Instant::now());
         let here = !low.shared || machine.is_worst(low.resource.pressure(), node, worst, now);
-        let Some(mut victim) = victim.filter(|_| here).cloned() else { return None };
+        let mut victim = victim.filter(|_| here).cloned()?;
         if low.resource == Resource::Memory {
             self.weigh_containers(&mut victim).await;
         }

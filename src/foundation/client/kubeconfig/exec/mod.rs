@@ -51,8 +51,8 @@ pub(super) struct Credential {
     pub(super) token: Option<String>,
     /// PEM of certificate and key.
     pub(super) certificate: Option<(Vec<u8>, Vec<u8>)>,
-    /// `expirationTimestamp` or the end of the certificate, the sooner of the two. client-go has the
-    /// first alone, and notices the second by a 401.
+    /// `expirationTimestamp` or the end of the certificate, the sooner of the two. client-go has
+    /// the first alone, and notices the second by a 401.
     expires: Option<Timestamp>,
 }
 
