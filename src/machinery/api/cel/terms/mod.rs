@@ -3,7 +3,7 @@
 
 use super::arguments::NO_OVERLOAD;
 use super::environment::ENV;
-use super::functions::{prepare_pattern, takes_pattern};
+use super::functions::{check_places, prepare_pattern, takes_pattern};
 use super::language;
 use crate::bounds;
 use cel::common::ast::{EntryExpr, Expr as Node, LiteralValue};
@@ -84,7 +84,7 @@ fn find_patterns<'a>(node: &'a Node, found: &mut BTreeSet<&'a str>) {
 /// Returns the patterns that are written in an expression.
 ///
 /// # Errors
-/// There are too many, or they are too large when compiled.
+/// There are too many, they are too large when compiled, or one repeats too much.
 fn written_patterns(node: &Node) -> Result<Vec<String>, String> {
     let mut found = BTreeSet::new();
     find_patterns(node, &mut found);
@@ -96,6 +96,7 @@ fn written_patterns(node: &Node) -> Result<Vec<String>, String> {
     }
     let mut left = PATTERNS_BYTES;
     for pattern in &found {
+        check_places(pattern)?;
         left = left.checked_sub(bounds::regex_bytes(pattern)).ok_or_else(|| {
             format!("the patterns of an expression may take at most {PATTERNS_BYTES} bytes when compiled")
         })?;
