@@ -96,7 +96,8 @@ impl Places {
             (false, _) if most.is_none() => Part { live: self.last.repeated, ..self.last },
             (false, _) => self.last,
         };
-        self.is_fixed &= most == Some(least);
+        // Zero times is none at all, as in `^{0}`.
+        self.is_fixed &= most == Some(least) && least > 0;
     }
 
     fn keep_last(&mut self) {
@@ -126,6 +127,8 @@ mod tests {
             ("^(a{1,5}b)?$", 0),
             ("^a{4}b{5,6}c{7}", 7),
             ("(?m)^a{4}", 4),
+            ("^{0}a{4}", 4),
+            ("(a?){9}", 9),
             (r"^\Qa*b\E[a-z]{8}x?[^]]{9}$", 9),
             (r"^\d{3}-\d{4}$", 0),
             ("^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", 0),

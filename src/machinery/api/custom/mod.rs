@@ -24,9 +24,10 @@
 //! million, with a step for each place of a pattern at every four bytes of a text; the defaults of
 //! a definition have as many together. Different patterns that take more than 64 MiB in all
 //! versions of a definition when they are compiled, with 128 KiB for the table of each: some 500.
-//! Rules of more than 512 KiB in all versions (`patterns`). Messages of `anyOf` and `oneOf` do not
-//! list what the alternatives miss. Later defaults of an object that is larger with them than the
-//! store takes (upstream shows them, and refuses each change of the object).
+//! Rules of more than 512 KiB in all versions, or whose patterns take more than 32 MiB. Messages of
+//! `anyOf` and `oneOf` do not list what the alternatives miss. Later defaults of an object that is
+//! larger with them than the store takes (upstream shows them, and refuses each change of the
+//! object).
 //! ## Read next
 //! `apiserver/registry/crd.rs`, which establishes definitions and empties those that go;
 //! `kinds/catalog.rs`.

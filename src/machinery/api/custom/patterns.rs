@@ -3,6 +3,7 @@
 //! 140 000 letters, 60 times.
 
 use crate::bounds;
+use crate::cel::terms;
 use crate::errors::Errors;
 use crate::value::{at, list, text};
 use parking_lot::Mutex;
@@ -15,12 +16,6 @@ use std::sync::{Arc, LazyLock, Weak};
 /// compiled, with the table of each. Equal ones are one pattern. There is no such bound upstream,
 /// where a letter is one instruction.
 const PATTERNS_MAX: usize = 64 << 20;
-/// Bytes of the texts of all rules of a definition. A compiled rule takes some 80 times as many,
-/// and so many take a second to be compiled each time. Upstream bounds their estimated cost; the
-/// rules of the Gateway API, which has many, are some 20 KB in one definition.
-const RULES_MAX: usize = 512 << 10;
-/// Bytes that each rule counts for beside its text: it is compiled on a thread of its own.
-const RULE: usize = 100;
 
 /// A pattern that a text must match.
 #[derive(Clone, Debug)]
@@ -74,10 +69,10 @@ impl Pattern {
 }
 
 /// Returns whether the patterns and the rules of a definition are within [`PATTERNS_MAX`] and
-/// [`RULES_MAX`], and reports it if they are not. To compile more of them, as the other checks do,
-/// would take minutes.
+/// [`terms::Room`], and reports it if they are not. To compile more of them, as the other checks
+/// do, would take minutes.
 pub(crate) fn check(definition: &Value, errors: &mut Errors) -> bool {
-    let mut left = Left { patterns: PATTERNS_MAX, known: HashSet::new(), rules: RULES_MAX };
+    let mut left = Left { patterns: PATTERNS_MAX, known: HashSet::new(), rules: terms::Room::default() };
     for (i, version) in list(definition, "spec.versions").iter().enumerate() {
         if let Err(why) = left.take(at(version, "schema.openAPIV3Schema")) {
             errors.forbidden(format!("spec.versions[{i}].schema.openAPIV3Schema"), &why);
@@ -93,8 +88,7 @@ struct Left<'a> {
     patterns: usize,
     /// Patterns that were counted.
     known: HashSet<&'a str>,
-    /// Bytes of the texts of rules.
-    rules: usize,
+    rules: terms::Room,
 }
 
 impl<'a> Left<'a> {
@@ -136,11 +130,10 @@ impl<'a> Left<'a> {
     }
 
     fn take_rule(&mut self, rule: &Value) -> Result<(), String> {
-        let bytes = RULE + text(rule, "rule").len() + text(rule, "messageExpression").len();
-        self.rules = self
-            .rules
-            .checked_sub(bytes)
-            .ok_or_else(|| format!("the rules of all versions have more than {RULES_MAX} bytes"))?;
-        Ok(())
+        self.rules.take(text(rule, "rule"))?;
+        match text(rule, "messageExpression") {
+            "" => Ok(()),
+            message => self.rules.take(message),
+        }
     }
 }

@@ -403,6 +403,9 @@ fn the_rules_of_a_definition_have_a_size() {
         let is_one = refused.len() == 1 && refused[0].contains("have more than 524288 bytes");
         assert!(is_one, "{refused:?}");
     }
+    // Each of them takes a tenth of a second to be compiled.
+    let dear = with(20, r"'a'.matches(r'\pL{60}')".into());
+    assert!(dear.len() == 1 && dear[0].contains("take more than 33554432 bytes"), "{dear:?}");
 }
 
 /// Each default was judged with the steps of a whole object, and one within others was read, with
