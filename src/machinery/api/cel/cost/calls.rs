@@ -223,7 +223,11 @@ fn of_text<'a>(name: &str, call: &Arguments<'a>) -> (f64, Known<'a>) {
     match name {
         MATCHES => (matched(), Known::ONE),
         "find" => (matched(), Known::text(first.bytes)),
-        "findAll" => (matched() + pieces.kept(), Known::list(pieces, Weight::text(first.bytes))),
+        // Behind each match the search begins anew, and may come to the end of the text again.
+        "findAll" => {
+            let all = matched() * (1.0 + first.bytes * TEXT);
+            (all + pieces.kept(), Known::list(pieces, Weight::text(first.bytes)))
+        }
         "replace" => {
             let bytes = first.bytes + (first.bytes + 1.0) * call.weight(2).bytes;
             ((bytes + first.total()) * TEXT, Known::text(bytes))

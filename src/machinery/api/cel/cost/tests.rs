@@ -268,6 +268,10 @@ fn repetitions_that_multiply_the_work_are_paid_for() {
     assert!(dear > CALL_MAX, "a thousand places at each byte: {dear}");
     let made = cost("self.s.matches('[ab]*a[ab]' + '{1000}')", text.clone());
     assert!(made > CALL_MAX, "what it repeats is not known: {made}");
+    let each = cost("self.s.findAll('.*[^A-Z]|[A-Z]').size() > 0", json!({"s": "A".repeat(20_000)}));
+    assert!(each > CALL_MAX, "each of 20 000 matches looks to the end of the text: {each}");
+    let few = cost("self.s.findAll('[0-9]+').size() > 0", json!({"s": "registry-1.example.com:5000"}));
+    assert!(few < 200.0, "{few}");
     let one_way = cost("self.s.matches('^[ab]{1,1000}$')", text);
     assert!(one_way < CALL_MAX / 10.0, "{one_way}");
 }
