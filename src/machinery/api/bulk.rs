@@ -101,7 +101,7 @@ fn schemas_inside_of_each_other_are_judged_once() {
 fn defaults_inside_of_each_other_are_read_once() {
     let nested = |levels: usize| {
         let plain = json!({"type": "integer", "enum": many(levels * 4_000, Value::from)});
-        let object = |inner| json!({"type": "object", "default": {}, "properties": {"a": inner}});
+        let object = |inner: Value| json!({"type": "object", "default": {}, "properties": {"a": inner}});
         let schema = (0..levels).fold(plain, |inner, _| object(inner));
         let schema = json!({"type": "object", "properties": {"spec": schema}});
         json!({"metadata": {"name": "tabs.example.com"}, "spec": {"group": "example.com", "scope": "Namespaced",
