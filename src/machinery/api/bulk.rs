@@ -96,6 +96,23 @@ fn schemas_inside_of_each_other_are_judged_once() {
     assert_eq!(errors.iter().count(), 31, "one for each level");
 }
 
+/// The schema of each was read with all that is below it.
+#[test]
+fn defaults_inside_of_each_other_are_read_once() {
+    let nested = |levels: usize| {
+        let plain = json!({"type": "integer", "enum": many(levels * 4_000, Value::from)});
+        let object = |inner: Value| json!({"type": "object", "default": {}, "properties": {"a": inner}});
+        let schema = (0..levels).fold(plain, |inner, _| object(inner));
+        let schema = json!({"type": "object", "properties": {"spec": schema}});
+        json!({"metadata": {"name": "tabs.example.com"}, "spec": {"group": "example.com", "scope": "Namespaced",
+            "names": {"plural": "tabs", "kind": "Tab"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}})
+    };
+    growth::grows_as_its_input("defaults inside of each other", 40, nested, |manifest| {
+        definition::validate(&manifest, &mut Errors::default());
+    });
+}
+
 #[test]
 fn pruning_grows_as_its_input() {
     let kind = custom_kind(json!({"type": "object", "properties": {"spec": {"type": "object"}}}));

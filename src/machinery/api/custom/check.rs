@@ -16,22 +16,32 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::net::Ipv6Addr;
 
-/// Steps of judging one object: one for each value and each schema that it is held against, and one
-/// for each value of an `enum`. A second, or five if each alternative of an `anyOf` lists what it
-/// supports. A schema and an object of a megabyte each would take 10^11.
-const STEPS_MAX: usize = 50_000_000;
+/// Steps of judging one object: one for each value and each schema that it is held against, one for
+/// each value of an `enum`, and those of reading its texts. A second, or five if each alternative
+/// of an `anyOf` lists what it supports. A schema and an object of a megabyte each would take
+/// 10^11.
+pub(super) const STEPS_MAX: usize = 50_000_000;
+/// Bytes of a text that a step reads, to count its letters and to judge its format.
+const TEXT_BYTES: usize = 16;
 
 /// Judges a whole object. One that had an item twice before may have more of them, in whatever list
 /// (as upstream, which asks the old object first).
 pub(super) fn object(schema: &Schema, object: &Value, old: Option<&Value>, errors: &mut Errors) {
-    let found = schema_errors(schema, object, old);
-    let had_twins = has_twins(&found) && old.is_some_and(|old| has_twins(&schema_errors(schema, old, None)));
+    let errors_of = |object, old| schema_errors(schema, object, old, &Cell::new(STEPS_MAX));
+    let found = errors_of(object, old);
+    let had_twins = has_twins(&found) && old.is_some_and(|old| has_twins(&errors_of(old, None)));
     errors.append(if had_twins { found.without_kind(ErrorKind::Duplicate) } else { found });
 }
 
-fn schema_errors(schema: &Schema, object: &Value, old: Option<&Value>) -> Errors {
-    let (mut found, left) = (Errors::default(), Cell::new(STEPS_MAX));
-    check_value(schema, object, old, Path::Root, &left, &mut found);
+/// Returns what is wrong with an object. `left`: the steps that may be taken.
+pub(super) fn schema_errors(
+    schema: &Schema,
+    object: &Value,
+    old: Option<&Value>,
+    left: &Cell<usize>,
+) -> Errors {
+    let mut found = Errors::default();
+    check_value(schema, object, old, Path::Root, left, &mut found);
     if left.get() == 0 {
         found.forbidden("<nil>", "the object has too many values for the size of its schema");
     }
@@ -86,6 +96,13 @@ fn check_value(
     left.set(left.get().saturating_sub(1 + schema.one_of_these.len()));
     if left.get() == 0 || errors.is_full() || old == Some(here) || (here.is_null() && schema.nullable) {
         return;
+    }
+    if let Some(text) = here.as_str() {
+        let matching = schema.pattern.as_ref().map_or(0, |pattern| pattern.steps(text.len()));
+        left.set(left.get().saturating_sub(text.len() / TEXT_BYTES + matching));
+        if left.get() == 0 {
+            return;
+        }
     }
     if !has_type(schema, here) {
         let (found, wanted) = (json_type(here), schema.kind.name());
@@ -222,8 +239,8 @@ fn string(schema: &Schema, text: &str, path: Path, errors: &mut Errors) {
     if let Some(min) = schema.length.0.filter(|min| length < *min) {
         errors.invalid_text(path, text, &format!("{path} in body should be at least {min} chars long"));
     }
-    if let Some((pattern, _)) = schema.pattern.as_ref().filter(|(_, p)| !p.is_match(text)) {
-        errors.invalid_text(path, text, &format!("{path} in body should match '{pattern}'"));
+    if let Some(pattern) = schema.pattern.as_ref().filter(|pattern| !pattern.matches(text)) {
+        errors.invalid_text(path, text, &format!("{path} in body should match '{}'", pattern.source));
     }
     if !has_format(&schema.format, text) {
         let why = format!("{path} in body must be of type {}: {:?}", schema.format, brief(text));
@@ -312,6 +329,26 @@ mod tests {
         assert_eq!(problems(schema.clone(), json!(vec![0; 10])), [""; 0]);
         let found = problems(schema, json!(vec![0; 200]));
         assert_eq!(found, ["Forbidden: the object has too many values for the size of its schema"]);
+    }
+
+    /// Each schema may read the whole text, and a repetition at each byte all of its places.
+    #[test]
+    fn a_long_text_is_not_held_against_many_patterns() {
+        let text = json!("ab".repeat(500_000));
+        let schema = |count: usize, pattern: &str| json!({"type": "string", "allOf": vec![json!({"pattern": pattern}); count]});
+        let too_much = "Forbidden: the object has too many values for the size of its schema";
+        let long = format!("^[{}]*$", "ab".repeat(200));
+        for (count, pattern) in [(1, "^[ab]*a[ab]{1000}c"), (3, long.as_str())] {
+            let found = problems(schema(count, pattern), text.clone());
+            assert_eq!(found.last().map(String::as_str), Some(too_much), "{pattern}");
+        }
+        let name = "^[a-z0-9]([-a-z0-9]{0,999}[a-z0-9])?$";
+        for (count, pattern) in [(1, "^[ab]*a[ab]{60}$"), (10, "^[ab]*$"), (10, name)] {
+            let found = problems(schema(count, pattern), text.clone());
+            assert!(found.iter().all(|why| why != too_much), "{pattern}: {found:?}");
+        }
+        let names = json!({"type": "array", "items": {"type": "string", "pattern": name}});
+        assert_eq!(problems(names, json!(vec!["a".repeat(60); 20_000])), [""; 0]);
     }
 
     #[test]

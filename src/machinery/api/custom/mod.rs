@@ -21,16 +21,20 @@
 //! is written, and its cost is bounded then ([`crate::cel::cost`]). Lists that are sets or maps
 //! compare and add as plain lists do, in their order. What CEL lacks here ([`crate::cel`]). An
 //! object whose values, times the schemas and choices that each is held against, are more than 50
-//! million. Patterns that take more than 32 MiB in all versions of a definition when they are
-//! compiled (`patterns`). Messages of `anyOf` and `oneOf` do not list what the alternatives miss.
-//! Later defaults of an object that is larger with them than the store takes (upstream shows them,
-//! and refuses each change of the object).
+//! million, with a step for each place of a pattern at every four bytes of a text; the defaults of
+//! a definition have as many together. Different patterns that take more than 64 MiB in all
+//! versions of a definition when they are compiled, with 128 KiB for the table of each: some 500.
+//! Rules of more than 512 KiB in all versions, or whose patterns take more than 32 MiB. Messages of
+//! `anyOf` and `oneOf` do not list what the alternatives miss. Later defaults of an object that is
+//! larger with them than the store takes (upstream shows them, and refuses each change of the
+//! object).
 //! ## Read next
 //! `apiserver/registry/crd.rs`, which establishes definitions and empties those that go;
 //! `kinds/catalog.rs`.
 
 mod check;
 pub(crate) mod columns;
+pub(crate) mod defaults;
 mod embedded;
 mod expression;
 mod fill;

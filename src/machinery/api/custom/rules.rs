@@ -95,11 +95,22 @@ impl Rule {
 /// Judges a whole object by all rules of its schema.
 pub(crate) fn judge(schema: &Schema, object: &Json, old: Option<&Json>, errors: &mut Errors) {
     if schema.has_rules {
-        let root = context();
-        let mut budget = cost::OBJECT_MAX;
         let before = Before { value: old, is_same_around: false, asks_kept: false };
-        node(schema, object, before, Path::Root, &root, &mut budget, errors);
+        node(schema, object, before, Path::Root, &context(), &mut { cost::OBJECT_MAX }, errors);
     }
+}
+
+/// Judges a default by all rules of its schema. `budget`: steps that are left; without any an error
+/// says so.
+pub(super) fn judge_within(schema: &Schema, default: &Json, budget: &mut f64, errors: &mut Errors) {
+    if !schema.has_rules || default.is_null() {
+        return;
+    }
+    if *budget < 0.0 {
+        return errors.invalid_text("<nil>", schema.kind.name(), NO_BUDGET);
+    }
+    let before = Before { value: None, is_same_around: false, asks_kept: false };
+    node(schema, default, before, Path::Root, &context(), budget, errors);
 }
 
 /// Returns the rules that an update breaks where it leaves a value as it was. They do not refuse

@@ -2,11 +2,9 @@
 //! place, outside `allOf`, `anyOf`, `oneOf` and `not`, so that pruning and defaulting know what
 //! they look at.
 
-use super::check;
-use super::prune;
+use super::defaults::{Shared, check_default};
 use super::rules;
 use super::schema::{ENVELOPE, Schema};
-use crate::bounds;
 use crate::errors::Errors;
 use crate::path::Path;
 use crate::value::{at, flag, list, map, text};
@@ -14,11 +12,11 @@ use serde_json::Value;
 
 /// Reports everything that is wrong in a schema, found at `path` in a definition. `has_status` says
 /// that there is the subresource `status` beside it.
-pub(crate) fn check(schema: &Value, has_status: bool, path: &str, errors: &mut Errors) {
+pub(crate) fn check(schema: &Value, has_status: bool, path: &str, shared: &Shared, errors: &mut Errors) {
     if has_status {
         root_beside_status(schema, path, errors);
     }
-    whole(schema, path, errors);
+    whole(schema, path, shared, errors);
 }
 
 /// Words that the root of a schema may say in a version with the subresource `status`
@@ -74,7 +72,7 @@ fn says_nothing(value: &Value) -> bool {
 }
 
 /// Checks a whole schema.
-fn whole(schema: &Value, path: &str, errors: &mut Errors) {
+fn whole(schema: &Value, path: &str, shared: &Shared, errors: &mut Errors) {
     if text(schema, "type").is_empty() {
         errors.required(format!("{path}.type"), "must not be empty at the root");
     } else if text(schema, "type") != "object" {
@@ -103,7 +101,8 @@ fn whole(schema: &Value, path: &str, errors: &mut Errors) {
             no_default(field, Path::Text(path).field("properties").key(name), name, errors);
         }
     }
-    node(schema, Path::Text(path), Place::Root, None, errors);
+    let within = Within { uncorrelated: None, read: None, shared };
+    node(schema, Path::Text(path), Place::Root, within, errors);
     complete(schema, schema, Path::Text(path), Path::Text(path), errors);
 }
 
@@ -170,21 +169,41 @@ enum Place {
     Logic,
 }
 
-/// Checks a schema and those inside of it. `uncorrelated` names this schema or the one above whose
-/// parts have no counterparts in the old object: the items of a list that is no map. A rule there
-/// cannot compare with an old value. The fields of a map that is owned as a whole have them, by
-/// their names (`MapIsCorrelatable` upstream).
-fn node(schema: &Value, path: Path, place: Place, uncorrelated: Option<&str>, errors: &mut Errors) {
+/// What is known of the schemas around one.
+#[derive(Clone, Copy)]
+struct Within<'a> {
+    /// Names this schema or the one above whose parts have no counterparts in the old object: the
+    /// items of a list that is no map. A rule there cannot compare with an old value. The fields of
+    /// a map that is owned as a whole have them, by their names (`MapIsCorrelatable` upstream).
+    uncorrelated: Option<&'a str>,
+    /// The same schema, read, if it or one above has a default. Defaults stand in each other, and
+    /// the rules of each schema are compiled where it is read: it is read once.
+    read: Option<&'a Schema>,
+    shared: &'a Shared,
+}
+
+impl<'a> Within<'a> {
+    /// Returns what is known around a part of the schema: `part` finds the part in what was read.
+    fn part(self, part: impl FnOnce(&'a Schema) -> Option<&'a Schema>) -> Within<'a> {
+        Within { read: self.read.and_then(part), ..self }
+    }
+}
+
+/// Checks a schema and those inside of it.
+fn node(schema: &Value, path: Path, place: Place, within: Within, errors: &mut Errors) {
     if errors.is_full() {
         return;
     }
+    let has_default = place != Place::Logic && schema.get("default").is_some();
+    let own = (has_default && within.read.is_none()).then(|| Schema::read(schema));
+    let within = Within { read: own.as_ref().or(within.read), ..within };
     types(schema, path, place, errors);
     forbidden(schema, path, place, errors);
     if place != Place::Logic {
         extensions(schema, path, errors);
         envelope(schema, path, place, errors);
     }
-    if let Err(error) = bounds::regex(text(schema, "pattern")) {
+    if let Err(error) = within.shared.check_pattern(text(schema, "pattern")) {
         let why = format!("must be a valid regular expression, but isn't: {error}");
         errors.invalid_text(format!("{path}.pattern"), text(schema, "pattern"), &why);
     }
@@ -192,12 +211,13 @@ fn node(schema: &Value, path: Path, place: Place, uncorrelated: Option<&str>, er
     let has_no_keys = text(schema, "x-kubernetes-list-type") != "map";
     for (name, field) in map(schema, "properties").into_iter().flatten() {
         let inner = if logic { Place::Logic } else { Place::Field };
-        node(field, path.field("properties").key(name), inner, uncorrelated, errors);
+        let within = within.part(|read| read.properties.get(name));
+        node(field, path.field("properties").key(name), inner, within, errors);
     }
     if at(schema, "additionalProperties").is_object() {
         let inner = if logic { Place::Logic } else { Place::Field };
         let (field, path) = (at(schema, "additionalProperties"), path.field("additionalProperties"));
-        node(field, path, inner, uncorrelated, errors);
+        node(field, path, inner, within.part(|read| read.additional.as_deref()), errors);
     }
     match at(schema, "items") {
         Value::Array(_) => {
@@ -206,24 +226,29 @@ fn node(schema: &Value, path: Path, place: Place, uncorrelated: Option<&str>, er
         items if items.is_object() => {
             let inner = if logic { Place::Logic } else { Place::Item };
             let here = has_no_keys.then(|| path.to_string());
-            node(items, path.field("items"), inner, uncorrelated.or(here.as_deref()), errors);
+            let uncorrelated = within.uncorrelated.or(here.as_deref());
+            let within = Within { uncorrelated, ..within.part(|read| read.items.as_deref()) };
+            node(items, path.field("items"), inner, within, errors);
         }
         _ => {}
     }
     let either = flag(schema, "x-kubernetes-int-or-string");
+    let in_logic = Within { read: None, ..within };
     for word in ["allOf", "anyOf", "oneOf"] {
         for (i, inner) in list(schema, word).iter().enumerate() {
             // Types may not stand there, but for the two of an int-or-string.
             if !(either && is_int_or_string(inner)) {
-                node(inner, path.field(word).item(i), Place::Logic, uncorrelated, errors);
+                node(inner, path.field(word).item(i), Place::Logic, in_logic, errors);
             }
         }
     }
     if at(schema, "not").is_object() {
-        node(at(schema, "not"), path.field("not"), Place::Logic, uncorrelated, errors);
+        node(at(schema, "not"), path.field("not"), Place::Logic, in_logic, errors);
     }
-    defaults(schema, path, place, errors);
-    rules::check(schema, path, uncorrelated, errors);
+    if let (Some(default), Some(read)) = (schema.get("default").filter(|_| has_default), within.read) {
+        check_default(default, read, path, within.shared, errors);
+    }
+    rules::check(schema, path, within.uncorrelated, errors);
 }
 
 /// Returns whether a schema is `{type: integer}`, `{type: string}`, or an `anyOf` of these.
@@ -461,23 +486,5 @@ fn items_of(list_type: &str, items: &Value, path: Path, errors: &mut Errors) {
     if list_type == "set" && !is_whole {
         let why = "must be atomic as item of a list with x-kubernetes-list-type=set";
         errors.invalid_text(format!("{path}.items.{word}"), found, why);
-    }
-}
-
-/// Checks the default of a schema as an object of that schema.
-fn defaults(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
-    let Some(default) = schema.get("default").filter(|_| place != Place::Logic) else { return };
-    let mut found = Errors::default();
-    let read = Schema::read(schema);
-    if !prune::is_pruned(&read, default) {
-        errors.invalid(format!("{path}.default"), default, "must not have unknown fields");
-    }
-    check::object(&read, default, None, &mut found);
-    if found.is_empty() {
-        rules::judge(&read, default, None, &mut found);
-    }
-    for error in found {
-        let inner = if error.field == "<nil>" { String::new() } else { format!(".{}", error.field) };
-        errors.invalid(format!("{path}.default{}", inner.trim_end_matches('.')), default, &error.body);
     }
 }

@@ -3,7 +3,7 @@
 
 use super::arguments::NO_OVERLOAD;
 use super::environment::ENV;
-use super::functions::{prepare_pattern, takes_pattern};
+use super::functions::{check_places, prepare_pattern, takes_pattern};
 use super::language;
 use crate::bounds;
 use cel::common::ast::{EntryExpr, Expr as Node, LiteralValue};
@@ -33,6 +33,8 @@ pub(crate) struct Term {
     pub(crate) depth: usize,
     /// The patterns that are written in the expression.
     patterns: Vec<String>,
+    /// Bytes of these patterns, compiled.
+    pattern_bytes: usize,
 }
 
 impl Term {
@@ -81,11 +83,12 @@ fn find_patterns<'a>(node: &'a Node, found: &mut BTreeSet<&'a str>) {
     }
 }
 
-/// Returns the patterns that are written in an expression.
+/// Returns the patterns that are written in an expression, and the bytes that they take when they
+/// are compiled.
 ///
 /// # Errors
-/// There are too many, or they are too large when compiled.
-fn written_patterns(node: &Node) -> Result<Vec<String>, String> {
+/// There are too many, they are too large when compiled, or one repeats too much.
+fn written_patterns(node: &Node) -> Result<(Vec<String>, usize), String> {
     let mut found = BTreeSet::new();
     find_patterns(node, &mut found);
     if found.len() > PATTERNS_MAX {
@@ -94,13 +97,65 @@ fn written_patterns(node: &Node) -> Result<Vec<String>, String> {
             found.len()
         ));
     }
-    let mut left = PATTERNS_BYTES;
+    found.iter().try_for_each(|pattern| check_places(pattern))?;
+    let mut bytes = 0;
     for pattern in &found {
-        left = left.checked_sub(bounds::regex_bytes(pattern)).ok_or_else(|| {
-            format!("the patterns of an expression may take at most {PATTERNS_BYTES} bytes when compiled")
-        })?;
+        bytes += bounds::regex_bytes(pattern);
+        if bytes > PATTERNS_BYTES {
+            return Err(patterns_too_large());
+        }
     }
-    Ok(found.into_iter().map(String::from).collect())
+    Ok((found.into_iter().map(String::from).collect(), bytes))
+}
+
+fn patterns_too_large() -> String {
+    format!("the patterns of an expression may take at most {PATTERNS_BYTES} bytes when compiled")
+}
+
+/// Bytes of the texts of all expressions of an object. A compiled one takes some 80 times as many,
+/// and so many take a second to be compiled each time. Upstream bounds the estimated cost of a
+/// definition's rules; those of the Gateway API are some 20 KB in one definition.
+const TEXTS_MAX: usize = 512 << 10;
+/// Bytes that each expression counts for beside its text: it is compiled on a thread of its own.
+const TEXT: usize = 100;
+/// Bytes of all patterns of the expressions of an object, compiled.
+const OBJECT_PATTERNS_BYTES: usize = 32 << 20;
+
+/// What the expressions of one object may still have.
+pub(crate) struct Room {
+    texts: usize,
+    patterns: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Room { texts: TEXTS_MAX, patterns: OBJECT_PATTERNS_BYTES }
+    }
+}
+
+impl Room {
+    /// Takes an expression, before it is compiled with all others. Only one with patterns is
+    /// compiled for that.
+    ///
+    /// # Errors
+    /// There are more.
+    pub(crate) fn take(&mut self, source: &str) -> Result<(), String> {
+        self.texts = self
+            .texts
+            .checked_sub(TEXT + source.len())
+            .ok_or_else(|| format!("the expressions have more than {TEXTS_MAX} bytes together"))?;
+        if source.contains("matches") || source.contains("find") {
+            let bytes = match compile(source) {
+                Ok(term) => term.pattern_bytes,
+                Err(why) if why == patterns_too_large() => PATTERNS_BYTES,
+                Err(_) => 0,
+            };
+            self.patterns = self.patterns.checked_sub(bytes).ok_or_else(|| {
+                format!("the patterns of the expressions take more than {OBJECT_PATTERNS_BYTES} bytes when compiled")
+            })?;
+        }
+        Ok(())
+    }
 }
 
 /// Compiles an expression. Every expression of a definition and of a policy is compiled here.
@@ -117,12 +172,11 @@ pub(crate) fn compile(source: &str) -> Result<Term, String> {
     if depth > DEPTH_MAX {
         return Err(format!("expression recursion limit exceeded: {DEPTH_MAX}"));
     }
-    let (program, patterns) = on_large_stack(|| {
+    on_large_stack(|| {
         let program = ENV.compile(source).map_err(|e| e.to_string())?;
-        let patterns = written_patterns(&program.expression().expr)?;
-        Ok((program, patterns))
-    })?;
-    Ok(Term { program, depth, patterns })
+        let (patterns, pattern_bytes) = written_patterns(&program.expression().expr)?;
+        Ok(Term { program, depth, patterns, pattern_bytes })
+    })
 }
 
 /// Runs `work`, which recurses `depth` levels into an expression, on a stack that has room for it.
