@@ -112,7 +112,7 @@ mod undo;
 pub use auth::user::User;
 pub use proxy::forward;
 pub use registry::cidr::Cidr;
-pub use request::context::{is_dry_run, is_own, is_trial};
+pub use request::context::{exec_words, is_dry_run, is_own, is_trial};
 pub use request::forwarded::Forwarded;
 pub use request::http::{self, Answer, Body};
 pub use request::info::Info;

@@ -200,10 +200,12 @@ fn all_that_a_record_holds_counts() {
     let long = "x".repeat(1 << 20);
     let request = Some(Request { user_agent: long.clone(), ..Request::default() });
     let tried = Some(serde_json::json!([{ "a": long.clone() }]));
-    let makes: [Record; 5] = [
+    let words = Answer { argv: vec![long.clone()], ..Answer::default() };
+    let makes: [Record; 6] = [
         Record { request, ..Record::new(Event::Now) },
         Record::new(Event::Now).object("pods", "d", &long),
         Record::new(Event::Answer(Box::new(Answer { tried, ..Answer::default() }))),
+        Record::new(Event::Answer(words.into())),
         Record::new(Event::Pull { image: long.clone(), error: None }),
         Record::new(Event::Now).cause(Some(Cause::Request(long))),
     ];

@@ -85,8 +85,8 @@ pub(crate) struct Recorder {
     written: VecDeque<(String, i64, String)>,
     /// Who wrote a version, where its commit does not say.
     writers: VecDeque<(i64, String)>,
-    /// Requests that ran a command in a container.
-    execs: VecDeque<Request>,
+    /// Requests that ran a command in a container, each with the words of the command.
+    execs: VecDeque<(Request, Vec<String>)>,
     /// Names that a `kubectl describe` did not find, with its session, the resource and the
     /// namespace.
     misses: VecDeque<(String, ObjectRef)>,
@@ -110,13 +110,13 @@ impl Recorder {
         if record.write().is_some() && record.body.is_some() {
             self.version(record);
         }
-        if record.answer().is_some() {
+        if let Some(answer) = record.answer() {
             self.attribute(record);
             self.note_miss(record);
             self.note_described(record);
             if let Some(request) = record.request.as_ref().filter(|r| r.subresource == "exec" && r.code < 400)
             {
-                push(&mut self.execs, request.clone());
+                push(&mut self.execs, (request.clone(), answer.argv.clone()));
             }
         }
         if let Some(solving) = solving {
@@ -141,7 +141,7 @@ impl Recorder {
             return;
         }
         let hop = self.hop(record, solving);
-        let asked = self.exec_of(record).is_some_and(Request::is_persons);
+        let asked = self.exec_of(record).is_some_and(|(request, _)| request.is_persons());
         self.keep_hop(record, asked, hop);
     }
 
@@ -428,12 +428,12 @@ impl Recorder {
         self.add(key, Version::new(revision, Some(record.at), verb, body).by(&user));
     }
 
-    /// The request that a kubelet's record of a command's end answers.
-    fn exec_of(&self, record: &Record) -> Option<&Request> {
+    /// The request that a kubelet's record of a command's end answers, and the command's words.
+    fn exec_of(&self, record: &Record) -> Option<&(Request, Vec<String>)> {
         let (Event::Exec { .. }, Some(Cause::Request(id))) = (&record.event, &record.cause) else {
             return None;
         };
-        self.execs.iter().rfind(|request| request.id == *id)
+        self.execs.iter().rfind(|(request, _)| request.id == *id)
     }
 }
 

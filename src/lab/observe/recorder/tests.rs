@@ -251,6 +251,23 @@ fn the_end_of_a_command_in_a_container_is_told_of_whoever_asked_for_it() {
 }
 
 #[test]
+fn both_records_of_a_command_in_a_container_have_its_words() {
+    let mut recorder = Recorder::default();
+    let argv = ["sh", "-c", "wget http://web"].map(String::from).to_vec();
+    let mut begun = Record::new(Event::Answer(Box::new(Answer { argv, ..Answer::default() })));
+    let (id, subresource) = ("1".to_string(), "exec".to_string());
+    begun.request = Some(Request { id, subresource, code: 101, ..Request::default() });
+    let ended = |id: &str| Record::new(Event::Exec { exit: 1 }).cause(Some(Cause::Request(id.into())));
+    for record in [begun, ended("1"), ended("unknown")] {
+        recorder.take_record(&record, Some(false));
+    }
+    let words = |t: &Value| value::field(t, "argv").cloned().expect("each record has the field");
+    let told = value::of_json(&json!(["sh", "-c", "wget http://web"]));
+    let none = value::list(vec![]);
+    assert_eq!(recorder.trace.iter().map(words).collect::<Vec<_>>(), [told.clone(), told, none]);
+}
+
+#[test]
 fn where_only_answers_tell_who_wrote_a_version_has_its_writer_whichever_comes_first() {
     let tap = Tap::new().at("far", Component::ApiServer);
     let saw = |revision: u64, write: Write| {
