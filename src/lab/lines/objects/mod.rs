@@ -175,8 +175,8 @@ fn namespaces_named(args: &[String]) -> Option<Vec<String>> {
     (!names.is_empty()).then_some(names)
 }
 
-/// Returns the arguments that name kinds and objects. What is set (`a=b`) or taken away (`a-`) is no
-/// name.
+/// Returns the arguments that name kinds and objects. What is set (`a=b`) or taken away (`a-`) is
+/// no name.
 fn naming(args: &[String]) -> impl Iterator<Item = &String> {
     args.iter().filter(|word| !word.contains('=') && !word.ends_with('-'))
 }
