@@ -58,8 +58,8 @@ pub(crate) const QUESTIONS_MAX: usize = 64;
 /// and ends; when so much waits, the tasks wait with what they bring.
 const FOUND_MAX: usize = 64;
 
-/// Progress that could not be kept is tried again after this time: a disk that is full tells nobody
-/// when it no longer is.
+/// Progress that could not be kept is tried again after this time: a disk that was full does not
+/// say when there is room again.
 const KEEP_AGAIN: Duration = Duration::from_secs(2);
 
 /// The lesson engine with all that it needs of the cluster: who asks it, what it watches, and the
