@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 /// A line of a setup that takes longer has failed.
 pub(crate) const LINE_MAX: Duration = Duration::from_secs(240);
 
-/// What a command left.
+/// How a command of kubectl's ended, and what it printed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ran {
     pub code: i32,
@@ -32,7 +32,7 @@ pub(crate) struct Ran {
     pub stderr: String,
 }
 
-/// The teacher's hands.
+/// Runs lines of kubectl's and of `fault` as the teacher.
 #[derive(Clone)]
 pub(crate) struct Teacher {
     pub place: Place,
@@ -92,7 +92,7 @@ impl Teacher {
         if ran.code == 0 { Ok(()) } else { Err(ran.stderr.trim().to_string()) }
     }
 
-    /// `fault …`, through the same door as a learner's.
+    /// Sends a fault to the cluster's control socket, as a learner's `fault` does.
     async fn fault(&self, words: &[String]) -> Result<(), String> {
         let fault = Fault::parse(words.get(1..).unwrap_or_default())?;
         let asked = async {
@@ -188,8 +188,8 @@ impl Tail {
     fn push(&self, bytes: &[u8]) {
         let mut kept = self.bytes();
         kept.extend_from_slice(bytes);
-        // One byte more than the text may have tells that something is gone. Not with every write:
-        // what is cut off moves all the rest.
+        // One byte more than the text may have is kept: by it `text` knows that bytes were dropped.
+        // They are not dropped with every write, because that moves all bytes that stay.
         if kept.len() > 2 * self.most {
             let gone = kept.len() - self.most - 1;
             kept.drain(..gone);

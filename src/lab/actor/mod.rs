@@ -1,5 +1,5 @@
-//! The engine's loop: takes what the tap, the watches and people say, one after the other, and
-//! tells everyone who follows what is to be seen now.
+//! The engine's loop: takes records of the tap, reports of the watches and questions of people, one
+//! after the other, and sends the new view to the sessions that follow.
 
 use super::blocking::in_place;
 use super::broken_shell::ShellState;
@@ -58,8 +58,8 @@ pub(crate) const QUESTIONS_MAX: usize = 64;
 /// and ends; when so much waits, the tasks wait with what they bring.
 const FOUND_MAX: usize = 64;
 
-/// Progress that could not be kept is tried again after this time: a disk that is full tells nobody
-/// when it no longer is.
+/// Progress that could not be kept is tried again after this time: a disk that was full does not
+/// say when there is room again.
 const KEEP_AGAIN: Duration = Duration::from_secs(2);
 
 /// The lesson engine with all that it needs of the cluster: who asks it, what it watches, and the
@@ -92,7 +92,7 @@ pub(crate) struct Actor {
     reporter: mpsc::Sender<(u64, Report)>,
     found: mpsc::Sender<Found>,
     waiters: Vec<Waiter>,
-    /// Counts those who ever waited.
+    /// The number of the last session that waited for a verdict.
     asked: u64,
 }
 
@@ -186,7 +186,7 @@ fn keep(engine: &mut Engine) {
     }
 }
 
-/// Tells those who follow what is to be seen now, if it has changed.
+/// Sends the view of now to the sessions that follow, if it has changed.
 fn publish(engine: &Engine, views: &channel::Sender<Views>) {
     let langs = std::iter::once(EN).chain(OTHERS.iter().copied());
     let fresh: BTreeMap<String, LessonView> = langs.map(|l| (l.to_string(), engine.view(l))).collect();
@@ -249,7 +249,7 @@ impl Actor {
         })
     }
 
-    /// Everything that the tap has and the engine has not seen.
+    /// Reads the records of the tap that the engine has not seen.
     fn read_tap(&mut self) {
         for record in self.host.tap().since(self.engine.observer.recorder.seq) {
             self.engine.record(&record);
@@ -324,7 +324,8 @@ impl Actor {
         }
     }
 
-    /// Judges until nothing more is needed; tells everyone.
+    /// Judges the open step, asks for what the judgement lacks, saves, and publishes the view.
+    /// Returns when to judge again if nothing happens.
     fn settle(&mut self) -> Option<Instant> {
         self.keep_load();
         let (needs, save) = in_place(|| self.engine.settle());

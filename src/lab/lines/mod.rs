@@ -135,7 +135,8 @@ pub(crate) fn commands(lines: &[String]) -> Vec<(String, String)> {
     all
 }
 
-/// Of the lines after a command, the text that is its standard input, and the lines behind that.
+/// Returns the text behind a command that is its standard input, and the lines behind that text.
+/// `after`: the lines after the command.
 pub(crate) fn following<'a>(line: &str, after: &'a [String]) -> (String, &'a [String]) {
     let near = &after[..after.len().min(HERE_MAX)];
     let ends = |word: String| near.iter().position(|l| l.trim_start_matches('\t') == word);
@@ -156,8 +157,8 @@ pub(crate) fn reads_manifest(line: &str) -> bool {
     }
     let words = shlex::split(may_fail(line).0).unwrap_or_default();
     // Most lines name no standard input, and need not be parsed for that to be known.
-    let is_there = |word: &String| word.split(['=', ',']).any(|part| part.ends_with('-'));
-    if !words.is_empty() && !words.iter().any(is_there) {
+    let may_be_stdin = |word: &String| word.split(['=', ',']).any(|part| part.ends_with('-'));
+    if !words.is_empty() && !words.iter().any(may_be_stdin) {
         return false;
     }
     let args = match words.first().map(String::as_str) {

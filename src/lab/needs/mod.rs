@@ -51,9 +51,10 @@ pub(crate) fn of_step(step: &Step, setup: &[String]) -> BTreeSet<Need> {
     needs
 }
 
-/// Fields of a record that only those who were there can fill.
+/// Fields of a record that only a component of our own cluster fills. The relay before a foreign
+/// cluster sees requests and their answers, and nothing of what came of them inside.
 const INSIDE: &[&str] = &["by_component", "node", "cause", "took", "detail", "request"];
-/// Whose answers a relay sees, too.
+/// The component whose records a relay makes, too: it sees what the API server answers.
 const API_SERVER: &str = "kube-apiserver";
 /// Functions that answer from inside the cluster.
 const OWN: &[&str] = &["store", "members", "faults", "can", "fetch", "load", "lookups"];
@@ -117,6 +118,9 @@ const WORDS: &[&str] =
 const OF_NODES: &[&str] = &["certificate", "cordon", "uncordon", "drain", "taint"];
 /// Verbs that change what they name.
 const CHANGES: &[&str] = &["create", "delete", "label", "annotate", "patch", "edit", "replace", "apply"];
+/// Programs that work on texts: their `-n` names no namespace.
+const TEXT_TOOLS: &[&str] =
+    &["awk", "cat", "cut", "echo", "grep", "head", "nl", "sed", "sort", "tail", "tr", "uniq", "wc"];
 /// Images that are built in under names which no registry has.
 const BUILT_IN: &[&str] = &["echo", "kv", "pause", "shop-logic", "shop-page"];
 
@@ -176,12 +180,13 @@ fn of_command(words: &[String]) -> BTreeSet<Need> {
         if is_of_all_namespaces(own) {
             needs.insert(Need::WholeCluster(format!("kubectl {verb} --all-namespaces")));
         }
-        let whole = kinds_of(&bare[1..]).filter(|kind| is_whole(kind));
+        let whole = kinds_of(&bare[1..]).filter(|kind| is_cluster_scoped(kind));
         needs.extend(whole.map(|kind| Need::WholeCluster(format!("kubectl {verb} {kind}"))));
     }
-    // In `tail -n 5` it is a number of lines.
+    // In `xargs -n 1` it is a number, and `sed -n 1p` has a script behind it.
+    let is_of_text = TEXT_TOOLS.contains(&first);
     let is_named = |namespace: &&str| *namespace != USUAL && namespace.parse::<u32>().is_err();
-    let named = namespaces(words).into_iter().filter(is_named);
+    let named = namespaces(words).into_iter().filter(|_| !is_of_text).filter(is_named);
     needs.extend(named.map(|namespace| Need::OtherNamespace(namespace.into())));
     let is_local = |word: &String| word.contains("localhost") || word.contains("127.0.0.1");
     if verb != "exec" && words.iter().any(is_local) {
@@ -225,10 +230,10 @@ fn kinds_of<'a>(named: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
     listed.chain(further).map(|word| word.split(['/', '.']).next().unwrap_or_default())
 }
 
-/// Returns whether a kind's objects are in no namespace.
-fn is_whole(name: &str) -> bool {
-    let is = |k: &&kinds::Kind| k.plural == name || k.singular == name || k.short_names.contains(&name);
-    !name.is_empty() && kinds::all().iter().find(is).is_some_and(|k| !k.namespaced)
+/// Returns whether the objects of the built-in kind that kubectl understands by this word are in no
+/// namespace. Capital letters do not matter: `Node`, `nodes` and `no` are one kind.
+fn is_cluster_scoped(word: &str) -> bool {
+    lines::objects::kind_of(word).is_some_and(|kind| !kind.namespaced)
 }
 
 /// The values of a key on a manifest's line, in block style, flow style or JSON.
@@ -241,7 +246,7 @@ fn fields<'a>(line: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
     })
 }
 
-/// What stands behind `-n` and `--namespace`.
+/// Returns the namespaces of a command: what stands behind `-n` and `--namespace`.
 fn namespaces(words: &[String]) -> Vec<&str> {
     let mut found = Vec::new();
     for (at, word) in words.iter().enumerate() {
@@ -291,6 +296,8 @@ mod tests {
             "kubectl patch --type merge -p '{\"spec\": {}}' node n1",
             "kubectl delete pods,nodes --all",
             "kubectl delete pod/web node/n1",
+            "kubectl delete Node n1",
+            "kubectl label pods/web Nodes/n1 a=b",
             "kubectl get nodes; kubectl drain n1",
             "kubectl certificate approve kim",
             "kind: \"ClusterRole\"",
@@ -317,6 +324,8 @@ mod tests {
             "kubectl delete -l node=n1 pods",
             "kubectl label pod web node/kind=a node/old-",
             "kubectl logs web | tail -n 5",
+            "kubectl get pods -o name | sed -n 1p",
+            "echo -n hello | kubectl exec -i web -- cat",
         ] {
             assert_eq!(of_line(own), BTreeSet::new(), "{own}");
         }

@@ -60,7 +60,7 @@ impl LabRun {
         let (inside, mut cost): (Vec<_>, Vec<_>) =
             cost.into_iter().partition(|loss| goes.contains(&loss.namespace));
         // What the open lab made goes with it; what was there before it comes back. Without a way
-        // back nobody can tell them apart.
+        // back the two cannot be told apart.
         if let Some(open) = open.as_ref().filter(|_| !back.is_null()) {
             cost.extend(self.older(inside, open.base).await.map_err(unknown)?);
         }
@@ -166,8 +166,8 @@ impl LabRun {
     /// lab removes. In its namespaces it removes what was not there before it.
     async fn in_the_way(&self, lines: &[String]) -> Vec<Loss> {
         let open = self.book().open.clone();
-        // Without known namespaces everything since goes: what of it is in the way nobody can tell
-        // here.
+        // Without known namespaces everything since goes: what of it is in the way is not
+        // known here.
         let goes = match &open {
             Some(open) => match self.places_of(open) {
                 Some(places) => places,

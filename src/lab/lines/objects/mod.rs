@@ -158,11 +158,10 @@ fn behind_ropewalk(words: &[String]) -> &[String] {
 }
 
 /// The namespaces that stand behind a verb as `namespace shop` or `namespace/shop`. `None`: it is
-/// about other objects, too, or chooses namespaces by a selector. What would be set on them
-/// (`a=b`) or taken away (`a-`) is no name.
+/// about other objects, too, or chooses namespaces by a selector.
 fn namespaces_named(args: &[String]) -> Option<Vec<String>> {
     let is_namespaces = |word: &str| kind_of(word).is_some_and(|kind| kind.plural == "namespaces");
-    let mut words = args.iter().filter(|word| !word.contains('=') && !word.ends_with('-')).peekable();
+    let mut words = naming(args).peekable();
     let names: Vec<String> = match words.peek()?.contains('/') {
         true => words
             .map(|word| word.split_once('/').filter(|(kind, _)| is_namespaces(kind)))
@@ -176,6 +175,13 @@ fn namespaces_named(args: &[String]) -> Option<Vec<String>> {
     (!names.is_empty()).then_some(names)
 }
 
+/// Returns the arguments that name kinds and objects. What is set (`a=b`) or taken away (`a-`) is
+/// no name.
+fn naming(args: &[String]) -> impl Iterator<Item = &String> {
+    args.iter().filter(|word| !word.contains('=') && !word.ends_with('-'))
+}
+
+/// Returns the namespace in which a command works: the one that it names, else the usual one.
 fn namespace_of(parsed: &parse::Parsed) -> &str {
     match parsed.flags.text("namespace") {
         "" => USUAL,

@@ -1,9 +1,8 @@
 //! What a lesson is about: the objects that its lines make, delete or change.
 
-use super::{key, kind_of, of_lesson, parsed, parts_of};
+use super::{key, kind_of, namespace_of, naming, of_lesson, parsed, parts_of};
 use crate::format::Lesson;
 use crate::lines;
-use cluster::guest::USUAL;
 use kubectl::parse::Parsed;
 use std::collections::BTreeSet;
 
@@ -30,22 +29,19 @@ pub(crate) fn touched(lesson: &Lesson) -> BTreeSet<String> {
     changed.chain(of_lesson(lesson)).collect()
 }
 
-/// Keys of the objects that a command changes and names. What a manifest names it does not.
+/// Keys of the objects that a command changes and names in its arguments. Those that its manifest
+/// names are not among them.
 fn changed(parsed: &Parsed) -> Vec<String> {
     let path = parsed.verb.path;
     if !CHANGES.contains(&path) && !path.starts_with("set ") || parsed.flags.changed("filename") {
         return vec![];
     }
-    let namespace = match parsed.flags.text("namespace") {
-        "" => USUAL,
-        named => named,
-    };
+    let namespace = namespace_of(parsed);
     let named = |kind: &str, name: &str| {
         let kind = kind_of(kind)?;
         Some(key(&kind.qualified(), if kind.namespaced { namespace } else { "" }, name))
     };
-    // What is set (`a=b`) or taken away (`a-`) is no name.
-    let mut words = parsed.args.iter().filter(|word| !word.contains('=') && !word.ends_with('-')).peekable();
+    let mut words = naming(&parsed.args).peekable();
     if words.peek().is_some_and(|first| first.contains('/')) {
         return words
             .filter_map(|word| word.split_once('/'))

@@ -314,10 +314,10 @@ impl Recorder {
         then.collect()
     }
 
-    /// What nobody was there to see: of the objects of a kind, those that there were `then`, and
-    /// what they have become `now`, at this revision. In between there may have been more. What is
-    /// known of later revisions stays. `reborn`: by their uid now, objects that a judge took away
-    /// and put back, and the uid that they had: those were not deleted.
+    /// Adds what happened while no watch was open: of the objects of a kind, those that there were
+    /// `then`, and what they have become `now`, at this revision. In between there may have been
+    /// more. What is known of later revisions stays. `reborn`: by their uid now, objects that a
+    /// judge took away and put back, and the uid that they had: those were not deleted.
     pub(crate) fn gap(
         &mut self,
         plural: &str,

@@ -299,7 +299,7 @@ impl LabRun {
         world.read(self.host.tap());
         // The API server that answers may be behind the one to which a person has written.
         let before = before.max(world.know().observer.recorder.revision);
-        self.disturbed(Some(before)).map_err(failed)?;
+        self.note_disturbed(Some(before)).map_err(failed)?;
         let quiet = self.quiet(before);
         world.know().playing = true;
         let began = Instant::now();
@@ -324,7 +324,7 @@ impl LabRun {
             Ok(back) => self.note_way_back(current, before, back).await,
             // The learner goes on from here: to go back at the next start would throw that work
             // away.
-            Err(_) => self.disturbed(None),
+            Err(_) => self.note_disturbed(None),
         };
         world.forget_answers();
         // What was green before is green again before a person goes on.
