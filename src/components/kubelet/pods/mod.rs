@@ -13,13 +13,14 @@
 //! ([`decided_failures`]). [`pleg`] says which pods have changed in the runtime, [`failure_events`]
 //! how often Events tell of a step that fails again and again.
 
+use super::back_off::Backoffs;
 use super::config::Config;
 use super::error::Error;
 use super::pleg::{self, Pleg, PodLifecycleEvent};
 use super::pressure::Pressures;
 use super::probe::ProbeResults;
-use super::view::{Backoffs, View};
-use super::{mirror, status, termination};
+use super::view::View;
+use super::{mirror, status, termination_message};
 use client::{Change, Informer, Key, Outcome, is_code};
 use cri::{self, Container, ContainerState, Sandbox, SandboxState};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
@@ -219,7 +220,7 @@ impl Kubelet {
         containers.retain(|c| sandboxes.iter().any(|s| s.id == c.sandbox_id));
         let pod_dir = self.pod_dir(uid);
         for ended in containers.iter_mut().filter(|c| c.message.is_empty()) {
-            ended.message = termination::message(&pod_dir, ended);
+            ended.message = termination_message::message(&pod_dir, ended);
         }
         Ok((sandboxes, containers))
     }

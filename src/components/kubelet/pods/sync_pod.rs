@@ -365,9 +365,9 @@ fn backing_off(view: &View, steps: &[Step]) -> Vec<(String, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::back_off::Backoffs;
     use crate::decide::tests::{container, pod, sandbox};
     use crate::probe::ProbeResults;
-    use crate::view::Backoffs;
     use serde_json::json;
 
     #[test]
