@@ -44,15 +44,15 @@ pub(crate) struct View<'a> {
 /// The reason for which a running container is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// Its definition has another image now.
+    /// The container's definition has another image now.
     Changed,
-    /// A probe gave it up.
+    /// A probe of the container failed for good.
     Failed(Kind),
-    /// Its pod is done.
+    /// The container's pod is done.
     Over,
-    /// Its sandbox' own process has ended.
+    /// The process of the container's sandbox has ended.
     Lost,
-    /// Its postStart hook failed.
+    /// The container's postStart hook failed.
     Hook,
 }
 

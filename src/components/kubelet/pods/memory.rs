@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-/// The pause between two Events that say that the same container backs off, at least.
+/// The shortest pause between two Events that say that the same container backs off.
 const BACK_OFF_EVENT: Duration = Duration::from_secs(10);
 
 /// A pod's labels and annotations.

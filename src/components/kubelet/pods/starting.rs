@@ -84,8 +84,8 @@ impl Kubelet {
     /// for its postStart hook. Returns the time after which to look again; `None`: it was started.
     ///
     /// # Errors
-    /// It cannot be made; an Event and the reason for which it waits say why. Or of the runtime, or
-    /// of the API.
+    /// The container cannot be made: an Event and its waiting reason say why. Or the runtime or the
+    /// API does not answer.
     pub(super) async fn start_container(
         self: &Arc<Self>,
         key: &Key,

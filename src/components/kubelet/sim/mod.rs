@@ -35,10 +35,10 @@ use tokio::sync::watch;
 /// A bug that is planted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bug {
-    /// Of the client that the kubelet uses.
+    /// A mistake of the client that the kubelet uses.
     Client(Mistake),
     Runtime(runtime::Bug),
-    /// Of the kubelet's evictions.
+    /// A mistake of the kubelet's evictions.
     Eviction(EvictionBug),
 }
 
