@@ -323,9 +323,9 @@ impl Kubelet {
         api.patch_status(&key.name, &PatchParams::default(), &patch).await
     }
 
-    /// Returns what the probes of the pod's running containers say. Containers that just started
-    /// are probed from now on.
-    fn probes(
+    /// Probes the pod's running containers, those that just started from now on. Returns what their
+    /// probes say.
+    fn probe_running(
         &self,
         key: &Key,
         pod: &Pod,
@@ -349,7 +349,7 @@ impl Kubelet {
         containers: &[Container],
         memory: &PodMemory,
     ) -> PodStatus {
-        let probes = &self.probes(key, pod, sandboxes, containers, memory);
+        let probes = &self.probe_running(key, pod, sandboxes, containers, memory);
         let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
         let (backoffs, replaced, now) = (&memory.pauses(containers), &memory.replaced, clock::now());
         let view = View { pod, sandbox, containers, backoffs, replaced, probes, now };
