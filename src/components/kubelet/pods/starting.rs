@@ -65,7 +65,7 @@ fn cannot_run(pod: &Pod, spec: &Spec, why: String, memory: &mut PodMemory) -> Op
 /// A container that is to be made and started.
 pub(super) struct NewContainer<'a> {
     pub pod: &'a Pod,
-    /// Its definition in the pod.
+    /// The definition of the container in the pod.
     pub spec: &'a Spec,
     /// The pod lists it among its init containers: it is one, or a sidecar.
     pub is_init: bool,
