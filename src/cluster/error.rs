@@ -86,7 +86,7 @@ pub enum Error {
     /// A system call failed that is about no file, e.g. a namespace or a process.
     #[error("the kernel refused")]
     Kernel(#[source] std::io::Error),
-    /// It was connected, and ended before it had answered.
+    /// The cluster was connected, and ended before it had answered.
     #[error("the cluster ended while it was asked")]
     Ended,
     /// An answer on the control socket cannot be read, e.g. that of a program of another version.
@@ -107,8 +107,9 @@ texts! {
 }
 
 impl Error {
-    /// For people, with its causes. What learners meet is in both languages; what only a broken
-    /// machine causes is not. What other programs and clusters say steers no terminal.
+    /// Returns the error for people, with its causes. What learners meet is in both languages; what
+    /// only a broken machine causes is not. What other programs and clusters say steers no
+    /// terminal.
     pub fn say(&self, lang: Lang) -> String {
         harmless_lines(self.sentence(lang))
     }

@@ -9,41 +9,41 @@ use std::borrow::Cow;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Refusal {
-    /// Neither variable that says where the home is.
+    /// The environment has neither `HOME` nor `ROPEWALK_HOME`.
     NoHome,
-    /// A home whose path is no text: orders and records of a cluster are.
+    /// The path of the home is not UTF-8: it is in orders and records, which are text.
     NotText {
         /// The path, with U+FFFD for what is not UTF-8.
         path: String,
     },
-    /// Not 1 to 40 characters of `a-z`, `0-9` and inner `-`.
+    /// The name of a cluster is not 1 to 40 characters of `a-z`, `0-9` and inner `-`.
     BadName {
         /// The name as it was given.
         name: String,
     },
-    /// A path that is too long for a socket.
+    /// The path of the control socket is too long for a socket.
     LongPath {
         /// The path of the control socket.
         path: String,
     },
-    /// The name is that of a foreign cluster's directory.
+    /// The name of a cluster is that of a foreign cluster's directory.
     Foreign {
         /// The name of its directory.
         name: String,
     },
-    /// No kubeconfig, or one that leads nowhere.
+    /// The file is no kubeconfig, or one that leads to no cluster.
     BadKubeconfig {
         /// The file.
         path: String,
         /// What is wrong with it.
         why: String,
     },
-    /// A number of control planes that no cluster has.
+    /// No cluster has this number of control planes.
     ControlPlanes {
         /// The number that was given.
         asked: u8,
     },
-    /// Another number than that of the first start.
+    /// The number of control planes is another one than at the first start.
     ControlPlanesStay {
         /// The cluster's name.
         name: String,
@@ -52,24 +52,24 @@ pub enum Refusal {
         /// The number of the first start.
         made: u8,
     },
-    /// A clock that runs backwards, not at all, or too fast for real programs.
+    /// The clock cannot run so many times as fast as real time.
     Clock {
         /// How many times as fast as real time it was to run.
         asked: u32,
     },
-    /// The cluster's objects are in a store of its own.
+    /// An external etcd was given, and the cluster has a store of its own.
     OwnStore {
         /// The cluster's name.
         name: String,
     },
-    /// Files for an external etcd, and no etcd.
+    /// Files for an external etcd were given, and no etcd.
     FilesWithoutEtcd,
     /// The cluster is running already.
     Running {
         /// The cluster's name.
         name: String,
     },
-    /// Its processes are there, and it does not answer yet.
+    /// The processes of the cluster are there, and it does not answer yet.
     Starting {
         /// The cluster's name.
         name: String,
@@ -138,12 +138,12 @@ pub enum Refusal {
         /// The node's name.
         node: String,
     },
-    /// Not a number from 0 to 100.
+    /// The share of lost packets is not a number from 0 to 100.
     NotAShare {
         /// What was given.
         percent: String,
     },
-    /// A delay that is longer than any.
+    /// The delay of a link is longer than the longest one.
     TooSlow {
         /// The delay that was given, in milliseconds.
         millis: u64,
@@ -189,14 +189,15 @@ pub enum Refusal {
         /// How many steps were to be undone.
         asked: usize,
     },
-    /// Below 1, above the newest one, or from before the cluster's own namespaces and roles.
+    /// The revision is below 1, above the newest one, or from before the cluster's own namespaces
+    /// and roles.
     NoSuchRevision {
         /// The revision that was given.
         revision: i64,
     },
     /// The addons were made after the revision that would be gone back to.
     BeforeAddons,
-    /// The act would not do any more what the person agreed to.
+    /// The cluster has changed since a person agreed to a plan, which would do something else now.
     PlanChanged,
     /// The revision was compacted.
     RevisionGone {
@@ -235,7 +236,7 @@ pub enum Refusal {
         /// The cluster's name.
         name: String,
     },
-    /// A time before anything that is remembered.
+    /// The time is before the oldest write that the tap remembers.
     TooLongAgo {
         /// The earliest time that is remembered, as text.
         oldest: String,
@@ -293,7 +294,7 @@ texts! {
 }
 
 impl Refusal {
-    /// True if the command line is wrong, whatever the cluster is like.
+    /// Returns whether the command line is wrong, whatever the cluster is like.
     pub fn is_usage(&self) -> bool {
         use Refusal::{BadName, Clock, ControlPlanes, FilesWithoutEtcd, NotAShare, OneNode, TooSlow};
         matches!(

@@ -149,7 +149,7 @@ fn key(object: &ObjectRef) -> Key {
 }
 
 impl Observer {
-    /// `tap` is at the API server's place.
+    /// Makes an observer that has seen nothing yet. `tap`: its records are the API server's.
     pub(super) fn new(tap: Tap, rng: Rng) -> Observer {
         Observer { tap, rng: Arc::new(rng), known: Arc::default() }
     }
@@ -267,7 +267,7 @@ impl Observer {
         self.known().forget_namespace(namespace);
     }
 
-    /// A watch has shown a version.
+    /// Notes a version that a watch has shown.
     pub(super) fn saw(&self, seen: Seen<'_>) {
         let about = |object: &Value| {
             ObjectRef::new(seen.plural, text(object, "metadata.namespace"), text(object, "metadata.name"))

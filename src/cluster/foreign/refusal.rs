@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ForeignRefusal {
-    /// It does not answer, or not as an API server does.
+    /// The cluster does not answer, or not as an API server does.
     Unusable {
         /// Its address.
         url: String,
         /// What went wrong, in English.
         why: String,
     },
-    /// It does not accept the user.
+    /// The cluster does not accept the user.
     Stranger {
         /// Its address.
         url: String,
@@ -45,14 +45,14 @@ pub enum ForeignRefusal {
         /// The namespace.
         namespace: String,
     },
-    /// A namespace cannot be made.
+    /// The namespace of a lesson cannot be made.
     NotMade {
         /// The namespace.
         namespace: String,
         /// What the server says.
         said: String,
     },
-    /// A namespace cannot be deleted.
+    /// The namespace of a lesson cannot be deleted.
     NotDeleted {
         /// The namespace.
         namespace: String,

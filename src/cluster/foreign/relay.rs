@@ -237,15 +237,16 @@ pub(super) fn permit(info: &Info, upgrades: bool, own: &str) -> Result<(), Statu
     Err(Status::forbidden(&info.group, what, &info.name, &why))
 }
 
-/// True for a path with a segment `.` or `..`, however it is written. A proxy before the foreign
-/// server may resolve them, and then the path leads elsewhere than this relay has read.
+/// Returns whether a path has a segment `.` or `..`, however it is written. A proxy before the
+/// foreign server may resolve them, and then the path leads elsewhere than this relay has read.
 fn climbs(path: &str) -> bool {
     plain(path).split(['/', '\\']).any(|segment| matches!(segment, "." | ".."))
 }
 
-/// True for a path with a slash inside of a segment: an API server decodes a path before it splits
-/// it (`requestinfo.go`), so `pods/p%2Fexec` is a look at a pod here and `exec` there. No name of
-/// an object has a slash; what follows a subresource `proxy` is the proxied server's own path.
+/// Returns whether a path has a slash inside of a segment: an API server decodes a path before it
+/// splits it (`requestinfo.go`), so `pods/p%2Fexec` is a look at a pod here and `exec` there. No
+/// name of an object has a slash; what follows a subresource `proxy` is the proxied server's own
+/// path.
 fn hides(info: &Info) -> bool {
     let segments = info.path.split('/').filter(|segment| !segment.is_empty());
     // `api/v1` or `apis/GROUP/v1`, `namespaces/NAME`, then `RESOURCE/NAME/proxy`.

@@ -44,15 +44,16 @@ struct Entry {
     name: String,
     /// Empty until the server has answered.
     uid: String,
-    /// It was made, and the lesson has not begun in it: see [`Namespaces::mark_entered`].
+    /// The namespace was made, and the lesson has not begun in it: see
+    /// [`Namespaces::mark_entered`].
     #[serde(default)]
     fresh: bool,
 }
 
-/// Names of the namespaces that a ledger has; none if there is no ledger.
+/// Lists the namespaces that a ledger has; none if there is no ledger.
 ///
 /// # Errors
-/// It cannot be read. It does not count as empty: what was made would be forgotten.
+/// The ledger cannot be read. It does not count as empty: what was made would be forgotten.
 pub(super) fn remembered(ledger: &Path) -> Result<Vec<String>, Error> {
     let rooms = read(ledger)?.unwrap_or_default().rooms;
     Ok(rooms.into_values().map(|entry| entry.name).collect())
@@ -118,7 +119,7 @@ impl Namespaces {
         Ok(pki::write_private(&self.path, &(text + "\n"))?)
     }
 
-    /// Names of the namespaces that were made and not yet given up.
+    /// Lists the namespaces that were made and not yet given up.
     pub(super) async fn names(&self) -> Vec<String> {
         self.ledger.lock().await.rooms.values().map(|e| e.name.clone()).collect()
     }
@@ -160,8 +161,8 @@ impl Namespaces {
         Refusal::ForeignCluster(ForeignRefusal::LacksRight { url, context, right: right.into(), said }).into()
     }
 
-    /// The lesson's namespace: the one of an earlier sitting, or a new one. `None`: there is none,
-    /// and none was to be made. A new one is fresh, also at the next try, until
+    /// Returns the lesson's namespace: the one of an earlier sitting, or a new one. `None`: there
+    /// is none, and none was to be made. A new one is fresh, also at the next try, until
     /// [`Namespaces::mark_entered`] is called.
     pub(super) async fn room(
         &self,
@@ -305,7 +306,7 @@ impl Namespaces {
         Ok(())
     }
 
-    /// Of these kinds, the ones that this user may not list and watch there.
+    /// Returns those of these kinds that this user may not list and watch there.
     async fn denied(&self, namespace: &str, kinds: &[&'static Kind]) -> Result<BTreeSet<String>, Error> {
         let ask = |kind: &'static Kind, verb: &'static str| async move {
             let scope = if kind.namespaced { namespace } else { "" };

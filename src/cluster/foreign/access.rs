@@ -18,7 +18,7 @@ const PAGES_MAX: usize = 50;
 ///
 /// # Errors
 /// [`Refusal::ForeignCluster`]: the cluster does not answer, or refuses the user.
-pub(super) async fn knock(upstream: &Upstream) -> Result<Vec<bool>, Error> {
+pub(super) async fn check_access(upstream: &Upstream) -> Result<Vec<bool>, Error> {
     let url = upstream.url();
     let refusal = match upstream.ask(Method::GET, "/api", None).await {
         Ok((200, _)) => return Ok(count_nodes(upstream).await),
@@ -86,7 +86,7 @@ mod tests {
             }
         };
         tokio::select! {
-            known = knock(&upstream) => known,
+            known = check_access(&upstream) => known,
             () = serving => unreachable!(),
         }
     }
