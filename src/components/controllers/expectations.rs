@@ -188,7 +188,7 @@ impl Expectations {
         })
     }
 
-    /// Names and uids of objects that may be gone without having been seen.
+    /// Returns the names and uids of objects that may be gone without having been seen.
     fn doubtful(&self, owner: &Key) -> Vec<(String, String)> {
         self.with(|all| {
             let creations = all.get(owner).into_iter().flat_map(|open| &open.creations);

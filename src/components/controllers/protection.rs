@@ -170,7 +170,8 @@ mod tests {
             "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "x"}}]}}))
     }
 
-    /// The patches of a look at a claim, with these pods in the cache and these at the API server.
+    /// Returns the patches of a look at a claim, with these pods in the cache and these at the API
+    /// server.
     async fn looks(claim: Value, cached: Vec<Pod>, stored: Vec<Pod>) -> Vec<Value> {
         let server = Scripted::new(move |asked| {
             asked.line.starts_with("GET").then(|| (200, json!({"metadata": {}, "items": stored})))

@@ -319,8 +319,8 @@ mod tests {
         assert_eq!(gone, ["DELETE /api/v1/namespaces/d/pods/b"]);
     }
 
-    /// A look at a set of its own that wants one pod and has these: name, node, phase, when it was
-    /// made, and whether the selector chooses it. Returns the lines of its writes to pods.
+    /// Takes a look at a set of its own that wants one pod and has these: name, node, phase, when
+    /// it was made, and whether the selector chooses it. Returns the lines of its writes to pods.
     async fn look_at_pods(all: &[(&str, &str, &str, &str, bool)]) -> Vec<String> {
         let server = client::testing::Scripted::new(|_| None).await;
         let shared = crate::shared::Shared::fixed(&server.client);

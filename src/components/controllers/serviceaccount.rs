@@ -240,8 +240,9 @@ mod tests {
     use client::testing::{Scripted, refusal};
     use std::time::Duration;
 
-    /// The writes of a look at a secret of the account `robot` with these annotations and data. The
-    /// API server knows an account with the uid `live`, the cache one with the uid `known`.
+    /// Returns the writes of a look at a secret of the account `robot` with these annotations and
+    /// data. The API server knows an account with the uid `live`, the cache one with the uid
+    /// `known`.
     async fn writes(
         annotations: serde_json::Value,
         data: serde_json::Value,

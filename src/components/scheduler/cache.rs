@@ -246,7 +246,7 @@ mod tests {
             World { pods, nodes, cache, assumed: BTreeMap::new(), revision: 0, rng }
         }
 
-        /// All nodes, each counted from all pods.
+        /// Returns all nodes, each counted from all pods.
         fn made_anew(&self) -> Vec<NodeInfo> {
             let mut nodes: BTreeMap<String, NodeInfo> =
                 self.nodes.list().iter().map(|n| NodeInfo::of(n)).map(|n| (n.name.clone(), n)).collect();
@@ -292,8 +292,8 @@ mod tests {
             }))
         }
 
-        /// A new pod. Few names, so that others of the same name come; 6Ei three times are more
-        /// than a sum can hold.
+        /// Draws a new pod. Few names, so that others of the same name come; 6Ei three times are
+        /// more than a sum can hold.
         fn pod(&mut self) -> Pod {
             let revision = self.revision();
             let bound = if self.rng.chance(0.3) { self.node_name() } else { "" };
@@ -316,8 +316,8 @@ mod tests {
             }))
         }
 
-        /// Something that happens to a pod that is known: it gets a node, more room, a phase, or is
-        /// being deleted.
+        /// Draws something that happens to a pod that is known: it gets a node, more room, a phase,
+        /// or is being deleted.
         fn changed(&mut self, pod: &Pod) -> Pod {
             let (mut pod, revision) = (pod.clone(), self.revision());
             pod.metadata.resource_version = Some(revision);

@@ -182,7 +182,7 @@ mod tests {
 
     const HOSTNAME: &str = "kubernetes.io/hostname";
 
-    /// A node with the label that ties volumes to it.
+    /// Returns a node with the label that ties volumes to it.
     fn node(name: &str) -> NodeInfo {
         NodeInfo {
             name: name.into(),

@@ -39,7 +39,7 @@ pub fn is_code(error: &kube::Error, code: u16) -> bool {
         if status.code == code || code == 409 && is_of_another(status))
 }
 
-/// True for the refusal of a patch whose uid is that of another object.
+/// Returns true for the refusal of a patch whose uid is that of another object.
 fn is_of_another(status: &kube::core::Status) -> bool {
     let causes = status.details.iter().flat_map(|details| &details.causes);
     status.code == 422 && causes.into_iter().any(|cause| cause.field == "metadata.uid")

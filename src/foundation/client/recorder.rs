@@ -236,7 +236,7 @@ where
     write().await
 }
 
-/// The message, or as much of it as an Event may have.
+/// Returns the message, or as much of it as an Event may have.
 fn cut(mut message: String) -> String {
     if message.len() > MESSAGE_MAX {
         message.truncate(message.floor_char_boundary(MESSAGE_MAX - '…'.len_utf8()));
@@ -245,9 +245,10 @@ fn cut(mut message: String) -> String {
     message
 }
 
-/// The name of an Event: its object's and the time. An object's name may be too long for that, or
-/// be none that an Event may have: then the name is a UUID, as client-go's `GenerateEventName`
-/// makes it. It is derived from what it stands for, so that a simulation repeats it.
+/// Returns the name of an Event: its object's and the time. An object's name may be too long for
+/// that, or be none that an Event may have: then the name is a UUID, as client-go's
+/// `GenerateEventName` makes it. It is derived from what it stands for, so that a simulation
+/// repeats it.
 fn name_of_event(object: &str, now: Timestamp) -> String {
     let name = format!("{object}.{:x}", now.as_nanosecond());
     if dns_subdomain(&name).is_empty() { name } else { Rng::seeded(0).fork(&name).uuid() }
@@ -309,8 +310,8 @@ async fn write(
     }
 }
 
-/// What an event is about, and how one object names another: `describe` finds an object's events by
-/// it.
+/// Returns what an event is about, and how one object names another: `describe` finds an object's
+/// events by it.
 pub fn reference<K: kube::Resource<DynamicType = ()>>(object: &K) -> ObjectReference {
     let meta = object.meta();
     ObjectReference {

@@ -43,7 +43,7 @@ impl<T> Delta<T> {
         }
     }
 
-    /// The same with references to the objects.
+    /// Returns the same with references to the objects.
     pub fn as_ref(&self) -> Delta<&T> {
         match self {
             Delta::Replaced(objects) => Delta::Replaced(objects.iter().collect()),
@@ -150,7 +150,7 @@ impl<K: Codec> Reflector<K> {
     }
 }
 
-/// The object, if it could be decoded.
+/// Returns the object, if it could be decoded.
 pub(super) fn decoded<K>(kind: &str, item: Item<K>) -> Option<K> {
     match item {
         Item::Decoded(object) => Some(object),
@@ -185,7 +185,7 @@ mod tests {
         delta.map(|object| object.metadata.name.unwrap_or_default())
     }
 
-    /// Everything that a reflector tells of these events; an error is `None`.
+    /// Returns everything that a reflector tells of these events; an error is `None`.
     async fn deltas(events: Vec<watcher::Result<watcher::Event<Raw>>>) -> Vec<Option<Delta<String>>> {
         let mut reflector = Reflector::over("Pod", futures::stream::iter(events));
         let mut deltas = Vec::new();

@@ -21,7 +21,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Makes connections from some network namespace.
 pub type Dialer = Arc<dyn Fn(SocketAddr) -> BoxFuture<'static, io::Result<TcpStream>> + Send + Sync>;
 
-/// Connections from the network namespace that this program runs in.
+/// Returns connections from the network namespace that this program runs in.
 pub fn direct() -> Dialer {
     Arc::new(|to| Box::pin(TcpStream::connect(to)))
 }
@@ -99,7 +99,7 @@ impl Transport {
         Ok(Transport { connections, user_agent, answer_timeout: ANSWER_TIMEOUT })
     }
 
-    /// The tower service that kube-rs sends its requests through.
+    /// Returns the tower service that kube-rs sends its requests through.
     pub(super) fn service(
         self: &Arc<Self>,
         cause: Option<String>,
@@ -174,8 +174,8 @@ impl Transport {
     }
 }
 
-/// How long a server that cannot take a request now asks to wait, at most [`RETRY_AFTER_MAX`]. As
-/// with client-go only codes 429 and 5xx count, and a time in seconds.
+/// Returns how long a server that cannot take a request now asks to wait, at most
+/// [`RETRY_AFTER_MAX`]. As with client-go only codes 429 and 5xx count, and a time in seconds.
 fn retry_after<B>(answer: &Response<B>) -> Option<Duration> {
     let code = answer.status();
     if code != http::StatusCode::TOO_MANY_REQUESTS && !code.is_server_error() {

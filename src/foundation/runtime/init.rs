@@ -42,7 +42,8 @@ impl Birth<'_> {
         fds::send(self.fd(Role::Status)?, &answer.encode(), fds).during(|| "main is gone".into())
     }
 
-    /// cgroup v1: joins the groups, whose files were opened while their paths still had a meaning.
+    /// Joins the groups of cgroup v1, whose files were opened while their paths still had a
+    /// meaning.
     ///
     /// # Errors
     /// A group is gone or full.
@@ -105,9 +106,9 @@ pub(crate) fn finish(context: &Birth, run: impl FnOnce() -> Result<Infallible>) 
 /// Namespaces that all containers of a pod share.
 pub(crate) const POD_NAMESPACES: u64 = flags::NEWNET | flags::NEWIPC | flags::NEWUTS;
 
-/// A container's first process. It is in its cgroups and in the pod's namespaces, and holds its
-/// standard streams only. With `prepared` its pod has a user namespace of its own, which it is root
-/// of.
+/// Becomes a container's first process. It is in its cgroups and in the pod's namespaces, and holds
+/// its standard streams only. With `prepared` its pod has a user namespace of its own, which it is
+/// root of.
 pub(crate) fn container(
     spec: &Container,
     context: &Birth,
@@ -125,17 +126,18 @@ pub(crate) fn container(
     become_program(&spec.process, context, true)
 }
 
-/// Built-in servers, and `pause`, catch their stop signal a moment after they began; a pod deleted
-/// in that moment must not wait for its whole grace period. A program of this name in a volume is
-/// another one, which would never unblock them.
+/// Returns whether the program is one of the image that catches its stop signal a moment after it
+/// began, as built-in servers and `pause` do; a pod deleted in that moment must not wait for its
+/// whole grace period. A program of this name in a volume is another one, which would never unblock
+/// them.
 fn catches_stop_signals(root: &Root, program: &Path) -> bool {
     const CATCHERS: &[&str] = &["nginx", "echo-server", "kv-server", "shop-logic", "shop-page", "pause"];
     let name = program.file_name().and_then(|name| name.to_str());
     name.is_some_and(|name| CATCHERS.contains(&name)) && root.open_of_root(program).is_ok()
 }
 
-/// A process that `exec` asked for. It was born into the container's namespaces, and holds its
-/// standard streams only.
+/// Becomes a process that `exec` asked for. It was born into the container's namespaces, and holds
+/// its standard streams only.
 pub(crate) fn exec(spec: &Process, context: &Birth) -> Result<Infallible> {
     become_program(spec, context, false)
 }
@@ -159,8 +161,8 @@ fn give_streams(uid: u32) {
 /// file system: a link into /proc or /sys would have the kernel answer root.
 const PASSWD_MAX: usize = 1 << 20;
 
-/// The groups of a process. The primary group is one of them, too: a file may be closed to a group,
-/// and a program that takes another group must not open it (CVE-2023-25173).
+/// Returns the groups of a process. The primary group is one of them, too: a file may be closed to
+/// a group, and a program that takes another group must not open it (CVE-2023-25173).
 fn groups(spec: &Process, ids: Ids) -> Vec<u32> {
     let mut groups = spec.groups.clone();
     if ids != Ids::Single && !groups.contains(&spec.gid) {

@@ -126,8 +126,8 @@ impl NodeRuntime {
         })))
     }
 
-    /// A sandbox' network namespace, which is its node's with `hostNetwork`; `None` once it is
-    /// stopped.
+    /// Returns a sandbox' network namespace, which is its node's with `hostNetwork`; `None` once it
+    /// is stopped.
     pub fn network_of(&self, sandbox_id: &str) -> Option<Arc<std::os::fd::OwnedFd>> {
         self.0.sandboxes().get(sandbox_id).and_then(|s| s.network())
     }

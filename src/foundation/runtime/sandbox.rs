@@ -202,7 +202,7 @@ impl Sandbox {
         self.user_namespace.lock().clone()
     }
 
-    /// The id, on the machine, of user 0 of its own user namespace.
+    /// Returns the id, on the machine, of user 0 of its own user namespace.
     pub(crate) fn first_user(&self) -> Option<u32> {
         self.first_user
     }
@@ -216,8 +216,8 @@ impl Sandbox {
         self.phase.lock()
     }
 
-    /// Ready until its pause process has ended by itself, or until a stop has done all of its
-    /// steps.
+    /// Returns `Ready` until its pause process has ended by itself, or until a stop has done all of
+    /// its steps.
     pub(crate) fn state(&self) -> SandboxState {
         self.state_in(&self.lock_phase())
     }
@@ -238,12 +238,12 @@ impl Sandbox {
         }
     }
 
-    /// True once a stop has begun, and for ever after: no container of it starts any more.
+    /// Returns true once a stop has begun, and for ever after: no container of it starts any more.
     pub(crate) fn is_stopping(&self) -> bool {
         !matches!(*self.lock_phase(), Phase::Up)
     }
 
-    /// Whether a stop has done all of its steps: nothing of it runs.
+    /// Returns whether a stop has done all of its steps: nothing of it runs.
     pub(crate) fn has_ended(&self) -> bool {
         matches!(*self.lock_phase(), Phase::Ended)
     }
@@ -359,7 +359,8 @@ struct Users {
     namespace: OwnedFd,
 }
 
-/// The user namespace of a process that was not waited for: its number may be another's otherwise.
+/// Returns the user namespace of a process that was not waited for: its number may be another's
+/// otherwise.
 fn user_namespace_of(process: &Process) -> std::io::Result<OwnedFd> {
     let namespace = namespace::of_process(process.pid, "user")?;
     process.signal(0)?; // it has its number still, so it had it then

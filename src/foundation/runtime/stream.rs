@@ -121,8 +121,9 @@ async fn started_or_killed(
     }
 }
 
-/// The output ends with the program, as with containerd: a job that the program left in the
-/// background may hold the terminal for hours. Pipes end with their last writer, there too.
+/// Makes the session of a program at a terminal. The output ends with the program, as with
+/// containerd: a job that the program left in the background may hold the terminal for hours. Pipes
+/// end with their last writer, there too.
 fn of_terminal(
     means: &Means,
     terminal: Terminal,
@@ -274,7 +275,8 @@ async fn attached(copied: impl Future<Output = ()>, done: &mut oneshot::Sender<i
     }
 }
 
-/// Until the container has ended and everything it wrote was taken, or the session is gone.
+/// Copies output until the container has ended and everything it wrote was taken, or the session is
+/// gone.
 async fn copy_output(
     mut output: Pieces,
     mut stdout: DuplexStream,
@@ -309,8 +311,8 @@ async fn copy_output(
     }
 }
 
-/// From an attached session to the container; with `once` the end of the first session's input is
-/// the end of the container's.
+/// Copies input from an attached session to the container; with `once` the end of the first
+/// session's input is the end of the container's.
 async fn copy_input(mut from: DuplexStream, to: Stdin, once: bool) {
     let mut buffer = vec![0; 4096];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {

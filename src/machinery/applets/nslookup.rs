@@ -67,7 +67,7 @@ fn server_address(text: &str) -> Result<SocketAddr, Failure> {
     ip.first().map(|ip| SocketAddr::new(*ip, port)).ok_or(Failure::NoData)
 }
 
-/// What is printed, and the exit code.
+/// Returns what is printed, and the exit code.
 fn look_up(config: &Config, name: &str, kinds: &[RecordType], typed: bool) -> (String, i32) {
     if let (Ok(ip), false) = (name.parse::<IpAddr>(), typed) {
         let reverse = reverse_name(ip);

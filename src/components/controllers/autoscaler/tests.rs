@@ -11,7 +11,8 @@ fn a_line_of_the_metrics_api_is_read() {
     assert_eq!((of("cpu"), of("memory")), (2, 4_096_000));
 }
 
-/// One look at an autoscaler of this target; what was asked of the server, and its status.
+/// Takes one look at an autoscaler of this target. Returns what was asked of the server, and its
+/// status.
 async fn look(server: &client::testing::Scripted, api_version: &str, kind: &str) -> Vec<String> {
     let shared = Shared::fixed(&server.client);
     let target = json!({"apiVersion": api_version, "kind": kind, "name": "x"});
@@ -102,8 +103,8 @@ fn a_metric_is_named_in_the_reason_of_a_new_size() {
     assert_eq!([name(None, amount.clone()), name(Some("c"), amount)], ["cpu resource"; 2]);
 }
 
-/// A server whose target has one pod, which uses half of the CPU that it requests. `refuse`: no
-/// other size is taken.
+/// Starts a server whose target has one pod, which uses half of the CPU that it requests. `refuse`:
+/// no other size is taken.
 async fn server(refuse: bool) -> client::testing::Scripted {
     let usage = json!({"metadata": {"name": "p"}, "timestamp": "2026-01-01T01:00:00Z", "window": "10s",
         "containers": [{"name": "c", "usage": {"cpu": "50m"}}]});
@@ -133,7 +134,7 @@ fn worker(server: &client::testing::Scripted, names: &[&str], metrics: &Value, b
     Worker { shared, recorder, kinds: Mapper::default(), known: Mutex::default() }
 }
 
-/// The scale of a target that has one pod.
+/// Returns the scale of a target that has one pod.
 fn scale_of(selector: Value) -> Value {
     let status = json!({"replicas": 1, "selector": selector});
     json!({"metadata": {}, "spec": {"replicas": 1}, "status": status})

@@ -162,8 +162,8 @@ async fn a_job_that_the_ending_namespace_refuses_is_no_failure() {
     }
 }
 
-/// A look at a CronJob with these active jobs; those of `done` have ended. Returns whether it went
-/// well, the lines of its requests for jobs, and the status that it wrote.
+/// Takes a look at a CronJob with these active jobs; those of `done` have ended. Returns whether it
+/// went well, the lines of its requests for jobs, and the status that it wrote.
 async fn look_refused(
     server: &Scripted,
     shared: &Shared,
@@ -194,7 +194,7 @@ async fn look_refused(
     (looked.is_ok(), lines, status)
 }
 
-/// A server that takes all requests but those of this method, and its controllers.
+/// Starts a server that takes all requests but those of this method, and its controllers.
 async fn refusing(method: &'static str) -> (Scripted, Shared) {
     let server = Scripted::new(move |asked| match asked.line.as_str() {
         line if line.contains("/events") => None,

@@ -77,7 +77,7 @@ async fn pods_have_the_hash_of_the_revision_that_keeps_their_template() {
     assert_eq!((&labels[HASH], &labels["pod-template-generation"]), (&json!("old"), &json!("2")));
 }
 
-/// A set of the node `n`, its controllers and their server, which makes what it is asked for.
+/// Makes a set of the node `n`, its controllers and their server, which makes what it is asked for.
 async fn on_one_node(set: &serde_json::Value) -> (client::testing::Scripted, Shared) {
     let stored = set.clone();
     let server = client::testing::Scripted::new(move |asked| match asked.line.as_str() {

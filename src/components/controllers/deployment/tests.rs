@@ -14,7 +14,7 @@ fn deployment(more: Value) -> Deployment {
         .unwrap()
 }
 
-/// A set of the deployment: of its template if the image is none.
+/// Returns a set of the deployment: of its template if the image is none.
 fn set(name: &str, image: Option<&str>, wanted: i32, available: i32) -> ReplicaSet {
     let owner =
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "d", "uid": "1", "controller": true});
@@ -29,7 +29,7 @@ fn set(name: &str, image: Option<&str>, wanted: i32, available: i32) -> ReplicaS
     .unwrap()
 }
 
-/// What one look asks for: each request with its body.
+/// Returns what one look asks for: each request with its body.
 async fn look(server: &Scripted, deployment: Deployment, sets: Vec<ReplicaSet>) -> Vec<(String, Value)> {
     let shared = Shared::fixed(&server.client);
     shared.informer::<Deployment>().tell_of(deployment);

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
     use client::testing::Scripted;
 
-    /// A pod whose condition has announced its disruption since midnight.
+    /// Returns a pod whose condition has announced its disruption since midnight.
     fn pod(phase: &str, reason: &str, going: Value) -> Pod {
         let since = "2026-01-01T00:00:00Z";
         let condition =

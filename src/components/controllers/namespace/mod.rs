@@ -265,8 +265,8 @@ mod tests {
         serde_json::from_value(json!({"metadata": meta, "status": {"phase": "Terminating"}})).unwrap()
     }
 
-    /// A namespace with a Secret, and a pod as long as `pods` says so. Two objects of `stuck`
-    /// cannot be deleted.
+    /// Returns a namespace with a Secret, and a pod as long as `pods` says so. Two objects of
+    /// `stuck` cannot be deleted.
     async fn server(pods: Arc<Mutex<bool>>) -> Scripted {
         Scripted::new(move |asked| {
             let item = |name: &str| json!({"metadata": {"name": name, "finalizers": ["a.b/c"]}});

@@ -189,7 +189,7 @@ mod tests {
     use super::*;
     use client::testing::{Scripted, refusal};
 
-    /// A running pod of the missing node `n`. It is being deleted: its kubelet went first.
+    /// Returns a running pod of the missing node `n`. It is being deleted: its kubelet went first.
     async fn orphans(server: &Scripted) -> Orphans {
         let shared = Shared::fixed(&server.client);
         let pod = json!({"metadata": {"name": "p", "namespace": "d", "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z"},

@@ -280,7 +280,7 @@ mod tests {
 
     const LONG_AGO: Duration = Duration::from_secs(55);
 
-    /// What the check of a node asks for that was last heard of some time ago.
+    /// Returns what the check of a node asks for that was last heard of some time ago.
     async fn asked(server: &Scripted, node: Arc<Node>, pods: Vec<Pod>) -> Vec<String> {
         asked_after(LONG_AGO, server, node, pods).await
     }

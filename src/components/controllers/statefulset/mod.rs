@@ -211,8 +211,8 @@ mod tests {
     use client::testing::Scripted;
     use serde_json::{Value, json};
 
-    /// What a set asks of the API server that has adopted a pod without its labels or claims.
-    /// `refuse`: new volumes, as the API server does.
+    /// Returns what a set asks of the API server that has adopted a pod without its labels or
+    /// claims. `refuse`: new volumes, as the API server does.
     async fn repair(volumes: Value, refuse: bool) -> (bool, Vec<(String, Value)>) {
         let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
         let claim = json!({"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}});
@@ -280,7 +280,8 @@ mod tests {
         assert_eq!(volumes[0]["persistentVolumeClaim"]["claimName"], "data-web-0");
     }
 
-    /// The requests of a look at a set that lacks its only pod, whose claim has this metadata.
+    /// Returns the requests of a look at a set that lacks its only pod, whose claim has this
+    /// metadata.
     async fn grow(policy: &str, claim: Value) -> (bool, Vec<String>) {
         let set = json!({"metadata": {"name": "web", "namespace": "d", "uid": "1", "resourceVersion": "5"},
             "spec": {"replicas": 1, "serviceName": "web", "selector": {"matchLabels": {"a": "b"}},

@@ -26,7 +26,7 @@ fn volume(reserved: Option<&str>) -> PersistentVolume {
     )
 }
 
-/// A worker that knows these; its class waits for the first consumer.
+/// Returns a worker that knows these; its class waits for the first consumer.
 fn worker(server: &Scripted, claims: Vec<PersistentVolumeClaim>, volumes: Vec<PersistentVolume>) -> Worker {
     let shared = Shared::fixed(&server.client);
     let late = json!({"metadata": {"name": "late"}, "provisioner": "x", "volumeBindingMode": "WaitForFirstConsumer"});

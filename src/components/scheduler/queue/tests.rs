@@ -20,7 +20,7 @@ pub(super) fn claim(volume: &str) -> PersistentVolumeClaim {
     )
 }
 
-/// A second pod with the same claim.
+/// Returns a second pod with the same claim.
 pub(super) fn other() -> Pod {
     let mut other = pod("2");
     other.metadata.name = Some("q".into());
@@ -32,12 +32,13 @@ pub(super) fn pod(uid: &str) -> Pod {
         "spec": {"containers": [], "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}}))
 }
 
-/// A scheduler with these claims, the pod `d/p` and the node `n`, whose API server never answers.
+/// Makes a scheduler with these claims, the pod `d/p` and the node `n`, whose API server never
+/// answers.
 pub(super) async fn scheduler(claims: PersistentVolumeClaim) -> Scheduler {
     over(Client::connect(testing::silent().await).unwrap(), claims)
 }
 
-/// The same with this client.
+/// Makes such a scheduler with this client.
 pub(super) fn over(client: Client, claims: PersistentVolumeClaim) -> Scheduler {
     let crew = Crew::new("t");
     let late = json!({"metadata": {"name": "late"}, "provisioner": "x", "volumeBindingMode": "WaitForFirstConsumer"});

@@ -38,24 +38,24 @@ pub enum Change<K> {
 }
 
 impl<K: kube::Resource> Change<K> {
-    /// The object as it is now, or as it last was.
+    /// Returns the object as it is now, or as it last was.
     pub fn object(&self) -> &Arc<K> {
         match self {
             Change::Added(object) | Change::Deleted(object) => object,
             Change::Updated { new, .. } => new,
         }
     }
-    /// The key of the object that changed.
+    /// Returns the key of the object that changed.
     pub fn key(&self) -> Key {
         Key::of(&**self.object())
     }
-    /// The revision that brought the change.
+    /// Returns the revision that brought the change.
     pub fn cause(&self) -> Option<Cause> {
         cause_of(&**self.object())
     }
 }
 
-/// The revision in which an object was last written, as a cause.
+/// Returns the revision in which an object was last written, as a cause.
 fn cause_of<K: kube::Resource>(object: &K) -> Option<Cause> {
     object.meta().resource_version.as_deref()?.parse().ok().map(Cause::Revision)
 }
@@ -326,7 +326,7 @@ where
         }
     }
 
-    /// How often the cache was listed.
+    /// Returns how often the cache was listed.
     pub fn lists(&self) -> Lists {
         *self.0.lists.lock()
     }
@@ -348,12 +348,12 @@ where
         self.lock().objects.get(key).cloned()
     }
 
-    /// Everything known, by namespace and name.
+    /// Returns everything known, by namespace and name.
     pub fn list(&self) -> Vec<Arc<K>> {
         self.lock().objects.values().cloned().collect()
     }
 
-    /// Everything known in one namespace, by name.
+    /// Returns everything known in one namespace, by name.
     pub fn within(&self, namespace: &str) -> Vec<Arc<K>> {
         let inner = self.lock();
         inner

@@ -17,7 +17,7 @@ fn map(name: &str, uid: &str, rv: &str) -> ConfigMap {
     map
 }
 
-/// The same as the server sends it.
+/// Returns the same as the server sends it.
 fn raw(name: &str) -> Raw {
     Raw::from(map(name, "1", "1").encode().unwrap())
 }
@@ -224,7 +224,7 @@ fn a_relist_tells_what_was_missed() {
     assert_eq!(informer.within("d").len(), 3);
 }
 
-/// An informer of ConfigMaps, and the names with versions that it reported.
+/// Returns an informer of ConfigMaps, and the names with versions that it reported.
 fn reporting() -> (Informer<ConfigMap>, Arc<Mutex<Vec<String>>>) {
     let reports = Arc::new(Mutex::new(Vec::new()));
     let seen = reports.clone();

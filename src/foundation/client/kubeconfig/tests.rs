@@ -103,7 +103,7 @@ fn a_fault_of_the_command_line_is_told_under_the_name_that_the_context_has() {
     assert_eq!(why, "requesting uid, groups or user-extra for gone without impersonating a user");
 }
 
-/// The target of a user `u` whose entry this is, in a folder with a file `token`.
+/// Returns the target of a user `u` whose entry this is, in a folder with a file `token`.
 fn of_user(user: &str, given: &Overrides) -> Result<Target, String> {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("token"), "of-file\n").unwrap();

@@ -20,8 +20,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// True if the server took the connection and ended it without an answer. A read may be sent
-    /// again then: the server may be about to start anew. Source: `IsProbableEOF` and
+    /// Returns true if the server took the connection and ended it without an answer. A read may be
+    /// sent again then: the server may be about to start anew. Source: `IsProbableEOF` and
     /// `IsConnectionReset` in apimachinery.
     pub fn is_lost_connection(&self) -> bool {
         matches!(self, Error::Transport(why)

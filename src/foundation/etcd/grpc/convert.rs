@@ -103,8 +103,8 @@ fn operation(op: pb::RequestOp, max_ops: usize) -> Result<RequestOp, Status> {
     Ok(op)
 }
 
-/// A comparison that has the same outcome as etcd's. etcd refuses none: an unknown result holds for
-/// every key, and an unknown target compares as equal (`compareKV` in
+/// Returns a comparison that has the same outcome as etcd's. etcd refuses none: an unknown result
+/// holds for every key, and an unknown target compares as equal (`compareKV` in
 /// server/etcdserver/txn/txn.go).
 fn compare(c: pb::Compare) -> Compare {
     use pb::TargetUnion as U;
@@ -194,8 +194,8 @@ macro_rules! errors {
     }};
 }
 
-/// The error whose words these are. Of some the words do not tell all: the rest is what the client
-/// knows.
+/// Returns the error whose words these are. Of some the words do not tell all: the rest is what the
+/// client knows.
 pub(super) fn error_of(status: &Status, revision: Revision, compacted: Revision) -> Error {
     let known = errors!([
         Compacted { compact_revision: compacted },

@@ -45,8 +45,8 @@ impl Kv {
         }
     }
 
-    /// Keys and TTL are what this member knows; how much time is left only the leader knows, as in
-    /// etcd. Errors: `LeaseNotFound`.
+    /// Returns what is known of a lease: keys and TTL as this member knows them, and the time that
+    /// is left, which only the leader knows, as in etcd. Errors: `LeaseNotFound`.
     pub(crate) async fn lease_time_to_live(&self, id: i64) -> Result<LeaseTtl, Error> {
         self.read_barrier().await?;
         let (granted, keys) = self.shared.leases().ttl_and_keys(id)?;
@@ -71,8 +71,8 @@ impl Kv {
         }
     }
 
-    /// All leases that this member knows, the one that ends first before the others. As etcd's
-    /// `LeaseLeases` it asks no leader.
+    /// Returns all leases that this member knows, the one that ends first before the others. As
+    /// etcd's `LeaseLeases` it asks no leader.
     pub fn leases(&self) -> Vec<i64> {
         // Sorted without the lock, for which every write waits.
         let mut leases = self.shared.leases().ends();

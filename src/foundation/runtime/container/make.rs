@@ -73,8 +73,8 @@ fn has_volume(volumes: &[cri::Mount], at: &str) -> bool {
     volumes.iter().any(|volume| volume.container_path == Path::new(at))
 }
 
-/// The pod's own files, where it has no volume at their place, and its volumes: a volume in another
-/// volume comes after it.
+/// Lists the pod's own files, where it has no volume at their place, and its volumes: a volume in
+/// another volume comes after it.
 ///
 /// As upstream, the kubelet's /etc/hosts is always writable, what containerd adds is not on a
 /// read-only root. All containers of the pod share these files.

@@ -388,8 +388,8 @@ impl Container {
         let _ = status.wait_for(|s| s.state == ContainerState::Exited).await;
     }
 
-    /// Stop signal, at most `grace` of real time, then SIGKILL for all its processes. A further
-    /// stop, with less time say, sends the signal no second time.
+    /// Sends the stop signal, waits for at most `grace` of real time, and then sends SIGKILL to all
+    /// its processes. A further stop, with less time say, sends the signal no second time.
     pub(crate) async fn stop(&self, grace: Duration) {
         self.abandon_start().await;
         let Ok(live) = self.live() else { return };

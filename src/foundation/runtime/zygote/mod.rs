@@ -28,8 +28,8 @@ use std::sync::Arc;
 /// The hidden argument that makes this program the zygote.
 pub use linux::boot::ZYGOTE_ARGUMENT;
 
-/// The zygote's whole life: answers requests until main is gone. `socket` is the number that
-/// followed the hidden argument.
+/// Runs the zygote for its whole life: answers requests until main is gone. `socket` is the number
+/// that followed the hidden argument.
 pub fn main(socket: &str) -> i32 {
     let Some(socket) = socket.parse::<RawFd>().ok().and_then(|number| fds::take_inherited(number).ok())
     else {
@@ -172,10 +172,11 @@ fn make(what: &What, birth: &Birth) -> linux::Result<()> {
     }
 }
 
-/// A PID namespace that one enters counts for one's children only, and the zygote must stay where
-/// it is: a helper enters and bears the child, which (CLONE_PARENT again) is main's too. The child
-/// is visible to its container from its first moment, so the helper, which is not, closes what the
-/// container must not reach: the child inherits its standard streams and the status socket only.
+/// Makes a child in a namespace that a helper enters. A PID namespace that one enters counts for
+/// one's children only, and the zygote must stay where it is: a helper enters and bears the child,
+/// which (CLONE_PARENT again) is main's too. The child is visible to its container from its first
+/// moment, so the helper, which is not, closes what the container must not reach: the child
+/// inherits its standard streams and the status socket only.
 fn through_helper(
     birth: &Birth,
     whose: Role,

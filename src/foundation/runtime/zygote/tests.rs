@@ -1,8 +1,8 @@
 use super::*;
 use tokio::io::Interest;
 
-/// What main makes of a process that gives these answers and is then killed, or runs on with
-/// the socket closed; and whether it lives.
+/// Returns what main makes of a process that gives these answers and is then killed, or runs on
+/// with the socket closed; and whether it lives.
 async fn heard(answers: &[&[u8]], abandoned: bool) -> (cri::Result<Started>, bool) {
     #[allow(clippy::zombie_processes)] // `listen` waits for it
     let child = std::process::Command::new("sleep").arg("600").spawn().unwrap();

@@ -94,8 +94,8 @@ fn write_archive(call: &Call, output: &mut impl Write, archive: Itself) -> io::R
     Ok(packing.code)
 }
 
-/// The name that a file has in an archive. As in busybox and GNU's tar, all up to the last `..` is
-/// left out, and the slash of the root: `dir/../file` is stored as `file`.
+/// Returns the name that a file has in an archive. As in busybox and GNU's tar, all up to the last
+/// `..` is left out, and the slash of the root: `dir/../file` is stored as `file`.
 fn stored_name(name: &Path) -> PathBuf {
     let parts: Vec<Component> = name.components().collect();
     let is_outside = |part: &Component| matches!(part, Component::RootDir | Component::ParentDir);

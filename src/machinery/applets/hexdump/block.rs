@@ -2,7 +2,7 @@
 
 use super::format::{BLOCK_MAX, Field, Format, Kind, Part, Unit, parse, size_of};
 
-/// A number with at least so many digits as the precision says.
+/// Returns a number with at least so many digits as the precision says.
 fn digits(base: u8, value: u64, precision: Option<usize>) -> String {
     let text = match base {
         b'o' => format!("{value:o}"),
@@ -123,7 +123,7 @@ impl Plan {
         }
     }
 
-    /// What comes once, behind everything.
+    /// Puts out what comes once, behind everything.
     pub(super) fn put_end(&self, out: &mut Vec<u8>, address: u64) {
         let mut ends = self.formats.iter().flatten().filter(|unit| unit.is_end());
         if let Some(unit) = ends.next_back() {

@@ -199,7 +199,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// What comes out of a body that arrives in parts of that many bytes.
+    /// Returns what comes out of a body that arrives in parts of that many bytes.
     fn decoded(codings: &str, body: &[u8], each: usize) -> (Result<(), Error>, Vec<u8>) {
         let (mut decoder, mut all) = (Decoder::default(), Vec::new());
         decoder.add(codings);

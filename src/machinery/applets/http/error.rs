@@ -91,7 +91,7 @@ impl fmt::Display for BadChunk {
 }
 
 impl Error {
-    /// A failure to send.
+    /// Makes the error of a failure to send.
     pub(super) fn sending(error: io::Error) -> Error {
         match error.kind() {
             io::ErrorKind::TimedOut => Error::TimedOut,
@@ -99,7 +99,7 @@ impl Error {
         }
     }
 
-    /// True if the connection ended, in whichever way the kernel tells it.
+    /// Returns true if the connection ended, in whichever way the kernel tells it.
     pub(crate) fn is_hang_up(&self) -> bool {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
         match self {

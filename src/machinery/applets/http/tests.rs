@@ -6,8 +6,8 @@ use clock::Instant;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-/// A server that gives these answers, one a connection, and leave to send a body that asks for it;
-/// returns its port, and the requests when it ends.
+/// Starts a server that gives these answers, one a connection, and leave to send a body that asks
+/// for it; returns its port, and the requests when it ends.
 pub(crate) fn server(answers: Vec<&'static str>) -> (u16, std::thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -205,7 +205,7 @@ fn a_query_is_joined() {
     }
 }
 
-/// The answer that a server gives, and the lines of its heads.
+/// Returns the answer that a server gives, and the lines of its heads.
 fn ask(answer: &'static str) -> (Result<Answer, Error>, String) {
     let (port, server) = server(vec![answer]);
     let deadline = Deadline::new(Some(Duration::from_secs(10)));
@@ -286,7 +286,7 @@ fn codings_of_the_transfer_are_taken_off() {
     }
 }
 
-/// The body of an answer that need not be text.
+/// Returns the body of an answer that need not be text.
 fn read_from(answer: Vec<u8>) -> Result<Vec<u8>, Error> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let place = listener.local_addr().unwrap();

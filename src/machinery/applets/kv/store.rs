@@ -92,7 +92,7 @@ pub(super) struct Growth {
 }
 
 impl Growth {
-    /// The key was not there before.
+    /// Returns whether the key was not there before.
     pub(super) fn is_new(&self) -> bool {
         self.is_new
     }
@@ -133,7 +133,7 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Bytes that the data takes, about.
+    /// Returns the bytes that the data takes, about.
     pub(super) fn used(&self) -> usize {
         self.used
     }
@@ -142,7 +142,7 @@ impl Database {
         self.entries.len()
     }
 
-    /// Keys that will expire.
+    /// Returns the keys that will expire.
     pub(super) fn expiring(&self) -> usize {
         self.deadlines.len()
     }
@@ -170,7 +170,7 @@ impl Database {
         (0, found)
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     ///
     /// # Errors
     /// It is of another kind.

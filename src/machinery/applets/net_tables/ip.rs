@@ -335,7 +335,7 @@ fn show_link(text: &mut String, network: &Network, link: &LinkMessage, call: &Ca
     }
 }
 
-/// A link itself: two lines, or with another `end` one.
+/// Returns a link itself: two lines, or with another `end` one.
 fn link_lines(link: &LinkMessage, name: &str, state: &str, end: char) -> String {
     let queue = link.txqlen().filter(|n| *n > 0).map_or(String::new(), |n| format!(" qlen {n}"));
     let kind = if link.is_loopback() { "loopback" } else { "ether" };

@@ -81,7 +81,7 @@ impl Text {
         Ok(Text(pieces))
     }
 
-    /// True if the text depends on the request.
+    /// Returns true if the text depends on the request.
     pub(super) fn has_variables(&self) -> bool {
         self.0.iter().any(|piece| matches!(piece, Piece::Variable(_)))
     }
@@ -95,7 +95,7 @@ impl Text {
     }
 }
 
-/// The host that the client asked for, without its port and without a dot at its end.
+/// Returns the host that the client asked for, without its port and without a dot at its end.
 pub(super) fn host(headers: &HeaderMap, uri: &Uri) -> String {
     let written = uri.host().or_else(|| headers.get(header::HOST)?.to_str().ok()).unwrap_or_default();
     let is_port = |text: &str| text.parse::<u16>().is_ok();

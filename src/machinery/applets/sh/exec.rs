@@ -29,7 +29,7 @@ fn turn(result: Run) -> Result<Turn, Flow> {
     }
 }
 
-/// The commands of a list that is one pipeline of several and nothing else.
+/// Returns the commands of a list that is one pipeline of several and nothing else.
 fn plain_pipeline(list: &AndOrList) -> Option<&[Command]> {
     let Pipeline { timed: None, bang: false, seq } = &list.first else { return None };
     (list.additional.is_empty() && seq.len() > 1).then_some(seq)
@@ -275,7 +275,7 @@ impl Shell {
         }
     }
 
-    /// A subshell whose end runs no trap.
+    /// Returns whether this is a subshell whose end runs no trap.
     fn is_plain_child(&self) -> bool {
         self.subshell && !self.interactive && self.has_only_ignoring_traps()
     }

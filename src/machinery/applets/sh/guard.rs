@@ -100,7 +100,7 @@ pub(super) fn unclosed(text: &str) -> usize {
     expansions(text, true).0
 }
 
-/// How deep expansions are inside each other at most, whatever is quoted.
+/// Returns how deep expansions are inside each other at most, whatever is quoted.
 pub(super) fn depth(text: &str) -> usize {
     expansions(text, false).1
 }

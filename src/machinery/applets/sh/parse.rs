@@ -148,7 +148,8 @@ pub(super) fn word(
 const TOO_DEEP: &str = "it is too deep";
 const UNREADABLE: &str = "this shell cannot read it";
 
-/// Whether the parser reads a word or a here-document in the stack that is left, and in time.
+/// Returns whether the parser reads a word or a here-document in the stack that is left, and in
+/// time.
 fn is_parsable(text: &str, stack: depth::Stack) -> bool {
     stack.takes(depth::of_commands(text)) && guard::unclosed(text) <= guard::UNCLOSED_MAX
 }
@@ -167,7 +168,7 @@ pub(super) fn here_document(text: &str, stack: depth::Stack) -> Result<Vec<WordP
     guard::catch(parse).ok_or(UNREADABLE)?.map_err(|e| e.to_string())
 }
 
-/// Whether there is anything to run. A text of comments and blank lines has no commands.
+/// Returns whether there is anything to run. A text of comments and blank lines has no commands.
 pub(super) fn has_commands(program: &Program) -> bool {
     !program.complete_commands.is_empty()
 }
@@ -333,7 +334,7 @@ mod tests {
         assert!(!parsed(&text, stack).map(drop).unwrap_err().incomplete);
     }
 
-    /// What the parser got to see of a word that it could parse.
+    /// Returns what the parser got to see of a word that it could parse.
     fn word_of(text: &str) -> Result<String, String> {
         word(text, &options(), stack()).map(|_| without_large_tildes(text).into_owned())
     }

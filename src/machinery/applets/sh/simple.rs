@@ -274,7 +274,8 @@ impl Shell {
         }
     }
 
-    /// Where a program is. One that is there but may not be run is found if there is no better.
+    /// Returns where a program is. One that is there but may not be run is found if there is no
+    /// better.
     pub(super) fn look_up(&self, name: &str) -> Option<String> {
         if name.contains('/') {
             return Some(name.to_string());

@@ -29,7 +29,7 @@ impl Used {
     }
 }
 
-/// What `time` prints: busybox' three lines, or with `-p` those of POSIX.
+/// Returns what `time` prints: busybox' three lines, or with `-p` those of POSIX.
 fn report(real: f64, used: Used, posix: bool) -> String {
     let line = |(name, seconds): (&str, f64)| match posix {
         true => format!("{name} {seconds:.2}\n"),
@@ -53,7 +53,7 @@ impl Shell {
         result
     }
 
-    /// The builtin `times`: the shell's own, then its children's.
+    /// Runs the builtin `times`: the shell's own, then its children's.
     pub(super) fn times(&self) -> Run {
         let clock = |seconds: f64| format!("{}m{:.2}s", (seconds / 60.0) as u64, seconds % 60.0);
         let line = |who| {

@@ -76,7 +76,7 @@ fn printable(text: &str) -> &str {
     text.split(char::is_control).next().unwrap_or_default()
 }
 
-/// The lines that `-S` prints for the head of an answer.
+/// Returns the lines that `-S` prints for the head of an answer.
 fn shown_head(head: &str) -> String {
     let lines = head.split_terminator("\r\n").map(|line| format!("  {}\n", printable(line)));
     lines.collect::<String>() + "  \n"
@@ -92,7 +92,7 @@ fn url_fault(text: &str, fault: BadUrl) -> String {
     }
 }
 
-/// A failed exchange in busybox' words.
+/// Returns a failed exchange in busybox' words.
 fn unanswered(error: http::Error) -> String {
     match error {
         http::Error::TimedOut => "download timed out".to_string(),
@@ -221,7 +221,7 @@ fn request(call: &Call, url: &Url, method: &str, body: Option<&[u8]>, is_first: 
     [text.as_bytes(), body.unwrap_or_default()].concat()
 }
 
-/// The name of the file of a URL: the last part of its path with the query, as in busybox.
+/// Returns the name of the file of a URL: the last part of its path with the query, as in busybox.
 fn file_name(url: &Url) -> &str {
     url.path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("index.html")
 }

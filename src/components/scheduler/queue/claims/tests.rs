@@ -18,12 +18,12 @@ fn open(claim: PersistentVolumeClaim) -> Open {
     }
 }
 
-/// A provisioner was asked for the claim's volume, and this version was answered.
+/// Makes a request that a provisioner got for the claim's volume; its answer had this version.
 fn asked(claim: PersistentVolumeClaim, version: u64) -> Requested {
     Requested { open: open(claim), choice: Choice::Provision, version: Some(version) }
 }
 
-/// The claim `d/NAME` without a volume, selected for a node or for none.
+/// Returns the claim `d/NAME` without a volume, selected for a node or for none.
 fn version(name: &str, version: u64, node: Option<&str>) -> PersistentVolumeClaim {
     let mut claim = claim("");
     claim.metadata.name = Some(name.into());

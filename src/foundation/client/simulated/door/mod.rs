@@ -125,7 +125,7 @@ struct Inner {
 pub struct Door(Arc<Inner>);
 
 impl Door {
-    /// A door to `store` at which `faults` happen by chance, and `bug` always.
+    /// Makes a door to `store` at which `faults` happen by chance, and `bug` always.
     pub fn new(store: &Store, rng: &Rng, faults: Faults, bug: Option<Bug>) -> Door {
         Door(Arc::new(Inner {
             store: store.clone(),
@@ -139,12 +139,12 @@ impl Door {
         }))
     }
 
-    /// A client whose requests go through this door.
+    /// Makes a client whose requests go through this door.
     pub fn client(&self) -> Client {
         Client::simulated(self.kube())
     }
 
-    /// From now on nothing goes wrong any more.
+    /// Ends all faults: from now on nothing goes wrong.
     pub fn calm(&self) {
         *self.faults_mut() = Faults::default();
     }
@@ -154,7 +154,7 @@ impl Door {
         self.0.killed.notified().await;
     }
 
-    /// What happened so far.
+    /// Returns what happened so far.
     pub fn tally(&self) -> Tally {
         *self.tally_mut()
     }
@@ -281,8 +281,8 @@ impl Door {
         }
     }
 
-    /// The component ends while it waits for this answer. Its request is never heard, was heard, or
-    /// is heard later.
+    /// Kills the component while it waits for this answer. Its request is never carried out, was
+    /// carried out, or is carried out later.
     async fn kill(&self, mut call: Box<Call>) -> Result<Answer, BoxError> {
         self.tally_mut().killed += 1;
         match self.0.rng.range(0, 3) {
@@ -300,7 +300,7 @@ impl Door {
         std::future::pending().await
     }
 
-    /// The answer to a write that changed nothing: the object as it is, or as it was sent.
+    /// Returns the answer to a write that changed nothing: the object as it is, or as it was sent.
     fn as_it_is(&self, call: &Call, sent: Bytes) -> Answer {
         match self.0.store.get(call.kind, &call.namespace, &call.name) {
             Some(item) => whole(200, item.bytes.clone()),

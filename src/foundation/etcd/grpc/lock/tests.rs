@@ -143,8 +143,8 @@ fn a_place_that_is_given_up_late_takes_no_other_along() {
     });
 }
 
-/// The keys under the name, when everything that was given up before this call is gone: the tasks
-/// that give places up have their turns, and write before this does.
+/// Returns the keys under the name, when everything that was given up before this call is gone: the
+/// tasks that give places up have their turns, and write before this does.
 async fn places(face: &Arc<Face>) -> Vec<bytes::Bytes> {
     for _ in 0..20 {
         tokio::task::yield_now().await;

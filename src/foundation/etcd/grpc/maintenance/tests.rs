@@ -44,7 +44,7 @@ fn on_full_disk(alone: bool) -> Kv {
     Kv::new(Arc::new(Shared::new()), Arc::new(FullDisk { alone }), Rng::seeded(1), u64::MAX)
 }
 
-/// The member of `face` with another store, or with other members beside it.
+/// Returns the member of `face` with another store, or with other members beside it.
 fn another(face: &Face, kv: Kv, members: Vec<pb::Member>) -> Arc<Face> {
     Arc::new(Face {
         kv,

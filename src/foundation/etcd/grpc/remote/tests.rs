@@ -71,7 +71,7 @@ enum Server {
     Hangs,
 }
 
-/// An etcd that answers every range so, at revision 7.
+/// Returns an etcd that answers every range so, at revision 7.
 async fn etcd(server: Server) -> Endpoint {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();

@@ -173,7 +173,8 @@ impl<'a> Lexer<'a> {
         Ok(Token::Name(word, called))
     }
 
-    /// The regular expression whose opening `/` was the last token; `/=` has `=` as its first byte.
+    /// Reads the regular expression whose opening `/` was the last token; `/=` has `=` as its first
+    /// byte.
     pub(super) fn regex(&mut self, opening: &str) -> Result<Vec<u8>, String> {
         let start = self.at + 1 - opening.len();
         self.at = start;
@@ -212,7 +213,7 @@ impl<'a> Lexer<'a> {
         Ok(pattern)
     }
 
-    /// Whether a bracket that opens here is closed before the end of the line.
+    /// Returns whether a bracket that opens here is closed before the end of the line.
     fn closes(&self) -> bool {
         let rest = &self.source[self.at + 1..];
         let skip = usize::from(rest.first() == Some(&b'^'));

@@ -64,7 +64,7 @@ impl Input {
         read.map(|count| count > 0)
     }
 
-    /// Bytes that are read and not consumed.
+    /// Returns the bytes that are read and not consumed.
     fn rest(&self) -> &[u8] {
         &self.buffer[self.at..]
     }
@@ -76,7 +76,7 @@ impl Input {
         record
     }
 
-    /// The next record without its end; `None` at the end of the input.
+    /// Returns the next record without its end; `None` at the end of the input.
     ///
     /// # Errors
     /// What the file or pipe answered to a read.
@@ -101,7 +101,8 @@ impl Input {
         })
     }
 
-    /// Where the record ends, and where the next one begins; `None` if the input ends before.
+    /// Returns where the record ends, and where the next one begins; `None` if the input ends
+    /// before.
     fn find_byte(&mut self, wanted: u8) -> io::Result<Option<(usize, usize)>> {
         let mut searched = 0;
         loop {
@@ -176,7 +177,7 @@ impl Interpreter<'_> {
         }
     }
 
-    /// The next record of the operands, counted; `None` after the last one.
+    /// Returns the next record of the operands, counted; `None` after the last one.
     pub(super) fn main_record(&mut self) -> Run<Option<Vec<u8>>> {
         loop {
             if self.main.is_none() && !self.open_next()? {
@@ -233,7 +234,7 @@ impl Interpreter<'_> {
         self.main = Some(Input::new(reader, None));
     }
 
-    /// The next record of a file or of a command's output.
+    /// Returns the next record of a file or of a command's output.
     pub(super) fn read_from(&mut self, command: bool, name: &Text) -> Run<io::Result<Option<Vec<u8>>>> {
         let key = (command, Rc::clone(name));
         if !self.inputs.contains_key(&key) {
@@ -253,7 +254,7 @@ fn cannot_read<T>(name: &[u8], error: &io::Error) -> Run<T> {
     fault(format!("cannot read {}: {}", String::from_utf8_lossy(name), crate::reason(error)))
 }
 
-/// A file; `-` is standard input.
+/// Opens a file; `-` is standard input.
 fn open(name: &[u8]) -> io::Result<Box<dyn io::Read>> {
     match name {
         b"-" | b"/dev/stdin" => Ok(Box::new(io::stdin())),
@@ -261,7 +262,7 @@ fn open(name: &[u8]) -> io::Result<Box<dyn io::Read>> {
     }
 }
 
-/// A command whose output is read.
+/// Starts a command whose output is read.
 fn start(command: &[u8]) -> io::Result<Input> {
     let mut child = shell(command).stdout(Stdio::piped()).spawn()?;
     let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;

@@ -22,7 +22,7 @@ pub(super) fn fetch(line: &str, url: &str) -> (Result<(), Fault>, Report) {
     (result, report)
 }
 
-/// The transfer of the first URL of a call.
+/// Returns the transfer of the first URL of a call.
 fn wanted<'a>(url: &'a Expanded, options: &'a Options) -> Transfer<'a> {
     Transfer { url, upload: options.upload_of(0), nth: 0 }
 }
@@ -292,8 +292,8 @@ fn a_file_is_put_under_its_own_name() {
     assert_eq!(put(&options, "/").0.unwrap_err().code, 26);
 }
 
-/// The largest body that no socket buffer holds, and a server that reads its head only, answers
-/// and keeps the connection.
+/// Returns the largest body that no socket buffer holds, and a server that reads its head only,
+/// answers and keeps the connection.
 fn send_much(line: &str, answer: &'static [u8]) -> (Result<(), Fault>, Report) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());

@@ -167,7 +167,7 @@ impl Call<'_> {
         integer(self.word(at)).ok_or(NO_INTEGER)
     }
 
-    /// The command has changed the data, and does the same when it is run again.
+    /// Records that the command has changed the data, and does the same when it is run again.
     fn record(&mut self) {
         self.effects.records.push(self.words.clone());
     }

@@ -41,7 +41,8 @@ pub(super) struct Closes;
 #[derive(Clone)]
 struct Fixed;
 
-/// The answer to a request as it came, or the refusal of one that nginx refuses ([`refusal()`]).
+/// Returns the answer to a request as it came, or the refusal of one that nginx refuses
+/// ([`refusal()`]).
 pub(super) fn answer_or_refuse<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Content> {
     let mut response = match refusal(request) {
         None => answer(server, request, ends),
@@ -60,7 +61,7 @@ pub(super) fn answer_or_refuse<B>(server: &Server, request: &Request<B>, ends: E
     response
 }
 
-/// The answer to one request. Never fails: faults are answers.
+/// Returns the answer to one request. Never fails: faults are answers.
 fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Content> {
     let Some((path, relative)) = safe_path(request.uri().path()) else {
         return refused(server, StatusCode::BAD_REQUEST);
@@ -102,7 +103,7 @@ fn is_too_long(server: &Server, headers: &HeaderMap) -> bool {
     server.answer.is_none() && length.is_some_and(|length| length > BODY_MAX)
 }
 
-/// The page for a request that has no location. Also that one is in the server's charset.
+/// Returns the page for a request that has no location. Also that one is in the server's charset.
 fn refused(server: &Server, status: StatusCode) -> Response<Content> {
     let mut response = page(status);
     add_charset(server, &mut response);
@@ -120,7 +121,7 @@ fn add_charset(server: &Server, response: &mut Response<Content>) {
     }
 }
 
-/// The request for an error page: always for all of it.
+/// Returns the request for an error page: always for all of it.
 fn for_error_page<B>(request: &Request<B>) -> Request<()> {
     let mut other = Request::new(());
     *other.method_mut() = if request.method() == Method::HEAD { Method::HEAD } else { Method::GET };
@@ -170,7 +171,7 @@ fn location_of<'a>(server: &'a Server, path: &str) -> Option<&'a Location> {
     server.locations.iter().find(|(prefix, location)| fits(prefix, location)).map(|(_, location)| location)
 }
 
-/// What is at a path without detours: the location and the file are chosen by the same one.
+/// Returns what is at a path without detours: the location and the file are chosen by the same one.
 fn at<B>(
     server: &Server,
     request: &Request<B>,
@@ -240,16 +241,16 @@ fn at<B>(
     }
 }
 
-/// A decoded path as a header may hold it.
+/// Returns a decoded path as a header may hold it.
 fn encoded(path: &str) -> String {
     use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
     const UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?');
     utf8_percent_encode(path, UNSAFE).to_string()
 }
 
-/// The path, decoded and without `.`, `..` and double slashes, and the same below a root; `None` if
-/// it would leave the root, or has a `%` without two hexadecimal digits. A name of a file need not
-/// be UTF-8.
+/// Returns the path, decoded and without `.`, `..` and double slashes, and the same below a root;
+/// `None` if it would leave the root, or has a `%` without two hexadecimal digits. A name of a file
+/// need not be UTF-8.
 fn safe_path(raw: &str) -> Option<(String, PathBuf)> {
     let is_escape = |behind: &str| {
         behind.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
@@ -260,7 +261,7 @@ fn safe_path(raw: &str) -> Option<(String, PathBuf)> {
     clean_path(&percent_decode_str(raw).collect::<Vec<u8>>())
 }
 
-/// The same of a path of the configuration, in which a `%` is a plain character.
+/// Returns the same of a path of the configuration, in which a `%` is a plain character.
 fn configured_path(path: &str) -> Option<(String, PathBuf)> {
     clean_path(path.split('?').next()?.as_bytes())
 }
@@ -292,9 +293,10 @@ fn page(status: StatusCode) -> Response<Content> {
     of(status, "text/html", Content::text(html))
 }
 
-/// The answer of `return`. `kind` is the type of a text. As nginx (`ngx_http_script_return_code`):
-/// only an error has a page, and only if the directive has no text. A text of variables that are
-/// empty is a text. For an error that has no page (`return 418`) nothing is sent.
+/// Returns the answer of `return`. `kind` is the type of a text. As nginx
+/// (`ngx_http_script_return_code`): only an error has a page, and only if the directive has no
+/// text. A text of variables that are empty is a text. For an error that has no page (`return 418`)
+/// nothing is sent.
 fn fixed(code: u16, text: Option<&str>, kind: &str) -> Response<Content> {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if code == 444 {

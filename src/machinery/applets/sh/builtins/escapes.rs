@@ -6,7 +6,7 @@ pub(crate) fn ansi(text: &str) -> Vec<u8> {
     expand(text, true).0
 }
 
-/// A format of printf. A `%` that a number makes is plain, so it is doubled.
+/// Returns a format of printf. A `%` that a number makes is plain, so it is doubled.
 pub(crate) fn format(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = text;

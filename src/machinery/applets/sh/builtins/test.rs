@@ -67,8 +67,8 @@ fn evaluate(words: &[&str]) -> Result<bool, String> {
     }
 }
 
-/// Where the operator last stands between two expressions, outside of parentheses. Behind a binary
-/// operator each word is an operand: in `$x = ")" -o $y = b` there are no parentheses.
+/// Returns where the operator last stands between two expressions, outside of parentheses. Behind a
+/// binary operator each word is an operand: in `$x = ")" -o $y = b` there are no parentheses.
 fn outside(words: &[&str], operator: &str) -> Option<usize> {
     let mut depth = 0;
     let mut found = None;

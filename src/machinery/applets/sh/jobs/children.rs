@@ -180,7 +180,8 @@ impl Shell {
         Ok(status)
     }
 
-    /// The builtin `wait`: for one child or for all. A trapped signal ends it with 128 + signal.
+    /// Runs the builtin `wait`: for one child or for all. A trapped signal ends it with 128 +
+    /// signal.
     pub(in super::super) fn wait_builtin(&mut self, wanted: Option<i32>) -> i32 {
         let waited = trap::wait_until(|| {
             self.reap();

@@ -142,7 +142,7 @@ const UNLIKE_MAWK: &[(&str, &str)] = &[
     ("match(\"ba\", /[[=a=]]/)", "2"),
 ];
 
-/// What a program prints, and its status.
+/// Returns what a program prints, and its status.
 pub(crate) fn run(mut command: Command, args: &[&str], input: &[u8]) -> (String, Option<i32>) {
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
