@@ -376,7 +376,7 @@ mod tests {
 
     /// The Event `Killing` of a container whose liveness probe has failed for hours.
     #[test]
-    fn warnings_keep_no_normal_event_from_being_told() {
+    fn warnings_keep_no_normal_event_from_being_written() {
         let (mut correlator, now) = (Correlator::default(), clock::now());
         let mut correlated = |kind: &'static str, reason: &str| {
             let noted = || Note { kind, reason: reason.into(), ..note("web", "no") };
@@ -421,7 +421,7 @@ mod tests {
 
     /// A probe that fails for long shows how often, as upstream: what makes no Event is counted.
     #[test]
-    fn what_is_not_told_is_counted() {
+    fn an_event_that_is_dropped_is_counted() {
         let (mut correlator, now) = (Correlator::default(), clock::now());
         for _ in 0..100 {
             correlator.correlate(&at(now, note("web", "no")));
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_event_that_nobody_answers_is_tried_again_and_a_refused_one_is_not() {
+    async fn an_event_without_an_answer_is_tried_again_and_a_refused_one_is_not() {
         let unanswered = || kube::Error::Service("nobody listens".into());
         let refused = || {
             let status =

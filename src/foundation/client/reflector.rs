@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_list_is_told_as_a_whole_and_one_that_fails_halfway_not_at_all() {
+    async fn a_list_is_reported_as_a_whole_and_one_that_fails_halfway_not_at_all() {
         let failed = kube::Error::Service("nobody listens".into());
         let events = vec![
             Ok(watcher::Event::Init),
@@ -224,7 +224,7 @@ mod tests {
     /// A reader that does something else in between would wait for ever if each call began the
     /// pause anew.
     #[tokio::test(start_paused = true)]
-    async fn a_pause_goes_on_while_nobody_waits_for_its_end() {
+    async fn a_pause_goes_on_while_no_caller_waits_for_its_end() {
         let failed = watcher::Error::InitialListFailed(kube::Error::Service("nobody listens".into()));
         let events = vec![Err(failed), Ok(watcher::Event::Init), Ok(watcher::Event::InitDone)];
         let mut reflector = Reflector::<DynamicObject>::over("Pod", futures::stream::iter(events));

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn links_that_lead_to_each_other_are_told_from_a_magic_link() {
+    fn links_that_lead_to_each_other_differ_from_a_magic_link() {
         let tmp = tempfile::tempdir().unwrap();
         for (link, to) in [("a", "b"), ("b", "a"), ("exe", "/proc/self/exe")] {
             symlink(to, tmp.path().join(link)).unwrap();

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_name_is_told_as_busybox_does() {
+    fn a_missing_name_is_reported_as_by_busybox() {
         let (text, code) = report("nope.default", Err(Failure::NoSuchName));
         assert_eq!((text.as_str(), code), ("** server can't find nope.default: NXDOMAIN\n\n", 1));
         assert!(report("x", Err(Failure::Timeout)).0.starts_with(";; connection timed out; no servers"));

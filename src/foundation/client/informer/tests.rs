@@ -148,7 +148,7 @@ async fn a_watch_that_brings_something_begins_with_the_shortest_pause() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lists_are_counted_when_they_are_asked_for_and_told_when_they_are_complete() {
+async fn lists_are_counted_when_they_are_asked_for_and_reported_when_they_are_complete() {
     let informer = Informer::<ConfigMap>::new(Box::new(|_| {}));
     let listed = Arc::new(Mutex::new(Vec::new()));
     let (log, known) = (listed.clone(), informer.clone());

@@ -24,7 +24,7 @@ fn the_first_file_wins_and_the_command_line_wins_over_files() {
 
 /// As Go's `os.IsNotExist` tells the two apart.
 #[test]
-fn a_file_that_is_absent_is_told_from_one_that_cannot_be_reached() {
+fn a_file_that_is_absent_differs_from_one_that_cannot_be_reached() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("config"), "").unwrap();
     let env = Env { cwd: dir.path().into(), ..Env::default() };
@@ -93,7 +93,7 @@ fn groups_are_impersonated_with_a_user_only() {
 
 /// The user of a context whose entry is missing keeps its name.
 #[test]
-fn a_fault_of_the_command_line_is_told_under_the_name_that_the_context_has() {
+fn a_fault_of_the_command_line_is_reported_under_the_name_that_the_context_has() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("config");
     std::fs::write(&config, "current-context: c\ncontexts:\n- {name: c, context: {cluster: c, user: gone}}\nclusters:\n- {name: c, cluster: {server: 'https://a:1'}}\n").unwrap();

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_end_is_told_as_go_tells_it() {
+    async fn an_end_is_reported_in_gos_words() {
         let unclosed = || io::Error::new(io::ErrorKind::UnexpectedEof, "without close_notify");
         let reset = io::Error::from(io::ErrorKind::ConnectionReset);
         let alert = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);

@@ -338,7 +338,7 @@ mod tests {
 
     /// `kubectl logs -f` in a pager, through `kubectl proxy` or on a foreign cluster.
     #[tokio::test]
-    async fn answers_that_nobody_reads_stay_whole_and_hold_up_no_other() {
+    async fn answers_that_no_caller_reads_stay_whole_and_hold_up_no_other() {
         const LINE: &[u8] = b"a line of a log\n";
         const LINES: usize = 20_000;
         let server = testing::serve(STREAMS_MAX as u32, |request| {

@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_told_and_never_a_panic() {
+    fn damage_is_reported_and_never_a_panic() {
         let mut bucket = Bucket::new("key");
         (0u32..400).for_each(|n| bucket.put(n.to_be_bytes().to_vec(), vec![1; 40]));
         let file = write(vec![bucket]);

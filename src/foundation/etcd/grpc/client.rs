@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_authority_of_the_right_name_is_told_of_in_words() {
+    async fn an_authority_of_the_right_name_is_reported_in_words() {
         let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let [own, other] = dirs.map(|dir| pki::Ca::load_or_create(dir.path(), "etcd-ca").unwrap());
         let identity = other.issue(&pki::Subject::server("m", &["127.0.0.1"])).unwrap();

@@ -355,7 +355,7 @@ mod tests {
 
     /// As `compareKV` of etcd 3.6 decides them, for a key that exists and one that does not.
     #[tokio::test]
-    async fn comparisons_that_nobody_knows_have_etcds_outcome() {
+    async fn comparisons_that_are_unknown_have_etcds_outcome() {
         let kv = Kv::in_memory(Rng::seeded(1));
         kv.put(PutRequest { key: "here".into(), ..PutRequest::default() }).await.unwrap();
         let (version, value, unknown) = (0, 3, 9);

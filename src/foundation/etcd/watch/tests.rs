@@ -55,7 +55,7 @@ async fn the_past_then_the_present_without_gap_or_repetition() {
 }
 
 #[tokio::test]
-async fn a_long_past_is_read_in_portions_and_what_is_forgotten_meanwhile_is_told() {
+async fn a_long_past_is_read_in_portions_and_what_is_forgotten_meanwhile_is_reported() {
     let world = World::new();
     let many = PAST_BATCH as Revision * 5 / 2;
     (0..many).for_each(|_| world.put("a")); // 2 to many + 1
@@ -173,7 +173,7 @@ async fn a_watcher_that_was_cut_off_goes_on_with_what_it_missed() {
 }
 
 #[tokio::test]
-async fn a_watcher_that_sleeps_is_cut_off_and_told() {
+async fn a_watcher_that_sleeps_is_cut_off_and_learns_it() {
     let world = World::new();
     let mut slow = world.watch("a", "", 0);
     for _ in 0..=QUEUE {

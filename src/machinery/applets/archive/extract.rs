@@ -331,7 +331,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_in_the_archive_is_told() {
+    fn a_name_that_is_not_in_the_archive_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("d")).unwrap();
         std::fs::write(dir.path().join("d/f"), "x").unwrap();

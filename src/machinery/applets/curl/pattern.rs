@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern_is_told_with_its_place() {
+    fn what_is_no_pattern_is_reported_with_its_place() {
         for (url, what) in [
             ("h/[a]", "bad range in URL position 4"),
             ("h/[5-1]", "bad range in URL position 8"),

@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_coding_is_told() {
+    fn what_is_no_coding_is_reported() {
         let body = gzip(b"hello");
         assert!(matches!(decoded("br", &body, 9).0, Err(Error::Coding)));
         assert!(matches!(decoded("gzip", b"bad data here", 99).0, Err(Error::Decoding(_))));

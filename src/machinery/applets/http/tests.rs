@@ -325,7 +325,7 @@ fn chunks_have_a_size_and_an_end() {
 }
 
 #[test]
-fn heads_are_told_as_the_server_sent_them() {
+fn heads_are_reported_as_the_server_sent_them() {
     for heads in [
         "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
         "HTTP/1.1 204 No Content\r\nX: a\r\n  b\r\n\tc\r\nY:1\r\n\r\n",
@@ -345,7 +345,7 @@ fn heads_are_told_as_the_server_sent_them() {
 }
 
 #[test]
-fn a_bad_head_is_told_up_to_what_is_wrong() {
+fn a_bad_head_is_reported_up_to_what_is_wrong() {
     let start = "HTTP/1.1 200 OK\r\n";
     type Is = fn(&Error) -> bool;
     let bad: [(&'static str, &str, Is); 9] = [

@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_caught_and_the_next_one_is_told() {
+    fn a_panic_is_caught_and_the_next_one_is_reported() {
         assert_eq!(catch(|| 1), Some(1));
         assert_eq!(catch(|| -> i32 { catch(|| panic!("inner")).unwrap_or(2) }), Some(2));
         assert_eq!(catch(|| panic!("outer")), None::<()>);

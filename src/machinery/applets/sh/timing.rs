@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_told_as_busybox_and_posix_do() {
+    fn times_are_printed_as_by_busybox_and_posix() {
         let used = Used { user: 59.999, system: 0.5 };
         assert_eq!(report(61.256, used, false), "real\t1m 1.25s\nuser\t0m 59.99s\nsys\t0m 0.50s\n");
         assert_eq!(report(61.256, used, true), "real 61.26\nuser 60.00\nsys 0.50\n");

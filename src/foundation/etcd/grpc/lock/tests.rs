@@ -222,7 +222,7 @@ fn a_campaign_that_the_store_ends_keeps_its_place() {
 
 /// A client that reads slowly gets every value, as from the watch of etcd's client library.
 #[test]
-fn an_observer_is_told_every_value_that_a_leader_proclaims() {
+fn an_observer_gets_every_value_that_a_leader_proclaims() {
     let one = One::start();
     let face = one.face.clone();
     one.runtime.block_on(async move {

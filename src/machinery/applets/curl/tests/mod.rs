@@ -99,7 +99,7 @@ fn the_heads_of_redirections_go_where_the_answer_goes() {
 }
 
 #[test]
-fn the_same_server_is_told_the_user_of_the_url_again() {
+fn the_same_server_gets_the_user_of_the_url_again() {
     let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let place = listener.local_addr().unwrap();
@@ -199,7 +199,7 @@ fn a_file_is_named_after_its_url() {
 }
 
 #[test]
-fn another_server_is_not_told_who_the_user_is() {
+fn another_server_does_not_learn_who_the_user_is() {
     let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     let (port, other) = http::tests::server(vec![ok]);
     let moved =

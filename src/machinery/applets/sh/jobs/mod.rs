@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_is_kept_until_somebody_asks() {
+    fn a_status_is_kept_until_a_wait_takes_it() {
         let mut jobs = Jobs::default();
         jobs.add(10);
         jobs.add(20);
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_are_told_of_by_name() {
+    fn jobs_are_selected_by_name() {
         let mut jobs = Jobs::default();
         jobs.add_command(&[10, 11], false, "a |b".into());
         jobs.add_command(&[20], false, "c".into());
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_that_nobody_waits_for_do_not_pile_up() {
+    fn jobs_that_no_wait_takes_do_not_pile_up() {
         let mut jobs = Jobs::default();
         for pid in 1..5000 {
             jobs.add(pid);

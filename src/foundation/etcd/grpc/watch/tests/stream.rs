@@ -295,7 +295,7 @@ fn events_of_the_past_are_headed_by_the_revision_of_the_store() {
 
 /// As etcd: such an answer has no text and no revision beside that of the compaction.
 #[test]
-fn a_watch_of_a_forgotten_past_is_told_the_revision_of_the_compaction() {
+fn a_watch_of_a_forgotten_past_gets_the_revision_of_the_compaction() {
     let one = One::start();
     one.runtime.block_on(async {
         for _ in 0..3 {
