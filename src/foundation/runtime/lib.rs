@@ -81,7 +81,6 @@
 
 #![warn(missing_docs)]
 
-mod bear;
 mod container;
 mod control_groups;
 mod dev;
@@ -102,6 +101,7 @@ mod pumps;
 mod reference;
 mod root;
 mod sandbox;
+mod spawn;
 mod spec;
 mod stats;
 mod stream;

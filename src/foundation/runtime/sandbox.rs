@@ -4,7 +4,7 @@
 use super::means::Means;
 use super::pace::Pace;
 use super::spec::{Pause, Request, Role, What};
-use super::zygote::Unborn;
+use super::zygote::PendingStart;
 use super::{control_groups, work};
 use clock::{self, Timestamp};
 use cni::NodeNetwork;
@@ -341,7 +341,7 @@ async fn make_pause(
         tasks: entry.tasks.clone(),
         what: What::Pause(pause),
     };
-    let process = means.config.zygote.run(id, request, &fds, &Unborn::default()).await?.process;
+    let process = means.config.zygote.run(id, request, &fds, &PendingStart::default()).await?.process;
     let Some(range) = range else { return Ok((process, None)) };
     match user_namespace_of(&process) {
         Ok(namespace) => Ok((process, Some(Users { range, namespace }))),

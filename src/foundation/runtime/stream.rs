@@ -7,7 +7,7 @@ use super::output::Pieces;
 use super::pumps::{Pumps, REST_MAX, read_until};
 use super::spec::{Request, Role, What};
 use super::terminal::Terminal;
-use super::zygote::{Started, Unborn};
+use super::zygote::{PendingStart, Started};
 use cri::{Error, ExecRequest, Reader, Result, Session, Size, Writer};
 use linux::reap::Process;
 use std::os::fd::AsFd;
@@ -51,10 +51,10 @@ pub(crate) async fn exec(
     let what = What::Exec(Box::new(live.exec_process(request.command, request.tty)));
     let users = container.sandbox.first_user();
     let wanted = Request { roles: vec![], ids: means.config.ids, users, tasks: entry.tasks.clone(), what };
-    let unborn = Unborn::default();
+    let pending = PendingStart::default();
     let run = started_or_killed(
-        means.config.zygote.run(&container.sandbox.id, wanted, &given, &unborn),
-        &unborn,
+        means.config.zygote.run(&container.sandbox.id, wanted, &given, &pending),
+        &pending,
         caller_gone,
     );
     let started = run.await.map_err(|e| match e {
@@ -105,7 +105,7 @@ async fn or_killed<T>(process: &Process, made: Result<T>) -> Result<T> {
 /// is killed, which ends the start.
 async fn started_or_killed(
     start: impl Future<Output = Result<Started>>,
-    unborn: &Unborn,
+    pending: &PendingStart,
     caller_gone: CancellationToken,
 ) -> Result<Started> {
     tokio::pin!(start);
@@ -114,7 +114,7 @@ async fn started_or_killed(
         started = &mut start => return started,
         () = caller_gone.cancelled() => {}
     }
-    unborn.abandon();
+    pending.abandon();
     match tokio::time::timeout(ABANDON, start).await {
         Ok(started) => started,
         Err(_) => Err(Error::State("the caller of exec is gone, and its process did not end".into())),
@@ -421,19 +421,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_start_that_no_caller_waits_for_comes_to_an_end() {
-        let (gone, unborn) = (CancellationToken::new(), Unborn::default());
+        let (gone, pending) = (CancellationToken::new(), PendingStart::default());
         let never = || std::future::pending::<Result<Started>>();
         let waited = tokio::time::timeout(
             Duration::from_secs(3600),
-            started_or_killed(never(), &unborn, gone.clone()),
+            started_or_killed(never(), &pending, gone.clone()),
         );
         assert!(waited.await.is_err(), "while its caller waits, it may take long");
-        assert!(!unborn.is_abandoned());
+        assert!(!pending.is_abandoned());
         gone.cancel();
-        let ended = started_or_killed(never(), &unborn, gone.clone()).await;
+        let ended = started_or_killed(never(), &pending, gone.clone()).await;
         assert!(matches!(ended, Err(Error::State(_))));
-        assert!(unborn.is_abandoned(), "its process is killed once it exists");
+        assert!(pending.is_abandoned(), "its process is killed once it exists");
         let failed = std::future::ready(Err(Error::Start("no".into())));
-        assert!(matches!(started_or_killed(failed, &unborn, gone).await, Err(Error::Start(_))));
+        assert!(matches!(started_or_killed(failed, &pending, gone).await, Err(Error::Start(_))));
     }
 }

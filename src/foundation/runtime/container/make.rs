@@ -64,7 +64,7 @@ impl Container {
         let users = self.sandbox.first_user();
         let request =
             Request { roles: vec![], ids: means.config.ids, users, tasks: entry.tasks.clone(), what };
-        let started = means.config.zygote.run(&self.sandbox.id, request, &given, &self.unborn).await;
+        let started = means.config.zygote.run(&self.sandbox.id, request, &given, &self.pending).await;
         Ok((started.map_err(in_init)?, streams))
     }
 }

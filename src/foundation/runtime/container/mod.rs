@@ -14,7 +14,7 @@ use super::pumps::Pumps;
 use super::sandbox::Sandbox;
 use super::spec;
 use super::terminal::Terminal;
-use super::zygote::Unborn;
+use super::zygote::PendingStart;
 use super::{control_groups, work};
 use clock::{self, Timestamp};
 use cri::{ContainerConfig, ContainerState, Error, EventKind, Result, Writer};
@@ -36,13 +36,13 @@ use tokio_util::sync::CancellationToken;
 /// that of a command whose caller is gone. The process is killed as soon as it exists, but what
 /// makes it may hang.
 pub(crate) const ABANDON: Duration = Duration::from_secs(10);
-/// For `hostUsers: false` where Ropewalk runs as an ordinary user.
+/// The warning about `hostUsers: false` where Ropewalk runs as an ordinary user.
 const NO_OWN_USERS: &str = "hostUsers: false is not honoured: the pod shares Ropewalk's own user namespace, because it runs as an ordinary user; \
                             see `ropewalk doctor`";
-/// For a container with a memory limit on a machine that has swap and does not count it.
+/// The warning about a container with a memory limit on a machine that has swap and does not count it.
 const NO_SWAP_LIMIT: &str = "the memory limit does not bound swap: this machine has swap and its kernel does not count it (swapaccount=1 at boot, or \
                              swapoff); see `ropewalk doctor`";
-/// For a container of a shared PID namespace on a machine without control groups.
+/// The warning about a container of a shared PID namespace on a machine without control groups.
 const NO_KILL: &str = "processes that this container's first process leaves behind run until the pod ends, and keep their ports: no control group here can \
                        kill them; see `ropewalk doctor`";
 
@@ -66,11 +66,11 @@ pub(crate) struct Container {
     directory: PathBuf,
     /// The image's file system.
     layer: PathBuf,
-    /// Those that are known before it starts.
+    /// The warnings that are known before it starts.
     warnings: Vec<String>,
     user: cri::User,
-    /// Its process before it runs the program.
-    unborn: Unborn,
+    /// Its start, so that it can be abandoned before the process runs its program.
+    pending: PendingStart,
     created_at: Timestamp,
     status: watch::Sender<Status>,
     /// Everything that holds a descriptor or much memory: what is left of an ended container is
@@ -81,7 +81,7 @@ pub(crate) struct Container {
 #[derive(Clone, Debug)]
 struct Status {
     state: ContainerState,
-    /// Its process is being made. It is created until then, in CRI's words.
+    /// Its process is being made. Until that runs, CRI shows the container as created.
     starting: bool,
     /// It is being removed and starts no more.
     removed: bool,
@@ -115,7 +115,7 @@ struct Launch {
     mounts: Vec<cri::Mount>,
 }
 
-/// A running container's process and ends.
+/// A running container's process, and the ends of its streams.
 #[derive(Clone)]
 pub(crate) struct Live {
     launch: Arc<Launch>,
@@ -209,7 +209,7 @@ impl Container {
             layer: means.config.images.layer(image),
             warnings,
             user,
-            unborn: Unborn::default(),
+            pending: PendingStart::default(),
         })
     }
 
@@ -343,7 +343,7 @@ impl Container {
         };
         *self.lock() =
             Some(Live { launch, process: process.clone(), group: group.clone(), stdin, terminal, output });
-        self.unborn.forget();
+        self.pending.forget();
         self.status.send_modify(|status| {
             (status.state, status.starting) = (ContainerState::Running, false);
             status.warnings = warnings;
@@ -374,7 +374,7 @@ impl Container {
         control_groups::remove_group(group, &means.crew).await;
         self.log.close();
         self.lock_launch().take();
-        tell_end(&self.status, &self.live, |status| {
+        publish_end(&self.status, &self.live, |status| {
             status.state = ContainerState::Exited;
             status.finished_at = Some(finished);
             status.exit_code = exit.code();
@@ -414,7 +414,7 @@ impl Container {
         if !self.status.borrow().starting {
             return;
         }
-        self.unborn.abandon();
+        self.pending.abandon();
         let mut status = self.status.subscribe();
         if tokio::time::timeout(ABANDON, status.wait_for(|s| !s.starting)).await.is_err() {
             tracing::warn!(
@@ -437,9 +437,9 @@ impl Container {
     }
 }
 
-/// Tells of a container's end, and lets go of its process after that: a stop that finds a running
+/// Publishes a container's end, and lets go of its process after that: a stop that finds a running
 /// container without a process would return too early.
-fn tell_end<L>(status: &watch::Sender<Status>, live: &Mutex<Option<L>>, change: impl FnOnce(&mut Status)) {
+fn publish_end<L>(status: &watch::Sender<Status>, live: &Mutex<Option<L>>, change: impl FnOnce(&mut Status)) {
     status.send_modify(change);
     live.lock().take();
 }
