@@ -288,7 +288,7 @@ mod tests {
         awaited.creating(&owner, "p", shared.informer::<Pod>().lists());
         awaited.answered(&owner, "p", Some("u".into()), shared.informer::<Pod>().lists());
         assert!(!awaited.met(&owner));
-        shared.informer::<Pod>().tell_list([]);
+        shared.informer::<Pod>().show_list([]);
         assert_eq!(queue.next().await.0, owner);
         assert!(awaited.met(&owner));
     }

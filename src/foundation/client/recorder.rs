@@ -72,7 +72,7 @@ impl Recorder {
                         None
                     }
                     Err(error) => {
-                        tracing::warn!(%error, reason = note.reason, "event lost: nobody answers");
+                        tracing::warn!(%error, reason = note.reason, "event lost: the API server does not answer");
                         None
                     }
                 };

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
-/// No member's number.
+/// The number of no member: it says that the member has ended.
 const CLOSED: u64 = u64::MAX;
 
 type Answer<T> = oneshot::Sender<Result<T, Error>>;

@@ -136,8 +136,8 @@ fn catches_stop_signals(root: &Root, program: &Path) -> bool {
     name.is_some_and(|name| CATCHERS.contains(&name)) && root.open_of_root(program).is_ok()
 }
 
-/// Becomes a process that `exec` asked for. It was cloned into the container's namespaces, and holds
-/// its standard streams only.
+/// Becomes a process that `exec` asked for. It was cloned into the container's namespaces, and
+/// holds its standard streams only.
 pub(crate) fn exec(spec: &Process, context: &ChildContext) -> Result<Infallible> {
     become_program(spec, context, false)
 }

@@ -351,6 +351,7 @@ mod tests {
                 .contains("no metrics returned from resource metrics API")
         );
     }
+
     /// Returns what ten loaded pods, with the containers `app` and `log`, are scaled to.
     fn scale(resource: &str, container: Option<&str>, target: Target) -> Result<Verdict, String> {
         let mut samples = BTreeMap::new();

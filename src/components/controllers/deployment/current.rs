@@ -101,10 +101,10 @@ mod tests {
         let shared = Shared::fixed(&server.client);
         let (deployment, sets) = cached;
         let deployment: Deployment = serde_json::from_value(deployment).unwrap();
-        shared.informer::<Deployment>().tell_of(deployment);
+        shared.informer::<Deployment>().show(deployment);
         for set in sets {
             let set: ReplicaSet = serde_json::from_value(set).unwrap();
-            shared.informer::<ReplicaSet>().tell_of(set);
+            shared.informer::<ReplicaSet>().show(set);
         }
         let recorder = Recorder::new(&shared.crew, &server.client, COMPONENT.name(), "");
         let _ = Worker { shared, recorder }.sync(Key::new("n", "web"), None).await;

@@ -104,7 +104,7 @@ mod tests {
         ] {
             let server = Scripted::new(|_| None).await;
             let shared = Shared::fixed(&server.client);
-            shared.informer::<Pod>().tell_of(pod);
+            shared.informer::<Pod>().show(pod);
             assert_eq!(sync(&shared, &Key::new("d", "p"), None).await.unwrap(), Outcome::Done);
             let asked = server.take();
             assert_eq!(asked.len(), usize::from(stale));

@@ -410,7 +410,7 @@ mod tests {
         })
         .await;
         let shared = Shared::fixed(&server.client);
-        shared.informer::<Namespace>().tell_of(dying());
+        shared.informer::<Namespace>().show(dying());
         assert_eq!(sync(&shared, Key::new("", "n"), None).await.unwrap(), Outcome::Done);
         assert_eq!(server.lines(), ["GET /api/v1/namespaces/n"]);
     }

@@ -235,26 +235,26 @@ where
     pub fn fixed(objects: impl IntoIterator<Item = K>) -> Informer<K> {
         let informer = Informer::new(Box::new(|_| {}));
         informer.0.synced.store(true, Ordering::Release);
-        objects.into_iter().for_each(|object| informer.tell_of(object));
+        objects.into_iter().for_each(|object| informer.show(object));
         informer
     }
 
-    /// As if a watch had shown it.
+    /// Shows an object to the informer, as a watch would.
     #[cfg(any(test, feature = "testing"))]
-    pub fn tell_of(&self, object: K) {
+    pub fn show(&self, object: K) {
         self.absorb(vec![Delta::Updated(Item::Decoded(object))]);
     }
 
-    /// As if everything had been listed anew.
+    /// Shows a complete list to the informer, as a new list would.
     #[cfg(any(test, feature = "testing"))]
-    pub fn tell_list(&self, objects: impl IntoIterator<Item = K>) {
+    pub fn show_list(&self, objects: impl IntoIterator<Item = K>) {
         self.0.lists.lock().begun += 1;
         self.absorb(vec![Delta::Replaced(objects.into_iter().map(Item::Decoded).collect())]);
     }
 
-    /// As if a watch had shown its end.
+    /// Shows the deletion of an object to the informer, as a watch would.
     #[cfg(any(test, feature = "testing"))]
-    pub fn tell_gone(&self, object: K) {
+    pub fn show_deleted(&self, object: K) {
         self.absorb(vec![Delta::Deleted(Item::Decoded(object))]);
     }
 

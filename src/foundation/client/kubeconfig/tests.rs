@@ -191,7 +191,7 @@ fn a_directory_can_be_opened_and_not_read() {
     assert_eq!(why, format!("read {place}: is a directory"));
 }
 
-/// It may open a browser, or ask for a password, for a user that is known already.
+/// A plugin may open a browser or ask for a password, in vain if the user is known already.
 #[test]
 fn a_plugin_is_asked_only_if_nothing_else_says_who_the_user_is() {
     let exec = "exec: {apiVersion: client.authentication.k8s.io/v1, command: p, interactiveMode: Never}";

@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(why, "http: server gave HTTP response to HTTPS client");
     }
 
-    /// As the kubeconfig of a cluster that was made anew has it.
+    /// The cluster was made anew: the kubeconfig has the authority of the earlier one.
     #[tokio::test]
     async fn an_authority_of_the_same_name_is_named() {
         let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];

@@ -26,9 +26,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// One API server, as the user of the kubeconfig's current context.
 pub struct Upstream {
-    /// As the kubeconfig says. A credential plugin may decide who the user is.
+    /// The server and the user as the kubeconfig names them. A credential plugin may decide who the
+    /// user is.
     target: Target,
-    /// Connections as the user that the plugin named last.
+    /// The connections, as the user that the credential plugin named last.
     http: Mutex<Arc<Http>>,
     env: Env,
     /// The name of that context.
@@ -74,12 +75,12 @@ impl Upstream {
         Ok(http.clone())
     }
 
-    /// `https://10.0.0.1:6443`
+    /// Returns the URL of the server, e.g. `https://10.0.0.1:6443`.
     pub fn url(&self) -> String {
         self.target.url()
     }
 
-    /// `10.0.0.1:6443`
+    /// Returns host and port of the server, e.g. `10.0.0.1:6443`.
     pub fn host(&self) -> &str {
         &self.target.host
     }

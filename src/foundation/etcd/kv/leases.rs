@@ -32,12 +32,12 @@ impl Kv {
         Ok(id)
     }
 
-    /// Ends a lease and deletes its keys. Errors: `LeaseNotFound`.
+    /// Revokes a lease and deletes its keys. Errors: `LeaseNotFound`.
     pub(crate) async fn lease_revoke(&self, id: i64) -> Result<(), Error> {
         self.propose(Command::LeaseRevoke { id }).await.map(drop)
     }
 
-    /// Answers the TTL in seconds. Errors: `LeaseNotFound`.
+    /// Renews a lease and returns its TTL in seconds. Errors: `LeaseNotFound`.
     pub(crate) async fn lease_keep_alive(&self, id: i64) -> Result<i64, Error> {
         match self.propose(Command::LeaseRenew { id }).await? {
             Outcome::Renewed(ttl) => Ok(ttl),

@@ -223,7 +223,7 @@ impl Server {
         let kv = Kv::new(shared, backend, rng.fork("leases"), config.quota_bytes);
         let server = Server { kv, handle, leader, failure, driver: Mutex::new(Some(driver)), tap };
         if initial_cluster.len() == 1 {
-            // What is wrong with the disk says more than the time that was waited for it.
+            // A fault of the disk says more than that the read has timed out.
             let why = |error| match waiting.failed() {
                 Some(failed) => StartError::Failed(failed),
                 None => StartError::Ended(server.kv.status().refuses.unwrap_or(error)),

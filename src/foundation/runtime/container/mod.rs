@@ -39,7 +39,7 @@ pub(crate) const ABANDON: Duration = Duration::from_secs(10);
 /// The warning about `hostUsers: false` where Ropewalk runs as an ordinary user.
 const NO_OWN_USERS: &str = "hostUsers: false is not honoured: the pod shares Ropewalk's own user namespace, because it runs as an ordinary user; \
                             see `ropewalk doctor`";
-/// The warning about a container with a memory limit on a machine that has swap and does not count it.
+/// The warning about a memory limit on a machine that has swap and does not count it.
 const NO_SWAP_LIMIT: &str = "the memory limit does not bound swap: this machine has swap and its kernel does not count it (swapaccount=1 at boot, or \
                              swapoff); see `ropewalk doctor`";
 /// The warning about a container of a shared PID namespace on a machine without control groups.

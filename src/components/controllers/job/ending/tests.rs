@@ -51,7 +51,7 @@ async fn a_job_does_not_end_before_its_pods_are_known() {
         })
         .await;
         let shared = Shared::fixed(&server.client);
-        shared.informer::<Job>().tell_of(serde_json::from_value(late()).unwrap());
+        shared.informer::<Job>().show(serde_json::from_value(late()).unwrap());
         let looked = workload::look_once::<Jobs>(&shared, &Key::new("d", "j")).await;
         assert_eq!(looked.is_err(), unknown > 0, "{:?}", looked.err());
         let written: Vec<Value> =
@@ -81,8 +81,8 @@ async fn look(ended: bool, ttl: Value, pod: Value) -> Vec<String> {
     })
     .await;
     let shared = Shared::fixed(&server.client);
-    shared.informer::<Job>().tell_of(serde_json::from_value(job).unwrap());
-    shared.informer::<Pod>().tell_of(serde_json::from_value(pod).unwrap());
+    shared.informer::<Job>().show(serde_json::from_value(job).unwrap());
+    shared.informer::<Pod>().show(serde_json::from_value(pod).unwrap());
     workload::look_once::<Jobs>(&shared, &Key::new("d", "j")).await.unwrap();
     server.lines()
 }

@@ -140,7 +140,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// The reason why the pod cannot run on the node.
-    pub(super) fn volumes_are_on(&self, pod: &Pod, node: &str) -> Result<(), String> {
+    pub(super) fn check_volumes_are_on(&self, pod: &Pod, node: &str) -> Result<(), String> {
         let volumes = self.volumes_of(pod).map_err(|why| why.reason)?;
         match self.nodes.get(&Key::new("", node)).map(|n| NodeInfo::of(&n)) {
             None => Err(format!("node {node:?} is gone")),

@@ -1,5 +1,5 @@
-//! The way from a component to the store: requests that are late, refused, heard without an answer
-//! or heard after their sender has ended, and watches that lag, break and expire. Everything comes
+//! The way from a component to the store: requests that are late, refused, carried out without an
+//! answer or after their sender has ended, and watches that lag, break and expire. Everything comes
 //! from a seed.
 
 mod call;
@@ -117,7 +117,7 @@ struct Inner {
     /// By namespace and name.
     events: Mutex<LruCache<(String, String), Value>>,
     /// Uids of objects that were created, and whose creator has not got the answer yet.
-    untold: Mutex<BTreeSet<String>>,
+    unanswered: Mutex<BTreeSet<String>>,
 }
 
 /// The way from a component to the simulated API server. Cheap to clone.
@@ -135,7 +135,7 @@ impl Door {
             killed: Notify::new(),
             tally: Mutex::default(),
             events: Mutex::new(LruCache::new(EVENTS_MAX)),
-            untold: Mutex::default(),
+            unanswered: Mutex::default(),
         }))
     }
 
@@ -161,12 +161,12 @@ impl Door {
 
     /// Uids of objects that were created, and whose creator never got the answer: it was lost on
     /// the way, or the creator was killed before.
-    pub fn untold(&self) -> BTreeSet<String> {
-        self.untold_mut().clone()
+    pub fn unanswered(&self) -> BTreeSet<String> {
+        self.unanswered_mut().clone()
     }
 
-    fn untold_mut(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.0.untold.lock()
+    fn unanswered_mut(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.unanswered.lock()
     }
 
     fn faults_mut(&self) -> MutexGuard<'_, Faults> {
@@ -251,7 +251,7 @@ impl Door {
             }
             Err(status) => Ok(refusal(&status)),
             Ok(answer) => {
-                self.untold_mut().remove(&call.made);
+                self.unanswered_mut().remove(&call.made);
                 Ok(answer)
             }
         }
@@ -348,7 +348,7 @@ impl Door {
         let item = done.inspect_err(|status| self.tally_mut().conflicts += u64::from(status.code == 409))?;
         if call.method == Method::POST && call.sub.is_empty() {
             call.made = meta::uid(&item.value).to_string();
-            self.untold_mut().insert(call.made.clone());
+            self.unanswered_mut().insert(call.made.clone());
         }
         Ok(whole(if call.method == Method::POST { 201 } else { 200 }, item.bytes.clone()))
     }
