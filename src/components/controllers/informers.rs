@@ -66,7 +66,7 @@ impl Informers {
         Informers { source: Source::Watches(crew.clone(), client.clone()), by_type: BTreeMap::new() }
     }
 
-    /// Caches that are empty and watch nothing.
+    /// Makes caches that are empty and watch nothing.
     #[cfg(test)]
     pub(crate) fn fixed() -> Informers {
         Informers { source: Source::Tests, by_type: BTreeMap::new() }

@@ -20,8 +20,8 @@ pub(crate) struct Lease {
     pub ttl: i64,
     pub keys: BTreeSet<Bytes>,
     expires: Moment,
-    /// Index of the entry of the log that granted or renewed it last. 0 if it is older than what a
-    /// snapshot of an earlier format tells.
+    /// Index of the entry of the log that granted or renewed it last; 0 if it came from a snapshot
+    /// of an earlier format, which does not have that.
     renewed: u64,
     /// When its revocation is to be proposed: when it expires, or some time after it was proposed
     /// in vain.

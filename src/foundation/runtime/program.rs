@@ -178,7 +178,7 @@ mod tests {
         ] {
             assert_eq!(looked(&script("bad", &text)), "denied", "{text:?}");
         }
-        // Through another script.
+        // The interpreter is a script whose own interpreter is this program.
         script("inner", "#!/proc/self/exe\n");
         let outer = script("outer", &format!("#!{}/inner\n", tmp.path().display()));
         assert_eq!(looked(&outer), "denied");

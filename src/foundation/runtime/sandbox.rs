@@ -369,8 +369,9 @@ fn user_namespace_of(process: &Process) -> std::io::Result<OwnedFd> {
 
 /// The first line of `/etc/hosts` of a pod with a network of its own.
 const POD_HOSTS: &str = "# Kubernetes-managed hosts file.";
-/// That of a pod in its node's network, which upstream lets the node's own file follow. Here it is
-/// always as that of a machine with one name: what pods write to the node's file is not copied.
+/// The first line of `/etc/hosts` of a pod in its node's network. Upstream the lines of the node's
+/// own file follow. Here the file is always that of a machine with one name: what pods write to the
+/// node's file is not copied.
 const NODE_HOSTS: &str = "# Kubernetes-managed hosts file (host network).";
 
 /// Writes a file that all users of a pod may read, whatever umask the session has: main keeps that.
@@ -379,8 +380,8 @@ fn write_for_all(path: &Path, text: &str) -> std::io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
 }
 
-/// `/etc/hosts` as the kubelet writes it. `names` are the pod's, or the node's if the pod is in its
-/// network.
+/// Returns the text of `/etc/hosts` as the kubelet writes it. `names` are the pod's, or the node's
+/// if the pod is in its network.
 fn hosts(head: &str, ip: Ipv4Addr, names: &[&str], aliases: &[(String, Vec<String>)]) -> String {
     let mut text = format!("{head}\n");
     text.push_str(

@@ -133,7 +133,7 @@ async fn an_owner_of_another_uid_is_not_there() {
     }
 }
 
-/// A CustomResourceDefinition is free to name its kind so.
+/// A CustomResourceDefinition may name its kind ReplicaSet, too.
 #[tokio::test]
 async fn a_replica_set_of_another_group_is_asked_for_its_own_scale() {
     let kinds = json!({"kind": "APIGroupDiscoveryList", "items": [{"metadata": {"name": "mine"},

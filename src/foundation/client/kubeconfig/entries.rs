@@ -154,7 +154,8 @@ fn user_faults(env: &Env, user: &Entry, overrides: &Overrides) -> Vec<String> {
     faults
 }
 
-/// Checks the two for what client-go refuses, with what the command line says of impersonation.
+/// Checks the entries of the user and of the cluster for what client-go refuses, and what the
+/// command line says of impersonation.
 ///
 /// # Errors
 /// [`Error::Invalid`] with everything that is wrong.

@@ -35,7 +35,7 @@ pub struct Target {
     pub impersonate: Vec<(String, String)>,
     /// The namespace of a command that names none.
     pub namespace: String,
-    /// Whom to ask who the user is: [`Target::authenticated`].
+    /// The credential plugin that knows who the user is; [`Target::authenticated`] asks it.
     pub plugin: Option<Plugin>,
 }
 

@@ -20,8 +20,8 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code, Status, Streaming};
 use tonic_prost::ProstCodec;
 
-/// Beside a request: it is to be refused, or its stream ended, if the server has no leader (etcd:
-/// `WithRequireLeader`).
+/// Metadata of a request that is to be refused, or whose stream is to end, if the server has no
+/// leader (etcd: `WithRequireLeader`).
 pub(super) const HAS_LEADER: &str = "hasleader";
 
 /// Bytes on their way on one stream, and on all of them.
@@ -75,7 +75,7 @@ pub enum ConnectError {
 pub struct Endpoint {
     /// `https`.
     pub tls: bool,
-    /// A name or an address; IPv6 without brackets.
+    /// The name or the address of the server; IPv6 without brackets.
     pub host: String,
     /// 2379 if the text has none.
     pub port: u16,

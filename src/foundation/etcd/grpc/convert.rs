@@ -72,8 +72,8 @@ pub(super) fn delete_range(r: pb::DeleteRangeRequest) -> DeleteRangeRequest {
     DeleteRangeRequest { key: r.key, range_end: r.range_end, prev_kv: r.prev_kv }
 }
 
-/// Errors come in etcd's order, one part after the other: `TooManyOps`, `EmptyKey`, an operation
-/// without content.
+/// Converts a transaction. Errors come in etcd's order, one part after the other: `TooManyOps`,
+/// `EmptyKey`, an operation without content.
 pub(super) fn transaction(r: pb::TxnRequest, max_ops: usize) -> Result<TxnRequest, Status> {
     let left = txn::check_count(r.compare.len(), r.success.len(), r.failure.len(), max_ops)?;
     let ops = |ops: Vec<pb::RequestOp>| -> Result<Vec<RequestOp>, Status> {

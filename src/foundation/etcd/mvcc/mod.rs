@@ -93,7 +93,7 @@ impl Pick<'_> {
             && between(kv.create_revision, self.r.min_create_revision, self.r.max_create_revision)
     }
 
-    /// Equals stay in the order of their keys.
+    /// Sorts what was found. Equals stay in the order of their keys.
     fn sort(&self, found: &mut [&KeyValue]) {
         let compare = |a: &KeyValue, b: &KeyValue| match self.r.sort_target {
             SortTarget::Key => a.key.cmp(&b.key),

@@ -110,7 +110,7 @@ struct Packing<'a> {
     /// Device and inode of the directories that are being packed, the outermost first: with `-h` a
     /// link may lead back to one of them.
     above: Vec<(u64, u64)>,
-    /// 1 if something could not be read.
+    /// The exit code: 1 if something could not be read.
     code: i32,
 }
 

@@ -16,9 +16,11 @@ pub(super) struct Request<'a> {
     pub url: &'a Url,
     pub method: &'a str,
     pub body: Option<Body<'a>>,
-    /// The server may know who the user is.
+    /// The server may get headers that say who the user is: it is the first one (scheme, host and
+    /// port).
     pub trusted: bool,
-    /// The server's host has the name of the first one.
+    /// The server's host has the name of the first one, so that the user's `Host` is sent to it,
+    /// too.
     pub is_named: bool,
     pub referer: Option<&'a str>,
 }
@@ -26,7 +28,8 @@ pub(super) struct Request<'a> {
 /// The headers of `-H`, as they were written.
 struct Own<'a> {
     all: Vec<&'a str>,
-    /// The server may know who the user is.
+    /// The server may get headers that say who the user is: it is the first one (scheme, host and
+    /// port).
     trusted: bool,
     /// `Host` names this server, too.
     is_named: bool,
@@ -151,7 +154,7 @@ fn head(options: &Options, request: Request<'_>, body: Option<&Opened<'_>>, own:
     text + &about_body(options, body, own) + "\r\n"
 }
 
-/// Returns the headers that tell of the body, which stand last.
+/// Returns the headers about the body, which stand last.
 fn about_body(options: &Options, body: Option<&Opened<'_>>, own: &Own<'_>) -> String {
     let mut text = String::new();
     let mut add = |name: &str, value: &str| {

@@ -50,7 +50,7 @@ pub(crate) enum Error {
     /// A coding that is neither gzip nor deflate.
     #[error("the body has a coding that is not known")]
     Coding,
-    /// The server names more codings than are taken off.
+    /// The server names more codings of the body than this client decodes.
     #[error("the body has more than 5 codings")]
     ManyCodings,
     /// The body is not what its coding says.

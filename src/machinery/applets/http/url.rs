@@ -231,7 +231,7 @@ fn without_dots(path: &str) -> String {
             part => kept.push(part),
         }
     }
-    // What ends with dots is a directory.
+    // A path that ends with dots is that of a directory.
     if path.ends_with("/.") || path.ends_with("/..") {
         kept.push("");
     }

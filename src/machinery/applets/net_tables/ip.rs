@@ -277,7 +277,8 @@ fn show(network: &Network, call: &Call) -> String {
     text
 }
 
-/// Writing into a String cannot fail, so results are dropped here and below.
+/// Writes a link with its addresses. Writing into a String cannot fail, so results are dropped here
+/// and below.
 fn show_link(text: &mut String, network: &Network, link: &LinkMessage, call: &Call) {
     let index = link.ifindex();
     // The other end of a wire may be in another namespace, where its number is all that is known.

@@ -24,7 +24,7 @@ enum Line {
 }
 
 impl Shell {
-    /// On a terminal: signals that would end a script do not end a conversation.
+    /// Makes this an interactive shell: signals that would end a script do not end it.
     pub(super) fn become_interactive(&mut self) {
         self.interactive = true;
         self.ignore_signals(true);

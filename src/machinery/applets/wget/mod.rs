@@ -106,7 +106,8 @@ fn is_redirection(status: u16) -> bool {
     matches!(status, 300..=303 | 307 | 308)
 }
 
-/// Statuses whose body is the file. A part of it (206) is not: this wget asks for none.
+/// Returns whether the body of an answer with this status is the file. That of 206, a part of it,
+/// is not: this wget asks for none.
 fn is_success(status: u16) -> bool {
     matches!(status, 200..=204)
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// The claims of a pod that wait for their first consumer get this long, together, to be bound.
 const BIND_TIMEOUT: Duration = Duration::from_secs(600);
-/// Go's words for the end of that time, which upstream's message has.
+/// The words of upstream's message when that time is over; they are Go's.
 const TIMED_OUT: &str = "context deadline exceeded";
 
 impl Scheduler {

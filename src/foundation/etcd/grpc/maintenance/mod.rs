@@ -23,7 +23,7 @@ const CHUNK: usize = 32 << 10;
 const SUM: usize = 32;
 /// A client that takes no piece of a file for so long is given up.
 const IDLE: Duration = Duration::from_secs(60);
-/// How long a client waits for the files of others to be sent.
+/// How long a client waits for a place in memory for its file, while those of others are sent.
 const PLACE_PATIENCE: Duration = Duration::from_secs(30);
 /// A leader that has not handed over by then stays.
 const TRANSFER_PATIENCE: Duration = Duration::from_secs(5);

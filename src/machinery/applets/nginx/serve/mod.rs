@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Bytes of a body: the default of `client_max_body_size`.
+/// Bytes of the largest body of a request: the default of `client_max_body_size`.
 const BODY_MAX: u64 = 1024 * 1024;
 
 /// Marks an answer that `access_log off` keeps out of the log.

@@ -18,7 +18,7 @@ struct Job {
     members: Vec<(i32, Option<Exit>)>,
     /// `pipefail` was on: the last exit that is a failure counts.
     pipefail: bool,
-    /// As it was written; nothing for what runs in the foreground.
+    /// The command as it was written; empty for one in the foreground.
     command: String,
 }
 
@@ -51,7 +51,7 @@ impl Jobs {
 
     /// Adds a command of one process or, for a pipeline, of several.
     pub(super) fn add_command(&mut self, pids: &[i32], pipefail: bool, command: String) {
-        // The kernel gave its number again.
+        // An earlier child of this number has ended: the kernel gives numbers again.
         self.list.retain(|job| !pids.contains(&job.pid()));
         self.waited.retain(|(pid, _)| !pids.contains(pid));
         let number = self.list.iter().map(|job| job.number).max().unwrap_or(0) + 1;
