@@ -342,7 +342,7 @@ mod tests {
             Some(Err("etcdserver: no leader".into()))
         );
         assert!(wants.next().await.is_none());
-        let _ = tokio::time::timeout(LEADERLESS * 9, waits.next()).await.expect_err("nobody asked for it");
+        let _ = tokio::time::timeout(LEADERLESS * 9, waits.next()).await.expect_err("no client asked for it");
     }
 
     /// The last word of a member that ends is that there is no leader.

@@ -300,8 +300,8 @@ impl Kv {
         self.shared.read().compacted().max(0)
     }
 
-    /// Raft's term, for the head of each answer. Takes no lock that a write or a copy of the store
-    /// holds.
+    /// Returns Raft's term, for the head of each answer. Takes no lock that a write or a copy of
+    /// the store holds.
     pub(crate) fn term(&self) -> u64 {
         self.backend.status().term
     }

@@ -105,7 +105,7 @@ impl Truth {
         if entry.index <= self.index {
             return None;
         }
-        assert_eq!(entry.index, self.index + 1, "nobody has applied the one before");
+        assert_eq!(entry.index, self.index + 1, "no member has applied the one before");
         self.index = entry.index;
         let (_, command) = command::decode(data(entry)?).expect("an entry of the store");
         let (at, mut events) = (Applied { index: entry.index, term: entry.term }, vec![]);

@@ -61,7 +61,7 @@ async fn a_long_past_is_read_in_portions_and_what_is_forgotten_meanwhile_is_repo
     (0..many).for_each(|_| world.put("a")); // 2 to many + 1
     let (mut reader, mut sleeper) = (world.watch("a", "b", 2), world.watch("a", "b", 2));
     assert_eq!((sleeper.past.len(), sleeper.made()), (PAST_BATCH, many + 1));
-    assert!(world.hub.lock().watchers.is_empty(), "nobody is told of the present before the past");
+    assert!(world.hub.lock().watchers.is_empty(), "no watcher gets the present before the past");
     reader.request_progress(0);
     world.put("a");
     let (mut seen, mut last) = (0, 1);

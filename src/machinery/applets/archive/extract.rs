@@ -238,7 +238,7 @@ impl Unpacking<'_> {
         std::fs::set_permissions(target, Permissions::from_mode(header.mode()? & 0o7777 & !self.mask))
     }
 
-    /// User and group of an entry; `None` if owners are not kept.
+    /// Returns user and group of an entry; `None` if owners are not kept.
     fn owner(&self, header: &tar::Header) -> io::Result<Option<(u32, u32)>> {
         let id = |id: io::Result<u64>| u32::try_from(id?).map_err(io::Error::other);
         match self.call.keeps_owners() {
@@ -266,8 +266,8 @@ impl Unpacking<'_> {
     }
 }
 
-/// An entry that came later may have put a link where the directory was, so it is looked for anew
-/// and opened without following links.
+/// Gives a directory its attributes at the end. An entry that came later may have put a link where
+/// the directory was, so it is looked for anew and opened without following links.
 fn finish_folder(call: &Call, name: &Path, folder: &Folder) -> io::Result<()> {
     let path = place(&call.directory, name, false)?;
     let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;

@@ -67,8 +67,8 @@ fn late_fault(deadline: Deadline) -> Fault {
     fault(28, format!("Connection timed out after {} milliseconds", deadline.start.elapsed().as_millis()))
 }
 
-/// In curl's words as far as they are not OpenSSL's, and what the learner can do. `deadline` is
-/// that of `-m`.
+/// Makes the fault of a failed handshake, in curl's words as far as they are not OpenSSL's, and
+/// what the learner can do. `deadline` is that of `-m`.
 pub(super) fn tls_fault(refusal: Refusal, url: &Url, deadline: Deadline) -> Fault {
     const REMEDY: &str = "Name the CA with --cacert FILE, or skip the verification with -k.";
     match refusal {

@@ -30,7 +30,7 @@ enum Problem {
 }
 
 impl Problem {
-    /// In curl's words, which stand behind `Problem `.
+    /// Returns curl's words for the problem, which stand behind `Problem `.
     fn words(self) -> &'static str {
         match self {
             Problem::Timeout => ": timeout",

@@ -102,8 +102,8 @@ fn speed(report: &Report, bytes: u64) -> Value {
     Value::Number((bytes as f64 / report.total.as_secs_f64().max(1e-6)) as u64)
 }
 
-/// OpenSSL's number of what is wrong with the server's certificate, of those that rustls tells
-/// apart.
+/// Returns OpenSSL's number of what is wrong with the server's certificate, of those that rustls
+/// tells apart.
 fn verify_result(report: &Report) -> u64 {
     let error = report.error.as_deref().filter(|_| report.code == 60).unwrap_or_default();
     let known = [("local issuer", 20), ("has expired", 10), ("not yet valid", 9)];

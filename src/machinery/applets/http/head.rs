@@ -46,7 +46,7 @@ impl Head {
         (!values.is_empty()).then(|| values.join(","))
     }
 
-    /// Start line and headers, each with CRLF.
+    /// Returns start line and headers, each with CRLF.
     pub(crate) fn text(&self) -> String {
         let headers = self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
         format!("{}\r\n{}", self.start, headers.collect::<String>())

@@ -190,7 +190,7 @@ pub(super) fn split(line: &[u8]) -> Option<Words> {
     Some(words)
 }
 
-/// Only a space may follow a closing quote.
+/// Checks what follows a closing quote: only a space may.
 fn after_quote(rest: &[u8]) -> Option<&[u8]> {
     rest.first().is_none_or(u8::is_ascii_whitespace).then_some(rest)
 }
@@ -293,7 +293,7 @@ impl Replies {
         self.line(':', &number.to_string());
     }
 
-    /// A number of things.
+    /// Writes a number of things, e.g. of keys.
     pub(super) fn count(&mut self, count: usize) {
         self.integer(i64::try_from(count).unwrap_or(i64::MAX));
     }
@@ -304,7 +304,7 @@ impl Replies {
         }
     }
 
-    /// The value, or nil.
+    /// Writes a text, or nil.
     pub(super) fn bulk_or_nil(&mut self, bytes: Option<&[u8]>) {
         match bytes {
             Some(bytes) => self.bulk(bytes),
@@ -321,7 +321,7 @@ impl Replies {
         self.line('*', "-1");
     }
 
-    /// An array of texts.
+    /// Writes an array of texts.
     pub(super) fn bulks<'a>(&mut self, all: impl ExactSizeIterator<Item = &'a Vec<u8>>) {
         self.array(all.len());
         all.for_each(|bytes| self.bulk(bytes));

@@ -56,7 +56,8 @@ pub(super) trait Kind: Sized {
     fn empty() -> Value;
     fn of(value: &Value) -> Option<&Self>;
     fn of_mut(value: &mut Value) -> Option<&mut Self>;
-    /// A key goes with its last element; an empty text is a value like others.
+    /// Returns whether nothing is left of the value. A key goes with its last element; an empty
+    /// text is a value like others.
     fn is_gone(&self) -> bool;
 }
 
@@ -155,8 +156,8 @@ impl Database {
         self.entries.iter().map(|((_, key), entry)| (key, entry))
     }
 
-    /// At least `count` keys from a cursor on, and the cursor of what follows; 0 at the end. Keys
-    /// that are there all the time are returned whatever happens between two calls.
+    /// Returns at least `count` keys from a cursor on, and the cursor of what follows; 0 at the
+    /// end. Keys that are there all the time are returned whatever happens between two calls.
     pub(super) fn scan(&self, cursor: u64, count: usize) -> (u64, Vec<&Vec<u8>>) {
         let mut found: Vec<&Vec<u8>> = Vec::new();
         let mut last = None;

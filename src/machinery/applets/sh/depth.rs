@@ -33,7 +33,7 @@ fn address() -> usize {
 }
 
 impl Stack {
-    /// Called in the outermost frame.
+    /// Measures the stack. It is called in the outermost frame.
     pub(super) fn new() -> Stack {
         let limit = getrlimit(Resource::RLIMIT_STACK).map_or(RLIM_INFINITY, |(soft, _)| soft);
         let size = usize::try_from(limit.min(SIZE_MAX)).unwrap_or(RESERVE);
@@ -65,7 +65,7 @@ impl Stack {
 }
 
 impl Shell {
-    /// Called wherever commands or sums contain each other.
+    /// Checks that another level fits, wherever commands or sums contain each other.
     ///
     /// # Errors
     /// `Abort` if the stack has no room for another level.

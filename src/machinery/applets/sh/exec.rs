@@ -189,7 +189,7 @@ impl Shell {
         Ok(())
     }
 
-    /// Both ends where no script can name them: (read, write).
+    /// Makes a pipe whose ends no script can name: (read, write).
     pub(super) fn new_pipe(&mut self) -> Result<(OwnedFd, OwnedFd), Flow> {
         let made = fds::pipe().and_then(|(r, w)| Ok((script_fds::above(r)?, script_fds::above(w)?)));
         made.map_err(|e| {
@@ -222,7 +222,8 @@ impl Shell {
         }
     }
 
-    /// A redirection that fails is a failure for `set -e`, whatever the command is.
+    /// Runs a compound command with redirections. One that fails is a failure for `set -e`,
+    /// whatever the command is.
     pub(super) fn redirected_compound(
         &mut self,
         compound: &CompoundCommand,

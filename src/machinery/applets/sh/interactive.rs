@@ -138,7 +138,7 @@ impl Shell {
         }
     }
 
-    /// Byte by byte: what a command reads later must not be swallowed here.
+    /// Reads a line byte by byte: what a command reads later must not be swallowed here.
     fn read_line(&mut self) -> Result<Line, Flow> {
         let mut bytes = Vec::new();
         loop {

@@ -101,8 +101,9 @@ fn parsed(text: &str, stack: depth::Stack) -> Result<Program, Fault> {
     })
 }
 
-/// The parser takes all digits before `<` or `>` for a descriptor and panics if it is no i32. In
-/// quotes and here-documents they are text.
+/// Returns whether a text may name a descriptor that is too large. The parser takes all digits
+/// before `<` or `>` for a descriptor and panics if it is no i32. In quotes and here-documents they
+/// are text.
 fn may_name_a_large_descriptor(text: &str) -> bool {
     text.match_indices(['<', '>']).any(|(at, _)| {
         let before = text[..at].trim_end_matches(|c: char| c.is_ascii_digit());
@@ -110,8 +111,8 @@ fn may_name_a_large_descriptor(text: &str) -> bool {
     })
 }
 
-/// The parser panics if the number after `~`, `~+` or `~-` is no usize. Such a text is no tilde
-/// expansion, so its tilde is quoted.
+/// Quotes each tilde whose number is too large. The parser panics if the number after `~`, `~+` or
+/// `~-` is no usize. Such a text is no tilde expansion, so its tilde is quoted.
 fn without_large_tildes(word: &str) -> Cow<'_, str> {
     let large = |at: usize| {
         let behind = word[at + 1..].trim_start_matches(['+', '-']);

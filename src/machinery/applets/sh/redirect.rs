@@ -88,8 +88,8 @@ impl Shell {
         Ok(Ok(saved))
     }
 
-    /// A child never undoes the redirections of its parent. With what they hide it would keep a
-    /// pipe open whose end its reader waits for:
+    /// Closes the saved descriptors of the parent. A child never undoes the redirections of its
+    /// parent. With what they hide it would keep a pipe open whose end its reader waits for:
     /// `kubectl exec POD -- sh -c '(sleep 9) >/dev/null &'` ends at once.
     pub(super) fn let_go_of_saved(&mut self) {
         for kept in self.saved.drain(..).filter_map(|kept| kept.upgrade()) {
@@ -175,8 +175,8 @@ impl Shell {
         })
     }
 
-    /// Behind `>&` or `<&`. With `both`, a word that is no number is a file for standard output and
-    /// standard error, as in busybox and bash: `>&log` is `&>log`.
+    /// Expands the word behind `>&` or `<&`. With `both`, a word that is no number is a file for
+    /// standard output and standard error, as in busybox and bash: `>&log` is `&>log`.
     fn expand_duplicate<'a>(&mut self, word: &Word, both: bool) -> Result<Act<'a>, Flow> {
         let from = self.one(&word.value)?;
         let is_number = from.bytes().all(|b| b.is_ascii_digit());

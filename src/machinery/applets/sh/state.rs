@@ -145,8 +145,8 @@ impl State {
         }
     }
 
-    /// The variable's present value comes back when the running function ends. Nothing happens
-    /// outside of functions. Returns whether the function did not hide it yet.
+    /// Hides a variable (`local`): its present value comes back when the running function ends.
+    /// Nothing happens outside of functions. Returns whether the function did not hide it yet.
     pub(super) fn hide(&mut self, name: &str) -> bool {
         let was = self.variables.get(name).cloned();
         let Some(hidden) = self.hidden.last_mut() else { return false };

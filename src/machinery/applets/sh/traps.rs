@@ -134,7 +134,7 @@ impl Shell {
         let _ = trap::set(signal, wanted); // KILL and STOP cannot be caught; trap says nothing about it
     }
 
-    /// No trap is lost if this process becomes another program.
+    /// Returns whether no trap is lost if this process becomes another program.
     pub(super) fn has_only_ignoring_traps(&self) -> bool {
         self.traps.values().all(String::is_empty)
     }

@@ -282,7 +282,8 @@ impl Storage for Remote {
         txn_of(answer, revision)
     }
 
-    /// An etcd has its limits (`--max-txn-ops`, `--max-request-bytes`), and says so.
+    /// Runs a transaction. An etcd elsewhere has its limits (`--max-txn-ops`,
+    /// `--max-request-bytes`), and says so.
     async fn txn_unbounded(&self, r: TxnRequest) -> Result<TxnResponse, Error> {
         self.txn(r).await
     }

@@ -220,7 +220,7 @@ impl<'a> Lexer<'a> {
         rest.iter().skip(skip + 1).take_while(|&&b| b != b'\n').any(|&b| b == b']')
     }
 
-    /// Up to 30 bytes of what follows in the line, for messages.
+    /// Returns up to 30 bytes of what follows in the line, for messages.
     pub(super) fn rest_of_line(&self) -> String {
         let rest = &self.source[self.at.min(self.source.len())..];
         let length = rest.iter().take_while(|&&b| b != b'\n').count().min(30);

@@ -145,7 +145,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// Called before the parser calls itself; `depth` is lowered again after that.
+    /// Counts a level, before the parser calls itself; `depth` is lowered again after that.
     fn deeper(&mut self) -> Parsed<()> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {

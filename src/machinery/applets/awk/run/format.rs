@@ -182,7 +182,7 @@ fn not_finite(spec: Spec, upper: bool, number: f64) -> Vec<u8> {
     pad(Spec { zero: false, ..spec }, sign(spec, number.is_sign_negative()), text)
 }
 
-/// At least as many digits as the precision says; the precision switches the flag `0` off.
+/// Writes at least as many digits as the precision says; the precision switches the flag `0` off.
 fn digits(spec: Spec, sign: &[u8], mut text: String) -> Vec<u8> {
     if let Some(precision) = spec.precision {
         if precision == 0 && text == "0" {

@@ -131,9 +131,10 @@ impl Input {
         }
     }
 
-    /// The search goes on where it was when more bytes arrive, so a record that comes in many small
-    /// reads takes linear time. Only when a match is somewhere, its place is looked for. If more
-    /// bytes could change the place, the whole record is searched again.
+    /// Finds the end of a record by a regular expression. The search goes on where it was when more
+    /// bytes arrive, so a record that comes in many small reads takes linear time. Only when a
+    /// match is somewhere, its place is looked for. If more bytes could change the place, the whole
+    /// record is searched again.
     fn find_match(&mut self, regex: &Regex) -> io::Result<Option<(usize, usize)>> {
         let mut scan = Scan::default();
         let mut seen = false;

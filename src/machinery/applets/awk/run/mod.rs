@@ -283,7 +283,7 @@ impl Interpreter<'_> {
         Ok(())
     }
 
-    /// Called wherever expressions, statements or calls contain each other.
+    /// Checks the depth, wherever expressions, statements or calls contain each other.
     ///
     /// # Errors
     /// A fault if the thread's stack has no room for another level.

@@ -172,7 +172,7 @@ impl Call<'_> {
         self.effects.records.push(self.words.clone());
     }
 
-    /// Running this instead changes the data as the command has.
+    /// Records another command, which changes the data as this one has.
     fn record_as(&mut self, words: &[&[u8]]) {
         self.effects.records.push(words.iter().map(|word| word.to_vec()).collect());
     }

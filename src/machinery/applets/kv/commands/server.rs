@@ -48,7 +48,7 @@ pub(super) fn save(call: &mut Call) -> Result<(), Fault> {
     Ok(())
 }
 
-/// There is no background: it is done before the reply.
+/// Has the data saved. There is no background: it is done before the reply.
 pub(super) fn bgsave(call: &mut Call) -> Result<(), Fault> {
     call.facts.log_size.ok_or(NO_DISK)?;
     call.effects.saves = true;

@@ -34,7 +34,7 @@ pub(crate) fn echo(text: &str) -> (Vec<u8>, bool) {
     expand(text, false)
 }
 
-/// Up to `digits` more digits: one byte.
+/// Reads up to `digits` more digits: one byte.
 fn number(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, first: u32, base: u32, digits: usize) -> u8 {
     let mut value = first;
     for _ in 0..digits {

@@ -39,8 +39,8 @@ fn is_binary(word: &str) -> bool {
     )
 }
 
-/// POSIX decides by the number of words; beyond four, `-o` binds weaker than `-a`, and that weaker
-/// than `!`.
+/// Evaluates a test. POSIX decides by the number of words; beyond four, `-o` binds weaker than
+/// `-a`, and that weaker than `!`.
 fn evaluate(words: &[&str]) -> Result<bool, String> {
     match words {
         [] => Ok(false),

@@ -51,7 +51,7 @@ fn plain(field: &[Glyph]) -> String {
     field.iter().filter(|g| **g != Glyph::QUOTES).map(|g| g.c).collect()
 }
 
-/// Only characters that no expansion cares about.
+/// Returns whether a word has only characters that no expansion cares about.
 fn is_plain(word: &str) -> bool {
     word.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-=,:%+@".contains(&b))
 }
@@ -104,7 +104,8 @@ impl Shell {
         Ok(words)
     }
 
-    /// Without splitting and file names: the right side of an assignment, a file to open.
+    /// Expands a word without splitting and file names: the right side of an assignment, a file to
+    /// open.
     pub(super) fn one(&mut self, word: &str) -> Result<String, Flow> {
         if is_plain(word) {
             return Ok(word.to_string());

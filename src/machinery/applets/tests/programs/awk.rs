@@ -151,7 +151,7 @@ pub(crate) fn run(mut command: Command, args: &[&str], input: &[u8]) -> (String,
     (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.code())
 }
 
-/// mawk, where it is installed.
+/// Returns mawk, where it is installed.
 fn mawk(room: &Room) -> Option<Command> {
     std::path::Path::new("/usr/bin/mawk").exists().then(|| {
         let mut command = Command::new("/usr/bin/mawk");
