@@ -1,8 +1,8 @@
 //! Requests about objects without a type. They are compiled here, once; the types come in where an
 //! answer is decoded ([`Codec`](super::codec::Codec)).
 
-use super::answers::segment;
 use super::item::identity;
+use super::paths::segment;
 use futures::StreamExt;
 use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
 use futures::stream::BoxStream;
