@@ -12,7 +12,7 @@ use self::range::Selection;
 use self::refusal::refusal;
 use self::status::{has_words, reasons};
 use super::config::{Location, Server};
-use super::text::{Around, host};
+use super::text::{Variables, host};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::ext::ReasonPhrase;
 use percent_encoding::percent_decode_str;
@@ -68,14 +68,14 @@ fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Cont
     };
     let mut response = match is_too_long(server, request.headers()) {
         true => page(StatusCode::PAYLOAD_TOO_LARGE),
-        false => at(server, request, ends, &path, relative),
+        false => serve_path(server, request, ends, &path, relative),
     };
     let status = response.status();
     let is_fixed = |response: &Response<Content>| response.extensions().get::<Fixed>().is_some();
     let own = server.error_pages.iter().find(|(code, _)| *code == status.as_u16());
     let own = own.filter(|_| !is_fixed(&response));
     if let Some((path, relative)) = own.and_then(|(_, path)| configured_path(path)) {
-        response = at(server, &for_error_page(request), ends, &path, relative);
+        response = serve_path(server, &for_error_page(request), ends, &path, relative);
         // As nginx: one that is missing is a 404 itself, and no error page has an error page.
         if response.status().is_success() || is_fixed(&response) {
             *response.status_mut() = status;
@@ -172,7 +172,7 @@ fn location_of<'a>(server: &'a Server, path: &str) -> Option<&'a Location> {
 }
 
 /// Returns what is at a path without detours: the location and the file are chosen by the same one.
-fn at<B>(
+fn serve_path<B>(
     server: &Server,
     request: &Request<B>,
     ends: Ends,
@@ -182,7 +182,7 @@ fn at<B>(
     let location = location_of(server, path);
     let default = location.and_then(|l| l.default_type.as_ref()).unwrap_or(&server.default_type);
     if let Some((code, text)) = server.answer.as_ref().or(location.and_then(|l| l.answer.as_ref())) {
-        let around = Around {
+        let variables = Variables {
             method: request.method(),
             version: request.version(),
             uri: request.uri(),
@@ -192,7 +192,7 @@ fn at<B>(
             peer: ends.peer,
             local: ends.local,
         };
-        let filled = text.fill(&around);
+        let filled = text.fill(&variables);
         let text = (text.has_variables() || !filled.is_empty()).then_some(filled.as_str());
         return fixed(*code, text, mime(Path::new(path), default));
     }
@@ -218,7 +218,7 @@ fn at<B>(
         });
         // Its location is chosen anew. Source: `ngx_http_index_handler`, an internal redirect.
         return match found {
-            Some((path, relative)) => at(server, request, ends, &path, relative),
+            Some((path, relative)) => serve_path(server, request, ends, &path, relative),
             None => page(StatusCode::FORBIDDEN),
         };
     } else if path.ends_with('/') {
