@@ -1,8 +1,8 @@
 //! Sessions (exec, attach): a client outside of a container talks to a process inside.
 
 use super::container::{ABANDON, Container, Live, Stdin, Streams};
+use super::context::NodeContext;
 use super::log::Stream;
-use super::means::Means;
 use super::output::Pieces;
 use super::pumps::{Pumps, REST_MAX, read_until};
 use super::spec::{Request, Role, What};
@@ -33,7 +33,7 @@ fn io(cause: std::io::Error) -> Error {
 /// # Errors
 /// `Start` in runc's words; `State`: the container does not run; `Io`: no descriptor is left.
 pub(crate) async fn exec(
-    means: &Means,
+    context: &NodeContext,
     container: &Container,
     request: ExecRequest,
     caller_gone: CancellationToken,
@@ -50,10 +50,10 @@ pub(crate) async fn exec(
     given.extend(entry.directory.as_ref().map(|fd| (Role::Cgroup, fd.as_fd())));
     let what = What::Exec(Box::new(live.exec_process(request.command, request.tty)));
     let users = container.sandbox.first_user();
-    let wanted = Request { roles: vec![], ids: means.config.ids, users, tasks: entry.tasks.clone(), what };
+    let wanted = Request { roles: vec![], ids: context.config.ids, users, tasks: entry.tasks.clone(), what };
     let pending = PendingStart::default();
     let run = started_or_killed(
-        means.config.zygote.run(&container.sandbox.id, wanted, &given, &pending),
+        context.config.zygote.run(&container.sandbox.id, wanted, &given, &pending),
         &pending,
         caller_gone,
     );
@@ -68,7 +68,7 @@ pub(crate) async fn exec(
     let mut pumps = Pumps { tasks: JoinSet::new(), over: CancellationToken::new() };
     let made = match started.terminal {
         Some(master) => Terminal::new(master)
-            .map(|terminal| of_terminal(means, terminal, exit, request.stdin, &mut pumps))
+            .map(|terminal| of_terminal(context, terminal, exit, request.stdin, &mut pumps))
             .map_err(io),
         None => of_pipes(streams, exit),
     };
@@ -76,7 +76,7 @@ pub(crate) async fn exec(
     if !request.stdin {
         session.stdin = None;
     }
-    means.crew.spawn(async move {
+    context.crew.spawn(async move {
         let mut done = done;
         let exit = tokio::select! {
             exit = started.process.exit() => exit,
@@ -125,7 +125,7 @@ async fn started_or_killed(
 /// containerd: a job that the program left in the background may hold the terminal for hours. Pipes
 /// end with their last writer, there too.
 fn of_terminal(
-    means: &Means,
+    context: &NodeContext,
     terminal: Terminal,
     exit: oneshot::Receiver<i32>,
     stdin: bool,
@@ -137,7 +137,7 @@ fn of_terminal(
         stdin: stdin.then(|| Box::pin(terminal.clone()) as Writer),
         stdout: Box::pin(stdout),
         stderr: None,
-        resize: Some(resizer(means, terminal)),
+        resize: Some(resizer(context, terminal)),
         exit,
     }
 }
@@ -168,9 +168,9 @@ fn of_pipes(streams: Streams, exit: oneshot::Receiver<i32>) -> Result<Session> {
     })
 }
 
-fn resizer(means: &Means, terminal: Terminal) -> mpsc::Sender<Size> {
+fn resizer(context: &NodeContext, terminal: Terminal) -> mpsc::Sender<Size> {
     let (send, mut sizes) = mpsc::channel::<Size>(4);
-    means.crew.spawn(async move {
+    context.crew.spawn(async move {
         while let Some(size) = sizes.recv().await {
             let _ = terminal.resize(size.columns, size.rows); // the process may be gone
         }
@@ -180,7 +180,7 @@ fn resizer(means: &Means, terminal: Terminal) -> mpsc::Sender<Size> {
 
 /// Joins a running container's own streams: output from now on and, with `stdin`, its input if it
 /// has one.
-pub(crate) fn attach(means: &Means, container: &Arc<Container>, stdin: bool) -> Result<Session> {
+pub(crate) fn attach(context: &NodeContext, container: &Arc<Container>, stdin: bool) -> Result<Session> {
     let live: Live = container.live()?;
     let (stdout, to_stdout) = tokio::io::duplex(BUFFER);
     let (stderr, to_stderr) = tokio::io::duplex(BUFFER);
@@ -197,7 +197,7 @@ pub(crate) fn attach(means: &Means, container: &Arc<Container>, stdin: bool) -> 
     // it, which goes on until the container ends. A terminal's input never ends.
     let once = writes && container.config.stdin_once && !container.config.tty;
     let to = live.stdin.clone();
-    means.crew.spawn(async move {
+    context.crew.spawn(async move {
         let mut done = done;
         let copied = copy_output(output, to_stdout, to_stderr, async {
             ended.wait_ended().await;
@@ -225,7 +225,7 @@ pub(crate) fn attach(means: &Means, container: &Arc<Container>, stdin: bool) -> 
         stdin,
         stdout: Box::pin(stdout),
         stderr: (!container.config.tty).then(|| Box::pin(stderr) as Reader),
-        resize: live.terminal.map(|terminal| resizer(means, terminal)),
+        resize: live.terminal.map(|terminal| resizer(context, terminal)),
         exit,
     })
 }
