@@ -62,9 +62,9 @@ fn kernel_release() -> String {
 }
 
 /// Returns whether a tmpfs keeps the extended attributes `user.*`: since Linux 6.6. Without them an
-/// overlay in a user namespace can note of no directory that it replaces that of the image, and `rm
-/// -r` and `mkdir` of such a directory are `EIO`. Then the image is copied but for its programs,
-/// see [`copy_files`]: directories that are in no lower layer need no such note.
+/// overlay in a user namespace can note of no directory that it replaces that of the image, and
+/// `rm -r` and `mkdir` of such a directory are `EIO`. Then the image is copied but for its
+/// programs, see [`copy_files`]: directories that are in no lower layer need no such note.
 fn keeps_user_attributes(release: &str) -> bool {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|text| text.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0u32), numbers.next().unwrap_or(0u32)) >= (6, 6)

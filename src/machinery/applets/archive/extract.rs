@@ -113,8 +113,8 @@ fn place(directory: &Path, name: &Path, make: bool) -> io::Result<PathBuf> {
     Ok(place.join(last))
 }
 
-/// Returns whether an entry is the one of that name, or below it. A `./` makes no difference: `tar
-/// c .` leaves it out of names here, and other tars do not.
+/// Returns whether an entry is the one of that name, or below it. A `./` makes no difference:
+/// `tar c .` leaves it out of names here, and other tars do not.
 fn is_at_or_below(path: &Path, name: &str) -> bool {
     let plain =
         |path: &Path| path.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();

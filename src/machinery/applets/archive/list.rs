@@ -4,8 +4,8 @@ use super::extract::is_directory;
 use jiff::Timestamp;
 use std::io::{self, Read};
 
-/// Returns an entry's name as it is, with `/` behind a directory's. `long` puts before it what `ls
-/// -l` would, as busybox does.
+/// Returns an entry's name as it is, with `/` behind a directory's. `long` puts before it what
+/// `ls -l` would, as busybox does.
 pub(super) fn line(entry: &tar::Entry<'_, impl Read>, long: bool) -> Vec<u8> {
     let header = entry.header();
     let mut line = Vec::new();

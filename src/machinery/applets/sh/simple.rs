@@ -318,9 +318,8 @@ impl Shell {
         }
     }
 
-    /// Runs a script in a new shell. A text without `#!` is a script for a new shell: nothing of
-    /// this one but what any program gets counts in it, neither options nor traps. Returns the
-    /// status of failure.
+    /// Becomes a new shell that runs a text without `#!`. Nothing of this one but what any program
+    /// gets counts there, neither options nor traps. Returns the status of failure.
     fn become_script(&self, path: String, argv: &[String]) -> i32 {
         let mut head = Vec::new();
         let why = match File::open(&path).and_then(|file| file.take(512).read_to_end(&mut head)) {

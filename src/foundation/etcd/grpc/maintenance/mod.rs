@@ -47,8 +47,8 @@ fn alarm_member(alarm: &Alarm) -> pb::AlarmMember {
 }
 
 impl Face {
-    /// Lists, raises or ends alarms. Only the alarm of the named member ends: `etcdctl alarm
-    /// disarm` lists them first.
+    /// Lists, raises or ends alarms. Only the alarm of the named member ends:
+    /// `etcdctl alarm disarm` lists them first.
     ///
     /// While this member's disk is full, a list has the alarms that the member knows of: its read
     /// barrier may need a write, so a list that waited for it could time out and not say why. The

@@ -48,7 +48,7 @@ impl Shell {
             }
         }
         self.jobs.clear();
-        self.let_go_of_saved();
+        self.close_saved();
         (self.subshell, self.before_trap) = (true, None);
         trap::forget();
     }
