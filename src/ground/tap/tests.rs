@@ -9,7 +9,7 @@ fn write(tap: &Tap, id: &str, revision: u64, cause: Option<Cause>) {
     tap.emit(record);
 }
 
-/// The numbers of the records that followed from one request.
+/// Returns the numbers of the records that followed from one request.
 fn chain_of(tap: &Tap, request: &str) -> Vec<u64> {
     follow(&tap.since(0), &[request.into()]).iter().map(|record| record.seq).collect()
 }
