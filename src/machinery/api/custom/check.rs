@@ -65,8 +65,8 @@ pub(super) fn json_type(value: &Value) -> &'static str {
     }
 }
 
-/// Go reads what does not fit into 64 bits as a float, and a float is an integer only where floats
-/// hold each of them.
+/// Returns whether a number is an integer. Go reads what does not fit into 64 bits as a float, and
+/// a float is an integer only where floats hold each of them.
 fn is_whole(number: &serde_json::Number) -> bool {
     number.is_i64() || number.as_f64().is_some_and(numbers::is_integer)
 }

@@ -139,7 +139,7 @@ fn kind_of(definition: &Value, version: &Value, stored: &str) -> Kind {
     }
 }
 
-/// Where the objects of a definition rest.
+/// Returns where the objects of a definition rest.
 pub fn place(definition: &Value) -> String {
     format!("{}/{}", text(definition, "spec.group"), text(definition, "spec.names.plural"))
 }
@@ -157,8 +157,8 @@ fn selectable(version: &Value) -> Vec<(String, String)> {
     paths.map(|path| (path.to_string(), path.to_string())).collect()
 }
 
-/// How versions of a group are sorted: `v2`, `v1`, `v1beta1`, `v1alpha1`, then whatever else there
-/// is by name.
+/// Returns the key by which the versions of a group are sorted: `v2`, `v1`, `v1beta1`, `v1alpha1`,
+/// then whatever else there is by name.
 pub(crate) fn version_order(version: &str) -> (u8, Reverse<u64>, Reverse<u64>, String) {
     let parsed = || {
         let rest = version.strip_prefix('v')?;

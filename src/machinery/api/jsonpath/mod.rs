@@ -60,12 +60,12 @@ impl JsonPath {
         Ok(JsonPath { source: source.to_string(), root: parse::template(source)?, strict: false })
     }
 
-    /// As it was written.
+    /// Returns the template as it was written.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// What each action finds, copied.
+    /// Returns what each action finds, copied.
     ///
     /// # Errors
     /// kubectl's; or the template comes to more than [`VALUES_EACH`] values for each one of the
@@ -80,8 +80,8 @@ impl JsonPath {
         Ok(found.into_iter().map(|action| action.into_iter().cloned().collect()).collect())
     }
 
-    /// What each action finds. No value is copied: each one is a part of the object or of the
-    /// template.
+    /// Returns what each action finds. No value is copied: each one is a part of the object or of
+    /// the template.
     ///
     /// # Errors
     /// kubectl's; or the template comes to more than `each` values for each one of the object.
@@ -383,7 +383,7 @@ fn compare(op: &str, a: &Value, b: &Value) -> Result<bool, String> {
     Ok(by_order(order))
 }
 
-/// One value as the template prints it.
+/// Returns one value as the template prints it.
 pub fn text_of(value: &Value) -> String {
     match value {
         Value::Object(_) | Value::Array(_) => gojson::compact(value),
@@ -402,7 +402,7 @@ fn weight(value: &Value) -> u64 {
     }
 }
 
-/// How many values are in it, itself among them.
+/// Returns how many values a value has in it, itself among them.
 fn size(value: &Value) -> u64 {
     match value {
         Value::Array(list) => 1 + list.iter().map(size).sum::<u64>(),

@@ -102,7 +102,7 @@ fn cannot_take(at: &Value, key: &str) -> Option<String> {
     }
 }
 
-/// Why a value cannot be added under this key. A map takes every one.
+/// Returns why a value cannot be added under this key. A map takes every one.
 fn cannot_add(at: &Value, key: &str) -> Option<String> {
     let items = at.as_array().filter(|_| key != "-")?;
     let why = position(key, items.len() + 1).err()?;

@@ -24,8 +24,8 @@ const SUCCEEDED_INDEXES_MAX: usize = 64 << 10;
 /// Bytes of the name of a Job's controller.
 const MANAGER_MAX: usize = 63;
 
-/// The name of an Indexed Job is part of its pods' host names: one that makes no host name would
-/// fail with each pod.
+/// Checks the name of an Indexed Job. It is part of its pods' host names: one that makes no host
+/// name would fail with each pod.
 pub(super) fn host_names(job: &Value, errors: &mut Errors) {
     const FIELD: &str = "metadata.name";
     let completions = int(job, "spec.completions").unwrap_or(0);

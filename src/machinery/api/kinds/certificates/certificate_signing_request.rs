@@ -56,9 +56,9 @@ fn count(request: &Value, kind: &str) -> usize {
     list(request, "status.conditions").iter().filter(|c| text(c, "type") == kind).count()
 }
 
-/// A write through `/approval` changes the conditions alone, a write through `/status` everything
-/// but decisions: those that are there stay as they are (`preserveConditionInstances` upstream).
-/// Conditions get their times.
+/// Keeps what a write may not change: one through `/approval` changes the conditions alone, a write
+/// through `/status` everything but decisions: those that are there stay as they are
+/// (`preserveConditionInstances` upstream). Conditions get their times.
 fn prepare_status_update(new: &mut Value, old: &Value, subresource: &str) {
     let approval = subresource == "approval";
     let mut conditions: Vec<Value> = list(new, "status.conditions").to_vec();

@@ -61,7 +61,8 @@ fn default_stored_versions(object: &mut Value) {
     }
 }
 
-/// A new definition has no names yet, and objects of its storage version only.
+/// Gives a new definition its first status: it has no names yet, and objects of its storage version
+/// only.
 fn prepare(object: &mut Value) {
     let stored: Vec<Value> = storage(object).into_iter().collect();
     let status =

@@ -242,8 +242,8 @@ fn printer_columns(version: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
-/// A path that leads nowhere would select nothing, for ever and without a word. `refused` says why
-/// the fields cannot be judged: the schema stands elsewhere.
+/// Checks the fields to select by. A path that leads nowhere would select nothing, for ever and
+/// without a word. `refused` says why the fields cannot be judged: the schema stands elsewhere.
 fn selectable(version: &Value, field: &str, refused: Option<&str>, errors: &mut Errors) {
     let fields = list(version, SELECTABLE);
     if let Some(why) = refused.filter(|_| !fields.is_empty()) {
