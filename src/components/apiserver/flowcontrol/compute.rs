@@ -105,14 +105,14 @@ impl Compute {
         }
     }
 
-    /// Large requests of administrators and the control plane that are worked on now, and those
-    /// that wait for a turn.
+    /// Returns how many large requests of administrators and the control plane are worked on now,
+    /// and how many wait for a turn.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn large_of_components(&self) -> (usize, usize) {
         (self.components.large.running(), self.components.large.waiting())
     }
 
-    /// The turns of the long lists of administrators and the control plane.
+    /// Returns the turns of the long lists of administrators and the control plane.
     #[cfg(test)]
     pub(crate) fn lists_of_components(&self) -> Arc<FairQueue> {
         self.components.lists.clone()

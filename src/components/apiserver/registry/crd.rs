@@ -170,7 +170,7 @@ impl Caretaker {
         }
     }
 
-    /// The pause before the retry of a definition that failed.
+    /// Returns the pause before the retry of a definition that failed.
     #[cfg(test)]
     pub(crate) fn retries(&self, name: &str) -> Option<Duration> {
         Some(self.pending.get(name)?.retry?.1)
@@ -183,7 +183,7 @@ enum Failure {
     Object(Status),
 }
 
-/// The context of a write that the server makes by itself, without a client's request.
+/// Makes the context of a write that the server makes by itself, without a client's request.
 fn context(
     state: &State,
     tap: &Tap,

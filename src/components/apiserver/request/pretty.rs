@@ -143,8 +143,8 @@ pub(crate) async fn formatted(state: &State, ctx: &Context, answer: Answer, is_r
     }
 }
 
-/// A refusal of a request of which no more is known, for example a 401 because its credentials are
-/// not believed. As every answer it is indented for eyes.
+/// Makes the refusal of a request of which no more is known, for example a 401 because its
+/// credentials are not believed. As every answer it is indented for eyes.
 pub(crate) fn refusal<B>(request: &Request<B>, status: &Status) -> Answer {
     let answer = failure(status);
     let mut shown = Bounded::default();

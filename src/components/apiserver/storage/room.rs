@@ -107,7 +107,7 @@ impl Values {
         self.0.store(all, Ordering::Release);
     }
 
-    /// The bytes that all take.
+    /// Returns the bytes that all take.
     pub(crate) fn taken(&self) -> usize {
         self.0.load(Ordering::Acquire)
     }

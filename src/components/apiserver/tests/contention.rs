@@ -194,7 +194,7 @@ async fn a_port_for_health_checks_is_taken_as_any_other() {
     assert_eq!(api.post(SERVICES, other).await.0, 422);
 }
 
-/// What cannot be made keeps nothing else from being made.
+/// An object of every cluster that cannot be made does not keep the others from being made.
 #[tokio::test]
 async fn a_taken_address_keeps_no_namespace_from_coming_back() {
     let api = Api::new().await;

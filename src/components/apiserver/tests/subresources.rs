@@ -332,7 +332,8 @@ async fn a_pod_gets_the_zone_and_region_of_its_node_as_labels() {
     }
 }
 
-/// A right to the status, or to the ephemeral containers, is none to what others own.
+/// A user who may write the status, or the ephemeral containers, cannot take over the fields of
+/// other managers by that.
 #[tokio::test]
 async fn a_subresource_changes_no_managers() {
     let api = Api::with_deployment().await;

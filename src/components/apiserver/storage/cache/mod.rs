@@ -50,8 +50,8 @@ struct Watcher {
 }
 
 impl Watcher {
-    /// What an event is to this watcher. A filter that costs much is judged by its own task: there
-    /// any event is a modification.
+    /// Returns what an event is to this watcher. A filter that costs much is judged by its own
+    /// task: there any event is a modification.
     fn change(&self, event: &Event) -> Option<Change> {
         match self.filter.is_cheap() {
             true => self.filter.classify(event),
@@ -93,7 +93,7 @@ struct Inner {
 }
 
 impl Inner {
-    /// The objects whose key begins with `prefix`, in the order of their keys.
+    /// Returns the objects whose key begins with `prefix`, in the order of their keys.
     fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a String, &'a Arc<Object>)> {
         self.objects.range(prefix.to_string()..).take_while(move |(key, _)| key.starts_with(prefix))
     }
@@ -258,19 +258,19 @@ impl Cache {
         lock(&*self.shelf(resource)?).objects.get(key).cloned()
     }
 
-    /// Why the object of this key is not served although something is stored there.
+    /// Returns why the object of this key is not served although something is stored there.
     pub(crate) fn undecodable(&self, resource: &str, key: &str) -> Option<Undecodable> {
         lock(&*self.shelf(resource)?).undecodable.get(key).cloned()
     }
 
-    /// The keys of a resource under `prefix` (empty, or `namespace/`) whose values cannot be
-    /// decoded.
+    /// Returns the keys of a resource under `prefix` (empty, or `namespace/`) whose values cannot
+    /// be decoded.
     pub(crate) fn undecodable_keys(&self, resource: &str, prefix: &str) -> Vec<String> {
         let Some(shelf) = self.shelf(resource) else { return vec![] };
         lock(&shelf).undecodable.keys().filter(|key| key.starts_with(prefix)).cloned().collect()
     }
 
-    /// All objects of a resource whose key starts with `prefix` (empty, or `namespace/`).
+    /// Returns all objects of a resource whose key starts with `prefix` (empty, or `namespace/`).
     pub(crate) fn list(&self, resource: &str, prefix: &str) -> Snapshot {
         let reached = self.revision();
         let Some(shelf) = self.shelf(resource) else {

@@ -144,8 +144,8 @@ pub(crate) async fn serve(
     Err(Status::timeout("the cluster changes too fast to go back; try again"))
 }
 
-/// The steps that can be undone, and those of which the store no longer keeps the state before:
-/// history goes when it is old, or when the store needs room.
+/// Returns the steps that can be undone, and those of which the store no longer keeps the state
+/// before: history goes when it is old, or when the store needs room.
 fn parted(state: &State, snapshot: &StepsSnapshot) -> (Vec<Step>, Vec<Step>) {
     let oldest = state.kv.compacted();
     snapshot.done.iter().cloned().partition(|s| s.first > oldest)

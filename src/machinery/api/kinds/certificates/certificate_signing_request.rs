@@ -69,7 +69,7 @@ fn prepare_status_update(new: &mut Value, old: &Value, subresource: &str) {
         now.zip(before).for_each(|(now, before)| *now = before.clone());
     }
     let now = clock::rfc3339(clock::now());
-    // Of two equal conditions the first one counts.
+    // Of two stored conditions with the same type and status the time of the first one counts.
     let mut since_of: HashMap<(&str, &str), &str> = HashMap::new();
     for c in list(old, "status.conditions") {
         since_of.entry((text(c, "type"), text(c, "status"))).or_insert(text(c, "lastTransitionTime"));
