@@ -125,7 +125,7 @@ impl Caretaker {
             let mut objects = None;
             let done = if !meta::is_terminating(&object.value) {
                 let others = all.iter().map(|(_, o)| &o.value);
-                match definition::name(&object.value, others, kinds::all()) {
+                match definition::accept_names(&object.value, others, kinds::all()) {
                     Some(named) => write_status(state, tap, name, &named).await,
                     None => Ok(true),
                 }
@@ -339,7 +339,7 @@ async fn clean(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<bool, Fa
             return Ok(false);
         }
     }
-    let (reason, why) = match definition::is(object, "Established") {
+    let (reason, why) = match definition::has_condition(object, "Established") {
         true => ("InstanceDeletionCompleted", "removed all instances"),
         false => ("NeverEstablished", "resource was never established"),
     };

@@ -52,7 +52,7 @@ pub(crate) mod structural;
 mod typed;
 pub(crate) mod version;
 
-pub use crate::kinds::apiextensions::custom_resource_definition::{self as definition, is};
+pub use crate::kinds::apiextensions::custom_resource_definition::{self as definition, has_condition};
 pub use columns::{Column, name as name_cell};
 pub use schema::{ListType, Schema, Type};
 pub use shown::ShownFields;
@@ -68,7 +68,7 @@ use std::sync::Arc;
 
 /// Returns the kinds that a definition adds: one a served version, none before it is established.
 pub fn kinds_of(definition: &Value) -> Vec<Kind> {
-    if !is(definition, "Established") {
+    if !has_condition(definition, "Established") {
         return vec![];
     }
     let versions = list(definition, "spec.versions");

@@ -25,7 +25,8 @@ impl Rule {
         if self.message.is_empty() { &self.source } else { &self.message }
     }
 
-    fn otherwise(&self) -> Cow<'_, str> {
+    /// Returns what a broken rule says that makes no message of its own.
+    fn default_message(&self) -> Cow<'_, str> {
         match self.message.as_str() {
             "" => format!("failed rule: {}", self.source).into(),
             message => message.into(),
@@ -53,7 +54,7 @@ impl Rule {
     }
 
     /// Returns why the rule refuses the object; `None` if it holds.
-    fn broken(&self, scope: &Context) -> Option<String> {
+    fn why_broken(&self, scope: &Context) -> Option<String> {
         match terms::execute(&self.term, scope) {
             Ok(Value::Bool(true)) => None,
             Ok(Value::Bool(false)) => {
@@ -62,7 +63,7 @@ impl Rule {
                     Some(Value::String(made)) => usable_message(&made),
                     _ => None,
                 };
-                Some(message.unwrap_or_else(|| self.otherwise().into_owned()))
+                Some(message.unwrap_or_else(|| self.default_message().into_owned()))
             }
             Ok(_) => Some(format!("the rule is no truth value: {}", self.source)),
             Err(error) if error.starts_with(NO_OVERLOAD) => Some(format!(
@@ -81,7 +82,7 @@ impl Rule {
     fn report(&self, schema: &Schema, path: Path, why: &str, errors: &mut Errors) {
         let field = match path.is_root() && self.field_path.is_empty() {
             true => "<nil>".to_string(),
-            false => place(path, &self.field_path, schema),
+            false => place_of_field(path, &self.field_path, schema),
         };
         match self.reason.as_str() {
             "FieldValueForbidden" => errors.forbidden(field, why),
@@ -96,7 +97,7 @@ impl Rule {
 pub(crate) fn judge(schema: &Schema, object: &Json, old: Option<&Json>, errors: &mut Errors) {
     if schema.has_rules {
         let before = Before { value: old, is_same_around: false, asks_kept: false };
-        node(schema, object, before, Path::Root, &context(), &mut { cost::OBJECT_MAX }, errors);
+        judge_node(schema, object, before, Path::Root, &context(), &mut { cost::OBJECT_MAX }, errors);
     }
 }
 
@@ -110,7 +111,7 @@ pub(super) fn judge_within(schema: &Schema, default: &Json, budget: &mut f64, er
         return errors.invalid_text("<nil>", schema.kind.name(), NO_BUDGET);
     }
     let before = Before { value: None, is_same_around: false, asks_kept: false };
-    node(schema, default, before, Path::Root, &context(), budget, errors);
+    judge_node(schema, default, before, Path::Root, &context(), budget, errors);
 }
 
 /// Returns the rules that an update breaks where it leaves a value as it was. They do not refuse
@@ -120,7 +121,7 @@ pub(crate) fn broken_before(schema: &Schema, object: &Json, old: &Json) -> Error
     if schema.has_rules {
         let before = Before { value: Some(old), is_same_around: false, asks_kept: true };
         let (root, mut budget) = (context(), cost::OBJECT_MAX);
-        node(schema, object, before, Path::Root, &root, &mut budget, &mut errors);
+        judge_node(schema, object, before, Path::Root, &root, &mut budget, &mut errors);
     }
     errors
 }
@@ -164,7 +165,7 @@ const NO_BUDGET: &str =
 
 /// `budget`: steps that the rules of the object have left; below zero none of them is asked any
 /// more.
-fn node(
+fn judge_node(
     schema: &Schema,
     here: &Json,
     before: Before,
@@ -185,10 +186,10 @@ fn node(
             for (name, field) in map {
                 let old = before.below(old.and_then(|o| o.get(name)), unchanged);
                 match schema.properties.get(name) {
-                    Some(inner) => node(inner, field, old, path.field(name), root, budget, errors),
+                    Some(inner) => judge_node(inner, field, old, path.field(name), root, budget, errors),
                     None => {
                         if let Some(inner) = &schema.additional {
-                            node(inner, field, old, path.key(name), root, budget, errors);
+                            judge_node(inner, field, old, path.key(name), root, budget, errors);
                         }
                     }
                 }
@@ -199,7 +200,7 @@ fn node(
             let by_key = schema.items_by_key(old);
             for (i, item) in items.iter().enumerate() {
                 let old = before.below(by_key.same(schema, item), unchanged);
-                node(inner, item, old, path.item(i), root, budget, errors);
+                judge_node(inner, item, old, path.item(i), root, budget, errors);
             }
         }
         _ => {}
@@ -252,7 +253,7 @@ fn judge_rules(
                 (false, None) => {}
             }
         }
-        if let Some(why) = rule.broken(&scope).filter(|_| !before.asks_kept || rule.is_false(&scope)) {
+        if let Some(why) = rule.why_broken(&scope).filter(|_| !before.asks_kept || rule.is_false(&scope)) {
             rule.report(schema, path, &why, errors);
         }
     }
@@ -348,7 +349,7 @@ fn check_transitions(entry: &Json, rule: &str, place: &str, uncorrelated: Option
 pub(crate) fn field_path<'a>(path: &str, schema: &'a Json) -> Result<&'a Json, String> {
     let (mut rest, mut schema) = (path, schema);
     while !rest.is_empty() {
-        let (name, after) = step(rest)?;
+        let (name, after) = read_step(rest)?;
         rest = after;
         let (properties, additional) = (at(schema, "properties"), at(schema, "additionalProperties"));
         let found = match (properties.is_object(), additional) {
@@ -363,9 +364,9 @@ pub(crate) fn field_path<'a>(path: &str, schema: &'a Json) -> Result<&'a Json, S
 
 /// Returns where a field of a rule stands in the object: `.a['b-c']` of a rule at `spec` is
 /// `spec.a.b-c`, or `spec.a[b-c]` if `a` is a plain map (`NormalizedRuleFieldPath` upstream).
-fn place(path: Path, field_path: &str, schema: &Schema) -> String {
+fn place_of_field(path: Path, field_path: &str, schema: &Schema) -> String {
     let (mut place, mut rest, mut here) = (path.to_string(), field_path, Some(schema));
-    while let Ok((name, after)) = step(rest) {
+    while let Ok((name, after)) = read_step(rest) {
         let named = here.and_then(|schema| schema.properties.get(&name));
         match named {
             None if here.is_some_and(|schema| schema.additional.is_some()) => {
@@ -381,7 +382,7 @@ fn place(path: Path, field_path: &str, schema: &Schema) -> String {
 }
 
 /// Reads the first step of a path such as `.spec['max-size']`: its name, and what follows it.
-fn step(path: &str) -> Result<(String, &str), String> {
+fn read_step(path: &str) -> Result<(String, &str), String> {
     if let Some(rest) = path.strip_prefix('.') {
         if rest.is_empty() {
             return Err("unexpected end of JSON path".into());
@@ -395,7 +396,7 @@ fn step(path: &str) -> Result<(String, &str), String> {
     let Some(quoted) = rest.strip_prefix('\'') else {
         return Err(format!("expected single quoted string but got {rest}"));
     };
-    let (name, length) = unquoted(quoted)?;
+    let (name, length) = read_quoted(quoted)?;
     match quoted[length..].strip_prefix(']') {
         Some(after) => Ok((name, after)),
         None => Err(format!("expected ] but got {}", &quoted[length..])),
@@ -403,7 +404,7 @@ fn step(path: &str) -> Result<(String, &str), String> {
 }
 
 /// Returns the name before the next quote, and the number of bytes up to that quote and with it.
-fn unquoted(text: &str) -> Result<(String, usize), String> {
+fn read_quoted(text: &str) -> Result<(String, usize), String> {
     let mut name = String::new();
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {

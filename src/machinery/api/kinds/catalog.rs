@@ -48,7 +48,7 @@ impl Added {
         Added {
             of: (meta::uid(definition).to_string(), meta::generation(definition)),
             accepted: at(definition, "status.acceptedNames").clone(),
-            established: custom::is(definition, "Established"),
+            established: custom::has_condition(definition, "Established"),
             kinds: vec![],
         }
     }
