@@ -137,12 +137,12 @@ impl Inner {
 /// The changes of one revision to one resource: by key, the new state or none.
 type Changes = Vec<(String, Option<Arc<Object>>)>;
 /// The objects of one resource and their watchers.
-type Shelf = Arc<RwLock<Inner>>;
+type Resource = Arc<RwLock<Inner>>;
 
 pub(crate) struct Cache {
-    /// By the resource, as keys name it (`pods`, `example.com/tabs`). The shelf of a custom
+    /// By the resource, as keys name it (`pods`, `example.com/tabs`). That of a custom
     /// resource is made when it is first used.
-    shelves: RwLock<HashMap<String, Shelf>>,
+    resources: RwLock<HashMap<String, Resource>>,
     /// The revision of the last fill: nothing is known of what was before.
     filled: AtomicI64,
     /// The kinds that are served: as the definitions say, at the revision of the objects.
@@ -159,12 +159,12 @@ pub(crate) struct Cache {
     pub bindings: Bindings,
 }
 
-fn lock(shelf: &RwLock<Inner>) -> RwLockReadGuard<'_, Inner> {
-    shelf.read()
+fn lock(cached: &RwLock<Inner>) -> RwLockReadGuard<'_, Inner> {
+    cached.read()
 }
 
-fn lock_mut(shelf: &RwLock<Inner>) -> RwLockWriteGuard<'_, Inner> {
-    shelf.write()
+fn lock_mut(cached: &RwLock<Inner>) -> RwLockWriteGuard<'_, Inner> {
+    cached.write()
 }
 
 /// A list at one revision.
@@ -206,7 +206,7 @@ impl Cache {
     pub(crate) fn new() -> Cache {
         let names = kinds::all().iter().filter(|k| k.is_stored()).map(|k| k.plural.to_string());
         Cache {
-            shelves: RwLock::new(names.map(|name| (name, Shelf::default())).collect()),
+            resources: RwLock::new(names.map(|name| (name, Resource::default())).collect()),
             filled: AtomicI64::new(0),
             kinds: RwLock::default(),
             progress: watch::Sender::new(0),
@@ -222,19 +222,19 @@ impl Cache {
         self.kinds.read().clone()
     }
 
-    fn shelf(&self, resource: &str) -> Option<Shelf> {
-        if let Some(shelf) = self.shelves.read().get(resource) {
-            return Some(shelf.clone());
+    fn resource(&self, resource: &str) -> Option<Resource> {
+        if let Some(cached) = self.resources.read().get(resource) {
+            return Some(cached.clone());
         }
         if !resource.contains('/') {
             return None; // no kind of the table, and no custom resource's place
         }
-        let mut shelves = self.shelves.write();
-        let shelf = shelves.entry(resource.to_string()).or_insert_with(|| {
+        let mut resources = self.resources.write();
+        let cached = resources.entry(resource.to_string()).or_insert_with(|| {
             let filled = self.filled.load(Ordering::Relaxed);
             Arc::new(RwLock::new(Inner { ring_after: filled, revision: filled, ..Inner::default() }))
         });
-        Some(shelf.clone())
+        Some(cached.clone())
     }
 
     /// Returns the revision that this cache has reached.
@@ -255,28 +255,28 @@ impl Cache {
     }
 
     pub(crate) fn get(&self, resource: &str, key: &str) -> Option<Arc<Object>> {
-        lock(&*self.shelf(resource)?).objects.get(key).cloned()
+        lock(&*self.resource(resource)?).objects.get(key).cloned()
     }
 
     /// Returns why the object of this key is not served although something is stored there.
     pub(crate) fn undecodable(&self, resource: &str, key: &str) -> Option<Undecodable> {
-        lock(&*self.shelf(resource)?).undecodable.get(key).cloned()
+        lock(&*self.resource(resource)?).undecodable.get(key).cloned()
     }
 
     /// Returns the keys of a resource under `prefix` (empty, or `namespace/`) whose values cannot
     /// be decoded.
     pub(crate) fn undecodable_keys(&self, resource: &str, prefix: &str) -> Vec<String> {
-        let Some(shelf) = self.shelf(resource) else { return vec![] };
-        lock(&shelf).undecodable.keys().filter(|key| key.starts_with(prefix)).cloned().collect()
+        let Some(cached) = self.resource(resource) else { return vec![] };
+        lock(&cached).undecodable.keys().filter(|key| key.starts_with(prefix)).cloned().collect()
     }
 
     /// Returns all objects of a resource whose key starts with `prefix` (empty, or `namespace/`).
     pub(crate) fn list(&self, resource: &str, prefix: &str) -> Snapshot {
         let reached = self.revision();
-        let Some(shelf) = self.shelf(resource) else {
+        let Some(cached) = self.resource(resource) else {
             return Snapshot { objects: vec![], revision: reached };
         };
-        let inner = lock(&shelf);
+        let inner = lock(&cached);
         let objects = inner.under(prefix).map(|(key, object)| (key.clone(), object.clone())).collect();
         Snapshot { objects, revision: reached.max(inner.revision) }
     }
@@ -284,8 +284,8 @@ impl Cache {
     /// Returns the size of a list of all objects under `prefix`, without making it.
     pub(crate) fn measure(&self, resource: &str, prefix: &str) -> Measure {
         let mut found = Measure::default();
-        let Some(shelf) = self.shelf(resource) else { return found };
-        for (key, object) in lock(&shelf).under(prefix) {
+        let Some(cached) = self.resource(resource) else { return found };
+        for (key, object) in lock(&cached).under(prefix) {
             found.count += 1;
             found.objects += object.bytes.len();
             found.keys += key.len() + size_of::<(String, Arc<Object>)>();
@@ -295,15 +295,15 @@ impl Cache {
 
     /// Calls `f` for each object under `prefix`, without copying.
     pub(crate) fn for_each(&self, resource: &str, prefix: &str, mut f: impl FnMut(&Value)) {
-        let Some(shelf) = self.shelf(resource) else { return };
-        lock(&shelf).under(prefix).for_each(|(_, object)| f(&object.value));
+        let Some(cached) = self.resource(resource) else { return };
+        lock(&cached).under(prefix).for_each(|(_, object)| f(&object.value));
     }
 
     /// Returns a receiver that changes with each revision that changes the resource, also for
     /// values that cannot be decoded. It closes when the cache is filled anew. `None` for what is
     /// no resource.
     pub(crate) fn changes(&self, resource: &str) -> Option<watch::Receiver<Revision>> {
-        Some(lock(&*self.shelf(resource)?).moved.subscribe())
+        Some(lock(&*self.resource(resource)?).moved.subscribe())
     }
 
     /// Starts a watch: `after` None begins with all objects there are, else with the events after
@@ -317,11 +317,11 @@ impl Cache {
         let reached = self.revision();
         let (queue, live) =
             watch_queue::channel((!filter.is_cheap()).then(|| filter.clone()), &self.watch_buffers);
-        let Some(shelf) = self.shelf(resource) else {
+        let Some(cached) = self.resource(resource) else {
             let (initial, backlog) = self.beginning(vec![], vec![]);
             return Ok(Subscription { filter, initial, backlog, revision: reached, live });
         };
-        let mut inner = lock_mut(&shelf);
+        let mut inner = lock_mut(&cached);
         let revision = reached.max(inner.revision);
         let (mut initial, mut backlog) = (vec![], vec![]);
         match after {
