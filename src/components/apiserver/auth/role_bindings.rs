@@ -35,7 +35,7 @@ struct Bound {
 
 #[derive(Default)]
 pub(crate) struct Bindings {
-    /// By namespace; empty for ClusterRoleBindings.
+    /// The bindings by their namespace, which is empty for ClusterRoleBindings.
     bound: RwLock<HashMap<String, Bound>>,
 }
 

@@ -31,7 +31,7 @@ use tokio::sync::watch;
 
 /// The pause before a definition that failed is tried again, at first. It doubles each time.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
-/// That pause at most.
+/// The longest pause before such a retry.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Objects of one definition that are deleted in a pass. There may be tens of thousands, and the
 /// other definitions wait for the end of a pass: a new one is not served before.

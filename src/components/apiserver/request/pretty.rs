@@ -93,11 +93,11 @@ fn in_look(look: Look, bytes: &[u8]) -> Result<Option<Vec<u8>>, Status> {
 
 /// The warning beside a long answer that stays as it is.
 const AS_IT_IS: &str = "the answer is not indented, because it would be longer than 512 KiB; jq . indents it";
-/// The same where the client wants YAML.
+/// The warning beside a long answer that is not written as YAML.
 const NO_YAML: &str = "the answer is JSON, because as YAML it would be longer than 512 KiB";
 /// The warning beside an answer that stays as it is because too much large work waits.
 const TOO_BUSY: &str = "the answer is not indented, because the server is too busy; jq . indents it";
-/// The same where the client wants YAML.
+/// The warning beside an answer that is not written as YAML because too much large work waits.
 const TOO_BUSY_FOR_YAML: &str = "the answer is JSON, because the server is too busy to write YAML";
 
 /// Indents an answer or writes it as YAML, if that is wanted and it is a document of our own: no

@@ -52,7 +52,7 @@ pub(crate) struct WatchBuffers {
     freed: Notify,
 }
 
-/// By their numbers.
+/// The watchers by their numbers.
 #[derive(Default)]
 struct Readers {
     next: u64,

@@ -92,8 +92,8 @@ struct Left<'a> {
 }
 
 impl<'a> Left<'a> {
-    /// Takes the patterns and the rules of a schema off what is left. What only looks like one, as a
-    /// text `pattern` in a default, counts, too.
+    /// Takes the patterns and the rules of a schema off what is left. What only looks like one
+    /// counts, too, as a text `pattern` in a default.
     ///
     /// # Errors
     /// They take more than is left. Those behind are not looked at.

@@ -15,11 +15,11 @@ use std::cmp::Ordering;
 /// are ten times less. Only `..` behind `..` comes to more, and multiplies with each. (16 bytes
 /// each, while they are collected.)
 const VALUES_EACH: u64 = 1000;
-/// The same for the smallest object.
+/// Values that a template may come to, however small the object is.
 const VALUES_LEAST: u64 = 10_000;
 /// Values and bytes of text that the results may have together, for each one of the object.
 const RESULTS_EACH: u64 = 100;
-/// The same for the smallest object.
+/// Values and bytes that the results may have together, however small the object is.
 const RESULTS_LEAST: u64 = 1024 * 1024;
 
 /// A template that was understood.

@@ -35,11 +35,11 @@ impl Deref for KindRef {
 /// The kinds of one definition, and what they were made from.
 #[derive(Clone)]
 struct Added {
-    /// Its uid and generation.
+    /// The uid and the generation of the definition.
     of: (String, i64),
     accepted: Value,
     established: bool,
-    /// One a served version.
+    /// The kinds, one for each served version.
     kinds: Vec<Arc<Kind>>,
 }
 
@@ -77,7 +77,8 @@ pub struct Catalog {
     /// Discovery and OpenAPI documents of these kinds.
     pub documents: Documents,
     added: Vec<Added>,
-    /// Of groups by name, of versions the most stable first, of kinds by plural.
+    /// The kinds of all definitions: groups by name, versions with the most stable first, kinds by
+    /// plural.
     custom: Vec<Arc<Kind>>,
 }
 

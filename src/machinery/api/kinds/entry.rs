@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// The verbs of a kind whose objects are stored.
 pub const ALL: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
-/// For objects that are only asked, never kept.
+/// The verbs of a kind whose objects are answered and never stored.
 pub const CREATE: &[&str] = &["create"];
 
 /// A subresource: `pods/eviction`.

@@ -276,7 +276,8 @@ pub(super) fn rank(element: &str) -> Vec<Rank> {
 /// it: there may be thousands of both.
 #[derive(Default)]
 pub(super) struct Index<'v> {
-    /// By the list's address. No list moves or goes while it is borrowed.
+    /// The places of a list's items, by the list's address. No list moves or is dropped while it is
+    /// borrowed.
     lists: RefCell<HashMap<*const Value, Rc<HashMap<String, usize>>>>,
     borrowed: PhantomData<&'v Value>,
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 /// An operation as its refusal names it: with the places as the client wrote them.
 pub(super) struct Named {
     kind: &'static str,
-    /// Of a `move` and a `copy`; empty otherwise.
+    /// The source of a `move` or a `copy`; empty for other operations.
     from: String,
     path: String,
 }

@@ -282,11 +282,11 @@ fn refusal(name: &str, requested: &Amounts, used: &Amounts, hard: &Amounts) -> O
 /// A write that quotas are charged for.
 #[derive(Clone, Copy)]
 pub struct Charge<'a> {
-    /// Of the kind of the object.
+    /// The group of the object's kind.
     pub group: &'a str,
-    /// Of the kind of the object.
+    /// The plural of the object's kind.
     pub plural: &'a str,
-    /// As it will be.
+    /// The object as it will be stored.
     pub object: &'a Value,
     /// How much more is used with it.
     pub more: &'a Amounts,

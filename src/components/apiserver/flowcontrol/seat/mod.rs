@@ -72,7 +72,7 @@ pub(crate) struct Seat {
 
 #[derive(Default)]
 struct Held {
-    /// Of the requests in flight.
+    /// The place among the requests in flight.
     place: Option<Place>,
     /// KiB of the request's body, and of its answer.
     memory: Option<Place>,

@@ -292,7 +292,7 @@ pub(crate) const TOKEN_REQUEST: SubresourceType = SubresourceType {
     kind: "TokenRequest",
     older: None,
 };
-/// Upstream accepts an Eviction of `policy/v1beta1`, too, a version that has no other kind any more.
+/// Upstream accepts an Eviction of `policy/v1beta1`, too, a version without any other kind.
 pub(crate) const EVICTION: SubresourceType = SubresourceType {
     schema: "io.k8s.api.policy.v1.Eviction",
     api_version: "policy/v1",

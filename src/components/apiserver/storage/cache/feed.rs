@@ -19,7 +19,7 @@ use std::time::Duration;
 
 /// Pause before everything is read again, at first. It doubles each time.
 const FEED_AGAIN: Duration = Duration::from_millis(50);
-/// That pause at most, while a store elsewhere cannot be reached.
+/// The longest pause before such a read, while a store elsewhere cannot be reached.
 const FEED_AGAIN_MAX: Duration = Duration::from_secs(2);
 /// How often it is looked which watchers leave their events waiting.
 const LOOK_EVERY: Duration = Duration::from_secs(10);

@@ -71,7 +71,7 @@ pub(crate) struct Undecodable {
 
 #[derive(Default)]
 struct Inner {
-    /// By `namespace/name` or `name`, in the store's order.
+    /// The objects by `namespace/name` or `name`, in the store's order.
     objects: BTreeMap<String, Arc<Object>>,
     /// The values under other keys that cannot be decoded.
     undecodable: BTreeMap<String, Undecodable>,
@@ -82,8 +82,8 @@ struct Inner {
     ring_after: Revision,
     /// The last revision that changed this resource.
     revision: Revision,
-    /// The same, for callers that only need to know that something changed. It ends when the cache
-    /// is filled anew.
+    /// Sends each such revision to callers that only need to know that something changed. It is
+    /// dropped when the cache is filled anew.
     moved: watch::Sender<Revision>,
     watchers: HashMap<u64, Watcher>,
     next_watcher: u64,
@@ -140,8 +140,8 @@ type Changes = Vec<(String, Option<Arc<Object>>)>;
 type Resource = Arc<RwLock<Inner>>;
 
 pub(crate) struct Cache {
-    /// By the resource, as keys name it (`pods`, `example.com/tabs`). That of a custom
-    /// resource is made when it is first used.
+    /// What is cached of each resource, as keys name it (`pods`, `example.com/tabs`). That of a
+    /// custom resource is made when it is first used.
     resources: RwLock<HashMap<String, Resource>>,
     /// The revision of the last fill: nothing is known of what was before.
     filled: AtomicI64,
@@ -185,8 +185,8 @@ pub(crate) struct Measure {
 
 /// The beginning of a watch: what to send first, then what comes.
 pub(crate) struct Subscription {
-    /// For `initial` and `backlog`, which hold what does not match as well: there may be much of
-    /// it, and the cache is locked here.
+    /// Selects from `initial` and `backlog`, which hold what does not match as well: there may be
+    /// much of it, and the cache is locked when they are made.
     pub filter: Filter,
     pub initial: Beginning<Object>,
     pub backlog: Beginning<Kept>,

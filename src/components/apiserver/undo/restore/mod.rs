@@ -58,7 +58,7 @@ use tap::{Event, Journey as Way, Record, Write};
 const TRIES: usize = 20;
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
-/// Which object: group and plural, namespace, name.
+/// Identifies an object: by its group and plural, its namespace and its name.
 type Named<'a> = ((&'a str, &'a str), &'a str, &'a str);
 
 /// What happens to one key.

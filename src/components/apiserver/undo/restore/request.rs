@@ -16,11 +16,11 @@ use tap::{Journey as Way, Record};
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct JourneyRequest {
-    /// Only says what would be lost.
+    /// The request only asks what would be lost.
     plan: bool,
     count: Option<usize>,
     revision: Option<Revision>,
-    /// Of a rewind: only these go back.
+    /// The only namespaces that a rewind brings back; `None`: all.
     namespaces: Option<BTreeSet<String>>,
     /// The plan that was agreed to: the revision that it was made at, and the one that it goes back
     /// to.

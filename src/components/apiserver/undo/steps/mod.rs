@@ -42,7 +42,7 @@ const WRITTEN: &str = "/ropewalk/written";
 /// others. Example: bob has 10 steps, and eve's program writes a thousand times; bob's 10 stay, and
 /// eve's last 490.
 const STEPS_MAX: usize = 500;
-/// One write removes no more keys of steps than these: a transaction has its bounds.
+/// Keys of steps that one write removes at most: a transaction has its bounds.
 const FORGOTTEN_AT_ONCE: usize = 16;
 
 /// One command of a person, with all that it wrote.
@@ -95,9 +95,9 @@ impl Undone {
 
 #[derive(Default)]
 struct Inner {
-    /// By their first revision.
+    /// The steps by their first revision.
     steps: BTreeMap<Revision, Step>,
-    /// Where each stands. Every write asks.
+    /// The first revision of each step, by its id. Every write looks it up.
     at: HashMap<String, Revision>,
     undone: Vec<Undone>,
     /// Revision of the key of `undone`; 0 if it does not exist.
@@ -165,7 +165,8 @@ pub(crate) fn key(id: &str) -> String {
     format!("{STEPS}{id}")
 }
 
-/// Bytes of a session by which requests are one step. kubectl's have 36.
+/// Bytes that the name of a session may have. All requests of a session are one step; kubectl's
+/// names have 36 bytes.
 const SESSION_MAX: usize = 64;
 
 /// Returns the step that a request belongs to: that of its user's session, or one of its own if it

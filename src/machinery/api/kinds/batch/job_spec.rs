@@ -15,7 +15,8 @@ use std::collections::HashSet;
 
 /// Pods of an Indexed Job at a time, and failed indexes that one may have.
 const INDEXED_MAX: i64 = 100_000;
-/// The same where more than [`INDEXED_MAX`] completions are counted by index.
+/// Pods at a time, and failed indexes, that an Indexed Job may have with more completions than
+/// [`INDEXED_MAX`].
 const LARGE_MAX: i64 = 10_000;
 const RULES_MAX: usize = 20;
 const PATTERNS_MAX: usize = 20;

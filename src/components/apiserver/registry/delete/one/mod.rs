@@ -38,13 +38,13 @@ pub(crate) fn is_finished(kind: &Kind, object: &Value) -> bool {
 /// What a delete does to an object.
 #[derive(Debug, PartialEq)]
 enum Step {
-    /// It goes now.
+    /// The object is erased now.
     Erase,
-    /// It is marked and goes at once, in two writes.
+    /// The object is marked and then erased at once, in two writes.
     MarkAndErase(Box<Value>),
-    /// It is marked; a kubelet or finalizers finish it.
+    /// The object is marked. It is erased when its kubelet and the finalizers have finished.
     Mark(Box<Value>),
-    /// Nothing changes: it is on its way already.
+    /// Nothing changes: the object is being deleted already.
     Pending,
 }
 
