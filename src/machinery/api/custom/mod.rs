@@ -37,6 +37,7 @@ pub(crate) mod columns;
 pub(crate) mod defaults;
 mod embedded;
 mod expression;
+pub(crate) mod field_path;
 mod fill;
 mod formats;
 mod mail;
