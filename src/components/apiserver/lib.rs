@@ -205,7 +205,7 @@ impl Server {
             readiness: state::Readiness::default(),
             summaries: registry::summaries::Summaries::default(),
             known: request::sources::Known::default(),
-            door: Mutex::default(),
+            handover: Mutex::default(),
             charging: admission::charging::Charging::default(),
             policies: admission::policies::Compiled::default(),
             lease: Mutex::default(),

@@ -34,7 +34,8 @@ fn custom_kind(schema: Value) -> Kind {
         "spec": {"group": "example.com", "scope": "Namespaced",
             "names": {"plural": "tabs", "singular": "tab", "kind": "Tab", "listKind": "TabList"},
             "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}});
-    custom::kinds_of(&definition::name(&manifest, std::iter::empty(), kinds::all()).unwrap()).remove(0)
+    custom::kinds_of(&definition::accept_names(&manifest, std::iter::empty(), kinds::all()).unwrap())
+        .remove(0)
 }
 
 /// Under one long key, every path would be as long as the key.

@@ -409,7 +409,7 @@ fn count_maps(value: &Value, left: &mut usize) -> Option<()> {
     }
 }
 
-/// A value of `levels` maps, one inside of the other.
+/// Makes a value of `levels` maps, one inside of the other.
 #[cfg(any(test, feature = "testing"))]
 pub fn nested(levels: usize) -> Value {
     (0..levels).fold(Value::Null, |inner, _| serde_json::json!({ "a": inner }))

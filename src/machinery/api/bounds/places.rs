@@ -12,14 +12,15 @@
 //! ^[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*$  63    of the second one: the first may have any length
 //! ```
 
-/// What a part of a pattern has.
+/// The number of characters and classes in a part of a pattern. One that is repeated counts as
+/// often as it is repeated.
 #[derive(Clone, Copy, Debug, Default)]
 struct Part {
-    /// Characters and classes, those that are repeated as often as they are repeated.
+    /// All of them.
     all: usize,
-    /// Those of repetitions.
+    /// Those that are repeated.
     repeated: usize,
-    /// Those of repetitions that a text can enter at several places.
+    /// Those that are repeated and that a text can enter at several places.
     live: usize,
 }
 

@@ -65,8 +65,8 @@ pub(super) fn json_type(value: &Value) -> &'static str {
     }
 }
 
-/// Go reads what does not fit into 64 bits as a float, and a float is an integer only where floats
-/// hold each of them.
+/// Returns whether a number is an integer. Go reads what does not fit into 64 bits as a float, and
+/// a float is an integer only where floats hold each of them.
 fn is_whole(number: &serde_json::Number) -> bool {
     number.is_i64() || number.as_f64().is_some_and(numbers::is_integer)
 }
@@ -112,7 +112,7 @@ fn check_value(
     }
     match here {
         Value::Object(map) => {
-            size(schema, map.len(), path, errors);
+            check_size(schema, map.len(), path, errors);
             for name in schema.required.iter().filter(|name| !map.contains_key(*name)) {
                 errors.required(path.field(name), "");
             }
@@ -127,8 +127,8 @@ fn check_value(
             }
         }
         Value::Array(items) => {
-            count(schema, items.len(), path, errors);
-            unique(schema, items, path, errors);
+            check_count(schema, items.len(), path, errors);
+            check_unique(schema, items, path, errors);
             if let Some(inner) = &schema.items {
                 let before = schema.items_by_key(old);
                 for (i, item) in items.iter().enumerate() {
@@ -136,11 +136,11 @@ fn check_value(
                 }
             }
         }
-        Value::String(text) => string(schema, text, path, errors),
-        Value::Number(_) => number(schema, here, path, errors),
+        Value::String(text) => check_text(schema, text, path, errors),
+        Value::Number(_) => check_number(schema, here, path, errors),
         _ => {}
     }
-    if !schema.one_of_these.is_empty() && !schema.one_of_these.iter().any(|v| same(v, here)) {
+    if !schema.one_of_these.is_empty() && !schema.one_of_these.iter().any(|v| is_same_value(v, here)) {
         let supported: Vec<String> = schema
             .one_of_these
             .iter()
@@ -149,11 +149,11 @@ fn check_value(
         let supported: Vec<&str> = supported.iter().map(String::as_str).collect();
         errors.not_supported(path, here, &supported);
     }
-    combined(schema, here, path, left, errors);
+    check_combined(schema, here, path, left, errors);
 }
 
 /// Returns whether two values are equal. Numbers are compared as numbers: 1 equals 1.0.
-fn same(a: &Value, b: &Value) -> bool {
+fn is_same_value(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
         _ => a == b,
@@ -161,7 +161,7 @@ fn same(a: &Value, b: &Value) -> bool {
 }
 
 /// Checks a value against the schemas in `allOf`, `anyOf`, `oneOf` and `not` of its schema.
-fn combined(schema: &Schema, here: &Value, path: Path, left: &Cell<usize>, errors: &mut Errors) {
+fn check_combined(schema: &Schema, here: &Value, path: Path, left: &Cell<usize>, errors: &mut Errors) {
     let fits = |schema: &Schema| {
         let mut found = Errors::default();
         check_value(schema, here, None, path, left, &mut found);
@@ -194,7 +194,7 @@ fn combined(schema: &Schema, here: &Value, path: Path, left: &Cell<usize>, error
     }
 }
 
-fn size(schema: &Schema, found: usize, path: Path, errors: &mut Errors) {
+fn check_size(schema: &Schema, found: usize, path: Path, errors: &mut Errors) {
     if let Some(max) = schema.size.1.filter(|max| found as u64 > *max) {
         errors.too_many(path, found, max);
     }
@@ -203,7 +203,7 @@ fn size(schema: &Schema, found: usize, path: Path, errors: &mut Errors) {
     }
 }
 
-fn count(schema: &Schema, found: usize, path: Path, errors: &mut Errors) {
+fn check_count(schema: &Schema, found: usize, path: Path, errors: &mut Errors) {
     if let Some(max) = schema.count.1.filter(|max| found as u64 > *max) {
         errors.too_many(path, found, max);
     }
@@ -213,7 +213,7 @@ fn count(schema: &Schema, found: usize, path: Path, errors: &mut Errors) {
 }
 
 /// Reports items of a set that occur twice, and items of a list that is a map whose keys do.
-fn unique(schema: &Schema, items: &[Value], path: Path, errors: &mut Errors) {
+fn check_unique(schema: &Schema, items: &[Value], path: Path, errors: &mut Errors) {
     // Items are compared as values: two maps whose fields have another order are the same item.
     let mut seen = HashSet::new();
     for (i, item) in items.iter().enumerate() {
@@ -231,7 +231,7 @@ fn unique(schema: &Schema, items: &[Value], path: Path, errors: &mut Errors) {
     }
 }
 
-fn string(schema: &Schema, text: &str, path: Path, errors: &mut Errors) {
+fn check_text(schema: &Schema, text: &str, path: Path, errors: &mut Errors) {
     let length = text.chars().count() as u64;
     if let Some(max) = schema.length.1.filter(|max| length > *max) {
         errors.too_long(path, max as usize);
@@ -269,7 +269,7 @@ fn is_multiple(here: &Value, found: f64, factor: f64) -> bool {
     }
 }
 
-fn number(schema: &Schema, here: &Value, path: Path, errors: &mut Errors) {
+fn check_number(schema: &Schema, here: &Value, path: Path, errors: &mut Errors) {
     let Some(found) = here.as_f64() else { return };
     let mut tell = |why: String| errors.invalid(path, here, &format!("{path} in body should be {why}"));
     // Whole numbers are compared as integers: a float does not hold all of them.

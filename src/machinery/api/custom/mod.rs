@@ -37,6 +37,7 @@ pub(crate) mod columns;
 pub(crate) mod defaults;
 mod embedded;
 mod expression;
+pub(crate) mod field_path;
 mod fill;
 mod formats;
 mod mail;
@@ -52,7 +53,7 @@ pub(crate) mod structural;
 mod typed;
 pub(crate) mod version;
 
-pub use crate::kinds::apiextensions::custom_resource_definition::{self as definition, is};
+pub use crate::kinds::apiextensions::custom_resource_definition::{self as definition, has_condition};
 pub use columns::{Column, name as name_cell};
 pub use schema::{ListType, Schema, Type};
 pub use shown::ShownFields;
@@ -68,7 +69,7 @@ use std::sync::Arc;
 
 /// Returns the kinds that a definition adds: one a served version, none before it is established.
 pub fn kinds_of(definition: &Value) -> Vec<Kind> {
-    if !is(definition, "Established") {
+    if !has_condition(definition, "Established") {
         return vec![];
     }
     let versions = list(definition, "spec.versions");
@@ -139,7 +140,7 @@ fn kind_of(definition: &Value, version: &Value, stored: &str) -> Kind {
     }
 }
 
-/// Where the objects of a definition rest.
+/// Returns where the objects of a definition rest.
 pub fn place(definition: &Value) -> String {
     format!("{}/{}", text(definition, "spec.group"), text(definition, "spec.names.plural"))
 }
@@ -157,8 +158,8 @@ fn selectable(version: &Value) -> Vec<(String, String)> {
     paths.map(|path| (path.to_string(), path.to_string())).collect()
 }
 
-/// How versions of a group are sorted: `v2`, `v1`, `v1beta1`, `v1alpha1`, then whatever else there
-/// is by name.
+/// Returns the key by which the versions of a group are sorted: `v2`, `v1`, `v1beta1`, `v1alpha1`,
+/// then whatever else there is by name.
 pub(crate) fn version_order(version: &str) -> (u8, Reverse<u64>, Reverse<u64>, String) {
     let parsed = || {
         let rest = version.strip_prefix('v')?;

@@ -15,7 +15,7 @@ use std::sync::{Arc, LazyLock, Weak};
 /// Bytes that the patterns of all versions of a definition may take together when they are
 /// compiled, with the table of each. Equal ones are one pattern. There is no such bound upstream,
 /// where a letter is one instruction.
-const PATTERNS_MAX: usize = 64 << 20;
+const DEFINITION_BYTES: usize = 64 << 20;
 
 /// A pattern that a text must match.
 #[derive(Clone, Debug)]
@@ -68,11 +68,11 @@ impl Pattern {
     }
 }
 
-/// Returns whether the patterns and the rules of a definition are within [`PATTERNS_MAX`] and
+/// Returns whether the patterns and the rules of a definition are within [`DEFINITION_BYTES`] and
 /// [`terms::Room`], and reports it if they are not. To compile more of them, as the other checks
 /// do, would take minutes.
 pub(crate) fn check(definition: &Value, errors: &mut Errors) -> bool {
-    let mut left = Left { patterns: PATTERNS_MAX, known: HashSet::new(), rules: terms::Room::default() };
+    let mut left = Left { patterns: DEFINITION_BYTES, known: HashSet::new(), rules: terms::Room::default() };
     for (i, version) in list(definition, "spec.versions").iter().enumerate() {
         if let Err(why) = left.take(at(version, "schema.openAPIV3Schema")) {
             errors.forbidden(format!("spec.versions[{i}].schema.openAPIV3Schema"), &why);
@@ -82,7 +82,7 @@ pub(crate) fn check(definition: &Value, errors: &mut Errors) -> bool {
     true
 }
 
-/// What a definition may still have.
+/// What is left for the patterns and rules of a definition.
 struct Left<'a> {
     /// Bytes of compiled patterns.
     patterns: usize,
@@ -92,11 +92,11 @@ struct Left<'a> {
 }
 
 impl<'a> Left<'a> {
-    /// Takes the patterns and the rules of a schema. What only looks like one, as a text `pattern`
-    /// in a default, counts, too.
+    /// Takes the patterns and the rules of a schema off what is left. What only looks like one
+    /// counts, too, as a text `pattern` in a default.
     ///
     /// # Errors
-    /// There are more. It looks at no further ones.
+    /// They take more than is left. Those behind are not looked at.
     fn take(&mut self, schema: &'a Value) -> Result<(), String> {
         match schema {
             Value::Object(words) => words.iter().try_for_each(|(word, inner)| match inner {
@@ -120,7 +120,7 @@ impl<'a> Left<'a> {
             bytes => bytes + bounds::SCHEMA_TABLE,
         };
         self.patterns = self.patterns.checked_sub(bytes).ok_or_else(|| {
-            format!("the patterns of all versions take more than {PATTERNS_MAX} bytes when compiled")
+            format!("the patterns of all versions take more than {DEFINITION_BYTES} bytes when compiled")
         })?;
         // One that is too large is compiled again, in vain, wherever it stands.
         if bytes < bounds::PATTERN_MAX {

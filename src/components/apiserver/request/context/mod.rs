@@ -175,18 +175,20 @@ impl Context {
         }
     }
 
-    /// The same request with its seat: its share of the memory and of the requests in flight.
+    /// Returns the same request with its seat: its share of the memory and of the requests in
+    /// flight.
     pub(crate) fn seated(self, seat: Arc<Seat>) -> Context {
         Context { seat, ..self }
     }
 
-    /// The same request of a client with an address of the cluster's own network, or with another.
+    /// Returns the same request of a client with an address of the cluster's own network, or with
+    /// another.
     pub(crate) fn inside(mut self, is_inside: bool) -> Context {
         self.request.inside = is_inside;
         self
     }
 
-    /// The same as an act of the server itself, which needs no authorization.
+    /// Returns the same request as an act of the server itself, which needs no authorization.
     pub(crate) fn of_server(self) -> Context {
         Context { is_authorized: AtomicBool::new(true), ..self }
     }

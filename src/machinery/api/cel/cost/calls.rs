@@ -17,10 +17,11 @@ const DIGITS: f64 = 411.0;
 /// item of a list.
 const PATTERN: f64 = 2_000.0;
 
-/// Letters of a pattern that take as long as a text alone, by upstream's estimate: a quarter of
-/// them.
+/// Times that matching one letter of a pattern takes as long as reading the text alone, by
+/// upstream's estimate.
 const LETTER: f64 = 0.25;
-/// The same of a place of its repetitions: 5 ns for each byte of the text.
+/// Times that matching one place of a repetition takes as long as that: 5 ns for each byte of the
+/// text.
 const REPEATED: f64 = 0.5;
 
 /// The arguments of a call.

@@ -1,5 +1,9 @@
 //! Expressions: compiled once, within bounds of length and depth, and evaluated on a stack that has
-//! room for them.
+//! room for them. `room` bounds all expressions of one object together.
+
+mod room;
+
+pub(crate) use room::Room;
 
 use super::arguments::NO_OVERLOAD;
 use super::environment::ENV;
@@ -88,73 +92,46 @@ fn find_patterns<'a>(node: &'a Node, found: &mut BTreeSet<&'a str>) {
 ///
 /// # Errors
 /// There are too many, they are too large when compiled, or one repeats too much.
-fn written_patterns(node: &Node) -> Result<(Vec<String>, usize), String> {
+fn written_patterns(node: &Node) -> Result<(Vec<String>, usize), Refusal> {
     let mut found = BTreeSet::new();
     find_patterns(node, &mut found);
     if found.len() > PATTERNS_MAX {
-        return Err(format!(
-            "an expression may have at most {PATTERNS_MAX} patterns, and has {}",
-            found.len()
-        ));
+        let why = format!("an expression may have at most {PATTERNS_MAX} patterns, and has {}", found.len());
+        return Err(why.into());
     }
     found.iter().try_for_each(|pattern| check_places(pattern))?;
     let mut bytes = 0;
     for pattern in &found {
         bytes += bounds::regex_bytes(pattern);
         if bytes > PATTERNS_BYTES {
-            return Err(patterns_too_large());
+            return Err(Refusal::PatternsTooLarge);
         }
     }
     Ok((found.into_iter().map(String::from).collect(), bytes))
 }
 
-fn patterns_too_large() -> String {
-    format!("the patterns of an expression may take at most {PATTERNS_BYTES} bytes when compiled")
+/// Why an expression is not compiled.
+enum Refusal {
+    /// Its patterns take more than [`PATTERNS_BYTES`].
+    PatternsTooLarge,
+    /// The sentence for the author.
+    Other(String),
 }
 
-/// Bytes of the texts of all expressions of an object. A compiled one takes some 80 times as many,
-/// and so many take a second to be compiled each time. Upstream bounds the estimated cost of a
-/// definition's rules; those of the Gateway API are some 20 KB in one definition.
-const TEXTS_MAX: usize = 512 << 10;
-/// Bytes that each expression counts for beside its text: it is compiled on a thread of its own.
-const TEXT: usize = 100;
-/// Bytes of all patterns of the expressions of an object, compiled.
-const OBJECT_PATTERNS_BYTES: usize = 32 << 20;
-
-/// What the expressions of one object may still have.
-pub(crate) struct Room {
-    texts: usize,
-    patterns: usize,
-}
-
-impl Default for Room {
-    fn default() -> Self {
-        Room { texts: TEXTS_MAX, patterns: OBJECT_PATTERNS_BYTES }
+impl Refusal {
+    fn text(self) -> String {
+        match self {
+            Refusal::PatternsTooLarge => {
+                format!("the patterns of an expression may take at most {PATTERNS_BYTES} bytes when compiled")
+            }
+            Refusal::Other(why) => why,
+        }
     }
 }
 
-impl Room {
-    /// Takes an expression, before it is compiled with all others. Only one with patterns is
-    /// compiled for that.
-    ///
-    /// # Errors
-    /// There are more.
-    pub(crate) fn take(&mut self, source: &str) -> Result<(), String> {
-        self.texts = self
-            .texts
-            .checked_sub(TEXT + source.len())
-            .ok_or_else(|| format!("the expressions have more than {TEXTS_MAX} bytes together"))?;
-        if source.contains("matches") || source.contains("find") {
-            let bytes = match compile(source) {
-                Ok(term) => term.pattern_bytes,
-                Err(why) if why == patterns_too_large() => PATTERNS_BYTES,
-                Err(_) => 0,
-            };
-            self.patterns = self.patterns.checked_sub(bytes).ok_or_else(|| {
-                format!("the patterns of the expressions take more than {OBJECT_PATTERNS_BYTES} bytes when compiled")
-            })?;
-        }
-        Ok(())
+impl From<String> for Refusal {
+    fn from(why: String) -> Refusal {
+        Refusal::Other(why)
     }
 }
 
@@ -164,13 +141,18 @@ impl Room {
 /// The message of the compiler, or that the expression is too long, nests too deep, or has patterns
 /// that are too large.
 pub(crate) fn compile(source: &str) -> Result<Term, String> {
+    read(source).map_err(Refusal::text)
+}
+
+fn read(source: &str) -> Result<Term, Refusal> {
     let length = source.chars().count();
     if length > LENGTH_MAX {
-        return Err(format!("expression code point size exceeds limit: size: {length}, limit {LENGTH_MAX}"));
+        let why = format!("expression code point size exceeds limit: size: {length}, limit {LENGTH_MAX}");
+        return Err(why.into());
     }
     let depth = language::levels(source)?;
     if depth > DEPTH_MAX {
-        return Err(format!("expression recursion limit exceeded: {DEPTH_MAX}"));
+        return Err(format!("expression recursion limit exceeded: {DEPTH_MAX}").into());
     }
     on_large_stack(|| {
         let program = ENV.compile(source).map_err(|e| e.to_string())?;
@@ -189,7 +171,9 @@ pub(crate) fn with_stack<T: Send>(
 
 /// Runs `work` on a stack of [`STACK`] bytes. The parser always does: a few brackets take more than
 /// a task's stack.
-fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
+fn on_large_stack<T: Send, E: From<String> + Send>(
+    work: impl FnOnce() -> Result<T, E> + Send,
+) -> Result<T, E> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("cel".into()).stack_size(STACK);
         let thread =

@@ -121,20 +121,21 @@ fn the_root_of_a_schema_says_little_beside_a_status() {
 }
 
 #[test]
-fn names_belong_to_whoever_had_them_first() {
-    let first = definition::name(&definition(spec(json!({}))), std::iter::empty(), kinds::all()).unwrap();
-    assert!(is(&first, "Established") && is(&first, "NamesAccepted"));
+fn names_belong_to_the_definition_that_had_them_first() {
+    let first =
+        definition::accept_names(&definition(spec(json!({}))), std::iter::empty(), kinds::all()).unwrap();
+    assert!(has_condition(&first, "Established") && has_condition(&first, "NamesAccepted"));
     let mut second = definition(spec(json!({})));
     second["metadata"]["name"] = "others.stable.example.com".into();
     second["spec"]["names"]["plural"] = "others".into();
     second["spec"]["names"]["singular"] = "other".into();
-    let second = definition::name(&second, [&first].into_iter(), kinds::all()).unwrap();
-    assert!(!is(&second, "Established"));
+    let second = definition::accept_names(&second, [&first].into_iter(), kinds::all()).unwrap();
+    assert!(!has_condition(&second, "Established"));
     let refused = &list(&second, "status.conditions")[0];
     assert_eq!(text(refused, "reason"), "ListKindConflict");
     assert!(kinds_of(&second).is_empty());
     assert_eq!(
-        definition::name(&first, [&second].into_iter(), kinds::all()),
+        definition::accept_names(&first, [&second].into_iter(), kinds::all()),
         None,
         "nothing changes for the first"
     );

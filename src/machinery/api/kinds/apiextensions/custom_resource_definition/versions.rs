@@ -12,7 +12,7 @@
 //! ```
 
 use crate::custom::defaults::Shared;
-use crate::custom::{columns, rules, structural};
+use crate::custom::{columns, field_path, structural};
 use crate::errors::Errors;
 use crate::gostr::is_print;
 use crate::validate::names::dns_1035;
@@ -242,8 +242,8 @@ fn printer_columns(version: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
-/// A path that leads nowhere would select nothing, for ever and without a word. `refused` says why
-/// the fields cannot be judged: the schema stands elsewhere.
+/// Checks the fields to select by. A path that leads nowhere would select nothing, for ever and
+/// without a word. `refused` says why the fields cannot be judged: the schema stands elsewhere.
 fn selectable(version: &Value, field: &str, refused: Option<&str>, errors: &mut Errors) {
     let fields = list(version, SELECTABLE);
     if let Some(why) = refused.filter(|_| !fields.is_empty()) {
@@ -283,9 +283,9 @@ fn selectable(version: &Value, field: &str, refused: Option<&str>, errors: &mut 
 /// Returns the schema of a field to select by, whose path has no index.
 fn selected<'a>(path: &str, schema: &'a Value) -> Result<&'a Value, String> {
     match path.split_once('[') {
-        None => rules::field_path(path, schema),
+        None => field_path::find_schema(path, schema),
         Some((before, _)) => {
-            rules::field_path(before, schema)?;
+            field_path::find_schema(before, schema)?;
             Err("array notation is not allowed".into())
         }
     }

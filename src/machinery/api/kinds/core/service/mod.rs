@@ -197,7 +197,7 @@ fn drop_what_its_type_has_not(new: &mut Value, old: &Value) {
         (check, &["healthCheckNodePort"]),
         (is_reached_from_outside(old) && !is_reached_from_outside(new), &["externalTrafficPolicy"]),
         (balancer, &["allocateLoadBalancerNodePorts", "loadBalancerClass"]),
-        (address, &["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"]),
+        (address, &["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]),
     ];
     for field in fields.iter().filter(|(lost, _)| *lost).flat_map(|(_, fields)| fields.iter()) {
         let path = format!("spec.{field}");
@@ -361,6 +361,18 @@ mod tests {
         assert_eq!(policy(json!({})), "Cluster");
         assert_eq!(policy(json!({"internalTrafficPolicy": ""})), "", "validation refuses it");
         assert_eq!(policy(json!({"type": "ExternalName"})), Value::Null);
+    }
+
+    /// As upstream, which wipes only what it has given the Service from a pool.
+    #[test]
+    fn the_policy_for_traffic_from_inside_stays_with_any_type() {
+        let policy = json!({"type": "ClusterIP", "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"],
+            "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack", "internalTrafficPolicy": "Local"});
+        let old = json!({ "spec": policy });
+        let mut away = old.clone();
+        put(&mut away, "spec.type", "ExternalName");
+        prepare_update(&mut away, &old);
+        assert_eq!(away["spec"], json!({"type": "ExternalName", "internalTrafficPolicy": "Local"}));
     }
 
     #[test]
