@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 
 pub(crate) use files::{Files, written};
 pub(crate) use shell::{
-    Place, cluster_program, commands_in, first_command, is_assignment, is_plain, letters,
+    Place, cluster_program, commands_in, first_command, is_assignment, is_plain, knows_namespaces, letters,
 };
 pub(crate) use verbs::Act;
 

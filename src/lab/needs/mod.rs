@@ -115,9 +115,6 @@ fn node_in(text: &str) -> Option<Need> {
 /// Words that are not kubectl's and work on our own cluster only.
 const WORDS: &[&str] =
     &["drill", "etcdctl", "fault", "lab", "map", "redo", "rewind", "ropewalk", "trace", "undo", "why"];
-/// Programs that work on texts: their `-n` names no namespace.
-const TEXT_TOOLS: &[&str] =
-    &["awk", "cat", "cut", "echo", "grep", "head", "nl", "sed", "sort", "tail", "tr", "uniq", "wc"];
 /// Images that are built in under names which no registry has.
 const BUILT_IN: &[&str] = &["echo", "kv", "pause", "shop-logic", "shop-page"];
 
@@ -171,9 +168,9 @@ fn of_command(words: &[String]) -> BTreeSet<Need> {
     let (verb, bare) = lines::verb_and_words(own);
     needs.extend(of_verb(verb, &bare, own));
     // In `xargs -n 1` it is a number, and `sed -n 1p` has a script behind it.
-    let is_of_text = TEXT_TOOLS.contains(&first);
+    let knows_namespaces = lines::knows_namespaces(first);
     let is_named = |namespace: &&str| *namespace != USUAL && namespace.parse::<u32>().is_err();
-    let named = namespaces(words).into_iter().filter(|_| !is_of_text).filter(is_named);
+    let named = namespaces(words).into_iter().filter(|_| knows_namespaces).filter(is_named);
     needs.extend(named.map(|namespace| Need::OtherNamespace(namespace.into())));
     let is_local = |word: &String| word.contains("localhost") || word.contains("127.0.0.1");
     if verb.path != "exec" && words.iter().any(is_local) {
@@ -342,6 +339,8 @@ mod tests {
             "kubectl label pod web node/kind=a node/old-",
             "kubectl logs web | tail -n 5",
             "kubectl get pods -o name | sed -n 1p",
+            "[ -n \"$POD\" ] && kubectl delete pod web",
+            "sysctl -n net.ipv4.ip_forward",
             "echo -n hello | kubectl exec -i web -- cat",
         ] {
             assert_eq!(of_line(own), BTreeSet::new(), "{own}");
