@@ -1,13 +1,13 @@
 //! Lines and manifests of a lesson as they are to be run in a room, where the usual namespace has
 //! another name.
 
-use crate::lines;
+use crate::lines::{self, Place, is_assignment, knows_namespaces, letters};
 use cluster::guest::{Room, USUAL};
 use kubectl::manifest::documents;
 use serde_json::Value as Json;
 
 /// A lesson's line as it is to be run in a room: where it names the usual namespace, it means the
-/// room's.
+/// room's. The `-n` of a program that knows no namespaces stays as it is.
 pub(crate) fn line(line: &str, room: &Room) -> String {
     let own = room.real_name(USUAL);
     if own == USUAL {
@@ -15,6 +15,7 @@ pub(crate) fn line(line: &str, room: &Room) -> String {
     }
     let mut out = line.to_string();
     for flag in [" -n", "-n ", "-n=", "--namespace ", "--namespace=", "/namespaces/"] {
+        let is_short = !flag.contains("namespace");
         let mut rest = out.as_str();
         let mut turned = String::new();
         while let Some((before, after)) = rest.split_once(flag) {
@@ -28,7 +29,9 @@ pub(crate) fn line(line: &str, room: &Room) -> String {
                 "" => !end.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-'),
                 quote => end.starts_with(quote),
             };
-            rest = match named.strip_prefix(USUAL).filter(is_whole) {
+            let before_value = &out[..out.len() - after.len()];
+            let is_namespace = |_: &&str| !is_short || !is_of_other_program(before_value);
+            rest = match named.strip_prefix(USUAL).filter(is_whole).filter(is_namespace) {
                 Some(end) => {
                     turned.push_str(&after[..after.len() - named.len()]);
                     turned.push_str(own);
@@ -41,6 +44,30 @@ pub(crate) fn line(line: &str, room: &Room) -> String {
         out = turned;
     }
     out
+}
+
+/// Returns whether the `-n` at the end of a text is the flag of a program that knows no namespaces.
+/// In quotes it may be a part of a script for another program, and behind `$(` the command is not
+/// known: then it is taken for a namespace's.
+///
+/// ```text
+/// kubectl exec web -n                     a namespace's
+/// kubectl exec web -- grep -n             another program's
+/// echo 'kubectl get pods -n               a namespace's
+/// ```
+fn is_of_other_program(text: &str) -> bool {
+    if letters(text).last().is_some_and(|(.., place)| place != Place::Bare) {
+        return false;
+    }
+    let is_between = |c: char, place: Place| place == Place::Bare && matches!(c, '|' | '&' | ';' | '\n');
+    let sign = letters(text).filter(|(_, c, place)| is_between(*c, *place)).last();
+    let command = &text[sign.map_or(0, |(at, ..)| at + 1)..];
+    // What stands behind `--` is a command in a container.
+    let own = command.rsplit(" -- ").next().unwrap_or(command);
+    let program = own.split_whitespace().find(|word| !is_assignment(word)).unwrap_or_default();
+    let may_be_kubectl = own.contains("kubectl") || own.contains(['(', '`']);
+    // A `-` before the command says that it may fail.
+    !may_be_kubectl && !knows_namespaces(program.trim_start_matches('-'))
 }
 
 /// Lines of a lesson as they are to be run in a room: commands as [`line`] tells, manifests as
@@ -127,6 +154,40 @@ mod tests {
         ] {
             assert_eq!(line(from, &room), to);
             assert_eq!(line(from, &Room::default()), from);
+        }
+    }
+
+    /// `grep -n default` looked for the room's name instead.
+    #[test]
+    fn a_flag_of_a_program_that_knows_no_namespaces_stays() {
+        let room = Room { namespace: Some("own".into()), ..Room::default() };
+        for same in [
+            "grep -n default notes.txt",
+            "-grep  -n  'default' notes.txt",
+            "LANG=C grep -n default notes.txt",
+            "kubectl exec web -- grep -n default notes.txt",
+            "echo -n default | kubectl exec -i web -- cat",
+            "kubectl get pods | grep -n default",
+        ] {
+            assert_eq!(line(same, &room), same);
+        }
+        for (from, to) in [
+            ("kubectl get pods -n default | grep -n default", "kubectl get pods -n own | grep -n default"),
+            (
+                "kubectl exec web -n default -- grep -n default a",
+                "kubectl exec web -n own -- grep -n default a",
+            ),
+            ("echo 'kubectl get pods -n default' > a.sh", "echo 'kubectl get pods -n own' > a.sh"),
+            ("echo kubectl get pods -n default > a.sh", "echo kubectl get pods -n own > a.sh"),
+            ("echo $(k get pods -n default -o name)", "echo $(k get pods -n own -o name)"),
+            ("kubectl delete pod $(cat name) -n default", "kubectl delete pod $(cat name) -n own"),
+            ("get pod test -n default", "get pod test -n own"),
+            ("cp web:/etc/hosts hosts -n default", "cp web:/etc/hosts hosts -n own"),
+            ("    -n default \\", "    -n own \\"),
+            ("helm list -n default", "helm list -n own"),
+            ("echo --namespace=default >> flags", "echo --namespace=own >> flags"),
+        ] {
+            assert_eq!(line(from, &room), to);
         }
     }
 

@@ -6,10 +6,11 @@ mod need;
 
 use crate::cel::{Expr, facts};
 use crate::format::lesson::{Lesson, Step};
-use crate::lines::{self, bare_words};
+use crate::lines::{self, Act};
 use api::kinds;
 use cluster::guest::{Offers, Room, USUAL};
 use kubectl::parse;
+use kubectl::table::Verb;
 use std::collections::BTreeSet;
 use tap::TEACHER;
 
@@ -114,13 +115,6 @@ fn node_in(text: &str) -> Option<Need> {
 /// Words that are not kubectl's and work on our own cluster only.
 const WORDS: &[&str] =
     &["drill", "etcdctl", "fault", "lab", "map", "redo", "rewind", "ropewalk", "trace", "undo", "why"];
-/// Verbs that change nodes, and the one for signing requests: no namespace has these.
-const OF_NODES: &[&str] = &["certificate", "cordon", "uncordon", "drain", "taint"];
-/// Verbs that change what they name.
-const CHANGES: &[&str] = &["create", "delete", "label", "annotate", "patch", "edit", "replace", "apply"];
-/// Programs that work on texts: their `-n` names no namespace.
-const TEXT_TOOLS: &[&str] =
-    &["awk", "cat", "cut", "echo", "grep", "head", "nl", "sed", "sort", "tail", "tr", "uniq", "wc"];
 /// Images that are built in under names which no registry has.
 const BUILT_IN: &[&str] = &["echo", "kv", "pause", "shop-logic", "shop-page"];
 
@@ -171,25 +165,15 @@ fn of_command(words: &[String]) -> BTreeSet<Need> {
         }
         None => words,
     };
-    let bare = bare_words(own);
-    let verb = bare.first().copied().unwrap_or_default();
-    if OF_NODES.contains(&verb) {
-        needs.insert(Need::WholeCluster(format!("kubectl {verb}")));
-    }
-    if CHANGES.contains(&verb) {
-        if is_of_all_namespaces(own) {
-            needs.insert(Need::WholeCluster(format!("kubectl {verb} --all-namespaces")));
-        }
-        let whole = kinds_of(&bare[1..]).filter(|kind| is_cluster_scoped(kind));
-        needs.extend(whole.map(|kind| Need::WholeCluster(format!("kubectl {verb} {kind}"))));
-    }
+    let (verb, bare) = lines::verb_and_words(own);
+    needs.extend(of_verb(verb, &bare, own));
     // In `xargs -n 1` it is a number, and `sed -n 1p` has a script behind it.
-    let is_of_text = TEXT_TOOLS.contains(&first);
+    let knows_namespaces = lines::knows_namespaces(first);
     let is_named = |namespace: &&str| *namespace != USUAL && namespace.parse::<u32>().is_err();
-    let named = namespaces(words).into_iter().filter(|_| !is_of_text).filter(is_named);
+    let named = namespaces(words).into_iter().filter(|_| knows_namespaces).filter(is_named);
     needs.extend(named.map(|namespace| Need::OtherNamespace(namespace.into())));
     let is_local = |word: &String| word.contains("localhost") || word.contains("127.0.0.1");
-    if verb != "exec" && words.iter().any(is_local) {
+    if verb.path != "exec" && words.iter().any(is_local) {
         needs.insert(Need::LocalhostPort);
     }
     let by_flag = words.iter().enumerate().filter_map(|(at, word)| match word.as_str() {
@@ -198,6 +182,29 @@ fn of_command(words: &[String]) -> BTreeSet<Need> {
     });
     needs.extend(by_flag.filter_map(built_in));
     needs
+}
+
+/// What a verb of kubectl's changes that is in no namespace, or in all of them. `bare`: the words
+/// of the command that are no flags, `words`: all of them.
+fn of_verb(verb: &Verb, bare: &[&str], words: &[String]) -> BTreeSet<Need> {
+    // The kind that `create namespace` makes is a word of the verb.
+    let long = match Act::of(verb) {
+        Some(Act::ChangesNodes | Act::Signs) => {
+            let whole = bare.first().map(|first| Need::WholeCluster(format!("kubectl {first}")));
+            return whole.into_iter().collect();
+        }
+        Some(Act::Creates) => 1,
+        Some(Act::Applies | Act::Changes | Act::Deletes | Act::Edits | Act::Steers) => {
+            verb.path.split(' ').count()
+        }
+        _ => return BTreeSet::new(),
+    };
+    let (called, named) = bare.split_at(long);
+    let called = called.join(" ");
+    let in_all = is_of_all_namespaces(words).then(|| format!("kubectl {called} --all-namespaces"));
+    let whole = kinds_of(named).filter(|kind| is_cluster_scoped(kind));
+    let whole = whole.map(|kind| format!("kubectl {called} {kind}"));
+    in_all.into_iter().chain(whole).map(Need::WholeCluster).collect()
 }
 
 /// Whether a command names all namespaces, however kubectl lets it be spelled: `-A`, `-A=true`,
@@ -300,6 +307,10 @@ mod tests {
             "kubectl label pods/web Nodes/n1 a=b",
             "kubectl get nodes; kubectl drain n1",
             "kubectl certificate approve kim",
+            "kubectl certificate $DO kim",
+            "kubectl set subject clusterrolebinding readers --user=kim",
+            "kubectl apply edit-last-applied node n1",
+            "kubectl create --save-config clusterrole $NAME --verb=get",
             "kind: \"ClusterRole\"",
             "{kind: ClusterRole, metadata: {name: x}}",
             "{\"kind\": \"ClusterRole\"}",
@@ -317,6 +328,9 @@ mod tests {
             "create deployment web --image=nginx",
             "kubectl get pods -A",
             "kubectl delete pod web -A=false",
+            "kubectl apply view-last-applied node/n1",
+            "kubectl set subject rolebinding readers --user=kim",
+            "kubectl rollout undo deploy/web --to-revision 2",
             "kubectl -n default get pods",
             "kind: Role",
             "metadata: {name: web, namespace: default}",
@@ -325,6 +339,8 @@ mod tests {
             "kubectl label pod web node/kind=a node/old-",
             "kubectl logs web | tail -n 5",
             "kubectl get pods -o name | sed -n 1p",
+            "[ -n \"$POD\" ] && kubectl delete pod web",
+            "sysctl -n net.ipv4.ip_forward",
             "echo -n hello | kubectl exec -i web -- cat",
         ] {
             assert_eq!(of_line(own), BTreeSet::new(), "{own}");

@@ -2,7 +2,7 @@
 //! namespaces. These belong to the lesson, and not to the learner's own work.
 
 use crate::format::lesson::Lesson;
-use crate::lines;
+use crate::lines::{self, Act};
 use api::kinds::{self, Kind};
 use api::status::qualified;
 use cluster::guest::USUAL;
@@ -68,7 +68,7 @@ pub(crate) fn made(lines: &[String]) -> BTreeSet<String> {
 
 /// Returns whether a line is kubectl's `delete`.
 fn deletes(line: &str) -> bool {
-    parsed(line).is_some_and(|parsed| parsed.verb.path == "delete")
+    parsed(line).is_some_and(|parsed| Act::of(parsed.verb) == Some(Act::Deletes))
 }
 
 /// The namespaces in which a lesson is played. `None`: it changes more than namespaces hold.
@@ -95,8 +95,6 @@ pub fn takes_back(lesson: &Lesson, lines: &[String]) -> bool {
 const HARMLESS: [&str; 9] = ["drill", "fault", "lab", "lesson", "map", "progress", "trace", "what", "why"];
 /// Words of Ropewalk's that change objects of every namespace.
 const WHOLE: [&str; 4] = ["etcdctl", "redo", "rewind", "undo"];
-/// kubectl's verbs for nodes.
-const OF_NODES: [&str; 4] = ["cordon", "drain", "taint", "uncordon"];
 
 /// The namespaces outside which these lines change nothing. `None`: they change objects that are in
 /// no namespace, or in namespaces that are not known.
@@ -116,12 +114,12 @@ pub(crate) fn namespaces(lines: &[String]) -> Option<BTreeSet<String>> {
                 None => continue,
             };
             let Ok(parsed) = parse::parse(words) else { return None };
-            let verb = parsed.verb.path.split(' ').next().unwrap_or_default();
-            if matches!(verb, "get" | "describe" | "logs" | "top" | "wait" | "events" | "explain") {
-                continue;
-            }
-            if OF_NODES.contains(&verb) || parsed.flags.is("all-namespaces") {
-                return None;
+            let act = Act::of(parsed.verb);
+            match act {
+                Some(Act::Looks) => continue,
+                Some(Act::ChangesNodes | Act::Signs) => return None,
+                _ if parsed.flags.is("all-namespaces") => return None,
+                _ => {}
             }
             let keys = keys(&parsed, &input);
             let kind = parsed
@@ -139,7 +137,7 @@ pub(crate) fn namespaces(lines: &[String]) -> Option<BTreeSet<String>> {
             if !keys.is_empty() {
                 continue;
             }
-            if kind.is_some_and(|kind| !kind.namespaced) && verb != "create" {
+            if kind.is_some_and(|kind| !kind.namespaced) && act != Some(Act::Creates) {
                 found.extend(namespaces_named(&parsed.args)?);
                 continue;
             }

@@ -2,6 +2,7 @@
 //! (`--dry-run=server`).
 
 use crate::desired::wanted;
+use crate::lines::Act;
 use crate::teacher;
 use api::meta;
 use api::status::qualified;
@@ -165,83 +166,25 @@ fn way(parsed: &parse::Parsed, words: &[String], verb: usize) -> Result<Way, Str
     if let Some(look) = look_for_change(parsed) {
         return Ok(Way::Changes(look));
     }
-    Ok(match parsed.verb.path {
-        "delete" => Way::Deletes(look_for_deletion(words.to_vec(), verb)?),
-        "replace" if flags.is("force") => Way::Deletes(look_at_files(parsed)),
-        "debug" => match (flags.text("copy-to"), look_at_pods(parsed)) {
+    if parsed.verb.path == "replace" && flags.is("force") {
+        return Ok(Way::Deletes(look_at_files(parsed)));
+    }
+    let Some(act) = Act::of(parsed.verb) else { return Ok(Way::Unknown) };
+    Ok(match act {
+        Act::Applies | Act::Changes => Way::Trial,
+        Act::Debugs => match (flags.text("copy-to"), look_at_pods(parsed)) {
             ("", look) => Way::Changes(look),
             (_, look) if flags.is("replace") => Way::Deletes(look),
             _ => Way::Nothing,
         },
-        path if TRIED.contains(&path) || path.starts_with("set ") => Way::Trial,
-        path if path.starts_with("create") || path.starts_with("config") => Way::Nothing,
-        path if HARMLESS.contains(&path) || NAMED.contains(&path) => Way::Nothing,
-        _ => Way::Unknown,
+        Act::Deletes => Way::Deletes(look_for_deletion(words.to_vec(), verb)?),
+        Act::Edits => Way::Unknown,
+        // A line of these that names nothing, for which there was no look above, changes nothing.
+        Act::ChangesNodes | Act::Signs | Act::Steers => Way::Nothing,
+        Act::Configures | Act::Holds | Act::Looks | Act::Reaches => Way::Nothing,
+        Act::Creates | Act::Generates => Way::Nothing, // what is there already is refused
     })
 }
-
-/// Verbs that change what is there, and whose trial answers with the objects as they would be;
-/// beside them those of `set`.
-const TRIED: &[&str] =
-    &["annotate", "apply", "apply set-last-applied", "auth reconcile", "label", "patch", "replace"];
-
-/// Verbs of [`look_for_change`]: a line of them that names nothing changes nothing.
-const NAMED: &[&str] = &[
-    "certificate approve",
-    "certificate deny",
-    "cordon",
-    "drain",
-    "rollout pause",
-    "rollout restart",
-    "rollout resume",
-    "rollout undo",
-    "scale",
-    "taint",
-    "uncordon",
-];
-
-/// Verbs that change no object that is there; beside them those of `create` and of `config`.
-const HARMLESS: &[&str] = &[
-    "",
-    "api-resources",
-    "api-versions",
-    "apply view-last-applied",
-    "attach",
-    "auth",
-    "auth can-i",
-    "auth whoami",
-    "autoscale",
-    "certificate",
-    "cluster-info",
-    "cluster-info dump",
-    "completion",
-    "cp",
-    "describe",
-    "diff",
-    "events",
-    "exec",
-    "explain",
-    "expose",
-    "get",
-    "help",
-    "kustomize",
-    "logs",
-    "options",
-    "plugin",
-    "plugin list",
-    "port-forward",
-    "proxy",
-    "rollout",
-    "rollout history",
-    "rollout status",
-    "run",
-    "set",
-    "top",
-    "top node",
-    "top pod",
-    "version",
-    "wait",
-];
 
 /// Says why a line has no place in a setup: no one can be asked whether what it takes may go.
 /// `None`: it can be found out what it takes, or it is no line of kubectl's.

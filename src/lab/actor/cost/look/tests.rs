@@ -163,7 +163,7 @@ fn every_verb_that_writes_is_looked_at_before() {
     }
 }
 
-/// A verb that the built-in kubectl learns is refused in setups until it has a place in [`way`].
+/// Only what a person writes in an editor is refused in setups. So is a verb without an [`Act`].
 #[test]
 fn what_each_verb_takes_is_known() {
     let unknown: Vec<&str> = kubectl::table::all()
