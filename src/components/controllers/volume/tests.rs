@@ -175,7 +175,7 @@ async fn a_volume_is_bound_only_to_the_claim_whose_uid_it_has() {
         restored.spec.as_mut().unwrap().claim_ref.as_mut().unwrap().uid = uid.map(String::from);
         restored.status = Some(with_phase(None, "Pending"));
         let claim = claim("v", "Pending");
-        worker(&server, vec![claim], vec![restored]).volume(Key::new("", "v"), None).await.unwrap();
+        worker(&server, vec![claim], vec![restored]).sync_volume(Key::new("", "v"), None).await.unwrap();
         assert_eq!(server.take()[0].body["status"]["phase"], want, "{uid:?}");
     }
 }
@@ -195,7 +195,7 @@ async fn a_volume_whose_claim_got_another_one_is_free_again_unless_its_administr
         spare.spec.as_mut().unwrap().claim_ref.as_mut().unwrap().uid = uid.map(String::from);
         spare.status = Some(with_phase(None, "Available"));
         let bound = claim("other", "Bound");
-        worker(&server, vec![bound], vec![spare]).volume(Key::new("", "v"), None).await.unwrap();
+        worker(&server, vec![bound], vec![spare]).sync_volume(Key::new("", "v"), None).await.unwrap();
         let asked = server.take();
         assert!(asked.iter().all(|patch| patch.line == "PATCH /api/v1/persistentvolumes/v"));
         let specs: Vec<Value> = asked.into_iter().map(|patch| patch.body["spec"].clone()).collect();
@@ -207,7 +207,7 @@ async fn a_volume_whose_claim_got_another_one_is_free_again_unless_its_administr
     spare.metadata.annotations = of(json!({BOUND_BY_CONTROLLER: "yes"}));
     spare.status = Some(with_phase(None, "Available"));
     let open = claim("", "Pending");
-    worker(&server, vec![open], vec![spare]).volume(Key::new("", "v"), None).await.unwrap();
+    worker(&server, vec![open], vec![spare]).sync_volume(Key::new("", "v"), None).await.unwrap();
     assert!(server.take().is_empty());
 }
 
@@ -225,7 +225,7 @@ async fn a_volume_that_was_made_for_a_claim_which_got_another_one_is_released() 
         spare.spec.as_mut().unwrap().persistent_volume_reclaim_policy = Some(policy.into());
         spare.status = Some(with_phase(None, "Pending"));
         let bound = claim("other", "Bound");
-        worker(&server, vec![bound], vec![spare]).volume(Key::new("", "v"), None).await.unwrap();
+        worker(&server, vec![bound], vec![spare]).sync_volume(Key::new("", "v"), None).await.unwrap();
         let asked = server.take();
         assert_eq!(asked[0].line.ends_with("/v/status"), released, "{policy}");
         assert_eq!(asked[0].body["status"]["phase"] == "Released", released, "{policy}");
@@ -288,7 +288,7 @@ async fn a_volume_is_released_only_when_the_api_server_does_not_know_its_claim()
         let server = Scripted::new(move |a| a.line.starts_with("GET").then(|| (200, stored.clone()))).await;
         let mut bound = volume(Some("u"));
         bound.status = Some(with_phase(None, "Bound"));
-        worker(&server, vec![], vec![bound]).volume(Key::new("", "v"), None).await.unwrap();
+        worker(&server, vec![], vec![bound]).sync_volume(Key::new("", "v"), None).await.unwrap();
         let verbs: Vec<String> =
             server.lines().iter().filter_map(|l| l.split(' ').next().map(String::from)).collect();
         assert_eq!(verbs, want, "{uid}");
@@ -330,7 +330,7 @@ async fn a_bound_volume_whose_claim_was_taken_off_is_available() {
         let mut bound = volume(reserved);
         bound.status = Some(with_phase(None, "Bound"));
         let open = claim("", "Pending");
-        worker(&server, vec![open], vec![bound]).volume(Key::new("", "v"), None).await.unwrap();
+        worker(&server, vec![open], vec![bound]).sync_volume(Key::new("", "v"), None).await.unwrap();
         assert_eq!(server.take().first().map(|asked| asked.body["status"]["phase"].clone()), want);
     }
 }

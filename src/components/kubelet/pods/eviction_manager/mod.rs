@@ -416,7 +416,7 @@ fn of_node(host: &Path, path: &Path, mounted: &Mounted, until: Instant) -> linux
 }
 
 /// Returns what a walk found. `None`: it panicked, or this process lacks descriptors or memory now.
-fn settled<T>(walked: Option<linux::Result<T>>) -> Option<T> {
+fn walk_result<T>(walked: Option<linux::Result<T>>) -> Option<T> {
     let error = match walked? {
         Ok(found) => return Some(found),
         Err(error) => error,
