@@ -166,9 +166,9 @@ mod tests {
         let context = "c".to_string();
         for refusal in [
             ForeignRefusal::Unusable { url: url.clone(), why },
-            ForeignRefusal::Stranger { url: url.clone(), context, said: said.clone() },
+            ForeignRefusal::UserRejected { url: url.clone(), context, said: said.clone() },
             ForeignRefusal::NamesTaken { url },
-            ForeignRefusal::StillGoing { namespace: namespace.clone() },
+            ForeignRefusal::StillTerminating { namespace: namespace.clone() },
             ForeignRefusal::NotMade { namespace: namespace.clone(), said: said.clone() },
             ForeignRefusal::NotDeleted { namespace, said },
         ] {

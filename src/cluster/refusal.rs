@@ -415,9 +415,24 @@ mod tests {
 
     /// A session and a command of an earlier program read each other's refusals.
     #[test]
-    fn a_refusal_of_a_foreign_cluster_keeps_its_name_on_the_control_socket() {
-        let refused = Refusal::ForeignCluster(ForeignRefusal::NamesTaken { url: "u".into() });
-        let sent = serde_json::to_string(&refused).unwrap();
-        assert_eq!(sent, r#"{"far":{"namesTaken":{"url":"u"}}}"#);
+    fn a_refusal_keeps_its_name_on_the_control_socket() {
+        let [url, context, said] = ["u", "c", "s"].map(String::from);
+        let foreign = Refusal::ForeignCluster;
+        for (refused, sent) in [
+            (
+                foreign(ForeignRefusal::NamesTaken { url: "u".into() }),
+                r#"{"far":{"namesTaken":{"url":"u"}}}"#,
+            ),
+            (
+                foreign(ForeignRefusal::UserRejected { url, context, said }),
+                r#"{"far":{"stranger":{"url":"u","context":"c","said":"s"}}}"#,
+            ),
+            (
+                foreign(ForeignRefusal::StillTerminating { namespace: "n".into() }),
+                r#"{"far":{"stillGoing":{"namespace":"n"}}}"#,
+            ),
+        ] {
+            assert_eq!(serde_json::to_string(&refused).unwrap(), sent);
+        }
     }
 }

@@ -296,9 +296,8 @@ impl Namespaces {
         let mut pause = LOOK_AGAIN;
         while matches!(self.look(name, owner).await?, Found::Ours { .. }) {
             if clock::Instant::now() >= over {
-                return Err(
-                    Refusal::ForeignCluster(ForeignRefusal::StillGoing { namespace: name.into() }).into()
-                );
+                let refusal = ForeignRefusal::StillTerminating { namespace: name.into() };
+                return Err(Refusal::ForeignCluster(refusal).into());
             }
             clock::pause(pause).await;
             pause = (pause * 2).min(LOOK_AGAIN_MAX);
