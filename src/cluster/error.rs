@@ -166,9 +166,9 @@ mod tests {
         let context = "c".to_string();
         for refusal in [
             ForeignRefusal::Unusable { url: url.clone(), why },
-            ForeignRefusal::Stranger { url: url.clone(), context, said: said.clone() },
+            ForeignRefusal::UserRejected { url: url.clone(), context, said: said.clone() },
             ForeignRefusal::NamesTaken { url },
-            ForeignRefusal::StillGoing { namespace: namespace.clone() },
+            ForeignRefusal::StillTerminating { namespace: namespace.clone() },
             ForeignRefusal::NotMade { namespace: namespace.clone(), said: said.clone() },
             ForeignRefusal::NotDeleted { namespace, said },
         ] {
@@ -204,7 +204,7 @@ mod tests {
             Error::Refusal(Refusal::ControlPlanesStay { name: name(), asked: 3, made: 1 }),
             Error::Refusal(Refusal::Clock { asked: 61 }),
             Error::Refusal(Refusal::OwnStore { name: name() }),
-            Error::Refusal(Refusal::NoRooms { name: name() }),
+            Error::Refusal(Refusal::NoLessonNamespaces { name: name() }),
             Error::Refusal(Refusal::EtcdTaken { endpoints: "https://e:2379".into() }),
             Error::Refusal(Refusal::NoAnswer { why: "Connection refused".into() }),
             Error::Refusal(Refusal::OnlyAtHome { what: "fault".into(), url: "https://far:6443".into() }),

@@ -232,7 +232,8 @@ pub enum Refusal {
     #[serde(rename = "far")] // the name that earlier programs have for it on the control socket
     ForeignCluster(ForeignRefusal),
     /// Namespaces of lessons were to be given up on a cluster that has none: it is Ropewalk's own.
-    NoRooms {
+    #[serde(rename = "noRooms")] // as earlier programs name it on the control socket
+    NoLessonNamespaces {
         /// The cluster's name.
         name: String,
     },
@@ -288,7 +289,7 @@ texts! {
         EtcdTaken: "the etcd at {} holds the objects of another cluster, which its key {} names if Ropewalk made it; a directory that was renamed needs its old name, and a copied one is another cluster. Give this cluster an etcd of its own, or remove what the other one has left: etcdctl del --prefix for each of /registry/, /ropewalk/ and /ropewalk.io/", "{} etcd에는 다른 클러스터의 오브젝트가 있습니다. Ropewalk가 만든 클러스터라면 {} 키로 알 수 있습니다. 클러스터 디렉터리의 이름을 바꾸었다면 원래 이름으로 되돌리세요. 복사한 디렉터리는 다른 클러스터입니다. 이 클러스터에 다른 etcd를 지정하거나, /registry/, /ropewalk/, /ropewalk.io/ 각각에 `etcdctl del --prefix` 명령을 실행해 다른 클러스터가 남긴 데이터를 삭제하세요";
         NoAnswer: "no API server answers ({}); `ropewalk status` and `ropewalk fault list` show why", "응답하는 API 서버가 없습니다({}). `ropewalk status`와 `ropewalk fault list`로 원인을 확인하세요";
         OnlyAtHome: "`{}` needs Ropewalk's own cluster; this session is on {}. Without --kubeconfig, `ropewalk` starts one", "`{}` 명령은 Ropewalk 자체 클러스터에서만 쓸 수 있습니다. 이 세션은 {} 클러스터에 연결되어 있습니다. --kubeconfig 없이 `ropewalk` 명령을 실행하면 자체 클러스터가 시작됩니다";
-        NoRooms: "this cluster is Ropewalk's own; `ropewalk reset --name {}` wipes it", "이 클러스터는 Ropewalk 자체 클러스터입니다. `ropewalk reset --name {}` 명령으로 삭제할 수 있습니다";
+        NoLessonNamespaces: "this cluster is Ropewalk's own; `ropewalk reset --name {}` wipes it", "이 클러스터는 Ropewalk 자체 클러스터입니다. `ropewalk reset --name {}` 명령으로 삭제할 수 있습니다";
         TooLongAgo: "nothing is remembered from before {}; `rewind REVISION` reaches further back", "{} 이전은 기억하지 못합니다. `rewind 리비전`으로는 더 앞까지 갈 수 있습니다";
     }
 }
@@ -373,7 +374,7 @@ impl Refusal {
             Refusal::NoAnswer { why } => say(Word::NoAnswer, &[why]),
             Refusal::OnlyAtHome { what, url } => say(Word::OnlyAtHome, &[what, url]),
             Refusal::ForeignCluster(refusal) => refusal.say(lang),
-            Refusal::NoRooms { name } => say(Word::NoRooms, &[name]),
+            Refusal::NoLessonNamespaces { name } => say(Word::NoLessonNamespaces, &[name]),
             Refusal::TooLongAgo { oldest } => say(Word::TooLongAgo, &[oldest]),
         }
     }
@@ -415,9 +416,25 @@ mod tests {
 
     /// A session and a command of an earlier program read each other's refusals.
     #[test]
-    fn a_refusal_of_a_foreign_cluster_keeps_its_name_on_the_control_socket() {
-        let refused = Refusal::ForeignCluster(ForeignRefusal::NamesTaken { url: "u".into() });
-        let sent = serde_json::to_string(&refused).unwrap();
-        assert_eq!(sent, r#"{"far":{"namesTaken":{"url":"u"}}}"#);
+    fn a_refusal_keeps_its_name_on_the_control_socket() {
+        let [url, context, said] = ["u", "c", "s"].map(String::from);
+        let foreign = Refusal::ForeignCluster;
+        for (refused, sent) in [
+            (
+                foreign(ForeignRefusal::NamesTaken { url: "u".into() }),
+                r#"{"far":{"namesTaken":{"url":"u"}}}"#,
+            ),
+            (
+                foreign(ForeignRefusal::UserRejected { url, context, said }),
+                r#"{"far":{"stranger":{"url":"u","context":"c","said":"s"}}}"#,
+            ),
+            (
+                foreign(ForeignRefusal::StillTerminating { namespace: "n".into() }),
+                r#"{"far":{"stillGoing":{"namespace":"n"}}}"#,
+            ),
+            (Refusal::NoLessonNamespaces { name: "t".into() }, r#"{"noRooms":{"name":"t"}}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&refused).unwrap(), sent);
+        }
     }
 }

@@ -24,7 +24,7 @@ pub(super) async fn check_access(upstream: &Upstream) -> Result<Vec<bool>, Error
         Ok((200, _)) => return Ok(count_nodes(upstream).await),
         Ok((401 | 403, said)) => {
             let (context, said) = (upstream.context.clone(), text(&said, "message").to_string());
-            ForeignRefusal::Stranger { url, context, said }
+            ForeignRefusal::UserRejected { url, context, said }
         }
         Ok((code, _)) => ForeignRefusal::Unusable { url, why: format!("HTTP {code}") },
         Err(why) => ForeignRefusal::Unusable { url, why },

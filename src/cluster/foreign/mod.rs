@@ -43,7 +43,7 @@ mod tests;
 use super::boot::ready::Progress;
 use super::control::{self, Reply, Target};
 use super::faults::Fault;
-use super::guest::{Guests, HostCluster, Inside, Offers, Room, Seen};
+use super::guest::{Guests, HostCluster, Inside, LessonScope, Offers, Seen};
 use super::undo::Past;
 use super::{Error, Home, Place, Refusal, kubeconfig, launch};
 use api::kinds::Kind;
@@ -236,7 +236,7 @@ impl Foreign {
     }
 
     /// Lists the namespaces there that are ours.
-    pub async fn rooms(&self) -> Vec<String> {
+    pub async fn lesson_namespaces(&self) -> Vec<String> {
         self.inner.namespaces.names().await
     }
 }
@@ -383,15 +383,15 @@ impl HostCluster for Inner {
         let why = self.only_at_home(past.command());
         Box::pin(std::future::ready(Err(why.to_string())))
     }
-    fn room(
+    fn lesson_scope(
         &self,
         lesson: String,
         kinds: Vec<&'static Kind>,
         make: bool,
-    ) -> BoxFuture<'_, Result<Option<Room>, Error>> {
+    ) -> BoxFuture<'_, Result<Option<LessonScope>, Error>> {
         Box::pin(async move {
-            let room = self.namespaces.room(&lesson, &kinds, make).await?;
-            if let Some(Room { namespace: Some(namespace), fresh, .. }) = &room {
+            let scope = self.namespaces.lesson_scope(&lesson, &kinds, make).await?;
+            if let Some(LessonScope { namespace: Some(namespace), fresh, .. }) = &scope {
                 if *namespace != self.namespace() {
                     if *fresh {
                         self.observer.forget_namespace(namespace);
@@ -402,10 +402,10 @@ impl HostCluster for Inner {
                     self.namespaces.mark_entered(&lesson).await?;
                 }
             }
-            Ok(room)
+            Ok(scope)
         })
     }
-    fn rooms(&self) -> BoxFuture<'_, Vec<String>> {
+    fn lesson_namespaces(&self) -> BoxFuture<'_, Vec<String>> {
         Box::pin(self.namespaces.names())
     }
     fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {

@@ -3,7 +3,7 @@
 //! and has the observer record requests and answers.
 
 use super::observer::{Asked, Observer};
-use crate::guest::USUAL;
+use crate::guest::LESSON_NAMESPACE;
 use api::Status;
 use apiserver::Info;
 use apiserver::forward;
@@ -225,9 +225,9 @@ pub(super) fn permit(info: &Info, upgrades: bool, own: &str) -> Result<(), Statu
         "" => "no lesson is open, and without one this session changes nothing on a cluster that is not Ropewalk's own".to_string(),
         own => format!(
             "this session changes nothing outside the namespace \"{own}\" of a cluster that is not Ropewalk's own{}",
-            match info.object_namespace() == USUAL {
+            match info.object_namespace() == LESSON_NAMESPACE {
                 true => format!(
-                    "; where the lesson says \"{USUAL}\", leave the namespace out or write \"namespace: {own}\""
+                    "; where the lesson says \"{LESSON_NAMESPACE}\", leave the namespace out or write \"namespace: {own}\""
                 ),
                 false => String::new(),
             }

@@ -39,25 +39,25 @@ pub struct Offers {
     pub control_planes: u8,
 }
 
-/// The place of a lesson: the whole cluster, or one namespace that stands for the one that lessons
-/// call `default`.
+/// The part of a cluster that a lesson is played in: the whole cluster, or one namespace that
+/// stands for the one that lessons call `default` ([`LESSON_NAMESPACE`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Room {
-    /// The namespace; `None`: the whole cluster is there for it.
+pub struct LessonScope {
+    /// The lesson's namespace; `None`: the whole cluster is there for it.
     pub namespace: Option<String>,
-    /// The room was made just now, so nothing of an earlier sitting is left in it.
+    /// The namespace was made just now, so nothing of an earlier sitting is left in it.
     pub fresh: bool,
     /// Kinds, by qualified plural, that may not be watched there.
     pub denied: BTreeSet<String>,
 }
 
 /// The name that lessons have for the namespace they are played in.
-pub const USUAL: &str = "default";
+pub const LESSON_NAMESPACE: &str = "default";
 
-impl Room {
+impl LessonScope {
     /// Returns the name that lessons have for a namespace. Example: `default` for the lesson's own.
     pub fn lesson_name<'a>(&self, namespace: &'a str) -> &'a str {
-        if self.namespace.as_deref() == Some(namespace) { USUAL } else { namespace }
+        if self.namespace.as_deref() == Some(namespace) { LESSON_NAMESPACE } else { namespace }
     }
 
     /// Replaces the object's namespace by the name that lessons have for it.
@@ -66,15 +66,15 @@ impl Room {
             if let Some(Value::String(namespace)) = object.pointer_mut(at)
                 && self.namespace.as_ref() == Some(namespace)
             {
-                *namespace = USUAL.into();
+                *namespace = LESSON_NAMESPACE.into();
             }
         }
     }
 
-    /// Returns the namespace that lessons call so: the opposite of [`Room::lesson_name`].
+    /// Returns the namespace that lessons call so: the opposite of [`LessonScope::lesson_name`].
     pub fn real_name<'a>(&'a self, namespace: &'a str) -> &'a str {
         match &self.namespace {
-            Some(own) if namespace == USUAL => own,
+            Some(own) if namespace == LESSON_NAMESPACE => own,
             _ => namespace,
         }
     }
@@ -118,17 +118,17 @@ pub trait HostCluster: Send + Sync + 'static {
     fn kubeconfig(&self, user: &str) -> Result<PathBuf, Error>;
     /// Answers about the cluster's past, or goes back in it. An error is for people.
     fn past(&self, past: Past) -> BoxFuture<'_, Result<Value, String>>;
-    /// Returns a room for a lesson that looks at these kinds. `None` if there is none yet and none
-    /// is to be made.
-    fn room(
+    /// Returns the scope of a lesson that looks at these kinds. `None` if the lesson needs a
+    /// namespace of its own, there is none yet, and none is to be made.
+    fn lesson_scope(
         &self,
         lesson: String,
         kinds: Vec<&'static Kind>,
         make: bool,
-    ) -> BoxFuture<'_, Result<Option<Room>, Error>>;
-    /// Lists the names of all rooms that there are.
-    fn rooms(&self) -> BoxFuture<'_, Vec<String>>;
-    /// Gives all rooms up, with everything in them. Returns their names.
+    ) -> BoxFuture<'_, Result<Option<LessonScope>, Error>>;
+    /// Lists the names of all namespaces that were made for lessons.
+    fn lesson_namespaces(&self) -> BoxFuture<'_, Vec<String>>;
+    /// Gives up all these namespaces, with everything in them. Returns their names.
     fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, Error>>;
     /// Answers a question about the cluster's inside. An error is for people.
     fn inside<'a>(&'a self, what: &'a Inside) -> BoxFuture<'a, Result<Value, String>>;

@@ -1,6 +1,6 @@
 //! The cluster of this process, as its guests use it.
 
-use super::{HostCluster, Inside, Offers, Room, Seen};
+use super::{HostCluster, Inside, LessonScope, Offers, Seen};
 use crate::error::{Error, chain};
 use crate::home::Place;
 use crate::refusal::Refusal;
@@ -123,14 +123,19 @@ impl HostCluster for OwnCluster {
             done.map_err(|e| e.say(lang::Lang::En))
         })
     }
-    fn room(&self, _: String, _: Vec<&'static Kind>, _: bool) -> BoxFuture<'_, Result<Option<Room>, Error>> {
-        Box::pin(std::future::ready(Ok(Some(Room::default()))))
+    fn lesson_scope(
+        &self,
+        _: String,
+        _: Vec<&'static Kind>,
+        _: bool,
+    ) -> BoxFuture<'_, Result<Option<LessonScope>, Error>> {
+        Box::pin(std::future::ready(Ok(Some(LessonScope::default()))))
     }
-    fn rooms(&self) -> BoxFuture<'_, Vec<String>> {
+    fn lesson_namespaces(&self) -> BoxFuture<'_, Vec<String>> {
         Box::pin(std::future::ready(vec![]))
     }
     fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
-        let why = Refusal::NoRooms { name: self.world.place.name.clone() };
+        let why = Refusal::NoLessonNamespaces { name: self.world.place.name.clone() };
         Box::pin(std::future::ready(Err(Error::from(why))))
     }
     fn inside<'a>(&'a self, what: &'a Inside) -> BoxFuture<'a, Result<Value, String>> {

@@ -99,12 +99,12 @@ impl Actor {
         if self.engine.offers.own {
             return Some(Looks::new());
         }
-        let (kinds, room) = (self.engine.kinds(), self.engine.observer.recorder.room.clone());
+        let (kinds, scope) = (self.engine.kinds(), self.engine.observer.recorder.scope.clone());
         let watched = |k: &String| qualified(k).is_some_and(|name| self.watched.contains(&name));
         let kinds: Vec<String> = kinds.into_iter().filter(watched).collect();
         let (client, number, found) = (self.client.clone(), self.asked, self.found.clone());
         self.crew.spawn(async move {
-            let looks = kinds.iter().map(|kind| watch::list_now(&client, kind, &room));
+            let looks = kinds.iter().map(|kind| watch::list_now(&client, kind, &scope));
             let looks = futures::future::join_all(looks).await.into_iter().flatten().collect();
             let _ = found.send(Found::Looks { number, looks }).await; // the engine may have ended
         });

@@ -3,11 +3,11 @@
 //!
 //! What is read from them stands in the parts: [`objects`] that they make, delete or change,
 //! [`playable`] ones, and those that the teacher plays [`without_shell`]. [`Act`] is what a verb of
-//! kubectl's does, wherever that is asked. [`in_room`] rewrites lines for a namespace of the
+//! kubectl's does, wherever that is asked. [`in_scope`] rewrites lines for a namespace of the
 //! lesson's own.
 
 mod files;
-pub(crate) mod in_room;
+pub(crate) mod in_scope;
 pub(crate) mod objects;
 pub(crate) mod playable;
 mod shell;

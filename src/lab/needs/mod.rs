@@ -8,7 +8,7 @@ use crate::cel::{Expr, facts};
 use crate::format::lesson::{Lesson, Step};
 use crate::lines::{self, Act};
 use api::kinds;
-use cluster::guest::{Offers, Room, USUAL};
+use cluster::guest::{LESSON_NAMESPACE, LessonScope, Offers};
 use kubectl::parse;
 use kubectl::table::Verb;
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ pub use need::Need;
 pub(crate) use need::{met, odd_requirement};
 
 /// The first thing that a step needs and does not have there.
-pub(crate) fn lacks(offers: &Offers, room: &Room, lesson: &Lesson, step: &Step) -> Option<Need> {
+pub(crate) fn lacks(offers: &Offers, scope: &LessonScope, lesson: &Lesson, step: &Step) -> Option<Need> {
     if let Some(declared) = lesson.cluster.as_ref().filter(|declared| !declared.fits(offers)) {
         return Some(Need::Cluster(declared.clone()));
     }
@@ -32,7 +32,7 @@ pub(crate) fn lacks(offers: &Offers, room: &Room, lesson: &Lesson, step: &Step) 
         return Some(need.clone());
     }
     let looked_at = checks(step).flat_map(|e| &e.kinds).filter_map(|k| facts::kind(k)).map(|k| k.qualified());
-    let denied: BTreeSet<String> = looked_at.filter(|kind| room.denied.contains(kind)).collect();
+    let denied: BTreeSet<String> = looked_at.filter(|kind| scope.denied.contains(kind)).collect();
     (!denied.is_empty()).then(|| Need::Right(denied.into_iter().collect::<Vec<_>>().join(", ")))
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn of_expr(expr: &Expr) -> BTreeSet<Need> {
     }
     let written = expr.strings.iter().filter_map(|s| namespace_of(s));
     for namespace in expr.namespaces.iter().map(String::as_str).chain(written) {
-        if !matches!(namespace, USUAL | "" | "*") {
+        if !matches!(namespace, LESSON_NAMESPACE | "" | "*") {
             needs.insert(Need::OtherNamespace(namespace.into()));
         }
     }
@@ -142,7 +142,9 @@ fn of_line(line: &str) -> BTreeSet<Need> {
             needs.insert(Need::WholeCluster(kind.into()));
         }
     }
-    for namespace in fields(line, "namespace").filter(|n| !n.is_empty() && *n != USUAL && !n.contains("{{")) {
+    for namespace in
+        fields(line, "namespace").filter(|n| !n.is_empty() && *n != LESSON_NAMESPACE && !n.contains("{{"))
+    {
         needs.insert(Need::OtherNamespace(namespace.into()));
     }
     needs.extend(fields(line, "image").filter_map(built_in));
@@ -169,7 +171,7 @@ fn of_command(words: &[String]) -> BTreeSet<Need> {
     needs.extend(of_verb(verb, &bare, own));
     // In `xargs -n 1` it is a number, and `sed -n 1p` has a script behind it.
     let knows_namespaces = lines::knows_namespaces(first);
-    let is_named = |namespace: &&str| *namespace != USUAL && namespace.parse::<u32>().is_err();
+    let is_named = |namespace: &&str| *namespace != LESSON_NAMESPACE && namespace.parse::<u32>().is_err();
     let named = namespaces(words).into_iter().filter(|_| knows_namespaces).filter(is_named);
     needs.extend(named.map(|namespace| Need::OtherNamespace(namespace.into())));
     let is_local = |word: &String| word.contains("localhost") || word.contains("127.0.0.1");
@@ -426,7 +428,7 @@ mod tests {
         let lacking = |workers: u8, lesson: &str, step: &str| {
             let lesson = library.get(lesson).unwrap();
             let offers = Offers { own: true, workers, control_planes: 1 };
-            lacks(&offers, &Room::default(), lesson, &lesson.steps[lesson.step(step).unwrap()])
+            lacks(&offers, &LessonScope::default(), lesson, &lesson.steps[lesson.step(step).unwrap()])
         };
         for odd in ["workers>2", "workers=2", "workers 2", "control-planes>=", "worker>=2"] {
             assert!(odd_requirement(odd).is_some(), "{odd}");
@@ -454,11 +456,12 @@ mod tests {
         let library = crate::format::Library::built_in();
         let home = Offers { own: true, workers: 2, control_planes: 1 };
         let foreign = Offers { own: false, ..home };
+        let scope = LessonScope::default();
         let mut playable = 0;
         for lesson in &library.lessons {
             for step in &lesson.steps {
-                assert_eq!(lacks(&home, &Room::default(), lesson, step), None, "{} {}", lesson.id, step.id);
-                playable += usize::from(lacks(&foreign, &Room::default(), lesson, step).is_none());
+                assert_eq!(lacks(&home, &scope, lesson, step), None, "{} {}", lesson.id, step.id);
+                playable += usize::from(lacks(&foreign, &scope, lesson, step).is_none());
             }
         }
         assert!(playable > 0);
@@ -466,8 +469,8 @@ mod tests {
         let kill = &kill.steps[kill.step("kill").unwrap()];
         assert!(kill.needs.contains(&Need::OwnCluster("fault".into())));
         let run = library.get("first-voyage/04").unwrap();
-        let denied = Room { denied: ["pods".to_string()].into(), ..Room::default() };
-        assert_eq!(lacks(&foreign, &Room::default(), run, &run.steps[0]), None);
+        let denied = LessonScope { denied: ["pods".to_string()].into(), ..scope.clone() };
+        assert_eq!(lacks(&foreign, &scope, run, &run.steps[0]), None);
         assert_eq!(lacks(&foreign, &denied, run, &run.steps[0]), Some(Need::Right("pods".into())));
     }
 }

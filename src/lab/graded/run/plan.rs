@@ -11,7 +11,7 @@ use crate::needs::Need;
 use crate::{needs, teacher};
 use api::kinds;
 use api::status::qualified;
-use cluster::guest::Room;
+use cluster::guest::LessonScope;
 use cluster::undo::{Loss, Past, losses};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -204,10 +204,10 @@ impl LabRun {
     /// # Errors
     /// The server does not answer.
     async fn cost_of_setup(&self, lines: &[String]) -> Result<Vec<Loss>, String> {
-        let (room, made) = (Room::default(), objects_made(lines));
+        let (scope, made) = (LessonScope::default(), objects_made(lines));
         let mut lost: Vec<Loss> = Vec::new();
         for (line, input) in lines::commands(lines) {
-            let found = self.teacher.would_take(&line, &input, &room).await?;
+            let found = self.teacher.would_take(&line, &input, &scope).await?;
             // What the lab makes itself cannot be there yet.
             let own = |loss: &Loss| {
                 made.iter().any(|m| {

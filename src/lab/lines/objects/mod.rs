@@ -5,7 +5,7 @@ use crate::format::lesson::Lesson;
 use crate::lines::{self, Act};
 use api::kinds::{self, Kind};
 use api::status::qualified;
-use cluster::guest::USUAL;
+use cluster::guest::LESSON_NAMESPACE;
 use kubectl::{manifest, parse};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -75,7 +75,7 @@ fn deletes(line: &str) -> bool {
 pub(crate) fn places(lesson: &Lesson) -> Option<BTreeSet<String>> {
     let all = parts_of(lesson).map(|lines| namespaces(lines)).collect::<Option<Vec<_>>>()?;
     // The learner may do it otherwise, in the namespace that every lesson calls its own.
-    Some(all.into_iter().flatten().chain([USUAL.to_string()]).collect())
+    Some(all.into_iter().flatten().chain([LESSON_NAMESPACE.to_string()]).collect())
 }
 
 /// Returns whether a way back to a step of the lesson takes back the objects that these lines
@@ -179,10 +179,10 @@ fn naming(args: &[String]) -> impl Iterator<Item = &String> {
     args.iter().filter(|word| !word.contains('=') && !word.ends_with('-'))
 }
 
-/// Returns the namespace in which a command works: the one that it names, else the usual one.
+/// Returns the namespace in which a command works: the one that it names, else `default`.
 fn namespace_of(parsed: &parse::Parsed) -> &str {
     match parsed.flags.text("namespace") {
-        "" => USUAL,
+        "" => LESSON_NAMESPACE,
         named => named,
     }
 }

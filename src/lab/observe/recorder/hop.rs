@@ -41,7 +41,7 @@ impl Recorder {
         let object = record.object.as_ref().map_or(String::new(), |o| {
             name(
                 &o.qualified(),
-                self.room.lesson_name(&o.namespace),
+                self.scope.lesson_name(&o.namespace),
                 &o.name,
                 request.map_or("", |r| r.subresource.as_str()),
             )

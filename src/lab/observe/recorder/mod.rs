@@ -6,7 +6,7 @@ use super::who::Who;
 use crate::cel::facts::{Forgotten, Object, Versions};
 use crate::cel::version::Version;
 use cel::Value;
-use cluster::guest::Room;
+use cluster::guest::LessonScope;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -65,8 +65,8 @@ pub(crate) struct Recorder {
     pub of_plural: HashMap<String, i64>,
     /// The newest record read.
     pub seq: u64,
-    /// Where the lesson is played: records name namespaces as it calls them.
-    pub room: Room,
+    /// Where the lesson is played: records name namespaces as lessons do.
+    pub scope: LessonScope,
     /// Of which object a version was taken, oldest first, without those that were found to be kept.
     order: VecDeque<Key>,
     /// Versions that were found to be kept: of which object, and the bytes of their body.
@@ -145,13 +145,13 @@ impl Recorder {
         self.keep_hop(record, asked, hop);
     }
 
-    /// Forgets what was seen of another room.
-    pub(crate) fn move_to(&mut self, room: Room) {
+    /// Moves to another scope: what was seen of the old one is forgotten.
+    pub(crate) fn move_to(&mut self, scope: LessonScope) {
         let (seq, revision, epoch, taken) = (self.seq, self.revision, self.epoch + 1, self.taken);
         let who = std::mem::take(&mut self.who);
         // Where no record has come yet, nothing is known of what was there before.
         let first = (revision > 0).then_some(revision);
-        *self = Recorder { room, seq, revision, first, epoch, taken, who, ..Recorder::default() };
+        *self = Recorder { scope, seq, revision, first, epoch, taken, who, ..Recorder::default() };
     }
 
     /// Forgets everything but how far the trace was read. `who`: which names people got hold of
@@ -264,7 +264,7 @@ impl Recorder {
         // A person who acts under another name has still acted.
         let user = tap::actor(&request.user, &request.impersonator);
         push(&mut self.writers, (revision, user.to_string()));
-        let namespace = self.room.lesson_name(&object.namespace).to_string();
+        let namespace = self.scope.lesson_name(&object.namespace).to_string();
         let key = (object.qualified(), namespace, object.name.clone());
         let versions = Arc::make_mut(&mut self.versions);
         if let Some(of_one) = versions.get_mut(&key)
@@ -405,10 +405,10 @@ impl Recorder {
         let (Some(object), Some(body)) = (&record.object, &record.body) else { return };
         let Ok(head) = serde_json::from_slice::<Head>(body) else { return };
         let mut body = body.clone();
-        if self.room != Room::default()
+        if self.scope != LessonScope::default()
             && let Ok(mut json) = serde_json::from_slice(&body)
         {
-            self.room.rename_for_lessons(&mut json);
+            self.scope.rename_for_lessons(&mut json);
             body = json.to_string().into();
         }
         let verb = match record.write() {
@@ -423,7 +423,7 @@ impl Recorder {
         if let Some(request) = &record.request {
             self.wrote(&request.id, revision, head);
         }
-        let namespace = self.room.lesson_name(&object.namespace).to_string();
+        let namespace = self.scope.lesson_name(&object.namespace).to_string();
         let key = (object.qualified(), namespace, object.name.clone());
         self.add(key, Version::new(revision, Some(record.at), verb, body).by(&user));
     }

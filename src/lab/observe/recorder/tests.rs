@@ -17,17 +17,17 @@ fn write(tap: &Tap, id: &str, user: &str, revision: u64, write: Write, object: &
     tap.emit(answer);
 }
 
-/// On a foreign cluster a lesson moves into its room before the first record comes.
+/// On a foreign cluster a lesson enters its namespace before the first record comes.
 #[test]
 fn a_recorder_that_moves_before_the_first_record_has_seen_no_beginning() {
     let (mut moved, mut later) = (Recorder::default(), Recorder::default());
-    moved.move_to(Room::default());
+    moved.move_to(LessonScope::default());
     assert!(!moved.reaches(0) && !moved.reaches(7));
     let record = Record::new(Event::Commit(Write::UPDATED)).revision(9);
     moved.take_record(&record, None);
     assert!(moved.reaches(9) && !moved.reaches(8) && !moved.reaches(10));
     later.take_record(&record, None);
-    later.move_to(Room::default());
+    later.move_to(LessonScope::default());
     assert!(later.reaches(9) && !later.reaches(8), "what came before the move counts");
 }
 
@@ -287,8 +287,8 @@ fn where_only_answers_tell_who_wrote_a_version_has_its_writer_whichever_comes_fi
     answered(8);
     saw(8, Write::UPDATED);
     saw(9, Write::UPDATED);
-    let room = Room { namespace: Some("own".into()), ..Room::default() };
-    let mut recorder = Recorder { room, ..Recorder::default() };
+    let scope = LessonScope { namespace: Some("own".into()), ..LessonScope::default() };
+    let mut recorder = Recorder { scope, ..Recorder::default() };
     tap.since(0).iter().for_each(|r| recorder.take_record(r, Some(false)));
     let versions = &recorder.versions[&("pods".into(), "default".into(), "p".into())];
     let told: Vec<_> = versions.iter().map(|v| (v.revision, str_field(v.value(), "user"))).collect();

@@ -6,7 +6,7 @@ use crate::lines::Act;
 use crate::teacher;
 use api::meta;
 use api::status::qualified;
-use cluster::guest::Room;
+use cluster::guest::LessonScope;
 use cluster::undo::Loss;
 use kubectl::parse;
 use serde_json::Value;
@@ -70,8 +70,13 @@ impl teacher::Teacher {
     ///
     /// # Errors
     /// The server did not answer, or what the line takes cannot be asked for.
-    pub(crate) async fn would_take(&self, line: &str, input: &str, room: &Room) -> Result<Vec<Loss>, String> {
-        let Some((words, verb)) = words(line, room) else { return Ok(vec![]) };
+    pub(crate) async fn would_take(
+        &self,
+        line: &str,
+        input: &str,
+        scope: &LessonScope,
+    ) -> Result<Vec<Loss>, String> {
+        let Some((words, verb)) = words(line, scope) else { return Ok(vec![]) };
         let Ok(parsed) = parse::parse(&words[1..]) else { return Ok(vec![]) };
         match way(&parsed, &words, verb)? {
             Way::Nothing => Ok(vec![]),
@@ -189,7 +194,7 @@ fn way(parsed: &parse::Parsed, words: &[String], verb: usize) -> Result<Way, Str
 /// Says why a line has no place in a setup: no one can be asked whether what it takes may go.
 /// `None`: it can be found out what it takes, or it is no line of kubectl's.
 pub(crate) fn cannot_be_asked(line: &str) -> Option<String> {
-    let (words, verb) = words(line, &Room::default())?;
+    let (words, verb) = words(line, &LessonScope::default())?;
     let parsed = parse::parse(&words[1..]).ok()?;
     match way(&parsed, &words, verb) {
         Ok(Way::Trial) => trial(&words, &[]).err(),
@@ -329,8 +334,8 @@ fn is_unanswered(code: i32, stderr: &str) -> bool {
 
 /// The words of a line of kubectl's, which is `kubectl` first, and the place of the verb: options
 /// may stand before it. `None`: it is no such line.
-fn words(line: &str, room: &Room) -> Option<(Vec<String>, usize)> {
-    let line = crate::lines::in_room::line(line.trim_start_matches('-').trim_start(), room);
+fn words(line: &str, scope: &LessonScope) -> Option<(Vec<String>, usize)> {
+    let line = crate::lines::in_scope::line(line.trim_start_matches('-').trim_start(), scope);
     let mut words = shlex::split(&line)?;
     match words.first().map(String::as_str) {
         None | Some("fault") => return None,

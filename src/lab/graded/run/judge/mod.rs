@@ -15,7 +15,7 @@ use crate::graded::view::Graded;
 use crate::graded::words::{self, Word};
 use crate::graded::world::Frame;
 use clock::Instant;
-use cluster::guest::Room;
+use cluster::guest::LessonScope;
 use cluster::undo::Past;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -303,7 +303,7 @@ impl LabRun {
         let quiet = self.quiet(before);
         world.know().playing = true;
         let began = Instant::now();
-        let played = self.teacher.play(&current.lines(&task.probe), &Room::default()).await;
+        let played = self.teacher.play(&current.lines(&task.probe), &LessonScope::default()).await;
         world.read(self.host.tap());
         world.know().playing = false;
         world.forget_answers();

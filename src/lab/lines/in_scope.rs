@@ -1,16 +1,16 @@
-//! Lines and manifests of a lesson as they are to be run in a room, where the usual namespace has
-//! another name.
+//! Lines and manifests of a lesson as they are to be run in its scope, where the namespace that
+//! lessons call `default` has another name.
 
 use crate::lines::{self, Place, is_assignment, knows_namespaces, letters};
-use cluster::guest::{Room, USUAL};
+use cluster::guest::{LESSON_NAMESPACE, LessonScope};
 use kubectl::manifest::documents;
 use serde_json::Value as Json;
 
-/// A lesson's line as it is to be run in a room: where it names the usual namespace, it means the
-/// room's. The `-n` of a program that knows no namespaces stays as it is.
-pub(crate) fn line(line: &str, room: &Room) -> String {
-    let own = room.real_name(USUAL);
-    if own == USUAL {
+/// Returns a lesson's line as it is to be run in a scope: where it names `default`, it means the
+/// lesson's namespace. The `-n` of a program that knows no namespaces stays as it is.
+pub(crate) fn line(line: &str, scope: &LessonScope) -> String {
+    let own = scope.real_name(LESSON_NAMESPACE);
+    if own == LESSON_NAMESPACE {
         return line.into();
     }
     let mut out = line.to_string();
@@ -31,7 +31,7 @@ pub(crate) fn line(line: &str, room: &Room) -> String {
             };
             let before_value = &out[..out.len() - after.len()];
             let is_namespace = |_: &&str| !is_short || !is_of_other_program(before_value);
-            rest = match named.strip_prefix(USUAL).filter(is_whole).filter(is_namespace) {
+            rest = match named.strip_prefix(LESSON_NAMESPACE).filter(is_whole).filter(is_namespace) {
                 Some(end) => {
                     turned.push_str(&after[..after.len() - named.len()]);
                     turned.push_str(own);
@@ -70,20 +70,20 @@ fn is_of_other_program(text: &str) -> bool {
     !may_be_kubectl && !knows_namespaces(program.trim_start_matches('-'))
 }
 
-/// Lines of a lesson as they are to be run in a room: commands as [`line`] tells, manifests as
-/// [`manifest`] does. A here-document keeps the word that ends it.
-pub(crate) fn lines(lines: &[String], room: &Room) -> Vec<String> {
+/// Returns lines of a lesson as they are to be run in a scope: commands as [`line`] does, manifests
+/// as [`manifest`] does. A here-document keeps the word that ends it.
+pub(crate) fn lines(lines: &[String], scope: &LessonScope) -> Vec<String> {
     let (mut all, mut rest) = (Vec::new(), lines);
     while let Some((command, after)) = rest.split_first() {
-        all.push(line(command, room));
+        all.push(line(command, scope));
         let (input, behind) = lines::following(command, after);
         let taken = &after[..after.len() - behind.len()];
         rest = behind;
         if !lines::reads_manifest(command) {
-            all.extend(taken.iter().map(|text| line(text, room)));
+            all.extend(taken.iter().map(|text| line(text, scope)));
             continue;
         }
-        all.extend(manifest(&input, room).lines().map(String::from));
+        all.extend(manifest(&input, scope).lines().map(String::from));
         let all_taken: usize = taken.iter().map(|text| text.len() + 1).sum();
         let end = taken.last().filter(|_| input.len() < all_taken);
         all.push(end.cloned().unwrap_or_else(|| ".".into()));
@@ -91,26 +91,26 @@ pub(crate) fn lines(lines: &[String], room: &Room) -> Vec<String> {
     all
 }
 
-/// A lesson's manifest as it is to be applied in a room: objects, and subjects of a binding, that
-/// name the usual namespace mean the room's. Then it is written as JSON, a line for each object; a
-/// manifest that names no such namespace, or cannot be read, stays as it is.
+/// Returns a lesson's manifest as it is to be applied in a scope: objects, and subjects of a
+/// binding, that name `default` mean the lesson's namespace. Then it is written as JSON, a line for
+/// each object; a manifest that does not name `default`, or cannot be read, stays as it is.
 ///
-/// Example: in the room `own`, `{kind: Pod, metadata: {name: a, namespace: default}}` becomes
+/// Example: in the namespace `own`, `{kind: Pod, metadata: {name: a, namespace: default}}` becomes
 /// `{"kind":"Pod","metadata":{"name":"a","namespace":"own"}}`.
-pub(crate) fn manifest(text: &str, room: &Room) -> String {
-    let own = room.real_name(USUAL);
+pub(crate) fn manifest(text: &str, scope: &LessonScope) -> String {
+    let own = scope.real_name(LESSON_NAMESPACE);
     let Ok(mut all) = documents(text.as_bytes()) else { return text.into() };
-    if own == USUAL || !all.iter_mut().fold(false, |turned, object| rename(object, own) | turned) {
+    if own == LESSON_NAMESPACE || !all.iter_mut().fold(false, |turned, object| rename(object, own) | turned) {
         return text.into();
     }
     all.iter().map(|object| format!("{object}\n")).collect()
 }
 
-/// Puts an object into the room's namespace if it is in the usual one; true if anything changed.
+/// Puts an object that is in `default` into the lesson's namespace; true if anything changed.
 fn rename(object: &mut Json, own: &str) -> bool {
     let mut changed = false;
     let mut put = |namespace: &mut Json| {
-        if *namespace == USUAL {
+        if *namespace == LESSON_NAMESPACE {
             *namespace = own.into();
             changed = true;
         }
@@ -132,8 +132,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_usual_namespace_becomes_the_rooms() {
-        let room = Room { namespace: Some("own".into()), ..Room::default() };
+    fn default_becomes_the_lessons_namespace() {
+        let scope = LessonScope { namespace: Some("own".into()), ..LessonScope::default() };
         for (from, to) in [
             ("kubectl get po --namespace=default -o wide", "kubectl get po --namespace=own -o wide"),
             (
@@ -152,15 +152,15 @@ mod tests {
             ("echo -n 'default value'", "echo -n 'default value'"),
             ("kubectl get namespace default", "kubectl get namespace default"),
         ] {
-            assert_eq!(line(from, &room), to);
-            assert_eq!(line(from, &Room::default()), from);
+            assert_eq!(line(from, &scope), to);
+            assert_eq!(line(from, &LessonScope::default()), from);
         }
     }
 
-    /// `grep -n default` looked for the room's name instead.
+    /// `grep -n default` looked for the name of the lesson's namespace instead.
     #[test]
     fn a_flag_of_a_program_that_knows_no_namespaces_stays() {
-        let room = Room { namespace: Some("own".into()), ..Room::default() };
+        let scope = LessonScope { namespace: Some("own".into()), ..LessonScope::default() };
         for same in [
             "grep -n default notes.txt",
             "-grep  -n  'default' notes.txt",
@@ -169,7 +169,7 @@ mod tests {
             "echo -n default | kubectl exec -i web -- cat",
             "kubectl get pods | grep -n default",
         ] {
-            assert_eq!(line(same, &room), same);
+            assert_eq!(line(same, &scope), same);
         }
         for (from, to) in [
             ("kubectl get pods -n default | grep -n default", "kubectl get pods -n own | grep -n default"),
@@ -187,34 +187,37 @@ mod tests {
             ("helm list -n default", "helm list -n own"),
             ("echo --namespace=default >> flags", "echo --namespace=own >> flags"),
         ] {
-            assert_eq!(line(from, &room), to);
+            assert_eq!(line(from, &scope), to);
         }
     }
 
     /// The relay of a foreign cluster refuses an object in `default`.
     #[test]
-    fn a_manifest_in_the_usual_namespace_is_applied_in_the_rooms() {
-        let room = Room { namespace: Some("own".into()), ..Room::default() };
+    fn a_manifest_in_default_is_applied_in_the_lessons_namespace() {
+        let scope = LessonScope { namespace: Some("own".into()), ..LessonScope::default() };
         let two = "# kept only if nothing changes\nkind: Pod\nmetadata:\n  name: a\n  namespace: default\n---\n\
                    {kind: Pod, metadata: {name: b, namespace: other}}\n";
         let turned = "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"namespace\":\"own\"}}\n\
                       {\"kind\":\"Pod\",\"metadata\":{\"name\":\"b\",\"namespace\":\"other\"}}\n";
-        assert_eq!(manifest(two, &room), turned);
-        assert_eq!(manifest(two, &Room::default()), two, "at home nothing has another name");
+        assert_eq!(manifest(two, &scope), turned);
+        assert_eq!(manifest(two, &LessonScope::default()), two, "at home nothing has another name");
         for same in [
             "kind: Pod\nmetadata: {name: a} # default",
             "kind: ConfigMap\ndata:\n  a: |\n    namespace: default\n",
             "kind: [",
         ] {
-            assert_eq!(manifest(same, &room), same);
+            assert_eq!(manifest(same, &scope), same);
         }
         let list = "{kind: List, items: [{kind: RoleBinding, metadata: {namespace: default}, \
                     subjects: [{name: s, namespace: default}, {name: u}]}]}";
-        let turned = manifest(list, &room);
-        assert!(turned.matches("\"namespace\":\"own\"").count() == 2 && !turned.contains(USUAL), "{turned}");
+        let turned = manifest(list, &scope);
+        assert!(
+            turned.matches("\"namespace\":\"own\"").count() == 2 && !turned.contains(LESSON_NAMESPACE),
+            "{turned}"
+        );
         let text = ["kubectl apply -n default -f -", "kind: Pod", "metadata: {namespace: default}", "."];
         let text = text.map(String::from);
-        let played = lines(&[&text[..], &["kubectl get pods".into()]].concat(), &room);
+        let played = lines(&[&text[..], &["kubectl get pods".into()]].concat(), &scope);
         let want = [
             "kubectl apply -n own -f -",
             "{\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"own\"}}",
@@ -222,7 +225,7 @@ mod tests {
             "kubectl get pods",
         ];
         assert_eq!(played, want);
-        assert_eq!(lines(&text, &Room::default()), text);
+        assert_eq!(lines(&text, &LessonScope::default()), text);
     }
 
     /// The word was replaced by the end of a manifest, and the shell took the lines behind it for
@@ -235,13 +238,14 @@ mod tests {
             let manifest = [first.as_str(), "kind: Pod", "metadata: {namespace: default}", word];
             let text = [&manifest[..], &["kubectl get pods"], &script[..], &["bash a.sh"]].concat();
             let text: Vec<String> = text.into_iter().map(String::from).collect();
-            assert_eq!(lines(&text, &Room::default()), text);
-            let turned = lines(&text, &Room { namespace: Some("own".into()), ..Room::default() });
+            assert_eq!(lines(&text, &LessonScope::default()), text);
+            let turned =
+                lines(&text, &LessonScope { namespace: Some("own".into()), ..LessonScope::default() });
             let pod = "{\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"own\"}}";
             assert_eq!(turned[..4], [first.as_str(), pod, word, "kubectl get pods"]);
             // A line with a document and its end in it has nothing behind it.
             let whole = [manifest.join("\n"), "kubectl get pods -n default".into()];
-            assert_eq!(lines(&whole, &Room::default()), whole);
+            assert_eq!(lines(&whole, &LessonScope::default()), whole);
             assert_eq!(turned[4..], [script[0], script[1], "kubectl get pods -n own", "EOF", "bash a.sh"]);
         }
     }
