@@ -363,7 +363,7 @@ mod tests {
         assert_eq!(policy(json!({"type": "ExternalName"})), Value::Null);
     }
 
-    /// As upstream, which wipes only what it has given the Service from a pool.
+    /// `dropTypeDependentFields` upstream does not name it.
     #[test]
     fn the_policy_for_traffic_from_inside_stays_with_any_type() {
         let policy = json!({"type": "ClusterIP", "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"],
