@@ -300,6 +300,7 @@ fn a_request_from_a_pod_counts_by_the_words_of_its_command_or_by_the_name_that_a
         &["wget", "http://pier:8080"],
         &["wget", "http://10.96.0.90"],
         &["curl", "--resolve", "pier:80:10.244.1.40", "http://pier"],
+        &["curl", "-A", "pier", "http://10-244-1-40.default.pod.cluster.local"],
         &["timeout", "5", "echo", "wget", "http://pier"],
         &["sh", "-c", "echo wget http://pier; false"],
         &["sh"],

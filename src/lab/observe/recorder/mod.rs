@@ -116,7 +116,7 @@ impl Recorder {
             self.note_described(record);
             if let Some(request) = record.request.as_ref().filter(|r| r.subresource == "exec" && r.code < 400)
             {
-                push(&mut self.execs, (request.clone(), answer.argv.clone()));
+                self.note_exec(request, &answer.argv);
             }
         }
         if let Some(solving) = solving {
@@ -426,6 +426,16 @@ impl Recorder {
         let namespace = self.scope.lesson_name(&object.namespace).to_string();
         let key = (object.qualified(), namespace, object.name.clone());
         self.add(key, Version::new(revision, Some(record.at), verb, body).by(&user));
+    }
+
+    /// Keeps the request of a command until the command ends. A person's shell may stay open while
+    /// checks run hundreds of commands: those go first if the queue is full.
+    fn note_exec(&mut self, request: &Request, argv: &[String]) {
+        if self.execs.len() == REQUESTS_MAX {
+            let of_check = self.execs.iter().position(|(request, _)| !request.is_persons());
+            self.execs.remove(of_check.unwrap_or_default());
+        }
+        self.execs.push_back((request.clone(), argv.to_vec()));
     }
 
     /// The request that a kubelet's record of a command's end answers, and the command's words.

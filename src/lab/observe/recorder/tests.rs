@@ -250,6 +250,24 @@ fn the_end_of_a_command_in_a_container_is_told_of_whoever_asked_for_it() {
     assert_eq!(told, [("Pod/d/p/exec", -1), ("Pod/d/p/exec", 0), ("Pod/d/p/exec", 127)]);
 }
 
+/// The checks of a lesson run several commands each second.
+#[test]
+fn a_shell_that_stays_open_is_its_users_at_the_end_however_many_checks_ran_meanwhile() {
+    let mut recorder = Recorder::default();
+    let mut begin = |id: String, user: &str| {
+        let (user, subresource) = (user.to_string(), "exec".to_string());
+        let mut begun = Record::new(Event::Answer(Box::default()));
+        begun.request = Some(Request { id, user, subresource, code: 101, ..Request::default() });
+        recorder.take_record(&begun, None);
+    };
+    begin("shell".into(), tap::LEARNER);
+    (0..2 * REQUESTS_MAX).for_each(|n| begin(format!("check {n}"), tap::TEACHER));
+    let ended = Record::new(Event::Exec { exit: 1 }).cause(Some(Cause::Request("shell".into())));
+    recorder.take_record(&ended, Some(false));
+    let users: Vec<&str> = recorder.trace.iter().map(|t| str_field(t, "user")).collect();
+    assert_eq!((users, recorder.execs.len()), (vec![tap::LEARNER], REQUESTS_MAX));
+}
+
 #[test]
 fn both_records_of_a_command_in_a_container_have_its_words() {
     let mut recorder = Recorder::default();

@@ -115,15 +115,16 @@ impl<'a> Left<'a> {
         if self.known.contains(pattern) {
             return Ok(());
         }
-        let bytes = match bounds::regex_bytes(pattern) {
-            0 => return Ok(()),
-            bytes => bytes + bounds::SCHEMA_TABLE,
+        let (bytes, is_sound) = match bounds::measured_regex(pattern, bounds::PATTERN_MAX) {
+            Ok((_, bytes)) => (bytes, true),
+            // It is compiled again, in vain, wherever it stands.
+            Err(regex::Error::CompiledTooBig(_)) => (bounds::PATTERN_MAX, false),
+            Err(_) => return Ok(()),
         };
-        self.patterns = self.patterns.checked_sub(bytes).ok_or_else(|| {
+        self.patterns = self.patterns.checked_sub(bytes + bounds::SCHEMA_TABLE).ok_or_else(|| {
             format!("the patterns of all versions take more than {DEFINITION_BYTES} bytes when compiled")
         })?;
-        // One that is too large is compiled again, in vain, wherever it stands.
-        if bytes < bounds::PATTERN_MAX {
+        if is_sound {
             self.known.insert(pattern);
         }
         Ok(())

@@ -385,6 +385,7 @@ fn the_patterns_of_a_definition_have_a_size() {
     };
     assert_eq!(with(400, &|n| format!("^[a-z0-9]([-a-z0-9]*[a-z0-9])?{n}$")), [""; 0]);
     assert_eq!(with(5_000, &|_| "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$".to_string()), [""; 0], "one pattern");
+    assert_eq!(with(20, &|_| r"\pL{40}".to_string()), [""; 0], "one pattern of some two megabytes");
     for refused in [with(20, &|n| format!(r"\pL{{60}}{n}")), with(20, &|_| r"(?:\pL{30}){30}".to_string())] {
         let is_one = refused.len() == 1 && refused[0].contains("take more than 67108864 bytes");
         assert!(is_one, "{refused:?}");
