@@ -1,8 +1,8 @@
 //! The back-off of containers that crash: how long each waits before its next restart. Pure.
 //!
 //! Upstream: `CrashLoopBackOff`. The pod's worker keeps the pauses (`pods::memory`) and makes one
-//! longer with each start (`pods::starting`); [`View::backoff_left`](super::view::View::backoff_left)
-//! says how much of it is left. The back-off of images that cannot be pulled is in `pods::pulling`.
+//! longer with each start (`pods::starting`); `View::backoff_left` says how much of it is left. The
+//! back-off of images that cannot be pulled is in `pods::pulling`.
 
 use cri::Container;
 use std::collections::BTreeMap;

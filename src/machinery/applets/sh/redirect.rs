@@ -14,7 +14,8 @@ use std::rc::Rc;
 /// The descriptors that numbers had before; `None`: it was closed.
 pub(super) type Saved = Vec<(i32, Option<Rc<Kept>>)>;
 
-/// The descriptor that a number had before a redirection. A child closes it ([`Shell::close_saved`]).
+/// The descriptor that a number had before a redirection. A child closes it
+/// ([`Shell::close_saved`]).
 pub(super) struct Kept(Cell<Option<OwnedFd>>);
 
 /// Undoes redirections.

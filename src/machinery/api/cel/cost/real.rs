@@ -1,5 +1,5 @@
-//! Rules of real definitions and policies, over objects as large as their schemas allow: the estimate
-//! must leave them room.
+//! Rules of real definitions and policies, over objects as large as their schemas allow: the
+//! estimate must leave them room.
 
 use super::super::terms;
 use super::*;
