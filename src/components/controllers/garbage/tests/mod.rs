@@ -333,19 +333,26 @@ async fn a_version_that_is_no_longer_served_is_not_watched_for_ever() {
 }
 
 /// A look at the kinds that are not served comes just when a watch ends. It must not find the kind
-/// in both maps: it would drop the kind from one, and the end of the watch from the other.
+/// in both maps: it would drop the kind from one, and the end of the watch from the other. So the
+/// end of a watch holds the lock of `watched` while it waits for that of `unserved`.
 #[tokio::test]
 async fn a_kind_whose_watch_ends_is_either_watched_or_not_served() {
     let server = Scripted::new(|_| None).await;
     let collector = Arc::new(collector(&server));
     let api = widgets("example.com", "v1");
-    let mut watched = collector.watched();
-    watched.insert(name_of(&api));
+    collector.watched().insert(name_of(&api));
+    let unserved = collector.unserved();
     let (other, ended) = (collector.clone(), api.clone());
     let end = std::thread::spawn(move || other.end_watch(&ended));
-    std::thread::sleep(Duration::from_millis(50)); // it waits for the lock that is held here
-    assert!(collector.unserved().is_empty());
-    drop(watched);
+    let began = clock::Instant::now();
+    while let Some(watched) = collector.watched.try_lock() {
+        assert!(watched.contains(&name_of(&api)), "no longer watched, and not yet known as not served");
+        drop(watched);
+        assert!(began.elapsed() < Duration::from_secs(20), "the lock of `watched` is not taken first");
+        std::thread::yield_now();
+    }
+    assert!(unserved.is_empty());
+    drop(unserved);
     end.join().unwrap();
     assert!(collector.watched().is_empty());
     assert_eq!(collector.unserved().keys().collect::<Vec<_>>(), [&name_of(&api)]);
