@@ -11,12 +11,8 @@ use cluster::faults::Fault;
 use cluster::guest::LessonScope;
 use kubectl::kept::Kept;
 use kubectl::{self, Env, Io, machine, table};
-use parking_lot::{Mutex, MutexGuard};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio_util::sync::CancellationToken;
@@ -126,7 +122,7 @@ pub(crate) async fn kubectl_up_to(
 /// Runs kubectl as [`kubectl`] does. Of a long output the end is kept, from the beginning of a line
 /// on.
 pub(crate) async fn kubectl_from_the_end(words: Vec<String>, kubeconfig: &Path, limit: Duration) -> Ran {
-    let out = Tail::of(OUTPUT_MAX);
+    let out = Kept::from_the_end(OUTPUT_MAX);
     let (code, stderr) = run(words, String::new(), kubeconfig, limit, Box::new(out.clone())).await;
     Ran { code, stdout: out.text(), stderr }
 }
@@ -169,82 +165,12 @@ async fn run(
     (code, err.text())
 }
 
-/// Keeps the last bytes of what is written to it. Clones share what is kept.
-#[derive(Clone)]
-struct Tail {
-    bytes: Arc<Mutex<Vec<u8>>>,
-    most: usize,
-}
-
-impl Tail {
-    fn of(most: usize) -> Tail {
-        Tail { bytes: Arc::default(), most }
-    }
-
-    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.bytes.lock()
-    }
-
-    fn push(&self, bytes: &[u8]) {
-        let mut kept = self.bytes();
-        kept.extend_from_slice(bytes);
-        // One byte more than the text may have is kept: by it `text` knows that bytes were dropped.
-        // They are not dropped with every write, because that moves all bytes that stay.
-        if kept.len() > 2 * self.most {
-            let gone = kept.len() - self.most - 1;
-            kept.drain(..gone);
-        }
-    }
-
-    /// What is kept, without the rest of a line whose beginning is gone; a single line that is too
-    /// long keeps its end.
-    fn text(&self) -> String {
-        let kept = self.bytes();
-        let gone = kept.len().saturating_sub(self.most);
-        let mut last = &kept[gone..];
-        if gone > 0 && kept[gone - 1] != b'\n' {
-            let next = last.iter().position(|b| *b == b'\n').map_or(0, |end| end + 1);
-            last = if next < last.len() { &last[next..] } else { last };
-        }
-        String::from_utf8_lossy(last).into_owned()
-    }
-}
-
-impl AsyncWrite for Tail {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        self.push(bytes);
-        Poll::Ready(Ok(bytes.len()))
-    }
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
 /// More output than this is cut.
 const OUTPUT_MAX: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A program writes long lines: what it wrote last is what the learner has just caused.
-    #[test]
-    fn of_a_long_log_the_newest_lines_are_kept() {
-        let tail = |lines: &[&str]| {
-            let tail = Tail::of(10);
-            lines.iter().for_each(|line| tail.push(line.as_bytes()));
-            tail.text()
-        };
-        assert_eq!(tail(&["a\n", "b\n"]), "a\nb\n");
-        assert_eq!(tail(&["an older line\n", "newest\n"]), "newest\n", "half a line is none");
-        assert_eq!(tail(&["old\n", "123456789\n"]), "123456789\n", "a whole one is kept");
-        assert_eq!(tail(&["a line that is too long\n"]), " too long\n");
-        let all: Vec<String> = (0..100).map(|n| format!("{n}\n")).collect();
-        assert_eq!(tail(&all.iter().map(String::as_str).collect::<Vec<_>>()), "97\n98\n99\n");
-    }
 
     /// A stranger's setup runs as soon as the learner opens the lesson.
     #[tokio::test]

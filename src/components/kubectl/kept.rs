@@ -5,18 +5,30 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// Keeps up to a number of bytes of what is written to it, and drops the rest. Clones share what is
-/// kept.
+/// Which bytes are kept, and how many at most.
+#[derive(Clone, Copy)]
+enum Bound {
+    First(usize),
+    Last(usize),
+}
+
+/// Keeps up to a number of bytes of what is written to it, the first ones or the last ones, and
+/// drops the rest. Clones share what is kept.
 #[derive(Clone)]
 pub struct Kept {
     bytes: Arc<Mutex<Vec<u8>>>,
-    most: usize,
+    bound: Bound,
 }
 
 impl Kept {
     /// Keeps the first `most` bytes.
     pub fn up_to(most: usize) -> Kept {
-        Kept { bytes: Arc::default(), most }
+        Kept { bytes: Arc::default(), bound: Bound::First(most) }
+    }
+
+    /// Keeps the last `most` bytes, as a log is read: what was written last counts.
+    pub fn from_the_end(most: usize) -> Kept {
+        Kept { bytes: Arc::default(), bound: Bound::Last(most) }
     }
 
     /// Keeps everything, without a bound: for output that is known to be small.
@@ -29,11 +41,25 @@ impl Kept {
         self.bytes.lock()
     }
 
-    /// Appends bytes, as far as there is room.
+    /// Appends bytes, and drops those that the bound does not allow.
     pub fn push(&self, bytes: &[u8]) {
         let mut kept = self.bytes();
-        let room = self.most.saturating_sub(kept.len());
-        kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        match self.bound {
+            Bound::First(most) => {
+                let room = most.saturating_sub(kept.len());
+                kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            }
+            Bound::Last(most) => {
+                kept.extend_from_slice(bytes);
+                // One byte more than the text may have is kept: by it `text` knows that bytes were
+                // dropped. They are not dropped with every write, because that moves all bytes that
+                // stay.
+                if kept.len() > most.saturating_mul(2) {
+                    let gone = kept.len().saturating_sub(most.saturating_add(1));
+                    kept.drain(..gone);
+                }
+            }
+        }
     }
 
     /// Takes what was kept so far.
@@ -41,10 +67,28 @@ impl Kept {
         std::mem::take(&mut *self.bytes())
     }
 
-    /// What was kept so far, as text; bytes that are not UTF-8 become U+FFFD. It stays kept.
+    /// What was kept so far, as text; bytes that are not UTF-8 become U+FFFD. It stays kept. Where
+    /// the end is kept, the rest of a line whose beginning is gone is left out; a single line that
+    /// is too long keeps its end.
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.bytes()).into_owned()
+        let kept = self.bytes();
+        let text = match self.bound {
+            Bound::First(_) => &kept[..],
+            Bound::Last(most) => last_lines(&kept, most),
+        };
+        String::from_utf8_lossy(text).into_owned()
     }
+}
+
+/// Returns the whole lines among the last `most` bytes; the bytes, if they have no whole line.
+fn last_lines(kept: &[u8], most: usize) -> &[u8] {
+    let gone = kept.len().saturating_sub(most);
+    let last = &kept[gone..];
+    if gone == 0 || kept[gone - 1] == b'\n' {
+        return last;
+    }
+    let next = last.iter().position(|b| *b == b'\n').map_or(0, |end| end + 1);
+    if next < last.len() { &last[next..] } else { last }
 }
 
 impl tokio::io::AsyncWrite for Kept {
@@ -57,5 +101,35 @@ impl tokio::io::AsyncWrite for Kept {
     }
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_output_the_first_bytes_are_kept() {
+        let kept = Kept::up_to(5);
+        for piece in ["abc", "def", "ghi"] {
+            kept.push(piece.as_bytes());
+        }
+        assert_eq!(kept.text(), "abcde");
+    }
+
+    /// A program writes long lines: what it wrote last is what the learner has just caused.
+    #[test]
+    fn of_a_long_log_the_newest_lines_are_kept() {
+        let tail = |lines: &[&str]| {
+            let tail = Kept::from_the_end(10);
+            lines.iter().for_each(|line| tail.push(line.as_bytes()));
+            tail.text()
+        };
+        assert_eq!(tail(&["a\n", "b\n"]), "a\nb\n");
+        assert_eq!(tail(&["an older line\n", "newest\n"]), "newest\n", "half a line is none");
+        assert_eq!(tail(&["old\n", "123456789\n"]), "123456789\n", "a whole one is kept");
+        assert_eq!(tail(&["a line that is too long\n"]), " too long\n");
+        let all: Vec<String> = (0..100).map(|n| format!("{n}\n")).collect();
+        assert_eq!(tail(&all.iter().map(String::as_str).collect::<Vec<_>>()), "97\n98\n99\n");
     }
 }
