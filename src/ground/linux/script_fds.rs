@@ -53,9 +53,18 @@ pub fn with_all_taken<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
+/// Copies a descriptor to a number above the script's.
+///
+/// # Errors
+/// `EBADF`: it is closed. `EMFILE`: no descriptor is left, also where the limit allows none above
+/// the script's (`ulimit -n 10`), for which the kernel's word is `EINVAL`; fcntl(2).
 fn copy(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: F_DUPFD_CLOEXEC takes no pointers; a non-negative answer is a new descriptor.
-    let fd = check(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, COUNT) }.into())?;
+    let copied = check(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, COUNT) }.into());
+    let fd = copied.map_err(|error| match error.raw_os_error() {
+        Some(libc::EINVAL) => io::Error::from_raw_os_error(libc::EMFILE),
+        _ => error,
+    })?;
     // SAFETY: new, and ours alone.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
@@ -123,20 +132,43 @@ mod tests {
         }
     }
 
-    /// In a process of its own, which inherits no descriptor: here other tests may have all low
-    /// numbers.
+    /// Runs a test of this module in a process of its own, which inherits no descriptor: here other
+    /// tests may have all low numbers. Returns true in that process.
+    fn is_alone(test: &str) -> bool {
+        const INSIDE: &str = "ROPEWALK_TEST_SCRIPT_FDS";
+        if std::env::var_os(INSIDE).is_some() {
+            return true;
+        }
+        let mut inside = std::process::Command::new(std::env::current_exe().unwrap());
+        let test = format!("script_fds::tests::{test}");
+        inside.args(["--exact", &test, "--nocapture"]).env(INSIDE, "1");
+        crate::process::leave_descriptors(&mut inside);
+        let ended = inside.output().unwrap();
+        let output = String::from_utf8_lossy(&ended.stdout).into_owned();
+        assert!(ended.status.success(), "{output}{}", String::from_utf8_lossy(&ended.stderr));
+        assert!(output.contains("1 passed"), "{output}");
+        false
+    }
+
+    /// The kernel calls a number that the limit does not allow an invalid argument.
+    #[test]
+    fn a_limit_of_ten_descriptors_leaves_none_above_those_of_the_script() {
+        use nix::sys::resource::{Resource, getrlimit, setrlimit};
+        if !is_alone("a_limit_of_ten_descriptors_leaves_none_above_those_of_the_script") {
+            return;
+        }
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, COUNT.unsigned_abs().into(), hard).unwrap();
+        assert_eq!(save(0).unwrap_err().raw_os_error(), Some(libc::EMFILE));
+        assert_eq!(duplicate(0, 1).unwrap_err().raw_os_error(), Some(libc::EMFILE));
+        let low = File::open("/dev/null").unwrap();
+        assert!(low.as_raw_fd() < COUNT);
+        assert_eq!(above(low.into()).unwrap_err().raw_os_error(), Some(libc::EMFILE));
+    }
+
     #[test]
     fn a_file_of_the_shell_that_has_a_number_of_the_script_for_a_moment_is_left_alone() {
-        const INSIDE: &str = "ROPEWALK_TEST_SCRIPT_FDS";
-        if std::env::var_os(INSIDE).is_none() {
-            let test = "script_fds::tests::a_file_of_the_shell_that_has_a_number_of_the_script_for_a_moment_is_left_alone";
-            let mut inside = std::process::Command::new(std::env::current_exe().unwrap());
-            inside.args(["--exact", test, "--nocapture"]).env(INSIDE, "1");
-            crate::process::leave_descriptors(&mut inside);
-            let ended = inside.output().unwrap();
-            let output = String::from_utf8_lossy(&ended.stdout).into_owned();
-            assert!(ended.status.success(), "{output}{}", String::from_utf8_lossy(&ended.stderr));
-            assert!(output.contains("1 passed"), "{output}");
+        if !is_alone("a_file_of_the_shell_that_has_a_number_of_the_script_for_a_moment_is_left_alone") {
             return;
         }
         let kept = with_all_taken(|| File::open("/dev/null").unwrap());
