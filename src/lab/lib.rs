@@ -34,6 +34,7 @@
 //! engine      the open step: judged, answered, stuck, hinted at
 //! actor       the loop around the engine: questions, jumps, and what they would cost
 //! teacher.rs  runs the lines of setups, faults and jumps
+//! playable.rs says why the teacher can play a line nowhere
 //! show.rs     from the engine's state to a view, which sessions draw
 //! graded      labs
 //! practice    drills
@@ -87,6 +88,7 @@ mod judge;
 mod lines;
 pub mod needs;
 mod observe;
+mod playable;
 pub mod practice;
 pub mod progress;
 mod show;

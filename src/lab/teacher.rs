@@ -3,8 +3,8 @@
 //! ([`played_commands`]): what needs one has no place in a setup that has to work everywhere.
 
 use super::error::Error;
-use super::lines::without_shell::{LOOKS, pause, played_commands};
-use super::lines::{in_scope, may_fail, playable};
+use super::lines::without_shell::{LOOKS, machine_refusal, pause, played_commands};
+use super::lines::{in_scope, may_fail};
 use cluster::Place;
 use cluster::control::{Ask, Control};
 use cluster::faults::Fault;
@@ -138,7 +138,7 @@ async fn run(
 ) -> (i32, String) {
     // The author of the line is not the owner of the machine that it runs on.
     if let Some(by) = machine::reached(words.get(1..).unwrap_or_default()) {
-        return (1, format!("{}\n", playable::machine_refusal(&by)));
+        return (1, format!("{}\n", machine_refusal(&by)));
     }
     let err = Kept::up_to(OUTPUT_MAX);
     let cancel = CancellationToken::new();

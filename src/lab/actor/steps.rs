@@ -5,7 +5,8 @@ use super::play::Stopped;
 use super::step_names::{find_step, parts};
 use crate::error::Error;
 use crate::format::Lesson;
-use crate::lines::{objects, playable};
+use crate::lines::objects;
+use crate::needs;
 use crate::progress;
 use crate::view::State;
 use crate::words::{self, Notice, With, Word};
@@ -93,7 +94,7 @@ impl Actor {
     /// # Errors
     /// The lines were stopped: the step is not passed.
     async fn pass(&mut self, lesson: &Lesson, at: usize) -> Result<Option<Notice>, Stopped> {
-        let lines = playable::on_any_cluster(&lesson.steps[at].marked_solution());
+        let lines = needs::on_any_cluster(&lesson.steps[at].marked_solution());
         if self.engine.state() != State::Skipped || lines.is_empty() {
             return Ok(None);
         }

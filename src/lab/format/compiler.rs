@@ -3,7 +3,8 @@
 use super::text::{FAULTS_MAX, Fault};
 use crate::cel::facts::ANSWER;
 use crate::cel::{self, Defines, Expr, Meaning, Template, Use};
-use crate::lines::{self, playable};
+use crate::lines;
+use crate::playable;
 use std::path::Path;
 
 /// Compiles what stands in a file, and notes where it stands if it does not compile.

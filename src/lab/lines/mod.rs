@@ -1,15 +1,13 @@
 //! The lines of a lesson or a lab: which of them may fail, and what a manifest or a here-document
 //! is made of.
 //!
-//! What is read from them stands in the parts: [`objects`] that they make, delete or change,
-//! [`playable`] ones, and those that the teacher plays [`without_shell`]. [`Act`] is what a verb of
-//! kubectl's does, wherever that is asked. [`in_scope`] rewrites lines for a namespace of the
-//! lesson's own.
+//! What is read from them stands in the parts: [`objects`] that they make, delete or change, and
+//! those that the teacher plays [`without_shell`]. [`Act`] is what a verb of kubectl's does,
+//! wherever that is asked. [`in_scope`] rewrites lines for a namespace of the lesson's own.
 
 mod files;
 pub(crate) mod in_scope;
 pub(crate) mod objects;
-pub(crate) mod playable;
 mod shell;
 mod verbs;
 pub(crate) mod without_shell;

@@ -2,6 +2,7 @@
 //! look at, and what its solution's lines do. So there is no list of lessons that work elsewhere,
 //! and a new lesson is judged like an old one.
 
+mod any_cluster;
 mod need;
 
 use crate::cel::{Expr, facts};
@@ -14,6 +15,7 @@ use kubectl::table::Verb;
 use std::collections::BTreeSet;
 use tap::TEACHER;
 
+pub(crate) use any_cluster::on_any_cluster;
 pub use need::Need;
 pub(crate) use need::{met, odd_requirement};
 

@@ -5,7 +5,8 @@ pub(crate) mod look;
 use super::{Actor, publish, step_names};
 use crate::engine::missing;
 use crate::format::{EN, Lesson, Step};
-use crate::lines::{self, objects, playable, without_shell};
+use crate::lines::{self, objects, without_shell};
+use crate::needs;
 use crate::view::{Ask, State};
 use crate::words::{self, Word};
 use api::status::qualified;
@@ -101,7 +102,7 @@ impl Actor {
             && self.engine.offers.own
             && self.engine.state() == State::Skipped
         {
-            let lines = playable::on_any_cluster(&lesson.steps[step].marked_solution());
+            let lines = needs::on_any_cluster(&lesson.steps[step].marked_solution());
             cost.add(self.cost_of_lines(&lines, &objects::touched(&lesson)).await?);
         }
         match (self.follower(lang), self.opened(lang)) {

@@ -183,13 +183,10 @@ fn what_each_verb_takes_is_known() {
 #[test]
 fn a_line_whose_cost_nobody_can_tell_has_no_place_in_a_setup() {
     for line in ["edit deploy web", "-kubectl replace --raw /api -f -", "apply -f - -- x"] {
-        assert!(
-            crate::lines::playable::unplayable(line).is_some_and(|why| why.contains("beforehand")),
-            "{line}"
-        );
+        assert!(crate::playable::unplayable(line).is_some_and(|why| why.contains("beforehand")), "{line}");
     }
     for line in ["apply --force -f -", "kubectl create deployment web --image=nginx", "delete pod web"] {
-        assert_eq!(crate::lines::playable::unplayable(line), None, "{line}");
+        assert_eq!(crate::playable::unplayable(line), None, "{line}");
     }
 }
 

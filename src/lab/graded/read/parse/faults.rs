@@ -3,7 +3,8 @@
 use crate::cel::{Expr, Template, Use};
 use crate::format::{Declared, FAULTS_MAX, Fault, raw};
 use crate::graded::draw;
-use crate::lines::{self, playable};
+use crate::lines;
+use crate::playable;
 use serde_json::{Map, Value};
 use std::path::Path;
 

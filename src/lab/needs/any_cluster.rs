@@ -1,0 +1,55 @@
+//! What the teacher can play of a solution whatever the cluster is.
+
+use super::of_lines;
+use crate::lines::{commands, is_plain, may_fail};
+use kubectl::machine;
+
+/// True for a line of kubectl's that reaches no file, program or port of the machine.
+fn is_within(line: &str) -> bool {
+    let words = shlex::split(line).unwrap_or_default();
+    let given = match words.first().map(String::as_str) {
+        Some("k" | "kubectl") => &words[1..],
+        _ => &words[..],
+    };
+    machine::reached(given).is_none()
+}
+
+/// Of a solution, what can be played by the teacher on any cluster: kubectl's own lines that need
+/// nothing of ours.
+pub(crate) fn on_any_cluster(lines: &[String]) -> Vec<String> {
+    let mut all = Vec::new();
+    for (line, input) in commands(lines) {
+        let mut whole = vec![line];
+        if !input.is_empty() {
+            whole.extend(input.lines().map(String::from));
+            whole.push(".".into());
+        }
+        let text = may_fail(&whole[0]).0;
+        if is_plain(text) && is_within(text) && of_lines(&whole).is_empty() {
+            all.extend(whole);
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_step_that_is_passed_only_what_works_everywhere_is_played() {
+        let lines = [
+            "PORT=$(kubectl get svc)",
+            "kubectl delete svc web",
+            "curl localhost:1",
+            "fault kill etcd",
+            "kubectl cp web:/x /tmp/x",
+            "-k --kubeconfig=mine.yaml delete ns web",
+        ];
+        let manifest = ["kubectl apply -f -", "kind: Pod", "."];
+        let marked = ["-kubectl create deployment Web --image=nginx", "-curl localhost:1"];
+        let all = lines.iter().chain(&manifest).chain(&marked).map(ToString::to_string);
+        let played = ["kubectl delete svc web", "kubectl apply -f -", "kind: Pod", ".", marked[0]];
+        assert_eq!(on_any_cluster(&all.collect::<Vec<_>>()), played, "what may fail is marked");
+    }
+}
