@@ -4,6 +4,12 @@
 //! proxy would follow `/style.css` to the API server. So links to the server itself get the proxy's
 //! path before their own: in the header `Location`, and in attributes of HTML pages (`html`). Links
 //! in scripts and style sheets stay as they are, as upstream.
+//!
+//! Browsers read some links otherwise than RFC 3986 does (<https://url.spec.whatwg.org>): `\api`
+//! and `http:/api` lead to the API server, and `/\web` leads to the host `web`. Upstream takes the
+//! first for a relative link, the second for one that stays, and the third for a path. Here a link
+//! is written as a browser reads it before it is judged. One that leads to another host stays, and
+//! its plain form names that host for every client.
 
 use super::names;
 
@@ -20,11 +26,18 @@ pub(super) struct Links {
 
 impl Links {
     /// Returns the link that leads through the proxy, or `None` for one that stays as it is: a
-    /// relative link, one to another host, and one that leads through the proxy already.
+    /// relative link, one to another host, and one that leads through the proxy already. Of these
+    /// only the spelling changes, where a browser reads another one.
     ///
-    /// Example: with the prefix `/p/proxy` and the own address `10.244.1.2:80`, both `/a?b` and
+    /// Example: with the prefix `/p/proxy` and the own address `10.244.1.2:80`, `/a?b`, `\a?b` and
     /// `http://10.244.1.2:80/a?b` become `/p/proxy/a?b`.
     pub(super) fn rewritten(&self, link: &str) -> Option<String> {
+        let plain = as_browsers_read(link);
+        self.rewritten_plain(&plain).or_else(|| (plain != link).then_some(plain))
+    }
+
+    /// As [`Links::rewritten`], of a link that [`as_browsers_read`] returned.
+    fn rewritten_plain(&self, link: &str) -> Option<String> {
         let (origin, rest) = split_origin(link);
         let host = origin.rsplit_once("//").map_or("", |(_, host)| host);
         let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
@@ -57,10 +70,15 @@ impl Links {
     ///
     /// Example: at `/a/b`, `../../../c` becomes `/p/proxy/c`, and `c` stays.
     pub(super) fn redirected(&self, to: &str, path: &str) -> Option<String> {
+        let plain = as_browsers_read(to);
+        self.redirected_plain(&plain, path).or_else(|| (plain != to).then_some(plain))
+    }
+
+    /// As [`Links::redirected`], of a link that [`as_browsers_read`] returned.
+    fn redirected_plain(&self, to: &str, path: &str) -> Option<String> {
         let (relative, more) = to.split_at(to.find(['?', '#']).unwrap_or(to.len()));
-        let first = relative.split('/').next().unwrap_or_default();
-        if first.is_empty() || first.contains(':') {
-            return self.rewritten(to);
+        if relative.is_empty() || relative.starts_with('/') || !scheme(relative).is_empty() {
+            return self.rewritten_plain(to);
         }
         if !path.is_empty() && !climbs(relative) {
             return None;
@@ -96,23 +114,57 @@ fn climbs(path: &str) -> bool {
     with_dots(path).split('/').any(|segment| segment == "..")
 }
 
+/// Returns a link as a browser reads it on a page of HTTP (URL Standard, "basic URL parser"):
+/// without spaces and control characters around it, and without tabs and newlines in it; a
+/// backslash before the query is a slash; a host stands behind two slashes, however many there
+/// are. Behind `http:` or `https:` and fewer slashes stands no host: the link leads to the page's
+/// own one, if the page has the same scheme, and is written without it here, so that it does so
+/// always. A link of another scheme stays as it is.
+///
+/// ```text
+/// \a\b?c=\      /a/b?c=\
+/// /\web/a       //web/a
+/// http:///web   http://web
+/// http:/a       /a
+/// http:a        ./a
+/// ```
+fn as_browsers_read(link: &str) -> String {
+    let mut text = link.trim_matches(|c: char| c <= ' ').to_string();
+    text.retain(|c| !matches!(c, '\t' | '\n' | '\r'));
+    let scheme = scheme(&text);
+    if !["", "http:", "https:"].iter().any(|known| known.eq_ignore_ascii_case(scheme)) {
+        return link.into();
+    }
+    let rest = &text[scheme.len()..];
+    let (place, more) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
+    let place = place.replace('\\', "/");
+    let behind = place.trim_start_matches('/');
+    match place.len() - behind.len() {
+        // Else what follows could be read as a scheme: `http:javascript:a`.
+        0 if !scheme.is_empty() && !behind.is_empty() => format!("./{behind}{more}"),
+        0 | 1 => format!("{place}{more}"),
+        _ => format!("{scheme}//{behind}{more}"),
+    }
+}
+
 /// Splits a link into scheme and host, if it has them, and the rest: `http://web/a` into
 /// `http://web` and `/a`.
 fn split_origin(link: &str) -> (&str, &str) {
-    let before_host = match link.find("//") {
-        Some(0) => Some(2),
-        Some(at) if is_scheme(&link[..at]) => Some(at + 2),
-        _ => None,
-    };
-    let Some(begin) = before_host else { return ("", link) };
+    let before_host = scheme(link).len();
+    if !link[before_host..].starts_with("//") {
+        return ("", link);
+    }
+    let begin = before_host + 2;
     let end = link[begin..].find(['/', '?', '#']).map_or(link.len(), |at| begin + at);
     link.split_at(end)
 }
 
-/// True for a scheme with its colon: `https:`.
-fn is_scheme(text: &str) -> bool {
-    let letters = |scheme: &str| scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
-    text.strip_suffix(':').is_some_and(|scheme| !scheme.is_empty() && letters(scheme))
+/// Returns the scheme of a link with its colon, `https:`, or nothing.
+fn scheme(link: &str) -> &str {
+    let is_within = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    let end = link.find(|c: char| !is_within(c)).unwrap_or(link.len());
+    let has_one = link.starts_with(|c: char| c.is_ascii_alphabetic()) && link[end..].starts_with(':');
+    if has_one { &link[..=end] } else { "" }
 }
 
 #[cfg(test)]
@@ -145,7 +197,14 @@ mod tests {
             ("http://10.244.1.2:80", None),
             ("http://10.244.1.2:81/a", None),
             ("//example.com/a", None),
-            ("http:///a", None),
+            ("http:///a", Some("http://a".into())),
+            ("\n /a ", Some(format!("{prefix}/a"))),
+            ("\\a\\..\\b?c=\\", Some(format!("{prefix}/b?c=\\"))),
+            ("/\\10.244.1.2\\a", Some(format!("{prefix}/a"))),
+            ("//\t/localhost:8001\\a", Some(format!("//localhost:8001{prefix}/a"))),
+            ("HTTP:\\a", Some(format!("{prefix}/a"))),
+            ("/\\example.com/a", Some("//example.com/a".into())),
+            ("javascript:a('\\n')", None),
         ] {
             assert_eq!(Links::of_a_pod().rewritten(link), wanted, "{link}");
         }
@@ -165,9 +224,34 @@ mod tests {
             ("?c=../d", "/a/b", None),
             ("", "", None),
             ("https://example.com/../c", "/a/b", None),
+            ("\\c", "/a/b", Some("/c")),
+            ("..\\..\\..\\c", "/a/b", Some("/c")),
+            (".\t./../../c", "/a/b", Some("/c")),
+            ("http:/c", "/a/b", Some("/c")),
+            ("http:..\\..\\c", "/a/b", Some("/c")),
+            ("https:\\\\10.244.1.2\\c?d=\\e", "/a/b", Some("/c?d=\\e")),
+            ("1:/../../../c", "/a/b", Some("/c")),
         ] {
             let wanted = wanted.map(|path| format!("{}{path}", Links::of_a_pod().prefix));
             assert_eq!(Links::of_a_pod().redirected(to, path), wanted, "{to} at {path}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_that_stays_says_plainly_where_a_browser_goes() {
+        for (to, plain) in [
+            ("/\\example.com/c", "//example.com/c"),
+            ("\\\\example.com\\c?\\", "//example.com/c?\\"),
+            ("/\t/example.com", "//example.com"),
+            ("http:/\\/example.com", "http://example.com"),
+            ("c\\d", "c/d"),
+            ("http:javascript:c", "./javascript:c"),
+            ("http:?c", "?c"),
+        ] {
+            assert_eq!(Links::of_a_pod().redirected(to, "/a/b").as_deref(), Some(plain), "{to}");
+        }
+        for stays in ["//example.com/c", "c/d", "javascript:c\\d", "foo:\\\\example.com"] {
+            assert_eq!(Links::of_a_pod().redirected(stays, "/a/b"), None, "{stays}");
         }
     }
 }

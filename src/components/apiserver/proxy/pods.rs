@@ -358,6 +358,9 @@ fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
+/// Bytes that are escaped in a `Location` before it is read. A tab is not: browsers drop tabs.
+const ESCAPED_IN_LOCATIONS: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.remove(b'\t');
+
 /// Makes the links of the answer to a request for `path` lead through the proxy: that of a
 /// redirect, or those of a page. A page that is compressed all the same, and a part of one, stay as
 /// they are.
@@ -365,7 +368,7 @@ fn with_links(mut answer: Answer, method: &Method, path: &str, links: Links) -> 
     let code = answer.status();
     if let Some(location) = answer.headers().get(LOCATION).cloned() {
         // Bytes that are no ASCII do not hide where it leads, nor does a second one.
-        let to = percent_encoding::percent_encode(location.as_bytes(), percent_encoding::CONTROLS);
+        let to = percent_encoding::percent_encode(location.as_bytes(), ESCAPED_IN_LOCATIONS);
         let rewritten = links.redirected(&to.to_string(), path);
         let rewritten = rewritten.and_then(|to| HeaderValue::from_str(&to).ok());
         answer.headers_mut().insert(LOCATION, rewritten.unwrap_or(location));
@@ -422,6 +425,9 @@ mod tests {
         assert_eq!(led(&["../../\u{e9}"]), "/p/proxy/%C3%A9");
         assert_eq!(led(&["\u{e9}"]), "\u{e9}");
         assert_eq!(led(&["b", "../../c"]), "b");
+        assert_eq!(led(&["..\\..\\c"]), "/p/proxy/c");
+        assert_eq!(led(&[".\t./../c"]), "/p/proxy/c");
+        assert_eq!(led(&["/\t/example.com"]), "//example.com");
     }
 
     #[test]
