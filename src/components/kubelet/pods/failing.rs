@@ -1,6 +1,7 @@
 //! Pods that the kubelet itself ends for good: they were active for too long, use more of the disk
 //! than they may, do not fit, are evicted, or go for a critical one.
 
+use super::PodWork;
 use super::ending;
 use super::kubelet::Kubelet;
 use super::memory::PodMemory;
@@ -18,7 +19,6 @@ use parking_lot::MutexGuard;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tap::Cause;
 
 /// Returns how much is left of `activeDeadlineSeconds`, which counts from the pod's start on this
 /// node, in the cluster's time. Zero: it is over.
@@ -199,12 +199,11 @@ impl Kubelet {
     /// change, or their end, brings the pod back.
     pub(super) async fn fail(
         self: &Arc<Self>,
-        key: &Key,
-        pod: &Pod,
+        work: PodWork<'_>,
         memory: &mut PodMemory,
-        cause: &Option<Cause>,
         failure: Failure,
     ) -> Result<bool, Error> {
+        let PodWork { key, pod, cause } = work;
         if !std::mem::replace(&mut memory.has_failure_event, true) {
             let (about, reason, message) =
                 (reference(pod, None), failure.reason.as_str(), failure.message.clone());
@@ -230,33 +229,30 @@ impl Kubelet {
             // The phase stays. Readiness does not: a container whose readiness probe fails while it
             // ends gets no connections, as in any pod.
             status.phase = pod.status.as_ref().and_then(|before| before.phase.clone());
-            self.report(key, pod, memory, cause, status).await?;
+            self.report(work, memory, status).await?;
             return Ok(false);
         }
-        if failure.kind == FailureKind::Own
-            && self.end_running(key, pod, &sandboxes, &containers, memory, cause)
-        {
-            self.report(key, pod, memory, cause, status).await?;
+        if failure.kind == FailureKind::Own && self.end_running(work, &sandboxes, &containers, memory) {
+            self.report(work, memory, status).await?;
             return Ok(false);
         }
         if !runs && failure.kind != FailureKind::Rejection {
             status::end(&mut status, clock::now()); // what waits for its image, say, waits no more
         }
         failure.mark(&mut status, clock::now(), pod.metadata.generation);
-        self.report(key, pod, memory, cause, status).await
+        self.report(work, memory, status).await
     }
 
     /// Ends what runs of a pod, with the pod's own grace period and in the order of its containers.
     /// Returns whether anything runs; the end of each container brings the pod back.
     fn end_running(
         self: &Arc<Self>,
-        key: &Key,
-        pod: &Pod,
+        work: PodWork<'_>,
         sandboxes: &[Sandbox],
         containers: &[Container],
         memory: &mut PodMemory,
-        cause: &Option<Cause>,
     ) -> bool {
+        let PodWork { key, pod, cause } = work;
         let deadline = clock::deadline(ending::own_grace(pod));
         let mut any = false;
         for container in containers.iter().filter(|c| c.state == ContainerState::Running) {

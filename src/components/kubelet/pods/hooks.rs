@@ -1,6 +1,7 @@
 //! Lifecycle hooks of containers, postStart and preStop: when they run, and what ends them. What a
 //! hook does is in [`crate::action`].
 
+use super::PodWork;
 use super::ending::{self, EndingContainer};
 use super::kubelet::Kubelet;
 use super::memory::PodMemory;
@@ -12,7 +13,7 @@ use crate::view::Why;
 use api::gostr::quote;
 use client::Key;
 use cri::Sandbox;
-use k8s_openapi::api::core::v1::{Container as Spec, LifecycleHandler, Pod};
+use k8s_openapi::api::core::v1::{Container as Spec, LifecycleHandler};
 use parking_lot::MutexGuard;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -32,12 +33,11 @@ impl Kubelet {
     /// The hook failed: the message of `PostStartHookError` in the container's status.
     pub(super) async fn run_post_start(
         &self,
-        key: &Key,
         new: &NewContainer<'_>,
         id: &str,
         hook: &LifecycleHandler,
     ) -> Result<(), String> {
-        let &NewContainer { pod, spec, sandbox, .. } = new;
+        let &NewContainer { work: PodWork { key, pod, .. }, spec, sandbox, .. } = new;
         let action = Action::of_hook(hook)?;
         let interrupt = CancellationToken::new();
         self.hooks().insert(key.clone(), interrupt.clone());
@@ -66,13 +66,12 @@ impl Kubelet {
     /// grace period. Nothing else waits for that: the runtime's event brings the key back.
     pub(super) async fn stop_after_failed_post_start(
         self: &Arc<Self>,
-        key: &Key,
-        pod: &Pod,
+        work: PodWork<'_>,
         id: String,
         sandbox: &Sandbox,
         memory: &mut PodMemory,
-        cause: &Option<Cause>,
     ) -> Result<(), Error> {
+        let PodWork { key, pod, cause } = work;
         let container = self.config.runtime.container_status(&id).await?;
         let (grace, message) = ending::reason(pod, &container.name, Why::Hook);
         let (sandboxes, deadline) = (std::slice::from_ref(sandbox), clock::deadline(grace));

@@ -7,6 +7,7 @@
 //! was ended leaves is removed by the next one of this pod, at the latest by [`Kubelet::sweep`]
 //! when the kubelet starts anew.
 
+use super::PodWork;
 use super::kubelet::Kubelet;
 use super::memory::PodMemory;
 use crate::error::Error;
@@ -15,7 +16,6 @@ use crate::specs::reference;
 use crate::{local_storage, termination_message};
 use client::Key;
 use cri::{Container, ContainerState, Sandbox, SandboxState};
-use k8s_openapi::api::core::v1::Pod;
 use linux::beneath::Root;
 use linux::trash::Trash;
 use linux::tree::Removal;
@@ -24,7 +24,6 @@ use std::fs::DirEntry;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tap::Cause;
 
 /// The reason of the Event when files of a pod cannot be removed: about the pod as long as it is
 /// there, else about the node.
@@ -109,16 +108,15 @@ impl Kubelet {
     /// A volume cannot be unmounted or removed: the caller's retry tries it again.
     pub(super) async fn give_volumes_back(
         &self,
-        pod: &Pod,
+        work: PodWork<'_>,
         memory: &mut PodMemory,
-        cause: &Option<Cause>,
     ) -> Result<(), Error> {
         if memory.volumes_gone {
             return Ok(());
         }
         if let Err(error) = self.forget_volumes(&memory.uid).await {
             let message = format!("the volumes stay for now: {}", error.line());
-            self.recorder.warning(&reference(pod, None), FAILED, message, cause.clone());
+            self.recorder.warning(&reference(work.pod, None), FAILED, message, work.cause.clone());
             return Err(error);
         }
         memory.volumes_gone = true;

@@ -61,6 +61,15 @@ pub(super) mod tests;
 pub(crate) use eviction_manager::EvictionManager;
 pub(crate) use kubelet::Kubelet;
 
+/// What a pod worker works at (upstream: `podWork`).
+#[derive(Clone, Copy)]
+struct PodWork<'a> {
+    key: &'a Key,
+    pod: &'a Pod,
+    /// What brought the pod to its worker, for Events and records.
+    cause: &'a Option<Cause>,
+}
+
 /// Starts the workers of the node's pods, and the eviction manager, which says in `pressures`
 /// whether memory or disk are low.
 pub(crate) fn start(crew: &Crew, config: &Arc<Config>, pressures: watch::Sender<Pressures>) -> Arc<Kubelet> {
@@ -249,11 +258,12 @@ impl Kubelet {
         };
         let mut memory = self.recall(&key, &uid);
         let pod = memory.with_newest_status(&pod);
+        let work = PodWork { key: &key, pod: &pod, cause: &cause };
         let result = match pod.metadata.deletion_timestamp.is_some() {
-            true => self.terminate(&key, &pod, &mut memory, &cause).await,
+            true => self.terminate(work, &mut memory).await,
             false => {
                 memory.ends_by = None; // a deletion may have been undone
-                self.sync_pod(&key, &pod, &mut memory, &cause).await
+                self.sync_pod(work, &mut memory).await
             }
         };
         self.remember(&key, memory);
@@ -271,12 +281,11 @@ impl Kubelet {
     /// again before.
     async fn report(
         &self,
-        key: &Key,
-        pod: &Pod,
+        work: PodWork<'_>,
         memory: &mut PodMemory,
-        cause: &Option<Cause>,
         mut status: PodStatus,
     ) -> Result<bool, Error> {
+        let PodWork { key, pod, cause } = work;
         if self.statics.contains_key(key) {
             // Before the first API server answers the mirror cannot be written: tried again soon.
             return mirror::show(&self.config, pod, &status).await.map(|()| true);

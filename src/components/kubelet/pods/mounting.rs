@@ -1,6 +1,7 @@
 //! When the volumes of a pod are made: before its sandbox and its containers, and anew while it
 //! runs. How they are made is in [`crate::volumes`].
 
+use super::PodWork;
 use super::failure_events::FailedStep;
 use super::kubelet::Kubelet;
 use super::memory::PodMemory;
@@ -12,7 +13,6 @@ use cri::{ContainerState, Sandbox};
 use k8s_openapi::api::core::v1::Pod;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use tap::Cause;
 
 /// The files of volumes that may change are written anew this often, as at upstream's sync period.
 pub(super) const REFRESH: Duration = Duration::from_secs(60);
@@ -25,19 +25,19 @@ impl Kubelet {
     /// As [`Kubelet::make_volumes`].
     pub(super) async fn mount(
         &self,
-        pod: &Pod,
+        work: PodWork<'_>,
         sandboxes: &[Sandbox],
         memory: &mut PodMemory,
-        cause: &Option<Cause>,
     ) -> Result<Volumes, Error> {
         if std::mem::take(&mut memory.just_mounted) {
             return Ok(memory.volumes.clone());
         }
-        let made = self.make_volumes(pod, sandboxes, memory, cause).await;
+        let made = self.make_volumes(work, sandboxes, memory).await;
         if let Err(error @ Error::Volume { volume, .. }) = &made
             && memory.failure_events.note_if_due(FailedStep::Volume(volume.clone()))
         {
-            self.recorder.warning(&reference(pod, None), "FailedMount", error.line(), cause.clone());
+            let about = reference(work.pod, None);
+            self.recorder.warning(&about, "FailedMount", error.line(), work.cause.clone());
         }
         made
     }
@@ -46,12 +46,12 @@ impl Kubelet {
     /// labels or annotations are others now. An Event tells of a failure.
     pub(super) async fn refresh_volumes(
         &self,
-        pod: &Pod,
+        work: PodWork<'_>,
         sandboxes: &[Sandbox],
         memory: &mut PodMemory,
-        cause: &Option<Cause>,
     ) {
-        let called = (pod.metadata.labels.clone(), pod.metadata.annotations.clone());
+        let meta = &work.pod.metadata;
+        let called = (meta.labels.clone(), meta.annotations.clone());
         let late = |at: &clock::Instant| clock::passed(*at, clock::Instant::now()) >= REFRESH;
         let before = memory.refreshed.as_ref();
         if before.is_some_and(|(at, before)| !late(at) && *before == called) {
@@ -60,7 +60,7 @@ impl Kubelet {
         // When the first container was started they were written.
         if memory.refreshed.is_some() {
             // After a failure what is on the disk stays, and the next refresh tries again.
-            drop(self.mount(pod, sandboxes, memory, cause).await);
+            drop(self.mount(work, sandboxes, memory).await);
         }
         memory.refreshed = Some((clock::Instant::now(), called));
     }
@@ -73,11 +73,11 @@ impl Kubelet {
     /// A volume that was never made cannot be made, or the runtime does not say what runs.
     async fn make_volumes(
         &self,
-        pod: &Pod,
+        work: PodWork<'_>,
         sandboxes: &[Sandbox],
         memory: &mut PodMemory,
-        cause: &Option<Cause>,
     ) -> Result<Volumes, Error> {
+        let PodWork { pod, cause, .. } = work;
         let facts = self.facts(pod, sandboxes);
         let of_strangers = self.claims_of_strangers(pod).await?;
         let context = volumes::Context {

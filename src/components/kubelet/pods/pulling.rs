@@ -1,5 +1,6 @@
 //! Images of containers: when they are pulled, and the back-off of pulls that fail.
 
+use super::PodWork;
 use super::failure_events::FailedStep;
 use super::kubelet::Kubelet;
 use super::memory::PodMemory;
@@ -7,10 +8,9 @@ use super::starting::NewContainer;
 use crate::error::Error;
 use crate::specs::{go_duration, reference};
 use crate::status;
-use client::Key;
 use k8s_openapi::api::core::v1::ObjectReference;
 use std::time::Duration;
-use tap::{Cause, Event};
+use tap::Event;
 
 /// An image that cannot be pulled is tried again after 10 s, doubled each time up to 300 s.
 const PULL_BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
@@ -58,12 +58,10 @@ impl Kubelet {
     /// Of the runtime.
     pub(super) async fn pull(
         &self,
-        key: &Key,
         new: &NewContainer<'_>,
         memory: &mut PodMemory,
-        cause: &Option<Cause>,
     ) -> Result<Option<Duration>, Error> {
-        let &NewContainer { pod, spec, is_init, .. } = new;
+        let &NewContainer { work: PodWork { key, pod, cause }, spec, is_init, .. } = new;
         let image = spec.image.clone().unwrap_or_default();
         let about = reference(pod, Some((&spec.name, is_init)));
         let static_pod = self.statics.contains_key(key);
@@ -105,19 +103,18 @@ impl Kubelet {
             }
             return Ok(Some(left));
         }
-        self.pull_now(key, new, &about, image, memory, cause).await
+        self.pull_now(new, &about, image, memory).await
     }
 
     /// Pulls the image of a container. `Some`: that failed, look again then.
     async fn pull_now(
         &self,
-        key: &Key,
         new: &NewContainer<'_>,
         about: &ObjectReference,
         image: String,
         memory: &mut PodMemory,
-        cause: &Option<Cause>,
     ) -> Result<Option<Duration>, Error> {
+        let PodWork { key, pod, cause } = new.work;
         let container = new.spec.name.as_str();
         let tells = memory.tells_of_image(container);
         if tells {
@@ -148,7 +145,7 @@ impl Kubelet {
                 let pause =
                     memory.pulls.get(&image).map_or(PULL_BACKOFF.0, |(p, ..)| (*p * 2).min(PULL_BACKOFF.1));
                 let (_, message) = status::pull_back_off(&image, &error);
-                memory.forget_pulls(new.pod);
+                memory.forget_pulls(pod);
                 memory.pulls.insert(image, (pause, clock::Instant::now(), message));
                 // ErrImagePull is shown first; a moment later the pod is backing off.
                 Ok(Some(Duration::from_secs(1)))

@@ -1,5 +1,6 @@
 //! A pod's sandbox: what the runtime is asked for, and the order to make it and to stop it.
 
+use super::PodWork;
 use super::failure_events::FailedStep;
 use super::kubelet::Kubelet;
 use super::memory::PodMemory;
@@ -10,7 +11,7 @@ use api::cidr;
 use client::Key;
 use cri::{Dns, PodId, Sandbox, SandboxConfig, SandboxState};
 use k8s_openapi::api::core::v1::Pod;
-use tap::{Cause, Event};
+use tap::Event;
 
 /// Characters of a hostname.
 const HOSTNAME_MAX: usize = 63;
@@ -54,13 +55,12 @@ impl Kubelet {
     /// Of the runtime, or the pod asks for a name or a sysctl that its sandbox cannot have.
     pub(super) async fn create_sandbox(
         &self,
-        key: &Key,
-        pod: &Pod,
+        work: PodWork<'_>,
         attempt: u32,
         sandboxes: &[Sandbox],
         memory: &mut PodMemory,
-        cause: &Option<Cause>,
     ) -> Result<(), Error> {
+        let PodWork { key, pod, cause } = work;
         let tells = memory.failure_events.is_due(&FailedStep::Sandbox);
         if tells && !sandboxes.is_empty() {
             let message = "Pod sandbox changed, it will be killed and re-created.";

@@ -1,5 +1,6 @@
 //! From a step to a running container: image, environment, start, postStart hook.
 
+use super::PodWork;
 use super::failure_events::FailedStep;
 use super::kubelet::Kubelet;
 use super::memory::PodMemory;
@@ -13,7 +14,7 @@ use cri::{Container, ContainerState, Sandbox};
 use k8s_openapi::api::core::v1::{Container as Spec, Pod};
 use std::sync::Arc;
 use std::time::Duration;
-use tap::{Cause, Event};
+use tap::Event;
 
 /// Returns the reason of the Event about something that the pod asked for and its container does
 /// not have. The runtime says it as a text.
@@ -64,7 +65,7 @@ fn cannot_run(pod: &Pod, spec: &Spec, why: String, memory: &mut PodMemory) -> Op
 
 /// A container that is to be made and started.
 pub(super) struct NewContainer<'a> {
-    pub pod: &'a Pod,
+    pub work: PodWork<'a>,
     /// The definition of the container in the pod.
     pub spec: &'a Spec,
     /// The pod lists it among its init containers: it is one, or a sidecar.
@@ -88,13 +89,12 @@ impl Kubelet {
     /// API does not answer.
     pub(super) async fn start_container(
         self: &Arc<Self>,
-        key: &Key,
         new: &NewContainer<'_>,
         memory: &mut PodMemory,
-        cause: &Option<Cause>,
     ) -> Result<Option<Duration>, Error> {
-        let &NewContainer { pod, spec, is_init, attempt, sandbox, previous, volumes } = new;
-        if let Some(wait) = self.pull(key, new, memory, cause).await? {
+        let &NewContainer { work, spec, is_init, attempt, sandbox, previous, volumes } = new;
+        let PodWork { key, pod, cause } = work;
+        if let Some(wait) = self.pull(new, memory).await? {
             return Ok(Some(wait));
         }
         let about = reference(pod, Some((&spec.name, is_init)));
@@ -142,12 +142,12 @@ impl Kubelet {
         self.emit(Event::Start { container: spec.name.clone(), attempt }, key, start, cause);
         let hook = spec.lifecycle.as_ref().and_then(|l| l.post_start.as_ref());
         if let Some(hook) = hook
-            && let Err(why) = self.run_post_start(key, new, &id, hook).await
+            && let Err(why) = self.run_post_start(new, &id, hook).await
         {
             tracing::debug!(pod = %key, container = spec.name, why, "postStart hook failed");
             self.recorder.warning(&about, "FailedPostStartHook", "PostStartHook failed", cause.clone());
             memory.waiting.insert(spec.name.clone(), ("PostStartHookError".into(), why));
-            self.stop_after_failed_post_start(key, pod, id, sandbox, memory, cause).await?;
+            self.stop_after_failed_post_start(work, id, sandbox, memory).await?;
         }
         Ok(None)
     }

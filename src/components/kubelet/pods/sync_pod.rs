@@ -1,5 +1,6 @@
 //! One pass after the other over a pod, until what runs is what is wanted.
 
+use super::PodWork;
 use super::ending;
 use super::kubelet::Kubelet;
 use super::memory::PodMemory;
@@ -11,12 +12,11 @@ use crate::error::Error;
 use crate::specs::{self, long_name, reference};
 use crate::view::{self, Step, View, Why};
 use crate::volumes;
-use client::{Key, Outcome};
+use client::Outcome;
 use cri::{Container, ContainerState, Sandbox, SandboxState};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use std::sync::Arc;
 use std::time::Duration;
-use tap::Cause;
 
 /// Passes over one pod before others get a turn.
 const PASSES: usize = 8;
@@ -43,10 +43,7 @@ enum Mounting {
 /// The pod that a pass is about, and what the runtime had of it when the pass began.
 #[derive(Clone, Copy)]
 struct PassInput<'a> {
-    key: &'a Key,
-    pod: &'a Pod,
-    /// What brought the pod to its worker, for Events and records.
-    cause: &'a Option<Cause>,
+    work: PodWork<'a>,
     /// The pod's sandboxes, of every attempt.
     sandboxes: &'a [Sandbox],
     /// The pod's containers, of every attempt. None of them was made and never started.
@@ -77,11 +74,10 @@ impl Kubelet {
     /// Of the runtime, of a step, or of the report. The pod worker tries again after a pause.
     pub(super) async fn sync_pod(
         self: &Arc<Self>,
-        key: &Key,
-        pod: &Pod,
+        work: PodWork<'_>,
         memory: &mut PodMemory,
-        cause: &Option<Cause>,
     ) -> Result<Outcome, Error> {
+        let PodWork { key, pod, cause } = work;
         let has_ended = view::has_ended(pod);
         let mut judged = None;
         if has_ended {
@@ -91,7 +87,7 @@ impl Kubelet {
             memory.volumes_gone = false; // a deletion may have been undone
             let (fails, later) = self.judge(key, pod, memory).await?;
             if let Some(fails) = fails {
-                return Ok(match self.fail(key, pod, memory, cause, fails).await? {
+                return Ok(match self.fail(work, memory, fails).await? {
                     true => Outcome::After(Duration::ZERO), // then it is wound up
                     false => Outcome::Done,
                 });
@@ -101,7 +97,7 @@ impl Kubelet {
         let mut done = Pass::default();
         memory.just_mounted = false; // long ago
         for number in 0..PASSES {
-            let Some(pass) = self.pass(key, pod, memory, cause, number == 0).await? else {
+            let Some(pass) = self.pass(work, memory, number == 0).await? else {
                 return Ok(Outcome::Done);
             };
             done = pass;
@@ -115,9 +111,9 @@ impl Kubelet {
             // back-off.
             self.queue.add_after(key.clone(), cause.clone(), wait);
         }
-        let sandboxes = self.report_passes(key, pod, memory, cause, failure).await?;
+        let sandboxes = self.report_passes(work, memory, failure).await?;
         if volumes::is_live(pod) && !has_ended {
-            self.refresh_volumes(pod, &sandboxes, memory, cause).await;
+            self.refresh_volumes(work, &sandboxes, memory).await;
             look_again = Some(look_again.map_or(REFRESH, |a| a.min(REFRESH)));
         }
         let next = [look_again, judged].into_iter().flatten().min();
@@ -128,17 +124,16 @@ impl Kubelet {
     /// ended, and nothing of it is left.
     async fn pass(
         self: &Arc<Self>,
-        key: &Key,
-        pod: &Pod,
+        work: PodWork<'_>,
         memory: &mut PodMemory,
-        cause: &Option<Cause>,
         is_first: bool,
     ) -> Result<Option<Pass>, Error> {
+        let PodWork { key, pod, .. } = work;
         let has_ended = view::has_ended(pod);
         let (sandboxes, containers) = self.in_runtime(key, &memory.uid).await?;
         let containers = self.remove_created(&memory.uid, containers).await?;
         if has_ended && !containers.iter().any(|c| c.state == ContainerState::Running) {
-            self.give_volumes_back(pod, memory, cause).await?;
+            self.give_volumes_back(work, memory).await?;
             // The ready one of a pod that had containers is stopped as a step, below.
             let ready_too = containers.is_empty();
             for sandbox in memory.to_stop(&sandboxes) {
@@ -150,7 +145,7 @@ impl Kubelet {
         if has_ended && containers.is_empty() {
             return Ok(None); // it ended before this kubelet's time, or before any container was made
         }
-        let input = PassInput { key, pod, cause, sandboxes: &sandboxes, containers: &containers };
+        let input = PassInput { work, sandboxes: &sandboxes, containers: &containers };
         let (steps, look_again) = self.next_steps(input, memory);
         if steps.is_empty() {
             return Ok(Some(Pass { look_again, failure: None, is_last: true }));
@@ -166,8 +161,8 @@ impl Kubelet {
                 None => None,
             }
         };
-        let work = self.carry_out(input, steps, memory);
-        let (written, (wait, failure)) = futures::join!(announce, work);
+        let steps = self.carry_out(input, steps, memory);
+        let (written, (wait, failure)) = futures::join!(announce, steps);
         memory.written = written.or(memory.written.take());
         let is_last = only_ends || wait.is_some() || failure.is_some();
         Ok(Some(Pass { look_again: [look_again, wait].into_iter().flatten().min(), failure, is_last }))
@@ -177,13 +172,13 @@ impl Kubelet {
     /// status that was written, with its revision. No container waits for an API server that is
     /// away: the report after the last pass says more.
     async fn announce(&self, input: PassInput<'_>, uid: &str, status: PodStatus) -> Option<(u64, PodStatus)> {
-        let PassInput { key, pod, cause, .. } = input;
+        let PodWork { key, .. } = input.work;
         if self.statics.contains_key(key) {
             return None;
         }
         // The pod's own memory is lent to the steps that are carried out meanwhile.
         let mut scratch = PodMemory { uid: uid.into(), ..PodMemory::default() };
-        if let Err(error) = self.report(key, pod, &mut scratch, cause, status).await {
+        if let Err(error) = self.report(input.work, &mut scratch, status).await {
             tracing::debug!(pod = %key, %error, "cannot tell that a pod is being made");
         }
         scratch.written
@@ -192,7 +187,7 @@ impl Kubelet {
     /// Decides the next steps of a pod, and after which time to look again. Events tell of the
     /// containers that back off.
     fn next_steps(&self, input: PassInput<'_>, memory: &mut PodMemory) -> (Vec<Step>, Option<Duration>) {
-        let PassInput { key, pod, sandboxes, containers, .. } = input;
+        let PassInput { work: PodWork { key, pod, .. }, sandboxes, containers } = input;
         let probes = &self.probe_running(key, pod, sandboxes, containers, memory);
         let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
         let (backoffs, replaced, now) = (&memory.pauses(containers), &memory.replaced, clock::now());
@@ -225,16 +220,15 @@ impl Kubelet {
     /// `failure`, the one of the passes, after the status is reported; else that of the report.
     async fn report_passes(
         &self,
-        key: &Key,
-        pod: &Pod,
+        work: PodWork<'_>,
         memory: &mut PodMemory,
-        cause: &Option<Cause>,
         failure: Option<Error>,
     ) -> Result<Vec<Sandbox>, Error> {
+        let PodWork { key, pod, .. } = work;
         let (sandboxes, containers) = self.in_runtime(key, &memory.uid).await?;
         let newest = memory.with_newest_status(pod);
         let status = self.status_of(key, &newest, &sandboxes, &containers, memory);
-        let reported = self.report(key, &newest, memory, cause, status).await;
+        let reported = self.report(PodWork { pod: &newest, ..work }, memory, status).await;
         memory.stopping.retain(|id, _| containers.iter().any(|c| c.id == *id));
         memory.replaced.retain(|id| containers.iter().any(|c| c.id == *id));
         memory.given_up.retain(|id| containers.iter().any(|c| c.id == *id));
@@ -259,13 +253,13 @@ impl Kubelet {
         steps: Vec<Step>,
         memory: &mut PodMemory,
     ) -> (Option<Duration>, Option<Error>) {
-        let PassInput { key, pod, cause, sandboxes, .. } = input;
+        let PassInput { work, sandboxes, .. } = input;
         let mut mounting = Mounting::NotTried;
         let (mut wait, mut failure): (Option<Duration>, Option<Error>) = (None, None);
         for step in steps {
             let needs_volumes = matches!(step, Step::CreateSandbox { .. } | Step::Start { .. });
             if needs_volumes && matches!(mounting, Mounting::NotTried) {
-                mounting = match self.mount(pod, sandboxes, memory, cause).await {
+                mounting = match self.mount(work, sandboxes, memory).await {
                     Ok(volumes) => Mounting::Made(volumes),
                     Err(error) => {
                         _ = failure.get_or_insert(error);
@@ -285,9 +279,9 @@ impl Kubelet {
                 Step::CreateSandbox { .. } if matches!(mounting, Mounting::Failed) => continue,
                 Step::CreateSandbox { attempt } => {
                     memory.just_mounted = true;
-                    self.create_sandbox(key, pod, attempt, sandboxes, memory, cause).await.map(|()| None)
+                    self.create_sandbox(work, attempt, sandboxes, memory).await.map(|()| None)
                 }
-                Step::Start { .. } if self.has_to_end(key, &memory.uid) => Ok(Some(Duration::ZERO)),
+                Step::Start { .. } if self.has_to_end(work.key, &memory.uid) => Ok(Some(Duration::ZERO)),
                 Step::Start { name, init, attempt } => {
                     let Mounting::Made(volumes) = &mounting else { continue };
                     self.start_in_pass(input, &name, init, attempt, volumes, memory).await
@@ -311,7 +305,7 @@ impl Kubelet {
         why: Why,
         memory: &mut PodMemory,
     ) {
-        let PassInput { key, pod, cause, sandboxes, containers } = input;
+        let PassInput { work: PodWork { key, pod, cause }, sandboxes, containers } = input;
         let Some(container) = containers.iter().find(|c| c.id == id) else { return };
         let (grace, message) = ending::reason(pod, name, why);
         let deadline = clock::deadline(grace);
@@ -339,7 +333,8 @@ impl Kubelet {
         volumes: &Volumes,
         memory: &mut PodMemory,
     ) -> Result<Option<Duration>, Error> {
-        let PassInput { key, pod, cause, sandboxes, containers } = input;
+        let PassInput { work, sandboxes, containers } = input;
+        let PodWork { key, pod, .. } = work;
         let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
         let extra = specs::ephemeral(pod);
         let of_debugger = || extra.iter().find(|c| c.name == name);
@@ -350,8 +345,8 @@ impl Kubelet {
             Some(_) => attempt,
             None => self.attempt_after_restart(key, &memory.uid, name, attempt),
         };
-        let new = NewContainer { pod, spec, is_init, attempt, sandbox, previous, volumes };
-        self.start_container(key, &new, memory, cause).await
+        let new = NewContainer { work, spec, is_init, attempt, sandbox, previous, volumes };
+        self.start_container(&new, memory).await
     }
 }
 

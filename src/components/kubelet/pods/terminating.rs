@@ -1,5 +1,6 @@
 //! The end of a pod whose deletion was requested: its containers, its last status, its object.
 
+use super::PodWork;
 use super::ending::{FORCED_GRACE, Manner, seconds};
 use super::failing;
 use super::kubelet::Kubelet;
@@ -7,13 +8,12 @@ use super::memory::PodMemory;
 use crate::error::Error;
 use crate::specs::reference;
 use crate::status;
-use client::{Key, Outcome, is_code, is_unanswered};
+use client::{Outcome, is_code, is_unanswered};
 use cri::{Container, ContainerState};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Preconditions};
 use std::sync::Arc;
 use std::time::Duration;
-use tap::Cause;
 
 impl Kubelet {
     /// Ends a pod whose deletion was requested. Each step is taken by a look that finds the one
@@ -34,11 +34,10 @@ impl Kubelet {
     /// Of the runtime, of the report, or of the delete. The pod worker tries again after a pause.
     pub(super) async fn terminate(
         self: &Arc<Self>,
-        key: &Key,
-        pod: &Pod,
+        work: PodWork<'_>,
         memory: &mut PodMemory,
-        cause: &Option<Cause>,
     ) -> Result<Outcome, Error> {
+        let PodWork { key, pod, cause } = work;
         let grace = seconds(pod.metadata.deletion_grace_period_seconds);
         let grace = grace.unwrap_or(Duration::from_secs(30)).max(FORCED_GRACE);
         let (sandboxes, containers) = self.in_runtime(key, &memory.uid).await?;
@@ -54,7 +53,7 @@ impl Kubelet {
                 self.stop(key, pod, &sandboxes, container, manner, memory);
             }
             let status = self.status_of(key, pod, &sandboxes, &containers, memory);
-            self.report(key, pod, memory, cause, status).await?;
+            self.report(work, memory, status).await?;
             return Ok(Outcome::Done); // the runtime's event brings the key back
         }
         for sandbox in memory.to_stop(&sandboxes) {
@@ -73,7 +72,7 @@ impl Kubelet {
             // A delete in its grace period does not change why it has ended.
             failure.mark(&mut status, clock::now(), pod.metadata.generation);
         }
-        match self.report(key, pod, memory, cause, status).await {
+        match self.report(work, memory, status).await {
             // The API server refuses this status for good: a new try would keep the pod for ever.
             Err(Error::Api(error)) if !is_unanswered(&error) => {
                 tracing::warn!(pod = %key, %error, "the last status of a deleted pod is not reported");
@@ -85,7 +84,7 @@ impl Kubelet {
         // Before the delete, as upstream: a finalizer may keep the object for long, and nothing
         // evicts a pod that has ended. A failure does not keep the object: `sync` removes the rest
         // once that is gone.
-        let volumes_gone = self.give_volumes_back(pod, memory, cause).await;
+        let volumes_gone = self.give_volumes_back(work, memory).await;
         let now = DeleteParams {
             grace_period_seconds: Some(0),
             preconditions: Some(Preconditions { uid: Some(memory.uid.clone()), resource_version: None }),

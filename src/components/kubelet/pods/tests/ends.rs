@@ -18,7 +18,7 @@ fn a_pod_with_a_finalizer_that_is_deleted_by_force_has_its_hook() {
         whole["metadata"]["deletionGracePeriodSeconds"] = 0.into();
         let (mut memory, mut events) = (world.kubelet.recall(&world.key, "u"), world.runtime.events());
         tokio::time::pause(); // the grace period is a second, on a busy machine too
-        world.kubelet.terminate(&world.key, &read(whole), &mut memory, &None).await.unwrap();
+        world.terminate(&read(whole), &mut memory).await.unwrap();
         let mut ended = 0;
         while ended < 2 {
             ended += usize::from(events.recv().await.unwrap().kind == cri::EventKind::Stopped);
@@ -53,12 +53,12 @@ fn a_deleted_pod_that_a_finalizer_keeps_gives_its_volumes_back() {
         whole["metadata"]["deletionGracePeriodSeconds"] = 30.into();
         let (whole, mut memory) = (read(whole), world.kubelet.recall(&world.key, "u"));
         std::fs::write(&trash, "").unwrap(); // it cannot be opened at first
-        assert!(world.kubelet.terminate(&world.key, &whole, &mut memory, &None).await.is_err());
+        assert!(world.terminate(&whole, &mut memory).await.is_err());
         let asked = world.api.take();
         let deleted = asked.iter().any(|asked| asked.line.starts_with("DELETE"));
         assert!(deleted, "files that stay keep no object: {asked:?}");
         std::fs::remove_file(&trash).unwrap();
-        world.kubelet.terminate(&world.key, &whole, &mut memory, &None).await.unwrap();
+        world.terminate(&whole, &mut memory).await.unwrap();
         assert!(!made.exists());
     });
 }
@@ -87,7 +87,7 @@ fn a_lost_sandbox_of_a_pod_that_is_over_is_stopped_once() {
         whole["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
         let (whole, mut memory) = (read(whole), PodMemory { uid: "u".into(), ..PodMemory::default() });
         for _ in 0..2 {
-            world.kubelet.terminate(&world.key, &whole, &mut memory, &None).await.unwrap();
+            world.terminate(&whole, &mut memory).await.unwrap();
         }
         assert_eq!(stops(), 2, "{:?}", world.runtime.calls());
     });
@@ -176,7 +176,7 @@ fn a_pause_that_takes_the_whole_grace_period_is_no_hook_that_failed() {
         whole["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
         whole["metadata"]["deletionGracePeriodSeconds"] = 1.into();
         let (mut memory, mut events) = (world.kubelet.recall(&world.key, "u"), world.runtime.events());
-        world.kubelet.terminate(&world.key, &read(whole), &mut memory, &None).await.unwrap();
+        world.terminate(&read(whole), &mut memory).await.unwrap();
         let mut ended = 0;
         while ended < 2 {
             let next = tokio::time::timeout(Duration::from_secs(20), events.recv()).await;
@@ -206,7 +206,7 @@ fn a_shorter_grace_period_leaves_a_hook_the_time_until_its_end() {
         for grace in [1200, 900, 300] {
             whole["metadata"]["deletionGracePeriodSeconds"] = grace.into();
             let ending = read(whole.clone());
-            world.kubelet.terminate(&world.key, &ending, &mut memory, &None).await.unwrap();
+            world.terminate(&ending, &mut memory).await.unwrap();
         }
         tokio::time::pause();
         let stops = || world.runtime.calls().iter().filter(|call| *call == "stop_container a").count();

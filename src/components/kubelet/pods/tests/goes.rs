@@ -99,7 +99,7 @@ fn a_container_that_could_not_be_stopped_is_stopped_again() {
         let mut memory = world.kubelet.recall(&world.key, "u");
         let mut events = world.runtime.events();
         world.runtime.fail_stops(2);
-        world.kubelet.terminate(&world.key, &read(deleted), &mut memory, &None).await.unwrap();
+        world.terminate(&read(deleted), &mut memory).await.unwrap();
         let mut ended = 0;
         while ended < 2 {
             let next = tokio::time::timeout(Duration::from_secs(20), events.recv()).await;
@@ -132,7 +132,7 @@ fn hooks_of_sidecars_run_at_once_and_sidecars_that_ignore_the_signal_end_soon_af
         whole["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
         whole["metadata"]["deletionGracePeriodSeconds"] = 30.into();
         let (mut memory, mut events) = (world.kubelet.recall(&world.key, "u"), world.runtime.events());
-        world.kubelet.terminate(&world.key, &read(whole), &mut memory, &None).await.unwrap();
+        world.terminate(&read(whole), &mut memory).await.unwrap();
         tokio::time::pause();
         let start = clock::Instant::now();
         clock::sleep(Duration::from_secs(5)).await;
@@ -164,11 +164,11 @@ fn a_sandbox_that_could_not_be_stopped_has_an_event_and_is_stopped_again() {
         }
         let mut memory = world.kubelet.recall(&world.key, "u");
         world.runtime.fail_sandbox_stops(1);
-        let failed = world.kubelet.terminate(&world.key, &deleted, &mut memory, &None).await;
+        let failed = world.terminate(&deleted, &mut memory).await;
         assert!(failed.is_err(), "the queue brings it back");
         let message = world.api.event("FailedKillPod").await;
         assert!(message.ends_with("cannot take the network down: device or resource busy"), "{message}");
-        world.kubelet.terminate(&world.key, &deleted, &mut memory, &None).await.unwrap();
+        world.terminate(&deleted, &mut memory).await.unwrap();
         assert!(world.api.take().iter().any(|asked| asked.line.starts_with("DELETE")));
     });
 }

@@ -50,6 +50,10 @@ impl World {
         self.kubelet.sync(self.key.clone(), None).await
     }
 
+    async fn terminate(&self, pod: &Pod, memory: &mut PodMemory) -> Result<Outcome, Error> {
+        self.kubelet.terminate(PodWork { key: &self.key, pod, cause: &None }, memory).await
+    }
+
     /// Makes a sandbox for the pod, and in it its first container, which is not started.
     async fn make_container(&self) {
         let pod = cri::PodId { namespace: "default".into(), name: "p".into(), uid: "u".into() };

@@ -45,9 +45,9 @@ async fn a_hook_that_failed_is_named_with_its_container_and_its_pod() {
         let hook = serde_json::from_value(hook).unwrap();
         let spec = &pod.spec.as_ref().unwrap().containers[0];
         let (sandbox, volumes) = (&ready, &volumes);
-        let new =
-            NewContainer { pod: &pod, spec, is_init: false, attempt: 0, sandbox, previous: None, volumes };
-        let ended = world.kubelet.run_post_start(&world.key, &new, "c", &hook).await;
+        let work = PodWork { key: &world.key, pod: &pod, cause: &None };
+        let new = NewContainer { work, spec, is_init: false, attempt: 0, sandbox, previous: None, volumes };
+        let ended = world.kubelet.run_post_start(&new, "c", &hook).await;
         let why = ended.unwrap_err();
         let of = "for Container \"a\" in Pod \"p_default(u)\" failed - error: ";
         assert!(why.starts_with(want) && (!want.ends_with("for") || why.contains(of)), "{why}");
