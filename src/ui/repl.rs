@@ -58,7 +58,7 @@ pub async fn run(options: Options) -> Result<i32, Error> {
     let recording = record::start(options.record.as_ref(), &place);
     let mut session = Session::new(place, lang, manner, Handle::current());
     session.tape = options.record;
-    session.end_signals = Some(EndSignals::new(EndSignals::SCRIPT).map_err(Error::Signals)?);
+    session.end.signals = Some(EndSignals::new(EndSignals::SCRIPT).map_err(Error::Signals)?);
     let lesson = options.lesson.map(|id| (id, options.sure));
     let played = tokio::task::spawn_blocking(move || script::play_lesson(&mut session, lesson, script));
     let code = tokio::select! {
@@ -95,7 +95,7 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
     let recording = record::start(options.record.as_ref(), &place);
     let mut session = Session::new(place, lang, Manner::Terminal, Handle::current());
     session.tape = options.record;
-    session.end_signals = Some(heard);
+    session.end.signals = Some(heard);
     let in_pane = options.in_pane.is_some();
     session.frame = options.in_pane;
     if let Some(swept) = beside::sweep(&session.place, lang).await {

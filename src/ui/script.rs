@@ -254,7 +254,7 @@ mod tests {
         let signals = || EndSignals::new(EndSignals::SCRIPT).unwrap();
         let mut others = {
             let _inside = runtime.enter();
-            session.end_signals = Some(signals());
+            session.end.signals = Some(signals());
             signals()
         };
         let (first, beyond) =
@@ -297,7 +297,7 @@ mod tests {
         let mut session = session_at(dir.path(), Manner::Pipe, &runtime);
         let mut lines = {
             let _inside = runtime.enter();
-            session.end_signals = Some(EndSignals::new(EndSignals::SCRIPT).unwrap());
+            session.end.signals = Some(EndSignals::new(EndSignals::SCRIPT).unwrap());
             Interrupted(EndSignals::new(EndSignals::SCRIPT).unwrap(), runtime.handle().clone())
         };
         assert_eq!(session.run("apply -f -", &mut lines), Flow::Next);

@@ -157,7 +157,7 @@ impl Prompt {
             cluster: session.place.name.clone(),
             ahead: Ahead::default(),
             first,
-            drill: session.drill.clone(),
+            drill: session.engine.drill.clone(),
         })
     }
 

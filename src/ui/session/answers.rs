@@ -42,7 +42,7 @@ impl Session {
             1 => return self.typed_in_shell(text, text),
             code => return code, // the shell has ended, which was said
         }
-        self.ran_in_shell = false; // the question has run, the letter has not
+        self.line.ran_in_shell = false; // the question has run, the letter has not
         let view = self.open_step();
         let said = match view.as_ref().and_then(|view| kept_guess(view, letter)) {
             Some(guess) => self.say(Say::GuessKept, &[guess]),
@@ -145,9 +145,9 @@ mod tests {
         let (runtime, dir) = (tokio::runtime::Runtime::new().unwrap(), tempfile::tempdir().unwrap());
         let mut session = session(&runtime, dir.path());
         assert_eq!(session.letter_in_shell('a', "a"), NOT_FOUND);
-        assert!(!session.ran_in_shell, "the shell has not run it");
+        assert!(!session.line.ran_in_shell, "the shell has not run it");
         assert_eq!(session.in_shell("b() { return 5; }; alias c='(exit 7)'"), 0);
-        assert_eq!((session.letter_in_shell('b', "b"), session.ran_in_shell), (5, true));
+        assert_eq!((session.letter_in_shell('b', "b"), session.line.ran_in_shell), (5, true));
         assert_eq!(session.letter_in_shell('c', " c "), 7);
         // A shell that ends at the first failure goes on.
         assert_eq!(session.in_shell("set -e"), 0);

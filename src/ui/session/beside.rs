@@ -134,7 +134,7 @@ impl Session {
     fn go_home(&mut self) -> i32 {
         match self.frame {
             Some(_) => self.tell_frame(&["home"]),
-            None => self.is_leaving = true,
+            None => self.end.is_leaving = true,
         }
         0
     }

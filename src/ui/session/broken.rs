@@ -81,7 +81,7 @@ impl Session {
     /// # Errors
     /// Ctrl-C while it waited.
     pub(super) fn begin_line(&mut self, line: &str, aside: bool) -> Result<(), Interrupted> {
-        self.running_before = self.shell.as_ref().map_or_else(Vec::new, Shell::running);
+        self.shell_memory.running_before = self.shell.as_ref().map_or_else(Vec::new, Shell::running);
         let told = self.announce(Ask::Typed { line: line.to_string() }, aside)?;
         if let Some(told) = told {
             self.break_as_told(serde_json::from_value(told).unwrap_or_default());
@@ -92,9 +92,9 @@ impl Session {
     /// Tells the engine how a line has ended, and how the broken shell stands after it.
     pub(super) fn end_line(&mut self, line: &str, aside: bool) {
         // Ctrl-C was for the line: it neither cuts this message off nor is shown once more.
-        self.cut = self.take_interrupt();
+        self.line.cut = self.take_interrupt();
         let (shell, running) = (self.shell_state(), self.running_after(line));
-        let running_before = std::mem::take(&mut self.running_before);
+        let running_before = std::mem::take(&mut self.shell_memory.running_before);
         let ran = Ask::Ran { line: line.to_string(), code: self.last, shell, running, running_before };
         let _ = self.announce(ran, aside); // it has run
     }
@@ -172,9 +172,9 @@ impl Session {
             format!("({set}) 2>/dev/null && {set}")
         };
         let lines: Vec<String> = values.iter().map(one).collect();
-        let ran_in_shell = self.ran_in_shell;
+        let ran_in_shell = self.line.ran_in_shell;
         self.in_shell(&lines.join("\n"));
-        self.ran_in_shell = ran_in_shell;
+        self.line.ran_in_shell = ran_in_shell;
     }
 
     /// Runs a line of kubectl in the shell if that has no kubectl on purpose: the shell says what
@@ -409,11 +409,11 @@ mod tests {
         let mut session = session(&runtime, dir.path());
         assert_eq!(session.in_shell("sleep 900 &"), 0);
         assert!(session.begin_line("kill $!; jobs", false).is_ok());
-        assert_eq!(session.running_before.len(), 1);
+        assert_eq!(session.shell_memory.running_before.len(), 1);
         session.in_shell("kill $!; jobs");
-        assert_eq!(session.running_before.len(), 1, "as it was when the line began");
+        assert_eq!(session.shell_memory.running_before.len(), 1, "as it was when the line began");
         session.end_line("kill $!; jobs", false);
-        assert!(session.running_before.is_empty());
+        assert!(session.shell_memory.running_before.is_empty());
     }
 
     #[test]

@@ -24,7 +24,7 @@ impl Session {
         if self.manner != Manner::Terminal || is_forced(text) {
             return None;
         }
-        let word = meant(line, &self.place.name, self.drill.left().is_some())?;
+        let word = meant(line, &self.place.name, self.engine.drill.left().is_some())?;
         Some(match word {
             Word::Begin(drill) => self.begin_drill(drill),
             Word::Show => self.drilled(Ask::Show, |style, view| drill::page(style, view, clock::now())),
@@ -85,7 +85,7 @@ impl Session {
         if !self.alive() {
             return 1;
         }
-        let task = match self.drill.task() {
+        let task = match self.engine.drill.task() {
             Some(task) => task,
             None => match self.ask_drill(Ask::Show) {
                 Ok(view) => view.present().into(),
@@ -112,7 +112,7 @@ impl Session {
     ) -> i32 {
         match answer {
             Ok(view) => {
-                self.drill.learn(&view);
+                self.engine.drill.learn(&view);
                 print!("{}", part(&self.style(), &view));
                 0
             }
@@ -130,7 +130,7 @@ impl Session {
     /// at once, in the new one.
     pub(crate) fn watch_drill(&mut self) {
         let (place, lang, style) = (self.place.clone(), self.lang.clone(), self.style());
-        let (news, running) = (self.news.clone(), self.drill.clone());
+        let (news, running) = (self.news.clone(), self.engine.drill.clone());
         let following = self.handle.spawn(async move {
             let mut known: Option<DrillView> = None;
             let mut pause = lessons::AGAIN.0;
@@ -178,7 +178,7 @@ impl Session {
                 }
             }
         });
-        if let Some(before) = self.following_drill.replace(following.abort_handle()) {
+        if let Some(before) = self.engine.following_drill.replace(following.abort_handle()) {
             before.abort();
         }
     }
@@ -308,7 +308,7 @@ mod tests {
             let _inside = runtime.enter();
             Session::new(place, Lang::En, Manner::Terminal, runtime.handle().clone())
         };
-        session.drill.learn(&running(0));
+        session.engine.drill.learn(&running(0));
         let stop = Line::Shell("stop".into());
         assert_eq!(session.drill_word(&stop, "!stop"), None);
         assert_eq!(session.drill_word(&stop, "stop"), Some(1), "there is no cluster to ask");
@@ -327,7 +327,7 @@ mod tests {
             (Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone()), listener)
         };
         let (tell, known) = std::sync::mpsc::channel();
-        let shown = session.drill.clone();
+        let shown = session.engine.drill.clone();
         runtime.spawn(async move {
             let mut first = follower(&listener).await;
             // The second view is news; at the third one the follower sees the new language.

@@ -69,13 +69,13 @@ impl Session {
         if self.unedited.is_none() {
             self.take_interrupt();
         }
-        self.typed.note(line);
+        self.shell_memory.untold.note(line);
     }
 
     /// Tells the shell, if there is one, what was typed since its last line.
     pub(super) fn tell_typed(&mut self) {
         if let Some(shell) = &mut self.shell {
-            shell.remember(self.typed.take());
+            shell.remember(self.shell_memory.untold.take());
         }
     }
 }

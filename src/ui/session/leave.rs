@@ -30,12 +30,12 @@ impl Session {
             return code;
         }
         let ended = self.in_shell(&format!("exit {code}"));
-        if self.shell_lost { ended } else { code }
+        if self.line.shell_lost { ended } else { code }
     }
 
     /// Returns whether a signal has ended the session.
     pub(crate) fn is_ended(&self) -> bool {
-        self.end_code.is_some()
+        self.end.code.is_some()
     }
 
     /// Returns whether a session stays that a person wants to leave: programs of its shell are
@@ -43,12 +43,12 @@ impl Session {
     /// when it is asked again, with no line in between, it leaves. Source: bash(1), `exit`.
     pub(crate) fn stays(&mut self) -> bool {
         let stopped = self.shell.as_ref().map(Shell::stopped).unwrap_or_default();
-        if self.manner != Manner::Terminal || stopped.is_empty() || self.warned_of_stopped {
+        if self.manner != Manner::Terminal || stopped.is_empty() || self.line.warned_of_stopped {
             return false;
         }
         let tip = self.say(Say::StoppedTry, &[]);
         self.complain(&self.say(Say::Stopped, &[&stopped.join(", ")]), None, Some(&tip));
-        self.warned_of_stopped = true;
+        self.line.warned_of_stopped = true;
         self.last = 1;
         true
     }
@@ -86,7 +86,7 @@ mod tests {
             assert_eq!(run(&mut session, line), Flow::Next, "{line}");
         }
         assert_eq!(run(&mut session, "exit 3"), Flow::Leave(3), "it was said");
-        session.warned_of_stopped = false;
+        session.line.warned_of_stopped = false;
         assert!(session.stays() && !session.stays(), "Ctrl-D");
         session.manner = Manner::Pipe;
         assert_eq!(session.in_shell("kill -KILL $!"), 0);

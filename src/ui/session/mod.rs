@@ -71,46 +71,9 @@ pub(crate) enum Manner {
     Script,
 }
 
-/// A learner's session: runs lines one after the other, in this program or in the learner's shell.
-pub(crate) struct Session {
-    pub place: Place,
-    /// Shared with the tasks that print news, which use the language of that moment.
-    lang: Arc<Mutex<Lang>>,
-    manner: Manner,
-    handle: Handle,
-    last: i32,
-    /// The last line that ran outside of this program, and how it ended: `why` explains it.
-    line_before: Option<Typed>,
-    shell: Option<Shell>,
-    /// What is broken in it on purpose.
-    broken: Option<broken::Broken>,
-    /// The programs that ran in the background of the shell when the last line began.
-    running_before: Vec<String>,
-    cwd: Option<PathBuf>,
-    /// The kubeconfig that kubectl reads in the shell.
-    pub config: Arc<crate::kubeconfig::Watched>,
-    /// The shell's terminal, for the task that handles SIGWINCH.
-    pub resizer: Arc<Mutex<Option<Resizer>>>,
-    /// What is typed between two prompts waits for the next one, at a terminal with an editor.
-    pub unedited: Option<Unedited>,
-    /// The cluster has ended.
-    pub dead: Arc<AtomicBool>,
-    /// Where programs left the cursor.
-    pub column: Arc<Column>,
-    explained_paste: bool,
-    explained_shell: bool,
-    /// The learner's shell does not come through its start files: it is started without them.
-    bad_start_files: bool,
-    /// In the shell pane of the interface: the token with which the frame takes commands.
-    pub frame: Option<String>,
-    news: Arc<News>,
-    /// Signals that end the session. The task that waits for them ends the cluster meanwhile, and
-    /// cannot stop this thread.
-    pub end_signals: Option<EndSignals>,
-    /// The exit code, after such a signal.
-    end_code: Option<i32>,
-    /// The learner goes back from a declared cluster: the session ends after this line.
-    is_leaving: bool,
+/// What the session knows of the line that runs, or of the last one.
+#[derive(Default)]
+struct LineState {
     /// Ctrl-C since the line was read; at a terminal.
     interrupt: Option<Signal>,
     /// Ctrl-C since the line was read that `interrupt` has already reported.
@@ -123,6 +86,38 @@ pub(crate) struct Session {
     has_begun: bool,
     /// The line before has warned the learner of programs that would end with the session.
     warned_of_stopped: bool,
+}
+
+/// What ends the session.
+#[derive(Default)]
+pub(crate) struct Ending {
+    /// Signals that end the session. The task that waits for them ends the cluster meanwhile, and
+    /// cannot stop this thread.
+    pub signals: Option<EndSignals>,
+    /// The exit code, after such a signal.
+    code: Option<i32>,
+    /// The learner goes back from a declared cluster: the session ends after this line.
+    is_leaving: bool,
+}
+
+/// What the session remembers of its shell, also when that has ended.
+#[derive(Default)]
+struct ShellMemory {
+    /// The directory that the shell was in, where the next one begins.
+    cwd: Option<PathBuf>,
+    /// The programs that ran in the background of the shell when the last line began.
+    running_before: Vec<String>,
+    /// The learner's shell does not come through its start files: it is started without them.
+    bad_start_files: bool,
+    /// The learner was told if it is not their own shell, or one without its start files.
+    is_explained: bool,
+    /// What the shell's own `history` is to list.
+    untold: history::Untold,
+}
+
+/// What goes on between the session and the engine of lessons and drills.
+#[derive(Default)]
+pub(crate) struct EngineLink {
     /// A message to the lesson engine that was too busy to take it at once.
     announced: Option<tokio::task::JoinHandle<()>>,
     /// The task that follows the lesson.
@@ -133,16 +128,49 @@ pub(crate) struct Session {
     pub drill: Arc<Running>,
     /// The task that follows drills.
     following_drill: Option<tokio::task::AbortHandle>,
+}
+
+/// A learner's session: runs lines one after the other, in this program or in the learner's shell.
+pub(crate) struct Session {
+    pub place: Place,
+    /// Shared with the tasks that print news, which use the language of that moment.
+    lang: Arc<Mutex<Lang>>,
+    manner: Manner,
+    handle: Handle,
+    last: i32,
+    /// The last line that ran outside of this program, and how it ended: `why` explains it.
+    line_before: Option<Typed>,
+    line: LineState,
+    shell: Option<Shell>,
+    shell_memory: ShellMemory,
+    /// What is broken in it on purpose.
+    broken: Option<broken::Broken>,
+    /// The kubeconfig that kubectl reads in the shell.
+    pub config: Arc<crate::kubeconfig::Watched>,
+    /// The shell's terminal, for the task that handles SIGWINCH.
+    pub resizer: Arc<Mutex<Option<Resizer>>>,
+    /// What is typed between two prompts waits for the next one, at a terminal with an editor.
+    pub unedited: Option<Unedited>,
+    /// The cluster has ended.
+    pub dead: Arc<AtomicBool>,
+    /// Where programs left the cursor.
+    pub column: Arc<Column>,
+    explained_paste: bool,
+    /// In the shell pane of the interface: the token with which the frame takes commands.
+    pub frame: Option<String>,
+    news: Arc<News>,
+    pub end: Ending,
+    pub engine: EngineLink,
     /// Notes what is typed, for the draft of a lesson.
     pub tape: Option<Arc<Tape>>,
-    /// What the shell's own `history` is to list.
-    typed: history::Untold,
 }
 
 impl Session {
     pub(crate) fn new(place: Place, lang: Lang, manner: Manner, handle: Handle) -> Session {
         let column: Arc<Column> = Arc::default();
         let at_terminal = manner == Manner::Terminal;
+        // Without it Ctrl-C ends the program, as it does every other.
+        let interrupt = at_terminal.then(|| signal(SignalKind::interrupt()).ok()).flatten();
         Session {
             config: Arc::new(crate::kubeconfig::Watched::new(&place.kubeconfig())),
             place,
@@ -151,36 +179,20 @@ impl Session {
             handle,
             last: 0,
             line_before: None,
+            line: LineState { interrupt, ..LineState::default() },
             shell: None,
+            shell_memory: ShellMemory::default(),
             broken: None,
-            running_before: vec![],
-            cwd: None,
             resizer: Arc::default(),
             unedited: None,
             dead: Arc::default(),
             news: Arc::new(News::new(column.clone())),
             column,
             explained_paste: false,
-            explained_shell: false,
-            bad_start_files: false,
             frame: None,
-            end_signals: None,
-            end_code: None,
-            is_leaving: false,
-            // Without it Ctrl-C ends the program, as it does every other.
-            interrupt: at_terminal.then(|| signal(SignalKind::interrupt()).ok()).flatten(),
-            cut: false,
-            shell_lost: false,
-            ran_in_shell: false,
-            has_begun: false,
-            warned_of_stopped: false,
-            announced: None,
-            following: None,
-            stop_message: None,
-            drill: Arc::default(),
-            following_drill: None,
+            end: Ending::default(),
+            engine: EngineLink::default(),
             tape: None,
-            typed: history::Untold::default(),
         }
     }
 
@@ -201,8 +213,8 @@ impl Session {
     /// Returns whether Ctrl-C was pressed since the last call, in this program or in one that the
     /// shell ran. Whatever the command made of it: the kernel, too, drops the input that waits.
     pub(crate) fn take_interrupt(&mut self) -> bool {
-        let mut cut = std::mem::take(&mut self.cut);
-        if let Some(interrupt) = &mut self.interrupt {
+        let mut cut = std::mem::take(&mut self.line.cut);
+        if let Some(interrupt) = &mut self.line.interrupt {
             while interrupt.recv().now_or_never().flatten().is_some() {
                 cut = true;
             }
@@ -213,7 +225,7 @@ impl Session {
     /// Why the lines that came together with the last one do not run: Ctrl-C, or the shell has
     /// ended, and with it the directory and the variables that they rely on. Each is named once.
     pub(crate) fn take_reason_to_drop(&mut self) -> Option<Say> {
-        let lost = std::mem::take(&mut self.shell_lost);
+        let lost = std::mem::take(&mut self.line.shell_lost);
         match self.take_interrupt() {
             true => Some(Say::PasteDropped),
             false => lost.then_some(Say::ShellEndedDropped),
@@ -239,7 +251,7 @@ impl Session {
 
     /// Refuses a line of a script: a command would get other bytes than those that stand in it.
     pub(crate) fn refuse_bytes(&mut self) {
-        (self.last, self.ran_in_shell) = (1, false);
+        (self.last, self.line.ran_in_shell) = (1, false);
         self.complain(&self.say(Say::LineNotUtf8, &[]), None, None);
     }
 
@@ -250,8 +262,8 @@ impl Session {
 
     /// Returns the exit code if a signal has come that ends the session.
     fn asked_to_end(&mut self) -> Option<i32> {
-        self.end_code = self.end_code.or_else(|| self.end_signals.as_mut()?.came());
-        self.end_code
+        self.end.code = self.end.code.or_else(|| self.end.signals.as_mut()?.came());
+        self.end.code
     }
 
     /// Runs one line, unless a signal has ended the session. A script ends with its shell, as in
@@ -262,16 +274,16 @@ impl Session {
             return Flow::Leave(code);
         }
         let began = clock::now();
-        self.has_begun = false;
+        self.line.has_begun = false;
         self.take_language_of_frame();
         let flow = self.run_line(text, lines);
         // A line that was refused would not be refused where the draft is proved.
-        if let Some(tape) = self.tape.as_ref().filter(|_| self.has_begun) {
+        if let Some(tape) = self.tape.as_ref().filter(|_| self.line.has_begun) {
             tape.note(text, &self.place.name, self.last, began);
         }
         match flow {
-            Flow::Next if self.is_leaving => Flow::Leave(0),
-            Flow::Next if self.shell_lost && self.manner != Manner::Terminal => Flow::Leave(self.last),
+            Flow::Next if self.end.is_leaving => Flow::Leave(0),
+            Flow::Next if self.line.shell_lost && self.manner != Manner::Terminal => Flow::Leave(self.last),
             flow => flow,
         }
     }
@@ -288,7 +300,7 @@ impl Session {
         if line == Line::Empty {
             return Flow::Next;
         }
-        self.warned_of_stopped &= matches!(line, Line::Quit | Line::Exit(_));
+        self.line.warned_of_stopped &= matches!(line, Line::Quit | Line::Exit(_));
         let refused = |session: &Session| session.refuses(&line, text).then_some(1);
         if let Some(code) = self.drill_word(&line, text).or_else(|| refused(self)) {
             self.last = code;
@@ -299,7 +311,7 @@ impl Session {
             line => matches!(line, Line::Kubectl(_) | Line::Foreground(_)),
         };
         let acts = outside || matches!(line, Line::Own(_) | Line::Shell(_));
-        self.ran_in_shell = false;
+        self.line.ran_in_shell = false;
         // Hints may react to what was typed; an error is ignored, as there may be no lessons.
         // Ctrl-C while the engine is busy is meant for the line.
         let aside = !line.is_about_the_cluster();
@@ -307,7 +319,7 @@ impl Session {
             self.last = INTERRUPTED;
             return Flow::Next;
         }
-        self.has_begun = true;
+        self.line.has_begun = true;
         match line {
             Line::Empty => {}
             Line::Quit => return self.exit(None),

@@ -24,7 +24,7 @@ const PROMPT_PATIENCE: Duration = Duration::from_secs(1);
 impl Session {
     /// Relative paths mean the same to kubectl as to the shell.
     pub(super) fn follow_shell(&self) {
-        if let Some(cwd) = &self.cwd {
+        if let Some(cwd) = &self.shell_memory.cwd {
             let _ = std::env::set_current_dir(cwd); // a removed directory is the learner's own doing
         }
     }
@@ -63,11 +63,11 @@ impl Session {
     /// programs, and the news would stand in the middle of their output.
     pub(super) fn in_shell(&mut self, text: &str) -> i32 {
         self.news.hold();
-        self.ran_in_shell = true;
+        self.line.ran_in_shell = true;
         let ran = match self.shell() {
             Ok(shell) => shell,
             Err(error) => {
-                self.shell_lost = true;
+                self.line.shell_lost = true;
                 let code = self.shell_failed(&error);
                 self.news.release(); // nothing has the terminal
                 return code;
@@ -83,9 +83,9 @@ impl Session {
         if self.shell.as_mut().is_some_and(Shell::take_woken) {
             eprintln!("{}", self.say(Say::ShellWoken, &[]));
         }
-        self.cut |= self.shell.as_mut().is_some_and(Shell::take_interrupt);
+        self.line.cut |= self.shell.as_mut().is_some_and(Shell::take_interrupt);
         if let Some(cwd) = self.shell.as_ref().and_then(Shell::cwd) {
-            self.cwd = Some(cwd);
+            self.shell_memory.cwd = Some(cwd);
             self.follow_shell(); // Tab completes names of files that are there
         }
         self.news.release();
@@ -97,14 +97,14 @@ impl Session {
                 code
             }
             Ok(Ran::Ended(code)) => {
-                (self.shell, self.shell_lost) = (None, true);
+                (self.shell, self.line.shell_lost) = (None, true);
                 if self.manner == Manner::Terminal {
                     eprintln!("{}", self.say(Say::ShellEnded, &[&code.to_string()]));
                 }
                 code
             }
             Err(error) => {
-                (self.shell, self.shell_lost) = (None, true);
+                (self.shell, self.line.shell_lost) = (None, true);
                 self.shell_failed(&error)
             }
         }
@@ -114,11 +114,11 @@ impl Session {
     /// after `set -e` the shell ends, and the script with it, and a trap for ERR runs. For this the
     /// line fails once more, in the shell.
     pub(crate) fn let_shell_judge(&mut self) -> Flow {
-        if self.last == 0 || self.ran_in_shell || self.shell.is_none() || self.asked_to_end().is_some() {
+        if self.last == 0 || self.line.ran_in_shell || self.shell.is_none() || self.asked_to_end().is_some() {
             return Flow::Next;
         }
         self.last = self.in_shell(&format!("(exit {})", self.last));
-        if self.shell_lost { Flow::Leave(self.last) } else { Flow::Next }
+        if self.line.shell_lost { Flow::Leave(self.last) } else { Flow::Next }
     }
 
     /// Runs a line in a new shell, because the one before had ended with this code and has not read
@@ -164,7 +164,7 @@ impl Session {
     fn begin_anew(&mut self, code: i32) -> Result<(), i32> {
         self.shell = None;
         if self.manner != Manner::Terminal {
-            self.shell_lost = true;
+            self.line.shell_lost = true;
             return Err(code);
         }
         eprintln!("{}", self.say(Say::ShellHadEnded, &[&code.to_string()]));
@@ -207,18 +207,18 @@ impl Session {
             bin: self.place.home.bin(),
             spare: stand_ins(&self.place, &program),
             program,
-            cwd: self.cwd.clone(),
+            cwd: self.shell_memory.cwd.clone(),
             column: self.column.clone(),
             terminal: self.manner == Manner::Terminal,
             stdin: matches!(self.manner, Manner::Script | Manner::File),
-            start_files: !self.bad_start_files,
+            start_files: !self.shell_memory.bad_start_files,
             patience: START_PATIENCE,
         };
         let started = Shell::start(&setting);
         // The next shell does not wait for the same start files again.
-        self.bad_start_files |= started.as_ref().map_or(setting.terminal, |shell| shell.plain);
+        self.shell_memory.bad_start_files |= started.as_ref().map_or(setting.terminal, |shell| shell.plain);
         let started = started?;
-        if self.manner == Manner::Terminal && !std::mem::replace(&mut self.explained_shell, true) {
+        if self.manner == Manner::Terminal && !std::mem::replace(&mut self.shell_memory.is_explained, true) {
             if let Some(foreign) = foreign {
                 let names = [foreign.display().to_string(), setting.shell.display().to_string()];
                 eprintln!("{}", self.say(Say::ForeignShell, &[&names[0], &names[1]]));
@@ -331,7 +331,7 @@ mod tests {
         let _inside = runtime.enter();
         let place = Home::at(dir.path()).cluster("main").unwrap();
         let mut session = Session::new(place, Lang::En, Manner::Terminal, runtime.handle().clone());
-        (session.bad_start_files, session.explained_shell) = (true, true);
+        (session.shell_memory.bad_start_files, session.shell_memory.is_explained) = (true, true);
         kill_the_shell(&mut session, &dir.path().join("pid"));
         assert_eq!(session.in_shell("(exit 5)"), 5, "the line has run");
         let (tell, told) = std::sync::mpsc::channel();

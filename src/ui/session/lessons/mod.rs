@@ -55,7 +55,7 @@ impl Session {
         &mut self,
         answer: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Unanswered> {
-        let interrupt = &mut self.interrupt;
+        let interrupt = &mut self.line.interrupt;
         let cut = async {
             match interrupt {
                 Some(interrupt) => drop(interrupt.recv().await),
@@ -69,7 +69,7 @@ impl Session {
             }
         });
         if matches!(answer, Err(Unanswered::Cut)) {
-            self.cut = true;
+            self.line.cut = true;
             terminal::show_interrupt(&self.column);
         }
         answer
@@ -83,7 +83,7 @@ impl Session {
     /// # Errors
     /// Ctrl-C while it waited.
     pub(super) fn announce(&mut self, ask: Ask, aside: bool) -> Result<Option<Value>, Interrupted> {
-        let (place, lang, mut before) = (self.place.clone(), self.lang(), self.announced.take());
+        let (place, lang, mut before) = (self.place.clone(), self.lang(), self.engine.announced.take());
         let answer: Arc<Mutex<Option<Value>>> = Arc::default();
         let answered = answer.clone();
         let mut telling = self.handle.spawn(async move {
@@ -99,7 +99,7 @@ impl Session {
             Ok(())
         });
         if !telling.is_finished() {
-            self.announced = Some(telling);
+            self.engine.announced = Some(telling);
         }
         match heard {
             Err(Unanswered::Cut) => Err(Interrupted),
@@ -113,7 +113,7 @@ impl Session {
     /// # Errors
     /// Ctrl-C, or the engine refuses or does not answer.
     pub(super) fn ask(&mut self, ask: Ask) -> Result<serde_json::Value, Unanswered> {
-        let (place, lang, told) = (self.place.clone(), self.lang(), self.announced.take());
+        let (place, lang, told) = (self.place.clone(), self.lang(), self.engine.announced.take());
         let id = question_id();
         let own = id.clone();
         let answer = self.await_answer(async {
@@ -133,7 +133,7 @@ impl Session {
         let (place, lang) = (self.place.clone(), self.lang());
         let stop = lesson::ask(&place, lang, Ask::Stop { question: Some(id) });
         let said = self.handle.block_on(async { clock::timeout(HEARD_MAX, stop).await });
-        self.stop_message = said.and_then(Result::ok).and_then(|said| said.as_str().map(String::from));
+        self.engine.stop_message = said.and_then(Result::ok).and_then(|said| said.as_str().map(String::from));
     }
 
     /// `lesson stop`: ends the lines that the engine plays, also those of another session.
@@ -154,7 +154,7 @@ impl Session {
     pub(super) fn unanswered(&mut self, why: &Unanswered) -> i32 {
         match why {
             Unanswered::Cut => {
-                if let Some(said) = self.stop_message.take() {
+                if let Some(said) = self.engine.stop_message.take() {
                     self.column.take_inside(); // the sentence has lines of its own
                     println!("\n{said}");
                 }
@@ -181,7 +181,7 @@ impl Session {
     /// # Errors
     /// Ctrl-C while it waited.
     pub(super) fn waits_for_letter(&mut self) -> Result<bool, Interrupted> {
-        let (place, lang, told) = (self.place.clone(), self.lang(), self.announced.take());
+        let (place, lang, told) = (self.place.clone(), self.lang(), self.engine.announced.take());
         let asked = async move {
             if let Some(told) = told {
                 let _ = told.await; // the answer is about what came before, too
@@ -258,7 +258,7 @@ impl Session {
             ("lesson", None) => self.lessons(),
             ("solve", id) => {
                 let code = self.solve(id);
-                self.ran_in_shell = false; // its lines have, it has not
+                self.line.ran_in_shell = false; // its lines have, it has not
                 code
             }
             _ => self.shown(Ask::Show, PageStyle::page),
@@ -429,7 +429,7 @@ impl Session {
                 }
             }
         });
-        if let Some(before) = self.following.replace(following.abort_handle()) {
+        if let Some(before) = self.engine.following.replace(following.abort_handle()) {
             before.abort();
         }
     }

@@ -139,7 +139,7 @@ impl Session {
         if matches!(answer, Err(Unanswered::Cut)) {
             let (place, lang) = (self.place.clone(), self.lang());
             // The next line's message to the engine comes behind it.
-            self.announced = Some(self.handle.spawn(async move {
+            self.engine.announced = Some(self.handle.spawn(async move {
                 let _ = lesson::ask(&place, lang, Ask::Solved).await; // the cluster may have ended
             }));
         }
@@ -179,7 +179,7 @@ impl Session {
             if let Flow::Leave(code) = self.run(&line, &mut played) {
                 return Played::Cut(code);
             }
-            if self.last == INTERRUPTED || self.shell_lost {
+            if self.last == INTERRUPTED || self.line.shell_lost {
                 return Played::Cut(self.last);
             }
             if self.last != 0 && !may_fail {

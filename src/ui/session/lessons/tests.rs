@@ -199,7 +199,7 @@ fn a_lesson_is_followed_once() {
     tells(&runtime, &place, vec![(vec![open.clone()], None), (vec![open], None)]);
     let mut session = session_at(&runtime, place);
     session.watch_lesson();
-    let first = session.following.clone().unwrap();
+    let first = session.engine.following.clone().unwrap();
     session.watch_lesson();
     let ended = async {
         while !first.is_finished() {
@@ -207,7 +207,7 @@ fn a_lesson_is_followed_once() {
         }
     };
     runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap() });
-    assert!(!session.following.unwrap().is_finished(), "the newer one goes on");
+    assert!(!session.engine.following.unwrap().is_finished(), "the newer one goes on");
 }
 
 #[test]
@@ -286,7 +286,7 @@ fn interrupted_while_the_lesson_engine_looks_for_the_solution() {
     assert!(matches!(session.solution(None), Err(Unanswered::Cut)));
     let mut asks = std::iter::from_fn(|| told.recv_timeout(Duration::from_secs(60)).ok());
     assert!(asks.any(|ask| ask == "solved"), "what the learner does now counts as the solution's");
-    assert!(session.announced.is_some(), "the next line waits for that");
+    assert!(session.engine.announced.is_some(), "the next line waits for that");
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn tells_the_engine_of_a_line_that_was_interrupted() {
     nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT).unwrap();
     runtime.block_on(other.recv()).unwrap(); // all that wait for the signal have it
     session.end_line("get pods -w", false);
-    assert!(session.announced.is_none(), "the answer was waited for");
+    assert!(session.engine.announced.is_none(), "the answer was waited for");
     assert!(session.take_interrupt(), "the lines behind it are dropped");
 }
 
@@ -349,7 +349,11 @@ fn interrupted_while_a_setup_plays() {
         }
     });
     session.run("lesson 07 --yes", &mut Script::of([]));
-    assert_eq!((session.last(), &session.stop_message), (INTERRUPTED, &None), "what was said is shown");
+    assert_eq!(
+        (session.last(), &session.engine.stop_message),
+        (INTERRUPTED, &None),
+        "what was said is shown"
+    );
     let told = |what: &str| {
         let asked = std::iter::from_fn(|| told.recv_timeout(Duration::from_secs(60)).ok());
         asked.into_iter().find(|question| !question["ask"][what].is_null()).unwrap()
@@ -461,7 +465,10 @@ fn interrupted_in_front_of_a_busy_engine() {
     let mut lines = Script::of([]);
     let began = Instant::now();
     session.announce(Ask::Typed { line: "echo".into() }, true).expect("nobody has interrupted");
-    assert!(began.elapsed() >= HEARD_MAX && session.announced.is_some(), "the engine was given a moment");
+    assert!(
+        began.elapsed() >= HEARD_MAX && session.engine.announced.is_some(),
+        "the engine was given a moment"
+    );
     nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGINT).unwrap();
     session.run("exit-is-no-such-program; get pods", &mut lines);
     assert_eq!(session.last(), INTERRUPTED);
