@@ -3,6 +3,7 @@
 
 use super::super::reason;
 use super::list::line;
+use super::member::is_at_or_below;
 use super::{Action, Call, context};
 use flate2::read::MultiGzDecoder;
 use std::collections::BTreeMap;
@@ -113,14 +114,6 @@ fn place(directory: &Path, name: &Path, make: bool) -> io::Result<PathBuf> {
     Ok(place.join(last))
 }
 
-/// Returns whether an entry is the one of that name, or below it. A `./` makes no difference:
-/// `tar c .` leaves it out of names here, and other tars do not.
-fn is_at_or_below(path: &Path, name: &str) -> bool {
-    let plain =
-        |path: &Path| path.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();
-    plain(path).starts_with(plain(Path::new(name)))
-}
-
 impl Unpacking<'_> {
     /// Unpacks or lists the entries that are wanted. Returns 1 if some could not be unpacked or are
     /// not there.
@@ -134,8 +127,10 @@ impl Unpacking<'_> {
         for entry in archive.entries()? {
             let mut entry = entry?;
             let path = entry.path()?.into_owned();
-            missing.retain(|name| !is_at_or_below(&path, name));
-            let wanted = call.names.is_empty() || call.names.iter().any(|name| is_at_or_below(&path, name));
+            let stored = entry.path_bytes();
+            missing.retain(|name| !is_at_or_below(&stored, name));
+            let wanted = call.names.is_empty() || call.names.iter().any(|name| is_at_or_below(&stored, name));
+            drop(stored);
             let stripped: PathBuf = path.components().skip(call.strip).collect();
             if !wanted || (stripped.as_os_str().is_empty() && call.action == Action::Extract) {
                 continue;
@@ -338,7 +333,7 @@ pub(super) mod tests {
         let archive = dir.path().join("a.tar");
         let directory = dir.path().display();
         assert_eq!(create(&call(&format!("cf {} -C {directory} d", archive.display()))).unwrap(), 0);
-        for (names, code) in [("d", 0), ("d/f", 0), ("./d/f", 0), (".", 0), ("d missing", 1), ("missing", 1)]
+        for (names, code) in [("d", 0), ("d/f", 0), ("./d/f", 1), (".", 1), ("d missing", 1), ("missing", 1)]
         {
             let line = format!("xf {} -C {directory} {names}", archive.display());
             assert_eq!(extract(&call(&line)).unwrap(), code, "{names}");
