@@ -23,14 +23,14 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Returns the arguments behind the program's name as texts.
-fn texts(args: Vec<OsString>) -> Vec<String> {
+fn arguments_as_text(args: Vec<OsString>) -> Vec<String> {
     args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect()
 }
 
 const TAR_USAGE: &str = "Usage: tar c|x|t [-zvmkpohO] [-f FILE] [-C DIR] [--strip-components N] [FILE]...";
 
 pub(crate) fn tar(args: Vec<OsString>) -> i32 {
-    let call = match parse(&texts(args)) {
+    let call = match parse(&arguments_as_text(args)) {
         Ok(call) => call,
         Err(what) => {
             eprintln!(
@@ -54,7 +54,7 @@ pub(crate) fn tar(args: Vec<OsString>) -> i32 {
 }
 
 /// Puts what failed before an error.
-fn context(error: io::Error, what: &str) -> io::Error {
+fn with_context(error: io::Error, what: &str) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {}", super::reason(&error)))
 }
 
@@ -66,7 +66,7 @@ fn create(call: &Call) -> io::Result<i32> {
     }
     let output = match call.file.as_str() {
         "-" => File::from(io::stdout().as_fd().try_clone_to_owned()?),
-        file => File::create(file).map_err(|e| context(e, &format!("can't open '{file}'")))?,
+        file => File::create(file).map_err(|e| with_context(e, &format!("can't open '{file}'")))?,
     };
     let archive = output.metadata().ok().filter(Metadata::is_file).map(|m| (m.dev(), m.ino()));
     let output = BufWriter::with_capacity(64 * 1024, output);
@@ -114,7 +114,7 @@ struct Packing<'a> {
 }
 
 impl Packing<'_> {
-    fn left_out(&mut self, name: &Path, error: &io::Error) {
+    fn report_left_out(&mut self, name: &Path, error: &io::Error) {
         eprintln!("tar: {}: {}", name.display(), super::reason(error));
         self.code = 1;
     }
@@ -136,7 +136,7 @@ impl Packing<'_> {
         let found = match looked {
             Ok(found) => found,
             Err(error) => {
-                self.left_out(name, &error);
+                self.report_left_out(name, &error);
                 return Ok(());
             }
         };
@@ -147,7 +147,7 @@ impl Packing<'_> {
                 line.push(b'/');
             }
             line.push(b'\n');
-            extract::say(&line, self.call.file == "-")?;
+            extract::print_line(&line, self.call.file == "-")?;
         }
         if found.is_dir() {
             return self.add_directory(builder, path, name, &found);
@@ -170,7 +170,7 @@ impl Packing<'_> {
         let target = match std::fs::read_link(path) {
             Ok(target) => target,
             Err(error) => {
-                self.left_out(name, &error);
+                self.report_left_out(name, &error);
                 return Ok(());
             }
         };
@@ -192,7 +192,7 @@ impl Packing<'_> {
         let file = match opened {
             Ok(file) => file,
             Err(error) => {
-                self.left_out(name, &error);
+                self.report_left_out(name, &error);
                 return Ok(());
             }
         };
@@ -203,7 +203,7 @@ impl Packing<'_> {
         member::append(builder, &mut header, stored, None, &mut content)?;
         if content.padded > 0 {
             let shrank = format!("file shrank by {} bytes; padding with zeros", content.padded);
-            self.left_out(name, &io::Error::other(shrank));
+            self.report_left_out(name, &io::Error::other(shrank));
         }
         Ok(())
     }
@@ -217,7 +217,7 @@ impl Packing<'_> {
     ) -> io::Result<()> {
         let id = (found.dev(), found.ino());
         if self.above.contains(&id) {
-            self.left_out(name, &io::Error::other("a link leads back to a directory around it"));
+            self.report_left_out(name, &io::Error::other("a link leads back to a directory around it"));
             return Ok(());
         }
         let mut stored = self.stored_name(name).to_vec();
@@ -229,7 +229,7 @@ impl Packing<'_> {
         let mut entries = match read {
             Ok(entries) => entries,
             Err(error) => {
-                self.left_out(name, &error);
+                self.report_left_out(name, &error);
                 return Ok(());
             }
         };

@@ -179,7 +179,7 @@ impl Expanded {
 /// (`[fe80::1%25eth0]`).
 fn is_no_range(inner: &str) -> bool {
     let (address, is_zone) = match inner.split_once('%') {
-        Some((address, zone)) => (address, http::zone(zone).is_some()),
+        Some((address, zone)) => (address, http::zone_id(zone).is_some()),
         None => (inner, true),
     };
     inner.is_empty() || (is_zone && address.parse::<Ipv6Addr>().is_ok())

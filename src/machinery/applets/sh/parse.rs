@@ -182,11 +182,7 @@ impl Shell {
         if !case_patterns::may_miss(text)
             && let Ok(program) = parse_program(text, self.stack)
         {
-            return if has_commands(&program) {
-                self.run_script(&program, last)
-            } else {
-                self.set_status(0)
-            };
+            return if has_commands(&program) { self.run_script(&program, last) } else { self.set_status(0) };
         }
         let (mut command, mut has_run) = (Assembly::default(), false);
         for line in text.split_inclusive('\n') {
