@@ -1,6 +1,6 @@
 //! `shop-logic`: what the shop sells, and how much of it is left. Its stock is in a database.
 
-use super::{LATE, Sales, ask_within, item as item_of};
+use super::{LATE, Sales, ask_within, item_of_query};
 use crate::daemon::{self, Answer, FullRequest};
 use crate::kv::{self, Client, Reply};
 use http::{Method, StatusCode};
@@ -64,7 +64,7 @@ fn json(status: StatusCode, value: &Value) -> Answer {
 async fn answer(shop: Arc<Shop>, request: &FullRequest) -> Answer {
     match (request.method.clone(), request.uri.path()) {
         (Method::GET | Method::HEAD, "/goods") => with_db(shop, |shop, db| shop.goods(db)).await,
-        (Method::POST, "/buy") => match item_of(request) {
+        (Method::POST, "/buy") => match item_of_query(request) {
             Some(item) => with_db(shop, move |shop, db| shop.buy(db, &item)).await,
             None => {
                 json(StatusCode::BAD_REQUEST, &shop.with_origin(json!({"error": "say what: /buy?item=NAME"})))

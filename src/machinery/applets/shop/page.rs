@@ -1,6 +1,6 @@
 //! `shop-page`: what a visitor of the shop sees. It keeps nothing itself and asks `shop-logic`.
 
-use super::{LATE, Sales, ask_within, item as item_of};
+use super::{LATE, Sales, ask_within, item_of_query};
 use crate::daemon::{self, Answer, FullRequest};
 use crate::http::{self as client, Deadline, Url};
 use http::{HeaderValue, Method, StatusCode, header};
@@ -39,7 +39,7 @@ pub(crate) fn main(_: Vec<OsString>) -> i32 {
 }
 
 async fn answer(page: Arc<Page>, request: &FullRequest) -> Answer {
-    let item = item_of(request).unwrap_or_default();
+    let item = item_of_query(request).unwrap_or_default();
     match (request.method.clone(), request.uri.path()) {
         (Method::GET | Method::HEAD, "/healthz") => daemon::answer(StatusCode::OK, "text/plain", "ok\n"),
         (Method::GET | Method::HEAD, "/") => {
