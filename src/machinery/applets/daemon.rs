@@ -144,7 +144,7 @@ where
 {
     let handler = Rc::new(handler);
     listen(port, std::future::pending(), |stream, peer, stopping| {
-        requests(stream, peer, handler.clone(), stopping)
+        serve_connection(stream, peer, handler.clone(), stopping)
     })
     .await
 }
@@ -158,7 +158,7 @@ pub(crate) fn http1() -> hyper::server::conn::http1::Builder {
 }
 
 /// Serves one connection.
-async fn requests<A: Future<Output = Answer>>(
+async fn serve_connection<A: Future<Output = Answer>>(
     stream: TcpStream,
     peer: SocketAddr,
     handler: Rc<impl Fn(FullRequest) -> A>,
@@ -170,7 +170,7 @@ async fn requests<A: Future<Output = Answer>>(
         async move {
             let (head, body) = request.into_parts();
             let line = format!("{} \"{} {} {:?}\"", peer.ip(), head.method, head.uri, head.version);
-            let response = match read(body).await {
+            let response = match read_body(body).await {
                 Ok(body) => {
                     let (method, uri, version, headers) = (head.method, head.uri, head.version, head.headers);
                     handler(FullRequest { method, uri, version, headers, body, peer, local }).await
@@ -194,7 +194,7 @@ async fn requests<A: Future<Output = Answer>>(
 }
 
 /// Reads the whole body, or returns the answer that refuses it.
-async fn read(body: Incoming) -> Result<Bytes, Answer> {
+async fn read_body(body: Incoming) -> Result<Bytes, Answer> {
     let refusal = |status, text: &'static str| answer(status, "text/plain; charset=utf-8", text);
     match tokio::time::timeout(PATIENCE, Limited::new(body, BODY_MAX).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
@@ -226,7 +226,7 @@ mod tests {
             answer(StatusCode::OK, "text/plain", "here\n")
         };
         let (_stop, stopping) = watch::channel(false);
-        requests(stream, peer, Rc::new(handler), Stopping(stopping)).await;
+        serve_connection(stream, peer, Rc::new(handler), Stopping(stopping)).await;
         let mut answered = String::new();
         client.read_to_string(&mut answered).await.unwrap();
         assert!(answered.ends_with("\r\n\r\nhere\n"), "{answered:?}");

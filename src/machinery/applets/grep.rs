@@ -53,16 +53,16 @@ pub(crate) fn main(mut args: Vec<OsString>) -> i32 {
     if let Some(option) = option {
         args.insert(1, option.into());
     }
-    match call(args) {
+    match check_and_adapt(args) {
         Ok(args) => flushed(uu_grep::uumain(args.into_iter())),
         Err(status) => status,
     }
 }
 
 /// Returns the arguments for uutils' grep, or the status if it need not run.
-fn call(args: Vec<OsString>) -> Result<Vec<OsString>, i32> {
-    let options = options(&args)?;
-    let mut args = adapted(args, &options);
+fn check_and_adapt(args: Vec<OsString>) -> Result<Vec<OsString>, i32> {
+    let options = parse_options(&args)?;
+    let mut args = adapt_arguments(args, &options);
     if !options.have_color {
         args.insert(args.len().min(1), "--color=never".into());
     }
@@ -71,7 +71,7 @@ fn call(args: Vec<OsString>) -> Result<Vec<OsString>, i32> {
 
 /// Returns what the options say, or the status if one is wrong or asks for a text alone. `uu_grep`
 /// itself prints the keys of its texts, because those are in a crate that is not set up.
-fn options(args: &[OsString]) -> Result<Options, i32> {
+fn parse_options(args: &[OsString]) -> Result<Options, i32> {
     // `-5` is `-C5`, which the table of options does not know.
     let number = |arg: &OsString| {
         let digits = arg.to_str()?.strip_prefix('-').filter(|digits| !digits.is_empty())?;
@@ -97,7 +97,7 @@ fn options(args: &[OsString]) -> Result<Options, i32> {
 
 /// Returns the arguments with each pattern adapted. Names of files and the values of other options
 /// stay as they are.
-fn adapted(args: Vec<OsString>, options: &Options) -> Vec<OsString> {
+fn adapt_arguments(args: Vec<OsString>, options: &Options) -> Vec<OsString> {
     let app = uu_grep::uu_app();
     let valued: Vec<(Option<char>, Option<&str>)> = app
         .get_arguments()
@@ -296,8 +296,8 @@ mod tests {
             ("grep -", "grep -"),
         ] {
             let args = words(line);
-            let options = options(&args).unwrap();
-            assert_eq!(adapted(args, &options), words(wanted), "{line}");
+            let options = parse_options(&args).unwrap();
+            assert_eq!(adapt_arguments(args, &options), words(wanted), "{line}");
         }
     }
 
@@ -315,13 +315,13 @@ mod tests {
             (format!("grep --file={file} -e \\s"), vec!["--regexp", patterns, "-e", "[[:space:]]"]),
         ] {
             let args = words(&line);
-            let options = options(&args).unwrap();
-            assert_eq!(adapted(args, &options)[1..], wanted, "{line}");
+            let options = parse_options(&args).unwrap();
+            assert_eq!(adapt_arguments(args, &options)[1..], wanted, "{line}");
         }
         for line in [format!("grep -f {empty} \\s"), format!("grep -F -f {file} \\s")] {
             let args = words(&line);
-            let options = options(&args).unwrap();
-            assert_eq!(adapted(args.clone(), &options), args, "{line}");
+            let options = parse_options(&args).unwrap();
+            assert_eq!(adapt_arguments(args.clone(), &options), args, "{line}");
         }
     }
 
@@ -333,7 +333,7 @@ mod tests {
             ("grep -n a", "grep --color=never -n a"),
             ("grep -e --color", "grep --color=never -e --color"),
         ] {
-            assert_eq!(call(words(line)), Ok(words(wanted)), "{line}");
+            assert_eq!(check_and_adapt(words(line)), Ok(words(wanted)), "{line}");
         }
     }
 
@@ -349,7 +349,7 @@ mod tests {
             ("grep -e --nosuch", None),
             ("grep", None),
         ] {
-            assert_eq!(options(&words(line)).err(), status, "{line}");
+            assert_eq!(parse_options(&words(line)).err(), status, "{line}");
         }
     }
 }

@@ -84,7 +84,7 @@ fn checksum(bytes: &[u8]) -> u16 {
     !(sum as u16)
 }
 
-fn request(id: u16, sequence: u16, size: usize) -> Vec<u8> {
+fn echo_request(id: u16, sequence: u16, size: usize) -> Vec<u8> {
     let mut packet = vec![8, 0, 0, 0];
     packet.extend(id.to_be_bytes());
     packet.extend(sequence.to_be_bytes());
@@ -96,7 +96,7 @@ fn request(id: u16, sequence: u16, size: usize) -> Vec<u8> {
 
 /// Returns the sequence number of an echo reply; `id` is checked on raw sockets only, where the
 /// kernel does not.
-fn reply(packet: &[u8], id: Option<u16>) -> Option<u16> {
+fn parse_echo_reply(packet: &[u8], id: Option<u16>) -> Option<u16> {
     let number = |at: usize| Some(u16::from_be_bytes([*packet.get(at)?, *packet.get(at + 1)?]));
     (packet.first() == Some(&0) && id.is_none_or(|id| number(4) == Some(id))).then(|| number(6)).flatten()
 }
@@ -106,7 +106,7 @@ struct Socket {
     raw: bool,
 }
 
-fn open() -> Result<Socket, Errno> {
+fn open_socket() -> Result<Socket, Errno> {
     let make = |kind| socket(AddressFamily::Inet, kind, SockFlag::SOCK_CLOEXEC, SockProtocol::Icmp);
     let (fd, raw) = match make(SockType::Datagram) {
         Err(Errno::EACCES | Errno::EPERM) => (make(SockType::Raw)?, true),
@@ -135,20 +135,24 @@ impl Tally {
         );
         if let Some((min, max, all)) = self.times {
             let mean = all / got.max(1);
-            text +=
-                &format!("round-trip min/avg/max = {}/{}/{} ms\n", millis(min), millis(mean), millis(max));
+            text += &format!(
+                "round-trip min/avg/max = {}/{}/{} ms\n",
+                format_millis(min),
+                format_millis(mean),
+                format_millis(max)
+            );
         }
         text
     }
 
-    fn answered(&mut self, took: Duration) {
+    fn record_reply(&mut self, took: Duration) {
         self.got = self.got.saturating_add(1);
         let (min, max, all) = self.times.unwrap_or((took, took, Duration::ZERO));
         self.times = Some((min.min(took), max.max(took), all.saturating_add(took)));
     }
 }
 
-fn millis(time: Duration) -> String {
+fn format_millis(time: Duration) -> String {
     format!("{:.3}", time.as_secs_f64() * 1000.0)
 }
 
@@ -169,7 +173,7 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
         eprintln!("ping: bad address '{}'", call.host);
         return 1;
     };
-    let socket = match open() {
+    let socket = match open_socket() {
         Ok(socket) => socket,
         Err(Errno::EACCES | Errno::EPERM) => {
             eprintln!("ping: permission denied (are you root?)");
@@ -182,7 +186,7 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
     };
     let _ = trap::set(libc::SIGINT, Action::Note); // ^C still prints the tally
     println!("PING {} ({ip}): {} data bytes", call.host, call.size);
-    let tally = run(&call, &socket, ip);
+    let tally = send_and_count(&call, &socket, ip);
     print!("{}", tally.text(&call.host));
     i32::from(has_failed(&call, tally.got))
 }
@@ -199,7 +203,7 @@ fn after(moment: Instant, wait: Duration) -> Instant {
     moment.checked_add(wait).unwrap_or(moment + Duration::from_secs(365 * 86_400))
 }
 
-fn run(call: &Call, socket: &Socket, ip: Ipv4Addr) -> Tally {
+fn send_and_count(call: &Call, socket: &Socket, ip: Ipv4Addr) -> Tally {
     let start = Instant::now();
     let id = std::process::id() as u16;
     let to = SockaddrIn::from(SocketAddrV4::new(ip, 0));
@@ -215,7 +219,12 @@ fn run(call: &Call, socket: &Socket, ip: Ipv4Addr) -> Tally {
         let all_sent = call.count.is_some_and(|count| tally.sent >= count);
         if !all_sent && now >= next {
             let sequence = tally.sent as u16;
-            match sendto(socket.fd.as_raw_fd(), &request(id, sequence, call.size), &to, MsgFlags::empty()) {
+            match sendto(
+                socket.fd.as_raw_fd(),
+                &echo_request(id, sequence, call.size),
+                &to,
+                MsgFlags::empty(),
+            ) {
                 Ok(_) => {
                     sent_at.insert(sequence, now);
                 }
@@ -272,14 +281,14 @@ fn receive(
     // A raw socket gives the IP header too.
     let header = if socket.raw { packet.first().map_or(0, |b| usize::from(b & 15) * 4) } else { 0 };
     let icmp = packet.get(header..).unwrap_or_default();
-    let Some(sequence) = reply(icmp, socket.raw.then_some(id)) else { return };
+    let Some(sequence) = parse_echo_reply(icmp, socket.raw.then_some(id)) else { return };
     let Some(sent) = sent_at.remove(&sequence) else { return };
     let took = sent.elapsed();
-    tally.answered(took);
+    tally.record_reply(took);
     if !call.quiet {
         let from = from.map_or(Ipv4Addr::UNSPECIFIED, |a| a.ip());
         let ttl = ttl.map_or(String::new(), |ttl| format!(" ttl={ttl}"));
-        println!("{} bytes from {from}: seq={sequence}{ttl} time={} ms", icmp.len(), millis(took));
+        println!("{} bytes from {from}: seq={sequence}{ttl} time={} ms", icmp.len(), format_millis(took));
     }
 }
 
@@ -289,14 +298,14 @@ mod tests {
 
     #[test]
     fn packets_are_summed_and_recognized() {
-        let packet = request(0x1234, 7, 5);
+        let packet = echo_request(0x1234, 7, 5);
         assert_eq!((packet.len(), checksum(&packet)), (13, 0));
         let mut answer = packet.clone();
         answer[0] = 0;
-        assert_eq!(reply(&answer, Some(0x1234)), Some(7));
-        assert_eq!(reply(&answer, Some(1)), None);
-        assert_eq!(reply(&packet, None), None);
-        assert_eq!(reply(&[0], None), None);
+        assert_eq!(parse_echo_reply(&answer, Some(0x1234)), Some(7));
+        assert_eq!(parse_echo_reply(&answer, Some(1)), None);
+        assert_eq!(parse_echo_reply(&packet, None), None);
+        assert_eq!(parse_echo_reply(&[0], None), None);
     }
 
     #[test]
@@ -338,7 +347,7 @@ mod tests {
     fn losses_are_counted() {
         let mut tally = Tally { sent: 4, ..Tally::default() };
         for took in [2, 4] {
-            tally.answered(Duration::from_millis(took));
+            tally.record_reply(Duration::from_millis(took));
         }
         assert_eq!(
             tally.text("web"),

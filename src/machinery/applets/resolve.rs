@@ -61,7 +61,7 @@ impl Config {
                 ["search" | "domain", ..] => {
                     config.search = words[1..].iter().map(|d| d.trim_end_matches('.').to_string()).collect();
                 }
-                ["options", ..] => words[1..].iter().for_each(|option| config.option(option)),
+                ["options", ..] => words[1..].iter().for_each(|option| config.apply_option(option)),
                 _ => {}
             }
         }
@@ -71,7 +71,7 @@ impl Config {
         config
     }
 
-    fn option(&mut self, option: &str) {
+    fn apply_option(&mut self, option: &str) {
         match option.split_once(':').map(|(name, value)| (name, value.parse::<u64>())) {
             Some(("ndots", Ok(dots))) => self.ndots = dots.min(15) as usize,
             Some(("timeout", Ok(seconds))) => self.timeout = Duration::from_secs(seconds.clamp(1, 30)),

@@ -76,7 +76,7 @@ pub(crate) fn which(args: Vec<OsString>) -> i32 {
     let all = words.iter().any(|word| word == "-a");
     let mut code = i32::from(words.iter().all(|word| word == "-a")); // no name, nothing found
     for name in words.iter().filter(|name| *name != "-a") {
-        let found = programs(name, &path, all);
+        let found = find_programs(name, &path, all);
         if found.is_empty() {
             code = 1;
         }
@@ -88,7 +88,7 @@ pub(crate) fn which(args: Vec<OsString>) -> i32 {
 }
 
 /// Returns the programs of a name in the folders of a path: the first one, or all.
-fn programs(name: &str, path: &str, all: bool) -> Vec<String> {
+fn find_programs(name: &str, path: &str, all: bool) -> Vec<String> {
     let runs = |file: &String| {
         std::fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
     };
@@ -156,7 +156,7 @@ pub(crate) fn watch(args: Vec<OsString>) -> i32 {
             }
             _ => break,
         };
-        let Some(interval) = interval(value) else {
+        let Some(interval) = parse_interval(value) else {
             eprintln!("watch: invalid number '{value}'");
             return 1;
         };
@@ -184,12 +184,12 @@ pub(crate) fn watch(args: Vec<OsString>) -> i32 {
 }
 
 /// Returns the seconds of `watch -n`.
-fn interval(text: &str) -> Option<f64> {
+fn parse_interval(text: &str) -> Option<f64> {
     text.parse().ok().filter(|seconds: &f64| seconds.is_finite() && *seconds >= 0.0)
 }
 
 /// `64M` and the like, in bytes.
-fn bytes(text: &str) -> Option<usize> {
+fn parse_bytes(text: &str) -> Option<usize> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor = match text[digits.len()..].to_ascii_uppercase().as_str() {
         "" | "B" => 1,
@@ -202,7 +202,7 @@ fn bytes(text: &str) -> Option<usize> {
 }
 
 /// `10`, `10s`, `5m`, `1h`.
-fn duration(text: &str) -> Option<Duration> {
+fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor = match &text[digits.len()..] {
         "" | "s" => 1,
@@ -234,8 +234,8 @@ fn parse_stress(args: &[String]) -> Option<Load> {
         match name {
             "-c" | "--cpu" => load.cpu = value()?.parse().ok()?,
             "-m" | "--vm" => load.vm = value()?.parse().ok()?,
-            "--vm-bytes" => load.vm_bytes = Some(bytes(&value()?)?),
-            "-t" | "--timeout" => load.timeout = Some(duration(&value()?)?),
+            "--vm-bytes" => load.vm_bytes = Some(parse_bytes(&value()?)?),
+            "-t" | "--timeout" => load.timeout = Some(parse_duration(&value()?)?),
             "--vm-hang" => drop(value()?), // memory is held anyway
             "--vm-keep" | "-v" | "--verbose" | "-q" | "--quiet" => {}
             _ => return None,
@@ -307,7 +307,9 @@ pub(crate) fn more(args: Vec<OsString>) -> i32 {
             name => File::open(name).map(|file| Box::new(BufReader::new(file)) as Box<dyn BufRead>),
         };
         let shown = match (input, &mut keys) {
-            (Ok(mut input), Some(keys)) => page(&mut input, &mut io::stdout(), rows, &mut left, || ask(keys)),
+            (Ok(mut input), Some(keys)) => {
+                show_pages(&mut input, &mut io::stdout(), rows, &mut left, || read_key(keys))
+            }
             (Ok(mut input), None) => io::copy(&mut input, &mut io::stdout()).map(|_| true),
             (Err(e), _) => Err(e),
         };
@@ -324,7 +326,7 @@ pub(crate) fn more(args: Vec<OsString>) -> i32 {
 }
 
 /// Waits for a key; `None` at the end of the terminal.
-fn ask(keys: &mut File) -> io::Result<Option<u8>> {
+fn read_key(keys: &mut File) -> io::Result<Option<u8>> {
     let before = tcgetattr(&keys)?;
     let mut raw = before.clone();
     cfmakeraw(&mut raw);
@@ -340,7 +342,7 @@ const LINE_MAX: u64 = 64 * 1024;
 
 /// Shows a text by screens: space shows the next screen, Enter the next line, and q ends. Returns
 /// false then.
-fn page(
+fn show_pages(
     input: &mut impl BufRead,
     out: &mut impl Write,
     rows: usize,
@@ -357,7 +359,7 @@ fn page(
         if *left == 0 {
             out.write_all(b"--More--")?;
             out.flush()?;
-            let key = ask()?;
+            let key = read_key()?;
             out.write_all(b"\r        \r")?;
             *left = match key {
                 None | Some(b'q' | b'Q' | 3 | 4) => return Ok(false),
@@ -398,13 +400,13 @@ mod tests {
     fn a_pager_reads_no_further_than_it_shows() {
         let mut endless = BufReader::with_capacity(8, io::repeat(b'\n')); // as of `tail -f`
         let (mut out, mut left, mut keys) = (Vec::new(), 2, b" \nq".iter().copied());
-        let shown = page(&mut endless, &mut out, 3, &mut left, || Ok(keys.next()));
+        let shown = show_pages(&mut endless, &mut out, 3, &mut left, || Ok(keys.next()));
         assert!(matches!(shown, Ok(false)));
         let lines = out.iter().filter(|b| **b == b'\n').count();
         assert_eq!(lines, 2 + 2 + 1, "a screen, a screen, a line");
         let mut end = &b"a\nb"[..];
         let (mut out, mut left) = (Vec::new(), 9);
-        assert!(page(&mut end, &mut out, 10, &mut left, || Ok(None)).unwrap());
+        assert!(show_pages(&mut end, &mut out, 10, &mut left, || Ok(None)).unwrap());
         assert_eq!((out.as_slice(), left), (&b"a\nb"[..], 8));
     }
 
@@ -421,25 +423,28 @@ mod tests {
         let (plain, first, second) = (file("a", 0o644), file("b", 0o755), file("c", 0o755));
         let root = dir.path().display();
         let path = format!("{root}/a:{root}/b:{root}/c");
-        assert_eq!(programs("tool", &path, false), std::slice::from_ref(&first));
-        assert_eq!(programs("tool", &path, true), [first, second.clone()]);
-        assert_eq!(programs(&second, "", true), std::slice::from_ref(&second));
-        assert!(programs(&plain, &path, true).is_empty());
+        assert_eq!(find_programs("tool", &path, false), std::slice::from_ref(&first));
+        assert_eq!(find_programs("tool", &path, true), [first, second.clone()]);
+        assert_eq!(find_programs(&second, "", true), std::slice::from_ref(&second));
+        assert!(find_programs(&plain, &path, true).is_empty());
         assert_eq!((which(vec!["which".into()]), which(vec!["which".into(), "-a".into()])), (1, 1));
     }
 
     #[test]
     fn an_interval_is_a_number() {
-        assert_eq!((interval("2"), interval("0.5")), (Some(2.0), Some(0.5)));
+        assert_eq!((parse_interval("2"), parse_interval("0.5")), (Some(2.0), Some(0.5)));
         for wrong in ["x", "", "1s", "-1", "inf", "nan"] {
-            assert_eq!(interval(wrong), None, "{wrong}");
+            assert_eq!(parse_interval(wrong), None, "{wrong}");
         }
     }
 
     #[test]
     fn sizes_and_times_are_those_of_stress() {
-        assert_eq!((bytes("64M"), bytes("1g"), bytes("5x")), (Some(64 << 20), Some(1 << 30), None));
-        assert_eq!((duration("2m"), duration("x")), (Some(Duration::from_secs(120)), None));
+        assert_eq!(
+            (parse_bytes("64M"), parse_bytes("1g"), parse_bytes("5x")),
+            (Some(64 << 20), Some(1 << 30), None)
+        );
+        assert_eq!((parse_duration("2m"), parse_duration("x")), (Some(Duration::from_secs(120)), None));
         let load =
             parse_stress(&["--vm-bytes".into(), "150M".into(), "--vm-hang".into(), "1".into(), "-c1".into()]);
         assert_eq!(load, None);

@@ -42,7 +42,7 @@ impl Clocked {
     }
 }
 
-fn timed(error: io::Error) -> io::Error {
+fn name_timeout(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
         _ => error,
@@ -53,14 +53,14 @@ impl Read for Clocked {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.left()?;
         self.tcp.set_read_timeout(left.into_iter().chain(self.idle).min())?;
-        self.tcp.read(buffer).map_err(timed)
+        self.tcp.read(buffer).map_err(name_timeout)
     }
 }
 
 impl Write for Clocked {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.tcp.set_write_timeout(self.left()?)?;
-        self.tcp.write(bytes).map_err(timed)
+        self.tcp.write(bytes).map_err(name_timeout)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -138,7 +138,7 @@ const SED_UNREADABLE: i32 = 2;
 fn sed_program(args: Vec<OsString>) -> i32 {
     uucore::panic::mute_sigpipe_panic();
     let _ = uucore::locale::setup_localization("sed");
-    let mut call = sed_script::adapted(args.clone());
+    let mut call = sed_script::adapt_arguments(args.clone());
     if call.has_null_data {
         eprintln!("sed: option -z is not supported");
         return 1;

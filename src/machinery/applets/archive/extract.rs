@@ -2,8 +2,9 @@
 //! written, linked or given other rights.
 
 use super::super::reason;
-use super::list::line;
-use super::{Action, Call, context};
+use super::list::list_line;
+use super::member::is_at_or_below;
+use super::{Action, Call, with_context};
 use flate2::read::MultiGzDecoder;
 use std::collections::BTreeMap;
 use std::fs::{File, FileTimes, Permissions};
@@ -37,7 +38,7 @@ struct Unpacking<'a> {
 pub(super) fn extract(call: &Call) -> io::Result<i32> {
     let input: Box<dyn Read> = match call.file.as_str() {
         "-" => Box::new(io::stdin()),
-        file => Box::new(File::open(file).map_err(|e| context(e, &format!("can't open '{file}'")))?),
+        file => Box::new(File::open(file).map_err(|e| with_context(e, &format!("can't open '{file}'")))?),
     };
     let mut input = BufReader::with_capacity(64 * 1024, input);
     let start = io::BufRead::fill_buf(&mut input)?;
@@ -54,16 +55,16 @@ pub(super) fn extract(call: &Call) -> io::Result<i32> {
     archive.set_preserve_ownerships(call.keeps_owners());
     archive.set_overwrite(!call.keep_old);
     let mut unpacking = Unpacking { call, mask, folders: BTreeMap::new() };
-    let unpacked = unpacking.all(&mut archive);
+    let unpacked = unpacking.process_entries(&mut archive);
     let mut code = 0;
     // Of an archive that breaks off, too: else its directories would stay closed to all others.
-    for (path, e) in unpacking.finish() {
-        code = failed(&path, &e);
+    for (path, e) in unpacking.finish_directories() {
+        code = report_failure(&path, &e);
     }
     Ok(code.max(unpacked?))
 }
 
-fn failed(path: &Path, error: &io::Error) -> i32 {
+fn report_failure(path: &Path, error: &io::Error) -> i32 {
     eprintln!("tar: {}: {}", path.display(), reason(error));
     1
 }
@@ -72,7 +73,7 @@ fn failed(path: &Path, error: &io::Error) -> i32 {
 ///
 /// # Errors
 /// The stream cannot be written.
-pub(super) fn say(line: &[u8], aside: bool) -> io::Result<()> {
+pub(super) fn print_line(line: &[u8], aside: bool) -> io::Result<()> {
     if aside { io::stderr().write_all(line) } else { io::stdout().write_all(line) }
 }
 
@@ -86,7 +87,7 @@ pub(super) fn is_directory(entry: &tar::Entry<'_, impl Read>) -> bool {
 /// Returns where a name of the archive is below `directory`; with `make` its parent is made. Never
 /// outside: a name with `..` is refused, and links on the way are not followed out. Each part is
 /// looked at before the next one is made.
-fn place(directory: &Path, name: &Path, make: bool) -> io::Result<PathBuf> {
+fn path_below(directory: &Path, name: &Path, make: bool) -> io::Result<PathBuf> {
     if name.components().any(|c| c == Component::ParentDir) {
         return Err(io::Error::other("name with '..' in the archive"));
     }
@@ -113,36 +114,30 @@ fn place(directory: &Path, name: &Path, make: bool) -> io::Result<PathBuf> {
     Ok(place.join(last))
 }
 
-/// Returns whether an entry is the one of that name, or below it. A `./` makes no difference:
-/// `tar c .` leaves it out of names here, and other tars do not.
-fn is_at_or_below(path: &Path, name: &str) -> bool {
-    let plain =
-        |path: &Path| path.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();
-    plain(path).starts_with(plain(Path::new(name)))
-}
-
 impl Unpacking<'_> {
     /// Unpacks or lists the entries that are wanted. Returns 1 if some could not be unpacked or are
     /// not there.
     ///
     /// # Errors
     /// The archive cannot be read, or the list not be written.
-    fn all(&mut self, archive: &mut tar::Archive<impl Read>) -> io::Result<i32> {
+    fn process_entries(&mut self, archive: &mut tar::Archive<impl Read>) -> io::Result<i32> {
         let call = self.call;
         let mut code = 0;
         let mut missing: Vec<&String> = call.names.iter().collect();
         for entry in archive.entries()? {
             let mut entry = entry?;
             let path = entry.path()?.into_owned();
-            missing.retain(|name| !is_at_or_below(&path, name));
-            let wanted = call.names.is_empty() || call.names.iter().any(|name| is_at_or_below(&path, name));
+            let stored = entry.path_bytes();
+            missing.retain(|name| !is_at_or_below(&stored, name));
+            let wanted = call.names.is_empty() || call.names.iter().any(|name| is_at_or_below(&stored, name));
+            drop(stored);
             let stripped: PathBuf = path.components().skip(call.strip).collect();
             if !wanted || (stripped.as_os_str().is_empty() && call.action == Action::Extract) {
                 continue;
             }
             if call.action == Action::List || call.verbose {
                 let list = call.action == Action::List;
-                say(&line(&entry, list && call.verbose), call.to_stdout && !list)?;
+                print_line(&list_line(&entry, list && call.verbose), call.to_stdout && !list)?;
             }
             if call.action == Action::List {
                 continue;
@@ -150,7 +145,7 @@ impl Unpacking<'_> {
             if call.to_stdout {
                 io::copy(&mut entry, &mut io::stdout())?;
             } else if let Err(e) = self.unpack(&mut entry, &stripped) {
-                code = failed(&path, &e);
+                code = report_failure(&path, &e);
             }
         }
         for name in missing {
@@ -163,12 +158,12 @@ impl Unpacking<'_> {
     /// Unpacks one entry, never outside of the directory: neither the entry itself nor the file
     /// that a hard link shares.
     fn unpack(&mut self, entry: &mut tar::Entry<'_, impl Read>, name: &Path) -> io::Result<()> {
-        let target = place(&self.call.directory, name, true)?;
+        let target = path_below(&self.call.directory, name, true)?;
         match entry.header().entry_type() {
-            _ if is_directory(entry) => self.folder(entry, name, &target),
+            _ if is_directory(entry) => self.make_directory(entry, name, &target),
             tar::EntryType::Link => self.hard_link(entry, &target),
             kind @ (tar::EntryType::Fifo | tar::EntryType::Char | tar::EntryType::Block) => {
-                self.node(entry.header(), kind, &target)
+                self.make_node(entry.header(), kind, &target)
             }
             _ => entry.unpack(&target).map(drop).map_err(|e| match std::error::Error::source(&e) {
                 Some(cause) => io::Error::new(e.kind(), cause.to_string()),
@@ -177,7 +172,12 @@ impl Unpacking<'_> {
         }
     }
 
-    fn folder(&mut self, entry: &tar::Entry<'_, impl Read>, name: &Path, target: &Path) -> io::Result<()> {
+    fn make_directory(
+        &mut self,
+        entry: &tar::Entry<'_, impl Read>,
+        name: &Path,
+        target: &Path,
+    ) -> io::Result<()> {
         // No other user may look into it before it has its own mode.
         match std::fs::DirBuilder::new().mode(0o700).create(target) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
@@ -202,7 +202,7 @@ impl Unpacking<'_> {
     fn hard_link(&self, entry: &tar::Entry<'_, impl Read>, target: &Path) -> io::Result<()> {
         let linked = entry.link_name()?.ok_or_else(|| io::Error::other("a hard link without a name"))?;
         let linked: PathBuf = linked.components().skip(self.call.strip).collect();
-        let source = place(&self.call.directory, &linked, false)?;
+        let source = path_below(&self.call.directory, &linked, false)?;
         let found = std::fs::symlink_metadata(&source)?;
         if found.is_dir() {
             return Err(io::Error::other("a hard link to a directory"));
@@ -218,7 +218,7 @@ impl Unpacking<'_> {
     }
 
     /// Makes a named pipe or a device. The kernel refuses devices to most users.
-    fn node(&self, header: &tar::Header, kind: tar::EntryType, target: &Path) -> io::Result<()> {
+    fn make_node(&self, header: &tar::Header, kind: tar::EntryType, target: &Path) -> io::Result<()> {
         use nix::sys::stat::{Mode, SFlag, makedev, mknod};
         let number = |part: io::Result<Option<u32>>| Ok::<_, io::Error>(u64::from(part?.unwrap_or(0)));
         let (flag, device) = match kind {
@@ -257,7 +257,7 @@ impl Unpacking<'_> {
 
     /// Gives the directories what the archive says of them, the innermost first. Returns what
     /// failed.
-    fn finish(self) -> Vec<(PathBuf, io::Error)> {
+    fn finish_directories(self) -> Vec<(PathBuf, io::Error)> {
         let finish = |(name, folder): (PathBuf, Folder)| match finish_folder(self.call, &name, &folder) {
             Ok(()) => None,
             Err(e) => Some((name, e)),
@@ -269,7 +269,7 @@ impl Unpacking<'_> {
 /// Gives a directory its attributes at the end. An entry that came later may have put a link where
 /// the directory was, so it is looked for anew and opened without following links.
 fn finish_folder(call: &Call, name: &Path, folder: &Folder) -> io::Result<()> {
-    let path = place(&call.directory, name, false)?;
+    let path = path_below(&call.directory, name, false)?;
     let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
     let directory = File::options().read(true).custom_flags(flags).open(path)?;
     if let Some((user, group)) = folder.owner {
@@ -338,7 +338,7 @@ pub(super) mod tests {
         let archive = dir.path().join("a.tar");
         let directory = dir.path().display();
         assert_eq!(create(&call(&format!("cf {} -C {directory} d", archive.display()))).unwrap(), 0);
-        for (names, code) in [("d", 0), ("d/f", 0), ("./d/f", 0), (".", 0), ("d missing", 1), ("missing", 1)]
+        for (names, code) in [("d", 0), ("d/f", 0), ("./d/f", 1), (".", 1), ("d missing", 1), ("missing", 1)]
         {
             let line = format!("xf {} -C {directory} {names}", archive.display());
             assert_eq!(extract(&call(&line)).unwrap(), code, "{names}");

@@ -1,7 +1,7 @@
 //! `gzip` and its other names.
 
 use super::super::reason;
-use super::texts;
+use super::arguments_as_text;
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
@@ -53,7 +53,7 @@ pub(crate) fn gzip(args: Vec<OsString>) -> i32 {
     let name = name.rsplit('/').next().unwrap_or_default().to_string();
     let zcat = name == "zcat";
     let start = Zip { decompress: zcat || name == "gunzip", to_stdout: zcat, level: 6, ..Zip::default() };
-    let mut zip = match parse_gzip(&texts(args), start) {
+    let mut zip = match parse_gzip(&arguments_as_text(args), start) {
         Ok(zip) => zip,
         Err(letter) => {
             eprintln!("{name}: unrecognized option: {letter}\nUsage: {name} [-cdfkt1-9] [FILE]...");

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 
 /// Returns an entry's name as it is, with `/` behind a directory's. `long` puts before it what
 /// `ls -l` would, as busybox does.
-pub(super) fn line(entry: &tar::Entry<'_, impl Read>, long: bool) -> Vec<u8> {
+pub(super) fn list_line(entry: &tar::Entry<'_, impl Read>, long: bool) -> Vec<u8> {
     let header = entry.header();
     let mut line = Vec::new();
     if long {
@@ -18,7 +18,7 @@ pub(super) fn line(entry: &tar::Entry<'_, impl Read>, long: bool) -> Vec<u8> {
         let text = format!(
             "{}{} {}/{} {:>9} {} ",
             kind_letter(header.entry_type()),
-            rights(header.mode().unwrap_or(0)),
+            format_mode(header.mode().unwrap_or(0)),
             owner(header.username().ok().flatten(), header.uid()),
             owner(header.groupname().ok().flatten(), header.gid()),
             entry.size(),
@@ -52,7 +52,7 @@ fn kind_letter(kind: tar::EntryType) -> char {
 }
 
 /// Returns a mode in letters: `rwxr-xr-x`.
-fn rights(mode: u32) -> String {
+fn format_mode(mode: u32) -> String {
     let letter = |bit: u32| if mode & (1 << bit) == 0 { '-' } else { ['x', 'w', 'r'][bit as usize % 3] };
     let mut text: Vec<char> = (0..9).rev().map(letter).collect();
     for (bit, at, set) in [(0o4000, 2, 's'), (0o2000, 5, 's'), (0o1000, 8, 't')] {
@@ -80,7 +80,7 @@ mod tests {
         let lines = |long| {
             let mut archive = tar::Archive::new(File::open(&archive).unwrap());
             let entries = archive.entries().unwrap();
-            entries.map(|e| String::from_utf8(line(&e.unwrap(), long)).unwrap()).collect::<String>()
+            entries.map(|e| String::from_utf8(list_line(&e.unwrap(), long)).unwrap()).collect::<String>()
         };
         assert_eq!(lines(false), "d/\nl\n");
         let owner = format!("{}/{}", nix::unistd::geteuid(), nix::unistd::getegid());

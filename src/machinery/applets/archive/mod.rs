@@ -3,6 +3,7 @@
 mod extract;
 mod gzip;
 mod list;
+mod member;
 mod node;
 mod options;
 
@@ -12,22 +13,24 @@ use extract::extract;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use options::{Action, Call, parse};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 /// Returns the arguments behind the program's name as texts.
-fn texts(args: Vec<OsString>) -> Vec<String> {
+fn arguments_as_text(args: Vec<OsString>) -> Vec<String> {
     args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect()
 }
 
 const TAR_USAGE: &str = "Usage: tar c|x|t [-zvmkpohO] [-f FILE] [-C DIR] [--strip-components N] [FILE]...";
 
 pub(crate) fn tar(args: Vec<OsString>) -> i32 {
-    let call = match parse(&texts(args)) {
+    let call = match parse(&arguments_as_text(args)) {
         Ok(call) => call,
         Err(what) => {
             eprintln!(
@@ -51,7 +54,7 @@ pub(crate) fn tar(args: Vec<OsString>) -> i32 {
 }
 
 /// Puts what failed before an error.
-fn context(error: io::Error, what: &str) -> io::Error {
+fn with_context(error: io::Error, what: &str) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {}", super::reason(&error)))
 }
 
@@ -63,7 +66,7 @@ fn create(call: &Call) -> io::Result<i32> {
     }
     let output = match call.file.as_str() {
         "-" => File::from(io::stdout().as_fd().try_clone_to_owned()?),
-        file => File::create(file).map_err(|e| context(e, &format!("can't open '{file}'")))?,
+        file => File::create(file).map_err(|e| with_context(e, &format!("can't open '{file}'")))?,
     };
     let archive = output.metadata().ok().filter(Metadata::is_file).map(|m| (m.dev(), m.ino()));
     let output = BufWriter::with_capacity(64 * 1024, output);
@@ -85,22 +88,16 @@ type Itself = Option<(u64, u64)>;
 
 fn write_archive(call: &Call, output: &mut impl Write, archive: Itself) -> io::Result<i32> {
     let mut builder = tar::Builder::new(output);
-    builder.follow_symlinks(call.follow);
-    let mut packing = Packing { call, archive, above: Vec::new(), code: 0 };
+    let mut packing = Packing { call, archive, above: Vec::new(), removed: BTreeSet::new(), code: 0 };
     for name in &call.names {
-        packing.add(&mut builder, &call.directory.join(name), Path::new(name))?;
+        let trimmed = match name.trim_end_matches('/') {
+            "" if name.starts_with('/') => "/",
+            trimmed => trimmed,
+        };
+        packing.add(&mut builder, &call.directory.join(name), Path::new(trimmed))?;
     }
     builder.finish()?;
     Ok(packing.code)
-}
-
-/// Returns the name that a file has in an archive. As in busybox and GNU's tar, all up to the last
-/// `..` is left out, and the slash of the root: `dir/../file` is stored as `file`.
-fn stored_name(name: &Path) -> PathBuf {
-    let parts: Vec<Component> = name.components().collect();
-    let is_outside = |part: &Component| matches!(part, Component::RootDir | Component::ParentDir);
-    let start = parts.iter().rposition(is_outside).map_or(0, |at| at + 1);
-    parts[start..].iter().collect()
 }
 
 /// What a call of `tar c` has done so far.
@@ -110,14 +107,26 @@ struct Packing<'a> {
     /// Device and inode of the directories that are being packed, the outermost first: with `-h` a
     /// link may lead back to one of them.
     above: Vec<(u64, u64)>,
+    /// Prefixes of names that the archive leaves out. Each is reported once.
+    removed: BTreeSet<Vec<u8>>,
     /// The exit code: 1 if something could not be read.
     code: i32,
 }
 
 impl Packing<'_> {
-    fn left_out(&mut self, name: &Path, error: &io::Error) {
+    fn report_left_out(&mut self, name: &Path, error: &io::Error) {
         eprintln!("tar: {}: {}", name.display(), super::reason(error));
         self.code = 1;
+    }
+
+    /// Returns the name that a file has in the archive. Reports a prefix that is left out of it, at
+    /// its first use.
+    fn stored_name<'n>(&mut self, name: &'n Path) -> &'n [u8] {
+        let (removed, stored) = member::split_removed_prefix(name);
+        if !removed.is_empty() && self.removed.insert(removed.to_vec()) {
+            eprintln!("tar: Removing leading `{}' from member names", String::from_utf8_lossy(removed));
+        }
+        stored
     }
 
     /// Adds a file or a directory with all that is in it. What cannot be read is reported and left
@@ -127,17 +136,21 @@ impl Packing<'_> {
         let found = match looked {
             Ok(found) => found,
             Err(error) => {
-                self.left_out(name, &error);
+                self.report_left_out(name, &error);
                 return Ok(());
             }
         };
-        let stored = stored_name(name);
+        let stored = self.stored_name(name);
         if self.call.verbose {
-            let line = format!("{}{}\n", stored.display(), if found.is_dir() { "/" } else { "" });
-            extract::say(line.as_bytes(), self.call.file == "-")?;
+            let mut line = name.as_os_str().as_bytes().to_vec();
+            if found.is_dir() && !line.ends_with(b"/") {
+                line.push(b'/');
+            }
+            line.push(b'\n');
+            extract::print_line(&line, self.call.file == "-")?;
         }
         if found.is_dir() {
-            return self.add_directory(builder, path, name, &stored, (found.dev(), found.ino()));
+            return self.add_directory(builder, path, name, &found);
         }
         if found.is_file() && self.archive == Some((found.dev(), found.ino())) {
             // A warning, as of other tars.
@@ -152,9 +165,18 @@ impl Packing<'_> {
             return Ok(());
         }
         if !found.is_symlink() {
-            return node::add(builder, &found, &stored);
+            return node::add(builder, &found, stored);
         }
-        builder.append_path_with_name(path, stored)
+        let target = match std::fs::read_link(path) {
+            Ok(target) => target,
+            Err(error) => {
+                self.report_left_out(name, &error);
+                return Ok(());
+            }
+        };
+        let mut header = tar::Header::new_gnu();
+        header.set_metadata(&found);
+        member::append(builder, &mut header, stored, Some(target.as_os_str().as_bytes()), io::empty())
     }
 
     fn add_file(
@@ -162,7 +184,7 @@ impl Packing<'_> {
         builder: &mut tar::Builder<impl Write>,
         path: &Path,
         name: &Path,
-        stored: PathBuf,
+        stored: &[u8],
     ) -> io::Result<()> {
         // A file that cannot be opened has left nothing in the archive yet. A named pipe that took
         // its place a moment ago is not waited for.
@@ -170,7 +192,7 @@ impl Packing<'_> {
         let file = match opened {
             Ok(file) => file,
             Err(error) => {
-                self.left_out(name, &error);
+                self.report_left_out(name, &error);
                 return Ok(());
             }
         };
@@ -178,10 +200,10 @@ impl Packing<'_> {
         let found = file.metadata()?;
         header.set_metadata(&found);
         let mut content = Exactly { file, left: found.len(), padded: 0 };
-        builder.append_data(&mut header, stored, &mut content)?;
+        member::append(builder, &mut header, stored, None, &mut content)?;
         if content.padded > 0 {
             let shrank = format!("file shrank by {} bytes; padding with zeros", content.padded);
-            self.left_out(name, &io::Error::other(shrank));
+            self.report_left_out(name, &io::Error::other(shrank));
         }
         Ok(())
     }
@@ -191,21 +213,23 @@ impl Packing<'_> {
         builder: &mut tar::Builder<impl Write>,
         path: &Path,
         name: &Path,
-        stored: &Path,
-        id: (u64, u64),
+        found: &Metadata,
     ) -> io::Result<()> {
+        let id = (found.dev(), found.ino());
         if self.above.contains(&id) {
-            self.left_out(name, &io::Error::other("a link leads back to a directory around it"));
+            self.report_left_out(name, &io::Error::other("a link leads back to a directory around it"));
             return Ok(());
         }
-        if !stored.as_os_str().is_empty() {
-            builder.append_dir(stored.join(""), path)?; // with a slash, as other tars store it
-        }
+        let mut stored = self.stored_name(name).to_vec();
+        stored.push(b'/'); // as other tars store it
+        let mut header = tar::Header::new_gnu();
+        header.set_metadata(found);
+        member::append(builder, &mut header, &stored, None, io::empty())?;
         let read = std::fs::read_dir(path).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
         let mut entries = match read {
             Ok(entries) => entries,
             Err(error) => {
-                self.left_out(name, &error);
+                self.report_left_out(name, &error);
                 return Ok(());
             }
         };
@@ -270,20 +294,6 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_name_begins_behind_the_last_way_up() {
-        for (name, stored) in [
-            ("a/b", "a/b"),
-            ("/etc/hosts", "etc/hosts"),
-            ("dir/../file", "file"),
-            ("../../x/y", "x/y"),
-            ("/a/../b/", "b"),
-            (".", "."),
-        ] {
-            assert_eq!(stored_name(Path::new(name)), Path::new(stored), "{name}");
-        }
-    }
-
-    #[test]
     fn what_is_packed_can_be_unpacked() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
@@ -330,7 +340,7 @@ mod tests {
         let mut archive = tar::Archive::new(File::open(&archive).unwrap());
         let names: Vec<String> =
             archive.entries().unwrap().map(|e| e.unwrap().path().unwrap().display().to_string()).collect();
-        assert_eq!(names, ["./", "f"]);
+        assert_eq!(names, ["./", "./f"]);
     }
 
     #[test]

@@ -3,17 +3,14 @@
 use std::fs::Metadata;
 use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
 
 /// Returns whether a file is of a kind that no archive holds: a socket.
 pub(super) fn is_left_out(found: &Metadata) -> bool {
     found.file_type().is_socket()
 }
 
-/// Adds a named pipe or a device under the name `stored`. The tar crate would store the path that
-/// it is opened under: with `-C DIR` that one has the directory in it, and an absolute path is
-/// refused.
-pub(super) fn add(builder: &mut tar::Builder<impl Write>, found: &Metadata, stored: &Path) -> io::Result<()> {
+/// Adds a named pipe or a device under the name `stored`.
+pub(super) fn add(builder: &mut tar::Builder<impl Write>, found: &Metadata, stored: &[u8]) -> io::Result<()> {
     use nix::sys::stat::{major, minor};
     let number = |part: u64| u32::try_from(part).map_err(io::Error::other);
     let mut header = tar::Header::new_gnu();
@@ -21,7 +18,7 @@ pub(super) fn add(builder: &mut tar::Builder<impl Write>, found: &Metadata, stor
     header.set_size(0);
     header.set_device_major(number(major(found.rdev()))?)?;
     header.set_device_minor(number(minor(found.rdev()))?)?;
-    builder.append_data(&mut header, stored, io::empty())
+    super::member::append(builder, &mut header, stored, None, io::empty())
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
 /// Runs a whole command in the outermost frame of its thread.
 fn run_with(args: Vec<Vec<u8>>) -> i32 {
     let stack = Stack::of_thread(stack::SIZE);
-    let mut options = match options(args) {
+    let mut options = match parse_options(args) {
         Ok(options) => options,
         Err(text) => {
             super::err(&format!("awk: {text}\n{USAGE}"));
@@ -106,7 +106,7 @@ fn run_with(args: Vec<Vec<u8>>) -> i32 {
         super::err(USAGE);
         return 2;
     }
-    let sources = match sources(&mut options) {
+    let sources = match read_sources(&mut options) {
         Ok(sources) => sources,
         Err(text) => {
             super::err(&format!("awk: {text}\n"));
@@ -117,7 +117,7 @@ fn run_with(args: Vec<Vec<u8>>) -> i32 {
     let program = match parse::parse(&text, stack) {
         Ok(program) => program,
         Err(error) => {
-            super::err(&format!("awk: {}: {}\n", place(&sources, error.line), error.text));
+            super::err(&format!("awk: {}: {}\n", format_position(&sources, error.line), error.text));
             return 2;
         }
     };
@@ -131,7 +131,7 @@ fn run_with(args: Vec<Vec<u8>>) -> i32 {
         (Ok(()), Err(Stop::Fault(text))) => text,
         _ => return interpreter.exit_code,
     };
-    let place = if line > 0 { format!("{}: ", place(&sources, line)) } else { String::new() };
+    let place = if line > 0 { format!("{}: ", format_position(&sources, line)) } else { String::new() };
     super::err(&format!("awk: {place}{fault}\n"));
     2
 }
@@ -143,7 +143,7 @@ fn prepare(interpreter: &mut Interpreter<'_>, options: &Options) -> Result<(), S
             interpreter.assign_operand("FS", if separator == b"t" { b"\\t" } else { separator })?;
         }
         for operand in &options.assignments {
-            let (name, value) = assignment(operand)
+            let (name, value) = parse_assignment(operand)
                 .ok_or_else(|| Stop::Fault(format!("-v {}: not of the form name=value", lossy(operand))))?;
             interpreter.assign_operand(name, value)?;
         }
@@ -160,7 +160,7 @@ fn lossy(bytes: &[u8]) -> String {
 }
 
 /// `name=value`, if the operand is that.
-fn assignment(operand: &[u8]) -> Option<(&str, &[u8])> {
+fn parse_assignment(operand: &[u8]) -> Option<(&str, &[u8])> {
     let end = operand.iter().position(|&b| b == b'=')?;
     let name = std::str::from_utf8(&operand[..end]).ok()?;
     let fits = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
@@ -168,7 +168,7 @@ fn assignment(operand: &[u8]) -> Option<(&str, &[u8])> {
     (fits && begins).then_some((name, &operand[end + 1..]))
 }
 
-fn options(args: Vec<Vec<u8>>) -> Result<Options, String> {
+fn parse_options(args: Vec<Vec<u8>>) -> Result<Options, String> {
     let mut options = Options::default();
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
@@ -209,7 +209,7 @@ struct Source {
 }
 
 /// Returns the files of `-f`, or the first operand.
-fn sources(options: &mut Options) -> Result<Vec<Source>, String> {
+fn read_sources(options: &mut Options) -> Result<Vec<Source>, String> {
     if options.files.is_empty() {
         return Ok(vec![Source { name: "cmd. line".into(), text: options.operands.remove(0) }]);
     }
@@ -230,7 +230,7 @@ fn sources(options: &mut Options) -> Result<Vec<Source>, String> {
 }
 
 /// Returns the source and the line in it, from the line in all sources together.
-fn place(sources: &[Source], line: usize) -> String {
+fn format_position(sources: &[Source], line: usize) -> String {
     let mut line = line;
     for (at, source) in sources.iter().enumerate() {
         let lines = source.text.iter().filter(|&&b| b == b'\n').count();

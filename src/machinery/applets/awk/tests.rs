@@ -27,7 +27,7 @@ fn result(program: String) -> Result<String, String> {
         let mut interpreter = Interpreter::new(&program, stack);
         interpreter.set_arguments(&[]);
         interpreter.run()?;
-        let value = interpreter.var(Var::Global(place)).map_err(|stop| format!("{stop:?}"))?;
+        let value = interpreter.read_variable(Var::Global(place)).map_err(|stop| format!("{stop:?}"))?;
         Ok(String::from_utf8_lossy(&value.to_text(b"%.6g")).into_owned())
     })
 }

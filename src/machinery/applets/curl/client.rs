@@ -118,7 +118,7 @@ impl<'a> Client<'a> {
     ) -> Result<Answer, Fault> {
         report.heads.clear();
         let (options, url) = (self.options, request.url);
-        let (mut upload, mut text) = request::open(options, request)?;
+        let (mut upload, mut text) = request::open_request(options, request)?;
         if let Some(Kept { stream, number, .. }) = self.take_kept(url) {
             let host = url.bare_host();
             self.note(&format!("* Re-using existing connection #{number} with host {host}\n"));
@@ -126,7 +126,7 @@ impl<'a> Client<'a> {
             self.note_user(request);
             report.addresses(&stream);
             report.scheme = Some(url.scheme());
-            match self.ask(stream, &text, upload.as_mut(), deadline, report) {
+            match self.send_request(stream, &text, upload.as_mut(), deadline, report) {
                 // The server had given the connection up in this moment. As in curl, only a whole
                 // line is an answer.
                 Err(e)
@@ -136,14 +136,14 @@ impl<'a> Client<'a> {
                 {
                     self.note("* Connection died, retrying a fresh connect (retry count: 1)\n");
                     self.note(&format!("* Closing connection {number}\n"));
-                    (upload, text) = request::open(options, request)?;
+                    (upload, text) = request::open_request(options, request)?;
                 }
                 answer => return answer.map_err(|e| transfer_fault(&e, deadline, 0, None)),
             }
         }
         let stream = self.connect(url, deadline, report)?;
         self.note_user(request);
-        let answer = self.ask(stream, &text, upload.as_mut(), deadline, report);
+        let answer = self.send_request(stream, &text, upload.as_mut(), deadline, report);
         answer.map_err(|e| transfer_fault(&e, deadline, 0, None))
     }
 
@@ -239,7 +239,7 @@ impl<'a> Client<'a> {
         Ok(stream)
     }
 
-    fn ask(
+    fn send_request(
         &self,
         stream: Stream,
         head: &str,
@@ -261,14 +261,15 @@ impl<'a> Client<'a> {
         report.sent = upload.as_ref().map_or(0, |upload| upload.sent);
         report.read_heads();
         let ends = self.options.fail && report.status >= 400;
-        let show = |heads: &[u8], answer: Option<&Answer>| self.note(&trace::heads(heads, answer, ends));
+        let show =
+            |heads: &[u8], answer: Option<&Answer>| self.note(&trace::format_heads(heads, answer, ends));
         let whole = answer.as_ref().ok();
         match upload.as_ref().map(|upload| (upload, upload.progress.heads)) {
             Some((upload, Some(at))) => {
                 show(&report.heads[..at], None);
                 let announces = trace::announces_data(self.options, report);
                 let is_chunked = upload.length.is_none();
-                self.note(&trace::upload(&upload.progress, is_chunked, with_head > 0, announces));
+                self.note(&trace::describe_upload(&upload.progress, is_chunked, with_head > 0, announces));
                 show(&report.heads[at..], whole);
             }
             _ => show(&report.heads, whole),
@@ -280,7 +281,7 @@ impl<'a> Client<'a> {
 
     /// Keeps the connection of an answer that was read, if the server offers it. A request header
     /// `Connection: close` changes nothing, as in curl: it is the server that closes then.
-    pub(super) fn keep(&mut self, url: Url, answer: Answer, method: &str) {
+    pub(super) fn keep_connection(&mut self, url: Url, answer: Answer, method: &str) {
         // With `-I` and another word the server may still send the body that is not read.
         let unread = self.options.head && method != "HEAD";
         let stream = answer.into_stream().filter(|_| !unread);

@@ -10,11 +10,11 @@ const WIDTH: usize = 70;
 
 /// Prints a warning.
 pub(super) fn warn(text: &str) {
-    err(&wrapped(text));
+    err(&wrap_text(text));
 }
 
 /// Returns a warning in lines that end behind a blank, each with the word in front of it.
-fn wrapped(text: &str) -> String {
+fn wrap_text(text: &str) -> String {
     let (mut lines, mut rest) = (String::new(), text);
     // As curl counts, the end of the last line needs a place, too.
     while rest.len() >= WIDTH {
@@ -34,17 +34,20 @@ mod tests {
     /// The lines are curl's.
     #[test]
     fn warnings_are_wrapped() {
-        assert_eq!(wrapped("Failed to open missing!"), "Warning: Failed to open missing!\n");
+        assert_eq!(wrap_text("Failed to open missing!"), "Warning: Failed to open missing!\n");
         let long = "Setting custom HTTP method to HEAD with -X/--request may not work the way you want. \
                     Consider using -I/--head instead.";
         let lines = "Warning: Setting custom HTTP method to HEAD with -X/--request may not work the \n\
                      Warning: way you want. Consider using -I/--head instead.\n";
-        assert_eq!(wrapped(long), lines);
+        assert_eq!(wrap_text(long), lines);
         assert_eq!(
-            wrapped("Problem (retrying all errors). Will retry in 1 seconds. 1 retries left."),
+            wrap_text("Problem (retrying all errors). Will retry in 1 seconds. 1 retries left."),
             "Warning: Problem (retrying all errors). Will retry in 1 seconds. 1 retries \nWarning: left.\n"
         );
         let unbroken = "x".repeat(100);
-        assert_eq!(wrapped(&unbroken), format!("Warning: {}\nWarning: {}\n", "x".repeat(70), "x".repeat(30)));
+        assert_eq!(
+            wrap_text(&unbroken),
+            format!("Warning: {}\nWarning: {}\n", "x".repeat(70), "x".repeat(30))
+        );
     }
 }

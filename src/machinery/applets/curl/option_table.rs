@@ -79,7 +79,7 @@ pub(super) const TABLE: &[Known] = &[
     once(None, "tlsv1.0", |_| ()),
     once(None, "tlsv1.1", |_| ()),
     once(None, "tlsv1.2", |_| ()),
-    value(None, "url", |o, given| keep(&mut o.urls, given)),
+    value(None, "url", |o, given| append_text(&mut o.urls, given)),
     value(Some('o'), "output", |o, given| {
         if given.value.is_empty() {
             return Err(given.refused("is badly used here"));
@@ -87,23 +87,23 @@ pub(super) const TABLE: &[Known] = &[
         o.outputs.push(Output::File(given.value.into()));
         Ok(())
     }),
-    value(Some('D'), "dump-header", |o, given| set(&mut o.dump_header, given)),
+    value(Some('D'), "dump-header", |o, given| set_text(&mut o.dump_header, given)),
     value(Some('w'), "write-out", |o, given| {
         o.write_out = given.format(o);
         Ok(())
     }),
-    value(Some('X'), "request", |o, given| set(&mut o.method, given)),
+    value(Some('X'), "request", |o, given| set_text(&mut o.method, given)),
     value(Some('H'), "header", header),
-    value(Some('A'), "user-agent", |o, given| set(&mut o.agent, given)),
+    value(Some('A'), "user-agent", |o, given| set_text(&mut o.agent, given)),
     value(Some('e'), "referer", referer),
     value(Some('b'), "cookie", cookie),
-    value(Some('u'), "user", |o, given| set(&mut o.user, given)),
-    value(None, "oauth2-bearer", |o, given| set(&mut o.bearer, given)),
+    value(Some('u'), "user", |o, given| set_text(&mut o.user, given)),
+    value(None, "oauth2-bearer", |o, given| set_text(&mut o.bearer, given)),
     value(Some('r'), "range", |o, given| {
         o.range = Some(given.range(o));
         Ok(())
     }),
-    value(Some('T'), "upload-file", |o, given| keep(&mut o.uploads, given)),
+    value(Some('T'), "upload-file", |o, given| append_text(&mut o.uploads, given)),
     value(None, "expect100-timeout", |o, given| seconds(&mut o.expect_wait, given)),
     value(Some('d'), "data", |o, given| data(o, given, Lines::Dropped)),
     value(None, "data-ascii", |o, given| data(o, given, Lines::Dropped)),
@@ -121,7 +121,7 @@ pub(super) const TABLE: &[Known] = &[
         o.add_data(&given.data(o, Lines::Kept), false);
         Ok(())
     }),
-    value(None, "resolve", |o, given| keep(&mut o.pins, given)),
+    value(None, "resolve", |o, given| append_text(&mut o.pins, given)),
     value(Some('m'), "max-time", |o, given| seconds(&mut o.max_time, given)),
     value(None, "connect-timeout", |o, given| seconds(&mut o.connect_timeout, given)),
     value(None, "max-redirs", redirects),
@@ -131,9 +131,9 @@ pub(super) const TABLE: &[Known] = &[
     }),
     value(None, "retry-delay", |o, given| whole_seconds(&mut o.retries.delay, given)),
     value(None, "retry-max-time", |o, given| whole_seconds(&mut o.retries.max_time, given)),
-    value(None, "cacert", |o, given| set(&mut o.terms.authorities, given)),
-    value(Some('E'), "cert", |o, given| set(&mut o.terms.certificate, given)),
-    value(None, "key", |o, given| set(&mut o.terms.key, given)),
+    value(None, "cacert", |o, given| set_text(&mut o.terms.authorities, given)),
+    value(Some('E'), "cert", |o, given| set_text(&mut o.terms.certificate, given)),
+    value(None, "key", |o, given| set_text(&mut o.terms.key, given)),
 ];
 
 /// The other options, without the `no-` of those that are written with it.
@@ -204,12 +204,12 @@ pub(super) fn by_letter(letter: char) -> Result<&'static Known, &'static str> {
     found.ok_or(if LEFT_OUT_LETTERS.contains(letter) { NOT_HERE } else { "is unknown" })
 }
 
-fn set(option: &mut Option<String>, given: &Given<'_>) -> Result<(), Refused> {
+fn set_text(option: &mut Option<String>, given: &Given<'_>) -> Result<(), Refused> {
     *option = given.text();
     Ok(())
 }
 
-fn keep(option: &mut Vec<String>, given: &Given<'_>) -> Result<(), Refused> {
+fn append_text(option: &mut Vec<String>, given: &Given<'_>) -> Result<(), Refused> {
     option.extend(given.text());
     Ok(())
 }

@@ -61,17 +61,17 @@ impl<'a> Sink<'a> {
     }
 
     /// Writes lines of heads to the file of `-D`, and with `-i` to that of the body.
-    pub(super) fn heads(&mut self, heads: &[u8]) -> Result<(), Fault> {
+    pub(super) fn write_heads(&mut self, heads: &[u8]) -> Result<(), Fault> {
         if !self.options.include && self.dump.is_none() {
             return Ok(());
         }
         // Line by line, as curl: both may be the same terminal.
         for line in heads.split_inclusive(|byte| *byte == b'\n') {
             if let Some(dump) = &mut self.dump {
-                print(line, dump, "header")?;
+                write_bytes(line, dump, "header")?;
             }
             if self.options.include {
-                print(line, self.writer()?, "header")?;
+                write_bytes(line, self.writer()?, "header")?;
             }
         }
         Ok(())
@@ -90,7 +90,7 @@ impl<'a> Sink<'a> {
         let copied = self.copy(answer, deadline, report);
         report.size = answer.received;
         let trailers = std::mem::take(&mut answer.trailers);
-        self.heads(&trailers)?;
+        self.write_heads(&trailers)?;
         copied
     }
 
@@ -99,14 +99,14 @@ impl<'a> Sink<'a> {
         if self.options.verbose
             && let Some(count) = answer.await_body().map_err(|e| failed(&e, answer))?
         {
-            trace::data(self.options, report, count);
+            trace::announce_data(self.options, report, count);
         }
         let mut buffer = vec![0; 64 * 1024];
         loop {
             match answer.read(&mut buffer) {
                 Ok(0) => return self.writer().map(|_| ()),
                 Ok(count) => {
-                    print(&buffer[..count], self.writer()?, "body")?;
+                    write_bytes(&buffer[..count], self.writer()?, "body")?;
                     report.written += count as u64;
                 }
                 Err(e) => return Err(failed(&e, answer)),
@@ -157,7 +157,7 @@ fn dump_file(options: &Options, name: &str, is_dumped: bool) -> Result<Box<dyn W
 }
 
 /// Writes bytes; `what` they are, `header` or `body`, is named if that fails.
-fn print(bytes: &[u8], output: &mut dyn Write, what: &str) -> Result<(), Fault> {
+fn write_bytes(bytes: &[u8], output: &mut dyn Write, what: &str) -> Result<(), Fault> {
     let written = output.write_all(bytes).and_then(|()| output.flush());
     written.map_err(|_| fault(23, format!("Failed writing {what}")))
 }

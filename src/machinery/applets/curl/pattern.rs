@@ -100,7 +100,7 @@ impl Pattern {
                         rest = &rest[length..];
                         continue;
                     }
-                    let (range, length) = range(behind.as_bytes()).map_err(|read| {
+                    let (range, length) = parse_range(behind.as_bytes()).map_err(|read| {
                         let begins = behind.starts_with(|c: char| c.is_ascii_alphanumeric());
                         let what = if begins { "bad range" } else { "bad range specification" };
                         bad(what, place + 1 + read)
@@ -113,7 +113,7 @@ impl Pattern {
                     continue;
                 }
                 '{' => {
-                    let (texts, after) = set(behind).map_err(|wrong| {
+                    let (texts, after) = parse_set(behind).map_err(|wrong| {
                         let read = wrong.at.map_or(0, |at| 1 + behind.len() - at.len());
                         bad(wrong.what, place + read)
                     })?;
@@ -179,7 +179,7 @@ impl Expanded {
 /// (`[fe80::1%25eth0]`).
 fn is_no_range(inner: &str) -> bool {
     let (address, is_zone) = match inner.split_once('%') {
-        Some((address, zone)) => (address, http::zone(zone).is_some()),
+        Some((address, zone)) => (address, http::zone_id(zone).is_some()),
         None => (inner, true),
     };
     inner.is_empty() || (is_zone && address.parse::<Ipv6Addr>().is_ok())
@@ -189,21 +189,21 @@ fn is_no_range(inner: &str) -> bool {
 ///
 /// # Errors
 /// How far curl reads before it complains.
-fn range(text: &[u8]) -> Result<(Part, usize), usize> {
+fn parse_range(text: &[u8]) -> Result<(Part, usize), usize> {
     match text.first() {
-        Some(first) if first.is_ascii_alphabetic() => letters(text),
-        Some(first) if first.is_ascii_digit() => numbers(text),
+        Some(first) if first.is_ascii_alphabetic() => parse_letter_range(text),
+        Some(first) if first.is_ascii_digit() => parse_number_range(text),
         _ => Err(0),
     }
 }
 
 /// `a-z]`, `a-z:2]`. As in curl, any character may end the range: `[Z-\]` has three values.
-fn letters(text: &[u8]) -> Result<(Part, usize), usize> {
+fn parse_letter_range(text: &[u8]) -> Result<(Part, usize), usize> {
     let [first, b'-', last, end, ..] = *text else { return Err(0) };
     let (step, length) = match end {
         b']' => (1, 4),
         b':' => {
-            let (step, end) = number(text, 4).ok_or(0_usize)?;
+            let (step, end) = parse_number(text, 4).ok_or(0_usize)?;
             if end == 4 || text.get(end) != Some(&b']') {
                 return Err(0);
             }
@@ -211,7 +211,7 @@ fn letters(text: &[u8]) -> Result<(Part, usize), usize> {
         }
         _ => return Err(0),
     };
-    let count = steps(u64::from(first), u64::from(last), step);
+    let count = count_steps(u64::from(first), u64::from(last), step);
     let count = count.filter(|_| last.is_ascii() && last - first < 26);
     let part = count.zip(u8::try_from(step).ok());
     let part = part.map(|(count, step)| Part::Letters { first, step, count });
@@ -219,8 +219,8 @@ fn letters(text: &[u8]) -> Result<(Part, usize), usize> {
 }
 
 /// `1-9]`, `001-100:10]`.
-fn numbers(text: &[u8]) -> Result<(Part, usize), usize> {
-    let (first, digits) = number(text, 0).ok_or(0_usize)?;
+fn parse_number_range(text: &[u8]) -> Result<(Part, usize), usize> {
+    let (first, digits) = parse_number(text, 0).ok_or(0_usize)?;
     if text.get(digits) != Some(&b'-') {
         return Err(0);
     }
@@ -229,24 +229,24 @@ fn numbers(text: &[u8]) -> Result<(Part, usize), usize> {
     if !text.get(read).is_some_and(u8::is_ascii_digit) {
         return Err(read);
     }
-    let (last, mut end) = number(text, read).ok_or(read)?;
+    let (last, mut end) = parse_number(text, read).ok_or(read)?;
     let mut step = 1;
     if text.get(end) == Some(&b':') {
         read = end + 1;
-        (step, end) = number(text, read).ok_or(read)?;
+        (step, end) = parse_number(text, read).ok_or(read)?;
     }
     if text.get(end) != Some(&b']') {
         return Err(read);
     }
     let length = end + 1;
-    let count = steps(first, last, step).ok_or(length)?;
+    let count = count_steps(first, last, step).ok_or(length)?;
     Ok((Part::Numbers { first, step, count, digits }, length))
 }
 
 /// Reads a number at a place as strtoul(3) does: blanks and a sign may stand in front of it, and a
 /// minus counts down from 2^64. Returns it and where it ends, which is `at` itself if there is
 /// none; `None` if it has more than 64 bits.
-fn number(text: &[u8], at: usize) -> Option<(u64, usize)> {
+fn parse_number(text: &[u8], at: usize) -> Option<(u64, usize)> {
     let end_of = |from: usize, is_part: fn(&u8) -> bool| {
         from + text.get(from..).unwrap_or_default().iter().take_while(|byte| is_part(byte)).count()
     };
@@ -262,7 +262,7 @@ fn number(text: &[u8], at: usize) -> Option<(u64, usize)> {
 
 /// Returns how many values there are. As curl: one value has the step 1, and a step leads to a
 /// second one.
-fn steps(first: u64, last: u64, step: u64) -> Option<u64> {
+fn count_steps(first: u64, last: u64, step: u64) -> Option<u64> {
     let span = last.checked_sub(first)?;
     (1..=span.max(1)).contains(&step).then_some(())?;
     (span / step).checked_add(1)
@@ -275,7 +275,7 @@ struct NoSet<'a> {
 }
 
 /// Returns the texts of a set, and what follows it. `rest` begins behind the brace.
-fn set(mut rest: &str) -> Result<(Vec<String>, &str), NoSet<'_>> {
+fn parse_set(mut rest: &str) -> Result<(Vec<String>, &str), NoSet<'_>> {
     let (mut texts, mut text) = (Vec::new(), String::new());
     while let Some(c) = rest.chars().next() {
         let behind = &rest[c.len_utf8()..];

@@ -66,7 +66,7 @@ impl Pin {
             None => (rest, None),
         };
         let addresses = match addresses.filter(|_| !is_removed) {
-            Some(addresses) => addresses.split(',').map(address).collect::<Option<Vec<IpAddr>>>()?,
+            Some(addresses) => addresses.split(',').map(parse_address).collect::<Option<Vec<IpAddr>>>()?,
             None if is_removed => Vec::new(),
             None => return None,
         };
@@ -75,7 +75,7 @@ impl Pin {
 }
 
 /// Returns an address; brackets may stand around it.
-fn address(text: &str) -> Option<IpAddr> {
+fn parse_address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     bare.parse().ok()
 }

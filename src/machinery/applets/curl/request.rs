@@ -76,7 +76,7 @@ fn is_named(header: &str, name: &str) -> bool {
 
 /// Returns a header as it is sent: `Name: value` as it was written, and `Name:` for `Name;`. `None`
 /// for one that only keeps one of curl's own away (`Name:`), and for what is no header.
-fn line(header: &str) -> Option<String> {
+fn header_line(header: &str) -> Option<String> {
     match header.split_once(':') {
         Some((name, value)) => {
             (!name.is_empty() && !value.trim().is_empty()).then(|| format!("{header}\r\n"))
@@ -92,7 +92,7 @@ fn line(header: &str) -> Option<String> {
 ///
 /// # Errors
 /// curl's code 26 if the file of the body cannot be opened.
-pub(super) fn open<'a>(
+pub(super) fn open_request<'a>(
     options: &Options,
     request: Request<'a>,
 ) -> Result<(Option<Opened<'a>>, String), Fault> {
@@ -105,13 +105,13 @@ pub(super) fn open<'a>(
             body.length = None;
         }
     }
-    let head = head(options, request, opened.as_ref(), &own);
+    let head = format_head(options, request, opened.as_ref(), &own);
     Ok((opened, head))
 }
 
-fn head(options: &Options, request: Request<'_>, body: Option<&Opened<'_>>, own: &Own<'_>) -> String {
+fn format_head(options: &Options, request: Request<'_>, body: Option<&Opened<'_>>, own: &Own<'_>) -> String {
     let host = match own.find("Host") {
-        Some(host) => line(host).unwrap_or_default(),
+        Some(host) => header_line(host).unwrap_or_default(),
         None => format!("Host: {}\r\n", request.url.authority()),
     };
     let mut text = format!("{} {} HTTP/1.1\r\n{host}", request.method, request.url.path);
@@ -150,7 +150,7 @@ fn head(options: &Options, request: Request<'_>, body: Option<&Opened<'_>>, own:
     if let Some(cookies) = &options.cookies {
         add("Cookie", cookies);
     }
-    text.extend(own.sent().filter_map(line));
+    text.extend(own.sent().filter_map(header_line));
     text + &about_body(options, body, own) + "\r\n"
 }
 

@@ -98,8 +98,8 @@ pub(super) fn with_retries(
         let mut report = Report::new(&wanted.url.url);
         report.nth = wanted.nth;
         let mut result = transfer(client, wanted, &mut report);
-        finish(options, &result, &mut report);
-        let Some(problem) = problem(options, &result, &report) else { return report };
+        finish_transfer(options, &result, &mut report);
+        let Some(problem) = retryable_problem(options, &result, &report) else { return report };
         let server_wait = match problem {
             Problem::Http => report.header("retry-after").and_then(retry_after),
             _ => None,
@@ -108,7 +108,7 @@ pub(super) fn with_retries(
         let wait = match left.next(begun.elapsed(), server_wait) {
             Step::GiveUp => return report,
             Step::TooLong => {
-                say(
+                print_warning(
                     options,
                     "The Retry-After: time would make this command line exceed the maximum allowed \
                      time for retries.",
@@ -119,11 +119,14 @@ pub(super) fn with_retries(
         };
         if stdin && report.upload_begun {
             result = Err(cannot_rewind());
-            finish(options, &result, &mut report);
+            finish_transfer(options, &result, &mut report);
             return report;
         }
         let (what, seconds) = (problem.words(), wait.as_secs());
-        say(options, &format!("Problem {what}. Will retry in {seconds} seconds. {count} retries left."));
+        print_warning(
+            options,
+            &format!("Problem {what}. Will retry in {seconds} seconds. {count} retries left."),
+        );
         throw_away(options, &report);
         sleep(wait);
     }
@@ -142,14 +145,14 @@ fn throw_away(options: &Options, report: &Report) {
     }
 }
 
-fn say(options: &Options, warning: &str) {
+fn print_warning(options: &Options, warning: &str) {
     if !options.silent {
         warn(warning);
     }
 }
 
 /// Notes how a transfer ended, and tells its failure.
-fn finish(options: &Options, result: &Result<(), Fault>, report: &mut Report) {
+fn finish_transfer(options: &Options, result: &Result<(), Fault>, report: &mut Report) {
     report.total = report.start.elapsed();
     if let Err(fault) = result {
         report.code = fault.code;
@@ -159,7 +162,7 @@ fn finish(options: &Options, result: &Result<(), Fault>, report: &mut Report) {
 }
 
 /// Returns whether a result may pass, as curl 7.88.1 decides it.
-fn problem(options: &Options, result: &Result<(), Fault>, report: &Report) -> Option<Problem> {
+fn retryable_problem(options: &Options, result: &Result<(), Fault>, report: &Report) -> Option<Problem> {
     let code = result.as_ref().map_or_else(|fault| fault.code, |()| 0);
     match code {
         6 | 28 => Some(Problem::Timeout),
@@ -239,7 +242,7 @@ mod tests {
             let options = Options { retries, ..Options::default() };
             let mut report = Report::new("u");
             (report.status, report.refused) = (status, code == 7);
-            problem(&options, &if code == 0 { Ok(()) } else { Err(fault(code, "")) }, &report)
+            retryable_problem(&options, &if code == 0 { Ok(()) } else { Err(fault(code, "")) }, &report)
         };
         let none = Retries::default;
         assert_eq!(problem_of(none(), 28, 0), Some(Problem::Timeout));

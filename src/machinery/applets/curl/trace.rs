@@ -14,7 +14,7 @@ pub(super) fn announces_data(options: &Options, report: &Report) -> bool {
 
 /// Returns the lines of heads of an answer. `answer` is there if the head is whole, and its last
 /// line is left out if the status ends the transfer (`-f`).
-pub(super) fn heads(raw: &[u8], answer: Option<&Answer>, ends: bool) -> String {
+pub(super) fn format_heads(raw: &[u8], answer: Option<&Answer>, ends: bool) -> String {
     let (mut text, mut is_old) = (String::new(), false);
     let mut lines = raw.split_inclusive(|byte| *byte == b'\n').peekable();
     while let Some(line) = lines.next() {
@@ -41,7 +41,12 @@ pub(super) fn heads(raw: &[u8], answer: Option<&Answer>, ends: bool) -> String {
 
 /// Returns how a body went. `with_head` if it was sent in one piece with the head, `announces` if
 /// its parts are announced.
-pub(super) fn upload(progress: &Progress, chunked: bool, with_head: bool, announces: bool) -> String {
+pub(super) fn describe_upload(
+    progress: &Progress,
+    chunked: bool,
+    with_head: bool,
+    announces: bool,
+) -> String {
     let mut text = String::new();
     if progress.has_waited {
         text += "* Done waiting for 100-continue\n";
@@ -68,14 +73,14 @@ pub(super) fn upload(progress: &Progress, chunked: bool, with_head: bool, announ
 const LAST_CHUNK: usize = b"0\r\n\r\n".len();
 
 /// Announces the first part of a body of so many bytes.
-pub(super) fn data(options: &Options, report: &Report, count: usize) {
+pub(super) fn announce_data(options: &Options, report: &Report, count: usize) {
     if announces_data(options, report) {
         err(&format!("{{ [{count} bytes data]\n"));
     }
 }
 
 /// Tells what came behind the end of a body.
-pub(super) fn excess(options: &Options, answer: &Answer, path: &str) {
+pub(super) fn note_excess(options: &Options, answer: &Answer, path: &str) {
     let (excess, before) = answer.excess();
     let path = path.split('?').next().unwrap_or_default();
     if !options.verbose || excess == 0 {

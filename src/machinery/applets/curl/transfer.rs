@@ -26,7 +26,7 @@ pub(super) fn transfer(
     wanted: &Transfer<'_>,
     report: &mut Report,
 ) -> Result<(), Fault> {
-    let transferred = follow(client, wanted, report);
+    let transferred = follow_redirects(client, wanted, report);
     if let Err(fault) = &transferred {
         client.give_up(fault);
     }
@@ -66,7 +66,11 @@ pub(super) fn first_request<'a>(
     Ok((url, body))
 }
 
-fn follow(client: &mut Client<'_>, wanted: &Transfer<'_>, report: &mut Report) -> Result<(), Fault> {
+fn follow_redirects(
+    client: &mut Client<'_>,
+    wanted: &Transfer<'_>,
+    report: &mut Report,
+) -> Result<(), Fault> {
     let (options, deadline) = (client.options, Deadline::new(client.options.max_time));
     client.check_pins()?;
     let (mut url, mut body) = first_request(options, wanted)?;
@@ -88,23 +92,23 @@ fn follow(client: &mut Client<'_>, wanted: &Transfer<'_>, report: &mut Report) -
         let request = Request { url: &url, method: &method, body, trusted, is_named, referer };
         let answer = client.request(request, deadline, report);
         // What came before a failure is shown, too.
-        sink.heads(&report.heads)?;
+        sink.write_heads(&report.heads)?;
         let mut answer = answer?;
         let status = answer.head.status;
         let location = answer.head.location.clone().filter(|_| (300..400).contains(&status));
         report.redirect = location.as_ref().and_then(|l| url.join(l).ok()).map(|u| u.effective());
         let Some(location) = location.filter(|_| options.follow) else {
-            failed(options.fail, status)?;
+            check_status(options.fail, status)?;
             sink.body(&mut answer, deadline, report)?;
-            trace::excess(options, &answer, &url.path);
-            client.keep(url, answer, &method);
-            return failed(options.fail_with_body, status);
+            trace::note_excess(options, &answer, &url.path);
+            client.keep_connection(url, answer, &method);
+            return check_status(options.fail_with_body, status);
         };
         if let Some(most) = options.redirects_max.filter(|most| report.redirects >= *most) {
             return Err(fault(47, format!("Maximum ({most}) redirects followed")));
         }
-        skip(client, &mut answer, deadline, report)?;
-        client.keep(url.clone(), answer, &method);
+        skip_body(client, &mut answer, deadline, report)?;
+        client.keep_connection(url.clone(), answer, &method);
         let mut next = url.join(&location).map_err(redirect_fault).inspect_err(|fault| {
             client.note(&format!("* {}\n", fault.text));
         })?;
@@ -133,14 +137,19 @@ fn follow(client: &mut Client<'_>, wanted: &Transfer<'_>, report: &mut Report) -
 }
 
 /// Reads the body of a redirection away, if the connection goes on behind it.
-fn skip(client: &Client<'_>, answer: &mut Answer, deadline: Deadline, report: &Report) -> Result<(), Fault> {
+fn skip_body(
+    client: &Client<'_>,
+    answer: &mut Answer,
+    deadline: Deadline,
+    report: &Report,
+) -> Result<(), Fault> {
     let failed = |e: &Error, answer: &Answer| transfer_fault(e, deadline, answer.received, answer.length);
     if client.options.verbose
         && answer.is_kept()
         && let Some(count) = answer.await_body().map_err(|e| failed(&e, answer))?
     {
         client.note("* Ignoring the response-body\n");
-        trace::data(client.options, report, count);
+        trace::announce_data(client.options, report, count);
     }
     answer.skip_body().map_err(|e| failed(&e, answer))
 }
@@ -157,7 +166,7 @@ pub(super) fn cannot_rewind() -> Fault {
 }
 
 /// Refuses a status of an error if it is a failure here (`-f`, `--fail-with-body`).
-fn failed(is_failure: bool, status: u16) -> Result<(), Fault> {
+fn check_status(is_failure: bool, status: u16) -> Result<(), Fault> {
     match is_failure && status >= 400 {
         true => Err(fault(22, format!("The requested URL returned error: {status}"))),
         false => Ok(()),

@@ -43,7 +43,7 @@ impl Given<'_> {
     /// # Errors
     /// No whole number, or one of more than 64 bits.
     pub(super) fn number(&self) -> Result<i64, Refused> {
-        self.unblanked().parse().map_err(|e: std::num::ParseIntError| match e.kind() {
+        self.without_blanks().parse().map_err(|e: std::num::ParseIntError| match e.kind() {
             IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => self.refused("too large number"),
             _ => self.refused("expected a proper numerical parameter"),
         })
@@ -60,7 +60,7 @@ impl Given<'_> {
     /// # Errors
     /// No number, a negative one, or one that curl cannot count in milliseconds.
     pub(super) fn seconds(&self) -> Result<Option<Duration>, Refused> {
-        let seconds = self.unblanked().parse::<f64>().ok().filter(|seconds| !seconds.is_nan());
+        let seconds = self.without_blanks().parse::<f64>().ok().filter(|seconds| !seconds.is_nan());
         let seconds = seconds.ok_or_else(|| self.refused("expected a proper numerical parameter"))?;
         if seconds > i64::MAX as f64 / 1000.0 {
             return Err(self.refused("too large number"));
@@ -73,7 +73,7 @@ impl Given<'_> {
     }
 
     /// Returns the value without the blanks that strtol(3) and strtod(3) skip.
-    fn unblanked(&self) -> &str {
+    fn without_blanks(&self) -> &str {
         self.value.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c'])
     }
 

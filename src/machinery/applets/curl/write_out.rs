@@ -150,7 +150,7 @@ fn next_piece<'a>(report: &Report, rest: &'a str) -> (Piece, &'a str) {
     }
     let braced = |start: &str| rest.strip_prefix(start).and_then(|rest| rest.split_once('}'));
     if let Some((name, behind)) = braced("%{") {
-        return (variable(report, name), behind);
+        return (parse_variable(report, name), behind);
     }
     if let Some((name, behind)) = braced("%header{") {
         return (Piece::Text(report.header(name).unwrap_or_default().into()), behind);
@@ -160,7 +160,7 @@ fn next_piece<'a>(report: &Report, rest: &'a str) -> (Piece, &'a str) {
     (Piece::Text(rest[..length].into()), &rest[length..])
 }
 
-fn variable(report: &Report, name: &str) -> Piece {
+fn parse_variable(report: &Report, name: &str) -> Piece {
     match name.to_ascii_lowercase().as_str() {
         "onerror" => Piece::OnError,
         "stderr" => Piece::ToErr(true),

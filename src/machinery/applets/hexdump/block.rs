@@ -3,7 +3,7 @@
 use super::format::{BLOCK_MAX, Field, Format, Kind, Part, Unit, parse, size_of};
 
 /// Returns a number with at least so many digits as the precision says.
-fn digits(base: u8, value: u64, precision: Option<usize>) -> String {
+fn format_digits(base: u8, value: u64, precision: Option<usize>) -> String {
     let text = match base {
         b'o' => format!("{value:o}"),
         b'x' => format!("{value:x}"),
@@ -21,7 +21,7 @@ const NAMES: [&str; 33] = [
     "us", "del",
 ];
 
-fn escaped(byte: u8) -> String {
+fn escape_byte(byte: u8) -> String {
     match byte {
         0 => "\\0".into(),
         7 => "\\a".into(),
@@ -36,7 +36,7 @@ fn escaped(byte: u8) -> String {
     }
 }
 
-fn named(byte: u8) -> String {
+fn name_of_byte(byte: u8) -> String {
     match byte {
         b' '..=b'~' => char::from(byte).into(),
         0x7f => NAMES[32].into(),
@@ -47,7 +47,7 @@ fn named(byte: u8) -> String {
 impl Field {
     /// Prints one value. `bytes` are those that the field takes; none of them are left behind the
     /// end of the input: then it is blank.
-    fn put(&self, out: &mut Vec<u8>, bytes: Option<&[u8]>, address: u64) {
+    fn write_block(&self, out: &mut Vec<u8>, bytes: Option<&[u8]>, address: u64) {
         let value = |bytes: &[u8]| {
             let mut whole = [0; 8];
             whole[..bytes.len()].copy_from_slice(bytes);
@@ -55,26 +55,30 @@ impl Field {
         };
         let mut zero = self.zero && !self.left && self.precision.is_none();
         let text: Vec<u8> = match (self.kind, bytes) {
-            (Kind::Address(base) | Kind::End(base), _) => digits(base, address, self.precision).into_bytes(),
+            (Kind::Address(base) | Kind::End(base), _) => {
+                format_digits(base, address, self.precision).into_bytes()
+            }
             (_, None) => {
                 zero = false;
                 Vec::new()
             }
-            (Kind::Unsigned(base), Some(bytes)) => digits(base, value(bytes), self.precision).into_bytes(),
+            (Kind::Unsigned(base), Some(bytes)) => {
+                format_digits(base, value(bytes), self.precision).into_bytes()
+            }
             (Kind::Signed, Some(bytes)) => {
                 let unused = 64 - 8 * bytes.len() as u32;
                 let signed = ((value(bytes) << unused) as i64) >> unused;
                 let sign = if signed < 0 { "-" } else { self.plus };
                 let width = if zero { self.width.saturating_sub(sign.len()) } else { 0 };
                 let least = self.precision.unwrap_or(1).max(width);
-                format!("{sign}{}", digits(b'u', signed.unsigned_abs(), Some(least))).into_bytes()
+                format!("{sign}{}", format_digits(b'u', signed.unsigned_abs(), Some(least))).into_bytes()
             }
             (Kind::Byte, Some(bytes)) => bytes.to_vec(),
-            (Kind::Escaped, Some(bytes)) => escaped(bytes[0]).into_bytes(),
+            (Kind::Escaped, Some(bytes)) => escape_byte(bytes[0]).into_bytes(),
             (Kind::Printable, Some(bytes)) => {
                 vec![if (b' '..=b'~').contains(&bytes[0]) { bytes[0] } else { b'.' }]
             }
-            (Kind::Named, Some(bytes)) => named(bytes[0]).into_bytes(),
+            (Kind::Named, Some(bytes)) => name_of_byte(bytes[0]).into_bytes(),
         };
         let fill = self.width.saturating_sub(text.len());
         let (before, behind) = if self.left { (0, fill) } else { (fill, 0) };
@@ -110,7 +114,7 @@ impl Plan {
     }
 
     /// Prints one block. `bytes` are those that the input has; the last block may lack some.
-    pub(super) fn put(&self, out: &mut Vec<u8>, bytes: &[u8], address: u64) {
+    pub(super) fn write_block(&self, out: &mut Vec<u8>, bytes: &[u8], address: u64) {
         let mut block = bytes.to_vec();
         block.resize(self.block, 0);
         for format in &self.formats {
@@ -150,7 +154,7 @@ fn put_once(
             Part::Text(text) => out.extend(text.bytes()),
             Part::Field(field) => {
                 let bytes = block.get(*at..*at + field.bytes).filter(|_| *at < there);
-                field.put(out, bytes, address + *at as u64);
+                field.write_block(out, bytes, address + *at as u64);
                 *at += field.bytes;
             }
         }
@@ -163,8 +167,8 @@ mod tests {
 
     #[test]
     fn a_number_may_have_any_number_of_digits() {
-        assert_eq!(digits(b'x', 255, Some(4)), "00ff");
-        assert_eq!(digits(b'd', 0, None), "0");
-        assert_eq!(digits(b'd', 7, Some(BLOCK_MAX)).len(), BLOCK_MAX);
+        assert_eq!(format_digits(b'x', 255, Some(4)), "00ff");
+        assert_eq!(format_digits(b'd', 0, None), "0");
+        assert_eq!(format_digits(b'd', 7, Some(BLOCK_MAX)).len(), BLOCK_MAX);
     }
 }

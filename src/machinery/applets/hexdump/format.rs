@@ -69,7 +69,7 @@ pub(super) fn size_of(format: &Format) -> usize {
 
 /// Takes the digits at the beginning of a text. A number that is too large for any use becomes
 /// [`BLOCK_MAX`].
-fn number(rest: &mut &str) -> Option<usize> {
+fn take_number(rest: &mut &str) -> Option<usize> {
     let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
     let (digits, behind) = rest.split_at(end);
     *rest = behind;
@@ -81,12 +81,12 @@ pub(super) fn parse(text: &str) -> Result<Format, String> {
     let bad = || format!("bad format {{{text}}}");
     let (mut units, mut rest) = (Vec::new(), text.trim_start());
     while !rest.is_empty() {
-        let times = number(&mut rest);
+        let times = take_number(&mut rest);
         rest = rest.trim_start();
         let mut size = None;
         if let Some(behind) = rest.strip_prefix('/') {
             rest = behind.trim_start();
-            size = Some(number(&mut rest).ok_or_else(bad)?);
+            size = Some(take_number(&mut rest).ok_or_else(bad)?);
             rest = rest.trim_start();
         }
         let quoted = rest.strip_prefix('"').ok_or_else(bad)?;
@@ -94,14 +94,14 @@ pub(super) fn parse(text: &str) -> Result<Format, String> {
         units.push(Unit {
             times: times.unwrap_or(1),
             fixed: times.is_some(),
-            parts: parts(&unescaped(&quoted[..end]), size)?,
+            parts: parse_parts(&unescape(&quoted[..end]), size)?,
         });
         rest = quoted[end + 1..].trim_start();
     }
     Ok(units)
 }
 
-fn unescaped(text: &str) -> String {
+fn unescape(text: &str) -> String {
     let (mut out, mut chars) = (String::new(), text.chars());
     while let Some(c) = chars.next() {
         out.push(match c {
@@ -124,7 +124,7 @@ fn unescaped(text: &str) -> String {
 }
 
 /// Reads the text of one unit, whose conversions take `size` bytes if that was given.
-fn parts(text: &str, size: Option<usize>) -> Result<Vec<Part>, String> {
+fn parse_parts(text: &str, size: Option<usize>) -> Result<Vec<Part>, String> {
     let (mut parts, mut literal, mut rest) = (Vec::new(), String::new(), text);
     while let Some(at) = rest.find('%') {
         literal.push_str(&rest[..at]);
@@ -137,11 +137,11 @@ fn parts(text: &str, size: Option<usize>) -> Result<Vec<Part>, String> {
         let behind = rest.trim_start_matches(['-', '0', '+', ' ']);
         let flags = &rest[..rest.len() - behind.len()];
         rest = behind;
-        let width = number(&mut rest).unwrap_or(0);
+        let width = take_number(&mut rest).unwrap_or(0);
         let mut precision = None;
         if let Some(behind) = rest.strip_prefix('.') {
             rest = behind;
-            precision = Some(number(&mut rest).unwrap_or(0));
+            precision = Some(take_number(&mut rest).unwrap_or(0));
         }
         let length = if rest.starts_with("_a") || rest.starts_with("_A") {
             3

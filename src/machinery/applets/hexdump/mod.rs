@@ -28,7 +28,7 @@ struct Options {
 }
 
 /// Reads a number of bytes: decimal, `0x…` or `0…`, with `b` (512), `k` or `m` behind it.
-fn count(text: &str) -> Result<u64, String> {
+fn parse_count(text: &str) -> Result<u64, String> {
     let bad = || format!("invalid number '{text}'");
     let (digits, base) = match text.strip_prefix("0x").or(text.strip_prefix("0X")) {
         Some(hex) => (hex, 16),
@@ -50,7 +50,7 @@ fn count(text: &str) -> Result<u64, String> {
 const CANONICAL: [&str; 3] =
     [r#""%08.8_Ax\n""#, r#""%08.8_ax  " 8/1 "%02x " "  " 8/1 "%02x ""#, r#""  |" 16/1 "%_p" "|\n""#];
 
-fn options(args: &[String]) -> Result<Options, String> {
+fn parse_options(args: &[String]) -> Result<Options, String> {
     let mut found = Options::default();
     let mut args = args.iter();
     let mut usual = |lines: &[&str]| found.formats.extend(lines.iter().map(ToString::to_string));
@@ -86,8 +86,8 @@ fn options(args: &[String]) -> Result<Options, String> {
                     };
                     match letter {
                         'e' => usual(&[value]),
-                        'n' => length = Some(count(value)?),
-                        _ => skip = count(value)?,
+                        'n' => length = Some(parse_count(value)?),
+                        _ => skip = parse_count(value)?,
                     }
                     break;
                 }
@@ -102,7 +102,7 @@ fn options(args: &[String]) -> Result<Options, String> {
 }
 
 /// Fills the block as far as the input goes.
-fn fill(input: &mut dyn Read, block: &mut [u8]) -> io::Result<usize> {
+fn read_block(input: &mut dyn Read, block: &mut [u8]) -> io::Result<usize> {
     let mut have = 0;
     while have < block.len() {
         match input.read(&mut block[have..]) {
@@ -124,7 +124,7 @@ fn dump(plan: &Plan, options: &Options, mut input: &mut dyn Read, out: &mut dyn 
     let (mut block, mut last, mut starred) = (vec![0; plan.block], None, false);
     let mut text = Vec::new();
     loop {
-        let have = fill(&mut input, &mut block)?;
+        let have = read_block(&mut input, &mut block)?;
         if have == 0 {
             break;
         }
@@ -135,7 +135,7 @@ fn dump(plan: &Plan, options: &Options, mut input: &mut dyn Read, out: &mut dyn 
         } else {
             starred = false;
             text.clear();
-            plan.put(&mut text, &block[..have], address);
+            plan.write_block(&mut text, &block[..have], address);
             out.write_all(&text)?;
             last = Some(block.clone());
         }
@@ -183,7 +183,7 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
     let name = words.next().unwrap_or_default();
     let canonical = (name.rsplit('/').next() == Some("hd")).then(|| "-C".to_string());
     let words: Vec<String> = canonical.into_iter().chain(words).collect();
-    let read = options(&words).and_then(|options| Ok((Plan::of(&options.formats)?, options)));
+    let read = parse_options(&words).and_then(|options| Ok((Plan::of(&options.formats)?, options)));
     let (plan, options) = match read {
         Ok(read) => read,
         Err(why) => {
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     fn run(args: &[&str], input: &[u8]) -> Result<String, String> {
-        let options = options(&args.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let options = parse_options(&args.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         let mut out = Vec::new();
         dump(&Plan::of(&options.formats)?, &options, &mut &*input, &mut out).unwrap();
         Ok(String::from_utf8_lossy(&out).into_owned())
@@ -264,7 +264,7 @@ mod tests {
         );
         assert_eq!(run(&["-Cv"], &[0; 64]).unwrap().lines().count(), 5);
         assert_eq!(
-            (count("0x10"), count("2k"), count("010"), count("1b")),
+            (parse_count("0x10"), parse_count("2k"), parse_count("010"), parse_count("1b")),
             (Ok(16), Ok(2048), Ok(8), Ok(512))
         );
     }

@@ -63,7 +63,7 @@ impl Head {
     }
 
     /// Takes the first line.
-    fn begin(&mut self, line: &str) -> Result<(), Error> {
+    fn parse_start_line(&mut self, line: &str) -> Result<(), Error> {
         let (version, rest) = line
             .split_at_checked(5)
             .filter(|(name, _)| name.eq_ignore_ascii_case("HTTP/"))
@@ -88,7 +88,7 @@ impl Head {
     }
 
     /// Takes a line behind the first one, as text and as its bytes.
-    fn add(&mut self, line: &str, bytes: &[u8]) -> Result<(), Error> {
+    fn parse_header_line(&mut self, line: &str, bytes: &[u8]) -> Result<(), Error> {
         let is_folded = line.starts_with([' ', '\t']);
         if is_folded && !self.headers.is_empty() {
             return Ok(());
@@ -196,9 +196,9 @@ pub(super) fn read_head(reader: &mut impl BufRead, raw: &mut Vec<u8>) -> Result<
         let text = String::from_utf8_lossy(&line);
         let text = text.trim_end_matches(['\r', '\n']);
         match is_over {
-            _ if is_first => head.begin(text)?,
+            _ if is_first => head.parse_start_line(text)?,
             true => {}
-            false => head.add(text, &line)?,
+            false => head.parse_header_line(text, &line)?,
         }
         raw.extend_from_slice(&line);
         if raw.len() > HEAD_MAX {

@@ -40,7 +40,7 @@ pub(crate) use error::Error;
 pub(crate) use head::HEAD_MAX;
 pub(crate) use send::{Progress, Upload};
 pub(crate) use stream::Stream;
-pub(crate) use url::{BadUrl, Url, zone};
+pub(crate) use url::{BadUrl, Url, zone_id};
 
 /// Returns the name of a header that the user wrote, in lower case. curl ends it with `;`, too.
 pub(crate) fn header_name(header: &str) -> String {

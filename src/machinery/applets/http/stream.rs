@@ -37,7 +37,7 @@ impl Stream {
     }
 
     /// Lets no read and no write from now on last longer than that.
-    fn limit(&mut self, deadline: &Deadline, idle: Option<Duration>) -> io::Result<()> {
+    fn set_timeouts(&mut self, deadline: &Deadline, idle: Option<Duration>) -> io::Result<()> {
         let left = deadline.left()?;
         match self {
             Stream::Plain(tcp) => {
@@ -91,7 +91,7 @@ impl Read for Timed {
         if !self.ahead.is_empty() {
             return self.ahead.read(buffer);
         }
-        self.stream.limit(&self.deadline, self.idle)?;
+        self.stream.set_timeouts(&self.deadline, self.idle)?;
         self.stream.read(buffer).map_err(|e| match e.kind() {
             io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
             _ => e,

@@ -60,7 +60,8 @@ impl Url {
             Some((login, host)) => (Some(login.to_string()), host),
             None => (None, authority),
         };
-        let user = login.as_deref().map(|login| decoded(login).ok_or(BadUrl::Malformed)).transpose()?;
+        let user =
+            login.as_deref().map(|login| percent_decode(login).ok_or(BadUrl::Malformed)).transpose()?;
         let usual = if secure { 443 } else { 80 };
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, "")) => (host, usual),
@@ -68,8 +69,9 @@ impl Url {
             _ => (authority, usual),
         };
         let (host, zone) = without_zone(host).ok_or(BadUrl::Malformed)?;
-        let host = if host.starts_with('[') { host } else { decoded(&host).ok_or(BadUrl::Malformed)? };
-        let host = number(&host).map_or(host, |address| address.to_string());
+        let host =
+            if host.starts_with('[') { host } else { percent_decode(&host).ok_or(BadUrl::Malformed)? };
+        let host = parse_ipv4(&host).map_or(host, |address| address.to_string());
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         if bracketed.is_some_and(|address| address.parse::<Ipv6Addr>().is_err()) {
             return Err(BadUrl::Ipv6);
@@ -206,7 +208,7 @@ impl Url {
 fn without_zone(host: &str) -> Option<(String, Option<String>)> {
     let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     match inner.and_then(|inner| inner.split_once('%')) {
-        Some((address, text)) => Some((format!("[{address}]"), Some(zone(text)?.to_string()))),
+        Some((address, text)) => Some((format!("[{address}]"), Some(zone_id(text)?.to_string()))),
         None => Some((host.to_string(), None)),
     }
 }
@@ -215,7 +217,7 @@ fn without_zone(host: &str) -> Option<(String, Option<String>)> {
 const ZONE_MAX: usize = 15;
 
 /// Returns the zone behind the `%` of an address. RFC 6874 writes that as `%25`; curl takes both.
-pub(crate) fn zone(text: &str) -> Option<&str> {
+pub(crate) fn zone_id(text: &str) -> Option<&str> {
     let zone = text.strip_prefix("25").filter(|zone| !zone.is_empty()).unwrap_or(text);
     (1..=ZONE_MAX).contains(&zone.len()).then_some(zone)
 }
@@ -273,7 +275,7 @@ fn split_fragment(text: &str) -> (&str, Option<String>) {
 /// Returns an IPv4 address as inet_aton(3) reads it: one to four numbers, decimal, octal (`0177`)
 /// or hexadecimal (`0x7f`), of which the last one fills the bytes that are left. `127.1` is
 /// `127.0.0.1`.
-fn number(host: &str) -> Option<Ipv4Addr> {
+fn parse_ipv4(host: &str) -> Option<Ipv4Addr> {
     let digits = |part: &str| match part.as_bytes() {
         [b'0', b'x' | b'X', ..] => u32::from_str_radix(part.get(2..)?, 16).ok(),
         [b'0', _, ..] => u32::from_str_radix(part, 8).ok(),
@@ -297,7 +299,7 @@ fn is_unsendable(c: char) -> bool {
 }
 
 /// Returns a user or a host without its percent-encoding. `None` if that hides a control character.
-fn decoded(text: &str) -> Option<String> {
+fn percent_decode(text: &str) -> Option<String> {
     let text = percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
     (!text.contains(char::is_control)).then_some(text)
 }

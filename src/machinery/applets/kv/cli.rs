@@ -3,7 +3,7 @@
 
 use super::PORT;
 use super::client::{Client, Reply};
-use super::resp::{Words, split};
+use super::resp::{Words, split_line};
 use crate::http::Deadline;
 use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -82,8 +82,8 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
     let is_raw = call.raw.unwrap_or(!io::stdout().is_terminal());
     let mut session = Session { call: &call, client: None, is_raw };
     let done = match call.command.is_empty() {
-        true => session.lines(),
-        false => session.ask(&call.command),
+        true => session.run_input_lines(),
+        false => session.send_and_print(&call.command),
     };
     match done {
         Ok(()) => 0,
@@ -109,20 +109,20 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    fn place(&self) -> String {
+    fn server_address(&self) -> String {
         format!("{}:{}", self.call.host, self.call.port)
     }
 
     fn connect(&self) -> Result<Client, Failure> {
         let to = (self.call.host.as_str(), self.call.port);
         let mut client = Client::connect(to, Deadline::new(Some(PATIENCE)), REPLY_MAX)
-            .map_err(|e| Failure::Message(format!("Could not connect to {}: {e}", self.place())))?;
-        client.until(Deadline::new(None));
+            .map_err(|e| Failure::Message(format!("Could not connect to {}: {e}", self.server_address())))?;
+        client.set_deadline(Deadline::new(None));
         Ok(client)
     }
 
     /// Sends a command and prints the reply.
-    fn ask(&mut self, words: &Words) -> Result<(), Failure> {
+    fn send_and_print(&mut self, words: &Words) -> Result<(), Failure> {
         let mut client = match self.client.take() {
             Some(client) => client,
             None => self.connect()?,
@@ -134,8 +134,8 @@ impl Session<'_> {
         self.client = Some(client);
         let mut text = Vec::new();
         match self.is_raw {
-            true => raw(&reply, &mut text),
-            false => terminal(&reply, "", &mut text),
+            true => write_raw(&reply, &mut text),
+            false => write_for_terminal(&reply, "", &mut text),
         }
         if self.is_raw {
             text.push(b'\n');
@@ -149,12 +149,12 @@ impl Session<'_> {
     }
 
     /// Commands from standard input. On a terminal an error is shown, and the next line read.
-    fn lines(&mut self) -> Result<(), Failure> {
+    fn run_input_lines(&mut self) -> Result<(), Failure> {
         let is_asked = io::stdin().is_terminal();
         let mut input = io::stdin().lock();
         loop {
             if is_asked {
-                print!("{}> ", self.place());
+                print!("{}> ", self.server_address());
                 let _ = io::stdout().flush(); // the prompt only helps
             }
             let mut line = Vec::new();
@@ -162,7 +162,7 @@ impl Session<'_> {
             if read.map_err(|e| Failure::Message(format!("Error: {}", crate::reason(&e))))? == 0 {
                 return Ok(());
             }
-            let Some(words) = split(&line) else {
+            let Some(words) = split_line(&line) else {
                 println!("Invalid argument(s)");
                 continue;
             };
@@ -170,7 +170,7 @@ impl Session<'_> {
             if name.eq_ignore_ascii_case(b"quit") || name.eq_ignore_ascii_case(b"exit") {
                 return Ok(());
             }
-            match self.ask(&words) {
+            match self.send_and_print(&words) {
                 Err(Failure::Message(e)) if is_asked => eprintln!("{e}"),
                 done => done?,
             }
@@ -179,7 +179,7 @@ impl Session<'_> {
 }
 
 /// Returns a reply for another program: values only, one on each line.
-fn raw(reply: &Reply, out: &mut Vec<u8>) {
+fn write_raw(reply: &Reply, out: &mut Vec<u8>) {
     match reply {
         Reply::Status(text) | Reply::Bulk(Some(text)) => out.extend_from_slice(text),
         Reply::Error(text) => {
@@ -193,14 +193,14 @@ fn raw(reply: &Reply, out: &mut Vec<u8>) {
                 if nth > 0 {
                     out.push(b'\n');
                 }
-                raw(one, out);
+                write_raw(one, out);
             }
         }
     }
 }
 
 /// Returns a reply for people. The lines of an array within another one begin with `prefix`.
-pub(super) fn terminal(reply: &Reply, prefix: &str, out: &mut Vec<u8>) {
+pub(super) fn write_for_terminal(reply: &Reply, prefix: &str, out: &mut Vec<u8>) {
     match reply {
         Reply::Status(text) => out.extend_from_slice(text),
         Reply::Error(text) => {
@@ -208,7 +208,7 @@ pub(super) fn terminal(reply: &Reply, prefix: &str, out: &mut Vec<u8>) {
             out.extend_from_slice(text);
         }
         Reply::Integer(number) => out.extend_from_slice(format!("(integer) {number}").as_bytes()),
-        Reply::Bulk(Some(text)) => quoted(text, out),
+        Reply::Bulk(Some(text)) => write_quoted(text, out),
         Reply::Bulk(None) | Reply::Array(None) => out.extend_from_slice(b"(nil)"),
         Reply::Array(Some(all)) if all.is_empty() => out.extend_from_slice(b"(empty array)"),
         Reply::Array(Some(all)) => {
@@ -217,7 +217,7 @@ pub(super) fn terminal(reply: &Reply, prefix: &str, out: &mut Vec<u8>) {
             for (nth, one) in all.iter().enumerate() {
                 let before = if nth == 0 { "" } else { prefix };
                 out.extend_from_slice(format!("{before}{:>width$}) ", nth + 1).as_bytes());
-                terminal(one, &deeper, out);
+                write_for_terminal(one, &deeper, out);
             }
             return; // each element has ended its line
         }
@@ -225,7 +225,7 @@ pub(super) fn terminal(reply: &Reply, prefix: &str, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-fn quoted(text: &[u8], out: &mut Vec<u8>) {
+fn write_quoted(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     for byte in text {
         match byte {
@@ -268,8 +268,8 @@ mod tests {
         let pair = Reply::Array(Some(vec![text("a"), text("b")]));
         let nested = Reply::Array(Some(vec![text("0"), pair, Reply::Array(Some(vec![])), Reply::Bulk(None)]));
         let (mut people, mut plain) = (Vec::new(), Vec::new());
-        terminal(&nested, "", &mut people);
-        raw(&nested, &mut plain);
+        write_for_terminal(&nested, "", &mut people);
+        write_raw(&nested, &mut plain);
         let want = "1) \"0\"\n2) 1) \"a\"\n   2) \"b\"\n3) (empty array)\n4) (nil)\n";
         assert_eq!(String::from_utf8(people).unwrap(), want);
         assert_eq!(String::from_utf8(plain).unwrap(), "0\na\nb\n\n");

@@ -1,6 +1,6 @@
 //! The client's side of the protocol. Blocking: a client does one thing at a time.
 
-use super::resp::{integer, write_request};
+use super::resp::{parse_integer, write_request};
 use crate::http::{self, Deadline};
 use crate::resolve;
 use std::io::{self, BufRead, BufReader, Read, Take, Write};
@@ -62,7 +62,7 @@ impl Client {
     }
 
     /// Sets another deadline from now on.
-    pub(crate) fn until(&mut self, deadline: Deadline) {
+    pub(crate) fn set_deadline(&mut self, deadline: Deadline) {
         self.reader.get_mut().get_mut().deadline = deadline;
     }
 
@@ -78,55 +78,55 @@ impl Client {
         timed.stream.set_write_timeout(timed.deadline.left()?)?;
         timed.stream.write_all(&request)?;
         self.reader.get_mut().set_limit(self.reply_max);
-        read(&mut self.reader, DEPTH_MAX)
+        read_reply(&mut self.reader, DEPTH_MAX)
     }
 }
 
-fn invalid(what: &str) -> io::Error {
+fn invalid_reply(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_string())
 }
 
 /// Reads a reply with at most `depth` arrays around its innermost value.
-pub(super) fn read(reader: &mut impl BufRead, depth: usize) -> io::Result<Reply> {
+pub(super) fn read_reply(reader: &mut impl BufRead, depth: usize) -> io::Result<Reply> {
     let mut line = Vec::new();
     reader.by_ref().take(LINE_MAX).read_until(b'\n', &mut line)?;
     if !line.ends_with(b"\r\n") {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     line.truncate(line.len() - 2);
-    let (kind, text) = line.split_first().ok_or_else(|| invalid("a reply without a type"))?;
-    let number = || integer(text).ok_or_else(|| invalid("a reply with a bad number"));
+    let (kind, text) = line.split_first().ok_or_else(|| invalid_reply("a reply without a type"))?;
+    let number = || parse_integer(text).ok_or_else(|| invalid_reply("a reply with a bad number"));
     Ok(match kind {
         b'+' => Reply::Status(text.to_vec()),
         b'-' => Reply::Error(text.to_vec()),
         b':' => Reply::Integer(number()?),
         b'$' => match u64::try_from(number()?) {
-            Ok(length) => Reply::Bulk(Some(bulk(reader, length)?)),
+            Ok(length) => Reply::Bulk(Some(read_bulk(reader, length)?)),
             Err(_) => Reply::Bulk(None),
         },
-        b'*' if depth == 0 => return Err(invalid("a reply with too many arrays in each other")),
+        b'*' if depth == 0 => return Err(invalid_reply("a reply with too many arrays in each other")),
         b'*' => match u64::try_from(number()?) {
             Ok(count) => {
                 let mut all = Vec::new(); // it grows with what comes, not with what is announced
                 for _ in 0..count {
-                    all.push(read(reader, depth - 1)?);
+                    all.push(read_reply(reader, depth - 1)?);
                 }
                 Reply::Array(Some(all))
             }
             Err(_) => Reply::Array(None),
         },
-        _ => return Err(invalid("this is not Redis' protocol")),
+        _ => return Err(invalid_reply("this is not Redis' protocol")),
     })
 }
 
-fn bulk(reader: &mut impl BufRead, length: u64) -> io::Result<Vec<u8>> {
+fn read_bulk(reader: &mut impl BufRead, length: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     reader.by_ref().take(length).read_to_end(&mut bytes)?;
     let mut end = [0; 2];
     reader.read_exact(&mut end)?;
     match end == *b"\r\n" {
         true => Ok(bytes),
-        false => Err(invalid("a reply longer than it says")),
+        false => Err(invalid_reply("a reply longer than it says")),
     }
 }
 
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn replies_are_read_and_nonsense_is_refused() {
-        let got = |text: &str| read(&mut text.as_bytes(), DEPTH_MAX).map_err(|e| e.kind());
+        let got = |text: &str| read_reply(&mut text.as_bytes(), DEPTH_MAX).map_err(|e| e.kind());
         assert_eq!(got("+OK\r\n"), Ok(Reply::Status(b"OK".to_vec())));
         assert_eq!(got("$2\r\na\n\r\n"), Ok(Reply::Bulk(Some(b"a\n".to_vec()))));
         assert_eq!(got("$-1\r\n"), Ok(Reply::Bulk(None)));

@@ -3,7 +3,7 @@
 use super::client;
 use super::commands::{self, Facts, Session};
 use super::log;
-use super::resp::{Replies, Requests, split, write_request};
+use super::resp::{Replies, Requests, split_line, write_request};
 use super::store::Database;
 use rng::fuzz::{Target, all};
 
@@ -69,31 +69,31 @@ fn requests(input: &[u8]) -> bool {
                     }
                     let bytes = replies.take();
                     let mut rest = &bytes[..];
-                    client::read(&mut rest, 8).expect("a reply that a client can read");
+                    client::read_reply(&mut rest, 8).expect("a reply that a client can read");
                     assert!(rest.is_empty(), "one reply for one request");
                 }
             }
         }
     }
     // What was counted is what is there.
-    let before = db.used();
+    let before = db.used_bytes();
     let keys: Vec<Vec<u8>> = db.iter().map(|(key, _)| key.clone()).collect();
     keys.iter().for_each(|key| drop(db.remove(key)));
-    assert_eq!((db.used(), db.expiring()), (0, 0), "{before} bytes were counted");
+    assert_eq!((db.used_bytes(), db.count_expiring()), (0, 0), "{before} bytes were counted");
     true
 }
 
 fn reply(input: &[u8]) -> bool {
     let mut input = input;
-    client::read(&mut input, 8).is_ok()
+    client::read_reply(&mut input, 8).is_ok()
 }
 
 fn logged(input: &[u8]) -> bool {
-    log::read(input, &mut Database::default()).is_ok()
+    log::replay_log(input, &mut Database::default()).is_ok()
 }
 
 fn line(input: &[u8]) -> bool {
-    split(input).is_some()
+    split_line(input).is_some()
 }
 
 #[test]

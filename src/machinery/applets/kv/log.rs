@@ -79,13 +79,13 @@ impl Log {
         let file = match File::options().read(true).append(true).open(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let (file, size) = write(dir, db).map_err(refused)?;
+                let (file, size) = write_new_log(dir, db).map_err(refused)?;
                 return Ok(Log { file, dir: dir.into(), size, base: size, has_failed: false, _lock: lock });
             }
             Err(e) => return Err(refused(e)),
         };
         let Extent { whole, torn } =
-            read(BufReader::new(&file), db).map_err(|e| format!("{}: {e}", path.display()))?;
+            replay_log(BufReader::new(&file), db).map_err(|e| format!("{}: {e}", path.display()))?;
         if torn > 0 {
             file.set_len(whole).and_then(|()| file.sync_all()).map_err(refused)?;
             report(format!(
@@ -118,7 +118,7 @@ impl Log {
         for (nth, words) in commands.iter().enumerate() {
             write_request(words, &mut text);
             if text.len() > RECORD || nth + 1 == commands.len() {
-                records.extend(record(&text));
+                records.extend(frame_record(&text));
                 text.clear();
             }
         }
@@ -150,14 +150,14 @@ impl Log {
     /// The disk refuses; then the old one stays.
     pub(super) fn rewrite(&mut self, db: &Database) -> io::Result<()> {
         self.has_failed = true; // the new file may have its name already
-        let (file, size) = write(&self.dir, db)?;
+        let (file, size) = write_new_log(&self.dir, db)?;
         (self.file, self.size, self.base, self.has_failed) = (file, size, size, false);
         Ok(())
     }
 }
 
 /// Writes a new log, and puts it in its place once it is on the disk.
-fn write(dir: &Path, db: &Database) -> io::Result<(File, u64)> {
+fn write_new_log(dir: &Path, db: &Database) -> io::Result<(File, u64)> {
     let path = dir.join("kv.log.new");
     let _ = fs::remove_file(&path); // of a rewrite that was interrupted
     let mut file = File::options().append(true).create_new(true).open(&path)?;
@@ -165,14 +165,14 @@ fn write(dir: &Path, db: &Database) -> io::Result<(File, u64)> {
     let mut size = MAGIC.len() as u64;
     let mut text = Vec::new();
     let mut flush = |text: &mut Vec<u8>| {
-        let record = record(text);
+        let record = frame_record(text);
         size += record.len() as u64;
         text.clear();
         file.write_all(&record)
     };
     for (key, entry) in db.iter() {
         let mut commands = Vec::new();
-        snapshot(key, &entry.value, &mut |words| {
+        write_value_commands(key, &entry.value, &mut |words| {
             write_request(words, &mut commands);
             text.append(&mut commands);
             if text.len() > RECORD { flush(&mut text) } else { Ok(()) }
@@ -191,7 +191,11 @@ fn write(dir: &Path, db: &Database) -> io::Result<(File, u64)> {
 }
 
 /// Tells `write` the commands that make a value.
-fn snapshot(key: &[u8], value: &Value, write: &mut dyn FnMut(&[&[u8]]) -> io::Result<()>) -> io::Result<()> {
+fn write_value_commands(
+    key: &[u8],
+    value: &Value,
+    write: &mut dyn FnMut(&[&[u8]]) -> io::Result<()>,
+) -> io::Result<()> {
     match value {
         Value::Text(text) => write(&[b"SET", key, text]),
         Value::Hash(map) => {
@@ -223,22 +227,22 @@ fn in_parts<'a>(
     if words.len() > 2 { write(&words) } else { Ok(()) }
 }
 
-fn crc(bytes: &[u8]) -> [u8; 4] {
+fn checksum(bytes: &[u8]) -> [u8; 4] {
     let mut crc = Crc::new();
     crc.update(bytes);
     crc.sum().to_le_bytes()
 }
 
-fn record(commands: &[u8]) -> Vec<u8> {
+fn frame_record(commands: &[u8]) -> Vec<u8> {
     let length = u32::try_from(commands.len()).unwrap_or(u32::MAX); // a batch is far shorter
-    let mut record = [length.to_le_bytes(), crc(commands)].concat();
-    record.extend(crc(&record));
+    let mut record = [length.to_le_bytes(), checksum(commands)].concat();
+    record.extend(checksum(&record));
     record.extend_from_slice(commands);
     record
 }
 
 /// Reads until the buffer is full, or to the end: how many bytes there were.
-fn fill(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+fn read_up_to_full(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut length = 0;
     while length < buffer.len() {
         match file.read(&mut buffer[length..]) {
@@ -255,7 +259,7 @@ fn fill(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 fn zeros_to_the_end(file: &mut impl Read) -> io::Result<Option<u64>> {
     let (mut buffer, mut length) = (vec![0; 64 << 10], 0);
     loop {
-        match fill(file, &mut buffer)? {
+        match read_up_to_full(file, &mut buffer)? {
             0 => return Ok(Some(length)),
             count if buffer[..count].iter().any(|byte| *byte != 0) => return Ok(None),
             count => length += count as u64,
@@ -264,10 +268,10 @@ fn zeros_to_the_end(file: &mut impl Read) -> io::Result<Option<u64>> {
 }
 
 /// Runs the commands of a log.
-pub(super) fn read(mut file: impl Read, db: &mut Database) -> Result<Extent, String> {
+pub(super) fn replay_log(mut file: impl Read, db: &mut Database) -> Result<Extent, String> {
     let failed = |e: io::Error| format!("cannot be read: {}", crate::reason(&e));
     let mut magic = [0; MAGIC.len()];
-    if fill(&mut file, &mut magic).map_err(failed)? < MAGIC.len() || magic != *MAGIC {
+    if read_up_to_full(&mut file, &mut magic).map_err(failed)? < MAGIC.len() || magic != *MAGIC {
         return Err("is no log of kv-server; move it away to begin without data".into());
     }
     let mut whole = MAGIC.len() as u64;
@@ -279,12 +283,12 @@ pub(super) fn read(mut file: impl Read, db: &mut Database) -> Result<Extent, Str
             )
         };
         let mut header = [0; HEADER];
-        let got = fill(&mut file, &mut header).map_err(failed)?;
+        let got = read_up_to_full(&mut file, &mut header).map_err(failed)?;
         if got < HEADER {
             return Ok(Extent { whole, torn: got as u64 });
         }
         let (fields, check) = header.split_at(8);
-        if crc(fields) != *check {
+        if checksum(fields) != *check {
             let rest = zeros_to_the_end(&mut file).map_err(failed)?;
             return match rest.filter(|_| header.ends_with(&[0])) {
                 Some(rest) => Ok(Extent { whole, torn: HEADER as u64 + rest }),
@@ -296,11 +300,11 @@ pub(super) fn read(mut file: impl Read, db: &mut Database) -> Result<Extent, Str
             return Err(damaged("a record is too long"));
         }
         let mut commands = vec![0; length];
-        let got = fill(&mut file, &mut commands).map_err(failed)?;
+        let got = read_up_to_full(&mut file, &mut commands).map_err(failed)?;
         if got < length {
             return Ok(Extent { whole, torn: (HEADER + got) as u64 });
         }
-        if crc(&commands) != fields[4..] {
+        if checksum(&commands) != fields[4..] {
             // Commands end with a newline; a zero in its place was never written.
             let rest = zeros_to_the_end(&mut file).map_err(failed)?;
             return match rest.filter(|_| commands.last() == Some(&0)) {
@@ -328,20 +332,20 @@ fn replay(commands: &[u8], db: &mut Database) -> Result<(), String> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::kv::resp::split;
+    use crate::kv::resp::split_line;
 
     /// Returns a log with two records.
     pub(crate) fn example() -> Vec<u8> {
         let text = |line: &str| {
             let mut text = Vec::new();
             write_request(&words(line), &mut text);
-            record(&text)
+            frame_record(&text)
         };
         [MAGIC, &text("SET a 1 PXAT 5"), &text("RPUSH l a b")].concat()
     }
 
     fn words(line: &str) -> Words {
-        split(line.as_bytes()).unwrap()
+        split_line(line.as_bytes()).unwrap()
     }
 
     fn open(dir: &Path) -> (Result<Log, String>, Database, Option<String>) {
@@ -378,7 +382,7 @@ pub(super) mod tests {
                 let mut db = Database::default();
                 let whole = *ends.iter().rfind(|end| **end <= length).unwrap();
                 let want = Extent { whole: whole as u64, torn: (file.len() - whole) as u64 };
-                assert_eq!(read(&file[..], &mut db), Ok(want), "{length} and {zeros}");
+                assert_eq!(replay_log(&file[..], &mut db), Ok(want), "{length} and {zeros}");
             }
         }
         fs::write(dir.path().join("kv.log"), &bytes[..bytes.len() - 3]).unwrap();
@@ -397,7 +401,7 @@ pub(super) mod tests {
         for at in 0..bytes.len() {
             let mut file = bytes.clone();
             file[at] ^= 0x40;
-            let error = read(&file[..], &mut Database::default()).unwrap_err();
+            let error = replay_log(&file[..], &mut Database::default()).unwrap_err();
             assert!(error.contains("is damaged at byte") || at < MAGIC.len(), "{at}: {error}");
         }
         let path = dir.path().join("kv.log");
@@ -427,7 +431,7 @@ pub(super) mod tests {
         assert!(!log.is_long() && log.size() > 2 << 20);
         drop(log);
         let (log, read, _) = open(dir.path());
-        assert_eq!((dump(&read), read.used()), (dump(&db), db.used()));
+        assert_eq!((dump(&read), read.used_bytes()), (dump(&db), db.used_bytes()));
         let error = open(dir.path()).0.err().unwrap();
         assert!(error.starts_with("another kv-server uses"), "{error}");
         drop(log);
@@ -437,11 +441,11 @@ pub(super) mod tests {
     fn a_log_holds_only_what_changes_data() {
         let mut text = Vec::new();
         write_request(&["GET", "a"], &mut text);
-        let file = [MAGIC, &record(&text)].concat();
-        let error = read(&file[..], &mut Database::default()).unwrap_err();
+        let file = [MAGIC, &frame_record(&text)].concat();
+        let error = replay_log(&file[..], &mut Database::default()).unwrap_err();
         assert!(error.contains("'get' changes no data"), "{error}");
-        let file = [MAGIC, &record(&text[..text.len() - 1])].concat();
-        let error = read(&file[..], &mut Database::default()).unwrap_err();
+        let file = [MAGIC, &frame_record(&text[..text.len() - 1])].concat();
+        let error = replay_log(&file[..], &mut Database::default()).unwrap_err();
         assert!(error.contains("ends within a command"), "{error}");
     }
 }

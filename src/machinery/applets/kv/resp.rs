@@ -43,7 +43,7 @@ impl Requests {
     }
 
     /// Returns the bytes that it keeps in memory.
-    pub(super) fn held(&self) -> usize {
+    pub(super) fn held_bytes(&self) -> usize {
         self.input.capacity() + self.size
     }
 
@@ -111,14 +111,14 @@ impl Requests {
         let too_long = if is_array { "too big mbulk count string" } else { "too big inline request" };
         let Some(line) = self.line(too_long)? else { return Ok(None) };
         if !is_array {
-            let words = split(&line).ok_or("Protocol error: unbalanced quotes in request")?;
+            let words = split_line(&line).ok_or("Protocol error: unbalanced quotes in request")?;
             // What is run is logged as an array, and the log is read with the limits of arrays.
             if words.len() > ARGUMENTS_MAX {
                 return Err(format!("Protocol error: more than {ARGUMENTS_MAX} words in an inline request"));
             }
             return Ok(Some((!words.is_empty()).then_some(words)));
         }
-        let count = integer(&line[1..]).filter(|count| *count <= ARGUMENTS_MAX as i64);
+        let count = parse_integer(&line[1..]).filter(|count| *count <= ARGUMENTS_MAX as i64);
         match count.ok_or("Protocol error: invalid multibulk length")? {
             ..=0 => {}
             count => self.missing = usize::try_from(count).ok(),
@@ -133,7 +133,7 @@ impl Requests {
             let got = line.first().map_or(' ', |byte| char::from(*byte));
             return Err(format!("Protocol error: expected '$', got '{}'", printable(got)));
         };
-        let length = integer(digits).and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= BULK_MAX);
+        let length = parse_integer(digits).and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= BULK_MAX);
         let length = length.ok_or("Protocol error: invalid bulk length")?;
         self.size += length + ARGUMENT;
         if self.size > REQUEST_MAX {
@@ -165,7 +165,7 @@ fn printable(letter: char) -> char {
 }
 
 /// Returns a number as Redis reads it: without `+`, spaces and leading zeros.
-pub(super) fn integer(text: &[u8]) -> Option<i64> {
+pub(super) fn parse_integer(text: &[u8]) -> Option<i64> {
     let number: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     (number.to_string().as_bytes() == text).then_some(number)
 }
@@ -175,14 +175,14 @@ pub(super) fn integer(text: &[u8]) -> Option<i64> {
 /// a space.
 ///
 /// Example: `set "a b" 'c'` is `set`, `a b`, `c`.
-pub(super) fn split(line: &[u8]) -> Option<Words> {
+pub(super) fn split_line(line: &[u8]) -> Option<Words> {
     let mut words = Vec::new();
     let mut rest = line.trim_ascii_start();
     while !rest.is_empty() {
         let mut word = Vec::new();
         rest = match rest[0] {
-            quote @ (b'"' | b'\'') => after_quote(quoted(&rest[1..], quote, &mut word)?)?,
-            _ => bare(rest, &mut word)?,
+            quote @ (b'"' | b'\'') => after_quote(parse_quoted(&rest[1..], quote, &mut word)?)?,
+            _ => parse_bare_word(rest, &mut word)?,
         };
         words.push(word);
         rest = rest.trim_ascii_start();
@@ -196,10 +196,10 @@ fn after_quote(rest: &[u8]) -> Option<&[u8]> {
 }
 
 /// Reads a word up to a space. A quote may begin in the middle of it: `a"b c"`.
-fn bare<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Option<&'a [u8]> {
+fn parse_bare_word<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Option<&'a [u8]> {
     while let Some((byte, more)) = rest.split_first() {
         match byte {
-            b'"' | b'\'' => return after_quote(quoted(more, *byte, word)?),
+            b'"' | b'\'' => return after_quote(parse_quoted(more, *byte, word)?),
             byte if byte.is_ascii_whitespace() || *byte == 0 => return Some(more),
             byte => word.push(*byte),
         }
@@ -209,7 +209,7 @@ fn bare<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Option<&'a [u8]> {
 }
 
 /// Reads what is in quotes; returns what follows the closing one.
-fn quoted<'a>(mut rest: &'a [u8], quote: u8, word: &mut Vec<u8>) -> Option<&'a [u8]> {
+fn parse_quoted<'a>(mut rest: &'a [u8], quote: u8, word: &mut Vec<u8>) -> Option<&'a [u8]> {
     loop {
         rest = match (quote, rest) {
             (_, []) => return None,
@@ -407,28 +407,31 @@ mod tests {
         let mut text = Vec::new();
         write_request(&["SET", "a", &"x".repeat(BULK_MAX)], &mut text);
         requests.push(&text);
-        assert!(requests.held() > BULK_MAX);
+        assert!(requests.held_bytes() > BULK_MAX);
         assert_eq!(requests.next().map(|r| r.map(|w| w.len())), Ok(Some(3)));
         assert_eq!(requests.next(), Ok(None));
-        assert!(requests.held() <= SPARE);
+        assert!(requests.held_bytes() <= SPARE);
     }
 
     #[test]
     fn a_line_is_split_as_redis_cli_does() {
-        assert_eq!(split(br#" set "a\x41\n\"" 'it\'s' b "#), Some(words(&["set", "aA\n\"", "it's", "b"])));
-        assert_eq!(split(b"a\"b c\" d"), Some(words(&["ab c", "d"])));
-        assert_eq!((split(b""), split(b"''")), (Some(vec![]), Some(words(&[""]))));
-        assert_eq!((split(b"\"a"), split(b"\"a\"b"), split(b"'")), (None, None, None));
+        assert_eq!(
+            split_line(br#" set "a\x41\n\"" 'it\'s' b "#),
+            Some(words(&["set", "aA\n\"", "it's", "b"]))
+        );
+        assert_eq!(split_line(b"a\"b c\" d"), Some(words(&["ab c", "d"])));
+        assert_eq!((split_line(b""), split_line(b"''")), (Some(vec![]), Some(words(&[""]))));
+        assert_eq!((split_line(b"\"a"), split_line(b"\"a\"b"), split_line(b"'")), (None, None, None));
     }
 
     #[test]
     fn a_number_has_one_spelling() {
         assert_eq!(
-            (integer(b"-5"), integer(b"0"), integer(b"9223372036854775807")),
+            (parse_integer(b"-5"), parse_integer(b"0"), parse_integer(b"9223372036854775807")),
             (Some(-5), Some(0), Some(i64::MAX))
         );
         for text in ["", "+1", "01", "-0", " 1", "1.0", "9223372036854775808"] {
-            assert_eq!(integer(text.as_bytes()), None, "{text}");
+            assert_eq!(parse_integer(text.as_bytes()), None, "{text}");
         }
     }
 

@@ -57,18 +57,18 @@ pub(super) async fn run(port: u16, db: Database, log: Option<Log>) -> Result<(),
             None => std::future::pending().await, // the server itself holds a sender
         }
     };
-    let serve = |stream, _, stopping| connection(stream, server.clone(), stopping);
+    let serve = |stream, _, stopping| serve_connection(stream, server.clone(), stopping);
     daemon::listen(port, failed, serve).await
 }
 
 /// Milliseconds since 1970.
-fn now() -> i64 {
+fn unix_millis() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
 impl Server {
     /// Runs requests that have come, keeps what they changed, and returns the replies.
-    fn batch(&mut self, requests: &mut Requests, session: &mut Session) -> (Vec<u8>, Next) {
+    fn run_requests(&mut self, requests: &mut Requests, session: &mut Session) -> (Vec<u8>, Next) {
         let (mut replies, mut records, mut recorded, mut saves) = (Replies::default(), Vec::new(), 0, false);
         let facts = Facts {
             port: self.port,
@@ -88,7 +88,7 @@ impl Server {
                     break Next::Close;
                 }
             };
-            let done = commands::run(&mut self.db, session, words, (now(), &facts), &mut replies);
+            let done = commands::run(&mut self.db, session, words, (unix_millis(), &facts), &mut replies);
             recorded += done.records.iter().flatten().map(Vec::len).sum::<usize>();
             records.extend(done.records);
             saves |= done.saves;
@@ -96,7 +96,7 @@ impl Server {
                 break Next::Close;
             }
         };
-        match self.keep(&records, saves) {
+        match self.write_to_log(&records, saves) {
             Ok(()) => (replies.take(), next),
             Err(why) => {
                 // No client gets a reply for what the disk does not have.
@@ -107,7 +107,7 @@ impl Server {
     }
 
     /// Puts commands on the disk, and rewrites the log if it should be.
-    fn keep(&mut self, records: &[super::resp::Words], saves: bool) -> Result<(), String> {
+    fn write_to_log(&mut self, records: &[super::resp::Words], saves: bool) -> Result<(), String> {
         let Some(log) = &mut self.log else { return Ok(()) };
         let refused = |e| format!("the disk refuses, so the server ends: {}", crate::reason(&e));
         // Other connections may still be served until the server has ended.
@@ -155,27 +155,27 @@ impl Drop for Share {
     }
 }
 
-async fn connection(mut stream: TcpStream, server: Rc<RefCell<Server>>, mut stopping: Stopping) {
+async fn serve_connection(mut stream: TcpStream, server: Rc<RefCell<Server>>, mut stopping: Stopping) {
     // Both only matter for speed, and for clients that are gone without a word.
     let _ = stream.set_nodelay(true);
     let _ = tcp::keep_alive(&stream, PATIENCE);
     let Some(mut share) = Share::take(&server) else {
-        send(&mut stream, b"-ERR max number of clients reached\r\n").await;
+        send_replies(&mut stream, b"-ERR max number of clients reached\r\n").await;
         return;
     };
     let (mut requests, mut session) = (Requests::default(), Session::default());
     let mut input = vec![0; INPUT];
     loop {
-        let (replies, next) = server.borrow_mut().batch(&mut requests, &mut session);
-        if !share.set(requests.held() + replies.len()) {
-            send(&mut stream, b"-ERR the server has no memory for so much at once\r\n").await;
+        let (replies, next) = server.borrow_mut().run_requests(&mut requests, &mut session);
+        if !share.set(requests.held_bytes() + replies.len()) {
+            send_replies(&mut stream, b"-ERR the server has no memory for so much at once\r\n").await;
             return;
         }
-        if !send(&mut stream, &replies).await {
+        if !send_replies(&mut stream, &replies).await {
             return;
         }
         drop(replies);
-        share.set(requests.held());
+        share.set(requests.held_bytes());
         match next {
             Next::Close => return,
             Next::Run => {
@@ -196,7 +196,7 @@ async fn connection(mut stream: TcpStream, server: Rc<RefCell<Server>>, mut stop
 }
 
 /// False if the client does not take it.
-async fn send(stream: &mut TcpStream, bytes: &[u8]) -> bool {
+async fn send_replies(stream: &mut TcpStream, bytes: &[u8]) -> bool {
     bytes.is_empty() || matches!(tokio::time::timeout(PATIENCE, stream.write_all(bytes)).await, Ok(Ok(())))
 }
 
@@ -213,7 +213,7 @@ mod tests {
     fn ask(server: &mut Server, text: &str) -> (String, Next) {
         let mut requests = Requests::default();
         requests.push(text.as_bytes());
-        let (replies, next) = server.batch(&mut requests, &mut Session::default());
+        let (replies, next) = server.run_requests(&mut requests, &mut Session::default());
         (String::from_utf8(replies).unwrap(), next)
     }
 

@@ -120,7 +120,7 @@ pub(super) struct Entry {
 /// come and gone meanwhile.
 type Place = (u64, Vec<u8>);
 
-fn place(key: &[u8]) -> Place {
+fn scan_position(key: &[u8]) -> Place {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
     (hasher.finish(), key.to_vec())
@@ -135,7 +135,7 @@ pub(super) struct Database {
 
 impl Database {
     /// Returns the bytes that the data takes, about.
-    pub(super) fn used(&self) -> usize {
+    pub(super) fn used_bytes(&self) -> usize {
         self.used
     }
 
@@ -144,12 +144,12 @@ impl Database {
     }
 
     /// Returns the keys that will expire.
-    pub(super) fn expiring(&self) -> usize {
+    pub(super) fn count_expiring(&self) -> usize {
         self.deadlines.len()
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Option<&Entry> {
-        self.entries.get(&place(key))
+        self.entries.get(&scan_position(key))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Vec<u8>, &Entry)> {
@@ -175,7 +175,7 @@ impl Database {
     ///
     /// # Errors
     /// It is of another kind.
-    pub(super) fn view<K: Kind>(&self, key: &[u8]) -> Result<Option<&K>, Fault> {
+    pub(super) fn get_as<K: Kind>(&self, key: &[u8]) -> Result<Option<&K>, Fault> {
         match self.get(key) {
             Some(entry) => K::of(&entry.value).map(Some).ok_or(WRONG_TYPE),
             None => Ok(None),
@@ -186,14 +186,14 @@ impl Database {
     ///
     /// # Errors
     /// It is of another kind; those of `change`, which then must have changed nothing.
-    pub(super) fn edit<K: Kind, R>(
+    pub(super) fn change_as<K: Kind, R>(
         &mut self,
         key: &[u8],
         change: impl FnOnce(&mut K, &mut Growth) -> Result<R, Fault>,
     ) -> Result<R, Fault> {
         let own = ENTRY + 2 * key.len();
         let mut is_new = false;
-        let entry = self.entries.entry(place(key)).or_insert_with(|| {
+        let entry = self.entries.entry(scan_position(key)).or_insert_with(|| {
             is_new = true;
             Entry { value: K::empty(), expires: None, size: own }
         });
@@ -216,14 +216,14 @@ impl Database {
     /// Changes the value of a key if it is there.
     ///
     /// # Errors
-    /// As [`Database::edit`].
+    /// As [`Database::change_as`].
     pub(super) fn edit_known<K: Kind, R>(
         &mut self,
         key: &[u8],
         change: impl FnOnce(&mut K, &mut Growth) -> Result<R, Fault>,
     ) -> Result<Option<R>, Fault> {
         match self.get(key) {
-            Some(_) => self.edit(key, change).map(Some),
+            Some(_) => self.change_as(key, change).map(Some),
             None => Ok(None),
         }
     }
@@ -234,11 +234,11 @@ impl Database {
         let size = ENTRY + 2 * key.len() + value.size();
         self.used += size;
         self.deadlines.extend(expires.map(|at| (at, key.to_vec())));
-        self.entries.insert(place(key), Entry { value, expires, size });
+        self.entries.insert(scan_position(key), Entry { value, expires, size });
     }
 
     pub(super) fn remove(&mut self, key: &[u8]) -> Option<Entry> {
-        let entry = self.entries.remove(&place(key))?;
+        let entry = self.entries.remove(&scan_position(key))?;
         self.used = self.used.saturating_sub(entry.size);
         if let Some(at) = entry.expires {
             self.deadlines.remove(&(at, key.to_vec()));
@@ -248,7 +248,7 @@ impl Database {
 
     /// Lets a key expire at a time, or never. False if it is not there.
     pub(super) fn expire(&mut self, key: &[u8], at: Option<i64>) -> bool {
-        let Some(entry) = self.entries.get_mut(&place(key)) else { return false };
+        let Some(entry) = self.entries.get_mut(&scan_position(key)) else { return false };
         if let Some(before) = std::mem::replace(&mut entry.expires, at) {
             self.deadlines.remove(&(before, key.to_vec()));
         }
@@ -257,7 +257,7 @@ impl Database {
     }
 
     /// Removes the keys whose time has come, and returns them.
-    pub(super) fn purge(&mut self, now: i64) -> Vec<Vec<u8>> {
+    pub(super) fn remove_expired(&mut self, now: i64) -> Vec<Vec<u8>> {
         let mut gone = Vec::new();
         while let Some((_, key)) = self.deadlines.first().filter(|(at, _)| *at <= now).cloned() {
             self.remove(&key);
@@ -283,17 +283,17 @@ mod tests {
     fn memory_is_counted_and_given_back() {
         let mut db = Database::default();
         db.put(b"a", text("1234"), Some(5));
-        let one = db.used();
+        let one = db.used_bytes();
         db.put(b"a", text("1234"), None);
-        assert_eq!((db.used(), db.expiring()), (one, 0));
+        assert_eq!((db.used_bytes(), db.count_expiring()), (one, 0));
         let push = |list: &mut List, growth: &mut Growth| {
             list.push_back(b"abc".to_vec());
             growth.add(3 + ELEMENT);
             Ok(())
         };
-        db.edit(b"l", push).unwrap();
-        assert_eq!(db.used(), one + ENTRY + 2 + 3 + ELEMENT);
-        assert_eq!(db.edit(b"a", push), Err(WRONG_TYPE));
+        db.change_as(b"l", push).unwrap();
+        assert_eq!(db.used_bytes(), one + ENTRY + 2 + 3 + ELEMENT);
+        assert_eq!(db.change_as(b"a", push), Err(WRONG_TYPE));
         let pop = |list: &mut List, growth: &mut Growth| {
             growth.remove(3 + ELEMENT);
             Ok(list.pop_back())
@@ -301,10 +301,10 @@ mod tests {
         assert_eq!(db.edit_known(b"l", pop), Ok(Some(Some(b"abc".to_vec()))));
         assert_eq!(db.edit_known(b"l", pop), Ok(None));
         let refuse = |_: &mut Set, _: &mut Growth| Err::<(), Fault>("ERR no".into());
-        assert_eq!(db.edit(b"s", refuse), Err("ERR no".into()));
-        assert_eq!((db.used(), db.len()), (one, 1));
+        assert_eq!(db.change_as(b"s", refuse), Err("ERR no".into()));
+        assert_eq!((db.used_bytes(), db.len()), (one, 1));
         db.remove(b"a");
-        assert_eq!((db.used(), db.len()), (0, 0));
+        assert_eq!((db.used_bytes(), db.len()), (0, 0));
     }
 
     #[test]
@@ -314,9 +314,9 @@ mod tests {
         db.put(b"a", text("1"), Some(30));
         db.put(b"c", text("3"), Some(90));
         assert!(db.expire(b"a", Some(10)) && !db.expire(b"x", None));
-        assert_eq!(db.purge(9), Vec::<Vec<u8>>::new());
-        assert_eq!(db.purge(20), [b"a".to_vec(), b"b".to_vec()]);
-        assert!(db.expire(b"c", None) && db.purge(i64::MAX).is_empty());
+        assert_eq!(db.remove_expired(9), Vec::<Vec<u8>>::new());
+        assert_eq!(db.remove_expired(20), [b"a".to_vec(), b"b".to_vec()]);
+        assert!(db.expire(b"c", None) && db.remove_expired(i64::MAX).is_empty());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::cli;
 use super::client;
 use super::commands::{self, Facts, Session};
-use super::resp::{Replies, split};
+use super::resp::{Replies, split_line};
 use super::store::Database;
 use super::{Call, PORT};
 
@@ -17,12 +17,12 @@ fn replies_are_those_of_redis() {
     for section in sections {
         let (line, want) = section.trim_end_matches('\n').split_once('\n').unwrap();
         let mut replies = Replies::default();
-        let words = split(line.as_bytes()).unwrap();
+        let words = split_line(line.as_bytes()).unwrap();
         commands::run(&mut db, &mut Session::default(), words, (1_000_000, &facts), &mut replies);
         let bytes = replies.take();
-        let reply = client::read(&mut &bytes[..], 8).unwrap();
+        let reply = client::read_reply(&mut &bytes[..], 8).unwrap();
         let mut printed = Vec::new();
-        cli::terminal(&reply, "", &mut printed);
+        cli::write_for_terminal(&reply, "", &mut printed);
         let got = String::from_utf8(printed).unwrap();
         if got.trim_end_matches('\n') != want {
             differ.push(format!("{line}\nRedis: {want}\nhere:  {got}"));

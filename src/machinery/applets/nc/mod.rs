@@ -73,7 +73,8 @@ fn parse(args: &[String]) -> Result<Call, String> {
 
 pub(crate) fn main(args: Vec<OsString>) -> i32 {
     let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
-    let result = parse(&args).and_then(|call| if call.listen { listen(&call) } else { dial(&call) });
+    let result =
+        parse(&args).and_then(|call| if call.listen { listen(&call) } else { connect_and_converse(&call) });
     match result {
         Ok(()) => 0,
         Err(what) => {
@@ -91,7 +92,7 @@ fn reason_of(error: &io::Error) -> String {
     }
 }
 
-fn dial(call: &Call) -> Result<(), String> {
+fn connect_and_converse(call: &Call) -> Result<(), String> {
     let [host, port] = &call.words[..] else { return Err(String::new()) };
     let (first, last) = port.split_once('-').unwrap_or((port, port));
     let bad = |_| format!("bad port '{port}'");
@@ -124,7 +125,7 @@ fn dial_one(call: &Call, host: &str, addresses: &[IpAddr], port: u16) -> Result<
         return if call.zero {
             Ok(())
         } else {
-            pump(socket.into(), call.wait, false).map_err(|e| reason_of(&e))
+            copy_both_ways(socket.into(), call.wait, false).map_err(|e| reason_of(&e))
         };
     }
     let deadline = Deadline::new(call.wait);
@@ -230,7 +231,7 @@ fn listen(call: &Call) -> Result<(), String> {
         let mut one = [0; 1];
         let (_, peer) = socket.peek_from(&mut one).map_err(|e| reason_of(&e))?;
         socket.connect(peer).map_err(|e| reason_of(&e))?;
-        return pump(socket.into(), call.wait, false).map_err(|e| reason_of(&e));
+        return copy_both_ways(socket.into(), call.wait, false).map_err(|e| reason_of(&e));
     }
     let listener = TcpListener::bind(address).map_err(|e| format!("bind: {}", reason_of(&e)))?;
     if call.verbose {
@@ -240,7 +241,7 @@ fn listen(call: &Call) -> Result<(), String> {
         await_peer(listener.as_fd(), call.wait)?;
         let (stream, peer) = match listener.accept() {
             Ok(accepted) => accepted,
-            Err(error) if outlives(call, &error) => {
+            Err(error) if keeps_listening_after(call, &error) => {
                 super::err(&format!("nc: accept: {}\n", reason_of(&error)));
                 continue;
             }
@@ -260,7 +261,7 @@ fn listen(call: &Call) -> Result<(), String> {
 /// Returns true if a listener goes on after this error of accept(2): with `-k`, if one client is
 /// gone or its network has failed. Where the process has no room for a connection, the next try
 /// would fail the same way at once.
-fn outlives(call: &Call, error: &io::Error) -> bool {
+fn keeps_listening_after(call: &Call, error: &io::Error) -> bool {
     let of_client = [
         libc::ECONNABORTED,
         libc::EPROTO,
@@ -291,7 +292,7 @@ fn serve(stream: TcpStream, program: &[String]) -> Result<(), String> {
 }
 
 fn converse(stream: TcpStream, call: &Call) -> Result<(), String> {
-    match pump(stream.into(), call.wait, call.telnet) {
+    match copy_both_ways(stream.into(), call.wait, call.telnet) {
         Err(e) if is_of_gone_peer(&e) => Ok(()),
         other => other.map_err(|e| reason_of(&e)),
     }
@@ -308,7 +309,7 @@ const DECLINED_MAX: usize = 64 * 1024;
 
 /// Copies both ways until the other side ends, or nothing came for `wait`. The end of standard
 /// input is passed on. With `telnet`, options that the other side offers or asks for are declined.
-fn pump(socket: OwnedFd, wait: Option<Duration>, telnet: bool) -> io::Result<()> {
+fn copy_both_ways(socket: OwnedFd, wait: Option<Duration>, telnet: bool) -> io::Result<()> {
     pump_between(io::stdin().as_fd(), socket, wait, telnet, print)
 }
 
@@ -388,7 +389,7 @@ fn pump_between(
                 0 if !datagrams => ended = true,
                 count => {
                     if telnet && pending.len() < DECLINED_MAX {
-                        pending.extend(declined(&buffer[..count]));
+                        pending.extend(decline_telnet_options(&buffer[..count]));
                     }
                     print(&buffer[..count])?;
                 }
@@ -416,7 +417,7 @@ fn print(bytes: &[u8]) -> io::Result<()> {
 
 /// Returns what RFC 854 answers to the options in `received`: WONT to each DO and DONT, DONT to
 /// each WILL and WONT.
-fn declined(received: &[u8]) -> Vec<u8> {
+fn decline_telnet_options(received: &[u8]) -> Vec<u8> {
     const IAC: u8 = 255;
     let (will, wont, r#do, dont) = (251, 252, 253, 254);
     let mut answer = Vec::new();

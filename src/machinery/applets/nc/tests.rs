@@ -10,8 +10,8 @@ fn close(listener: TcpListener) {
 #[test]
 fn telnet_options_are_declined() {
     let received = [b'h', 255, 253, 1, 255, 251, 3, b'i'];
-    assert_eq!(declined(&received), [255, 252, 1, 255, 254, 3]);
-    assert!(declined(b"plain").is_empty());
+    assert_eq!(decline_telnet_options(&received), [255, 252, 1, 255, 254, 3]);
+    assert!(decline_telnet_options(b"plain").is_empty());
 }
 
 #[test]
@@ -130,18 +130,18 @@ fn a_client_comes_from_the_address_that_was_named() {
         let line = format!("{options} 127.0.0.1 {port}");
         parse(&line.split(' ').map(str::to_string).collect::<Vec<_>>()).unwrap()
     };
-    assert_eq!(dial(&words(&format!("-z -w 60 -s 127.0.0.2 -p {own}"), port)), Ok(()));
+    assert_eq!(connect_and_converse(&words(&format!("-z -w 60 -s 127.0.0.2 -p {own}"), port)), Ok(()));
     assert_eq!(listener.accept().unwrap().1.to_string(), format!("127.0.0.2:{own}"));
-    assert_eq!(dial(&words("-z -s ::1", port)), Err("bad address '::1'".into()));
+    assert_eq!(connect_and_converse(&words("-z -s ::1", port)), Err("bad address '::1'".into()));
     close(listener);
     let refused = Err(format!("127.0.0.1 (127.0.0.1:{port}): Connection refused"));
-    assert_eq!(dial(&words("-z -w 60 -s 127.0.0.2", port)), refused);
+    assert_eq!(connect_and_converse(&words("-z -w 60 -s 127.0.0.2", port)), refused);
     // A datagram's port belongs to one socket, so that of another one is refused.
     let other = UdpSocket::bind("127.0.0.1:0").unwrap();
     let taken = other.local_addr().unwrap().port();
     let refused = Err("127.0.0.1 (127.0.0.1:9): Address already in use".into());
-    assert_eq!(dial(&words(&format!("-u -z -s 127.0.0.1 -p {taken}"), 9)), refused);
-    assert_eq!(dial(&words("-u -z -s 127.0.0.1", 9)), Ok(()));
+    assert_eq!(connect_and_converse(&words(&format!("-u -z -s 127.0.0.1 -p {taken}"), 9)), refused);
+    assert_eq!(connect_and_converse(&words("-u -z -s 127.0.0.1", 9)), Ok(()));
 }
 
 #[test]
@@ -158,7 +158,10 @@ fn a_client_that_is_gone_before_it_is_accepted_does_not_end_a_listener_that_stay
     let call = |keep: bool| Call { listen: true, keep, ..Call::default() };
     for (code, goes_on) in [(libc::ECONNABORTED, true), (libc::ENETDOWN, true), (libc::EMFILE, false)] {
         let error = io::Error::from_raw_os_error(code);
-        assert_eq!((outlives(&call(true), &error), outlives(&call(false), &error)), (goes_on, false));
+        assert_eq!(
+            (keeps_listening_after(&call(true), &error), keeps_listening_after(&call(false), &error)),
+            (goes_on, false)
+        );
     }
 }
 
@@ -167,7 +170,11 @@ fn an_open_port_differs_from_a_closed_one() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let try_port = |port: u16| {
-        dial(&Call { zero: true, words: vec!["127.0.0.1".into(), port.to_string()], ..Call::default() })
+        connect_and_converse(&Call {
+            zero: true,
+            words: vec!["127.0.0.1".into(), port.to_string()],
+            ..Call::default()
+        })
     };
     assert_eq!(try_port(port), Ok(()));
     close(listener);

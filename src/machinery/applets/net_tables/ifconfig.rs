@@ -1,6 +1,6 @@
 //! `ifconfig`: interfaces as the old tool shows them.
 
-use super::{Network, hardware, scope, texts};
+use super::{Network, format_hardware_address, scope, texts};
 use nlink::netlink::messages::LinkMessage;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr};
@@ -38,7 +38,7 @@ pub(crate) fn ifconfig(args: Vec<OsString>) -> i32 {
 }
 
 /// Names the flags in the order of busybox.
-fn flags(set: u32) -> String {
+fn format_flags(set: u32) -> String {
     if set & 0xffff == 0 {
         return "[NO FLAGS]".into();
     }
@@ -62,7 +62,7 @@ fn flags(set: u32) -> String {
 }
 
 /// Bytes, and the same in a larger unit. As in busybox, what is behind the first digit is cut off.
-fn size(bytes: u64) -> String {
+fn format_size(bytes: u64) -> String {
     let (mut whole, mut tenths, mut unit) = (bytes, 0, "B");
     for larger in ["KiB", "MiB", "GiB", "TiB"] {
         if whole >= 1024 {
@@ -77,7 +77,7 @@ fn describe(network: &Network, link: &LinkMessage) -> String {
     let kind = if link.is_loopback() {
         "Link encap:Local Loopback  ".to_string()
     } else {
-        format!("Link encap:Ethernet  HWaddr {}  ", hardware(link.address()).to_uppercase())
+        format!("Link encap:Ethernet  HWaddr {}  ", format_hardware_address(link.address()).to_uppercase())
     };
     lines.push(kind);
     for a in network.addresses_of(link, None) {
@@ -99,7 +99,7 @@ fn describe(network: &Network, link: &LinkMessage) -> String {
             }
         });
     }
-    lines.push(format!("{}  MTU:{}  Metric:1", flags(link.flags()), link.mtu().unwrap_or(0)));
+    lines.push(format!("{}  MTU:{}  Metric:1", format_flags(link.flags()), link.mtu().unwrap_or(0)));
     if let Some(s) = link.stats() {
         lines.push(format!(
             "RX packets:{} errors:{} dropped:{} overruns:0 frame:0",
@@ -114,7 +114,7 @@ fn describe(network: &Network, link: &LinkMessage) -> String {
             s.tx_dropped()
         ));
         lines.push(format!("collisions:{} txqueuelen:{} ", s.collisions(), link.txqlen().unwrap_or(0)));
-        lines.push(format!("RX bytes:{}  TX bytes:{}", size(s.rx_bytes()), size(s.tx_bytes())));
+        lines.push(format!("RX bytes:{}  TX bytes:{}", format_size(s.rx_bytes()), format_size(s.tx_bytes())));
     }
     format!("{:<10}{}\n\n", link.name_or("?"), lines.join(&format!("\n{:10}", "")))
 }
@@ -128,9 +128,9 @@ mod tests {
     fn flags_and_sizes_are_those_of_busybox() {
         let (up, noarp) = (libc::IFF_UP as u32, libc::IFF_NOARP as u32);
         let (broadcast, running) = (libc::IFF_BROADCAST as u32, libc::IFF_RUNNING as u32);
-        assert_eq!(flags(noarp | broadcast), "BROADCAST NOARP");
-        assert_eq!(flags(0), "[NO FLAGS]");
-        assert_eq!(flags(running | broadcast | up), "UP BROADCAST RUNNING");
+        assert_eq!(format_flags(noarp | broadcast), "BROADCAST NOARP");
+        assert_eq!(format_flags(0), "[NO FLAGS]");
+        assert_eq!(format_flags(running | broadcast | up), "UP BROADCAST RUNNING");
         for (bytes, text) in [
             (0, "0 (0.0 B)"),
             (1023, "1023 (1023.0 B)"),
@@ -139,7 +139,7 @@ mod tests {
             (501_444_177, "501444177 (478.2 MiB)"),
             (16_517_737_137, "16517737137 (15.3 GiB)"),
         ] {
-            assert_eq!(size(bytes), text);
+            assert_eq!(format_size(bytes), text);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `ip`: shows addresses, links, routes and neighbours, and changes links.
 
-use super::{Network, hardware, scope, texts};
+use super::{Network, format_hardware_address, scope, texts};
 use crate::reason;
 use nlink::blocking::Connection;
 use nlink::netlink::Route;
@@ -24,7 +24,7 @@ const FLAGS: [(u32, &str); 8] = [
     (libc::IFF_LOWER_UP as u32, "LOWER_UP"),
 ];
 
-fn flags(link: &LinkMessage) -> String {
+fn format_flags(link: &LinkMessage) -> String {
     let mut names: Vec<&str> = FLAGS.iter().filter(|(bit, _)| link.flags() & bit != 0).map(|f| f.1).collect();
     if link.flags() & libc::IFF_UP as u32 != 0 && link.flags() & libc::IFF_LOWER_UP as u32 == 0 {
         names.insert(0, "NO-CARRIER");
@@ -115,7 +115,7 @@ fn free_veth(taken: &[LinkMessage], other: &str) -> String {
     (0u32..).map(|n| format!("veth{n}")).find(free).unwrap_or_default()
 }
 
-fn make(change: Change) -> nlink::Result<()> {
+fn apply_change(change: Change) -> nlink::Result<()> {
     Connection::<Route>::new()?.run(|c| {
         Box::pin(async move {
             match change {
@@ -203,7 +203,7 @@ fn parse(args: &[String]) -> Result<Call, String> {
 pub(crate) fn ip(args: Vec<OsString>) -> i32 {
     let args = texts(args);
     if let Some(change) = parse_change(&args) {
-        return match make(change) {
+        return match apply_change(change) {
             Ok(()) => 0,
             Err(error) => {
                 let why = error.errno().map(|code| reason(&std::io::Error::from_raw_os_error(code)));
@@ -267,7 +267,7 @@ fn show(network: &Network, call: &Call) -> String {
                         text,
                         "{ip} dev {} lladdr {} {}",
                         network.name(neighbor.ifindex()),
-                        hardware(neighbor.lladdr()),
+                        format_hardware_address(neighbor.lladdr()),
                         format!("{:?}", neighbor.state()).to_uppercase(),
                     );
                 }
@@ -309,7 +309,7 @@ fn show_link(text: &mut String, network: &Network, link: &LinkMessage, call: &Ca
     };
     if call.brief {
         let what = match call.object {
-            Object::Link => format!("{} <{}>", hardware(link.address()), flags(link)),
+            Object::Link => format!("{} <{}>", format_hardware_address(link.address()), format_flags(link)),
             _ => addresses.iter().map(|a| inet(a)).collect::<Vec<_>>().join(" "),
         };
         let _ = writeln!(text, "{name:<16} {state:<14} {what}");
@@ -340,11 +340,11 @@ fn show_link(text: &mut String, network: &Network, link: &LinkMessage, call: &Ca
 fn link_lines(link: &LinkMessage, name: &str, state: &str, end: char) -> String {
     let queue = link.txqlen().filter(|n| *n > 0).map_or(String::new(), |n| format!(" qlen {n}"));
     let kind = if link.is_loopback() { "loopback" } else { "ether" };
-    let (own, all) = (hardware(link.address()), hardware(link.broadcast()));
+    let (own, all) = (format_hardware_address(link.address()), format_hardware_address(link.broadcast()));
     format!(
         "{}: {name}: <{}> mtu {} qdisc {} state {state}{queue}{end}    link/{kind} {own} brd {all}\n",
         link.ifindex(),
-        flags(link),
+        format_flags(link),
         link.mtu().unwrap_or(0),
         link.qdisc().unwrap_or("noop"),
     )

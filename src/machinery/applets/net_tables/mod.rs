@@ -54,7 +54,7 @@ impl Network {
     }
 }
 
-fn hardware(bytes: Option<&[u8]>) -> String {
+fn format_hardware_address(bytes: Option<&[u8]>) -> String {
     let bytes = bytes.filter(|b| !b.is_empty()).unwrap_or(&[0; 6]);
     bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(":")
 }

@@ -65,7 +65,7 @@ fn parse_sockets(table: &str) -> Vec<Connected> {
 }
 
 /// Returns which process has which socket, as far as we may look.
-fn owners() -> BTreeMap<u64, String> {
+fn socket_owners() -> BTreeMap<u64, String> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Ok(pid) = entry.file_name().into_string() else { continue };
@@ -93,7 +93,7 @@ pub(crate) fn netstat(args: Vec<OsString>) -> i32 {
     }
     let has = |letter| letters.contains(letter);
     if has('r') {
-        return routes(has('n'));
+        return print_routes(has('n'));
     }
     let both = !has('t') && !has('u');
     let wanted = if has('l') {
@@ -103,7 +103,7 @@ pub(crate) fn netstat(args: Vec<OsString>) -> i32 {
     } else {
         "w/o servers"
     };
-    let owners = if has('p') { owners() } else { BTreeMap::new() };
+    let owners = if has('p') { socket_owners() } else { BTreeMap::new() };
     let program = if has('p') { "PID/Program name" } else { "" };
     println!("Active Internet connections ({wanted})");
     println!("Proto Recv-Q Send-Q Local Address           Foreign Address         State       {program}");
@@ -143,20 +143,20 @@ pub(crate) fn netstat(args: Vec<OsString>) -> i32 {
 }
 
 /// `netstat -r`, and `-rn` with `is_numeric`.
-fn routes(is_numeric: bool) -> i32 {
+fn print_routes(is_numeric: bool) -> i32 {
     println!(
         "Kernel IP routing table\nDestination     Gateway         Genmask         Flags   MSS Window  irtt Iface"
     );
     let table = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
     for line in table.lines().skip(1) {
-        println!("{}", route(line, is_numeric));
+        println!("{}", format_route(line, is_numeric));
     }
     0
 }
 
 /// Returns a line of /proc/net/route as busybox prints it. Without `is_numeric` an address of zeros
 /// has a name.
-fn route(line: &str, is_numeric: bool) -> String {
+fn format_route(line: &str, is_numeric: bool) -> String {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let number = |nth: usize| fields.get(nth).and_then(|f| u32::from_str_radix(f, 16).ok()).unwrap_or(0);
     let address = |nth: usize, zero: &str| match number(nth) {
@@ -186,7 +186,7 @@ mod tests {
             (net, false, "192.0.2.0       *               255.255.255.0   U         0 0          0 eth0"),
             (net, true, "192.0.2.0       0.0.0.0         255.255.255.0   U         0 0          0 eth0"),
         ] {
-            assert_eq!(route(line, is_numeric), text);
+            assert_eq!(format_route(line, is_numeric), text);
         }
     }
 

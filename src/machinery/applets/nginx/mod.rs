@@ -66,7 +66,7 @@ fn parse(args: &[String]) -> Result<Call, String> {
             "T" => call = Call::Dump,
             "v" | "V" => call = Call::Version,
             "q" => {}
-            "g" => directives(&value(&mut words)?)?,
+            "g" => check_directives(&value(&mut words)?)?,
             "s" => {
                 call = Call::Signal(match value(&mut words)?.as_str() {
                     "stop" => Signal::SIGTERM,
@@ -83,7 +83,7 @@ fn parse(args: &[String]) -> Result<Call, String> {
 }
 
 /// `-g`: this server stays in the foreground, and its one process does all.
-fn directives(text: &str) -> Result<(), String> {
+fn check_directives(text: &str) -> Result<(), String> {
     for directive in text.split(';').map(str::trim).filter(|d| !d.is_empty()) {
         match directive.split_whitespace().collect::<Vec<_>>().as_slice() {
             ["daemon", "off"] | ["worker_processes", _] | ["master_process", _] => {}
@@ -109,7 +109,7 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
             super::err(concat!("nginx version: nginx (Ropewalk's own, ", env!("CARGO_PKG_VERSION"), ")\n"));
             return 0;
         }
-        Call::Signal(signal) => return send(signal),
+        Call::Signal(signal) => return send_signal(signal),
         Call::Serve | Call::Test | Call::Dump => {}
     }
     let config = match config::load(Path::new(DIRECTORY)) {
@@ -133,7 +133,7 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
 
 /// Carries `-s` out: sends a signal to the server that runs in this container. Returns the exit
 /// code.
-fn send(signal: Signal) -> i32 {
+fn send_signal(signal: Signal) -> i32 {
     let failed = |why: String| {
         super::err(&format!("nginx: [error] {why}\n"));
         1
@@ -252,7 +252,7 @@ async fn run(config: Config) -> Result<(), String> {
             }
             Some((address, stream, peer)) = arrivals.recv() => {
                 while serving.try_join_next().is_some() {} // forget those that ended
-                serving.spawn_local(connection(config.clone(), address, stream, peer, stopping.clone()));
+                serving.spawn_local(serve_connection(config.clone(), address, stream, peer, stopping.clone()));
             }
         }
     }
@@ -266,7 +266,7 @@ async fn run(config: Config) -> Result<(), String> {
     Ok(())
 }
 
-async fn connection(
+async fn serve_connection(
     config: Rc<Config>,
     address: SocketAddr,
     mut stream: TcpStream,
@@ -280,13 +280,13 @@ async fn connection(
     let has_body = Cell::new(false); // of the last request
     let service = hyper::service::service_fn(|request: Request<Incoming>| {
         has_body.set(!request.body().is_end_stream());
-        let host = text::host(request.headers(), request.uri());
+        let host = text::requested_host(request.headers(), request.uri());
         let answered = match config.server(address, &host) {
             Some(server) => {
                 let response = serve::answer_or_refuse(server, &request, ends);
                 if response.extensions().get::<serve::Unlogged>().is_none() {
                     let length = response.body().size_hint().exact().unwrap_or(0);
-                    log(peer, &request, response.status().as_u16(), length);
+                    log_request(peer, &request, response.status().as_u16(), length);
                 }
                 match response.extensions().get::<serve::Closes>().is_some() {
                     true => Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted)),
@@ -321,13 +321,13 @@ async fn connection(
     };
     // An error is the client's, or closes the connection without an answer.
     if ended.is_ok() && has_body.get() {
-        discard(&mut stream).await;
+        discard_input(&mut stream).await;
     }
 }
 
 /// Reads what a client still sends, and drops it. A connection that is closed with unread bytes is
 /// reset, and a client that reads nothing before it has sent all would lose its answer.
-async fn discard(stream: &mut TcpStream) {
+async fn discard_input(stream: &mut TcpStream) {
     let (whole, pause) = LINGERING;
     let mut dropped = [0; 4096];
     let all =
@@ -336,21 +336,21 @@ async fn discard(stream: &mut TcpStream) {
 }
 
 /// Writes a request into the access log.
-fn log(peer: SocketAddr, request: &Request<Incoming>, status: u16, length: u64) {
+fn log_request(peer: SocketAddr, request: &Request<Incoming>, status: u16, length: u64) {
     let line = log_line(peer, request, status, length);
     let _ = std::io::stdout().write_all(line.as_bytes()); // a closed log must not stop the server
 }
 
 /// Returns one line of nginx' combined format.
 fn log_line<B>(peer: SocketAddr, request: &Request<B>, status: u16, length: u64) -> String {
-    let text = |name| request.headers().get(name).map_or("-".to_string(), |v| escaped(v.as_bytes()));
+    let text = |name| request.headers().get(name).map_or("-".to_string(), |v| escape_for_log(v.as_bytes()));
     let length = if request.method() == Method::HEAD { 0 } else { length };
     let line = format!("{} {} {:?}", request.method(), request.uri(), request.version());
     format!(
         "{} - - [{}] \"{}\" {status} {length} \"{}\" \"{}\"\n",
         peer.ip(),
         jiff::Timestamp::now().strftime("%d/%b/%Y:%H:%M:%S +0000"),
-        escaped(line.as_bytes()),
+        escape_for_log(line.as_bytes()),
         text(header::REFERER),
         text(header::USER_AGENT),
     )
@@ -360,7 +360,7 @@ fn log_line<B>(peer: SocketAddr, request: &Request<B>, status: u16, length: u64)
 /// 126 become `\xXX`. Otherwise a client could end a quoted field and write the next one itself.
 ///
 /// Source: `ngx_http_log_escape`, the default `escape=default` of `log_format`.
-fn escaped(sent: &[u8]) -> String {
+fn escape_for_log(sent: &[u8]) -> String {
     let mut text = String::with_capacity(sent.len());
     for byte in sent {
         match byte {
@@ -386,7 +386,7 @@ mod tests {
         let server = config::Server { listens: vec![(address, false)], ..nowhere };
         let config = Rc::new(Config { servers: vec![server], files: Vec::new() });
         let (stop, stopping) = watch::channel(false);
-        (client, stop, connection(config, address, stream, peer, stopping))
+        (client, stop, serve_connection(config, address, stream, peer, stopping))
     }
 
     /// Python's client reads nothing before it has sent all.

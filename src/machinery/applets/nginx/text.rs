@@ -89,21 +89,21 @@ impl Text {
     pub(super) fn fill(&self, variables: &Variables) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Plain(text) => text.clone(),
-            Piece::Variable(name) => value(name, variables),
+            Piece::Variable(name) => variable_value(name, variables),
         };
         self.0.iter().map(piece).collect()
     }
 }
 
 /// Returns the host that the client asked for, without its port and without a dot at its end.
-pub(super) fn host(headers: &HeaderMap, uri: &Uri) -> String {
+pub(super) fn requested_host(headers: &HeaderMap, uri: &Uri) -> String {
     let written = uri.host().or_else(|| headers.get(header::HOST)?.to_str().ok()).unwrap_or_default();
     let is_port = |text: &str| text.parse::<u16>().is_ok();
     let bare = written.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(written, |(host, _)| host);
     bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase()
 }
 
-fn value(name: &str, variables: &Variables) -> String {
+fn variable_value(name: &str, variables: &Variables) -> String {
     let query = variables.uri.query().unwrap_or_default();
     let sent = |header: &str| {
         variables.headers.get(header).and_then(|v| v.to_str().ok()).unwrap_or_default().to_string()
@@ -129,7 +129,7 @@ fn value(name: &str, variables: &Variables) -> String {
         "is_args" => if query.is_empty() { "" } else { "?" }.to_string(),
         "uri" | "document_uri" => variables.path.to_string(),
         "request_uri" => variables.uri.path_and_query().map_or("/", |p| p.as_str()).to_string(),
-        "host" => match host(variables.headers, variables.uri) {
+        "host" => match requested_host(variables.headers, variables.uri) {
             host if host.is_empty() => variables.server_name.to_string(),
             host => host,
         },
@@ -185,7 +185,7 @@ mod tests {
             Ok("HTTP/1.1 text/plain")
         );
         let rooted = HeaderMap::from_iter([(header::HOST, "web.example.:80".parse().unwrap())]);
-        assert_eq!(host(&rooted, &Uri::from_static("/")), "web.example");
+        assert_eq!(requested_host(&rooted, &Uri::from_static("/")), "web.example");
         assert!(!fill("I am $hostname").unwrap().contains('$'));
         assert_eq!(fill("$nobody"), Err("unknown \"nobody\" variable".into()));
         assert_eq!(fill("5$"), Err("invalid variable name".into()));

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fs;
 
 /// Reads /proc/meminfo, in kB.
-pub(super) fn memory() -> BTreeMap<String, u64> {
+pub(super) fn read_meminfo() -> BTreeMap<String, u64> {
     parse_memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default())
 }
 
@@ -25,7 +25,7 @@ pub(crate) fn free(args: Vec<OsString>) -> i32 {
         eprintln!("Usage: free [-bkmgh]");
         return 1;
     };
-    print(&free_text(&memory(), unit))
+    print(&free_text(&read_meminfo(), unit))
 }
 
 pub(super) fn free_unit(args: &[String]) -> Option<char> {
@@ -37,7 +37,7 @@ pub(super) fn free_unit(args: &[String]) -> Option<char> {
 }
 
 /// Returns an amount in the largest unit that it fills, rounded as by busybox.
-fn human(kb: u64) -> String {
+fn format_size(kb: u64) -> String {
     let (mut whole, mut tenths, mut unit) = (kb, 0, 'K');
     for larger in ['M', 'G', 'T'] {
         if whole >= 1024 {
@@ -56,7 +56,7 @@ pub(super) fn free_text(memory: &BTreeMap<String, u64>, unit: char) -> String {
         'b' => (kb * 1024).to_string(),
         'm' => ((kb + (1 << 9)) >> 10).to_string(),
         'g' => ((kb + (1 << 19)) >> 20).to_string(),
-        'h' => human(kb),
+        'h' => format_size(kb),
         _ => kb.to_string(),
     };
     let cache = get("Buffers") + get("Cached") + get("SReclaimable");

@@ -91,7 +91,7 @@ pub(super) fn read(pid: &str) -> Option<Process> {
 }
 
 /// Returns all that /proc shows, by number. A process that ends meanwhile is not in it.
-pub(super) fn all() -> Vec<Process> {
+pub(super) fn read_all() -> Vec<Process> {
     let names = fs::read_dir("/proc").into_iter().flatten().flatten();
     let names = names.filter_map(|entry| entry.file_name().into_string().ok());
     let mut found: Vec<Process> =
@@ -101,18 +101,18 @@ pub(super) fn all() -> Vec<Process> {
 }
 
 /// Returns user names by number.
-pub(super) fn users() -> BTreeMap<u32, String> {
-    names(&fs::read_to_string("/etc/passwd").unwrap_or_default())
+pub(super) fn user_names() -> BTreeMap<u32, String> {
+    parse_names(&fs::read_to_string("/etc/passwd").unwrap_or_default())
 }
 
 /// Returns group names by number.
-pub(super) fn groups() -> BTreeMap<u32, String> {
-    names(&fs::read_to_string("/etc/group").unwrap_or_default())
+pub(super) fn group_names() -> BTreeMap<u32, String> {
+    parse_names(&fs::read_to_string("/etc/group").unwrap_or_default())
 }
 
 /// Returns the names by number, from lines of /etc/passwd or /etc/group: in both the name is the
 /// first field and the number the third.
-pub(super) fn names(text: &str) -> BTreeMap<u32, String> {
+pub(super) fn parse_names(text: &str) -> BTreeMap<u32, String> {
     let one = |line: &str| {
         let mut fields = line.split(':');
         let name = fields.next()?.to_string();
@@ -121,7 +121,7 @@ pub(super) fn names(text: &str) -> BTreeMap<u32, String> {
     text.lines().filter_map(one).collect()
 }
 
-pub(super) fn name(names: &BTreeMap<u32, String>, number: u32) -> String {
+pub(super) fn name_or_number(names: &BTreeMap<u32, String>, number: u32) -> String {
     names.get(&number).cloned().unwrap_or(number.to_string())
 }
 
@@ -143,7 +143,7 @@ pub(super) fn uptime() -> u64 {
 }
 
 /// Writes a time as minutes and seconds.
-pub(super) fn clock(ticks: u64) -> String {
+pub(super) fn format_cpu_time(ticks: u64) -> String {
     let seconds = ticks / ticks_per_second();
     format!("{}:{:02}", seconds / 60, seconds % 60)
 }

@@ -1,7 +1,9 @@
 //! `ps`: a table of all processes, with columns of the user's choice.
 
 use super::print;
-use super::process::{Process, all, clock, groups, name, page_kb, uptime, users};
+use super::process::{
+    Process, format_cpu_time, group_names, name_or_number, page_kb, read_all, uptime, user_names,
+};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
@@ -76,7 +78,7 @@ pub(super) fn ps_columns(args: &[String]) -> Result<Vec<Column>, String> {
 pub(crate) fn ps(args: Vec<OsString>) -> i32 {
     let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
     match ps_columns(&args) {
-        Ok(columns) => print(&ps_text(&columns, &all(), &users(), &groups())),
+        Ok(columns) => print(&ps_text(&columns, &read_all(), &user_names(), &group_names())),
         Err(what) => {
             eprintln!("ps: {what}");
             1
@@ -96,7 +98,7 @@ pub(super) fn ps_text(
     let last = |nth: usize| nth + 1 == columns.len();
     if columns.iter().any(|column| !column.title.is_empty()) {
         for (nth, column) in columns.iter().enumerate() {
-            text += &cell(&column.title, column.width, false, last(nth));
+            text += &pad_cell(&column.title, column.width, false, last(nth));
         }
         text.push('\n');
     }
@@ -106,18 +108,18 @@ pub(super) fn ps_text(
                 column.name,
                 "user" | "group" | "ruser" | "rgroup" | "tty" | "stat" | "comm" | "args"
             );
-            let mut shown = value(process, column.name, users, groups);
+            let mut shown = column_value(process, column.name, users, groups);
             if matches!(column.name, "user" | "group" | "ruser" | "rgroup") {
                 shown = shown.chars().take(column.width).collect();
             }
-            text += &cell(&shown, column.width, right, last(nth));
+            text += &pad_cell(&shown, column.width, right, last(nth));
         }
         text.push('\n');
     }
     text
 }
 
-pub(super) fn cell(text: &str, width: usize, right: bool, last: bool) -> String {
+pub(super) fn pad_cell(text: &str, width: usize, right: bool, last: bool) -> String {
     match (last, right) {
         (true, true) => format!("{text:>width$}"),
         (true, false) => text.to_string(),
@@ -147,7 +149,7 @@ const COLUMNS: [(&str, &str, usize); 17] = [
 ];
 
 /// Returns what stands in a column of a process.
-pub(super) fn value(
+pub(super) fn column_value(
     process: &Process,
     column: &str,
     users: &BTreeMap<u32, String>,
@@ -158,13 +160,13 @@ pub(super) fn value(
         "ppid" => process.ppid.to_string(),
         "pgid" => process.pgid.to_string(),
         "sid" => process.sid.to_string(),
-        "tty" => tty(process.tty),
-        "etime" => clock(uptime().saturating_sub(process.started)),
-        "user" => name(users, process.uid),
-        "group" => name(groups, process.gid),
-        "ruser" => name(users, process.ruid),
-        "rgroup" => name(groups, process.rgid),
-        "time" => clock(process.ticks),
+        "tty" => format_tty(process.tty),
+        "etime" => format_cpu_time(uptime().saturating_sub(process.started)),
+        "user" => name_or_number(users, process.uid),
+        "group" => name_or_number(groups, process.gid),
+        "ruser" => name_or_number(users, process.ruid),
+        "rgroup" => name_or_number(groups, process.rgid),
+        "time" => format_cpu_time(process.ticks),
         "stat" => process.state.clone(),
         "vsz" => (process.size / 1024).to_string(),
         "rss" => (process.resident * page_kb()).to_string(),
@@ -175,7 +177,7 @@ pub(super) fn value(
 }
 
 /// Returns the major and the minor number of a terminal. Source: proc(5), `tty_nr`.
-fn tty(number: u64) -> String {
+fn format_tty(number: u64) -> String {
     let (major, minor) = (number >> 8 & 0xfff, number & 0xff | number >> 12 & 0xf_ff00);
     if number == 0 { "?".into() } else { format!("{major},{minor}") }
 }

@@ -1,7 +1,7 @@
 use super::free::{free_text, free_unit, parse_memory};
-use super::process::{Process, all, names, parse_stat, read, real_ids, ticks_per_second, uptime};
-use super::ps::{cell, ps_columns, ps_text, value};
-use super::top::{Top, compact, top_options, top_text};
+use super::process::{Process, parse_names, parse_stat, read, read_all, real_ids, ticks_per_second, uptime};
+use super::ps::{column_value, pad_cell, ps_columns, ps_text};
+use super::top::{Top, format_memory, top_options, top_text};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
@@ -35,10 +35,10 @@ fn a_process_whose_name_is_no_text_is_shown() {
 
 #[test]
 fn the_group_is_a_groups_name() {
-    let users = names("root:x:0:0:root:/root:/bin/sh\nweb:x:101:102::/:/bin/false\n");
-    let groups = names("root:x:0:\nwww:x:102:web\nbroken\n");
+    let users = parse_names("root:x:0:0:root:/root:/bin/sh\nweb:x:101:102::/:/bin/false\n");
+    let groups = parse_names("root:x:0:\nwww:x:102:web\nbroken\n");
     let process = Process { uid: 101, gid: 102, ..Process::default() };
-    let shown = |column: &str| value(&process, column, &users, &groups);
+    let shown = |column: &str| column_value(&process, column, &users, &groups);
     assert_eq!((shown("user"), shown("group")), ("web".to_string(), "www".to_string()));
     assert_eq!(shown("ruser"), "root");
     assert_eq!(real_ids("Name:\tx\nUid:\t7\t101\t101\t101\nGid:\t8\t102\t102\t102\n"), Some((7, 8)));
@@ -47,12 +47,12 @@ fn the_group_is_a_groups_name() {
     let ids = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
     assert_eq!((own.ruid, own.rgid), ids);
     let process = Process { uid: 0, gid: 7, ..Process::default() };
-    assert_eq!(value(&process, "group", &users, &groups), "7", "a number without a name");
+    assert_eq!(column_value(&process, "group", &users, &groups), "7", "a number without a name");
 }
 
 #[test]
 fn a_process_has_an_age_and_perhaps_a_terminal() {
-    let shown = |process: &Process, column| value(process, column, &BTreeMap::new(), &BTreeMap::new());
+    let shown = |process: &Process, column| column_value(process, column, &BTreeMap::new(), &BTreeMap::new());
     let late = Process { started: u64::MAX, tty: 34817, ..Process::default() };
     assert_eq!((shown(&late, "etime"), shown(&late, "tty")), ("0:00".to_string(), "136,1".to_string()));
     let half_a_minute = 30 * ticks_per_second();
@@ -66,7 +66,8 @@ fn a_process_has_an_age_and_perhaps_a_terminal() {
 fn rows_stand_under_their_titles() {
     let line = |values: [&str; 4], right| {
         let widths = [5, 8, 5, 27];
-        let cells = values.iter().enumerate().map(|(i, v)| cell(v, widths[i], right && i % 2 == 0, i == 3));
+        let cells =
+            values.iter().enumerate().map(|(i, v)| pad_cell(v, widths[i], right && i % 2 == 0, i == 3));
         cells.collect::<String>()
     };
     assert_eq!(line(["PID", "USER", "TIME", "COMMAND"], false), "PID   USER     TIME  COMMAND");
@@ -175,7 +176,7 @@ fn a_size_has_room_in_five_letters() {
         (12_000_000, "11.4g"),
         (200_000_000, "190g"),
     ] {
-        assert_eq!(compact(kb), shown);
+        assert_eq!(format_memory(kb), shown);
     }
 }
 
@@ -214,7 +215,7 @@ fn top_lists_the_process_first_that_has_used_most_since_the_look_before() {
 #[test]
 fn this_process_is_found() {
     let own = std::process::id() as i32;
-    assert!(all().iter().any(|p| p.pid == own && p.ppid > 0 && !p.args.is_empty()));
+    assert!(read_all().iter().any(|p| p.pid == own && p.ppid > 0 && !p.args.is_empty()));
     let memory = parse_memory("MemTotal: 2048 kB\nMemFree: 1024 kB\nCached: 24 kB\n");
     assert!(free_text(&memory, 'k').contains("Mem:           2048        1000        1024"));
 }

@@ -1,8 +1,8 @@
 //! `top`: the processes that use most of the processors, again and again.
 
-use super::free::memory;
+use super::free::read_meminfo;
 use super::print;
-use super::process::{Process, all, name, ticks_per_second, users};
+use super::process::{Process, name_or_number, read_all, ticks_per_second, user_names};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
@@ -56,13 +56,13 @@ pub(crate) fn top(args: Vec<OsString>) -> i32 {
         eprintln!("Usage: top [-b] [-n COUNT] [-d SECONDS]");
         return 1;
     };
-    let mut before = (all(), processor_ticks(), Instant::now());
+    let mut before = (read_all(), processor_ticks(), Instant::now());
     let mut turn = 0;
     // A share needs two looks; the first one is short.
     let mut wait = Duration::from_millis(200).min(delay);
     loop {
         std::thread::sleep(wait);
-        let now = (all(), processor_ticks(), Instant::now());
+        let now = (read_all(), processor_ticks(), Instant::now());
         let clear = if batch { "" } else { "\x1b[H\x1b[J" };
         if print(&format!("{clear}{}", top_text(&before, &now))) != 0 {
             return 1;
@@ -83,7 +83,7 @@ pub(super) type Sample = (Vec<Process>, Vec<u64>, Instant);
 
 /// Returns an amount in at most five letters, as in busybox: a large one has a unit, and a tenth if
 /// that is below 100.
-pub(super) fn compact(kb: u64) -> String {
+pub(super) fn format_memory(kb: u64) -> String {
     if kb < 100_000 {
         return kb.to_string();
     }
@@ -101,7 +101,7 @@ pub(super) fn compact(kb: u64) -> String {
 
 /// Returns what is shown: the machine, and the processes, busiest first.
 pub(super) fn top_text(before: &Sample, now: &Sample) -> String {
-    let memory = memory();
+    let memory = read_meminfo();
     let kb = |name: &str| memory.get(name).copied().unwrap_or(0);
     let passed: Vec<u64> = now.1.iter().zip(&before.1).map(|(n, b)| n.saturating_sub(*b)).collect();
     let all = passed.iter().sum::<u64>().max(1);
@@ -120,7 +120,7 @@ pub(super) fn top_text(before: &Sample, now: &Sample) -> String {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text += &format!("Load average: {}\n", load.trim());
     text += "  PID  PPID USER     STAT   VSZ %VSZ %CPU COMMAND\n";
-    let users = users();
+    let users = user_names();
     let old: BTreeMap<i32, u64> = before.0.iter().map(|p| (p.pid, p.ticks)).collect();
     let seconds = (now.2 - before.2).as_secs_f64().max(0.001);
     let used = |p: &Process| p.ticks.saturating_sub(old.get(&p.pid).copied().unwrap_or(p.ticks));
@@ -133,9 +133,9 @@ pub(super) fn top_text(before: &Sample, now: &Sample) -> String {
             "{:>5} {:>5} {:<8.8} {:<4} {:>5} {:>3}% {percent:>3.0}% {}",
             p.pid,
             p.ppid,
-            name(&users, p.uid),
+            name_or_number(&users, p.uid),
             p.state,
-            compact(p.size / 1024),
+            format_memory(p.size / 1024),
             (p.size / 1024 * 100 + total / 2) / total,
             p.args,
         );

@@ -90,7 +90,7 @@ impl Call {
         let mut taken = Vec::new();
         for at in std::mem::take(&mut self.files) {
             let at = at - taken.len();
-            match self.args.get(at).and_then(|name| unreadable(name)) {
+            match self.args.get(at).and_then(|name| open_error(name)) {
                 Some(error) => taken.push((self.args.remove(at), error)),
                 None => self.files.push(at),
             }
@@ -100,7 +100,7 @@ impl Call {
 }
 
 /// Returns why a file cannot be read. A named pipe is not opened: that would wait for its writer.
-fn unreadable(name: &OsStr) -> Option<io::Error> {
+fn open_error(name: &OsStr) -> Option<io::Error> {
     if name == "-" {
         return None;
     }
@@ -112,7 +112,7 @@ fn unreadable(name: &OsStr) -> Option<io::Error> {
 }
 
 /// Returns a call of `sed` with each script adapted.
-pub(crate) fn adapted(args: Vec<OsString>) -> Call {
+pub(crate) fn adapt_arguments(args: Vec<OsString>) -> Call {
     let mut words: Vec<Option<String>> = args.iter().map(|arg| arg.to_str().map(str::to_string)).collect();
     let Words { scripts, files, is_extended, is_in_place, has_null_data, line_length } = classify(&words);
     let line_length = line_length.unwrap_or(LINE_LENGTH);
@@ -170,15 +170,15 @@ fn classify(words: &[Option<String>]) -> Words {
             break;
         } else if let Some(long) = word.strip_prefix("--") {
             let (name, has_value) = long.split_once('=').map_or((long, false), |(name, _)| (name, true));
-            is_extended |= begins("regexp-extended", name);
-            is_in_place |= begins("in-place", name);
-            has_null_data |= begins("null-data", name);
+            is_extended |= is_abbreviation_of("regexp-extended", name);
+            is_in_place |= is_abbreviation_of("in-place", name);
+            has_null_data |= is_abbreviation_of("null-data", name);
             // The second name is GNU's.
-            let is_file = begins("script-file", name) || name == "file";
-            let is_script = is_file || begins("expression", name);
+            let is_file = is_abbreviation_of("script-file", name) || name == "file";
+            let is_script = is_file || is_abbreviation_of("expression", name);
             let (value, start) = if has_value { (at, "--=".len() + name.len()) } else { (at + 1, 0) };
             scripts.extend(is_script.then_some(Place { at: value, start, is_file }));
-            let is_length = begins("length", name);
+            let is_length = is_abbreviation_of("length", name);
             if is_length {
                 line_length = number(value, start);
             }
@@ -212,7 +212,7 @@ fn classify(words: &[Option<String>]) -> Words {
 }
 
 /// Returns whether a word is the beginning of a long option's name.
-fn begins(name: &str, word: &str) -> bool {
+fn is_abbreviation_of(name: &str, word: &str) -> bool {
     word.len() > 2 && name.starts_with(word)
 }
 

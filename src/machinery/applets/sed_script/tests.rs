@@ -28,7 +28,7 @@ fn lines_of_l_have_the_length_of_the_option() {
         ("sed --length 7 l", "l 7"),
         ("sed -l x l", "l 70"),
     ] {
-        let call = adapted(line.split(' ').map(OsString::from).collect());
+        let call = adapt_arguments(line.split(' ').map(OsString::from).collect());
         assert!(call.args.contains(&OsString::from(wanted)), "{line}: {:?}", call.args);
     }
 }
@@ -65,7 +65,7 @@ fn only_scripts_are_adapted() {
             let rest = rest.split('|').filter(|word| !word.is_empty());
             [name].into_iter().chain(rest).map(OsString::from).collect::<Vec<_>>()
         };
-        assert_eq!(adapted(words(line)).args, words(wanted), "{line}");
+        assert_eq!(adapt_arguments(words(line)).args, words(wanted), "{line}");
     }
 }
 
@@ -76,7 +76,7 @@ fn files_that_cannot_be_read_are_taken_out() {
     std::fs::write(&file, "a").unwrap();
     let words = ["sed", "-i", "-e", "p"].map(OsString::from);
     let given = [&missing, &file, &missing, &OsString::from("-")].map(OsString::clone);
-    let mut call = adapted([&words[..], &given].concat());
+    let mut call = adapt_arguments([&words[..], &given].concat());
     assert_eq!(call.files, [4, 5, 6, 7]);
     let taken = call.take_unreadable();
     let taken: Vec<(&OsString, io::ErrorKind)> = taken.iter().map(|(n, e)| (n, e.kind())).collect();
@@ -87,14 +87,14 @@ fn files_that_cannot_be_read_are_taken_out() {
 
 #[test]
 fn a_change_in_place_is_seen() {
-    let is_seen = |line: &str| adapted(line.split(' ').map(OsString::from).collect()).is_in_place;
+    let is_seen = |line: &str| adapt_arguments(line.split(' ').map(OsString::from).collect()).is_in_place;
     assert!(["sed -i p f", "sed -ni.bak p f", "sed p f --in-place"].iter().all(|line| is_seen(line)));
     assert!(["sed p i", "sed -ei", "sed -n p -- -i"].iter().all(|line| !is_seen(line)));
 }
 
 #[test]
 fn null_data_is_seen() {
-    let is_seen = |line: &str| adapted(line.split(' ').map(OsString::from).collect()).has_null_data;
+    let is_seen = |line: &str| adapt_arguments(line.split(' ').map(OsString::from).collect()).has_null_data;
     assert!(["sed -z p", "sed -nz p", "sed --null-data p", "sed p -zE"].iter().all(|line| is_seen(line)));
     assert!(["sed p z", "sed -i.z p", "sed -ez", "sed p -- -z"].iter().all(|line| !is_seen(line)));
 }

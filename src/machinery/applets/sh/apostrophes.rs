@@ -15,7 +15,7 @@ fn stand_in(c: char) -> Option<char> {
 }
 
 /// Returns the text with the characters that it stands for.
-pub(super) fn restored(text: &str) -> String {
+pub(super) fn restore_characters(text: &str) -> String {
     let plain = |c| STAND_INS.iter().find(|(_, stand_in)| *stand_in == c).map_or(c, |(plain, _)| *plain);
     text.chars().map(plain).collect()
 }
@@ -41,7 +41,7 @@ enum Inside {
 /// Returns the text with a stand-in for each `'` and blank that is a plain character of a quoted
 /// `${…}`, and without comments that the parser would misread. `None` if there is nothing of both,
 /// or if it has a here-document, in which quotes have other rules.
-pub(super) fn replaced(text: &str) -> Option<String> {
+pub(super) fn insert_stand_ins(text: &str) -> Option<String> {
     if text.contains("<<") { None } else { replaced_inside(text, Vec::new()) }
 }
 
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn only_plain_apostrophes_are_replaced() {
         let seen = |text: &str| {
-            let text = replaced(text)?;
+            let text = insert_stand_ins(text)?;
             Some(text.replace('\u{fdd0}', "@").replace('\u{fdd1}', "_").replace('\u{fdd3}', "%"))
         };
         for (text, wanted) in [
@@ -211,7 +211,7 @@ mod tests {
             ("\"${x?a  b\n'}\"", "\"${x?a__b%@}\""),
         ] {
             assert_eq!(seen(text).as_deref(), Some(wanted), "{text}");
-            assert_eq!(restored(&replaced(text).unwrap()), text);
+            assert_eq!(restore_characters(&insert_stand_ins(text).unwrap()), text);
         }
         for (text, depth) in [("a", 0), ("\"a\" \"b\"", 1), ("\"$(echo \"${x:-\"a\"}\" '\"')\"", 3)] {
             assert_eq!(depth_of_quotes(text), depth, "{text}");
@@ -223,10 +223,10 @@ mod tests {
             ("x=\"$(a; # a )\nb # \"\n)\"", "x=\"$(a; #\nb #\n)\""),
             ("(a\n# a (b\n)", "(a\n#\n)"),
         ] {
-            assert_eq!(replaced(text).as_deref(), Some(wanted), "{text}");
+            assert_eq!(insert_stand_ins(text).as_deref(), Some(wanted), "{text}");
         }
         for text in ["x=$( # plain\n:)", "# don't\n(:)", "x=$(a#'b' ${#x} $((16#f)))"] {
-            assert_eq!(replaced(text), None, "{text}");
+            assert_eq!(insert_stand_ins(text), None, "{text}");
         }
         for text in [
             "echo ${x:-'a'}",

@@ -7,8 +7,12 @@ use brush_parser::ast::{
 use std::borrow::Cow;
 
 impl Shell {
-    pub(super) fn arithmetic(&mut self, text: &str) -> Result<i64, Flow> {
-        let text = if text.contains(['$', '`', '\\', '"']) { self.one(text)? } else { text.to_string() };
+    pub(super) fn evaluate_arithmetic(&mut self, text: &str) -> Result<i64, Flow> {
+        let text = if text.contains(['$', '`', '\\', '"']) {
+            self.expand_to_string(text)?
+        } else {
+            text.to_string()
+        };
         let text = text.trim();
         if text.is_empty() {
             return Ok(0);
@@ -18,7 +22,7 @@ impl Shell {
     }
 
     fn evaluate(&mut self, sum: &ArithmeticExpr) -> Result<i64, Flow> {
-        self.deeper()?;
+        self.check_depth()?;
         Ok(match sum {
             ArithmeticExpr::Literal(value) => *value,
             ArithmeticExpr::Reference(target) => self.number(target)?,
@@ -83,7 +87,7 @@ impl Shell {
     }
 
     fn no_arrays(&self) -> Flow {
-        self.complain("arrays are not implemented by this shell");
+        self.print_error("arrays are not implemented by this shell");
         Flow::Abort(2)
     }
 
@@ -92,15 +96,15 @@ impl Shell {
     fn number(&mut self, target: &ArithmeticTarget) -> Result<i64, Flow> {
         let ArithmeticTarget::Variable(name) = target else { return Err(self.no_arrays()) };
         let text = self.variable(name).unwrap_or_default();
-        integer(&text).ok_or_else(|| {
-            self.complain(format_args!("Illegal number: {text}"));
+        parse_integer(&text).ok_or_else(|| {
+            self.print_error(format_args!("Illegal number: {text}"));
             Flow::Abort(2)
         })
     }
 
     fn combine(&self, operator: &BinaryOperator, left: i64, right: i64) -> Result<i64, Flow> {
         combine(operator, left, right).ok_or_else(|| {
-            self.complain(match operator {
+            self.print_error(match operator {
                 BinaryOperator::Power => "exponent less than 0",
                 _ => "divide by zero",
             });
@@ -120,7 +124,7 @@ fn without_base(number: &str) -> (&str, u32) {
 
 /// Returns a sum in which each literal that 64 bits cannot hold is the largest number that they
 /// can, as dash's strtoimax(3) reads it. The value of a variable is "Illegal number" then, see
-/// [`integer`].
+/// [`parse_integer`].
 ///
 /// ```text
 /// $((99999999999999999999 - 1))   9223372036854775806
@@ -154,7 +158,7 @@ fn clamp_literals(text: &str) -> Cow<'_, str> {
 
 /// Returns a number as C writes it: decimal, octal after `0`, hexadecimal after `0x`; nothing is 0.
 /// `None` if the text is no number or does not fit.
-fn integer(text: &str) -> Option<i64> {
+fn parse_integer(text: &str) -> Option<i64> {
     let text = text.trim();
     let (negative, digits) = match text.strip_prefix(['-', '+']) {
         Some(digits) => (text.starts_with('-'), digits),
@@ -202,7 +206,7 @@ fn combine(operator: &BinaryOperator, left: i64, right: i64) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{clamp_literals, integer};
+    use super::{clamp_literals, parse_integer};
 
     #[test]
     fn a_literal_that_does_not_fit_is_the_largest_number() {
@@ -239,7 +243,7 @@ mod tests {
             ("y", None),
             ("$(echo 1)", None),
         ] {
-            assert_eq!(integer(text), value, "{text:?}");
+            assert_eq!(parse_integer(text), value, "{text:?}");
         }
     }
 }

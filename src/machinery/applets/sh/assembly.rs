@@ -1,7 +1,7 @@
 //! Commands that are put together from lines.
 
 use super::depth;
-use super::parse::{Fault, program};
+use super::parse::{Fault, parse_program};
 use brush_parser::ast::Program;
 use std::borrow::Cow;
 
@@ -34,11 +34,11 @@ impl HereDocument {
         let word = behind.trim_start().split([' ', '\t', ';', '|', '&', '>', '<', ')']).next()?;
         let end: String = word.chars().filter(|c| !matches!(c, '\'' | '"' | '\\')).collect();
         let document = HereDocument { end, tabs };
-        (!document.end.is_empty() && has_closed(&document.ended(text), stack)).then_some(document)
+        (!document.end.is_empty() && has_closed(&document.with_end_line(text), stack)).then_some(document)
     }
 
     /// Returns the text with the line that ends the document.
-    fn ended(&self, text: &str) -> String {
+    fn with_end_line(&self, text: &str) -> String {
         let newline = if text.ends_with('\n') { "" } else { "\n" };
         format!("{text}{newline}{}\n", self.end)
     }
@@ -75,7 +75,7 @@ enum Awaited {
 
 impl Awaited {
     /// Returns what an incomplete text waits for, which is in so many bodies of other commands.
-    fn by(text: &str, level: usize, stack: depth::Stack) -> Awaited {
+    fn for_text(text: &str, level: usize, stack: depth::Stack) -> Awaited {
         let text = match text.strip_suffix('\n') {
             Some(line) if line.ends_with('\\') => return Awaited::Anything, // the next line is the same word
             Some(_) => Cow::Borrowed(text),
@@ -96,7 +96,7 @@ impl Awaited {
     }
 
     /// Returns whether the text still waits when this line has come.
-    fn outlasts(&mut self, line: &str, stack: depth::Stack) -> bool {
+    fn still_waits_after(&mut self, line: &str, stack: depth::Stack) -> bool {
         match self {
             Awaited::Anything => false,
             Awaited::Document(document) => !document.ends_with(line),
@@ -107,12 +107,12 @@ impl Awaited {
 }
 
 fn is_incomplete(text: &str, stack: depth::Stack) -> bool {
-    program(text, stack).is_err_and(|fault| fault.incomplete)
+    parse_program(text, stack).is_err_and(|fault| fault.incomplete)
 }
 
 /// Returns whether nothing is open at the end of a text in which a command would be text.
 fn has_closed(text: &str, stack: depth::Stack) -> bool {
-    let is_refused = |text: &str| program(text, stack).is_err_and(|fault| !fault.incomplete);
+    let is_refused = |text: &str| parse_program(text, stack).is_err_and(|fault| !fault.incomplete);
     is_refused(&format!("{text}{MISPLACED}")) && !is_refused(text)
 }
 
@@ -140,12 +140,12 @@ impl Assembly {
     /// it.
     pub(super) fn push(&mut self, line: &str, stack: depth::Stack) -> Option<Result<Program, Fault>> {
         self.text.push_str(line);
-        if self.awaited.outlasts(line, stack) {
+        if self.awaited.still_waits_after(line, stack) {
             return None;
         }
-        match program(&self.text, stack) {
+        match parse_program(&self.text, stack) {
             Err(fault) if fault.incomplete => {
-                self.awaited = Awaited::by(&self.text, self.level, stack);
+                self.awaited = Awaited::for_text(&self.text, self.level, stack);
                 None
             }
             Ok(_) if goes_on(&self.text, stack) => {
@@ -164,9 +164,9 @@ impl Assembly {
     pub(super) fn end(&mut self, stack: depth::Stack) -> Option<Result<Program, Fault>> {
         let Assembly { mut text, awaited, .. } = std::mem::take(self);
         if let Awaited::Document(document) = awaited {
-            text = document.ended(&text);
+            text = document.with_end_line(&text);
         }
-        (!text.is_empty()).then(|| program(&text, stack))
+        (!text.is_empty()).then(|| parse_program(&text, stack))
     }
 }
 
@@ -175,7 +175,8 @@ impl Assembly {
 fn goes_on(text: &str, stack: depth::Stack) -> bool {
     let Some(line) = text.strip_suffix("\\\n") else { return false };
     let backslashes = line.len() - line.trim_end_matches('\\').len();
-    backslashes.is_multiple_of(2) && program(&format!("{line}'"), stack).is_err_and(|fault| fault.incomplete)
+    backslashes.is_multiple_of(2)
+        && parse_program(&format!("{line}'"), stack).is_err_and(|fault| fault.incomplete)
 }
 
 #[cfg(test)]
@@ -215,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_here_document_is_read_to_its_end_without_parsing() {
-        let open = |text: &str| match Awaited::by(text, 0, stack()) {
+        let open = |text: &str| match Awaited::for_text(text, 0, stack()) {
             Awaited::Document(document) => Some((document.end, document.tabs)),
             _ => None,
         };
@@ -234,7 +235,7 @@ mod tests {
 
     #[test]
     fn an_incomplete_text_says_what_it_waits_for() {
-        let waits = |text: &str| match Awaited::by(text, 0, stack()) {
+        let waits = |text: &str| match Awaited::for_text(text, 0, stack()) {
             Awaited::Anything => "anything".to_string(),
             Awaited::Document(document) => document.end,
             Awaited::Closing(closing) => closing.to_string(),

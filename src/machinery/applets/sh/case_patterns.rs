@@ -69,7 +69,7 @@ impl Frame {
     }
 }
 
-/// Returns whether [`opened`] may miss a pattern because the text has a here-document. If its
+/// Returns whether [`open_patterns`] may miss a pattern because the text has a here-document. If its
 /// commands are parsed one by one, only the command with the here-document has that fault.
 pub(super) fn may_miss(text: &str) -> bool {
     text.contains("<<") && text.split("$(").skip(1).any(|inner| inner.trim_start().starts_with("case"))
@@ -78,7 +78,7 @@ pub(super) fn may_miss(text: &str) -> bool {
 /// Returns the text with a `(` before each pattern in a `$(…)` that lacks it, and with a `;`
 /// between a `)` and the `esac` before it. `None` if there is none of both, and for a text with a
 /// here-document, in which quotes have other rules.
-pub(super) fn opened(text: &str) -> Option<String> {
+pub(super) fn open_patterns(text: &str) -> Option<String> {
     if !text.contains('(') || !text.contains("case") || text.contains("<<") {
         return None;
     }
@@ -252,8 +252,8 @@ mod tests {
             ),
             ("$(a); (case b in b) x;; esac )", "$(a); (case b in b) x;; esac; )"),
         ] {
-            assert_eq!(opened(text).as_deref(), Some(wanted), "{text}");
-            assert_eq!(opened(wanted), None, "{text}");
+            assert_eq!(open_patterns(text).as_deref(), Some(wanted), "{text}");
+            assert_eq!(open_patterns(wanted), None, "{text}");
         }
         for text in [
             "case b in b) x;; esac",
@@ -262,7 +262,7 @@ mod tests {
             "$(case b in)",
             "cat <<E $(case b in b) x;; esac)\nE\n",
         ] {
-            assert_eq!(opened(text), None, "{text}");
+            assert_eq!(open_patterns(text), None, "{text}");
             assert_eq!(may_miss(text), text.starts_with("cat"), "{text}");
         }
     }

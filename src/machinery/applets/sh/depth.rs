@@ -48,19 +48,19 @@ impl Stack {
     }
 
     /// Returns the bytes that are left, beyond the reserve.
-    fn left(self) -> usize {
+    fn bytes_left(self) -> usize {
         let usable = self.size.saturating_sub(RESERVE.min(self.size / 4)).max(LEVELS_MIN * LEVEL);
         usable.saturating_sub(self.top.saturating_sub(address()))
     }
 
     /// Returns true if commands may go one level deeper.
     pub(super) fn has_room(self) -> bool {
-        self.left() > 0
+        self.bytes_left() > 0
     }
 
     /// Returns true if a text of so many levels can be parsed.
-    pub(super) fn takes(self, levels: usize) -> bool {
-        levels.saturating_mul(LEVEL) <= self.left()
+    pub(super) fn can_hold_levels(self, levels: usize) -> bool {
+        levels.saturating_mul(LEVEL) <= self.bytes_left()
     }
 }
 
@@ -69,11 +69,11 @@ impl Shell {
     ///
     /// # Errors
     /// `Abort` if the stack has no room for another level.
-    pub(super) fn deeper(&self) -> Result<(), Flow> {
+    pub(super) fn check_depth(&self) -> Result<(), Flow> {
         if self.stack.has_room() {
             return Ok(());
         }
-        self.complain("commands are too deep inside each other");
+        self.print_error("commands are too deep inside each other");
         Err(Flow::Abort(2))
     }
 }
@@ -205,7 +205,11 @@ mod tests {
     fn a_stack_ends() {
         let stack = Stack { top: address(), size: 5 * RESERVE };
         let levels = 4 * RESERVE / LEVEL;
-        assert!(stack.takes(levels - 5) && !stack.takes(levels + 1) && !stack.takes(usize::MAX));
+        assert!(
+            stack.can_hold_levels(levels - 5)
+                && !stack.can_hold_levels(levels + 1)
+                && !stack.can_hold_levels(usize::MAX)
+        );
         assert!(!Stack { top: stack.top + 4 * RESERVE, ..stack }.has_room());
     }
 
@@ -214,7 +218,10 @@ mod tests {
         // `ulimit -s` in KiB, and the levels that fit: three quarters of three quarters.
         for (limit, levels) in [(1024, 29), (512, 14), (256, 7), (64, LEVELS_MIN), (0, LEVELS_MIN)] {
             let stack = Stack { top: address(), size: limit * 1024 / 4 * 3 };
-            assert!(stack.has_room() && stack.takes(levels - 1) && !stack.takes(levels + 1), "{limit}");
+            assert!(
+                stack.has_room() && stack.can_hold_levels(levels - 1) && !stack.can_hold_levels(levels + 1),
+                "{limit}"
+            );
         }
     }
 }

@@ -16,7 +16,7 @@ const STAND_INS: [(char, char); 8] = [
 
 /// Returns the word with stand-ins in each `$(…)` that has a here-document; `None` if there is
 /// none.
-pub(super) fn hidden(word: &str) -> Option<String> {
+pub(super) fn hide_documents(word: &str) -> Option<String> {
     if !word.contains("$(") || !word.contains("<<") {
         return None;
     }
@@ -45,7 +45,7 @@ pub(super) fn hidden(word: &str) -> Option<String> {
 }
 
 /// Returns a command with the characters that were hidden.
-pub(super) fn shown(command: &str) -> String {
+pub(super) fn restore_hidden(command: &str) -> String {
     let show = |c| STAND_INS.iter().find(|(_, stand_in)| *stand_in == c).map_or(c, |(plain, _)| *plain);
     command.chars().map(show).collect()
 }
@@ -73,7 +73,7 @@ fn end_of_command(text: &str) -> Option<usize> {
             b')' => drop(open.pop()),
             // Two open brackets are a sum, where `<<` is a shift.
             b'<' if text[at..].starts_with("<<") && !open.ends_with(b"((") => {
-                let (document, length) = document(&text[at + 2..]);
+                let (document, length) = parse_document_start(&text[at + 2..]);
                 documents.extend(document);
                 at += 2 + length;
                 continue;
@@ -92,7 +92,7 @@ fn end_of_command(text: &str) -> Option<usize> {
 
 /// Returns the word that ends the document whose `<<` stands before `text`, whether its tabs are
 /// left out, and the bytes that say so. No document for `<<<`.
-fn document(text: &str) -> (Option<(String, bool)>, usize) {
+fn parse_document_start(text: &str) -> (Option<(String, bool)>, usize) {
     if text.starts_with('<') {
         return (None, 1);
     }
@@ -137,13 +137,13 @@ mod tests {
     #[test]
     fn only_commands_with_documents_are_hidden() {
         let word = "\"a$(cat <<E\nit's \"q\" (\nE\n)b\"'$('";
-        let text = hidden(word).unwrap();
+        let text = hide_documents(word).unwrap();
         assert!(!text[..text.len() - 4].contains(['\'', '#']) && text.matches('"').count() == 2);
-        assert_eq!(shown(&text), word);
+        assert_eq!(restore_hidden(&text), word);
         for word in ["$(echo '<<')x", "$((1<<2))", "'$(cat <<E\nE\n)'", "a<<b"] {
-            let same = hidden(word).is_none_or(|text| shown(&text) == word);
+            let same = hide_documents(word).is_none_or(|text| restore_hidden(&text) == word);
             assert!(same, "{word}");
         }
-        assert_eq!(hidden("'$(cat <<E\nE\n)'"), None);
+        assert_eq!(hide_documents("'$(cat <<E\nE\n)'"), None);
     }
 }

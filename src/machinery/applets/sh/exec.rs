@@ -18,7 +18,7 @@ enum Turn {
 }
 
 /// Takes away one level of a jump.
-fn turn(result: Run) -> Result<Turn, Flow> {
+fn pop_jump_level(result: Run) -> Result<Turn, Flow> {
     match result {
         Ok(status) => Ok(Turn::Again(status)),
         Err(Flow::Break(1)) => Ok(Turn::Leave(0)),
@@ -37,19 +37,19 @@ fn plain_pipeline(list: &AndOrList) -> Option<&[Command]> {
 
 impl Shell {
     /// `last` everywhere: nothing comes after it in this process.
-    pub(super) fn program(&mut self, program: &Program, last: bool) -> Run {
+    pub(super) fn run_script(&mut self, program: &Program, last: bool) -> Run {
         let count = program.complete_commands.len();
         for (i, list) in program.complete_commands.iter().enumerate() {
-            self.list(list, last && i + 1 == count)?;
+            self.run_list(list, last && i + 1 == count)?;
         }
         Ok(self.status)
     }
 
-    pub(super) fn list(&mut self, list: &CompoundList, last: bool) -> Run {
+    pub(super) fn run_list(&mut self, list: &CompoundList, last: bool) -> Run {
         let count = list.0.len();
         for (i, CompoundListItem(commands, separator)) in list.0.iter().enumerate() {
             // `set -n`: from here on it is only read. A person could not leave such a shell.
-            if self.state.flag('n') && !self.interactive {
+            if self.state.is_flag_set('n') && !self.interactive {
                 return Ok(self.status);
             }
             if matches!(separator, SeparatorOperator::Async) {
@@ -71,7 +71,7 @@ impl Shell {
             None => match self.fork_background(None)? {
                 Side::Child => {
                     let result = self.and_or(commands, true);
-                    self.leave(result)
+                    self.exit_child(result)
                 }
                 Side::Parent(pid) => {
                     pids.push(pid);
@@ -80,17 +80,18 @@ impl Shell {
             },
         };
         if let Some(last) = pids.last() {
-            let text = super::apostrophes::restored(&commands.to_string());
+            let text = super::apostrophes::restore_characters(&commands.to_string());
             self.jobs.add_command(&pids, self.state.pipefail, text);
             self.background = Some(*last);
         }
         started?;
-        self.done(0)
+        self.set_status(0)
     }
 
     fn and_or(&mut self, list: &AndOrList, last: bool) -> Run {
         let count = list.additional.len();
-        let mut status = self.as_condition(count > 0, |sh| sh.pipeline(&list.first, last && count == 0))?;
+        let mut status =
+            self.as_condition(count > 0, |sh| sh.run_pipeline(&list.first, last && count == 0))?;
         for (i, next) in list.additional.iter().enumerate() {
             let (wanted, pipeline) = match next {
                 AndOr::And(pipeline) => (status == 0, pipeline),
@@ -99,7 +100,7 @@ impl Shell {
             if wanted {
                 self.run_traps()?;
                 let is_last = i + 1 == count;
-                status = self.as_condition(!is_last, |sh| sh.pipeline(pipeline, last && is_last))?;
+                status = self.as_condition(!is_last, |sh| sh.run_pipeline(pipeline, last && is_last))?;
             }
         }
         Ok(status)
@@ -113,20 +114,20 @@ impl Shell {
         result
     }
 
-    fn pipeline(&mut self, pipeline: &Pipeline, last: bool) -> Run {
+    fn run_pipeline(&mut self, pipeline: &Pipeline, last: bool) -> Run {
         match &pipeline.timed {
-            None => self.untimed(pipeline, last),
-            Some(how) => self.timed(how, |sh| sh.untimed(pipeline, false)),
+            None => self.run_untimed_pipeline(pipeline, last),
+            Some(how) => self.run_timed(how, |sh| sh.run_untimed_pipeline(pipeline, false)),
         }
     }
 
-    fn untimed(&mut self, pipeline: &Pipeline, last: bool) -> Run {
+    fn run_untimed_pipeline(&mut self, pipeline: &Pipeline, last: bool) -> Run {
         let status = self.as_condition(pipeline.bang, |sh| match &pipeline.seq[..] {
-            [only] => sh.command(only, last && !pipeline.bang),
-            commands => sh.pipe(commands),
+            [only] => sh.execute_command(only, last && !pipeline.bang),
+            commands => sh.run_pipe(commands),
         })?;
         if pipeline.bang {
-            return self.done(i32::from(status == 0));
+            return self.set_status(i32::from(status == 0));
         }
         self.status = status;
         // A compound command checked its parts itself; a subshell and `((…))` are commands.
@@ -136,13 +137,13 @@ impl Shell {
             }
             _ => false,
         };
-        if status != 0 && !compound && self.conditions == 0 && self.state.flag('e') {
+        if status != 0 && !compound && self.conditions == 0 && self.state.is_flag_set('e') {
             return Err(Flow::Exit(status));
         }
         Ok(status)
     }
 
-    fn pipe(&mut self, commands: &[Command]) -> Run {
+    fn run_pipe(&mut self, commands: &[Command]) -> Run {
         let mut pids = Vec::new();
         let started = self.start_pipe(commands, true, &mut pids);
         // Known before the first of them is waited for, else a status would be lost.
@@ -173,12 +174,12 @@ impl Shell {
                         output.as_ref().map_or(Ok(()), |(_, write)| script_fds::assign(1, write.as_fd()))
                     };
                     if let Err(e) = connect() {
-                        self.complain(super::reason(&e));
-                        self.leave(Ok(2));
+                        self.print_error(super::reason(&e));
+                        self.exit_child(Ok(2));
                     }
                     drop((input, output));
-                    let result = self.command(command, true);
-                    self.leave(result)
+                    let result = self.execute_command(command, true);
+                    self.exit_child(result)
                 }
                 Side::Parent(pid) => {
                     pids.push(pid);
@@ -193,31 +194,31 @@ impl Shell {
     pub(super) fn new_pipe(&mut self) -> Result<(OwnedFd, OwnedFd), Flow> {
         let made = fds::pipe().and_then(|(r, w)| Ok((script_fds::above(r)?, script_fds::above(w)?)));
         made.map_err(|e| {
-            self.complain(format_args!("cannot make a pipe: {}", super::reason(&e)));
+            self.print_error(format_args!("cannot make a pipe: {}", super::reason(&e)));
             Flow::Abort(2)
         })
     }
 
-    fn command(&mut self, command: &Command, last: bool) -> Run {
-        self.deeper()?;
+    fn execute_command(&mut self, command: &Command, last: bool) -> Run {
+        self.check_depth()?;
         match command {
-            Command::Simple(simple) => self.simple(simple, last),
-            Command::Compound(compound, None) => self.compound(compound, last),
+            Command::Simple(simple) => self.run_simple_command(simple, last),
+            Command::Compound(compound, None) => self.run_compound(compound, last),
             Command::Compound(compound, Some(redirects)) => {
                 self.redirected_compound(compound, redirects, last)
             }
             Command::Function(function) => {
                 self.functions.insert(function.fname.value.clone(), Rc::new(function.body.clone()));
-                self.done(0)
+                self.set_status(0)
             }
             Command::ExtendedTest(test, None) => self.extended_test(&test.expr),
             Command::ExtendedTest(test, Some(redirects)) => match self.redirect(redirects.0.iter())? {
                 Ok(saved) => {
                     let result = self.extended_test(&test.expr);
-                    super::redirect::restore(saved);
+                    super::redirect::restore_descriptors(saved);
                     result
                 }
-                Err(status) => self.done(status),
+                Err(status) => self.set_status(status),
             },
         }
     }
@@ -234,33 +235,33 @@ impl Shell {
             // A child that has nothing else to do undoes nothing.
             Ok(saved) if last && self.is_plain_child() => {
                 drop(saved);
-                self.compound(compound, true)
+                self.run_compound(compound, true)
             }
             Ok(saved) => {
-                let result = self.compound(compound, false);
-                super::redirect::restore(saved);
+                let result = self.run_compound(compound, false);
+                super::redirect::restore_descriptors(saved);
                 result
             }
-            Err(status) if self.conditions == 0 && self.state.flag('e') => Err(Flow::Exit(status)),
-            Err(status) => self.done(status),
+            Err(status) if self.conditions == 0 && self.state.is_flag_set('e') => Err(Flow::Exit(status)),
+            Err(status) => self.set_status(status),
         }
     }
 
-    pub(super) fn compound(&mut self, command: &CompoundCommand, last: bool) -> Run {
+    pub(super) fn run_compound(&mut self, command: &CompoundCommand, last: bool) -> Run {
         match command {
-            CompoundCommand::BraceGroup(group) => self.list(&group.list, last),
+            CompoundCommand::BraceGroup(group) => self.run_list(&group.list, last),
             // A child that has nothing else to do is the subshell: `kill $!` must meet the right
             // one. Not with traps, which the subshell inside does not have.
             CompoundCommand::Subshell(inner) if last && self.is_plain_child() => {
-                let result = self.list(&inner.list, true);
+                let result = self.run_list(&inner.list, true);
                 Err(Flow::Exit(self.finish(result)))
             }
             CompoundCommand::Subshell(inner) => match self.fork_foreground(None)? {
                 Side::Child => {
-                    let result = self.list(&inner.list, true);
-                    self.leave(result)
+                    let result = self.run_list(&inner.list, true);
+                    self.exit_child(result)
                 }
-                Side::Parent(pid) => self.foreground(pid),
+                Side::Parent(pid) => self.wait_in_foreground(pid),
             },
             CompoundCommand::IfClause(clause) => self.if_clause(clause, last),
             CompoundCommand::WhileClause(clause) => self.while_clause(clause, true),
@@ -268,8 +269,8 @@ impl Shell {
             CompoundCommand::ForClause(clause) => self.for_clause(clause),
             CompoundCommand::CaseClause(clause) => self.case_clause(clause),
             CompoundCommand::Arithmetic(sum) => {
-                let value = self.arithmetic(&sum.expr.value)?;
-                self.done(i32::from(value == 0))
+                let value = self.evaluate_arithmetic(&sum.expr.value)?;
+                self.set_status(i32::from(value == 0))
             }
             CompoundCommand::ArithmeticForClause(_) => self.refuse("for (("),
             CompoundCommand::Coprocess(_) => self.refuse("coproc"),
@@ -282,52 +283,52 @@ impl Shell {
     }
 
     fn refuse(&mut self, what: &str) -> Run {
-        self.complain(format_args!("{what}: not implemented by this shell"));
-        self.done(2)
+        self.print_error(format_args!("{what}: not implemented by this shell"));
+        self.set_status(2)
     }
 
-    fn condition(&mut self, list: &CompoundList) -> Run {
-        self.as_condition(true, |sh| sh.list(list, false))
+    fn run_condition(&mut self, list: &CompoundList) -> Run {
+        self.as_condition(true, |sh| sh.run_list(list, false))
     }
 
     fn if_clause(&mut self, clause: &IfClauseCommand, last: bool) -> Run {
-        if self.condition(&clause.condition)? == 0 {
-            return self.list(&clause.then, last);
+        if self.run_condition(&clause.condition)? == 0 {
+            return self.run_list(&clause.then, last);
         }
         for branch in clause.elses.iter().flatten() {
             let chosen = match &branch.condition {
                 None => true,
-                Some(condition) => self.condition(condition)? == 0,
+                Some(condition) => self.run_condition(condition)? == 0,
             };
             if chosen {
-                return self.list(&branch.body, last);
+                return self.run_list(&branch.body, last);
             }
         }
-        self.done(0)
+        self.set_status(0)
     }
 
     /// Runs `turns` as the inside of a loop.
-    fn looping(&mut self, turns: impl FnOnce(&mut Shell) -> Run) -> Run {
+    fn run_loop(&mut self, turns: impl FnOnce(&mut Shell) -> Run) -> Run {
         self.loops += 1;
         let result = turns(self);
         self.loops -= 1;
         let status = result?;
-        self.done(status)
+        self.set_status(status)
     }
 
     fn while_clause(&mut self, clause: &WhileOrUntilClauseCommand, wanted: bool) -> Run {
-        self.looping(|sh| {
+        self.run_loop(|sh| {
             let mut status = 0;
             loop {
-                let condition = sh.condition(&clause.0);
+                let condition = sh.run_condition(&clause.0);
                 let jumped = condition.is_err();
-                match turn(condition)? {
+                match pop_jump_level(condition)? {
                     Turn::Leave(status) => return Ok(status),
                     Turn::Again(_) if jumped => continue,
                     Turn::Again(result) if (result == 0) != wanted => return Ok(status),
                     Turn::Again(_) => {}
                 }
-                match turn(sh.list(&clause.1.list, false))? {
+                match pop_jump_level(sh.run_list(&clause.1.list, false))? {
                     Turn::Leave(status) => return Ok(status),
                     Turn::Again(result) => status = result,
                 }
@@ -341,16 +342,16 @@ impl Shell {
             Some(words) => {
                 let mut values = Vec::new();
                 for word in words {
-                    values.extend(self.words(&word.value)?);
+                    values.extend(self.expand_to_fields(&word.value)?);
                 }
                 values
             }
         };
-        self.looping(|sh| {
+        self.run_loop(|sh| {
             let mut status = 0;
             for value in values {
                 sh.set(&clause.variable_name, value)?;
-                match turn(sh.list(&clause.body.list, false))? {
+                match pop_jump_level(sh.run_list(&clause.body.list, false))? {
                     Turn::Leave(status) => return Ok(status),
                     Turn::Again(result) => status = result,
                 }
@@ -360,7 +361,7 @@ impl Shell {
     }
 
     fn case_clause(&mut self, clause: &CaseClauseCommand) -> Run {
-        let value: Vec<char> = self.one(&clause.value.value)?.chars().collect();
+        let value: Vec<char> = self.expand_to_string(&clause.value.value)?.chars().collect();
         let mut fall_through = false;
         let mut status = 0;
         for item in &clause.cases {
@@ -369,22 +370,22 @@ impl Shell {
                 if fits {
                     break;
                 }
-                let pattern = self.pattern(&word.value)?;
+                let pattern = self.expand_pattern(&word.value)?;
                 fits = pattern::matches(&pattern, &value);
             }
             if !fits {
                 continue;
             }
             status = match &item.cmd {
-                Some(list) => self.list(list, false)?,
+                Some(list) => self.run_list(list, false)?,
                 None => 0,
             };
             match item.post_action {
-                CaseItemPostAction::ExitCase => return self.done(status),
+                CaseItemPostAction::ExitCase => return self.set_status(status),
                 CaseItemPostAction::UnconditionallyExecuteNextCaseItem => fall_through = true,
                 CaseItemPostAction::ContinueEvaluatingCases => fall_through = false,
             }
         }
-        self.done(status)
+        self.set_status(status)
     }
 }

@@ -10,7 +10,7 @@ fn stack() -> depth::Stack {
 }
 
 fn program(input: &[u8]) -> bool {
-    parse::program(&String::from_utf8_lossy(input), stack()).is_ok()
+    parse::parse_program(&String::from_utf8_lossy(input), stack()).is_ok()
 }
 
 fn lines(input: &[u8]) -> bool {
@@ -26,7 +26,7 @@ fn lines(input: &[u8]) -> bool {
 }
 
 fn word(input: &[u8]) -> bool {
-    parse::word(&String::from_utf8_lossy(input), &parse::options(), stack()).is_ok()
+    parse::parse_word(&String::from_utf8_lossy(input), &parse::options(), stack()).is_ok()
 }
 
 fn here_document(input: &[u8]) -> bool {

@@ -12,7 +12,7 @@ fn is_pattern(part: &[Glyph]) -> bool {
 }
 
 /// Existing paths that fit, sorted; `None` if the word is no pattern.
-pub(super) fn paths(word: &[Glyph]) -> Option<Vec<String>> {
+pub(super) fn matching_paths(word: &[Glyph]) -> Option<Vec<String>> {
     let parts: Vec<&[Glyph]> = word.split(|g| g.c == '/').collect();
     if !parts.iter().any(|part| is_pattern(part)) {
         return None;
@@ -20,13 +20,13 @@ pub(super) fn paths(word: &[Glyph]) -> Option<Vec<String>> {
     let mut found = vec![String::new()];
     for (i, part) in parts.iter().enumerate() {
         let last = i + 1 == parts.len();
-        found = found.into_iter().flat_map(|base| step(&base, part, i == 0, last)).collect();
+        found = found.into_iter().flat_map(|base| match_in_directory(&base, part, i == 0, last)).collect();
     }
     Some(found)
 }
 
 /// Returns the paths that `part` leads to from `base`, which is empty or ends in `/`.
-fn step(base: &str, part: &[Glyph], first: bool, last: bool) -> Vec<String> {
+fn match_in_directory(base: &str, part: &[Glyph], first: bool, last: bool) -> Vec<String> {
     if !is_pattern(part) {
         let path = format!("{base}{}", part.iter().map(|g| g.c).collect::<String>());
         return match (first && path.is_empty(), last) {
@@ -68,7 +68,7 @@ mod tests {
         let find = |text: &str| {
             let word: Vec<Glyph> =
                 format!("{root}/{text}").chars().map(|c| Glyph { c, kind: Kind::Literal }).collect();
-            let found = paths(&word)?;
+            let found = matching_paths(&word)?;
             Some(found.iter().map(|p| p[root.len() + 1..].to_string()).collect::<Vec<_>>())
         };
         assert_eq!(find("*/x.txt"), Some(vec!["a/x.txt".into(), "b/x.txt".into()]));

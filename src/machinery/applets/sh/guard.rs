@@ -20,7 +20,7 @@ thread_local! {
 }
 
 /// Runs the parser. Returns `None` if it panicked, and prints nothing of that.
-pub(super) fn catch<T>(parse: impl FnOnce() -> T) -> Option<T> {
+pub(super) fn catch_panic<T>(parse: impl FnOnce() -> T) -> Option<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let print = take_hook();
@@ -36,15 +36,15 @@ pub(super) fn catch<T>(parse: impl FnOnce() -> T) -> Option<T> {
     result.ok()
 }
 
-/// As [`catch`], for the parts of the parser that have a cache. For it they need random numbers,
-/// and where this program is static the crate `getrandom` opens /dev/urandom for that, and keeps it
-/// open. The descriptor must have none of the script's numbers: a script that opens a file as 3
-/// would be refused, and `cat <&3` would read random bytes.
+/// As [`catch_panic`], for the parts of the parser that have a cache. For it they need random
+/// numbers, and where this program is static the crate `getrandom` opens /dev/urandom for that, and
+/// keeps it open. The descriptor must have none of the script's numbers: a script that opens a file
+/// as 3 would be refused, and `cat <&3` would read random bytes.
 pub(super) fn catch_with_cache<T>(parse: impl FnOnce() -> T) -> Option<T> {
     static HAS_RUN: AtomicBool = AtomicBool::new(false);
     match HAS_RUN.swap(true, Ordering::Relaxed) {
-        true => catch(parse),
-        false => script_fds::with_all_taken(|| catch(parse)),
+        true => catch_panic(parse),
+        false => script_fds::with_all_taken(|| catch_panic(parse)),
     }
 }
 
@@ -86,7 +86,7 @@ impl Read for Watched<'_> {
 /// and the line of `<<` has not ended, it finds the word again and again, and keeps a token each
 /// time: it loops for ever and takes memory without bound. Behind a newline it cannot be there, as
 /// the newline begins the document.
-pub(super) fn ended(text: &str) -> Cow<'_, str> {
+pub(super) fn end_first_document(text: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(text);
     while text.contains("<<") && (!text.ends_with('\n') || text.ends_with("\\\n")) {
         text.to_mut().push('\n');
@@ -96,17 +96,17 @@ pub(super) fn ended(text: &str) -> Cow<'_, str> {
 
 /// Counts the `$(` and `${`, and the `(` inside them, that nothing closes. Apostrophes inside
 /// `$(…)` are looked at, double quotes and comments are not, so it is an estimate.
-pub(super) fn unclosed(text: &str) -> usize {
-    expansions(text, true).0
+pub(super) fn count_unclosed(text: &str) -> usize {
+    count_expansions(text, true).0
 }
 
 /// Returns how deep expansions are inside each other at most, whatever is quoted.
 pub(super) fn depth(text: &str) -> usize {
-    expansions(text, false).1
+    count_expansions(text, false).1
 }
 
 /// Returns the expansions that nothing closes, and how deep they are at most.
-fn expansions(text: &str, quotes: bool) -> (usize, usize) {
+fn count_expansions(text: &str, quotes: bool) -> (usize, usize) {
     let mut deepest = 0;
     let mut open: Vec<char> = Vec::new();
     let mut chars = text.chars().peekable();
@@ -132,9 +132,9 @@ mod tests {
 
     #[test]
     fn a_panic_is_caught_and_the_next_one_is_reported() {
-        assert_eq!(catch(|| 1), Some(1));
-        assert_eq!(catch(|| -> i32 { catch(|| panic!("inner")).unwrap_or(2) }), Some(2));
-        assert_eq!(catch(|| panic!("outer")), None::<()>);
+        assert_eq!(catch_panic(|| 1), Some(1));
+        assert_eq!(catch_panic(|| -> i32 { catch_panic(|| panic!("inner")).unwrap_or(2) }), Some(2));
+        assert_eq!(catch_panic(|| panic!("outer")), None::<()>);
         assert!(!CATCHES.get());
     }
 
@@ -148,7 +148,7 @@ mod tests {
             ("cat <<E \\", "cat <<E \\\n\n"),
             ("cat <<E \\\n", "cat <<E \\\n\n"),
         ] {
-            assert_eq!(ended(text), end, "{text}");
+            assert_eq!(end_first_document(text), end, "{text}");
         }
     }
 
@@ -162,7 +162,7 @@ mod tests {
             ("$(echo '((' \\( \"it's\")", 0),
             ("\\$(((", 0),
         ] {
-            assert_eq!(unclosed(text), count, "{text}");
+            assert_eq!(count_unclosed(text), count, "{text}");
         }
     }
 }

@@ -50,7 +50,7 @@ impl Shell {
     /// Runs a script. If `set -v` is on, or the script may turn it on, each line is shown before
     /// the command that it completes runs. Otherwise the script is parsed at once.
     pub(super) fn run_file(&mut self, text: &str) -> Run {
-        let may_show = self.state.flag('v')
+        let may_show = self.state.is_flag_set('v')
             || text.lines().any(|line| {
                 let mut words = line.split_whitespace().skip_while(|word| !word.ends_with("set"));
                 words.any(|word| {
@@ -66,28 +66,28 @@ impl Shell {
     fn run_lines(&mut self, text: &str) -> Run {
         let (mut command, mut has_run) = (assembly::Assembly::default(), false);
         for line in text.split_inclusive('\n') {
-            if self.state.flag('v') {
+            if self.state.is_flag_set('v') {
                 super::say(line);
             }
             if let Some(parsed) = command.push(line, self.stack) {
-                self.parsed(parsed, &mut has_run)?;
+                self.run_parsed(parsed, &mut has_run)?;
             }
         }
         if let Some(parsed) = command.end(self.stack) {
-            self.parsed(parsed, &mut has_run)?;
+            self.run_parsed(parsed, &mut has_run)?;
         }
-        if has_run { Ok(self.status) } else { self.done(0) }
+        if has_run { Ok(self.status) } else { self.set_status(0) }
     }
 
     /// Runs what was parsed; `has_run` is set if it has commands.
-    fn parsed(&mut self, parsed: Result<Program, parse::Fault>, has_run: &mut bool) -> Run {
+    fn run_parsed(&mut self, parsed: Result<Program, parse::Fault>, has_run: &mut bool) -> Run {
         match parsed {
             Ok(program) => {
                 *has_run |= parse::has_commands(&program);
-                self.program(&program, false)
+                self.run_script(&program, false)
             }
             Err(fault) => {
-                self.complain(fault.what);
+                self.print_error(fault.what);
                 Err(Flow::Abort(2))
             }
         }
@@ -98,11 +98,11 @@ impl Shell {
         let mut command = assembly::Assembly::default();
         loop {
             if self.interactive {
-                super::say(&self.prompt(if command.is_empty() { "PS1" } else { "PS2" }));
+                super::say(&self.format_prompt(if command.is_empty() { "PS1" } else { "PS2" }));
             }
             let (parsed, end) = match self.read_line()? {
                 Line::Text(line) => {
-                    if self.state.flag('v') {
+                    if self.state.is_flag_set('v') {
                         super::say(&line);
                     }
                     (command.push(&line, self.stack), false)
@@ -118,13 +118,13 @@ impl Shell {
                 None if end && self.interactive => super::say("\n"),
                 None => {}
                 Some(Err(fault)) => {
-                    self.complain(fault.what);
+                    self.print_error(fault.what);
                     self.status = 2;
                     if !self.interactive {
                         return Ok(2);
                     }
                 }
-                Some(Ok(program)) => match self.program(&program, false) {
+                Some(Ok(program)) => match self.run_script(&program, false) {
                     Err(Flow::Return(status)) if !self.interactive => return Ok(status), // as in a file
                     Ok(status) | Err(Flow::Return(status)) => self.status = status,
                     Err(Flow::Abort(status)) if self.interactive => self.status = status,
@@ -172,7 +172,7 @@ impl Shell {
     /// Returns a prompt with `\w`, `\h`, `\u` and `\$` filled in, as busybox and bash do. The
     /// template is expanded first: the name of a directory is not the script's own text and runs
     /// nothing.
-    fn prompt(&mut self, name: &str) -> String {
+    fn format_prompt(&mut self, name: &str) -> String {
         let template = self.state.get(name).unwrap_or_default().to_string();
         let (marked, values) = self.mark_escapes(&template);
         let expanded = self.expand_prompt(&marked).unwrap_or(marked);

@@ -178,7 +178,7 @@ impl Shell {
 
     /// Writes one line on standard error, begun by the shell's name. Written at once; a failure to
     /// write it is ignored.
-    fn complain(&self, what: impl std::fmt::Display) {
+    fn print_error(&self, what: impl std::fmt::Display) {
         say(&format!("{}: {what}\n", self.name));
     }
 
@@ -190,7 +190,7 @@ impl Shell {
             }
             return Ok(());
         }
-        self.complain(format_args!("{name}: is read only"));
+        self.print_error(format_args!("{name}: is read only"));
         Err(Flow::Abort(2))
     }
 
@@ -210,7 +210,7 @@ impl Shell {
     }
 
     /// Returns the status of a command that ended without a jump.
-    fn done(&mut self, status: i32) -> Run {
+    fn set_status(&mut self, status: i32) -> Run {
         self.status = status;
         Ok(status)
     }

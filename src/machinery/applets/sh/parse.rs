@@ -17,7 +17,7 @@ const CACHE_MAX: usize = 4096;
 const CACHED_TEXT_MAX: usize = 4096;
 
 /// Keeps what a text means for the next time.
-fn keep<T>(cache: &mut HashMap<String, T>, text: &str, parsed: T) {
+fn cache_parsed<T>(cache: &mut HashMap<String, T>, text: &str, parsed: T) {
     if text.len() > CACHED_TEXT_MAX {
         return;
     }
@@ -43,12 +43,12 @@ pub(super) struct Fault {
 ///
 /// # Errors
 /// What is wrong with the text.
-pub(super) fn program(text: &str, stack: depth::Stack) -> Result<Program, Fault> {
-    let plain = apostrophes::replaced(text);
+pub(super) fn parse_program(text: &str, stack: depth::Stack) -> Result<Program, Fault> {
+    let plain = apostrophes::insert_stand_ins(text);
     // As it is, the text may be complete too early, or mean something else: the substitution in
     // `"$(case b in a) x;; esac)"` would end behind `a`, and the rest would be text of the quote.
-    if let Some(opened) = case_patterns::opened(plain.as_deref().unwrap_or(text)) {
-        match with_stand_ins(&opened, apostrophes::replaced(&opened), stack) {
+    if let Some(opened) = case_patterns::open_patterns(plain.as_deref().unwrap_or(text)) {
+        match with_stand_ins(&opened, apostrophes::insert_stand_ins(&opened), stack) {
             Err(fault) if !fault.incomplete => {} // perhaps of the brackets
             parsed => return parsed,
         }
@@ -63,17 +63,17 @@ fn with_stand_ins(text: &str, plain: Option<String>, stack: depth::Stack) -> Res
 }
 
 fn as_written(text: &str, stack: depth::Stack) -> Result<Program, Fault> {
-    if !stack.takes(depth::of_commands(text)) {
+    if !stack.can_hold_levels(depth::of_commands(text)) {
         return Err(Fault {
             what: "syntax error: commands are too deep inside each other".into(),
             incomplete: false,
         });
     }
-    let program = parsed(text, stack)?;
+    let program = parse_uncached(text, stack)?;
     let Some(mut text) = subshells::disambiguated(text, &program) else { return Ok(program) };
     // Of those inside each other the outer one is mended first.
     loop {
-        let program = parsed(&text, stack)?;
+        let program = parse_uncached(&text, stack)?;
         match subshells::disambiguated(&text, &program) {
             Some(more) => text = more,
             None => return Ok(program),
@@ -81,10 +81,10 @@ fn as_written(text: &str, stack: depth::Stack) -> Result<Program, Fault> {
     }
 }
 
-fn parsed(text: &str, stack: depth::Stack) -> Result<Program, Fault> {
-    let ended = guard::ended(text);
+fn parse_uncached(text: &str, stack: depth::Stack) -> Result<Program, Fault> {
+    let ended = guard::end_first_document(text);
     let parse = || Parser::new(guard::Watched::new(&ended, stack), &options()).parse_program();
-    let Some(parsed) = guard::catch(parse) else {
+    let Some(parsed) = guard::catch_panic(parse) else {
         let what = match may_name_a_large_descriptor(text) {
             true => "syntax error: bad descriptor number",
             false => "syntax error: this shell cannot read it",
@@ -129,7 +129,7 @@ fn without_large_tildes(word: &str) -> Cow<'_, str> {
 ///
 /// # Errors
 /// What is wrong with the word.
-pub(super) fn word(
+pub(super) fn parse_word(
     word: &str,
     options: &ParserOptions,
     stack: depth::Stack,
@@ -139,7 +139,7 @@ pub(super) fn word(
     if deep || !is_parsable(word, stack) {
         return Err(TOO_DEEP.into());
     }
-    let hidden = documents::hidden(word);
+    let hidden = documents::hide_documents(word);
     let word = hidden.as_deref().unwrap_or(word);
     let word = without_large_tildes(word);
     let parse = || brush_parser::word::parse(&word, options);
@@ -152,7 +152,7 @@ const UNREADABLE: &str = "this shell cannot read it";
 /// Returns whether the parser reads a word or a here-document in the stack that is left, and in
 /// time.
 fn is_parsable(text: &str, stack: depth::Stack) -> bool {
-    stack.takes(depth::of_commands(text)) && guard::unclosed(text) <= guard::UNCLOSED_MAX
+    stack.can_hold_levels(depth::of_commands(text)) && guard::count_unclosed(text) <= guard::UNCLOSED_MAX
 }
 
 /// Parses the text of a here-document, or a prompt.
@@ -166,7 +166,7 @@ pub(super) fn here_document(text: &str, stack: depth::Stack) -> Result<Vec<WordP
     let plain = apostrophes::replaced_in_document(text);
     let text = plain.as_deref().unwrap_or(text);
     let parse = || brush_parser::word::parse_heredoc(text, &options());
-    guard::catch(parse).ok_or(UNREADABLE)?.map_err(|e| e.to_string())
+    guard::catch_panic(parse).ok_or(UNREADABLE)?.map_err(|e| e.to_string())
 }
 
 /// Returns whether there is anything to run. A text of comments and blank lines has no commands.
@@ -180,9 +180,9 @@ impl Shell {
     /// 0, as POSIX says of `eval` and `.`.
     pub(super) fn run_text(&mut self, text: &str, last: bool) -> Run {
         if !case_patterns::may_miss(text)
-            && let Ok(program) = program(text, self.stack)
+            && let Ok(program) = parse_program(text, self.stack)
         {
-            return if has_commands(&program) { self.program(&program, last) } else { self.done(0) };
+            return if has_commands(&program) { self.run_script(&program, last) } else { self.set_status(0) };
         }
         let (mut command, mut has_run) = (Assembly::default(), false);
         for line in text.split_inclusive('\n') {
@@ -190,21 +190,21 @@ impl Shell {
                 None => {}
                 Some(Ok(program)) => {
                     has_run |= has_commands(&program);
-                    self.program(&program, false)?;
+                    self.run_script(&program, false)?;
                 }
                 Some(Err(fault)) => return Err(self.bad_syntax(&fault)),
             }
         }
         match command.end(self.stack) {
-            Some(Ok(program)) if has_commands(&program) => self.program(&program, last),
+            Some(Ok(program)) if has_commands(&program) => self.run_script(&program, last),
             Some(Err(fault)) => Err(self.bad_syntax(&fault)),
             Some(Ok(_)) | None if has_run => Ok(self.status),
-            Some(Ok(_)) | None => self.done(0),
+            Some(Ok(_)) | None => self.set_status(0),
         }
     }
 
     fn bad_syntax(&self, fault: &Fault) -> Flow {
-        self.complain(&fault.what);
+        self.print_error(&fault.what);
         Flow::Abort(2)
     }
 
@@ -212,14 +212,14 @@ impl Shell {
         if let Some(known) = self.parsed_words.get(word) {
             return Ok(known.clone());
         }
-        match self::word(word, &options(), self.stack) {
+        match self::parse_word(word, &options(), self.stack) {
             Ok(pieces) => {
                 let pieces = Rc::new(pieces);
-                keep(&mut self.parsed_words, word, pieces.clone());
+                cache_parsed(&mut self.parsed_words, word, pieces.clone());
                 Ok(pieces)
             }
             Err(e) => {
-                self.complain(format_args!("bad substitution: {e}"));
+                self.print_error(format_args!("bad substitution: {e}"));
                 Err(Flow::Abort(2))
             }
         }
@@ -229,18 +229,18 @@ impl Shell {
         if let Some(known) = self.parsed_sums.get(text) {
             return Ok(known.clone());
         }
-        if !self.stack.takes(depth::of_sum(text)) {
-            self.complain("arithmetic expression: it is too deep");
+        if !self.stack.can_hold_levels(depth::of_sum(text)) {
+            self.print_error("arithmetic expression: it is too deep");
             return Err(Flow::Abort(2));
         }
         match guard::catch_with_cache(|| brush_parser::arithmetic::parse(text)) {
             Some(Ok(sum)) => {
                 let sum = Rc::new(sum);
-                keep(&mut self.parsed_sums, text, sum.clone());
+                cache_parsed(&mut self.parsed_sums, text, sum.clone());
                 Ok(sum)
             }
             Some(Err(_)) | None => {
-                self.complain(format_args!("arithmetic syntax error: \"{text}\""));
+                self.print_error(format_args!("arithmetic syntax error: \"{text}\""));
                 Err(Flow::Abort(2))
             }
         }
@@ -259,7 +259,7 @@ mod tests {
     fn long_words_are_not_kept() {
         let mut cache = HashMap::new();
         for length in [1, CACHED_TEXT_MAX, CACHED_TEXT_MAX + 1] {
-            keep(&mut cache, &"x".repeat(length), length);
+            cache_parsed(&mut cache, &"x".repeat(length), length);
         }
         let mut kept: Vec<usize> = cache.into_values().collect();
         kept.sort_unstable();
@@ -274,9 +274,9 @@ mod tests {
             assert_eq!(pieces.as_deref(), Ok(format!("\\~{}{digits}", &word[1..]).as_str()), "{word}");
         }
         assert_eq!(word_of("~1"), Ok("~1".into()));
-        assert!(program(&format!("echo x {digits}>f"), stack()).is_err());
+        assert!(parse_program(&format!("echo x {digits}>f"), stack()).is_err());
         for fine in ["echo x 2>f", "cat <<E\n 12345678901</id>\nE\n", "echo '12345678901>' x12345678901>f"] {
-            assert!(program(fine, stack()).is_ok(), "{fine}");
+            assert!(parse_program(fine, stack()).is_ok(), "{fine}");
         }
     }
 
@@ -295,13 +295,13 @@ mod tests {
             "cat <<E; echo ${y}a \"b$(\nbody\nE\necho in)\"",
             "<<E$( ())",
         ] {
-            assert!(program(text, stack()).is_err(), "{text}");
+            assert!(parse_program(text, stack()).is_err(), "{text}");
             let mut lines = Assembly::default();
             text.split_inclusive('\n').for_each(|line| drop(lines.push(line, stack())));
             let _ = lines.end(stack());
         }
         for text in ["cat <<\"\" ", "cat <<'' \\\n"] {
-            assert!(program(text, stack()).is_ok(), "{text}");
+            assert!(parse_program(text, stack()).is_ok(), "{text}");
         }
         // What a missing bracket would cost doubles with each of these.
         for text in [format!("$( {}", "(".repeat(40)), "${x:-".repeat(40), "$(".repeat(40)] {
@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn brackets_that_do_not_touch_are_subshells() {
-        let shown = |text: &str| program(text, stack()).unwrap().to_string().replace('\n', "");
+        let shown = |text: &str| parse_program(text, stack()).unwrap().to_string().replace('\n', "");
         for (text, arithmetic) in [
             ("((x = 1))", true),
             ("f() { ((1)) && ( ((2)) ); }", true),
@@ -332,25 +332,25 @@ mod tests {
         // In quotes of other rules no estimate sees how deep this is.
         let text = "$(echo a  # it's\n".repeat(2000);
         let stack = depth::Stack::of_thread(1 << 20);
-        assert!(!parsed(&text, stack).map(drop).unwrap_err().incomplete);
+        assert!(!parse_uncached(&text, stack).map(drop).unwrap_err().incomplete);
     }
 
     /// Returns what the parser got to see of a word that it could parse.
     fn word_of(text: &str) -> Result<String, String> {
-        word(text, &options(), stack()).map(|_| without_large_tildes(text).into_owned())
+        parse_word(text, &options(), stack()).map(|_| without_large_tildes(text).into_owned())
     }
 
     #[test]
     fn depth_is_bounded_before_the_parser_runs() {
         let deep = |open: &str, close: &str| format!("{}:{}", open.repeat(9999), close.repeat(9999));
         for text in [deep("( ", " )"), deep("{ ", "; }"), deep("if ", "; then :; fi"), deep("$(", ")")] {
-            let fault = program(&text, stack()).map(drop).unwrap_err();
+            let fault = parse_program(&text, stack()).map(drop).unwrap_err();
             assert!(fault.what.ends_with("too deep inside each other") && !fault.incomplete);
         }
-        assert!(word(&deep("${a:-", "}"), &options(), stack()).is_err());
+        assert!(parse_word(&deep("${a:-", "}"), &options(), stack()).is_err());
         let quoted = |depth| format!("{}x{}", "\"a$(echo ".repeat(depth), ")\"".repeat(depth));
-        assert!(word(&quoted(40), &options(), stack()).is_err(), "and not the parser's time");
-        assert!(word(&quoted(6), &options(), stack()).is_ok());
+        assert!(parse_word(&quoted(40), &options(), stack()).is_err(), "and not the parser's time");
+        assert!(parse_word(&quoted(6), &options(), stack()).is_ok());
     }
 
     #[test]
@@ -358,8 +358,8 @@ mod tests {
         for (text, incomplete) in
             [("if true; then\n", true), ("echo 'a\n", true), ("cat <<E\na\n", true), ("echo a; )\n", false)]
         {
-            assert_eq!(program(text, stack()).err().map(|f| f.incomplete), Some(incomplete), "{text}");
+            assert_eq!(parse_program(text, stack()).err().map(|f| f.incomplete), Some(incomplete), "{text}");
         }
-        assert!(program("echo a | cat\n", stack()).is_ok());
+        assert!(parse_program("echo a | cat\n", stack()).is_ok());
     }
 }

@@ -19,7 +19,7 @@ pub(super) type Saved = Vec<(i32, Option<Rc<Kept>>)>;
 pub(super) struct Kept(Cell<Option<OwnedFd>>);
 
 /// Undoes redirections.
-pub(super) fn restore(saved: Saved) {
+pub(super) fn restore_descriptors(saved: Saved) {
     for (number, before) in saved.into_iter().rev() {
         let _ = match before.map(|kept| kept.0.take()) {
             Some(Some(fd)) => script_fds::assign(number, fd.as_fd()),
@@ -66,18 +66,18 @@ impl Shell {
         redirects: impl Iterator<Item = &'a IoRedirect>,
     ) -> Result<Result<Saved, i32>, Flow> {
         let ready = self.expand_redirects(redirects)?;
-        self.apply(ready)
+        self.apply_redirects(ready)
     }
 
     /// Does what [`Shell::expand_redirects`] prepared; returns as [`Shell::redirect`].
-    pub(super) fn apply(&mut self, redirects: Vec<Ready<'_>>) -> Result<Result<Saved, i32>, Flow> {
+    pub(super) fn apply_redirects(&mut self, redirects: Vec<Ready<'_>>) -> Result<Result<Saved, i32>, Flow> {
         let mut saved = Vec::new();
         for redirect in redirects {
             if let Err(fault) = self.apply_one(redirect, &mut saved) {
-                restore(saved);
+                restore_descriptors(saved);
                 return match fault {
                     Fault::Because(text) => {
-                        self.complain(text);
+                        self.print_error(text);
                         Ok(Err(2))
                     }
                     Fault::Jump(flow) => Err(flow),
@@ -106,19 +106,19 @@ impl Shell {
         match act {
             Act::Open(name, kind) => {
                 let file = self.open(&name, kind)?;
-                assign(file, number, saved)
+                assign_descriptor(file, number, saved)
             }
             Act::OpenBoth(name, kind) => {
                 let file = self.open(&name, kind)?;
-                assign(file, 1, saved)?;
-                duplicate(1, 2, saved)
+                assign_descriptor(file, 1, saved)?;
+                duplicate_descriptor(1, 2, saved)
             }
-            Act::Duplicate(from) => duplicate(from, number, saved),
+            Act::Duplicate(from) => duplicate_descriptor(from, number, saved),
             Act::Close => {
-                save(number, saved)?;
+                save_descriptor(number, saved)?;
                 Ok(script_fds::close(number)?)
             }
-            Act::Text(text) => assign(fds::memory_file(text.as_bytes())?, number, saved),
+            Act::Text(text) => assign_descriptor(fds::memory_file(text.as_bytes())?, number, saved),
             Act::Refuse(text) => Err(Fault::Because(text)),
         }
     }
@@ -147,7 +147,7 @@ impl Shell {
                         self.expand_duplicate(word, both)?
                     }
                     Target::Duplicate(word) => self.expand_duplicate(word, false)?,
-                    Target::Filename(word) => Act::Open(self.one(&word.value)?, kind),
+                    Target::Filename(word) => Act::Open(self.expand_to_string(&word.value)?, kind),
                     Target::ProcessSubstitution(..) => {
                         Act::Refuse("<(…): not implemented by this shell".into())
                     }
@@ -156,7 +156,7 @@ impl Shell {
             }
             IoRedirect::HereDocument(number, here) => {
                 let act = if here.requires_expansion {
-                    let text = joined(&here.doc.value);
+                    let text = join_continued_lines(&here.doc.value);
                     match parse::here_document(&text, self.stack) {
                         Ok(pieces) => Act::Text(self.here_text(&pieces)?),
                         Err(e) => Act::Refuse(format!("bad substitution: {e}")),
@@ -167,11 +167,11 @@ impl Shell {
                 Ready(number.unwrap_or(0), act)
             }
             IoRedirect::HereString(number, word) => {
-                Ready(number.unwrap_or(0), Act::Text(self.one(&word.value)? + "\n"))
+                Ready(number.unwrap_or(0), Act::Text(self.expand_to_string(&word.value)? + "\n"))
             }
             IoRedirect::OutputAndError(word, append) => {
                 let kind = if *append { &Kind::Append } else { &Kind::Write };
-                Ready(1, Act::OpenBoth(self.one(&word.value)?, kind))
+                Ready(1, Act::OpenBoth(self.expand_to_string(&word.value)?, kind))
             }
         })
     }
@@ -179,7 +179,7 @@ impl Shell {
     /// Expands the word behind `>&` or `<&`. With `both`, a word that is no number is a file for
     /// standard output and standard error, as in busybox and bash: `>&log` is `&>log`.
     fn expand_duplicate<'a>(&mut self, word: &Word, both: bool) -> Result<Act<'a>, Flow> {
-        let from = self.one(&word.value)?;
+        let from = self.expand_to_string(&word.value)?;
         let is_number = from.bytes().all(|b| b.is_ascii_digit());
         Ok(match from.parse() {
             _ if from == "-" => Act::Close,
@@ -193,7 +193,9 @@ impl Shell {
     fn open(&mut self, name: &str, kind: &Kind) -> Result<OwnedFd, Fault> {
         let how = match kind {
             Kind::Append => OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT,
-            Kind::Write if self.state.flag('C') && std::fs::metadata(name).is_ok_and(|m| m.is_file()) => {
+            Kind::Write
+                if self.state.is_flag_set('C') && std::fs::metadata(name).is_ok_and(|m| m.is_file()) =>
+            {
                 OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL
             }
             Kind::Write | Kind::Clobber => OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC,
@@ -211,7 +213,7 @@ impl Shell {
 }
 
 /// Joins the lines of a here-document of which the first ends in a backslash.
-fn joined(text: &str) -> String {
+fn join_continued_lines(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
@@ -236,7 +238,7 @@ fn cannot_open(kind: &Kind, name: &str, error: &io::Error) -> String {
     format!("can't {} {name}: {reason}", if reads { "open" } else { "create" })
 }
 
-fn save(number: i32, saved: &mut Saved) -> io::Result<()> {
+fn save_descriptor(number: i32, saved: &mut Saved) -> io::Result<()> {
     if !saved.iter().any(|(known, _)| *known == number) {
         let before = script_fds::save(number)?;
         saved.push((number, before.map(|fd| Rc::new(Kept(Cell::new(Some(fd)))))));
@@ -244,13 +246,13 @@ fn save(number: i32, saved: &mut Saved) -> io::Result<()> {
     Ok(())
 }
 
-fn assign(fd: OwnedFd, number: i32, saved: &mut Saved) -> Result<(), Fault> {
+fn assign_descriptor(fd: OwnedFd, number: i32, saved: &mut Saved) -> Result<(), Fault> {
     let fd = script_fds::above(fd)?; // first, so that it is not itself under `number`
-    save(number, saved)?;
+    save_descriptor(number, saved)?;
     Ok(script_fds::assign(number, fd.as_fd())?)
 }
 
-fn duplicate(from: i32, number: i32, saved: &mut Saved) -> Result<(), Fault> {
-    save(number, saved)?;
+fn duplicate_descriptor(from: i32, number: i32, saved: &mut Saved) -> Result<(), Fault> {
+    save_descriptor(number, saved)?;
     script_fds::duplicate(from, number).map_err(|e| Fault::Because(format!("{from}: {}", super::reason(&e))))
 }

@@ -25,15 +25,15 @@ struct Expanded<'a> {
 }
 
 impl Shell {
-    pub(super) fn simple(&mut self, command: &SimpleCommand, last: bool) -> Run {
+    pub(super) fn run_simple_command(&mut self, command: &SimpleCommand, last: bool) -> Run {
         self.substituted = 0;
         let expanded = self.expand_command(command)?;
-        self.trace(&expanded);
+        self.print_trace(&expanded);
         let Some(name) = expanded.argv.first().cloned() else {
             return self.without_words(expanded);
         };
         if let Some(function) = self.functions.get(&name).cloned() {
-            return self.call(&function, expanded);
+            return self.call_function(&function, expanded);
         }
         if builtins::is_builtin(&name) {
             return self.run_builtin(&name, expanded);
@@ -49,17 +49,17 @@ impl Shell {
             match part {
                 CommandPrefixOrSuffixItem::AssignmentWord(assignment, _) => assignments.push(assignment),
                 CommandPrefixOrSuffixItem::IoRedirect(redirect) => redirects.push(redirect),
-                CommandPrefixOrSuffixItem::Word(word) => argv.extend(self.words(&word.value)?),
+                CommandPrefixOrSuffixItem::Word(word) => argv.extend(self.expand_to_fields(&word.value)?),
                 CommandPrefixOrSuffixItem::ProcessSubstitution(..) => return Err(self.no_substitution()),
             }
         }
         if let Some(word) = &command.word_or_name {
-            argv.extend(self.words(&word.value)?);
+            argv.extend(self.expand_to_fields(&word.value)?);
         }
         for part in command.suffix.iter().flat_map(|suffix| &suffix.0) {
             match part {
                 CommandPrefixOrSuffixItem::IoRedirect(redirect) => redirects.push(redirect),
-                CommandPrefixOrSuffixItem::Word(word) => argv.extend(self.words(&word.value)?),
+                CommandPrefixOrSuffixItem::Word(word) => argv.extend(self.expand_to_fields(&word.value)?),
                 CommandPrefixOrSuffixItem::AssignmentWord(assignment, word) => {
                     // `export a=$b` assigns: $b is not split.
                     let declares = matches!(
@@ -74,11 +74,11 @@ impl Shell {
                     } = assignment
                         && declares
                     {
-                        argv.push(format!("{name}={}", self.assigned(&value.value)?));
+                        argv.push(format!("{name}={}", self.expand_assigned_value(&value.value)?));
                     } else if declares {
-                        argv.push(self.one(&word.value)?);
+                        argv.push(self.expand_to_string(&word.value)?);
                     } else {
-                        argv.extend(self.words(&word.value)?);
+                        argv.extend(self.expand_to_fields(&word.value)?);
                     }
                 }
                 CommandPrefixOrSuffixItem::ProcessSubstitution(..) => return Err(self.no_substitution()),
@@ -89,7 +89,7 @@ impl Shell {
     }
 
     fn no_substitution(&mut self) -> Flow {
-        self.complain("<(…): not implemented by this shell");
+        self.print_error("<(…): not implemented by this shell");
         Flow::Abort(2)
     }
 
@@ -118,10 +118,10 @@ impl Shell {
             let (AssignmentName::VariableName(name), AssignmentValue::Scalar(word)) =
                 (&assignment.name, &assignment.value)
             else {
-                self.complain("arrays are not implemented by this shell");
+                self.print_error("arrays are not implemented by this shell");
                 return Err(Flow::Abort(2));
             };
-            let mut value = self.assigned(&word.value)?;
+            let mut value = self.expand_assigned_value(&word.value)?;
             if assignment.append {
                 value.insert_str(0, self.state.get(name).unwrap_or_default());
             }
@@ -129,7 +129,7 @@ impl Shell {
             self.set(name, value.clone())?;
             if let Some(was) = was {
                 before.push(was);
-                self.state.mark(name, |v| v.exported = true); // for a `$(…)` in the next one
+                self.state.mark_variable(name, |v| v.exported = true); // for a `$(…)` in the next one
             }
             values.push((name.clone(), value));
         }
@@ -137,8 +137,8 @@ impl Shell {
     }
 
     /// `set -x`.
-    fn trace(&mut self, command: &Expanded) {
-        if self.state.flag('x') {
+    fn print_trace(&mut self, command: &Expanded) {
+        if self.state.is_flag_set('x') {
             let assignments = command.assignments.iter().map(|(name, value)| format!("{name}={value}"));
             let words: Vec<String> = assignments.chain(command.argv.iter().cloned()).collect();
             let start = self.trace_start();
@@ -160,17 +160,17 @@ impl Shell {
     fn without_words(&mut self, command: Expanded) -> Run {
         match self.redirect(command.redirects.into_iter())? {
             Ok(saved) => {
-                redirect::restore(saved);
-                self.done(self.substituted)
+                redirect::restore_descriptors(saved);
+                self.set_status(self.substituted)
             }
-            Err(status) => self.done(status),
+            Err(status) => self.set_status(status),
         }
     }
 
-    fn call(&mut self, function: &Rc<FunctionBody>, command: Expanded) -> Run {
+    fn call_function(&mut self, function: &Rc<FunctionBody>, command: Expanded) -> Run {
         let saved = match self.redirect(command.redirects.into_iter())? {
             Ok(saved) => saved,
-            Err(status) => return self.done(status),
+            Err(status) => return self.set_status(status),
         };
         let args = std::mem::replace(&mut self.args, command.argv[1..].to_vec());
         let loops = std::mem::take(&mut self.loops);
@@ -181,27 +181,27 @@ impl Shell {
         self.depth -= 1;
         self.state.leave_function();
         (self.loops, self.args, self.getopts) = (loops, args, getopts);
-        redirect::restore(saved);
+        redirect::restore_descriptors(saved);
         match result {
-            Err(Flow::Return(status)) => self.done(status),
+            Err(Flow::Return(status)) => self.set_status(status),
             other => other,
         }
     }
 
     fn call_body(&mut self, function: &FunctionBody, assignments: Vec<(String, String)>) -> Run {
         for (name, value) in assignments {
-            self.state.hide(&name);
+            self.state.hide_variable(&name);
             self.set(&name, value)?;
-            self.state.mark(&name, |v| v.exported = true); // for the programs that the function calls
+            self.state.mark_variable(&name, |v| v.exported = true); // for the programs that the function calls
         }
         if self.depth > DEPTH_MAX {
-            self.complain("functions call each other too deeply");
+            self.print_error("functions call each other too deeply");
             return Err(Flow::Abort(2));
         }
         // Its own redirections see its own arguments.
         match &function.1 {
             Some(redirects) => self.redirected_compound(&function.0, redirects, false),
-            None => self.compound(&function.0, false),
+            None => self.run_compound(&function.0, false),
         }
     }
 
@@ -210,7 +210,7 @@ impl Shell {
         let saved = match self.redirect(command.redirects.into_iter())? {
             Ok(saved) => saved,
             Err(status) if special => return Err(Flow::Abort(status)),
-            Err(status) => return self.done(status),
+            Err(status) => return self.set_status(status),
         };
         let mut before = Vec::new();
         let mut result = Ok(0);
@@ -219,11 +219,11 @@ impl Shell {
             result = result.and(self.set(&name, value).map(|()| 0));
             // `A=1 exec PROGRAM` and `A=1 command PROGRAM` give it to the program.
             if command.argv.len() > 1 || !special {
-                self.state.mark(&name, |v| v.exported = true);
+                self.state.mark_variable(&name, |v| v.exported = true);
             }
         }
         if result.is_ok() {
-            result = self.builtin(&command.argv);
+            result = self.dispatch_builtin(&command.argv);
         }
         if !special {
             before.into_iter().rev().for_each(|(name, was)| self.restore(name, was));
@@ -231,7 +231,7 @@ impl Shell {
         // `exec >file` and `command exec >file` keep what they did.
         let word = command.argv.iter().find(|word| !matches!(word.as_str(), "command" | "-p" | "--"));
         if word.is_none_or(|word| word != "exec") || result.is_err() {
-            redirect::restore(saved);
+            redirect::restore_descriptors(saved);
         }
         if let Ok(status) = result {
             self.status = status;
@@ -246,9 +246,9 @@ impl Shell {
         let in_place = last && self.has_only_ignoring_traps() && !self.interactive;
         let side = if in_place { Side::Child } else { self.fork_foreground(None)? };
         if let Side::Parent(pid) = side {
-            return self.foreground(pid);
+            return self.wait_in_foreground(pid);
         }
-        let status = match self.apply(redirects) {
+        let status = match self.apply_redirects(redirects) {
             Err(Flow::Exit(status) | Flow::Abort(status)) | Ok(Err(status)) => status,
             Err(_) => 2,
             Ok(Ok(_)) => self.become_assigned(&command.argv, command.assignments),
@@ -261,7 +261,7 @@ impl Shell {
             if self.set(&name, value).is_err() {
                 return 2;
             }
-            self.state.mark(&name, |v| v.exported = true);
+            self.state.mark_variable(&name, |v| v.exported = true);
         }
         self.become_program(argv)
     }
@@ -270,7 +270,7 @@ impl Shell {
     pub(super) fn run_external(&mut self, argv: &[String]) -> Run {
         match self.fork_foreground(None)? {
             Side::Child => process::exit_now(self.become_program(argv)),
-            Side::Parent(pid) => self.foreground(pid),
+            Side::Parent(pid) => self.wait_in_foreground(pid),
         }
     }
 
@@ -301,18 +301,18 @@ impl Shell {
     /// be run.
     pub(super) fn become_program(&mut self, argv: &[String]) -> i32 {
         let Some(path) = argv.first().and_then(|name| self.look_up(name)) else {
-            self.complain(format_args!("{}: not found", argv.first().map_or("", String::as_str)));
+            self.print_error(format_args!("{}: not found", argv.first().map_or("", String::as_str)));
             return 127;
         };
         let error = process::exec(Path::new(&path), argv, &self.state.environment());
         match error.raw_os_error() {
             Some(libc::ENOEXEC) => self.become_script(path, argv),
             _ if error.kind() == io::ErrorKind::NotFound => {
-                self.complain(format_args!("{}: not found", argv[0]));
+                self.print_error(format_args!("{}: not found", argv[0]));
                 127
             }
             _ => {
-                self.complain(format_args!("{}: {}", argv[0], super::reason(&error)));
+                self.print_error(format_args!("{}: {}", argv[0], super::reason(&error)));
                 126
             }
         }
@@ -327,7 +327,7 @@ impl Shell {
             Ok(_) => super::reason(&self.exec_shell(path, &argv[1..])),
             Err(e) => super::reason(&e),
         };
-        self.complain(format_args!("{}: {why}", argv[0]));
+        self.print_error(format_args!("{}: {why}", argv[0]));
         126
     }
 

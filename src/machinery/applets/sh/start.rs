@@ -143,7 +143,7 @@ impl Shell {
         self.ignored = (1..32).filter(|signal| trap::is_ignored(*signal)).collect();
         let _ = trap::set(libc::SIGCHLD, Action::Note);
         for (name, value) in std::env::vars_os() {
-            self.state.inherit(name, value);
+            self.state.import_variable(name, value);
         }
         let default_prompt = "\\w \\$ ".to_string();
         for (name, value) in [
@@ -168,7 +168,7 @@ impl Shell {
             let directory = known.map_or_else(|| directory.to_string_lossy().into_owned(), str::to_string);
             self.directory.clone_from(&directory);
             let _ = self.state.set("PWD", directory);
-            self.state.mark("PWD", |v| v.exported = true);
+            self.state.mark_variable("PWD", |v| v.exported = true);
         }
         for (letter, on) in letters {
             if !self.state.set_flag(*letter, *on) {
@@ -181,7 +181,7 @@ impl Shell {
             }
         }
         if self.state.refuse_monitor() {
-            self.complain(self.no_job_control());
+            self.print_error(self.no_job_control());
         }
         Ok(())
     }

@@ -65,7 +65,7 @@ impl State {
     /// `false` if it is read-only.
     #[must_use]
     pub(super) fn set(&mut self, name: &str, value: String) -> bool {
-        let export = self.flag('a');
+        let export = self.is_flag_set('a');
         let variable = self.variables.entry(name.to_string()).or_default();
         if !variable.read_only {
             variable.value = Some(value);
@@ -75,7 +75,7 @@ impl State {
     }
 
     /// Marks a variable. One that is not set yet keeps the mark for its value.
-    pub(super) fn mark(&mut self, name: &str, mark: impl FnOnce(&mut Variable)) {
+    pub(super) fn mark_variable(&mut self, name: &str, mark: impl FnOnce(&mut Variable)) {
         mark(self.variables.entry(name.to_string()).or_default());
     }
 
@@ -108,7 +108,7 @@ impl State {
     }
 
     /// Takes over a variable of the environment: as an exported variable, or as one to pass on.
-    pub(super) fn inherit(&mut self, name: OsString, value: OsString) {
+    pub(super) fn import_variable(&mut self, name: OsString, value: OsString) {
         match (name.into_string(), value.into_string()) {
             (Ok(name), Ok(value)) if is_name(&name) => {
                 let variable = Variable { value: Some(value), exported: true, read_only: false };
@@ -125,7 +125,7 @@ impl State {
     /// that is passed on.
     pub(super) fn environment(&self) -> Vec<(OsString, OsString)> {
         let hidden = |name: &OsString| name.to_str().is_some_and(|name| self.get(name).is_some());
-        let passed_on = self.passed_on.iter().filter(|(name, _)| !hidden(name)).cloned();
+        let passed_on = self.passed_on.iter().filter(|(name, _)| !hide_documents(name)).cloned();
         let exported = self.variables.iter().filter(|(_, v)| v.exported);
         let exported = exported.filter_map(|(name, v)| Some((name.into(), v.value.clone()?.into())));
         passed_on.chain(exported).collect()
@@ -147,7 +147,7 @@ impl State {
 
     /// Hides a variable (`local`): its present value comes back when the running function ends.
     /// Nothing happens outside of functions. Returns whether the function did not hide it yet.
-    pub(super) fn hide(&mut self, name: &str) -> bool {
+    pub(super) fn hide_variable(&mut self, name: &str) -> bool {
         let was = self.variables.get(name).cloned();
         let Some(hidden) = self.hidden.last_mut() else { return false };
         let is_new = !hidden.iter().any(|(known, _)| known == name);
@@ -157,7 +157,7 @@ impl State {
         is_new
     }
 
-    pub(super) fn flag(&self, letter: char) -> bool {
+    pub(super) fn is_flag_set(&self, letter: char) -> bool {
         self.flags.contains(&letter)
     }
 
@@ -201,7 +201,7 @@ impl State {
 
     /// Options with names, and whether they are on.
     fn options(&self) -> impl Iterator<Item = (&'static str, bool)> {
-        let of_letters = OPTIONS.iter().map(|(name, letter)| (*name, self.flag(*letter)));
+        let of_letters = OPTIONS.iter().map(|(name, letter)| (*name, self.is_flag_set(*letter)));
         of_letters.chain([("pipefail", self.pipefail)])
     }
 
@@ -217,7 +217,7 @@ impl State {
 }
 
 /// Returns a word that a shell reads back as `value`.
-pub(super) fn quoted(value: &str) -> String {
+pub(super) fn quote_word(value: &str) -> String {
     format!("'{}'", value.replace('\'', "'\\''"))
 }
 
@@ -236,12 +236,12 @@ mod tests {
         let mut state = State::default();
         assert!(state.set("a", "outer".into()));
         state.enter_function();
-        state.hide("a");
-        state.hide("b");
+        state.hide_variable("a");
+        state.hide_variable("b");
         assert!(state.set("a", "inner".into()) && state.set("b", "inner".into()));
         state.leave_function();
         assert_eq!((state.get("a"), state.get("b")), (Some("outer"), None));
-        state.mark("a", |v| v.read_only = true);
+        state.mark_variable("a", |v| v.read_only = true);
         assert!(!state.set("a", "x".into()) && !state.unset("a"));
     }
 
@@ -253,9 +253,9 @@ mod tests {
         for (name, value) in
             [("my-name", "1".into()), ("a.b", "2".into()), ("", "3".into()), ("odd", raw.clone())]
         {
-            state.inherit(name.into(), value);
+            state.import_variable(name.into(), value);
         }
-        state.inherit("plain".into(), "4".into());
+        state.import_variable("plain".into(), "4".into());
         let has = |state: &State, name: &str, value: &std::ffi::OsStr| {
             state.environment().iter().filter(|(n, _)| n == name).map(|(_, v)| v == value).collect::<Vec<_>>()
         };

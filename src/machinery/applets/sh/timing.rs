@@ -30,7 +30,7 @@ impl Used {
 }
 
 /// Returns what `time` prints: busybox' three lines, or with `-p` those of POSIX.
-fn report(real: f64, used: Used, posix: bool) -> String {
+fn format_times(real: f64, used: Used, posix: bool) -> String {
     let line = |(name, seconds): (&str, f64)| match posix {
         true => format!("{name} {seconds:.2}\n"),
         // Hundredths are cut off first: 59.999 seconds are not "0m 60.00s".
@@ -44,12 +44,12 @@ fn report(real: f64, used: Used, posix: bool) -> String {
 
 impl Shell {
     /// Runs a pipeline and tells on standard error what it took, even if it ends the script.
-    pub(super) fn timed(&mut self, how: &PipelineTimed, run: impl FnOnce(&mut Shell) -> Run) -> Run {
+    pub(super) fn run_timed(&mut self, how: &PipelineTimed, run: impl FnOnce(&mut Shell) -> Run) -> Run {
         let (begun, before) = (Instant::now(), Used::in_all());
         let result = run(self);
         let now = Used::in_all();
         let used = Used { user: now.user - before.user, system: now.system - before.system };
-        super::say(&report(begun.elapsed().as_secs_f64(), used, how.is_posix_output()));
+        super::say(&format_times(begun.elapsed().as_secs_f64(), used, how.is_posix_output()));
         result
     }
 
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn times_are_printed_as_by_busybox_and_posix() {
         let used = Used { user: 59.999, system: 0.5 };
-        assert_eq!(report(61.256, used, false), "real\t1m 1.25s\nuser\t0m 59.99s\nsys\t0m 0.50s\n");
-        assert_eq!(report(61.256, used, true), "real 61.26\nuser 60.00\nsys 0.50\n");
+        assert_eq!(format_times(61.256, used, false), "real\t1m 1.25s\nuser\t0m 59.99s\nsys\t0m 0.50s\n");
+        assert_eq!(format_times(61.256, used, true), "real 61.26\nuser 60.00\nsys 0.50\n");
     }
 }

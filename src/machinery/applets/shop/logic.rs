@@ -1,6 +1,6 @@
 //! `shop-logic`: what the shop sells, and how much of it is left. Its stock is in a database.
 
-use super::{LATE, Sales, ask_within, item as item_of};
+use super::{LATE, Sales, ask_within, item_of_query};
 use crate::daemon::{self, Answer, FullRequest};
 use crate::kv::{self, Client, Reply};
 use http::{Method, StatusCode};
@@ -36,11 +36,11 @@ struct Shop {
 
 /// Reads `$PORT`, `$DB` and `$SHOP_VERSION`.
 pub(crate) fn main(_: Vec<OsString>) -> i32 {
-    let named = super::setting("DB", "db:6379");
+    let named = super::environment_or("DB", "db:6379");
     let shop = Shop {
         db: super::host_and_port(&named, kv::PORT),
         named,
-        version: super::setting("SHOP_VERSION", FIRST_VERSION),
+        version: super::environment_or("SHOP_VERSION", FIRST_VERSION),
         host: crate::host_name(),
         sales: Sales::default(),
     };
@@ -64,23 +64,23 @@ fn json(status: StatusCode, value: &Value) -> Answer {
 async fn answer(shop: Arc<Shop>, request: &FullRequest) -> Answer {
     match (request.method.clone(), request.uri.path()) {
         (Method::GET | Method::HEAD, "/goods") => with_db(shop, |shop, db| shop.goods(db)).await,
-        (Method::POST, "/buy") => match item_of(request) {
+        (Method::POST, "/buy") => match item_of_query(request) {
             Some(item) => with_db(shop, move |shop, db| shop.buy(db, &item)).await,
             None => {
-                json(StatusCode::BAD_REQUEST, &shop.attributed(json!({"error": "say what: /buy?item=NAME"})))
+                json(StatusCode::BAD_REQUEST, &shop.with_origin(json!({"error": "say what: /buy?item=NAME"})))
             }
         },
-        (Method::GET | Method::HEAD, "/version" | "/") => json(StatusCode::OK, &shop.attributed(json!({}))),
+        (Method::GET | Method::HEAD, "/version" | "/") => json(StatusCode::OK, &shop.with_origin(json!({}))),
         (Method::GET | Method::HEAD, "/healthz") => daemon::answer(StatusCode::OK, "text/plain", "ok\n"),
         (Method::GET | Method::HEAD, "/sold") => shop.sales.answer(),
         (Method::GET | Method::HEAD, "/readyz") => with_db(shop, |shop, db| shop.is_ready(db)).await,
         (_, "/goods" | "/buy" | "/version" | "/" | "/healthz" | "/readyz" | "/sold") => json(
             StatusCode::METHOD_NOT_ALLOWED,
-            &shop.attributed(json!({"error": "/buy takes POST, the others GET"})),
+            &shop.with_origin(json!({"error": "/buy takes POST, the others GET"})),
         ),
         _ => json(
             StatusCode::NOT_FOUND,
-            &shop.attributed(
+            &shop.with_origin(
                 json!({"error": "there are /goods, /buy?item=NAME, /version, /sold, /healthz and /readyz"}),
             ),
         ),
@@ -99,19 +99,19 @@ async fn with_db(
         work(&its, &mut db)
     });
     match asking.await {
-        Ok((status, value)) => json(status, &shop.attributed(value)),
+        Ok((status, value)) => json(status, &shop.with_origin(value)),
         Err(why) => {
             let error = format!("the database {} did not answer: {why}", shop.named);
             json(
                 StatusCode::SERVICE_UNAVAILABLE,
-                &shop.attributed(json!({"error": error, "missing": "database"})),
+                &shop.with_origin(json!({"error": error, "missing": "database"})),
             )
         }
     }
 }
 
 /// Runs a command of the database.
-fn ask(db: &mut Client, words: &[&str]) -> Result<Reply, String> {
+fn run_command(db: &mut Client, words: &[&str]) -> Result<Reply, String> {
     match db.call(words) {
         Ok(Reply::Error(text)) => Err(String::from_utf8_lossy(&text).into_owned()),
         Ok(reply) => Ok(reply),
@@ -121,7 +121,7 @@ fn ask(db: &mut Client, words: &[&str]) -> Result<Reply, String> {
     }
 }
 
-fn number(reply: &Reply) -> Result<i64, String> {
+fn reply_number(reply: &Reply) -> Result<i64, String> {
     let text = match reply {
         Reply::Integer(number) => return Ok(*number),
         Reply::Bulk(Some(text)) => String::from_utf8_lossy(text),
@@ -132,7 +132,7 @@ fn number(reply: &Reply) -> Result<i64, String> {
 
 impl Shop {
     /// Adds to an answer who gave it.
-    fn attributed(&self, mut value: Value) -> Value {
+    fn with_origin(&self, mut value: Value) -> Value {
         value["logic"] = self.host.as_str().into();
         value["version"] = self.version.as_str().into();
         value["program"] = "shop-logic, a small program of Ropewalk".into();
@@ -145,7 +145,7 @@ impl Shop {
     }
 
     fn is_ready(&self, db: &mut Client) -> Result<(StatusCode, Value), String> {
-        ask(db, &["PING"])?;
+        run_command(db, &["PING"])?;
         Ok((StatusCode::OK, json!({"database": self.named})))
     }
 
@@ -153,7 +153,7 @@ impl Shop {
     /// only the first one for each good counts.
     fn put_first_stock(&self, db: &mut Client) -> Result<(), String> {
         for (item, _) in GOODS {
-            ask(db, &["HSETNX", STOCK, item, FIRST_STOCK])?;
+            run_command(db, &["HSETNX", STOCK, item, FIRST_STOCK])?;
         }
         Ok(())
     }
@@ -163,7 +163,7 @@ impl Shop {
         let mut goods = Vec::new();
         for (item, price) in GOODS {
             // For a moment it is below zero, while a sale is taken back.
-            let stock = number(&ask(db, &["HGET", STOCK, item])?)?.max(0);
+            let stock = reply_number(&run_command(db, &["HGET", STOCK, item])?)?.max(0);
             let mut good = json!({"item": item, "price": self.price(*price), "stock": stock});
             if self.version != FIRST_VERSION {
                 good["regular_price"] = (*price).into();
@@ -183,12 +183,12 @@ impl Shop {
         let sold_out = (StatusCode::CONFLICT, json!({"error": format!("sold out: {item}")}));
         // Checked first, so that a request for what is sold out takes nothing: if the database
         // failed before it was put back, the stock would stay below zero.
-        if number(&ask(db, &["HGET", STOCK, item])?)? <= 0 {
+        if reply_number(&run_command(db, &["HGET", STOCK, item])?)? <= 0 {
             return Ok(sold_out);
         }
-        let left = number(&ask(db, &["HINCRBY", STOCK, item, "-1"])?)?;
+        let left = reply_number(&run_command(db, &["HINCRBY", STOCK, item, "-1"])?)?;
         if left < 0 {
-            ask(db, &["HINCRBY", STOCK, item, "1"])?;
+            run_command(db, &["HINCRBY", STOCK, item, "1"])?;
             return Ok(sold_out);
         }
         self.sales.add_one();

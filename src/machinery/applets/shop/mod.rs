@@ -51,7 +51,7 @@ fn serve<R: Future<Output = Result<(), String>>>(name: &str, hello: &str, run: i
 }
 
 /// Returns the value of an environment variable, if it is not empty.
-fn setting(name: &str, default: &str) -> String {
+fn environment_or(name: &str, default: &str) -> String {
     std::env::var(name).ok().filter(|value| !value.is_empty()).unwrap_or_else(|| default.into())
 }
 
@@ -66,7 +66,7 @@ fn host_and_port(text: &str, default: u16) -> Option<(String, u16)> {
 }
 
 /// Returns the value of `item` in the query.
-fn item(request: &FullRequest) -> Option<String> {
+fn item_of_query(request: &FullRequest) -> Option<String> {
     let pairs = request.uri.query().unwrap_or_default().split('&');
     let value = pairs.filter_map(|pair| pair.strip_prefix("item=")).next()?.replace('+', " ");
     Some(percent_encoding::percent_decode_str(&value).decode_utf8_lossy().into_owned())
@@ -118,9 +118,9 @@ mod tests {
         for bad in ["", ":80", "db:", "db:x", "tcp://10.0.0.1:80", "a b", "db:0"] {
             assert_eq!(host_and_port(bad, 1), None, "{bad}");
         }
-        assert_eq!(item(&request_of("GET", "/buy?x=1&item=a+b%3C")), Some("a b<".into()));
+        assert_eq!(item_of_query(&request_of("GET", "/buy?x=1&item=a+b%3C")), Some("a b<".into()));
         assert_eq!(
-            (item(&request_of("GET", "/buy?items=a")), item(&request_of("GET", "/buy"))),
+            (item_of_query(&request_of("GET", "/buy?items=a")), item_of_query(&request_of("GET", "/buy"))),
             (None, None)
         );
     }

@@ -1,6 +1,6 @@
 //! `shop-page`: what a visitor of the shop sees. It keeps nothing itself and asks `shop-logic`.
 
-use super::{LATE, Sales, ask_within, item as item_of};
+use super::{LATE, Sales, ask_within, item_of_query};
 use crate::daemon::{self, Answer, FullRequest};
 use crate::http::{self as client, Deadline, Url};
 use http::{HeaderValue, Method, StatusCode, header};
@@ -25,7 +25,7 @@ struct Page {
 
 /// Reads `$PORT` and `$LOGIC`.
 pub(crate) fn main(_: Vec<OsString>) -> i32 {
-    let named = super::setting("LOGIC", "logic:8080");
+    let named = super::environment_or("LOGIC", "logic:8080");
     let logic = super::host_and_port(&named, super::PORT);
     let page = Page { logic, named, host: crate::host_name(), sales: Sales::default() };
     let hello = format!("a small program of Ropewalk; asks the logic {} (from $LOGIC)", page.named);
@@ -39,32 +39,32 @@ pub(crate) fn main(_: Vec<OsString>) -> i32 {
 }
 
 async fn answer(page: Arc<Page>, request: &FullRequest) -> Answer {
-    let item = item_of(request).unwrap_or_default();
+    let item = item_of_query(request).unwrap_or_default();
     match (request.method.clone(), request.uri.path()) {
         (Method::GET | Method::HEAD, "/healthz") => daemon::answer(StatusCode::OK, "text/plain", "ok\n"),
         (Method::GET | Method::HEAD, "/") => {
             let text = "<p>Welcome to the small shop.</p>\n<p><a href=\"/goods\">See the goods</a></p>\n";
             page.html(StatusCode::OK, "A small shop", text, None)
         }
-        (Method::GET | Method::HEAD, "/goods") => match ask(&page, "GET", "/goods".into()).await {
+        (Method::GET | Method::HEAD, "/goods") => match ask_logic(&page, "GET", "/goods".into()).await {
             Ok((200, reply)) if reply["goods"].is_array() => {
-                page.html(StatusCode::OK, "Goods", &goods(&reply), Some(&reply))
+                page.html(StatusCode::OK, "Goods", &goods_as_html(&reply), Some(&reply))
             }
             other => page.refusal(other),
         },
         (Method::GET | Method::HEAD, "/buy") => {
-            let text = format!("{}\n<p><a href=\"/goods\">Back to the goods</a></p>\n", form(&item));
+            let text = format!("{}\n<p><a href=\"/goods\">Back to the goods</a></p>\n", buy_form(&item));
             page.html(StatusCode::OK, "Buy", &text, None)
         }
         (Method::POST, "/buy") => {
             let path = format!("/buy?item={}", utf8_percent_encode(&item, NON_ALPHANUMERIC));
-            match ask(&page, "POST", path).await {
+            match ask_logic(&page, "POST", path).await {
                 Ok((200, reply)) if reply["bought"].is_string() => {
                     page.sales.add_one();
                     let text = format!(
                         "<p>You bought 1 {} for {} coins.</p>\n<p><a href=\"/goods\">Back to the goods</a></p>\n",
-                        field(&reply, "bought"),
-                        field(&reply, "price")
+                        field_as_html(&reply, "bought"),
+                        field_as_html(&reply, "price")
                     );
                     page.html(StatusCode::OK, "Thank you", &text, Some(&reply))
                 }
@@ -80,7 +80,7 @@ async fn answer(page: Arc<Page>, request: &FullRequest) -> Answer {
 }
 
 /// Returns a text as HTML shows it.
-fn escaped(text: &str) -> String {
+fn escape_html(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {
@@ -96,35 +96,35 @@ fn escaped(text: &str) -> String {
 }
 
 /// Returns a field of the logic's reply, as HTML shows it; empty if there is none.
-fn field(reply: &Value, name: &str) -> String {
+fn field_as_html(reply: &Value, name: &str) -> String {
     match &reply[name] {
-        Value::String(text) => escaped(text),
+        Value::String(text) => escape_html(text),
         Value::Number(number) => number.to_string(),
         _ => String::new(),
     }
 }
 
-fn form(item: &str) -> String {
+fn buy_form(item: &str) -> String {
     let query = utf8_percent_encode(item, NON_ALPHANUMERIC);
     format!(
         "<form method=\"post\" action=\"/buy?item={query}\"><button>Buy 1 {}</button></form>",
-        escaped(item)
+        escape_html(item)
     )
 }
 
-fn goods(reply: &Value) -> String {
+fn goods_as_html(reply: &Value) -> String {
     let mut text = "<ul>\n".to_string();
     for good in reply["goods"].as_array().into_iter().flatten() {
-        let discount = match (field(good, "discount_percent"), field(good, "regular_price")) {
+        let discount = match (field_as_html(good, "discount_percent"), field_as_html(good, "regular_price")) {
             (percent, regular) if !percent.is_empty() => format!(" ({percent}% off, before: {regular})"),
             _ => String::new(),
         };
         text += &format!(
             "<li>{}: {} coins{discount}, {} in stock\n{}</li>\n",
-            field(good, "item"),
-            field(good, "price"),
-            field(good, "stock"),
-            form(good["item"].as_str().unwrap_or_default())
+            field_as_html(good, "item"),
+            field_as_html(good, "price"),
+            field_as_html(good, "stock"),
+            buy_form(good["item"].as_str().unwrap_or_default())
         );
     }
     text + "</ul>\n"
@@ -133,9 +133,13 @@ fn goods(reply: &Value) -> String {
 impl Page {
     /// Returns a page with who has made it.
     fn html(&self, status: StatusCode, title: &str, body: &str, reply: Option<&Value>) -> Answer {
-        let mut by = format!("page {}", escaped(&self.host));
+        let mut by = format!("page {}", escape_html(&self.host));
         if let Some(reply) = reply {
-            by += &format!(", logic {} (version {})", field(reply, "logic"), field(reply, "version"));
+            by += &format!(
+                ", logic {} (version {})",
+                field_as_html(reply, "logic"),
+                field_as_html(reply, "version")
+            );
         }
         let text = format!(
             "<!DOCTYPE html>\n<html>\n<head>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n</head>\n<body>\n\
@@ -177,24 +181,24 @@ impl Page {
                 None,
             ),
         };
-        let text = format!("<p>{}</p>\n<p><a href=\"/\">Back</a></p>\n", escaped(&text));
+        let text = format!("<p>{}</p>\n<p><a href=\"/\">Back</a></p>\n", escape_html(&text));
         self.html(status, title, &text, reply.as_ref())
     }
 }
 
 /// Asks the logic: its status, and what it says.
-async fn ask(page: &Arc<Page>, method: &'static str, path: String) -> Result<(u16, Value), String> {
+async fn ask_logic(page: &Arc<Page>, method: &'static str, path: String) -> Result<(u16, Value), String> {
     let page = page.clone();
     let asking = ask_within(PATIENCE, move |deadline| {
         let (host, port) = page.logic.clone().ok_or("$LOGIC is to be HOST:PORT")?;
         let url =
             Url { secure: false, host, port, path, user: None, zone: None, login: None, fragment: None };
-        request(&url, method, &deadline)
+        request_logic(&url, method, &deadline)
     });
     asking.await
 }
 
-fn request(url: &Url, method: &str, deadline: &Deadline) -> Result<(u16, Value), String> {
+fn request_logic(url: &Url, method: &str, deadline: &Deadline) -> Result<(u16, Value), String> {
     let failed = |e: client::Error| match e {
         client::Error::TimedOut => LATE.to_string(),
         client::Error::NoAnswer | client::Error::Cut { .. } => "it ended the connection".to_string(),

@@ -64,7 +64,7 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
 }
 
 /// Prints progress, unless `-q` silences it.
-fn note(call: &Call, text: &str) {
+fn print_note(call: &Call, text: &str) {
     if !call.quiet {
         eprintln!("{text}");
     }
@@ -93,7 +93,7 @@ fn url_fault(text: &str, fault: BadUrl) -> String {
 }
 
 /// Returns a failed exchange in busybox' words.
-fn unanswered(error: http::Error) -> String {
+fn exchange_error_text(error: http::Error) -> String {
     match error {
         http::Error::TimedOut => "download timed out".to_string(),
         http::Error::NoAnswer | http::Error::Cut { .. } => "error getting response".to_string(),
@@ -135,10 +135,10 @@ fn fetch(call: &Call, text: &str) -> Result<(), String> {
     };
     for _ in 0..REQUESTS_MAX {
         let stream = connect(call, &url, idle, names_server)?;
-        let request = request(call, &url, method, body.as_deref(), url.is_same_server(&first));
+        let request = build_request(call, &url, method, body.as_deref(), url.is_same_server(&first));
         let (is_head, deadline) = (method == "HEAD", Deadline::new(None));
         let answer = http::exchange(stream, &request, None, is_head, deadline, idle, &mut Vec::new());
-        let mut answer = answer.map_err(unanswered)?;
+        let mut answer = answer.map_err(exchange_error_text)?;
         if call.show_headers {
             eprint!("{}", shown_head(&answer.head.text()));
         }
@@ -153,10 +153,10 @@ fn fetch(call: &Call, text: &str) -> Result<(), String> {
             return Err(format!("server returned error: {}", printable(&answer.head.start)));
         }
         if call.spider {
-            note(call, "remote file exists");
+            print_note(call, "remote file exists");
             return Ok(());
         }
-        return save(call, &first, &mut answer);
+        return save_body(call, &first, &mut answer);
     }
     Err("too many redirections".into())
 }
@@ -168,7 +168,7 @@ fn connect(call: &Call, url: &Url, idle: Option<Duration>, is_announced: bool) -
     let mut tried = None;
     let stream = http::connect_to(&places, &Deadline::new(idle), |address| {
         if is_announced {
-            note(call, &format!("Connecting to {} ({address})", url.authority()));
+            print_note(call, &format!("Connecting to {} ({address})", url.authority()));
         }
         tried = Some(address.ip());
     });
@@ -189,13 +189,13 @@ fn connect(call: &Call, url: &Url, idle: Option<Duration>, is_announced: bool) -
         }
         Refusal::Handshake(why) => format!("TLS error: {why}"),
         Refusal::Authorities(_) | Refusal::Certificate { .. } => "TLS error".into(), // wget takes none
-        Refusal::Io(e) => unanswered(e.into()),
+        Refusal::Io(e) => exchange_error_text(e.into()),
     })
 }
 
 /// Makes a request. Another server than the first one gets no `--header` that says who the user is
 /// and no `Host`; busybox sends all of them to every server.
-fn request(call: &Call, url: &Url, method: &str, body: Option<&[u8]>, is_first: bool) -> Vec<u8> {
+fn build_request(call: &Call, url: &Url, method: &str, body: Option<&[u8]>, is_first: bool) -> Vec<u8> {
     let is_sent =
         |header: &&String| is_first || !(http::is_private(header) || http::header_name(header) == "host");
     let headers: Vec<&String> = call.headers.iter().filter(is_sent).collect();
@@ -229,7 +229,7 @@ fn file_name(url: &Url) -> &str {
 
 /// Saves an answer. `url` is the user's, which names the file: a server that redirects must not
 /// name one, such as `.bashrc`.
-fn save(call: &Call, url: &Url, answer: &mut http::Answer) -> Result<(), String> {
+fn save_body(call: &Call, url: &Url, answer: &mut http::Answer) -> Result<(), String> {
     let named = file_name(url);
     let (name, mut output): (String, Box<dyn Write>) = match call.output.as_deref() {
         Some("-") => ("-".into(), Box::new(io::stdout())),
@@ -254,13 +254,13 @@ fn save(call: &Call, url: &Url, answer: &mut http::Answer) -> Result<(), String>
     };
     let to_stdout = name == "-";
     let begun: String = if to_stdout { "writing to stdout".into() } else { format!("saving to '{name}'") };
-    note(call, &begun);
+    print_note(call, &begun);
     let mut buffer = vec![0; 64 * 1024];
     let mut total: u64 = 0;
     loop {
         let count = answer.read(&mut buffer).map_err(|e| match e {
             http::Error::Cut { .. } => "connection closed prematurely".to_string(),
-            e => unanswered(e),
+            e => exchange_error_text(e),
         })?;
         if count == 0 {
             break;
@@ -270,8 +270,8 @@ fn save(call: &Call, url: &Url, answer: &mut http::Answer) -> Result<(), String>
     }
     output.flush().map_err(|e| format!("write error: {}", super::reason(&e)))?;
     let short: String = name.rsplit('/').next().unwrap_or(&name).chars().take(20).collect();
-    note(call, &format!("{short:<20} 100% |{}| {total:>5}  0:00:00 ETA", "*".repeat(32)));
+    print_note(call, &format!("{short:<20} 100% |{}| {total:>5}  0:00:00 ETA", "*".repeat(32)));
     let done: String = if to_stdout { "written to stdout".into() } else { format!("'{name}' saved") };
-    note(call, &done);
+    print_note(call, &done);
     Ok(())
 }

@@ -8,17 +8,17 @@ use crate::awk::regex::Regex;
 use std::rc::Rc;
 
 impl Parser<'_> {
-    pub(super) fn expression(&mut self) -> Parsed<Expr> {
+    pub(super) fn parse_expression(&mut self) -> Parsed<Expr> {
         match self.expression_or_list()? {
             Expr::List(_) => self.unexpected(),
             expr => Ok(expr),
         }
     }
 
-    /// As [`Parser::expression`], and also `(a, b)`, which `print` takes.
+    /// As [`Parser::parse_expression`], and also `(a, b)`, which `print` takes.
     pub(super) fn expression_or_list(&mut self) -> Parsed<Expr> {
-        self.deeper()?;
-        let expr = self.ternary()?;
+        self.enter_level()?;
+        let expr = self.parse_ternary()?;
         self.depth -= 1;
         Ok(expr)
     }
@@ -29,11 +29,11 @@ impl Parser<'_> {
         let mut list = Vec::new();
         self.skip_newlines()?;
         if !self.is(closing) {
-            list.push(self.expression()?);
+            list.push(self.parse_expression()?);
             self.skip_newlines()?;
             while self.accept(",")? {
                 self.skip_newlines()?;
-                list.push(self.expression()?);
+                list.push(self.parse_expression()?);
                 self.skip_newlines()?;
             }
         }
@@ -42,37 +42,37 @@ impl Parser<'_> {
         Ok(list)
     }
 
-    fn ternary(&mut self) -> Parsed<Expr> {
-        let condition = self.or()?;
+    fn parse_ternary(&mut self) -> Parsed<Expr> {
+        let condition = self.parse_or()?;
         if !self.is("?") {
             return Ok(condition);
         }
         self.advance()?;
         self.skip_newlines()?;
-        let then = self.expression()?;
+        let then = self.parse_expression()?;
         self.skip_newlines()?;
         self.expect(":")?;
         self.skip_newlines()?;
-        let other = self.expression()?;
+        let other = self.parse_expression()?;
         Ok(Expr::Ternary(Box::new((condition, then, other))))
     }
 
-    fn or(&mut self) -> Parsed<Expr> {
-        let mut left = self.and()?;
+    fn parse_or(&mut self) -> Parsed<Expr> {
+        let mut left = self.parse_and()?;
         while self.accept("||")? {
-            self.operator()?;
+            self.count_operator()?;
             self.skip_newlines()?;
-            left = Expr::Or(Box::new((left, self.and()?)));
+            left = Expr::Or(Box::new((left, self.parse_and()?)));
         }
         Ok(left)
     }
 
-    fn and(&mut self) -> Parsed<Expr> {
-        let mut left = self.membership()?;
+    fn parse_and(&mut self) -> Parsed<Expr> {
+        let mut left = self.parse_membership()?;
         while self.accept("&&")? {
-            self.operator()?;
+            self.count_operator()?;
             self.skip_newlines()?;
-            left = Expr::And(Box::new((left, self.membership()?)));
+            left = Expr::And(Box::new((left, self.parse_membership()?)));
         }
         Ok(left)
     }
@@ -80,10 +80,10 @@ impl Parser<'_> {
     /// `in` binds weaker than a comparison, so `1 == 2 in a` is `(1 == 2) in a`. A comparison
     /// behind it has no other left side than what `in` gave: `1 in a == 0` is `(1 in a) == 0`, as
     /// yacc's grammars read it.
-    fn membership(&mut self) -> Parsed<Expr> {
-        let mut left = self.matching()?;
+    fn parse_membership(&mut self) -> Parsed<Expr> {
+        let mut left = self.parse_match()?;
         while self.is_keyword("in") {
-            self.operator()?;
+            self.count_operator()?;
             self.advance()?;
             let array = self.array_name()?;
             left = match left {
@@ -96,22 +96,22 @@ impl Parser<'_> {
         Ok(left)
     }
 
-    fn matching(&mut self) -> Parsed<Expr> {
-        let left = self.comparison()?;
+    fn parse_match(&mut self) -> Parsed<Expr> {
+        let left = self.parse_comparison()?;
         self.matching_after(left)
     }
 
     fn matching_after(&mut self, mut left: Expr) -> Parsed<Expr> {
         while self.is("~") || self.is("!~") {
-            self.operator()?;
+            self.count_operator()?;
             let negated = self.is("!~");
             self.advance()?;
-            left = Expr::Match { operands: Box::new((left, self.comparison()?)), negated };
+            left = Expr::Match { operands: Box::new((left, self.parse_comparison()?)), negated };
         }
         Ok(left)
     }
 
-    fn comparison(&mut self) -> Parsed<Expr> {
+    fn parse_comparison(&mut self) -> Parsed<Expr> {
         let left = self.command_input()?;
         self.comparison_after(left)
     }
@@ -127,7 +127,7 @@ impl Parser<'_> {
                 Token::Symbol(">=") => Comparison::GreaterOrEqual,
                 _ => return Ok(left),
             };
-            self.operator()?;
+            self.count_operator()?;
             self.advance()?;
             left = Expr::Compare(comparison, Box::new((left, self.command_input()?)));
         }
@@ -135,7 +135,7 @@ impl Parser<'_> {
 
     /// `command | getline`, which binds tighter than a comparison and weaker than concatenation.
     fn command_input(&mut self) -> Parsed<Expr> {
-        let mut left = self.concatenation()?;
+        let mut left = self.parse_concatenation()?;
         while self.is("|") {
             let before = (self.lexer.clone(), self.token.clone(), self.line);
             self.advance()?;
@@ -143,7 +143,7 @@ impl Parser<'_> {
                 (self.lexer, self.token, self.line) = before;
                 break;
             }
-            self.operator()?;
+            self.count_operator()?;
             self.advance()?;
             let target = self.optional_target()?;
             left = Expr::Getline(Source::Command(Box::new(left)), target);
@@ -151,15 +151,15 @@ impl Parser<'_> {
         Ok(left)
     }
 
-    pub(super) fn concatenation(&mut self) -> Parsed<Expr> {
-        let first = self.sum()?;
+    pub(super) fn parse_concatenation(&mut self) -> Parsed<Expr> {
+        let first = self.parse_sum()?;
         if matches!(first, Expr::List(_)) || !self.begins_operand() {
             return Ok(first);
         }
         let mut parts = vec![first];
         while self.begins_operand() {
-            self.operator()?;
-            parts.push(match self.sum()? {
+            self.count_operator()?;
+            parts.push(match self.parse_sum()? {
                 Expr::List(_) => return self.unexpected(),
                 part => part,
             });
@@ -177,22 +177,22 @@ impl Parser<'_> {
         }
     }
 
-    fn sum(&mut self) -> Parsed<Expr> {
-        let mut left = self.product()?;
+    fn parse_sum(&mut self) -> Parsed<Expr> {
+        let mut left = self.parse_product()?;
         loop {
             let arith = match self.token {
                 Token::Symbol("+") => Arith::Add,
                 Token::Symbol("-") => Arith::Subtract,
                 _ => return Ok(left),
             };
-            self.operator()?;
+            self.count_operator()?;
             self.advance()?;
-            left = Expr::Arith(arith, Box::new((left, self.product()?)));
+            left = Expr::Arith(arith, Box::new((left, self.parse_product()?)));
         }
     }
 
-    fn product(&mut self) -> Parsed<Expr> {
-        let mut left = self.unary()?;
+    fn parse_product(&mut self) -> Parsed<Expr> {
+        let mut left = self.parse_unary()?;
         loop {
             let arith = match self.token {
                 Token::Symbol("*") => Arith::Multiply,
@@ -200,41 +200,41 @@ impl Parser<'_> {
                 Token::Symbol("%") => Arith::Modulo,
                 _ => return Ok(left),
             };
-            self.operator()?;
+            self.count_operator()?;
             self.advance()?;
-            left = Expr::Arith(arith, Box::new((left, self.unary()?)));
+            left = Expr::Arith(arith, Box::new((left, self.parse_unary()?)));
         }
     }
 
-    fn unary(&mut self) -> Parsed<Expr> {
+    fn parse_unary(&mut self) -> Parsed<Expr> {
         let wrap = match self.token {
             Token::Symbol("!") => Expr::Not,
             Token::Symbol("-") => Expr::Negate,
             Token::Symbol("+") => Expr::Plus,
-            _ => return self.power(),
+            _ => return self.parse_power(),
         };
-        self.deeper()?;
+        self.enter_level()?;
         self.advance()?;
-        let operand = wrap(Box::new(self.unary()?));
+        let operand = wrap(Box::new(self.parse_unary()?));
         self.depth -= 1;
         Ok(operand)
     }
 
-    fn power(&mut self) -> Parsed<Expr> {
-        let base = self.postfix()?;
+    fn parse_power(&mut self) -> Parsed<Expr> {
+        let base = self.parse_postfix()?;
         if !self.is("^") {
             return Ok(base);
         }
-        self.deeper()?;
+        self.enter_level()?;
         self.advance()?;
-        // `unary` and not `power`: `2^-1`. It takes further powers, which are right-associative.
-        let exponent = self.unary()?;
+        // The exponent is unary: `2^-1`. It takes further powers, which are right-associative.
+        let exponent = self.parse_unary()?;
         self.depth -= 1;
         Ok(Expr::Arith(Arith::Power, Box::new((base, exponent))))
     }
 
-    fn postfix(&mut self) -> Parsed<Expr> {
-        let target = self.primary()?;
+    fn parse_postfix(&mut self) -> Parsed<Expr> {
+        let target = self.parse_primary()?;
         if !target.is_lvalue() {
             return Ok(target);
         }
@@ -255,11 +255,11 @@ impl Parser<'_> {
         };
         self.advance()?;
         self.skip_newlines()?;
-        Ok(Expr::Assign(Box::new(target), arith, Box::new(self.expression()?)))
+        Ok(Expr::Assign(Box::new(target), arith, Box::new(self.parse_expression()?)))
     }
 
     /// Parses an operand without the operators behind it.
-    fn primary(&mut self) -> Parsed<Expr> {
+    fn parse_primary(&mut self) -> Parsed<Expr> {
         let line = self.line;
         match self.token.clone() {
             Token::Number(number) => {
@@ -277,11 +277,11 @@ impl Parser<'_> {
                 self.advance()?;
                 Ok(Expr::Regex(Rc::new(regex)))
             }
-            Token::Symbol("$") => self.field(),
+            Token::Symbol("$") => self.parse_field(),
             Token::Symbol(step @ ("++" | "--")) => {
-                self.deeper()?;
+                self.enter_level()?;
                 self.advance()?;
-                let target = self.primary()?;
+                let target = self.parse_primary()?;
                 self.depth -= 1;
                 if !target.is_lvalue() {
                     return self.unexpected();
@@ -289,24 +289,24 @@ impl Parser<'_> {
                 let by = if step == "++" { 1.0 } else { -1.0 };
                 Ok(Expr::Step { target: Box::new(target), by, prefix: true })
             }
-            Token::Symbol("(") => self.group(),
-            Token::Symbol("-" | "+" | "!") => self.unary(),
+            Token::Symbol("(") => self.parse_group(),
+            Token::Symbol("-" | "+" | "!") => self.parse_unary(),
             Token::Keyword("getline") => {
                 self.advance()?;
                 let target = self.optional_target()?;
                 if !self.accept("<")? {
                     return Ok(Expr::Getline(Source::Main, target));
                 }
-                self.deeper()?;
-                let name = self.primary()?;
+                self.enter_level()?;
+                let name = self.parse_primary()?;
                 self.depth -= 1;
                 Ok(Expr::Getline(Source::File(Box::new(name)), target))
             }
-            Token::Builtin(builtin) => self.builtin(builtin),
+            Token::Builtin(builtin) => self.parse_builtin(builtin),
             Token::Name(name, called) => {
                 self.advance()?;
                 if called || (self.is("(") && self.is_function(&name)) {
-                    return self.call(&name, line);
+                    return self.parse_call(&name, line);
                 }
                 if name == "switch" && self.is("(") {
                     return self.fail("switch is gawk's own and not supported");
@@ -319,18 +319,18 @@ impl Parser<'_> {
 
     fn variable_or_element(&mut self, name: &str) -> Parsed<Expr> {
         if !self.accept("[")? {
-            return Ok(Expr::Var(self.variable(name)?));
+            return Ok(Expr::Var(self.resolve_variable(name)?));
         }
-        let array = self.array(name)?;
-        self.deeper()?;
+        let array = self.resolve_array(name)?;
+        self.enter_level()?;
         let subscripts = self.list_until("]")?;
         self.depth -= 1;
         if subscripts.is_empty() { self.unexpected() } else { Ok(Expr::Element(array, subscripts)) }
     }
 
     /// `$` takes an operand with `++` or `--` before it, not after it: `$i++` is `($i)++`.
-    fn field(&mut self) -> Parsed<Expr> {
-        self.deeper()?;
+    fn parse_field(&mut self) -> Parsed<Expr> {
+        self.enter_level()?;
         self.advance()?;
         let number = match self.token {
             Token::Symbol("-" | "+" | "!") => {
@@ -339,9 +339,9 @@ impl Parser<'_> {
                     Token::Symbol("+") => Expr::Plus,
                     _ => Expr::Not,
                 };
-                wrap(Box::new(self.primary()?))
+                wrap(Box::new(self.parse_primary()?))
             }
-            _ => self.primary()?,
+            _ => self.parse_primary()?,
         };
         self.depth -= 1;
         match number {
@@ -351,10 +351,10 @@ impl Parser<'_> {
     }
 
     /// `(expression)`, or `(a, b)`, which only `in` and `print` take.
-    fn group(&mut self) -> Parsed<Expr> {
+    fn parse_group(&mut self) -> Parsed<Expr> {
         let list_allowed = std::mem::take(&mut self.list_allowed);
         self.expect("(")?;
-        self.deeper()?;
+        self.enter_level()?;
         let mut list = self.list_until(")")?;
         self.depth -= 1;
         let ends =
@@ -374,7 +374,7 @@ impl Parser<'_> {
     /// Parses the lvalue after `getline`, if there is one.
     fn optional_target(&mut self) -> Parsed<Option<Box<Expr>>> {
         let target = match self.token.clone() {
-            Token::Symbol("$") => self.field()?,
+            Token::Symbol("$") => self.parse_field()?,
             Token::Name(name, false) => {
                 self.advance()?;
                 self.variable_or_element(&name)?
@@ -384,17 +384,17 @@ impl Parser<'_> {
         Ok(Some(Box::new(target)))
     }
 
-    fn call(&mut self, name: &str, line: usize) -> Parsed<Expr> {
+    fn parse_call(&mut self, name: &str, line: usize) -> Parsed<Expr> {
         let callee = self.function_number(name);
         self.expect("(")?;
-        self.deeper()?;
+        self.enter_level()?;
         let args = self.list_until(")")?;
         self.depth -= 1;
         self.note_call(callee, &args, line);
         Ok(Expr::Call(callee, args))
     }
 
-    fn builtin(&mut self, builtin: Builtin) -> Parsed<Expr> {
+    fn parse_builtin(&mut self, builtin: Builtin) -> Parsed<Expr> {
         let name = format!("{builtin:?}").to_lowercase();
         self.advance()?;
         if !self.is("(") {
@@ -404,7 +404,7 @@ impl Parser<'_> {
             };
         }
         self.advance()?;
-        self.deeper()?;
+        self.enter_level()?;
         // The array of `split` is a name, which is noted as an array.
         let args = self.list_until(")")?;
         self.depth -= 1;
@@ -424,7 +424,7 @@ impl Parser<'_> {
         match (builtin, args.get(1), args.get(2)) {
             (Builtin::Split, Some(Expr::Var(var)), _) => self.note_array(*var),
             (Builtin::Split, ..) => return self.fail("the second argument of split must be an array"),
-            (Builtin::Sub | Builtin::Gsub, _, Some(target)) if !assignable(target) => {
+            (Builtin::Sub | Builtin::Gsub, _, Some(target)) if !is_assignable(target) => {
                 return self.fail(format!("the third argument of {name} must be a variable or a field"));
             }
             _ => {}
@@ -434,7 +434,7 @@ impl Parser<'_> {
 }
 
 /// Returns whether `sub` can change it.
-fn assignable(target: &Expr) -> bool {
+fn is_assignable(target: &Expr) -> bool {
     match target {
         Expr::Group(inner) => inner.is_lvalue(),
         target => target.is_lvalue(),

@@ -78,7 +78,7 @@ pub(super) fn parse(source: &[u8], stack: Stack) -> Result<Program, SyntaxError>
         list_allowed: false,
     };
     for name in SPECIAL {
-        parser.global(name);
+        parser.global_index(name);
     }
     parser.advance()?;
     parser.all_rules()?;
@@ -146,7 +146,7 @@ impl Parser<'_> {
     }
 
     /// Counts a level, before the parser calls itself; `depth` is lowered again after that.
-    fn deeper(&mut self) -> Parsed<()> {
+    fn enter_level(&mut self) -> Parsed<()> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return self.fail(format!("the program is nested too deeply (more than {MAX_DEPTH} levels)"));
@@ -159,7 +159,7 @@ impl Parser<'_> {
     }
 
     /// Counts an operator.
-    fn operator(&mut self) -> Parsed<()> {
+    fn count_operator(&mut self) -> Parsed<()> {
         self.operators += 1;
         if self.operators > MAX_OPERATORS {
             return self.fail(format!("the expression is too long (more than {MAX_OPERATORS} operators)"));
@@ -167,7 +167,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn global(&mut self, name: &str) -> usize {
+    fn global_index(&mut self, name: &str) -> usize {
         if let Some(&place) = self.globals.get(name) {
             return place;
         }
@@ -177,19 +177,19 @@ impl Parser<'_> {
         place
     }
 
-    fn variable(&mut self, name: &str) -> Parsed<Var> {
+    fn resolve_variable(&mut self, name: &str) -> Parsed<Var> {
         if let Some(&place) = self.locals.get(name) {
             return Ok(Var::Local(place));
         }
         if self.functions.contains_key(name) {
             return self.fail(format!("function {name} is used as a variable"));
         }
-        Ok(Var::Global(self.global(name)))
+        Ok(Var::Global(self.global_index(name)))
     }
 
     /// Returns a variable that is used as an array here.
-    fn array(&mut self, name: &str) -> Parsed<Var> {
-        let var = self.variable(name)?;
+    fn resolve_array(&mut self, name: &str) -> Parsed<Var> {
+        let var = self.resolve_variable(name)?;
         self.note_array(var);
         Ok(var)
     }
@@ -204,7 +204,7 @@ impl Parser<'_> {
         match self.token.clone() {
             Token::Name(name, false) => {
                 self.advance()?;
-                self.array(&name)
+                self.resolve_array(&name)
             }
             _ => self.unexpected(),
         }
@@ -242,12 +242,12 @@ impl Parser<'_> {
             if self.token == Token::End {
                 return Ok(());
             }
-            self.rule()?;
+            self.parse_rule()?;
         }
     }
 
     /// Parses a rule or a function.
-    fn rule(&mut self) -> Parsed<()> {
+    fn parse_rule(&mut self) -> Parsed<()> {
         let line = self.line;
         if let Token::Name(name, _) = &self.token
             && matches!(name.as_str(), "BEGINFILE" | "ENDFILE")
@@ -256,7 +256,7 @@ impl Parser<'_> {
             return self.fail(format!("{name} is gawk's own and not supported"));
         }
         if self.is_keyword("function") {
-            return self.function();
+            return self.parse_function();
         }
         if self.is_keyword("BEGIN") || self.is_keyword("END") {
             let begin = self.is_keyword("BEGIN");
@@ -264,18 +264,18 @@ impl Parser<'_> {
             if !self.is("{") {
                 return self.fail(format!("{} needs an action", if begin { "BEGIN" } else { "END" }));
             }
-            let body = self.block()?;
+            let body = self.parse_block()?;
             if begin { &mut self.program.begin } else { &mut self.program.end }.push(body);
             return Ok(());
         }
         self.operators = 0;
         let mut pattern = Pattern::Always;
         if !self.is("{") {
-            let first = self.expression()?;
+            let first = self.parse_expression()?;
             pattern = Pattern::Expr(first);
             if self.accept(",")? {
                 self.skip_newlines()?;
-                let last = self.expression()?;
+                let last = self.parse_expression()?;
                 if let Pattern::Expr(first) = pattern {
                     pattern = Pattern::Range(first, last, self.program.ranges);
                     self.program.ranges += 1;
@@ -284,7 +284,7 @@ impl Parser<'_> {
                 }
             }
         }
-        let action = if self.is("{") { Some(self.block()?) } else { None };
+        let action = if self.is("{") { Some(self.parse_block()?) } else { None };
         if action.is_none() && !(self.is(";") || matches!(self.token, Token::Newline | Token::End)) {
             return self.unexpected();
         }
@@ -292,7 +292,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn function(&mut self) -> Parsed<()> {
+    fn parse_function(&mut self) -> Parsed<()> {
         self.advance()?;
         let name = match self.advance()? {
             Token::Name(name, _) => name,
@@ -329,7 +329,7 @@ impl Parser<'_> {
         function.params = self.locals.len();
         function.arrays = vec![false; self.locals.len()];
         self.function = Some(number);
-        self.program.functions[number].body = self.block()?;
+        self.program.functions[number].body = self.parse_block()?;
         self.function = None;
         self.locals.clear();
         Ok(())
@@ -340,7 +340,7 @@ impl Parser<'_> {
     fn check_functions(&mut self) -> Parsed<()> {
         for (function, (called, defined)) in self.program.functions.iter().zip(&self.calls) {
             if let (Some(line), false) = (called, defined) {
-                return Err(SyntaxError { line: *line, text: undefined(&function.name) });
+                return Err(SyntaxError { line: *line, text: undefined_function_message(&function.name) });
             }
         }
         for &(callee, count, line) in &self.arguments {
@@ -365,7 +365,7 @@ impl Parser<'_> {
     }
 }
 
-fn undefined(name: &str) -> String {
+fn undefined_function_message(name: &str) -> String {
     const FOREIGN: [&str; 19] = [
         "and",
         "asort",

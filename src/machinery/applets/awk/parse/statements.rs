@@ -5,9 +5,9 @@ use super::lexer::Token;
 use super::{Parsed, Parser};
 
 impl Parser<'_> {
-    pub(super) fn block(&mut self) -> Parsed<Vec<Stmt>> {
+    pub(super) fn parse_block(&mut self) -> Parsed<Vec<Stmt>> {
         self.expect("{")?;
-        self.deeper()?;
+        self.enter_level()?;
         let mut statements = Vec::new();
         loop {
             self.skip_ends()?;
@@ -15,16 +15,16 @@ impl Parser<'_> {
                 self.depth -= 1;
                 return Ok(statements);
             }
-            statements.push(self.statement()?);
+            statements.push(self.parse_statement()?);
         }
     }
 
-    fn statement(&mut self) -> Parsed<Stmt> {
-        self.deeper()?;
+    fn parse_statement(&mut self) -> Parsed<Stmt> {
+        self.enter_level()?;
         self.operators = 0;
         let line = self.line;
         let kind = match self.token {
-            Token::Symbol("{") => Kind::Block(self.block()?),
+            Token::Symbol("{") => Kind::Block(self.parse_block()?),
             Token::Symbol(";") => {
                 self.advance()?;
                 Kind::Block(Vec::new())
@@ -32,13 +32,13 @@ impl Parser<'_> {
             Token::Keyword("if") => self.if_statement()?,
             Token::Keyword("while") => {
                 self.advance()?;
-                let condition = self.condition()?;
-                Kind::While(condition, self.body()?)
+                let condition = self.parse_condition()?;
+                Kind::While(condition, self.parse_loop_body()?)
             }
             Token::Keyword("do") => self.do_statement()?,
             Token::Keyword("for") => self.for_statement()?,
             _ => {
-                let kind = self.simple()?;
+                let kind = self.parse_simple_statement()?;
                 self.end_of_simple()?;
                 kind
             }
@@ -56,20 +56,20 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn condition(&mut self) -> Parsed<Expr> {
+    fn parse_condition(&mut self) -> Parsed<Expr> {
         self.expect("(")?;
-        let condition = self.expression()?;
+        let condition = self.parse_expression()?;
         self.expect(")")?;
         Ok(condition)
     }
 
     /// Parses the body of a loop.
-    fn body(&mut self) -> Parsed<Box<Stmt>> {
+    fn parse_loop_body(&mut self) -> Parsed<Box<Stmt>> {
         self.loops += 1;
         if self.token == Token::Newline {
             self.skip_newlines()?;
         }
-        let body = self.statement()?;
+        let body = self.parse_statement()?;
         self.loops -= 1;
         Ok(Box::new(body))
     }
@@ -80,9 +80,9 @@ impl Parser<'_> {
             let line = self.line;
             self.advance()?;
             self.operators = 0;
-            let condition = self.condition()?;
+            let condition = self.parse_condition()?;
             self.skip_newlines()?;
-            let then = self.statement()?;
+            let then = self.parse_statement()?;
             branches.push(Branch { line, condition, then });
             let (lexer, token, line) = (self.lexer.clone(), self.token.clone(), self.line);
             self.skip_ends()?;
@@ -93,20 +93,20 @@ impl Parser<'_> {
             self.advance()?;
             self.skip_newlines()?;
             if !self.is_keyword("if") {
-                return Ok(Kind::If(branches, Some(Box::new(self.statement()?))));
+                return Ok(Kind::If(branches, Some(Box::new(self.parse_statement()?))));
             }
         }
     }
 
     fn do_statement(&mut self) -> Parsed<Kind> {
         self.advance()?;
-        let body = self.body()?;
+        let body = self.parse_loop_body()?;
         self.skip_ends()?;
         if !self.is_keyword("while") {
             return self.unexpected();
         }
         self.advance()?;
-        let condition = self.condition()?;
+        let condition = self.parse_condition()?;
         self.end_of_simple()?;
         Ok(Kind::Do(body, condition))
     }
@@ -116,19 +116,19 @@ impl Parser<'_> {
         self.expect("(")?;
         let before = (self.lexer.clone(), self.token.clone(), self.line);
         if let Some((var, array)) = self.for_in()? {
-            let (var, array) = (self.variable(&var)?, self.array(&array)?);
-            return Ok(Kind::ForIn(var, array, self.body()?));
+            let (var, array) = (self.resolve_variable(&var)?, self.resolve_array(&array)?);
+            return Ok(Kind::ForIn(var, array, self.parse_loop_body()?));
         }
         (self.lexer, self.token, self.line) = before;
         let init = if self.is(";") { None } else { Some(self.simple_boxed()?) };
         self.expect(";")?;
         self.skip_newlines()?;
-        let condition = if self.is(";") { None } else { Some(self.expression()?) };
+        let condition = if self.is(";") { None } else { Some(self.parse_expression()?) };
         self.expect(";")?;
         self.skip_newlines()?;
         let update = if self.is(")") { None } else { Some(self.simple_boxed()?) };
         self.expect(")")?;
-        Ok(Kind::For(init, condition, update, self.body()?))
+        Ok(Kind::For(init, condition, update, self.parse_loop_body()?))
     }
 
     /// `NAME in NAME )`, if that follows.
@@ -146,17 +146,17 @@ impl Parser<'_> {
 
     fn simple_boxed(&mut self) -> Parsed<Box<Stmt>> {
         let line = self.line;
-        Ok(Box::new(Stmt { line, kind: self.simple()? }))
+        Ok(Box::new(Stmt { line, kind: self.parse_simple_statement()? }))
     }
 
-    fn simple(&mut self) -> Parsed<Kind> {
-        let Token::Keyword(word) = self.token else { return Ok(Kind::Expr(self.expression()?)) };
+    fn parse_simple_statement(&mut self) -> Parsed<Kind> {
+        let Token::Keyword(word) = self.token else { return Ok(Kind::Expr(self.parse_expression()?)) };
         if word == "getline" {
-            return Ok(Kind::Expr(self.expression()?));
+            return Ok(Kind::Expr(self.parse_expression()?));
         }
         self.advance()?;
         match word {
-            "print" | "printf" => self.print(word == "printf"),
+            "print" | "printf" => self.parse_print(word == "printf"),
             "next" => Ok(Kind::Next),
             "nextfile" => Ok(Kind::NextFile),
             "break" | "continue" if self.loops == 0 => self.fail(format!("{word} outside of a loop")),
@@ -183,11 +183,11 @@ impl Parser<'_> {
     fn optional_expression(&mut self) -> Parsed<Option<Expr>> {
         match self.token {
             Token::Symbol(";" | "}") | Token::Newline | Token::End => Ok(None),
-            _ => Ok(Some(self.expression()?)),
+            _ => Ok(Some(self.parse_expression()?)),
         }
     }
 
-    fn print(&mut self, formatted: bool) -> Parsed<Kind> {
+    fn parse_print(&mut self, formatted: bool) -> Parsed<Kind> {
         let mut args = Vec::new();
         let before = std::mem::replace(&mut self.in_print, true);
         let ends =
@@ -197,7 +197,7 @@ impl Parser<'_> {
             args.push(self.expression_or_list()?);
             while self.accept(",")? {
                 self.skip_newlines()?;
-                args.push(self.expression()?);
+                args.push(self.parse_expression()?);
             }
         }
         self.in_print = before;
@@ -217,7 +217,7 @@ impl Parser<'_> {
             _ => return Ok(Kind::Print(args, None)),
         };
         self.advance()?;
-        let redirect = Some(redirect(self.concatenation()?));
+        let redirect = Some(redirect(self.parse_concatenation()?));
         Ok(if formatted { Kind::Printf(args, redirect) } else { Kind::Print(args, redirect) })
     }
 }

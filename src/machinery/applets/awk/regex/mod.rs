@@ -62,7 +62,7 @@ impl Regex {
     pub(super) fn new(pattern: &[u8]) -> Result<Regex, String> {
         let mut parser = Parser { pattern, at: 0, depth: 0 };
         let fault = |what| format!("{what} in the regular expression /{}/", String::from_utf8_lossy(pattern));
-        let node = parser.either().map_err(fault)?;
+        let node = parser.parse_alternation().map_err(fault)?;
         if parser.at < pattern.len() {
             return Err(fault("unmatched )".into()));
         }
@@ -102,16 +102,16 @@ impl Parser<'_> {
         self.pattern.get(self.at).copied()
     }
 
-    fn either(&mut self) -> Result<Node, String> {
-        let mut branches = vec![self.concat()?];
+    fn parse_alternation(&mut self) -> Result<Node, String> {
+        let mut branches = vec![self.parse_concatenation()?];
         while self.peek() == Some(b'|') {
             self.at += 1;
-            branches.push(self.concat()?);
+            branches.push(self.parse_concatenation()?);
         }
         Ok(if branches.len() == 1 { branches.remove(0) } else { Node::Either(branches) })
     }
 
-    fn concat(&mut self) -> Result<Node, String> {
+    fn parse_concatenation(&mut self) -> Result<Node, String> {
         let mut parts: Vec<Node> = Vec::new();
         while let Some(byte) = self.peek() {
             if byte == b'|' || (byte == b')' && self.depth > 0) {
@@ -119,12 +119,14 @@ impl Parser<'_> {
             }
             // A repetition of nothing is a literal character.
             let literal = parts.is_empty() && matches!(byte, b'*' | b'+' | b'?' | b'{');
-            let mut part = if literal { self.literal() } else { self.atom()? };
+            let mut part = if literal { self.parse_literal() } else { self.parse_atom()? };
             let mut stacked = 0;
-            while let Some((min, max)) = self.repetition()? {
+            while let Some((min, max)) = self.parse_repetition()? {
                 part = match part {
                     Node::Begin | Node::End => part,
-                    Node::Repeat(inner, least, most) if simple(least, most) && simple(min, max) => {
+                    Node::Repeat(inner, least, most)
+                        if is_small_repetition(least, most) && is_small_repetition(min, max) =>
+                    {
                         Node::Repeat(inner, least * min, most.and(max))
                     }
                     part => {
@@ -145,7 +147,7 @@ impl Parser<'_> {
         })
     }
 
-    fn literal(&mut self) -> Node {
+    fn parse_literal(&mut self) -> Node {
         let mut set = [false; 256];
         set[usize::from(self.pattern[self.at])] = true;
         self.at += 1;
@@ -153,7 +155,7 @@ impl Parser<'_> {
     }
 
     /// `*`, `+`, `?` or `{n,m}`, if one follows. A brace that begins no count is a literal.
-    fn repetition(&mut self) -> Result<Option<(usize, Option<usize>)>, String> {
+    fn parse_repetition(&mut self) -> Result<Option<(usize, Option<usize>)>, String> {
         let found = match self.peek() {
             Some(b'*') => (0, None),
             Some(b'+') => (1, None),
@@ -165,7 +167,7 @@ impl Parser<'_> {
                 if rest.get(length) != Some(&b'}') {
                     return Ok(None);
                 }
-                let Some(counts) = counts(&rest[..length]) else { return Ok(None) };
+                let Some(counts) = parse_counts(&rest[..length]) else { return Ok(None) };
                 let (min, max) = counts;
                 if min > MAX_REPEAT || max.is_some_and(|max| max > MAX_REPEAT || max < min) {
                     return Err("invalid repetition count".into());
@@ -179,7 +181,7 @@ impl Parser<'_> {
         Ok(Some(found))
     }
 
-    fn atom(&mut self) -> Result<Node, String> {
+    fn parse_atom(&mut self) -> Result<Node, String> {
         let byte = self.pattern[self.at];
         match byte {
             b'(' => {
@@ -188,7 +190,7 @@ impl Parser<'_> {
                 if self.depth > MAX_DEPTH {
                     return Err("too many nested groups".into());
                 }
-                let node = self.either()?;
+                let node = self.parse_alternation()?;
                 self.depth -= 1;
                 if self.peek() != Some(b')') {
                     return Err("missing )".into());
@@ -205,16 +207,16 @@ impl Parser<'_> {
                 self.at += 1;
                 Ok(Node::Set(Box::new([true; 256])))
             }
-            b'[' => match self.bracket() {
+            b'[' => match self.parse_bracket() {
                 Some(node) => node,
                 None => Err("missing ]".into()),
             },
-            b'\\' => self.escaped(),
-            _ => Ok(self.literal()),
+            b'\\' => self.parse_escape(),
+            _ => Ok(self.parse_literal()),
         }
     }
 
-    fn escaped(&mut self) -> Result<Node, String> {
+    fn parse_escape(&mut self) -> Result<Node, String> {
         self.at += 1;
         let rest = &self.pattern[self.at..];
         let mut set = [false; 256];
@@ -227,8 +229,10 @@ impl Parser<'_> {
             b'y' | b'B' | b'<' | b'>' | b'`' | b'\'' => {
                 return Err(format!("\\{} is gawk's own and not supported", char::from(byte)));
             }
-            b'w' | b'W' => fill(&mut set, |b| (b.is_ascii_alphanumeric() || b == b'_') == (byte == b'w')),
-            b's' | b'S' => fill(&mut set, |b| is_space(b) == (byte == b's')),
+            b'w' | b'W' => {
+                insert_matching(&mut set, |b| (b.is_ascii_alphanumeric() || b == b'_') == (byte == b'w'))
+            }
+            b's' | b'S' => insert_matching(&mut set, |b| is_space(b) == (byte == b's')),
             _ => {
                 let (code, bytes) = escape(rest).unwrap_or((byte, 1));
                 set[usize::from(code)] = true;
@@ -240,7 +244,7 @@ impl Parser<'_> {
     }
 
     /// Parses a bracket expression; `None` if its end is missing.
-    fn bracket(&mut self) -> Option<Result<Node, String>> {
+    fn parse_bracket(&mut self) -> Option<Result<Node, String>> {
         let mut set = [false; 256];
         self.at += 1;
         let negated = self.peek()? == b'^';
@@ -256,7 +260,7 @@ impl Parser<'_> {
                 let rest = &self.pattern[self.at + 2..];
                 let length = rest.iter().take_while(|b| b.is_ascii_alphanumeric()).count();
                 if rest[length..].starts_with(b":]") {
-                    let Some(test) = class(&rest[..length]) else {
+                    let Some(test) = class_predicate(&rest[..length]) else {
                         let name = String::from_utf8_lossy(&rest[..length]).into_owned();
                         return Some(Err(format!("unknown class [:{name}:]")));
                     };
@@ -319,7 +323,7 @@ impl Parser<'_> {
     }
 }
 
-fn fill(set: &mut Set, test: impl Fn(u8) -> bool) {
+fn insert_matching(set: &mut Set, test: impl Fn(u8) -> bool) {
     for (byte, member) in (0..=255u8).zip(set.iter_mut()) {
         *member = test(byte);
     }
@@ -333,7 +337,7 @@ fn fill_more(set: &mut Set, test: impl Fn(u8) -> bool) {
 
 /// Returns whether a repetition is `*`, `+`, `?` or what means the same. Two of them in a row are
 /// one again: `a+?` is `a*`. Of other counts that is not so: `a{2,3}?` is none, two or three.
-fn simple(min: usize, max: Option<usize>) -> bool {
+fn is_small_repetition(min: usize, max: Option<usize>) -> bool {
     min <= 1 && max.is_none_or(|max| max == 1)
 }
 
@@ -342,7 +346,7 @@ fn is_space(byte: u8) -> bool {
 }
 
 /// Reads what stands between braces: `n`, `n,` or `n,m`.
-fn counts(text: &[u8]) -> Option<(usize, Option<usize>)> {
+fn parse_counts(text: &[u8]) -> Option<(usize, Option<usize>)> {
     let text = std::str::from_utf8(text).ok()?;
     let count = |t: &str| t.bytes().all(|b| b.is_ascii_digit()).then(|| t.parse().ok()).flatten();
     match text.split_once(',') {
@@ -352,7 +356,7 @@ fn counts(text: &[u8]) -> Option<(usize, Option<usize>)> {
     }
 }
 
-fn class(name: &[u8]) -> Option<fn(u8) -> bool> {
+fn class_predicate(name: &[u8]) -> Option<fn(u8) -> bool> {
     Some(match name {
         b"alpha" => |b| b.is_ascii_alphabetic(),
         b"digit" => |b| b.is_ascii_digit(),

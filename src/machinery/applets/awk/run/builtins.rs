@@ -9,21 +9,21 @@ use crate::awk::regex::Regex;
 use std::rc::Rc;
 
 impl Interpreter<'_> {
-    pub(super) fn builtin(&mut self, builtin: Builtin, args: &[Expr]) -> Run<Value> {
+    pub(super) fn call_builtin(&mut self, builtin: Builtin, args: &[Expr]) -> Run<Value> {
         let number = match builtin {
-            Builtin::Atan2 => self.number(&args[0])?.atan2(self.number(&args[1])?),
-            Builtin::Cos => self.number(&args[0])?.cos(),
-            Builtin::Exp => self.number(&args[0])?.exp(),
-            Builtin::Int => self.number(&args[0])?.trunc(),
-            Builtin::Log => self.number(&args[0])?.ln(),
-            Builtin::Sin => self.number(&args[0])?.sin(),
-            Builtin::Sqrt => self.number(&args[0])?.sqrt(),
+            Builtin::Atan2 => self.eval_number(&args[0])?.atan2(self.eval_number(&args[1])?),
+            Builtin::Cos => self.eval_number(&args[0])?.cos(),
+            Builtin::Exp => self.eval_number(&args[0])?.exp(),
+            Builtin::Int => self.eval_number(&args[0])?.trunc(),
+            Builtin::Log => self.eval_number(&args[0])?.ln(),
+            Builtin::Sin => self.eval_number(&args[0])?.sin(),
+            Builtin::Sqrt => self.eval_number(&args[0])?.sqrt(),
             Builtin::Rand => self.rand(),
             Builtin::Srand => return self.srand(args.first()),
             Builtin::Systime => jiff::Timestamp::now().as_second() as f64,
             Builtin::Length => self.length(args.first())?,
             Builtin::Index => {
-                let (text, part) = (self.text(&args[0])?, self.text(&args[1])?);
+                let (text, part) = (self.eval_text(&args[0])?, self.eval_text(&args[1])?);
                 match part.is_empty() {
                     true => 1.0, // as in mawk and gawk; POSIX says nothing of it
                     false => {
@@ -35,11 +35,15 @@ impl Interpreter<'_> {
             Builtin::Split => self.split_into(args)?,
             Builtin::Sub | Builtin::Gsub => self.substitute(args, builtin == Builtin::Gsub)?,
             Builtin::Substr => return self.substr(args),
-            Builtin::Sprintf => return Ok(Value::Text(Rc::from(self.formatted(args)?))),
-            Builtin::Tolower => return Ok(Value::Text(Rc::from(self.text(&args[0])?.to_ascii_lowercase()))),
-            Builtin::Toupper => return Ok(Value::Text(Rc::from(self.text(&args[0])?.to_ascii_uppercase()))),
+            Builtin::Sprintf => return Ok(Value::Text(Rc::from(self.format_args(args)?))),
+            Builtin::Tolower => {
+                return Ok(Value::Text(Rc::from(self.eval_text(&args[0])?.to_ascii_lowercase())));
+            }
+            Builtin::Toupper => {
+                return Ok(Value::Text(Rc::from(self.eval_text(&args[0])?.to_ascii_uppercase())));
+            }
             Builtin::System => {
-                let command = self.text(&args[0])?;
+                let command = self.eval_text(&args[0])?;
                 self.flush()?;
                 match shell(&command).status() {
                     Ok(status) => status_number(status),
@@ -47,7 +51,7 @@ impl Interpreter<'_> {
                 }
             }
             Builtin::Close => {
-                let name = self.text(&args[0])?;
+                let name = self.eval_text(&args[0])?;
                 self.close(&name)?
             }
             Builtin::Fflush => match args.first() {
@@ -56,7 +60,7 @@ impl Interpreter<'_> {
                     0.0
                 }
                 Some(name) => {
-                    let name = self.text(name)?;
+                    let name = self.eval_text(name)?;
                     match (&name[..], self.outputs.flush_named(&name)) {
                         (b"", _) => {
                             self.flush()?;
@@ -97,10 +101,10 @@ impl Interpreter<'_> {
     fn length(&mut self, arg: Option<&Expr>) -> Run<f64> {
         let length = match arg {
             None => self.whole_record().len(),
-            Some(Expr::Var(var)) if matches!(self.cell(*var), Cell::Array(_)) => {
-                self.array(*var)?.borrow().len()
+            Some(Expr::Var(var)) if matches!(self.variable_cell(*var), Cell::Array(_)) => {
+                self.get_or_create_array(*var)?.borrow().len()
             }
-            Some(arg) => self.text(arg)?.len(),
+            Some(arg) => self.eval_text(arg)?.len(),
         };
         Ok(length as f64)
     }
@@ -117,7 +121,7 @@ impl Interpreter<'_> {
     /// Returns the seed of before. Without an argument, the seed is the time in seconds.
     fn srand(&mut self, seed: Option<&Expr>) -> Run<Value> {
         let seed = match seed {
-            Some(seed) => self.number(seed)?,
+            Some(seed) => self.eval_number(seed)?,
             None => jiff::Timestamp::now().as_second() as f64,
         };
         // splitmix64, so that near seeds give different numbers. The state must not be 0.
@@ -129,7 +133,7 @@ impl Interpreter<'_> {
     }
 
     fn match_in(&mut self, text: &Expr, regex: &Expr) -> Run<f64> {
-        let text = self.text(text)?;
+        let text = self.eval_text(text)?;
         let regex = self.regex_operand(regex)?;
         let (start, length) = match regex.find(&text, 0) {
             Some((start, end)) => (start as f64 + 1.0, (end - start) as f64),
@@ -141,18 +145,18 @@ impl Interpreter<'_> {
     }
 
     fn split_into(&mut self, args: &[Expr]) -> Run<f64> {
-        let text = self.text(&args[0])?;
+        let text = self.eval_text(&args[0])?;
         let separator = match args.get(2) {
             None => self.settings.separator.clone(),
             Some(Expr::Regex(regex)) => Separator::Regex(Rc::clone(regex)),
             Some(separator) => {
-                let separator = self.text(separator)?;
-                self.separator(&separator)?
+                let separator = self.eval_text(separator)?;
+                self.parse_separator(&separator)?
             }
         };
         let Expr::Var(var) = &args[1] else { return fault("the second argument of split must be an array") };
-        let array = self.array(*var)?;
-        let lines = args.len() < 3 && self.paragraphs();
+        let array = self.get_or_create_array(*var)?;
+        let lines = args.len() < 3 && self.is_paragraph_mode();
         let mut parts = Array::new();
         for (at, (start, end)) in split(&text, &separator, lines).into_iter().enumerate() {
             parts.insert(Rc::from((at + 1).to_string().into_bytes()), Value::input(&text[start..end]));
@@ -166,11 +170,11 @@ impl Interpreter<'_> {
     /// busybox, fractions are cut off and a start below 1 is 1: `substr("hello", 0, 2)` is "he".
     /// POSIX says nothing of such a start.
     fn substr(&mut self, args: &[Expr]) -> Run<Value> {
-        let text = self.text(&args[0])?;
-        let start = self.number(&args[1])?.trunc().max(1.0); // 1 also if it is NaN
+        let text = self.eval_text(&args[0])?;
+        let start = self.eval_number(&args[1])?.trunc().max(1.0); // 1 also if it is NaN
         let mut end = text.len() as f64 + 1.0;
         if let Some(length) = args.get(2) {
-            let behind = start + self.number(length)?.trunc();
+            let behind = start + self.eval_number(length)?.trunc();
             if behind.is_nan() {
                 return Ok(Value::text(b""));
             }
@@ -184,18 +188,18 @@ impl Interpreter<'_> {
 
     fn substitute(&mut self, args: &[Expr], all: bool) -> Run<f64> {
         let regex = self.regex_operand(&args[0])?;
-        let replacement = self.text(&args[1])?;
-        let place = args.get(2).map(|target| self.place(target)).transpose()?;
+        let replacement = self.eval_text(&args[1])?;
+        let place = args.get(2).map(|target| self.eval_place(target)).transpose()?;
         let text = match &place {
             None => self.whole_record(),
-            Some(place) => self.read(place)?.to_text(&self.settings.convfmt),
+            Some(place) => self.read_place(place)?.to_text(&self.settings.convfmt),
         };
         let (changed, count) = replace(&regex, &text, &replacement, all);
         if count > 0 {
             let value = Value::Text(Rc::from(changed));
             match &place {
                 None => self.set_field(0.0, value)?,
-                Some(place) => self.write(place, value)?,
+                Some(place) => self.write_place(place, value)?,
             }
         }
         Ok(count as f64)

@@ -192,7 +192,7 @@ impl Interpreter<'_> {
                 }
                 Ok(None) => self.main = None,
                 Err(e) => {
-                    let name = self.var(Var::Global(variables::FILENAME))?;
+                    let name = self.read_variable(Var::Global(variables::FILENAME))?;
                     return cannot_read(&name.to_text(b""), &e);
                 }
             }
@@ -206,7 +206,7 @@ impl Interpreter<'_> {
         while (self.next_operand as f64) < self.global_number(variables::ARGC) {
             let key = self.next_operand.to_string().into_bytes();
             self.next_operand += 1;
-            let argv = self.array(Var::Global(variables::ARGV))?;
+            let argv = self.get_or_create_array(Var::Global(variables::ARGV))?;
             let operand = argv.borrow().get(&key[..]).map(|value| value.to_text(b"%.6g"));
             let Some(operand) = operand.filter(|operand| !operand.is_empty()) else { continue };
             if let Some((name, value)) = crate::awk::assignment(&operand) {

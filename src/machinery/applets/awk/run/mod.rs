@@ -154,19 +154,19 @@ impl<'p> Interpreter<'p> {
     pub(super) fn run(&mut self) -> Result<(), String> {
         let program = self.program;
         let read = !program.rules.is_empty() || !program.end.is_empty();
-        let begun = self.actions(&program.begin)?;
+        let begun = self.run_actions(&program.begin)?;
         if begun && read {
-            self.records()?;
+            self.run_records()?;
         }
-        self.actions(&program.end)?;
+        self.run_actions(&program.end)?;
         self.main = None;
         Ok(())
     }
 
     /// Runs actions of BEGIN or END. Returns whether the program goes on: `exit` ends it.
-    fn actions(&mut self, actions: &[Vec<Stmt>]) -> Result<bool, String> {
+    fn run_actions(&mut self, actions: &[Vec<Stmt>]) -> Result<bool, String> {
         for action in actions {
-            match self.block(action) {
+            match self.run_block(action) {
                 Ok(_) => {}
                 Err(Stop::Exit) => return Ok(false),
                 Err(Stop::Fault(text)) => return Err(text),
@@ -176,14 +176,14 @@ impl<'p> Interpreter<'p> {
         Ok(true)
     }
 
-    fn records(&mut self) -> Result<(), String> {
+    fn run_records(&mut self) -> Result<(), String> {
         let program = self.program;
         loop {
             self.line = 0; // a file that cannot be opened is no fault of the last rule
             let stop = match self.main_record() {
                 Ok(Some(record)) => {
                     self.record.read(Rc::from(record));
-                    program.rules.iter().try_for_each(|rule| self.rule(rule)).err()
+                    program.rules.iter().try_for_each(|rule| self.run_rule(rule)).err()
                 }
                 Ok(None) => return Ok(()),
                 Err(stop) => Some(stop),
@@ -199,21 +199,21 @@ impl<'p> Interpreter<'p> {
         }
     }
 
-    fn rule(&mut self, rule: &Rule) -> Run<()> {
+    fn run_rule(&mut self, rule: &Rule) -> Run<()> {
         self.line = rule.line;
         let applies = match &rule.pattern {
             Pattern::Always => true,
-            Pattern::Expr(expr) => self.truth(expr)?,
+            Pattern::Expr(expr) => self.eval_truth(expr)?,
             Pattern::Range(first, last, number) => {
-                let open = self.ranges[*number] || self.truth(first)?;
+                let open = self.ranges[*number] || self.eval_truth(first)?;
                 if open {
-                    self.ranges[*number] = !self.truth(last)?;
+                    self.ranges[*number] = !self.eval_truth(last)?;
                 }
                 open
             }
         };
         match &rule.action {
-            Some(action) if applies => self.block(action).map(drop),
+            Some(action) if applies => self.run_block(action).map(drop),
             None if applies => self.print(&[], None),
             _ => Ok(()),
         }
@@ -222,17 +222,17 @@ impl<'p> Interpreter<'p> {
 
 impl Interpreter<'_> {
     /// Returns what a separator as FS has it means.
-    fn separator(&mut self, text: &Text) -> Run<Separator> {
+    fn parse_separator(&mut self, text: &Text) -> Run<Separator> {
         Ok(match &text[..] {
             b" " => Separator::Blanks,
             [] => Separator::Nothing,
             [byte] => Separator::Byte(*byte),
-            _ => Separator::Regex(self.regex(text)?),
+            _ => Separator::Regex(self.compile_regex(text)?),
         })
     }
 
     /// Returns the regular expression that a string is.
-    fn regex(&mut self, pattern: &Text) -> Run<Rc<Regex>> {
+    fn compile_regex(&mut self, pattern: &Text) -> Run<Rc<Regex>> {
         if let Some(regex) = self.regexes.get(pattern) {
             return Ok(Rc::clone(regex));
         }
@@ -244,13 +244,13 @@ impl Interpreter<'_> {
         Ok(regex)
     }
 
-    fn paragraphs(&self) -> bool {
+    fn is_paragraph_mode(&self) -> bool {
         matches!(self.settings.ending, Ending::Paragraph)
     }
 
     fn split_record(&mut self) {
         if !self.record.is_split() {
-            let lines = self.paragraphs();
+            let lines = self.is_paragraph_mode();
             self.record.split(&self.settings.separator, lines);
         }
     }
@@ -259,7 +259,7 @@ impl Interpreter<'_> {
         self.record.text(&self.settings.ofs, &self.settings.convfmt)
     }
 
-    fn field(&mut self, number: f64) -> Run<Value> {
+    fn read_field(&mut self, number: f64) -> Run<Value> {
         match field_number(number)? {
             0 => {
                 self.whole_record();
@@ -309,11 +309,11 @@ impl Interpreter<'_> {
 fn field_number(number: f64) -> Run<usize> {
     let whole = number.trunc();
     if !(0.0..=MAX_FIELD as f64).contains(&whole) {
-        return fault(format!("the field number {} is out of range", display(number)));
+        return fault(format!("the field number {} is out of range", display_number(number)));
     }
     Ok(whole as usize)
 }
 
-fn display(number: f64) -> String {
+fn display_number(number: f64) -> String {
     String::from_utf8_lossy(&number_text(number, b"%.6g")).into_owned()
 }

@@ -180,7 +180,7 @@ impl Interpreter<'_> {
             Some(Redirect::Append(name)) => (Target::Append, name),
             Some(Redirect::Command(name)) => (Target::Command, name),
         };
-        let name = self.text(name)?;
+        let name = self.eval_text(name)?;
         self.outputs.print_to(&name, target, text).or_else(|e| {
             fault(format!("cannot write to {}: {}", String::from_utf8_lossy(&name), crate::reason(&e)))
         })

@@ -16,9 +16,9 @@ pub(super) enum Flow {
 }
 
 impl Interpreter<'_> {
-    pub(super) fn block(&mut self, statements: &[Stmt]) -> Run<Flow> {
+    pub(super) fn run_block(&mut self, statements: &[Stmt]) -> Run<Flow> {
         for statement in statements {
-            let flow = self.statement(statement)?;
+            let flow = self.run_statement(statement)?;
             if flow != Flow::Normal {
                 return Ok(flow);
             }
@@ -26,7 +26,7 @@ impl Interpreter<'_> {
         Ok(Flow::Normal)
     }
 
-    fn statement(&mut self, statement: &Stmt) -> Run<Flow> {
+    fn run_statement(&mut self, statement: &Stmt) -> Run<Flow> {
         self.line = statement.line;
         self.check_depth()?;
         self.statement_nested(&statement.kind)
@@ -40,15 +40,15 @@ impl Interpreter<'_> {
             Kind::If(branches, other) => {
                 for branch in branches {
                     self.line = branch.line;
-                    if self.truth(&branch.condition)? {
-                        return self.statement(&branch.then);
+                    if self.eval_truth(&branch.condition)? {
+                        return self.run_statement(&branch.then);
                     }
                 }
-                return other.as_ref().map_or(Ok(Flow::Normal), |other| self.statement(other));
+                return other.as_ref().map_or(Ok(Flow::Normal), |other| self.run_statement(other));
             }
             Kind::While(condition, body) => return self.repeat(None, Some(condition), None, body),
             Kind::Do(body, condition) => {
-                let flow = self.statement(body)?;
+                let flow = self.run_statement(body)?;
                 return match flow {
                     Flow::Break => Ok(Flow::Normal),
                     Flow::Return => Ok(Flow::Return),
@@ -59,26 +59,26 @@ impl Interpreter<'_> {
                 return self.repeat(init.as_deref(), condition.as_ref(), update.as_deref(), body);
             }
             Kind::ForIn(var, array, body) => {
-                let array = self.array(*array)?;
+                let array = self.get_or_create_array(*array)?;
                 // As in the other awks, the loop is over the elements that exist when it begins.
                 let keys: Vec<Text> = array.borrow().keys().cloned().collect();
                 for key in keys {
-                    self.set_var(*var, Value::Text(key))?; // a subscript is a string, as POSIX has it
-                    match self.statement(body)? {
+                    self.set_variable(*var, Value::Text(key))?; // a subscript is a string, as POSIX has it
+                    match self.run_statement(body)? {
                         Flow::Break => break,
                         Flow::Return => return Ok(Flow::Return),
                         _ => {}
                     }
                 }
             }
-            Kind::Block(statements) => return self.block(statements),
+            Kind::Block(statements) => return self.run_block(statements),
             Kind::Break => return Ok(Flow::Break),
             Kind::Continue => return Ok(Flow::Continue),
             Kind::Next => return Err(Stop::Next),
             Kind::NextFile => return Err(Stop::NextFile),
             Kind::Exit(code) => {
                 if let Some(code) = code {
-                    self.exit_code = (self.number(code)? as i64 & 0xff) as i32;
+                    self.exit_code = (self.eval_number(code)? as i64 & 0xff) as i32;
                 }
                 return Err(Stop::Exit);
             }
@@ -87,11 +87,11 @@ impl Interpreter<'_> {
                 return Ok(Flow::Return);
             }
             Kind::Delete(array, subscripts) => {
-                let array = self.array(*array)?;
+                let array = self.get_or_create_array(*array)?;
                 if subscripts.is_empty() {
                     array.borrow_mut().clear();
                 } else {
-                    let key = self.subscript(subscripts)?;
+                    let key = self.eval_subscript(subscripts)?;
                     array.borrow_mut().swap_remove(&key);
                 }
             }
@@ -107,16 +107,16 @@ impl Interpreter<'_> {
         body: &Stmt,
     ) -> Run<Flow> {
         if let Some(init) = init {
-            self.statement(init)?;
+            self.run_statement(init)?;
         }
-        while condition.map_or(Ok(true), |condition| self.truth(condition))? {
-            match self.statement(body)? {
+        while condition.map_or(Ok(true), |condition| self.eval_truth(condition))? {
+            match self.run_statement(body)? {
                 Flow::Break => break,
                 Flow::Return => return Ok(Flow::Return),
                 Flow::Normal | Flow::Continue => {}
             }
             if let Some(update) = update {
-                self.statement(update)?;
+                self.run_statement(update)?;
             }
         }
         Ok(Flow::Normal)
@@ -139,12 +139,12 @@ impl Interpreter<'_> {
     }
 
     fn printf(&mut self, args: &[Expr], redirect: Option<&Redirect>) -> Run<()> {
-        let text = self.formatted(args)?;
+        let text = self.format_args(args)?;
         self.write_out(&text, redirect)
     }
 
     /// Formats values. The first expression is the format.
-    pub(super) fn formatted(&mut self, args: &[Expr]) -> Run<Vec<u8>> {
+    pub(super) fn format_args(&mut self, args: &[Expr]) -> Run<Vec<u8>> {
         let values: Vec<Value> = args.iter().map(|arg| self.eval(arg)).collect::<Run<_>>()?;
         let Some((first, values)) = values.split_first() else { return Ok(Vec::new()) };
         let convfmt = &self.settings.convfmt;

@@ -78,7 +78,7 @@ impl Interpreter<'_> {
         }
         // A variable that the program does not use needs no value.
         match self.program.globals.iter().position(|global| global == name) {
-            Some(place) => self.set_var(Var::Global(place), Value::input(&value::unescape(raw))),
+            Some(place) => self.set_variable(Var::Global(place), Value::input(&value::unescape(raw))),
             None => Ok(()),
         }
     }
@@ -98,33 +98,33 @@ impl Interpreter<'_> {
         self.globals[FILENAME] = Cell::Value(Value::input(name));
     }
 
-    pub(super) fn cell(&mut self, var: Var) -> &mut Cell {
+    pub(super) fn variable_cell(&mut self, var: Var) -> &mut Cell {
         match var {
             Var::Global(place) => &mut self.globals[place],
             Var::Local(place) => &mut self.stack[self.base + place],
         }
     }
 
-    fn name(&self, var: Var) -> String {
+    fn variable_name(&self, var: Var) -> String {
         match var {
             Var::Global(place) => self.program.globals.get(place).cloned().unwrap_or_default(),
             Var::Local(place) => format!("parameter {}", place + 1),
         }
     }
 
-    pub(in crate::awk) fn var(&mut self, var: Var) -> Run<Value> {
+    pub(in crate::awk) fn read_variable(&mut self, var: Var) -> Run<Value> {
         if var == Var::Global(NF) {
             self.split_record();
             return Ok(Value::Number(self.record.count() as f64));
         }
-        match self.cell(var) {
+        match self.variable_cell(var) {
             Cell::Unset => Ok(Value::Unset),
             Cell::Value(value) => Ok(value.clone()),
-            Cell::Array(_) => fault(format!("{} is an array and used as a value", self.name(var))),
+            Cell::Array(_) => fault(format!("{} is an array and used as a value", self.variable_name(var))),
         }
     }
 
-    pub(super) fn set_var(&mut self, var: Var, value: Value) -> Run<()> {
+    pub(super) fn set_variable(&mut self, var: Var, value: Value) -> Run<()> {
         if let Var::Global(place) = var
             && place <= OFMT
         {
@@ -134,9 +134,9 @@ impl Interpreter<'_> {
         if let Some(which) = self.unheeded.iter().position(is_it) {
             self.warn_of(which);
         }
-        let cell = self.cell(var);
+        let cell = self.variable_cell(var);
         if let Cell::Array(_) = cell {
-            return fault(format!("{} is an array and used as a value", self.name(var)));
+            return fault(format!("{} is an array and used as a value", self.variable_name(var)));
         }
         *cell = Cell::Value(value);
         Ok(())
@@ -162,13 +162,13 @@ impl Interpreter<'_> {
             FS => {
                 // The record that is read already is split as FS was.
                 self.split_record();
-                self.settings.separator = self.separator(&text)?;
+                self.settings.separator = self.parse_separator(&text)?;
             }
             RS => {
                 self.settings.ending = match &text[..] {
                     [] => Ending::Paragraph,
                     [byte] => Ending::Byte(*byte),
-                    _ => Ending::Regex(self.regex(&text)?),
+                    _ => Ending::Regex(self.compile_regex(&text)?),
                 }
             }
             OFS => {
@@ -189,8 +189,8 @@ impl Interpreter<'_> {
     }
 
     /// Returns the array of a variable, which becomes one if it is not used yet.
-    pub(super) fn array(&mut self, var: Var) -> Run<Rc<RefCell<Array>>> {
-        let cell = self.cell(var);
+    pub(super) fn get_or_create_array(&mut self, var: Var) -> Run<Rc<RefCell<Array>>> {
+        let cell = self.variable_cell(var);
         match cell {
             Cell::Array(array) => Ok(Rc::clone(array)),
             Cell::Unset | Cell::Value(Value::Unset) => {
@@ -198,7 +198,7 @@ impl Interpreter<'_> {
                 *cell = Cell::Array(Rc::clone(&array));
                 Ok(array)
             }
-            Cell::Value(_) => fault(format!("{} is a value and used as an array", self.name(var))),
+            Cell::Value(_) => fault(format!("{} is a value and used as an array", self.variable_name(var))),
         }
     }
 }

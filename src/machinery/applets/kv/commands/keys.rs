@@ -1,6 +1,6 @@
 //! Commands about keys, whatever their values are.
 
-use super::super::resp::integer;
+use super::super::resp::parse_integer;
 use super::super::store::Fault;
 use super::{Call, NO_INTEGER, SYNTAX};
 
@@ -32,7 +32,7 @@ pub(super) fn exists(call: &mut Call) -> Result<(), Fault> {
 }
 
 pub(super) fn kind(call: &mut Call) -> Result<(), Fault> {
-    let kind = call.db.get(call.word(1)).map_or("none", |entry| entry.value.kind());
+    let kind = call.db.get(call.argument(1)).map_or("none", |entry| entry.value.kind());
     call.out.status(kind);
     Ok(())
 }
@@ -43,8 +43,8 @@ pub(super) fn dbsize(call: &mut Call) -> Result<(), Fault> {
 }
 
 pub(super) fn flush(call: &mut Call) -> Result<(), Fault> {
-    let known =
-        call.words.len() == 1 || (call.words.len() == 2 && (call.is(1, "SYNC") || call.is(1, "ASYNC")));
+    let known = call.words.len() == 1
+        || (call.words.len() == 2 && (call.is_word(1, "SYNC") || call.is_word(1, "ASYNC")));
     if !known {
         return Err(SYNTAX);
     }
@@ -57,7 +57,7 @@ pub(super) fn flush(call: &mut Call) -> Result<(), Fault> {
 /// Does a text fit a pattern? `*` is any text, `?` any byte, `[a-c]` and `[^a]` sets, `\` takes the
 /// next byte as it is. After a failure only the last `*` takes one byte more, so no pattern takes
 /// longer than the product of the lengths.
-fn fits(pattern: &[u8], text: &[u8]) -> bool {
+fn matches_pattern(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
@@ -67,7 +67,7 @@ fn fits(pattern: &[u8], text: &[u8]) -> bool {
                 star = Some((p, t));
                 continue;
             }
-            Some(_) => one(&pattern[p..], text[t]),
+            Some(_) => match_byte(&pattern[p..], text[t]),
             None => None,
         };
         match (taken, star) {
@@ -83,7 +83,7 @@ fn fits(pattern: &[u8], text: &[u8]) -> bool {
 }
 
 /// Returns how many bytes of the pattern fit this one byte; `None` if they do not.
-fn one(pattern: &[u8], byte: u8) -> Option<usize> {
+fn match_byte(pattern: &[u8], byte: u8) -> Option<usize> {
     match pattern {
         [b'?', ..] => Some(1),
         [b'\\', escaped, ..] => (*escaped == byte).then_some(2),
@@ -124,7 +124,7 @@ fn in_set(set: &[u8], byte: u8) -> (bool, usize) {
     }
 }
 
-fn pattern(text: &[u8]) -> Result<&[u8], Fault> {
+fn checked_pattern(text: &[u8]) -> Result<&[u8], Fault> {
     match text.len() {
         0..=PATTERN_MAX => Ok(text),
         _ => Err(format!("ERR the pattern is longer than {PATTERN_MAX} bytes").into()),
@@ -132,23 +132,24 @@ fn pattern(text: &[u8]) -> Result<&[u8], Fault> {
 }
 
 pub(super) fn keys(call: &mut Call) -> Result<(), Fault> {
-    let pattern = pattern(&call.words[1])?;
-    let found: Vec<_> = call.db.iter().map(|(key, _)| key).filter(|key| fits(pattern, key)).collect();
+    let pattern = checked_pattern(&call.words[1])?;
+    let found: Vec<_> =
+        call.db.iter().map(|(key, _)| key).filter(|key| matches_pattern(pattern, key)).collect();
     call.out.bulks(found.into_iter());
     Ok(())
 }
 
 /// `SCAN CURSOR [MATCH PATTERN] [COUNT N] [TYPE KIND]`
 pub(super) fn scan(call: &mut Call) -> Result<(), Fault> {
-    let cursor = std::str::from_utf8(call.word(1)).ok().and_then(|text| text.parse::<u64>().ok());
+    let cursor = std::str::from_utf8(call.argument(1)).ok().and_then(|text| text.parse::<u64>().ok());
     let cursor = cursor.ok_or("ERR invalid cursor")?;
     let (mut wanted, mut count, mut kind) = (&b"*"[..], 10, None);
     for option in call.words[2..].chunks(2) {
         let [name, value] = option else { return Err(SYNTAX) };
         match name.to_ascii_uppercase().as_slice() {
-            b"MATCH" => wanted = pattern(value)?,
+            b"MATCH" => wanted = checked_pattern(value)?,
             b"COUNT" => {
-                let number = integer(value).ok_or(NO_INTEGER)?;
+                let number = parse_integer(value).ok_or(NO_INTEGER)?;
                 count = usize::try_from(number).ok().filter(|n| *n > 0).ok_or(SYNTAX)?;
             }
             b"TYPE" => kind = Some(value.to_ascii_lowercase()),
@@ -156,7 +157,7 @@ pub(super) fn scan(call: &mut Call) -> Result<(), Fault> {
         }
     }
     let (next, mut found) = call.db.scan(cursor, count.min(SCAN_MAX));
-    found.retain(|key| fits(wanted, key));
+    found.retain(|key| matches_pattern(wanted, key));
     if let Some(kind) = kind {
         found.retain(|key| call.db.get(key).is_some_and(|entry| entry.value.kind().as_bytes() == kind));
     }
@@ -253,21 +254,21 @@ pub(super) fn pexpireat(call: &mut Call) -> Result<(), Fault> {
 }
 
 /// Milliseconds that a key has left: -1 without a limit, -2 without a key.
-fn left(call: &Call) -> i64 {
-    match call.db.get(call.word(1)) {
+fn millis_left(call: &Call) -> i64 {
+    match call.db.get(call.argument(1)) {
         Some(entry) => entry.expires.map_or(-1, |at| at.saturating_sub(call.now).max(0)),
         None => -2,
     }
 }
 
 pub(super) fn pttl(call: &mut Call) -> Result<(), Fault> {
-    let left = left(call);
+    let left = millis_left(call);
     call.out.integer(left);
     Ok(())
 }
 
 pub(super) fn ttl(call: &mut Call) -> Result<(), Fault> {
-    let left = left(call);
+    let left = millis_left(call);
     call.out.integer(if left < 0 { left } else { left.saturating_add(500) / 1000 });
     Ok(())
 }
@@ -284,7 +285,7 @@ pub(super) fn persist(call: &mut Call) -> Result<(), Fault> {
 }
 
 pub(super) fn rename(call: &mut Call) -> Result<(), Fault> {
-    let (from, to) = (call.key(), call.word(2).to_vec());
+    let (from, to) = (call.key(), call.argument(2).to_vec());
     let entry = call.db.remove(&from).ok_or("ERR no such key")?;
     call.db.put(&to, entry.value, entry.expires);
     call.record();
@@ -315,15 +316,15 @@ mod tests {
             ("a", "ab", false),
             ("\\", "\\", true),
         ] {
-            assert_eq!(fits(pattern.as_bytes(), text.as_bytes()), does, "{pattern} {text}");
+            assert_eq!(matches_pattern(pattern.as_bytes(), text.as_bytes()), does, "{pattern} {text}");
         }
     }
 
     /// CVE-2022-36021: such a pattern took Redis for ever.
     #[test]
     fn no_pattern_takes_long() {
-        assert!(!fits("a*".repeat(120).as_bytes(), &b"a".repeat(50)));
+        assert!(!matches_pattern("a*".repeat(120).as_bytes(), &b"a".repeat(50)));
         let text = [b"a".repeat(20_000), b"c".to_vec()].concat();
-        assert!(!fits(&[b"*a".repeat(100), b"b".to_vec()].concat(), &text));
+        assert!(!matches_pattern(&[b"*a".repeat(100), b"b".to_vec()].concat(), &text));
     }
 }

@@ -1,6 +1,6 @@
 //! Commands about lists.
 
-use super::super::resp::integer;
+use super::super::resp::parse_integer;
 use super::super::store::{ELEMENT, Fault, Growth, List};
 use super::Call;
 
@@ -12,7 +12,7 @@ enum End {
 
 fn push(call: &mut Call, end: End) -> Result<(), Fault> {
     let values = call.words[2..].to_vec();
-    let length = call.db.edit(&call.words[1], |list: &mut List, growth: &mut Growth| {
+    let length = call.db.change_as(&call.words[1], |list: &mut List, growth: &mut Growth| {
         for value in values {
             growth.add(value.len() + ELEMENT);
             match end {
@@ -42,7 +42,7 @@ fn pop(call: &mut Call, end: End) -> Result<(), Fault> {
     }
     let wanted = match call.words.get(2) {
         Some(text) => {
-            let count = integer(text).and_then(|n| usize::try_from(n).ok());
+            let count = parse_integer(text).and_then(|n| usize::try_from(n).ok());
             Some(count.ok_or("ERR value is out of range, must be positive")?)
         }
         None => None,
@@ -76,7 +76,7 @@ pub(super) fn rpop(call: &mut Call) -> Result<(), Fault> {
 }
 
 pub(super) fn llen(call: &mut Call) -> Result<(), Fault> {
-    let count = call.db.view::<List>(call.word(1))?.map_or(0, List::len);
+    let count = call.db.get_as::<List>(call.argument(1))?.map_or(0, List::len);
     call.out.count(count);
     Ok(())
 }
@@ -88,7 +88,7 @@ fn index(wanted: i64, length: usize) -> i64 {
 }
 
 pub(super) fn lindex(call: &mut Call) -> Result<(), Fault> {
-    let Some(list) = call.db.view::<List>(&call.words[1])? else {
+    let Some(list) = call.db.get_as::<List>(&call.words[1])? else {
         call.out.bulk_or_nil(None); // whatever the index is
         return Ok(());
     };
@@ -100,7 +100,7 @@ pub(super) fn lindex(call: &mut Call) -> Result<(), Fault> {
 
 pub(super) fn lrange(call: &mut Call) -> Result<(), Fault> {
     let (first, last) = (call.number(2)?, call.number(3)?);
-    let Some(list) = call.db.view::<List>(&call.words[1])? else {
+    let Some(list) = call.db.get_as::<List>(&call.words[1])? else {
         call.out.array(0);
         return Ok(());
     };

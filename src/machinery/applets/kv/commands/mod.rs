@@ -8,10 +8,10 @@ mod server;
 mod sets;
 mod strings;
 
-use super::resp::{Replies, Words, integer};
+use super::resp::{Replies, Words, parse_integer};
 use super::store::{Database, Fault};
 
-/// Data beyond this is refused, in bytes as [`Database::used`] counts them.
+/// Data beyond this is refused, in bytes as [`Database::used_bytes`] counts them.
 pub(super) const MEMORY_MAX: usize = 64 << 20;
 
 pub(super) const NO_INTEGER: Fault = Fault::Borrowed("ERR value is not an integer or out of range");
@@ -150,21 +150,21 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    fn word(&self, at: usize) -> &[u8] {
+    fn argument(&self, at: usize) -> &[u8] {
         self.words.get(at).map_or(&[], Vec::as_slice)
     }
 
     /// Takes a word, which is needed no more.
-    fn take(&mut self, at: usize) -> Vec<u8> {
+    fn take_argument(&mut self, at: usize) -> Vec<u8> {
         self.words.get_mut(at).map(std::mem::take).unwrap_or_default()
     }
 
     fn key(&self) -> Vec<u8> {
-        self.word(1).to_vec()
+        self.argument(1).to_vec()
     }
 
     fn number(&self, at: usize) -> Result<i64, Fault> {
-        integer(self.word(at)).ok_or(NO_INTEGER)
+        parse_integer(self.argument(at)).ok_or(NO_INTEGER)
     }
 
     /// Records that the command has changed the data, and does the same when it is run again.
@@ -178,12 +178,12 @@ impl Call<'_> {
     }
 
     fn wrong_arity(&self) -> Fault {
-        let name = String::from_utf8_lossy(self.word(0)).to_lowercase();
+        let name = String::from_utf8_lossy(self.argument(0)).to_lowercase();
         format!("ERR wrong number of arguments for '{name}' command").into()
     }
 
-    fn is(&self, at: usize, word: &str) -> bool {
-        self.word(at).eq_ignore_ascii_case(word.as_bytes())
+    fn is_word(&self, at: usize, word: &str) -> bool {
+        self.argument(at).eq_ignore_ascii_case(word.as_bytes())
     }
 }
 
@@ -201,11 +201,12 @@ pub(super) fn run(
     (now, facts): (i64, &Facts),
     out: &mut Replies,
 ) -> Effects {
-    let gone = db.purge(now).into_iter().map(|key| vec![b"DEL".to_vec(), key]).collect();
+    let gone = db.remove_expired(now).into_iter().map(|key| vec![b"DEL".to_vec(), key]).collect();
     let effects = Effects { records: gone, ..Effects::default() };
     let mut call = Call { db, words, out, now, facts, name: &mut session.name, effects };
     let before = call.effects.records.len();
-    let done = checked(&call.words, call.db.used()).and_then(|command| (command.run)(&mut call));
+    let done =
+        find_allowed_command(&call.words, call.db.used_bytes()).and_then(|command| (command.run)(&mut call));
     if done.is_err() {
         call.effects.records.truncate(before);
     }
@@ -215,10 +216,10 @@ pub(super) fn run(
 }
 
 /// Finds the command, and refuses what it must not do.
-fn checked(words: &Words, used: usize) -> Result<&'static Command, Fault> {
+fn find_allowed_command(words: &Words, used: usize) -> Result<&'static Command, Fault> {
     let name = words.first().map_or(&[][..], Vec::as_slice);
     let found = COMMANDS.iter().find(|command| name.eq_ignore_ascii_case(command.name.as_bytes()));
-    let Some(command) = found else { return Err(unknown(words)) };
+    let Some(command) = found else { return Err(unknown_command(words)) };
     let fits = match usize::try_from(command.arity) {
         Ok(exactly) => words.len() == exactly,
         Err(_) => words.len() >= command.arity.unsigned_abs() as usize,
@@ -235,7 +236,7 @@ fn checked(words: &Words, used: usize) -> Result<&'static Command, Fault> {
 /// Letters of a name or of arguments that an error repeats.
 const REPEATED_MAX: usize = 128;
 
-fn unknown(words: &Words) -> Fault {
+fn unknown_command(words: &Words) -> Fault {
     let shown =
         |word: &[u8], most: usize| String::from_utf8_lossy(&word[..word.len().min(most)]).into_owned();
     let mut arguments = String::new();
@@ -254,7 +255,7 @@ fn unknown(words: &Words) -> Fault {
 /// # Errors
 /// It is none that changes data, or cannot be run: the log is not what was written.
 pub(super) fn replay(db: &mut Database, words: Words) -> Result<(), Fault> {
-    let command = checked(&words, 0)?;
+    let command = find_allowed_command(&words, 0)?;
     if command.does == Read {
         return Err(format!("ERR '{}' changes no data", command.name).into());
     }
@@ -274,12 +275,12 @@ pub(super) fn replay(db: &mut Database, words: Words) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kv::resp::split;
+    use crate::kv::resp::split_line;
 
     /// Replies as bytes, and what would be logged.
     fn play(db: &mut Database, now: i64, line: &str) -> (String, Vec<String>) {
         let mut replies = Replies::default();
-        let words = split(line.as_bytes()).unwrap();
+        let words = split_line(line.as_bytes()).unwrap();
         let facts = Facts { port: 6379, ..Facts::default() };
         let effects = run(db, &mut Session::default(), words, (now, &facts), &mut replies);
         let text = |words: Words| {
@@ -363,7 +364,7 @@ mod tests {
         let mut db = Database::default();
         let value = "x".repeat(1 << 20);
         let mut n = 0;
-        while db.used() <= MEMORY_MAX {
+        while db.used_bytes() <= MEMORY_MAX {
             assert_eq!(play(&mut db, 0, &format!("set k{n} {value}")).0, "+OK\r\n");
             n += 1;
         }

@@ -57,17 +57,17 @@ pub(super) fn bgsave(call: &mut Call) -> Result<(), Fault> {
 }
 
 fn unknown_subcommand(call: &Call, name: &str) -> Fault {
-    let word = String::from_utf8_lossy(call.word(1)).chars().take(128).collect::<String>();
+    let word = String::from_utf8_lossy(call.argument(1)).chars().take(128).collect::<String>();
     format!("ERR unknown subcommand '{word}'. Try {name} HELP.").into()
 }
 
 /// Returns what clients ask at their start: `COMMAND`, `COMMAND COUNT`, `COMMAND DOCS`.
 pub(super) fn command(call: &mut Call) -> Result<(), Fault> {
-    if call.words.len() == 1 || call.is(1, "DOCS") || call.is(1, "INFO") {
+    if call.words.len() == 1 || call.is_word(1, "DOCS") || call.is_word(1, "INFO") {
         call.out.array(0);
-    } else if call.is(1, "COUNT") {
+    } else if call.is_word(1, "COUNT") {
         call.out.count(COMMANDS.len());
-    } else if call.is(1, "LIST") {
+    } else if call.is_word(1, "LIST") {
         call.out.array(COMMANDS.len());
         COMMANDS.iter().for_each(|command| call.out.bulk(command.name.as_bytes()));
     } else {
@@ -77,16 +77,16 @@ pub(super) fn command(call: &mut Call) -> Result<(), Fault> {
 }
 
 pub(super) fn client(call: &mut Call) -> Result<(), Fault> {
-    if call.is(1, "SETNAME") && call.words.len() == 3 {
-        if call.word(2).iter().any(|byte| !(b'!'..=b'~').contains(byte)) {
+    if call.is_word(1, "SETNAME") && call.words.len() == 3 {
+        if call.argument(2).iter().any(|byte| !(b'!'..=b'~').contains(byte)) {
             return Err("ERR Client names cannot contain spaces, newlines or special characters.".into());
         }
-        *call.name = call.take(2);
+        *call.name = call.take_argument(2);
         call.out.ok();
-    } else if call.is(1, "GETNAME") && call.words.len() == 2 {
+    } else if call.is_word(1, "GETNAME") && call.words.len() == 2 {
         let name = Some(call.name.as_slice()).filter(|name| !name.is_empty());
         call.out.bulk_or_nil(name);
-    } else if call.is(1, "SETINFO") && call.words.len() == 4 {
+    } else if call.is_word(1, "SETINFO") && call.words.len() == 4 {
         call.out.ok();
     } else {
         return Err(unknown_subcommand(call, "CLIENT"));
@@ -119,7 +119,11 @@ pub(super) fn info(call: &mut Call) -> Result<(), Fault> {
         let _ = write!(text, "# Clients\r\nconnected_clients:{}\r\n\r\n", facts.clients);
     }
     if wanted("memory") {
-        let _ = write!(text, "# Memory\r\nused_memory:{}\r\nmaxmemory:{MEMORY_MAX}\r\n\r\n", call.db.used());
+        let _ = write!(
+            text,
+            "# Memory\r\nused_memory:{}\r\nmaxmemory:{MEMORY_MAX}\r\n\r\n",
+            call.db.used_bytes()
+        );
     }
     if wanted("persistence") {
         let (is_kept, size) = (i32::from(facts.log_size.is_some()), facts.log_size.unwrap_or(0));
@@ -128,7 +132,7 @@ pub(super) fn info(call: &mut Call) -> Result<(), Fault> {
     if wanted("keyspace") {
         text += "# Keyspace\r\n";
         if call.db.len() > 0 {
-            let _ = write!(text, "db0:keys={},expires={}\r\n", call.db.len(), call.db.expiring());
+            let _ = write!(text, "db0:keys={},expires={}\r\n", call.db.len(), call.db.count_expiring());
         }
     }
     call.out.bulk(text.as_bytes());

@@ -5,7 +5,7 @@ use super::Call;
 
 pub(super) fn sadd(call: &mut Call) -> Result<(), Fault> {
     let values = call.words[2..].to_vec();
-    let count = call.db.edit(&call.words[1], |set: &mut Set, growth: &mut Growth| {
+    let count = call.db.change_as(&call.words[1], |set: &mut Set, growth: &mut Growth| {
         let mut count = 0;
         for value in values {
             let length = value.len();
@@ -37,7 +37,7 @@ pub(super) fn srem(call: &mut Call) -> Result<(), Fault> {
 }
 
 pub(super) fn smembers(call: &mut Call) -> Result<(), Fault> {
-    match call.db.view::<Set>(&call.words[1])? {
+    match call.db.get_as::<Set>(&call.words[1])? {
         Some(set) => call.out.bulks(set.iter()),
         None => call.out.array(0),
     }
@@ -45,13 +45,13 @@ pub(super) fn smembers(call: &mut Call) -> Result<(), Fault> {
 }
 
 pub(super) fn sismember(call: &mut Call) -> Result<(), Fault> {
-    let is_in = call.db.view::<Set>(call.word(1))?.is_some_and(|set| set.contains(call.word(2)));
+    let is_in = call.db.get_as::<Set>(call.argument(1))?.is_some_and(|set| set.contains(call.argument(2)));
     call.out.integer(is_in.into());
     Ok(())
 }
 
 pub(super) fn scard(call: &mut Call) -> Result<(), Fault> {
-    let count = call.db.view::<Set>(call.word(1))?.map_or(0, Set::len);
+    let count = call.db.get_as::<Set>(call.argument(1))?.map_or(0, Set::len);
     call.out.count(count);
     Ok(())
 }

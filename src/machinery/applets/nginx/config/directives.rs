@@ -82,7 +82,7 @@ pub(super) fn apply(
             if is_first {
                 server.listens.clear();
             }
-            listen(server, address, parameters)?;
+            parse_listen(server, address, parameters)?;
         }
         ("server_name", names, None) => server_names(server, names)?,
         ("error_page", [codes @ .., path], None) if !codes.is_empty() && path.starts_with('/') => {
@@ -120,7 +120,7 @@ pub(super) fn apply(
             list.extend(values.iter().map(|name| (*name).to_string()));
         }
         ("return", [first, text @ ..], here) => {
-            let answer = answer(first, text.first())?;
+            let answer = parse_return(first, text.first())?;
             let place = match here {
                 Some(location) => &mut location.answer,
                 None => &mut server.answer,
@@ -180,7 +180,7 @@ fn access_log(place: &str, format: &[&str]) -> Result<bool, String> {
 }
 
 /// `return CODE [TEXT]`, or `return URL`.
-fn answer(first: &str, text: Option<&&str>) -> Result<(u16, Text), String> {
+fn parse_return(first: &str, text: Option<&&str>) -> Result<(u16, Text), String> {
     let is_url = ["http://", "https://", "$scheme"].iter().any(|start| first.starts_with(start));
     if is_url && text.is_none() {
         return Ok((302, Text::parse(first)?));
@@ -191,7 +191,7 @@ fn answer(first: &str, text: Option<&&str>) -> Result<(u16, Text), String> {
 }
 
 /// Adds an address of `listen`. One of IPv6 alone adds none.
-fn listen(server: &mut Server, address: &str, parameters: &[&str]) -> Result<(), String> {
+fn parse_listen(server: &mut Server, address: &str, parameters: &[&str]) -> Result<(), String> {
     for parameter in parameters {
         match (*parameter, parameter.strip_prefix("ipv6only=")) {
             ("default_server", _) | (_, Some("on" | "off")) => {}

@@ -11,7 +11,7 @@ use directives::{Open, apply};
 use std::cmp::Reverse;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use tokens::{Fault, tokens};
+use tokens::{Fault, split_tokens};
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Config {
@@ -163,7 +163,7 @@ fn parse(text: &str) -> Result<Config, Fault> {
     let mut location: Option<(String, Location)> = None;
     let mut words: Vec<String> = Vec::new();
     let mut last = 1;
-    for (token, line) in tokens(text)? {
+    for (token, line) in split_tokens(text)? {
         last = line;
         let directive = std::mem::take(&mut words);
         let unknown = |name: &str| (format!("unknown directive \"{name}\""), line);

@@ -5,7 +5,7 @@ pub(super) type Fault = (String, usize);
 
 /// Words, `{`, `}` and `;` with their lines. Quotes hold a word together, over lines too, `#`
 /// starts a comment.
-pub(super) fn tokens(text: &str) -> Result<Vec<(String, usize)>, Fault> {
+pub(super) fn split_tokens(text: &str) -> Result<Vec<(String, usize)>, Fault> {
     let mut found = Vec::new();
     let (mut line, mut quote) = (1, None);
     let mut word: Option<String> = None;

@@ -47,7 +47,7 @@ const TYPES: &[(&str, &str)] = &[
 ];
 
 /// Returns the type that a path's ending says, in any case, else `default`.
-pub(super) fn mime<'a>(path: &Path, default: &'a str) -> &'a str {
+pub(super) fn mime_type<'a>(path: &Path, default: &'a str) -> &'a str {
     let Some(ending) = path.extension().and_then(|ending| ending.to_str()) else { return default };
     let is = |known: &str| known.eq_ignore_ascii_case(ending);
     let found = TYPES.iter().find(|(_, endings)| endings.split(' ').any(is));
@@ -84,7 +84,7 @@ mod tests {
             ("a.", "x/y"),
             ("", "x/y"),
         ] {
-            assert_eq!(mime(Path::new(path), "x/y"), kind, "{path}");
+            assert_eq!(mime_type(Path::new(path), "x/y"), kind, "{path}");
         }
         assert!(has_charset("text/html") && has_charset("application/javascript"));
         assert!(!has_charset("text/css") && !has_charset("application/json"));

@@ -7,12 +7,12 @@ mod refusal;
 mod status;
 
 use self::content::Content;
-use self::mime::{has_charset, mime};
+use self::mime::{has_charset, mime_type};
 use self::range::Selection;
-use self::refusal::refusal;
-use self::status::{has_words, reasons};
+use self::refusal::check_request;
+use self::status::{has_words, status_texts};
 use super::config::{Location, Server};
-use super::text::{Variables, host};
+use super::text::{Variables, requested_host};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::ext::ReasonPhrase;
 use percent_encoding::percent_decode_str;
@@ -42,21 +42,21 @@ pub(super) struct Closes;
 struct Fixed;
 
 /// Returns the answer to a request as it came, or the refusal of one that nginx refuses
-/// ([`refusal()`]).
+/// ([`check_request()`]).
 pub(super) fn answer_or_refuse<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Content> {
-    let mut response = match refusal(request) {
+    let mut response = match check_request(request) {
         None => answer(server, request, ends),
-        Some(status) => refused(server, status),
+        Some(status) => refuse(server, status),
     };
-    let (reason, _) = reasons(response.status());
+    let (reason, _) = status_texts(response.status());
     response.extensions_mut().insert(ReasonPhrase::from_static(reason.as_bytes()));
     if matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE) {
-        set(&mut response, header::CONNECTION, "close".into());
+        set_header(&mut response, header::CONNECTION, "close".into());
     }
     // Of an answer to HEAD, hyper does not say that there would be nothing.
     let is_empty = response.body().left == 0 && response.status() != StatusCode::NO_CONTENT;
     if request.method() == Method::HEAD && is_empty && response.status() != StatusCode::NOT_MODIFIED {
-        set(&mut response, header::CONTENT_LENGTH, "0".into());
+        set_header(&mut response, header::CONTENT_LENGTH, "0".into());
     }
     response
 }
@@ -64,10 +64,10 @@ pub(super) fn answer_or_refuse<B>(server: &Server, request: &Request<B>, ends: E
 /// Returns the answer to one request. Never fails: faults are answers.
 fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Content> {
     let Some((path, relative)) = safe_path(request.uri().path()) else {
-        return refused(server, StatusCode::BAD_REQUEST);
+        return refuse(server, StatusCode::BAD_REQUEST);
     };
     let mut response = match is_too_long(server, request.headers()) {
-        true => page(StatusCode::PAYLOAD_TOO_LARGE),
+        true => error_page(StatusCode::PAYLOAD_TOO_LARGE),
         false => serve_path(server, request, ends, &path, relative),
     };
     let status = response.status();
@@ -104,8 +104,8 @@ fn is_too_long(server: &Server, headers: &HeaderMap) -> bool {
 }
 
 /// Returns the page for a request that has no location. Also that one is in the server's charset.
-fn refused(server: &Server, status: StatusCode) -> Response<Content> {
-    let mut response = page(status);
+fn refuse(server: &Server, status: StatusCode) -> Response<Content> {
+    let mut response = error_page(status);
     add_charset(server, &mut response);
     response
 }
@@ -117,7 +117,7 @@ fn add_charset(server: &Server, response: &mut Response<Content>) {
         && has_charset(kind)
     {
         let kind = format!("{kind}; charset={charset}");
-        set(response, header::CONTENT_TYPE, kind);
+        set_header(response, header::CONTENT_TYPE, kind);
     }
 }
 
@@ -144,7 +144,7 @@ fn for_error_page<B>(request: &Request<B>) -> Request<()> {
 fn make_absolute<B>(response: &mut Response<Content>, request: &Request<B>, ends: Ends) {
     let path = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
     let Some(path) = path.filter(|path| path.starts_with('/')) else { return };
-    let host = match host(request.headers(), request.uri()) {
+    let host = match requested_host(request.headers(), request.uri()) {
         host if host.is_empty() => ends.local.ip().to_string(),
         host => host,
     };
@@ -153,7 +153,7 @@ fn make_absolute<B>(response: &mut Response<Content>, request: &Request<B>, ends
         port => format!(":{port}"),
     };
     let to = format!("http://{host}{port}{path}");
-    set(response, header::LOCATION, to);
+    set_header(response, header::LOCATION, to);
 }
 
 /// Both ends of a connection.
@@ -194,19 +194,19 @@ fn serve_path<B>(
         };
         let filled = text.fill(&variables);
         let text = (text.has_variables() || !filled.is_empty()).then_some(filled.as_str());
-        return fixed(*code, text, mime(Path::new(path), default));
+        return fixed_answer(*code, text, mime_type(Path::new(path), default));
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD | Method::POST) {
-        return page(StatusCode::METHOD_NOT_ALLOWED);
+        return error_page(StatusCode::METHOD_NOT_ALLOWED);
     }
     let root = location.and_then(|l| l.root.as_ref()).unwrap_or(&server.root);
     let index = location.and_then(|l| l.index.as_ref()).unwrap_or(&server.index);
     let file = root.join(&relative);
     if file.is_dir() {
         if !path.ends_with('/') {
-            let mut moved = page(StatusCode::MOVED_PERMANENTLY);
+            let mut moved = error_page(StatusCode::MOVED_PERMANENTLY);
             let query = request.uri().query().map_or(String::new(), |query| format!("?{query}"));
-            if let Ok(to) = HeaderValue::try_from(encoded(&format!("{path}/")) + &query) {
+            if let Ok(to) = HeaderValue::try_from(percent_encode(&format!("{path}/")) + &query) {
                 moved.headers_mut().insert(header::LOCATION, to);
             }
             return moved;
@@ -219,13 +219,13 @@ fn serve_path<B>(
         // Its location is chosen anew. Source: `ngx_http_index_handler`, an internal redirect.
         return match found {
             Some((path, relative)) => serve_path(server, request, ends, &path, relative),
-            None => page(StatusCode::FORBIDDEN),
+            None => error_page(StatusCode::FORBIDDEN),
         };
     } else if path.ends_with('/') {
-        return page(StatusCode::NOT_FOUND); // a file is no directory
+        return error_page(StatusCode::NOT_FOUND); // a file is no directory
     }
-    match send(&file, request, default, server.charset.as_deref()) {
-        Ok(_) if request.method() == Method::POST => page(StatusCode::METHOD_NOT_ALLOWED),
+    match send_file(&file, request, default, server.charset.as_deref()) {
+        Ok(_) if request.method() == Method::POST => error_page(StatusCode::METHOD_NOT_ALLOWED),
         Ok(response) => response,
         // No file has a name that is too long.
         Err(e)
@@ -234,15 +234,15 @@ fn serve_path<B>(
                 ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename
             ) =>
         {
-            page(StatusCode::NOT_FOUND)
+            error_page(StatusCode::NOT_FOUND)
         }
-        Err(e) if e.kind() == ErrorKind::PermissionDenied => page(StatusCode::FORBIDDEN),
-        Err(_) => page(StatusCode::INTERNAL_SERVER_ERROR),
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => error_page(StatusCode::FORBIDDEN),
+        Err(_) => error_page(StatusCode::INTERNAL_SERVER_ERROR),
     }
 }
 
 /// Returns a decoded path as a header may hold it.
-fn encoded(path: &str) -> String {
+fn percent_encode(path: &str) -> String {
     use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
     const UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?');
     utf8_percent_encode(path, UNSAFE).to_string()
@@ -284,8 +284,8 @@ fn clean_path(path: &[u8]) -> Option<(String, PathBuf)> {
     Some((clean, relative))
 }
 
-fn page(status: StatusCode) -> Response<Content> {
-    let title = format!("{} {}", status.as_u16(), reasons(status).1);
+fn error_page(status: StatusCode) -> Response<Content> {
+    let title = format!("{} {}", status.as_u16(), status_texts(status).1);
     let html = format!(
         "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n\
          <hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
@@ -297,22 +297,22 @@ fn page(status: StatusCode) -> Response<Content> {
 /// (`ngx_http_script_return_code`): only an error has a page, and only if the directive has no
 /// text. A text of variables that are empty is a text. For an error that has no page (`return 418`)
 /// nothing is sent.
-fn fixed(code: u16, text: Option<&str>, kind: &str) -> Response<Content> {
+fn fixed_answer(code: u16, text: Option<&str>, kind: &str) -> Response<Content> {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if code == 444 {
-        let mut closed = page(status);
+        let mut closed = error_page(status);
         closed.extensions_mut().insert(Closes);
         return closed;
     }
     if matches!(code, 301..=303 | 307 | 308) {
-        let mut moved = page(status);
+        let mut moved = error_page(status);
         if let Ok(to) = HeaderValue::try_from(text.unwrap_or_default()) {
             moved.headers_mut().insert(header::LOCATION, to);
         }
         return moved;
     }
     match text {
-        None if code >= 400 && has_words(status) => page(status),
+        None if code >= 400 && has_words(status) => error_page(status),
         None if code >= 400 => {
             let mut bare = of(status, kind, Content::text(""));
             bare.headers_mut().remove(header::CONTENT_TYPE);
@@ -333,11 +333,11 @@ fn of(status: StatusCode, kind: &str, content: Content) -> Response<Content> {
     let mut response = Response::new(content);
     *response.status_mut() = status;
     response.headers_mut().insert(header::SERVER, HeaderValue::from_static("nginx"));
-    set(&mut response, header::CONTENT_TYPE, kind.into());
+    set_header(&mut response, header::CONTENT_TYPE, kind.into());
     response
 }
 
-fn send<B>(
+fn send_file<B>(
     path: &Path,
     request: &Request<B>,
     default: &str,
@@ -349,13 +349,13 @@ fn send<B>(
     if !found.is_file() {
         return Err(ErrorKind::NotFound.into());
     }
-    let kind = mime(path, default);
+    let kind = mime_type(path, default);
     let (length, modified) = (found.len(), found.modified().unwrap_or(UNIX_EPOCH));
     let seconds = modified.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let etag = format!("\"{seconds:x}-{length:x}\"");
     let text_of = |name| request.headers().get(name).and_then(|v| v.to_str().ok());
     if !preconditions_hold(request.headers(), &etag, seconds) {
-        return Ok(page(StatusCode::PRECONDITION_FAILED));
+        return Ok(error_page(StatusCode::PRECONDITION_FAILED));
     }
     let changed = httpdate::fmt_http_date(SystemTime::max(modified, UNIX_EPOCH));
     // nginx compares dates exactly, and where a tag is given, too, both must fit.
@@ -377,19 +377,19 @@ fn send<B>(
         let range = text_of(header::RANGE).filter(|_| text_of(header::IF_RANGE).is_none_or(fits));
         match range.map(|range| range::parse(range, length)) {
             Some(Selection::Unsatisfiable) => {
-                let mut refused = page(StatusCode::RANGE_NOT_SATISFIABLE);
-                set(&mut refused, header::CONTENT_RANGE, format!("bytes */{length}"));
+                let mut refused = error_page(StatusCode::RANGE_NOT_SATISFIABLE);
+                set_header(&mut refused, header::CONTENT_RANGE, format!("bytes */{length}"));
                 return Ok(refused);
             }
-            Some(Selection::Parts(parts)) => partial(file, kind, charset, &parts, length),
+            Some(Selection::Parts(parts)) => partial_content(file, kind, charset, &parts, length),
             Some(Selection::Whole) | None => of(StatusCode::OK, kind, Content::part(file, 0, length)),
         }
     };
-    set(&mut response, header::ETAG, etag);
-    set(&mut response, header::LAST_MODIFIED, changed);
+    set_header(&mut response, header::ETAG, etag);
+    set_header(&mut response, header::LAST_MODIFIED, changed);
     // As nginx, which says it of whole files only.
     if response.status() == StatusCode::OK {
-        set(&mut response, header::ACCEPT_RANGES, "bytes".into());
+        set_header(&mut response, header::ACCEPT_RANGES, "bytes".into());
     }
     Ok(response)
 }
@@ -397,7 +397,7 @@ fn send<B>(
 /// Answers with parts of a file, whose first and last bytes are given. As nginx, several parts are
 /// sent in the order in which they were asked for, also where they overlap, and what separates
 /// them is a number of 20 digits. Source: `ngx_http_range_filter_module.c`.
-fn partial(
+fn partial_content(
     file: File,
     kind: &str,
     charset: Option<&str>,
@@ -408,7 +408,7 @@ fn partial(
     if let [(first, last)] = parts {
         let part = Content::part(file, *first, last - first + 1);
         let mut response = of(StatusCode::PARTIAL_CONTENT, kind, part);
-        set(&mut response, header::CONTENT_RANGE, format!("bytes {first}-{last}/{length}"));
+        set_header(&mut response, header::CONTENT_RANGE, format!("bytes {first}-{last}/{length}"));
         return response;
     }
     let kind = match charset.filter(|_| has_charset(kind)) {
@@ -449,7 +449,7 @@ fn preconditions_hold(headers: &HeaderMap, etag: &str, modified: u64) -> bool {
     text_of(header::IF_MATCH).is_none_or(fits) && text_of(header::IF_UNMODIFIED_SINCE).is_none_or(is_recent)
 }
 
-fn set(response: &mut Response<Content>, name: header::HeaderName, value: String) {
+fn set_header(response: &mut Response<Content>, name: header::HeaderName, value: String) {
     if let Ok(value) = HeaderValue::try_from(value) {
         response.headers_mut().insert(name, value);
     }

@@ -13,7 +13,7 @@ use http::{Method, Request, StatusCode, Version, header};
 /// ```
 ///
 /// Source: `ngx_http_parse_request_line`, `ngx_http_process_request_header`.
-pub(super) fn refusal<B>(request: &Request<B>) -> Option<StatusCode> {
+pub(super) fn check_request<B>(request: &Request<B>) -> Option<StatusCode> {
     let is_letter = |byte: u8| byte.is_ascii_uppercase() || matches!(byte, b'_' | b'-');
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let has_host = match (hosts.next(), hosts.next()) {
@@ -46,7 +46,7 @@ mod tests {
         for host in hosts {
             request = request.header(header::HOST, *host);
         }
-        refusal(&request.body(()).unwrap()).map(|status| status.as_u16())
+        check_request(&request.body(()).unwrap()).map(|status| status.as_u16())
     }
 
     #[test]

@@ -12,7 +12,7 @@ use http::StatusCode;
 /// ```
 ///
 /// Source: `ngx_http_status_lines` and the pages of `ngx_http_special_response.c`.
-pub(super) fn reasons(status: StatusCode) -> (&'static str, &'static str) {
+pub(super) fn status_texts(status: StatusCode) -> (&'static str, &'static str) {
     let both = match status.as_u16() {
         302 => return ("Moved Temporarily", "Found"),
         401 => return ("Unauthorized", "Authorization Required"),

@@ -1,6 +1,6 @@
 //! Builtins that steer: directories, jumps, other texts, other programs, traps.
 
-use super::super::state::quoted;
+use super::super::state::quote_word;
 use super::super::traps::{signal_name, signal_number};
 use super::super::{Flow, Run, Shell, reason};
 use std::path::Path;
@@ -13,7 +13,7 @@ impl Shell {
             Some(text) => match text.parse::<i32>() {
                 Ok(status) => Ok(status & 255),
                 Err(_) => {
-                    self.complain(format_args!("Illegal number: {text}"));
+                    self.print_error(format_args!("Illegal number: {text}"));
                     Err(Flow::Abort(2))
                 }
             },
@@ -24,7 +24,7 @@ impl Shell {
     pub(crate) fn jump(&mut self, leave: bool, args: &[String]) -> Run {
         let number = args.first().map_or(Some(1), |text| text.parse::<u32>().ok().filter(|n| *n > 0));
         let Some(levels) = number else {
-            self.complain(format_args!("Illegal number: {}", args[0]));
+            self.print_error(format_args!("Illegal number: {}", args[0]));
             return Err(Flow::Abort(2));
         };
         if self.loops == 0 {
@@ -42,7 +42,7 @@ impl Shell {
                 Ok(0)
             }
             _ => {
-                self.complain("shift: can't shift that many");
+                self.print_error("shift: can't shift that many");
                 Err(Flow::Abort(2))
             }
         }
@@ -67,7 +67,7 @@ impl Shell {
         };
         let target = match known {
             Ok(target) => target.to_string(),
-            Err(why) => return self.misused("cd", why),
+            Err(why) => return self.report_misuse("cd", why),
         };
         let before = match self.directory.as_str() {
             "" => std::env::current_dir().unwrap_or_default().to_string_lossy().into_owned(),
@@ -80,7 +80,7 @@ impl Shell {
             false => logical_path(&before, operand),
         };
         if let Err(e) = std::env::set_current_dir(&path) {
-            return self.misused("cd", format_args!("can't cd to {target}: {}", reason(&e)));
+            return self.report_misuse("cd", format_args!("can't cd to {target}: {}", reason(&e)));
         }
         if real {
             path = match std::env::current_dir() {
@@ -91,7 +91,7 @@ impl Shell {
         self.directory.clone_from(&path);
         for (name, value) in [("OLDPWD", before), ("PWD", path.clone())] {
             self.set(name, value)?;
-            self.state.mark(name, |v| v.exported = true);
+            self.state.mark_variable(name, |v| v.exported = true);
         }
         if back || searched.is_some() { self.print(&(path + "\n")) } else { Ok(0) }
     }
@@ -119,7 +119,7 @@ impl Shell {
             path if !real && !path.is_empty() => self.print(&format!("{path}\n")),
             _ => match std::env::current_dir() {
                 Ok(path) => self.print(&format!("{}\n", path.display())),
-                Err(e) => self.misused("pwd", reason(&e)),
+                Err(e) => self.report_misuse("pwd", reason(&e)),
             },
         }
     }
@@ -130,7 +130,7 @@ impl Shell {
     pub(crate) fn dot(&mut self, args: &[String]) -> Run {
         let args = if args.first().is_some_and(|a| a == "--") { &args[1..] } else { args };
         let Some((name, own)) = args.split_first() else {
-            return self.misused(".", "filename argument required");
+            return self.report_misuse(".", "filename argument required");
         };
         let path = self.look_up(name).unwrap_or_else(|| name.clone());
         match std::fs::read(&path) {
@@ -146,7 +146,7 @@ impl Shell {
                 }
             }
             Err(e) => {
-                self.complain(format_args!(".: can't open '{name}': {}", reason(&e)));
+                self.print_error(format_args!(".: can't open '{name}': {}", reason(&e)));
                 Err(Flow::Abort(2))
             }
         }
@@ -170,7 +170,7 @@ impl Shell {
         let args = if args.first().is_some_and(|a| a == "--") { &args[1..] } else { args };
         if args.is_empty() {
             let line = |(signal, action): (&i32, &String)| {
-                format!("trap -- {} {}\n", quoted(action), signal_name(*signal))
+                format!("trap -- {} {}\n", quote_word(action), signal_name(*signal))
             };
             let shown = self.parent_traps.as_ref().unwrap_or(&self.traps);
             let text: String = shown.iter().map(line).collect();
@@ -187,7 +187,7 @@ impl Shell {
             match signal_number(name) {
                 Some(signal) => self.set_trap(signal, action),
                 None => {
-                    self.complain(format_args!("trap: {name}: invalid signal specification"));
+                    self.print_error(format_args!("trap: {name}: invalid signal specification"));
                     status = 1;
                 }
             }

@@ -2,12 +2,12 @@
 
 /// As `$'…'` and printf's format understand them. A number is a byte, so several may be one
 /// character, and none need be.
-pub(crate) fn ansi(text: &str) -> Vec<u8> {
+pub(crate) fn decode_ansi(text: &str) -> Vec<u8> {
     expand(text, true).0
 }
 
 /// Returns a format of printf. A `%` that a number makes is plain, so it is doubled.
-pub(crate) fn format(text: &str) -> Vec<u8> {
+pub(crate) fn decode_format(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find('\\') {
@@ -21,7 +21,7 @@ pub(crate) fn format(text: &str) -> Vec<u8> {
             _ => end,
         };
         out.extend(rest[..at].bytes());
-        let escape = ansi(&rest[at..end]);
+        let escape = decode_ansi(&rest[at..end]);
         out.extend(if escape == b"%" { b"%%".to_vec() } else { escape });
         rest = &rest[end..];
     }

@@ -7,10 +7,10 @@ impl Shell {
     /// `getopts SPEC NAME [ARGUMENT…]`: status 1 when there are no more options.
     pub(crate) fn getopts(&mut self, args: &[String]) -> Run {
         let [spec, variable, given @ ..] = args else {
-            return self.misused("getopts", "usage: getopts optstring var [arg ...]");
+            return self.report_misuse("getopts", "usage: getopts optstring var [arg ...]");
         };
         if !is_name(variable) {
-            return self.misused("getopts", format_args!("{variable}: bad variable name"));
+            return self.report_misuse("getopts", format_args!("{variable}: bad variable name"));
         }
         let list = if given.is_empty() { self.args.clone() } else { given.to_vec() };
         let Getopts { mut index, mut at } = self.getopts;
@@ -41,7 +41,7 @@ impl Shell {
             if quiet {
                 self.set("OPTARG", letter.to_string())?;
             } else {
-                self.complain(format_args!("Illegal option -{letter}"));
+                self.print_error(format_args!("Illegal option -{letter}"));
             }
         } else if wants_argument {
             if let Some(rest) = word.get(next..).filter(|rest| !rest.is_empty()) {
@@ -54,7 +54,7 @@ impl Shell {
                 self.set("OPTARG", letter.to_string())?;
             } else {
                 found = "?".into();
-                self.complain(format_args!("No arg for -{letter} option"));
+                self.print_error(format_args!("No arg for -{letter} option"));
             }
             next = word.len();
         }

@@ -21,7 +21,7 @@ const LIMITS: [(char, Resource, u64, &str); 10] = [
 /// Changes the rights `now` as `u=rwx,g-w` says; `None` if the text says nothing. As POSIX has it
 /// for `chmod`, a class may be changed several times (`u=rw+x`) and take the rights of another one
 /// (`g=u`).
-fn symbolic(text: &str, now: u32) -> Option<u32> {
+fn apply_symbolic_mode(text: &str, now: u32) -> Option<u32> {
     text.split(',').try_fold(now, |rights, clause| {
         let at = clause.find(['=', '+', '-'])?;
         let who = clause[..at].chars().try_fold(0, |who, c| {
@@ -36,15 +36,15 @@ fn symbolic(text: &str, now: u32) -> Option<u32> {
             )
         })?;
         let who = if who == 0 { 0o777 } else { who };
-        changed(rights, who, &clause[at..])
+        apply_mode_actions(rights, who, &clause[at..])
     })
 }
 
 /// Changes the rights of the classes `who` as `actions` say. Each action begins with its operator.
-fn changed(mut rights: u32, who: u32, mut actions: &str) -> Option<u32> {
+fn apply_mode_actions(mut rights: u32, who: u32, mut actions: &str) -> Option<u32> {
     while let Some(operator) = actions.chars().next() {
         let end = actions[1..].find(['=', '+', '-']).map_or(actions.len(), |at| at + 1);
-        let what = permissions(&actions[1..end], rights)? & who;
+        let what = parse_permissions(&actions[1..end], rights)? & who;
         rights = match operator {
             '=' => rights & !who | what,
             '+' => rights | what,
@@ -56,7 +56,7 @@ fn changed(mut rights: u32, who: u32, mut actions: &str) -> Option<u32> {
 }
 
 /// Returns the rights that `rwx` means for all classes, or the name of the class that has them now.
-fn permissions(text: &str, now: u32) -> Option<u32> {
+fn parse_permissions(text: &str, now: u32) -> Option<u32> {
     let of_class = |shift: u32| Some((now >> shift & 7) * 0o111);
     match text {
         "u" => return of_class(6),
@@ -79,7 +79,7 @@ fn permissions(text: &str, now: u32) -> Option<u32> {
 }
 
 /// Rights as `umask -S` prints them: `u=rwx,g=rx,o=rx`.
-fn letters(rights: u32) -> String {
+fn format_mode(rights: u32) -> String {
     let class = |(name, shift): (char, u32)| {
         let held = [(4, 'r'), (2, 'w'), (1, 'x')].into_iter().filter(|(bit, _)| rights >> shift & bit != 0);
         format!("{name}={}", held.map(|(_, letter)| letter).collect::<String>())
@@ -94,19 +94,19 @@ impl Shell {
             umask(now);
             let text = match args.is_empty() {
                 true => format!("{:04o}\n", now.bits()),
-                false => letters(!now.bits()),
+                false => format_mode(!now.bits()),
             };
             return self.print(&text);
         };
         let now = umask(Mode::empty());
         umask(now);
         let numeric = u32::from_str_radix(text, 8).ok().filter(|bits| *bits <= 0o777);
-        match numeric.or_else(|| Some(!symbolic(text, !now.bits() & 0o777)? & 0o777)) {
+        match numeric.or_else(|| Some(!apply_symbolic_mode(text, !now.bits() & 0o777)? & 0o777)) {
             Some(bits) => {
                 umask(Mode::from_bits_truncate(bits));
                 Ok(0)
             }
-            None => self.misused("umask", format_args!("illegal mode: {text}")),
+            None => self.report_misuse("umask", format_args!("illegal mode: {text}")),
         }
     }
 
@@ -140,14 +140,14 @@ impl Shell {
             return self.print(&lines.collect::<String>());
         }
         let Some(limit) = LIMITS.iter().find(|limit| limit.0 == letter) else {
-            return self.misused("ulimit", format_args!("illegal option -{letter}"));
+            return self.report_misuse("ulimit", format_args!("illegal option -{letter}"));
         };
         let Some(value) = value else { return self.print(&(show(limit) + "\n")) };
         let wanted = match value {
             "unlimited" => RLIM_INFINITY,
             digits => match digits.parse::<u64>() {
                 Ok(number) => number.saturating_mul(limit.2),
-                Err(_) => return self.misused("ulimit", format_args!("bad number {value}")),
+                Err(_) => return self.report_misuse("ulimit", format_args!("bad number {value}")),
             },
         };
         let both = hard == soft;
@@ -160,14 +160,16 @@ impl Shell {
         });
         match changed {
             Ok(()) => Ok(0),
-            Err(e) => self.misused("ulimit", format_args!("error setting limit: {}", reason(&e.into()))),
+            Err(e) => {
+                self.report_misuse("ulimit", format_args!("error setting limit: {}", reason(&e.into())))
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{letters, symbolic};
+    use super::{apply_symbolic_mode, format_mode};
 
     #[test]
     fn rights_can_be_said_in_letters() {
@@ -185,8 +187,11 @@ mod tests {
             ("u=s", None),
             ("z=r", None),
         ] {
-            assert_eq!(symbolic(text, 0o644), rights, "{text}");
+            assert_eq!(apply_symbolic_mode(text, 0o644), rights, "{text}");
         }
-        assert_eq!((letters(0o750), letters(!0o777)), ("u=rwx,g=rx,o=\n".into(), "u=,g=,o=\n".into()));
+        assert_eq!(
+            (format_mode(0o750), format_mode(!0o777)),
+            ("u=rwx,g=rx,o=\n".into(), "u=,g=,o=\n".into())
+        );
     }
 }

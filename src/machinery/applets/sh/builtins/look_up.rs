@@ -18,7 +18,7 @@ const KEYWORDS: [&str; 17] = [
 ];
 
 impl Shell {
-    fn meaning(&self, name: &str) -> Option<Meaning> {
+    fn look_up_name(&self, name: &str) -> Option<Meaning> {
         if KEYWORDS.contains(&name) {
             Some(Meaning::Keyword)
         } else if self.functions.contains_key(name) {
@@ -45,7 +45,7 @@ impl Shell {
                 match letter {
                     'p' => standard = true,
                     'v' | 'V' => description = Some(letter),
-                    _ => return self.misused("command", format_args!("illegal option -{letter}")),
+                    _ => return self.report_misuse("command", format_args!("illegal option -{letter}")),
                 }
             }
         }
@@ -63,7 +63,7 @@ impl Shell {
     fn print_meanings(&mut self, names: &[String]) -> Run {
         let mut status = 0;
         for name in names {
-            match self.meaning(name) {
+            match self.look_up_name(name) {
                 Some(Meaning::Program(path)) => self.print(&(path + "\n"))?,
                 Some(_) => self.print(&format!("{name}\n"))?,
                 None => {
@@ -81,7 +81,7 @@ impl Shell {
             [] => Ok(0),
             [name, ..] if is_builtin(name) => {
                 self.standard_path = false; // not for what an `eval` runs
-                match self.builtin(argv) {
+                match self.dispatch_builtin(argv) {
                     Err(Flow::Abort(status)) if is_special(name) => Ok(status),
                     other => other,
                 }
@@ -102,14 +102,14 @@ impl Shell {
         let names = match words {
             [end, names @ ..] if end == "--" => names,
             [option, ..] if option.starts_with('-') => {
-                return self.misused("hash", format_args!("illegal option {option}"));
+                return self.report_misuse("hash", format_args!("illegal option {option}"));
             }
             names => names,
         };
         let mut status = 0;
         for name in names.iter().filter(|name| !name.contains('/')) {
-            if let None | Some(Meaning::Keyword) = self.meaning(name) {
-                self.complain(format_args!("hash: {name}: not found"));
+            if let None | Some(Meaning::Keyword) = self.look_up_name(name) {
+                self.print_error(format_args!("hash: {name}: not found"));
                 status = 1;
             }
         }
@@ -119,7 +119,7 @@ impl Shell {
     pub(crate) fn type_builtin(&mut self, names: &[String]) -> Run {
         let mut status = 0;
         for name in names {
-            let text = match self.meaning(name) {
+            let text = match self.look_up_name(name) {
                 Some(Meaning::Keyword) => format!("{name} is a shell keyword\n"),
                 Some(Meaning::Function) => format!("{name} is a shell function\n"),
                 Some(Meaning::Builtin) => format!("{name} is a shell builtin\n"),

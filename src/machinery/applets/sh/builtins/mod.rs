@@ -36,7 +36,7 @@ pub(super) fn is_builtin(name: &str) -> bool {
 
 impl Shell {
     /// Runs `argv`, whose first word is a builtin's name.
-    pub(super) fn builtin(&mut self, argv: &[String]) -> Run {
+    pub(super) fn dispatch_builtin(&mut self, argv: &[String]) -> Run {
         let Some((name, args)) = argv.split_first() else { return Ok(0) };
         match name.as_str() {
             ":" | "true" => Ok(0),
@@ -73,15 +73,15 @@ impl Shell {
             "type" => self.type_builtin(args),
             "hash" => self.hash(args),
             _ => {
-                self.complain(format_args!("{name}: not implemented by this shell"));
+                self.print_error(format_args!("{name}: not implemented by this shell"));
                 Ok(2)
             }
         }
     }
 
     /// Complains as `name` and returns 2.
-    fn misused(&self, name: &str, what: impl std::fmt::Display) -> Run {
-        self.complain(format_args!("{name}: {what}"));
+    fn report_misuse(&self, name: &str, what: impl std::fmt::Display) -> Run {
+        self.print_error(format_args!("{name}: {what}"));
         Ok(2)
     }
 }

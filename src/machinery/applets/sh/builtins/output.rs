@@ -17,7 +17,7 @@ impl Shell {
                 Ok(written) => rest = &rest[written..],
                 Err(Errno::EINTR) => {}
                 Err(e) => {
-                    self.complain(format_args!("write error: {}", reason(&std::io::Error::from(e))));
+                    self.print_error(format_args!("write error: {}", reason(&std::io::Error::from(e))));
                     return Ok(1);
                 }
             }
@@ -50,15 +50,15 @@ impl Shell {
 
     pub(crate) fn printf(&mut self, args: &[String]) -> Run {
         if args.first().is_some_and(|a| a == "-v") {
-            return self.misused("printf", "illegal option -v"); // of bash: it sets a variable
+            return self.report_misuse("printf", "illegal option -v"); // of bash: it sets a variable
         }
         let args = if args.first().is_some_and(|a| a == "--") { &args[1..] } else { args };
         let Some((format, values)) = args.split_first() else {
-            return self.misused("printf", "usage: printf format [argument ...]");
+            return self.report_misuse("printf", "usage: printf format [argument ...]");
         };
         let (text, faults) = format_text(format, values);
         for fault in &faults {
-            self.complain(format_args!("printf: {fault}"));
+            self.print_error(format_args!("printf: {fault}"));
         }
         let status = self.print_bytes(&text)?;
         Ok(if faults.is_empty() { status } else { 1 })
@@ -68,7 +68,7 @@ impl Shell {
 /// Does the whole of printf(1): the format is used again while values are left. Also what was wrong
 /// with them.
 fn format_text(format: &str, values: &[String]) -> (Vec<u8>, Vec<String>) {
-    let format = escapes::format(format);
+    let format = escapes::decode_format(format);
     let (mut out, mut faults) = (Vec::new(), Vec::new());
     let mut values = values.iter();
     loop {
@@ -243,7 +243,7 @@ impl Spec {
                     }
                     0.0
                 });
-                let text = real(conversion, number, self.precision);
+                let text = format_real(conversion, number, self.precision);
                 self.pad(signed(text, number < 0.0), true)
             }
             _ => return None,
@@ -279,7 +279,7 @@ fn parse_integer(value: &str) -> (i128, bool) {
 }
 
 /// Returns a floating-point number in C's format.
-fn real(conversion: char, number: f64, precision: Option<usize>) -> String {
+fn format_real(conversion: char, number: f64, precision: Option<usize>) -> String {
     let precision = precision.unwrap_or(6).min(100);
     let scientific = |precision: usize| {
         let text = format!("{number:.precision$e}");

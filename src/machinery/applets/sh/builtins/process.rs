@@ -17,14 +17,14 @@ impl Shell {
         let names = match names {
             [end, names @ ..] if end == "--" => names,
             [option, ..] if option.len() > 1 && option.starts_with('-') => {
-                return self.misused("wait", format_args!("illegal option {option}"));
+                return self.report_misuse("wait", format_args!("illegal option {option}"));
             }
             names => names,
         };
         if is_next {
             let mut pids = Vec::new();
             for name in names {
-                match self.jobs.named(name) {
+                match self.jobs.pid_of(name) {
                     Some(pid) => pids.push(pid),
                     None => return self.refuse_job(name),
                 }
@@ -37,7 +37,7 @@ impl Shell {
         // One by one, as in dash: a wrong name is an error after the jobs before it have ended.
         let mut status = 0;
         for name in names {
-            match self.jobs.named(name) {
+            match self.jobs.pid_of(name) {
                 Some(pid) => status = self.wait_builtin(Some(pid)),
                 None => return self.refuse_job(name),
             }
@@ -48,7 +48,7 @@ impl Shell {
     /// Complains that `wait` got a name that means no job.
     fn refuse_job(&self, name: &str) -> Run {
         let what = if name.starts_with('%') { "No such job" } else { "Illegal number" };
-        self.misused("wait", format_args!("{what}: {name}"))
+        self.report_misuse("wait", format_args!("{what}: {name}"))
     }
 
     /// Waits until one of the jobs `wanted` (empty: of all jobs) ends, and returns its status; 127
@@ -74,15 +74,18 @@ impl Shell {
         let names = if names.first().is_some_and(|name| name == "--") { &names[1..] } else { names };
         let letters: String = options.iter().map(|option| &option[1..]).collect();
         if letters.contains(|c| !"lp".contains(c)) {
-            return self.misused("jobs", "usage: jobs [-lp] [JOB]...");
+            return self.report_misuse("jobs", "usage: jobs [-lp] [JOB]...");
         }
         self.reap();
         let numbers = match self.jobs.select(names) {
             Ok(numbers) => numbers,
-            Err(name) => return self.misused("jobs", format_args!("No such job: {name}")),
+            Err(name) => return self.report_misuse("jobs", format_args!("No such job: {name}")),
         };
-        let text =
-            if letters.contains('p') { self.jobs.pids(&numbers) } else { self.jobs.describe(&numbers) };
+        let text = if letters.contains('p') {
+            self.jobs.format_pids(&numbers)
+        } else {
+            self.jobs.format_jobs(&numbers)
+        };
         self.jobs.forget_ended(&numbers);
         self.print(&text)
     }
@@ -97,24 +100,25 @@ impl Shell {
             targets => (None, targets),
         };
         let Some(number) = signal.map_or(Some(libc::SIGTERM), signal_number) else {
-            return self.misused("kill", format_args!("invalid signal '{}'", signal.unwrap_or_default()));
+            return self
+                .report_misuse("kill", format_args!("invalid signal '{}'", signal.unwrap_or_default()));
         };
         let targets = if targets.first().is_some_and(|t| t == "--") { &targets[1..] } else { targets };
         if targets.is_empty() {
-            return self.misused("kill", "usage: kill [-SIGNAL] PID...");
+            return self.report_misuse("kill", "usage: kill [-SIGNAL] PID...");
         }
         let mut status = 0;
         for target in targets {
-            let sent = match self.jobs.targets(target) {
+            let sent = match self.jobs.kill_targets(target) {
                 Some(pids) if pids.is_empty() => Err(Errno::ESRCH), // a job that has ended
-                Some(pids) => pids.into_iter().try_for_each(|pid| send(pid, number)),
+                Some(pids) => pids.into_iter().try_for_each(|pid| send_signal(pid, number)),
                 None if target.starts_with('%') => {
-                    return self.misused("kill", format_args!("No such job: {target}"));
+                    return self.report_misuse("kill", format_args!("No such job: {target}"));
                 }
                 None => Err(Errno::EINVAL),
             };
             if let Err(e) = sent {
-                self.complain(format_args!("kill: can't kill pid {target}: {}", e.desc()));
+                self.print_error(format_args!("kill: can't kill pid {target}: {}", e.desc()));
                 status = 1;
             }
         }
@@ -127,7 +131,7 @@ impl Shell {
                 Ok(number) => self.print(&format!("{}\n", signal_name(number & 127))),
                 Err(_) => match signal_number(status) {
                     Some(number) => self.print(&format!("{number}\n")),
-                    None => self.misused("kill", format_args!("{status}: bad signal")),
+                    None => self.report_misuse("kill", format_args!("{status}: bad signal")),
                 },
             };
         }
@@ -137,7 +141,7 @@ impl Shell {
 }
 
 /// Sends a signal. Signal 0 only asks whether the process is there.
-fn send(pid: i32, number: i32) -> Result<(), Errno> {
+fn send_signal(pid: i32, number: i32) -> Result<(), Errno> {
     let signal = match number {
         0 => None,
         number => Some(Signal::try_from(number)?),

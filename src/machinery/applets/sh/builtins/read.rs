@@ -109,10 +109,10 @@ impl Shell {
     pub(crate) fn read_builtin(&mut self, args: &[String]) -> Run {
         let ask = match parse(args) {
             Ok(ask) => ask,
-            Err(wrong) => return self.misused("read", wrong),
+            Err(wrong) => return self.report_misuse("read", wrong),
         };
         if let Some(name) = ask.names.iter().find(|name| !is_name(name)) {
-            return self.misused("read", format_args!("{name}: bad variable name"));
+            return self.report_misuse("read", format_args!("{name}: bad variable name"));
         }
         // As dash, busybox and bash: a prompt is for a person.
         if let Some(prompt) = ask.prompt
@@ -189,7 +189,7 @@ impl Shell {
                 }
                 Err(Errno::EINTR) => self.run_traps()?,
                 Err(e) => {
-                    self.complain(format_args!("read: {}", reason(&std::io::Error::from(e))));
+                    self.print_error(format_args!("read: {}", reason(&std::io::Error::from(e))));
                     return Ok(Err(1));
                 }
             }

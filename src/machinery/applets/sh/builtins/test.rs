@@ -11,14 +11,14 @@ impl Shell {
         let name = if bracket { "[" } else { "test" };
         let mut words: Vec<&str> = args.iter().map(String::as_str).collect();
         if bracket && words.pop() != Some("]") {
-            return self.misused(name, "missing ]");
+            return self.report_misuse(name, "missing ]");
         }
         if words.len() > WORDS_MAX {
-            return self.misused(name, "too many arguments");
+            return self.report_misuse(name, "too many arguments");
         }
         match evaluate(&words) {
             Ok(truth) => Ok(i32::from(!truth)),
-            Err(what) => self.misused(name, what),
+            Err(what) => self.report_misuse(name, what),
         }
     }
 }
@@ -46,15 +46,15 @@ fn evaluate(words: &[&str]) -> Result<bool, String> {
         [] => Ok(false),
         [word] => Ok(!word.is_empty()),
         ["!", word] => Ok(word.is_empty()),
-        [operator, operand] if is_unary(operator) => Ok(unary(operator, operand)),
-        [left, operator, right] if is_binary(operator) => binary(left, operator, right),
+        [operator, operand] if is_unary(operator) => Ok(test_unary(operator, operand)),
+        [left, operator, right] if is_binary(operator) => test_binary(left, operator, right),
         ["(", word, ")"] => Ok(!word.is_empty()),
         ["!", rest @ ..] if rest.len() <= 3 => evaluate(rest).map(|truth| !truth),
         _ => {
-            if let Some(at) = outside(words, "-o") {
+            if let Some(at) = find_operator(words, "-o") {
                 return Ok(evaluate(&words[..at])? | evaluate(&words[at + 1..])?);
             }
-            if let Some(at) = outside(words, "-a") {
+            if let Some(at) = find_operator(words, "-a") {
                 return Ok(evaluate(&words[..at])? & evaluate(&words[at + 1..])?);
             }
             match words {
@@ -69,7 +69,7 @@ fn evaluate(words: &[&str]) -> Result<bool, String> {
 
 /// Returns where the operator last stands between two expressions, outside of parentheses. Behind a
 /// binary operator each word is an operand: in `$x = ")" -o $y = b` there are no parentheses.
-fn outside(words: &[&str], operator: &str) -> Option<usize> {
+fn find_operator(words: &[&str], operator: &str) -> Option<usize> {
     let mut depth = 0;
     let mut found = None;
     for (at, word) in words.iter().enumerate() {
@@ -84,7 +84,7 @@ fn outside(words: &[&str], operator: &str) -> Option<usize> {
     found
 }
 
-pub(crate) fn unary(operator: &str, operand: &str) -> bool {
+pub(crate) fn test_unary(operator: &str, operand: &str) -> bool {
     let allowed = |how| access(operand, how).is_ok();
     let found = || fs::metadata(operand).ok();
     match operator {
@@ -112,7 +112,7 @@ pub(crate) fn unary(operator: &str, operand: &str) -> bool {
     }
 }
 
-pub(crate) fn binary(left: &str, operator: &str, right: &str) -> Result<bool, String> {
+pub(crate) fn test_binary(left: &str, operator: &str, right: &str) -> Result<bool, String> {
     let number = |text: &str| text.trim().parse::<i64>().map_err(|_| format!("{text}: bad number"));
     let compare = |fits: fn(i64, i64) -> bool| Ok(fits(number(left)?, number(right)?));
     let changed = |path: &str| fs::metadata(path).and_then(|m| m.modified()).ok();

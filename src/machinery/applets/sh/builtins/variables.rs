@@ -1,6 +1,6 @@
 //! `set`, `unset`, `export`, `readonly`, `local`.
 
-use super::super::state::{Variable, is_name, quoted};
+use super::super::state::{Variable, is_name, quote_word};
 use super::super::{Flow, Run, Shell};
 
 impl Shell {
@@ -9,12 +9,12 @@ impl Shell {
             let lines = self
                 .state
                 .all()
-                .filter_map(|(name, v)| Some(format!("{name}={}\n", quoted(v.value.as_ref()?))));
+                .filter_map(|(name, v)| Some(format!("{name}={}\n", quote_word(v.value.as_ref()?))));
             return self.print(&lines.collect::<String>());
         }
         let result = self.set_options(args);
         if self.state.refuse_monitor() {
-            self.complain(format_args!("set: {}", self.no_job_control()));
+            self.print_error(format_args!("set: {}", self.no_job_control()));
         }
         result
     }
@@ -45,7 +45,7 @@ impl Shell {
                 if letter != 'o' {
                     if !self.state.set_flag(letter, on) {
                         let sign = if on { '-' } else { '+' };
-                        self.complain(format_args!("set: illegal option {sign}{letter}"));
+                        self.print_error(format_args!("set: illegal option {sign}{letter}"));
                         return Err(Flow::Abort(2));
                     }
                     continue;
@@ -57,7 +57,10 @@ impl Shell {
                 };
                 rest = more;
                 if !self.state.set_option(name, on) {
-                    self.complain(format_args!("set: illegal option {}o {name}", if on { '-' } else { '+' }));
+                    self.print_error(format_args!(
+                        "set: illegal option {}o {name}",
+                        if on { '-' } else { '+' }
+                    ));
                     return Err(Flow::Abort(2));
                 }
             }
@@ -79,13 +82,13 @@ impl Shell {
         }
         for name in names {
             if !functions && !is_name(name) && !self.state.is_passed_on(name) {
-                self.complain(format_args!("unset: {name}: bad variable name"));
+                self.print_error(format_args!("unset: {name}: bad variable name"));
                 return Err(Flow::Abort(2));
             }
             if functions {
                 self.functions.remove(name);
             } else if !self.state.unset(name) {
-                self.complain(format_args!("unset: {name}: is read only"));
+                self.print_error(format_args!("unset: {name}: is read only"));
                 return Err(Flow::Abort(2));
             } else if name == "OPTIND" {
                 self.restart_getopts();
@@ -109,7 +112,7 @@ impl Shell {
             }
         }
         if command == "local" && !self.state.is_in_function() {
-            self.complain("local: not in a function");
+            self.print_error("local: not in a function");
             return Err(Flow::Abort(2));
         }
         if names.is_empty() {
@@ -121,16 +124,16 @@ impl Shell {
                 None => (word.as_str(), None),
             };
             if !is_name(name) {
-                self.complain(format_args!("{command}: {name}: bad variable name"));
+                self.print_error(format_args!("{command}: {name}: bad variable name"));
                 return Err(Flow::Abort(2));
             }
             if command == "local" {
-                let is_new = self.state.hide(name);
+                let is_new = self.state.hide_variable(name);
                 match value {
                     Some(value) => self.set(name, value)?,
                     // As in busybox and bash; in dash it keeps the outer value.
                     None if is_new => {
-                        self.state.mark(name, Variable::forget_value);
+                        self.state.mark_variable(name, Variable::forget_value);
                         if name == "OPTIND" {
                             self.restart_getopts();
                         }
@@ -142,7 +145,7 @@ impl Shell {
             if let Some(value) = value {
                 self.set(name, value)?;
             }
-            self.state.mark(name, |v| match command {
+            self.state.mark_variable(name, |v| match command {
                 "export" => v.exported = !unmark,
                 _ => v.read_only = true,
             });
@@ -151,7 +154,7 @@ impl Shell {
     }
 
     fn illegal_option(&self, command: &str, option: &str) -> Flow {
-        self.complain(format_args!("{command}: illegal option {option}"));
+        self.print_error(format_args!("{command}: illegal option {option}"));
         Flow::Abort(2)
     }
 
@@ -163,7 +166,7 @@ impl Shell {
         };
         let lines = self.state.all().filter(|(_, v)| wanted(v));
         let lines = lines.map(|(name, v)| match &v.value {
-            Some(value) => format!("{command} {name}={}\n", quoted(value)),
+            Some(value) => format!("{command} {name}={}\n", quote_word(value)),
             None => format!("{command} {name}\n"),
         });
         self.print(&lines.collect::<String>())

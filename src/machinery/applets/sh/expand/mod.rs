@@ -42,12 +42,12 @@ impl Fields {
     }
 
     fn join(self) -> String {
-        self.0.iter().map(|field| plain(field)).collect::<Vec<_>>().join(" ")
+        self.0.iter().map(|field| field_text(field)).collect::<Vec<_>>().join(" ")
     }
 }
 
 /// Returns the text of a field.
-fn plain(field: &[Glyph]) -> String {
+fn field_text(field: &[Glyph]) -> String {
     field.iter().filter(|g| **g != Glyph::QUOTES).map(|g| g.c).collect()
 }
 
@@ -80,25 +80,25 @@ impl Place {
 
 impl Shell {
     /// Expands all of it: one word may become none or many.
-    pub(super) fn words(&mut self, word: &str) -> Result<Vec<String>, Flow> {
+    pub(super) fn expand_to_fields(&mut self, word: &str) -> Result<Vec<String>, Flow> {
         if is_plain(word) {
             return Ok(vec![word.to_string()]);
         }
         let pieces = self.parse_word(word)?;
         let mut fields = Fields::new();
-        self.pieces(&pieces, Place::Open, &mut fields)?;
+        self.expand_pieces(&pieces, Place::Open, &mut fields)?;
         let separators = self.state.get("IFS").unwrap_or(IFS).to_string();
         let mut words = Vec::new();
         for field in fields.0.into_iter().flat_map(|field| split(field, &separators)) {
-            let found = if self.state.flag('f') {
+            let found = if self.state.is_flag_set('f') {
                 None
             } else {
                 let glyphs: Vec<Glyph> = field.iter().filter(|g| **g != Glyph::QUOTES).copied().collect();
-                glob::paths(&pattern::without_backslashes(&glyphs))
+                glob::matching_paths(&pattern::without_backslashes(&glyphs))
             };
             match found.filter(|paths| !paths.is_empty()) {
                 Some(paths) => words.extend(paths),
-                None => words.push(plain(&field)),
+                None => words.push(field_text(&field)),
             }
         }
         Ok(words)
@@ -106,30 +106,31 @@ impl Shell {
 
     /// Expands a word without splitting and file names: the right side of an assignment, a file to
     /// open.
-    pub(super) fn one(&mut self, word: &str) -> Result<String, Flow> {
+    pub(super) fn expand_to_string(&mut self, word: &str) -> Result<String, Flow> {
         if is_plain(word) {
             return Ok(word.to_string());
         }
         let pieces = self.parse_word(word)?;
-        self.whole(&pieces)
+        self.expand_pieces_to_string(&pieces)
     }
 
-    fn whole(&mut self, pieces: &[WordPieceWithSource]) -> Result<String, Flow> {
+    fn expand_pieces_to_string(&mut self, pieces: &[WordPieceWithSource]) -> Result<String, Flow> {
         let mut fields = Fields::new();
-        self.pieces(pieces, Place::Whole, &mut fields)?;
+        self.expand_pieces(pieces, Place::Whole, &mut fields)?;
         Ok(fields.join())
     }
 
-    /// As [`Shell::one`] for the value of an assignment, in which `~` also counts after `:`.
-    pub(super) fn assigned(&mut self, word: &str) -> Result<String, Flow> {
+    /// As [`Shell::expand_to_string`] for the value of an assignment, in which `~` also counts after
+    /// `:`.
+    pub(super) fn expand_assigned_value(&mut self, word: &str) -> Result<String, Flow> {
         if !word.contains(":~") {
-            return self.one(word);
+            return self.expand_to_string(word);
         }
         let options = ParserOptions { tilde_expansion_after_colon: true, ..parse::options() };
-        match parse::word(word, &options, self.stack) {
-            Ok(pieces) => self.whole(&pieces),
+        match parse::parse_word(word, &options, self.stack) {
+            Ok(pieces) => self.expand_pieces_to_string(&pieces),
             Err(e) => {
-                self.complain(format_args!("bad substitution: {e}"));
+                self.print_error(format_args!("bad substitution: {e}"));
                 Err(Flow::Abort(2))
             }
         }
@@ -138,20 +139,20 @@ impl Shell {
     /// As inside double quotes: a here-document.
     pub(super) fn here_text(&mut self, pieces: &[WordPieceWithSource]) -> Result<String, Flow> {
         let mut fields = Fields::new();
-        self.pieces(pieces, Place::Quoted, &mut fields)?;
+        self.expand_pieces(pieces, Place::Quoted, &mut fields)?;
         Ok(fields.join())
     }
 
     /// Returns a pattern in which quoted characters mean themselves.
-    pub(super) fn pattern(&mut self, word: &str) -> Result<Vec<Glyph>, Flow> {
+    pub(super) fn expand_pattern(&mut self, word: &str) -> Result<Vec<Glyph>, Flow> {
         let pieces = self.parse_word(word)?;
         let mut fields = Fields::new();
-        self.pieces(&pieces, Place::Open, &mut fields)?;
+        self.expand_pieces(&pieces, Place::Open, &mut fields)?;
         let glyphs: Vec<Glyph> = fields.0.into_iter().flatten().filter(|g| *g != Glyph::QUOTES).collect();
         Ok(pattern::without_backslashes(&glyphs))
     }
 
-    fn pieces(
+    fn expand_pieces(
         &mut self,
         pieces: &[WordPieceWithSource],
         place: Place,
@@ -173,16 +174,16 @@ impl Shell {
                     pieces.next();
                 }
                 WordPiece::Text(text) => {
-                    fields.push(&apostrophes::restored(text), place.of_text());
+                    fields.push(&apostrophes::restore_characters(text), place.of_text());
                 }
                 WordPiece::SingleQuotedText(text) => {
                     fields.quotes();
-                    fields.push(&apostrophes::restored(text), Kind::Quoted);
+                    fields.push(&apostrophes::restore_characters(text), Kind::Quoted);
                 }
                 WordPiece::AnsiCQuotedText(text) => {
                     fields.quotes();
-                    let text = apostrophes::restored(text);
-                    fields.push(&String::from_utf8_lossy(&escapes::ansi(&text)), Kind::Quoted);
+                    let text = apostrophes::restore_characters(text);
+                    fields.push(&String::from_utf8_lossy(&escapes::decode_ansi(&text)), Kind::Quoted);
                 }
                 WordPiece::EscapeSequence(text) => {
                     let meant = text.strip_prefix('\\').unwrap_or(text);
@@ -195,26 +196,28 @@ impl Shell {
                     if !is_all_arguments(inner) {
                         fields.quotes();
                     }
-                    self.pieces(inner, Place::Quoted, fields)?;
+                    self.expand_pieces(inner, Place::Quoted, fields)?;
                 }
-                WordPiece::TildeExpansion(tilde) => fields.push(&self.tilde(tilde), Kind::Quoted),
+                WordPiece::TildeExpansion(tilde) => fields.push(&self.expand_tilde(tilde), Kind::Quoted),
                 WordPiece::CommandSubstitution(text) => {
-                    fields.push(&self.substitute(&documents::shown(text))?, result);
+                    fields.push(&self.substitute_command(&documents::restore_hidden(text))?, result);
                 }
                 WordPiece::BackquotedCommandSubstitution(text) => {
-                    let text = unescaped(&documents::shown(text), place == Place::Quoted);
-                    fields.push(&self.substitute(&text)?, result);
+                    let text = unescape_backquoted(&documents::restore_hidden(text), place == Place::Quoted);
+                    fields.push(&self.substitute_command(&text)?, result);
                 }
                 WordPiece::ArithmeticExpression(sum) => {
-                    fields.push(&self.arithmetic(&sum.value)?.to_string(), result);
+                    fields.push(&self.evaluate_arithmetic(&sum.value)?.to_string(), result);
                 }
-                WordPiece::ParameterExpansion(expression) => self.parameter(expression, place, fields)?,
+                WordPiece::ParameterExpansion(expression) => {
+                    self.expand_parameter(expression, place, fields)?
+                }
             }
         }
         Ok(())
     }
 
-    fn tilde(&self, tilde: &TildeExpr) -> String {
+    fn expand_tilde(&self, tilde: &TildeExpr) -> String {
         match tilde {
             TildeExpr::Home => self.state.get("HOME").unwrap_or("~").to_string(),
             TildeExpr::UserHome(user) => {
@@ -231,7 +234,7 @@ impl Shell {
     }
 
     /// `$(…)`: the output without the newlines at its end.
-    fn substitute(&mut self, text: &str) -> Result<String, Flow> {
+    fn substitute_command(&mut self, text: &str) -> Result<String, Flow> {
         let (read, write) = self.new_pipe()?;
         // `kill $(jobs -p)` is about the jobs of this shell; a subshell has none of its own yet.
         let is_job = |job: &str| job.chars().all(|c| c.is_ascii_alphanumeric() || "%+-?".contains(c));
@@ -250,7 +253,7 @@ impl Shell {
                     Ok(()) => self.run_text(text, true),
                     Err(_) => Ok(2),
                 };
-                self.leave(result)
+                self.exit_child(result)
             }
             Side::Parent(pid) => pid,
         };
@@ -261,7 +264,7 @@ impl Shell {
         self.substituted = self.wait_for(pid).code();
         self.status = self.substituted;
         if let Some(e) = failed {
-            self.complain(super::reason(&e));
+            self.print_error(super::reason(&e));
         }
         let output = String::from_utf8_lossy(&output);
         Ok(output.trim_end_matches('\n').replace('\0', ""))
@@ -270,7 +273,7 @@ impl Shell {
 
 /// Returns the command between backquotes, without the backslashes before `$`, backquotes and
 /// backslashes, and before double quotes if it stands in such.
-fn unescaped(text: &str, quoted: bool) -> String {
+fn unescape_backquoted(text: &str, quoted: bool) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {

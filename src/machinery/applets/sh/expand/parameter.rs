@@ -23,7 +23,7 @@ impl Shell {
             Parameter::NamedWithIndex { .. } | Parameter::NamedWithAllIndices { .. } => None,
             Parameter::Special(special) => match special {
                 SpecialParameter::AllPositionalParameters { .. } => {
-                    (!self.args.is_empty()).then(|| self.joined(&self.args))
+                    (!self.args.is_empty()).then(|| self.join_arguments(&self.args))
                 }
                 SpecialParameter::PositionalParameterCount => Some(self.args.len().to_string()),
                 SpecialParameter::LastExitStatus => Some(self.status.to_string()),
@@ -38,7 +38,7 @@ impl Shell {
     }
 
     /// `${…}`: a value, a default for it, its length, or a part of it.
-    pub(super) fn parameter(
+    pub(super) fn expand_parameter(
         &mut self,
         expression: &ParameterExpr,
         place: Place,
@@ -57,29 +57,30 @@ impl Shell {
         match expression {
             P::Parameter { parameter, .. } => return self.plain_parameter(parameter, place, fields),
             P::UseDefaultValues { parameter, test_type, default_value, .. } => {
-                match self.tested(parameter, test_type) {
+                match self.value_if_set(parameter, test_type) {
                     Some(_) => return self.plain_parameter(parameter, place, fields),
                     None => self.inner_word(default_value.as_deref().unwrap_or(""), place, fields)?,
                 }
             }
             P::AssignDefaultValues { parameter, test_type, default_value, .. } => {
-                let value = match self.tested(parameter, test_type) {
+                let value = match self.value_if_set(parameter, test_type) {
                     Some(value) => value,
                     None => self.assign_default(parameter, default_value.as_deref().unwrap_or(""), place)?,
                 };
                 fields.push(&value, kind);
             }
             P::IndicateErrorIfNullOrUnset { parameter, test_type, error_message, .. } => {
-                match self.tested(parameter, test_type) {
+                match self.value_if_set(parameter, test_type) {
                     Some(_) => return self.plain_parameter(parameter, place, fields),
                     None => {
-                        let message = self.one(error_message.as_deref().unwrap_or("parameter not set"))?;
+                        let message =
+                            self.expand_to_string(error_message.as_deref().unwrap_or("parameter not set"))?;
                         return Err(self.unset(parameter, &message));
                     }
                 }
             }
             P::UseAlternativeValue { parameter, test_type, alternative_value, .. } => {
-                if self.tested(parameter, test_type).is_some() {
+                if self.value_if_set(parameter, test_type).is_some() {
                     self.inner_word(alternative_value.as_deref().unwrap_or(""), place, fields)?;
                 }
             }
@@ -143,7 +144,7 @@ impl Shell {
         };
         let parts: Vec<String> = match self.part(expression)? {
             Part::Substring(_, Some(length)) if length < 0 => {
-                self.complain(format_args!("{length}: substring expression < 0"));
+                self.print_error(format_args!("{length}: substring expression < 0"));
                 return Err(Flow::Abort(2));
             }
             Part::Substring(offset, length) => {
@@ -164,33 +165,37 @@ impl Shell {
             | P::RemoveLargestSuffixPattern { pattern, .. }
             | P::RemoveSmallestPrefixPattern { pattern, .. }
             | P::RemoveLargestPrefixPattern { pattern, .. } => {
-                Part::Cut(expression, self.pattern(pattern.as_deref().unwrap_or(""))?)
+                Part::Cut(expression, self.expand_pattern(pattern.as_deref().unwrap_or(""))?)
             }
             P::Substring { offset, length, .. } => {
-                let offset = self.arithmetic(&offset.value)?;
+                let offset = self.evaluate_arithmetic(&offset.value)?;
                 let length = match length {
-                    Some(length) => Some(self.arithmetic(&length.value)?),
+                    Some(length) => Some(self.evaluate_arithmetic(&length.value)?),
                     None => None,
                 };
                 Part::Substring(offset, length)
             }
             P::ReplaceSubstring { pattern, replacement, match_kind, .. } => {
-                let pattern = self.pattern(pattern)?;
-                Part::Replaced(pattern, self.one(replacement.as_deref().unwrap_or(""))?, match_kind)
+                let pattern = self.expand_pattern(pattern)?;
+                Part::Replaced(
+                    pattern,
+                    self.expand_to_string(replacement.as_deref().unwrap_or(""))?,
+                    match_kind,
+                )
             }
             _ => return Err(self.bad_substitution()),
         })
     }
 
     pub(super) fn bad_substitution(&self) -> Flow {
-        self.complain("bad substitution");
+        self.print_error("bad substitution");
         Flow::Abort(2)
     }
 
     /// Returns true if it is an error that the parameter is not set (`set -u`). `LINENO` never is:
     /// bash and busybox always set it, so scripts name it in `PS4` without a default.
     fn must_be_set(&self, parameter: &Parameter) -> bool {
-        self.state.flag('u') && !matches!(parameter, Parameter::Named(name) if name == "LINENO")
+        self.state.is_flag_set('u') && !matches!(parameter, Parameter::Named(name) if name == "LINENO")
     }
 
     /// Its value, nothing if it is not set; with `set -u` that is an error.
@@ -201,7 +206,7 @@ impl Shell {
         }
     }
 
-    fn tested(&self, parameter: &Parameter, test: &ParameterTestType) -> Option<String> {
+    fn value_if_set(&self, parameter: &Parameter, test: &ParameterTestType) -> Option<String> {
         let value = self.value(parameter);
         match test {
             ParameterTestType::UnsetOrNull => value.filter(|v| !v.is_empty()),
@@ -212,7 +217,7 @@ impl Shell {
     fn unset(&self, parameter: &Parameter, message: &str) -> Flow {
         let shown = parameter.to_string();
         let name = shown.trim_start_matches(['$', '{']).trim_end_matches('}');
-        self.complain(format_args!("{name}: {message}"));
+        self.print_error(format_args!("{name}: {message}"));
         Flow::Abort(2)
     }
 
@@ -239,7 +244,7 @@ impl Shell {
     fn push_arguments(&self, arguments: &[String], concatenate: bool, place: Place, fields: &mut Fields) {
         let kind = place.of_result();
         if place != Place::Open && concatenate {
-            fields.push(&self.joined(arguments), kind);
+            fields.push(&self.join_arguments(arguments), kind);
             return;
         }
         for (i, arg) in arguments.iter().enumerate() {
@@ -254,7 +259,7 @@ impl Shell {
     }
 
     /// Joins arguments with the first character of `IFS`.
-    fn joined(&self, arguments: &[String]) -> String {
+    fn join_arguments(&self, arguments: &[String]) -> String {
         let separator: String = self.state.get("IFS").unwrap_or(IFS).chars().take(1).collect();
         arguments.join(&separator)
     }
@@ -269,7 +274,7 @@ impl Shell {
         };
         let start = fields.last().len();
         let first = fields.0.len() - 1; // there is one, for `last` makes it
-        self.pieces(&pieces, place, fields)?;
+        self.expand_pieces(&pieces, place, fields)?;
         if place == Place::Open {
             // `$@` may have begun further ones.
             for (nth, field) in fields.0.iter_mut().enumerate().skip(first) {
@@ -297,9 +302,11 @@ impl Part<'_> {
     fn of(&self, value: &str) -> String {
         let value: Vec<char> = value.chars().collect();
         match self {
-            Part::Cut(expression, pattern) => cut(expression, pattern, &value).iter().collect(),
+            Part::Cut(expression, pattern) => remove_pattern(expression, pattern, &value).iter().collect(),
             Part::Substring(offset, length) => substring(&value, *offset, *length).iter().collect(),
-            Part::Replaced(pattern, replacement, which) => replaced(&value, pattern, replacement, which),
+            Part::Replaced(pattern, replacement, which) => {
+                replace_pattern(&value, pattern, replacement, which)
+            }
         }
     }
 }
@@ -364,7 +371,7 @@ fn without_escaped_braces(word: &str) -> String {
 }
 
 /// Returns what `${x#pattern}` and its three relatives leave.
-fn cut<'a>(expression: &ParameterExpr, pattern: &[Glyph], value: &'a [char]) -> &'a [char] {
+fn remove_pattern<'a>(expression: &ParameterExpr, pattern: &[Glyph], value: &'a [char]) -> &'a [char] {
     let parts = Parts::new(pattern);
     match expression {
         ParameterExpr::RemoveSmallestPrefixPattern { .. } => {
@@ -399,7 +406,12 @@ fn substring<T>(value: &[T], offset: i64, length: Option<i64>) -> &[T] {
 /// Returns what `${x/pattern/replacement}` and its relatives leave: the longest match at the first
 /// place that has one. As in bash, a match of no characters counts only where `#` or `%` holds an
 /// empty pattern (`${x/#/before}`), and in an empty value (`${x/*/all}`).
-fn replaced(value: &[char], pattern: &[Glyph], replacement: &str, which: &SubstringMatchKind) -> String {
+fn replace_pattern(
+    value: &[char],
+    pattern: &[Glyph],
+    replacement: &str,
+    which: &SubstringMatchKind,
+) -> String {
     let mut out = String::new();
     let mut at = 0;
     let parts = Parts::new(pattern);

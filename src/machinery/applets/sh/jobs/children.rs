@@ -27,7 +27,7 @@ impl Shell {
             Ok(side)
         });
         forked.map_err(|e| {
-            self.complain(format_args!("cannot fork: {}", reason(&e)));
+            self.print_error(format_args!("cannot fork: {}", reason(&e)));
             Flow::Abort(2)
         })
     }
@@ -121,7 +121,7 @@ impl Shell {
     }
 
     /// Ends a forked child.
-    pub(in super::super) fn leave(&mut self, result: Run) -> ! {
+    pub(in super::super) fn exit_child(&mut self, result: Run) -> ! {
         let code = self.finish(result);
         let _ = io::stdout().flush();
         process::exit_now(code)
@@ -130,7 +130,7 @@ impl Shell {
     /// Collects children that have ended.
     pub(in super::super) fn reap(&mut self) {
         while let Ok(Some((pid, exit))) = process::wait_any(false) {
-            self.jobs.ended(pid, exit);
+            self.jobs.record_exit(pid, exit);
         }
     }
 
@@ -138,13 +138,13 @@ impl Shell {
     /// been added to the jobs.
     pub(in super::super) fn wait_for(&mut self, pid: i32) -> Exit {
         loop {
-            match self.jobs.take(pid) {
+            match self.jobs.take_exit(pid) {
                 Ok(Some(exit)) => return exit,
                 Err(()) => return Exit::Code(127),
                 Ok(None) => match process::wait_any(true) {
-                    Ok(Some((ended, exit))) => self.jobs.ended(ended, exit),
+                    Ok(Some((ended, exit))) => self.jobs.record_exit(ended, exit),
                     Ok(None) => {}
-                    Err(_) => self.jobs.ended(pid, Exit::Code(127)), // it was collected elsewhere
+                    Err(_) => self.jobs.record_exit(pid, Exit::Code(127)), // it was collected elsewhere
                 },
             }
         }
@@ -152,7 +152,7 @@ impl Shell {
 
     /// Waits for a child in the foreground. At a prompt, ^C that ended the child ends the whole
     /// line.
-    pub(in super::super) fn foreground(&mut self, pid: i32) -> Run {
+    pub(in super::super) fn wait_in_foreground(&mut self, pid: i32) -> Run {
         self.jobs.add(pid);
         let exit = self.wait_for(pid);
         self.take_terminal();
@@ -189,7 +189,7 @@ impl Shell {
                 return Some(128 + signal);
             }
             match wanted {
-                Some(pid) => match self.jobs.take(pid) {
+                Some(pid) => match self.jobs.take_exit(pid) {
                     Ok(Some(exit)) => Some(exit.code()),
                     Ok(None) => None,
                     Err(()) => Some(127),

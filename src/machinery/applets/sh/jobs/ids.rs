@@ -8,7 +8,7 @@ impl Jobs {
     /// several commands have means none of them.
     ///
     /// Source: POSIX, 3.182, "Job ID".
-    pub(super) fn job(&self, name: &str) -> Option<&Job> {
+    pub(super) fn find_job(&self, name: &str) -> Option<&Job> {
         if let Ok(number) = name.parse::<usize>() {
             return self.list.iter().find(|job| job.number == number);
         }
@@ -34,9 +34,9 @@ mod tests {
     #[test]
     fn a_job_has_several_names() {
         let mut jobs = Jobs::default();
-        assert_eq!((jobs.named("%%"), jobs.named("%-")), (None, None));
+        assert_eq!((jobs.pid_of("%%"), jobs.pid_of("%-")), (None, None));
         jobs.add_command(&[10], false, "sleep 60".into());
-        assert_eq!((jobs.named("%+"), jobs.named("%-")), (Some(10), Some(10)));
+        assert_eq!((jobs.pid_of("%+"), jobs.pid_of("%-")), (Some(10), Some(10)));
         jobs.add_command(&[20], false, "sleep 61".into());
         jobs.add_command(&[30, 31], false, "cat | wc".into());
         for (name, pid) in [
@@ -51,7 +51,7 @@ mod tests {
             ("%?nothing", None),
             ("20", Some(20)),
         ] {
-            assert_eq!(jobs.named(name), pid, "{name}");
+            assert_eq!(jobs.pid_of(name), pid, "{name}");
         }
     }
 }

@@ -66,7 +66,7 @@ impl Jobs {
     }
 
     /// Notes an exit; a stranger's (an orphan given to pid 1) belongs to no job.
-    fn ended(&mut self, pid: i32, exit: Exit) {
+    fn record_exit(&mut self, pid: i32, exit: Exit) {
         let mut members = self.list.iter_mut().flat_map(|job| &mut job.members);
         if let Some((_, known)) = members.find(|(member, known)| *member == pid && known.is_none()) {
             *known = Some(exit);
@@ -75,7 +75,7 @@ impl Jobs {
 
     /// Returns the exit of an ended child, which is no job any more then; `Err` if there is no such
     /// child.
-    fn take(&mut self, pid: i32) -> Result<Option<Exit>, ()> {
+    fn take_exit(&mut self, pid: i32) -> Result<Option<Exit>, ()> {
         let Some(at) = self.list.iter().position(|job| job.pid() == pid) else {
             let known = self.waited.iter().find(|(waited, _)| *waited == pid);
             return known.map(|(_, exit)| Some(*exit)).ok_or(());
@@ -88,14 +88,14 @@ impl Jobs {
         Ok(exit)
     }
 
-    /// Takes the first job of `wanted` (empty: of all jobs) that has ended, as [`Jobs::take`] does;
-    /// `Err` if there is no such job.
+    /// Takes the first job of `wanted` (empty: of all jobs) that has ended, as [`Jobs::take_exit`]
+    /// does; `Err` if there is no such job.
     pub(super) fn take_next(&mut self, wanted: &[i32]) -> Result<Option<Exit>, ()> {
         let is_wanted = |job: &&Job| wanted.is_empty() || wanted.contains(&job.pid());
         let mut known = self.list.iter().filter(is_wanted).peekable();
         known.peek().ok_or(())?;
         let ended = known.find(|job| job.exit().is_some()).map(Job::pid);
-        ended.map_or(Ok(None), |pid| self.take(pid))
+        ended.map_or(Ok(None), |pid| self.take_exit(pid))
     }
 
     /// Keeps the exit of a background job for another `wait`.
@@ -127,19 +127,19 @@ impl Jobs {
     }
 
     /// Returns the child that a script names: by its pid, or `%1` for the first job.
-    pub(super) fn named(&self, name: &str) -> Option<i32> {
+    pub(super) fn pid_of(&self, name: &str) -> Option<i32> {
         match name.strip_prefix('%') {
-            Some(job) => self.job(job).map(Job::pid),
+            Some(job) => self.find_job(job).map(Job::pid),
             None => name.parse().ok(),
         }
     }
 
     /// Returns what `kill` ends: the process of that number, or all processes of a job that still
     /// run.
-    pub(super) fn targets(&self, name: &str) -> Option<Vec<i32>> {
+    pub(super) fn kill_targets(&self, name: &str) -> Option<Vec<i32>> {
         match name.strip_prefix('%') {
             Some(job) => {
-                let running = self.job(job)?.members.iter().filter(|(_, exit)| exit.is_none());
+                let running = self.find_job(job)?.members.iter().filter(|(_, exit)| exit.is_none());
                 Some(running.map(|(pid, _)| *pid).collect())
             }
             None => Some(vec![name.parse().ok()?]),
@@ -156,14 +156,14 @@ impl Jobs {
             return Ok(self.list.iter().map(|job| job.number).collect());
         }
         let number = |name: &'a String| {
-            let pid = self.named(name).ok_or(name.as_str())?;
+            let pid = self.pid_of(name).ok_or(name.as_str())?;
             self.list.iter().find(|job| job.pid() == pid).map(|job| job.number).ok_or(name.as_str())
         };
         names.iter().map(number).collect()
     }
 
     /// Returns the jobs of these numbers.
-    fn numbered<'a>(&'a self, numbers: &'a [usize]) -> impl Iterator<Item = &'a Job> {
+    fn jobs_with_numbers<'a>(&'a self, numbers: &'a [usize]) -> impl Iterator<Item = &'a Job> {
         numbers.iter().filter_map(|number| self.list.iter().find(|job| job.number == *number))
     }
 
@@ -173,13 +173,13 @@ impl Jobs {
     }
 
     /// Returns what `jobs -p` prints: the first process of each of these jobs.
-    pub(super) fn pids(&self, numbers: &[usize]) -> String {
-        let first = self.numbered(numbers).filter_map(|job| job.members.first());
+    pub(super) fn format_pids(&self, numbers: &[usize]) -> String {
+        let first = self.jobs_with_numbers(numbers).filter_map(|job| job.members.first());
         first.map(|(pid, _)| format!("{pid}\n")).collect()
     }
 
     /// Returns what `jobs` prints of these jobs.
-    pub(super) fn describe(&self, numbers: &[usize]) -> String {
+    pub(super) fn format_jobs(&self, numbers: &[usize]) -> String {
         let line = |job: &Job| {
             let state = match job.exit() {
                 None => "Running".to_string(),
@@ -189,7 +189,7 @@ impl Jobs {
             format!("[{}] {} {state:<10} {}", job.number, job.pid(), job.command).trim_end().to_string()
                 + "\n"
         };
-        self.numbered(numbers).map(line).collect()
+        self.jobs_with_numbers(numbers).map(line).collect()
     }
 }
 
@@ -202,11 +202,11 @@ mod tests {
         let mut jobs = Jobs::default();
         jobs.add(10);
         jobs.add(20);
-        jobs.ended(20, Exit::Signal(15));
-        jobs.ended(99, Exit::Code(0));
-        assert_eq!((jobs.take(10), jobs.named("%2")), (Ok(None), Some(20)));
-        assert_eq!(jobs.take(20).map(|e| e.map(Exit::code)), Ok(Some(143)));
-        assert_eq!((jobs.take(20), jobs.take(99)), (Err(()), Err(())));
+        jobs.record_exit(20, Exit::Signal(15));
+        jobs.record_exit(99, Exit::Code(0));
+        assert_eq!((jobs.take_exit(10), jobs.pid_of("%2")), (Ok(None), Some(20)));
+        assert_eq!(jobs.take_exit(20).map(|e| e.map(Exit::code)), Ok(Some(143)));
+        assert_eq!((jobs.take_exit(20), jobs.take_exit(99)), (Err(()), Err(())));
     }
 
     #[test]
@@ -214,21 +214,31 @@ mod tests {
         let mut jobs = Jobs::default();
         for pid in [10, 20, 30] {
             jobs.add_command(&[pid], false, "c".into());
-            jobs.ended(pid, Exit::Code(pid));
+            jobs.record_exit(pid, Exit::Code(pid));
         }
-        assert_eq!((jobs.take(10), jobs.take(10)), (Ok(Some(Exit::Code(10))), Ok(Some(Exit::Code(10)))));
+        assert_eq!(
+            (jobs.take_exit(10), jobs.take_exit(10)),
+            (Ok(Some(Exit::Code(10))), Ok(Some(Exit::Code(10))))
+        );
         jobs.take_all();
-        assert_eq!((jobs.take(20), jobs.describe(&[1, 2, 3])), (Ok(Some(Exit::Code(20))), String::new()));
+        assert_eq!(
+            (jobs.take_exit(20), jobs.format_jobs(&[1, 2, 3])),
+            (Ok(Some(Exit::Code(20))), String::new())
+        );
         jobs.add_command(&[20], false, "d".into());
-        assert_eq!((jobs.take(20), jobs.take(30)), (Ok(None), Ok(Some(Exit::Code(30)))), "another process");
+        assert_eq!(
+            (jobs.take_exit(20), jobs.take_exit(30)),
+            (Ok(None), Ok(Some(Exit::Code(30)))),
+            "another process"
+        );
         for pid in 100..5000 {
             jobs.add_command(&[pid], false, "c".into());
-            jobs.ended(pid, Exit::Code(0));
-            assert!(jobs.take(pid).is_ok());
+            jobs.record_exit(pid, Exit::Code(0));
+            assert!(jobs.take_exit(pid).is_ok());
         }
-        assert_eq!((jobs.waited.len(), jobs.take(30)), (ENDED_MAX, Err(())));
+        assert_eq!((jobs.waited.len(), jobs.take_exit(30)), (ENDED_MAX, Err(())));
         jobs.clear();
-        assert_eq!((jobs.take(20), jobs.take(4999)), (Err(()), Err(())));
+        assert_eq!((jobs.take_exit(20), jobs.take_exit(4999)), (Err(()), Err(())));
     }
 
     #[test]
@@ -236,12 +246,12 @@ mod tests {
         let mut jobs = Jobs::default();
         jobs.add_command(&[10], false, "sleep 5".into());
         jobs.add_command(&[20], false, "sleep 6".into());
-        jobs.ended(10, Exit::Signal(15));
-        assert!(jobs.take(10).is_ok());
-        assert_eq!((jobs.named("%1"), jobs.named("%2")), (None, Some(20)));
-        assert_eq!(jobs.describe(&[2]), "[2] 20 Running    sleep 6\n");
+        jobs.record_exit(10, Exit::Signal(15));
+        assert!(jobs.take_exit(10).is_ok());
+        assert_eq!((jobs.pid_of("%1"), jobs.pid_of("%2")), (None, Some(20)));
+        assert_eq!(jobs.format_jobs(&[2]), "[2] 20 Running    sleep 6\n");
         jobs.add(30);
-        assert_eq!(jobs.named("%3"), Some(30));
+        assert_eq!(jobs.pid_of("%3"), Some(30));
     }
 
     #[test]
@@ -260,8 +270,11 @@ mod tests {
         ] {
             assert_eq!(jobs.select(&names(line)), numbers, "{line}");
         }
-        jobs.ended(20, Exit::Code(0));
-        assert_eq!((jobs.describe(&[2]), jobs.pids(&[1])), ("[2] 20 Done       c\n".into(), "10\n".into()));
+        jobs.record_exit(20, Exit::Code(0));
+        assert_eq!(
+            (jobs.format_jobs(&[2]), jobs.format_pids(&[1])),
+            ("[2] 20 Done       c\n".into(), "10\n".into())
+        );
         jobs.forget_ended(&[1]);
         assert_eq!(jobs.select(&[]), Ok(vec![1, 2]), "no `jobs` has shown the second one");
         jobs.forget_ended(&[2]);
@@ -273,15 +286,18 @@ mod tests {
         for (pipefail, code) in [(false, 0), (true, 3)] {
             let mut jobs = Jobs::default();
             jobs.add_command(&[10, 11, 12], pipefail, "a |b |c".into());
-            assert_eq!(jobs.pids(&[1]), "10\n");
-            assert_eq!((jobs.named("%1"), jobs.targets("%1")), (Some(12), Some(vec![10, 11, 12])));
-            jobs.ended(12, Exit::Code(0));
-            jobs.ended(11, Exit::Code(3));
-            assert_eq!((jobs.take(12), jobs.targets("%%")), (Ok(None), Some(vec![10])));
-            jobs.ended(10, Exit::Code(0));
-            assert_eq!(jobs.take(12), Ok(Some(Exit::Code(code))));
+            assert_eq!(jobs.format_pids(&[1]), "10\n");
+            assert_eq!((jobs.pid_of("%1"), jobs.kill_targets("%1")), (Some(12), Some(vec![10, 11, 12])));
+            jobs.record_exit(12, Exit::Code(0));
+            jobs.record_exit(11, Exit::Code(3));
+            assert_eq!((jobs.take_exit(12), jobs.kill_targets("%%")), (Ok(None), Some(vec![10])));
+            jobs.record_exit(10, Exit::Code(0));
+            assert_eq!(jobs.take_exit(12), Ok(Some(Exit::Code(code))));
         }
-        assert_eq!((Jobs::default().targets("%1"), Jobs::default().targets("7")), (None, Some(vec![7])));
+        assert_eq!(
+            (Jobs::default().kill_targets("%1"), Jobs::default().kill_targets("7")),
+            (None, Some(vec![7]))
+        );
     }
 
     #[test]
@@ -289,7 +305,7 @@ mod tests {
         let mut jobs = Jobs::default();
         for pid in 1..5000 {
             jobs.add(pid);
-            jobs.ended(pid, Exit::Code(0));
+            jobs.record_exit(pid, Exit::Code(0));
         }
         assert!(jobs.list.len() <= ENDED_MAX + 1);
     }

@@ -53,6 +53,12 @@ const CASES: &[Case] = &[
     ("set -- a 'b c'; IFS=:; x=$*; y=$@; z=\"$*\"; IFS=; echo \"$x|$y|$z\"", "a:b c|a b c|a:b c\n", 0),
     // The list of `tar t` is what it has to say, also with `-O`.
     ("mkdir d; tar cf a.tar d; tar tOf a.tar 2>err; tar xvOf a.tar 2>err", "d/\n", 0),
+    // A member is stored and named as GNU tar does it.
+    (
+        "mkdir d; >d/f; tar cvf a.tar ./d d/../d/f 2>&1; echo; tar tf a.tar d; tar tf a.tar ./d/",
+        "./d/\n./d/f\ntar: Removing leading `d/../' from member names\nd/../d/f\n\nd/f\n./d/\n./d/f\n",
+        0,
+    ),
     // A here-document in a `$(…)` in backquotes.
     ("echo `echo $(cat <<'E'\nit's )\nE\n)` end", "it's ) end\n", 0),
     ("printf 'a\\0b\\nc\\0d' | { read x; read -n 2 y; echo \"$x $y\"; cat; }", "ab c\nd", 0),
