@@ -414,8 +414,7 @@ mod tests {
         }
     }
 
-    /// As `convertCelTypeToDeclType` upstream: only texts, numbers, times, lists and maps keep their
-    /// type.
+    /// As `convertCelTypeToDeclType` upstream: only scalars, times, lists and maps keep their type.
     #[test]
     fn an_object_in_a_variable_may_be_of_any_type() {
         let mut variables = Variables::of(Type::Dyn, None).composed();

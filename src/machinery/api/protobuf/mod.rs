@@ -28,6 +28,7 @@ const MAGIC: &[u8] = b"k8s\0";
 /// Messages nest at most this deep (JSONSchemaProps could go on for ever). JSON inside of them
 /// counts on its own: the reader of a body checks the whole object against `bounds::DEPTH_MAX`.
 const DEPTH_MAX: usize = 64;
+const TOO_DEEP: &str = "protobuf message is nested too deeply";
 
 /// What may still be made inside of a message.
 #[derive(Clone, Copy)]
@@ -153,7 +154,12 @@ pub fn decode(body: &[u8]) -> Result<Value, String> {
         .find(|name| MESSAGES.contains_key(name.as_str()))
         .ok_or_else(|| format!("no kind \"{kind}\" is registered for version \"{api_version}\""))?;
     let left = Cell::new(VALUES_MAX);
-    let mut object = message(name, raw, Room { depth: 0, left: &left })?;
+    let read = message(name, raw, Room { depth: 0, left: &left });
+    // Upstream's `transformDecodeError`. The bounds are this server's own.
+    let mut object = read.map_err(|why| match why == TOO_MANY || why == TOO_DEEP {
+        true => why,
+        false => format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"),
+    })?;
     let mut full = Map::new();
     full.insert("kind".into(), kind.into());
     full.insert("apiVersion".into(), api_version.into());
@@ -173,7 +179,7 @@ fn message(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
         _ => {}
     }
     if room.depth > DEPTH_MAX {
-        return Err("protobuf message is nested too deeply".to_string());
+        return Err(TOO_DEEP.to_string());
     }
     if short.starts_with("JSONSchemaPropsOr") {
         return schema_or(name, bytes, room);
