@@ -49,6 +49,7 @@ pub mod fields;
 mod fuzz;
 pub mod gojson;
 pub mod gostr;
+pub mod gotime;
 pub mod host_ports;
 pub mod image_name;
 pub mod json_syntax;

@@ -4,8 +4,7 @@
 use crate::request::http::Query;
 use api::Status;
 use api::errors::Errors;
-use api::gostr::quote;
-use api::schema::rfc3339;
+use api::gotime;
 use serde_json::json;
 
 /// Checks the options of a request for the log of the pod `name`, as upstream's
@@ -53,13 +52,10 @@ pub(crate) fn passed(query: &str) -> String {
 
 /// Checks a time. An empty text and `null` stand for the zero time in a query.
 fn check_time(text: &str) -> Result<(), Status> {
-    if matches!(text, "" | "null") || rfc3339(text).is_some() {
-        return Ok(());
+    match text {
+        "" | "null" => Ok(()),
+        text => gotime::parse(text).map(drop).map_err(Status::bad_request),
     }
-    let text = quote(text);
-    Err(Status::bad_request(format!(
-        "parsing time {text} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text} as \"2006\""
-    )))
 }
 
 #[cfg(test)]
@@ -123,6 +119,11 @@ mod tests {
                 "sinceTime=yesterday",
                 400,
                 "parsing time \"yesterday\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"yesterday\" as \"2006\"",
+            ),
+            (
+                "sinceTime=2026-01-02",
+                400,
+                "parsing time \"2026-01-02\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"\" as \"T\"",
             ),
         ] {
             assert_eq!(refused(query), (code, message.to_string()), "{query}");

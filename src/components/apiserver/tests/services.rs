@@ -24,6 +24,17 @@ impl Api {
     async fn patch_service(&self, name: &str, spec: Value) -> (u16, Value) {
         spec_of(self.patch(&format!("{SERVICES}/{name}"), json!({ "spec": spec })).await)
     }
+
+    /// Changes a Service by a patch, or by an update with the object as it was read.
+    async fn change_service(&self, by: &str, name: &str, spec: Value) -> (u16, Value) {
+        if by == "PATCH" {
+            return self.patch_service(name, spec).await;
+        }
+        let path = format!("{SERVICES}/{name}");
+        let (_, mut object) = self.get(&path).await;
+        api::patch::merge(&mut object, &json!({ "spec": spec }));
+        spec_of(self.put(&path, object).await)
+    }
 }
 
 /// The spec of an object; of a refusal what it says.
@@ -225,6 +236,40 @@ async fn addresses_that_contradict_each_other_are_refused() {
         .patch_service("s", json!({"type": "ClusterIP", "externalName": null, "clusterIP": "10.96.0.52"}))
         .await;
     assert_eq!((code, &after["clusterIPs"]), (200, &json!(["10.96.0.52"])), "{after}");
+}
+
+/// What its type does not have goes, and all else stays. What an ExternalName has and does not show
+/// comes back by a patch of the type alone.
+#[tokio::test]
+async fn a_service_becomes_an_external_name_and_comes_back() {
+    let api = Api::bare().await;
+    let external = json!({"type": "ExternalName", "externalName": "a.example",
+        "sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 10800}},
+        "ports": [{"port": 80, "protocol": "TCP", "targetPort": 80}]});
+    for (by, inside) in [("PATCH", "Local"), ("PUT", "Cluster")] {
+        let spec = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local",
+            "internalTrafficPolicy": "Local", "sessionAffinity": "ClientIP", "ports": [{"port": 80}]});
+        let made = api.made_service("s", spec).await;
+        let has_ports = made["healthCheckNodePort"].is_i64() && made["ports"][0]["nodePort"].is_i64();
+        assert!(has_ports && made["allocateLoadBalancerNodePorts"] == true, "{made}");
+        let away = json!({"type": "ExternalName", "externalName": "a.example"});
+        let (code, away) = api.change_service(by, "s", away).await;
+        assert_eq!((code, &away), (200, &external), "{by}");
+        let (_, one) = api.get(&format!("{SERVICES}/s")).await;
+        assert_eq!(one["spec"], external, "{by}");
+        let (_, list) = api.get(SERVICES).await;
+        let listed = list["items"].as_array().unwrap().iter().find(|one| one["metadata"]["name"] == "s");
+        assert_eq!(listed.unwrap()["spec"], external, "{by}");
+        let (code, back) = api.change_service(by, "s", json!({"type": "ClusterIP"})).await;
+        let ip = back["clusterIP"].as_str().unwrap_or_default();
+        assert!(code == 200 && !ip.is_empty(), "{back}");
+        let mut want = external.clone();
+        let more = json!({"type": "ClusterIP", "clusterIP": ip, "clusterIPs": [ip], "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack", "internalTrafficPolicy": inside});
+        api::patch::merge(&mut want, &more);
+        assert_eq!(back, want, "{by}");
+        assert_eq!(api.delete(&format!("{SERVICES}/s"), json!({})).await.0, 200);
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use crate::lists::whole;
 use crate::scheme;
 use crate::wire::paths;
 use api::gostr::{self, quote};
+use api::gotime;
 use api::value;
 use client::discovery::Resource;
 use http_body_util::BodyExt;
@@ -84,15 +85,10 @@ fn check(ctx: &Ctx, container_word: Option<&str>) -> Result<(), Fail> {
     if !since_time.is_empty() && nanos("since") != 0 {
         return text("at most one of `sinceTime` or `sinceSeconds` may be specified");
     }
-    if !since_time.is_empty() && since_time.parse::<jiff::Timestamp>().is_err() {
-        const LAYOUT: &str = "2006-01-02T15:04:05Z07:00";
-        // Go names the part of the layout that does not match; this covers the year, the usual
-        // mistake.
-        let quoted = quote(since_time);
-        return text(format!(
-            "parsing time {quoted} as {}: cannot parse {quoted} as \"2006\"",
-            quote(LAYOUT)
-        ));
+    if !since_time.is_empty()
+        && let Err(why) = gotime::parse(since_time)
+    {
+        return text(why);
     }
     let container = container_word.unwrap_or(named);
     if ctx.flags.is("all-containers") && !container.is_empty() {

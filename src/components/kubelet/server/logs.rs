@@ -5,6 +5,7 @@ use super::super::logs::{LogReader, Options, Pieces};
 use super::super::pods::Kubelet;
 use super::super::specs::{is_ephemeral, spec_of};
 use super::{Body, Query, refuse, runtime_error};
+use api::gotime;
 use bytes::Bytes;
 use client::Key;
 use cri::ContainerState;
@@ -95,7 +96,7 @@ pub(super) async fn read_logs(
         previous: query.flag("previous"),
         timestamps: query.flag("timestamps"),
         tail: tail_of(query),
-        since: query.get("sinceTime").and_then(|t| t.parse().ok()).or(since),
+        since: query.get("sinceTime").and_then(|time| gotime::parse(time).ok()).or(since),
         limit: number("limitBytes").and_then(|n| usize::try_from(n).ok()),
     };
     let found = kubelet.logged(&key, container, options.previous).await.map_err(runtime_error)?;

@@ -15,7 +15,7 @@ use cel::objects::OptionalValue;
 use cel::{Context, Value};
 use serde_json::Value as Json;
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Bytes of all variables of a policy together. Each may be as large as the steps of one expression
@@ -30,6 +30,9 @@ const LEVELS_MAX: usize = 2 * bounds::DEPTH_MAX;
 /// names.
 const ERROR_MAX: usize = 5 << 10;
 pub(super) const TOO_COSTLY: &str = "operation cancelled: actual cost limit exceeded";
+/// The error of a variable that waits for itself. It takes two of one name: upstream evaluates the
+/// last one without end.
+const READS_ITSELF: &str = "a variable reads its own value";
 
 /// Why an expression has no value.
 pub(super) enum Failure {
@@ -113,11 +116,19 @@ impl<'r> Evaluation<'r> {
         let policy = self.policy;
         // Variables that wait for those after them.
         let mut making: Vec<usize> = vec![];
+        let mut begun = HashSet::new();
         loop {
             let current = making.last().map_or(expression, |place| &policy.variables[*place].1);
             // A variable always has it, and is not made anew for a message or an annotation.
             let has_authorizer = self.has_authorizer || !making.is_empty();
-            match self.attempt(current, has_authorizer)? {
+            let attempt = match self.attempt(current, has_authorizer)? {
+                // What is begun and not made yet waits for this one.
+                Attempt::Needs(Need::Variable(place)) if !begun.insert(place) => {
+                    Attempt::Done(Err(READS_ITSELF.to_string()))
+                }
+                attempt => attempt,
+            };
+            match attempt {
                 Attempt::Needs(Need::Variable(place)) => making.push(place),
                 Attempt::Needs(Need::Decision(check)) => self.decide(*check),
                 Attempt::Done(result) => match making.pop() {

@@ -1,14 +1,14 @@
 //! One expression of a policy, checked against the variables that it may name.
 
 use super::authorizer;
-use super::types::{self, BOOL, INT, NULL, STRING, Type};
+use super::types::{self, BOOL, INT, NULL, Object, STRING, Type};
 use crate::cel::environment::{check_name, is_library};
 use crate::cel::fault::Fault;
 use crate::cel::terms::{self, Term};
 use cel::IdedExpr;
 use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr as Node, LiteralValue, SelectExpr};
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 /// Types that an expression may name: `type(x) == int`.
 const TYPE_NAMES: [&str; 10] =
@@ -23,8 +23,8 @@ const RESOURCE_CHECK: Type = Type::Plain("ResourceCheck");
 #[derive(Default)]
 pub(crate) struct Variables {
     plain: BTreeMap<&'static str, Type>,
-    /// The variables of the policy, if it has any.
-    composed: Option<BTreeMap<String, Type>>,
+    /// Type of `variables`, an object with the policy's own, if it has any.
+    composed: Option<Arc<Object>>,
 }
 
 /// Type of `request` (`BuildRequestType` upstream).
@@ -115,13 +115,15 @@ impl Variables {
 
     /// Adds `variables`, which has no fields yet.
     pub(crate) fn composed(self) -> Variables {
-        Variables { composed: Some(BTreeMap::new()), ..self }
+        let none = Object { name: "kubernetes.variables".to_string(), fields: BTreeMap::new() };
+        Variables { composed: Some(Arc::new(none)), ..self }
     }
 
-    /// Adds a field of `variables`: the expressions after it may name it.
+    /// Adds a field of `variables`: the expressions after it may name it. Of two with one name the
+    /// last one counts (`CompositionEnv.AddField` upstream).
     pub(crate) fn add(&mut self, name: &str, given: Type) {
-        if let Some(fields) = &mut self.composed {
-            fields.insert(name.to_string(), given);
+        if let Some(composed) = &mut self.composed {
+            Arc::make_mut(composed).fields.insert(name.to_string(), given.of_variable());
         }
     }
 }
@@ -263,7 +265,7 @@ fn composed_field(
     all: &Variables,
     inner: &[(&str, Type)],
 ) -> Option<Result<Type, Fault>> {
-    let fields = all.composed.as_ref()?;
+    let fields = &all.composed.as_ref()?.fields;
     let is_composed = matches!(&select.operand.expr, Node::Ident(name) if name == "variables");
     if !is_composed || inner.iter().any(|(known, _)| *known == "variables") {
         return None;
@@ -292,9 +294,10 @@ fn undeclared(name: &str) -> Fault {
 
 fn ident(name: &str, all: &Variables, inner: &[(&str, Type)]) -> Result<Type, Fault> {
     let bound = inner.iter().rev().find(|(known, _)| *known == name).map(|(_, kind)| kind);
-    match bound.or_else(|| all.plain.get(name)) {
-        Some(kind) => Ok(kind.clone()),
-        None if name == "variables" && all.composed.is_some() => Ok(Type::Unknown),
+    let composed = all.composed.as_ref().filter(|_| name == "variables");
+    let composed = || composed.map(|composed| Type::Object(composed.clone()));
+    match bound.or_else(|| all.plain.get(name)).cloned().or_else(composed) {
+        Some(kind) => Ok(kind),
         None if TYPE_NAMES.contains(&name) => Ok(Type::Plain("type")),
         None if name.starts_with('@') => Ok(Type::Unknown),
         None => Err(undeclared(name)),
@@ -357,6 +360,7 @@ mod tests {
             "request.userInfo.groups.exists(g, g == 'a')",
             "namespaceObject.metadata.labels['a'] == 'b'",
             "variables.n > 3 && object == null",
+            "[variables].all(v, v.n > 3) && dyn(variables)['n'] == 4",
             "[1, 2].map(x, x + 1).exists(x, x > 2)",
             "{'a': 1}.all(k, k == 'a')",
             "type(object.a) == int",
@@ -396,9 +400,35 @@ mod tests {
             ("authorizer.path('/').allowed()", "found no matching overload for 'allowed'"),
             ("authorizer.check('get').allowed()", "found no matching overload for 'check'"),
             ("has(authorizer.requestResource)", "Authorizer' does not support field selection"),
+            ("variables['n'] == 1", "overload for '_[_]' applied to '(kubernetes.variables, string)'"),
+            ("'n' in variables", "overload for '@in' applied to '(string, kubernetes.variables)'"),
+            ("variables.all(n, n == 'n')", "expression of type 'kubernetes.variables' cannot be range"),
+            (
+                "request['name'] == ''",
+                "overload for '_[_]' applied to '(kubernetes.AdmissionRequest, string)'",
+            ),
+            ("request == {'name': ''}", "overload for '_==_' applied to '(kubernetes.AdmissionRequest, map("),
         ] {
             let text = verdict(source, Wanted::Bool);
             assert!(text.starts_with("compilation failed: ERROR: <input>") && text.contains(why), "{text}");
+        }
+    }
+
+    /// As `convertCelTypeToDeclType` upstream: only scalars, times, lists and maps keep their type.
+    #[test]
+    fn an_object_in_a_variable_may_be_of_any_type() {
+        let mut variables = Variables::of(Type::Dyn, None).composed();
+        for (name, source, kind) in [
+            ("r", "request", "dyn"),
+            ("l", "[request]", "list(dyn)"),
+            ("u", "request.userInfo.groups", "list(string)"),
+            ("n", "1", "int"),
+            ("a", "authorizer", "dyn"),
+            ("v", "variables", "dyn"),
+        ] {
+            let of_source = given(source, &variables);
+            variables.add(name, of_source);
+            assert_eq!(given(&format!("variables.{name}"), &variables).to_string(), kind, "{source}");
         }
     }
 

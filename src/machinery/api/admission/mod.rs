@@ -26,8 +26,10 @@
 //! variables anew for each of the three, so its budget ends earlier; and a variable that asks for a
 //! right fails there in messages and annotations, where this one has its value. Beside upstream's
 //! budgets all policies of a request share one ([`Review::STEPS_MAX`]), from which each attempt of
-//! an expression is paid. An optional field of a variable that fails (`variables.?x`) is none.
-//! Expressions of more than 512 KiB in a policy, or whose patterns take more than 32 MiB.
+//! an expression is paid. An optional field of a variable that fails (`variables.?x`) is none. Of
+//! two variables with one name the last one counts, as upstream; one that reads its own value so
+//! fails, where upstream's server evaluates it without end. Expressions of more than 512 KiB in a
+//! policy, or whose patterns take more than 32 MiB.
 //! ## Read next
 //! `apiserver/admission/policies`, which asks the policies about a write.
 

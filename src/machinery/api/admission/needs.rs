@@ -17,6 +17,7 @@
 
 use super::attempt::TOO_COSTLY;
 use super::authorizer::{AccessCheck, Decision};
+use super::policy::Place;
 use crate::cel::cost::{CALL_MAX, REASON_MAX};
 use crate::cel::terms::AS_IT_IS;
 use crate::path::cut;
@@ -113,7 +114,7 @@ pub(super) struct Composed {
     /// The variables that are made, by name.
     pub made: Arc<HashMap<String, Made>>,
     /// The places of the policy's variables by name.
-    pub places: Arc<HashMap<String, usize>>,
+    pub places: Arc<HashMap<String, Place>>,
     /// How many of them the expression may read.
     pub readable: usize,
     pub needs: Arc<Needs>,
@@ -151,14 +152,14 @@ impl Indexer for Composed {
         Self: 'w,
     {
         let name = key.downcast_ref::<CelString>().map(|name| name.inner()).unwrap_or_default();
-        let Some(place) = self.places.get(name).filter(|place| **place < self.readable) else {
+        let Some(place) = self.places.get(name).filter(|place| place.first < self.readable) else {
             return Err(ExecutionError::no_such_key(name));
         };
         match self.made.get(name) {
             Some(Ok(value)) => Ok(CowVal::Borrowed(value.as_ref())),
             Some(Err(why)) => Err(ExecutionError::function_error(AS_IT_IS, why)),
             None => {
-                self.needs.note(Need::Variable(*place));
+                self.needs.note(Need::Variable(place.last));
                 Err(ExecutionError::no_such_key(name))
             }
         }

@@ -13,11 +13,20 @@ pub struct Policy {
     pub(super) ignores_failures: bool,
     pub(super) conditions: Vec<Expression>,
     pub(super) variables: Vec<(String, Expression)>,
-    /// The place of each variable. Of two with one name the last one counts.
-    pub(super) places: Arc<HashMap<String, usize>>,
+    /// The places of the variables by name.
+    pub(super) places: Arc<HashMap<String, Place>>,
     pub(super) validations: Vec<Validation>,
     /// Keys and values.
     pub(super) annotations: Vec<(String, Expression)>,
+}
+
+/// Where a name stands among the variables of a policy, which may have it more than once. The first
+/// one makes it known to the expressions after it, and the last one has the value (upstream:
+/// `CompositionEnv.CompiledVariables`).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub first: usize,
+    pub last: usize,
 }
 
 #[derive(Debug)]
@@ -56,10 +65,10 @@ impl Policy {
     /// Compiles the expressions of a policy's object.
     pub fn read(object: &Value) -> Policy {
         let spec = at(object, "spec");
-        let (mut variables, mut places) = (vec![], HashMap::new());
+        let (mut variables, mut places) = (vec![], HashMap::<String, Place>::new());
         for (place, variable) in list(spec, "variables").iter().enumerate() {
             let name = text(variable, "name").to_string();
-            places.insert(name.clone(), place);
+            places.entry(name.clone()).or_insert(Place { first: place, last: place }).last = place;
             variables.push((name, Expression::read(text(variable, "expression"), place)));
         }
         let all = variables.len();

@@ -96,6 +96,28 @@ fn variables_are_made_once_and_only_where_they_are_needed() {
     assert_eq!(denied, [want]);
 }
 
+/// As upstream, which takes them and keeps compiled variables by name.
+#[test]
+fn of_two_variables_with_one_name_the_last_one_counts() {
+    let with = |variables: &[(&str, &str)], expression: &str| {
+        let variables: Vec<Value> = variables
+            .iter()
+            .map(|(name, expression)| json!({"name": name, "expression": expression}))
+            .collect();
+        messages(json!({"variables": variables, "validations": [{"expression": expression}]}), replicas(1))
+    };
+    let two = [("a", "1"), ("b", "variables.a + 1"), ("a", "5")];
+    assert_eq!(with(&two, "variables.a == 5 && variables.b == 6"), [""; 0]);
+    let before = with(&[("b", "variables.a"), ("a", "1"), ("a", "5")], "variables.b == 5");
+    assert!(before[0].ends_with("no such key: a"), "it stands before both: {before:?}");
+    let itself = [("a", "1"), ("a", "variables.a + 1")];
+    let circle = [("a", "1"), ("b", "variables.a"), ("a", "variables.b")];
+    for endless in [&itself[..], &circle[..]] {
+        let denied = with(endless, "variables.a == 2");
+        assert!(denied.len() == 1 && denied[0].ends_with(": a variable reads its own value"), "{denied:?}");
+    }
+}
+
 #[test]
 fn parameters_and_the_namespace_are_variables() {
     let spec = json!({"paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}, "validations": [

@@ -34,7 +34,7 @@ pub(crate) enum Type {
 }
 
 /// An object type whose fields are listed.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Object {
     pub name: String,
     pub fields: BTreeMap<String, Type>,
@@ -50,6 +50,10 @@ const TIMESTAMP: Type = Type::Plain("timestamp");
 /// Types that a type may consist of. The author of a policy can make a type as large as they like:
 /// with `{x: x}` each variable has twice the type of the one before.
 const PARTS_MAX: usize = 64;
+
+/// Types that a variable of a policy keeps, of those without parts.
+const OF_VARIABLES: [&str; 9] =
+    ["null", "bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration"];
 
 /// Types without parts.
 #[rustfmt::skip]
@@ -156,6 +160,19 @@ impl Type {
         }
     }
 
+    /// Returns the type of a variable of a policy whose expression has this type: an object in it
+    /// may be of any type (`convertCelTypeToDeclType` upstream). So `variables.r.no` is no error
+    /// where `variables.r` is `request`, which has no such field.
+    pub(crate) fn of_variable(self) -> Type {
+        match self {
+            Type::Unknown => Type::Unknown,
+            Type::Plain(name) if OF_VARIABLES.contains(&name) => Type::Plain(name),
+            Type::List(item) => Type::list(item.of_variable()),
+            Type::Map(key, value) => Type::Map(Box::new(key.of_variable()), Box::new(value.of_variable())),
+            _ => Type::Dyn,
+        }
+    }
+
     /// Returns the type, or [`Type::Unknown`] if it has more parts than are followed.
     pub(crate) fn bounded(self) -> Type {
         let mut left = PARTS_MAX;
@@ -228,9 +245,6 @@ impl Type {
             (Type::List(a), Type::List(b)) | (Type::Optional(a), Type::Optional(b)) => a.takes(b, found),
             (Type::Map(k, v), Type::Map(l, w)) => k.takes(l, found) && v.takes(w, found),
             (wanted, Type::Plain("null")) => *wanted == NULL || wanted.is_nullable(),
-            // A map that is written in an expression may be compared with an object of a schema.
-            (Type::Published(_) | Type::Object(_), Type::Map(..)) => true,
-            (Type::Map(..), Type::Published(_) | Type::Object(_)) => true,
             (wanted, argument) => wanted == argument,
         }
     }

@@ -1,10 +1,9 @@
 //! The columns that a definition adds to `kubectl get`: a path into the object each.
 
-use crate::duration;
 use crate::jsonpath::JsonPath;
-use crate::schema;
 use crate::table::cells::describe;
 use crate::value::{at, int, text};
+use crate::{duration, gotime};
 use clock::Timestamp;
 use serde_json::{Value, json};
 
@@ -95,8 +94,8 @@ impl Column {
             "boolean" => first.as_bool().map_or(Value::Null, Value::from),
             "date" => match first.as_str() {
                 Some("" | "null") => "<unknown>".into(), // no time, as Go reads it
-                Some(time) => schema::rfc3339(time).map_or_else(
-                    || "<invalid>".into(),
+                Some(time) => gotime::parse(time).map_or_else(
+                    |_| "<invalid>".into(),
                     |then| duration::human(now.duration_since(then).as_secs()).into(),
                 ),
                 None => Value::Null,

@@ -171,6 +171,9 @@ pub struct Kind {
     pub printer: Option<&'static Printer>,
     /// For a version that is not the stored one.
     pub conversion: Option<Conversion>,
+    /// Returns what answers show in place of a stored object; `None`: the object itself (upstream:
+    /// `Store.Decorator`).
+    pub shown: fn(&Value) -> Option<Value>,
     /// For a kind with the subresource `scale`.
     pub scale: Option<ScalePaths>,
     /// The first thing that a deletion does to an object that does not go at once.
@@ -263,6 +266,7 @@ pub(crate) fn plain(
         fields: &[],
         printer: None,
         conversion: None,
+        shown: |_| None,
         scale: None,
         prepare_delete: nothing,
         custom: None,
@@ -406,12 +410,20 @@ impl Kind {
             return custom.shown(self.group, self.version, object);
         }
         match self.conversion {
-            None => (Cow::Borrowed(object), 0),
+            None => ((self.shown)(object).map_or(Cow::Borrowed(object), Cow::Owned), 0),
             Some(conversion) => {
                 let mut converted = object.clone();
                 (conversion.from_stored)(&mut converted);
                 (Cow::Owned(converted), 0)
             }
+        }
+    }
+    /// As [`Kind::from_stored`], with what answers leave out ([`Kind::shown`]): a patch changes the
+    /// stored object, also where its client cannot see all of it.
+    pub fn from_stored_whole<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
+        match self.conversion.is_some() || self.custom.is_some() {
+            true => self.from_stored(object),
+            false => Cow::Borrowed(object),
         }
     }
     /// As [`Kind::from_stored`], without the later defaults of a custom kind.

@@ -28,6 +28,7 @@ const MAGIC: &[u8] = b"k8s\0";
 /// Messages nest at most this deep (JSONSchemaProps could go on for ever). JSON inside of them
 /// counts on its own: the reader of a body checks the whole object against `bounds::DEPTH_MAX`.
 const DEPTH_MAX: usize = 64;
+const TOO_DEEP: &str = "protobuf message is nested too deeply";
 
 /// What may still be made inside of a message.
 #[derive(Clone, Copy)]
@@ -125,10 +126,10 @@ pub fn decode(body: &[u8]) -> Result<Value, String> {
         .strip_prefix(MAGIC)
         .ok_or("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")?;
     let (mut api_version, mut kind, mut raw) = (String::new(), String::new(), &[][..]);
-    for item in Reader(unknown) {
+    for item in Reader::new("Unknown", unknown) {
         match item? {
             (1, Wire::Bytes(meta)) => {
-                for item in Reader(meta) {
+                for item in Reader::new("TypeMeta", meta) {
                     match item? {
                         (1, Wire::Bytes(b)) => api_version = utf8(b)?,
                         (2, Wire::Bytes(b)) => kind = utf8(b)?,
@@ -153,7 +154,12 @@ pub fn decode(body: &[u8]) -> Result<Value, String> {
         .find(|name| MESSAGES.contains_key(name.as_str()))
         .ok_or_else(|| format!("no kind \"{kind}\" is registered for version \"{api_version}\""))?;
     let left = Cell::new(VALUES_MAX);
-    let mut object = message(name, raw, Room { depth: 0, left: &left })?;
+    let read = message(name, raw, Room { depth: 0, left: &left });
+    // Upstream's `transformDecodeError`. The bounds are this server's own.
+    let mut object = read.map_err(|why| match why == TOO_MANY || why == TOO_DEEP {
+        true => why,
+        false => format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"),
+    })?;
     let mut full = Map::new();
     full.insert("kind".into(), kind.into());
     full.insert("apiVersion".into(), api_version.into());
@@ -165,15 +171,15 @@ fn message(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
     let short = name.rsplit('.').next().unwrap_or(name);
     match short {
         "Time" | "MicroTime" => return time(bytes, short == "MicroTime"),
-        "Quantity" => return Ok(if bytes.is_empty() { "0".into() } else { first_text(bytes)?.into() }),
+        "Quantity" => return quantity(bytes),
         "IntOrString" => return int_or_string(bytes),
         "Duration" => return duration(bytes),
         "ExtraValue" => return texts(bytes, room),
-        "RawExtension" | "FieldsV1" | "JSON" => return json_inside(bytes, room),
+        "RawExtension" | "FieldsV1" | "JSON" => return json_inside(short, bytes, room),
         _ => {}
     }
     if room.depth > DEPTH_MAX {
-        return Err("protobuf message is nested too deeply".to_string());
+        return Err(TOO_DEEP.to_string());
     }
     if short.starts_with("JSONSchemaPropsOr") {
         return schema_or(name, bytes, room);
@@ -183,7 +189,7 @@ fn message(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
     if !bytes.is_empty() {
         room.spend(MAP)?;
     }
-    for item in Reader(bytes) {
+    for item in Reader::new(short, bytes) {
         let (number, wire) = item?;
         room.spend(FURTHER)?;
         let Some(field) = fields.get(&number) else { continue };
@@ -228,15 +234,17 @@ fn message(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
     Ok(Value::Object(out))
 }
 
-/// Reads a message whose one field holds JSON.
-fn json_inside(bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
-    for item in Reader(bytes) {
+/// Reads a message whose one field holds JSON. As in Go the last one counts if it is there twice.
+fn json_inside(short: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
+    let mut json = None;
+    for item in Reader::new(short, bytes) {
         if let (1, Wire::Bytes(raw)) = item? {
-            room.spend(values_cost(raw))?;
-            return serde_json::from_slice(raw).map_err(|e| e.to_string());
+            json = Some(raw);
         }
     }
-    Ok(Value::Null)
+    let Some(raw) = json else { return Ok(Value::Null) };
+    room.spend(values_cost(raw))?;
+    serde_json::from_slice(raw).map_err(|e| e.to_string())
 }
 
 /// The schema of a definition, which may stand where another message is named.
@@ -245,9 +253,9 @@ pub(crate) const SCHEMA: &str = "api.apiextensions.v1.JSONSchemaProps";
 /// Reads a place in a definition's schema that holds a schema or something simpler: a list of
 /// schemas (`items`), `true` or `false` (`additionalProperties`), names of fields (`dependencies`).
 fn schema_or(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
-    let bool_or = name.ends_with("OrBool");
+    let (short, bool_or) = (name.rsplit('.').next().unwrap_or(name), name.ends_with("OrBool"));
     let (mut allows, mut schema, mut list) = (false, None, vec![]);
-    for item in Reader(bytes) {
+    for item in Reader::new(short, bytes) {
         // Of a schema or a bool the last one is kept, which counts itself.
         room.spend(match (bool_or, list.is_empty()) {
             (true, _) => 0,
@@ -287,7 +295,7 @@ pub(crate) fn is_zero(value: &Value) -> bool {
 fn map_entry(kind: &str, entry: &[u8], room: Room<'_>) -> Result<(String, Value), String> {
     let (mut key, mut value) = (String::new(), None);
     room.spend(TEXT)?;
-    for item in Reader(entry) {
+    for item in Reader::of_entry(entry) {
         match item? {
             (1, Wire::Bytes(b)) => key = utf8(b)?,
             (2, wire) => value = Some(scalar_or_message(kind, wire, room)?),
@@ -314,7 +322,7 @@ fn scalar_or_message(kind: &str, wire: Wire<'_>, room: Room<'_>) -> Result<Value
 
 fn time(bytes: &[u8], micro: bool) -> Result<Value, String> {
     let (mut seconds, mut nanos) = (None, 0);
-    for item in Reader(bytes) {
+    for item in Reader::new("Timestamp", bytes) {
         match item? {
             (1, Wire::Varint(n)) => seconds = Some(n as i64),
             (2, Wire::Varint(n)) => nanos = n as i32,
@@ -326,19 +334,21 @@ fn time(bytes: &[u8], micro: bool) -> Result<Value, String> {
     Ok(if micro { clock::rfc3339_micro(at) } else { clock::rfc3339(at) }.into())
 }
 
-fn first_text(bytes: &[u8]) -> Result<String, String> {
-    for item in Reader(bytes) {
+/// Reads an amount: its text. The empty message is the amount 0.
+fn quantity(bytes: &[u8]) -> Result<Value, String> {
+    let mut text = if bytes.is_empty() { "0".to_string() } else { String::new() };
+    for item in Reader::new("Quantity", bytes) {
         if let (1, Wire::Bytes(b)) = item? {
-            return utf8(b);
+            text = utf8(b)?;
         }
     }
-    Ok(String::new())
+    Ok(text.into())
 }
 
 /// Reads a message that is a list in Go and in JSON: the values of an extra attribute of a user.
 fn texts(bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
     let mut all = vec![];
-    for item in Reader(bytes) {
+    for item in Reader::new("ExtraValue", bytes) {
         room.spend(if all.is_empty() { LIST + TEXT } else { FURTHER + TEXT })?;
         if let (1, Wire::Bytes(b)) = item? {
             all.push(utf8(b)?.into());
@@ -349,7 +359,7 @@ fn texts(bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
 
 fn int_or_string(bytes: &[u8]) -> Result<Value, String> {
     let (mut is_text, mut number, mut text) = (false, 0, String::new());
-    for item in Reader(bytes) {
+    for item in Reader::new("IntOrString", bytes) {
         match item? {
             (1, Wire::Varint(n)) => is_text = n == 1,
             (2, Wire::Varint(n)) => number = n as i32,
@@ -363,7 +373,7 @@ fn int_or_string(bytes: &[u8]) -> Result<Value, String> {
 /// Reads a length of time: nanoseconds here, and in JSON the text that Go prints, e.g. `10.5s`.
 fn duration(bytes: &[u8]) -> Result<Value, String> {
     let mut nanos = 0;
-    for item in Reader(bytes) {
+    for item in Reader::new("Duration", bytes) {
         if let (1, Wire::Varint(n)) = item? {
             nanos = n as i64;
         }
@@ -382,14 +392,43 @@ enum Wire<'a> {
 }
 
 /// The fields of one message: (number, value).
-struct Reader<'a>(&'a [u8]);
+struct Reader<'a> {
+    rest: &'a [u8],
+    /// Name of the message in Go. An entry of a map has none, and is read without its checks.
+    message: Option<&'a str>,
+}
 
 impl<'a> Reader<'a> {
+    fn new(message: &'a str, bytes: &'a [u8]) -> Reader<'a> {
+        Reader { rest: bytes, message: Some(message) }
+    }
+    /// Reads an entry of a map: Go skips all fields of it but the key and the value.
+    fn of_entry(bytes: &'a [u8]) -> Reader<'a> {
+        Reader { rest: bytes, message: None }
+    }
+    /// Returns the number of a field. A number has 29 bits; Go takes 32 of what a tag has, with a
+    /// sign.
+    ///
+    /// # Errors
+    /// The field is the end of a group, or its number is not positive (`Unmarshal` of each message
+    /// in `generated.pb.go` upstream).
+    ///
+    /// Example: the tag 2 is field 0 with a text: `proto: Pod: illegal tag 0 (wire type 2)`.
+    fn number(&self, tag: u64) -> Result<u32, String> {
+        let number = (tag >> 3) as i32;
+        match self.message {
+            Some(name) if tag & 7 == 4 => Err(format!("proto: {name}: wiretype end group for non-group")),
+            Some(name) if number <= 0 => {
+                Err(format!("proto: {name}: illegal tag {number} (wire type {tag})"))
+            }
+            _ => Ok(number as u32),
+        }
+    }
     fn varint(&mut self) -> Result<u64, String> {
         let mut value = 0u64;
         for shift in (0..70).step_by(7) {
-            let (&byte, rest) = self.0.split_first().ok_or("unexpected EOF")?;
-            self.0 = rest;
+            let (&byte, rest) = self.rest.split_first().ok_or("unexpected EOF")?;
+            self.rest = rest;
             value |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
             if byte & 0x80 == 0 {
                 return Ok(value);
@@ -398,15 +437,16 @@ impl<'a> Reader<'a> {
         Err("proto: integer overflow".to_string())
     }
     fn take(&mut self, length: u64) -> Result<&'a [u8], String> {
-        if length > self.0.len() as u64 {
+        if length > self.rest.len() as u64 {
             return Err("unexpected EOF".to_string());
         }
-        let (taken, rest) = self.0.split_at(length as usize);
-        self.0 = rest;
+        let (taken, rest) = self.rest.split_at(length as usize);
+        self.rest = rest;
         Ok(taken)
     }
     fn read(&mut self) -> Result<(u32, Wire<'a>), String> {
         let tag = self.varint()?;
+        let number = self.number(tag)?;
         let little = |b: &[u8]| b.iter().rev().fold(0u64, |n, &x| n << 8 | u64::from(x));
         let wire = match tag & 7 {
             0 => Wire::Varint(self.varint()?),
@@ -418,19 +458,19 @@ impl<'a> Reader<'a> {
             5 => Wire::Fixed(little(self.take(4)?)),
             other => return Err(format!("proto: illegal wireType {other}")),
         };
-        Ok(((tag >> 3) as u32, wire))
+        Ok((number, wire))
     }
 }
 
 impl<'a> Iterator for Reader<'a> {
     type Item = Result<(u32, Wire<'a>), String>;
     fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
+        if self.rest.is_empty() {
             return None;
         }
         let item = self.read();
         if item.is_err() {
-            self.0 = &[];
+            self.rest = &[];
         }
         Some(item)
     }

@@ -91,6 +91,43 @@ fn a_config_map_as_kubectl_posts_it() {
     }
 }
 
+/// As `Unmarshal` of each message answers in Go. Only the entries of a map have no such check.
+#[test]
+fn a_field_has_a_number_in_each_message() {
+    let zero = [0x02, 0x00]; // field 0 with an empty text
+    for name in names().chain(["api.apiextensions.v1.JSONSchemaPropsOrBool"]) {
+        let shown = match name.rsplit('.').next() {
+            Some("Time" | "MicroTime") => "Timestamp",
+            short => short.unwrap_or_default(),
+        };
+        let why = format!("proto: {shown}: illegal tag 0 (wire type 2)");
+        assert_eq!(message(name, &zero, 0), Err(why), "{name}");
+    }
+    let of_map = |meta: &[u8]| decode(&body("v1", "ConfigMap", &put(1, meta)));
+    let nested = of_map(&[put(1, b"cm"), vec![0x00, 0x01]].concat()).unwrap_err();
+    let why = "proto: ObjectMeta: illegal tag 0 (wire type 0)";
+    assert_eq!(nested, format!("ConfigMap in version \"v1\" cannot be handled as a ConfigMap: {why}"));
+    let entry = [put(1, b"k"), zero.to_vec(), put(2, b"v")].concat();
+    let labels = of_map(&put(11, &entry)).unwrap();
+    assert_eq!(labels["metadata"]["labels"], json!({"k": "v"}));
+    let types = [put(1, b"v1"), put(2, b"ConfigMap")].concat();
+    let whole = |rest: Vec<u8>| decode(&[MAGIC, rest.as_slice()].concat()).unwrap_err();
+    let envelope = whole([zero.to_vec(), put(1, &types)].concat());
+    assert_eq!(envelope, "proto: Unknown: illegal tag 0 (wire type 2)");
+    assert_eq!(whole(put(1, &zero)), "proto: TypeMeta: illegal tag 0 (wire type 2)");
+    // What has no place in a message behind its one field is read, too.
+    for (name, first) in [("Quantity", &b"1"[..]), ("FieldsV1", b"{}"), ("RawExtension", b"{}")] {
+        let behind = [put(1, first), zero.to_vec()].concat();
+        let why = format!("proto: {name}: illegal tag 0 (wire type 2)");
+        assert_eq!(message(name, &behind, 0), Err(why));
+    }
+    let negative = [0xf8, 0xff, 0xff, 0xff, 0x7f, 0x00]; // a tag of 35 bits: in 32 of them field -1
+    let why = "proto: Pod: illegal tag -1 (wire type 34359738360)".to_string();
+    assert_eq!(message("api.core.v1.Pod", &negative, 0), Err(why));
+    let end = message("api.core.v1.Pod", &[0x0c], 0).unwrap_err();
+    assert_eq!(end, "proto: Pod: wiretype end group for non-group");
+}
+
 /// What a client sends that approves a request of a user with extra attributes.
 #[test]
 fn an_extra_attribute_of_a_user_is_a_list() {

@@ -2,9 +2,9 @@
 
 use super::shapes::{Other, SCHEMAS, Shape, Struct, root};
 use crate::bounds;
-use crate::gostr;
 use crate::path::{Path, UnknownFields};
 use crate::quantity;
+use crate::{gostr, gotime};
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine as _, alphabet};
 use serde_json::{Map, Value};
@@ -32,48 +32,16 @@ fn conform_struct(index: usize, object: &mut Value) -> Result<UnknownFields, Str
 /// Writes a time as it is stored.
 ///
 /// # Errors
-/// The text is no time.
+/// The text is no time. The empty one is none either: typed clients fail to read a list with one
+/// such object.
 fn canonical_time(shape: &Shape, text: &mut String) -> Result<(), String> {
-    let layout = match shape {
-        Shape::Time => "2006-01-02T15:04:05Z07:00",
-        _ => "2006-01-02T15:04:05.000000Z07:00",
-    };
-    // The empty text is no time either: typed clients fail to read a list with one such
-    // object.
-    let Some(time) = rfc3339(text) else {
-        return Err(format!("parsing time {text:?} as {layout:?}: cannot parse {text:?} as \"2006\""));
-    };
-    if matches!(shape, Shape::MicroTime)
-        && let Some(why) = wrong_fraction(text)
-    {
-        return Err(format!("parsing time {text:?} as {layout:?}: {why}"));
-    }
     // Go writes a time in UTC and with as many digits as its type has. Stored times are
     // compared as text.
     *text = match shape {
-        Shape::Time => clock::rfc3339(time),
-        _ => clock::rfc3339_micro(time),
+        Shape::Time => clock::rfc3339(gotime::parse(text)?),
+        _ => clock::rfc3339_micro(gotime::parse_micro(text)?),
     };
     Ok(())
-}
-
-/// Returns why a time that [`rfc3339`] reads is no `metav1.MicroTime`: that type takes exactly six
-/// digits of a second, where `metav1.Time` takes any number (`MicroTime.UnmarshalJSON` upstream).
-///
-/// ```text
-/// 2026-01-02T03:04:05.000006Z   a MicroTime
-/// 2026-01-02T03:04:05Z          cannot parse "Z" as ".000000"
-/// 2026-01-02T03:04:05.0000067Z  cannot parse "7Z" as "Z07:00"
-/// ```
-fn wrong_fraction(text: &str) -> Option<String> {
-    const DIGITS: usize = 6;
-    let rest = &text["2006-01-02T15:04:05".len()..];
-    // In front of the digits is a dot, or else the zone's first sign.
-    match rest.bytes().skip(1).take_while(u8::is_ascii_digit).count() {
-        DIGITS => None,
-        ..DIGITS => Some(format!("cannot parse {rest:?} as \".000000\"")),
-        _ => Some(format!("cannot parse {:?} as \"Z07:00\"", &rest[1 + DIGITS..])),
-    }
 }
 
 struct Walk {
@@ -201,32 +169,6 @@ impl Walk {
         }
         Ok(())
     }
-}
-
-/// Reads a time as Go does; `None` for a form that only other readers know (a year of six digits, a
-/// space for `T`, no seconds).
-pub fn rfc3339(text: &str) -> Option<clock::Timestamp> {
-    let b = text.as_bytes();
-    let digits =
-        |range: std::ops::Range<usize>| b.get(range).is_some_and(|d| d.iter().all(u8::is_ascii_digit));
-    let signs = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
-    if ![0..4, 5..7, 8..10, 11..13, 14..16, 17..19].into_iter().all(digits)
-        || !signs.iter().all(|(at, sign)| b.get(*at) == Some(sign))
-        || b.get(17).is_some_and(|tens| *tens > b'5')
-    {
-        return None;
-    }
-    let rest = &b[19..];
-    let fraction = match rest.first() {
-        Some(b'.' | b',') => 1 + rest[1..].iter().take_while(|c| c.is_ascii_digit()).count(),
-        _ => 0,
-    };
-    let zone = &rest[fraction..];
-    let offset = zone.len() == 6 && matches!(zone[0], b'+' | b'-') && zone[3] == b':';
-    if fraction == 1 || !(zone == b"Z" || offset) {
-        return None;
-    }
-    text.parse().ok()
 }
 
 /// Base64 as Go reads it: bits beyond the last byte may be set.

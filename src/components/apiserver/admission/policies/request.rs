@@ -102,7 +102,7 @@ impl PolicyRequest<'_> {
         let catalog = self.state.cache.kinds();
         let in_version = |object: &Value| match catalog.resource(group, version, &info.resource) {
             // What is written below an object is of another kind than the object.
-            Some(kind) if self.is_whole() && !object.is_null() => kind.from_stored(object).into_owned(),
+            Some(kind) if self.is_whole() && !object.is_null() => kind.from_stored_whole(object).into_owned(),
             _ => object.clone(),
         };
         let namespace = match (info.resource.as_str(), info.namespace.as_str()) {

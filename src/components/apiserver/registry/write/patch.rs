@@ -75,7 +75,7 @@ pub(crate) async fn patch(
 /// A JSON patch goes by position and may hit another container if the list changed meanwhile. How
 /// lists merge is part of a built-in kind's schema; custom kinds have no strategic merge.
 fn patched(kind: &Kind, media: &str, old: &Value, body: &[u8]) -> Result<Value, Status> {
-    let mut object = negotiate::versioned(kind, old).into_owned();
+    let mut object = kind.from_stored_whole(old).into_owned();
     match media {
         "application/json-patch+json" => patch::json_of_kind(kind, &mut object, body)?,
         "application/merge-patch+json" => {

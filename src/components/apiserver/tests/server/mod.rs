@@ -238,6 +238,9 @@ async fn deletes_wait_for_grace_and_finalizers() {
     );
 }
 
+/// A ConfigMap named `z` whose metadata has a field 0.
+const FIELD_ZERO: &str = "k8s\0\x0a\x0f\x0a\x02v1\x12\x09ConfigMap\x12\x07\x0a\x05\x0a\x01z\x00\x01";
+
 #[tokio::test]
 async fn bad_input_is_the_clients_fault() {
     let api = Api::new().await;
@@ -248,6 +251,7 @@ async fn bad_input_is_the_clients_fault() {
         (request("POST", CM, "application/yaml", "a: [b"), 400),
         (request("POST", CM, "text/csv", "a"), 415),
         (request("POST", CM, "application/vnd.kubernetes.protobuf", "k8s\0\x0a\x7f"), 400),
+        (request("POST", CM, "application/vnd.kubernetes.protobuf", FIELD_ZERO), 400),
         (request("POST", CM, "", vec![b' '; 4 << 20]), 413),
         (request("POST", CM, "", json!({"kind": "Secret", "metadata": {"name": "x"}}).to_string()), 400),
         (request("POST", CM, "", json!({"metadata": {"name": "x", "namespace": "other"}}).to_string()), 400),

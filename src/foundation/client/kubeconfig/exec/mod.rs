@@ -11,8 +11,8 @@ use super::error::{Error, PluginError};
 use super::merged::{Entry, no_mapping, parse_yaml};
 use super::types;
 use api::gostr::{io_error, is_print, quote};
+use api::gotime;
 use api::json_syntax;
-use api::schema::rfc3339;
 use api::value;
 use base64::Engine as _;
 use clock::{self, Timestamp};
@@ -319,12 +319,7 @@ pub(super) fn fill_modes(config: &mut Value) {
 /// the credential forever instead would hide the plugin's fault until the server refuses it.
 fn expiry(timestamp: &Value) -> Result<Option<Timestamp>, String> {
     let Some(text) = timestamp.as_str() else { return Ok(None) };
-    rfc3339(text).map(Some).ok_or_else(|| {
-        let text = quote(text);
-        format!(
-            "decoding stdout: parsing time {text} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text} as \"2006\""
-        )
-    })
+    gotime::parse(text).map(Some).map_err(|why| format!("decoding stdout: {why}"))
 }
 
 fn sooner(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {

@@ -145,6 +145,9 @@ async fn what_is_wrong_is_said_in_client_gos_words() {
     let said = answer(r#","status":{"token":"t","expirationTimestamp":"soon"}"#);
     let why = "decoding stdout: parsing time \"soon\" as \"2006-01-02T15:04:05Z07:00\": ";
     assert!(read(&said).starts_with(why), "{}", read(&said));
+    let said = answer(r#","status":{"token":"t","expirationTimestamp":"2026-13-02T03:04:05Z"}"#);
+    let why = "decoding stdout: parsing time \"2026-13-02T03:04:05Z\": month out of range";
+    assert_eq!(read(&said), why);
     let wrong = |found: &str, field: &str, wanted: &str| {
         format!(
             "decoding stdout: json: cannot unmarshal {found} into Go struct field {field} of type {wanted}"

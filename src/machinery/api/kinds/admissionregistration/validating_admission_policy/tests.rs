@@ -110,6 +110,12 @@ fn variables_may_name_those_before_them() {
             && wrong[0].starts_with("spec.variables[0].expression: Invalid value: \"variables.a > 1\""),
         "{wrong:?}"
     );
+    // `validateVariable` upstream does not compare names.
+    let twice = json!([{"name": "a", "expression": "1"}, {"name": "a", "expression": "'x'"}]);
+    assert_eq!(with(twice, "variables.a == 'x'"), [""; 0]);
+    let by_key = with(two, "variables['b']");
+    let why = "found no matching overload for '_[_]' applied to '(kubernetes.variables, string)'";
+    assert!(by_key.len() == 1 && by_key[0].contains(why), "{by_key:?}");
     let named = |name: &str| with(json!([{"name": name, "expression": "1"}]), "true");
     assert_eq!(named(""), ["spec.variables[0].name: Required value: name is not specified"]);
     for name in ["a-b", "1a", "namespace"] {

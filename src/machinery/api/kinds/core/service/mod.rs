@@ -28,6 +28,7 @@ pub(super) fn kind() -> Kind {
         prepare,
         prepare_update,
         prepare_status_update,
+        shown,
         validate_first: cluster_ips::check_before_allocation,
         validate: validate::validate,
         validate_create: validate::validate_create,
@@ -86,7 +87,6 @@ fn is_reached_from_outside(service: &Value) -> bool {
 /// addresses of a single one.
 fn prepare(object: &mut Value) {
     pair_addresses(object);
-    drop_inside_policy(object);
     put(object, "status", json!({"loadBalancer": {}}));
 }
 
@@ -153,17 +153,19 @@ fn prepare_update(new: &mut Value, old: &Value) {
         value::copy(old, new, "spec.healthCheckNodePort");
     }
     drop_what_its_type_has_not(new, old);
-    drop_inside_policy(new);
 }
 
-/// Takes `internalTrafficPolicy` out of an ExternalName, which has no traffic of its own. A wrong
-/// one stays, for validation to refuse it. Upstream stores it and leaves it out of all that is read
-/// (`defaultOnReadInternalTrafficPolicy`), so only a patch of the type alone finds it again there.
-fn drop_inside_policy(service: &mut Value) {
+/// Leaves `internalTrafficPolicy` out of an ExternalName, which has no traffic of its own
+/// (`defaultOnReadInternalTrafficPolicy` upstream). It is stored: a patch of the type alone finds
+/// it again, while an update with the object as it was read gets the default.
+fn shown(service: &Value) -> Option<Value> {
     const POLICY: &str = "spec.internalTrafficPolicy";
-    if text(service, "spec.type") == "ExternalName" && matches!(text(service, POLICY), "Cluster" | "Local") {
-        value::remove(service, POLICY);
-    }
+    let is_hidden = text(service, "spec.type") == "ExternalName" && !at(service, POLICY).is_null();
+    is_hidden.then(|| {
+        let mut shown = service.clone();
+        value::remove(&mut shown, POLICY);
+        shown
+    })
 }
 
 /// Drops the second address and the second family of a Service whose policy has become
@@ -376,25 +378,20 @@ mod tests {
     }
 
     #[test]
-    fn an_external_name_has_no_policy_for_traffic_from_inside() {
+    fn an_external_name_keeps_its_policy_for_traffic_from_inside_and_does_not_show_it() {
         let spec = json!({"type": "ClusterIP", "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"],
             "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack", "internalTrafficPolicy": "Local"});
         let old = json!({ "spec": spec });
         let mut away = old.clone();
         put(&mut away, "spec.type", "ExternalName");
         prepare_update(&mut away, &old);
-        assert_eq!(away["spec"], json!({"type": "ExternalName"}));
-        for (policy, kept) in
-            [("Cluster", Value::Null), ("Local", Value::Null), ("Wrong", json!("Wrong")), ("", json!(""))]
-        {
-            let given = json!({"spec": {"type": "ExternalName", "internalTrafficPolicy": policy}});
-            let (mut made, mut changed) = (given.clone(), given);
-            prepare(&mut made);
-            prepare_update(&mut changed, &away);
-            for service in [made, changed] {
-                assert_eq!(at(&service, "spec.internalTrafficPolicy"), &kept, "{policy}");
-            }
-        }
+        assert_eq!(away["spec"], json!({"type": "ExternalName", "internalTrafficPolicy": "Local"}));
+        let kind = kind();
+        assert_eq!(*kind.from_stored(&away), json!({"spec": {"type": "ExternalName"}}));
+        assert_eq!(*kind.from_stored_whole(&away), away);
+        assert_eq!(*kind.from_stored(&old), old);
+        let none = json!({"spec": {"type": "ExternalName"}});
+        assert_eq!(shown(&none), None, "the stored bytes are sent");
     }
 
     #[test]
