@@ -43,10 +43,11 @@
 //! `guest_questions` has what these share, and `words` (`texts` of `why`) what they say.
 //!
 //! The engine stands on a [`cluster::guest::HostCluster`]: our own cluster, or a foreign one behind
-//! a kubeconfig, where a lesson is played in a namespace of its own, called `default` by lessons and
-//! in all that they see of the cluster. What the ground has is in its [`cluster::guest::Offers`]:
-//! nothing is rewound, broken or put under load on a cluster that is not our own. [`needs`] reads
-//! from a step what it needs, and a step that needs what the ground does not offer is skipped, with
+//! a kubeconfig, where a lesson is played in a namespace of its own, called `default` by lessons
+//! and in all that they see of the cluster. What the ground has is in its
+//! [`cluster::guest::Offers`]: nothing is rewound, broken or put under load on a cluster that is
+//! not our own. [`needs`] reads from a step what it needs, and a step that needs what the ground
+//! does not offer is skipped, with
 //! the reason, and never green.
 //! ## Bounds
 //! 500 versions of an object are kept (20 of a Lease), 5 000 and 32 MiB of all objects, and 10 000
