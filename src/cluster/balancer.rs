@@ -191,8 +191,8 @@ impl Drop for Entry {
 }
 
 impl Balancer {
-    /// True if the client has authenticated to this API server on the connection that the server
-    /// sees from `from`.
+    /// Returns whether the client has authenticated to this API server on the connection that the
+    /// server sees from `from`.
     fn is_known(&self, server: &str, from: SocketAddr) -> bool {
         self.world.api_servers.borrow().get(server).is_some_and(|server| server.is_known(from))
     }
@@ -217,7 +217,7 @@ impl Balancer {
         }
     }
 
-    /// In which order to try the servers that run.
+    /// Returns the order in which to try the servers that run.
     fn candidates(&self) -> Vec<Candidate> {
         let health = self.health.lock().clone();
         let first = self.next.fetch_add(1, Ordering::Relaxed);
@@ -262,9 +262,9 @@ impl Balancer {
     }
 }
 
-/// The servers of these nodes in the order in which they are tried: ready ones first, and among
-/// equals the turn begins with number `first`. Where no server runs none is tried: a node that is
-/// switched off does not even refuse a connection, and the client would wait for nothing.
+/// Returns the servers of these nodes in the order in which they are tried: ready ones first, and
+/// among equals the turn begins with number `first`. Where no server runs none is tried: a node
+/// that is switched off does not even refuse a connection, and the client would wait for nothing.
 fn in_turn(
     nodes: &[NodeSpec],
     first: usize,

@@ -86,7 +86,7 @@ pub enum Error {
     /// A system call failed that is about no file, e.g. a namespace or a process.
     #[error("the kernel refused")]
     Kernel(#[source] std::io::Error),
-    /// It was connected, and ended before it had answered.
+    /// The cluster was connected, and ended before it had answered.
     #[error("the cluster ended while it was asked")]
     Ended,
     /// An answer on the control socket cannot be read, e.g. that of a program of another version.
@@ -107,8 +107,9 @@ texts! {
 }
 
 impl Error {
-    /// For people, with its causes. What learners meet is in both languages; what only a broken
-    /// machine causes is not. What other programs and clusters say steers no terminal.
+    /// Returns the error for people, with its causes. What learners meet is in both languages; what
+    /// only a broken machine causes is not. What other programs and clusters say steers no
+    /// terminal.
     pub fn say(&self, lang: Lang) -> String {
         harmless_lines(self.sentence(lang))
     }
@@ -165,9 +166,9 @@ mod tests {
         let context = "c".to_string();
         for refusal in [
             ForeignRefusal::Unusable { url: url.clone(), why },
-            ForeignRefusal::Stranger { url: url.clone(), context, said: said.clone() },
+            ForeignRefusal::UserRejected { url: url.clone(), context, said: said.clone() },
             ForeignRefusal::NamesTaken { url },
-            ForeignRefusal::StillGoing { namespace: namespace.clone() },
+            ForeignRefusal::StillTerminating { namespace: namespace.clone() },
             ForeignRefusal::NotMade { namespace: namespace.clone(), said: said.clone() },
             ForeignRefusal::NotDeleted { namespace, said },
         ] {
@@ -203,7 +204,7 @@ mod tests {
             Error::Refusal(Refusal::ControlPlanesStay { name: name(), asked: 3, made: 1 }),
             Error::Refusal(Refusal::Clock { asked: 61 }),
             Error::Refusal(Refusal::OwnStore { name: name() }),
-            Error::Refusal(Refusal::NoRooms { name: name() }),
+            Error::Refusal(Refusal::NoLessonNamespaces { name: name() }),
             Error::Refusal(Refusal::EtcdTaken { endpoints: "https://e:2379".into() }),
             Error::Refusal(Refusal::NoAnswer { why: "Connection refused".into() }),
             Error::Refusal(Refusal::OnlyAtHome { what: "fault".into(), url: "https://far:6443".into() }),

@@ -27,27 +27,27 @@ impl Home {
         Ok(Home(path))
     }
 
-    /// A home at a given place.
+    /// Returns the home at a given place.
     pub fn at(path: impl Into<PathBuf>) -> Home {
         Home(path.into())
     }
 
-    /// The home's directory, which may not be there yet.
+    /// Returns the home's directory, which may not be there yet.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// `kubectl` and its like for a second terminal.
+    /// Returns the directory of `kubectl` and its like, for a second terminal.
     pub fn bin(&self) -> PathBuf {
         self.0.join("bin")
     }
 
-    /// Settings of the learner, e.g. the language.
+    /// Returns the file with the settings of the learner, e.g. the language.
     pub fn settings(&self) -> PathBuf {
         self.0.join("settings.json")
     }
 
-    /// The directory of the cluster with this name, which may not be there yet.
+    /// Returns the directory of the cluster with this name, which may not be there yet.
     ///
     /// # Errors
     /// [`Refusal::BadName`]: the name is not 1 to 40 characters of `a-z`, `0-9` and inner `-`.
@@ -75,7 +75,7 @@ impl Home {
         Ok(place)
     }
 
-    /// Names of the clusters that have a directory here.
+    /// Lists the names of the clusters that have a directory here.
     pub fn clusters(&self) -> Vec<String> {
         let entries = fs::read_dir(self.0.join("clusters")).into_iter().flatten().flatten();
         let names = entries.map(|e| e.file_name().to_string_lossy().into_owned());
@@ -86,9 +86,9 @@ impl Home {
     }
 }
 
-/// Pure: the home that these variables name; an empty one counts as not set. So does a relative
-/// `XDG_DATA_HOME`, as the XDG Base Directory Specification asks for: the home would be another one
-/// in each working directory.
+/// Returns the home that these variables name. Pure. An empty variable counts as not set. So does a
+/// relative `XDG_DATA_HOME`, as the XDG Base Directory Specification asks for: the home would be
+/// another one in each working directory.
 fn named(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let path = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let data = || path("XDG_DATA_HOME").filter(|data| data.is_absolute());
@@ -109,16 +109,18 @@ pub struct Place {
 }
 
 impl Place {
-    /// The kubeconfig of the learner.
+    /// Returns the path of the learner's kubeconfig.
     pub fn kubeconfig(&self) -> PathBuf {
         self.root.join("kubeconfig")
     }
-    /// The Unix socket on which the running cluster answers ([`super::control`]).
+    /// Returns the path of the Unix socket on which the running cluster answers
+    /// ([`super::control`]).
     pub fn socket(&self) -> PathBuf {
         self.root.join("control.sock")
     }
-    /// The cluster's lock file. It is outside of the directory and never removed: so all processes
-    /// lock the same file, even while the directory is removed and made anew.
+    /// Returns the path of the cluster's lock file. It is outside of the directory and never
+    /// removed: so all processes lock the same file, even while the directory is removed and made
+    /// anew.
     pub fn lock(&self) -> PathBuf {
         self.home.0.join("locks").join(&self.name).join("lock")
     }
@@ -126,38 +128,38 @@ impl Place {
     pub(crate) fn gone(&self, number: usize) -> PathBuf {
         self.home.0.join("clusters").join(format!(".{}.gone-{number}", self.name))
     }
-    /// The file with the cluster's [`Spec`](super::spec::Spec).
+    /// Returns the path of the file with the cluster's [`Spec`](super::spec::Spec).
     pub(crate) fn spec(&self) -> PathBuf {
         self.root.join("cluster.json")
     }
-    /// The ledger of the namespaces on a foreign cluster; its presence says that this is one's
-    /// directory.
+    /// Returns the path of the ledger of the namespaces on a foreign cluster; its presence says
+    /// that this is one's directory.
     pub fn foreign(&self) -> PathBuf {
         self.root.join("foreign.json")
     }
-    /// Certificates and keys of the cluster's authorities.
+    /// Returns the directory with the certificates and keys of the cluster's authorities.
     pub fn pki(&self) -> PathBuf {
         self.root.join("pki")
     }
-    /// The store's own authority, and the certificate of its clients.
+    /// Returns the directory with the store's own authority, and the certificate of its clients.
     pub(crate) fn etcd_pki(&self) -> PathBuf {
         self.pki().join("etcd")
     }
-    /// The directory where the cluster's processes mount their file systems in memory; all others
-    /// see it empty.
+    /// Returns the directory where the cluster's processes mount their file systems in memory; all
+    /// others see it empty.
     pub(crate) fn scratch(&self) -> PathBuf {
         self.root.join("run")
     }
-    /// The log of the cluster's processes.
+    /// Returns the path of the log of the cluster's processes.
     pub fn log(&self) -> PathBuf {
         self.root.join("log").join("ropewalk.log")
     }
-    /// What the faults of a session's own shell lead to; `pid` is the session's process, which
-    /// makes and removes it.
+    /// Returns the directory that the faults of a session's own shell lead to; `pid` is the
+    /// session's process, which makes and removes it.
     pub fn shell(&self, pid: u32) -> PathBuf {
         self.root.join(format!("shell-{pid}"))
     }
-    /// `data/<node>`.
+    /// Returns `data/<node>`, the directory of a node.
     pub(crate) fn node(&self, node: &str) -> PathBuf {
         self.root.join("data").join(node)
     }

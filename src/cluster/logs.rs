@@ -51,8 +51,8 @@ pub(crate) fn close(container: &str) {
 /// The target of the spans of [`span`].
 const COMPONENT: &str = "ropewalk::component";
 
-/// The span in which a component's tasks run. It has the highest level: a filter's own bound, which
-/// is looked at before [`Chosen`], lets it pass whenever any event can pass.
+/// Returns the span in which a component's tasks run. It has the highest level: a filter's own
+/// bound, which is looked at before [`Chosen`], lets it pass whenever any event can pass.
 pub(crate) fn span(container: &str) -> tracing::Span {
     tracing::error_span!(target: COMPONENT, "component", container)
 }
@@ -105,8 +105,9 @@ pub(crate) fn install(file: Option<PathBuf>) {
     }
 }
 
-/// The filter that a variable holds, and what is wrong with it. An empty variable counts as none:
-/// as a filter it would let errors alone pass, and `kubectl logs` of the components would be empty.
+/// Returns the filter that a variable holds, and what is wrong with it. An empty variable counts as
+/// none: as a filter it would let errors alone pass, and `kubectl logs` of the components would be
+/// empty.
 fn filter(variable: Result<String, VarError>) -> (EnvFilter, Option<String>) {
     let parsed = match variable {
         Ok(text) if text.trim().is_empty() => Err(None),
@@ -121,7 +122,7 @@ fn filter(variable: Result<String, VarError>) -> (EnvFilter, Option<String>) {
 /// supervisor and its zygote have it open.
 ///
 /// # Errors
-/// It cannot be emptied. Without room for the copy the old text is lost, and the disk has room
+/// The log cannot be emptied. Without room for the copy the old text is lost, and the disk has room
 /// again.
 pub(crate) fn set_aside(file: &Path) -> std::io::Result<()> {
     let aside = file.with_extension("log.1");

@@ -9,41 +9,41 @@ use std::borrow::Cow;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Refusal {
-    /// Neither variable that says where the home is.
+    /// The environment has neither `HOME` nor `ROPEWALK_HOME`.
     NoHome,
-    /// A home whose path is no text: orders and records of a cluster are.
+    /// The path of the home is not UTF-8: it is in orders and records, which are text.
     NotText {
         /// The path, with U+FFFD for what is not UTF-8.
         path: String,
     },
-    /// Not 1 to 40 characters of `a-z`, `0-9` and inner `-`.
+    /// The name of a cluster is not 1 to 40 characters of `a-z`, `0-9` and inner `-`.
     BadName {
         /// The name as it was given.
         name: String,
     },
-    /// A path that is too long for a socket.
+    /// The path of the control socket is too long for a socket.
     LongPath {
         /// The path of the control socket.
         path: String,
     },
-    /// The name is that of a foreign cluster's directory.
+    /// The name of a cluster is that of a foreign cluster's directory.
     Foreign {
         /// The name of its directory.
         name: String,
     },
-    /// No kubeconfig, or one that leads nowhere.
+    /// The file is no kubeconfig, or one that leads to no cluster.
     BadKubeconfig {
         /// The file.
         path: String,
         /// What is wrong with it.
         why: String,
     },
-    /// A number of control planes that no cluster has.
+    /// No cluster has this number of control planes.
     ControlPlanes {
         /// The number that was given.
         asked: u8,
     },
-    /// Another number than that of the first start.
+    /// The number of control planes is another one than at the first start.
     ControlPlanesStay {
         /// The cluster's name.
         name: String,
@@ -52,24 +52,24 @@ pub enum Refusal {
         /// The number of the first start.
         made: u8,
     },
-    /// A clock that runs backwards, not at all, or too fast for real programs.
+    /// The clock cannot run so many times as fast as real time.
     Clock {
         /// How many times as fast as real time it was to run.
         asked: u32,
     },
-    /// The cluster's objects are in a store of its own.
+    /// An external etcd was given, and the cluster has a store of its own.
     OwnStore {
         /// The cluster's name.
         name: String,
     },
-    /// Files for an external etcd, and no etcd.
+    /// Files for an external etcd were given, and no etcd.
     FilesWithoutEtcd,
     /// The cluster is running already.
     Running {
         /// The cluster's name.
         name: String,
     },
-    /// Its processes are there, and it does not answer yet.
+    /// The processes of the cluster are there, and it does not answer yet.
     Starting {
         /// The cluster's name.
         name: String,
@@ -138,12 +138,12 @@ pub enum Refusal {
         /// The node's name.
         node: String,
     },
-    /// Not a number from 0 to 100.
+    /// The share of lost packets is not a number from 0 to 100.
     NotAShare {
         /// What was given.
         percent: String,
     },
-    /// A delay that is longer than any.
+    /// The delay of a link is longer than the longest one.
     TooSlow {
         /// The delay that was given, in milliseconds.
         millis: u64,
@@ -189,14 +189,15 @@ pub enum Refusal {
         /// How many steps were to be undone.
         asked: usize,
     },
-    /// Below 1, above the newest one, or from before the cluster's own namespaces and roles.
+    /// The revision is below 1, above the newest one, or from before the cluster's own namespaces
+    /// and roles.
     NoSuchRevision {
         /// The revision that was given.
         revision: i64,
     },
     /// The addons were made after the revision that would be gone back to.
     BeforeAddons,
-    /// The act would not do any more what the person agreed to.
+    /// The cluster has changed since a person agreed to a plan, which would do something else now.
     PlanChanged,
     /// The revision was compacted.
     RevisionGone {
@@ -231,11 +232,12 @@ pub enum Refusal {
     #[serde(rename = "far")] // the name that earlier programs have for it on the control socket
     ForeignCluster(ForeignRefusal),
     /// Namespaces of lessons were to be given up on a cluster that has none: it is Ropewalk's own.
-    NoRooms {
+    #[serde(rename = "noRooms")] // as earlier programs name it on the control socket
+    NoLessonNamespaces {
         /// The cluster's name.
         name: String,
     },
-    /// A time before anything that is remembered.
+    /// The time is before the oldest write that the tap remembers.
     TooLongAgo {
         /// The earliest time that is remembered, as text.
         oldest: String,
@@ -287,13 +289,13 @@ texts! {
         EtcdTaken: "the etcd at {} holds the objects of another cluster, which its key {} names if Ropewalk made it; a directory that was renamed needs its old name, and a copied one is another cluster. Give this cluster an etcd of its own, or remove what the other one has left: etcdctl del --prefix for each of /registry/, /ropewalk/ and /ropewalk.io/", "{} etcd에는 다른 클러스터의 오브젝트가 있습니다. Ropewalk가 만든 클러스터라면 {} 키로 알 수 있습니다. 클러스터 디렉터리의 이름을 바꾸었다면 원래 이름으로 되돌리세요. 복사한 디렉터리는 다른 클러스터입니다. 이 클러스터에 다른 etcd를 지정하거나, /registry/, /ropewalk/, /ropewalk.io/ 각각에 `etcdctl del --prefix` 명령을 실행해 다른 클러스터가 남긴 데이터를 삭제하세요";
         NoAnswer: "no API server answers ({}); `ropewalk status` and `ropewalk fault list` show why", "응답하는 API 서버가 없습니다({}). `ropewalk status`와 `ropewalk fault list`로 원인을 확인하세요";
         OnlyAtHome: "`{}` needs Ropewalk's own cluster; this session is on {}. Without --kubeconfig, `ropewalk` starts one", "`{}` 명령은 Ropewalk 자체 클러스터에서만 쓸 수 있습니다. 이 세션은 {} 클러스터에 연결되어 있습니다. --kubeconfig 없이 `ropewalk` 명령을 실행하면 자체 클러스터가 시작됩니다";
-        NoRooms: "this cluster is Ropewalk's own; `ropewalk reset --name {}` wipes it", "이 클러스터는 Ropewalk 자체 클러스터입니다. `ropewalk reset --name {}` 명령으로 삭제할 수 있습니다";
+        NoLessonNamespaces: "this cluster is Ropewalk's own; `ropewalk reset --name {}` wipes it", "이 클러스터는 Ropewalk 자체 클러스터입니다. `ropewalk reset --name {}` 명령으로 삭제할 수 있습니다";
         TooLongAgo: "nothing is remembered from before {}; `rewind REVISION` reaches further back", "{} 이전은 기억하지 못합니다. `rewind 리비전`으로는 더 앞까지 갈 수 있습니다";
     }
 }
 
 impl Refusal {
-    /// True if the command line is wrong, whatever the cluster is like.
+    /// Returns whether the command line is wrong, whatever the cluster is like.
     pub fn is_usage(&self) -> bool {
         use Refusal::{BadName, Clock, ControlPlanes, FilesWithoutEtcd, NotAShare, OneNode, TooSlow};
         matches!(
@@ -372,7 +374,7 @@ impl Refusal {
             Refusal::NoAnswer { why } => say(Word::NoAnswer, &[why]),
             Refusal::OnlyAtHome { what, url } => say(Word::OnlyAtHome, &[what, url]),
             Refusal::ForeignCluster(refusal) => refusal.say(lang),
-            Refusal::NoRooms { name } => say(Word::NoRooms, &[name]),
+            Refusal::NoLessonNamespaces { name } => say(Word::NoLessonNamespaces, &[name]),
             Refusal::TooLongAgo { oldest } => say(Word::TooLongAgo, &[oldest]),
         }
     }
@@ -414,9 +416,25 @@ mod tests {
 
     /// A session and a command of an earlier program read each other's refusals.
     #[test]
-    fn a_refusal_of_a_foreign_cluster_keeps_its_name_on_the_control_socket() {
-        let refused = Refusal::ForeignCluster(ForeignRefusal::NamesTaken { url: "u".into() });
-        let sent = serde_json::to_string(&refused).unwrap();
-        assert_eq!(sent, r#"{"far":{"namesTaken":{"url":"u"}}}"#);
+    fn a_refusal_keeps_its_name_on_the_control_socket() {
+        let [url, context, said] = ["u", "c", "s"].map(String::from);
+        let foreign = Refusal::ForeignCluster;
+        for (refused, sent) in [
+            (
+                foreign(ForeignRefusal::NamesTaken { url: "u".into() }),
+                r#"{"far":{"namesTaken":{"url":"u"}}}"#,
+            ),
+            (
+                foreign(ForeignRefusal::UserRejected { url, context, said }),
+                r#"{"far":{"stranger":{"url":"u","context":"c","said":"s"}}}"#,
+            ),
+            (
+                foreign(ForeignRefusal::StillTerminating { namespace: "n".into() }),
+                r#"{"far":{"stillGoing":{"namespace":"n"}}}"#,
+            ),
+            (Refusal::NoLessonNamespaces { name: "t".into() }, r#"{"noRooms":{"name":"t"}}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&refused).unwrap(), sent);
+        }
     }
 }

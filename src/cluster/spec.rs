@@ -55,13 +55,14 @@ fn is_real_time(scale: &u32) -> bool {
     *scale == 1
 }
 
-/// Whether a cluster's clock can run so many times as fast as real time.
+/// Returns whether a cluster's clock can run so many times as fast as real time.
 pub fn is_scale(scale: u32) -> bool {
     (1..=clock::SCALE_MAX).contains(&scale)
 }
 
 impl Spec {
-    /// The default: one control plane, two workers, NodePorts 30000 to 32767, a store of its own.
+    /// Returns the default: one control plane, two workers, NodePorts 30000 to 32767, a store of
+    /// its own.
     pub fn new(name: &str) -> Spec {
         Spec {
             format: FORMAT,
@@ -149,7 +150,8 @@ impl Spec {
         Ok(pki::write_private(&place.spec(), &(text + "\n"))?)
     }
 
-    /// Names of all nodes, control planes first, with the index that decides their addresses.
+    /// Lists all nodes with their names, control planes first, with the index that decides their
+    /// addresses.
     pub fn nodes(&self) -> Vec<NodeSpec> {
         let numbered = |base: &str, n: u8| if n == 1 { base.to_string() } else { format!("{base}{n}") };
         let mut nodes = Vec::new();

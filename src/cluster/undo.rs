@@ -31,7 +31,7 @@ pub enum Past {
         /// The moment.
         to: Moment,
     },
-    /// The same for some namespaces, with what is in them; everything else stays as it is.
+    /// Goes back in some namespaces alone, with what is in them; everything else stays as it is.
     RewindWithin {
         /// The moment.
         to: Moment,
@@ -63,8 +63,8 @@ pub struct Agreed {
 }
 
 impl Past {
-    /// The act of which a plan gave this answer, bound to that plan. A moment becomes the revision
-    /// that the plan found for it: the same words (`5m` ago) mean another one by now.
+    /// Returns the act of which a plan gave this answer, bound to that plan. A moment becomes the
+    /// revision that the plan found for it: the same words (`5m` ago) mean another one by now.
     pub fn agreed(self, answer: &Value) -> Past {
         let Ok(plan) = Agreed::deserialize(answer) else { return self };
         let to = Moment::Revision(plan.to);
@@ -76,7 +76,7 @@ impl Past {
         Past::Agreed { of: Box::new(of), plan }
     }
 
-    /// The command that people ask for it with.
+    /// Returns the command that people ask for it with.
     pub(crate) fn command(&self) -> &'static str {
         match self {
             Past::Steps | Past::Undo { .. } => "undo",
@@ -86,7 +86,8 @@ impl Past {
         }
     }
 
-    /// Back to a revision: in these namespaces, or everywhere if they are not known.
+    /// Returns the act that goes back to a revision: in these namespaces, or everywhere if they are
+    /// not known.
     pub fn back(revision: i64, namespaces: Option<BTreeSet<String>>) -> Past {
         let to = Moment::Revision(revision);
         match namespaces {
@@ -109,7 +110,7 @@ pub struct Loss {
     pub namespace: String,
     /// `metadata.name`.
     pub name: String,
-    /// It would be gone; else it would be what it was.
+    /// Whether the object would be gone; else it would be what it was.
     pub removed: bool,
 }
 
@@ -232,7 +233,7 @@ fn refusal(reason: &str, asked: &Value) -> Option<Refusal> {
     })
 }
 
-/// The last revision that was committed by then, as far as the tap remembers.
+/// Returns the last revision that was committed by then, as far as the tap remembers.
 fn revision(world: &World, moment: &Moment) -> Result<i64, Refusal> {
     let at = match moment {
         Moment::Revision(revision) => return Ok(*revision),
@@ -249,7 +250,7 @@ fn too_long_ago(records: &[Arc<Record>], now: Timestamp) -> Refusal {
     Refusal::TooLongAgo { oldest: clock::rfc3339(oldest_write(records).unwrap_or(now)) }
 }
 
-/// True if the record tells of a write, whose revision a moment can lead to.
+/// Returns whether the record tells of a write, whose revision a moment can lead to.
 fn is_write(record: &Record) -> bool {
     record.request.is_some() && record.revision.is_some()
 }
@@ -260,9 +261,9 @@ fn oldest_write(records: &[Arc<Record>]) -> Option<Timestamp> {
     records.iter().filter(|r| is_write(r)).map(|r| r.at).min()
 }
 
-/// The highest revision of all records of this time or an earlier one. Revisions do not rise from
-/// one record to the next: requests are recorded side by side, each after its own commit. Times may
-/// run backwards, when the machine's clock is set.
+/// Returns the highest revision of all records of this time or an earlier one. Revisions do not
+/// rise from one record to the next: requests are recorded side by side, each after its own commit.
+/// Times may run backwards, when the machine's clock is set.
 ///
 /// Example: revisions 97, 94, 95 within a few milliseconds, and then nothing for a minute. A moment
 /// in that minute is revision 97: with 95 a rewind would take back two writes too many.

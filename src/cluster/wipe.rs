@@ -23,8 +23,8 @@ const GONE_MAX: usize = 64;
 /// other files may lie where it leads: that path is returned.
 ///
 /// # Errors
-/// It cannot be moved, and all of it is there; or it cannot be removed, and the next removal goes
-/// on.
+/// The directory cannot be moved, and all of it is there; or it cannot be removed, and the next
+/// removal goes on.
 pub fn cluster(place: &Place, held: &Lock) -> io::Result<Option<PathBuf>> {
     let is_link = place.root.symlink_metadata().is_ok_and(|root| root.is_symlink());
     let kept = if is_link { std::fs::canonicalize(&place.root).ok() } else { None };
@@ -45,13 +45,13 @@ pub fn cluster(place: &Place, held: &Lock) -> io::Result<Option<PathBuf>> {
     Ok(kept)
 }
 
-/// True if a removal of this cluster was interrupted, or is under way.
+/// Returns whether a removal of this cluster was interrupted, or is under way.
 pub fn has_leftovers(place: &Place) -> bool {
     first_leftover(place).is_some()
 }
 
-/// The first directory that a removal of this cluster has left. After a removal of all of them that
-/// is the one that could not be removed.
+/// Returns the first directory that a removal of this cluster has left. After a removal of all of
+/// them that is the one that could not be removed.
 pub(crate) fn first_leftover(place: &Place) -> Option<PathBuf> {
     let mut gone = (0..GONE_MAX).map(|number| place.gone(number));
     gone.find(|path| path.symlink_metadata().is_ok())
@@ -97,7 +97,8 @@ fn remove(path: &Path) -> io::Result<()> {
     removed.map_err(|error| error.cause)
 }
 
-/// The other side: a process of its own with a single thread. Returns the exit code.
+/// Removes the directory in the second process of [`wipe`]: a process of its own with a single
+/// thread. Returns the exit code.
 pub fn inside(path: &Path) -> i32 {
     let removed = linux::user::enter().map_err(|e| e.to_string());
     let removed = removed.and_then(|_| remove(path).map_err(|e| e.to_string()));

@@ -154,7 +154,7 @@ impl World {
         self.service_cidr.nth(DNS_INDEX)
     }
 
-    /// The node of this name, once it is made.
+    /// Returns the node of this name, once it is made.
     pub(crate) fn node(&self, name: &str) -> Option<Arc<Node>> {
         self.nodes.lock().get(name).cloned()
     }
@@ -163,7 +163,7 @@ impl World {
         self.nodes.lock().values().cloned().collect()
     }
 
-    /// The control-plane nodes.
+    /// Lists the control-plane nodes.
     pub(crate) fn control_planes(&self) -> Vec<NodeSpec> {
         self.spec.nodes().into_iter().filter(|n| n.control_plane).collect()
     }
@@ -211,8 +211,8 @@ impl World {
         Ok(identity)
     }
 
-    /// A client of the API as this user on this node (`""`: outside of all nodes), with sockets
-    /// from `dial`. Nothing is sent yet.
+    /// Returns a client of the API as this user on this node (`""`: outside of all nodes), with
+    /// sockets from `dial`. Nothing is sent yet.
     ///
     /// # Errors
     /// [`Error::Pki`] as [`World::identity`]; [`Error::Client`]: the TLS library refuses the
@@ -246,10 +246,10 @@ impl World {
     }
 }
 
-/// From which node a component on `node` asks the API ([`World::api_address`]). Addons ask from
-/// none, wherever they run: kubeadm gives kube-proxy the address of all API servers, and other pods
-/// use the Service `kubernetes`. So names, rules and volumes stay right while the API server of
-/// their node is down and another one answers.
+/// Returns the node from which a component on `node` asks the API ([`World::api_address`]). Addons
+/// ask from none, wherever they run: kubeadm gives kube-proxy the address of all API servers, and
+/// other pods use the Service `kubernetes`. So names, rules and volumes stay right while the API
+/// server of their node is down and another one answers.
 pub(crate) fn asks_from<'a>(component: &str, node: &'a str) -> &'a str {
     if ADDONS.contains(&component) { "" } else { node }
 }

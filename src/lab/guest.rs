@@ -1,5 +1,5 @@
-//! The engine as a guest of the cluster's process: a door for questions, a stream for those who
-//! follow.
+//! The engine as a guest of the cluster's process: a channel takes the questions of sessions, and
+//! sessions that follow get a stream of views.
 
 use super::actor::{self, Asked, QUESTIONS_MAX, Views, too_many};
 use super::format::{EN, OTHERS};

@@ -4,11 +4,11 @@
 
 use super::error::Error;
 use super::lines::without_shell::{LOOKS, pause, played_commands};
-use super::lines::{in_room, may_fail, playable};
+use super::lines::{in_scope, may_fail, playable};
 use cluster::Place;
 use cluster::control::{Ask, Control};
 use cluster::faults::Fault;
-use cluster::guest::Room;
+use cluster::guest::LessonScope;
 use kubectl::kept::Kept;
 use kubectl::{self, Env, Io, machine, table};
 use parking_lot::{Mutex, MutexGuard};
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 /// A line of a setup that takes longer has failed.
 pub(crate) const LINE_MAX: Duration = Duration::from_secs(240);
 
-/// What a command left.
+/// How a command of kubectl's ended, and what it printed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ran {
     pub code: i32,
@@ -32,7 +32,7 @@ pub(crate) struct Ran {
     pub stderr: String,
 }
 
-/// The teacher's hands.
+/// Runs lines of kubectl's and of `fault` as the teacher.
 #[derive(Clone)]
 pub(crate) struct Teacher {
     pub place: Place,
@@ -40,11 +40,11 @@ pub(crate) struct Teacher {
 }
 
 impl Teacher {
-    /// Runs lines in order, in a room, and stops at the first that fails. A line that begins with
+    /// Runs lines in order, in a scope, and stops at the first that fails. A line that begins with
     /// `-` may fail, as in a Makefile: what it makes may be there. Where one of them needs a shell,
     /// none is run: half a way leads nowhere.
-    pub(crate) async fn play(&self, lines: &[String], room: &Room) -> Result<(), Error> {
-        self.play_telling(lines, room, |_, _| {}).await
+    pub(crate) async fn play(&self, lines: &[String], scope: &LessonScope) -> Result<(), Error> {
+        self.play_telling(lines, scope, |_, _| {}).await
     }
 
     /// Runs lines as [`Teacher::play`] does. Before each line `begins` gets its number, from 1, and
@@ -52,14 +52,14 @@ impl Teacher {
     pub(crate) async fn play_telling(
         &self,
         lines: &[String],
-        room: &Room,
+        scope: &LessonScope,
         mut begins: impl FnMut(usize, usize) + Send,
     ) -> Result<(), Error> {
         let all = played_commands(lines).map_err(|line| Error::Shell { line })?;
         let count = all.len();
         for (number, (line, input)) in (1..).zip(all) {
             begins(number, count);
-            let (line, input) = (in_room::line(&line, room), in_room::manifest(&input, room));
+            let (line, input) = (in_scope::line(&line, scope), in_scope::manifest(&input, scope));
             let (text, may_fail) = may_fail(&line);
             if let Some(pause) = pause(text) {
                 clock::pause(pause).await;
@@ -92,7 +92,7 @@ impl Teacher {
         if ran.code == 0 { Ok(()) } else { Err(ran.stderr.trim().to_string()) }
     }
 
-    /// `fault …`, through the same door as a learner's.
+    /// Sends a fault to the cluster's control socket, as a learner's `fault` does.
     async fn fault(&self, words: &[String]) -> Result<(), String> {
         let fault = Fault::parse(words.get(1..).unwrap_or_default())?;
         let asked = async {
@@ -188,8 +188,8 @@ impl Tail {
     fn push(&self, bytes: &[u8]) {
         let mut kept = self.bytes();
         kept.extend_from_slice(bytes);
-        // One byte more than the text may have tells that something is gone. Not with every write:
-        // what is cut off moves all the rest.
+        // One byte more than the text may have is kept: by it `text` knows that bytes were dropped.
+        // They are not dropped with every write, because that moves all bytes that stay.
         if kept.len() > 2 * self.most {
             let gone = kept.len() - self.most - 1;
             kept.drain(..gone);
@@ -263,7 +263,7 @@ mod tests {
             format!("-kubectl config set-context a --cluster=a --user=a --kubeconfig={config}"),
             format!("-kubectl get pods --context=a --kubeconfig={config}"),
         ];
-        let played = teacher.play(&lines, &Room::default()).await;
+        let played = teacher.play(&lines, &LessonScope::default()).await;
         assert!(played.is_ok(), "each may fail: {played:?}");
         let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().flatten().map(|e| e.file_name()).collect();
         assert!(!left.iter().any(|name| name == "config" || name == "ran"), "{left:?}");
@@ -271,7 +271,7 @@ mod tests {
             ("kubectl apply -f /etc/passwd", "needs a shell"),
             ("kubectl create configmap a --from-file=/etc/passwd", "ports of this machine"),
         ] {
-            let refused = teacher.play(&[line.into()], &Room::default()).await;
+            let refused = teacher.play(&[line.into()], &LessonScope::default()).await;
             let told = refused.unwrap_err().to_string();
             assert!(told.contains(line) && told.contains(why), "{told}");
         }
@@ -284,16 +284,17 @@ mod tests {
         let teacher = Teacher { place, kubeconfig: dir.path().join("none") };
         let lines = ["kubectl get pods", "-curl localhost"].map(String::from);
         // Without a cluster the first line would have failed by itself.
-        let error = teacher.play(&lines, &Room::default()).await.unwrap_err();
+        let error = teacher.play(&lines, &LessonScope::default()).await.unwrap_err();
         assert!(matches!(&error, Error::Shell { line } if line == "-curl localhost"), "{error}");
-        let error = teacher.play(&lines[..1], &Room::default()).await.unwrap_err();
+        let error = teacher.play(&lines[..1], &LessonScope::default()).await.unwrap_err();
         assert!(matches!(error, Error::Line { .. }), "{error}");
         // The sign of one that may fail is no word of it.
-        let may_fail = teacher.play(&["-kubectl get pods".into()], &Room::default()).await;
+        let may_fail = teacher.play(&["-kubectl get pods".into()], &LessonScope::default()).await;
         assert!(may_fail.is_ok(), "{may_fail:?}");
         let mut told = vec![];
         let lines = ["-kubectl get pods", "-kubectl get nodes"].map(String::from);
-        let played = teacher.play_telling(&lines, &Room::default(), |at, of| told.push((at, of))).await;
+        let played =
+            teacher.play_telling(&lines, &LessonScope::default(), |at, of| told.push((at, of))).await;
         assert!(played.is_ok());
         assert_eq!(told, [(1, 2), (2, 2)]);
     }

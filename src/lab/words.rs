@@ -62,7 +62,7 @@ texts! {
     NeedControlPlanes: "control-plane nodes, {} or more", "컨트롤 플레인 노드 {}개 이상";
     NeedCluster: "a cluster of Ropewalk's with control planes: {}, workers: {}", "컨트롤 플레인 {}개와 워커 노드 {}개로 된 Ropewalk 클러스터";
     NeedRight: "the right to list and watch {}", "조회(list)와 감시(watch) 권한: {}";
-    RoomFresh: "This lesson is played in a namespace of its own, made just now: {}. Where the lesson says default it means this one, and kubectl in this session looks into it.", "이 강의 전용 네임스페이스를 방금 만들었습니다: {}. 강의에서 default라고 하면 이 네임스페이스를 뜻하며, 이 세션의 kubectl도 이 네임스페이스를 봅니다.";
+    FreshNamespace: "This lesson is played in a namespace of its own, made just now: {}. Where the lesson says default it means this one, and kubectl in this session looks into it.", "이 강의 전용 네임스페이스를 방금 만들었습니다: {}. 강의에서 default라고 하면 이 네임스페이스를 뜻하며, 이 세션의 kubectl도 이 네임스페이스를 봅니다.";
     Preparing: "Lesson {} is being prepared.", "{} 강의를 준비하고 있습니다.";
     PlayingLesson: "Lesson {} is being prepared: command {} of {} is running. `lesson stop` stops this.", "{} 강의를 준비하고 있습니다. 명령 {}/{} 실행 중입니다. 멈추려면 `lesson stop`을 입력하세요.";
     Playing: "The cluster is being prepared: command {} of {} is running. `lesson stop` stops this.", "클러스터를 준비하고 있습니다. 명령 {}/{} 실행 중입니다. 멈추려면 `lesson stop`을 입력하세요.";
@@ -119,8 +119,8 @@ pub(crate) fn other_cluster(lang: &str, declared: &Declared, own: &str, begin: &
 }
 
 /// Says that a cluster of Ropewalk's own has no namespaces to give up.
-pub(crate) fn no_rooms(lang: &str, name: &str) -> String {
-    cluster::Refusal::NoRooms { name: name.into() }.say(Lang::parse(lang).unwrap_or_default())
+pub(crate) fn no_lesson_namespaces(lang: &str, name: &str) -> String {
+    cluster::Refusal::NoLessonNamespaces { name: name.into() }.say(Lang::parse(lang).unwrap_or_default())
 }
 
 /// Says what a cluster refuses.

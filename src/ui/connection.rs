@@ -291,23 +291,23 @@ impl Connection {
 /// Ends the use of a foreign cluster. At a terminal it asks whether the namespaces that lessons
 /// made are to be deleted; otherwise it prints their names and keeps them.
 async fn leave_foreign(place: &Place, foreign: &Foreign, lang: Lang, talk: bool) {
-    let rooms = foreign.rooms().await;
-    if rooms.is_empty() {
+    let namespaces = foreign.lesson_namespaces().await;
+    if namespaces.is_empty() {
         return;
     }
-    let (agreed, rooms, server) = (Some(rooms.clone()), rooms.join(", "), foreign.server());
+    let (agreed, namespaces, server) = (Some(namespaces.clone()), namespaces.join(", "), foreign.server());
     if !talk {
-        eprintln!("{}", lang.say(Say::RoomsStay, &[&server, &rooms]));
+        eprintln!("{}", lang.say(Say::NamespacesStay, &[&server, &namespaces]));
         return;
     }
-    print!("{}", lang.say(Say::RoomsGo, &[&server, &rooms]));
+    print!("{}", lang.say(Say::DeleteNamespacesAsk, &[&server, &namespaces]));
     let _ = std::io::stdout().flush();
     if !agrees().await {
-        println!("{}", lang.say(Say::RoomsStay, &[&server, &rooms]));
+        println!("{}", lang.say(Say::NamespacesStay, &[&server, &namespaces]));
         return;
     }
     match super::lesson::ask(place, lang, view::Ask::Leave { agreed }).await {
-        Ok(_) => println!("{}", lang.say(Say::RoomsGone, &[&rooms])),
+        Ok(_) => println!("{}", lang.say(Say::NamespacesDeleted, &[&namespaces])),
         Err(error) => eprintln!("{}", error.say(lang)),
     }
 }

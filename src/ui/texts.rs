@@ -95,12 +95,12 @@ texts! {
          `lesson` lists them and says what cannot be done, `quit` leaves. Outside the lesson's namespace this session changes nothing.",
         "{} 클러스터에서 Ropewalk 강의를 진행합니다. Ropewalk 자체 클러스터가 아니므로 강의마다 전용 네임스페이스를 씁니다.\n\
          `lesson` 명령은 목록과 할 수 없는 단계를 보여 주고, `quit`는 종료입니다. 이 세션은 강의 네임스페이스 밖을 바꾸지 않습니다.";
-    RoomsStay: "On {} these namespaces stay: {}. `ropewalk lesson leave --kubeconfig FILE` deletes them.", "{} 에 다음 네임스페이스가 남아 있습니다: {}. 지우려면: ropewalk lesson leave --kubeconfig 파일";
-    RoomsGo:
+    NamespacesStay: "On {} these namespaces stay: {}. `ropewalk lesson leave --kubeconfig FILE` deletes them.", "{} 에 다음 네임스페이스가 남아 있습니다: {}. 지우려면: ropewalk lesson leave --kubeconfig 파일";
+    DeleteNamespacesAsk:
         "On {} these namespaces were made for lessons: {}. Delete them, with everything in them? [y/N] ",
         "{} 에 강의용으로 만든 네임스페이스가 있습니다: {}. 그 안의 모든 것과 함께 지울까요? [y/N] ";
-    RoomsGone: "Deleted: {}", "지웠습니다: {}";
-    RoomsNone: "There is nothing of ours there.", "지울 네임스페이스가 없습니다.";
+    NamespacesDeleted: "Deleted: {}", "지웠습니다: {}";
+    NoNamespaces: "There is nothing of ours there.", "지울 네임스페이스가 없습니다.";
     FilePlaced: "The lesson's file {} is in your folder, {}. Open it with `{}`.", "강의의 {} 파일을 현재 폴더({})에 넣었습니다. `{}` 명령으로 열 수 있습니다.";
     FileKept: "Your folder has another file {}, which was left as it is. To get the lesson's, move yours away and open the lesson again.", "현재 폴더에 다른 {} 파일이 있어서 그대로 두었습니다. 강의의 파일을 쓰려면 그 파일을 옮기고 강의를 다시 여세요.";
     FileFailed: "The lesson's file {} could not be placed in your folder: {}", "강의의 {} 파일을 현재 폴더에 넣지 못했습니다: {}";

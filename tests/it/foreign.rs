@@ -242,9 +242,9 @@ fn missing_rights_are_named() {
 
     // Who may make one and not watch pods in it hears which steps that costs, and passes them.
     let namespaces =
-        ["create", "clusterrole", "rooms", "--verb=get,create,delete,list", "--resource=namespaces"];
+        ["create", "clusterrole", "namespaces", "--verb=get,create,delete,list", "--resource=namespaces"];
     k(&namespaces);
-    k(&["create", "clusterrolebinding", "rooms", "--clusterrole=rooms", "--user=half"]);
+    k(&["create", "clusterrolebinding", "namespaces", "--clusterrole=namespaces", "--user=half"]);
     let half = acting_as("half");
     let page = half.lines(&["lesson first-voyage/04"]).ok();
     assert!(page.contains("it needs the right to list and watch pods"), "{page}");

@@ -113,8 +113,8 @@ impl Client {
         let namespaces = answer.map_err(|e| anyhow!(e.say(lang)))?;
         let namespaces: Vec<String> = serde_json::from_value(namespaces)?;
         match namespaces.is_empty() {
-            true => println!("{}", lang.say(Say::RoomsNone, &[])),
-            false => println!("{}", lang.say(Say::RoomsGone, &[&namespaces.join(", ")])),
+            true => println!("{}", lang.say(Say::NoNamespaces, &[])),
+            false => println!("{}", lang.say(Say::NamespacesDeleted, &[&namespaces.join(", ")])),
         }
         Ok(0)
     }

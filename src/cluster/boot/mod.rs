@@ -280,7 +280,7 @@ fn start_upkeep(world: &Arc<World>, client: &::client::Client, progress: watch::
 /// Resolves when the cluster has to end, with the reason.
 ///
 /// # Errors
-/// It was not asked for: something went wrong that no restart mends.
+/// The end was not asked for: something went wrong that no restart mends.
 async fn reason_to_end(
     world: &World,
     zygote_died: impl Future<Output = ()>,
@@ -362,8 +362,8 @@ async fn front_gone(attached: bool) {
     }
 }
 
-/// Components end well, so that the store's log is whole and the leases are free; containers end
-/// with the PID namespace.
+/// Stops the components one kind after the other, so that the store's log is whole and the leases
+/// are free; containers end with the PID namespace.
 async fn shut_down(world: &World) {
     for node in world.all_nodes() {
         if let Some(kubelet) = node.kubelet.lock().take() {
@@ -381,7 +381,7 @@ async fn shut_down(world: &World) {
     }
 }
 
-/// The API's port on loopback: the one insisted on, or 6443, or the next free one.
+/// Binds the API's port on loopback: the one that was asked for, or 6443, or the next free one.
 async fn bind_api(port: Option<u16>) -> Result<tokio::net::TcpListener, Error> {
     if let Some(port) = port {
         return match tokio::net::TcpListener::bind(("127.0.0.1", port)).await {

@@ -116,8 +116,9 @@ pub(super) fn yield_default<'a>(
 /// may only have been asked too early: while the API begins to answer there is no namespace yet.
 const REFUSED_AFTER: Duration = Duration::from_secs(10);
 
-/// Whether a start may go by the addons that were made: all of them, or those that are not refused.
-/// `made`: how many objects are in their namespace. `tried`: how long ago there was the first one.
+/// Returns whether a start may go by the addons that were made: all of them, or those that are not
+/// refused. `made`: how many objects are in their namespace. `tried`: how long ago there was the
+/// first one.
 pub(super) fn is_settled(failed: usize, made: usize, tried: Duration) -> bool {
     failed == 0 || made > 0 && tried >= REFUSED_AFTER
 }

@@ -86,7 +86,7 @@ pub(super) fn start(world: &Arc<World>, crew: &Crew, place: Location) -> Result<
 /// Connects to an external etcd and makes it this cluster's own.
 ///
 /// # Errors
-/// It does not answer, or it holds the objects of another cluster: then this cluster ends.
+/// The etcd does not answer, or it holds the objects of another cluster: then this cluster ends.
 async fn claim_external(world: &World, etcd: &ExternalEtcd) -> Result<Arc<dyn etcd::Storage>, String> {
     let remote: Arc<dyn etcd::Storage> = Arc::new(etcd.connect().await.map_err(|t| t.to_string())?);
     let claimed = etcd.claim(&*remote, world.ca.pem(), &world.spec.name).await;
@@ -98,8 +98,8 @@ async fn claim_external(world: &World, etcd: &ExternalEtcd) -> Result<Arc<dyn et
     Err(refusal.to_string())
 }
 
-/// True if a node's entry is the caller's own. A watcher sees the latest entries only: where one
-/// has gone there may be the next one already.
+/// Returns whether a node's entry is the caller's own. A watcher sees the latest entries only:
+/// where one has gone there may be the next one already.
 fn has_own<T>(entries: &BTreeMap<String, T>, node: &str, is_own: impl Fn(&T) -> bool) -> bool {
     entries.get(node).is_some_and(is_own)
 }

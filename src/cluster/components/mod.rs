@@ -115,9 +115,9 @@ pub(crate) fn start(world: &Arc<World>, component: &str, place: Location) -> Res
     Ok(crew)
 }
 
-/// Who a component is when it stands for election: `NODE_UUID`, as everywhere. Here the UUID is the
-/// same after every start, so that one that was killed goes on with its Lease instead of waiting
-/// until it runs out.
+/// Returns the identity of a component in an election: `NODE_UUID`, as everywhere. Here the
+/// UUID is the same after every start, so that one that was killed goes on with its Lease instead
+/// of waiting until it runs out.
 fn candidate(world: &World, component: &str, node: &str) -> String {
     use sha2::{Digest, Sha256};
     let digest = Sha256::digest(format!("{component} {node} {}", world.ca.pem()));

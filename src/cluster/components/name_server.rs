@@ -51,7 +51,7 @@ pub(super) fn start(world: &Arc<World>, crew: &Crew, client: Client, place: Loca
     });
 }
 
-/// The machine's own resolvers: where names outside the cluster are asked.
+/// Lists the machine's own resolvers: where names outside the cluster are asked.
 fn resolvers() -> Vec<SocketAddr> {
     let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let index = |name: &str| {
@@ -61,9 +61,9 @@ fn resolvers() -> Vec<SocketAddr> {
     name_servers(&text, index)
 }
 
-/// The servers that a resolv.conf(5) names. What follows an address is a remark, as for glibc. A
-/// link-local address names its interface (`fe80::1%eth0`, or its number): `index` gives the number
-/// of a name.
+/// Lists the servers that a resolv.conf(5) names. What follows an address is a remark, as for
+/// glibc. A link-local address names its interface (`fe80::1%eth0`, or its number): `index` gives
+/// the number of a name.
 fn name_servers(text: &str, index: impl Fn(&str) -> Option<u32>) -> Vec<SocketAddr> {
     let servers = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();

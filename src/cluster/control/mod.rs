@@ -219,7 +219,7 @@ async fn talk(stream: UnixStream, server: &Server) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Progress, until the cluster is ready.
+/// Sends the progress until the cluster is ready.
 async fn wait(
     mut progress: watch::Receiver<Progress>,
     write: &mut (impl AsyncWriteExt + Unpin),
@@ -233,7 +233,7 @@ async fn wait(
     }
 }
 
-/// The record stream, from a number on.
+/// Sends the records from a number on, and then each new one.
 async fn records(
     tap: &tap::Tap,
     since: u64,
@@ -316,8 +316,9 @@ fn last_command(records: &[Arc<tap::Record>]) -> Option<Vec<String>> {
     Some(own.map(|q| q.id.clone()).collect())
 }
 
-/// The records of one object. A resource is a plural, with its group (`widgets.example.com`) or
-/// without: that of a custom resource may be left out if no other one is called so.
+/// Returns the records of one object. A resource is a plural, with its group
+/// (`widgets.example.com`) or without: that of a custom resource may be left out if no other one is
+/// called so.
 fn about(records: &[Arc<tap::Record>], resource: &str, namespace: &str, name: &str) -> Vec<Arc<tap::Record>> {
     let of = |is_meant: &dyn Fn(&tap::ObjectRef) -> bool| -> Vec<Arc<tap::Record>> {
         let named = |o: &tap::ObjectRef| {
@@ -329,9 +330,9 @@ fn about(records: &[Arc<tap::Record>], resource: &str, namespace: &str, name: &s
     if exact.is_empty() { of(&|o| o.resource == resource) } else { exact }
 }
 
-/// True if an answer to [`Ask::Wait`] tells that the start was complete once. Unlike `ready` it
-/// stays true when a node is switched off or a pod of kube-system fails: a client that comes later
-/// need not wait for these.
+/// Returns whether an answer to [`Ask::Wait`] tells that the start was complete once. Unlike
+/// `ready` it stays true when a node is switched off or a pod of kube-system fails: a client that
+/// comes later need not wait for these.
 pub fn has_started(progress: &Value) -> bool {
     progress["started"] == true || progress["ready"] == true
 }
@@ -370,8 +371,8 @@ fn not_connected(place: &Place, cause: std::io::Error) -> Error {
     }
 }
 
-/// A handle of the cluster's main process, whose number a connection has shown ([`Control::main`]).
-/// `None`: it has ended, and the number may be another process's by now.
+/// Returns a handle of the cluster's main process, whose number a connection has shown
+/// ([`Control::main`]). `None`: it has ended, and the number may be another process's by now.
 pub async fn main_process(place: &Place, pid: i32) -> Option<OwnedFd> {
     let handle = linux::process::pidfd_open(pid).ok()?;
     // Only the main process has the listening socket, so it lives, and had its number all the time.
@@ -410,7 +411,7 @@ impl Control {
         })
     }
 
-    /// One question, one answer.
+    /// Asks one question and returns its answer.
     ///
     /// # Errors
     /// The cluster refused, or ended before it answered ([`Error::Ended`]).

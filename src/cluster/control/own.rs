@@ -56,7 +56,7 @@ impl Target for OwnTarget {
 }
 
 impl OwnTarget {
-    /// The status, when it is known whether an API server answers.
+    /// Returns the status, when it is known whether an API server answers.
     fn status_with(&self, progress: &Progress, is_served: bool) -> Value {
         let world = &self.world;
         let nodes: Vec<Value> = world
@@ -88,9 +88,9 @@ impl OwnTarget {
     }
 }
 
-/// True if one of these API servers can answer now. One that runs may be unable to: its store has
-/// no majority, its member is cut off from the others, or the external etcd does not answer. All
-/// are asked at once, and each says so within 400 ms.
+/// Returns whether one of these API servers can answer now. One that runs may be unable to: its
+/// store has no majority, its member is cut off from the others, or the external etcd does not
+/// answer. All are asked at once, and each says so within 400 ms.
 async fn any_is_ready(servers: Vec<Server>) -> bool {
     let mut asked = FuturesUnordered::new();
     for server in &servers {

@@ -112,8 +112,8 @@ pub(super) fn waits(faults: &Faults, component: &str, node: Option<&str>, place:
     }
 }
 
-/// True if a component was here and has ended: it is started again by the kubelet, and a kubelet by
-/// the task that supervises it.
+/// Returns whether a component was here and has ended: it is started again by the kubelet, and a
+/// kubelet by the task that supervises it.
 fn has_ended(node: &Node, component: &str) -> bool {
     match component {
         KUBELET => node.kubelet.lock().as_ref().is_some_and(|kubelet| kubelet.ended().is_some()),
@@ -162,8 +162,9 @@ pub(super) async fn with_back_offs(world: &World, component: &str, mut answer: V
     answer
 }
 
-/// The longest back-off that is left of the pods that run a component on a node, `component/node`.
-/// They are known by node and image: the name of an addon's pod ends with what its controller drew.
+/// Returns the longest back-off that is left of the pods that run a component on a node,
+/// `component/node`. They are known by node and image: the name of an addon's pod ends with what
+/// its controller drew.
 fn longest_back_off(pods: &[Pod], started: &str, now: clock::Timestamp) -> Option<u64> {
     let (component, node) = started.split_once('/')?;
     let runs_it = |pod: &&Pod| {
@@ -176,8 +177,8 @@ fn longest_back_off(pods: &[Pod], started: &str, now: clock::Timestamp) -> Optio
     pods.iter().filter(runs_it).filter_map(|pod| back_off_left(&pod.encode().ok()?, now)).max()
 }
 
-/// The real seconds that are left of a pod's back-off, rounded up. The pod tells how long it is, in
-/// the cluster's time, and when the container ended.
+/// Returns the real seconds that are left of a pod's back-off, rounded up. The pod tells how long
+/// it is, in the cluster's time, and when the container ended.
 ///
 /// Example: `back-off 1m20s restarting failed container=…` of a container that ended 30 s ago: 50.
 fn back_off_left(pod: &Value, now: clock::Timestamp) -> Option<u64> {
@@ -194,7 +195,7 @@ fn back_off_left(pod: &Value, now: clock::Timestamp) -> Option<u64> {
     statuses.iter().filter_map(left).max()
 }
 
-/// A duration as Go prints it, in whole seconds: `40s`, `1m20s`, `1h0m5s`.
+/// Reads a duration as Go prints it, in whole seconds: `40s`, `1m20s`, `1h0m5s`.
 fn seconds(text: &str) -> Option<u64> {
     let (mut all, mut number) = (0_u64, 0_u64);
     for sign in text.chars() {
@@ -213,7 +214,7 @@ fn seconds(text: &str) -> Option<u64> {
     Some(all)
 }
 
-/// True if no API server can answer because of the faults that there are.
+/// Returns whether no API server can answer because of the faults that there are.
 pub(super) fn no_api(world: &World) -> bool {
     is_silent(&world.spec, |component, node| {
         let runs = || world.node(node).is_some_and(|node| node.cri.runs(component));
@@ -221,21 +222,21 @@ pub(super) fn no_api(world: &World) -> bool {
     })
 }
 
-/// True if a fault has silenced the API, from what [`no_api`] said before it and says after it. If
-/// no API server could answer before that, the repair of this fault would not help.
+/// Returns whether a fault has silenced the API, from what [`no_api`] said before it and says after
+/// it. If no API server could answer before that, the repair of this fault would not help.
 pub(super) fn is_silenced(before: bool, after: bool) -> bool {
     !before && after
 }
 
-/// True if a component cannot run on a node because of these faults. Where the kubelet is held down
-/// what `runs` goes on, but a machine that was switched off and on again starts nothing.
+/// Returns whether a component cannot run on a node because of these faults. Where the kubelet is
+/// held down what `runs` goes on, but a machine that was switched off and on again starts nothing.
 fn is_down(faults: &Faults, component: &str, node: &str, runs: impl FnOnce() -> bool) -> bool {
     faults.is_held(component, node) || faults.is_off(node) || faults.is_held(KUBELET, node) && !runs()
 }
 
-/// True if no API server can answer: fewer than a majority of the store's members run, or no node
-/// has both an API server and the member that it asks. An external store runs elsewhere: there one
-/// API server is enough, whatever nodes are off.
+/// Returns whether no API server can answer: fewer than a majority of the store's members run, or
+/// no node has both an API server and the member that it asks. An external store runs elsewhere:
+/// there one API server is enough, whatever nodes are off.
 fn is_silent(spec: &Spec, is_down: impl Fn(&str, &str) -> bool) -> bool {
     let planes: Vec<_> = spec.nodes().into_iter().filter(|n| n.control_plane).collect();
     let runs = |component: Component, node: &str| !is_down(component.name(), node);
@@ -248,8 +249,8 @@ fn is_silent(spec: &Spec, is_down: impl Fn(&str, &str) -> bool) -> bool {
     members * 2 <= planes.len() || !answers
 }
 
-/// The nodes that a fault of this component is about. Components of the control plane run on its
-/// nodes only, all others may run anywhere.
+/// Lists the nodes that a fault of this component is about. Components of the control plane run on
+/// its nodes only, all others may run anywhere.
 ///
 /// # Errors
 /// [`Refusal`]: no such component or node, the component never runs on this node, the node is off
@@ -374,7 +375,8 @@ mod tests {
         assert!(by_faults(&spec, &faults, true));
     }
 
-    /// Whether no API server can answer. `runs`: what goes on where only the kubelet is held down.
+    /// Returns whether no API server can answer. `runs`: what goes on where only the kubelet is
+    /// held down.
     fn by_faults(spec: &Spec, faults: &Faults, runs: bool) -> bool {
         is_silent(spec, |component, node| is_down(faults, component, node, || runs))
     }

@@ -106,7 +106,7 @@ fn still_starting(place: &Place) -> Refusal {
     Refusal::Starting { name: place.name.clone(), log: place.log().display().to_string() }
 }
 
-/// The nodes of a cluster, for a fault that names none.
+/// Lists the nodes of a cluster, for a fault that names none.
 ///
 /// # Errors
 /// As [`require_all`].
@@ -130,7 +130,7 @@ fn pair(world: &World, a: &str, b: &str) -> Result<(u8, u8), Error> {
     }
 }
 
-/// No room for the stores of these nodes.
+/// Fills the disks of these nodes, so that their stores find no room.
 fn fill(world: &World, node: Option<&str>) -> Result<Value, Error> {
     if world.spec.external_etcd.is_some() {
         return Err(Refusal::NoStore { node: node.unwrap_or(&world.spec.name).into() }.into());

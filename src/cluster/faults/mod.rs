@@ -58,7 +58,7 @@ impl Faults {
         self.broken.lock()
     }
 
-    /// Everything that is broken now, the newest last.
+    /// Lists everything that is broken now, the newest last.
     pub(crate) fn list(&self) -> Vec<Broken> {
         self.all().clone()
     }
@@ -176,12 +176,12 @@ impl Faults {
     }
 }
 
-/// True if it is a whole machine that is switched off.
+/// Returns whether it is a whole machine that is switched off.
 fn is_off(broken: &Broken) -> bool {
     matches!(broken.fault.as_str(), "stopped" | "crashed")
 }
 
-/// True if this fault holds the component down on the node.
+/// Returns whether this fault holds the component down on the node.
 fn holds(broken: &Broken, component: &str, node: &str) -> bool {
     broken.component.as_deref() == Some(component) && broken.nodes == [node]
 }

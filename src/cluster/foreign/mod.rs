@@ -30,7 +30,7 @@
 //! ## Read next
 //! `lab::needs`, which decides what a lesson needs and so whether it can be played here.
 
-mod knock;
+mod access;
 mod namespaces;
 mod observer;
 mod refusal;
@@ -43,7 +43,7 @@ mod tests;
 use super::boot::ready::Progress;
 use super::control::{self, Reply, Target};
 use super::faults::Fault;
-use super::guest::{Guests, HostCluster, Inside, Offers, Room, Seen};
+use super::guest::{Guests, HostCluster, Inside, LessonScope, Offers, Seen};
 use super::undo::Past;
 use super::{Error, Home, Place, Refusal, kubeconfig, launch};
 use api::kinds::Kind;
@@ -135,7 +135,7 @@ struct Inner {
 }
 
 /// Starts the guests, and answers on the session's socket. A request to stop ends the crew.
-fn serve_control(crew: &Crew, inner: &Arc<Inner>, door: UnixListener, guests: Guests) {
+fn serve_control(crew: &Crew, inner: &Arc<Inner>, listener: UnixListener, guests: Guests) {
     let ready = Progress {
         store: true,
         api: true,
@@ -152,7 +152,7 @@ fn serve_control(crew: &Crew, inner: &Arc<Inner>, door: UnixListener, guests: Gu
         guest.start(crew, inner.clone());
     }
     let stop = server.stop.clone();
-    control::serve(crew, door, server);
+    control::serve(crew, listener, server);
     let over = crew.clone();
     // It ends with the crew, so nothing of a session that was closed is left.
     crew.spawn(async move {
@@ -184,7 +184,7 @@ impl Foreign {
             _ => Error::File { path: place.lock(), cause },
         })?;
         // First, so that a cluster that cannot be used leaves no directory.
-        let nodes = knock::knock(&upstream).await?;
+        let nodes = access::check_access(&upstream).await?;
         // A `reset` that had the lock has removed what was there before.
         place.make()?;
         launch::link_tools(place)?;
@@ -218,14 +218,14 @@ impl Foreign {
         pki::write_private(&place.kubeconfig(), &inner.kubeconfig_text(LEARNER, "")?)?;
         let socket = place.socket();
         let _ = std::fs::remove_file(&socket); // left by a killed session: we hold the lock
-        let door = UnixListener::bind(&socket).map_err(|cause| Error::File { path: socket, cause })?;
+        let control = UnixListener::bind(&socket).map_err(|cause| Error::File { path: socket, cause })?;
         let crew = Crew::new("foreign");
         relay::start(&crew, listener, tls, Relay { upstream, observer, namespace: inner.namespace.clone() });
-        serve_control(&crew, &inner, door, guests);
+        serve_control(&crew, &inner, control, guests);
         Ok(Foreign { inner, crew, _lock: lock })
     }
 
-    /// How many nodes the kubeconfig's user may see; 0 if none.
+    /// Returns how many nodes the kubeconfig's user may see; 0 if none.
     pub fn nodes(&self) -> usize {
         self.inner.nodes
     }
@@ -235,8 +235,8 @@ impl Foreign {
         self.inner.upstream.url()
     }
 
-    /// Namespaces there that are ours.
-    pub async fn rooms(&self) -> Vec<String> {
+    /// Lists the namespaces there that are ours.
+    pub async fn lesson_namespaces(&self) -> Vec<String> {
         self.inner.namespaces.names().await
     }
 }
@@ -273,7 +273,7 @@ fn fresh_authority(dir: &Path) -> Result<Ca, Error> {
     Ok(ca?)
 }
 
-/// Names of the namespaces in this directory's ledger; none if there is no ledger.
+/// Lists the namespaces in this directory's ledger; none if there is no ledger.
 ///
 /// # Errors
 /// [`Refusal::BadLedger`] or [`Error::File`]: the ledger cannot be read, so namespaces may be left
@@ -297,7 +297,8 @@ impl Inner {
         self.namespace.lock().clone()
     }
 
-    /// A kubeconfig that leads to the relay, as this user, in this namespace; empty: in none.
+    /// Returns a kubeconfig that leads to the relay, as this user, in this namespace; empty: in
+    /// none.
     fn kubeconfig_text(&self, user: &str, namespace: &str) -> Result<String, Error> {
         let cluster = json!({
             "certificate-authority-data": kubeconfig::encode(self.ca.pem()),
@@ -312,8 +313,9 @@ impl Inner {
         Ok(yaml::write::to_string(&config))
     }
 
-    /// From now on changes end at this namespace, and kubectl looks into it. After an error both
-    /// are as they were: everything that needs a descriptor or room on the disk comes first.
+    /// Makes this the only namespace that may be changed, and the one that kubectl looks into.
+    /// After an error both are as they were: what needs a descriptor or room on the disk comes
+    /// first.
     fn enter(&self, namespace: &str) -> Result<(), Error> {
         // Held to the end: a kubeconfig that is made meanwhile would have the old namespace.
         let mut files = self.kubeconfigs.lock();
@@ -352,7 +354,7 @@ impl HostCluster for Inner {
     fn offers(&self) -> Offers {
         self.offers
     }
-    /// With the rights of the kubeconfig's user.
+    /// Returns a client with the rights of the kubeconfig's user.
     fn client(&self, user: &str) -> Result<Client, Error> {
         Ok(Client::connect(Endpoint {
             servers: vec![self.relay],
@@ -381,15 +383,15 @@ impl HostCluster for Inner {
         let why = self.only_at_home(past.command());
         Box::pin(std::future::ready(Err(why.to_string())))
     }
-    fn room(
+    fn lesson_scope(
         &self,
         lesson: String,
         kinds: Vec<&'static Kind>,
         make: bool,
-    ) -> BoxFuture<'_, Result<Option<Room>, Error>> {
+    ) -> BoxFuture<'_, Result<Option<LessonScope>, Error>> {
         Box::pin(async move {
-            let room = self.namespaces.room(&lesson, &kinds, make).await?;
-            if let Some(Room { namespace: Some(namespace), fresh, .. }) = &room {
+            let scope = self.namespaces.lesson_scope(&lesson, &kinds, make).await?;
+            if let Some(LessonScope { namespace: Some(namespace), fresh, .. }) = &scope {
                 if *namespace != self.namespace() {
                     if *fresh {
                         self.observer.forget_namespace(namespace);
@@ -400,10 +402,10 @@ impl HostCluster for Inner {
                     self.namespaces.mark_entered(&lesson).await?;
                 }
             }
-            Ok(room)
+            Ok(scope)
         })
     }
-    fn rooms(&self) -> BoxFuture<'_, Vec<String>> {
+    fn lesson_namespaces(&self) -> BoxFuture<'_, Vec<String>> {
         Box::pin(self.namespaces.names())
     }
     fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
@@ -422,8 +424,8 @@ impl HostCluster for Inner {
         let why = self.is_foreign("its store, members and faults cannot be read");
         Box::pin(std::future::ready(Err(why)))
     }
-    /// A list is as new as the store, and says how new that is. If the user may not list pods, or
-    /// gets no answer, the newest revision that the tap has seen counts.
+    /// Asks for a list: it is as new as the store, and says how new that is. If the user may not
+    /// list pods, or gets no answer, the newest revision that the tap has seen counts.
     fn catch_up(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             let path = format!("/api/v1/namespaces/{}/pods?limit=1", self.namespace());

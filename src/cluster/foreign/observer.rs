@@ -9,7 +9,7 @@ use crate::guest::Seen;
 use api::value::{at, text};
 use apiserver::Info;
 use apiserver::http::Query;
-use apiserver::{is_dry_run, is_own, is_trial};
+use apiserver::{exec_words, is_dry_run, is_own, is_trial};
 use client::Delta;
 use clock::Instant;
 use http::HeaderMap;
@@ -107,6 +107,8 @@ pub(super) struct Asked {
     unseen: String,
     /// How many of a log's lines were asked for.
     tail: Option<i64>,
+    /// The words of a command in a container.
+    argv: Vec<String>,
 }
 
 impl Asked {
@@ -147,7 +149,7 @@ fn key(object: &ObjectRef) -> Key {
 }
 
 impl Observer {
-    /// `tap` is at the API server's place.
+    /// Makes an observer that has seen nothing yet. `tap`: its records are the API server's.
     pub(super) fn new(tap: Tap, rng: Rng) -> Observer {
         Observer { tap, rng: Arc::new(rng), known: Arc::default() }
     }
@@ -188,8 +190,23 @@ impl Observer {
         let tail = query.get("tailLines").parse::<i64>().ok().filter(|_| info.subresource == "log");
         let (silent, watch) = (!header("kubectl-ignore-not-found").is_empty(), header("kubectl-watch"));
         let unseen = tap::unseen(&info.verb, &watch, &header("kubectl-unseen")).to_string();
+        let argv = exec_words(&info.subresource, query);
         let (began, watch) = (Instant::now(), !watch.is_empty());
-        Asked { request, object, began, before, table, labels, fields, output, silent, watch, unseen, tail }
+        Asked {
+            request,
+            object,
+            began,
+            before,
+            table,
+            labels,
+            fields,
+            output,
+            silent,
+            watch,
+            unseen,
+            tail,
+            argv,
+        }
     }
 
     /// Records the answer to a request. `answer` is the body that a write was answered with.
@@ -220,6 +237,7 @@ impl Observer {
             watch: asked.watch,
             unseen: asked.unseen.clone(),
             tail: asked.tail,
+            argv: asked.argv.clone(),
             empty: false,    // what a log holds is not looked at here
             from_pod: false, // nor whose answer came back through a proxy
             tried: answer.filter(|_| tried).cloned(),
@@ -249,7 +267,7 @@ impl Observer {
         self.known().forget_namespace(namespace);
     }
 
-    /// A watch has shown a version.
+    /// Notes a version that a watch has shown.
     pub(super) fn saw(&self, seen: Seen<'_>) {
         let about = |object: &Value| {
             ObjectRef::new(seen.plural, text(object, "metadata.namespace"), text(object, "metadata.name"))
@@ -393,6 +411,18 @@ mod tests {
         }
         let tails: Vec<Option<i64>> = tap.since(0).iter().map(|r| r.answer().unwrap().tail).collect();
         assert_eq!(tails, [Some(0), None]);
+    }
+
+    #[test]
+    fn the_words_of_a_command_are_recorded() {
+        let tap = Tap::new();
+        let observer = Observer::new(tap.at("far", Component::ApiServer), Rng::seeded(1));
+        for what in ["exec", "attach"] {
+            let url = format!("/api/v1/namespaces/n/pods/p/{what}?command=ls&command=-l&stdout=1");
+            observer.answered(ask(&observer, "POST", &url, ""), 101, None);
+        }
+        let words: Vec<usize> = tap.since(0).iter().map(|r| r.answer().unwrap().argv.len()).collect();
+        assert_eq!(words, [2, 0]);
     }
 
     #[test]

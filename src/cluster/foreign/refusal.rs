@@ -8,15 +8,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ForeignRefusal {
-    /// It does not answer, or not as an API server does.
+    /// The cluster does not answer, or not as an API server does.
     Unusable {
         /// Its address.
         url: String,
         /// What went wrong, in English.
         why: String,
     },
-    /// It does not accept the user.
-    Stranger {
+    /// The cluster does not accept the user.
+    #[serde(rename = "stranger")] // as earlier programs name it on the control socket
+    UserRejected {
         /// Its address.
         url: String,
         /// The kubeconfig's context.
@@ -41,18 +42,19 @@ pub enum ForeignRefusal {
         url: String,
     },
     /// A namespace of ours is still being deleted.
-    StillGoing {
+    #[serde(rename = "stillGoing")] // as earlier programs name it on the control socket
+    StillTerminating {
         /// The namespace.
         namespace: String,
     },
-    /// A namespace cannot be made.
+    /// The namespace of a lesson cannot be made.
     NotMade {
         /// The namespace.
         namespace: String,
         /// What the server says.
         said: String,
     },
-    /// A namespace cannot be deleted.
+    /// The namespace of a lesson cannot be deleted.
     NotDeleted {
         /// The namespace.
         namespace: String,
@@ -64,10 +66,10 @@ pub enum ForeignRefusal {
 texts! {
     enum Word {
         Unusable: "the cluster at {} cannot be used: {}; check that it runs, and its server and certificates in your kubeconfig", "{} 클러스터를 사용할 수 없습니다: {}. 클러스터가 실행 중인지, kubeconfig의 서버 주소와 인증서가 맞는지 확인하세요";
-        Stranger: "the cluster at {} cannot be used: it does not accept the user of context {}: {}; sign in again, or choose another context with `kubectl config use-context`", "{} 클러스터를 사용할 수 없습니다. 이 클러스터가 {} 컨텍스트의 사용자를 받아들이지 않습니다: {}. 다시 로그인하거나 `kubectl config use-context` 명령으로 다른 컨텍스트를 고르세요";
+        UserRejected: "the cluster at {} cannot be used: it does not accept the user of context {}: {}; sign in again, or choose another context with `kubectl config use-context`", "{} 클러스터를 사용할 수 없습니다. 이 클러스터가 {} 컨텍스트의 사용자를 받아들이지 않습니다: {}. 다시 로그인하거나 `kubectl config use-context` 명령으로 다른 컨텍스트를 고르세요";
         LacksRight: "the user of context {} lacks a right on {}: {}. A lesson is played in a namespace of its own, so this user needs: get, create and delete namespaces; get, list, watch, create, patch and delete pods, deployments, replicasets and services in it. The server says: {}", "{} 컨텍스트의 사용자에게 {} 클러스터에서 필요한 권한이 없습니다: {}. 강의는 전용 네임스페이스에서 진행하므로 다음 권한이 필요합니다: 네임스페이스의 get, create, delete, 그리고 그 네임스페이스에 있는 파드, 디플로이먼트, 레플리카셋, 서비스의 get, list, watch, create, patch, delete. 서버의 응답: {}";
         NamesTaken: "on {} another user has the namespaces that this lesson would be played in; they are left alone", "{} 클러스터에는 이 강의에 쓸 이름의 네임스페이스가 이미 있고 다른 사용자의 것입니다. 그 네임스페이스는 그대로 두었습니다";
-        StillGoing: "the namespace {} is still being deleted; try again when it is gone", "{} 네임스페이스가 아직 삭제되는 중입니다. 삭제가 끝난 뒤 다시 시도하세요";
+        StillTerminating: "the namespace {} is still being deleted; try again when it is gone", "{} 네임스페이스가 아직 삭제되는 중입니다. 삭제가 끝난 뒤 다시 시도하세요";
         NotMade: "the namespace {} cannot be made: {}", "{} 네임스페이스를 만들 수 없습니다: {}";
         NotDeleted: "the namespace {} cannot be deleted: {}", "{} 네임스페이스를 삭제할 수 없습니다: {}";
     }
@@ -81,14 +83,14 @@ impl ForeignRefusal {
         let harmless = |said: &String| said.replace(is_harmful, " ");
         match self {
             ForeignRefusal::Unusable { url, why } => lang.say(Word::Unusable, &[url, &harmless(why)]),
-            ForeignRefusal::Stranger { url, context, said } => {
-                lang.say(Word::Stranger, &[url, &quoted(context), &harmless(said)])
+            ForeignRefusal::UserRejected { url, context, said } => {
+                lang.say(Word::UserRejected, &[url, &quoted(context), &harmless(said)])
             }
             ForeignRefusal::LacksRight { url, context, right, said } => {
                 lang.say(Word::LacksRight, &[&quoted(context), url, right, &harmless(said)])
             }
             ForeignRefusal::NamesTaken { url } => lang.say(Word::NamesTaken, &[url]),
-            ForeignRefusal::StillGoing { namespace } => lang.say(Word::StillGoing, &[namespace]),
+            ForeignRefusal::StillTerminating { namespace } => lang.say(Word::StillTerminating, &[namespace]),
             ForeignRefusal::NotMade { namespace, said } => {
                 lang.say(Word::NotMade, &[namespace, &harmless(said)])
             }
@@ -111,7 +113,7 @@ mod tests {
         let (why, own) = (said(), (url.clone(), context.clone()));
         for refusal in [
             ForeignRefusal::Unusable { url: own.0.clone(), why },
-            ForeignRefusal::Stranger { url: own.0, context: own.1, said: said() },
+            ForeignRefusal::UserRejected { url: own.0, context: own.1, said: said() },
             ForeignRefusal::LacksRight { url, context, right, said: said() },
             ForeignRefusal::NotMade { namespace: namespace.clone(), said: said() },
             ForeignRefusal::NotDeleted { namespace, said: said() },

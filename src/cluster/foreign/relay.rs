@@ -3,7 +3,7 @@
 //! and has the observer record requests and answers.
 
 use super::observer::{Asked, Observer};
-use crate::guest::USUAL;
+use crate::guest::LESSON_NAMESPACE;
 use api::Status;
 use apiserver::Info;
 use apiserver::forward;
@@ -225,9 +225,9 @@ pub(super) fn permit(info: &Info, upgrades: bool, own: &str) -> Result<(), Statu
         "" => "no lesson is open, and without one this session changes nothing on a cluster that is not Ropewalk's own".to_string(),
         own => format!(
             "this session changes nothing outside the namespace \"{own}\" of a cluster that is not Ropewalk's own{}",
-            match info.object_namespace() == USUAL {
+            match info.object_namespace() == LESSON_NAMESPACE {
                 true => format!(
-                    "; where the lesson says \"{USUAL}\", leave the namespace out or write \"namespace: {own}\""
+                    "; where the lesson says \"{LESSON_NAMESPACE}\", leave the namespace out or write \"namespace: {own}\""
                 ),
                 false => String::new(),
             }
@@ -237,15 +237,16 @@ pub(super) fn permit(info: &Info, upgrades: bool, own: &str) -> Result<(), Statu
     Err(Status::forbidden(&info.group, what, &info.name, &why))
 }
 
-/// True for a path with a segment `.` or `..`, however it is written. A proxy before the foreign
-/// server may resolve them, and then the path leads elsewhere than this relay has read.
+/// Returns whether a path has a segment `.` or `..`, however it is written. A proxy before the
+/// foreign server may resolve them, and then the path leads elsewhere than this relay has read.
 fn climbs(path: &str) -> bool {
     plain(path).split(['/', '\\']).any(|segment| matches!(segment, "." | ".."))
 }
 
-/// True for a path with a slash inside of a segment: an API server decodes a path before it splits
-/// it (`requestinfo.go`), so `pods/p%2Fexec` is a look at a pod here and `exec` there. No name of
-/// an object has a slash; what follows a subresource `proxy` is the proxied server's own path.
+/// Returns whether a path has a slash inside of a segment: an API server decodes a path before it
+/// splits it (`requestinfo.go`), so `pods/p%2Fexec` is a look at a pod here and `exec` there. No
+/// name of an object has a slash; what follows a subresource `proxy` is the proxied server's own
+/// path.
 fn hides(info: &Info) -> bool {
     let segments = info.path.split('/').filter(|segment| !segment.is_empty());
     // `api/v1` or `apis/GROUP/v1`, `namespaces/NAME`, then `RESOURCE/NAME/proxy`.

@@ -84,13 +84,13 @@ async fn a_namespace_whose_kubeconfig_cannot_be_written_is_not_entered() {
 async fn a_namespace_that_could_not_be_entered_is_fresh_at_the_next_try() {
     let stage = Stage::new().await;
     let inner = inner(stage.dir.path(), &stage.config());
-    let room = || inner.room(LESSON.into(), vec![], true);
+    let scope = || inner.lesson_scope(LESSON.into(), vec![], true);
     let learner = inner.place.kubeconfig();
     std::fs::create_dir(&learner).unwrap(); // no file can be renamed to it
-    assert!(room().await.is_err());
+    assert!(scope().await.is_err());
     std::fs::remove_dir(&learner).unwrap();
-    assert!(room().await.unwrap().unwrap().fresh);
-    assert!(!room().await.unwrap().unwrap().fresh, "it was entered");
+    assert!(scope().await.unwrap().unwrap().fresh);
+    assert!(!scope().await.unwrap().unwrap().fresh, "it was entered");
     assert_eq!(stage.foreign.lock().made, 1);
 }
 
@@ -100,7 +100,8 @@ async fn a_namespace_that_could_not_be_entered_is_fresh_at_the_next_try() {
 async fn what_watches_show_of_a_namespace_that_is_made_anew_is_created_once() {
     let stage = Stage::new().await;
     let inner = inner(stage.dir.path(), &stage.config());
-    let namespace = inner.room(LESSON.into(), vec![], true).await.unwrap().unwrap().namespace.unwrap();
+    let namespace =
+        inner.lesson_scope(LESSON.into(), vec![], true).await.unwrap().unwrap().namespace.unwrap();
     let account = |revision: &str| {
         let metadata =
             json!({"namespace": &namespace, "name": "default", "uid": "u", "resourceVersion": revision});
@@ -115,7 +116,7 @@ async fn what_watches_show_of_a_namespace_that_is_made_anew_is_created_once() {
         foreign.namespaces.clear(); // deleted by hand
         foreign.on_account = Some(Box::new(show));
     }
-    assert!(inner.room(LESSON.into(), vec![], true).await.unwrap().unwrap().fresh);
+    assert!(inner.lesson_scope(LESSON.into(), vec![], true).await.unwrap().unwrap().fresh);
     let second = account("8");
     inner.saw(Seen { plural: "serviceaccounts", namespace: None, delta: Delta::Updated(&second) });
     let writes: Vec<Write> = inner.tap.since(0).iter().filter_map(|r| r.write().cloned()).collect();

@@ -30,8 +30,8 @@ pub use apiserver::HOLD;
 /// Size and abilities of a cluster, which others may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offers {
-    /// It is Ropewalk's own: every hop is recorded, it can be broken on purpose and taken back, and
-    /// its NodePorts are on localhost.
+    /// The cluster is Ropewalk's own: every hop is recorded, it can be broken on purpose and taken
+    /// back, and its NodePorts are on localhost.
     pub own: bool,
     /// Nodes that run pods only.
     pub workers: u8,
@@ -39,25 +39,25 @@ pub struct Offers {
     pub control_planes: u8,
 }
 
-/// The place of a lesson: the whole cluster, or one namespace that stands for the one that lessons
-/// call `default`.
+/// The part of a cluster that a lesson is played in: the whole cluster, or one namespace that
+/// stands for the one that lessons call `default` ([`LESSON_NAMESPACE`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Room {
-    /// The namespace; `None`: the whole cluster is there for it.
+pub struct LessonScope {
+    /// The lesson's namespace; `None`: the whole cluster is there for it.
     pub namespace: Option<String>,
-    /// It was made just now, so nothing of an earlier sitting is left in it.
+    /// The namespace was made just now, so nothing of an earlier sitting is left in it.
     pub fresh: bool,
     /// Kinds, by qualified plural, that may not be watched there.
     pub denied: BTreeSet<String>,
 }
 
 /// The name that lessons have for the namespace they are played in.
-pub const USUAL: &str = "default";
+pub const LESSON_NAMESPACE: &str = "default";
 
-impl Room {
+impl LessonScope {
     /// Returns the name that lessons have for a namespace. Example: `default` for the lesson's own.
     pub fn lesson_name<'a>(&self, namespace: &'a str) -> &'a str {
-        if self.namespace.as_deref() == Some(namespace) { USUAL } else { namespace }
+        if self.namespace.as_deref() == Some(namespace) { LESSON_NAMESPACE } else { namespace }
     }
 
     /// Replaces the object's namespace by the name that lessons have for it.
@@ -66,15 +66,15 @@ impl Room {
             if let Some(Value::String(namespace)) = object.pointer_mut(at)
                 && self.namespace.as_ref() == Some(namespace)
             {
-                *namespace = USUAL.into();
+                *namespace = LESSON_NAMESPACE.into();
             }
         }
     }
 
-    /// Returns the namespace that lessons call so: the opposite of [`Room::lesson_name`].
+    /// Returns the namespace that lessons call so: the opposite of [`LessonScope::lesson_name`].
     pub fn real_name<'a>(&'a self, namespace: &'a str) -> &'a str {
         match &self.namespace {
-            Some(own) if namespace == USUAL => own,
+            Some(own) if namespace == LESSON_NAMESPACE => own,
             _ => namespace,
         }
     }
@@ -109,32 +109,32 @@ pub trait HostCluster: Send + Sync + 'static {
     fn place(&self) -> &Place;
     /// Returns the stream of records of all that happens.
     fn tap(&self) -> &Tap;
-    /// Size and abilities of this cluster, for lessons that need some.
+    /// Returns size and abilities of this cluster, for lessons that need some.
     fn offers(&self) -> Offers;
-    /// A client of the API under a user name of its own, so that its acts are not taken for the
-    /// learner's.
+    /// Returns a client of the API under a user name of its own, so that its acts are not taken for
+    /// the learner's.
     fn client(&self, user: &str) -> Result<Client, Error>;
-    /// A kubeconfig for such a user, for what this process does with kubectl's words.
+    /// Returns the path of a kubeconfig for such a user, for commands of kubectl in this process.
     fn kubeconfig(&self, user: &str) -> Result<PathBuf, Error>;
     /// Answers about the cluster's past, or goes back in it. An error is for people.
     fn past(&self, past: Past) -> BoxFuture<'_, Result<Value, String>>;
-    /// A room for a lesson that looks at these kinds. `None` if there is none yet and none is to be
-    /// made.
-    fn room(
+    /// Returns the scope of a lesson that looks at these kinds. `None` if the lesson needs a
+    /// namespace of its own, there is none yet, and none is to be made.
+    fn lesson_scope(
         &self,
         lesson: String,
         kinds: Vec<&'static Kind>,
         make: bool,
-    ) -> BoxFuture<'_, Result<Option<Room>, Error>>;
-    /// The names of all rooms that there are.
-    fn rooms(&self) -> BoxFuture<'_, Vec<String>>;
-    /// Gives all rooms up, with everything in them; their names.
+    ) -> BoxFuture<'_, Result<Option<LessonScope>, Error>>;
+    /// Lists the names of all namespaces that were made for lessons.
+    fn lesson_namespaces(&self) -> BoxFuture<'_, Vec<String>>;
+    /// Gives up all these namespaces, with everything in them. Returns their names.
     fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, Error>>;
     /// Answers a question about the cluster's inside. An error is for people.
     fn inside<'a>(&'a self, what: &'a Inside) -> BoxFuture<'a, Result<Value, String>>;
-    /// A TCP connection from each node's own network, by the node's name: from where no pod can
-    /// answer for another. One that nothing answers within `limit` has timed out, whatever becomes
-    /// of the others. None where the nodes are not this process's.
+    /// Opens a TCP connection from each node's own network, by the node's name: from where no pod
+    /// can answer for another. One that nothing answers within `limit` has timed out, whatever
+    /// becomes of the others. None where the nodes are not this process's.
     fn dial(
         &self,
         to: SocketAddr,
@@ -147,9 +147,9 @@ pub trait HostCluster: Send + Sync + 'static {
     /// this one (0: it is not there). After an error, which is for people, it is not known whether
     /// the put took effect, now or later: the guest reads before it puts again.
     fn put_key<'a>(&'a self, key: &'a str, value: String, version: i64) -> BoxFuture<'a, Result<(), String>>;
-    /// Has the tap know the present revision: a step begins at one.
+    /// Makes the tap know the present revision: a step of a lesson begins at one.
     fn catch_up(&self) -> BoxFuture<'_, ()>;
-    /// A guest's watch has shown something, which the tap may not know.
+    /// Notes what a guest's watch has shown, which the tap may not know.
     fn saw(&self, seen: Seen<'_>);
 }
 
@@ -158,7 +158,7 @@ pub type Host = Arc<dyn HostCluster>;
 
 /// A service in the cluster's process that is no part of the cluster, e.g. the lesson engine.
 pub trait Guest: Send + Sync + 'static {
-    /// The word by which [`super::control::Ask::Guest`] names it.
+    /// Returns the word by which [`super::control::Ask::Guest`] names it.
     fn name(&self) -> &'static str;
     /// Moves in: its tasks belong to the crew.
     fn start(&self, crew: &Crew, host: Host);

@@ -1,6 +1,6 @@
 //! The cluster of this process, as its guests use it.
 
-use super::{HostCluster, Inside, Offers, Room, Seen};
+use super::{HostCluster, Inside, LessonScope, Offers, Seen};
 use crate::error::{Error, chain};
 use crate::home::Place;
 use crate::refusal::Refusal;
@@ -51,9 +51,9 @@ impl OwnCluster {
         ))
     }
 
-    /// The members that serve, in the order in which they are asked: one that no fault touches and
-    /// that knows a leader first, because one that is cut off answers after seconds, and with an
-    /// error.
+    /// Lists the members that serve, in the order in which they are asked: one that no fault
+    /// touches and that knows a leader first, because one that is cut off answers after seconds,
+    /// and with an error.
     fn members_to_ask(&self) -> Vec<Arc<dyn Storage>> {
         let stores = self.world.stores.borrow();
         let mut members: Vec<_> = stores.iter().collect();
@@ -94,7 +94,7 @@ impl HostCluster for OwnCluster {
         let spec = &self.world.spec;
         Offers { own: true, workers: spec.workers, control_planes: spec.control_planes }
     }
-    /// With all rights.
+    /// Returns a client with all rights.
     fn client(&self, user: &str) -> Result<Client, Error> {
         self.world.client(
             "",
@@ -104,8 +104,8 @@ impl HostCluster for OwnCluster {
             self.world.dialer(),
         )
     }
-    /// With all rights. It lies in this process's memory: a file would lend the teacher's name to
-    /// everyone who can read it.
+    /// Returns the path of a kubeconfig with all rights. It lies in this process's memory: a file
+    /// would lend the teacher's name to everyone who can read it.
     fn kubeconfig(&self, user: &str) -> Result<PathBuf, Error> {
         let mut all = self.world.kubeconfigs.lock();
         if !all.contains_key(user) {
@@ -123,14 +123,19 @@ impl HostCluster for OwnCluster {
             done.map_err(|e| e.say(lang::Lang::En))
         })
     }
-    fn room(&self, _: String, _: Vec<&'static Kind>, _: bool) -> BoxFuture<'_, Result<Option<Room>, Error>> {
-        Box::pin(std::future::ready(Ok(Some(Room::default()))))
+    fn lesson_scope(
+        &self,
+        _: String,
+        _: Vec<&'static Kind>,
+        _: bool,
+    ) -> BoxFuture<'_, Result<Option<LessonScope>, Error>> {
+        Box::pin(std::future::ready(Ok(Some(LessonScope::default()))))
     }
-    fn rooms(&self) -> BoxFuture<'_, Vec<String>> {
+    fn lesson_namespaces(&self) -> BoxFuture<'_, Vec<String>> {
         Box::pin(std::future::ready(vec![]))
     }
     fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
-        let why = Refusal::NoRooms { name: self.world.place.name.clone() };
+        let why = Refusal::NoLessonNamespaces { name: self.world.place.name.clone() };
         Box::pin(std::future::ready(Err(Error::from(why))))
     }
     fn inside<'a>(&'a self, what: &'a Inside) -> BoxFuture<'a, Result<Value, String>> {
@@ -167,11 +172,11 @@ impl HostCluster for OwnCluster {
             .await
         })
     }
-    /// The tap has each commit as soon as it is made.
+    /// Does nothing: the tap has each commit as soon as it is made.
     fn catch_up(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }
-    /// The tap has it already, from the API server.
+    /// Does nothing: the tap has the version already, from the API server.
     fn saw(&self, _: Seen<'_>) {}
 }
 

@@ -26,7 +26,7 @@ pub(super) fn write_kubeconfig(world: &World) -> Result<(), Error> {
     renew_kubeconfig(&path, &name, &cluster, &user, OWN_LOCK_WITHIN)
 }
 
-/// The file part of [`write_kubeconfig`]. kubectl may be changing the same file. A lock that a
+/// Writes the file of [`write_kubeconfig`]. kubectl may be changing the same file. A lock that a
 /// killed program left does not keep a cluster from starting.
 fn renew_kubeconfig(
     path: &Path,
@@ -44,7 +44,7 @@ fn renew_kubeconfig(
     Ok(pki::write_private(path, &yaml::write::to_string(&merged))?)
 }
 
-/// The kubeconfig of an earlier start. One that cannot be read is set aside: contexts that a
+/// Reads the kubeconfig of an earlier start. One that cannot be read is set aside: contexts that a
 /// learner added must not be lost for a typing error.
 fn known_kubeconfig(path: &Path) -> Result<Option<Value>, Error> {
     let text = match fs::read(path) {
@@ -64,7 +64,7 @@ fn known_kubeconfig(path: &Path) -> Result<Option<Value>, Error> {
     }
 }
 
-/// Pure: renames the original's entries in the kubeconfig of a copied directory to this cluster's.
+/// Renames the original's entries in the kubeconfig of a copied directory to this cluster's.
 /// Otherwise its current context would still lead to the original. Contexts that a learner added
 /// for the original lead to the copy, too.
 ///
@@ -105,12 +105,12 @@ const LOCALHOST: &str = "https://127.0.0.1:";
 /// The field of a kubeconfig's entry that has a cluster's authority.
 const AUTHORITY: &str = "certificate-authority-data";
 
-/// A kubeconfig's entry of the API on the host.
+/// Returns a kubeconfig's entry of the API on the host.
 fn server(ca_pem: &str, port: u16) -> Value {
     json!({AUTHORITY: encode(ca_pem), "server": format!("{LOCALHOST}{port}")})
 }
 
-/// A kubeconfig's entry of a user.
+/// Returns a kubeconfig's entry of a user.
 pub(super) fn keys(identity: &Identity) -> Value {
     json!({
         "client-certificate-data": encode(&identity.cert_pem),
@@ -148,7 +148,8 @@ fn parse(text: &[u8]) -> Result<Value, String> {
     }
 }
 
-/// Pure: a kubeconfig with this cluster and user in it. An existing current context is kept.
+/// Returns a kubeconfig with this cluster and user in it. Pure. An existing current context is
+/// kept.
 pub(super) fn merge_kubeconfig(old: Option<Value>, name: &str, cluster: &Value, user: &Value) -> Value {
     let mut config = old.filter(Value::is_object).unwrap_or_else(|| {
         json!({"apiVersion": "v1", "clusters": [], "contexts": [], "current-context": name, "kind": "Config", "preferences": {}, "users": []})
@@ -184,7 +185,8 @@ pub fn merge_into(place: &Place, target: &Path) -> Result<(), Error> {
     merge_within(place, target, LOCK_WITHIN)
 }
 
-/// The same, which waits as long for another program that changes the file.
+/// Does what [`merge_into`] does, and waits as long as `patience` for another program that changes
+/// the file.
 fn merge_within(place: &Place, target: &Path, patience: Duration) -> Result<(), Error> {
     let own = own_entries(place)?.ok_or_else(|| Error::NotRunning(place.name.clone()))?;
     if fs::metadata(target).is_ok_and(|there| !there.is_file()) {
@@ -210,14 +212,14 @@ fn merge_within(place: &Place, target: &Path, patience: Duration) -> Result<(), 
     write_foreign(target, &merged)
 }
 
-/// The kubeconfig that kubectl reads without `KUBECONFIG`; none without HOME.
+/// Returns the path of the kubeconfig that kubectl reads without `KUBECONFIG`; none without HOME.
 pub fn default_kubeconfig() -> Option<PathBuf> {
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty())?;
     Some(default_path(Path::new(&home)))
 }
 
-/// The API's address in the cluster's kubeconfig, as a start has written it there. `None`: it has
-/// never run, or the address was changed since.
+/// Returns the API's address in the cluster's kubeconfig, as a start has written it there. `None`:
+/// it has never run, or the address was changed since.
 pub(super) fn own_address(place: &Place) -> Option<String> {
     let own = own_entries(place).ok()??;
     let address = own.cluster["server"].as_str()?;
@@ -279,7 +281,7 @@ pub fn remove_from(place: &Place, target: &Path) -> Result<(), Error> {
     }
 }
 
-/// Pure: a kubeconfig without this cluster. `None`: it is not in there.
+/// Returns a kubeconfig without this cluster. Pure. `None`: the cluster is not in there.
 fn unmerged(mut config: Value, own: &Entries) -> Option<Value> {
     if !config["clusters"].as_array().into_iter().flatten().any(|entry| own.is_in(entry)) {
         return None;
@@ -303,15 +305,15 @@ struct Entries {
 }
 
 impl Entries {
-    /// True if a kubeconfig's entry of a cluster is about this one. Another cluster may have the
-    /// same name, but not the same authority.
+    /// Returns whether a kubeconfig's entry of a cluster is about this one. Another cluster may
+    /// have the same name, but not the same authority.
     fn is_in(&self, entry: &Value) -> bool {
         entry["name"] == self.name.as_str() && entry["cluster"][AUTHORITY] == self.cluster[AUTHORITY]
     }
 }
 
-/// `None`: it has no kubeconfig yet, or one without its entries: its directory was copied and has
-/// never run, or the learner deleted them. The next start writes them.
+/// Reads the cluster's entries. `None`: it has no kubeconfig yet, or one without its entries: its
+/// directory was copied and has never run, or the learner deleted them. The next start writes them.
 fn own_entries(place: &Place) -> Result<Option<Entries>, Error> {
     let path = place.kubeconfig();
     let text = match fs::read_to_string(&path) {
@@ -333,7 +335,7 @@ fn own_entries(place: &Place) -> Result<Option<Entries>, Error> {
     Ok(is_whole.then_some(Entries { name, cluster, user }))
 }
 
-/// A kubeconfig that is not ours, as text and as what it says. `None`: there is none.
+/// Reads a kubeconfig that is not ours, as text and as what it says. `None`: there is none.
 fn read_foreign(path: &Path) -> Result<Option<(String, Value)>, Error> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
@@ -349,8 +351,8 @@ fn read_foreign(path: &Path) -> Result<Option<(String, Value)>, Error> {
     Err(Refusal::BadKubeconfig { path: path.display().to_string(), why }.into())
 }
 
-/// True for an object that says that it is none of a kubeconfig's kind, e.g. a manifest. kubectl
-/// does not read such a file either.
+/// Returns whether an object says that it is of another kind than a kubeconfig, e.g. a manifest.
+/// kubectl does not read such a file either.
 fn is_other_kind(config: &Value) -> bool {
     config["kind"].as_str().is_some_and(|kind| !matches!(kind, "" | "Config"))
 }

@@ -81,7 +81,7 @@ pub async fn launch(
     launch_with(place, spec, attached, &[], report).await
 }
 
-/// The same, with these variables in the cluster's environment.
+/// Does what [`launch`] does, with these variables in the cluster's environment.
 ///
 /// # Errors
 /// [`Refusal::Foreign`]: this is the directory of a foreign cluster. [`Refusal::Running`] or
@@ -183,8 +183,8 @@ async fn renew_context(place: &Place, before: Option<String>) -> Option<Box<Erro
     renewed.and_then(Result::err).map(Box::new)
 }
 
-/// The directories that the cluster's variables name, as absolute paths: its own present directory
-/// is the root. `of_process` is this process's environment.
+/// Returns the directories that the cluster's variables name, as absolute paths: its own present
+/// directory is the root. `of_process` is this process's environment.
 fn directories(
     variables: &[(&str, &OsStr)],
     of_process: impl Fn(&str) -> Option<OsString>,
@@ -197,8 +197,8 @@ fn directories(
     named.map(|(name, path)| (name, std::path::absolute(&path).unwrap_or_else(|_| path.into()))).collect()
 }
 
-/// The last lines of what was written since the log was `begun` bytes long: earlier ones tell of
-/// another run.
+/// Returns the last lines of what was written since the log was `begun` bytes long: earlier ones
+/// tell of another run.
 fn last_words(log: &Path, begun: u64) -> String {
     let text = fs::read(log).unwrap_or_default();
     let new = text.get(begun as usize..).unwrap_or_default();
@@ -246,7 +246,8 @@ pub fn hold(place: &Place) -> Result<Option<Lock>, Error> {
     }
 }
 
-/// The path of this program, also if another version was installed under it while this one runs.
+/// Returns the path of this program, also if another version was installed under it while this one
+/// runs.
 ///
 /// # Errors
 /// The kernel does not tell it.
@@ -254,8 +255,8 @@ pub fn program() -> std::io::Result<PathBuf> {
     std::env::current_exe().map(installed)
 }
 
-/// The path of the program, also if another version was installed under it while this one runs: the
-/// kernel adds a word to the path of a file that was replaced (proc_pid_exe(5)).
+/// Returns the path of the program, also if another version was installed under it while this one
+/// runs: the kernel adds a word to the path of a file that was replaced (proc_pid_exe(5)).
 fn installed(exe: PathBuf) -> PathBuf {
     use std::os::unix::ffi::OsStrExt;
     match exe.as_os_str().as_bytes().strip_suffix(b" (deleted)") {
@@ -264,7 +265,7 @@ fn installed(exe: PathBuf) -> PathBuf {
     }
 }
 
-/// `<home>/bin` holds this program under the names of the tools it contains.
+/// Makes `<home>/bin` hold this program under the names of the tools it contains.
 pub(super) fn link_tools(place: &Place) -> Result<(), Error> {
     let exe = program().map_err(Error::Kernel)?;
     for tool in ["kubectl", "etcdctl"] {

@@ -22,8 +22,8 @@ const PODS_MAX: u32 = 110;
 const RESTART_PAUSE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
-/// The pause before a kubelet that has run for so long is started again; `last` is the one before
-/// that.
+/// Returns the pause before a kubelet that has run for so long is started again; `last` is the one
+/// before that.
 fn pause(ran: Duration, last: Duration) -> Duration {
     if ran >= RESTART_PAUSE { Duration::ZERO } else { (last * 2).clamp(FIRST_PAUSE, RESTART_PAUSE) }
 }
@@ -172,7 +172,7 @@ fn start_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<Crew, Error> {
     Ok(crew)
 }
 
-/// CPU in millicores and memory in bytes: every node may use the whole machine, as in kind.
+/// Returns CPU in millicores and memory in bytes: every node may use the whole machine, as in kind.
 fn machine() -> (u64, u64) {
     let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
     (cpus * 1000, linux::usage::of_machine().map_or(1 << 30, |memory| memory.total))

@@ -26,11 +26,11 @@ pub(crate) trait ComponentRuntime: Runtime {
     /// Ends a component without asking it. `false`: it does not run here.
     fn kill(&self, component: &str) -> bool;
 
-    /// True if a container of the component is here, running or ended. One that has ended is
-    /// started again by the kubelet, after its back-off.
+    /// Returns whether a container of the component is here, running or ended. One that has ended
+    /// is started again by the kubelet, after its back-off.
     fn has_container(&self, component: &str) -> bool;
 
-    /// True if a container of the component runs here.
+    /// Returns whether a container of the component runs here.
     fn runs(&self, component: &str) -> bool;
 
     /// Makes the kubelet look again at every pod that may run a component, also at one whose

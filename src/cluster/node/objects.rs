@@ -18,8 +18,8 @@ pub(crate) const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 pub(crate) const MARK: &str = "ropewalk.io/control-plane-taint";
 const NO_SCHEDULE: &str = "NoSchedule";
 
-/// With workers beside them, control-plane nodes are left to the control plane; alone they have to
-/// take everything.
+/// Returns whether control-plane nodes have the taint. With workers beside them they are left to
+/// the control plane; alone they have to take everything.
 pub(crate) fn is_tainted(spec: &Spec) -> bool {
     spec.workers > 0
 }
@@ -40,8 +40,8 @@ pub(crate) async fn reconcile(world: &World, client: &Client) -> Result<(), Stri
     bring_up_to_date(client, &world.spec, gone.collect()).await
 }
 
-/// The same. `gone`: workers of earlier starts by their directories, also those whose Node a person
-/// has deleted.
+/// Brings the Nodes and their pods up to date, as [`reconcile`] says. `gone`: workers of earlier
+/// starts by their directories, also those whose Node a person has deleted.
 async fn bring_up_to_date(client: &Client, spec: &Spec, mut gone: BTreeSet<String>) -> Result<(), String> {
     let api = client.cluster::<Node>();
     let known = api.list(&ListParams::default()).await.map_err(|e| chain(&e))?;
@@ -102,8 +102,9 @@ async fn end_pod(client: &Client, pod: Pod) -> Result<(), String> {
     unless_gone(api.delete(&name, &params).await)
 }
 
-/// The patch that says how a pod ended that no kubelet reports, as the garbage collector writes it:
-/// a Job with `podReplacementPolicy: Failed` waits for the phase. `None`: it has ended by itself.
+/// Returns the patch that says how a pod ended that no kubelet reports, as the garbage collector
+/// writes it: a Job with `podReplacementPolicy: Failed` waits for the phase. `None`: it has ended
+/// by itself.
 fn failed(pod: &Pod) -> Option<Value> {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     let condition = json!({
@@ -124,8 +125,9 @@ fn unless_gone<T>(done: Result<T, kube::Error>) -> Result<(), String> {
     }
 }
 
-/// True for the names that a cluster of any size gives its nodes. Makes no list of them: readiness
-/// asks this about each pod of each foreign Node, after each change of a pod.
+/// Returns whether this is one of the names that a cluster of any size gives its nodes. Makes no
+/// list of them: readiness asks this about each pod of each foreign Node, after each change of a
+/// pod.
 pub(crate) fn is_of_ropewalk(name: &str) -> bool {
     let is_numbered = |base: &str, most: u8| match name.strip_prefix(base) {
         None => false,
@@ -139,7 +141,7 @@ pub(crate) fn is_of_ropewalk(name: &str) -> bool {
     is_numbered(CONTROL_PLANE_BASE, CONTROL_PLANES_MAX) || is_numbered(WORKER_BASE, WORKERS_MAX)
 }
 
-/// The Node as it has to be. `None`: nothing has changed since the start that marked it.
+/// Returns the Node as it has to be. `None`: nothing has changed since the start that marked it.
 fn marked(mut node: Node, tainted: bool) -> Option<Node> {
     let mark = tainted.to_string();
     let annotations = node.metadata.annotations.get_or_insert_default();

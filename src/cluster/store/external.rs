@@ -116,7 +116,7 @@ impl ExternalEtcd {
         Refusal::EtcdTaken { endpoints: self.endpoints.join(",") }
     }
 
-    /// Its part of a cluster's status, as that of the cluster's own store.
+    /// Returns its part of a cluster's status, as that of the cluster's own store.
     pub fn status(&self) -> Value {
         json!({"endpoints": self.endpoints, "cacert": self.cacert, "cert": self.cert, "key": self.key})
     }

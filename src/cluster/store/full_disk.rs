@@ -22,7 +22,7 @@ impl FullDisks {
         self.all().insert(node.into());
     }
 
-    /// True if writes of this node's store fail.
+    /// Returns whether writes of this node's store fail.
     pub(crate) fn is_full(&self, node: &str) -> bool {
         self.all().contains(node)
     }

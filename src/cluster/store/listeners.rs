@@ -156,12 +156,12 @@ fn client_url(port: u16) -> String {
     format!("https://127.0.0.1:{port}")
 }
 
-/// The port of a member's client URL; `None` if it has none yet.
+/// Returns the port of a member's client URL; `None` if it has none yet.
 fn port_of(member: &pb::Member) -> Option<u16> {
     member.client_urls.first()?.rsplit(':').next()?.parse().ok()
 }
 
-/// The store's part of a cluster's status; a cluster that is stopped has no endpoints.
+/// Returns the store's part of a cluster's status; a cluster that is stopped has no endpoints.
 pub fn status(place: &Place, endpoints: &[String]) -> Value {
     let file = |name: &str| place.etcd_pki().join(name);
     json!({

@@ -47,13 +47,13 @@ pub(crate) fn start(world: &Arc<World>, crew: &Crew, place: Location) {
                 return Err(failed.why);
             }
         };
-        let door = Crew::new("etcd-clients");
-        let clients = door.clone();
+        let client_crew = Crew::new("etcd-clients");
+        let clients = client_crew.clone();
         let (gone, killed) = (world.clone(), server.clone());
         let node = place.node.clone();
         // A kill drops this task: then the member ends as kill -9 would end it.
         let _guard = OnEnd(move || {
-            door.kill();
+            client_crew.kill();
             gone.listeners.close(&node);
             gone.stores.send_modify(|stores| drop(stores.remove(&node)));
             killed.kill();
@@ -93,11 +93,11 @@ fn failed_start(error: &etcd::StartError, is_full: bool) -> FailedStart {
     FailedStart { why: chain(error), may_pass: is_full || is_passing(error) }
 }
 
-/// True if the next start may succeed: the machine had too little of something (descriptors,
-/// memory, space, time), or the member before this one, which was killed, still holds its
-/// directory. A member that opened its data and then did not answer in time says nothing about the
-/// data: its disk was slow, or had no room for the first write. A log that failed for good passes
-/// only if it found no room.
+/// Returns whether the next start may succeed: the machine had too little of something
+/// (descriptors, memory, space, time), or the member before this one, which was killed, still holds
+/// its directory. A member that opened its data and then did not answer in time says nothing about
+/// the data: its disk was slow, or had no room for the first write. A log that failed for good
+/// passes only if it found no room.
 fn is_passing(error: &(dyn std::error::Error + 'static)) -> bool {
     use raft::driver::StartError::InUse;
     const PASSING: [i32; 8] = [

@@ -112,7 +112,7 @@ mod undo;
 pub use auth::user::User;
 pub use proxy::forward;
 pub use registry::cidr::Cidr;
-pub use request::context::{is_dry_run, is_own, is_trial};
+pub use request::context::{exec_words, is_dry_run, is_own, is_trial};
 pub use request::forwarded::Forwarded;
 pub use request::http::{self, Answer, Body};
 pub use request::info::Info;
@@ -205,7 +205,7 @@ impl Server {
             readiness: state::Readiness::default(),
             summaries: registry::summaries::Summaries::default(),
             known: request::sources::Known::default(),
-            door: Mutex::default(),
+            handover: Mutex::default(),
             charging: admission::charging::Charging::default(),
             policies: admission::policies::Compiled::default(),
             lease: Mutex::default(),

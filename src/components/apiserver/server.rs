@@ -16,7 +16,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Whether both are handles to the same server.
+    /// Returns whether both are handles to the same server.
     pub fn is(&self, other: &Server) -> bool {
         Arc::ptr_eq(&self.state, &other.state)
     }
@@ -38,7 +38,7 @@ impl Server {
         self.state.known.lock().is_authenticated(from)
     }
 
-    /// The tasks of this server: stop or kill them here. Listeners end with them.
+    /// Returns the tasks of this server: stop or kill them here. Listeners end with them.
     pub fn crew(&self) -> &Crew {
         &self.crew
     }

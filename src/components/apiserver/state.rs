@@ -27,8 +27,9 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch as watch_channel};
 use tokio_util::sync::CancellationToken;
 
-/// A channel for connections, each with the address that it comes from.
-pub(crate) type Door = mpsc::Sender<(TcpStream, SocketAddr)>;
+/// The sender of connections that were accepted elsewhere in this process, each with the address
+/// that it comes from.
+pub(crate) type Handover = mpsc::Sender<(TcpStream, SocketAddr)>;
 
 /// The store's last answer to the question whether it is ready, and when it was asked
 /// (`request::readiness`). Locked while it is asked.
@@ -69,9 +70,8 @@ pub(crate) struct State {
     pub(crate) summaries: Summaries,
     /// Connections whose client has authenticated, and those of the balancer with their clients.
     pub(crate) known: Known,
-    /// Takes connections that were accepted elsewhere in this process; none while no listener is
-    /// served.
-    pub(crate) door: Mutex<Option<Door>>,
+    /// Takes over connections; none while no listener is served.
+    pub(crate) handover: Mutex<Option<Handover>>,
     /// The turns in which requests charge the quotas of a namespace.
     pub(crate) charging: Charging,
     /// The compiled admission policies.

@@ -94,7 +94,7 @@ pub async fn start_on(dir: &Path, kv: Arc<dyn Storage>) -> Fixture {
     start_at(dir, kv, "127.0.0.1:0".parse().unwrap()).await
 }
 
-/// The same at this address.
+/// As [`start_on`], at this address.
 pub async fn start_at(dir: &Path, kv: Arc<dyn Storage>, on: SocketAddr) -> Fixture {
     let begun = begin_at(dir, kv, on).await;
     begun.server.ready().await;

@@ -393,7 +393,7 @@ mod tests {
         let shared = Shared::fixed(&server.client);
         let meta = json!({"name": "old", "creationTimestamp": "2025-01-01T00:00:00Z"});
         let csr = json!({"metadata": meta, "spec": {"request": "", "signerName": "a/b"}});
-        shared.informer::<Csr>().tell_of(serde_json::from_value(csr).unwrap());
+        shared.informer::<Csr>().show(serde_json::from_value(csr).unwrap());
         start(&shared);
         let deletion = "DELETE /apis/certificates.k8s.io/v1/certificatesigningrequests/old";
         let swept = async {
@@ -430,7 +430,7 @@ mod tests {
         let shared = Shared::fixed(&server.client);
         shared
             .informer::<Csr>()
-            .tell_of(serde_json::from_value(json!({"metadata": {"name": "r"}, "spec": spec})).unwrap());
+            .show(serde_json::from_value(json!({"metadata": {"name": "r"}, "spec": spec})).unwrap());
         let look = || sync(&shared, Key::new("", "r"), None);
         assert_eq!(look().await.unwrap(), Outcome::Pause(ASK_AGAIN));
         allowed.store(true, Ordering::Relaxed);

@@ -106,11 +106,11 @@ mod tests {
             let rule = json!({"clusterRoleSelectors": [{"matchLabels": {"x": "y"}}]});
             let meta = json!({"name": name, "uid": name, "resourceVersion": "5"});
             let role = role(json!({"metadata": meta, "aggregationRule": rule}));
-            shared.informer::<ClusterRole>().tell_of((*role).clone());
+            shared.informer::<ClusterRole>().show((*role).clone());
         }
         let part =
             role(json!({"metadata": {"name": "part", "labels": {"x": "y"}}, "rules": [{"verbs": ["get"]}]}));
-        shared.informer::<ClusterRole>().tell_of((*part).clone());
+        shared.informer::<ClusterRole>().show((*part).clone());
         start(&shared);
         let written = async {
             loop {

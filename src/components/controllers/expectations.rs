@@ -188,7 +188,7 @@ impl Expectations {
         })
     }
 
-    /// Names and uids of objects that may be gone without having been seen.
+    /// Returns the names and uids of objects that may be gone without having been seen.
     fn doubtful(&self, owner: &Key) -> Vec<(String, String)> {
         self.with(|all| {
             let creations = all.get(owner).into_iter().flat_map(|open| &open.creations);
@@ -288,7 +288,7 @@ mod tests {
         awaited.creating(&owner, "p", shared.informer::<Pod>().lists());
         awaited.answered(&owner, "p", Some("u".into()), shared.informer::<Pod>().lists());
         assert!(!awaited.met(&owner));
-        shared.informer::<Pod>().tell_list([]);
+        shared.informer::<Pod>().show_list([]);
         assert_eq!(queue.next().await.0, owner);
         assert!(awaited.met(&owner));
     }

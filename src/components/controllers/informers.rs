@@ -66,7 +66,7 @@ impl Informers {
         Informers { source: Source::Watches(crew.clone(), client.clone()), by_type: BTreeMap::new() }
     }
 
-    /// Caches that are empty and watch nothing.
+    /// Makes caches that are empty and watch nothing.
     #[cfg(test)]
     pub(crate) fn fixed() -> Informers {
         Informers { source: Source::Tests, by_type: BTreeMap::new() }
@@ -148,7 +148,7 @@ mod tests {
     async fn controllers_that_name_a_kind_share_its_cache() {
         let mut informers = Informers::fixed();
         informers.all::<Pod>();
-        informers.get::<Pod>().tell_of(Pod::default());
+        informers.get::<Pod>().show(Pod::default());
         informers.within::<Lease>("kube-node-lease");
         informers.all::<Pod>();
         assert_eq!(informers.get::<Pod>().list().len(), 1);

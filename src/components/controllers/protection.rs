@@ -170,15 +170,16 @@ mod tests {
             "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "x"}}]}}))
     }
 
-    /// The patches of a look at a claim, with these pods in the cache and these at the API server.
+    /// Returns the patches of a look at a claim, with these pods in the cache and these at the API
+    /// server.
     async fn looks(claim: Value, cached: Vec<Pod>, stored: Vec<Pod>) -> Vec<Value> {
         let server = Scripted::new(move |asked| {
             asked.line.starts_with("GET").then(|| (200, json!({"metadata": {}, "items": stored})))
         })
         .await;
         let shared = Shared::fixed(&server.client);
-        shared.informer::<PersistentVolumeClaim>().tell_of(of(json!({"metadata": claim})));
-        cached.into_iter().for_each(|pod| shared.informer::<Pod>().tell_of(pod));
+        shared.informer::<PersistentVolumeClaim>().show(of(json!({"metadata": claim})));
+        cached.into_iter().for_each(|pod| shared.informer::<Pod>().show(pod));
         let _ = super::claim(&shared, &Key::new("d", "x"), None).await;
         server
             .take()
@@ -234,7 +235,7 @@ mod tests {
                 json!({"metadata": meta(true, json!([VOLUME_PROTECTION])), "status": {"phase": phase}});
             let mut volume: PersistentVolume = of(volume);
             (volume.metadata.namespace, volume.metadata.resource_version) = (None, Some(phase.into()));
-            shared.informer::<PersistentVolume>().tell_of(volume);
+            shared.informer::<PersistentVolume>().show(volume);
             super::volume(&shared, &key, None).await.unwrap();
             assert_eq!(server.take().len(), patches, "{phase}");
         }

@@ -304,29 +304,27 @@ mod tests {
         };
         let server = Scripted::new(|_| None).await;
         let shared = Shared::fixed(&server.client);
-        [set("old", 1), set("new", 1)]
-            .into_iter()
-            .for_each(|set| shared.informer::<ReplicaSet>().tell_of(set));
+        [set("old", 1), set("new", 1)].into_iter().for_each(|set| shared.informer::<ReplicaSet>().show(set));
         for (name, of, node) in [("a", "old", "n2"), ("b", "old", "n1"), ("c", "new", "n1")] {
             let mut one = (*pod(name, node, "Running", true, "2026-01-01T00:00:00Z")).clone();
             one.metadata = serde_json::from_value(json!({"name": name, "namespace": "d", "uid": name,
                 "labels": {"set": of}, "ownerReferences": owned("ReplicaSet", of)}))
             .unwrap();
-            shared.informer::<Pod>().tell_of(one);
+            shared.informer::<Pod>().show(one);
         }
         workload::look_once::<Replicas<ReplicaSet>>(&shared, &Key::new("d", "old")).await.unwrap();
         let gone: Vec<String> = server.lines().into_iter().filter(|l| l.starts_with("DELETE")).collect();
         assert_eq!(gone, ["DELETE /api/v1/namespaces/d/pods/b"]);
     }
 
-    /// A look at a set of its own that wants one pod and has these: name, node, phase, when it was
-    /// made, and whether the selector chooses it. Returns the lines of its writes to pods.
+    /// Takes a look at a set of its own that wants one pod and has these: name, node, phase, when
+    /// it was made, and whether the selector chooses it. Returns the lines of its writes to pods.
     async fn look_at_pods(all: &[(&str, &str, &str, &str, bool)]) -> Vec<String> {
         let server = client::testing::Scripted::new(|_| None).await;
         let shared = crate::shared::Shared::fixed(&server.client);
         let spec = json!({"replicas": 1, "selector": {"matchLabels": {"a": "b"}}});
         let set = json!({"metadata": {"name": "s", "namespace": "d", "uid": "1"}, "spec": spec});
-        shared.informer::<ReplicaSet>().tell_of(serde_json::from_value(set).unwrap());
+        shared.informer::<ReplicaSet>().show(serde_json::from_value(set).unwrap());
         let owner = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "s", "uid": "1", "controller": true});
         for (name, node, phase, made, chosen) in all {
             let mut one = (*pod(name, node, phase, true, made)).clone();
@@ -335,7 +333,7 @@ mod tests {
             one.metadata.labels =
                 serde_json::from_value(json!({"a": if *chosen { "b" } else { "c" }})).unwrap();
             one.metadata.owner_references = serde_json::from_value(json!([owner])).unwrap();
-            shared.informer::<Pod>().tell_of(one);
+            shared.informer::<Pod>().show(one);
         }
         let key = client::Key::new("d", "s");
         workload::look_once::<Replicas<ReplicaSet>>(&shared, &key).await.unwrap();
@@ -421,8 +419,8 @@ mod tests {
             })
             .await;
             let shared = Shared::fixed(&server.client);
-            shared.informer::<ReplicaSet>().tell_of(serde_json::from_value(set.clone()).unwrap());
-            shared.informer::<Pod>().tell_of(serde_json::from_value(pod("p")).unwrap());
+            shared.informer::<ReplicaSet>().show(serde_json::from_value(set.clone()).unwrap());
+            shared.informer::<Pod>().show(serde_json::from_value(pod("p")).unwrap());
             let looked = workload::look_once::<Replicas<ReplicaSet>>(&shared, &Key::new("d", "s")).await;
             assert_eq!(looked.is_err(), made == 0, "{:?}", looked.err());
             let posts = server.take().iter().filter(|a| a.line.starts_with("POST")).count();

@@ -112,8 +112,8 @@ mod tests {
         })
         .await;
         let shared = Shared::fixed(&server.client);
-        shared.informer::<ReplicationController>().tell_of(serde_json::from_value(own).unwrap());
-        shared.informer::<Pod>().tell_of(serde_json::from_value(pod).unwrap());
+        shared.informer::<ReplicationController>().show(serde_json::from_value(own).unwrap());
+        shared.informer::<Pod>().show(serde_json::from_value(pod).unwrap());
         let key = Key::new("d", "rc");
         workload::look_once::<Replicas<ReplicationController>>(&shared, &key).await.unwrap();
         let asked = server.take();

@@ -384,7 +384,7 @@ mod tests {
         })
         .await;
         let shared = Shared::fixed(&server.client);
-        shared.informer::<ResourceQuota>().tell_of(serde_json::from_value(cached).unwrap());
+        shared.informer::<ResourceQuota>().show(serde_json::from_value(cached).unwrap());
         sync(&shared, Key::new("d", "q"), None).await.unwrap();
         let asked = server.take();
         let written = asked.iter().find(|a| a.line.starts_with("PATCH")).expect("the status is written");

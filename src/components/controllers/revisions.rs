@@ -311,8 +311,8 @@ mod tests {
             serde_json::from_value(json!({"metadata": meta, "revision": 1})).unwrap()
         };
         for kind in ["StatefulSet", "DaemonSet"] {
-            shared.informer::<ControllerRevision>().tell_of(of(kind));
-            shared.informer::<ControllerRevision>().tell_gone(of(kind));
+            shared.informer::<ControllerRevision>().show(of(kind));
+            shared.informer::<ControllerRevision>().show_deleted(of(kind));
         }
         assert_eq!(queue.next().await.0, Key::new("n", "d"));
         let more = clock::timeout(std::time::Duration::from_millis(50), queue.next()).await;
@@ -336,7 +336,7 @@ mod tests {
         })
         .await;
         let shared = Shared::fixed(&server.client);
-        shared.informer::<StatefulSet>().tell_of(serde_json::from_value(set).unwrap());
+        shared.informer::<StatefulSet>().show(serde_json::from_value(set).unwrap());
         crate::workload::look_once::<StatefulSets>(&shared, &Key::new("d", "web")).await.unwrap();
         let made = server.take().into_iter().find(|asked| asked.line.starts_with("POST")).unwrap();
         assert!(made.line.ends_with("/controllerrevisions"), "{}", made.line);

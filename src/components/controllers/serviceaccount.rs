@@ -240,8 +240,9 @@ mod tests {
     use client::testing::{Scripted, refusal};
     use std::time::Duration;
 
-    /// The writes of a look at a secret of the account `robot` with these annotations and data. The
-    /// API server knows an account with the uid `live`, the cache one with the uid `known`.
+    /// Returns the writes of a look at a secret of the account `robot` with these annotations and
+    /// data. The API server knows an account with the uid `live`, the cache one with the uid
+    /// `known`.
     async fn writes(
         annotations: serde_json::Value,
         data: serde_json::Value,
@@ -257,12 +258,12 @@ mod tests {
         .await;
         let shared = Shared::fixed(&server.client);
         if !known.is_empty() {
-            shared.informer::<ServiceAccount>().tell_of(serde_json::from_value(account(known)).unwrap());
+            shared.informer::<ServiceAccount>().show(serde_json::from_value(account(known)).unwrap());
         }
         let meta = json!({"name": "s", "namespace": "n", "uid": "u", "annotations": annotations});
         shared
             .informer::<Secret>()
-            .tell_of(serde_json::from_value(json!({"metadata": meta, "data": data})).unwrap());
+            .show(serde_json::from_value(json!({"metadata": meta, "data": data})).unwrap());
         token(&shared, Key::new("n", "s")).await.ok();
         shared.crew.kill();
         server.take().into_iter().filter(|asked| !asked.line.starts_with("GET")).collect()
@@ -316,7 +317,7 @@ mod tests {
             let shared = Shared::fixed(&server.client);
             let secret = json!({"metadata": {"name": "s", "namespace": "n"}});
             if is_there {
-                shared.informer::<Secret>().tell_of(serde_json::from_value(secret).unwrap());
+                shared.informer::<Secret>().show(serde_json::from_value(secret).unwrap());
             }
             let removed =
                 Removed { secret: Key::new("n", "s"), account: "robot".into(), uid: uid.to_string() };
@@ -338,8 +339,8 @@ mod tests {
         start_tokens(&shared);
         let meta = json!({"name": "s", "namespace": "n", "annotations": {ACCOUNT: "robot"}});
         let secret: Secret = serde_json::from_value(json!({"metadata": meta})).unwrap();
-        shared.informer::<Secret>().tell_of(secret.clone());
-        shared.informer::<Secret>().tell_gone(secret);
+        shared.informer::<Secret>().show(secret.clone());
+        shared.informer::<Secret>().show_deleted(secret);
         let put = format!("PUT {line}");
         let written = async {
             while !server.lines().contains(&put) {
@@ -384,7 +385,7 @@ mod tests {
         start(&shared);
         shared
             .informer::<Namespace>()
-            .tell_of(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
+            .show(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
         let again = async {
             while tries.load(std::sync::atomic::Ordering::Relaxed) < 2 {
                 clock::sleep(Duration::from_millis(5)).await;

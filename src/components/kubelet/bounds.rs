@@ -103,7 +103,7 @@ pub(crate) fn lack(pod: &Pod, others: &[&Pod], limit: u64) -> Option<Lack> {
 /// and those that are too many must not keep its own containers from starting again.
 ///
 /// # Errors
-/// It got more since, by ephemeral containers, or is static.
+/// The pod has more: it got ephemeral containers since its admission, or is static.
 pub(crate) fn check(pod: &Pod, container: &str) -> Result<(), String> {
     let mut own = Cow::Borrowed(pod);
     if !is_ephemeral(pod, container) {

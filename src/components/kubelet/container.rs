@@ -90,7 +90,7 @@ const ID_MAX: i64 = i32::MAX as i64;
 /// Checks a user or group id of a security context.
 ///
 /// # Errors
-/// It is negative, or larger than [`ID_MAX`].
+/// The id is negative, or larger than [`ID_MAX`].
 fn checked_id(field: &str, id: Option<i64>) -> Result<Option<u32>, String> {
     match id {
         None => Ok(None),

@@ -94,8 +94,8 @@ pub(crate) fn container(
                 status.last_state = Some(ended(c));
                 status.state = Some(wait(reason, Some(message.clone()).filter(|m| !m.is_empty())));
             } else if waits && !may_restart(view.policy(), spec, c.exit_code) {
-                // It runs again although its restart policy says no, because its image was changed.
-                // A status that says that it has ended could not be taken back.
+                // The container runs again although its restart policy says no, because its image
+                // was changed. A status that says that it has ended could not be changed back.
                 status.last_state = Some(ended(c));
                 status.state = Some(wait("ContainerCreating", None));
             }

@@ -54,10 +54,10 @@ pub(crate) fn statuses(view: &View, waiting: &Waiting) -> Option<Vec<ContainerSt
 
 #[cfg(test)]
 mod tests {
+    use super::super::back_off::Backoffs;
     use super::super::decide::decide;
     use super::super::decide::tests::{container, pod, sandbox};
     use super::super::probe::ProbeResults;
-    use super::super::view::Backoffs;
     use super::*;
     use clock::Timestamp;
     use cri::{ContainerState, SandboxState};

@@ -75,8 +75,8 @@ impl<'a> Gathered<'a> {
     /// Adds a file; one of the same path is replaced.
     ///
     /// # Errors
-    /// As [`clean_path`]. The pod's volumes would have more than [`ALL_MAX`] bytes; those of all
-    /// pods have more than [`ROOM`] in memory.
+    /// As [`clean_path`]; or the pod's volumes would have more than [`ALL_MAX`] bytes, or those of
+    /// all pods that are being written take more than [`ROOM`].
     pub(crate) fn add(&mut self, path: &str, bytes: &[u8], mode: u32) -> Result<(), String> {
         let path = clean_path(path)?;
         let takes = bytes.len().max(FILE_MIN);
@@ -117,7 +117,8 @@ pub(crate) fn is_name(name: &str) -> bool {
 /// ```
 ///
 /// # Errors
-/// It is empty, too long, absolute, has `..` in it, or begins with `..`, which is the writer's own.
+/// The path is empty, too long, absolute, has `..` in it, or begins with `..`: such names are the
+/// writer's own.
 pub(crate) fn clean_path(path: &str) -> Result<String, String> {
     let wrong = |why: &str| Err(format!("invalid path {path:?}: {why}"));
     if path.is_empty() {
@@ -146,7 +147,7 @@ pub(crate) fn clean_path(path: &str) -> Result<String, String> {
 /// Checks a path that a file is written to.
 ///
 /// # Errors
-/// As [`clean_path`]; it is not clean: two files could have one place.
+/// As [`clean_path`]; or the path is not clean: two files could have one place.
 fn check_path(path: &str) -> Result<(), String> {
     match clean_path(path)? == path {
         true => Ok(()),

@@ -9,12 +9,12 @@
 //! to the status. [`pods`] is the thin edge: a work queue of pod names, fed by the informer and by
 //! the runtime's events ([`pleg`]), with a worker for each pod (upstream's pod workers), so that
 //! none waits for another's hook; a call of the runtime is waited for no longer than
-//! `runtimeRequestTimeout`, but for a pull ([`patience`]). Time alone brings a pod back each minute
-//! if it has volumes that may change, and each ten seconds if it has limits of storage. Static pods
-//! (the control plane) start before there is an API server; their *mirror* objects are made when it
-//! answers. A restarted kubelet lists what runs and goes on: containers belong to the node's
-//! runtime, not to the kubelet. Stop it with `ropewalk fault kill kubelet/NODE` and see that pods
-//! run on.
+//! `runtimeRequestTimeout`, but for a pull ([`request_timeout`]). Time alone brings a pod back each
+//! minute if it has volumes that may change, and each ten seconds if it has limits of storage.
+//! Static pods (the control plane) start before there is an API server; their *mirror* objects are
+//! made when it answers. A restarted kubelet lists what runs and goes on: containers belong to the
+//! node's runtime, not to the kubelet. Stop it with `ropewalk fault kill kubelet/NODE` and see that
+//! pods run on.
 //!
 //! A container's probes are one task beside it ([`prober`]); what the answers amount to ([`probe`])
 //! is one more fact for [`decide`] and [`status`]. Probes and lifecycle hooks do the same things
@@ -25,13 +25,29 @@
 //! dials a pod itself (`pods/proxy`), this one asks the kubelet for the connection (`/podPort`).
 //!
 //! What an object or a pod names is never opened by its path: [`volumes`], [`files`] and
-//! [`termination`] resolve it beneath a directory of their own ([`linux::beneath`]). A pod that
-//! uses more of the disk than its `sizeLimit` or `ephemeral-storage` allows is evicted
+//! [`termination_message`] resolve it beneath a directory of their own ([`linux::beneath`]). A pod
+//! that uses more of the disk than its `sizeLimit` or `ephemeral-storage` allows is evicted
 //! ([`local_storage`]). Pods without limits are evicted when they fill the node's memory, its share
 //! of the disk, or the machine's disk ([`pressure`]). A pod that requests more than the node has
 //! left is rejected ([`admission`]), also one that asks for other nodes or does not tolerate this
 //! one ([`admission::node_match`]), and one with more volumes, mounts or containers than the
 //! machine can take ([`bounds`]).
+//! ## Files, in reading order
+//! ```text
+//! pods        the edge: a worker for each pod (sync_pod first), and the eviction manager
+//! view        what is known of a pod; decide: its next steps; back_off, ephemeral
+//! status      what is reported of it; container_status
+//! container   what the runtime is asked for; env, resources, dns, sysctls, oom, specs
+//! volumes     what its containers mount; files: the atomic writer; termination_message
+//! prober      the tasks that probe; probe: what answers amount to; action: probes and hooks
+//! admission   whether the node takes a pod; bounds: how many mounts and containers it may have
+//! pressure    what is evicted under pressure; rounds, walk, local_storage, lasting_files
+//! pleg        which pods have changed in the runtime; request_timeout: the end of slow calls
+//! mirror      static pods in the API
+//! node        the Node object, its status and its Lease; config
+//! server      port 10250: exec, attach, port-forward; logs and stats, which it serves
+//! sim         histories of a whole kubelet on a simulated runtime and API
+//! ```
 //! ## Left out
 //! - Planned for later lessons: `targetContainerName` of ephemeral containers (they share what the
 //!   pod shares), soft eviction thresholds, in-place resize.
@@ -65,6 +81,7 @@
 
 mod action;
 mod admission;
+mod back_off;
 mod bounds;
 mod config;
 mod container;
@@ -81,12 +98,12 @@ mod logs;
 mod mirror;
 mod node;
 mod oom;
-mod patience;
 mod pleg;
 mod pods;
 pub mod pressure;
 mod probe;
 mod prober;
+mod request_timeout;
 mod resources;
 mod rounds;
 mod server;
@@ -98,7 +115,7 @@ mod specs;
 mod stats;
 mod status;
 mod sysctls;
-mod termination;
+mod termination_message;
 mod view;
 mod volumes;
 mod walk;
@@ -110,7 +127,7 @@ use task::Crew;
 
 /// Runs a kubelet until the crew ends.
 pub fn start(crew: &Crew, mut config: Config) {
-    config.runtime = Arc::new(patience::Patient(config.runtime));
+    config.runtime = Arc::new(request_timeout::TimeLimited(config.runtime));
     let config = Arc::new(config);
     let hosts = node::hosts::lay_out(&config.node_root(), &config.node_name, &config.node_ip.to_string());
     if let Err(error) = hosts {

@@ -134,7 +134,7 @@ pub(crate) fn measure(pod_dir: &Path, log_dir: &Path, until: Instant) -> linux::
 
 /// Takes away what the kubelet mounted for a pod, so that its directory can be removed.
 pub(crate) fn unmount(pod_dir: &Path) {
-    super::termination::unmount(pod_dir);
+    super::termination_message::unmount(pod_dir);
     unmount_volumes(pod_dir);
 }
 

@@ -1,11 +1,12 @@
 //! Everything known about a pod on this node, and what follows from it for each of its containers.
 //! [`super::decide`] and [`super::status`] are made from it. Pure.
 
+use super::back_off::{Backoffs, RESET_AFTER, run_time};
 use super::probe::{Kind, ProbeResults};
 use clock::Timestamp;
 use cri::{Container, ContainerState, Sandbox, SandboxState};
 use k8s_openapi::api::core::v1::{Container as Spec, ContainerRestartRule, ContainerStatus, Pod};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
@@ -20,39 +21,9 @@ pub(crate) fn hash(spec: &Spec) -> String {
     format!("{:x}", hasher.finish())
 }
 
-/// The pause before the second restart of a container that crashes, doubled each time up to the
-/// longest one: 10 s and 300 s.
-pub(crate) const BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
-/// A container that ran for so long begins with the first pause again when it crashes.
-pub(crate) const BACKOFF_RESET: Duration = Duration::from_secs(600);
-
 /// The exit code of a container that ran and of which the runtime knows nothing any more, as
 /// upstream.
 pub(crate) const LOST: i32 = 137;
-
-/// Pauses before the next restart, by container name.
-pub(crate) type Backoffs = BTreeMap<String, Duration>;
-
-/// Returns how long a container ran, in the cluster's time; zero if it never started.
-pub(crate) fn ran(container: &Container) -> Duration {
-    match (container.started_at, container.finished_at) {
-        (Some(from), Some(to)) => clock::passed(from, to),
-        _ => Duration::ZERO,
-    }
-}
-
-/// Returns the pause after the next crash, given the one before this restart and how long the
-/// container ran.
-///
-/// A program that crashes again and again waits 10, 20, 40, 80, 160 and then always 300 s. After a
-/// run of ten minutes it begins with 10 s again. Without the pause a broken image would keep the
-/// node busy with nothing but starts.
-pub(crate) fn next_backoff(before: Option<Duration>, ran: Duration) -> Duration {
-    match before {
-        Some(before) if ran < BACKOFF_RESET => (before * 2).min(BACKOFF.1),
-        _ => BACKOFF.0,
-    }
-}
 
 /// Everything known about a pod on this node.
 pub(crate) struct View<'a> {
@@ -73,15 +44,15 @@ pub(crate) struct View<'a> {
 /// The reason for which a running container is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// Its definition has another image now.
+    /// The container's definition has another image now.
     Changed,
-    /// A probe gave it up.
+    /// A probe of the container failed for good.
     Failed(Kind),
-    /// Its pod is done.
+    /// The container's pod is done.
     Over,
-    /// Its sandbox' own process has ended.
+    /// The process of the container's sandbox has ended.
     Lost,
-    /// Its postStart hook failed.
+    /// The container's postStart hook failed.
     Hook,
 }
 
@@ -266,7 +237,7 @@ impl<'a> View<'a> {
         if ended.annotations.get(HASH).is_some_and(|made_from| *made_from != hash(spec)) {
             return None;
         }
-        if ran(ended) >= BACKOFF_RESET {
+        if run_time(ended) >= RESET_AFTER {
             return None;
         }
         let pause = *self.backoffs.get(&spec.name)?;

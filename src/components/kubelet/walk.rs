@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 /// layer or a volume in memory may hold files. A tree with more counts as larger than every limit
 /// ([`Amount::BEYOND`]).
 const FILES_MAX: u64 = 1 << 18;
-/// The same bound for what all pods of a node wrote to the node's own file system.
+/// The bound of [`FILES_MAX`], for what all pods of a node wrote to the node's own file system.
 const NODE_FILES_MAX: u64 = 1 << 20;
 /// All trees of one pod together are walked for this long in one round, at most: a disk that has to
 /// seek reads the inodes of [`FILES_MAX`] files in less.
@@ -146,7 +146,7 @@ fn count(dir: &Path, names: u64, until: Instant) -> linux::Result<tree::Found> {
 pub(crate) fn directories(dir: &Path) -> Vec<(String, PathBuf)> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let named = entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()));
-    // One that cannot be looked at is walked, which tells more.
+    // A directory that cannot be looked at is walked: the error of the walk tells more.
     named.filter(|(_, path)| path.is_dir() && !super::volumes::is_mounted(path).unwrap_or(false)).collect()
 }
 

@@ -246,7 +246,7 @@ mod tests {
             World { pods, nodes, cache, assumed: BTreeMap::new(), revision: 0, rng }
         }
 
-        /// All nodes, each counted from all pods.
+        /// Returns all nodes, each counted from all pods.
         fn made_anew(&self) -> Vec<NodeInfo> {
             let mut nodes: BTreeMap<String, NodeInfo> =
                 self.nodes.list().iter().map(|n| NodeInfo::of(n)).map(|n| (n.name.clone(), n)).collect();
@@ -292,8 +292,8 @@ mod tests {
             }))
         }
 
-        /// A new pod. Few names, so that others of the same name come; 6Ei three times are more
-        /// than a sum can hold.
+        /// Draws a new pod. Few names, so that others of the same name come; 6Ei three times are
+        /// more than a sum can hold.
         fn pod(&mut self) -> Pod {
             let revision = self.revision();
             let bound = if self.rng.chance(0.3) { self.node_name() } else { "" };
@@ -316,8 +316,8 @@ mod tests {
             }))
         }
 
-        /// Something that happens to a pod that is known: it gets a node, more room, a phase, or is
-        /// being deleted.
+        /// Draws something that happens to a pod that is known: it gets a node, more room, a phase,
+        /// or is being deleted.
         fn changed(&mut self, pod: &Pod) -> Pod {
             let (mut pod, revision) = (pod.clone(), self.revision());
             pod.metadata.resource_version = Some(revision);
@@ -345,18 +345,18 @@ mod tests {
             match (self.rng.range(0, 16), pod) {
                 (0, _) => {
                     let node = self.node();
-                    self.nodes.tell_of(node);
+                    self.nodes.show(node);
                 }
                 (1, _) => {
                     if let Some(node) = self.nodes.list().first().filter(|_| self.rng.chance(0.3)) {
-                        self.nodes.tell_gone((**node).clone());
+                        self.nodes.show_deleted((**node).clone());
                     }
                 }
                 (2..5, Some(pod)) => {
                     let changed = self.changed(&pod);
-                    self.pods.tell_of(changed);
+                    self.pods.show(changed);
                 }
-                (5, Some(pod)) => self.pods.tell_gone((*pod).clone()),
+                (5, Some(pod)) => self.pods.show_deleted((*pod).clone()),
                 (6 | 7, Some(pod)) => {
                     let (key, node) = (Key::of(&*pod), self.node_name());
                     self.cache.assume(&key, &pod, node);
@@ -376,12 +376,12 @@ mod tests {
                     let (mut pods, mut nodes) = (self.pods.list(), self.nodes.list());
                     pods.retain(|_| self.rng.chance(0.8));
                     nodes.retain(|_| self.rng.chance(0.8));
-                    self.pods.tell_list(pods.iter().map(|pod| (**pod).clone()));
-                    self.nodes.tell_list(nodes.iter().map(|node| (**node).clone()));
+                    self.pods.show_list(pods.iter().map(|pod| (**pod).clone()));
+                    self.nodes.show_list(nodes.iter().map(|node| (**node).clone()));
                 }
                 _ => {
                     let pod = self.pod();
-                    self.pods.tell_of(pod);
+                    self.pods.show(pod);
                 }
             }
         }
@@ -394,7 +394,7 @@ mod tests {
             let mut world = World::new(Rng::seeded(seed));
             for _ in 0..5 {
                 let node = world.node();
-                world.nodes.tell_of(node);
+                world.nodes.show(node);
             }
             for step in 0..120 {
                 world.step();
@@ -415,13 +415,13 @@ mod tests {
         let (node, mut pod) = (world.node(), world.pod());
         pod.spec.as_mut().unwrap().node_name = None;
         let name = node.metadata.name.clone().unwrap();
-        world.nodes.tell_of(node.clone());
+        world.nodes.show(node.clone());
         let before = world.cache.picture();
-        world.pods.tell_of(pod.clone());
+        world.pods.show(pod.clone());
         world.cache.assume(&Key::of(&pod), &pod, &name);
         assert_eq!((before[0].requested.pods, world.cache.picture()[0].requested.pods), (0, 1));
-        world.nodes.tell_gone(node);
-        world.pods.tell_gone(pod);
+        world.nodes.show_deleted(node);
+        world.pods.show_deleted(pod);
         let state = world.cache.lock();
         assert!(state.nodes.is_empty() && state.pods.is_empty());
     }

@@ -120,7 +120,7 @@ impl Volumes {
             }
             let is_free = |v: &&Arc<PersistentVolume>| is_near(v) && !taken.contains(&v.metadata.name);
             let choice = match claim.fitting.iter().find(is_free) {
-                // A provisioner that was asked may be at it.
+                // A provisioner that was asked for a volume may be making it already.
                 Some(volume) if claim.node.is_none() => {
                     taken.insert(&volume.metadata.name);
                     Choice::Reserve(volume.clone())
@@ -182,7 +182,7 @@ mod tests {
 
     const HOSTNAME: &str = "kubernetes.io/hostname";
 
-    /// A node with the label that ties volumes to it.
+    /// Returns a node with the label that ties volumes to it.
     fn node(name: &str) -> NodeInfo {
         NodeInfo {
             name: name.into(),
@@ -213,7 +213,7 @@ mod tests {
         Volumes { open, ..Volumes::default() }
     }
 
-    /// `c1=small c2=+`: which volume each claim takes, `+` for one that is made.
+    /// Returns which volume each claim takes, e.g. `c1=small c2=+`; `+` is one that is made.
     fn choice(volumes: &Volumes, node: &str) -> Option<String> {
         let node = self::node(node);
         assert_eq!(volumes.refusals(&node).is_empty(), volumes.choose(&node).is_some());

@@ -1,33 +1,4 @@
-//! Names in the paths of requests, and what the API server's answers mean.
-
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
-
-/// Bytes that Go's `url.URL` escapes as `%XX` when it writes a whole path: all but letters, digits
-/// and `-_.~$&+,/:;=@`. Slashes stay, so this is for paths; one name in a path needs [`segment`].
-///
-/// Example: the path `/a b/c?d=e` is written as `/a%20b/c%3Fd=e`.
-pub const ESCAPED_IN_PATHS: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~')
-    .remove(b'$')
-    .remove(b'&')
-    .remove(b'+')
-    .remove(b',')
-    .remove(b'/')
-    .remove(b':')
-    .remove(b';')
-    .remove(b'=')
-    .remove(b'@');
-
-/// Escapes a name as one segment of a request's path, for paths that are built by hand;
-/// [`Api`](crate::Api) does it for every name. Names that other objects contain are hardly
-/// restricted: a GET of `x?y` would read another object, `x`, and so would `../../secrets/x`.
-pub fn segment(name: &str) -> String {
-    const KEPT: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
-    percent_encoding::utf8_percent_encode(name, &KEPT).to_string()
-}
+//! What the API server's answers mean.
 
 /// Returns true for an answer of the API server with that HTTP code.
 ///
@@ -39,7 +10,7 @@ pub fn is_code(error: &kube::Error, code: u16) -> bool {
         if status.code == code || code == 409 && is_of_another(status))
 }
 
-/// True for the refusal of a patch whose uid is that of another object.
+/// Returns true for the refusal of a patch whose uid is that of another object.
 fn is_of_another(status: &kube::core::Status) -> bool {
     let causes = status.details.iter().flat_map(|details| &details.causes);
     status.code == 422 && causes.into_iter().any(|cause| cause.field == "metadata.uid")
@@ -65,5 +36,37 @@ pub fn optional<T>(result: Result<T, kube::Error>) -> Result<Option<T>, kube::Er
         Ok(value) => Ok(Some(value)),
         Err(error) if is_code(&error, 404) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Client;
+    use k8s_openapi::api::core::v1::Node;
+
+    #[tokio::test]
+    async fn a_request_that_was_never_sent_is_not_unanswered() {
+        let client = Client::connect(crate::testing::silent().await).unwrap();
+        let unsent = client.cluster::<Node>().get("").await.unwrap_err();
+        assert!(matches!(unsent, kube::Error::BuildRequest(_)), "{unsent}");
+        assert!(!is_unanswered(&unsent));
+        let unbuilt = http::Request::get("/a b").body(()).unwrap_err();
+        assert!(!is_unanswered(&kube::Error::HttpError(unbuilt)));
+    }
+
+    #[test]
+    fn a_patch_of_another_object_of_the_name_is_a_conflict() {
+        let error = |code: u16, field: &str| {
+            let details = serde_json::json!({"name": "a", "causes": [{"field": field}]});
+            let status = serde_json::json!({"status": "Failure", "code": code, "reason": "Invalid",
+                "message": "m", "details": details});
+            kube::Error::Api(Box::new(serde_json::from_value(status).unwrap()))
+        };
+        let codes = |error: kube::Error| [409, 422].map(|code| is_code(&error, code));
+        assert_eq!(codes(error(422, "metadata.uid")), [true, true]);
+        assert_eq!(codes(error(422, "metadata.labels")), [false, true]);
+        assert_eq!(codes(error(409, "")), [true, false]);
+        assert_eq!(codes(error(404, "metadata.uid")), [false, false]);
     }
 }

@@ -52,7 +52,7 @@ impl Client {
         Client { way: Way::Simulated, kube }
     }
 
-    /// The same client; its requests say what led to them.
+    /// Returns the same client; its requests say what led to them.
     pub fn caused_by(&self, cause: Option<Cause>) -> Client {
         match (cause, &self.way) {
             (None, _) => self.clone(),
@@ -65,12 +65,12 @@ impl Client {
         }
     }
 
-    /// kube-rs' client, for everything that this room has no word for.
+    /// Returns kube-rs' client, for everything that this room has no word for.
     pub fn kube(&self) -> kube::Client {
         self.kube.clone()
     }
 
-    /// Objects of a kind in one namespace.
+    /// Makes the requests for objects of a kind in one namespace.
     pub fn within<K>(&self, namespace: &str) -> Api<K>
     where
         K: kube::Resource<Scope = NamespaceResourceScope>,
@@ -79,7 +79,7 @@ impl Client {
         Api::new(self.kube.clone(), Some(namespace), &K::DynamicType::default())
     }
 
-    /// Objects of a kind in all namespaces, or of a cluster-scoped kind.
+    /// Makes the requests for objects of a kind in all namespaces, or of a cluster-scoped kind.
     pub fn all<K>(&self) -> Api<K>
     where
         K: kube::Resource,
@@ -88,7 +88,7 @@ impl Client {
         Api::all_with(self.kube.clone(), &K::DynamicType::default())
     }
 
-    /// Objects of a cluster-scoped kind.
+    /// Makes the requests for objects of a cluster-scoped kind.
     pub fn cluster<K>(&self) -> Api<K>
     where
         K: kube::Resource<Scope = ClusterResourceScope>,

@@ -48,7 +48,7 @@ impl<C: Clone, B> Connections<C, B> {
         Connections { open: Mutex::default(), make: Box::new(make) }
     }
 
-    /// The first connection with a free stream, and that stream, which is taken until it is
+    /// Returns the first connection with a free stream, and that stream, which is taken until it is
     /// dropped.
     pub(super) fn stream(&self) -> (Client<C, B>, Stream) {
         let mut open = self.open.lock();

@@ -58,7 +58,7 @@ impl Resource {
         if self.group.is_empty() { kind } else { format!("{kind}.{}", self.group) }
     }
 
-    /// True if the resource has this verb (`list`, `patch`).
+    /// Returns true if the resource has this verb (`list`, `patch`).
     pub fn can(&self, verb: &str) -> bool {
         self.verbs.iter().any(|v| v == verb)
     }
@@ -157,9 +157,9 @@ impl Discovery {
         }
     }
 
-    /// The resource that a word means: `po`, `pods`, `Pod`, `deployments.apps`, `deploy.v1.apps`.
-    /// As in client-go, capital letters do not matter in a name, but in a short name (`PO` means
-    /// nothing), a version and a group they do.
+    /// Returns the resource that a word means: `po`, `pods`, `Pod`, `deployments.apps`,
+    /// `deploy.v1.apps`. As in client-go, capital letters do not matter in a name, but in a short
+    /// name (`PO` means nothing), a version and a group they do.
     pub fn find(&self, word: &str) -> Option<Arc<Resource>> {
         if word.is_empty() {
             return None; // some resources have no singular name
@@ -191,8 +191,9 @@ impl Discovery {
         of(&exactly).or_else(|| of(&begins))
     }
 
-    /// The other resources that a short name could mean, behind the one that [`Discovery::find`]
-    /// returns; none for a plural or a singular. client-go warns of them (`shortcutExpander`).
+    /// Returns the other resources that a short name could mean, behind the one that
+    /// [`Discovery::find`] returns; none for a plural or a singular. client-go warns of them
+    /// (`shortcutExpander`).
     ///
     /// Example: if widgets of two groups have the short name `wd`, `wd` means those of the first
     /// group, and could mean `widgets.other.example.com`.
@@ -215,7 +216,7 @@ impl Discovery {
         meant.into_iter().skip(1).collect()
     }
 
-    /// The resource of a manifest's kind.
+    /// Returns the resource of a manifest's kind.
     pub fn of_kind(&self, api_version: &str, kind: &str) -> Option<Arc<Resource>> {
         self.resources.iter().find(|r| r.kind == kind && r.api_version() == api_version).cloned()
     }
@@ -232,7 +233,7 @@ impl Discovery {
         found
     }
 
-    /// Each resource once, in its preferred version.
+    /// Returns each resource once, in its preferred version.
     pub fn preferred(&self) -> Vec<Arc<Resource>> {
         let mut found: Vec<Arc<Resource>> = vec![];
         for resource in &self.resources {

@@ -16,11 +16,11 @@ pub struct Key {
 }
 
 impl Key {
-    /// A key of its two parts. The namespace is empty for a cluster-scoped kind.
+    /// Makes a key of its two parts. The namespace is empty for a cluster-scoped kind.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Key {
         Key { namespace: namespace.into(), name: name.into() }
     }
-    /// The key of an object. A part that the object does not have is empty.
+    /// Returns the key of an object. A part that the object does not have is empty.
     pub fn of<K: kube::Resource>(object: &K) -> Key {
         let meta = object.meta();
         Key::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
@@ -44,7 +44,7 @@ pub struct Undecodable {
     reason: String,
 }
 
-/// Name, namespace, uid and resource version of an object; each empty if it is no string.
+/// Returns name, namespace, uid and resource version of an object; each empty if it is no string.
 pub(super) fn identity(object: &Value) -> ObjectMeta {
     let text = |field: &str| object["metadata"][field].as_str().map(String::from);
     ObjectMeta {
@@ -61,7 +61,7 @@ impl Undecodable {
         Undecodable { meta: identity(value), reason }
     }
 
-    /// The decoder's message.
+    /// Returns the decoder's message.
     pub fn reason(&self) -> &str {
         &self.reason
     }

@@ -57,6 +57,7 @@ mod informer;
 mod item;
 pub mod kubeconfig;
 mod objects;
+mod paths;
 mod queue;
 mod raw;
 mod recorder;
@@ -69,7 +70,7 @@ pub mod testing;
 mod transport;
 mod watch;
 
-pub use answers::{ESCAPED_IN_PATHS, is_code, is_unanswered, optional, segment};
+pub use answers::{is_code, is_unanswered, optional};
 pub use api_client::{Client, Error};
 pub use codec::Codec;
 pub use election::LeaderElection;
@@ -77,6 +78,7 @@ pub use informer::{Change, Informer, Lists};
 pub use item::{Item, Key, Undecodable};
 pub use kube;
 pub use objects::Api;
+pub use paths::{ESCAPED_IN_PATHS, segment};
 #[cfg(any(test, feature = "testing"))]
 pub use queue::spin;
 pub use queue::{BACKOFF, Backoff, Outcome, WorkQueue};
@@ -93,50 +95,3 @@ pub const KUBELET_STREAMS_MAX: usize = 1000;
 /// many of one address: there a handshake counts a moment longer than here, until the kubelet has
 /// read the certificate.
 pub const KUBELET_HANDSHAKES_MAX: usize = 16;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use k8s_openapi::api::core::v1::Node;
-
-    #[tokio::test]
-    async fn a_request_that_was_never_sent_is_not_unanswered() {
-        let client = Client::connect(testing::silent().await).unwrap();
-        let unsent = client.cluster::<Node>().get("").await.unwrap_err();
-        assert!(matches!(unsent, kube::Error::BuildRequest(_)), "{unsent}");
-        assert!(!is_unanswered(&unsent));
-        let unbuilt = http::Request::get("/a b").body(()).unwrap_err();
-        assert!(!is_unanswered(&kube::Error::HttpError(unbuilt)));
-    }
-
-    #[test]
-    fn a_patch_of_another_object_of_the_name_is_a_conflict() {
-        let error = |code: u16, field: &str| {
-            let details = serde_json::json!({"name": "a", "causes": [{"field": field}]});
-            let status = serde_json::json!({"status": "Failure", "code": code, "reason": "Invalid",
-                "message": "m", "details": details});
-            kube::Error::Api(Box::new(serde_json::from_value(status).unwrap()))
-        };
-        let codes = |error: kube::Error| [409, 422].map(|code| is_code(&error, code));
-        assert_eq!(codes(error(422, "metadata.uid")), [true, true]);
-        assert_eq!(codes(error(422, "metadata.labels")), [false, true]);
-        assert_eq!(codes(error(409, "")), [true, false]);
-        assert_eq!(codes(error(404, "metadata.uid")), [false, false]);
-    }
-
-    #[test]
-    fn a_name_stays_one_segment_of_a_path() {
-        assert_eq!(segment("system:node-1.a_b"), "system:node-1.a_b");
-        assert_eq!(segment("x?watch=true&a"), "x%3Fwatch%3Dtrue%26a");
-        assert_eq!(segment("../../secrets/x"), "..%2F..%2Fsecrets%2Fx");
-        assert_eq!(segment("a#b c%d"), "a%23b%20c%25d");
-    }
-
-    #[test]
-    fn a_path_is_escaped_as_go_writes_it() {
-        let escaped = |path: &str| percent_encoding::utf8_percent_encode(path, ESCAPED_IN_PATHS).to_string();
-        assert_eq!(escaped("/a b/c?d=e"), "/a%20b/c%3Fd=e");
-        assert_eq!(escaped("/-_.~$&+,:;=@09azAZ"), "/-_.~$&+,:;=@09azAZ");
-        assert_eq!(escaped("!*'()[]%#가"), "%21%2A%27%28%29%5B%5D%25%23%EA%B0%80");
-    }
-}

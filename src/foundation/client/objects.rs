@@ -33,12 +33,12 @@ impl<K> Clone for Api<K> {
 }
 
 impl<K: Resource> Api<K> {
-    /// Objects of a kind in all namespaces, or of a cluster-scoped kind.
+    /// Makes the requests for objects of a kind in all namespaces, or of a cluster-scoped kind.
     pub fn all_with(client: kube::Client, kind: &K::DynamicType) -> Api<K> {
         Api::new(client, None, kind)
     }
 
-    /// Objects of a kind that is known at run time only, in one namespace.
+    /// Makes the requests for objects of a kind that is known at run time only, in one namespace.
     pub fn namespaced_with(client: kube::Client, namespace: &str, kind: &K::DynamicType) -> Api<K>
     where
         K: Resource<Scope = DynamicResourceScope>,
@@ -51,30 +51,30 @@ impl<K: Resource> Api<K> {
         Api { requests: Requests::new(client, namespace, &kind), kind: PhantomData }
     }
 
-    /// The path of an object, for requests that this type does not have.
+    /// Returns the path of an object, for requests that this type does not have.
     pub fn path(&self, name: &str) -> String {
         self.requests.path(name)
     }
 }
 
 impl<K> Api<K> {
-    /// The requests without the type: for a watch.
+    /// Returns the requests without the type: for a watch.
     pub(super) fn requests(&self) -> Requests {
         self.requests.clone()
     }
 }
 
-/// The object of an answer.
+/// Decodes the object of an answer.
 fn decode<K: Codec>(answer: Raw) -> Result<K, kube::Error> {
     K::decode(&answer.value).map_err(kube::Error::SerdeError)
 }
 
-/// The object of a request.
+/// Encodes the object of a request.
 fn encode(object: &impl Codec) -> Result<Value, kube::Error> {
     object.encode().map_err(kube::Error::SerdeError)
 }
 
-/// A list of what `convert` makes of each item.
+/// Returns a list of what `convert` makes of each item.
 ///
 /// # Errors
 /// The first one of `convert`.
@@ -86,13 +86,13 @@ fn convert_list<T: Clone, K: Clone>(
     Ok(ObjectList { types, metadata, items: items.into_iter().map(convert).collect::<Result<_, _>>()? })
 }
 
-/// Metadata of an object of the type `K`.
+/// Returns the metadata of an object of the type `K`.
 fn metadata_of<K>(answer: PartialObjectMeta<Raw>) -> PartialObjectMeta<K> {
     let PartialObjectMeta { types, metadata, _phantom } = answer;
     PartialObjectMeta { types, metadata, _phantom: PhantomData }
 }
 
-/// A patch whose body is a value.
+/// Returns a patch whose body is a value.
 fn untyped<P: Serialize>(patch: &Patch<P>) -> Result<Patch<Value>, kube::Error> {
     let value = |body: &P| serde_json::to_value(body).map_err(kube::Error::SerdeError);
     Ok(match patch {
@@ -175,15 +175,15 @@ impl<T: Clone> Pages<T> {
     }
 }
 
-/// The error of a reflector's list that has more than `most` objects. As a refusal it is not asked
-/// for again at once, and then from its beginning.
+/// Makes the error of a reflector's list that has more than `most` objects. As a refusal it is not
+/// asked for again at once, and then from its beginning.
 pub(super) fn too_many_objects(most: usize) -> watcher::Error {
     let message = format!("the server's list has no end: it has more than {most} objects");
     let status = Status { code: 413, reason: "RequestEntityTooLarge".into(), message, ..Status::default() };
     watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status)))
 }
 
-/// The error of a list that its server does not end.
+/// Makes the error of a list that its server does not end.
 fn endless(why: String) -> kube::Error {
     let why = format!("the server's list has no end: {why}");
     kube::Error::SerdeError(serde_json::Error::custom(why))

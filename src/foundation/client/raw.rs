@@ -1,8 +1,8 @@
 //! Requests about objects without a type. They are compiled here, once; the types come in where an
 //! answer is decoded ([`Codec`](super::codec::Codec)).
 
-use super::answers::segment;
 use super::item::identity;
+use super::paths::segment;
 use futures::StreamExt;
 use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
 use futures::stream::BoxStream;
@@ -73,7 +73,8 @@ type Answer<'a, T> = BoxFuture<'a, Result<T, kube::Error>>;
 pub(super) struct Requests(kube::Api<Raw>);
 
 impl Requests {
-    /// About objects in one namespace; `None`: in all, or of a cluster-scoped kind.
+    /// Makes the requests about objects in one namespace; `None`: in all, or of a cluster-scoped
+    /// kind.
     pub(super) fn new(client: kube::Client, namespace: Option<&str>, kind: &ApiResource) -> Requests {
         Requests(match namespace {
             Some(namespace) => kube::Api::namespaced_with(client, &segment(namespace), kind),
@@ -85,7 +86,8 @@ impl Requests {
         format!("{}/{}", self.0.resource_url(), segment(name))
     }
 
-    /// A list, then a watch. Nothing is asked before the first event is.
+    /// Returns the events of a list, then those of a watch. No request is sent before the first
+    /// event is asked for.
     pub(super) fn events(
         &self,
         config: &watcher::Config,

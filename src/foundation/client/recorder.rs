@@ -72,7 +72,7 @@ impl Recorder {
                         None
                     }
                     Err(error) => {
-                        tracing::warn!(%error, reason = note.reason, "event lost: nobody answers");
+                        tracing::warn!(%error, reason = note.reason, "event lost: the API server does not answer");
                         None
                     }
                 };
@@ -236,7 +236,7 @@ where
     write().await
 }
 
-/// The message, or as much of it as an Event may have.
+/// Returns the message, or as much of it as an Event may have.
 fn cut(mut message: String) -> String {
     if message.len() > MESSAGE_MAX {
         message.truncate(message.floor_char_boundary(MESSAGE_MAX - '…'.len_utf8()));
@@ -245,9 +245,10 @@ fn cut(mut message: String) -> String {
     message
 }
 
-/// The name of an Event: its object's and the time. An object's name may be too long for that, or
-/// be none that an Event may have: then the name is a UUID, as client-go's `GenerateEventName`
-/// makes it. It is derived from what it stands for, so that a simulation repeats it.
+/// Returns the name of an Event: its object's and the time. An object's name may be too long for
+/// that, or be none that an Event may have: then the name is a UUID, as client-go's
+/// `GenerateEventName` makes it. It is derived from what it stands for, so that a simulation
+/// repeats it.
 fn name_of_event(object: &str, now: Timestamp) -> String {
     let name = format!("{object}.{:x}", now.as_nanosecond());
     if dns_subdomain(&name).is_empty() { name } else { Rng::seeded(0).fork(&name).uuid() }
@@ -309,8 +310,8 @@ async fn write(
     }
 }
 
-/// What an event is about, and how one object names another: `describe` finds an object's events by
-/// it.
+/// Returns what an event is about, and how one object names another: `describe` finds an object's
+/// events by it.
 pub fn reference<K: kube::Resource<DynamicType = ()>>(object: &K) -> ObjectReference {
     let meta = object.meta();
     ObjectReference {
@@ -375,7 +376,7 @@ mod tests {
 
     /// The Event `Killing` of a container whose liveness probe has failed for hours.
     #[test]
-    fn warnings_keep_no_normal_event_from_being_told() {
+    fn warnings_keep_no_normal_event_from_being_written() {
         let (mut correlator, now) = (Correlator::default(), clock::now());
         let mut correlated = |kind: &'static str, reason: &str| {
             let noted = || Note { kind, reason: reason.into(), ..note("web", "no") };
@@ -420,7 +421,7 @@ mod tests {
 
     /// A probe that fails for long shows how often, as upstream: what makes no Event is counted.
     #[test]
-    fn what_is_not_told_is_counted() {
+    fn an_event_that_is_dropped_is_counted() {
         let (mut correlator, now) = (Correlator::default(), clock::now());
         for _ in 0..100 {
             correlator.correlate(&at(now, note("web", "no")));
@@ -455,7 +456,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_event_that_nobody_answers_is_tried_again_and_a_refused_one_is_not() {
+    async fn an_event_without_an_answer_is_tried_again_and_a_refused_one_is_not() {
         let unanswered = || kube::Error::Service("nobody listens".into());
         let refused = || {
             let status =

@@ -43,7 +43,7 @@ impl<T> Delta<T> {
         }
     }
 
-    /// The same with references to the objects.
+    /// Returns the same with references to the objects.
     pub fn as_ref(&self) -> Delta<&T> {
         match self {
             Delta::Replaced(objects) => Delta::Replaced(objects.iter().collect()),
@@ -150,7 +150,7 @@ impl<K: Codec> Reflector<K> {
     }
 }
 
-/// The object, if it could be decoded.
+/// Returns the object, if it could be decoded.
 pub(super) fn decoded<K>(kind: &str, item: Item<K>) -> Option<K> {
     match item {
         Item::Decoded(object) => Some(object),
@@ -185,7 +185,7 @@ mod tests {
         delta.map(|object| object.metadata.name.unwrap_or_default())
     }
 
-    /// Everything that a reflector tells of these events; an error is `None`.
+    /// Returns everything that a reflector tells of these events; an error is `None`.
     async fn deltas(events: Vec<watcher::Result<watcher::Event<Raw>>>) -> Vec<Option<Delta<String>>> {
         let mut reflector = Reflector::over("Pod", futures::stream::iter(events));
         let mut deltas = Vec::new();
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_list_is_told_as_a_whole_and_one_that_fails_halfway_not_at_all() {
+    async fn a_list_is_reported_as_a_whole_and_one_that_fails_halfway_not_at_all() {
         let failed = kube::Error::Service("nobody listens".into());
         let events = vec![
             Ok(watcher::Event::Init),
@@ -224,7 +224,7 @@ mod tests {
     /// A reader that does something else in between would wait for ever if each call began the
     /// pause anew.
     #[tokio::test(start_paused = true)]
-    async fn a_pause_goes_on_while_nobody_waits_for_its_end() {
+    async fn a_pause_goes_on_while_no_caller_waits_for_its_end() {
         let failed = watcher::Error::InitialListFailed(kube::Error::Service("nobody listens".into()));
         let events = vec![Err(failed), Ok(watcher::Event::Init), Ok(watcher::Event::InitDone)];
         let mut reflector = Reflector::<DynamicObject>::over("Pod", futures::stream::iter(events));

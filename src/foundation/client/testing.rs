@@ -136,7 +136,7 @@ impl Scripted {
         Scripted { client: Client::connect(endpoint).unwrap(), asked }
     }
 
-    /// What it was asked since the last call, Events left out.
+    /// Returns what it was asked since the last call, Events left out.
     pub fn take(&self) -> Vec<Asked> {
         let mut all = self.asked.lock();
         let (events, others) =
@@ -145,7 +145,7 @@ impl Scripted {
         others
     }
 
-    /// What it was asked about Events.
+    /// Returns what it was asked about Events.
     pub fn events(&self) -> Vec<Asked> {
         self.asked.lock().iter().filter(|a| a.line.contains("/events")).cloned().collect()
     }
@@ -165,13 +165,13 @@ impl Scripted {
         message.unwrap_or_else(|_| panic!("no Event {reason}"))
     }
 
-    /// Method and path of what it was asked since the last call.
+    /// Returns method and path of what it was asked since the last call.
     pub fn lines(&self) -> Vec<String> {
         self.take().into_iter().map(|asked| asked.line).collect()
     }
 }
 
-/// The answer of an API server that refuses.
+/// Returns the answer of an API server that refuses.
 pub fn refusal(code: u16, reason: &str) -> Option<(u16, Value)> {
     Some((
         code,
@@ -196,7 +196,7 @@ impl Log {
         tracing::subscriber::set_default(tracing_subscriber::registry().with(self.clone()))
     }
 
-    /// The texts that were logged as warnings, in order.
+    /// Returns the texts that were logged as warnings, in order.
     pub fn warnings(&self) -> Vec<String> {
         let all = self.0.lock();
         all.iter().filter(|(level, _)| *level == tracing::Level::WARN).map(|(_, text)| text.clone()).collect()

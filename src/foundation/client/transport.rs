@@ -21,7 +21,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Makes connections from some network namespace.
 pub type Dialer = Arc<dyn Fn(SocketAddr) -> BoxFuture<'static, io::Result<TcpStream>> + Send + Sync>;
 
-/// Connections from the network namespace that this program runs in.
+/// Returns connections from the network namespace that this program runs in.
 pub fn direct() -> Dialer {
     Arc::new(|to| Box::pin(TcpStream::connect(to)))
 }
@@ -32,7 +32,7 @@ pub const CAUSE_HEADER: &str = "ropewalk-cause";
 /// Where an API server is and who is asking.
 #[derive(Clone)]
 pub struct Endpoint {
-    /// Tried in order until one answers.
+    /// The API servers. They are tried in this order until one answers.
     pub servers: Vec<SocketAddr>,
     /// The name that the server's certificate must have.
     pub server_name: String,
@@ -55,9 +55,9 @@ const PING_WAIT: Duration = Duration::from_secs(3);
 /// after this: longer than any request may take there (60 s, as upstream). What follows the head, a
 /// watch or a log, may take as long as it likes.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(70);
-/// So often a request is repeated whose answer said when to come again.
+/// How often a request is repeated whose answer names a time to wait (`Retry-After`).
 const RETRIES_MAX: u32 = 10;
-/// No longer than this is waited before one repetition.
+/// The longest wait before one repetition.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 /// Bytes that may arrive in one piece. An API server sends what one revision did together, and a
 /// component should see it together: with half of a rewind in sight a ReplicaSet looks short of
@@ -99,7 +99,7 @@ impl Transport {
         Ok(Transport { connections, user_agent, answer_timeout: ANSWER_TIMEOUT })
     }
 
-    /// The tower service that kube-rs sends its requests through.
+    /// Returns the tower service that kube-rs sends its requests through.
     pub(super) fn service(
         self: &Arc<Self>,
         cause: Option<String>,
@@ -174,8 +174,8 @@ impl Transport {
     }
 }
 
-/// How long a server that cannot take a request now asks to wait, at most [`RETRY_AFTER_MAX`]. As
-/// with client-go only codes 429 and 5xx count, and a time in seconds.
+/// Returns how long a server that cannot take a request now asks to wait, at most
+/// [`RETRY_AFTER_MAX`]. As with client-go only codes 429 and 5xx count, and a time in seconds.
 fn retry_after<B>(answer: &Response<B>) -> Option<Duration> {
     let code = answer.status();
     if code != http::StatusCode::TOO_MANY_REQUESTS && !code.is_server_error() {

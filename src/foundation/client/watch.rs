@@ -113,7 +113,7 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 /// No server's `Retry-After` is waited for longer.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
-/// What the API server answered instead of objects, if it answered.
+/// Returns what the API server answered instead of objects, if it answered.
 fn answer(error: &watcher::Error) -> Option<&kube::core::Status> {
     match error {
         watcher::Error::WatchError(status)
@@ -123,8 +123,8 @@ fn answer(error: &watcher::Error) -> Option<&kube::core::Status> {
     }
 }
 
-/// True if the kind has to be listed anew: the same request would be refused again, or the watch
-/// has a gap.
+/// Returns true if the kind has to be listed anew: the same request would be refused again, or the
+/// watch has a gap.
 ///
 /// | answer to the request for a watch | |
 /// |---|---|
@@ -148,7 +148,7 @@ pub(super) fn must_list(error: &watcher::Error) -> bool {
     }
 }
 
-/// True for the refusal of a watch that another request for the same watch would get, too.
+/// Returns true for the refusal of a watch that another request for the same watch would get, too.
 fn is_final(refusal: &kube::core::Status) -> bool {
     let mut causes = refusal.details.iter().flat_map(|details| &details.causes);
     (400..500).contains(&refusal.code) && refusal.code != 429
@@ -174,8 +174,9 @@ impl Failures {
         Failures { pause: RETRY, last: clock::Instant::now(), since: None, warned: None, of_watch: false }
     }
 
-    /// The end of a list came. Parts of a list do not count: a list whose second page fails brings
-    /// its first page each time. Neither does a list behind which the watch fails each time.
+    /// Notes that the end of a list came. Parts of a list do not count: a list whose second page
+    /// fails brings its first page each time. Neither does a list behind which the watch fails each
+    /// time.
     fn listed(&mut self, kind: &str) {
         if !self.of_watch {
             self.ended(kind);

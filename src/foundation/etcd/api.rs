@@ -111,7 +111,7 @@ pub struct PutRequest {
     pub value: Bytes,
     /// The id of its lease; 0 for none.
     pub lease: i64,
-    /// The answer has what was there before.
+    /// The answer has the earlier key and value, too.
     pub prev_kv: bool,
     /// Keep the value that the key has; it must exist, and `value` be empty.
     pub ignore_value: bool,
@@ -127,7 +127,7 @@ pub struct DeleteRangeRequest {
     pub key: Bytes,
     /// Behind the last key.
     pub range_end: Bytes,
-    /// The answer has what was there before.
+    /// The answer has the earlier key and value, too.
     pub prev_kv: bool,
 }
 
@@ -276,7 +276,7 @@ pub struct WatchRequest {
     pub range_end: Bytes,
     /// First revision wanted; 0 is "from the next write on".
     pub start_revision: Revision,
-    /// The answer has what was there before.
+    /// The answer has the earlier key and value, too.
     pub prev_kv: bool,
 }
 

@@ -60,7 +60,7 @@ pub(crate) enum Command {
     },
 }
 
-/// A command and the number of the request that waits for its outcome.
+/// Encodes a command and the number of the request that waits for its outcome.
 pub(crate) fn encode(request: u64, command: &Command) -> Bytes {
     let mut out = vec![VERSION];
     put_u64(&mut out, request);

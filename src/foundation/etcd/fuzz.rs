@@ -36,7 +36,7 @@ fn examples() -> Vec<Command> {
     ]
 }
 
-/// A store in which something has happened.
+/// Makes a store in which something has happened.
 fn lived() -> Shared {
     let shared = Shared::new();
     for command in examples().iter().take(4) {
@@ -45,7 +45,8 @@ fn lived() -> Shared {
     shared
 }
 
-/// What was understood means the same when written again, and a machine can do it, or refuse.
+/// Checks that what was understood means the same when it is written again, and that a machine can
+/// do it, or refuse.
 fn commands(input: &[u8]) -> bool {
     let Ok((request, command)) = command::decode(&Bytes::copy_from_slice(input)) else { return false };
     let again = command::decode(&command::encode(request, &command)).expect("what it wrote itself");

@@ -25,7 +25,8 @@ pub struct Hash {
     pub compacted: Revision,
 }
 
-/// A version's name among the records: `revision | '_' | position`, and `t` behind a tombstone's.
+/// Returns a version's name among the records: `revision | '_' | position`, and `t` behind a
+/// tombstone's.
 ///
 /// The first change of revision 4 is 8 bytes with 4, `_`, and 8 bytes with 0. In the order of their
 /// bytes the records are in the order of what happened.
@@ -39,7 +40,7 @@ pub(crate) fn record_key(version: &Version) -> Vec<u8> {
     key
 }
 
-/// A version's record: a tombstone holds its key alone.
+/// Returns a version's record: a tombstone holds its key alone.
 pub(crate) fn record(version: &Version) -> Vec<u8> {
     match version.kv.version {
         0 => KeyValue { key: version.kv.key.clone(), ..KeyValue::default() }.encode_to_vec(),
@@ -86,7 +87,8 @@ pub(crate) fn of(frozen: &Frozen, revision: Revision) -> Result<Hash, Error> {
     Ok(Hash { hash: crc.value(), revision, compacted })
 }
 
-/// FNV-1a, 64 bits: the sum of a database file's first pages, and a member's number from its name.
+/// Computes FNV-1a, 64 bits: the sum of a database file's first pages, and a member's number from
+/// its name.
 pub(crate) fn fnv(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3))
 }

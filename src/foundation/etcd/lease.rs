@@ -20,8 +20,8 @@ pub(crate) struct Lease {
     pub ttl: i64,
     pub keys: BTreeSet<Bytes>,
     expires: Moment,
-    /// Index of the entry of the log that granted or renewed it last. 0 if it is older than what a
-    /// snapshot of an earlier format tells.
+    /// Index of the entry of the log that granted or renewed it last; 0 if it came from a snapshot
+    /// of an earlier format, which does not have that.
     renewed: u64,
     /// When its revocation is to be proposed: when it expires, or some time after it was proposed
     /// in vain.
@@ -157,8 +157,8 @@ impl Leases {
         self.order = self.all.iter().map(|(id, lease)| (lease.due, *id)).collect();
     }
 
-    /// The leases whose revocation is to be proposed now. Each comes again after [`RETRY`], if it
-    /// still exists; of many that expire together some come later.
+    /// Returns the leases whose revocation is to be proposed now. Each comes again after [`RETRY`],
+    /// if it still exists; of many that expire together some come later.
     ///
     /// A lease of 10 s, granted at 0 s and never renewed: nothing at 9 s; its id at 10 s; nothing
     /// until 13 s, and then its id again if the revocation has not been applied meanwhile. The keys
@@ -179,7 +179,7 @@ impl Leases {
         ids
     }
 
-    /// About how many bytes all leases take.
+    /// Returns about how many bytes all leases take.
     pub fn size(&self) -> u64 {
         self.all.len() as u64 * LEASE_SIZE
     }
@@ -219,8 +219,8 @@ impl Leases {
         self.all.iter().map(|(id, lease)| (lease.expires, *id)).collect()
     }
 
-    /// Id, TTL and index of the last renewal of every lease: with the store, all that a snapshot
-    /// needs.
+    /// Returns id, TTL and index of the last renewal of every lease: with the store, all that a
+    /// snapshot needs.
     pub fn list(&self) -> impl Iterator<Item = (i64, i64, u64)> {
         self.all.iter().map(|(id, lease)| (*id, lease.ttl, lease.renewed))
     }

@@ -77,14 +77,14 @@ impl Shared {
         self.applied.lock()
     }
 
-    /// A copy of everything as it is at one moment, and the last command in it.
+    /// Returns a copy of everything as it is at one moment, and the last command in it.
     pub(crate) fn freeze(&self) -> (Frozen, Applied) {
         let store = self.read();
         let frozen = Frozen::of(&store, &self.leases(), &self.alarms());
         (frozen, *self.applied())
     }
 
-    /// Bytes of keys, values and leases, for the quota.
+    /// Returns the bytes of keys, values and leases, for the quota.
     pub(crate) fn size(&self) -> u64 {
         let keys = self.read().size();
         keys + self.leases().size()
@@ -124,7 +124,7 @@ impl Shared {
         if adds { Err(Error::NoSpace) } else { Ok(()) }
     }
 
-    /// The revision applied and published so far.
+    /// Returns the revision applied and published so far.
     pub(crate) fn revision(&self) -> Revision {
         self.revision.load(Ordering::Acquire)
     }

@@ -12,7 +12,7 @@ use tokio::sync::{oneshot, watch};
 /// Writes under way to the member's thread, and as many reads. More wait their turn.
 pub(super) const IN_FLIGHT_MAX: usize = 8192;
 
-/// A member's number, from its name.
+/// Returns a member's number, from its name.
 pub fn member_id(name: &str) -> MemberId {
     fnv(name.as_bytes()).max(1)
 }
@@ -55,13 +55,13 @@ pub(super) trait Backend: Send + Sync {
     /// Asks the leader what only it knows. Answers `None` if no member can now; if the question
     /// or its answer is lost, there is no answer.
     fn ask(&self, question: &Question) -> Result<Pending<Option<Bytes>>, Error>;
-    /// The leader's number (0: there is none), and its changes; `None` if it never changes.
+    /// Returns the leader's number (0: there is none), and its changes; `None` if it never changes.
     fn leader(&self) -> Option<watch::Receiver<u64>>;
     /// As [`Backend::leader`], but 0 also while a leader hands over: then it takes no proposals.
     fn takes(&self) -> Option<watch::Receiver<u64>> {
         self.leader()
     }
-    /// Every write acknowledged before this call can be read here at once.
+    /// Returns whether every write acknowledged before this call can be read here at once.
     fn local_reads(&self) -> bool;
     /// `revision` and `db_size` are filled in by the caller.
     fn status(&self) -> Status;

@@ -43,7 +43,7 @@ pub(super) fn describe(event: &Event, name: impl Fn(MemberId) -> String) -> Opti
     })
 }
 
-/// A member's role as records name it.
+/// Returns a member's role as records name it.
 fn recorded_role(role: Role) -> RaftRole {
     match role {
         Role::Follower => RaftRole::Follower,

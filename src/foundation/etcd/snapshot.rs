@@ -74,8 +74,8 @@ impl Frozen {
     }
 }
 
-/// A compaction's revision as it is written, and the other way round. A store that was never
-/// compacted always said 0; so one that was compacted at 0 says -1.
+/// Returns a compaction's revision as it is written, and the other way round. A store that was
+/// never compacted always said 0; so one that was compacted at 0 says -1.
 fn written(compacted: i64) -> i64 {
     match compacted {
         NOT_COMPACTED => 0,

@@ -21,7 +21,7 @@ pub trait Storage: Send + Sync {
     async fn range(&self, r: RangeRequest) -> Result<RangeResponse, Error>;
     /// See [`Kv::txn`].
     async fn txn(&self, r: TxnRequest) -> Result<TxnResponse, Error>;
-    /// A transaction without a client's limits where the store can do without them, for undo.
+    /// Runs a transaction without a client's limits where the store can do without them, for undo.
     async fn txn_unbounded(&self, r: TxnRequest) -> Result<TxnResponse, Error>;
     /// See [`Kv::watch`].
     async fn watch(&self, r: WatchRequest) -> Result<Changes, Error>;
@@ -32,7 +32,7 @@ pub trait Storage: Send + Sync {
     /// Resolves when [`revision`](Storage::revision) is at least that of every write acknowledged
     /// before this call.
     async fn read_barrier(&self) -> Result<(), Error>;
-    /// The newest revision that is known here.
+    /// Returns the newest revision that is known here.
     fn revision(&self) -> Revision;
     /// Revisions below this one cannot be read any more, as far as is known here.
     fn compacted(&self) -> Revision;
@@ -43,7 +43,7 @@ pub trait Storage: Send + Sync {
     fn room(&self) -> Option<Room> {
         None
     }
-    /// Bytes that a compaction frees, by the lowest revision to compact at.
+    /// Returns the bytes that a compaction frees, by the lowest revision to compact at.
     fn reclaimable(&self) -> BTreeMap<Revision, u64> {
         BTreeMap::new()
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
-/// No member's number.
+/// The number of no member: it says that the member has ended.
 const CLOSED: u64 = u64::MAX;
 
 type Answer<T> = oneshot::Sender<Result<T, Error>>;
@@ -92,7 +92,7 @@ impl Waiting {
         Ok((ctx, pending))
     }
 
-    /// A question to the leader. The answer is `None` if no member can answer now.
+    /// Registers a question to the leader. The answer is `None` if no member can answer now.
     pub(crate) fn question(&self) -> Result<(u64, Pending<Option<Bytes>>), Error> {
         let (ctx, (answer, pending)) = (self.next.fetch_add(1, Ordering::Relaxed), oneshot::channel());
         let mut callers = self.callers();
@@ -194,12 +194,12 @@ impl Waiting {
         self.local_reads.load(Ordering::Acquire)
     }
 
-    /// The leader's number, 0 if there is none, and its changes.
+    /// Returns the leader's number, 0 if there is none, and its changes.
     pub(crate) fn leader(&self) -> watch::Receiver<u64> {
         self.leader.subscribe()
     }
 
-    /// The member that takes proposals, 0 if none does, and its changes.
+    /// Returns the member that takes proposals, 0 if none does, and its changes.
     pub(crate) fn takes(&self) -> watch::Receiver<u64> {
         self.takes.subscribe()
     }
@@ -225,8 +225,8 @@ impl Waiting {
         *self.paused.lock() = why;
     }
 
-    /// The member takes no more writes, for good. The failure is recorded before the pause ends:
-    /// in between the member would look as if it took writes.
+    /// Notes that the member takes no more writes, for good. The failure is recorded before the
+    /// pause ends: in between the member would look as if it took writes.
     pub(crate) fn fail(&self, error: Error) {
         self.failed.send_replace(Some(error.clone()));
         self.pause(None);

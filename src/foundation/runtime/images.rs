@@ -262,8 +262,8 @@ fn shop_logic(tags: &'static [&'static str], env: &'static [(&'static str, &'sta
 }
 
 impl Definition {
-    /// A digest of everything that the definition says: two runs of one version of this program
-    /// agree on it.
+    /// Returns a digest of everything that the definition says: two runs of one version of this
+    /// program agree on it.
     pub fn id(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(env!("CARGO_PKG_VERSION"));

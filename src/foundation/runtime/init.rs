@@ -21,7 +21,7 @@ use std::path::Path;
 use nix::libc;
 
 /// The surroundings of a new process: what came with its request.
-pub(crate) struct Birth<'a> {
+pub(crate) struct ChildContext<'a> {
     /// This process is a forked child, and so is each that it makes.
     pub forked: Forked,
     pub ids: Ids,
@@ -32,7 +32,7 @@ pub(crate) struct Birth<'a> {
     pub seccomp: Option<&'a Profile>,
 }
 
-impl Birth<'_> {
+impl ChildContext<'_> {
     pub(crate) fn fd(&self, role: Role) -> Result<BorrowedFd<'_>> {
         let found = self.fds.get(&role).map(AsFd::as_fd);
         found.ok_or_else(|| Error::new(format!("{role:?} is missing"), io::ErrorKind::InvalidInput))
@@ -42,7 +42,8 @@ impl Birth<'_> {
         fds::send(self.fd(Role::Status)?, &answer.encode(), fds).during(|| "main is gone".into())
     }
 
-    /// cgroup v1: joins the groups, whose files were opened while their paths still had a meaning.
+    /// Joins the groups of cgroup v1, whose files were opened while their paths still had a
+    /// meaning.
     ///
     /// # Errors
     /// A group is gone or full.
@@ -93,7 +94,7 @@ impl Birth<'_> {
 }
 
 /// Runs the rest of a child's life before its program; main gets the reason of a failure.
-pub(crate) fn finish(context: &Birth, run: impl FnOnce() -> Result<Infallible>) -> i32 {
+pub(crate) fn finish(context: &ChildContext, run: impl FnOnce() -> Result<Infallible>) -> i32 {
     match run() {
         Err(e) => {
             let _ = context.answer(&Answer::Failed(line_of(&e)), &[]);
@@ -105,12 +106,12 @@ pub(crate) fn finish(context: &Birth, run: impl FnOnce() -> Result<Infallible>) 
 /// Namespaces that all containers of a pod share.
 pub(crate) const POD_NAMESPACES: u64 = flags::NEWNET | flags::NEWIPC | flags::NEWUTS;
 
-/// A container's first process. It is in its cgroups and in the pod's namespaces, and holds its
-/// standard streams only. With `prepared` its pod has a user namespace of its own, which it is root
-/// of.
+/// Becomes a container's first process. It is in its cgroups and in the pod's namespaces, and holds
+/// its standard streams only. With `prepared` its pod has a user namespace of its own, which it is
+/// root of.
 pub(crate) fn container(
     spec: &Container,
-    context: &Birth,
+    context: &ChildContext,
     prepared: Option<root::Volumes>,
 ) -> Result<Infallible> {
     // A privileged container too, which has none of its own with containerd.
@@ -125,24 +126,25 @@ pub(crate) fn container(
     become_program(&spec.process, context, true)
 }
 
-/// Built-in servers, and `pause`, catch their stop signal a moment after they began; a pod deleted
-/// in that moment must not wait for its whole grace period. A program of this name in a volume is
-/// another one, which would never unblock them.
+/// Returns whether the program is one of the image that catches its stop signal a moment after it
+/// began, as built-in servers and `pause` do; a pod deleted in that moment must not wait for its
+/// whole grace period. A program of this name in a volume is another one, which would never unblock
+/// them.
 fn catches_stop_signals(root: &Root, program: &Path) -> bool {
     const CATCHERS: &[&str] = &["nginx", "echo-server", "kv-server", "shop-logic", "shop-page", "pause"];
     let name = program.file_name().and_then(|name| name.to_str());
     name.is_some_and(|name| CATCHERS.contains(&name)) && root.open_of_root(program).is_ok()
 }
 
-/// A process that `exec` asked for. It was born into the container's namespaces, and holds its
-/// standard streams only.
-pub(crate) fn exec(spec: &Process, context: &Birth) -> Result<Infallible> {
+/// Becomes a process that `exec` asked for. It was cloned into the container's namespaces, and
+/// holds its standard streams only.
+pub(crate) fn exec(spec: &Process, context: &ChildContext) -> Result<Infallible> {
     become_program(spec, context, false)
 }
 
 /// Gives the standard streams to the container's user, as runc does: /dev/stdout is a link to one
 /// of them, and to open it takes the right to. Where the pod has users of its own, its root owns
-/// them by now ([`Birth::take_streams`]). What the kernel refuses stays as it is.
+/// them by now ([`ChildContext::take_streams`]). What the kernel refuses stays as it is.
 fn give_streams(uid: u32) {
     let streams = [io::stdin().as_fd().try_clone_to_owned(), io::stdout().as_fd().try_clone_to_owned()];
     let streams = streams.into_iter().chain([io::stderr().as_fd().try_clone_to_owned()]);
@@ -159,8 +161,8 @@ fn give_streams(uid: u32) {
 /// file system: a link into /proc or /sys would have the kernel answer root.
 const PASSWD_MAX: usize = 1 << 20;
 
-/// The groups of a process. The primary group is one of them, too: a file may be closed to a group,
-/// and a program that takes another group must not open it (CVE-2023-25173).
+/// Returns the groups of a process. The primary group is one of them, too: a file may be closed to
+/// a group, and a program that takes another group must not open it (CVE-2023-25173).
 fn groups(spec: &Process, ids: Ids) -> Vec<u32> {
     let mut groups = spec.groups.clone();
     if ids != Ids::Single && !groups.contains(&spec.gid) {
@@ -197,7 +199,7 @@ fn with_home(
     others.chain([("HOME".to_string(), home)]).collect()
 }
 
-fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infallible> {
+fn become_program(spec: &Process, context: &ChildContext, first: bool) -> Result<Infallible> {
     context.close_others()?; // once more, after the root was built
     let root = Root::open(Path::new("/"))?;
     let passwd = root.read_file_of_root(Path::new("etc/passwd"), PASSWD_MAX).unwrap_or_default();

@@ -18,11 +18,11 @@ pub(crate) const MERGED: &str = "merged";
 /// Files and directories in one writable layer.
 const INODES_MAX: u64 = 1 << 18;
 
-/// The image below, a bounded layer of the container's own above: a tmpfs that only this container
-/// sees, and that goes with it. Paths are relative and `lower` is a link, because mount options end
-/// at one page. The directory of the layers becomes the current one; beside them is one that stays
-/// empty. For a pod's own users the image is shown as theirs, and what they write belongs to them
-/// out here too: overlays have no idmapped mounts, only their layers do.
+/// Mounts the image, and over it a bounded layer of the container's own: a tmpfs that only this
+/// container sees, and that goes with it. Paths are relative and `lower` is a link, because mount
+/// options end at one page. The directory of the layers becomes the current one; beside them is one
+/// that stays empty. For a pod's own users the image is shown as theirs, and what they write
+/// belongs to them out here too: overlays have no idmapped mounts, only their layers do.
 ///
 /// # Errors
 /// The kernel forbids a mount; a file system has no idmapped mounts.
@@ -61,10 +61,10 @@ fn kernel_release() -> String {
     fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default()
 }
 
-/// Whether a tmpfs keeps the extended attributes `user.*`: since Linux 6.6. Without them an overlay
-/// in a user namespace can note of no directory that it replaces that of the image, and `rm -r` and
-/// `mkdir` of such a directory are `EIO`. Then the image is copied but for its programs, see
-/// [`copy_files`]: directories that are in no lower layer need no such note.
+/// Returns whether a tmpfs keeps the extended attributes `user.*`: since Linux 6.6. Without them an
+/// overlay in a user namespace can note of no directory that it replaces that of the image, and
+/// `rm -r` and `mkdir` of such a directory are `EIO`. Then the image is copied but for its
+/// programs, see [`copy_files`]: directories that are in no lower layer need no such note.
 fn keeps_user_attributes(release: &str) -> bool {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|text| text.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0u32), numbers.next().unwrap_or(0u32)) >= (6, 6)

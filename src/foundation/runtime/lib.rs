@@ -81,8 +81,8 @@
 
 #![warn(missing_docs)]
 
-mod bear;
 mod container;
+mod context;
 mod control_groups;
 mod dev;
 mod idmap;
@@ -90,7 +90,6 @@ pub mod images;
 mod init;
 mod layers;
 pub mod log;
-mod means;
 mod names;
 mod node;
 mod output;
@@ -102,6 +101,7 @@ mod pumps;
 mod reference;
 mod root;
 mod sandbox;
+mod spawn;
 mod spec;
 mod stats;
 mod stream;
@@ -112,7 +112,7 @@ mod words;
 mod work;
 pub mod zygote;
 
+pub use context::Config;
 pub use images::Images;
-pub use means::Config;
 pub use node::NodeRuntime;
 pub use zygote::Zygote;

@@ -43,7 +43,7 @@ impl Cutter {
         Cutter { stream, rest: Vec::new() }
     }
 
-    /// The entries that these bytes complete. A line ends with `\n` or, from a terminal for
+    /// Returns the entries that these bytes complete. A line ends with `\n` or, from a terminal for
     /// example, `\r\n`; as with containerd neither is part of the entry.
     pub fn cut(&mut self, bytes: &[u8], at: Timestamp) -> Vec<u8> {
         let (mut out, head) = (Vec::new(), self.head(at));
@@ -73,8 +73,9 @@ impl Cutter {
         out
     }
 
-    /// The entries of a line that is too long for one, but for the last. If its end may still come,
-    /// a carriage return at the end of what there is waits: it may belong to the line's end.
+    /// Returns the entries of a line that is too long for one, but for the last. If its end may
+    /// still come, a carriage return at the end of what there is waits: it may belong to the line's
+    /// end.
     fn parts(&mut self, head: &str, goes_on: bool, out: &mut Vec<u8>) {
         let waits = usize::from(goes_on && self.rest.last() == Some(&b'\r'));
         while self.rest.len() - waits > LINE_MAX {

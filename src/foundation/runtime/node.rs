@@ -1,7 +1,7 @@
 //! One node's container runtime: the calls of [`cri::Runtime`].
 
 use super::container::Container;
-use super::means::{Config, Means};
+use super::context::{Config, NodeContext};
 use super::names::Names;
 use super::sandbox::Sandbox;
 use super::stats::{self, Processes};
@@ -31,9 +31,9 @@ const EVENTS: usize = 1024;
 /// How long a forwarded port may take to answer: it is in the pod's own loopback.
 const DIAL_MAX: Duration = Duration::from_secs(5);
 
-/// What calls and background tasks share: the means of the node, and its sandboxes and containers.
+/// What calls and background tasks share: the context of the node, its sandboxes and containers.
 struct Shared {
-    means: Arc<Means>,
+    context: Arc<NodeContext>,
     names: Names,
     sandboxes: Mutex<BTreeMap<String, Arc<Sandbox>>>,
     containers: Mutex<BTreeMap<String, Arc<Container>>>,
@@ -61,7 +61,7 @@ impl Shared {
     }
 
     fn new_id(&self) -> String {
-        (0..4).map(|_| format!("{:016x}", self.means.config.rng.u64())).collect()
+        (0..4).map(|_| format!("{:016x}", self.context.config.rng.u64())).collect()
     }
 
     /// Takes a new container into the table.
@@ -79,9 +79,9 @@ impl Shared {
         sandbox.begin_to_stop();
         let containers = self.containers_of(&sandbox.id);
         futures::future::join_all(containers.iter().map(|c| c.stop(Duration::ZERO))).await;
-        if sandbox.stop(&self.means).await? {
+        if sandbox.stop(&self.context).await? {
             // The event of the pause process came while the sandbox still showed that it is ready.
-            self.means.event(&sandbox.config.pod, &sandbox.id, EventKind::Stopped);
+            self.context.event(&sandbox.config.pod, &sandbox.id, EventKind::Stopped);
         }
         Ok(())
     }
@@ -104,7 +104,7 @@ impl Shared {
         container.stop(Duration::ZERO).await;
         container.remove().await;
         if self.containers().remove(&container.id).is_some() {
-            self.means.event(&container.sandbox.config.pod, &container.id, EventKind::Deleted);
+            self.context.event(&container.sandbox.config.pod, &container.id, EventKind::Deleted);
         }
     }
 }
@@ -117,17 +117,17 @@ impl NodeRuntime {
     /// Makes the runtime of a node, without sandboxes.
     pub fn new(config: Config) -> Arc<NodeRuntime> {
         let crew = Crew::new(&format!("runtime/{}", config.node));
-        let means = Means { config, crew, events: broadcast::Sender::new(EVENTS) };
+        let context = NodeContext { config, crew, events: broadcast::Sender::new(EVENTS) };
         Arc::new(NodeRuntime(Arc::new(Shared {
-            means: Arc::new(means),
+            context: Arc::new(context),
             names: Names::default(),
             sandboxes: Mutex::default(),
             containers: Mutex::default(),
         })))
     }
 
-    /// A sandbox' network namespace, which is its node's with `hostNetwork`; `None` once it is
-    /// stopped.
+    /// Returns a sandbox' network namespace, which is its node's with `hostNetwork`; `None` once it
+    /// is stopped.
     pub fn network_of(&self, sandbox_id: &str) -> Option<Arc<std::os::fd::OwnedFd>> {
         self.0.sandboxes().get(sandbox_id).and_then(|s| s.network())
     }
@@ -178,18 +178,18 @@ impl Runtime for NodeRuntime {
             };
             let is_made = || shared.sandboxes().values().any(|s| is_ready(s));
             let _reserved = shared.names.reserve(format!("{}_{uid}_{attempt}", config.pod.name), is_made)?;
-            let sandbox = Arc::new(Sandbox::make(&shared.means, shared.new_id(), config).await?);
+            let sandbox = Arc::new(Sandbox::make(&shared.context, shared.new_id(), config).await?);
             shared.sandboxes().insert(sandbox.id.clone(), sandbox.clone());
             let (process, watched, telling) =
-                (sandbox.process.clone(), sandbox.clone(), shared.means.clone());
-            shared.means.crew.spawn(async move {
+                (sandbox.process.clone(), sandbox.clone(), shared.context.clone());
+            shared.context.crew.spawn(async move {
                 process.exit().await;
                 telling.event(&watched.config.pod, &watched.id, EventKind::Stopped);
             });
             if waiting.try_recv() == Err(oneshot::error::TryRecvError::Closed) {
                 // Its caller stopped waiting: the kubelet hears of it now, or nothing would bring
                 // back a pod that was deleted meanwhile.
-                shared.means.event(&sandbox.config.pod, &sandbox.id, EventKind::Created);
+                shared.context.event(&sandbox.config.pod, &sandbox.id, EventKind::Created);
             }
             Ok(sandbox.describe())
         });
@@ -242,7 +242,7 @@ impl Runtime for NodeRuntime {
                 there.iter().any(|c| of(c) && c.describe().state == ContainerState::Created)
             };
             let _reserved = shared.names.reserve(format!("{name}_{}_{attempt}", sandbox.id), is_made)?;
-            let (preparing, id) = (shared.means.clone(), shared.new_id());
+            let (preparing, id) = (shared.context.clone(), shared.new_id());
             let prepared = work::blocking(move || Container::prepare(&preparing, id, sandbox, config)).await;
             let io = |cause| Error::Io { what: "cannot prepare the container".into(), cause };
             let container = Arc::new(prepared.map_err(io)??);
@@ -251,7 +251,7 @@ impl Runtime for NodeRuntime {
                 return Err(e);
             }
             // After it is in the table: a subscriber of the event finds it there.
-            shared.means.event(&container.sandbox.config.pod, &container.id, EventKind::Created);
+            shared.context.event(&container.sandbox.config.pod, &container.id, EventKind::Created);
             Ok(container.id.clone())
         })
         .await
@@ -259,7 +259,7 @@ impl Runtime for NodeRuntime {
 
     async fn start_container(&self, id: &str) -> Result<()> {
         let (shared, container) = (self.0.clone(), self.0.container(id)?);
-        whole(async move { container.start(&shared.means).await }).await
+        whole(async move { container.start(&shared.context).await }).await
     }
 
     async fn stop_container(&self, id: &str, grace: Duration) -> Result<()> {
@@ -302,11 +302,11 @@ impl Runtime for NodeRuntime {
         let (shared, container) = (self.0.clone(), self.0.container(&request.container_id)?);
         let gone = CancellationToken::new();
         let _until_here = gone.clone().drop_guard(); // a caller that stops waiting, a probe past its time, say
-        whole(async move { stream::exec(&shared.means, &container, request, gone).await }).await
+        whole(async move { stream::exec(&shared.context, &container, request, gone).await }).await
     }
 
     async fn attach(&self, container_id: &str, stdin: bool) -> Result<Session> {
-        stream::attach(&self.0.means, &self.0.container(container_id)?, stdin)
+        stream::attach(&self.0.context, &self.0.container(container_id)?, stdin)
     }
 
     async fn port_forward(&self, sandbox_id: &str, port: u16) -> Result<Box<dyn cri::Stream>> {
@@ -342,22 +342,22 @@ impl Runtime for NodeRuntime {
     }
 
     async fn pull_image(&self, reference: &str) -> Result<String> {
-        Ok(self.0.means.config.images.find(reference)?.id())
+        Ok(self.0.context.config.images.find(reference)?.id())
     }
 
     async fn image_status(&self, reference: &str) -> Result<Option<Image>> {
-        match self.0.means.config.images.find(reference) {
-            Ok(image) => Ok(Some(self.0.means.config.images.describe(image))),
+        match self.0.context.config.images.find(reference) {
+            Ok(image) => Ok(Some(self.0.context.config.images.describe(image))),
             Err(Error::NoImage { .. }) => Ok(None),
             Err(e) => Err(e),
         }
     }
 
     async fn list_images(&self) -> Result<Vec<Image>> {
-        Ok(self.0.means.config.images.list())
+        Ok(self.0.context.config.images.list())
     }
 
     fn events(&self) -> broadcast::Receiver<Event> {
-        self.0.means.events.subscribe()
+        self.0.context.events.subscribe()
     }
 }

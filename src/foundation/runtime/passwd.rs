@@ -9,8 +9,8 @@ pub(crate) struct User {
     pub home: String,
 }
 
-/// The line `name:password:uid:gid:comment:home:shell` of a user. Lines that are not like that are
-/// passed over.
+/// Finds the line `name:password:uid:gid:comment:home:shell` of a user. Lines that are not like
+/// that are passed over.
 pub(crate) fn find(passwd: &str, uid: u32) -> Option<User> {
     passwd.lines().find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();
@@ -23,9 +23,9 @@ pub(crate) fn find(passwd: &str, uid: u32) -> Option<User> {
 /// Groups of a user in one file that are counted; the kernel takes 65536.
 const GROUPS_MAX: usize = 1024;
 
-/// The groups `name:password:gid:member,member` that name a user as a member, but for the user's
-/// own, which has its name: containerd leaves that out. Lines that are not like that are passed
-/// over.
+/// Returns the groups `name:password:gid:member,member` that name a user as a member, but for the
+/// user's own, which has its name: containerd leaves that out. Lines that are not like that are
+/// passed over.
 pub(crate) fn groups_of(group: &str, user: &str) -> Vec<u32> {
     let member = |line: &str| {
         let fields: Vec<&str> = line.split(':').collect();

@@ -1,7 +1,7 @@
 //! The pause process of a sandbox between clone and exec: its namespaces, its settings, an almost
 //! empty root, and no rights.
 
-use super::init::Birth;
+use super::init::ChildContext;
 use super::spec::{Answer, Pause, Role};
 use linux::beneath::Root;
 use linux::confine::{self, Rights};
@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 /// Becomes the pause process: namespaces, hostname, settings, an almost empty root, no rights.
-pub(crate) fn pause(spec: &Pause, context: &Birth) -> Result<Infallible> {
+pub(crate) fn pause_with_host_users(spec: &Pause, context: &ChildContext) -> Result<Infallible> {
     context.join_cgroups()?;
     if !spec.own_network {
         namespace::join(context.fd(Role::Network)?, flags::NEWNET)
@@ -26,14 +26,18 @@ pub(crate) fn pause(spec: &Pause, context: &Birth) -> Result<Infallible> {
     become_pause(spec, context, &Root::open(&spec.root)?)
 }
 
-/// The byte that tells [`pause_among_users`] that its ids are mapped.
+/// The byte that tells [`pause_in_user_namespace`] that its ids are mapped.
 pub(crate) const MAPPED: [u8; 1] = *b"m";
 
-/// Becomes the pause process of a pod with a user namespace of its own. It was born into that
+/// Becomes the pause process of a pod with a user namespace of its own. It was cloned into that
 /// namespace, which owns its other namespaces, and has no ids in it until [`MAPPED`] comes through
 /// `maps`. Its root is its current directory: outside of the namespace it has no rights any more,
 /// so it could not look up the path.
-pub(crate) fn pause_among_users(spec: &Pause, context: &Birth, maps: &OwnedFd) -> Result<Infallible> {
+pub(crate) fn pause_in_user_namespace(
+    spec: &Pause,
+    context: &ChildContext,
+    maps: &OwnedFd,
+) -> Result<Infallible> {
     context
         .forked
         .close_all_but(&[context.fd(Role::Status)?, maps.as_fd()])
@@ -50,7 +54,7 @@ pub(crate) fn pause_among_users(spec: &Pause, context: &Birth, maps: &OwnedFd) -
 }
 
 /// Does the steps in the pod's namespaces, which both pause processes have in common.
-fn become_pause(spec: &Pause, context: &Birth, root: &Root) -> Result<Infallible> {
+fn become_pause(spec: &Pause, context: &ChildContext, root: &Root) -> Result<Infallible> {
     nix::unistd::sethostname(&spec.hostname)
         .during(|| format!("cannot set the hostname {:?}", spec.hostname))?;
     if spec.own_network {

@@ -44,14 +44,14 @@ pub(crate) fn executable(cwd: &Path, path: &Path) -> Lookup {
     }
 }
 
-/// Whether the kernel itself finds too many symbolic links on a path. The look-up here answers the
-/// same for one magic link, which the kernel would follow.
+/// Returns whether the kernel itself finds too many symbolic links on a path. The look-up here
+/// answers the same for one magic link, which the kernel would follow.
 fn is_loop(path: &Path) -> bool {
     faccessat(AT_FDCWD, path, AccessFlags::F_OK, AtFlags::empty()) == Err(Errno::ELOOP)
 }
 
-/// Whether the kernel lets this process run a file: its mode may allow that to other users alone,
-/// or its file system to none (`noexec`). The capabilities that it has count, as with Go's
+/// Returns whether the kernel lets this process run a file: its mode may allow that to other users
+/// alone, or its file system to none (`noexec`). The capabilities that it has count, as with Go's
 /// `LookPath` (`AT_EACCESS`): without the flag access(2) leaves them out for other users than 0.
 fn may_run(path: &Path) -> bool {
     faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS) != Err(Errno::EACCES)
@@ -62,8 +62,8 @@ const SCRIPTS_MAX: usize = 5;
 /// Bytes in which the kernel looks for an interpreter's name.
 const HEAD: u64 = 256;
 
-/// A script must not make the kernel run what a magic link leads to: `/proc/self/exe` is this
-/// program itself here (CVE-2019-5736). A script that cannot be read is not looked at: what
+/// Checks that a script does not make the kernel run what a magic link leads to: `/proc/self/exe`
+/// is this program itself here (CVE-2019-5736). A script that cannot be read is not looked at: what
 /// protects then is that the program lies on a read-only file system.
 ///
 /// # Errors
@@ -178,7 +178,7 @@ mod tests {
         ] {
             assert_eq!(looked(&script("bad", &text)), "denied", "{text:?}");
         }
-        // Through another script.
+        // The interpreter is a script whose own interpreter is this program.
         script("inner", "#!/proc/self/exe\n");
         let outer = script("outer", &format!("#!{}/inner\n", tmp.path().display()));
         assert_eq!(looked(&outer), "denied");
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn links_that_lead_to_each_other_are_told_from_a_magic_link() {
+    fn links_that_lead_to_each_other_differ_from_a_magic_link() {
         let tmp = tempfile::tempdir().unwrap();
         for (link, to) in [("a", "b"), ("b", "a"), ("exe", "/proc/self/exe")] {
             symlink(to, tmp.path().join(link)).unwrap();

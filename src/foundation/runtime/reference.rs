@@ -25,9 +25,9 @@ impl std::fmt::Display for Reference {
 }
 
 impl Reference {
-    /// Docker's rules: the first part is a registry if it looks like a host, else `docker.io`, and
-    /// a lone name is in `library/`. The grammar is that of distribution/reference, and so are the
-    /// reasons.
+    /// Reads a reference by Docker's rules: the first part is a registry if it looks like a host,
+    /// else `docker.io`, and a lone name is in `library/`. The grammar is that of
+    /// distribution/reference, and so are the reasons.
     ///
     /// # Errors
     /// `BadImageName`.
@@ -112,26 +112,26 @@ fn check_digest(text: &str) -> std::result::Result<(), &'static str> {
     }
 }
 
-/// Whether a text is this many hexadecimal digits, letters in lower case.
+/// Returns whether a text is this many hexadecimal digits, letters in lower case.
 fn is_hex(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Whether the first part of a reference can only be a registry: a name of `docker.io` has neither
-/// dots and colons before its first slash nor capitals.
+/// Returns whether the first part of a reference can only be a registry: a name of `docker.io` has
+/// neither dots and colons before its first slash nor capitals.
 fn is_registry(first: &str) -> bool {
     first.contains(['.', ':']) || first == "localhost" || first.contains(|c: char| c.is_ascii_uppercase())
 }
 
-/// Words of lower-case letters and digits, with one of the separators `.`, `_`, `__` or any number
-/// of `-` between them.
+/// Returns whether a text is words of lower-case letters and digits, with one of the separators
+/// `.`, `_`, `__` or any number of `-` between them.
 fn is_component(part: &str) -> bool {
     let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let is_separator = |run: &str| matches!(run, "." | "_" | "__") || run.bytes().all(|b| b == b'-');
     part.starts_with(is_word) && part.ends_with(is_word) && part.split(is_word).all(is_separator)
 }
 
-/// A name or an address, which may have a port.
+/// Returns whether a text is a name or an address, which may have a port.
 fn is_host(host: &str) -> bool {
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) if !host.ends_with(']') => (name, port),

@@ -122,7 +122,7 @@ fn unmounted(e: Error, wanted: &Mount) -> Error {
     Error::new(format!("cannot mount a volume on {}: {}", wanted.to.display(), e.what), e.cause)
 }
 
-/// The current directory is that of the layers.
+/// Builds the root. The current directory is that of the layers.
 fn build(container: &Container, ids: Ids, volumes: Volumes) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     let empty = Root::open(Path::new("empty"))?;
@@ -266,9 +266,9 @@ fn volume(root: &Root, tree: &OwnedFd, wanted: &Mount) -> Result<()> {
     mount::place(tree, target.as_fd()).map_err(named)
 }
 
-/// Whether a mount point is one of the [`EMULATED`] files of the container's own /proc. The file is
-/// compared, and not its name: links may have led there, and another /proc has files of these names
-/// too.
+/// Returns whether a mount point is one of the [`EMULATED`] files of the container's own /proc. The
+/// file is compared, and not its name: links may have led there, and another /proc has files of
+/// these names too.
 fn is_emulated(root: &Root, target: &OwnedFd) -> Result<bool> {
     for name in EMULATED {
         let found = root.open_plain(&Path::new("proc").join(name));
@@ -292,8 +292,8 @@ fn is_same(a: &impl AsFd, b: &impl AsFd) -> Result<bool> {
     Ok((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
 }
 
-/// The container's own /dev/null, which covers files of the kernel. The machine's is another file:
-/// the root of a container may change the mode and owner of what it sees.
+/// Opens the container's own /dev/null, which covers files of the kernel. The machine's is another
+/// file: the root of a container may change the mode and owner of what it sees.
 fn null_device(root: &Root) -> Result<OwnedFd> {
     let null = root.open_plain(Path::new("dev/null"))?;
     let found = nix::sys::stat::fstat(&null).during(|| "cannot look at /dev/null".into())?;

@@ -1,10 +1,10 @@
 //! A pod's sandbox: the pause process, whose namespaces all containers of the pod share, and the
 //! files about the pod's place in the network.
 
-use super::means::Means;
+use super::context::NodeContext;
 use super::pace::Pace;
 use super::spec::{Pause, Request, Role, What};
-use super::zygote::Unborn;
+use super::zygote::PendingStart;
 use super::{control_groups, work};
 use clock::{self, Timestamp};
 use cni::NodeNetwork;
@@ -72,7 +72,7 @@ impl Sandbox {
     /// # Errors
     /// The first one. What was made by then is taken down again; that this fails, too, goes to the
     /// log, and a control group is tried again until it is gone.
-    pub(crate) async fn make(means: &Means, id: String, config: SandboxConfig) -> Result<Sandbox> {
+    pub(crate) async fn make(context: &NodeContext, id: String, config: SandboxConfig) -> Result<Sandbox> {
         let limits = cgroup::Limits {
             cpu_shares: config.cpu_shares,
             cpu_milli: config.cpu_limit_milli,
@@ -81,18 +81,18 @@ impl Sandbox {
             of_groups: true,
             ..cgroup::Limits::default()
         };
-        let group = control_groups::make_group(&means.config.cgroups, id.clone(), limits).await?;
-        let made = make_pause(means, &id, &config).await;
+        let group = control_groups::make_group(&context.config.cgroups, id.clone(), limits).await?;
+        let made = make_pause(context, &id, &config).await;
         let (process, users, user_namespace) = match made {
             Ok((process, Some(users))) => (process, Some(users.range), Some(Arc::new(users.namespace))),
             Ok((process, None)) => (process, None, None),
             Err(e) => {
-                control_groups::remove_group(group, &means.crew).await;
+                control_groups::remove_group(group, &context.crew).await;
                 return Err(e);
             }
         };
         let mut sandbox = Sandbox {
-            directory: means.config.directory.join(&id),
+            directory: context.config.directory.join(&id),
             id,
             config,
             process,
@@ -106,10 +106,10 @@ impl Sandbox {
             user_namespace: Mutex::new(user_namespace),
             pace: Pace::default(),
         };
-        match sandbox.connect(&means.config.node, &*means.config.network).await {
+        match sandbox.connect(&context.config.node, &*context.config.network).await {
             Ok(()) => Ok(sandbox),
             Err(e) => {
-                if let Err(second) = sandbox.stop(means).await {
+                if let Err(second) = sandbox.stop(context).await {
                     let id = &sandbox.id;
                     tracing::warn!("what is left of sandbox {id} after a failure: {}", chain(&second));
                 }
@@ -202,7 +202,7 @@ impl Sandbox {
         self.user_namespace.lock().clone()
     }
 
-    /// The id, on the machine, of user 0 of its own user namespace.
+    /// Returns the id, on the machine, of user 0 of its own user namespace.
     pub(crate) fn first_user(&self) -> Option<u32> {
         self.first_user
     }
@@ -216,8 +216,8 @@ impl Sandbox {
         self.phase.lock()
     }
 
-    /// Ready until its pause process has ended by itself, or until a stop has done all of its
-    /// steps.
+    /// Returns `Ready` until its pause process has ended by itself, or until a stop has done all of
+    /// its steps.
     pub(crate) fn state(&self) -> SandboxState {
         self.state_in(&self.lock_phase())
     }
@@ -238,12 +238,12 @@ impl Sandbox {
         }
     }
 
-    /// True once a stop has begun, and for ever after: no container of it starts any more.
+    /// Returns true once a stop has begun, and for ever after: no container of it starts any more.
     pub(crate) fn is_stopping(&self) -> bool {
         !matches!(*self.lock_phase(), Phase::Up)
     }
 
-    /// Whether a stop has done all of its steps: nothing of it runs.
+    /// Returns whether a stop has done all of its steps: nothing of it runs.
     pub(crate) fn has_ended(&self) -> bool {
         matches!(*self.lock_phase(), Phase::Ended)
     }
@@ -258,15 +258,15 @@ impl Sandbox {
     /// # Errors
     /// The network does not take the address back. The sandbox is ready still, so it can be stopped
     /// again.
-    pub(crate) async fn stop(&self, means: &Means) -> Result<bool> {
+    pub(crate) async fn stop(&self, context: &NodeContext) -> Result<bool> {
         let _ = self.process.signal(nix::libc::SIGKILL); // it may have ended already
         self.process.exit().await;
         drop(self.lock_network().take());
         drop(self.user_namespace.lock().take());
-        control_groups::remove_group(self.group.clone(), &means.crew).await;
+        control_groups::remove_group(self.group.clone(), &context.crew).await;
         self.remove_files().await;
         if !self.config.host_network {
-            means.config.network.remove_pod(&self.id).await.map_err(|e| Error::State(chain(&e)))?;
+            context.config.network.remove_pod(&self.id).await.map_err(|e| Error::State(chain(&e)))?;
         }
         drop(self.users.lock().take());
         let before = std::mem::replace(&mut *self.lock_phase(), Phase::Ended);
@@ -301,16 +301,16 @@ fn start(e: linux::Error) -> Error {
 }
 
 async fn make_pause(
-    means: &Means,
+    context: &NodeContext,
     id: &str,
     config: &SandboxConfig,
 ) -> Result<(Arc<Process>, Option<Users>)> {
     // An ordinary user's pods already have other users than the machine, and the kernel lets only
     // root show the machine's files as another user's.
-    let range = match config.own_users && !means.config.ids.rootless() {
+    let range = match config.own_users && !context.config.ids.rootless() {
         true if config.host_network => return Err(Error::Unsupported("hostUsers: false with hostNetwork")),
         true => {
-            let ranges = means.config.zygote.ranges().clone();
+            let ranges = context.config.zygote.ranges().clone();
             let taken = work::blocking(move || ranges.take()).await; // reads and locks files
             let io = |cause| Error::Io { what: "cannot take ids for the pod's users".into(), cause };
             Some(taken.map_err(io)?.map_err(start)?)
@@ -318,9 +318,9 @@ async fn make_pause(
         false => None,
     };
     let limits = cgroup::Limits::default();
-    let own = control_groups::make_group(&means.config.cgroups, format!("{id}/pause"), limits).await?;
+    let own = control_groups::make_group(&context.config.cgroups, format!("{id}/pause"), limits).await?;
     let entry = own.entry().map_err(start)?;
-    let node = means.config.network.netns();
+    let node = context.config.network.netns();
     let mut fds = Vec::new();
     if config.host_network {
         let node = node.as_ref().ok_or(Error::Unsupported("hostNetwork"))?;
@@ -329,19 +329,19 @@ async fn make_pause(
     fds.extend(entry.directory.as_ref().map(|fd| (Role::Cgroup, fd.as_fd())));
     let pause = Pause {
         hostname: config.kernel_hostname().to_string(),
-        root: means.config.images.pause(),
+        root: context.config.images.pause(),
         own_network: !config.host_network,
         sysctls: config.sysctls.clone(),
         own_pids: config.share_process_namespace,
     };
     let request = Request {
         roles: vec![],
-        ids: means.config.ids,
+        ids: context.config.ids,
         users: range.as_ref().map(ranges::Range::first),
         tasks: entry.tasks.clone(),
         what: What::Pause(pause),
     };
-    let process = means.config.zygote.run(id, request, &fds, &Unborn::default()).await?.process;
+    let process = context.config.zygote.run(id, request, &fds, &PendingStart::default()).await?.process;
     let Some(range) = range else { return Ok((process, None)) };
     match user_namespace_of(&process) {
         Ok(namespace) => Ok((process, Some(Users { range, namespace }))),
@@ -359,7 +359,8 @@ struct Users {
     namespace: OwnedFd,
 }
 
-/// The user namespace of a process that was not waited for: its number may be another's otherwise.
+/// Returns the user namespace of a process that was not waited for: its number may be another's
+/// otherwise.
 fn user_namespace_of(process: &Process) -> std::io::Result<OwnedFd> {
     let namespace = namespace::of_process(process.pid, "user")?;
     process.signal(0)?; // it has its number still, so it had it then
@@ -368,8 +369,9 @@ fn user_namespace_of(process: &Process) -> std::io::Result<OwnedFd> {
 
 /// The first line of `/etc/hosts` of a pod with a network of its own.
 const POD_HOSTS: &str = "# Kubernetes-managed hosts file.";
-/// That of a pod in its node's network, which upstream lets the node's own file follow. Here it is
-/// always as that of a machine with one name: what pods write to the node's file is not copied.
+/// The first line of `/etc/hosts` of a pod in its node's network. Upstream the lines of the node's
+/// own file follow. Here the file is always that of a machine with one name: what pods write to the
+/// node's file is not copied.
 const NODE_HOSTS: &str = "# Kubernetes-managed hosts file (host network).";
 
 /// Writes a file that all users of a pod may read, whatever umask the session has: main keeps that.
@@ -378,8 +380,8 @@ fn write_for_all(path: &Path, text: &str) -> std::io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
 }
 
-/// `/etc/hosts` as the kubelet writes it. `names` are the pod's, or the node's if the pod is in its
-/// network.
+/// Returns the text of `/etc/hosts` as the kubelet writes it. `names` are the pod's, or the node's
+/// if the pod is in its network.
 fn hosts(head: &str, ip: Ipv4Addr, names: &[&str], aliases: &[(String, Vec<String>)]) -> String {
     let mut text = format!("{head}\n");
     text.push_str(

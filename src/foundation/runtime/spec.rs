@@ -21,7 +21,7 @@ pub(crate) enum Role {
     Network,
     /// The pidfd of a container to join.
     Container,
-    /// A cgroup directory to be born into.
+    /// A cgroup directory in which the process begins.
     Cgroup,
     /// What the process reads from descriptor 0.
     Stdin,
@@ -159,10 +159,10 @@ pub(crate) struct Process {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// The process exists; its pidfd travels along.
-    Born(i32),
+    Child(i32),
     /// A helper process exists, which main does not wait for. It says so itself, before it does
-    /// anything: so main has its number before `Born`.
-    Helps(i32),
+    /// anything: so main has its number before `Child`.
+    Helper(i32),
     /// The zygote has done its part and may work on the next request; the process goes on by
     /// itself.
     Made,
@@ -187,8 +187,8 @@ fn cut(text: &str) -> &[u8] {
 impl Answer {
     pub(crate) fn encode(&self) -> Vec<u8> {
         match self {
-            Answer::Born(pid) => [&b"B"[..], &pid.to_ne_bytes()].concat(),
-            Answer::Helps(pid) => [&b"H"[..], &pid.to_ne_bytes()].concat(),
+            Answer::Child(pid) => [&b"B"[..], &pid.to_ne_bytes()].concat(),
+            Answer::Helper(pid) => [&b"H"[..], &pid.to_ne_bytes()].concat(),
             Answer::Made => b"M".to_vec(),
             Answer::Terminal => b"T".to_vec(),
             Answer::Warning(text) => [b"W", cut(text)].concat(),
@@ -200,8 +200,8 @@ impl Answer {
     /// Parses an answer. `None` for bytes that `encode` cannot have made.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Answer> {
         match bytes.split_first()? {
-            (b'B', pid) => Some(Answer::Born(i32::from_ne_bytes(pid.try_into().ok()?))),
-            (b'H', pid) => Some(Answer::Helps(i32::from_ne_bytes(pid.try_into().ok()?))),
+            (b'B', pid) => Some(Answer::Child(i32::from_ne_bytes(pid.try_into().ok()?))),
+            (b'H', pid) => Some(Answer::Helper(i32::from_ne_bytes(pid.try_into().ok()?))),
             (b'M', []) => Some(Answer::Made),
             (b'T', []) => Some(Answer::Terminal),
             (b'R', []) => Some(Answer::Ready),
@@ -219,8 +219,8 @@ mod tests {
     #[test]
     fn answers_survive_the_wire_and_nonsense_does_not() {
         for answer in [
-            Answer::Born(4711),
-            Answer::Helps(4712),
+            Answer::Child(4711),
+            Answer::Helper(4712),
             Answer::Made,
             Answer::Terminal,
             Answer::Warning("no proc".into()),

@@ -1,13 +1,13 @@
 //! Sessions (exec, attach): a client outside of a container talks to a process inside.
 
 use super::container::{ABANDON, Container, Live, Stdin, Streams};
+use super::context::NodeContext;
 use super::log::Stream;
-use super::means::Means;
 use super::output::Pieces;
 use super::pumps::{Pumps, REST_MAX, read_until};
 use super::spec::{Request, Role, What};
 use super::terminal::Terminal;
-use super::zygote::{Started, Unborn};
+use super::zygote::{PendingStart, Started};
 use cri::{Error, ExecRequest, Reader, Result, Session, Size, Writer};
 use linux::reap::Process;
 use std::os::fd::AsFd;
@@ -33,7 +33,7 @@ fn io(cause: std::io::Error) -> Error {
 /// # Errors
 /// `Start` in runc's words; `State`: the container does not run; `Io`: no descriptor is left.
 pub(crate) async fn exec(
-    means: &Means,
+    context: &NodeContext,
     container: &Container,
     request: ExecRequest,
     caller_gone: CancellationToken,
@@ -50,11 +50,11 @@ pub(crate) async fn exec(
     given.extend(entry.directory.as_ref().map(|fd| (Role::Cgroup, fd.as_fd())));
     let what = What::Exec(Box::new(live.exec_process(request.command, request.tty)));
     let users = container.sandbox.first_user();
-    let wanted = Request { roles: vec![], ids: means.config.ids, users, tasks: entry.tasks.clone(), what };
-    let unborn = Unborn::default();
+    let wanted = Request { roles: vec![], ids: context.config.ids, users, tasks: entry.tasks.clone(), what };
+    let pending = PendingStart::default();
     let run = started_or_killed(
-        means.config.zygote.run(&container.sandbox.id, wanted, &given, &unborn),
-        &unborn,
+        context.config.zygote.run(&container.sandbox.id, wanted, &given, &pending),
+        &pending,
         caller_gone,
     );
     let started = run.await.map_err(|e| match e {
@@ -68,7 +68,7 @@ pub(crate) async fn exec(
     let mut pumps = Pumps { tasks: JoinSet::new(), over: CancellationToken::new() };
     let made = match started.terminal {
         Some(master) => Terminal::new(master)
-            .map(|terminal| of_terminal(means, terminal, exit, request.stdin, &mut pumps))
+            .map(|terminal| of_terminal(context, terminal, exit, request.stdin, &mut pumps))
             .map_err(io),
         None => of_pipes(streams, exit),
     };
@@ -76,7 +76,7 @@ pub(crate) async fn exec(
     if !request.stdin {
         session.stdin = None;
     }
-    means.crew.spawn(async move {
+    context.crew.spawn(async move {
         let mut done = done;
         let exit = tokio::select! {
             exit = started.process.exit() => exit,
@@ -105,7 +105,7 @@ async fn or_killed<T>(process: &Process, made: Result<T>) -> Result<T> {
 /// is killed, which ends the start.
 async fn started_or_killed(
     start: impl Future<Output = Result<Started>>,
-    unborn: &Unborn,
+    pending: &PendingStart,
     caller_gone: CancellationToken,
 ) -> Result<Started> {
     tokio::pin!(start);
@@ -114,17 +114,18 @@ async fn started_or_killed(
         started = &mut start => return started,
         () = caller_gone.cancelled() => {}
     }
-    unborn.abandon();
+    pending.abandon();
     match tokio::time::timeout(ABANDON, start).await {
         Ok(started) => started,
         Err(_) => Err(Error::State("the caller of exec is gone, and its process did not end".into())),
     }
 }
 
-/// The output ends with the program, as with containerd: a job that the program left in the
-/// background may hold the terminal for hours. Pipes end with their last writer, there too.
+/// Makes the session of a program at a terminal. The output ends with the program, as with
+/// containerd: a job that the program left in the background may hold the terminal for hours. Pipes
+/// end with their last writer, there too.
 fn of_terminal(
-    means: &Means,
+    context: &NodeContext,
     terminal: Terminal,
     exit: oneshot::Receiver<i32>,
     stdin: bool,
@@ -136,7 +137,7 @@ fn of_terminal(
         stdin: stdin.then(|| Box::pin(terminal.clone()) as Writer),
         stdout: Box::pin(stdout),
         stderr: None,
-        resize: Some(resizer(means, terminal)),
+        resize: Some(resizer(context, terminal)),
         exit,
     }
 }
@@ -167,9 +168,9 @@ fn of_pipes(streams: Streams, exit: oneshot::Receiver<i32>) -> Result<Session> {
     })
 }
 
-fn resizer(means: &Means, terminal: Terminal) -> mpsc::Sender<Size> {
+fn resizer(context: &NodeContext, terminal: Terminal) -> mpsc::Sender<Size> {
     let (send, mut sizes) = mpsc::channel::<Size>(4);
-    means.crew.spawn(async move {
+    context.crew.spawn(async move {
         while let Some(size) = sizes.recv().await {
             let _ = terminal.resize(size.columns, size.rows); // the process may be gone
         }
@@ -179,7 +180,7 @@ fn resizer(means: &Means, terminal: Terminal) -> mpsc::Sender<Size> {
 
 /// Joins a running container's own streams: output from now on and, with `stdin`, its input if it
 /// has one.
-pub(crate) fn attach(means: &Means, container: &Arc<Container>, stdin: bool) -> Result<Session> {
+pub(crate) fn attach(context: &NodeContext, container: &Arc<Container>, stdin: bool) -> Result<Session> {
     let live: Live = container.live()?;
     let (stdout, to_stdout) = tokio::io::duplex(BUFFER);
     let (stderr, to_stderr) = tokio::io::duplex(BUFFER);
@@ -196,7 +197,7 @@ pub(crate) fn attach(means: &Means, container: &Arc<Container>, stdin: bool) -> 
     // it, which goes on until the container ends. A terminal's input never ends.
     let once = writes && container.config.stdin_once && !container.config.tty;
     let to = live.stdin.clone();
-    means.crew.spawn(async move {
+    context.crew.spawn(async move {
         let mut done = done;
         let copied = copy_output(output, to_stdout, to_stderr, async {
             ended.wait_ended().await;
@@ -224,7 +225,7 @@ pub(crate) fn attach(means: &Means, container: &Arc<Container>, stdin: bool) -> 
         stdin,
         stdout: Box::pin(stdout),
         stderr: (!container.config.tty).then(|| Box::pin(stderr) as Reader),
-        resize: live.terminal.map(|terminal| resizer(means, terminal)),
+        resize: live.terminal.map(|terminal| resizer(context, terminal)),
         exit,
     })
 }
@@ -274,7 +275,8 @@ async fn attached(copied: impl Future<Output = ()>, done: &mut oneshot::Sender<i
     }
 }
 
-/// Until the container has ended and everything it wrote was taken, or the session is gone.
+/// Copies output until the container has ended and everything it wrote was taken, or the session is
+/// gone.
 async fn copy_output(
     mut output: Pieces,
     mut stdout: DuplexStream,
@@ -309,8 +311,8 @@ async fn copy_output(
     }
 }
 
-/// From an attached session to the container; with `once` the end of the first session's input is
-/// the end of the container's.
+/// Copies input from an attached session to the container; with `once` the end of the first
+/// session's input is the end of the container's.
 async fn copy_input(mut from: DuplexStream, to: Stdin, once: bool) {
     let mut buffer = vec![0; 4096];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
@@ -419,19 +421,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_start_that_no_caller_waits_for_comes_to_an_end() {
-        let (gone, unborn) = (CancellationToken::new(), Unborn::default());
+        let (gone, pending) = (CancellationToken::new(), PendingStart::default());
         let never = || std::future::pending::<Result<Started>>();
         let waited = tokio::time::timeout(
             Duration::from_secs(3600),
-            started_or_killed(never(), &unborn, gone.clone()),
+            started_or_killed(never(), &pending, gone.clone()),
         );
         assert!(waited.await.is_err(), "while its caller waits, it may take long");
-        assert!(!unborn.is_abandoned());
+        assert!(!pending.is_abandoned());
         gone.cancel();
-        let ended = started_or_killed(never(), &unborn, gone.clone()).await;
+        let ended = started_or_killed(never(), &pending, gone.clone()).await;
         assert!(matches!(ended, Err(Error::State(_))));
-        assert!(unborn.is_abandoned(), "its process is killed once it exists");
+        assert!(pending.is_abandoned(), "its process is killed once it exists");
         let failed = std::future::ready(Err(Error::Start("no".into())));
-        assert!(matches!(started_or_killed(failed, &unborn, gone).await, Err(Error::Start(_))));
+        assert!(matches!(started_or_killed(failed, &pending, gone).await, Err(Error::Start(_))));
     }
 }

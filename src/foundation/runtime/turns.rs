@@ -153,7 +153,7 @@ mod tests {
         pods.iter().map(one).collect()
     }
 
-    /// The pods in the order in which the zygote worked for them.
+    /// Returns the pods in the order in which the zygote worked for them.
     fn served(mut waiting: Vec<(&'static str, BoxFuture<'static, Turn>)>, first: Turn) -> Vec<&'static str> {
         let mut order = Vec::new();
         let mut going = Some(first);

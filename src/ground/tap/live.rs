@@ -10,7 +10,7 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 pub(super) type Sender = broadcast::Sender<Weak<Record>>;
 
 /// The live records of one sender, for one viewer.
-struct Line {
+struct Feed {
     records: broadcast::Receiver<Weak<Record>>,
     /// The first record that has come and that the viewer has not got yet.
     next: Option<Arc<Record>>,
@@ -18,9 +18,9 @@ struct Line {
     lost: u64,
 }
 
-impl Line {
-    fn of(sender: &Sender) -> Line {
-        Line { records: sender.subscribe(), next: None, lost: 0 }
+impl Feed {
+    fn of(sender: &Sender) -> Feed {
+        Feed { records: sender.subscribe(), next: None, lost: 0 }
     }
 
     /// Takes the next record that has come, if there is one and none is waiting. Returns whether it
@@ -50,14 +50,14 @@ impl Line {
 
 /// The live records, for one viewer.
 pub struct Live {
-    main: Line,
-    aside: Line,
+    main: Feed,
+    aside: Feed,
 }
 
 impl Live {
     /// Subscribes to both senders.
     pub(super) fn of(main: &Sender, aside: &Sender) -> Live {
-        Live { main: Line::of(main), aside: Line::of(aside) }
+        Live { main: Feed::of(main), aside: Feed::of(aside) }
     }
 
     /// Waits for the next record, in the order of the numbers. The future may be dropped: no record
@@ -68,32 +68,32 @@ impl Live {
     /// `Closed`: the stream has ended.
     pub async fn recv(&mut self) -> Result<Arc<Record>, RecvError> {
         loop {
-            // What was sent before a record of the one line is in the other by the time that this
+            // What was sent before a record of the one feed is in the other by the time that this
             // record is seen. So the other is looked at again whenever one has brought something.
             while self.main.fill() | self.aside.fill() {}
             let lost = std::mem::take(&mut self.main.lost) + std::mem::take(&mut self.aside.lost);
             if lost > 0 {
                 return Err(RecvError::Lagged(lost));
             }
-            let line = if self.aside.seq() < self.main.seq() { &mut self.aside } else { &mut self.main };
-            if let Some(record) = line.next.take() {
+            let feed = if self.aside.seq() < self.main.seq() { &mut self.aside } else { &mut self.main };
+            if let Some(record) = feed.next.take() {
                 return Ok(record);
             }
-            let (line, come) = tokio::select! {
+            let (feed, come) = tokio::select! {
                 come = self.main.records.recv() => (&mut self.main, come),
                 come = self.aside.records.recv() => (&mut self.aside, come),
             };
             match come {
-                Ok(record) => line.take(&record),
-                Err(RecvError::Lagged(lost)) => line.lost += lost,
+                Ok(record) => feed.take(&record),
+                Err(RecvError::Lagged(lost)) => feed.lost += lost,
                 Err(RecvError::Closed) => {
                     // Both end together, but the other one may have something left.
-                    let lines = [&mut self.main, &mut self.aside];
-                    let is_empty = |line: &mut Line| {
-                        line.fill();
-                        line.next.is_none() && line.lost == 0
+                    let feeds = [&mut self.main, &mut self.aside];
+                    let is_empty = |feed: &mut Feed| {
+                        feed.fill();
+                        feed.next.is_none() && feed.lost == 0
                     };
-                    if lines.map(is_empty) == [true; 2] {
+                    if feeds.map(is_empty) == [true; 2] {
                         return Err(RecvError::Closed);
                     }
                 }

@@ -89,6 +89,11 @@ pub struct Answer {
     /// written for longer. Of a log that is followed this is not known.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub empty: bool,
+    /// The words of a command in a container (`exec`), the program first, as the request names
+    /// them: `["wget", "-qO-", "http://web"]`. Empty where they are longer than a record may have
+    /// them: half a command could be taken for another one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub argv: Vec<String>,
     /// A server in a pod has answered, behind `pods/proxy` or `services/proxy`. Whatever its code,
     /// it is no refusal of the API server.
     #[serde(rename = "fromPod", skip_serializing_if = "std::ops::Not::not")]

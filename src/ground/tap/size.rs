@@ -34,6 +34,7 @@ fn event_size(event: &Event) -> usize {
             texts.map(String::len).iter().sum::<usize>()
                 + answer.output.as_ref().map_or(0, String::len)
                 + answer.unseen.len()
+                + answer.argv.iter().map(|word| size_of::<String>() + word.len()).sum::<usize>()
                 + answer.tried.as_ref().map_or(0, json_size)
         }
         event => {

@@ -9,7 +9,7 @@ fn write(tap: &Tap, id: &str, revision: u64, cause: Option<Cause>) {
     tap.emit(record);
 }
 
-/// The numbers of the records that followed from one request.
+/// Returns the numbers of the records that followed from one request.
 fn chain_of(tap: &Tap, request: &str) -> Vec<u64> {
     follow(&tap.since(0), &[request.into()]).iter().map(|record| record.seq).collect()
 }
@@ -200,10 +200,12 @@ fn all_that_a_record_holds_counts() {
     let long = "x".repeat(1 << 20);
     let request = Some(Request { user_agent: long.clone(), ..Request::default() });
     let tried = Some(serde_json::json!([{ "a": long.clone() }]));
-    let makes: [Record; 5] = [
+    let words = Answer { argv: vec![long.clone()], ..Answer::default() };
+    let makes: [Record; 6] = [
         Record { request, ..Record::new(Event::Now) },
         Record::new(Event::Now).object("pods", "d", &long),
         Record::new(Event::Answer(Box::new(Answer { tried, ..Answer::default() }))),
+        Record::new(Event::Answer(words.into())),
         Record::new(Event::Pull { image: long.clone(), error: None }),
         Record::new(Event::Now).cause(Some(Cause::Request(long))),
     ];

@@ -12,8 +12,8 @@ pub const NODE: &str = "system:node:";
 
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
 
-/// True for a user whose acts count as a person's and can be undone: neither a component nor a
-/// service account (`system:…`), nor the administrator, nor the teacher.
+/// Returns true for a user whose acts count as a person's and can be undone: neither a component
+/// nor a service account (`system:…`), nor the administrator, nor the teacher.
 pub fn is_person(user: &str) -> bool {
     !user.is_empty() && !user.starts_with("system:") && user != TEACHER && user != ADMIN
 }

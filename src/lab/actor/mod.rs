@@ -1,5 +1,5 @@
-//! The engine's loop: takes what the tap, the watches and people say, one after the other, and
-//! tells everyone who follows what is to be seen now.
+//! The engine's loop: takes records of the tap, reports of the watches and questions of people, one
+//! after the other, and sends the new view to the sessions that follow.
 
 use super::blocking::in_place;
 use super::broken_shell::ShellState;
@@ -58,8 +58,8 @@ pub(crate) const QUESTIONS_MAX: usize = 64;
 /// and ends; when so much waits, the tasks wait with what they bring.
 const FOUND_MAX: usize = 64;
 
-/// Progress that could not be kept is tried again after this time: a disk that is full tells nobody
-/// when it no longer is.
+/// Progress that could not be kept is tried again after this time: a disk that was full does not
+/// say when there is room again.
 const KEEP_AGAIN: Duration = Duration::from_secs(2);
 
 /// The lesson engine with all that it needs of the cluster: who asks it, what it watches, and the
@@ -77,22 +77,22 @@ pub(crate) struct Actor {
     later: VecDeque<Asked>,
     /// The id of the question that is being answered.
     asked_by: String,
-    /// What the watches report, with the number of their room.
+    /// What the watches report, with the number of their scope.
     reports: mpsc::Receiver<(u64, Report)>,
-    /// The watches of the present room, which end with it.
+    /// The watches of the present scope, which end with it.
     watches: Crew,
     watched: BTreeSet<String>,
     /// The load of the open step.
     load: Option<Running>,
     /// The scale of the cluster's clock outside of lessons.
     scale: u32,
-    /// Counts rooms: what a watch of an earlier one still tells is not listened to.
-    stay: u64,
-    /// Where the watches report, with the number of their room.
+    /// Counts scopes: what a watch of an earlier one still reports is ignored.
+    scope_number: u64,
+    /// Where the watches report, with the number of their scope.
     reporter: mpsc::Sender<(u64, Report)>,
     found: mpsc::Sender<Found>,
     waiters: Vec<Waiter>,
-    /// Counts those who ever waited.
+    /// The number of the last session that waited for a verdict.
     asked: u64,
 }
 
@@ -102,8 +102,8 @@ enum Found {
     Answer { era: u64, probe: Probe, value: Value },
     /// What a foreign server has, for the waiter of this number.
     Looks { number: u64, looks: Looks },
-    /// Of a room and a step that began at a revision: the objects of a kind as they were then.
-    Begun { stay: u64, since: i64, kind: String, objects: watch::Then },
+    /// The objects of a kind in a scope as they were when a step began, at the revision `since`.
+    Begun { scope_number: u64, since: i64, kind: String, objects: watch::Then },
 }
 
 /// Runs until the crew ends.
@@ -138,7 +138,7 @@ pub(crate) async fn run(
                 Some(asked) => actor.attend(asked, &mut pace).await,
                 None => return Ok(()),
             },
-            Some((stay, report)) = actor.reports.recv() => match stay == actor.stay {
+            Some((scope_number, report)) = actor.reports.recv() => match scope_number == actor.scope_number {
                 true => actor.engine.take_report(report),
                 false => continue,
             },
@@ -186,7 +186,7 @@ fn keep(engine: &mut Engine) {
     }
 }
 
-/// Tells those who follow what is to be seen now, if it has changed.
+/// Sends the view of now to the sessions that follow, if it has changed.
 fn publish(engine: &Engine, views: &channel::Sender<Views>) {
     let langs = std::iter::once(EN).chain(OTHERS.iter().copied());
     let fresh: BTreeMap<String, LessonView> = langs.map(|l| (l.to_string(), engine.view(l))).collect();
@@ -241,7 +241,7 @@ impl Actor {
             watched: BTreeSet::new(),
             load: None,
             scale: clock::scale(),
-            stay: 0,
+            scope_number: 0,
             reporter,
             found,
             waiters: vec![],
@@ -249,14 +249,14 @@ impl Actor {
         })
     }
 
-    /// Everything that the tap has and the engine has not seen.
+    /// Reads the records of the tap that the engine has not seen.
     fn read_tap(&mut self) {
         for record in self.host.tap().since(self.engine.observer.recorder.seq) {
             self.engine.record(&record);
         }
     }
 
-    /// Takes over what a task has found out. False if it is about another room or step, or comes
+    /// Takes over what a task has found out. False if it is about another scope or step, or comes
     /// too late to count.
     fn take_found(&mut self, found: Found) -> bool {
         match found {
@@ -267,8 +267,8 @@ impl Actor {
                 }
                 true
             }
-            Found::Begun { stay, since, kind, objects } => {
-                let is_current = stay == self.stay && since == self.engine.since_step();
+            Found::Begun { scope_number, since, kind, objects } => {
+                let is_current = scope_number == self.scope_number && since == self.engine.since_step();
                 if is_current {
                     self.engine.knew_before(&kind, objects);
                 }
@@ -277,19 +277,21 @@ impl Actor {
         }
     }
 
-    /// Takes the room in which a lesson is played; false if there is none and none was to be made.
-    /// In a new one the lesson begins anew.
-    async fn move_in(&mut self, lesson: &Lesson, make: bool) -> Result<bool, cluster::Error> {
+    /// Enters the scope of a lesson; false if there is none and none was to be made. In a new one
+    /// the lesson begins anew.
+    async fn enter_scope(&mut self, lesson: &Lesson, make: bool) -> Result<bool, cluster::Error> {
         let mut kinds: Vec<&Kind> =
             lesson.exprs().into_iter().flat_map(|e| &e.kinds).filter_map(|k| facts::kind(k)).collect();
         kinds.sort_by_key(|k| (k.group, k.plural));
         kinds.dedup_by_key(|k| (k.group, k.plural));
-        let Some(mut room) = self.host.room(lesson.id.clone(), kinds, make).await? else { return Ok(false) };
-        let fresh = std::mem::take(&mut room.fresh);
-        if room != self.engine.observer.recorder.room {
+        let Some(mut scope) = self.host.lesson_scope(lesson.id.clone(), kinds, make).await? else {
+            return Ok(false);
+        };
+        let fresh = std::mem::take(&mut scope.fresh);
+        if scope != self.engine.observer.recorder.scope {
             self.end_watches();
-            self.engine.open = None; // it was played in the other room
-            self.engine.move_to(room);
+            self.engine.open = None; // it was played in the other scope
+            self.engine.move_to(scope);
         }
         if fresh {
             self.engine.progress.anew(&lesson.id);
@@ -298,13 +300,13 @@ impl Actor {
         Ok(true)
     }
 
-    /// Ends the watches of the present room. The next one's have a crew of their own: one that was
-    /// killed takes no task any more.
+    /// Ends the watches of the present scope. Those of the next one have a crew of their own: one
+    /// that was killed takes no task any more.
     fn end_watches(&mut self) {
         self.watches.kill();
         self.watches = Crew::new("watches");
         self.watched.clear();
-        self.stay += 1;
+        self.scope_number += 1;
     }
 
     /// Sends the load of the open step: anew when the step begins anew, and until it is done.
@@ -324,7 +326,8 @@ impl Actor {
         }
     }
 
-    /// Judges until nothing more is needed; tells everyone.
+    /// Judges the open step, asks for what the judgement lacks, saves, and publishes the view.
+    /// Returns when to judge again if nothing happens.
     fn settle(&mut self) -> Option<Instant> {
         self.keep_load();
         let (needs, save) = in_place(|| self.engine.settle());
@@ -333,12 +336,12 @@ impl Actor {
             self.watch(&kind);
         }
         for kind in needs.before {
-            let (client, found, stay) = (self.client.clone(), self.found.clone(), self.stay);
-            let (room, since) = (self.engine.observer.recorder.room.clone(), self.engine.since_step());
+            let (client, found, scope_number) = (self.client.clone(), self.found.clone(), self.scope_number);
+            let (scope, since) = (self.engine.observer.recorder.scope.clone(), self.engine.since_step());
             self.crew.spawn(async move {
                 let Some(name) = qualified(&kind) else { return };
-                let objects = watch::at_revision(&client, &kind, &room, since).await;
-                let begun = Found::Begun { stay, since, kind: name, objects };
+                let objects = watch::at_revision(&client, &kind, &scope, since).await;
+                let begun = Found::Begun { scope_number, since, kind: name, objects };
                 let _ = found.send(begun).await; // the engine may have ended
             });
         }
@@ -346,7 +349,7 @@ impl Actor {
             let (client, kubeconfig, found) =
                 (self.client.clone(), self.teacher.kubeconfig.clone(), self.found.clone());
             let (host, era) = (self.host.clone(), self.engine.observer.answers.era());
-            let room = self.engine.observer.recorder.room.clone();
+            let scope = self.engine.observer.recorder.scope.clone();
             let known = match probe {
                 Probe::Load => self.load.as_ref().map(Running::value),
                 Probe::Shell => Some(ShellState::value_of(self.engine.shell.as_ref())),
@@ -355,7 +358,7 @@ impl Actor {
             self.crew.spawn(async move {
                 let value = match known {
                     Some(value) => value,
-                    None => probe::ask(&probe, &host, &client, &kubeconfig, &room).await,
+                    None => probe::ask(&probe, &host, &client, &kubeconfig, &scope).await,
                 };
                 let _ = found.send(Found::Answer { era, probe, value }).await; // the engine may have ended
             });
@@ -376,18 +379,19 @@ impl Actor {
 
     fn watch(&mut self, kind: &str) {
         if let Some(name) = qualified(kind)
-            && !self.engine.observer.recorder.room.denied.contains(&name)
+            && !self.engine.observer.recorder.scope.denied.contains(&name)
             && self.watched.insert(name.clone())
         {
             // Its list will be newer than this: a last deletion leaves no object that could say so.
             let plural = observe::plural(&name);
             let newest = self.engine.observer.recorder.of_plural.get(plural).copied().unwrap_or_default();
             self.engine.observer.seen.insert(plural.to_string(), newest);
-            let room = &self.engine.observer.recorder.room;
-            let (host, reporter, stay) = (self.host.clone(), self.reporter.clone(), self.stay);
+            let scope = &self.engine.observer.recorder.scope;
+            let (host, reporter, scope_number) =
+                (self.host.clone(), self.reporter.clone(), self.scope_number);
             let saw = move |seen: Seen<'_>| host.saw(seen);
-            watch::start(&self.watches, &self.client, kind, room, saw, reporter, move |report| {
-                (stay, report)
+            watch::start(&self.watches, &self.client, kind, scope, saw, reporter, move |report| {
+                (scope_number, report)
             });
         }
     }

@@ -39,7 +39,7 @@ impl Actor {
             return Ok(());
         }
         self.refuse_other_cluster(&lesson, lang)?;
-        self.move_in(&lesson, true).await.map_err(|refused| words::refused(lang, &refused))?;
+        self.enter_scope(&lesson, true).await.map_err(|refused| words::refused(lang, &refused))?;
         let held = self.held().await.unwrap_or_default();
         let mut notices = Vec::new();
         if self.wants_setup(&lesson.id) {
@@ -161,9 +161,9 @@ impl Actor {
     /// the lesson is opened next.
     async fn set_up(&mut self, lesson: &Lesson) -> Result<Vec<Notice>, Stopped> {
         let mut notices = Vec::new();
-        let own = self.engine.observer.recorder.room.namespace.clone();
+        let own = self.engine.observer.recorder.scope.namespace.clone();
         match self.engine.progress.lesson(&lesson.id).began {
-            0 => notices.extend(own.map(|namespace| (Word::RoomFresh, vec![namespace.into()]))),
+            0 => notices.extend(own.map(|namespace| (Word::FreshNamespace, vec![namespace.into()]))),
             // Tried once more: the steps begin behind it, or its acts would count as what happened
             // in them.
             _ => self.engine.progress.anew(&lesson.id),
@@ -243,7 +243,8 @@ impl Actor {
             let kind = object.kind.qualified();
             if !looks.contains_key(&kind) {
                 let look =
-                    watch::list_now(&self.client, &object.written, &self.engine.observer.recorder.room).await;
+                    watch::list_now(&self.client, &object.written, &self.engine.observer.recorder.scope)
+                        .await;
                 looks.insert(kind.clone(), look.map(|(_, look)| look));
             }
             let place = (object.namespace.clone(), object.name.clone());

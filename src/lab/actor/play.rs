@@ -45,14 +45,14 @@ impl Stopped {
 }
 
 impl Actor {
-    /// Has the teacher play lines in the present room.
+    /// Has the teacher play lines in the present scope.
     ///
     /// # Errors
     /// As [`Teacher::play`](crate::teacher::Teacher::play), and [`Error::Stopped`].
     pub(super) async fn play(&mut self, lines: &[String]) -> Result<(), Error> {
-        let (teacher, room) = (self.teacher.clone(), self.engine.observer.recorder.room.clone());
+        let (teacher, scope) = (self.teacher.clone(), self.engine.observer.recorder.scope.clone());
         let (begins, begun) = channel::channel((0, 0));
-        let playing = teacher.play_telling(lines, &room, move |at, of| {
+        let playing = teacher.play_telling(lines, &scope, move |at, of| {
             begins.send_replace((at, of));
         });
         let meanwhile = Meanwhile {
@@ -62,7 +62,7 @@ impl Actor {
             questions: &mut self.questions,
             later: &mut self.later,
             reports: &mut self.reports,
-            stay: self.stay,
+            scope_number: self.scope_number,
             asked_by: &self.asked_by,
             count: lines::commands(lines).len(),
         };
@@ -78,7 +78,7 @@ struct Meanwhile<'a> {
     questions: &'a mut mpsc::Receiver<Asked>,
     later: &'a mut VecDeque<Asked>,
     reports: &'a mut mpsc::Receiver<(u64, Report)>,
-    stay: u64,
+    scope_number: u64,
     /// The id of the question that has lines played.
     asked_by: &'a str,
     count: usize,
@@ -116,8 +116,8 @@ impl Meanwhile<'_> {
                     self.keep_made();
                     due = clock::deadline(KEEP_EVERY);
                 }
-                Some((stay, report)) = self.reports.recv() => {
-                    if stay == self.stay {
+                Some((scope_number, report)) = self.reports.recv() => {
+                    if scope_number == self.scope_number {
                         self.engine.take_report(report);
                     }
                 }
@@ -243,7 +243,7 @@ mod tests {
                 questions: &mut self.questions,
                 later: &mut self.later,
                 reports: &mut reports,
-                stay: 0,
+                scope_number: 0,
                 asked_by: "opens",
                 count: 7,
             };

@@ -5,12 +5,12 @@ use super::pace::Pace;
 use super::verdict::Awaited;
 use super::{Actor, Asked, step_names};
 use crate::format::EN;
-use crate::lines::{self, in_room};
+use crate::lines::{self, in_scope};
 use crate::view::{Ask, Question, Solution, State};
 use crate::words::{self, Word};
 use clock::Instant;
 use cluster::control::Reply;
-use cluster::guest::Room;
+use cluster::guest::LessonScope;
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -158,28 +158,28 @@ impl Actor {
             self.engine.solving = true;
             self.save();
         }
-        let room = &self.engine.observer.recorder.room;
-        let (lines, may_fail) = lines::unmarked(in_room::lines(&step.marked_solution(), room));
+        let scope = &self.engine.observer.recorder.scope;
+        let (lines, may_fail) = lines::unmarked(in_scope::lines(&step.marked_solution(), scope));
         Ok(Solution { lines, may_fail })
     }
 
-    /// Gives up the rooms that were made for lessons; their names.
+    /// Gives up the namespaces that were made for lessons, and returns their names.
     ///
     /// # Errors
     /// There are none on this cluster, there are others by now than the learner has agreed to, or
     /// they could not be given up.
     async fn leave(&mut self, agreed: Option<Vec<String>>, lang: &str) -> Result<Vec<String>, String> {
-        let rooms = self.host.rooms().await;
-        // A cluster of Ropewalk's own has no rooms to give up: what is open there stays open.
-        if self.engine.offers.own && rooms.is_empty() {
-            return Err(words::no_rooms(lang, &self.host.place().name));
+        let namespaces = self.host.lesson_namespaces().await;
+        // A cluster of Ropewalk's own has none to give up: what is open there stays open.
+        if self.engine.offers.own && namespaces.is_empty() {
+            return Err(words::no_lesson_namespaces(lang, &self.host.place().name));
         }
-        if agreed.is_some_and(|agreed| rooms.iter().any(|room| !agreed.contains(room))) {
+        if agreed.is_some_and(|agreed| namespaces.iter().any(|namespace| !agreed.contains(namespace))) {
             return Err(words::plan_changed(lang));
         }
         let left = self.host.leave().await;
-        // Also if that failed in the middle: the ground has left the open lesson's room, and
-        // opening the lesson enters it again.
+        // Also if that failed in the middle: the session has left the open lesson's namespace,
+        // and opening the lesson enters it again.
         if let Some(open) = self.engine.open.take()
             && left.is_ok()
         {
@@ -187,7 +187,7 @@ impl Actor {
         }
         self.engine.progress.open = None;
         self.end_watches();
-        self.engine.move_to(Room::default());
+        self.engine.move_to(LessonScope::default());
         self.save();
         left.map_err(|refused| words::refused(lang, &refused))
     }

@@ -36,11 +36,11 @@ impl Actor {
             return;
         };
         let there = match self.await_store().await {
-            Ok(()) => self.move_in(&lesson, false).await,
+            Ok(()) => self.enter_scope(&lesson, false).await,
             Err(why) => Err(cluster::Error::Message(why)),
         };
         match there {
-            // In a new room, or after a setup that was stopped, there is nothing to go on with.
+            // In a new scope, or after a setup that was stopped, there is nothing to go on with.
             Ok(true) if self.engine.progress.lesson(&lesson.id).began > 0 => self.go_on(lesson).await,
             Ok(_) => self.engine.progress.open = None,
             Err(why) => {
@@ -124,12 +124,12 @@ impl Actor {
         let mut tries = TRIES_OF_PAST;
         let is_known = since > 0 && !self.engine.is_ahead(since);
         for kind in kinds.into_iter().filter(|_| is_known) {
-            let room = self.engine.observer.recorder.room.clone();
-            let Some(known) = facts::kind(kind).filter(|k| !room.denied.contains(&k.qualified())) else {
+            let scope = self.engine.observer.recorder.scope.clone();
+            let Some(known) = facts::kind(kind).filter(|k| !scope.denied.contains(&k.qualified())) else {
                 continue;
             };
             loop {
-                match watch::between(&self.client, kind, &room, since).await {
+                match watch::between(&self.client, kind, &scope, since).await {
                     Ok((then, now, at)) => {
                         self.engine.observer.recorder.gap(known.plural, &then, &now, at, &BTreeMap::new());
                     }

@@ -48,7 +48,8 @@ pub(super) struct Waiter {
 pub(super) type Looks = HashMap<String, watch::Look>;
 
 impl Actor {
-    /// Answers who waits for a verdict, once there is one; the next deadline.
+    /// Replies to the sessions whose verdict is ready. Returns the earliest deadline of those that
+    /// still wait.
     pub(super) fn answer_waiters(&mut self) -> Option<Instant> {
         let now = Instant::now();
         let lacks = !self.engine.asking_before.is_empty()
@@ -92,17 +93,18 @@ impl Actor {
         self.waiters.iter().map(|w| w.deadline).min()
     }
 
-    /// Asks a foreign server what it has; at home everything comes from the tap.
-    fn look(&self) -> Option<Looks> {
+    /// Lists what a foreign server has, in a task that reports to the loop (`None`). On our own
+    /// cluster every write comes from the tap, so nothing has to be listed.
+    fn list_foreign(&self) -> Option<Looks> {
         if self.engine.offers.own {
             return Some(Looks::new());
         }
-        let (kinds, room) = (self.engine.kinds(), self.engine.observer.recorder.room.clone());
+        let (kinds, scope) = (self.engine.kinds(), self.engine.observer.recorder.scope.clone());
         let watched = |k: &String| qualified(k).is_some_and(|name| self.watched.contains(&name));
         let kinds: Vec<String> = kinds.into_iter().filter(watched).collect();
         let (client, number, found) = (self.client.clone(), self.asked, self.found.clone());
         self.crew.spawn(async move {
-            let looks = kinds.iter().map(|kind| watch::list_now(&client, kind, &room));
+            let looks = kinds.iter().map(|kind| watch::list_now(&client, kind, &scope));
             let looks = futures::future::join_all(looks).await.into_iter().flatten().collect();
             let _ = found.send(Found::Looks { number, looks }).await; // the engine may have ended
         });
@@ -123,7 +125,7 @@ impl Actor {
         let needs = self.engine.observer.recorder.of_plural.clone();
         let deadline = Instant::now() + patience;
         self.asked += 1;
-        let (number, looks) = (self.asked, self.look());
+        let (number, looks) = (self.asked, self.list_foreign());
         if awaited == Awaited::Answer {
             self.engine.await_answer(number);
         }

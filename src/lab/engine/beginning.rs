@@ -62,7 +62,7 @@ impl Engine {
     /// being asked for, may not be listed here, or the last question failed a moment ago.
     pub(super) fn ask_before(&mut self, kind: String, now: Instant, needs: &mut Needs) {
         let Some(name) = qualified(&kind) else { return };
-        let is_denied = self.observer.recorder.room.denied.contains(&name);
+        let is_denied = self.observer.recorder.scope.denied.contains(&name);
         if is_denied || self.before.contains_key(&name) || self.lost_before.contains(&name) {
             return;
         }
@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(outcome(&engine), Some(0), "what was not told is not what was not there");
 
         let mut engine = compares_with_the_beginning(9);
-        engine.observer.recorder.room.denied = ["pods".to_string()].into();
+        engine.observer.recorder.scope.denied = ["pods".to_string()].into();
         let mut needs = engine.settle().0;
         let wanted = Wanted { before: ["Pod".to_string()].into(), ..Wanted::default() };
         engine.see_to(wanted, Instant::now(), &mut needs);

@@ -140,7 +140,7 @@ impl Engine {
 
     /// Returns whether a lesson has made the object. What was never there is not gone.
     pub(crate) fn is_made(&self, object: &Needed) -> bool {
-        let namespace = self.observer.recorder.room.real_name(&object.namespace);
+        let namespace = self.observer.recorder.scope.real_name(&object.namespace);
         self.progress.is_made(&objects::key(&object.kind.qualified(), namespace, &object.name))
     }
 }

@@ -16,7 +16,7 @@ use super::view::{Hint, State};
 use super::words::Notice;
 use api::kinds;
 use clock::Instant;
-use cluster::guest::{Offers, Room};
+use cluster::guest::{LessonScope, Offers};
 use given_answer::Given;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
@@ -275,7 +275,7 @@ impl Engine {
 
     /// The first thing that a step needs and this cluster does not have.
     pub(crate) fn lacks(&self, lesson: &Lesson, step: &Step) -> Option<Need> {
-        needs::lacks(&self.offers, &self.observer.recorder.room, lesson, step)
+        needs::lacks(&self.offers, &self.observer.recorder.scope, lesson, step)
     }
 
     /// What the proof of the prediction's answer would need.
@@ -284,9 +284,9 @@ impl Engine {
         needs::of_expr(because).pop_first()
     }
 
-    /// Moves into another room: what was known of the old one is forgotten.
-    pub(crate) fn move_to(&mut self, room: Room) {
-        self.observer.move_to(room);
+    /// Moves to another scope: what was known of the old one is forgotten.
+    pub(crate) fn move_to(&mut self, scope: LessonScope) {
+        self.observer.move_to(scope);
         self.begin_step();
     }
 
@@ -392,7 +392,7 @@ impl Engine {
             // As the lesson calls it.
             let called = objects::key(
                 &resource,
-                self.observer.recorder.room.lesson_name(&object.namespace),
+                self.observer.recorder.scope.lesson_name(&object.namespace),
                 &object.name,
             );
             let lesson =

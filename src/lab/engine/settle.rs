@@ -164,15 +164,16 @@ fn judge_open(
     open.late |= due.is_some_and(|due| due <= now);
     let wake = earlier(open.outcome.wake, due.filter(|due| *due > now));
     let can_try = !noted.solve && (step.predict.is_none() || noted.predicted.is_some());
-    // The last command may still take effect.
+    // Until `within` is over, the learner's last command may still take effect.
     let settles = due.is_some_and(|due| due > now);
     open.is_stuck = can_try && open.tries.offers_hint(&open.outcome, step.hold, settles, now);
     (earlier(wake, open.tries.due().filter(|due| can_try && *due > now)), save)
 }
 
-/// True if the step needs an answer of the network to a question that is asked from now on. One
-/// answer is a look: that something has held a question has to say that was asked after it became
-/// true. What was asked early may be from before the learner's last act. `asked`: when the oldest
+/// True if the step needs one more answer of the network, to a question that is asked from now on.
+/// One answer shows one moment. That something has held is shown by a second answer, to a question
+/// that was asked after it became true. What was asked early may be from before the learner's last
+/// act. `asked`: when the oldest
 /// answer was asked for. `since`: since when the step is as it has to be.
 fn is_single_look(step: &Step, asked: Option<Instant>, since: Option<Instant>) -> bool {
     let is_early = step.checks.iter().any(|check| check.is.expects_refusal());

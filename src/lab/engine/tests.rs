@@ -202,7 +202,7 @@ fn what_is_forgotten_is_asked_anew_and_its_late_answer_does_not_count() {
     // A jump puts the objects back: what the network said of them before counts no more.
     let ways: [fn(&mut Engine); 3] = [
         |engine| engine.observer.answers.forget(),
-        |engine| engine.move_to(Room::default()),
+        |engine| engine.move_to(LessonScope::default()),
         |engine| engine.begin_step(),
     ];
     for forget in ways {

@@ -4,7 +4,7 @@
 use super::Engine;
 use crate::cel::facts::Line;
 use crate::format::{Lesson, Step};
-use crate::lines::in_room;
+use crate::lines::in_scope;
 
 /// Typed lines that hints see, and lines with their exit codes that checks see: the newest.
 const TYPED_MAX: usize = 200;
@@ -17,10 +17,10 @@ impl Engine {
     pub(crate) fn typed(&mut self, line: String) {
         self.acted();
         if let Some(open) = &mut self.open {
-            let room = &self.observer.recorder.room;
+            let scope = &self.observer.recorder.scope;
             let solution = &open.lesson.steps[open.step].solution;
             // A session that plays the solution may end before it says that it is over.
-            self.solving &= in_room::lines(solution, room).iter().any(|lines| {
+            self.solving &= in_scope::lines(solution, scope).iter().any(|lines| {
                 lines.trim() == line.trim() || lines.lines().any(|of_it| of_it.trim() == line.trim())
             });
             if open.typed.len() == TYPED_MAX {

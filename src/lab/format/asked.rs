@@ -6,7 +6,7 @@
 
 use crate::lines::objects;
 use api::kinds::Kind;
-use cluster::guest::USUAL;
+use cluster::guest::LESSON_NAMESPACE;
 use kubectl::parse::{self, Parsed};
 use serde_json::Value as Json;
 
@@ -140,7 +140,7 @@ fn search(verb: &str, parsed: &Parsed, named: &Named, code: Option<u16>) -> Resu
     let kind = named.kind;
     let namespace = match (kind.namespaced, parsed.flags.text("namespace")) {
         (false, _) => "",
-        (true, "") => USUAL,
+        (true, "") => LESSON_NAMESPACE,
         (true, given) => given,
     };
     let whole = verb == "get" || verb == "describe";

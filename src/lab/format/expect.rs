@@ -9,7 +9,7 @@ use super::compiler::Compiler;
 use crate::cel::facts;
 use api::kinds::Kind;
 use api::schema;
-use cluster::guest::USUAL;
+use cluster::guest::LESSON_NAMESPACE;
 use serde_json::{Map, Value as Json};
 
 /// The expression for a part of an object; what is wrong with it is noted.
@@ -33,7 +33,7 @@ pub(super) fn source(on: &mut Compiler<'_>, mut part: Map<String, Json>) -> Opti
         on.fault("namespace:", what);
     }
     let namespace = match kind.namespaced {
-        true => namespace.unwrap_or_else(|| USUAL.into()),
+        true => namespace.unwrap_or_else(|| LESSON_NAMESPACE.into()),
         false => String::new(),
     };
     let wanted = conforming(on, kind, Json::Object(part))?;

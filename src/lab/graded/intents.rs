@@ -9,7 +9,7 @@ use crate::observe::watch;
 use api::kinds::Kind;
 use api::meta;
 use client::kube::api::ListParams;
-use cluster::guest::Room;
+use cluster::guest::LessonScope;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -147,7 +147,7 @@ impl World {
 
     /// All objects of a kind.
     async fn all_of(&self, kind: &Kind) -> Result<Vec<Value>, String> {
-        let all = watch::list(&self.client, kind, &Room::default(), &ListParams::default()).await;
+        let all = watch::list(&self.client, kind, &LessonScope::default(), &ListParams::default()).await;
         all.map(|(objects, _)| objects).map_err(|e| cluster::chain(&e))
     }
 }

@@ -252,7 +252,7 @@ mod tests {
             all.iter().map(|t| t.green).collect::<Vec<_>>()
         };
         assert_eq!(judged(true), [true, false, false]);
-        // Nobody touched it after the limit: it is only the judge who is late.
+        // Nothing was changed after the limit: only the judge is late.
         assert_eq!(judged(false), [true, true, false]);
     }
 

@@ -2,7 +2,7 @@
 
 use super::objects;
 use super::shell::is_plain;
-use super::{here_document, may_fail};
+use super::{Act, here_document, may_fail};
 use std::collections::BTreeMap;
 
 /// Bytes of a file that a here-document writes: of a longer one the text is not remembered.
@@ -65,11 +65,12 @@ impl Files {
         Some((words.join(" "), text.clone()))
     }
 
-    /// The manifests that a line of kubectl's makes or deletes objects from, as one text. `None`:
-    /// it does neither, or reads none of the files.
+    /// The manifests by which a line of kubectl's makes, changes or deletes objects, as one text.
+    /// `None`: it does none of that, or reads none of the files.
     fn read_by(&mut self, line: &str, input: &str) -> Option<String> {
         let parsed = objects::parsed(line)?;
-        if parsed.flags.is_trial() || !matches!(parsed.verb.path, "apply" | "create" | "delete" | "replace") {
+        let acts = matches!(Act::of(parsed.verb), Some(Act::Applies | Act::Creates | Act::Deletes));
+        if parsed.flags.is_trial() || !acts {
             return None;
         }
         let names = parsed.flags.list("filename");

@@ -2,24 +2,27 @@
 //! is made of.
 //!
 //! What is read from them stands in the parts: [`objects`] that they make, delete or change,
-//! [`playable`] ones, and those that the teacher plays [`without_shell`]. [`in_room`] rewrites them
-//! for a namespace of the lesson's own.
+//! [`playable`] ones, and those that the teacher plays [`without_shell`]. [`Act`] is what a verb of
+//! kubectl's does, wherever that is asked. [`in_scope`] rewrites lines for a namespace of the
+//! lesson's own.
 
 mod files;
-pub(crate) mod in_room;
+pub(crate) mod in_scope;
 pub(crate) mod objects;
 pub(crate) mod playable;
 mod shell;
+mod verbs;
 pub(crate) mod without_shell;
 
 use kubectl::flag::Kind;
-use kubectl::table;
+use kubectl::table::{self, Verb};
 use std::collections::BTreeSet;
 
 pub(crate) use files::{Files, written};
 pub(crate) use shell::{
-    Place, cluster_program, commands_in, first_command, is_assignment, is_plain, letters,
+    Place, cluster_program, commands_in, first_command, is_assignment, is_plain, knows_namespaces, letters,
 };
+pub(crate) use verbs::Act;
 
 /// Lines of a here-document. The end of a longer one is not looked for.
 const HERE_MAX: usize = 1000;
@@ -81,8 +84,19 @@ pub(crate) fn unmarked(lines: Vec<String>) -> (Vec<String>, BTreeSet<usize>) {
 ///
 /// Example: `-n shop delete -l app=web pods` has the words `delete` and `pods`.
 pub(crate) fn bare_words(words: &[String]) -> Vec<&str> {
+    verb_and_words(words).1
+}
+
+/// Returns the verb of a command of kubectl's, and its [`bare_words`], which begin with those of
+/// the verb. Other than by `kubectl::parse` the verb is found, too, where a flag has a value that
+/// the shell has yet to fill in (`--timeout=$T`). A command without a verb has that of `kubectl`
+/// itself.
+///
+/// Example: `rollout undo --to-revision 2 deploy/web` has the verb `rollout undo` and the words
+/// `rollout`, `undo` and `deploy/web`.
+pub(crate) fn verb_and_words(words: &[String]) -> (&'static Verb, Vec<&str>) {
     // Before the verb only kubectl's own flags may stand.
-    let mut verb = table::root();
+    let (mut verb, mut is_whole) = (table::root(), false);
     let mut found = Vec::new();
     let mut words = words.iter().take_while(|word| *word != "--");
     while let Some(word) = words.next() {
@@ -99,12 +113,13 @@ pub(crate) fn bare_words(words: &[String]) -> Vec<&str> {
             }
             continue;
         }
-        if found.is_empty() {
-            verb = verb.child(word).unwrap_or(verb);
+        match verb.child(word).filter(|_| !is_whole) {
+            Some(child) => verb = child,
+            None => is_whole = true,
         }
         found.push(word.as_str());
     }
-    found
+    (verb, found)
 }
 
 /// Returns whether a line is a learner's answer to the question of a step. The teacher plays none.
@@ -135,7 +150,8 @@ pub(crate) fn commands(lines: &[String]) -> Vec<(String, String)> {
     all
 }
 
-/// Of the lines after a command, the text that is its standard input, and the lines behind that.
+/// Returns the text behind a command that is its standard input, and the lines behind that text.
+/// `after`: the lines after the command.
 pub(crate) fn following<'a>(line: &str, after: &'a [String]) -> (String, &'a [String]) {
     let near = &after[..after.len().min(HERE_MAX)];
     let ends = |word: String| near.iter().position(|l| l.trim_start_matches('\t') == word);
@@ -156,8 +172,8 @@ pub(crate) fn reads_manifest(line: &str) -> bool {
     }
     let words = shlex::split(may_fail(line).0).unwrap_or_default();
     // Most lines name no standard input, and need not be parsed for that to be known.
-    let is_there = |word: &String| word.split(['=', ',']).any(|part| part.ends_with('-'));
-    if !words.is_empty() && !words.iter().any(is_there) {
+    let may_be_stdin = |word: &String| word.split(['=', ',']).any(|part| part.ends_with('-'));
+    if !words.is_empty() && !words.iter().any(may_be_stdin) {
         return false;
     }
     let args = match words.first().map(String::as_str) {
@@ -215,6 +231,25 @@ mod tests {
             ["cat > a.yaml <<'END'", "text: |", "  END", "- item", "END"].map(String::from).to_vec();
         assert_eq!(unmarked(indented.clone()), (indented, BTreeSet::new()), "a shell goes on, too");
         assert_eq!(here_document("echo '<<A' \"<<B\" <<C"), Some("C".to_string()));
+    }
+
+    /// The value of `--to-revision` was read as the object's name.
+    #[test]
+    fn a_verb_of_several_words_has_its_own_flags() {
+        for (line, path, bare) in [
+            ("rollout undo --to-revision 2 deploy/web", "rollout undo", "rollout undo deploy/web"),
+            ("-n shop delete -l app=web pods", "delete", "delete pods"),
+            ("create ns delete", "create namespace", "create ns delete"),
+            ("create deploy --image nginx web", "create deployment", "create deploy web"),
+            ("apply view-last-applied -f a.yaml", "apply view-last-applied", "apply view-last-applied"),
+            ("delete pod get --timeout=$T -- x", "delete", "delete pod get"),
+            ("rollout $DO undo", "rollout", "rollout $DO undo"),
+            ("$DO get", "", "$DO get"),
+        ] {
+            let words: Vec<String> = line.split(' ').map(String::from).collect();
+            let (verb, found) = verb_and_words(&words);
+            assert_eq!((verb.path, found.join(" ").as_str()), (path, bare), "{line}");
+        }
     }
 
     #[test]

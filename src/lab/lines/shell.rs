@@ -104,6 +104,19 @@ pub(crate) fn cluster_program(command: &[String]) -> Option<(&str, &[String])> {
     runs.then_some((name, behind))
 }
 
+/// Programs whose `-n` names no namespace. None is called as a verb of kubectl's, which may stand
+/// without the word `kubectl`.
+const WITHOUT_NAMESPACES: &[&str] = &[
+    "[", "awk", "cat", "cut", "echo", "grep", "head", "ls", "nl", "sed", "sort", "sysctl", "tail", "test",
+    "tr", "uniq", "wc",
+];
+
+/// Returns whether the `-n` of a program may name a namespace. Of a program that is not known it
+/// may.
+pub(crate) fn knows_namespaces(program: &str) -> bool {
+    !WITHOUT_NAMESPACES.contains(&program)
+}
+
 /// Returns whether a word is a verb of kubectl's.
 fn is_verb(word: &str) -> bool {
     table::root().children().any(|verb| verb.name() == word)
@@ -122,6 +135,12 @@ pub(crate) fn is_assignment(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_verb_of_kubectl_is_taken_for_a_program_without_namespaces() {
+        assert!(!WITHOUT_NAMESPACES.iter().any(|program| is_verb(program)));
+        assert!(knows_namespaces("kubectl") && knows_namespaces("helm") && !knows_namespaces("grep"));
+    }
 
     #[test]
     fn a_variable_before_a_command_has_a_name() {

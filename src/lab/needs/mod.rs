@@ -6,10 +6,11 @@ mod need;
 
 use crate::cel::{Expr, facts};
 use crate::format::lesson::{Lesson, Step};
-use crate::lines::{self, bare_words};
+use crate::lines::{self, Act};
 use api::kinds;
-use cluster::guest::{Offers, Room, USUAL};
+use cluster::guest::{LESSON_NAMESPACE, LessonScope, Offers};
 use kubectl::parse;
+use kubectl::table::Verb;
 use std::collections::BTreeSet;
 use tap::TEACHER;
 
@@ -17,7 +18,7 @@ pub use need::Need;
 pub(crate) use need::{met, odd_requirement};
 
 /// The first thing that a step needs and does not have there.
-pub(crate) fn lacks(offers: &Offers, room: &Room, lesson: &Lesson, step: &Step) -> Option<Need> {
+pub(crate) fn lacks(offers: &Offers, scope: &LessonScope, lesson: &Lesson, step: &Step) -> Option<Need> {
     if let Some(declared) = lesson.cluster.as_ref().filter(|declared| !declared.fits(offers)) {
         return Some(Need::Cluster(declared.clone()));
     }
@@ -31,7 +32,7 @@ pub(crate) fn lacks(offers: &Offers, room: &Room, lesson: &Lesson, step: &Step) 
         return Some(need.clone());
     }
     let looked_at = checks(step).flat_map(|e| &e.kinds).filter_map(|k| facts::kind(k)).map(|k| k.qualified());
-    let denied: BTreeSet<String> = looked_at.filter(|kind| room.denied.contains(kind)).collect();
+    let denied: BTreeSet<String> = looked_at.filter(|kind| scope.denied.contains(kind)).collect();
     (!denied.is_empty()).then(|| Need::Right(denied.into_iter().collect::<Vec<_>>().join(", ")))
 }
 
@@ -51,9 +52,10 @@ pub(crate) fn of_step(step: &Step, setup: &[String]) -> BTreeSet<Need> {
     needs
 }
 
-/// Fields of a record that only those who were there can fill.
+/// Fields of a record that only a component of our own cluster fills. The relay before a foreign
+/// cluster sees requests and their answers, and nothing of what came of them inside.
 const INSIDE: &[&str] = &["by_component", "node", "cause", "took", "detail", "request"];
-/// Whose answers a relay sees, too.
+/// The component whose records a relay makes, too: it sees what the API server answers.
 const API_SERVER: &str = "kube-apiserver";
 /// Functions that answer from inside the cluster.
 const OWN: &[&str] = &["store", "members", "faults", "can", "fetch", "load", "lookups"];
@@ -85,7 +87,7 @@ pub(crate) fn of_expr(expr: &Expr) -> BTreeSet<Need> {
     }
     let written = expr.strings.iter().filter_map(|s| namespace_of(s));
     for namespace in expr.namespaces.iter().map(String::as_str).chain(written) {
-        if !matches!(namespace, USUAL | "" | "*") {
+        if !matches!(namespace, LESSON_NAMESPACE | "" | "*") {
             needs.insert(Need::OtherNamespace(namespace.into()));
         }
     }
@@ -113,10 +115,6 @@ fn node_in(text: &str) -> Option<Need> {
 /// Words that are not kubectl's and work on our own cluster only.
 const WORDS: &[&str] =
     &["drill", "etcdctl", "fault", "lab", "map", "redo", "rewind", "ropewalk", "trace", "undo", "why"];
-/// Verbs that change nodes, and the one for signing requests: no namespace has these.
-const OF_NODES: &[&str] = &["certificate", "cordon", "uncordon", "drain", "taint"];
-/// Verbs that change what they name.
-const CHANGES: &[&str] = &["create", "delete", "label", "annotate", "patch", "edit", "replace", "apply"];
 /// Images that are built in under names which no registry has.
 const BUILT_IN: &[&str] = &["echo", "kv", "pause", "shop-logic", "shop-page"];
 
@@ -144,7 +142,9 @@ fn of_line(line: &str) -> BTreeSet<Need> {
             needs.insert(Need::WholeCluster(kind.into()));
         }
     }
-    for namespace in fields(line, "namespace").filter(|n| !n.is_empty() && *n != USUAL && !n.contains("{{")) {
+    for namespace in
+        fields(line, "namespace").filter(|n| !n.is_empty() && *n != LESSON_NAMESPACE && !n.contains("{{"))
+    {
         needs.insert(Need::OtherNamespace(namespace.into()));
     }
     needs.extend(fields(line, "image").filter_map(built_in));
@@ -167,24 +167,15 @@ fn of_command(words: &[String]) -> BTreeSet<Need> {
         }
         None => words,
     };
-    let bare = bare_words(own);
-    let verb = bare.first().copied().unwrap_or_default();
-    if OF_NODES.contains(&verb) {
-        needs.insert(Need::WholeCluster(format!("kubectl {verb}")));
-    }
-    if CHANGES.contains(&verb) {
-        if is_of_all_namespaces(own) {
-            needs.insert(Need::WholeCluster(format!("kubectl {verb} --all-namespaces")));
-        }
-        let whole = kinds_of(&bare[1..]).filter(|kind| is_whole(kind));
-        needs.extend(whole.map(|kind| Need::WholeCluster(format!("kubectl {verb} {kind}"))));
-    }
-    // In `tail -n 5` it is a number of lines.
-    let is_named = |namespace: &&str| *namespace != USUAL && namespace.parse::<u32>().is_err();
-    let named = namespaces(words).into_iter().filter(is_named);
+    let (verb, bare) = lines::verb_and_words(own);
+    needs.extend(of_verb(verb, &bare, own));
+    // In `xargs -n 1` it is a number, and `sed -n 1p` has a script behind it.
+    let knows_namespaces = lines::knows_namespaces(first);
+    let is_named = |namespace: &&str| *namespace != LESSON_NAMESPACE && namespace.parse::<u32>().is_err();
+    let named = namespaces(words).into_iter().filter(|_| knows_namespaces).filter(is_named);
     needs.extend(named.map(|namespace| Need::OtherNamespace(namespace.into())));
     let is_local = |word: &String| word.contains("localhost") || word.contains("127.0.0.1");
-    if verb != "exec" && words.iter().any(is_local) {
+    if verb.path != "exec" && words.iter().any(is_local) {
         needs.insert(Need::LocalhostPort);
     }
     let by_flag = words.iter().enumerate().filter_map(|(at, word)| match word.as_str() {
@@ -193,6 +184,29 @@ fn of_command(words: &[String]) -> BTreeSet<Need> {
     });
     needs.extend(by_flag.filter_map(built_in));
     needs
+}
+
+/// What a verb of kubectl's changes that is in no namespace, or in all of them. `bare`: the words
+/// of the command that are no flags, `words`: all of them.
+fn of_verb(verb: &Verb, bare: &[&str], words: &[String]) -> BTreeSet<Need> {
+    // The kind that `create namespace` makes is a word of the verb.
+    let long = match Act::of(verb) {
+        Some(Act::ChangesNodes | Act::Signs) => {
+            let whole = bare.first().map(|first| Need::WholeCluster(format!("kubectl {first}")));
+            return whole.into_iter().collect();
+        }
+        Some(Act::Creates) => 1,
+        Some(Act::Applies | Act::Changes | Act::Deletes | Act::Edits | Act::Steers) => {
+            verb.path.split(' ').count()
+        }
+        _ => return BTreeSet::new(),
+    };
+    let (called, named) = bare.split_at(long);
+    let called = called.join(" ");
+    let in_all = is_of_all_namespaces(words).then(|| format!("kubectl {called} --all-namespaces"));
+    let whole = kinds_of(named).filter(|kind| is_cluster_scoped(kind));
+    let whole = whole.map(|kind| format!("kubectl {called} {kind}"));
+    in_all.into_iter().chain(whole).map(Need::WholeCluster).collect()
 }
 
 /// Whether a command names all namespaces, however kubectl lets it be spelled: `-A`, `-A=true`,
@@ -225,10 +239,10 @@ fn kinds_of<'a>(named: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
     listed.chain(further).map(|word| word.split(['/', '.']).next().unwrap_or_default())
 }
 
-/// Returns whether a kind's objects are in no namespace.
-fn is_whole(name: &str) -> bool {
-    let is = |k: &&kinds::Kind| k.plural == name || k.singular == name || k.short_names.contains(&name);
-    !name.is_empty() && kinds::all().iter().find(is).is_some_and(|k| !k.namespaced)
+/// Returns whether the objects of the built-in kind that kubectl understands by this word are in no
+/// namespace. Capital letters do not matter: `Node`, `nodes` and `no` are one kind.
+fn is_cluster_scoped(word: &str) -> bool {
+    lines::objects::kind_of(word).is_some_and(|kind| !kind.namespaced)
 }
 
 /// The values of a key on a manifest's line, in block style, flow style or JSON.
@@ -241,7 +255,7 @@ fn fields<'a>(line: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
     })
 }
 
-/// What stands behind `-n` and `--namespace`.
+/// Returns the namespaces of a command: what stands behind `-n` and `--namespace`.
 fn namespaces(words: &[String]) -> Vec<&str> {
     let mut found = Vec::new();
     for (at, word) in words.iter().enumerate() {
@@ -291,8 +305,14 @@ mod tests {
             "kubectl patch --type merge -p '{\"spec\": {}}' node n1",
             "kubectl delete pods,nodes --all",
             "kubectl delete pod/web node/n1",
+            "kubectl delete Node n1",
+            "kubectl label pods/web Nodes/n1 a=b",
             "kubectl get nodes; kubectl drain n1",
             "kubectl certificate approve kim",
+            "kubectl certificate $DO kim",
+            "kubectl set subject clusterrolebinding readers --user=kim",
+            "kubectl apply edit-last-applied node n1",
+            "kubectl create --save-config clusterrole $NAME --verb=get",
             "kind: \"ClusterRole\"",
             "{kind: ClusterRole, metadata: {name: x}}",
             "{\"kind\": \"ClusterRole\"}",
@@ -310,6 +330,9 @@ mod tests {
             "create deployment web --image=nginx",
             "kubectl get pods -A",
             "kubectl delete pod web -A=false",
+            "kubectl apply view-last-applied node/n1",
+            "kubectl set subject rolebinding readers --user=kim",
+            "kubectl rollout undo deploy/web --to-revision 2",
             "kubectl -n default get pods",
             "kind: Role",
             "metadata: {name: web, namespace: default}",
@@ -317,6 +340,10 @@ mod tests {
             "kubectl delete -l node=n1 pods",
             "kubectl label pod web node/kind=a node/old-",
             "kubectl logs web | tail -n 5",
+            "kubectl get pods -o name | sed -n 1p",
+            "[ -n \"$POD\" ] && kubectl delete pod web",
+            "sysctl -n net.ipv4.ip_forward",
+            "echo -n hello | kubectl exec -i web -- cat",
         ] {
             assert_eq!(of_line(own), BTreeSet::new(), "{own}");
         }
@@ -401,7 +428,7 @@ mod tests {
         let lacking = |workers: u8, lesson: &str, step: &str| {
             let lesson = library.get(lesson).unwrap();
             let offers = Offers { own: true, workers, control_planes: 1 };
-            lacks(&offers, &Room::default(), lesson, &lesson.steps[lesson.step(step).unwrap()])
+            lacks(&offers, &LessonScope::default(), lesson, &lesson.steps[lesson.step(step).unwrap()])
         };
         for odd in ["workers>2", "workers=2", "workers 2", "control-planes>=", "worker>=2"] {
             assert!(odd_requirement(odd).is_some(), "{odd}");
@@ -429,11 +456,12 @@ mod tests {
         let library = crate::format::Library::built_in();
         let home = Offers { own: true, workers: 2, control_planes: 1 };
         let foreign = Offers { own: false, ..home };
+        let scope = LessonScope::default();
         let mut playable = 0;
         for lesson in &library.lessons {
             for step in &lesson.steps {
-                assert_eq!(lacks(&home, &Room::default(), lesson, step), None, "{} {}", lesson.id, step.id);
-                playable += usize::from(lacks(&foreign, &Room::default(), lesson, step).is_none());
+                assert_eq!(lacks(&home, &scope, lesson, step), None, "{} {}", lesson.id, step.id);
+                playable += usize::from(lacks(&foreign, &scope, lesson, step).is_none());
             }
         }
         assert!(playable > 0);
@@ -441,8 +469,8 @@ mod tests {
         let kill = &kill.steps[kill.step("kill").unwrap()];
         assert!(kill.needs.contains(&Need::OwnCluster("fault".into())));
         let run = library.get("first-voyage/04").unwrap();
-        let denied = Room { denied: ["pods".to_string()].into(), ..Room::default() };
-        assert_eq!(lacks(&foreign, &Room::default(), run, &run.steps[0]), None);
+        let denied = LessonScope { denied: ["pods".to_string()].into(), ..scope.clone() };
+        assert_eq!(lacks(&foreign, &scope, run, &run.steps[0]), None);
         assert_eq!(lacks(&foreign, &denied, run, &run.steps[0]), Some(Need::Right("pods".into())));
     }
 }

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
     use crate::cel::facts;
     use crate::observe::watch::{self, Report};
-    use cluster::guest::Room;
+    use cluster::guest::LessonScope;
     use serde_json::json;
     use tokio::sync::mpsc;
 
@@ -112,7 +112,7 @@ mod tests {
             &crew,
             &client,
             "Pod",
-            &Room::default(),
+            &LessonScope::default(),
             |_| {},
             reporter,
             |report: Report| report

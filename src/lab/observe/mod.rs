@@ -31,7 +31,7 @@ pub(crate) mod who;
 use crate::cel::facts::{Object, Objects};
 use crate::cel::{Facts, Memo, value};
 use client::Delta;
-use cluster::guest::Room;
+use cluster::guest::LessonScope;
 use probe_answers::Answers;
 use recorder::Recorder;
 use std::collections::{BTreeSet, HashMap};
@@ -84,9 +84,9 @@ impl Observer {
         before.filter(|key| !there.contains(key)).filter_map(deleted).max().unwrap_or_default()
     }
 
-    /// Moves into another room: what was known of the old one is forgotten.
-    pub(crate) fn move_to(&mut self, room: Room) {
-        self.recorder.move_to(room);
+    /// Moves to another scope: what was known of the old one is forgotten.
+    pub(crate) fn move_to(&mut self, scope: LessonScope) {
+        self.recorder.move_to(scope);
         self.objects.clear();
         self.seen.clear();
         self.answers.forget();

@@ -8,7 +8,7 @@ use crate::teacher;
 use cel::Value;
 use client::kube::api::PostParams;
 use client::{Api, Client};
-use cluster::guest::{Host, Room};
+use cluster::guest::{Host, LessonScope};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use std::path::Path;
 use std::time::Duration;
@@ -58,14 +58,15 @@ fn ended(command: &str, ran: &teacher::Ran) -> Value {
 
 /// The groups that the authenticator gives a user of this name, as far as they follow from it. The
 /// certificates of the learner, the teacher and the administrator of a cluster of Ropewalk's own
-/// have the group of administrators; in a room of another cluster nothing is known of them. Source:
-/// `serviceaccount.MakeGroupNames`; for requests without credentials `anonymous.NewAuthenticator`.
-fn groups(user: &str, room: &Room) -> Vec<String> {
+/// have the group of administrators; in the scope of a lesson on another cluster nothing is known
+/// of them. Source: `serviceaccount.MakeGroupNames`; for requests without credentials
+/// `anonymous.NewAuthenticator`.
+fn groups(user: &str, scope: &LessonScope) -> Vec<String> {
     if user == ANONYMOUS {
         return vec!["system:unauthenticated".into()];
     }
     let mut groups = vec!["system:authenticated".to_string()];
-    if [LEARNER, TEACHER, ADMIN].contains(&user) && *room == Room::default() {
+    if [LEARNER, TEACHER, ADMIN].contains(&user) && *scope == LessonScope::default() {
         groups.push("system:masters".into());
     }
     if let Some((namespace, _)) = user.strip_prefix("system:serviceaccount:").and_then(|u| u.split_once(':'))
@@ -85,14 +86,14 @@ fn resource(words: &str) -> (&str, &str, &str) {
     (name, group, subresource)
 }
 
-/// Asks in a room, and answers with what the expression sees. Never fails: a failure is an answer,
+/// Asks in a scope, and answers with what the expression sees. Never fails: a failure is an answer,
 /// too.
 pub(crate) async fn ask(
     probe: &Probe,
     host: &Host,
     client: &Client,
     kubeconfig: &Path,
-    room: &Room,
+    scope: &LessonScope,
 ) -> Value {
     match probe {
         Probe::Inside(what) => {
@@ -109,12 +110,12 @@ pub(crate) async fn ask(
         Probe::Within { url, .. } => visit::within(host, url).await,
         Probe::Exec { target, command, .. } => {
             let mut words: Vec<String> = ["kubectl", "exec"].map(String::from).into();
-            words.extend(pod(target, room));
+            words.extend(pod(target, scope));
             words.extend(["--", "sh", "-c", command].map(String::from));
             ended(command, &teacher::kubectl(words, String::new(), kubeconfig, LIMIT).await)
         }
         Probe::Logs { target } => {
-            logs(&teacher::kubectl_from_the_end(log_words(target, room), kubeconfig, LIMIT).await)
+            logs(&teacher::kubectl_from_the_end(log_words(target, scope), kubeconfig, LIMIT).await)
         }
         Probe::Can { user, verb, resource: words, namespace } => {
             let (resource, group, subresource) = resource(words);
@@ -122,9 +123,9 @@ pub(crate) async fn ask(
             let review = SubjectAccessReview {
                 spec: SubjectAccessReviewSpec {
                     user: text(user),
-                    groups: Some(groups(user, room)),
+                    groups: Some(groups(user, scope)),
                     resource_attributes: Some(ResourceAttributes {
-                        namespace: text(room.real_name(namespace)),
+                        namespace: text(scope.real_name(namespace)),
                         verb: text(verb),
                         group: text(group),
                         resource: text(resource),
@@ -152,18 +153,18 @@ pub(crate) async fn ask(
 /// Lines of a log that are read, from its end: what the learner has just caused stands there.
 const LOG_LINES: usize = 4_000;
 
-fn log_words(target: &str, room: &Room) -> Vec<String> {
+fn log_words(target: &str, scope: &LessonScope) -> Vec<String> {
     let tail = format!("--tail={LOG_LINES}");
     let mut words: Vec<String> = ["kubectl", "logs", "--timestamps", &tail].map(String::from).into();
-    words.extend(pod(target, room));
+    words.extend(pod(target, scope));
     words
 }
 
 /// `ns/pod[/container]` as kubectl's words.
-fn pod(target: &str, room: &Room) -> Vec<String> {
+fn pod(target: &str, scope: &LessonScope) -> Vec<String> {
     let parts: Vec<&str> = target.split('/').collect();
     let mut words = match parts.as_slice() {
-        [namespace, pod, ..] => vec![(*pod).to_string(), "-n".into(), room.real_name(namespace).to_string()],
+        [namespace, pod, ..] => vec![(*pod).to_string(), "-n".into(), scope.real_name(namespace).to_string()],
         _ => vec![target.to_string()],
     };
     if let Some(container) = parts.get(2) {
@@ -179,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_long_log_is_read_from_its_end() {
-        let words = log_words("default/web", &Room::default()).join(" ");
+        let words = log_words("default/web", &LessonScope::default()).join(" ");
         assert_eq!(words, format!("kubectl logs --timestamps --tail={LOG_LINES} web -n default"));
     }
 
@@ -211,13 +212,14 @@ mod tests {
 
     #[test]
     fn a_review_is_about_the_user_whom_the_server_would_see() {
-        let (home, room) = (Room::default(), Room { namespace: Some("own".into()), ..Room::default() });
+        let (home, scope) =
+            (LessonScope::default(), LessonScope { namespace: Some("own".into()), ..LessonScope::default() });
         // As src/cluster/kubeconfig/mod.rs has their certificates made.
         assert_eq!(groups("learner", &home), ["system:authenticated", "system:masters"]);
-        assert_eq!(groups("learner", &room), ["system:authenticated"], "somebody else's cluster");
+        assert_eq!(groups("learner", &scope), ["system:authenticated"], "somebody else's cluster");
         assert_eq!(groups("kubernetes-admin", &home), ["system:authenticated", "system:masters"]);
         assert_eq!(groups("jane", &home), ["system:authenticated"]);
-        for place in [&home, &room] {
+        for place in [&home, &scope] {
             assert_eq!(groups("system:anonymous", place), ["system:unauthenticated"]);
         }
         let own = groups("system:serviceaccount:shop:web", &home);
@@ -230,9 +232,10 @@ mod tests {
 
     #[test]
     fn targets_become_kubectls_words() {
-        let (home, room) = (Room::default(), Room { namespace: Some("own".into()), ..Room::default() });
+        let (home, scope) =
+            (LessonScope::default(), LessonScope { namespace: Some("own".into()), ..LessonScope::default() });
         assert_eq!(pod("ns/p", &home), ["p", "-n", "ns"]);
         assert_eq!(pod("ns/p/c", &home), ["p", "-n", "ns", "-c", "c"]);
-        assert_eq!(pod("default/p", &room), ["p", "-n", "own"]);
+        assert_eq!(pod("default/p", &scope), ["p", "-n", "own"]);
     }
 }

@@ -47,7 +47,7 @@ pub(crate) struct Answers {
 
 impl Answers {
     /// Forgets answers and open questions: the learner has acted since they were asked, or they are
-    /// about another room. They are asked anew.
+    /// about another scope. They are asked anew.
     pub(crate) fn forget(&mut self) {
         self.given.clear();
         self.asking.clear();

@@ -7,7 +7,7 @@ use client::kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams
 use client::kube::core::DynamicResourceScope;
 use client::kube::runtime::watcher;
 use client::{Api, Client, Codec, Delta, Item, Reflector};
-use cluster::guest::{Room, Seen};
+use cluster::guest::{LessonScope, Seen};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -86,11 +86,11 @@ fn number(revision: Option<&str>) -> i64 {
     revision.and_then(|r| r.parse().ok()).unwrap_or_default()
 }
 
-/// Lists the names of a kind in a room as they are now. A watch may be behind that, and does not
+/// Lists the names of a kind in a scope as they are now. A watch may be behind that, and does not
 /// say by how much.
-pub(crate) async fn list_now(client: &Client, name: &str, room: &Room) -> Option<(String, Look)> {
+pub(crate) async fn list_now(client: &Client, name: &str, scope: &LessonScope) -> Option<(String, Look)> {
     let known = facts::kind(name)?;
-    let api = api::<DynamicObject>(client, &resource(known), place(known, room));
+    let api = api::<DynamicObject>(client, &resource(known), place(known, scope));
     let list = api.list_metadata(&ListParams::default()).await;
     let list = list.inspect_err(|error| tracing::debug!(name, %error, "cannot be looked at")).ok()?;
     let at = number(list.metadata.resource_version.as_deref());
@@ -99,25 +99,25 @@ pub(crate) async fn list_now(client: &Client, name: &str, room: &Room) -> Option
         look.newest = look.newest.max(number(object.metadata.resource_version.as_deref()));
         let namespace = object.metadata.namespace.unwrap_or_default();
         look.there
-            .insert((room.lesson_name(&namespace).to_string(), object.metadata.name.unwrap_or_default()));
+            .insert((scope.lesson_name(&namespace).to_string(), object.metadata.name.unwrap_or_default()));
     }
     Some((known.qualified(), look))
 }
 
-/// The objects of a kind in a room as they were at a revision and as they are, and the revision of
-/// the latter.
+/// Returns the objects of a kind in a scope as they were at a revision and as they are, and the
+/// revision of the latter.
 ///
 /// # Errors
 /// The server does not have the former any more, or it does not answer.
 pub(crate) async fn between(
     client: &Client,
     name: &str,
-    room: &Room,
+    scope: &LessonScope,
     revision: i64,
 ) -> Result<(Vec<Value>, Vec<Value>, i64), Then> {
-    let then = at_revision(client, name, room, revision).await.objects()?;
-    let (_, look) = list_now(client, name, room).await.ok_or(Then::Failed)?;
-    let now = at_revision(client, name, room, look.at).await.objects()?;
+    let then = at_revision(client, name, scope, revision).await.objects()?;
+    let (_, look) = list_now(client, name, scope).await.ok_or(Then::Failed)?;
+    let now = at_revision(client, name, scope, look.at).await.objects()?;
     let json = |all: BTreeMap<_, Object>| all.into_values().map(|o: Object| (*o.json).clone()).collect();
     Ok((json(then), json(now), look.at))
 }
@@ -148,14 +148,14 @@ impl Then {
     }
 }
 
-/// Asks for the objects of a kind in a room as they were at a revision. 0 is none, and asks
+/// Asks for the objects of a kind in a scope as they were at a revision. 0 is none, and asks
 /// nothing.
-pub(crate) async fn at_revision(client: &Client, name: &str, room: &Room, revision: i64) -> Then {
+pub(crate) async fn at_revision(client: &Client, name: &str, scope: &LessonScope, revision: i64) -> Then {
     let Some(known) = facts::kind(name) else { return Then::Refused };
     if revision == 0 {
         return Then::Gone;
     }
-    let all = match list(client, known, room, &exactly(revision)).await {
+    let all = match list(client, known, scope, &exactly(revision)).await {
         Ok((all, _)) => all,
         Err(error) => {
             tracing::debug!(name, revision, %error, "cannot be listed");
@@ -170,7 +170,7 @@ pub(crate) async fn at_revision(client: &Client, name: &str, room: &Room, revisi
             };
         }
     };
-    Then::Objects(all.into_iter().map(|json| keyed(room, json)).collect())
+    Then::Objects(all.into_iter().map(|json| keyed(scope, json)).collect())
 }
 
 /// Asks for objects as they were at a revision, and at no later one.
@@ -178,17 +178,17 @@ pub(crate) fn exactly(revision: i64) -> ListParams {
     ListParams::default().at(&revision.to_string()).matching(VersionMatch::Exact)
 }
 
-/// The objects of a kind in a room as the server has them, and the revision of the list.
+/// Returns the objects of a kind in a scope as the server has them, and the revision of the list.
 ///
 /// # Errors
 /// The server cannot be asked, or refuses.
 pub(crate) async fn list(
     client: &Client,
     known: &Kind,
-    room: &Room,
+    scope: &LessonScope,
     asked: &ListParams,
 ) -> Result<(Vec<Value>, i64), client::kube::Error> {
-    list_in(client, &resource(known), place(known, room), asked).await
+    list_in(client, &resource(known), place(known, scope), asked).await
 }
 
 /// Lists the objects of a resource in a namespace, or all (`None`). An object that cannot be
@@ -219,7 +219,7 @@ pub(super) async fn objects_now(
     asked: &ListParams,
 ) -> Result<Objects, client::kube::Error> {
     let (all, _) = list_in(client, resource, None, asked).await?;
-    Ok(Arc::new(all.into_iter().map(|json| keyed(&Room::default(), json)).collect()))
+    Ok(Arc::new(all.into_iter().map(|json| keyed(&LessonScope::default(), json)).collect()))
 }
 
 /// What kube-rs needs to know of a kind.
@@ -228,9 +228,9 @@ pub(crate) fn resource(known: &Kind) -> ApiResource {
     ApiResource::from_gvk_with_plural(&gvk, known.plural)
 }
 
-/// The namespace to which a room limits a kind, if it does.
-fn place<'a>(known: &Kind, room: &'a Room) -> Option<&'a str> {
-    room.namespace.as_deref().filter(|_| known.namespaced)
+/// Returns the namespace to which a scope limits a kind, if it does.
+fn place<'a>(known: &Kind, scope: &'a LessonScope) -> Option<&'a str> {
+    scope.namespace.as_deref().filter(|_| known.namespaced)
 }
 
 fn api<K>(client: &Client, resource: &ApiResource, place: Option<&str>) -> Api<K>
@@ -252,12 +252,12 @@ fn whole(resource: &ApiResource, object: DynamicObject) -> Value {
 }
 
 /// An object as lessons know it, with its key.
-fn keyed(room: &Room, mut json: Value) -> Named {
-    room.rename_for_lessons(&mut json);
+fn keyed(scope: &LessonScope, mut json: Value) -> Named {
+    scope.rename_for_lessons(&mut json);
     (facts::key(&json), Object::new(json))
 }
 
-/// Watches a kind in a room. `saw` hears of every version as it came; what there is, as lessons
+/// Watches a kind in a scope. `saw` hears of every version as it came; what there is, as lessons
 /// know it, goes through `wrap` into `tell`. The watch ends when nothing receives there any more.
 /// One that panics begins anew, so that a lesson does not wait for ever. False if there is no such
 /// kind.
@@ -265,17 +265,17 @@ pub(crate) fn start<T: Send + 'static>(
     crew: &Crew,
     client: &Client,
     name: &str,
-    room: &Room,
+    scope: &LessonScope,
     saw: impl Fn(Seen<'_>) + Send + Sync + 'static,
     tell: mpsc::Sender<T>,
     wrap: impl Fn(Report) -> T + Send + Sync + 'static,
 ) -> bool {
     let Some(known) = facts::kind(name) else { return false };
-    let (client, room) = (client.clone(), room.clone());
+    let (client, scope) = (client.clone(), scope.clone());
     crew.spawn(async move {
         let mut again = RETRY.0;
         loop {
-            let follow = follow(&client, known, &room, &saw, &tell, &wrap);
+            let follow = follow(&client, known, &scope, &saw, &tell, &wrap);
             let Err(panic) = task::guard(follow).await else { return };
             tracing::error!(kind = known.kind, panic, "a watch panicked and begins anew");
             clock::pause(again).await;
@@ -289,13 +289,13 @@ pub(crate) fn start<T: Send + 'static>(
 async fn follow<T: Send>(
     client: &Client,
     known: &Kind,
-    room: &Room,
+    scope: &LessonScope,
     saw: &(impl Fn(Seen<'_>) + Sync),
     tell: &mpsc::Sender<T>,
     wrap: &(impl Fn(Report) -> T + Sync),
 ) {
     let resource = resource(known);
-    let namespace = place(known, room);
+    let namespace = place(known, scope);
     let api = api::<Item<DynamicObject>>(client, &resource, namespace);
     let mut reflector = Reflector::<DynamicObject>::new(known.kind, api, watcher::Config::default());
     while let Some(next) = reflector.next_decoded().await {
@@ -307,7 +307,7 @@ async fn follow<T: Send>(
             Delta::Replaced(all) => all.iter().map(revision).max().unwrap_or_default(),
             Delta::Updated(json) | Delta::Deleted(json) => revision(json),
         };
-        let delta = delta.map(|json| keyed(room, json));
+        let delta = delta.map(|json| keyed(scope, json));
         let report = Report { kind: known.qualified(), revision: newest, delta };
         if tell.send(wrap(report)).await.is_err() {
             return; // the engine has ended
@@ -368,7 +368,7 @@ mod tests {
             let status =
                 json!({"kind": "Status", "status": "Failure", "code": code, "reason": "x", "message": "x"});
             let server = client::testing::Scripted::new(move |_| Some((code, status.clone()))).await;
-            let then = at_revision(&server.client, "Pod", &Room::default(), 7).await;
+            let then = at_revision(&server.client, "Pod", &LessonScope::default(), 7).await;
             assert_eq!(format!("{then:?}"), means, "{code}");
         }
     }
@@ -377,7 +377,7 @@ mod tests {
     #[tokio::test]
     async fn the_objects_of_no_revision_are_not_asked_for() {
         let server = client::testing::Scripted::new(|_| panic!("it is asked")).await;
-        let then = at_revision(&server.client, "Pod", &Room::default(), 0).await;
+        let then = at_revision(&server.client, "Pod", &LessonScope::default(), 0).await;
         assert!(matches!(then, Then::Gone), "{then:?}");
     }
 
@@ -392,7 +392,7 @@ mod tests {
         let (crew, first) = (Crew::new("t"), AtomicBool::new(true));
         let (reporter, mut reports) = mpsc::channel(1);
         let saw = move |_: Seen<'_>| assert!(!first.swap(false, Ordering::Relaxed), "boom");
-        assert!(start(&crew, &server.client, "Pod", &Room::default(), saw, reporter, |report| report));
+        assert!(start(&crew, &server.client, "Pod", &LessonScope::default(), saw, reporter, |report| report));
         match reports.recv().await.map(|report| report.delta) {
             Some(Delta::Replaced(objects)) => assert_eq!(objects.len(), 1),
             _ => panic!("it tells nothing"),

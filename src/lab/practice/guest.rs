@@ -19,12 +19,12 @@ use tokio::sync::watch;
 pub const NAME: &str = "drill";
 
 /// Practice once the cluster has started, or why it could not begin.
-type Room = Work<Arc<Practice>>;
+type StartedPractice = Work<Arc<Practice>>;
 
 /// Practice as a guest.
 #[derive(Default)]
 pub(crate) struct Drills {
-    practice: Room,
+    practice: StartedPractice,
     /// Wakes followers that asked before practice had begun.
     started: watch::Sender<()>,
     opened: Opened,

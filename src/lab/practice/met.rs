@@ -9,7 +9,7 @@ use crate::needs;
 use crate::progress::{self, Progress};
 use crate::view::State;
 use clock::Timestamp;
-use cluster::guest::{Offers, Room};
+use cluster::guest::{LessonScope, Offers};
 use cluster::{Place, Spec};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -106,7 +106,7 @@ fn mark_skipped(progress: &mut Progress, library: &Library, offers: &Offers) {
             let seen = noted.steps.get_mut(&step.id).filter(|noted| noted.since > 0);
             let open = seen.filter(|noted| noted.state == State::Open);
             if let Some(noted) = open
-                && needs::lacks(offers, &Room::default(), lesson, step).is_some()
+                && needs::lacks(offers, &LessonScope::default(), lesson, step).is_some()
             {
                 noted.state = State::Skipped;
             }

@@ -5,7 +5,7 @@
 use api::kinds::Kind;
 use client::Client;
 use client::testing::Scripted;
-use cluster::guest::{HostCluster, Inside, Offers, Room, Seen};
+use cluster::guest::{HostCluster, Inside, LessonScope, Offers, Seen};
 use cluster::undo::Past;
 use cluster::{self, Home, Place};
 use futures::future::{BoxFuture, FutureExt, ready};
@@ -39,8 +39,8 @@ pub(crate) struct Stage {
     kubeconfig: PathBuf,
     past: Answer,
     store: Mutex<Store>,
-    /// The names of its rooms.
-    pub(crate) rooms: Mutex<Vec<String>>,
+    /// Names of the namespaces that it has for lessons.
+    pub(crate) lesson_namespaces: Mutex<Vec<String>>,
     /// Why its namespaces cannot be deleted.
     pub(crate) stays: Mutex<Option<cluster::Refusal>>,
     /// What is broken on purpose, as [`Inside::Faults`] tells it.
@@ -89,7 +89,7 @@ impl Stage {
             kubeconfig,
             past,
             store: Mutex::default(),
-            rooms: Mutex::new(vec!["rw-first".into(), "rw-second".into()]),
+            lesson_namespaces: Mutex::new(vec!["rw-first".into(), "rw-second".into()]),
             stays: Mutex::default(),
             broken: Mutex::new(json!([])),
         })
@@ -167,16 +167,16 @@ impl HostCluster for Stage {
     fn past(&self, past: Past) -> BoxFuture<'_, Result<Value, String>> {
         (self.past)(past)
     }
-    fn room(
+    fn lesson_scope(
         &self,
         _: String,
         _: Vec<&'static Kind>,
         _: bool,
-    ) -> BoxFuture<'_, Result<Option<Room>, cluster::Error>> {
-        ready(Ok(Some(Room::default()))).boxed()
+    ) -> BoxFuture<'_, Result<Option<LessonScope>, cluster::Error>> {
+        ready(Ok(Some(LessonScope::default()))).boxed()
     }
-    fn rooms(&self) -> BoxFuture<'_, Vec<String>> {
-        ready(self.rooms.lock().clone()).boxed()
+    fn lesson_namespaces(&self) -> BoxFuture<'_, Vec<String>> {
+        ready(self.lesson_namespaces.lock().clone()).boxed()
     }
     fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, cluster::Error>> {
         ready(self.stays.lock().clone().map_or(Ok(vec![]), |stays| Err(cluster::Error::from(stays)))).boxed()

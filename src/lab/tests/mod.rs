@@ -116,6 +116,7 @@ fn request(verb: &str, object: &str, command: &str, code: i64) -> Value {
         ("message", value::text("")),
         ("tail", Value::Int(-1)),
         ("exit", Value::Int(-1)),
+        ("argv", value::list(vec![])),
         ("revision", Value::Int(0)),
     ])
 }

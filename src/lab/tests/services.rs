@@ -253,6 +253,69 @@ fn a_shell_in_a_pod_counts_by_the_name_that_the_pod_asked_for_meanwhile() {
     assert!(!met("dpy-nginx.default.market.svc.cluster.local", 15), "a longer name");
 }
 
+/// A command in tester ran from second 10 to second 20, from whatever terminal. Meanwhile there was
+/// a Service `pier` with the address 10.96.0.9, and the pod behind it had 10.244.1.40.
+#[test]
+fn a_request_from_a_pod_counts_by_the_words_of_its_command_or_by_the_name_that_a_shell_asked_for() {
+    let library = Library::built_in();
+    let hop = |hop: Value, fields: Vec<(&'static str, Value)>| {
+        fields.into_iter().fold(hop, |hop, (key, to)| value::with(&hop, key, to))
+    };
+    let met = |argv: &[&str], exit: i64, asked: i64| {
+        let name = "pier.default.svc.cluster.local";
+        let detail = json!({"from": "10.244.1.10", "name": name, "type": "A", "code": "NOERROR"});
+        let (component, own) = (value::text("coredns"), Value::Bool(false));
+        let (at, detail) = (value::time(second(asked)), value::of_json(&detail));
+        let lookup = vec![("at", at), ("component", component), ("own", own), ("detail", detail)];
+        let argv = value::list(argv.iter().map(|word| value::text(word)).collect());
+        let (at, took) = (value::time(second(20)), Value::Duration(chrono::Duration::seconds(10)));
+        let ended = vec![("at", at), ("took", took), ("exit", Value::Int(exit)), ("argv", argv)];
+        let exec = request("create", "Pod/default/tester/exec", "kubectl exec", 101);
+        is_met(&library, "control-tower/11", "second", 1, |facts| {
+            facts.trace = Arc::new(vec![hop(request("lookup", "", "", 0), lookup), hop(exec, ended)]);
+            snapshot::put(facts, deployment("quay", "q1"));
+            snapshot::put(facts, set("quay-5d4", "q2", Some("q1"), "quay", 1));
+            snapshot::put(facts, pod("quay-5d4-x", "q3", Some("q2"), json!({"app": "quay"}), "10.244.1.40"));
+            let mut pier = object("Service", "pier", "q4", None, json!({"spec": {"clusterIP": "10.96.0.9"}}));
+            pier["metadata"]["creationTimestamp"] = json!("1970-01-01T00:00:05Z");
+            snapshot::put(facts, pier);
+        })
+    };
+    let elsewhere = 30; // the name was asked for at another time
+    for argv in [
+        &["wget", "-T", "2", "-qO-", "http://pier"][..],
+        &["curl", "-sm2", "10.96.0.9:80/page"],
+        &["busybox", "timeout", "-s", "KILL", "5", "/bin/wget", "http://pier.default.svc/"],
+        &["env", "A=1", "nc", "pier", "80"],
+        &["sh", "-c", "echo now; if wget -qO- 'http://pier'; then true; else exit 4; fi"],
+    ] {
+        assert!(met(argv, 1, elsewhere), "{argv:?}");
+        assert!(!met(argv, 0, elsewhere) && !met(argv, 127, elsewhere), "{argv:?}");
+    }
+    for argv in [
+        &["false"][..],
+        &[],
+        &["wget", "http://pierr"],
+        &["wget", "http://pier.other"],
+        &["wget", "http://pier:8080"],
+        &["wget", "http://10.96.0.90"],
+        &["curl", "--resolve", "pier:80:10.244.1.40", "http://pier"],
+        &["curl", "-A", "pier", "http://10-244-1-40.default.pod.cluster.local"],
+        &["timeout", "5", "echo", "wget", "http://pier"],
+        &["sh", "-c", "echo wget http://pier; false"],
+        &["sh"],
+        &["sh", "-c", "for s in pier; do wget http://$s; done"],
+    ] {
+        assert!(!met(argv, 1, elsewhere), "{argv:?}");
+    }
+    for argv in [&["sh"][..], &["/bin/ash", "-l"], &["sh", "-c", "for s in pier; do wget http://$s; done"]] {
+        assert!(met(argv, 1, 15) && !met(argv, 0, 15) && !met(argv, 1, 5), "{argv:?}");
+    }
+    for argv in [&["nslookup", "pier"][..], &["sh", "-c", "nslookup pier; false"]] {
+        assert!(!met(argv, 1, 15), "{argv:?}: the name was asked for, and no page");
+    }
+}
+
 #[test]
 fn other_pods_behind_the_door_are_told_of_only_beside_nginx_pod() {
     let library = Library::built_in();

@@ -341,7 +341,7 @@ fn template(reader: &Reader, pod: &Value) -> String {
 /// command then, but with the probe.
 fn meaning(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Value, terminated: &Value) {
     let reason = text(terminated, "reason");
-    // Nobody saw its end, e.g. because the machine was restarted: the code is none of its own.
+    // Its end was not seen, e.g. because the machine was restarted: the code is none of its own.
     // Source: `kubelet.convertToAPIContainerStatuses`.
     if reason == "ContainerStatusUnknown" {
         out.lines.push(format!("  {}", text(terminated, "message")));

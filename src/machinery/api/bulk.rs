@@ -34,7 +34,8 @@ fn custom_kind(schema: Value) -> Kind {
         "spec": {"group": "example.com", "scope": "Namespaced",
             "names": {"plural": "tabs", "singular": "tab", "kind": "Tab", "listKind": "TabList"},
             "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}});
-    custom::kinds_of(&definition::name(&manifest, std::iter::empty(), kinds::all()).unwrap()).remove(0)
+    custom::kinds_of(&definition::accept_names(&manifest, std::iter::empty(), kinds::all()).unwrap())
+        .remove(0)
 }
 
 /// Under one long key, every path would be as long as the key.
@@ -94,6 +95,23 @@ fn schemas_inside_of_each_other_are_judged_once() {
     let mut errors = Errors::default();
     kind.custom.as_ref().unwrap().validate(&json!({"spec": "abc"}), None, &mut errors);
     assert_eq!(errors.iter().count(), 31, "one for each level");
+}
+
+/// The schema of each was read with all that is below it.
+#[test]
+fn defaults_inside_of_each_other_are_read_once() {
+    let nested = |levels: usize| {
+        let plain = json!({"type": "integer", "enum": many(levels * 4_000, Value::from)});
+        let object = |inner: Value| json!({"type": "object", "default": {}, "properties": {"a": inner}});
+        let schema = (0..levels).fold(plain, |inner, _| object(inner));
+        let schema = json!({"type": "object", "properties": {"spec": schema}});
+        json!({"metadata": {"name": "tabs.example.com"}, "spec": {"group": "example.com", "scope": "Namespaced",
+            "names": {"plural": "tabs", "kind": "Tab"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}})
+    };
+    growth::grows_as_its_input("defaults inside of each other", 40, nested, |manifest| {
+        definition::validate(&manifest, &mut Errors::default());
+    });
 }
 
 #[test]

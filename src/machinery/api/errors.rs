@@ -233,7 +233,8 @@ impl Errors {
     pub fn not_found(&mut self, field: impl Into<String>, value: &Value) {
         self.push(ErrorKind::NotFound, field, format!("Not found: {}", shown(value)));
     }
-    /// A value of the wrong type; `found` is the name of its own, or a text of another format.
+    /// Adds an error for a value of the wrong type; `found` is the name of its own, or a text of
+    /// another format.
     pub(crate) fn type_invalid(&mut self, field: impl Into<String>, found: &str, detail: &str) {
         self.push(ErrorKind::TypeInvalid, field, join(format!("Invalid value: {}", quoted(found)), detail));
     }

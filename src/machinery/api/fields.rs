@@ -161,7 +161,7 @@ fn printed(value: &Value) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Text between commas; one behind a backslash belongs to a value.
+/// Splits a text at its commas. One behind a backslash belongs to a value.
 fn split(text: &str) -> Vec<&str> {
     let (mut all, mut from, mut escaped) = (vec![], 0, false);
     for (i, c) in text.char_indices() {

@@ -121,22 +121,22 @@ impl<F: Formatter> Formatter for GoStyle<F> {
     }
 }
 
-/// Compact, keys sorted, `<`, `>` and `&` escaped: how objects are encoded for annotations and
-/// patches.
+/// Encodes a value on one line, with its keys sorted, and `<`, `>` and `&` escaped: how objects are
+/// encoded for annotations and patches.
 pub fn compact(value: &Value) -> String {
     let mut out = String::new();
     write(value, None, 0, true, &mut out);
     out
 }
 
-/// Compact, keys in the order they have.
+/// Encodes a value on one line, with its keys in the order they have.
 pub fn compact_ordered(value: &Value) -> String {
     let mut out = String::new();
     write(value, None, 0, false, &mut out);
     out
 }
 
-/// Indented; `sorted`: keys in alphabetical order, else as they are.
+/// Encodes a value with indents; `sorted`: with its keys in alphabetical order, else as they are.
 pub fn pretty(value: &Value, indent: &str, sorted: bool) -> String {
     let mut out = String::new();
     write(value, Some(indent), 0, sorted, &mut out);

@@ -72,7 +72,7 @@ pub fn quote_bytes(bytes: &[u8]) -> String {
 pub struct Nanos(pub i128);
 
 impl Nanos {
-    /// Without its sign's meaning: negative counts as nothing.
+    /// Returns the duration; a negative one counts as nothing.
     pub fn duration(self) -> Duration {
         Duration::from_nanos(self.0.max(0).min(u64::MAX as i128) as u64)
     }

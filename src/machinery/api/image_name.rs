@@ -102,7 +102,8 @@ fn is_component(part: &str) -> bool {
     part.starts_with(is_letter) && part.ends_with(is_letter) && part.split(is_letter).all(is_separator)
 }
 
-/// Letters, digits, `_`, `.` and `-`; the last two not in the first place.
+/// Returns whether a text is a tag: letters, digits, `_`, `.` and `-`, the last two not in the
+/// first place.
 fn is_tag(tag: &str) -> bool {
     let is_inside = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
     (1..=TAG_MAX).contains(&tag.len()) && tag.bytes().all(is_inside) && !tag.starts_with(['.', '-'])

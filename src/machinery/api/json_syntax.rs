@@ -40,7 +40,7 @@ pub fn error_of_document(text: &[u8]) -> Option<String> {
     Some(mistake.map_or_else(|| "unexpected end of JSON input".into(), |mistake| mistake.message))
 }
 
-/// A byte in single quotes. Go takes it for a character of Latin-1.
+/// Returns a byte in single quotes. Go takes it for a character of Latin-1.
 fn quote(byte: u8) -> String {
     match byte {
         b'\'' => r"'\''".into(),
@@ -58,14 +58,14 @@ struct Scanner<'a> {
 }
 
 impl Scanner<'_> {
-    /// The mistake at the next byte, `expected` being the end of Go's message; `None` at the end of
-    /// the text.
+    /// Returns the mistake at the next byte, `expected` being the end of Go's message; `None` at
+    /// the end of the text.
     fn mistake(&self, expected: &str) -> Option<Mistake> {
         let byte = *self.text.get(self.at)?;
         Some(Mistake { message: format!("invalid character {} {expected}", quote(byte)), at: self.at })
     }
 
-    /// The next byte; 0, which is wrong everywhere, at the end.
+    /// Returns the next byte; 0, which is wrong everywhere, at the end.
     fn peek(&self) -> u8 {
         self.text.get(self.at).copied().unwrap_or(0)
     }

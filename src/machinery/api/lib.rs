@@ -93,7 +93,7 @@ pub fn architecture() -> &'static str {
     go_name(std::env::consts::ARCH)
 }
 
-/// Go's name of an architecture that Rust calls `arch`.
+/// Returns Go's name of an architecture that Rust calls `arch`.
 fn go_name(arch: &str) -> &str {
     match arch {
         "x86_64" => "amd64",

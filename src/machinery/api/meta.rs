@@ -57,7 +57,8 @@ pub fn time(object: &Value, path: &str) -> Option<Timestamp> {
     value::text(object, path).parse().ok()
 }
 
-/// An object with kind, apiVersion, metadata, spec, data and status in the order people expect.
+/// Brings kind, apiVersion, metadata, spec, data and status of an object into the order that people
+/// expect.
 pub fn in_order(object: &mut Value) {
     const FIRST: [&str; 4] = ["kind", "apiVersion", "metadata", "spec"];
     if let Value::Object(map) = object {

@@ -145,7 +145,7 @@ impl UnknownFields {
         &mut self.shown
     }
 
-    /// One line per field, as a strict decoder reports it.
+    /// Returns one line per field, as a strict decoder reports it.
     pub fn problems(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.shown.iter().map(|f| format!("unknown field {f:?}")).collect();
         lines.extend(more(self.beyond));

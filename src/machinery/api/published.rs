@@ -32,7 +32,7 @@ fn unpack(packed: &[u8]) -> io::Result<Published> {
     Ok(serde_json::from_slice(&text)?)
 }
 
-/// All of them, by name: `io.k8s.api.core.v1.Pod`.
+/// Returns all schemas by their names: `io.k8s.api.core.v1.Pod`.
 pub(crate) fn schemas() -> &'static Map<String, Value> {
     &PUBLISHED.schemas
 }
@@ -42,7 +42,7 @@ pub(crate) fn name(group: &str, version: &str, kind: &str) -> &'static str {
     PUBLISHED.kinds.get(&format!("{group}/{version}/{kind}")).map(String::as_str).unwrap_or_default()
 }
 
-/// These schemas and all that they refer to, in the order of their names.
+/// Returns these schemas and all that they refer to, in the order of their names.
 pub(crate) fn with_parts<'a>(roots: impl Iterator<Item = &'a str>) -> Map<String, Value> {
     let mut found = std::collections::BTreeMap::new();
     let mut wanted: Vec<&str> = roots.collect();

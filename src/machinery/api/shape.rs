@@ -122,7 +122,8 @@ impl<'a> Shape<'a> {
         }
     }
 
-    /// That of the kind of this name in the table; of one that is not there nothing is known.
+    /// Returns the shape of the kind of this name in the table. Of a kind that is not there nothing
+    /// is known.
     pub fn of_kind(kind: &str) -> Shape<'static> {
         kinds::all().iter().find(|known| known.kind == kind).map_or(Shape::Free, Shape::of)
     }
@@ -151,7 +152,7 @@ impl<'a> Shape<'a> {
         }
     }
 
-    /// Any item of this list.
+    /// Returns the shape of the items of this list.
     pub fn item(self) -> Shape<'a> {
         match self {
             Shape::Typed(typed) => typed.items().map_or(Shape::Free, Shape::Typed),
@@ -207,7 +208,7 @@ impl<'a> Shape<'a> {
         }
     }
 
-    /// How a strategic merge patch merges this list. Custom resources have none.
+    /// Returns how a strategic merge patch merges this list. Custom resources have none.
     pub fn merge(self) -> Merge {
         match self {
             Shape::Typed(typed) if typed.has_strategy("merge") => {

@@ -49,7 +49,8 @@ pub(crate) fn serve(prefix: &str, server: impl Future<Output = Result<(), String
     }
 }
 
-/// The port to listen on: `text` if it is there, else `default`. Port 0 lets the kernel choose.
+/// Returns the port to listen on: `text` if it is there, else `default`. Port 0 lets the kernel
+/// choose.
 ///
 /// # Errors
 /// `text` is no port.
@@ -127,7 +128,7 @@ pub(crate) struct FullRequest {
 
 pub(crate) type Answer = Response<Full<Bytes>>;
 
-/// An answer with a body of this media type.
+/// Returns an answer with a body of this media type.
 pub(crate) fn answer(status: StatusCode, kind: &'static str, text: impl Into<Bytes>) -> Answer {
     let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
@@ -148,8 +149,8 @@ where
     .await
 }
 
-/// What all servers of HTTP have in common. A client may end its sending side behind its request,
-/// as `printf … | nc` does, and is answered all the same.
+/// Returns what all servers of HTTP have in common. A client may end its sending side behind its
+/// request, as `printf … | nc` does, and is answered all the same.
 pub(crate) fn http1() -> hyper::server::conn::http1::Builder {
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).half_close(true);
@@ -192,7 +193,7 @@ async fn requests<A: Future<Output = Answer>>(
     }
 }
 
-/// The whole body, or the answer that refuses it.
+/// Reads the whole body, or returns the answer that refuses it.
 async fn read(body: Incoming) -> Result<Bytes, Answer> {
     let refusal = |status, text: &'static str| answer(status, "text/plain; charset=utf-8", text);
     match tokio::time::timeout(PATIENCE, Limited::new(body, BODY_MAX).collect()).await {

@@ -17,7 +17,7 @@ impl Deadline {
         Deadline { start: Instant::now(), limit }
     }
 
-    /// A limit beyond what the clock counts is none.
+    /// Returns when the time is over. A limit beyond what the clock counts is none.
     pub(crate) fn at(&self) -> Option<Instant> {
         self.start.checked_add(self.limit?)
     }

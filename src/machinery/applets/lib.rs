@@ -91,7 +91,7 @@ pub fn run(name: &str, args: Vec<OsString>) -> Option<i32> {
     Some(applet(args))
 }
 
-/// Whether there is a program of that name.
+/// Returns whether there is a program of that name.
 pub fn exists(name: &str) -> bool {
     find(name).is_some()
 }
@@ -134,7 +134,7 @@ fn find(name: &str) -> Option<Applet> {
     })
 }
 
-/// The name of this host: in a pod, the pod's.
+/// Returns the name of this host: in a pod, the pod's.
 fn host_name() -> String {
     nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }

@@ -67,7 +67,7 @@ fn server_address(text: &str) -> Result<SocketAddr, Failure> {
     ip.first().map(|ip| SocketAddr::new(*ip, port)).ok_or(Failure::NoData)
 }
 
-/// What is printed, and the exit code.
+/// Returns what is printed, and the exit code.
 fn look_up(config: &Config, name: &str, kinds: &[RecordType], typed: bool) -> (String, i32) {
     if let (Ok(ip), false) = (name.parse::<IpAddr>(), typed) {
         let reverse = reverse_name(ip);
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_name_is_told_as_busybox_does() {
+    fn a_missing_name_is_reported_as_by_busybox() {
         let (text, code) = report("nope.default", Err(Failure::NoSuchName));
         assert_eq!((text.as_str(), code), ("** server can't find nope.default: NXDOMAIN\n\n", 1));
         assert!(report("x", Err(Failure::Timeout)).0.starts_with(";; connection timed out; no servers"));

@@ -74,7 +74,7 @@ fn parse(args: &[String]) -> Result<Call, String> {
     if call.host.is_empty() { Err(String::new()) } else { Ok(call) }
 }
 
-/// The one's complement sum of RFC 1071.
+/// Returns the one's complement sum of RFC 1071.
 fn checksum(bytes: &[u8]) -> u16 {
     let words = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
     let mut sum: u32 = words.sum();
@@ -94,8 +94,8 @@ fn request(id: u16, sequence: u16, size: usize) -> Vec<u8> {
     packet
 }
 
-/// The sequence number of an echo reply; `id` is checked on raw sockets only, where the kernel does
-/// not.
+/// Returns the sequence number of an echo reply; `id` is checked on raw sockets only, where the
+/// kernel does not.
 fn reply(packet: &[u8], id: Option<u16>) -> Option<u16> {
     let number = |at: usize| Some(u16::from_be_bytes([*packet.get(at)?, *packet.get(at + 1)?]));
     (packet.first() == Some(&0) && id.is_none_or(|id| number(4) == Some(id))).then(|| number(6)).flatten()
@@ -187,14 +187,14 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
     i32::from(has_failed(&call, tally.got))
 }
 
-/// Whether so few answers are a failure: none at all, or with `-w` fewer than `-c` asks for. As in
-/// busybox, `-c` alone fails only without any answer.
+/// Returns whether so few answers are a failure: none at all, or with `-w` fewer than `-c` asks
+/// for. As in busybox, `-c` alone fails only without any answer.
 fn has_failed(call: &Call, answers: u32) -> bool {
     answers == 0 || (call.limit.is_some() && call.count.is_some_and(|count| answers < count))
 }
 
-/// The moment that is so much later. One beyond what the clock counts is a year away, which no
-/// run of `ping` reaches.
+/// Returns the moment that is so much later. One beyond what the clock counts is a year away, which
+/// no run of `ping` reaches.
 fn after(moment: Instant, wait: Duration) -> Instant {
     moment.checked_add(wait).unwrap_or(moment + Duration::from_secs(365 * 86_400))
 }

@@ -80,7 +80,7 @@ impl Config {
         }
     }
 
-    /// The full names to try for `name`, in order.
+    /// Returns the full names to try for `name`, in order.
     pub(crate) fn candidates(&self, name: &str) -> Vec<String> {
         if let Some(absolute) = name.strip_suffix('.') {
             return vec![absolute.to_string()];
@@ -116,7 +116,7 @@ impl Config {
         if left.is_zero() { Err(Failure::Timeout) } else { Ok(left.min(self.timeout)) }
     }
 
-    /// The first candidate that exists, and the answer about it.
+    /// Returns the first candidate that exists, and the answer about it.
     pub(crate) fn search(
         &self,
         name: &str,
@@ -150,8 +150,8 @@ impl Family {
 }
 
 impl Config {
-    /// The addresses of a name that servers know. Without a `family` IPv4 is asked for, and IPv6 if
-    /// there is none: such an answer may have an alias in it and no address.
+    /// Returns the addresses of a name that servers know. Without a `family` IPv4 is asked for, and
+    /// IPv6 if there is none: such an answer may have an alias in it and no address.
     fn addresses(
         &self,
         host: &str,
@@ -173,7 +173,7 @@ impl Config {
     }
 }
 
-/// One question to one server.
+/// Asks one server one question.
 fn ask_one(server: SocketAddr, name: &str, kind: RecordType, wait: Duration) -> Result<Message, Failure> {
     let full_name =
         Name::from_ascii(format!("{}.", name.trim_end_matches('.'))).map_err(|_| Failure::BadName)?;
@@ -264,14 +264,14 @@ pub(crate) fn addresses_of(answer: &Message) -> Vec<IpAddr> {
     answer.answers.iter().filter_map(|record| address(&record.data)).collect()
 }
 
-/// The addresses of a host: it may be an address, stand in /etc/hosts, or be known to a server.
-/// IPv4 comes first.
+/// Returns the addresses of a host: it may be an address, stand in /etc/hosts, or be known to a
+/// server. IPv4 comes first.
 pub(crate) fn addresses(host: &str, deadline: Option<Instant>) -> Result<Vec<IpAddr>, Failure> {
     family_addresses(host, None, deadline)
 }
 
-/// The addresses of a host, as [`addresses`] finds them, of one kind only if there is a `family`. A
-/// host that is an address is returned whatever its kind is: no other one can be found.
+/// Returns the addresses of a host, as [`addresses`] finds them, of one kind only if there is a
+/// `family`. A host that is an address is returned whatever its kind is: no other one can be found.
 pub(crate) fn family_addresses(
     host: &str,
     family: Option<Family>,
@@ -293,14 +293,14 @@ pub(crate) fn family_addresses(
     }
 }
 
-/// Whether a name is `localhost` or ends in `.localhost`: no server is asked for those (RFC 6761,
-/// 6.3).
+/// Returns whether a name is `localhost` or ends in `.localhost`: no server is asked for those (RFC
+/// 6761, 6.3).
 fn is_loopback_name(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     host.rsplit('.').next().is_some_and(|last| last.eq_ignore_ascii_case("localhost"))
 }
 
-/// Addresses that /etc/hosts gives a name, IPv4 first.
+/// Returns the addresses that /etc/hosts gives a name, IPv4 first.
 fn from_hosts(text: &str, host: &str) -> Vec<IpAddr> {
     let mut found: Vec<IpAddr> = text
         .lines()

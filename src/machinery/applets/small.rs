@@ -60,7 +60,7 @@ fn exec_first(files: &[&str], program: &OsStr, words: &[OsString]) -> io::Error 
     error
 }
 
-/// The names in /bin that are programs of this binary, in order.
+/// Returns the names in /bin that are programs of this binary, in order.
 fn own_programs() -> Vec<String> {
     let entries = std::fs::read_dir("/bin").into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
@@ -131,7 +131,7 @@ pub(crate) fn hostname(args: Vec<OsString>) -> i32 {
     0
 }
 
-/// The first name on this host's line in /etc/hosts.
+/// Returns the first name on this host's line in /etc/hosts.
 fn full_name(own: &str) -> String {
     let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
     let mut lines = hosts.lines().map(|line| line.split('#').next().unwrap_or_default().split_whitespace());
@@ -183,7 +183,7 @@ pub(crate) fn watch(args: Vec<OsString>) -> i32 {
     }
 }
 
-/// The seconds of `watch -n`.
+/// Returns the seconds of `watch -n`.
 fn interval(text: &str) -> Option<f64> {
     text.parse().ok().filter(|seconds: &f64| seconds.is_finite() && *seconds >= 0.0)
 }
@@ -338,7 +338,8 @@ fn ask(keys: &mut File) -> io::Result<Option<u8>> {
 /// A longer line is shown in parts.
 const LINE_MAX: u64 = 64 * 1024;
 
-/// Space shows the next screen, Enter the next line, q ends: then `false`.
+/// Shows a text by screens: space shows the next screen, Enter the next line, and q ends. Returns
+/// false then.
 fn page(
     input: &mut impl BufRead,
     out: &mut impl Write,

@@ -172,7 +172,8 @@ mod tests {
          -----END PRIVATE KEY-----\n",
     ];
 
-    /// The result of a handshake of a client on these terms, and of the server for `localhost`.
+    /// Returns the result of a handshake of a client on these terms, and of the server for
+    /// `localhost`.
     fn shake(
         terms: impl FnOnce(&std::path::Path) -> Terms,
         host: &str,

@@ -198,7 +198,7 @@ fn sends_kill(args: &[OsString]) -> bool {
     kills
 }
 
-/// findutils takes text only.
+/// Returns the arguments as texts: findutils takes nothing else.
 fn texts(args: Vec<OsString>) -> Vec<String> {
     args.into_iter().map(|a| a.to_string_lossy().into_owned()).collect()
 }

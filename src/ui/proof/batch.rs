@@ -50,9 +50,9 @@ pub(super) fn batches(cases: Vec<Case>, may_share: bool) -> Vec<Batch> {
     together.into_iter().chain(alone.into_iter().map(|case| Batch(vec![case]))).collect()
 }
 
-/// Whether the step of a case can begin anew as it began. After a solution has switched a node off
-/// it cannot: the node controller marks the pods of that node once, and those of other namespaces
-/// are evicted in the course of the step, where `goto` puts nothing back.
+/// Returns whether the step of a case can begin anew as it began. After a solution has switched a
+/// node off it cannot: the node controller marks the pods of that node once, and those of other
+/// namespaces are evicted in the course of the step, where `goto` puts nothing back.
 fn begins_as_it_began(case: &Case) -> bool {
     let before = case.lesson.steps.iter().take(case.step().unwrap_or(0));
     let mut lines = before.flat_map(|step| &step.solution);
@@ -95,9 +95,9 @@ const WRITERS: [&str; 18] = [
 /// Commands of `kv-cli` that only read.
 const KV_READERS: [&str; 5] = ["EXISTS", "GET", "HGET", "HGETALL", "PING"];
 
-/// Whether a line may change what is in containers, which stays as long as the pod does: their
-/// files, and the data of programs that are sent a request. In doubt it may: then the case only
-/// takes longer, on a cluster of its own.
+/// Returns whether a line may change what is in containers, which stays as long as the pod does:
+/// their files, and the data of programs that are sent a request. In doubt it may: then the case
+/// only takes longer, on a cluster of its own.
 ///
 /// ```text
 /// kubectl exec web -- sh -c 'echo hello > /shared/index.html'   yes
@@ -117,12 +117,25 @@ fn writes_in_containers(line: &str, words: &[&str]) -> bool {
     sends || copies || has("exec") && (stores || writes)
 }
 
-/// Whether `wget` or `curl` writes a file: `-O FILE`, but not `-O -` or `-O /dev/null`.
+/// The forms of output of kubectl's `-o`: in a line with curl, too, they are no names of files.
+const FORMS: [&str; 7] = ["custom-columns", "go-template", "json", "jsonpath", "name", "wide", "yaml"];
+
+/// Returns whether `wget` or `curl` writes a file: `-O FILE`, but not `-O -` or `-O /dev/null`; of
+/// curl also `-o FILE` and `--output FILE`.
 fn loads(words: &[&str]) -> bool {
-    words.windows(2).any(|pair| matches!(pair[0], "-O" | "-qO") && !matches!(pair[1], "-" | "dev"))
+    let has_curl = words.contains(&"curl");
+    words.windows(2).any(|pair| {
+        let names_file = match pair[0] {
+            "-O" | "-qO" => true,
+            "-o" | "--output" => has_curl && !FORMS.contains(&pair[1]),
+            "-so" | "-sSo" => has_curl,
+            _ => false,
+        };
+        names_file && !matches!(pair[1], "-" | "dev")
+    })
 }
 
-/// Whether something is redirected to a file: `> FILE`, but not `2>&1` or `> /dev/null`.
+/// Returns whether something is redirected to a file: `> FILE`, but not `2>&1` or `> /dev/null`.
 fn redirects(line: &str) -> bool {
     let mut targets = line.split('>').skip(1).map(str::trim_start);
     targets.any(|target| !target.is_empty() && !target.starts_with('&') && !target.starts_with("/dev/null"))
@@ -286,7 +299,7 @@ impl Shared<'_> {
     async fn step(&mut self, at: usize, cluster: &ProofCluster) -> Result<(), String> {
         let mut unsolved = Found::default();
         let solved = self.solved.as_mut().unwrap_or(&mut unsolved);
-        if !case::begins(&self.lesson, at, cluster, solved).await? {
+        if !case::begin_step(&self.lesson, at, cluster, solved).await? {
             return Err("it is skipped".into());
         }
         let cases = self.others.iter().filter(|case| case.step() == Some(at));
@@ -304,7 +317,7 @@ impl Shared<'_> {
                 self.first = Some((begin, folder));
             }
         }
-        case::is_solved(&self.lesson, at, cluster, solved).await
+        case::play_solution(&self.lesson, at, cluster, solved).await
     }
 
     /// Tries the commands in the text of a lesson that was played to its end, from the first step
@@ -395,6 +408,9 @@ mod tests {
             "kubectl exec tester -- wget -T 2 -qO- http://web 2>&1",
             "kubectl exec tester -- wget -q -O - http://web",
             "kubectl exec tester -- curl -s -o /dev/null http://web >/dev/null",
+            "kubectl exec tester -- curl -so /dev/null http://web",
+            "kubectl exec tester -- curl -s http://$(kubectl get svc web -o jsonpath={.spec.clusterIP})",
+            "curl -s -o page.html http://localhost:30080",
             "kubectl get pods -o yaml > pods.yaml",
             "cp pods.yaml more.yaml && rm pods.yaml && mkdir shop",
             "echo aGk= | base64 -d",
@@ -417,6 +433,9 @@ mod tests {
             "kubectl exec pair -- touch /tmp/x",
             "echo Hello | kubectl exec -i pair -- sh",
             "kubectl exec pair -- wget -q -O /shared/index.html http://web",
+            "kubectl exec pair -- curl -s -o /shared/index.html http://web",
+            "kubectl exec pair -- curl -so /shared/index.html http://web",
+            "kubectl exec pair -- curl --output=/shared/index.html http://web",
             "kubectl cp page.html pair:/shared/index.html",
             "cp page.html pair:/shared/index.html",
             "kubectl exec tester -- curl -s -X POST 'http://page:8080/buy?item=rope'",

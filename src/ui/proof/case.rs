@@ -106,8 +106,8 @@ pub(super) async fn play(case: &Case, proof_cluster: &ProofCluster, found: &mut 
     match case.kind {
         Kind::Solution => {
             for at in 0..lesson.steps.len() {
-                match begins(lesson, at, proof_cluster, found).await? {
-                    true => is_solved(lesson, at, proof_cluster, found).await?,
+                match begin_step(lesson, at, proof_cluster, found).await? {
+                    true => play_solution(lesson, at, proof_cluster, found).await?,
                     false => next(lesson, at, proof_cluster).await?,
                 }
             }
@@ -172,7 +172,7 @@ pub(super) async fn reach(lesson: &Lesson, step: usize, proof_cluster: &ProofClu
 ///
 /// # Errors
 /// The step's setup failed, or it is green before anything was done.
-pub(super) async fn begins(
+pub(super) async fn begin_step(
     lesson: &Lesson,
     at: usize,
     proof_cluster: &ProofCluster,
@@ -205,7 +205,7 @@ pub(super) async fn begins(
 ///
 /// # Errors
 /// The step is red after that.
-pub(super) async fn is_solved(
+pub(super) async fn play_solution(
     lesson: &Lesson,
     at: usize,
     proof_cluster: &ProofCluster,

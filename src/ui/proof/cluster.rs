@@ -269,7 +269,7 @@ impl ProofCluster {
         drop(self.groups);
         match self.origin {
             Origin::Launched(mut launched, _) => {
-                drop(launched.stdin.take()); // what it lives by
+                drop(launched.stdin.take()); // the cluster ends when this pipe closes
                 let _ = clock::timeout(Duration::from_secs(10), launched.child.wait()).await;
             }
             Origin::Foreign(foreign) => {
@@ -301,8 +301,8 @@ impl ProofCluster {
         serde_json::from_value(value).map_err(|e| e.to_string())
     }
 
-    /// The proof once it is complete, or as it is when time is up; `because`: it is complete only
-    /// if the prediction's answer is proved, which another way need not do.
+    /// Returns the proof once it is complete, or as it is when time is up. `because`: it is
+    /// complete only if the prediction's answer is proved, which another way need not do.
     pub(super) async fn proved(&self, because: bool) -> Result<Proof, String> {
         let (mut control, _) = self.follow().await?;
         let begun = clock::Instant::now();
@@ -365,7 +365,7 @@ impl ProofCluster {
         self.home.path()
     }
 
-    /// What the open lesson's step number `at` (from 0), which has just begun, begins with.
+    /// Notes what the open lesson's step number `at` (from 0), which has just begun, begins with.
     ///
     /// # Errors
     /// The pods cannot be listed.

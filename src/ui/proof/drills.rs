@@ -64,20 +64,22 @@ async fn play(cluster: &ProofCluster, task: &str, seed: u64) -> Result<String, S
     let lines: Lines = cluster.asked(Ask::Solution).await?;
     for wrong in &lines.wrong {
         let said = wrong_answer(cluster, wrong).await?;
-        red(cluster).await.map_err(|why| format!("{why} after “{}”\n      {}", wrong.why, tail(&said)))?;
+        check_red(cluster)
+            .await
+            .map_err(|why| format!("{why} after “{}”\n      {}", wrong.why, tail(&said)))?;
         let _: DrillView = cluster.asked(Ask::Stop).await?;
         let _: DrillView = cluster.asked(begin()).await?;
     }
     for way in &lines.also {
         let said = cluster.lines(way, LINES_MAX).await?;
         let told = |why| format!("{why} after “{}”\n      {}", way.join("; "), tail(&said));
-        green(cluster).await.map_err(told)?;
+        await_green(cluster).await.map_err(told)?;
         let _: DrillView = cluster.asked(begin()).await?;
     }
-    red(cluster).await?;
-    hints(cluster, task).await?;
+    check_red(cluster).await?;
+    check_hints(cluster, task).await?;
     let said = cluster.lines(&lines.solution, LINES_MAX).await?;
-    let took = green(cluster).await.map_err(|why| format!("{why}\n      {}", tail(&said)))?;
+    let took = await_green(cluster).await.map_err(|why| format!("{why}\n      {}", tail(&said)))?;
     Ok(format!(
         "red, {} wrong answers, {} other ways, green {:.1} s after the solution",
         lines.wrong.len(),
@@ -110,8 +112,11 @@ fn refusal(code: i32, said: &str) -> Option<String> {
     told.or_else(|| (code != 0).then(|| format!("exit code {code}")))
 }
 
-/// The task is red, and stays so.
-async fn red(cluster: &ProofCluster) -> Result<(), String> {
+/// Checks that the task is red, and stays so.
+///
+/// # Errors
+/// It is green, or cannot be asked for.
+async fn check_red(cluster: &ProofCluster) -> Result<(), String> {
     for look in 0..2 {
         // A rehearsal ends when its task is green, and `check` of one that has ended is an error.
         let before: DrillView = cluster.asked(Ask::Show).await?;
@@ -129,8 +134,11 @@ async fn red(cluster: &ProofCluster) -> Result<(), String> {
     Ok(())
 }
 
-/// All hints without a condition can be had.
-async fn hints(cluster: &ProofCluster, task: &str) -> Result<(), String> {
+/// Checks that all hints without a condition can be had.
+///
+/// # Errors
+/// Names the first one that cannot be said.
+async fn check_hints(cluster: &ProofCluster, task: &str) -> Result<(), String> {
     let wanted = SkillTable::built_in().task(task).map_or(0, |(_, task)| task.hints());
     for number in 1..=wanted {
         let view: DrillView = cluster.asked(Ask::Hint { task: task.into() }).await?;
@@ -141,8 +149,11 @@ async fn hints(cluster: &ProofCluster, task: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Waits until the task is done; what it took.
-async fn green(cluster: &ProofCluster) -> Result<Duration, String> {
+/// Waits until the task is done, and returns how long that took.
+///
+/// # Errors
+/// Names what was not done in [`DONE_MAX`].
+async fn await_green(cluster: &ProofCluster) -> Result<Duration, String> {
     let began = Instant::now();
     loop {
         let view: DrillView = cluster.asked(Ask::Show).await?;

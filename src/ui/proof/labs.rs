@@ -210,13 +210,13 @@ async fn answer(plan: &Plan, kind: Kind, proof_cluster: &ProofCluster) -> Result
     let agreed = (kind == Kind::Solution).then_some(planned);
     let _: LabView = proof_cluster.asked(Ask::Start { id: lab.id.clone(), seed, agreed }).await?;
     if kind == Kind::Solution {
-        untouched(lab, proof_cluster).await?;
+        check_untouched(lab, proof_cluster).await?;
     }
     let filled: Result<Vec<String>, String> =
         kind.lines(lab, &variant).iter().map(|line| draw::fill(line, &variant)).collect();
     let said = proof_cluster.lines(&filled?, LINES_MAX).await?;
     if !matches!(kind, Kind::Wrong(_)) {
-        done(proof_cluster).await?;
+        await_done(proof_cluster).await?;
     }
     let failed = async |why: String| {
         let picture = picture(proof_cluster).await;
@@ -233,12 +233,12 @@ async fn answer(plan: &Plan, kind: Kind, proof_cluster: &ProofCluster) -> Result
             }
         };
     }
-    if let Err(why) = full(&found) {
+    if let Err(why) = check_full(&found) {
         return failed(why).await;
     }
     if kind == Kind::Solution
         && plan.twice
-        && let Err(why) = full(&grade(lab, proof_cluster).await?)
+        && let Err(why) = check_full(&grade(lab, proof_cluster).await?)
     {
         return failed(format!("graded once more: {why}")).await;
     }
@@ -247,19 +247,23 @@ async fn answer(plan: &Plan, kind: Kind, proof_cluster: &ProofCluster) -> Result
 
 /// Waits until nothing that can be seen is red, as a learner does before asking for a grade. What
 /// stays red is the grade's to tell.
-async fn done(proof_cluster: &ProofCluster) -> Result<(), String> {
-    looked(proof_cluster, DONE_MAX).await.map(drop)
+async fn await_done(proof_cluster: &ProofCluster) -> Result<(), String> {
+    await_tasks(proof_cluster, DONE_MAX).await.map(drop)
 }
 
-/// How the tasks stand at the first moment in which nothing that can be seen is red, or when this
-/// time is over.
-async fn looked(proof_cluster: &ProofCluster, within: Duration) -> Result<LabView, String> {
+/// Returns how the tasks stand at the first moment in which nothing that can be seen is red, or
+/// when this time is over.
+async fn await_tasks(proof_cluster: &ProofCluster, within: Duration) -> Result<LabView, String> {
     proof_cluster.asked(Ask::Await { within_ms: within.as_millis() as u64 }).await
 }
 
-/// A lab in which nothing was done is red, and stays so; all its hints can be had.
-async fn untouched(lab: &Lab, proof_cluster: &ProofCluster) -> Result<(), String> {
-    looked(proof_cluster, SETTLE).await?;
+/// Checks that a lab in which nothing was done is red, and stays so, and that all its hints can be
+/// had.
+///
+/// # Errors
+/// Names the tasks that are green, or the hint that cannot be had.
+async fn check_untouched(lab: &Lab, proof_cluster: &ProofCluster) -> Result<(), String> {
+    await_tasks(proof_cluster, SETTLE).await?;
     // A pod that crashes again and again runs in between: only what holds is green.
     let seen: LabView = proof_cluster.asked(Ask::Check { id: None, seed: None }).await?;
     let green: Vec<&str> =
@@ -301,7 +305,11 @@ async fn picture(proof_cluster: &ProofCluster) -> String {
     }
 }
 
-fn full(found: &[score::Found]) -> Result<(), String> {
+/// Checks that the answer has earned all points.
+///
+/// # Errors
+/// Names what is missing.
+fn check_full(found: &[score::Found]) -> Result<(), String> {
     match score::points(found) {
         (points, max) if points == max => Ok(()),
         (points, max) => Err(format!("{points} of {max}: {}", score::reds(found))),

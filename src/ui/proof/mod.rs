@@ -96,7 +96,8 @@ pub async fn prove(
     sound
 }
 
-/// `part`: of the wrong answers and other ways only these.
+/// Returns the cases of a lesson that can be tried on this ground: the solution, the commands in
+/// its text, and of the wrong answers and other ways those of the `part`.
 fn cases(lesson: &Arc<Lesson>, ground: &Where, part: Part) -> Vec<Case> {
     let (mut kinds, mut answers) = (vec![Kind::Solution], Vec::new());
     let texts = lesson.steps.iter().flat_map(|s| [&s.prose, &s.after]).chain([&lesson.intro]);
@@ -115,8 +116,8 @@ fn cases(lesson: &Arc<Lesson>, ground: &Where, part: Part) -> Vec<Case> {
     kinds.into_iter().map(|kind| Case { lesson: lesson.clone(), kind }).collect()
 }
 
-/// Prints what was found about a lesson. True if it is sound.
-/// What needs all answers, such as a hint that none of them reaches, a part cannot tell.
+/// Prints what was found about a lesson. True if it is sound. A hint that no wrong answer reaches
+/// is a fault only where all answers were played, so it is not judged of a part.
 fn report(lesson: &Lesson, ground: &Where, part: Part, found: Vec<(Kind, Found)>) -> bool {
     let mut faults: Vec<String> = found.iter().flat_map(|(_, f)| f.faults.clone()).collect();
     faults.sort();

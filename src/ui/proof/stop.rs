@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 /// The error of a proof that was asked to end.
 pub(super) const STOPPED: &str = "interrupted";
 
-/// Whether the proof shall end before it is through: on Ctrl-C, SIGTERM, or with its terminal.
-/// Every cluster is then ended and cleared away as after its last case.
+/// Tells the cases of a proof to end before it is through: on Ctrl-C, SIGTERM, or with its
+/// terminal. Every cluster is then ended and cleared away as after its last case.
 #[derive(Clone, Default)]
 pub(super) struct Stop(CancellationToken);
 
@@ -40,7 +40,10 @@ impl Stop {
         tokio::select! { done = work => done, never = heard => never }
     }
 
-    /// What the work comes to, or that it was broken off.
+    /// Does the work until its end, or until the proof is asked to end.
+    ///
+    /// # Errors
+    /// Those of the work, or [`STOPPED`].
     pub(super) async fn or<T>(&self, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
         tokio::select! {
             biased;

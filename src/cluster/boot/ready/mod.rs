@@ -115,8 +115,8 @@ pub(crate) fn follow(crew: &Crew, world: &Arc<World>, client: &Client, progress:
     });
 }
 
-/// True if the API has answered (`heard`) and one of its servers runs now: informers keep what they
-/// heard when there is none.
+/// Returns whether the API has answered (`heard`) and one of its servers runs now: informers keep
+/// what they heard when there is none.
 fn is_served<A>(heard: bool, servers: &BTreeMap<String, A>) -> bool {
     heard && !servers.is_empty()
 }
@@ -141,7 +141,7 @@ impl<S, A> Inside<S, A> {
     }
 }
 
-/// True for a pod that belongs to the cluster: a component's, or an addon's. Whatever else people
+/// Returns whether a pod belongs to the cluster: a component's, or an addon's. Whatever else people
 /// run in kube-system, and what is ending, says nothing about the cluster.
 fn is_own(pod: &Pod) -> bool {
     let containers = pod.spec.iter().flat_map(|s| &s.containers);
@@ -149,7 +149,7 @@ fn is_own(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_none() && images.any(|image| image.starts_with(PREFIX))
 }
 
-/// True for a pod that is to run. What has ended does not run again; if it is missed, its
+/// Returns whether a pod is to run. What has ended does not run again; if it is missed, its
 /// controller makes another one.
 fn is_to_run(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
@@ -212,7 +212,7 @@ fn is_ready(node: &Node) -> bool {
     conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
-/// Pure: how far the start has come.
+/// Returns how far the start has come. Pure.
 ///
 /// With one worker and one control plane that is 4 static pods, 2 proxies and the 3 pods of the
 /// addons' Deployments. A Node `kwok-0` beside them, and the proxy's pod there, change nothing.
@@ -275,12 +275,12 @@ fn judge(seen: &Seen) -> Progress {
     }
 }
 
-/// True for a pod in whose place its owner makes another one when it has ended.
+/// Returns whether a pod has an owner, which makes another one when it has ended.
 fn is_owned(pod: &Pod) -> bool {
     pod.metadata.owner_references.as_ref().is_some_and(|owners| !owners.is_empty())
 }
 
-/// True for a pod of a DaemonSet.
+/// Returns whether a pod belongs to a DaemonSet.
 fn is_daemon(pod: &Pod) -> bool {
     pod.metadata.owner_references.iter().flatten().any(|owner| owner.kind == "DaemonSet")
 }

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// The pods that a control-plane node's kubelet runs without being asked through the API.
+/// Lists the pods that a control-plane node's kubelet runs without being asked through the API.
 pub(crate) fn static_pods(world: &World, node: &str, index: u8) -> Vec<Pod> {
     let ip = addresses::node_ip(index);
     let dir = "/var/lib/ropewalk";
@@ -103,7 +103,7 @@ fn image(component: &str) -> String {
 
 const PROVISIONER: &str = "storage-provisioner";
 
-/// The words of kubeadm's Corefile that the name server honours. It is shown and not read.
+/// Returns the words of kubeadm's Corefile that the name server honours. It is shown and not read.
 fn corefile(domain: &str) -> String {
     format!(
         ".:53 {{
@@ -123,7 +123,7 @@ fn corefile(domain: &str) -> String {
     )
 }
 
-/// The name server's Deployment.
+/// Returns the name server's Deployment.
 fn coredns(labels: &Value, tolerations: &Value) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
@@ -162,10 +162,10 @@ fn coredns(labels: &Value, tolerations: &Value) -> Value {
     })
 }
 
-/// Everything that is made through the API once it answers. Of what exists two things are changed:
-/// the tag of a component's image becomes this program's version ([`newer_image`]), and a role gets
-/// back the rules that its component needs ([`missing_rules`]). All else that a learner edited
-/// stays, and so does an image of another name.
+/// Lists everything that is made through the API once it answers. Of what exists two things are
+/// changed: the tag of a component's image becomes this program's version ([`newer_image`]), and a
+/// role gets back the rules that its component needs ([`missing_rules`]). All else that a learner
+/// edited stays, and so does an image of another name.
 fn addons(world: &World) -> Vec<Value> {
     let labels = json!({"k8s-app": "kube-dns"});
     let critical = json!([
@@ -192,7 +192,7 @@ fn addons(world: &World) -> Vec<Value> {
     all
 }
 
-/// The accounts of the addons, and what each may do.
+/// Lists the accounts of the addons, and what each may do.
 fn accounts() -> Vec<Value> {
     let account = |name: &str| json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "kube-system"}});
     let binding = |name: &str, role: &str, account: &str| {
@@ -228,7 +228,7 @@ fn accounts() -> Vec<Value> {
     ]
 }
 
-/// The Service of the cluster's DNS, which labels of its pods select.
+/// Returns the Service of the cluster's DNS, which selects its pods by these labels.
 fn dns_service(world: &World, labels: &Value) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service",
@@ -246,7 +246,7 @@ fn dns_service(world: &World, labels: &Value) -> Value {
     })
 }
 
-/// The DaemonSet of kube-proxy.
+/// Returns the DaemonSet of kube-proxy.
 fn kube_proxy() -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "DaemonSet",
@@ -268,7 +268,7 @@ fn kube_proxy() -> Value {
     })
 }
 
-/// The Deployment that makes volumes of the class `standard`.
+/// Returns the Deployment that makes volumes of the class `standard`.
 fn provisioner(tolerations: &Value) -> Value {
     let labels = json!({"app": PROVISIONER});
     json!({
@@ -395,8 +395,9 @@ async fn apply_one(client: &Client, object: &Value) -> Result<Value, String> {
     Ok(there)
 }
 
-/// The patch that brings a component's container to this program's version, if it has another one:
-/// a program runs its own components only. An image of another name, which a learner chose, stays.
+/// Returns the patch that brings a component's container to this program's version, if it has
+/// another one: a program runs its own components only. An image of another name, which a learner
+/// chose, stays.
 fn newer_image(wanted: &Value, there: &Value) -> Option<Value> {
     let path = CONTAINERS.into_iter().find(|path| wanted.pointer(path).is_some())?;
     let own = wanted.pointer(path)?.as_array()?.first()?;
@@ -414,8 +415,8 @@ fn newer_image(wanted: &Value, there: &Value) -> Option<Value> {
     })
 }
 
-/// The patch that gives a role of a component the rules that this program's components need, if it
-/// lacks some: it was made by an earlier program. Rules that a learner added stay.
+/// Returns the patch that gives a role of a component the rules that this program's components
+/// need, if it lacks some: it was made by an earlier program. Rules that a learner added stay.
 fn missing_rules(wanted: &Value, there: &Value) -> Option<Value> {
     let mut rules = there["rules"].as_array().cloned().unwrap_or_default();
     let missing = wanted["rules"].as_array()?.iter().filter(|rule| !rules.contains(rule));

@@ -1,7 +1,7 @@
 //! Namespaces of a foreign cluster that are ours: made with our labels, written down, and the only
 //! ones ever deleted.
 
-use crate::guest::Room;
+use crate::guest::LessonScope;
 use crate::{Error, ForeignRefusal, Refusal};
 use api::kinds::Kind;
 use api::value::{at, text};
@@ -36,7 +36,8 @@ struct Ledger {
     /// Tells our namespaces from those of other Ropewalks on the same cluster.
     owner: String,
     /// By lesson.
-    rooms: BTreeMap<String, Entry>,
+    #[serde(rename = "rooms")] // as earlier programs name it in the file
+    namespaces: BTreeMap<String, Entry>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,18 +45,19 @@ struct Entry {
     name: String,
     /// Empty until the server has answered.
     uid: String,
-    /// It was made, and the lesson has not begun in it: see [`Namespaces::mark_entered`].
+    /// The namespace was made, and the lesson has not begun in it: see
+    /// [`Namespaces::mark_entered`].
     #[serde(default)]
     fresh: bool,
 }
 
-/// Names of the namespaces that a ledger has; none if there is no ledger.
+/// Lists the namespaces that a ledger has; none if there is no ledger.
 ///
 /// # Errors
-/// It cannot be read. It does not count as empty: what was made would be forgotten.
+/// The ledger cannot be read. It does not count as empty: what was made would be forgotten.
 pub(super) fn remembered(ledger: &Path) -> Result<Vec<String>, Error> {
-    let rooms = read(ledger)?.unwrap_or_default().rooms;
-    Ok(rooms.into_values().map(|entry| entry.name).collect())
+    let namespaces = read(ledger)?.unwrap_or_default().namespaces;
+    Ok(namespaces.into_values().map(|entry| entry.name).collect())
 }
 
 fn read(path: &Path) -> Result<Option<Ledger>, Error> {
@@ -118,9 +120,9 @@ impl Namespaces {
         Ok(pki::write_private(&self.path, &(text + "\n"))?)
     }
 
-    /// Names of the namespaces that were made and not yet given up.
+    /// Lists the namespaces that were made and not yet given up.
     pub(super) async fn names(&self) -> Vec<String> {
-        self.ledger.lock().await.rooms.values().map(|e| e.name.clone()).collect()
+        self.ledger.lock().await.namespaces.values().map(|e| e.name.clone()).collect()
     }
 
     async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(u16, Value), Error> {
@@ -160,17 +162,17 @@ impl Namespaces {
         Refusal::ForeignCluster(ForeignRefusal::LacksRight { url, context, right: right.into(), said }).into()
     }
 
-    /// The lesson's namespace: the one of an earlier sitting, or a new one. `None`: there is none,
-    /// and none was to be made. A new one is fresh, also at the next try, until
+    /// Returns the lesson's scope: the namespace of an earlier sitting, or a new one. `None`: there
+    /// is none, and none was to be made. A new one is fresh, also at the next try, until
     /// [`Namespaces::mark_entered`] is called.
-    pub(super) async fn room(
+    pub(super) async fn lesson_scope(
         &self,
         lesson: &str,
         kinds: &[&'static Kind],
         make: bool,
-    ) -> Result<Option<Room>, Error> {
+    ) -> Result<Option<LessonScope>, Error> {
         let mut ledger = self.ledger.lock().await;
-        let known = ledger.rooms.get(lesson).cloned();
+        let known = ledger.namespaces.get(lesson).cloned();
         if let Some(entry) = &known
             && let Found::Ours { uid, going: false } = self.look(&entry.name, &ledger.owner).await?
             && (uid == entry.uid || entry.uid.is_empty())
@@ -178,7 +180,7 @@ impl Namespaces {
             // Without a uid the answer to its creation was lost: nothing has been in it.
             let entry = Entry { fresh: entry.fresh || entry.uid.is_empty(), uid, ..entry.clone() };
             if entry.fresh {
-                ledger.rooms.insert(lesson.into(), entry.clone());
+                ledger.namespaces.insert(lesson.into(), entry.clone());
                 self.save(&ledger)?;
             }
             return self.described(entry, kinds).await.map(Some);
@@ -210,7 +212,7 @@ impl Namespaces {
             }
             // Written down first: whatever happens in between, what was made is found again.
             let mut entry = Entry { name, uid: String::new(), fresh: true };
-            ledger.rooms.insert(lesson.into(), entry.clone());
+            ledger.namespaces.insert(lesson.into(), entry.clone());
             self.save(&ledger)?;
             let made = self.create(&entry.name, &ledger.owner, lesson).await;
             // An answer that was lost on its way does not say that nothing was made.
@@ -219,9 +221,9 @@ impl Namespaces {
             match &made {
                 Ok(uid) => {
                     entry.uid.clone_from(uid);
-                    ledger.rooms.insert(lesson.into(), entry.clone());
+                    ledger.namespaces.insert(lesson.into(), entry.clone());
                 }
-                Err(_) if nothing => _ = ledger.rooms.remove(lesson),
+                Err(_) if nothing => _ = ledger.namespaces.remove(lesson),
                 Err(_) => {}
             }
             self.save(&ledger)?;
@@ -231,14 +233,14 @@ impl Namespaces {
         Err(Refusal::ForeignCluster(ForeignRefusal::NamesTaken { url: self.upstream.url() }).into())
     }
 
-    /// Returns a namespace that is there as the room of a lesson. In a fresh one pods can be made
+    /// Returns a namespace that is there as the scope of a lesson. In a fresh one pods can be made
     /// when this returns.
-    async fn described(&self, entry: Entry, kinds: &[&'static Kind]) -> Result<Room, Error> {
+    async fn described(&self, entry: Entry, kinds: &[&'static Kind]) -> Result<LessonScope, Error> {
         if entry.fresh {
             self.wait_for_account(&entry.name).await?;
         }
         let denied = self.denied(&entry.name, kinds).await?;
-        Ok(Room { namespace: Some(entry.name), fresh: entry.fresh, denied })
+        Ok(LessonScope { namespace: Some(entry.name), fresh: entry.fresh, denied })
     }
 
     /// Records that the session has entered the lesson's namespace, which is not fresh any more.
@@ -249,7 +251,7 @@ impl Namespaces {
     pub(super) async fn mark_entered(&self, lesson: &str) -> Result<(), Error> {
         let mut ledger = self.ledger.lock().await;
         let mut next = ledger.clone();
-        match next.rooms.get_mut(lesson) {
+        match next.namespaces.get_mut(lesson) {
             Some(entry) if entry.fresh => entry.fresh = false,
             _ => return Ok(()),
         }
@@ -295,9 +297,8 @@ impl Namespaces {
         let mut pause = LOOK_AGAIN;
         while matches!(self.look(name, owner).await?, Found::Ours { .. }) {
             if clock::Instant::now() >= over {
-                return Err(
-                    Refusal::ForeignCluster(ForeignRefusal::StillGoing { namespace: name.into() }).into()
-                );
+                let refusal = ForeignRefusal::StillTerminating { namespace: name.into() };
+                return Err(Refusal::ForeignCluster(refusal).into());
             }
             clock::pause(pause).await;
             pause = (pause * 2).min(LOOK_AGAIN_MAX);
@@ -305,7 +306,7 @@ impl Namespaces {
         Ok(())
     }
 
-    /// Of these kinds, the ones that this user may not list and watch there.
+    /// Returns those of these kinds that this user may not list and watch there.
     async fn denied(&self, namespace: &str, kinds: &[&'static Kind]) -> Result<BTreeSet<String>, Error> {
         let ask = |kind: &'static Kind, verb: &'static str| async move {
             let scope = if kind.namespaced { namespace } else { "" };
@@ -358,14 +359,14 @@ impl Namespaces {
     /// Deletes the namespaces one after the other, and adds each name to `left`.
     async fn delete_all(&self, left: &mut Vec<String>) -> Result<(), Error> {
         let mut ledger = self.ledger.lock().await;
-        for (lesson, entry) in ledger.rooms.clone() {
+        for (lesson, entry) in ledger.namespaces.clone() {
             if let Found::Ours { uid, .. } = self.look(&entry.name, &ledger.owner).await?
                 && (uid == entry.uid || entry.uid.is_empty())
             {
                 self.delete(&entry.name, &uid).await?;
                 left.push(entry.name);
             }
-            ledger.rooms.remove(&lesson);
+            ledger.namespaces.remove(&lesson);
             self.save(&ledger)?;
         }
         Ok(())

@@ -13,7 +13,7 @@ async fn half_made() -> (Stage, Namespaces) {
     let entry = Entry { name: "rw-first-01".into(), uid: String::new(), fresh: true };
     {
         let mut ledger = namespaces.ledger.lock().await;
-        ledger.rooms.insert(LESSON.into(), entry);
+        ledger.namespaces.insert(LESSON.into(), entry);
         namespaces.save(&ledger).unwrap();
         stage.hangs_up(true);
         assert!(namespaces.create("rw-first-01", &ledger.owner, LESSON).await.is_err());
@@ -29,10 +29,10 @@ async fn a_namespace_whose_creation_was_not_answered_is_found_again() {
             namespaces = stage.namespaces();
         }
         stage.hangs_up(false);
-        let room = namespaces.room(LESSON, &[], false).await.unwrap().expect("it is ours");
-        assert_eq!((room.namespace.as_deref(), room.fresh), (Some("rw-first-01"), true));
+        let scope = namespaces.lesson_scope(LESSON, &[], false).await.unwrap().expect("it is ours");
+        assert_eq!((scope.namespace.as_deref(), scope.fresh), (Some("rw-first-01"), true));
         namespaces.mark_entered(LESSON).await.unwrap();
-        let again = namespaces.room(LESSON, &[], true).await.unwrap().expect("it is there");
+        let again = namespaces.lesson_scope(LESSON, &[], true).await.unwrap().expect("it is there");
         assert!(!again.fresh, "it was taken up");
         assert_eq!(stage.foreign.lock().made, 1);
         assert_eq!(namespaces.leave().await.unwrap(), ["rw-first-01"]);
@@ -48,18 +48,20 @@ async fn a_namespace_stays_fresh_until_it_is_entered() {
         let stage = Stage::new().await;
         let mut namespaces = stage.namespaces();
         stage.foreign.lock().hides_accounts = true;
-        assert!(namespaces.room(LESSON, &[], true).await.is_err(), "its account is not there");
+        assert!(namespaces.lesson_scope(LESSON, &[], true).await.is_err(), "its account is not there");
         if restarts {
             namespaces = stage.namespaces();
         }
-        assert!(namespaces.room(LESSON, &[], true).await.is_err(), "its account is waited for again");
+        assert!(namespaces.lesson_scope(LESSON, &[], true).await.is_err(), "its account is waited for again");
         stage.foreign.lock().hides_accounts = false;
         for _ in 0..2 {
-            assert!(namespaces.room(LESSON, &[], false).await.unwrap().expect("it is there").fresh);
+            assert!(namespaces.lesson_scope(LESSON, &[], false).await.unwrap().expect("it is there").fresh);
         }
         namespaces.mark_entered(LESSON).await.unwrap();
-        assert!(!namespaces.room(LESSON, &[], true).await.unwrap().expect("it is there").fresh);
-        assert!(!stage.namespaces().room(LESSON, &[], true).await.unwrap().expect("it is there").fresh);
+        assert!(!namespaces.lesson_scope(LESSON, &[], true).await.unwrap().expect("it is there").fresh);
+        assert!(
+            !stage.namespaces().lesson_scope(LESSON, &[], true).await.unwrap().expect("it is there").fresh
+        );
         assert_eq!(stage.foreign.lock().made, 1);
     }
 }
@@ -69,10 +71,10 @@ async fn a_namespace_stays_fresh_until_it_is_entered() {
 async fn a_namespace_stays_in_the_ledger_while_no_server_answers() {
     for make in [false, true] {
         let (stage, namespaces) = half_made().await;
-        assert!(namespaces.room(LESSON, &[], make).await.is_err(), "no server answers");
+        assert!(namespaces.lesson_scope(LESSON, &[], make).await.is_err(), "no server answers");
         stage.hangs_up(false);
-        // Another lesson's room writes the ledger.
-        namespaces.room("first/02", &[], true).await.unwrap().expect("it is made");
+        // Making another lesson's namespace writes the ledger.
+        namespaces.lesson_scope("first/02", &[], true).await.unwrap().expect("it is made");
         assert_eq!(remembered(&stage.dir.path().join("foreign.json")).unwrap().len(), 2);
         assert_eq!(namespaces.leave().await.unwrap().len(), 2);
         assert!(stage.foreign.lock().namespaces.is_empty());
@@ -85,7 +87,7 @@ async fn a_ledger_that_cannot_be_read_is_not_taken_for_an_empty_one() {
     let stage = Stage::new().await;
     let path = stage.dir.path().join("foreign.json");
     assert!(remembered(&path).unwrap().is_empty(), "there is none");
-    stage.namespaces().room(LESSON, &[], true).await.unwrap().expect("it is made");
+    stage.namespaces().lesson_scope(LESSON, &[], true).await.unwrap().expect("it is made");
     assert_eq!(remembered(&path).unwrap(), ["rw-first-01"]);
     fs::write(&path, "{").unwrap();
     let upstream = Arc::new(Upstream::of(&stage.config()).unwrap());
@@ -104,13 +106,26 @@ async fn a_ledger_that_cannot_be_read_is_not_taken_for_an_empty_one() {
     assert_eq!(fs::read_to_string(&path).unwrap(), newer);
 }
 
+/// Another name of a field would forget the namespaces, or end each later program at its start.
+#[tokio::test]
+async fn a_ledger_of_an_earlier_program_is_read_and_written_in_its_form() {
+    let stage = Stage::new().await;
+    let path = stage.dir.path().join("foreign.json");
+    let entry = json!({"name": "rw-first-01", "uid": "u"});
+    let earlier = json!({"format": 1, "server": "s", "owner": "o", "rooms": {LESSON: entry}});
+    fs::write(&path, earlier.to_string()).unwrap();
+    assert_eq!(stage.namespaces().names().await, ["rw-first-01"]);
+    let written: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    assert_eq!(written["rooms"][LESSON]["name"], "rw-first-01");
+}
+
 /// The learner gets a list of what is gone although a later step failed.
 #[tokio::test]
 async fn a_namespace_that_cannot_be_deleted_hides_no_other_one() {
     let stage = Stage::new().await;
     let namespaces = stage.namespaces();
     for lesson in [LESSON, "first/02"] {
-        namespaces.room(lesson, &[], true).await.unwrap().expect("it is made");
+        namespaces.lesson_scope(lesson, &[], true).await.unwrap().expect("it is made");
     }
     stage.foreign.lock().keeps = "rw-first-02".into();
     let refused = namespaces.leave().await.unwrap_err().to_string();
@@ -131,25 +146,25 @@ async fn a_server_that_is_busy_is_not_taken_for_one_that_refuses() {
     let namespaces = stage.namespaces();
     for (code, right) in [(503, false), (429, false), (403, true)] {
         stage.foreign.lock().reads_fail = Some(code);
-        let refused = namespaces.room(LESSON, &[], true).await.unwrap_err().say(Lang::En);
+        let refused = namespaces.lesson_scope(LESSON, &[], true).await.unwrap_err().say(Lang::En);
         assert_eq!(refused.contains("lacks a right"), right, "{code}: {refused}");
         assert!(refused.contains("not now"), "{code}: {refused}");
     }
     stage.foreign.lock().reads_fail = None;
-    namespaces.room(LESSON, &[], true).await.unwrap().expect("it is made");
+    namespaces.lesson_scope(LESSON, &[], true).await.unwrap().expect("it is made");
 }
 
 #[tokio::test]
 async fn a_lesson_that_is_taken_up_forgets_no_namespace_of_another_uid() {
     let stage = Stage::new().await;
     let namespaces = stage.namespaces();
-    namespaces.room(LESSON, &[], true).await.unwrap().expect("it is made");
+    namespaces.lesson_scope(LESSON, &[], true).await.unwrap().expect("it is made");
     for namespace in stage.foreign.lock().namespaces.values_mut() {
         namespace["metadata"]["uid"] = "another".into();
     }
-    assert!(namespaces.room(LESSON, &[], false).await.unwrap().is_none());
+    assert!(namespaces.lesson_scope(LESSON, &[], false).await.unwrap().is_none());
     assert_eq!(namespaces.names().await, ["rw-first-01"]);
-    assert!(namespaces.room(LESSON, &[], true).await.unwrap().expect("it is made anew").fresh);
+    assert!(namespaces.lesson_scope(LESSON, &[], true).await.unwrap().expect("it is made anew").fresh);
     assert_eq!(stage.foreign.lock().deleted, ["rw-first-01"]);
 }
 
@@ -159,10 +174,10 @@ async fn a_lesson_that_is_taken_up_forgets_no_namespace_of_another_uid() {
 async fn a_namespace_that_is_going_is_waited_for() {
     let stage = Stage::new().await;
     let namespaces = stage.namespaces();
-    namespaces.room(LESSON, &[], true).await.unwrap().expect("it is made");
+    namespaces.lesson_scope(LESSON, &[], true).await.unwrap().expect("it is made");
     stage.foreign.lock().lingers = 3;
     assert_eq!(namespaces.leave().await.unwrap(), ["rw-first-01"]);
-    assert!(namespaces.room(LESSON, &[], true).await.unwrap().expect("it is made anew").fresh);
+    assert!(namespaces.lesson_scope(LESSON, &[], true).await.unwrap().expect("it is made anew").fresh);
     let foreign = stage.foreign.lock();
     assert_eq!((foreign.made, foreign.lingers), (2, 0), "made only when the first one was gone");
 }

@@ -85,7 +85,8 @@ impl NodeCri {
         let _ = self.events.send(event);
     }
 
-    fn ended(&self, id: &str, end: &End) {
+    /// Logs an error of a component, notes its end, and sends the event of it.
+    fn note_component_end(&self, id: &str, end: &End) {
         if let End::Done(Err(message)) | End::Panicked(message) = end {
             logs::span(id)
                 .in_scope(|| tracing::error!(target: "ropewalk::component", error = message, "ended"));
@@ -120,10 +121,10 @@ impl NodeCri {
     }
 }
 
-/// Whether a pod may run a component of the cluster. A control-plane component belongs to one
-/// static pod of the node, which is known by namespace, name and uid: the kubelet never takes those
-/// from the API. An addon belongs to `kube-system`. Owner references would not make that any safer:
-/// a user who may create a pod may write them, too.
+/// Returns whether a pod may run a component of the cluster. A control-plane component belongs to
+/// one static pod of the node, which is known by namespace, name and uid: the kubelet never takes
+/// those from the API. An addon belongs to `kube-system`. Owner references would not make that any
+/// safer: a user who may create a pod may write them, too.
 fn may_run(static_pods: &[Pod], pod: &PodId, image: &str) -> bool {
     let Some(component) = component_of(image) else { return true };
     if components::ADDONS.contains(&component) {
@@ -244,14 +245,14 @@ impl Runtime for NodeCri {
             claimed => claimed.and_then(|()| self.admit(&world, &pod, &image)),
         };
         if let Err(error) = admitted {
-            self.ended(id, &End::Done(Err(error.to_string())));
+            self.note_component_end(id, &End::Done(Err(error.to_string())));
             return Err(error);
         }
         match Log::open(&log.path, log.limits) {
             Ok(opened) => logs::open(id, opened),
             Err(cause) => {
                 let error = Error::Io { what: format!("cannot open {}", log.path.display()), cause };
-                self.ended(id, &End::Done(Err(error.to_string())));
+                self.note_component_end(id, &End::Done(Err(error.to_string())));
                 return Err(error);
             }
         }
@@ -266,7 +267,7 @@ impl Runtime for NodeCri {
         let crew = match started {
             Ok(crew) => crew,
             Err(message) => {
-                self.ended(id, &End::Done(Err(message.clone())));
+                self.note_component_end(id, &End::Done(Err(message.clone())));
                 return Err(Error::Start(message));
             }
         };
@@ -274,8 +275,9 @@ impl Runtime for NodeCri {
         if !is_there {
             log::remove(&log.path, log.limits); // its container was removed meanwhile
         }
-        // A kubelet that was killed may have been here meanwhile, and the fault that switched the
-        // node off or stopped the component did not find this crew.
+        // The container may have been removed meanwhile, by the kubelet that followed one that was
+        // killed. And a fault that switched the node off, or stopped the component, has not found
+        // this crew.
         if !is_there || world.faults.is_off(&self.node.name) || self.refuse_held(&world, &image).is_err() {
             crew.kill();
         }
@@ -285,7 +287,7 @@ impl Runtime for NodeCri {
             self.crew.spawn(async move {
                 let end = crew.wait().await;
                 crew.kill(); // helpers that outlived the main task
-                cri.ended(&id, &end);
+                cri.note_component_end(&id, &end);
             });
         }
         Ok(())
@@ -329,7 +331,8 @@ impl Runtime for NodeCri {
         }
     }
 
-    /// Components are left out: they are tasks of one process, which has one use for all of them.
+    /// Returns the figures of all containers but components: they are tasks of one process, which
+    /// has one use for all of them.
     async fn list_container_stats(&self) -> Result<BTreeMap<String, Stats>> {
         self.inner.list_container_stats().await
     }

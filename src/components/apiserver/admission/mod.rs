@@ -155,9 +155,9 @@ pub(crate) fn check_placement(
     Ok(definition.into_iter().chain(namespace.map(|found| key("namespaces", &found))).collect())
 }
 
-/// NamespaceLifecycle for what is created below an object and not stored by itself: a binding, an
-/// eviction, a token. Access reviews are free, as upstream: a refusal would say which namespaces
-/// there are.
+/// Checks the namespace (NamespaceLifecycle) of what is created below an object and not stored by
+/// itself: a binding, an eviction, a token. Access reviews are free, as upstream: a refusal would
+/// say which namespaces there are.
 ///
 /// Example: after `kubectl delete ns x`, `kubectl create token default -n x` is refused, and a pod
 /// there that still waits for a node gets none.
@@ -173,7 +173,8 @@ pub(crate) async fn lifecycle(state: &State, ctx: &Context, kind: &Kind) -> Resu
     Ok(())
 }
 
-/// NamespaceLifecycle: nothing is made in a namespace that is not there or is going.
+/// Finds the namespace of a new object (NamespaceLifecycle): nothing is made in one that is not
+/// there or is going.
 fn namespace(state: &State, kind: &Kind, namespace: &str, name: &str) -> Result<Option<Arc<Object>>, Status> {
     if !kind.namespaced {
         return Ok(None);
@@ -191,10 +192,10 @@ fn namespace(state: &State, kind: &Kind, namespace: &str, name: &str) -> Result<
     Ok(Some(found))
 }
 
-/// Nothing is made of a kind whose definition is going or has gone. The body of a request may come
-/// long after its kind was looked up: an object that is stored then is served by no path, and no
-/// deletion of its namespace finds it. A definition of that name may be another one by then, with
-/// other versions or another scope.
+/// Finds the definition of a new object's kind: nothing is made of a kind whose definition is going
+/// or has gone. The body of a request may come long after its kind was looked up: an object that is
+/// stored then is served by no path, and no deletion of its namespace finds it. A definition of
+/// that name may be another one by then, with other versions or another scope.
 fn definition(state: &State, kind: &Kind) -> Result<Option<Arc<Object>>, Status> {
     if kind.custom.is_none() {
         return Ok(None);
@@ -212,8 +213,8 @@ fn definition(state: &State, kind: &Kind) -> Result<Option<Arc<Object>>, Status>
     Ok(found)
 }
 
-/// PUT and server-side apply create an object that does not exist yet: their user needs the right
-/// to create as well.
+/// Checks the right to create for PUT and server-side apply, which create an object that does not
+/// exist yet.
 fn authorize_creation(a: &Attributes) -> Result<(), Status> {
     if a.old.is_some() || !matches!(a.ctx.info.verb.as_str(), "update" | "patch") {
         return Ok(());
@@ -251,8 +252,8 @@ pub(crate) fn validate(a: &Attributes, object: &Value) -> Result<Extra, Status> 
     Ok(extra)
 }
 
-/// NodeRestriction for a kubelet whose name says no node. Whatever rights roles give it, it writes
-/// and reviews nothing: the rules of no node could judge it.
+/// Refuses a kubelet whose name says no node (NodeRestriction). Whatever rights roles give it, it
+/// writes and reviews nothing: the rules of no node could judge it.
 ///
 /// # Errors
 /// 403 for such a user.
@@ -274,7 +275,7 @@ pub(crate) fn check_review(user: &User, kind: &Kind, review: &Value) -> Result<(
     check_node_name(user, (kind.group, kind.plural), attributes::name_before_generation(review))
 }
 
-/// NodeRestriction alone, for a change of an object. It is a mutating plug-in upstream, so it
+/// Asks NodeRestriction alone about a change of an object. It is a mutating plug-in upstream, so it
 /// judges before validation, and also a change that changes nothing: the answer shows the object.
 ///
 /// Example: the kubelet of `n1` patches the status of a pod on `n2` with `{}`. Nothing would be

@@ -21,7 +21,7 @@ const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
 /// Labels of a node that its pods get.
 const TOPOLOGY: [&str; 2] = ["topology.kubernetes.io/zone", "topology.kubernetes.io/region"];
 
-/// ServiceAccount: name, token volume, pull secrets.
+/// Gives a pod the name, the token volume and the pull secrets of its account (ServiceAccount).
 ///
 /// The pod `{containers: [web]}` becomes one that runs as the ServiceAccount `default` and has the
 /// volume `kube-api-access-x7k2p` mounted at `/var/run/secrets/kubernetes.io/serviceaccount`:
@@ -136,10 +136,10 @@ fn push(object: &mut Value, path: &str, item: Value) {
     }
 }
 
-/// ServiceAccount's other half: what a mirror pod may not refer to, and, where the account has
-/// [`ENFORCE`], that a pod's containers read only secrets that the account lists. Ephemeral
-/// containers are no way around it (CVE-2023-2728), nor is the deletion of the account. Upstream
-/// judges it with the mutating plug-ins.
+/// Judges the Secrets that a pod refers to (ServiceAccount's other half): a mirror pod refers to
+/// none, and where the account has [`ENFORCE`], the pod's containers read only those that the
+/// account lists. Ephemeral containers are no way around it (CVE-2023-2728), nor is the deletion of
+/// the account. Upstream judges it with the mutating plug-ins.
 pub(super) fn secrets(a: &Attributes, pod: &Value) -> Result<Extra, Status> {
     let ephemeral = a.ctx.info.subresource == "ephemeralcontainers";
     if a.old.is_some() && !ephemeral {
@@ -161,9 +161,9 @@ pub(super) fn secrets(a: &Attributes, pod: &Value) -> Result<Extra, Status> {
     }
 }
 
-/// A pod that says of itself that it is a mirror: only its node may make one (NodeRestriction
-/// judges which), and no write, a binding included, may change what it says. A mirror is shown and
-/// not run, so no other user has a use for one.
+/// Judges a pod that says of itself that it is a mirror. Only its node may make one
+/// (NodeRestriction judges which), and no write, a binding included, may change what it says. A
+/// mirror is shown and not run, so no other user has a use for one.
 pub(super) fn mirrors(a: &Attributes, pod: &Value) -> Result<Extra, Status> {
     let now = meta::annotation(pod, MIRROR);
     let why = match a.old {
@@ -197,7 +197,8 @@ fn problem_of_mirror(pod: &Value) -> Option<&'static str> {
     token.then_some("a mirror pod may not use ServiceAccountToken volume projections")
 }
 
-/// The secrets that a container's environment refers to, each with how upstream calls the place.
+/// Returns the secrets that a container's environment refers to, each with how upstream calls the
+/// place.
 fn references(container: &Value) -> Vec<(String, &str)> {
     let single = list(container, "env").iter().filter(|e| e.pointer("/valueFrom/secretKeyRef").is_some());
     let single =

@@ -37,7 +37,7 @@ impl<'a> Attributes<'a> {
         is_resource: true,
     };
 
-    /// A question about a path that is no resource, as `/metrics`.
+    /// Makes a question about a path that is no resource, as `/metrics`.
     pub(crate) fn of_path(verb: &'a str, path: &'a str) -> Attributes<'a> {
         Attributes { verb, path, is_resource: false, ..Attributes::RESOURCE }
     }

@@ -80,7 +80,7 @@ pub(crate) async fn check(
 /// The rules that a role has, or that a binding gives.
 enum Granted<'a> {
     ByRole(&'a [Value]),
-    /// Those of the role that the binding refers to.
+    /// The binding, which gives the rules of the role that it refers to.
     ByBinding(Arc<Object>),
 }
 

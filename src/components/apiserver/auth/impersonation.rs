@@ -56,8 +56,8 @@ fn requested(groups: &[String], extra: &[(String, String)], uid: &str) -> String
     format!("[{}]", groups.chain(extra).chain(uid).collect::<Vec<_>>().join(" "))
 }
 
-/// The user that the request wants to be taken for, if the caller may. As upstream, the extra
-/// attributes are judged before the uid.
+/// Returns the user that the request wants to be taken for, if the caller may. As upstream, the
+/// extra attributes are judged before the uid.
 pub(super) fn impersonate(state: &State, caller: User, headers: &HeaderMap) -> Result<User, Status> {
     let one = |name: &str| headers.get(name).map_or(Ok(""), |value| identity(name, value));
     let name = one("impersonate-user")?;

@@ -108,7 +108,7 @@ pub(crate) fn authorize(state: &State, node: &str, a: &Attributes) -> Result<(),
     }
 }
 
-/// Upstream's words for an object that no pod on the node needs.
+/// Returns upstream's words for an object that no pod on the node needs.
 fn unrelated(node: &str) -> String {
     format!("no relationship found between node '{node}' and this object")
 }

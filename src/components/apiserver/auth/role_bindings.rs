@@ -35,7 +35,7 @@ struct Bound {
 
 #[derive(Default)]
 pub(crate) struct Bindings {
-    /// By namespace; empty for ClusterRoleBindings.
+    /// The bindings by their namespace, which is empty for ClusterRoleBindings.
     bound: RwLock<HashMap<String, Bound>>,
 }
 
@@ -121,7 +121,7 @@ pub(crate) fn is_of(binding: &Value, wanted: &RoleKey) -> bool {
     role(binding).as_ref() == Some(wanted)
 }
 
-/// The role that a binding names.
+/// Returns the role that a binding names.
 fn role(binding: &Value) -> Option<RoleKey> {
     let (namespace, name) = (meta::namespace(binding), text(binding, "roleRef.name"));
     match text(binding, "roleRef.kind") {

@@ -29,13 +29,14 @@ pub struct User {
 }
 
 impl User {
-    /// A user with these groups, and the one of all authenticated users.
+    /// Makes a user with these groups, and the one of all authenticated users.
     pub fn new(name: &str, groups: &[&str]) -> User {
         let groups = groups.iter().chain([&AUTHENTICATED]).map(|g| g.to_string()).collect();
         User { name: name.to_string(), groups, ..User::default() }
     }
 
-    /// The user of a request without credentials: `system:anonymous` in `system:unauthenticated`.
+    /// Returns the user of a request without credentials: `system:anonymous` in
+    /// `system:unauthenticated`.
     pub(crate) fn anonymous() -> User {
         User { name: "system:anonymous".into(), groups: vec![UNAUTHENTICATED.into()], ..User::default() }
     }
@@ -71,7 +72,7 @@ impl User {
         tap::is_person(tap::actor(&self.name, &self.impersonator))
     }
 
-    /// The node whose kubelet this is.
+    /// Returns the name of the node whose kubelet this is; `None` for other users.
     pub fn node(&self) -> Option<&str> {
         self.name.strip_prefix("system:node:").filter(|node| !node.is_empty() && self.is_in(NODES))
     }

@@ -31,20 +31,20 @@ const STRIDE: usize = 32 << 10;
 const ITEM_LEAST: usize = 256;
 /// Large requests of users that are worked on at a time, and as many long lists of theirs.
 const AT_ONCE: usize = 4;
-/// The same for addons.
+/// Large requests, and long lists, of addons that are worked on at a time.
 const OF_ADDONS: usize = 2;
-/// The same for nodes.
+/// Large requests, and long lists, of nodes that are worked on at a time.
 const OF_NODES: usize = 3;
-/// The same for the control plane and administrators.
+/// Large requests, and long lists, of the control plane and administrators at a time.
 const OF_COMPONENTS: usize = 4;
 /// KiB of the bodies of users' lists in memory at a time. One account has a third, if it leaves as
 /// much free; a longer list than that takes the whole third.
 const LISTS_KIB: usize = 96 << 10;
-/// The same for addons.
+/// KiB of the bodies of addons' lists in memory at a time.
 const LISTS_KIB_OF_ADDONS: usize = 48 << 10;
-/// The same for nodes.
+/// KiB of the bodies of nodes' lists in memory at a time.
 const LISTS_KIB_OF_NODES: usize = 48 << 10;
-/// The same for the control plane and administrators.
+/// KiB of the bodies of lists of the control plane and administrators in memory at a time.
 const LISTS_KIB_OF_COMPONENTS: usize = 112 << 10;
 /// Bytes of a list up to which it does not count. Each holds one of the places for requests, so
 /// these are few megabytes together.
@@ -55,8 +55,8 @@ const LIST_WAIT: Duration = Duration::from_secs(70);
 /// Large requests that wait or are worked on: of users, of addons and of nodes as many each.
 const WAITING: usize = 64;
 
-/// One for each kind of clients, so that no user's requests hold up those of addons and nodes, and
-/// no node's those of the control plane.
+/// The limits of one kind of clients. Each kind has its own, so that no user's requests hold up
+/// those of addons and nodes, and no node's those of the control plane.
 struct Limits {
     large: Arc<FairQueue>,
     lists: Arc<FairQueue>,
@@ -105,14 +105,14 @@ impl Compute {
         }
     }
 
-    /// Large requests of administrators and the control plane that are worked on now, and those
-    /// that wait for a turn.
+    /// Returns how many large requests of administrators and the control plane are worked on now,
+    /// and how many wait for a turn.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn large_of_components(&self) -> (usize, usize) {
         (self.components.large.running(), self.components.large.waiting())
     }
 
-    /// The turns of the long lists of administrators and the control plane.
+    /// Returns the turns of the long lists of administrators and the control plane.
     #[cfg(test)]
     pub(crate) fn lists_of_components(&self) -> Arc<FairQueue> {
         self.components.lists.clone()

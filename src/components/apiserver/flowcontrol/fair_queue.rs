@@ -117,8 +117,8 @@ impl FairQueue {
         Arc::new(FairQueue { at_once, each, leaves_room: true, inner: Mutex::default() })
     }
 
-    /// Whether an account that has turns of weight `has` may have `more`, while all turns weigh
-    /// `all`.
+    /// Returns whether an account that has turns of weight `has` may have `more`, while all turns
+    /// weigh `all`.
     ///
     /// Memory of 100 with at most 80 for one account; 40 are in use, 30 of it by eve. Eve wants 20
     /// more, and has to wait: she would have 50, and would leave 40 free. Bob, who has nothing,
@@ -163,13 +163,13 @@ impl FairQueue {
         }
     }
 
-    /// The weight of the turns that are running now.
+    /// Returns the weight of the turns that are running now.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn running(&self) -> usize {
         self.lock().all
     }
 
-    /// The requests that wait, once the turns that are free have been handed out.
+    /// Returns how many requests wait, once the turns that are free have been handed out.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn waiting(self: &Arc<FairQueue>) -> usize {
         self.serve(); // a request that was just made may be before that

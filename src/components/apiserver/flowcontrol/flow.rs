@@ -65,8 +65,8 @@ impl Flow {
         Flow { level, account: account(&user.name, "") }
     }
 
-    /// The places out of `all` that this account may have at most ([`super::pool`] says how
-    /// several accounts share).
+    /// Returns the number of places out of `all` that this account may have at most
+    /// ([`super::pool`] says how several accounts share).
     ///
     /// Half of them; a node a quarter, so that one node's stolen certificate leaves three quarters
     /// to the other nodes; all anonymous clients together an eighth. The addons are one account,
@@ -81,9 +81,9 @@ impl Flow {
         }
     }
 
-    /// Whether this request must not wait behind other requests of the same client: the renewal of
-    /// a Lease by the control plane or a kubelet, and a kubelet's status of its own Node. Upstream:
-    /// the levels `leader-election` and `node-high`.
+    /// Returns whether this request must not wait behind other requests of the same client: the
+    /// renewal of a Lease by the control plane or a kubelet, and a kubelet's status of its own
+    /// Node. Upstream: the levels `leader-election` and `node-high`.
     pub(crate) fn is_heartbeat(&self, info: &Info) -> bool {
         match self.level {
             Level::Control | Level::Nodes if info.verb == "watch" => false,

@@ -72,16 +72,16 @@ pub(crate) async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body
         policies::check_connection(state, ctx, kind, &options)?;
     }
     let pod = state.get(kind, namespace, name).await?;
-    let door = match sub {
+    let path = match sub {
         "portforward" => format!("portForward/{namespace}/{name}"),
         _ => {
             let container = container(&pod.value, ctx.query.get("container"))?;
-            let door = match sub {
+            let action = match sub {
                 "log" => "containerLogs",
                 "exec" => "exec",
                 _ => "attach",
             };
-            format!("{door}/{namespace}/{name}/{container}")
+            format!("{action}/{namespace}/{name}/{container}")
         }
     };
     let node = text(&pod.value, "spec.nodeName");
@@ -106,7 +106,7 @@ pub(crate) async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body
     let query = request.uri().query().unwrap_or_default();
     let query = if sub == "log" { log_options::passed(query) } else { query.to_string() };
     let mark = if query.is_empty() { "" } else { "?" };
-    let answer = forward(state, ctx, node, &format!("/{door}{mark}{query}"), request).await?;
+    let answer = forward(state, ctx, node, &format!("/{path}{mark}{query}"), request).await?;
     match sub {
         "log" => log_answer::pass(ctx, answer).await,
         _ => Ok(answer),

@@ -75,7 +75,7 @@ impl Links {
 
 #[cfg(test)]
 impl Links {
-    /// The links of a pod's server on port 80, for a client of `localhost:8001`.
+    /// Returns the links of a pod's server on port 80, for a client of `localhost:8001`.
     pub(super) fn of_a_pod() -> Links {
         let own = vec!["10.244.1.2:80".to_string(), "10.244.1.2".to_string()];
         Links {

@@ -86,7 +86,7 @@ async fn check_node_is_as_seen(state: &State, pod: &str, node: &str, version: &s
     }
 }
 
-/// The pod as a Binding binds it to `node`.
+/// Returns the pod as a Binding binds it to `node`.
 ///
 /// # Errors
 /// 409 if the Binding means another pod of this name or another version of it, and for a pod that

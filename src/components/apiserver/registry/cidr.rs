@@ -16,11 +16,11 @@ impl Cidr {
             _ => None,
         }
     }
-    /// How many addresses it has.
+    /// Returns how many addresses it has.
     pub(crate) fn size(&self) -> u32 {
         1u32.checked_shl(32 - u32::from(self.0.prefix_len())).unwrap_or(u32::MAX)
     }
-    /// The `n`th address; the first is 0.
+    /// Returns the `n`th address; the first is 0.
     pub fn nth(&self, n: u32) -> Ipv4Addr {
         Ipv4Addr::from_bits(self.0.network().to_bits().wrapping_add(n))
     }

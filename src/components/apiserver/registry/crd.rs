@@ -30,11 +30,11 @@ use tap::Tap;
 use tokio::sync::watch;
 
 /// The pause before a definition that failed is tried again, at first. It doubles each time.
-const AGAIN: Duration = Duration::from_millis(200);
-/// That pause at most.
-const AGAIN_MAX: Duration = Duration::from_secs(30);
-/// Objects of one definition that are deleted in a look. There may be tens of thousands, and the
-/// other definitions wait for the end of a look: a new one is not served before.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause before such a retry.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Objects of one definition that are deleted in a pass. There may be tens of thousands, and the
+/// other definitions wait for the end of a pass: a new one is not served before.
 const AT_ONCE: usize = 100;
 /// Messages of refused deletions that the condition of a definition has, at most.
 const MESSAGES_MAX: usize = 10;
@@ -47,18 +47,18 @@ fn kind() -> Result<&'static Kind, Status> {
         .ok_or_else(|| Status::internal("definitions are not served"))
 }
 
-/// Looks after the definitions when one of them changes, when objects change that one which is
+/// Reconciles the definitions when one of them changes, when objects change that one which is
 /// being deleted waits for, and when a retry is due.
 pub(crate) async fn run(state: Arc<State>, tap: Tap) {
     state.cache.wait_for(1).await;
-    let mut caretaker = Caretaker::default();
+    let mut reconciler = Reconciler::default();
     while let Some(mut changes) = state.cache.changes(DEFINITIONS) {
         loop {
-            changes.mark_unchanged(); // before the look: what happens meanwhile is looked at again
-            caretaker.look(&state, &tap).await;
+            changes.mark_unchanged(); // before the pass: what happens meanwhile causes another one
+            reconciler.reconcile(&state, &tap).await;
             let filled_anew = tokio::select! {
                 changed = changes.changed() => changed.is_err(),
-                () = caretaker.due() => false,
+                () = reconciler.due() => false,
             };
             if filled_anew {
                 break;
@@ -67,15 +67,15 @@ pub(crate) async fn run(state: Arc<State>, tap: Tap) {
     }
 }
 
-/// A definition that could not be finished at the last look.
+/// A definition that could not be finished in the last pass.
 #[derive(Debug)]
 struct Pending {
-    /// The definition's revision at that look. Another one is a reason to look again.
+    /// The definition's revision in that pass. Another one is a reason for the next.
     revision: Revision,
-    /// Changes of its objects since that look, while it is being deleted.
+    /// Changes of its objects since that pass, while it is being deleted.
     objects: Option<watch::Receiver<Revision>>,
     /// After a failure: when to retry, and the pause before it. Until then changes of its objects
-    /// are no reason to look: each one would be one more attempt.
+    /// are no reason for a pass: each one would be one more attempt.
     retry: Option<(clock::Instant, Duration)>,
 }
 
@@ -89,14 +89,14 @@ impl Pending {
             }
     }
 
-    /// Returns when a look is due for another reason than a change of a definition.
+    /// Returns when a pass is due for another reason than a change of a definition.
     async fn due(&mut self) {
         match (&self.retry, &mut self.objects) {
             (Some((at, _)), _) => clock::pause_until(*at).await,
             // An error: the cache was filled anew.
             (None, Some(objects)) => {
                 if objects.changed().await.is_ok() {
-                    objects.mark_changed(); // for the look, which asks again
+                    objects.mark_changed(); // for the pass, which asks again
                 }
             }
             (None, None) => std::future::pending().await,
@@ -104,15 +104,16 @@ impl Pending {
     }
 }
 
-/// Looks after every definition: one that fails holds up no other.
+/// Reconciles every definition: gives it its names, or deletes its objects. One that fails holds up
+/// no other.
 #[derive(Debug, Default)]
-pub(crate) struct Caretaker {
+pub(crate) struct Reconciler {
     pending: HashMap<String, Pending>,
 }
 
-impl Caretaker {
-    /// Looks after the definitions that are new, have changed, or are due.
-    pub(crate) async fn look(&mut self, state: &Arc<State>, tap: &Tap) {
+impl Reconciler {
+    /// Reconciles the definitions that are new, have changed, or are due.
+    pub(crate) async fn reconcile(&mut self, state: &Arc<State>, tap: &Tap) {
         let all = state.cache.list(DEFINITIONS, "").objects;
         let there: HashSet<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
         self.pending.retain(|name, _| there.contains(name.as_str()));
@@ -125,7 +126,7 @@ impl Caretaker {
             let mut objects = None;
             let done = if !meta::is_terminating(&object.value) {
                 let others = all.iter().map(|(_, o)| &o.value);
-                match definition::name(&object.value, others, kinds::all()) {
+                match definition::accept_names(&object.value, others, kinds::all()) {
                     Some(named) => write_status(state, tap, name, &named).await,
                     None => Ok(true),
                 }
@@ -144,11 +145,11 @@ impl Caretaker {
                     tracing::warn!(
                         definition = name,
                         message = status.message,
-                        "a definition cannot be looked after, trying again"
+                        "a definition cannot be reconciled, trying again"
                     );
-                    // Less and less often: a definition that can never be looked after costs next
+                    // Less and less often: a definition that can never be reconciled costs next
                     // to nothing.
-                    let pause = pause.map_or(AGAIN, |pause| (pause * 2).min(AGAIN_MAX));
+                    let pause = pause.map_or(RETRY_PAUSE, |pause| (pause * 2).min(RETRY_PAUSE_MAX));
                     Some((clock::Instant::now() + pause, pause))
                 }
                 Ok(false) => None,
@@ -161,7 +162,7 @@ impl Caretaker {
         }
     }
 
-    /// Returns when a look is due for another reason than a change of a definition.
+    /// Returns when a pass is due for another reason than a change of a definition.
     pub(crate) async fn due(&mut self) {
         let pending: Vec<_> = self.pending.values_mut().map(|pending| Box::pin(pending.due())).collect();
         match pending.is_empty() {
@@ -170,9 +171,9 @@ impl Caretaker {
         }
     }
 
-    /// The pause before the retry of a definition that failed.
+    /// Returns the pause before the retry of a definition that failed.
     #[cfg(test)]
-    pub(crate) fn retries(&self, name: &str) -> Option<Duration> {
+    pub(crate) fn retry_pause(&self, name: &str) -> Option<Duration> {
         Some(self.pending.get(name)?.retry?.1)
     }
 }
@@ -183,7 +184,7 @@ enum Failure {
     Object(Status),
 }
 
-/// The context of a write that the server makes by itself, without a client's request.
+/// Makes the context of a write that the server makes by itself, without a client's request.
 fn context(
     state: &State,
     tap: &Tap,
@@ -229,7 +230,7 @@ async fn set_terminating(
     let name = meta::name(object);
     let ctx = context(state, tap, "update", DEFINITIONS, "", name, "status");
     let kind = kind().map_err(Failure::Definition)?;
-    // The condition goes into the definition as it is now: the same look may have written it
+    // The condition goes into the definition as it is now: the same pass may have written it
     // already.
     let written = modify(state, &ctx, kind, Part::Status, name, |now| {
         if meta::uid(now) != meta::uid(object) {
@@ -252,7 +253,7 @@ async fn report_progress(state: &Arc<State>, tap: &Tap, object: &Value) -> Resul
 
 /// True if the condition says that some objects could not be deleted. It says so until an attempt
 /// without a failure, so that attempts that fail write nothing: each write would be a reason to
-/// look again at once.
+/// begin the next pass at once.
 fn reports_failure(object: &Value) -> bool {
     let has_failed = |c: &Value| text(c, "type") == TERMINATING && text(c, "reason") == FAILED;
     list(object, "status.conditions").iter().any(has_failed)
@@ -299,7 +300,7 @@ fn living(state: &State, place: &str) -> impl Iterator<Item = (String, String)> 
 /// else is left to delete. The objects of a definition that an undo has brought back stay.
 async fn clean(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<bool, Failure> {
     if !is_going(state, object) {
-        return Ok(false); // the change of the definition brings the next look
+        return Ok(false); // the change of the definition brings the next pass
     }
     if let Some(kind) = custom::stored_kind(object) {
         let there = || state.cache.list(kind.place(), "").objects;
@@ -317,13 +318,13 @@ async fn clean(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<bool, Fa
             let ctx = context(state, tap, "delete", kind.plural, namespace, name, "");
             let options = Options { version: Some(version), ..Options::default() };
             match delete::remove(state, &ctx, &kind, namespace, name, &options).await {
-                // It has changed, which brings the next look; or an undo has kept it.
+                // It has changed, which brings the next pass; or an undo has kept it.
                 Err(status) if status.reason == "Conflict" => {}
                 Err(status) if status.reason != "NotFound" => failed.push(status),
                 _ => deleted += 1,
             }
             if deleted == AT_ONCE {
-                return Ok(false); // these changes bring the next look
+                return Ok(false); // these changes bring the next pass
             }
         }
         if !failed.is_empty() && !has_failed {
@@ -339,7 +340,7 @@ async fn clean(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<bool, Fa
             return Ok(false);
         }
     }
-    let (reason, why) = match definition::is(object, "Established") {
+    let (reason, why) = match definition::has_condition(object, "Established") {
         true => ("InstanceDeletionCompleted", "removed all instances"),
         false => ("NeverEstablished", "resource was never established"),
     };
@@ -370,7 +371,7 @@ mod tests {
     use futures::FutureExt;
     use serde_json::json;
 
-    /// One look writes the progress and then the failure, with the definition as it was before
+    /// One pass writes the progress and then the failure, with the definition as it was before
     /// both.
     #[tokio::test]
     async fn a_failure_is_told_by_a_definition_that_was_written_meanwhile() {
@@ -453,9 +454,9 @@ mod tests {
         assert!(pending.is_due(7), "an object has changed");
         assert!(pending.due().now_or_never().is_some() && pending.is_due(7), "waiting does not use it up");
         let now = clock::Instant::now();
-        pending.retry = Some((now + AGAIN_MAX * 100, AGAIN_MAX));
+        pending.retry = Some((now + RETRY_PAUSE_MAX * 100, RETRY_PAUSE_MAX));
         assert!(!pending.is_due(7));
-        pending.retry = Some((now, AGAIN));
+        pending.retry = Some((now, RETRY_PAUSE));
         assert!(pending.is_due(7));
         drop(moved);
         pending.retry = None;

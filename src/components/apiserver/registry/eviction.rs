@@ -212,7 +212,7 @@ async fn ask_budget(
     Err(in_conflict(&last))
 }
 
-/// The refusal of an eviction whose budget other writers change all the time.
+/// Returns the refusal of an eviction whose budget other writers change all the time.
 fn in_conflict(budget: &str) -> Status {
     Status::timeout(format!("couldn't update PodDisruptionBudget {budget:?} due to conflicts"))
         .with(json!({"retryAfterSeconds": 10}))
@@ -299,7 +299,7 @@ fn allow_no_more(budget: &mut Value, now: Timestamp) {
     value::put(budget, "status.conditions", all);
 }
 
-/// The cause that a refused eviction carries.
+/// Returns the cause that a refused eviction carries.
 fn why_not(budget: &Value, healthy: i64, desired: i64) -> String {
     let name = meta::name(budget);
     let conditions = list(budget, "status.conditions");

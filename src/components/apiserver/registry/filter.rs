@@ -55,7 +55,7 @@ impl fmt::Debug for Shape {
 }
 
 impl Filter {
-    /// From the query of a list or watch in `namespace`.
+    /// Reads the filter from the query of a list or watch in `namespace`.
     ///
     /// # Errors
     /// 400 for a selector that cannot be read, or that is too large.
@@ -85,19 +85,19 @@ impl Filter {
         Ok(filter)
     }
 
-    /// How many comparisons an object costs at most.
+    /// Returns how many comparisons an object costs at most.
     fn comparisons(&self) -> usize {
         self.labels.0.iter().map(|requirement| requirement.values.len().max(1)).sum::<usize>()
             + self.fields.0.len()
     }
 
-    /// Whether it costs so little that it is judged for all watchers together. Whether an object
-    /// has room for a default takes time that grows with the object.
+    /// Returns whether the filter costs so little that it is judged for all watchers together. To
+    /// find out whether an object has room for a default takes time that grows with the object.
     pub(crate) fn is_cheap(&self) -> bool {
         self.comparisons() <= CHEAP && self.shape.is_none()
     }
 
-    /// Whether the object has the namespace and the name that are asked for.
+    /// Returns whether the object has the namespace and the name that are asked for.
     pub(crate) fn is_about(&self, object: &Value) -> bool {
         self.is_about_key((meta::namespace(object), meta::name(object)))
     }
@@ -133,8 +133,8 @@ impl Filter {
         }
     }
 
-    /// The change that a watcher with this filter sees in an event. `None`: the object did not
-    /// match before, nor does it now.
+    /// Returns the change that a watcher with this filter sees in an event. `None`: the object did
+    /// not match before, nor does it now.
     pub(crate) fn classify(&self, event: &Event) -> Option<Change> {
         let now = !event.deleted && self.matches(&event.object.value);
         let before = event.previous.as_ref().is_some_and(|p| self.matches(&p.value));

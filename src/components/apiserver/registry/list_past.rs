@@ -87,7 +87,7 @@ impl PastList<'_> {
         Ok(kept(self.ctx, writer.list.finish(&meta), writer.memory))
     }
 
-    /// The keys of the list.
+    /// Returns the keys of the list.
     ///
     /// # Errors
     /// 400 for a token that begins in another namespace than that of the request. The token is the
@@ -146,7 +146,7 @@ struct Keys {
 }
 
 impl Keys {
-    /// The key as the cache and the `continue` token name it: `default/a`.
+    /// Returns the key as the cache and the `continue` token name it: `default/a`.
     fn name_of<'k>(&self, key: &'k str) -> &'k str {
         key.strip_prefix(&self.base).unwrap_or_default()
     }

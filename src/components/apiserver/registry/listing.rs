@@ -16,12 +16,12 @@ use http_body::Body as _;
 use serde_json::json;
 use std::sync::Arc;
 
-/// The `continue` token of a list that goes on at `start`.
+/// Returns the `continue` token of a list that goes on at `start`.
 pub(super) fn encode(revision: i64, start: &str) -> String {
     URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": revision, "start": start}).to_string())
 }
 
-/// The answer to a revision that is not there yet.
+/// Returns the answer to a revision that is not there yet.
 pub(crate) fn too_large(wanted: i64, current: i64) -> Status {
     Status::timeout(format!("Too large resource version: {wanted}, current: {current}")).with(json!({
         "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}], "retryAfterSeconds": 1}))
@@ -57,8 +57,8 @@ pub(crate) fn kept(ctx: &Context, answer: Answer, memory: ListBody) -> Answer {
     answer
 }
 
-/// What the cache has of a kind, in key order. A filter that looks at many objects lets other tasks
-/// on.
+/// Returns the objects of a kind in the cache that match, in key order. A filter that looks at many
+/// objects lets other tasks on.
 pub(crate) async fn matching(
     state: &State,
     kind: &Kind,

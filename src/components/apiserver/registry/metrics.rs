@@ -85,8 +85,8 @@ async fn matching(state: &Arc<State>, kind: &Kind, filter: &Filter) -> Vec<Arc<O
     found.into_iter().map(|o| Arc::new(Object::unwritten(o))).collect()
 }
 
-/// The pods in a node's summary, with their containers' figures. A node is believed about pods
-/// bound to it, each once.
+/// Returns the pods in a node's summary, with their containers' figures. A node is believed about
+/// pods bound to it, each once.
 fn pods_of<'a>(
     node: &str,
     summary: &'a Value,
@@ -105,7 +105,7 @@ fn pods_of<'a>(
     found
 }
 
-/// Pure: the figures of an object from what its kubelet said: of a node, one; of a pod, one for
+/// Computes the figures of an object from what its kubelet said: of a node, one; of a pod, one for
 /// each container. `None` while one of them has no usage, as that of a container which has just
 /// started: the rest would be taken for the use of the whole pod (metrics-server:
 /// `podStorage.GetMetrics`).

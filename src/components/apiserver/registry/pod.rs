@@ -24,7 +24,7 @@ pub(super) fn set_condition(pod: &mut Value, mut condition: Value) {
     value::put(pod, "status.conditions", all);
 }
 
-/// The kind Pod.
+/// Returns the kind Pod.
 ///
 /// # Errors
 /// 500 if the table of kinds has none.

@@ -240,7 +240,7 @@ fn go_on_behind(kind: &Kind, filter: &Filter, last: &Object, left: usize, meta: 
     meta.remaining = (!filter.is_selective()).then_some(meta.remaining.unwrap_or(0) + left as i64);
 }
 
-/// The objects that match now, and what a list of them says of itself.
+/// Returns the objects that match now, and what a list of them says of itself.
 async fn of_now(state: &State, kind: &Kind, filter: &Filter, limit: i64) -> (Vec<Arc<Object>>, ListMeta) {
     let NowPage { objects, meta } = page_of_now(state, kind, filter, "", limit).await;
     (objects.into_iter().map(|(_, object)| object).collect(), meta)
@@ -253,7 +253,8 @@ pub(crate) struct NowPage {
     pub meta: ListMeta,
 }
 
-/// The objects that match now, from the key `start` on, and at most `limit` of them unless it is 0.
+/// Returns the objects that match now, from the key `start` on, and at most `limit` of them unless
+/// it is 0.
 pub(crate) async fn page_of_now(
     state: &State,
     kind: &Kind,

@@ -11,7 +11,7 @@ pub(super) fn lacks_replicas(kind: &Kind, paths: ScalePaths, object: &Value) -> 
     kind.custom.is_some() && int(object, paths.spec_replicas).is_none()
 }
 
-/// The answer for a patch or an apply after which an object would still have no replicas.
+/// Returns the answer for a patch or an apply after which an object would still have no replicas.
 pub(super) fn empty_replicas(paths: ScalePaths) -> Status {
     Status::bad_request(format!("the spec replicas field \".{}\" cannot be empty", paths.spec_replicas))
 }

@@ -97,8 +97,8 @@ pub(crate) async fn scale(
     Ok(shown_scale(form, &scale_of(paths, &object.value)))
 }
 
-/// The configuration of the object that an applied Scale stands for. To its owner the field is the
-/// object's own: an apply of the object by another manager then finds the conflict.
+/// Returns the configuration of the object that an applied Scale stands for. To its owner the field
+/// is the object's own: an apply of the object by another manager then finds the conflict.
 fn applied_scale(ctx: &Context, kind: &Kind, paths: ScalePaths, body: &Bytes) -> Result<Value, Status> {
     let name = &ctx.info.name;
     let mut scale = decode::applied(ctx, body)?;
@@ -125,7 +125,7 @@ fn applied_scale(ctx: &Context, kind: &Kind, paths: ScalePaths, body: &Bytes) ->
     Ok(applied)
 }
 
-/// The object with the replicas that an update or a patch of its Scale asks for.
+/// Returns the object with the replicas that an update or a patch of its Scale asks for.
 fn written_scale(
     ctx: &Context,
     kind: &Kind,
@@ -146,7 +146,7 @@ fn written_scale(
     Ok(new)
 }
 
-/// The answer with a Scale, in the form that the client accepts.
+/// Returns the answer with a Scale, in the form that the client accepts.
 fn shown_scale(form: Form, scale: &Value) -> Answer {
     match form {
         Form::Table(version, include) => {
@@ -184,7 +184,7 @@ fn checked_scale(ctx: &Context, kind: &Kind, scale: &mut Value) -> Result<i64, S
     Ok(replicas)
 }
 
-/// The Scale of an object as a patch changes it, with its fields checked.
+/// Returns the Scale of an object as a patch changes it, with its fields checked.
 fn scale_of_patch(
     ctx: &Context,
     kind: &Kind,

@@ -102,8 +102,8 @@ pub(crate) fn drop_repeated_owners(ctx: &Context, object: &mut Value) {
     value::put(object, OWNERS, kept);
 }
 
-/// The warning for owners that stand twice. Upstream looks at what a patch makes only after the
-/// mutating plug-ins, and says so.
+/// Returns the warning for owners that stand twice. Upstream looks at what a patch makes only after
+/// the mutating plug-ins, and says so.
 fn repeated_owners(uids: &[&str], is_patch: bool) -> String {
     let when = if is_patch { " after mutating admission happens" } else { "" };
     format!(
@@ -127,7 +127,8 @@ pub(crate) fn fill_metadata(state: &State, kind: &Kind, object: &mut Value) {
     }
 }
 
-/// A write that names the uid of an object that is not there means that one, and makes no other.
+/// Refuses a write that names the uid of an object that is not there: it means that one, and makes
+/// no other.
 ///
 /// # Errors
 /// 409 if it names one.
@@ -213,8 +214,9 @@ pub(crate) fn check_same_uid(kind: &Kind, part: Part, new: &Value, old: &Value) 
     Err(Status::invalid(kind.group, kind.kind, meta::name(old), &errors))
 }
 
-/// A write does not begin a deletion, nor change how long the object has to end. Another time of
-/// creation is ignored, as by upstream's `BeforeUpdate`: `keep` puts the old one in its place.
+/// Checks that a write does not begin a deletion, nor change how long the object has to end.
+/// Another time of creation is ignored, as by upstream's `BeforeUpdate`: `keep` puts the old one in
+/// its place.
 ///
 /// Through `/status` the same holds, but for the time of a Pod ([`Kind::resets`]) and for custom
 /// resources, whose metadata does not come along. What is written of a Pod through

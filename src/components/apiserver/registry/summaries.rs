@@ -27,7 +27,7 @@ struct Scrape {
 }
 
 impl Summaries {
-    /// What the node's kubelet said at most [`SCRAPE_EVERY`] ago; `ask` asks it.
+    /// Returns what the node's kubelet said at most [`SCRAPE_EVERY`] ago; `ask` asks it.
     pub(super) async fn of(
         &self,
         node: &str,

@@ -34,7 +34,7 @@ pub(crate) fn problems(bytes: &[u8], unknown: &UnknownFields) -> Vec<String> {
 #[derive(Default)]
 struct Found {
     all: Vec<String>,
-    /// The same problems, to find one that is there already.
+    /// The same problems as a set, to find one that was found before.
     seen: HashSet<String>,
     /// Unknown fields that were met.
     unknown: usize,

@@ -79,7 +79,7 @@ pub fn http_server() -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// A body that keeps `held` until it has been sent, or is dropped.
+/// Makes a body that keeps `held` until it has been sent, or is dropped.
 pub(crate) fn holding<T: Unpin + Send + 'static>(body: Body, held: T) -> Body {
     Holding { body, _held: held }.boxed_unsync()
 }
@@ -107,12 +107,12 @@ impl<T: Unpin> http_body::Body for Holding<T> {
     }
 }
 
-/// A body that is sent in one piece.
+/// Makes a body that is sent in one piece.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// A body of several pieces, whose length is known.
+/// Makes a body of several pieces, whose length is known.
 pub(crate) fn pieces(pieces: impl IntoIterator<Item = Bytes>) -> Body {
     Pieces(pieces.into_iter().filter(|piece| !piece.is_empty()).collect()).boxed_unsync()
 }
@@ -137,33 +137,34 @@ impl http_body::Body for Pieces {
     }
 }
 
-/// An answer whose body is JSON already. `code` is the HTTP status.
+/// Makes an answer whose body is JSON already. `code` is the HTTP status.
 pub(crate) fn json_bytes(code: u16, bytes: impl Into<Bytes>) -> Answer {
     typed(code, "application/json", bytes)
 }
 
-/// An answer with an object that is JSON already, and the end of its line: upstream's serializer is
-/// Go's `json.Encoder`, which ends every value with a line break.
+/// Makes an answer with an object that is JSON already, and the end of its line: upstream's
+/// serializer is Go's `json.Encoder`, which ends every value with a line break.
 pub(crate) fn json_line(code: u16, object: Bytes) -> Answer {
     json_bytes(code, "").map(|_| pieces([object, Bytes::from_static(b"\n")]))
 }
 
-/// An answer with `value` as JSON, on one line.
+/// Makes an answer with `value` as JSON, on one line.
 pub(crate) fn json(code: u16, value: &Value) -> Answer {
     let mut line = gojson::to_vec(value);
     line.push(b'\n');
     json_bytes(code, line)
 }
 
-/// An answer of plain text in UTF-8, with `nosniff`, so that browsers do not take it for HTML.
+/// Makes an answer of plain text in UTF-8, with `nosniff`, so that browsers do not take it for
+/// HTML.
 pub(crate) fn plain(code: u16, text: impl Into<Bytes>) -> Answer {
     let mut answer = typed(code, "text/plain; charset=utf-8", text);
     answer.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     answer
 }
 
-/// An answer with this content type; a cache has to ask before it uses it again. A `code` that is
-/// no HTTP status becomes 500; a content type that cannot be a header is left out.
+/// Makes an answer with this content type; a cache has to ask before it uses it again. A `code`
+/// that is no HTTP status becomes 500; a content type that cannot be a header is left out.
 pub(crate) fn typed(code: u16, content_type: &str, bytes: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(full(bytes));
     *answer.status_mut() =
@@ -175,8 +176,8 @@ pub(crate) fn typed(code: u16, content_type: &str, bytes: impl Into<Bytes>) -> A
     answer
 }
 
-/// An answer with the status as JSON and its own code; with a `Retry-After` header, in seconds, if
-/// its details have `retryAfterSeconds`.
+/// Makes an answer with the status as JSON and its own code; with a `Retry-After` header, in
+/// seconds, if its details have `retryAfterSeconds`.
 pub fn failure(status: &Status) -> Answer {
     let mut answer = json(status.code, &status.to_value());
     // Clients of Go wait by themselves if this header is there, and say nothing: it comes only with
@@ -203,7 +204,7 @@ impl Query {
     pub fn parse(query: Option<&str>) -> Query {
         Query(form_urlencoded::parse(query.unwrap_or("").as_bytes()).into_owned().collect())
     }
-    /// The first value of a key, empty if it is not there.
+    /// Returns the first value of a key, empty if it is not there.
     pub fn get(&self, key: &str) -> &str {
         self.0.iter().find(|(k, _)| k == key).map_or("", |(_, v)| v)
     }
@@ -211,7 +212,7 @@ impl Query {
     pub(crate) fn has(&self, key: &str) -> bool {
         self.0.iter().any(|(k, _)| k == key)
     }
-    /// All values of a key, in their order.
+    /// Returns all values of a key, in their order.
     pub(crate) fn all(&self, key: &str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str())
     }

@@ -39,7 +39,7 @@ impl<T> Metered<T> {
         Metered { io, connection, heads, received: 0, served: 0 }
     }
 
-    /// The connection alone, when no more requests come on it.
+    /// Returns the connection alone, when no more requests come on it.
     pub(crate) fn into_inner(self) -> T {
         self.io
     }

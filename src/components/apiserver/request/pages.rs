@@ -127,9 +127,9 @@ fn paths(kinds: &Catalog) -> Vec<String> {
     all
 }
 
-/// Discovery in the first form that the client names and this server has. `v2beta1` is none, as
-/// upstream (gate `AggregatedDiscoveryRemoveBetaType`, on since 1.33 and locked since 1.35): a
-/// client that knows no newer one gets the older lists.
+/// Answers discovery in the first form that the client names and this server has. `v2beta1` is
+/// none, as upstream (gate `AggregatedDiscoveryRemoveBetaType`, on since 1.33 and locked since
+/// 1.35): a client that knows no newer one gets the older lists.
 fn group_document(
     ctx: &Context,
     kinds: &Catalog,
@@ -153,8 +153,8 @@ fn group_document(
     found(ctx, Some(legacy()))
 }
 
-/// The document of OpenAPI v2 in the first form that the client accepts: JSON, or the protobuf that
-/// kubectl asks for. A client that accepts neither gets 406 (upstream:
+/// Answers the document of OpenAPI v2 in the first form that the client accepts: JSON, or the
+/// protobuf that kubectl asks for. A client that accepts neither gets 406 (upstream:
 /// `RegisterOpenAPIVersionedService`).
 ///
 /// Example: `kubectl get --raw /openapi/v2` accepts JSON first, and prints it.
@@ -171,9 +171,9 @@ fn openapi_v2(ctx: &Context) -> Answer {
     plain(406, "")
 }
 
-/// The document of one group and version. With `hash` a client may keep it for a year; with the
-/// hash of another document it is sent to the URL of this one, as upstream, or it would keep this
-/// one under the name of the other.
+/// Answers the document of one group and version. With `hash` a client may keep it for a year; with
+/// the hash of another document it is sent to the URL of this one, as upstream, or it would keep
+/// this one under the name of the other.
 fn openapi_document(ctx: &Context, kinds: &Catalog, path: &str) -> Answer {
     let Some(document) = openapi::document(kinds, path, VERSION) else { return not_found_page() };
     let index = openapi::index(kinds, VERSION.trim_start_matches('v'));

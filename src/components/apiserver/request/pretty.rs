@@ -93,11 +93,11 @@ fn in_look(look: Look, bytes: &[u8]) -> Result<Option<Vec<u8>>, Status> {
 
 /// The warning beside a long answer that stays as it is.
 const AS_IT_IS: &str = "the answer is not indented, because it would be longer than 512 KiB; jq . indents it";
-/// The same where the client wants YAML.
+/// The warning beside a long answer that is not written as YAML.
 const NO_YAML: &str = "the answer is JSON, because as YAML it would be longer than 512 KiB";
 /// The warning beside an answer that stays as it is because too much large work waits.
 const TOO_BUSY: &str = "the answer is not indented, because the server is too busy; jq . indents it";
-/// The same where the client wants YAML.
+/// The warning beside an answer that is not written as YAML because too much large work waits.
 const TOO_BUSY_FOR_YAML: &str = "the answer is JSON, because the server is too busy to write YAML";
 
 /// Indents an answer or writes it as YAML, if that is wanted and it is a document of our own: no
@@ -143,8 +143,8 @@ pub(crate) async fn formatted(state: &State, ctx: &Context, answer: Answer, is_r
     }
 }
 
-/// A refusal of a request of which no more is known, for example a 401 because its credentials are
-/// not believed. As every answer it is indented for eyes.
+/// Makes the refusal of a request of which no more is known, for example a 401 because its
+/// credentials are not believed. As every answer it is indented for eyes.
 pub(crate) fn refusal<B>(request: &Request<B>, status: &Status) -> Answer {
     let answer = failure(status);
     let mut shown = Bounded::default();

@@ -119,7 +119,7 @@ pub(crate) async fn health_check(state: &State, page: &str, name: &str) -> Answe
     }
 }
 
-/// Upstream's names of the checks that this server has.
+/// Returns upstream's names of the checks that this server has.
 pub(super) fn checks_of(page: &str) -> &'static [&'static str] {
     if page == "readyz" { &["ping", STORE, BOOTSTRAP] } else { &["ping"] }
 }

@@ -50,22 +50,22 @@ const RESERVE_PART: u64 = 8;
 /// proportion to the objects.
 const RECLAIM_EVERY: Duration = Duration::from_millis(250);
 
-/// The bytes up to which ordinary writes may fill the store.
+/// Returns the bytes up to which ordinary writes may fill the store.
 fn full(room: &Room) -> u64 {
     room.quota - (room.quota / RESERVE_PART).min(RESERVE)
 }
 
-/// The bytes above which history goes, so that writes need not wait for room.
+/// Returns the bytes above which history goes, so that writes need not wait for room.
 fn high(room: &Room) -> u64 {
     full(room) / 4 * 3
 }
 
-/// The bytes that are left when history has gone, if the objects allow it.
+/// Returns the bytes that are left when history has gone, if the objects allow it.
 fn low(room: &Room) -> u64 {
     full(room) / 2
 }
 
-/// Pure: the revision to compact at so that history keeps its bounds; `None` while it does.
+/// Returns the revision to compact at so that history keeps its bounds; `None` while it does.
 ///
 /// History may grow to one bound and falls back to a lower one, so that a store that is nearly full
 /// does not give up its last minutes at every look. Example: writes may fill 80 MiB, and 65 MiB are
@@ -88,7 +88,7 @@ fn target(room: &Room, reclaimable: &BTreeMap<Revision, u64>) -> Option<Revision
     })
 }
 
-/// Pure: the revision to compact at for a write that needs `bytes`: the oldest history goes, half
+/// Returns the revision to compact at for a write that needs `bytes`: the oldest history goes, half
 /// of it at least, so that the next write finds room as well. All of it if there is less.
 ///
 /// Revisions 10, 11 and 12 hold 4, 4 and 2 MiB of history. A write of 1 MiB compacts at 11, which
@@ -103,7 +103,7 @@ fn oldest(reclaimable: &BTreeMap<Revision, u64>, bytes: u64) -> Revision {
     enough.unwrap_or(Revision::MAX)
 }
 
-/// The answer to a write for which the store has no room (HTTP 507).
+/// Returns the answer to a write for which the store has no room (HTTP 507).
 pub(crate) fn insufficient_storage(room: &Room) -> Status {
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
     let message = format!(
@@ -235,8 +235,8 @@ impl State {
         Ok(text.and_then(|text| text.parse().ok()))
     }
 
-    /// The regular compaction: forgets what is older than five minutes (`before` is the revision of
-    /// that time), but for [`KEEP_REVISIONS`], what undo needs and what is held.
+    /// Compacts the store regularly: forgets what is older than five minutes (`before` is the
+    /// revision of that time), but for [`KEEP_REVISIONS`], what undo needs and what is held.
     async fn compact(&self, before: Revision) {
         let newest = self.kv.revision();
         let held = match self.held().await {

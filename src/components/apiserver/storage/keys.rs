@@ -22,7 +22,7 @@ pub(crate) fn object_key(kind: &Kind, namespace: &str, name: &str) -> String {
     if kind.namespaced { format!("{namespace}/{name}") } else { name.to_string() }
 }
 
-/// The key of an object, for callers that have only the object.
+/// Returns the key of an object, for callers that have only the object.
 pub(crate) fn key_of(kind: &Kind, object: &Value) -> String {
     object_key(kind, meta::namespace(object), meta::name(object))
 }
@@ -32,12 +32,12 @@ pub(crate) fn namespace_and_name(key: &str) -> (&str, &str) {
     key.split_once('/').unwrap_or(("", key))
 }
 
-/// What the keys of a namespace's objects begin with; empty for all namespaces.
+/// Returns what the keys of a namespace's objects begin with; empty for all namespaces.
 pub(crate) fn prefix(namespace: &str) -> String {
     if namespace.is_empty() { String::new() } else { format!("{namespace}/") }
 }
 
-/// The key in the store of an object with this key in the cache.
+/// Returns the key in the store of an object with this key in the cache.
 pub(crate) fn store_key(kind: &Kind, key: &str) -> Bytes {
     format!("{ROOT}{}/{key}", kind.place()).into()
 }

@@ -30,8 +30,8 @@ pub(crate) struct Object {
     pub(crate) holds: Holds,
 }
 
-/// Where the comma behind kind and apiVersion stands in `{"kind":"Pod","apiVersion":"v1",…}`; 0 if
-/// there is none.
+/// Returns where the comma behind kind and apiVersion stands in
+/// `{"kind":"Pod","apiVersion":"v1",…}`; 0 if there is none.
 fn body_of(value: &Value, bytes: &[u8]) -> usize {
     let (kind, version) = (value::text(value, "kind"), value::text(value, "apiVersion"));
     let comma = r#"{"kind":"","apiVersion":"""#.len() + kind.len() + version.len();
@@ -40,7 +40,7 @@ fn body_of(value: &Value, bytes: &[u8]) -> usize {
 }
 
 impl Object {
-    /// From a stored value. `None` if it is no JSON object.
+    /// Reads a stored value. `None` if it is no JSON object.
     pub(crate) fn read(stored: &[u8], revision: Revision) -> Option<Object> {
         let value: Value = serde_json::from_slice(stored).ok()?;
         value.is_object().then(|| Object::new(value, revision))
@@ -100,13 +100,14 @@ impl Object {
         Object::encoded(value, revision)
     }
 
-    /// An object that is stored nowhere, as the answer of a dry run: it has no resourceVersion.
+    /// Makes an object that is stored nowhere, as the answer of a dry run: it has no
+    /// resourceVersion.
     pub(crate) fn unwritten(value: Value) -> Object {
         Object::encoded(value, 0)
     }
 
-    /// An object that no client is sent, as the last state of one that is about to be erased: it
-    /// has no bytes.
+    /// Makes an object that no client is sent, as the last state of one that is about to be erased:
+    /// it has no bytes.
     pub(crate) fn unsent(value: Value, revision: Revision) -> Object {
         Object {
             value,
@@ -237,7 +238,7 @@ impl Kept {
         }
     }
 
-    /// Namespace and name of the object.
+    /// Returns namespace and name of the object.
     pub(crate) fn key(&self) -> (&str, &str) {
         (&self.namespace, &self.name)
     }

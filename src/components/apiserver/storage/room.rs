@@ -23,11 +23,11 @@ pub(crate) struct Compaction {
 /// The part of the store that a write may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
-    /// All but the reserve.
+    /// The write may use all but the reserve.
     Ordinary,
-    /// The reserve as well: the write adds nothing for long, or leads to an end.
+    /// The write may use the reserve, too: it adds nothing for long, or leads to a deletion.
     Repair,
-    /// It only deletes: the store takes it however full it is.
+    /// The write only deletes: the store takes it however full it is.
     Deletion,
 }
 
@@ -107,7 +107,7 @@ impl Values {
         self.0.store(all, Ordering::Release);
     }
 
-    /// The bytes that all take.
+    /// Returns the bytes that all take.
     pub(crate) fn taken(&self) -> usize {
         self.0.load(Ordering::Acquire)
     }

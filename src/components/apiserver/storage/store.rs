@@ -22,8 +22,8 @@ pub(crate) const CACHE_WAIT: Duration = Duration::from_secs(3);
 /// How long a lease is handed to new objects.
 const LEASE_SHARED: Duration = Duration::from_secs(60);
 
-/// The bytes of an object in the store. Upstream stores custom objects as JSON, by the serializer
-/// of its answers, and all others as protobuf, which escapes nothing.
+/// Returns the bytes of an object in the store. Upstream stores custom objects as JSON, by the
+/// serializer of its answers, and all others as protobuf, which escapes nothing.
 fn stored_bytes(kind: &Kind, object: &Value) -> Bytes {
     match kind.custom.is_some() {
         true => gojson::to_vec(object).into(),
@@ -31,14 +31,15 @@ fn stored_bytes(kind: &Kind, object: &Value) -> Bytes {
     }
 }
 
-/// The answer for an object that is stored and cannot be decoded: 500, with upstream's reason.
+/// Returns the answer for an object that is stored and cannot be decoded: 500, with upstream's
+/// reason.
 fn unreadable(kind: &Kind, name: &str, found: &Undecodable) -> Status {
     let what = qualified(kind.group, kind.plural);
     let message = format!("failed to read {what} {name:?} from the storage: {}", found.reason);
     Status::new(500, "StorageReadError", message).with(details(kind.group, kind.plural, name))
 }
 
-/// The only place where the store's errors become answers.
+/// Turns an error of the store into an answer. No other place does so.
 pub(crate) fn status_of(error: Error) -> Status {
     let message = error.to_string();
     match error {
@@ -131,8 +132,8 @@ impl State {
         self.last_known(kind, namespace, name)
     }
 
-    /// The object as it was at a revision; `None` if it did not exist, or if that revision is not
-    /// kept or cannot be read. A server that has the revision reads its own copy.
+    /// Returns the object as it was at a revision; `None` if it did not exist, or if that revision
+    /// is not kept or cannot be read. A server that has the revision reads its own copy.
     pub(crate) async fn get_at(
         &self,
         kind: &Kind,
@@ -162,7 +163,8 @@ impl State {
         })
     }
 
-    /// What is stored under that name but cannot be decoded, as this server last heard of it.
+    /// Returns what is stored under that name but cannot be decoded, as this server last heard of
+    /// it.
     pub(crate) fn undecodable(&self, kind: &Kind, namespace: &str, name: &str) -> Option<Undecodable> {
         self.cache.undecodable(kind.place(), &object_key(kind, namespace, name))
     }
@@ -230,8 +232,8 @@ impl State {
         Ok(Arc::new(Object::new(object.value.clone(), revision)))
     }
 
-    /// A lease of at least `ttl` seconds. Objects written within the same minute share one, as
-    /// upstream's do: all Events, which are the only kind that has a lifetime.
+    /// Returns a lease of at least `ttl` seconds. Objects written within the same minute share one,
+    /// as upstream's do: all Events, which are the only kind that has a lifetime.
     async fn lease(&self, ttl: u32) -> Result<i64, Status> {
         let current = || *self.lease.lock();
         if let Some((id, until)) = current()
@@ -276,8 +278,8 @@ impl State {
         self.cache.values.check((before, after), room.quota, repairs)
     }
 
-    /// A Service reserves a key for each of its ports: more than a client may write at once, and a
-    /// store of our own takes them.
+    /// Sends a transaction. A Service reserves a key for each of its ports: more than a client may
+    /// write at once, and a store of our own takes them.
     async fn send(&self, txn: TxnRequest) -> Result<TxnResponse, Error> {
         match txn.success.len().max(txn.compare.len()) {
             n if n > txn::MAX_OPS => self.kv.txn_unbounded(txn).await,
@@ -333,8 +335,8 @@ impl State {
     }
 }
 
-/// What the managed fields of an object count among its values, with the comma and the key in front
-/// of them.
+/// Returns what the managed fields of an object count among its values, with the comma and the key
+/// in front of them.
 fn managers_cost(kind: &Kind, object: &Value) -> usize {
     match value::at(object, "metadata.managedFields") {
         Value::Null => 0,
@@ -352,7 +354,7 @@ fn operation_beside(beside: &Beside, key: Bytes) -> RequestOp {
     put(key, stored_bytes(beside.kind, &stored))
 }
 
-/// The same transaction without its puts; `None` if it has none.
+/// Returns the same transaction without its puts; `None` if it has none.
 fn deletions(txn: &TxnRequest) -> Option<TxnRequest> {
     let mut bare = txn.clone();
     bare.success.retain(|op| !matches!(op, RequestOp::Put(_)));

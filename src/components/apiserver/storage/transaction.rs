@@ -7,22 +7,22 @@ fn equal(key: Bytes, target: CompareTarget) -> Compare {
     Compare { key, range_end: Bytes::new(), result: CompareResult::Equal, target }
 }
 
-/// The condition that a key was last written at this revision; 0: that it does not exist.
+/// Returns the condition that a key was last written at this revision; 0: that it does not exist.
 pub(crate) fn is_at(key: impl Into<Bytes>, revision: Revision) -> Compare {
     equal(key.into(), CompareTarget::ModRevision(revision))
 }
 
-/// The condition that a key does not exist.
+/// Returns the condition that a key does not exist.
 pub(crate) fn is_absent(key: impl Into<Bytes>) -> Compare {
     equal(key.into(), CompareTarget::CreateRevision(0))
 }
 
-/// The operation that sets a key, without a lease.
+/// Returns the operation that sets a key, without a lease.
 pub(crate) fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> RequestOp {
     RequestOp::Put(PutRequest { key: key.into(), value: value.into(), ..PutRequest::default() })
 }
 
-/// The operation that deletes a key.
+/// Returns the operation that deletes a key.
 pub(crate) fn delete(key: impl Into<Bytes>) -> RequestOp {
     RequestOp::DeleteRange(DeleteRangeRequest { key: key.into(), ..DeleteRangeRequest::default() })
 }

@@ -35,7 +35,7 @@ const FREED_WITHIN: Duration = Duration::from_millis(100);
 
 /// A watcher's end of its line.
 pub(crate) trait Reader: Send + Sync {
-    /// Since when something waits to be sent to the watcher; `None`: nothing does.
+    /// Returns since when something waits to be sent to the watcher; `None`: nothing does.
     fn since(&self) -> Option<Instant>;
 
     /// Ends the watcher: what waits for it is dropped, and what its answer holds.
@@ -52,7 +52,7 @@ pub(crate) struct WatchBuffers {
     freed: Notify,
 }
 
-/// By their numbers.
+/// The watchers by their numbers.
 #[derive(Default)]
 struct Readers {
     next: u64,
@@ -216,7 +216,7 @@ impl Held for Kept {
 }
 
 impl WatchBuffers {
-    /// The cache keeps this no longer: if a watch holds it, it counts from now on.
+    /// Says that the cache keeps this no longer: if a watch holds it, it counts from now on.
     pub(crate) fn let_go(&self, what: &impl Held) {
         if what.holds().let_go() {
             self.add(what.weight());
@@ -246,7 +246,7 @@ pub(crate) struct Beginning<T: Held> {
 impl<T: Held> Beginning<T> {
     const ENTRY: usize = size_of::<Arc<T>>();
 
-    /// Call it where the cache cannot let go of any of them meanwhile.
+    /// Makes the beginning of a watch. Call it where the cache cannot let go of any part meanwhile.
     pub(crate) fn new(of: &Arc<WatchBuffers>, all: Vec<Arc<T>>) -> Beginning<T> {
         of.add(all.len() * Self::ENTRY);
         all.iter().for_each(|one| of.hold(&**one));

@@ -114,7 +114,7 @@ impl Waiting {
         *self = Waiting { closed: true, sending: self.sending, ..Waiting::default() };
     }
 
-    /// When the oldest event happened that waits.
+    /// Returns when the oldest event happened that waits.
     fn oldest(&self) -> Option<Instant> {
         self.events.front().and_then(|queued| queued.batch.first()).map(|(_, event)| event.at)
     }
@@ -206,8 +206,8 @@ impl Receiver {
         Some(batch)
     }
 
-    /// What is called when the watcher is ended because too much waits for all watchers; only the
-    /// first one counts.
+    /// Sets what is called when the watcher is ended because too much waits for all watchers. Only
+    /// the first call of this function counts.
     pub(crate) fn at_end(&self, give_back: impl Fn() + Send + Sync + 'static) {
         let _ = self.queue.at_end.set(Box::new(give_back));
     }

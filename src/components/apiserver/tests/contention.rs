@@ -194,7 +194,7 @@ async fn a_port_for_health_checks_is_taken_as_any_other() {
     assert_eq!(api.post(SERVICES, other).await.0, 422);
 }
 
-/// What cannot be made keeps nothing else from being made.
+/// An object of every cluster that cannot be made does not keep the others from being made.
 #[tokio::test]
 async fn a_taken_address_keeps_no_namespace_from_coming_back() {
     let api = Api::new().await;
@@ -250,7 +250,7 @@ async fn a_pod_that_becomes_ready_is_not_evicted_as_one_that_waits() {
     }
 }
 
-/// One definition that cannot be looked after holds up no other.
+/// One definition that cannot be reconciled holds up no other.
 #[tokio::test]
 async fn a_definition_that_fails_holds_up_no_other() {
     let api = Api::new().await;
@@ -290,12 +290,12 @@ async fn a_definition_that_fails_holds_up_no_other() {
     assert_eq!(api.delete(&format!("{all}/aaas.example.com"), json!({})).await.0, 200);
     assert_eq!(api.post(all, definition("bbbs")).await.0, 201);
     assert!(served("bbbs").await, "the one before it holds it up");
-    let mut caretaker = crd::Caretaker::default();
-    caretaker.look(state, &api.fixture.tap).await;
-    let pause = caretaker.retries("aaas.example.com").expect("a retry");
-    caretaker.due().await;
-    caretaker.look(state, &api.fixture.tap).await;
-    assert_eq!(caretaker.retries("aaas.example.com"), Some(pause * 2), "{caretaker:?}");
+    let mut reconciler = crd::Reconciler::default();
+    reconciler.reconcile(state, &api.fixture.tap).await;
+    let pause = reconciler.retry_pause("aaas.example.com").expect("a retry");
+    reconciler.due().await;
+    reconciler.reconcile(state, &api.fixture.tap).await;
+    assert_eq!(reconciler.retry_pause("aaas.example.com"), Some(pause * 2), "{reconciler:?}");
     let told = api.get(&format!("{all}/aaas.example.com")).await.1;
     let mut told = told["status"]["conditions"].as_array().into_iter().flatten();
     let failed = told.find(|c| c["reason"] == "InstanceDeletionFailed").expect("the failure is told");
@@ -388,19 +388,19 @@ async fn a_definition_that_is_being_deleted_waits_for_its_own_objects_only() {
     while api.get(&format!("{held_a}/held")).await.1["metadata"]["deletionTimestamp"].is_null() {
         progress.changed().await.unwrap();
     }
-    let mut caretaker = crd::Caretaker::default();
-    caretaker.look(state, &api.fixture.tap).await;
-    assert!(caretaker.due().now_or_never().is_none(), "nothing has changed");
+    let mut reconciler = crd::Reconciler::default();
+    reconciler.reconcile(state, &api.fixture.tap).await;
+    assert!(reconciler.due().now_or_never().is_none(), "nothing has changed");
     assert_eq!(api.post(MAPS, json!({"metadata": {"name": "other"}})).await.0, 201);
     let note = json!({"metadata": {"annotations": {"a": "b"}}});
     assert_eq!(api.patch(&format!("{held_b}/held"), note.clone()).await.0, 200);
     state.fresh().await.unwrap();
-    assert!(caretaker.due().now_or_never().is_none(), "no object of its own has changed");
+    assert!(reconciler.due().now_or_never().is_none(), "no object of its own has changed");
     assert_eq!(api.patch(&format!("{held_a}/held"), note).await.0, 200);
     state.fresh().await.unwrap();
-    assert!(caretaker.due().now_or_never().is_some(), "an object of its own has changed");
-    caretaker.look(state, &api.fixture.tap).await;
-    assert!(caretaker.due().now_or_never().is_none(), "and was looked at");
+    assert!(reconciler.due().now_or_never().is_some(), "an object of its own has changed");
+    reconciler.reconcile(state, &api.fixture.tap).await;
+    assert!(reconciler.due().now_or_never().is_none(), "and was reconciled");
     // Without the finalizer the object goes, and the definition after it.
     assert_eq!(api.patch(&format!("{held_a}/held"), json!({"metadata": {"finalizers": null}})).await.0, 200);
     while state.cache.get(crate::storage::cache::DEFINITIONS, "aaas.example.com").is_some() {

@@ -257,7 +257,8 @@ async fn the_document_of_openapi_v2_is_json_unless_protobuf_is_asked_for() {
     }
 }
 
-/// A browser takes everything besides HTML; a client that takes HTML alone hears what there is.
+/// A browser accepts everything besides HTML. A client that accepts HTML alone gets 406, which says
+/// what there is.
 #[tokio::test]
 async fn discovery_is_no_page_for_clients_that_take_html_only() {
     let api = Api::bare().await;

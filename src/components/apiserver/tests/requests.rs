@@ -254,7 +254,7 @@ async fn a_version_match_that_is_not_supported_is_invalid_options() {
     assert_eq!(told, (&json!("FieldValueNotSupported"), &json!("resourceVersionMatch")), "{got}");
 }
 
-/// Many manifests of ClusterRoles name a namespace.
+/// Many manifests of ClusterRoles name a namespace, although the kind has none.
 #[tokio::test]
 async fn an_object_without_namespaces_loses_the_one_that_it_names() {
     let api = Api::bare().await;
@@ -382,7 +382,7 @@ async fn a_session_or_a_proxied_request_is_no_dry_run() {
     }
 }
 
-/// Clients of Kubernetes 1.13 ask for it, and would take the whole object for a manifest.
+/// Clients of Kubernetes 1.13 ask for an export, and would take the whole object for a manifest.
 #[tokio::test]
 async fn an_object_is_not_exported() {
     let api = Api::bare().await;

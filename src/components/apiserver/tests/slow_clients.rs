@@ -93,9 +93,9 @@ async fn a_watch_that_nobody_reads_holds_up_nobody_and_ends() {
         seen.extend(lines_until(&mut read, &n.to_string()).await);
     }
     let all: Vec<String> = (0..WRITES).map(|n| n.to_string()).collect();
-    assert_eq!(seen, all, "who reads misses nothing");
-    // What waited for the other is gone: its watch ends without the last event, and without a gap
-    // before that.
+    assert_eq!(seen, all, "the client that reads misses nothing");
+    // The watch that was not read has ended: its client gets the first events without a gap, and
+    // not the last one.
     let late = lines_until(&mut unread, &all[WRITES - 1]).await;
     assert!(late.len() < WRITES && all.starts_with(&late), "{late:?}");
     let items = list().await["items"].take();

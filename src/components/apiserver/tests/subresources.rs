@@ -298,7 +298,7 @@ async fn the_namespace_in_a_body_is_that_of_the_path() {
     assert_eq!(api.get(&format!("{PODS}/p")).await.1["spec"].get("nodeName"), None);
 }
 
-/// A program learns its zone by the downward API.
+/// A pod has the zone of its node as a label, so that its program can read it by the downward API.
 #[tokio::test]
 async fn a_pod_gets_the_zone_and_region_of_its_node_as_labels() {
     const ZONE: &str = "topology.kubernetes.io/zone";
@@ -332,7 +332,8 @@ async fn a_pod_gets_the_zone_and_region_of_its_node_as_labels() {
     }
 }
 
-/// A right to the status, or to the ephemeral containers, is none to what others own.
+/// A user who may write the status, or the ephemeral containers, cannot take over the fields of
+/// other managers by that.
 #[tokio::test]
 async fn a_subresource_changes_no_managers() {
     let api = Api::with_deployment().await;

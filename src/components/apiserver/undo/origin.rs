@@ -115,7 +115,7 @@ impl State {
     }
 }
 
-/// The key of the last role or binding that the bootstrap makes.
+/// Returns the key of the last role or binding that the bootstrap makes.
 fn last_role() -> Option<String> {
     let role = policy::objects().pop()?;
     let kind = policy::kind_of(&role)?;

@@ -351,7 +351,8 @@ mod tests {
                 .contains("no metrics returned from resource metrics API")
         );
     }
-    /// What ten loaded pods, with the containers `app` and `log`, are scaled to.
+
+    /// Returns what ten loaded pods, with the containers `app` and `log`, are scaled to.
     fn scale(resource: &str, container: Option<&str>, target: Target) -> Result<Verdict, String> {
         let mut samples = BTreeMap::new();
         let mut all = Vec::new();

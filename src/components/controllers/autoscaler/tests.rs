@@ -11,13 +11,14 @@ fn a_line_of_the_metrics_api_is_read() {
     assert_eq!((of("cpu"), of("memory")), (2, 4_096_000));
 }
 
-/// One look at an autoscaler of this target; what was asked of the server, and its status.
+/// Takes one look at an autoscaler of this target. Returns what was asked of the server, and its
+/// status.
 async fn look(server: &client::testing::Scripted, api_version: &str, kind: &str) -> Vec<String> {
     let shared = Shared::fixed(&server.client);
     let target = json!({"apiVersion": api_version, "kind": kind, "name": "x"});
     let object = json!({"metadata": {"name": "h", "namespace": "d", "uid": "u"},
         "spec": {"scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 5}});
-    shared.informer::<HorizontalPodAutoscaler>().tell_of(serde_json::from_value(object).unwrap());
+    shared.informer::<HorizontalPodAutoscaler>().show(serde_json::from_value(object).unwrap());
     let recorder = Recorder::new(&shared.crew, &server.client, COMPONENT.name(), "");
     let worker = Worker { shared, recorder, kinds: Mapper::default(), known: Mutex::default() };
     worker.sync(Key::new("d", "h"), None).await.unwrap();
@@ -102,8 +103,8 @@ fn a_metric_is_named_in_the_reason_of_a_new_size() {
     assert_eq!([name(None, amount.clone()), name(Some("c"), amount)], ["cpu resource"; 2]);
 }
 
-/// A server whose target has one pod, which uses half of the CPU that it requests. `refuse`: no
-/// other size is taken.
+/// Starts a server whose target has one pod, which uses half of the CPU that it requests. `refuse`:
+/// no other size is taken.
 async fn server(refuse: bool) -> client::testing::Scripted {
     let usage = json!({"metadata": {"name": "p"}, "timestamp": "2026-01-01T01:00:00Z", "window": "10s",
         "containers": [{"name": "c", "usage": {"cpu": "50m"}}]});
@@ -122,18 +123,18 @@ fn worker(server: &client::testing::Scripted, names: &[&str], metrics: &Value, b
     let pod = json!({"metadata": {"name": "p", "namespace": "d", "labels": {"a": "b"}},
         "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "100m"}}}]},
         "status": {"phase": "Running", "startTime": "2026-01-01T00:00:00Z", "conditions": [ready]}});
-    shared.informer::<Pod>().tell_of(serde_json::from_value(pod).unwrap());
+    shared.informer::<Pod>().show(serde_json::from_value(pod).unwrap());
     for name in names {
         let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name});
         let object = json!({"metadata": {"name": name, "namespace": "d", "uid": name, "generation": 1},
             "spec": {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 5, "metrics": metrics, "behavior": behavior}});
-        shared.informer::<HorizontalPodAutoscaler>().tell_of(serde_json::from_value(object).unwrap());
+        shared.informer::<HorizontalPodAutoscaler>().show(serde_json::from_value(object).unwrap());
     }
     let recorder = Recorder::new(&shared.crew, &server.client, COMPONENT.name(), "");
     Worker { shared, recorder, kinds: Mapper::default(), known: Mutex::default() }
 }
 
-/// The scale of a target that has one pod.
+/// Returns the scale of a target that has one pod.
 fn scale_of(selector: Value) -> Value {
     let status = json!({"replicas": 1, "selector": selector});
     json!({"metadata": {}, "spec": {"replicas": 1}, "status": status})
@@ -251,7 +252,7 @@ async fn a_status_is_written_only_if_something_is_new() {
                     (*worker.shared.informer::<HorizontalPodAutoscaler>().get(&Key::new("d", "h")).unwrap())
                         .clone();
                 next.status = serde_json::from_value(put.body["status"].clone()).unwrap();
-                worker.shared.informer::<HorizontalPodAutoscaler>().tell_of(next);
+                worker.shared.informer::<HorizontalPodAutoscaler>().show(next);
                 written += 1;
             }
         }
@@ -300,7 +301,7 @@ async fn a_status_does_not_keep_a_value_that_is_not_measured_any_more() {
         changed.status =
             serde_json::from_value(json!({"desiredReplicas": 1, "currentMetrics": shown})).unwrap();
         changed.spec.as_mut().unwrap().min_replicas = Some(least);
-        worker.shared.informer::<HorizontalPodAutoscaler>().tell_of(changed);
+        worker.shared.informer::<HorizontalPodAutoscaler>().show(changed);
         worker.sync(key, None).await.unwrap();
         let put = server.take().into_iter().find(|a| a.line.ends_with("/h/status")).expect("a status");
         assert_eq!(put.body["status"].get("currentMetrics"), Some(&want), "at least {least}");
@@ -331,7 +332,7 @@ async fn a_size_that_the_target_did_not_get_is_not_shown_as_the_last_one() {
         let key = Key::new("d", "h");
         let mut known = (*worker.shared.informer::<HorizontalPodAutoscaler>().get(&key).unwrap()).clone();
         known.status = serde_json::from_value(json!({"desiredReplicas": 3})).unwrap();
-        worker.shared.informer::<HorizontalPodAutoscaler>().tell_of(known);
+        worker.shared.informer::<HorizontalPodAutoscaler>().show(known);
         worker.sync(key, None).await.unwrap();
         let put = server.take().into_iter().find(|a| a.line.ends_with("/h/status")).expect("a status");
         assert_eq!(put.body["status"]["desiredReplicas"], json!(want), "{refuse}");
@@ -382,10 +383,9 @@ async fn two_autoscalers_of_the_same_pods_scale_nothing() {
     let message = server.event("AmbiguousSelector").await;
     assert_eq!(message, "pods by selector a=b are controlled by multiple HPAs: [d/one d/two]");
     assert_eq!(server.event("FailedComputeMetricsReplicas").await, message);
-    worker
-        .shared
-        .informer::<HorizontalPodAutoscaler>()
-        .tell_gone(serde_json::from_value(json!({"metadata": {"name": "two", "namespace": "d"}})).unwrap());
+    worker.shared.informer::<HorizontalPodAutoscaler>().show_deleted(
+        serde_json::from_value(json!({"metadata": {"name": "two", "namespace": "d"}})).unwrap(),
+    );
     worker.sync(Key::new("d", "two"), None).await.unwrap();
     worker.sync(Key::new("d", "one"), None).await.unwrap();
     assert!(

@@ -154,7 +154,7 @@ async fn a_job_that_the_ending_namespace_refuses_is_no_failure() {
         let status = json!({"kind": "Status", "status": "Failure", "code": 403, "reason": "Forbidden", "message": "m", "details": details});
         let server = Scripted::new(move |a| a.line.starts_with("POST").then(|| (403, status.clone()))).await;
         let shared = Shared::fixed(&server.client);
-        shared.informer::<CronJob>().tell_of(cron(json!({"schedule": "* * * * *"}), T, &[]));
+        shared.informer::<CronJob>().show(cron(json!({"schedule": "* * * * *"}), T, &[]));
         let recorder = Recorder::new(&shared.crew, &server.client, COMPONENT.name(), "");
         let looked =
             Worker { shared, recorder, waits: Waits::default() }.sync(Key::new("d", "c"), None).await;
@@ -162,8 +162,8 @@ async fn a_job_that_the_ending_namespace_refuses_is_no_failure() {
     }
 }
 
-/// A look at a CronJob with these active jobs; those of `done` have ended. Returns whether it went
-/// well, the lines of its requests for jobs, and the status that it wrote.
+/// Takes a look at a CronJob with these active jobs; those of `done` have ended. Returns whether it
+/// went well, the lines of its requests for jobs, and the status that it wrote.
 async fn look_refused(
     server: &Scripted,
     shared: &Shared,
@@ -177,9 +177,9 @@ async fn look_refused(
         let mut one = (*job(name, if done.contains(name) { "Complete" } else { "" }, T)).clone();
         one.metadata.namespace = Some("d".into());
         one.metadata.owner_references = Some(vec![owned_by(&owner)]);
-        shared.informer::<Job>().tell_of(one);
+        shared.informer::<Job>().show(one);
     }
-    shared.informer::<CronJob>().tell_of(owner);
+    shared.informer::<CronJob>().show(owner);
     let recorder = Recorder::new(&shared.crew, &server.client, COMPONENT.name(), "");
     let worker = Worker { shared: shared.clone(), recorder, waits: Waits::default() };
     let looked = worker.sync(Key::new("d", "c"), None).await;
@@ -194,7 +194,7 @@ async fn look_refused(
     (looked.is_ok(), lines, status)
 }
 
-/// A server that takes all requests but those of this method, and its controllers.
+/// Starts a server that takes all requests but those of this method, and its controllers.
 async fn refusing(method: &'static str) -> (Scripted, Shared) {
     let server = Scripted::new(move |asked| match asked.line.as_str() {
         line if line.contains("/events") => None,
@@ -250,7 +250,7 @@ async fn no_job_starts_before_the_one_that_it_replaces_is_deleted() {
 #[tokio::test]
 async fn a_look_before_the_next_time_of_a_new_schedule_starts_nothing() {
     let (server, shared) = refusing("none").await;
-    shared.informer::<CronJob>().tell_of(cron(json!({"schedule": "* * * * *"}), T, &[]));
+    shared.informer::<CronJob>().show(cron(json!({"schedule": "* * * * *"}), T, &[]));
     let recorder = Recorder::new(&shared.crew, &server.client, COMPONENT.name(), "");
     let worker = Worker { shared, recorder, waits: Waits::default() };
     let key = Key::new("d", "c");

@@ -67,9 +67,9 @@ async fn pods_have_the_hash_of_the_revision_that_keeps_their_template() {
     })
     .await;
     let shared = crate::shared::Shared::fixed(&server.client);
-    shared.informer::<DaemonSet>().tell_of(serde_json::from_value(set).unwrap());
-    shared.informer::<ControllerRevision>().tell_of(serde_json::from_value(revision).unwrap());
-    shared.informer::<Node>().tell_of(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
+    shared.informer::<DaemonSet>().show(serde_json::from_value(set).unwrap());
+    shared.informer::<ControllerRevision>().show(serde_json::from_value(revision).unwrap());
+    shared.informer::<Node>().show(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
     workload::look_once::<DaemonSets>(&shared, &Key::new("d", "s")).await.unwrap();
     let asked = server.take();
     let made = asked.iter().find(|a| a.line == "POST /api/v1/namespaces/d/pods").expect("a pod");
@@ -77,7 +77,7 @@ async fn pods_have_the_hash_of_the_revision_that_keeps_their_template() {
     assert_eq!((&labels[HASH], &labels["pod-template-generation"]), (&json!("old"), &json!("2")));
 }
 
-/// A set of the node `n`, its controllers and their server, which makes what it is asked for.
+/// Makes a set of the node `n`, its controllers and their server, which makes what it is asked for.
 async fn on_one_node(set: &serde_json::Value) -> (client::testing::Scripted, Shared) {
     let stored = set.clone();
     let server = client::testing::Scripted::new(move |asked| match asked.line.as_str() {
@@ -87,9 +87,9 @@ async fn on_one_node(set: &serde_json::Value) -> (client::testing::Scripted, Sha
     })
     .await;
     let shared = Shared::fixed(&server.client);
-    shared.informer::<DaemonSet>().tell_of(serde_json::from_value(set.clone()).unwrap());
+    shared.informer::<DaemonSet>().show(serde_json::from_value(set.clone()).unwrap());
     let node = json!({"metadata": {"name": "n"}});
-    shared.informer::<Node>().tell_of(serde_json::from_value(node).unwrap());
+    shared.informer::<Node>().show(serde_json::from_value(node).unwrap());
     (server, shared)
 }
 
@@ -109,9 +109,9 @@ async fn a_daemon_that_fails_again_waits_and_one_that_ended_well_does_not() {
             let meta = json!({"name": name, "namespace": "d", "uid": name, "labels": {"a": "b"}, "ownerReferences": [owner]});
             let pod = json!({"metadata": meta, "spec": {"nodeName": "n", "containers": []}, "status": {"phase": phase}});
             let pod: Pod = serde_json::from_value(pod).unwrap();
-            shared.informer::<Pod>().tell_of(pod.clone());
+            shared.informer::<Pod>().show(pod.clone());
             driven.look::<DaemonSets>(&Key::new("d", "s")).await.unwrap();
-            shared.informer::<Pod>().tell_gone(pod);
+            shared.informer::<Pod>().show_deleted(pod);
         }
         let lines = server.lines();
         assert_eq!(lines.iter().filter(|line| line.starts_with("DELETE")).count(), deleted, "{phase}");
@@ -127,14 +127,14 @@ async fn a_daemon_that_fails_in_a_new_generation_does_not_wait() {
         let mut set = set_of_generation(generation);
         set["status"] = json!({"observedGeneration": generation, "currentNumberScheduled": 1,
             "desiredNumberScheduled": 1, "numberMisscheduled": 0, "numberReady": 0});
-        shared.informer::<DaemonSet>().tell_of(serde_json::from_value(set).unwrap());
+        shared.informer::<DaemonSet>().show(serde_json::from_value(set).unwrap());
         let owner = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "s", "uid": "1", "controller": true});
         let meta = json!({"name": name, "namespace": "d", "uid": name, "labels": {"a": "b"}, "ownerReferences": [owner]});
         let pod = json!({"metadata": meta, "spec": {"nodeName": "n", "containers": []}, "status": {"phase": "Failed"}});
         let pod: Pod = serde_json::from_value(pod).unwrap();
-        shared.informer::<Pod>().tell_of(pod.clone());
+        shared.informer::<Pod>().show(pod.clone());
         driven.look::<DaemonSets>(&Key::new("d", "s")).await.unwrap();
-        shared.informer::<Pod>().tell_gone(pod);
+        shared.informer::<Pod>().show_deleted(pod);
     }
     let lines = server.lines();
     assert_eq!(lines.iter().filter(|line| line.starts_with("DELETE")).count(), 2, "{lines:?}");
@@ -147,7 +147,7 @@ async fn a_generation_is_observed_once_earlier_writes_have_been_seen() {
     let mut observed = Vec::new();
     for generation in [9, 10] {
         let set = serde_json::from_value(set_of_generation(generation)).unwrap();
-        shared.informer::<DaemonSet>().tell_of(set);
+        shared.informer::<DaemonSet>().show(set);
         // The first look makes a pod, which the cache does not show before the second.
         driven.look::<DaemonSets>(&Key::new("d", "s")).await.unwrap();
         let asked = server.take();
@@ -183,12 +183,12 @@ async fn pods_that_the_cache_does_not_know_yet_are_not_made_again() {
         })
         .await;
         let shared = crate::shared::Shared::fixed(&server.client);
-        shared.informer::<DaemonSet>().tell_of(serde_json::from_value(set.clone()).unwrap());
-        shared.informer::<Pod>().tell_of(serde_json::from_value(pod("n1")).unwrap());
+        shared.informer::<DaemonSet>().show(serde_json::from_value(set.clone()).unwrap());
+        shared.informer::<Pod>().show(serde_json::from_value(pod("n1")).unwrap());
         for node in ["n1", "n2"] {
             shared
                 .informer::<Node>()
-                .tell_of(serde_json::from_value(json!({"metadata": {"name": node}})).unwrap());
+                .show(serde_json::from_value(json!({"metadata": {"name": node}})).unwrap());
         }
         let looked = workload::look_once::<DaemonSets>(&shared, &Key::new("d", "s")).await;
         assert_eq!(looked.is_err(), made == 0, "{:?}", looked.err());
@@ -222,10 +222,10 @@ async fn a_template_that_was_taken_back_is_not_kept_again() {
         ("one", "one", vec![format!("PATCH {path}/s-one")]),
     ] {
         let (server, shared) = on_one_node(&set(live)).await;
-        shared.informer::<DaemonSet>().tell_of(serde_json::from_value(set(cached)).unwrap());
+        shared.informer::<DaemonSet>().show(serde_json::from_value(set(cached)).unwrap());
         for (image, number) in [("one", 1), ("two", 2)] {
             let kept = serde_json::from_value(revision(image, number)).unwrap();
-            shared.informer::<ControllerRevision>().tell_of(kept);
+            shared.informer::<ControllerRevision>().show(kept);
         }
         let looked = workload::look_once::<DaemonSets>(&shared, &Key::new("d", "s")).await;
         assert_eq!(looked.is_ok(), cached == live, "{:?}", looked.err());
@@ -257,10 +257,10 @@ async fn revisions_that_an_earlier_set_has_left_are_adopted() {
     })
     .await;
     let shared = crate::shared::Shared::fixed(&server.client);
-    shared.informer::<DaemonSet>().tell_of(serde_json::from_value(set).unwrap());
+    shared.informer::<DaemonSet>().show(serde_json::from_value(set).unwrap());
     for revision in [left("left", "b", json!([])), left("strange", "c", json!([])), left("owned", "b", other)]
     {
-        shared.informer::<ControllerRevision>().tell_of(serde_json::from_value(revision).unwrap());
+        shared.informer::<ControllerRevision>().show(serde_json::from_value(revision).unwrap());
     }
     workload::look_once::<DaemonSets>(&shared, &Key::new("d", "s")).await.unwrap();
     let asked = server.take();

@@ -67,7 +67,7 @@ mod tests {
     use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
     use serde_json::{Value, json};
 
-    /// A Deployment with one container of this image; its template's.
+    /// Returns a Deployment with one container of this image; its template's.
     fn deployment(image: &str, generation: i64) -> Value {
         json!({"metadata": {"name": "web", "namespace": "n", "uid": "1", "generation": generation},
             "spec": {"replicas": 1, "selector": {"matchLabels": {"a": "b"}}, "template": template(image)}})
@@ -86,7 +86,8 @@ mod tests {
             "spec": {"replicas": 0, "selector": {}, "template": template(image)}, "status": {"replicas": 0}})
     }
 
-    /// The revisions that one look writes, with the objects: the cache has these, the store those.
+    /// Returns the revisions that one look writes, with the objects: the cache has these, the store
+    /// those.
     async fn revisions(cached: (Value, Vec<Value>), live: (Value, Vec<Value>)) -> Vec<(String, String)> {
         let server = Scripted::new(move |asked| match asked.line.as_str() {
             "GET /apis/apps/v1/namespaces/n/deployments/web" => Some((200, live.0.clone())),
@@ -100,10 +101,10 @@ mod tests {
         let shared = Shared::fixed(&server.client);
         let (deployment, sets) = cached;
         let deployment: Deployment = serde_json::from_value(deployment).unwrap();
-        shared.informer::<Deployment>().tell_of(deployment);
+        shared.informer::<Deployment>().show(deployment);
         for set in sets {
             let set: ReplicaSet = serde_json::from_value(set).unwrap();
-            shared.informer::<ReplicaSet>().tell_of(set);
+            shared.informer::<ReplicaSet>().show(set);
         }
         let recorder = Recorder::new(&shared.crew, &server.client, COMPONENT.name(), "");
         let _ = Worker { shared, recorder }.sync(Key::new("n", "web"), None).await;

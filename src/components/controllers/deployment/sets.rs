@@ -47,7 +47,7 @@ pub(super) fn revision_of(meta: &ObjectMeta) -> i64 {
 }
 
 /// Returns whether a set does not take an annotation over from its deployment.
-fn own_annotation(key: &str) -> bool {
+fn is_own_annotation(key: &str) -> bool {
     key == "kubectl.kubernetes.io/last-applied-configuration"
         || key == "deprecated.deployment.rollback.to"
         || [REVISION, REVISION_HISTORY, DESIRED, MAX].contains(&key)
@@ -97,7 +97,7 @@ impl Look<'_> {
         let goal = Goal::of(&self.spec);
         let mut annotations: BTreeMap<String, String> =
             self.deployment.metadata.annotations.clone().unwrap_or_default();
-        annotations.retain(|key, _| !own_annotation(key));
+        annotations.retain(|key, _| !is_own_annotation(key));
         annotations.insert(REVISION.into(), revision.to_string());
         annotations.insert(DESIRED.into(), goal.replicas.to_string());
         annotations.insert(MAX.into(), (goal.replicas + goal.surge).to_string());

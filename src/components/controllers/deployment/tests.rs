@@ -14,7 +14,7 @@ fn deployment(more: Value) -> Deployment {
         .unwrap()
 }
 
-/// A set of the deployment: of its template if the image is none.
+/// Returns a set of the deployment: of its template if the image is none.
 fn set(name: &str, image: Option<&str>, wanted: i32, available: i32) -> ReplicaSet {
     let owner =
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "d", "uid": "1", "controller": true});
@@ -29,11 +29,11 @@ fn set(name: &str, image: Option<&str>, wanted: i32, available: i32) -> ReplicaS
     .unwrap()
 }
 
-/// What one look asks for: each request with its body.
+/// Returns what one look asks for: each request with its body.
 async fn look(server: &Scripted, deployment: Deployment, sets: Vec<ReplicaSet>) -> Vec<(String, Value)> {
     let shared = Shared::fixed(&server.client);
-    shared.informer::<Deployment>().tell_of(deployment);
-    sets.into_iter().for_each(|set| shared.informer::<ReplicaSet>().tell_of(set));
+    shared.informer::<Deployment>().show(deployment);
+    sets.into_iter().for_each(|set| shared.informer::<ReplicaSet>().show(set));
     let recorder = Recorder::new(&shared.crew, &server.client, COMPONENT.name(), "");
     let _ = Worker { shared, recorder }.sync(Key::new("n", "d"), None).await;
     server.take().into_iter().map(|a| (a.line, a.body)).collect()

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
     use client::testing::Scripted;
 
-    /// A pod whose condition has announced its disruption since midnight.
+    /// Returns a pod whose condition has announced its disruption since midnight.
     fn pod(phase: &str, reason: &str, going: Value) -> Pod {
         let since = "2026-01-01T00:00:00Z";
         let condition =
@@ -104,7 +104,7 @@ mod tests {
         ] {
             let server = Scripted::new(|_| None).await;
             let shared = Shared::fixed(&server.client);
-            shared.informer::<Pod>().tell_of(pod);
+            shared.informer::<Pod>().show(pod);
             assert_eq!(sync(&shared, &Key::new("d", "p"), None).await.unwrap(), Outcome::Done);
             let asked = server.take();
             assert_eq!(asked.len(), usize::from(stale));

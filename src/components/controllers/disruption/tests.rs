@@ -69,7 +69,7 @@ async fn a_wrong_amount_is_reported_and_not_tried_again() {
         .unwrap()
     };
     let shared = Shared::fixed(&server.client);
-    shared.informer::<PodDisruptionBudget>().tell_of(budget("half"));
+    shared.informer::<PodDisruptionBudget>().show(budget("half"));
     let recorder = Recorder::new(&shared.crew, &shared.config.client, "controllermanager", "");
     let worker = Worker { shared, recorder, kinds: Mapper::default() };
     let ended = worker.sync(Key::new("d", "b"), None).await;
@@ -96,10 +96,10 @@ async fn an_owner_that_cannot_be_scaled_is_reported_and_not_asked_again() {
     let shared = Shared::fixed(&server.client);
     let budget = json!({"metadata": {"name": "b", "namespace": "d", "resourceVersion": "1"},
         "spec": {"maxUnavailable": 1, "selector": {}}});
-    shared.informer::<PodDisruptionBudget>().tell_of(serde_json::from_value(budget).unwrap());
+    shared.informer::<PodDisruptionBudget>().show(serde_json::from_value(budget).unwrap());
     let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "u", "controller": true});
     let pod = json!({"metadata": {"name": "p", "namespace": "d", "ownerReferences": [owner]}});
-    shared.informer::<Pod>().tell_of(serde_json::from_value(pod).unwrap());
+    shared.informer::<Pod>().show(serde_json::from_value(pod).unwrap());
     let recorder = Recorder::new(&shared.crew, &shared.config.client, "controllermanager", "");
     let worker = Worker { shared, recorder, kinds: Mapper::default() };
     let ended = worker.sync(Key::new("d", "b"), None).await;
@@ -133,7 +133,7 @@ async fn an_owner_of_another_uid_is_not_there() {
     }
 }
 
-/// A CustomResourceDefinition is free to name its kind so.
+/// A CustomResourceDefinition may name its kind ReplicaSet, too.
 #[tokio::test]
 async fn a_replica_set_of_another_group_is_asked_for_its_own_scale() {
     let kinds = json!({"kind": "APIGroupDiscoveryList", "items": [{"metadata": {"name": "mine"},
@@ -182,8 +182,8 @@ async fn a_set_counts_itself_once_its_deployment_is_gone() {
         })
         .await;
         let shared = Shared::fixed(&server.client);
-        shared.informer::<ReplicaSet>().tell_of(serde_json::from_value(set.clone()).unwrap());
-        shared.informer::<Deployment>().tell_of(serde_json::from_value(deployment(cached)).unwrap());
+        shared.informer::<ReplicaSet>().show(serde_json::from_value(set.clone()).unwrap());
+        shared.informer::<Deployment>().show(serde_json::from_value(deployment(cached)).unwrap());
         let recorder = Recorder::new(&shared.crew, &shared.config.client, "controllermanager", "");
         let worker = Worker { shared, recorder, kinds: Mapper::default() };
         let found = worker.scale_of(&pod, &of_pod).await.unwrap();

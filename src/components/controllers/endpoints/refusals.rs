@@ -93,7 +93,7 @@ mod tests {
             let service: Service =
                 serde_json::from_value(json!({"metadata": meta, "spec": {"selector": {"app": "web"}}}))
                     .unwrap();
-            worker.shared.informer::<Service>().tell_of(service.clone());
+            worker.shared.informer::<Service>().show(service.clone());
             assert!(worker.sync(Key::new("d", "s"), None).await.is_err(), "{code}: it is tried again");
             // Events of one source are written in their order.
             for (recorder, end) in

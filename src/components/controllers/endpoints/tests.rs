@@ -107,15 +107,15 @@ fn endpoints_are_in_the_zone_of_their_node() {
 async fn pods_of_a_node_that_does_not_exist_are_in_no_slice() {
     let server = client::testing::Scripted::new(|_| None).await;
     let worker = Worker::new(&Shared::fixed(&server.client));
-    worker.shared.informer::<Node>().tell_of(node("n1", json!({})));
-    worker.shared.informer::<Pod>().tell_of((*pod("a", "10.244.1.2", true, false, 80)).clone());
+    worker.shared.informer::<Node>().show(node("n1", json!({})));
+    worker.shared.informer::<Pod>().show((*pod("a", "10.244.1.2", true, false, 80)).clone());
     let mut lost = (*pod("b", "10.244.2.2", true, false, 80)).clone();
     lost.spec.as_mut().unwrap().node_name = Some("n2".into());
-    worker.shared.informer::<Pod>().tell_of(lost);
+    worker.shared.informer::<Pod>().show(lost);
     for (name, publish) in [("s", false), ("t", true)] {
         let spec = json!({"selector": {"app": "web"}, "publishNotReadyAddresses": publish});
         let service = json!({"metadata": {"name": name, "namespace": "d", "uid": name}, "spec": spec});
-        worker.shared.informer::<Service>().tell_of(serde_json::from_value(service).unwrap());
+        worker.shared.informer::<Service>().show(serde_json::from_value(service).unwrap());
         worker.sync(Key::new("d", name), None).await.unwrap();
         let asked = server.take();
         let old = asked.iter().find(|a| a.line.ends_with("/endpoints")).expect("an Endpoints object");
@@ -129,10 +129,10 @@ async fn pods_of_a_node_that_does_not_exist_are_in_no_slice() {
 async fn a_node_that_appears_or_moves_brings_the_services_of_its_pods() {
     let server = client::testing::Scripted::new(|_| None).await;
     let shared = Shared::fixed(&server.client);
-    shared.informer::<Pod>().tell_of((*pod("a", "10.244.1.2", true, false, 80)).clone());
+    shared.informer::<Pod>().show((*pod("a", "10.244.1.2", true, false, 80)).clone());
     for (name, selector) in [("s", json!({"app": "web"})), ("t", json!({"app": "db"})), ("u", json!({}))] {
         let service = json!({"metadata": {"name": name, "namespace": "d"}, "spec": {"selector": selector}});
-        shared.informer::<Service>().tell_of(serde_json::from_value(service).unwrap());
+        shared.informer::<Service>().show(serde_json::from_value(service).unwrap());
     }
     let here = |zone: &str| Arc::new(node("n1", json!({ZONE: zone})));
     let services = |change: Change<Node>| -> Vec<String> {
@@ -158,7 +158,7 @@ async fn a_slice_is_not_made_twice_while_the_cache_is_behind() {
     let worker = Worker::new(&Shared::fixed(&server.client));
     let name = "s".repeat(63);
     let service = serde_json::json!({"metadata": {"name": name, "namespace": "d", "uid": "u"}, "spec": {"selector": {"a": "b"}}});
-    worker.shared.informer::<Service>().tell_of(serde_json::from_value(service).unwrap());
+    worker.shared.informer::<Service>().show(serde_json::from_value(service).unwrap());
     let key = Key::new("d", &name);
     let posts =
         || server.take().into_iter().filter(|a| a.line.ends_with("/endpointslices")).collect::<Vec<_>>();
@@ -193,8 +193,8 @@ async fn an_endpoints_object_is_not_written_twice_while_the_cache_is_behind() {
     worker.watch_writes(&queue);
     let spec = json!({"selector": {"app": "web"}, "ports": [{"port": 80}]});
     let service = json!({"metadata": {"name": "s", "namespace": "d", "uid": "u"}, "spec": spec});
-    worker.shared.informer::<Service>().tell_of(serde_json::from_value(service).unwrap());
-    worker.shared.informer::<Node>().tell_of(node("n1", json!({})));
+    worker.shared.informer::<Service>().show(serde_json::from_value(service).unwrap());
+    worker.shared.informer::<Node>().show(node("n1", json!({})));
     let key = Key::new("d", "s");
     let written = async || -> Vec<Value> {
         worker.sync(key.clone(), None).await.unwrap();
@@ -205,10 +205,10 @@ async fn an_endpoints_object_is_not_written_twice_while_the_cache_is_behind() {
     let show = |mut body: Value, revision: &str| {
         body["metadata"]["resourceVersion"] = json!(revision);
         match body["addressType"].is_null() {
-            true => worker.shared.informer::<Endpoints>().tell_of(serde_json::from_value(body).unwrap()),
+            true => worker.shared.informer::<Endpoints>().show(serde_json::from_value(body).unwrap()),
             false => {
                 worker.awaited.forget_creation(&key, body["metadata"]["name"].as_str().unwrap());
-                worker.shared.informer::<EndpointSlice>().tell_of(serde_json::from_value(body).unwrap());
+                worker.shared.informer::<EndpointSlice>().show(serde_json::from_value(body).unwrap());
             }
         }
     };
@@ -219,10 +219,10 @@ async fn an_endpoints_object_is_not_written_twice_while_the_cache_is_behind() {
     show(old[0].clone(), "7");
     assert_eq!(queue.next().await.0, key, "what was held back is looked at again");
     assert!(written().await.is_empty(), "all is as it should be");
-    worker.shared.informer::<Pod>().tell_of((*pod("a", "10.244.1.2", true, false, 80)).clone());
+    worker.shared.informer::<Pod>().show((*pod("a", "10.244.1.2", true, false, 80)).clone());
     let second = written().await;
     assert_eq!(second.len(), 2, "both are replaced");
-    worker.shared.informer::<Pod>().tell_of((*pod("b", "10.244.1.3", true, false, 80)).clone());
+    worker.shared.informer::<Pod>().show((*pod("b", "10.244.1.3", true, false, 80)).clone());
     assert!(written().await.is_empty(), "a write at an old revision would be a conflict");
     second.into_iter().for_each(|body| show(body, "9"));
     assert_eq!(written().await.len(), 2);
@@ -234,15 +234,15 @@ async fn slices_that_are_going_or_of_another_type_are_not_written() {
     let worker = Worker::new(&Shared::fixed(&server.client));
     let spec = json!({"selector": {"app": "web"}, "clusterIP": "None"});
     let service = json!({"metadata": {"name": "s", "namespace": "d", "uid": "u"}, "spec": spec});
-    worker.shared.informer::<Service>().tell_of(serde_json::from_value(service).unwrap());
-    worker.shared.informer::<Pod>().tell_of((*pod("a", "10.244.1.2", true, false, 80)).clone());
+    worker.shared.informer::<Service>().show(serde_json::from_value(service).unwrap());
+    worker.shared.informer::<Pod>().show((*pod("a", "10.244.1.2", true, false, 80)).clone());
     let labels = json!({SERVICE_NAME: "s", MANAGED_BY: MANAGER});
     for (name, going, addresses) in
         [("going", json!("2026-01-01T00:00:00Z"), "IPv4"), ("six", Value::Null, "IPv6")]
     {
         let meta = json!({"name": name, "namespace": "d", "uid": name, "labels": labels, "deletionTimestamp": going});
         let slice = json!({"metadata": meta, "addressType": addresses, "endpoints": []});
-        worker.shared.informer::<EndpointSlice>().tell_of(serde_json::from_value(slice).unwrap());
+        worker.shared.informer::<EndpointSlice>().show(serde_json::from_value(slice).unwrap());
     }
     worker.sync(Key::new("d", "s"), None).await.unwrap();
     let asked = server.take();
@@ -262,7 +262,7 @@ async fn an_endpoints_object_that_a_user_wrote_goes_with_its_service() {
         let worker = Worker::new(&Shared::fixed(&server.client));
         let meta = json!({"name": "s", "namespace": "d", "uid": "e", "resourceVersion": written});
         let by_hand = serde_json::from_value(json!({"metadata": meta})).unwrap();
-        worker.shared.informer::<Endpoints>().tell_of(by_hand);
+        worker.shared.informer::<Endpoints>().show(by_hand);
         worker.sync(Key::new("d", "s"), Some(Cause::Revision(8))).await.unwrap();
         let deletion = ["DELETE /api/v1/namespaces/d/endpoints/s"];
         assert_eq!(server.lines(), if goes { &deletion[..] } else { &[] }, "{written}");
@@ -286,13 +286,13 @@ async fn slices_of_an_earlier_service_of_that_name_are_replaced() {
     let server = client::testing::Scripted::new(|_| None).await;
     let worker = Worker::new(&Shared::fixed(&server.client));
     let service = json!({"metadata": {"name": "s", "namespace": "d", "uid": "new"}, "spec": {"selector": {"app": "web"}}});
-    worker.shared.informer::<Service>().tell_of(serde_json::from_value(service).unwrap());
+    worker.shared.informer::<Service>().show(serde_json::from_value(service).unwrap());
     let owner = json!({"apiVersion": "v1", "kind": "Service", "name": "s", "uid": "old", "controller": true});
     let labels = json!({SERVICE_NAME: "s", MANAGED_BY: MANAGER});
     let meta =
         json!({"name": "left", "namespace": "d", "uid": "1", "labels": labels, "ownerReferences": [owner]});
     let slice = json!({"metadata": meta, "addressType": "IPv4", "endpoints": []});
-    worker.shared.informer::<EndpointSlice>().tell_of(serde_json::from_value(slice).unwrap());
+    worker.shared.informer::<EndpointSlice>().show(serde_json::from_value(slice).unwrap());
     worker.sync(Key::new("d", "s"), None).await.unwrap();
     let asked = server.lines();
     let slices: Vec<&String> = asked.iter().filter(|l| l.contains("/endpointslices")).collect();
@@ -309,10 +309,10 @@ async fn an_endpoints_object_that_has_not_all_addresses_says_so_until_it_has() {
     .await;
     let worker = Worker::new(&Shared::fixed(&server.client));
     let service = json!({"metadata": {"name": "s", "namespace": "d", "uid": "u"}, "spec": {"selector": {"app": "web"}}});
-    worker.shared.informer::<Service>().tell_of(serde_json::from_value(service).unwrap());
+    worker.shared.informer::<Service>().show(serde_json::from_value(service).unwrap());
     let ip = |n: usize| format!("10.244.{}.{}", n / 200, n % 200);
     let pods: Vec<Arc<Pod>> = (0..1001).map(|n| pod(&format!("p{n:04}"), &ip(n), true, false, 80)).collect();
-    pods.iter().for_each(|pod| worker.shared.informer::<Pod>().tell_of(Pod::clone(pod)));
+    pods.iter().for_each(|pod| worker.shared.informer::<Pod>().show(Pod::clone(pod)));
     let mut notes = Vec::new();
     for writes in [1, 0, 1] {
         worker.sync(Key::new("d", "s"), None).await.unwrap();
@@ -323,10 +323,10 @@ async fn an_endpoints_object_that_has_not_all_addresses_says_so_until_it_has() {
         for body in written {
             notes.push(body["metadata"]["annotations"]["endpoints.kubernetes.io/over-capacity"].clone());
             assert_eq!(body["subsets"][0]["addresses"].as_array().map(Vec::len), Some(1000));
-            worker.shared.informer::<Endpoints>().tell_of(serde_json::from_value(body).unwrap());
+            worker.shared.informer::<Endpoints>().show(serde_json::from_value(body).unwrap());
         }
         if writes == 0 {
-            worker.shared.informer::<Pod>().tell_gone(Pod::clone(&pods[1000]));
+            worker.shared.informer::<Pod>().show_deleted(Pod::clone(&pods[1000]));
         }
     }
     assert_eq!(notes, [json!("truncated"), Value::Null]);
@@ -354,9 +354,9 @@ async fn a_service_that_is_being_deleted_has_its_slice_written_and_gets_no_new_o
     let meta =
         json!({"name": "s", "namespace": "d", "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z"});
     let service = json!({"metadata": meta, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}});
-    worker.shared.informer::<Service>().tell_of(serde_json::from_value(service).unwrap());
-    worker.shared.informer::<Node>().tell_of(node("n1", json!({})));
-    worker.shared.informer::<Pod>().tell_of((*pod("a", "10.244.1.2", true, false, 80)).clone());
+    worker.shared.informer::<Service>().show(serde_json::from_value(service).unwrap());
+    worker.shared.informer::<Node>().show(node("n1", json!({})));
+    worker.shared.informer::<Pod>().show((*pod("a", "10.244.1.2", true, false, 80)).clone());
     let key = Key::new("d", "s");
     worker.sync(key.clone(), None).await.unwrap();
     assert_eq!(writes(server.take()), [""; 0]);
@@ -365,7 +365,7 @@ async fn a_service_that_is_being_deleted_has_its_slice_written_and_gets_no_new_o
     let meta =
         json!({"name": "s-1", "namespace": "d", "uid": "1", "labels": labels, "ownerReferences": [owner]});
     let slice = json!({"metadata": meta, "addressType": "IPv4", "endpoints": []});
-    worker.shared.informer::<EndpointSlice>().tell_of(serde_json::from_value(slice).unwrap());
+    worker.shared.informer::<EndpointSlice>().show(serde_json::from_value(slice).unwrap());
     worker.sync(key, None).await.unwrap();
     assert_eq!(writes(server.take()), ["PUT 10.244.1.2"]);
 }
@@ -381,15 +381,15 @@ async fn a_new_group_of_ports_does_not_take_the_slice_of_another() {
     let worker = Worker::new(&Shared::fixed(&server.client));
     let spec = json!({"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]});
     let service = json!({"metadata": {"name": "s", "namespace": "d", "uid": "u"}, "spec": spec});
-    worker.shared.informer::<Service>().tell_of(serde_json::from_value(service).unwrap());
-    worker.shared.informer::<Node>().tell_of(node("n1", json!({})));
+    worker.shared.informer::<Service>().show(serde_json::from_value(service).unwrap());
+    worker.shared.informer::<Node>().show(node("n1", json!({})));
     let key = Key::new("d", "s");
-    worker.shared.informer::<Pod>().tell_of((*pod("z", "10.244.1.9", true, false, 8080)).clone());
+    worker.shared.informer::<Pod>().show((*pod("z", "10.244.1.9", true, false, 8080)).clone());
     worker.sync(key.clone(), None).await.unwrap();
     let made = server.take().into_iter().find(|a| a.line.ends_with("/endpointslices")).unwrap().body;
     worker.awaited.forget_creation(&key, made["metadata"]["name"].as_str().unwrap());
-    worker.shared.informer::<EndpointSlice>().tell_of(serde_json::from_value(made).unwrap());
-    worker.shared.informer::<Pod>().tell_of((*pod("a", "10.244.1.2", false, false, 9090)).clone());
+    worker.shared.informer::<EndpointSlice>().show(serde_json::from_value(made).unwrap());
+    worker.shared.informer::<Pod>().show((*pod("a", "10.244.1.2", false, false, 9090)).clone());
     worker.sync(key, None).await.unwrap();
     assert_eq!(writes(server.take()), ["POST 10.244.1.2"]);
 }

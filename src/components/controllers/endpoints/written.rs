@@ -119,7 +119,7 @@ mod tests {
         Arc::new(endpoints)
     }
 
-    /// A write that was sent, and answered with the revision 7.
+    /// Returns a write that was sent, and answered with the revision 7.
     fn written() -> (Written, Key) {
         let (written, key) = (Written::default(), Key::new("d", "s"));
         written.sent(&key, &key, None);

@@ -143,7 +143,7 @@ fn owned_by(object: &Value) -> String {
     if owners.is_empty() { ", no owner".into() } else { format!(", owned by {}", owners.join(" and ")) }
 }
 
-/// What a change of an object comes to.
+/// Returns what a change of an object comes to.
 fn line_of(event: &Event) -> String {
     let (object, name) = (&event.item.value, meta::name(&event.item.value));
     let has = |finalizer: &str| value::list(object, "metadata.finalizers").iter().any(|f| f == finalizer);

@@ -45,7 +45,7 @@ impl Node {
     }
 }
 
-/// All objects that were heard of, and which of them own which.
+/// All objects that the watches have shown, and which of them own which.
 #[derive(Default)]
 pub(super) struct Graph {
     /// By uid.

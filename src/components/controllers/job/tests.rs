@@ -282,11 +282,11 @@ async fn what_has_ended_is_counted_although_new_pods_are_refused() {
     })
     .await;
     let shared = Shared::fixed(&server.client);
-    shared.informer::<Job>().tell_of(serde_json::from_value(job).unwrap());
+    shared.informer::<Job>().show(serde_json::from_value(job).unwrap());
     let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "1", "controller": true});
     let pod = json!({"metadata": {"name": "p", "namespace": "d", "uid": "p", "labels": {"a": "b"}, "finalizers": [TRACKING],
         "ownerReferences": [owner]}, "status": {"phase": "Succeeded"}});
-    shared.informer::<Pod>().tell_of(serde_json::from_value(pod).unwrap());
+    shared.informer::<Pod>().show(serde_json::from_value(pod).unwrap());
     let looked = workload::look_once::<super::Jobs>(&shared, &Key::new("d", "j")).await;
     assert!(looked.unwrap_err().to_string().contains("exceeded quota"));
     let asked = server.take();
@@ -322,9 +322,9 @@ async fn an_adopted_pod_is_counted() {
         })
         .await;
         let shared = Shared::fixed(&server.client);
-        shared.informer::<Job>().tell_of(serde_json::from_value(job.clone()).unwrap());
+        shared.informer::<Job>().show(serde_json::from_value(job.clone()).unwrap());
         let pod = json!({"metadata": noted(&has), "status": {"phase": phase}});
-        shared.informer::<Pod>().tell_of(serde_json::from_value(pod).unwrap());
+        shared.informer::<Pod>().show(serde_json::from_value(pod).unwrap());
         workload::look_once::<super::Jobs>(&shared, &Key::new("d", "j")).await.unwrap();
         let asked = server.take();
         let at = |end: &str| asked.iter().position(|a| a.line.ends_with(end));
@@ -358,7 +358,7 @@ async fn pods_of_an_indexed_job_have_host_names_of_their_own() {
     })
     .await;
     let shared = Shared::fixed(&server.client);
-    shared.informer::<Job>().tell_of(serde_json::from_value(job).unwrap());
+    shared.informer::<Job>().show(serde_json::from_value(job).unwrap());
     workload::look_once::<super::Jobs>(&shared, &Key::new("d", "j")).await.unwrap();
     let mut made = server.take();
     made.retain(|a| a.line == "POST /api/v1/namespaces/d/pods");
@@ -471,7 +471,7 @@ async fn a_finished_job_of_another_manager_is_deleted_when_its_time_is_over() {
         let server =
             Scripted::new(move |asked| asked.line.contains("/jobs/j").then(|| (200, answer.clone()))).await;
         let shared = Shared::fixed(&server.client);
-        shared.informer::<Job>().tell_of(serde_json::from_value(stored.clone()).unwrap());
+        shared.informer::<Job>().show(serde_json::from_value(stored.clone()).unwrap());
         let looked = workload::look_once::<super::Jobs>(&shared, &Key::new("d", "j")).await.unwrap();
         let deletes = server.lines().iter().any(|line| line.starts_with("DELETE"));
         assert_eq!((deletes, matches!(looked, Outcome::After(_))), (is_deleted, waits), "{stored}");

@@ -102,7 +102,7 @@ impl World {
         self.pods.push(serde_json::from_value(pod).unwrap());
     }
 
-    /// A running pod ends, with an exit code.
+    /// Ends a running pod with an exit code.
     pub(super) fn end(&mut self, name: &str, code: i32) {
         let finished = clock::rfc3339(self.now);
         let status = json!({"phase": if code == 0 { "Succeeded" } else { "Failed" }, "containerStatuses": [{
@@ -112,7 +112,7 @@ impl World {
         pod.status = Some(serde_json::from_value(status).unwrap());
     }
 
-    /// The user deletes a pod. It ends after its grace period.
+    /// Deletes a pod as a user does. It ends after its grace period.
     pub(super) fn delete(&mut self, name: &str, grace: i64) {
         let until = self.now + jiff::SignedDuration::from_secs(grace);
         let pod = self.pods.iter_mut().find(|p| p.metadata.name.as_deref() == Some(name)).unwrap();
@@ -125,7 +125,7 @@ impl World {
         self
     }
 
-    /// Names of the pods that have not ended.
+    /// Returns the names of the pods that have not ended.
     pub(super) fn running(&self) -> impl Iterator<Item = &str> {
         let running = |p: &&Pod| p.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running");
         self.pods.iter().filter(running).filter_map(|p| p.metadata.name.as_deref())

@@ -265,8 +265,8 @@ mod tests {
         serde_json::from_value(json!({"metadata": meta, "status": {"phase": "Terminating"}})).unwrap()
     }
 
-    /// A namespace with a Secret, and a pod as long as `pods` says so. Two objects of `stuck`
-    /// cannot be deleted.
+    /// Returns a namespace with a Secret, and a pod as long as `pods` says so. Two objects of
+    /// `stuck` cannot be deleted.
     async fn server(pods: Arc<Mutex<bool>>) -> Scripted {
         Scripted::new(move |asked| {
             let item = |name: &str| json!({"metadata": {"name": name, "finalizers": ["a.b/c"]}});
@@ -410,7 +410,7 @@ mod tests {
         })
         .await;
         let shared = Shared::fixed(&server.client);
-        shared.informer::<Namespace>().tell_of(dying());
+        shared.informer::<Namespace>().show(dying());
         assert_eq!(sync(&shared, Key::new("", "n"), None).await.unwrap(), Outcome::Done);
         assert_eq!(server.lines(), ["GET /api/v1/namespaces/n"]);
     }

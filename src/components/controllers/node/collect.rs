@@ -189,12 +189,12 @@ mod tests {
     use super::*;
     use client::testing::{Scripted, refusal};
 
-    /// A running pod of the missing node `n`. It is being deleted: its kubelet went first.
+    /// Returns a running pod of the missing node `n`. It is being deleted: its kubelet went first.
     async fn orphans(server: &Scripted) -> Orphans {
         let shared = Shared::fixed(&server.client);
         let pod = json!({"metadata": {"name": "p", "namespace": "d", "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z"},
             "spec": {"nodeName": "n", "containers": []}, "status": {"phase": "Running"}});
-        shared.informer::<Pod>().tell_of(serde_json::from_value(pod).unwrap());
+        shared.informer::<Pod>().show(serde_json::from_value(pod).unwrap());
         Orphans { shared, missing: Mutex::default() }
     }
 
@@ -243,7 +243,7 @@ mod tests {
         let pods = orphans.shared.informer::<Pod>();
         let mut pod = (*pods.get(&Key::new("d", "p")).unwrap()).clone();
         pod.status.as_mut().unwrap().phase = Some("Failed".into());
-        pods.tell_of(pod);
+        pods.show(pod);
         orphans.sync("n", &None).await.unwrap();
         end_quarantine(&orphans);
         orphans.sync("n", &None).await.unwrap();
@@ -268,7 +268,7 @@ mod tests {
         orphans
             .shared
             .informer::<Node>()
-            .tell_of(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
+            .show(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
         assert_eq!(orphans.sync("n", &None).await.unwrap(), Outcome::Done);
         assert_eq!(server.lines(), [""; 0]);
         assert!(orphans.missing.lock().is_empty(), "it is missing no longer");
@@ -289,7 +289,7 @@ mod tests {
             let meta = json!({"name": name, "namespace": "d", "uid": name, "finalizers": ["a.b/c"],
                 "deletionTimestamp": going, "deletionGracePeriodSeconds": 0});
             let pod = json!({"metadata": meta, "spec": {"nodeName": node, "containers": []}, "status": {"phase": phase}});
-            shared.informer::<Pod>().tell_of(serde_json::from_value(pod).unwrap());
+            shared.informer::<Pod>().show(serde_json::from_value(pod).unwrap());
         }
         sweep(&shared).await;
         let asked = server.take();

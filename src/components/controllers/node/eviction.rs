@@ -267,10 +267,10 @@ mod tests {
     ) -> Eviction {
         let shared = Shared::fixed(&server.client);
         let node = json!({"metadata": {"name": "n"}, "spec": {"taints": [taint]}});
-        shared.informer::<Node>().tell_of(serde_json::from_value(node).unwrap());
+        shared.informer::<Node>().show(serde_json::from_value(node).unwrap());
         let pod = json!({"metadata": {"name": "p", "namespace": "d", "uid": "u"},
             "spec": {"nodeName": "n", "containers": [], "tolerations": tolerations}});
-        shared.informer::<Pod>().tell_of(serde_json::from_value(pod).unwrap());
+        shared.informer::<Pod>().show(serde_json::from_value(pod).unwrap());
         let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
         Eviction { shared, recorder, stays: Mutex::default() }
     }
@@ -304,7 +304,7 @@ mod tests {
         eviction
             .shared
             .informer::<Node>()
-            .tell_of(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
+            .show(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
         eviction.sync(&key, &None).await.unwrap();
         assert!(eviction.stays.lock().is_empty(), "the taint is gone, and the count with it");
     }
@@ -324,7 +324,7 @@ mod tests {
             let mut pod = Pod::clone(&eviction.shared.informer::<Pod>().get(&key).unwrap());
             let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": BY_TAINT.reason});
             pod.status = serde_json::from_value(json!({"conditions": [condition]})).unwrap();
-            eviction.shared.informer::<Pod>().tell_of(pod);
+            eviction.shared.informer::<Pod>().show(pod);
             assert_eq!(eviction.sync(&key, &None).await.unwrap(), Outcome::Done);
             let mut lines = server.lines();
             lines.retain(|line| line.starts_with("DELETE"));
@@ -351,7 +351,7 @@ mod tests {
         assert!(matches!(first, Outcome::After(left) if left <= minute), "{first:?}");
         let set_taints = |taints: serde_json::Value| {
             let node = json!({"metadata": {"name": "n"}, "spec": {"taints": taints}});
-            eviction.shared.informer::<Node>().tell_of(serde_json::from_value(node).unwrap());
+            eviction.shared.informer::<Node>().show(serde_json::from_value(node).unwrap());
         };
         set_taints(json!([taint(UNREACHABLE, 0)]));
         let second = eviction.sync(&key, &None).await.unwrap();
@@ -375,7 +375,7 @@ mod tests {
         let key = Key::new("d", "p");
         assert!(matches!(eviction.sync(&key, &None).await.unwrap(), Outcome::After(_)));
         let node: Node = serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap();
-        eviction.shared.informer::<Node>().tell_gone(node.clone());
+        eviction.shared.informer::<Node>().show_deleted(node.clone());
         let later = eviction.sync(&key, &None).await.unwrap();
         assert!(matches!(later, Outcome::After(left) if left > Duration::from_secs(240)), "{later:?}");
         // Events of one source are written in their order.
@@ -383,7 +383,7 @@ mod tests {
         server.event("End").await;
         assert!(server.events().iter().all(|event| event.body["reason"] != EVICTION));
         // Registered anew without a taint.
-        eviction.shared.informer::<Node>().tell_of(node);
+        eviction.shared.informer::<Node>().show(node);
         assert_eq!(eviction.sync(&key, &None).await.unwrap(), Outcome::Done);
         assert_eq!(server.event(EVICTION).await, "Cancelling deletion of Pod d/p");
     }
@@ -414,7 +414,7 @@ mod tests {
                 |n| json!([{"type": "PodScheduled", "status": "True", "lastTransitionTime": minutes_ago(n)}]),
             );
             pod.status = serde_json::from_value(json!({"conditions": scheduled})).unwrap();
-            eviction.shared.informer::<Pod>().tell_of(pod);
+            eviction.shared.informer::<Pod>().show(pod);
             let outcome = eviction.sync(&key, &None).await.unwrap();
             let minute = Duration::from_secs(60);
             let waits = matches!(outcome, Outcome::After(left) if left <= minute && !left.is_zero());

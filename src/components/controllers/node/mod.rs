@@ -280,14 +280,14 @@ mod tests {
 
     const LONG_AGO: Duration = Duration::from_secs(55);
 
-    /// What the check of a node asks for that was last heard of some time ago.
+    /// Returns what the check of a node asks for that was last heard of some time ago.
     async fn asked(server: &Scripted, node: Arc<Node>, pods: Vec<Pod>) -> Vec<String> {
         asked_after(LONG_AGO, server, node, pods).await
     }
 
     async fn asked_after(ago: Duration, server: &Scripted, node: Arc<Node>, pods: Vec<Pod>) -> Vec<String> {
         let shared = Shared::fixed(&server.client);
-        pods.into_iter().for_each(|pod| shared.informer::<Pod>().tell_of(pod));
+        pods.into_iter().for_each(|pod| shared.informer::<Pod>().show(pod));
         let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
         let sign = "None None".to_string();
         let mut seen = Seen::from([("n".to_string(), Life::new(sign, clock::Instant::now() - ago))]);
@@ -334,7 +334,7 @@ mod tests {
     async fn pods_of_a_node_that_was_not_ready_before_it_fell_silent_stay_as_they_are() {
         let server = Scripted::new(|_| None).await;
         let shared = Shared::fixed(&server.client);
-        shared.informer::<Pod>().tell_of(ready_pod("a"));
+        shared.informer::<Pod>().show(ready_pod("a"));
         let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
         let last = Life::new("None None".to_string(), clock::Instant::now() - LONG_AGO);
         let mut seen = Seen::from([("n".to_string(), last)]);
@@ -438,10 +438,10 @@ mod tests {
             let lease =
                 json!({"metadata": {"name": "n", "namespace": "kube-node-lease", "resourceVersion": "7"}});
             let lease: Lease = serde_json::from_value(lease).unwrap();
-            shared.informer::<Lease>().tell_of(lease.clone());
+            shared.informer::<Lease>().show(lease.clone());
             check(&shared, &recorder, &Arc::new(node), &mut Seen::new()).await.unwrap();
             assert_eq!(server.lines(), [""; 0], "{age:?}");
-            shared.informer::<Lease>().tell_gone(lease);
+            shared.informer::<Lease>().show_deleted(lease);
         }
         shared.crew.kill();
     }

@@ -199,7 +199,7 @@ mod tests {
         let mut cordoned = node("True", true);
         cordoned.metadata.uid = Some("u".into());
         cordoned.metadata.resource_version = Some("5".into());
-        shared.informer::<Node>().tell_of(cordoned.clone());
+        shared.informer::<Node>().show(cordoned.clone());
         sync(&shared, &Key::new("", "n"), None).await.unwrap();
         let asked = server.take();
         assert_eq!((asked.len(), asked[0].line.as_str()), (1, "PATCH /api/v1/nodes/n"));
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(keys(&written), ["mine:NoSchedule", "unschedulable:NoSchedule"]);
         cordoned.spec.as_mut().unwrap().taints = Some(written);
         cordoned.metadata.resource_version = Some("6".into());
-        shared.informer::<Node>().tell_of(cordoned);
+        shared.informer::<Node>().show(cordoned);
         sync(&shared, &Key::new("", "n"), None).await.unwrap();
         assert_eq!(server.lines(), [""; 0], "nothing is left to write");
     }

@@ -135,7 +135,7 @@ async fn settle(seed: u64, store: &Store, door: &Door, only_late: bool) {
     loop {
         let (before, asked) = (store.revision(), door.tally().requests);
         clock::sleep(QUIET).await;
-        let wrong = checks::wrong(store, &door.untold());
+        let wrong = checks::wrong(store, &door.unanswered());
         if wrong.is_empty() && store.revision() == before {
             break;
         }

@@ -25,7 +25,7 @@ impl Nodes {
         Nodes { store: store.clone(), rng: rng.clone(), calm: Cell::new(false) }
     }
 
-    /// From now on pods do not fail any more.
+    /// Makes pods fail no more from now on.
     pub(super) fn calm(&self) {
         self.calm.set(true);
     }
@@ -123,8 +123,8 @@ impl Nodes {
         self.write(pod, phase, false)
     }
 
-    /// Now and then a user annotates a Job at the moment in which one of its pods ends. What the
-    /// controller has read of the Job is old then, and its next status meets a conflict.
+    /// Annotates a Job now and then, as a user may, at the moment in which one of its pods ends.
+    /// What the controller has read of the Job is old then, and its next status meets a conflict.
     fn disturb(&self, pod: &Value) {
         let owner = value::list(pod, "metadata.ownerReferences").iter().find(|o| o["kind"] == "Job");
         let Some(name) = owner.and_then(|o| o["name"].as_str()) else { return };

@@ -183,12 +183,12 @@ mod tests {
             })
             .await;
             let shared = Shared::fixed(&server.client);
-            shared.informer::<StatefulSet>().tell_of(serde_json::from_value(set).unwrap());
+            shared.informer::<StatefulSet>().show(serde_json::from_value(set).unwrap());
             if is_going {
                 let meta = json!({"name": "data-web-0", "namespace": "d", "uid": "c",
                     "deletionTimestamp": "2026-01-01T00:00:00Z"});
                 let claim = json!({"metadata": meta});
-                shared.informer::<PersistentVolumeClaim>().tell_of(serde_json::from_value(claim).unwrap());
+                shared.informer::<PersistentVolumeClaim>().show(serde_json::from_value(claim).unwrap());
             }
             assert!(workload::look_once::<StatefulSets>(&shared, &Key::new("d", "web")).await.is_err());
             let is_emitted = |message: &String| {

@@ -226,8 +226,8 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    /// The owners of the claim of `web-2` after a look, beside those that it has: kind, name, uid,
-    /// and whether it is the controller that blocks its owner's deletion.
+    /// Returns the owners of the claim of `web-2` after a look, beside those that it has: kind,
+    /// name, uid, and whether it is the controller that blocks its owner's deletion.
     fn owners(deleted: &str, scaled: &str, condemned: bool, has: Value) -> Vec<String> {
         let policy = json!({"whenDeleted": deleted, "whenScaled": scaled});
         let set = json!({"metadata": {"name": "web", "uid": "s"}, "spec": {"replicas": 2, "selector": {},

@@ -211,8 +211,8 @@ mod tests {
     use client::testing::Scripted;
     use serde_json::{Value, json};
 
-    /// What a set asks of the API server that has adopted a pod without its labels or claims.
-    /// `refuse`: new volumes, as the API server does.
+    /// Returns what a set asks of the API server that has adopted a pod without its labels or
+    /// claims. `refuse`: new volumes, as the API server does.
     async fn repair(volumes: Value, refuse: bool) -> (bool, Vec<(String, Value)>) {
         let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
         let claim = json!({"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}});
@@ -237,8 +237,8 @@ mod tests {
         })
         .await;
         let shared = Shared::fixed(&server.client);
-        shared.informer::<StatefulSet>().tell_of(serde_json::from_value(set).unwrap());
-        shared.informer::<Pod>().tell_of(serde_json::from_value(pod).unwrap());
+        shared.informer::<StatefulSet>().show(serde_json::from_value(set).unwrap());
+        shared.informer::<Pod>().show(serde_json::from_value(pod).unwrap());
         let looked = workload::look_once::<StatefulSets>(&shared, &Key::new("d", "web")).await;
         let writes = server.take().into_iter().filter(|asked| {
             ["/pods", "/pods/web-0", "/persistentvolumeclaims"].iter().any(|end| asked.line.ends_with(end))
@@ -280,7 +280,8 @@ mod tests {
         assert_eq!(volumes[0]["persistentVolumeClaim"]["claimName"], "data-web-0");
     }
 
-    /// The requests of a look at a set that lacks its only pod, whose claim has this metadata.
+    /// Returns the requests of a look at a set that lacks its only pod, whose claim has this
+    /// metadata.
     async fn grow(policy: &str, claim: Value) -> (bool, Vec<String>) {
         let set = json!({"metadata": {"name": "web", "namespace": "d", "uid": "1", "resourceVersion": "5"},
             "spec": {"replicas": 1, "serviceName": "web", "selector": {"matchLabels": {"a": "b"}},
@@ -299,10 +300,10 @@ mod tests {
         })
         .await;
         let shared = Shared::fixed(&server.client);
-        shared.informer::<StatefulSet>().tell_of(serde_json::from_value(set).unwrap());
+        shared.informer::<StatefulSet>().show(serde_json::from_value(set).unwrap());
         // The cache knows the claim, and nothing of its owner yet.
         let known = json!({"metadata": {"name": "data-web-0", "namespace": "d", "uid": "c"}});
-        shared.informer::<PersistentVolumeClaim>().tell_of(serde_json::from_value(known).unwrap());
+        shared.informer::<PersistentVolumeClaim>().show(serde_json::from_value(known).unwrap());
         let looked = workload::look_once::<StatefulSets>(&shared, &Key::new("d", "web")).await;
         let pods =
             server.lines().into_iter().filter(|line| line.starts_with("POST") && line.ends_with("/pods"));
@@ -341,16 +342,16 @@ mod tests {
         })
         .await;
         let shared = Shared::fixed(&server.client);
-        shared.informer::<StatefulSet>().tell_of(serde_json::from_value(set).unwrap());
+        shared.informer::<StatefulSet>().show(serde_json::from_value(set).unwrap());
         let owner = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "1", "controller": true});
         let pod = |name: &str, owners: Value| {
             let meta = json!({"name": name, "namespace": "d", "uid": name, "labels": {"a": "b"}, "ownerReferences": owners});
             serde_json::from_value(json!({"metadata": meta, "spec": {"containers": []}})).unwrap()
         };
         for name in ["web-0", "debug", "other-0", "web-x"] {
-            shared.informer::<Pod>().tell_of(pod(name, json!([])));
+            shared.informer::<Pod>().show(pod(name, json!([])));
         }
-        shared.informer::<Pod>().tell_of(pod("foreign", json!([owner])));
+        shared.informer::<Pod>().show(pod("foreign", json!([owner])));
         workload::look_once::<StatefulSets>(&shared, &Key::new("d", "web")).await.unwrap();
         let asked = server.take();
         let owners = asked.iter().filter(|a| a.line.starts_with("PATCH") && a.line.contains("/pods/"));
@@ -372,7 +373,7 @@ mod tests {
             "spec": {"replicas": 2, "selector": {"matchLabels": {"a": "b"}}, "template": {}}, "status": status});
         let server = Scripted::new(|_| None).await;
         let shared = Shared::fixed(&server.client);
-        shared.informer::<StatefulSet>().tell_of(serde_json::from_value(set).unwrap());
+        shared.informer::<StatefulSet>().show(serde_json::from_value(set).unwrap());
         workload::look_once::<StatefulSets>(&shared, &Key::new("d", "web")).await.unwrap();
         let asked = server.take();
         assert_eq!(asked.len(), 1, "{asked:?}");

@@ -30,7 +30,7 @@ impl Worker {
     ///
     /// The reservation comes first: if the controller ends after step 1, the next look finds a
     /// volume that is reserved for this claim, and goes on with it.
-    pub(super) async fn claim(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
+    pub(super) async fn sync_claim(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
         let Some(claim) = self.shared.informer::<PersistentVolumeClaim>().get(&key) else {
             return Ok(Outcome::Done);
         };
@@ -42,7 +42,7 @@ impl Worker {
             return Ok(Outcome::Done);
         }
         // Where the first consumer decides, the scheduler reserves the volume.
-        let late = self.is_late(&claim) && bound_to(&claim).is_none();
+        let late = self.waits_for_consumer(&claim) && bound_to(&claim).is_none();
         let may_have = |v: &Arc<PersistentVolume>| fits(v, &claim) && (!late || is_reserved_for(v, &claim));
         let fitting = self
             .shared
@@ -52,7 +52,7 @@ impl Worker {
             .filter(may_have)
             .min_by_key(|v| closest(v));
         let client = self.shared.config.client.caused_by(cause.clone());
-        let Some(volume) = fitting else { return self.wait(&key, &claim, &cause).await };
+        let Some(volume) = fitting else { return self.await_volume(&key, &claim, &cause).await };
         let name = volume.metadata.name.clone().unwrap_or_default();
         let api = client.cluster::<PersistentVolume>();
         let gone = || Error::Conflict(format!("volume {name} is gone"));
@@ -96,7 +96,7 @@ impl Worker {
     }
 
     /// Returns whether the claim's class waits for the first consumer.
-    fn is_late(&self, claim: &PersistentVolumeClaim) -> bool {
+    fn waits_for_consumer(&self, claim: &PersistentVolumeClaim) -> bool {
         let class = self.shared.informer::<StorageClass>().get(&Key::new("", class_of(claim)));
         class.is_some_and(|c| c.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"))
     }

@@ -65,12 +65,12 @@ fn start(shared: &Shared) {
     shared.report_panics(&claims, shared.informer::<PersistentVolumeClaim>(), "persistentvolume-binder");
     claims.work("claim", 1, move |key, cause| {
         let worker = w.clone();
-        async move { worker.claim(key, cause).await } // one worker: a volume must not be given twice
+        async move { worker.sync_claim(key, cause).await } // one worker: a volume must not be given twice
     });
     shared.report_panics(&volumes, shared.informer::<PersistentVolume>(), "persistentvolume-binder");
     volumes.work("volume", 1, move |key, cause| {
         let worker = worker.clone();
-        async move { worker.volume(key, cause).await }
+        async move { worker.sync_volume(key, cause).await }
     });
 }
 

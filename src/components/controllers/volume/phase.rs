@@ -24,7 +24,7 @@ impl Worker {
     /// made for a claim that got another    Released: its provisioner deletes it
     /// Released, at the next look           see `reclaim`
     /// ```
-    pub(super) async fn volume(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
+    pub(super) async fn sync_volume(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
         let Some(volume) = self.shared.informer::<PersistentVolume>().get(&key) else {
             return Ok(Outcome::Done);
         };
@@ -55,9 +55,10 @@ impl Worker {
                         Some(_) => "Bound",
                         None => "Available",
                     },
-                    Some(claim) if is_bound(&claim) && is_superfluous(&volume) => "Released",
+                    Some(claim) if is_bound(&claim) && is_deleted_when_released(&volume) => "Released",
                     Some(claim)
-                        if is_bound(&claim) && (is_taken_back(&volume) || reference.uid.is_some()) =>
+                        if is_bound(&claim)
+                            && (is_reserved_by_controller(&volume) || reference.uid.is_some()) =>
                     {
                         return self.unreserve(&volume, cause).await;
                     }
@@ -85,7 +86,7 @@ impl Worker {
     /// administrator reserved goes on waiting for a claim of this name (`unbindVolume` upstream).
     async fn unreserve(&self, volume: &PersistentVolume, cause: Option<Cause>) -> Result<Outcome, Error> {
         let (uid, version) = (&volume.metadata.uid, &volume.metadata.resource_version);
-        let patch = match is_taken_back(volume) {
+        let patch = match is_reserved_by_controller(volume) {
             true => json!({
                 "metadata": {
                     "uid": uid, "resourceVersion": version, "annotations": {BOUND_BY_CONTROLLER: null},
@@ -123,13 +124,13 @@ impl Worker {
 
 /// Returns whether a component reserved the volume for its claim; false if an administrator did,
 /// who wants this claim to have it.
-fn is_taken_back(volume: &PersistentVolume) -> bool {
+fn is_reserved_by_controller(volume: &PersistentVolume) -> bool {
     volume.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(BOUND_BY_CONTROLLER))
 }
 
 /// Returns whether a provisioner made the volume for its claim and deletes it when it is released.
 /// No other claim is to have it.
-fn is_superfluous(volume: &PersistentVolume) -> bool {
+fn is_deleted_when_released(volume: &PersistentVolume) -> bool {
     let is_provisioned = volume.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(PROVISIONED_BY));
     let spec = volume.spec.clone().unwrap_or_default();
     is_provisioned

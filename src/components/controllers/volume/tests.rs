@@ -26,13 +26,13 @@ fn volume(reserved: Option<&str>) -> PersistentVolume {
     )
 }
 
-/// A worker that knows these; its class waits for the first consumer.
+/// Returns a worker that knows these; its class waits for the first consumer.
 fn worker(server: &Scripted, claims: Vec<PersistentVolumeClaim>, volumes: Vec<PersistentVolume>) -> Worker {
     let shared = Shared::fixed(&server.client);
     let late = json!({"metadata": {"name": "late"}, "provisioner": "x", "volumeBindingMode": "WaitForFirstConsumer"});
-    shared.informer::<StorageClass>().tell_of(of(late));
-    claims.into_iter().for_each(|claim| shared.informer::<PersistentVolumeClaim>().tell_of(claim));
-    volumes.into_iter().for_each(|volume| shared.informer::<PersistentVolume>().tell_of(volume));
+    shared.informer::<StorageClass>().show(of(late));
+    claims.into_iter().for_each(|claim| shared.informer::<PersistentVolumeClaim>().show(claim));
+    volumes.into_iter().for_each(|volume| shared.informer::<PersistentVolume>().show(volume));
     let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
     Worker { shared, recorder }
 }
@@ -45,10 +45,10 @@ fn key() -> Key {
 async fn a_class_that_waits_for_its_first_consumer_gets_no_volume_but_the_reserved_one() {
     let server = Scripted::new(|_| None).await;
     let free = worker(&server, vec![claim("", "Pending")], vec![volume(None)]);
-    free.claim(key(), None).await.unwrap();
+    free.sync_claim(key(), None).await.unwrap();
     assert_eq!(server.lines(), [""; 0]);
     let reserved = worker(&server, vec![claim("", "Pending")], vec![volume(Some("u"))]);
-    reserved.claim(key(), None).await.unwrap();
+    reserved.sync_claim(key(), None).await.unwrap();
     let claim = "PATCH /api/v1/namespaces/d/persistentvolumeclaims/c";
     let status = "PATCH /api/v1/persistentvolumes/v/status".to_string();
     assert_eq!(server.lines(), [status, claim.into(), format!("{claim}/status")]);
@@ -64,7 +64,7 @@ async fn only_a_volume_that_no_administrator_reserved_is_marked_as_reserved_by_a
         let server = Scripted::new(|_| None).await;
         let mut claim = claim("", "Pending");
         claim.spec.as_mut().unwrap().storage_class_name = Some("soon".into());
-        worker(&server, vec![claim], vec![volume]).claim(key(), None).await.unwrap();
+        worker(&server, vec![claim], vec![volume]).sync_claim(key(), None).await.unwrap();
         let asked = server.take();
         let reserve = asked.iter().find(|a| a.line == "PATCH /api/v1/persistentvolumes/v").unwrap();
         assert_eq!(reserve.body["spec"]["claimRef"]["uid"], "u");
@@ -82,7 +82,7 @@ async fn a_claim_that_an_earlier_look_has_bound_is_recorded_once() {
         })
         .await;
         let worker = worker(&server, vec![claim("", "Pending")], vec![volume(Some("u"))]);
-        worker.claim(key(), None).await.unwrap();
+        worker.sync_claim(key(), None).await.unwrap();
         let records = worker.shared.config.tap.since(0);
         assert_eq!(
             records.iter().filter(|r| matches!(r.event, Event::BindVolume { .. })).count(),
@@ -99,7 +99,7 @@ async fn only_a_claim_that_named_no_volume_is_marked_as_bound_by_the_controller(
         let server = Scripted::new(|_| None).await;
         let mut claim = claim("", "Pending");
         claim.spec.as_mut().unwrap().volume_name = Some(named.into());
-        worker(&server, vec![claim], vec![volume(Some("u"))]).claim(key(), None).await.unwrap();
+        worker(&server, vec![claim], vec![volume(Some("u"))]).sync_claim(key(), None).await.unwrap();
         let asked = server.take();
         let bind = asked.iter().find(|a| a.line.ends_with("/persistentvolumeclaims/c")).unwrap();
         assert_eq!(bind.body["spec"]["volumeName"], "v");
@@ -119,13 +119,16 @@ async fn a_claim_whose_volume_is_gone_is_lost_unless_only_the_cache_is_behind() 
     };
     for (code, want) in [(200, Value::Null), (404, json!("Lost"))] {
         let server = Scripted::new(stored(code)).await;
-        worker(&server, vec![claim("v", "Bound")], vec![]).claim(key(), None).await.unwrap();
+        worker(&server, vec![claim("v", "Bound")], vec![]).sync_claim(key(), None).await.unwrap();
         let written: Value =
             server.take().iter().map(|a| a.body["status"]["phase"].clone()).next_back().unwrap();
         assert_eq!(written, want);
     }
     let server = Scripted::new(stored(200)).await;
-    worker(&server, vec![claim("v", "Bound")], vec![volume(Some("u"))]).claim(key(), None).await.unwrap();
+    worker(&server, vec![claim("v", "Bound")], vec![volume(Some("u"))])
+        .sync_claim(key(), None)
+        .await
+        .unwrap();
     assert_eq!(server.lines(), [""; 0], "all is well, and nobody is asked");
 }
 
@@ -148,14 +151,17 @@ async fn a_claim_that_says_it_is_bound_is_lost_unless_its_volume_is_there() {
         let mut restored = claim("v", "Pending");
         restored.spec.as_mut().unwrap().volume_name = Some(named.into());
         let worker = worker(&server, vec![restored], vec![]);
-        worker.claim(key(), None).await.unwrap();
+        worker.sync_claim(key(), None).await.unwrap();
         let message = server.event(reason).await;
         assert!(message.starts_with(why), "{message}");
         let asked = server.take();
         assert_eq!(asked.last().unwrap().body["status"]["phase"], "Lost", "{asked:?}");
     }
     let server = Scripted::new(|_| None).await;
-    worker(&server, vec![claim("v", "Pending")], vec![volume(Some("u"))]).claim(key(), None).await.unwrap();
+    worker(&server, vec![claim("v", "Pending")], vec![volume(Some("u"))])
+        .sync_claim(key(), None)
+        .await
+        .unwrap();
     let asked = server.take();
     assert_eq!(asked.last().unwrap().body["status"]["phase"], "Bound", "{asked:?}");
 }
@@ -169,7 +175,7 @@ async fn a_volume_is_bound_only_to_the_claim_whose_uid_it_has() {
         restored.spec.as_mut().unwrap().claim_ref.as_mut().unwrap().uid = uid.map(String::from);
         restored.status = Some(with_phase(None, "Pending"));
         let claim = claim("v", "Pending");
-        worker(&server, vec![claim], vec![restored]).volume(Key::new("", "v"), None).await.unwrap();
+        worker(&server, vec![claim], vec![restored]).sync_volume(Key::new("", "v"), None).await.unwrap();
         assert_eq!(server.take()[0].body["status"]["phase"], want, "{uid:?}");
     }
 }
@@ -189,7 +195,7 @@ async fn a_volume_whose_claim_got_another_one_is_free_again_unless_its_administr
         spare.spec.as_mut().unwrap().claim_ref.as_mut().unwrap().uid = uid.map(String::from);
         spare.status = Some(with_phase(None, "Available"));
         let bound = claim("other", "Bound");
-        worker(&server, vec![bound], vec![spare]).volume(Key::new("", "v"), None).await.unwrap();
+        worker(&server, vec![bound], vec![spare]).sync_volume(Key::new("", "v"), None).await.unwrap();
         let asked = server.take();
         assert!(asked.iter().all(|patch| patch.line == "PATCH /api/v1/persistentvolumes/v"));
         let specs: Vec<Value> = asked.into_iter().map(|patch| patch.body["spec"].clone()).collect();
@@ -201,7 +207,7 @@ async fn a_volume_whose_claim_got_another_one_is_free_again_unless_its_administr
     spare.metadata.annotations = of(json!({BOUND_BY_CONTROLLER: "yes"}));
     spare.status = Some(with_phase(None, "Available"));
     let open = claim("", "Pending");
-    worker(&server, vec![open], vec![spare]).volume(Key::new("", "v"), None).await.unwrap();
+    worker(&server, vec![open], vec![spare]).sync_volume(Key::new("", "v"), None).await.unwrap();
     assert!(server.take().is_empty());
 }
 
@@ -219,7 +225,7 @@ async fn a_volume_that_was_made_for_a_claim_which_got_another_one_is_released() 
         spare.spec.as_mut().unwrap().persistent_volume_reclaim_policy = Some(policy.into());
         spare.status = Some(with_phase(None, "Pending"));
         let bound = claim("other", "Bound");
-        worker(&server, vec![bound], vec![spare]).volume(Key::new("", "v"), None).await.unwrap();
+        worker(&server, vec![bound], vec![spare]).sync_volume(Key::new("", "v"), None).await.unwrap();
         let asked = server.take();
         assert_eq!(asked[0].line.ends_with("/v/status"), released, "{policy}");
         assert_eq!(asked[0].body["status"]["phase"] == "Released", released, "{policy}");
@@ -251,8 +257,8 @@ async fn nothing_makes_volumes_for_a_class_without_a_provisioner() {
     claim.spec.as_mut().unwrap().storage_class_name = Some("hand".into());
     let worker = worker(&server, vec![claim], vec![]);
     let class = json!({"metadata": {"name": "hand"}, "provisioner": NO_PROVISIONER});
-    worker.shared.informer::<StorageClass>().tell_of(of(class));
-    worker.claim(key(), None).await.unwrap();
+    worker.shared.informer::<StorageClass>().show(of(class));
+    worker.sync_claim(key(), None).await.unwrap();
     let message = server.event("ProvisioningFailed").await;
     assert_eq!(message, "no volume plugin matched name: kubernetes.io/no-provisioner");
     assert_eq!(server.lines(), [""; 0], "no provisioner is asked");
@@ -265,8 +271,8 @@ async fn a_provisioner_is_asked_in_the_words_of_now_and_of_old() {
     claim.spec.as_mut().unwrap().storage_class_name = Some("soon".into());
     let worker = worker(&server, vec![claim], vec![]);
     let class = json!({"metadata": {"name": "soon"}, "provisioner": "example.com/disk"});
-    worker.shared.informer::<StorageClass>().tell_of(of(class));
-    worker.claim(key(), None).await.unwrap();
+    worker.shared.informer::<StorageClass>().show(of(class));
+    worker.sync_claim(key(), None).await.unwrap();
     let asked = server.take();
     let claims = "PATCH /api/v1/namespaces/d/persistentvolumeclaims/c";
     let written = asked.iter().find(|a| a.line == claims).expect("the claim is annotated");
@@ -282,7 +288,7 @@ async fn a_volume_is_released_only_when_the_api_server_does_not_know_its_claim()
         let server = Scripted::new(move |a| a.line.starts_with("GET").then(|| (200, stored.clone()))).await;
         let mut bound = volume(Some("u"));
         bound.status = Some(with_phase(None, "Bound"));
-        worker(&server, vec![], vec![bound]).volume(Key::new("", "v"), None).await.unwrap();
+        worker(&server, vec![], vec![bound]).sync_volume(Key::new("", "v"), None).await.unwrap();
         let verbs: Vec<String> =
             server.lines().iter().filter_map(|l| l.split(' ').next().map(String::from)).collect();
         assert_eq!(verbs, want, "{uid}");
@@ -309,9 +315,9 @@ async fn a_claim_without_a_class_gets_the_default_one_when_there_is_one() {
             class("b", "2026-01-02T00:00:00Z", "true"),
             class("newest", "2026-01-03T00:00:00Z", "false"),
         ] {
-            worker.shared.informer::<StorageClass>().tell_of(class);
+            worker.shared.informer::<StorageClass>().show(class);
         }
-        worker.claim(key(), None).await.unwrap();
+        worker.sync_claim(key(), None).await.unwrap();
         let set = server.take().first().map(|asked| asked.body["spec"]["storageClassName"].clone());
         assert_eq!(set, want);
     }
@@ -324,7 +330,7 @@ async fn a_bound_volume_whose_claim_was_taken_off_is_available() {
         let mut bound = volume(reserved);
         bound.status = Some(with_phase(None, "Bound"));
         let open = claim("", "Pending");
-        worker(&server, vec![open], vec![bound]).volume(Key::new("", "v"), None).await.unwrap();
+        worker(&server, vec![open], vec![bound]).sync_volume(Key::new("", "v"), None).await.unwrap();
         assert_eq!(server.take().first().map(|asked| asked.body["status"]["phase"].clone()), want);
     }
 }
@@ -338,20 +344,20 @@ async fn a_released_volume_that_nothing_reclaims_fails_once_and_says_why() {
     spec.persistent_volume_reclaim_policy = Some("Delete".into());
     released.status = Some(with_phase(None, "Released"));
     let worker = worker(&server, vec![], vec![released.clone()]);
-    worker.volume(Key::new("", "v"), None).await.unwrap();
+    worker.sync_volume(Key::new("", "v"), None).await.unwrap();
     let why = "host_path deleter only supports /tmp/.+ but received provided /data/x";
     assert_eq!(server.event("VolumeFailedDelete").await, why);
     let status =
         server.take().into_iter().find(|a| a.line.ends_with("/v/status")).unwrap().body["status"].clone();
     assert_eq!((&status["phase"], &status["message"]), (&json!("Failed"), &json!(why)));
     released.status = of(status);
-    worker.shared.informer::<PersistentVolume>().tell_of(released.clone());
-    worker.volume(Key::new("", "v"), None).await.unwrap();
+    worker.shared.informer::<PersistentVolume>().show(released.clone());
+    worker.sync_volume(Key::new("", "v"), None).await.unwrap();
     assert_eq!(server.lines(), [""; 0], "neither does the claim's end need to be confirmed again");
     // Its claim is taken off: the message goes with the phase.
     released.spec.as_mut().unwrap().claim_ref = None;
-    worker.shared.informer::<PersistentVolume>().tell_of(released);
-    worker.volume(Key::new("", "v"), None).await.unwrap();
+    worker.shared.informer::<PersistentVolume>().show(released);
+    worker.sync_volume(Key::new("", "v"), None).await.unwrap();
     let status = server.take()[0].body["status"].clone();
     assert_eq!((&status["phase"], &status["message"]), (&json!("Available"), &Value::Null));
 }

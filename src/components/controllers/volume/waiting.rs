@@ -32,7 +32,7 @@ impl Worker {
     /// class that waits for a consumer      Event WaitForFirstConsumer, until a pod uses the claim
     /// otherwise                            Event ExternalProvisioning, for the provisioner
     /// ```
-    pub(super) async fn wait(
+    pub(super) async fn await_volume(
         &self,
         key: &Key,
         claim: &PersistentVolumeClaim,
@@ -42,12 +42,12 @@ impl Worker {
         let client = self.shared.config.client.caused_by(cause.clone());
         let api = client.within::<PersistentVolumeClaim>(&key.namespace);
         if let Some(name) = bound_to(claim) {
-            return self.wait_for(&name, key, claim, cause).await;
+            return self.await_named_volume(&name, key, claim, cause).await;
         }
         let unset = claim.spec.as_ref().is_none_or(|s| s.storage_class_name.is_none());
-        let noted = claim.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(OLD_CLASS));
+        let has_old_class = claim.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(OLD_CLASS));
         if unset
-            && !noted
+            && !has_old_class
             && let Some(name) = default_class(&self.shared.informer::<StorageClass>().list())
         {
             // The claim is older than the default class. The change brings its key back.
@@ -94,7 +94,7 @@ impl Worker {
 
     /// Reports that the volume that a claim names is not there (any more) or cannot be bound to it.
     /// A claim that was lost stays so.
-    async fn wait_for(
+    async fn await_named_volume(
         &self,
         name: &str,
         key: &Key,

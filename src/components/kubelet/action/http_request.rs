@@ -26,9 +26,9 @@ pub(super) const OUTPUT_MAX: usize = 10 << 10;
 pub(super) struct HttpTarget {
     pub tls: bool,
     pub to: SocketAddr,
-    /// The header.
+    /// The header `Host`.
     pub host: String,
-    /// With its query.
+    /// The path with its query.
     pub path: String,
 }
 

@@ -125,13 +125,14 @@ pub(crate) enum Answer {
 /// The end of a command.
 enum Ran {
     Well,
-    /// With another code than 0: all that it wrote, and what of it were errors.
+    /// The command ended with another code than 0. `output`: all that it wrote; `errors`: its
+    /// standard error.
     Ill {
         code: i32,
         output: String,
         errors: String,
     },
-    /// It did not end in time, or did not begin; the message says so.
+    /// The command did not end in time, or did not begin; the message says which.
     Late(String),
 }
 

@@ -1,5 +1,6 @@
+use super::super::back_off::{Backoffs, RESET_AFTER};
 use super::super::probe::{Kind, ProbeResults, Probed};
-use super::super::view::{BACKOFF_RESET, Backoffs, HASH, hash, next_backoff};
+use super::super::view::{HASH, hash};
 use super::*;
 use clock::Timestamp;
 use cri::{PodId, Sandbox, SandboxState};
@@ -103,7 +104,7 @@ fn a_crash_restarts_at_once_and_later_after_its_back_off() {
     assert_eq!(steps(&pod, Some(&ready), &crashed, Some(10)), [Step::LookAgain(Duration::from_secs(5))]);
     assert_eq!(steps(&pod, Some(&ready), &crashed, Some(5)), [start("a", false, 1)]);
     let [mut ran_well] = crashed;
-    ran_well.started_at = ran_well.finished_at.map(|at| clock::before(at, BACKOFF_RESET));
+    ran_well.started_at = ran_well.finished_at.map(|at| clock::before(at, RESET_AFTER));
     assert_eq!(steps(&pod, Some(&ready), &[ran_well], Some(300)), [start("a", false, 1)]);
 }
 
@@ -408,16 +409,4 @@ fn the_previous_run_of_a_crash_loop_is_the_one_that_just_crashed() {
     assert_eq!(last(&pod, &[crashed.clone(), container("a", 1, Exited, 1)]), Some(1));
     assert_eq!(last(&pod, &[crashed.clone(), container("a", 1, Exited, 0)]), Some(0), "it is done");
     assert_eq!(last(&pod, &[container("a", 0, Running, 0)]), None);
-}
-
-#[test]
-fn back_off_doubles_to_five_minutes_and_forgets_a_good_run() {
-    let short = Duration::from_secs(1);
-    assert_eq!(next_backoff(None, short), Duration::from_secs(10));
-    assert_eq!(next_backoff(Some(Duration::from_secs(10)), short), Duration::from_secs(20));
-    assert_eq!(next_backoff(Some(Duration::from_secs(300)), short), Duration::from_secs(300));
-    assert_eq!(
-        next_backoff(Some(Duration::from_secs(300)), Duration::from_secs(601)),
-        Duration::from_secs(10)
-    );
 }

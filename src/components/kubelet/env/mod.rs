@@ -54,7 +54,7 @@ impl Sources {
     /// Keeps the values of a Secret, as [`Sources::keep_config_map`] does those of a ConfigMap.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Sources::keep_config_map`].
     pub(crate) fn keep_secret(
         &mut self,
         name: &str,
@@ -129,7 +129,7 @@ impl Counted {
 /// ```
 ///
 /// # Errors
-/// They have more than [`ALL_MAX`] bytes. No more than that is ever made.
+/// The variables have more than [`ALL_MAX`] bytes. No more than that is ever made.
 pub(crate) fn service_variables(
     services: &[Arc<Service>],
     namespace: &str,
@@ -233,8 +233,8 @@ impl Facts<'_> {
 /// Returns the value of a Secret as a variable.
 ///
 /// # Errors
-/// It is no text. Kubernetes 1.35 starts no container with such a value either ("string field
-/// contains invalid UTF-8"): it would have another key than the Secret.
+/// The value is not UTF-8. Kubernetes 1.35 starts no container with such a value either ("string
+/// field contains invalid UTF-8"): a variable with replaced bytes would not be the Secret's key.
 fn text(value: &[u8], key: &str, secret: &str) -> Result<String, String> {
     let text = std::str::from_utf8(value).map(str::to_string);
     text.map_err(|_| {

@@ -26,8 +26,8 @@ impl Failures {
         }
     }
 
-    /// Notes that it has succeeded: the next failure is another one.
-    pub(super) fn end(&mut self) {
+    /// Notes that the work has succeeded: the next failure begins a new series.
+    pub(super) fn note_success(&mut self) {
         *self = Failures::default();
     }
 
@@ -61,7 +61,7 @@ mod tests {
             clock::pause(Duration::from_secs(1)).await;
         }
         assert_eq!(warnings, [30, 330, 630]);
-        failures.end();
+        failures.note_success();
         assert!(!failures.is_warning(), "another failure begins");
     }
 }

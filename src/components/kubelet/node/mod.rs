@@ -102,7 +102,7 @@ pub(crate) fn start(crew: &Crew, config: &Arc<Config>, pressed: watch::Receiver<
                     clock::pause(Duration::from_millis(200)).await;
                     continue;
                 }
-                failures.end();
+                failures.note_success();
                 clock::sleep_at_least(LEASE_EVERY, HEARTBEAT_LEAST).await;
             }
         });
@@ -180,14 +180,14 @@ async fn heartbeat(reporter: &Reporter, mut pressure: watch::Receiver<Pressures>
                 // A client deleted the Node: here a running kubelet registers it again, unlike
                 // upstream.
                 match register(reporter, pressed).await {
-                    Ok(()) => failures.end(),
+                    Ok(()) => failures.note_success(),
                     Err(error) => {
                         failures.note(&config.node_name, "the node cannot be registered again", &error);
                     }
                 }
             }
             Err(error) => failures.note(&config.node_name, "the node's status cannot be written", &error),
-            Ok(()) => failures.end(),
+            Ok(()) => failures.note_success(),
         }
     }
 }

@@ -23,7 +23,7 @@ use std::time::Instant;
 
 /// The decision that a pod has to fail.
 pub(super) struct DecidedFailure {
-    /// The pod's.
+    /// The uid of the pod: another one may have its name by now.
     pub(super) uid: String,
     pub(super) failure: Failure,
     /// When it was decided.

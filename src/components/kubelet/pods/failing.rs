@@ -51,7 +51,7 @@ impl Kubelet {
     /// other pods: the pod itself does not wait, neither with its first start nor with anything
     /// later.
     fn measure_later(self: &Arc<Self>, key: &Key, uid: &str) {
-        if !self.measured.begin(uid) {
+        if !self.measured.note_waiting(uid) {
             return; // it waits for its turn already
         }
         let (kubelet, key, uid) = (self.clone(), key.clone(), uid.to_string());
@@ -60,7 +60,7 @@ impl Kubelet {
                 (kubelet.pod_dir(&uid), kubelet.log_dir(&key.namespace, &key.name, &uid));
             let since = clock::Instant::now();
             kubelet.measure(&uid, &pod_dir, &log_dir, since, &mut Allowance::default()).await;
-            kubelet.measured.end(&uid);
+            kubelet.measured.note_walked(&uid);
             if kubelet.measured.own(&uid, since).is_some() {
                 kubelet.queue.add(key, None); // one that failed is tried again at the next look
             }

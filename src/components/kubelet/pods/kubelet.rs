@@ -38,7 +38,7 @@ pub(crate) struct Kubelet {
     pub(super) prober: Prober,
     /// Whether memory or disk are low.
     pub(super) pressures: watch::Sender<Pressures>,
-    /// Pods that have to fail because of that, or for a critical pod.
+    /// Pods that have to fail because of such a pressure, or to make room for a critical pod.
     pub(super) decided_failures: Mutex<HashMap<Key, DecidedFailure>>,
     /// Notified when the processes of a pod that has to fail have ended.
     pub(super) failing_ended: Notify,

@@ -12,7 +12,7 @@ use super::memory::PodMemory;
 use crate::error::Error;
 use crate::files::NAME_MAX;
 use crate::specs::reference;
-use crate::{local_storage, termination};
+use crate::{local_storage, termination_message};
 use client::Key;
 use cri::{Container, ContainerState, Sandbox, SandboxState};
 use k8s_openapi::api::core::v1::Pod;
@@ -133,7 +133,7 @@ impl Kubelet {
         self.removals
             .one_by_one(move |until| {
                 local_storage::unmount_volumes(&pod_dir);
-                if let Err(error) = termination::move_messages_to_disk(&pod_dir) {
+                if let Err(error) = termination_message::move_messages_to_disk(&pod_dir) {
                     tracing::warn!(error = error.line(), "the last words of an ended pod stay in memory");
                 }
                 remove(&trash, &pod_dir, "volumes", &label, &mut removal, until)
@@ -172,7 +172,7 @@ impl Kubelet {
             containers.iter().partition(|c| is_old(c, containers));
         for container in old {
             self.config.runtime.remove_container(&container.id).await?;
-            termination::forget(&self.pod_dir(uid), container);
+            termination_message::forget(&self.pod_dir(uid), container);
         }
         let newest = sandboxes.iter().map(|s| s.attempt).max();
         let ended =
@@ -200,7 +200,7 @@ impl Kubelet {
             containers.into_iter().partition(|c| c.state == ContainerState::Created);
         for container in &created {
             self.config.runtime.remove_container(&container.id).await?;
-            termination::forget(&self.pod_dir(uid), container);
+            termination_message::forget(&self.pod_dir(uid), container);
         }
         Ok(others)
     }

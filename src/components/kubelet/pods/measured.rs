@@ -18,11 +18,12 @@ pub(super) struct Measured {
     node: Mutex<(Amount, Growth)>,
 }
 
+/// The figures of one pod.
 #[derive(Default)]
 pub(super) struct PodFigures {
     /// When its own directories were walked last, and what was found.
     pub(super) own: Option<(clock::Instant, Arc<local_storage::Use>)>,
-    /// With what it mounts of the node; only of pods that may be evicted.
+    /// The use of the disk with what the pod mounts of the node; only of pods that may be evicted.
     pub(super) usage: Option<Usage>,
     /// The growth of the directories of the node that it mounts.
     pub(super) growth: Growth,
@@ -47,12 +48,12 @@ impl Measured {
     }
 
     /// Notes that a pod waits for a walk of its own. Returns false if it waits for one already.
-    pub(super) fn begin(&self, uid: &str) -> bool {
+    pub(super) fn note_waiting(&self, uid: &str) -> bool {
         self.waiting().insert(uid.into())
     }
 
     /// Notes that the pod had its walk.
-    pub(super) fn end(&self, uid: &str) {
+    pub(super) fn note_walked(&self, uid: &str) {
         self.waiting().remove(uid);
     }
 
@@ -62,6 +63,7 @@ impl Measured {
         found.get(uid)?.own.as_ref().filter(|(at, _)| *at >= since).map(|(_, own)| own.clone())
     }
 
+    /// Returns what was measured of a pod last, however long ago.
     pub(super) fn last(&self, uid: &str) -> Option<Arc<local_storage::Use>> {
         self.lock().get(uid)?.own.as_ref().map(|(_, own)| own.clone())
     }

@@ -1,16 +1,16 @@
 //! The kubelet's memory of a pod between two looks.
 
 use super::failure_events::{FailedStep, FailureEvents};
+use crate::back_off::Backoffs;
 use crate::container::Volumes;
 use crate::container_status::Waiting;
 use crate::specs;
-use crate::view::Backoffs;
 use cri::{Container, ContainerState, Sandbox, SandboxState};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-/// The pause between two Events that say that the same container backs off, at least.
+/// The shortest pause between two Events that say that the same container backs off.
 const BACK_OFF_EVENT: Duration = Duration::from_secs(10);
 
 /// A pod's labels and annotations.

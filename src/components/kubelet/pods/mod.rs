@@ -13,13 +13,14 @@
 //! ([`decided_failures`]). [`pleg`] says which pods have changed in the runtime, [`failure_events`]
 //! how often Events tell of a step that fails again and again.
 
+use super::back_off::Backoffs;
 use super::config::Config;
 use super::error::Error;
 use super::pleg::{self, Pleg, PodLifecycleEvent};
 use super::pressure::Pressures;
 use super::probe::ProbeResults;
-use super::view::{Backoffs, View};
-use super::{mirror, status, termination};
+use super::view::View;
+use super::{mirror, status, termination_message};
 use client::{Change, Informer, Key, Outcome, is_code};
 use cri::{self, Container, ContainerState, Sandbox, SandboxState};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
@@ -219,7 +220,7 @@ impl Kubelet {
         containers.retain(|c| sandboxes.iter().any(|s| s.id == c.sandbox_id));
         let pod_dir = self.pod_dir(uid);
         for ended in containers.iter_mut().filter(|c| c.message.is_empty()) {
-            ended.message = termination::message(&pod_dir, ended);
+            ended.message = termination_message::message(&pod_dir, ended);
         }
         Ok((sandboxes, containers))
     }
@@ -322,9 +323,9 @@ impl Kubelet {
         api.patch_status(&key.name, &PatchParams::default(), &patch).await
     }
 
-    /// Returns what the probes of the pod's running containers say. Containers that just started
-    /// are probed from now on.
-    fn probes(
+    /// Probes the pod's running containers, those that just started from now on. Returns what their
+    /// probes say.
+    fn probe_running(
         &self,
         key: &Key,
         pod: &Pod,
@@ -348,7 +349,7 @@ impl Kubelet {
         containers: &[Container],
         memory: &PodMemory,
     ) -> PodStatus {
-        let probes = &self.probes(key, pod, sandboxes, containers, memory);
+        let probes = &self.probe_running(key, pod, sandboxes, containers, memory);
         let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
         let (backoffs, replaced, now) = (&memory.pauses(containers), &memory.replaced, clock::now());
         let view = View { pod, sandbox, containers, backoffs, replaced, probes, now };

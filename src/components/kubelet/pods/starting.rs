@@ -6,8 +6,8 @@ use super::memory::PodMemory;
 use crate::container::{self, Volumes};
 use crate::error::Error;
 use crate::specs::{go_duration, is_ephemeral, reference};
-use crate::view::{self, View};
-use crate::{bounds, oom, termination};
+use crate::view::View;
+use crate::{back_off, bounds, oom, termination_message};
 use client::Key;
 use cri::{Container, ContainerState, Sandbox};
 use k8s_openapi::api::core::v1::{Container as Spec, Pod};
@@ -43,7 +43,7 @@ fn lengthen_backoff(
         memory.backoffs.remove(&spec.name);
     } else if previous.state == ContainerState::Exited && counts {
         let before = memory.backoffs.get(&spec.name).copied();
-        let pause = view::next_backoff(before, view::ran(previous));
+        let pause = back_off::next_pause(before, back_off::run_time(previous));
         tracing::debug!(pod = %key, container = spec.name, pause = %go_duration(pause), "restarting");
         memory.backoffs.insert(spec.name.clone(), pause);
     }
@@ -65,7 +65,7 @@ fn cannot_run(pod: &Pod, spec: &Spec, why: String, memory: &mut PodMemory) -> Op
 /// A container that is to be made and started.
 pub(super) struct NewContainer<'a> {
     pub pod: &'a Pod,
-    /// Its definition in the pod.
+    /// The definition of the container in the pod.
     pub spec: &'a Spec,
     /// The pod lists it among its init containers: it is one, or a sidecar.
     pub is_init: bool,
@@ -84,8 +84,8 @@ impl Kubelet {
     /// for its postStart hook. Returns the time after which to look again; `None`: it was started.
     ///
     /// # Errors
-    /// It cannot be made; an Event and the reason for which it waits say why. Or of the runtime, or
-    /// of the API.
+    /// The container cannot be made: an Event and its waiting reason say why. Or the runtime or the
+    /// API does not answer.
     pub(super) async fn start_container(
         self: &Arc<Self>,
         key: &Key,
@@ -112,8 +112,8 @@ impl Kubelet {
             Err(why) => return Err(failed(memory, "CreateContainerConfigError", why)),
         };
         let pod_dir = self.pod_dir(pod.metadata.uid.as_deref().unwrap_or_default());
-        let message =
-            termination::mount(&pod_dir).and_then(|()| termination::prepare(&pod_dir, spec, attempt));
+        let message = termination_message::mount(&pod_dir)
+            .and_then(|()| termination_message::prepare(&pod_dir, spec, attempt));
         let message = message.map_err(|error| failed(memory, "CreateContainerConfigError", error.line()))?;
         let mut config = match container::config(pod, spec, attempt, variables, volumes, message.as_ref()) {
             Ok(config) => config,
@@ -181,7 +181,7 @@ mod tests {
             lengthen_backoff(&Key::new("n", "p"), spec, false, Some(&ended), &mut memory);
             memory.backoffs.get("a").copied()
         };
-        let first = Some(view::BACKOFF.0);
+        let first = Some(back_off::FIRST_PAUSE);
         assert_eq!([pause(0, true), pause(0, false), pause(1, true)], [None, first, first]);
     }
 

@@ -13,7 +13,7 @@ use crate::view::{self, Step, View, Why};
 use crate::volumes;
 use client::{Key, Outcome};
 use cri::{Container, ContainerState, Sandbox, SandboxState};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use std::sync::Arc;
 use std::time::Duration;
 use tap::Cause;
@@ -159,33 +159,41 @@ impl Kubelet {
         let only_ends = steps.iter().all(|s| matches!(s, Step::Stop { .. }));
         let makes_sandbox = is_first && matches!(steps[0], Step::CreateSandbox { .. });
         let status = makes_sandbox.then(|| self.status_of(key, pod, &sandboxes, &containers, memory));
-        let mut scratch = PodMemory { uid: memory.uid.clone(), ..PodMemory::default() };
+        let uid = memory.uid.clone();
         let announce = async {
             match status {
-                // ContainerCreating, while the sandbox is made
-                Some(status) if !self.statics.contains_key(key) => {
-                    self.report(key, pod, &mut scratch, cause, status).await
-                }
-                _ => Ok(true),
+                Some(status) => self.announce(input, &uid, status).await,
+                None => None,
             }
         };
         let work = self.carry_out(input, steps, memory);
-        let (announced, (wait, failure)) = futures::join!(announce, work);
-        memory.written = scratch.written.or(memory.written.take());
-        if let Err(error) = announced {
-            // The report after the last pass says more; no container waits for an API server that
-            // is away.
-            tracing::debug!(pod = %key, %error, "cannot tell that a pod is being made");
-        }
+        let (written, (wait, failure)) = futures::join!(announce, work);
+        memory.written = written.or(memory.written.take());
         let is_last = only_ends || wait.is_some() || failure.is_some();
         Ok(Some(Pass { look_again: [look_again, wait].into_iter().flatten().min(), failure, is_last }))
+    }
+
+    /// Reports that a pod is being made (`ContainerCreating`), while its sandbox is. Returns the
+    /// status that was written, with its revision. No container waits for an API server that is
+    /// away: the report after the last pass says more.
+    async fn announce(&self, input: PassInput<'_>, uid: &str, status: PodStatus) -> Option<(u64, PodStatus)> {
+        let PassInput { key, pod, cause, .. } = input;
+        if self.statics.contains_key(key) {
+            return None;
+        }
+        // The pod's own memory is lent to the steps that are carried out meanwhile.
+        let mut scratch = PodMemory { uid: uid.into(), ..PodMemory::default() };
+        if let Err(error) = self.report(key, pod, &mut scratch, cause, status).await {
+            tracing::debug!(pod = %key, %error, "cannot tell that a pod is being made");
+        }
+        scratch.written
     }
 
     /// Decides the next steps of a pod, and after which time to look again. Events tell of the
     /// containers that back off.
     fn next_steps(&self, input: PassInput<'_>, memory: &mut PodMemory) -> (Vec<Step>, Option<Duration>) {
         let PassInput { key, pod, sandboxes, containers, .. } = input;
-        let probes = &self.probes(key, pod, sandboxes, containers, memory);
+        let probes = &self.probe_running(key, pod, sandboxes, containers, memory);
         let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
         let (backoffs, replaced, now) = (&memory.pauses(containers), &memory.replaced, clock::now());
         let view = View { pod, sandbox, containers, backoffs, replaced, probes, now };
@@ -365,9 +373,9 @@ fn backing_off(view: &View, steps: &[Step]) -> Vec<(String, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::back_off::Backoffs;
     use crate::decide::tests::{container, pod, sandbox};
     use crate::probe::ProbeResults;
-    use crate::view::Backoffs;
     use serde_json::json;
 
     #[test]

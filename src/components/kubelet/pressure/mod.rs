@@ -184,7 +184,7 @@ pub(crate) struct Free {
 pub struct Memory {
     /// Bytes that all pods together may use.
     pub limit: u64,
-    /// Their working set.
+    /// The working set of all pods together.
     pub used: u64,
     /// Bytes that the machine has left for everything.
     pub machine: u64,
@@ -194,7 +194,7 @@ pub struct Memory {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Signals {
     pub disk: Free,
-    /// `None`: the machine does not measure it.
+    /// The memory of the pods and of the machine. `None`: the machine does not measure it.
     pub memory: Option<Memory>,
 }
 
@@ -373,7 +373,7 @@ pub(crate) fn message(pod: &Usage, low: &Low) -> String {
     }
     let of = |c: &ContainerUse| match low.resource {
         Resource::Memory => Some((c.memory, c.memory_request)),
-        // Of one that has ended the log is still there, but it uses nothing.
+        // The log of a container that has ended is still there, but the container uses nothing.
         Resource::Storage => Some((c.logs, c.storage_request)).filter(|_| !c.ends_first),
         Resource::Inodes => None,
     };
@@ -401,8 +401,8 @@ fn binary(bytes: u64) -> String {
 /// Asks the machine for its memory; `None`: it is not measured.
 pub type Meter = Box<dyn Fn() -> Option<Memory> + Send + Sync>;
 
-/// The machine, as the nodes of one cluster share it: so that under its pressure one of them
-/// evicts, and not each of them.
+/// The machine that the nodes of one cluster share. Under its pressure one node evicts a pod, and
+/// not each of them.
 pub struct Machine {
     meter: Meter,
     thresholds: OnceLock<Thresholds>,

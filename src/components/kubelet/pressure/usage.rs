@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ContainerUse {
     pub name: String,
-    /// It is an init container and no sidecar: it has ended when the regular ones run.
+    /// The container is an init container and no sidecar: it has ended when the regular ones run.
     pub ends_first: bool,
     pub logs: u64,
     pub storage_request: u64,

@@ -28,13 +28,15 @@ const TRIES: usize = 3;
 /// In real time a probe does not ask sooner again than this, however fast the cluster's clock runs.
 const PERIOD_LEAST: Duration = Duration::from_millis(200);
 
+/// What the probes of one container have found so far.
 #[derive(Clone, Debug, Default)]
 struct Findings {
     probed: Probed,
-    /// The probe that a restart has to answer for.
+    /// The probe that has failed for good: the container is to be restarted.
     failed: Option<Kind>,
 }
 
+/// A container that is being probed.
 struct Watched {
     uid: String,
     findings: Findings,

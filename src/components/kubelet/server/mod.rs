@@ -205,7 +205,7 @@ struct Visitors {
 struct Visit {
     visitors: Arc<Visitors>,
     from: IpAddr,
-    /// Its end is cancelled when another connection takes its place.
+    /// The caller's `end` is cancelled when another connection takes the place of this one.
     caller: Caller,
     known: bool,
     /// The connection's socket, to see whether the client is gone.

@@ -130,7 +130,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// share one compression context.
     ///
     /// # Errors
-    /// It is damaged, or has more than [`HEADERS_MAX`] bytes.
+    /// The block is damaged, or has more than [`HEADERS_MAX`] bytes.
     fn headers(&mut self, block: &[u8]) -> io::Result<BTreeMap<String, String>> {
         let mut out = Vec::with_capacity(4096);
         let mut at = 0;

@@ -117,7 +117,7 @@ impl Case<'_> {
                 // One that is done is not done again with another image.
                 same && stays && *ended == newest.exit_code
             }
-            // It was made and never started: only a pod that has ended meanwhile leaves it so.
+            // A container that was made and never started stays only in a pod that has ended.
             ContainerState::Created => self.is_over(),
         };
         (!right).then_some(difference)

@@ -11,10 +11,10 @@ mod memory;
 mod runtime;
 
 use super::config::Config;
-use super::patience::Patient;
 use super::pods::start_workers;
 use super::pods::tests::{NODE, PODS, config};
 use super::pressure::Pressures;
+use super::request_timeout::TimeLimited;
 use super::simulated::{self, EvictionBug};
 use api::meta;
 use api::value::{put, text};
@@ -35,10 +35,10 @@ use tokio::sync::watch;
 /// A bug that is planted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bug {
-    /// Of the client that the kubelet uses.
+    /// A mistake of the client that the kubelet uses.
     Client(Mistake),
     Runtime(runtime::Bug),
-    /// Of the kubelet's evictions.
+    /// A mistake of the kubelet's evictions.
     Eviction(EvictionBug),
 }
 
@@ -153,7 +153,7 @@ async fn history(seed: u64, bug: Option<Bug>) -> Ran {
             let crew = Crew::new("kubelet");
             rough.restarted().await;
             let config = Config {
-                runtime: Arc::new(Patient(Arc::new(rough.clone()))),
+                runtime: Arc::new(TimeLimited(Arc::new(rough.clone()))),
                 ..config(&door.client(), &fake, dir.path().into())
             };
             let kubelet = start_workers(&crew, &Arc::new(config), watch::Sender::new(Pressures::default()));

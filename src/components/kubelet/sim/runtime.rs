@@ -17,11 +17,11 @@ use tokio::sync::{Notify, broadcast};
 /// The probability of each fault, at each call.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Faults {
-    /// It takes up to two seconds.
+    /// The call takes up to two seconds.
     pub slow: f64,
-    /// It fails, and nothing was done.
+    /// The call fails, and nothing was done.
     pub failed: f64,
-    /// It fails, and was carried out.
+    /// The call fails, and was carried out all the same.
     pub lost: f64,
     /// The kubelet is killed while it waits for the answer.
     pub killed: f64,

@@ -25,9 +25,9 @@ pub(super) fn address(view: &View, before: &PodStatus, node_ip: Ipv4Addr) -> Opt
 mod tests {
     use super::super::{Failure, Pod, Timestamp, Waiting, of};
     use super::*;
+    use crate::back_off::Backoffs;
     use crate::decide::tests::pod;
     use crate::probe::ProbeResults;
-    use crate::view::Backoffs;
 
     fn status(pod: &Pod) -> PodStatus {
         let view = View {

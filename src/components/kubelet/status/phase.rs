@@ -57,9 +57,9 @@ fn has_work(view: &View, spec: &Spec, status: &ContainerStatus) -> bool {
 mod tests {
     use super::super::{Timestamp, Waiting, of};
     use super::*;
+    use crate::back_off::Backoffs;
     use crate::decide::tests::{container, pod, sandbox};
     use crate::probe::ProbeResults;
-    use crate::view::Backoffs;
     use cri::SandboxState;
 
     /// As upstream, which asks containers alone: they work until they have ended.

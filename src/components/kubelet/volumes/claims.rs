@@ -150,7 +150,7 @@ pub(super) fn check_node(volume: &str, on: &NodeSelector, node: &Node) -> Result
 /// `createVolumeSpec` in `desired_state_of_world_populator.go`.
 ///
 /// # Errors
-/// It is used as the other one, or as a block device, which no node of ours has.
+/// The volume is used as what it is not, or as a block device, which no node of ours has.
 pub(super) fn check_mode(pod: &Pod, name: &str, mode: &str) -> Result<(), String> {
     let Some(spec) = &pod.spec else { return Ok(()) };
     let mounts = |all: &Option<Vec<VolumeMount>>| all.iter().flatten().any(|mount| mount.name == name);

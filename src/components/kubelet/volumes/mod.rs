@@ -38,6 +38,7 @@ const SLOW: Duration = Duration::from_secs(1);
 /// Files in a volume in memory: at least, at most.
 const FILES_IN_MEMORY: (u64, u64) = (1024, 1 << 18);
 
+/// What the volumes of one pod are made from.
 pub(crate) struct Context<'a> {
     pub client: &'a Client,
     pub facts: &'a Facts<'a>,
@@ -60,7 +61,7 @@ pub(crate) struct Unmade {
     /// The API server did not say what belongs into the volume. If the volume was made before, no
     /// Event is written about that.
     pub unanswered: bool,
-    /// That took [`SLOW`] or longer, so the next request would, too.
+    /// The request took [`SLOW`] or longer, so the next one would, too.
     pub slow: bool,
 }
 
@@ -135,7 +136,7 @@ fn used_volumes(spec: &PodSpec) -> BTreeSet<&str> {
 /// Makes one volume.
 ///
 /// # Errors
-/// It cannot be made: why, as the Event `FailedMount` says it.
+/// The volume cannot be made: why, as the Event `FailedMount` says it.
 async fn make_volume(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result<Place, Unmade> {
     if !files::is_name(&volume.name) {
         return Err(format!("invalid volume name {:?}", volume.name).into());

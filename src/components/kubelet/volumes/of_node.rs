@@ -7,7 +7,7 @@ use std::path::Path;
 /// is a typing error or a disk that is not mounted, and an empty directory would hide that.
 ///
 /// # Errors
-/// It is missing, or no directory.
+/// The path is missing, or is no directory.
 pub(super) fn local(root: &Path, path: &str) -> Result<(), String> {
     let root = node_root(root).map_err(|e| e.line())?;
     match file_type(&root, path).map_err(|e| e.line())? {
@@ -25,7 +25,7 @@ pub(super) fn local(root: &Path, path: &str) -> Result<(), String> {
 /// when it mounts.
 ///
 /// # Errors
-/// In the kubelet's words; `..` is refused, as in the API.
+/// The path has `..` in it, is not of this type, or cannot be made: the text of `FailedMount`.
 pub(super) fn host_path(root: &Path, path: &str, kind: &str, mode: u32) -> Result<(), String> {
     if path.split('/').any(|part| part == "..") {
         return Err(format!("hostPath {path:?} must not contain '..'"));

@@ -2,7 +2,7 @@ use super::*;
 use api::requests::Amount;
 use k8s_openapi::api::core::v1::{Node, Taint};
 
-/// One script per test: nodes and pods in a line each, the decisions as text.
+/// Plays one script per test: nodes and pods in a line each, the decisions as text.
 fn play(script: &str) -> String {
     let mut nodes: Vec<NodeInfo> = Vec::new();
     let mut out = String::new();

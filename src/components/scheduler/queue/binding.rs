@@ -109,7 +109,7 @@ impl Scheduler {
         let version = version.filter(|_| requested.is_empty());
         if !requested.is_empty() {
             let bound = self.await_volumes(&requested, node, key, pod).await;
-            let bound = bound.and_then(|()| self.volumes_are_on(pod, node));
+            let bound = bound.and_then(|()| self.check_volumes_are_on(pod, node));
             bound.map_err(|why| failure("PreBind", "VolumeBinding", format!("binding volumes: {why}")))?;
         }
         let binding = binding(pod, key, node, version);

@@ -174,7 +174,7 @@ mod tests {
         let why = scheduler.volumes_of(&pod("1")).unwrap_err();
         assert_eq!((why.filter, &*why.reason), ("VolumeZone", "persistentvolume \"v\" not found"));
         let volume = json!({"metadata": {"name": "v"}, "spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [{}]}}}});
-        scheduler.volumes.tell_of(of(volume));
+        scheduler.volumes.show(of(volume));
         assert_eq!(scheduler.volumes_of(&pod("1")).unwrap().bound.len(), 1);
     }
 
@@ -183,16 +183,16 @@ mod tests {
     #[tokio::test]
     async fn a_volume_that_a_claim_is_bound_to_is_not_free() {
         let scheduler = scheduler(claim("")).await;
-        scheduler.volumes.tell_of(free_volume());
+        scheduler.volumes.show(free_volume());
         let fitting = || scheduler.volumes_of(&pod("1")).unwrap().open[0].fitting.len();
         let mut named = claim("v");
         named.metadata.name = Some("other".into());
         named.metadata.annotations = None; // it is not bound
-        scheduler.claims.tell_of(named.clone());
+        scheduler.claims.show(named.clone());
         assert_eq!(fitting(), 1);
         named.metadata.resource_version = Some("12".into());
         named.metadata.annotations = Some([(BIND_COMPLETED.to_string(), "yes".to_string())].into());
-        scheduler.claims.tell_of(named);
+        scheduler.claims.show(named);
         assert_eq!(fitting(), 0);
     }
 
@@ -201,8 +201,8 @@ mod tests {
         let mut single = claim("v");
         single.spec.as_mut().unwrap().access_modes = Some(vec!["ReadWriteOncePod".into()]);
         let scheduler = scheduler(single).await;
-        scheduler.volumes.tell_of(free_volume());
-        scheduler.pods.tell_of(other());
+        scheduler.volumes.show(free_volume());
+        scheduler.pods.show(other());
         let is_taken = || scheduler.volumes_of(&pod("1")).unwrap().is_taken;
         assert!(!is_taken(), "the other one has no node yet");
         let mut before = other();
@@ -214,10 +214,10 @@ mod tests {
         scheduler.cache.forget(&Key::new("d", "q"), &other());
         let mut bound = other();
         bound.spec.as_mut().unwrap().node_name = Some("n".into());
-        scheduler.pods.tell_of(bound.clone());
+        scheduler.pods.show(bound.clone());
         assert!(is_taken());
         bound.status = of(json!({"phase": "Succeeded"}));
-        scheduler.pods.tell_of(bound);
+        scheduler.pods.show(bound);
         assert!(!is_taken());
     }
 
@@ -226,12 +226,12 @@ mod tests {
         let mut named = claim("v");
         named.metadata.annotations = None;
         let scheduler = scheduler(named).await;
-        scheduler.volumes.tell_of(free_volume());
+        scheduler.volumes.show(free_volume());
         let why = || scheduler.volumes_of(&pod("1")).unwrap_err().reason;
         assert_eq!(why(), "pod has unbound immediate PersistentVolumeClaims");
         let mut lost = claim("v");
         lost.status = of(json!({"phase": "Lost"}));
-        scheduler.claims.tell_of(lost);
+        scheduler.claims.show(lost);
         assert_eq!(why(), "persistentvolumeclaim \"c\" bound to non-existent persistentvolume \"v\"");
     }
 
@@ -252,7 +252,7 @@ mod tests {
         let mut other = claim("w");
         other.metadata.name = Some("other".into());
         other.metadata.deletion_timestamp = of(json!("2026-01-01T00:00:00Z"));
-        scheduler.claims.tell_of(other.clone());
+        scheduler.claims.show(other.clone());
         let unbound = "VolumeBinding: pod has unbound immediate PersistentVolumeClaims";
         assert_eq!(why(&["c"]), unbound);
         assert_eq!(why(&["c", "other"]), "VolumeBinding: persistentvolumeclaim \"other\" is being deleted");
@@ -260,13 +260,13 @@ mod tests {
         assert_eq!(why(&["c", "other", "missing"]), missing);
         other.status = of(json!({"phase": "Lost"}));
         other.metadata.resource_version = Some("12".into());
-        scheduler.claims.tell_of(other.clone());
+        scheduler.claims.show(other.clone());
         let lost =
             "VolumeBinding: persistentvolumeclaim \"other\" bound to non-existent persistentvolume \"w\"";
         assert_eq!(why(&["c", "other"]), lost, "a lost claim that is being deleted is lost");
         (other.status, other.metadata.deletion_timestamp) = (None, None);
         other.metadata.resource_version = Some("13".into());
-        scheduler.claims.tell_of(other);
+        scheduler.claims.show(other);
         assert_eq!(why(&["other"]), "VolumeZone: persistentvolume \"w\" not found");
         assert_eq!(why(&["other", "c"]), unbound);
     }
@@ -274,7 +274,7 @@ mod tests {
     #[tokio::test]
     async fn a_pod_waits_for_the_claims_of_its_ephemeral_volumes() {
         let scheduler = scheduler(claim("v")).await;
-        scheduler.volumes.tell_of(free_volume());
+        scheduler.volumes.show(free_volume());
         let mut pod = pod("1");
         pod.spec.as_mut().unwrap().volumes =
             of(json!([{"name": "data", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}]));
@@ -286,11 +286,11 @@ mod tests {
         made.metadata.name = Some("p-data".into());
         let owner = |uid: &str| json!([{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": uid, "controller": true}]);
         made.metadata.owner_references = of(owner("before"));
-        scheduler.claims.tell_of(made.clone());
+        scheduler.claims.show(made.clone());
         assert_eq!(why(), "PVC d/p-data was not created for pod d/p (pod is not owner)");
         made.metadata.owner_references = of(owner("1"));
         made.metadata.resource_version = Some("99".into());
-        scheduler.claims.tell_of(made);
+        scheduler.claims.show(made);
         assert_eq!(scheduler.volumes_of(&pod).unwrap().bound.len(), 1);
     }
 }

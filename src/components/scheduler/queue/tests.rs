@@ -20,7 +20,7 @@ pub(super) fn claim(volume: &str) -> PersistentVolumeClaim {
     )
 }
 
-/// A second pod with the same claim.
+/// Returns a second pod with the same claim.
 pub(super) fn other() -> Pod {
     let mut other = pod("2");
     other.metadata.name = Some("q".into());
@@ -32,12 +32,13 @@ pub(super) fn pod(uid: &str) -> Pod {
         "spec": {"containers": [], "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}}))
 }
 
-/// A scheduler with these claims, the pod `d/p` and the node `n`, whose API server never answers.
+/// Makes a scheduler with these claims, the pod `d/p` and the node `n`, whose API server never
+/// answers.
 pub(super) async fn scheduler(claims: PersistentVolumeClaim) -> Scheduler {
     over(Client::connect(testing::silent().await).unwrap(), claims)
 }
 
-/// The same with this client.
+/// Makes such a scheduler with this client.
 pub(super) fn over(client: Client, claims: PersistentVolumeClaim) -> Scheduler {
     let crew = Crew::new("t");
     let late = json!({"metadata": {"name": "late"}, "provisioner": "x", "volumeBindingMode": "WaitForFirstConsumer"});
@@ -71,14 +72,14 @@ async fn pods_that_share_an_open_claim_take_one_volume_for_it() {
     let scheduler = Arc::new(over(server.client.clone(), claim("")));
     let spare: PersistentVolume =
         of(json!({"metadata": {"name": "w"}, "spec": {"storageClassName": "late"}}));
-    scheduler.volumes.tell_of(free_volume());
-    scheduler.volumes.tell_of(spare);
-    scheduler.pods.tell_of(other());
+    scheduler.volumes.show(free_volume());
+    scheduler.volumes.show(spare);
+    scheduler.pods.show(other());
     scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
     let found = scheduler.volumes_of(&other()).unwrap();
     assert_eq!((found.open[0].node.as_deref(), found.open[0].is_shared), (Some("n"), true));
     scheduler.schedule(Key::new("d", "q"), None).await.unwrap();
-    scheduler.claims.tell_of(claim("v"));
+    scheduler.claims.show(claim("v"));
     scheduler.news.send_replace(());
     asked(&server, "POST /api/v1/namespaces/d/pods/q/binding").await;
     let ended = async {
@@ -93,9 +94,9 @@ async fn pods_that_share_an_open_claim_take_one_volume_for_it() {
 async fn a_volume_is_reserved_once_for_a_claim() {
     let server = Scripted::new(|_| None).await;
     let scheduler = Arc::new(over(server.client.clone(), claim("")));
-    scheduler.volumes.tell_of(free_volume());
-    scheduler.volumes.tell_of(of(json!({"metadata": {"name": "w"}, "spec": {"storageClassName": "late"}})));
-    scheduler.pods.tell_of(other());
+    scheduler.volumes.show(free_volume());
+    scheduler.volumes.show(of(json!({"metadata": {"name": "w"}, "spec": {"storageClassName": "late"}})));
+    scheduler.pods.show(other());
     for name in ["p", "q"] {
         scheduler.schedule(Key::new("d", name), None).await.unwrap();
     }
@@ -141,7 +142,7 @@ async fn asked(server: &Scripted, line: &str) -> testing::Asked {
 async fn a_pod_of_the_same_name_does_not_wait_for_the_one_before() {
     let server = Scripted::new(|_| None).await;
     let scheduler = Arc::new(over(server.client.clone(), claim("v")));
-    scheduler.volumes.tell_of(free_volume());
+    scheduler.volumes.show(free_volume());
     let key = Key::new("d", "p");
     // Its end was not seen: a watch that began anew shows the next one at once.
     scheduler.cache.assume(&key, &pod("older"), "n");
@@ -155,7 +156,7 @@ async fn a_pod_of_the_same_name_does_not_wait_for_the_one_before() {
 #[tokio::test]
 async fn a_pod_that_the_cache_has_not_seen_yet_is_not_decided() {
     let followed = scheduler(claim("v")).await;
-    followed.volumes.tell_of(free_volume());
+    followed.volumes.show(free_volume());
     let cache = Cache::follow(&Informer::fixed([pod("before")]), &followed.nodes);
     let scheduler = Arc::new(Scheduler { cache, ..followed });
     let key = Key::new("d", "p");
@@ -171,10 +172,10 @@ async fn a_pod_that_the_cache_has_not_seen_yet_is_not_decided() {
 async fn a_binding_names_the_version_of_the_node_that_was_looked_at() {
     let server = Scripted::new(|_| None).await;
     let scheduler = Arc::new(over(server.client.clone(), claim("v")));
-    scheduler.volumes.tell_of(free_volume());
+    scheduler.volumes.show(free_volume());
     let node =
         json!({"metadata": {"name": "n", "resourceVersion": "8"}, "status": {"allocatable": {"pods": "9"}}});
-    scheduler.nodes.tell_of(of(node));
+    scheduler.nodes.show(of(node));
     scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
     let binding = asked(&server, "POST /api/v1/namespaces/d/pods/p/binding").await;
     assert_eq!(binding.body["target"]["resourceVersion"], "8");
@@ -199,7 +200,7 @@ async fn a_volume_that_names_its_claim_is_not_marked_as_reserved_by_a_component(
     let scheduler = Arc::new(over(server.client.clone(), claim("")));
     let mut wanted = free_volume();
     wanted.spec.as_mut().unwrap().claim_ref = of(json!({"namespace": "d", "name": "c"}));
-    scheduler.volumes.tell_of(wanted);
+    scheduler.volumes.show(wanted);
     scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
     let reserve = asked(&server, "PATCH /api/v1/persistentvolumes/v").await.body;
     assert_eq!(reserve["spec"]["claimRef"]["uid"], "c1");
@@ -210,7 +211,7 @@ async fn a_volume_that_names_its_claim_is_not_marked_as_reserved_by_a_component(
 async fn a_free_volume_is_reserved_before_the_pod_is_bound() {
     let server = Scripted::new(|_| None).await;
     let scheduler = Arc::new(over(server.client.clone(), claim("")));
-    scheduler.volumes.tell_of(free_volume());
+    scheduler.volumes.show(free_volume());
     let key = Key::new("d", "p");
     scheduler.schedule(key.clone(), None).await.unwrap();
     let reserve = asked(&server, "PATCH /api/v1/persistentvolumes/v").await.body;
@@ -220,7 +221,7 @@ async fn a_free_volume_is_reserved_before_the_pod_is_bound() {
     );
     // No other claim gets it meanwhile.
     assert_eq!(scheduler.volumes_of(&pod("1")).unwrap().open[0].fitting.len(), 0);
-    scheduler.claims.tell_of(claim("v"));
+    scheduler.claims.show(claim("v"));
     scheduler.news.send_replace(());
     asked(&server, "POST /api/v1/namespaces/d/pods/p/binding").await;
     assert_eq!(scheduler.volumes_of(&pod("1")).unwrap().bound.len(), 1);
@@ -237,8 +238,8 @@ async fn a_pod_is_not_bound_where_its_volume_is_not() {
     let term = json!({"matchExpressions": [rule]});
     let mut far = free_volume();
     far.spec.as_mut().unwrap().node_affinity = of(json!({"required": {"nodeSelectorTerms": [term]}}));
-    scheduler.volumes.tell_of(far);
-    scheduler.claims.tell_of(claim("v"));
+    scheduler.volumes.show(far);
+    scheduler.claims.show(claim("v"));
     scheduler.news.send_replace(());
     let patch = asked(&server, "PATCH /api/v1/namespaces/d/pods/p/status").await.body;
     let condition = &patch["status"]["conditions"][0];
@@ -254,7 +255,7 @@ async fn a_binding_that_fails_stands_in_the_condition_and_is_tried_again() {
     })
     .await;
     let scheduler = Arc::new(over(server.client.clone(), claim("v")));
-    scheduler.volumes.tell_of(free_volume());
+    scheduler.volumes.show(free_volume());
     let key = Key::new("d", "p");
     scheduler.schedule(key.clone(), None).await.unwrap();
     let patch = asked(&server, "PATCH /api/v1/namespaces/d/pods/p/status").await.body;
@@ -284,7 +285,7 @@ async fn a_pod_that_has_its_node_gets_no_condition_that_it_has_none() {
     let scheduler = over(server.client.clone(), claim("v"));
     let mut bound = pod("1");
     bound.spec.as_mut().unwrap().node_name = Some("n".into());
-    scheduler.pods.tell_of(bound);
+    scheduler.pods.show(bound);
     scheduler.binding_failed(&Key::new("d", "p"), &pod("1"), "n", "the answer was lost".into(), None).await;
     assert!(server.lines().is_empty());
 }
@@ -303,12 +304,12 @@ async fn a_failure_of_a_pod_that_is_gone_is_forgotten() {
 #[tokio::test(start_paused = true)]
 async fn news_do_not_end_the_pause_after_a_binding_that_failed() {
     let scheduler = Arc::new(scheduler(claim("v")).await);
-    scheduler.volumes.tell_of(free_volume());
+    scheduler.volumes.show(free_volume());
     // Its condition says the same already, so nothing is written.
     let mut refused = pod("1");
     refused.status =
         of(json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "no"}]}));
-    scheduler.pods.tell_of(refused.clone());
+    scheduler.pods.show(refused.clone());
     let key = Key::new("d", "p");
     for pause in [1, 2, 4, 8, 10, 10].map(Duration::from_secs) {
         scheduler.binding_failed(&key, &refused, "n", "no".into(), None).await;
@@ -355,19 +356,19 @@ async fn a_pod_that_its_volumes_keep_from_every_node_leaves_a_record() {
 async fn an_event_says_that_an_affinity_does_not_count_once_the_pod_has_a_node() {
     let server = Scripted::new(|_| None).await;
     let scheduler = Arc::new(over(server.client.clone(), claim("v")));
-    scheduler.volumes.tell_of(free_volume());
+    scheduler.volumes.show(free_volume());
     let mut near = pod("1");
     let required = json!({"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone"}]});
     near.spec.as_mut().unwrap().affinity = of(json!({"podAffinity": required}));
     near.spec.as_mut().unwrap().node_selector = of(json!({"disk": "ssd"}));
     let has_event = |reason: &str| server.events().iter().any(|event| event.body["reason"] == reason);
-    scheduler.pods.tell_of(near.clone());
+    scheduler.pods.show(near.clone());
     scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
     server.event("FailedScheduling").await;
     assert!(!has_event("AffinityNotImplemented"), "it is not scheduled");
     near.spec.as_mut().unwrap().node_selector = None;
     near.metadata.resource_version = Some("2".into());
-    scheduler.pods.tell_of(near);
+    scheduler.pods.show(near);
     scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
     server.event("AffinityNotImplemented").await;
 }

@@ -65,7 +65,7 @@ pub struct LeaderElection {
 }
 
 impl LeaderElection {
-    /// An election for the Lease `name` in kube-system, with Kubernetes' times.
+    /// Makes an election for the Lease `name` in kube-system, with Kubernetes' times.
     pub fn new(client: Client, name: &str, identity: &str) -> LeaderElection {
         LeaderElection {
             client,
@@ -246,8 +246,8 @@ impl LeaderElection {
         api.replace(&self.name, &PostParams::default(), &lease).await.map(drop)
     }
 
-    /// Half the time that a holder has for renewing it is enough for one try: the other half is for
-    /// another server.
+    /// Gives one try to take or renew the Lease half the time that its holder has for renewing it:
+    /// the other half is for a try at another server.
     async fn answered(
         &self,
         tried: impl Future<Output = Result<Tried, kube::Error>>,
@@ -354,7 +354,7 @@ impl LeaderElection {
     }
 }
 
-/// True if what is stored cannot be decoded, by the server or by this client.
+/// Returns true if what is stored cannot be decoded, by the server or by this client.
 fn is_undecodable(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => status.reason == "StorageReadError",

@@ -13,7 +13,7 @@ async fn a_holder_whom_the_server_does_not_answer_gives_up() {
         ..LeaderElection::new(client, "test", "me")
     };
     let held = tokio::time::timeout(Duration::from_secs(20), election.hold(clock::Instant::now())).await;
-    let why = held.expect("it works on although nobody says that it may");
+    let why = held.expect("it works on although no server says that it may");
     assert!(why.starts_with("leaderelection lost: not renewed for"), "{why}");
     assert!(why.ends_with("the API server does not answer"), "{why}");
 }

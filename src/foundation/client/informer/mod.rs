@@ -38,24 +38,24 @@ pub enum Change<K> {
 }
 
 impl<K: kube::Resource> Change<K> {
-    /// The object as it is now, or as it last was.
+    /// Returns the object as it is now, or as it last was.
     pub fn object(&self) -> &Arc<K> {
         match self {
             Change::Added(object) | Change::Deleted(object) => object,
             Change::Updated { new, .. } => new,
         }
     }
-    /// The key of the object that changed.
+    /// Returns the key of the object that changed.
     pub fn key(&self) -> Key {
         Key::of(&**self.object())
     }
-    /// The revision that brought the change.
+    /// Returns the revision that brought the change.
     pub fn cause(&self) -> Option<Cause> {
         cause_of(&**self.object())
     }
 }
 
-/// The revision in which an object was last written, as a cause.
+/// Returns the revision in which an object was last written, as a cause.
 fn cause_of<K: kube::Resource>(object: &K) -> Option<Cause> {
     object.meta().resource_version.as_deref()?.parse().ok().map(Cause::Revision)
 }
@@ -235,26 +235,26 @@ where
     pub fn fixed(objects: impl IntoIterator<Item = K>) -> Informer<K> {
         let informer = Informer::new(Box::new(|_| {}));
         informer.0.synced.store(true, Ordering::Release);
-        objects.into_iter().for_each(|object| informer.tell_of(object));
+        objects.into_iter().for_each(|object| informer.show(object));
         informer
     }
 
-    /// As if a watch had shown it.
+    /// Shows an object to the informer, as a watch would.
     #[cfg(any(test, feature = "testing"))]
-    pub fn tell_of(&self, object: K) {
+    pub fn show(&self, object: K) {
         self.absorb(vec![Delta::Updated(Item::Decoded(object))]);
     }
 
-    /// As if everything had been listed anew.
+    /// Shows a complete list to the informer, as a new list would.
     #[cfg(any(test, feature = "testing"))]
-    pub fn tell_list(&self, objects: impl IntoIterator<Item = K>) {
+    pub fn show_list(&self, objects: impl IntoIterator<Item = K>) {
         self.0.lists.lock().begun += 1;
         self.absorb(vec![Delta::Replaced(objects.into_iter().map(Item::Decoded).collect())]);
     }
 
-    /// As if a watch had shown its end.
+    /// Shows the deletion of an object to the informer, as a watch would.
     #[cfg(any(test, feature = "testing"))]
-    pub fn tell_gone(&self, object: K) {
+    pub fn show_deleted(&self, object: K) {
         self.absorb(vec![Delta::Deleted(Item::Decoded(object))]);
     }
 
@@ -326,7 +326,7 @@ where
         }
     }
 
-    /// How often the cache was listed.
+    /// Returns how often the cache was listed.
     pub fn lists(&self) -> Lists {
         *self.0.lists.lock()
     }
@@ -348,12 +348,12 @@ where
         self.lock().objects.get(key).cloned()
     }
 
-    /// Everything known, by namespace and name.
+    /// Returns everything known, by namespace and name.
     pub fn list(&self) -> Vec<Arc<K>> {
         self.lock().objects.values().cloned().collect()
     }
 
-    /// Everything known in one namespace, by name.
+    /// Returns everything known in one namespace, by name.
     pub fn within(&self, namespace: &str) -> Vec<Arc<K>> {
         let inner = self.lock();
         inner

@@ -17,7 +17,7 @@ fn map(name: &str, uid: &str, rv: &str) -> ConfigMap {
     map
 }
 
-/// The same as the server sends it.
+/// Returns the same as the server sends it.
 fn raw(name: &str) -> Raw {
     Raw::from(map(name, "1", "1").encode().unwrap())
 }
@@ -36,7 +36,7 @@ async fn waiters_for_the_first_list_wake_in_the_order_in_which_they_came() {
     let waiters: Vec<_> = waiters.collect();
     tokio::task::yield_now().await; // all wait by now: this test has one thread
     assert!(woken.lock().is_empty());
-    informer.tell_list([]);
+    informer.show_list([]);
     futures::future::join_all(waiters).await;
     assert_eq!(*woken.lock(), Vec::from_iter(0..16));
     informer.synced().await; // a later one does not wait
@@ -148,7 +148,7 @@ async fn a_watch_that_brings_something_begins_with_the_shortest_pause() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lists_are_counted_when_they_are_asked_for_and_told_when_they_are_complete() {
+async fn lists_are_counted_when_they_are_asked_for_and_reported_when_they_are_complete() {
     let informer = Informer::<ConfigMap>::new(Box::new(|_| {}));
     let listed = Arc::new(Mutex::new(Vec::new()));
     let (log, known) = (listed.clone(), informer.clone());
@@ -219,12 +219,12 @@ fn a_relist_tells_what_was_missed() {
     list(vec![map("a", "1", "1"), map("b", "2", "2"), map("c", "3", "3")]);
     // a unchanged, b replaced by another object of the same name, c gone, d new
     list(vec![map("a", "1", "1"), map("b", "9", "9"), map("d", "4", "8")]);
-    informer.tell_of(map("a", "1", "10"));
+    informer.show(map("a", "1", "10"));
     assert_eq!(*log.lock(), ["+a", "+b", "+c", "-c", "-b", "+b", "+d", "~a"]);
     assert_eq!(informer.within("d").len(), 3);
 }
 
-/// An informer of ConfigMaps, and the names with versions that it reported.
+/// Returns an informer of ConfigMaps, and the names with versions that it reported.
 fn reporting() -> (Informer<ConfigMap>, Arc<Mutex<Vec<String>>>) {
     let reports = Arc::new(Mutex::new(Vec::new()));
     let seen = reports.clone();
@@ -296,7 +296,7 @@ fn a_handler_that_panics_misses_one_change_and_the_others_see_all() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = seen.clone();
     informer.on(move |change: &Change<ConfigMap>| log.lock().push(change.key().name));
-    ["a", "b", "c"].into_iter().for_each(|name| informer.tell_of(map(name, name, "1")));
+    ["a", "b", "c"].into_iter().for_each(|name| informer.show(map(name, name, "1")));
     assert_eq!(*seen.lock(), ["a", "b", "c"]);
 }
 
@@ -307,7 +307,7 @@ fn a_handler_of_lists_that_panics_misses_one_list_and_the_others_see_all() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = seen.clone();
     informer.on_list(move |list| log.lock().push(list));
-    (0..3).for_each(|_| informer.tell_list([]));
+    (0..3).for_each(|_| informer.show_list([]));
     assert_eq!(*seen.lock(), [1, 2, 3]);
 }
 
@@ -326,7 +326,7 @@ fn handlers_of_two_kinds_may_read_each_others_caches() {
     for informer in [a, b] {
         let done = done.clone();
         std::thread::spawn(move || {
-            informer.tell_of(map("a", "1", "1"));
+            informer.show(map("a", "1", "1"));
             done.send(()).unwrap();
         });
     }

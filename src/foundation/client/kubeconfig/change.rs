@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// How long a change waits for another one of the same file.
 pub const LOCK_WITHIN: Duration = Duration::from_secs(10);
-/// How often it looks: the removal of a lock file is no event.
+/// The pause between two looks at the lock file: no event tells of its removal.
 const LOCK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Links that are followed at most, as Linux does.

@@ -47,7 +47,7 @@ pub(super) fn clean(path: &Path) -> PathBuf {
     cleaned
 }
 
-/// The same entry with files that are named from where its kubeconfig stands.
+/// Returns the same entry with files that are named from where its kubeconfig stands.
 fn with_files(entry: &Entry, keys: &[&str]) -> Entry {
     let mut entry = entry.clone();
     let folder = entry.file.parent().unwrap_or(Path::new("/"));
@@ -61,9 +61,9 @@ fn with_files(entry: &Entry, keys: &[&str]) -> Entry {
     entry
 }
 
-/// The cluster. A certificate authority on the command line replaces the one of the file and turns
-/// verification on again; `insecure` drops the file's authority; another server does not go by the
-/// name of the file's.
+/// Returns the cluster. A certificate authority on the command line replaces the one of the file
+/// and turns verification on again; `insecure` drops the file's authority; another server does not
+/// go by the name of the file's.
 pub(super) fn cluster(entry: &Entry, overrides: &Overrides) -> Entry {
     const AUTHORITY: &str = "certificate-authority";
     const SKIP: &str = "insecure-skip-tls-verify";
@@ -82,9 +82,9 @@ pub(super) fn cluster(entry: &Entry, overrides: &Overrides) -> Entry {
     cluster
 }
 
-/// The user. A file on the command line takes the place of the entry's file and data, a token that
-/// of the entry's token. A file with a token stays, as in client-go's `getAuthInfo`, and counts
-/// before the token.
+/// Returns the user. A file on the command line takes the place of the entry's file and data, a
+/// token that of the entry's token. A file with a token stays, as in client-go's `getAuthInfo`, and
+/// counts before the token.
 pub(super) fn user(entry: &Entry, overrides: &Overrides) -> Entry {
     let files =
         [("client-certificate", &overrides.client_certificate), ("client-key", &overrides.client_key)];
@@ -119,7 +119,7 @@ fn unopened(env: &Env, entry: &Entry, key: &str, shown: &str) -> Option<String> 
     Some(format!("unable to read {shown} {file} for {name} due to open {file}: {why}"))
 }
 
-/// What is wrong with a user, in client-go's words.
+/// Returns what is wrong with a user, in client-go's words.
 fn user_faults(env: &Env, user: &Entry, overrides: &Overrides) -> Vec<String> {
     let name = &user.name;
     let has = |key: &str| !value::empty(&user.value, key);
@@ -154,7 +154,8 @@ fn user_faults(env: &Env, user: &Entry, overrides: &Overrides) -> Vec<String> {
     faults
 }
 
-/// Checks the two for what client-go refuses, with what the command line says of impersonation.
+/// Checks the entries of the user and of the cluster for what client-go refuses, and what the
+/// command line says of impersonation.
 ///
 /// # Errors
 /// [`Error::Invalid`] with everything that is wrong.
@@ -167,7 +168,7 @@ pub(super) fn check(env: &Env, user: &Entry, cluster: &Entry, overrides: &Overri
     if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
 }
 
-/// PEM from `KEY-data`, or from the file that `KEY` names.
+/// Reads PEM from `KEY-data`, or from the file that `KEY` names.
 ///
 /// # Errors
 /// The data is no base64, or the file cannot be read.
@@ -190,8 +191,8 @@ pub(super) fn material(env: &Env, entry: &Entry, key: &str) -> Result<Option<Vec
     }
 }
 
-/// The header `Authorization`: a token, else a name and its password. Of a token and a file with
-/// one the file counts, as long as it can be read and has a token.
+/// Returns the header `Authorization`: a token, else a name and its password. Of a token and a file
+/// with one the file counts, as long as it can be read and has a token.
 ///
 /// # Errors
 /// The file that holds the token cannot be read or is empty, and there is no other token; or there
@@ -219,7 +220,7 @@ pub(super) fn authorization(env: &Env, user: &Entry) -> Result<Option<String>, E
     Ok(Some(basic(name, password)))
 }
 
-/// The header `Authorization` of a name and its password.
+/// Returns the header `Authorization` of a name and its password.
 pub(super) fn basic(name: &str, password: &str) -> String {
     let pair = base64::engine::general_purpose::STANDARD.encode(format!("{name}:{password}"));
     format!("Basic {pair}")

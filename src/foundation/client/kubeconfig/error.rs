@@ -88,8 +88,8 @@ pub enum Error {
     PluginVersion(String),
 }
 
-/// Why there is no auth provider of a name. Those that client-go once had name what took their
-/// place (`plugin/pkg/client/auth`: `gcp_stub.go`, `azure_stub.go`).
+/// Returns why there is no auth provider of a name. Those that client-go once had name what took
+/// their place (`plugin/pkg/client/auth`: `gcp_stub.go`, `azure_stub.go`).
 fn no_provider(name: &str) -> String {
     let (plugin, page) = match name {
         "gcp" => (
@@ -107,12 +107,12 @@ fn no_provider(name: &str) -> String {
     )
 }
 
-/// The system call that Go names in an error: a directory is opened, and cannot be read.
+/// Returns the system call that Go names in an error: a directory is opened, and cannot be read.
 fn call(cause: &io::Error) -> &'static str {
     if cause.kind() == io::ErrorKind::IsADirectory { "read" } else { "open" }
 }
 
-/// One fault as it is, several in a list.
+/// Writes one fault as it is, and several as a list.
 fn listed(faults: &[String]) -> String {
     match faults {
         [one] => one.clone(),

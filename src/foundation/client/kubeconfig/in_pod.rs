@@ -26,10 +26,10 @@ pub(super) fn namespace(env: &Env, account: &Path) -> Option<String> {
     Some(named.filter(|text| !text.is_empty()).unwrap_or_else(|| "default".into()))
 }
 
-/// From inside a pod: its own cluster, as its service account. The command line may name another
-/// user by a token, and another authority; the rest of it does not count. The namespace is that of
-/// the context, else `$POD_NAMESPACE`, else the service account's. Source: client-go,
-/// `inClusterClientConfig`.
+/// Returns the target of a client in a pod: its own cluster, as its service account. The command
+/// line may name another user by a token, and another authority; the rest of it does not count. The
+/// namespace is that of the context, else `$POD_NAMESPACE`, else the service account's. Source:
+/// client-go, `inClusterClientConfig`.
 ///
 /// # Errors
 /// [`Error::File`]: the file of the other authority cannot be read.

@@ -39,7 +39,7 @@ pub struct Kubeconfig {
     pub explicit: bool,
 }
 
-/// Where a kubeconfig is looked for if nothing names another: `~/.kube/config`.
+/// Returns where a kubeconfig is looked for if nothing names another: `~/.kube/config`.
 pub fn default_path(home: &Path) -> PathBuf {
     home.join(".kube/config")
 }
@@ -54,8 +54,8 @@ pub(super) fn parse_yaml(text: &[u8]) -> Result<Value, String> {
         .map_err(|why| why.strip_prefix("error converting YAML to JSON: ").unwrap_or(&why).to_string())
 }
 
-/// Go's message for a file that has a list or a scalar where a kubeconfig has a mapping. If it
-/// counted as an empty kubeconfig, `kubectl config` would write over it.
+/// Returns Go's message for a file that has a list or a scalar where a kubeconfig has a mapping. If
+/// it counted as an empty kubeconfig, `kubectl config` would write over it.
 pub(super) fn no_mapping(found: &Value) -> String {
     let found = types::kind_of(found);
     format!(
@@ -63,7 +63,7 @@ pub(super) fn no_mapping(found: &Value) -> String {
     )
 }
 
-/// Go's message for a file whose `kind` or `apiVersion` is no string.
+/// Returns Go's message for a file whose `kind` or `apiVersion` is no string.
 fn odd_kind(file: &Value) -> Option<String> {
     let is_odd = |key: &&str| !matches!(value::at(file, key), Value::Null | Value::String(_));
     let key = ["kind", "apiVersion"].into_iter().find(is_odd)?;
@@ -73,9 +73,9 @@ fn odd_kind(file: &Value) -> Option<String> {
     ))
 }
 
-/// Go's message for a file with an object of another kind, e.g. a manifest. If it counted as an
-/// empty kubeconfig, `kubectl config` would add its own fields to it. `None`: it is a kubeconfig,
-/// or does not say what it is.
+/// Returns Go's message for a file with an object of another kind, e.g. a manifest. If it counted
+/// as an empty kubeconfig, `kubectl config` would add its own fields to it. `None`: it is a
+/// kubeconfig, or does not say what it is.
 fn other_kind(found: &Value) -> Option<String> {
     let (kind, version) = (value::text(found, "kind"), value::text(found, "apiVersion"));
     let kind = if kind.is_empty() { "Config" } else { kind };
@@ -141,7 +141,8 @@ impl Kubeconfig {
         Ok(all)
     }
 
-    /// The files that are read unless one is named on the command line, whether they exist or not.
+    /// Returns the files that are read unless one is named on the command line, whether they exist
+    /// or not.
     pub fn files_of(env: &Env) -> Vec<PathBuf> {
         let given = env.vars.get("KUBECONFIG").filter(|v| !v.is_empty());
         match (&env.kubeconfig, given, env.vars.get("HOME")) {
@@ -175,17 +176,17 @@ impl Kubeconfig {
         }
     }
 
-    /// True if no file has a cluster, a user or a context.
+    /// Returns true if no file has a cluster, a user or a context.
     pub fn is_empty(&self) -> bool {
         self.clusters.is_empty() && self.contexts.is_empty() && self.users.is_empty()
     }
 
-    /// The entry of this name.
+    /// Returns the entry of this name.
     pub fn find<'a>(list: &'a [Entry], name: &str) -> Option<&'a Entry> {
         list.iter().find(|e| e.name == name)
     }
 
-    /// The whole as one `v1.Config`, entries sorted by name.
+    /// Returns the whole as one `v1.Config`, entries sorted by name.
     pub fn to_value(&self) -> Value {
         let list = |entries: &[Entry], key: &str| -> Value {
             let mut sorted: Vec<&Entry> = entries.iter().collect();

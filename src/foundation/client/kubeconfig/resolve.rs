@@ -14,9 +14,9 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 
 impl Kubeconfig {
-    /// The server and the user that the command line, these files and the environment name; in a
-    /// pod without a kubeconfig the pod's own cluster. Certificates and keys are read, nothing is
-    /// connected.
+    /// Returns the server and the user that the command line, these files and the environment name;
+    /// in a pod without a kubeconfig the pod's own cluster. Certificates and keys are read, nothing
+    /// is connected.
     ///
     /// # Errors
     /// There is no such context, cluster or user, their entries are incomplete or contradict each
@@ -66,8 +66,8 @@ impl Kubeconfig {
         Ok(target)
     }
 
-    /// The context, the cluster and the user, as the command line changes them. What is not named
-    /// is empty.
+    /// Returns the context, the cluster and the user, as the command line changes them. What is not
+    /// named is empty.
     fn entries(&self, overrides: &Overrides) -> Result<(Entry, Entry, Entry), Error> {
         let empty = |name: &str| Entry { name: name.into(), value: json!({}), file: PathBuf::new() };
         let context_name = match overrides.context.as_str() {
@@ -97,8 +97,8 @@ impl Kubeconfig {
     }
 }
 
-/// How the server is verified and who the user is. As in client-go nothing of it counts over
-/// plain HTTP, where everybody on the way could read it.
+/// Writes into the target how the server is verified and who the user is. As in client-go nothing
+/// of it counts over plain HTTP, where everybody on the way could read it.
 fn secure(target: &mut Target, env: &Env, user: &Entry, cluster: &Entry) -> Result<(), Error> {
     target.insecure = value::flag(&cluster.value, "insecure-skip-tls-verify");
     target.ca_pem = entries::material(env, cluster, "certificate-authority")?;

@@ -35,11 +35,12 @@ pub struct Target {
     pub impersonate: Vec<(String, String)>,
     /// The namespace of a command that names none.
     pub namespace: String,
-    /// Whom to ask who the user is: [`Target::authenticated`].
+    /// The credential plugin that knows who the user is; [`Target::authenticated`] asks it.
     pub plugin: Option<Plugin>,
 }
 
-/// A key of `as-user-extra` as a part of a header's name, in which not every character may stand.
+/// Returns a key of `as-user-extra` as a part of a header's name, in which not every character may
+/// stand.
 fn extra_header(key: &str) -> String {
     use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
     const TOKEN: &AsciiSet = &NON_ALPHANUMERIC
@@ -60,7 +61,7 @@ fn extra_header(key: &str) -> String {
     format!("Impersonate-Extra-{}", utf8_percent_encode(key, TOKEN))
 }
 
-/// The header `Authorization` for the name and the password of a URL, `ann:secret`.
+/// Returns the header `Authorization` for the name and the password of a URL, `ann:secret`.
 fn in_url(user: &str) -> Option<String> {
     let plain = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
     let (name, password) = user.split_once(':').unwrap_or((user, ""));
@@ -68,13 +69,13 @@ fn in_url(user: &str) -> Option<String> {
 }
 
 impl Target {
-    /// Some server, without a user; `host` with or without a port.
+    /// Makes the target of some server, without a user; `host` with or without a port.
     pub fn anybody(scheme: &str, host: &str) -> Target {
         Target { scheme: scheme.into(), host: host.into(), ..Target::default() }
     }
 
-    /// From the address alone. A name and password in it are sent as Go sends them, whatever else
-    /// says who the user is (`https://ann:secret@10.0.0.1`).
+    /// Makes a target from the address alone. A name and password in it are sent as Go sends them,
+    /// whatever else says who the user is (`https://ann:secret@10.0.0.1`).
     ///
     /// # Errors
     /// [`Error::Address`]: it is neither a URL nor `HOST:PORT`.
@@ -132,8 +133,8 @@ impl Target {
         }
     }
 
-    /// The same with what its plugin says, if it has one and nothing else says who the user is, or
-    /// with the token that is in its file now.
+    /// Returns the same with what its plugin says, if it has one and nothing else says who the user
+    /// is, or with the token that is in its file now.
     ///
     /// # Errors
     /// The plugin is not installed, fails, or answers no usable `ExecCredential`. The next call
@@ -148,8 +149,8 @@ impl Target {
         }
     }
 
-    /// The same with the token that is in its file now. If the file cannot be read or is empty, the
-    /// token that it had when the kubeconfig was read counts.
+    /// Returns the same with the token that is in its file now. If the file cannot be read or is
+    /// empty, the token that it had when the kubeconfig was read counts.
     fn with_current_token(mut self) -> Target {
         let read = self.token_file.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
         if let Some(token) = read.as_deref().map(str::trim).filter(|token| !token.is_empty()) {
@@ -158,10 +159,10 @@ impl Target {
         self
     }
 
-    /// The same after a 401 to what was sent as `refused`: the plugin is asked once more, or the
-    /// token's file read again. `None`: neither says who the user is. As in client-go the request
-    /// that was refused is not sent again; those that follow carry what the plugin or the file says
-    /// now.
+    /// Returns the same after a 401 to what was sent as `refused`: the plugin is asked once more,
+    /// or the token's file read again. `None`: neither says who the user is. As in client-go the
+    /// request that was refused is not sent again; those that follow carry what the plugin or the
+    /// file says now.
     ///
     /// # Errors
     /// As [`Target::authenticated`].

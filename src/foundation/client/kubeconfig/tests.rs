@@ -24,7 +24,7 @@ fn the_first_file_wins_and_the_command_line_wins_over_files() {
 
 /// As Go's `os.IsNotExist` tells the two apart.
 #[test]
-fn a_file_that_is_absent_is_told_from_one_that_cannot_be_reached() {
+fn a_file_that_is_absent_differs_from_one_that_cannot_be_reached() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("config"), "").unwrap();
     let env = Env { cwd: dir.path().into(), ..Env::default() };
@@ -93,7 +93,7 @@ fn groups_are_impersonated_with_a_user_only() {
 
 /// The user of a context whose entry is missing keeps its name.
 #[test]
-fn a_fault_of_the_command_line_is_told_under_the_name_that_the_context_has() {
+fn a_fault_of_the_command_line_is_reported_under_the_name_that_the_context_has() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("config");
     std::fs::write(&config, "current-context: c\ncontexts:\n- {name: c, context: {cluster: c, user: gone}}\nclusters:\n- {name: c, cluster: {server: 'https://a:1'}}\n").unwrap();
@@ -103,7 +103,7 @@ fn a_fault_of_the_command_line_is_told_under_the_name_that_the_context_has() {
     assert_eq!(why, "requesting uid, groups or user-extra for gone without impersonating a user");
 }
 
-/// The target of a user `u` whose entry this is, in a folder with a file `token`.
+/// Returns the target of a user `u` whose entry this is, in a folder with a file `token`.
 fn of_user(user: &str, given: &Overrides) -> Result<Target, String> {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("token"), "of-file\n").unwrap();
@@ -191,7 +191,7 @@ fn a_directory_can_be_opened_and_not_read() {
     assert_eq!(why, format!("read {place}: is a directory"));
 }
 
-/// It may open a browser, or ask for a password, for a user that is known already.
+/// A plugin may open a browser or ask for a password, in vain if the user is known already.
 #[test]
 fn a_plugin_is_asked_only_if_nothing_else_says_who_the_user_is() {
     let exec = "exec: {apiVersion: client.authentication.k8s.io/v1, command: p, interactiveMode: Never}";

@@ -54,7 +54,8 @@ pub fn view(config: &Value) -> View {
 }
 
 impl View {
-    /// A client as this user; its requests bear the name of `who`. `None` if something is missing.
+    /// Makes a client as this user; its requests bear the name of `who`. `None` if something is
+    /// missing.
     pub fn client(&self, who: &str) -> Option<Client> {
         let server: SocketAddr = self.server.strip_prefix("https://")?.trim_end_matches('/').parse().ok()?;
         let endpoint = Endpoint {

@@ -63,7 +63,8 @@ pub mod spin {
         static FOUND: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// From now on the queues of this thread panic when a key spins, which is the end of the crew.
+    /// Makes the queues of this thread panic, from now on, when a key spins, which is the end of
+    /// the crew.
     pub fn find() {
         FOUND.set(true);
     }
@@ -155,13 +156,13 @@ pub enum Outcome {
 }
 
 impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
-    /// A queue whose delays and workers belong to the crew. Failing keys wait as in client-go, up
-    /// to 1000 s.
+    /// Makes a queue whose delays and workers belong to the crew. Failing keys wait as in
+    /// client-go, up to 1000 s.
     pub fn new(crew: &Crew) -> WorkQueue<K> {
         WorkQueue::retrying(crew, BACKOFF)
     }
 
-    /// A queue whose failing keys wait this long.
+    /// Makes a queue whose failing keys wait this long.
     pub fn retrying(crew: &Crew, backoff: Backoff) -> WorkQueue<K> {
         let state = State {
             waiting: BTreeMap::new(),
@@ -320,7 +321,7 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
         }
     }
 
-    /// The worker has finished with the key.
+    /// Notes that the worker has finished with the key.
     pub fn done(&self, key: &K) {
         let mut state = self.lock();
         state.busy.remove(key);

@@ -52,6 +52,8 @@ where
     }
 }
 
+/// Tries the addresses in their order, until one takes the connection.
+///
 /// # Errors
 /// The first address's.
 async fn one_after_another<T, C>(

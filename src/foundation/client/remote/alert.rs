@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_alert_of_the_server_is_told_in_gos_words() {
+    fn an_alert_of_the_server_is_reported_in_gos_words() {
         let of = |alert| text_of(&rustls::Error::AlertReceived(alert));
         assert_eq!(of(Alert::HandshakeFailure).as_deref(), Some("remote error: tls: handshake failure"));
         assert_eq!(

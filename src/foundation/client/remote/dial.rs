@@ -64,12 +64,12 @@ impl Dial {
         Ok(Dial { target, tls, last: LastFailure::default() })
     }
 
-    /// Why the connection that was opened last has failed.
+    /// Returns why the connection that was opened last has failed.
     pub(super) fn last_failure(&self) -> &LastFailure {
         &self.last
     }
 
-    /// The TCP connection, and the name or the address of the host.
+    /// Opens the TCP connection. Returns it, and the name or the address of the host.
     async fn reach(&self) -> io::Result<(TcpStream, &str)> {
         let host = self.target.host.as_str();
         let default = if self.tls.is_some() { "443" } else { "80" };
@@ -165,8 +165,8 @@ fn tls_error(error: io::Error) -> io::Error {
     io::Error::other(why)
 }
 
-/// What Go's `x509` says of a certificate that is not believed, for the usual reasons. Times are in
-/// UTC.
+/// Returns what Go's `x509` says of a certificate that is not believed, for the usual reasons.
+/// Times are in UTC.
 fn not_believed(why: &CertificateError) -> Option<String> {
     const TIME: &str = "certificate has expired or is not yet valid";
     let rfc3339 = |time: &UnixTime| {
@@ -193,8 +193,8 @@ fn not_believed(why: &CertificateError) -> Option<String> {
     })
 }
 
-/// What Go says of a certificate that does not have the name of the server. `names`: those that it
-/// has, as rustls tells them, e.g. `DnsName("kubernetes")` and `IpAddress(10.96.0.1)`.
+/// Returns what Go says of a certificate that does not have the name of the server. `names`: those
+/// that it has, as rustls tells them, e.g. `DnsName("kubernetes")` and `IpAddress(10.96.0.1)`.
 fn other_names(wanted: &ServerName<'_>, names: &[String]) -> String {
     let is_address = matches!(wanted, ServerName::IpAddress(_));
     let (begin, end) = if is_address { ("IpAddress(", ")") } else { ("DnsName(\"", "\")") };
@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(why, "http: server gave HTTP response to HTTPS client");
     }
 
-    /// As the kubeconfig of a cluster that was made anew has it.
+    /// The cluster was made anew: the kubeconfig has the authority of the earlier one.
     #[tokio::test]
     async fn an_authority_of_the_same_name_is_named() {
         let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];

@@ -36,7 +36,7 @@ pub(super) struct Ending<I> {
 }
 
 impl<I> Ending<I> {
-    /// A connection that was just opened. `h2`: both sides speak HTTP/2.
+    /// Wraps a connection that was just opened. `h2`: both sides speak HTTP/2.
     pub(super) fn new(io: I, h2: bool, last: &LastFailure) -> Ending<I> {
         *last.0.lock() = None;
         Ending { io, h2, last: last.clone() }
@@ -49,7 +49,7 @@ impl<I> Ending<I> {
         }
     }
 
-    /// The error in Go's words, if it has any.
+    /// Returns the error in Go's words, if it has any.
     fn in_words(&self, error: io::Error) -> io::Error {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match tls.and_then(alert::text_of) {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_end_is_told_as_go_tells_it() {
+    async fn an_end_is_reported_in_gos_words() {
         let unclosed = || io::Error::new(io::ErrorKind::UnexpectedEof, "without close_notify");
         let reset = io::Error::from(io::ErrorKind::ConnectionReset);
         let alert = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);

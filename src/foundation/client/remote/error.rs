@@ -20,8 +20,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// True if the server took the connection and ended it without an answer. A read may be sent
-    /// again then: the server may be about to start anew. Source: `IsProbableEOF` and
+    /// Returns true if the server took the connection and ended it without an answer. A read may be
+    /// sent again then: the server may be about to start anew. Source: `IsProbableEOF` and
     /// `IsConnectionReset` in apimachinery.
     pub fn is_lost_connection(&self) -> bool {
         matches!(self, Error::Transport(why)
@@ -85,7 +85,7 @@ mod tests {
 
     /// As an API server does that ends, or that another program takes the connection from.
     #[tokio::test]
-    async fn a_connection_that_ends_without_an_answer_is_told_in_gos_words() {
+    async fn a_connection_that_ends_without_an_answer_is_reported_in_gos_words() {
         for (is_reset, why) in [(false, "EOF"), (true, "read: connection reset by peer")] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let host = listener.local_addr().unwrap().to_string();
@@ -129,7 +129,7 @@ mod tests {
 
     /// A killed program says no farewell: neither HTTP/2's nor TLS's.
     #[tokio::test]
-    async fn a_server_that_is_killed_is_told_in_gos_words_over_http2_too() {
+    async fn a_server_that_is_killed_is_reported_in_gos_words_over_http2_too() {
         let message = asked_over_tls(pki::server_config, |listener, acceptor| async move {
             let mut tls = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
             assert_eq!(tls.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
@@ -142,7 +142,7 @@ mod tests {
 
     /// In TLS 1.3 it refuses after the client's greeting, when requests are on their way.
     #[tokio::test]
-    async fn a_server_that_insists_on_a_certificate_is_told_in_gos_words() {
+    async fn a_server_that_insists_on_a_certificate_is_reported_in_gos_words() {
         let message = asked_over_tls(pki::mutual_server_config, |listener, acceptor| async move {
             let tcp = listener.accept().await.unwrap().0;
             let Err((_, _open)) = acceptor.accept(tcp).into_fallible().await else {

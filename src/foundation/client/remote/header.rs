@@ -4,7 +4,7 @@ use super::error::Error;
 use api::gostr::quote;
 use http::{HeaderName, HeaderValue};
 
-/// A header that says who the user is, or as whom the user acts.
+/// Makes a header that says who the user is, or as whom the user acts.
 ///
 /// # Errors
 /// [`Error::Transport`]: it cannot be sent. Without it the request would be another user's, so it

@@ -27,13 +27,14 @@ pub fn resolve_location(from: &Uri, location: &str) -> String {
     format!("{scheme}://{authority}{}{query}", without_dots(&path))
 }
 
-/// True for the name of a URL's scheme (RFC 3986, 3.1). `/x?next=https` before `://` is none.
+/// Returns true for the name of a URL's scheme (RFC 3986, 3.1). `/x?next=https` before `://` is
+/// none.
 fn is_scheme(word: &str) -> bool {
     word.starts_with(|c: char| c.is_ascii_alphabetic())
         && word.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
-/// An absolute path without `.` and `..` (RFC 3986, 5.2.4): `/x/../y` is `/y`.
+/// Returns an absolute path without `.` and `..` (RFC 3986, 5.2.4): `/x/../y` is `/y`.
 fn without_dots(path: &str) -> String {
     let mut kept: Vec<&str> = vec![];
     for part in path.split('/').skip(1) {

@@ -51,7 +51,7 @@ pub struct Http {
 }
 
 impl Http {
-    /// A pool without connections; the first request opens one.
+    /// Makes a pool without connections; the first request opens one.
     ///
     /// # Errors
     /// As [`Dial::new`].
@@ -59,7 +59,8 @@ impl Http {
         Http::with_pings(target, SILENT, NO_SIGN)
     }
 
-    /// A server that is silent for so long is asked for a sign of life, and given up without one.
+    /// Makes a pool that asks a server for a sign of life when it was silent for so long, and gives
+    /// it up without one.
     fn with_pings(target: Target, silent: Duration, no_sign: Duration) -> Result<Http, Error> {
         let target = Arc::new(target);
         let dial = Dial::new(target.clone(), &["h2", "http/1.1"])?;
@@ -115,8 +116,8 @@ impl Http {
         })
     }
 
-    /// Why a request has failed. Of one that the connection had not taken when it ended, hyper
-    /// knows only that there is no connection.
+    /// Returns why a request has failed. Of one that the connection had not taken when it ended,
+    /// hyper knows only that there is no connection.
     fn failure(&self, error: &legacy::Error) -> Error {
         let mut causes = std::iter::successors(error.source(), |&cause| cause.source());
         let is_untaken =
@@ -260,7 +261,7 @@ mod tests {
         server.abort();
     }
 
-    /// A pool for a server of `testing`, over HTTP/2.
+    /// Makes a pool for a server of `testing`, over HTTP/2.
     fn pool_for(server: Endpoint) -> Http {
         let host = server.servers[0].to_string();
         let target = Target {
@@ -337,7 +338,7 @@ mod tests {
 
     /// `kubectl logs -f` in a pager, through `kubectl proxy` or on a foreign cluster.
     #[tokio::test]
-    async fn answers_that_nobody_reads_stay_whole_and_hold_up_no_other() {
+    async fn answers_that_no_caller_reads_stay_whole_and_hold_up_no_other() {
         const LINE: &[u8] = b"a line of a log\n";
         const LINES: usize = 20_000;
         let server = testing::serve(STREAMS_MAX as u32, |request| {

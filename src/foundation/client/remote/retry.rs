@@ -31,7 +31,7 @@ pub(super) fn was_kept(error: &Error) -> bool {
 /// sent, before it sends the body. The server may carry out such a request if it has no body, so a
 /// write without one is not sent again then.
 pub(super) fn was_not_taken(request: &Request<Full<Bytes>>, error: &Error) -> bool {
-    // What the server may have got of the request changes nothing.
+    // To carry it out twice does no harm, or the server has not got all of it.
     let is_harmless = is_read(request) || !request.body().is_end_stream();
     let causes = std::iter::successors(error.source(), |&cause| cause.source());
     let mut of_http2 = causes.filter_map(|cause| cause.downcast_ref::<h2::Error>());

@@ -26,9 +26,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// One API server, as the user of the kubeconfig's current context.
 pub struct Upstream {
-    /// As the kubeconfig says. A credential plugin may decide who the user is.
+    /// The server and the user as the kubeconfig names them. A credential plugin may decide who the
+    /// user is.
     target: Target,
-    /// Connections as the user that the plugin named last.
+    /// The connections, as the user that the credential plugin named last.
     http: Mutex<Arc<Http>>,
     env: Env,
     /// The name of that context.
@@ -53,7 +54,7 @@ impl Upstream {
         Ok(Upstream { target, http, env, context: files.current })
     }
 
-    /// A server that a command line and files name.
+    /// Makes the upstream of a server that a command line and files name.
     ///
     /// # Errors
     /// As [`Http::new`].
@@ -62,7 +63,8 @@ impl Upstream {
         Ok(Upstream { target, http, env: env.clone(), context: String::new() })
     }
 
-    /// Connections as the user. What a plugin said may have expired: then it is asked again.
+    /// Returns connections as the user. What a plugin said may have expired: then it is asked
+    /// again.
     async fn http(&self) -> Result<Arc<Http>, Error> {
         let target = self.target.clone().authenticated(&self.env).await?;
         let mut http = self.http.lock();
@@ -73,16 +75,18 @@ impl Upstream {
         Ok(http.clone())
     }
 
-    /// `https://10.0.0.1:6443`
+    /// Returns the URL of the server, e.g. `https://10.0.0.1:6443`.
     pub fn url(&self) -> String {
         self.target.url()
     }
 
-    /// `10.0.0.1:6443`
+    /// Returns host and port of the server, e.g. `10.0.0.1:6443`.
     pub fn host(&self) -> &str {
         &self.target.host
     }
 
+    /// Adds the headers that say who the user is, and as whom the user acts.
+    ///
     /// # Errors
     /// A header that says who the user is cannot be sent.
     fn put_own_headers(target: &Target, headers: &mut HeaderMap) -> Result<(), Error> {
@@ -260,13 +264,13 @@ impl Upstream {
     }
 }
 
-/// True if a request says itself who its user is, as one that comes through `kubectl proxy` may. It
-/// is not sent as the user of the kubeconfig then (client-go's `bearerAuthRoundTripper`).
+/// Returns true if a request says itself who its user is, as one that comes through `kubectl proxy`
+/// may. It is not sent as the user of the kubeconfig then (client-go's `bearerAuthRoundTripper`).
 fn has_own_user(headers: &HeaderMap) -> bool {
     headers.get(header::AUTHORIZATION).is_some_and(|value| !value.is_empty())
 }
 
-/// An error as a sentence.
+/// Returns an error as a sentence.
 fn sentence(error: Error) -> String {
     error.to_string().trim().to_string()
 }

@@ -22,7 +22,7 @@ pub(super) const SERVED: &[(&str, &str, &str)] = &[
     ("storage.k8s.io", "v1", "storageclasses"),
 ];
 
-/// The kind of a resource, e.g. `pods`, that this server has.
+/// Returns the kind of a resource, e.g. `pods`, that this server has.
 ///
 /// # Panics
 /// If it has none of that name: the test asks for something that is not simulated.

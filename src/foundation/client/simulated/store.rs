@@ -70,7 +70,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// An empty store; `rng` makes uids and names.
+    /// Makes an empty store; `rng` makes uids and names.
     pub fn new(rng: Rng) -> Store {
         let shelf = |kind| Shelf { kind, objects: BTreeMap::new(), log: Vec::new(), news: Arc::default() };
         let shelves = SERVED.iter().map(|(_, _, plural)| (*plural, shelf(kind(plural)))).collect();
@@ -82,17 +82,17 @@ impl Store {
         self.state.lock()
     }
 
-    /// The revision of the last change.
+    /// Returns the revision of the last change.
     pub fn revision(&self) -> u64 {
         self.lock().revision
     }
 
-    /// Of everything that was written so far: equal for equal histories.
+    /// Returns a hash of everything that was written so far: equal for equal histories.
     pub fn hash(&self) -> u64 {
         self.lock().hash
     }
 
-    /// Notified of each revision.
+    /// Returns what is notified of each revision.
     pub fn news(&self) -> Arc<Notify> {
         self.news.clone()
     }
@@ -101,20 +101,20 @@ impl Store {
         self.lock().shelves[kind.plural].news.clone()
     }
 
-    /// The first change of a kind after `revision`.
+    /// Returns the first change of a kind after `revision`.
     pub(super) fn next_change(&self, kind: &Kind, revision: u64) -> Option<Event> {
         let state = self.lock();
         let log = &state.shelves[kind.plural].log;
         log.get(log.partition_point(|event| event.revision <= revision)).cloned()
     }
 
-    /// The object as it is now.
+    /// Returns the object as it is now.
     pub fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Option<Arc<Item>> {
         self.lock().shelves[kind.plural].objects.get(&(namespace.into(), name.into())).cloned()
     }
 
-    /// The objects of a kind, of all namespaces if `namespace` is empty, and the revision of the
-    /// list.
+    /// Returns the objects of a kind, of all namespaces if `namespace` is empty, and the revision
+    /// of the list.
     pub fn list(&self, kind: &Kind, namespace: &str) -> (u64, Vec<Arc<Item>>) {
         let state = self.lock();
         let all = state.shelves[kind.plural].objects.iter();
@@ -122,12 +122,12 @@ impl Store {
         (state.revision, all.map(|(_, item)| item.clone()).collect())
     }
 
-    /// The objects of a resource, e.g. `pods`, in all namespaces.
+    /// Returns the objects of a resource, e.g. `pods`, in all namespaces.
     pub fn all(&self, plural: &str) -> Vec<Arc<Item>> {
         self.list(kind(plural), "").1
     }
 
-    /// Everything that has happened to the objects of a kind, in order.
+    /// Returns everything that has happened to the objects of a kind, in order.
     pub fn history(&self, kind: &Kind) -> Vec<Event> {
         self.lock().shelves[kind.plural].log.clone()
     }
@@ -152,7 +152,7 @@ impl Store {
         last.join(", ")
     }
 
-    /// All objects of all kinds.
+    /// Returns all objects of all kinds.
     pub fn everything(&self) -> Vec<(&'static Kind, Arc<Item>)> {
         let state = self.lock();
         let of = |shelf: &Shelf| shelf.objects.values().map(|i| (shelf.kind, i.clone())).collect::<Vec<_>>();
@@ -429,7 +429,7 @@ impl Store {
     }
 }
 
-/// Nothing keeps an object that is being deleted any more.
+/// Returns whether nothing keeps an object that is being deleted any more.
 fn is_finished(object: &Value) -> bool {
     meta::is_terminating(object)
         && value::empty(object, "metadata.finalizers")

@@ -98,8 +98,8 @@ async fn a_request_whose_answer_is_lost_was_carried_out() {
     };
     assert!(api.create(&PostParams::default(), &map).await.is_err());
     let made = store.get(kind("configmaps"), "d", "m").expect("it was made");
-    let untold: Vec<String> = door.untold().into_iter().collect();
-    assert_eq!(untold, [made.value["metadata"]["uid"].as_str().unwrap()]);
+    let unanswered: Vec<String> = door.unanswered().into_iter().collect();
+    assert_eq!(unanswered, [made.value["metadata"]["uid"].as_str().unwrap()]);
 }
 
 /// The recorder raises the count of an Event by a patch, and reads the Event that is answered.

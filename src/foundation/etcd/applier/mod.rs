@@ -1,4 +1,4 @@
-//! What a member's thread calls: applies entries, answers callers, and tells the tap.
+//! What a member's thread calls: applies entries, answers callers, and writes records.
 
 use super::alarm::Alarm;
 use super::api::{Error, Event as Change};
@@ -91,7 +91,7 @@ impl Applier {
         }
     }
 
-    fn tell_commit(&mut self, entry: &Entry, changes: &[Change], took: Duration) {
+    fn record_commit(&mut self, entry: &Entry, changes: &[Change], took: Duration) {
         let revision = changes.first().map_or(0, |c| c.kv.mod_revision) as u64;
         let sync = self.syncs.of(entry.index);
         let (index, term, batch) = (entry.index, entry.term, sync.map_or(0, |sync| sync.entries));
@@ -123,7 +123,7 @@ impl StateMachine for Applier {
                 None => (Duration::ZERO, None),
             };
             if let Some(changes) = changes.get(before) {
-                self.tell_commit(entry, changes, took);
+                self.record_commit(entry, changes, took);
             }
             answers.extend(answer.map(|answer| (answer, outcome)));
         }

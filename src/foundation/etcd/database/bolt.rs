@@ -255,7 +255,7 @@ fn u64_at(bytes: &[u8], at: usize) -> Result<u64, Damaged> {
     bytes.get(at..).and_then(|b| b.first_chunk()).map(|b| u64::from_le_bytes(*b)).ok_or(SHORT)
 }
 
-/// The valid meta page with the higher transaction.
+/// Returns the valid meta page with the higher transaction.
 fn newest(file: &[u8]) -> Result<Meta, Damaged> {
     // The second page's place depends on the page size, which each of them tells.
     let first = u32_at(file, PAGE_HEADER + 8).ok().filter(|n| n.is_power_of_two()).unwrap_or(PAGE as u32);
@@ -284,7 +284,7 @@ type Keys<'k> = (&'k [u8], Option<&'k [u8]>);
 
 const ANY: Keys<'static> = (&[], None);
 
-/// Returns bytes that an element points to.
+/// Returns the bytes that an element points to.
 fn cut(element: &[u8], at: u32, length: u32) -> Result<&[u8], Damaged> {
     let end = at.checked_add(length).ok_or(SHORT)?;
     element.get(at as usize..end as usize).ok_or(SHORT)
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_told_and_never_a_panic() {
+    fn damage_is_reported_and_never_a_panic() {
         let mut bucket = Bucket::new("key");
         (0u32..400).for_each(|n| bucket.put(n.to_be_bytes().to_vec(), vec![1; 40]));
         let file = write(vec![bucket]);

@@ -18,7 +18,7 @@ pub(super) const STORAGE_VERSION: &str = "3.6.0";
 /// Buckets that a database has even while they are empty: users and roles.
 const EMPTY: [&str; 4] = ["auth", "authRoles", "authUsers", "members_removed"];
 
-/// The whole database. `applied` and `term` say up to where the log is in it.
+/// Writes the whole database. `applied` and `term` say up to where the log is in it.
 pub fn write(frozen: &Frozen, members: &[pb::Member], applied: u64, term: u64) -> Vec<u8> {
     let mut keys = Bucket::new("key");
     for version in &frozen.versions {

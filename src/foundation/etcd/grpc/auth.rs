@@ -52,7 +52,7 @@ mod tests {
     /// etcd's client asks for a token before its first call if it has a name and a password, and
     /// gives up after any other error than this one.
     #[test]
-    fn a_client_with_a_password_is_told_that_it_needs_no_token() {
+    fn a_client_with_a_password_learns_that_it_needs_no_token() {
         let one = One::start();
         let ask = |method: &str, message: Vec<u8>| {
             let status = one.ask(&format!("etcdserverpb.Auth/{method}"), framed(&message));

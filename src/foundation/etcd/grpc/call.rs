@@ -75,7 +75,7 @@ async fn within<A>(
     clock::limit(limit, answer).await.unwrap_or_else(late)
 }
 
-/// One message in, one out.
+/// Serves a call with one message in and one out.
 async fn unary<Q, A, F>(
     request: Request<impl Sent>,
     face: Arc<Face>,
@@ -98,7 +98,7 @@ where
     answer_as_in_go(answer)
 }
 
-/// One message in, many out.
+/// Serves a call with one message in and many out.
 async fn answers<Q, A>(
     request: Request<impl Sent>,
     face: Arc<Face>,
@@ -120,7 +120,7 @@ where
     answer_as_in_go(answer)
 }
 
-/// Many in, many out.
+/// Serves a call with many messages in and many out.
 async fn streams<Q, A>(
     request: Request<impl Sent>,
     face: Arc<Face>,
@@ -160,7 +160,7 @@ async fn leaderless(mut leader: watch::Receiver<u64>) {
     std::future::pending().await // the member is gone, and ends its streams itself
 }
 
-/// The answers, and an error behind them if there is no `leader` any more.
+/// Returns the answers, and an error behind them if there is no `leader` any more.
 fn with_leader<A: Send + 'static>(answers: Answers<A>, leader: Option<watch::Receiver<u64>>) -> Answers<A> {
     let Some(leader) = leader else { return answers };
     let mut gone = Box::pin(leaderless(leader));
@@ -342,7 +342,7 @@ mod tests {
             Some(Err("etcdserver: no leader".into()))
         );
         assert!(wants.next().await.is_none());
-        let _ = tokio::time::timeout(LEADERLESS * 9, waits.next()).await.expect_err("nobody asked for it");
+        let _ = tokio::time::timeout(LEADERLESS * 9, waits.next()).await.expect_err("no client asked for it");
     }
 
     /// The last word of a member that ends is that there is no leader.

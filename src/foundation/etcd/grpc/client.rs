@@ -20,8 +20,8 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code, Status, Streaming};
 use tonic_prost::ProstCodec;
 
-/// Beside a request: it is to be refused, or its stream ended, if the server has no leader (etcd:
-/// `WithRequireLeader`).
+/// Metadata of a request that is to be refused, or whose stream is to end, if the server has no
+/// leader (etcd: `WithRequireLeader`).
 pub(super) const HAS_LEADER: &str = "hasleader";
 
 /// Bytes on their way on one stream, and on all of them.
@@ -75,7 +75,7 @@ pub enum ConnectError {
 pub struct Endpoint {
     /// `https`.
     pub tls: bool,
-    /// A name or an address; IPv6 without brackets.
+    /// The name or the address of the server; IPv6 without brackets.
     pub host: String,
     /// 2379 if the text has none.
     pub port: u16,
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_authority_of_the_right_name_is_told_of_in_words() {
+    async fn an_authority_of_the_right_name_is_reported_in_words() {
         let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let [own, other] = dirs.map(|dir| pki::Ca::load_or_create(dir.path(), "etcd-ca").unwrap());
         let identity = other.issue(&pki::Subject::server("m", &["127.0.0.1"])).unwrap();

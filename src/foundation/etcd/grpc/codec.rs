@@ -11,7 +11,7 @@ use tonic_prost::ProstCodec;
 
 /// Beside a request: what gRPC adds to it.
 const OVERHEAD_MAX: usize = 512 << 10;
-/// Largest message taken, as etcd's.
+/// Bytes of the largest message that is accepted, as in etcd.
 pub(super) const MESSAGE_MAX: usize = REQUEST_MAX + OVERHEAD_MAX;
 
 /// The end of prost's text for a message that has more than 100 others inside each other. Of

@@ -72,8 +72,8 @@ pub(super) fn delete_range(r: pb::DeleteRangeRequest) -> DeleteRangeRequest {
     DeleteRangeRequest { key: r.key, range_end: r.range_end, prev_kv: r.prev_kv }
 }
 
-/// Errors come in etcd's order, one part after the other: `TooManyOps`, `EmptyKey`, an operation
-/// without content.
+/// Converts a transaction. Errors come in etcd's order, one part after the other: `TooManyOps`,
+/// `EmptyKey`, an operation without content.
 pub(super) fn transaction(r: pb::TxnRequest, max_ops: usize) -> Result<TxnRequest, Status> {
     let left = txn::check_count(r.compare.len(), r.success.len(), r.failure.len(), max_ops)?;
     let ops = |ops: Vec<pb::RequestOp>| -> Result<Vec<RequestOp>, Status> {
@@ -103,8 +103,8 @@ fn operation(op: pb::RequestOp, max_ops: usize) -> Result<RequestOp, Status> {
     Ok(op)
 }
 
-/// A comparison that has the same outcome as etcd's. etcd refuses none: an unknown result holds for
-/// every key, and an unknown target compares as equal (`compareKV` in
+/// Returns a comparison that has the same outcome as etcd's. etcd refuses none: an unknown result
+/// holds for every key, and an unknown target compares as equal (`compareKV` in
 /// server/etcdserver/txn/txn.go).
 fn compare(c: pb::Compare) -> Compare {
     use pb::TargetUnion as U;
@@ -194,8 +194,8 @@ macro_rules! errors {
     }};
 }
 
-/// The error whose words these are. Of some the words do not tell all: the rest is what the client
-/// knows.
+/// Returns the error whose words these are. Of some the words do not tell all: the rest is what the
+/// client knows.
 pub(super) fn error_of(status: &Status, revision: Revision, compacted: Revision) -> Error {
     let known = errors!([
         Compacted { compact_revision: compacted },
@@ -355,7 +355,7 @@ mod tests {
 
     /// As `compareKV` of etcd 3.6 decides them, for a key that exists and one that does not.
     #[tokio::test]
-    async fn comparisons_that_nobody_knows_have_etcds_outcome() {
+    async fn comparisons_that_are_unknown_have_etcds_outcome() {
         let kv = Kv::in_memory(Rng::seeded(1));
         kv.put(PutRequest { key: "here".into(), ..PutRequest::default() }).await.unwrap();
         let (version, value, unknown) = (0, 3, 9);

@@ -55,7 +55,7 @@ impl Face {
         })
     }
 
-    /// The head of every answer.
+    /// Returns the head of every answer.
     pub(super) fn header(&self, revision: i64) -> Option<pb::ResponseHeader> {
         let raft_term = self.kv.term();
         let (cluster_id, member_id) = (self.cluster, self.member);

@@ -174,7 +174,7 @@ impl One {
         One { face, runtime, disk: simulated, _server: server, _crew: crew, _members: members }
     }
 
-    /// The code of the answer, when all of it is there.
+    /// Returns the code of the answer, when all of it is there.
     pub(super) fn ask(&self, path: &str, body: Vec<u8>) -> Status {
         let request = http::Request::post(format!("/{path}"))
             .header("content-type", "application/grpc")
@@ -221,8 +221,8 @@ fn several(mut rest: &[u8]) -> Vec<&[u8]> {
     messages
 }
 
-/// Every request gets an answer, and its code is one of etcd's for the error: an error that the
-/// service does not handle would be `Internal` or `Unknown`.
+/// Checks that every request gets an answer, and that its code is one of etcd's for the error: an
+/// error that the service does not handle would be `Internal` or `Unknown`.
 fn requests(input: &[u8]) -> bool {
     let Some((first, rest)) = input.split_first() else { return false };
     let methods = methods();

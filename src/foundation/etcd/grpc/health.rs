@@ -12,7 +12,8 @@ const SERVING: i32 = 1;
 const SERVICE_UNKNOWN: i32 = 3;
 
 impl Face {
-    /// Errors: `NotFound` for every name but the empty one, which stands for the whole server.
+    /// Answers a health check. Errors: `NotFound` for every name but the empty one, which stands
+    /// for the whole server.
     pub(super) async fn health_check(
         self: Arc<Self>,
         r: pb::HealthCheckRequest,

@@ -42,8 +42,8 @@ impl Face {
         Ok(pb::LeaseRevokeResponse { header: self.header_now() })
     }
 
-    /// One answer for each message, in their order, as long as the client talks. Renewals that come
-    /// together are proposed together, so that they share a sync of the log.
+    /// Sends one answer for each message, in their order, as long as the client talks. Renewals
+    /// that come together are proposed together, so that they share a sync of the log.
     pub(super) fn lease_keep_alive(
         self: Arc<Self>,
         asks: Streaming<pb::LeaseKeepAliveRequest>,
@@ -108,7 +108,7 @@ mod tests {
     use std::time::Duration;
     use tonic::Code;
 
-    /// A stream of so many renewals, as a client reads it.
+    /// Reads the answers to a stream of these renewals, as a client does.
     async fn renewed(face: Arc<Face>, ids: &[i64]) -> Vec<pb::LeaseKeepAliveResponse> {
         let asks = ids.iter().flat_map(|id| framed(&pb::LeaseKeepAliveRequest { id: *id }.encode_to_vec()));
         let request = http::Request::post("/etcdserverpb.Lease/LeaseKeepAlive")

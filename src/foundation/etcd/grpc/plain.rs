@@ -159,7 +159,7 @@ impl Face {
     }
 }
 
-/// An alarm's name in etcd's messages.
+/// Returns an alarm's name in etcd's messages.
 fn named(kind: AlarmKind) -> &'static str {
     match kind {
         AlarmKind::NoSpace => "NOSPACE",
@@ -184,7 +184,7 @@ mod tests {
     use http_body_util::{BodyExt, Full};
     use prost::Message;
 
-    /// The status, and the body as text.
+    /// Returns the status, and the body as text.
     fn ask(one: &One, request: http::request::Builder, body: Vec<u8>) -> (u16, String) {
         let request = request.body(Full::new(Bytes::from(body))).expect("a request");
         let answer = async {

@@ -34,7 +34,7 @@ pub(super) struct Place {
     kept: bool,
 }
 
-/// The range of all keys that begin with `prefix`.
+/// Returns the range of all keys that begin with `prefix`.
 pub(super) fn prefix_end(prefix: &[u8]) -> Bytes {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {
@@ -46,12 +46,12 @@ pub(super) fn prefix_end(prefix: &[u8]) -> Bytes {
     Bytes::from_static(&[0])
 }
 
-/// The keys under a name, `name/…`.
+/// Returns the keys under a name, `name/…`.
 pub(super) fn prefix(name: &[u8]) -> Bytes {
     [name, b"/"].concat().into()
 }
 
-/// The oldest key under a name: its owner.
+/// Returns the oldest key under a name: its owner.
 fn oldest(name: &[u8]) -> RangeRequest {
     let prefix = prefix(name);
     RangeRequest {
@@ -186,7 +186,7 @@ impl Place {
         Ok(holds.then_some(found.revision))
     }
 
-    /// The place outlives the call.
+    /// Keeps the place beyond the end of the call.
     pub(super) fn kept(mut self) -> Place {
         self.kept = true;
         self

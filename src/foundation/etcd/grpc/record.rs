@@ -51,7 +51,7 @@ fn text(key: &[u8]) -> String {
     String::from_utf8_lossy(&key[..key.len().min(KEY_MAX)]).into_owned()
 }
 
-/// The revision of an answer.
+/// Returns the revision of an answer.
 fn revision(header: Option<&pb::ResponseHeader>) -> i64 {
     header.map_or(0, |header| header.revision)
 }
@@ -149,7 +149,7 @@ mod tests {
     use std::time::Duration;
     use tonic::Code;
 
-    /// What `One` has recorded of calls, oldest first.
+    /// Returns what `One` has recorded of calls, oldest first.
     fn calls(one: &One) -> Vec<Call> {
         let of = |record: &Arc<Record>| match &record.event {
             Event::Call(call) => Some(call.clone()),

@@ -8,8 +8,8 @@ use super::super::{database, pb};
 use super::Kv;
 
 impl Kv {
-    /// The checksum of the history up to a revision (0: now) that etcd computes for the same
-    /// history; with the revision it was computed at and that of the last compaction.
+    /// Returns the checksum of the history up to a revision (0: now) that etcd computes for the
+    /// same history; with the revision it was computed at and that of the last compaction.
     ///
     /// # Errors
     /// - `Compacted` if the revision is older than the last compaction.

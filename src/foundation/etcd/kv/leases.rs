@@ -32,12 +32,12 @@ impl Kv {
         Ok(id)
     }
 
-    /// Ends a lease and deletes its keys. Errors: `LeaseNotFound`.
+    /// Revokes a lease and deletes its keys. Errors: `LeaseNotFound`.
     pub(crate) async fn lease_revoke(&self, id: i64) -> Result<(), Error> {
         self.propose(Command::LeaseRevoke { id }).await.map(drop)
     }
 
-    /// Answers the TTL in seconds. Errors: `LeaseNotFound`.
+    /// Renews a lease and returns its TTL in seconds. Errors: `LeaseNotFound`.
     pub(crate) async fn lease_keep_alive(&self, id: i64) -> Result<i64, Error> {
         match self.propose(Command::LeaseRenew { id }).await? {
             Outcome::Renewed(ttl) => Ok(ttl),
@@ -45,8 +45,8 @@ impl Kv {
         }
     }
 
-    /// Keys and TTL are what this member knows; how much time is left only the leader knows, as in
-    /// etcd. Errors: `LeaseNotFound`.
+    /// Returns what is known of a lease: keys and TTL as this member knows them, and the time that
+    /// is left, which only the leader knows, as in etcd. Errors: `LeaseNotFound`.
     pub(crate) async fn lease_time_to_live(&self, id: i64) -> Result<LeaseTtl, Error> {
         self.read_barrier().await?;
         let (granted, keys) = self.shared.leases().ttl_and_keys(id)?;
@@ -71,8 +71,8 @@ impl Kv {
         }
     }
 
-    /// All leases that this member knows, the one that ends first before the others. As etcd's
-    /// `LeaseLeases` it asks no leader.
+    /// Returns all leases that this member knows, the one that ends first before the others. As
+    /// etcd's `LeaseLeases` it asks no leader.
     pub fn leases(&self) -> Vec<i64> {
         // Sorted without the lock, for which every write waits.
         let mut leases = self.shared.leases().ends();

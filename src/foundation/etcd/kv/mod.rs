@@ -78,8 +78,8 @@ impl Kv {
         Kv { shared, backend, rng, quota_bytes, writes, reads, copies }
     }
 
-    /// A store of its own, for tests: no disk, no peers. Its leases expire when the next request
-    /// comes.
+    /// Makes a store of its own, for tests: no disk, no peers. Its leases expire when the next
+    /// request comes.
     pub fn in_memory(rng: Rng) -> Kv {
         let shared = Arc::new(Shared::new());
         Kv::new(shared.clone(), Arc::new(Memory::new(shared)), rng, u64::MAX)
@@ -99,7 +99,7 @@ impl Kv {
         }
     }
 
-    /// Returns keys and values. The read is linearizable unless `serializable` is set.
+    /// Returns the keys and values. The read is linearizable unless `serializable` is set.
     ///
     /// # Errors
     /// - `EmptyKey` if the request names no key.
@@ -253,7 +253,7 @@ impl Kv {
         Room { size: self.shared.size(), quota: self.quota_bytes, alarmed }
     }
 
-    /// Bytes that a compaction frees, by the lowest revision to compact at.
+    /// Returns the bytes that a compaction frees, by the lowest revision to compact at.
     pub fn reclaimable(&self) -> BTreeMap<Revision, u64> {
         self.shared.read().reclaimable()
     }
@@ -276,7 +276,7 @@ impl Kv {
         Kv { quota_bytes, ..self }
     }
 
-    /// The leader's number, 0 while there is none, and its changes.
+    /// Returns the leader's number, 0 while there is none, and its changes.
     pub fn leader(&self) -> watch::Receiver<u64> {
         self.backend.leader().unwrap_or_else(|| watch::channel(1).1)
     }
@@ -290,7 +290,7 @@ impl Kv {
         self.propose(Command::Alarm { alarm, on }).await.map(drop)
     }
 
-    /// The revision applied so far.
+    /// Returns the revision applied so far.
     pub fn revision(&self) -> Revision {
         self.shared.revision()
     }
@@ -300,8 +300,8 @@ impl Kv {
         self.shared.read().compacted().max(0)
     }
 
-    /// Raft's term, for the head of each answer. Takes no lock that a write or a copy of the store
-    /// holds.
+    /// Returns Raft's term, for the head of each answer. Takes no lock that a write or a copy of
+    /// the store holds.
     pub(crate) fn term(&self) -> u64 {
         self.backend.status().term
     }

@@ -34,7 +34,8 @@ pub struct Span {
 }
 
 impl Span {
-    /// The keys from `key` to `end`: `end` empty is the one key, `\0` is up to the last key.
+    /// Returns the keys from `key` to `end`: `end` empty is the one key, `\0` is up to the last
+    /// key.
     pub fn new(key: &Bytes, end: &Bytes) -> Span {
         Span { key: key.clone(), end: end.clone() }
     }
@@ -92,7 +93,7 @@ impl Pick<'_> {
             && between(kv.create_revision, self.r.min_create_revision, self.r.max_create_revision)
     }
 
-    /// Equals stay in the order of their keys.
+    /// Sorts what was found. Equals stay in the order of their keys.
     fn sort(&self, found: &mut [&KeyValue]) {
         let compare = |a: &KeyValue, b: &KeyValue| match self.r.sort_target {
             SortTarget::Key => a.key.cmp(&b.key),
@@ -170,7 +171,7 @@ impl Store {
         self.compacted
     }
 
-    /// Bytes held by all versions, with their book-keeping.
+    /// Returns the bytes held by all versions, with their book-keeping.
     pub fn size(&self) -> u64 {
         self.size
     }
@@ -228,8 +229,8 @@ impl Store {
         Ok(RangeResponse { revision: self.revision, kvs, more, count })
     }
 
-    /// Every key of the span that exists at revision `at` (`Revision::MAX`: now, with an open
-    /// write's changes).
+    /// Returns every key of the span that exists at revision `at` (`Revision::MAX`: now, with an
+    /// open write's changes).
     pub fn live<'a>(&'a self, span: &'a Span, at: Revision) -> impl Iterator<Item = &'a KeyValue> {
         let found = span.bounds().map(|bounds| self.keys.range::<[u8], _>(bounds));
         found.into_iter().flatten().filter_map(move |(_, versions)| {
@@ -246,8 +247,8 @@ impl Store {
         Write { store: self, events: Vec::new() }
     }
 
-    /// The events of each revision from `from` on, oldest first, of at most so many revisions; and
-    /// the first revision behind them. Errors: `Compacted`.
+    /// Returns the events of each revision from `from` on, oldest first, of at most so many
+    /// revisions; and the first revision behind them. Errors: `Compacted`.
     pub(crate) fn events_since(&self, from: Revision, most: usize) -> Result<(Batches, Revision), Error> {
         if from < self.compacted {
             return Err(Error::Compacted { compact_revision: self.compacted });
@@ -307,7 +308,7 @@ impl Store {
         Ok(())
     }
 
-    /// Bytes of versions that a compaction frees, by the lowest revision to compact at.
+    /// Returns the bytes of versions that a compaction frees, by the lowest revision to compact at.
     ///
     /// Example: `a` was set at 2 (100 bytes) and at 7, `b` was set at 3 (50 bytes) and deleted at
     /// 4. A compaction at 7 frees 100 bytes of `a`; one at 4 frees 50 bytes of `b`, one at 5 its
@@ -329,7 +330,7 @@ impl Store {
         freed
     }
 
-    /// Every version kept, in key order: with the two revisions, the whole store.
+    /// Returns every version kept, in key order: with the two revisions, the whole store.
     pub fn versions(&self) -> impl Iterator<Item = &Version> {
         self.keys.values().flatten()
     }
@@ -394,7 +395,7 @@ impl Write<'_> {
         self.store
     }
 
-    /// The store's revision if the write ended here.
+    /// Returns the store's revision if the write ended here.
     pub fn revision(&self) -> Revision {
         self.store.revision + Revision::from(!self.events.is_empty())
     }

@@ -90,7 +90,7 @@ macro_rules! messages {
 }
 pub(super) use messages;
 
-/// The value that is not sent.
+/// Returns whether a value is the default, which is not sent.
 pub(super) fn unset<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

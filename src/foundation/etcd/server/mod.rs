@@ -33,8 +33,9 @@ const QUOTA_PART: u64 = 16;
 /// The quota on a machine with little memory: a cluster without it is of no use.
 const QUOTA_LEAST: u64 = 64 << 20;
 
-/// The quota of each of `members` members that share `memory` bytes; `None` if the memory is not
-/// known. etcd keeps its data in a file and has the same quota everywhere; this store is in memory.
+/// Returns the quota of each of `members` members that share `memory` bytes; `None` if the memory
+/// is not known. etcd keeps its data in a file and has the same quota everywhere; this store is in
+/// memory.
 ///
 /// Example: 16 GiB give one member 1 GiB, and three members 341 MiB each.
 pub fn quota_for(memory: Option<u64>, members: usize) -> u64 {
@@ -70,7 +71,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// A cluster of this one member.
+    /// Makes the settings of a cluster of this one member.
     pub fn new(name: &str, data_dir: impl Into<PathBuf>, tap: Tap, rng: Rng) -> Config {
         Config {
             name: name.into(),
@@ -222,7 +223,7 @@ impl Server {
         let kv = Kv::new(shared, backend, rng.fork("leases"), config.quota_bytes);
         let server = Server { kv, handle, leader, failure, driver: Mutex::new(Some(driver)), tap };
         if initial_cluster.len() == 1 {
-            // What is wrong with the disk says more than the time that was waited for it.
+            // A fault of the disk says more than that the read has timed out.
             let why = |error| match waiting.failed() {
                 Some(failed) => StartError::Failed(failed),
                 None => StartError::Ended(server.kv.status().refuses.unwrap_or(error)),
@@ -237,12 +238,12 @@ impl Server {
         self.kv.clone()
     }
 
-    /// Where the member records what it does.
+    /// Returns where the member records what it does.
     pub(crate) fn tap(&self) -> Tap {
         self.tap.clone()
     }
 
-    /// The door for messages from peers, leadership transfer and membership changes.
+    /// Returns the door for messages from peers, leadership transfer and membership changes.
     pub fn raft(&self) -> Handle {
         self.handle.clone()
     }
@@ -275,7 +276,8 @@ impl Server {
         })
     }
 
-    /// A leader that stops hands over first, as etcd does: the others need not notice its silence.
+    /// Hands leadership over before this leader stops, as etcd does: the others need not notice its
+    /// silence.
     async fn hand_over(&self) {
         let status = self.kv.status();
         if !status.is_leader || status.heir == 0 {

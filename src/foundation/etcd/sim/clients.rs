@@ -111,8 +111,9 @@ impl Clients {
         }
     }
 
-    /// A lease took keys along. Members that have not applied it yet answer nothing newer, so it
-    /// happens now: after all that was answered, and before all that is asked from now on.
+    /// Notes that a lease took keys along. Members that have not applied it yet answer nothing
+    /// newer, so it happens now: after all that was answered, and before all that is asked from now
+    /// on.
     pub(super) fn expired(&mut self, keys: &[u8], revision: Revision) {
         self.events += 2;
         for key in keys {
@@ -338,7 +339,7 @@ async fn put_leased(kv: Kv, key: u8, new: Value, lease: Option<i64>) -> Answer {
     Ok(Reply { revision: done.revision, actions, ..Reply::of(lease, full()) })
 }
 
-/// A lease's whole time, in steps.
+/// Returns a lease's whole time, in steps.
 fn full() -> u64 {
     steps(Duration::from_secs(TTL as u64))
 }

@@ -35,7 +35,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// The value that it brought, if it is known to have done so.
+    /// Returns the value that it brought, if it is known to have done so.
     fn wrote(&self) -> Option<Value> {
         match self.action {
             Action::Write { value } | Action::Swap { value, outcome: Some(Ok(())), .. } => Some(value),
@@ -105,7 +105,7 @@ impl Truth {
         if entry.index <= self.index {
             return None;
         }
-        assert_eq!(entry.index, self.index + 1, "nobody has applied the one before");
+        assert_eq!(entry.index, self.index + 1, "no member has applied the one before");
         self.index = entry.index;
         let (_, command) = command::decode(data(entry)?).expect("an entry of the store");
         let (at, mut events) = (Applied { index: entry.index, term: entry.term }, vec![]);
@@ -190,7 +190,7 @@ fn revisions(seed: u64, records: &[Record]) {
     }
 }
 
-/// A member's own state does not go back while it runs.
+/// Checks that a member's own state does not go back while it runs.
 fn serializable(seed: u64, records: &[Record]) {
     let mut newest: BTreeMap<Run, Revision> = BTreeMap::new();
     for r in records.iter().filter(|r| r.serializable) {

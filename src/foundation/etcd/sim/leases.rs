@@ -18,7 +18,7 @@ pub(super) const TTL: i64 = 1;
 /// later than its successor. In steps: twice an election timeout.
 const STALE: u64 = 40;
 
-/// In steps; what is over a step is left out.
+/// Returns a time in steps; what is over a step is left out.
 pub(super) fn steps(time: Duration) -> u64 {
     (time.as_millis() / STEP.as_millis()) as u64
 }
@@ -84,18 +84,19 @@ impl Ledger {
         self.leaders.entry(term).or_insert(now);
     }
 
-    /// A client asked in the step `called`, and heard that the lease lives `left` steps more.
+    /// Notes that a client asked in the step `called`, and heard that the lease lives `left` steps
+    /// more.
     pub(super) fn promised(&mut self, lease: i64, called: u64, left: u64) {
         self.promises.push(Promise { lease, called, left });
     }
 
-    /// A client heard that a lease that it was granted is gone.
+    /// Notes that a client heard that a lease that it was granted is gone.
     pub(super) fn denied(&self, lease: i64) {
         assert!(self.ended.contains_key(&lease), "seed {}: lease {lease} is there, and denied", self.seed);
     }
 
-    /// An entry of the log is applied for the first time, in the step `now`. Returns what an
-    /// expired lease took along.
+    /// Takes over an entry of the log that is applied for the first time, in the step `now`.
+    /// Returns what an expired lease took along.
     pub(super) fn learn(&mut self, now: u64, learned: &Learned) -> Option<Taken> {
         let Learned { entry, command, outcome, changes } = learned;
         let (seed, index) = (self.seed, entry.index);
@@ -151,7 +152,7 @@ impl Ledger {
         (gone.iter().map(key_of).collect(), revision)
     }
 
-    /// Everything is over.
+    /// Checks, when everything is over, that no lease ended before its promised time.
     pub(super) fn check(&self) {
         for promise in &self.promises {
             let Promise { lease, called, left } = promise;
@@ -161,7 +162,7 @@ impl Ledger {
     }
 }
 
-/// Of a time that the leader answered: the steps that hold under each later leader, too.
+/// Returns, of a time that the leader answered, the steps that hold under each later leader, too.
 pub(super) fn firm(left: Duration) -> u64 {
     steps(left).saturating_sub(STALE)
 }

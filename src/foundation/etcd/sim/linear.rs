@@ -31,8 +31,8 @@ pub(super) enum Action {
 }
 
 impl Action {
-    /// The key after it, if it can have happened in `state`. What would change nothing and tells
-    /// nothing need not have happened.
+    /// Returns the key after it, if it can have happened in `state`. What would change nothing and
+    /// tells nothing need not have happened.
     fn after(self, state: Value) -> Option<Value> {
         let (possible, next) = match self {
             Action::Read { saw } => (saw == state, state),
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(judge(&wrongly, 1000), Verdict::Violated);
     }
 
-    /// Every order of every choice of calls, without any cleverness.
+    /// Tries every order of every choice of calls, without any cleverness.
     fn brute(calls: &[Call], left: &[usize], state: Value) -> bool {
         if left.iter().all(|i| calls[*i].returned.is_none()) {
             return true;

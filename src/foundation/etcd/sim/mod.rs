@@ -171,7 +171,11 @@ impl Guest for Etcd {
         let _clock = self.runtime.enter();
         self.clients.give_up();
         let truth = &self.truth;
-        assert_eq!(Some(&truth.index), log.keys().next_back(), "seed {seed}: an entry that nobody applied");
+        assert_eq!(
+            Some(&truth.index),
+            log.keys().next_back(),
+            "seed {seed}: an entry that no member applied"
+        );
         history::check(seed, &self.clients.records, truth);
         self.leases.check();
         self.watching.iter_mut().for_each(|w| w.finish(&self.up, truth));

@@ -97,7 +97,8 @@ impl Watching {
         self.watcher.is_some()
     }
 
-    /// Everything is over: every change has come, in order, none missing, none twice.
+    /// Checks, when everything is over, that every change has come, in order, none missing, none
+    /// twice.
     pub(super) fn finish(&mut self, up: &BTreeMap<MemberId, Up>, truth: &Truth) {
         while self.watcher.is_none() {
             self.take(up);

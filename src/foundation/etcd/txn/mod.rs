@@ -134,8 +134,8 @@ impl Touched {
     }
 }
 
-/// A key should change once per revision: no two puts, no put inside a deleted range. In etcd's
-/// order, which lets an inner transaction delete what another one before it has put.
+/// Checks that a key changes once per revision: no two puts, no put inside a deleted range. In
+/// etcd's order, which lets an inner transaction delete what another one before it has put.
 fn check_overlap(ops: &[RequestOp]) -> Result<Touched, Error> {
     let mut all = Touched::default();
     for op in ops {
@@ -162,7 +162,7 @@ fn check_overlap(ops: &[RequestOp]) -> Result<Touched, Error> {
     Ok(all)
 }
 
-/// About how many bytes a transaction takes in the log.
+/// Returns about how many bytes a transaction takes in the log.
 pub fn size(txn: &TxnRequest) -> usize {
     const OP: usize = 16; // lengths, tags, a lease
     let compares: usize =
@@ -180,9 +180,10 @@ fn value_len(compare: &Compare) -> usize {
     if let CompareTarget::Value(v) = &compare.target { v.len() } else { 0 }
 }
 
-/// About how many bytes a transaction may add to the store: those that are put in one branch or in
-/// the other, whichever has more. The rule is `costTxn` in etcd's server/storage/quota.go from
-/// 3.6.14 on. Before, it counts no inner transactions, which can fill a store past its quota.
+/// Returns about how many bytes a transaction may add to the store: those that are put in one
+/// branch or in the other, whichever has more. The rule is `costTxn` in etcd's
+/// server/storage/quota.go from 3.6.14 on. Before, it counts no inner transactions, which can fill
+/// a store past its quota.
 ///
 /// `if a == "…" then put a=123 else put bc=1234` may add 6 bytes, not 10.
 pub(crate) fn cost(txn: &TxnRequest) -> usize {
@@ -197,7 +198,7 @@ pub(crate) fn cost(txn: &TxnRequest) -> usize {
     branch(&txn.success).max(branch(&txn.failure))
 }
 
-/// Some branch may add bytes to the store.
+/// Returns whether some branch may add bytes to the store.
 pub(crate) fn puts(txn: &TxnRequest) -> bool {
     txn.success.iter().chain(&txn.failure).any(|op| match op {
         RequestOp::Put(_) => true,
@@ -206,15 +207,15 @@ pub(crate) fn puts(txn: &TxnRequest) -> bool {
     })
 }
 
-/// Every operation is a range, so the answer needs no place in the log. As in etcd, a transaction
-/// with another one inside it goes through the log, also if none of them writes (`IsTxnReadonly` in
-/// server/etcdserver/txn/txn.go): an alarm or its size may forbid it.
+/// Returns whether every operation is a range, so that the answer needs no place in the log. As in
+/// etcd, a transaction with another one inside it goes through the log, also if none of them writes
+/// (`IsTxnReadonly` in server/etcdserver/txn/txn.go): an alarm or its size may forbid it.
 pub(crate) fn is_readonly(txn: &TxnRequest) -> bool {
     txn.success.iter().chain(&txn.failure).all(|op| matches!(op, RequestOp::Range(_)))
 }
 
-/// A transaction that [`is_readonly`] may be answered from this member's own state: every range
-/// says so.
+/// Returns whether a transaction that [`is_readonly`] may be answered from this member's own state:
+/// every range says so.
 pub(crate) fn is_serializable(txn: &TxnRequest) -> bool {
     let mut ops = txn.success.iter().chain(&txn.failure);
     ops.all(|op| matches!(op, RequestOp::Range(r) if r.serializable))
@@ -317,7 +318,7 @@ fn check_ops(
     Ok(())
 }
 
-/// The key as it is, with an open write's changes.
+/// Returns the key as it is, with an open write's changes.
 fn now(store: &Store, key: &Bytes) -> Option<KeyValue> {
     let span = Span::new(key, &Bytes::new());
     store.live(&span, Revision::MAX).next().cloned()

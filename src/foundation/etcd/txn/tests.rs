@@ -155,7 +155,8 @@ fn the_first_operation_that_cannot_run_decides_the_error() {
         let done = execute(&mut s, &txn(vec![], ops.clone(), vec![]), |_| false).map(|(r, _)| r.revision);
         assert_eq!(done, Err(error), "{ops:?}");
     }
-    // A range of its own takes any negative revision for now, one in a transaction does not.
+    // A range outside of a transaction reads the present at any negative revision; one in a
+    // transaction does not.
     let get = |s: &Store, revision| read(s, &txn(vec![], vec![at(revision)], vec![])).map(drop);
     assert_eq!((get(&s, -1), get(&s, -2)), (Ok(()), Err(Error::Compacted { compact_revision: -1 })));
     s.compact(2).unwrap();

@@ -172,13 +172,13 @@ struct Behind {
 }
 
 impl Watcher {
-    /// The store's revision when this watcher was made.
+    /// Returns the store's revision when this watcher was made.
     pub fn made(&self) -> Revision {
         self.made
     }
 
-    /// The store's revision when this watcher read the events that it returned last, if they are of
-    /// the past; those of the present are newer.
+    /// Returns the store's revision when this watcher read the events that it returned last, if
+    /// they are of the past; those of the present are newer.
     pub(crate) fn read(&self) -> Revision {
         self.read
     }

@@ -55,13 +55,13 @@ async fn the_past_then_the_present_without_gap_or_repetition() {
 }
 
 #[tokio::test]
-async fn a_long_past_is_read_in_portions_and_what_is_forgotten_meanwhile_is_told() {
+async fn a_long_past_is_read_in_portions_and_what_is_forgotten_meanwhile_is_reported() {
     let world = World::new();
     let many = PAST_BATCH as Revision * 5 / 2;
     (0..many).for_each(|_| world.put("a")); // 2 to many + 1
     let (mut reader, mut sleeper) = (world.watch("a", "b", 2), world.watch("a", "b", 2));
     assert_eq!((sleeper.past.len(), sleeper.made()), (PAST_BATCH, many + 1));
-    assert!(world.hub.lock().watchers.is_empty(), "nobody is told of the present before the past");
+    assert!(world.hub.lock().watchers.is_empty(), "no watcher gets the present before the past");
     reader.request_progress(0);
     world.put("a");
     let (mut seen, mut last) = (0, 1);
@@ -173,7 +173,7 @@ async fn a_watcher_that_was_cut_off_goes_on_with_what_it_missed() {
 }
 
 #[tokio::test]
-async fn a_watcher_that_sleeps_is_cut_off_and_told() {
+async fn a_watcher_that_sleeps_is_cut_off_and_learns_it() {
     let world = World::new();
     let mut slow = world.watch("a", "", 0);
     for _ in 0..=QUEUE {

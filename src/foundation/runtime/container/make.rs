@@ -1,6 +1,6 @@
 //! The first process of a container: its mounts, and what the zygote is asked for.
 
-use super::super::means::Means;
+use super::super::context::NodeContext;
 use super::super::spec::{Request, Role, What};
 use super::super::zygote::Started;
 use super::super::{sandbox, spec};
@@ -31,12 +31,12 @@ impl Container {
 
     pub(super) async fn make_process(
         &self,
-        means: &Means,
+        context: &NodeContext,
         group: &dyn cgroup::Group,
         launch: &Launch,
     ) -> Result<(Started, Streams)> {
         let entry = group.entry().map_err(|e| Error::Start(e.line()))?;
-        let mounts = self.mounts(&means.config.node, launch)?;
+        let mounts = self.mounts(&context.config.node, launch)?;
         let wanted = spec::Container {
             directory: self.directory.clone(),
             image: self.layer.clone(),
@@ -63,8 +63,8 @@ impl Container {
         given.extend(namespace.as_ref().map(|namespace| (Role::Users, namespace.as_fd())));
         let users = self.sandbox.first_user();
         let request =
-            Request { roles: vec![], ids: means.config.ids, users, tasks: entry.tasks.clone(), what };
-        let started = means.config.zygote.run(&self.sandbox.id, request, &given, &self.unborn).await;
+            Request { roles: vec![], ids: context.config.ids, users, tasks: entry.tasks.clone(), what };
+        let started = context.config.zygote.run(&self.sandbox.id, request, &given, &self.pending).await;
         Ok((started.map_err(in_init)?, streams))
     }
 }
@@ -73,8 +73,8 @@ fn has_volume(volumes: &[cri::Mount], at: &str) -> bool {
     volumes.iter().any(|volume| volume.container_path == Path::new(at))
 }
 
-/// The pod's own files, where it has no volume at their place, and its volumes: a volume in another
-/// volume comes after it.
+/// Lists the pod's own files, where it has no volume at their place, and its volumes: a volume in
+/// another volume comes after it.
 ///
 /// As upstream, the kubelet's /etc/hosts is always writable, what containerd adds is not on a
 /// read-only root. All containers of the pod share these files.

@@ -7,14 +7,14 @@ mod streams;
 
 pub(crate) use streams::Streams;
 
+use super::context::NodeContext;
 use super::log::Log;
-use super::means::Means;
 use super::output::Output;
 use super::pumps::Pumps;
 use super::sandbox::Sandbox;
 use super::spec;
 use super::terminal::Terminal;
-use super::zygote::Unborn;
+use super::zygote::PendingStart;
 use super::{control_groups, work};
 use clock::{self, Timestamp};
 use cri::{ContainerConfig, ContainerState, Error, EventKind, Result, Writer};
@@ -36,13 +36,13 @@ use tokio_util::sync::CancellationToken;
 /// that of a command whose caller is gone. The process is killed as soon as it exists, but what
 /// makes it may hang.
 pub(crate) const ABANDON: Duration = Duration::from_secs(10);
-/// For `hostUsers: false` where Ropewalk runs as an ordinary user.
+/// The warning about `hostUsers: false` where Ropewalk runs as an ordinary user.
 const NO_OWN_USERS: &str = "hostUsers: false is not honoured: the pod shares Ropewalk's own user namespace, because it runs as an ordinary user; \
                             see `ropewalk doctor`";
-/// For a container with a memory limit on a machine that has swap and does not count it.
+/// The warning about a memory limit on a machine that has swap and does not count it.
 const NO_SWAP_LIMIT: &str = "the memory limit does not bound swap: this machine has swap and its kernel does not count it (swapaccount=1 at boot, or \
                              swapoff); see `ropewalk doctor`";
-/// For a container of a shared PID namespace on a machine without control groups.
+/// The warning about a container of a shared PID namespace on a machine without control groups.
 const NO_KILL: &str = "processes that this container's first process leaves behind run until the pod ends, and keep their ports: no control group here can \
                        kill them; see `ropewalk doctor`";
 
@@ -66,11 +66,11 @@ pub(crate) struct Container {
     directory: PathBuf,
     /// The image's file system.
     layer: PathBuf,
-    /// Those that are known before it starts.
+    /// The warnings that are known before it starts.
     warnings: Vec<String>,
     user: cri::User,
-    /// Its process before it runs the program.
-    unborn: Unborn,
+    /// Its start, so that it can be abandoned before the process runs its program.
+    pending: PendingStart,
     created_at: Timestamp,
     status: watch::Sender<Status>,
     /// Everything that holds a descriptor or much memory: what is left of an ended container is
@@ -81,7 +81,7 @@ pub(crate) struct Container {
 #[derive(Clone, Debug)]
 struct Status {
     state: ContainerState,
-    /// Its process is being made. It is created until then, in CRI's words.
+    /// Its process is being made. Until that runs, CRI shows the container as created.
     starting: bool,
     /// It is being removed and starts no more.
     removed: bool,
@@ -115,7 +115,7 @@ struct Launch {
     mounts: Vec<cri::Mount>,
 }
 
-/// A running container's process and ends.
+/// A running container's process, and the ends of its streams.
 #[derive(Clone)]
 pub(crate) struct Live {
     launch: Arc<Launch>,
@@ -152,30 +152,30 @@ impl Container {
     /// There is no such image, or nothing to run in it; it would run as a user that the pod
     /// forbids; the directory or the log cannot be made. Nothing is left of either.
     pub(crate) fn prepare(
-        means: &Means,
+        context: &NodeContext,
         id: String,
         sandbox: Arc<Sandbox>,
         mut config: ContainerConfig,
     ) -> Result<Container> {
-        let image = means.config.images.find(&config.image)?;
+        let image = context.config.images.find(&config.image)?;
         let no_user = choose_user(&mut config.security, image, linux::user::exists)?;
         let (process, mut warnings) = process(
             &config,
             image,
             sandbox.config.kernel_hostname(),
-            means.config.cgroups.controls_devices(),
+            context.config.cgroups.controls_devices(),
         )?;
         warnings.extend(no_user);
         if sandbox.config.own_users && sandbox.first_user().is_none() {
             warnings.push(NO_OWN_USERS.to_string());
         }
-        let lack = means.config.cgroups.lacks();
+        let lack = context.config.cgroups.lacks();
         warnings.extend(not_enforced(&config.resources, &sandbox.config, lack.as_ref()));
         let memory_limit = config.resources.memory_limit.or(sandbox.config.memory_limit);
-        if memory_limit.is_some() && !means.config.cgroups.controls_swap() {
+        if memory_limit.is_some() && !context.config.cgroups.controls_swap() {
             warnings.push(NO_SWAP_LIMIT.to_string());
         }
-        if sandbox.config.share_process_namespace && !means.config.cgroups.kills() {
+        if sandbox.config.share_process_namespace && !context.config.cgroups.kills() {
             warnings.push(NO_KILL.to_string());
         }
         let io = |what: &str, path: &Path| {
@@ -184,7 +184,7 @@ impl Container {
         };
         let log_path = sandbox.config.log_directory.join(&config.log_path);
         let log = Log::make(&log_path, sandbox.config.logs).map_err(io("cannot open the log", &log_path))?;
-        let directory = means.config.directory.join(&id);
+        let directory = context.config.directory.join(&id);
         fs::create_dir_all(&directory)
             .map_err(io("cannot make", &directory))
             .inspect_err(|_| log.remove())?;
@@ -192,7 +192,7 @@ impl Container {
         let launch = Launch { process, mounts: std::mem::take(&mut config.mounts) };
         (config.env, config.command, config.args) = Default::default(); // they are in the process now
         Ok(Container {
-            image: means.config.images.describe(image).tags.first().cloned().unwrap_or_default(),
+            image: context.config.images.describe(image).tags.first().cloned().unwrap_or_default(),
             image_id: image.id(),
             stop_signal: signal::number(image.stop_signal).unwrap_or(nix::libc::SIGTERM),
             stop_signalled: AtomicBool::new(false),
@@ -206,10 +206,10 @@ impl Container {
             removal: tokio::sync::Mutex::default(),
             launch: Mutex::new(Some(Arc::new(launch))),
             directory,
-            layer: means.config.images.layer(image),
+            layer: context.config.images.layer(image),
             warnings,
             user,
-            unborn: Unborn::default(),
+            pending: PendingStart::default(),
         })
     }
 
@@ -255,7 +255,7 @@ impl Container {
     /// # Errors
     /// `State`: it was started before, by a kubelet that is gone, say, or is being removed. `Start`
     /// in runc's words; the container is then ended with code 128, reason `StartError`.
-    pub(crate) async fn start(self: &Arc<Self>, means: &Arc<Means>) -> Result<()> {
+    pub(crate) async fn start(self: &Arc<Self>, context: &Arc<NodeContext>) -> Result<()> {
         let first = self.status.send_if_modified(|status| {
             let first = status.state == ContainerState::Created && !status.starting && !status.removed;
             status.starting |= first;
@@ -267,11 +267,11 @@ impl Container {
         // After it is starting: a sandbox that stops either sees that, or is seen here.
         let started = match self.sandbox.is_stopping() {
             true => Err(Error::State(format!("sandbox container {:?} is not running", self.sandbox.id))),
-            false => self.try_start(means).await,
+            false => self.try_start(context).await,
         };
         match started {
             Ok(()) => {
-                means.event(&self.sandbox.config.pod, &self.id, EventKind::Started);
+                context.event(&self.sandbox.config.pod, &self.id, EventKind::Started);
                 Ok(())
             }
             Err(e) => {
@@ -289,13 +289,13 @@ impl Container {
                     (status.exit_code, status.reason) = (128, "StartError".into());
                     status.message.clone_from(&message);
                 });
-                means.event(&self.sandbox.config.pod, &self.id, EventKind::Stopped);
+                context.event(&self.sandbox.config.pod, &self.id, EventKind::Stopped);
                 Err(Error::Start(message))
             }
         }
     }
 
-    async fn try_start(self: &Arc<Self>, means: &Arc<Means>) -> Result<()> {
+    async fn try_start(self: &Arc<Self>, context: &Arc<NodeContext>) -> Result<()> {
         let launch = self.lock_launch().clone();
         let launch = launch.ok_or_else(|| Error::State(format!("container {} has ended", self.id)))?;
         let wanted = &self.config.resources;
@@ -308,15 +308,15 @@ impl Container {
             of_groups: false,
         };
         let group =
-            control_groups::make_group(&means.config.cgroups, self.sandbox.group_of(&self.id), limits)
+            control_groups::make_group(&context.config.cgroups, self.sandbox.group_of(&self.id), limits)
                 .await?;
         let oom_before = group.oom_kills(); // a small limit may end the process before its program runs
-        let made = self.make_process(means, &*group, &launch).await;
+        let made = self.make_process(context, &*group, &launch).await;
         let (started, streams) = match made {
             Ok(made) => made,
             Err(e) => {
                 let oom = group.oom_kills() > oom_before;
-                control_groups::remove_group(group, &means.crew).await;
+                control_groups::remove_group(group, &context.crew).await;
                 return Err(match oom {
                     true => Error::Start("container init was OOM-killed (memory limit too low?)".into()),
                     false => e,
@@ -336,32 +336,32 @@ impl Container {
                 // Without control groups its own descriptor kills it. ESRCH: it has ended.
                 let _ = process.signal(nix::libc::SIGKILL);
                 process.exit().await;
-                control_groups::remove_group(group, &means.crew).await;
+                control_groups::remove_group(group, &context.crew).await;
                 self.log.close();
                 return Err(e);
             }
         };
         *self.lock() =
             Some(Live { launch, process: process.clone(), group: group.clone(), stdin, terminal, output });
-        self.unborn.forget();
+        self.pending.forget();
         self.status.send_modify(|status| {
             (status.state, status.starting) = (ContainerState::Running, false);
             status.warnings = warnings;
             status.started_at = Some(clock::now());
         });
-        let (container, means) = (self.clone(), means.clone());
-        let crew = means.crew.clone();
+        let (container, context) = (self.clone(), context.clone());
+        let crew = context.crew.clone();
         crew.spawn(async move {
             let exit = process.exit().await;
-            container.ended(&means, exit, group, oom_before, Pumps { tasks: pumps, over }).await;
-            means.event(&container.sandbox.config.pod, &container.id, EventKind::Stopped);
+            container.ended(&context, exit, group, oom_before, Pumps { tasks: pumps, over }).await;
+            context.event(&container.sandbox.config.pod, &container.id, EventKind::Stopped);
         });
         Ok(())
     }
 
     async fn ended(
         &self,
-        means: &Means,
+        context: &NodeContext,
         exit: Exit,
         group: Arc<dyn cgroup::Group>,
         oom_before: u64,
@@ -371,10 +371,10 @@ impl Container {
         control_groups::kill_group(&group).await; // in a shared PID namespace others may be left
         pumps.end().await;
         let oom = group.oom_kills() > oom_before;
-        control_groups::remove_group(group, &means.crew).await;
+        control_groups::remove_group(group, &context.crew).await;
         self.log.close();
         self.lock_launch().take();
-        tell_end(&self.status, &self.live, |status| {
+        publish_end(&self.status, &self.live, |status| {
             status.state = ContainerState::Exited;
             status.finished_at = Some(finished);
             status.exit_code = exit.code();
@@ -388,8 +388,8 @@ impl Container {
         let _ = status.wait_for(|s| s.state == ContainerState::Exited).await;
     }
 
-    /// Stop signal, at most `grace` of real time, then SIGKILL for all its processes. A further
-    /// stop, with less time say, sends the signal no second time.
+    /// Sends the stop signal, waits for at most `grace` of real time, and then sends SIGKILL to all
+    /// its processes. A further stop, with less time say, sends the signal no second time.
     pub(crate) async fn stop(&self, grace: Duration) {
         self.abandon_start().await;
         let Ok(live) = self.live() else { return };
@@ -414,7 +414,7 @@ impl Container {
         if !self.status.borrow().starting {
             return;
         }
-        self.unborn.abandon();
+        self.pending.abandon();
         let mut status = self.status.subscribe();
         if tokio::time::timeout(ABANDON, status.wait_for(|s| !s.starting)).await.is_err() {
             tracing::warn!(
@@ -437,9 +437,9 @@ impl Container {
     }
 }
 
-/// Tells of a container's end, and lets go of its process after that: a stop that finds a running
+/// Publishes a container's end, and lets go of its process after that: a stop that finds a running
 /// container without a process would return too early.
-fn tell_end<L>(status: &watch::Sender<Status>, live: &Mutex<Option<L>>, change: impl FnOnce(&mut Status)) {
+fn publish_end<L>(status: &watch::Sender<Status>, live: &Mutex<Option<L>>, change: impl FnOnce(&mut Status)) {
     status.send_modify(change);
     live.lock().take();
 }

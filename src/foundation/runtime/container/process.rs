@@ -160,10 +160,10 @@ fn file_of<'i>(image: &'i Definition, path: &str) -> &'i str {
     image.files.iter().find(|file| file.0 == path).map_or("", |file| file.1.as_str())
 }
 
-/// Default capabilities plus `add` minus `drop`, in order. `ALL` counts before the names do, so
-/// `drop: [ALL], add: [X]` leaves X; a name in both lists is dropped. The order of the steps is
-/// that of containerd's `WithCapabilities`: add ALL, drop ALL, add names, drop names. The lists are
-/// as long as an object may be: the API takes any name.
+/// Returns the default capabilities plus `add` minus `drop`, in order. `ALL` counts before the
+/// names do, so `drop: [ALL], add: [X]` leaves X; a name in both lists is dropped. The order of the
+/// steps is that of containerd's `WithCapabilities`: add ALL, drop ALL, add names, drop names. The
+/// lists are as long as an object may be: the API takes any name.
 pub(super) fn capabilities(security: &Security) -> Vec<String> {
     let all = confine::all_capabilities();
     if security.privileged {

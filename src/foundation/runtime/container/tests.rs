@@ -167,7 +167,7 @@ fn a_container_shows_its_end_before_it_lets_go_of_its_process() {
     status.send_modify(|status| status.state = ContainerState::Running);
     std::thread::scope(|scope| {
         let looking = live.lock(); // a stop, say
-        scope.spawn(|| tell_end(&status, &live, |status| status.state = ContainerState::Exited));
+        scope.spawn(|| publish_end(&status, &live, |status| status.state = ContainerState::Exited));
         let until = std::time::Instant::now() + Duration::from_secs(10);
         while status.borrow().state != ContainerState::Exited {
             assert!(std::time::Instant::now() < until, "its process goes first");

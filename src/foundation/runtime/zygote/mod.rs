@@ -5,8 +5,8 @@
 //! from this small one it takes half a millisecond. A zygote also has no threads, so its children
 //! may allocate before they exec.
 
-use super::bear::{bear, helps, in_helper};
-use super::init::{self, Birth};
+use super::init::{self, ChildContext};
+use super::spawn::{helper_started, run_in_helper, spawn_child};
 use super::spec::{Answer, Request, Role, What};
 use super::turns::{Turn, Turns};
 use super::words::line_of;
@@ -28,8 +28,8 @@ use std::sync::Arc;
 /// The hidden argument that makes this program the zygote.
 pub use linux::boot::ZYGOTE_ARGUMENT;
 
-/// The zygote's whole life: answers requests until main is gone. `socket` is the number that
-/// followed the hidden argument.
+/// Runs the zygote for its whole life: answers requests until main is gone. `socket` is the number
+/// that followed the hidden argument.
 pub fn main(socket: &str) -> i32 {
     let Some(socket) = socket.parse::<RawFd>().ok().and_then(|number| fds::take_inherited(number).ok())
     else {
@@ -78,8 +78,8 @@ fn hand_on(received: Vec<OwnedFd>, seccomp: Option<&Profile>) -> linux::Result<(
         return Err(linux::Error::new("a request without a way to answer it", io::ErrorKind::InvalidData));
     };
     let answers = status.as_fd();
-    let life = move |forked| {
-        let _ = fds::send(answers, &helps().encode(), &[]); // main is gone
+    let run = move |forked| {
+        let _ = fds::send(answers, &helper_started().encode(), &[]); // main is gone
         match handle(forked, received, seccomp) {
             Ok(()) => 0,
             Err(e) => {
@@ -88,7 +88,7 @@ fn hand_on(received: Vec<OwnedFd>, seccomp: Option<&Profile>) -> linux::Result<(
             }
         }
     };
-    spawn_forked(flags::PARENT, None, life).map(drop).map_err(|e| {
+    spawn_forked(flags::PARENT, None, run).map(drop).map_err(|e| {
         let error = linux::Error::new("cannot clone a process for a request", e);
         let _ = fds::send(status.as_fd(), &Answer::Failed(line_of(&error)).encode(), &[]); // main is gone
         error
@@ -113,87 +113,90 @@ fn handle(forked: Forked, mut received: Vec<OwnedFd>, seccomp: Option<&Profile>)
         Ok(tasks) => (tasks, None),
         Err(e) => (Vec::new(), Some(linux::Error::new("cannot open a cgroup", e))),
     };
-    let birth = Birth { forked, ids: request.ids, users: request.users, fds: &fds, tasks, seccomp };
+    let context = ChildContext { forked, ids: request.ids, users: request.users, fds: &fds, tasks, seccomp };
     let made = match failed {
         Some(e) => Err(e),
-        None => make(&request.what, &birth),
+        None => make(&request.what, &context),
     };
     if let Err(e) = made {
-        birth.answer(&Answer::Failed(line_of(&e)), &[])?;
+        context.answer(&Answer::Failed(line_of(&e)), &[])?;
     }
-    let _ = birth.answer(&Answer::Made, &[]); // main is gone, or has heard of a failure
+    let _ = context.answer(&Answer::Made, &[]); // main is gone, or has heard of a failure
     Ok(())
 }
 
-fn make(what: &What, birth: &Birth) -> linux::Result<()> {
+fn make(what: &What, context: &ChildContext) -> linux::Result<()> {
     match what {
         What::Pause(spec) => {
             let mut wanted = flags::NEWNS | flags::NEWIPC | flags::NEWUTS;
             wanted |= if spec.own_network { flags::NEWNET } else { 0 };
             wanted |= if spec.own_pids { flags::NEWPID } else { 0 };
-            match birth.users {
-                Some(first) => users::pause(spec, birth, first, wanted),
-                None => bear(birth, birth.fd(Role::Cgroup).ok(), wanted, || {
-                    init::finish(birth, || pause::pause(spec, birth))
+            match context.users {
+                Some(first) => users::pause(spec, context, first, wanted),
+                None => spawn_child(context, context.fd(Role::Cgroup).ok(), wanted, || {
+                    init::finish(context, || pause::pause_with_host_users(spec, context))
                 }),
             }
         }
-        What::Container(spec) if birth.users.is_some() => users::container(spec, birth),
+        What::Container(spec) if context.users.is_some() => users::container(spec, context),
         // With SYS_PTRACE the pod's other containers see this program's own files through the
         // child's /proc/PID/root until it has its root. It cannot be built by the helper: a /proc
         // that is mounted shows the PID namespace of the process that mounts it.
         What::Container(spec) if spec.shared_pids => {
             let joined = flags::NEWPID | init::POD_NAMESPACES;
-            through_helper(birth, Role::Sandbox, joined, &spec.process, || {
-                bear(birth, None, flags::NEWNS, || init::finish(birth, || init::container(spec, birth, None)))
+            through_helper(context, Role::Sandbox, joined, &spec.process, || {
+                spawn_child(context, None, flags::NEWNS, || {
+                    init::finish(context, || init::container(spec, context, None))
+                })
             })
         }
         What::Container(spec) => {
             let wanted = flags::NEWNS | flags::NEWPID;
-            bear(birth, birth.fd(Role::Cgroup).ok(), wanted, || {
-                init::finish(birth, || {
-                    birth.join_cgroups()?;
+            spawn_child(context, context.fd(Role::Cgroup).ok(), wanted, || {
+                init::finish(context, || {
+                    context.join_cgroups()?;
                     oom::raise_score(spec.process.oom_score_adj);
-                    namespace::join(birth.fd(Role::Sandbox)?, init::POD_NAMESPACES)
+                    namespace::join(context.fd(Role::Sandbox)?, init::POD_NAMESPACES)
                         .during(|| "cannot join the pod's namespaces".into())?;
-                    birth.take_streams(spec.process.terminal)?;
-                    birth.close_others()?;
-                    init::container(spec, birth, None)
+                    context.take_streams(spec.process.terminal)?;
+                    context.close_others()?;
+                    init::container(spec, context, None)
                 })
             })
         }
         What::Exec(spec) => {
-            let users = if birth.users.is_some() { flags::NEWUSER } else { 0 };
+            let users = if context.users.is_some() { flags::NEWUSER } else { 0 };
             let joined = flags::NEWNS | flags::NEWPID | flags::NEWCGROUP | init::POD_NAMESPACES | users;
-            through_helper(birth, Role::Container, joined, spec, || {
-                bear(birth, None, 0, || init::finish(birth, || init::exec(spec, birth)))
+            through_helper(context, Role::Container, joined, spec, || {
+                spawn_child(context, None, 0, || init::finish(context, || init::exec(spec, context)))
             })
         }
     }
 }
 
-/// A PID namespace that one enters counts for one's children only, and the zygote must stay where
-/// it is: a helper enters and bears the child, which (CLONE_PARENT again) is main's too. The child
-/// is visible to its container from its first moment, so the helper, which is not, closes what the
-/// container must not reach: the child inherits its standard streams and the status socket only.
+/// Makes a child in a namespace that a helper enters. A PID namespace that one enters counts for
+/// one's children only, and the zygote must stay where it is: a helper enters and makes the child,
+/// which (CLONE_PARENT again) is main's too. The child is visible to its container from its first
+/// moment, so the helper, which is not, closes what the container must not reach: the child
+/// inherits its standard streams and the status socket only.
 fn through_helper(
-    birth: &Birth,
+    context: &ChildContext,
     whose: Role,
     joined: u64,
     spec: &super::spec::Process,
-    bear: impl FnOnce() -> linux::Result<()>,
+    spawn: impl FnOnce() -> linux::Result<()>,
 ) -> linux::Result<()> {
-    in_helper(birth, || {
-        birth.join_cgroups()?;
+    run_in_helper(context, || {
+        context.join_cgroups()?;
         oom::raise_score(spec.oom_score_adj); // while /proc is not the container's
-        birth.take_streams(spec.terminal)?;
-        namespace::join(birth.fd(whose)?, joined)
+        context.take_streams(spec.terminal)?;
+        namespace::join(context.fd(whose)?, joined)
             .during(|| "cannot enter the container's namespaces".into())?;
         if joined & flags::NEWUSER != 0 {
             user::become_root()?;
         }
-        birth.close_others()?;
-        bear()
+        context.close_others()?;
+        spawn()
     })
 }
 
@@ -220,7 +223,7 @@ pub(crate) struct Started {
 /// A process that [`Zygote::run`] is making, so that it can be killed while it does not run its
 /// program yet.
 #[derive(Default)]
-pub(crate) struct Unborn(Mutex<Phase>);
+pub(crate) struct PendingStart(Mutex<Phase>);
 
 #[derive(Default)]
 enum Phase {
@@ -232,7 +235,7 @@ enum Phase {
     Abandoned,
 }
 
-impl Unborn {
+impl PendingStart {
     fn lock(&self) -> MutexGuard<'_, Phase> {
         self.0.lock()
     }
@@ -253,7 +256,7 @@ impl Unborn {
         }
     }
 
-    /// True after [`Unborn::abandon`], until [`Unborn::forget`].
+    /// True after [`PendingStart::abandon`], until [`PendingStart::forget`].
     #[cfg(test)]
     pub(crate) fn is_abandoned(&self) -> bool {
         matches!(*self.lock(), Phase::Abandoned)
@@ -315,7 +318,7 @@ impl Zygote {
         pod: &str,
         request: Request,
         given: &[(Role, BorrowedFd<'_>)],
-        unborn: &Unborn,
+        pending: &PendingStart,
     ) -> cri::Result<Started> {
         let gone = |cause| cri::Error::Io { what: "the zygote does not answer".into(), cause };
         let _exec = matches!(request.what, What::Exec(_)).then(|| self.turns.exec(pod)).transpose()?;
@@ -336,13 +339,13 @@ impl Zygote {
         self.socket.send(b"request", &all).await.map_err(gone)?;
         drop(all);
         drop(theirs);
-        listen(&fds::Socket::new(ours).map_err(gone)?, birth, unborn, Some(turn)).await
+        listen(&fds::Socket::new(ours).map_err(gone)?, birth, pending, Some(turn)).await
     }
 }
 
 /// What main has heard of a process while it was made.
 #[derive(Default)]
-struct BirthReport {
+struct StartReport {
     process: Option<Arc<Process>>,
     terminal: Option<OwnedFd>,
     warnings: Vec<String>,
@@ -356,12 +359,12 @@ struct BirthReport {
 async fn listen(
     status: &fds::Socket,
     birth: linux::reap::Birth,
-    unborn: &Unborn,
+    pending: &PendingStart,
     turn: Option<Turn>,
 ) -> cri::Result<Started> {
     let gone = |cause| cri::Error::Io { what: "the zygote does not answer".into(), cause };
-    let mut report = BirthReport::default();
-    let read = report.read(status, birth, unborn, turn).await;
+    let mut report = StartReport::default();
+    let read = report.read(status, birth, pending, turn).await;
     let error = match (read, report.failed) {
         (Err(e), _) => gone(e),
         (Ok(()), Some(reason)) => cri::Error::Start(reason),
@@ -386,14 +389,14 @@ async fn listen(
     Err(error)
 }
 
-impl BirthReport {
+impl StartReport {
     /// Reads answers until the socket closes, which a successful exec does, and the end of the
     /// process.
     async fn read(
         &mut self,
         status: &fds::Socket,
         birth: linux::reap::Birth,
-        unborn: &Unborn,
+        pending: &PendingStart,
         turn: Option<Turn>,
     ) -> io::Result<()> {
         let (mut birth, mut turn) = (Some(birth), turn);
@@ -403,19 +406,19 @@ impl BirthReport {
                 return Ok(());
             }
             match (Answer::decode(&bytes), fds.pop()) {
-                (Some(Answer::Born(pid)), pidfd) => {
+                (Some(Answer::Child(pid)), pidfd) => {
                     let Some(birth) = birth.take() else { continue };
                     let Some(pidfd) = pidfd else {
                         birth.kill(pid);
                         return Err(io::Error::from_raw_os_error(nix::libc::EMFILE));
                     };
                     let adopted = birth.adopt(Child { pid, pidfd })?;
-                    unborn.exists(&adopted);
+                    pending.exists(&adopted);
                     self.process = Some(adopted);
                 }
                 // After that nothing is held back that could be its, so it is collected as any
                 // other stranger.
-                (Some(Answer::Helps(pid)), _) => {
+                (Some(Answer::Helper(pid)), _) => {
                     self.helped = true;
                     if let Some(birth) = &birth {
                         birth.stranger(pid);

@@ -1,22 +1,22 @@
 use super::*;
 use tokio::io::Interest;
 
-/// What main makes of a process that gives these answers and is then killed, or runs on with
-/// the socket closed; and whether it lives.
-async fn heard(answers: &[&[u8]], abandoned: bool) -> (cri::Result<Started>, bool) {
+/// Returns what main makes of a process that gives these answers and is then killed, or runs on
+/// with the socket closed; and whether it lives.
+async fn outcome_of(answers: &[&[u8]], abandoned: bool) -> (cri::Result<Started>, bool) {
     #[allow(clippy::zombie_processes)] // `listen` waits for it
     let child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
     let pid = child.id() as i32;
     let (ours, theirs) = fds::seqpacket().unwrap();
     let pidfd = process::pidfd_open(pid).unwrap();
-    fds::send(theirs.as_fd(), &Answer::Born(pid).encode(), &[pidfd.as_fd()]).unwrap();
+    fds::send(theirs.as_fd(), &Answer::Child(pid).encode(), &[pidfd.as_fd()]).unwrap();
     answers.iter().for_each(|answer| fds::send(theirs.as_fd(), answer, &[]).unwrap());
     drop(theirs);
-    let unborn = Unborn::default();
+    let pending = PendingStart::default();
     if abandoned {
-        unborn.abandon();
+        pending.abandon();
     }
-    let listened = listen(&fds::Socket::new(ours).unwrap(), Children::new().birth(), &unborn, None).await;
+    let listened = listen(&fds::Socket::new(ours).unwrap(), Children::new().birth(), &pending, None).await;
     if let (Ok(started), true) = (&listened, abandoned) {
         started.process.exit().await;
     }
@@ -31,9 +31,9 @@ async fn heard(answers: &[&[u8]], abandoned: bool) -> (cri::Result<Started>, boo
 /// The OOM killer ends a process that has a small limit while its root is being built.
 #[tokio::test]
 async fn a_process_that_dies_before_its_program_has_not_started() {
-    let (started, lives) = heard(&[b"R"], false).await;
+    let (started, lives) = outcome_of(&[b"R"], false).await;
     assert!(started.is_ok() && lives);
-    let (started, lives) = heard(&[], false).await;
+    let (started, lives) = outcome_of(&[], false).await;
     let Err(cri::Error::Start(why)) = started else { panic!("a closed socket counts as a start") };
     assert!(why.contains("ended before") && !lives, "{why}");
 }
@@ -43,11 +43,11 @@ async fn a_helper_that_dies_is_no_fault_of_the_zygote() {
     for (helps, want) in [(true, "ended before that"), (false, "the zygote does not answer")] {
         let (ours, theirs) = fds::seqpacket().unwrap();
         if helps {
-            fds::send(theirs.as_fd(), &Answer::Helps(i32::MAX).encode(), &[]).unwrap();
+            fds::send(theirs.as_fd(), &Answer::Helper(i32::MAX).encode(), &[]).unwrap();
         }
         drop(theirs);
         let birth = Children::new().birth();
-        let listened = listen(&fds::Socket::new(ours).unwrap(), birth, &Unborn::default(), None).await;
+        let listened = listen(&fds::Socket::new(ours).unwrap(), birth, &PendingStart::default(), None).await;
         let Err(error) = listened.map(drop) else { panic!("it counts as started") };
         assert!(error.line().contains(want), "{}", error.line());
     }
@@ -55,11 +55,11 @@ async fn a_helper_that_dies_is_no_fault_of_the_zygote() {
 
 #[tokio::test]
 async fn errors_after_its_birth_leave_no_process() {
-    let (failed, lives) = heard(&[b"nonsense"], false).await;
+    let (failed, lives) = outcome_of(&[b"nonsense"], false).await;
     assert!(matches!(failed, Err(cri::Error::Io { .. })) && !lives);
-    let (failed, lives) = heard(&[b"T", b"R"], false).await; // the terminal's descriptor was lost
+    let (failed, lives) = outcome_of(&[b"T", b"R"], false).await; // the terminal's descriptor was lost
     assert!(matches!(failed, Err(cri::Error::Io { .. })) && !lives);
-    let (failed, lives) = heard(&[b"Fno such file"], false).await;
+    let (failed, lives) = outcome_of(&[b"Fno such file"], false).await;
     assert!(matches!(failed, Err(cri::Error::Start(why)) if why == "no such file") && !lives);
 }
 
@@ -71,9 +71,9 @@ async fn a_process_whose_descriptor_is_lost_is_killed() {
     let pid = child.id() as i32;
     let pidfd = linux::fds::async_fd(process::pidfd_open(pid).unwrap(), Interest::READABLE).unwrap();
     let (ours, theirs) = fds::seqpacket().unwrap();
-    fds::send(theirs.as_fd(), &Answer::Born(pid).encode(), &[]).unwrap();
+    fds::send(theirs.as_fd(), &Answer::Child(pid).encode(), &[]).unwrap();
     let birth = Children::new().birth();
-    let listened = listen(&fds::Socket::new(ours).unwrap(), birth, &Unborn::default(), None).await;
+    let listened = listen(&fds::Socket::new(ours).unwrap(), birth, &PendingStart::default(), None).await;
     let Err(cri::Error::Io { cause, .. }) = listened.map(drop) else { panic!("it counts as started") };
     assert_eq!(cause.raw_os_error(), Some(nix::libc::EMFILE));
     let ended = tokio::time::timeout(std::time::Duration::from_secs(60), pidfd.readable()).await;
@@ -83,6 +83,6 @@ async fn a_process_whose_descriptor_is_lost_is_killed() {
 
 #[tokio::test]
 async fn a_process_that_is_abandoned_before_it_exists_is_killed_once_it_does() {
-    let (_, lives) = heard(&[b"R"], true).await;
+    let (_, lives) = outcome_of(&[b"R"], true).await;
     assert!(!lives);
 }

@@ -166,8 +166,8 @@ impl Actor {
         let mut lost: Vec<Loss> = Vec::new();
         for (line, input) in without_shell::played_commands(lines).unwrap_or_else(|_| lines::commands(lines))
         {
-            let room = &self.engine.observer.recorder.room;
-            for loss in self.teacher.would_take(&line, &input, room).await? {
+            let scope = &self.engine.observer.recorder.scope;
+            for loss in self.teacher.would_take(&line, &input, scope).await? {
                 let known = lost.iter().any(|l| {
                     (&l.resource, &l.group, &l.namespace, &l.name)
                         == (&loss.resource, &loss.group, &loss.namespace, &loss.name)

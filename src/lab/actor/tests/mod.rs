@@ -411,10 +411,10 @@ async fn a_lesson_that_is_opened_after_a_leave_watches_again() {
 
 /// A cluster of Ropewalk's own says that it has nothing to give up.
 #[tokio::test]
-async fn where_there_are_no_rooms_the_open_lesson_stays_open() {
+async fn where_there_are_no_lesson_namespaces_the_open_lesson_stays_open() {
     let dir = tempfile::tempdir().unwrap();
     let sitting = Sitting::begin(dir.path(), no_past()).await;
-    sitting.stage.rooms.lock().clear();
+    sitting.stage.lesson_namespaces.lock().clear();
     sitting.answer("en", sure(WITHOUT)).await.unwrap();
     for (lang, words) in [("en", "is Ropewalk's own"), ("ko", "Ropewalk 자체 클러스터")] {
         let told = sitting.answer(lang, Ask::Leave { agreed: None }).await.unwrap_err();

@@ -5,7 +5,7 @@ use crate::lines::objects;
 use crate::needs;
 use crate::needs::Need;
 use crate::words;
-use cluster::guest::{Offers, Room};
+use cluster::guest::{LessonScope, Offers};
 use std::path::Path;
 
 /// Lines 1 to 6 of the file, and what comes after them.
@@ -48,7 +48,7 @@ fn a_step_of_it_needs_exactly_that_cluster() {
     let lesson = read("cluster: {control-planes: 3}\n", "").unwrap();
     let lacks = |control_planes, workers, own| {
         let offers = Offers { own, workers, control_planes };
-        needs::lacks(&offers, &Room::default(), &lesson, &lesson.steps[0])
+        needs::lacks(&offers, &LessonScope::default(), &lesson, &lesson.steps[0])
     };
     assert_eq!(lacks(3, 2, true), None);
     let need = Need::Cluster(Declared { control_planes: 3, workers: 2 });

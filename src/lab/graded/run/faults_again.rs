@@ -9,7 +9,7 @@ use crate::blocking::in_place;
 use crate::cel::Expr;
 use clock::Instant;
 use cluster::faults::{Broken, Fault};
-use cluster::guest::{Inside, Room};
+use cluster::guest::{Inside, LessonScope};
 use std::time::Duration;
 
 /// A start waits for all nodes, so they come first. A node that does not come is waited for so long
@@ -62,8 +62,8 @@ impl LabRun {
     /// Breaks what is not broken any more, once all nodes are Ready. `since`: when that was first
     /// tried.
     async fn break_again(&self, current: &Current, since: Instant) -> Result<FaultsAgain, String> {
-        let room = Room::default();
-        let are_ready = self.teacher.play(&[NODES.to_string()], &room).await.is_ok();
+        let scope = LessonScope::default();
+        let are_ready = self.teacher.play(&[NODES.to_string()], &scope).await.is_ok();
         if !are_ready && since.elapsed() < NODES_MAX {
             return Ok(FaultsAgain::Starts(since));
         }
@@ -72,7 +72,7 @@ impl LabRun {
         let lines: Vec<String> =
             ended(&current.open.broken, &broken).iter().map(|fault| format!("fault {fault}")).collect();
         self.world.know().breaking = true;
-        let played = self.teacher.play(&lines, &room).await;
+        let played = self.teacher.play(&lines, &scope).await;
         self.world.read(self.host.tap());
         self.world.know().breaking = false;
         if let Err(error) = played {

@@ -10,7 +10,7 @@
 use super::{Current, LabRun, chain_text};
 use crate::cel::facts::Object;
 use api::meta;
-use cluster::guest::Room;
+use cluster::guest::LessonScope;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl LabRun {
                 if last.as_ref() == Some(&lines) {
                     break;
                 }
-                let played = self.teacher.play(&lines, &Room::default()).await;
+                let played = self.teacher.play(&lines, &LessonScope::default()).await;
                 played.map_err(|error| chain_text(&error))?;
                 last = Some(lines);
                 clock::pause(LOOK_EVERY).await;

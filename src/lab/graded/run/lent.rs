@@ -2,29 +2,13 @@
 
 use super::LabRun;
 use crate::graded::book::Book;
-use crate::graded::view::Ask;
 use crate::graded::words::{self, Word};
 use crate::view::Elsewhere;
-use serde_json::{Value, json};
-
-/// Returns whether a question can be answered after a restart before the open lab is taken up.
-pub(super) fn needs_no_lab(ask: &Ask) -> bool {
-    matches!(ask, Ask::Start { .. } | Ask::Plan { .. } | Ask::Leave { .. } | Ask::Solved | Ask::Learnt { .. })
-}
+use serde_json::Value;
 
 impl LabRun {
-    /// The answer to a question that waits for no other one. `None`: it has to take its turn.
-    pub(super) fn known_at_once(&self, ask: &Ask, lang: &str) -> Option<Value> {
-        match ask {
-            Ask::List => Some(json!(self.list(lang))),
-            Ask::Show => Some(json!(self.current().map(|c| self.view(&c, lang)).unwrap_or_default())),
-            Ask::Elsewhere { id, seed } => Some(json!(self.elsewhere(id, *seed))),
-            _ => None,
-        }
-    }
-
     /// The cluster on which a lab is played, if it is another than this one.
-    fn elsewhere(&self, id: &str, seed: Option<u64>) -> Option<Elsewhere> {
+    pub(super) fn elsewhere(&self, id: &str, seed: Option<u64>) -> Option<Elsewhere> {
         let (lab, offers) = (self.labs.get(id)?, self.host.offers());
         let cluster = lab.cluster.clone().filter(|cluster| offers.own && !cluster.fits(&offers))?;
         Some(Elsewhere { id: lab.id.clone(), cluster, lab: true, seed })

@@ -1,4 +1,4 @@
-//! What labs look like on paper: in a list, before they are started, and while one is open.
+//! Views of labs: in the list, before they are started, and while one is open.
 
 use super::{Current, LabRun, fill};
 use crate::graded::book::Book;

@@ -9,6 +9,7 @@ mod left_pods;
 mod lent;
 pub mod listing;
 mod plan;
+mod quiet;
 mod resume;
 mod standing;
 mod start;
@@ -135,6 +136,11 @@ fn reads(lab: &Lab) -> BTreeSet<String> {
 
 fn exprs(task: &Task) -> Vec<&Expr> {
     task.checks.iter().map(|(_, e)| e).collect()
+}
+
+/// Returns whether a question can be answered after a restart before the open lab is taken up.
+fn needs_no_lab(ask: &Ask) -> bool {
+    matches!(ask, Ask::Start { .. } | Ask::Plan { .. } | Ask::Leave { .. } | Ask::Solved | Ask::Learnt { .. })
 }
 
 fn chain_text(error: &dyn std::error::Error) -> String {
@@ -283,6 +289,16 @@ impl LabRun {
         turn.await.map_err(|_| words::say(lang, Word::Busy, &[]))
     }
 
+    /// The answer to a question that waits for no other one. `None`: it has to take its turn.
+    fn known_at_once(&self, ask: &Ask, lang: &str) -> Option<Value> {
+        match ask {
+            Ask::List => Some(json!(self.list(lang))),
+            Ask::Show => Some(json!(self.current().map(|c| self.view(&c, lang)).unwrap_or_default())),
+            Ask::Elsewhere { id, seed } => Some(json!(self.elsewhere(id, *seed))),
+            _ => None,
+        }
+    }
+
     /// Answers a question with the document that [`Ask`] names, one question after the other.
     ///
     /// # Errors
@@ -294,7 +310,7 @@ impl LabRun {
         let turn = self.take_turn(lang).await?;
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
         self.compare().await.map_err(not_kept)?;
-        if !lent::needs_no_lab(&ask) {
+        if !needs_no_lab(&ask) {
             self.take_up(lang).await?;
         }
         match ask {

@@ -11,7 +11,7 @@ use crate::needs::Need;
 use crate::{needs, teacher};
 use api::kinds;
 use api::status::qualified;
-use cluster::guest::Room;
+use cluster::guest::LessonScope;
 use cluster::undo::{Loss, Past, losses};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,7 +60,7 @@ impl LabRun {
         let (inside, mut cost): (Vec<_>, Vec<_>) =
             cost.into_iter().partition(|loss| goes.contains(&loss.namespace));
         // What the open lab made goes with it; what was there before it comes back. Without a way
-        // back nobody can tell them apart.
+        // back the two cannot be told apart.
         if let Some(open) = open.as_ref().filter(|_| !back.is_null()) {
             cost.extend(self.older(inside, open.base).await.map_err(unknown)?);
         }
@@ -166,8 +166,8 @@ impl LabRun {
     /// lab removes. In its namespaces it removes what was not there before it.
     async fn in_the_way(&self, lines: &[String]) -> Vec<Loss> {
         let open = self.book().open.clone();
-        // Without known namespaces everything since goes: what of it is in the way nobody can tell
-        // here.
+        // Without known namespaces everything since goes: what of it is in the way is not
+        // known here.
         let goes = match &open {
             Some(open) => match self.places_of(open) {
                 Some(places) => places,
@@ -204,10 +204,10 @@ impl LabRun {
     /// # Errors
     /// The server does not answer.
     async fn cost_of_setup(&self, lines: &[String]) -> Result<Vec<Loss>, String> {
-        let (room, made) = (Room::default(), objects_made(lines));
+        let (scope, made) = (LessonScope::default(), objects_made(lines));
         let mut lost: Vec<Loss> = Vec::new();
         for (line, input) in lines::commands(lines) {
-            let found = self.teacher.would_take(&line, &input, &room).await?;
+            let found = self.teacher.would_take(&line, &input, &scope).await?;
             // What the lab makes itself cannot be there yet.
             let own = |loss: &Loss| {
                 made.iter().any(|m| {

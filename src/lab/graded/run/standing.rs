@@ -25,7 +25,7 @@ const CHECK_MAX: Duration = Duration::from_secs(2);
 /// `lab solve` waits for half a minute; what asks for more is a mistake.
 const AWAIT_MAX: Duration = Duration::from_secs(5 * 60);
 
-/// The tasks that can be seen without disturbing anything.
+/// Returns the tasks without a probe: how they stand can be seen without disturbing anything.
 fn seen_alone(lab: &Lab) -> impl Iterator<Item = &Task> {
     lab.tasks.iter().filter(|task| task.probe.is_empty())
 }
@@ -174,11 +174,8 @@ impl LabRun {
                 tracing::debug!(why, "the end of the time cannot be noted yet");
             }
             let mut truths = self.look_without_network(&current);
-            let asks = network.elapsed() >= NETWORK_EVERY;
-            if asks {
+            if network.elapsed() >= NETWORK_EVERY {
                 truths.extend(self.look_over_network(&current).await);
-            }
-            if asks {
                 network = Instant::now();
             }
             let before = self.seen().clone();

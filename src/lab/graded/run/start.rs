@@ -11,7 +11,7 @@ use crate::graded::seal::Chain;
 use crate::graded::stopwatch::Stopwatch;
 use crate::graded::words::{self, Word};
 use crate::graded::world::Frame;
-use cluster::guest::Room;
+use cluster::guest::LessonScope;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -114,7 +114,7 @@ impl LabRun {
         // What the watches know may be of before the way back.
         let setup_failed = |why: String| words::say(lang, Word::SetupFailed, &[&why]);
         self.world.recall_since(kinds(lab), base, &BTreeMap::new()).await.map_err(setup_failed)?;
-        let set_up = self.teacher.play(&lab.setup_lines(variant), &Room::default()).await;
+        let set_up = self.teacher.play(&lab.setup_lines(variant), &LessonScope::default()).await;
         set_up.map_err(|e| setup_failed(chain_text(&e)))?;
         let frame = Frame { began: base, variant: Some(value::of_json(&Value::Object(variant.clone()))) };
         let symptom: Vec<&Expr> = lab.ready_when.iter().collect();

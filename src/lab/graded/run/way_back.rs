@@ -8,7 +8,7 @@ use crate::graded::words::{self, Word};
 use crate::lines;
 use crate::teacher::{self, LINE_MAX};
 use cluster::faults::{Act, Broken, Fault};
-use cluster::guest::{HOLD, Inside, Room};
+use cluster::guest::{HOLD, Inside, LessonScope};
 use cluster::undo::{Loss, Past, losses};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -98,7 +98,7 @@ impl LabRun {
         }
         let broken = serde_json::from_value::<Vec<Broken>>(self.host.inside(&Inside::Faults).await?);
         let lines = mending(&faults, &broken.map_err(|error| error.to_string())?);
-        let mended = self.teacher.play(&lines, &Room::default()).await;
+        let mended = self.teacher.play(&lines, &LessonScope::default()).await;
         mended.map_err(|error| cluster::chain(&error))
     }
 
@@ -172,7 +172,7 @@ impl teacher::Teacher {
             "kubectl delete {resource} {}{place} --ignore-not-found --timeout={limit}s",
             object.name
         ));
-        let played = self.play(&lines, &Room::default()).await;
+        let played = self.play(&lines, &LessonScope::default()).await;
         played.map_err(|error| cluster::chain(&error))
     }
 }

@@ -16,7 +16,7 @@ use api::kinds::Kind;
 use client::Client;
 use client::kube::api::ListParams;
 use clock::Instant;
-use cluster::guest::{Host, Room, Seen};
+use cluster::guest::{Host, LessonScope, Seen};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -120,9 +120,8 @@ impl World {
                 let reporter = self.reporter.clone();
                 // A lab takes what it needs from the tap.
                 let saw = |_: Seen<'_>| {};
-                watch::start(&self.crew, &self.client, &kind, &Room::default(), saw, reporter, |report| {
-                    report
-                });
+                let scope = LessonScope::default();
+                watch::start(&self.crew, &self.client, &kind, &scope, saw, reporter, |report| report);
             }
         }
     }
@@ -155,8 +154,8 @@ impl World {
             let world = self.clone();
             self.crew.spawn(async move {
                 let asked = Instant::now();
-                let value =
-                    probe::ask(&probe, &world.host, &world.client, &world.kubeconfig, &Room::default()).await;
+                let scope = LessonScope::default();
+                let value = probe::ask(&probe, &world.host, &world.client, &world.kubeconfig, &scope).await;
                 if !world.know().observer.answers.take(era, probe, Some(asked), value) {
                     return;
                 }
@@ -178,12 +177,12 @@ impl World {
         revision: i64,
         reborn: &BTreeMap<String, String>,
     ) -> Result<(), String> {
-        let (room, said) = (Room::default(), |e: client::kube::Error| cluster::chain(&e));
+        let (scope, said) = (LessonScope::default(), |e: client::kube::Error| cluster::chain(&e));
         for kind in kinds.iter().filter_map(|k| facts::kind(k)) {
             let asked = watch::exactly(revision);
-            let (then, _) = watch::list(&self.client, kind, &room, &asked).await.map_err(said)?;
+            let (then, _) = watch::list(&self.client, kind, &scope, &asked).await.map_err(said)?;
             let (now, at) =
-                watch::list(&self.client, kind, &room, &ListParams::default()).await.map_err(said)?;
+                watch::list(&self.client, kind, &scope, &ListParams::default()).await.map_err(said)?;
             self.know().observer.recorder.gap(kind.plural, &then, &now, at, reborn);
         }
         self.know().recall_restarts();
@@ -218,7 +217,7 @@ impl World {
         kind: &str,
         revision: i64,
     ) -> Result<BTreeMap<(String, String), Object>, String> {
-        match watch::at_revision(&self.client, kind, &Room::default(), revision).await {
+        match watch::at_revision(&self.client, kind, &LessonScope::default(), revision).await {
             Then::Objects(objects) => Ok(objects),
             _ => Err(format!("the objects of kind {kind} at revision {revision} cannot be listed")),
         }

@@ -2,10 +2,10 @@
 //! namespaces. These belong to the lesson, and not to the learner's own work.
 
 use crate::format::lesson::Lesson;
-use crate::lines;
+use crate::lines::{self, Act};
 use api::kinds::{self, Kind};
 use api::status::qualified;
-use cluster::guest::USUAL;
+use cluster::guest::LESSON_NAMESPACE;
 use kubectl::{manifest, parse};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -68,14 +68,14 @@ pub(crate) fn made(lines: &[String]) -> BTreeSet<String> {
 
 /// Returns whether a line is kubectl's `delete`.
 fn deletes(line: &str) -> bool {
-    parsed(line).is_some_and(|parsed| parsed.verb.path == "delete")
+    parsed(line).is_some_and(|parsed| Act::of(parsed.verb) == Some(Act::Deletes))
 }
 
 /// The namespaces in which a lesson is played. `None`: it changes more than namespaces hold.
 pub(crate) fn places(lesson: &Lesson) -> Option<BTreeSet<String>> {
     let all = parts_of(lesson).map(|lines| namespaces(lines)).collect::<Option<Vec<_>>>()?;
     // The learner may do it otherwise, in the namespace that every lesson calls its own.
-    Some(all.into_iter().flatten().chain([USUAL.to_string()]).collect())
+    Some(all.into_iter().flatten().chain([LESSON_NAMESPACE.to_string()]).collect())
 }
 
 /// Returns whether a way back to a step of the lesson takes back the objects that these lines
@@ -95,8 +95,6 @@ pub fn takes_back(lesson: &Lesson, lines: &[String]) -> bool {
 const HARMLESS: [&str; 9] = ["drill", "fault", "lab", "lesson", "map", "progress", "trace", "what", "why"];
 /// Words of Ropewalk's that change objects of every namespace.
 const WHOLE: [&str; 4] = ["etcdctl", "redo", "rewind", "undo"];
-/// kubectl's verbs for nodes.
-const OF_NODES: [&str; 4] = ["cordon", "drain", "taint", "uncordon"];
 
 /// The namespaces outside which these lines change nothing. `None`: they change objects that are in
 /// no namespace, or in namespaces that are not known.
@@ -116,12 +114,12 @@ pub(crate) fn namespaces(lines: &[String]) -> Option<BTreeSet<String>> {
                 None => continue,
             };
             let Ok(parsed) = parse::parse(words) else { return None };
-            let verb = parsed.verb.path.split(' ').next().unwrap_or_default();
-            if matches!(verb, "get" | "describe" | "logs" | "top" | "wait" | "events" | "explain") {
-                continue;
-            }
-            if OF_NODES.contains(&verb) || parsed.flags.is("all-namespaces") {
-                return None;
+            let act = Act::of(parsed.verb);
+            match act {
+                Some(Act::Looks) => continue,
+                Some(Act::ChangesNodes | Act::Signs) => return None,
+                _ if parsed.flags.is("all-namespaces") => return None,
+                _ => {}
             }
             let keys = keys(&parsed, &input);
             let kind = parsed
@@ -139,7 +137,7 @@ pub(crate) fn namespaces(lines: &[String]) -> Option<BTreeSet<String>> {
             if !keys.is_empty() {
                 continue;
             }
-            if kind.is_some_and(|kind| !kind.namespaced) && verb != "create" {
+            if kind.is_some_and(|kind| !kind.namespaced) && act != Some(Act::Creates) {
                 found.extend(namespaces_named(&parsed.args)?);
                 continue;
             }
@@ -158,11 +156,10 @@ fn behind_ropewalk(words: &[String]) -> &[String] {
 }
 
 /// The namespaces that stand behind a verb as `namespace shop` or `namespace/shop`. `None`: it is
-/// about other objects, too, or chooses namespaces by a selector. What would be set on them
-/// (`a=b`) or taken away (`a-`) is no name.
+/// about other objects, too, or chooses namespaces by a selector.
 fn namespaces_named(args: &[String]) -> Option<Vec<String>> {
     let is_namespaces = |word: &str| kind_of(word).is_some_and(|kind| kind.plural == "namespaces");
-    let mut words = args.iter().filter(|word| !word.contains('=') && !word.ends_with('-')).peekable();
+    let mut words = naming(args).peekable();
     let names: Vec<String> = match words.peek()?.contains('/') {
         true => words
             .map(|word| word.split_once('/').filter(|(kind, _)| is_namespaces(kind)))
@@ -176,9 +173,16 @@ fn namespaces_named(args: &[String]) -> Option<Vec<String>> {
     (!names.is_empty()).then_some(names)
 }
 
+/// Returns the arguments that name kinds and objects. What is set (`a=b`) or taken away (`a-`) is
+/// no name.
+fn naming(args: &[String]) -> impl Iterator<Item = &String> {
+    args.iter().filter(|word| !word.contains('=') && !word.ends_with('-'))
+}
+
+/// Returns the namespace in which a command works: the one that it names, else `default`.
 fn namespace_of(parsed: &parse::Parsed) -> &str {
     match parsed.flags.text("namespace") {
-        "" => USUAL,
+        "" => LESSON_NAMESPACE,
         named => named,
     }
 }

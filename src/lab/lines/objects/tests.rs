@@ -75,6 +75,11 @@ fn what_is_made_from_a_file_of_a_here_document_is_named() {
     let deleted_by = with("kubectl delete -n shop -f a.yaml");
     assert_eq!((made_or_deleted(&deleted_by), made(&deleted_by)), (pod, BTreeSet::new()));
     assert_eq!(made_or_deleted(&with("kubectl get -n shop -f a.yaml")), BTreeSet::new());
+    let role = ["cat > a.yaml <<'END'", "kind: ClusterRole", "metadata: {name: a}", "END"];
+    let version = "apiVersion: rbac.authorization.k8s.io/v1";
+    let reconciled = [&role[..1], &[version], &role[1..], &["kubectl auth reconcile -f a.yaml"]].concat();
+    let reconciled: Vec<String> = reconciled.into_iter().map(String::from).collect();
+    assert_eq!(namespaces(&reconciled), None, "its ClusterRole is in no namespace");
 }
 
 #[test]
@@ -118,6 +123,12 @@ fn lines_stay_in_the_namespaces_that_they_name() {
             Some("x"),
         ),
         (&["kubectl apply -f -", "apiVersion: v1", "kind: Node", "metadata: {name: a}", "."], None),
+        (&["kubectl rollout status -n kube-system ds/kube-proxy", "kubectl api-resources"], Some("")),
+        (&["kubectl auth can-i list nodes", "kubectl apply view-last-applied node/n1"], Some("")),
+        (&["kubectl rollout $DO deploy/web -n shop"], Some("shop")),
+        (&["kubectl config set-context --current --namespace=shop"], Some("shop")),
+        (&["kubectl certificate approve kim"], None),
+        (&["kubectl set subject clusterrolebinding b --user=kim"], None),
         (&["kubectl cordon n1"], None),
         (&["kubectl get pods; kubectl cordon n1"], None),
         (&["kubectl get pods&&kubectl delete pod a -n shop"], Some("shop")),

@@ -1,24 +1,10 @@
 //! What a lesson is about: the objects that its lines make, delete or change.
 
-use super::{key, kind_of, of_lesson, parsed, parts_of};
+use super::{key, kind_of, namespace_of, naming, of_lesson, parsed, parts_of};
 use crate::format::Lesson;
-use crate::lines;
-use cluster::guest::USUAL;
+use crate::lines::{self, Act};
 use kubectl::parse::Parsed;
 use std::collections::BTreeSet;
-
-/// Verbs of kubectl's that change objects which they name; beside them those of `set`.
-const CHANGES: [&str; 9] = [
-    "annotate",
-    "edit",
-    "label",
-    "patch",
-    "rollout pause",
-    "rollout restart",
-    "rollout resume",
-    "rollout undo",
-    "scale",
-];
 
 /// Keys of the objects that the lines of a lesson's setup and solutions make, delete or change.
 ///
@@ -30,22 +16,19 @@ pub(crate) fn touched(lesson: &Lesson) -> BTreeSet<String> {
     changed.chain(of_lesson(lesson)).collect()
 }
 
-/// Keys of the objects that a command changes and names. What a manifest names it does not.
+/// Keys of the objects that a command changes and names, with their kinds, in its arguments. Those
+/// that its manifest names are not among them.
 fn changed(parsed: &Parsed) -> Vec<String> {
-    let path = parsed.verb.path;
-    if !CHANGES.contains(&path) && !path.starts_with("set ") || parsed.flags.changed("filename") {
+    let changes = matches!(Act::of(parsed.verb), Some(Act::Changes | Act::Edits | Act::Steers));
+    if !changes || parsed.flags.changed("filename") {
         return vec![];
     }
-    let namespace = match parsed.flags.text("namespace") {
-        "" => USUAL,
-        named => named,
-    };
+    let namespace = namespace_of(parsed);
     let named = |kind: &str, name: &str| {
         let kind = kind_of(kind)?;
         Some(key(&kind.qualified(), if kind.namespaced { namespace } else { "" }, name))
     };
-    // What is set (`a=b`) or taken away (`a-`) is no name.
-    let mut words = parsed.args.iter().filter(|word| !word.contains('=') && !word.ends_with('-')).peekable();
+    let mut words = naming(&parsed.args).peekable();
     if words.peek().is_some_and(|first| first.contains('/')) {
         return words
             .filter_map(|word| word.split_once('/'))
@@ -73,6 +56,9 @@ mod tests {
             ("kubectl set image deployment site nginx=nginx:1.26", "deployments.apps/default/site"),
             ("kubectl rollout undo ds/kube-proxy -n kube-system", "daemonsets.apps/kube-system/kube-proxy"),
             ("timeout 5 kubectl scale deployment web --replicas=3", "deployments.apps/default/web"),
+            ("kubectl edit deployment web", "deployments.apps/default/web"),
+            ("kubectl apply edit-last-applied deploy/web -n shop", "deployments.apps/shop/web"),
+            ("kubectl apply view-last-applied deploy/web -n shop", ""),
             ("kubectl rollout status deployment site", ""),
             ("kubectl get daemonset kube-proxy -n kube-system", ""),
             ("kubectl label pods -l a=b c=d", ""),

@@ -23,7 +23,7 @@ impl Recorder {
     /// Makes a hop of a record. `solving`: the learner's acts are those of the solution.
     pub(super) fn hop(&self, record: &Record, solving: bool) -> Value {
         let ended = self.exec_of(record);
-        let request = record.request.as_ref().or(ended);
+        let request = record.request.as_ref().or(ended.map(|(request, _)| request));
         let written = request.and_then(|r| self.written.iter().rfind(|(id, ..)| *id == r.id));
         let is_answer = record.answer().is_some() && request.is_some_and(|r| !r.verb.is_empty());
         let exit = match record.event {
@@ -41,7 +41,7 @@ impl Recorder {
         let object = record.object.as_ref().map_or(String::new(), |o| {
             name(
                 &o.qualified(),
-                self.room.lesson_name(&o.namespace),
+                self.scope.lesson_name(&o.namespace),
                 &o.name,
                 request.map_or("", |r| r.subresource.as_str()),
             )
@@ -72,6 +72,7 @@ impl Recorder {
             ("took", Value::Duration(took)),
             ("detail", if detail.is_null() { value::empty() } else { value::of_json(&detail) }),
             ("exit", Value::Int(exit)),
+            ("argv", words_of(record, ended)),
         ];
         let is_told = (is_answer || ended.is_some()) && !is_thrown_away(record);
         let asked = asked_by(request, is_told, solving);
@@ -128,6 +129,13 @@ impl Recorder {
         let is_search = |first: &Described| first.plural == "persistentvolumeclaims" && plural == "pods";
         first.is_some_and(|first| first.selector != selector || is_search(first))
     }
+}
+
+/// Returns the words of a command in a container. Both of its records have them: the answer, which
+/// begins it, and the kubelet's record of its end, which gets them from the answer.
+fn words_of(record: &Record, ended: Option<&(Request, Vec<String>)>) -> Value {
+    let words = record.answer().map(|answer| &answer.argv).or(ended.map(|(_, words)| words));
+    value::list(words.into_iter().flatten().map(|word| value::text(word)).collect())
 }
 
 /// The fields that tell who made the request of a record, and by which command. `is_told`: the

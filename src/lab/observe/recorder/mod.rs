@@ -6,7 +6,7 @@ use super::who::Who;
 use crate::cel::facts::{Forgotten, Object, Versions};
 use crate::cel::version::Version;
 use cel::Value;
-use cluster::guest::Room;
+use cluster::guest::LessonScope;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -65,8 +65,8 @@ pub(crate) struct Recorder {
     pub of_plural: HashMap<String, i64>,
     /// The newest record read.
     pub seq: u64,
-    /// Where the lesson is played: records name namespaces as it calls them.
-    pub room: Room,
+    /// Where the lesson is played: records name namespaces as lessons do.
+    pub scope: LessonScope,
     /// Of which object a version was taken, oldest first, without those that were found to be kept.
     order: VecDeque<Key>,
     /// Versions that were found to be kept: of which object, and the bytes of their body.
@@ -85,8 +85,8 @@ pub(crate) struct Recorder {
     written: VecDeque<(String, i64, String)>,
     /// Who wrote a version, where its commit does not say.
     writers: VecDeque<(i64, String)>,
-    /// Requests that ran a command in a container.
-    execs: VecDeque<Request>,
+    /// Requests that ran a command in a container, each with the words of the command.
+    execs: VecDeque<(Request, Vec<String>)>,
     /// Names that a `kubectl describe` did not find, with its session, the resource and the
     /// namespace.
     misses: VecDeque<(String, ObjectRef)>,
@@ -110,13 +110,13 @@ impl Recorder {
         if record.write().is_some() && record.body.is_some() {
             self.version(record);
         }
-        if record.answer().is_some() {
+        if let Some(answer) = record.answer() {
             self.attribute(record);
             self.note_miss(record);
             self.note_described(record);
             if let Some(request) = record.request.as_ref().filter(|r| r.subresource == "exec" && r.code < 400)
             {
-                push(&mut self.execs, request.clone());
+                self.note_exec(request, &answer.argv);
             }
         }
         if let Some(solving) = solving {
@@ -141,17 +141,17 @@ impl Recorder {
             return;
         }
         let hop = self.hop(record, solving);
-        let asked = self.exec_of(record).is_some_and(Request::is_persons);
+        let asked = self.exec_of(record).is_some_and(|(request, _)| request.is_persons());
         self.keep_hop(record, asked, hop);
     }
 
-    /// Forgets what was seen of another room.
-    pub(crate) fn move_to(&mut self, room: Room) {
+    /// Moves to another scope: what was seen of the old one is forgotten.
+    pub(crate) fn move_to(&mut self, scope: LessonScope) {
         let (seq, revision, epoch, taken) = (self.seq, self.revision, self.epoch + 1, self.taken);
         let who = std::mem::take(&mut self.who);
         // Where no record has come yet, nothing is known of what was there before.
         let first = (revision > 0).then_some(revision);
-        *self = Recorder { room, seq, revision, first, epoch, taken, who, ..Recorder::default() };
+        *self = Recorder { scope, seq, revision, first, epoch, taken, who, ..Recorder::default() };
     }
 
     /// Forgets everything but how far the trace was read. `who`: which names people got hold of
@@ -264,7 +264,7 @@ impl Recorder {
         // A person who acts under another name has still acted.
         let user = tap::actor(&request.user, &request.impersonator);
         push(&mut self.writers, (revision, user.to_string()));
-        let namespace = self.room.lesson_name(&object.namespace).to_string();
+        let namespace = self.scope.lesson_name(&object.namespace).to_string();
         let key = (object.qualified(), namespace, object.name.clone());
         let versions = Arc::make_mut(&mut self.versions);
         if let Some(of_one) = versions.get_mut(&key)
@@ -314,10 +314,10 @@ impl Recorder {
         then.collect()
     }
 
-    /// What nobody was there to see: of the objects of a kind, those that there were `then`, and
-    /// what they have become `now`, at this revision. In between there may have been more. What is
-    /// known of later revisions stays. `reborn`: by their uid now, objects that a judge took away
-    /// and put back, and the uid that they had: those were not deleted.
+    /// Adds what happened while no watch was open: of the objects of a kind, those that there were
+    /// `then`, and what they have become `now`, at this revision. In between there may have been
+    /// more. What is known of later revisions stays. `reborn`: by their uid now, objects that a
+    /// judge took away and put back, and the uid that they had: those were not deleted.
     pub(crate) fn gap(
         &mut self,
         plural: &str,
@@ -405,10 +405,10 @@ impl Recorder {
         let (Some(object), Some(body)) = (&record.object, &record.body) else { return };
         let Ok(head) = serde_json::from_slice::<Head>(body) else { return };
         let mut body = body.clone();
-        if self.room != Room::default()
+        if self.scope != LessonScope::default()
             && let Ok(mut json) = serde_json::from_slice(&body)
         {
-            self.room.rename_for_lessons(&mut json);
+            self.scope.rename_for_lessons(&mut json);
             body = json.to_string().into();
         }
         let verb = match record.write() {
@@ -423,17 +423,27 @@ impl Recorder {
         if let Some(request) = &record.request {
             self.wrote(&request.id, revision, head);
         }
-        let namespace = self.room.lesson_name(&object.namespace).to_string();
+        let namespace = self.scope.lesson_name(&object.namespace).to_string();
         let key = (object.qualified(), namespace, object.name.clone());
         self.add(key, Version::new(revision, Some(record.at), verb, body).by(&user));
     }
 
-    /// The request that a kubelet's record of a command's end answers.
-    fn exec_of(&self, record: &Record) -> Option<&Request> {
+    /// Keeps the request of a command until the command ends. A person's shell may stay open while
+    /// checks run hundreds of commands: those go first if the queue is full.
+    fn note_exec(&mut self, request: &Request, argv: &[String]) {
+        if self.execs.len() == REQUESTS_MAX {
+            let of_check = self.execs.iter().position(|(request, _)| !request.is_persons());
+            self.execs.remove(of_check.unwrap_or_default());
+        }
+        self.execs.push_back((request.clone(), argv.to_vec()));
+    }
+
+    /// The request that a kubelet's record of a command's end answers, and the command's words.
+    fn exec_of(&self, record: &Record) -> Option<&(Request, Vec<String>)> {
         let (Event::Exec { .. }, Some(Cause::Request(id))) = (&record.event, &record.cause) else {
             return None;
         };
-        self.execs.iter().rfind(|request| request.id == *id)
+        self.execs.iter().rfind(|(request, _)| request.id == *id)
     }
 }
 

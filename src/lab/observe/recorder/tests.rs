@@ -17,17 +17,17 @@ fn write(tap: &Tap, id: &str, user: &str, revision: u64, write: Write, object: &
     tap.emit(answer);
 }
 
-/// On a foreign cluster a lesson moves into its room before the first record comes.
+/// On a foreign cluster a lesson enters its namespace before the first record comes.
 #[test]
 fn a_recorder_that_moves_before_the_first_record_has_seen_no_beginning() {
     let (mut moved, mut later) = (Recorder::default(), Recorder::default());
-    moved.move_to(Room::default());
+    moved.move_to(LessonScope::default());
     assert!(!moved.reaches(0) && !moved.reaches(7));
     let record = Record::new(Event::Commit(Write::UPDATED)).revision(9);
     moved.take_record(&record, None);
     assert!(moved.reaches(9) && !moved.reaches(8) && !moved.reaches(10));
     later.take_record(&record, None);
-    later.move_to(Room::default());
+    later.move_to(LessonScope::default());
     assert!(later.reaches(9) && !later.reaches(8), "what came before the move counts");
 }
 
@@ -250,6 +250,41 @@ fn the_end_of_a_command_in_a_container_is_told_of_whoever_asked_for_it() {
     assert_eq!(told, [("Pod/d/p/exec", -1), ("Pod/d/p/exec", 0), ("Pod/d/p/exec", 127)]);
 }
 
+/// The checks of a lesson run several commands each second.
+#[test]
+fn a_shell_that_stays_open_is_its_users_at_the_end_however_many_checks_ran_meanwhile() {
+    let mut recorder = Recorder::default();
+    let mut begin = |id: String, user: &str| {
+        let (user, subresource) = (user.to_string(), "exec".to_string());
+        let mut begun = Record::new(Event::Answer(Box::default()));
+        begun.request = Some(Request { id, user, subresource, code: 101, ..Request::default() });
+        recorder.take_record(&begun, None);
+    };
+    begin("shell".into(), tap::LEARNER);
+    (0..2 * REQUESTS_MAX).for_each(|n| begin(format!("check {n}"), tap::TEACHER));
+    let ended = Record::new(Event::Exec { exit: 1 }).cause(Some(Cause::Request("shell".into())));
+    recorder.take_record(&ended, Some(false));
+    let users: Vec<&str> = recorder.trace.iter().map(|t| str_field(t, "user")).collect();
+    assert_eq!((users, recorder.execs.len()), (vec![tap::LEARNER], REQUESTS_MAX));
+}
+
+#[test]
+fn both_records_of_a_command_in_a_container_have_its_words() {
+    let mut recorder = Recorder::default();
+    let argv = ["sh", "-c", "wget http://web"].map(String::from).to_vec();
+    let mut begun = Record::new(Event::Answer(Box::new(Answer { argv, ..Answer::default() })));
+    let (id, subresource) = ("1".to_string(), "exec".to_string());
+    begun.request = Some(Request { id, subresource, code: 101, ..Request::default() });
+    let ended = |id: &str| Record::new(Event::Exec { exit: 1 }).cause(Some(Cause::Request(id.into())));
+    for record in [begun, ended("1"), ended("unknown")] {
+        recorder.take_record(&record, Some(false));
+    }
+    let words = |t: &Value| value::field(t, "argv").cloned().expect("each record has the field");
+    let told = value::of_json(&json!(["sh", "-c", "wget http://web"]));
+    let none = value::list(vec![]);
+    assert_eq!(recorder.trace.iter().map(words).collect::<Vec<_>>(), [told.clone(), told, none]);
+}
+
 #[test]
 fn where_only_answers_tell_who_wrote_a_version_has_its_writer_whichever_comes_first() {
     let tap = Tap::new().at("far", Component::ApiServer);
@@ -270,8 +305,8 @@ fn where_only_answers_tell_who_wrote_a_version_has_its_writer_whichever_comes_fi
     answered(8);
     saw(8, Write::UPDATED);
     saw(9, Write::UPDATED);
-    let room = Room { namespace: Some("own".into()), ..Room::default() };
-    let mut recorder = Recorder { room, ..Recorder::default() };
+    let scope = LessonScope { namespace: Some("own".into()), ..LessonScope::default() };
+    let mut recorder = Recorder { scope, ..Recorder::default() };
     tap.since(0).iter().for_each(|r| recorder.take_record(r, Some(false)));
     let versions = &recorder.versions[&("pods".into(), "default".into(), "p".into())];
     let told: Vec<_> = versions.iter().map(|v| (v.revision, str_field(v.value(), "user"))).collect();

@@ -13,7 +13,7 @@ use crate::practice::table::Skill;
 use crate::practice::view::Phase;
 use crate::practice::words::{self, Word};
 use clock::Instant;
-use cluster::guest::Room;
+use cluster::guest::LessonScope;
 use cluster::undo::Past;
 use lang::Lang;
 use parking_lot::Mutex;
@@ -272,7 +272,7 @@ impl Practice {
             ".".to_string(),
         ];
         lines.extend(drill.tasks.iter().flat_map(|task| task.setup.iter().cloned()));
-        let played = self.teacher.play(&lines, &Room::default()).await;
+        let played = self.teacher.play(&lines, &LessonScope::default()).await;
         played.map_err(|error| failed(error.say(language(lang))))?;
         await_ready(drill, lang).await
     }

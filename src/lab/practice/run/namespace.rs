@@ -5,7 +5,7 @@ use crate::practice::record::Open;
 use crate::practice::words::{self, Word};
 use client::Api;
 use client::kube::api::{ApiResource, DynamicObject, GroupVersionKind};
-use cluster::guest::Room;
+use cluster::guest::LessonScope;
 use cluster::undo::Past;
 use lang::Lang;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ impl Practice {
             format!("kubectl delete namespace {name} --ignore-not-found --wait=false"),
             format!("-kubectl delete pod --all -n {name} --now --wait=false"),
         ];
-        let played = self.teacher.play(&lines, &Room::default()).await;
+        let played = self.teacher.play(&lines, &LessonScope::default()).await;
         if let Err(error) = &played {
             tracing::error!(error = cluster::chain(error), "a drill's namespace cannot be deleted");
         }
@@ -118,7 +118,8 @@ impl Practice {
                 Some(found) => {
                     if is_labelled(&found) && found.metadata.deletion_timestamp.is_none() {
                         let line = format!("-kubectl delete namespace {name} --wait=false");
-                        let _ = self.teacher.play(&[line], &Room::default()).await; // the next drill tries again
+                        // After an error the next drill tries again.
+                        let _ = self.teacher.play(&[line], &LessonScope::default()).await;
                     }
                 }
             }

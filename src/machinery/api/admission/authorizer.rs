@@ -46,9 +46,9 @@ pub struct Resource {
     pub namespace: String,
     /// The name of one object.
     pub name: String,
-    /// A selector that a list is limited to, as in a query.
+    /// A field selector that a list is limited to, as in a query.
     pub field_selector: String,
-    /// The same of labels.
+    /// A label selector that a list is limited to.
     pub label_selector: String,
 }
 

@@ -27,6 +27,7 @@
 //! right fails there in messages and annotations, where this one has its value. Beside upstream's
 //! budgets all policies of a request share one ([`Review::STEPS_MAX`]), from which each attempt of
 //! an expression is paid. An optional field of a variable that fails (`variables.?x`) is none.
+//! Expressions of more than 512 KiB in a policy, or whose patterns take more than 32 MiB.
 //! ## Read next
 //! `apiserver/admission/policies`, which asks the policies about a write.
 

@@ -54,8 +54,8 @@ pub(super) struct Needs {
     first: Mutex<Option<Need>>,
     /// Questions of the attempt, answered or not.
     checks: AtomicUsize,
-    /// Those of the request: what several policies ask, or one with several parameters, is decided
-    /// once (`NewCachingAuthorizer` upstream).
+    /// The decisions about rights in the request. What several policies ask, or one with several
+    /// parameters, is decided once (`NewCachingAuthorizer` upstream).
     decisions: Arc<Decisions>,
 }
 
@@ -110,7 +110,7 @@ impl Needs {
 /// The variable `variables` of one attempt.
 #[derive(Clone, Debug)]
 pub(super) struct Composed {
-    /// By name.
+    /// The variables that are made, by name.
     pub made: Arc<HashMap<String, Made>>,
     /// The places of the policy's variables by name.
     pub places: Arc<HashMap<String, usize>>,

@@ -36,9 +36,9 @@ pub(super) struct Expression {
     pub term: Result<Term, String>,
     /// How many of the policy's variables it may read: those that stand before it.
     pub readable: usize,
-    /// It names the parameters.
+    /// The expression names the parameters.
     pub reads_params: bool,
-    /// It names the variable `authorizer`.
+    /// The expression names the variable `authorizer`.
     pub reads_authorizer: bool,
 }
 

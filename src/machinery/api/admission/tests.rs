@@ -331,7 +331,7 @@ fn a_question_that_says_nothing_fails() {
     }
 }
 
-/// Upstream prices a question so that an expression may ask two.
+/// Upstream's cost of a question about a right lets an expression ask two.
 #[test]
 fn an_expression_may_ask_two_rights() {
     let ask = |verb: &str| format!("authorizer.group('').resource('pods').check('{verb}').allowed()");

@@ -17,7 +17,7 @@ pub(crate) enum Type {
     /// The checker does not know: a function whose signature is not listed gives it. It is taken
     /// for whatever is asked for.
     Unknown,
-    /// Of any type: it is found when the expression runs.
+    /// A value of any type: which one it is shows when the expression runs.
     Dyn,
     /// `null`, `bool`, `int`, `string` and the others without parts, by `cel-go`'s name.
     Plain(&'static str),

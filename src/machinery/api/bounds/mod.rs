@@ -2,6 +2,7 @@
 //! functions over values recurse, and a stack overflow ends the process, which no panic boundary
 //! holds; so a value that nests too deep is refused at the door.
 
+mod places;
 mod properties;
 mod repeats;
 mod text;
@@ -33,7 +34,11 @@ const MAPS_MAX: usize = 100_000;
 /// fills for each thread.
 pub(crate) const PATTERN_MAX: usize = 4 * 1024 * 1024;
 
-/// Compiles a regular expression of a schema or a rule, which means what it means in Go.
+/// Bytes of the table of a pattern of a schema: 500 sets of places, where an ordinary pattern has
+/// less than 200.
+pub(crate) const SCHEMA_TABLE: usize = 128 << 10;
+
+/// Compiles a regular expression of this program, which means what it means in Go.
 ///
 /// # Errors
 /// It is none in Go, or it takes more than [`PATTERN_MAX`] bytes.
@@ -42,6 +47,25 @@ pub fn regex(pattern: &str) -> Result<Regex, regex::Error> {
         .size_limit(PATTERN_MAX)
         .dfa_size_limit(PATTERN_MAX)
         .build()
+}
+
+/// Compiles a regular expression of a schema. The table of each is kept as long as the schema, for
+/// each thread.
+///
+/// # Errors
+/// As [`regex`].
+pub(crate) fn schema_regex(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(&from_go(pattern).map_err(regex::Error::Syntax)?)
+        .size_limit(PATTERN_MAX)
+        .dfa_size_limit(SCHEMA_TABLE)
+        .build()
+}
+
+/// Returns how many places of a pattern's repetitions may be under way at once (`places`); 0 if it
+/// is no pattern.
+pub(crate) fn live_places(pattern: &str) -> usize {
+    let mut repeats = Repeats::default();
+    translated(pattern, &mut repeats).map_or(0, |_| repeats.places.live())
 }
 
 /// Compiles a regular expression of CEL that takes at most `most` bytes. Returns about how many it
@@ -95,9 +119,13 @@ pub(crate) fn regex_bytes(pattern: &str) -> usize {
 /// # Errors
 /// Go's message for what it refuses and this engine takes.
 fn from_go(pattern: &str) -> Result<String, String> {
+    translated(pattern, &mut Repeats::default())
+}
+
+/// As [`from_go`], and leaves in `repeats` what the pattern repeats.
+fn translated<'a>(pattern: &'a str, repeats: &mut Repeats<'a>) -> Result<String, String> {
     let mut out = String::with_capacity(pattern.len());
     let mut rest = pattern;
-    let mut repeats = Repeats::default();
     while let Some(c) = rest.chars().next() {
         let taken = match c {
             '\\' => escape(rest, false, &mut out)?.0,
@@ -381,7 +409,7 @@ fn count_maps(value: &Value, left: &mut usize) -> Option<()> {
     }
 }
 
-/// A value of `levels` maps, one inside of the other.
+/// Makes a value of `levels` maps, one inside of the other.
 #[cfg(any(test, feature = "testing"))]
 pub fn nested(levels: usize) -> Value {
     (0..levels).fold(Value::Null, |inner, _| serde_json::json!({ "a": inner }))

@@ -2,6 +2,8 @@
 //! also of nested ones together, and an operator right behind another one. Source: `parser.repeat`
 //! and `repeatIsValid` in `regexp/syntax/parse.go`.
 
+use super::places::Places;
+
 /// How often the innermost thing may be repeated.
 const MAX: u64 = 1000;
 
@@ -14,11 +16,13 @@ pub(super) struct Repeats<'a> {
     last: u64,
     /// The text from the operator on that was just read.
     operator: Option<&'a str>,
+    /// The places of what was read.
+    pub(super) places: Places,
 }
 
 impl Default for Repeats<'_> {
     fn default() -> Self {
-        Repeats { groups: vec![1], last: 1, operator: None }
+        Repeats { groups: vec![1], last: 1, operator: None, places: Places::default() }
     }
 }
 
@@ -26,6 +30,7 @@ impl<'a> Repeats<'a> {
     /// Passes a part of the pattern that begins with `c` and is no repetition.
     pub(super) fn pass(&mut self, c: char) {
         (self.last, self.operator) = (1, None);
+        self.places.pass(c);
         match c {
             '(' => self.groups.push(1),
             ')' if self.groups.len() > 1 => {
@@ -60,6 +65,8 @@ impl<'a> Repeats<'a> {
             }
             self.keep();
         }
+        let most = if rest.starts_with('?') { Some(1) } else { most.map(|most| most as usize) };
+        self.places.repeat(least as usize, most);
         Ok(())
     }
 

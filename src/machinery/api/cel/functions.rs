@@ -101,6 +101,9 @@ const PATTERNS_BYTES: usize = 32 << 20;
 /// Bytes of a compiled pattern that is not written in its expression. It is compiled when the
 /// expression runs, perhaps another one for each item of a list.
 const MADE_MAX: usize = 256 << 10;
+/// Places of the repetitions of a pattern ([`bounds::live_places`]): matching may take 5 ns for
+/// each of them and each byte of the text. Go takes at most 1000 repetitions inside of each other.
+pub(super) const PLACES_MAX: usize = 1_000;
 
 /// Patterns that were compiled before, or why they could not be. A rule over a list asks for the
 /// same one for every item. They are shared, because a copy of a pattern begins without the memory
@@ -130,6 +133,17 @@ pub(super) fn takes_pattern(function: &str) -> bool {
     matches!(function, MATCHES | "find" | "findAll")
 }
 
+/// Refuses a pattern with more than [`PLACES_MAX`] places.
+///
+/// # Errors
+/// It has more.
+pub(super) fn check_places(source: &str) -> Result<(), String> {
+    match bounds::live_places(source) > PLACES_MAX {
+        true => Err(format!("a pattern may repeat at most {PLACES_MAX} characters in all: '{source}'")),
+        false => Ok(()),
+    }
+}
+
 /// Compiles a pattern that is written in an expression, before the expression runs, unless it is
 /// remembered. Returns about how many bytes were compiled.
 pub(super) fn prepare_pattern(source: &str) -> usize {
@@ -148,6 +162,7 @@ fn pattern(values: &[Value], at: usize) -> Result<Arc<Regex>, String> {
     if let Some(known) = known {
         return known;
     }
+    check_places(source)?;
     let (made, bytes) = compiled(source, MADE_MAX);
     let made = made?;
     PATTERNS.lock().keep(source, Ok(made.clone()), bytes);

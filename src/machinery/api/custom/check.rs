@@ -16,22 +16,32 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::net::Ipv6Addr;
 
-/// Steps of judging one object: one for each value and each schema that it is held against, and one
-/// for each value of an `enum`. A second, or five if each alternative of an `anyOf` lists what it
-/// supports. A schema and an object of a megabyte each would take 10^11.
-const STEPS_MAX: usize = 50_000_000;
+/// Steps of judging one object: one for each value and each schema that it is held against, one for
+/// each value of an `enum`, and those of reading its texts. A second, or five if each alternative
+/// of an `anyOf` lists what it supports. A schema and an object of a megabyte each would take
+/// 10^11.
+pub(super) const STEPS_MAX: usize = 50_000_000;
+/// Bytes of a text that a step reads, to count its letters and to judge its format.
+const TEXT_BYTES: usize = 16;
 
 /// Judges a whole object. One that had an item twice before may have more of them, in whatever list
 /// (as upstream, which asks the old object first).
 pub(super) fn object(schema: &Schema, object: &Value, old: Option<&Value>, errors: &mut Errors) {
-    let found = schema_errors(schema, object, old);
-    let had_twins = has_twins(&found) && old.is_some_and(|old| has_twins(&schema_errors(schema, old, None)));
+    let errors_of = |object, old| schema_errors(schema, object, old, &Cell::new(STEPS_MAX));
+    let found = errors_of(object, old);
+    let had_twins = has_twins(&found) && old.is_some_and(|old| has_twins(&errors_of(old, None)));
     errors.append(if had_twins { found.without_kind(ErrorKind::Duplicate) } else { found });
 }
 
-fn schema_errors(schema: &Schema, object: &Value, old: Option<&Value>) -> Errors {
-    let (mut found, left) = (Errors::default(), Cell::new(STEPS_MAX));
-    check_value(schema, object, old, Path::Root, &left, &mut found);
+/// Returns what is wrong with an object. `left`: the steps that may be taken.
+pub(super) fn schema_errors(
+    schema: &Schema,
+    object: &Value,
+    old: Option<&Value>,
+    left: &Cell<usize>,
+) -> Errors {
+    let mut found = Errors::default();
+    check_value(schema, object, old, Path::Root, left, &mut found);
     if left.get() == 0 {
         found.forbidden("<nil>", "the object has too many values for the size of its schema");
     }
@@ -55,8 +65,8 @@ pub(super) fn json_type(value: &Value) -> &'static str {
     }
 }
 
-/// Go reads what does not fit into 64 bits as a float, and a float is an integer only where floats
-/// hold each of them.
+/// Returns whether a number is an integer. Go reads what does not fit into 64 bits as a float, and
+/// a float is an integer only where floats hold each of them.
 fn is_whole(number: &serde_json::Number) -> bool {
     number.is_i64() || number.as_f64().is_some_and(numbers::is_integer)
 }
@@ -87,6 +97,13 @@ fn check_value(
     if left.get() == 0 || errors.is_full() || old == Some(here) || (here.is_null() && schema.nullable) {
         return;
     }
+    if let Some(text) = here.as_str() {
+        let matching = schema.pattern.as_ref().map_or(0, |pattern| pattern.steps(text.len()));
+        left.set(left.get().saturating_sub(text.len() / TEXT_BYTES + matching));
+        if left.get() == 0 {
+            return;
+        }
+    }
     if !has_type(schema, here) {
         let (found, wanted) = (json_type(here), schema.kind.name());
         let place = if path.is_root() { "<nil>".to_string() } else { path.to_string() };
@@ -95,7 +112,7 @@ fn check_value(
     }
     match here {
         Value::Object(map) => {
-            size(schema, map.len(), path, errors);
+            check_size(schema, map.len(), path, errors);
             for name in schema.required.iter().filter(|name| !map.contains_key(*name)) {
                 errors.required(path.field(name), "");
             }
@@ -110,8 +127,8 @@ fn check_value(
             }
         }
         Value::Array(items) => {
-            count(schema, items.len(), path, errors);
-            unique(schema, items, path, errors);
+            check_count(schema, items.len(), path, errors);
+            check_unique(schema, items, path, errors);
             if let Some(inner) = &schema.items {
                 let before = schema.items_by_key(old);
                 for (i, item) in items.iter().enumerate() {
@@ -119,11 +136,11 @@ fn check_value(
                 }
             }
         }
-        Value::String(text) => string(schema, text, path, errors),
-        Value::Number(_) => number(schema, here, path, errors),
+        Value::String(text) => check_text(schema, text, path, errors),
+        Value::Number(_) => check_number(schema, here, path, errors),
         _ => {}
     }
-    if !schema.one_of_these.is_empty() && !schema.one_of_these.iter().any(|v| same(v, here)) {
+    if !schema.one_of_these.is_empty() && !schema.one_of_these.iter().any(|v| is_same_value(v, here)) {
         let supported: Vec<String> = schema
             .one_of_these
             .iter()
@@ -132,11 +149,11 @@ fn check_value(
         let supported: Vec<&str> = supported.iter().map(String::as_str).collect();
         errors.not_supported(path, here, &supported);
     }
-    combined(schema, here, path, left, errors);
+    check_combined(schema, here, path, left, errors);
 }
 
 /// Returns whether two values are equal. Numbers are compared as numbers: 1 equals 1.0.
-fn same(a: &Value, b: &Value) -> bool {
+fn is_same_value(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
         _ => a == b,
@@ -144,7 +161,7 @@ fn same(a: &Value, b: &Value) -> bool {
 }
 
 /// Checks a value against the schemas in `allOf`, `anyOf`, `oneOf` and `not` of its schema.
-fn combined(schema: &Schema, here: &Value, path: Path, left: &Cell<usize>, errors: &mut Errors) {
+fn check_combined(schema: &Schema, here: &Value, path: Path, left: &Cell<usize>, errors: &mut Errors) {
     let fits = |schema: &Schema| {
         let mut found = Errors::default();
         check_value(schema, here, None, path, left, &mut found);
@@ -177,7 +194,7 @@ fn combined(schema: &Schema, here: &Value, path: Path, left: &Cell<usize>, error
     }
 }
 
-fn size(schema: &Schema, found: usize, path: Path, errors: &mut Errors) {
+fn check_size(schema: &Schema, found: usize, path: Path, errors: &mut Errors) {
     if let Some(max) = schema.size.1.filter(|max| found as u64 > *max) {
         errors.too_many(path, found, max);
     }
@@ -186,7 +203,7 @@ fn size(schema: &Schema, found: usize, path: Path, errors: &mut Errors) {
     }
 }
 
-fn count(schema: &Schema, found: usize, path: Path, errors: &mut Errors) {
+fn check_count(schema: &Schema, found: usize, path: Path, errors: &mut Errors) {
     if let Some(max) = schema.count.1.filter(|max| found as u64 > *max) {
         errors.too_many(path, found, max);
     }
@@ -196,7 +213,7 @@ fn count(schema: &Schema, found: usize, path: Path, errors: &mut Errors) {
 }
 
 /// Reports items of a set that occur twice, and items of a list that is a map whose keys do.
-fn unique(schema: &Schema, items: &[Value], path: Path, errors: &mut Errors) {
+fn check_unique(schema: &Schema, items: &[Value], path: Path, errors: &mut Errors) {
     // Items are compared as values: two maps whose fields have another order are the same item.
     let mut seen = HashSet::new();
     for (i, item) in items.iter().enumerate() {
@@ -214,7 +231,7 @@ fn unique(schema: &Schema, items: &[Value], path: Path, errors: &mut Errors) {
     }
 }
 
-fn string(schema: &Schema, text: &str, path: Path, errors: &mut Errors) {
+fn check_text(schema: &Schema, text: &str, path: Path, errors: &mut Errors) {
     let length = text.chars().count() as u64;
     if let Some(max) = schema.length.1.filter(|max| length > *max) {
         errors.too_long(path, max as usize);
@@ -222,8 +239,8 @@ fn string(schema: &Schema, text: &str, path: Path, errors: &mut Errors) {
     if let Some(min) = schema.length.0.filter(|min| length < *min) {
         errors.invalid_text(path, text, &format!("{path} in body should be at least {min} chars long"));
     }
-    if let Some((pattern, _)) = schema.pattern.as_ref().filter(|(_, p)| !p.is_match(text)) {
-        errors.invalid_text(path, text, &format!("{path} in body should match '{pattern}'"));
+    if let Some(pattern) = schema.pattern.as_ref().filter(|pattern| !pattern.matches(text)) {
+        errors.invalid_text(path, text, &format!("{path} in body should match '{}'", pattern.source));
     }
     if !has_format(&schema.format, text) {
         let why = format!("{path} in body must be of type {}: {:?}", schema.format, brief(text));
@@ -252,7 +269,7 @@ fn is_multiple(here: &Value, found: f64, factor: f64) -> bool {
     }
 }
 
-fn number(schema: &Schema, here: &Value, path: Path, errors: &mut Errors) {
+fn check_number(schema: &Schema, here: &Value, path: Path, errors: &mut Errors) {
     let Some(found) = here.as_f64() else { return };
     let mut tell = |why: String| errors.invalid(path, here, &format!("{path} in body should be {why}"));
     // Whole numbers are compared as integers: a float does not hold all of them.
@@ -312,6 +329,26 @@ mod tests {
         assert_eq!(problems(schema.clone(), json!(vec![0; 10])), [""; 0]);
         let found = problems(schema, json!(vec![0; 200]));
         assert_eq!(found, ["Forbidden: the object has too many values for the size of its schema"]);
+    }
+
+    /// Each schema may read the whole text, and a repetition at each byte all of its places.
+    #[test]
+    fn a_long_text_is_not_held_against_many_patterns() {
+        let text = json!("ab".repeat(500_000));
+        let schema = |count: usize, pattern: &str| json!({"type": "string", "allOf": vec![json!({"pattern": pattern}); count]});
+        let too_much = "Forbidden: the object has too many values for the size of its schema";
+        let long = format!("^[{}]*$", "ab".repeat(200));
+        for (count, pattern) in [(1, "^[ab]*a[ab]{1000}c"), (3, long.as_str())] {
+            let found = problems(schema(count, pattern), text.clone());
+            assert_eq!(found.last().map(String::as_str), Some(too_much), "{pattern}");
+        }
+        let name = "^[a-z0-9]([-a-z0-9]{0,999}[a-z0-9])?$";
+        for (count, pattern) in [(1, "^[ab]*a[ab]{60}$"), (10, "^[ab]*$"), (10, name)] {
+            let found = problems(schema(count, pattern), text.clone());
+            assert!(found.iter().all(|why| why != too_much), "{pattern}: {found:?}");
+        }
+        let names = json!({"type": "array", "items": {"type": "string", "pattern": name}});
+        assert_eq!(problems(names, json!(vec!["a".repeat(60); 20_000])), [""; 0]);
     }
 
     #[test]

@@ -93,21 +93,23 @@ fn is_date(text: &str) -> bool {
     matches(&DATE, text) && text.parse::<jiff::civil::Date>().is_ok()
 }
 
-/// RFC 3339, in letters of any case (`IsDateTime` of `strfmt`): neither a space for `T`, nor a time
-/// without seconds, nor the name of a zone. As there, what follows a second `T` is not looked at.
+/// Returns whether a text is a time of RFC 3339, in letters of any case (`IsDateTime` of `strfmt`):
+/// neither a space for `T`, nor a time without seconds, nor the name of a zone. As there, what
+/// follows a second `T` is not looked at.
 fn is_date_time(text: &str) -> bool {
     let mut parts = text.split(['T', 't']);
     parts.next().is_some_and(is_date) && parts.next().is_some_and(|time| matches(&TIME, time))
 }
 
-/// Small letters, digits and hyphens, none of them at an end.
+/// Returns whether a text consists of small letters, digits and hyphens, with no hyphen at an end.
 fn is_name(text: &str) -> bool {
     let is_end = |c: Option<u8>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     let is_inner = |c: u8| c == b'-' || c.is_ascii_lowercase() || c.is_ascii_digit();
     is_end(text.bytes().next()) && is_end(text.bytes().last()) && text.bytes().all(is_inner)
 }
 
-/// Version 3 has any variant; 4 and 5 have the one of RFC 4122. Each hyphen may be left out.
+/// Returns whether a text is a UUID. Version 3 has any variant; 4 and 5 have the one of RFC 4122.
+/// Each hyphen may be left out.
 fn is_uuid(text: &str, version: Option<u8>) -> bool {
     let (mut rest, mut hex) = (text, String::new());
     for length in [8, 4, 4, 4, 12] {

@@ -21,18 +21,23 @@
 //! is written, and its cost is bounded then ([`crate::cel::cost`]). Lists that are sets or maps
 //! compare and add as plain lists do, in their order. What CEL lacks here ([`crate::cel`]). An
 //! object whose values, times the schemas and choices that each is held against, are more than 50
-//! million. Patterns that take more than 32 MiB in all versions of a definition when they are
-//! compiled (`patterns`). Messages of `anyOf` and `oneOf` do not list what the alternatives miss.
-//! Later defaults of an object that is larger with them than the store takes (upstream shows them,
-//! and refuses each change of the object).
+//! million, with a step for each place of a pattern at every four bytes of a text; the defaults of
+//! a definition have as many together. Different patterns that take more than 64 MiB in all
+//! versions of a definition when they are compiled, with 128 KiB for the table of each: some 500.
+//! Rules of more than 512 KiB in all versions, or whose patterns take more than 32 MiB. Messages of
+//! `anyOf` and `oneOf` do not list what the alternatives miss. Later defaults of an object that is
+//! larger with them than the store takes (upstream shows them, and refuses each change of the
+//! object).
 //! ## Read next
 //! `apiserver/registry/crd.rs`, which establishes definitions and empties those that go;
 //! `kinds/catalog.rs`.
 
 mod check;
 pub(crate) mod columns;
+pub(crate) mod defaults;
 mod embedded;
 mod expression;
+pub(crate) mod field_path;
 mod fill;
 mod formats;
 mod mail;
@@ -48,7 +53,7 @@ pub(crate) mod structural;
 mod typed;
 pub(crate) mod version;
 
-pub use crate::kinds::apiextensions::custom_resource_definition::{self as definition, is};
+pub use crate::kinds::apiextensions::custom_resource_definition::{self as definition, has_condition};
 pub use columns::{Column, name as name_cell};
 pub use schema::{ListType, Schema, Type};
 pub use shown::ShownFields;
@@ -64,7 +69,7 @@ use std::sync::Arc;
 
 /// Returns the kinds that a definition adds: one a served version, none before it is established.
 pub fn kinds_of(definition: &Value) -> Vec<Kind> {
-    if !is(definition, "Established") {
+    if !has_condition(definition, "Established") {
         return vec![];
     }
     let versions = list(definition, "spec.versions");
@@ -135,7 +140,7 @@ fn kind_of(definition: &Value, version: &Value, stored: &str) -> Kind {
     }
 }
 
-/// Where the objects of a definition rest.
+/// Returns where the objects of a definition rest.
 pub fn place(definition: &Value) -> String {
     format!("{}/{}", text(definition, "spec.group"), text(definition, "spec.names.plural"))
 }
@@ -153,8 +158,8 @@ fn selectable(version: &Value) -> Vec<(String, String)> {
     paths.map(|path| (path.to_string(), path.to_string())).collect()
 }
 
-/// How versions of a group are sorted: `v2`, `v1`, `v1beta1`, `v1alpha1`, then whatever else there
-/// is by name.
+/// Returns the key by which the versions of a group are sorted: `v2`, `v1`, `v1beta1`, `v1alpha1`,
+/// then whatever else there is by name.
 pub(crate) fn version_order(version: &str) -> (u8, Reverse<u64>, Reverse<u64>, String) {
     let parsed = || {
         let rest = version.strip_prefix('v')?;

@@ -8,7 +8,7 @@ const API_VERSION: &str = "APIVersion defines the versioned schema of this repre
 const KIND: &str = "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds";
 const METADATA: &str = "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
 
-/// Of whole objects.
+/// Returns the published schema of whole objects.
 pub(super) fn schema(source: &Value) -> Value {
     let mut published = source.clone();
     if !published.is_object() {
@@ -35,7 +35,7 @@ fn envelope(schema: &mut Value) {
     schema["properties"] = Value::Object(all);
 }
 
-/// Embedded objects have these fields as well.
+/// Gives the embedded objects inside of a schema these fields as well.
 fn inner(schema: &mut Value) {
     if let Some(Value::Object(fields)) = schema.get_mut("properties") {
         fields.values_mut().for_each(embedded);

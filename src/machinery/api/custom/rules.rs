@@ -3,6 +3,7 @@
 //! there is something to compare with.
 
 use super::expression;
+use super::field_path;
 use super::rule::Rule;
 use super::schema::{ENVELOPE, Schema};
 use super::typed::typed_value;
@@ -25,7 +26,8 @@ impl Rule {
         if self.message.is_empty() { &self.source } else { &self.message }
     }
 
-    fn otherwise(&self) -> Cow<'_, str> {
+    /// Returns what a broken rule says that makes no message of its own.
+    fn default_message(&self) -> Cow<'_, str> {
         match self.message.as_str() {
             "" => format!("failed rule: {}", self.source).into(),
             message => message.into(),
@@ -53,7 +55,7 @@ impl Rule {
     }
 
     /// Returns why the rule refuses the object; `None` if it holds.
-    fn broken(&self, scope: &Context) -> Option<String> {
+    fn why_broken(&self, scope: &Context) -> Option<String> {
         match terms::execute(&self.term, scope) {
             Ok(Value::Bool(true)) => None,
             Ok(Value::Bool(false)) => {
@@ -62,7 +64,7 @@ impl Rule {
                     Some(Value::String(made)) => usable_message(&made),
                     _ => None,
                 };
-                Some(message.unwrap_or_else(|| self.otherwise().into_owned()))
+                Some(message.unwrap_or_else(|| self.default_message().into_owned()))
             }
             Ok(_) => Some(format!("the rule is no truth value: {}", self.source)),
             Err(error) if error.starts_with(NO_OVERLOAD) => Some(format!(
@@ -81,7 +83,7 @@ impl Rule {
     fn report(&self, schema: &Schema, path: Path, why: &str, errors: &mut Errors) {
         let field = match path.is_root() && self.field_path.is_empty() {
             true => "<nil>".to_string(),
-            false => place(path, &self.field_path, schema),
+            false => field_path::place_in_object(path, &self.field_path, schema),
         };
         match self.reason.as_str() {
             "FieldValueForbidden" => errors.forbidden(field, why),
@@ -95,11 +97,23 @@ impl Rule {
 /// Judges a whole object by all rules of its schema.
 pub(crate) fn judge(schema: &Schema, object: &Json, old: Option<&Json>, errors: &mut Errors) {
     if schema.has_rules {
-        let root = context();
-        let mut budget = cost::OBJECT_MAX;
         let before = Before { value: old, is_same_around: false, asks_kept: false };
-        node(schema, object, before, Path::Root, &root, &mut budget, errors);
+        let mut budget = cost::OBJECT_MAX;
+        Judge::new(&mut budget, errors).judge_node(schema, object, before, Path::Root);
     }
+}
+
+/// Judges a default by all rules of its schema. `budget`: steps that are left; without any an error
+/// says so.
+pub(super) fn judge_within(schema: &Schema, default: &Json, budget: &mut f64, errors: &mut Errors) {
+    if !schema.has_rules || default.is_null() {
+        return;
+    }
+    if *budget < 0.0 {
+        return errors.invalid_text("<nil>", schema.kind.name(), NO_BUDGET);
+    }
+    let before = Before { value: None, is_same_around: false, asks_kept: false };
+    Judge::new(budget, errors).judge_node(schema, default, before, Path::Root);
 }
 
 /// Returns the rules that an update breaks where it leaves a value as it was. They do not refuse
@@ -108,8 +122,8 @@ pub(crate) fn broken_before(schema: &Schema, object: &Json, old: &Json) -> Error
     let mut errors = Errors::default();
     if schema.has_rules {
         let before = Before { value: Some(old), is_same_around: false, asks_kept: true };
-        let (root, mut budget) = (context(), cost::OBJECT_MAX);
-        node(schema, object, before, Path::Root, &root, &mut budget, &mut errors);
+        let mut budget = cost::OBJECT_MAX;
+        Judge::new(&mut budget, &mut errors).judge_node(schema, object, before, Path::Root);
     }
     errors
 }
@@ -151,101 +165,101 @@ impl<'a> Before<'a> {
 const NO_BUDGET: &str =
     "validation failed due to running out of cost budget, no further validation rules will be run";
 
-/// `budget`: steps that the rules of the object have left; below zero none of them is asked any
-/// more.
-fn node(
-    schema: &Schema,
-    here: &Json,
-    before: Before,
-    path: Path,
-    root: &Context,
-    budget: &mut f64,
-    errors: &mut Errors,
-) {
-    if !schema.has_rules || here.is_null() || *budget < 0.0 || errors.is_full() {
-        return;
+/// The rules of a schema at work on one object, or on one default.
+struct Judge<'e> {
+    /// The scope with all functions and without a variable.
+    root: Context<'static, 'static>,
+    /// Steps that the rules have left. Below zero none of them is asked any more.
+    budget: &'e mut f64,
+    errors: &'e mut Errors,
+}
+
+impl<'e> Judge<'e> {
+    fn new(budget: &'e mut f64, errors: &'e mut Errors) -> Judge<'e> {
+        Judge { root: context(), budget, errors }
     }
-    if !judge_rules(schema, here, before, path, root, budget, errors) {
-        return;
-    }
-    let (old, unchanged) = (before.value, before.is_same(here));
-    match here {
-        Json::Object(map) => {
-            for (name, field) in map {
-                let old = before.below(old.and_then(|o| o.get(name)), unchanged);
-                match schema.properties.get(name) {
-                    Some(inner) => node(inner, field, old, path.field(name), root, budget, errors),
-                    None => {
-                        if let Some(inner) = &schema.additional {
-                            node(inner, field, old, path.key(name), root, budget, errors);
+
+    /// Judges a value and all that is in it.
+    fn judge_node(&mut self, schema: &Schema, here: &Json, before: Before, path: Path) {
+        if !schema.has_rules || here.is_null() || *self.budget < 0.0 || self.errors.is_full() {
+            return;
+        }
+        if !self.judge_rules(schema, here, before, path) {
+            return;
+        }
+        let (old, unchanged) = (before.value, before.is_same(here));
+        match here {
+            Json::Object(map) => {
+                for (name, field) in map {
+                    let old = before.below(old.and_then(|o| o.get(name)), unchanged);
+                    match schema.properties.get(name) {
+                        Some(inner) => self.judge_node(inner, field, old, path.field(name)),
+                        None => {
+                            if let Some(inner) = &schema.additional {
+                                self.judge_node(inner, field, old, path.key(name));
+                            }
                         }
                     }
                 }
             }
-        }
-        Json::Array(items) => {
-            let Some(inner) = &schema.items else { return };
-            let by_key = schema.items_by_key(old);
-            for (i, item) in items.iter().enumerate() {
-                let old = before.below(by_key.same(schema, item), unchanged);
-                node(inner, item, old, path.item(i), root, budget, errors);
+            Json::Array(items) => {
+                let Some(inner) = &schema.items else { return };
+                let by_key = schema.items_by_key(old);
+                for (i, item) in items.iter().enumerate() {
+                    let old = before.below(by_key.same(schema, item), unchanged);
+                    self.judge_node(inner, item, old, path.item(i));
+                }
             }
+            _ => {}
         }
-        _ => {}
     }
-}
 
-/// Judges a value by the rules beside its schema. False if no further rule of the object is to be
-/// asked. The copy of the value goes before what is in it is judged: there would be one of nearly
-/// the whole object for each level.
-fn judge_rules(
-    schema: &Schema,
-    here: &Json,
-    before: Before,
-    path: Path,
-    root: &Context,
-    budget: &mut f64,
-    errors: &mut Errors,
-) -> bool {
-    if schema.rules.is_empty() {
-        return true;
-    }
-    let (old, unchanged) = (before.value, before.is_same(here));
-    // The scope with `self`, and the old value. They are made once for all rules.
-    let mut made: Option<(Context, Option<Value>)> = None;
-    for rule in schema.rules.iter().filter(|rule| before.asks(rule, unchanged)) {
-        let of_old = || old.map_or(0.0, cost::of_values);
-        if made.is_none() {
-            *budget -= cost::of_values(here) + of_old();
+    /// Judges a value by the rules beside its schema. False if no further rule of the object is to
+    /// be asked. The copy of the value goes before what is in it is judged: there would be one of
+    /// nearly the whole object for each level.
+    fn judge_rules(&mut self, schema: &Schema, here: &Json, before: Before, path: Path) -> bool {
+        if schema.rules.is_empty() {
+            return true;
         }
-        if rule.transition {
-            *budget -= of_old(); // the rule has a copy of its own
-        }
-        if let Err(why) = rule.spend(here, old, budget) {
-            if !before.asks_kept {
-                let field = if path.is_root() { "<nil>".to_string() } else { path.to_string() };
-                errors.invalid_text(field, schema.kind.name(), &why);
+        let (old, unchanged) = (before.value, before.is_same(here));
+        let root = &self.root;
+        // The scope with `self`, and the old value. They are made once for all rules.
+        let mut made: Option<(Context, Option<Value>)> = None;
+        for rule in schema.rules.iter().filter(|rule| before.asks(rule, unchanged)) {
+            let of_old = || old.map_or(0.0, cost::of_values);
+            if made.is_none() {
+                *self.budget -= cost::of_values(here) + of_old();
             }
-            return false;
-        }
-        let (of_node, that) = made.get_or_insert_with(|| {
-            let mut scope = root.new_inner_scope();
-            scope.add_variable_from_value("self", typed_value(schema, here));
-            (scope, old.map(|old| typed_value(schema, old)))
-        });
-        let mut scope = of_node.new_inner_scope();
-        if rule.transition {
-            match (rule.optional_old, that.clone()) {
-                (true, that) => scope.add_variable_from_value("oldSelf", optional(that)),
-                (false, Some(that)) => scope.add_variable_from_value("oldSelf", that),
-                (false, None) => {}
+            if rule.transition {
+                *self.budget -= of_old(); // the rule has a copy of its own
+            }
+            if let Err(why) = rule.spend(here, old, self.budget) {
+                if !before.asks_kept {
+                    let field = if path.is_root() { "<nil>".to_string() } else { path.to_string() };
+                    self.errors.invalid_text(field, schema.kind.name(), &why);
+                }
+                return false;
+            }
+            let (of_node, that) = made.get_or_insert_with(|| {
+                let mut scope = root.new_inner_scope();
+                scope.add_variable_from_value("self", typed_value(schema, here));
+                (scope, old.map(|old| typed_value(schema, old)))
+            });
+            let mut scope = of_node.new_inner_scope();
+            if rule.transition {
+                match (rule.optional_old, that.clone()) {
+                    (true, that) => scope.add_variable_from_value("oldSelf", optional(that)),
+                    (false, Some(that)) => scope.add_variable_from_value("oldSelf", that),
+                    (false, None) => {}
+                }
+            }
+            let why = rule.why_broken(&scope);
+            if let Some(why) = why.filter(|_| !before.asks_kept || rule.is_false(&scope)) {
+                rule.report(schema, path, &why, self.errors);
             }
         }
-        if let Some(why) = rule.broken(&scope).filter(|_| !before.asks_kept || rule.is_false(&scope)) {
-            rule.report(schema, path, &why, errors);
-        }
+        true
     }
-    true
 }
 
 /// Reports what is wrong with the rules of one node of a definition's schema. `uncorrelated`: the
@@ -277,7 +291,7 @@ pub(crate) fn check(schema: &Json, path: Path, uncorrelated: Option<&str>, error
             "" => None,
             path if path.trim().is_empty() => Some("must be non-empty if specified".to_string()),
             path if has_breaks(path) => Some("must not contain line breaks".to_string()),
-            path => field_path(path, schema).err().map(|e| format!("must be a valid path: {e}")),
+            path => field_path::find_schema(path, schema).err().map(|e| format!("must be a valid path: {e}")),
         };
         if let Some(why) = why {
             errors.invalid_text(format!("{place}.fieldPath"), path_text, &why);
@@ -327,91 +341,6 @@ fn check_transitions(entry: &Json, rule: &str, place: &str, uncorrelated: Option
             format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {within}");
         errors.invalid_text(format!("{place}.rule"), rule, &why);
     }
-}
-
-/// Checks that a path such as `.spec['max-size']` leads to a field of the schema, which it returns
-/// (`ValidFieldPath` upstream).
-///
-/// # Errors
-/// Where it goes wrong.
-pub(crate) fn field_path<'a>(path: &str, schema: &'a Json) -> Result<&'a Json, String> {
-    let (mut rest, mut schema) = (path, schema);
-    while !rest.is_empty() {
-        let (name, after) = step(rest)?;
-        rest = after;
-        let (properties, additional) = (at(schema, "properties"), at(schema, "additionalProperties"));
-        let found = match (properties.is_object(), additional) {
-            (true, _) => properties.get(&name),
-            (false, Json::Object(_) | Json::Bool(true)) => Some(additional),
-            _ => None,
-        };
-        schema = found.ok_or("does not refer to a valid field")?;
-    }
-    Ok(schema)
-}
-
-/// Returns where a field of a rule stands in the object: `.a['b-c']` of a rule at `spec` is
-/// `spec.a.b-c`, or `spec.a[b-c]` if `a` is a plain map (`NormalizedRuleFieldPath` upstream).
-fn place(path: Path, field_path: &str, schema: &Schema) -> String {
-    let (mut place, mut rest, mut here) = (path.to_string(), field_path, Some(schema));
-    while let Ok((name, after)) = step(rest) {
-        let named = here.and_then(|schema| schema.properties.get(&name));
-        match named {
-            None if here.is_some_and(|schema| schema.additional.is_some()) => {
-                place.push_str(&format!("[{name}]"));
-            }
-            _ if place.is_empty() => place = name,
-            _ => place.push_str(&format!(".{name}")),
-        }
-        here = named.or_else(|| here?.additional.as_deref());
-        rest = after;
-    }
-    place
-}
-
-/// Reads the first step of a path such as `.spec['max-size']`: its name, and what follows it.
-fn step(path: &str) -> Result<(String, &str), String> {
-    if let Some(rest) = path.strip_prefix('.') {
-        if rest.is_empty() {
-            return Err("unexpected end of JSON path".into());
-        }
-        let (name, after) = rest.split_at(rest.find(['.', '[', ']']).unwrap_or(rest.len()));
-        return Ok((name.to_string(), after));
-    }
-    let Some(rest) = path.strip_prefix('[') else {
-        return Err(format!("expected [ or . but got: {path}"));
-    };
-    let Some(quoted) = rest.strip_prefix('\'') else {
-        return Err(format!("expected single quoted string but got {rest}"));
-    };
-    let (name, length) = unquoted(quoted)?;
-    match quoted[length..].strip_prefix(']') {
-        Some(after) => Ok((name, after)),
-        None => Err(format!("expected ] but got {}", &quoted[length..])),
-    }
-}
-
-/// Returns the name before the next quote, and the number of bytes up to that quote and with it.
-fn unquoted(text: &str) -> Result<(String, usize), String> {
-    let mut name = String::new();
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '\'' => return Ok((name, at + 1)),
-            '\\' => match chars.next() {
-                Some((_, c @ ('\'' | '\\'))) => name.push(c),
-                Some((_, 'n')) => name.push('\n'),
-                Some((_, 'r')) => name.push('\r'),
-                Some((_, 't')) => name.push('\t'),
-                other => {
-                    let what = other.map_or(String::new(), |(_, c)| c.to_string());
-                    return Err(format!("invalid string literal: invalid escape char \\{what}"));
-                }
-            },
-            c => name.push(c),
-        }
-    }
-    Err("unexpected end of JSON path".into())
 }
 
 /// Returns whether `self.a.b` names something that a rule can see (`SchemaDeclType` upstream): a

@@ -3,10 +3,9 @@
 
 use super::fill;
 use super::numbers;
+use super::patterns::Pattern;
 use super::rule::Rule;
-use crate::bounds;
 use crate::value::{at, flag, list, map, text};
-use regex::Regex;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 
@@ -113,8 +112,8 @@ pub struct Schema {
     pub count: (Option<u64>, Option<u64>),
     /// `minProperties` and `maxProperties` of a map.
     pub size: (Option<u64>, Option<u64>),
-    /// The pattern that a text must match: as it is written, and compiled.
-    pub pattern: Option<(String, Regex)>,
+    /// The pattern that a text must match.
+    pub pattern: Option<Pattern>,
     /// Schemas that must all hold for the value.
     pub all_of: Vec<Schema>,
     /// Schemas of which one must hold for the value, if there are any.
@@ -208,7 +207,7 @@ impl Schema {
             size: (count("minProperties"), count("maxProperties")),
             pattern: Some(text(source, "pattern"))
                 .filter(|pattern| !pattern.is_empty())
-                .and_then(|pattern| Some((pattern.to_string(), bounds::regex(pattern).ok()?))),
+                .and_then(|pattern| Pattern::read(pattern).ok()),
             all_of: all("allOf"),
             any_of: all("anyOf"),
             one_of: all("oneOf"),

@@ -2,11 +2,9 @@
 //! place, outside `allOf`, `anyOf`, `oneOf` and `not`, so that pruning and defaulting know what
 //! they look at.
 
-use super::check;
-use super::prune;
+use super::defaults::{Shared, check_default};
 use super::rules;
 use super::schema::{ENVELOPE, Schema};
-use crate::bounds;
 use crate::errors::Errors;
 use crate::path::Path;
 use crate::value::{at, flag, list, map, text};
@@ -14,11 +12,11 @@ use serde_json::Value;
 
 /// Reports everything that is wrong in a schema, found at `path` in a definition. `has_status` says
 /// that there is the subresource `status` beside it.
-pub(crate) fn check(schema: &Value, has_status: bool, path: &str, errors: &mut Errors) {
+pub(crate) fn check(schema: &Value, has_status: bool, path: &str, shared: &Shared, errors: &mut Errors) {
     if has_status {
-        root_beside_status(schema, path, errors);
+        check_root_beside_status(schema, path, errors);
     }
-    whole(schema, path, errors);
+    check_root(schema, path, shared, errors);
 }
 
 /// Words that the root of a schema may say in a version with the subresource `status`
@@ -51,7 +49,7 @@ const BESIDE_STATUS: [(&str, &str); 22] = [
 /// Refuses other words than those of [`BESIDE_STATUS`] at the root. Upstream judges a write of the
 /// status by the schema of the field `status` alone, so a rule such as `oneOf` at the root would be
 /// left out there.
-fn root_beside_status(schema: &Value, path: &str, errors: &mut Errors) {
+fn check_root_beside_status(schema: &Value, path: &str, errors: &mut Errors) {
     let is_other = |word: &str| BESIDE_STATUS.iter().all(|(_, known)| *known != word);
     let mut others = schema.as_object().into_iter().flatten().filter(|(word, _)| is_other(word));
     if others.any(|(_, value)| !says_nothing(value)) {
@@ -74,7 +72,7 @@ fn says_nothing(value: &Value) -> bool {
 }
 
 /// Checks a whole schema.
-fn whole(schema: &Value, path: &str, errors: &mut Errors) {
+fn check_root(schema: &Value, path: &str, shared: &Shared, errors: &mut Errors) {
     if text(schema, "type").is_empty() {
         errors.required(format!("{path}.type"), "must not be empty at the root");
     } else if text(schema, "type") != "object" {
@@ -100,45 +98,46 @@ fn whole(schema: &Value, path: &str, errors: &mut Errors) {
     }
     for name in ENVELOPE {
         if let Some(field) = map(schema, "properties").and_then(|all| all.get(name)) {
-            no_default(field, Path::Text(path).field("properties").key(name), name, errors);
+            refuse_defaults(field, Path::Text(path).field("properties").key(name), name, errors);
         }
     }
-    node(schema, Path::Text(path), Place::Root, None, errors);
-    complete(schema, schema, Path::Text(path), Path::Text(path), errors);
+    let within = Within { uncorrelated: None, read: None, shared };
+    check_node(schema, Path::Text(path), Place::Root, within, errors);
+    check_logic(schema, schema, Path::Text(path), Path::Text(path), errors);
 }
 
 /// Refuses defaults in `apiVersion`, `kind` and `metadata`: an object without a name would get the
 /// same name as another. `of` is the field of the root.
-fn no_default(schema: &Value, path: Path, of: &str, errors: &mut Errors) {
+fn refuse_defaults(schema: &Value, path: Path, of: &str, errors: &mut Errors) {
     if !at(schema, "default").is_null() {
         errors.forbidden(format!("{path}.default"), &format!("must not be set in top-level {of}"));
     }
     for (name, field) in map(schema, "properties").into_iter().flatten() {
-        no_default(field, path.field("properties").key(name), of, errors);
+        refuse_defaults(field, path.field("properties").key(name), of, errors);
     }
 }
 
 /// Reports what the logic (`allOf`, `anyOf`, `oneOf`, `not`) of `logic` says about properties and
 /// items that `defined` does not have: without a type they would be pruned. Of the logic of a whole
 /// schema, as upstream, that of its root (`validateStructuralCompleteness`).
-fn complete(logic: &Value, defined: &Value, place: Path, source: Path, errors: &mut Errors) {
+fn check_logic(logic: &Value, defined: &Value, place: Path, source: Path, errors: &mut Errors) {
     if at(logic, "not").is_object() {
-        complete_nested(at(logic, "not"), defined, place, source.field("not"), errors);
+        check_nested_logic(at(logic, "not"), defined, place, source.field("not"), errors);
     }
     for word in ["allOf", "anyOf", "oneOf"] {
         for (i, inner) in list(logic, word).iter().enumerate() {
-            complete_nested(inner, defined, place, source.field(word).item(i), errors);
+            check_nested_logic(inner, defined, place, source.field(word).item(i), errors);
         }
     }
 }
 
-fn complete_nested(logic: &Value, defined: &Value, place: Path, source: Path, errors: &mut Errors) {
+fn check_nested_logic(logic: &Value, defined: &Value, place: Path, source: Path, errors: &mut Errors) {
     if errors.is_full() {
         return;
     }
-    complete(logic, defined, place, source, errors);
+    check_logic(logic, defined, place, source, errors);
     if at(logic, "items").is_object() {
-        complete_part(
+        check_logic_part(
             at(logic, "items"),
             defined.get("items"),
             place.field("items"),
@@ -149,13 +148,13 @@ fn complete_nested(logic: &Value, defined: &Value, place: Path, source: Path, er
     for (name, inner) in map(logic, "properties").into_iter().flatten() {
         let field = map(defined, "properties").and_then(|p| p.get(name));
         let (place, source) = (place.field("properties"), source.field("properties"));
-        complete_part(inner, field, place.key(name), source.key(name), errors);
+        check_logic_part(inner, field, place.key(name), source.key(name), errors);
     }
 }
 
-fn complete_part(logic: &Value, defined: Option<&Value>, place: Path, source: Path, errors: &mut Errors) {
+fn check_logic_part(logic: &Value, defined: Option<&Value>, place: Path, source: Path, errors: &mut Errors) {
     match defined.filter(|d| d.is_object()) {
-        Some(defined) => complete_nested(logic, defined, place, source, errors),
+        Some(defined) => check_nested_logic(logic, defined, place, source, errors),
         None => errors.required(place.to_string(), &format!("because it is defined in {source}")),
     }
 }
@@ -170,21 +169,41 @@ enum Place {
     Logic,
 }
 
-/// Checks a schema and those inside of it. `uncorrelated` names this schema or the one above whose
-/// parts have no counterparts in the old object: the items of a list that is no map. A rule there
-/// cannot compare with an old value. The fields of a map that is owned as a whole have them, by
-/// their names (`MapIsCorrelatable` upstream).
-fn node(schema: &Value, path: Path, place: Place, uncorrelated: Option<&str>, errors: &mut Errors) {
+/// What is known of the schemas around one.
+#[derive(Clone, Copy)]
+struct Within<'a> {
+    /// Names this schema or the one above whose parts have no counterparts in the old object: the
+    /// items of a list that is no map. A rule there cannot compare with an old value. The fields of
+    /// a map that is owned as a whole have them, by their names (`MapIsCorrelatable` upstream).
+    uncorrelated: Option<&'a str>,
+    /// The same schema, read, if it or one above has a default. Defaults stand in each other, and
+    /// the rules of each schema are compiled where it is read: it is read once.
+    read: Option<&'a Schema>,
+    shared: &'a Shared,
+}
+
+impl<'a> Within<'a> {
+    /// Returns what is known around a part of the schema: `part` finds the part in what was read.
+    fn part(self, part: impl FnOnce(&'a Schema) -> Option<&'a Schema>) -> Within<'a> {
+        Within { read: self.read.and_then(part), ..self }
+    }
+}
+
+/// Checks a schema and those inside of it.
+fn check_node(schema: &Value, path: Path, place: Place, within: Within, errors: &mut Errors) {
     if errors.is_full() {
         return;
     }
-    types(schema, path, place, errors);
-    forbidden(schema, path, place, errors);
+    let has_default = place != Place::Logic && schema.get("default").is_some();
+    let own = (has_default && within.read.is_none()).then(|| Schema::read(schema));
+    let within = Within { read: own.as_ref().or(within.read), ..within };
+    check_types(schema, path, place, errors);
+    check_forbidden(schema, path, place, errors);
     if place != Place::Logic {
-        extensions(schema, path, errors);
-        envelope(schema, path, place, errors);
+        check_extensions(schema, path, errors);
+        check_envelope(schema, path, place, errors);
     }
-    if let Err(error) = bounds::regex(text(schema, "pattern")) {
+    if let Err(error) = within.shared.check_pattern(text(schema, "pattern")) {
         let why = format!("must be a valid regular expression, but isn't: {error}");
         errors.invalid_text(format!("{path}.pattern"), text(schema, "pattern"), &why);
     }
@@ -192,12 +211,13 @@ fn node(schema: &Value, path: Path, place: Place, uncorrelated: Option<&str>, er
     let has_no_keys = text(schema, "x-kubernetes-list-type") != "map";
     for (name, field) in map(schema, "properties").into_iter().flatten() {
         let inner = if logic { Place::Logic } else { Place::Field };
-        node(field, path.field("properties").key(name), inner, uncorrelated, errors);
+        let within = within.part(|read| read.properties.get(name));
+        check_node(field, path.field("properties").key(name), inner, within, errors);
     }
     if at(schema, "additionalProperties").is_object() {
         let inner = if logic { Place::Logic } else { Place::Field };
         let (field, path) = (at(schema, "additionalProperties"), path.field("additionalProperties"));
-        node(field, path, inner, uncorrelated, errors);
+        check_node(field, path, inner, within.part(|read| read.additional.as_deref()), errors);
     }
     match at(schema, "items") {
         Value::Array(_) => {
@@ -206,24 +226,29 @@ fn node(schema: &Value, path: Path, place: Place, uncorrelated: Option<&str>, er
         items if items.is_object() => {
             let inner = if logic { Place::Logic } else { Place::Item };
             let here = has_no_keys.then(|| path.to_string());
-            node(items, path.field("items"), inner, uncorrelated.or(here.as_deref()), errors);
+            let uncorrelated = within.uncorrelated.or(here.as_deref());
+            let within = Within { uncorrelated, ..within.part(|read| read.items.as_deref()) };
+            check_node(items, path.field("items"), inner, within, errors);
         }
         _ => {}
     }
     let either = flag(schema, "x-kubernetes-int-or-string");
+    let in_logic = Within { read: None, ..within };
     for word in ["allOf", "anyOf", "oneOf"] {
         for (i, inner) in list(schema, word).iter().enumerate() {
             // Types may not stand there, but for the two of an int-or-string.
             if !(either && is_int_or_string(inner)) {
-                node(inner, path.field(word).item(i), Place::Logic, uncorrelated, errors);
+                check_node(inner, path.field(word).item(i), Place::Logic, in_logic, errors);
             }
         }
     }
     if at(schema, "not").is_object() {
-        node(at(schema, "not"), path.field("not"), Place::Logic, uncorrelated, errors);
+        check_node(at(schema, "not"), path.field("not"), Place::Logic, in_logic, errors);
     }
-    defaults(schema, path, place, errors);
-    rules::check(schema, path, uncorrelated, errors);
+    if let (Some(default), Some(read)) = (schema.get("default").filter(|_| has_default), within.read) {
+        check_default(default, read, path, within.shared, errors);
+    }
+    rules::check(schema, path, within.uncorrelated, errors);
 }
 
 /// Returns whether a schema is `{type: integer}`, `{type: string}`, or an `anyOf` of these.
@@ -234,7 +259,7 @@ fn is_int_or_string(schema: &Value) -> bool {
     plain(schema) || (!list(schema, "anyOf").is_empty() && list(schema, "anyOf").iter().all(plain))
 }
 
-fn types(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
+fn check_types(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
     let kind = text(schema, "type");
     let either = flag(schema, "x-kubernetes-int-or-string");
     let anything = flag(schema, "x-kubernetes-preserve-unknown-fields");
@@ -271,7 +296,7 @@ fn types(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
     }
 }
 
-fn forbidden(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
+fn check_forbidden(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
     let has = |field: &str| !at(schema, field).is_null();
     for (field, why) in [
         ("$ref", "$ref is not supported"),
@@ -336,7 +361,7 @@ fn forbidden(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
 
 /// Checks the types of the fields that every object has: in the root, and in an embedded object.
 /// With other types no object would be valid.
-fn envelope(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
+fn check_envelope(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
     if place != Place::Root && !flag(schema, "x-kubernetes-embedded-resource") {
         return;
     }
@@ -349,7 +374,7 @@ fn envelope(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
     }
 }
 
-fn extensions(schema: &Value, path: Path, errors: &mut Errors) {
+fn check_extensions(schema: &Value, path: Path, errors: &mut Errors) {
     let kind = text(schema, "type");
     if flag(schema, "x-kubernetes-embedded-resource") {
         if kind != "object" {
@@ -380,7 +405,7 @@ fn extensions(schema: &Value, path: Path, errors: &mut Errors) {
         let why = "must be true or undefined";
         errors.invalid(format!("{path}.x-kubernetes-preserve-unknown-fields"), &Value::Bool(false), why);
     }
-    list_type(schema, path, kind, errors);
+    check_list_type(schema, path, kind, errors);
     match text(schema, "x-kubernetes-map-type") {
         "" => {}
         "granular" | "atomic" if kind == "object" => {}
@@ -396,7 +421,7 @@ fn extensions(schema: &Value, path: Path, errors: &mut Errors) {
     }
 }
 
-fn list_type(schema: &Value, path: Path, kind: &str, errors: &mut Errors) {
+fn check_list_type(schema: &Value, path: Path, kind: &str, errors: &mut Errors) {
     let list_type = text(schema, "x-kubernetes-list-type");
     let keys = list(schema, "x-kubernetes-list-map-keys");
     let field = format!("{path}.x-kubernetes-list-type");
@@ -441,12 +466,12 @@ fn list_type(schema: &Value, path: Path, kind: &str, errors: &mut Errors) {
         (_, []) => {}
         _ => errors.forbidden(field, "must be empty if x-kubernetes-list-type is not map"),
     }
-    items_of(list_type, at(schema, "items"), path, errors);
+    check_items(list_type, at(schema, "items"), path, errors);
 }
 
 /// Checks the items of a set or a map: none of them may be null. An item of a set is compared as a
 /// whole, so it is a scalar, or a list or map that is atomic.
-fn items_of(list_type: &str, items: &Value, path: Path, errors: &mut Errors) {
+fn check_items(list_type: &str, items: &Value, path: Path, errors: &mut Errors) {
     if matches!(list_type, "set" | "map") && flag(items, "nullable") {
         let why = format!("cannot be nullable when x-kubernetes-list-type is {list_type}");
         errors.forbidden(format!("{path}.items.nullable"), &why);
@@ -461,23 +486,5 @@ fn items_of(list_type: &str, items: &Value, path: Path, errors: &mut Errors) {
     if list_type == "set" && !is_whole {
         let why = "must be atomic as item of a list with x-kubernetes-list-type=set";
         errors.invalid_text(format!("{path}.items.{word}"), found, why);
-    }
-}
-
-/// Checks the default of a schema as an object of that schema.
-fn defaults(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
-    let Some(default) = schema.get("default").filter(|_| place != Place::Logic) else { return };
-    let mut found = Errors::default();
-    let read = Schema::read(schema);
-    if !prune::is_pruned(&read, default) {
-        errors.invalid(format!("{path}.default"), default, "must not have unknown fields");
-    }
-    check::object(&read, default, None, &mut found);
-    if found.is_empty() {
-        rules::judge(&read, default, None, &mut found);
-    }
-    for error in found {
-        let inner = if error.field == "<nil>" { String::new() } else { format!(".{}", error.field) };
-        errors.invalid(format!("{path}.default{}", inner.trim_end_matches('.')), default, &error.body);
     }
 }

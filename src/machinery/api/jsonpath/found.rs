@@ -40,7 +40,7 @@ impl<'a> Found<'a> {
         if self.is_null() { Found::Nothing } else { self }
     }
 
-    /// What `*` finds: items, fields in the order of their names, or the bytes of a text.
+    /// Returns what `*` finds: items, fields in the order of their names, or the bytes of a text.
     pub(super) fn children(self) -> Vec<Found<'a>> {
         match self {
             Found::In(Value::Array(list)) => list.iter().map(Found::In).collect(),

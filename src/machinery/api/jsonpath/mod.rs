@@ -15,11 +15,11 @@ use std::cmp::Ordering;
 /// are ten times less. Only `..` behind `..` comes to more, and multiplies with each. (16 bytes
 /// each, while they are collected.)
 const VALUES_EACH: u64 = 1000;
-/// The same for the smallest object.
+/// Values that a template may come to, however small the object is.
 const VALUES_LEAST: u64 = 10_000;
 /// Values and bytes of text that the results may have together, for each one of the object.
 const RESULTS_EACH: u64 = 100;
-/// The same for the smallest object.
+/// Values and bytes that the results may have together, however small the object is.
 const RESULTS_LEAST: u64 = 1024 * 1024;
 
 /// A template that was understood.
@@ -60,12 +60,12 @@ impl JsonPath {
         Ok(JsonPath { source: source.to_string(), root: parse::template(source)?, strict: false })
     }
 
-    /// As it was written.
+    /// Returns the template as it was written.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// What each action finds, copied.
+    /// Returns what each action finds, copied.
     ///
     /// # Errors
     /// kubectl's; or the template comes to more than [`VALUES_EACH`] values for each one of the
@@ -80,8 +80,8 @@ impl JsonPath {
         Ok(found.into_iter().map(|action| action.into_iter().cloned().collect()).collect())
     }
 
-    /// What each action finds. No value is copied: each one is a part of the object or of the
-    /// template.
+    /// Returns what each action finds. No value is copied: each one is a part of the object or of
+    /// the template.
     ///
     /// # Errors
     /// kubectl's; or the template comes to more than `each` values for each one of the object.
@@ -383,7 +383,7 @@ fn compare(op: &str, a: &Value, b: &Value) -> Result<bool, String> {
     Ok(by_order(order))
 }
 
-/// One value as the template prints it.
+/// Returns one value as the template prints it.
 pub fn text_of(value: &Value) -> String {
     match value {
         Value::Object(_) | Value::Array(_) => gojson::compact(value),
@@ -402,7 +402,7 @@ fn weight(value: &Value) -> u64 {
     }
 }
 
-/// How many values are in it, itself among them.
+/// Returns how many values a value has in it, itself among them.
 fn size(value: &Value) -> u64 {
     match value {
         Value::Array(list) => 1 + list.iter().map(size).sum::<u64>(),

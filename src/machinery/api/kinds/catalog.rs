@@ -35,11 +35,11 @@ impl Deref for KindRef {
 /// The kinds of one definition, and what they were made from.
 #[derive(Clone)]
 struct Added {
-    /// Its uid and generation.
+    /// The uid and the generation of the definition.
     of: (String, i64),
     accepted: Value,
     established: bool,
-    /// One a served version.
+    /// The kinds, one for each served version.
     kinds: Vec<Arc<Kind>>,
 }
 
@@ -48,7 +48,7 @@ impl Added {
         Added {
             of: (meta::uid(definition).to_string(), meta::generation(definition)),
             accepted: at(definition, "status.acceptedNames").clone(),
-            established: custom::is(definition, "Established"),
+            established: custom::has_condition(definition, "Established"),
             kinds: vec![],
         }
     }
@@ -77,7 +77,8 @@ pub struct Catalog {
     /// Discovery and OpenAPI documents of these kinds.
     pub documents: Documents,
     added: Vec<Added>,
-    /// Of groups by name, of versions the most stable first, of kinds by plural.
+    /// The kinds of all definitions: groups by name, versions with the most stable first, kinds by
+    /// plural.
     custom: Vec<Arc<Kind>>,
 }
 
@@ -119,12 +120,12 @@ impl Catalog {
         self.custom.iter().any(|k| Arc::ptr_eq(k, kind))
     }
 
-    /// Every kind; of a group's kinds in one version all stand together.
+    /// Returns every kind; of a group's kinds in one version all stand together.
     pub fn iter(&self) -> impl Iterator<Item = &Kind> {
         all().iter().chain(self.custom.iter().map(|k| &**k))
     }
 
-    /// By group (empty for core), version and plural resource name.
+    /// Finds a kind by its group (empty for core), version and plural resource name.
     pub fn resource(&self, group: &str, version: &str, plural: &str) -> Option<KindRef> {
         if let Some(kind) = resource(group, version, plural) {
             return Some(KindRef::Table(kind));
@@ -133,7 +134,7 @@ impl Catalog {
         self.custom.iter().find(is).cloned().map(KindRef::Custom)
     }
 
-    /// Group versions in discovery order, each with its kinds.
+    /// Returns the group versions in discovery order, each with its kinds.
     pub fn group_versions(&self) -> Vec<(&'static str, &'static str, Vec<&Kind>)> {
         let mut out: Vec<(&str, &str, Vec<&Kind>)> = Vec::new();
         for kind in self.iter() {
@@ -145,7 +146,7 @@ impl Catalog {
         out
     }
 
-    /// What the documents of a group are made of; empty for a group of the table alone.
+    /// Returns what the documents of a group are made of; empty for a group of the table alone.
     pub(crate) fn stamp(&self, group: &str) -> String {
         let of = |a: &&Added| a.kinds.iter().any(|k| k.group == group);
         let all: Vec<String> =

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// The verbs of a kind whose objects are stored.
 pub const ALL: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
-/// For objects that are only asked, never kept.
+/// The verbs of a kind whose objects are answered and never stored.
 pub const CREATE: &[&str] = &["create"];
 
 /// A subresource: `pods/eviction`.
@@ -179,7 +179,7 @@ pub struct Kind {
     pub custom: Option<Arc<Custom>>,
 }
 
-/// The first status of many kinds: what Go writes for a status without any field.
+/// Gives an object the first status of many kinds: what Go writes for a status without any field.
 pub(super) fn prepare_status(object: &mut Value) {
     value::put(object, "status", json!({}));
 }
@@ -279,9 +279,9 @@ const METADATA: [&str; 5] = [
 ];
 
 impl Kind {
-    /// What a write of `new` through a subresource of the status makes of the stored object: the
-    /// status and the metadata change, but for what [`Kind::resets`] names. Of the metadata of a
-    /// custom resource only the managed fields do.
+    /// Returns what a write of `new` through a subresource of the status makes of the stored
+    /// object: the status and the metadata change, but for what [`Kind::resets`] names. Of the
+    /// metadata of a custom resource only the managed fields do.
     pub fn through_status(&self, new: &Value, old: &Value, subresource: &str) -> Value {
         let mut made = old.clone();
         value::copy(new, &mut made, "status");
@@ -342,7 +342,7 @@ impl Kind {
     pub fn sub(&self, name: &str) -> Option<&Sub> {
         self.subresources.iter().find(|s| s.name == name)
     }
-    /// Where its objects rest in the store: `pods`, `stable.example.com/crontabs`.
+    /// Returns where its objects rest in the store: `pods`, `stable.example.com/crontabs`.
     pub fn place(&self) -> &str {
         self.custom.as_ref().map_or(self.plural, |c| &c.place)
     }

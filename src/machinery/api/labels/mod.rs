@@ -49,7 +49,7 @@ impl Requirement {
 }
 
 impl Op {
-    /// As `matchExpressions` of selectors and of nodes' terms spell it.
+    /// Finds an operator by its name in `matchExpressions` of selectors and of nodes' terms.
     fn named(name: &str) -> Option<Op> {
         Some(match name {
             "In" => Op::In,
@@ -62,8 +62,8 @@ impl Op {
         })
     }
 
-    /// Of a label's value; `None`: there is no such label. What is no number is neither greater nor
-    /// less.
+    /// Returns whether the requirement holds for a label's value; `None`: there is no such label.
+    /// What is no number is neither greater nor less.
     fn holds(&self, label: Option<&str>, values: &[String]) -> bool {
         let number = |s: &str| s.parse::<i64>().ok();
         let both = || label.and_then(number).zip(values.first().and_then(|v| number(v)));
@@ -107,7 +107,7 @@ impl Selector {
         Ok(Selector(requirements))
     }
 
-    /// From a `metav1.LabelSelector`; `None` for null, which selects nothing.
+    /// Reads a `metav1.LabelSelector`; `None` for null, which selects nothing.
     pub fn of(selector: &Value) -> Option<Selector> {
         if selector.is_null() {
             return None;
@@ -126,7 +126,7 @@ impl Selector {
         Some(Selector(all))
     }
 
-    /// From a workload's `spec.selector`: a LabelSelector, or a plain map of labels as a
+    /// Reads a workload's `spec.selector`: a LabelSelector, or a plain map of labels as a
     /// ReplicationController has.
     pub fn of_workload(selector: &Value) -> Option<Selector> {
         match selector.as_object().is_some_and(|map| !map.is_empty() && map.values().all(Value::is_string)) {
@@ -135,7 +135,7 @@ impl Selector {
         }
     }
 
-    /// From a plain map of labels, as Services have; an empty map selects nothing (`None`).
+    /// Reads a plain map of labels, as Services have; an empty map selects nothing (`None`).
     pub fn of_map(map: &Value) -> Option<Selector> {
         let map = map.as_object().filter(|m| !m.is_empty())?;
         let mut all: Vec<Requirement> = map

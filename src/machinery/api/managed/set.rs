@@ -15,8 +15,8 @@ fn leaf() -> Value {
     json!({})
 }
 
-/// All fields that a value sets. `whole`: maps and lists count as something of their own, as they
-/// do in an update.
+/// Returns all fields that a value sets. `whole`: maps and lists count as something of their own,
+/// as they do in an update.
 pub(super) fn all(shape: Shape, value: &Value, whole: bool) -> Value {
     match value {
         Value::Object(map) if !shape.is_atomic() => {
@@ -180,7 +180,8 @@ pub(super) fn union(set: &mut Set, other: &Set) {
     }
 }
 
-/// A leaf that gets elements below it stays something of its own.
+/// Adds what is in `other` below an element. A leaf that gets elements below it stays something of
+/// its own.
 fn union_below(mine: &mut Set, other: &Set) {
     if mine.is_empty() != other.is_empty() && !mine.contains_key(".") {
         mine.insert(".".into(), leaf());
@@ -275,7 +276,8 @@ pub(super) fn rank(element: &str) -> Vec<Rank> {
 /// it: there may be thousands of both.
 #[derive(Default)]
 pub(super) struct Index<'v> {
-    /// By the list's address. No list moves or goes while it is borrowed.
+    /// The places of a list's items, by the list's address. No list moves or is dropped while it is
+    /// borrowed.
     lists: RefCell<HashMap<*const Value, Rc<HashMap<String, usize>>>>,
     borrowed: PhantomData<&'v Value>,
 }
@@ -319,8 +321,8 @@ impl<'s, 'v> Members<'s, 'v> {
     }
 }
 
-/// Where the items of a list stand, by the element that names each: the first of those that are the
-/// same.
+/// Returns where the items of a list stand, by the element that names each: the first of those that
+/// are the same.
 pub(super) fn places(shape: Shape, items: &[Value]) -> HashMap<String, usize> {
     let keys = shape.keys();
     let mut places = HashMap::new();

@@ -10,7 +10,7 @@ use serde_json::Value;
 /// An operation as its refusal names it: with the places as the client wrote them.
 pub(super) struct Named {
     kind: &'static str,
-    /// Of a `move` and a `copy`; empty otherwise.
+    /// The source of a `move` or a `copy`; empty for other operations.
     from: String,
     path: String,
 }
@@ -102,7 +102,7 @@ fn cannot_take(at: &Value, key: &str) -> Option<String> {
     }
 }
 
-/// Why a value cannot be added under this key. A map takes every one.
+/// Returns why a value cannot be added under this key. A map takes every one.
 fn cannot_add(at: &Value, key: &str) -> Option<String> {
     let items = at.as_array().filter(|_| key != "-")?;
     let why = position(key, items.len() + 1).err()?;

@@ -150,8 +150,8 @@ fn field_refs(items: &mut [Value]) {
     }
 }
 
-/// The divisor of a reference to an amount, 0 where none is set: the one amount of a pod that is no
-/// pointer in Go, which always writes it.
+/// Fills in the divisor of a reference to an amount, 0 where none is set: the one amount of a pod
+/// that is no pointer in Go, which always writes it.
 fn divisor(holder: &mut Value, reference: &str) {
     if at(holder, reference).is_object() {
         default(holder, &format!("{reference}.divisor"), "0");

@@ -59,7 +59,7 @@ fn has_stop_signal(spec: &Value) -> bool {
     containers.any(|container| !at(container, STOP_SIGNAL).is_null())
 }
 
-/// Without the signal a `lifecycle` that says nothing else is none.
+/// Drops the stop signal. Without it a `lifecycle` that says nothing else is none.
 fn drop_stop_signal(container: &mut Value) {
     let had = remove(container, STOP_SIGNAL).is_some();
     if had && at(container, "lifecycle").as_object().is_some_and(|rest| rest.is_empty()) {

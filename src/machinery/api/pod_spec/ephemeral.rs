@@ -50,8 +50,8 @@ pub(super) fn ephemeral(others: &HashSet<&str>, c: &Value, field: &str, errors: 
     }
 }
 
-/// The ephemeral containers of a running pod: new ones may be added anywhere, those that are there
-/// stay.
+/// Checks a change of the ephemeral containers of a running pod: new ones may be added anywhere,
+/// those that are there stay.
 pub(crate) fn ephemeral_update(new: &Value, old: &Value, errors: &mut Errors) {
     let field = "spec.ephemeralContainers";
     let (new, old) = (list(new, field), list(old, field));

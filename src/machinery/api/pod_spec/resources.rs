@@ -174,7 +174,8 @@ impl<'a> Claims<'a> {
     }
 }
 
-/// The claims of the pod that a container uses: each as a whole, or only some of its requests.
+/// Checks the claims of the pod that a container uses: each as a whole, or only some of its
+/// requests.
 pub(super) fn claims(known: &Claims, c: &Value, field: &str, errors: &mut Errors) {
     let (mut seen, mut in_part): (HashSet<String>, HashSet<&str>) = Default::default();
     for (i, claim) in list(c, "resources.claims").iter().enumerate() {

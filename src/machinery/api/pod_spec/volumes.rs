@@ -297,7 +297,7 @@ pub(crate) fn descending(path: &str, field: &str, errors: &mut Errors) {
     no_backsteps(path, field, errors);
 }
 
-/// A path of a file in a volume: as [`descending`], and names that begin with `..` are the
+/// Checks the path of a file in a volume: as [`descending`], and names that begin with `..` are the
 /// kubelet's own.
 fn local(path: &str, field: &str, errors: &mut Errors) {
     descending(path, field, errors);

@@ -90,7 +90,7 @@ static MESSAGES: LazyLock<HashMap<&'static str, HashMap<u32, Field>>> = LazyLock
     all
 });
 
-/// All messages.
+/// Returns the names of all messages.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     MESSAGES.keys().copied()
 }
@@ -273,7 +273,8 @@ fn schema_or(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> 
     })
 }
 
-/// Unset in Go unless the field is a pointer. An empty message stays: `emptyDir: {}` has a meaning.
+/// Returns whether a value is unset in Go unless its field is a pointer. An empty message stays:
+/// `emptyDir: {}` has a meaning.
 pub(crate) fn is_zero(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,

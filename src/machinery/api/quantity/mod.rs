@@ -166,7 +166,7 @@ impl Quantity {
 
 impl std::ops::Add for Quantity {
     type Output = Quantity;
-    /// Written as the first is written, unless that is nothing.
+    /// Adds two amounts. The sum is written as the first one, unless that is nothing.
     fn add(self, other: Quantity) -> Quantity {
         let (format, scale) = match (self.number, other.number) {
             (0, _) => (other.format, other.scale),
@@ -186,7 +186,7 @@ impl std::ops::Add for Quantity {
 }
 impl std::ops::Sub for Quantity {
     type Output = Quantity;
-    /// Written as the first is written, unless that is nothing.
+    /// Subtracts an amount. The rest is written as the first one, unless that is nothing.
     fn sub(self, other: Quantity) -> Quantity {
         std::ops::Add::add(self, Quantity { number: other.number.saturating_neg(), ..other })
     }

@@ -59,7 +59,8 @@ pub fn join_amounts<'a>(amounts: impl IntoIterator<Item = (&'a String, &'a Quant
     amounts.into_iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")
 }
 
-/// Quota names of what is asked for: `cpu` counts as `cpu` and `requests.cpu`.
+/// Returns what is asked for, by the names that quotas have for it: `cpu` counts as `cpu` and
+/// `requests.cpu`.
 fn compute(requests: &Amounts, limits: &Amounts) -> Amounts {
     let mut out = Amounts::new();
     for (name, amount) in requests {
@@ -255,7 +256,7 @@ pub(crate) fn missing_amounts(pod: &Value, hard: &Amounts) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// Why a quota does not let an object in; the words after `forbidden: `.
+/// Returns why a quota does not let an object in; the words after `forbidden: `.
 fn refusal(name: &str, requested: &Amounts, used: &Amounts, hard: &Amounts) -> Option<String> {
     let zero = Quantity::of_units(0);
     let after = |k: &str, v: Quantity| used.get(k).copied().unwrap_or(zero) + v;
@@ -281,11 +282,11 @@ fn refusal(name: &str, requested: &Amounts, used: &Amounts, hard: &Amounts) -> O
 /// A write that quotas are charged for.
 #[derive(Clone, Copy)]
 pub struct Charge<'a> {
-    /// Of the kind of the object.
+    /// The group of the object's kind.
     pub group: &'a str,
-    /// Of the kind of the object.
+    /// The plural of the object's kind.
     pub plural: &'a str,
-    /// As it will be.
+    /// The object as it will be stored.
     pub object: &'a Value,
     /// How much more is used with it.
     pub more: &'a Amounts,
@@ -293,7 +294,7 @@ pub struct Charge<'a> {
     pub is_limited: bool,
 }
 
-/// Pure: the quota's `used` after a write; `None` if the quota does not count any of it.
+/// Returns the quota's `used` after a write; `None` if the quota does not count any of it.
 ///
 /// # Errors
 /// Upstream's words after `forbidden: `: a container does not say an amount that the quota limits,
@@ -334,7 +335,7 @@ pub fn charge(quota: &Value, write: Charge) -> Result<Option<Amounts>, String> {
     Ok(Some(after))
 }
 
-/// How much more `new` uses than `old`.
+/// Returns how much more `new` uses than `old`.
 pub fn difference(new: &Amounts, old: &Amounts) -> Amounts {
     let mut out = new.clone();
     for (name, amount) in old {

@@ -184,8 +184,8 @@ impl Parts {
         total
     }
 
-    /// What `spec.resources` says instead of the containers. Its limit is also the request where
-    /// neither it nor a container requests anything.
+    /// Returns what `spec.resources` says instead of the containers. Its limit is also the request
+    /// where neither it nor a container requests anything.
     fn of_whole(&self, field: Field) -> Amounts {
         let mut whole = match field {
             Field::Limits => self.whole.limits.clone(),
@@ -313,7 +313,7 @@ pub struct Amount {
 }
 
 impl Amount {
-    /// What one pod requests.
+    /// Returns what one pod requests.
     pub fn of_pod(pod: &Pod) -> Amount {
         Amount { pods: 1, ..Amount::of(&of_pod(pod, Field::Requests)) }
     }
@@ -336,12 +336,12 @@ impl Amount {
         }
     }
 
-    /// Both together, and no more than can be counted: people may ask for any number.
+    /// Returns both together, and no more than can be counted: people may ask for any number.
     pub fn and(self, other: Amount) -> Amount {
         self.each(other, i64::saturating_add)
     }
 
-    /// What is left of this after the other is taken away, and never less than nothing.
+    /// Returns what is left of this after the other is taken away, never less than nothing.
     pub fn without(self, other: Amount) -> Amount {
         self.each(other, |a, b| a.saturating_sub(b).max(0))
     }

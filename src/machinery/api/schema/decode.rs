@@ -80,7 +80,7 @@ struct Walk {
     unknown: UnknownFields,
     /// JSON names from the root, as Go's decoder reports them.
     fields: Vec<String>,
-    /// The same with indices, as the strict decoder reports them.
+    /// The same names as one path with indices, as the strict decoder reports it.
     places: String,
 }
 

@@ -1,6 +1,7 @@
-//! What an object may contain. A compact form of the published schemas, made once from those that
-//! come with the Go types' Rust twins: it finds unknown fields and wrong types in Go's words,
-//! prunes, and writes quantities as upstream stores them.
+//! What an object of a built-in kind may contain: the published schemas, which k8s-openapi has, in
+//! a compact form that is made once. By them an object is read as Go's decoder would read it:
+//! unknown fields are found and dropped, wrong types are refused in Go's words, and quantities get
+//! the text that upstream stores.
 
 pub(crate) mod decode;
 pub mod equality;

@@ -36,7 +36,7 @@ pub(super) enum Other {
 }
 
 impl Other {
-    /// That of a type such as `JSONSchemaPropsOrBool`.
+    /// Finds the one that the name of a type says, such as `JSONSchemaPropsOrBool`.
     fn of(short: &str) -> Option<Other> {
         match short.strip_prefix("JSONSchemaPropsOr")? {
             "Bool" => Some(Other::Bool),

@@ -232,7 +232,8 @@ fn rows(kind: &Kind) -> &'static [Row] {
     }
 }
 
-/// Where the spec of a pod stands in objects of a kind: in a pod, or in the template of a workload.
+/// Returns where the spec of a pod stands in objects of a kind: in a pod, or in the template of a
+/// workload.
 pub fn pod_spec(kind: &Kind) -> Option<&'static str> {
     match (kind.group, kind.kind) {
         ("", "Pod") => Some("spec"),
@@ -328,8 +329,8 @@ fn pod(spec: &Value, field: &str, found: &mut Vec<String>) {
     }
 }
 
-/// The runtime writes `CAP_` before each name, as containerd does: with the prefix it is another
-/// name, and nothing is added or dropped.
+/// Warns of capabilities with a prefix. The runtime writes `CAP_` before each name, as containerd
+/// does: with the prefix it is another name, and nothing is added or dropped.
 fn prefixed_capabilities(spec: &Value, field: &str, found: &mut Vec<String>) {
     for group in ["containers", "initContainers", "ephemeralContainers"] {
         for (i, container) in list(spec, group).iter().enumerate() {

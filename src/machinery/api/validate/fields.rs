@@ -143,7 +143,7 @@ pub(crate) fn one_of(object: &Value, path: &str, field: &str, allowed: &[&str], 
     }
 }
 
-/// What a check has to say about an object, as clients read it.
+/// Returns the errors that a check finds in an object, as clients read them.
 #[cfg(test)]
 pub(crate) fn problems(check: fn(&Value, &mut Errors), object: Value) -> Vec<String> {
     let mut errors = Errors::default();
@@ -155,13 +155,20 @@ pub(crate) fn problems(check: fn(&Value, &mut Errors), object: Value) -> Vec<Str
 pub(crate) fn int_or_percent(object: &Value, path: &str, errors: &mut Errors) {
     match at(object, path) {
         Value::String(s) => {
-            match percent(s) {
-                None => errors.invalid_text(path, s, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')"),
-                Some(p) if p > 100 && !path.ends_with("maxSurge") => errors.invalid_text(path, s, "must not be greater than 100%"),
-                Some(_) => {}
+            if percent(s).is_none() {
+                errors.invalid_text(path, s, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')");
             }
         }
         _ => not_negative(object, path, errors),
+    }
+}
+
+/// Checks a number or a percentage of at most 100 %: a part of something.
+pub(crate) fn int_or_part(object: &Value, path: &str, errors: &mut Errors) {
+    int_or_percent(object, path, errors);
+    let given = text(object, path);
+    if percent(given).is_some_and(|percent| percent > 100) {
+        errors.invalid_text(path, given, "must not be greater than 100%");
     }
 }
 
@@ -218,17 +225,13 @@ mod tests {
 
     #[test]
     fn a_part_that_no_number_holds_is_more_than_all() {
-        let errors_of = |field: &str, part: &str| {
-            let object = json!({"spec": {field: part}});
-            let mut errors = Errors::default();
-            int_or_percent(&object, &format!("spec.{field}"), &mut errors);
-            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
-        };
         for part in ["101%", "99999999999%", "99999999999999999999999%"] {
-            let want =
-                format!("spec.maxUnavailable: Invalid value: \"{part}\": must not be greater than 100%");
-            assert_eq!(errors_of("maxUnavailable", part), [want]);
-            assert_eq!(errors_of("maxSurge", part), [""; 0]);
+            let object = json!({"spec": {"x": part}});
+            let want = format!("spec.x: Invalid value: \"{part}\": must not be greater than 100%");
+            assert_eq!(problems(|o, e| int_or_part(o, "spec.x", e), object.clone()), [want]);
+            assert_eq!(problems(|o, e| int_or_percent(o, "spec.x", e), object), [""; 0]);
         }
+        let all = json!({"spec": {"x": "100%"}});
+        assert_eq!(problems(|o, e| int_or_part(o, "spec.x", e), all), [""; 0]);
     }
 }

@@ -91,8 +91,8 @@ pub(super) fn ports(spec: &Value, path: &str, found: &mut Found) {
     }
 }
 
-/// What two ports of the same number and protocol are to each other, if they are in each other's
-/// way.
+/// Returns how a port conflicts with another one of the same number and protocol; `None` if both
+/// can be used.
 fn conflict(one: &Port, other: &Port) -> Option<&'static str> {
     if (one.host_ip, one.host_port) == (other.host_ip, other.host_port) {
         Some("duplicate")

@@ -55,7 +55,8 @@ pub(super) fn node_label(key: &str) -> Option<&'static str> {
     NODE_LABELS.iter().find(|(label, _)| *label == key).map(|(_, why)| *why)
 }
 
-/// A term that selects nodes: its labels, and, if nothing else has judged them, its values.
+/// Warns of a term that selects nodes: its labels, and, if nothing else has judged them, its
+/// values.
 pub(super) fn node_selector_term(term: &Value, judges_values: bool, path: &str, found: &mut Found) {
     for (i, expression) in list(term, "matchExpressions").iter().enumerate() {
         let (key, path) = (text(expression, "key"), format!("{path}.matchExpressions[{i}]"));
@@ -81,8 +82,8 @@ pub fn app_armor_of_new_pod(pod: &Value) -> Vec<String> {
     found.0
 }
 
-/// The metadata and the spec of a pod or a template. `above` is empty, or the path of the template
-/// with a dot behind it.
+/// Warns of the metadata and the spec of a pod or a template. `above` is empty, or the path of the
+/// template with a dot behind it.
 pub(super) fn pod(owner: &Value, above: &str, found: &mut Found) {
     let (spec, path) = (at(owner, "spec"), format!("{above}spec"));
     nodes(spec, &path, found);

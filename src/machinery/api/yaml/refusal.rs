@@ -90,8 +90,8 @@ impl Refusal {
         (self.line_as_go(message), message.to_string())
     }
 
-    /// Go counts the lines of its parser's problems from 0, those of its scanner's from 1, and says
-    /// nothing of the first line.
+    /// Returns the line as Go counts it. Go counts the lines of its parser's problems from 0, those
+    /// of its scanner's from 1, and says nothing of the first line.
     fn line_as_go(&self, problem: &str) -> usize {
         match self.line() {
             0 | 1 => 0,

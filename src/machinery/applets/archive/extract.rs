@@ -76,16 +76,16 @@ pub(super) fn say(line: &[u8], aside: bool) -> io::Result<()> {
     if aside { io::stderr().write_all(line) } else { io::stdout().write_all(line) }
 }
 
-/// True for a directory. Before ustar it was a file whose name ends in a slash.
+/// Returns true for a directory. Before ustar it was a file whose name ends in a slash.
 pub(super) fn is_directory(entry: &tar::Entry<'_, impl Read>) -> bool {
     let header = entry.header();
     let old = header.as_ustar().is_none() && header.entry_type().is_file();
     header.entry_type().is_dir() || old && entry.path_bytes().ends_with(b"/")
 }
 
-/// Where a name of the archive is below `directory`; with `make` its parent is made. Never outside:
-/// a name with `..` is refused, and links on the way are not followed out. Each part is looked at
-/// before the next one is made.
+/// Returns where a name of the archive is below `directory`; with `make` its parent is made. Never
+/// outside: a name with `..` is refused, and links on the way are not followed out. Each part is
+/// looked at before the next one is made.
 fn place(directory: &Path, name: &Path, make: bool) -> io::Result<PathBuf> {
     if name.components().any(|c| c == Component::ParentDir) {
         return Err(io::Error::other("name with '..' in the archive"));
@@ -113,8 +113,8 @@ fn place(directory: &Path, name: &Path, make: bool) -> io::Result<PathBuf> {
     Ok(place.join(last))
 }
 
-/// Whether an entry is the one of that name, or below it. A `./` makes no difference: `tar c .`
-/// leaves it out of names here, and other tars do not.
+/// Returns whether an entry is the one of that name, or below it. A `./` makes no difference:
+/// `tar c .` leaves it out of names here, and other tars do not.
 fn is_at_or_below(path: &Path, name: &str) -> bool {
     let plain =
         |path: &Path| path.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();
@@ -197,7 +197,8 @@ impl Unpacking<'_> {
         Ok(())
     }
 
-    /// A hard link names another entry of the archive, so its name is stripped as that one's was.
+    /// Makes a hard link. It names another entry of the archive, so its name is stripped as that
+    /// one's was.
     fn hard_link(&self, entry: &tar::Entry<'_, impl Read>, target: &Path) -> io::Result<()> {
         let linked = entry.link_name()?.ok_or_else(|| io::Error::other("a hard link without a name"))?;
         let linked: PathBuf = linked.components().skip(self.call.strip).collect();
@@ -216,7 +217,7 @@ impl Unpacking<'_> {
         std::fs::hard_link(source, target)
     }
 
-    /// A named pipe or a device. The kernel refuses devices to most users.
+    /// Makes a named pipe or a device. The kernel refuses devices to most users.
     fn node(&self, header: &tar::Header, kind: tar::EntryType, target: &Path) -> io::Result<()> {
         use nix::sys::stat::{Mode, SFlag, makedev, mknod};
         let number = |part: io::Result<Option<u32>>| Ok::<_, io::Error>(u64::from(part?.unwrap_or(0)));
@@ -237,7 +238,7 @@ impl Unpacking<'_> {
         std::fs::set_permissions(target, Permissions::from_mode(header.mode()? & 0o7777 & !self.mask))
     }
 
-    /// User and group of an entry; `None` if owners are not kept.
+    /// Returns user and group of an entry; `None` if owners are not kept.
     fn owner(&self, header: &tar::Header) -> io::Result<Option<(u32, u32)>> {
         let id = |id: io::Result<u64>| u32::try_from(id?).map_err(io::Error::other);
         match self.call.keeps_owners() {
@@ -265,8 +266,8 @@ impl Unpacking<'_> {
     }
 }
 
-/// An entry that came later may have put a link where the directory was, so it is looked for anew
-/// and opened without following links.
+/// Gives a directory its attributes at the end. An entry that came later may have put a link where
+/// the directory was, so it is looked for anew and opened without following links.
 fn finish_folder(call: &Call, name: &Path, folder: &Folder) -> io::Result<()> {
     let path = place(&call.directory, name, false)?;
     let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
@@ -330,7 +331,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_in_the_archive_is_told() {
+    fn a_name_that_is_not_in_the_archive_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("d")).unwrap();
         std::fs::write(dir.path().join("d/f"), "x").unwrap();

@@ -4,8 +4,8 @@ use super::extract::is_directory;
 use jiff::Timestamp;
 use std::io::{self, Read};
 
-/// An entry's name as it is, with `/` behind a directory's. `long` puts before it what `ls -l`
-/// would, as busybox does.
+/// Returns an entry's name as it is, with `/` behind a directory's. `long` puts before it what
+/// `ls -l` would, as busybox does.
 pub(super) fn line(entry: &tar::Entry<'_, impl Read>, long: bool) -> Vec<u8> {
     let header = entry.header();
     let mut line = Vec::new();
@@ -51,7 +51,7 @@ fn kind_letter(kind: tar::EntryType) -> char {
     }
 }
 
-/// A mode in letters: `rwxr-xr-x`.
+/// Returns a mode in letters: `rwxr-xr-x`.
 fn rights(mode: u32) -> String {
     let letter = |bit: u32| if mode & (1 << bit) == 0 { '-' } else { ['x', 'w', 'r'][bit as usize % 3] };
     let mut text: Vec<char> = (0..9).rev().map(letter).collect();

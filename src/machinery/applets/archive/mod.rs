@@ -94,8 +94,8 @@ fn write_archive(call: &Call, output: &mut impl Write, archive: Itself) -> io::R
     Ok(packing.code)
 }
 
-/// The name that a file has in an archive. As in busybox and GNU's tar, all up to the last `..` is
-/// left out, and the slash of the root: `dir/../file` is stored as `file`.
+/// Returns the name that a file has in an archive. As in busybox and GNU's tar, all up to the last
+/// `..` is left out, and the slash of the root: `dir/../file` is stored as `file`.
 fn stored_name(name: &Path) -> PathBuf {
     let parts: Vec<Component> = name.components().collect();
     let is_outside = |part: &Component| matches!(part, Component::RootDir | Component::ParentDir);
@@ -110,7 +110,7 @@ struct Packing<'a> {
     /// Device and inode of the directories that are being packed, the outermost first: with `-h` a
     /// link may lead back to one of them.
     above: Vec<(u64, u64)>,
-    /// 1 if something could not be read.
+    /// The exit code: 1 if something could not be read.
     code: i32,
 }
 

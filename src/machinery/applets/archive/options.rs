@@ -39,12 +39,12 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// True if entries get the owners that the archive says.
+    /// Returns true if entries get the owners that the archive says.
     pub(super) fn keeps_owners(&self) -> bool {
         self.owners && nix::unistd::geteuid().is_root()
     }
 
-    /// True if set-user-ID bits and their like are kept, and the bits that a mode loses.
+    /// Returns whether set-user-ID bits and their like are kept, and the bits that a mode loses.
     pub(super) fn permissions(&self) -> (bool, u32) {
         if self.modes.unwrap_or_else(|| nix::unistd::geteuid().is_root()) {
             return (true, 0);

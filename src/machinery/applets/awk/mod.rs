@@ -208,7 +208,7 @@ struct Source {
     text: Vec<u8>,
 }
 
-/// The files of `-f`, or the first operand.
+/// Returns the files of `-f`, or the first operand.
 fn sources(options: &mut Options) -> Result<Vec<Source>, String> {
     if options.files.is_empty() {
         return Ok(vec![Source { name: "cmd. line".into(), text: options.operands.remove(0) }]);
@@ -229,7 +229,7 @@ fn sources(options: &mut Options) -> Result<Vec<Source>, String> {
     Ok(sources)
 }
 
-/// The source and the line in it, from the line in all sources together.
+/// Returns the source and the line in it, from the line in all sources together.
 fn place(sources: &[Source], line: usize) -> String {
     let mut line = line;
     for (at, source) in sources.iter().enumerate() {

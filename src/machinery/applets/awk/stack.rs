@@ -21,20 +21,20 @@ impl Stack {
         Stack { top: address(), size }
     }
 
-    /// True if another level fits. A quarter of the stack is kept for what recurses between two
-    /// checks and has a bound of its own: regular expressions (`regex::MAX_DEPTH`), and dropping a
-    /// syntax tree (`parse::MAX_OPERATORS`).
+    /// Returns true if another level fits. A quarter of the stack is kept for what recurses between
+    /// two checks and has a bound of its own: regular expressions (`regex::MAX_DEPTH`), and
+    /// dropping a syntax tree (`parse::MAX_OPERATORS`).
     pub(super) fn has_room(self) -> bool {
         self.top.saturating_sub(address()) < self.size / 4 * 3
     }
 
-    /// The size for messages.
+    /// Returns the size for messages.
     pub(super) fn mebibytes(self) -> usize {
         self.size >> 20
     }
 }
 
-/// An address in the frame of this function, which is just below the caller's.
+/// Returns an address in the frame of this function, which is just below the caller's.
 #[inline(never)]
 fn address() -> usize {
     let here = 0_u8;

@@ -32,7 +32,7 @@ fn result(program: String) -> Result<String, String> {
     })
 }
 
-/// The same of an expression.
+/// Returns the same of an expression.
 fn value(expression: &str) -> Result<String, String> {
     result(format!("function id(x) {{ return x }} BEGIN {{ result = ({expression}) \"\" }}"))
 }

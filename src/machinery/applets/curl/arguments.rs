@@ -149,7 +149,7 @@ mod tests {
         })
     }
 
-    /// The message for a call that is refused.
+    /// Returns the message for a call that is refused.
     fn message(line: &str) -> String {
         match options(line) {
             Err(Refused::Usage(text) | Refused::Call { warning: text, .. }) => text,

@@ -27,7 +27,7 @@ pub(super) struct Opened<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// True if it can be read only once.
+    /// Returns true if it can be read only once.
     pub(super) fn is_stdin(self) -> bool {
         matches!(self, Body::File("-" | "."))
     }
@@ -67,7 +67,7 @@ impl<'a> Opened<'a> {
         Opened { content, length, data: None, expects: None }
     }
 
-    /// Whether curl asks for leave to send it.
+    /// Returns whether curl asks for leave to send it.
     pub(super) fn is_large(&self) -> bool {
         match self.data {
             Some(length) => length > DATA_MAX_WITHOUT_LEAVE,
@@ -75,12 +75,12 @@ impl<'a> Opened<'a> {
         }
     }
 
-    /// Bytes that are sent together with the head.
+    /// Returns the bytes that are sent together with the head.
     pub(super) fn with_head(&self) -> usize {
         self.data.filter(|length| *length < DATA_WITH_HEAD && self.expects.is_none()).unwrap_or(0)
     }
 
-    /// The content, to be sent.
+    /// Returns the content, to be sent.
     pub(super) fn upload(&mut self) -> Upload<'_> {
         Upload {
             content: &mut self.content,
@@ -92,7 +92,7 @@ impl<'a> Opened<'a> {
     }
 }
 
-/// Where `-T NAME` sends a file: to a URL that ends in `/`, under the file's own name.
+/// Returns where `-T NAME` sends a file: to a URL that ends in `/`, under the file's own name.
 pub(super) fn upload_path(path: &str, name: &str) -> String {
     let (path_only, query) = path.split_at(path.find('?').unwrap_or(path.len()));
     let file = name.rsplit('/').next().unwrap_or_default();

@@ -153,7 +153,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// The places to connect to.
+    /// Returns the places to connect to.
     fn look_up(&mut self, url: &Url, deadline: Deadline, limit: &Deadline) -> Result<Vec<SocketAddr>, Fault> {
         let unknown = || fault(6, format!("Could not resolve host: {}", url.host));
         let pinned = self.pins.as_ref().ok().and_then(|pins| pins.addresses(url.bare_host(), url.port));
@@ -310,8 +310,8 @@ impl<'a> Client<'a> {
     }
 }
 
-/// The limit of `--connect-timeout`, for all that comes before the request, or that of `-m`.
-/// Without both it is [`CONNECT_LIMIT`].
+/// Returns the limit of `--connect-timeout`, for all that comes before the request, or that of
+/// `-m`. Without both it is [`CONNECT_LIMIT`].
 pub(super) fn connect_limit(options: &Options, deadline: Deadline) -> Deadline {
     let usual = deadline.limit.is_none().then_some(CONNECT_LIMIT);
     let own = options.connect_timeout.or(usual).map(|connect| deadline.start.elapsed() + connect);

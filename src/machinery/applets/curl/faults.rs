@@ -37,7 +37,7 @@ pub(super) fn url_fault(bad: BadUrl) -> Fault {
     }
 }
 
-/// A `Location` that leads nowhere.
+/// Makes the fault of a `Location` that leads nowhere.
 pub(super) fn redirect_fault(bad: BadUrl) -> Fault {
     let (code, why) = match bad {
         BadUrl::Scheme(_) => (1, "Unsupported URL scheme"),
@@ -62,13 +62,13 @@ pub(super) fn connect_fault(error: &io::Error, url: &Url, took: Duration, deadli
     }
 }
 
-/// The time of `-m` is over, and there is no connection yet.
+/// Makes the fault of a transfer whose time (`-m`) is over before there is a connection.
 fn late_fault(deadline: Deadline) -> Fault {
     fault(28, format!("Connection timed out after {} milliseconds", deadline.start.elapsed().as_millis()))
 }
 
-/// In curl's words as far as they are not OpenSSL's, and what the learner can do. `deadline` is
-/// that of `-m`.
+/// Makes the fault of a failed handshake, in curl's words as far as they are not OpenSSL's, and
+/// what the learner can do. `deadline` is that of `-m`.
 pub(super) fn tls_fault(refusal: Refusal, url: &Url, deadline: Deadline) -> Fault {
     const REMEDY: &str = "Name the CA with --cacert FILE, or skip the verification with -k.";
     match refusal {
@@ -93,7 +93,8 @@ pub(super) fn tls_fault(refusal: Refusal, url: &Url, deadline: Deadline) -> Faul
     }
 }
 
-/// A failure of an exchange after `got` bytes of a body that has `length` bytes, if that is known.
+/// Makes the fault of an exchange that failed after `got` bytes of a body that has `length` bytes,
+/// if that is known.
 pub(super) fn transfer_fault(error: &Error, deadline: Deadline, got: u64, length: Option<u64>) -> Fault {
     match error {
         Error::TimedOut => {

@@ -13,7 +13,7 @@ pub(super) fn warn(text: &str) {
     err(&wrapped(text));
 }
 
-/// A warning in lines that end behind a blank, each with the word in front of it.
+/// Returns a warning in lines that end behind a blank, each with the word in front of it.
 fn wrapped(text: &str) -> String {
     let (mut lines, mut rest) = (String::new(), text);
     // As curl counts, the end of the last line needs a place, too.

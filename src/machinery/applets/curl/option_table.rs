@@ -231,7 +231,7 @@ fn data(options: &mut Options, given: &Given<'_>, lines: Lines) -> Result<(), Re
     Ok(())
 }
 
-/// One header, or for `@FILE` one a line.
+/// Reads one header, or for `@FILE` one a line.
 fn header(options: &mut Options, given: &Given<'_>) -> Result<(), Refused> {
     match given.value.strip_prefix('@') {
         Some(file) => options.headers.extend(given.file_lines(options, file)),
@@ -260,7 +260,7 @@ fn cookie(options: &mut Options, given: &Given<'_>) -> Result<(), Refused> {
     Ok(())
 }
 
-/// A number, or -1 for any number.
+/// Reads a number, or -1 for any number.
 fn redirects(options: &mut Options, given: &Given<'_>) -> Result<(), Refused> {
     options.redirects_max = match given.number()? {
         -1 => None,

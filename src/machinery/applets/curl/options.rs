@@ -91,7 +91,7 @@ pub(super) enum Output {
 }
 
 impl Options {
-    /// The pattern of files that the nth URL gets. As in curl an empty one is none.
+    /// Returns the pattern of files that the nth URL gets. As in curl an empty one is none.
     pub(super) fn upload_of(&self, nth: usize) -> Option<&str> {
         self.uploads.get(nth).map(String::as_str).filter(|pattern| !pattern.is_empty())
     }

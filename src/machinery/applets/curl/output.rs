@@ -51,7 +51,7 @@ impl<'a> Sink<'a> {
         Ok(Sink { options, wanted, remote_name, open: None, dump: dump.transpose()? })
     }
 
-    /// The file that the body goes into, if it is one.
+    /// Returns the file that the body goes into, if it is one.
     pub(super) fn file(&self) -> Option<&str> {
         match &self.wanted {
             Some(Output::File(name)) => Some(name.as_str()).filter(|name| *name != "-"),

@@ -67,7 +67,7 @@ pub(super) struct Expanded {
 }
 
 impl Pattern {
-    /// A URL whose brackets are plain text (`-g`).
+    /// Makes the pattern of a URL whose brackets are plain text (`-g`).
     pub(super) fn plain(url: &str) -> Pattern {
         Pattern { parts: vec![Part::Text(url.to_string())], count: 1 }
     }
@@ -134,7 +134,7 @@ impl Pattern {
         Ok(Pattern { parts, count })
     }
 
-    /// All URLs, one after the other: there may be very many.
+    /// Returns all URLs, one after the other: there may be very many.
     pub(super) fn expand(&self) -> impl Iterator<Item = Expanded> {
         (0..self.count).map(|nth| {
             let mut left = nth;
@@ -153,7 +153,7 @@ impl Pattern {
 }
 
 impl Expanded {
-    /// The name of a file, with what the nth pattern became in the place of `#n`.
+    /// Returns the name of a file, with what the nth pattern became in the place of `#n`.
     pub(super) fn file_name(&self, name: &str) -> String {
         let (mut out, mut rest) = (String::new(), name);
         while let Some((before, behind)) = rest.split_once('#') {
@@ -260,7 +260,8 @@ fn number(text: &[u8], at: usize) -> Option<(u64, usize)> {
     Some((if text[sign] == b'-' { value.wrapping_neg() } else { value }, end))
 }
 
-/// How many values there are. As curl: one value has the step 1, and a step leads to a second one.
+/// Returns how many values there are. As curl: one value has the step 1, and a step leads to a
+/// second one.
 fn steps(first: u64, last: u64, step: u64) -> Option<u64> {
     let span = last.checked_sub(first)?;
     (1..=span.max(1)).contains(&step).then_some(())?;
@@ -273,7 +274,7 @@ struct NoSet<'a> {
     at: Option<&'a str>,
 }
 
-/// The texts of a set, and what follows it. `rest` begins behind the brace.
+/// Returns the texts of a set, and what follows it. `rest` begins behind the brace.
 fn set(mut rest: &str) -> Result<(Vec<String>, &str), NoSet<'_>> {
     let (mut texts, mut text) = (Vec::new(), String::new());
     while let Some(c) = rest.chars().next() {
@@ -347,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern_is_told_with_its_place() {
+    fn what_is_no_pattern_is_reported_with_its_place() {
         for (url, what) in [
             ("h/[a]", "bad range in URL position 4"),
             ("h/[5-1]", "bad range in URL position 8"),

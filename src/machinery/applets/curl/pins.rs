@@ -41,7 +41,7 @@ impl Pins {
         Ok(Pins(pins))
     }
 
-    /// The addresses of a host and a port. One that is named counts more than `*`.
+    /// Returns the addresses of a host and a port. One that is named counts more than `*`.
     pub(super) fn addresses(&self, host: &str, port: u16) -> Option<&[IpAddr]> {
         let found = |is_meant: &dyn Fn(&str) -> bool| {
             self.0.iter().find(|pin| pin.port == port && is_meant(&pin.host)).map(|pin| &pin.addresses[..])
@@ -49,7 +49,7 @@ impl Pins {
         found(&|known: &str| known.eq_ignore_ascii_case(host)).or_else(|| found(&|known: &str| known == "*"))
     }
 
-    /// The entries as `-v` shows them.
+    /// Returns the entries as `-v` shows them.
     pub(super) fn lines(&self) -> impl Iterator<Item = String> {
         self.0.iter().map(|pin| {
             let addresses: Vec<String> = pin.addresses.iter().map(IpAddr::to_string).collect();
@@ -74,7 +74,7 @@ impl Pin {
     }
 }
 
-/// An address; brackets may stand around it.
+/// Returns an address; brackets may stand around it.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     bare.parse().ok()

@@ -127,7 +127,7 @@ impl Report {
         (self.remote, self.local) = stream.addresses();
     }
 
-    /// The value of the first header of that name.
+    /// Returns the value of the first header of that name.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())

@@ -16,9 +16,11 @@ pub(super) struct Request<'a> {
     pub url: &'a Url,
     pub method: &'a str,
     pub body: Option<Body<'a>>,
-    /// The server may know who the user is.
+    /// The server may get headers that say who the user is: it is the first one (scheme, host and
+    /// port).
     pub trusted: bool,
-    /// The server's host has the name of the first one.
+    /// The server's host has the name of the first one, so that the user's `Host` is sent to it,
+    /// too.
     pub is_named: bool,
     pub referer: Option<&'a str>,
 }
@@ -26,7 +28,8 @@ pub(super) struct Request<'a> {
 /// The headers of `-H`, as they were written.
 struct Own<'a> {
     all: Vec<&'a str>,
-    /// The server may know who the user is.
+    /// The server may get headers that say who the user is: it is the first one (scheme, host and
+    /// port).
     trusted: bool,
     /// `Host` names this server, too.
     is_named: bool,
@@ -52,27 +55,27 @@ impl<'a> Own<'a> {
         self.all.iter().copied().find(|header| is_there && is_named(header, name))
     }
 
-    /// Whether the user says what curl would say of itself.
+    /// Returns whether the user says what curl would say of itself.
     fn has(&self, name: &str) -> bool {
         self.find(name).is_some()
     }
 
-    /// Whether a header has that value.
+    /// Returns whether a header has that value.
     fn is(&self, name: &str, value: &str) -> bool {
         let found = self.find(name).and_then(|header| header.split_once(':'));
         found.is_some_and(|(_, text)| text.trim().eq_ignore_ascii_case(value))
     }
 }
 
-/// Whether a header of `-H` has that name, with nothing between it and what ends it.
+/// Returns whether a header of `-H` has that name, with nothing between it and what ends it.
 fn is_named(header: &str, name: &str) -> bool {
     header
         .split_at_checked(name.len())
         .is_some_and(|(start, behind)| start.eq_ignore_ascii_case(name) && behind.starts_with([':', ';']))
 }
 
-/// A header as it is sent: `Name: value` as it was written, and `Name:` for `Name;`. `None` for one
-/// that only keeps one of curl's own away (`Name:`), and for what is no header.
+/// Returns a header as it is sent: `Name: value` as it was written, and `Name:` for `Name;`. `None`
+/// for one that only keeps one of curl's own away (`Name:`), and for what is no header.
 fn line(header: &str) -> Option<String> {
     match header.split_once(':') {
         Some((name, value)) => {
@@ -151,7 +154,7 @@ fn head(options: &Options, request: Request<'_>, body: Option<&Opened<'_>>, own:
     text + &about_body(options, body, own) + "\r\n"
 }
 
-/// The headers that tell of the body, which stand last.
+/// Returns the headers about the body, which stand last.
 fn about_body(options: &Options, body: Option<&Opened<'_>>, own: &Own<'_>) -> String {
     let mut text = String::new();
     let mut add = |name: &str, value: &str| {
@@ -176,7 +179,7 @@ fn about_body(options: &Options, body: Option<&Opened<'_>>, own: &Own<'_>) -> St
     text
 }
 
-/// What `-v` says of the user that a request names.
+/// Returns what `-v` says of the user that a request names.
 pub(super) fn user_line(options: &Options, request: Request<'_>) -> Option<String> {
     let value = authorization(options, request)?;
     if Own::new(options, &request).has("Authorization") {
@@ -188,8 +191,8 @@ pub(super) fn user_line(options: &Options, request: Request<'_>) -> Option<Strin
     Some(format!("Server auth using {scheme} with user '{name}'"))
 }
 
-/// Who the user is. A token counts more than a user with a password, and that one more than a user
-/// in the URL.
+/// Returns who the user is. A token counts more than a user with a password, and that one more than
+/// a user in the URL.
 fn authorization(options: &Options, request: Request<'_>) -> Option<String> {
     let bearer = options.bearer.as_ref().filter(|_| request.trusted);
     let user = options.user.as_ref().filter(|_| request.trusted).or(request.url.user.as_ref());

@@ -30,7 +30,7 @@ enum Problem {
 }
 
 impl Problem {
-    /// In curl's words, which stand behind `Problem `.
+    /// Returns curl's words for the problem, which stand behind `Problem `.
     fn words(self) -> &'static str {
         match self {
             Problem::Timeout => ": timeout",
@@ -158,7 +158,7 @@ fn finish(options: &Options, result: &Result<(), Fault>, report: &mut Report) {
     }
 }
 
-/// Whether a result may pass, as curl 7.88.1 decides it.
+/// Returns whether a result may pass, as curl 7.88.1 decides it.
 fn problem(options: &Options, result: &Result<(), Fault>, report: &Report) -> Option<Problem> {
     let code = result.as_ref().map_or_else(|fault| fault.code, |()| 0);
     match code {
@@ -170,7 +170,8 @@ fn problem(options: &Options, result: &Result<(), Fault>, report: &Report) -> Op
     }
 }
 
-/// The wait of `Retry-After`: seconds, or a date. `None` for what is neither, and for the past.
+/// Returns the wait of `Retry-After`: seconds, or a date. `None` for what is neither, and for the
+/// past.
 fn retry_after(value: &str) -> Option<Duration> {
     let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
     let wait = match value[..digits].parse() {

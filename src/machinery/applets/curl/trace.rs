@@ -6,13 +6,14 @@ use super::options::Options;
 use super::report::Report;
 use std::io::{self, IsTerminal};
 
-/// Whether parts of bodies are announced. As in curl they are not where the body itself is seen.
+/// Returns whether parts of bodies are announced. As in curl they are not where the body itself is
+/// seen.
 pub(super) fn announces_data(options: &Options, report: &Report) -> bool {
     options.verbose && !(report.file.is_none() && io::stdout().is_terminal())
 }
 
-/// The lines of heads of an answer. `answer` is there if the head is whole, and its last line is
-/// left out if the status ends the transfer (`-f`).
+/// Returns the lines of heads of an answer. `answer` is there if the head is whole, and its last
+/// line is left out if the status ends the transfer (`-f`).
 pub(super) fn heads(raw: &[u8], answer: Option<&Answer>, ends: bool) -> String {
     let (mut text, mut is_old) = (String::new(), false);
     let mut lines = raw.split_inclusive(|byte| *byte == b'\n').peekable();
@@ -38,8 +39,8 @@ pub(super) fn heads(raw: &[u8], answer: Option<&Answer>, ends: bool) -> String {
     text
 }
 
-/// How a body went. `with_head` if it was sent in one piece with the head, `announces` if its parts
-/// are announced.
+/// Returns how a body went. `with_head` if it was sent in one piece with the head, `announces` if
+/// its parts are announced.
 pub(super) fn upload(progress: &Progress, chunked: bool, with_head: bool, announces: bool) -> String {
     let mut text = String::new();
     if progress.has_waited {

@@ -33,7 +33,7 @@ pub(super) fn transfer(
     transferred
 }
 
-/// The word of the first request.
+/// Returns the word of the first request.
 fn method_of(options: &Options, body: Option<Body<'_>>) -> String {
     match (&options.method, options.head, body) {
         (Some(method), _, _) => method,
@@ -45,7 +45,7 @@ fn method_of(options: &Options, body: Option<Body<'_>>) -> String {
     .into()
 }
 
-/// The URL that is asked first, and what is sent to it.
+/// Returns the URL that is asked first, and what is sent to it.
 pub(super) fn first_request<'a>(
     options: &'a Options,
     wanted: &Transfer<'a>,
@@ -145,13 +145,13 @@ fn skip(client: &Client<'_>, answer: &mut Answer, deadline: Deadline, report: &R
     answer.skip_body().map_err(|e| failed(&e, answer))
 }
 
-/// Whether a redirection asks for its target without the body.
+/// Returns whether a redirection asks for its target without the body.
 fn drops_body(status: u16, body: Option<Body<'_>>) -> bool {
     let posts = matches!(body, Some(Body::Data(_)));
     status == 303 || (matches!(status, 301 | 302) && posts)
 }
 
-/// The failure of an upload that cannot be read a second time.
+/// Returns the failure of an upload that cannot be read a second time.
 pub(super) fn cannot_rewind() -> Fault {
     fault(65, "necessary data rewind wasn't possible")
 }

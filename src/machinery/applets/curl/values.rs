@@ -72,13 +72,13 @@ impl Given<'_> {
         Ok((millis > 0).then(|| Duration::from_millis(millis)))
     }
 
-    /// The value without the blanks that strtol(3) and strtod(3) skip.
+    /// Returns the value without the blanks that strtol(3) and strtod(3) skip.
     fn unblanked(&self) -> &str {
         self.value.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c'])
     }
 
-    /// The value itself, or for `@FILE` what the file has. As in curl 7.88.1, a missing file is
-    /// reported and counts as empty.
+    /// Returns the value itself, or for `@FILE` what the file has. As in curl 7.88.1, a missing
+    /// file is reported and counts as empty.
     pub(super) fn data(&self, options: &Options, lines: Lines) -> Vec<u8> {
         let Some(file) = self.value.strip_prefix('@') else { return self.value.into() };
         let mut data = self.content(options, file).unwrap_or_default();
@@ -114,7 +114,8 @@ impl Given<'_> {
         content
     }
 
-    /// The lines of the file of `@FILE`. Nothing for a file that is not there, with a warning.
+    /// Returns the lines of the file of `@FILE`. Nothing for a file that is not there, with a
+    /// warning.
     pub(super) fn file_lines(&self, options: &Options, file: &str) -> Vec<String> {
         let Ok(content) = (self.read)(file) else {
             if !options.silent {
@@ -126,7 +127,7 @@ impl Given<'_> {
         text.lines().filter(|line| !line.is_empty()).map(str::to_string).collect()
     }
 
-    /// A format, or for `@FILE` what the file has, without ends of lines.
+    /// Returns a format, or for `@FILE` what the file has, without ends of lines.
     pub(super) fn format(&self, options: &Options) -> Option<String> {
         let Some(file) = self.value.strip_prefix('@') else { return self.text() };
         let Ok(mut content) = (self.read)(file) else {
@@ -139,7 +140,7 @@ impl Given<'_> {
         Some(String::from_utf8_lossy(&content).into_owned())
     }
 
-    /// A range of `-r`. What no server understands is sent all the same, with a warning.
+    /// Returns a range of `-r`. What no server understands is sent all the same, with a warning.
     pub(super) fn range(&self, options: &Options) -> String {
         let starts_with_digit = self.value.starts_with(|c: char| c.is_ascii_digit());
         if starts_with_digit && !self.value.contains('-') {

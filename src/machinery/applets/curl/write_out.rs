@@ -97,13 +97,13 @@ fn port(place: Option<std::net::SocketAddr>) -> Value {
     Value::Number(place.map_or(0, |place| u64::from(place.port())))
 }
 
-/// Bytes a second.
+/// Returns the speed in bytes a second.
 fn speed(report: &Report, bytes: u64) -> Value {
     Value::Number((bytes as f64 / report.total.as_secs_f64().max(1e-6)) as u64)
 }
 
-/// OpenSSL's number of what is wrong with the server's certificate, of those that rustls tells
-/// apart.
+/// Returns OpenSSL's number of what is wrong with the server's certificate, of those that rustls
+/// tells apart.
 fn verify_result(report: &Report) -> u64 {
     let error = report.error.as_deref().filter(|_| report.code == 60).unwrap_or_default();
     let known = [("local issuer", 20), ("has expired", 10), ("not yet valid", 9)];
@@ -141,7 +141,7 @@ pub(super) fn write_out(report: &Report, format: &str) -> Written {
     written
 }
 
-/// The first piece of a format that is not empty, and what follows it.
+/// Returns the first piece of a format that is not empty, and what follows it.
 fn next_piece<'a>(report: &Report, rest: &'a str) -> (Piece, &'a str) {
     for (escape, text) in [("%%", "%"), ("\\n", "\n"), ("\\t", "\t"), ("\\r", "\r")] {
         if let Some(behind) = rest.strip_prefix(escape) {
@@ -174,13 +174,13 @@ fn variable(report: &Report, name: &str) -> Piece {
     }
 }
 
-/// All variables.
+/// Returns all variables.
 fn json(report: &Report) -> String {
     let pairs = VARIABLES.iter().map(|(name, value)| format!("\"{name}\":{},", value(report).json()));
     format!("{{{}\"curl_version\":\"libcurl/7.88.1\"}}", pairs.collect::<String>())
 }
 
-/// All headers, each with all of its values, in curl's lines.
+/// Returns all headers, each with all of its values, in curl's lines.
 fn header_json(report: &Report) -> String {
     // The names in their order, and where each stands among them.
     let mut named: Vec<(String, Vec<&str>)> = Vec::new();

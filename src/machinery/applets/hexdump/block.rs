@@ -2,7 +2,7 @@
 
 use super::format::{BLOCK_MAX, Field, Format, Kind, Part, Unit, parse, size_of};
 
-/// A number with at least so many digits as the precision says.
+/// Returns a number with at least so many digits as the precision says.
 fn digits(base: u8, value: u64, precision: Option<usize>) -> String {
     let text = match base {
         b'o' => format!("{value:o}"),
@@ -45,7 +45,7 @@ fn named(byte: u8) -> String {
 }
 
 impl Field {
-    /// Puts one value out. `bytes` are those that the field takes; none of them are left behind the
+    /// Prints one value. `bytes` are those that the field takes; none of them are left behind the
     /// end of the input: then it is blank.
     fn put(&self, out: &mut Vec<u8>, bytes: Option<&[u8]>, address: u64) {
         let value = |bytes: &[u8]| {
@@ -109,7 +109,7 @@ impl Plan {
         Ok(Plan { formats, block })
     }
 
-    /// Puts one block out, of which `bytes` are there.
+    /// Prints one block. `bytes` are those that the input has; the last block may lack some.
     pub(super) fn put(&self, out: &mut Vec<u8>, bytes: &[u8], address: u64) {
         let mut block = bytes.to_vec();
         block.resize(self.block, 0);
@@ -123,7 +123,7 @@ impl Plan {
         }
     }
 
-    /// What comes once, behind everything.
+    /// Prints what comes once, behind everything.
     pub(super) fn put_end(&self, out: &mut Vec<u8>, address: u64) {
         let mut ends = self.formats.iter().flatten().filter(|unit| unit.is_end());
         if let Some(unit) = ends.next_back() {

@@ -27,7 +27,7 @@ struct Options {
     files: Vec<String>,
 }
 
-/// A number of bytes: decimal, `0x…` or `0…`, with `b` (512), `k` or `m` behind it.
+/// Reads a number of bytes: decimal, `0x…` or `0…`, with `b` (512), `k` or `m` behind it.
 fn count(text: &str) -> Result<u64, String> {
     let bad = || format!("invalid number '{text}'");
     let (digits, base) = match text.strip_prefix("0x").or(text.strip_prefix("0X")) {

@@ -20,7 +20,7 @@ enum Framing {
     Over,
 }
 
-/// Whether one of the codings of a `Transfer-Encoding` is `chunked`.
+/// Returns whether one of the codings of a `Transfer-Encoding` is `chunked`.
 fn is_chunked(codings: &str) -> bool {
     codings.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
 }
@@ -52,7 +52,7 @@ pub(crate) struct Answer {
 const SIZE_DIGITS: usize = 16;
 
 impl Answer {
-    /// An answer whose head was read. With `is_head` it has no body, whatever its head says.
+    /// Makes an answer whose head was read. With `is_head` it has no body, whatever its head says.
     pub(super) fn new(head: Head, reader: BufReader<Timed>, is_head: bool, is_early: bool) -> Answer {
         let codings = head.all("transfer-encoding");
         let framing = match head.length {
@@ -86,8 +86,8 @@ impl Answer {
         self.decoder.add(&self.head.all("content-encoding").unwrap_or_default());
     }
 
-    /// Whether only the end of the connection tells that of the body, though the server did not say
-    /// that it would close.
+    /// Returns whether only the end of the connection tells that of the body, though the server did
+    /// not say that it would close.
     pub(crate) fn assumes_close(&self) -> bool {
         self.framing == Framing::UntilClose && self.head.keeps
     }
@@ -108,19 +108,20 @@ impl Answer {
         }
     }
 
-    /// Bytes that came behind the end of the body, and those of the body that had come before the
-    /// last read from the connection.
+    /// Returns the bytes that came behind the end of the body, and those of the body that had come
+    /// before the last read from the connection.
     pub(crate) fn excess(&self) -> (usize, u64) {
         let is_over = matches!(self.framing, Framing::Over | Framing::Length(0));
         (if is_over { self.reader.buffer().len() } else { 0 }, self.received_before)
     }
 
-    /// Whether the connection can carry another request once the body was read.
+    /// Returns whether the connection can carry another request once the body was read.
     pub(crate) fn is_kept(&self) -> bool {
         self.head.keeps && !self.is_early && self.framing != Framing::UntilClose
     }
 
-    /// The connection, if the answer was read to its end and the server keeps it (RFC 9112, 9.3).
+    /// Returns the connection, if the answer was read to its end and the server keeps it (RFC 9112,
+    /// 9.3).
     pub(crate) fn into_stream(self) -> Option<Stream> {
         let is_over =
             matches!(self.framing, Framing::Over | Framing::Length(0)) && self.reader.buffer().is_empty();

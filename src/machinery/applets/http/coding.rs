@@ -199,7 +199,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// What comes out of a body that arrives in parts of that many bytes.
+    /// Returns what comes out of a body that arrives in parts of that many bytes.
     fn decoded(codings: &str, body: &[u8], each: usize) -> (Result<(), Error>, Vec<u8>) {
         let (mut decoder, mut all) = (Decoder::default(), Vec::new());
         decoder.add(codings);
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_coding_is_told() {
+    fn what_is_no_coding_is_reported() {
         let body = gzip(b"hello");
         assert!(matches!(decoded("br", &body, 9).0, Err(Error::Coding)));
         assert!(matches!(decoded("gzip", b"bad data here", 99).0, Err(Error::Decoding(_))));

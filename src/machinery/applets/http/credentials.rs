@@ -3,8 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// The value of `Authorization` for `user:password` (RFC 7617). Without a password there is a colon
-/// all the same.
+/// Returns the value of `Authorization` for `user:password` (RFC 7617). Without a password there is
+/// a colon all the same.
 pub(crate) fn basic(user: &str) -> String {
     let colon = if user.contains(':') { "" } else { ":" };
     format!("Basic {}", STANDARD.encode(format!("{user}{colon}")))

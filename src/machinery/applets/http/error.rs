@@ -50,7 +50,7 @@ pub(crate) enum Error {
     /// A coding that is neither gzip nor deflate.
     #[error("the body has a coding that is not known")]
     Coding,
-    /// The server names more codings than are taken off.
+    /// The server names more codings of the body than this client decodes.
     #[error("the body has more than 5 codings")]
     ManyCodings,
     /// The body is not what its coding says.
@@ -91,7 +91,7 @@ impl fmt::Display for BadChunk {
 }
 
 impl Error {
-    /// A failure to send.
+    /// Makes the error of a failure to send.
     pub(super) fn sending(error: io::Error) -> Error {
         match error.kind() {
             io::ErrorKind::TimedOut => Error::TimedOut,
@@ -99,7 +99,7 @@ impl Error {
         }
     }
 
-    /// True if the connection ended, in whichever way the kernel tells it.
+    /// Returns true if the connection ended, in whichever way the kernel tells it.
     pub(crate) fn is_hang_up(&self) -> bool {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
         match self {

@@ -38,26 +38,26 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// The values of all headers of that name, which mean the same as one with commas between them
-    /// (RFC 9110, 5.3).
+    /// Returns the values of all headers of that name, which mean the same as one with commas
+    /// between them (RFC 9110, 5.3).
     pub(super) fn all(&self, name: &str) -> Option<String> {
         let named = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
         let values: Vec<&str> = named.map(|(_, value)| value.as_str()).collect();
         (!values.is_empty()).then(|| values.join(","))
     }
 
-    /// Start line and headers, each with CRLF.
+    /// Returns start line and headers, each with CRLF.
     pub(crate) fn text(&self) -> String {
         let headers = self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
         format!("{}\r\n{}", self.start, headers.collect::<String>())
     }
 
-    /// True for an answer that another one follows.
+    /// Returns true for an answer that another one follows.
     pub(super) fn is_interim(&self) -> bool {
         (100..200).contains(&self.status) && self.status != SWITCHING && !self.is_cut
     }
 
-    /// True for an answer that never has a body.
+    /// Returns true for an answer that never has a body.
     pub(super) fn is_bodyless(&self) -> bool {
         matches!(self.status, 204 | 304)
     }
@@ -130,8 +130,8 @@ fn is_version(text: &str) -> bool {
     }
 }
 
-/// The number that a value begins with. `None` if it has more than 63 bits: then curl reads until
-/// the server closes.
+/// Returns the number that a value begins with. `None` if it has more than 63 bits: then curl reads
+/// until the server closes.
 fn content_length(value: &str) -> Result<Option<u64>, Error> {
     let number = value.strip_prefix('+').unwrap_or(value);
     let digits = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());

@@ -42,13 +42,13 @@ pub(crate) use send::{Progress, Upload};
 pub(crate) use stream::Stream;
 pub(crate) use url::{BadUrl, Url, zone};
 
-/// The name of a header that the user wrote, in lower case. curl ends it with `;`, too.
+/// Returns the name of a header that the user wrote, in lower case. curl ends it with `;`, too.
 pub(crate) fn header_name(header: &str) -> String {
     header.split([':', ';']).next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// Whether a header that the user wrote says who the user is. A server that a redirect leads to
-/// does not get it.
+/// Returns whether a header that the user wrote says who the user is. A server that a redirect
+/// leads to does not get it.
 pub(crate) fn is_private(header: &str) -> bool {
     matches!(header_name(header).as_str(), "authorization" | "cookie")
 }

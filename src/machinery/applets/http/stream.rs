@@ -24,12 +24,13 @@ impl Stream {
         }
     }
 
-    /// The address we speak to, and ours.
+    /// Returns the address we speak to, and ours.
     pub(crate) fn addresses(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
         (self.tcp().peer_addr().ok(), self.tcp().local_addr().ok())
     }
 
-    /// Whether the server has neither ended the connection nor sent anything without a request.
+    /// Returns whether the server has neither ended the connection nor sent anything without a
+    /// request.
     pub(crate) fn is_quiet(&self) -> bool {
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
         recv(self.tcp().as_raw_fd(), &mut [0], flags) == Err(Errno::EAGAIN)

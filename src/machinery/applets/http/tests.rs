@@ -6,8 +6,8 @@ use clock::Instant;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-/// A server that gives these answers, one a connection, and leave to send a body that asks for it;
-/// returns its port, and the requests when it ends.
+/// Starts a server that gives these answers, one a connection, and leave to send a body that asks
+/// for it; returns its port, and the requests when it ends.
 pub(crate) fn server(answers: Vec<&'static str>) -> (u16, std::thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -205,7 +205,7 @@ fn a_query_is_joined() {
     }
 }
 
-/// The answer that a server gives, and the lines of its heads.
+/// Returns the answer that a server gives, and the lines of its heads.
 fn ask(answer: &'static str) -> (Result<Answer, Error>, String) {
     let (port, server) = server(vec![answer]);
     let deadline = Deadline::new(Some(Duration::from_secs(10)));
@@ -286,7 +286,7 @@ fn codings_of_the_transfer_are_taken_off() {
     }
 }
 
-/// The body of an answer that need not be text.
+/// Returns the body of an answer that need not be text.
 fn read_from(answer: Vec<u8>) -> Result<Vec<u8>, Error> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let place = listener.local_addr().unwrap();
@@ -325,7 +325,7 @@ fn chunks_have_a_size_and_an_end() {
 }
 
 #[test]
-fn heads_are_told_as_the_server_sent_them() {
+fn heads_are_reported_as_the_server_sent_them() {
     for heads in [
         "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
         "HTTP/1.1 204 No Content\r\nX: a\r\n  b\r\n\tc\r\nY:1\r\n\r\n",
@@ -345,7 +345,7 @@ fn heads_are_told_as_the_server_sent_them() {
 }
 
 #[test]
-fn a_bad_head_is_told_up_to_what_is_wrong() {
+fn a_bad_head_is_reported_up_to_what_is_wrong() {
     let start = "HTTP/1.1 200 OK\r\n";
     type Is = fn(&Error) -> bool;
     let bad: [(&'static str, &str, Is); 9] = [

@@ -85,7 +85,7 @@ impl Url {
         Ok(Url { secure, host, zone, port, path, user, login, fragment })
     }
 
-    /// What a `Location` of an answer from here means.
+    /// Returns what a `Location` of an answer from here means.
     pub(crate) fn join(&self, location: impl AsRef<[u8]>) -> Result<Url, BadUrl> {
         let location = location.as_ref();
         let place = |of: u8, text: &[u8]| text.iter().position(|byte| *byte == of);
@@ -119,7 +119,7 @@ impl Url {
         Ok(Url { path: without_dots(&path), fragment, ..self.clone() })
     }
 
-    /// The URL with more text behind its query, or with a query.
+    /// Returns the URL with more text behind its query, or with a query.
     ///
     /// # Errors
     /// `Malformed` if no request line may have the text: it would end that line, or begin another
@@ -138,13 +138,13 @@ impl Url {
         Ok(Url { path: format!("{}{joint}{}", self.path, with_small_escapes(more)), ..self })
     }
 
-    /// Whether scheme, host and port are the same.
+    /// Returns whether scheme, host and port are the same.
     pub(crate) fn is_same_server(&self, other: &Url) -> bool {
         self.host.eq_ignore_ascii_case(&other.host)
             && (self.port, self.secure, &self.zone) == (other.port, other.secure, &other.zone)
     }
 
-    /// Whether the name of the host is the same, whatever the scheme and the port are.
+    /// Returns whether the name of the host is the same, whatever the scheme and the port are.
     pub(crate) fn is_same_host(&self, other: &Url) -> bool {
         self.host.eq_ignore_ascii_case(&other.host)
     }
@@ -154,8 +154,8 @@ impl Url {
         if self.secure { "https" } else { "http" }
     }
 
-    /// The `Host` header: the port only if it is not the scheme's own, and no zone, which is a
-    /// matter of this host.
+    /// Returns the `Host` header: the port only if it is not the scheme's own, and no zone, which
+    /// is a matter of this host.
     pub(crate) fn authority(&self) -> String {
         self.with_port(&self.host)
     }
@@ -165,7 +165,7 @@ impl Url {
         if self.port == usual { host.to_string() } else { format!("{host}:{}", self.port) }
     }
 
-    /// The URL with its user and its fragment.
+    /// Returns the URL with its user and its fragment.
     pub(crate) fn effective(&self) -> String {
         let login = self.login.as_ref().map_or(String::new(), |login| format!("{login}@"));
         let fragment = self.fragment.as_ref().map_or(String::new(), |fragment| format!("#{fragment}"));
@@ -174,7 +174,7 @@ impl Url {
         format!("{}://{login}{rest}{fragment}", self.scheme())
     }
 
-    /// The URL without its user and its fragment.
+    /// Returns the URL without its user and its fragment.
     pub(crate) fn full(&self) -> String {
         let host = match &self.zone {
             Some(zone) => format!("[{}%25{zone}]", self.bare_host()),
@@ -183,18 +183,19 @@ impl Url {
         format!("{}://{}{}", self.scheme(), self.with_port(&host), self.path)
     }
 
-    /// The host without the brackets of an IPv6 address.
+    /// Returns the host without the brackets of an IPv6 address.
     pub(crate) fn bare_host(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }
 
-    /// The number of the zone's interface; 0, which is none, if there is no such interface.
+    /// Returns the number of the zone's interface; 0, which is none, if there is no such interface.
     pub(super) fn scope(&self) -> u32 {
         let zone = self.zone.as_deref().unwrap_or("0");
         zone.parse::<u32>().or_else(|_| if_nametoindex(zone)).unwrap_or(0)
     }
 
-    /// The last part of the path; empty for a directory. As in curl, a backslash ends a part, too.
+    /// Returns the last part of the path; empty for a directory. As in curl, a backslash ends a
+    /// part, too.
     pub(crate) fn file_name(&self) -> &str {
         let path = self.path.split('?').next().unwrap_or_default();
         path.rsplit(['/', '\\']).next().unwrap_or_default()
@@ -213,13 +214,13 @@ fn without_zone(host: &str) -> Option<(String, Option<String>)> {
 /// The longest name of an interface (IFNAMSIZ without its NUL).
 const ZONE_MAX: usize = 15;
 
-/// The zone behind the `%` of an address. RFC 6874 writes that as `%25`; curl takes both.
+/// Returns the zone behind the `%` of an address. RFC 6874 writes that as `%25`; curl takes both.
 pub(crate) fn zone(text: &str) -> Option<&str> {
     let zone = text.strip_prefix("25").filter(|zone| !zone.is_empty()).unwrap_or(text);
     (1..=ZONE_MAX).contains(&zone.len()).then_some(zone)
 }
 
-/// A path, and what follows its `?`, without the parts `.` and `..` (RFC 3986, 5.2.4).
+/// Returns a path, and what follows its `?`, without the parts `.` and `..` (RFC 3986, 5.2.4).
 fn without_dots(path: &str) -> String {
     let (path, query) = path.split_at(path.find('?').unwrap_or(path.len()));
     let mut kept: Vec<&str> = Vec::new();
@@ -230,14 +231,14 @@ fn without_dots(path: &str) -> String {
             part => kept.push(part),
         }
     }
-    // What ends with dots is a directory.
+    // A path that ends with dots is that of a directory.
     if path.ends_with("/.") || path.ends_with("/..") {
         kept.push("");
     }
     format!("/{}{query}", kept.join("/"))
 }
 
-/// The scheme of an absolute URL (RFC 3986, 3.1). A colon further behind, as in
+/// Returns the scheme of an absolute URL (RFC 3986, 3.1). A colon further behind, as in
 /// `/login?next=http://h/`, makes none.
 fn scheme_of(text: &str) -> Option<&str> {
     let (scheme, _) = text.split_once(':')?;
@@ -245,9 +246,9 @@ fn scheme_of(text: &str) -> Option<&str> {
     (scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(inner)).then_some(scheme)
 }
 
-/// The scheme that a user wrote, and what follows its slashes. curl takes a digit as its first
-/// character, too. One slash is enough only behind `http:` and `https:`, because `web:/x` has a
-/// host and an empty port.
+/// Returns the scheme that a user wrote, and what follows its slashes. curl takes a digit as its
+/// first character, too. One slash is enough only behind `http:` and `https:`, because `web:/x` has
+/// a host and an empty port.
 fn scheme_and_rest(text: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = text.split_once(":/")?;
     let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
@@ -269,8 +270,8 @@ fn split_fragment(text: &str) -> (&str, Option<String>) {
     }
 }
 
-/// An IPv4 address as inet_aton(3) reads it: one to four numbers, decimal, octal (`0177`) or
-/// hexadecimal (`0x7f`), of which the last one fills the bytes that are left. `127.1` is
+/// Returns an IPv4 address as inet_aton(3) reads it: one to four numbers, decimal, octal (`0177`)
+/// or hexadecimal (`0x7f`), of which the last one fills the bytes that are left. `127.1` is
 /// `127.0.0.1`.
 fn number(host: &str) -> Option<Ipv4Addr> {
     let digits = |part: &str| match part.as_bytes() {
@@ -290,25 +291,25 @@ fn number(host: &str) -> Option<Ipv4Addr> {
     Some(Ipv4Addr::from(begin | last))
 }
 
-/// Whether a character would break the first line of a request.
+/// Returns whether a character would break the first line of a request.
 fn is_unsendable(c: char) -> bool {
     c.is_ascii_whitespace() || c.is_ascii_control()
 }
 
-/// A user or a host without its percent-encoding. `None` if that hides a control character.
+/// Returns a user or a host without its percent-encoding. `None` if that hides a control character.
 fn decoded(text: &str) -> Option<String> {
     let text = percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
     (!text.contains(char::is_control)).then_some(text)
 }
 
-/// A port of digits. 0 is one: the connection fails then.
+/// Returns a port of digits. 0 is one: the connection fails then.
 fn port_number(text: &str) -> Result<u16, BadUrl> {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| is_number).ok_or(BadUrl::Port)
 }
 
-/// A path whose bytes outside of ASCII are percent-encoded. As in curl, a query that the user wrote
-/// is sent as it is.
+/// Returns a path whose bytes outside of ASCII are percent-encoded. As in curl, a query that the
+/// user wrote is sent as it is.
 fn encoded_path(path: &str) -> String {
     let (path, query) = path.split_at(path.find('?').unwrap_or(path.len()));
     format!("{}{query}", lower_encoded(path.as_bytes(), |byte| byte.is_ascii()))

@@ -178,7 +178,7 @@ impl Session<'_> {
     }
 }
 
-/// A reply for another program: values only, one on each line.
+/// Returns a reply for another program: values only, one on each line.
 fn raw(reply: &Reply, out: &mut Vec<u8>) {
     match reply {
         Reply::Status(text) | Reply::Bulk(Some(text)) => out.extend_from_slice(text),
@@ -199,7 +199,7 @@ fn raw(reply: &Reply, out: &mut Vec<u8>) {
     }
 }
 
-/// A reply for people. The lines of an array within another one begin with `prefix`.
+/// Returns a reply for people. The lines of an array within another one begin with `prefix`.
 pub(super) fn terminal(reply: &Reply, prefix: &str, out: &mut Vec<u8>) {
     match reply {
         Reply::Status(text) => out.extend_from_slice(text),

@@ -61,7 +61,7 @@ impl Client {
         Ok(Client { reader: BufReader::new(Timed { stream, deadline }.take(reply_max)), reply_max })
     }
 
-    /// Another deadline from now on.
+    /// Sets another deadline from now on.
     pub(crate) fn until(&mut self, deadline: Deadline) {
         self.reader.get_mut().get_mut().deadline = deadline;
     }

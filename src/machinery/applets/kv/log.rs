@@ -251,7 +251,7 @@ fn fill(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(length)
 }
 
-/// The length of the rest if it is nothing but zeros.
+/// Returns the length of the rest if it is nothing but zeros.
 fn zeros_to_the_end(file: &mut impl Read) -> io::Result<Option<u64>> {
     let (mut buffer, mut length) = (vec![0; 64 << 10], 0);
     loop {
@@ -330,7 +330,7 @@ pub(super) mod tests {
     use super::*;
     use crate::kv::resp::split;
 
-    /// A log with two records.
+    /// Returns a log with two records.
     pub(crate) fn example() -> Vec<u8> {
         let text = |line: &str| {
             let mut text = Vec::new();

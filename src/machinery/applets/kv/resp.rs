@@ -42,7 +42,7 @@ impl Requests {
         self.input.extend_from_slice(bytes);
     }
 
-    /// Bytes that it keeps in memory.
+    /// Returns the bytes that it keeps in memory.
     pub(super) fn held(&self) -> usize {
         self.input.capacity() + self.size
     }
@@ -87,7 +87,7 @@ impl Requests {
         }
     }
 
-    /// The next line without its end.
+    /// Reads the next line without its end.
     fn line(&mut self, too_long: &str) -> Result<Option<Vec<u8>>, String> {
         let from = self.scanned.max(self.at);
         let end = self.input[from..].iter().position(|b| *b == b'\n').map(|found| from + found);
@@ -105,7 +105,7 @@ impl Requests {
         Ok(Some(line))
     }
 
-    /// The line with which a request begins: `*2`, or the whole request as a person types it.
+    /// Reads the line with which a request begins: `*2`, or the whole request as a person types it.
     fn first_line(&mut self) -> Result<Option<Option<Words>>, String> {
         let is_array = self.input.get(self.at) == Some(&b'*');
         let too_long = if is_array { "too big mbulk count string" } else { "too big inline request" };
@@ -126,7 +126,7 @@ impl Requests {
         Ok(Some(None))
     }
 
-    /// A line `$3` before a word of three bytes. False until it has come.
+    /// Reads a line `$3` before a word of three bytes. Returns false until it has come.
     fn length_line(&mut self) -> Result<bool, String> {
         let Some(line) = self.line("too big bulk count string")? else { return Ok(false) };
         let Some((b'$', digits)) = line.split_first() else {
@@ -164,15 +164,15 @@ fn printable(letter: char) -> char {
     if letter.is_ascii_graphic() { letter } else { '?' }
 }
 
-/// A number as Redis reads it: without `+`, spaces and leading zeros.
+/// Returns a number as Redis reads it: without `+`, spaces and leading zeros.
 pub(super) fn integer(text: &[u8]) -> Option<i64> {
     let number: i64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     (number.to_string().as_bytes() == text).then_some(number)
 }
 
-/// The words of a line as a person types it, with `"…"` (and its `\n`, `\x41`, …) and `'…'` as
-/// redis-cli reads them. `None` if a quote is not closed, or is followed by something else than a
-/// space.
+/// Returns the words of a line as a person types it, with `"…"` (and its `\n`, `\x41`, …) and `'…'`
+/// as redis-cli reads them. `None` if a quote is not closed, or is followed by something else than
+/// a space.
 ///
 /// Example: `set "a b" 'c'` is `set`, `a b`, `c`.
 pub(super) fn split(line: &[u8]) -> Option<Words> {
@@ -190,12 +190,12 @@ pub(super) fn split(line: &[u8]) -> Option<Words> {
     Some(words)
 }
 
-/// Only a space may follow a closing quote.
+/// Checks what follows a closing quote: only a space may.
 fn after_quote(rest: &[u8]) -> Option<&[u8]> {
     rest.first().is_none_or(u8::is_ascii_whitespace).then_some(rest)
 }
 
-/// A word up to a space. A quote may begin in the middle of it: `a"b c"`.
+/// Reads a word up to a space. A quote may begin in the middle of it: `a"b c"`.
 fn bare<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Option<&'a [u8]> {
     while let Some((byte, more)) = rest.split_first() {
         match byte {
@@ -208,7 +208,7 @@ fn bare<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Option<&'a [u8]> {
     Some(rest)
 }
 
-/// What is in quotes; returns what follows the closing one.
+/// Reads what is in quotes; returns what follows the closing one.
 fn quoted<'a>(mut rest: &'a [u8], quote: u8, word: &mut Vec<u8>) -> Option<&'a [u8]> {
     loop {
         rest = match (quote, rest) {
@@ -244,7 +244,7 @@ fn quoted<'a>(mut rest: &'a [u8], quote: u8, word: &mut Vec<u8>) -> Option<&'a [
     }
 }
 
-/// A request as clients send it.
+/// Writes a request as clients send it.
 pub(super) fn write_request(words: &[impl AsRef<[u8]>], out: &mut Vec<u8>) {
     out.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
     for word in words {
@@ -293,7 +293,7 @@ impl Replies {
         self.line(':', &number.to_string());
     }
 
-    /// A number of things.
+    /// Writes a number of things, e.g. of keys.
     pub(super) fn count(&mut self, count: usize) {
         self.integer(i64::try_from(count).unwrap_or(i64::MAX));
     }
@@ -304,7 +304,7 @@ impl Replies {
         }
     }
 
-    /// The value, or nil.
+    /// Writes a text, or nil.
     pub(super) fn bulk_or_nil(&mut self, bytes: Option<&[u8]>) {
         match bytes {
             Some(bytes) => self.bulk(bytes),
@@ -321,7 +321,7 @@ impl Replies {
         self.line('*', "-1");
     }
 
-    /// An array of texts.
+    /// Writes an array of texts.
     pub(super) fn bulks<'a>(&mut self, all: impl ExactSizeIterator<Item = &'a Vec<u8>>) {
         self.array(all.len());
         all.for_each(|bytes| self.bulk(bytes));

@@ -139,7 +139,7 @@ impl Share {
         Some(Share { server: server.clone(), bytes: 0 })
     }
 
-    /// The client now has so many bytes. False if that is too much.
+    /// Notes that the client now has so many bytes. Returns false if that is too much.
     fn set(&mut self, bytes: usize) -> bool {
         let mut server = self.server.borrow_mut();
         server.buffers = server.buffers - self.bytes + bytes;

@@ -56,7 +56,8 @@ pub(super) trait Kind: Sized {
     fn empty() -> Value;
     fn of(value: &Value) -> Option<&Self>;
     fn of_mut(value: &mut Value) -> Option<&mut Self>;
-    /// A key goes with its last element; an empty text is a value like others.
+    /// Returns whether nothing is left of the value. A key goes with its last element; an empty
+    /// text is a value like others.
     fn is_gone(&self) -> bool;
 }
 
@@ -92,7 +93,7 @@ pub(super) struct Growth {
 }
 
 impl Growth {
-    /// The key was not there before.
+    /// Returns whether the key was not there before.
     pub(super) fn is_new(&self) -> bool {
         self.is_new
     }
@@ -133,7 +134,7 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Bytes that the data takes, about.
+    /// Returns the bytes that the data takes, about.
     pub(super) fn used(&self) -> usize {
         self.used
     }
@@ -142,7 +143,7 @@ impl Database {
         self.entries.len()
     }
 
-    /// Keys that will expire.
+    /// Returns the keys that will expire.
     pub(super) fn expiring(&self) -> usize {
         self.deadlines.len()
     }
@@ -155,8 +156,8 @@ impl Database {
         self.entries.iter().map(|((_, key), entry)| (key, entry))
     }
 
-    /// At least `count` keys from a cursor on, and the cursor of what follows; 0 at the end. Keys
-    /// that are there all the time are returned whatever happens between two calls.
+    /// Returns at least `count` keys from a cursor on, and the cursor of what follows; 0 at the
+    /// end. Keys that are there all the time are returned whatever happens between two calls.
     pub(super) fn scan(&self, cursor: u64, count: usize) -> (u64, Vec<&Vec<u8>>) {
         let mut found: Vec<&Vec<u8>> = Vec::new();
         let mut last = None;
@@ -170,7 +171,7 @@ impl Database {
         (0, found)
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     ///
     /// # Errors
     /// It is of another kind.

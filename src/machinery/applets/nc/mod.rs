@@ -140,8 +140,8 @@ fn dial_one(call: &Call, host: &str, addresses: &[IpAddr], port: u16) -> Result<
     if call.program.is_empty() { converse(stream, call) } else { serve(stream, &call.program) }
 }
 
-/// The address and port of this side that `-s` and `-p` name, to talk to `peer` with; the kernel
-/// chooses what they do not name.
+/// Returns the address and port of this side that `-s` and `-p` name, to talk to `peer` with; the
+/// kernel chooses what they do not name.
 fn own_side(call: &Call, peer: IpAddr) -> Result<SocketAddr, String> {
     let any: IpAddr =
         if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -188,7 +188,7 @@ fn connect_from(own: SocketAddr, peer: SocketAddr, deadline: &Deadline) -> io::R
     Ok(stream)
 }
 
-/// Where `-l` listens: on all addresses only if none was named.
+/// Returns where `-l` listens: on all addresses only if none was named.
 fn own_address(call: &Call) -> Result<SocketAddr, String> {
     let number = |port: &String| port.parse::<u16>().map_err(|_| format!("bad port '{port}'"));
     let (address, port) = match (&call.words[..], call.port, &call.address) {
@@ -257,9 +257,9 @@ fn listen(call: &Call) -> Result<(), String> {
     }
 }
 
-/// True if a listener goes on after this error of accept(2): with `-k`, if one client is gone or
-/// its network has failed. Where the process has no room for a connection, the next try would fail
-/// the same way at once.
+/// Returns true if a listener goes on after this error of accept(2): with `-k`, if one client is
+/// gone or its network has failed. Where the process has no room for a connection, the next try
+/// would fail the same way at once.
 fn outlives(call: &Call, error: &io::Error) -> bool {
     let of_client = [
         libc::ECONNABORTED,
@@ -297,8 +297,8 @@ fn converse(stream: TcpStream, call: &Call) -> Result<(), String> {
     }
 }
 
-/// True for the errors of a connection that the other side has closed, perhaps without reading all
-/// that it was sent. That is an end as any other, as in busybox and OpenBSD's nc.
+/// Returns true for the errors of a connection that the other side has closed, perhaps without
+/// reading all that it was sent. That is an end as any other, as in busybox and OpenBSD's nc.
 fn is_of_gone_peer(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
@@ -414,8 +414,8 @@ fn print(bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// What RFC 854 answers to the options in `received`: WONT to each DO and DONT, DONT to each WILL
-/// and WONT.
+/// Returns what RFC 854 answers to the options in `received`: WONT to each DO and DONT, DONT to
+/// each WILL and WONT.
 fn declined(received: &[u8]) -> Vec<u8> {
     const IAC: u8 = 255;
     let (will, wont, r#do, dont) = (251, 252, 253, 254);

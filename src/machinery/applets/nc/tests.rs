@@ -96,7 +96,7 @@ fn a_side_that_closes_without_reading_ends_the_connection() {
 }
 
 #[test]
-fn a_listener_is_where_it_was_told_to_be() {
+fn a_listener_is_at_the_address_that_was_named() {
     let own = |line: &str| {
         own_address(&parse(&line.split(' ').map(str::to_string).collect::<Vec<_>>()).unwrap())
             .map(|address| address.to_string())
@@ -117,7 +117,7 @@ fn a_listener_is_where_it_was_told_to_be() {
 }
 
 #[test]
-fn a_client_comes_from_where_it_was_told_to() {
+fn a_client_comes_from_the_address_that_was_named() {
     // Both sockets may have the port, and no other process gets it meanwhile.
     let held = socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
     socket::setsockopt(&held, sockopt::ReuseAddr, &true).unwrap();
@@ -145,7 +145,7 @@ fn a_client_comes_from_where_it_was_told_to() {
 }
 
 #[test]
-fn a_listener_waits_no_longer_than_it_was_told_to() {
+fn a_listener_waits_no_longer_than_its_limit() {
     let wait = Some(Duration::from_millis(1));
     for udp in [false, true] {
         let call = Call { listen: true, udp, wait, port: Some(0), ..Call::default() };

@@ -277,7 +277,8 @@ fn show(network: &Network, call: &Call) -> String {
     text
 }
 
-/// Writing into a String cannot fail, so results are dropped here and below.
+/// Writes a link with its addresses. Writing into a String cannot fail, so results are dropped here
+/// and below.
 fn show_link(text: &mut String, network: &Network, link: &LinkMessage, call: &Call) {
     let index = link.ifindex();
     // The other end of a wire may be in another namespace, where its number is all that is known.
@@ -335,7 +336,7 @@ fn show_link(text: &mut String, network: &Network, link: &LinkMessage, call: &Ca
     }
 }
 
-/// A link itself: two lines, or with another `end` one.
+/// Returns a link itself: two lines, or with another `end` one.
 fn link_lines(link: &LinkMessage, name: &str, state: &str, end: char) -> String {
     let queue = link.txqlen().filter(|n| *n > 0).map_or(String::new(), |n| format!(" qlen {n}"));
     let kind = if link.is_loopback() { "loopback" } else { "ether" };

@@ -64,7 +64,7 @@ fn parse_sockets(table: &str) -> Vec<Connected> {
     table.lines().skip(1).filter_map(line).collect()
 }
 
-/// Which process has which socket, as far as we may look.
+/// Returns which process has which socket, as far as we may look.
 fn owners() -> BTreeMap<u64, String> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -154,8 +154,8 @@ fn routes(is_numeric: bool) -> i32 {
     0
 }
 
-/// A line of /proc/net/route as busybox prints it. Without `is_numeric` an address of zeros has a
-/// name.
+/// Returns a line of /proc/net/route as busybox prints it. Without `is_numeric` an address of zeros
+/// has a name.
 fn route(line: &str, is_numeric: bool) -> String {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let number = |nth: usize| fields.get(nth).and_then(|f| u32::from_str_radix(f, 16).ok()).unwrap_or(0);

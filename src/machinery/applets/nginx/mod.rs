@@ -376,7 +376,7 @@ mod tests {
     use super::*;
     use tokio::io::AsyncWriteExt;
 
-    /// A client, what ends the server, and the server's side of the connection.
+    /// Returns a client, what ends the server, and the server's side of the connection.
     async fn connected() -> (TcpStream, watch::Sender<bool>, impl Future<Output = ()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -3,8 +3,8 @@
 use http::{HeaderMap, Method, Uri, Version, header};
 use std::net::SocketAddr;
 
-/// What variables can tell of.
-pub(super) struct Around<'a> {
+/// The values that the variables of a text stand for: those of one request.
+pub(super) struct Variables<'a> {
     pub method: &'a Method,
     pub version: Version,
     pub uri: &'a Uri,
@@ -81,21 +81,21 @@ impl Text {
         Ok(Text(pieces))
     }
 
-    /// True if the text depends on the request.
+    /// Returns true if the text depends on the request.
     pub(super) fn has_variables(&self) -> bool {
         self.0.iter().any(|piece| matches!(piece, Piece::Variable(_)))
     }
 
-    pub(super) fn fill(&self, around: &Around) -> String {
+    pub(super) fn fill(&self, variables: &Variables) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Plain(text) => text.clone(),
-            Piece::Variable(name) => value(name, around),
+            Piece::Variable(name) => value(name, variables),
         };
         self.0.iter().map(piece).collect()
     }
 }
 
-/// The host that the client asked for, without its port and without a dot at its end.
+/// Returns the host that the client asked for, without its port and without a dot at its end.
 pub(super) fn host(headers: &HeaderMap, uri: &Uri) -> String {
     let written = uri.host().or_else(|| headers.get(header::HOST)?.to_str().ok()).unwrap_or_default();
     let is_port = |text: &str| text.parse::<u16>().is_ok();
@@ -103,16 +103,16 @@ pub(super) fn host(headers: &HeaderMap, uri: &Uri) -> String {
     bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase()
 }
 
-fn value(name: &str, around: &Around) -> String {
-    let query = around.uri.query().unwrap_or_default();
+fn value(name: &str, variables: &Variables) -> String {
+    let query = variables.uri.query().unwrap_or_default();
     let sent = |header: &str| {
-        around.headers.get(header).and_then(|v| v.to_str().ok()).unwrap_or_default().to_string()
+        variables.headers.get(header).and_then(|v| v.to_str().ok()).unwrap_or_default().to_string()
     };
     if let Some(header) = name.strip_prefix("http_") {
         return sent(&header.replace('_', "-"));
     }
     if let Some(cookie) = name.strip_prefix("cookie_") {
-        let all = around.headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+        let all = variables.headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
         let mut pairs = all.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
         let found = pairs.find(|(key, _)| key.eq_ignore_ascii_case(cookie));
         return found.map_or(String::new(), |(_, text)| text.to_string());
@@ -127,26 +127,26 @@ fn value(name: &str, around: &Around) -> String {
     match name {
         "args" | "query_string" => query.to_string(),
         "is_args" => if query.is_empty() { "" } else { "?" }.to_string(),
-        "uri" | "document_uri" => around.path.to_string(),
-        "request_uri" => around.uri.path_and_query().map_or("/", |p| p.as_str()).to_string(),
-        "host" => match host(around.headers, around.uri) {
-            host if host.is_empty() => around.server_name.to_string(),
+        "uri" | "document_uri" => variables.path.to_string(),
+        "request_uri" => variables.uri.path_and_query().map_or("/", |p| p.as_str()).to_string(),
+        "host" => match host(variables.headers, variables.uri) {
+            host if host.is_empty() => variables.server_name.to_string(),
             host => host,
         },
         "hostname" => {
             nix::unistd::gethostname().map(|h| h.to_string_lossy().into_owned()).unwrap_or_default()
         }
-        "remote_addr" => around.peer.ip().to_string(),
-        "remote_port" => around.peer.port().to_string(),
-        "request" => format!("{} {} {:?}", around.method, around.uri, around.version),
-        "request_method" => around.method.to_string(),
+        "remote_addr" => variables.peer.ip().to_string(),
+        "remote_port" => variables.peer.port().to_string(),
+        "request" => format!("{} {} {:?}", variables.method, variables.uri, variables.version),
+        "request_method" => variables.method.to_string(),
         "content_length" | "content_type" => sent(&name.replace('_', "-")),
-        "server_protocol" => format!("{:?}", around.version),
+        "server_protocol" => format!("{:?}", variables.version),
         "time_local" => jiff::Timestamp::now().strftime("%d/%b/%Y:%H:%M:%S +0000").to_string(),
         "scheme" => "http".to_string(),
-        "server_addr" => around.local.ip().to_string(),
-        "server_port" => around.local.port().to_string(),
-        "server_name" => around.server_name.to_string(),
+        "server_addr" => variables.local.ip().to_string(),
+        "server_port" => variables.local.port().to_string(),
+        "server_name" => variables.server_name.to_string(),
         _ => jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string(),
     }
 }
@@ -164,7 +164,7 @@ mod tests {
         headers.append(header::COOKIE, "a=1; b=2".parse().unwrap());
         headers.append(header::COOKIE, "c=x=y".parse().unwrap());
         let uri: Uri = "/a/%62?q=7&r=".parse().unwrap();
-        let around = Around {
+        let variables = Variables {
             method: &Method::GET,
             version: Version::HTTP_11,
             uri: &uri,
@@ -174,7 +174,7 @@ mod tests {
             peer: "10.0.0.9:4000".parse().unwrap(),
             local: "10.0.0.1:80".parse().unwrap(),
         };
-        let fill = |text: &str| Text::parse(text).map(|text| text.fill(&around));
+        let fill = |text: &str| Text::parse(text).map(|text| text.fill(&variables));
         assert_eq!(fill("https://$host$request_uri").as_deref(), Ok("https://web.example/a/%62?q=7&r="));
         assert_eq!(fill("$uri|${arg_q}x|$http_x_one|$remote_addr").as_deref(), Ok("/a/b|7x|1|10.0.0.9"));
         assert_eq!(fill("$arg_Q").as_deref(), Ok("7"), "in any case");

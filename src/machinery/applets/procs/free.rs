@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 
-/// /proc/meminfo, in kB.
+/// Reads /proc/meminfo, in kB.
 pub(super) fn memory() -> BTreeMap<String, u64> {
     parse_memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default())
 }
@@ -36,7 +36,7 @@ pub(super) fn free_unit(args: &[String]) -> Option<char> {
     }
 }
 
-/// An amount in the largest unit that it fills, rounded as by busybox.
+/// Returns an amount in the largest unit that it fills, rounded as by busybox.
 fn human(kb: u64) -> String {
     let (mut whole, mut tenths, mut unit) = (kb, 0, 'K');
     for larger in ['M', 'G', 'T'] {

@@ -39,7 +39,8 @@ pub(crate) fn printable(name: &str) -> String {
     name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// Fields of /proc/PID/stat; the name may hold anything, so it ends at the *last* parenthesis.
+/// Reads the fields of /proc/PID/stat; the name may hold anything, so it ends at the *last*
+/// parenthesis.
 pub(super) fn parse_stat(text: &str) -> Option<Process> {
     let (before, after) = text.rsplit_once(')')?;
     let (pid, comm) = before.split_once(" (")?;
@@ -89,7 +90,7 @@ pub(super) fn read(pid: &str) -> Option<Process> {
     Some(process)
 }
 
-/// All that /proc shows, by number. A process that ends meanwhile is not in it.
+/// Returns all that /proc shows, by number. A process that ends meanwhile is not in it.
 pub(super) fn all() -> Vec<Process> {
     let names = fs::read_dir("/proc").into_iter().flatten().flatten();
     let names = names.filter_map(|entry| entry.file_name().into_string().ok());
@@ -99,18 +100,18 @@ pub(super) fn all() -> Vec<Process> {
     found
 }
 
-/// User names by number.
+/// Returns user names by number.
 pub(super) fn users() -> BTreeMap<u32, String> {
     names(&fs::read_to_string("/etc/passwd").unwrap_or_default())
 }
 
-/// Group names by number.
+/// Returns group names by number.
 pub(super) fn groups() -> BTreeMap<u32, String> {
     names(&fs::read_to_string("/etc/group").unwrap_or_default())
 }
 
-/// Names by number, from lines of /etc/passwd or /etc/group: in both the name is the first field
-/// and the number the third.
+/// Returns the names by number, from lines of /etc/passwd or /etc/group: in both the name is the
+/// first field and the number the third.
 pub(super) fn names(text: &str) -> BTreeMap<u32, String> {
     let one = |line: &str| {
         let mut fields = line.split(':');
@@ -141,7 +142,7 @@ pub(super) fn uptime() -> u64 {
     (seconds * ticks_per_second() as f64) as u64
 }
 
-/// Minutes and seconds.
+/// Writes a time as minutes and seconds.
 pub(super) fn clock(ticks: u64) -> String {
     let seconds = ticks / ticks_per_second();
     format!("{}:{:02}", seconds / 60, seconds % 60)

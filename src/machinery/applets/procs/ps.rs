@@ -33,7 +33,7 @@ impl Column {
 /// shown anyway, one line each.
 const PS_LETTERS: &str = "aAdeflTwx";
 
-/// The columns that `ps` shall show.
+/// Returns the columns that `ps` shall show.
 ///
 /// # Errors
 /// An unknown column, or an option that would choose among the processes.
@@ -84,8 +84,8 @@ pub(crate) fn ps(args: Vec<OsString>) -> i32 {
     }
 }
 
-/// The table. Without any title it has no line of titles. As in busybox, a name of a user or a
-/// group is cut off at its column's width.
+/// Returns the table. Without any title it has no line of titles. As in busybox, a name of a user
+/// or a group is cut off at its column's width.
 pub(super) fn ps_text(
     columns: &[Column],
     processes: &[Process],
@@ -174,7 +174,7 @@ pub(super) fn value(
     }
 }
 
-/// The major and the minor number of a terminal. Source: proc(5), `tty_nr`.
+/// Returns the major and the minor number of a terminal. Source: proc(5), `tty_nr`.
 fn tty(number: u64) -> String {
     let (major, minor) = (number >> 8 & 0xfff, number & 0xff | number >> 12 & 0xf_ff00);
     if number == 0 { "?".into() } else { format!("{major},{minor}") }

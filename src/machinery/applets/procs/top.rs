@@ -81,8 +81,8 @@ const WIDTH: usize = 80;
 /// The processes, the ticks of all processors, and when both were read.
 pub(super) type Sample = (Vec<Process>, Vec<u64>, Instant);
 
-/// An amount in at most five letters, as in busybox: a large one has a unit, and a tenth if that is
-/// below 100.
+/// Returns an amount in at most five letters, as in busybox: a large one has a unit, and a tenth if
+/// that is below 100.
 pub(super) fn compact(kb: u64) -> String {
     if kb < 100_000 {
         return kb.to_string();

@@ -46,7 +46,7 @@ const NOTHING: &str = "y/x/x/";
 /// Where a script stands.
 #[derive(Clone, Copy)]
 struct Place {
-    /// The number of the argument.
+    /// The number of the argument that holds the script, or the name of its file.
     at: usize,
     /// Where in the argument it begins.
     start: usize,

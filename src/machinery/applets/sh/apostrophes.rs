@@ -14,7 +14,7 @@ fn stand_in(c: char) -> Option<char> {
     STAND_INS.iter().find(|(plain, _)| *plain == c).map(|(_, stand_in)| *stand_in)
 }
 
-/// The text with the characters that it stands for.
+/// Returns the text with the characters that it stands for.
 pub(super) fn restored(text: &str) -> String {
     let plain = |c| STAND_INS.iter().find(|(_, stand_in)| *stand_in == c).map_or(c, |(plain, _)| *plain);
     text.chars().map(plain).collect()
@@ -38,14 +38,14 @@ enum Inside {
     Document,
 }
 
-/// The text with a stand-in for each `'` and blank that is a plain character of a quoted `${…}`,
-/// and without comments that the parser would misread. `None` if there is nothing of both, or if it
-/// has a here-document, in which quotes have other rules.
+/// Returns the text with a stand-in for each `'` and blank that is a plain character of a quoted
+/// `${…}`, and without comments that the parser would misread. `None` if there is nothing of both,
+/// or if it has a here-document, in which quotes have other rules.
 pub(super) fn replaced(text: &str) -> Option<String> {
     if text.contains("<<") { None } else { replaced_inside(text, Vec::new()) }
 }
 
-/// The same for the text of a here-document.
+/// Returns the same for the text of a here-document.
 pub(super) fn replaced_in_document(text: &str) -> Option<String> {
     replaced_inside(text, vec![Inside::Document])
 }
@@ -58,14 +58,14 @@ fn replaced_inside(text: &str, inside: Vec<Inside>) -> Option<String> {
     found.then_some(text)
 }
 
-/// How many double quotes are open inside each other at most, as in `"$(echo "$(echo "a")")"`. The
-/// parser takes twice the time for each.
+/// Returns how many double quotes are open inside each other at most, as in `"$(echo "$(echo
+/// "a")")"`. The parser takes twice the time for each.
 pub(super) fn depth_of_quotes(text: &str) -> usize {
     scan(text, Vec::new()).2.quotes
 }
 
-/// How many quotes, brackets and expansions are open inside each other at most, in a text without
-/// here-documents.
+/// Returns how many quotes, brackets and expansions are open inside each other at most, in a text
+/// without here-documents.
 pub(super) fn depth_of_all(text: &str) -> usize {
     scan(text, Vec::new()).2.all
 }
@@ -77,7 +77,7 @@ struct Deepest {
     all: usize,
 }
 
-/// The text with stand-ins, whether there are any, and how deep it is.
+/// Returns the text with stand-ins, whether there are any, and how deep it is.
 fn scan(text: &str, mut inside: Vec<Inside>) -> (String, bool, Deepest) {
     let mut deepest = Deepest::default();
     let mut out = String::with_capacity(text.len());
@@ -137,7 +137,7 @@ fn scan(text: &str, mut inside: Vec<Inside>) -> (String, bool, Deepest) {
     (out, found, deepest)
 }
 
-/// True if what follows `${` is a parameter and one of the operators that take a word.
+/// Returns true if what follows `${` is a parameter and one of the operators that take a word.
 fn takes_word(rest: impl Iterator<Item = char>) -> bool {
     let in_name = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
     let mut rest = rest.peekable();

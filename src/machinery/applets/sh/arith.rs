@@ -87,7 +87,8 @@ impl Shell {
         Flow::Abort(2)
     }
 
-    /// A variable's number. Its text is data: nothing in it is expanded or computed, as in dash.
+    /// Returns a variable's number. Its text is data: nothing in it is expanded or computed, as in
+    /// dash.
     fn number(&mut self, target: &ArithmeticTarget) -> Result<i64, Flow> {
         let ArithmeticTarget::Variable(name) = target else { return Err(self.no_arrays()) };
         let text = self.variable(name).unwrap_or_default();
@@ -108,7 +109,7 @@ impl Shell {
     }
 }
 
-/// The digits of a number, and the base that stands before them.
+/// Returns the digits of a number, and the base that stands before them.
 fn without_base(number: &str) -> (&str, u32) {
     match number.strip_prefix("0x").or(number.strip_prefix("0X")) {
         Some(digits) => (digits, 16),
@@ -117,8 +118,9 @@ fn without_base(number: &str) -> (&str, u32) {
     }
 }
 
-/// A sum in which each literal that 64 bits cannot hold is the largest number that they can, as
-/// dash's strtoimax(3) reads it. The value of a variable is "Illegal number" then, see [`integer`].
+/// Returns a sum in which each literal that 64 bits cannot hold is the largest number that they
+/// can, as dash's strtoimax(3) reads it. The value of a variable is "Illegal number" then, see
+/// [`integer`].
 ///
 /// ```text
 /// $((99999999999999999999 - 1))   9223372036854775806
@@ -150,8 +152,8 @@ fn clamp_literals(text: &str) -> Cow<'_, str> {
     Cow::Owned(clamped)
 }
 
-/// A number as C writes it: decimal, octal after `0`, hexadecimal after `0x`; nothing is 0. `None`
-/// if the text is no number or does not fit.
+/// Returns a number as C writes it: decimal, octal after `0`, hexadecimal after `0x`; nothing is 0.
+/// `None` if the text is no number or does not fit.
 fn integer(text: &str) -> Option<i64> {
     let text = text.trim();
     let (negative, digits) = match text.strip_prefix(['-', '+']) {

@@ -24,7 +24,7 @@ struct HereDocument {
 }
 
 impl HereDocument {
-    /// The last one that an incomplete text begins, if [`MISPLACED`] would be text in it.
+    /// Returns the last one that an incomplete text begins, if [`MISPLACED`] would be text in it.
     fn open_in(text: &str, stack: depth::Stack) -> Option<HereDocument> {
         let (_, behind) = text.lines().filter_map(|line| line.rsplit_once("<<")).next_back()?;
         let (tabs, behind) = match behind.strip_prefix('-') {
@@ -37,7 +37,7 @@ impl HereDocument {
         (!document.end.is_empty() && has_closed(&document.ended(text), stack)).then_some(document)
     }
 
-    /// The text with the line that ends the document.
+    /// Returns the text with the line that ends the document.
     fn ended(&self, text: &str) -> String {
         let newline = if text.ends_with('\n') { "" } else { "\n" };
         format!("{text}{newline}{}\n", self.end)
@@ -74,7 +74,7 @@ enum Awaited {
 }
 
 impl Awaited {
-    /// What an incomplete text waits for, which is in so many bodies of other commands.
+    /// Returns what an incomplete text waits for, which is in so many bodies of other commands.
     fn by(text: &str, level: usize, stack: depth::Stack) -> Awaited {
         let text = match text.strip_suffix('\n') {
             Some(line) if line.ends_with('\\') => return Awaited::Anything, // the next line is the same word
@@ -95,7 +95,7 @@ impl Awaited {
         }
     }
 
-    /// Whether the text still waits when this line has come.
+    /// Returns whether the text still waits when this line has come.
     fn outlasts(&mut self, line: &str, stack: depth::Stack) -> bool {
         match self {
             Awaited::Anything => false,
@@ -110,14 +110,14 @@ fn is_incomplete(text: &str, stack: depth::Stack) -> bool {
     program(text, stack).is_err_and(|fault| fault.incomplete)
 }
 
-/// Whether nothing is open at the end of a text in which a command would be text.
+/// Returns whether nothing is open at the end of a text in which a command would be text.
 fn has_closed(text: &str, stack: depth::Stack) -> bool {
     let is_refused = |text: &str| program(text, stack).is_err_and(|fault| !fault.incomplete);
     is_refused(&format!("{text}{MISPLACED}")) && !is_refused(text)
 }
 
-/// Whether a text may end inside `((…))` or `[[…]]`, where a line that is a command by itself may
-/// hold the end of both.
+/// Returns whether a text may end inside `((…))` or `[[…]]`, where a line that is a command by
+/// itself may hold the end of both.
 fn may_be_in_bash_brackets(text: &str) -> bool {
     [("((", "))"), ("[[", "]]")].iter().any(|(open, close)| text.rfind(open) > text.rfind(close))
 }
@@ -159,8 +159,8 @@ impl Assembly {
         }
     }
 
-    /// What the lines mean if no more come; `None` if there are none. The end of a text also ends a
-    /// here-document in it.
+    /// Returns what the lines mean if no more come; `None` if there are none. The end of a text
+    /// also ends a here-document in it.
     pub(super) fn end(&mut self, stack: depth::Stack) -> Option<Result<Program, Fault>> {
         let Assembly { mut text, awaited, .. } = std::mem::take(self);
         if let Awaited::Document(document) = awaited {
@@ -170,8 +170,8 @@ impl Assembly {
     }
 }
 
-/// Whether a text that is complete ends with a backslash that joins the next line to it. In a
-/// comment it joins nothing; there an apostrophe is no fault either.
+/// Returns whether a text that is complete ends with a backslash that joins the next line to it. In
+/// a comment it joins nothing; there an apostrophe is no fault either.
 fn goes_on(text: &str, stack: depth::Stack) -> bool {
     let Some(line) = text.strip_suffix("\\\n") else { return false };
     let backslashes = line.len() - line.trim_end_matches('\\').len();

@@ -220,7 +220,7 @@ impl Scan<'_> {
     }
 }
 
-/// Whether a word ends before this character.
+/// Returns whether a word ends before this character.
 fn is_boundary(c: char) -> bool {
     c.is_whitespace() || matches!(c, ';' | '&' | '|' | '(' | ')' | '`')
 }

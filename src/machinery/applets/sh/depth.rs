@@ -25,7 +25,7 @@ pub(super) struct Stack {
     size: usize,
 }
 
-/// An address in the frame of the caller.
+/// Returns an address in the frame of the caller.
 #[inline(never)]
 fn address() -> usize {
     let here = 0_u8;
@@ -33,7 +33,7 @@ fn address() -> usize {
 }
 
 impl Stack {
-    /// Called in the outermost frame.
+    /// Measures the stack. It is called in the outermost frame.
     pub(super) fn new() -> Stack {
         let limit = getrlimit(Resource::RLIMIT_STACK).map_or(RLIM_INFINITY, |(soft, _)| soft);
         let size = usize::try_from(limit.min(SIZE_MAX)).unwrap_or(RESERVE);
@@ -47,25 +47,25 @@ impl Stack {
         Stack { top: address(), size: size / 4 * 3 }
     }
 
-    /// Bytes that are left, beyond the reserve.
+    /// Returns the bytes that are left, beyond the reserve.
     fn left(self) -> usize {
         let usable = self.size.saturating_sub(RESERVE.min(self.size / 4)).max(LEVELS_MIN * LEVEL);
         usable.saturating_sub(self.top.saturating_sub(address()))
     }
 
-    /// True if commands may go one level deeper.
+    /// Returns true if commands may go one level deeper.
     pub(super) fn has_room(self) -> bool {
         self.left() > 0
     }
 
-    /// True if a text of so many levels can be parsed.
+    /// Returns true if a text of so many levels can be parsed.
     pub(super) fn takes(self, levels: usize) -> bool {
         levels.saturating_mul(LEVEL) <= self.left()
     }
 }
 
 impl Shell {
-    /// Called wherever commands or sums contain each other.
+    /// Checks that another level fits, wherever commands or sums contain each other.
     ///
     /// # Errors
     /// `Abort` if the stack has no room for another level.
@@ -78,8 +78,8 @@ impl Shell {
     }
 }
 
-/// How deep brackets and compound commands in a text are inside each other. Quotes are not looked
-/// at, so it is an estimate: the true depth is hardly ever larger.
+/// Returns how deep brackets and compound commands in a text are inside each other. Quotes are not
+/// looked at, so it is an estimate: the true depth is hardly ever larger.
 pub(super) fn of_commands(text: &str) -> usize {
     let (mut brackets, mut words) = (Level::default(), Level::default());
     let mut command = true; // the next word is a command's name
@@ -112,8 +112,8 @@ pub(super) fn of_commands(text: &str) -> usize {
     (brackets.most + words.most).max(of_expansions(text))
 }
 
-/// The same of expansions alone, where each type of bracket counts for itself, and of `!` in
-/// `[[ … ]]`.
+/// Returns the same of expansions alone, where each type of bracket counts for itself, and of `!`
+/// in `[[ … ]]`.
 fn of_expansions(text: &str) -> usize {
     let expansions = match text.contains("<<") {
         _ if !text.contains('$') => 0,
@@ -128,8 +128,8 @@ fn of_expansions(text: &str) -> usize {
     expansions + text.matches("$[").count() + negations
 }
 
-/// The same of a sum, whose prefix operators, assignments, conditions and powers nest to the right.
-/// `usize::MAX` if it has too many operators for a tree.
+/// Returns the same of a sum, whose prefix operators, assignments, conditions and powers nest to
+/// the right. `usize::MAX` if it has too many operators for a tree.
 pub(super) fn of_sum(text: &str) -> usize {
     let (mut brackets, mut run, mut longest, mut right, mut operators) = (Level::default(), 0, 0, 0, 0);
     for c in text.chars() {

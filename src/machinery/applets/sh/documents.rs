@@ -14,7 +14,8 @@ const STAND_INS: [(char, char); 8] = [
     ('#', '\u{fde7}'),
 ];
 
-/// The word with stand-ins in each `$(…)` that has a here-document; `None` if there is none.
+/// Returns the word with stand-ins in each `$(…)` that has a here-document; `None` if there is
+/// none.
 pub(super) fn hidden(word: &str) -> Option<String> {
     if !word.contains("$(") || !word.contains("<<") {
         return None;
@@ -43,13 +44,13 @@ pub(super) fn hidden(word: &str) -> Option<String> {
     found.then_some(out)
 }
 
-/// A command with the characters that were hidden.
+/// Returns a command with the characters that were hidden.
 pub(super) fn shown(command: &str) -> String {
     let show = |c| STAND_INS.iter().find(|(_, stand_in)| *stand_in == c).map_or(c, |(plain, _)| *plain);
     command.chars().map(show).collect()
 }
 
-/// Where the `)` is that ends the command at the beginning of a text.
+/// Returns where the `)` is that ends the command at the beginning of a text.
 fn end_of_command(text: &str) -> Option<usize> {
     // Open brackets and double quotes, and the documents that begin at the next newline.
     let (mut open, mut documents): (Vec<u8>, Vec<(String, bool)>) = (Vec::new(), Vec::new());
@@ -89,8 +90,8 @@ fn end_of_command(text: &str) -> Option<usize> {
     None
 }
 
-/// The word that ends the document whose `<<` stands before `text`, whether its tabs are left out,
-/// and the bytes that say so. No document for `<<<`.
+/// Returns the word that ends the document whose `<<` stands before `text`, whether its tabs are
+/// left out, and the bytes that say so. No document for `<<<`.
 fn document(text: &str) -> (Option<(String, bool)>, usize) {
     if text.starts_with('<') {
         return (None, 1);
@@ -102,7 +103,7 @@ fn document(text: &str) -> (Option<(String, bool)>, usize) {
     (Some((name, text.starts_with('-'))), text.len() - word.len() + end)
 }
 
-/// Bytes of a document's lines with the one that ends it, without the last newline.
+/// Returns the bytes of a document's lines with the one that ends it, without the last newline.
 fn length_of_document(text: &str, end: &str, tabs: bool) -> Option<usize> {
     let mut length = 0;
     for line in text.split_inclusive('\n') {

@@ -29,7 +29,7 @@ fn turn(result: Run) -> Result<Turn, Flow> {
     }
 }
 
-/// The commands of a list that is one pipeline of several and nothing else.
+/// Returns the commands of a list that is one pipeline of several and nothing else.
 fn plain_pipeline(list: &AndOrList) -> Option<&[Command]> {
     let Pipeline { timed: None, bang: false, seq } = &list.first else { return None };
     (list.additional.is_empty() && seq.len() > 1).then_some(seq)
@@ -189,7 +189,7 @@ impl Shell {
         Ok(())
     }
 
-    /// Both ends where no script can name them: (read, write).
+    /// Makes a pipe whose ends no script can name: (read, write).
     pub(super) fn new_pipe(&mut self) -> Result<(OwnedFd, OwnedFd), Flow> {
         let made = fds::pipe().and_then(|(r, w)| Ok((script_fds::above(r)?, script_fds::above(w)?)));
         made.map_err(|e| {
@@ -222,7 +222,8 @@ impl Shell {
         }
     }
 
-    /// A redirection that fails is a failure for `set -e`, whatever the command is.
+    /// Runs a compound command with redirections. One that fails is a failure for `set -e`,
+    /// whatever the command is.
     pub(super) fn redirected_compound(
         &mut self,
         compound: &CompoundCommand,
@@ -275,7 +276,7 @@ impl Shell {
         }
     }
 
-    /// A subshell whose end runs no trap.
+    /// Returns whether this is a subshell whose end runs no trap.
     fn is_plain_child(&self) -> bool {
         self.subshell && !self.interactive && self.has_only_ignoring_traps()
     }

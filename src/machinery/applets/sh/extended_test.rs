@@ -20,8 +20,8 @@ impl Shell {
         }
     }
 
-    /// The right side of `&&` and `||` is looked at (and its `$(…)` run) only if the left side
-    /// leaves the answer open.
+    /// Evaluates a test. The right side of `&&` and `||` is looked at (and its `$(…)` run) only if
+    /// the left side leaves the answer open.
     fn holds(&mut self, expr: &Expr) -> Result<Truth, Flow> {
         self.deeper()?;
         match expr {

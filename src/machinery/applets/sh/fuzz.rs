@@ -4,7 +4,7 @@
 use super::{assembly, depth, parse};
 use rng::fuzz::{Target, all};
 
-/// The stack of a thread of [`all`].
+/// Returns the stack of a thread of [`all`].
 fn stack() -> depth::Stack {
     depth::Stack::of_thread(2 << 20)
 }

@@ -25,7 +25,7 @@ pub(super) fn paths(word: &[Glyph]) -> Option<Vec<String>> {
     Some(found)
 }
 
-/// The paths that `part` leads to from `base`, which is empty or ends in `/`.
+/// Returns the paths that `part` leads to from `base`, which is empty or ends in `/`.
 fn step(base: &str, part: &[Glyph], first: bool, last: bool) -> Vec<String> {
     if !is_pattern(part) {
         let path = format!("{base}{}", part.iter().map(|g| g.c).collect::<String>());

@@ -100,7 +100,7 @@ pub(super) fn unclosed(text: &str) -> usize {
     expansions(text, true).0
 }
 
-/// How deep expansions are inside each other at most, whatever is quoted.
+/// Returns how deep expansions are inside each other at most, whatever is quoted.
 pub(super) fn depth(text: &str) -> usize {
     expansions(text, false).1
 }
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_caught_and_the_next_one_is_told() {
+    fn a_panic_is_caught_and_the_next_one_is_reported() {
         assert_eq!(catch(|| 1), Some(1));
         assert_eq!(catch(|| -> i32 { catch(|| panic!("inner")).unwrap_or(2) }), Some(2));
         assert_eq!(catch(|| panic!("outer")), None::<()>);

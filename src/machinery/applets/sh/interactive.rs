@@ -24,7 +24,7 @@ enum Line {
 }
 
 impl Shell {
-    /// On a terminal: signals that would end a script do not end a conversation.
+    /// Makes this an interactive shell: signals that would end a script do not end it.
     pub(super) fn become_interactive(&mut self) {
         self.interactive = true;
         self.ignore_signals(true);
@@ -138,7 +138,7 @@ impl Shell {
         }
     }
 
-    /// Byte by byte: what a command reads later must not be swallowed here.
+    /// Reads a line byte by byte: what a command reads later must not be swallowed here.
     fn read_line(&mut self) -> Result<Line, Flow> {
         let mut bytes = Vec::new();
         loop {
@@ -169,8 +169,9 @@ impl Shell {
         Ok(Line::Text(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    /// A prompt with `\w`, `\h`, `\u` and `\$` filled in, as busybox and bash do. The template is
-    /// expanded first: the name of a directory is not the script's own text and runs nothing.
+    /// Returns a prompt with `\w`, `\h`, `\u` and `\$` filled in, as busybox and bash do. The
+    /// template is expanded first: the name of a directory is not the script's own text and runs
+    /// nothing.
     fn prompt(&mut self, name: &str) -> String {
         let template = self.state.get(name).unwrap_or_default().to_string();
         let (marked, values) = self.mark_escapes(&template);
@@ -197,8 +198,8 @@ impl Shell {
         text
     }
 
-    /// The template with one private character, from [`MARK`] on, in place of each escape, and what
-    /// these stand for.
+    /// Returns the template with one private character, from [`MARK`] on, in place of each escape,
+    /// and what these stand for.
     fn mark_escapes(&self, template: &str) -> (String, Vec<String>) {
         let (mut marked, mut values) = (String::new(), Vec::new());
         let mut chars = template.chars();
@@ -237,7 +238,7 @@ impl Shell {
         (marked, values)
     }
 
-    /// The working directory, with `~` for home.
+    /// Returns the working directory, with `~` for home.
     fn short_directory(&self) -> String {
         let directory = if self.directory.is_empty() { "?" } else { self.directory.as_str() };
         let home = self.state.get("HOME").filter(|home| home.len() > 1);

@@ -176,8 +176,8 @@ impl Shell {
         }
     }
 
-    /// One line on standard error, begun by the shell's name. Written at once; a failure to write
-    /// it is ignored.
+    /// Writes one line on standard error, begun by the shell's name. Written at once; a failure to
+    /// write it is ignored.
     fn complain(&self, what: impl std::fmt::Display) {
         say(&format!("{}: {what}\n", self.name));
     }
@@ -209,14 +209,14 @@ impl Shell {
         self.getopts = Getopts { index, at: 0 };
     }
 
-    /// The status of a command that ended without a jump.
+    /// Returns the status of a command that ended without a jump.
     fn done(&mut self, status: i32) -> Run {
         self.status = status;
         Ok(status)
     }
 }
 
-/// Text to standard error.
+/// Writes text to standard error.
 fn say(text: &str) {
     let mut rest = text.as_bytes();
     while !rest.is_empty() {

@@ -101,8 +101,9 @@ fn parsed(text: &str, stack: depth::Stack) -> Result<Program, Fault> {
     })
 }
 
-/// The parser takes all digits before `<` or `>` for a descriptor and panics if it is no i32. In
-/// quotes and here-documents they are text.
+/// Returns whether a text may name a descriptor that is too large. The parser takes all digits
+/// before `<` or `>` for a descriptor and panics if it is no i32. In quotes and here-documents they
+/// are text.
 fn may_name_a_large_descriptor(text: &str) -> bool {
     text.match_indices(['<', '>']).any(|(at, _)| {
         let before = text[..at].trim_end_matches(|c: char| c.is_ascii_digit());
@@ -110,8 +111,8 @@ fn may_name_a_large_descriptor(text: &str) -> bool {
     })
 }
 
-/// The parser panics if the number after `~`, `~+` or `~-` is no usize. Such a text is no tilde
-/// expansion, so its tilde is quoted.
+/// Quotes each tilde whose number is too large. The parser panics if the number after `~`, `~+` or
+/// `~-` is no usize. Such a text is no tilde expansion, so its tilde is quoted.
 fn without_large_tildes(word: &str) -> Cow<'_, str> {
     let large = |at: usize| {
         let behind = word[at + 1..].trim_start_matches(['+', '-']);
@@ -148,7 +149,8 @@ pub(super) fn word(
 const TOO_DEEP: &str = "it is too deep";
 const UNREADABLE: &str = "this shell cannot read it";
 
-/// Whether the parser reads a word or a here-document in the stack that is left, and in time.
+/// Returns whether the parser reads a word or a here-document in the stack that is left, and in
+/// time.
 fn is_parsable(text: &str, stack: depth::Stack) -> bool {
     stack.takes(depth::of_commands(text)) && guard::unclosed(text) <= guard::UNCLOSED_MAX
 }
@@ -167,7 +169,7 @@ pub(super) fn here_document(text: &str, stack: depth::Stack) -> Result<Vec<WordP
     guard::catch(parse).ok_or(UNREADABLE)?.map_err(|e| e.to_string())
 }
 
-/// Whether there is anything to run. A text of comments and blank lines has no commands.
+/// Returns whether there is anything to run. A text of comments and blank lines has no commands.
 pub(super) fn has_commands(program: &Program) -> bool {
     !program.complete_commands.is_empty()
 }
@@ -333,7 +335,7 @@ mod tests {
         assert!(!parsed(&text, stack).map(drop).unwrap_err().incomplete);
     }
 
-    /// What the parser got to see of a word that it could parse.
+    /// Returns what the parser got to see of a word that it could parse.
     fn word_of(text: &str) -> Result<String, String> {
         word(text, &options(), stack()).map(|_| without_large_tildes(text).into_owned())
     }

@@ -27,8 +27,8 @@ impl Glyph {
     }
 }
 
-/// A pattern in which a backslash that an expansion made quotes the character behind it (POSIX
-/// 2.14.1).
+/// Returns a pattern in which a backslash that an expansion made quotes the character behind it
+/// (POSIX 2.14.1).
 pub(super) fn without_backslashes(pattern: &[Glyph]) -> Vec<Glyph> {
     let mut out = Vec::with_capacity(pattern.len());
     let mut glyphs = pattern.iter().copied().peekable();
@@ -41,7 +41,7 @@ pub(super) fn without_backslashes(pattern: &[Glyph]) -> Vec<Glyph> {
     out
 }
 
-/// Whether the pattern describes the whole text.
+/// Returns whether the pattern describes the whole text.
 pub(super) fn matches(pattern: &[Glyph], text: &[char]) -> bool {
     let (mut at, mut position) = (0, 0);
     let mut star = None;
@@ -197,7 +197,7 @@ fn match_one(pattern: &[Glyph], at: usize, c: char) -> Option<usize> {
     (glyph.c == c).then_some(at + 1)
 }
 
-/// What follows `[`: whether it fits, and where the pattern goes on; `None` without `]`.
+/// Returns what follows `[`: whether it fits, and where the pattern goes on; `None` without `]`.
 fn bracket(pattern: &[Glyph], start: usize, c: char) -> Option<(bool, usize)> {
     let negated = pattern.get(start).is_some_and(|g| g.active(&['!', '^']));
     let first = start + usize::from(negated);

@@ -11,10 +11,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-/// What numbers meant before; `None` was closed.
+/// The descriptors that numbers had before; `None`: it was closed.
 pub(super) type Saved = Vec<(i32, Option<Rc<Kept>>)>;
 
-/// What a number meant before a redirection. A child lets go of it ([`Shell::let_go_of_saved`]).
+/// The descriptor that a number had before a redirection. A child closes it
+/// ([`Shell::close_saved`]).
 pub(super) struct Kept(Cell<Option<OwnedFd>>);
 
 /// Undoes redirections.
@@ -22,7 +23,7 @@ pub(super) fn restore(saved: Saved) {
     for (number, before) in saved.into_iter().rev() {
         let _ = match before.map(|kept| kept.0.take()) {
             Some(Some(fd)) => script_fds::assign(number, fd.as_fd()),
-            Some(None) => Ok(()), // a child has let go of it
+            Some(None) => Ok(()), // a child has closed it
             None => script_fds::close(number),
         };
     }
@@ -88,10 +89,10 @@ impl Shell {
         Ok(Ok(saved))
     }
 
-    /// A child never undoes the redirections of its parent. With what they hide it would keep a
-    /// pipe open whose end its reader waits for:
+    /// Closes the saved descriptors of the parent. A child never undoes the redirections of its
+    /// parent. With what they hide it would keep a pipe open whose end its reader waits for:
     /// `kubectl exec POD -- sh -c '(sleep 9) >/dev/null &'` ends at once.
-    pub(super) fn let_go_of_saved(&mut self) {
+    pub(super) fn close_saved(&mut self) {
         for kept in self.saved.drain(..).filter_map(|kept| kept.upgrade()) {
             drop(kept.0.take());
         }
@@ -175,8 +176,8 @@ impl Shell {
         })
     }
 
-    /// Behind `>&` or `<&`. With `both`, a word that is no number is a file for standard output and
-    /// standard error, as in busybox and bash: `>&log` is `&>log`.
+    /// Expands the word behind `>&` or `<&`. With `both`, a word that is no number is a file for
+    /// standard output and standard error, as in busybox and bash: `>&log` is `&>log`.
     fn expand_duplicate<'a>(&mut self, word: &Word, both: bool) -> Result<Act<'a>, Flow> {
         let from = self.one(&word.value)?;
         let is_number = from.bytes().all(|b| b.is_ascii_digit());

@@ -106,7 +106,7 @@ impl Shell {
         values
     }
 
-    /// Without `keep`, `before` gets each variable as it was.
+    /// Carries out assignments in turn. Without `keep`, `before` gets each variable as it was.
     fn assign_in_turn(
         &mut self,
         assignments: &[&Assignment],
@@ -274,7 +274,8 @@ impl Shell {
         }
     }
 
-    /// Where a program is. One that is there but may not be run is found if there is no better.
+    /// Returns where a program is. One that is there but may not be run is found if there is no
+    /// better.
     pub(super) fn look_up(&self, name: &str) -> Option<String> {
         if name.contains('/') {
             return Some(name.to_string());
@@ -317,8 +318,8 @@ impl Shell {
         }
     }
 
-    /// A text without `#!` is a script for a new shell: nothing of this one but what any program
-    /// gets counts in it, neither options nor traps. Returns the status of failure.
+    /// Becomes a new shell that runs a text without `#!`. Nothing of this one but what any program
+    /// gets counts there, neither options nor traps. Returns the status of failure.
     fn become_script(&self, path: String, argv: &[String]) -> i32 {
         let mut head = Vec::new();
         let why = match File::open(&path).and_then(|file| file.take(512).read_to_end(&mut head)) {

@@ -90,7 +90,7 @@ impl State {
         free
     }
 
-    /// True for a variable of the environment whose name no variable of a shell may have.
+    /// Returns true for a variable of the environment whose name no variable of a shell may have.
     pub(super) fn is_passed_on(&self, name: &str) -> bool {
         self.passed_on.iter().any(|(known, _)| known == name)
     }
@@ -121,8 +121,8 @@ impl State {
         }
     }
 
-    /// The environment that a program gets. A variable of the shell hides one of its name that is
-    /// passed on.
+    /// Returns the environment that a program gets. A variable of the shell hides one of its name
+    /// that is passed on.
     pub(super) fn environment(&self) -> Vec<(OsString, OsString)> {
         let hidden = |name: &OsString| name.to_str().is_some_and(|name| self.get(name).is_some());
         let passed_on = self.passed_on.iter().filter(|(name, _)| !hidden(name)).cloned();
@@ -145,8 +145,8 @@ impl State {
         }
     }
 
-    /// The variable's present value comes back when the running function ends. Nothing happens
-    /// outside of functions. Returns whether the function did not hide it yet.
+    /// Hides a variable (`local`): its present value comes back when the running function ends.
+    /// Nothing happens outside of functions. Returns whether the function did not hide it yet.
     pub(super) fn hide(&mut self, name: &str) -> bool {
         let was = self.variables.get(name).cloned();
         let Some(hidden) = self.hidden.last_mut() else { return false };
@@ -216,12 +216,12 @@ impl State {
     }
 }
 
-/// A word that a shell reads back as `value`.
+/// Returns a word that a shell reads back as `value`.
 pub(super) fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', "'\\''"))
 }
 
-/// Whether a variable may have this name.
+/// Returns whether a variable may have this name.
 pub(super) fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c == '_' || c.is_ascii_alphabetic())
         && name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric())

@@ -43,13 +43,14 @@ pub(super) fn disambiguated(text: &str, program: &Program) -> Option<String> {
     (!places.is_empty()).then_some(changed)
 }
 
-/// Whether an `in` ends its line or its command.
+/// Returns whether an `in` ends its line or its command.
 fn may_have_empty_list(text: &str) -> bool {
     text.match_indices("in")
         .any(|(at, _)| text[at + 2..].trim_start_matches([' ', '\t', '\\']).starts_with([';', '\n', '#']))
 }
 
-/// Where the `in` of `for NAME in` ends; `None` if the loop has no `in`, or words behind it.
+/// Returns where the `in` of `for NAME in` ends; `None` if the loop has no `in`, or words behind
+/// it.
 fn behind_empty_in(text: &[char], span: &SourceSpan) -> Option<usize> {
     // A continued line before the command is counted as its beginning.
     let at = behind_word(text, behind_blanks(text, span.start.index, true), "for")?;
@@ -60,8 +61,8 @@ fn behind_empty_in(text: &[char], span: &SourceSpan) -> Option<usize> {
     matches!(next, ';' | '\n' | '#').then_some(end)
 }
 
-/// Where the word ends that stands at a place; `None` if there is another one. A place that is
-/// returned is inside of the text: a loop goes on behind its `in`.
+/// Returns where the word ends that stands at a place; `None` if there is another one. A place that
+/// is returned is inside of the text: a loop goes on behind its `in`.
 fn behind_word(text: &[char], at: usize, word: &str) -> Option<usize> {
     let end = at + word.len();
     let is_there = text.get(at..end)?.iter().copied().eq(word.chars());
@@ -69,7 +70,7 @@ fn behind_word(text: &[char], at: usize, word: &str) -> Option<usize> {
     (is_there && (next.is_whitespace() || matches!(next, ';' | '\\'))).then_some(end)
 }
 
-/// The place behind blanks and joined lines, with `lines` behind newlines and comments too.
+/// Returns the place behind blanks and joined lines, with `lines` behind newlines and comments too.
 fn behind_blanks(text: &[char], mut at: usize, lines: bool) -> usize {
     loop {
         at += match (text.get(at), text.get(at + 1)) {
@@ -82,8 +83,8 @@ fn behind_blanks(text: &[char], mut at: usize, lines: bool) -> usize {
     }
 }
 
-/// Whether two brackets stand beside each other with blanks between them. A backslash before the
-/// end of a line counts as a blank.
+/// Returns whether two brackets stand beside each other with blanks between them. A backslash
+/// before the end of a line counts as a blank.
 fn has_brackets_apart(text: &str) -> bool {
     let same = |bracket: char| {
         text.match_indices(bracket).any(|(at, _)| {
@@ -95,7 +96,7 @@ fn has_brackets_apart(text: &str) -> bool {
     same('(') || same(')')
 }
 
-/// Where the last bracket of a command is whose brackets do not touch; `None` if they do.
+/// Returns where the last bracket of a command is whose brackets do not touch; `None` if they do.
 fn last_bracket(text: &[char], span: &SourceSpan) -> Option<usize> {
     let last = span.end.index.checked_sub(1).filter(|at| text.get(*at) == Some(&')'))?;
     // A continued line before the command is counted as its beginning.

@@ -29,7 +29,7 @@ impl Used {
     }
 }
 
-/// What `time` prints: busybox' three lines, or with `-p` those of POSIX.
+/// Returns what `time` prints: busybox' three lines, or with `-p` those of POSIX.
 fn report(real: f64, used: Used, posix: bool) -> String {
     let line = |(name, seconds): (&str, f64)| match posix {
         true => format!("{name} {seconds:.2}\n"),
@@ -53,7 +53,7 @@ impl Shell {
         result
     }
 
-    /// The builtin `times`: the shell's own, then its children's.
+    /// Runs the builtin `times`: the shell's own, then its children's.
     pub(super) fn times(&self) -> Run {
         let clock = |seconds: f64| format!("{}m{:.2}s", (seconds / 60.0) as u64, seconds % 60.0);
         let line = |who| {
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_told_as_busybox_and_posix_do() {
+    fn times_are_printed_as_by_busybox_and_posix() {
         let used = Used { user: 59.999, system: 0.5 };
         assert_eq!(report(61.256, used, false), "real\t1m 1.25s\nuser\t0m 59.99s\nsys\t0m 0.50s\n");
         assert_eq!(report(61.256, used, true), "real 61.26\nuser 60.00\nsys 0.50\n");

@@ -95,7 +95,7 @@ impl Shell {
         result
     }
 
-    /// The shell's end: its EXIT trap, then its status.
+    /// Runs the shell's end: its EXIT trap, then its status.
     pub(super) fn finish(&mut self, result: Run) -> i32 {
         let code = |result: Run| match result {
             Ok(n) | Err(Flow::Exit(n) | Flow::Return(n) | Flow::Abort(n)) => n,
@@ -110,7 +110,7 @@ impl Shell {
         }
     }
 
-    /// What a signal shall do from now on; `None` is the default.
+    /// Sets what a signal shall do from now on; `None` is the default.
     pub(super) fn set_trap(&mut self, signal: i32, action: Option<&str>) {
         if self.ignored.contains(&signal) && !self.interactive {
             return; // POSIX: what was ignored at the start stays so
@@ -134,7 +134,7 @@ impl Shell {
         let _ = trap::set(signal, wanted); // KILL and STOP cannot be caught; trap says nothing about it
     }
 
-    /// No trap is lost if this process becomes another program.
+    /// Returns whether no trap is lost if this process becomes another program.
     pub(super) fn has_only_ignoring_traps(&self) -> bool {
         self.traps.values().all(String::is_empty)
     }

@@ -149,7 +149,8 @@ impl Shop {
         Ok((StatusCode::OK, json!({"database": self.named})))
     }
 
-    /// Every copy of this program may do it at any time: only the first one for each good counts.
+    /// Puts the first stock into the database. Every copy of this program may do it at any time:
+    /// only the first one for each good counts.
     fn put_first_stock(&self, db: &mut Client) -> Result<(), String> {
         for (item, _) in GOODS {
             ask(db, &["HSETNX", STOCK, item, FIRST_STOCK])?;
@@ -225,7 +226,8 @@ mod tests {
         assert_eq!((shop("1.0", "db").price(30), shop("1.1", "db").price(30)), (30, 27));
     }
 
-    /// A database without any stock. It ends with its first client and returns that one's requests.
+    /// Starts a database without any stock. It ends with its first client and returns that one's
+    /// requests.
     fn empty_database() -> (String, std::thread::JoinHandle<String>) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();

@@ -32,7 +32,7 @@ impl Sales {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The answer to `/sold`.
+    /// Returns the answer to `/sold`.
     fn answer(&self) -> daemon::Answer {
         daemon::answer(StatusCode::OK, "text/plain", format!("{}\n", self.0.load(Ordering::Relaxed)))
     }
@@ -50,7 +50,7 @@ fn serve<R: Future<Output = Result<(), String>>>(name: &str, hello: &str, run: i
     }
 }
 
-/// The value of an environment variable, if it is not empty.
+/// Returns the value of an environment variable, if it is not empty.
 fn setting(name: &str, default: &str) -> String {
     std::env::var(name).ok().filter(|value| !value.is_empty()).unwrap_or_else(|| default.into())
 }
@@ -65,7 +65,7 @@ fn host_and_port(text: &str, default: u16) -> Option<(String, u16)> {
     (!host.is_empty() && host.chars().all(is_name)).then(|| (host.to_string(), port))
 }
 
-/// The value of `item` in the query.
+/// Returns the value of `item` in the query.
 fn item(request: &FullRequest) -> Option<String> {
     let pairs = request.uri.query().unwrap_or_default().split('&');
     let value = pairs.filter_map(|pair| pair.strip_prefix("item=")).next()?.replace('+', " ");

@@ -79,7 +79,7 @@ async fn answer(page: Arc<Page>, request: &FullRequest) -> Answer {
     }
 }
 
-/// A text as HTML shows it.
+/// Returns a text as HTML shows it.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -95,7 +95,7 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// A field of the logic's reply, as HTML shows it; empty if there is none.
+/// Returns a field of the logic's reply, as HTML shows it; empty if there is none.
 fn field(reply: &Value, name: &str) -> String {
     match &reply[name] {
         Value::String(text) => escaped(text),
@@ -131,7 +131,7 @@ fn goods(reply: &Value) -> String {
 }
 
 impl Page {
-    /// A page with who has made it.
+    /// Returns a page with who has made it.
     fn html(&self, status: StatusCode, title: &str, body: &str, reply: Option<&Value>) -> Answer {
         let mut by = format!("page {}", escaped(&self.host));
         if let Some(reply) = reply {
@@ -151,7 +151,7 @@ impl Page {
         answer
     }
 
-    /// A page that says why there is none of the other kind.
+    /// Returns a page that says why there is none of the other kind.
     fn refusal(&self, got: Result<(u16, Value), String>) -> Answer {
         let (status, title, text, reply) = match got {
             Err(why) => (
@@ -236,7 +236,7 @@ mod tests {
         (status, String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// The page of a logic that answers with this once, and the request that the logic got.
+    /// Returns the page of a logic that answers with this once, and the request that the logic got.
     async fn with(answer: &str, method: &str, uri: &str) -> (u16, String, String) {
         let answer: &'static str = Box::leak(answer.to_string().into_boxed_str());
         let (port, server) = server(vec![answer]);

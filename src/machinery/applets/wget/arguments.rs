@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_words_are_told_as_busybox_tells_them() {
+    fn wrong_words_are_reported_as_by_busybox() {
         for (line, what) in [
             ("-x http://web", "invalid option -- 'x'"),
             ("--nope x", "unrecognized option '--nope'"),

@@ -76,7 +76,7 @@ fn printable(text: &str) -> &str {
     text.split(char::is_control).next().unwrap_or_default()
 }
 
-/// The lines that `-S` prints for the head of an answer.
+/// Returns the lines that `-S` prints for the head of an answer.
 fn shown_head(head: &str) -> String {
     let lines = head.split_terminator("\r\n").map(|line| format!("  {}\n", printable(line)));
     lines.collect::<String>() + "  \n"
@@ -92,7 +92,7 @@ fn url_fault(text: &str, fault: BadUrl) -> String {
     }
 }
 
-/// A failed exchange in busybox' words.
+/// Returns a failed exchange in busybox' words.
 fn unanswered(error: http::Error) -> String {
     match error {
         http::Error::TimedOut => "download timed out".to_string(),
@@ -106,7 +106,8 @@ fn is_redirection(status: u16) -> bool {
     matches!(status, 300..=303 | 307 | 308)
 }
 
-/// Statuses whose body is the file. A part of it (206) is not: this wget asks for none.
+/// Returns whether the body of an answer with this status is the file. That of 206, a part of it,
+/// is not: this wget asks for none.
 fn is_success(status: u16) -> bool {
     matches!(status, 200..=204)
 }
@@ -221,7 +222,7 @@ fn request(call: &Call, url: &Url, method: &str, body: Option<&[u8]>, is_first: 
     [text.as_bytes(), body.unwrap_or_default()].concat()
 }
 
-/// The name of the file of a URL: the last part of its path with the query, as in busybox.
+/// Returns the name of the file of a URL: the last part of its path with the query, as in busybox.
 fn file_name(url: &Url) -> &str {
     url.path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("index.html")
 }

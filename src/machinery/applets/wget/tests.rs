@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_page_is_saved_and_errors_are_told() {
+fn a_page_is_saved_and_errors_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("page").to_str().unwrap().to_string();
     let moved = "HTTP/1.1 302 Found\r\nLocation: /there\r\n\r\n";
@@ -52,7 +52,7 @@ fn the_users_url_names_the_file_and_the_servers_does_not() {
 }
 
 #[test]
-fn another_server_is_not_told_who_the_user_is() {
+fn another_server_does_not_learn_who_the_user_is() {
     let (port, other) = http::tests::server(vec!["HTTP/1.1 200 OK\r\n\r\n"]);
     let moved = format!("HTTP/1.1 302 Found\r\nLocation: http://localhost:{port}/b\r\n\r\n");
     let moved: &'static str = Box::leak(moved.into_boxed_str());

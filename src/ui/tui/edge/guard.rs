@@ -44,7 +44,7 @@ impl Taken {
             // The text of a panic belongs on the learner's own screen.
             let usual = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |panic| {
-                if crate::tui::terminal::forgiven() {
+                if crate::tui::terminal::is_emulating() {
                     return; // it is caught, and not reported
                 }
                 give_back();

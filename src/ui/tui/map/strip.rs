@@ -44,7 +44,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// There is nothing to count: why, in a sentence.
+    /// The lines of a view that has nothing to count: only a sentence that says why.
     pub(super) fn none(sentence: String) -> Lines {
         Lines { counts: vec![], news: vec![(sentence, Tone::Dim)] }
     }

@@ -66,7 +66,8 @@ impl vt100::Callbacks for ScreenEvents {
     ) {
         let param = params.first().and_then(|p| p.first()).copied().unwrap_or(0);
         match (first, command, param) {
-            // Where is the cursor? Are you well? What are you?
+            // The position of the cursor, the terminal's status, and what it is (twice). Source:
+            // console_codes(4), and xterm's ctlseqs for the last one.
             (None, 'n', 6) => {
                 let (row, column) = screen.cursor_position();
                 self.side.answers.extend(format!("\x1b[{};{}R", row + 1, column + 1).bytes());
@@ -107,8 +108,9 @@ thread_local! {
     static WORKING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A panic in this thread is one of the emulator's, and does not end the interface.
-pub(crate) fn forgiven() -> bool {
+/// Returns whether the emulator is at work in this thread. A panic is caught then, and does not end
+/// the interface.
+pub(crate) fn is_emulating() -> bool {
     WORKING.get()
 }
 
@@ -216,7 +218,7 @@ impl Emulator {
         self.screen().scrollback()
     }
 
-    /// Back (positive) or forward by some lines.
+    /// Scrolls back (positive) or forward by some lines.
     pub(crate) fn scroll(&mut self, by: isize) {
         let to = self.scrolled().saturating_add_signed(by);
         self.parser.screen_mut().set_scrollback(to);

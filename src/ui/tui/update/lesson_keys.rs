@@ -1,7 +1,7 @@
 //! What a key changes in the lesson's pane: pages, the list, and letters that ask the engine.
 
 use super::ask::ask;
-use super::press::{put_on_line, turn_focus};
+use super::frame_keys::{put_on_line, turn_focus};
 use crate::tui::event::Effect;
 use crate::tui::layout::Pane;
 use crate::tui::model::{Act, BURST, Model, Overlay, Page};

@@ -17,14 +17,14 @@ use tap::{Component, Record};
 
 mod answer;
 mod ask;
+mod frame_keys;
 mod lesson_keys;
 mod mouse;
 mod overlay_keys;
-mod press;
 
+use frame_keys::handle_key;
 use lesson_keys::act_on_held_letter;
 use mouse::handle_mouse;
-use press::handle_key;
 
 /// The exit code of a session whose terminal is gone: that of a program which SIGHUP ended.
 pub(crate) const HUNG_UP: i32 = 128 + 1;

@@ -1,7 +1,7 @@
 //! What a key changes while something lies over the panes: help, the choice of a view, the time
 //! view, commands and terms of the text, and the offer of a cluster.
 
-use super::press::put_on_line;
+use super::frame_keys::put_on_line;
 use crate::tui::event::Effect;
 use crate::tui::map;
 use crate::tui::model::{Model, Overlay, View};

@@ -142,8 +142,8 @@ struct Refusal {
 }
 
 impl Refusal {
-    /// What goes wrong with the configuration refuses the request, as upstream whatever the binding
-    /// says.
+    /// Returns the refusal for what goes wrong with the configuration, as upstream whatever the
+    /// binding says.
     fn of_configuration(policy: &str, binding: Option<&str>, why: &str) -> Refusal {
         let what = if binding.is_some() { "binding" } else { "policy" };
         let message = format!("failed to configure {what}: {why}");

@@ -169,7 +169,8 @@ async fn a_policy_sees_the_options_of_the_request() {
     assert_eq!(api.delete(&path, json!({"propagationPolicy": "Background"})).await.0, 200);
 }
 
-/// A namespace is in itself, also for parameters.
+/// Parameters for a request about a Namespace are looked for in that namespace, which does not
+/// exist when it is made.
 #[tokio::test]
 async fn parameters_of_a_namespace_are_looked_for_in_it() {
     let api = Api::bare().await;

@@ -70,7 +70,8 @@ fn scheduler_rules() -> Vec<Value> {
     ]
 }
 
-/// All controllers run under one identity here; upstream gives each a service account of its own.
+/// Returns the rules of the controllers, which run under one identity here; upstream gives each a
+/// service account of its own.
 fn controller_rules() -> Vec<Value> {
     vec![
         rule(READ, &["*"], &["*"]),
@@ -142,7 +143,7 @@ fn node_rules() -> Vec<Value> {
     ]
 }
 
-/// A node asks for its client certificate, and waits for it.
+/// Returns the rules by which a node asks for its client certificate, and waits for it.
 fn certificate_requests() -> Value {
     rule(&["create", "get", "list", "watch"], &["certificates.k8s.io"], &["certificatesigningrequests"])
 }

@@ -116,7 +116,7 @@ fn admin_rules() -> Vec<Value> {
     ]
 }
 
-/// The label of roles whose rules this role has, too.
+/// Returns the label of roles whose rules this role has, too.
 fn aggregates_to(role: &str) -> String {
     format!("{RBAC}/aggregate-to-{role}")
 }
@@ -146,9 +146,10 @@ fn roles_of_people() -> Vec<Value> {
     whole.into_iter().chain(parts).collect()
 }
 
-/// In a cluster that an older program made, the roles of people are no aggregated ones, and its
-/// administrators added rules to them. A part that is to be made has the rules of its old whole
-/// then; what it lacks comes later (upstream: `primeAggregatedClusterRoles`).
+/// Keeps rules that administrators added. In a cluster that an older program made, the roles of
+/// people are no aggregated ones, and its administrators added rules to them. A part that is to be
+/// made has the rules of its old whole then; what it lacks comes later (upstream:
+/// `primeAggregatedClusterRoles`).
 pub(crate) fn keep_added_rules(objects: &mut [Value], stored: impl Fn(&str) -> Option<Arc<Object>>) {
     for name in ["admin", "edit", "view"] {
         let old = stored(name).filter(|role| !role.value["aggregationRule"].is_object());
@@ -165,7 +166,7 @@ pub(crate) fn objects() -> Vec<Value> {
     [roles_of_people(), components::objects()].concat()
 }
 
-/// The kind of an object of this program's own making.
+/// Returns the kind of an object of this program's own making.
 pub(crate) fn kind_of(object: &Value) -> Option<&'static kinds::Kind> {
     let api_version = object.get("apiVersion")?.as_str()?;
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));

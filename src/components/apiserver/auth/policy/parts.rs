@@ -11,12 +11,12 @@ pub(super) fn rule(verbs: &[&str], groups: &[&str], resources: &[&str]) -> Value
     json!({"verbs": verbs, "apiGroups": groups, "resources": resources})
 }
 
-/// A rule about objects of these names.
+/// Makes a rule about objects of these names.
 pub(super) fn named(verbs: &[&str], group: &str, resource: &str, names: &[&str]) -> Value {
     json!({"verbs": verbs, "apiGroups": [group], "resources": [resource], "resourceNames": names})
 }
 
-/// A rule about paths that are no resources.
+/// Makes a rule about paths that are no resources.
 pub(super) fn urls(urls: &[&str]) -> Value {
     json!({"verbs": ["get"], "nonResourceURLs": urls})
 }

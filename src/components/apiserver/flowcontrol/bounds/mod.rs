@@ -126,7 +126,7 @@ impl Default for Bounds {
     }
 }
 
-/// Whether the request is passed through to a kubelet, for as long as both sides want.
+/// Returns whether the request is passed through to a kubelet, for as long as both sides want.
 pub(crate) fn is_stream(info: &Info) -> bool {
     matches!(&*info.subresource, "attach" | "exec" | "log" | "portforward" | "proxy")
 }
@@ -135,9 +135,9 @@ fn is_reading(info: &Info) -> bool {
     matches!(&*info.verb, "get" | "list" | "watch" | "head")
 }
 
-/// Whether the request asks for a page that probes ask for. The pages below them count as all
-/// others: their paths are the client's, and come back in a refusal. Source: upstream's FlowSchema
-/// `probes`.
+/// Returns whether the request asks for a page that probes ask for. The pages below them count as
+/// all others: their paths are the client's, and come back in a refusal. Source: upstream's
+/// FlowSchema `probes`.
 fn is_health(info: &Info) -> bool {
     !info.is_resource && matches!(&*info.path, "/healthz" | "/livez" | "/readyz")
 }
@@ -165,7 +165,7 @@ impl Bounds {
         Err(too_many())
     }
 
-    /// The places that a request takes one of; `None` for one without a bound.
+    /// Returns the places that a request takes one of; `None` for one without a bound.
     fn places(&self, flow: &Flow, info: &Info) -> Option<&Places> {
         match flow.level {
             Level::Exempt => None,
@@ -299,8 +299,8 @@ impl Bounds {
         answer.map(|body| seat.answer(body, patience, &self.seats))
     }
 
-    /// The refusal of a request that has no place: its client has to read it all the same, so it is
-    /// no longer than [`REFUSAL_MAX`]. `written` makes an answer of a status.
+    /// Returns the refusal of a request that has no place. Its client has to read it all the same,
+    /// so it is no longer than [`REFUSAL_MAX`]. `written` makes an answer of a status.
     pub(crate) fn refuse(
         &self,
         seat: &Arc<Seat>,
@@ -326,7 +326,7 @@ impl Bounds {
         }
     }
 
-    /// The whole body. The seat, which holds `own` bytes already, holds each piece of it too.
+    /// Reads the whole body. The seat, which holds `own` bytes already, holds each piece of it too.
     async fn collect(
         &self,
         mut body: Body,
@@ -358,7 +358,7 @@ impl Bounds {
         Ok(all.into())
     }
 
-    /// The metrics that upstream has for these bounds.
+    /// Writes the metrics that upstream has for these bounds.
     pub(crate) fn metrics(&self) -> String {
         let all = [&self.users, &self.addons, &self.nodes, &self.control, &self.heartbeats];
         let taken = |pool: fn(&Places) -> &Arc<Pool>| all.iter().map(|p| pool(p).taken()).sum::<usize>();

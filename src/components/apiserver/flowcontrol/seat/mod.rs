@@ -72,7 +72,7 @@ pub(crate) struct Seat {
 
 #[derive(Default)]
 struct Held {
-    /// Of the requests in flight.
+    /// The place among the requests in flight.
     place: Option<Place>,
     /// KiB of the request's body, and of its answer.
     memory: Option<Place>,
@@ -98,12 +98,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Seat {
-    /// A seat for a request that came over this connection; `None` for a request of this process.
+    /// Makes a seat for a request that came over this connection; `None` for a request of this
+    /// process.
     pub(crate) fn new(connection: Option<Arc<Counted>>) -> Arc<Seat> {
         Arc::new(Seat { connection, ..Seat::default() })
     }
 
-    /// The connection that the request came over.
+    /// Returns the connection that the request came over.
     pub(crate) fn connection(&self) -> Option<&Arc<Counted>> {
         self.connection.as_ref()
     }
@@ -113,12 +114,12 @@ impl Seat {
         lock(&self.held).place = Some(place);
     }
 
-    /// Whether it holds a place among the requests in flight.
+    /// Returns whether it holds a place among the requests in flight.
     pub(crate) fn has_place(&self) -> bool {
         lock(&self.held).place.is_some()
     }
 
-    /// How patient the server is with the reader of the answer, once there is one.
+    /// Returns how patient the server is with the reader of the answer, once there is one.
     #[cfg(test)]
     pub(crate) fn patience(&self) -> Option<Patience> {
         self.answered.get().map(|answered| answered.patience)
@@ -152,12 +153,12 @@ impl Seat {
         self.outlives_answer.store(true, Ordering::Release);
     }
 
-    /// Whether the memory of the answer is counted elsewhere.
+    /// Returns whether the memory of the answer is counted elsewhere.
     pub(crate) fn is_covered(&self) -> bool {
         lock(&self.held).is_covered
     }
 
-    /// The body of the answer: it holds the seat until its last piece is written.
+    /// Returns the body of the answer, which holds the seat until its last piece is written.
     pub(crate) fn answer(self: &Arc<Seat>, body: Body, patience: Patience, seats: &Arc<Seats>) -> Body {
         let size = body.size_hint();
         *lock(&self.answer) = Some(Unread { body, rest: Bytes::new() });

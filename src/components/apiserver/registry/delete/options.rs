@@ -180,7 +180,7 @@ fn policy_of_orphans(orphans: bool) -> &'static str {
     if orphans { "Orphan" } else { "Background" }
 }
 
-/// The answer to a delete that names its policy twice.
+/// Returns the answer to a delete that names its policy twice.
 fn two_policies(policy: &Value) -> Status {
     let mut errors = api::errors::Errors::default();
     let both = "orphanDependents and deletionPropagation cannot be both set";

@@ -118,7 +118,7 @@ struct FreePorts<'a> {
 }
 
 impl<'a> FreePorts<'a> {
-    /// Those that neither another Service has nor this one.
+    /// Finds those that neither another Service has nor this one.
     fn new(state: &'a State, taken: &Taken, service: &Value) -> FreePorts<'a> {
         let mut taken = taken.ports.clone();
         taken.extend(owned_ports(service));
@@ -194,8 +194,8 @@ pub(super) fn health_port(state: &State, taken: &Taken, service: &mut Value) -> 
     Ok(())
 }
 
-/// The port for health checks that the user chose must be free and in range; `had` is the one that
-/// the Service had before. It may be none of the Service's own node ports either.
+/// Checks the port for health checks that the user chose: it must be free and in range; `had` is
+/// the one that the Service had before. It may be none of the Service's own node ports either.
 ///
 /// # Errors
 /// 500: upstream reserves this port behind all others, and takes a refusal for an error of its own
@@ -229,8 +229,8 @@ fn out_of_range(state: &State, number: i64) -> Option<String> {
         .then(|| format!("provided port is not in the valid range. The range of valid ports is {low}-{high}"))
 }
 
-/// The address and the node ports that the user chose must be free and in range. `had_ports` are
-/// the node ports of the Service before.
+/// Checks the address and the node ports that the user chose: they must be free and in range.
+/// `had_ports` are the node ports of the Service before.
 pub(super) fn check_free(
     state: &State,
     taken: &Taken,

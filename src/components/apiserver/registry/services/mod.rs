@@ -29,7 +29,8 @@ use std::sync::Arc;
 
 const HEALTH_PORT: &str = "spec.healthCheckNodePort";
 
-/// `ip` in its usual form, so that an address has one reservation, however its Services write it.
+/// Returns the key of an address's reservation. `ip` is in its usual form, so that an address has
+/// one reservation, however its Services write it.
 fn ip_key(ip: &str) -> String {
     format!("{ROOT}ranges/serviceips/{ip}")
 }
@@ -41,7 +42,7 @@ pub(crate) fn is_service(kind: &Kind) -> bool {
     kind.kind == "Service" && kind.group.is_empty()
 }
 
-/// The address of a Service in its usual form. Its object keeps it as the client wrote it:
+/// Returns the address of a Service in its usual form. Its object keeps it as the client wrote it:
 /// `010.96.0.9` and `::ffff:10.96.0.9` are 10.96.0.9.
 fn owned_ip(service: &Value) -> Option<String> {
     let ip = Some(text(service, "spec.clusterIP")).filter(|ip| !ip.is_empty() && *ip != "None");
@@ -54,13 +55,13 @@ fn has_node_ports(service: &Value) -> bool {
     matches!(text(service, "spec.type"), "NodePort" | "LoadBalancer")
 }
 
-/// The node ports of a Service's ports.
+/// Returns the node ports of a Service's ports.
 fn node_ports_of(service: &Value) -> Vec<i64> {
     let own = list(service, "spec.ports").iter().filter(|_| has_node_ports(service));
     own.filter_map(|p| int(p, "nodePort")).filter(|p| *p != 0).collect()
 }
 
-/// The port for health checks of a Service; 0 for none.
+/// Returns the port for health checks of a Service; 0 for none.
 fn health_port_of(service: &Value) -> i64 {
     int(service, HEALTH_PORT).unwrap_or(0)
 }
@@ -96,10 +97,10 @@ pub(crate) fn removal(state: &State, kind: &Kind, service: &Value) -> Extra {
     extra
 }
 
-/// The Endpoints object of a Service that goes. The endpoints controller may be late or stopped,
-/// and the next Service of this name must not begin with the addresses of this one (upstream:
-/// `REST.afterDelete` of Services). Where upstream deletes it in a second write, here it goes in
-/// the Service's own transaction. One with finalizers cannot go at once: it stays for the
+/// Returns the Endpoints object of a Service that goes. The endpoints controller may be late or
+/// stopped, and the next Service of this name must not begin with the addresses of this one
+/// (upstream: `REST.afterDelete` of Services). Where upstream deletes it in a second write, here it
+/// goes in the Service's own transaction. One with finalizers cannot go at once: it stays for the
 /// controller, which marks it.
 fn endpoints_of(state: &State, namespace: &str, name: &str) -> Vec<Beside> {
     let Some(kind) = kinds::find("", "v1", "Endpoints") else { return vec![] };
@@ -114,8 +115,8 @@ fn endpoints_of(state: &State, namespace: &str, name: &str) -> Vec<Beside> {
     found.map(beside).into_iter().collect()
 }
 
-/// What a Service gives back that cannot be decoded: all reservations that name it as their owner,
-/// and its Endpoints.
+/// Returns what a Service gives back that cannot be decoded: all reservations that name it as their
+/// owner, and its Endpoints.
 ///
 /// # Errors
 /// Those of the store.

@@ -16,10 +16,11 @@ use etcd::api::{RangeRequest, TxnRequest};
 use serde_json::Value;
 use std::collections::HashSet;
 
-/// What follows a write that was refused because something else had changed: a reservation that
-/// stood in its way and has no Service is given back, since no number of attempts would get past
-/// it. What a Service holds that cannot be decoded stays, and no attempt gets past that either:
-/// `unplanned` is the object before its plan, so what it has of these was named by the client.
+/// Clears the way for the next attempt of a write that was refused because something else had
+/// changed. A reservation that stood in its way and has no Service is given back, since no number
+/// of attempts would get past it. What a Service holds that cannot be decoded stays, and no attempt
+/// gets past that either: `unplanned` is the object before its plan, so what it has of these was
+/// named by the client.
 ///
 /// # Errors
 /// 422 for an address or a port that another Service keeps; those of [`check_health_port`] and of

@@ -124,15 +124,15 @@ impl WatchRequest {
         crate::registry::read::filled(state).await
     }
 
-    /// Whether the watch begins with all objects that there are. Upstream's default of
+    /// Returns whether the watch begins with all objects that there are. Upstream's default of
     /// `sendInitialEvents` is true where no revision is named, or `0`: the end of these objects is
     /// marked there, too.
     fn begins_with_objects(&self) -> bool {
         self.initial.unwrap_or(self.revision == 0)
     }
 
-    /// The revision whose events come first; `None`: the watch begins with all objects that there
-    /// are.
+    /// Returns the revision whose events come first; `None`: the watch begins with all objects that
+    /// there are.
     ///
     /// | `sendInitialEvents` | `resourceVersion` | begins |
     /// |---|---|---|
@@ -168,12 +168,12 @@ fn subscribe(state: &State, kind: &KindRef, request: &WatchRequest) -> Result<Su
     Ok(subscription)
 }
 
-/// The watch whose only event is that its revision is too old. Its client lists again.
+/// Returns the watch whose only event is that its revision is too old. Its client lists again.
 fn too_old(revision: Revision, gone: &TooOld) -> Answer {
     ended(&Status::expired(format!("too old resource version: {revision} ({})", gone.oldest)))
 }
 
-/// The watch whose only event says why it ends.
+/// Returns the watch whose only event says why it ends.
 fn ended(status: &Status) -> Answer {
     let line = format!("{}\n", json!({"type": "ERROR", "object": status.to_value()}));
     typed(200, "application/json", line)
@@ -264,8 +264,9 @@ impl Feed {
         }
     }
 
-    /// The event again: here if it is small, otherwise as all work on large objects. `None`: it
-    /// cannot be made now, and the watch ends; its client resumes from the last event that it saw.
+    /// Parses the event again: here if it is small, otherwise as all work on large objects. `None`:
+    /// it cannot be made now, and the watch ends; its client resumes from the last event that it
+    /// saw.
     async fn parsed(&self, kept: Arc<Kept>) -> Option<Arc<Event>> {
         let (bytes, revision) = (kept.to_parse(), kept.revision);
         let event = match bytes <= LARGE {

@@ -261,7 +261,8 @@ mod tests {
 
     const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
-    /// It is the last thing that upstream looks at, and its storage has no reason for it.
+    /// The version is the last thing that upstream looks at, and its storage has no reason for the
+    /// refusal.
     #[tokio::test]
     async fn a_new_object_has_no_resource_version() {
         let api = Api::bare().await;

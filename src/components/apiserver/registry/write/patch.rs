@@ -31,7 +31,7 @@ pub(crate) fn check_media(ctx: &Context, kind: &Kind) -> Result<(), Status> {
     }
 }
 
-/// The media type of a patch without its parameters.
+/// Returns the media type of a patch without its parameters.
 fn media(ctx: &Context) -> &str {
     header(&ctx.headers, "content-type").split(';').next().unwrap_or_default().trim()
 }
@@ -62,7 +62,7 @@ pub(crate) async fn patch(
     Ok(negotiate::one(200, kind, form, &changed))
 }
 
-/// The patch applied, in the version of the request.
+/// Applies a patch, in the version of the request.
 ///
 /// Three ways to give the container `a` of `[a, b]` another image:
 ///
@@ -125,7 +125,7 @@ fn mistyped(ctx: &Context, kind: &Kind, patched: &Value, body: &[u8]) -> Option<
     Some(refused_value(ctx, patched, body, &why))
 }
 
-/// The same for a type that only a subresource takes.
+/// As [`mistyped`], for a type that only a subresource takes.
 pub(crate) fn mistyped_of(
     ctx: &Context,
     of: &SubresourceType,
@@ -135,8 +135,8 @@ pub(crate) fn mistyped_of(
     Some(refused_value(ctx, patched, body, &of.mistyped(patched)?))
 }
 
-/// The answer for a patch that gives a field a value of another type, of which the decoder of JSON
-/// says `why`.
+/// Returns the answer for a patch that gives a field a value of another type, of which the decoder
+/// of JSON says `why`.
 fn refused_value(ctx: &Context, patched: &Value, body: &[u8], why: &str) -> Status {
     match media(ctx) == patch::STRATEGIC {
         true => refused(ctx, patched, body, &of_converter(why)),
@@ -179,9 +179,9 @@ fn of_converter(why: &str) -> String {
     }
 }
 
-/// The answer for an object that a patch makes and that cannot be read. As upstream, it shows that
-/// object, or the patch itself if it is a strategic merge patch. A kubelet is always shown the
-/// patch: NodeRestriction says only later whether the object is one of its node.
+/// Returns the answer for an object that a patch makes and that cannot be read. As upstream, it
+/// shows that object, or the patch itself if it is a strategic merge patch. A kubelet is always
+/// shown the patch: NodeRestriction says only later whether the object is one of its node.
 fn refused(ctx: &Context, patched: &Value, body: &[u8], why: &str) -> Status {
     let shown = match media(ctx) == patch::STRATEGIC || ctx.user.node().is_some() {
         true => go_map(&serde_json::from_slice(body).unwrap_or_default()),

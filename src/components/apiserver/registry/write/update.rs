@@ -321,7 +321,7 @@ impl<'a> Edit<'a> {
         admission::Attributes { state, ctx, kind, old: Some(&old.value), is_name_generated: false }
     }
 
-    /// What is wrong with the object, as far as this part of it may be written.
+    /// Returns what is wrong with the object, as far as this part of it may be written.
     fn problems(&self, new: &Value) -> Errors {
         let Edit { ctx, kind, part, .. } = *self;
         let old = &self.old.value;

@@ -79,6 +79,9 @@ const CUT_WARNING_MAX: usize = 256;
 const RECORDED_NAME_MAX: usize = 512;
 /// Bytes of a command, a message or a selector in a record.
 const RECORDED_TEXT_MAX: usize = 4096;
+/// Words of a command in a container in a record. Together they have at most
+/// [`RECORDED_TEXT_MAX`] bytes.
+const EXEC_WORDS_MAX: usize = 128;
 
 /// Returns a text as a record keeps it: whole, or its first `most` bytes and `…`.
 fn short(text: &str, most: usize) -> String {
@@ -86,6 +89,24 @@ fn short(text: &str, most: usize) -> String {
         true => format!("{}…", &text[..text.floor_char_boundary(most)]),
         false => text.to_string(),
     }
+}
+
+/// Returns the words of a command in a container (`exec`) as a record keeps them: all, or none if
+/// they are too many or too long, as half a command could be taken for another one. Other requests
+/// have none.
+pub fn exec_words(subresource: &str, query: &Query) -> Vec<String> {
+    if subresource != "exec" {
+        return vec![];
+    }
+    let (mut words, mut bytes) = (vec![], 0);
+    for word in query.all("command") {
+        bytes += word.len();
+        if words.len() == EXEC_WORDS_MAX || bytes > RECORDED_TEXT_MAX {
+            return vec![];
+        }
+        words.push(word.to_string());
+    }
+    words
 }
 
 /// Returns whether kubectl only looks here for a command with `--dry-run`: its header says so. A
@@ -154,18 +175,20 @@ impl Context {
         }
     }
 
-    /// The same request with its seat: its share of the memory and of the requests in flight.
+    /// Returns the same request with its seat: its share of the memory and of the requests in
+    /// flight.
     pub(crate) fn seated(self, seat: Arc<Seat>) -> Context {
         Context { seat, ..self }
     }
 
-    /// The same request of a client with an address of the cluster's own network, or with another.
+    /// Returns the same request of a client with an address of the cluster's own network, or with
+    /// another.
     pub(crate) fn inside(mut self, is_inside: bool) -> Context {
         self.request.inside = is_inside;
         self
     }
 
-    /// The same as an act of the server itself, which needs no authorization.
+    /// Returns the same request as an act of the server itself, which needs no authorization.
     pub(crate) fn of_server(self) -> Context {
         Context { is_authorized: AtomicBool::new(true), ..self }
     }
@@ -409,7 +432,8 @@ impl Context {
     /// been recorded.
     pub(crate) fn record_led_to(&self, subresource: &str, namespace: &str, pod: &str, code: u16) {
         let [namespace, pod] = [namespace, pod].map(|name| short(name, RECORDED_NAME_MAX));
-        let answer = Answer { verb: self.request.verb.clone(), ..Answer::default() };
+        let argv = exec_words(subresource, &self.query);
+        let answer = Answer { verb: self.request.verb.clone(), argv, ..Answer::default() };
         let mut record = Record::new(Event::Answer(answer.into())).object("pods", &namespace, &pod);
         record.request = Some(tap::Request { subresource: subresource.into(), code, ..self.request.clone() });
         self.emit(record);
@@ -450,6 +474,7 @@ impl Context {
             unseen: short(unseen, RECORDED_NAME_MAX),
             tail,
             empty: self.is_log_empty.load(Ordering::Relaxed),
+            argv: exec_words(&self.info.subresource, &self.query),
             from_pod: self.answered_by_pod.load(Ordering::Relaxed),
             tried: self.outcome.get().cloned(),
             labels: text(labels),

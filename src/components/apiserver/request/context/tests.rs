@@ -130,6 +130,36 @@ fn how_much_of_a_log_was_asked_for_is_recorded() {
     assert_eq!(tail("/api/v1/namespaces/d/pods/p", "tailLines=0"), None);
 }
 
+#[test]
+fn the_words_of_a_command_are_recorded_whole_or_not_at_all() {
+    let argv = |path: &str, query: &str| {
+        let query = Query::parse(Some(query));
+        let info = Info::parse(&http::Method::POST, path, &query);
+        let tap = Tap::new();
+        let user = User::new(tap::LEARNER, &[]);
+        let ctx = Context::new("r".into(), user, info, query, HeaderMap::new(), tap.clone());
+        ctx.answered(101, Duration::ZERO, "");
+        let answered = tap.since(0).pop().expect("a record").answer().expect("an answer").argv.clone();
+        ctx.record_led_to("exec", "d", "p", 101);
+        let led_to = tap.since(0).pop().expect("a record").answer().expect("an answer").argv.clone();
+        (answered, led_to)
+    };
+    let exec = "/api/v1/namespaces/d/pods/p/exec";
+    let words = |words: &[&str]| words.iter().map(|word| word.to_string()).collect::<Vec<_>>();
+    let told = words(&["sh", "-c", "echo a b", ""]);
+    let query = "command=sh&stdout=true&command=-c&command=echo+a%20b&command=";
+    assert_eq!(argv(exec, query), (told.clone(), told.clone()));
+    // The pod's own subresource, or a node's kubelet that runs the command.
+    assert_eq!(argv("/api/v1/nodes/n/proxy/exec/d/p/c", query), (vec![], told));
+    assert_eq!(argv("/api/v1/namespaces/d/pods/p/attach", query).0, words(&[]));
+    let most = "x".repeat(RECORDED_TEXT_MAX - 2);
+    assert_eq!(argv(exec, &format!("command=ls&command={most}")).0, words(&["ls", &most]));
+    assert_eq!(argv(exec, &format!("command=ls&command={most}x")).0, words(&[]));
+    let many = |count: usize| "command=&".repeat(count);
+    assert_eq!(argv(exec, &many(EXEC_WORDS_MAX)).0.len(), EXEC_WORDS_MAX);
+    assert_eq!(argv(exec, &many(EXEC_WORDS_MAX + 1)).0.len(), 0);
+}
+
 /// `kubectl get pods --watch-only` lists the pods, and prints only what changes.
 #[test]
 fn what_is_read_before_watch_only_is_recorded_as_unprinted() {

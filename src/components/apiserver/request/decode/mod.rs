@@ -292,7 +292,7 @@ pub(crate) const TOKEN_REQUEST: SubresourceType = SubresourceType {
     kind: "TokenRequest",
     older: None,
 };
-/// Upstream takes the older version here although nothing else of it is left.
+/// Upstream accepts an Eviction of `policy/v1beta1`, too, a version without any other kind.
 pub(crate) const EVICTION: SubresourceType = SubresourceType {
     schema: "io.k8s.api.policy.v1.Eviction",
     api_version: "policy/v1",

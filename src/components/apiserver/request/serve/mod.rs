@@ -50,9 +50,9 @@ impl Server {
     /// The connection comes back: no listener is served now.
     pub fn adopt(&self, tcp: TcpStream, from: SocketAddr) -> BoxFuture<'_, Result<(), TcpStream>> {
         Box::pin(async move {
-            let door = self.state.door.lock().clone();
-            match door {
-                Some(door) => door.send((tcp, from)).await.map_err(|back| back.0.0),
+            let handover = self.state.handover.lock().clone();
+            match handover {
+                Some(handover) => handover.send((tcp, from)).await.map_err(|back| back.0.0),
                 None => Err(tcp),
             }
         })
@@ -87,8 +87,8 @@ impl Server {
         let ending = stop.child_token();
         let admitted = Connections::new(most, self.state.known.clone());
         // One at a time: those that wait are counted nowhere.
-        let (door, mut handed) = mpsc::channel(1);
-        *self.state.door.lock() = Some(door);
+        let (handover, mut handed) = mpsc::channel(1);
+        *self.state.handover.lock() = Some(handover);
         loop {
             let (tcp, from) = tokio::select! {
                 biased;

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 /// Pause before everything is read again, at first. It doubles each time.
 const FEED_AGAIN: Duration = Duration::from_millis(50);
-/// That pause at most, while a store elsewhere cannot be reached.
+/// The longest pause before such a read, while a store elsewhere cannot be reached.
 const FEED_AGAIN_MAX: Duration = Duration::from_secs(2);
 /// How often it is looked which watchers leave their events waiting.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -88,11 +88,11 @@ impl Cache {
     /// Cuts off the watchers that leave events waiting for longer than the cache keeps them.
     fn cut_slow_watchers(&self) {
         let now = Instant::now();
-        for shelf in self.shelves.read().values() {
+        for cached in self.resources.read().values() {
             // Few are slow: others may read meanwhile.
-            let is_slow = lock(shelf).watchers.values().any(|w| !w.queue.keeps_up(now));
+            let is_slow = lock(cached).watchers.values().any(|w| !w.queue.keeps_up(now));
             if is_slow {
-                lock_mut(shelf).watchers.retain(|_, w| w.queue.keeps_up(now));
+                lock_mut(cached).watchers.retain(|_, w| w.queue.keeps_up(now));
             }
         }
     }
@@ -106,8 +106,8 @@ impl Cache {
         changes: Changes,
         unread: BTreeMap<String, Undecodable>,
     ) {
-        let Some(shelf) = self.shelf(resource) else { return };
-        let inner = &mut *lock_mut(&shelf);
+        let Some(cached) = self.resource(resource) else { return };
+        let inner = &mut *lock_mut(&cached);
         if !inner.undecodable.is_empty() {
             changes.iter().for_each(|(key, _)| drop(inner.undecodable.remove(key)));
         }
@@ -167,12 +167,12 @@ impl Cache {
         let objects = fresh.values().flat_map(|objects| objects.values());
         self.values.reset(objects.map(|object| object.values).sum());
         self.filled.store(revision, Ordering::Relaxed);
-        fresh.keys().chain(unread.keys()).for_each(|name| drop(self.shelf(name)));
-        for (name, shelf) in self.shelves.read().iter() {
+        fresh.keys().chain(unread.keys()).for_each(|name| drop(self.resource(name)));
+        for (name, cached) in self.resources.read().iter() {
             let objects = fresh.remove(name).unwrap_or_default();
             let undecodable = unread.remove(name).unwrap_or_default();
             let fresh = Inner { objects, undecodable, ring_after: revision, revision, ..Inner::default() };
-            let before = std::mem::replace(&mut *lock_mut(shelf), fresh);
+            let before = std::mem::replace(&mut *lock_mut(cached), fresh);
             before.objects.values().for_each(|object| self.watch_buffers.let_go(&**object));
             before.ring.iter().for_each(|kept| self.watch_buffers.let_go(&**kept));
         }
@@ -184,8 +184,8 @@ impl Cache {
     /// longer served, or are served in another way, end: their clients list again.
     fn define(&self, changes: &[(String, Option<Arc<Object>>)]) {
         let mut definitions = BTreeMap::new();
-        if let Some(shelf) = self.shelf(DEFINITIONS) {
-            definitions.clone_from(&lock(&shelf).objects);
+        if let Some(cached) = self.resource(DEFINITIONS) {
+            definitions.clone_from(&lock(&cached).objects);
         }
         for (name, changed) in changes {
             match changed {
@@ -197,8 +197,8 @@ impl Cache {
         let after = Arc::new(Catalog::of(definitions.values().map(|d| &d.value), &before));
         *self.kinds.write() = after.clone();
         for place in before.changed(&after) {
-            let Some(shelf) = self.shelf(&place) else { continue };
-            let inner = &mut *lock_mut(&shelf);
+            let Some(cached) = self.resource(&place) else { continue };
+            let inner = &mut *lock_mut(&cached);
             inner.watchers.clear();
             if after.iter().all(|kind| kind.place() != place) {
                 inner.forget_events(&self.watch_buffers);
@@ -210,7 +210,7 @@ impl Cache {
     /// the reservations of Services.
     fn resource_and_key(&self, key: &[u8]) -> Option<(String, String)> {
         let (resource, rest) = keys::resource_and_key(key)?;
-        self.shelf(resource)?;
+        self.resource(resource)?;
         Some((resource.to_string(), rest.to_string()))
     }
 

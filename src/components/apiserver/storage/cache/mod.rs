@@ -50,8 +50,8 @@ struct Watcher {
 }
 
 impl Watcher {
-    /// What an event is to this watcher. A filter that costs much is judged by its own task: there
-    /// any event is a modification.
+    /// Returns what an event is to this watcher. A filter that costs much is judged by its own
+    /// task: there any event is a modification.
     fn change(&self, event: &Event) -> Option<Change> {
         match self.filter.is_cheap() {
             true => self.filter.classify(event),
@@ -71,7 +71,7 @@ pub(crate) struct Undecodable {
 
 #[derive(Default)]
 struct Inner {
-    /// By `namespace/name` or `name`, in the store's order.
+    /// The objects by `namespace/name` or `name`, in the store's order.
     objects: BTreeMap<String, Arc<Object>>,
     /// The values under other keys that cannot be decoded.
     undecodable: BTreeMap<String, Undecodable>,
@@ -82,8 +82,8 @@ struct Inner {
     ring_after: Revision,
     /// The last revision that changed this resource.
     revision: Revision,
-    /// The same, for callers that only need to know that something changed. It ends when the cache
-    /// is filled anew.
+    /// Sends each such revision to callers that only need to know that something changed. It is
+    /// dropped when the cache is filled anew.
     moved: watch::Sender<Revision>,
     watchers: HashMap<u64, Watcher>,
     next_watcher: u64,
@@ -93,7 +93,7 @@ struct Inner {
 }
 
 impl Inner {
-    /// The objects whose key begins with `prefix`, in the order of their keys.
+    /// Returns the objects whose key begins with `prefix`, in the order of their keys.
     fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a String, &'a Arc<Object>)> {
         self.objects.range(prefix.to_string()..).take_while(move |(key, _)| key.starts_with(prefix))
     }
@@ -137,12 +137,12 @@ impl Inner {
 /// The changes of one revision to one resource: by key, the new state or none.
 type Changes = Vec<(String, Option<Arc<Object>>)>;
 /// The objects of one resource and their watchers.
-type Shelf = Arc<RwLock<Inner>>;
+type Resource = Arc<RwLock<Inner>>;
 
 pub(crate) struct Cache {
-    /// By the resource, as keys name it (`pods`, `example.com/tabs`). The shelf of a custom
-    /// resource is made when it is first used.
-    shelves: RwLock<HashMap<String, Shelf>>,
+    /// What is cached of each resource, as keys name it (`pods`, `example.com/tabs`). That of a
+    /// custom resource is made when it is first used.
+    resources: RwLock<HashMap<String, Resource>>,
     /// The revision of the last fill: nothing is known of what was before.
     filled: AtomicI64,
     /// The kinds that are served: as the definitions say, at the revision of the objects.
@@ -159,12 +159,12 @@ pub(crate) struct Cache {
     pub bindings: Bindings,
 }
 
-fn lock(shelf: &RwLock<Inner>) -> RwLockReadGuard<'_, Inner> {
-    shelf.read()
+fn lock(cached: &RwLock<Inner>) -> RwLockReadGuard<'_, Inner> {
+    cached.read()
 }
 
-fn lock_mut(shelf: &RwLock<Inner>) -> RwLockWriteGuard<'_, Inner> {
-    shelf.write()
+fn lock_mut(cached: &RwLock<Inner>) -> RwLockWriteGuard<'_, Inner> {
+    cached.write()
 }
 
 /// A list at one revision.
@@ -185,8 +185,8 @@ pub(crate) struct Measure {
 
 /// The beginning of a watch: what to send first, then what comes.
 pub(crate) struct Subscription {
-    /// For `initial` and `backlog`, which hold what does not match as well: there may be much of
-    /// it, and the cache is locked here.
+    /// Selects from `initial` and `backlog`, which hold what does not match as well: there may be
+    /// much of it, and the cache is locked when they are made.
     pub filter: Filter,
     pub initial: Beginning<Object>,
     pub backlog: Beginning<Kept>,
@@ -206,7 +206,7 @@ impl Cache {
     pub(crate) fn new() -> Cache {
         let names = kinds::all().iter().filter(|k| k.is_stored()).map(|k| k.plural.to_string());
         Cache {
-            shelves: RwLock::new(names.map(|name| (name, Shelf::default())).collect()),
+            resources: RwLock::new(names.map(|name| (name, Resource::default())).collect()),
             filled: AtomicI64::new(0),
             kinds: RwLock::default(),
             progress: watch::Sender::new(0),
@@ -222,19 +222,19 @@ impl Cache {
         self.kinds.read().clone()
     }
 
-    fn shelf(&self, resource: &str) -> Option<Shelf> {
-        if let Some(shelf) = self.shelves.read().get(resource) {
-            return Some(shelf.clone());
+    fn resource(&self, resource: &str) -> Option<Resource> {
+        if let Some(cached) = self.resources.read().get(resource) {
+            return Some(cached.clone());
         }
         if !resource.contains('/') {
             return None; // no kind of the table, and no custom resource's place
         }
-        let mut shelves = self.shelves.write();
-        let shelf = shelves.entry(resource.to_string()).or_insert_with(|| {
+        let mut resources = self.resources.write();
+        let cached = resources.entry(resource.to_string()).or_insert_with(|| {
             let filled = self.filled.load(Ordering::Relaxed);
             Arc::new(RwLock::new(Inner { ring_after: filled, revision: filled, ..Inner::default() }))
         });
-        Some(shelf.clone())
+        Some(cached.clone())
     }
 
     /// Returns the revision that this cache has reached.
@@ -255,28 +255,28 @@ impl Cache {
     }
 
     pub(crate) fn get(&self, resource: &str, key: &str) -> Option<Arc<Object>> {
-        lock(&*self.shelf(resource)?).objects.get(key).cloned()
+        lock(&*self.resource(resource)?).objects.get(key).cloned()
     }
 
-    /// Why the object of this key is not served although something is stored there.
+    /// Returns why the object of this key is not served although something is stored there.
     pub(crate) fn undecodable(&self, resource: &str, key: &str) -> Option<Undecodable> {
-        lock(&*self.shelf(resource)?).undecodable.get(key).cloned()
+        lock(&*self.resource(resource)?).undecodable.get(key).cloned()
     }
 
-    /// The keys of a resource under `prefix` (empty, or `namespace/`) whose values cannot be
-    /// decoded.
+    /// Returns the keys of a resource under `prefix` (empty, or `namespace/`) whose values cannot
+    /// be decoded.
     pub(crate) fn undecodable_keys(&self, resource: &str, prefix: &str) -> Vec<String> {
-        let Some(shelf) = self.shelf(resource) else { return vec![] };
-        lock(&shelf).undecodable.keys().filter(|key| key.starts_with(prefix)).cloned().collect()
+        let Some(cached) = self.resource(resource) else { return vec![] };
+        lock(&cached).undecodable.keys().filter(|key| key.starts_with(prefix)).cloned().collect()
     }
 
-    /// All objects of a resource whose key starts with `prefix` (empty, or `namespace/`).
+    /// Returns all objects of a resource whose key starts with `prefix` (empty, or `namespace/`).
     pub(crate) fn list(&self, resource: &str, prefix: &str) -> Snapshot {
         let reached = self.revision();
-        let Some(shelf) = self.shelf(resource) else {
+        let Some(cached) = self.resource(resource) else {
             return Snapshot { objects: vec![], revision: reached };
         };
-        let inner = lock(&shelf);
+        let inner = lock(&cached);
         let objects = inner.under(prefix).map(|(key, object)| (key.clone(), object.clone())).collect();
         Snapshot { objects, revision: reached.max(inner.revision) }
     }
@@ -284,8 +284,8 @@ impl Cache {
     /// Returns the size of a list of all objects under `prefix`, without making it.
     pub(crate) fn measure(&self, resource: &str, prefix: &str) -> Measure {
         let mut found = Measure::default();
-        let Some(shelf) = self.shelf(resource) else { return found };
-        for (key, object) in lock(&shelf).under(prefix) {
+        let Some(cached) = self.resource(resource) else { return found };
+        for (key, object) in lock(&cached).under(prefix) {
             found.count += 1;
             found.objects += object.bytes.len();
             found.keys += key.len() + size_of::<(String, Arc<Object>)>();
@@ -295,15 +295,15 @@ impl Cache {
 
     /// Calls `f` for each object under `prefix`, without copying.
     pub(crate) fn for_each(&self, resource: &str, prefix: &str, mut f: impl FnMut(&Value)) {
-        let Some(shelf) = self.shelf(resource) else { return };
-        lock(&shelf).under(prefix).for_each(|(_, object)| f(&object.value));
+        let Some(cached) = self.resource(resource) else { return };
+        lock(&cached).under(prefix).for_each(|(_, object)| f(&object.value));
     }
 
     /// Returns a receiver that changes with each revision that changes the resource, also for
     /// values that cannot be decoded. It closes when the cache is filled anew. `None` for what is
     /// no resource.
     pub(crate) fn changes(&self, resource: &str) -> Option<watch::Receiver<Revision>> {
-        Some(lock(&*self.shelf(resource)?).moved.subscribe())
+        Some(lock(&*self.resource(resource)?).moved.subscribe())
     }
 
     /// Starts a watch: `after` None begins with all objects there are, else with the events after
@@ -317,11 +317,11 @@ impl Cache {
         let reached = self.revision();
         let (queue, live) =
             watch_queue::channel((!filter.is_cheap()).then(|| filter.clone()), &self.watch_buffers);
-        let Some(shelf) = self.shelf(resource) else {
+        let Some(cached) = self.resource(resource) else {
             let (initial, backlog) = self.beginning(vec![], vec![]);
             return Ok(Subscription { filter, initial, backlog, revision: reached, live });
         };
-        let mut inner = lock_mut(&shelf);
+        let mut inner = lock_mut(&cached);
         let revision = reached.max(inner.revision);
         let (mut initial, mut backlog) = (vec![], vec![]);
         match after {

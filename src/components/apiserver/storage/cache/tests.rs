@@ -66,11 +66,11 @@ fn a_kind_that_is_served_no_more_keeps_no_events() {
         |n: i64| json!({"kind": "Tab", "apiVersion": "example.com/v1", "metadata": {"name": "a"}, "n": n});
     send(12, "example.com/tabs/a", Some(tab(1)));
     send(13, "example.com/tabs/a", None);
-    let shelf = cache.shelf("example.com/tabs").unwrap();
-    assert_eq!(lock(&shelf).ring.len(), 2);
+    let cached = cache.resource("example.com/tabs").unwrap();
+    assert_eq!(lock(&cached).ring.len(), 2);
     assert!(cache.watch("example.com/tabs", Filter::default(), Some(11)).is_ok());
     send(14, &defined, None);
-    assert_eq!((lock(&shelf).ring.len(), lock(&shelf).ring_bytes, lock(&shelf).watchers.len()), (0, 0, 0));
+    assert_eq!((lock(&cached).ring.len(), lock(&cached).ring_bytes, lock(&cached).watchers.len()), (0, 0, 0));
     send(15, &defined, Some(definition()));
     assert!(cache.watch("example.com/tabs", Filter::default(), Some(11)).is_err(), "what it missed is gone");
     assert!(cache.watch("example.com/tabs", Filter::default(), Some(15)).is_ok());
@@ -84,8 +84,8 @@ fn large_events_fall_out_of_the_ring_earlier() {
     for revision in 11..=200 {
         put(&cache, &name, revision);
     }
-    let shelf = cache.shelf("configmaps").unwrap();
-    let (events, bytes) = (lock(&shelf).ring.len(), lock(&shelf).ring_bytes);
+    let cached = cache.resource("configmaps").unwrap();
+    let (events, bytes) = (lock(&cached).ring.len(), lock(&cached).ring_bytes);
     assert!((RING_LEAST..64).contains(&events) && bytes <= RING_BYTES, "{events} events, {bytes} bytes");
     assert!(cache.watch("configmaps", Filter::default(), Some(100)).is_err());
     assert!(cache.watch("configmaps", Filter::default(), Some(190)).is_ok());
@@ -97,8 +97,8 @@ fn events_that_are_kept_however_large_they_are_have_a_bound() {
     cache.reset(vec![], 10);
     let name = "a".repeat(RING_BYTES - 1000);
     (11..=30).for_each(|revision| put(&cache, &name, revision));
-    let shelf = cache.shelf("configmaps").unwrap();
-    let kept = || (lock(&shelf).ring.len(), lock(&shelf).ring_bytes);
+    let cached = cache.resource("configmaps").unwrap();
+    let kept = || (lock(&cached).ring.len(), lock(&cached).ring_bytes);
     assert!(kept().0 == 4 && kept().1 <= RING_BYTES_MOST, "{:?}", kept());
     assert!(cache.watch("configmaps", Filter::default(), Some(26)).is_ok());
     put(&cache, &"a".repeat(RING_BYTES_MOST), 31);
@@ -133,9 +133,9 @@ fn what_an_object_was_before_counts_while_its_event_is_kept() {
     for n in 0..200 {
         send(211 + n, &format!("m{n}"), "");
     }
-    let shelf = cache.shelf("configmaps").unwrap();
-    let held: usize = lock(&shelf).ring.iter().map(|kept| kept.to_parse()).sum();
-    let (events, bytes) = (lock(&shelf).ring.len(), lock(&shelf).ring_bytes);
+    let cached = cache.resource("configmaps").unwrap();
+    let held: usize = lock(&cached).ring.iter().map(|kept| kept.to_parse()).sum();
+    let (events, bytes) = (lock(&cached).ring.len(), lock(&cached).ring_bytes);
     assert!(bytes <= RING_BYTES && held <= 2 * RING_BYTES, "{events} events, {bytes} bytes hold {held}");
     assert!((RING_LEAST..64).contains(&events), "{events} events");
 }
@@ -199,8 +199,8 @@ fn watchers_of_a_resource_that_never_changes_are_forgotten_when_they_leave() {
     for _ in 0..10_000 {
         drop(cache.watch("configmaps", Filter::default(), None));
     }
-    let shelf = cache.shelf("configmaps").unwrap();
-    let known = lock(&shelf).watchers.len();
+    let cached = cache.resource("configmaps").unwrap();
+    let known = lock(&cached).watchers.len();
     assert!((20..100).contains(&known), "{known} watchers are remembered, of whom 20 are there");
     drop(stay);
 }

@@ -177,7 +177,7 @@ async fn the_alarm_of_a_full_store_ends_by_itself() {
 struct Counting {
     kv: Kv,
     barriers: AtomicUsize,
-    /// Limits of the ranges of the past.
+    /// The limit of each range request for a revision of the past.
     pages: Mutex<Vec<i64>>,
     /// How many of them ask for a count and a barrier.
     counts: AtomicUsize,

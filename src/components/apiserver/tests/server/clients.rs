@@ -122,7 +122,8 @@ async fn floods_get_429_and_the_cluster_goes_on() {
     assert_eq!(first.into_body().collect().await.unwrap().to_bytes().len() as u64, length);
     assert_eq!(list().await.status(), 200);
     drop(unread);
-    // Bodies that never end hold memory, and no place: more of them than may write at a time.
+    // Requests whose bodies never end hold memory and no place: here are more than may write at a
+    // time.
     let server = &api.fixture.server;
     let slow: Vec<_> = (0..WRITING_MAX + 10)
         .map(|_| {

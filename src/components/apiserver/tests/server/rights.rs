@@ -40,7 +40,7 @@ async fn only_those_who_may_do() {
         403
     );
     assert_eq!(api.send(bob.clone(), ask("POST", CM, cm("a", "1"))).await.0, 403);
-    // a look at a pod is no shell in it
+    // The right to get pods/exec does not run a command with POST.
     let roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles";
     let look = json!({"metadata": {"name": "look"}, "rules": [{"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["get"]}]});
     assert_eq!(api.post(roles, look).await.0, 201);

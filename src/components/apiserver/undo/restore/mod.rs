@@ -58,23 +58,24 @@ use tap::{Event, Journey as Way, Record, Write};
 const TRIES: usize = 20;
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
-/// Which object: group and plural, namespace, name.
+/// Identifies an object: by its group and plural, its namespace and its name.
 type Named<'a> = ((&'a str, &'a str), &'a str, &'a str);
 
 /// What happens to one key.
 #[derive(Clone, Debug, PartialEq)]
 struct Move {
     key: Bytes,
-    /// The key's revision now, 0 if it is not there: the plan holds only while that is so.
+    /// The revision of the key when this was planned, 0 if it did not exist. The transaction fails
+    /// if the key has another one.
     expected: Revision,
-    /// `None`: it goes.
+    /// The value that is written; `None`: the key is deleted.
     put: Option<Bytes>,
-    /// What it is now; empty if it is not there.
+    /// The value that the key has now; empty if it does not exist.
     last: Bytes,
 }
 
 impl Move {
-    /// The condition that the key is as it was when the move was planned.
+    /// Returns the condition that the key is as it was when the move was planned.
     fn compare(&self) -> Compare {
         is_at(self.key.clone(), self.expected)
     }
@@ -93,8 +94,8 @@ impl Move {
     }
 }
 
-/// What the moves use the store's room for: if they make it smaller, they may use what is kept for
-/// repairs.
+/// Returns what the moves use the store's room for: if they make it smaller, they may use what is
+/// kept for repairs.
 fn room_of(moves: &[Move]) -> Use {
     let made: usize = moves.iter().map(|m| m.put.as_ref().map_or(0, Bytes::len)).sum();
     let gone: usize = moves.iter().map(|m| m.last.len()).sum();
@@ -219,7 +220,8 @@ impl Journey {
         moves
     }
 
-    /// The transaction that makes all moves, or none of them if a key has changed since `before`.
+    /// Makes the transaction that makes all moves, or none of them if a key has changed since
+    /// `before`.
     fn transaction(&self, moves: &[Move], before: Revision) -> TxnRequest {
         let mut txn = TxnRequest { compare: self.unchanged.clone(), ..TxnRequest::default() };
         txn.compare.extend(moves.iter().map(Move::compare));
@@ -269,8 +271,8 @@ impl State {
         Ok((response.kvs, response.revision))
     }
 
-    /// What people wrote since then and the journey would remove or change back, beyond the steps
-    /// that it undoes by name: what it makes of the components' own writes follows from that.
+    /// Returns what people wrote since then and the journey would remove or change back, beyond the
+    /// steps that it undoes by name: what it makes of the components' own writes follows from that.
     ///
     /// The records of the tap name the writers. Of a time of which no record is kept, an object
     /// that no controller owns counts as a person's if it was created since, or if a part of it

@@ -83,7 +83,7 @@ fn nothing_made_since(kinds: &Catalog, moves: &[Move], known: Revision) -> Vec<C
     conditions
 }
 
-/// The condition that no key below this one has been made since `known`.
+/// Returns the condition that no key below this one has been made since `known`.
 fn none_since(below: &str, known: Revision) -> Compare {
     Compare {
         key: Bytes::from(format!("{ROOT}{below}/")),

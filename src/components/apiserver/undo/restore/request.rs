@@ -16,11 +16,11 @@ use tap::{Journey as Way, Record};
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct JourneyRequest {
-    /// Only says what would be lost.
+    /// The request only asks what would be lost.
     plan: bool,
     count: Option<usize>,
     revision: Option<Revision>,
-    /// Of a rewind: only these go back.
+    /// The only namespaces that a rewind brings back; `None`: all.
     namespaces: Option<BTreeSet<String>>,
     /// The plan that was agreed to: the revision that it was made at, and the one that it goes back
     /// to.
@@ -144,8 +144,8 @@ pub(crate) async fn serve(
     Err(Status::timeout("the cluster changes too fast to go back; try again"))
 }
 
-/// The steps that can be undone, and those of which the store no longer keeps the state before:
-/// history goes when it is old, or when the store needs room.
+/// Returns the steps that can be undone, and those of which the store no longer keeps the state
+/// before: history goes when it is old, or when the store needs room.
 fn parted(state: &State, snapshot: &StepsSnapshot) -> (Vec<Step>, Vec<Step>) {
     let oldest = state.kv.compacted();
     snapshot.done.iter().cloned().partition(|s| s.first > oldest)

@@ -42,7 +42,7 @@ const WRITTEN: &str = "/ropewalk/written";
 /// others. Example: bob has 10 steps, and eve's program writes a thousand times; bob's 10 stay, and
 /// eve's last 490.
 const STEPS_MAX: usize = 500;
-/// One write removes no more keys of steps than these: a transaction has its bounds.
+/// Keys of steps that one write removes at most: a transaction has its bounds.
 const FORGOTTEN_AT_ONCE: usize = 16;
 
 /// One command of a person, with all that it wrote.
@@ -67,7 +67,8 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    /// The account that the step is charged to: one for a person, whatever names `--as` gives it.
+    /// Returns the account that the step is charged to: one for a person, whatever names `--as`
+    /// gives it.
     fn account(&self) -> &str {
         if self.account.is_empty() { &self.user } else { &self.account }
     }
@@ -94,9 +95,9 @@ impl Undone {
 
 #[derive(Default)]
 struct Inner {
-    /// By their first revision.
+    /// The steps by their first revision.
     steps: BTreeMap<Revision, Step>,
-    /// Where each stands. Every write asks.
+    /// The first revision of each step, by its id. Every write looks it up.
     at: HashMap<String, Revision>,
     undone: Vec<Undone>,
     /// Revision of the key of `undone`; 0 if it does not exist.
@@ -116,8 +117,8 @@ pub(crate) struct StepsSnapshot {
 }
 
 impl StepsSnapshot {
-    /// The conditions of a transaction that holds only if no step was begun, continued, undone or
-    /// redone since this snapshot, which has everything up to `known`.
+    /// Returns the conditions of a transaction that holds only if no step was begun, continued,
+    /// undone or redone since this snapshot, which has everything up to `known`.
     pub(crate) fn unchanged_since(&self, known: Revision) -> Vec<Compare> {
         let all = Compare {
             key: Bytes::from_static(ROOT.as_bytes()),
@@ -141,7 +142,7 @@ impl Inner {
         self.steps.values().filter(|s| !self.hidden.contains(&s.id))
     }
 
-    /// The steps that have to go when this person begins one more.
+    /// Returns the steps that have to go when this person begins one more.
     fn surplus(&self, writer: &str) -> impl Iterator<Item = &Step> {
         let mut by_person: BTreeMap<&str, VecDeque<&Step>> = BTreeMap::new();
         let mut over = (self.visible().count() + 1).saturating_sub(STEPS_MAX);
@@ -164,12 +165,14 @@ pub(crate) fn key(id: &str) -> String {
     format!("{STEPS}{id}")
 }
 
-/// Bytes of a session by which requests are one step. kubectl's have 36.
+/// Bytes that the name of a session may have. All requests of a session are one step; kubectl's
+/// names have 36 bytes.
 const SESSION_MAX: usize = 64;
 
-/// The step that a request belongs to: that of its user's session, or one of its own if it has none
-/// or one that cannot stand in a key as it is. To shorten or clean such a session would make one
-/// step of the commands of several; clients choose sessions, so the same one of two users is two.
+/// Returns the step that a request belongs to: that of its user's session, or one of its own if it
+/// has none or one that cannot stand in a key as it is. To shorten or clean such a session would
+/// make one step of the commands of several; clients choose sessions, so the same one of two users
+/// is two.
 pub(crate) fn id_of(request: &tap::Request) -> String {
     let session = &request.session;
     let fits = (1..=SESSION_MAX).contains(&session.len())
@@ -186,7 +189,7 @@ impl Steps {
         self.inner.lock()
     }
 
-    /// Takes over a key from the store. Keys of others are ignored.
+    /// Applies a change of the store to the steps. Keys that belong to no step are ignored.
     pub(crate) fn apply_key(&self, kv: &KeyValue, deleted: bool) {
         let Ok(name) = std::str::from_utf8(&kv.key) else { return };
         let mut inner = self.lock();
@@ -227,8 +230,9 @@ impl Steps {
         inner.steps.get(inner.at.get(id)?).cloned()
     }
 
-    /// History from here on has to be kept so that steps can be undone; `None`: nothing has to.
-    /// Steps whose past is gone, because the store keeps nothing before `oldest`, hold nothing.
+    /// Returns the revision from which on history has to be kept so that steps can be undone;
+    /// `None`: nothing has to. Steps whose past is gone, because the store keeps nothing before
+    /// `oldest`, hold nothing.
     pub(crate) fn keep_from(&self, oldest: Revision) -> Option<Revision> {
         let inner = self.lock();
         let forgotten: BTreeSet<&String> =
@@ -237,8 +241,8 @@ impl Steps {
         kept.next().map(|(first, _)| first - 1)
     }
 
-    /// What a write of this request adds to its transaction: the step, unless it is there already.
-    /// It also forgets what was undone.
+    /// Adds to the transaction of a write what this request means for undo: the step, unless it is
+    /// there already. It also forgets what was undone.
     pub(crate) fn note(&self, ctx: &Context, kind: &Kind, object: &Value, extra: &mut Extra) {
         // Not custom resources that are called so.
         let is_noise = kind.custom.is_none() && matches!(kind.plural, "events" | "leases");
@@ -296,7 +300,7 @@ impl Steps {
     }
 }
 
-/// A list of undone steps as a value of the store.
+/// Returns a list of undone steps as a value of the store.
 pub(crate) fn undone_value(undone: &[Undone]) -> Bytes {
     serde_json::to_vec(undone).unwrap_or_default().into()
 }

@@ -66,7 +66,7 @@ fn a_template_that_names_its_node_runs_there_only() {
     assert_eq!(status(&set, &nodes, &there, "h", now()).desired_number_scheduled, 1);
 }
 
-/// A pod that is not bound yet, of a node that its affinity names.
+/// Returns a pod that is not bound yet, of a node that its affinity names.
 fn waiting(name: &str, node: &str) -> Arc<Pod> {
     let mut waiting = (*pod(name, "", "h", false)).clone();
     let there = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
@@ -122,7 +122,7 @@ fn an_update_replaces_one_at_a_time() {
     assert_eq!((s.desired_number_scheduled, s.number_ready, s.updated_number_scheduled), (2, 1, Some(1)));
 }
 
-/// With `maxSurge`, `maxUnavailable` and `minReadySeconds`.
+/// Makes a set with `maxSurge`, `maxUnavailable` and `minReadySeconds`.
 fn rolling(surge: serde_json::Value, unavailable: serde_json::Value, ready: i32) -> DaemonSet {
     let mut set = set(json!({}));
     let spec = set.spec.as_mut().unwrap();

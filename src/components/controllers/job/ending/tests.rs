@@ -14,7 +14,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-/// A Job whose deadline is over, and that had one active pod.
+/// Returns a Job whose deadline is over, and that had one active pod.
 fn late() -> Value {
     json!({"metadata": {"name": "j", "namespace": "d", "uid": "1", "resourceVersion": "5"},
         "spec": {"activeDeadlineSeconds": 60, "selector": {"matchLabels": {"a": "b"}},
@@ -51,7 +51,7 @@ async fn a_job_does_not_end_before_its_pods_are_known() {
         })
         .await;
         let shared = Shared::fixed(&server.client);
-        shared.informer::<Job>().tell_of(serde_json::from_value(late()).unwrap());
+        shared.informer::<Job>().show(serde_json::from_value(late()).unwrap());
         let looked = workload::look_once::<Jobs>(&shared, &Key::new("d", "j")).await;
         assert_eq!(looked.is_err(), unknown > 0, "{:?}", looked.err());
         let written: Vec<Value> =
@@ -64,7 +64,7 @@ async fn a_job_does_not_end_before_its_pods_are_known() {
     }
 }
 
-/// The requests of a look at a Job that has ended, or not, beside this pod.
+/// Returns the requests of a look at a Job that has ended, or not, beside this pod.
 async fn look(ended: bool, ttl: Value, pod: Value) -> Vec<String> {
     let ended = if ended { "True" } else { "False" };
     let done = json!({"type": "Complete", "status": ended, "lastTransitionTime": "2025-01-01T00:00:00Z"});
@@ -81,8 +81,8 @@ async fn look(ended: bool, ttl: Value, pod: Value) -> Vec<String> {
     })
     .await;
     let shared = Shared::fixed(&server.client);
-    shared.informer::<Job>().tell_of(serde_json::from_value(job).unwrap());
-    shared.informer::<Pod>().tell_of(serde_json::from_value(pod).unwrap());
+    shared.informer::<Job>().show(serde_json::from_value(job).unwrap());
+    shared.informer::<Pod>().show(serde_json::from_value(pod).unwrap());
     workload::look_once::<Jobs>(&shared, &Key::new("d", "j")).await.unwrap();
     server.lines()
 }

@@ -27,10 +27,11 @@ use std::time::{Duration, Instant};
 const TRANSITION: Duration = Duration::from_secs(300);
 /// While one pod is being evicted, no other is, for this time at most.
 const ONE_BY_ONE: Duration = Duration::from_secs(30);
-/// The pause before a disk that could not be looked at is looked at again: upstream's
+/// The pause before the manager asks again for the room on the disk, after an error: upstream's
 /// `evictionMonitoringPeriod`.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
-/// A claim's volume is asked for this long: the store may wait for room on the same disk.
+/// How long the API may take to say which volume a claim has: the store may wait for room on the
+/// same disk.
 const LOOK_UP: Duration = Duration::from_millis(300);
 
 /// One condition as Events and the Node's status have announced it.
@@ -177,7 +178,7 @@ impl Kubelet {
         let host = self.config.node_root();
         let place = host.clone();
         let on_node = walk::in_turn(move || walk::at_least(&place, Instant::now() + walk::POD_TIME)).await;
-        let (mut used, node_grew) = match settled(on_node) {
+        let (mut used, node_grew) = match walk_result(on_node) {
             Some(found) => {
                 let mut node = self.measured.node();
                 node.0 = found;
@@ -209,7 +210,7 @@ impl Kubelet {
             for path in one.of_node {
                 let (host, mounted) = (host.clone(), mounted.clone());
                 let walked = time.walk(move |until| of_node(&host, Path::new(&path), &mounted, until));
-                let amount = settled(walked.await).unwrap_or_default();
+                let amount = walk_result(walked.await).unwrap_or_default();
                 one.usage.kept = one.usage.kept.plus(amount);
             }
             let mut measured = self.measured.lock();
@@ -239,7 +240,7 @@ impl Kubelet {
             let at = clock::Instant::now();
             local_storage::measure(&pod_dir, &log_dir, until).map(|own| (at, Arc::new(own)))
         });
-        let Some((at, own)) = settled(walked.await) else { return self.measured.last(uid) };
+        let Some((at, own)) = walk_result(walked.await) else { return self.measured.last(uid) };
         self.measured.lock().entry(uid.into()).or_default().own = Some((at, own.clone()));
         Some(own)
     }
@@ -415,7 +416,7 @@ fn of_node(host: &Path, path: &Path, mounted: &Mounted, until: Instant) -> linux
 }
 
 /// Returns what a walk found. `None`: it panicked, or this process lacks descriptors or memory now.
-fn settled<T>(walked: Option<linux::Result<T>>) -> Option<T> {
+fn walk_result<T>(walked: Option<linux::Result<T>>) -> Option<T> {
     let error = match walked? {
         Ok(found) => return Some(found),
         Err(error) => error,

@@ -55,9 +55,12 @@ fn what_was_measured_is_used_until_it_is_too_old() {
     assert!(measured.was_cut("u"));
     // A walk waits for those of all other pods; what asks for it again meanwhile changes
     // nothing.
-    assert_eq!([measured.begin("u"), measured.begin("u"), measured.begin("v")], [true, false, true]);
-    measured.end("u");
-    assert!(measured.begin("u"));
+    assert_eq!(
+        [measured.note_waiting("u"), measured.note_waiting("u"), measured.note_waiting("v")],
+        [true, false, true]
+    );
+    measured.note_walked("u");
+    assert!(measured.note_waiting("u"));
     measured.forget("u");
     assert!(measured.own("u", at).is_none() && !measured.was_cut("u"));
 }

@@ -26,7 +26,7 @@ async fn a_pod_is_judged_by_a_node_that_was_read_after_the_pod_was_seen() {
         }
         let kubelet = known.get().unwrap();
         let has_label = kubelet.pods.get(&Key::of(&bound)).is_some();
-        kubelet.pods.tell_of(bound.clone());
+        kubelet.pods.show(bound.clone());
         let labels = if has_label { json!({"disk": "ssd"}) } else { json!({}) };
         Some((200, json!({"metadata": {"name": "n1", "labels": labels}})))
     });
@@ -75,9 +75,9 @@ async fn a_pod_that_is_bound_to_its_node_once_more_is_judged_once_more() {
         failure.map(|failure| failure.reason)
     };
     assert_eq!(judged().await.as_deref(), Some("NodeAffinity"));
-    kubelet.pods.tell_gone(bound.clone());
+    kubelet.pods.show_deleted(bound.clone());
     assert!(label.set(()).is_ok());
-    kubelet.pods.tell_of(bound.clone());
+    kubelet.pods.show(bound.clone());
     assert_eq!(judged().await, None, "the label is there now");
     crew.kill();
 }

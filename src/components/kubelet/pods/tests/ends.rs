@@ -106,7 +106,7 @@ fn a_pod_whose_time_is_over_fails_when_its_containers_have_ended() {
         whole["status"] = world.written().unwrap();
         whole["status"]["startTime"] = "2026-01-01T00:00:00Z".into();
         whole["metadata"]["resourceVersion"] = "9".into();
-        world.kubelet.pods.tell_of(read(whole));
+        world.kubelet.pods.show(read(whole));
         assert!(matches!(world.look().await.unwrap(), Outcome::Done), "the end brings it back");
         let asked = async {
             while !world.runtime.calls().iter().any(|call| call == "stop_container a") {
@@ -141,7 +141,7 @@ fn a_container_that_never_started_has_ended_with_the_time_of_its_pod() {
         let next = |whole: &mut Value, status: Value, revision: &str| {
             whole["status"] = status;
             whole["metadata"]["resourceVersion"] = revision.into();
-            world.kubelet.pods.tell_of(read(whole.clone()));
+            world.kubelet.pods.show(read(whole.clone()));
         };
         next(&mut whole, written, "9");
         world.look().await.unwrap();

@@ -37,7 +37,7 @@ fn a_failure_that_cannot_be_written_waits_for_the_watch() {
         assert!(matches!(world.look().await.unwrap(), Outcome::Done));
         refused.store(false, Ordering::Relaxed);
         old["metadata"]["resourceVersion"] = "7".into();
-        world.kubelet.pods.tell_of(read(old));
+        world.kubelet.pods.show(read(old));
         assert!(matches!(world.look().await.unwrap(), Outcome::After(pause) if pause.is_zero()));
         assert_eq!(world.written().unwrap()["reason"], "DeadlineExceeded");
     });
@@ -58,7 +58,7 @@ fn a_deleted_pod_that_is_changed_meanwhile_is_failed_before_it_goes_too() {
         assert!(!goes(&world.api.take()), "its last status would be lost");
         deleted["metadata"]["resourceVersion"] = "7".into();
         deleted["metadata"]["labels"] = json!({"new": "label"});
-        world.kubelet.pods.tell_of(read(deleted));
+        world.kubelet.pods.show(read(deleted));
         world.look().await.unwrap();
         let asked = world.api.take();
         assert_eq!(asked[0].body["status"]["phase"], "Failed");
@@ -290,7 +290,7 @@ fn a_pod_that_was_deleted_by_force_has_its_claim_until_its_containers_have_ended
         world.kubelet.pods.on(move |change| kubelet.note_change(change));
         assert!(world.kubelet.take_claim(&first, "c"));
         world.look().await.unwrap();
-        world.kubelet.pods.tell_gone(first);
+        world.kubelet.pods.show_deleted(first);
         assert!(!world.kubelet.take_claim(&second, "c"), "both would write to the volume");
         world.look().await.unwrap();
         assert!(world.kubelet.take_claim(&second, "c"));

@@ -63,7 +63,7 @@ fn a_critical_pod_is_not_evicted_for_what_it_uses() {
             let mut memory = PodMemory { uid, ..PodMemory::default() };
             world.kubelet.judge(&key, pod, &mut memory).await.unwrap().0.is_some()
         };
-        world.kubelet.pods.tell_of(other.clone());
+        world.kubelet.pods.show(other.clone());
         assert!(fails(&other).await, "a priority counts in kube-system only");
         assert!(!fails(&critical).await);
     });
@@ -199,7 +199,7 @@ fn a_critical_pod_starts_after_those_that_go_for_it_have_ended() {
         critical["metadata"] =
             json!({"name": "c", "namespace": "kube-system", "uid": "v", "resourceVersion": "7"});
         let critical = read(critical);
-        world.kubelet.pods.tell_of(critical.clone());
+        world.kubelet.pods.show(critical.clone());
         world.kubelet.sync(Key::of(&critical), None).await.unwrap();
         let calls = world.runtime.calls();
         let at = |what: &str| calls.iter().rposition(|call| call.starts_with(what));

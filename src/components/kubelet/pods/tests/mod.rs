@@ -136,16 +136,16 @@ fn with_mounts<F: Future<Output = ()>>(test: impl FnOnce(Crew, PathBuf) -> F + S
 fn a_hook_does_not_hold_up_a_pod_that_ended_before_it_began() {
     type End = fn(&Kubelet, Pod);
     let ends: [(&str, End); 4] = [
-        ("deleted by force", |kubelet, pod| kubelet.pods.tell_gone(pod)),
+        ("deleted by force", |kubelet, pod| kubelet.pods.show_deleted(pod)),
         ("replaced by another of its name", |kubelet, mut pod| {
             (pod.metadata.uid, pod.metadata.resource_version) = (Some("v".into()), Some("9".into()));
-            kubelet.pods.tell_of(pod);
+            kubelet.pods.show(pod);
         }),
         ("being deleted", |kubelet, mut pod| {
             pod.metadata.resource_version = Some("9".into());
             let now = clock::now();
             pod.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now));
-            kubelet.pods.tell_of(pod);
+            kubelet.pods.show(pod);
         }),
         ("preempted", |kubelet, pod| {
             kubelet.decide_failure(&Key::of(&pod), "u", status::Failure::preempted())
@@ -190,7 +190,7 @@ fn containers_of_a_pod_that_was_deleted_by_force_have_their_hook_and_a_signal() 
         world.look().await.unwrap();
         let mut next = read(other);
         (next.metadata.uid, next.metadata.resource_version) = (Some("v".into()), Some("9".into()));
-        world.kubelet.pods.tell_of(next);
+        world.kubelet.pods.show(next);
         world.look().await.unwrap();
         let calls = world.runtime.calls();
         let at = |what: &str| calls.iter().position(|call| call.starts_with(what));
@@ -340,7 +340,7 @@ fn a_gate_that_was_opened_after_the_last_write_makes_the_pod_ready() {
         let mut opened = gated;
         opened["metadata"]["resourceVersion"] = "11".into();
         opened["status"] = status;
-        world.kubelet.pods.tell_of(read(opened));
+        world.kubelet.pods.show(read(opened));
         world.look().await.unwrap();
         let status = world.written().expect("the gate changes the status");
         assert_eq!(ready(&status), "True");

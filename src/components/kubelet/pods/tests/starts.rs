@@ -116,7 +116,7 @@ fn another_image_does_not_wait_for_the_back_off_of_the_one_before() {
             assert!(matches!(world.look().await.unwrap(), Outcome::After(_)), "it is pulled again later");
         }
         assert_eq!((world.starts("a"), world.starts("b")), (0, 1));
-        world.kubelet.pods.tell_of(read(image("nginx", "7")));
+        world.kubelet.pods.show(read(image("nginx", "7")));
         world.look().await.unwrap();
         assert_eq!(world.starts("a"), 1);
         let reasons = || {

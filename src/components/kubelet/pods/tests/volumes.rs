@@ -56,7 +56,7 @@ fn an_event_tells_of_a_volume_that_cannot_be_updated_and_the_pod_runs_on() {
         let world = World::new(&crew, api.await, dir, with_map("a", "5"));
         world.look().await.unwrap();
         gone.store(true, Ordering::Relaxed);
-        world.kubelet.pods.tell_of(read(with_map("b", "7"))); // a volume may show labels: it is looked at at once
+        world.kubelet.pods.show(read(with_map("b", "7"))); // a volume may show labels: it is looked at at once
         assert!(world.look().await.is_ok());
         let message = world.api.event("FailedMount").await;
         assert!(message.contains("configmap \"c\" not found"), "{message}");

@@ -307,7 +307,7 @@ where
     let has_left = {
         tokio::pin!(talking, writing);
         tokio::select! {
-            // What is still in the queue fails at once, or finds the client not reading.
+            // Messages that are still queued fail at once, or wait for a client that does not read.
             () = &mut talking => {
                 let _ = tokio::time::timeout(CLOSING, &mut writing).await;
                 true

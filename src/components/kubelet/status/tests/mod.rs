@@ -3,9 +3,9 @@
 mod containers;
 mod ends;
 
+use super::super::back_off::Backoffs;
 use super::super::decide::tests::{container, pod, sandbox};
 use super::super::probe::ProbeResults;
-use super::super::view::Backoffs;
 use super::Container;
 use super::{
     ContainerStatus, Pod, PodCondition, PodStatus, SandboxState, State, Time, Timestamp, View, Waiting,

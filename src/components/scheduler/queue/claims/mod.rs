@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// The claims of a pod that wait for their first consumer get this long, together, to be bound.
 const BIND_TIMEOUT: Duration = Duration::from_secs(600);
-/// Go's words for the end of that time, which upstream's message has.
+/// The words of upstream's message when that time is over; they are Go's.
 const TIMED_OUT: &str = "context deadline exceeded";
 
 impl Scheduler {
@@ -140,7 +140,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// The reason why the pod cannot run on the node.
-    pub(super) fn volumes_are_on(&self, pod: &Pod, node: &str) -> Result<(), String> {
+    pub(super) fn check_volumes_are_on(&self, pod: &Pod, node: &str) -> Result<(), String> {
         let volumes = self.volumes_of(pod).map_err(|why| why.reason)?;
         match self.nodes.get(&Key::new("", node)).map(|n| NodeInfo::of(&n)) {
             None => Err(format!("node {node:?} is gone")),

@@ -18,12 +18,12 @@ fn open(claim: PersistentVolumeClaim) -> Open {
     }
 }
 
-/// A provisioner was asked for the claim's volume, and this version was answered.
+/// Makes a request that a provisioner got for the claim's volume; its answer had this version.
 fn asked(claim: PersistentVolumeClaim, version: u64) -> Requested {
     Requested { open: open(claim), choice: Choice::Provision, version: Some(version) }
 }
 
-/// The claim `d/NAME` without a volume, selected for a node or for none.
+/// Returns the claim `d/NAME` without a volume, selected for a node or for none.
 fn version(name: &str, version: u64, node: Option<&str>) -> PersistentVolumeClaim {
     let mut claim = claim("");
     claim.metadata.name = Some(name.into());
@@ -41,15 +41,15 @@ async fn a_binding_waits_for_its_claim_and_not_for_a_pod_that_is_gone() {
     tokio::pin!(bound);
     assert!(futures::poll!(bound.as_mut()).is_pending());
     scheduler.news.send_replace(());
-    assert!(futures::poll!(bound.as_mut()).is_pending(), "somebody else's news");
-    scheduler.claims.tell_of(claim("v"));
+    assert!(futures::poll!(bound.as_mut()).is_pending(), "a change of something else");
+    scheduler.claims.show(claim("v"));
     scheduler.news.send_replace(());
     assert!(futures::poll!(bound.as_mut()).is_pending(), "where its volume is is not known yet");
-    scheduler.volumes.tell_of(free_volume());
+    scheduler.volumes.show(free_volume());
     scheduler.news.send_replace(());
     assert_eq!(bound.await, Ok(()));
-    scheduler.claims.tell_of(claim(""));
-    scheduler.pods.tell_of(pod("2"));
+    scheduler.claims.show(claim(""));
+    scheduler.pods.show(pod("2"));
     let bound = scheduler.await_volumes(&requested, "n", &key, &first).await;
     assert_eq!(bound, Err("the pod is gone".into()));
 }
@@ -62,13 +62,13 @@ async fn a_binding_does_not_wait_for_a_node_or_a_provisioner_that_will_not_come(
     let bound = scheduler.await_volumes(&requested, "n", &key, &first);
     tokio::pin!(bound);
     assert!(futures::poll!(bound.as_mut()).is_pending(), "the annotation may not be seen yet");
-    scheduler.claims.tell_of(version("c", 11, Some("n")));
+    scheduler.claims.show(version("c", 11, Some("n")));
     scheduler.news.send_replace(());
     assert!(futures::poll!(bound.as_mut()).is_pending(), "the provisioner is at it");
-    scheduler.claims.tell_of(version("c", 12, None));
+    scheduler.claims.show(version("c", 12, None));
     scheduler.news.send_replace(());
     assert!(bound.await.unwrap_err().contains("the provisioner cannot"));
-    scheduler.nodes.tell_gone(of(json!({"metadata": {"name": "n"}})));
+    scheduler.nodes.show_deleted(of(json!({"metadata": {"name": "n"}})));
     let bound = scheduler.await_volumes(&requested, "n", &key, &first).await;
     assert_eq!(bound, Err("node \"n\" is gone".into()));
 }
@@ -105,13 +105,13 @@ async fn a_binding_whose_claim_is_not_bound_in_time_says_so_in_upstreams_words()
 #[tokio::test]
 async fn a_claim_that_is_refused_while_another_one_is_provisioned_ends_the_binding() {
     let scheduler = scheduler(version("c", 11, Some("n"))).await;
-    scheduler.claims.tell_of(version("c2", 12, Some("n")));
+    scheduler.claims.show(version("c2", 12, Some("n")));
     let (key, first) = (Key::new("d", "p"), pod("1"));
     let requested = [asked(version("c", 10, None), 11), asked(version("c2", 10, None), 12)];
     let bound = scheduler.await_volumes(&requested, "n", &key, &first);
     tokio::pin!(bound);
     assert!(futures::poll!(bound.as_mut()).is_pending(), "the provisioner is at both");
-    scheduler.claims.tell_of(version("c2", 13, None));
+    scheduler.claims.show(version("c2", 13, None));
     scheduler.news.send_replace(());
     let ended = clock::timeout(Duration::from_secs(20), bound).await.expect("it waits for the first claim");
     assert!(ended.unwrap_err().contains("provisioning failed for PVC \"c2\": the provisioner cannot"));
@@ -132,7 +132,7 @@ async fn a_volume_that_a_pod_has_requested_is_waited_for_when_that_pod_is_gone()
     scheduler.reserved.lock().remove(&gone);
     scheduler.news.send_replace(());
     assert!(futures::poll!(bound.as_mut()).is_pending(), "it still is");
-    scheduler.claims.tell_of(version("c", 12, None));
+    scheduler.claims.show(version("c", 12, None));
     scheduler.news.send_replace(());
     let ended = clock::timeout(Duration::from_secs(20), bound).await.expect("it waits for ever");
     assert!(ended.unwrap_err().contains("did not get the volume"));
@@ -147,14 +147,14 @@ async fn a_binding_does_not_wait_for_another_claim_of_the_same_name() {
     let mut reserved = free_volume();
     reserved.spec.as_mut().unwrap().claim_ref =
         of(json!({"kind": "PersistentVolumeClaim", "namespace": "d", "name": "c", "uid": "c1"}));
-    scheduler.volumes.tell_of(reserved);
+    scheduler.volumes.show(reserved);
     let requested = [Requested { open: open(claim("")), choice: Choice::Await, version: None }];
     let bound = scheduler.await_volumes(&requested, "n", &key, &first);
     tokio::pin!(bound);
     assert!(futures::poll!(bound.as_mut()).is_pending(), "the controller is at it");
     let mut again = version("c", 12, None);
     again.metadata.uid = Some("c2".into());
-    scheduler.claims.tell_list([again]);
+    scheduler.claims.show_list([again]);
     scheduler.news.send_replace(());
     let ended = clock::timeout(Duration::from_secs(20), bound).await.expect("it waits for ever");
     assert_eq!(ended, Err("claim d/c is gone".into()));
@@ -175,19 +175,19 @@ async fn a_binding_does_not_wait_for_a_reserved_volume_that_is_gone_or_given_bac
             let scheduler = scheduler(claim("")).await;
             let reserved = version("8", ours.clone());
             match choice {
-                Choice::Reserve(_) => scheduler.volumes.tell_of(free_volume()),
-                _ => scheduler.volumes.tell_of(reserved.clone()),
+                Choice::Reserve(_) => scheduler.volumes.show(free_volume()),
+                _ => scheduler.volumes.show(reserved.clone()),
             }
             let requested = [Requested { open: open(claim("")), choice: choice.clone(), version: None }];
             let bound = scheduler.await_volumes(&requested, "n", &key, &first);
             tokio::pin!(bound);
             assert!(futures::poll!(bound.as_mut()).is_pending(), "what was written may not be seen yet");
-            scheduler.volumes.tell_of(reserved);
+            scheduler.volumes.show(reserved);
             scheduler.news.send_replace(());
             assert!(futures::poll!(bound.as_mut()).is_pending(), "the controller is at it");
             match is_gone {
-                true => scheduler.volumes.tell_gone(version("9", ours.clone())),
-                false => scheduler.volumes.tell_of(version("9", Value::Null)),
+                true => scheduler.volumes.show_deleted(version("9", ours.clone())),
+                false => scheduler.volumes.show(version("9", Value::Null)),
             }
             scheduler.news.send_replace(());
             let ended = clock::timeout(Duration::from_secs(20), bound).await.expect("it waits for ever");

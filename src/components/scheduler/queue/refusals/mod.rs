@@ -45,11 +45,11 @@ impl Scheduler {
         self.conditions.lock().get(key).filter(|report| report.uid == pod.metadata.uid).cloned()
     }
 
-    /// Returns whether this refusal of the pod gets an Event, and remembers it if so. The same
+    /// Notes a refusal of the pod if it gets an Event, and returns whether it does. The same
     /// refusal gets the next one after [`FLUSH`] at the earliest: each change in the cluster has
     /// all pods without a node looked at, and the recorder drops the Events of an object that
     /// causes too many, also the first one with another message.
-    fn is_news(&self, key: &Key, report: &Report, now: clock::Instant) -> bool {
+    fn note_if_new(&self, key: &Key, report: &Report, now: clock::Instant) -> bool {
         let mut events = self.events.lock();
         let is_recent = |(last, at): &(Report, clock::Instant)| {
             last == report && now.saturating_duration_since(*at) < FLUSH
@@ -86,7 +86,7 @@ impl Scheduler {
         let before = conditions.into_iter().find(|c| c.type_ == "PodScheduled").cloned();
         let generation = pod.metadata.generation;
         let report = Report { uid: pod.metadata.uid.clone(), message: message.clone(), generation };
-        if self.is_news(key, &report, clock::Instant::now()) {
+        if self.note_if_new(key, &report, clock::Instant::now()) {
             self.recorder.warning(&reference(pod), "FailedScheduling", message.clone(), cause.clone());
         }
         let is_shown = before.as_ref().is_some_and(|condition| report.is_in(condition));

@@ -68,13 +68,13 @@ async fn a_pod_that_is_refused_often_still_has_the_reason_of_now() {
     };
     assert!(clock::timeout(Duration::from_secs(20), last).await.is_some(), "{:?}", messages());
     assert_eq!(messages(), ["A", "B"]);
-    let is_news = |generation, message: &str, after: Duration| {
+    let is_new = |generation, message: &str, after: Duration| {
         let report = Report { uid: Some("1".into()), message: message.into(), generation };
-        scheduler.is_news(&key, &report, clock::Instant::now() + after)
+        scheduler.note_if_new(&key, &report, clock::Instant::now() + after)
     };
-    assert!(!is_news(None, "B", FLUSH / 2));
-    assert!(is_news(Some(2), "B", FLUSH / 2), "a user has changed the pod");
-    assert!(is_news(Some(2), "B", FLUSH * 2), "the look that comes by itself");
+    assert!(!is_new(None, "B", FLUSH / 2));
+    assert!(is_new(Some(2), "B", FLUSH / 2), "a user has changed the pod");
+    assert!(is_new(Some(2), "B", FLUSH * 2), "the look that comes by itself");
     scheduler.pod_changed(&Change::Deleted(Arc::new(waits)));
     assert!(scheduler.events.lock().is_empty());
 }
@@ -84,9 +84,9 @@ async fn a_pod_that_is_refused_often_still_has_the_reason_of_now() {
 async fn a_pod_that_gets_no_node_is_not_nominated_for_one_any_more() {
     let server = Scripted::new(|_| None).await;
     let scheduler = Arc::new(over(server.client.clone(), claim("v")));
-    scheduler.volumes.tell_of(free_volume());
+    scheduler.volumes.show(free_volume());
     let status = json!({"allocatable": {"pods": "0"}});
-    scheduler.nodes.tell_of(of(json!({"metadata": {"name": "n", "resourceVersion": "2"}, "status": status})));
+    scheduler.nodes.show(of(json!({"metadata": {"name": "n", "resourceVersion": "2"}, "status": status})));
     let message = "0/1 nodes are available: 1 Too many pods. no new claims to deallocate, preemption: \
                    0/1 nodes are available: 1 No preemption victims found for incoming pod.";
     let condition = json!({"type": "PodScheduled", "status": "False", "message": message});
@@ -97,7 +97,7 @@ async fn a_pod_that_gets_no_node_is_not_nominated_for_one_any_more() {
         waits.metadata.resource_version = Some(version.into());
         waits.spec.as_mut().unwrap().preemption_policy = policy.map(String::from);
         waits.status = of(json!({"nominatedNodeName": nominated, "conditions": [condition]}));
-        scheduler.pods.tell_of(waits);
+        scheduler.pods.show(waits);
         scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
         let sent = server.take().into_iter().find(|asked| asked.line.ends_with("/pods/p/status"));
         let cleared = sent.and_then(|asked| asked.body["status"].get("nominatedNodeName").cloned());
@@ -116,7 +116,7 @@ async fn a_conflict_of_the_affinity_comes_before_one_of_the_volumes() {
     torn.metadata.resource_version = Some("2".into());
     torn.spec.as_mut().unwrap().affinity = of(json!({"nodeAffinity": required}));
     assert!(scheduler.volumes_of(&torn).is_err(), "its volume is not known");
-    scheduler.pods.tell_of(torn);
+    scheduler.pods.show(torn);
     scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
     let message = server.event("FailedScheduling").await;
     assert!(message.contains("pod affinity terms conflict"), "{message}");
@@ -130,9 +130,9 @@ async fn a_refusal_ends_a_row_of_bindings_that_failed() {
     let key = Key::new("d", "p");
     for is_volume_known in [false, true] {
         if is_volume_known {
-            scheduler.volumes.tell_of(free_volume());
+            scheduler.volumes.show(free_volume());
             let node = json!({"metadata": {"name": "n", "resourceVersion": "2"}});
-            scheduler.nodes.tell_of(of(node));
+            scheduler.nodes.show(of(node));
         }
         let failures = Failures { uid: Some("1".into()), count: 5, until: clock::Instant::now() };
         scheduler.failures.lock().insert(key.clone(), failures);
@@ -151,7 +151,7 @@ async fn an_event_says_that_no_pod_of_lower_priority_goes_for_the_pod() {
         let status = json!({"allocatable": {"pods": "1"}});
         of(json!({"metadata": metadata, "spec": {"unschedulable": is_cordoned}, "status": status}))
     };
-    scheduler.pods.tell_of(of(json!({"metadata": {"name": "web", "namespace": "d", "uid": "web"},
+    scheduler.pods.show(of(json!({"metadata": {"name": "web", "namespace": "d", "uid": "web"},
         "spec": {"nodeName": "n", "containers": [], "priority": 0}})));
     for (name, priority, policy, is_cordoned) in [
         ("equal", 0, "PreemptLowerPriority", false),
@@ -159,8 +159,8 @@ async fn an_event_says_that_no_pod_of_lower_priority_goes_for_the_pod() {
         ("early", 1000, "PreemptLowerPriority", true),
         ("urgent", 1000, "PreemptLowerPriority", false),
     ] {
-        scheduler.nodes.tell_of(node(name, is_cordoned));
-        scheduler.pods.tell_of(of(json!({"metadata": {"name": name, "namespace": "d", "uid": name},
+        scheduler.nodes.show(node(name, is_cordoned));
+        scheduler.pods.show(of(json!({"metadata": {"name": name, "namespace": "d", "uid": name},
             "spec": {"containers": [], "priority": priority, "preemptionPolicy": policy}})));
         scheduler.schedule(Key::new("d", name), None).await.unwrap();
     }
@@ -185,17 +185,17 @@ async fn the_event_about_preemption_comes_once_whatever_becomes_of_the_condition
     .await;
     let scheduler = Arc::new(over(server.client.clone(), claim("v")));
     let status = json!({"allocatable": {"pods": "1"}});
-    scheduler.nodes.tell_of(of(json!({"metadata": {"name": "n", "resourceVersion": "2"}, "status": status})));
+    scheduler.nodes.show(of(json!({"metadata": {"name": "n", "resourceVersion": "2"}, "status": status})));
     let message = "0/1 nodes are available: 1 Too many pods. no new claims to deallocate, preemption: \
                    0/1 nodes are available: 1 No preemption victims found for incoming pod.";
     let condition = json!({"type": "PodScheduled", "status": "False", "message": message});
     for (name, conditions) in [("lost", json!([])), ("same", json!([condition])), ("last", json!([]))] {
-        scheduler.pods.tell_of(of(json!({"metadata": {"name": name, "namespace": "d", "uid": name},
+        scheduler.pods.show(of(json!({"metadata": {"name": name, "namespace": "d", "uid": name},
             "spec": {"containers": [], "priority": 1000}, "status": {"conditions": conditions}})));
     }
     // The message of a second look would count one pod more.
     for (web, looks) in [("web-1", &["lost", "same"][..]), ("web-2", &["lost", "same", "last"][..])] {
-        scheduler.pods.tell_of(of(json!({"metadata": {"name": web, "namespace": "d", "uid": web},
+        scheduler.pods.show(of(json!({"metadata": {"name": web, "namespace": "d", "uid": web},
             "spec": {"nodeName": "n", "containers": [], "priority": 0}})));
         for name in looks {
             let look = scheduler.schedule(Key::new("d", *name), None).await;
@@ -226,8 +226,8 @@ async fn the_event_about_preemption_comes_once_whatever_becomes_of_the_condition
 async fn a_decision_that_fails_stands_in_the_condition_and_is_made_again_after_a_pause() {
     let server = Scripted::new(|_| None).await;
     let scheduler = Arc::new(over(server.client.clone(), claim("v")));
-    scheduler.volumes.tell_of(free_volume());
-    scheduler.nodes.tell_of(of(json!({"metadata": {"name": "m"}, "status": {"allocatable": {"pods": "9"}}})));
+    scheduler.volumes.show(free_volume());
+    scheduler.nodes.show(of(json!({"metadata": {"name": "m"}, "status": {"allocatable": {"pods": "9"}}})));
     let rule = json!({"key": "cores", "operator": "Gt", "values": ["many"]});
     let term = json!({"weight": 1, "preference": {"matchExpressions": [rule]}});
     let preferred = json!({"preferredDuringSchedulingIgnoredDuringExecution": [term]});
@@ -235,7 +235,7 @@ async fn a_decision_that_fails_stands_in_the_condition_and_is_made_again_after_a
     unreadable.metadata.resource_version = Some("2".into());
     unreadable.spec.as_mut().unwrap().affinity = of(json!({"nodeAffinity": preferred}));
     unreadable.status = of(json!({"nominatedNodeName": "gone"}));
-    scheduler.pods.tell_of(unreadable);
+    scheduler.pods.show(unreadable);
     let key = Key::new("d", "p");
     let outcome = scheduler.schedule(key.clone(), None).await.unwrap();
     assert_eq!(outcome, Outcome::Pause(Duration::from_secs(1)));

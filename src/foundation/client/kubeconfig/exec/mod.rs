@@ -69,7 +69,7 @@ static KNOWN: LazyLock<Mutex<BTreeMap<String, Credential>>> = LazyLock::new(Mute
 static ASKING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 impl Plugin {
-    /// What is incomplete in a user's entry, in client-go's words.
+    /// Returns what is incomplete in a user's entry, in client-go's words.
     pub(super) fn faults(user: &Entry) -> Vec<String> {
         let (exec, name) = (value::at(&user.value, "exec"), &user.name);
         let mut wrong = vec![];
@@ -96,7 +96,8 @@ impl Plugin {
         wrong
     }
 
-    /// What a user's entry names, if it names any. [`Plugin::faults`] has found nothing in it.
+    /// Returns what a user's entry names, if it names any. [`Plugin::faults`] has found nothing in
+    /// it.
     ///
     /// `authority`: PEM of the cluster's certificate authority, wherever it stands.
     ///
@@ -193,9 +194,9 @@ impl Plugin {
         self.read(&output.stdout)
     }
 
-    /// The file of the plugin. A name without a slash is looked for in the `PATH` of this program,
-    /// not in one that the entry has for the plugin, and never in the working directory, as with
-    /// Go's `exec.LookPath`. `None`: it is not installed.
+    /// Returns the file of the plugin. A name without a slash is looked for in the `PATH` of this
+    /// program, not in one that the entry has for the plugin, and never in the working directory,
+    /// as with Go's `exec.LookPath`. `None`: it is not installed.
     fn program(&self, env: &Env) -> Option<PathBuf> {
         if self.command.components().count() > 1 {
             return Some(self.command.clone());
@@ -277,7 +278,7 @@ fn decoded(stdout: &[u8]) -> Result<Value, String> {
     Ok(answer)
 }
 
-/// True for a file that may be executed by its owner, its group or others.
+/// Returns true for a file that may be executed by its owner, its group or others.
 fn is_executable(file: &Path) -> bool {
     std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
@@ -292,7 +293,7 @@ fn without_escapes(hint: &str) -> String {
     hint.chars().map(written).collect()
 }
 
-/// When a plugin may talk to the user. Versions before `v1` have a default (client-go's
+/// Returns when a plugin may talk to the user. Versions before `v1` have a default (client-go's
 /// `SetDefaults_ExecConfig`), also `v1alpha1`, which [`Plugin::of`] refuses by its name.
 fn mode(exec: &Value) -> &str {
     let is_old = [VERSIONS[1], REMOVED].contains(&value::text(exec, "apiVersion"));
@@ -314,8 +315,8 @@ pub(super) fn fill_modes(config: &mut Value) {
     }
 }
 
-/// When a credential expires, if the plugin says so. Errors: its text is no time. To keep the
-/// credential forever instead would hide the plugin's fault until the server refuses it.
+/// Returns when a credential expires, if the plugin says so. Errors: its text is no time. To keep
+/// the credential forever instead would hide the plugin's fault until the server refuses it.
 fn expiry(timestamp: &Value) -> Result<Option<Timestamp>, String> {
     let Some(text) = timestamp.as_str() else { return Ok(None) };
     rfc3339(text).map(Some).ok_or_else(|| {
@@ -330,7 +331,7 @@ fn sooner(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
     a.into_iter().chain(b).min()
 }
 
-/// When a certificate ends. Errors: it or its key is none, or the two are no pair.
+/// Returns when a certificate ends. Errors: it or its key is none, or the two are no pair.
 fn end_of(certificate: &[u8], key: &[u8]) -> Result<Option<Timestamp>, String> {
     pki::check_pair(certificate, key)
         .map_err(|why| format!("failed parsing client key/certificate: {why}"))?;

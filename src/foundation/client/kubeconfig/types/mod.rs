@@ -35,7 +35,7 @@ const IF_SET: bool = false;
 use Type::{Bool, Bytes, List, Map, Raw, Struct, Text};
 
 impl Type {
-    /// The name that Go's messages have for the type.
+    /// Returns the name that Go's messages have for the type.
     fn name(&self) -> Cow<'static, str> {
         match self {
             Text => "string".into(),
@@ -276,7 +276,7 @@ fn written(of: &Type, found: &Value) -> Value {
     }
 }
 
-/// True for a value that `omitempty` leaves out.
+/// Returns true for a value that `omitempty` leaves out.
 fn is_unset(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
@@ -317,7 +317,7 @@ fn corrupt_at(text: &[u8]) -> Option<usize> {
     (in_group > 0).then(|| text.len() - in_group)
 }
 
-/// Go's word for a kind of JSON value.
+/// Returns Go's word for a kind of JSON value.
 pub(super) fn kind_of(found: &Value) -> &'static str {
     match found {
         Value::Null => "null",
@@ -329,8 +329,8 @@ pub(super) fn kind_of(found: &Value) -> &'static str {
     }
 }
 
-/// Go's message ends with the whole list, which has the keys and tokens of its entries: it is left
-/// out.
+/// Checks that no two entries of a list have one name. Go's message ends with the whole list, which
+/// has the keys and tokens of its entries: it is left out.
 fn check_names(config: &Value, (list, entry, part): &(&str, &str, &str)) -> Result<(), String> {
     let mut names = BTreeSet::new();
     for item in value::list(config, list) {

@@ -1,5 +1,5 @@
-//! The way from a component to the store: requests that are late, refused, heard without an answer
-//! or heard after their sender has ended, and watches that lag, break and expire. Everything comes
+//! The way from a component to the store: requests that are late, refused, carried out without an
+//! answer or after their sender has ended, and watches that lag, break and expire. Everything comes
 //! from a seed.
 
 mod call;
@@ -117,7 +117,7 @@ struct Inner {
     /// By namespace and name.
     events: Mutex<LruCache<(String, String), Value>>,
     /// Uids of objects that were created, and whose creator has not got the answer yet.
-    untold: Mutex<BTreeSet<String>>,
+    unanswered: Mutex<BTreeSet<String>>,
 }
 
 /// The way from a component to the simulated API server. Cheap to clone.
@@ -125,7 +125,7 @@ struct Inner {
 pub struct Door(Arc<Inner>);
 
 impl Door {
-    /// A door to `store` at which `faults` happen by chance, and `bug` always.
+    /// Makes a door to `store` at which `faults` happen by chance, and `bug` always.
     pub fn new(store: &Store, rng: &Rng, faults: Faults, bug: Option<Bug>) -> Door {
         Door(Arc::new(Inner {
             store: store.clone(),
@@ -135,16 +135,16 @@ impl Door {
             killed: Notify::new(),
             tally: Mutex::default(),
             events: Mutex::new(LruCache::new(EVENTS_MAX)),
-            untold: Mutex::default(),
+            unanswered: Mutex::default(),
         }))
     }
 
-    /// A client whose requests go through this door.
+    /// Makes a client whose requests go through this door.
     pub fn client(&self) -> Client {
         Client::simulated(self.kube())
     }
 
-    /// From now on nothing goes wrong any more.
+    /// Ends all faults: from now on nothing goes wrong.
     pub fn calm(&self) {
         *self.faults_mut() = Faults::default();
     }
@@ -154,19 +154,19 @@ impl Door {
         self.0.killed.notified().await;
     }
 
-    /// What happened so far.
+    /// Returns what happened so far.
     pub fn tally(&self) -> Tally {
         *self.tally_mut()
     }
 
     /// Uids of objects that were created, and whose creator never got the answer: it was lost on
     /// the way, or the creator was killed before.
-    pub fn untold(&self) -> BTreeSet<String> {
-        self.untold_mut().clone()
+    pub fn unanswered(&self) -> BTreeSet<String> {
+        self.unanswered_mut().clone()
     }
 
-    fn untold_mut(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.0.untold.lock()
+    fn unanswered_mut(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.unanswered.lock()
     }
 
     fn faults_mut(&self) -> MutexGuard<'_, Faults> {
@@ -251,7 +251,7 @@ impl Door {
             }
             Err(status) => Ok(refusal(&status)),
             Ok(answer) => {
-                self.untold_mut().remove(&call.made);
+                self.unanswered_mut().remove(&call.made);
                 Ok(answer)
             }
         }
@@ -281,8 +281,8 @@ impl Door {
         }
     }
 
-    /// The component ends while it waits for this answer. Its request is never heard, was heard, or
-    /// is heard later.
+    /// Kills the component while it waits for this answer. Its request is never carried out, was
+    /// carried out, or is carried out later.
     async fn kill(&self, mut call: Box<Call>) -> Result<Answer, BoxError> {
         self.tally_mut().killed += 1;
         match self.0.rng.range(0, 3) {
@@ -300,7 +300,7 @@ impl Door {
         std::future::pending().await
     }
 
-    /// The answer to a write that changed nothing: the object as it is, or as it was sent.
+    /// Returns the answer to a write that changed nothing: the object as it is, or as it was sent.
     fn as_it_is(&self, call: &Call, sent: Bytes) -> Answer {
         match self.0.store.get(call.kind, &call.namespace, &call.name) {
             Some(item) => whole(200, item.bytes.clone()),
@@ -348,7 +348,7 @@ impl Door {
         let item = done.inspect_err(|status| self.tally_mut().conflicts += u64::from(status.code == 409))?;
         if call.method == Method::POST && call.sub.is_empty() {
             call.made = meta::uid(&item.value).to_string();
-            self.untold_mut().insert(call.made.clone());
+            self.unanswered_mut().insert(call.made.clone());
         }
         Ok(whole(if call.method == Method::POST { 201 } else { 200 }, item.bytes.clone()))
     }

@@ -24,7 +24,7 @@ pub(super) struct Watching {
 }
 
 impl Watching {
-    /// The next line; `None` at the end.
+    /// Returns the next line; `None` at the end.
     pub(super) async fn next(&mut self) -> Option<Result<Bytes, BoxError>> {
         let door = self.door.clone();
         loop {
@@ -65,7 +65,7 @@ impl Watching {
         }
     }
 
-    /// What the event is for this watch, if it is for it.
+    /// Returns what the event is for this watch, if it is for it.
     fn verb(&self, event: &Event) -> Option<&'static str> {
         let object = &event.item.value;
         if !self.namespace.is_empty() && text(object, "metadata.namespace") != self.namespace {

@@ -45,7 +45,7 @@ fn a_lock_whose_lease_ended_in_the_queue_is_not_had() {
     let face = one.face.clone();
     one.runtime.block_on(async move {
         let (first, second, third) = (lease(&face).await, lease(&face).await, lease(&face).await);
-        let held = lock(face.clone(), first).await.expect("nobody has it");
+        let held = lock(face.clone(), first).await.expect("no client has it");
         let since = face.kv.revision() + 1;
         let waits = tokio::spawn(lock(face.clone(), second));
         queued(&face, since).await;
@@ -72,7 +72,7 @@ fn who_lost_its_place_while_it_waited_does_not_lead() {
             async move { face.campaign(asked).await }
         };
         let (first, second) = (lease(&face).await, lease(&face).await);
-        let leads = campaign(first).await.expect("nobody leads").leader;
+        let leads = campaign(first).await.expect("no client leads").leader;
         let since = face.kv.revision() + 1;
         let waits = tokio::spawn(campaign(second));
         queued(&face, since).await;
@@ -92,7 +92,7 @@ fn queues_survive_that_the_store_is_replaced() {
     one.runtime.block_on(async move {
         let (first, second) = (lease(&face).await, lease(&face).await);
         let mut observed = face.clone().observe(pb::LeaderRequest { name: "x".into() });
-        let held = lock(face.clone(), first).await.expect("nobody has it");
+        let held = lock(face.clone(), first).await.expect("no client has it");
         let seen = within("the owner", observed.next()).await.expect("open").expect("no error");
         assert_eq!(seen.kv.map(|kv| kv.key), Some(held.clone()));
         let since = face.kv.revision() + 1;
@@ -120,7 +120,7 @@ fn a_place_that_is_given_up_late_takes_no_other_along() {
     let face = one.face.clone();
     one.runtime.block_on(async move {
         let (first, second) = (lease(&face).await, lease(&face).await);
-        let held = lock(face.clone(), first).await.expect("nobody has it");
+        let held = lock(face.clone(), first).await.expect("no client has it");
         let since = face.kv.revision() + 1;
         let waits = tokio::spawn(lock(face.clone(), second));
         queued(&face, since).await;
@@ -143,8 +143,8 @@ fn a_place_that_is_given_up_late_takes_no_other_along() {
     });
 }
 
-/// The keys under the name, when everything that was given up before this call is gone: the tasks
-/// that give places up have their turns, and write before this does.
+/// Returns the keys under the name, when everything that was given up before this call is gone: the
+/// tasks that give places up have their turns, and write before this does.
 async fn places(face: &Arc<Face>) -> Vec<bytes::Bytes> {
     for _ in 0..20 {
         tokio::task::yield_now().await;
@@ -160,7 +160,7 @@ fn a_second_call_of_the_owner_that_hangs_up_releases_nothing() {
     let face = one.face.clone();
     one.runtime.block_on(async move {
         let (first, second) = (lease(&face).await, lease(&face).await);
-        let held = lock(face.clone(), first).await.expect("nobody has it");
+        let held = lock(face.clone(), first).await.expect("no client has it");
         let since = face.kv.revision() + 1;
         let waits = tokio::spawn(lock(face.clone(), second));
         queued(&face, since).await;
@@ -200,7 +200,7 @@ fn a_campaign_that_the_store_ends_keeps_its_place() {
     let face = one.face.clone();
     one.runtime.block_on(async move {
         let leases = [lease(&face).await, lease(&face).await, lease(&face).await];
-        let held = lock(face.clone(), leases[0]).await.expect("nobody has it");
+        let held = lock(face.clone(), leases[0]).await.expect("no client has it");
         let since = face.kv.revision() + 1;
         let locks = tokio::spawn(lock(face.clone(), leases[1]));
         queued(&face, since).await;
@@ -222,7 +222,7 @@ fn a_campaign_that_the_store_ends_keeps_its_place() {
 
 /// A client that reads slowly gets every value, as from the watch of etcd's client library.
 #[test]
-fn an_observer_is_told_every_value_that_a_leader_proclaims() {
+fn an_observer_gets_every_value_that_a_leader_proclaims() {
     let one = One::start();
     let face = one.face.clone();
     one.runtime.block_on(async move {
@@ -241,7 +241,7 @@ fn an_observer_is_told_every_value_that_a_leader_proclaims() {
         };
         let first = {
             let mut waits = std::pin::pin!(next(&mut observed));
-            assert!(futures::poll!(&mut waits).is_pending(), "nobody leads");
+            assert!(futures::poll!(&mut waits).is_pending(), "no client leads");
             let first = campaign(lease(&face).await, "1").await;
             assert_eq!(waits.await, "1");
             first
@@ -365,7 +365,7 @@ fn the_first_answer_of_an_observer_has_the_revision_of_the_leaders_key() {
         let mut observed = face.clone().observe(pb::LeaderRequest { name: "x".into() });
         {
             let mut waits = std::pin::pin!(observed.next());
-            assert!(futures::poll!(&mut waits).is_pending(), "nobody leads");
+            assert!(futures::poll!(&mut waits).is_pending(), "no client leads");
         }
         face.kv.cut_watchers(); // a snapshot replaces the store
         let asked = pb::CampaignRequest { name: "x".into(), lease, value: "1".into() };
@@ -389,7 +389,7 @@ fn a_place_has_the_name_that_etcds_clients_give_it() {
     one.runtime.block_on(async move {
         for (id, key) in [(11, "x/b"), (-11, "x/-b"), (i64::MIN, "x/-8000000000000000")] {
             let lease = face.kv.lease_grant(600, id).await.expect("a lease");
-            let held = lock(face.clone(), lease).await.expect("nobody has it");
+            let held = lock(face.clone(), lease).await.expect("no client has it");
             assert_eq!(held, key);
             unlock(&face, held).await;
         }

@@ -23,7 +23,7 @@ const CHUNK: usize = 32 << 10;
 const SUM: usize = 32;
 /// A client that takes no piece of a file for so long is given up.
 const IDLE: Duration = Duration::from_secs(60);
-/// How long a client waits for the files of others to be sent.
+/// How long a client waits for a place in memory for its file, while those of others are sent.
 const PLACE_PATIENCE: Duration = Duration::from_secs(30);
 /// A leader that has not handed over by then stays.
 const TRANSFER_PATIENCE: Duration = Duration::from_secs(5);
@@ -47,8 +47,8 @@ fn alarm_member(alarm: &Alarm) -> pb::AlarmMember {
 }
 
 impl Face {
-    /// Get, activate, deactivate. Deactivating ends the alarm of exactly this member: `etcdctl
-    /// alarm disarm` lists them first.
+    /// Lists, raises or ends alarms. Only the alarm of the named member ends:
+    /// `etcdctl alarm disarm` lists them first.
     ///
     /// While this member's disk is full, a list has the alarms that the member knows of: its read
     /// barrier may need a write, so a list that waited for it could time out and not say why. The
@@ -128,8 +128,8 @@ impl Face {
         Ok(pb::DefragmentResponse { header: None })
     }
 
-    /// Over everything that a snapshot holds, but for how much of the log is in it: members with
-    /// equal data have the same one.
+    /// Returns a checksum over everything that a snapshot holds, but for how much of the log is in
+    /// it: members with equal data have the same one.
     pub(super) async fn hash(self: Arc<Self>, _: pb::HashRequest) -> Result<pb::HashResponse, Status> {
         let members = self.members.borrow().clone();
         let hash = self.kv.database_hash(members).await?;
@@ -143,7 +143,7 @@ impl Face {
         Ok(pb::HashKvResponse { header: self.header_now(), hash, compact_revision, hash_revision })
     }
 
-    /// The database in pieces, then its SHA-256 in a piece of its own. As etcd's they have no
+    /// Sends the database in pieces, then its SHA-256 in a piece of its own. As etcd's they have no
     /// header, and `remaining_bytes` counts what is left of the database.
     ///
     /// A task of its own hands the pieces over: a client that takes none for [`IDLE`] loses its
@@ -185,7 +185,7 @@ impl Face {
         }
     }
 
-    /// The database with its SHA-256 behind it, and the place that it has in memory.
+    /// Returns the database with its SHA-256 behind it, and the place that it has in memory.
     ///
     /// # Errors
     /// `TooManyRequests` if no place became free within [`PLACE_PATIENCE`].

@@ -44,7 +44,7 @@ fn on_full_disk(alone: bool) -> Kv {
     Kv::new(Arc::new(Shared::new()), Arc::new(FullDisk { alone }), Rng::seeded(1), u64::MAX)
 }
 
-/// The member of `face` with another store, or with other members beside it.
+/// Returns the member of `face` with another store, or with other members beside it.
 fn another(face: &Face, kv: Kv, members: Vec<pb::Member>) -> Arc<Face> {
     Arc::new(Face {
         kv,
@@ -200,7 +200,7 @@ fn a_move_of_the_leader_is_answered_without_a_header() {
 }
 
 #[test]
-fn a_full_disk_is_told_without_a_leader() {
+fn a_full_disk_is_reported_without_a_leader() {
     let one = One::start();
     let face = another(&one.face, on_full_disk(false), vec![]);
     one.runtime.block_on(async move {

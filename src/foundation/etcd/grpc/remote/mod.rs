@@ -141,7 +141,7 @@ impl Remote {
         ConnectError::NoAnswer { endpoint: names.join(","), cause }
     }
 
-    /// The connection, or a new one to the first server that takes it.
+    /// Returns the connection, or a new one to the first server that takes it.
     async fn channel(&self) -> Result<(u64, Channel), ConnectError> {
         let mut kept = self.channel.lock().await;
         if let (number, Some(channel)) = &*kept {
@@ -176,7 +176,7 @@ impl Remote {
         }
     }
 
-    /// One call, which is repeated by the rules of etcd's own client (`retry.go` in
+    /// Makes one call, which is repeated by the rules of etcd's own client (`retry.go` in
     /// client/v3):
     ///
     /// - any call that was not sent, on another connection;
@@ -238,15 +238,16 @@ impl Remote {
     }
 }
 
-/// The connection's fault, not the store's answer: etcd's own begin with its name. What happened to
-/// a connection in the middle of a call has a cause on this side, and some other code.
+/// Returns whether an error is the connection's and no answer of the store: etcd's own begin with
+/// its name. What happened to a connection in the middle of a call has a cause on this side, and
+/// some other code.
 fn is_broken(status: &Status) -> bool {
     let is_here = std::error::Error::source(status).is_some();
     is_here || (status.code() == Code::Unavailable && !status.message().starts_with("etcdserver:"))
 }
 
-/// The server answers, but is of no use now: it is cut off from the others, or ends, or is a
-/// learner, which has not caught up with the others yet, or no etcd at all.
+/// Returns whether the server answers, but is of no use now: it is cut off from the others, or
+/// ends, or is a learner, which has not caught up with the others yet, or no etcd at all.
 fn cannot_serve(status: &Status) -> bool {
     let signs = ["etcdserver: no leader", "etcdserver: request timed out", "etcdserver: server stopped"];
     match status.code() {
@@ -281,7 +282,8 @@ impl Storage for Remote {
         txn_of(answer, revision)
     }
 
-    /// An etcd has its limits (`--max-txn-ops`, `--max-request-bytes`), and says so.
+    /// Runs a transaction. An etcd elsewhere has its limits (`--max-txn-ops`,
+    /// `--max-request-bytes`), and says so.
     async fn txn_unbounded(&self, r: TxnRequest) -> Result<TxnResponse, Error> {
         self.txn(r).await
     }
@@ -341,7 +343,7 @@ impl Storage for Remote {
         Ok(answer.id)
     }
 
-    /// Any linearizable read tells the newest revision.
+    /// Waits for a linearizable read, of any key: it tells the newest revision.
     async fn read_barrier(&self) -> Result<(), Error> {
         let any =
             RangeRequest { key: Bytes::from_static(b"\0"), count_only: true, ..RangeRequest::default() };
@@ -352,7 +354,7 @@ impl Storage for Remote {
         self.seen.revision()
     }
 
-    /// The members of an etcd elsewhere are not ours to describe.
+    /// Returns nothing: the members of an etcd elsewhere are not ours to describe.
     fn status(&self) -> Option<crate::Status> {
         None
     }

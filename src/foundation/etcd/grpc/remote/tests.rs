@@ -71,7 +71,7 @@ enum Server {
     Hangs,
 }
 
-/// An etcd that answers every range so, at revision 7.
+/// Returns an etcd that answers every range so, at revision 7.
 async fn etcd(server: Server) -> Endpoint {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
@@ -178,7 +178,7 @@ async fn a_write_that_was_not_sent_goes_over_another_connection() {
 
 /// A server that wants TLS does so, and one that wants a certificate.
 #[tokio::test]
-async fn what_breaks_each_connection_is_told_and_no_timeout() {
+async fn what_breaks_each_connection_is_reported_and_no_timeout() {
     let mut remote = Remote::connect(vec![etcd(Server::Well).await], None).await.expect("it is well");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     remote.endpoints[0].port = listener.local_addr().expect("an address").port();

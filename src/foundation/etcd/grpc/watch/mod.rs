@@ -35,7 +35,7 @@ use tonic::{Status, Streaming};
 const QUEUE: usize = 128;
 /// Questions to one watch about its progress; while they are so many, the next one waits.
 const QUESTIONS: usize = 16;
-/// A watch with `progress_notify` that had no events for so long says how far it is.
+/// A watch with `progress_notify` reports its progress when it had no events for so long.
 const NOTIFY_EVERY: Duration = Duration::from_secs(600);
 /// The watch id that stands for all watches of a stream, and for none.
 const ALL: i64 = -1;
@@ -47,7 +47,7 @@ struct Round {
     /// Answers that the client still gets: as many as it has asked, none if a watch has not begun
     /// yet, as with etcd.
     answers: usize,
-    /// Watches that have not said how far they are.
+    /// Watches that have not reported their progress yet.
     left: usize,
     /// The oldest revision that a watch has named, which holds for each of them.
     oldest: Option<Revision>,
@@ -124,7 +124,8 @@ impl Session {
             tokio::select! {
                 ask = asks.message(), if asks_more => match ask {
                     Ok(Some(ask)) => self.handle(ask.request_union).await,
-                    Ok(None) => asks_more = false, // it has said all; its watches go on until it hangs up
+                    // The client sends no more; its watches go on until it hangs up.
+                    Ok(None) => asks_more = false,
                     Err(status) => {
                         let _ = self.out.send(Err(status)).await; // the client may be gone
                         return;
@@ -152,7 +153,7 @@ impl Session {
                     watch.cancel.cancel();
                     watch.questions.closed().await;
                     let (watch_id, canceled) = (cancel.watch_id, true);
-                    self.say(pb::WatchResponse { watch_id, canceled, ..Default::default() }).await;
+                    self.enqueue(pb::WatchResponse { watch_id, canceled, ..Default::default() }).await;
                 }
             }
             Some(pb::WatchUnion::ProgressRequest(_)) => {
@@ -163,7 +164,8 @@ impl Session {
         }
     }
 
-    async fn say(&self, response: pb::WatchResponse) {
+    /// Puts an answer of the session into the queue to the client.
+    async fn enqueue(&self, response: pb::WatchResponse) {
         let header = response.header.clone().or_else(|| self.face.header_now());
         let _ = self.out.send(Ok(pb::WatchResponse { header, ..response })).await; // the client may be gone
     }
@@ -179,7 +181,7 @@ impl Session {
             cancel_reason: reason.into(),
             ..Default::default()
         };
-        self.say(refused).await;
+        self.enqueue(refused).await;
     }
 
     async fn create(&mut self, create: pb::WatchCreateRequest) {
@@ -207,7 +209,7 @@ impl Session {
             chosen => chosen,
         };
         let request = WatchRequest {
-            // no key is the first there can be
+            // an empty key stands for the smallest one, as in etcd
             key: if create.key.is_empty() { [0].as_slice().into() } else { create.key.clone() },
             range_end: create.range_end.clone(),
             start_revision: create.start_revision,
@@ -219,7 +221,7 @@ impl Session {
         // A client that has seen no event goes on from here after a break: the revision from which
         // this watch counts, not one that came since.
         let header = watcher.as_ref().ok().and_then(|watcher| self.face.header(watcher.made()));
-        self.say(pb::WatchResponse { header, watch_id: id, created: true, ..Default::default() }).await;
+        self.enqueue(pb::WatchResponse { header, watch_id: id, created: true, ..Default::default() }).await;
         let follow = Follow {
             face: self.face.clone(),
             id,
@@ -413,12 +415,12 @@ impl Follow {
         Ok(true)
     }
 
-    /// Says how far the watch is, and answers the client if this was the last missing word.
+    /// Reports the progress of the watch, and answers the client if no other watch is awaited.
     async fn give_back(&self, receipt: &Receipt, at: Revision) -> Result<(), Over> {
         let Some(revision) = receipt.give_back(at) else { return Ok(()) };
         let header = self.face.header(revision);
         while receipt.round().answers > 0 {
-            self.say(pb::WatchResponse { header: header.clone(), watch_id: ALL, ..Default::default() })
+            self.enqueue(pb::WatchResponse { header: header.clone(), watch_id: ALL, ..Default::default() })
                 .await?;
             receipt.round().answers -= 1;
         }
@@ -426,10 +428,11 @@ impl Follow {
     }
 
     async fn send(&self, response: pb::WatchResponse) -> Result<(), Over> {
-        self.say(self.response(response)).await
+        self.enqueue(self.response(response)).await
     }
 
-    async fn say(&self, response: pb::WatchResponse) -> Result<(), Over> {
+    /// Puts a response into the queue to the client, unless the watch is canceled meanwhile.
+    async fn enqueue(&self, response: pb::WatchResponse) -> Result<(), Over> {
         tokio::select! {
             biased; // a client that takes nothing can still cancel
             sent = self.out.send(Ok(response)) => sent.map_err(|_| Over::Gone),

@@ -88,7 +88,7 @@ async fn the_quota_counts_what_one_branch_puts() {
 
 /// A copy of a large store is made under its lock, and every answer has a head.
 #[test]
-fn the_term_is_told_while_the_store_is_locked() {
+fn the_term_is_known_while_the_store_is_locked() {
     let kv = Kv::in_memory(Rng::seeded(1));
     let written = kv.shared.store().write();
     assert_eq!(kv.term(), 1);

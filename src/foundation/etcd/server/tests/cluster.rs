@@ -122,7 +122,7 @@ async fn nonsense_from_peers_ends_no_member() {
     let beat = || Body::MsgHeartbeat { commit: 0, read: 0 };
     assert!(say(peer, me, u64::MAX, beat()).is_err());
     assert!(say(peer, me, 5, Body::MsgHeartbeat { commit: u64::MAX, read: 0 }).is_err());
-    assert!(say(4711, me, 1, beat()).is_err(), "nobody of this cluster");
+    assert!(say(4711, me, 1, beat()).is_err(), "no member of this cluster");
     assert!(say(peer, member_id("cp3"), 1, beat()).is_err(), "for another member");
     let rng = Rng::seeded(3);
     for _ in 0..20_000 {

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
     use crate::stage::{Stage, answer, answering, not_found};
     use crate::teacher::Teacher;
-    use cluster::guest::{HostCluster, Room};
+    use cluster::guest::{HostCluster, LessonScope};
     use serde_json::json;
 
     /// An object whose managers are written as `MANAGER` or `MANAGER/SUBRESOURCE`.
@@ -153,7 +153,7 @@ mod tests {
         let stage = Stage::new(dir.path(), server, past).await;
         let teacher =
             Teacher { place: stage.place().clone(), kubeconfig: stage.kubeconfig("teacher").unwrap() };
-        let lost = teacher.would_take(line, "", &Room::default()).await.unwrap();
+        let lost = teacher.would_take(line, "", &LessonScope::default()).await.unwrap();
         lost.iter().map(ToString::to_string).collect()
     }
 

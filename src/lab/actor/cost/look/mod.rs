@@ -2,10 +2,11 @@
 //! (`--dry-run=server`).
 
 use crate::desired::wanted;
+use crate::lines::Act;
 use crate::teacher;
 use api::meta;
 use api::status::qualified;
-use cluster::guest::Room;
+use cluster::guest::LessonScope;
 use cluster::undo::Loss;
 use kubectl::parse;
 use serde_json::Value;
@@ -69,8 +70,13 @@ impl teacher::Teacher {
     ///
     /// # Errors
     /// The server did not answer, or what the line takes cannot be asked for.
-    pub(crate) async fn would_take(&self, line: &str, input: &str, room: &Room) -> Result<Vec<Loss>, String> {
-        let Some((words, verb)) = words(line, room) else { return Ok(vec![]) };
+    pub(crate) async fn would_take(
+        &self,
+        line: &str,
+        input: &str,
+        scope: &LessonScope,
+    ) -> Result<Vec<Loss>, String> {
+        let Some((words, verb)) = words(line, scope) else { return Ok(vec![]) };
         let Ok(parsed) = parse::parse(&words[1..]) else { return Ok(vec![]) };
         match way(&parsed, &words, verb)? {
             Way::Nothing => Ok(vec![]),
@@ -165,88 +171,30 @@ fn way(parsed: &parse::Parsed, words: &[String], verb: usize) -> Result<Way, Str
     if let Some(look) = look_for_change(parsed) {
         return Ok(Way::Changes(look));
     }
-    Ok(match parsed.verb.path {
-        "delete" => Way::Deletes(look_for_deletion(words.to_vec(), verb)?),
-        "replace" if flags.is("force") => Way::Deletes(look_at_files(parsed)),
-        "debug" => match (flags.text("copy-to"), look_at_pods(parsed)) {
+    if parsed.verb.path == "replace" && flags.is("force") {
+        return Ok(Way::Deletes(look_at_files(parsed)));
+    }
+    let Some(act) = Act::of(parsed.verb) else { return Ok(Way::Unknown) };
+    Ok(match act {
+        Act::Applies | Act::Changes => Way::Trial,
+        Act::Debugs => match (flags.text("copy-to"), look_at_pods(parsed)) {
             ("", look) => Way::Changes(look),
             (_, look) if flags.is("replace") => Way::Deletes(look),
             _ => Way::Nothing,
         },
-        path if TRIED.contains(&path) || path.starts_with("set ") => Way::Trial,
-        path if path.starts_with("create") || path.starts_with("config") => Way::Nothing,
-        path if HARMLESS.contains(&path) || NAMED.contains(&path) => Way::Nothing,
-        _ => Way::Unknown,
+        Act::Deletes => Way::Deletes(look_for_deletion(words.to_vec(), verb)?),
+        Act::Edits => Way::Unknown,
+        // A line of these that names nothing, for which there was no look above, changes nothing.
+        Act::ChangesNodes | Act::Signs | Act::Steers => Way::Nothing,
+        Act::Configures | Act::Holds | Act::Looks | Act::Reaches => Way::Nothing,
+        Act::Creates | Act::Generates => Way::Nothing, // what is there already is refused
     })
 }
-
-/// Verbs that change what is there, and whose trial answers with the objects as they would be;
-/// beside them those of `set`.
-const TRIED: &[&str] =
-    &["annotate", "apply", "apply set-last-applied", "auth reconcile", "label", "patch", "replace"];
-
-/// Verbs of [`look_for_change`]: a line of them that names nothing changes nothing.
-const NAMED: &[&str] = &[
-    "certificate approve",
-    "certificate deny",
-    "cordon",
-    "drain",
-    "rollout pause",
-    "rollout restart",
-    "rollout resume",
-    "rollout undo",
-    "scale",
-    "taint",
-    "uncordon",
-];
-
-/// Verbs that change no object that is there; beside them those of `create` and of `config`.
-const HARMLESS: &[&str] = &[
-    "",
-    "api-resources",
-    "api-versions",
-    "apply view-last-applied",
-    "attach",
-    "auth",
-    "auth can-i",
-    "auth whoami",
-    "autoscale",
-    "certificate",
-    "cluster-info",
-    "cluster-info dump",
-    "completion",
-    "cp",
-    "describe",
-    "diff",
-    "events",
-    "exec",
-    "explain",
-    "expose",
-    "get",
-    "help",
-    "kustomize",
-    "logs",
-    "options",
-    "plugin",
-    "plugin list",
-    "port-forward",
-    "proxy",
-    "rollout",
-    "rollout history",
-    "rollout status",
-    "run",
-    "set",
-    "top",
-    "top node",
-    "top pod",
-    "version",
-    "wait",
-];
 
 /// Says why a line has no place in a setup: no one can be asked whether what it takes may go.
 /// `None`: it can be found out what it takes, or it is no line of kubectl's.
 pub(crate) fn cannot_be_asked(line: &str) -> Option<String> {
-    let (words, verb) = words(line, &Room::default())?;
+    let (words, verb) = words(line, &LessonScope::default())?;
     let parsed = parse::parse(&words[1..]).ok()?;
     match way(&parsed, &words, verb) {
         Ok(Way::Trial) => trial(&words, &[]).err(),
@@ -386,8 +334,8 @@ fn is_unanswered(code: i32, stderr: &str) -> bool {
 
 /// The words of a line of kubectl's, which is `kubectl` first, and the place of the verb: options
 /// may stand before it. `None`: it is no such line.
-fn words(line: &str, room: &Room) -> Option<(Vec<String>, usize)> {
-    let line = crate::lines::in_room::line(line.trim_start_matches('-').trim_start(), room);
+fn words(line: &str, scope: &LessonScope) -> Option<(Vec<String>, usize)> {
+    let line = crate::lines::in_scope::line(line.trim_start_matches('-').trim_start(), scope);
     let mut words = shlex::split(&line)?;
     match words.first().map(String::as_str) {
         None | Some("fault") => return None,

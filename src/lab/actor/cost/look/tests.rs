@@ -4,7 +4,7 @@ use crate::teacher;
 #[test]
 fn what_a_line_changes_is_looked_for_by_a_get() {
     let of = |line: &str| {
-        let (words, _) = words(line, &Room::default()).unwrap();
+        let (words, _) = words(line, &LessonScope::default()).unwrap();
         look_for_change(&parse::parse(&words[1..]).unwrap()).map(|look| look.join(" "))
     };
     for (line, asks) in [
@@ -31,7 +31,7 @@ fn what_a_line_changes_is_looked_for_by_a_get() {
 #[test]
 fn what_is_as_it_is_wanted_is_no_loss() {
     let is_so = |line: &str, spec: Value| {
-        let (words, _) = words(line, &Room::default()).unwrap();
+        let (words, _) = words(line, &LessonScope::default()).unwrap();
         is_so_already(&parse::parse(&words[1..]).unwrap(), &serde_json::json!({ "spec": spec }))
     };
     let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
@@ -52,17 +52,17 @@ fn options_before_the_verb_hide_no_deletion() {
     for line in
         ["kubectl delete pod web", "-kubectl -n shop delete pod web", "k --namespace=shop delete po/web"]
     {
-        let (words, verb) = words(line, &Room::default()).unwrap();
+        let (words, verb) = words(line, &LessonScope::default()).unwrap();
         assert_eq!((words[0].as_str(), words[verb].as_str()), ("kubectl", "delete"), "{line}");
     }
-    assert!(words("fault kill etcd", &Room::default()).is_none());
+    assert!(words("fault kill etcd", &LessonScope::default()).is_none());
 }
 
 /// An option's value may be called like the verb.
 #[test]
 fn what_a_line_deletes_is_looked_for_by_a_get() {
     let look = |line: &str| {
-        let (words, verb) = words(line, &Room::default()).unwrap();
+        let (words, verb) = words(line, &LessonScope::default()).unwrap();
         assert_eq!(words[verb], "delete", "{line}");
         look_for_deletion(words, verb).map(|words| words.join(" "))
     };
@@ -84,7 +84,8 @@ fn what_a_line_deletes_is_looked_for_by_a_get() {
 #[test]
 fn a_trial_takes_nothing() {
     let takes_nothing = |flag: &str| {
-        let (words, verb) = words(&format!("kubectl delete pod web {flag}"), &Room::default()).unwrap();
+        let (words, verb) =
+            words(&format!("kubectl delete pod web {flag}"), &LessonScope::default()).unwrap();
         matches!(way(&parse::parse(&words[1..]).unwrap(), &words, verb), Ok(Way::Nothing))
     };
     for flag in ["--dry-run", "--dry-run=client", "--dry-run=server", "--dry-run=True"] {
@@ -133,7 +134,7 @@ fn a_loss_is_named_with_its_group() {
 #[test]
 fn every_verb_that_writes_is_looked_at_before() {
     let of = |line: &str| {
-        let (words, verb) = words(line, &Room::default()).unwrap();
+        let (words, verb) = words(line, &LessonScope::default()).unwrap();
         way(&parse::parse(&words[1..]).unwrap(), &words, verb)
     };
     let get = |asks: &str| {
@@ -163,7 +164,7 @@ fn every_verb_that_writes_is_looked_at_before() {
     }
 }
 
-/// A verb that the built-in kubectl learns is refused in setups until it has a place in [`way`].
+/// Only what a person writes in an editor is refused in setups. So is a verb without an [`Act`].
 #[test]
 fn what_each_verb_takes_is_known() {
     let unknown: Vec<&str> = kubectl::table::all()
@@ -213,7 +214,7 @@ fn all_objects_of_an_answer_are_read() {
 #[test]
 fn a_trial_is_asked_for_without_what_kubectl_refuses_beside_it() {
     let of = |line: &str, more: &[&str]| {
-        let (words, _) = words(line, &Room::default()).unwrap();
+        let (words, _) = words(line, &LessonScope::default()).unwrap();
         trial(&words, more).map(|words| words.join(" "))
     };
     assert_eq!(
@@ -297,7 +298,7 @@ async fn what_is_in_a_namespace_goes_with_it() {
     let teacher =
         teacher::Teacher { place: stage.place().clone(), kubeconfig: stage.kubeconfig("teacher").unwrap() };
     let line = "kubectl delete namespace staging --ignore-not-found";
-    let lost = teacher.would_take(line, "", &Room::default()).await.unwrap();
+    let lost = teacher.would_take(line, "", &LessonScope::default()).await.unwrap();
     let mut told: Vec<String> = lost.iter().map(ToString::to_string).collect();
     told.sort();
     assert_eq!(told, ["Sail/big -n staging", "configmaps/own -n staging", "namespaces/staging"]);

@@ -12,7 +12,8 @@ use tokio::sync::watch;
 /// machine has slept.
 const JUMP: Duration = Duration::from_secs(2);
 
-/// Something is being done with the lab. Dropped, however that ends, nothing is done any more.
+/// Says that something is being done with the lab, until it is dropped: at the end of that work, or
+/// where its future is given up.
 pub(super) struct AtWork<'a>(&'a LabRun);
 
 impl Drop for AtWork<'_> {

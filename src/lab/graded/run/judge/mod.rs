@@ -15,7 +15,7 @@ use crate::graded::view::Graded;
 use crate::graded::words::{self, Word};
 use crate::graded::world::Frame;
 use clock::Instant;
-use cluster::guest::Room;
+use cluster::guest::LessonScope;
 use cluster::undo::Past;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -299,11 +299,11 @@ impl LabRun {
         world.read(self.host.tap());
         // The API server that answers may be behind the one to which a person has written.
         let before = before.max(world.know().observer.recorder.revision);
-        self.disturbed(Some(before)).map_err(failed)?;
+        self.note_disturbed(Some(before)).map_err(failed)?;
         let quiet = self.quiet(before);
         world.know().playing = true;
         let began = Instant::now();
-        let played = self.teacher.play(&current.lines(&task.probe), &Room::default()).await;
+        let played = self.teacher.play(&current.lines(&task.probe), &LessonScope::default()).await;
         world.read(self.host.tap());
         world.know().playing = false;
         world.forget_answers();
@@ -324,7 +324,7 @@ impl LabRun {
             Ok(back) => self.note_way_back(current, before, back).await,
             // The learner goes on from here: to go back at the next start would throw that work
             // away.
-            Err(_) => self.disturbed(None),
+            Err(_) => self.note_disturbed(None),
         };
         world.forget_answers();
         // What was green before is green again before a person goes on.

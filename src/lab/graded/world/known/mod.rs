@@ -75,7 +75,7 @@ pub(crate) struct Known {
     /// pods restarted.
     pub restarts_lost: bool,
     pub who: Who,
-    /// Of all this something has not been written down yet.
+    /// Something of the fields above has changed since it was last written to the book's file.
     pub unsaved: bool,
 }
 

@@ -1,9 +1,10 @@
 //! The steps of functions and operators, and what is known of their results.
 
 use super::super::environment::is_library;
-use super::super::functions::{MATCHES, takes_pattern};
-use super::known::{Known, Weight};
+use super::super::functions::{MATCHES, PLACES_MAX, takes_pattern};
+use super::known::{Known, Weight, What};
 use super::{CALL_MAX, CALL_SCOPES, PLACE, REASON_MAX, SCOPE, Scope, TEXT, VALUE};
+use crate::bounds::live_places;
 use cel::common::ast::{CallExpr, Expr as Node, LiteralValue};
 
 /// A text grows so many times in quotes, which need a backslash before each quote in it, and by
@@ -15,6 +16,13 @@ const DIGITS: f64 = 411.0;
 /// Steps of compiling a pattern that is not written in the rule: it may be another one for every
 /// item of a list.
 const PATTERN: f64 = 2_000.0;
+
+/// Times that matching one letter of a pattern takes as long as reading the text alone, by
+/// upstream's estimate.
+const LETTER: f64 = 0.25;
+/// Times that matching one place of a repetition takes as long as that: 5 ns for each byte of the
+/// text.
+const REPEATED: f64 = 0.5;
 
 /// The arguments of a call.
 struct Arguments<'a> {
@@ -46,6 +54,15 @@ impl<'a> Arguments<'a> {
     /// Returns what is known of an argument.
     fn value(&self, index: usize) -> Known<'a> {
         self.values.get(index).cloned().unwrap_or(Known::ONE)
+    }
+
+    /// Returns the places of the pattern among the arguments that matching may look at for each
+    /// byte of a text. Upstream counts a repetition as the letters in which it is written.
+    fn places(&self) -> f64 {
+        match self.nodes.get(1) {
+            Some(Node::Literal(LiteralValue::String(pattern))) => live_places(pattern.inner()) as f64,
+            _ => PLACES_MAX as f64,
+        }
     }
 
     /// Returns what is known of the last argument.
@@ -135,8 +152,42 @@ impl<'a> Scope<'a> {
             "sort" | "sortBy" | "isSorted" => {
                 (first.kept() + first.total() * first.total().max(2.0).log2(), call.value(0))
             }
+            "split" => {
+                let (pieces, longest) = self.pieces(&call);
+                let steps = first.total() * TEXT + pieces.kept();
+                (steps, Known::list(pieces, Weight::text(longest)))
+            }
             name => of_text(name, &call),
         }
+    }
+
+    /// Returns the weight of the list that `split` makes, and the bytes of its longest item. Of a
+    /// text of the object at a separator that is written they are counted: each of ten thousand
+    /// lines would be as long as all of them together.
+    fn pieces(&mut self, call: &Arguments<'a>) -> (Weight, f64) {
+        let whole = call.weight(0).bytes;
+        // An item for each byte.
+        let most = (Weight { values: whole + 2.0, bytes: whole }, whole);
+        let (What::Parts(parts), Some(Node::Literal(LiteralValue::String(separator)))) =
+            (call.value(0).what, call.nodes.get(1))
+        else {
+            return most;
+        };
+        if separator.inner().is_empty() {
+            return most;
+        }
+        let (mut items, mut longest) = (1.0_f64, 0);
+        for text in parts.iter().filter_map(|part| part.as_str()) {
+            self.work += 1.0 + text.len() as f64 * TEXT;
+            let mut count = 0_u32;
+            for piece in text.split(separator.inner()) {
+                (count, longest) = (count + 1, longest.max(piece.len()));
+            }
+            items = items.max(f64::from(count));
+        }
+        // With a limit the last item has all that is left.
+        let longest = if call.nodes.len() > 2 { whole } else { longest as f64 };
+        (Weight { values: items + 1.0, bytes: whole }, longest)
     }
 
     /// Returns the steps of reading an item of a list or map by its index, and what is known of it.
@@ -164,14 +215,20 @@ fn of_text<'a>(name: &str, call: &Arguments<'a>) -> (f64, Known<'a>) {
     let (first, second, total) = (call.weight(0), call.weight(1), call.total());
     // Functions of Kubernetes get copies of their arguments. Time grows with the text and with the
     // pattern.
-    let matched = call.kept() + first.total() * TEXT * (second.bytes * 0.25).max(1.0);
+    let matched = || {
+        let places = (second.bytes * LETTER).max(call.places() * REPEATED).max(1.0);
+        call.kept() + first.total() * TEXT * places
+    };
     // A list with an item for each byte of the text.
     let pieces = Weight { values: first.bytes + 2.0, bytes: first.bytes };
     match name {
-        MATCHES => (matched, Known::ONE),
-        "find" => (matched, Known::text(first.bytes)),
-        "findAll" => (matched + pieces.kept(), Known::list(pieces, Weight::text(first.bytes))),
-        "split" => (first.total() * TEXT + pieces.kept(), Known::list(pieces, Weight::text(first.bytes))),
+        MATCHES => (matched(), Known::ONE),
+        "find" => (matched(), Known::text(first.bytes)),
+        // Behind each match the search begins anew, and may come to the end of the text again.
+        "findAll" => {
+            let all = matched() * (1.0 + first.bytes * TEXT);
+            (all + pieces.kept(), Known::list(pieces, Weight::text(first.bytes)))
+        }
         "replace" => {
             let bytes = first.bytes + (first.bytes + 1.0) * call.weight(2).bytes;
             ((bytes + first.total()) * TEXT, Known::text(bytes))

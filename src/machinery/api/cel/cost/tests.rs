@@ -259,3 +259,38 @@ fn the_digits_of_a_number_are_paid_for() {
     let cost = cost("'%s'.format([self.a]) + '.' == ''", numbers);
     assert!(cost > 400_000.0, "three megabytes are copied: {cost}");
 }
+
+/// Go takes them all, one after the other, too; but here a step is not to last a second.
+#[test]
+fn repetitions_that_multiply_the_work_are_paid_for() {
+    let text = json!({"s": "ab".repeat(50_000), "p": "x"});
+    let dear = cost("self.s.matches('[ab]*a[ab]{1000}')", text.clone());
+    assert!(dear > CALL_MAX, "a thousand places at each byte: {dear}");
+    let made = cost("self.s.matches('[ab]*a[ab]' + '{1000}')", text.clone());
+    assert!(made > CALL_MAX, "what it repeats is not known: {made}");
+    let each = cost("self.s.findAll('.*[^A-Z]|[A-Z]').size() > 0", json!({"s": "A".repeat(20_000)}));
+    assert!(each > CALL_MAX, "each of 20 000 matches looks to the end of the text: {each}");
+    let few = cost("self.s.findAll('[0-9]+').size() > 0", json!({"s": "registry-1.example.com:5000"}));
+    assert!(few < 200.0, "{few}");
+    let one_way = cost("self.s.matches('^[ab]{1,1000}$')", text);
+    assert!(one_way < CALL_MAX / 10.0, "{one_way}");
+}
+
+#[test]
+fn a_text_has_as_many_pieces_as_it_may_have() {
+    let object = json!({"s": "x".repeat(5_000), "n": 1, "e": ""});
+    let commas = ",".repeat(4_000);
+    for rule in [
+        format!("(self.n > 0 ? '{commas}' : self.s).split(',').all(x, x == '')"),
+        "(self.s + self.s).split(',').all(x, x.matches('^x*y*$'))".to_string(),
+        "self.s.split('').all(x, self.s.split('').all(y, x == y))".to_string(),
+        "self.s.split(self.e).all(x, self.s.split(self.e).all(y, x == y))".to_string(),
+    ] {
+        let cost = cost(&rule, object.clone());
+        assert!(cost > 20_000.0, "{}: {cost}", &rule[..20]);
+    }
+    let few = cost("self.s.split(',').all(x, x.size() > 0)", object);
+    assert!(few < 1_000.0, "{few}");
+    let rest = cost("self.s.split(',', 2).all(x, x.matches('^[a-z]*$'))", json!({"s": ",".repeat(9_000)}));
+    assert!(rest > 10_000.0, "the last piece is long: {rest}");
+}

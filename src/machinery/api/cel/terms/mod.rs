@@ -1,9 +1,13 @@
 //! Expressions: compiled once, within bounds of length and depth, and evaluated on a stack that has
-//! room for them.
+//! room for them. `room` bounds all expressions of one object together.
+
+mod room;
+
+pub(crate) use room::Room;
 
 use super::arguments::NO_OVERLOAD;
 use super::environment::ENV;
-use super::functions::{prepare_pattern, takes_pattern};
+use super::functions::{check_places, prepare_pattern, takes_pattern};
 use super::language;
 use crate::bounds;
 use cel::common::ast::{EntryExpr, Expr as Node, LiteralValue};
@@ -33,6 +37,8 @@ pub(crate) struct Term {
     pub(crate) depth: usize,
     /// The patterns that are written in the expression.
     patterns: Vec<String>,
+    /// Bytes of these patterns, compiled.
+    pattern_bytes: usize,
 }
 
 impl Term {
@@ -81,26 +87,52 @@ fn find_patterns<'a>(node: &'a Node, found: &mut BTreeSet<&'a str>) {
     }
 }
 
-/// Returns the patterns that are written in an expression.
+/// Returns the patterns that are written in an expression, and the bytes that they take when they
+/// are compiled.
 ///
 /// # Errors
-/// There are too many, or they are too large when compiled.
-fn written_patterns(node: &Node) -> Result<Vec<String>, String> {
+/// There are too many, they are too large when compiled, or one repeats too much.
+fn written_patterns(node: &Node) -> Result<(Vec<String>, usize), Refusal> {
     let mut found = BTreeSet::new();
     find_patterns(node, &mut found);
     if found.len() > PATTERNS_MAX {
-        return Err(format!(
-            "an expression may have at most {PATTERNS_MAX} patterns, and has {}",
-            found.len()
-        ));
+        let why = format!("an expression may have at most {PATTERNS_MAX} patterns, and has {}", found.len());
+        return Err(why.into());
     }
-    let mut left = PATTERNS_BYTES;
+    found.iter().try_for_each(|pattern| check_places(pattern))?;
+    let mut bytes = 0;
     for pattern in &found {
-        left = left.checked_sub(bounds::regex_bytes(pattern)).ok_or_else(|| {
-            format!("the patterns of an expression may take at most {PATTERNS_BYTES} bytes when compiled")
-        })?;
+        bytes += bounds::regex_bytes(pattern);
+        if bytes > PATTERNS_BYTES {
+            return Err(Refusal::PatternsTooLarge);
+        }
     }
-    Ok(found.into_iter().map(String::from).collect())
+    Ok((found.into_iter().map(String::from).collect(), bytes))
+}
+
+/// Why an expression is not compiled.
+enum Refusal {
+    /// Its patterns take more than [`PATTERNS_BYTES`].
+    PatternsTooLarge,
+    /// The sentence for the author.
+    Other(String),
+}
+
+impl Refusal {
+    fn text(self) -> String {
+        match self {
+            Refusal::PatternsTooLarge => {
+                format!("the patterns of an expression may take at most {PATTERNS_BYTES} bytes when compiled")
+            }
+            Refusal::Other(why) => why,
+        }
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(why: String) -> Refusal {
+        Refusal::Other(why)
+    }
 }
 
 /// Compiles an expression. Every expression of a definition and of a policy is compiled here.
@@ -109,20 +141,24 @@ fn written_patterns(node: &Node) -> Result<Vec<String>, String> {
 /// The message of the compiler, or that the expression is too long, nests too deep, or has patterns
 /// that are too large.
 pub(crate) fn compile(source: &str) -> Result<Term, String> {
+    read(source).map_err(Refusal::text)
+}
+
+fn read(source: &str) -> Result<Term, Refusal> {
     let length = source.chars().count();
     if length > LENGTH_MAX {
-        return Err(format!("expression code point size exceeds limit: size: {length}, limit {LENGTH_MAX}"));
+        let why = format!("expression code point size exceeds limit: size: {length}, limit {LENGTH_MAX}");
+        return Err(why.into());
     }
     let depth = language::levels(source)?;
     if depth > DEPTH_MAX {
-        return Err(format!("expression recursion limit exceeded: {DEPTH_MAX}"));
+        return Err(format!("expression recursion limit exceeded: {DEPTH_MAX}").into());
     }
-    let (program, patterns) = on_large_stack(|| {
+    on_large_stack(|| {
         let program = ENV.compile(source).map_err(|e| e.to_string())?;
-        let patterns = written_patterns(&program.expression().expr)?;
-        Ok((program, patterns))
-    })?;
-    Ok(Term { program, depth, patterns })
+        let (patterns, pattern_bytes) = written_patterns(&program.expression().expr)?;
+        Ok(Term { program, depth, patterns, pattern_bytes })
+    })
 }
 
 /// Runs `work`, which recurses `depth` levels into an expression, on a stack that has room for it.
@@ -135,7 +171,9 @@ pub(crate) fn with_stack<T: Send>(
 
 /// Runs `work` on a stack of [`STACK`] bytes. The parser always does: a few brackets take more than
 /// a task's stack.
-fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
+fn on_large_stack<T: Send, E: From<String> + Send>(
+    work: impl FnOnce() -> Result<T, E> + Send,
+) -> Result<T, E> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("cel".into()).stack_size(STACK);
         let thread =

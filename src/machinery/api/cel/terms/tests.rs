@@ -45,6 +45,12 @@ fn the_patterns_of_an_expression_are_few_and_paid_for() {
         made(r"r'\pL{60}'").unwrap_err().contains("not a valid regex"),
         "it would be compiled in each turn"
     );
+    let repeated = |pattern: &str| compile(&format!("'a'.matches('{pattern}')")).map(|_| ());
+    assert_eq!(repeated("x*[ab]{1000}"), Ok(()));
+    assert_eq!(repeated("^[ab]{1000}[cd]{1000}$"), Ok(()), "a text has one way through it");
+    let why = "a pattern may repeat at most 1000 characters in all: 'x*[ab]{1000}y{2}'";
+    assert_eq!(repeated("x*[ab]{1000}y{2}"), Err(why.to_string()));
+    assert!(made("'x*[ab]{1000}y{2}'").unwrap_err().contains(why));
 }
 
 #[test]

@@ -121,20 +121,21 @@ fn the_root_of_a_schema_says_little_beside_a_status() {
 }
 
 #[test]
-fn names_belong_to_whoever_had_them_first() {
-    let first = definition::name(&definition(spec(json!({}))), std::iter::empty(), kinds::all()).unwrap();
-    assert!(is(&first, "Established") && is(&first, "NamesAccepted"));
+fn names_belong_to_the_definition_that_had_them_first() {
+    let first =
+        definition::accept_names(&definition(spec(json!({}))), std::iter::empty(), kinds::all()).unwrap();
+    assert!(has_condition(&first, "Established") && has_condition(&first, "NamesAccepted"));
     let mut second = definition(spec(json!({})));
     second["metadata"]["name"] = "others.stable.example.com".into();
     second["spec"]["names"]["plural"] = "others".into();
     second["spec"]["names"]["singular"] = "other".into();
-    let second = definition::name(&second, [&first].into_iter(), kinds::all()).unwrap();
-    assert!(!is(&second, "Established"));
+    let second = definition::accept_names(&second, [&first].into_iter(), kinds::all()).unwrap();
+    assert!(!has_condition(&second, "Established"));
     let refused = &list(&second, "status.conditions")[0];
     assert_eq!(text(refused, "reason"), "ListKindConflict");
     assert!(kinds_of(&second).is_empty());
     assert_eq!(
-        definition::name(&first, [&second].into_iter(), kinds::all()),
+        definition::accept_names(&first, [&second].into_iter(), kinds::all()),
         None,
         "nothing changes for the first"
     );
@@ -378,11 +379,62 @@ fn a_column_prints_the_first_value_of_its_path() {
 /// Each field of forty bytes would take a megabyte as long as the definition is there.
 #[test]
 fn the_patterns_of_a_definition_have_a_size() {
-    let with = |count: usize, pattern: &str| {
-        let field = json!({"type": "string", "pattern": pattern});
-        judged(spec((0..count).map(|n| (format!("p{n}"), field.clone())).collect()))
+    let with = |count: usize, pattern: &dyn Fn(usize) -> String| {
+        let field = |n: usize| json!({"type": "string", "pattern": pattern(n)});
+        judged(spec((0..count).map(|n| (format!("p{n}"), field(n))).collect()))
     };
-    assert_eq!(with(500, "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"), [""; 0]);
-    let found = with(500, r"\pL{60}");
-    assert!(found.len() == 1 && found[0].contains("take more than 33554432 bytes"), "{found:?}");
+    assert_eq!(with(400, &|n| format!("^[a-z0-9]([-a-z0-9]*[a-z0-9])?{n}$")), [""; 0]);
+    assert_eq!(with(5_000, &|_| "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$".to_string()), [""; 0], "one pattern");
+    assert_eq!(with(20, &|_| r"\pL{40}".to_string()), [""; 0], "one pattern of some two megabytes");
+    for refused in [with(20, &|n| format!(r"\pL{{60}}{n}")), with(20, &|_| r"(?:\pL{30}){30}".to_string())] {
+        let is_one = refused.len() == 1 && refused[0].contains("take more than 67108864 bytes");
+        assert!(is_one, "{refused:?}");
+    }
+    assert_eq!(with(600, &|n| format!("^a{n}$")).len(), 1, "the table of each counts");
+}
+
+/// Each rule would be compiled on a thread of its own, four times when the definition is written.
+#[test]
+fn the_rules_of_a_definition_have_a_size() {
+    let with = |count: usize, rule: String| {
+        let rules = vec![json!({"rule": rule, "message": "no"}); count];
+        judged(json!({"type": "object", "x-kubernetes-validations": rules}))
+    };
+    assert_eq!(with(50, "self.metadata.name != ''".into()), [""; 0]);
+    for refused in [with(6_000, "true".into()), with(50, format!("true || '{}' == ''", "x".repeat(20_000)))] {
+        let is_one = refused.len() == 1 && refused[0].contains("have more than 524288 bytes");
+        assert!(is_one, "{refused:?}");
+    }
+    // Each of them takes a tenth of a second to be compiled.
+    let dear = with(20, r"'a'.matches(r'\pL{60}')".into());
+    assert!(dear.len() == 1 && dear[0].contains("take more than 33554432 bytes"), "{dear:?}");
+}
+
+/// Each default was judged with the steps of a whole object, and one within others was read, with
+/// all rules below it, once for each of them.
+#[test]
+fn all_defaults_of_a_definition_share_the_steps_of_one_object() {
+    let rules = json!([{"rule": "lists.range(900000).size() > self"}]);
+    let dear = json!({"type": "integer", "default": 1, "x-kubernetes-validations": rules});
+    let with = |count: usize| judged(spec((0..count).map(|n| (format!("d{n}"), dear.clone())).collect()));
+    assert_eq!(with(2), [""; 0]);
+    let many = with(30);
+    assert!(many.iter().any(|why| why.contains("running out of cost budget")), "{many:?}");
+    let choices: Vec<usize> = (0..20_000).collect();
+    let choice = |n: usize| {
+        let items = json!({"type": "integer", "enum": choices});
+        (format!("c{n}"), json!({"type": "array", "items": items, "default": vec![0; 700]}))
+    };
+    let many = judged(spec((0..5).map(choice).collect()));
+    assert!(many.iter().any(|why| why.contains("too many values for the size of its schema")), "{many:?}");
+    let few = judged(spec((0..2).map(choice).collect()));
+    assert_eq!(few, [""; 0]);
+    let inner = json!({"type": "integer", "default": 1, "x-kubernetes-validations": [{"rule": "self > 0"}]});
+    let nested =
+        (0..30).fold(inner, |inner, _| json!({"type": "object", "default": {}, "properties": {"a": inner}}));
+    assert_eq!(judged(spec(json!({ "a": nested }))), [""; 0]);
+    let wrong = json!({"type": "object", "default": {"a": {"b": 0}}, "properties": {"a": {"type": "object",
+        "default": {"b": "x"}, "properties": {"b": {"type": "integer", "minimum": 1}}}}});
+    let found = judged(spec(json!({ "a": wrong })));
+    assert_eq!(found.len(), 2, "a default is judged by its own part of the schema: {found:?}");
 }

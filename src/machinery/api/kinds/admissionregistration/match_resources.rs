@@ -74,7 +74,7 @@ fn check_named_rule(rule: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// A list that must have an item, and `*` only if it has no other.
+/// Checks a list that must have an item, and may have `*` only if it has no other.
 fn check_alone(rule: &Value, name: &str, called: &str, field: &str, errors: &mut Errors) {
     let all = words(rule, name);
     if all.is_empty() {

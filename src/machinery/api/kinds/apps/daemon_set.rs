@@ -7,7 +7,7 @@ use crate::meta::annotation;
 use crate::pod_spec::defaults::template;
 use crate::schema::equality;
 use crate::table::cells::{Printer, age, labels, name, number, selector};
-use crate::validate::fields::{int_or_percent, percent};
+use crate::validate::fields::int_or_part;
 use crate::validate::status::not_negatives;
 use crate::value::{self, at, default, default_zero, put, text};
 use k8s_openapi::api::apps::v1::DaemonSet;
@@ -71,7 +71,8 @@ fn set_template_generation(object: &mut Value, count: i64) {
     annotations.insert(TEMPLATE_GENERATION.into(), count.to_string().into());
 }
 
-/// A client cannot change the count, nor take it out. A malformed one that is stored is replaced.
+/// Counts a change of the template. A client cannot change the count, nor take it out. A malformed
+/// one that is stored is replaced.
 fn prepare_update(new: &mut Value, old: &Value) {
     const TEMPLATE: &str = "spec.template";
     workload::prepare_template(new, old);
@@ -93,8 +94,7 @@ fn validate(object: &Value, errors: &mut Errors) {
     if text(object, "spec.updateStrategy.type") == "RollingUpdate" {
         let (unavailable, surge) = (format!("{ROLLING}.maxUnavailable"), format!("{ROLLING}.maxSurge"));
         for path in [&unavailable, &surge] {
-            int_or_percent(object, path, errors);
-            part_of_all(object, path, errors);
+            int_or_part(object, path, errors); // a node has at most two of its pods
         }
         let some = |path: &str| !at(object, path).is_null() && !is_zero(object, path);
         if some(&unavailable) && some(&surge) {
@@ -108,13 +108,6 @@ fn validate(object: &Value, errors: &mut Errors) {
     if !["", "OnDelete", "RollingUpdate"].contains(&text(strategy, "type")) {
         let shown = shown_strategy(strategy, [("maxUnavailable", json!(0)), ("maxSurge", json!(0))]);
         errors.not_supported("spec.updateStrategy", &shown, &["RollingUpdate", "OnDelete"]);
-    }
-}
-
-/// Refuses more than 100 %: a DaemonSet has one pod on a node, and during an update at most two.
-fn part_of_all(object: &Value, path: &str, errors: &mut Errors) {
-    if percent(text(object, path)).is_some_and(|p| p > 100) && path.ends_with("maxSurge") {
-        errors.invalid_text(path, text(object, path), "must not be greater than 100%");
     }
 }
 

@@ -6,7 +6,7 @@ use crate::kinds::entry::{Kind, SCALE, of, prepare_status, status};
 use crate::kinds::workload::{self, CONTAINERS, collisions, is_zero, shown_strategy, with_pods};
 use crate::pod_spec::defaults::template;
 use crate::table::cells::{Printer, age, name, number, selector};
-use crate::validate::fields::{int_or_percent, not_negative};
+use crate::validate::fields::{int_or_part, int_or_percent, not_negative};
 use crate::validate::status::{ABOVE_REPLICAS, at_most, not_negatives};
 use crate::value::{at, default, default_zero, int, text};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -63,10 +63,8 @@ fn validate(object: &Value, errors: &mut Errors) {
             }
         }
         "RollingUpdate" => {
-            for path in ["spec.strategy.rollingUpdate.maxUnavailable", "spec.strategy.rollingUpdate.maxSurge"]
-            {
-                int_or_percent(object, path, errors);
-            }
+            int_or_part(object, "spec.strategy.rollingUpdate.maxUnavailable", errors);
+            int_or_percent(object, "spec.strategy.rollingUpdate.maxSurge", errors);
             if is_zero(object, "spec.strategy.rollingUpdate.maxUnavailable")
                 && is_zero(object, "spec.strategy.rollingUpdate.maxSurge")
             {

@@ -9,7 +9,7 @@ use crate::kinds::workload::{
 use crate::pod_spec::defaults::template;
 use crate::schema::equality;
 use crate::table::cells::{Printer, age, name, number};
-use crate::validate::fields::{int_or_percent, not_negative, one_of};
+use crate::validate::fields::{int_or_part, not_negative, one_of};
 use crate::validate::names::{self, dns_label};
 use crate::validate::status::{ABOVE_REPLICAS, at_most, not_negatives};
 use crate::value::{self, at, default, default_zero, list, list_mut, put, text};
@@ -148,7 +148,7 @@ fn rolling(object: &Value, errors: &mut Errors) {
     if at(object, MOST).is_null() {
         return;
     }
-    int_or_percent(object, MOST, errors);
+    int_or_part(object, MOST, errors);
     if is_zero(object, MOST) {
         errors.invalid(MOST, at(object, MOST), "cannot be 0");
     }

@@ -30,10 +30,10 @@ fn is_cpu(metric: &Value) -> bool {
         && at(metric, "resource.target.averageUtilization").is_number()
 }
 
-/// autoscaling/v1 → v2. What an annotation carries becomes part of the object only if it has the
-/// form of v2; otherwise the annotation is dropped, as upstream does: a field of the wrong type
-/// would make typed clients fail to read any list. The CPU target is the last metric, as upstream.
-/// The CPU use counts only without an annotation, which says more.
+/// Turns an object of autoscaling/v1 into one of v2. What an annotation carries becomes part of the
+/// object only if it has the form of v2; otherwise the annotation is dropped, as upstream does: a
+/// field of the wrong type would make typed clients fail to read any list. The CPU target is the
+/// last metric, as upstream. The CPU use counts only without an annotation, which says more.
 fn to_v2(object: &mut Value) {
     put(object, "apiVersion", "autoscaling/v2");
     let mut metrics = take_metrics(object, METRICS, "target");

@@ -1,6 +1,7 @@
 //! Lists of indexes of an indexed Job, as `spec.successPolicy` and its status write them: `0,2-4`.
 
-/// One interval of indexes, `3` or `2-4`, below the number of completions: its first and its last.
+/// Reads one interval of indexes, `3` or `2-4`, below the number of completions: its first and its
+/// last.
 ///
 /// # Errors
 /// It is none, in upstream's words.
@@ -26,7 +27,8 @@ pub(super) fn interval(part: &str, completions: i64) -> Result<(i64, i64), Strin
     }
 }
 
-/// How many indexes `0,2-4` names: intervals in rising order, below the number of completions.
+/// Returns how many indexes `0,2-4` names: intervals in rising order, below the number of
+/// completions.
 ///
 /// # Errors
 /// The text is no such list, in upstream's words.

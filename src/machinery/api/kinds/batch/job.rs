@@ -62,7 +62,7 @@ fn job_labels(job: &Value) -> [(&'static str, String); 4] {
     LABELS.map(|key| (key, if key.ends_with("uid") { uid.into() } else { name.into() }))
 }
 
-/// A Job's selector and its template's labels come from its uid, unless the user insists on their
+/// Makes a Job's selector and its template's labels from its uid, unless the user insists on their
 /// own. What the client set under these keys stays, and validation refuses it if it is another's
 /// (`generateSelector` upstream).
 ///
@@ -91,9 +91,9 @@ fn validate(object: &Value, errors: &mut Errors) {
     job_spec::host_names(object, errors);
 }
 
-/// Without `manualSelector` a Job has the selector that the server made of its uid, and its
-/// template has the labels that go with it. Otherwise an exported Job that is created again would
-/// count the pods of the old one.
+/// Checks the selector: without `manualSelector` a Job has the one that the server made of its uid,
+/// and its template has the labels that go with it. Otherwise an exported Job that is created again
+/// would count the pods of the old one.
 fn generated_selector(object: &Value, errors: &mut Errors) {
     let own = at(object, "spec.selector");
     if flag(object, "spec.manualSelector") || own.is_null() {

@@ -15,7 +15,8 @@ use std::collections::HashSet;
 
 /// Pods of an Indexed Job at a time, and failed indexes that one may have.
 const INDEXED_MAX: i64 = 100_000;
-/// The same where more than [`INDEXED_MAX`] completions are counted by index.
+/// Pods at a time, and failed indexes, that an Indexed Job may have with more completions than
+/// [`INDEXED_MAX`].
 const LARGE_MAX: i64 = 10_000;
 const RULES_MAX: usize = 20;
 const PATTERNS_MAX: usize = 20;
@@ -24,8 +25,8 @@ const SUCCEEDED_INDEXES_MAX: usize = 64 << 10;
 /// Bytes of the name of a Job's controller.
 const MANAGER_MAX: usize = 63;
 
-/// The name of an Indexed Job is part of its pods' host names: one that makes no host name would
-/// fail with each pod.
+/// Checks the name of an Indexed Job. It is part of its pods' host names: one that makes no host
+/// name would fail with each pod.
 pub(super) fn host_names(job: &Value, errors: &mut Errors) {
     const FIELD: &str = "metadata.name";
     let completions = int(job, "spec.completions").unwrap_or(0);

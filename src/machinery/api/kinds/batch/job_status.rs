@@ -81,8 +81,8 @@ fn wrong_conditions(why: &str, errors: &mut Errors) {
     errors.add(FieldError { kind: ErrorKind::Invalid, field: CONDITIONS.into(), body });
 }
 
-/// The status of a Job. Rules about several fields count only if one of them changes: an edit of
-/// the spec may break them, until the controller has seen it.
+/// Checks the status of a Job. Rules about several fields count only if one of them changes: an
+/// edit of the spec may break them, until the controller has seen it.
 pub(super) fn validate(new: &Value, old: &Value, errors: &mut Errors) {
     let change = Change { new, old };
     not_negatives(new, &["active", "succeeded", "failed", "ready", "terminating"], errors);
@@ -111,7 +111,7 @@ fn uncounted(job: &Value, errors: &mut Errors) {
     }
 }
 
-/// A Job ends well or badly, and announces which before it ends.
+/// Checks that a Job ends well or badly, and announces which before it ends.
 fn endings(change: &Change<'_>, errors: &mut Errors) {
     let is = |kind| has(change.new, kind);
     if change.of_conditions(&[COMPLETE, FAILED]) && is(COMPLETE) && is(FAILED) {
@@ -131,7 +131,7 @@ fn endings(change: &Change<'_>, errors: &mut Errors) {
     }
 }
 
-/// A Job has a time of completion if it is complete, and then not before its start.
+/// Checks that a Job has a time of completion if it is complete, and then not before its start.
 fn times(change: &Change<'_>, errors: &mut Errors) {
     let (new, shown) = (change.new, at(change.new, COMPLETION_TIME));
     let (start, end) = (time(new, "startTime"), time(new, "completionTime"));
@@ -151,7 +151,7 @@ fn times(change: &Change<'_>, errors: &mut Errors) {
     }
 }
 
-/// A finished Job has started, and has no pod that runs, ends, or was not counted.
+/// Checks that a finished Job has started, and has no pod that runs, ends, or was not counted.
 fn finished(change: &Change<'_>, errors: &mut Errors) {
     let (new, is_over) = (change.new, is_finished(change.new));
     for field in ["active", "terminating"] {

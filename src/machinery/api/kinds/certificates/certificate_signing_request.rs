@@ -56,9 +56,9 @@ fn count(request: &Value, kind: &str) -> usize {
     list(request, "status.conditions").iter().filter(|c| text(c, "type") == kind).count()
 }
 
-/// A write through `/approval` changes the conditions alone, a write through `/status` everything
-/// but decisions: those that are there stay as they are (`preserveConditionInstances` upstream).
-/// Conditions get their times.
+/// Keeps what a write may not change: one through `/approval` changes the conditions alone, a write
+/// through `/status` everything but decisions: those that are there stay as they are
+/// (`preserveConditionInstances` upstream). Conditions get their times.
 fn prepare_status_update(new: &mut Value, old: &Value, subresource: &str) {
     let approval = subresource == "approval";
     let mut conditions: Vec<Value> = list(new, "status.conditions").to_vec();
@@ -69,7 +69,7 @@ fn prepare_status_update(new: &mut Value, old: &Value, subresource: &str) {
         now.zip(before).for_each(|(now, before)| *now = before.clone());
     }
     let now = clock::rfc3339(clock::now());
-    // Of two equal conditions the first one counts.
+    // Of two stored conditions with the same type and status the time of the first one counts.
     let mut since_of: HashMap<(&str, &str), &str> = HashMap::new();
     for c in list(old, "status.conditions") {
         since_of.entry((text(c, "type"), text(c, "status"))).or_insert(text(c, "lastTransitionTime"));

@@ -58,8 +58,8 @@ fn prepare_update(new: &mut Value, old: &Value) {
     value::copy(old, new, "spec.finalizers");
 }
 
-/// A status without a phase is that of a namespace that stays (`SetDefaults_NamespaceStatus`
-/// upstream).
+/// Fills in the phase: a status without one is that of a namespace that stays
+/// (`SetDefaults_NamespaceStatus` upstream).
 fn prepare_status_update(new: &mut Value, _: &Value, _: &str) {
     defaults(new);
     value::default_zero(new, "status.phase", "Active");
@@ -69,8 +69,8 @@ fn prepare_delete(object: &mut Value) {
     put(object, "status.phase", "Terminating");
 }
 
-/// A finalizer that no controller takes off would keep the namespace for ever. Those that are
-/// stored are not judged again, or a namespace that has a wrong one could not be changed.
+/// Checks the finalizers: one that no controller takes off would keep the namespace for ever. Those
+/// that are stored are not judged again, or a namespace that has a wrong one could not be changed.
 fn validate_create(object: &Value, errors: &mut Errors) {
     for finalizer in list(object, FINALIZERS).iter().filter_map(Value::as_str) {
         finalizer_name(finalizer, FINALIZERS, errors);
@@ -80,8 +80,8 @@ fn validate_create(object: &Value, errors: &mut Errors) {
 /// Where the finalizers are that controllers take off once the namespace is empty.
 const FINALIZERS: &str = "spec.finalizers";
 
-/// The phase says whether the namespace is being deleted. The server sets it, and nothing would
-/// correct another one.
+/// Checks the phase, which says whether the namespace is being deleted. The server sets it, and
+/// nothing would correct another one.
 fn validate_status_update(new: &Value, _: &Value, errors: &mut Errors) {
     let (phase, why) = match meta::is_terminating(new) {
         false => ("Active", "may only be 'Active' if `deletionTimestamp` is empty"),

@@ -39,7 +39,7 @@ fn defaults(object: &mut Value) {
     pair_ranges(object);
 }
 
-/// A node that does not say otherwise has all of its capacity for pods
+/// Fills in what pods may have: a node that does not say otherwise has all of its capacity for pods
 /// (`SetDefaults_NodeStatus` upstream).
 fn fill_allocatable(object: &mut Value) {
     if at(object, "status.allocatable").is_null() && at(object, "status.capacity").is_object() {
@@ -48,7 +48,7 @@ fn fill_allocatable(object: &mut Value) {
     }
 }
 
-/// A new node does not declare features: `NodeDeclaredFeatures` is off.
+/// Drops the features that a new node declares: `NodeDeclaredFeatures` is off.
 fn prepare(node: &mut Value) {
     drop_config(node, &Value::Null);
     value::remove(node, "status.declaredFeatures");

@@ -28,8 +28,8 @@ pub(super) fn kind() -> Kind {
     }
 }
 
-/// An endpoint without conditions has none that is set. Go writes them all the same: they are no
-/// pointer.
+/// Fills in what Go always writes: the conditions of an endpoint, which are no pointer, and the
+/// name and the protocol of a port.
 fn defaults(object: &mut Value) {
     for endpoint in list_mut(object, "endpoints") {
         value::slot_map(endpoint, "conditions");
@@ -153,7 +153,7 @@ fn address(family: &str, one: &str, list_field: &str, field: &str, errors: &mut 
     endpoint_ip(one, field, errors);
 }
 
-/// A domain name of at least two labels, with or without a dot at its end
+/// Checks a domain name of at least two labels, with or without a dot at its end
 /// (`IsFullyQualifiedDomainName` upstream).
 fn domain_name(name: &str, field: &str, errors: &mut Errors) {
     if name.is_empty() {
@@ -186,7 +186,8 @@ static PRINTER: Printer = Printer {
     conditions: None,
 };
 
-/// At most three items; `<unset>` if there is nothing to show (`listWithMoreString` upstream).
+/// Returns at most three items; `<unset>` if there is nothing to show (`listWithMoreString`
+/// upstream).
 fn shown(items: &[String]) -> String {
     match first_items(items, 3, "") {
         text if text.is_empty() => "<unset>".to_string(),

@@ -21,9 +21,9 @@ pub(super) fn kind() -> Kind {
     }
 }
 
-/// A policy without `policyTypes` applies to incoming traffic, and also to outgoing traffic if it
-/// has egress rules. One without a `podSelector` selects all pods; Go always writes the field, and
-/// clients in other languages ask for it.
+/// Fills in what the client left out. A policy without `policyTypes` applies to incoming traffic,
+/// and also to outgoing traffic if it has egress rules. One without a `podSelector` selects all
+/// pods; Go always writes the field, and clients in other languages ask for it.
 fn defaults(object: &mut Value) {
     value::slot_map(object, "spec.podSelector");
     for direction in ["spec.ingress", "spec.egress"] {

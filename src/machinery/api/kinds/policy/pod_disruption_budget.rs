@@ -3,7 +3,7 @@
 use crate::errors::Errors;
 use crate::kinds::entry::{Kind, of, status};
 use crate::table::cells::{Printer, age, name, number};
-use crate::validate::fields::{int_or_percent, one_of, selector};
+use crate::validate::fields::{int_or_part, one_of, selector};
 use crate::validate::names::path_segment;
 use crate::validate::status::{conditions, not_negatives};
 use crate::value::{at, put};
@@ -39,7 +39,7 @@ fn validate(object: &Value, errors: &mut Errors) {
         errors.invalid("spec", &shown_spec(at(object, "spec")), why);
     }
     for path in ["spec.minAvailable", "spec.maxUnavailable"] {
-        int_or_percent(object, path, errors);
+        int_or_part(object, path, errors);
     }
     selector(object, "spec.selector", errors);
     let path = "spec.unhealthyPodEvictionPolicy";

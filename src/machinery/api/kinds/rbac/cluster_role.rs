@@ -14,8 +14,9 @@ pub(super) fn kind() -> Kind {
     Kind { create_on_update: true, name_rule: path_segment, validate, ..of::<ClusterRole>() }
 }
 
-/// A ClusterRole with an `aggregationRule` gets the rules of the roles that it selects, in place of
-/// its own. So an aggregation rule that selects no role would take all rights from it.
+/// Checks the rules. A ClusterRole with an `aggregationRule` gets the rules of the roles that it
+/// selects, in place of its own. So an aggregation rule that selects no role would take all rights
+/// from it.
 fn validate(object: &Value, errors: &mut Errors) {
     role::validate(object, errors);
     if !at(object, "aggregationRule").is_object() {

@@ -240,14 +240,14 @@ impl Scanner<'_> {
         }
     }
 
-    /// A list or map in block style ends where a line is indented less than it.
+    /// Ends lists and maps in block style: each ends where a line is indented less than it.
     fn leave_blocks(&mut self, column: isize) {
         while !self.is_flow() && self.indent > column {
             self.indent = self.indents.pop().unwrap_or(-1);
         }
     }
 
-    /// A list or map in block style begins, unless it is the one that is open.
+    /// Begins a list or map in block style, unless it is the one that is open.
     fn enter_block(&mut self, column: isize) {
         if !self.is_flow() && self.indent < column {
             self.indents.push(self.indent);
@@ -317,7 +317,7 @@ impl Scanner<'_> {
         true
     }
 
-    /// A `:` makes a key of what began in its line, not too far before it.
+    /// Reads a `:`, which makes a key of what began in its line, not too far before it.
     fn value(&mut self) {
         let key = self.keys.last().copied().flatten();
         let key = key.filter(|key| key.line == self.line && self.index - key.index <= KEY_MAX);

@@ -16,15 +16,15 @@ const WIDTH: usize = 80;
 /// Bytes of a key that stands before its colon in one line (`yaml_emitter_check_simple_key`).
 const SIMPLE_KEY_MAX: usize = 128;
 
-/// One document, with a line end.
+/// Writes a value as one document, with a line end.
 pub fn to_string(value: &Value) -> String {
     let mut out = Writer { text: String::new(), column: 0, most: usize::MAX, is_full: false };
     out.document(value);
     out.text
 }
 
-/// One document, with a line end, of at most `most` bytes; `None` if it would be longer. Deep
-/// nesting makes a hundred times as much of a value as JSON has.
+/// Writes a value as one document, with a line end, of at most `most` bytes; `None` if it would be
+/// longer. Deep nesting makes a hundred times as much of a value as JSON has.
 pub fn to_string_within(value: &Value, most: usize) -> Option<String> {
     let mut out = Writer { text: String::new(), column: 0, most, is_full: false };
     out.document(value);
@@ -95,7 +95,7 @@ impl Writer {
         }
     }
 
-    /// A value behind its key.
+    /// Writes a value behind its key.
     fn value(&mut self, value: &Value, depth: usize) {
         match value {
             Value::Object(inner) if !inner.is_empty() => {
@@ -124,8 +124,8 @@ impl Writer {
         }
     }
 
-    /// A value behind an indicator in the first column of its line: a list or map begins in this
-    /// line, too.
+    /// Writes a value behind an indicator in the first column of its line: a list or map begins in
+    /// this line, too.
     fn value_in_line(&mut self, value: &Value, depth: usize) {
         self.put(" ");
         match value {

@@ -17,7 +17,8 @@ pub(super) enum Style {
 /// after it, and a reader drops one at the end; double quotes escape them.
 const LINE_SEPARATORS: [char; 2] = ['\u{2028}', '\u{2029}'];
 
-/// go-yaml escapes tabs and everything beyond the basic plane.
+/// Returns whether go-yaml writes a character without an escape. It escapes tabs and everything
+/// beyond the basic plane.
 pub(super) fn is_printable(c: char) -> bool {
     matches!(c, '\n' | '\u{20}'..='\u{7e}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}')
         && c != '\u{feff}'

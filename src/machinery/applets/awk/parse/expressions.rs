@@ -167,8 +167,8 @@ impl Parser<'_> {
         Ok(Expr::Concat(parts))
     }
 
-    /// Whether the token begins an operand of a concatenation. `+` and `-` are never that: they add
-    /// and subtract. `/` divides.
+    /// Returns whether the token begins an operand of a concatenation. `+` and `-` are never that:
+    /// they add and subtract. `/` divides.
     fn begins_operand(&self) -> bool {
         match &self.token {
             Token::Number(_) | Token::Text(_) | Token::Name(..) | Token::Builtin(_) => true,
@@ -258,7 +258,7 @@ impl Parser<'_> {
         Ok(Expr::Assign(Box::new(target), arith, Box::new(self.expression()?)))
     }
 
-    /// An operand without the operators behind it.
+    /// Parses an operand without the operators behind it.
     fn primary(&mut self) -> Parsed<Expr> {
         let line = self.line;
         match self.token.clone() {
@@ -371,7 +371,7 @@ impl Parser<'_> {
         }
     }
 
-    /// The lvalue after `getline`, if there is one.
+    /// Parses the lvalue after `getline`, if there is one.
     fn optional_target(&mut self) -> Parsed<Option<Box<Expr>>> {
         let target = match self.token.clone() {
             Token::Symbol("$") => self.field()?,
@@ -433,7 +433,7 @@ impl Parser<'_> {
     }
 }
 
-/// Whether `sub` can change it.
+/// Returns whether `sub` can change it.
 fn assignable(target: &Expr) -> bool {
     match target {
         Expr::Group(inner) => inner.is_lvalue(),

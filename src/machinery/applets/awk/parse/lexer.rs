@@ -173,7 +173,8 @@ impl<'a> Lexer<'a> {
         Ok(Token::Name(word, called))
     }
 
-    /// The regular expression whose opening `/` was the last token; `/=` has `=` as its first byte.
+    /// Reads the regular expression whose opening `/` was the last token; `/=` has `=` as its first
+    /// byte.
     pub(super) fn regex(&mut self, opening: &str) -> Result<Vec<u8>, String> {
         let start = self.at + 1 - opening.len();
         self.at = start;
@@ -212,14 +213,14 @@ impl<'a> Lexer<'a> {
         Ok(pattern)
     }
 
-    /// Whether a bracket that opens here is closed before the end of the line.
+    /// Returns whether a bracket that opens here is closed before the end of the line.
     fn closes(&self) -> bool {
         let rest = &self.source[self.at + 1..];
         let skip = usize::from(rest.first() == Some(&b'^'));
         rest.iter().skip(skip + 1).take_while(|&&b| b != b'\n').any(|&b| b == b']')
     }
 
-    /// Up to 30 bytes of what follows in the line, for messages.
+    /// Returns up to 30 bytes of what follows in the line, for messages.
     pub(super) fn rest_of_line(&self) -> String {
         let rest = &self.source[self.at.min(self.source.len())..];
         let length = rest.iter().take_while(|&&b| b != b'\n').count().min(30);

@@ -145,7 +145,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// Called before the parser calls itself; `depth` is lowered again after that.
+    /// Counts a level, before the parser calls itself; `depth` is lowered again after that.
     fn deeper(&mut self) -> Parsed<()> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
@@ -187,7 +187,7 @@ impl Parser<'_> {
         Ok(Var::Global(self.global(name)))
     }
 
-    /// A variable that is used as an array here.
+    /// Returns a variable that is used as an array here.
     fn array(&mut self, name: &str) -> Parsed<Var> {
         let var = self.variable(name)?;
         self.note_array(var);
@@ -246,7 +246,7 @@ impl Parser<'_> {
         }
     }
 
-    /// A rule or a function.
+    /// Parses a rule or a function.
     fn rule(&mut self) -> Parsed<()> {
         let line = self.line;
         if let Token::Name(name, _) = &self.token
@@ -335,7 +335,8 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// Every called function must exist; parameters that are passed on as arrays are arrays.
+    /// Checks that every called function exists; parameters that are passed on as arrays are
+    /// arrays.
     fn check_functions(&mut self) -> Parsed<()> {
         for (function, (called, defined)) in self.program.functions.iter().zip(&self.calls) {
             if let (Some(line), false) = (called, defined) {

@@ -63,7 +63,7 @@ impl Parser<'_> {
         Ok(condition)
     }
 
-    /// The body of a loop.
+    /// Parses the body of a loop.
     fn body(&mut self) -> Parsed<Box<Stmt>> {
         self.loops += 1;
         if self.token == Token::Newline {

@@ -157,7 +157,8 @@ impl Automaton {
         Ok(start)
     }
 
-    /// The states that are reached without a byte, sorted. Anchors are passed only where they hold.
+    /// Returns the states that are reached without a byte, sorted. Anchors are passed only where
+    /// they hold.
     fn closure(&self, from: &[u32], at_start: bool, at_end: bool) -> Vec<u32> {
         let mut seen = vec![false; self.states.len()];
         let (mut open, mut reached) = (from.to_vec(), Vec::new());
@@ -184,7 +185,7 @@ impl Automaton {
         if floating { &mut self.floating } else { &mut self.anchored }
     }
 
-    /// The number of the deterministic state for a set of states.
+    /// Returns the number of the deterministic state for a set of states.
     fn number(&mut self, floating: bool, states: Vec<u32>) -> u32 {
         if let Some(&number) = self.known(floating).numbers.get(&states) {
             return number;
@@ -220,9 +221,9 @@ impl Automaton {
         number
     }
 
-    /// The state after one byte. For `ab*` from the state {a}: the byte `a` leads to the states
-    /// that follow, which are {b, match}; this set gets a number when it is first reached, and the
-    /// number is remembered for the byte, so the next `a` here is one look into a table.
+    /// Returns the state after one byte. For `ab*` from the state {a}: the byte `a` leads to the
+    /// states that follow, which are {b, match}; this set gets a number when it is first reached,
+    /// and the number is remembered for the byte, so the next `a` here is one look into a table.
     fn step(&mut self, floating: bool, from: u32, byte: u8) -> u32 {
         let node = &self.known(floating).nodes[from as usize];
         let next = node.next[usize::from(byte)];
@@ -252,7 +253,7 @@ impl Automaton {
         next
     }
 
-    /// Whether a match begins at `from` or later.
+    /// Returns whether a match begins at `from` or later.
     pub(super) fn is_match(&mut self, text: &[u8], from: usize) -> bool {
         if text.is_empty() {
             return self.matches_empty_text;
@@ -321,8 +322,9 @@ impl Automaton {
         Ahead::None
     }
 
-    /// The end of the longest match that begins exactly at `start`, and whether bytes behind the
-    /// text could make a match or a longer one. `$` holds at the end of the text if it has `ended`.
+    /// Returns the end of the longest match that begins exactly at `start`, and whether bytes
+    /// behind the text could make a match or a longer one. `$` holds at the end of the text if it
+    /// has `ended`.
     fn longest(&mut self, text: &[u8], start: usize, ended: bool) -> (Option<usize>, bool) {
         let mut state = self.begin(false, start == 0);
         let mut found = None;

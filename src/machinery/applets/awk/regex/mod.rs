@@ -73,8 +73,8 @@ impl Regex {
         self.automaton.borrow_mut().is_match(text, 0)
     }
 
-    /// The longest of the leftmost matches that begin at `from` or later. `^` matches only where
-    /// the text begins, not at `from`.
+    /// Returns the longest of the leftmost matches that begin at `from` or later. `^` matches only
+    /// where the text begins, not at `from`.
     pub(super) fn find(&self, text: &[u8], from: usize) -> Option<(usize, usize)> {
         self.automaton.borrow_mut().find(text, from)
     }
@@ -85,7 +85,7 @@ impl Regex {
         self.automaton.borrow_mut().resume(text, scan)
     }
 
-    /// The first match that is not empty; `ended` says that the text does not go on.
+    /// Returns the first match that is not empty; `ended` says that the text does not go on.
     pub(super) fn find_ahead(&self, text: &[u8], ended: bool) -> Ahead {
         self.automaton.borrow_mut().find_ahead(text, ended)
     }
@@ -239,7 +239,7 @@ impl Parser<'_> {
         Ok(Node::Set(Box::new(set)))
     }
 
-    /// A bracket expression; `None` if its end is missing.
+    /// Parses a bracket expression; `None` if its end is missing.
     fn bracket(&mut self) -> Option<Result<Node, String>> {
         let mut set = [false; 256];
         self.at += 1;
@@ -299,7 +299,7 @@ impl Parser<'_> {
         })
     }
 
-    /// One byte of a bracket expression, which may be written as `[.x.]` or `[=x=]`.
+    /// Reads one byte of a bracket expression, which may be written as `[.x.]` or `[=x=]`.
     fn bracket_byte(&mut self) -> Option<u8> {
         let byte = self.peek()?;
         if let [b'[', mark @ (b'.' | b'='), symbol, end, b']', ..] = &self.pattern[self.at..]
@@ -331,8 +331,8 @@ fn fill_more(set: &mut Set, test: impl Fn(u8) -> bool) {
     }
 }
 
-/// Whether a repetition is `*`, `+`, `?` or what means the same. Two of them in a row are one
-/// again: `a+?` is `a*`. Of other counts that is not so: `a{2,3}?` is none, two or three.
+/// Returns whether a repetition is `*`, `+`, `?` or what means the same. Two of them in a row are
+/// one again: `a+?` is `a*`. Of other counts that is not so: `a{2,3}?` is none, two or three.
 fn simple(min: usize, max: Option<usize>) -> bool {
     min <= 1 && max.is_none_or(|max| max == 1)
 }
@@ -341,7 +341,7 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
-/// What stands between braces: `n`, `n,` or `n,m`.
+/// Reads what stands between braces: `n`, `n,` or `n,m`.
 fn counts(text: &[u8]) -> Option<(usize, Option<usize>)> {
     let text = std::str::from_utf8(text).ok()?;
     let count = |t: &str| t.bytes().all(|b| b.is_ascii_digit()).then(|| t.parse().ok()).flatten();

@@ -105,7 +105,7 @@ impl Interpreter<'_> {
         Ok(length as f64)
     }
 
-    /// xorshift64*, from 0 up to but not 1.
+    /// Draws a number from 0 up to but not 1, by xorshift64*.
     fn rand(&mut self) -> f64 {
         self.random ^= self.random >> 12;
         self.random ^= self.random << 25;

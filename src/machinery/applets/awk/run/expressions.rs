@@ -98,7 +98,7 @@ impl Interpreter<'_> {
         Ok(self.eval(expr)?.to_text(&self.settings.convfmt))
     }
 
-    /// The regular expression that an operand is, or that its value is as a string.
+    /// Returns the regular expression that an operand is, or that its value is as a string.
     pub(super) fn regex_operand(&mut self, expr: &Expr) -> Run<Rc<Regex>> {
         match expr {
             Expr::Regex(regex) => Ok(Rc::clone(regex)),
@@ -118,7 +118,7 @@ impl Interpreter<'_> {
         Ok(Value::Text(Rc::from(text)))
     }
 
-    /// An element that is read exists from then on.
+    /// Returns an element. One that is read exists from then on.
     fn element(&mut self, array: Var, subscripts: &[Expr]) -> Run<Value> {
         let key = self.subscript(subscripts)?;
         self.read(&Place::Element(array, key))
@@ -272,7 +272,7 @@ fn calculate(arith: Arith, left: f64, right: f64) -> Run<f64> {
     })
 }
 
-/// Whether a comparison is so; NaN is unequal to everything.
+/// Returns whether a comparison is so; NaN is unequal to everything.
 fn holds(comparison: Comparison, order: Option<Ordering>) -> bool {
     match (comparison, order) {
         (Comparison::NotEqual, order) => order != Some(Ordering::Equal),

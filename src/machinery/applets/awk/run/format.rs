@@ -69,7 +69,7 @@ pub(in crate::awk) fn format(format: &[u8], values: &[Value], convfmt: &[u8]) ->
     Ok(out)
 }
 
-/// The flags, the width and the precision, and length modifiers, which mean nothing here.
+/// Reads the flags, the width and the precision, and length modifiers, which mean nothing here.
 fn spec<'v>(
     format: &[u8],
     at: &mut usize,
@@ -119,7 +119,7 @@ fn count<'v>(
     Ok((digits > 0).then(|| text.parse().unwrap_or(i64::MAX)))
 }
 
-/// A number by CONVFMT or OFMT. A format that is none gives the number as `%.6g` has it.
+/// Writes a number by CONVFMT or OFMT. A format that is none gives the number as `%.6g` has it.
 pub(super) fn number(format: &[u8], number: f64) -> Vec<u8> {
     let plain = || float(Spec { precision: Some(6), ..Spec::default() }, b'g', number);
     if format == b"%.6g" {
@@ -129,8 +129,9 @@ pub(super) fn number(format: &[u8], number: f64) -> Vec<u8> {
     self::format(format, &[Value::Number(number)], b"%.6g").unwrap_or_else(|_| plain())
 }
 
-/// The byte with the number, or the first byte of a string that is no number from outside. A value
-/// that was never assigned is the number 0, and the empty string is NUL too, as in mawk and gawk.
+/// Returns the byte with the number, or the first byte of a string that is no number from outside.
+/// A value that was never assigned is the number 0, and the empty string is NUL too, as in mawk and
+/// gawk.
 fn character(value: &Value) -> [u8; 1] {
     match value.numeric() {
         Some(number) => [(number as i64 & 0xff) as u8],
@@ -181,7 +182,7 @@ fn not_finite(spec: Spec, upper: bool, number: f64) -> Vec<u8> {
     pad(Spec { zero: false, ..spec }, sign(spec, number.is_sign_negative()), text)
 }
 
-/// At least as many digits as the precision says; the precision switches the flag `0` off.
+/// Writes at least as many digits as the precision says; the precision switches the flag `0` off.
 fn digits(spec: Spec, sign: &[u8], mut text: String) -> Vec<u8> {
     if let Some(precision) = spec.precision {
         if precision == 0 && text == "0" {

@@ -64,7 +64,7 @@ impl Input {
         read.map(|count| count > 0)
     }
 
-    /// Bytes that are read and not consumed.
+    /// Returns the bytes that are read and not consumed.
     fn rest(&self) -> &[u8] {
         &self.buffer[self.at..]
     }
@@ -76,7 +76,7 @@ impl Input {
         record
     }
 
-    /// The next record without its end; `None` at the end of the input.
+    /// Returns the next record without its end; `None` at the end of the input.
     ///
     /// # Errors
     /// What the file or pipe answered to a read.
@@ -101,7 +101,8 @@ impl Input {
         })
     }
 
-    /// Where the record ends, and where the next one begins; `None` if the input ends before.
+    /// Returns where the record ends, and where the next one begins; `None` if the input ends
+    /// before.
     fn find_byte(&mut self, wanted: u8) -> io::Result<Option<(usize, usize)>> {
         let mut searched = 0;
         loop {
@@ -130,9 +131,10 @@ impl Input {
         }
     }
 
-    /// The search goes on where it was when more bytes arrive, so a record that comes in many small
-    /// reads takes linear time. Only when a match is somewhere, its place is looked for. If more
-    /// bytes could change the place, the whole record is searched again.
+    /// Finds the end of a record by a regular expression. The search goes on where it was when more
+    /// bytes arrive, so a record that comes in many small reads takes linear time. Only when a
+    /// match is somewhere, its place is looked for. If more bytes could change the place, the whole
+    /// record is searched again.
     fn find_match(&mut self, regex: &Regex) -> io::Result<Option<(usize, usize)>> {
         let mut scan = Scan::default();
         let mut seen = false;
@@ -176,7 +178,7 @@ impl Interpreter<'_> {
         }
     }
 
-    /// The next record of the operands, counted; `None` after the last one.
+    /// Returns the next record of the operands, counted; `None` after the last one.
     pub(super) fn main_record(&mut self) -> Run<Option<Vec<u8>>> {
         loop {
             if self.main.is_none() && !self.open_next()? {
@@ -233,7 +235,7 @@ impl Interpreter<'_> {
         self.main = Some(Input::new(reader, None));
     }
 
-    /// The next record of a file or of a command's output.
+    /// Returns the next record of a file or of a command's output.
     pub(super) fn read_from(&mut self, command: bool, name: &Text) -> Run<io::Result<Option<Vec<u8>>>> {
         let key = (command, Rc::clone(name));
         if !self.inputs.contains_key(&key) {
@@ -253,7 +255,7 @@ fn cannot_read<T>(name: &[u8], error: &io::Error) -> Run<T> {
     fault(format!("cannot read {}: {}", String::from_utf8_lossy(name), crate::reason(error)))
 }
 
-/// A file; `-` is standard input.
+/// Opens a file; `-` is standard input.
 fn open(name: &[u8]) -> io::Result<Box<dyn io::Read>> {
     match name {
         b"-" | b"/dev/stdin" => Ok(Box::new(io::stdin())),
@@ -261,7 +263,7 @@ fn open(name: &[u8]) -> io::Result<Box<dyn io::Read>> {
     }
 }
 
-/// A command whose output is read.
+/// Starts a command whose output is read.
 fn start(command: &[u8]) -> io::Result<Input> {
     let mut child = shell(command).stdout(Stdio::piped()).spawn()?;
     let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;

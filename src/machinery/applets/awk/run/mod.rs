@@ -221,7 +221,7 @@ impl<'p> Interpreter<'p> {
 }
 
 impl Interpreter<'_> {
-    /// What a separator as FS has it means.
+    /// Returns what a separator as FS has it means.
     fn separator(&mut self, text: &Text) -> Run<Separator> {
         Ok(match &text[..] {
             b" " => Separator::Blanks,
@@ -231,7 +231,7 @@ impl Interpreter<'_> {
         })
     }
 
-    /// The regular expression that a string is.
+    /// Returns the regular expression that a string is.
     fn regex(&mut self, pattern: &Text) -> Run<Rc<Regex>> {
         if let Some(regex) = self.regexes.get(pattern) {
             return Ok(Rc::clone(regex));
@@ -283,7 +283,7 @@ impl Interpreter<'_> {
         Ok(())
     }
 
-    /// Called wherever expressions, statements or calls contain each other.
+    /// Checks the depth, wherever expressions, statements or calls contain each other.
     ///
     /// # Errors
     /// A fault if the thread's stack has no room for another level.
@@ -305,7 +305,7 @@ impl Interpreter<'_> {
     }
 }
 
-/// The number of a field.
+/// Returns the number of a field.
 fn field_number(number: f64) -> Run<usize> {
     let whole = number.trunc();
     if !(0.0..=MAX_FIELD as f64).contains(&whole) {

@@ -41,7 +41,7 @@ pub(super) fn shell(command: &[u8]) -> Command {
     shell
 }
 
-/// The exit status as `system` and `close` return it.
+/// Returns the exit status as `system` and `close` return it.
 pub(super) fn status_number(status: ExitStatus) -> f64 {
     let code = status.code().or_else(|| status.signal().map(|signal| 256 + signal));
     f64::from(code.unwrap_or(-1))

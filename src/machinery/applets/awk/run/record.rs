@@ -142,7 +142,7 @@ impl Record {
         self.split = true;
     }
 
-    /// How many fields there are; the record is split.
+    /// Returns how many fields there are; the record is split.
     pub(super) fn count(&self) -> usize {
         self.fields.len()
     }

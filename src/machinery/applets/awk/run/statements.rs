@@ -143,7 +143,7 @@ impl Interpreter<'_> {
         self.write_out(&text, redirect)
     }
 
-    /// The first expression is the format.
+    /// Formats values. The first expression is the format.
     pub(super) fn formatted(&mut self, args: &[Expr]) -> Run<Vec<u8>> {
         let values: Vec<Value> = args.iter().map(|arg| self.eval(arg)).collect::<Run<_>>()?;
         let Some((first, values)) = values.split_first() else { return Ok(Vec::new()) };

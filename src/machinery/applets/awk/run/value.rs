@@ -40,7 +40,7 @@ impl Value {
         }
     }
 
-    /// The value as a string; numbers that are no integers by the format (CONVFMT or OFMT).
+    /// Returns the value as a string; numbers that are no integers by the format (CONVFMT or OFMT).
     pub(in crate::awk) fn to_text(&self, format: &[u8]) -> Text {
         match self {
             Value::Unset => Rc::from(&b""[..]),
@@ -61,7 +61,7 @@ impl Value {
         }
     }
 
-    /// The number that the value compares as; `None` if it compares as a string.
+    /// Returns the number that the value compares as; `None` if it compares as a string.
     pub(in crate::awk) fn numeric(&self) -> Option<f64> {
         match self {
             Value::Unset => Some(0.0),
@@ -81,7 +81,7 @@ impl Value {
     }
 }
 
-/// A number as a string: integers with all their digits, others by the format.
+/// Returns a number as a string: integers with all their digits, others by the format.
 pub(in crate::awk) fn number_text(number: f64, format: &[u8]) -> Vec<u8> {
     if number == number.trunc() && number.abs() < 1e16 {
         return (number as i64).to_string().into_bytes();
@@ -96,7 +96,8 @@ fn is_blank(byte: &u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
 }
 
-/// The number with which a text begins, 0 if there is none, and how many bytes belong to it.
+/// Returns the number with which a text begins, 0 if there is none, and how many bytes belong to
+/// it.
 pub(in crate::awk) fn leading_number(text: &[u8]) -> (f64, usize) {
     let digits = |from: usize| text[from..].iter().take_while(|b| b.is_ascii_digit()).count();
     let start = text.iter().take_while(|b| is_blank(b)).count();
@@ -123,7 +124,7 @@ pub(in crate::awk) fn leading_number(text: &[u8]) -> (f64, usize) {
     (number.unwrap_or(0.0), at)
 }
 
-/// The number that a text from outside is, if nothing but blanks stands around it.
+/// Returns the number that a text from outside is, if nothing but blanks stands around it.
 fn whole_number(text: &[u8]) -> Option<f64> {
     let (number, length) = leading_number(text);
     (length > 0 && text[length..].iter().all(is_blank)).then_some(number)
@@ -155,8 +156,8 @@ pub(in crate::awk) fn unescape(raw: &[u8]) -> Vec<u8> {
     text
 }
 
-/// The byte that an escape sequence means, and its length without the backslash; `None` if it is
-/// none that strings and regular expressions share.
+/// Returns the byte that an escape sequence means, and its length without the backslash; `None` if
+/// it is none that strings and regular expressions share.
 pub(in crate::awk) fn escape(rest: &[u8]) -> Option<(u8, usize)> {
     let byte = match rest.first()? {
         b'n' => b'\n',

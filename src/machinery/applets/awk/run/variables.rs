@@ -188,7 +188,7 @@ impl Interpreter<'_> {
         Ok(())
     }
 
-    /// The array of a variable, which becomes one if it is not used yet.
+    /// Returns the array of a variable, which becomes one if it is not used yet.
     pub(super) fn array(&mut self, var: Var) -> Run<Rc<RefCell<Array>>> {
         let cell = self.cell(var);
         match cell {

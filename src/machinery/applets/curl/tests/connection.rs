@@ -7,8 +7,9 @@ use std::io::{BufRead, Write};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// A server that answers each request on a connection until it has answered `each` of them; what is
-/// asked for as `/dir…` has moved to `/dir…/`. Returns how many requests each connection carried.
+/// Starts a server that answers each request on a connection until it has answered `each` of them;
+/// what is asked for as `/dir…` has moved to `/dir…/`. Returns how many requests each connection
+/// carried.
 pub(super) fn keeping_server(
     answer: &'static str,
     each: usize,
@@ -158,8 +159,8 @@ fn only_a_whole_line_of_an_answer_keeps_a_request_from_being_sent_again() {
     assert_eq!(second_answer("SSH-2.0"), (1, false));
 }
 
-/// A server that answers one connection after the other, and keeps all open until what is returned
-/// beside its address is dropped.
+/// Starts a server that answers one connection after the other, and keeps all open until what is
+/// returned beside its address is dropped.
 fn open_server(answers: &'static [&'static str]) -> (String, std::sync::mpsc::Sender<()>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let place = listener.local_addr().unwrap().to_string();

@@ -22,7 +22,7 @@ pub(super) fn fetch(line: &str, url: &str) -> (Result<(), Fault>, Report) {
     (result, report)
 }
 
-/// The transfer of the first URL of a call.
+/// Returns the transfer of the first URL of a call.
 fn wanted<'a>(url: &'a Expanded, options: &'a Options) -> Transfer<'a> {
     Transfer { url, upload: options.upload_of(0), nth: 0 }
 }
@@ -99,7 +99,7 @@ fn the_heads_of_redirections_go_where_the_answer_goes() {
 }
 
 #[test]
-fn the_same_server_is_told_the_user_of_the_url_again() {
+fn the_same_server_gets_the_user_of_the_url_again() {
     let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let place = listener.local_addr().unwrap();
@@ -199,7 +199,7 @@ fn a_file_is_named_after_its_url() {
 }
 
 #[test]
-fn another_server_is_not_told_who_the_user_is() {
+fn another_server_does_not_learn_who_the_user_is() {
     let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
     let (port, other) = http::tests::server(vec![ok]);
     let moved =
@@ -292,8 +292,8 @@ fn a_file_is_put_under_its_own_name() {
     assert_eq!(put(&options, "/").0.unwrap_err().code, 26);
 }
 
-/// The largest body that no socket buffer holds, and a server that reads its head only, answers
-/// and keeps the connection.
+/// Returns the largest body that no socket buffer holds, and a server that reads its head only,
+/// answers and keeps the connection.
 fn send_much(line: &str, answer: &'static [u8]) -> (Result<(), Fault>, Report) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());

@@ -82,7 +82,7 @@ fn fits(pattern: &[u8], text: &[u8]) -> bool {
     pattern[p..].iter().all(|byte| *byte == b'*')
 }
 
-/// How many bytes of the pattern fit this one byte; `None` if they do not.
+/// Returns how many bytes of the pattern fit this one byte; `None` if they do not.
 fn one(pattern: &[u8], byte: u8) -> Option<usize> {
     match pattern {
         [b'?', ..] => Some(1),
@@ -100,7 +100,8 @@ fn one(pattern: &[u8], byte: u8) -> Option<usize> {
     }
 }
 
-/// Whether the byte is in a set, and the set's length with its `]`; without one it goes to the end.
+/// Returns whether the byte is in a set, and the set's length with its `]`; without one it goes to
+/// the end.
 fn in_set(set: &[u8], byte: u8) -> (bool, usize) {
     let (mut at, mut is_in) = (0, false);
     loop {
@@ -201,7 +202,7 @@ impl Condition {
         Ok(read)
     }
 
-    /// Whether a key with the time `before` may get the time `at`.
+    /// Returns whether a key with the time `before` may get the time `at`.
     fn allows(&self, before: Option<i64>, at: i64) -> bool {
         !(self.only_new && before.is_some()
             || self.only_known && before.is_none()

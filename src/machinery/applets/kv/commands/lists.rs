@@ -81,7 +81,7 @@ pub(super) fn llen(call: &mut Call) -> Result<(), Fault> {
     Ok(())
 }
 
-/// An index from the start; negative ones count from the end. May be outside of the list.
+/// Returns an index from the start; negative ones count from the end. May be outside of the list.
 fn index(wanted: i64, length: usize) -> i64 {
     let length = length as i64; // no list has so many elements
     if wanted < 0 { wanted.saturating_add(length) } else { wanted }

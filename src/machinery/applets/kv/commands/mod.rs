@@ -167,12 +167,12 @@ impl Call<'_> {
         integer(self.word(at)).ok_or(NO_INTEGER)
     }
 
-    /// The command has changed the data, and does the same when it is run again.
+    /// Records that the command has changed the data, and does the same when it is run again.
     fn record(&mut self) {
         self.effects.records.push(self.words.clone());
     }
 
-    /// Running this instead changes the data as the command has.
+    /// Records another command, which changes the data as this one has.
     fn record_as(&mut self, words: &[&[u8]]) {
         self.effects.records.push(words.iter().map(|word| word.to_vec()).collect());
     }

@@ -48,7 +48,7 @@ pub(super) fn save(call: &mut Call) -> Result<(), Fault> {
     Ok(())
 }
 
-/// There is no background: it is done before the reply.
+/// Has the data saved. There is no background: it is done before the reply.
 pub(super) fn bgsave(call: &mut Call) -> Result<(), Fault> {
     call.facts.log_size.ok_or(NO_DISK)?;
     call.effects.saves = true;
@@ -61,7 +61,7 @@ fn unknown_subcommand(call: &Call, name: &str) -> Fault {
     format!("ERR unknown subcommand '{word}'. Try {name} HELP.").into()
 }
 
-/// What clients ask at their start: `COMMAND`, `COMMAND COUNT`, `COMMAND DOCS`.
+/// Returns what clients ask at their start: `COMMAND`, `COMMAND COUNT`, `COMMAND DOCS`.
 pub(super) fn command(call: &mut Call) -> Result<(), Fault> {
     if call.words.len() == 1 || call.is(1, "DOCS") || call.is(1, "INFO") {
         call.out.array(0);

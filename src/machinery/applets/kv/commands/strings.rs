@@ -51,7 +51,7 @@ fn options(call: &Call) -> Result<Options, Fault> {
     Ok(options)
 }
 
-/// When a key expires that is to live for `amount` units from `from` on.
+/// Returns when a key expires that is to live for `amount` units from `from` on.
 fn deadline(amount: i64, unit: i64, from: i64, command: &str) -> Result<i64, Fault> {
     let at = Some(amount).filter(|n| *n > 0).and_then(|n| n.checked_mul(unit)?.checked_add(from.max(0)));
     at.ok_or_else(|| format!("ERR invalid expire time in '{command}' command").into())

@@ -160,14 +160,14 @@ fn server_names(server: &mut Server, names: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
-/// A code of `error_page`.
+/// Reads a code of `error_page`.
 fn error_code(text: &str) -> Result<u16, String> {
     let code: u32 = text.parse().map_err(|_| format!("invalid value \"{text}\" of \"error_page\""))?;
     let code = u16::try_from(code).ok().filter(|code| (300..600).contains(code));
     code.ok_or_else(|| format!("value \"{text}\" must be between 300 and 599"))
 }
 
-/// Whether `access_log` turns the log on.
+/// Returns whether `access_log` turns the log on.
 fn access_log(place: &str, format: &[&str]) -> Result<bool, String> {
     match (place, format) {
         ("off", []) => Ok(false),

@@ -70,7 +70,7 @@ pub(super) struct Location {
 }
 
 impl Config {
-    /// Every address that some server listens on, once.
+    /// Returns every address that some server listens on, once.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         let mut all: Vec<SocketAddr> =
             self.servers.iter().flat_map(|s| s.listens.iter().map(|(address, _)| *address)).collect();
@@ -79,22 +79,23 @@ impl Config {
         all
     }
 
-    /// The addresses to bind. One that a wildcard of its port includes has no socket of its own.
+    /// Returns the addresses to bind. One that a wildcard of its port includes has no socket of its
+    /// own.
     pub(super) fn sockets(&self) -> Vec<SocketAddr> {
         let all = self.addresses();
         let wildcards: Vec<u16> = all.iter().filter(|a| a.ip().is_unspecified()).map(|a| a.port()).collect();
         all.into_iter().filter(|a| a.ip().is_unspecified() || !wildcards.contains(&a.port())).collect()
     }
 
-    /// The address of a server's `listen` that a connection came to: its own one if there is such,
-    /// else that of the socket.
+    /// Returns the address of a server's `listen` that a connection came to: its own one if there
+    /// is such, else that of the socket.
     pub(super) fn address(&self, local: SocketAddr, socket: SocketAddr) -> SocketAddr {
         let mut listens = self.servers.iter().flat_map(|s| &s.listens);
         if listens.any(|(known, _)| *known == local) { local } else { socket }
     }
 
-    /// The server of a request: the one whose name the client asked for, else the default of that
-    /// address.
+    /// Returns the server of a request: the one whose name the client asked for, else the default
+    /// of that address.
     pub(super) fn server(&self, address: SocketAddr, host: &str) -> Option<&Server> {
         let here = || self.servers.iter().filter(|s| s.listens.iter().any(|(known, _)| *known == address));
         let bare =

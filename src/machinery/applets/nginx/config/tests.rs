@@ -79,7 +79,7 @@ fn what_would_have_no_effect_is_refused() {
 }
 
 #[test]
-fn servers_share_an_address_and_are_told_apart_by_name() {
+fn servers_share_an_address_and_differ_by_name() {
     let text = "server { listen 80; listen 127.0.0.1:81; server_name a; }\n\
                 server { listen 80 default_server; server_name b *.b; }\nserver { listen 80; server_name c.*; }";
     let config = parse(text).unwrap();

@@ -54,7 +54,7 @@ pub(super) fn mime<'a>(path: &Path, default: &'a str) -> &'a str {
     found.map_or(default, |(kind, _)| *kind)
 }
 
-/// Whether `charset` names the character set of this type too.
+/// Returns whether `charset` names the character set of this type too.
 ///
 /// Source: the default of nginx' `charset_types`, in which `text/css` is not.
 pub(super) fn has_charset(kind: &str) -> bool {

@@ -12,7 +12,7 @@ use self::range::Selection;
 use self::refusal::refusal;
 use self::status::{has_words, reasons};
 use super::config::{Location, Server};
-use super::text::{Around, host};
+use super::text::{Variables, host};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::ext::ReasonPhrase;
 use percent_encoding::percent_decode_str;
@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Bytes of a body: the default of `client_max_body_size`.
+/// Bytes of the largest body of a request: the default of `client_max_body_size`.
 const BODY_MAX: u64 = 1024 * 1024;
 
 /// Marks an answer that `access_log off` keeps out of the log.
@@ -41,7 +41,8 @@ pub(super) struct Closes;
 #[derive(Clone)]
 struct Fixed;
 
-/// The answer to a request as it came, or the refusal of one that nginx refuses ([`refusal()`]).
+/// Returns the answer to a request as it came, or the refusal of one that nginx refuses
+/// ([`refusal()`]).
 pub(super) fn answer_or_refuse<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Content> {
     let mut response = match refusal(request) {
         None => answer(server, request, ends),
@@ -60,21 +61,21 @@ pub(super) fn answer_or_refuse<B>(server: &Server, request: &Request<B>, ends: E
     response
 }
 
-/// The answer to one request. Never fails: faults are answers.
+/// Returns the answer to one request. Never fails: faults are answers.
 fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Content> {
     let Some((path, relative)) = safe_path(request.uri().path()) else {
         return refused(server, StatusCode::BAD_REQUEST);
     };
     let mut response = match is_too_long(server, request.headers()) {
         true => page(StatusCode::PAYLOAD_TOO_LARGE),
-        false => at(server, request, ends, &path, relative),
+        false => serve_path(server, request, ends, &path, relative),
     };
     let status = response.status();
     let is_fixed = |response: &Response<Content>| response.extensions().get::<Fixed>().is_some();
     let own = server.error_pages.iter().find(|(code, _)| *code == status.as_u16());
     let own = own.filter(|_| !is_fixed(&response));
     if let Some((path, relative)) = own.and_then(|(_, path)| configured_path(path)) {
-        response = at(server, &for_error_page(request), ends, &path, relative);
+        response = serve_path(server, &for_error_page(request), ends, &path, relative);
         // As nginx: one that is missing is a 404 itself, and no error page has an error page.
         if response.status().is_success() || is_fixed(&response) {
             *response.status_mut() = status;
@@ -102,7 +103,7 @@ fn is_too_long(server: &Server, headers: &HeaderMap) -> bool {
     server.answer.is_none() && length.is_some_and(|length| length > BODY_MAX)
 }
 
-/// The page for a request that has no location. Also that one is in the server's charset.
+/// Returns the page for a request that has no location. Also that one is in the server's charset.
 fn refused(server: &Server, status: StatusCode) -> Response<Content> {
     let mut response = page(status);
     add_charset(server, &mut response);
@@ -120,7 +121,7 @@ fn add_charset(server: &Server, response: &mut Response<Content>) {
     }
 }
 
-/// The request for an error page: always for all of it.
+/// Returns the request for an error page: always for all of it.
 fn for_error_page<B>(request: &Request<B>) -> Request<()> {
     let mut other = Request::new(());
     *other.method_mut() = if request.method() == Method::HEAD { Method::HEAD } else { Method::GET };
@@ -170,8 +171,8 @@ fn location_of<'a>(server: &'a Server, path: &str) -> Option<&'a Location> {
     server.locations.iter().find(|(prefix, location)| fits(prefix, location)).map(|(_, location)| location)
 }
 
-/// What is at a path without detours: the location and the file are chosen by the same one.
-fn at<B>(
+/// Returns what is at a path without detours: the location and the file are chosen by the same one.
+fn serve_path<B>(
     server: &Server,
     request: &Request<B>,
     ends: Ends,
@@ -181,7 +182,7 @@ fn at<B>(
     let location = location_of(server, path);
     let default = location.and_then(|l| l.default_type.as_ref()).unwrap_or(&server.default_type);
     if let Some((code, text)) = server.answer.as_ref().or(location.and_then(|l| l.answer.as_ref())) {
-        let around = Around {
+        let variables = Variables {
             method: request.method(),
             version: request.version(),
             uri: request.uri(),
@@ -191,7 +192,7 @@ fn at<B>(
             peer: ends.peer,
             local: ends.local,
         };
-        let filled = text.fill(&around);
+        let filled = text.fill(&variables);
         let text = (text.has_variables() || !filled.is_empty()).then_some(filled.as_str());
         return fixed(*code, text, mime(Path::new(path), default));
     }
@@ -217,7 +218,7 @@ fn at<B>(
         });
         // Its location is chosen anew. Source: `ngx_http_index_handler`, an internal redirect.
         return match found {
-            Some((path, relative)) => at(server, request, ends, &path, relative),
+            Some((path, relative)) => serve_path(server, request, ends, &path, relative),
             None => page(StatusCode::FORBIDDEN),
         };
     } else if path.ends_with('/') {
@@ -240,16 +241,16 @@ fn at<B>(
     }
 }
 
-/// A decoded path as a header may hold it.
+/// Returns a decoded path as a header may hold it.
 fn encoded(path: &str) -> String {
     use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
     const UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?');
     utf8_percent_encode(path, UNSAFE).to_string()
 }
 
-/// The path, decoded and without `.`, `..` and double slashes, and the same below a root; `None` if
-/// it would leave the root, or has a `%` without two hexadecimal digits. A name of a file need not
-/// be UTF-8.
+/// Returns the path, decoded and without `.`, `..` and double slashes, and the same below a root;
+/// `None` if it would leave the root, or has a `%` without two hexadecimal digits. A name of a file
+/// need not be UTF-8.
 fn safe_path(raw: &str) -> Option<(String, PathBuf)> {
     let is_escape = |behind: &str| {
         behind.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
@@ -260,7 +261,7 @@ fn safe_path(raw: &str) -> Option<(String, PathBuf)> {
     clean_path(&percent_decode_str(raw).collect::<Vec<u8>>())
 }
 
-/// The same of a path of the configuration, in which a `%` is a plain character.
+/// Returns the same of a path of the configuration, in which a `%` is a plain character.
 fn configured_path(path: &str) -> Option<(String, PathBuf)> {
     clean_path(path.split('?').next()?.as_bytes())
 }
@@ -292,9 +293,10 @@ fn page(status: StatusCode) -> Response<Content> {
     of(status, "text/html", Content::text(html))
 }
 
-/// The answer of `return`. `kind` is the type of a text. As nginx (`ngx_http_script_return_code`):
-/// only an error has a page, and only if the directive has no text. A text of variables that are
-/// empty is a text. For an error that has no page (`return 418`) nothing is sent.
+/// Returns the answer of `return`. `kind` is the type of a text. As nginx
+/// (`ngx_http_script_return_code`): only an error has a page, and only if the directive has no
+/// text. A text of variables that are empty is a text. For an error that has no page (`return 418`)
+/// nothing is sent.
 fn fixed(code: u16, text: Option<&str>, kind: &str) -> Response<Content> {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if code == 444 {

@@ -46,7 +46,7 @@ pub(super) fn parse(text: &str, length: u64) -> Selection {
     }
 }
 
-/// The first byte of a part, and the one behind its last. `None` if it cannot be read.
+/// Returns the first byte of a part, and the one behind its last. `None` if it cannot be read.
 fn begin_and_end(range: &str, length: u64) -> Option<(u64, u64)> {
     let (first, last) = range.trim_matches(' ').split_once('-')?;
     if first.is_empty() {

@@ -30,7 +30,7 @@ pub(super) fn refusal<B>(request: &Request<B>) -> Option<StatusCode> {
     (!request.uri().path().starts_with('/')).then_some(StatusCode::BAD_REQUEST)
 }
 
-/// Whether it may be a name with a port. Source: `ngx_http_validate_host`.
+/// Returns whether it may be a name with a port. Source: `ngx_http_validate_host`.
 fn is_host(value: &[u8]) -> bool {
     !matches!(value, [] | [b':', ..] | [b'.'] | [b'.', b':', ..])
         && value.iter().all(|byte| *byte > b' ' && !matches!(byte, b'/' | 127))

@@ -29,7 +29,7 @@ pub(super) fn reasons(status: StatusCode) -> (&'static str, &'static str) {
     (both, both)
 }
 
-/// True if nginx has words for a status. Those of errors, from 400 on, have a page too.
+/// Returns true if nginx has words for a status. Those of errors, from 400 on, have a page too.
 pub(super) fn has_words(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),

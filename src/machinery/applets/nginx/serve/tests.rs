@@ -254,7 +254,7 @@ fn a_status_has_the_words_of_nginx() {
 }
 
 #[test]
-fn nobody_gets_out_of_the_root() {
+fn no_request_gets_out_of_the_root() {
     assert_eq!(safe_path("/a/%2e%2e/b").map(|(_, p)| p), Some("b".into()));
     assert_eq!(safe_path("/../etc/passwd"), None);
     assert_eq!(safe_path("/%00"), None);

@@ -6,7 +6,7 @@ use super::super::{Flow, Run, Shell, reason};
 use std::path::Path;
 
 impl Shell {
-    /// The number after `exit` or `return`; without one, the last status.
+    /// Returns the number after `exit` or `return`; without one, the last status.
     pub(crate) fn status_argument(&mut self, args: &[String]) -> Run {
         match args.first() {
             None => Ok(self.status),
@@ -96,8 +96,8 @@ impl Shell {
         if back || searched.is_some() { self.print(&(path + "\n")) } else { Ok(0) }
     }
 
-    /// The directory that a target of `cd` means because of `$CDPATH`; `None` if it is the one of
-    /// that name here.
+    /// Returns the directory that a target of `cd` means because of `$CDPATH`; `None` if it is the
+    /// one of that name here.
     fn on_cdpath(&self, target: &str) -> Option<String> {
         let first = target.split('/').next().unwrap_or_default();
         if matches!(first, "" | "." | "..") {

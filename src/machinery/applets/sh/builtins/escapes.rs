@@ -6,7 +6,7 @@ pub(crate) fn ansi(text: &str) -> Vec<u8> {
     expand(text, true).0
 }
 
-/// A format of printf. A `%` that a number makes is plain, so it is doubled.
+/// Returns a format of printf. A `%` that a number makes is plain, so it is doubled.
 pub(crate) fn format(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = text;
@@ -34,7 +34,7 @@ pub(crate) fn echo(text: &str) -> (Vec<u8>, bool) {
     expand(text, false)
 }
 
-/// Up to `digits` more digits: one byte.
+/// Reads up to `digits` more digits: one byte.
 fn number(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, first: u32, base: u32, digits: usize) -> u8 {
     let mut value = first;
     for _ in 0..digits {

@@ -55,7 +55,7 @@ fn changed(mut rights: u32, who: u32, mut actions: &str) -> Option<u32> {
     Some(rights)
 }
 
-/// The rights that `rwx` means for all classes, or the name of the class that has them now.
+/// Returns the rights that `rwx` means for all classes, or the name of the class that has them now.
 fn permissions(text: &str, now: u32) -> Option<u32> {
     let of_class = |shift: u32| Some((now >> shift & 7) * 0o111);
     match text {

@@ -59,7 +59,7 @@ impl Shell {
         result
     }
 
-    /// What `command -v` prints. Status 127 if one of the names means nothing.
+    /// Prints what `command -v` says of names. Status 127 if one of the names means nothing.
     fn print_meanings(&mut self, names: &[String]) -> Run {
         let mut status = 0;
         for name in names {

@@ -65,8 +65,8 @@ impl Shell {
     }
 }
 
-/// The whole of printf(1): the format is used again while values are left. Also what was wrong with
-/// them.
+/// Does the whole of printf(1): the format is used again while values are left. Also what was wrong
+/// with them.
 fn format_text(format: &str, values: &[String]) -> (Vec<u8>, Vec<String>) {
     let format = escapes::format(format);
     let (mut out, mut faults) = (Vec::new(), Vec::new());
@@ -251,8 +251,8 @@ impl Spec {
     }
 }
 
-/// The number at the beginning of a text, as strtol(3) reads it, and whether that is all of it and
-/// fits into 64 bits.
+/// Returns the number at the beginning of a text, as strtol(3) reads it, and whether that is all of
+/// it and fits into 64 bits.
 fn parse_integer(value: &str) -> (i128, bool) {
     let value = value.trim();
     if let Some(text) = value.strip_prefix(['\'', '"']) {
@@ -278,7 +278,7 @@ fn parse_integer(value: &str) -> (i128, bool) {
     (if negative { -magnitude } else { magnitude }, whole)
 }
 
-/// A floating-point number in C's format.
+/// Returns a floating-point number in C's format.
 fn real(conversion: char, number: f64, precision: Option<usize>) -> String {
     let precision = precision.unwrap_or(6).min(100);
     let scientific = |precision: usize| {

@@ -136,7 +136,7 @@ impl Shell {
     }
 }
 
-/// Signal 0 only asks whether the process is there.
+/// Sends a signal. Signal 0 only asks whether the process is there.
 fn send(pid: i32, number: i32) -> Result<(), Errno> {
     let signal = match number {
         0 => None,

@@ -27,7 +27,7 @@ struct Ask<'a> {
     names: &'a [String],
 }
 
-/// The error is what stands behind `read: `.
+/// Reads the arguments of `read`. The error is what stands behind `read: `.
 fn parse(args: &[String]) -> Result<Ask<'_>, String> {
     let mut ask =
         Ask { raw: false, prompt: None, limit: None, most: None, silent: false, end: b'\n', names: args };

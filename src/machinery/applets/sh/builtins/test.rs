@@ -39,8 +39,8 @@ fn is_binary(word: &str) -> bool {
     )
 }
 
-/// POSIX decides by the number of words; beyond four, `-o` binds weaker than `-a`, and that weaker
-/// than `!`.
+/// Evaluates a test. POSIX decides by the number of words; beyond four, `-o` binds weaker than
+/// `-a`, and that weaker than `!`.
 fn evaluate(words: &[&str]) -> Result<bool, String> {
     match words {
         [] => Ok(false),
@@ -67,8 +67,8 @@ fn evaluate(words: &[&str]) -> Result<bool, String> {
     }
 }
 
-/// Where the operator last stands between two expressions, outside of parentheses. Behind a binary
-/// operator each word is an operand: in `$x = ")" -o $y = b` there are no parentheses.
+/// Returns where the operator last stands between two expressions, outside of parentheses. Behind a
+/// binary operator each word is an operand: in `$x = ")" -o $y = b` there are no parentheses.
 fn outside(words: &[&str], operator: &str) -> Option<usize> {
     let mut depth = 0;
     let mut found = None;

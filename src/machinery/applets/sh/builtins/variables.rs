@@ -170,7 +170,7 @@ impl Shell {
     }
 }
 
-/// Whether a word of a command is an option, or the `--` that ends them.
+/// Returns whether a word of a command is an option, or the `--` that ends them.
 fn is_option(word: &str) -> bool {
     word.len() > 1 && word.starts_with('-')
 }

@@ -46,12 +46,12 @@ impl Fields {
     }
 }
 
-/// The text of a field.
+/// Returns the text of a field.
 fn plain(field: &[Glyph]) -> String {
     field.iter().filter(|g| **g != Glyph::QUOTES).map(|g| g.c).collect()
 }
 
-/// Only characters that no expansion cares about.
+/// Returns whether a word has only characters that no expansion cares about.
 fn is_plain(word: &str) -> bool {
     word.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-=,:%+@".contains(&b))
 }
@@ -79,7 +79,7 @@ impl Place {
 }
 
 impl Shell {
-    /// All of it: one word may become none or many.
+    /// Expands all of it: one word may become none or many.
     pub(super) fn words(&mut self, word: &str) -> Result<Vec<String>, Flow> {
         if is_plain(word) {
             return Ok(vec![word.to_string()]);
@@ -104,7 +104,8 @@ impl Shell {
         Ok(words)
     }
 
-    /// Without splitting and file names: the right side of an assignment, a file to open.
+    /// Expands a word without splitting and file names: the right side of an assignment, a file to
+    /// open.
     pub(super) fn one(&mut self, word: &str) -> Result<String, Flow> {
         if is_plain(word) {
             return Ok(word.to_string());
@@ -141,7 +142,7 @@ impl Shell {
         Ok(fields.join())
     }
 
-    /// A pattern in which quoted characters mean themselves.
+    /// Returns a pattern in which quoted characters mean themselves.
     pub(super) fn pattern(&mut self, word: &str) -> Result<Vec<Glyph>, Flow> {
         let pieces = self.parse_word(word)?;
         let mut fields = Fields::new();
@@ -267,8 +268,8 @@ impl Shell {
     }
 }
 
-/// The command between backquotes, without the backslashes before `$`, backquotes and backslashes,
-/// and before double quotes if it stands in such.
+/// Returns the command between backquotes, without the backslashes before `$`, backquotes and
+/// backslashes, and before double quotes if it stands in such.
 fn unescaped(text: &str, quoted: bool) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
@@ -280,7 +281,7 @@ fn unescaped(text: &str, quoted: bool) -> String {
     out
 }
 
-/// Whether it is just `$@`, some of its arguments (`${@:2}`), or a part of each (`${@#x}`).
+/// Returns whether it is just `$@`, some of its arguments (`${@:2}`), or a part of each (`${@#x}`).
 fn is_all_arguments(pieces: &[WordPieceWithSource]) -> bool {
     use ParameterExpr as P;
     let [piece] = pieces else { return false };

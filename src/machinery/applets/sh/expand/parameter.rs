@@ -6,7 +6,7 @@ use crate::sh::{Flow, Shell};
 use brush_parser::word::{Parameter, ParameterExpr, ParameterTestType, SpecialParameter, SubstringMatchKind};
 
 impl Shell {
-    /// A variable, or the one that busybox and bash make up: a random number of 15 bits.
+    /// Returns a variable, or the one that busybox and bash make up: a random number of 15 bits.
     pub(in crate::sh) fn variable(&self, name: &str) -> Option<String> {
         match self.state.get(name) {
             None if name == "RANDOM" => Some(rng::Rng::from_os().range(0, 32768).to_string()),
@@ -115,9 +115,10 @@ impl Shell {
         Ok(value.map_or(0, |v| v.chars().count()))
     }
 
-    /// A value without a prefix or suffix, a substring of it, or with something replaced. Of `$@`
-    /// and `$*` that is done with each argument, except that `${@:2}` takes some of the arguments;
-    /// `${@:0}` begins with the shell's name. What only bash knows is a bad substitution.
+    /// Returns a value without a prefix or suffix, a substring of it, or with something replaced.
+    /// Of `$@` and `$*` that is done with each argument, except that `${@:2}` takes some of the
+    /// arguments; `${@:0}` begins with the shell's name. What only bash knows is a bad
+    /// substitution.
     fn part_of_value(
         &mut self,
         expression: &ParameterExpr,
@@ -186,8 +187,8 @@ impl Shell {
         Flow::Abort(2)
     }
 
-    /// True if it is an error that the parameter is not set (`set -u`). `LINENO` never is: bash and
-    /// busybox always set it, so scripts name it in `PS4` without a default.
+    /// Returns true if it is an error that the parameter is not set (`set -u`). `LINENO` never is:
+    /// bash and busybox always set it, so scripts name it in `PS4` without a default.
     fn must_be_set(&self, parameter: &Parameter) -> bool {
         self.state.flag('u') && !matches!(parameter, Parameter::Named(name) if name == "LINENO")
     }
@@ -258,9 +259,9 @@ impl Shell {
         arguments.join(&separator)
     }
 
-    /// The word in `${x:-word}`: what stands there unquoted is split like the value would be.
-    /// Inside double quotes their rules hold for it: `'` is plain, and a backslash stays before a
-    /// letter.
+    /// Returns the word in `${x:-word}`: what stands there unquoted is split like the value would
+    /// be. Inside double quotes their rules hold for it: `'` is plain, and a backslash stays before
+    /// a letter.
     fn inner_word(&mut self, word: &str, place: Place, fields: &mut Fields) -> Result<(), Flow> {
         let pieces = match place {
             Place::Quoted => self.parse_word(&format!("\"{}\"", without_escaped_braces(word)))?,
@@ -306,7 +307,7 @@ impl Part<'_> {
 /// `$!`.
 pub(super) const BACKGROUND: Parameter = Parameter::Special(SpecialParameter::LastBackgroundProcessId);
 
-/// Whether it reads an array or a variable that another one names.
+/// Returns whether it reads an array or a variable that another one names.
 fn is_of_bash(expression: &ParameterExpr) -> bool {
     use ParameterExpr as P;
     let (P::Parameter { parameter, indirect }
@@ -328,8 +329,8 @@ fn is_of_bash(expression: &ParameterExpr) -> bool {
     *indirect || array
 }
 
-/// The parameter whose length `${#?}` or `${#-}` is: the parser takes the one behind `#` for an
-/// operator without a word.
+/// Returns the parameter whose length `${#?}` or `${#-}` is: the parser takes the one behind `#`
+/// for an operator without a word.
 fn special_of_length(expression: &ParameterExpr) -> Option<SpecialParameter> {
     use ParameterExpr as P;
     let (parameter, test, word, special) = match expression {
@@ -346,7 +347,7 @@ fn special_of_length(expression: &ParameterExpr) -> Option<SpecialParameter> {
         .then_some(special)
 }
 
-/// A word with `}` for `\}`, which only the end of the expansion needed.
+/// Returns a word with `}` for `\}`, which only the end of the expansion needed.
 fn without_escaped_braces(word: &str) -> String {
     let mut out = String::with_capacity(word.len());
     let mut chars = word.chars();
@@ -362,7 +363,7 @@ fn without_escaped_braces(word: &str) -> String {
     out
 }
 
-/// What `${x#pattern}` and its three relatives leave.
+/// Returns what `${x#pattern}` and its three relatives leave.
 fn cut<'a>(expression: &ParameterExpr, pattern: &[Glyph], value: &'a [char]) -> &'a [char] {
     let parts = Parts::new(pattern);
     match expression {
@@ -379,8 +380,8 @@ fn cut<'a>(expression: &ParameterExpr, pattern: &[Glyph], value: &'a [char]) -> 
     }
 }
 
-/// What `${x:offset:length}` takes, as busybox and bash have it: a negative offset counts from the
-/// end, and so does a negative length.
+/// Returns what `${x:offset:length}` takes, as busybox and bash have it: a negative offset counts
+/// from the end, and so does a negative length.
 fn substring<T>(value: &[T], offset: i64, length: Option<i64>) -> &[T] {
     let count = value.len() as i64;
     let start = if offset < 0 { count.saturating_add(offset) } else { offset };
@@ -395,9 +396,9 @@ fn substring<T>(value: &[T], offset: i64, length: Option<i64>) -> &[T] {
     value.get(start as usize..end.max(start) as usize).unwrap_or_default()
 }
 
-/// What `${x/pattern/replacement}` and its relatives leave: the longest match at the first place
-/// that has one. As in bash, a match of no characters counts only where `#` or `%` holds an empty
-/// pattern (`${x/#/before}`), and in an empty value (`${x/*/all}`).
+/// Returns what `${x/pattern/replacement}` and its relatives leave: the longest match at the first
+/// place that has one. As in bash, a match of no characters counts only where `#` or `%` holds an
+/// empty pattern (`${x/#/before}`), and in an empty value (`${x/*/all}`).
 fn replaced(value: &[char], pattern: &[Glyph], replacement: &str, which: &SubstringMatchKind) -> String {
     let mut out = String::new();
     let mut at = 0;

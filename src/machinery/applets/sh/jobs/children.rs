@@ -48,7 +48,7 @@ impl Shell {
             }
         }
         self.jobs.clear();
-        self.let_go_of_saved();
+        self.close_saved();
         (self.subshell, self.before_trap) = (true, None);
         trap::forget();
     }
@@ -180,7 +180,8 @@ impl Shell {
         Ok(status)
     }
 
-    /// The builtin `wait`: for one child or for all. A trapped signal ends it with 128 + signal.
+    /// Runs the builtin `wait`: for one child or for all. A trapped signal ends it with 128 +
+    /// signal.
     pub(in super::super) fn wait_builtin(&mut self, wanted: Option<i32>) -> i32 {
         let waited = trap::wait_until(|| {
             self.reap();

@@ -3,8 +3,8 @@
 use super::{Job, Jobs};
 
 impl Jobs {
-    /// The job that `%name` means: `%%` and `%+` the last one, `%-` the one before it, `%2` by its
-    /// number, `%sleep` by the beginning of its command, `%?60` by a part of it. A text that
+    /// Returns the job that `%name` means: `%%` and `%+` the last one, `%-` the one before it, `%2`
+    /// by its number, `%sleep` by the beginning of its command, `%?60` by a part of it. A text that
     /// several commands have means none of them.
     ///
     /// Source: POSIX, 3.182, "Job ID".

@@ -18,7 +18,7 @@ struct Job {
     members: Vec<(i32, Option<Exit>)>,
     /// `pipefail` was on: the last exit that is a failure counts.
     pipefail: bool,
-    /// As it was written; nothing for what runs in the foreground.
+    /// The command as it was written; empty for one in the foreground.
     command: String,
 }
 
@@ -27,7 +27,7 @@ impl Job {
         self.members.last().map_or(0, |(pid, _)| *pid)
     }
 
-    /// The exit, once all processes have ended.
+    /// Returns the exit, once all processes have ended.
     fn exit(&self) -> Option<Exit> {
         let exits = self.members.iter().map(|(_, exit)| *exit).collect::<Option<Vec<_>>>()?;
         let failed = exits.iter().rev().find(|exit| exit.code() != 0).filter(|_| self.pipefail);
@@ -51,7 +51,7 @@ impl Jobs {
 
     /// Adds a command of one process or, for a pipeline, of several.
     pub(super) fn add_command(&mut self, pids: &[i32], pipefail: bool, command: String) {
-        // The kernel gave its number again.
+        // An earlier child of this number has ended: the kernel gives numbers again.
         self.list.retain(|job| !pids.contains(&job.pid()));
         self.waited.retain(|(pid, _)| !pids.contains(pid));
         let number = self.list.iter().map(|job| job.number).max().unwrap_or(0) + 1;
@@ -73,7 +73,8 @@ impl Jobs {
         }
     }
 
-    /// The exit of an ended child, which is no job any more then; `Err` if there is no such child.
+    /// Returns the exit of an ended child, which is no job any more then; `Err` if there is no such
+    /// child.
     fn take(&mut self, pid: i32) -> Result<Option<Exit>, ()> {
         let Some(at) = self.list.iter().position(|job| job.pid() == pid) else {
             let known = self.waited.iter().find(|(waited, _)| *waited == pid);
@@ -125,7 +126,7 @@ impl Jobs {
         *self = Jobs::default();
     }
 
-    /// The child that a script names: by its pid, or `%1` for the first job.
+    /// Returns the child that a script names: by its pid, or `%1` for the first job.
     pub(super) fn named(&self, name: &str) -> Option<i32> {
         match name.strip_prefix('%') {
             Some(job) => self.job(job).map(Job::pid),
@@ -133,7 +134,8 @@ impl Jobs {
         }
     }
 
-    /// What `kill` ends: the process of that number, or all processes of a job that still run.
+    /// Returns what `kill` ends: the process of that number, or all processes of a job that still
+    /// run.
     pub(super) fn targets(&self, name: &str) -> Option<Vec<i32>> {
         match name.strip_prefix('%') {
             Some(job) => {
@@ -144,7 +146,8 @@ impl Jobs {
         }
     }
 
-    /// Numbers of the jobs that `names` mean, as `%1` or by `$!`; of all jobs if there are none.
+    /// Returns the numbers of the jobs that `names` mean, as `%1` or by `$!`; of all jobs if there
+    /// are none.
     ///
     /// # Errors
     /// The first name that means no job.
@@ -159,7 +162,7 @@ impl Jobs {
         names.iter().map(number).collect()
     }
 
-    /// The jobs of these numbers.
+    /// Returns the jobs of these numbers.
     fn numbered<'a>(&'a self, numbers: &'a [usize]) -> impl Iterator<Item = &'a Job> {
         numbers.iter().filter_map(|number| self.list.iter().find(|job| job.number == *number))
     }
@@ -169,13 +172,13 @@ impl Jobs {
         self.list.retain(|job| job.exit().is_none() || !numbers.contains(&job.number));
     }
 
-    /// What `jobs -p` prints: the first process of each of these jobs.
+    /// Returns what `jobs -p` prints: the first process of each of these jobs.
     pub(super) fn pids(&self, numbers: &[usize]) -> String {
         let first = self.numbered(numbers).filter_map(|job| job.members.first());
         first.map(|(pid, _)| format!("{pid}\n")).collect()
     }
 
-    /// What `jobs` prints of these jobs.
+    /// Returns what `jobs` prints of these jobs.
     pub(super) fn describe(&self, numbers: &[usize]) -> String {
         let line = |job: &Job| {
             let state = match job.exit() {
@@ -195,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_is_kept_until_somebody_asks() {
+    fn a_status_is_kept_until_a_wait_takes_it() {
         let mut jobs = Jobs::default();
         jobs.add(10);
         jobs.add(20);
@@ -242,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_are_told_of_by_name() {
+    fn jobs_are_selected_by_name() {
         let mut jobs = Jobs::default();
         jobs.add_command(&[10, 11], false, "a |b".into());
         jobs.add_command(&[20], false, "c".into());
@@ -282,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_that_nobody_waits_for_do_not_pile_up() {
+    fn jobs_that_no_wait_takes_do_not_pile_up() {
         let mut jobs = Jobs::default();
         for pid in 1..5000 {
             jobs.add(pid);

@@ -142,7 +142,7 @@ const UNLIKE_MAWK: &[(&str, &str)] = &[
     ("match(\"ba\", /[[=a=]]/)", "2"),
 ];
 
-/// What a program prints, and its status.
+/// Returns what a program prints, and its status.
 pub(crate) fn run(mut command: Command, args: &[&str], input: &[u8]) -> (String, Option<i32>) {
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
@@ -151,7 +151,7 @@ pub(crate) fn run(mut command: Command, args: &[&str], input: &[u8]) -> (String,
     (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.code())
 }
 
-/// mawk, where it is installed.
+/// Returns mawk, where it is installed.
 fn mawk(room: &Room) -> Option<Command> {
     std::path::Path::new("/usr/bin/mawk").exists().then(|| {
         let mut command = Command::new("/usr/bin/mawk");

@@ -47,7 +47,7 @@ pub(crate) fn curl_does_what_curl_7_88_1_does(room: &Room) {
     assert!(differing.is_empty(), "{} of {} calls:\n{}", differing.len(), calls.len(), differing.join("\n"));
 }
 
-/// What is different about a call, if anything is.
+/// Returns what is different about a call, if anything is.
 fn differs(room: &Room, call: &Value) -> Option<String> {
     let made = call["made"].as_object().into_iter().flatten();
     let wanted = Seen {
@@ -188,17 +188,17 @@ fn texts(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().map(text).collect()
 }
 
-/// Bytes as characters, one each.
+/// Returns the bytes as characters, one each.
 fn latin(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
-/// The bytes that characters stand for.
+/// Returns the bytes that characters stand for.
 fn bytes(text: &str) -> Vec<u8> {
     text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect()
 }
 
-/// The place in memory of a bundle of connections as `N`.
+/// Returns the place in memory of a bundle of connections as `N`.
 fn without_places(text: &str) -> String {
     const BUNDLE: &str = "Found bundle for host: ";
     let line = |line: &str| match line.split_once(BUNDLE).and_then(|(_, rest)| rest.split_once(' ')) {

@@ -36,7 +36,7 @@ pub(crate) fn sed_and_grep_do_what_gnu_does(room: &Room) {
     }
 }
 
-/// GNU's program, where the version is installed that the calls are from.
+/// Returns GNU's program, where the version is installed that the calls are from.
 fn gnu(name: &str) -> Option<Command> {
     let path = format!("/usr/bin/{name}");
     let output = Command::new(&path).arg("--version").output().ok()?;

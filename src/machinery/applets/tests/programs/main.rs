@@ -85,7 +85,8 @@ impl Room {
         Room { _dir: dir, bin, work }
     }
 
-    /// A call of this binary under a program's name. Only the room's own programs are in its PATH.
+    /// Makes a call of this binary under a program's name. Only the room's own programs are in its
+    /// PATH.
     pub fn program(&self, name: &str) -> Command {
         use std::os::unix::process::CommandExt;
         let mut command = Command::new(std::env::current_exe().unwrap());

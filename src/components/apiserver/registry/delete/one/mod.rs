@@ -38,13 +38,13 @@ pub(crate) fn is_finished(kind: &Kind, object: &Value) -> bool {
 /// What a delete does to an object.
 #[derive(Debug, PartialEq)]
 enum Step {
-    /// It goes now.
+    /// The object is erased now.
     Erase,
-    /// It is marked and goes at once, in two writes.
+    /// The object is marked and then erased at once, in two writes.
     MarkAndErase(Box<Value>),
-    /// It is marked; a kubelet or finalizers finish it.
+    /// The object is marked. It is erased when its kubelet and the finalizers have finished.
     Mark(Box<Value>),
-    /// Nothing changes: it is on its way already.
+    /// Nothing changes: the object is being deleted already.
     Pending,
 }
 
@@ -85,7 +85,7 @@ fn shortened(
     Some(if until < now { (now, seconds.min(1)) } else { (until, seconds) })
 }
 
-/// Pure: what `options` ask for, done to `object` at `now`.
+/// Decides what `options` ask for, done to `object` at `now`.
 ///
 /// ```text
 /// ConfigMap                               Erase
@@ -310,7 +310,7 @@ impl Deletion<'_> {
         match self.erase(&marked).await {
             Ok(object) => Ok(Some(Removed { object, gone: true })),
             Err(Refused::Error(status)) => Err(status),
-            // Its kubelet may have been faster. Another pod of this name is not meant.
+            // The kubelet of the pod may have removed it first. A new pod of this name stays.
             Err(Refused::Changed) => {
                 state.fresh().await?;
                 let (namespace, name) = (meta::namespace(&marked.value), meta::name(&marked.value));

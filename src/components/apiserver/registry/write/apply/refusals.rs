@@ -22,8 +22,8 @@ pub(crate) fn check_says_type(expected: (&str, &str), applied: &Value) -> Result
     }
 }
 
-/// The answer for fields that the kind's schema does not have: an apply needs to know what it owns,
-/// so these are an error whatever `fieldValidation` says.
+/// Returns the answer for fields that the kind's schema does not have: an apply needs to know what
+/// it owns, so these are an error whatever `fieldValidation` says.
 pub(super) fn undeclared(kind: &Kind, applied: &Value, unknown: &[String], count: usize) -> Status {
     let mut problems: Vec<String> = unknown
         .iter()
@@ -33,8 +33,8 @@ pub(super) fn undeclared(kind: &Kind, applied: &Value, unknown: &[String], count
     untyped((&kind.api_version(), kind.kind), applied, &problems)
 }
 
-/// The answer for a field of a built-in kind whose value has another type, in the decoder's words;
-/// `None` if something else is wrong with the object.
+/// Returns the answer for a field of a built-in kind whose value has another type, in the decoder's
+/// words; `None` if something else is wrong with the object.
 pub(super) fn mistyped(kind: &Kind, applied: &Value) -> Option<Status> {
     let is_bounded = bounds::check_depth(applied).is_ok() && bounds::check_maps(applied).is_ok();
     if kind.custom.is_some() || !is_bounded {
@@ -58,8 +58,8 @@ pub(crate) fn untyped_of(of: &SubresourceType, applied: &Value) -> Option<Status
     Some(untyped((of.api_version, of.kind), applied, &[of.mistyped(applied)?]))
 }
 
-/// The answer for an object whose fields cannot be owned: 500, because upstream has no reason for
-/// it (`structuredMergeManager.Apply`).
+/// Returns the answer for an object whose fields cannot be owned: 500, because upstream has no
+/// reason for it (`structuredMergeManager.Apply`).
 pub(super) fn untyped((api_version, kind): (&str, &str), applied: &Value, problems: &[String]) -> Status {
     let message = match problems {
         [one] => one.clone(),
@@ -103,7 +103,8 @@ fn managed_path(kind: &Kind, object: &Value, field: &str) -> String {
     out
 }
 
-/// The answer for fields that other managers own (409). It names these `conflicts`, out of `n`.
+/// Returns the answer for fields that other managers own (409). It names these `conflicts`, out of
+/// `n`.
 pub(super) fn conflict(conflicts: &[Conflict], n: usize) -> Status {
     let s = if n == 1 { "" } else { "s" };
     let text = match conflicts {

@@ -23,7 +23,7 @@ fn a_pod_that_runs_keeps_node_and_status_and_one_that_is_gone_starts_anew() {
         assert_eq!((meta::uid(&back), text(&back, "spec.nodeName")), ("new", ""));
         assert_eq!(at(&back, "status"), &object!({"phase": "Pending"}));
     }
-    // It was leaving then: it does not come back, and another of its name goes.
+    // A pod that was being deleted then does not come back, and another pod of its name is removed.
     assert_eq!(planned(&[kv("pods/d/p", 5, leaving.clone())], &[]), BTreeMap::new());
     assert_eq!(
         planned(&[kv("pods/d/p", 5, leaving)], &[kv("pods/d/p", 9, pod("u2", "x"))])["pods/d/p"],

@@ -44,8 +44,8 @@ async fn the_controller_remembers_whom_it_sent_away() {
     clock::pin("2026-01-01T00:00:00Z".parse().unwrap());
     let shared = Shared::fixed(&server.client);
     let (worker, key) = (workload::Driven::new(&shared), Key::new("d", "j"));
-    shared.informer::<Job>().tell_of(serde_json::from_value(job(true)).unwrap());
-    shared.informer::<Pod>().tell_of(serde_json::from_value(pod.clone()).unwrap());
+    shared.informer::<Job>().show(serde_json::from_value(job(true)).unwrap());
+    shared.informer::<Pod>().show(serde_json::from_value(pod.clone()).unwrap());
     worker.look::<crate::job::Jobs>(&key).await.unwrap();
     assert!(server.lines().contains(&"DELETE /api/v1/namespaces/d/pods/p".to_string()));
     let meta = &mut pod["metadata"];
@@ -53,8 +53,8 @@ async fn the_controller_remembers_whom_it_sent_away() {
     meta["finalizers"] = json!([]);
     meta["deletionTimestamp"] = json!("2026-01-01T00:00:30Z");
     meta["deletionGracePeriodSeconds"] = json!(30);
-    shared.informer::<Pod>().tell_of(serde_json::from_value(pod).unwrap());
-    shared.informer::<Job>().tell_of(serde_json::from_value(job(false)).unwrap());
+    shared.informer::<Pod>().show(serde_json::from_value(pod).unwrap());
+    shared.informer::<Job>().show(serde_json::from_value(job(false)).unwrap());
     worker.look::<crate::job::Jobs>(&key).await.unwrap();
     assert!(server.lines().contains(&"POST /api/v1/namespaces/d/pods".to_string()));
 }

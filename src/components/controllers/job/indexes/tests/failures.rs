@@ -4,7 +4,7 @@ use crate::job::names::{INDEX, INDEX_FAILURES, INDEX_IGNORED};
 use crate::job::world::World;
 use serde_json::json;
 
-/// An Indexed Job that replaces ended pods only; failures with exit code 42 are ignored.
+/// Returns an Indexed Job that replaces ended pods only; failures with exit code 42 are ignored.
 fn job(completions: i32, parallelism: i32, limit: i32) -> World {
     let rule = json!({"action": "Ignore", "onExitCodes": {"operator": "In", "values": [42]}});
     World::new(json!({"completions": completions, "parallelism": parallelism, "completionMode": "Indexed",
@@ -12,7 +12,7 @@ fn job(completions: i32, parallelism: i32, limit: i32) -> World {
         "podFailurePolicy": {"rules": [rule]}}))
 }
 
-/// The names of the pods that keep their finalizer.
+/// Returns the names of the pods that keep their finalizer.
 fn held(w: &World) -> Vec<&str> {
     let tracked = w.pods.iter().filter(|p| p.metadata.finalizers.is_some());
     tracked.filter_map(|p| p.metadata.name.as_deref()).collect()

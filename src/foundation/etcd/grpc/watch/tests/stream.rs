@@ -79,7 +79,7 @@ impl Counts {
     }
 }
 
-/// The next message of a stream, when all of it is there.
+/// Reads the next message of a stream, when all of it is there.
 fn next_of(buffer: &mut BytesMut) -> Option<pb::WatchResponse> {
     let length = u32::from_be_bytes(buffer.get(1..5)?.try_into().ok()?) as usize;
     if buffer.len() < 5 + length {
@@ -89,8 +89,8 @@ fn next_of(buffer: &mut BytesMut) -> Option<pb::WatchResponse> {
     Some(pb::WatchResponse::decode(buffer.split_to(length)).expect("a response"))
 }
 
-/// What comes of a stream for as long as it takes until `enough`; the client said all of this at
-/// once, and closed its side. A key is put behind so many answers.
+/// Returns what comes of a stream for as long as it takes until `enough`; the client said all of
+/// this at once, and closed its side. A key is put behind so many answers.
 fn received_after(
     one: &One,
     asks: Vec<pb::WatchUnion>,
@@ -259,7 +259,7 @@ fn a_watch_from_a_negative_revision_is_refused_first_and_takes_no_id() {
     assert_eq!((received[2].watch_id, received[2].canceled), (0, false), "{received:?}");
 }
 
-/// What is recorded of calls, oldest first.
+/// Returns what is recorded of calls, oldest first.
 fn calls(one: &One) -> Vec<tap::Call> {
     let of = |record: &std::sync::Arc<tap::Record>| match &record.event {
         tap::Event::Call(call) => Some(call.clone()),
@@ -295,7 +295,7 @@ fn events_of_the_past_are_headed_by_the_revision_of_the_store() {
 
 /// As etcd: such an answer has no text and no revision beside that of the compaction.
 #[test]
-fn a_watch_of_a_forgotten_past_is_told_the_revision_of_the_compaction() {
+fn a_watch_of_a_forgotten_past_gets_the_revision_of_the_compaction() {
     let one = One::start();
     one.runtime.block_on(async {
         for _ in 0..3 {

@@ -3,7 +3,7 @@
 use super::match_resources;
 use crate::admission::check::{of_conditions, stored, warnings};
 use crate::admission::expression::{self, Variables, Wanted};
-use crate::cel::RESERVED;
+use crate::cel::{RESERVED, terms};
 use crate::errors::Errors;
 use crate::jsonpath::JsonPath;
 use crate::kinds::entry::{Kind, of, status};
@@ -61,14 +61,36 @@ fn defaults(object: &mut Value) {
 /// Writes what the checker of types finds, for this generation. Upstream a controller does so a
 /// moment later; here it is a part of the write.
 fn write_status(object: &mut Value, generation: i64) {
-    let found = warnings(object);
+    let found = if take_expressions(object).is_ok() { warnings(object) } else { vec![] };
     let checked = if found.is_empty() { json!({}) } else { json!({ "expressionWarnings": found }) };
     value::put(object, "status.typeChecking", checked);
     value::put(object, "status.observedGeneration", generation);
 }
 
+/// Judges the size of all expressions together, before they are compiled.
+///
+/// # Errors
+/// They are too large ([`terms::Room`]).
+fn take_expressions(object: &Value) -> Result<(), String> {
+    let mut room = terms::Room::default();
+    for (list_of, fields) in [
+        ("spec.variables", &["expression"][..]),
+        ("spec.matchConditions", &["expression"][..]),
+        ("spec.validations", &["expression", "messageExpression"][..]),
+        ("spec.auditAnnotations", &["valueExpression"][..]),
+    ] {
+        for entry in list(object, list_of) {
+            fields.iter().try_for_each(|field| room.take(text(entry, field)))?;
+        }
+    }
+    Ok(())
+}
+
 fn validate(object: &Value, errors: &mut Errors) {
     let spec = at(object, "spec");
+    if let Err(why) = take_expressions(object) {
+        return errors.forbidden("spec", &why);
+    }
     let policy = at(spec, "failurePolicy");
     if !FAILURE_POLICIES.contains(&policy.as_str().unwrap_or_default()) {
         errors.not_supported("spec.failurePolicy", policy, &FAILURE_POLICIES);
@@ -147,6 +169,9 @@ fn compile(source: &str, shown: &str, scope: (&Variables, Wanted), field: String
 
 fn check_conditions(object: &Value, errors: &mut Errors) {
     const FIELD: &str = "spec.matchConditions";
+    if take_expressions(object).is_err() {
+        return; // the whole policy is refused for it
+    }
     let (all, variables) = (list(object, FIELD), of_conditions(object));
     if all.len() > CONDITIONS_MAX {
         errors.too_many(FIELD, all.len(), CONDITIONS_MAX as u64);

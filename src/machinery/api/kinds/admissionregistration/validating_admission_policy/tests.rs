@@ -228,3 +228,18 @@ fn a_policy_is_shown_with_its_validations_and_parameters() {
     );
     assert_eq!((&cells[1], &cells[2]), (&json!(1), &json!("v1/ConfigMap")));
 }
+
+/// Each of them is compiled on a thread of its own, and stays as long as the policy.
+#[test]
+fn the_expressions_of_a_policy_have_a_size() {
+    let with = |count: usize, expression: &str| {
+        errors_of(json!({"validations": vec![json!({ "expression": expression }); count]}))
+    };
+    assert_eq!(with(50, "object.metadata.name.matches('^[a-z]+$')"), [""; 0]);
+    assert_eq!(
+        with(6_000, "true"),
+        ["spec: Forbidden: the expressions have more than 524288 bytes together"]
+    );
+    let dear = with(20, r"'a'.matches(r'\pL{60}')");
+    assert!(dear.len() == 1 && dear[0].contains("take more than 33554432 bytes"), "{dear:?}");
+}

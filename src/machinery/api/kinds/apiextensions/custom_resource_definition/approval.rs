@@ -102,7 +102,7 @@ fn names_a_host(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{kind, name, validate_update};
+    use super::super::{accept_names, kind, validate_update};
     use super::*;
     use crate::value::list;
     use serde_json::json;
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn a_definition_in_a_group_of_kubernetes_tells_of_its_approval() {
         let condition_of = |group: &str, approved: &str| {
-            let named = name(&in_group(group, approved), std::iter::empty(), &[]).expect("a change");
+            let named = accept_names(&in_group(group, approved), std::iter::empty(), &[]).expect("a change");
             let conforms = list(&named, "status.conditions").iter().find(|c| text(c, "type") == CONFORMS);
             conforms.map(|c| ["status", "reason", "message"].map(|field| text(c, field).to_string()))
         };

@@ -61,7 +61,8 @@ fn default_stored_versions(object: &mut Value) {
     }
 }
 
-/// A new definition has no names yet, and objects of its storage version only.
+/// Gives a new definition its first status: it has no names yet, and objects of its storage version
+/// only.
 fn prepare(object: &mut Value) {
     let stored: Vec<Value> = storage(object).into_iter().collect();
     let status =
@@ -95,7 +96,7 @@ fn storage(definition: &Value) -> Option<Value> {
 }
 
 /// Returns whether a condition of a definition is true.
-pub fn is(definition: &Value, condition: &str) -> bool {
+pub fn has_condition(definition: &Value, condition: &str) -> bool {
     list(definition, "status.conditions")
         .iter()
         .any(|c| text(c, "type") == condition && text(c, "status") == "True")
@@ -130,7 +131,7 @@ pub fn set_condition(object: &mut Value, kind: &str, holds: bool, reason: &str, 
 /// `others` are all definitions; in a group a name belongs to the definition that had it accepted
 /// first, unless a kind of the `table` has it. The status tells of the approval of its API as well.
 /// Pure: answers the definition with its new status, if that differs.
-pub fn name<'a>(
+pub fn accept_names<'a>(
     definition: &Value,
     others: impl Iterator<Item = &'a Value>,
     table: &[Kind],
@@ -186,7 +187,7 @@ pub fn name<'a>(
     match conflict {
         Some((reason, message)) => {
             set_condition(&mut new, "NamesAccepted", false, reason, &message);
-            if !is(definition, "Established") {
+            if !has_condition(definition, "Established") {
                 let why = "not all names are accepted";
                 set_condition(&mut new, "Established", false, "NotAccepted", why);
             }
@@ -332,7 +333,7 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     }
     let all = ["spec.scope", "spec.names.kind", "spec.group", "spec.names.plural"];
     // Until its names are accepted, a definition has no objects.
-    let fixed = if is(old, "Established") { &all[..] } else { &all[2..] };
+    let fixed = if has_condition(old, "Established") { &all[..] } else { &all[2..] };
     for path in fixed {
         if at(new, path) != at(old, path) {
             errors.invalid(*path, at(new, path), IMMUTABLE);
@@ -367,7 +368,7 @@ mod tests {
         };
         let mut wants = with("bs.b.c", "none");
         value::put(&mut wants, "spec.names.shortNames", json!(["x", "y"]));
-        let named = name(&wants, [with("as.b.c", "shortNames")].iter(), &[]).expect("a change");
+        let named = accept_names(&wants, [with("as.b.c", "shortNames")].iter(), &[]).expect("a change");
         let accepted = list(&named, "status.conditions").iter().find(|c| text(c, "type") == "NamesAccepted");
         let message = accepted.map(|condition| text(condition, "message"));
         assert_eq!(message, Some("[\"x\" is already in use, \"y\" is already in use]"));

@@ -11,7 +11,8 @@
 //! two with different schemas   spec.versions[0].schema.openAPIV3Schema, spec.versions[1]…
 //! ```
 
-use crate::custom::{columns, rules, structural};
+use crate::custom::defaults::Shared;
+use crate::custom::{columns, field_path, structural};
 use crate::errors::Errors;
 use crate::gostr::is_print;
 use crate::validate::names::dns_1035;
@@ -53,6 +54,7 @@ pub(super) fn check(object: &Value, errors: &mut Errors) {
     // Once for all versions, of which there may be many.
     let [own_schema, own_scale, own_columns, own_fields] =
         [SCHEMA, SUBRESOURCES, COLUMNS, SELECTABLE].map(|field| !is_shared(all, field));
+    let shared = Shared::default();
     let mut seen = BTreeSet::new();
     let mut unique = true;
     for (i, version) in all.iter().enumerate() {
@@ -62,7 +64,7 @@ pub(super) fn check(object: &Value, errors: &mut Errors) {
         version_name(name, format!("{path}.name"), errors);
         deprecation_warning(version, &path, errors);
         if own_schema {
-            schema(version, has_status(version), &format!("{path}.{SCHEMA}"), errors);
+            schema(version, has_status(version), &format!("{path}.{SCHEMA}"), &shared, errors);
         }
         if own_scale {
             scale(version, &format!("{path}.{SUBRESOURCES}"), errors);
@@ -95,7 +97,7 @@ pub(super) fn check_shared(object: &Value, errors: &mut Errors) {
     let all = list(object, "spec.versions");
     let Some(version) = all.first() else { return };
     if is_shared(all, SCHEMA) {
-        schema(version, all.iter().any(has_status), "spec.validation", errors);
+        schema(version, all.iter().any(has_status), "spec.validation", &Shared::default(), errors);
     }
     if is_shared(all, SUBRESOURCES) {
         scale(version, "spec.subresources", errors);
@@ -172,10 +174,10 @@ fn deprecation_warning(version: &Value, path: &str, errors: &mut Errors) {
 }
 
 /// Checks the schema of a version, of which `path` is the field around it.
-fn schema(version: &Value, has_status: bool, path: &str, errors: &mut Errors) {
+fn schema(version: &Value, has_status: bool, path: &str, shared: &Shared, errors: &mut Errors) {
     let schema = at(version, "schema.openAPIV3Schema");
     if schema.is_object() {
-        structural::check(schema, has_status, &format!("{path}.openAPIV3Schema"), errors);
+        structural::check(schema, has_status, &format!("{path}.openAPIV3Schema"), shared, errors);
     }
 }
 
@@ -240,8 +242,8 @@ fn printer_columns(version: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
-/// A path that leads nowhere would select nothing, for ever and without a word. `refused` says why
-/// the fields cannot be judged: the schema stands elsewhere.
+/// Checks the fields to select by. A path that leads nowhere would select nothing, for ever and
+/// without a word. `refused` says why the fields cannot be judged: the schema stands elsewhere.
 fn selectable(version: &Value, field: &str, refused: Option<&str>, errors: &mut Errors) {
     let fields = list(version, SELECTABLE);
     if let Some(why) = refused.filter(|_| !fields.is_empty()) {
@@ -281,9 +283,9 @@ fn selectable(version: &Value, field: &str, refused: Option<&str>, errors: &mut 
 /// Returns the schema of a field to select by, whose path has no index.
 fn selected<'a>(path: &str, schema: &'a Value) -> Result<&'a Value, String> {
     match path.split_once('[') {
-        None => rules::field_path(path, schema),
+        None => field_path::find_schema(path, schema),
         Some((before, _)) => {
-            rules::field_path(before, schema)?;
+            field_path::find_schema(before, schema)?;
             Err("array notation is not allowed".into())
         }
     }

@@ -142,8 +142,8 @@ fn data_source(source: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
-/// The annotation that named a claim's class before there was a field goes before the field, so it
-/// cannot change. It may go when the field takes its name over
+/// Checks the annotation that named a claim's class before there was a field. It counts before the
+/// field, so it cannot change. It may go when the field takes its name over
 /// (`validateStorageClassUpgradeFromAnnotation` upstream).
 fn old_class_stays(new: &Value, old: &Value, errors: &mut Errors) {
     let (before, after) = (meta::annotation(old, OLD_CLASS), meta::annotation(new, OLD_CLASS));
@@ -158,8 +158,8 @@ fn old_class_stays(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-/// In a bound claim the size and the volume attributes class may change. In an unbound claim no
-/// request may change: quotas have counted it, and a volume may be in creation.
+/// Checks what changes. In a bound claim the size and the volume attributes class may change. In an
+/// unbound claim no request may change: quotas have counted it, and a volume may be in creation.
 fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     const SIZE: &str = "spec.resources.requests";
     let bound = text(new, "status.phase") == "Bound";

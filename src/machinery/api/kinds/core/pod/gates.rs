@@ -6,8 +6,8 @@ use crate::value::{at, list, map, text};
 use serde_json::Value;
 use std::collections::HashSet;
 
-/// Scheduling gates may only be removed: a gate that is added to a scheduled pod would have no
-/// effect.
+/// Checks that scheduling gates are only removed: a gate that is added to a scheduled pod would
+/// have no effect.
 pub(super) fn only_go(new: &Value, old: &Value, errors: &mut Errors) {
     let before: HashSet<&str> = list(old, "spec.schedulingGates").iter().map(|g| text(g, "name")).collect();
     for (i, gate) in list(new, "spec.schedulingGates").iter().enumerate() {
@@ -36,8 +36,8 @@ pub(super) fn deadline(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-/// The set of nodes for a gated pod may only become smaller: the controller that holds the gate
-/// chooses among the nodes that the owner of the pod allows.
+/// Checks that the set of nodes for a gated pod only becomes smaller: the controller that holds the
+/// gate chooses among the nodes that the owner of the pod allows.
 pub(super) fn only_narrows(new: &Value, old: &Value, errors: &mut Errors) {
     const SELECTOR: &str = "spec.nodeSelector";
     let chosen = at(new, SELECTOR);

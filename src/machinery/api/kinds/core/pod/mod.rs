@@ -88,8 +88,8 @@ pub(crate) fn defaults(pod: &mut Value) {
     whole_requests(pod);
 }
 
-/// A pod with resources for the whole pod, and none for huge pages, has the limits of its
-/// containers for them together (`defaultHugePagePodLimits` upstream).
+/// Fills in huge pages: a pod with resources for the whole pod, and none for huge pages, has the
+/// limits of its containers for them together (`defaultHugePagePodLimits` upstream).
 fn whole_huge_pages(pod: &mut Value) {
     const WHOLE: &str = "spec.resources";
     let is_empty = |part: &str| value::empty(at(pod, WHOLE), part);
@@ -106,8 +106,8 @@ fn whole_huge_pages(pod: &mut Value) {
     }
 }
 
-/// A pod with limits for the whole pod requests what its containers request together, or its limits
-/// if they request nothing.
+/// Fills in the requests of the whole pod: one with limits for the whole pod requests what its
+/// containers request together, or its limits if they request nothing.
 fn whole_requests(pod: &mut Value) {
     let Some(limits) = value::map(pod, "spec.resources.limits").filter(|l| !l.is_empty()).cloned() else {
         return;
@@ -171,7 +171,8 @@ fn merge_label_keys(pod: &mut Value) {
     }
 }
 
-/// Without a selector a term selects nothing, and its keys do not change that.
+/// Adds the label keys of a term to its selector. Without a selector a term selects nothing, and
+/// its keys do not change that.
 fn merge_keys_of_term(term: &mut Value, labels: &Value) {
     if !at(term, "labelSelector").is_object() {
         return;
@@ -193,9 +194,9 @@ fn merge_keys_of_term(term: &mut Value, labels: &Value) {
     }
 }
 
-/// An update keeps the quality-of-service class, and what admission added: the priority, the
-/// preemption policy and tolerations. A client that sends a manifest of its own knows nothing of
-/// them (upstream runs Priority and DefaultTolerationSeconds for updates, too).
+/// Keeps the quality-of-service class, and what admission added: the priority, the preemption
+/// policy and tolerations. A client that sends a manifest of its own knows nothing of them
+/// (upstream runs Priority and DefaultTolerationSeconds for updates, too).
 fn prepare_update(new: &mut Value, old: &Value) {
     drop_fields(new, old, "spec");
     value::copy(old, new, "status.qosClass");

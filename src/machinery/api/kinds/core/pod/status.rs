@@ -56,7 +56,8 @@ fn pair_addresses(pod: &mut Value) {
     }
 }
 
-/// Part of `ValidatePodStatusUpdate` upstream: what other components go by.
+/// Checks the parts of a status that other components go by (part of `ValidatePodStatusUpdate`
+/// upstream).
 pub(super) fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
     annotations_update(new, old, errors);
     profiles(new, old, errors);
@@ -220,8 +221,8 @@ fn nominated_node(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-/// At most one address of each family, of the pod and of its node. One that was wrong before may
-/// stay.
+/// Checks that there is at most one address of each family, of the pod and of its node. One that
+/// was wrong before may stay.
 fn addresses(field: &str, new: &Value, old: &Value, errors: &mut Errors) {
     let all = || list(new, field).iter().map(|one| text(one, "ip"));
     let before: HashSet<&str> = list(old, field).iter().map(|one| text(one, "ip")).collect();

@@ -87,8 +87,8 @@ pub fn ephemeral_update(new: &Value, old: &Value, errors: &mut Errors) {
     ephemeral::ephemeral_update(new, old, errors);
 }
 
-/// No write, also none through `/status`, may change whether a pod is a mirror, and of what, nor a
-/// profile of AppArmor. A wrong cost of a deletion may stay.
+/// Checks the annotations. No write, also none through `/status`, may change whether a pod is a
+/// mirror, and of what, nor a profile of AppArmor. A wrong cost of a deletion may stay.
 pub(super) fn annotations_update(new: &Value, old: &Value, errors: &mut Errors) {
     let is_fixed = |(key, _): &(&str, &str)| *key == MIRROR || key.starts_with(APP_ARMOR);
     let what = |key: &str| if key == MIRROR { "mirror pod annotation" } else { "AppArmor annotations" };

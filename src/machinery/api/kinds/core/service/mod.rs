@@ -86,6 +86,7 @@ fn is_reached_from_outside(service: &Value) -> bool {
 /// addresses of a single one.
 fn prepare(object: &mut Value) {
     pair_addresses(object);
+    drop_inside_policy(object);
     put(object, "status", json!({"loadBalancer": {}}));
 }
 
@@ -152,6 +153,17 @@ fn prepare_update(new: &mut Value, old: &Value) {
         value::copy(old, new, "spec.healthCheckNodePort");
     }
     drop_what_its_type_has_not(new, old);
+    drop_inside_policy(new);
+}
+
+/// Takes `internalTrafficPolicy` out of an ExternalName, which has no traffic of its own. A wrong
+/// one stays, for validation to refuse it. Upstream stores it and leaves it out of all that is read
+/// (`defaultOnReadInternalTrafficPolicy`), so only a patch of the type alone finds it again there.
+fn drop_inside_policy(service: &mut Value) {
+    const POLICY: &str = "spec.internalTrafficPolicy";
+    if text(service, "spec.type") == "ExternalName" && matches!(text(service, POLICY), "Cluster" | "Local") {
+        value::remove(service, POLICY);
+    }
 }
 
 /// Drops the second address and the second family of a Service whose policy has become
@@ -197,7 +209,7 @@ fn drop_what_its_type_has_not(new: &mut Value, old: &Value) {
         (check, &["healthCheckNodePort"]),
         (is_reached_from_outside(old) && !is_reached_from_outside(new), &["externalTrafficPolicy"]),
         (balancer, &["allocateLoadBalancerNodePorts", "loadBalancerClass"]),
-        (address, &["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"]),
+        (address, &["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]),
     ];
     for field in fields.iter().filter(|(lost, _)| *lost).flat_map(|(_, fields)| fields.iter()) {
         let path = format!("spec.{field}");
@@ -361,6 +373,28 @@ mod tests {
         assert_eq!(policy(json!({})), "Cluster");
         assert_eq!(policy(json!({"internalTrafficPolicy": ""})), "", "validation refuses it");
         assert_eq!(policy(json!({"type": "ExternalName"})), Value::Null);
+    }
+
+    #[test]
+    fn an_external_name_has_no_policy_for_traffic_from_inside() {
+        let spec = json!({"type": "ClusterIP", "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"],
+            "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack", "internalTrafficPolicy": "Local"});
+        let old = json!({ "spec": spec });
+        let mut away = old.clone();
+        put(&mut away, "spec.type", "ExternalName");
+        prepare_update(&mut away, &old);
+        assert_eq!(away["spec"], json!({"type": "ExternalName"}));
+        for (policy, kept) in
+            [("Cluster", Value::Null), ("Local", Value::Null), ("Wrong", json!("Wrong")), ("", json!(""))]
+        {
+            let given = json!({"spec": {"type": "ExternalName", "internalTrafficPolicy": policy}});
+            let (mut made, mut changed) = (given.clone(), given);
+            prepare(&mut made);
+            prepare_update(&mut changed, &away);
+            for service in [made, changed] {
+                assert_eq!(at(&service, "spec.internalTrafficPolicy"), &kept, "{policy}");
+            }
+        }
     }
 
     #[test]

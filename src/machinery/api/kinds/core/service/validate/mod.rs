@@ -266,7 +266,8 @@ pub(super) fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-/// The status of a Service: only one of the type LoadBalancer has addresses of a load balancer.
+/// Checks the status of a Service: only one of the type LoadBalancer has addresses of a load
+/// balancer.
 pub(super) fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
     let ingress = list(new, "status.loadBalancer.ingress");
     let field = "status.loadBalancer.ingress";

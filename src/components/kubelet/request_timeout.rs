@@ -17,7 +17,7 @@ const REQUEST_MAX: Duration = Duration::from_secs(120);
 
 /// Gives every call of the runtime a time limit; what takes longer is an error of the pod, which is
 /// tried again.
-pub(crate) struct Patient(pub Arc<dyn Runtime>);
+pub(crate) struct TimeLimited(pub Arc<dyn Runtime>);
 
 async fn within<T>(what: &str, limit: Duration, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
     match tokio::time::timeout(limit, call).await {
@@ -30,7 +30,7 @@ async fn within<T>(what: &str, limit: Duration, call: impl Future<Output = Resul
 }
 
 #[async_trait]
-impl Runtime for Patient {
+impl Runtime for TimeLimited {
     fn version(&self) -> String {
         self.0.version()
     }

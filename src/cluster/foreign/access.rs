@@ -18,13 +18,13 @@ const PAGES_MAX: usize = 50;
 ///
 /// # Errors
 /// [`Refusal::ForeignCluster`]: the cluster does not answer, or refuses the user.
-pub(super) async fn knock(upstream: &Upstream) -> Result<Vec<bool>, Error> {
+pub(super) async fn check_access(upstream: &Upstream) -> Result<Vec<bool>, Error> {
     let url = upstream.url();
     let refusal = match upstream.ask(Method::GET, "/api", None).await {
         Ok((200, _)) => return Ok(count_nodes(upstream).await),
         Ok((401 | 403, said)) => {
             let (context, said) = (upstream.context.clone(), text(&said, "message").to_string());
-            ForeignRefusal::Stranger { url, context, said }
+            ForeignRefusal::UserRejected { url, context, said }
         }
         Ok((code, _)) => ForeignRefusal::Unusable { url, why: format!("HTTP {code}") },
         Err(why) => ForeignRefusal::Unusable { url, why },
@@ -86,7 +86,7 @@ mod tests {
             }
         };
         tokio::select! {
-            known = knock(&upstream) => known,
+            known = check_access(&upstream) => known,
             () = serving => unreachable!(),
         }
     }

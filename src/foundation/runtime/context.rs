@@ -1,4 +1,4 @@
-//! The means of a node's runtime: what it makes sandboxes and containers of, and its events.
+//! What all calls and tasks of a node's runtime share: its configuration, its tasks, its events.
 
 use super::images::Images;
 use super::zygote::Zygote;
@@ -32,14 +32,15 @@ pub struct Config {
     pub rng: Rng,
 }
 
-/// The means that the runtime of one node works with. Every call and every background task has it.
-pub(crate) struct Means {
+/// The configuration, the tasks and the events of one node's runtime. Every call and every
+/// background task has it.
+pub(crate) struct NodeContext {
     pub config: Config,
     pub crew: Crew,
     pub events: broadcast::Sender<Event>,
 }
 
-impl Means {
+impl NodeContext {
     /// Sends an event of a pod's sandbox or of one of its containers to all subscribers. With
     /// `container_id` the sandbox' own id it is about the sandbox.
     pub(crate) fn event(&self, pod: &PodId, container_id: &str, kind: EventKind) {

@@ -32,7 +32,7 @@ const POD_MAX: u64 = 1 << 20;
 const POD_FILES_MAX: u64 = 4096;
 /// Below the pod's directory.
 const DIRECTORY: &str = "containers";
-/// The plain copy of the messages, beside [`DIRECTORY`] until it takes its place: see
+/// The plain copy of the messages. It is beside [`DIRECTORY`] until it replaces that: see
 /// [`move_messages_to_disk`].
 const SETTLED: &str = "containers.settled";
 
@@ -56,7 +56,7 @@ pub(crate) fn mount(pod_dir: &Path) -> linux::Result<()> {
     linux::mount::tmpfs(&dir, flags, 0o755, POD_MAX, POD_FILES_MAX)
 }
 
-/// Takes it away, so that the pod's directory can be removed.
+/// Unmounts the file system of a pod's message files, so that the pod's directory can be removed.
 pub(crate) fn unmount(pod_dir: &Path) {
     let dir = pod_dir.join(DIRECTORY);
     if volumes::is_mounted(&dir).unwrap_or(false)
@@ -164,7 +164,7 @@ pub(crate) fn message(pod_dir: &Path, ended: &Container) -> String {
     }
 }
 
-/// Forgets the file of an attempt that is forgotten.
+/// Removes the message file of an attempt that the runtime does not have any more.
 pub(crate) fn forget(pod_dir: &Path, container: &Container) {
     if let Ok(root) = Root::open(pod_dir) {
         let _ = root.remove_all(&file_of(&container.name, container.attempt)); // it goes with the pod at the latest
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn last_words_outlive_a_kubelet_that_ended_while_it_settled_them() {
+    fn last_words_outlive_a_kubelet_that_ended_while_it_moved_them() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join(DIRECTORY)).unwrap(); // the empty mount point
         std::fs::create_dir_all(dir.path().join(SETTLED).join("c")).unwrap();
