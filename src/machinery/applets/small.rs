@@ -359,7 +359,7 @@ fn show_pages(
         if *left == 0 {
             out.write_all(b"--More--")?;
             out.flush()?;
-            let key = read_key()?;
+            let key = ask()?;
             out.write_all(b"\r        \r")?;
             *left = match key {
                 None | Some(b'q' | b'Q' | 3 | 4) => return Ok(false),

@@ -125,7 +125,7 @@ impl State {
     /// that is passed on.
     pub(super) fn environment(&self) -> Vec<(OsString, OsString)> {
         let hidden = |name: &OsString| name.to_str().is_some_and(|name| self.get(name).is_some());
-        let passed_on = self.passed_on.iter().filter(|(name, _)| !hide_documents(name)).cloned();
+        let passed_on = self.passed_on.iter().filter(|(name, _)| !hidden(name)).cloned();
         let exported = self.variables.iter().filter(|(_, v)| v.exported);
         let exported = exported.filter_map(|(name, v)| Some((name.into(), v.value.clone()?.into())));
         passed_on.chain(exported).collect()

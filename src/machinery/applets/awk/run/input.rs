@@ -209,7 +209,7 @@ impl Interpreter<'_> {
             let argv = self.get_or_create_array(Var::Global(variables::ARGV))?;
             let operand = argv.borrow().get(&key[..]).map(|value| value.to_text(b"%.6g"));
             let Some(operand) = operand.filter(|operand| !operand.is_empty()) else { continue };
-            if let Some((name, value)) = crate::awk::assignment(&operand) {
+            if let Some((name, value)) = crate::awk::parse_assignment(&operand) {
                 self.assign_operand(name, value)?;
                 continue;
             }
