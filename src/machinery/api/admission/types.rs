@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 /// What the checker knows of the type of a value.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Type {
     /// The checker does not know: a function whose signature is not listed gives it. It is taken
     /// for whatever is asked for.
@@ -33,8 +33,9 @@ pub(crate) enum Type {
     Any(char),
 }
 
-/// An object type whose fields are listed.
-#[derive(Clone, Debug, PartialEq)]
+/// An object type whose fields are listed. With `Eq` a shared one equals itself without a look at
+/// its fields, of which `variables` may have tens of thousands.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Object {
     pub name: String,
     pub fields: BTreeMap<String, Type>,
