@@ -334,9 +334,9 @@ fn time(bytes: &[u8], micro: bool) -> Result<Value, String> {
     Ok(if micro { clock::rfc3339_micro(at) } else { clock::rfc3339(at) }.into())
 }
 
-/// Reads an amount: its text. The empty message is the amount 0.
+/// Reads an amount: its text. A message without a text is the amount 0.
 fn quantity(bytes: &[u8]) -> Result<Value, String> {
-    let mut text = if bytes.is_empty() { "0".to_string() } else { String::new() };
+    let mut text = "0".to_string();
     for item in Reader::new("Quantity", bytes) {
         if let (1, Wire::Bytes(b)) = item? {
             text = utf8(b)?;

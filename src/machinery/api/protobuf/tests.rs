@@ -128,6 +128,15 @@ fn a_field_has_a_number_in_each_message() {
     assert_eq!(end, "proto: Pod: wiretype end group for non-group");
 }
 
+/// As `Quantity.Unmarshal` upstream: fields that it does not know change nothing.
+#[test]
+fn an_amount_without_a_text_is_zero() {
+    let quantity = |bytes: &[u8]| message("apimachinery.pkg.api.resource.Quantity", bytes, 0).unwrap();
+    assert_eq!((quantity(&[]), quantity(&put(2, b"1"))), (json!("0"), json!("0")));
+    assert_eq!(quantity(&[put(1, b"1"), put(1, b"2Gi"), put(2, b"3")].concat()), json!("2Gi"));
+    assert_eq!(quantity(&put(1, b"")), json!(""), "this is no amount, as what reads it says");
+}
+
 /// What a client sends that approves a request of a user with extra attributes.
 #[test]
 fn an_extra_attribute_of_a_user_is_a_list() {
