@@ -119,7 +119,8 @@ fn climbs(path: &str) -> bool {
 /// backslash before the query is a slash; a host stands behind two slashes, however many there
 /// are. Behind `http:` or `https:` and fewer slashes stands no host: the link leads to the page's
 /// own one, if the page has the same scheme, and is written without it here, so that it does so
-/// always. A link of another scheme stays as it is.
+/// always. A link of another scheme stays as it is, and so does one of which nothing is left:
+/// behind an attribute without quotes (`href=http: id=a`) the next one would become its value.
 ///
 /// ```text
 /// \a\b?c=\      /a/b?c=\
@@ -140,6 +141,7 @@ fn as_browsers_read(link: &str) -> String {
     let place = place.replace('\\', "/");
     let behind = place.trim_start_matches('/');
     match place.len() - behind.len() {
+        0 if behind.is_empty() && more.is_empty() => link.into(),
         // Else what follows could be read as a scheme: `http:javascript:a`.
         0 if !scheme.is_empty() && !behind.is_empty() => format!("./{behind}{more}"),
         0 | 1 => format!("{place}{more}"),
@@ -205,6 +207,8 @@ mod tests {
             ("HTTP:\\a", Some(format!("{prefix}/a"))),
             ("/\\example.com/a", Some("//example.com/a".into())),
             ("javascript:a('\\n')", None),
+            ("http:", None),
+            ("\u{1}", None),
         ] {
             assert_eq!(Links::of_a_pod().rewritten(link), wanted, "{link}");
         }
