@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Left out: a sign within the six digits, which Go's `MicroTime` takes (`.+00006`), and times that
-//! end after 9999-12-30, which no object can have.
+//! end after 9999-12-30, which no object can have. An error repeats the beginning of a long text.
 
 use clock::Timestamp;
 
@@ -24,6 +24,9 @@ const MICRO_TIME: &str = "2006-01-02T15:04:05.000000Z07:00";
 const MICROS: &str = ".000000";
 /// Part of both layouts: the zone.
 const ZONE: &str = "Z07:00";
+/// Bytes of a text that an error repeats, twice. A body may have one of megabytes, of which each
+/// byte takes four.
+const SHOWN_MAX: usize = 1 << 10;
 
 /// Reads a time with any number of digits of a second.
 ///
@@ -67,15 +70,19 @@ impl Fault<'_> {
     }
 }
 
-/// Quotes a text as Go's package `time` does: each byte beyond ASCII is escaped.
+/// Quotes a text as Go's package `time` does: each byte beyond ASCII is escaped. Of a text of more
+/// than [`SHOWN_MAX`] bytes the rest is `…`.
 fn quote(bytes: &[u8]) -> String {
     let mut out = String::from("\"");
-    for byte in bytes {
+    for byte in bytes.iter().take(SHOWN_MAX) {
         match byte {
             b'"' | b'\\' => out.extend(['\\', char::from(*byte)]),
             b' '..=0x7f => out.push(char::from(*byte)),
             _ => out.push_str(&format!("\\x{byte:02x}")),
         }
+    }
+    if bytes.len() > SHOWN_MAX {
+        out.push('…');
     }
     out.push('"');
     out
@@ -287,6 +294,8 @@ mod tests {
         }
         let quoted = r#"parsing time "a\"\xc3\xa9" as "2006-01-02T15:04:05Z07:00": cannot parse "a\"\xc3\xa9" as "2006""#;
         assert_eq!(read("a\"é"), Err(quoted.to_string()));
+        let long = read(&"é".repeat(1 << 20)).unwrap_err();
+        assert!(long.ends_with("\\xc3\\xa9…\" as \"2006\"") && long.len() < 10_000, "{}", long.len());
     }
 
     #[test]
