@@ -40,14 +40,18 @@ pub(crate) fn check_options(query: &Query, name: &str) -> Result<(), Status> {
 }
 
 /// Returns the query for the pod's kubelet: the options of a log and nothing else, as upstream
-/// builds it anew. A kubelet knows further options, such as `tail` in place of `tailLines`, which
-/// `pods/log` does not have.
+/// builds it anew, with whole seconds (`LogLocation`). A kubelet knows further options, such as
+/// `tail` in place of `tailLines`, which `pods/log` does not have.
 pub(crate) fn passed(query: &str) -> String {
     let options =
         ["follow", "previous", "timestamps", "sinceSeconds", "sinceTime", "tailLines", "limitBytes"];
     let pairs = form_urlencoded::parse(query.as_bytes());
     let known = pairs.filter(|(key, _)| options.contains(&key.as_ref()));
-    form_urlencoded::Serializer::new(String::new()).extend_pairs(known).finish()
+    let written = known.map(|(key, value)| match gotime::parse(&value) {
+        Ok(time) if key == "sinceTime" => (key, clock::rfc3339(time).into()),
+        _ => (key, value),
+    });
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(written).finish()
 }
 
 /// Checks a time. An empty text and `null` stand for the zero time in a query.
@@ -66,8 +70,9 @@ mod tests {
     fn a_kubelet_gets_the_options_of_a_log_and_nothing_else() {
         assert_eq!(passed("tailLines=5&tail=all&container=c&follow"), "tailLines=5&follow=");
         assert_eq!(passed("tail=1"), "");
-        let since = "sinceTime=2026-01-02T03%3A04%3A05%2B09%3A00";
-        assert_eq!(passed(since), since);
+        let since = passed("sinceTime=2026-01-02T03%3A04%3A05.9%2B09%3A00");
+        assert_eq!(since, "sinceTime=2026-01-01T18%3A04%3A05Z");
+        assert_eq!(passed("sinceTime=&follow=1"), "sinceTime=&follow=1");
     }
 
     fn refused(query: &str) -> (u16, String) {
