@@ -272,6 +272,28 @@ async fn a_service_becomes_an_external_name_and_comes_back() {
     }
 }
 
+/// As upstream (`REST.beginUpdate`): a patch changes a Service with all that it has, and policies see
+/// of the old one what answers show.
+#[tokio::test]
+async fn policies_see_the_old_service_of_an_update_as_it_was_shown() {
+    const ROOT: &str = "/apis/admissionregistration.k8s.io/v1";
+    let api = Api::bare().await;
+    let spec = json!({"type": "ExternalName", "externalName": "a.example", "internalTrafficPolicy": "Local"});
+    api.made_service("s", spec).await;
+    let seen = "has(object.spec.internalTrafficPolicy) && !has(oldObject.spec.internalTrafficPolicy)";
+    let rule = json!({"apiGroups": [""], "apiVersions": ["*"], "operations": ["UPDATE"],
+        "resources": ["services"]});
+    let policy = json!({"metadata": {"name": "p"}, "spec": {"validations": [{"expression": seen}],
+        "matchConstraints": {"resourceRules": [rule]}}});
+    api.made(&format!("{ROOT}/validatingadmissionpolicies"), policy).await;
+    let binding =
+        json!({"metadata": {"name": "b"}, "spec": {"policyName": "p", "validationActions": ["Deny"]}});
+    api.made(&format!("{ROOT}/validatingadmissionpolicybindings"), binding).await;
+    assert!(api.state().fresh().await.is_ok());
+    let (code, patched) = api.patch_service("s", json!({"externalName": "b.example"})).await;
+    assert_eq!(code, 200, "{patched}");
+}
+
 #[tokio::test]
 async fn an_address_is_one_however_it_is_written() {
     let api = Api::bare().await;

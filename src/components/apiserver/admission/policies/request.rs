@@ -100,11 +100,17 @@ impl PolicyRequest<'_> {
     pub(super) fn view(&self, (group, version): (&str, &str)) -> Review {
         let info = &self.ctx.info;
         let catalog = self.state.cache.kinds();
-        let in_version = |object: &Value| match catalog.resource(group, version, &info.resource) {
-            // What is written below an object is of another kind than the object.
-            Some(kind) if self.is_whole() && !object.is_null() => kind.from_stored_whole(object).into_owned(),
-            _ => object.clone(),
+        let in_version = |object: &Value, is_shown: bool| {
+            let kind = catalog.resource(group, version, &info.resource);
+            match kind.filter(|_| self.is_whole() && !object.is_null()) {
+                Some(kind) if is_shown => kind.from_stored(object).into_owned(),
+                Some(kind) => kind.from_stored_whole(object).into_owned(),
+                // What is written below an object is of another kind than the object.
+                None => object.clone(),
+            }
         };
+        // `REST.beginUpdate` of Services upstream decorates the old object before policies see it.
+        let is_old_shown = self.operation == "UPDATE" && info.subresource.is_empty();
         let namespace = match (info.resource.as_str(), info.namespace.as_str()) {
             ("namespaces", _) | (_, "") => Value::Null,
             (_, namespace) => {
@@ -112,7 +118,8 @@ impl PolicyRequest<'_> {
                 found.map_or(Value::Null, |found| namespace_object(&found.value))
             }
         };
-        Review::new(in_version(self.object), in_version(self.old), self.request((group, version)), namespace)
+        let (object, old) = (in_version(self.object, false), in_version(self.old, is_old_shown));
+        Review::new(object, old, self.request((group, version)), namespace)
     }
 
     /// True if the request is about the object itself, or its status.
