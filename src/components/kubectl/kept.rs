@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// Which bytes are kept, and how many at most.
+/// Says which bytes are kept, the first or the last ones, and how many at most.
 #[derive(Clone, Copy)]
 enum Bound {
     First(usize),
@@ -62,7 +62,7 @@ impl Kept {
         }
     }
 
-    /// Takes what was kept so far.
+    /// Takes what was kept so far. Where the end is kept, that may be twice as much as `most`.
     pub(crate) fn take(&self) -> Vec<u8> {
         std::mem::take(&mut *self.bytes())
     }

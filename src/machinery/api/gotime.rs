@@ -44,11 +44,11 @@ pub(crate) fn parse_micro(text: &str) -> Result<Timestamp, String> {
     read(text.as_bytes(), true).map_err(|fault| fault.sentence(text, MICRO_TIME))
 }
 
-/// Why a text is no time.
+/// The reason for which Go refuses a text.
 enum Fault<'a> {
     /// What is left of the text does not begin with this part of the layout.
     Part(&'a [u8], &'static str),
-    /// What Go says behind the text.
+    /// The words that follow the quoted text in Go's sentence.
     Other(String),
 }
 
@@ -91,15 +91,15 @@ fn quote(bytes: &[u8]) -> String {
 fn read(text: &[u8], is_micro: bool) -> Result<Timestamp, Fault<'_>> {
     let mut rest = Rest(text);
     let year = rest.digits(4, "2006")?;
-    rest.sign("-")?;
+    rest.literal("-")?;
     let month = within(rest.digits(2, "01")?, 1, 12, "month")?;
-    rest.sign("-")?;
+    rest.literal("-")?;
     let day = rest.digits(2, "02")?;
-    rest.sign("T")?;
+    rest.literal("T")?;
     let hour = within(rest.hour()?, 0, 23, "hour")?;
-    rest.sign(":")?;
+    rest.literal(":")?;
     let minute = within(rest.digits(2, "04")?, 0, 59, "minute")?;
-    rest.sign(":")?;
+    rest.literal(":")?;
     let second = within(rest.digits(2, "05")?, 0, 59, "second")?;
     let nanos = if is_micro { rest.micros()? } else { rest.fraction() };
     let offset = rest.zone()?;
@@ -114,7 +114,7 @@ fn read(text: &[u8], is_micro: bool) -> Result<Timestamp, Fault<'_>> {
     whole.parse().map_err(|_| Fault::Part(text, "2006"))
 }
 
-/// Returns a number that is within its range.
+/// Returns a number, or Go's error (`month out of range`) if it is not within its range.
 fn within<'a>(number: u32, least: u32, most: u32, what: &str) -> Result<u32, Fault<'a>> {
     match (least..=most).contains(&number) {
         true => Ok(number),
@@ -132,24 +132,24 @@ fn days_in(month: u32, year: u32) -> u32 {
     }
 }
 
-/// Returns the number that digits have.
+/// Returns the number that ASCII digits write.
 fn number(digits: &[u8]) -> u32 {
     digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'))
 }
 
-/// Returns the number of two digits; `None` if one of them is none.
+/// Returns the number that two digits write; `None` if one of them is no digit.
 fn pair(tens: u8, ones: u8) -> Option<i32> {
     let digits = [tens, ones];
     digits.iter().all(u8::is_ascii_digit).then(|| number(&digits) as i32)
 }
 
-/// What is left of a text.
+/// The rest of a text, which each method reads from its beginning.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
-    /// Reads a sign of the layout.
-    fn sign(&mut self, sign: &'static str) -> Result<(), Fault<'a>> {
-        self.0 = self.0.strip_prefix(sign.as_bytes()).ok_or(Fault::Part(self.0, sign))?;
+    /// Reads a character that stands in the layout for itself.
+    fn literal(&mut self, literal: &'static str) -> Result<(), Fault<'a>> {
+        self.0 = self.0.strip_prefix(literal.as_bytes()).ok_or(Fault::Part(self.0, literal))?;
         Ok(())
     }
 
@@ -168,8 +168,8 @@ impl<'a> Rest<'a> {
         self.digits(if has_two { 2 } else { 1 }, "15")
     }
 
-    /// Reads digits of a second if there are some, and returns nanoseconds. Digits beyond do not
-    /// count.
+    /// Reads digits of a second if there are some, and returns nanoseconds. Digits after the ninth
+    /// do not count.
     fn fraction(&mut self) -> u32 {
         let [b'.' | b',', behind @ ..] = self.0 else { return 0 };
         let count = behind.iter().take_while(|byte| byte.is_ascii_digit()).count();

@@ -26,8 +26,8 @@ pub(super) struct Links {
 
 impl Links {
     /// Returns the link that leads through the proxy, or `None` for one that stays as it is: a
-    /// relative link, one to another host, and one that leads through the proxy already. Of these
-    /// only the spelling changes, where a browser reads another one.
+    /// relative link, one to another host, and one that leads through the proxy already. If a
+    /// browser reads such a link otherwise than it is written, it is returned as the browser does.
     ///
     /// Example: with the prefix `/p/proxy` and the own address `10.244.1.2:80`, `/a?b`, `\a?b` and
     /// `http://10.244.1.2:80/a?b` become `/p/proxy/a?b`.

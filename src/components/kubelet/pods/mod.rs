@@ -61,7 +61,7 @@ pub(super) mod tests;
 pub(crate) use eviction_manager::EvictionManager;
 pub(crate) use kubelet::Kubelet;
 
-/// What a pod worker works at (upstream: `podWork`).
+/// The pod that a pod worker syncs, and why it does so now (upstream: `podWork`).
 #[derive(Clone, Copy)]
 struct PodWork<'a> {
     key: &'a Key,

@@ -30,8 +30,8 @@ const LEVELS_MAX: usize = 2 * bounds::DEPTH_MAX;
 /// names.
 const ERROR_MAX: usize = 5 << 10;
 pub(super) const TOO_COSTLY: &str = "operation cancelled: actual cost limit exceeded";
-/// The error of a variable that waits for itself. It takes two of one name: upstream evaluates the
-/// last one without end.
+/// The error of a variable whose value needs itself. Only a variable that has the name of one
+/// before it can do so; upstream evaluates it without end.
 const READS_ITSELF: &str = "a variable reads its own value";
 
 /// Why an expression has no value.
@@ -122,7 +122,7 @@ impl<'r> Evaluation<'r> {
             // A variable always has it, and is not made anew for a message or an annotation.
             let has_authorizer = self.has_authorizer || !making.is_empty();
             let attempt = match self.attempt(current, has_authorizer)? {
-                // What is begun and not made yet waits for this one.
+                // That variable is begun and not made yet, so it waits for this expression.
                 Attempt::Needs(Need::Variable(place)) if !begun.insert(place) => {
                     Attempt::Done(Err(READS_ITSELF.to_string()))
                 }

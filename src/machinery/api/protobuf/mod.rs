@@ -15,7 +15,7 @@
 //! Every kind of the table has its message: a test holds the list against the table.
 
 use super::bounds::{FURTHER, LIST, MAP, TEXT, TOO_MANY, VALUES_MAX, values_cost};
-use super::gostr::Nanos;
+use super::gostr::{self, Nanos};
 use super::value;
 use base64::Engine as _;
 use serde_json::{Map, Value};
@@ -158,7 +158,7 @@ pub fn decode(body: &[u8]) -> Result<Value, String> {
     // Upstream's `transformDecodeError`. The bounds are this server's own.
     let mut object = read.map_err(|why| match why == TOO_MANY || why == TOO_DEEP {
         true => why,
-        false => format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"),
+        false => format!("{kind} in version {} cannot be handled as a {kind}: {why}", gostr::quote(version)),
     })?;
     let mut full = Map::new();
     full.insert("kind".into(), kind.into());
