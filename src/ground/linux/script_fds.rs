@@ -157,7 +157,7 @@ mod tests {
 
     /// Runs a test of this module in a process of its own, which inherits no descriptor: here other
     /// tests may have all low numbers. Returns true in that process.
-    fn is_alone(test: &str) -> bool {
+    fn runs_alone(test: &str) -> bool {
         const INSIDE: &str = "ROPEWALK_TEST_SCRIPT_FDS";
         if std::env::var_os(INSIDE).is_some() {
             return true;
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn a_limit_of_ten_descriptors_leaves_none_above_those_of_the_script() {
         use nix::sys::resource::{Resource, getrlimit, setrlimit};
-        if !is_alone("a_limit_of_ten_descriptors_leaves_none_above_those_of_the_script") {
+        if !runs_alone("a_limit_of_ten_descriptors_leaves_none_above_those_of_the_script") {
             return;
         }
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn the_null_device_needs_no_number_but_0() {
         use nix::sys::resource::{Resource, getrlimit, setrlimit};
-        if !is_alone("the_null_device_needs_no_number_but_0") {
+        if !runs_alone("the_null_device_needs_no_number_but_0") {
             return;
         }
         let input = || std::fs::read_link("/proc/self/fd/0").ok();
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_file_of_the_shell_that_has_a_number_of_the_script_for_a_moment_is_left_alone() {
-        if !is_alone("a_file_of_the_shell_that_has_a_number_of_the_script_for_a_moment_is_left_alone") {
+        if !runs_alone("a_file_of_the_shell_that_has_a_number_of_the_script_for_a_moment_is_left_alone") {
             return;
         }
         let kept = with_all_taken(|| File::open("/dev/null").unwrap());
