@@ -109,9 +109,10 @@ struct ShellMemory {
     cwd: Option<PathBuf>,
     /// The learner's shell does not come through its start files: it is started without them.
     bad_start_files: bool,
-    /// The learner was told which shell runs, if it is not their own, and that it runs without start
-    /// files, if it does.
-    is_explained: bool,
+    /// The learner was told which shell runs in place of their own, if another one does.
+    told_foreign: bool,
+    /// The learner was told that the shell runs without its start files.
+    told_plain: bool,
     /// What the shell's own `history` is to list.
     untold: history::Untold,
 }
