@@ -225,7 +225,7 @@ impl Session {
                 let names = [foreign.display().to_string(), setting.shell.display().to_string()];
                 eprintln!("{}", self.say(Say::ForeignShell, &[&names[0], &names[1]]));
             }
-            // Perhaps a later shell: its start files may get stuck where those of the first did not.
+            // Also of a later shell: the start files may get stuck although they did not before.
             if started.plain && !std::mem::replace(&mut self.shell_memory.told_plain, true) {
                 eprintln!("{}", self.say(Say::PlainShell, &[]));
             }

@@ -84,9 +84,9 @@ impl Shell {
     }
 
     /// Makes a child that we do not wait for: on a terminal ^C does not reach it. Elsewhere it
-    /// ignores SIGINT and SIGQUIT and reads /dev/null; if it cannot open that, it ends with 2, as in
-    /// dash. `leader` is the first of its pipeline: the other children read its output, or that of
-    /// the one before them.
+    /// ignores SIGINT and SIGQUIT and reads /dev/null; if it cannot open that, it ends with 2, as
+    /// in dash. `leader` is the first of its pipeline: each later child reads the output of the one
+    /// before.
     pub(in super::super) fn fork_background(&mut self, leader: Option<i32>) -> Result<Side, Flow> {
         let on_terminal = self.owns_terminal();
         let side = self.fork()?;
