@@ -3,14 +3,17 @@
 //! The numbers 0 to 9 belong to the script. The shell moves what it owns itself [`above`] them. A
 //! file of the shell that has a low number for a moment is safe, too: every descriptor with an
 //! owner in this program is close-on-exec; a script's are not, since its children inherit them.
-//! [`assign`], [`close`], [`save`] and [`duplicate`] refuse a number whose descriptor is
-//! close-on-exec. What a library opens and keeps gets a higher number by [`with_all_taken`].
+//! [`assign`], [`assign_null`], [`close`], [`save`] and [`duplicate`] refuse a number whose
+//! descriptor is close-on-exec. What a library opens and keeps gets a higher number by
+//! [`with_all_taken`].
 
 use super::check;
 use super::fds::is_close_on_exec;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 /// How many numbers belong to the script.
 pub const COUNT: RawFd = 10;
@@ -91,6 +94,26 @@ pub fn assign(number: RawFd, source: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::dup2(source.as_raw_fd(), of_script(number)?) }.into()).map(drop)
 }
 
+/// Gives the script /dev/null as its standard input, which children inherit. What it had there is
+/// closed first, and /dev/null gets the lowest free number, 0 (open(2)): this works also where the
+/// limit leaves no number above the script's. Only for a process with one thread: another thread
+/// could take the number in between.
+///
+/// # Errors
+/// `EBADF`: the number 0 has an owner in this program. An error of open(2), such as `EMFILE` if the
+/// limit allows no descriptor at all (`ulimit -n 0`): the standard input stays closed.
+pub fn assign_null() -> io::Result<()> {
+    close(0)?;
+    let null = open("/dev/null", OFlag::O_RDONLY, Mode::empty())?; // children inherit it
+    match null.as_raw_fd() {
+        0 => {
+            let _ = null.into_raw_fd(); // the script's, which has no owner in this program
+            Ok(())
+        }
+        _ => Err(io::Error::from_raw_os_error(libc::EBADF)),
+    }
+}
+
 /// Makes `number` mean what the script has under `from`.
 ///
 /// # Errors
@@ -134,7 +157,7 @@ mod tests {
 
     /// Runs a test of this module in a process of its own, which inherits no descriptor: here other
     /// tests may have all low numbers. Returns true in that process.
-    fn is_alone(test: &str) -> bool {
+    fn runs_alone(test: &str) -> bool {
         const INSIDE: &str = "ROPEWALK_TEST_SCRIPT_FDS";
         if std::env::var_os(INSIDE).is_some() {
             return true;
@@ -154,7 +177,7 @@ mod tests {
     #[test]
     fn a_limit_of_ten_descriptors_leaves_none_above_those_of_the_script() {
         use nix::sys::resource::{Resource, getrlimit, setrlimit};
-        if !is_alone("a_limit_of_ten_descriptors_leaves_none_above_those_of_the_script") {
+        if !runs_alone("a_limit_of_ten_descriptors_leaves_none_above_those_of_the_script") {
             return;
         }
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
@@ -167,8 +190,29 @@ mod tests {
     }
 
     #[test]
+    fn the_null_device_needs_no_number_but_0() {
+        use nix::sys::resource::{Resource, getrlimit, setrlimit};
+        if !runs_alone("the_null_device_needs_no_number_but_0") {
+            return;
+        }
+        let input = || std::fs::read_link("/proc/self/fd/0").ok();
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, 1, hard).unwrap();
+        close(0).unwrap();
+        assert_eq!(input(), None);
+        for _ in 0..2 {
+            assign_null().unwrap(); // whether the input was closed or not
+            assert_eq!(input(), Some("/dev/null".into()));
+        }
+        assert!(!is_close_on_exec(0).unwrap(), "children inherit it");
+        setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
+        assert_eq!(assign_null().unwrap_err().raw_os_error(), Some(libc::EMFILE));
+        assert_eq!(input(), None, "it does not keep the input of before");
+    }
+
+    #[test]
     fn a_file_of_the_shell_that_has_a_number_of_the_script_for_a_moment_is_left_alone() {
-        if !is_alone("a_file_of_the_shell_that_has_a_number_of_the_script_for_a_moment_is_left_alone") {
+        if !runs_alone("a_file_of_the_shell_that_has_a_number_of_the_script_for_a_moment_is_left_alone") {
             return;
         }
         let kept = with_all_taken(|| File::open("/dev/null").unwrap());
@@ -185,7 +229,9 @@ mod tests {
         close(0).unwrap(); // as `exec <&-`
         let own = File::open("/dev/null").unwrap();
         assert_eq!(own.as_raw_fd(), 0);
-        assert_eq!(assign(0, low.as_fd()).unwrap_err().raw_os_error(), Some(libc::EBADF));
+        for refused in [assign(0, low.as_fd()), assign_null()] {
+            assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::EBADF));
+        }
         drop(own);
         assign(0, low.as_fd()).unwrap();
     }

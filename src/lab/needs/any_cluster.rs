@@ -1,4 +1,4 @@
-//! What the teacher can play of a solution whatever the cluster is.
+//! The commands of a solution that the teacher can play on every cluster, a foreign one too.
 
 use super::of_lines;
 use crate::lines::{commands, is_plain, may_fail};
@@ -14,8 +14,9 @@ fn is_within(line: &str) -> bool {
     machine::reached(given).is_none()
 }
 
-/// Of a solution, what can be played by the teacher on any cluster: kubectl's own lines that need
-/// nothing of ours.
+/// Returns the commands of a solution that the teacher can play on every cluster, each with its
+/// manifest: lines of kubectl that need no shell, nothing of this machine, and no cluster of our
+/// own. Example: of `curl localhost:1`, `fault kill etcd` and `kubectl delete svc web` the last.
 pub(crate) fn on_any_cluster(lines: &[String]) -> Vec<String> {
     let mut all = Vec::new();
     for (line, input) in commands(lines) {

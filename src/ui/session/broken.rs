@@ -81,7 +81,7 @@ impl Session {
     /// # Errors
     /// Ctrl-C while it waited.
     pub(super) fn begin_line(&mut self, line: &str, aside: bool) -> Result<(), Interrupted> {
-        self.shell_memory.running_before = self.shell.as_ref().map_or_else(Vec::new, Shell::running);
+        self.line.running_before = self.shell.as_ref().map_or_else(Vec::new, Shell::running);
         let told = self.announce(Ask::Typed { line: line.to_string() }, aside)?;
         if let Some(told) = told {
             self.break_as_told(serde_json::from_value(told).unwrap_or_default());
@@ -94,7 +94,7 @@ impl Session {
         // Ctrl-C was for the line: it neither cuts this message off nor is shown once more.
         self.line.cut = self.take_interrupt();
         let (shell, running) = (self.shell_state(), self.running_after(line));
-        let running_before = std::mem::take(&mut self.shell_memory.running_before);
+        let running_before = std::mem::take(&mut self.line.running_before);
         let ran = Ask::Ran { line: line.to_string(), code: self.last, shell, running, running_before };
         let _ = self.announce(ran, aside); // it has run
     }
@@ -409,11 +409,11 @@ mod tests {
         let mut session = session(&runtime, dir.path());
         assert_eq!(session.in_shell("sleep 900 &"), 0);
         assert!(session.begin_line("kill $!; jobs", false).is_ok());
-        assert_eq!(session.shell_memory.running_before.len(), 1);
+        assert_eq!(session.line.running_before.len(), 1);
         session.in_shell("kill $!; jobs");
-        assert_eq!(session.shell_memory.running_before.len(), 1, "as it was when the line began");
+        assert_eq!(session.line.running_before.len(), 1, "as it was when the line began");
         session.end_line("kill $!; jobs", false);
-        assert!(session.shell_memory.running_before.is_empty());
+        assert!(session.line.running_before.is_empty());
     }
 
     #[test]

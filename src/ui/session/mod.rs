@@ -74,9 +74,9 @@ pub(crate) enum Manner {
 /// What the session knows of the line that runs, or of the last one.
 #[derive(Default)]
 struct LineState {
-    /// Ctrl-C since the line was read; at a terminal.
+    /// Receives Ctrl-C at a terminal; what it has not told yet has come since the line was read.
     interrupt: Option<Signal>,
-    /// Ctrl-C since the line was read that `interrupt` has already reported.
+    /// Ctrl-C came since the line was read, which `interrupt` or the shell has already told.
     cut: bool,
     /// The shell has ended since the line was read, or could not be started.
     shell_lost: bool,
@@ -86,6 +86,8 @@ struct LineState {
     has_begun: bool,
     /// The line before has warned the learner of programs that would end with the session.
     warned_of_stopped: bool,
+    /// The programs that ran in the background of the shell when the line began.
+    running_before: Vec<String>,
 }
 
 /// What ends the session.
@@ -105,12 +107,12 @@ pub(crate) struct Ending {
 struct ShellMemory {
     /// The directory that the shell was in, where the next one begins.
     cwd: Option<PathBuf>,
-    /// The programs that ran in the background of the shell when the last line began.
-    running_before: Vec<String>,
     /// The learner's shell does not come through its start files: it is started without them.
     bad_start_files: bool,
-    /// The learner was told if it is not their own shell, or one without its start files.
-    is_explained: bool,
+    /// The learner was told which shell runs in place of their own, if another one does.
+    told_foreign: bool,
+    /// The learner was told that the shell runs without its start files.
+    told_plain: bool,
     /// What the shell's own `history` is to list.
     untold: history::Untold,
 }
@@ -137,13 +139,14 @@ pub(crate) struct Session {
     lang: Arc<Mutex<Lang>>,
     manner: Manner,
     handle: Handle,
+    /// The exit code of the last line.
     last: i32,
     /// The last line that ran outside of this program, and how it ended: `why` explains it.
     line_before: Option<Typed>,
     line: LineState,
     shell: Option<Shell>,
     shell_memory: ShellMemory,
-    /// What is broken in it on purpose.
+    /// What is broken in the shell on purpose.
     broken: Option<broken::Broken>,
     /// The kubeconfig that kubectl reads in the shell.
     pub config: Arc<crate::kubeconfig::Watched>,

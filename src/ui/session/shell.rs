@@ -218,12 +218,15 @@ impl Session {
         // The next shell does not wait for the same start files again.
         self.shell_memory.bad_start_files |= started.as_ref().map_or(setting.terminal, |shell| shell.plain);
         let started = started?;
-        if self.manner == Manner::Terminal && !std::mem::replace(&mut self.shell_memory.is_explained, true) {
-            if let Some(foreign) = foreign {
+        if self.manner == Manner::Terminal {
+            if !std::mem::replace(&mut self.shell_memory.told_foreign, true)
+                && let Some(foreign) = foreign
+            {
                 let names = [foreign.display().to_string(), setting.shell.display().to_string()];
                 eprintln!("{}", self.say(Say::ForeignShell, &[&names[0], &names[1]]));
             }
-            if started.plain {
+            // Also of a later shell: the start files may get stuck although they did not before.
+            if started.plain && !std::mem::replace(&mut self.shell_memory.told_plain, true) {
                 eprintln!("{}", self.say(Say::PlainShell, &[]));
             }
         }
@@ -331,7 +334,8 @@ mod tests {
         let _inside = runtime.enter();
         let place = Home::at(dir.path()).cluster("main").unwrap();
         let mut session = Session::new(place, Lang::En, Manner::Terminal, runtime.handle().clone());
-        (session.shell_memory.bad_start_files, session.shell_memory.is_explained) = (true, true);
+        // As if the start files had got stuck since an earlier shell.
+        (session.shell_memory.bad_start_files, session.shell_memory.told_foreign) = (true, true);
         kill_the_shell(&mut session, &dir.path().join("pid"));
         assert_eq!(session.in_shell("(exit 5)"), 5, "the line has run");
         let (tell, told) = std::sync::mpsc::channel();
@@ -394,6 +398,7 @@ mod tests {
         let test = "session::shell::tests::has_a_shell_that_is_killed_between_two_lines";
         let said = crate::shell::tests::on_a_terminal(test, ON_A_TERMINAL, "1");
         assert_eq!(said.matches("The shell had ended with code").count(), 2, "{said}");
+        assert_eq!(said.matches("without them here").count(), 1, "told once, also of a later shell: {said}");
         let behind = said.split("\x1b[?1049l").nth(1).unwrap_or_default();
         assert!(behind.contains("kept"), "news on the usual screen: {said}");
     }

@@ -341,12 +341,15 @@ impl Shell {
 }
 
 impl Drop for Shell {
-    /// Hangs up, as closing a terminal's window does; a shell that stays is killed.
+    /// Hangs up on a terminal, as closing its window does; a shell that stays is killed. Elsewhere
+    /// the end of its commands is the end of the shell. They are ended by another file in the place
+    /// of the pipe: where that cannot be opened, as without a free descriptor, the shell is killed
+    /// as well, because it would be waited for without end.
     fn drop(&mut self) {
-        if self.setting.terminal {
-            let _ = ChildKiller::kill(&mut self.child); // it may have ended
-        } else if let Ok(null) = File::open("/dev/null") {
-            self.orders = null; // the end of its input is the end of the shell
+        let null = if self.setting.terminal { None } else { File::open("/dev/null").ok() };
+        match null {
+            Some(null) => self.orders = null,
+            None => drop(ChildKiller::kill(&mut self.child)), // it may have ended
         }
         let _ = self.child.wait();
     }

@@ -114,6 +114,37 @@ fn the_end_of_a_shell_is_seen_while_a_program_of_its_start_file_runs() {
     assert_eq!(ended, Ok(true), "the shell's end");
 }
 
+/// Set in the process that has no free descriptor.
+const FULL: &str = "ROPEWALK_TEST_FULL";
+
+/// Not a test of its own: runs in the process that the test below starts.
+#[test]
+fn drops_a_shell_without_a_free_descriptor() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if std::env::var_os(FULL).is_none() {
+        return;
+    }
+    let mut shell = Shell::start(&setting("/bin/bash", false)).expect("a shell");
+    assert_eq!(shell.run("true", 0).unwrap(), Ran::Code(0));
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        drop(shell);
+        tell.send(())
+    });
+    assert_eq!(told.recv_timeout(Duration::from_secs(60)), Ok(()), "the shell's end");
+}
+
+#[test]
+fn a_session_ends_although_no_descriptor_is_free() {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "shell::tests::drops_a_shell_without_a_free_descriptor"]).env(FULL, "1");
+    let ran = command.output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+}
+
 #[test]
 fn a_shell_that_gets_stuck_in_its_start_files_runs_without_them() {
     for does in ["exec sleep 1000", "while :; do sleep 1; done", "exit 3"] {

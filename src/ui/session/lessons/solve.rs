@@ -111,7 +111,7 @@ impl Session {
             Err(why) => return self.unanswered(&why),
         };
         let played = self.play_solution(SolutionLines::of(solution.lines, &solution.may_fail));
-        let _ = self.ask(Ask::Solved); // else the learner's next acts count as the solution's
+        self.end_solution();
         match played {
             Played::All => self.await_green(),
             // A refusal may be what the step is about.
@@ -126,6 +126,12 @@ impl Session {
             },
             Played::Cut(code) => code,
         }
+    }
+
+    /// Tells the engine that the solution has been played: what follows is the learner's own. The
+    /// engine hears of it also if the learner presses Ctrl-C once more.
+    pub(super) fn end_solution(&mut self) {
+        let _ = self.announce(Ask::Solved, false); // the message goes on after Ctrl-C
     }
 
     /// Asks for the lines that solve the step. Ctrl-C gives the question up, but an engine that is

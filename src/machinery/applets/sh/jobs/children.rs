@@ -9,7 +9,6 @@ use linux::trap::{self, Action};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getpgrp, setpgid, tcsetpgrp};
 use std::io::{self, Write};
-use std::os::fd::AsFd;
 
 impl Shell {
     /// Makes a subshell. In the child the traps are gone, as POSIX wants, but ignored signals stay
@@ -84,8 +83,10 @@ impl Shell {
         Ok(side)
     }
 
-    /// Makes a child that we do not wait for: on a terminal ^C does not reach it. `leader` is the
-    /// first of its pipeline.
+    /// Makes a child that we do not wait for: on a terminal ^C does not reach it. Elsewhere it
+    /// ignores SIGINT and SIGQUIT and reads /dev/null; if it cannot open that, it ends with 2, as
+    /// in dash. `leader` is the first of its pipeline: each later child reads the output of the one
+    /// before.
     pub(in super::super) fn fork_background(&mut self, leader: Option<i32>) -> Result<Side, Flow> {
         let on_terminal = self.owns_terminal();
         let side = self.fork()?;
@@ -98,10 +99,11 @@ impl Shell {
                 for signal in [libc::SIGINT, libc::SIGQUIT] {
                     let _ = trap::set(signal, Action::Ignore);
                 }
-                // Above first: after `exec <&-` it has the number 0 itself, and would lose it.
-                let null = std::fs::File::open("/dev/null").and_then(|null| script_fds::above(null.into()));
-                if let Ok(null) = null {
-                    let _ = script_fds::assign(0, null.as_fd()); // the script's own input stays
+                if leader.is_none()
+                    && let Err(e) = script_fds::assign_null()
+                {
+                    self.print_error(format_args!("can't open /dev/null: {}", reason(&e)));
+                    self.exit_child(Ok(2));
                 }
             }
             self.interactive = false;

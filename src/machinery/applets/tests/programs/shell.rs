@@ -14,6 +14,14 @@ const CASES: &[Case] = &[
     ("sleep 60 | sleep 60 & kill %1; wait $!; echo $?; kill %1", "143\n", 2),
     ("(sleep 0.1; echo late >f) | sleep 60 & kill $!; wait $!; cat f", "late\n", 0),
     ("cat & wait; echo in | cat | cat & wait $!; echo $?", "in\n0\n", 0),
+    // A child in the background does not read the script's input, also where the limit leaves no
+    // descriptor above 9. Where it leaves none at all, the child cannot open /dev/null and fails.
+    (
+        "echo in | { v=; : \"$v\"; ulimit -n 10; { read v; echo \"got=$v\"; } & wait $!; echo $?; }",
+        "got=\n0\n",
+        0,
+    ),
+    ("echo in | { v=; : \"$v\"; ulimit -n 0; { read v; echo \"got=$v\"; } & wait $!; echo $?; }", "2\n", 0),
     ("false & while kill -0 $! 2>&-; do :; done; jobs >f; jobs; wc -l <f", "1\n", 0),
     (
         "sleep 0 & p=$!; wait $p; wait $p; echo $?; (exit 3) & p=$!; wait; wait $p; echo $?; (wait $p); echo $?",
