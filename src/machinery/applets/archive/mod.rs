@@ -114,7 +114,7 @@ struct Packing<'a> {
 }
 
 impl Packing<'_> {
-    fn report_left_out(&mut self, name: &Path, error: &io::Error) {
+    fn report_problem(&mut self, name: &Path, error: &io::Error) {
         eprintln!("tar: {}: {}", name.display(), super::reason(error));
         self.code = 1;
     }
@@ -136,7 +136,7 @@ impl Packing<'_> {
         let found = match looked {
             Ok(found) => found,
             Err(error) => {
-                self.report_left_out(name, &error);
+                self.report_problem(name, &error);
                 return Ok(());
             }
         };
@@ -170,7 +170,7 @@ impl Packing<'_> {
         let target = match std::fs::read_link(path) {
             Ok(target) => target,
             Err(error) => {
-                self.report_left_out(name, &error);
+                self.report_problem(name, &error);
                 return Ok(());
             }
         };
@@ -192,7 +192,7 @@ impl Packing<'_> {
         let file = match opened {
             Ok(file) => file,
             Err(error) => {
-                self.report_left_out(name, &error);
+                self.report_problem(name, &error);
                 return Ok(());
             }
         };
@@ -203,7 +203,7 @@ impl Packing<'_> {
         member::append(builder, &mut header, stored, None, &mut content)?;
         if content.padded > 0 {
             let shrank = format!("file shrank by {} bytes; padding with zeros", content.padded);
-            self.report_left_out(name, &io::Error::other(shrank));
+            self.report_problem(name, &io::Error::other(shrank));
         }
         Ok(())
     }
@@ -217,7 +217,7 @@ impl Packing<'_> {
     ) -> io::Result<()> {
         let id = (found.dev(), found.ino());
         if self.above.contains(&id) {
-            self.report_left_out(name, &io::Error::other("a link leads back to a directory around it"));
+            self.report_problem(name, &io::Error::other("a link leads back to a directory around it"));
             return Ok(());
         }
         let mut stored = self.stored_name(name).to_vec();
@@ -229,7 +229,7 @@ impl Packing<'_> {
         let mut entries = match read {
             Ok(entries) => entries,
             Err(error) => {
-                self.report_left_out(name, &error);
+                self.report_problem(name, &error);
                 return Ok(());
             }
         };
