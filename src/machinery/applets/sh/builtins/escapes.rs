@@ -1,12 +1,12 @@
 //! Backslashes of `echo -e`, `printf` and `$'…'`.
 
-/// As `$'…'` and printf's format understand them. A number is a byte, so several may be one
-/// character, and none need be.
+/// Decodes escapes as `$'…'` and the format of printf do. A number is a byte: several of them may
+/// make one character, and the bytes need not be UTF-8.
 pub(crate) fn decode_ansi(text: &str) -> Vec<u8> {
     expand(text, true).0
 }
 
-/// Returns a format of printf. A `%` that a number makes is plain, so it is doubled.
+/// Decodes the escapes in a format of printf. A `%` that a number makes is plain, so it is doubled.
 pub(crate) fn decode_format(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = text;

@@ -78,7 +78,7 @@ fn parse_permissions(text: &str, now: u32) -> Option<u32> {
     })
 }
 
-/// Rights as `umask -S` prints them: `u=rwx,g=rx,o=rx`.
+/// Formats rights as `umask -S` prints them: `u=rwx,g=rx,o=rx`.
 fn format_mode(rights: u32) -> String {
     let class = |(name, shift): (char, u32)| {
         let held = [(4, 'r'), (2, 'w'), (1, 'x')].into_iter().filter(|(bit, _)| rights >> shift & bit != 0);

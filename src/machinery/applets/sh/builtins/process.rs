@@ -1,4 +1,4 @@
-//! `wait` and `kill`.
+//! `wait`, `jobs` and `kill`.
 
 use super::super::traps::{SIGNALS, signal_name, signal_number};
 use super::super::{Run, Shell};
