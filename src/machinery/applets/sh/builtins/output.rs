@@ -149,6 +149,8 @@ impl Spec {
         let at = text.find(|c: char| !"-+ #0".contains(c)).unwrap_or(text.len());
         let (flags, rest) = text.split_at(at);
         let (width, precision) = match rest.split_once('.') {
+            // As in C, a negative one (`%.*s` with -1) counts as none.
+            Some((width, precision)) if precision.starts_with('-') => (width, None),
             Some((width, precision)) => (width, Some(precision.parse().unwrap_or(0))),
             None => (rest, None),
         };
@@ -336,6 +338,7 @@ mod tests {
             print("% d|% d|%#o|%#x|%#o|%#06x", &["5", "-5", "0", "0", "8", "255"]),
             " 5|-5|0|0|010|0x00ff"
         );
+        assert_eq!(print("%.*s|%.*d|%.*f", &["-1", "ab", "-1", "5", "-1", "2.5"]), "ab|5|2.500000");
         assert_eq!(print("%s|", &[]), "|");
         assert_eq!(print("x", &["unused"]), "x");
         assert_eq!(print("%.3d|%06.3d|%.2x|%.3d", &["5", "-5", "255", "1234"]), "005|  -005|ff|1234");
