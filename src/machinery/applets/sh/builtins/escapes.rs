@@ -66,7 +66,9 @@ fn expand(text: &str, ansi: bool) -> (Vec<u8>, bool) {
             Some('\\') => out.push(b'\\'),
             Some('c') if !ansi => return (out, true),
             Some(c @ ('\'' | '"')) if ansi => add(&mut out, c),
-            Some('x') => out.push(number(&mut chars, 0, 16, 2)),
+            Some('x') if chars.peek().is_some_and(char::is_ascii_hexdigit) => {
+                out.push(number(&mut chars, 0, 16, 2));
+            }
             Some('0') if !ansi => out.push(number(&mut chars, 0, 8, 3)),
             Some(c @ '0'..='7') => out.push(number(&mut chars, c as u32 - '0' as u32, 8, 2)),
             Some(other) => {

@@ -343,6 +343,7 @@ mod tests {
         assert_eq!(print("%e %g %g", &["12345.678", "0.0001", "1e10"]), "1.234568e+04 0.0001 1e+10");
         assert_eq!(print("%ld %5lld|%hx", &["1", "2", "255"]), "1     2|ff");
         assert_eq!(print("%b|", &["a\\tb"]), "a\tb|");
+        assert_eq!(print("\\x|\\xg|%b", &["\\x"]), "\\x|\\xg|\\x", "no digit, no byte");
         assert_eq!(print("a\\045d \\x25s \\0101|\\\\%d", &["5"]), "a%d %s \x081|\\5");
         assert_eq!(
             print("% d|% d|%#o|%#x|%#o|%#06x", &["5", "-5", "0", "0", "8", "255"]),
