@@ -20,7 +20,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Returns the arguments behind the program's name as texts.
 fn arguments_as_text(args: Vec<OsString>) -> Vec<String> {
@@ -90,11 +90,14 @@ fn write_archive(call: &Call, output: &mut impl Write, archive: Itself) -> io::R
     let mut builder = tar::Builder::new(output);
     let mut packing = Packing { call, archive, above: Vec::new(), removed: BTreeSet::new(), code: 0 };
     for name in &call.names {
+        // As in GNU tar, slashes at the end mean nothing: `link/` is the link itself.
         let trimmed = match name.trim_end_matches('/') {
             "" if name.starts_with('/') => "/",
             trimmed => trimmed,
         };
-        packing.add(&mut builder, &call.directory.join(name), Path::new(trimmed))?;
+        // No file has an empty name, which `join` would take for the directory itself.
+        let path = if trimmed.is_empty() { PathBuf::new() } else { call.directory.join(trimmed) };
+        packing.add(&mut builder, &path, Path::new(trimmed))?;
     }
     builder.finish()?;
     Ok(packing.code)
@@ -114,7 +117,7 @@ struct Packing<'a> {
 }
 
 impl Packing<'_> {
-    fn report_left_out(&mut self, name: &Path, error: &io::Error) {
+    fn report_problem(&mut self, name: &Path, error: &io::Error) {
         eprintln!("tar: {}: {}", name.display(), super::reason(error));
         self.code = 1;
     }
@@ -136,7 +139,7 @@ impl Packing<'_> {
         let found = match looked {
             Ok(found) => found,
             Err(error) => {
-                self.report_left_out(name, &error);
+                self.report_problem(name, &error);
                 return Ok(());
             }
         };
@@ -170,7 +173,7 @@ impl Packing<'_> {
         let target = match std::fs::read_link(path) {
             Ok(target) => target,
             Err(error) => {
-                self.report_left_out(name, &error);
+                self.report_problem(name, &error);
                 return Ok(());
             }
         };
@@ -192,7 +195,7 @@ impl Packing<'_> {
         let file = match opened {
             Ok(file) => file,
             Err(error) => {
-                self.report_left_out(name, &error);
+                self.report_problem(name, &error);
                 return Ok(());
             }
         };
@@ -203,7 +206,7 @@ impl Packing<'_> {
         member::append(builder, &mut header, stored, None, &mut content)?;
         if content.padded > 0 {
             let shrank = format!("file shrank by {} bytes; padding with zeros", content.padded);
-            self.report_left_out(name, &io::Error::other(shrank));
+            self.report_problem(name, &io::Error::other(shrank));
         }
         Ok(())
     }
@@ -217,7 +220,7 @@ impl Packing<'_> {
     ) -> io::Result<()> {
         let id = (found.dev(), found.ino());
         if self.above.contains(&id) {
-            self.report_left_out(name, &io::Error::other("a link leads back to a directory around it"));
+            self.report_problem(name, &io::Error::other("a link leads back to a directory around it"));
             return Ok(());
         }
         let mut stored = self.stored_name(name).to_vec();
@@ -229,7 +232,7 @@ impl Packing<'_> {
         let mut entries = match read {
             Ok(entries) => entries,
             Err(error) => {
-                self.report_left_out(name, &error);
+                self.report_problem(name, &error);
                 return Ok(());
             }
         };
@@ -328,6 +331,33 @@ mod tests {
             .collect();
         let sizes: Vec<(&str, u64)> = sizes.iter().map(|(name, size)| (name.as_str(), *size)).collect();
         assert_eq!(sizes, [("d/", 0), ("d/f", 7), ("d/up/", 0), ("d/up/f", 7)]);
+    }
+
+    /// As in GNU tar 1.34, except for its status 2.
+    #[test]
+    fn slashes_at_the_end_of_a_name_mean_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("d")).unwrap();
+        std::fs::write(dir.path().join("d/f"), "x").unwrap();
+        std::os::unix::fs::symlink("d", dir.path().join("l")).unwrap();
+        let path = dir.path().join("a.tar");
+        for (names, code, stored) in [
+            ("d//", 0, &["d/", "d/f"][..]),
+            ("d/f/", 0, &["d/f"]),
+            ("l/", 0, &["l"]),
+            ("-h l/", 0, &["l/", "l/f"]),
+            ("", 1, &[]),
+        ] {
+            let line = format!("cf {} -C {} {names}", path.display(), dir.path().display());
+            assert_eq!(create(&call(&line)).unwrap(), code, "{names}");
+            let mut archive = tar::Archive::new(File::open(&path).unwrap());
+            let found: Vec<String> = archive
+                .entries()
+                .unwrap()
+                .map(|e| String::from_utf8(e.unwrap().path_bytes().to_vec()).unwrap())
+                .collect();
+            assert_eq!(found, stored, "{names}");
+        }
     }
 
     #[test]

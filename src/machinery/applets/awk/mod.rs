@@ -159,7 +159,7 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// `name=value`, if the operand is that.
+/// Returns name and value of an operand `name=value`; `None` if it is not one.
 fn parse_assignment(operand: &[u8]) -> Option<(&str, &[u8])> {
     let end = operand.iter().position(|&b| b == b'=')?;
     let name = std::str::from_utf8(&operand[..end]).ok()?;

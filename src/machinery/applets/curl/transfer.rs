@@ -33,7 +33,7 @@ pub(super) fn transfer(
     transferred
 }
 
-/// Returns the word of the first request.
+/// Returns the method of the first request.
 fn method_of(options: &Options, body: Option<Body<'_>>) -> String {
     match (&options.method, options.head, body) {
         (Some(method), _, _) => method,

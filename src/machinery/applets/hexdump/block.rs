@@ -45,9 +45,9 @@ fn name_of_byte(byte: u8) -> String {
 }
 
 impl Field {
-    /// Prints one value. `bytes` are those that the field takes; none of them are left behind the
-    /// end of the input: then it is blank.
-    fn write_block(&self, out: &mut Vec<u8>, bytes: Option<&[u8]>, address: u64) {
+    /// Writes one value. `bytes` are those that the field takes; `None` behind the end of the
+    /// input, where the field is blank.
+    fn write_value(&self, out: &mut Vec<u8>, bytes: Option<&[u8]>, address: u64) {
         let value = |bytes: &[u8]| {
             let mut whole = [0; 8];
             whole[..bytes.len()].copy_from_slice(bytes);
@@ -113,7 +113,7 @@ impl Plan {
         Ok(Plan { formats, block })
     }
 
-    /// Prints one block. `bytes` are those that the input has; the last block may lack some.
+    /// Writes one block. `bytes` are those that the input has; the last block may lack some.
     pub(super) fn write_block(&self, out: &mut Vec<u8>, bytes: &[u8], address: u64) {
         let mut block = bytes.to_vec();
         block.resize(self.block, 0);
@@ -121,22 +121,22 @@ impl Plan {
             let mut at = 0;
             for unit in format.iter().filter(|unit| !unit.is_end()) {
                 for time in 1..=unit.times {
-                    put_once(unit, out, &block, bytes.len(), &mut at, address, time == unit.times);
+                    write_unit(unit, out, &block, bytes.len(), &mut at, address, time == unit.times);
                 }
             }
         }
     }
 
-    /// Prints what comes once, behind everything.
-    pub(super) fn put_end(&self, out: &mut Vec<u8>, address: u64) {
+    /// Writes what comes once, behind all blocks.
+    pub(super) fn write_end(&self, out: &mut Vec<u8>, address: u64) {
         let mut ends = self.formats.iter().flatten().filter(|unit| unit.is_end());
         if let Some(unit) = ends.next_back() {
-            put_once(unit, out, &[], 0, &mut 0, address, false);
+            write_unit(unit, out, &[], 0, &mut 0, address, false);
         }
     }
 }
 
-fn put_once(
+fn write_unit(
     unit: &Unit,
     out: &mut Vec<u8>,
     block: &[u8],
@@ -154,7 +154,7 @@ fn put_once(
             Part::Text(text) => out.extend(text.bytes()),
             Part::Field(field) => {
                 let bytes = block.get(*at..*at + field.bytes).filter(|_| *at < there);
-                field.write_block(out, bytes, address + *at as u64);
+                field.write_value(out, bytes, address + *at as u64);
                 *at += field.bytes;
             }
         }

@@ -143,7 +143,7 @@ fn dump(plan: &Plan, options: &Options, mut input: &mut dyn Read, out: &mut dyn 
     }
     if address > 0 {
         text.clear();
-        plan.put_end(&mut text, address);
+        plan.write_end(&mut text, address);
         out.write_all(&text)?;
     }
     out.flush()

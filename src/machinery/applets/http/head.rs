@@ -62,7 +62,7 @@ impl Head {
         matches!(self.status, 204 | 304)
     }
 
-    /// Takes the first line.
+    /// Parses the first line.
     fn parse_start_line(&mut self, line: &str) -> Result<(), Error> {
         let (version, rest) = line
             .split_at_checked(5)
@@ -87,7 +87,7 @@ impl Head {
         Ok(())
     }
 
-    /// Takes a line behind the first one, as text and as its bytes.
+    /// Parses a line behind the first one, given as text and as its bytes.
     fn parse_header_line(&mut self, line: &str, bytes: &[u8]) -> Result<(), Error> {
         let is_folded = line.starts_with([' ', '\t']);
         if is_folded && !self.headers.is_empty() {

@@ -281,7 +281,7 @@ fn parse_ipv4(host: &str) -> Option<Ipv4Addr> {
         [b'0', _, ..] => u32::from_str_radix(part, 8).ok(),
         _ => part.parse().ok(),
     };
-    // The number parsers of the standard library take a sign, strtoul(3) would not end there.
+    // Rust's number parsers accept a sign (`127.+1`), which no part of an address may have.
     let is_plain = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
     let parts: Vec<u32> = host.split('.').filter(|_| is_plain).map(digits).collect::<Option<_>>()?;
     let (last, bytes) = parts.split_last()?;

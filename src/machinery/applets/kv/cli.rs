@@ -148,7 +148,8 @@ impl Session<'_> {
         }
     }
 
-    /// Commands from standard input. On a terminal an error is shown, and the next line read.
+    /// Runs the commands of standard input. On a terminal an error is shown, and the next line is
+    /// read.
     fn run_input_lines(&mut self) -> Result<(), Failure> {
         let is_asked = io::stdin().is_terminal();
         let mut input = io::stdin().lock();
@@ -178,7 +179,7 @@ impl Session<'_> {
     }
 }
 
-/// Returns a reply for another program: values only, one on each line.
+/// Writes a reply for another program: values only, one on each line.
 fn write_raw(reply: &Reply, out: &mut Vec<u8>) {
     match reply {
         Reply::Status(text) | Reply::Bulk(Some(text)) => out.extend_from_slice(text),
@@ -199,7 +200,7 @@ fn write_raw(reply: &Reply, out: &mut Vec<u8>) {
     }
 }
 
-/// Returns a reply for people. The lines of an array within another one begin with `prefix`.
+/// Writes a reply for people. The lines of an array within another one begin with `prefix`.
 pub(super) fn write_for_terminal(reply: &Reply, prefix: &str, out: &mut Vec<u8>) {
     match reply {
         Reply::Status(text) => out.extend_from_slice(text),

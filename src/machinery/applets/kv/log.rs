@@ -241,8 +241,8 @@ fn frame_record(commands: &[u8]) -> Vec<u8> {
     record
 }
 
-/// Reads until the buffer is full, or to the end: how many bytes there were.
-fn read_up_to_full(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+/// Reads until the buffer is full or the file ends. Returns how many bytes were read.
+fn read_until_full(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut length = 0;
     while length < buffer.len() {
         match file.read(&mut buffer[length..]) {
@@ -259,7 +259,7 @@ fn read_up_to_full(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize>
 fn zeros_to_the_end(file: &mut impl Read) -> io::Result<Option<u64>> {
     let (mut buffer, mut length) = (vec![0; 64 << 10], 0);
     loop {
-        match read_up_to_full(file, &mut buffer)? {
+        match read_until_full(file, &mut buffer)? {
             0 => return Ok(Some(length)),
             count if buffer[..count].iter().any(|byte| *byte != 0) => return Ok(None),
             count => length += count as u64,
@@ -271,7 +271,7 @@ fn zeros_to_the_end(file: &mut impl Read) -> io::Result<Option<u64>> {
 pub(super) fn replay_log(mut file: impl Read, db: &mut Database) -> Result<Extent, String> {
     let failed = |e: io::Error| format!("cannot be read: {}", crate::reason(&e));
     let mut magic = [0; MAGIC.len()];
-    if read_up_to_full(&mut file, &mut magic).map_err(failed)? < MAGIC.len() || magic != *MAGIC {
+    if read_until_full(&mut file, &mut magic).map_err(failed)? < MAGIC.len() || magic != *MAGIC {
         return Err("is no log of kv-server; move it away to begin without data".into());
     }
     let mut whole = MAGIC.len() as u64;
@@ -283,7 +283,7 @@ pub(super) fn replay_log(mut file: impl Read, db: &mut Database) -> Result<Exten
             )
         };
         let mut header = [0; HEADER];
-        let got = read_up_to_full(&mut file, &mut header).map_err(failed)?;
+        let got = read_until_full(&mut file, &mut header).map_err(failed)?;
         if got < HEADER {
             return Ok(Extent { whole, torn: got as u64 });
         }
@@ -300,7 +300,7 @@ pub(super) fn replay_log(mut file: impl Read, db: &mut Database) -> Result<Exten
             return Err(damaged("a record is too long"));
         }
         let mut commands = vec![0; length];
-        let got = read_up_to_full(&mut file, &mut commands).map_err(failed)?;
+        let got = read_until_full(&mut file, &mut commands).map_err(failed)?;
         if got < length {
             return Ok(Extent { whole, torn: (HEADER + got) as u64 });
         }

@@ -61,7 +61,7 @@ pub(super) async fn run(port: u16, db: Database, log: Option<Log>) -> Result<(),
     daemon::listen(port, failed, serve).await
 }
 
-/// Milliseconds since 1970.
+/// Returns the milliseconds since 1970.
 fn unix_millis() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
@@ -195,7 +195,7 @@ async fn serve_connection(mut stream: TcpStream, server: Rc<RefCell<Server>>, mu
     }
 }
 
-/// False if the client does not take it.
+/// Sends replies. Returns false if the client does not take them in time.
 async fn send_replies(stream: &mut TcpStream, bytes: &[u8]) -> bool {
     bytes.is_empty() || matches!(tokio::time::timeout(PATIENCE, stream.write_all(bytes)).await, Ok(Ok(())))
 }

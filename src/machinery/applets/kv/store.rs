@@ -143,7 +143,7 @@ impl Database {
         self.entries.len()
     }
 
-    /// Returns the keys that will expire.
+    /// Returns how many keys will expire.
     pub(super) fn count_expiring(&self) -> usize {
         self.deadlines.len()
     }
@@ -217,7 +217,7 @@ impl Database {
     ///
     /// # Errors
     /// As [`Database::change_as`].
-    pub(super) fn edit_known<K: Kind, R>(
+    pub(super) fn change_known_as<K: Kind, R>(
         &mut self,
         key: &[u8],
         change: impl FnOnce(&mut K, &mut Growth) -> Result<R, Fault>,
@@ -298,8 +298,8 @@ mod tests {
             growth.remove(3 + ELEMENT);
             Ok(list.pop_back())
         };
-        assert_eq!(db.edit_known(b"l", pop), Ok(Some(Some(b"abc".to_vec()))));
-        assert_eq!(db.edit_known(b"l", pop), Ok(None));
+        assert_eq!(db.change_known_as(b"l", pop), Ok(Some(Some(b"abc".to_vec()))));
+        assert_eq!(db.change_known_as(b"l", pop), Ok(None));
         let refuse = |_: &mut Set, _: &mut Growth| Err::<(), Fault>("ERR no".into());
         assert_eq!(db.change_as(b"s", refuse), Err("ERR no".into()));
         assert_eq!((db.used_bytes(), db.len()), (one, 1));

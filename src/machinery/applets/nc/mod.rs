@@ -100,7 +100,7 @@ fn connect_and_converse(call: &Call) -> Result<(), String> {
     let addresses = resolve::addresses(host, None).map_err(|_| format!("bad address '{host}'"))?;
     let mut failure = None;
     for port in first.min(last)..=first.max(last) {
-        match dial_one(call, host, &addresses, port) {
+        match converse_at_port(call, host, &addresses, port) {
             Ok(()) if !call.zero => return Ok(()),
             Ok(()) => {}
             Err(e) => failure = Some(e),
@@ -109,7 +109,7 @@ fn connect_and_converse(call: &Call) -> Result<(), String> {
     failure.map_or(Ok(()), Err)
 }
 
-fn dial_one(call: &Call, host: &str, addresses: &[IpAddr], port: u16) -> Result<(), String> {
+fn converse_at_port(call: &Call, host: &str, addresses: &[IpAddr], port: u16) -> Result<(), String> {
     let ip = addresses.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED.into());
     let place = format!("{host} ({ip}:{port})");
     let note = |what: &str| {
@@ -310,7 +310,7 @@ const DECLINED_MAX: usize = 64 * 1024;
 /// Copies both ways until the other side ends, or nothing came for `wait`. The end of standard
 /// input is passed on. With `telnet`, options that the other side offers or asks for are declined.
 fn copy_both_ways(socket: OwnedFd, wait: Option<Duration>, telnet: bool) -> io::Result<()> {
-    pump_between(io::stdin().as_fd(), socket, wait, telnet, print)
+    copy_between(io::stdin().as_fd(), socket, wait, telnet, print)
 }
 
 /// How long input is waited for once the other side has ended: it may only have closed its sending
@@ -327,7 +327,7 @@ const GRACE: Duration = Duration::from_millis(100);
 ///
 /// Nothing is read from `input` before the socket has taken what was read last, and the socket is
 /// read meanwhile: two programs that only write would wait for each other for ever.
-fn pump_between(
+fn copy_between(
     input: BorrowedFd<'_>,
     socket: OwnedFd,
     wait: Option<Duration>,

@@ -45,7 +45,7 @@ fn two_sides_that_only_write_do_not_wait_for_each_other() {
             got += bytes.len();
             Ok(())
         };
-        pump_between(input.as_fd(), stream.into(), None, false, print).unwrap();
+        copy_between(input.as_fd(), stream.into(), None, false, print).unwrap();
         received.join().unwrap()
     });
     assert_eq!((got, received), (MUCH, MUCH));
@@ -67,7 +67,7 @@ fn a_side_that_sends_nothing_gets_what_the_other_one_sends() {
         other.read_to_end(&mut all).unwrap();
         all.len()
     });
-    pump_between(input.as_fd(), stream.into(), None, false, |_| Ok(())).unwrap();
+    copy_between(input.as_fd(), stream.into(), None, false, |_| Ok(())).unwrap();
     assert_eq!(received.join().unwrap(), MUCH);
 }
 
@@ -78,7 +78,7 @@ fn an_input_that_says_nothing_holds_no_ended_connection() {
     let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     drop(listener.accept().unwrap());
     let (silent, _writer) = io::pipe().unwrap();
-    pump_between(silent.as_fd(), stream.into(), None, false, |_| Ok(())).unwrap();
+    copy_between(silent.as_fd(), stream.into(), None, false, |_| Ok(())).unwrap();
 }
 
 /// The kernel resets the connection: the other side has not read what it was sent.
@@ -91,7 +91,7 @@ fn a_side_that_closes_without_reading_ends_the_connection() {
     other.peek(&mut [0]).unwrap();
     drop(other);
     let (silent, _writer) = io::pipe().unwrap();
-    let error = pump_between(silent.as_fd(), stream.into(), None, false, |_| Ok(())).unwrap_err();
+    let error = copy_between(silent.as_fd(), stream.into(), None, false, |_| Ok(())).unwrap_err();
     assert!(is_of_gone_peer(&error), "{error}");
 }
 

@@ -61,7 +61,8 @@ fn format_flags(set: u32) -> String {
     found.collect::<Vec<_>>().join(" ")
 }
 
-/// Bytes, and the same in a larger unit. As in busybox, what is behind the first digit is cut off.
+/// Formats a number of bytes, and the same in a larger unit. As in busybox, what is behind the
+/// first digit is cut off.
 fn format_size(bytes: u64) -> String {
     let (mut whole, mut tenths, mut unit) = (bytes, 0, "B");
     for larger in ["KiB", "MiB", "GiB", "TiB"] {

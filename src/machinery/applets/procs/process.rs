@@ -142,8 +142,8 @@ pub(super) fn uptime() -> u64 {
     (seconds * ticks_per_second() as f64) as u64
 }
 
-/// Writes a time as minutes and seconds.
-pub(super) fn format_cpu_time(ticks: u64) -> String {
+/// Returns a time in ticks as minutes and seconds.
+pub(super) fn format_ticks(ticks: u64) -> String {
     let seconds = ticks / ticks_per_second();
     format!("{}:{:02}", seconds / 60, seconds % 60)
 }

@@ -2,7 +2,7 @@
 
 use super::print;
 use super::process::{
-    Process, format_cpu_time, group_names, name_or_number, page_kb, read_all, uptime, user_names,
+    Process, format_ticks, group_names, name_or_number, page_kb, read_all, uptime, user_names,
 };
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -161,12 +161,12 @@ pub(super) fn column_value(
         "pgid" => process.pgid.to_string(),
         "sid" => process.sid.to_string(),
         "tty" => format_tty(process.tty),
-        "etime" => format_cpu_time(uptime().saturating_sub(process.started)),
+        "etime" => format_ticks(uptime().saturating_sub(process.started)),
         "user" => name_or_number(users, process.uid),
         "group" => name_or_number(groups, process.gid),
         "ruser" => name_or_number(users, process.ruid),
         "rgroup" => name_or_number(groups, process.rgid),
-        "time" => format_cpu_time(process.ticks),
+        "time" => format_ticks(process.ticks),
         "stat" => process.state.clone(),
         "vsz" => (process.size / 1024).to_string(),
         "rss" => (process.resident * page_kb()).to_string(),

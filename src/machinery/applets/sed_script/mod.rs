@@ -170,15 +170,15 @@ fn classify(words: &[Option<String>]) -> Words {
             break;
         } else if let Some(long) = word.strip_prefix("--") {
             let (name, has_value) = long.split_once('=').map_or((long, false), |(name, _)| (name, true));
-            is_extended |= is_abbreviation_of("regexp-extended", name);
-            is_in_place |= is_abbreviation_of("in-place", name);
-            has_null_data |= is_abbreviation_of("null-data", name);
+            is_extended |= is_abbreviation_of(name, "regexp-extended");
+            is_in_place |= is_abbreviation_of(name, "in-place");
+            has_null_data |= is_abbreviation_of(name, "null-data");
             // The second name is GNU's.
-            let is_file = is_abbreviation_of("script-file", name) || name == "file";
-            let is_script = is_file || is_abbreviation_of("expression", name);
+            let is_file = is_abbreviation_of(name, "script-file") || name == "file";
+            let is_script = is_file || is_abbreviation_of(name, "expression");
             let (value, start) = if has_value { (at, "--=".len() + name.len()) } else { (at + 1, 0) };
             scripts.extend(is_script.then_some(Place { at: value, start, is_file }));
-            let is_length = is_abbreviation_of("length", name);
+            let is_length = is_abbreviation_of(name, "length");
             if is_length {
                 line_length = number(value, start);
             }
@@ -212,7 +212,7 @@ fn classify(words: &[Option<String>]) -> Words {
 }
 
 /// Returns whether a word is the beginning of a long option's name.
-fn is_abbreviation_of(name: &str, word: &str) -> bool {
+fn is_abbreviation_of(word: &str, name: &str) -> bool {
     word.len() > 2 && name.starts_with(word)
 }
 

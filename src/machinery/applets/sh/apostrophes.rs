@@ -82,6 +82,7 @@ fn scan(text: &str, mut inside: Vec<Inside>) -> (String, bool, Deepest) {
     let mut deepest = Deepest::default();
     let mut out = String::with_capacity(text.len());
     let (mut chars, mut before, mut found) = (text.chars().peekable(), '\n', false);
+    let mut quotes = 0; // those in `inside`: to count them there would take time with its square
     while let Some(c) = chars.next() {
         deepest.all = deepest.all.max(inside.len());
         let top = inside.last().copied();
@@ -107,11 +108,14 @@ fn scan(text: &str, mut inside: Vec<Inside>) -> (String, bool, Deepest) {
                 found |= copy_comment(&mut chars, &mut out, top == Some(Inside::Brackets));
                 before = '\n'; // the next line may be a comment, too
             }
-            ('"', Some(Inside::Quotes)) => drop(inside.pop()),
+            ('"', Some(Inside::Quotes)) => {
+                inside.pop();
+                quotes -= 1;
+            }
             ('"', Some(Inside::Document)) => {}
             ('"', _) => {
                 inside.push(Inside::Quotes);
-                let quotes = inside.iter().filter(|i| **i == Inside::Quotes).count();
+                quotes += 1;
                 deepest.quotes = deepest.quotes.max(quotes);
             }
             ('`', Some(Inside::Backquotes)) => drop(inside.pop()),
@@ -189,6 +193,18 @@ fn copy_ansi(chars: &mut impl Iterator<Item = char>, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The time of a count for each quote would be hours.
+    #[test]
+    fn open_quotes_are_counted_in_one_walk() {
+        for (text, depth) in [
+            ("\"a\" \"b\"".to_string(), 1),
+            (r#""$(echo "$(echo "a")")" "b""#.to_string(), 3),
+            ("\"$(".repeat(1_000_000), 1_000_000),
+        ] {
+            assert_eq!(depth_of_quotes(&text), depth);
+        }
+    }
 
     #[test]
     fn only_plain_apostrophes_are_replaced() {

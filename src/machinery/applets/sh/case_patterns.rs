@@ -69,8 +69,8 @@ impl Frame {
     }
 }
 
-/// Returns whether [`open_patterns`] may miss a pattern because the text has a here-document. If its
-/// commands are parsed one by one, only the command with the here-document has that fault.
+/// Returns whether [`open_patterns`] may miss a pattern because the text has a here-document. If
+/// its commands are parsed one by one, only the command with the here-document has that fault.
 pub(super) fn may_miss(text: &str) -> bool {
     text.contains("<<") && text.split("$(").skip(1).any(|inner| inner.trim_start().starts_with("case"))
 }

@@ -35,12 +35,12 @@ impl Shell {
             },
             Expr::Not(inner) => Ok(self.evaluate_extended_test(inner)?.map(|truth| !truth)),
             Expr::Parenthesized(inner) => self.evaluate_extended_test(inner),
-            Expr::UnaryTest(operator, operand) => self.holds_of_one(operator, operand),
-            Expr::BinaryTest(operator, left, right) => self.holds_of_two(operator, left, right),
+            Expr::UnaryTest(operator, operand) => self.evaluate_unary(operator, operand),
+            Expr::BinaryTest(operator, left, right) => self.evaluate_binary(operator, left, right),
         }
     }
 
-    fn holds_of_one(&mut self, operator: &Unary, operand: &Word) -> Result<Truth, Flow> {
+    fn evaluate_unary(&mut self, operator: &Unary, operand: &Word) -> Result<Truth, Flow> {
         if let Unary::FileExistsAndModifiedSinceLastRead
         | Unary::ShellOptionEnabled
         | Unary::ShellVariableIsSetAndAssigned
@@ -52,7 +52,7 @@ impl Shell {
         Ok(Ok(test_unary(&operator.to_string(), &operand)))
     }
 
-    fn holds_of_two(&mut self, operator: &Binary, left: &Word, right: &Word) -> Result<Truth, Flow> {
+    fn evaluate_binary(&mut self, operator: &Binary, left: &Word, right: &Word) -> Result<Truth, Flow> {
         let left = self.expand_to_string(&left.value)?;
         match operator {
             Binary::StringMatchesRegex | Binary::StringContainsSubstring => {

@@ -209,7 +209,7 @@ impl Shell {
         self.getopts = Getopts { index, at: 0 };
     }
 
-    /// Returns the status of a command that ended without a jump.
+    /// Sets `$?` to the status of a command that ended without a jump, and returns it.
     fn set_status(&mut self, status: i32) -> Run {
         self.status = status;
         Ok(status)

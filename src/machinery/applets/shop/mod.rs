@@ -50,7 +50,7 @@ fn serve<R: Future<Output = Result<(), String>>>(name: &str, hello: &str, run: i
     }
 }
 
-/// Returns the value of an environment variable, if it is not empty.
+/// Returns the value of an environment variable, or `default` if it is not set or empty.
 fn environment_or(name: &str, default: &str) -> String {
     std::env::var(name).ok().filter(|value| !value.is_empty()).unwrap_or_else(|| default.into())
 }

@@ -125,7 +125,7 @@ impl Parser<'_> {
                 part = match part {
                     Node::Begin | Node::End => part,
                     Node::Repeat(inner, least, most)
-                        if is_small_repetition(least, most) && is_small_repetition(min, max) =>
+                        if is_symbol_repetition(least, most) && is_symbol_repetition(min, max) =>
                     {
                         Node::Repeat(inner, least * min, most.and(max))
                     }
@@ -230,9 +230,9 @@ impl Parser<'_> {
                 return Err(format!("\\{} is gawk's own and not supported", char::from(byte)));
             }
             b'w' | b'W' => {
-                insert_matching(&mut set, |b| (b.is_ascii_alphanumeric() || b == b'_') == (byte == b'w'))
+                set_to_matching(&mut set, |b| (b.is_ascii_alphanumeric() || b == b'_') == (byte == b'w'))
             }
-            b's' | b'S' => insert_matching(&mut set, |b| is_space(b) == (byte == b's')),
+            b's' | b'S' => set_to_matching(&mut set, |b| is_space(b) == (byte == b's')),
             _ => {
                 let (code, bytes) = escape(rest).unwrap_or((byte, 1));
                 set[usize::from(code)] = true;
@@ -264,7 +264,7 @@ impl Parser<'_> {
                         let name = String::from_utf8_lossy(&rest[..length]).into_owned();
                         return Some(Err(format!("unknown class [:{name}:]")));
                     };
-                    fill_more(&mut set, test);
+                    insert_matching(&mut set, test);
                     self.at += 4 + length;
                     continue;
                 }
@@ -284,7 +284,7 @@ impl Parser<'_> {
             if high < low {
                 return Some(Err("invalid range".into()));
             }
-            fill_more(&mut set, |b| (low..=high).contains(&b));
+            insert_matching(&mut set, |b| (low..=high).contains(&b));
         }
         if negated {
             set.iter_mut().for_each(|member| *member = !*member);
@@ -323,13 +323,13 @@ impl Parser<'_> {
     }
 }
 
-fn insert_matching(set: &mut Set, test: impl Fn(u8) -> bool) {
+fn set_to_matching(set: &mut Set, test: impl Fn(u8) -> bool) {
     for (byte, member) in (0..=255u8).zip(set.iter_mut()) {
         *member = test(byte);
     }
 }
 
-fn fill_more(set: &mut Set, test: impl Fn(u8) -> bool) {
+fn insert_matching(set: &mut Set, test: impl Fn(u8) -> bool) {
     for (byte, member) in (0..=255u8).zip(set.iter_mut()) {
         *member |= test(byte);
     }
@@ -337,7 +337,7 @@ fn fill_more(set: &mut Set, test: impl Fn(u8) -> bool) {
 
 /// Returns whether a repetition is `*`, `+`, `?` or what means the same. Two of them in a row are
 /// one again: `a+?` is `a*`. Of other counts that is not so: `a{2,3}?` is none, two or three.
-fn is_small_repetition(min: usize, max: Option<usize>) -> bool {
+fn is_symbol_repetition(min: usize, max: Option<usize>) -> bool {
     min <= 1 && max.is_none_or(|max| max == 1)
 }
 

@@ -221,7 +221,7 @@ impl<'p> Interpreter<'p> {
 }
 
 impl Interpreter<'_> {
-    /// Returns what a separator as FS has it means.
+    /// Returns how a text separates that is the value of FS or the third argument of `split`.
     fn parse_separator(&mut self, text: &Text) -> Run<Separator> {
         Ok(match &text[..] {
             b" " => Separator::Blanks,
@@ -231,7 +231,7 @@ impl Interpreter<'_> {
         })
     }
 
-    /// Returns the regular expression that a string is.
+    /// Compiles a string as a regular expression, unless it is still kept compiled.
     fn compile_regex(&mut self, pattern: &Text) -> Run<Rc<Regex>> {
         if let Some(regex) = self.regexes.get(pattern) {
             return Ok(Rc::clone(regex));

@@ -111,7 +111,7 @@ pub(super) fn hlen(call: &mut Call) -> Result<(), Fault> {
 
 pub(super) fn hdel(call: &mut Call) -> Result<(), Fault> {
     let fields = call.words[2..].to_vec();
-    let count = call.db.edit_known(&call.words[1], |map: &mut Hash, growth: &mut Growth| {
+    let count = call.db.change_known_as(&call.words[1], |map: &mut Hash, growth: &mut Growth| {
         let mut count = 0;
         for field in fields {
             let gone = match map.len() {

@@ -54,9 +54,9 @@ pub(super) fn flush(call: &mut Call) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Does a text fit a pattern? `*` is any text, `?` any byte, `[a-c]` and `[^a]` sets, `\` takes the
-/// next byte as it is. After a failure only the last `*` takes one byte more, so no pattern takes
-/// longer than the product of the lengths.
+/// Returns whether a text matches a pattern. `*` is any text, `?` any byte, `[a-c]` and `[^a]` are
+/// sets, `\` takes the next byte as it is. After a failure only the last `*` takes one byte more,
+/// so no pattern takes longer than the product of the lengths.
 fn matches_pattern(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
@@ -253,7 +253,7 @@ pub(super) fn pexpireat(call: &mut Call) -> Result<(), Fault> {
     expire_in(call, 1, true, "pexpireat")
 }
 
-/// Milliseconds that a key has left: -1 without a limit, -2 without a key.
+/// Returns the milliseconds that a key has left: -1 without a limit, -2 without a key.
 fn millis_left(call: &Call) -> i64 {
     match call.db.get(call.argument(1)) {
         Some(entry) => entry.expires.map_or(-1, |at| at.saturating_sub(call.now).max(0)),

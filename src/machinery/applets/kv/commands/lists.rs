@@ -47,7 +47,7 @@ fn pop(call: &mut Call, end: End) -> Result<(), Fault> {
         }
         None => None,
     };
-    let taken = call.db.edit_known(&call.words[1], |list: &mut List, growth: &mut Growth| {
+    let taken = call.db.change_known_as(&call.words[1], |list: &mut List, growth: &mut Growth| {
         let count = wanted.unwrap_or(1).min(list.len());
         let taken: Vec<Vec<u8>> = match end {
             End::Left => list.drain(..count).collect(),

@@ -25,7 +25,7 @@ pub(super) fn sadd(call: &mut Call) -> Result<(), Fault> {
 
 pub(super) fn srem(call: &mut Call) -> Result<(), Fault> {
     let values = call.words[2..].to_vec();
-    let count = call.db.edit_known(&call.words[1], |set: &mut Set, growth: &mut Growth| {
+    let count = call.db.change_known_as(&call.words[1], |set: &mut Set, growth: &mut Growth| {
         let gone = values.iter().filter(|value| set.swap_remove(value.as_slice()));
         Ok(gone.inspect(|value| growth.remove(value.len() + ELEMENT)).count())
     })?;

@@ -3,8 +3,8 @@
 /// What is wrong, in nginx' words, and in which line.
 pub(super) type Fault = (String, usize);
 
-/// Words, `{`, `}` and `;` with their lines. Quotes hold a word together, over lines too, `#`
-/// starts a comment.
+/// Splits a configuration into words, `{`, `}` and `;`, with their lines. Quotes hold a word
+/// together, over lines too; `#` starts a comment.
 pub(super) fn split_tokens(text: &str) -> Result<Vec<(String, usize)>, Fault> {
     let mut found = Vec::new();
     let (mut line, mut quote) = (1, None);

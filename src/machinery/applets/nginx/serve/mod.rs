@@ -103,7 +103,7 @@ fn is_too_long(server: &Server, headers: &HeaderMap) -> bool {
     server.answer.is_none() && length.is_some_and(|length| length > BODY_MAX)
 }
 
-/// Returns the page for a request that has no location. Also that one is in the server's charset.
+/// Returns the error page for a request that has no location, in the charset of the server.
 fn refuse(server: &Server, status: StatusCode) -> Response<Content> {
     let mut response = error_page(status);
     add_charset(server, &mut response);

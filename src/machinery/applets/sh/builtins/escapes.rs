@@ -1,12 +1,12 @@
 //! Backslashes of `echo -e`, `printf` and `$'…'`.
 
-/// As `$'…'` and printf's format understand them. A number is a byte, so several may be one
-/// character, and none need be.
+/// Decodes escapes as `$'…'` and the format of printf do. A number is a byte: several of them may
+/// make one character, and the bytes need not be UTF-8.
 pub(crate) fn decode_ansi(text: &str) -> Vec<u8> {
     expand(text, true).0
 }
 
-/// Returns a format of printf. A `%` that a number makes is plain, so it is doubled.
+/// Decodes the escapes in a format of printf. A `%` that a number makes is plain, so it is doubled.
 pub(crate) fn decode_format(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = text;
@@ -66,7 +66,9 @@ fn expand(text: &str, ansi: bool) -> (Vec<u8>, bool) {
             Some('\\') => out.push(b'\\'),
             Some('c') if !ansi => return (out, true),
             Some(c @ ('\'' | '"')) if ansi => add(&mut out, c),
-            Some('x') => out.push(number(&mut chars, 0, 16, 2)),
+            Some('x') if chars.peek().is_some_and(char::is_ascii_hexdigit) => {
+                out.push(number(&mut chars, 0, 16, 2));
+            }
             Some('0') if !ansi => out.push(number(&mut chars, 0, 8, 3)),
             Some(c @ '0'..='7') => out.push(number(&mut chars, c as u32 - '0' as u32, 8, 2)),
             Some(other) => {

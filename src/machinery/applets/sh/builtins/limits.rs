@@ -78,7 +78,7 @@ fn parse_permissions(text: &str, now: u32) -> Option<u32> {
     })
 }
 
-/// Rights as `umask -S` prints them: `u=rwx,g=rx,o=rx`.
+/// Formats rights as `umask -S` prints them: `u=rwx,g=rx,o=rx`.
 fn format_mode(rights: u32) -> String {
     let class = |(name, shift): (char, u32)| {
         let held = [(4, 'r'), (2, 'w'), (1, 'x')].into_iter().filter(|(bit, _)| rights >> shift & bit != 0);
@@ -88,13 +88,26 @@ fn format_mode(rights: u32) -> String {
 }
 
 impl Shell {
-    pub(crate) fn umask(&mut self, args: &[String]) -> Run {
-        let Some(text) = args.iter().find(|a| *a != "-S") else {
+    /// `umask [-S] [MODE]`
+    pub(crate) fn umask(&mut self, mut args: &[String]) -> Run {
+        let mut in_letters = false;
+        while let [option, rest @ ..] = args
+            && option.len() > 1
+            && option.starts_with('-')
+        {
+            args = rest;
+            match option.as_str() {
+                "--" => break,
+                "-S" => in_letters = true,
+                _ => return self.report_misuse("umask", format_args!("illegal option {option}")),
+            }
+        }
+        let Some(text) = args.first() else {
             let now = umask(Mode::empty());
             umask(now);
-            let text = match args.is_empty() {
-                true => format!("{:04o}\n", now.bits()),
-                false => format_mode(!now.bits()),
+            let text = match in_letters {
+                true => format_mode(!now.bits()),
+                false => format!("{:04o}\n", now.bits()),
             };
             return self.print(&text);
         };

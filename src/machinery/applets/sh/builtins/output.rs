@@ -98,7 +98,14 @@ fn format_once(
         let mut spec = String::new();
         while let Some(byte) = bytes.next_if(|byte| b"-+ #0123456789.*".contains(byte)) {
             match byte {
-                b'*' => spec.push_str(values.next().map_or("0", String::as_str)),
+                b'*' => {
+                    let value = values.next().map_or("0", String::as_str);
+                    let (number, whole) = parse_integer(value);
+                    if !whole {
+                        faults.push(format!("invalid number '{value}'"));
+                    }
+                    spec.push_str(&number.to_string());
+                }
                 byte => spec.push(byte.into()),
             }
         }
@@ -149,6 +156,8 @@ impl Spec {
         let at = text.find(|c: char| !"-+ #0".contains(c)).unwrap_or(text.len());
         let (flags, rest) = text.split_at(at);
         let (width, precision) = match rest.split_once('.') {
+            // As in C, a negative one (`%.*s` with -1) counts as none.
+            Some((width, precision)) if precision.starts_with('-') => (width, None),
             Some((width, precision)) => (width, Some(precision.parse().unwrap_or(0))),
             None => (rest, None),
         };
@@ -244,7 +253,8 @@ impl Spec {
                     0.0
                 });
                 let text = format_real(conversion, number, self.precision);
-                self.pad(signed(text, number < 0.0), true)
+                // Zeros fill no `inf` and no `nan`. -0.0 has a sign.
+                self.pad(signed(text, number.is_sign_negative()), number.is_finite())
             }
             _ => return None,
         })
@@ -291,6 +301,8 @@ fn format_real(conversion: char, number: f64, precision: Option<usize>) -> Strin
         format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
     };
     let text = match conversion.to_ascii_lowercase() {
+        _ if number.is_nan() => "nan".to_string(),
+        _ if number.is_infinite() => number.to_string(),
         'f' => format!("{number:.precision$}"),
         'e' => {
             let (mantissa, exponent) = scientific(precision);
@@ -331,10 +343,20 @@ mod tests {
         assert_eq!(print("%e %g %g", &["12345.678", "0.0001", "1e10"]), "1.234568e+04 0.0001 1e+10");
         assert_eq!(print("%ld %5lld|%hx", &["1", "2", "255"]), "1     2|ff");
         assert_eq!(print("%b|", &["a\\tb"]), "a\tb|");
+        assert_eq!(print("\\x|\\xg|%b", &["\\x"]), "\\x|\\xg|\\x", "no digit, no byte");
         assert_eq!(print("a\\045d \\x25s \\0101|\\\\%d", &["5"]), "a%d %s \x081|\\5");
         assert_eq!(
             print("% d|% d|%#o|%#x|%#o|%#06x", &["5", "-5", "0", "0", "8", "255"]),
             " 5|-5|0|0|010|0x00ff"
+        );
+        assert_eq!(print("%.*s|%.*d|%.*f", &["-1", "ab", "-1", "5", "-1", "2.5"]), "ab|5|2.500000");
+        assert_eq!(
+            print("%+g|%+.1f|%05f|%-5f|%e|%G", &["-0.0", "-0.0", "inf", "nan", "-inf", "nan"]),
+            "-0|-0.0|  inf|nan  |-inf|NAN"
+        );
+        assert_eq!(
+            format_text("%*d|%*d", &["x".into(), "1".into(), "007".into(), "2".into()]),
+            (b"1|      2".to_vec(), vec!["invalid number 'x'".to_string()])
         );
         assert_eq!(print("%s|", &[]), "|");
         assert_eq!(print("x", &["unused"]), "x");

@@ -1,4 +1,4 @@
-//! `wait` and `kill`.
+//! `wait`, `jobs` and `kill`.
 
 use super::super::traps::{SIGNALS, signal_name, signal_number};
 use super::super::{Run, Shell};
@@ -128,7 +128,9 @@ impl Shell {
     fn list_signals(&self, args: &[String]) -> Run {
         if let Some(status) = args.first() {
             return match status.parse::<i32>() {
-                Ok(number) => self.print(&format!("{}\n", signal_name(number & 127))),
+                // A signal, or the status of a program that it ended.
+                Ok(number @ (0..=64 | 129..=192)) => self.print(&format!("{}\n", signal_name(number & 127))),
+                Ok(_) => self.report_misuse("kill", format_args!("{status}: bad signal")),
                 Err(_) => match signal_number(status) {
                     Some(number) => self.print(&format!("{number}\n")),
                     None => self.report_misuse("kill", format_args!("{status}: bad signal")),

@@ -120,8 +120,8 @@ impl Shell {
         Ok(fields.join())
     }
 
-    /// As [`Shell::expand_to_string`] for the value of an assignment, in which `~` also counts after
-    /// `:`.
+    /// As [`Shell::expand_to_string`] for the value of an assignment, in which `~` also counts
+    /// after `:`.
     pub(super) fn expand_assigned_value(&mut self, word: &str) -> Result<String, Flow> {
         if !word.contains(":~") {
             return self.expand_to_string(word);

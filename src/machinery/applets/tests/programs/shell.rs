@@ -375,6 +375,8 @@ const CASES: &[Case] = &[
         0,
     ),
     ("umask 027; umask -S; umask", "u=rwx,g=rx,o=\n0027\n", 0),
+    ("umask 022; umask -- 027; umask; umask -x; echo $?; umask", "0027\n2\n0027\n", 0),
+    ("kill -l 15; kill -l 143; kill -l 200; echo $?", "TERM\nTERM\n2\n", 0),
     (
         "umask 022; umask u=rw+x,g=u; umask; umask g=o-w,o-rwx; umask; umask a=X; umask; umask =,u+z; echo $?",
         "0002\n0027\n0666\n2\n",
