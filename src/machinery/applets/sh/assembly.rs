@@ -12,6 +12,9 @@ const LEVELS_MAX: usize = 30;
 /// is text.
 const MISPLACED: &str = ": ;;;\n";
 
+/// What the arms of a `case` are parsed behind while the command that they belong to goes on.
+const CASE_HEAD: &str = "case _ in\n";
+
 /// What ends an open quote or expansion, and the character without which no line ends it.
 const CLOSINGS: [(&str, char); 6] =
     [("'", '\''), ("\"", '"'), ("`", '`'), (")", ')'), (")\"", ')'), ("}", '}')];
@@ -60,6 +63,8 @@ enum Awaited {
     Document(HereDocument),
     /// A character that ends a quote or an expansion.
     Closing(char),
+    /// A line that the next one does not continue, as `b` after `a |`.
+    Continuation,
     /// The end of a compound command, as `done`. A complete command never is that, so only the
     /// lines of the command that stands there now are parsed:
     ///
@@ -71,13 +76,16 @@ enum Awaited {
     /// done                 no command: the whole text is parsed, and is complete
     /// ```
     Body(Box<Assembly>),
+    /// The end of a `case`, at a place where an arm may stand. Only the lines of the arm that
+    /// stands there now are parsed, behind [`CASE_HEAD`].
+    Arms(Box<Assembly>),
 }
 
 impl Awaited {
     /// Returns what an incomplete text waits for, which is in so many bodies of other commands.
     fn for_text(text: &str, level: usize, stack: depth::Stack) -> Awaited {
         let text = match text.strip_suffix('\n') {
-            Some(line) if line.ends_with('\\') => return Awaited::Anything, // the next line is the same word
+            Some(line) if line.ends_with('\\') => return Awaited::Continuation, // the next line is the same word
             Some(_) => Cow::Borrowed(text),
             None => Cow::Owned(format!("{text}\n")),
         };
@@ -88,9 +96,17 @@ impl Awaited {
             let closing = CLOSINGS.iter().find(|(end, _)| has_closed(&format!("{text}{end}\n"), stack));
             return closing.map_or(Awaited::Anything, |(_, closing)| Awaited::Closing(*closing));
         }
-        let is_body = level < LEVELS_MAX && !may_be_in_bash_brackets(&text);
-        match is_body && is_incomplete(&format!("{text}:\n"), stack) {
-            true => Awaited::Body(Box::new(Assembly { level: level + 1, ..Assembly::default() })),
+        if level < LEVELS_MAX && !may_be_in_bash_brackets(&text) {
+            if is_incomplete(&format!("{text}:\n"), stack) {
+                return Awaited::Body(Box::new(Assembly { level: level + 1, ..Assembly::default() }));
+            }
+            if is_incomplete(&format!("{text}_) :\n"), stack) {
+                return Awaited::Arms(Box::new(Assembly::for_arms(level + 1)));
+            }
+        }
+        let last = text.split_inclusive('\n').next_back();
+        match last.is_some_and(|line| is_continued(line, stack)) {
+            true => Awaited::Continuation,
             false => Awaited::Anything,
         }
     }
@@ -101,9 +117,29 @@ impl Awaited {
             Awaited::Anything => false,
             Awaited::Document(document) => !document.ends_with(line),
             Awaited::Closing(closing) => !line.contains(*closing),
+            Awaited::Continuation => is_continued(line, stack),
             Awaited::Body(command) => !matches!(command.push(line, stack), Some(Err(_))),
+            Awaited::Arms(arms) => arms.push_to_arms(line, stack),
         }
     }
+}
+
+/// Returns whether a line leaves a command incomplete that waits for it, whatever came before: it
+/// ends in `\`, or in `|`, `&&` or `||` that a further command makes complete. A line that may hold
+/// a comment says nothing.
+fn is_continued(line: &str, stack: depth::Stack) -> bool {
+    if line.contains('#') {
+        return false;
+    }
+    if let Some(joined) = line.strip_suffix("\\\n") {
+        return ends_in_whole_pairs(joined);
+    }
+    is_incomplete(line, stack) && parse_program(&format!("{line}:\n"), stack).is_ok()
+}
+
+/// Returns whether no backslash at the end of a text takes the meaning of what follows.
+fn ends_in_whole_pairs(text: &str) -> bool {
+    (text.len() - text.trim_end_matches('\\').len()).is_multiple_of(2)
 }
 
 fn is_incomplete(text: &str, stack: depth::Stack) -> bool {
@@ -132,8 +168,26 @@ pub(super) struct Assembly {
 }
 
 impl Assembly {
+    /// Returns one for the arms of a `case` that is in so many bodies of other commands.
+    fn for_arms(level: usize) -> Assembly {
+        Assembly { text: CASE_HEAD.into(), level, ..Assembly::default() }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.text.is_empty()
+    }
+
+    /// Adds a line to the arms of a `case`, and forgets those that are complete. Returns whether
+    /// the `case` goes on.
+    fn push_to_arms(&mut self, line: &str, stack: depth::Stack) -> bool {
+        if self.push(line, stack).is_some() {
+            return false;
+        }
+        // In an arm's commands `_)` would be a fault, in a quote the text would be incomplete.
+        if parse_program(&format!("{}_) : ;;\nesac\n", self.text), stack).is_ok() {
+            *self = Assembly::for_arms(self.level);
+        }
+        true
     }
 
     /// Adds a line. Returns what the lines mean, and forgets them, unless more lines could change
@@ -149,7 +203,7 @@ impl Assembly {
                 None
             }
             Ok(_) if goes_on(&self.text, stack) => {
-                self.awaited = Awaited::Anything;
+                self.awaited = Awaited::Continuation;
                 None
             }
             parsed => {
@@ -174,8 +228,7 @@ impl Assembly {
 /// a comment it joins nothing; there an apostrophe is no fault either.
 fn goes_on(text: &str, stack: depth::Stack) -> bool {
     let Some(line) = text.strip_suffix("\\\n") else { return false };
-    let backslashes = line.len() - line.trim_end_matches('\\').len();
-    backslashes.is_multiple_of(2)
+    ends_in_whole_pairs(line)
         && parse_program(&format!("{line}'"), stack).is_err_and(|fault| fault.incomplete)
 }
 
@@ -239,7 +292,9 @@ mod tests {
             Awaited::Anything => "anything".to_string(),
             Awaited::Document(document) => document.end,
             Awaited::Closing(closing) => closing.to_string(),
+            Awaited::Continuation => "continuation".into(),
             Awaited::Body(_) => "body".into(),
+            Awaited::Arms(_) => "arms".into(),
         };
         for (text, awaited) in [
             ("if true; then\n", "body"),
@@ -247,11 +302,16 @@ mod tests {
             ("( a\n", "body"),
             ("case x in a)\n", "body"),
             ("{ a |\n", "body"),
-            ("case x in\n", "anything"),
+            ("case x in\n", "arms"),
+            ("case x in\na) b ;;\n", "arms"),
+            ("if a; then case x in\n", "arms"),
+            ("case x\n", "anything"),
             ("for i in a\n", "anything"),
             ("f()\n", "anything"),
-            ("a |\n", "anything"),
-            ("if a \\\n", "anything"),
+            ("a |\n", "continuation"),
+            ("a &&\n", "continuation"),
+            ("a | # b |\n", "anything"),
+            ("if a \\\n", "continuation"),
             ("((\n", "anything"),
             ("[[ a &&\n", "anything"),
             ("x='\n", "'"),
@@ -279,6 +339,12 @@ mod tests {
             "x=\"$(\nif a; then\necho \"b\"\nfi\n)\"\n",
             "x=$(case a in\na) b\n;;\nesac)\n",
             "(case a in\na) b;;\nesac)\n",
+            "case a in\n# esac\na | b) c ;; # d\n(e)\nf\n;;\ng) h ;; esac\n",
+            "case a in\na) cat <<E ;;\nesac\nE\nb) echo ';;\nc) esac' ;;\nesac\n",
+            "case a in\na) case b in\nc) d ;;\nesac ;;\ne) f\nesac |\ng\n",
+            "if a; then case b in\nc) d ;;\nesac; fi\n",
+            "a |\nb | c &&\n# d |\ne \\\n-f ||\ng # h |\n",
+            "echo 'a \\\nb |\nc' |\nd\n",
         ] {
             let (mut lines, count) = (Assembly::default(), text.lines().count());
             for (at, line) in text.split_inclusive('\n').enumerate() {
@@ -303,6 +369,28 @@ mod tests {
             assert!(inner.is_empty());
         }
         assert!(matches!(lines.push("done\n", stack()), Some(Ok(_))));
+    }
+
+    /// So would each line of these.
+    #[test]
+    fn arms_and_pipelines_take_time_with_their_length() {
+        let mut lines = Assembly::default();
+        assert!(lines.push("case a in\n", stack()).is_none());
+        for turn in 0..1000 {
+            for line in ["b) c ;;\n", "d)\n", "e\n", ";;\n"] {
+                assert!(lines.push(line, stack()).is_none());
+                let Awaited::Arms(arms) = &lines.awaited else { panic!("turn {turn}: the case has arms") };
+                assert!(arms.text.len() < 30, "turn {turn}: {}", arms.text);
+            }
+            assert!(matches!(&lines.awaited, Awaited::Arms(arms) if arms.text == CASE_HEAD));
+        }
+        assert!(matches!(lines.push("esac\n", stack()), Some(Ok(_))));
+        for line in ["a |\n", "a &&\n", "a ||\n", "a \\\n"] {
+            assert!(lines.push(line, stack()).is_none());
+            assert!(lines.awaited.still_waits_after(line, stack()), "{line}");
+            assert!(!lines.awaited.still_waits_after("a\n", stack()), "{line}");
+            assert!(matches!(lines.push("b\n", stack()), Some(Ok(_))));
+        }
     }
 
     #[test]
