@@ -180,7 +180,9 @@ impl Assembly {
     /// Adds a line to the arms of a `case`, and forgets those that are complete. Returns whether
     /// the `case` goes on.
     fn push_to_arms(&mut self, line: &str, stack: depth::Stack) -> bool {
-        if self.push(line, stack).is_some() {
+        // Behind the head, `esac)` begins an arm; in the whole text the bracket may end a subshell.
+        let may_end = line.split_once("esac").is_some_and(|(_, behind)| behind.contains(')'));
+        if may_end || self.push(line, stack).is_some() {
             return false;
         }
         // In an arm's commands `_)` would be a fault, in a quote the text would be incomplete.
@@ -343,6 +345,7 @@ mod tests {
             "case a in\na) cat <<E ;;\nesac\nE\nb) echo ';;\nc) esac' ;;\nesac\n",
             "case a in\na) case b in\nc) d ;;\nesac ;;\ne) f\nesac |\ng\n",
             "if a; then case b in\nc) d ;;\nesac; fi\n",
+            "(case a in\nb) c ;; esac | d)\n",
             "a |\nb | c &&\n# d |\ne \\\n-f ||\ng # h |\n",
             "echo 'a \\\nb |\nc' |\nd\n",
         ] {
