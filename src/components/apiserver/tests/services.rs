@@ -272,8 +272,8 @@ async fn a_service_becomes_an_external_name_and_comes_back() {
     }
 }
 
-/// As upstream (`REST.beginUpdate`): a patch changes a Service with all that it has, and policies see
-/// of the old one what answers show.
+/// As upstream (`REST.beginUpdate`): a patch changes a Service with all that it has, and policies
+/// see of the old one what answers show.
 #[tokio::test]
 async fn policies_see_the_old_service_of_an_update_as_it_was_shown() {
     const ROOT: &str = "/apis/admissionregistration.k8s.io/v1";
