@@ -345,7 +345,6 @@ mod tests {
             "case a in\na) cat <<E ;;\nesac\nE\nb) echo ';;\nc) esac' ;;\nesac\n",
             "case a in\na) case b in\nc) d ;;\nesac ;;\ne) f\nesac |\ng\n",
             "if a; then case b in\nc) d ;;\nesac; fi\n",
-            "(case a in\nb) c ;; esac | d)\n",
             "a |\nb | c &&\n# d |\ne \\\n-f ||\ng # h |\n",
             "echo 'a \\\nb |\nc' |\nd\n",
         ] {
