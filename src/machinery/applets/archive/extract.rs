@@ -27,8 +27,9 @@ struct Unpacking<'a> {
     call: &'a Call,
     /// Bits that a mode must not have.
     mask: u32,
-    /// By path, so that what is in a directory stands behind it.
-    folders: BTreeMap<PathBuf, Folder>,
+    /// By the directory of `-C` and the path in it, so that a directory is followed by what is in
+    /// it.
+    folders: BTreeMap<(PathBuf, PathBuf), Folder>,
 }
 
 /// Unpacks or lists an archive. Returns 1 if some entries could not be unpacked; the others are.
@@ -114,6 +115,18 @@ fn path_below(directory: &Path, name: &Path, make: bool) -> io::Result<PathBuf> 
     Ok(place.join(last))
 }
 
+impl Call {
+    /// Returns the directory that an entry is unpacked in: that of the first operand that names it.
+    /// `None` if there are operands and none names it.
+    fn directory_for(&self, stored: &[u8]) -> Option<&Path> {
+        if self.operands.is_empty() {
+            return Some(&self.directory);
+        }
+        let named = self.operands.iter().find(|operand| is_at_or_below(stored, &operand.name));
+        named.map(|operand| operand.directory.as_path())
+    }
+}
+
 impl Unpacking<'_> {
     /// Unpacks or lists the entries that are wanted. Returns 1 if some could not be unpacked or are
     /// not there.
@@ -123,16 +136,17 @@ impl Unpacking<'_> {
     fn process_entries(&mut self, archive: &mut tar::Archive<impl Read>) -> io::Result<i32> {
         let call = self.call;
         let mut code = 0;
-        let mut missing: Vec<&String> = call.names.iter().collect();
+        let mut missing: Vec<&str> = call.operands.iter().map(|operand| operand.name.as_str()).collect();
         for entry in archive.entries()? {
             let mut entry = entry?;
             let path = entry.path()?.into_owned();
             let stored = entry.path_bytes();
             missing.retain(|name| !is_at_or_below(&stored, name));
-            let wanted = call.names.is_empty() || call.names.iter().any(|name| is_at_or_below(&stored, name));
+            let directory = call.directory_for(&stored);
             drop(stored);
             let stripped: PathBuf = path.components().skip(call.strip).collect();
-            if !wanted || (stripped.as_os_str().is_empty() && call.action == Action::Extract) {
+            let Some(directory) = directory else { continue };
+            if stripped.as_os_str().is_empty() && call.action == Action::Extract {
                 continue;
             }
             if call.action == Action::List || call.verbose {
@@ -144,7 +158,7 @@ impl Unpacking<'_> {
             }
             if call.to_stdout {
                 io::copy(&mut entry, &mut io::stdout())?;
-            } else if let Err(e) = self.unpack(&mut entry, &stripped) {
+            } else if let Err(e) = self.unpack(&mut entry, directory, &stripped) {
                 code = report_failure(&path, &e);
             }
         }
@@ -157,11 +171,19 @@ impl Unpacking<'_> {
 
     /// Unpacks one entry, never outside of the directory: neither the entry itself nor the file
     /// that a hard link shares.
-    fn unpack(&mut self, entry: &mut tar::Entry<'_, impl Read>, name: &Path) -> io::Result<()> {
-        let target = path_below(&self.call.directory, name, true)?;
+    fn unpack(
+        &mut self,
+        entry: &mut tar::Entry<'_, impl Read>,
+        directory: &Path,
+        name: &Path,
+    ) -> io::Result<()> {
+        let target = path_below(directory, name, true)?;
         match entry.header().entry_type() {
-            _ if is_directory(entry) => self.make_directory(entry, name, &target),
-            tar::EntryType::Link => self.hard_link(entry, &target),
+            _ if is_directory(entry) => {
+                let key = (directory.to_path_buf(), name.to_path_buf());
+                self.make_directory(entry, key, &target)
+            }
+            tar::EntryType::Link => self.hard_link(entry, directory, &target),
             kind @ (tar::EntryType::Fifo | tar::EntryType::Char | tar::EntryType::Block) => {
                 self.make_node(entry.header(), kind, &target)
             }
@@ -175,7 +197,7 @@ impl Unpacking<'_> {
     fn make_directory(
         &mut self,
         entry: &tar::Entry<'_, impl Read>,
-        name: &Path,
+        key: (PathBuf, PathBuf),
         target: &Path,
     ) -> io::Result<()> {
         // No other user may look into it before it has its own mode.
@@ -193,16 +215,21 @@ impl Unpacking<'_> {
                 .unwrap_or(SystemTime::UNIX_EPOCH),
             owner: self.owner(header)?,
         };
-        self.folders.insert(name.to_path_buf(), folder);
+        self.folders.insert(key, folder);
         Ok(())
     }
 
     /// Makes a hard link. It names another entry of the archive, so its name is stripped as that
     /// one's was.
-    fn hard_link(&self, entry: &tar::Entry<'_, impl Read>, target: &Path) -> io::Result<()> {
+    fn hard_link(
+        &self,
+        entry: &tar::Entry<'_, impl Read>,
+        directory: &Path,
+        target: &Path,
+    ) -> io::Result<()> {
         let linked = entry.link_name()?.ok_or_else(|| io::Error::other("a hard link without a name"))?;
         let linked: PathBuf = linked.components().skip(self.call.strip).collect();
-        let source = path_below(&self.call.directory, &linked, false)?;
+        let source = path_below(directory, &linked, false)?;
         let found = std::fs::symlink_metadata(&source)?;
         if found.is_dir() {
             return Err(io::Error::other("a hard link to a directory"));
@@ -258,24 +285,25 @@ impl Unpacking<'_> {
     /// Gives the directories what the archive says of them, the innermost first. Returns what
     /// failed.
     fn finish_directories(self) -> Vec<(PathBuf, io::Error)> {
-        let finish = |(name, folder): (PathBuf, Folder)| match finish_folder(self.call, &name, &folder) {
-            Ok(()) => None,
-            Err(e) => Some((name, e)),
+        let touch = self.call.touch;
+        let finish = |((directory, name), folder): ((PathBuf, PathBuf), Folder)| {
+            finish_folder(&directory, &name, &folder, touch).err().map(|e| (name, e))
         };
         self.folders.into_iter().rev().filter_map(finish).collect()
     }
 }
 
 /// Gives a directory its attributes at the end. An entry that came later may have put a link where
-/// the directory was, so it is looked for anew and opened without following links.
-fn finish_folder(call: &Call, name: &Path, folder: &Folder) -> io::Result<()> {
-    let path = path_below(&call.directory, name, false)?;
+/// the directory was, so it is looked for anew and opened without following links. With `touch` it
+/// keeps its time.
+fn finish_folder(directory: &Path, name: &Path, folder: &Folder, touch: bool) -> io::Result<()> {
+    let path = path_below(directory, name, false)?;
     let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
     let directory = File::options().read(true).custom_flags(flags).open(path)?;
     if let Some((user, group)) = folder.owner {
         std::os::unix::fs::fchown(&directory, Some(user), Some(group))?;
     }
-    if !call.touch {
+    if !touch {
         directory.set_times(FileTimes::new().set_modified(folder.modified))?;
     }
     directory.set_permissions(Permissions::from_mode(folder.mode))
@@ -306,7 +334,7 @@ pub(super) mod tests {
         let mut entry = archive.entries().unwrap().next().unwrap().unwrap();
         let call = call(&format!("x -C {}", inside.display()));
         let mut unpacking = Unpacking { call: &call, mask: 0, folders: BTreeMap::new() };
-        let mut unpack = |name: &str| unpacking.unpack(&mut entry, Path::new(name));
+        let mut unpack = |name: &str| unpacking.unpack(&mut entry, &inside, Path::new(name));
         assert!(unpack("up/evil").is_err());
         assert!(unpack("../evil").is_err());
         assert!(!dir.path().join("evil").exists());

@@ -12,7 +12,7 @@ pub(crate) use gzip::gzip;
 use extract::extract;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use options::{Action, Call, parse};
+use options::{Action, Call, Operand, parse};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
@@ -61,7 +61,7 @@ fn with_context(error: io::Error, what: &str) -> io::Error {
 /// Makes an archive. Returns the exit code: 1 if some names could not be read; the others are in
 /// the archive.
 fn create(call: &Call) -> io::Result<i32> {
-    if call.names.is_empty() {
+    if call.operands.is_empty() {
         return Err(io::Error::other("empty archive"));
     }
     let output = match call.file.as_str() {
@@ -89,14 +89,14 @@ type Itself = Option<(u64, u64)>;
 fn write_archive(call: &Call, output: &mut impl Write, archive: Itself) -> io::Result<i32> {
     let mut builder = tar::Builder::new(output);
     let mut packing = Packing { call, archive, above: Vec::new(), removed: BTreeSet::new(), code: 0 };
-    for name in &call.names {
+    for Operand { name, directory } in &call.operands {
         // As in GNU tar, slashes at the end mean nothing: `link/` is the link itself.
         let trimmed = match name.trim_end_matches('/') {
             "" if name.starts_with('/') => "/",
             trimmed => trimmed,
         };
         // No file has an empty name, which `join` would take for the directory itself.
-        let path = if trimmed.is_empty() { PathBuf::new() } else { call.directory.join(trimmed) };
+        let path = if trimmed.is_empty() { PathBuf::new() } else { directory.join(trimmed) };
         packing.add(&mut builder, &path, Path::new(trimmed))?;
     }
     builder.finish()?;
@@ -283,17 +283,45 @@ mod tests {
 
     #[test]
     fn kubectls_calls_are_understood() {
+        let names = |call: &Call| call.operands.iter().map(|o| o.name.clone()).collect::<Vec<_>>();
         let pack = call("cf - var/log");
-        assert_eq!(
-            (pack.action, pack.file.as_str(), &pack.names[..]),
-            (Action::Create, "-", &["var/log".into()][..])
-        );
+        assert_eq!((pack.action, pack.file.as_str()), (Action::Create, "-"));
+        assert_eq!(names(&pack), ["var/log"]);
         let unpack = call("--no-same-permissions --no-same-owner -xmf - -C /tmp");
         assert_eq!((unpack.action, unpack.touch, unpack.owners), (Action::Extract, true, false));
         assert_eq!(unpack.directory, Path::new("/tmp"));
         assert!(call("-tzf x").gzip && call("tf x.tgz").gzip);
         assert_eq!(parse(&["f".into(), "x".into()]), Err(String::new()));
-        assert_eq!(call("-cf x a -- -z --y").names, ["a", "-z", "--y"]);
+        assert_eq!(names(&call("-cf x a -- -z --y")), ["a", "-z", "--y"]);
+    }
+
+    /// As in GNU tar 1.34.
+    #[test]
+    fn each_name_belongs_to_the_directory_options_before_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, at) = (dir.path().display(), |name: &str| dir.path().join(name));
+        for (folder, file) in [("x", "f"), ("y", "g"), ("y/z", "f")] {
+            std::fs::create_dir(at(folder)).unwrap();
+            std::fs::write(at(folder).join(file), folder).unwrap();
+        }
+        let line = format!("cf {root}/a.tar -C {root} -C x f --directory=../y g -C z f");
+        assert_eq!(create(&call(&line)).unwrap(), 0);
+        let mut archive = tar::Archive::new(File::open(at("a.tar")).unwrap());
+        let read = |entry: io::Result<tar::Entry<'_, File>>| io::read_to_string(entry.unwrap()).unwrap();
+        assert_eq!(archive.entries().unwrap().map(read).collect::<Vec<_>>(), ["x", "y", "y/z"]);
+        for folder in ["1", "2", "3"] {
+            std::fs::create_dir(at(folder)).unwrap();
+        }
+        // A name that stands twice belongs to its first place.
+        let line = format!("xf {root}/a.tar -C {root}/1 f -C ../2 f g -C {root}/3");
+        assert_eq!(extract(&call(&line)).unwrap(), 0);
+        let names = |folder: &str| {
+            let entries = std::fs::read_dir(at(folder)).unwrap();
+            entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!((names("1"), names("2"), names("3")), (vec!["f".into()], vec!["g".into()], vec![]));
+        let words = ["cf", "a.tar", "f", "-C", "x"].map(String::from);
+        assert!(parse(&words).unwrap_err().starts_with("-C has no effect"));
     }
 
     #[test]

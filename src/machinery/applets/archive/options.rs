@@ -10,6 +10,14 @@ pub(super) enum Action {
     List,
 }
 
+/// A name on the command line.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Operand {
+    pub name: String,
+    /// The directory of the `-C` options before the name.
+    pub directory: PathBuf,
+}
+
 /// A command line of tar.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Call {
@@ -18,7 +26,7 @@ pub(super) struct Call {
     pub file: String,
     pub gzip: bool,
     pub verbose: bool,
-    /// `-C`.
+    /// The directory of all `-C` options. As in GNU tar, each one is relative to the one before it.
     pub directory: PathBuf,
     /// `-m`: times are those of extraction.
     pub touch: bool,
@@ -35,10 +43,20 @@ pub(super) struct Call {
     pub modes: Option<bool>,
     /// `-h`: what a symbolic link leads to is packed in its place.
     pub follow: bool,
-    pub names: Vec<String>,
+    pub operands: Vec<Operand>,
 }
 
 impl Call {
+    /// Adds a name, which belongs to the directory of the `-C` options so far.
+    fn add_name(&mut self, name: &str) {
+        self.operands.push(Operand { name: name.to_string(), directory: self.directory.clone() });
+    }
+
+    /// Returns true if a `-C` follows the last name. It would change nothing for `tar c`.
+    fn has_idle_directory(&self) -> bool {
+        self.operands.last().is_some_and(|last| last.directory != self.directory)
+    }
+
     /// Returns true if entries get the owners that the archive says.
     pub(super) fn keeps_owners(&self) -> bool {
         self.owners && nix::unistd::geteuid().is_root()
@@ -74,7 +92,7 @@ pub(super) fn parse(args: &[String]) -> Result<Call, String> {
         owners: true,
         modes: None,
         follow: false,
-        names: Vec::new(),
+        operands: Vec::new(),
     };
     let mut words = args.iter();
     let mut first = true;
@@ -82,14 +100,17 @@ pub(super) fn parse(args: &[String]) -> Result<Call, String> {
         let old_style = std::mem::take(&mut first) && !word.starts_with('-');
         let letters = word.strip_prefix('-').filter(|l| !l.is_empty()).or(old_style.then_some(word));
         match (letters, word.strip_prefix("--")) {
-            (_, Some("")) => call.names.extend(words.by_ref().cloned()), // what follows is no option
+            (_, Some("")) => words.by_ref().for_each(|name| call.add_name(name)), // these are no options
             (_, Some(long)) => long_option(long, &mut words, &mut action, &mut call)?,
             (Some(letters), _) => short_options(letters, old_style, &mut words, &mut action, &mut call)?,
-            (None, _) => call.names.push(word.clone()),
+            (None, _) => call.add_name(word),
         }
     }
     call.gzip |= [".tgz", ".tar.gz"].iter().any(|end| call.file.ends_with(end));
     call.action = action.ok_or_else(String::new)?;
+    if call.action == Action::Create && call.has_idle_directory() {
+        return Err("-C has no effect behind the last name; put it before the names".into());
+    }
     Ok(call)
 }
 
@@ -111,7 +132,7 @@ fn long_option(
         "extract" | "get" => *action = Some(Action::Extract),
         "list" => *action = Some(Action::List),
         "file" => call.file = value()?,
-        "directory" => call.directory = value()?.into(),
+        "directory" => call.directory.push(value()?),
         "gzip" => call.gzip = true,
         "verbose" => call.verbose = true,
         "touch" => call.touch = true,
@@ -159,7 +180,7 @@ fn short_options(
                 let value = value.ok_or(format!("option requires an argument -- '{letter}'"))?;
                 match letter {
                     'f' => call.file = value,
-                    _ => call.directory = value.into(),
+                    _ => call.directory.push(value),
                 }
             }
             other => return Err(format!("unrecognized option: {other}")),
