@@ -23,7 +23,7 @@ impl Shell {
     }
 }
 
-/// Words of one expression: each operator may be a call of [`evaluate`] inside another.
+/// Words of one expression. Each `!` and each `(` may evaluate a part inside another part.
 const WORDS_MAX: usize = 1000;
 
 const UNARY: &str = "bcdefghLnprSsStuwxzkOG";
@@ -39,49 +39,142 @@ fn is_binary(word: &str) -> bool {
     )
 }
 
-/// Evaluates a test. POSIX decides by the number of words; beyond four, `-o` binds weaker than
-/// `-a`, and that weaker than `!`.
+/// What a word means at its place in an expression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    /// There is no word: the expression has ended.
+    End,
+    Operand,
+    Unary,
+    Binary,
+    Not,
+    And,
+    Or,
+    Open,
+    Close,
+}
+
+/// Evaluates a test as dash does. An operator in the middle of three words is binary. A test of
+/// three or four words is negated, or in parentheses, as a whole. In all others `-o` binds weaker
+/// than `-a`, and that weaker than `!`.
+///
+/// An expression that is missing is false: `a -a` is false, and `a -o` is true.
+///
+/// # Errors
+/// Which word has no place in the test, or that one is missing.
 fn evaluate(words: &[&str]) -> Result<bool, String> {
-    match words {
-        [] => Ok(false),
-        [word] => Ok(!word.is_empty()),
-        ["!", word] => Ok(word.is_empty()),
-        [operator, operand] if is_unary(operator) => Ok(test_unary(operator, operand)),
-        [left, operator, right] if is_binary(operator) => test_binary(left, operator, right),
-        ["(", word, ")"] => Ok(!word.is_empty()),
-        ["!", rest @ ..] if rest.len() <= 3 => evaluate(rest).map(|truth| !truth),
-        _ => {
-            if let Some(at) = find_operator(words, "-o") {
-                return Ok(evaluate(&words[..at])? | evaluate(&words[at + 1..])?);
-            }
-            if let Some(at) = find_operator(words, "-a") {
-                return Ok(evaluate(&words[..at])? & evaluate(&words[at + 1..])?);
-            }
-            match words {
-                ["!", rest @ ..] => evaluate(rest).map(|truth| !truth),
-                ["(", inner @ .., ")"] => evaluate(inner),
-                [_, operator, ..] => Err(format!("{operator}: unknown operand")),
-                _ => Err("argument expected".into()),
-            }
-        }
+    let words = match words {
+        [] => return Ok(false),
+        [left, operator, right] if is_binary(operator) => return test_binary(left, operator, right),
+        ["(", inner @ .., ")"] if matches!(inner.len(), 1 | 2) => inner,
+        ["!", rest @ ..] if matches!(rest.len(), 2 | 3) => return evaluate(rest).map(|truth| !truth),
+        _ => words,
+    };
+    let mut expression = Expression { words, at: 0 };
+    let truth = expression.alternatives()?;
+    match words.get(expression.at + 1) {
+        Some(word) => Err(format!("{word}: unknown operand")),
+        None => Ok(truth),
     }
 }
 
-/// Returns where the operator last stands between two expressions, outside of parentheses. Behind a
-/// binary operator each word is an operand: in `$x = ")" -o $y = b` there are no parentheses.
-fn find_operator(words: &[&str], operator: &str) -> Option<usize> {
-    let mut depth = 0;
-    let mut found = None;
-    for (at, word) in words.iter().enumerate() {
+/// A test that is evaluated from left to right. All its parts are evaluated, also those that no
+/// longer change the result.
+struct Expression<'a> {
+    words: &'a [&'a str],
+    /// The word that a part begins with; when a part is evaluated, its last word.
+    at: usize,
+}
+
+impl Expression<'_> {
+    /// Returns what a word means. At the end of a test, and before a binary operator with an
+    /// operand, `-n` and its like are operands. At the end of a test `(` is one, too.
+    fn meaning(&self, at: usize) -> Meaning {
+        let Some(word) = self.words.get(at) else { return Meaning::End };
+        let behind = self.words.get(at + 1..).unwrap_or_default();
         match *word {
-            _ if at > 1 && is_binary(words[at - 1]) => {}
-            "(" => depth += 1,
-            ")" => depth -= 1,
-            word if word == operator && depth == 0 && at > 0 && at + 1 < words.len() => found = Some(at),
-            _ => {}
+            "!" => Meaning::Not,
+            "-a" => Meaning::And,
+            "-o" => Meaning::Or,
+            ")" => Meaning::Close,
+            "(" if !behind.is_empty() => Meaning::Open,
+            word if is_unary(word) => match behind {
+                [] => Meaning::Operand,
+                [operator, _, ..] if is_binary(operator) => Meaning::Operand,
+                _ => Meaning::Unary,
+            },
+            word if is_binary(word) => Meaning::Binary,
+            _ => Meaning::Operand,
         }
     }
-    found
+
+    /// Evaluates parts that `-o` joins.
+    fn alternatives(&mut self) -> Result<bool, String> {
+        let mut truth = self.conjunction()?;
+        while self.meaning(self.at + 1) == Meaning::Or {
+            self.at += 2;
+            truth |= self.conjunction()?;
+        }
+        Ok(truth)
+    }
+
+    /// Evaluates parts that `-a` joins.
+    fn conjunction(&mut self) -> Result<bool, String> {
+        let mut truth = self.negation()?;
+        while self.meaning(self.at + 1) == Meaning::And {
+            self.at += 2;
+            truth &= self.negation()?;
+        }
+        Ok(truth)
+    }
+
+    /// Evaluates a part that may have `!` before it.
+    fn negation(&mut self) -> Result<bool, String> {
+        if self.meaning(self.at) != Meaning::Not {
+            return self.primary();
+        }
+        if self.at + 1 == self.words.len() {
+            return Ok(true); // `!` alone negates an expression that is missing
+        }
+        self.at += 1;
+        self.negation().map(|truth| !truth)
+    }
+
+    /// Evaluates an operand, an operator with its operands, or what is in parentheses.
+    fn primary(&mut self) -> Result<bool, String> {
+        let Some(word) = self.words.get(self.at).copied() else { return Ok(false) };
+        match self.meaning(self.at) {
+            Meaning::Open => {
+                self.at += 1;
+                if self.meaning(self.at) == Meaning::Close {
+                    return Ok(false);
+                }
+                let truth = self.alternatives()?;
+                self.at += 1;
+                match self.meaning(self.at) {
+                    Meaning::Close => Ok(truth),
+                    _ => Err("closing parenthesis expected".into()),
+                }
+            }
+            Meaning::Unary => {
+                self.at += 1;
+                let operand = self.words.get(self.at).copied().unwrap_or_default();
+                if word == "-t" && operand.trim().parse::<i64>().is_err() {
+                    return Err(format!("{operand}: bad number"));
+                }
+                Ok(test_unary(word, operand))
+            }
+            _ if self.meaning(self.at + 1) == Meaning::Binary => {
+                let operator = self.words[self.at + 1];
+                self.at += 2;
+                match self.words.get(self.at) {
+                    Some(right) => test_binary(word, operator, right),
+                    None => Err(format!("{operator}: argument expected")),
+                }
+            }
+            _ => Ok(!word.is_empty()),
+        }
+    }
 }
 
 pub(crate) fn test_unary(operator: &str, operand: &str) -> bool {
@@ -140,26 +233,102 @@ pub(crate) fn test_binary(left: &str, operator: &str, right: &str) -> Result<boo
 mod tests {
     use super::*;
 
+    /// As in dash 0.5.12. `''` is an empty word.
     #[test]
-    fn the_number_of_words_decides() {
-        for (line, truth) in [
-            ("a = a", true),
-            ("! a = a", false),
-            ("-n", true),
-            ("= = =", true),
-            ("-f /etc/nothing -o -d /", true),
-            ("! -d / -a -d /", false),
-            ("( a = b ) -o 3 -gt 2", true),
-            ("-z = -z", true),
-            ("x = ) -o a = a", true),
-            ("x = ( -a a = a", false),
-            ("( x != ( -a a = a ) -a 1 -lt 2", true),
-            ("-a = -a -a b = b", true),
-            ("1 -eq 01", true),
+    fn a_test_has_the_status_that_it_has_in_dash() {
+        let status = |line: &str| {
+            let words: Vec<&str> = line.split(' ').map(|word| if word == "''" { "" } else { word }).collect();
+            evaluate(&words).map_or(2, |truth| i32::from(!truth))
+        };
+        for (wanted, lines) in [
+            (
+                0,
+                &[
+                    "a = a",
+                    "-n",
+                    "= = =",
+                    "-f /etc/nothing -o -d /",
+                    "! -d / -o -d /",
+                    "( a = b ) -o 3 -gt 2",
+                    "-z = -z",
+                    "x = ) -o a = a",
+                    "( x != ( -a a = a ) -a 1 -lt 2",
+                    "-a = -a -a b = b",
+                    "1 -eq 01",
+                    "a -a b -o",
+                    "a -o",
+                    "a -o b -o",
+                    "-a",
+                    "-o -o -o",
+                    "! a -a",
+                    "!",
+                    "! ! !",
+                    "a -a !",
+                    "a -o b -a",
+                    "a -a -n",
+                    "a -a -t",
+                    "= -a =",
+                    "(",
+                    "( '' ) -o a",
+                    "( ( a ) )",
+                    "a -a (",
+                    "! ( a = b ) -a c",
+                ][..],
+            ),
+            (
+                1,
+                &[
+                    "! a = a",
+                    "! -d / -a -d /",
+                    "x = ( -a a = a",
+                    "a -a",
+                    "-n a -a",
+                    "'' -o",
+                    "'' -a",
+                    "'' -a '' -o",
+                    "-a -a",
+                    "! -a",
+                    "! !",
+                    "a -a ! !",
+                    "a -a ! b",
+                    "'' -o a -a",
+                    "a = a -a",
+                    "a = b -o",
+                    "-z -a",
+                    "-n = =",
+                    "-n = a -a",
+                    "( )",
+                    "( a -a )",
+                    "( ) -a a",
+                    "a -a ( )",
+                    "1 -gt 2 -o 2 -gt 1 -a 3 -gt 4",
+                ][..],
+            ),
+            (
+                2,
+                &[
+                    "a -a -a a",
+                    "a b -a",
+                    "a -a b -n",
+                    "-t -a",
+                    "-z -a -z",
+                    "-n -o -z ''",
+                    "= =",
+                    "( a = a -a )",
+                    "( a",
+                    "a )",
+                    "'' -a x -eq 1",
+                    "a = b = c",
+                    "a b c d",
+                ][..],
+            ),
         ] {
-            assert_eq!(evaluate(&line.split(' ').collect::<Vec<_>>()), Ok(truth), "{line}");
+            for &line in lines {
+                assert_eq!(status(line), wanted, "{line}");
+            }
         }
         assert_eq!(evaluate(&["a", "-eq", "1"]), Err("a: bad number".into()));
         assert_eq!(evaluate(&["a", "b", "c"]), Err("b: unknown operand".into()));
+        assert_eq!(evaluate(&["1", "-eq"]), Err("-eq: argument expected".into()));
     }
 }

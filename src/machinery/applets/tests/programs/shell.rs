@@ -214,6 +214,12 @@ const CASES: &[Case] = &[
         0,
     ),
     ("[ x = ')' -o a = a ]; echo $?; [ '(' a = a ')' -a b != '(' ]; echo $?", "0\n0\n", 0),
+    // An operator without an operand behind it.
+    (
+        "[ a -a ]; echo $?; [ -n a -a ]; echo $?; [ a -a b -o ]; echo $?; [ a -a -a a ] 2>f; echo $?",
+        "1\n1\n0\n2\n",
+        0,
+    ),
     ("printf 'return 3\\necho no\\n' | sh; echo $?", "3\n", 0),
     // A script's own `$PWD` is no directory.
     (
