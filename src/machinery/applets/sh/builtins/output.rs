@@ -3,6 +3,7 @@
 use super::super::{Run, Shell, reason};
 use super::escapes;
 use nix::errno::Errno;
+use std::num::IntErrorKind;
 
 impl Shell {
     /// Writes to standard output, past all buffers.
@@ -119,7 +120,10 @@ fn format_once(
             out.push(b'%');
             continue;
         }
-        let spec = Spec::parse(&spec);
+        let Some(spec) = Spec::parse(&spec) else {
+            faults.push("width or precision is too large".into());
+            return false;
+        };
         let value = values.next().map_or("", String::as_str);
         if conversion == 'b' {
             let (text, stop) = escapes::echo(value);
@@ -151,25 +155,35 @@ struct Spec {
     precision: Option<usize>,
 }
 
+/// Returns a width or a precision; 0 if the text is no number, `None` if C's `int` cannot hold it.
+fn parse_size(text: &str) -> Option<usize> {
+    match text.parse::<i32>() {
+        Ok(size) => usize::try_from(size).ok(),
+        Err(e) if *e.kind() == IntErrorKind::PosOverflow => None,
+        Err(_) => Some(0),
+    }
+}
+
 impl Spec {
-    fn parse(text: &str) -> Spec {
+    /// Reads flags, width and precision. Returns `None` if one of the numbers is too large.
+    fn parse(text: &str) -> Option<Spec> {
         let at = text.find(|c: char| !"-+ #0".contains(c)).unwrap_or(text.len());
         let (flags, rest) = text.split_at(at);
         let (width, precision) = match rest.split_once('.') {
             // As in C, a negative one (`%.*s` with -1) counts as none.
             Some((width, precision)) if precision.starts_with('-') => (width, None),
-            Some((width, precision)) => (width, Some(precision.parse().unwrap_or(0))),
+            Some((width, precision)) => (width, Some(parse_size(precision)?)),
             None => (rest, None),
         };
-        Spec {
+        Some(Spec {
             left: flags.contains('-') || width.starts_with('-'),
             plus: flags.contains('+'),
             blank: flags.contains(' '),
             zero: flags.contains('0'),
             alternate: flags.contains('#'),
-            width: width.trim_start_matches('-').parse().unwrap_or(0).min(65536),
+            width: parse_size(width.trim_start_matches('-'))?.min(65536),
             precision,
-        }
+        })
     }
 
     fn pad(&self, mut text: String, number: bool) -> String {
@@ -236,7 +250,8 @@ impl Spec {
                 let text = self.precision.map_or(value.to_string(), |p| value.chars().take(p).collect());
                 self.pad(text, false)
             }
-            'c' => self.pad(value.chars().take(1).collect(), false),
+            // An empty text has its end to print: a NUL.
+            'c' => self.pad(value.chars().next().unwrap_or('\0').to_string(), false),
             'd' | 'i' => {
                 let number = integer().clamp(i64::MIN.into(), i64::MAX.into());
                 self.pad(signed(digits(number.to_string()), number < 0), zeros)
@@ -246,13 +261,11 @@ impl Spec {
             'X' => self.pad(prefix(digits(format!("{:X}", unsigned(integer()))), "0X"), zeros),
             'o' => self.pad(prefix(digits(format!("{:o}", unsigned(integer()))), "0"), zeros),
             'f' | 'F' | 'e' | 'E' | 'g' | 'G' => {
-                let number: f64 = value.trim().parse().unwrap_or_else(|_| {
-                    if !value.is_empty() {
-                        faults.push(format!("invalid number '{value}'"));
-                    }
-                    0.0
-                });
-                let text = format_real(conversion, number, self.precision);
+                let (number, whole) = parse_real(value);
+                if !whole {
+                    faults.push(format!("invalid number '{value}'"));
+                }
+                let text = format_real(conversion, number, self.precision, self.alternate);
                 // Zeros fill no `inf` and no `nan`. -0.0 has a sign.
                 self.pad(signed(text, number.is_sign_negative()), number.is_finite())
             }
@@ -288,14 +301,91 @@ fn parse_integer(value: &str) -> (i128, bool) {
     (if negative { -magnitude } else { magnitude }, whole)
 }
 
-/// Returns a floating-point number in C's format.
-fn format_real(conversion: char, number: f64, precision: Option<usize>) -> String {
+/// Returns the number at the beginning of a text, as strtod(3) reads it, and whether that is all of
+/// it and no number too large for a double. Behind a quote stands a character.
+fn parse_real(value: &str) -> (f64, bool) {
+    let text = value.trim_start();
+    if let Some(text) = text.strip_prefix(['\'', '"']) {
+        return (text.chars().next().map_or(0.0, |c| u32::from(c).into()), true);
+    }
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text).to_ascii_lowercase();
+    let (magnitude, length) = match &*unsigned {
+        name if name.starts_with("infinity") => (f64::INFINITY, "infinity".len()),
+        name if name.starts_with("inf") => (f64::INFINITY, "inf".len()),
+        name if name.starts_with("nan") => (f64::NAN, "nan".len()),
+        number => match number.strip_prefix("0x").map(|hex| (hex, measure_real(hex, 16, 'p'))) {
+            Some((hex, (mantissa, end))) if end > 0 => {
+                (hexadecimal_real(&hex[..mantissa], &hex[mantissa..end]), "0x".len() + end)
+            }
+            _ => {
+                let (_, end) = measure_real(number, 10, 'e');
+                (number[..end].parse().unwrap_or(0.0), end)
+            }
+        },
+    };
+    let is_too_large = magnitude.is_infinite() && !unsigned.starts_with("inf");
+    let whole = (length == unsigned.len() && length > 0 || value.is_empty()) && !is_too_large;
+    (if text.starts_with('-') { -magnitude } else { magnitude }, whole)
+}
+
+/// Returns the length of the digits, with a point, at the beginning of a text, and their length
+/// with an exponent behind them. Both are 0 if there is no digit.
+fn measure_real(text: &str, radix: u32, exponent: char) -> (usize, usize) {
+    let count = |from: usize, radix: u32| text[from..].chars().take_while(|c| c.is_digit(radix)).count();
+    let whole = count(0, radix);
+    let point = usize::from(text[whole..].starts_with('.'));
+    let fraction = if point == 1 { count(whole + 1, radix) } else { 0 };
+    if whole + fraction == 0 {
+        return (0, 0);
+    }
+    let mantissa = whole + point + fraction;
+    let Some(behind) = text[mantissa..].strip_prefix(exponent) else { return (mantissa, mantissa) };
+    let begin = mantissa + 1 + usize::from(behind.starts_with(['-', '+']));
+    match count(begin, 10) {
+        0 => (mantissa, mantissa),
+        digits => (mantissa, begin + digits),
+    }
+}
+
+/// Returns the value of hexadecimal digits with a point and of a binary exponent, which may be
+/// empty: `1.8` and `p1` are 3.
+fn hexadecimal_real(mantissa: &str, exponent: &str) -> f64 {
+    /// Beyond this exponent all that fits into 64 bits is 0 or infinite in a double.
+    const EXPONENT_MAX: i64 = 2000;
+    let (mut digits, mut scale, mut is_fraction) = (0_u64, 0_i64, false);
+    for c in mantissa.chars() {
+        let Some(digit) = c.to_digit(16) else {
+            is_fraction = true;
+            continue;
+        };
+        if digits >> 60 == 0 {
+            digits = (digits << 4) | u64::from(digit);
+            scale -= if is_fraction { 4 } else { 0 };
+        } else {
+            digits |= u64::from(digit > 0); // it only decides how the number is rounded
+            scale += if is_fraction { 0 } else { 4 };
+        }
+    }
+    let limit = if exponent.starts_with("p-") { i64::MIN } else { i64::MAX };
+    let given = exponent.strip_prefix('p').map_or(0, |number| number.parse().unwrap_or(limit));
+    let scale = scale.saturating_add(given).clamp(-EXPONENT_MAX, EXPONENT_MAX) as i32;
+    // In two steps, each of which a double can hold.
+    digits as f64 * 2.0_f64.powi(scale / 2) * 2.0_f64.powi(scale - scale / 2)
+}
+
+/// Returns a floating-point number in C's format. With `alternate`, the flag `#`, it has a point
+/// always, and `%g` keeps the zeros at the end.
+fn format_real(conversion: char, number: f64, precision: Option<usize>, alternate: bool) -> String {
     let precision = precision.unwrap_or(6).min(100);
+    let with_point = |text: String| match alternate && !text.contains('.') {
+        true => format!("{text}."),
+        false => text,
+    };
     let scientific = |precision: usize| {
         let text = format!("{number:.precision$e}");
         let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
         let exponent: i32 = exponent.parse().unwrap_or(0);
-        (mantissa.to_string(), exponent)
+        (with_point(mantissa.to_string()), exponent)
     };
     let write = |mantissa: &str, exponent: i32| {
         format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
@@ -303,7 +393,7 @@ fn format_real(conversion: char, number: f64, precision: Option<usize>) -> Strin
     let text = match conversion.to_ascii_lowercase() {
         _ if number.is_nan() => "nan".to_string(),
         _ if number.is_infinite() => number.to_string(),
-        'f' => format!("{number:.precision$}"),
+        'f' => with_point(format!("{number:.precision$}")),
         'e' => {
             let (mantissa, exponent) = scientific(precision);
             write(&mantissa, exponent)
@@ -311,7 +401,7 @@ fn format_real(conversion: char, number: f64, precision: Option<usize>) -> Strin
         _ => {
             let precision = precision.max(1);
             let (mantissa, exponent) = scientific(precision - 1);
-            let trim = |text: &str| match text.contains('.') {
+            let trim = |text: &str| match text.contains('.') && !alternate {
                 true => text.trim_end_matches('0').trim_end_matches('.').to_string(),
                 false => text.to_string(),
             };
@@ -319,7 +409,7 @@ fn format_real(conversion: char, number: f64, precision: Option<usize>) -> Strin
                 write(&trim(&mantissa), exponent)
             } else {
                 let digits = (precision as i32 - 1 - exponent).max(0) as usize;
-                trim(&format!("{number:.digits$}"))
+                trim(&with_point(format!("{number:.digits$}")))
             }
         }
     };
@@ -371,11 +461,56 @@ mod tests {
             print("%d %d %u %d", &["12abc", "0x", "99999999999999999999", "99999999999999999999"]),
             "12 0 18446744073709551615 9223372036854775807"
         );
+        assert_eq!(
+            print("%#g|%#.0f|%#.0e|%#g|%#.3g|%#g|%#.0g", &["1", "1", "1", "100000", "1e10", "0", "1"]),
+            "1.00000|1.|1.e+00|100000.|1.00e+10|0.00000|1."
+        );
+        assert_eq!(print("[%c|%3c|%-3c|%c]", &["", "", "", "ab"]), "[\0|  \0|\0  |a]");
+        for format in ["a%.99999999999999999999d", "a%.2147483648s", "a%99999999999999999999f"] {
+            let large = vec!["width or precision is too large".to_string()];
+            assert_eq!(format_text(format, &["1".into()]), (b"a".to_vec(), large), "{format}");
+        }
         for format in ["a%", "a%l", "a%-5"] {
             let missing = vec!["missing format character".to_string()];
             assert_eq!(format_text(format, &["1".into(), "2".into()]), (b"a".to_vec(), missing), "{format}");
         }
         assert_eq!(format_text("%d", &["12abc".into()]).1, ["invalid number '12abc'"]);
         assert_eq!(format_text("%d", &["abc".into()]), (b"0".to_vec(), vec!["invalid number 'abc'".into()]));
+    }
+
+    /// As dash 0.5.12 reads them with strtod(3).
+    #[test]
+    fn reals_are_read_as_c_reads_them() {
+        for (text, number, whole) in [
+            ("", 0.0, true),
+            ("0x10", 16.0, true),
+            ("010", 10.0, true),
+            ("-0x1.8p1", -3.0, true),
+            ("0x.8", 0.5, true),
+            ("0X1P-2", 0.25, true),
+            (" +5.", 5.0, true),
+            (".5", 0.5, true),
+            ("'a", 97.0, true),
+            ("INF", f64::INFINITY, true),
+            ("-infinity", f64::NEG_INFINITY, true),
+            ("0x", 0.0, false),
+            ("0xg", 0.0, false),
+            ("0x1p", 1.0, false),
+            ("1e2x", 100.0, false),
+            ("1e", 1.0, false),
+            ("1 ", 1.0, false),
+            ("1_0", 1.0, false),
+            ("infx", f64::INFINITY, false),
+            (".", 0.0, false),
+            ("abc", 0.0, false),
+            ("1e400", f64::INFINITY, false),
+            ("0x1p99999999999999999999", f64::INFINITY, false),
+            ("0x1p-1074", 5e-324, true),
+            ("0x20000000000001.8", 9_007_199_254_740_994.0, true),
+            ("0x200000000000010000000000000001", 9_007_199_254_740_994.0 * 2_f64.powi(64), true),
+        ] {
+            assert_eq!(parse_real(text), (number, whole), "{text}");
+        }
+        assert!(parse_real("nan").0.is_nan());
     }
 }
