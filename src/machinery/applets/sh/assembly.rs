@@ -180,8 +180,11 @@ impl Assembly {
     /// Adds a line to the arms of a `case`, and forgets those that are complete. Returns whether
     /// the `case` goes on.
     fn push_to_arms(&mut self, line: &str, stack: depth::Stack) -> bool {
-        // Behind the head, `esac)` begins an arm; in the whole text the bracket may end a subshell.
-        let may_end = line.split_once("esac").is_some_and(|(_, behind)| behind.contains(')'));
+        // Behind the head, `esac | a)` begins an arm; in the whole text the bracket may end a
+        // subshell. It may also stand in the next line, if a backslash joins the two.
+        let may_end = line
+            .split_once("esac")
+            .is_some_and(|(_, behind)| behind.contains(')') || behind.ends_with("\\\n"));
         if may_end || self.push(line, stack).is_some() {
             return false;
         }
@@ -341,6 +344,9 @@ mod tests {
             "x=\"$(\nif a; then\necho \"b\"\nfi\n)\"\n",
             "x=$(case a in\na) b\n;;\nesac)\n",
             "(case a in\na) b;;\nesac)\n",
+            "(case a in\nb) c ;; esac | cat)\n",
+            "(case a in\nb) c ;;\nesac | d |\ncat)\n",
+            "(case a in\nb) c ;; esac | \\\ncat)\n",
             "case a in\n# esac\na | b) c ;; # d\n(e)\nf\n;;\ng) h ;; esac\n",
             "case a in\na) cat <<E ;;\nesac\nE\nb) echo ';;\nc) esac' ;;\nesac\n",
             "case a in\na) case b in\nc) d ;;\nesac ;;\ne) f\nesac |\ng\n",

@@ -1,6 +1,8 @@
 //! `$(case b in b) …)`. The `)` behind a pattern of `case` has no other half, and the parser takes
 //! it for the end of the substitution. POSIX (2.9.4.3) allows a `(` before the pattern, and with it
-//! the parser reads on. And `(case b in b) x;; esac)`: there it takes `esac)` for a pattern.
+//! the parser reads on. And `(case b in b) x;; esac)`: there the parser takes `esac)` for a pattern,
+//! as it takes `esac | cat)`. POSIX ends the `case` at an `esac` that stands unquoted in place of a
+//! pattern, and with a `;` before the bracket the parser does so, too.
 
 /// Where in a `case` the scan is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,13 +33,15 @@ struct Frame {
     cases: Vec<Case>,
     /// The next word is the name of a command, or the subject of a `case`.
     first: bool,
-    /// It is in a `$(…)`.
+    /// Whether the frame is inside a `$(…)`.
     substituted: bool,
+    /// A `case` has ended at an `esac` in place of a pattern, and the same command goes on.
+    behind_esac: bool,
 }
 
 impl Frame {
     fn new(kind: Kind, substituted: bool) -> Frame {
-        Frame { kind, cases: Vec::new(), first: true, substituted }
+        Frame { kind, cases: Vec::new(), first: true, substituted, behind_esac: false }
     }
 
     fn case(&self) -> Option<Case> {
@@ -75,9 +79,9 @@ pub(super) fn may_miss(text: &str) -> bool {
     text.contains("<<") && text.split("$(").skip(1).any(|inner| inner.trim_start().starts_with("case"))
 }
 
-/// Returns the text with a `(` before each pattern in a `$(…)` that lacks it, and with a `;`
-/// between a `)` and the `esac` before it. `None` if there is none of both, and for a text with a
-/// here-document, in which quotes have other rules.
+/// Returns the text with a `(` before each pattern in a `$(…)` that lacks it, and with a `;` before
+/// each `)` that may seem to end a pattern that begins with `esac`. `None` if the text needs neither,
+/// and for a text with a here-document, in which quotes have other rules.
 pub(super) fn open_patterns(text: &str) -> Option<String> {
     if !text.contains('(') || !text.contains("case") || text.contains("<<") {
         return None;
@@ -140,8 +144,13 @@ impl Scan<'_> {
             self.top.first = false;
             return self.take(quoted);
         }
-        if self.top.kind == Kind::Commands && self.in_commands(c) {
-            return;
+        if self.top.kind == Kind::Commands {
+            if matches!(c, ';' | '&' | '\n') {
+                self.top.behind_esac = false;
+            }
+            if self.in_commands(c) {
+                return;
+            }
         }
         let (opens, bytes) = match (c, self.top.kind) {
             _ if rest.starts_with("$(") => (Some(Kind::Commands), 2),
@@ -152,6 +161,11 @@ impl Scan<'_> {
         };
         let closes =
             matches!((c, self.top.kind), ('"', Kind::Quotes) | (')', Kind::Commands) | ('}', Kind::Braces));
+        // What is in a `$(…)` is parsed when it runs.
+        if closes && self.top.behind_esac && !self.top.substituted {
+            self.out.push(';');
+            self.found = true;
+        }
         self.take(bytes);
         if let Some(kind) = opens {
             let inner = Frame::new(kind, self.top.substituted || rest.starts_with("$("));
@@ -172,19 +186,16 @@ impl Scan<'_> {
         // Each word is measured once, at its beginning.
         let end = |rest: &str| rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
         let length = if begins { end(rest) } else { 0 };
-        let is_word = rest[length..].chars().next().is_none_or(is_boundary);
+        let ends_word = |c: char| is_boundary(c) || matches!(c, '<' | '>');
+        let is_word = rest[length..].chars().next().is_none_or(ends_word);
         let word = if is_word { &rest[..length] } else { "" };
         let mut taken = 0;
         match (self.top.case(), c) {
             (Some(Case::Start), _) if word == "esac" => {
                 self.top.cases.pop();
                 self.top.first = false;
+                self.top.behind_esac = true;
                 self.take(length);
-                // What is in a `$(…)` is parsed when it runs.
-                if !self.top.substituted && self.rest.trim_start_matches([' ', '\t']).starts_with(')') {
-                    self.out.push(';');
-                    self.found = true;
-                }
                 return true;
             }
             (Some(Case::Start), '(') => {
@@ -250,7 +261,13 @@ mod tests {
                 "$(case $# in # ' )\n# in\n$2) a;; # )\n esac)",
                 "$(case $# in # ' )\n# in\n($2) a;; # )\n esac)",
             ),
-            ("$(a); (case b in b) x;; esac )", "$(a); (case b in b) x;; esac; )"),
+            ("$(a); (case b in b) x;; esac )", "$(a); (case b in b) x;; esac ;)"),
+            ("(case b in b) x;; esac | cat)", "(case b in b) x;; esac | cat;)"),
+            ("(case b in b) x;; esac>f)", "(case b in b) x;; esac>f;)"),
+            (
+                "(case b in b) (case c in c) y;; esac|\\\n'a)' | d) ;; esac | cat >\"$(e)\")",
+                "(case b in b) (case c in c) y;; esac|\\\n'a)' | d;) ;; esac | cat >\"$(e)\";)",
+            ),
         ] {
             assert_eq!(open_patterns(text).as_deref(), Some(wanted), "{text}");
             assert_eq!(open_patterns(wanted), None, "{text}");
@@ -258,6 +275,10 @@ mod tests {
         for text in [
             "case b in b) x;; esac",
             "$(a); (case b in b) x; esac)",
+            "(case b in b) x;; esac | cat; d)",
+            "(case b in b) x;; esac |\ncat\n)",
+            "(case b in b) x;; (esac | c) y; esac)",
+            "(case b in b) x;; 'esac' | c) y; esac)",
             "$(echo case in b)",
             "$(case b in)",
             "cat <<E $(case b in b) x;; esac)\nE\n",

@@ -377,6 +377,17 @@ const CASES: &[Case] = &[
         0,
     ),
     ("x=$(case a in a) # it's (\necho c;; esac); echo $x", "c\n", 0),
+    // `esac` in place of a pattern ends the `case`, unless it is quoted or behind a bracket.
+    (
+        "(case a in\na) echo b ;; esac | cat)\n(case a in a) (case b in b) echo c;; esac | cat) ;; esac | cat | cat)\n(case a in a) echo d;; esac | \\\ncat )",
+        "b\nc\nd\n",
+        0,
+    ),
+    (
+        "for i in esac x; do (case $i in (esac | y) echo in;; 'esac' | x) echo out; esac | cat); done",
+        "in\nout\n",
+        0,
+    ),
     // A here-document in another command.
     ("cat <<E\nit's\nE\nx=\"$(case a in b) echo y ;; a) echo z ;; esac)\"\necho \"$x\"", "it's\nz\n", 0),
     // An empty part of PATH is the working directory.
