@@ -29,7 +29,7 @@
 
 use linux::trap;
 use std::ffi::OsString;
-use stdio::{err, out, reason};
+use stdio::{arguments_as_text, err, out, reason};
 
 mod archive;
 mod awk;

@@ -13,7 +13,7 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
     let mut kinds = vec![RecordType::A, RecordType::AAAA];
     let mut words = Vec::new();
     let mut typed = false;
-    for arg in args.iter().skip(1).map(|a| a.to_string_lossy().into_owned()) {
+    for arg in crate::arguments_as_text(args) {
         match arg.strip_prefix('-').map(|option| option.split_once('=').unwrap_or((option, ""))) {
             Some(("type" | "query" | "querytype" | "q", kind)) => match kind.to_uppercase().parse() {
                 Ok(kind) => (kinds, typed) = (vec![kind], true),

@@ -157,7 +157,7 @@ fn format_millis(time: Duration) -> String {
 }
 
 pub(crate) fn main(args: Vec<OsString>) -> i32 {
-    let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    let args = crate::arguments_as_text(args);
     let call = match parse(&args) {
         Ok(call) => call,
         Err(what) => {

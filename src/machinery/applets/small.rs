@@ -1,6 +1,6 @@
 //! Programs of a few lines: `busybox`, `which`, `clear`, `hostname`, `watch`, `stress`, `more`.
 
-use super::resolve;
+use super::{arguments_as_text, resolve};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -8,10 +8,6 @@ use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
-
-fn texts(args: Vec<OsString>) -> Vec<String> {
-    args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect()
-}
 
 fn usage(text: &str) -> i32 {
     eprintln!("Usage: {text}");
@@ -72,7 +68,7 @@ fn own_programs() -> Vec<String> {
 /// `which [-a] NAME…`
 pub(crate) fn which(args: Vec<OsString>) -> i32 {
     let path = std::env::var("PATH").unwrap_or_else(|_| "/sbin:/usr/sbin:/bin:/usr/bin".into());
-    let words = texts(args);
+    let words = arguments_as_text(args);
     let all = words.iter().any(|word| word == "-a");
     let mut code = i32::from(words.iter().all(|word| word == "-a")); // no name, nothing found
     for name in words.iter().filter(|name| *name != "-a") {
@@ -106,7 +102,7 @@ pub(crate) fn clear(_: Vec<OsString>) -> i32 {
 
 /// `hostname [-f|-s|-i|-d]`
 pub(crate) fn hostname(args: Vec<OsString>) -> i32 {
-    let args = texts(args);
+    let args = arguments_as_text(args);
     let own = super::host_name();
     match args.first().map(String::as_str) {
         None => println!("{own}"),
@@ -144,7 +140,7 @@ fn full_name(own: &str) -> String {
 
 /// `watch [-n SECONDS] [-t] COMMAND…`
 pub(crate) fn watch(args: Vec<OsString>) -> i32 {
-    let args = texts(args);
+    let args = arguments_as_text(args);
     let (mut seconds, mut title, mut rest) = (2.0f64, true, &args[..]);
     while let [option, more @ ..] = rest {
         let (value, after) = match (option.strip_prefix("-n"), more) {
@@ -250,7 +246,7 @@ fn parse_stress(args: &[String]) -> Option<Load> {
 /// `stress --cpu N --vm N --vm-bytes SIZE --timeout TIME`: uses up what its flags name. All hogs
 /// are threads of one process, so that the kernel's out-of-memory killer meets the program itself.
 pub(crate) fn stress(args: Vec<OsString>) -> i32 {
-    let Some(load) = parse_stress(&texts(args)) else {
+    let Some(load) = parse_stress(&arguments_as_text(args)) else {
         return usage("stress [--cpu N] [--vm N] [--vm-bytes SIZE] [--vm-hang SEC] [--timeout TIME]");
     };
     let pid = std::process::id();
@@ -294,7 +290,8 @@ pub(crate) fn stress(args: Vec<OsString>) -> i32 {
 /// `more [FILE…]`, and `less`: a screen at a time on a terminal, else like cat. Nothing is read
 /// before it is to be shown.
 pub(crate) fn more(args: Vec<OsString>) -> i32 {
-    let names: Vec<String> = texts(args).into_iter().filter(|a| !a.starts_with('-') || a == "-").collect();
+    let names: Vec<String> =
+        arguments_as_text(args).into_iter().filter(|a| !a.starts_with('-') || a == "-").collect();
     let mut keys = match File::options().read(true).write(true).open("/dev/tty") {
         Ok(keys) if io::stdout().is_terminal() => Some(keys),
         _ => None,

@@ -1,7 +1,7 @@
 //! `gzip` and its other names.
 
 use super::super::reason;
-use super::arguments_as_text;
+use crate::arguments_as_text;
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;

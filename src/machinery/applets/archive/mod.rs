@@ -9,6 +9,7 @@ mod options;
 
 pub(crate) use gzip::gzip;
 
+use crate::arguments_as_text;
 use extract::extract;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -21,11 +22,6 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-
-/// Returns the arguments behind the program's name as texts.
-fn arguments_as_text(args: Vec<OsString>) -> Vec<String> {
-    args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect()
-}
 
 const TAR_USAGE: &str = "Usage: tar c|x|t [-zvmkpohO] [-f FILE] [-C DIR] [--strip-components N] [FILE]...";
 

@@ -80,7 +80,7 @@ use transfer::Transfer;
 use values::Refused;
 
 pub(crate) fn main(args: Vec<OsString>) -> i32 {
-    let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    let args = crate::arguments_as_text(args);
     let options = match arguments::parse(&args, read_file) {
         Ok(options) => options,
         Err(Refused::Usage(what)) => {

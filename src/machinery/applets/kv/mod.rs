@@ -73,7 +73,7 @@ fn parse(args: &[String]) -> Result<Option<Call>, String> {
 
 /// `kv-server [--port PORT] [--dir DIR]`. Exit code 1 for errors, 0 after TERM or INT.
 pub(crate) fn server(args: Vec<OsString>) -> i32 {
-    let args: Vec<String> = args.iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    let args = crate::arguments_as_text(args);
     let call = match parse(&args) {
         Ok(Some(call)) => call,
         Ok(None) => {

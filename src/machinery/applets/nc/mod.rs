@@ -72,7 +72,7 @@ fn parse(args: &[String]) -> Result<Call, String> {
 }
 
 pub(crate) fn main(args: Vec<OsString>) -> i32 {
-    let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    let args = crate::arguments_as_text(args);
     let result =
         parse(&args).and_then(|call| if call.listen { listen(&call) } else { connect_and_converse(&call) });
     match result {

@@ -1,13 +1,14 @@
 //! `ifconfig`: interfaces as the old tool shows them.
 
-use super::{Network, format_hardware_address, scope, texts};
+use super::{Network, format_hardware_address, scope};
+use crate::arguments_as_text;
 use nlink::netlink::messages::LinkMessage;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// `ifconfig [-a] [IFACE]`
 pub(crate) fn ifconfig(args: Vec<OsString>) -> i32 {
-    let args = texts(args);
+    let args = arguments_as_text(args);
     let all = args.iter().any(|a| a == "-a");
     let names: Vec<&String> = args.iter().filter(|a| *a != "-a").collect();
     if names.len() > 1 {

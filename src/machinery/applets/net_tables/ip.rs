@@ -1,7 +1,7 @@
 //! `ip`: shows addresses, links, routes and neighbours, and changes links.
 
-use super::{Network, format_hardware_address, scope, texts};
-use crate::reason;
+use super::{Network, format_hardware_address, scope};
+use crate::{arguments_as_text, reason};
 use nlink::blocking::Connection;
 use nlink::netlink::Route;
 use nlink::netlink::link::{BridgeLink, DummyLink, VethLink};
@@ -201,7 +201,7 @@ fn parse(args: &[String]) -> Result<Call, String> {
 }
 
 pub(crate) fn ip(args: Vec<OsString>) -> i32 {
-    let args = texts(args);
+    let args = arguments_as_text(args);
     if let Some(change) = parse_change(&args) {
         return match apply_change(change) {
             Ok(()) => 0,

@@ -13,11 +13,6 @@ use nlink::blocking::Connection;
 use nlink::netlink::Route;
 use nlink::netlink::messages::{AddressMessage, LinkMessage, NeighborMessage, RouteMessage};
 use nlink::netlink::types::addr::Scope;
-use std::ffi::OsString;
-
-fn texts(args: Vec<OsString>) -> Vec<String> {
-    args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect()
-}
 
 /// Everything about interfaces that is shown.
 struct Network {

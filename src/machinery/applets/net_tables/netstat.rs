@@ -1,6 +1,6 @@
 //! `netstat`: the sockets of the network namespace, and its routes.
 
-use super::texts;
+use crate::arguments_as_text;
 use crate::procs::printable;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -86,7 +86,8 @@ fn socket_owners() -> BTreeMap<u64, String> {
 
 /// `netstat [-tulnapr]`; names are never looked up.
 pub(crate) fn netstat(args: Vec<OsString>) -> i32 {
-    let letters: String = texts(args).iter().map(|a| a.trim_start_matches('-').to_string()).collect();
+    let letters: String =
+        arguments_as_text(args).iter().map(|a| a.trim_start_matches('-').to_string()).collect();
     if let Some(bad) = letters.chars().find(|c| !"tulnaprew46".contains(*c)) {
         eprintln!("netstat: unrecognized option: {bad}\nUsage: netstat [-tulnapr]");
         return 1;

@@ -96,7 +96,7 @@ fn check_directives(text: &str) -> Result<(), String> {
 /// `nginx [-g DIRECTIVES] [-t | -T | -v | -s SIGNAL]`. Exit code 1 for a configuration that nginx
 /// would refuse.
 pub(crate) fn main(args: Vec<OsString>) -> i32 {
-    let args: Vec<String> = args.iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    let args = crate::arguments_as_text(args);
     let call = match parse(&args) {
         Ok(call) => call,
         Err(e) => {

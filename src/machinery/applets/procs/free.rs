@@ -20,7 +20,7 @@ pub(super) fn parse_memory(text: &str) -> BTreeMap<String, u64> {
 
 /// `free [-b|-k|-m|-g|-h]`
 pub(crate) fn free(args: Vec<OsString>) -> i32 {
-    let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    let args = crate::arguments_as_text(args);
     let Some(unit) = free_unit(&args) else {
         eprintln!("Usage: free [-bkmgh]");
         return 1;

@@ -76,7 +76,7 @@ pub(super) fn ps_columns(args: &[String]) -> Result<Vec<Column>, String> {
 
 /// `ps [-o COLUMN[=TITLE],…]`: all processes, as busybox prints them.
 pub(crate) fn ps(args: Vec<OsString>) -> i32 {
-    let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    let args = crate::arguments_as_text(args);
     match ps_columns(&args) {
         Ok(columns) => print(&ps_text(&columns, &read_all(), &user_names(), &group_names())),
         Err(what) => {

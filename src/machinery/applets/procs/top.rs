@@ -51,7 +51,7 @@ pub(super) fn top_options(args: &[String]) -> Option<Top> {
 
 /// `top [-b] [-n COUNT] [-d SECONDS]`; without -b the screen is cleared, and ^C ends it.
 pub(crate) fn top(args: Vec<OsString>) -> i32 {
-    let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    let args = crate::arguments_as_text(args);
     let Some(Top { batch, count, delay }) = top_options(&args) else {
         eprintln!("Usage: top [-b] [-n COUNT] [-d SECONDS]");
         return 1;

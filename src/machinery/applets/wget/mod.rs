@@ -39,7 +39,7 @@ const REQUESTS_MAX: usize = 16;
 const IDLE: Duration = Duration::from_secs(900);
 
 pub(crate) fn main(args: Vec<OsString>) -> i32 {
-    let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    let args = crate::arguments_as_text(args);
     let call = match parse(&args) {
         Ok(call) => call,
         Err(Refused::Value(what)) => {
