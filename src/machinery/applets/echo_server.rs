@@ -61,7 +61,8 @@ fn answer(request: &FullRequest, host: &str) -> Answer {
         return daemon::answer(StatusCode::OK, "application/json", format!("{value:#}\n"));
     }
     let mut text = format!("Hostname: {host}\nPod IP: {pod_ip}\nClient: {}\n\n", request.peer.ip());
-    let _ = writeln!(text, "{} {} {version}", request.method, request.uri); // a String takes everything
+    // Writing to a String never fails.
+    let _ = writeln!(text, "{} {} {version}", request.method, request.uri);
     for (name, value) in headers(request) {
         let _ = writeln!(text, "{name}: {value}");
     }

@@ -20,7 +20,8 @@ pub(crate) fn out(text: &str) {
 /// Writes text to standard error, for programs that outlive the reader of their output: `eprintln!`
 /// would panic.
 pub(crate) fn err(text: &str) {
-    let _ = io::stderr().lock().write_all(text.as_bytes()); // a failure of stderr has no place to go
+    // A failure of standard error cannot be reported anywhere.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Returns the arguments behind the program's name as texts. Bytes that are not UTF-8 become U+FFFD.

@@ -100,7 +100,8 @@ pub(super) fn parse(args: &[String]) -> Result<Call, String> {
         let old_style = std::mem::take(&mut first) && !word.starts_with('-');
         let letters = word.strip_prefix('-').filter(|l| !l.is_empty()).or(old_style.then_some(word));
         match (letters, word.strip_prefix("--")) {
-            (_, Some("")) => words.by_ref().for_each(|name| call.add_name(name)), // these are no options
+            // No word behind `--` is an option.
+            (_, Some("")) => words.by_ref().for_each(|name| call.add_name(name)),
             (_, Some(long)) => long_option(long, &mut words, &mut action, &mut call)?,
             (Some(letters), _) => short_options(letters, old_style, &mut words, &mut action, &mut call)?,
             (None, _) => call.add_name(word),

@@ -82,7 +82,8 @@ pub(super) fn read(pid: &str) -> Option<Process> {
     (process.uid, process.gid) = (folder.uid(), folder.gid());
     let status = fs::read(format!("{path}/status")).unwrap_or_default();
     let real = real_ids(&String::from_utf8_lossy(&status));
-    (process.ruid, process.rgid) = real.unwrap_or((process.uid, process.gid)); // it may end meanwhile
+    // The process may have ended meanwhile.
+    (process.ruid, process.rgid) = real.unwrap_or((process.uid, process.gid));
     let line = fs::read(format!("{path}/cmdline")).unwrap_or_default();
     let line = printable(&String::from_utf8_lossy(&line)); // zeros end the arguments
     process.args =

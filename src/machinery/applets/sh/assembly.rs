@@ -85,7 +85,8 @@ impl Awaited {
     /// Returns what an incomplete text waits for, which is in so many bodies of other commands.
     fn for_text(text: &str, level: usize, stack: depth::Stack) -> Awaited {
         let text = match text.strip_suffix('\n') {
-            Some(line) if line.ends_with('\\') => return Awaited::Continuation, // the next line is the same word
+            // The next line continues the last word of this one.
+            Some(line) if line.ends_with('\\') => return Awaited::Continuation,
             Some(_) => Cow::Borrowed(text),
             None => Cow::Owned(format!("{text}\n")),
         };

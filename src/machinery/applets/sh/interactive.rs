@@ -30,7 +30,8 @@ impl Shell {
         self.ignore_signals(true);
         let _ = trap::set(libc::SIGINT, Action::Note);
         if script_fds::is_terminal(0) {
-            let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0)); // fails for a session's leader, which has its own group
+            // This fails for the leader of a session, which has its own group already.
+            let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
             let _ = tcsetpgrp(io::stdin(), getpgrp());
         }
     }
@@ -125,7 +126,8 @@ impl Shell {
                     }
                 }
                 Some(Ok(program)) => match self.run_script(&program, false) {
-                    Err(Flow::Return(status)) if !self.interactive => return Ok(status), // as in a file
+                    // `return` ends standard input as it ends a file.
+                    Err(Flow::Return(status)) if !self.interactive => return Ok(status),
                     Ok(status) | Err(Flow::Return(status)) => self.status = status,
                     Err(Flow::Abort(status)) if self.interactive => self.status = status,
                     Err(Flow::Break(_) | Flow::Continue(_)) => {}

@@ -129,7 +129,8 @@ impl Shell {
             self.set(name, value.clone())?;
             if let Some(was) = was {
                 before.push(was);
-                self.state.mark_variable(name, |v| v.exported = true); // for a `$(…)` in the next one
+                // A `$(…)` in the next assignment sees this one.
+                self.state.mark_variable(name, |v| v.exported = true);
             }
             values.push((name.clone(), value));
         }
@@ -192,7 +193,8 @@ impl Shell {
         for (name, value) in assignments {
             self.state.hide_variable(&name);
             self.set(&name, value)?;
-            self.state.mark_variable(&name, |v| v.exported = true); // for the programs that the function calls
+            // The programs that the function calls see the assignment.
+            self.state.mark_variable(&name, |v| v.exported = true);
         }
         if self.depth > DEPTH_MAX {
             self.print_error("functions call each other too deeply");

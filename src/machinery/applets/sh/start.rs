@@ -42,7 +42,8 @@ fn parse(argv: &[String]) -> Result<Call, String> {
     while let [word, more @ ..] = rest {
         let on = word.starts_with('-');
         if word == "-" {
-            rest = more; // ends the options; without a file behind it commands come from standard input
+            // `-` ends the options. Without a file behind it, commands come from standard input.
+            rest = more;
             break;
         }
         if word.len() < 2 || !(on || word.starts_with('+')) {

@@ -131,7 +131,8 @@ impl Shell {
             None if self.interactive && SURVIVED.contains(&signal) => Action::Ignore,
             None => Action::Default,
         };
-        let _ = trap::set(signal, wanted); // KILL and STOP cannot be caught; trap says nothing about it
+        // KILL and STOP cannot be caught, and `trap` does not report that.
+        let _ = trap::set(signal, wanted);
     }
 
     /// Returns whether no trap is lost if this process becomes another program.

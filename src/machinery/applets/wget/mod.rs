@@ -188,7 +188,8 @@ fn connect(call: &Call, url: &Url, idle: Option<Duration>, is_announced: bool) -
             format!("TLS certificate is not one of {}; --no-check-certificate asks no questions", url.host)
         }
         Refusal::Handshake(why) => format!("TLS error: {why}"),
-        Refusal::Authorities(_) | Refusal::Certificate { .. } => "TLS error".into(), // wget takes none
+        // wget takes neither of them.
+        Refusal::Authorities(_) | Refusal::Certificate { .. } => "TLS error".into(),
         Refusal::Io(e) => exchange_error_text(e.into()),
     })
 }

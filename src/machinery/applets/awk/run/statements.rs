@@ -63,7 +63,8 @@ impl Interpreter<'_> {
                 // As in the other awks, the loop is over the elements that exist when it begins.
                 let keys: Vec<Text> = array.borrow().keys().cloned().collect();
                 for key in keys {
-                    self.set_variable(*var, Value::Text(key))?; // a subscript is a string, as POSIX has it
+                    // POSIX: a subscript is a string.
+                    self.set_variable(*var, Value::Text(key))?;
                     match self.run_statement(body)? {
                         Flow::Break => break,
                         Flow::Return => return Ok(Flow::Return),

@@ -52,7 +52,8 @@ impl Default for Server {
             error_pages: Vec::new(),
             access_log: true,
             charset: None,
-            default_type: "application/octet-stream".into(), // as the file nginx.conf of nginx' image says
+            // The file nginx.conf of nginx' image says so.
+            default_type: "application/octet-stream".into(),
         }
     }
 }

@@ -81,7 +81,8 @@ impl Quiet {
         if !ask.silent && !single {
             return Quiet(None);
         }
-        let before = termios::tcgetattr(std::io::stdin()).ok(); // it is no terminal: nothing to change
+        // `None` if standard input is no terminal; then there is nothing to change.
+        let before = termios::tcgetattr(std::io::stdin()).ok();
         if let Some(mut now) = before.clone() {
             if ask.silent {
                 now.local_flags.remove(LocalFlags::ECHO);

@@ -146,7 +146,8 @@ impl Shell {
                 Ok(None) => match process::wait_any(true) {
                     Ok(Some((ended, exit))) => self.jobs.record_exit(ended, exit),
                     Ok(None) => {}
-                    Err(_) => self.jobs.record_exit(pid, Exit::Code(127)), // it was collected elsewhere
+                    // The child was collected elsewhere.
+                    Err(_) => self.jobs.record_exit(pid, Exit::Code(127)),
                 },
             }
         }
