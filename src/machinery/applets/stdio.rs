@@ -24,7 +24,8 @@ pub(crate) fn err(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// Returns the arguments behind the program's name as texts. Bytes that are not UTF-8 become U+FFFD.
+/// Returns the arguments behind the program's name as texts. Bytes that are not UTF-8 become
+/// U+FFFD.
 pub(crate) fn arguments_as_text(args: Vec<OsString>) -> Vec<String> {
     args.into_iter().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect()
 }

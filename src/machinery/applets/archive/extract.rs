@@ -4,13 +4,14 @@
 use super::super::reason;
 use super::list::list_line;
 use super::member::is_at_or_below;
+use super::path::path_below;
 use super::{Action, Call, with_context};
 use flate2::read::MultiGzDecoder;
 use std::collections::BTreeMap;
 use std::fs::{File, FileTimes, Permissions};
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// What an archive says of a directory. It is applied when all is unpacked: nothing could be put
@@ -83,36 +84,6 @@ pub(super) fn is_directory(entry: &tar::Entry<'_, impl Read>) -> bool {
     let header = entry.header();
     let old = header.as_ustar().is_none() && header.entry_type().is_file();
     header.entry_type().is_dir() || old && entry.path_bytes().ends_with(b"/")
-}
-
-/// Returns where a name of the archive is below `directory`; with `make` its parent is made. Never
-/// outside: a name with `..` is refused, and links on the way are not followed out. Each part is
-/// looked at before the next one is made.
-fn path_below(directory: &Path, name: &Path, make: bool) -> io::Result<PathBuf> {
-    if name.components().any(|c| c == Component::ParentDir) {
-        return Err(io::Error::other("name with '..' in the archive"));
-    }
-    let relative: PathBuf = name.components().filter(|c| matches!(c, Component::Normal(_))).collect();
-    let root = directory.canonicalize()?;
-    let (Some(parent), Some(last)) = (relative.parent(), relative.file_name()) else {
-        return Ok(root); // the directory itself
-    };
-    let mut place = root.clone();
-    for part in parent {
-        let next = place.join(part);
-        place = match next.canonicalize() {
-            Ok(real) => real,
-            Err(e) if e.kind() == io::ErrorKind::NotFound && make => {
-                std::fs::create_dir(&next)?; // fails for a link to nowhere
-                next
-            }
-            Err(e) => return Err(e),
-        };
-        if !place.starts_with(&root) {
-            return Err(io::Error::other("a link leads out of the directory"));
-        }
-    }
-    Ok(place.join(last))
 }
 
 impl Call {

@@ -6,6 +6,7 @@ mod list;
 mod member;
 mod node;
 mod options;
+mod path;
 
 pub(crate) use gzip::gzip;
 

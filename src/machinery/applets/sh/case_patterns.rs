@@ -1,7 +1,7 @@
 //! `$(case b in b) …)`. The `)` behind a pattern of `case` has no other half, and the parser takes
 //! it for the end of the substitution. POSIX (2.9.4.3) allows a `(` before the pattern, and with it
-//! the parser reads on. And `(case b in b) x;; esac)`: there the parser takes `esac)` for a pattern,
-//! as it takes `esac | cat)`. POSIX ends the `case` at an `esac` that stands unquoted in place of a
+//! the parser reads on. And in `(case b in b) x;; esac)` the parser takes `esac)` for a pattern, as
+//! it takes `esac | cat)`. POSIX ends the `case` at an `esac` that stands unquoted in place of a
 //! pattern, and with a `;` before the bracket the parser does so, too.
 
 /// Where in a `case` the scan is.
@@ -80,8 +80,8 @@ pub(super) fn may_miss(text: &str) -> bool {
 }
 
 /// Returns the text with a `(` before each pattern in a `$(…)` that lacks it, and with a `;` before
-/// each `)` that may seem to end a pattern that begins with `esac`. `None` if the text needs neither,
-/// and for a text with a here-document, in which quotes have other rules.
+/// each `)` that may seem to end a pattern that begins with `esac`. Returns `None` if the text needs
+/// neither, and for a text with a here-document, in which quotes have other rules.
 pub(super) fn open_patterns(text: &str) -> Option<String> {
     if !text.contains('(') || !text.contains("case") || text.contains("<<") {
         return None;

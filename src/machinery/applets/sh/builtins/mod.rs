@@ -6,6 +6,7 @@ pub(super) mod escapes;
 mod getopts;
 mod limits;
 mod look_up;
+mod numbers;
 mod output;
 mod process;
 mod read;

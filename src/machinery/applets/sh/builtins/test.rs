@@ -243,87 +243,26 @@ mod tests {
         for (wanted, lines) in [
             (
                 0,
-                &[
-                    "a = a",
-                    "-n",
-                    "= = =",
-                    "-f /etc/nothing -o -d /",
-                    "! -d / -o -d /",
-                    "( a = b ) -o 3 -gt 2",
-                    "-z = -z",
-                    "x = ) -o a = a",
-                    "( x != ( -a a = a ) -a 1 -lt 2",
-                    "-a = -a -a b = b",
-                    "1 -eq 01",
-                    "a -a b -o",
-                    "a -o",
-                    "a -o b -o",
-                    "-a",
-                    "-o -o -o",
-                    "! a -a",
-                    "!",
-                    "! ! !",
-                    "a -a !",
-                    "a -o b -a",
-                    "a -a -n",
-                    "a -a -t",
-                    "= -a =",
-                    "(",
-                    "( '' ) -o a",
-                    "( ( a ) )",
-                    "a -a (",
-                    "! ( a = b ) -a c",
-                ][..],
+                "a = a | -n | = = = | -f /etc/nothing -o -d / | ! -d / -o -d / | ( a = b ) -o 3 -gt 2 \
+                 | -z = -z | x = ) -o a = a | ( x != ( -a a = a ) -a 1 -lt 2 | -a = -a -a b = b | 1 \
+                 -eq 01 | a -a b -o | a -o | a -o b -o | -a | -o -o -o | ! a -a | ! | ! ! ! | a -a ! \
+                 | a -o b -a | a -a -n | a -a -t | = -a = | ( | ( '' ) -o a | ( ( a ) ) | a -a ( | ! \
+                 ( a = b ) -a c",
             ),
             (
                 1,
-                &[
-                    "! a = a",
-                    "! -d / -a -d /",
-                    "x = ( -a a = a",
-                    "a -a",
-                    "-n a -a",
-                    "'' -o",
-                    "'' -a",
-                    "'' -a '' -o",
-                    "-a -a",
-                    "! -a",
-                    "! !",
-                    "a -a ! !",
-                    "a -a ! b",
-                    "'' -o a -a",
-                    "a = a -a",
-                    "a = b -o",
-                    "-z -a",
-                    "-n = =",
-                    "-n = a -a",
-                    "( )",
-                    "( a -a )",
-                    "( ) -a a",
-                    "a -a ( )",
-                    "1 -gt 2 -o 2 -gt 1 -a 3 -gt 4",
-                ][..],
+                "! a = a | ! -d / -a -d / | x = ( -a a = a | a -a | -n a -a | '' -o | '' -a | '' -a \
+                 '' -o | -a -a | ! -a | ! ! | a -a ! ! | a -a ! b | '' -o a -a | a = a -a | a = b -o \
+                 | -z -a | -n = = | -n = a -a | ( ) | ( a -a ) | ( ) -a a | a -a ( ) | 1 -gt 2 -o 2 \
+                 -gt 1 -a 3 -gt 4",
             ),
             (
                 2,
-                &[
-                    "a -a -a a",
-                    "a b -a",
-                    "a -a b -n",
-                    "-t -a",
-                    "-z -a -z",
-                    "-n -o -z ''",
-                    "= =",
-                    "( a = a -a )",
-                    "( a",
-                    "a )",
-                    "'' -a x -eq 1",
-                    "a = b = c",
-                    "a b c d",
-                ][..],
+                "a -a -a a | a b -a | a -a b -n | -t -a | -z -a -z | -n -o -z '' | = = | ( a = a -a ) \
+                 | ( a | a ) | '' -a x -eq 1 | a = b = c | a b c d",
             ),
         ] {
-            for &line in lines {
+            for line in lines.split(" | ") {
                 assert_eq!(status(line), wanted, "{line}");
             }
         }
