@@ -18,10 +18,11 @@
 //! `\E` come out as text), and `-z`, which is refused. Of two alternatives that match, `sed` takes
 //! the first, not the longest (`s/a\|ab/x/`). Its `[[:alpha:]]` and the other classes are those of
 //! ASCII; `^` and `$` in a group are the ends of the whole text, also with `M`; `2,3c x` prints no
-//! text, because the range ends at a number; what `w /dev/stdout` writes comes last. A script or
-//! patterns that come through a pipe (`sed -f -`, `grep -f -`) are read as they are, with the
-//! faults that `sed_script` and `grep` list. `xargs -t` shows the environment with each command,
-//! and there is no `xargs -p`.
+//! text, because the range ends at a number; what `w /dev/stdout` writes comes last. A script of
+//! `sed` has at most 500 000 commands and 1000 blocks inside each other. A script or patterns that
+//! come through a pipe (`sed -f -`, `grep -f -`) are read as they are, with the faults that
+//! `sed_script` and `grep` list. `xargs -t` shows the environment with each command, and there is
+//! no `xargs -p`.
 //! ## Read next
 //! `runtime::images`, which lists the links of each image.
 

@@ -134,6 +134,8 @@ fn in_mebibytes(word: OsString) -> Vec<OsString> {
 
 /// GNU sed's status where a file cannot be read.
 const SED_UNREADABLE: i32 = 2;
+/// GNU sed's status where the system refuses what sed needs.
+const SED_SYSTEM_ERROR: i32 = 4;
 
 fn sed_program(args: Vec<OsString>) -> i32 {
     uucore::panic::mute_sigpipe_panic();
@@ -143,19 +145,24 @@ fn sed_program(args: Vec<OsString>) -> i32 {
         eprintln!("sed: option -z is not supported");
         return 1;
     }
-    if let Some(locale) = sed_script::locale(call.refers_back, |name| std::env::var(name).ok()) {
+    if let Some(reason) = call.needs.refusal() {
+        eprintln!("sed: {reason}");
+        return 1;
+    }
+    let stack = call.needs.stack_size();
+    if let Some(locale) = sed_script::locale(call.needs.refers_back, |name| std::env::var(name).ok()) {
         // Once more with that locale, which only another program can be given.
         let mut sed = Command::new("/proc/self/exe");
         let error = sed.arg0("sed").args(args.iter().skip(1)).env("LC_ALL", locale).exec();
         eprintln!("sed: cannot start with LC_ALL={locale}: {error}");
-        return 4; // as GNU sed's for an error of the system
+        return SED_SYSTEM_ERROR;
     }
     let unreadable = call.take_unreadable();
     let has_none = !unreadable.is_empty() && call.files.is_empty();
     if has_none && !call.is_in_place {
         // Without a file it would read standard input. A wrong script comes before the files.
         let args = call.args.iter().cloned().chain([OsString::from("/dev/null")]);
-        let code = flushed(sed::sed::uumain(args));
+        let code = run_sed(args.collect(), stack);
         if code != 0 {
             return code;
         }
@@ -166,8 +173,26 @@ fn sed_program(args: Vec<OsString>) -> i32 {
     if has_none {
         return SED_UNREADABLE;
     }
-    let code = flushed(sed::sed::uumain(call.args.into_iter()));
+    let code = run_sed(call.args, stack);
     if code == 0 && !unreadable.is_empty() { SED_UNREADABLE } else { code }
+}
+
+/// Runs uutils' sed; with `stack` in a thread that has so many bytes of stack.
+fn run_sed(args: Vec<OsString>, stack: Option<usize>) -> i32 {
+    let Some(stack) = stack else { return flushed(sed::sed::uumain(args.into_iter())) };
+    let run = move || {
+        // Each thread has texts of its own.
+        let _ = uucore::locale::setup_localization("sed");
+        flushed(sed::sed::uumain(args.into_iter()))
+    };
+    match std::thread::Builder::new().stack_size(stack).spawn(run).map(|thread| thread.join()) {
+        Ok(Ok(code)) => code,
+        Ok(Err(_)) => SED_SYSTEM_ERROR, // it panicked and said so
+        Err(error) => {
+            eprintln!("sed: cannot start a thread for a long script: {}", crate::reason(&error));
+            SED_SYSTEM_ERROR
+        }
+    }
 }
 
 /// `timeout`, whose status is 137 if it killed the program, as GNU's. uutils' is 124 then, too.

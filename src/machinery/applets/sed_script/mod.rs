@@ -21,13 +21,16 @@
 //! | `v` | a panic | `y/x/x/` |
 //!
 //! A script in a regular file (`-f`) is given with `-e` in place of it. Files that cannot be read
-//! are taken out of the call: GNU's sed goes on with the next one, and uutils' would end.
+//! are taken out of the call: GNU's sed goes on with the next one, and uutils' would end. A script
+//! that would need too large a stack is refused.
 
+mod needs;
 mod pattern;
 #[cfg(test)]
 mod tests;
 
 use crate::stdio::regular_text;
+use needs::Needs;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -74,8 +77,8 @@ struct Words {
 pub(crate) struct Call {
     /// All words, with the program's name first.
     pub(crate) args: Vec<OsString>,
-    /// Whether a pattern refers back to a group (`\1`).
-    pub(crate) refers_back: bool,
+    /// What the scripts need.
+    pub(crate) needs: Needs,
     /// Whether `-z` is given, which uutils' sed takes and does not heed.
     pub(crate) has_null_data: bool,
     /// Whether the files are changed in place.
@@ -116,23 +119,23 @@ pub(crate) fn adapt_arguments(args: Vec<OsString>) -> Call {
     let mut words: Vec<Option<String>> = args.iter().map(|arg| arg.to_str().map(str::to_string)).collect();
     let Words { scripts, files, is_extended, is_in_place, has_null_data, line_length } = classify(&words);
     let line_length = line_length.unwrap_or(LINE_LENGTH);
-    let (mut continues, mut refers_back) = (false, false);
+    let (mut continues, mut needs) = (false, Needs::default());
     for place in scripts {
         let Some(script) = take_script(&mut words, place) else { continue };
         let ends = ends_in_backslash(&script);
         // Behind `-e 'a\'` stands the text of that command.
-        let (script, refers) = match continues {
-            true => (script, false),
+        let (script, its_needs) = match continues {
+            true => (script, Needs::default()),
             false => adapted_script(&script, is_extended, line_length),
         };
-        refers_back |= refers;
+        needs.add(its_needs);
         continues = ends;
         if let Some(word) = words.get_mut(place.at).and_then(Option::as_mut) {
             word.push_str(&script);
         }
     }
     let args = args.into_iter().zip(words).map(|(arg, word)| word.map_or(arg, OsString::from)).collect();
-    Call { args, refers_back, has_null_data, is_in_place, files }
+    Call { args, needs, has_null_data, is_in_place, files }
 }
 
 /// Takes a script out of its argument. The text of a file is taken in place of the file's name, and
@@ -221,15 +224,15 @@ fn ends_in_backslash(text: &str) -> bool {
     (text.len() - text.trim_end_matches('\\').len()) % 2 == 1
 }
 
-/// Returns a script as uutils' sed takes it, and whether a pattern refers back to a group.
-/// `line_length` is for an `l` without a number.
-fn adapted_script(script: &str, is_extended: bool, line_length: usize) -> (String, bool) {
+/// Returns a script as uutils' sed takes it, and what it needs. `line_length` is for an `l` without
+/// a number.
+fn adapted_script(script: &str, is_extended: bool, line_length: usize) -> (String, Needs) {
     let out = String::with_capacity(script.len() + 16);
-    let mut scan = Scan { rest: script, out, is_extended, line_length, refers_back: false };
+    let mut scan = Scan { rest: script, out, is_extended, line_length, needs: Needs::default() };
     while !scan.rest.is_empty() {
         scan.command();
     }
-    (scan.out, scan.refers_back)
+    (scan.out, scan.needs)
 }
 
 /// Returns the locale that uutils' sed needs in place of the one that the environment names, or
@@ -256,7 +259,7 @@ struct Scan<'a> {
     out: String,
     is_extended: bool,
     line_length: usize,
-    refers_back: bool,
+    needs: Needs,
 }
 
 impl Scan<'_> {
@@ -291,6 +294,7 @@ impl Scan<'_> {
         self.take_while(|c| c.is_whitespace() || c == ';');
         self.addresses();
         let Some(name) = self.take_char() else { return };
+        self.needs.count_command(name);
         match name {
             '{' => return,
             '#' | 'r' | 'R' | 'w' | 'W' | 'e' => return self.take_line(),

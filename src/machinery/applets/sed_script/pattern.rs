@@ -30,7 +30,7 @@ impl Scan<'_> {
         // uutils' sed looks for the two characters alone, also where they are no back-reference, as
         // in `\\1`.
         let mut pairs = self.out.as_bytes()[begin..].windows(2);
-        self.refers_back |= pairs.any(|pair| pair[0] == b'\\' && matches!(pair[1], b'1'..=b'9'));
+        self.needs.refers_back |= pairs.any(|pair| pair[0] == b'\\' && matches!(pair[1], b'1'..=b'9'));
     }
 
     fn adapt_pattern(&mut self, delimiter: char) {
@@ -267,7 +267,7 @@ mod tests {
             ("s/\\(a\\)/\\1/", false),
             ("s/\\(a1\\)0/x/", false),
         ] {
-            assert_eq!(adapted_script(script, false, LINE_LENGTH).1, refers, "{script}");
+            assert_eq!(adapted_script(script, false, LINE_LENGTH).1.refers_back, refers, "{script}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! sed and grep, and what GNU's do where they are installed.
 
-use crate::Room;
 use crate::awk::run;
+use crate::{Room, outcome};
 use serde_json::Value;
 use std::process::Command;
 
@@ -34,6 +34,21 @@ pub(crate) fn sed_and_grep_do_what_gnu_does(room: &Room) {
             );
         }
     }
+}
+
+/// uutils' sed would end with SIGSEGV at each of them.
+pub(crate) fn sed_takes_long_scripts_and_refuses_deep_ones(room: &Room) {
+    let sed = |script: &str| {
+        std::fs::write(room.work.join("long.sed"), script).unwrap();
+        std::fs::write(room.work.join("input"), "a\n").unwrap();
+        outcome(room.program("sed").args(["-f", "long.sed", "input"]))
+    };
+    let deep = |depth: usize| format!("{}p\n{}", "{\n".repeat(depth), "}\n".repeat(depth));
+    let ended = [sed(&"h\n".repeat(200_000)), sed(&deep(1000))];
+    assert_eq!(ended.each_ref().map(|ended| (ended.out.as_str(), ended.code)), [("a\n", 0), ("a\na\n", 0)]);
+    let refused = sed(&deep(100_000));
+    assert_eq!((refused.out.as_str(), refused.code), ("", 1));
+    assert_eq!(refused.err, "sed: more than 1000 blocks {} are inside each other\n");
 }
 
 /// Returns GNU's program, where the version is installed that the calls are from.

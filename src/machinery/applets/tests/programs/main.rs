@@ -48,6 +48,7 @@ const TESTS: &[Test] = &[
     ("a_conversation_outlives_quit", shell::a_conversation_outlives_quit),
     ("scripts_do_what_dash_does", shell::scripts_do_what_dash_does),
     ("sed_and_grep_do_what_gnu_does", gnu::sed_and_grep_do_what_gnu_does),
+    ("sed_takes_long_scripts_and_refuses_deep_ones", gnu::sed_takes_long_scripts_and_refuses_deep_ones),
 ];
 
 /// What a program printed, and its exit status: 128 and the signal if one ended it.
