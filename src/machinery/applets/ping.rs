@@ -27,9 +27,9 @@ struct Call {
     count: Option<u32>,
     size: usize,
     interval: Duration,
-    /// For the last answer.
+    /// How long `ping` waits for the last answer.
     patience: Duration,
-    /// For everything.
+    /// How long the whole call may take.
     limit: Option<Duration>,
     quiet: bool,
 }
@@ -121,7 +121,7 @@ fn open_socket() -> Result<Socket, Errno> {
 struct Tally {
     sent: u32,
     got: u32,
-    /// Shortest, longest and all of them together.
+    /// The shortest time, the longest time and the sum of all.
     times: Option<(Duration, Duration, Duration)>,
 }
 

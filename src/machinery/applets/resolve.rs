@@ -18,7 +18,7 @@ pub(crate) struct Config {
     pub search: Vec<String>,
     /// Names with fewer dots are tried with `search` first.
     pub ndots: usize,
-    /// For one question to one server.
+    /// How long one question to one server may take.
     pub timeout: Duration,
     pub attempts: u32,
 }

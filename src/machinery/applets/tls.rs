@@ -80,7 +80,7 @@ pub(crate) enum Refusal {
     },
     /// The server's certificate is not believed.
     Unbelieved(String),
-    /// It is one for other names.
+    /// The server's certificate is one for other names.
     OtherName,
     /// What answers does not speak TLS, or not with us.
     Handshake(String),

@@ -104,7 +104,7 @@ fn gzip_one(zip: &Zip, name: &str) -> io::Result<()> {
     {
         return Err(e); // written over in place, a link would lead somewhere else
     }
-    // No other user may read it before it has the rights of the other one.
+    // No other user may read the output before it has the rights of the input.
     let output = File::options().write(true).mode(0o600).create_new(true).open(&target)?;
     let converted = convert(zip, &input, &output).and_then(|()| take_over(&input, &output));
     if let Err(e) = converted {
@@ -117,7 +117,8 @@ fn gzip_one(zip: &Zip, name: &str) -> io::Result<()> {
 /// Gives a file the owner, the rights and the time of another one.
 fn take_over(from: &File, to: &File) -> io::Result<()> {
     let found = from.metadata()?;
-    let _ = std::os::unix::fs::fchown(to, Some(found.uid()), Some(found.gid())); // root only
+    // This fails for all users but root.
+    let _ = std::os::unix::fs::fchown(to, Some(found.uid()), Some(found.gid()));
     to.set_permissions(Permissions::from_mode(found.mode() & 0o777))?;
     to.set_times(FileTimes::new().set_modified(found.modified()?))
 }

@@ -20,7 +20,7 @@ pub(super) struct Opened<'a> {
     content: Box<dyn Read + 'a>,
     /// Bytes; `None` if only the end will tell, or if it is to be sent in chunks.
     pub length: Option<u64>,
-    /// It is data of `-d`, of so many bytes.
+    /// How many bytes of data `-d` gives, if the body comes from there.
     pub data: Option<usize>,
     /// How long it waits for `100 Continue`, if it does.
     pub expects: Option<Duration>,

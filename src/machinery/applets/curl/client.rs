@@ -49,7 +49,7 @@ pub(super) struct Client<'a> {
     /// A transfer has written to the file of `-D`: the next one goes behind it.
     pub has_dumped: bool,
     pins: Result<Pins, Fault>,
-    /// The oldest one first.
+    /// Open connections for later transfers, the oldest first.
     kept: Vec<Kept>,
     names: Vec<Name>,
     /// Connections that were begun; `-v` counts them from 0.
@@ -210,7 +210,7 @@ impl<'a> Client<'a> {
         let begun = Instant::now();
         let mut last = None;
         let stream = http::connect_to(&places, &limit, |place| {
-            // Without the number of a zone's interface.
+            // curl prints the address without the zone's interface.
             let place = SocketAddr::new(place.ip(), place.port());
             self.note(&format!("*   Trying {place}...\n"));
             last = Some(place);

@@ -118,7 +118,7 @@ pub(super) fn transfer_fault(error: &Error, deadline: Deadline, got: u64, length
         Error::Nul => fault(8, "Nul byte in header"),
         Error::ContentLength => fault(8, "Invalid Content-Length: value"),
         Error::FoldedFirst => fault(43, "A libcurl function was given a bad argument"),
-        // It is the buffer of one line that has no more room.
+        // The buffer of one line is full.
         Error::LongLine => fault(27, "Out of memory"),
         Error::LongHead(length) => {
             fault(56, format!("Too large response headers: {length} > {}", http::HEAD_MAX))

@@ -78,7 +78,7 @@ pub(super) struct Retries {
     pub delay: Option<Duration>,
     /// No retry begins later than this after the first transfer began.
     pub max_time: Option<Duration>,
-    /// A refused connection may pass, too.
+    /// Whether a refused connection is tried again, too.
     pub if_refused: bool,
     pub all_errors: bool,
 }

@@ -280,7 +280,7 @@ fn parse_set(mut rest: &str) -> Result<(Vec<String>, &str), NoSet<'_>> {
     while let Some(c) = rest.chars().next() {
         let behind = &rest[c.len_utf8()..];
         match c {
-            // Here it makes every character plain text.
+            // In a set a backslash makes every character plain text.
             '\\' if !behind.is_empty() => {
                 let mut next = behind.chars();
                 text.extend(next.next());

@@ -31,7 +31,7 @@ struct Own<'a> {
     /// The server may get headers that say who the user is: it is the first one (scheme, host and
     /// port).
     trusted: bool,
-    /// `Host` names this server, too.
+    /// Whether the user's `Host` is sent to this server, too.
     is_named: bool,
 }
 
@@ -41,7 +41,7 @@ impl<'a> Own<'a> {
         Own { all, trusted: request.trusted, is_named: request.is_named }
     }
 
-    /// Those that the server gets, beside `Host`.
+    /// Returns the headers that the server gets, beside `Host`.
     fn sent(&self) -> impl Iterator<Item = &'a str> {
         let is_sent =
             move |header: &&str| !is_named(header, "Host") && (self.trusted || !http::is_private(header));

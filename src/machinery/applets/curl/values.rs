@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Why a call is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// What is wrong; a hint to `--help` follows it.
+    /// A message that says what is wrong. curl prints a hint to `--help` behind it.
     Usage(String),
     /// A warning that ends the call, and whether `-s` silences it.
     Call { warning: String, is_silent: bool },

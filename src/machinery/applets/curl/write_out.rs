@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Written {
     pub out: String,
-    /// For standard error.
+    /// The text for standard error.
     pub err: String,
 }
 

@@ -20,7 +20,7 @@ const USAGE: &str = "Usage: hexdump [-bcCdoxv] [-e FORMAT] [-n LENGTH] [-s OFFSE
 #[derive(Debug, Default)]
 struct Options {
     formats: Vec<String>,
-    /// Every block is shown, also one like that before it.
+    /// Whether a block that equals the one before it is shown, too (`-v`).
     all: bool,
     length: Option<u64>,
     skip: u64,

@@ -12,7 +12,7 @@ const PART: usize = 16 * 1024;
 /// How the end of a body is known.
 #[derive(Debug, PartialEq, Eq)]
 enum Framing {
-    /// Bytes left.
+    /// The head announced the length: so many bytes are left.
     Length(u64),
     /// Bytes left in this chunk; `None` before the first one.
     Chunked(Option<u64>),
@@ -34,7 +34,7 @@ pub(crate) struct Answer {
     pub trailers: Vec<u8>,
     /// Bytes of the body that were read, before its codings were taken off.
     pub received: u64,
-    /// Those that had come before the last read from the connection.
+    /// Bytes of the body that had come before the last read from the connection.
     received_before: u64,
     reader: BufReader<Timed>,
     framing: Framing,

@@ -170,7 +170,7 @@ impl Inflate {
             }
             out.reserve_exact(PART - out.len());
             let (read, written) = (self.state.total_in(), out.len());
-            // Also without input: there may be output for which there was no room before.
+            // A call without input makes sense: there may be output that found no room before.
             let status = self.state.decompress_vec(rest, out, FlushDecompress::None).map_err(|e| {
                 Error::Decoding(e.message().unwrap_or("Unknown failure within decompression software").into())
             })?;

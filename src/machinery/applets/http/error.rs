@@ -15,7 +15,7 @@ pub(crate) enum Error {
     /// The connection ended inside of the body.
     #[error("the server ended the connection inside of the answer")]
     Cut {
-        /// Bytes, if the head announced a length.
+        /// How many bytes are missing, if the head announced a length.
         missing: Option<u64>,
     },
     /// The first line is not one of HTTP/1: it may be HTTP/0.9, or another protocol.

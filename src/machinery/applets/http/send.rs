@@ -95,7 +95,7 @@ pub(super) fn send(
         Err(Stop::Failed(e)) => Err(e),
         Err(Stop::Lost(e)) if is_hang_up(&e) && received.early.is_some() => Ok(received.early),
         Err(Stop::Lost(e)) if is_hang_up(&e) => match final_head(reader, received.lines) {
-            // It may have refused what it did not want to read.
+            // The server may have refused a body that it did not want to read.
             Ok(head) => Ok(Some(head)),
             Err(_) => Err(Error::Send(e)),
         },

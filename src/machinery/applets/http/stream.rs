@@ -80,7 +80,7 @@ impl Read for Stream {
 pub(super) struct Timed {
     pub(super) stream: Stream,
     pub(super) deadline: Deadline,
-    /// For one read, if set.
+    /// How long one read may wait, if that has a limit.
     pub(super) idle: Option<Duration>,
     /// What the server sent while a request was sent: it is read before the stream is.
     pub(super) ahead: VecDeque<u8>,

@@ -96,7 +96,7 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
 }
 
 enum Failure {
-    /// For standard error.
+    /// A message for standard error.
     Message(String),
     /// A reply that is an error, and was printed.
     Printed,

@@ -101,7 +101,7 @@ impl Log {
         self.size
     }
 
-    /// Lets it write to another file.
+    /// Makes the log write to another file.
     #[cfg(test)]
     pub(super) fn write_to(&mut self, file: File) {
         self.file = file;
@@ -186,7 +186,7 @@ fn write_new_log(dir: &Path, db: &Database) -> io::Result<(File, u64)> {
     }
     file.sync_all()?;
     fs::rename(&path, Log::path(dir))?;
-    File::open(dir)?.sync_all()?; // the name, too
+    File::open(dir)?.sync_all()?; // so that the new name is on the disk, too
     Ok((file, size))
 }
 

@@ -24,9 +24,9 @@ pub(super) type Words = Vec<Vec<u8>>;
 #[derive(Default)]
 pub(super) struct Requests {
     input: Vec<u8>,
-    /// What is before it has been read.
+    /// How many bytes of `input` have been read.
     at: usize,
-    /// There is no end of a line before it.
+    /// How many bytes of `input` are known to have no end of a line.
     scanned: usize,
     words: Words,
     /// Bytes of the words so far.

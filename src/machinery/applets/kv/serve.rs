@@ -13,17 +13,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-/// Clients at once.
+/// The most clients at once.
 const CLIENTS_MAX: usize = 256;
 /// Bytes of requests and replies of all clients together.
 const BUFFERS_MAX: usize = 64 << 20;
-/// So much a client may have, whatever the others have.
+/// Bytes that a client may have, whatever the others have.
 const BUFFER: usize = 256 << 10;
 /// Replies, or records of the log, of one batch.
 const BATCH: usize = 1 << 20;
 /// Bytes that are read at once.
 const INPUT: usize = 16 << 10;
-/// For a client to take its replies.
+/// How long a client may take to read its replies.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Server {
@@ -156,7 +156,7 @@ impl Drop for Share {
 }
 
 async fn serve_connection(mut stream: TcpStream, server: Rc<RefCell<Server>>, mut stopping: Stopping) {
-    // Both only matter for speed, and for clients that are gone without a word.
+    // Failures are ignored: these two only make replies faster, and find clients that vanished.
     let _ = stream.set_nodelay(true);
     let _ = tcp::keep_alive(&stream, PATIENCE);
     let Some(mut share) = Share::take(&server) else {

@@ -31,7 +31,7 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// As `TYPE` says it.
+    /// Returns the kind of the value in the words of `TYPE`.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Value::Text(_) => "string",

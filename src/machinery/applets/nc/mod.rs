@@ -265,7 +265,7 @@ fn keeps_listening_after(call: &Call, error: &io::Error) -> bool {
     let of_client = [
         libc::ECONNABORTED,
         libc::EPROTO,
-        libc::EPERM, // a firewall's rule
+        libc::EPERM, // a rule of the firewall forbids the connection
         libc::ENETDOWN,
         libc::ENOPROTOOPT,
         libc::EHOSTDOWN,

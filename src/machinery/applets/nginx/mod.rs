@@ -277,7 +277,7 @@ async fn serve_connection(
     let local = stream.local_addr().unwrap_or(address);
     let ends = serve::Ends { peer, local };
     let address = config.address(local, address);
-    let has_body = Cell::new(false); // of the last request
+    let has_body = Cell::new(false); // says whether the last request has a body
     let service = hyper::service::service_fn(|request: Request<Incoming>| {
         has_body.set(!request.body().is_end_stream());
         let host = text::requested_host(request.headers(), request.uri());

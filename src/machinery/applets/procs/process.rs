@@ -21,9 +21,9 @@ pub(super) struct Process {
     pub state: String,
     /// Processor time in ticks.
     pub ticks: u64,
-    /// Bytes.
+    /// The size of its memory in bytes.
     pub size: u64,
-    /// Pages.
+    /// Pages of its memory that are in RAM.
     pub resident: i64,
     /// Ticks after the machine's start.
     pub started: u64,

@@ -143,7 +143,7 @@ fn clamp_literals(text: &str) -> Cow<'_, str> {
         let (digits, base) = without_base(word);
         let is_number = !digits.is_empty() && digits.chars().all(|c| c.is_digit(base));
         let is_too_large = is_number && i64::from_str_radix(digits, base).is_err();
-        // Not the parts of `36#zzz`.
+        // A part of `36#zzz` is no number by itself.
         let is_alone = !before.ends_with('#') && !after.starts_with('#');
         clamped.push_str(before);
         match is_too_large && is_alone {

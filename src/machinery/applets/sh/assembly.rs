@@ -12,14 +12,15 @@ const LEVELS_MAX: usize = 30;
 /// is text.
 const MISPLACED: &str = ": ;;;\n";
 
-/// What the arms of a `case` are parsed behind while the command that they belong to goes on.
+/// The head of a `case` that stands before its arms while they are parsed apart.
 const CASE_HEAD: &str = "case _ in\n";
 
-/// What ends an open quote or expansion, and the character without which no line ends it.
+/// Texts that end an open quote or expansion. Each stands with the character that a line must have
+/// to end it.
 const CLOSINGS: [(&str, char); 6] =
     [("'", '\''), ("\"", '"'), ("`", '`'), (")", ')'), (")\"", ')'), ("}", '}')];
 
-/// A here-document under way.
+/// A here-document whose end has not come yet.
 struct HereDocument {
     end: String,
     /// `<<-`: tabs before the end are no part of it.
@@ -27,7 +28,8 @@ struct HereDocument {
 }
 
 impl HereDocument {
-    /// Returns the last one that an incomplete text begins, if [`MISPLACED`] would be text in it.
+    /// Returns the last here-document that an incomplete text begins, if [`MISPLACED`] would be
+    /// text in it.
     fn open_in(text: &str, stack: depth::Stack) -> Option<HereDocument> {
         let (_, behind) = text.lines().filter_map(|line| line.rsplit_once("<<")).next_back()?;
         let (tabs, behind) = match behind.strip_prefix('-') {

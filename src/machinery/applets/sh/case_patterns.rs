@@ -80,8 +80,8 @@ pub(super) fn may_miss(text: &str) -> bool {
 }
 
 /// Returns the text with a `(` before each pattern in a `$(…)` that lacks it, and with a `;` before
-/// each `)` that may seem to end a pattern that begins with `esac`. Returns `None` if the text needs
-/// neither, and for a text with a here-document, in which quotes have other rules.
+/// each `)` that may seem to end a pattern that begins with `esac`. Returns `None` if the text
+/// needs neither, and for a text with a here-document, in which quotes have other rules.
 pub(super) fn open_patterns(text: &str) -> Option<String> {
     if !text.contains('(') || !text.contains("case") || text.contains("<<") {
         return None;

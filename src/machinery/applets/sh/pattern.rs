@@ -3,9 +3,9 @@
 /// Where a character came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It stood in the script.
+    /// The character stood in the script, outside of quotes.
     Literal,
-    /// It means itself.
+    /// The character was quoted and means itself.
     Quoted,
     /// An unquoted expansion made it: it is split, and may be part of a pattern.
     Result,

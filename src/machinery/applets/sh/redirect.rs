@@ -23,7 +23,7 @@ pub(super) fn restore_descriptors(saved: Saved) {
     for (number, before) in saved.into_iter().rev() {
         let _ = match before.map(|kept| kept.0.take()) {
             Some(Some(fd)) => script_fds::assign(number, fd.as_fd()),
-            Some(None) => Ok(()), // a child has closed it
+            Some(None) => Ok(()), // a child has closed the descriptor
             None => script_fds::close(number),
         };
     }
@@ -47,7 +47,7 @@ pub(super) struct Ready<'a>(i32, Act<'a>);
 
 enum Act<'a> {
     Open(String, &'a Kind),
-    /// `&>`: for standard error too.
+    /// Opens a file for standard output and standard error: `&>`.
     OpenBoth(String, &'a Kind),
     Duplicate(i32),
     Close,

@@ -137,7 +137,7 @@ impl Shell {
         Ok(values)
     }
 
-    /// `set -x`.
+    /// Prints a command before it runs, as `set -x` asks.
     fn print_trace(&mut self, command: &Expanded) {
         if self.state.is_flag_set('x') {
             let assignments = command.assignments.iter().map(|(name, value)| format!("{name}={value}"));

@@ -157,7 +157,7 @@ impl Shell {
                 let _ = self.state.set(name, value);
             }
         }
-        let _ = self.state.set("IFS", expand::IFS.to_string()); // never from outside
+        let _ = self.state.set("IFS", expand::IFS.to_string()); // the environment's is ignored
         let _ = self.state.set("OPTIND", "1".to_string());
         let _ = self.state.set("PPID", nix::unistd::getppid().to_string());
         if let Ok(directory) = std::env::current_dir() {

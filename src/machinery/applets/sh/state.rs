@@ -29,7 +29,7 @@ pub(super) struct State {
     /// Variables of the environment that cannot be variables of a shell: a name like `my-name`, a
     /// value that is not UTF-8. Programs get them unchanged, as upstream's images rely on.
     passed_on: Vec<(OsString, OsString)>,
-    /// One entry a running function.
+    /// The variables that running functions hide, with one entry for each function.
     hidden: Vec<Hidden>,
     flags: BTreeSet<char>,
     pub pipefail: bool,
@@ -194,7 +194,7 @@ impl State {
         }
     }
 
-    /// `$-`.
+    /// Returns the value of `$-`.
     pub(super) fn flags(&self) -> String {
         self.flags.iter().collect()
     }

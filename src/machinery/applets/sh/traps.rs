@@ -40,7 +40,7 @@ pub(super) const SIGNALS: [(&str, i32); 32] = [
     ("SYS", libc::SIGSYS),
 ];
 
-/// `TERM`, `SIGTERM`, `term` or `15`.
+/// Returns the number of a signal: of `TERM`, `SIGTERM`, `term` or `15`.
 pub(super) fn signal_number(name: &str) -> Option<i32> {
     if let Ok(number) = name.parse() {
         return (0..=trap::LAST).contains(&number).then_some(number);

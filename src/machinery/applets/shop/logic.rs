@@ -9,8 +9,8 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// For all questions to the database that one request needs. Less than the page waits for this
-/// program, so that the page can tell who is missing.
+/// How long one request may wait for the database. The page waits longer for this program, so that
+/// it can say which part is missing.
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// Bytes of a reply of the database.
 const REPLY_MAX: u64 = 64 << 10;

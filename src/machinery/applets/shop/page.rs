@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// For an answer of the logic.
+/// How long the page waits for an answer of the logic.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of an answer of the logic.
 const ANSWER_MAX: usize = 64 << 10;

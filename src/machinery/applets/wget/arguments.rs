@@ -90,7 +90,7 @@ const TABLE: &[Known] = &[
         call.directory = Some(value);
         Ok(())
     }),
-    // There is no proxy to turn off, and only one try.
+    // These change nothing: wget uses no proxy here, and tries only once.
     value(Some('Y'), "proxy", |_, _| Ok(())),
     value(Some('t'), "tries", |_, _| Ok(())),
     value(Some('U'), "user-agent", |call, value| {

@@ -103,7 +103,7 @@ pub(in crate::awk) enum Expr {
 }
 
 impl Expr {
-    /// Returns whether a value can be assigned to it.
+    /// Returns whether a value can be assigned to the expression.
     pub(in crate::awk) fn is_lvalue(&self) -> bool {
         matches!(self, Expr::Var(_) | Expr::Field(_) | Expr::Element(..))
     }

@@ -433,7 +433,7 @@ impl Parser<'_> {
     }
 }
 
-/// Returns whether `sub` can change it.
+/// Returns whether `sub` can change an expression.
 fn is_assignable(target: &Expr) -> bool {
     match target {
         Expr::Group(inner) => inner.is_lvalue(),

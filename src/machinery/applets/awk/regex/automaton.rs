@@ -12,7 +12,7 @@ const UNKNOWN: u32 = u32::MAX;
 
 #[derive(Debug)]
 enum State {
-    /// Index of its set, and the state after it.
+    /// Takes a byte of a set: the index of the set, and the state behind the byte.
     Byte(usize, u32),
     Both(u32, u32),
     Begin(u32),
@@ -59,7 +59,7 @@ pub(super) struct Automaton {
     /// Whether the empty text matches: only there `^` and `$` hold at the same place.
     matches_empty_text: bool,
     anchored: Known,
-    /// Here a match may begin at every later byte too.
+    /// The states of a search in which a match may begin at every later byte, too.
     floating: Known,
 }
 

@@ -47,7 +47,7 @@ pub(super) enum Ahead {
     Match(usize, usize),
     /// More bytes may begin an earlier match or make the match longer.
     Open,
-    /// There is none yet.
+    /// The text has no match yet.
     None,
 }
 

@@ -32,7 +32,7 @@ type Array = IndexMap<Text, Value>;
 /// What a variable holds.
 #[derive(Debug, Clone)]
 enum Cell {
-    /// Not used yet: it becomes what it is used as.
+    /// The variable is not used yet. Its first use makes it a value or an array.
     Unset,
     Value(Value),
     Array(Rc<RefCell<Array>>),

@@ -22,7 +22,7 @@ const OUT_OF_MEMORY: Fault = Fault::Borrowed("OOM command not allowed when used 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Does {
     Read,
-    /// It needs no memory that it does not give back.
+    /// The command keeps no more memory than there was before.
     Shrink,
     Grow,
 }

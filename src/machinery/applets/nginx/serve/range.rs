@@ -35,7 +35,7 @@ pub(super) fn parse(text: &str, length: u64) -> Selection {
                 size = size.saturating_add(end - begin);
                 parts.push((begin, end - 1));
             }
-            Some((0, _)) => return Selection::Whole, // of an empty file
+            Some((0, _)) => return Selection::Whole, // the file is empty
             Some(_) => {}
         }
     }

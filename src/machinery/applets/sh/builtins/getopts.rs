@@ -23,7 +23,7 @@ impl Shell {
             if list.get(index - 1).is_some_and(|word| word == "--") {
                 index += 1;
             }
-            // Also if it is the same: a function may have had options of its own meanwhile.
+            // `OPTIND` is set even if it stays the same: a function may have changed it meanwhile.
             self.set("OPTIND", index.to_string())?;
             self.set(variable, "?")?;
             return Ok(1);

@@ -67,8 +67,8 @@ impl Shell {
     }
 }
 
-/// Does the whole of printf(1): the format is used again while values are left. Also what was wrong
-/// with them.
+/// Formats values as printf(1) does. The format is used again while values are left. Returns the
+/// text, and what was wrong with the values.
 fn format_text(format: &str, values: &[String]) -> (Vec<u8>, Vec<String>) {
     let format = escapes::decode_format(format);
     let (mut out, mut faults) = (Vec::new(), Vec::new());
@@ -215,7 +215,7 @@ impl Spec {
         bytes
     }
 
-    /// `None` for an unknown conversion.
+    /// Returns a value as a conversion prints it; `None` if the conversion is unknown.
     fn convert(&self, conversion: char, value: &str, faults: &mut Vec<String>) -> Option<String> {
         let mut integer = || {
             let (number, whole) = parse_integer(value);

@@ -148,7 +148,7 @@ impl Shell {
         if ask.limit == Some(Duration::ZERO) {
             let input = loop {
                 match wait(ask.limit) {
-                    Input::Signal => self.run_traps()?, // it came before the read
+                    Input::Signal => self.run_traps()?, // the signal came before the read
                     input => break input,
                 }
             };

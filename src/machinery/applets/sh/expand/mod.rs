@@ -64,7 +64,7 @@ enum Place {
     /// Nothing is split: the value of an assignment, the name of a file. Quotes inside `${x:-…}`
     /// are quotes, as in the open.
     Whole,
-    /// In double quotes or a here-document, where `'` is plain inside `${x:-…}` too.
+    /// The text is in double quotes or a here-document. A `'` inside `${x:-…}` is plain there, too.
     Quoted,
 }
 

@@ -252,7 +252,7 @@ impl Shell {
                 fields.0.push(Vec::new());
             }
             if place == Place::Quoted {
-                fields.quotes(); // an empty argument is a word too
+                fields.quotes(); // an empty argument is a word, too
             }
             fields.push(arg, kind);
         }
@@ -273,7 +273,7 @@ impl Shell {
             Place::Open | Place::Whole => self.parse_word(word)?,
         };
         let start = fields.last().len();
-        let first = fields.0.len() - 1; // there is one, for `last` makes it
+        let first = fields.0.len() - 1; // `last` makes a field if there is none
         self.expand_pieces(&pieces, place, fields)?;
         if place == Place::Open {
             // `$@` may have begun further ones.
@@ -290,11 +290,11 @@ impl Shell {
 
 /// What is taken of a value.
 enum Part<'e> {
-    /// It without what a pattern fits; the expression says at which end.
+    /// The value without the part that a pattern fits. The expression says at which end.
     Cut(&'e ParameterExpr, Vec<Glyph>),
-    /// offset, length
+    /// A part of the value: its offset and its length.
     Substring(i64, Option<i64>),
-    /// pattern, replacement, where
+    /// The value with replacements: the pattern, the replacement, and where it applies.
     Replaced(Vec<Glyph>, String, &'e SubstringMatchKind),
 }
 
@@ -311,7 +311,7 @@ impl Part<'_> {
     }
 }
 
-/// `$!`.
+/// The parameter `$!`.
 pub(super) const BACKGROUND: Parameter = Parameter::Special(SpecialParameter::LastBackgroundProcessId);
 
 /// Returns whether it reads an array or a variable that another one names.

@@ -62,8 +62,8 @@ impl Shell {
                 Side::Child => Pid::this(),
                 Side::Parent(pid) => Pid::from_raw(pid),
             };
-            // Both sides do this, so that neither can come too late; the second one's error says
-            // so.
+            // Parent and child both set the group, so that neither comes too late. The call that
+            // comes second may fail.
             let _ = setpgid(child, Pid::from_raw(leader.unwrap_or(child.as_raw())));
             if leader.is_none() {
                 let _ = tcsetpgrp(io::stdin(), child);
