@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(count(&["sed", "1{/a/{p;s/}/{/};d}"]), (7, 0, 2));
         assert_eq!(count(&["sed", "-e", "{", "-e", "{p}", "-e", "}"]), (5, 0, 2));
         assert_eq!(count(&["sed", "-e", "a {\\", "-e", "{", "-e", "#{", "-e", "p"]).2, 0);
-        let pairs = [&["sed"][..], &["-e", "{", "-e", "p", "-e", "}"].repeat(2000)].concat();
+        let pairs = [&["sed"][..], &["-e", "{", "-e", "p", "-e", "}"].repeat(2000)[..]].concat();
         assert_eq!(count(&pairs), (6000, 0, 1));
     }
 
