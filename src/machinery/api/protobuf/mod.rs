@@ -16,6 +16,7 @@
 
 use super::bounds::{FURTHER, LIST, MAP, TEXT, TOO_MANY, VALUES_MAX, values_cost};
 use super::gostr::{self, Nanos};
+use super::gotime;
 use super::value;
 use base64::Engine as _;
 use serde_json::{Map, Value};
@@ -29,6 +30,7 @@ const MAGIC: &[u8] = b"k8s\0";
 /// counts on its own: the reader of a body checks the whole object against `bounds::DEPTH_MAX`.
 const DEPTH_MAX: usize = 64;
 const TOO_DEEP: &str = "protobuf message is nested too deeply";
+const TOO_EARLY: &str = "times before the year -9999 are not supported";
 
 /// What may still be made inside of a message.
 #[derive(Clone, Copy)]
@@ -330,7 +332,8 @@ fn time(bytes: &[u8], micro: bool) -> Result<Value, String> {
         }
     }
     let Some(seconds) = seconds else { return Ok(Value::Null) };
-    let at = clock::Timestamp::new(seconds, nanos.clamp(0, 999_999_999)).map_err(|e| e.to_string())?;
+    let at = clock::Timestamp::new(seconds, nanos.clamp(0, 999_999_999));
+    let at = at.map_err(|_| if seconds < 0 { TOO_EARLY } else { gotime::TOO_LATE })?;
     Ok(if micro { clock::rfc3339_micro(at) } else { clock::rfc3339(at) }.into())
 }
 

@@ -146,6 +146,14 @@ fn an_extra_attribute_of_a_user_is_a_list() {
     assert_eq!(object.unwrap()["spec"], json!({"extra": {"x.io/id": ["a", "b"]}}));
 }
 
+/// The last second of the year 9999, and one before the year -9999.
+#[test]
+fn a_time_that_no_object_can_have_is_named() {
+    let time = |bytes: &[u8]| message("apimachinery.pkg.apis.meta.v1.Time", bytes, 0).unwrap_err();
+    assert_eq!(time(&[0x08, 0xff, 0x82, 0xd1, 0xff, 0xaf, 0x07]), gotime::TOO_LATE);
+    assert_eq!(time(&[0x08, 0xff, 0xb6, 0x9a, 0xd7, 0x80, 0xf5, 0xff, 0xff, 0xff, 0x01]), TOO_EARLY);
+}
+
 /// The message of a group that has a repository of its own, with a duration.
 #[test]
 fn metrics_of_a_node() {
