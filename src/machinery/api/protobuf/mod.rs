@@ -119,11 +119,12 @@ fn field(word: &'static str) -> Option<(u32, Field)> {
 }
 
 /// Reads a whole request body: the envelope, then the message that it names. Returns it as JSON.
+/// `expected`: the kind that the endpoint takes, which errors name; `None`: the kind of the body.
 ///
 /// # Errors
 /// As a sentence: the prefix is missing, the kind has no message, bytes do not fit the message, or
 /// there are more values than a body may have.
-pub fn decode(body: &[u8]) -> Result<Value, String> {
+pub fn decode(body: &[u8], expected: Option<&str>) -> Result<Value, String> {
     let unknown = body
         .strip_prefix(MAGIC)
         .ok_or("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")?;
@@ -160,7 +161,10 @@ pub fn decode(body: &[u8]) -> Result<Value, String> {
     // Upstream's `transformDecodeError`. The bounds are this server's own.
     let mut object = read.map_err(|why| match why == TOO_MANY || why == TOO_DEEP {
         true => why,
-        false => format!("{kind} in version {} cannot be handled as a {kind}: {why}", gostr::quote(version)),
+        false => {
+            let (version, expected) = (gostr::quote(version), expected.unwrap_or(&kind));
+            format!("{kind} in version {version} cannot be handled as a {expected}: {why}")
+        }
     })?;
     let mut full = Map::new();
     full.insert("kind".into(), kind.into());

@@ -4,6 +4,10 @@ use super::*;
 use crate::kinds;
 use serde_json::json;
 
+fn decode(body: &[u8]) -> Result<Value, String> {
+    super::decode(body, None)
+}
+
 /// Kinds that have no message: apiVersion and kind, with the reason.
 const WITHOUT: &[(&str, &str, &str)] = &[];
 
@@ -107,6 +111,9 @@ fn a_field_has_a_number_in_each_message() {
     let nested = of_map(&[put(1, b"cm"), vec![0x00, 0x01]].concat()).unwrap_err();
     let why = "proto: ObjectMeta: illegal tag 0 (wire type 0)";
     assert_eq!(nested, format!("ConfigMap in version \"v1\" cannot be handled as a ConfigMap: {why}"));
+    let posted = super::decode(&body("v1", "Secret", &zero), Some("ConfigMap")).unwrap_err();
+    let why = "proto: Secret: illegal tag 0 (wire type 2)";
+    assert_eq!(posted, format!("Secret in version \"v1\" cannot be handled as a ConfigMap: {why}"));
     let entry = [put(1, b"k"), zero.to_vec(), put(2, b"v")].concat();
     let labels = of_map(&put(11, &entry)).unwrap();
     assert_eq!(labels["metadata"]["labels"], json!({"k": "v"}));
