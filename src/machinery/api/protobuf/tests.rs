@@ -135,6 +135,40 @@ fn a_field_has_a_number_in_each_message() {
     assert_eq!(end, "proto: Pod: wiretype end group for non-group");
 }
 
+/// As `skipGenerated` upstream. A group begins with wire type 3 and ends with 4.
+#[test]
+fn an_unknown_group_is_skipped_with_all_that_is_in_it() {
+    let begin = |number: u8| [0x83 | number << 3, 0x06]; // fields from 96 on, which nothing has
+    let end = |number: u8| [0x84 | number << 3, 0x06];
+    let meta = "apimachinery.pkg.apis.meta.v1.ObjectMeta";
+    let inside =
+        [&[0x08, 0x01][..], &[0x03, 0x04], &put(1, b"x"), &[0x01], &[0; 8], &[0x05], &[0; 4]].concat();
+    let name = put(1, b"n");
+    for group in [
+        [&begin(1)[..], &end(1)].concat(),
+        [&begin(1)[..], &inside, &end(1)].concat(),
+        [&begin(1)[..], &end(2)].concat(), // Go compares no numbers
+        [begin(1).repeat(100_000), end(1).repeat(100_000)].concat(),
+    ] {
+        let read = message(meta, &[&group[..], &name].concat(), 0);
+        assert_eq!(read, Ok(json!({"name": "n"})), "{} bytes", group.len());
+    }
+    for (bytes, why) in [
+        (begin(1).to_vec(), "unexpected EOF"),
+        ([&begin(1)[..], &begin(1), &end(1)].concat(), "unexpected EOF"),
+        ([&begin(1)[..], &[0x0a, 0x7f]].concat(), "unexpected EOF"),
+        ([&begin(1)[..], &[0x06]].concat(), "proto: illegal wireType 6"),
+        (end(1).to_vec(), "proto: ObjectMeta: wiretype end group for non-group"),
+        (put(11, &end(1)), "proto: unexpected end of group"), // in an entry of the labels
+        (vec![0x0b, 0x0c], WRONG_WIRE),                       // the name
+        (vec![0x5b, 0x5c], WRONG_WIRE),                       // the labels
+    ] {
+        assert_eq!(message(meta, &bytes, 0), Err(why.to_string()), "{bytes:?}");
+    }
+    let label = [put(1, b"k"), put(2, b"v"), begin(1).to_vec(), end(1).to_vec()].concat();
+    assert_eq!(message(meta, &put(11, &label), 0), Ok(json!({"labels": {"k": "v"}})));
+}
+
 /// As `Quantity.Unmarshal` upstream: fields that it does not know change nothing.
 #[test]
 fn an_amount_without_a_text_is_zero() {
