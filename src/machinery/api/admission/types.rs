@@ -210,6 +210,7 @@ impl Type {
             (one, other) if one == other => one,
             (Type::Unknown, other) | (other, Type::Unknown) => other,
             (Type::List(a), Type::List(b)) => Type::list(a.or(*b)),
+            (Type::Optional(a), Type::Optional(b)) => Type::Optional(Box::new(a.or(*b))),
             (Type::Map(k, v), Type::Map(l, w)) => Type::Map(Box::new(k.or(*l)), Box::new(v.or(*w))),
             _ => Type::Dyn,
         }
@@ -230,6 +231,7 @@ impl Type {
     fn takes(&self, argument: &Type, found: &mut Found) -> bool {
         match (self, argument) {
             (Type::Any(letter), argument) => match found.get(letter).cloned() {
+                Some(Type::Dyn) => true, // it is any type, whatever the others are (`mostGeneral`)
                 Some(known) if !known.is_open() => {
                     if !known.takes(argument, found) && !argument.takes(&known, found) {
                         return false;
@@ -291,6 +293,7 @@ fn named(word: &str) -> Type {
         (_, Some(name)) => Type::Plain(name),
         ("A", _) => Type::Any('A'),
         ("B", _) => Type::Any('B'),
+        ("?", _) => Type::Unknown,
         _ => Type::Dyn,
     }
 }
@@ -355,6 +358,15 @@ mod tests {
         );
         assert_eq!(text("_==_", &[TIMESTAMP, NULL]), "bool");
         assert_eq!(text("_[_]", &[Type::map(INT), STRING]), "int");
+        assert_eq!(text("_[_]", &[Type::Optional(Box::new(Type::map(INT))), STRING]), "optional_type(int)");
+        assert_eq!(text("_[?_]", &[Type::list(INT), INT]), "optional_type(int)");
+        assert_eq!(text("_+_", &[Type::list(Type::Dyn), Type::list(INT)]), "list(dyn)");
+        let or_value =
+            |held: Type, other: Type| call("orValue", true, &[Type::Optional(Box::new(held)), other]);
+        assert_eq!(or_value(Type::Dyn, STRING), Ok(Type::Dyn));
+        assert_eq!(or_value(INT, Type::Dyn), Ok(Type::Dyn));
+        assert_eq!(or_value(Type::Unknown, STRING), Ok(STRING), "of `optional.none()`");
+        assert!(or_value(INT, STRING).is_err());
         assert_eq!(
             text("@in", &[STRING, Type::list(INT)]),
             "found no matching overload for '@in' applied to '(string, list(int))'"
