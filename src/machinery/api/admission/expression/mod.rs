@@ -1,7 +1,7 @@
 //! One expression of a policy, checked against the variables that it may name.
 
 use super::authorizer;
-use super::types::{self, BOOL, INT, NULL, Object, STRING, Type};
+use super::types::{self, BOOL, INT, NULL, Object, STRING, Type, VARIABLES};
 use crate::cel::environment::{check_name, is_library};
 use crate::cel::fault::Fault;
 use crate::cel::terms::{self, Term};
@@ -116,7 +116,7 @@ impl Variables {
 
     /// Adds `variables`, which has no fields yet.
     pub(crate) fn composed(self) -> Variables {
-        let none = Object { name: "kubernetes.variables".to_string(), fields: BTreeMap::new() };
+        let none = Object { name: VARIABLES.to_string(), fields: BTreeMap::new() };
         Variables { composed: Some(Arc::new(none)), ..self }
     }
 
@@ -274,7 +274,7 @@ fn call_type<'a>(
             types::call(&format!("optional.{name}"), false, given).map_err(Fault::new)
         }
         // A function of a library: `lists.range(3)`.
-        (_, Some(_), _) => Ok(Type::Unknown),
+        (_, Some(_), given) => Ok(Type::Unknown.made_of(given)),
         (name, None, given) => types::call(name, is_method, given).map_err(Fault::new),
     }
 }
@@ -312,11 +312,11 @@ fn member<'a>(
 ) -> Result<Type, Fault> {
     match (infer(element, all, inner)?, is_optional) {
         (Type::Optional(held), true) => Ok(*held),
-        (given @ (Type::Unknown | Type::Dyn), _) | (given, false) => Ok(given),
-        (given, true) => {
+        (given, true) if !given.is_open() => {
             let why = format!("expected type 'optional_type({given})' but found '{given}'");
             Err(Fault::new(why).within(element))
         }
+        (given, _) => Ok(given),
     }
 }
 

@@ -109,6 +109,44 @@ fn an_object_in_a_variable_may_be_of_any_type() {
     }
 }
 
+/// What is read of `variables` is none of it, unless it is not known what is read.
+#[test]
+fn a_type_says_whether_all_variables_may_be_in_a_value() {
+    let mut variables = Variables::of(Type::Dyn, None).composed();
+    variables.add("n", INT);
+    for (source, may) in [
+        ("variables", true),
+        ("[variables]", true),
+        ("{'a': [variables]}", true),
+        ("dyn(variables)", true),
+        ("[variables][0]", true),
+        ("[variables].filter(v, v.n > 1)", true),
+        ("[1, variables][0]", true),
+        ("[dyn(1)] + [variables]", true),
+        ("object.a ? variables : 1", true),
+        ("{'a': variables, 'b': 1}.a", true),
+        ("optional.of(variables)", true),
+        ("optional.of(variables).optMap(v, v)", true),
+        ("object.?a.orValue(variables)", true),
+        ("[variables].reverse()", true),
+        ("lists.range(3).map(i, variables)", true),
+        ("variables.n", false),
+        ("[variables].map(v, v.n)", false),
+        ("[variables].all(v, v.n > 1) && dyn(variables).n == 1", false),
+        ("[variables][0].n", false),
+        ("[variables, 1].size()", false),
+        ("object.variables", false),
+        ("[object].map(variables, variables)", false),
+    ] {
+        assert_eq!(given(source, &variables).has_variables(), may, "{source}");
+    }
+    let mut nested = "variables".to_string();
+    for depth in 0..8 {
+        nested = format!("{{{depth}: [{nested}].map(x, {{x: x}})}}");
+    }
+    assert!(given(&format!("[{nested}]"), &variables).has_variables());
+}
+
 /// Otherwise each of tens of thousands of variables copies those before it.
 #[test]
 fn a_variable_that_holds_all_variables_is_added_without_a_copy_of_them() {
