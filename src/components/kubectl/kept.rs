@@ -62,9 +62,14 @@ impl Kept {
         }
     }
 
-    /// Takes what was kept so far. Where the end is kept, that may be twice as much as `most`.
+    /// Takes what was kept so far: at most as many bytes as the bound allows.
     pub(crate) fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.bytes())
+        let mut taken = std::mem::take(&mut *self.bytes());
+        if let Bound::Last(most) = self.bound {
+            let gone = taken.len().saturating_sub(most);
+            taken.drain(..gone);
+        }
+        taken
     }
 
     /// What was kept so far, as text; bytes that are not UTF-8 become U+FFFD. It stays kept. Where
@@ -131,5 +136,23 @@ mod tests {
         assert_eq!(tail(&["a line that is too long\n"]), " too long\n");
         let all: Vec<String> = (0..100).map(|n| format!("{n}\n")).collect();
         assert_eq!(tail(&all.iter().map(String::as_str).collect::<Vec<_>>()), "97\n98\n99\n");
+    }
+
+    /// Between two drops the stream has up to twice the bound in memory.
+    #[test]
+    fn no_more_is_taken_than_the_bound_allows() {
+        for (kept, taken) in [
+            (Kept::from_the_end(5), "jklmn"),
+            (Kept::from_the_end(50), "abcdefghijklmn"),
+            (Kept::up_to(5), "abcde"),
+        ] {
+            ["abcdef", "ghijk", "lmn"].iter().for_each(|piece| kept.push(piece.as_bytes()));
+            assert_eq!(String::from_utf8(kept.take()).as_deref(), Ok(taken));
+            assert!(kept.take().is_empty());
+        }
+        // Six bytes are not dropped from yet.
+        let kept = Kept::from_the_end(5);
+        kept.push(b"abcdef");
+        assert_eq!(kept.take(), b"bcdef");
     }
 }

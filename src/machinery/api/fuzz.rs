@@ -78,7 +78,7 @@ fn reads_yaml(input: &[u8]) -> bool {
 
 /// What a body goes through until it is an object of its kind.
 fn reads_protobuf(input: &[u8]) -> bool {
-    let Ok(mut object) = protobuf::decode(input) else { return false };
+    let Ok(mut object) = protobuf::decode(input, None) else { return false };
     let expected = |field: &str| object[field].as_str().unwrap_or_default().to_string();
     let (version, kind) = (expected("apiVersion"), expected("kind"));
     let (group, version) = version.split_once('/').unwrap_or(("", &version));

@@ -11,10 +11,14 @@
 //! 2026-13-02T03:04:05Z          month out of range
 //! ```
 //!
-//! Left out: a sign within the six digits, which Go's `MicroTime` takes (`.+00006`), and times that
-//! end after 9999-12-30, which no object can have. An error repeats the beginning of a long text.
+//! Left out: a sign within the six digits, which Go's `MicroTime` takes (`.+00006`). Times after
+//! 9999-12-30T22:00:00Z in an object, where Go takes those until the end of that year: all
+//! components read times of objects into a [`Timestamp`], which ends there because a zone is to fit
+//! beside it. They are refused with an error that says so. What is only compared with the time now
+//! is read with [`parse_nearest`], which takes them. An error repeats the beginning of a long text.
 
 use clock::Timestamp;
+use jiff::civil::Date;
 
 /// Layout of `metav1.Time` (`time.RFC3339`).
 const TIME: &str = "2006-01-02T15:04:05Z07:00";
@@ -27,13 +31,67 @@ const ZONE: &str = "Z07:00";
 /// Bytes of a text that an error repeats, twice. A body may have one of megabytes, of which each
 /// byte takes four.
 const SHOWN_MAX: usize = 1 << 10;
+/// The error of a time that a [`Timestamp`] cannot hold.
+pub(crate) const TOO_LATE: &str = "times after 9999-12-30T22:00:00Z are not supported";
+
+/// A time of any year that four digits write. A [`Timestamp`] ends before the last two days of the
+/// year 9999.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// Seconds since 1970 began in UTC.
+    pub seconds: i64,
+    pub nanos: u32,
+}
+
+impl Moment {
+    fn timestamp(self) -> Option<Timestamp> {
+        Timestamp::new(self.seconds, self.nanos as i32).ok()
+    }
+
+    /// Returns the time for an object.
+    ///
+    /// # Errors
+    /// A [`Timestamp`] cannot hold it.
+    fn held<'a>(self) -> Result<Timestamp, Fault<'a>> {
+        self.timestamp().ok_or_else(|| Fault::Other(format!(": {TOO_LATE}")))
+    }
+}
 
 /// Reads a time with any number of digits of a second.
 ///
 /// # Errors
-/// Go's sentence (`parsing time …`) for a text that is no such time.
+/// Go's sentence (`parsing time …`) for a text that is no such time. A sentence of its own for a
+/// time after 9999-12-30T22:00:00Z.
 pub fn parse(text: &str) -> Result<Timestamp, String> {
-    read(text.as_bytes(), false).map_err(|fault| fault.sentence(text, TIME))
+    read(text.as_bytes(), false).and_then(Moment::held).map_err(|fault| fault.sentence(text, TIME))
+}
+
+/// Reads a time that is only compared with others, such as the end of a credential: as [`parse`],
+/// but a time that is too late for a [`Timestamp`] becomes the last one that it can hold.
+///
+/// Example: `9999-12-31T23:59:59Z`, which means "never" (RFC 5280, 4.1.2.5).
+///
+/// # Errors
+/// Go's sentence for a text that is no such time.
+pub fn parse_nearest(text: &str) -> Result<Timestamp, String> {
+    let moment = read(text.as_bytes(), false).map_err(|fault| fault.sentence(text, TIME))?;
+    Ok(moment.timestamp().unwrap_or(Timestamp::MAX))
+}
+
+/// Reads a time as the format `date-time` of a schema has it (`ParseDateTime` of `strfmt` in
+/// kube-openapi). Beside what [`parse`] reads, a time may have no zone, and is in UTC then; the
+/// empty text is the beginning of 1970.
+pub(crate) fn parse_date_time(text: &str) -> Option<Moment> {
+    if text.is_empty() {
+        return Some(Moment { seconds: 0, nanos: 0 });
+    }
+    let moment = |text: &str| read(text.as_bytes(), false).ok();
+    moment(text).or_else(|| moment(&format!("{text}Z")))
+}
+
+/// Reads a date, and returns its beginning in UTC (`RFC3339FullDate` of `strfmt`).
+pub(crate) fn parse_date(text: &str) -> Option<Moment> {
+    read(format!("{text}T00:00:00Z").as_bytes(), false).ok()
 }
 
 /// Reads a time with six digits of a second.
@@ -41,7 +99,7 @@ pub fn parse(text: &str) -> Result<Timestamp, String> {
 /// # Errors
 /// As [`parse`].
 pub(crate) fn parse_micro(text: &str) -> Result<Timestamp, String> {
-    read(text.as_bytes(), true).map_err(|fault| fault.sentence(text, MICRO_TIME))
+    read(text.as_bytes(), true).and_then(Moment::held).map_err(|fault| fault.sentence(text, MICRO_TIME))
 }
 
 /// The reason for which Go refuses a text.
@@ -88,7 +146,7 @@ fn quote(bytes: &[u8]) -> String {
     out
 }
 
-fn read(text: &[u8], is_micro: bool) -> Result<Timestamp, Fault<'_>> {
+fn read(text: &[u8], is_micro: bool) -> Result<Moment, Fault<'_>> {
     let mut rest = Rest(text);
     let year = rest.digits(4, "2006")?;
     rest.literal("-")?;
@@ -107,11 +165,10 @@ fn read(text: &[u8], is_micro: bool) -> Result<Timestamp, Fault<'_>> {
         return Err(Fault::Other(format!(": extra text: {}", quote(rest.0))));
     }
     within(day, 1, days_in(month, year), "day")?;
-    let sign = if offset < 0 { '-' } else { '+' };
-    let (hours, minutes) = (offset.abs() / 60, offset.abs() % 60);
-    let date = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
-    let whole = format!("{date}.{nanos:09}{sign}{hours:02}:{minutes:02}");
-    whole.parse().map_err(|_| Fault::Part(text, "2006"))
+    let date = Date::new(year as i16, month as i8, day as i8).map_err(|_| Fault::Part(text, "2006"))?;
+    let midnight = date.duration_since(Date::constant(1970, 1, 1)).as_secs();
+    let of_day = i64::from(hour) * 3_600 + i64::from(minute) * 60 + i64::from(second);
+    Ok(Moment { seconds: midnight + of_day - i64::from(offset) * 60, nanos })
 }
 
 /// Returns a number, or Go's error (`month out of range`) if it is not within its range.
@@ -246,9 +303,49 @@ mod tests {
             ("2026-01-02T03:04:05.1234567899Z", "2026-01-02T03:04:05.123456789Z"),
             ("2024-02-29T23:59:59Z", "2024-02-29T23:59:59.000000000Z"),
             ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000000000Z"),
+            ("1969-12-31T23:59:59.75+24:60", "1969-12-30T22:59:59.750000000Z"),
+            ("9999-12-30T22:00:00Z", "9999-12-30T22:00:00.000000000Z"),
+            ("9999-12-31T22:59:59+24:60", "9999-12-30T21:59:59.000000000Z"),
         ] {
             assert_eq!(read(text).as_deref(), Ok(time), "{text}");
         }
+    }
+
+    /// Certificates and credentials without an end have the last second of the year 9999.
+    #[test]
+    fn a_time_that_is_too_late_is_named_or_clamped() {
+        let last = "9999-12-31T23:59:59Z";
+        let why = |text: &str| Err(format!("parsing time \"{text}\": {TOO_LATE}"));
+        assert_eq!(read(last), why(last));
+        let micro = "9999-12-31T23:59:59.000000Z";
+        assert_eq!(parse_micro(micro).map(clock::rfc3339), why(micro));
+        assert_eq!(parse_nearest(last), Ok(Timestamp::MAX));
+        let then = "2026-01-02T03:04:05Z";
+        assert_eq!(parse_nearest(then), parse(then));
+        assert_eq!(parse_nearest("never"), parse("never"));
+    }
+
+    /// As `strfmt.ParseDateTime` of kube-openapi reads them.
+    #[test]
+    fn a_time_of_a_schema_may_have_no_zone() {
+        let seconds = |text: &str| parse_date_time(text).map(|moment| (moment.seconds, moment.nanos));
+        for (text, want) in [
+            ("", Some((0, 0))),
+            ("1970-01-02T00:00:01Z", Some((86_401, 0))),
+            ("1970-01-02T00:00:01.5", Some((86_401, 500_000_000))),
+            ("1970-01-01T1:00:00+01:00", Some((0, 0))),
+            ("9999-12-31T23:59:59Z", Some((253_402_300_799, 0))),
+            ("1970-01-02t00:00:01z", None),
+            ("1970-01-02T00:00:01;5Z", None),
+            ("1970-01-02T00:00:01+99:00", None),
+            ("1970-01-02T00:00", None),
+            ("1970-01-02", None),
+            ("1970-01-02T00:00:01ZZ", None),
+        ] {
+            assert_eq!(seconds(text), want, "{text}");
+        }
+        assert_eq!(parse_date("1970-01-02"), Some(Moment { seconds: 86_400, nanos: 0 }));
+        assert_eq!(parse_date("1970-1-2"), None);
     }
 
     /// As `time.Parse` of Go 1.26 says it.

@@ -47,7 +47,7 @@ pub(crate) fn passed(query: &str) -> String {
         ["follow", "previous", "timestamps", "sinceSeconds", "sinceTime", "tailLines", "limitBytes"];
     let pairs = form_urlencoded::parse(query.as_bytes());
     let known = pairs.filter(|(key, _)| options.contains(&key.as_ref()));
-    let written = known.map(|(key, value)| match gotime::parse(&value) {
+    let written = known.map(|(key, value)| match gotime::parse_nearest(&value) {
         Ok(time) if key == "sinceTime" => (key, clock::rfc3339(time).into()),
         _ => (key, value),
     });
@@ -58,7 +58,7 @@ pub(crate) fn passed(query: &str) -> String {
 fn check_time(text: &str) -> Result<(), Status> {
     match text {
         "" | "null" => Ok(()),
-        text => gotime::parse(text).map(drop).map_err(Status::bad_request),
+        text => gotime::parse_nearest(text).map(drop).map_err(Status::bad_request),
     }
 }
 
@@ -73,6 +73,8 @@ mod tests {
         let since = passed("sinceTime=2026-01-02T03%3A04%3A05.9%2B09%3A00");
         assert_eq!(since, "sinceTime=2026-01-01T18%3A04%3A05Z");
         assert_eq!(passed("sinceTime=&follow=1"), "sinceTime=&follow=1");
+        let late = passed("sinceTime=9999-12-31T23%3A59%3A59Z");
+        assert_eq!(late, "sinceTime=9999-12-30T22%3A00%3A00Z", "no line is as late");
     }
 
     fn refused(query: &str) -> (u16, String) {
@@ -86,6 +88,7 @@ mod tests {
             "",
             "tailLines=0&limitBytes=1&sinceSeconds=1",
             "sinceTime=2026-01-02T03:04:05.5%2B01:00",
+            "sinceTime=9999-12-31T23:59:59Z",
             "sinceTime=",
             "sinceTime=null&follow=perhaps&previous=&timestamps=1",
         ] {

@@ -86,7 +86,7 @@ fn check(ctx: &Ctx, container_word: Option<&str>) -> Result<(), Fail> {
         return text("at most one of `sinceTime` or `sinceSeconds` may be specified");
     }
     if !since_time.is_empty()
-        && let Err(why) = gotime::parse(since_time)
+        && let Err(why) = gotime::parse_nearest(since_time)
     {
         return text(why);
     }

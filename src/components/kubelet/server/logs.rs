@@ -96,7 +96,7 @@ pub(super) async fn read_logs(
         previous: query.flag("previous"),
         timestamps: query.flag("timestamps"),
         tail: tail_of(query),
-        since: query.get("sinceTime").and_then(|time| gotime::parse(time).ok()).or(since),
+        since: query.get("sinceTime").and_then(|time| gotime::parse_nearest(time).ok()).or(since),
         limit: number("limitBytes").and_then(|n| usize::try_from(n).ok()),
     };
     let found = kubelet.logged(&key, container, options.previous).await.map_err(runtime_error)?;

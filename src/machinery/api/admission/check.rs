@@ -20,6 +20,11 @@ fn parse_variables(policy: &Value) -> Vec<Option<Result<Term, String>>> {
     list(policy, "spec.variables").iter().map(|variable| source(variable).map(expression::parse)).collect()
 }
 
+/// The error of a variable whose value may be the object `variables`, or have it in it. Upstream
+/// takes it. Here the value of a variable is copied when it is made, for the estimate of costs, and
+/// `variables` is never made as a whole.
+const WHOLE: &str = "a variable that has all variables in its value is not supported in Ropewalk; read the fields that it needs, as in variables.x";
+
 /// Judges the variables of a policy in their order: each may name those before it. Returns what its
 /// other expressions may name; `report` is called for each variable with a fault, with its place.
 fn judge_variables(
@@ -39,6 +44,10 @@ fn judge_variables(
             Some(Ok(term)) => expression::judge(term, &known),
             Some(Err(why)) => Err(why.clone()),
         };
+        let given = given.and_then(|given| match given.has_variables() {
+            true => Err(WHOLE.to_string()),
+            false => Ok(given),
+        });
         let given = given.unwrap_or_else(|why| {
             report(i, why);
             Type::Unknown
@@ -147,6 +156,24 @@ mod tests {
                 {"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": resources}]},
             "variables": [{"name": "n", "expression": "object.spec.replicas"}],
             "validations": [{"expression": expression, "messageExpression": message}]}})
+    }
+
+    /// It passed, and then each request failed with `no such overload`.
+    #[test]
+    fn a_variable_that_has_all_variables_in_it_is_refused() {
+        let faults = |expression: &str| {
+            let variables =
+                json!([{"name": "n", "expression": "1"}, {"name": "v", "expression": expression}]);
+            let mut faults = vec![];
+            stored(&json!({"spec": {"variables": variables}}), |place, why| faults.push((place, why)));
+            faults
+        };
+        for whole in ["variables", "[variables]", "{'a': variables, 'b': 1}", "true ? dyn(variables) : 1"] {
+            assert_eq!(faults(whole), [(1, WHOLE.to_string())], "{whole}");
+        }
+        for read in ["variables.n", "[variables].map(v, v.n)", "[variables].all(v, v.n > 0)"] {
+            assert!(faults(read).is_empty(), "{read}");
+        }
     }
 
     #[test]

@@ -28,8 +28,9 @@
 //! budgets all policies of a request share one ([`Review::STEPS_MAX`]), from which each attempt of
 //! an expression is paid. An optional field of a variable that fails (`variables.?x`) is none. Of
 //! two variables with one name the last one counts, as upstream; one that reads its own value so
-//! fails, where upstream's server evaluates it without end. Expressions of more than 512 KiB in a
-//! policy, or whose patterns take more than 32 MiB.
+//! fails, where upstream's server evaluates it without end. A variable whose value may be the
+//! object `variables`, or have it in it, is refused. Expressions of more than 512 KiB in a policy,
+//! or whose patterns take more than 32 MiB.
 //! ## Read next
 //! `apiserver/admission/policies`, which asks the policies about a write.
 

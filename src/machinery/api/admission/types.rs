@@ -19,6 +19,8 @@ pub(crate) enum Type {
     Unknown,
     /// A value of any type: which one it is shows when the expression runs.
     Dyn,
+    /// As [`Type::Dyn`], of a value that may be the object `variables`, or have it in it.
+    Holder,
     /// `null`, `bool`, `int`, `string` and the others without parts, by `cel-go`'s name.
     Plain(&'static str),
     List(Box<Type>),
@@ -32,6 +34,9 @@ pub(crate) enum Type {
     /// Stands for any one type in a signature: `A` or `B`.
     Any(char),
 }
+
+/// Name of the type of `variables`.
+pub(crate) const VARIABLES: &str = "kubernetes.variables";
 
 /// An object type whose fields are listed. With `Eq` a shared one equals itself without a look at
 /// its fields, of which `variables` may have tens of thousands.
@@ -66,7 +71,7 @@ const PLAIN: [&str; 16] = [
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Type::Unknown | Type::Dyn => f.write_str("dyn"),
+            Type::Unknown | Type::Dyn | Type::Holder => f.write_str("dyn"),
             Type::Plain("timestamp") => f.write_str("google.protobuf.Timestamp"),
             Type::Plain("duration") => f.write_str("google.protobuf.Duration"),
             Type::Plain("quantity") => f.write_str("kubernetes.Quantity"),
@@ -135,6 +140,7 @@ impl Type {
         match self {
             Type::Unknown => Ok(Type::Unknown),
             Type::Dyn => Ok(Type::Dyn),
+            Type::Holder => Ok(Type::Holder),
             Type::Map(_, value) => Ok((**value).clone()),
             Type::Optional(value) => Ok(Type::Optional(Box::new(value.field(name)?))),
             Type::Object(object) => object.fields.get(name).cloned().ok_or_else(undefined),
@@ -153,6 +159,7 @@ impl Type {
         match self {
             Type::Unknown => Ok((Type::Unknown, Type::Unknown)),
             Type::Dyn => Ok((Type::Dyn, Type::Dyn)),
+            Type::Holder => Ok((Type::Holder, Type::Holder)),
             Type::List(item) => Ok(((**item).clone(), INT)),
             Type::Map(key, value) => Ok(((**key).clone(), (**value).clone())),
             other => Err(format!(
@@ -177,7 +184,39 @@ impl Type {
     /// Returns the type, or [`Type::Unknown`] if it has more parts than are followed.
     pub(crate) fn bounded(self) -> Type {
         let mut left = PARTS_MAX;
-        if self.has_at_most(&mut left) { self } else { Type::Unknown }
+        match self.has_at_most(&mut left) {
+            true => self,
+            false if self.has_variables() => Type::Holder,
+            false => Type::Unknown,
+        }
+    }
+
+    /// Returns whether the object `variables` may be in a value of the type.
+    pub(crate) fn has_variables(&self) -> bool {
+        match self {
+            Type::Holder => true,
+            Type::Object(object) => object.name == VARIABLES,
+            Type::List(inner) | Type::Optional(inner) => inner.has_variables(),
+            Type::Map(key, value) => key.has_variables() || value.has_variables(),
+            _ => false,
+        }
+    }
+
+    /// Returns the type of what a function of this result makes of arguments. A result of which
+    /// nothing is known may be an argument, or have one in it: so is `dyn(variables)`.
+    pub(crate) fn made_of(self, arguments: &[Type]) -> Type {
+        if arguments.iter().any(Type::has_variables) { self.with_holders() } else { self }
+    }
+
+    /// Makes a [`Type::Holder`] of each part of which nothing is known.
+    fn with_holders(self) -> Type {
+        match self {
+            Type::Unknown | Type::Dyn => Type::Holder,
+            Type::List(item) => Type::list(item.with_holders()),
+            Type::Map(key, value) => Type::Map(key, Box::new(value.with_holders())),
+            Type::Optional(value) => Type::Optional(Box::new(value.with_holders())),
+            other => other,
+        }
     }
 
     /// Subtracts the number of parts of the type from `left`. Returns false if the type has more.
@@ -193,8 +232,9 @@ impl Type {
         }
     }
 
-    fn is_open(&self) -> bool {
-        matches!(self, Type::Unknown | Type::Dyn)
+    /// Returns whether values of any type are taken for this one.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self, Type::Unknown | Type::Dyn | Type::Holder)
     }
 
     /// True for types whose values may be null.
@@ -210,8 +250,9 @@ impl Type {
             (one, other) if one == other => one,
             (Type::Unknown, other) | (other, Type::Unknown) => other,
             (Type::List(a), Type::List(b)) => Type::list(a.or(*b)),
+            (Type::Optional(a), Type::Optional(b)) => Type::Optional(Box::new(a.or(*b))),
             (Type::Map(k, v), Type::Map(l, w)) => Type::Map(Box::new(k.or(*l)), Box::new(v.or(*w))),
-            _ => Type::Dyn,
+            (one, other) => Type::Dyn.made_of(&[one, other]),
         }
     }
 
@@ -230,6 +271,13 @@ impl Type {
     fn takes(&self, argument: &Type, found: &mut Found) -> bool {
         match (self, argument) {
             (Type::Any(letter), argument) => match found.get(letter).cloned() {
+                // It is any type, whatever the others are (`mostGeneral`).
+                Some(Type::Dyn | Type::Holder) => {
+                    if argument.has_variables() {
+                        found.insert(*letter, Type::Holder);
+                    }
+                    true
+                }
                 Some(known) if !known.is_open() => {
                     if !known.takes(argument, found) && !argument.takes(&known, found) {
                         return false;
@@ -291,6 +339,7 @@ fn named(word: &str) -> Type {
         (_, Some(name)) => Type::Plain(name),
         ("A", _) => Type::Any('A'),
         ("B", _) => Type::Any('B'),
+        ("?", _) => Type::Unknown,
         _ => Type::Dyn,
     }
 }
@@ -303,7 +352,7 @@ fn named(word: &str) -> Type {
 pub(crate) fn call(name: &str, method: bool, arguments: &[Type]) -> Result<Type, String> {
     let full = if method { format!(".{name}") } else { name.to_string() };
     let Some(overloads) = OVERLOADS.get(full.as_str()) else {
-        return Ok(Type::Unknown);
+        return Ok(Type::Unknown.made_of(arguments));
     };
     let mut result: Option<Type> = None;
     for overload in overloads.iter().filter(|o| o.parameters.len() == arguments.len()) {
@@ -316,7 +365,7 @@ pub(crate) fn call(name: &str, method: bool, arguments: &[Type]) -> Result<Type,
             });
         }
     }
-    result.ok_or_else(|| {
+    result.map(|given| given.made_of(arguments)).ok_or_else(|| {
         let types: Vec<String> = arguments.iter().map(Type::to_string).collect();
         let applied = match (method, types.split_first()) {
             (true, Some((first, rest))) => format!("{first}.({})", rest.join(", ")),
@@ -355,6 +404,15 @@ mod tests {
         );
         assert_eq!(text("_==_", &[TIMESTAMP, NULL]), "bool");
         assert_eq!(text("_[_]", &[Type::map(INT), STRING]), "int");
+        assert_eq!(text("_[_]", &[Type::Optional(Box::new(Type::map(INT))), STRING]), "optional_type(int)");
+        assert_eq!(text("_[?_]", &[Type::list(INT), INT]), "optional_type(int)");
+        assert_eq!(text("_+_", &[Type::list(Type::Dyn), Type::list(INT)]), "list(dyn)");
+        let or_value =
+            |held: Type, other: Type| call("orValue", true, &[Type::Optional(Box::new(held)), other]);
+        assert_eq!(or_value(Type::Dyn, STRING), Ok(Type::Dyn));
+        assert_eq!(or_value(INT, Type::Dyn), Ok(Type::Dyn));
+        assert_eq!(or_value(Type::Unknown, STRING), Ok(STRING), "of `optional.none()`");
+        assert!(or_value(INT, STRING).is_err());
         assert_eq!(
             text("@in", &[STRING, Type::list(INT)]),
             "found no matching overload for '@in' applied to '(string, list(int))'"

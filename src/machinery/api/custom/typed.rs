@@ -4,8 +4,9 @@ use super::formats;
 use super::schema::{ENVELOPE, Schema, Type};
 use crate::cel::arguments::text;
 use crate::cel::values::{escaped, plain};
+use crate::gotime::{self, Moment};
 use cel::Value;
-use cel::objects::{Key, Map};
+use cel::objects::{Key, Map, Opaque};
 use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -62,15 +63,30 @@ fn envelope(name: &str, field: &Json) -> Json {
     }
 }
 
+/// Stands for a text of the format `date-time` that passes the format's pattern and is no time
+/// (upstream: `types.NewErr`). No function takes it, so a rule that reads it fails. Two things
+/// differ from an error: it equals nothing but another one, and a rule may hand it on.
+#[derive(Debug, PartialEq, Eq)]
+struct NoTime;
+
+impl Opaque for NoTime {
+    fn runtime_type_name(&self) -> &str {
+        "error"
+    }
+}
+
 /// Returns a text as a time, a duration or bytes if it has that format, or else as a text.
 fn typed(format: &str, source: &str) -> Value {
-    let time = |at: jiff::Timestamp| {
-        let utc = chrono::DateTime::from_timestamp(at.as_second(), at.subsec_nanosecond().max(0) as u32);
+    let time = |at: Moment| {
+        let utc = chrono::DateTime::from_timestamp(at.seconds, at.nanos);
         utc.map(|utc| Value::Timestamp(utc.fixed_offset()))
     };
     let found = match format {
-        "date-time" => source.parse().ok().and_then(time),
-        "date" => format!("{source}T00:00:00Z").parse().ok().and_then(time),
+        "date-time" => {
+            let read = gotime::parse_date_time(source).and_then(time);
+            Some(read.unwrap_or_else(|| Value::Opaque(Arc::new(NoTime))))
+        }
+        "date" => gotime::parse_date(source).and_then(time),
         "duration" => formats::duration(source).map(chrono::Duration::nanoseconds).map(Value::Duration),
         "byte" => {
             use base64::Engine as _;
@@ -79,4 +95,31 @@ fn typed(format: &str, source: &str) -> Value {
         _ => None,
     };
     found.unwrap_or_else(|| text(source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A text with small letters passes the format, and `ParseDateTime` does not read it.
+    #[test]
+    fn a_time_is_one_that_upstream_reads() {
+        let seconds = |format: &str, source: &str| match typed(format, source) {
+            Value::Timestamp(time) => Some(time.timestamp()),
+            _ => None,
+        };
+        for (source, want) in [
+            ("1970-01-01T00:00:01Z", Some(1)),
+            ("1970-01-02T00:00:01+24:00", Some(1)),
+            ("9999-12-31T23:59:59Z", Some(253_402_300_799)),
+            ("1970-01-01t00:00:01z", None),
+            ("1970-01-01T00:00:01;5Z", None),
+            ("1970-01-01T00:00:01+99:00", None),
+        ] {
+            assert!(formats::fits("datetime", source), "{source}");
+            assert_eq!(seconds("date-time", source), want, "{source}");
+        }
+        assert!(matches!(typed("date-time", "1970-01-01t00:00:01z"), Value::Opaque(_)));
+        assert_eq!(seconds("date", "9999-12-31"), Some(253_402_214_400));
+    }
 }

@@ -172,7 +172,8 @@ pub struct Kind {
     /// For a version that is not the stored one.
     pub conversion: Option<Conversion>,
     /// Returns what answers show in place of a stored object; `None`: the object itself (upstream:
-    /// `Store.Decorator`).
+    /// `Store.Decorator`). It comes before `conversion`. A kind with `custom` has none: its objects
+    /// are shown as [`Custom::shown`] says.
     pub shown: fn(&Value) -> Option<Value>,
     /// For a kind with the subresource `scale`.
     pub scale: Option<ScalePaths>,
@@ -409,21 +410,21 @@ impl Kind {
         if let Some(custom) = &self.custom {
             return custom.shown(self.group, self.version, object);
         }
-        match self.conversion {
-            None => ((self.shown)(object).map_or(Cow::Borrowed(object), Cow::Owned), 0),
-            Some(conversion) => {
-                let mut converted = object.clone();
-                (conversion.from_stored)(&mut converted);
-                (Cow::Owned(converted), 0)
-            }
-        }
+        (self.converted((self.shown)(object).map_or(Cow::Borrowed(object), Cow::Owned)), 0)
+    }
+    /// Turns an object of the stored version into this one.
+    fn converted<'a>(&self, object: Cow<'a, Value>) -> Cow<'a, Value> {
+        let Some(conversion) = self.conversion else { return object };
+        let mut converted = object.into_owned();
+        (conversion.from_stored)(&mut converted);
+        Cow::Owned(converted)
     }
     /// As [`Kind::from_stored`], with what answers leave out ([`Kind::shown`]): a patch changes the
     /// stored object, also where its client cannot see all of it.
     pub fn from_stored_whole<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
-        match self.conversion.is_some() || self.custom.is_some() {
-            true => self.from_stored(object),
-            false => Cow::Borrowed(object),
+        match &self.custom {
+            Some(_) => self.from_stored(object),
+            None => self.converted(Cow::Borrowed(object)),
         }
     }
     /// As [`Kind::from_stored`], without the later defaults of a custom kind.
@@ -436,5 +437,34 @@ impl Kind {
     /// Returns the plural with the group, as messages have it: `deployments.apps`.
     pub fn qualified(&self) -> String {
         crate::status::qualified(self.group, self.plural)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Upstream decorates an object before it is converted to the version of the answer.
+    #[test]
+    fn what_answers_show_is_converted_to_their_version() {
+        let conversion = Conversion {
+            to_stored: |_| {},
+            from_stored: |object| {
+                let renamed = value::remove(object, "a").unwrap();
+                value::put(object, "b", renamed);
+            },
+            fields: &[("a", "b")],
+            validate: |_, _, _| {},
+        };
+        let shown: fn(&Value) -> Option<Value> = |object| object.get("secret").map(|_| json!({"a": "shown"}));
+        let kind = Kind { conversion: Some(conversion), shown, ..plain("", "v1", "Thing", "things") };
+        let (hiding, open) = (json!({"a": "stored", "secret": 1}), json!({"a": "stored"}));
+        assert_eq!(*kind.from_stored(&hiding), json!({"b": "shown"}));
+        assert_eq!(*kind.from_stored(&open), json!({"b": "stored"}));
+        assert_eq!(*kind.from_stored_whole(&hiding), json!({"b": "stored", "secret": 1}));
+        let stored = Kind { conversion: None, ..kind };
+        assert_eq!(*stored.from_stored(&hiding), json!({"a": "shown"}));
+        assert!(matches!(stored.from_stored(&open), Cow::Borrowed(_)));
+        assert_eq!(*stored.from_stored_whole(&hiding), hiding);
     }
 }

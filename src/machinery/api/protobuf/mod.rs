@@ -14,14 +14,18 @@
 //!
 //! Every kind of the table has its message: a test holds the list against the table.
 
+mod wire;
+
 use super::bounds::{FURTHER, LIST, MAP, TEXT, TOO_MANY, VALUES_MAX, values_cost};
 use super::gostr::{self, Nanos};
+use super::gotime;
 use super::value;
 use base64::Engine as _;
 use serde_json::{Map, Value};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::LazyLock;
+use wire::{Reader, Wire};
 
 /// The first bytes of every Kubernetes protobuf body.
 const MAGIC: &[u8] = b"k8s\0";
@@ -29,6 +33,8 @@ const MAGIC: &[u8] = b"k8s\0";
 /// counts on its own: the reader of a body checks the whole object against `bounds::DEPTH_MAX`.
 const DEPTH_MAX: usize = 64;
 const TOO_DEEP: &str = "protobuf message is nested too deeply";
+const WRONG_WIRE: &str = "malformed protobuf message: wrong wire type";
+const TOO_EARLY: &str = "times before the year -9999 are not supported";
 
 /// What may still be made inside of a message.
 #[derive(Clone, Copy)]
@@ -117,11 +123,12 @@ fn field(word: &'static str) -> Option<(u32, Field)> {
 }
 
 /// Reads a whole request body: the envelope, then the message that it names. Returns it as JSON.
+/// `expected`: the kind that the endpoint takes, which errors name; `None`: the kind of the body.
 ///
 /// # Errors
 /// As a sentence: the prefix is missing, the kind has no message, bytes do not fit the message, or
 /// there are more values than a body may have.
-pub fn decode(body: &[u8]) -> Result<Value, String> {
+pub fn decode(body: &[u8], expected: Option<&str>) -> Result<Value, String> {
     let unknown = body
         .strip_prefix(MAGIC)
         .ok_or("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")?;
@@ -158,7 +165,10 @@ pub fn decode(body: &[u8]) -> Result<Value, String> {
     // Upstream's `transformDecodeError`. The bounds are this server's own.
     let mut object = read.map_err(|why| match why == TOO_MANY || why == TOO_DEEP {
         true => why,
-        false => format!("{kind} in version {} cannot be handled as a {kind}: {why}", gostr::quote(version)),
+        false => {
+            let (version, expected) = (gostr::quote(version), expected.unwrap_or(&kind));
+            format!("{kind} in version {version} cannot be handled as a {expected}: {why}")
+        }
     })?;
     let mut full = Map::new();
     full.insert("kind".into(), kind.into());
@@ -195,7 +205,7 @@ fn message(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
         let Some(field) = fields.get(&number) else { continue };
         match field.shape {
             Shape::Map => {
-                let Wire::Bytes(entry) = wire else { continue };
+                let Wire::Bytes(entry) = wire else { return Err(WRONG_WIRE.to_string()) };
                 let (key, value) = map_entry(field.kind, entry, room)?;
                 if !out.contains_key(field.json) {
                     room.spend_name(field)?;
@@ -316,7 +326,7 @@ fn scalar_or_message(kind: &str, wire: Wire<'_>, room: Room<'_>) -> Result<Value
         ("l", Wire::Varint(n)) => (n as i64).into(),
         ("f", Wire::Fixed(n)) => f64::from_bits(n).into(),
         (name, Wire::Bytes(b)) => message(name, b, room.deeper())?,
-        _ => return Err("malformed protobuf message: wrong wire type".to_string()),
+        _ => return Err(WRONG_WIRE.to_string()),
     })
 }
 
@@ -330,7 +340,8 @@ fn time(bytes: &[u8], micro: bool) -> Result<Value, String> {
         }
     }
     let Some(seconds) = seconds else { return Ok(Value::Null) };
-    let at = clock::Timestamp::new(seconds, nanos.clamp(0, 999_999_999)).map_err(|e| e.to_string())?;
+    let at = clock::Timestamp::new(seconds, nanos.clamp(0, 999_999_999));
+    let at = at.map_err(|_| if seconds < 0 { TOO_EARLY } else { gotime::TOO_LATE })?;
     Ok(if micro { clock::rfc3339_micro(at) } else { clock::rfc3339(at) }.into())
 }
 
@@ -383,97 +394,6 @@ fn duration(bytes: &[u8]) -> Result<Value, String> {
 
 fn utf8(bytes: &[u8]) -> Result<String, String> {
     String::from_utf8(bytes.to_vec()).map_err(|_| "protobuf string is not UTF-8".to_string())
-}
-
-enum Wire<'a> {
-    Varint(u64),
-    Fixed(u64),
-    Bytes(&'a [u8]),
-}
-
-/// The fields of one message: (number, value).
-struct Reader<'a> {
-    rest: &'a [u8],
-    /// Name of the message in Go. An entry of a map has none, and is read without its checks.
-    message: Option<&'a str>,
-}
-
-impl<'a> Reader<'a> {
-    fn new(message: &'a str, bytes: &'a [u8]) -> Reader<'a> {
-        Reader { rest: bytes, message: Some(message) }
-    }
-    /// Reads an entry of a map: Go skips all fields of it but the key and the value.
-    fn of_entry(bytes: &'a [u8]) -> Reader<'a> {
-        Reader { rest: bytes, message: None }
-    }
-    /// Returns the number of a field. A number has 29 bits; Go takes 32 of what a tag has, with a
-    /// sign.
-    ///
-    /// # Errors
-    /// The field is the end of a group, or its number is not positive (`Unmarshal` of each message
-    /// in `generated.pb.go` upstream).
-    ///
-    /// Example: the tag 2 is field 0 with a text: `proto: Pod: illegal tag 0 (wire type 2)`.
-    fn number(&self, tag: u64) -> Result<u32, String> {
-        let number = (tag >> 3) as i32;
-        match self.message {
-            Some(name) if tag & 7 == 4 => Err(format!("proto: {name}: wiretype end group for non-group")),
-            Some(name) if number <= 0 => {
-                Err(format!("proto: {name}: illegal tag {number} (wire type {tag})"))
-            }
-            _ => Ok(number as u32),
-        }
-    }
-    fn varint(&mut self) -> Result<u64, String> {
-        let mut value = 0u64;
-        for shift in (0..70).step_by(7) {
-            let (&byte, rest) = self.rest.split_first().ok_or("unexpected EOF")?;
-            self.rest = rest;
-            value |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err("proto: integer overflow".to_string())
-    }
-    fn take(&mut self, length: u64) -> Result<&'a [u8], String> {
-        if length > self.rest.len() as u64 {
-            return Err("unexpected EOF".to_string());
-        }
-        let (taken, rest) = self.rest.split_at(length as usize);
-        self.rest = rest;
-        Ok(taken)
-    }
-    fn read(&mut self) -> Result<(u32, Wire<'a>), String> {
-        let tag = self.varint()?;
-        let number = self.number(tag)?;
-        let little = |b: &[u8]| b.iter().rev().fold(0u64, |n, &x| n << 8 | u64::from(x));
-        let wire = match tag & 7 {
-            0 => Wire::Varint(self.varint()?),
-            1 => Wire::Fixed(little(self.take(8)?)),
-            2 => {
-                let length = self.varint()?;
-                Wire::Bytes(self.take(length)?)
-            }
-            5 => Wire::Fixed(little(self.take(4)?)),
-            other => return Err(format!("proto: illegal wireType {other}")),
-        };
-        Ok((number, wire))
-    }
-}
-
-impl<'a> Iterator for Reader<'a> {
-    type Item = Result<(u32, Wire<'a>), String>;
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let item = self.read();
-        if item.is_err() {
-            self.rest = &[];
-        }
-        Some(item)
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,10 @@ use super::*;
 use crate::kinds;
 use serde_json::json;
 
+fn decode(body: &[u8]) -> Result<Value, String> {
+    super::decode(body, None)
+}
+
 /// Kinds that have no message: apiVersion and kind, with the reason.
 const WITHOUT: &[(&str, &str, &str)] = &[];
 
@@ -107,6 +111,9 @@ fn a_field_has_a_number_in_each_message() {
     let nested = of_map(&[put(1, b"cm"), vec![0x00, 0x01]].concat()).unwrap_err();
     let why = "proto: ObjectMeta: illegal tag 0 (wire type 0)";
     assert_eq!(nested, format!("ConfigMap in version \"v1\" cannot be handled as a ConfigMap: {why}"));
+    let posted = super::decode(&body("v1", "Secret", &zero), Some("ConfigMap")).unwrap_err();
+    let why = "proto: Secret: illegal tag 0 (wire type 2)";
+    assert_eq!(posted, format!("Secret in version \"v1\" cannot be handled as a ConfigMap: {why}"));
     let entry = [put(1, b"k"), zero.to_vec(), put(2, b"v")].concat();
     let labels = of_map(&put(11, &entry)).unwrap();
     assert_eq!(labels["metadata"]["labels"], json!({"k": "v"}));
@@ -128,6 +135,40 @@ fn a_field_has_a_number_in_each_message() {
     assert_eq!(end, "proto: Pod: wiretype end group for non-group");
 }
 
+/// As `skipGenerated` upstream. A group begins with wire type 3 and ends with 4.
+#[test]
+fn an_unknown_group_is_skipped_with_all_that_is_in_it() {
+    let begin = |number: u8| [0x83 | number << 3, 0x06]; // fields from 96 on, which nothing has
+    let end = |number: u8| [0x84 | number << 3, 0x06];
+    let meta = "apimachinery.pkg.apis.meta.v1.ObjectMeta";
+    let inside =
+        [&[0x08, 0x01][..], &[0x03, 0x04], &put(1, b"x"), &[0x01], &[0; 8], &[0x05], &[0; 4]].concat();
+    let name = put(1, b"n");
+    for group in [
+        [&begin(1)[..], &end(1)].concat(),
+        [&begin(1)[..], &inside, &end(1)].concat(),
+        [&begin(1)[..], &end(2)].concat(), // Go compares no numbers
+        [begin(1).repeat(100_000), end(1).repeat(100_000)].concat(),
+    ] {
+        let read = message(meta, &[&group[..], &name].concat(), 0);
+        assert_eq!(read, Ok(json!({"name": "n"})), "{} bytes", group.len());
+    }
+    for (bytes, why) in [
+        (begin(1).to_vec(), "unexpected EOF"),
+        ([&begin(1)[..], &begin(1), &end(1)].concat(), "unexpected EOF"),
+        ([&begin(1)[..], &[0x0a, 0x7f]].concat(), "unexpected EOF"),
+        ([&begin(1)[..], &[0x06]].concat(), "proto: illegal wireType 6"),
+        (end(1).to_vec(), "proto: ObjectMeta: wiretype end group for non-group"),
+        (put(11, &end(1)), "proto: unexpected end of group"), // in an entry of the labels
+        (vec![0x0b, 0x0c], WRONG_WIRE),                       // the name
+        (vec![0x5b, 0x5c], WRONG_WIRE),                       // the labels
+    ] {
+        assert_eq!(message(meta, &bytes, 0), Err(why.to_string()), "{bytes:?}");
+    }
+    let label = [put(1, b"k"), put(2, b"v"), begin(1).to_vec(), end(1).to_vec()].concat();
+    assert_eq!(message(meta, &put(11, &label), 0), Ok(json!({"labels": {"k": "v"}})));
+}
+
 /// As `Quantity.Unmarshal` upstream: fields that it does not know change nothing.
 #[test]
 fn an_amount_without_a_text_is_zero() {
@@ -144,6 +185,14 @@ fn an_extra_attribute_of_a_user_is_a_list() {
     let spec = put(6, &[put(1, b"x.io/id"), put(2, &value)].concat());
     let object = decode(&body("certificates.k8s.io/v1", "CertificateSigningRequest", &put(2, &spec)));
     assert_eq!(object.unwrap()["spec"], json!({"extra": {"x.io/id": ["a", "b"]}}));
+}
+
+/// The last second of the year 9999, and one before the year -9999.
+#[test]
+fn a_time_that_no_object_can_have_is_named() {
+    let time = |bytes: &[u8]| message("apimachinery.pkg.apis.meta.v1.Time", bytes, 0).unwrap_err();
+    assert_eq!(time(&[0x08, 0xff, 0x82, 0xd1, 0xff, 0xaf, 0x07]), gotime::TOO_LATE);
+    assert_eq!(time(&[0x08, 0xff, 0xb6, 0x9a, 0xd7, 0x80, 0xf5, 0xff, 0xff, 0xff, 0x01]), TOO_EARLY);
 }
 
 /// The message of a group that has a repository of its own, with a duration.

@@ -151,13 +151,19 @@ fn check_dry_run(ctx: &Context, errors: &mut Errors) {
 /// means JSON. Upper and lower case are the same in it (RFC 2045, 5.1; upstream:
 /// `mime.ParseMediaType`).
 pub(crate) fn body(content_type: &str, bytes: &[u8]) -> Result<Value, Status> {
-    Ok(body_with_duplicates(content_type, bytes)?.0)
+    let (value, _) = document(content_type, bytes, None)?;
+    check_object(&value)?;
+    Ok(value)
 }
 
-/// Reads a body as [`body`] does. Also returns what a strict YAML decoder says of keys that stand
-/// twice in a map.
-fn body_with_duplicates(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
-    let (value, duplicates) = document(content_type, bytes)?;
+/// Reads a body as [`body`] does, at an endpoint that takes this kind. Also returns what a strict
+/// YAML decoder says of keys that stand twice in a map.
+fn body_with_duplicates(
+    content_type: &str,
+    bytes: &[u8],
+    kind: &str,
+) -> Result<(Value, Vec<String>), Status> {
+    let (value, duplicates) = document(content_type, bytes, Some(kind))?;
     check_object(&value)?;
     Ok((value, duplicates))
 }
@@ -170,8 +176,8 @@ fn check_object(value: &Value) -> Result<(), Status> {
     }
 }
 
-/// Reads a body of any type.
-fn document(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
+/// Reads a body of any type. `kind`: what the endpoint takes, which errors name.
+fn document(content_type: &str, bytes: &[u8], kind: Option<&str>) -> Result<(Value, Vec<String>), Status> {
     let media = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     let mut duplicates = vec![];
     let value = match media.as_str() {
@@ -186,7 +192,9 @@ fn document(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<String>), St
             duplicates = document.duplicates.iter().map(ToString::to_string).collect();
             document.value
         }
-        "application/vnd.kubernetes.protobuf" => protobuf::decode(bytes).map_err(Status::bad_request)?,
+        "application/vnd.kubernetes.protobuf" => {
+            protobuf::decode(bytes, kind).map_err(Status::bad_request)?
+        }
         _ => return Err(Status::unsupported_media_type(ACCEPTED)),
     };
     Ok((value, duplicates))
@@ -195,7 +203,7 @@ fn document(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<String>), St
 /// Reads the body of a server-side apply. Keys that stand twice in a map are an error for `Strict`
 /// and a warning for `Warn`. A body of `~` has no fields: it is refused because it says no kind.
 pub(crate) fn applied(ctx: &Context, bytes: &[u8]) -> Result<Value, Status> {
-    let read = document("application/yaml", bytes).and_then(|(value, duplicates)| {
+    let read = document("application/yaml", bytes, None).and_then(|(value, duplicates)| {
         let value = if value.is_null() { Value::Object(Map::new()) } else { value };
         check_object(&value).map(|()| (value, duplicates))
     });
@@ -254,7 +262,7 @@ pub(crate) fn object(ctx: &Context, kind: &Kind, bytes: &[u8]) -> Result<Value, 
     if kind.custom.is_some() && Media::of(content_type) == Media::Protobuf {
         return Err(Status::unsupported_media_type(ACCEPTED_CUSTOM));
     }
-    let (mut object, duplicates) = body_with_duplicates(content_type, bytes)?;
+    let (mut object, duplicates) = body_with_duplicates(content_type, bytes, kind.kind)?;
     check_type(&kind.api_version(), kind.kind, &mut object)?;
     if Media::of(content_type) == Media::Json {
         schema::keep_number_texts(kind, &mut object, bytes);
@@ -334,7 +342,7 @@ impl SubresourceType {
     /// 400 for an object of another type.
     pub(crate) fn read(&self, ctx: &Context, bytes: &[u8]) -> Result<Value, Status> {
         let content_type = header(&ctx.headers, "content-type");
-        let (mut object, duplicates) = body_with_duplicates(content_type, bytes)?;
+        let (mut object, duplicates) = body_with_duplicates(content_type, bytes, self.kind)?;
         let how = validation(ctx)?;
         let unknown = self.conform(&mut object)?;
         let media = Media::of(content_type);

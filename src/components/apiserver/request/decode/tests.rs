@@ -126,6 +126,20 @@ async fn refused_options_are_those_of_the_verb() {
     }
 }
 
+/// As `transformDecodeError` upstream: first the kind of the body, then that of the endpoint.
+#[tokio::test]
+async fn a_message_that_cannot_be_read_is_told_with_the_kind_of_the_endpoint() {
+    /// A Secret with a field 0.
+    const SECRET: &str = "k8s\0\x0a\x0c\x0a\x02v1\x12\x06Secret\x12\x02\x02\x00";
+    let api = Api::bare().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let sent = ("application/vnd.kubernetes.protobuf", SECRET.to_string());
+    let user = User::new("admin", &[MASTERS]);
+    let (code, refused) = testing::send(&api.fixture.server, user, ("POST", maps), sent, "").await;
+    let why = "Secret in version \"v1\" cannot be handled as a ConfigMap: proto: Secret: illegal tag 0 (wire type 2)";
+    assert_eq!((code, refused["message"].as_str()), (400, Some(why)), "{refused}");
+}
+
 /// A request with several typing errors hears of all of them, also where there is no object.
 #[tokio::test]
 async fn the_options_of_a_write_are_judged_before_its_object_and_its_body() {

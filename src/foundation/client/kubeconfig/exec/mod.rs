@@ -319,7 +319,7 @@ pub(super) fn fill_modes(config: &mut Value) {
 /// the credential forever instead would hide the plugin's fault until the server refuses it.
 fn expiry(timestamp: &Value) -> Result<Option<Timestamp>, String> {
     let Some(text) = timestamp.as_str() else { return Ok(None) };
-    gotime::parse(text).map(Some).map_err(|why| format!("decoding stdout: {why}"))
+    gotime::parse_nearest(text).map(Some).map_err(|why| format!("decoding stdout: {why}"))
 }
 
 fn sooner(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {

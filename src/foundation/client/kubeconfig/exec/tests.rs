@@ -97,6 +97,12 @@ fn a_wrong_time_is_refused_before_an_answer_without_a_token() {
     assert!(refused.starts_with("decoding stdout: parsing time \"soon\""), "{refused}");
 }
 
+/// Plugins whose credential has no end name the last second of the year 9999.
+#[test]
+fn an_expiry_at_the_end_of_all_years_is_taken() {
+    assert_eq!(expiry(&json!("9999-12-31T23:59:59Z")), Ok(Some(Timestamp::MAX)));
+}
+
 #[tokio::test]
 async fn what_is_wrong_is_said_in_client_gos_words() {
     let env = Env { cwd: "/".into(), ..Env::of_process() };

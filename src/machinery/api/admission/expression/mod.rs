@@ -1,12 +1,13 @@
 //! One expression of a policy, checked against the variables that it may name.
 
 use super::authorizer;
-use super::types::{self, BOOL, INT, NULL, Object, STRING, Type};
+use super::types::{self, BOOL, INT, NULL, Object, STRING, Type, VARIABLES};
 use crate::cel::environment::{check_name, is_library};
 use crate::cel::fault::Fault;
 use crate::cel::terms::{self, Term};
 use cel::IdedExpr;
-use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr as Node, LiteralValue, SelectExpr};
+use cel::common::ast::operators::OPT_SELECT as OPTIONAL_FIELD;
+use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr as Node, LiteralValue, SelectExpr};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
@@ -115,7 +116,7 @@ impl Variables {
 
     /// Adds `variables`, which has no fields yet.
     pub(crate) fn composed(self) -> Variables {
-        let none = Object { name: "kubernetes.variables".to_string(), fields: BTreeMap::new() };
+        let none = Object { name: VARIABLES.to_string(), fields: BTreeMap::new() };
         Variables { composed: Some(Arc::new(none)), ..self }
     }
 
@@ -219,29 +220,14 @@ fn infer_all<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type
             let given = infer(&select.operand, all, inner)?.field(&select.field).map_err(Fault::new)?;
             Ok(if select.test { BOOL } else { given })
         }
-        Node::Call(call) => {
-            let target =
-                call.target.as_deref().filter(|t| !matches!(&t.expr, Node::Ident(name) if is_library(name)));
-            let is_method = target.is_some();
-            let mut given = vec![];
-            for part in target.into_iter().chain(&call.args) {
-                given.push(infer(part, all, inner)?);
-            }
-            if !(is_method && authorizer::is_function(&call.func_name)) {
-                check_name(call)?;
-            }
-            match (call.func_name.as_str(), given.as_slice()) {
-                ("_?_:_", [_, one, other]) => Ok(one.clone().or(other.clone())),
-                // A function of a library: `lists.range(3)`.
-                _ if call.target.is_some() && !is_method => Ok(Type::Unknown),
-                (name, given) => types::call(name, is_method, given).map_err(Fault::new),
-            }
-        }
+        Node::Call(call) => call_type(call, all, inner),
         Node::Comprehension(c) => comprehension(c, all, inner),
         Node::List(list) => {
             let mut item = Type::Unknown;
-            for element in &list.elements {
-                item = item.or(infer(element, all, inner)?);
+            let mut optional = list.optional_indices.iter().peekable();
+            for (i, element) in list.elements.iter().enumerate() {
+                let is_optional = optional.next_if_eq(&&i).is_some();
+                item = item.or(member(element, is_optional, all, inner)?);
             }
             Ok(Type::list(item))
         }
@@ -250,13 +236,87 @@ fn infer_all<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type
             for entry in &map.entries {
                 if let EntryExpr::MapEntry(entry) = &entry.expr {
                     keys = keys.or(infer(&entry.key, all, inner)?);
-                    values = values.or(infer(&entry.value, all, inner)?);
+                    values = values.or(member(&entry.value, entry.optional, all, inner)?);
                 }
             }
             Ok(Type::Map(Box::new(keys), Box::new(values)))
         }
         Node::Struct(made) => Err(undeclared(&made.type_name)),
         _ => Ok(Type::Unknown),
+    }
+}
+
+/// Returns the type of a call.
+fn call_type<'a>(
+    call: &'a CallExpr,
+    all: &Variables,
+    inner: &mut Vec<(&'a str, Type)>,
+) -> Result<Type, Fault> {
+    if let (OPTIONAL_FIELD, [operand, field]) = (call.func_name.as_str(), call.args.as_slice()) {
+        return optional_field(operand, field, all, inner);
+    }
+    let library = call.target.as_deref().and_then(|target| match &target.expr {
+        Node::Ident(name) if is_library(name) => Some(name.as_str()),
+        _ => None,
+    });
+    let target = call.target.as_deref().filter(|_| library.is_none());
+    let is_method = target.is_some();
+    let mut given = vec![];
+    for part in target.into_iter().chain(&call.args) {
+        given.push(infer(part, all, inner)?);
+    }
+    if !(is_method && authorizer::is_function(&call.func_name)) {
+        check_name(call)?;
+    }
+    match (call.func_name.as_str(), library, given.as_slice()) {
+        ("_?_:_", _, [_, one, other]) => Ok(one.clone().or(other.clone())),
+        (name, Some("optional"), given) => {
+            types::call(&format!("optional.{name}"), false, given).map_err(Fault::new)
+        }
+        // A function of a library: `lists.range(3)`.
+        (_, Some(_), given) => Ok(Type::Unknown.made_of(given)),
+        (name, None, given) => types::call(name, is_method, given).map_err(Fault::new),
+    }
+}
+
+/// Returns the type of `x.?y`: an optional of the type that `x.y` has (`checkOptSelect` of
+/// `cel-go`). A field that an object does not have is an error here, too: it may lack a value, but
+/// not a definition.
+///
+/// Example: with a variable `n` that is an int, `variables.?n` is an `optional_type(int)`, so
+/// `variables.?n.orValue(1)` is an int, and `variables.?m` an undefined field.
+fn optional_field<'a>(
+    operand: &'a IdedExpr,
+    field: &IdedExpr,
+    all: &Variables,
+    inner: &mut Vec<(&'a str, Type)>,
+) -> Result<Type, Fault> {
+    let given = infer(operand, all, inner)?;
+    let Node::Literal(LiteralValue::String(name)) = &field.expr else {
+        return Err(Fault::new("unsupported optional field selection").within(field));
+    };
+    let selected = given.field(name.inner()).map_err(Fault::new)?;
+    Ok(match given {
+        Type::Optional(_) => selected, // it is an optional already
+        _ => Type::Optional(Box::new(selected)),
+    })
+}
+
+/// Returns the type that an element gives to its list, or a value to its map. In `[?x]` and
+/// `{?'a': x}` that is what the optional `x` may hold.
+fn member<'a>(
+    element: &'a IdedExpr,
+    is_optional: bool,
+    all: &Variables,
+    inner: &mut Vec<(&'a str, Type)>,
+) -> Result<Type, Fault> {
+    match (infer(element, all, inner)?, is_optional) {
+        (Type::Optional(held), true) => Ok(*held),
+        (given, true) if !given.is_open() => {
+            let why = format!("expected type 'optional_type({given})' but found '{given}'");
+            Err(Fault::new(why).within(element))
+        }
+        (given, _) => Ok(given),
     }
 }
 
@@ -336,140 +396,4 @@ fn comprehension<'a>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn verdict(source: &str, wanted: Wanted) -> String {
-        let mut variables = Variables::of(Type::Dyn, None).composed();
-        variables.add("n", INT);
-        match compile(source, &variables, wanted) {
-            Ok((_, given)) => given.to_string(),
-            Err(why) => why,
-        }
-    }
-
-    fn given(source: &str, variables: &Variables) -> Type {
-        judge(&parse(source).unwrap(), variables).unwrap()
-    }
-
-    #[test]
-    fn an_expression_gives_what_is_asked_for() {
-        for good in [
-            "object.spec.replicas > 1",
-            "object.spec.containers.all(c, c.image.startsWith('a/'))",
-            "has(object.metadata.labels) && 'a' in object.metadata.labels",
-            "request.userInfo.groups.exists(g, g == 'a')",
-            "namespaceObject.metadata.labels['a'] == 'b'",
-            "variables.n > 3 && object == null",
-            "[variables].all(v, v.n > 3) && dyn(variables)['n'] == 4",
-            "[1, 2].map(x, x + 1).exists(x, x > 2)",
-            "{'a': 1}.all(k, k == 'a')",
-            "type(object.a) == int",
-            "object.a.matches('^a$')",
-            "object.metadata.namespace == request.namespace",
-            "quantity('1Gi').isGreaterThan(quantity(object.spec.size))",
-            "authorizer.group('').resource('pods').namespace('a').check('get').allowed()",
-            "authorizer.requestResource.name('a').check(request.operation).allowed()",
-            "!authorizer.serviceAccount('a', 'b').path('/x').check('get').errored()",
-        ] {
-            assert_eq!(verdict(good, Wanted::Bool), "bool", "{good}");
-        }
-        assert_eq!(verdict("'wants, got ' + object.spec.replicas", Wanted::Text), "string");
-        assert_eq!(verdict("object.spec.paused", Wanted::Bool), "must evaluate to bool but got dyn");
-        let reason = "authorizer.path('/').check('get').reason()";
-        assert_eq!(verdict(reason, Wanted::TextOrNull), "string");
-        assert!(verdict(reason, Wanted::Text).contains("undeclared reference to 'authorizer'"));
-        assert_eq!(verdict("1", Wanted::Text), "must evaluate to string but got int");
-        assert_eq!(
-            verdict("1", Wanted::TextOrNull),
-            "must evaluate to one of [string null_type] but got int"
-        );
-        assert_eq!(verdict("null", Wanted::TextOrNull), "null");
-        assert_eq!(given("[1].filter(x, x > 1)", &Variables::default()), Type::list(INT));
-    }
-
-    #[test]
-    fn what_is_not_there_is_named() {
-        for (source, why) in [
-            ("params.a == 1", "undeclared reference to 'params' (in container '')"),
-            ("variables.m == 1", "undefined field 'm'"),
-            ("request.uid == ''", "undefined field 'uid'"),
-            ("objekt.a == 1", "undeclared reference to 'objekt' (in container '')"),
-            ("frob(object)", "undeclared reference to 'frob' (in container '')"),
-            ("variables.n > 'a'", "found no matching overload for '_>_' applied to '(int, string)'"),
-            ("1.all(x, x)", "expression of type 'int' cannot be range of a comprehension"),
-            ("authorizer.path('/').allowed()", "found no matching overload for 'allowed'"),
-            ("authorizer.check('get').allowed()", "found no matching overload for 'check'"),
-            ("has(authorizer.requestResource)", "Authorizer' does not support field selection"),
-            ("variables['n'] == 1", "overload for '_[_]' applied to '(kubernetes.variables, string)'"),
-            ("'n' in variables", "overload for '@in' applied to '(string, kubernetes.variables)'"),
-            ("variables.all(n, n == 'n')", "expression of type 'kubernetes.variables' cannot be range"),
-            (
-                "request['name'] == ''",
-                "overload for '_[_]' applied to '(kubernetes.AdmissionRequest, string)'",
-            ),
-            ("request == {'name': ''}", "overload for '_==_' applied to '(kubernetes.AdmissionRequest, map("),
-        ] {
-            let text = verdict(source, Wanted::Bool);
-            assert!(text.starts_with("compilation failed: ERROR: <input>") && text.contains(why), "{text}");
-        }
-    }
-
-    /// As `convertCelTypeToDeclType` upstream: only scalars, times, lists and maps keep their type.
-    #[test]
-    fn an_object_in_a_variable_may_be_of_any_type() {
-        let mut variables = Variables::of(Type::Dyn, None).composed();
-        for (name, source, kind) in [
-            ("r", "request", "dyn"),
-            ("l", "[request]", "list(dyn)"),
-            ("u", "request.userInfo.groups", "list(string)"),
-            ("n", "1", "int"),
-            ("a", "authorizer", "dyn"),
-            ("v", "variables", "dyn"),
-        ] {
-            let of_source = given(source, &variables);
-            variables.add(name, of_source);
-            assert_eq!(given(&format!("variables.{name}"), &variables).to_string(), kind, "{source}");
-        }
-    }
-
-    /// Otherwise each of tens of thousands of variables copies those before it.
-    #[test]
-    fn a_variable_that_holds_all_variables_is_added_without_a_copy_of_them() {
-        let mut variables = Variables::of(Type::Dyn, None).composed();
-        let place = |variables: &Variables| variables.composed.as_ref().map(Arc::as_ptr);
-        let before = place(&variables);
-        let all = given("[variables]", &variables);
-        variables.add("a", all);
-        assert_eq!(place(&variables), before);
-    }
-
-    /// Otherwise forty variables have a type of 2^40 parts.
-    #[test]
-    fn types_that_double_with_each_variable_are_not_followed() {
-        let mut variables = Variables::of(Type::Dyn, None).composed();
-        variables.add("a", INT);
-        for _ in 0..100 {
-            let map = given("{variables.a: variables.a}", &variables);
-            variables.add("a", map);
-            let list = given("[variables.a]", &variables);
-            assert!(list.to_string().len() < 1_000);
-            variables.add("a", list);
-        }
-        let mut nested = "1".to_string();
-        for depth in 0..30 {
-            nested = format!("[{{{depth}: {nested}}}].map(x, {{x: x}})");
-        }
-        assert!(given(&nested, &variables).to_string().len() < 1_000);
-    }
-
-    #[test]
-    fn deep_and_long_expressions_are_refused() {
-        let deep = format!("{}true{}", "(".repeat(300), ")".repeat(300));
-        assert!(verdict(&deep, Wanted::Bool).contains("expression recursion limit exceeded"));
-        let long = format!("object == '{}'", "x".repeat(100_000));
-        assert!(verdict(&long, Wanted::Bool).contains("expression code point size exceeds limit"));
-        let most = format!("{}true{}", "(".repeat(80), ")".repeat(80));
-        assert_eq!(verdict(&most, Wanted::Bool), "bool", "as deep as the parser reads");
-    }
-}
+mod tests;
