@@ -1,6 +1,6 @@
 //! Which lines the teacher can play on no cluster, and why.
 
-use crate::actor::cost::look::cannot_be_asked;
+use crate::lines::look::cannot_be_asked;
 use crate::lines::{arguments, is_plain, machine, may_fail};
 use cluster::faults::Fault;
 
@@ -48,6 +48,16 @@ mod tests {
         ] {
             let told = unplayable(line).expect(line);
             assert!(told.contains(why), "{line}: {told}");
+        }
+    }
+
+    #[test]
+    fn a_line_whose_cost_nobody_can_tell_has_no_place_in_a_setup() {
+        for line in ["edit deploy web", "-kubectl replace --raw /api -f -", "apply -f - -- x"] {
+            assert!(unplayable(line).is_some_and(|why| why.contains("beforehand")), "{line}");
+        }
+        for line in ["apply --force -f -", "kubectl create deployment web --image=nginx", "delete pod web"] {
+            assert_eq!(unplayable(line), None, "{line}");
         }
     }
 }

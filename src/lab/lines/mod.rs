@@ -2,11 +2,13 @@
 //! is made of.
 //!
 //! What is read from them stands in the parts: [`objects`] that they make, delete or change, those
-//! that the teacher plays [`without_shell`], and those that reach the [`machine`]. [`Act`] is what a verb of kubectl's does,
+//! that the teacher plays [`without_shell`], and those that reach the [`machine`]. [`look`] tells
+//! how to find out what a line would take before it runs. [`Act`] is what a verb of kubectl's does,
 //! wherever that is asked. [`in_scope`] rewrites lines for a namespace of the lesson's own.
 
 mod files;
 pub(crate) mod in_scope;
+pub(crate) mod look;
 pub(crate) mod machine;
 pub(crate) mod objects;
 mod shell;
