@@ -4,7 +4,7 @@
 //! behind it were not written for the state that is left. Then it waits for the step to become
 //! green, but not for long: the prompt belongs to the learner.
 
-use super::Unanswered;
+use super::{Unanswered, await_taken};
 use crate::labs;
 use crate::lesson::{self, Green};
 use crate::line::Growing;
@@ -143,9 +143,10 @@ impl Session {
     pub(super) fn solution(&mut self, id: Option<String>) -> Result<Solution, Unanswered> {
         let answer = self.ask(Ask::Solve { id });
         if matches!(answer, Err(Unanswered::Cut)) {
-            let (place, lang) = (self.place.clone(), self.lang());
+            let (place, lang, mut before) = (self.place.clone(), self.lang(), self.engine.announced.take());
             // The next line's message to the engine comes behind it.
             self.engine.announced = Some(self.handle.spawn(async move {
+                await_taken(&mut before).await;
                 let _ = lesson::ask(&place, lang, Ask::Solved).await; // the cluster may have ended
             }));
         }

@@ -211,3 +211,41 @@ fn interrupted_in_front_of_a_busy_engine() {
 fn ctrl_c_while_the_engine_is_busy_keeps_the_line_from_running() {
     in_a_process("interrupted_in_front_of_a_busy_engine");
 }
+
+/// Not a test of its own: runs in a process that the test below starts.
+#[test]
+fn interrupted_while_a_question_waits_behind_a_message() {
+    if std::env::var_os(INSIDE).is_none() {
+        return;
+    }
+    let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+    let place = Home::at(dir.path()).cluster("main").unwrap();
+    let (asked, mut questions) = tokio::sync::mpsc::unbounded_channel();
+    busy(&runtime, &place, asked);
+    let mut session = session_at(&runtime, place);
+    session.announce(Ask::Typed { line: "echo".into() }, true).expect("no Ctrl-C has come");
+    assert!(session.engine.announced.is_some(), "the engine has not taken it");
+    press_ctrl_c(&runtime);
+    assert!(matches!(session.ask(Ask::Hint), Err(Unanswered::Cut)));
+    assert!(session.engine.announced.is_some(), "the next line waits for it after a question");
+    press_ctrl_c(&runtime);
+    assert!(session.waits_for_letter().is_err());
+    assert!(session.engine.announced.is_some(), "and after a letter");
+    press_ctrl_c(&runtime);
+    assert!(matches!(session.solution(None), Err(Unanswered::Cut)));
+    assert!(session.engine.announced.is_some());
+    let heard = async {
+        while let Some(question) = questions.recv().await {
+            if question.contains("\"solved\"") {
+                return;
+            }
+        }
+    };
+    let overtaken = runtime.block_on(async { clock::timeout(HEARD_MAX, heard).await });
+    assert!(overtaken.is_none(), "that no solution is played comes behind the message");
+}
+
+#[test]
+fn ctrl_c_at_a_question_keeps_the_order_of_messages() {
+    in_a_process("interrupted_while_a_question_waits_behind_a_message");
+}
