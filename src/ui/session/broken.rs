@@ -92,7 +92,7 @@ impl Session {
     /// Tells the engine how a line has ended, and how the broken shell stands after it.
     pub(super) fn end_line(&mut self, line: &str, aside: bool) {
         // Ctrl-C was for the line: it neither cuts this message off nor is shown once more.
-        self.line.cut = self.take_interrupt();
+        self.cutoff.pressed = self.take_interrupt();
         let (shell, running) = (self.shell_state(), self.running_after(line));
         let running_before = std::mem::take(&mut self.line.running_before);
         let ran = Ask::Ran { line: line.to_string(), code: self.last, shell, running, running_before };
@@ -172,9 +172,7 @@ impl Session {
             format!("({set}) 2>/dev/null && {set}")
         };
         let lines: Vec<String> = values.iter().map(one).collect();
-        let ran_in_shell = self.line.ran_in_shell;
-        self.in_shell(&lines.join("\n"));
-        self.line.ran_in_shell = ran_in_shell;
+        self.own_in_shell(&lines.join("\n"));
     }
 
     /// Runs a line of kubectl in the shell if that has no kubectl on purpose: the shell says what

@@ -64,7 +64,7 @@ impl Session {
         &mut self,
         answer: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Unanswered> {
-        let interrupt = &mut self.line.interrupt;
+        let interrupt = &mut self.cutoff.signal;
         let cut = async {
             match interrupt {
                 Some(interrupt) => drop(interrupt.recv().await),
@@ -78,7 +78,7 @@ impl Session {
             }
         });
         if matches!(answer, Err(Unanswered::Cut)) {
-            self.line.cut = true;
+            self.cutoff.pressed = true;
             terminal::show_interrupt(&self.column);
         }
         answer
@@ -263,11 +263,7 @@ impl Session {
                 None => self.open_lesson(word, sure),
             },
             ("lesson", None) => self.lessons(),
-            ("solve", id) => {
-                let code = self.solve(id);
-                self.line.ran_in_shell = false; // its lines have, it has not
-                code
-            }
+            ("solve", id) => self.solve(id),
             _ => self.shown(Ask::Show, PageStyle::page),
         }
     }
