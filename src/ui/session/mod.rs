@@ -89,13 +89,14 @@ pub(crate) struct Ending {
 struct ShellMemory {
     /// The directory that the shell was in, where the next one begins.
     cwd: Option<PathBuf>,
-    /// The learner's shell does not come through its start files: it is started without them.
+    /// The learner's shell did not get through its start files, so the next one starts without
+    /// them.
     bad_start_files: bool,
     /// The learner was told which shell runs in place of their own, if another one does.
     told_foreign: bool,
     /// The learner was told that the shell runs without its start files.
     told_plain: bool,
-    /// What the shell's own `history` is to list.
+    /// Typed lines that the shell's own `history` does not list yet.
     untold: history::Untold,
 }
 
@@ -123,7 +124,8 @@ pub(crate) struct Session {
     handle: Handle,
     /// The exit code of the last line.
     last: i32,
-    /// The last line that ran outside of this program, and how it ended: `why` explains it.
+    /// The last line that kubectl or the shell has run for the learner, and its exit code: `why`
+    /// explains it.
     line_before: Option<Typed>,
     line: LineState,
     cutoff: Cutoff,
@@ -139,7 +141,7 @@ pub(crate) struct Session {
     pub unedited: Option<Unedited>,
     /// The cluster has ended.
     pub dead: Arc<AtomicBool>,
-    /// Where programs left the cursor.
+    /// Whether programs left the cursor within a line, and on which screen.
     pub column: Arc<Column>,
     explained_paste: bool,
     /// In the shell pane of the interface: the token with which the frame takes commands.

@@ -282,8 +282,9 @@ fn runnable(program: PathBuf) -> PathBuf {
     }
 }
 
-/// A directory for the end of PATH, with programs that a machine may lack: this one under other
-/// names. All sessions share it, so it never gets a path that ends with this session.
+/// Returns a directory for the end of PATH, with links to this program under the name of one that
+/// the machine may lack: `curl`. All sessions share it, so no link is made to a path that ends with
+/// this session (`/proc/PID/exe`).
 fn stand_ins(place: &Place, program: &Path) -> PathBuf {
     let dir = place.home.bin().join("stand-ins");
     let link = dir.join("curl");
