@@ -26,7 +26,8 @@
 //! The folders, in the order in which they are best read:
 //! ```text
 //! format      lessons as files: from Markdown and YAML to steps that can be played
-//! lines       what a line of a lesson does: which objects it makes, and whether it needs a shell
+//! lines       what a line of a lesson does: which objects it makes or takes, and whether it needs
+//!             a shell or the machine
 //! needs       what a step needs that not every cluster has
 //! observe     what is seen of the cluster: the tap, watches, the network
 //! cel         expressions over that, and what an evaluation may cost

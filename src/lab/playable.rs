@@ -1,10 +1,8 @@
 //! Which lines the teacher can play on no cluster, and why.
 
-use crate::actor::cost::look::cannot_be_asked;
-use crate::lines::without_shell::machine_refusal;
-use crate::lines::{is_plain, may_fail};
+use crate::lines::look::cannot_be_asked;
+use crate::lines::{arguments, is_plain, machine, may_fail};
 use cluster::faults::Fault;
-use kubectl::machine;
 
 /// Says why the teacher can play a line on no cluster; `None`: it can be tried.
 ///
@@ -18,14 +16,13 @@ pub(crate) fn unplayable(line: &str) -> Option<String> {
     }
     let Some(words) = shlex::split(text) else { return Some("a quote does not end".into()) };
     let (first, rest) = words.split_first()?;
-    let given = match first.as_str() {
-        "fault" => return Fault::parse(rest).err(),
-        "k" | "kubectl" => rest,
-        _ => &words[..],
-    };
+    if first == "fault" {
+        return Fault::parse(rest).err();
+    }
+    let given = arguments(&words);
     match kubectl::parse::parse(given) {
         Err(fail) => fail.report().0.lines().next().map(String::from),
-        Ok(_) => cannot_be_asked(text).or_else(|| machine::reached(given).map(|by| machine_refusal(&by))),
+        Ok(_) => cannot_be_asked(text).or_else(|| machine::refusal(given)),
     }
 }
 
@@ -51,6 +48,16 @@ mod tests {
         ] {
             let told = unplayable(line).expect(line);
             assert!(told.contains(why), "{line}: {told}");
+        }
+    }
+
+    #[test]
+    fn a_line_whose_cost_nobody_can_tell_has_no_place_in_a_setup() {
+        for line in ["edit deploy web", "-kubectl replace --raw /api -f -", "apply -f - -- x"] {
+            assert!(unplayable(line).is_some_and(|why| why.contains("beforehand")), "{line}");
+        }
+        for line in ["apply --force -f -", "kubectl create deployment web --image=nginx", "delete pod web"] {
+            assert_eq!(unplayable(line), None, "{line}");
         }
     }
 }

@@ -3,14 +3,14 @@
 //! ([`played_commands`]): what needs one has no place in a setup that has to work everywhere.
 
 use super::error::Error;
-use super::lines::without_shell::{LOOKS, machine_refusal, pause, played_commands};
-use super::lines::{in_scope, may_fail};
+use super::lines::without_shell::{LOOKS, pause, played_commands};
+use super::lines::{in_scope, machine, may_fail};
 use cluster::Place;
 use cluster::control::{Ask, Control};
 use cluster::faults::Fault;
 use cluster::guest::LessonScope;
 use kubectl::kept::Kept;
-use kubectl::{self, Env, Io, machine, table};
+use kubectl::{self, Env, Io, table};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -137,8 +137,8 @@ async fn run(
     stdout: Box<dyn AsyncWrite + Send + Unpin>,
 ) -> (i32, String) {
     // The author of the line is not the owner of the machine that it runs on.
-    if let Some(by) = machine::reached(words.get(1..).unwrap_or_default()) {
-        return (1, format!("{}\n", machine_refusal(&by)));
+    if let Some(why) = machine::refusal(words.get(1..).unwrap_or_default()) {
+        return (1, format!("{why}\n"));
     }
     let err = Kept::up_to(OUTPUT_MAX);
     let cancel = CancellationToken::new();

@@ -1,12 +1,15 @@
 //! The lines of a lesson or a lab: which of them may fail, and what a manifest or a here-document
 //! is made of.
 //!
-//! What is read from them stands in the parts: [`objects`] that they make, delete or change, and
-//! those that the teacher plays [`without_shell`]. [`Act`] is what a verb of kubectl's does,
+//! What is read from them stands in the parts: [`objects`] that they make, delete or change, those
+//! that the teacher plays [`without_shell`], and those that reach the [`machine`]. [`look`] tells
+//! how to find out what a line would take before it runs. [`Act`] is what a verb of kubectl's does,
 //! wherever that is asked. [`in_scope`] rewrites lines for a namespace of the lesson's own.
 
 mod files;
 pub(crate) mod in_scope;
+pub(crate) mod look;
+pub(crate) mod machine;
 pub(crate) mod objects;
 mod shell;
 mod verbs;
@@ -75,6 +78,15 @@ pub(crate) fn unmarked(lines: Vec<String>) -> (Vec<String>, BTreeSet<usize>) {
         plain.push(text.into());
     }
     (plain, marked)
+}
+
+/// The arguments of a command of kubectl's: its words without the `kubectl` or `k` before them,
+/// which a line may leave out.
+pub(crate) fn arguments(words: &[String]) -> &[String] {
+    match words.split_first() {
+        Some((program, rest)) if matches!(program.as_str(), "kubectl" | "k") => rest,
+        _ => words,
+    }
 }
 
 /// The words of a command of kubectl's that are no flags and no values of flags, up to `--`: the
@@ -174,11 +186,7 @@ pub(crate) fn reads_manifest(line: &str) -> bool {
     if !words.is_empty() && !words.iter().any(may_be_stdin) {
         return false;
     }
-    let args = match words.first().map(String::as_str) {
-        Some("kubectl" | "k") => &words[1..],
-        _ => &words[..],
-    };
-    if let Ok(parsed) = kubectl::parse::parse(args) {
+    if let Ok(parsed) = kubectl::parse::parse(arguments(&words)) {
         return parsed.reads_stdin();
     }
     let words: Vec<&str> = line.split_whitespace().collect();

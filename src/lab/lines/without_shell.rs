@@ -89,11 +89,6 @@ fn is_literal(line: &str, text: &str) -> bool {
     })
 }
 
-/// Says why the teacher plays no line that reaches the machine by this verb or flag.
-pub(crate) fn machine_refusal(by: &str) -> String {
-    format!("`{by}` reaches files, programs or ports of this machine; the teacher reaches the cluster alone")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

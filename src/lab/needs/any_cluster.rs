@@ -1,17 +1,12 @@
 //! The commands of a solution that the teacher can play on every cluster, a foreign one too.
 
 use super::of_lines;
-use crate::lines::{commands, is_plain, may_fail};
-use kubectl::machine;
+use crate::lines::{arguments, commands, is_plain, machine, may_fail};
 
 /// True for a line of kubectl's that reaches no file, program or port of the machine.
 fn is_within(line: &str) -> bool {
     let words = shlex::split(line).unwrap_or_default();
-    let given = match words.first().map(String::as_str) {
-        Some("k" | "kubectl") => &words[1..],
-        _ => &words[..],
-    };
-    machine::reached(given).is_none()
+    machine::refusal(arguments(&words)).is_none()
 }
 
 /// Returns the commands of a solution that the teacher can play on every cluster, each with its

@@ -1,13 +1,16 @@
-//! What a word is about that lessons, labs and drills share, where it stands alone.
+//! Which part of the program `check`, `hint`, `next`, `skip`, `solve` and `stop` are for, where
+//! they stand alone: lessons, labs and drills share these words.
 
 /// What such a word is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum About {
     Drill,
     Lesson,
-    /// The lesson, and perhaps the lab was meant: that is said as well.
+    /// The lesson. The learner may have meant the open lab, so the session names the lab's own
+    /// word, too.
     LessonOrLab,
-    /// Nothing: it would change the cluster, and the lab may be meant.
+    /// Nothing runs: the word would change the cluster, and the learner may have meant the open
+    /// lab.
     Unclear,
 }
 

@@ -28,7 +28,8 @@ impl Session {
         false
     }
 
-    /// Notices the cluster's end: its control socket closes.
+    /// Starts a task that notices the cluster's end, because the control socket closes, and tells
+    /// the learner.
     pub(crate) fn watch(&self) {
         self.dead.store(false, Ordering::Release);
         let (place, dead, lang) = (self.place.clone(), self.dead.clone(), self.lang.clone());
@@ -37,9 +38,11 @@ impl Session {
             loop {
                 match Control::connect(&place).await {
                     Ok(mut control) => while let Ok(Some(_)) = control.next().await {},
-                    // It has not ended: it is too busy to answer in the time that this took.
+                    // The cluster has not ended: it was too busy to answer before the connection
+                    // timed out.
                     Err(Error::Hangs { .. }) => continue,
-                    // Nothing is known of it: this process may have too many open files.
+                    // The cluster may run on: this process could not open the socket, e.g. for too
+                    // many open files.
                     Err(Error::File { .. }) => {
                         clock::sleep(AGAIN).await;
                         continue;
@@ -55,7 +58,7 @@ impl Session {
     }
 }
 
-/// What is said when the cluster has ended underneath.
+/// The message that the session's cluster has ended, with its log and the way to start it again.
 fn cluster_ended(lang: Lang, place: &Place) -> String {
     problem(
         lang,

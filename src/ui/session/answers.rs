@@ -2,7 +2,7 @@
 
 use super::help;
 use super::shell::NOT_FOUND;
-use super::{Manner, Session};
+use super::{INTERRUPTED, Manner, Session};
 use crate::dialect::quote;
 use crate::lesson;
 use crate::line::{needs_shell, unquoted};
@@ -24,25 +24,37 @@ impl Session {
     }
 
     /// True if the open step asks for the letters of choices, and has no right answer yet.
-    pub(super) fn takes_letters(&self) -> bool {
+    fn takes_letters(&self) -> bool {
         let Some(LessonView { state: State::Open, answer: Some(answer), .. }) = self.open_step() else {
             return false;
         };
         answer.form == Form::Choices && answer.state != Judged::Right
     }
 
+    /// Takes a letter alone as the answer to the question that waits for one, else as a line of the
+    /// shell; returns the exit code.
+    pub(super) fn letter(&mut self, letter: char, text: &str) -> i32 {
+        match self.waits_for_letter() {
+            Ok(true) => self.shown(Ask::Predict { choice: letter.to_string() }, |style, view| {
+                style.answered(view) + &style.ask(view)
+            }),
+            Ok(false) if self.takes_letters() => self.answer(&letter.to_string()),
+            Ok(false) => self.letter_in_shell(letter, text),
+            Err(_) => INTERRUPTED,
+        }
+    }
+
     /// Runs a letter that answers nothing in the learner's shell, where it may be an alias. If it
     /// is unknown there, it was meant as an answer: says that no question waits for one, or that
     /// the first guess stays.
-    pub(super) fn letter_in_shell(&mut self, letter: char, text: &str) -> i32 {
+    fn letter_in_shell(&mut self, letter: char, text: &str) -> i32 {
         // What `!` turns round ends no shell and runs no trap (POSIX, XCU 2.15, `set -e`).
         let unknown = format!("{{ ! command -v {}; }} >/dev/null 2>&1", quote(text.trim()));
-        match self.in_shell(&unknown) {
+        match self.own_in_shell(&unknown) {
             0 => {}
             1 => return self.typed_in_shell(text, text),
             code => return code, // the shell has ended, which was said
         }
-        self.line.ran_in_shell = false; // the question has run, the letter has not
         let view = self.open_step();
         let said = match view.as_ref().and_then(|view| kept_guess(view, letter)) {
             Some(guess) => self.say(Say::GuessKept, &[guess]),
@@ -97,7 +109,10 @@ impl Session {
         let text = std::fs::read_to_string(&path);
         let _ = std::fs::remove_file(&path); // it is not there if the shell has refused
         match (code, text) {
-            (0, Ok(text)) => Ok(text.trim().to_string()),
+            (0, Ok(text)) => {
+                self.line.ran_in_shell = false; // only its words have: the answer is yet to be judged
+                Ok(text.trim().to_string())
+            }
             (0, Err(error)) => {
                 self.complain(&error.to_string(), None, None);
                 Err(1)
@@ -153,6 +168,15 @@ mod tests {
         assert_eq!(session.in_shell("set -e"), 0);
         assert_eq!(session.letter_in_shell('a', "a"), NOT_FOUND);
         assert_eq!(session.in_shell("(exit 0)"), 0, "it has not ended");
+    }
+
+    /// After `set -e` such an answer ends a script if it is wrong, as every other answer does.
+    #[test]
+    fn an_answer_whose_words_the_shell_has_expanded_has_not_run_in_it() {
+        let (runtime, dir) = (tokio::runtime::Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let mut session = session(&runtime, dir.path());
+        session.run("answer $((6 * 7))", &mut crate::script::Script::of([]));
+        assert_eq!((session.last(), session.line.ran_in_shell), (1, false), "no cluster takes it");
     }
 
     #[test]

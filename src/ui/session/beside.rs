@@ -19,7 +19,8 @@ impl Session {
         self.open_here_or_beside(id, ask, sure)
     }
 
-    /// `next`. After the last step on a declared cluster it leads back to the learner's own.
+    /// Runs `next`. After the last step of a lesson that declares a cluster, the session goes back
+    /// to the learner's own cluster.
     pub(super) fn go_on(&mut self, sure: bool) -> i32 {
         if beside::is_declared(&self.place) && self.lesson_is_over() {
             return self.go_home();
@@ -47,8 +48,8 @@ impl Session {
         }
     }
 
-    /// Begins a lab that declares another cluster on that one. `None`: it does not, or this is no
-    /// such line. `args`: those of this program.
+    /// Begins a lab on the cluster that it declares. `None`: the line starts no lab, the lab
+    /// declares no cluster, or no person is at a terminal. `args`: the words behind `ropewalk`.
     pub(super) fn lab_beside(&mut self, args: &[String]) -> Option<i32> {
         let (id, seed, sure) = started_lab(args, &self.place.name)?;
         if self.manner != Manner::Terminal {
@@ -113,7 +114,7 @@ impl Session {
         }
     }
 
-    /// After a line that ended a lab: on a declared cluster the session ends with it.
+    /// Leaves a declared cluster after a line `lab leave` that has worked.
     pub(super) fn after_lab(&mut self, args: &[String], code: i32) {
         if code == 0 && leaves_lab(args, &self.place.name) && beside::is_declared(&self.place) {
             self.go_home();
@@ -130,7 +131,8 @@ impl Session {
         self.own(&args)
     }
 
-    /// Leaves a declared cluster: the session on it ends, in the interface the interface goes back.
+    /// Leaves a declared cluster: the interface goes back to the learner's own one, a session in
+    /// lines ends after this line. Returns the exit code.
     fn go_home(&mut self) -> i32 {
         match self.frame {
             Some(_) => self.tell_frame(&["home"]),

@@ -33,19 +33,21 @@ const KUBECONFIG_MAX: u64 = 1 << 20;
 /// line with `kill` in it may have ended none.
 const DYING: Duration = Duration::from_millis(50);
 
-/// What is broken in the shell.
+/// Faults that are set in the shell on purpose, by a step of a lesson or by `fault shell`.
 pub(super) struct Broken {
-    /// Of the step that wants it; `None`: the learner did it with `fault shell`.
+    /// The id of the step that wants the faults. `None`: the learner set them with `fault shell`.
     id: Option<String>,
     faults: Vec<ShellFault>,
-    /// The variables that were set, with their values before; `None`: it was not there.
+    /// The variables that the faults have set, each with its value before. `None`: it was not
+    /// exported.
     before: Vec<(&'static str, Option<String>)>,
-    /// What the variables lead to.
+    /// The folder with what the variables name, e.g. a kubeconfig of another cluster.
     dir: PathBuf,
 }
 
 impl Broken {
-    /// The variable that a fault sets, and its value. What the value leads to is made.
+    /// Returns the variable that a fault sets, and its value. Makes the files that the value names,
+    /// except a kubeconfig that is to be missing.
     fn value(&self, fault: ShellFault, exports: &Variables) -> io::Result<(&'static str, String)> {
         let text = |path: PathBuf| path.into_os_string().into_string().map_err(|_| unfit());
         Ok(match fault {
@@ -69,7 +71,7 @@ impl Drop for Broken {
     }
 }
 
-/// A path that no variable of a shell can hold.
+/// The error for a path that is not UTF-8, or a shell that does not tell its variables.
 fn unfit() -> io::Error {
     io::ErrorKind::InvalidData.into()
 }
@@ -92,7 +94,7 @@ impl Session {
     /// Tells the engine how a line has ended, and how the broken shell stands after it.
     pub(super) fn end_line(&mut self, line: &str, aside: bool) {
         // Ctrl-C was for the line: it neither cuts this message off nor is shown once more.
-        self.line.cut = self.take_interrupt();
+        self.cutoff.pressed = self.take_interrupt();
         let (shell, running) = (self.shell_state(), self.running_after(line));
         let running_before = std::mem::take(&mut self.line.running_before);
         let ran = Ask::Ran { line: line.to_string(), code: self.last, shell, running, running_before };
@@ -172,9 +174,7 @@ impl Session {
             format!("({set}) 2>/dev/null && {set}")
         };
         let lines: Vec<String> = values.iter().map(one).collect();
-        let ran_in_shell = self.line.ran_in_shell;
-        self.in_shell(&lines.join("\n"));
-        self.line.ran_in_shell = ran_in_shell;
+        self.own_in_shell(&lines.join("\n"));
     }
 
     /// Runs a line of kubectl in the shell if that has no kubectl on purpose: the shell says what
@@ -188,7 +188,8 @@ impl Session {
         Some(self.in_shell(format!("kubectl {}", words.join(" ")).trim_end()))
     }
 
-    /// How the shell stands that a step has broken.
+    /// Returns what a shell that a step has broken finds now: kubectl, and which kubeconfig.
+    /// `None`: no step has broken it, or it does not tell its variables.
     fn shell_state(&mut self) -> Option<ShellState> {
         let id = self.broken.as_ref()?.id.clone()?;
         let own = self.place.kubeconfig();
@@ -259,7 +260,7 @@ fn without_kubectl(path: &str, dir: &Path) -> io::Result<String> {
 /// `own` is the cluster's. Of several files the first that is there counts.
 fn where_kubeconfig_leads(exports: &Variables, own: &Path) -> &'static str {
     let named: Vec<PathBuf> = match exports.get("KUBECONFIG").filter(|named| !named.is_empty()) {
-        // A colon in its name divides nothing.
+        // The cluster's own path may have a colon in it, which separates no files there.
         Some(named) if Path::new(named) == own => vec![own.into()],
         Some(named) => std::env::split_paths(named).collect(),
         None => exports.get("HOME").map(|home| Path::new(home).join(".kube/config")).into_iter().collect(),

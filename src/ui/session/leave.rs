@@ -30,7 +30,7 @@ impl Session {
             return code;
         }
         let ended = self.in_shell(&format!("exit {code}"));
-        if self.line.shell_lost { ended } else { code }
+        if self.cutoff.shell_lost { ended } else { code }
     }
 
     /// Returns whether a signal has ended the session.

@@ -1,24 +1,21 @@
-//! One session: runs lines and remembers what lasts between them.
+//! One session: what it is made of, and what it remembers between two lines. `run` runs one.
 
 use super::column::Column;
-use super::line::{self, Line};
 use super::practice::drill::Running;
 use super::record::Tape;
 use super::screen::Resizer;
 use super::shell::Shell;
-use super::terminal::{self, EndSignals, Unedited};
+use super::terminal::{EndSignals, Unedited};
 use super::texts::{Lang, Say, problem};
 use cluster::Place;
-use futures::FutureExt;
-use lab::view::Ask;
 use lab::why::Typed;
-use lang::charset::{eprintln, print, println};
+use lang::charset::{eprintln, println};
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::runtime::Handle;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 
 mod about;
 mod aliases;
@@ -27,6 +24,7 @@ mod answers;
 mod beside;
 mod broken;
 mod by_shell;
+mod cutoff;
 mod drill;
 mod frame;
 mod help;
@@ -40,12 +38,15 @@ mod news;
 mod own;
 mod own_processes;
 mod refused;
+mod run;
 mod shell;
 mod suggest;
 mod umask;
 
+use cutoff::Cutoff;
 pub(crate) use lines::{Given, Lines};
 use news::News;
+use run::LineState;
 
 /// The exit code of what Ctrl-C ended: 128 and the number of SIGINT.
 pub(crate) const INTERRUPTED: i32 = 130;
@@ -71,25 +72,6 @@ pub(crate) enum Manner {
     Script,
 }
 
-/// What the session knows of the line that runs, or of the last one.
-#[derive(Default)]
-struct LineState {
-    /// Receives Ctrl-C at a terminal; what it has not told yet has come since the line was read.
-    interrupt: Option<Signal>,
-    /// Ctrl-C came since the line was read, which `interrupt` or the shell has already told.
-    cut: bool,
-    /// The shell has ended since the line was read, or could not be started.
-    shell_lost: bool,
-    /// The last line that was not empty has run in the shell, which knows its code.
-    ran_in_shell: bool,
-    /// The last line has begun to run: it was neither refused nor given up before.
-    has_begun: bool,
-    /// The line before has warned the learner of programs that would end with the session.
-    warned_of_stopped: bool,
-    /// The programs that ran in the background of the shell when the line began.
-    running_before: Vec<String>,
-}
-
 /// What ends the session.
 #[derive(Default)]
 pub(crate) struct Ending {
@@ -107,13 +89,14 @@ pub(crate) struct Ending {
 struct ShellMemory {
     /// The directory that the shell was in, where the next one begins.
     cwd: Option<PathBuf>,
-    /// The learner's shell does not come through its start files: it is started without them.
+    /// The learner's shell did not get through its start files, so the next one starts without
+    /// them.
     bad_start_files: bool,
     /// The learner was told which shell runs in place of their own, if another one does.
     told_foreign: bool,
     /// The learner was told that the shell runs without its start files.
     told_plain: bool,
-    /// What the shell's own `history` is to list.
+    /// Typed lines that the shell's own `history` does not list yet.
     untold: history::Untold,
 }
 
@@ -141,9 +124,11 @@ pub(crate) struct Session {
     handle: Handle,
     /// The exit code of the last line.
     last: i32,
-    /// The last line that ran outside of this program, and how it ended: `why` explains it.
+    /// The last line that kubectl or the shell has run for the learner, and its exit code: `why`
+    /// explains it.
     line_before: Option<Typed>,
     line: LineState,
+    cutoff: Cutoff,
     shell: Option<Shell>,
     shell_memory: ShellMemory,
     /// What is broken in the shell on purpose.
@@ -156,7 +141,7 @@ pub(crate) struct Session {
     pub unedited: Option<Unedited>,
     /// The cluster has ended.
     pub dead: Arc<AtomicBool>,
-    /// Where programs left the cursor.
+    /// Whether programs left the cursor within a line, and on which screen.
     pub column: Arc<Column>,
     explained_paste: bool,
     /// In the shell pane of the interface: the token with which the frame takes commands.
@@ -182,7 +167,8 @@ impl Session {
             handle,
             last: 0,
             line_before: None,
-            line: LineState { interrupt, ..LineState::default() },
+            line: LineState::default(),
+            cutoff: Cutoff { signal: interrupt, ..Cutoff::default() },
             shell: None,
             shell_memory: ShellMemory::default(),
             broken: None,
@@ -213,38 +199,6 @@ impl Session {
         self.last
     }
 
-    /// Returns whether Ctrl-C was pressed since the last call, in this program or in one that the
-    /// shell ran. Whatever the command made of it: the kernel, too, drops the input that waits.
-    pub(crate) fn take_interrupt(&mut self) -> bool {
-        let mut cut = std::mem::take(&mut self.line.cut);
-        if let Some(interrupt) = &mut self.line.interrupt {
-            while interrupt.recv().now_or_never().flatten().is_some() {
-                cut = true;
-            }
-        }
-        cut
-    }
-
-    /// Why the lines that came together with the last one do not run: Ctrl-C, or the shell has
-    /// ended, and with it the directory and the variables that they rely on. Each is named once.
-    pub(crate) fn take_reason_to_drop(&mut self) -> Option<Say> {
-        let lost = std::mem::take(&mut self.line.shell_lost);
-        match self.take_interrupt() {
-            true => Some(Say::PasteDropped),
-            false => lost.then_some(Say::ShellEndedDropped),
-        }
-    }
-
-    /// Prints how many lines were dropped, and why.
-    pub(crate) fn report_dropped(&self, why: Say, lines: usize) {
-        eprintln!("{}", self.say(why, &[&lines.to_string()]));
-    }
-
-    /// Takes in Ctrl-C at the prompt: there was no line to run.
-    pub(crate) fn note_interrupt(&mut self) {
-        self.last = INTERRUPTED;
-    }
-
     /// Gives up the line that was typed, because the terminal sends another encoding.
     pub(crate) fn not_utf8(&mut self) {
         self.last = 1;
@@ -254,7 +208,8 @@ impl Session {
 
     /// Refuses a line of a script: a command would get other bytes than those that stand in it.
     pub(crate) fn refuse_bytes(&mut self) {
-        (self.last, self.line.ran_in_shell) = (1, false);
+        self.line.begin(false);
+        self.last = 1;
         self.complain(&self.say(Say::LineNotUtf8, &[]), None, None);
     }
 
@@ -267,107 +222,6 @@ impl Session {
     fn asked_to_end(&mut self) -> Option<i32> {
         self.end.code = self.end.code.or_else(|| self.end.signals.as_mut()?.came());
         self.end.code
-    }
-
-    /// Runs one line, unless a signal has ended the session. A script ends with its shell, as in
-    /// every other shell: after `cd build || exit 1` the next line must not run in the directory of
-    /// before.
-    pub(crate) fn run(&mut self, text: &str, lines: &mut dyn Lines) -> Flow {
-        if let Some(code) = self.asked_to_end() {
-            return Flow::Leave(code);
-        }
-        let began = clock::now();
-        self.line.has_begun = false;
-        self.take_language_of_frame();
-        let flow = self.run_line(text, lines);
-        // A line that was refused would not be refused where the draft is proved.
-        if let Some(tape) = self.tape.as_ref().filter(|_| self.line.has_begun) {
-            tape.note(text, &self.place.name, self.last, began);
-        }
-        match flow {
-            Flow::Next if self.end.is_leaving => Flow::Leave(0),
-            Flow::Next if self.line.shell_lost && self.manner != Manner::Terminal => Flow::Leave(self.last),
-            flow => flow,
-        }
-    }
-
-    fn run_line(&mut self, text: &str, lines: &mut dyn Lines) -> Flow {
-        let meant = line::of_korean_layout(text);
-        let name = &self.place.name;
-        let is_new = |meant: &&String| line::classify(text, name) != line::classify(meant, name);
-        if let Some(meant) = meant.as_ref().filter(is_new) {
-            eprintln!("{}", self.say(Say::KoreanLayout, &[meant.trim()]));
-        }
-        let text = meant.as_deref().unwrap_or(text);
-        let line = line::classify(text, &self.place.name);
-        if line == Line::Empty {
-            return Flow::Next;
-        }
-        self.line.warned_of_stopped &= matches!(line, Line::Quit | Line::Exit(_));
-        let refused = |session: &Session| session.refuses(&line, text).then_some(1);
-        if let Some(code) = self.drill_word(&line, text).or_else(|| refused(self)) {
-            self.last = code;
-            return Flow::Next;
-        }
-        let outside = match &line {
-            Line::Shell(text) => !line::begins_with_own_word(text),
-            line => matches!(line, Line::Kubectl(_) | Line::Foreground(_)),
-        };
-        let acts = outside || matches!(line, Line::Own(_) | Line::Shell(_));
-        self.line.ran_in_shell = false;
-        // Hints may react to what was typed; an error is ignored, as there may be no lessons.
-        // Ctrl-C while the engine is busy is meant for the line.
-        let aside = !line.is_about_the_cluster();
-        if acts && self.begin_line(text.trim(), aside).is_err() {
-            self.last = INTERRUPTED;
-            return Flow::Next;
-        }
-        self.line.has_begun = true;
-        match line {
-            Line::Empty => {}
-            Line::Quit => return self.exit(None),
-            Line::Exit(code) => return self.exit(code.as_deref()),
-            Line::Kubectl(args) => self.last = self.kubectl(&args, lines),
-            Line::Foreground(text) => self.last = self.foreground(&text, lines),
-            Line::Own(args) => self.last = self.own(&args),
-            Line::Shell(shell) => self.last = self.typed_in_shell(&shell, text),
-            Line::Help(about) => self.last = self.help(&about, lines),
-            Line::Map(words) => self.last = self.map(&words),
-            Line::Lang(choice) => self.last = self.choose(&choice),
-            Line::Lesson(words) => self.last = self.lesson(&words),
-            Line::Answer(written) => self.last = self.answer(&written),
-            Line::Letter(letter, text) => {
-                self.last = match self.waits_for_letter() {
-                    Ok(true) => self.shown(Ask::Predict { choice: letter.to_string() }, |style, view| {
-                        style.answered(view) + &style.ask(view)
-                    }),
-                    Ok(false) if self.takes_letters() => self.answer(&letter.to_string()),
-                    Ok(false) => self.letter_in_shell(letter, &text),
-                    Err(_) => INTERRUPTED,
-                }
-            }
-            Line::Clear => self.clear(),
-            Line::Watch => {
-                self.complain(&self.say(Say::WatchWhat, &[]), None, Some(&self.say(Say::WatchTry, &[])));
-                self.last = 2;
-            }
-        }
-        if outside {
-            self.suggest_kind(text);
-            self.line_before = Some(Typed { line: text.trim().into(), code: self.last });
-        }
-        if acts {
-            self.end_line(text.trim(), aside);
-        }
-        Flow::Next
-    }
-
-    fn clear(&mut self) {
-        if self.manner == Manner::Terminal && !terminal::dumb() {
-            print!("\x1b[H\x1b[2J\x1b[3J");
-            let _ = std::io::Write::flush(&mut std::io::stdout()); // the editor writes past it
-        }
-        self.last = 0;
     }
 
     fn complain(&self, what: &str, why: Option<&str>, tip: Option<&str>) {

@@ -67,7 +67,7 @@ impl Session {
         let ran = match self.shell() {
             Ok(shell) => shell,
             Err(error) => {
-                self.line.shell_lost = true;
+                self.cutoff.shell_lost = true;
                 let code = self.shell_failed(&error);
                 self.news.release(); // nothing has the terminal
                 return code;
@@ -83,7 +83,7 @@ impl Session {
         if self.shell.as_mut().is_some_and(Shell::take_woken) {
             eprintln!("{}", self.say(Say::ShellWoken, &[]));
         }
-        self.line.cut |= self.shell.as_mut().is_some_and(Shell::take_interrupt);
+        self.cutoff.pressed |= self.shell.as_mut().is_some_and(Shell::take_interrupt);
         if let Some(cwd) = self.shell.as_ref().and_then(Shell::cwd) {
             self.shell_memory.cwd = Some(cwd);
             self.follow_shell(); // Tab completes names of files that are there
@@ -97,17 +97,26 @@ impl Session {
                 code
             }
             Ok(Ran::Ended(code)) => {
-                (self.shell, self.line.shell_lost) = (None, true);
+                (self.shell, self.cutoff.shell_lost) = (None, true);
                 if self.manner == Manner::Terminal {
                     eprintln!("{}", self.say(Say::ShellEnded, &[&code.to_string()]));
                 }
                 code
             }
             Err(error) => {
-                (self.shell, self.line.shell_lost) = (None, true);
+                (self.shell, self.cutoff.shell_lost) = (None, true);
                 self.shell_failed(&error)
             }
         }
+    }
+
+    /// Runs a line of this program's in the shell, within a line of the learner's: that counts as
+    /// run in the shell only if it was before.
+    pub(super) fn own_in_shell(&mut self, text: &str) -> i32 {
+        let ran_in_shell = self.line.ran_in_shell;
+        let code = self.in_shell(text);
+        self.line.ran_in_shell = ran_in_shell;
+        code
     }
 
     /// Lets the shell of a script decide what a failure means of a line that this program has run:
@@ -118,7 +127,7 @@ impl Session {
             return Flow::Next;
         }
         self.last = self.in_shell(&format!("(exit {})", self.last));
-        if self.line.shell_lost { Flow::Leave(self.last) } else { Flow::Next }
+        if self.cutoff.shell_lost { Flow::Leave(self.last) } else { Flow::Next }
     }
 
     /// Runs a line in a new shell, because the one before had ended with this code and has not read
@@ -164,7 +173,7 @@ impl Session {
     fn begin_anew(&mut self, code: i32) -> Result<(), i32> {
         self.shell = None;
         if self.manner != Manner::Terminal {
-            self.line.shell_lost = true;
+            self.cutoff.shell_lost = true;
             return Err(code);
         }
         eprintln!("{}", self.say(Say::ShellHadEnded, &[&code.to_string()]));
@@ -273,8 +282,9 @@ fn runnable(program: PathBuf) -> PathBuf {
     }
 }
 
-/// A directory for the end of PATH, with programs that a machine may lack: this one under other
-/// names. All sessions share it, so it never gets a path that ends with this session.
+/// Returns a directory for the end of PATH, with links to this program under the name of one that
+/// the machine may lack: `curl`. All sessions share it, so no link is made to a path that ends with
+/// this session (`/proc/PID/exe`).
 fn stand_ins(place: &Place, program: &Path) -> PathBuf {
     let dir = place.home.bin().join("stand-ins");
     let link = dir.join("curl");

@@ -96,9 +96,10 @@ pub(crate) struct StoryStep {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Agreement {
     pub members: BTreeMap<String, Member>,
-    /// Votes of a term: for whom, by whom.
+    /// Votes by term: each candidate, with the members that voted for it.
     votes: BTreeMap<u64, BTreeMap<String, BTreeSet<String>>>,
-    /// Pairs of nodes between which everything is lost, each in order.
+    /// Pairs of nodes whose link is cut: every packet between them is lost. The names of a pair are
+    /// sorted.
     pub cuts: BTreeSet<(String, String)>,
     /// Nodes that are switched off.
     pub off: BTreeSet<String>,
@@ -205,8 +206,8 @@ impl Agreement {
         });
     }
 
-    /// The member's process has ended; that of every member if none is named. A new process begins
-    /// as a follower, and writes no record about that.
+    /// Takes in that a member's process has ended; without a node, that of every member. A new
+    /// process begins as a follower, and writes no record about that.
     fn starts_anew(&mut self, node: Option<&str>) {
         for (name, member) in &mut self.members {
             if node.is_none_or(|node| node == name) {

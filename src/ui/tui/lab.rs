@@ -19,7 +19,7 @@ pub(crate) struct Lab {
     pub view: Option<LabView>,
     /// When it came, on the interface's clock.
     pub heard: Duration,
-    /// Since when the engine has been doing what it does with the lab.
+    /// When the engine began its present work on the lab, e.g. a start or a grade.
     pub at_work: Duration,
     pub list: Vec<Entry>,
     pub scroll: Scroll,

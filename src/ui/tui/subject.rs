@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use tap::ObjectRef;
 
 impl Model {
-    /// What the current view can turn over, what the open step names first.
+    /// Returns the objects among which Up and Down choose in the current view, those that the open
+    /// step names first.
     pub(crate) fn subjects(&self) -> Vec<Key> {
         let scene = &self.cluster;
         match self.view {

@@ -1,6 +1,6 @@
 //! What a question would take from the learner, before it is done.
 
-pub(crate) mod look;
+mod look;
 
 use super::{Actor, publish, step_names};
 use crate::engine::missing;

@@ -16,6 +16,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 mod check;
 mod hint;
@@ -49,13 +50,21 @@ const BUSY_MAX: Duration = Duration::from_secs(60);
 /// longest. Each is twice as long as the one before.
 pub(super) const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// Waits until the engine has taken a message of an earlier line, if there is one. Where this wait
+/// is given up, the message goes on, and its handle stays with the caller.
+async fn await_taken(message: &mut Option<JoinHandle<()>>) {
+    if let Some(message) = message {
+        let _ = message.await; // an error: the session ends
+    }
+}
+
 impl Session {
     /// Waits for an answer, until Ctrl-C.
     pub(super) fn await_answer<T>(
         &mut self,
         answer: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Unanswered> {
-        let interrupt = &mut self.line.interrupt;
+        let interrupt = &mut self.cutoff.signal;
         let cut = async {
             match interrupt {
                 Some(interrupt) => drop(interrupt.recv().await),
@@ -69,7 +78,7 @@ impl Session {
             }
         });
         if matches!(answer, Err(Unanswered::Cut)) {
-            self.line.cut = true;
+            self.cutoff.pressed = true;
             terminal::show_interrupt(&self.column);
         }
         answer
@@ -87,9 +96,7 @@ impl Session {
         let answer: Arc<Mutex<Option<Value>>> = Arc::default();
         let answered = answer.clone();
         let mut telling = self.handle.spawn(async move {
-            if let Some(before) = &mut before {
-                let _ = before.await; // in the order of the lines
-            }
+            await_taken(&mut before).await; // in the order of the lines
             let told = lesson::ask(&place, lang, ask).await.ok(); // there may be no lessons here
             *answered.lock() = told;
         });
@@ -108,20 +115,20 @@ impl Session {
     }
 
     /// Asks the lesson engine, behind the news of earlier lines, and waits for its answer. Ctrl-C
-    /// ends the wait, and the lines that the engine plays for the question.
+    /// ends the wait, and the lines that the engine plays for the question. The news stay on their
+    /// way: the next line waits for them.
     ///
     /// # Errors
     /// Ctrl-C, or the engine refuses or does not answer.
     pub(super) fn ask(&mut self, ask: Ask) -> Result<serde_json::Value, Unanswered> {
-        let (place, lang, told) = (self.place.clone(), self.lang(), self.engine.announced.take());
+        let (place, lang, mut before) = (self.place.clone(), self.lang(), self.engine.announced.take());
         let id = question_id();
         let own = id.clone();
         let answer = self.await_answer(async {
-            if let Some(told) = told {
-                let _ = told.await; // the answer is about what came before, too
-            }
+            await_taken(&mut before).await; // the answer is about what came before, too
             lesson::ask_as(own, &place, lang, ask).await
         });
+        self.engine.announced = before.filter(|before| !before.is_finished());
         if matches!(answer, Err(Unanswered::Cut)) {
             self.take_back(id);
         }
@@ -181,14 +188,14 @@ impl Session {
     /// # Errors
     /// Ctrl-C while it waited.
     pub(super) fn waits_for_letter(&mut self) -> Result<bool, Interrupted> {
-        let (place, lang, told) = (self.place.clone(), self.lang(), self.engine.announced.take());
-        let asked = async move {
-            if let Some(told) = told {
-                let _ = told.await; // the answer is about what came before, too
-            }
+        let (place, lang, mut before) = (self.place.clone(), self.lang(), self.engine.announced.take());
+        let asked = async {
+            await_taken(&mut before).await; // the answer is about what came before, too
             lesson::view(&place, lang, Ask::Show).await
         };
-        let view = match self.await_answer(async { Ok(clock::timeout(BUSY_MAX, asked).await) }) {
+        let answer = self.await_answer(async { Ok(clock::timeout(BUSY_MAX, asked).await) });
+        self.engine.announced = before.filter(|before| !before.is_finished());
+        let view = match answer {
             Err(why @ Unanswered::Cut) => {
                 self.unanswered(&why);
                 return Err(Interrupted);
@@ -256,11 +263,7 @@ impl Session {
                 None => self.open_lesson(word, sure),
             },
             ("lesson", None) => self.lessons(),
-            ("solve", id) => {
-                let code = self.solve(id);
-                self.line.ran_in_shell = false; // its lines have, it has not
-                code
-            }
+            ("solve", id) => self.solve(id),
             _ => self.shown(Ask::Show, PageStyle::page),
         }
     }

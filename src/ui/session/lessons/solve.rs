@@ -4,7 +4,7 @@
 //! behind it were not written for the state that is left. Then it waits for the step to become
 //! green, but not for long: the prompt belongs to the learner.
 
-use super::Unanswered;
+use super::{Unanswered, await_taken};
 use crate::labs;
 use crate::lesson::{self, Green};
 use crate::line::Growing;
@@ -143,9 +143,10 @@ impl Session {
     pub(super) fn solution(&mut self, id: Option<String>) -> Result<Solution, Unanswered> {
         let answer = self.ask(Ask::Solve { id });
         if matches!(answer, Err(Unanswered::Cut)) {
-            let (place, lang) = (self.place.clone(), self.lang());
+            let (place, lang, mut before) = (self.place.clone(), self.lang(), self.engine.announced.take());
             // The next line's message to the engine comes behind it.
             self.engine.announced = Some(self.handle.spawn(async move {
+                await_taken(&mut before).await;
                 let _ = lesson::ask(&place, lang, Ask::Solved).await; // the cluster may have ended
             }));
         }
@@ -177,15 +178,22 @@ impl Session {
         }
     }
 
-    /// Runs a solution's lines.
-    pub(super) fn play_solution(&mut self, mut played: SolutionLines) -> Played {
+    /// Runs a solution's lines within the line `solve`, of which nothing changes by that.
+    pub(super) fn play_solution(&mut self, played: SolutionLines) -> Played {
+        let solve = std::mem::take(&mut self.line);
+        let ended = self.play_lines(played);
+        self.line = solve;
+        ended
+    }
+
+    fn play_lines(&mut self, mut played: SolutionLines) -> Played {
         while let Some((line, may_fail)) = played.next() {
             println!("{}", self.say(Say::LessonPlays, &[&line]));
             self.last = 0; // a remark leaves the code of the line before as it is
             if let Flow::Leave(code) = self.run(&line, &mut played) {
                 return Played::Cut(code);
             }
-            if self.last == INTERRUPTED || self.line.shell_lost {
+            if self.last == INTERRUPTED || self.cutoff.shell_lost {
                 return Played::Cut(self.last);
             }
             if self.last != 0 && !may_fail {
@@ -265,6 +273,18 @@ mod tests {
         let remark = lines(&["# a remark", "(exit 5)", "# another one", "true"]);
         assert_eq!(session.play_solution(SolutionLines::of(remark, &[1].into())), Played::All);
         assert_eq!(last, Played::All);
+    }
+
+    /// A script's shell has judged each of its lines; `solve` itself it has yet to judge.
+    #[test]
+    fn what_ran_in_the_shell_is_the_solution_and_not_solve() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        let mut session = Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone());
+        session.line.warned_of_stopped = true;
+        let played = session.play_solution(SolutionLines::of(lines(&["(exit 3)"]), &[].into()));
+        assert!(matches!(played, Played::Failed(_)));
+        assert!(!session.line.ran_in_shell && session.line.warned_of_stopped);
     }
 
     #[test]

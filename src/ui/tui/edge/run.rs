@@ -132,7 +132,7 @@ enum Next {
 pub(super) struct Interface {
     pub(super) setting: Setting,
     pub(super) model: Model,
-    /// The model's clock began then.
+    /// The moment at which the model's clock was zero.
     pub(super) opened: Instant,
     pub(super) pty: Pty,
     pub(super) feeds: Feeds,

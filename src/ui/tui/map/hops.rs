@@ -5,7 +5,7 @@ use super::super::words::Word;
 use crate::texts::Lang;
 use tap::Event;
 
-/// `ropewalk-worker2` is `worker2` where there is little room.
+/// Shortens the name of a node: `ropewalk-worker2` is `worker2`.
 pub(crate) fn short(name: &str) -> &str {
     name.strip_prefix("ropewalk-").unwrap_or(name)
 }

@@ -45,7 +45,7 @@ pub(super) fn draw(
 ) {
     let endpoints = scene.endpoints(key);
     let ready = endpoints.iter().filter(|endpoint| endpoint.ready).count();
-    // While none is ready, those that leave and still serve get the connections.
+    // While no endpoint is ready, terminating ones that still serve get the connections.
     let is_used = |endpoint: &Endpoint| endpoint.ready || ready == 0 && endpoint.drains;
     let of = |(slice_key, slice): &(&Key, &Slice)| slice_key.0 == key.0 && slice.service == key.1;
     // Why the rules of the nodes refuse connections to a port.

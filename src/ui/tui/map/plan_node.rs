@@ -109,7 +109,7 @@ fn gauges(canvas: &mut Canvas<'_>, node: &Node, pods: &[&Pod], (x, y): (usize, u
             continue;
         }
         let share = used.max(0) * GAUGE as i128;
-        // Something is never nothing.
+        // Rounded up: whatever is requested fills at least one cell.
         let full =
             usize::try_from((share + i128::from(all) - 1) / i128::from(all)).unwrap_or(GAUGE).min(GAUGE);
         x = canvas.put(x, y, &format!(" {name} "), Tone::Dim);

@@ -157,7 +157,7 @@ fn links(canvas: &mut Canvas<'_>, model: &Model, columns: &[Column<'_>], top: us
     y
 }
 
-/// A link between two members that is cut.
+/// Draws the link between two members that cannot reach each other.
 fn cut(canvas: &mut Canvas<'_>, columns: &[Column<'_>], (left, right): (usize, usize), y: usize) {
     rails(canvas, columns, y);
     let is_member = |x: usize| columns.iter().any(|column| column.x == x);
@@ -167,7 +167,7 @@ fn cut(canvas: &mut Canvas<'_>, columns: &[Column<'_>], (left, right): (usize, u
     }
     canvas.put(left, y, canvas.sign(Sign::Fork), Tone::Dim);
     canvas.put(right, y, canvas.sign(Sign::Join), Tone::Dim);
-    // In the middle, but in no other member's column.
+    // The sign of the cut stands in the middle of the link, or beside the column of a member there.
     let middle = (left + right) / 2;
     let middle = if is_member(middle) { middle + 2 } else { middle };
     canvas.put(middle, y, canvas.sign(Sign::Cut), Tone::Bad);

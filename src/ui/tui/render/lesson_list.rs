@@ -62,7 +62,7 @@ pub(super) fn mark_within(model: &Model, room: usize, seen: Range<usize>) -> usi
     found.unwrap_or(marked)
 }
 
-/// True while a lesson is on its way.
+/// True while the engine plays lines for a lesson, or sets one up.
 fn is_prepared(view: &LessonView) -> bool {
     view.playing.is_some() || view.preparing.is_some()
 }

@@ -29,7 +29,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use unicode_width::UnicodeWidthChar;
 
-/// Draws everything; where the cursor stands, if one is to be seen.
+/// Draws the whole interface. Returns where the cursor stands; `None`: it is hidden.
 pub(crate) fn render(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     let panes = model.panes_on(area);
     frame(model, Pane::Lesson, panes.lesson, buffer);

@@ -32,7 +32,8 @@ pub(super) fn canvas<'a>(model: &Model, area: Rect, buffer: &'a mut Buffer) -> C
 /// The frame, and a cell beside it, on both sides.
 const HELP_EDGES: usize = 4;
 
-/// The last place in it that the keys can go to.
+/// Returns the last place, from 0, to which keys can move in an overlay: a row of the help, or an
+/// entry of a list.
 pub(crate) fn last(model: &Model, overlay: Overlay) -> usize {
     match overlay {
         Overlay::Help(_) => {
@@ -47,7 +48,7 @@ pub(crate) fn last(model: &Model, overlay: Overlay) -> usize {
     }
 }
 
-/// On a screen of this width. Where it is less than the help is wide, lines are folded.
+/// Returns the lines of the help for a screen of `width` cells, which folds those that are longer.
 fn help_lines(model: &Model, width: u16) -> Vec<String> {
     let look = model.look;
     let pods = [Sign::Ready, Sign::Starting, Sign::Leaving, Sign::Failed, Sign::Waiting];

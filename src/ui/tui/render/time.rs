@@ -19,7 +19,7 @@ const WIDTH: u16 = 76;
 const LISTED: usize = 6;
 /// The column of a moment's revision, counted from the right edge.
 const REVISION: usize = 14;
-/// Cells that the title of a moment has at least beside its revision.
+/// A moment's revision is left out where it would leave the title fewer cells than this.
 const TITLE_MIN: usize = 12;
 /// Rows beside the list and the objects: the border, the line with the marked place, the head of
 /// the objects with an empty row above it, and the keys with one above them.
@@ -62,7 +62,7 @@ fn compared(model: &Model, step: &Step<'_>) -> Option<Vec<Pair>> {
     let before = step.before.filter(|before| model.cluster.past.reaches(*before))?;
     let mut pairs = pairs(&model.cluster.at(before), &model.cluster);
     pairs.retain(|pair| !model.only_different || pair.mark() != " ");
-    // What has run out may be the cause that an open lab asks for.
+    // A quota that is used up may be the cause that an open lab asks for.
     pairs.retain(|pair| !model.lab.asks_cause() || !pair.name.starts_with("quota/"));
     Some(pairs)
 }
@@ -92,7 +92,7 @@ fn line(canvas: &mut Canvas<'_>, model: &Model, steps: &[Step<'_>], at: usize) {
         canvas.put(cell(step), 0, canvas.sign(sign), tone);
     }
     if let Some(step) = steps.get(at) {
-        // Of several in one cell the marked one is seen.
+        // Drawn last: of several moments that share a cell the marked one is seen.
         let (sign, _) = step.sign();
         canvas.put(cell(step), 0, canvas.sign(sign), Tone::Lit);
         canvas.put(cell(step), 1, canvas.sign(Sign::Here), Tone::Accent);

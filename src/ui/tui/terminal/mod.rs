@@ -17,7 +17,8 @@ const SCROLLBACK: usize = 5000;
 /// [`FrameCommand`] and [`Emulator::trust`].
 pub(crate) const TELL: &str = "ropewalk";
 
-/// A command of the REPL in the pane to the frame: what keys of the frame do, words do there.
+/// A command that the REPL in the shell's pane sends to the interface around it, when the learner
+/// types a word for what a key of the interface does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FrameCommand {
     Help,
@@ -146,7 +147,7 @@ impl Emulator {
         self.parser.callbacks_mut().token = token;
     }
 
-    /// Takes in output; what else it asked for comes back.
+    /// Takes in a program's output. Returns what it asked for beside the text that it shows.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> SideOutput {
         let mut passed = std::mem::take(&mut self.begun);
         passed.extend(bytes.iter().copied().filter(|byte| self.bound.passes(*byte)));
@@ -179,7 +180,7 @@ impl Emulator {
     /// Changes the size, and lays the lines out anew: see [`reflow`]. `edited`: an editor has the
     /// line of the cursor. Returns true if the size is another one now.
     pub(crate) fn resize(&mut self, rows: u16, columns: u16, edited: bool) -> bool {
-        // Out of sight it keeps its size: programs would draw what is not shown.
+        // A pane out of sight keeps its size: its programs need not draw for one that is not shown.
         if rows == 0 || columns == 0 {
             return false;
         }

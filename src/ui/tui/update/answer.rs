@@ -35,7 +35,8 @@ pub(super) fn handle_key(model: &mut Model, key: KeyEvent, effects: &mut Vec<Eff
             // As at the prompt: the word `answer` and quotes are no part of it.
             let written = line::written_answer(draft).unwrap_or(draft.trim());
             let text = line::unquoted(&line::answer_keys(written)).to_string();
-            // An empty line gives up; one that cannot be sent now stays.
+            // Enter on an empty line closes it. An answer stays while the engine still has another
+            // question.
             if text.is_empty() || ask(model, (&Ask::Answer { text }).into(), effects) {
                 model.lesson.draft = None;
             }

@@ -9,7 +9,7 @@ use lab::view::{Ask, LessonView};
 
 /// Puts a question to an engine; false if it cannot be asked now.
 pub(super) fn ask(model: &mut Model, question: Question, effects: &mut Vec<Effect>) -> bool {
-    // The end of a lesson is the end of the cluster that it declares.
+    // `next` after the last step leaves the cluster that the lesson declares; no engine is asked.
     let over = model.is_declared && model.open_lesson().is_some_and(LessonView::is_at_the_end);
     if over && matches!(question.ask(), Some(Ask::Next)) {
         effects.push(Effect::Home(0));

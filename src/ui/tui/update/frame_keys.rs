@@ -22,7 +22,7 @@ pub(super) fn put_on_line(model: &mut Model, line: String, effects: &mut Vec<Eff
             model.at_next_prompt = Some(line);
             effects.push(Effect::Type(GIVE_UP.to_vec()));
         }
-        // The program that runs there would take it for its own.
+        // A program runs in the shell, and would read the line as its own input.
         false => {
             model.notice = Some(Word::NotAtPrompt);
             effects.push(Effect::Bell);
@@ -218,7 +218,8 @@ fn handle_key_in_map(model: &mut Model, key: KeyEvent) {
             let all = model.subjects();
             match all.len().checked_sub(1) {
                 None => model.traffic.choose(by, now),
-                // What it was about may be gone: from the last that is there.
+                // The object that was shown may be gone: the place is at most that of the last
+                // object.
                 Some(last) => {
                     let place = model.place(&all).saturating_add_signed(by).min(last);
                     model.choose(&all, place);

@@ -65,7 +65,8 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         Event::ShellEnded(code) => effects.push(Effect::Quit(code)),
         Event::Gone => effects.push(Effect::Quit(HUNG_UP)),
         Event::Tick => {
-            // Only asked for when something moves, so there is always something new to see.
+            // A tick comes only while something on the screen moves, so there is always something
+            // new to draw.
             model.traffic.tick(model.now);
             act_on_held_letter(model, &mut effects);
         }
@@ -131,7 +132,7 @@ fn take_objects(model: &mut Model, resource: &str, delta: Delta<Value>) -> bool 
     model.cluster.now = now;
     let changed = model.cluster.absorb(resource, delta);
     if !was_heard {
-        // The API server answers: the other lists have from now on the time that they need.
+        // The API server answers now: the time that the other lists may take counts from here.
         model.silent.values_mut().for_each(|since| *since = now);
     }
     if takes_away && resource == "services" {
@@ -166,7 +167,8 @@ fn forget_cluster(model: &mut Model) {
 /// Takes in records; true if the screen looks different now.
 fn take_records(model: &mut Model, records: Vec<Record>) -> bool {
     let (now, live_from) = (model.now, model.live_from);
-    // A newer command pushes the marked one down the list: Enter is for the one that was read.
+    // A newer command pushes the marked one down the list. The mark follows it: Enter takes the one
+    // that the learner has read.
     let marked_id = |model: &Model, at: usize| {
         let steps = super::map::steps(model);
         steps.get(at).map(|step| step.id())
@@ -253,7 +255,7 @@ fn take_shell_output(model: &mut Model, bytes: &[u8], effects: &mut Vec<Effect>)
             FrameCommand::Lang(lang) => {
                 model.lang = lang;
                 effects.push(Effect::Speak(lang));
-                // The engine tells it by itself only while no lesson is open.
+                // The engine sends the list of lessons by itself only while none is open.
                 if !model.lesson.list.is_empty() {
                     effects.push(Effect::Ask((&Ask::List).into()));
                 }
@@ -303,7 +305,8 @@ fn take_lesson(model: &mut Model, view: LessonView) {
     let turned_green = was_open && matches!(view.state, State::Done | State::Solved);
     let has_guessed = |v: &LessonView| v.predict.as_ref().is_some_and(|p| p.chosen.is_some());
     let guessed = before.is_some_and(|b| !has_guessed(b)) && has_guessed(&view);
-    // Checks change with the cluster. A preparation ends behind the refusal that it has led to.
+    // A refusal stays until the lesson goes on. A check that has changed is no such thing, nor is
+    // the end of the preparation that led to the refusal.
     let acts = |v: &LessonView| (v.state, v.predict.clone(), v.answer.clone(), v.hints.len());
     let goes_on = moved || before.is_none_or(|b| acts(b) != acts(&view));
     // A learner who asks for a lesson while a lab is open wants to see it. A lesson that is closed
@@ -322,7 +325,7 @@ fn take_lesson(model: &mut Model, view: LessonView) {
         model.traffic.mark_green(step, at, model.now);
     }
     if is_other {
-        // The path of a command from before is no picture of this lesson; F5 plays it again.
+        // A command that was typed before this lesson leaves the stage; F5 plays it again.
         model.traffic.leave_stage(None);
     }
     if moved {
@@ -352,7 +355,7 @@ fn take_lesson(model: &mut Model, view: LessonView) {
         model.lesson.refused = None;
     }
     if moved {
-        // They were about the step before.
+        // A letter and a draft of an answer were meant for the step before.
         (model.lesson.pressed, model.lesson.draft) = (None, None);
     }
     model.lesson.view = Some(view);

@@ -20,7 +20,8 @@ pub(super) fn handle_key_in_overlay(model: &mut Model, key: KeyEvent, effects: &
     let at = match key.code {
         KeyCode::Up => at.saturating_sub(1),
         KeyCode::Down => at.saturating_add(1).min(last),
-        // On the line of the time view what is older stands at the left.
+        // The line of the time view has older moments at the left; in its list they are further
+        // down.
         KeyCode::Left if matches!(overlay, Overlay::Time(_)) => at.saturating_add(1).min(last),
         KeyCode::Right if matches!(overlay, Overlay::Time(_)) => at.saturating_sub(1),
         KeyCode::Char('d') if matches!(overlay, Overlay::Time(_)) => {

@@ -1,8 +1,8 @@
-//! What a line would take, asked of the server: by a `get` of what it names, or by its trial
-//! (`--dry-run=server`).
+//! Asks the server what a line would delete or change, in the [`Way`] that `lines::look` reads from
+//! the line: by a `get` of what it names, or by its trial (`--dry-run=server`).
 
 use crate::desired::wanted;
-use crate::lines::Act;
+use crate::lines::look::{Way, find_way, kubectl_words, look_at_files, trial, unknown};
 use crate::teacher;
 use api::meta;
 use api::status::qualified;
@@ -26,21 +26,6 @@ const LOOK_BYTES: usize = 64 << 20;
 
 /// The exit code of a command that took too long, as of [`teacher::kubectl`].
 const GAVE_UP: i32 = 124;
-
-/// How it is found out what a line takes.
-#[derive(Debug, PartialEq, Eq)]
-enum Way {
-    /// Nothing that is there: it looks, or makes something new.
-    Nothing,
-    /// What this `get` finds is deleted.
-    Deletes(Vec<String>),
-    /// What this `get` finds is changed, if it is not as the line wants it.
-    Changes(Vec<String>),
-    /// Its trial answers with the objects as they would be.
-    Trial,
-    /// It cannot be found out.
-    Unknown,
-}
 
 /// What kubectl has answered.
 #[derive(Default)]
@@ -76,9 +61,9 @@ impl teacher::Teacher {
         input: &str,
         scope: &LessonScope,
     ) -> Result<Vec<Loss>, String> {
-        let Some((words, verb)) = words(line, scope) else { return Ok(vec![]) };
+        let Some((words, verb)) = kubectl_words(line, scope) else { return Ok(vec![]) };
         let Ok(parsed) = parse::parse(&words[1..]) else { return Ok(vec![]) };
-        match way(&parsed, &words, verb)? {
+        match find_way(&parsed, &words, verb)? {
             Way::Nothing => Ok(vec![]),
             Way::Deletes(look) => self.deleted_by(look, input).await,
             Way::Changes(look) => {
@@ -155,120 +140,11 @@ impl teacher::Teacher {
     }
 }
 
-/// How it is found out what a line takes, whose verb stands at a place among its words.
-///
-/// # Errors
-/// See [`look_for_deletion`].
-fn way(parsed: &parse::Parsed, words: &[String], verb: usize) -> Result<Way, String> {
-    let flags = &parsed.flags;
-    if flags.is_trial() || flags.is("local") || flags.is("list") {
-        return Ok(Way::Nothing); // a trial itself, or one without a server
-    }
-    // Any path of the API, written without a trial.
-    if !flags.text("raw").is_empty() && ["create", "delete", "replace"].contains(&parsed.verb.path) {
-        return Ok(Way::Unknown);
-    }
-    if let Some(look) = look_for_change(parsed) {
-        return Ok(Way::Changes(look));
-    }
-    if parsed.verb.path == "replace" && flags.is("force") {
-        return Ok(Way::Deletes(look_at_files(parsed)));
-    }
-    let Some(act) = Act::of(parsed.verb) else { return Ok(Way::Unknown) };
-    Ok(match act {
-        Act::Applies | Act::Changes => Way::Trial,
-        Act::Debugs => match (flags.text("copy-to"), look_at_pods(parsed)) {
-            ("", look) => Way::Changes(look),
-            (_, look) if flags.is("replace") => Way::Deletes(look),
-            _ => Way::Nothing,
-        },
-        Act::Deletes => Way::Deletes(look_for_deletion(words.to_vec(), verb)?),
-        Act::Edits => Way::Unknown,
-        // A line of these that names nothing, for which there was no look above, changes nothing.
-        Act::ChangesNodes | Act::Signs | Act::Steers => Way::Nothing,
-        Act::Configures | Act::Holds | Act::Looks | Act::Reaches => Way::Nothing,
-        Act::Creates | Act::Generates => Way::Nothing, // what is there already is refused
-    })
-}
-
-/// Says why a line has no place in a setup: no one can be asked whether what it takes may go.
-/// `None`: it can be found out what it takes, or it is no line of kubectl's.
-pub(crate) fn cannot_be_asked(line: &str) -> Option<String> {
-    let (words, verb) = words(line, &LessonScope::default())?;
-    let parsed = parse::parse(&words[1..]).ok()?;
-    match way(&parsed, &words, verb) {
-        Ok(Way::Trial) => trial(&words, &[]).err(),
-        Ok(Way::Unknown) => Some(unknown(line)),
-        Ok(_) => None,
-        Err(why) => Some(why),
-    }
-}
-
-fn unknown(line: &str) -> String {
-    format!("kubectl cannot tell beforehand what `{line}` would change or delete")
-}
-
-/// The trial of a line, with further flags.
-///
-/// # Errors
-/// It would be no trial, because the flags would be no flags: behind `--` they are words.
-fn trial(words: &[String], more: &[&str]) -> Result<Vec<String>, String> {
-    let mut all = words.to_vec();
-    // Beside --force kubectl refuses every trial on the server.
-    let known = parse::parse(&words[1..]).is_ok_and(|parsed| parsed.flags.is("force"));
-    all.extend(known.then(|| "--force=false".to_string()));
-    all.extend(more.iter().copied().chain(["--dry-run=server", "-o", "json"]).map(String::from));
-    let is_trial = |parsed: parse::Parsed| {
-        (parsed.flags.text("dry-run"), parsed.flags.text("output")) == ("server", "json")
-    };
-    match parse::parse(&all[1..]).is_ok_and(is_trial) {
-        true => Ok(all),
-        false => Err(unknown(&words.join(" "))),
-    }
-}
-
 /// What `apply --prune` deletes: its trial names it as it is, beside what it applies, and without
 /// pruning it does not.
 fn pruned(applied: &[Value], all: &[Value]) -> Vec<Loss> {
     let applied: Vec<Loss> = applied.iter().map(|object| loss(object, true)).collect();
     all.iter().map(|object| loss(object, true)).filter(|object| !applied.contains(object)).collect()
-}
-
-/// The command that asks for the objects of a line's files.
-fn look_at_files(parsed: &parse::Parsed) -> Vec<String> {
-    let mut look = vec!["kubectl".to_string(), "get".into()];
-    look.extend(named_by_flags(parsed).into_iter().filter(|(flag, _)| flag != "-l").flat_map(pair));
-    look.extend(["--ignore-not-found", "-o", "json"].map(String::from));
-    look
-}
-
-/// The command that asks for the pods of a `debug`: words behind `--` are the container's.
-fn look_at_pods(parsed: &parse::Parsed) -> Vec<String> {
-    let names = &parsed.args[..parsed.dash.unwrap_or(parsed.args.len()).min(parsed.args.len())];
-    let mut look = vec!["kubectl".to_string(), "get".into()];
-    if names.first().is_some_and(|name| !name.contains('/')) {
-        look.push("pods".into());
-    }
-    look.extend(names.iter().cloned());
-    look.extend(named_by_flags(parsed).into_iter().flat_map(pair));
-    look.extend(["--ignore-not-found", "-o", "json"].map(String::from));
-    look
-}
-
-/// What a line's flags say about which objects are meant, as flags of `get`; `-R` has no value.
-fn named_by_flags(parsed: &parse::Parsed) -> Vec<(String, String)> {
-    let flags = &parsed.flags;
-    let text = |flag: &str, name: &str| (flag.to_string(), flags.text(name).to_string());
-    let mut named = vec![text("-n", "namespace"), text("-l", "selector")];
-    named.extend(flags.list("filename").into_iter().map(|file| ("-f".to_string(), file)));
-    named.push(text("-k", "kustomize"));
-    named.retain(|(_, value)| !value.is_empty());
-    named.extend(flags.is("recursive").then(|| ("-R".to_string(), String::new())));
-    named
-}
-
-fn pair((flag, value): (String, String)) -> impl Iterator<Item = String> {
-    [Some(flag), Some(value).filter(|value| !value.is_empty())].into_iter().flatten()
 }
 
 /// The objects in kubectl's output: verbs that print each object by itself write one JSON text
@@ -330,84 +206,6 @@ fn is_unanswered(code: i32, stderr: &str) -> bool {
         "Error from server (TooManyRequests)",
     ];
     code == GAVE_UP || stderr.lines().any(|line| unanswered.iter().any(|begin| line.starts_with(begin)))
-}
-
-/// The words of a line of kubectl's, which is `kubectl` first, and the place of the verb: options
-/// may stand before it. `None`: it is no such line.
-fn words(line: &str, scope: &LessonScope) -> Option<(Vec<String>, usize)> {
-    let line = crate::lines::in_scope::line(line.trim_start_matches('-').trim_start(), scope);
-    let mut words = shlex::split(&line)?;
-    match words.first().map(String::as_str) {
-        None | Some("fault") => return None,
-        Some("kubectl") => {}
-        Some("k") => words[0] = "kubectl".into(),
-        Some(_) => words.insert(0, "kubectl".into()),
-    }
-    let at = parse::parse(&words[1..]).ok()?.verb_at?;
-    Some((words, at + 1))
-}
-
-/// Flags of `delete` that `get` does not know.
-const OF_DELETIONS: &[&str] =
-    &["--now", "--force", "--wait", "--grace-period", "--cascade", "--all", "--timeout"];
-
-/// The command that shows what a `delete` would delete, whose verb stands at a place.
-///
-/// # Errors
-/// It would be no `get` that answers with JSON: it may do something, and would not tell what is
-/// lost. The text is for people.
-fn look_for_deletion(mut words: Vec<String>, verb: usize) -> Result<Vec<String>, String> {
-    let line = words.join(" ");
-    words[verb] = "get".into();
-    let has_value = |name: &str| {
-        let flag = parse::parse(&["delete".into()]).ok().and_then(|delete| delete.verb.flag(name));
-        flag.is_some_and(|flag| flag.alone.is_empty())
-    };
-    let mut is_value = false;
-    words.retain(|word| {
-        let (flag, value) = word.split_once('=').map_or((word.as_str(), false), |(flag, _)| (flag, true));
-        let flag = flag.replace('_', "-"); // kubectl takes both signs
-        let is_known = OF_DELETIONS.contains(&flag.as_str());
-        let drop = std::mem::take(&mut is_value) || is_known;
-        is_value = is_known && !value && has_value(&flag[2..]);
-        !drop
-    });
-    words.extend(["--ignore-not-found".into(), "-o".into(), "json".into()]);
-    let is_look = |parsed: &parse::Parsed| parsed.verb.path == "get" && parsed.flags.text("output") == "json";
-    match parse::parse(&words[1..]).is_ok_and(|parsed| is_look(&parsed)) {
-        true => Ok(words),
-        false => Err(format!("kubectl get cannot show what `{line}` would delete")),
-    }
-}
-
-/// The command that asks for the objects that a line changes, where its trial would not tell them
-/// as they would be: `rollout restart deploy/web` is looked at by `get deploy/web`.
-fn look_for_change(parsed: &parse::Parsed) -> Option<Vec<String>> {
-    let flags = &parsed.flags;
-    let mut look = vec!["kubectl".to_string(), "get".into()];
-    let is_name = |word: &&String| !word.contains(['=', ':']) && !word.ends_with('-');
-    match parsed.verb.path {
-        "scale" if flags.changed("replicas") => look.extend(parsed.args.iter().cloned()),
-        "rollout pause" | "rollout restart" | "rollout resume" | "rollout undo" => {
-            look.extend(parsed.args.iter().cloned());
-        }
-        "certificate approve" | "certificate deny" => {
-            look.extend((!parsed.args.is_empty()).then(|| "certificatesigningrequests".to_string()));
-            look.extend(parsed.args.iter().cloned());
-        }
-        // What a taint is follows the names of its nodes.
-        "taint" => look.extend(parsed.args.iter().take_while(is_name).cloned()),
-        "cordon" | "drain" | "uncordon" => {
-            look.push("nodes".into());
-            look.extend(parsed.args.iter().cloned());
-        }
-        _ => return None,
-    }
-    let named = named_by_flags(parsed);
-    let names_any = !named.is_empty() || !parsed.args.is_empty();
-    look.extend(named.into_iter().flat_map(pair));
-    look.extend(["--ignore-not-found", "-o", "json"].map(String::from));
-    names_any.then_some(look)
 }
 
 fn loss(object: &Value, removed: bool) -> Loss {

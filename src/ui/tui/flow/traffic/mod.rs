@@ -200,7 +200,7 @@ impl Traffic {
         self.decisions.iter().rev()
     }
 
-    /// The pods that these are about, in the same order.
+    /// The pods of [`Traffic::newest_decisions`], in the same order.
     pub(crate) fn decided(&self) -> Vec<Key> {
         let about = |record: &Record| record.object.as_ref().map(|o| (o.namespace.clone(), o.name.clone()));
         self.newest_decisions().map(|record| about(record).unwrap_or_default()).collect()

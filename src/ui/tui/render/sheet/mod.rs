@@ -90,12 +90,13 @@ impl Sheet {
         Sheet { rows, upper, lower, firm, gap, marks }
     }
 
-    /// Lines that can stand firmly below a text of which something stays in sight.
+    /// Returns how many lines may stay in place at the foot: of a text above them at least
+    /// [`READ_MIN`] lines stay in sight.
     fn most(upper: &[Line<'_>], height: usize) -> usize {
         height.saturating_sub(upper.len().min(READ_MIN)).max(1)
     }
 
-    /// What is read above lines that stand firmly.
+    /// Lays out a text that scrolls above lines that stay in place.
     fn firm(upper: Vec<Line<'static>>, lower: Vec<Line<'static>>, marks: Marks, height: usize) -> Sheet {
         let firm = lower.len().min(Sheet::most(&upper, height));
         let gap = usize::from(firm > 0 && firm + upper.len() < height && !upper.is_empty());
