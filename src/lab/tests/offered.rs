@@ -41,4 +41,5 @@ pub(super) const SO: &[&str] = &[
     "control-tower/05#token unsent",
     "control-tower/06#numbers absent",
     "control-tower/08#request missing",
+    "control-tower/11#on no-pier",
 ];

@@ -281,33 +281,40 @@ fn a_request_from_a_pod_counts_by_the_words_of_its_command_or_by_the_name_that_a
             snapshot::put(facts, pier);
         })
     };
-    let elsewhere = 30; // the name was asked for at another time
+    let (meanwhile, elsewhere) = (15, 30); // when the name was asked for
     for argv in [
         &["wget", "-T", "2", "-qO-", "http://pier"][..],
-        &["curl", "-sm2", "10.96.0.9:80/page"],
+        &["curl", "-sm2", "pier:80/page"],
         &["busybox", "timeout", "-s", "KILL", "5", "/bin/wget", "http://pier.default.svc/"],
         &["env", "A=1", "nc", "pier", "80"],
-        &["sh", "-c", "echo now; if wget -qO- 'http://pier'; then true; else exit 4; fi"],
     ] {
-        assert!(met(argv, 1, elsewhere), "{argv:?}");
-        assert!(!met(argv, 0, elsewhere) && !met(argv, 127, elsewhere), "{argv:?}");
+        assert!(met(argv, 1, meanwhile) && !met(argv, 1, elsewhere), "{argv:?}");
+        assert!(!met(argv, 0, meanwhile) && !met(argv, 127, meanwhile), "{argv:?}");
     }
+    let address = &["curl", "-sm2", "10.96.0.9:80/page"];
+    assert!(met(address, 1, elsewhere) && !met(address, 0, elsewhere), "an address is not asked for");
+    let script = &["sh", "-c", "echo now; if wget -qO- 'http://pier'; then true; else exit 4; fi"];
+    assert!(met(script, 4, meanwhile) && !met(script, 4, elsewhere));
+    assert!(
+        met(script, 0, meanwhile) && !met(script, 127, meanwhile),
+        "a script has an exit code of its own"
+    );
     for argv in [
         &["false"][..],
         &[],
         &["wget", "http://pierr"],
         &["wget", "http://pier.other"],
         &["wget", "http://pier:8080"],
+        &["wget", "-qO", "http://pier"],
         &["wget", "http://10.96.0.90"],
         &["curl", "--resolve", "pier:80:10.244.1.40", "http://pier"],
         &["curl", "-A", "pier", "http://10-244-1-40.default.pod.cluster.local"],
         &["timeout", "5", "echo", "wget", "http://pier"],
         &["sh", "-c", "echo wget http://pier; false"],
-        &["sh"],
-        &["sh", "-c", "for s in pier; do wget http://$s; done"],
     ] {
-        assert!(!met(argv, 1, elsewhere), "{argv:?}");
+        assert!(!met(argv, 1, meanwhile), "{argv:?}");
     }
+    assert!(!met(&["sh"], 1, elsewhere));
     for argv in [&["sh"][..], &["/bin/ash", "-l"], &["sh", "-c", "for s in pier; do wget http://$s; done"]] {
         assert!(met(argv, 1, 15) && !met(argv, 0, 15) && !met(argv, 1, 5), "{argv:?}");
     }
