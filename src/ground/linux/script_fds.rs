@@ -4,14 +4,12 @@
 //! file of the shell that has a low number for a moment is safe, too: every descriptor with an
 //! owner in this program is close-on-exec; a script's are not, since its children inherit them.
 //! [`assign`], [`assign_null`], [`close`], [`save`] and [`duplicate`] refuse a number whose
-//! descriptor is close-on-exec. What a library opens and keeps gets a higher number by
-//! [`with_all_taken`].
+//! descriptor is close-on-exec.
 
 use super::check;
 use super::fds::is_close_on_exec;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
@@ -35,25 +33,6 @@ fn of_script(number: RawFd) -> io::Result<RawFd> {
 /// `EMFILE`: no descriptor is left; the given one is closed then.
 pub fn above(fd: OwnedFd) -> io::Result<OwnedFd> {
     if fd.as_raw_fd() >= COUNT { Ok(fd) } else { copy(fd.as_raw_fd()) }
-}
-
-/// Does `work` while every number of the script is taken: a descriptor that a library opens in it,
-/// and keeps open, has a higher one then. If the limit of descriptors leaves no higher one, `work`
-/// is done with what is free.
-pub fn with_all_taken<T>(work: impl FnOnce() -> T) -> T {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut taken = Vec::new();
-    loop {
-        match File::options().read(true).custom_flags(libc::O_PATH).open("/") {
-            Ok(high) if high.as_raw_fd() >= COUNT => break,
-            Ok(low) => taken.push(low),
-            Err(_) => {
-                taken.clear();
-                break;
-            }
-        }
-    }
-    work()
 }
 
 /// Copies a descriptor to a number above the script's.
@@ -145,6 +124,7 @@ pub fn is_terminal(number: RawFd) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
 
     #[test]
     fn a_script_cannot_name_the_shells_descriptors() {
@@ -215,8 +195,6 @@ mod tests {
         if !runs_alone("a_file_of_the_shell_that_has_a_number_of_the_script_for_a_moment_is_left_alone") {
             return;
         }
-        let kept = with_all_taken(|| File::open("/dev/null").unwrap());
-        assert!(kept.as_raw_fd() >= COUNT);
         let files: Vec<File> = (0..COUNT).map(|_| File::open("/dev/null").unwrap()).collect();
         let low = files.iter().find(|file| file.as_raw_fd() < COUNT).expect("a low number is free");
         let number = low.as_raw_fd();

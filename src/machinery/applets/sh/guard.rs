@@ -2,13 +2,11 @@
 //! time without bound is a syntax error, and the session lives.
 
 use super::depth::Stack;
-use linux::script_fds;
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::io::{self, BufRead, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// `(`, `$(` and `${` of one text that may lack their other half. The parser tries each of them
 /// both as an expansion and as plain text, so its time doubles with each.
@@ -34,18 +32,6 @@ pub(super) fn catch_panic<T>(parse: impl FnOnce() -> T) -> Option<T> {
     let result = catch_unwind(AssertUnwindSafe(parse));
     CATCHES.set(outer);
     result.ok()
-}
-
-/// As [`catch_panic`], for the parts of the parser that have a cache. For it they need random
-/// numbers, and where this program is static the crate `getrandom` opens /dev/urandom for that, and
-/// keeps it open. The descriptor must have none of the script's numbers: a script that opens a file
-/// as 3 would be refused, and `cat <&3` would read random bytes.
-pub(super) fn catch_with_cache<T>(parse: impl FnOnce() -> T) -> Option<T> {
-    static HAS_RUN: AtomicBool = AtomicBool::new(false);
-    match HAS_RUN.swap(true, Ordering::Relaxed) {
-        true => catch_panic(parse),
-        false => script_fds::with_all_taken(|| catch_panic(parse)),
-    }
 }
 
 /// A text that ends with an error where the stack does. The tokenizer calls itself for each `$(`

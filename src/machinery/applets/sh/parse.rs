@@ -143,7 +143,7 @@ pub(super) fn parse_word(
     let word = hidden.as_deref().unwrap_or(word);
     let word = without_large_tildes(word);
     let parse = || brush_parser::word::parse(&word, options);
-    guard::catch_with_cache(parse).ok_or(UNREADABLE)?.map_err(|e| e.to_string())
+    guard::catch_panic(parse).ok_or(UNREADABLE)?.map_err(|e| e.to_string())
 }
 
 const TOO_DEEP: &str = "it is too deep";
@@ -233,7 +233,7 @@ impl Shell {
             self.print_error("arithmetic expression: it is too deep");
             return Err(Flow::Abort(2));
         }
-        match guard::catch_with_cache(|| brush_parser::arithmetic::parse(text)) {
+        match guard::catch_panic(|| brush_parser::arithmetic::parse(text)) {
             Some(Ok(sum)) => {
                 let sum = Rc::new(sum);
                 cache_parsed(&mut self.parsed_sums, text, sum.clone());

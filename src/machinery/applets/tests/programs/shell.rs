@@ -193,7 +193,8 @@ const CASES: &[Case] = &[
     ("let x=1; echo $?", "127\n", 0),
     // The words of strerror(3).
     ("{ echo a >&-; read x <&-; } 2>f; sed 's/.*: //' f", "Bad file descriptor\nBad file descriptor\n", 0),
-    // The parser of words keeps a descriptor of its own open, under no number of the script's.
+    // The parser of words opens nothing: no number of the script's is taken, and it needs none.
+    ("ulimit -n 4; echo \"a $((1 + 1))\"; x=b; echo \"${x%c}\"", "a 2\nb\n", 0),
     (
         "echo \"a $((1 + 1))\"; { cat <&3; } 2>g; sed 's/.*: //' g; exec 3>f; echo b >&3; exec 3>&-; cat f",
         "a 2\nBad file descriptor\nb\n",
