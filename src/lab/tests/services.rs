@@ -323,6 +323,28 @@ fn a_request_from_a_pod_counts_by_the_words_of_its_command_or_by_the_name_that_a
     }
 }
 
+/// Until then, both addresses lead to the page.
+#[test]
+fn which_address_still_leads_to_the_page_is_known_once_the_pod_is_replaced() {
+    let library = Library::built_in();
+    let lesson = library.lessons.iter().find(|l| l.id == "control-tower/11").unwrap();
+    let is = &lesson.steps[0].answer.as_ref().unwrap().is;
+    let truth = |made: i64, answer: &str| {
+        let mut facts = Arc::into_inner(facts(&library)).unwrap();
+        facts.answer = Some(value::text(answer));
+        snapshot::put(&mut facts, deployment("quay", "q1"));
+        snapshot::put(&mut facts, set("quay-5d4", "q2", Some("q1"), "quay", 1));
+        let pod = pod("quay-5d4-x", "q3", Some("q2"), json!({"app": "quay"}), "10.244.1.40");
+        snapshot::put_only_version(&mut facts, &pod, snapshot::version(&pod, made, "ADDED"));
+        snapshot::put(&mut facts, pod);
+        let spec = json!({"spec": {"clusterIP": "10.96.0.8"}});
+        snapshot::put(&mut facts, object("Service", "quay", "q4", None, spec));
+        is.truth(&Arc::new(facts))
+    };
+    assert_eq!([5, BEGAN + 1].map(|made| truth(made, "10.96.0.8")), [None, Some(true)]);
+    assert_eq!(truth(BEGAN + 1, "10.244.1.40"), Some(false));
+}
+
 #[test]
 fn other_pods_behind_the_door_are_told_of_only_beside_nginx_pod() {
     let library = Library::built_in();
