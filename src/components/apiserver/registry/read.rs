@@ -45,7 +45,7 @@ pub(crate) async fn get(state: &State, ctx: &Context, kind: &Kind) -> Result<Ans
             state.last_known(kind, namespace, name)?
         }
     };
-    Ok(negotiate::one(200, kind, form, &object))
+    Ok(negotiate::one_through(200, kind, &ctx.info.subresource, form, &object))
 }
 
 fn options_error(field: &str, detail: &str) -> Status {

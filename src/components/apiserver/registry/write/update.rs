@@ -63,7 +63,7 @@ pub(crate) async fn update(
                     made => return Ok(negotiate::one(201, kind, form, &*made?)),
                 }
             }
-            done => return Ok(negotiate::one(200, kind, form, &*done?)),
+            done => return Ok(negotiate::one_through(200, kind, &ctx.info.subresource, form, &*done?)),
         }
     }
 }
