@@ -146,7 +146,12 @@ async fn service_target(state: &State, ctx: &Context) -> Result<Target, Status> 
     let (requested, namespace) = (&ctx.info.name, ctx.info.namespace.as_str());
     let (scheme, name, port) = names::split(requested)
         .ok_or_else(|| Status::bad_request(format!("invalid service request {}", quote(requested))))?;
-    let service = state.get(kind("Service")?, namespace, name).await?;
+    let service = state.get(kind("Service")?, namespace, name).await;
+    // Upstream reads the Service only for the number of a port, and else its Endpoints alone.
+    let service = service.map_err(|status| match (status.code, port.parse::<i64>()) {
+        (404, Err(_)) => Status::not_found("", "endpoints", name),
+        _ => status,
+    })?;
     let port = match port.parse::<i64>() {
         Err(_) => port,
         Ok(number) => {
