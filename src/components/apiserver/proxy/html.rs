@@ -1,6 +1,7 @@
 //! HTML pages of a proxied server, whose links are rewritten ([`Links`]).
 //!
-//! A page is rewritten as it comes: only a tag that is not complete waits, up to [`TAG_MAX`].
+//! A page is rewritten as it comes: only a tag that is not complete waits, up to [`TAG_MAX`]. The
+//! values of attributes are decoded before their links are judged ([`references`]).
 
 use super::links::Links;
 use super::references;
