@@ -1,8 +1,10 @@
 //! HTML pages of a proxied server, whose links are rewritten ([`Links`]).
 //!
-//! A page is rewritten as it comes: only a tag that is not complete waits, up to [`TAG_MAX`].
+//! A page is rewritten as it comes: only a tag that is not complete waits, up to [`TAG_MAX`]. The
+//! values of attributes are decoded before their links are judged ([`references`]).
 
 use super::links::Links;
+use super::references;
 use crate::request::http::{Body, BodyError};
 use bytes::Bytes;
 use http_body::Frame;
@@ -48,6 +50,9 @@ const ATTRIBUTES: &[(&str, &[&str])] = &[
 const RAW: [&str; 9] =
     ["iframe", "noembed", "noframes", "plaintext", "script", "style", "textarea", "title", "xmp"];
 
+/// What ends a comment.
+const COMMENT_ENDS: [&[u8]; 2] = [b"-->", b"--!>"];
+
 /// Which part of a page the next byte belongs to.
 #[derive(Clone, Copy, PartialEq)]
 enum Within {
@@ -55,6 +60,36 @@ enum Within {
     Comment,
     /// The content of one of [`RAW`].
     Raw(&'static str),
+}
+
+impl Within {
+    /// Returns whether `text` begins with the end of this part; `None`: it is too short to say.
+    fn ends_with(self, text: &[u8]) -> Option<bool> {
+        let end = match self {
+            // No tag ends it.
+            Within::Text | Within::Raw("plaintext") => return Some(false),
+            Within::Comment => return begins_with_one_of(text, &COMMENT_ENDS),
+            Within::Raw(name) => format!("</{name}"),
+        };
+        match text.split_at_checked(end.len()) {
+            Some((begin, [next, ..])) => {
+                let is_whole_name = next.is_ascii_whitespace() || matches!(next, b'/' | b'>');
+                Some(is_whole_name && begin.eq_ignore_ascii_case(end.as_bytes()))
+            }
+            _ => {
+                let may_be_end = text.eq_ignore_ascii_case(&end.as_bytes()[..text.len()]);
+                if may_be_end { None } else { Some(false) }
+            }
+        }
+    }
+}
+
+/// Returns whether `text` begins with one of `words`; `None`: it is too short to say.
+fn begins_with_one_of(text: &[u8], words: &[&[u8]]) -> Option<bool> {
+    if words.iter().any(|word| text.starts_with(word)) {
+        return Some(true);
+    }
+    if words.iter().any(|word| word.starts_with(text)) { None } else { Some(false) }
 }
 
 /// An HTML page that is rewritten piece by piece.
@@ -74,9 +109,8 @@ impl Page {
         while at < all.len() {
             let rest = &all[at..];
             let passed = match self.within {
-                Within::Comment => self.pass_to(rest, b"-->", &mut out),
-                Within::Raw(name) => self.pass_to(rest, format!("</{name}").as_bytes(), &mut out),
                 Within::Text => self.pass_text(rest, &mut out),
+                Within::Comment | Within::Raw(_) => self.pass_to_end(rest, &mut out),
             };
             match passed {
                 0 if rest.len() <= TAG_MAX => break,
@@ -91,38 +125,38 @@ impl Page {
         out
     }
 
-    /// Passes everything before `end`, which ends a comment or raw text, and returns how much that
-    /// is. What may be the beginning of `end` waits.
-    fn pass_to(&mut self, rest: &[u8], end: &[u8], out: &mut Vec<u8>) -> usize {
-        let found = rest.windows(end.len()).position(|window| window.eq_ignore_ascii_case(end));
-        if found.is_some() {
-            self.within = Within::Text;
-        }
-        let begins = |at: &usize| rest[*at..].eq_ignore_ascii_case(&end[..rest.len() - at]);
-        let passed = found.unwrap_or_else(|| {
-            let last = rest.len().saturating_sub(end.len() - 1);
-            (last..rest.len()).find(begins).unwrap_or(rest.len())
-        });
+    /// Passes a comment or raw text up to its end, and returns how much that is. What may be the
+    /// beginning of the end waits.
+    fn pass_to_end(&mut self, rest: &[u8], out: &mut Vec<u8>) -> usize {
+        let within = self.within;
+        let mut candidates = (0..rest.len()).filter(|at| matches!(rest[*at], b'<' | b'-'));
+        let found = candidates.find(|at| within.ends_with(&rest[*at..]) != Some(false));
+        let passed = found.unwrap_or(rest.len());
         out.extend_from_slice(&rest[..passed]);
-        match found {
-            // `</script` is read again as a tag; one byte of it is enough to go on.
-            Some(0) => {
-                out.push(rest[0]);
-                1
-            }
-            _ => passed,
+        if found.is_none() || within.ends_with(&rest[passed..]).is_none() {
+            return passed;
         }
+        self.within = Within::Text;
+        // The end is read again as text: one byte of it is enough to go on.
+        out.push(rest[passed]);
+        passed + 1
     }
 
     /// Passes text, or one tag, and returns how much that is; 0: the tag is not complete.
     fn pass_text(&mut self, rest: &[u8], out: &mut Vec<u8>) -> usize {
         const COMMENT: &[u8] = b"<!--";
+        /// Comments that end where they begin.
+        const EMPTY: [&[u8]; 2] = [b"<!-->", b"<!--->"];
         let text = rest.iter().position(|b| *b == b'<').unwrap_or(rest.len());
         if text > 0 {
             out.extend_from_slice(&rest[..text]);
             return text;
         }
-        if rest.len() < COMMENT.len() && COMMENT.starts_with(rest) {
+        if let Some(empty) = EMPTY.iter().find(|empty| rest.starts_with(empty)) {
+            out.extend_from_slice(empty);
+            return empty.len();
+        }
+        if EMPTY.iter().any(|empty| empty.starts_with(rest)) {
             return 0;
         }
         if rest.starts_with(COMMENT) {
@@ -142,10 +176,10 @@ impl Page {
             let is_it = |name: &&str| name.as_bytes().eq_ignore_ascii_case(attribute);
             let Some(found) = wanted.iter().position(is_it) else { continue };
             wanted.swap_remove(found); // browsers pass over one that is there again
-            let link = std::str::from_utf8(&rest[begin..end]).ok();
-            if let Some(link) = link.and_then(|link| self.links.rewritten(link)) {
+            let link = std::str::from_utf8(&rest[begin..end]).ok().map(references::decode);
+            if let Some(link) = link.and_then(|link| self.links.rewritten(&link)) {
                 out.extend_from_slice(&rest[written..begin]);
-                out.extend_from_slice(link.as_bytes());
+                out.extend_from_slice(references::encode(&link).as_bytes());
                 written = end;
             }
         }
@@ -278,6 +312,44 @@ mod tests {
         }
         let all = format!("{}>", page(text, 7));
         assert!(page(&all, 7).contains(&format!("href=\"{}/last\">", Links::of_a_pod().prefix)));
+    }
+
+    /// As the tokenizers of browsers and of `golang.org/x/net/html`.
+    #[test]
+    fn comments_and_raw_text_end_where_browsers_end_them() {
+        for text in [
+            "<!--><a href=/one>",
+            "<!---><a href=/one>",
+            "<!----><a href=/one>",
+            "<!-- <a href=/c> --!><a href=/one>",
+            "<!--!><a href=/c>--><a href=/one>",
+            "<script>'</scripts><a href=/c>'</SCRIPT\n><a href=/one>",
+            "<plaintext></plaintext><a href=/c>",
+        ] {
+            let wanted = text.replace("/one", &format!("{}/one", Links::of_a_pod().prefix));
+            for size in 1..text.len() + 1 {
+                assert_eq!(page(text, size), wanted, "in pieces of {size}");
+            }
+        }
+    }
+
+    /// As upstream, which judges `html.Token`s.
+    #[test]
+    fn links_are_judged_with_their_references_decoded() {
+        let prefix = Links::of_a_pod().prefix;
+        for (value, wanted) in [
+            ("&#47;a", format!("{prefix}/a")),
+            ("&sol;a?b&amp;c=&eacute;", format!("{prefix}/a?b&amp;c=&eacute;")),
+            ("&Tab;/&#x2e;./a", format!("{prefix}/a")),
+            ("http&colon;//10.244.1.2/a&#32;b", format!("{prefix}/a&#32;b")),
+            ("&bsol;&#92;example.com", "//example.com".into()),
+            ("a&sol;b&amp;c", "a&sol;b&amp;c".into()),
+        ] {
+            for quote in ["\"", "'", ""] {
+                let tag = |value: &str| format!("<a href={quote}{value}{quote} id=x>");
+                assert_eq!(page(&tag(value), 100), tag(&wanted));
+            }
+        }
     }
 
     #[test]

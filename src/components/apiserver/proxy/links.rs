@@ -43,8 +43,8 @@ impl Links {
         let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
         let kept = match host {
             "" if origin.is_empty() => "",
-            host if self.own.iter().any(|own| own.eq_ignore_ascii_case(host)) => "",
-            host if host.eq_ignore_ascii_case(&self.client_host) => origin,
+            host if self.is_own(scheme(link), host) => "",
+            host if is_same_host(scheme(link), &self.client_host, host) => origin,
             _ => return None,
         };
         if !rest.starts_with('/') {
@@ -61,6 +61,13 @@ impl Links {
                 Some(format!("{kept}{}{path}{more}", self.prefix))
             }
         }
+    }
+
+    /// Returns whether the host of a link is the server itself. Its address without a port is so for
+    /// both schemes, and another port never is.
+    fn is_own(&self, scheme: &str, host: &str) -> bool {
+        let is_same = |own: &str| split_port(own).1.is_some() && is_same_host(scheme, own, host);
+        self.own.iter().any(|own| own.eq_ignore_ascii_case(host) || is_same(own))
     }
 
     /// Returns where a redirect leads that answers a request for `path` of the server, which is
@@ -101,6 +108,35 @@ impl Links {
             own,
             client_host: "localhost:8001".into(),
         }
+    }
+}
+
+/// Returns whether two hosts are the same one for a link of this scheme: upper and lower case are
+/// the same, and so are the scheme's own port and none. A link without a scheme has that of its
+/// page, which is not known here: its port may be that of HTTP or of HTTPS.
+///
+/// Example: for `https:` `Web.example:443` is `web.example`, and for `http:` it is another host.
+fn is_same_host(scheme: &str, one: &str, other: &str) -> bool {
+    let ((one, port), (other, other_port)) = (split_port(one), split_port(other));
+    let is_default = |port: u16| match scheme.to_ascii_lowercase().as_str() {
+        "http:" => port == 80,
+        "https:" => port == 443,
+        _ => matches!(port, 80 | 443),
+    };
+    let is_same_port = match (port, other_port) {
+        (Some(port), None) | (None, Some(port)) => is_default(port),
+        (port, other_port) => port == other_port,
+    };
+    is_same_port && one.eq_ignore_ascii_case(other)
+}
+
+/// Splits a host into its name or address, and its port if it has one.
+fn split_port(host: &str) -> (&str, Option<u16>) {
+    let Some((name, port)) = host.rsplit_once(':') else { return (host, None) };
+    match port.parse() {
+        Ok(port) => (name, Some(port)),
+        Err(_) if port.is_empty() => (name, None),
+        Err(_) => (host, None), // `[fd00::1]`, for example
     }
 }
 
@@ -182,6 +218,8 @@ mod tests {
             ("/a//../b", Some(format!("{prefix}/b"))),
             ("http://10.244.1.2:80/a", Some(format!("{prefix}/a"))),
             ("https://10.244.1.2/a", Some(format!("{prefix}/a"))),
+            ("https://10.244.1.2:443/a", None),
+            ("http://10.244.1.2:080/a", Some(format!("{prefix}/a"))),
             ("//10.244.1.2/a", Some(format!("{prefix}/a"))),
             ("http://localhost:8001/a", Some(format!("http://localhost:8001{prefix}/a"))),
             (&format!("http://10.244.1.2:80{prefix}/a"), Some(format!("{prefix}/a"))),
@@ -212,6 +250,29 @@ mod tests {
         ] {
             assert_eq!(Links::of_a_pod().rewritten(link), wanted, "{link}");
         }
+    }
+
+    /// As browsers, which leave out the default port of a scheme.
+    #[test]
+    fn a_host_with_the_default_port_is_the_same_without_it() {
+        for (scheme, one, other, is_same) in [
+            ("https:", "Web.example:443", "web.example", true),
+            ("https:", "web.example", "web.example:0443", true),
+            ("https:", "web.example:80", "web.example", false),
+            ("HTTP:", "web.example", "web.example:80", true),
+            ("HTTP:", "web.example", "web.example:443", false),
+            ("", "web.example:443", "web.example", true),
+            ("", "web.example:8443", "web.example", false),
+            ("http:", "web.example:", "web.example:80", true),
+            ("http:", "web.example:8080", "web.example:80", false),
+            ("http:", "[fd00::1]:80", "[FD00::1]", true),
+            ("http:", "[fd00::1]", "[fd00::2]", false),
+        ] {
+            assert_eq!(is_same_host(scheme, one, other), is_same, "{scheme} {one} {other}");
+        }
+        let links = Links { client_host: "web.example".into(), ..Links::of_a_pod() };
+        let wanted = format!("https://web.example:443{}/a", links.prefix);
+        assert_eq!(links.rewritten("https://web.example:443/a"), Some(wanted));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `kubelet` | logs, exec, attach, port-forward: the kubelet of the pod's node |
 //! | `pods` | a request to a server in a pod, by the name of the pod or of a Service |
-//! | `links`, `html` | links in what that server answers, which lead back through the proxy |
+//! | `links`, `html`, `references` | links in its answers, which lead back through the proxy |
 //! | `names` | names and paths of what a proxied request asks for |
 //! | `dial` | connections of this server to kubelets |
 //! | `handshakes` | how many connections to one kubelet begin at a time |
@@ -22,3 +22,4 @@ pub(crate) mod log_answer;
 pub(crate) mod log_options;
 pub(crate) mod names;
 pub(crate) mod pods;
+mod references;

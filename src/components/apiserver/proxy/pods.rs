@@ -146,7 +146,12 @@ async fn service_target(state: &State, ctx: &Context) -> Result<Target, Status> 
     let (requested, namespace) = (&ctx.info.name, ctx.info.namespace.as_str());
     let (scheme, name, port) = names::split(requested)
         .ok_or_else(|| Status::bad_request(format!("invalid service request {}", quote(requested))))?;
-    let service = state.get(kind("Service")?, namespace, name).await?;
+    let service = state.get(kind("Service")?, namespace, name).await;
+    // Upstream reads the Service only for the number of a port, and else its Endpoints alone.
+    let service = service.map_err(|status| match (status.code, port.parse::<i64>()) {
+        (404, Err(_)) => Status::not_found("", "endpoints", name),
+        _ => status,
+    })?;
     let port = match port.parse::<i64>() {
         Err(_) => port,
         Ok(number) => {
@@ -312,11 +317,17 @@ fn links_of(ctx: &Context, target: &Target, client_host: String) -> Links {
     let info = &ctx.info;
     let prefix =
         format!("/api/{}/namespaces/{}/{}/{}/proxy", info.version, info.namespace, info.resource, info.name);
-    let mut own = vec![target.to.to_string()];
-    if target.to.port() == if target.tls { 443 } else { 80 } {
-        own.push(target.to.ip().to_string());
-    }
-    Links { prefix, own, client_host }
+    Links { prefix, own: own_hosts(target), client_host }
+}
+
+/// Returns the target's address with its port and, if that is the scheme's, without.
+///
+/// Example: `[fd00::1]:443` and `[fd00::1]` for port 443 by TLS.
+fn own_hosts(target: &Target) -> Vec<String> {
+    let whole = target.to.to_string();
+    let is_default = target.to.port() == if target.tls { 443 } else { 80 };
+    let alone = whole.rsplit_once(':').filter(|_| is_default).map(|(ip, _)| ip.to_string());
+    [whole].into_iter().chain(alone).collect()
 }
 
 /// Returns the request as the pod gets it: the path behind `proxy`, and no header that is for this
@@ -408,6 +419,17 @@ mod tests {
         ] {
             assert_eq!(is_allowed(&ip.parse().unwrap()), allowed, "{ip}");
         }
+    }
+
+    #[test]
+    fn an_ipv6_address_stands_in_brackets_in_a_link() {
+        let own = |to: &str, tls: bool| {
+            let (pod, node) = (String::new(), String::new());
+            own_hosts(&Target { pod, node, to: to.parse().unwrap(), tls })
+        };
+        assert_eq!(own("[fd00::1]:443", true), ["[fd00::1]:443", "[fd00::1]"]);
+        assert_eq!(own("[fd00::1]:443", false), ["[fd00::1]:443"]);
+        assert_eq!(own("10.244.1.2:80", false), ["10.244.1.2:80", "10.244.1.2"]);
     }
 
     #[test]

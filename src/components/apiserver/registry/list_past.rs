@@ -13,7 +13,7 @@
 use crate::flowcontrol::compute::{LARGE, ListBody, Pace};
 use crate::flowcontrol::fair_queue::Permit;
 use crate::registry::filter::Filter;
-use crate::registry::listing::{encode, kept, looked_at, matching, reserve};
+use crate::registry::listing::{encode, hold_memory, looked_at, matching, reserve};
 use crate::registry::read::reach;
 use crate::request::context::Context;
 use crate::request::http::Answer;
@@ -84,7 +84,7 @@ impl PastList<'_> {
                 break;
             }
         }
-        Ok(kept(self.ctx, writer.list.finish(&meta), writer.memory))
+        Ok(hold_memory(self.ctx, writer.list.finish(&meta), writer.memory))
     }
 
     /// Returns the keys of the list.

@@ -49,7 +49,7 @@ pub(super) async fn reserve(
 }
 
 /// Keeps the memory of a list until its client has read it.
-pub(crate) fn kept(ctx: &Context, answer: Answer, memory: ListBody) -> Answer {
+pub(crate) fn hold_memory(ctx: &Context, answer: Answer, memory: ListBody) -> Answer {
     let bytes = answer.body().size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
     if let Some(turn) = memory.settle(bytes.unwrap_or(usize::MAX)) {
         ctx.seat.cover(turn);

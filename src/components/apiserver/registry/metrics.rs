@@ -37,7 +37,7 @@ pub(crate) async fn get(state: &Arc<State>, ctx: &Context, kind: &Kind) -> Resul
     Ok(negotiate::one(200, kind, form, &found))
 }
 
-pub(crate) async fn all(state: &Arc<State>, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
+pub(crate) async fn list_all(state: &Arc<State>, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
     let form = form_of_list(ctx.accept(), &ctx.query)?;
     let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
     let meta = ListMeta { revision: 0, next: String::new(), remaining: None };

@@ -2,7 +2,7 @@
 
 use crate::registry::filter::Filter;
 use crate::registry::list_past::PastList;
-use crate::registry::listing::{encode, kept, looked_at, matching, reserve, too_large};
+use crate::registry::listing::{encode, hold_memory, looked_at, matching, reserve, too_large};
 use crate::request::context::Context;
 use crate::request::http::Answer;
 use crate::request::list_writer::{self, ListMeta, ListWriter};
@@ -45,7 +45,7 @@ pub(crate) async fn get(state: &State, ctx: &Context, kind: &Kind) -> Result<Ans
             state.last_known(kind, namespace, name)?
         }
     };
-    Ok(negotiate::one(200, kind, form, &object))
+    Ok(negotiate::one_through(200, kind, &ctx.info.subresource, form, &object))
 }
 
 fn options_error(field: &str, detail: &str) -> Status {
@@ -228,7 +228,7 @@ pub(crate) async fn list(state: &State, ctx: &Context, kind: &Kind) -> Result<An
             break;
         }
     }
-    Ok(kept(ctx, list.finish(&meta), memory))
+    Ok(hold_memory(ctx, list.finish(&meta), memory))
 }
 
 /// Lets a page end with an object, although `left` of its objects come behind it.

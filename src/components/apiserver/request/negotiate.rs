@@ -177,9 +177,23 @@ pub(crate) fn versioned<'a>(kind: &Kind, object: &'a Value) -> Cow<'a, Value> {
     kind.from_stored(object)
 }
 
+/// Brings a stored object into the version that was asked for.
+type Convert = for<'a> fn(&Kind, &'a Value) -> Cow<'a, Value>;
+
+/// Returns how answers of this subresource (empty: of the object itself) are converted. Those of
+/// `/status` leave nothing out: upstream's `StatusREST` has no `Store.Decorator`.
+///
+/// Example: an ExternalName Service shows its `internalTrafficPolicy` in `/status` alone.
+fn conversion_of(subresource: &str) -> Convert {
+    match subresource {
+        "status" => Kind::from_stored_whole,
+        _ => Kind::from_stored,
+    }
+}
+
 /// Returns the bytes of one object in the version that was asked for.
-pub(crate) fn encoded(kind: &Kind, object: &Object) -> Bytes {
-    match versioned(kind, &object.value) {
+fn encoded(kind: &Kind, convert: Convert, object: &Object) -> Bytes {
+    match convert(kind, &object.value) {
         Cow::Borrowed(_) => object.bytes.clone(),
         Cow::Owned(value) => Bytes::from(gojson::to_vec(&value)),
     }
@@ -192,13 +206,18 @@ pub(crate) fn encoded(kind: &Kind, object: &Object) -> Bytes {
 /// its schema may have a default for a field that the stored object lacks. An object in a row has
 /// that version, too (upstream: `asTable`).
 pub(super) fn row(kind: &Kind, object: &Value, include: Include, now: Timestamp) -> Value {
+    converted_row(kind, Kind::from_stored, object, include, now)
+}
+
+/// As [`row`], with the conversion of the object in it.
+fn converted_row(kind: &Kind, convert: Convert, object: &Value, include: Include, now: Timestamp) -> Value {
     let printing = table::printing(kind);
     if kind.custom.is_some() {
-        return table::row(printing, &versioned(kind, object), include, now);
+        return table::row(printing, &convert(kind, object), include, now);
     }
     let mut row = table::row(printing, object, include, now);
     if include == Include::Object
-        && let Cow::Owned(shown) = versioned(kind, object)
+        && let Cow::Owned(shown) = convert(kind, object)
     {
         row["object"] = shown;
     }
@@ -213,19 +232,31 @@ pub(crate) fn table(api_version: &str, printing: Printing, rows: Vec<Value>, met
 
 /// Answers with one object.
 pub(crate) fn one(code: u16, kind: &Kind, form: Form, object: &Object) -> Answer {
+    one_through(code, kind, "", form, object)
+}
+
+/// Answers with one object that was read or written through this subresource; empty: through none.
+pub(crate) fn one_through(code: u16, kind: &Kind, subresource: &str, form: Form, object: &Object) -> Answer {
+    let convert = conversion_of(subresource);
     match form {
-        Form::Object => json_line(code, encoded(kind, object)),
-        _ => json(code, &one_value(kind, form, &object.value)),
+        Form::Object => json_line(code, encoded(kind, convert, object)),
+        _ => json(code, &converted_value(kind, convert, form, &object.value)),
     }
 }
 
 /// Returns one object in the form that the client wants.
 pub(crate) fn one_value(kind: &Kind, form: Form, value: &Value) -> Value {
+    converted_value(kind, Kind::from_stored, form, value)
+}
+
+/// As [`one_value`], with the conversion of the object.
+fn converted_value(kind: &Kind, convert: Convert, form: Form, value: &Value) -> Value {
     match form {
-        Form::Object => versioned(kind, value).into_owned(),
+        Form::Object => convert(kind, value).into_owned(),
         Form::Table(api_version, include) => {
             let meta = json!({"resourceVersion": value::text(value, "metadata.resourceVersion")});
-            table(api_version, table::printing(kind), vec![row(kind, value, include, table::now())], meta)
+            let row = converted_row(kind, convert, value, include, table::now());
+            table(api_version, table::printing(kind), vec![row], meta)
         }
         Form::Partial(api_version) => table::partial(value, api_version),
     }

@@ -41,9 +41,11 @@ pub(super) async fn answer(state: &Arc<State>, ctx: &Context, method: &Method) -
             group_document(ctx, &kinds, true, || discovery::api_versions(&state.advertise.to_string()))?
         }
         ["apis"] => group_document(ctx, &kinds, false, || discovery::api_group_list(&kinds))?,
-        ["api", version] => found(ctx, discovery::api_resource_list(&kinds, "", version))?,
-        ["apis", group] => found(ctx, discovery::api_group(&kinds, group))?,
-        ["apis", group, version] => found(ctx, discovery::api_resource_list(&kinds, group, version))?,
+        ["api", version] => discovery_document(ctx, discovery::api_resource_list(&kinds, "", version))?,
+        ["apis", group] => discovery_document(ctx, discovery::api_group(&kinds, group))?,
+        ["apis", group, version] => {
+            discovery_document(ctx, discovery::api_resource_list(&kinds, group, version))?
+        }
         ["openapi", "v2"] => openapi_v2(ctx),
         ["openapi", "v3"] => {
             let index = || openapi::index(&kinds, VERSION.trim_start_matches('v')).to_string().into();
@@ -91,7 +93,7 @@ fn for_an_hour(mut answer: Answer) -> Answer {
 }
 
 /// Answers a document of discovery.
-fn found(ctx: &Context, document: Option<Value>) -> Result<Answer, Status> {
+fn discovery_document(ctx: &Context, document: Option<Value>) -> Result<Answer, Status> {
     let Some(document) = document else { return Ok(not_found_page()) };
     negotiate::check_plain(ctx.accept())?;
     Ok(json(200, &document))
@@ -150,7 +152,7 @@ fn group_document(
             return Ok(answer);
         }
     }
-    found(ctx, Some(legacy()))
+    discovery_document(ctx, Some(legacy()))
 }
 
 /// Answers the document of OpenAPI v2 in the first form that the client accepts: JSON, or the

@@ -139,7 +139,7 @@ async fn resource(
     let one = !ctx.info.name.is_empty() || verb == "deletecollection";
     match verb.as_str() {
         "get" if kind.computed => return metrics::get(state, ctx, kind).await,
-        "list" if kind.computed => return metrics::all(state, ctx, kind).await,
+        "list" if kind.computed => return metrics::list_all(state, ctx, kind).await,
         "get" => return reading::get(state, ctx, kind).await,
         "list" => return reading::list(state, ctx, kind).await,
         "watch" => return events(server, ctx, kind, request, stop).await,

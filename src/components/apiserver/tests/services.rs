@@ -272,6 +272,27 @@ async fn a_service_becomes_an_external_name_and_comes_back() {
     }
 }
 
+/// As upstream, whose `StatusREST` has no decorator.
+#[tokio::test]
+async fn the_status_of_an_external_name_shows_all_that_is_stored() {
+    let api = Api::bare().await;
+    let spec = json!({"type": "ExternalName", "externalName": "a.example", "internalTrafficPolicy": "Local"});
+    api.made_service("s", spec).await;
+    let (main, status) = (format!("{SERVICES}/s"), format!("{SERVICES}/s/status"));
+    let (_, whole) = api.get(&status).await;
+    let labelled = json!({"metadata": {"labels": {"a": "b"}}});
+    for (code, shown) in
+        [api.get(&status).await, api.put(&status, whole).await, api.patch(&status, labelled).await]
+    {
+        assert_eq!((code, &shown["spec"]["internalTrafficPolicy"]), (200, &json!("Local")), "{shown}");
+    }
+    let (_, one) = api.get(&main).await;
+    assert_eq!(
+        (&one["metadata"]["labels"]["a"], &one["spec"]["internalTrafficPolicy"]),
+        (&json!("b"), &Value::Null)
+    );
+}
+
 /// As upstream (`REST.beginUpdate`): a patch changes a Service with all that it has, and policies
 /// see of the old one what answers show.
 #[tokio::test]

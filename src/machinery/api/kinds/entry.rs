@@ -172,8 +172,8 @@ pub struct Kind {
     /// For a version that is not the stored one.
     pub conversion: Option<Conversion>,
     /// Returns what answers show in place of a stored object; `None`: the object itself (upstream:
-    /// `Store.Decorator`). It comes before `conversion`. A kind with `custom` has none: its objects
-    /// are shown as [`Custom::shown`] says.
+    /// `Store.Decorator`). Answers of `/status` show the object itself. It comes before
+    /// `conversion`. A kind with `custom` has none: its objects are shown as [`Custom::shown`] says.
     pub shown: fn(&Value) -> Option<Value>,
     /// For a kind with the subresource `scale`.
     pub scale: Option<ScalePaths>,
@@ -420,7 +420,7 @@ impl Kind {
         Cow::Owned(converted)
     }
     /// As [`Kind::from_stored`], with what answers leave out ([`Kind::shown`]): a patch changes the
-    /// stored object, also where its client cannot see all of it.
+    /// stored object, also where its client cannot see all of it. Answers of `/status` show it, too.
     pub fn from_stored_whole<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
         match &self.custom {
             Some(_) => self.from_stored(object),

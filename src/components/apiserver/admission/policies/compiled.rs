@@ -40,7 +40,7 @@ impl PolicyEntry {
 impl Compiled {
     /// Returns a policy as it was read last, or reads it.
     pub(super) fn policy(&self, state: &State, object: &Object) -> Arc<PolicyEntry> {
-        kept(&self.policies, state, POLICIES, object, |value| PolicyEntry {
+        read_once(&self.policies, state, POLICIES, object, |value| PolicyEntry {
             criteria: Criteria::read(at(value, "spec.matchConstraints")),
             object: value.clone(),
             rules: OnceLock::new(),
@@ -50,13 +50,13 @@ impl Compiled {
     /// Returns what a binding matches, as it was read last, or reads it.
     pub(super) fn binding(&self, state: &State, object: &Object) -> Arc<Criteria> {
         let read = |value: &Value| Criteria::read(at(value, "spec.matchResources"));
-        kept(&self.bindings, state, BINDINGS, object, read)
+        read_once(&self.bindings, state, BINDINGS, object, read)
     }
 }
 
 /// Returns what `read` made of this revision of an object. It is called if the table has another
 /// revision or none.
-fn kept<T>(
+fn read_once<T>(
     all: &Mutex<Kept<T>>,
     state: &State,
     resource: &str,

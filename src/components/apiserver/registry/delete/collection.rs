@@ -88,7 +88,7 @@ pub(crate) async fn delete_collection(
             _ => {} // there is nothing to show
         }
     }
-    Ok(listing::kept(ctx, list.finish(&meta), memory))
+    Ok(listing::hold_memory(ctx, list.finish(&meta), memory))
 }
 
 /// # Errors

@@ -1,7 +1,7 @@
 //! New objects.
 
 use super::shared::{
-    check_fields, check_version, drop_managers, may_shrink, own, record_beside, warn_as_upstream,
+    check_fields, check_version, drop_managers, may_shrink, record_beside, track_managers, warn_as_upstream,
 };
 use crate::admission;
 use crate::auth::escalation;
@@ -175,7 +175,8 @@ impl Write for Creation<'_> {
         }
         if !ctx.applies() {
             value::remove(&mut object, "metadata.managedFields");
-            own(ctx, kind, &Value::Null, &mut object); // before admission: what that adds has no manager
+            // Before admission: what that adds has no manager.
+            track_managers(ctx, kind, &Value::Null, &mut object);
         }
         Ok(object)
     }

@@ -59,7 +59,7 @@ pub(crate) async fn patch(
         named.map(|()| object)
     })
     .await?;
-    Ok(negotiate::one(200, kind, form, &changed))
+    Ok(negotiate::one_through(200, kind, &ctx.info.subresource, form, &changed))
 }
 
 /// Applies a patch, in the version of the request.

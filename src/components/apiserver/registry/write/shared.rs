@@ -41,7 +41,7 @@ pub(crate) fn record_beside(ctx: &Context, extra: &Extra, revision: Revision) {
 /// Tracks the field managers of a write. Of an object without managers nothing is tracked before
 /// its first apply, which makes one entry of all that is there (upstream: `skipNonAppliedManager`):
 /// the managers of its fields are not known, and the next writer does not own all of them.
-pub(super) fn own(ctx: &Context, kind: &Kind, old: &Value, new: &mut Value) {
+pub(super) fn track_managers(ctx: &Context, kind: &Kind, old: &Value, new: &mut Value) {
     if !old.is_null() && value::empty(new, "metadata.managedFields") {
         return;
     }

@@ -2,7 +2,8 @@
 
 use super::create::create_object;
 use super::shared::{
-    check_fields, check_version, drop_managers, may_shrink, own, record_beside, renew, warn_as_upstream,
+    check_fields, check_version, drop_managers, may_shrink, record_beside, renew, track_managers,
+    warn_as_upstream,
 };
 use crate::admission;
 use crate::auth::escalation;
@@ -63,7 +64,7 @@ pub(crate) async fn update(
                     made => return Ok(negotiate::one(201, kind, form, &*made?)),
                 }
             }
-            done => return Ok(negotiate::one(200, kind, form, &*done?)),
+            done => return Ok(negotiate::one_through(200, kind, &ctx.info.subresource, form, &*done?)),
         }
     }
 }
@@ -390,7 +391,7 @@ impl<'a> Edit<'a> {
         }
         match ctx.applies() {
             true if *new != *old => renew(ctx, kind, new),
-            false if !binds => own(ctx, kind, old, new),
+            false if !binds => track_managers(ctx, kind, old, new),
             _ => {}
         }
         Ok(())

@@ -253,6 +253,8 @@ async fn what_cannot_be_reached_is_told_as_upstream_tells_it() {
         ("services/web:82", 503, "no service port 82 found for service \"web\""),
         ("services/idle:81", 503, "no endpoints available for service \"idle\""),
         ("services/web:none", 503, "no endpoints available for service \"web:none\""),
+        ("services/none:80", 404, "services \"none\" not found"),
+        ("services/none:http", 404, "endpoints \"none\" not found"),
     ] {
         let (answered, answer) = api.get(&format!("/api/v1/namespaces/default/{name}/proxy/")).await;
         assert_eq!((answered, answer["message"].as_str()), (code, Some(why)), "{name}");

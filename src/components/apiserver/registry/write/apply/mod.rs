@@ -54,7 +54,8 @@ pub(super) async fn server_side_apply(
     confine(stored_kind(kind), part, &mut applied);
     let manifest = (part == Part::Main).then_some(&manifest);
     let (object, created) = self::applied(state, ctx, kind, part, &applied, manifest).await?;
-    Ok(negotiate::one(if created { 201 } else { 200 }, kind, form, &object))
+    let code = if created { 201 } else { 200 };
+    Ok(negotiate::one_through(code, kind, &ctx.info.subresource, form, &object))
 }
 
 /// Applies what the manager of the request wants, in the object's stored form. True: the object was
