@@ -214,19 +214,20 @@ fn message(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
                 let slot = out.entry(field.json).or_insert_with(|| Value::Object(Map::new()));
                 value::as_map(slot).insert(key, value);
             }
-            Shape::Repeated => {
-                let value = scalar_or_message(field.kind, wire, room)?;
-                match out.entry(field.json).or_insert_with(|| Value::Array(vec![])) {
-                    Value::Array(list) => {
-                        if list.is_empty() {
-                            room.spend_name(field)?;
-                            room.spend(LIST)?;
-                        }
-                        list.push(value);
+            Shape::Repeated => match (field.kind, wire) {
+                ("i" | "l", Wire::Bytes(packed)) => {
+                    let mut numbers = Reader::of_entry(packed);
+                    while let Some(number) = numbers.next_packed() {
+                        room.spend(FURTHER)?;
+                        let value = scalar_or_message(field.kind, Wire::Varint(number?), room)?;
+                        push_item(&mut out, field, value, room)?;
                     }
-                    _ => return Err("malformed protobuf message".to_string()),
                 }
-            }
+                (kind, wire) => {
+                    let value = scalar_or_message(kind, wire, room)?;
+                    push_item(&mut out, field, value, room)?;
+                }
+            },
             Shape::One => {
                 let mut value = scalar_or_message(field.kind, wire, room)?;
                 if field.json == "*" {
@@ -242,6 +243,24 @@ fn message(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
         }
     }
     Ok(Value::Object(out))
+}
+
+/// Adds a value to the list of a repeated field.
+fn push_item(
+    out: &mut Map<String, Value>,
+    field: &Field,
+    value: Value,
+    room: Room<'_>,
+) -> Result<(), String> {
+    let Value::Array(list) = out.entry(field.json).or_insert_with(|| Value::Array(vec![])) else {
+        return Err("malformed protobuf message".to_string());
+    };
+    if list.is_empty() {
+        room.spend_name(field)?;
+        room.spend(LIST)?;
+    }
+    list.push(value);
+    Ok(())
 }
 
 /// Reads a message whose one field holds JSON. As in Go the last one counts if it is there twice.
@@ -302,6 +321,7 @@ pub(crate) fn is_zero(value: &Value) -> bool {
     }
 }
 
+/// Reads an entry of a map. One without a value has the empty one: `0` where it is an amount.
 fn map_entry(kind: &str, entry: &[u8], room: Room<'_>) -> Result<(String, Value), String> {
     let (mut key, mut value) = (String::new(), None);
     room.spend(TEXT)?;
@@ -312,8 +332,11 @@ fn map_entry(kind: &str, entry: &[u8], room: Room<'_>) -> Result<(String, Value)
             _ => {}
         }
     }
-    let empty = || if kind.len() > 1 { Value::Object(Map::new()) } else { "".into() };
-    Ok((key, value.unwrap_or_else(empty)))
+    let value = match value {
+        Some(value) => value,
+        None => scalar_or_message(kind, Wire::Bytes(&[]), room)?,
+    };
+    Ok((key, value))
 }
 
 fn scalar_or_message(kind: &str, wire: Wire<'_>, room: Room<'_>) -> Result<Value, String> {
@@ -330,16 +353,20 @@ fn scalar_or_message(kind: &str, wire: Wire<'_>, room: Room<'_>) -> Result<Value
     })
 }
 
+/// Reads a time. Only an empty message is none: the beginning of 1970 may be written without its
+/// seconds, which are 0.
 fn time(bytes: &[u8], micro: bool) -> Result<Value, String> {
-    let (mut seconds, mut nanos) = (None, 0);
+    if bytes.is_empty() {
+        return Ok(Value::Null);
+    }
+    let (mut seconds, mut nanos) = (0, 0);
     for item in Reader::new("Timestamp", bytes) {
         match item? {
-            (1, Wire::Varint(n)) => seconds = Some(n as i64),
+            (1, Wire::Varint(n)) => seconds = n as i64,
             (2, Wire::Varint(n)) => nanos = n as i32,
             _ => {}
         }
     }
-    let Some(seconds) = seconds else { return Ok(Value::Null) };
     let at = clock::Timestamp::new(seconds, nanos.clamp(0, 999_999_999));
     let at = at.map_err(|_| if seconds < 0 { TOO_EARLY } else { gotime::TOO_LATE })?;
     Ok(if micro { clock::rfc3339_micro(at) } else { clock::rfc3339(at) }.into())

@@ -54,6 +54,11 @@ impl<'a> Reader<'a> {
         }
         Err("proto: integer overflow".to_string())
     }
+    /// Reads the next of numbers that stand in one field, one behind the other (`packed`); `None`
+    /// after the last one. Go reads them so beside numbers that have a field each.
+    pub(super) fn next_packed(&mut self) -> Option<Result<u64, String>> {
+        (!self.rest.is_empty()).then(|| self.varint())
+    }
     fn take(&mut self, length: u64) -> Result<&'a [u8], String> {
         if length > self.rest.len() as u64 {
             return Err("unexpected EOF".to_string());
