@@ -411,6 +411,10 @@ mod tests {
             |held: Type, other: Type| call("orValue", true, &[Type::Optional(Box::new(held)), other]);
         assert_eq!(or_value(Type::Dyn, STRING), Ok(Type::Dyn));
         assert_eq!(or_value(INT, Type::Dyn), Ok(Type::Dyn));
+        let of_list = |name: &str, item: Type| call(name, true, &[Type::list(item)]);
+        assert_eq!((of_list("sum", INT), of_list("min", STRING)), (Ok(INT), Ok(STRING)));
+        assert_eq!(of_list("max", Type::Dyn), Ok(Type::Dyn));
+        assert!(of_list("sum", STRING).is_err() && of_list("isSorted", Type::list(INT)).is_err());
         assert_eq!(or_value(Type::Unknown, STRING), Ok(STRING), "of `optional.none()`");
         assert!(or_value(INT, STRING).is_err());
         assert_eq!(
