@@ -256,6 +256,33 @@ impl Type {
         }
     }
 
+    /// Returns the type of elements of a literal with one more element, which is of the type `other`.
+    /// `may_differ`: one of both may be open where the other is not.
+    ///
+    /// # Errors
+    /// The checker's sentence if they are of different types.
+    pub(crate) fn joined(self, other: Type, may_differ: bool) -> Result<Type, String> {
+        let fits = match may_differ {
+            true => self.takes(&other, &mut Found::new()) || other.takes(&self, &mut Found::new()),
+            false => self.is_equivalent(&other),
+        };
+        match fits {
+            true => Ok(self.or(other)),
+            false => Err(format!("expected type '{self}' but found '{other}'")),
+        }
+    }
+
+    /// Returns whether two types are the same. What the checker does not know may be any type.
+    fn is_equivalent(&self, other: &Type) -> bool {
+        match (self, other) {
+            (Type::Unknown, _) | (_, Type::Unknown) => true,
+            (Type::Dyn | Type::Holder, Type::Dyn | Type::Holder) => true,
+            (Type::List(a), Type::List(b)) | (Type::Optional(a), Type::Optional(b)) => a.is_equivalent(b),
+            (Type::Map(k, v), Type::Map(l, w)) => k.is_equivalent(l) && v.is_equivalent(w),
+            (one, other) => one == other,
+        }
+    }
+
     /// Replaces the letters of a signature by what they were found to be.
     fn filled(&self, found: &Found) -> Type {
         match self {

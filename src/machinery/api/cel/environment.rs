@@ -8,7 +8,8 @@ use super::functions::{self, MATCHES};
 use super::language;
 use super::lists;
 use super::terms::AS_IT_IS;
-use cel::common::ast::{CallExpr, Expr as Node};
+use crate::{bounds, gostr, gotime};
+use cel::common::ast::{CallExpr, Expr as Node, LiteralValue};
 use cel::extractors::{Arguments, This};
 use cel::parser::{Macro, MacroExprHelper};
 use cel::{Context, DeclarationError, Env, ExecutionError, IdedExpr, ParseError, Value, extensions};
@@ -146,8 +147,32 @@ fn add_function(context: &mut Context, name: &str, shown: &'static str, run: Run
     }
 }
 
-/// Checks that there is a function of the name that is called.
-pub(crate) fn check_name(call: &CallExpr) -> Result<(), Fault> {
+/// Checks that there is a function of the name that is called, and that it can read its argument if
+/// that is written in the expression.
+pub(crate) fn check_call(call: &CallExpr) -> Result<(), Fault> {
+    check_name(call)?;
+    check_literal(call)
+}
+
+/// Checks a text that a function reads as a pattern or a time (`ValidateRegexLiterals` and its
+/// like in `cel-go`). As there it is the first argument beside the value that is called on.
+fn check_literal(call: &CallExpr) -> Result<(), Fault> {
+    let Some(argument) = call.args.first() else { return Ok(()) };
+    let Node::Literal(LiteralValue::String(written)) = &argument.expr else { return Ok(()) };
+    let text = written.inner();
+    let (name, is_valid) = match call.func_name.as_str() {
+        MATCHES => ("matches", bounds::is_regex(text)),
+        "duration" => ("duration", gostr::parse_duration(text).is_ok()),
+        "timestamp" => ("timestamp", gotime::parse_nearest(text).is_ok()),
+        _ => return Ok(()),
+    };
+    match is_valid {
+        true => Ok(()),
+        false => Err(Fault::new(format!("invalid {name} argument")).within(argument)),
+    }
+}
+
+fn check_name(call: &CallExpr) -> Result<(), Fault> {
     let name = call.func_name.as_str();
     let operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
     let short = name.rsplit('.').next().unwrap_or(name);
