@@ -256,8 +256,8 @@ impl Type {
         }
     }
 
-    /// Returns the type of elements of a literal with one more element, which is of the type `other`.
-    /// `may_differ`: one of both may be open where the other is not.
+    /// Returns the type of the elements of a literal with one more element, which is of the type
+    /// `other`. `may_differ`: one of both may be open where the other is not.
     ///
     /// # Errors
     /// The checker's sentence if they are of different types.

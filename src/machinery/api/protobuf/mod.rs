@@ -25,7 +25,7 @@ use serde_json::{Map, Value};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::LazyLock;
-use wire::{Reader, Wire};
+use wire::{Reader, WRONG_WIRE, Wire};
 
 /// The first bytes of every Kubernetes protobuf body.
 const MAGIC: &[u8] = b"k8s\0";
@@ -33,7 +33,6 @@ const MAGIC: &[u8] = b"k8s\0";
 /// counts on its own: the reader of a body checks the whole object against `bounds::DEPTH_MAX`.
 const DEPTH_MAX: usize = 64;
 const TOO_DEEP: &str = "protobuf message is nested too deeply";
-const WRONG_WIRE: &str = "malformed protobuf message: wrong wire type";
 const TOO_EARLY: &str = "times before the year -9999 are not supported";
 
 /// What may still be made inside of a message.
@@ -135,16 +134,16 @@ pub fn decode(body: &[u8], expected: Option<&str>) -> Result<Value, String> {
     let (mut api_version, mut kind, mut raw) = (String::new(), String::new(), &[][..]);
     for item in Reader::new("Unknown", unknown) {
         match item? {
-            (1, Wire::Bytes(meta)) => {
-                for item in Reader::new("TypeMeta", meta) {
+            (1, meta) => {
+                for item in Reader::new("TypeMeta", meta.bytes()?) {
                     match item? {
-                        (1, Wire::Bytes(b)) => api_version = utf8(b)?,
-                        (2, Wire::Bytes(b)) => kind = utf8(b)?,
+                        (1, wire) => api_version = utf8(wire.bytes()?)?,
+                        (2, wire) => kind = utf8(wire.bytes()?)?,
                         _ => {}
                     }
                 }
             }
-            (2, Wire::Bytes(b)) => raw = b,
+            (2, wire) => raw = wire.bytes()?,
             _ => {}
         }
     }
@@ -205,8 +204,7 @@ fn message(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
         let Some(field) = fields.get(&number) else { continue };
         match field.shape {
             Shape::Map => {
-                let Wire::Bytes(entry) = wire else { return Err(WRONG_WIRE.to_string()) };
-                let (key, value) = map_entry(field.kind, entry, room)?;
+                let (key, value) = map_entry(field.kind, wire.bytes()?, room)?;
                 if !out.contains_key(field.json) {
                     room.spend_name(field)?;
                     room.spend(MAP)?;
@@ -267,8 +265,8 @@ fn push_item(
 fn json_inside(short: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
     let mut json = None;
     for item in Reader::new(short, bytes) {
-        if let (1, Wire::Bytes(raw)) = item? {
-            json = Some(raw);
+        if let (1, wire) = item? {
+            json = Some(wire.bytes()?);
         }
     }
     let Some(raw) = json else { return Ok(Value::Null) };
@@ -292,14 +290,14 @@ fn schema_or(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> 
             (false, false) => FURTHER,
         })?;
         match (item?, bool_or) {
-            ((1, Wire::Varint(n)), true) => allows = n != 0,
-            ((2, Wire::Bytes(b)), true) | ((1, Wire::Bytes(b)), false) => {
-                schema = Some(message(SCHEMA, b, room.deeper())?);
+            ((1, wire), true) => allows = wire.varint()? != 0,
+            ((2, wire), true) | ((1, wire), false) => {
+                schema = Some(message(SCHEMA, wire.bytes()?, room.deeper())?);
             }
-            ((2, Wire::Bytes(b)), false) if name.ends_with("OrArray") => {
-                list.push(message(SCHEMA, b, room.deeper())?);
+            ((2, wire), false) if name.ends_with("OrArray") => {
+                list.push(message(SCHEMA, wire.bytes()?, room.deeper())?);
             }
-            ((2, Wire::Bytes(b)), false) => list.push(utf8(b)?.into()),
+            ((2, wire), false) => list.push(utf8(wire.bytes()?)?.into()),
             _ => {}
         }
     }
@@ -362,8 +360,8 @@ fn time(bytes: &[u8], micro: bool) -> Result<Value, String> {
     let (mut seconds, mut nanos) = (0, 0);
     for item in Reader::new("Timestamp", bytes) {
         match item? {
-            (1, Wire::Varint(n)) => seconds = n as i64,
-            (2, Wire::Varint(n)) => nanos = n as i32,
+            (1, wire) => seconds = wire.varint()? as i64,
+            (2, wire) => nanos = wire.varint()? as i32,
             _ => {}
         }
     }
@@ -376,8 +374,8 @@ fn time(bytes: &[u8], micro: bool) -> Result<Value, String> {
 fn quantity(bytes: &[u8]) -> Result<Value, String> {
     let mut text = "0".to_string();
     for item in Reader::new("Quantity", bytes) {
-        if let (1, Wire::Bytes(b)) = item? {
-            text = utf8(b)?;
+        if let (1, wire) = item? {
+            text = utf8(wire.bytes()?)?;
         }
     }
     Ok(text.into())
@@ -388,8 +386,8 @@ fn texts(bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
     let mut all = vec![];
     for item in Reader::new("ExtraValue", bytes) {
         room.spend(if all.is_empty() { LIST + TEXT } else { FURTHER + TEXT })?;
-        if let (1, Wire::Bytes(b)) = item? {
-            all.push(utf8(b)?.into());
+        if let (1, wire) = item? {
+            all.push(utf8(wire.bytes()?)?.into());
         }
     }
     Ok(Value::Array(all))
@@ -399,9 +397,9 @@ fn int_or_string(bytes: &[u8]) -> Result<Value, String> {
     let (mut is_text, mut number, mut text) = (false, 0, String::new());
     for item in Reader::new("IntOrString", bytes) {
         match item? {
-            (1, Wire::Varint(n)) => is_text = n == 1,
-            (2, Wire::Varint(n)) => number = n as i32,
-            (3, Wire::Bytes(b)) => text = utf8(b)?,
+            (1, wire) => is_text = wire.varint()? == 1,
+            (2, wire) => number = wire.varint()? as i32,
+            (3, wire) => text = utf8(wire.bytes()?)?,
             _ => {}
         }
     }
@@ -412,8 +410,8 @@ fn int_or_string(bytes: &[u8]) -> Result<Value, String> {
 fn duration(bytes: &[u8]) -> Result<Value, String> {
     let mut nanos = 0;
     for item in Reader::new("Duration", bytes) {
-        if let (1, Wire::Varint(n)) = item? {
-            nanos = n as i64;
+        if let (1, wire) = item? {
+            nanos = wire.varint()? as i64;
         }
     }
     Ok(Nanos(nanos.into()).to_string().into())

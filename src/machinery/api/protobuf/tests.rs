@@ -169,6 +169,27 @@ fn an_unknown_group_is_skipped_with_all_that_is_in_it() {
     assert_eq!(message(meta, &put(11, &label), 0), Ok(json!({"labels": {"k": "v"}})));
 }
 
+/// As `Unmarshal` of each message in Go. Those that are a scalar in JSON took it for no value.
+#[test]
+fn a_value_of_another_form_than_its_type_is_refused() {
+    let (number, bytes) = (vec![0x08, 0x01], put(1, b"1")); // both are field 1
+    for (name, wrong) in [
+        ("apimachinery.pkg.apis.meta.v1.ObjectMeta", &number),
+        ("apimachinery.pkg.apis.meta.v1.Time", &bytes),
+        ("apimachinery.pkg.apis.meta.v1.Duration", &bytes),
+        ("apimachinery.pkg.api.resource.Quantity", &number),
+        ("apimachinery.pkg.util.intstr.IntOrString", &bytes),
+        ("apimachinery.pkg.apis.meta.v1.FieldsV1", &number),
+        ("api.authentication.v1.ExtraValue", &number),
+        ("api.apiextensions.v1.JSONSchemaPropsOrBool", &bytes),
+        ("api.apiextensions.v1.JSONSchemaPropsOrArray", &number),
+    ] {
+        assert_eq!(message(name, wrong, 0), Err(WRONG_WIRE.to_string()), "{name}");
+    }
+    let envelope = decode(&[MAGIC, number.as_slice()].concat());
+    assert_eq!(envelope, Err(WRONG_WIRE.to_string()));
+}
+
 /// As `PodSecurityContext.Unmarshal` upstream: both forms, also in one message.
 #[test]
 fn numbers_of_a_list_have_a_field_each_or_one_together() {

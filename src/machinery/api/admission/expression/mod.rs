@@ -335,7 +335,8 @@ fn member<'a>(
 /// All elements of a list are of one type, and so are the keys and the values of a map, except in a
 /// call of `format` (`HomogeneousAggregateLiterals` and its validator in `cel-go`).
 ///
-/// Example: `[1, 'a']` is refused, and so is `[object.name, 'a']`, but not `[object.name, dyn('a')]`.
+/// Example: `[1, 'a']` is refused, and so is `[object.name, 'a']`, but not `[object.name,
+/// dyn('a')]`.
 fn join(so_far: Type, given: Type, node: &IdedExpr, inner: &Around<'_>) -> Result<Type, Fault> {
     so_far.joined(given, inner.in_format).map_err(|why| Fault::new(why).within(node))
 }
