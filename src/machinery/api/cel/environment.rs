@@ -105,6 +105,7 @@ const MISSING: &[&str] = &[
     "sets.contains",
     "sets.equivalent",
     "sets.intersects",
+    "optional.unwrap",
     "semver",
     "isSemver",
     "major",

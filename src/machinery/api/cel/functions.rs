@@ -3,10 +3,11 @@
 
 use super::arguments::{NO_OVERLOAD, Run, text, word};
 use super::uris;
+use super::values::optional;
 use crate::bounds;
 use crate::quantity::Quantity;
 use cel::Value;
-use cel::objects::Opaque;
+use cel::objects::{Opaque, OptionalValue};
 use parking_lot::Mutex;
 use regex::Regex;
 use std::cmp::Ordering;
@@ -42,6 +43,9 @@ pub(super) const OWN: &[(&str, Run)] = &[
     ("sum", |v| sum(items(v)?)),
     ("min", |v| extreme("min", v, Ordering::Less)),
     ("max", |v| extreme("max", v, Ordering::Greater)),
+    ("first", |v| Ok(optional(items(v)?.first().cloned()))),
+    ("last", |v| Ok(optional(items(v)?.last().cloned()))),
+    ("unwrapOpt", |v| unwrapped(items(v)?)),
     ("isURL", |v| Ok(Value::Bool(uris::is_request_uri(word(v, 0)?)))),
     ("isQuantity", |v| Ok(Value::Bool(Quantity::parse(word(v, 0)?).is_some()))),
     ("quantity", |v| Ok(Value::Opaque(Arc::new(Amount(Quantity::read(word(v, 0)?)?))))),
@@ -75,6 +79,19 @@ fn items(values: &[Value]) -> Result<&[Value], String> {
         Some(Value::List(items)) => Ok(items),
         _ => Err(NO_OVERLOAD.into()),
     }
+}
+
+/// Returns what is in a list of optionals, without those that hold nothing.
+///
+/// # Errors
+/// An item is no optional.
+fn unwrapped(items: &[Value]) -> Result<Value, String> {
+    let mut held = vec![];
+    for item in items {
+        let item = <&OptionalValue>::try_from(item).map_err(|_| NO_OVERLOAD)?;
+        held.extend(item.value().cloned());
+    }
+    Ok(Value::List(Arc::new(held)))
 }
 
 /// Returns the items of a list that are of types with an order (`comparableTypes` upstream).
@@ -258,6 +275,22 @@ mod tests {
         assert_eq!(made("[duration('1m'), duration('1s')].sum() == duration('61s')"), Ok(Value::Bool(true)));
         for other in ["['a']", "[true]", "[1, -1, 'a']", "[0, 1.5]", "[1u, 1]"] {
             let why = made(&format!("{other}.sum()")).unwrap_err();
+            assert!(why.contains(NO_OVERLOAD), "{other}: {why}");
+        }
+    }
+
+    /// As the library of optionals in `cel-go` (`library.go`), in its second version.
+    #[test]
+    fn ends_of_a_list_are_optional_and_optionals_are_unwrapped() {
+        for holds in [
+            "[1, 2].first().value() == 1 && [1, 2].last().value() == 2",
+            "![].first().hasValue() && [].last().orValue(3) == 3",
+            "[optional.of(1), optional.none()].unwrapOpt() == [1]",
+        ] {
+            assert_eq!(made(holds), Ok(Value::Bool(true)), "{holds}");
+        }
+        for other in ["'a'.first()", "[1].unwrapOpt()"] {
+            let why = made(other).unwrap_err();
             assert!(why.contains(NO_OVERLOAD), "{other}: {why}");
         }
     }
