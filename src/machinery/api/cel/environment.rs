@@ -25,9 +25,11 @@ pub(super) static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     Arc::new(env)
 });
 
-/// Makes `text.matches(pattern)` and `matches(text, pattern)` calls of [`MATCHES`]. The library has
-/// a `matches`, too, whose patterns have ten times the size and are compiled for every call, and
-/// functions of a library go before those that a context adds under the same name.
+/// Makes `text.matches(pattern)` and `matches(text, pattern)` calls of [`MATCHES`] on the text. The
+/// library has a `matches`, too, whose patterns have ten times the size and are compiled for every
+/// call, and functions of a library go before those that a context adds under the same name. One
+/// that a context adds gets its first argument twice if it is called on no value
+/// ([`add_function`]): the pattern would be the text itself, which matches.
 ///
 /// # Errors
 /// If there is such a macro already.
@@ -41,8 +43,9 @@ fn renamed(
     target: &mut Option<IdedExpr>,
     args: &mut Vec<IdedExpr>,
 ) -> Result<Option<IdedExpr>, ParseError> {
-    let (target, args) = (target.take().map(Box::new), std::mem::take(args));
-    let call = CallExpr { func_name: MATCHES.to_string(), target, args };
+    let mut args = std::mem::take(args);
+    let target = target.take().unwrap_or_else(|| args.remove(0)); // a global call has two arguments
+    let call = CallExpr { func_name: MATCHES.to_string(), target: Some(Box::new(target)), args };
     Ok(Some(helper.next_expr(Node::Call(call))))
 }
 
@@ -136,7 +139,8 @@ pub(crate) fn context_with<'v>(more: &'static [(&'static str, Run)]) -> Context<
     context
 }
 
-/// Adds a function, whose errors name `shown`.
+/// Adds a function, whose errors name `shown`. One with several arguments has to be called on its
+/// first: `This` takes it from a global call, and `Arguments` has it once more.
 fn add_function(context: &mut Context, name: &str, shown: &'static str, run: Run) {
     let called = move |This(this): This<Value>, Arguments(rest): Arguments| {
         let mut all = vec![this];
