@@ -168,7 +168,7 @@ mod tests {
             stored(&json!({"spec": {"variables": variables}}), |place, why| faults.push((place, why)));
             faults
         };
-        for whole in ["variables", "[variables]", "{'a': variables, 'b': 1}", "true ? dyn(variables) : 1"] {
+        for whole in ["variables", "[variables]", "{'a': variables}", "true ? dyn(variables) : 1"] {
             assert_eq!(faults(whole), [(1, WHOLE.to_string())], "{whole}");
         }
         for read in ["variables.n", "[variables].map(v, v.n)", "[variables].all(v, v.n > 0)"] {

@@ -256,6 +256,33 @@ impl Type {
         }
     }
 
+    /// Returns the type of the elements of a literal with one more element, which is of the type
+    /// `other`. `may_differ`: one of both may be open where the other is not.
+    ///
+    /// # Errors
+    /// The checker's sentence if they are of different types.
+    pub(crate) fn joined(self, other: Type, may_differ: bool) -> Result<Type, String> {
+        let fits = match may_differ {
+            true => self.takes(&other, &mut Found::new()) || other.takes(&self, &mut Found::new()),
+            false => self.is_equivalent(&other),
+        };
+        match fits {
+            true => Ok(self.or(other)),
+            false => Err(format!("expected type '{self}' but found '{other}'")),
+        }
+    }
+
+    /// Returns whether two types are the same. What the checker does not know may be any type.
+    fn is_equivalent(&self, other: &Type) -> bool {
+        match (self, other) {
+            (Type::Unknown, _) | (_, Type::Unknown) => true,
+            (Type::Dyn | Type::Holder, Type::Dyn | Type::Holder) => true,
+            (Type::List(a), Type::List(b)) | (Type::Optional(a), Type::Optional(b)) => a.is_equivalent(b),
+            (Type::Map(k, v), Type::Map(l, w)) => k.is_equivalent(l) && v.is_equivalent(w),
+            (one, other) => one == other,
+        }
+    }
+
     /// Replaces the letters of a signature by what they were found to be.
     fn filled(&self, found: &Found) -> Type {
         match self {
@@ -411,6 +438,10 @@ mod tests {
             |held: Type, other: Type| call("orValue", true, &[Type::Optional(Box::new(held)), other]);
         assert_eq!(or_value(Type::Dyn, STRING), Ok(Type::Dyn));
         assert_eq!(or_value(INT, Type::Dyn), Ok(Type::Dyn));
+        let of_list = |name: &str, item: Type| call(name, true, &[Type::list(item)]);
+        assert_eq!((of_list("sum", INT), of_list("min", STRING)), (Ok(INT), Ok(STRING)));
+        assert_eq!(of_list("max", Type::Dyn), Ok(Type::Dyn));
+        assert!(of_list("sum", STRING).is_err() && of_list("isSorted", Type::list(INT)).is_err());
         assert_eq!(or_value(Type::Unknown, STRING), Ok(STRING), "of `optional.none()`");
         assert!(or_value(INT, STRING).is_err());
         assert_eq!(

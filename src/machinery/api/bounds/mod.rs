@@ -101,6 +101,14 @@ pub(crate) fn regex_bytes(pattern: &str) -> usize {
     }
 }
 
+/// Returns whether a text is a regular expression of Go, however large. With room for no byte it is
+/// read, and not compiled.
+pub(crate) fn is_regex(pattern: &str) -> bool {
+    let read = from_go(pattern).map_err(regex::Error::Syntax);
+    let read = read.and_then(|pattern| RegexBuilder::new(&pattern).size_limit(0).build());
+    !matches!(read, Err(regex::Error::Syntax(_)))
+}
+
 /// Writes a pattern of Go's `regexp` for this program's engine. What differs:
 ///
 /// ```text

@@ -12,6 +12,11 @@ fn patterns_have_a_size() {
     assert!(regex_bytes(r"\pL{60}") > 64 << 10, "eight letters of text");
     assert_eq!((regex_bytes(r"(?:\pL{30}){30}"), regex_bytes("(")), (PATTERN_MAX, 0));
     assert!(measured_regex(r"\pL{60}", 16 << 10).is_err());
+    for (pattern, is_one) in
+        [(r"(?:\pL{30}){30}", true), ("", true), ("a", true), ("(", false), ("a**", false)]
+    {
+        assert_eq!(is_regex(pattern), is_one, "{pattern}");
+    }
 }
 
 /// Each of these took the square of its length.

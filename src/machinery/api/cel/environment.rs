@@ -8,7 +8,8 @@ use super::functions::{self, MATCHES};
 use super::language;
 use super::lists;
 use super::terms::AS_IT_IS;
-use cel::common::ast::{CallExpr, Expr as Node};
+use crate::{bounds, gostr, gotime};
+use cel::common::ast::{CallExpr, Expr as Node, LiteralValue};
 use cel::extractors::{Arguments, This};
 use cel::parser::{Macro, MacroExprHelper};
 use cel::{Context, DeclarationError, Env, ExecutionError, IdedExpr, ParseError, Value, extensions};
@@ -24,9 +25,11 @@ pub(super) static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     Arc::new(env)
 });
 
-/// Makes `text.matches(pattern)` and `matches(text, pattern)` calls of [`MATCHES`]. The library has
-/// a `matches`, too, whose patterns have ten times the size and are compiled for every call, and
-/// functions of a library go before those that a context adds under the same name.
+/// Makes `text.matches(pattern)` and `matches(text, pattern)` calls of [`MATCHES`] on the text. The
+/// library has a `matches`, too, whose patterns have ten times the size and are compiled for every
+/// call, and functions of a library go before those that a context adds under the same name. One
+/// that a context adds gets its first argument twice if it is called on no value
+/// ([`add_function`]): the pattern would be the text itself, which matches.
 ///
 /// # Errors
 /// If there is such a macro already.
@@ -40,8 +43,9 @@ fn renamed(
     target: &mut Option<IdedExpr>,
     args: &mut Vec<IdedExpr>,
 ) -> Result<Option<IdedExpr>, ParseError> {
-    let (target, args) = (target.take().map(Box::new), std::mem::take(args));
-    let call = CallExpr { func_name: MATCHES.to_string(), target, args };
+    let mut args = std::mem::take(args);
+    let target = target.take().unwrap_or_else(|| args.remove(0)); // a global call has two arguments
+    let call = CallExpr { func_name: MATCHES.to_string(), target: Some(Box::new(target)), args };
     Ok(Some(helper.next_expr(Node::Call(call))))
 }
 
@@ -104,6 +108,7 @@ const MISSING: &[&str] = &[
     "sets.contains",
     "sets.equivalent",
     "sets.intersects",
+    "optional.unwrap",
     "semver",
     "isSemver",
     "major",
@@ -134,7 +139,8 @@ pub(crate) fn context_with<'v>(more: &'static [(&'static str, Run)]) -> Context<
     context
 }
 
-/// Adds a function, whose errors name `shown`.
+/// Adds a function, whose errors name `shown`. One with several arguments has to be called on its
+/// first: `This` takes it from a global call, and `Arguments` has it once more.
 fn add_function(context: &mut Context, name: &str, shown: &'static str, run: Run) {
     let called = move |This(this): This<Value>, Arguments(rest): Arguments| {
         let mut all = vec![this];
@@ -146,8 +152,32 @@ fn add_function(context: &mut Context, name: &str, shown: &'static str, run: Run
     }
 }
 
-/// Checks that there is a function of the name that is called.
-pub(crate) fn check_name(call: &CallExpr) -> Result<(), Fault> {
+/// Checks that there is a function of the name that is called, and that it can read its argument if
+/// that is written in the expression.
+pub(crate) fn check_call(call: &CallExpr) -> Result<(), Fault> {
+    check_name(call)?;
+    check_literal(call)
+}
+
+/// Checks a text that a function reads as a pattern or a time (`ValidateRegexLiterals` and its
+/// like in `cel-go`). As there it is the first argument beside the value that is called on.
+fn check_literal(call: &CallExpr) -> Result<(), Fault> {
+    let Some(argument) = call.args.first() else { return Ok(()) };
+    let Node::Literal(LiteralValue::String(written)) = &argument.expr else { return Ok(()) };
+    let text = written.inner();
+    let (name, is_valid) = match call.func_name.as_str() {
+        MATCHES => ("matches", bounds::is_regex(text)),
+        "duration" => ("duration", gostr::parse_duration(text).is_ok()),
+        "timestamp" => ("timestamp", gotime::parse_nearest(text).is_ok()),
+        _ => return Ok(()),
+    };
+    match is_valid {
+        true => Ok(()),
+        false => Err(Fault::new(format!("invalid {name} argument")).within(argument)),
+    }
+}
+
+fn check_name(call: &CallExpr) -> Result<(), Fault> {
     let name = call.func_name.as_str();
     let operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
     let short = name.rsplit('.').next().unwrap_or(name);

@@ -3,10 +3,11 @@
 
 use super::arguments::{NO_OVERLOAD, Run, text, word};
 use super::uris;
+use super::values::optional;
 use crate::bounds;
 use crate::quantity::Quantity;
 use cel::Value;
-use cel::objects::Opaque;
+use cel::objects::{Opaque, OptionalValue};
 use parking_lot::Mutex;
 use regex::Regex;
 use std::cmp::Ordering;
@@ -36,29 +37,15 @@ pub(super) const OWN: &[(&str, Run)] = &[
         Ok(Value::List(Arc::new(found.take(usize::try_from(limit).unwrap_or(usize::MAX)).collect())))
     }),
     ("isSorted", |v| {
-        let sorted = items(v)?
-            .windows(2)
-            .all(|pair| !matches!(pair[0].partial_cmp(&pair[1]), Some(Ordering::Greater) | None));
-        Ok(Value::Bool(sorted))
+        let is_sorted = |pair: &[Value]| compare(&pair[0], &pair[1]) != Some(Ordering::Greater);
+        Ok(Value::Bool(ordered(v)?.windows(2).all(is_sorted)))
     }),
-    ("sum", |v| {
-        let mut sum = Value::Int(0);
-        for item in items(v)? {
-            sum = match (sum, item) {
-                (Value::Int(0), other) => other.clone(),
-                (Value::Int(a), Value::Int(b)) => Value::Int(a.checked_add(*b).ok_or("integer overflow")?),
-                (Value::UInt(a), Value::UInt(b)) => Value::UInt(a.checked_add(*b).ok_or("integer overflow")?),
-                (Value::Float(a), Value::Float(b)) => Value::Float(a + b),
-                (Value::Duration(a), Value::Duration(b)) => {
-                    Value::Duration(a.checked_add(b).ok_or("duration overflow")?)
-                }
-                _ => return Err("these values cannot be summed".into()),
-            };
-        }
-        Ok(sum)
-    }),
-    ("min", |v| extreme(v, Ordering::Less)),
-    ("max", |v| extreme(v, Ordering::Greater)),
+    ("sum", |v| sum(items(v)?)),
+    ("min", |v| extreme("min", v, Ordering::Less)),
+    ("max", |v| extreme("max", v, Ordering::Greater)),
+    ("first", |v| Ok(optional(items(v)?.first().cloned()))),
+    ("last", |v| Ok(optional(items(v)?.last().cloned()))),
+    ("unwrapOpt", |v| unwrapped(items(v)?)),
     ("isURL", |v| Ok(Value::Bool(uris::is_request_uri(word(v, 0)?)))),
     ("isQuantity", |v| Ok(Value::Bool(Quantity::parse(word(v, 0)?).is_some()))),
     ("quantity", |v| Ok(Value::Opaque(Arc::new(Amount(Quantity::read(word(v, 0)?)?))))),
@@ -92,6 +79,69 @@ fn items(values: &[Value]) -> Result<&[Value], String> {
         Some(Value::List(items)) => Ok(items),
         _ => Err(NO_OVERLOAD.into()),
     }
+}
+
+/// Returns what is in a list of optionals, without those that hold nothing.
+///
+/// # Errors
+/// An item is no optional.
+fn unwrapped(items: &[Value]) -> Result<Value, String> {
+    let mut held = vec![];
+    for item in items {
+        let item = <&OptionalValue>::try_from(item).map_err(|_| NO_OVERLOAD)?;
+        held.extend(item.value().cloned());
+    }
+    Ok(Value::List(Arc::new(held)))
+}
+
+/// Returns the items of a list that are of types with an order (`comparableTypes` upstream).
+///
+/// # Errors
+/// It is no list, or an item has no order.
+fn ordered(values: &[Value]) -> Result<&[Value], String> {
+    let items = items(values)?;
+    let is_number = |item: &Value| matches!(item, Value::Int(_) | Value::UInt(_) | Value::Float(_));
+    let is_other = |item: &Value| matches!(item, Value::String(_) | Value::Bytes(_) | Value::Bool(_));
+    let is_time = |item: &Value| matches!(item, Value::Duration(_) | Value::Timestamp(_));
+    match items.iter().all(|item| is_number(item) || is_other(item) || is_time(item)) {
+        true => Ok(items),
+        false => Err(NO_OVERLOAD.into()),
+    }
+}
+
+/// Compares two values; `None` if their types have no order between them. The crate compares no
+/// bytes.
+fn compare(one: &Value, other: &Value) -> Option<Ordering> {
+    match (one, other) {
+        (Value::Bytes(one), Value::Bytes(other)) => Some(one.cmp(other)),
+        _ => one.partial_cmp(other),
+    }
+}
+
+/// Adds up numbers of one type, or durations. Without any the sum is 0.
+///
+/// # Errors
+/// An item is something else, or of another type than the first, or the sum has too many bits.
+fn sum(items: &[Value]) -> Result<Value, String> {
+    let Some((first, rest)) = items.split_first() else { return Ok(Value::Int(0)) };
+    if !matches!(first, Value::Int(_) | Value::UInt(_) | Value::Float(_) | Value::Duration(_)) {
+        return Err(NO_OVERLOAD.into());
+    }
+    let mut sum = first.clone();
+    for item in rest {
+        sum = match (sum, item) {
+            (Value::Int(a), Value::Int(b)) => Value::Int(a.checked_add(*b).ok_or("integer overflow")?),
+            (Value::UInt(a), Value::UInt(b)) => {
+                Value::UInt(a.checked_add(*b).ok_or("unsigned integer overflow")?)
+            }
+            (Value::Float(a), Value::Float(b)) => Value::Float(a + b),
+            (Value::Duration(a), Value::Duration(b)) => {
+                Value::Duration(a.checked_add(b).ok_or("duration overflow")?)
+            }
+            _ => return Err(NO_OVERLOAD.into()),
+        };
+    }
+    Ok(sum)
 }
 
 /// Compiled patterns that are remembered.
@@ -196,8 +246,69 @@ fn operand(values: &[Value]) -> Result<Quantity, String> {
     }
 }
 
-fn extreme(values: &[Value], wanted: Ordering) -> Result<Value, String> {
-    let mut all = items(values)?.iter();
-    let first = all.next().ok_or("min or max of an empty list")?;
-    Ok(all.fold(first, |best, v| if v.partial_cmp(best) == Some(wanted) { v } else { best }).clone())
+/// Returns the item that is before all others in this order. `name`: the function's.
+///
+/// # Errors
+/// The list is empty, or an item has no order.
+fn extreme(name: &str, values: &[Value], wanted: Ordering) -> Result<Value, String> {
+    let mut all = ordered(values)?.iter();
+    let first = all.next().ok_or_else(|| format!("{name} called on empty list"))?;
+    Ok(all.fold(first, |best, v| if compare(v, best) == Some(wanted) { v } else { best }).clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::environment::context;
+    use super::super::terms::{compile, execute};
+    use super::*;
+
+    fn made(source: &str) -> Result<Value, String> {
+        execute(&compile(source).unwrap(), &context())
+    }
+
+    /// As `lists.go` upstream. A text was the sum of a list with that text alone, or after a 0.
+    #[test]
+    fn numbers_and_durations_have_a_sum() {
+        assert_eq!(made("[].sum()"), Ok(Value::Int(0)));
+        assert_eq!(made("[1, -1, 2].sum()"), Ok(Value::Int(2)));
+        assert_eq!(made("[1.5, 2.0].sum()"), Ok(Value::Float(3.5)));
+        assert_eq!(made("[duration('1m'), duration('1s')].sum() == duration('61s')"), Ok(Value::Bool(true)));
+        for other in ["['a']", "[true]", "[1, -1, 'a']", "[0, 1.5]", "[1u, 1]"] {
+            let why = made(&format!("{other}.sum()")).unwrap_err();
+            assert!(why.contains(NO_OVERLOAD), "{other}: {why}");
+        }
+    }
+
+    /// As the library of optionals in `cel-go` (`library.go`), in its second version.
+    #[test]
+    fn ends_of_a_list_are_optional_and_optionals_are_unwrapped() {
+        for holds in [
+            "[1, 2].first().value() == 1 && [1, 2].last().value() == 2",
+            "![].first().hasValue() && [].last().orValue(3) == 3",
+            "[optional.of(1), optional.none()].unwrapOpt() == [1]",
+        ] {
+            assert_eq!(made(holds), Ok(Value::Bool(true)), "{holds}");
+        }
+        for other in ["'a'.first()", "[1].unwrapOpt()"] {
+            let why = made(other).unwrap_err();
+            assert!(why.contains(NO_OVERLOAD), "{other}: {why}");
+        }
+    }
+
+    #[test]
+    fn bytes_have_an_order_and_lists_have_none() {
+        for holds in [
+            "[b'b', b'a', b'c'].min() == b'a' && [b'a', b'b'].max() == b'b'",
+            "[b'a', b'b'].isSorted() && ![b'b', b'a'].isSorted()",
+            "[2, 1, 3].min() == 1 && ['a', 'b'].max() == 'b' && [].isSorted()",
+        ] {
+            assert_eq!(made(holds), Ok(Value::Bool(true)), "{holds}");
+        }
+        for other in ["[[1]].min()", "[{}].max()", "[null].isSorted()", "1.min()"] {
+            let why = made(other).unwrap_err();
+            assert!(why.contains(NO_OVERLOAD), "{other}: {why}");
+        }
+        let why = made("[].max()").unwrap_err();
+        assert!(why.contains("max called on empty list"), "{why}");
+    }
 }

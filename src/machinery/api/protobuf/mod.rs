@@ -25,7 +25,7 @@ use serde_json::{Map, Value};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::LazyLock;
-use wire::{Reader, Wire};
+use wire::{Reader, WRONG_WIRE, Wire};
 
 /// The first bytes of every Kubernetes protobuf body.
 const MAGIC: &[u8] = b"k8s\0";
@@ -33,7 +33,6 @@ const MAGIC: &[u8] = b"k8s\0";
 /// counts on its own: the reader of a body checks the whole object against `bounds::DEPTH_MAX`.
 const DEPTH_MAX: usize = 64;
 const TOO_DEEP: &str = "protobuf message is nested too deeply";
-const WRONG_WIRE: &str = "malformed protobuf message: wrong wire type";
 const TOO_EARLY: &str = "times before the year -9999 are not supported";
 
 /// What may still be made inside of a message.
@@ -135,16 +134,16 @@ pub fn decode(body: &[u8], expected: Option<&str>) -> Result<Value, String> {
     let (mut api_version, mut kind, mut raw) = (String::new(), String::new(), &[][..]);
     for item in Reader::new("Unknown", unknown) {
         match item? {
-            (1, Wire::Bytes(meta)) => {
-                for item in Reader::new("TypeMeta", meta) {
+            (1, meta) => {
+                for item in Reader::new("TypeMeta", meta.bytes()?) {
                     match item? {
-                        (1, Wire::Bytes(b)) => api_version = utf8(b)?,
-                        (2, Wire::Bytes(b)) => kind = utf8(b)?,
+                        (1, wire) => api_version = utf8(wire.bytes()?)?,
+                        (2, wire) => kind = utf8(wire.bytes()?)?,
                         _ => {}
                     }
                 }
             }
-            (2, Wire::Bytes(b)) => raw = b,
+            (2, wire) => raw = wire.bytes()?,
             _ => {}
         }
     }
@@ -205,8 +204,7 @@ fn message(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
         let Some(field) = fields.get(&number) else { continue };
         match field.shape {
             Shape::Map => {
-                let Wire::Bytes(entry) = wire else { return Err(WRONG_WIRE.to_string()) };
-                let (key, value) = map_entry(field.kind, entry, room)?;
+                let (key, value) = map_entry(field.kind, wire.bytes()?, room)?;
                 if !out.contains_key(field.json) {
                     room.spend_name(field)?;
                     room.spend(MAP)?;
@@ -214,19 +212,20 @@ fn message(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
                 let slot = out.entry(field.json).or_insert_with(|| Value::Object(Map::new()));
                 value::as_map(slot).insert(key, value);
             }
-            Shape::Repeated => {
-                let value = scalar_or_message(field.kind, wire, room)?;
-                match out.entry(field.json).or_insert_with(|| Value::Array(vec![])) {
-                    Value::Array(list) => {
-                        if list.is_empty() {
-                            room.spend_name(field)?;
-                            room.spend(LIST)?;
-                        }
-                        list.push(value);
+            Shape::Repeated => match (field.kind, wire) {
+                ("i" | "l", Wire::Bytes(packed)) => {
+                    let mut numbers = Reader::of_entry(packed);
+                    while let Some(number) = numbers.next_packed() {
+                        room.spend(FURTHER)?;
+                        let value = scalar_or_message(field.kind, Wire::Varint(number?), room)?;
+                        push_item(&mut out, field, value, room)?;
                     }
-                    _ => return Err("malformed protobuf message".to_string()),
                 }
-            }
+                (kind, wire) => {
+                    let value = scalar_or_message(kind, wire, room)?;
+                    push_item(&mut out, field, value, room)?;
+                }
+            },
             Shape::One => {
                 let mut value = scalar_or_message(field.kind, wire, room)?;
                 if field.json == "*" {
@@ -244,12 +243,30 @@ fn message(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
     Ok(Value::Object(out))
 }
 
+/// Adds a value to the list of a repeated field.
+fn push_item(
+    out: &mut Map<String, Value>,
+    field: &Field,
+    value: Value,
+    room: Room<'_>,
+) -> Result<(), String> {
+    let Value::Array(list) = out.entry(field.json).or_insert_with(|| Value::Array(vec![])) else {
+        return Err("malformed protobuf message".to_string());
+    };
+    if list.is_empty() {
+        room.spend_name(field)?;
+        room.spend(LIST)?;
+    }
+    list.push(value);
+    Ok(())
+}
+
 /// Reads a message whose one field holds JSON. As in Go the last one counts if it is there twice.
 fn json_inside(short: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
     let mut json = None;
     for item in Reader::new(short, bytes) {
-        if let (1, Wire::Bytes(raw)) = item? {
-            json = Some(raw);
+        if let (1, wire) = item? {
+            json = Some(wire.bytes()?);
         }
     }
     let Some(raw) = json else { return Ok(Value::Null) };
@@ -273,14 +290,14 @@ fn schema_or(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> 
             (false, false) => FURTHER,
         })?;
         match (item?, bool_or) {
-            ((1, Wire::Varint(n)), true) => allows = n != 0,
-            ((2, Wire::Bytes(b)), true) | ((1, Wire::Bytes(b)), false) => {
-                schema = Some(message(SCHEMA, b, room.deeper())?);
+            ((1, wire), true) => allows = wire.varint()? != 0,
+            ((2, wire), true) | ((1, wire), false) => {
+                schema = Some(message(SCHEMA, wire.bytes()?, room.deeper())?);
             }
-            ((2, Wire::Bytes(b)), false) if name.ends_with("OrArray") => {
-                list.push(message(SCHEMA, b, room.deeper())?);
+            ((2, wire), false) if name.ends_with("OrArray") => {
+                list.push(message(SCHEMA, wire.bytes()?, room.deeper())?);
             }
-            ((2, Wire::Bytes(b)), false) => list.push(utf8(b)?.into()),
+            ((2, wire), false) => list.push(utf8(wire.bytes()?)?.into()),
             _ => {}
         }
     }
@@ -302,6 +319,7 @@ pub(crate) fn is_zero(value: &Value) -> bool {
     }
 }
 
+/// Reads an entry of a map. One without a value has the empty one: `0` where it is an amount.
 fn map_entry(kind: &str, entry: &[u8], room: Room<'_>) -> Result<(String, Value), String> {
     let (mut key, mut value) = (String::new(), None);
     room.spend(TEXT)?;
@@ -312,8 +330,11 @@ fn map_entry(kind: &str, entry: &[u8], room: Room<'_>) -> Result<(String, Value)
             _ => {}
         }
     }
-    let empty = || if kind.len() > 1 { Value::Object(Map::new()) } else { "".into() };
-    Ok((key, value.unwrap_or_else(empty)))
+    let value = match value {
+        Some(value) => value,
+        None => scalar_or_message(kind, Wire::Bytes(&[]), room)?,
+    };
+    Ok((key, value))
 }
 
 fn scalar_or_message(kind: &str, wire: Wire<'_>, room: Room<'_>) -> Result<Value, String> {
@@ -330,16 +351,20 @@ fn scalar_or_message(kind: &str, wire: Wire<'_>, room: Room<'_>) -> Result<Value
     })
 }
 
+/// Reads a time. Only an empty message is none: the beginning of 1970 may be written without its
+/// seconds, which are 0.
 fn time(bytes: &[u8], micro: bool) -> Result<Value, String> {
-    let (mut seconds, mut nanos) = (None, 0);
+    if bytes.is_empty() {
+        return Ok(Value::Null);
+    }
+    let (mut seconds, mut nanos) = (0, 0);
     for item in Reader::new("Timestamp", bytes) {
         match item? {
-            (1, Wire::Varint(n)) => seconds = Some(n as i64),
-            (2, Wire::Varint(n)) => nanos = n as i32,
+            (1, wire) => seconds = wire.varint()? as i64,
+            (2, wire) => nanos = wire.varint()? as i32,
             _ => {}
         }
     }
-    let Some(seconds) = seconds else { return Ok(Value::Null) };
     let at = clock::Timestamp::new(seconds, nanos.clamp(0, 999_999_999));
     let at = at.map_err(|_| if seconds < 0 { TOO_EARLY } else { gotime::TOO_LATE })?;
     Ok(if micro { clock::rfc3339_micro(at) } else { clock::rfc3339(at) }.into())
@@ -349,8 +374,8 @@ fn time(bytes: &[u8], micro: bool) -> Result<Value, String> {
 fn quantity(bytes: &[u8]) -> Result<Value, String> {
     let mut text = "0".to_string();
     for item in Reader::new("Quantity", bytes) {
-        if let (1, Wire::Bytes(b)) = item? {
-            text = utf8(b)?;
+        if let (1, wire) = item? {
+            text = utf8(wire.bytes()?)?;
         }
     }
     Ok(text.into())
@@ -361,8 +386,8 @@ fn texts(bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
     let mut all = vec![];
     for item in Reader::new("ExtraValue", bytes) {
         room.spend(if all.is_empty() { LIST + TEXT } else { FURTHER + TEXT })?;
-        if let (1, Wire::Bytes(b)) = item? {
-            all.push(utf8(b)?.into());
+        if let (1, wire) = item? {
+            all.push(utf8(wire.bytes()?)?.into());
         }
     }
     Ok(Value::Array(all))
@@ -372,9 +397,9 @@ fn int_or_string(bytes: &[u8]) -> Result<Value, String> {
     let (mut is_text, mut number, mut text) = (false, 0, String::new());
     for item in Reader::new("IntOrString", bytes) {
         match item? {
-            (1, Wire::Varint(n)) => is_text = n == 1,
-            (2, Wire::Varint(n)) => number = n as i32,
-            (3, Wire::Bytes(b)) => text = utf8(b)?,
+            (1, wire) => is_text = wire.varint()? == 1,
+            (2, wire) => number = wire.varint()? as i32,
+            (3, wire) => text = utf8(wire.bytes()?)?,
             _ => {}
         }
     }
@@ -385,8 +410,8 @@ fn int_or_string(bytes: &[u8]) -> Result<Value, String> {
 fn duration(bytes: &[u8]) -> Result<Value, String> {
     let mut nanos = 0;
     for item in Reader::new("Duration", bytes) {
-        if let (1, Wire::Varint(n)) = item? {
-            nanos = n as i64;
+        if let (1, wire) = item? {
+            nanos = wire.varint()? as i64;
         }
     }
     Ok(Nanos(nanos.into()).to_string().into())

@@ -169,6 +169,47 @@ fn an_unknown_group_is_skipped_with_all_that_is_in_it() {
     assert_eq!(message(meta, &put(11, &label), 0), Ok(json!({"labels": {"k": "v"}})));
 }
 
+/// As `Unmarshal` of each message in Go. Those that are a scalar in JSON took it for no value.
+#[test]
+fn a_value_of_another_form_than_its_type_is_refused() {
+    let (number, bytes) = (vec![0x08, 0x01], put(1, b"1")); // both are field 1
+    for (name, wrong) in [
+        ("apimachinery.pkg.apis.meta.v1.ObjectMeta", &number),
+        ("apimachinery.pkg.apis.meta.v1.Time", &bytes),
+        ("apimachinery.pkg.apis.meta.v1.Duration", &bytes),
+        ("apimachinery.pkg.api.resource.Quantity", &number),
+        ("apimachinery.pkg.util.intstr.IntOrString", &bytes),
+        ("apimachinery.pkg.apis.meta.v1.FieldsV1", &number),
+        ("api.authentication.v1.ExtraValue", &number),
+        ("api.apiextensions.v1.JSONSchemaPropsOrBool", &bytes),
+        ("api.apiextensions.v1.JSONSchemaPropsOrArray", &number),
+    ] {
+        assert_eq!(message(name, wrong, 0), Err(WRONG_WIRE.to_string()), "{name}");
+    }
+    let envelope = decode(&[MAGIC, number.as_slice()].concat());
+    assert_eq!(envelope, Err(WRONG_WIRE.to_string()));
+}
+
+/// As `PodSecurityContext.Unmarshal` upstream: both forms, also in one message.
+#[test]
+fn numbers_of_a_list_have_a_field_each_or_one_together() {
+    let groups = |bytes: &[u8]| message("api.core.v1.PodSecurityContext", bytes, 0);
+    let of = |all: Value| Ok(json!({ "supplementalGroups": all }));
+    assert_eq!(groups(&[0x20, 1, 0x20, 2]), of(json!([1, 2])));
+    assert_eq!(groups(&put(4, &[1, 0xac, 0x02])), of(json!([1, 300])));
+    assert_eq!(groups(&[&[0x20, 7][..], &put(4, &[1, 2])].concat()), of(json!([7, 1, 2])));
+    assert_eq!(groups(&put(4, &[])), Ok(json!({})));
+    assert_eq!(groups(&put(4, &[0xac])), Err("unexpected EOF".to_string()));
+}
+
+#[test]
+fn an_entry_of_a_map_without_a_value_has_the_empty_one() {
+    let of = |name: &str, number: u32| message(name, &put(number, &put(1, b"k")), 0);
+    assert_eq!(of("api.core.v1.LimitRangeItem", 2), Ok(json!({"max": {"k": "0"}})));
+    assert_eq!(of("apimachinery.pkg.apis.meta.v1.ObjectMeta", 11), Ok(json!({"labels": {"k": ""}})));
+    assert_eq!(of("api.policy.v1.PodDisruptionBudgetStatus", 2), Ok(json!({"disruptedPods": {"k": null}})));
+}
+
 /// As `Quantity.Unmarshal` upstream: fields that it does not know change nothing.
 #[test]
 fn an_amount_without_a_text_is_zero() {
@@ -185,6 +226,14 @@ fn an_extra_attribute_of_a_user_is_a_list() {
     let spec = put(6, &[put(1, b"x.io/id"), put(2, &value)].concat());
     let object = decode(&body("certificates.k8s.io/v1", "CertificateSigningRequest", &put(2, &spec)));
     assert_eq!(object.unwrap()["spec"], json!({"extra": {"x.io/id": ["a", "b"]}}));
+}
+
+#[test]
+fn a_time_without_seconds_is_the_beginning_of_1970() {
+    let time = |name: &str, bytes: &[u8]| message(&format!("apimachinery.pkg.apis.meta.v1.{name}"), bytes, 0);
+    assert_eq!(time("Time", &[0x10, 0x00]), Ok(json!("1970-01-01T00:00:00Z")));
+    assert_eq!(time("MicroTime", &[0x10, 0xe8, 0x07]), Ok(json!("1970-01-01T00:00:00.000001Z")));
+    assert_eq!(time("Time", &[]), Ok(Value::Null));
 }
 
 /// The last second of the year 9999, and one before the year -9999.

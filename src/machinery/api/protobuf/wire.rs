@@ -9,6 +9,29 @@ pub(super) enum Wire<'a> {
     Group,
 }
 
+/// The error of a field whose value is of another form than its type.
+pub(super) const WRONG_WIRE: &str = "malformed protobuf message: wrong wire type";
+
+impl<'a> Wire<'a> {
+    /// # Errors
+    /// The value is none of bytes.
+    pub(super) fn bytes(self) -> Result<&'a [u8], String> {
+        match self {
+            Wire::Bytes(bytes) => Ok(bytes),
+            _ => Err(WRONG_WIRE.to_string()),
+        }
+    }
+
+    /// # Errors
+    /// The value is no number of variable length.
+    pub(super) fn varint(self) -> Result<u64, String> {
+        match self {
+            Wire::Varint(number) => Ok(number),
+            _ => Err(WRONG_WIRE.to_string()),
+        }
+    }
+}
+
 /// The fields of one message: (number, value).
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
@@ -20,7 +43,8 @@ impl<'a> Reader<'a> {
     pub(super) fn new(message: &'a str, bytes: &'a [u8]) -> Reader<'a> {
         Reader { rest: bytes, message: Some(message) }
     }
-    /// Reads an entry of a map: Go skips all fields of it but the key and the value.
+    /// Reads what has no name: an entry of a map, of which Go skips all fields but the key and the
+    /// value, or packed numbers.
     pub(super) fn of_entry(bytes: &'a [u8]) -> Reader<'a> {
         Reader { rest: bytes, message: None }
     }
@@ -53,6 +77,11 @@ impl<'a> Reader<'a> {
             }
         }
         Err("proto: integer overflow".to_string())
+    }
+    /// Reads the next of numbers that stand in one field, one behind the other (`packed`); `None`
+    /// after the last one. Go reads them so beside numbers that have a field each.
+    pub(super) fn next_packed(&mut self) -> Option<Result<u64, String>> {
+        (!self.rest.is_empty()).then(|| self.varint())
     }
     fn take(&mut self, length: u64) -> Result<&'a [u8], String> {
         if length > self.rest.len() as u64 {

@@ -2,7 +2,7 @@
 
 use super::authorizer;
 use super::types::{self, BOOL, INT, NULL, Object, STRING, Type, VARIABLES};
-use crate::cel::environment::{check_name, is_library};
+use crate::cel::environment::{check_call, is_library};
 use crate::cel::fault::Fault;
 use crate::cel::terms::{self, Term};
 use cel::IdedExpr;
@@ -188,19 +188,27 @@ pub(crate) fn parse(source: &str) -> Result<Term, String> {
 /// # Errors
 /// The checker's message.
 pub(crate) fn judge(term: &Term, variables: &Variables) -> Result<Type, String> {
-    let mut inner = vec![];
+    let mut inner = Around::default();
     let work = || infer(term.program.expression(), variables, &mut inner).map_err(|fault| fault.text(term));
     terms::with_stack(term.depth, work).map_err(failed)
 }
 
-/// Returns the type of a node. `inner`: names that the macros around the node bind, with their
-/// types.
-fn infer<'a>(node: &'a IdedExpr, all: &Variables, inner: &mut Vec<(&'a str, Type)>) -> Result<Type, Fault> {
+/// What is known of the nodes around the one whose type is inferred.
+#[derive(Default)]
+struct Around<'a> {
+    /// Names that macros bind, with their types.
+    bound: Vec<(&'a str, Type)>,
+    /// The node is in a call of `format`, whose list may have items of several types.
+    in_format: bool,
+}
+
+/// Returns the type of a node.
+fn infer<'a>(node: &'a IdedExpr, all: &Variables, inner: &mut Around<'a>) -> Result<Type, Fault> {
     infer_all(&node.expr, all, inner).map(Type::bounded).map_err(|fault| fault.within(node))
 }
 
 /// As [`infer`], without the bound on the parts of the type.
-fn infer_all<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type)>) -> Result<Type, Fault> {
+fn infer_all<'a>(node: &'a Node, all: &Variables, inner: &mut Around<'a>) -> Result<Type, Fault> {
     match node {
         Node::Literal(literal) => Ok(match literal {
             LiteralValue::Boolean(_) => BOOL,
@@ -211,10 +219,10 @@ fn infer_all<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type
             LiteralValue::String(_) => STRING,
             LiteralValue::UInt(_) => Type::Plain("uint"),
         }),
-        Node::Ident(name) => ident(name, all, inner),
+        Node::Ident(name) => ident(name, all, &inner.bound),
         Node::Select(select) => {
-            let special = composed_field(select, all, inner);
-            if let Some(given) = special.or_else(|| request_resource(select, all, inner)) {
+            let special = composed_field(select, all, &inner.bound);
+            if let Some(given) = special.or_else(|| request_resource(select, all, &inner.bound)) {
                 return given.map(|given| if select.test { BOOL } else { given });
             }
             let given = infer(&select.operand, all, inner)?.field(&select.field).map_err(Fault::new)?;
@@ -227,7 +235,8 @@ fn infer_all<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type
             let mut optional = list.optional_indices.iter().peekable();
             for (i, element) in list.elements.iter().enumerate() {
                 let is_optional = optional.next_if_eq(&&i).is_some();
-                item = item.or(member(element, is_optional, all, inner)?);
+                let given = member(element, is_optional, all, inner)?;
+                item = join(item, given, element, inner)?;
             }
             Ok(Type::list(item))
         }
@@ -235,8 +244,10 @@ fn infer_all<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type
             let (mut keys, mut values) = (Type::Unknown, Type::Unknown);
             for entry in &map.entries {
                 if let EntryExpr::MapEntry(entry) = &entry.expr {
-                    keys = keys.or(infer(&entry.key, all, inner)?);
-                    values = values.or(member(&entry.value, entry.optional, all, inner)?);
+                    let key = infer(&entry.key, all, inner)?;
+                    keys = join(keys, key, &entry.key, inner)?;
+                    let value = member(&entry.value, entry.optional, all, inner)?;
+                    values = join(values, value, &entry.value, inner)?;
                 }
             }
             Ok(Type::Map(Box::new(keys), Box::new(values)))
@@ -247,11 +258,7 @@ fn infer_all<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type
 }
 
 /// Returns the type of a call.
-fn call_type<'a>(
-    call: &'a CallExpr,
-    all: &Variables,
-    inner: &mut Vec<(&'a str, Type)>,
-) -> Result<Type, Fault> {
+fn call_type<'a>(call: &'a CallExpr, all: &Variables, inner: &mut Around<'a>) -> Result<Type, Fault> {
     if let (OPTIONAL_FIELD, [operand, field]) = (call.func_name.as_str(), call.args.as_slice()) {
         return optional_field(operand, field, all, inner);
     }
@@ -261,15 +268,17 @@ fn call_type<'a>(
     });
     let target = call.target.as_deref().filter(|_| library.is_none());
     let is_method = target.is_some();
+    let was_in_format = inner.in_format;
+    inner.in_format |= call.func_name == "format";
     let mut given = vec![];
     for part in target.into_iter().chain(&call.args) {
         given.push(infer(part, all, inner)?);
     }
+    inner.in_format = was_in_format;
     if !(is_method && authorizer::is_function(&call.func_name)) {
-        check_name(call)?;
+        check_call(call)?;
     }
     match (call.func_name.as_str(), library, given.as_slice()) {
-        ("_?_:_", _, [_, one, other]) => Ok(one.clone().or(other.clone())),
         (name, Some("optional"), given) => {
             types::call(&format!("optional.{name}"), false, given).map_err(Fault::new)
         }
@@ -289,7 +298,7 @@ fn optional_field<'a>(
     operand: &'a IdedExpr,
     field: &IdedExpr,
     all: &Variables,
-    inner: &mut Vec<(&'a str, Type)>,
+    inner: &mut Around<'a>,
 ) -> Result<Type, Fault> {
     let given = infer(operand, all, inner)?;
     let Node::Literal(LiteralValue::String(name)) = &field.expr else {
@@ -308,7 +317,7 @@ fn member<'a>(
     element: &'a IdedExpr,
     is_optional: bool,
     all: &Variables,
-    inner: &mut Vec<(&'a str, Type)>,
+    inner: &mut Around<'a>,
 ) -> Result<Type, Fault> {
     match (infer(element, all, inner)?, is_optional) {
         (Type::Optional(held), true) => Ok(*held),
@@ -318,6 +327,18 @@ fn member<'a>(
         }
         (given, _) => Ok(given),
     }
+}
+
+/// Returns the type of a literal's elements with one more, `node`.
+///
+/// # Errors
+/// All elements of a list are of one type, and so are the keys and the values of a map, except in a
+/// call of `format` (`HomogeneousAggregateLiterals` and its validator in `cel-go`).
+///
+/// Example: `[1, 'a']` is refused, and so is `[object.name, 'a']`, but not `[object.name,
+/// dyn('a')]`.
+fn join(so_far: Type, given: Type, node: &IdedExpr, inner: &Around<'_>) -> Result<Type, Fault> {
+    so_far.joined(given, inner.in_format).map_err(|why| Fault::new(why).within(node))
 }
 
 /// Returns the type of `variables.x`; `None` for another selection.
@@ -369,29 +390,29 @@ fn ident(name: &str, all: &Variables, inner: &[(&str, Type)]) -> Result<Type, Fa
 fn comprehension<'a>(
     c: &'a ComprehensionExpr,
     all: &Variables,
-    inner: &mut Vec<(&'a str, Type)>,
+    inner: &mut Around<'a>,
 ) -> Result<Type, Fault> {
     let range = infer(&c.iter_range, all, inner)?;
     let (first, second) = range.members().map_err(Fault::new)?;
     let begun = infer(&c.accu_init, all, inner)?;
-    let depth = inner.len();
+    let depth = inner.bound.len();
     match &c.iter_var2 {
         Some(name) => {
             // Over a list: the index, then the item.
             let (key, value) = if matches!(range, Type::List(_)) { (second, first) } else { (first, second) };
-            inner.push((&c.iter_var, key));
-            inner.push((name, value));
+            inner.bound.push((&c.iter_var, key));
+            inner.bound.push((name, value));
         }
-        None => inner.push((&c.iter_var, first)),
+        None => inner.bound.push((&c.iter_var, first)),
     }
-    inner.push((&c.accu_var, begun.clone()));
+    inner.bound.push((&c.accu_var, begun.clone()));
     infer(&c.loop_cond, all, inner)?;
     let step = infer(&c.loop_step, all, inner)?;
-    if let Some(last) = inner.last_mut() {
+    if let Some(last) = inner.bound.last_mut() {
         last.1 = begun.or(step);
     }
     let result = infer(&c.result, all, inner);
-    inner.truncate(depth);
+    inner.bound.truncate(depth);
     result
 }
 

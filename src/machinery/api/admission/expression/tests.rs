@@ -34,6 +34,9 @@ fn an_expression_gives_what_is_asked_for() {
         "[?object.?a][0] > 1 && {?'a': object.?b}.a == 'x'",
         "[variables].all(v, v.n > 3) && dyn(variables)['n'] == 4",
         "[1, 2].map(x, x + 1).exists(x, x > 2)",
+        "[[1], [2]].flatten().reverse().slice(0, 1).distinct().sort() == [1] && isIP('::1')",
+        "object.l.first().hasValue() && [1].last().orValue(0) == 1 && [object.?a].unwrapOpt() == [1]",
+        "object.l.sort().reverse() == [] && object.l.flatten(1) == object.m.flatten()",
         "{'a': 1}.all(k, k == 'a')",
         "type(object.a) == int",
         "object.a.matches('^a$')",
@@ -70,6 +73,12 @@ fn what_is_not_there_is_named() {
         ("variables.?n == 1", "overload for '_==_' applied to '(optional_type(int), int)'"),
         ("variables.?n.orValue('a') == 1", "'orValue' applied to 'optional_type(int).(string)'"),
         ("variables[?'n'].hasValue()", "overload for '_[?_]' applied to '(kubernetes.variables, string)'"),
+        ("'ab'.reverse() == 'ba'", "overload for 'reverse' applied to 'string.()'"),
+        ("[1].flatten() == [1]", "overload for 'flatten' applied to 'list(int).()'"),
+        ("[1].unwrapOpt() == []", "overload for 'unwrapOpt' applied to 'list(int).()'"),
+        ("optional.unwrap([object.?a]) == []", "'optional.unwrap' of Kubernetes is not implemented"),
+        ("[[1]].sort() == []", "overload for 'sort' applied to 'list(list(int)).()'"),
+        ("isIP(1)", "overload for 'isIP' applied to '(int)'"),
         ("[?1] == []", "expected type 'optional_type(int)' but found 'int'"),
         ("{?'a': 1} == {}", "expected type 'optional_type(int)' but found 'int'"),
         ("request.uid == ''", "undefined field 'uid'"),
@@ -88,6 +97,55 @@ fn what_is_not_there_is_named() {
     ] {
         let text = verdict(source, Wanted::Bool);
         assert!(text.starts_with("compilation failed: ERROR: <input>") && text.contains(why), "{text}");
+    }
+}
+
+/// As `ValidateRegexLiterals` of `cel-go` and its like.
+#[test]
+fn a_pattern_or_a_time_that_is_written_down_is_read_before_it_is_used() {
+    for (source, function) in [
+        ("object.a.matches('(')", "matches"),
+        ("duration('1d') > duration(object.a)", "duration"),
+        ("timestamp('2026-01-02') < timestamp(object.a)", "timestamp"),
+    ] {
+        let text = verdict(source, Wanted::Bool);
+        assert!(text.ends_with(&format!(": invalid {function} argument")), "{source}: {text}");
+    }
+    for good in [
+        "object.a.matches(object.b) && object.a.matches('^a{1,3}$')",
+        "duration('36h') > duration('-1.5s')",
+        "timestamp('2026-01-02T03:04:05Z') < timestamp('9999-12-31T23:59:59Z')",
+    ] {
+        assert_eq!(verdict(good, Wanted::Bool), "bool", "{good}");
+    }
+}
+
+/// As `ValidateHomogeneousAggregateLiterals` of `cel-go`, and its signature of `_?_:_`.
+#[test]
+fn the_parts_of_a_literal_and_of_a_choice_are_of_one_type() {
+    for (source, why) in [
+        ("[1, 'a'] == []", "expected type 'int' but found 'string'"),
+        ("[object.a, 'a'] == []", "expected type 'dyn' but found 'string'"),
+        ("object.a in ['a', object.b]", "expected type 'string' but found 'dyn'"),
+        ("[[1], ['a']] == []", "expected type 'list(int)' but found 'list(string)'"),
+        ("{'a': 1, 'b': 'x'} == {}", "expected type 'int' but found 'string'"),
+        ("{'a': 1, 2: 1} == {}", "expected type 'string' but found 'int'"),
+        ("'%s'.format([1, 'a']) == ''", "expected type 'int' but found 'string'"),
+        ("(object.a ? 1 : 'a') == 1", "overload for '_?_:_' applied to '(dyn, int, string)'"),
+        ("1 ? true : false", "overload for '_?_:_' applied to '(int, bool, bool)'"),
+        ("object.a ? true : null", "overload for '_?_:_' applied to '(dyn, bool, null)'"),
+    ] {
+        let text = verdict(source, Wanted::Bool);
+        assert!(text.contains(why), "{source}: {text}");
+    }
+    for good in [
+        "object.a in ['a', 'b'] && object.a in [dyn('a'), object.b]",
+        "[[], [1]] == [[2]] && {'a': [], 'b': [1]} != {}",
+        "'%s %s'.format([object.a, 'b']) == '' && '%s %d'.format(['a', dyn(1)]) == ''",
+        "(object.a ? 'a' : object.b) == 1 && (object.a ? [] : [1]) == [1]",
+        "(object.a ? optional.of(1) : optional.none()).orValue(2) == 1",
+    ] {
+        assert_eq!(verdict(good, Wanted::Bool), "bool", "{good}");
     }
 }
 
@@ -121,10 +179,10 @@ fn a_type_says_whether_all_variables_may_be_in_a_value() {
         ("dyn(variables)", true),
         ("[variables][0]", true),
         ("[variables].filter(v, v.n > 1)", true),
-        ("[1, variables][0]", true),
+        ("[dyn(1), dyn(variables)][0]", true),
         ("[dyn(1)] + [variables]", true),
-        ("object.a ? variables : 1", true),
-        ("{'a': variables, 'b': 1}.a", true),
+        ("object.a ? variables : object.b", true),
+        ("{'a': variables, 'b': variables}.a", true),
         ("optional.of(variables)", true),
         ("optional.of(variables).optMap(v, v)", true),
         ("object.?a.orValue(variables)", true),
@@ -134,7 +192,7 @@ fn a_type_says_whether_all_variables_may_be_in_a_value() {
         ("[variables].map(v, v.n)", false),
         ("[variables].all(v, v.n > 1) && dyn(variables).n == 1", false),
         ("[variables][0].n", false),
-        ("[variables, 1].size()", false),
+        ("[variables, variables].size()", false),
         ("object.variables", false),
         ("[object].map(variables, variables)", false),
     ] {

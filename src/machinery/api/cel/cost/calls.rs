@@ -117,6 +117,11 @@ impl<'a> Scope<'a> {
                 let (a, b) = (call.value(0), call.value(1));
                 (0.0, self.larger(a, b))
             }
+            // Functions of Kubernetes get copies of their arguments.
+            "first" | "last" => {
+                let items = self.members(call.value(0)).1;
+                (call.copied(), items.or_optional(true))
+            }
             "_[_]" => self.item(call, false),
             "_[?_]" => self.item(call, true),
             // What an optional holds, and what is only called another type.

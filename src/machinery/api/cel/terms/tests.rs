@@ -11,6 +11,11 @@ fn patterns_are_matched_by_our_own_function() {
         assert!(is_own, "{source}");
         assert_eq!(execute(&term, &context()), Ok(Value::Bool(true)), "{source}");
     }
+    for (source, holds) in
+        [("matches('abc', '^b+$')", false), ("matches('a[', 'a')", true), ("matches('a', 'a' + '')", true)]
+    {
+        assert_eq!(execute(&compile(source).unwrap(), &context()), Ok(Value::Bool(holds)), "{source}");
+    }
     let inner = compile("['a', 'b'].all(x, x.matches('^[ab]$')) && !'c'.matches('^[ab]$')").unwrap();
     assert_eq!(execute(&inner, &context()), Ok(Value::Bool(true)));
     let message = execute(&compile("'a'.matches('(')").unwrap(), &context()).unwrap_err();

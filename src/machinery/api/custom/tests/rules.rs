@@ -40,6 +40,16 @@ fn rules_see_the_names_of_metadata_and_what_has_a_type() {
 }
 
 #[test]
+fn a_pattern_that_is_written_in_a_rule_is_read_with_it() {
+    let errors_of = |rule: &str| {
+        judged(spec(json!({"a": {"type": "string", "x-kubernetes-validations": [{"rule": rule}]}})))
+    };
+    assert_eq!(errors_of("self.matches('^a$')"), [""; 0]);
+    let found = errors_of("self.matches('(')");
+    assert!(found.len() == 1 && found[0].ends_with(": invalid matches argument"), "{found:?}");
+}
+
+#[test]
 fn a_rule_of_several_lines_has_a_message_of_one() {
     let errors_of = |rule: Value| {
         let place =

@@ -40,13 +40,15 @@ fn validate(object: &Value, errors: &mut Errors) {
         }
     }
     const STRATEGIES: [&str; 1] = ["OldestEmulationVersion"];
+    // As upstream, which names the field twice (`ValidateCoordinatedLeaseStrategy`).
+    const STRATEGY: &str = "spec.strategy.strategy";
     let (strategy, shown) = (text(object, "spec.strategy"), at(object, "spec.strategy"));
     if strategy.contains('/') {
         for problem in names::qualified_name(strategy) {
-            errors.invalid_text("spec.strategy", strategy, &problem);
+            errors.invalid_text(STRATEGY, strategy, &problem);
         }
     } else if !shown.is_null() && !STRATEGIES.contains(&strategy) {
-        errors.not_supported("spec.strategy", shown, &STRATEGIES);
+        errors.not_supported(STRATEGY, shown, &STRATEGIES);
     }
     if !text(object, "spec.preferredHolder").is_empty() && strategy.is_empty() {
         errors.forbidden("spec.preferredHolder", "may only be specified if `strategy` is defined");
@@ -93,7 +95,9 @@ mod tests {
         );
         assert_eq!(
             errors_of(holder("x")),
-            ["spec.strategy: Unsupported value: \"x\": supported values: \"OldestEmulationVersion\""]
+            [
+                "spec.strategy.strategy: Unsupported value: \"x\": supported values: \"OldestEmulationVersion\""
+            ]
         );
         assert_eq!(errors_of(holder("a/b/c")).len(), 1);
     }
