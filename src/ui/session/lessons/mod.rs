@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 mod check;
 mod hint;
 mod solve;
+mod watch;
 
 /// The question behind a word of `lesson` that plays the open one again, from its first step.
 fn plays_again(word: &str) -> Option<Ask> {
@@ -364,76 +365,6 @@ impl Session {
                 0
             }
             Err(why) => self.unanswered(&why),
-        }
-    }
-
-    /// Says what the engine finds out by itself, until the cluster ends. After an error of the
-    /// engine it is said, too, and the lesson is followed anew, with a growing pause. One that
-    /// followed before ends: it may be in such a pause, and would say everything twice.
-    pub(crate) fn watch_lesson(&mut self) {
-        let (place, lang, style) = (self.place.clone(), self.lang.clone(), self.style());
-        let news = self.news.clone();
-        let following = self.handle.spawn(async move {
-            // What was known before a change of language stays known: the first view in the other
-            // one may have news.
-            let mut known: Option<LessonView> = None;
-            let mut pause = None;
-            loop {
-                let now = || *lang.lock();
-                let spoken = now();
-                let (mut control, mut next) = match lesson::follow(&place, spoken).await {
-                    Ok((control, first)) => (Some(control), Ok(Some(first))),
-                    // It was too busy to answer in the time that this took.
-                    Err(Error::Hangs { .. }) if known.is_none() => continue,
-                    // The cluster has ended, or has no lessons.
-                    Err(error) if known.is_none() || matches!(error, Error::NotRunning(_)) => return,
-                    Err(error) => (None, Err(error)),
-                };
-                while let Ok(Some(view)) = next {
-                    if now() != spoken {
-                        next = Ok(None);
-                        break; // follow again in the other language
-                    }
-                    // The window may be narrower than it was.
-                    let style = PageStyle { lang: spoken, width: width(), ..style };
-                    if let Some(words) = known.as_ref().and_then(|known| lesson::news(&style, known, &view)) {
-                        news.tell(words);
-                    }
-                    // Also of a lesson that was opened by a key of the interface.
-                    if !view.finished
-                        && known.as_ref().is_none_or(|known| known.id != view.id)
-                        && let Ok(folder) = std::env::current_dir()
-                    {
-                        let told = lesson_files::place_all(spoken, &view.files, &folder, false);
-                        if !told.is_empty() {
-                            news.tell(told);
-                        }
-                    }
-                    known = Some(view);
-                    pause = None;
-                    let value = match &mut control {
-                        Some(control) => control.next().await,
-                        None => Ok(None),
-                    };
-                    next = value.map(|v| v.map(|v| serde_json::from_value(v).unwrap_or_default()));
-                }
-                match next {
-                    Err(why) => {
-                        // Said once, however often it is asked again.
-                        if pause.is_none() {
-                            news.tell(spoken.say(Say::LessonAgain, &[&why.say(spoken)]));
-                        }
-                        let wait = pause.unwrap_or(AGAIN.0);
-                        pause = Some((wait * 2).min(AGAIN.1));
-                        clock::sleep(wait).await;
-                    }
-                    Ok(_) if now() == spoken => return, // the cluster has ended
-                    Ok(_) => {}
-                }
-            }
-        });
-        if let Some(before) = self.engine.following.replace(following.abort_handle()) {
-            before.abort();
         }
     }
 }
