@@ -8,6 +8,7 @@ use crate::lesson;
 use crate::line::{needs_shell, unquoted};
 use crate::texts::Say;
 use lab::view::{Ask, Form, Judged, LessonView, State};
+use lab::why::Typed;
 use lang::charset::{eprintln, println};
 use std::time::Duration;
 
@@ -52,7 +53,7 @@ impl Session {
         let unknown = format!("{{ ! command -v {}; }} >/dev/null 2>&1", quote(text.trim()));
         match self.own_in_shell(&unknown) {
             0 => {}
-            1 => return self.typed_in_shell(text, text),
+            1 => return self.run_known_letter(text),
             code => return code, // the shell has ended, which was said
         }
         let view = self.open_step();
@@ -62,6 +63,20 @@ impl Session {
         };
         eprintln!("{said}");
         NOT_FOUND
+    }
+
+    /// Runs a letter that the shell knows as every other line of the learner's: the lesson engine
+    /// hears of it, and `why` can explain how it ended. Returns the exit code.
+    fn run_known_letter(&mut self, text: &str) -> i32 {
+        // It does not say what it stands for, so a busy engine holds it up for a moment only.
+        let (line, aside) = (text.trim(), true);
+        if self.begin_line(line, aside).is_err() {
+            return INTERRUPTED;
+        }
+        self.last = self.typed_in_shell(text, text);
+        self.line_before = Some(Typed { line: line.into(), code: self.last });
+        self.end_line(line, aside);
+        self.last
     }
 
     /// Answers the question of the open step; the exit code is 0 only if the answer is right.
@@ -163,6 +178,7 @@ mod tests {
         assert!(!session.line.ran_in_shell, "the shell has not run it");
         assert_eq!(session.in_shell("b() { return 5; }; alias c='(exit 7)'"), 0);
         assert_eq!((session.letter_in_shell('b', "b"), session.line.ran_in_shell), (5, true));
+        assert_eq!(session.line_before, Some(Typed { line: "b".into(), code: 5 }), "`why` explains it");
         assert_eq!(session.letter_in_shell('c', " c "), 7);
         // A shell that ends at the first failure goes on.
         assert_eq!(session.in_shell("set -e"), 0);
