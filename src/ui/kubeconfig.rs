@@ -1,5 +1,4 @@
-//! What the kubeconfig says at the moment that kubectl reads in this session: for the prompt and
-//! for completion.
+//! Reads the kubeconfig that kubectl reads in this session now: for the prompt and for completion.
 
 use super::commands::is_stream;
 use super::prose::harmless;

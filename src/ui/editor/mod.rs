@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Lines that are remembered.
+/// How many lines the history keeps.
 const HISTORY_MAX: usize = 5000;
 /// The prompt of a line that continues a text.
 const CONTINUED: &str = "> ";
@@ -258,7 +258,7 @@ fn not_utf8(error: &ReadlineError) -> bool {
     matches!(error, ReadlineError::Io(error) if error.kind() == std::io::ErrorKind::InvalidData)
 }
 
-/// Reads and runs lines until the learner leaves; the exit code.
+/// Reads and runs lines until the learner leaves, and returns the exit code.
 pub(crate) fn run_lines(session: &mut Session, prompt: &mut Prompt) -> i32 {
     loop {
         session.take_interrupt(); // what was pressed before does not concern the next line

@@ -1,10 +1,10 @@
-//! The line that was probably meant by one whose first word is no command. Pure.
+//! Finds the line that was probably meant by one whose first word is no command. Pure.
 
 use super::slip::did_you_mean;
 use super::{cut, english_keys};
 
-/// A suggestion for a line of which the shell did not find the command: the same keys with an
-/// English layout, if the first word then is a command, or else a slip in a word that is known
+/// Returns a suggestion for a line of which the shell did not find the command: the same keys with
+/// an English layout, if the first word then is a command, or else a slip in a word that is known
 /// here. `is_command` is true for everything that the shell would find.
 ///
 /// Examples: `쳐기 localhost` is `curl localhost`; `kubeclt get pods` is `kubectl get pods`; of

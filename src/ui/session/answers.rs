@@ -17,7 +17,7 @@ use std::time::Duration;
 const HEARD_MAX: Duration = Duration::from_millis(500);
 
 impl Session {
-    /// The lesson as it stands; `None` if the engine does not answer soon.
+    /// Returns the view of the open lesson; `None` if the engine does not answer soon.
     fn open_step(&self) -> Option<LessonView> {
         let (place, lang) = (self.place.clone(), self.lang());
         let asked = async move { lesson::view(&place, lang, Ask::Show).await };
@@ -110,10 +110,10 @@ impl Session {
         if asked == 0 { code } else { asked }
     }
 
-    /// What the learner's shell makes of an answer with `$` in it: it knows its variables and runs
-    /// its commands. `answer $(kubectl get pod web -o jsonpath={.status.podIP})` answers with the
-    /// address. A pipe or a remark behind it belongs to the answer, so the braces end on a line of
-    /// their own.
+    /// Lets the learner's shell expand an answer with `$` in it, because the shell has the
+    /// variables and runs commands. `answer $(kubectl get pod web -o jsonpath={.status.podIP})`
+    /// answers with the address. A pipe or a remark behind it belongs to the answer, so the braces
+    /// end on a line of their own.
     ///
     /// # Errors
     /// The exit code, if the shell refuses or the text cannot be read; the reason is printed.
@@ -137,8 +137,8 @@ impl Session {
     }
 }
 
-/// The learner's guess, if the open step has one and the letter is another of its choices, or the
-/// same again.
+/// Returns the learner's guess, if the open step has one and the letter is another of its choices,
+/// or the same again.
 fn kept_guess(view: &LessonView, letter: char) -> Option<&str> {
     let predict = view.predict.as_ref()?;
     let guess = predict.chosen.as_deref()?;

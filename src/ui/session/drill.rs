@@ -44,7 +44,7 @@ impl Session {
         })
     }
 
-    /// Begins a drill, and shows its first task; the exit code.
+    /// Begins a drill, shows its first task, and returns the exit code.
     pub(crate) fn begin_drill(&mut self, asked_for: Drill) -> i32 {
         if !self.alive() {
             return 1;
@@ -104,7 +104,7 @@ impl Session {
         self.show_answer(answer, part)
     }
 
-    /// Prints what `part` makes of a view, or why there is none; the exit code.
+    /// Prints what `part` makes of a view, or why there is none, and returns the exit code.
     fn show_answer(
         &mut self,
         answer: Result<DrillView, Unanswered>,
@@ -184,7 +184,7 @@ impl Session {
     }
 }
 
-/// When little time will be left; `None`: no drill runs, or less is left already.
+/// Returns the time until only [`LITTLE`] is left; `None`: no drill runs, or less is left already.
 fn little(view: &DrillView) -> Option<Duration> {
     let left = Duration::from_secs(view.left_s);
     let is_running = view.phase == Phase::Running;
@@ -215,8 +215,8 @@ enum Word {
     Stop,
 }
 
-/// What a line means for practice. While a drill runs, the words `check`, `hint`, `next` and
-/// `solve` of lessons mean the drill, and so do `skip` and `stop`, also with a Korean keyboard
+/// Returns what a line means for practice. While a drill runs, the words `check`, `hint`, `next`
+/// and `solve` of lessons mean the drill, and so do `skip` and `stop`, also with a Korean keyboard
 /// layout on.
 fn meant(line: &Line, cluster: &str, runs: bool) -> Option<Word> {
     let alone = |word: &str| {
@@ -253,8 +253,8 @@ fn meant(line: &Line, cluster: &str, runs: bool) -> Option<Word> {
     }
 }
 
-/// The drill that these options ask for. `None`: what they say is refused, with the words of the
-/// command line.
+/// Returns the drill that these options ask for. `None`: what they say is refused, with the words
+/// of the command line.
 fn begun(options: &[&str]) -> Option<Drill> {
     let skills = |list: &str| -> Option<Vec<String>> {
         let all: Vec<String> = list.split(',').map(String::from).collect();

@@ -1,4 +1,4 @@
-//! What the session tells the interface around it.
+//! Sends commands from the session to the interface around it.
 
 use super::Session;
 use crate::texts::Say;
@@ -14,7 +14,8 @@ impl Session {
         }
     }
 
-    /// Shows a diagram, or says which there are.
+    /// Runs `map [VIEW]`: shows a view of the map, or prints the names of all. Returns the exit
+    /// code.
     pub(super) fn map(&mut self, words: &[String]) -> i32 {
         use crate::tui::model::View;
         let names: Vec<&str> = View::ALL.iter().map(|v| v.name()).collect();

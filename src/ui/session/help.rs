@@ -1,4 +1,4 @@
-//! `help` at the prompt, and which help explains a word.
+//! Runs `help`, and finds the text that explains a word.
 
 use super::{Lines, Session};
 use crate::texts::Say;

@@ -1,4 +1,4 @@
-//! Words of this program: in a process of their own, or in the shell.
+//! Runs commands of this program, in a process of their own or in the shell.
 
 use super::beside::names_other;
 use super::{Manner, Session};
@@ -14,7 +14,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 impl Session {
-    /// A command of this program itself, in a process of its own.
+    /// Runs a command of this program, and returns its exit code.
     pub(super) fn own(&mut self, args: &[String]) -> i32 {
         if let Some(code) = self.fault_shell(args) {
             return code;
@@ -62,9 +62,9 @@ impl Session {
         }
     }
 
-    /// The process of a command of this program. `etcdctl` has the variables that the shell
-    /// exports: `ETCDCTL_ENDPOINTS` and the like. The other commands have those of this program,
-    /// as `ROPEWALK_LEARNER`; they also run if the shell does not tell its variables.
+    /// Returns the process of a command of this program. `etcdctl` has the variables that the shell
+    /// exports: `ETCDCTL_ENDPOINTS` and the like. The other commands have those of this program, as
+    /// `ROPEWALK_LEARNER`; they also run if the shell does not tell its variables.
     ///
     /// # Errors
     /// Those of [`Session::exports`].

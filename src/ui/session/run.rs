@@ -1,4 +1,4 @@
-//! One line, from the text that was typed to its exit code.
+//! Runs one line, from the text that was typed to its exit code.
 
 use super::{Flow, INTERRUPTED, Lines, Manner, Session};
 use crate::line::{self, Line};
@@ -29,8 +29,8 @@ impl LineState {
     }
 }
 
-/// Who beside this program has to do with a line. `help` and `lesson` are the program's alone: they
-/// are `aside`, and nothing else.
+/// What a line may change, and who has to hear of it. `help` and `lesson` are the program's alone:
+/// they are `aside`, and nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Reach {
     /// The shell or kubectl runs the learner's own words, so `why` can explain how they ended.

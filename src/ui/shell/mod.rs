@@ -25,11 +25,11 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-/// Whether a program has read what was typed ahead is looked at this often, in milliseconds.
+/// How often it is checked whether a program has read what was typed ahead, in milliseconds.
 const LOOK_AGAIN: u16 = 5;
 /// Bytes that are kept of what a shell said and that is no report yet.
 const UNPARSED_MAX: usize = 64 << 10;
-/// A shell that closed its pipes ends within this many milliseconds.
+/// How long a shell that closed its pipes may take to end, in milliseconds.
 const END_PATIENCE: u16 = 300;
 /// A line that runs for so long is asked about once, in milliseconds: the shell answers when it is
 /// ready, also if the line has taken its prompt away.
@@ -116,8 +116,8 @@ impl Shell {
         Ok(n)
     }
 
-    /// The report of the present line, if there is one, and what was said before it. Reports of
-    /// lines before are dropped.
+    /// Returns the report of the present line, if there is one, and what was said before it.
+    /// Reports of lines before are dropped.
     fn reported(&mut self) -> Option<(String, i32)> {
         let mut told = String::new();
         while let Some((before, number, code, rest)) = dialect::report(&self.unparsed, &self.token) {
@@ -284,7 +284,7 @@ impl Shell {
         }
     }
 
-    /// What was typed while a command ran and it did not read.
+    /// Returns what was typed while a command ran, and was not read.
     pub(crate) fn typed_ahead(&mut self) -> String {
         self.screen.as_mut().map(Screen::unread).unwrap_or_default()
     }
@@ -294,13 +294,13 @@ impl Shell {
         self.screen.as_mut().is_some_and(Screen::take_interrupt)
     }
 
-    /// Where the shell is now.
+    /// Returns the working directory of the shell.
     pub(crate) fn cwd(&self) -> Option<PathBuf> {
         std::fs::read_link(Path::new("/proc").join(self.pid()?.to_string()).join("cwd")).ok()
     }
 
-    /// The names of the shell's children that run, or are stopped: between two lines, its programs
-    /// in the background.
+    /// Returns the names of the shell's children that run, or are stopped: between two lines, its
+    /// programs in the background.
     pub(crate) fn running(&self) -> Vec<String> {
         self.pid().map_or_else(Vec::new, children::child_names)
     }
@@ -316,12 +316,12 @@ impl Shell {
         i32::try_from(self.child.id()).ok()
     }
 
-    /// The terminal to tell when the learner's changes its size.
+    /// Returns the terminal to tell when the learner's changes its size.
     pub(crate) fn resizer(&self) -> Option<super::screen::Resizer> {
         self.screen.as_ref().map(Screen::resizer)
     }
 
-    /// The shell's exit code, once it has ended.
+    /// Returns the shell's exit code, once it has ended.
     pub(crate) fn ended(&mut self) -> Option<i32> {
         self.child.try_wait().ok()?.map(exit::code)
     }

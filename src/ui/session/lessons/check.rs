@@ -14,9 +14,9 @@ texts! {
 }
 
 impl Session {
-    /// `check [LESSON]`: says what the step misses, or that it is done. The exit code is 0 only if
-    /// it is done. While a lab is open, a learner may have meant its tasks: then it says that this
-    /// is about the lesson.
+    /// Runs `check [LESSON]`, which says what the step misses, or that it is done. The exit code is
+    /// 0 only if it is done. While a lab is open, a learner may have meant its tasks: then it says
+    /// that this is about the lesson.
     pub(super) fn check_lesson(&mut self, id: Option<String>) -> i32 {
         if !self.alive() {
             return 1;

@@ -1,4 +1,4 @@
-//! The session's words of lessons.
+//! Runs the words of lessons, and asks the lesson engine.
 
 use super::help;
 use super::{INTERRUPTED, Manner, Session};
@@ -23,7 +23,8 @@ mod hint;
 mod solve;
 mod watch;
 
-/// The question behind a word of `lesson` that plays the open one again, from its first step.
+/// Returns the question behind a word of `lesson` that plays the open one again, from its first
+/// step.
 fn plays_again(word: &str) -> Option<Ask> {
     matches!(word, "again" | "restart").then(|| Ask::Goto { step: "1".into() })
 }
@@ -39,11 +40,11 @@ pub(super) enum Unanswered {
 #[derive(Debug)]
 pub(super) struct Interrupted;
 
-/// A busy engine is waited for so long before a line runs that has nothing to do with the cluster.
+/// How long a busy engine is waited for before a line runs that has nothing to do with the cluster.
 /// It answers within milliseconds unless it plays a lesson's setup, or takes up the open lesson
 /// when a session begins.
 const HEARD_MAX: Duration = Duration::from_millis(500);
-/// A busy engine is waited for so long before any other line runs. A setup takes less; an engine
+/// How long a busy engine is waited for before any other line runs. A setup takes less; an engine
 /// that hangs for longer must not keep `down` from being run.
 const BUSY_MAX: Duration = Duration::from_secs(60);
 
@@ -144,7 +145,8 @@ impl Session {
         self.engine.stop_message = said.and_then(Result::ok).and_then(|said| said.as_str().map(String::from));
     }
 
-    /// `lesson stop`: ends the lines that the engine plays, also those of another session.
+    /// Runs `lesson stop`, which ends the lines that the engine plays, also those of another
+    /// session.
     fn stop(&mut self) -> i32 {
         if !self.alive() {
             return 1;
@@ -158,7 +160,7 @@ impl Session {
         }
     }
 
-    /// Says why there is no answer; the exit code.
+    /// Prints why there is no answer, and returns the exit code.
     pub(super) fn unanswered(&mut self, why: &Unanswered) -> i32 {
         match why {
             Unanswered::Cut => {
@@ -175,7 +177,7 @@ impl Session {
         }
     }
 
-    /// How text is laid out for this session, now.
+    /// Returns how text is laid out for this session, now.
     pub(super) fn style(&self) -> PageStyle {
         let terminal = self.manner == Manner::Terminal;
         let width = if terminal { width() } else { PageStyle::WIDEST };
@@ -207,7 +209,7 @@ impl Session {
         Ok(view.is_some_and(|v| v.state == State::Open && v.predict.is_some_and(|p| p.chosen.is_none())))
     }
 
-    /// Asks the engine and prints what `part` makes of its view.
+    /// Asks the engine, prints what `part` makes of its view, and returns the exit code.
     pub(super) fn shown(&mut self, ask: Ask, part: impl FnOnce(&PageStyle, &LessonView) -> String) -> i32 {
         if !self.alive() {
             return 1;
@@ -228,7 +230,7 @@ impl Session {
         }
     }
 
-    /// A word of lessons.
+    /// Runs a word of lessons, and returns its exit code.
     pub(super) fn lesson(&mut self, words: &[String]) -> i32 {
         if words.iter().skip(1).any(|w| matches!(w.as_str(), "--help" | "-h"))
             && let Some(text) = words.first().and_then(|word| help::of_lessons(word))
@@ -269,8 +271,8 @@ impl Session {
         }
     }
 
-    /// A question whose answer may cost something that the learner made: that is listed first, and
-    /// the learner is asked.
+    /// Asks a question whose answer may delete something that the learner made. Lists that first,
+    /// and asks the learner for consent.
     pub(super) fn ask_with_consent(&mut self, ask: Ask, sure: bool) -> i32 {
         if !self.alive() {
             return 1;
@@ -330,7 +332,7 @@ impl Session {
         Ok(consent::take_answer(self.lang()))
     }
 
-    /// What happened in a step that is done, once more.
+    /// Runs `debrief [STEP]`, which tells once more what happened in a step that is done.
     fn debrief(&mut self, step: Option<String>) -> i32 {
         if !self.alive() {
             return 1;
@@ -384,7 +386,7 @@ fn question_id() -> String {
     format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The cells of a line on the learner's terminal, as many as are pleasant to read.
+/// Returns the cells of a line on the learner's terminal, as many as are pleasant to read.
 pub(super) fn width() -> usize {
     PageStyle::fitting(terminal::size().0)
 }
