@@ -8,11 +8,14 @@ use cluster::Place;
 use cluster::control::{Ask, Control};
 use lang::charset::eprintln;
 use serde_json::Value;
+use std::time::Duration;
 
 /// The machine's first process.
 const INIT: i32 = 1;
 /// kill(2): every process that the caller may signal.
 const ALL: i32 = -1;
+/// How long a cluster that hangs may hold the line up. After that, its processes are not known.
+const STATUS_MAX: Duration = Duration::from_secs(10);
 
 impl Session {
     /// Refuses a line that a person typed and that signals such a process. A line that begins with
@@ -37,7 +40,8 @@ impl Session {
     fn own_processes(&self) -> Vec<i32> {
         let around = self.frame.as_ref().map(|_| nix::unistd::getppid().as_raw());
         let own = i32::try_from(std::process::id()).ok().into_iter().chain(around);
-        own.chain(self.handle.block_on(of_cluster(&self.place))).collect()
+        let asked = clock::limit(STATUS_MAX, of_cluster(&self.place));
+        own.chain(self.handle.block_on(asked).unwrap_or_default()).collect()
     }
 }
 
