@@ -13,7 +13,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Returns whether the cluster runs. If it has ended, prints that, unless it is back.
-    pub(super) fn alive(&mut self) -> bool {
+    pub(super) fn check_alive(&mut self) -> bool {
         if !self.dead.load(Ordering::Acquire) {
             return true;
         }

@@ -34,12 +34,12 @@ impl Session {
 
     /// Takes a letter alone as the answer to the question that waits for one, else as a line of the
     /// shell; returns the exit code.
-    pub(super) fn letter(&mut self, letter: char, text: &str) -> i32 {
+    pub(super) fn take_letter(&mut self, letter: char, text: &str) -> i32 {
         match self.waits_for_letter() {
-            Ok(true) => self.shown(Ask::Predict { choice: letter.to_string() }, |style, view| {
+            Ok(true) => self.ask_and_print(Ask::Predict { choice: letter.to_string() }, |style, view| {
                 style.answered(view) + &style.ask(view)
             }),
-            Ok(false) if self.takes_letters() => self.answer(&letter.to_string()),
+            Ok(false) if self.takes_letters() => self.take_answer(&letter.to_string()),
             Ok(false) => self.letter_in_shell(letter, text),
             Err(_) => INTERRUPTED,
         }
@@ -80,7 +80,7 @@ impl Session {
     }
 
     /// Answers the question of the open step; the exit code is 0 only if the answer is right.
-    pub(super) fn answer(&mut self, written: &str) -> i32 {
+    pub(super) fn take_answer(&mut self, written: &str) -> i32 {
         if matches!(written, "" | "--help" | "-h") {
             if let Some(text) = help::of_lessons("answer") {
                 println!("{}", self.say(text, &[]));
@@ -89,7 +89,7 @@ impl Session {
         }
         let written = match needs_shell(written) {
             false => unquoted(written).to_string(),
-            true => match self.expanded(written) {
+            true => match self.expand_in_shell(written) {
                 Ok(text) => text,
                 Err(code) => return code,
             },
@@ -97,7 +97,7 @@ impl Session {
         let mut code = 1;
         // At a terminal the session's lesson watcher says it when a step is done.
         let is_watched = self.manner == Manner::Terminal;
-        let asked = self.shown(Ask::Answer { text: written }, |style, view| {
+        let asked = self.ask_and_print(Ask::Answer { text: written }, |style, view| {
             let over = matches!(view.state, State::Done | State::Solved);
             let is_right = view.answer.as_ref().is_some_and(|answer| answer.state == Judged::Right);
             code = i32::from(!is_right);
@@ -117,7 +117,7 @@ impl Session {
     ///
     /// # Errors
     /// The exit code, if the shell refuses or the text cannot be read; the reason is printed.
-    fn expanded(&mut self, written: &str) -> Result<String, i32> {
+    fn expand_in_shell(&mut self, written: &str) -> Result<String, i32> {
         let path = self.place.root.join(format!("answer-{}", std::process::id()));
         let file = quote(&path.display().to_string());
         let code = self.in_shell(&format!("{{ printf '%s ' {written}\n}} >| {file}"));
@@ -202,7 +202,7 @@ mod tests {
         for (written, text) in
             [("$((6 * 7))", "42"), ("$((1 + 2)) # three", "3"), ("$((1 + 2)) | tr 3 4", "4")]
         {
-            assert_eq!(session.expanded(written), Ok(text.to_string()), "{written}");
+            assert_eq!(session.expand_in_shell(written), Ok(text.to_string()), "{written}");
         }
     }
 }

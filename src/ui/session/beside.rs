@@ -34,7 +34,7 @@ impl Session {
     }
 
     fn open_here_or_beside(&mut self, id: String, ask: Ask, sure: bool) -> i32 {
-        if self.manner != Manner::Terminal || !self.alive() {
+        if self.manner != Manner::Terminal || !self.check_alive() {
             return self.ask_with_consent(ask, sure);
         }
         let asked = match self.ask(Ask::Elsewhere { id }) {
@@ -128,7 +128,7 @@ impl Session {
         if let Some(seed) = seed {
             args.extend(["--seed".to_string(), seed.to_string()]);
         }
-        self.own(&args)
+        self.run_own_command(&args)
     }
 
     /// Leaves a declared cluster: the interface goes back to the learner's own one, a session in

@@ -27,8 +27,10 @@ impl Session {
         let word = meant(line, &self.place.name, self.engine.drill.left().is_some())?;
         Some(match word {
             Word::Begin(drill) => self.begin_drill(drill),
-            Word::Show => self.drilled(Ask::Show, |style, view| drill::page(style, view, clock::now())),
-            Word::Hint => self.on_task(|task| Ask::Hint { task }, drill::hint),
+            Word::Show => {
+                self.ask_drill_and_print(Ask::Show, |style, view| drill::page(style, view, clock::now()))
+            }
+            Word::Hint => self.ask_about_task(|task| Ask::Hint { task }, drill::hint),
             Word::Next => {
                 print!("{}\n", drill::no_next(self.lang()));
                 1
@@ -38,15 +40,17 @@ impl Session {
                 1
             }
             // `watch_drill` prints the result of these two.
-            Word::Skip => self.on_task(|task| Ask::Skip { task }, |_, _| String::new()),
-            Word::Stop => self.drilled(Ask::Stop, |style, view| drill::not_begun(style.lang, view)),
+            Word::Skip => self.ask_about_task(|task| Ask::Skip { task }, |_, _| String::new()),
+            Word::Stop => {
+                self.ask_drill_and_print(Ask::Stop, |style, view| drill::not_begun(style.lang, view))
+            }
             Word::Check => self.check_drill(),
         })
     }
 
     /// Begins a drill, shows its first task, and returns the exit code.
     pub(crate) fn begin_drill(&mut self, asked_for: Drill) -> i32 {
-        if !self.alive() {
+        if !self.check_alive() {
             return 1;
         }
         let (place, lang) = (self.place.clone(), self.lang());
@@ -58,7 +62,7 @@ impl Session {
     }
 
     fn check_drill(&mut self) -> i32 {
-        if !self.alive() {
+        if !self.check_alive() {
             return 1;
         }
         let before = match self.ask_drill(Ask::Show) {
@@ -66,7 +70,7 @@ impl Session {
             Err(why) => return self.unanswered(&why),
         };
         let mut is_done = false;
-        let code = self.drilled(Ask::Check, |style, view| {
+        let code = self.ask_drill_and_print(Ask::Check, |style, view| {
             is_done = drill::is_done(&before, view, before.at);
             let has_moved = before.at != view.at || view.phase != Phase::Running;
             // `watch_drill` prints the result of a task that is over.
@@ -77,12 +81,12 @@ impl Session {
 
     /// Asks something about the task that this session has shown, if it has shown one, else about
     /// the present one.
-    fn on_task(
+    fn ask_about_task(
         &mut self,
         ask: impl FnOnce(String) -> Ask,
         part: impl FnOnce(&PageStyle, &DrillView) -> String,
     ) -> i32 {
-        if !self.alive() {
+        if !self.check_alive() {
             return 1;
         }
         let task = match self.engine.drill.task() {
@@ -92,12 +96,12 @@ impl Session {
                 Err(why) => return self.unanswered(&why),
             },
         };
-        self.drilled(ask(task), part)
+        self.ask_drill_and_print(ask(task), part)
     }
 
     /// Asks practice and prints what `part` makes of its view.
-    fn drilled(&mut self, ask: Ask, part: impl FnOnce(&PageStyle, &DrillView) -> String) -> i32 {
-        if !self.alive() {
+    fn ask_drill_and_print(&mut self, ask: Ask, part: impl FnOnce(&PageStyle, &DrillView) -> String) -> i32 {
+        if !self.check_alive() {
             return 1;
         }
         let answer = self.ask_drill(ask);

@@ -16,7 +16,7 @@ impl Session {
 
     /// Runs `map [VIEW]`: shows a view of the map, or prints the names of all. Returns the exit
     /// code.
-    pub(super) fn map(&mut self, words: &[String]) -> i32 {
+    pub(super) fn show_map(&mut self, words: &[String]) -> i32 {
         use crate::tui::model::View;
         let names: Vec<&str> = View::ALL.iter().map(|v| v.name()).collect();
         if self.frame.is_none() {
@@ -59,7 +59,7 @@ mod tests {
         let place = Home::at(dir.path()).cluster("main").unwrap();
         let mut session = Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone());
         let map = |session: &mut Session, line: &str| {
-            session.map(&line.split_whitespace().map(String::from).collect::<Vec<_>>())
+            session.show_map(&line.split_whitespace().map(String::from).collect::<Vec<_>>())
         };
         for line in ["", "raft", "rafts"] {
             assert_eq!(map(&mut session, line), 1, "map {line}");

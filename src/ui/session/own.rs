@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 
 impl Session {
     /// Runs a command of this program, and returns its exit code.
-    pub(super) fn own(&mut self, args: &[String]) -> i32 {
+    pub(super) fn run_own_command(&mut self, args: &[String]) -> i32 {
         if let Some(code) = self.fault_shell(args) {
             return code;
         }
@@ -24,7 +24,7 @@ impl Session {
             self.complain(&say(Say::Nested), None, Some(&say(Say::NestedTry)));
             return 1;
         }
-        if needs_cluster(args, &self.place.name) && !self.alive() {
+        if needs_cluster(args, &self.place.name) && !self.check_alive() {
             return 1;
         }
         if let Some(code) = self.lab_beside(args) {

@@ -25,11 +25,11 @@ impl Session {
                     }
                     return 0;
                 }
-                Ok(None) => return self.shown(Ask::Hint, PageStyle::hint),
+                Ok(None) => return self.ask_and_print(Ask::Hint, PageStyle::hint),
                 Err(why) => return self.unanswered(&why),
             }
         }
-        let code = self.shown(Ask::Hint, PageStyle::hint);
+        let code = self.ask_and_print(Ask::Hint, PageStyle::hint);
         if code != INTERRUPTED
             && self.manner == Manner::Terminal
             && let Ok(Some(lab)) = self.open_lab()

@@ -147,8 +147,8 @@ impl Session {
 
     /// Runs `lesson stop`, which ends the lines that the engine plays, also those of another
     /// session.
-    fn stop(&mut self) -> i32 {
-        if !self.alive() {
+    fn stop_played_lines(&mut self) -> i32 {
+        if !self.check_alive() {
             return 1;
         }
         match self.ask(Ask::Stop { question: None }) {
@@ -210,8 +210,12 @@ impl Session {
     }
 
     /// Asks the engine, prints what `part` makes of its view, and returns the exit code.
-    pub(super) fn shown(&mut self, ask: Ask, part: impl FnOnce(&PageStyle, &LessonView) -> String) -> i32 {
-        if !self.alive() {
+    pub(super) fn ask_and_print(
+        &mut self,
+        ask: Ask,
+        part: impl FnOnce(&PageStyle, &LessonView) -> String,
+    ) -> i32 {
+        if !self.check_alive() {
             return 1;
         }
         let opens = opens(&ask);
@@ -231,7 +235,7 @@ impl Session {
     }
 
     /// Runs a word of lessons, and returns its exit code.
-    pub(super) fn lesson(&mut self, words: &[String]) -> i32 {
+    pub(super) fn run_lesson_word(&mut self, words: &[String]) -> i32 {
         if words.iter().skip(1).any(|w| matches!(w.as_str(), "--help" | "-h"))
             && let Some(text) = words.first().and_then(|word| help::of_lessons(word))
         {
@@ -249,32 +253,32 @@ impl Session {
         }
         match (word, argument) {
             ("next", _) => self.go_on(sure),
-            ("back", _) => self.shown(Ask::Back, PageStyle::page),
+            ("back", _) => self.ask_and_print(Ask::Back, PageStyle::page),
             ("goto", Some(step)) => self.ask_with_consent(Ask::Goto { step }, sure),
             ("goto", None) => {
                 println!("{}", self.say(Say::HelpGoto, &[]));
                 2
             }
-            ("debrief", step) => self.debrief(step),
+            ("debrief", step) => self.print_debrief(step),
             ("hint", _) => self.lesson_hint(),
             ("check", id) => self.check_lesson(id),
-            ("lesson", Some(word)) if word == "list" => self.lessons(),
-            ("lesson", Some(word)) if word == "stop" => self.stop(),
+            ("lesson", Some(word)) if word == "list" => self.list_lessons(),
+            ("lesson", Some(word)) if word == "stop" => self.stop_played_lines(),
             ("lesson", Some(word)) if word == "leave" => self.leave_lesson(),
             ("lesson", Some(word)) => match plays_again(&word) {
                 Some(ask) => self.ask_with_consent(ask, sure),
                 None => self.open_lesson(word, sure),
             },
-            ("lesson", None) => self.lessons(),
+            ("lesson", None) => self.list_lessons(),
             ("solve", id) => self.solve(id),
-            _ => self.shown(Ask::Show, PageStyle::page),
+            _ => self.ask_and_print(Ask::Show, PageStyle::page),
         }
     }
 
     /// Asks a question whose answer may delete something that the learner made. Lists that first,
     /// and asks the learner for consent.
     pub(super) fn ask_with_consent(&mut self, ask: Ask, sure: bool) -> i32 {
-        if !self.alive() {
+        if !self.check_alive() {
             return 1;
         }
         let mut agreed = None;
@@ -304,7 +308,7 @@ impl Session {
             // What was listed is agreed to, and no more.
             agreed = Some(cost);
         }
-        self.shown(Ask::Sure { ask: Box::new(ask), agreed }, PageStyle::page)
+        self.ask_and_print(Ask::Sure { ask: Box::new(ask), agreed }, PageStyle::page)
     }
 
     /// Asks whether the loss is meant. Ctrl-C is no. News wait for the answer: they would overwrite
@@ -333,8 +337,8 @@ impl Session {
     }
 
     /// Runs `debrief [STEP]`, which tells once more what happened in a step that is done.
-    fn debrief(&mut self, step: Option<String>) -> i32 {
-        if !self.alive() {
+    fn print_debrief(&mut self, step: Option<String>) -> i32 {
+        if !self.check_alive() {
             return 1;
         }
         match self.ask(Ask::Debrief { step }) {
@@ -351,8 +355,8 @@ impl Session {
         }
     }
 
-    fn lessons(&mut self) -> i32 {
-        if !self.alive() {
+    fn list_lessons(&mut self) -> i32 {
+        if !self.check_alive() {
             return 1;
         }
         let open = self

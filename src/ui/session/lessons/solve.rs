@@ -99,7 +99,7 @@ impl Lines for SolutionLines {
 impl Session {
     /// Plays the step's solution, and waits until the step is green.
     pub(super) fn solve(&mut self, id: Option<String>) -> i32 {
-        if !self.alive() {
+        if !self.check_alive() {
             return 1;
         }
         if id.is_none()
@@ -107,7 +107,7 @@ impl Session {
         {
             return code;
         }
-        let solution = match self.solution(id) {
+        let solution = match self.ask_for_solution(id) {
             Ok(solution) => solution,
             Err(why) => return self.unanswered(&why),
         };
@@ -141,7 +141,7 @@ impl Session {
     ///
     /// # Errors
     /// There is no answer.
-    pub(super) fn solution(&mut self, id: Option<String>) -> Result<Solution, Unanswered> {
+    pub(super) fn ask_for_solution(&mut self, id: Option<String>) -> Result<Solution, Unanswered> {
         let answer = self.ask(Ask::Solve { id });
         if matches!(answer, Err(Unanswered::Cut)) {
             let (place, lang, mut before) = (self.place.clone(), self.lang(), self.engine.announced.take());
