@@ -9,7 +9,7 @@ use crate::options::Drill;
 use crate::practice::drill;
 use cluster::Error;
 use lab::practice::view::{Ask, DrillView, Phase};
-use lang::charset::print;
+use lang::charset::{print, println};
 use std::time::Duration;
 
 /// The learner is warned once that only this much time is left.
@@ -32,11 +32,11 @@ impl Session {
             }
             Word::Hint => self.ask_about_task(|task| Ask::Hint { task }, drill::hint),
             Word::Next => {
-                print!("{}\n", drill::no_next(self.lang()));
+                println!("{}", drill::no_next(self.lang()));
                 1
             }
             Word::Solve => {
-                print!("{}\n", drill::no_solve(self.lang()));
+                println!("{}", drill::no_solve(self.lang()));
                 1
             }
             // `watch_drill` prints the result of these two.
@@ -54,7 +54,7 @@ impl Session {
             return 1;
         }
         let (place, lang) = (self.place.clone(), self.lang());
-        let preparing = move || print!("{}\n", drill::preparing(lang));
+        let preparing = move || println!("{}", drill::preparing(lang));
         let begun = self.await_answer(async {
             drill::start(&place, lang, asked_for.seed, asked_for.skills, preparing).await
         });
