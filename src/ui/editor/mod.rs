@@ -9,6 +9,7 @@ use super::line;
 use super::names::Names;
 use super::paste;
 use super::practice::drill::Running;
+use super::prose::harmless;
 use super::session::{Flow, Given, Lines, Session};
 use super::terminal;
 use ahead::{Ahead, take_whole};
@@ -185,7 +186,7 @@ impl Prompt {
             self.ahead.lines.extend(text.split('\n').map(String::from));
             return self.whole();
         };
-        println!("{prompt}{text}");
+        println!("{prompt}{}", harmless(text)); // a paste may have control sequences in it
         self.whole()
     }
 
