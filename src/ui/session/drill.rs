@@ -2,14 +2,19 @@
 
 use super::about::{About, about};
 use super::lessons::{self, Unanswered};
+use super::news::News;
 use super::{Manner, Session};
 use crate::lesson::PageStyle;
 use crate::line::{Line, is_forced, latin_among};
 use crate::options::Drill;
 use crate::practice::drill;
-use cluster::Error;
+use crate::texts::Lang;
+use cluster::control::Control;
+use cluster::{Error, Place};
 use lab::practice::view::{Ask, DrillView, Phase};
 use lang::charset::{print, println};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The learner is warned once that only this much time is left.
@@ -129,63 +134,103 @@ impl Session {
         self.await_answer(async { drill::asked(&place, lang, ask).await })
     }
 
-    /// Follows the drill until the cluster ends, and prints each task that is over and the next
-    /// one. After an error it is followed again, with a growing pause; after a change of language
-    /// at once, in the new one.
+    /// Starts the task that follows the drill until the cluster ends, and prints each task that is
+    /// over and the next one. After an error it follows again, with a growing pause; after a change
+    /// of language at once, in the new one. It replaces the task of before.
     pub(crate) fn watch_drill(&mut self) {
-        let (place, lang, style) = (self.place.clone(), self.lang.clone(), self.style());
-        let (news, running) = (self.news.clone(), self.engine.drill.clone());
-        let following = self.handle.spawn(async move {
-            let mut known: Option<DrillView> = None;
-            let mut pause = lessons::AGAIN.0;
-            loop {
-                let spoken = *lang.lock();
-                let (mut control, mut view) = match drill::follow(&place, spoken).await {
-                    Ok(following) => following,
-                    Err(Error::NotRunning(_)) => return running.learn(&DrillView::default()),
-                    Err(_) => {
-                        clock::pause(pause).await;
-                        pause = (pause * 2).min(lessons::AGAIN.1);
-                        continue;
-                    }
-                };
-                pause = lessons::AGAIN.0;
-                let is_same_language = loop {
-                    running.learn(&view);
-                    let style = PageStyle { lang: spoken, width: lessons::width(), ..style };
-                    let told =
-                        known.as_ref().and_then(|known| drill::news(&style, known, &view, clock::now()));
-                    if let Some(words) = told {
-                        news.tell(words);
-                    }
-                    let little = little(&view);
-                    known = Some(view);
-                    let next = tokio::select! {
-                        next = control.next() => next,
-                        () = wait(little) => {
-                            news.tell(drill::little_time(spoken));
-                            control.next().await
-                        }
-                    };
-                    if *lang.lock() != spoken {
-                        break false;
-                    }
-                    match next {
-                        Ok(Some(value)) => view = serde_json::from_value(value).unwrap_or_default(),
-                        _ => break true,
-                    }
-                };
-                // A drill that goes on in another language keeps its clock in the prompt.
-                if is_same_language {
-                    running.learn(&DrillView::default());
-                    clock::pause(pause).await;
-                }
-            }
-        });
+        let watcher = Watcher {
+            place: self.place.clone(),
+            lang: self.lang.clone(),
+            style: self.style(),
+            news: self.news.clone(),
+            running: self.engine.drill.clone(),
+            known: None,
+        };
+        let following = self.handle.spawn(watcher.run());
         if let Some(before) = self.engine.following_drill.replace(following.abort_handle()) {
             before.abort();
         }
     }
+}
+
+/// Follows the drill.
+struct Watcher {
+    place: Place,
+    /// The language that the session speaks now.
+    lang: Arc<Mutex<Lang>>,
+    style: PageStyle,
+    news: Arc<News>,
+    /// What the prompt and the words of the drill know of it.
+    running: Arc<drill::Running>,
+    /// The last view.
+    known: Option<DrillView>,
+}
+
+impl Watcher {
+    async fn run(mut self) {
+        let mut pause = lessons::AGAIN.0;
+        loop {
+            let spoken = *self.lang.lock();
+            match drill::follow(&self.place, spoken).await {
+                Ok((control, view)) => {
+                    pause = lessons::AGAIN.0;
+                    // A drill that goes on in another language keeps its clock in the prompt.
+                    if self.follow(control, view, spoken).await == Stopped::Ended {
+                        self.running.learn(&DrillView::default());
+                        clock::pause(pause).await;
+                    }
+                }
+                Err(Error::NotRunning(_)) => return self.running.learn(&DrillView::default()),
+                Err(_) => {
+                    clock::pause(pause).await;
+                    pause = (pause * 2).min(lessons::AGAIN.1);
+                }
+            }
+        }
+    }
+
+    /// Follows the drill on one connection and in one language; returns why that has stopped.
+    async fn follow(&mut self, mut control: Control, mut view: DrillView, spoken: Lang) -> Stopped {
+        loop {
+            let little = little(&view);
+            self.take_view(view, spoken);
+            let next = tokio::select! {
+                next = control.next() => next,
+                () = wait(little) => {
+                    self.news.tell(drill::little_time(spoken));
+                    control.next().await
+                }
+            };
+            if *self.lang.lock() != spoken {
+                return Stopped::OtherLanguage;
+            }
+            match next {
+                Ok(Some(value)) => view = serde_json::from_value(value).unwrap_or_default(),
+                _ => return Stopped::Ended,
+            }
+        }
+    }
+
+    /// Tells what is new in a view, and keeps it.
+    fn take_view(&mut self, view: DrillView, spoken: Lang) {
+        self.running.learn(&view);
+        // The window may be narrower than it was.
+        let style = PageStyle { lang: spoken, width: lessons::width(), ..self.style };
+        let told = self.known.as_ref().and_then(|known| drill::news(&style, known, &view, clock::now()));
+        if let Some(words) = told {
+            self.news.tell(words);
+        }
+        self.known = Some(view);
+    }
+}
+
+/// Why a drill is not followed on a connection any more.
+#[derive(PartialEq, Eq)]
+enum Stopped {
+    /// The connection has ended, or has told an error.
+    Ended,
+    /// The learner has chosen another language.
+    OtherLanguage,
 }
 
 /// Returns the time until only [`LITTLE`] is left; `None`: no drill runs, or less is left already.
@@ -279,7 +324,6 @@ fn begun(options: &[&str]) -> Option<Drill> {
 mod tests {
     use super::*;
     use crate::line::classify;
-    use crate::texts::Lang;
     use lab::practice::view::TaskView;
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
     use tokio::net::UnixListener;
