@@ -120,6 +120,10 @@ pub(crate) fn of_korean_layout(text: &str) -> Option<String> {
     if takes_term(&known) {
         return Some(with_latin_terms(&known, text));
     }
+    // The answer behind it may be in Korean: see [`answer_keys`].
+    if known == "answer" {
+        return None;
+    }
     if first != known {
         let is_known = matches!(known.as_str(), "kubectl" | "ropewalk")
             || known == "k" && !second.is_empty()
@@ -188,6 +192,7 @@ mod tests {
             "what 파드",
             "용어 파드",
             "ㅣㄴ -ㅣ",
+            "ㅁㅜㄴㅈㄷㄱ 요청",
             "!ㅎㄷㅅ",
             "echo 안녕",
             "",
