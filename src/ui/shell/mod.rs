@@ -45,6 +45,15 @@ pub(crate) enum Ran {
     Ended(i32),
 }
 
+/// What came of keys that were typed while a line ran.
+enum Keys {
+    Passed,
+    /// A key that interrupts was among them: see [`Screen::type_in`].
+    Interrupted,
+    /// The learner's terminal is gone.
+    Gone,
+}
+
 /// A shell that runs the learner's lines.
 pub(crate) struct Shell {
     setting: Setting,
@@ -258,16 +267,30 @@ impl Shell {
             if report && self.read_reports()? == 0 {
                 return Ok(Ran::Ended(self.await_end()));
             }
-            if key && let Some(screen) = &mut self.screen {
-                let mut bytes = [0; 4096];
-                match nix::unistd::read(stdin.as_fd(), &mut bytes) {
-                    Ok(0) | Err(Errno::EIO) => listening = false, // the learner's terminal is gone
+            if key {
+                match self.pass_keys()? {
+                    Keys::Passed => {}
                     // A shell that reads ahead drops the question at Ctrl-C.
-                    Ok(n) => asked &= !screen.type_in(&bytes[..n])?,
-                    Err(Errno::EINTR | Errno::EAGAIN) => {}
-                    Err(error) => return Err(error.into()),
+                    Keys::Interrupted => asked = false,
+                    Keys::Gone => listening = false,
                 }
             }
+        }
+    }
+
+    /// Passes what was typed at the learner's terminal on to that of the shell.
+    ///
+    /// # Errors
+    /// Those of the two terminals.
+    fn pass_keys(&mut self) -> io::Result<Keys> {
+        let Some(screen) = &mut self.screen else { return Ok(Keys::Gone) };
+        let stdin = io::stdin();
+        let mut bytes = [0; 4096];
+        match nix::unistd::read(stdin.as_fd(), &mut bytes) {
+            Ok(0) | Err(Errno::EIO) => Ok(Keys::Gone),
+            Ok(n) => Ok(if screen.type_in(&bytes[..n])? { Keys::Interrupted } else { Keys::Passed }),
+            Err(Errno::EINTR | Errno::EAGAIN) => Ok(Keys::Passed),
+            Err(error) => Err(error.into()),
         }
     }
 
