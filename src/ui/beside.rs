@@ -83,8 +83,10 @@ pub async fn prepare(own: &Place, there: &Elsewhere, lang: Lang) -> Result<Place
 /// # Errors
 /// It still runs or cannot be removed; the text is for people.
 pub async fn finish(own: &Place, place: &Place, lang: Lang) -> Result<(), String> {
-    // A context in the learner's own file would lead nowhere.
-    let unmerged = kubeconfig::default_kubeconfig().map(|target| kubeconfig::remove_from(place, &target));
+    let has_ended = ended(place).await;
+    // A context in the learner's own file would lead nowhere, unless the cluster still runs.
+    let target = kubeconfig::default_kubeconfig().filter(|_| has_ended);
+    let unmerged = target.map(|target| kubeconfig::remove_from(place, &target));
     let made = make_room(own, place, lang).await;
     match unmerged {
         Some(Err(error)) if made.is_ok() => Err(error.say(lang)),

@@ -1,4 +1,4 @@
-//! Where a word that is wider than a line is broken.
+//! Finds where a word that is wider than a line is broken.
 
 use unicode_width::UnicodeWidthStr;
 

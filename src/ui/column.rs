@@ -1,5 +1,5 @@
-//! Whether the cursor is at the beginning of a line. That is known from what was printed: asking
-//! the terminal takes time, and what is typed in that time would be taken for its answer.
+//! Tracks whether the cursor is at the beginning of a line. That is known from what was printed:
+//! asking the terminal takes time, and what is typed in that time would be taken for its answer.
 
 use parking_lot::Mutex;
 

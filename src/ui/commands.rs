@@ -110,6 +110,12 @@ pub(crate) fn is_program(file: &Path) -> bool {
     std::fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
+/// Returns whether a path leads to a pipe, a socket or a device. A read of it may wait for ever,
+/// and in this process Ctrl-C could not end it.
+pub(crate) fn is_stream(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,11 +1,12 @@
-//! What the kubeconfig says at the moment that kubectl reads in this session: for the prompt and
-//! for completion.
+//! Reads the kubeconfig that kubectl reads in this session now: for the prompt and for completion.
 
+use super::commands::is_stream;
 use super::prose::harmless;
 use client::Client;
 use client::kubeconfig::{Env, Kubeconfig, View, view};
 use cluster::Place;
 use parking_lot::Mutex;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -24,7 +25,7 @@ impl Watched {
     /// Watches the cluster's own kubeconfig.
     pub(crate) fn new(own: &Path) -> Watched {
         let env = Env { kubeconfig: Some(own.into()), ..Env::default() };
-        Watched(Mutex::new(Watching { env, seen: vec![], view: View::default() }))
+        Watched(Mutex::new(Watching { env, seen: vec![], view: view(&Value::Null) }))
     }
 
     /// Watches from now on what kubectl reads in this environment: the learner may have exported
@@ -33,15 +34,17 @@ impl Watched {
         self.0.lock().env = env;
     }
 
-    /// Returns the current context. What cannot be read is empty, as kubectl then does nothing
-    /// either.
+    /// Returns the current context. It is empty if a file cannot be read, because kubectl does
+    /// nothing either then, and if a file is a pipe: the prompt would wait for its content.
     pub(crate) fn view(&self) -> View {
         let mut now = self.0.lock();
         let changed = |file: &Path| std::fs::metadata(file).and_then(|m| m.modified()).ok();
         let files = Kubeconfig::files_of(&now.env).into_iter();
         let found: Vec<_> = files.map(|file| (changed(&file), file)).map(|(at, file)| (file, at)).collect();
         if found != now.seen || found.iter().any(|(_, at)| at.is_none()) {
-            now.view = Kubeconfig::load(&now.env, "").map(|all| view(&all.to_value())).unwrap_or_default();
+            let has_stream = found.iter().any(|(file, _)| is_stream(file));
+            let read = if has_stream { None } else { Kubeconfig::load(&now.env, "").ok() };
+            now.view = view(&read.map_or(Value::Null, |all| all.to_value()));
             now.seen = found;
         }
         now.view.clone()
@@ -121,5 +124,24 @@ mod tests {
         assert_eq!(watched.view(), View { namespace: "default".into(), ..View::default() });
         watched.follow(Env { kubeconfig: Some(own.into()), ..Env::default() });
         assert_eq!(watched.view().context, "ropewalk-main");
+    }
+
+    /// `mkfifo pipe; export KUBECONFIG=pipe`: there would be no prompt any more.
+    #[test]
+    fn a_pipe_is_not_waited_for_and_a_damaged_file_shows_no_context() {
+        let dir = tempfile::tempdir().unwrap();
+        let [pipe, damaged] = ["pipe", "damaged"].map(|name| dir.path().join(name));
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::fs::write(&damaged, "{").unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for file in [pipe, damaged] {
+                drop(tell.send(prompt(&Watched::new(&file).view(), "main"))); // the test may have ended
+            }
+        });
+        for _ in 0..2 {
+            let shown = told.recv_timeout(std::time::Duration::from_secs(60));
+            assert_eq!(shown.as_deref(), Ok("ropewalk> "));
+        }
     }
 }

@@ -259,13 +259,24 @@ impl Screen {
 
     /// Prints a line of text among the programs' output.
     pub(crate) fn say(&self, text: &str) {
-        let _ = (&self.slave).write_all(format!("{text}\n").as_bytes());
+        self.resume_output();
+        let _ = (&self.slave).write_all(format!("{text}\n").as_bytes()); // the terminal may be gone
+    }
+
+    /// Makes the terminal print again if Ctrl-S has stopped it: a write would wait for a Ctrl-Q,
+    /// and this thread, which passes keys on, would be the one that waits. The kernel lets `TCOON`
+    /// end only what `TCOOFF` has begun, so that comes first. Source: Linux,
+    /// `n_tty_ioctl_helper` in drivers/tty/tty_ioctl.c.
+    fn resume_output(&self) {
+        for action in [FlowArg::TCOOFF, FlowArg::TCOON] {
+            let _ = tcflow(&self.slave, action); // the terminal may be gone
+        }
     }
 
     /// Returns when everything that was written to this terminal so far has been shown: a mark is
     /// written behind it, and waited for.
     pub(crate) fn settle(&mut self) -> io::Result<()> {
-        let _ = tcflow(&self.slave, FlowArg::TCOON); // the learner may have pressed Ctrl-S
+        self.resume_output();
         self.last += 1;
         (&self.slave).write_all(&self.mark.numbered(self.last))?;
         let mut shown = self.written.load(Ordering::Relaxed);
@@ -442,6 +453,28 @@ mod tests {
         let (mut screen, _shell) = Screen::open(Arc::default()).unwrap();
         screen.last += 1; // dropped with what the terminal had not passed on
         assert!(settles(&mut screen), "each line waits until it gives up");
+    }
+
+    /// `sleep 3`, and Ctrl-S while it runs: nothing would read the Ctrl-Q.
+    #[test]
+    fn a_terminal_that_ctrl_s_has_stopped_is_written_to() {
+        for is_line in [true, false] {
+            let (mut screen, _shell) = Screen::open(Arc::default()).unwrap();
+            screen.type_in(b"\x13\r").unwrap();
+            // The terminal takes keys in their order: behind the line's end it is stopped.
+            while pty::unread(screen.slave.as_fd()).unwrap() == 0 {
+                std::thread::yield_now();
+            }
+            let (tell, told) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                match is_line {
+                    true => screen.say("[1]+ Done"),
+                    false => screen.settle().unwrap(),
+                }
+                drop(tell.send(())); // the test may have given it up
+            });
+            assert!(told.recv_timeout(Duration::from_secs(60)).is_ok(), "a line: {is_line}");
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Keys that were typed while a program ran, as text for the next prompt.
 
-/// The text of keys that no program read. Keys that are no text (arrows, Ctrl-L, an end of input)
-/// do nothing any more; the keys that erase do so, as in the kernel's line editor. A tab becomes a
-/// space: there is nothing that it could complete. Pure.
+/// Returns the text of keys that no program read. Keys that are no text (arrows, Ctrl-L, an end of
+/// input) do nothing any more; the keys that erase do so, as in the kernel's line editor. A tab
+/// becomes a space: there is nothing that it could complete. Pure.
 pub(crate) fn typed_text(keys: &str) -> String {
     let mut text = String::new();
     let mut keys = keys.chars();
@@ -43,8 +43,8 @@ pub(crate) fn typed_text(keys: &str) -> String {
     text
 }
 
-/// A line without its last word and what stands behind that: what Ctrl-W leaves of it. A word has
-/// letters, digits and `_` in it. Source: termios(3), VWERASE; Linux, `eraser` in n_tty.c.
+/// Returns a line without its last word and what stands behind that: what Ctrl-W leaves of it. A
+/// word has letters, digits and `_` in it. Source: termios(3), VWERASE; Linux, `eraser` in n_tty.c.
 fn without_last_word(line: &str) -> &str {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     line.trim_end_matches(|c: char| !is_part(c)).trim_end_matches(is_part)

@@ -1,4 +1,5 @@
-//! What is said to a shell so that it runs lines for us and tells how each ended. Pure.
+//! Builds the commands with which a shell runs the learner's lines and reports how each ended.
+//! Pure.
 //!
 //! The shell reads commands from a pipe, so nothing is echoed and nothing that a program leaves
 //! unread on the terminal is taken for a command. Each line is an `eval` whose standard input and
@@ -58,7 +59,7 @@ const CUT_OFF: &str = "trap '{ __ropewalk_code=130; : ${__ropewalk_cut?}; } 2>/d
 const TELL_OF_JOBS: &str = "if [[ \" ${(j: :)jobstates-}\" == *\" suspended:\"* ]]; \
                             then setopt notify; else unsetopt notify; fi; ";
 
-/// Which shells differ in what we need.
+/// The shells that differ in what the session needs of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Bash,
@@ -72,7 +73,8 @@ pub(crate) enum Dialect {
 }
 
 impl Dialect {
-    /// By the program's name; `None` for shells with another grammar (fish, tcsh, nu).
+    /// Returns the dialect of a shell by the program's name; `None` for shells with another grammar
+    /// (fish, tcsh, nu).
     pub(crate) fn of(shell: &Path) -> Option<Dialect> {
         match shell.file_name()?.to_str()? {
             "bash" => Some(Dialect::Bash),
@@ -83,7 +85,7 @@ impl Dialect {
         }
     }
 
-    /// Arguments with which it reads commands from standard input.
+    /// Returns the arguments with which it reads commands from standard input.
     pub(crate) fn arguments(self, terminal: bool, start_files: bool) -> &'static [&'static str] {
         match (self, terminal, start_files) {
             (Dialect::Bash, true, true) => &["--noediting", "-i", "+o", "history"],
@@ -100,9 +102,9 @@ impl Dialect {
         }
     }
 
-    /// The first commands: the report, then what the learner's lines rely on. Several lines,
-    /// because a function named like an alias can only be defined on a line after the alias went.
-    /// They are reported as line 0.
+    /// Returns the first commands: the report, then what the learner's lines rely on. Several
+    /// lines, because a function named like an alias can only be defined on a line after the alias
+    /// went. They are reported as line 0.
     pub(crate) fn preparation(self, surroundings: &Surroundings<'_>, token: &str, terminal: bool) -> String {
         let own = match self {
             Dialect::Bash => "set +H 2>/dev/null; shopt -s expand_aliases; ",
@@ -141,10 +143,10 @@ impl Dialect {
         )
     }
 
-    /// The functions of [`Dialect::order`] and [`question`]. Each is called with an exit code and
-    /// the number of a line; `__ropewalk_begin` returns the code, so that `$?` is that in the line.
-    /// None of their commands may fail: after the learner's `set -e` that would end the shell.
-    /// Their trace of `set -x` goes to /dev/null.
+    /// Returns the functions of [`Dialect::order`] and [`question`]. Each is called with an exit
+    /// code and the number of a line; `__ropewalk_begin` returns the code, so that `$?` is that in
+    /// the line. None of their commands may fail: after the learner's `set -e` that would end the
+    /// shell. Their trace of `set -x` goes to /dev/null.
     fn functions(self, token: &str, terminal: bool) -> String {
         let report = format!("command printf '[{token}:%s:%s]' \"$2\" \"$1\"");
         let begin = "unset -v __ropewalk_code || :; return \"$1\"";
@@ -193,9 +195,9 @@ impl Dialect {
         )
     }
 
-    /// A function that adds each of its arguments to the list of `history` and `fc`. Not a line
-    /// that begins with an alias for `fc -s`: the next such line would run itself, until the shell
-    /// has no stack any more.
+    /// Returns a function that adds each of its arguments to the list of `history` and `fc`. Not a
+    /// line that begins with an alias for `fc -s`: the next such line would run itself, until the
+    /// shell has no stack any more.
     fn history(self) -> String {
         let add = match self {
             Dialect::Bash => "[[ ${BASH_ALIASES[${1%%[[:space:]]*}]-} == *fc* ]] || builtin history -s",
@@ -223,8 +225,8 @@ impl Dialect {
         format!(" __ropewalk_history {}{end}", typed.join(" "))
     }
 
-    /// A line of the learner's, as a command for the shell. `number` is in its report, `last`
-    /// is what `$?` is to be in it.
+    /// Returns a line of the learner's as a command for the shell. `number` is in its report,
+    /// `last` is what `$?` is to be in it.
     pub(crate) fn order(self, line: &str, number: u64, last: i32, terminal: bool) -> String {
         let channels = if terminal { "<&7 2>&8 7<&- 8>&-" } else { "<&7 7<&- 8>&-" };
         // An open here-document or a backslash at its end would swallow what stands behind.
@@ -246,14 +248,14 @@ impl Dialect {
     }
 }
 
-/// A command that reports a line whose prompt was lost. For a line that still runs it changes
-/// nothing: the shell reads it afterwards.
+/// Returns a command that reports a line whose prompt was lost. For a line that still runs it
+/// changes nothing: the shell reads it afterwards.
 pub(crate) fn question(number: u64) -> String {
     format!(" __ropewalk_again {KEPT} {number} || :\n")
 }
 
-/// A command that writes the variables that the shell exports into a file, as `/proc/PID/environ`
-/// has them, and reports that under this number.
+/// Returns a command that writes the variables that the shell exports into a file, as
+/// `/proc/PID/environ` has them, and reports that under this number.
 pub(crate) fn ask_for_exports(file: &str, number: u64) -> String {
     format!(" __ropewalk_exports {}; __ropewalk 0 {number}\n", quote(file))
 }
@@ -273,7 +275,7 @@ pub(crate) struct Surroundings<'a> {
     pub spare: &'a Path,
 }
 
-/// A word that a shell takes literally.
+/// Returns a text in quotes, as a word that a shell takes literally.
 pub(crate) fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }

@@ -1,4 +1,4 @@
-//! What a shell has said on the pipe of its reports. Pure.
+//! Parses what a shell has written to the pipe of its reports. Pure.
 
 /// Stands behind the code of a report that no prompt gives, because the prompt is read-only. What
 /// was said before such a report is the learner's own prompt.
@@ -27,9 +27,9 @@ pub(crate) fn report(heard: &[u8], token: &str) -> Option<(String, u64, i32, usi
     }
 }
 
-/// What a shell has said beside its reports, for the learner: without the trace that `set -x` makes
-/// of our own commands. That of the `eval`, and of typed lines for the history, has as many lines
-/// as what stands in it.
+/// Returns what a shell has said to the learner beside its reports: without the trace that
+/// `set -x` makes of our own commands. That of the `eval`, and of typed lines for the history, has
+/// as many lines as what stands in it.
 pub(crate) fn told_beside(before: &str) -> String {
     let mut of_eval = false;
     let lines = before.lines().filter(|line| {

@@ -9,6 +9,7 @@ use super::line;
 use super::names::Names;
 use super::paste;
 use super::practice::drill::Running;
+use super::prose::harmless;
 use super::session::{Flow, Given, Lines, Session};
 use super::terminal;
 use ahead::{Ahead, take_whole};
@@ -26,7 +27,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Lines that are remembered.
+/// How many lines the history keeps.
 const HISTORY_MAX: usize = 5000;
 /// The prompt of a line that continues a text.
 const CONTINUED: &str = "> ";
@@ -185,7 +186,7 @@ impl Prompt {
             self.ahead.lines.extend(text.split('\n').map(String::from));
             return self.whole();
         };
-        println!("{prompt}{text}");
+        println!("{prompt}{}", harmless(text)); // a paste may have control sequences in it
         self.whole()
     }
 
@@ -258,7 +259,7 @@ fn not_utf8(error: &ReadlineError) -> bool {
     matches!(error, ReadlineError::Io(error) if error.kind() == std::io::ErrorKind::InvalidData)
 }
 
-/// Reads and runs lines until the learner leaves; the exit code.
+/// Reads and runs lines until the learner leaves, and returns the exit code.
 pub(crate) fn run_lines(session: &mut Session, prompt: &mut Prompt) -> i32 {
     loop {
         session.take_interrupt(); // what was pressed before does not concern the next line

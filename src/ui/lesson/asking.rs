@@ -9,7 +9,8 @@ use lab::guest::NAME;
 use lab::view::{Ask, LessonView, Question, State};
 use serde_json::Value;
 
-/// The name under which engines are asked for a language, and lessons keep its texts: `en`, `ko`.
+/// Returns the name under which engines are asked for a language, and lessons keep its texts: `en`,
+/// `ko`.
 pub fn tag(lang: Lang) -> &'static str {
     if lang == Lang::Ko { "ko" } else { "en" }
 }

@@ -29,13 +29,14 @@ impl PageStyle {
     /// The widest line that is pleasant to read, in cells.
     pub(crate) const WIDEST: usize = 78;
 
-    /// For the output of a command, without colours: as wide as its terminal, and no wider than 78
-    /// cells, which is pleasant to read. The pane of a shell may have fewer columns.
+    /// Returns the style for the output of a command, without colours: as wide as its terminal, and
+    /// no wider than 78 cells, which is pleasant to read. The pane of a shell may have fewer
+    /// columns.
     pub fn for_output(lang: Lang) -> PageStyle {
         PageStyle { lang, width: PageStyle::fitting(terminal::size().0), colour: false, beside: false }
     }
 
-    /// The width of lines on a terminal of this many columns.
+    /// Returns the width of lines on a terminal of this many columns.
     pub(crate) fn fitting(columns: u16) -> usize {
         usize::from(columns).min(PageStyle::WIDEST)
     }
@@ -46,13 +47,13 @@ impl PageStyle {
     pub(crate) fn prose(&self, markdown: &str, indent: &str) -> String {
         prose::text(markdown, self.width, indent, self.colour)
     }
-    /// A paragraph behind a mark, its further lines under its first.
+    /// Returns a paragraph behind a mark, its further lines under its first.
     pub(crate) fn marked(&self, mark: &str, markdown: &str) -> String {
         let hang = " ".repeat(prose::cells(mark));
         let text = self.prose(markdown, &hang);
         format!("{mark}{}", text.strip_prefix(&hang).unwrap_or(&text))
     }
-    /// What the engine tells beside the text of the step.
+    /// Returns what the engine tells beside the text of the step.
     pub(crate) fn notice(&self, text: &str) -> String {
         self.marked("! ", &typed::here(text))
     }
@@ -60,7 +61,7 @@ impl PageStyle {
         if self.colour { format!("\x1b[1m{text}\x1b[0m") } else { text.into() }
     }
 
-    /// Everything there is to see of the open step; a sentence if no lesson is open.
+    /// Returns everything there is to see of the open step; a sentence if no lesson is open.
     pub fn page(&self, view: &LessonView) -> String {
         if view.id.is_empty() {
             return typed::here(&view.notices.join("\n"))
@@ -95,7 +96,7 @@ impl PageStyle {
         out
     }
 
-    /// What may be read once the question is answered.
+    /// Returns what may be read once the question is answered.
     pub(crate) fn answered(&self, view: &LessonView) -> String {
         match view.after.is_empty() || self.beside {
             true => String::new(),
@@ -103,7 +104,7 @@ impl PageStyle {
         }
     }
 
-    /// The question, or the task and how it stands.
+    /// Returns the question, or the task and how it stands.
     pub(crate) fn ask(&self, view: &LessonView) -> String {
         let mut out = String::new();
         if let Some(predict) = awaited_guess(view) {
@@ -124,7 +125,8 @@ impl PageStyle {
         out
     }
 
-    /// The question that the cluster proves, and how to answer it; then how the answer stands.
+    /// Returns the question that the cluster proves, and how to answer it; then how the answer
+    /// stands.
     fn asked(&self, view: &LessonView) -> String {
         let Some(answer) = &view.answer else { return String::new() };
         let mut out = self.marked("? ", &answer.question);
@@ -143,7 +145,7 @@ impl PageStyle {
         out + &self.judged(view)
     }
 
-    /// How the learner's last answer stands, without what would be right.
+    /// Returns how the learner's last answer stands, without what would be right.
     pub(crate) fn judged(&self, view: &LessonView) -> String {
         let answer = view.answer.clone().unwrap_or_default();
         let given = literal(&answer.given.unwrap_or_default());
@@ -160,7 +162,7 @@ impl PageStyle {
         self.prose(&told, "")
     }
 
-    /// One line a check, if there is more to say than the task says.
+    /// Returns one line a check, if there is more to say than the task says.
     pub(crate) fn checks(&self, view: &LessonView) -> String {
         let alone = view.checks.len() == 1 && view.checks[0].that == view.task;
         // They may tell what the learner is to guess.
@@ -173,12 +175,12 @@ impl PageStyle {
         out
     }
 
-    /// What keeps the step from being done, and how to get it back.
+    /// Returns what keeps the step from being done, and how to get it back.
     fn lost(&self, view: &LessonView) -> String {
         view.lost.as_ref().map_or_else(String::new, |lost| self.notice(lost))
     }
 
-    /// What is said when a step is done.
+    /// Returns what is said when a step is done.
     pub(crate) fn over(&self, view: &LessonView) -> String {
         let word = if view.state == State::Solved { Say::LessonSolved } else { Say::LessonDone };
         let mut out = self.bold(&self.say(word, &[])) + "\n";
@@ -210,12 +212,12 @@ impl PageStyle {
         out + &self.prose(&ahead, "")
     }
 
-    /// Sentences of a debrief, each as a paragraph.
+    /// Returns the sentences of a debrief, each as a paragraph.
     pub(crate) fn debrief(&self, sentences: &[String]) -> String {
         sentences.iter().map(|sentence| self.prose(sentence, "  ")).collect()
     }
 
-    /// The last hint that was shown.
+    /// Returns the last hint that was shown.
     pub(crate) fn hint(&self, view: &LessonView) -> String {
         let Some(hint) = view.hints.last() else { return String::new() };
         let (number, left) = (view.hints.len().to_string(), view.hints_left.to_string());
@@ -225,8 +227,8 @@ impl PageStyle {
             + "\n"
     }
 
-    /// Answers `check`: that the step is done, or which conditions it misses; of a step that cannot
-    /// be done here, why; of one that begins with a guess, its question.
+    /// Returns the answer to `check`: that the step is done, or which conditions it misses; of a
+    /// step that cannot be done here, why; of one that begins with a guess, its question.
     pub fn verdict(&self, view: &LessonView) -> String {
         if matches!(view.state, State::Done | State::Solved) {
             return self.over(view);
@@ -244,8 +246,8 @@ impl PageStyle {
         out
     }
 
-    /// The list of lessons by track, a line each: a mark, its number and title, steps done of all,
-    /// minutes. `open`: the id of the open lesson; empty if none is.
+    /// Returns the list of lessons by track, a line each: a mark, its number and title, steps done
+    /// of all, minutes. `open`: the id of the open lesson; empty if none is.
     pub fn list(&self, entries: &[Entry], open: &str) -> String {
         let mut out = String::new();
         let (mut track, mut above) = ("", None);
@@ -289,8 +291,9 @@ impl PageStyle {
     }
 }
 
-/// What comes before the entry at this place of the list and is not done yet. Nothing if the entry
-/// itself is done, or if that is the lesson right above it: its own mark says how it stands.
+/// Returns what comes before the entry at this place of the list and is not done yet. Nothing if
+/// the entry itself is done, or if that is the lesson right above it: its own mark says how it
+/// stands.
 ///
 /// ```text
 /// 07 builds on 04            first: lesson 04, not done yet
@@ -307,7 +310,7 @@ pub(crate) fn first(lang: Lang, entries: &[Entry], at: usize) -> Option<String> 
     (!named.is_empty()).then(|| lang.say(Say::LessonFirst, &[&named.join(", ")]))
 }
 
-/// How many conditions of a step are met, and which one is missing, in words.
+/// Returns how many conditions of a step are met, and which one is missing, in words.
 pub(crate) fn missing(lang: Lang, view: &LessonView) -> String {
     let (met, all) = (view.met().to_string(), view.checks.len());
     let named = view.missing().and_then(|at| view.checks.get(at)).map(|check| &check.that);
@@ -328,7 +331,7 @@ pub(crate) fn missing(lang: Lang, view: &LessonView) -> String {
     }
 }
 
-/// What a learner does without guidance after a lesson, with the line to type.
+/// Returns what a learner does without guidance after a lesson, with the line to type.
 pub(crate) fn alone(lang: Lang, then: &Then) -> String {
     let say = match then {
         Then::Lab(_) => Say::LessonThenLab,
@@ -337,7 +340,7 @@ pub(crate) fn alone(lang: Lang, then: &Then) -> String {
     lang.say(say, &[&then.command()])
 }
 
-/// A text of the learner's as Markdown that reads like it.
+/// Returns a text of the learner's as Markdown that reads like it.
 ///
 /// ```text
 /// app=*  app\=\*
@@ -353,7 +356,7 @@ fn literal(text: &str) -> String {
     out
 }
 
-/// The question that comes before the task, as long as it waits for the learner's guess.
+/// Returns the question that comes before the task, as long as it waits for the learner's guess.
 fn awaited_guess(view: &LessonView) -> Option<&Predict> {
     view.predict.as_ref().filter(|predict| predict.chosen.is_none() && view.task.is_empty())
 }
@@ -366,8 +369,8 @@ fn sign(check: &Check) -> &'static str {
     }
 }
 
-/// What changed so that a learner at the prompt should hear of it. Beside the lesson's pane only
-/// success is said: what is missing stands in the pane, and would break into what is typed.
+/// Returns what changed so that a learner at the prompt should hear of it. Beside the lesson's pane
+/// only success is said: what is missing stands in the pane, and would break into what is typed.
 pub(crate) fn news(style: &PageStyle, before: &LessonView, now: &LessonView) -> Option<String> {
     let same = before.id == now.id && before.step_id == now.step_id;
     let over = |v: &LessonView| matches!(v.state, State::Done | State::Solved);

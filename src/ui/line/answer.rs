@@ -1,4 +1,4 @@
-//! What stands behind the word `answer`. Pure.
+//! Parses the line `answer TEXT`. Pure.
 
 use super::spelling::{korean, latin};
 

@@ -1,4 +1,4 @@
-//! Is a text complete, or does the next line belong to it? Pure.
+//! Decides whether a text is complete, or the next line belongs to it. Pure.
 
 use super::answer::{needs_shell, written_answer};
 
@@ -6,7 +6,7 @@ use super::answer::{needs_shell, written_answer};
 /// subshell, so n that are open cost 2^n.
 const DEEPEST: usize = 10;
 
-/// How many parentheses are open at once, at most, outside of quotes.
+/// Returns how many parentheses are open at once, at most, outside of quotes.
 fn deepest(text: &str) -> usize {
     let (mut open, mut most, mut quote) = (0_usize, 0, None);
     let mut chars = text.chars();
@@ -85,19 +85,19 @@ impl Growing {
         }
     }
 
-    /// The text so far.
+    /// Returns the text so far.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// The whole text.
+    /// Returns the whole text.
     pub(crate) fn into_text(self) -> String {
         self.text
     }
 }
 
-/// The lines that may end the first of some here-documents. `tags` names all that are open, with
-/// their quotes: `A, B`. A comma may belong to a tag, so that may be `A` or `A, B`.
+/// Returns the lines that may end the first of some here-documents. `tags` names all that are open,
+/// with their quotes: `A, B`. A comma may belong to a tag, so that may be `A` or `A, B`.
 fn ends_of(tags: &str) -> Vec<String> {
     let commas = tags.match_indices(", ").map(|(at, _)| at).chain([tags.len()]);
     commas.map(|at| brush_parser::unquote_str(&tags[..at])).filter(|end| !end.is_empty()).collect()

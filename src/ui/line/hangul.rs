@@ -3,15 +3,15 @@
 use super::words::{WORDS, is_bare_verb};
 use kubectl::table;
 
-/// The letter on the key that gives this one with a Korean layout on.
+/// Returns the letter on the key that gives this one with a Korean layout on.
 pub(crate) fn latin_key(c: char) -> Option<char> {
     let keys = keys_of(c)?;
     let mut keys = keys.chars();
     keys.next().filter(|_| keys.next().is_none())
 }
 
-/// A line as the same keys give it with an English layout: syllables are taken apart, everything
-/// else stays. `None` if nothing in it is Hangul.
+/// Returns a line as the same keys give it with an English layout: syllables are taken apart,
+/// everything else stays. `None` if nothing in it is Hangul.
 ///
 /// The layout knows no capital letters but those of its double consonants. So `-A` and `-a` look
 /// alike, and kubectl has only the former.
@@ -43,8 +43,8 @@ pub(crate) fn english_keys(text: &str) -> Option<String> {
     (turned != text).then_some(turned)
 }
 
-/// An answer as the same keys give it with an English layout, if letters stand alone in it: such a
-/// text is no Korean word. Whole syllables may be one, and stay.
+/// Returns an answer as the same keys give it with an English layout, if letters stand alone in it:
+/// such a text is no Korean word. Whole syllables may be one, and stay.
 ///
 /// Example: `ㅎㄱㄷ두` is `green`.
 pub(crate) fn answer_keys(written: &str) -> String {
@@ -69,7 +69,7 @@ fn with_latin_terms(first: &str, text: &str) -> String {
     std::iter::once(first.to_string()).chain(terms).collect::<Vec<_>>().join(" ")
 }
 
-/// The keys of a two-set Korean layout that give this character.
+/// Returns the keys of a two-set Korean layout that give this character.
 pub(super) fn keys_of(c: char) -> Option<String> {
     const FIRST: [&str; 19] =
         ["r", "R", "s", "e", "E", "f", "a", "q", "Q", "t", "T", "d", "w", "W", "c", "z", "x", "v", "g"];
@@ -98,9 +98,9 @@ pub(super) fn keys_of(c: char) -> Option<String> {
     }
 }
 
-/// The line that was meant by one typed with a Korean keyboard layout on, if its first word is then
-/// one of kubectl's or of this program's, or its second one a verb behind `kubectl`. Another line
-/// may mean what it says: there may be a program of that name.
+/// Returns the line that was meant by one typed with a Korean keyboard layout on, if its first word
+/// is then one of kubectl's or of this program's, or its second one a verb behind `kubectl`.
+/// Another line may mean what it says: there may be a program of that name.
 ///
 /// Example: `ㅏㅕㅠㄷㅊ시 ㅎㄷㅅ ㅔㅐㅇㄴ` is `kubectl get pods`.
 pub(crate) fn of_korean_layout(text: &str) -> Option<String> {
@@ -119,6 +119,10 @@ pub(crate) fn of_korean_layout(text: &str) -> Option<String> {
     }
     if takes_term(&known) {
         return Some(with_latin_terms(&known, text));
+    }
+    // The answer behind it may be in Korean: see [`answer_keys`].
+    if known == "answer" {
+        return None;
     }
     if first != known {
         let is_known = matches!(known.as_str(), "kubectl" | "ropewalk")
@@ -188,6 +192,7 @@ mod tests {
             "what 파드",
             "용어 파드",
             "ㅣㄴ -ㅣ",
+            "ㅁㅜㄴㅈㄷㄱ 요청",
             "!ㅎㄷㅅ",
             "echo 안녕",
             "",

@@ -1,14 +1,14 @@
-//! Whom a line of the shell signals with `kill`. Pure.
+//! Finds the processes that a line of the shell signals with `kill`. Pure.
 
 use super::cut;
 
 /// Words that may stand in front of a command.
 const IN_FRONT: &[&str] = &["!", "builtin", "command", "doas", "env", "exec", "nohup", "sudo", "time"];
 
-/// The numbers of the processes that a line signals, e.g. 1 and 7 of `sudo kill -9 1; kill 7`. Jobs
-/// (`%1`), names and variables are left out: only the shell knows whom they name. A signal 0 only
-/// asks whether the process is there. What stands in quotes is no command, nor are the lines of a
-/// here-document.
+/// Returns the numbers of the processes that a line signals, for example 1 and 7 of
+/// `sudo kill -9 1; kill 7`. Jobs (`%1`), names and variables are left out, because only the shell
+/// knows the processes. A signal 0 only asks whether the process is there. What stands in quotes is
+/// no command, nor are the lines of a here-document.
 pub(crate) fn killed(text: &str) -> Vec<i32> {
     let text = if text.contains("<<") { text.lines().next().unwrap_or_default() } else { text };
     let mut quote = None;
@@ -27,7 +27,8 @@ pub(crate) fn killed(text: &str) -> Vec<i32> {
     commands.into_iter().flat_map(|command| of_command(&cut(command).words)).collect()
 }
 
-/// The numbers of the processes that one command signals; `words` are its name and its arguments.
+/// Returns the numbers of the processes that one command signals; `words` are its name and its
+/// arguments.
 fn of_command(words: &[String]) -> Vec<i32> {
     let mut words = words.iter().map(String::as_str).skip_while(|word| IN_FRONT.contains(word));
     if !words.next().is_some_and(|word| word == "kill" || word.ends_with("/kill")) {

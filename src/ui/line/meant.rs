@@ -1,10 +1,10 @@
-//! The line that was probably meant by one whose first word is no command. Pure.
+//! Finds the line that was probably meant by one whose first word is no command. Pure.
 
 use super::slip::did_you_mean;
 use super::{cut, english_keys};
 
-/// A suggestion for a line of which the shell did not find the command: the same keys with an
-/// English layout, if the first word then is a command, or else a slip in a word that is known
+/// Returns a suggestion for a line of which the shell did not find the command: the same keys with
+/// an English layout, if the first word then is a command, or else a slip in a word that is known
 /// here. `is_command` is true for everything that the shell would find.
 ///
 /// Examples: `쳐기 localhost` is `curl localhost`; `kubeclt get pods` is `kubectl get pods`; of
@@ -14,9 +14,10 @@ pub(crate) fn meant_line(text: &str, is_command: impl Fn(&str) -> bool) -> Optio
     // `(get pods)` is no slip in the word `(get`.
     let slip = words.first().filter(|word| !word.contains(['(', ')', '{', '}', '<', '>', '$', '`']))?;
     let Some(turned) = english_keys(text).filter(|_| !slip.is_ascii()) else {
-        let mut fixed = vec![did_you_mean(slip)?.to_string()];
-        fixed.extend_from_slice(&words[1..]);
-        return Some(fixed.join(" "));
+        // The rest of the line keeps its quotes, because the learner may copy the suggestion. A
+        // first word in quotes is no slip.
+        let behind = text.trim().strip_prefix(slip.as_str())?;
+        return Some(format!("{}{behind}", did_you_mean(slip)?));
     };
     let turned = turned.trim();
     let (first, rest) = turned.split_at(turned.find(char::is_whitespace).unwrap_or(turned.len()));
@@ -39,6 +40,8 @@ mod tests {
             ("ㅓㅐㅠㄴ", Some("jobs")),
             ("니ㄷ데 900 &", Some("sleep 900 &")),
             ("kubeclt get pods", Some("kubectl get pods")),
+            (" kubeclt exec web -- sh -c 'id; ls' ", Some("kubectl exec web -- sh -c 'id; ls'")),
+            ("'kubeclt' get pods", None),
             ("ㅏㅕㅠㄷㅊㅣㅅ get pods", Some("kubectl get pods")),
             ("쿠베 get nodes", None),
             ("대초 $?", None),

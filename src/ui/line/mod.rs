@@ -28,7 +28,7 @@ pub(crate) use words::{
 
 use super::paste;
 use kubectl::parse;
-use words::{IN_A_PROCESS, LESSON, command_of_a_cluster, is_bare_verb, name_of};
+use words::{IN_A_PROCESS, LESSON, OF_NO_CLUSTER, command_of_a_cluster, is_bare_verb, name_of};
 
 /// What to do with a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +64,8 @@ impl Line {
     pub(crate) fn is_about_the_cluster(&self) -> bool {
         match self {
             Line::Shell(text) => ["kubectl", "ropewalk"].iter().any(|word| text.contains(word)),
-            line => matches!(line, Line::Kubectl(_) | Line::Foreground(_) | Line::Own(_)),
+            Line::Own(args) => !args.first().is_some_and(|word| OF_NO_CLUSTER.contains(&word.as_str())),
+            line => matches!(line, Line::Kubectl(_) | Line::Foreground(_)),
         }
     }
 }
@@ -151,12 +152,11 @@ fn by_words(text: &str, cluster: &str, in_shell: bool) -> Line {
         "lang" => Line::Lang(words[1..].to_vec()),
         "clear" => Line::Clear,
         word if LESSON.contains(&word) => Line::Lesson(words),
-        word if words.len() == 1 && letter(word).is_some() => match letter(word) {
+        "watch" => Line::Watch,
+        word => match letter(word).filter(|_| words.len() == 1) {
             Some(letter) => Line::Letter(letter, text.into()),
             None => Line::Shell(text.into()),
         },
-        "watch" => Line::Watch,
-        _ => Line::Shell(text.into()),
     }
 }
 

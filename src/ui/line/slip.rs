@@ -1,9 +1,9 @@
-//! Slips of the fingers in the first word of a line. Pure.
+//! Finds typing errors in the first word of a line. Pure.
 
 use super::words::{WORDS, bare_verbs};
 
-/// The word that was probably meant: one slip away (two in long words), counting swapped neighbours
-/// as one slip.
+/// Returns the word that was probably meant: one slip away (two in long words), counting swapped
+/// neighbours as one slip.
 pub(super) fn did_you_mean(word: &str) -> Option<&'static str> {
     let known = ["kubectl", "ropewalk"].into_iter().chain(bare_verbs()).chain(WORDS.iter().copied());
     let slips = if word.chars().count() < 6 { 1 } else { 2 };
@@ -14,7 +14,7 @@ pub(super) fn did_you_mean(word: &str) -> Option<&'static str> {
         .map(|(_, k)| k)
 }
 
-/// Edits from one word to the other: insert, remove, replace, swap neighbours.
+/// Counts the edits from one word to the other: insert, remove, replace, swap neighbours.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     if a.len().abs_diff(b.len()) > 2 {

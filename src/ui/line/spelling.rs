@@ -4,7 +4,7 @@ use super::hangul::keys_of;
 use super::words::{LESSON, WORDS};
 use super::{Line, own};
 
-/// A lesson's word that was typed with a Korean keyboard layout on.
+/// Returns the word of lessons that was typed with a Korean keyboard layout on.
 pub(super) fn latin(word: &str) -> Option<&'static str> {
     latin_among(word, LESSON)
 }
@@ -16,7 +16,7 @@ pub(crate) fn latin_among(word: &str, known: &[&'static str]) -> Option<&'static
     known.iter().find(|w| **w == keys).copied()
 }
 
-/// A lesson's word in Korean, as the interface names it.
+/// Returns the word of lessons that a Korean word names, as the interface names it.
 pub(super) fn korean(word: &str) -> Option<&'static str> {
     Some(match word {
         "답" => "answer",
@@ -30,7 +30,8 @@ pub(super) fn korean(word: &str) -> Option<&'static str> {
     })
 }
 
-/// In Korean, a word that a process of this program does, so that a shell can run it, too.
+/// Returns the word that a Korean word names and a process of this program runs, so that a shell
+/// can run it, too.
 pub(super) fn korean_own(word: &str) -> Option<&'static str> {
     Some(match word {
         "연습" => "drill",
@@ -40,7 +41,7 @@ pub(super) fn korean_own(word: &str) -> Option<&'static str> {
     })
 }
 
-/// What a line is that begins with a word of this program in Korean, or typed with a Korean
+/// Returns what a line is that begins with a word of this program in Korean, or typed with a Korean
 /// keyboard layout on. `special`: only the shell can run it. `None`: it begins with another word.
 pub(super) fn classified(text: &str, words: &[String], special: bool, cluster: &str) -> Option<Line> {
     let (first, behind) = words.split_first().filter(|(first, _)| !first.is_ascii())?;
@@ -58,7 +59,7 @@ pub(super) fn classified(text: &str, words: &[String], special: bool, cluster: &
     }
 }
 
-/// What stands behind `help`, with a word of this program in English: `힌트` and `ㅗㅑㅜㅅ` are
+/// Returns what stands behind `help`, with a word of this program in English: `힌트` and `ㅗㅑㅜㅅ` are
 /// `hint`. A word of kubectl's stays.
 pub(super) fn subject(words: &[String]) -> Vec<String> {
     let mut subject = words.to_vec();

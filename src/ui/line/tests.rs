@@ -225,6 +225,7 @@ fn lessons_have_words_of_their_own_on_either_keyboard_layout() {
         assert_eq!(of(text), answer("10.244.1.7"), "{text}");
     }
     assert_eq!(of("answer ㅎㄱㄷ두"), answer("green"));
+    assert_eq!([of("ㅁㅜㄴㅈㄷㄱ ㅎㄱㄷ두"), of("ㅁㅜㄴㅈㄷㄱ 요청")], [answer("green"), answer("요청")]);
     // As it is written: quotes and variables are the answer's own.
     for text in ["$(kubectl get pods | wc -l)", "it's", "a > b", "<none>", ""] {
         assert_eq!(of(&format!("answer {text}")), answer(text));

@@ -157,7 +157,7 @@ pub(crate) fn word_of_the_session(text: &str) -> Option<&'static str> {
     commands(text).into_iter().find_map(own)
 }
 
-/// The commands of a line, parted by `;`, `&` and `|`; none if that is not certain.
+/// Returns the commands of a line, parted by `;`, `&` and `|`; none if that is not certain.
 fn commands(text: &str) -> Vec<Command> {
     let Some(plain) = plain(text) else { return vec![] };
     let at = |at: usize| plain.as_bytes().get(at).copied().unwrap_or(b' ');
@@ -188,7 +188,7 @@ fn commands(text: &str) -> Vec<Command> {
     }
 }
 
-/// The place of a command's first word, behind the shell's `!`.
+/// Returns the place of a command's first word, behind the shell's `!`.
 fn first_word(plain: &str, part: &Range<usize>) -> Range<usize> {
     let text = plain[part.clone()].trim_start();
     let text = text.strip_prefix("! ").map_or(text, str::trim_start);
@@ -197,9 +197,9 @@ fn first_word(plain: &str, part: &Range<usize>) -> Range<usize> {
     begin..begin + length
 }
 
-/// The line up to its comment, with an `x` for each byte in quotes and of the quotes. `None`: a
-/// quote is not closed, or something in the line has lines or commands of its own: a second line,
-/// a here-document, a backtick, `$(` in double quotes, `$'`.
+/// Returns the line up to its comment, with an `x` for each byte in quotes and of the quotes.
+/// `None`: a quote is not closed, or something in the line has lines or commands of its own: a
+/// second line, a here-document, a backtick, `$(` in double quotes, `$'`.
 fn plain(text: &str) -> Option<String> {
     let (mut out, mut quote) = (String::with_capacity(text.len()), None);
     let mut chars = text.chars().peekable();

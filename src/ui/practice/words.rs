@@ -67,9 +67,9 @@ texts! {
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 
-/// When a skill is due: `in 3 h`, `in 24 h`, `in 7 days`. A part of an hour or a day counts as a
-/// whole one. Words of the calendar would need the learner's time zone: twenty hours from now may
-/// be this evening.
+/// Returns when a skill is due: `in 3 h`, `in 24 h`, `in 7 days`. A part of an hour or a day counts
+/// as a whole one. Words of the calendar would need the learner's time zone: twenty hours from now
+/// may be this evening.
 pub(super) fn until(lang: Lang, due: Timestamp, now: Timestamp) -> String {
     let seconds = due.duration_since(now).as_secs();
     let counted_up = |unit: i64| seconds.saturating_add(unit - 1).div_euclid(unit).to_string();
@@ -80,8 +80,8 @@ pub(super) fn until(lang: Lang, due: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// Since when a skill is due: `for 5 h`, `for 8 days`. Only whole hours and days count, and days
-/// from the second on.
+/// Returns since when a skill is due: `for 5 h`, `for 8 days`. Only whole hours and days count, and
+/// days from the second on.
 pub(super) fn since(lang: Lang, due: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(due).as_secs();
     match (seconds.div_euclid(HOUR), seconds.div_euclid(DAY)) {

@@ -1,7 +1,7 @@
-//! Which part of the program `check`, `hint`, `next`, `skip`, `solve` and `stop` are for, where
-//! they stand alone: lessons, labs and drills share these words.
+//! Decides which part of the program the words `check`, `hint`, `next`, `skip`, `solve` and `stop`
+//! are for, where they stand alone: lessons, labs and drills share these words.
 
-/// What such a word is about.
+/// The part of the program that a word is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum About {
     Drill,

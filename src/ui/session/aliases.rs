@@ -21,7 +21,8 @@ impl Session {
         }
     }
 
-    /// The warning about an alias or a function that a line makes in vain; `None`: it makes none.
+    /// Returns the warning about an alias or a function that a line makes in vain; `None`: it makes
+    /// none.
     fn unused_alias(&self, text: &str) -> Option<String> {
         let name = line::made_in_vain(text)?;
         Some(self.lang().say(Word::Kubectls, &[&name, &name]))

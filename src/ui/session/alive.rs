@@ -1,4 +1,4 @@
-//! Whether the session's cluster still runs.
+//! Checks whether the session's cluster still runs, and tells the learner when it has ended.
 
 use super::Session;
 use crate::texts::{Lang, Say, problem};
@@ -8,12 +8,12 @@ use lang::charset::eprintln;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// A socket that cannot be used is tried again after this time.
+/// Pause before the control socket is tried again, if it could not be used.
 const AGAIN: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Returns whether the cluster runs. If it has ended, prints that, unless it is back.
-    pub(super) fn alive(&mut self) -> bool {
+    pub(super) fn check_alive(&mut self) -> bool {
         if !self.dead.load(Ordering::Acquire) {
             return true;
         }
@@ -58,7 +58,8 @@ impl Session {
     }
 }
 
-/// The message that the session's cluster has ended, with its log and the way to start it again.
+/// Returns the message that the session's cluster has ended, with its log and the way to start it
+/// again.
 fn cluster_ended(lang: Lang, place: &Place) -> String {
     problem(
         lang,

@@ -8,6 +8,7 @@ use crate::lesson;
 use crate::line::{needs_shell, unquoted};
 use crate::texts::Say;
 use lab::view::{Ask, Form, Judged, LessonView, State};
+use lab::why::Typed;
 use lang::charset::{eprintln, println};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use std::time::Duration;
 const HEARD_MAX: Duration = Duration::from_millis(500);
 
 impl Session {
-    /// The lesson as it stands; `None` if the engine does not answer soon.
+    /// Returns the view of the open lesson; `None` if the engine does not answer soon.
     fn open_step(&self) -> Option<LessonView> {
         let (place, lang) = (self.place.clone(), self.lang());
         let asked = async move { lesson::view(&place, lang, Ask::Show).await };
@@ -33,12 +34,12 @@ impl Session {
 
     /// Takes a letter alone as the answer to the question that waits for one, else as a line of the
     /// shell; returns the exit code.
-    pub(super) fn letter(&mut self, letter: char, text: &str) -> i32 {
+    pub(super) fn take_letter(&mut self, letter: char, text: &str) -> i32 {
         match self.waits_for_letter() {
-            Ok(true) => self.shown(Ask::Predict { choice: letter.to_string() }, |style, view| {
+            Ok(true) => self.ask_and_print(Ask::Predict { choice: letter.to_string() }, |style, view| {
                 style.answered(view) + &style.ask(view)
             }),
-            Ok(false) if self.takes_letters() => self.answer(&letter.to_string()),
+            Ok(false) if self.takes_letters() => self.take_answer(&letter.to_string()),
             Ok(false) => self.letter_in_shell(letter, text),
             Err(_) => INTERRUPTED,
         }
@@ -52,7 +53,7 @@ impl Session {
         let unknown = format!("{{ ! command -v {}; }} >/dev/null 2>&1", quote(text.trim()));
         match self.own_in_shell(&unknown) {
             0 => {}
-            1 => return self.typed_in_shell(text, text),
+            1 => return self.run_known_letter(text),
             code => return code, // the shell has ended, which was said
         }
         let view = self.open_step();
@@ -64,8 +65,22 @@ impl Session {
         NOT_FOUND
     }
 
+    /// Runs a letter that the shell knows as every other line of the learner's: the lesson engine
+    /// hears of it, and `why` can explain how it ended. Returns the exit code.
+    fn run_known_letter(&mut self, text: &str) -> i32 {
+        // It does not say what it stands for, so a busy engine holds it up for a moment only.
+        let (line, aside) = (text.trim(), true);
+        if self.begin_line(line, aside).is_err() {
+            return INTERRUPTED;
+        }
+        self.last = self.typed_in_shell(text, text);
+        self.line_before = Some(Typed { line: line.into(), code: self.last });
+        self.end_line(line, aside);
+        self.last
+    }
+
     /// Answers the question of the open step; the exit code is 0 only if the answer is right.
-    pub(super) fn answer(&mut self, written: &str) -> i32 {
+    pub(super) fn take_answer(&mut self, written: &str) -> i32 {
         if matches!(written, "" | "--help" | "-h") {
             if let Some(text) = help::of_lessons("answer") {
                 println!("{}", self.say(text, &[]));
@@ -74,7 +89,7 @@ impl Session {
         }
         let written = match needs_shell(written) {
             false => unquoted(written).to_string(),
-            true => match self.expanded(written) {
+            true => match self.expand_in_shell(written) {
                 Ok(text) => text,
                 Err(code) => return code,
             },
@@ -82,7 +97,7 @@ impl Session {
         let mut code = 1;
         // At a terminal the session's lesson watcher says it when a step is done.
         let is_watched = self.manner == Manner::Terminal;
-        let asked = self.shown(Ask::Answer { text: written }, |style, view| {
+        let asked = self.ask_and_print(Ask::Answer { text: written }, |style, view| {
             let over = matches!(view.state, State::Done | State::Solved);
             let is_right = view.answer.as_ref().is_some_and(|answer| answer.state == Judged::Right);
             code = i32::from(!is_right);
@@ -95,14 +110,14 @@ impl Session {
         if asked == 0 { code } else { asked }
     }
 
-    /// What the learner's shell makes of an answer with `$` in it: it knows its variables and runs
-    /// its commands. `answer $(kubectl get pod web -o jsonpath={.status.podIP})` answers with the
-    /// address. A pipe or a remark behind it belongs to the answer, so the braces end on a line of
-    /// their own.
+    /// Lets the learner's shell expand an answer with `$` in it, because the shell has the
+    /// variables and runs commands. `answer $(kubectl get pod web -o jsonpath={.status.podIP})`
+    /// answers with the address. A pipe or a remark behind it belongs to the answer, so the braces
+    /// end on a line of their own.
     ///
     /// # Errors
     /// The exit code, if the shell refuses or the text cannot be read; the reason is printed.
-    fn expanded(&mut self, written: &str) -> Result<String, i32> {
+    fn expand_in_shell(&mut self, written: &str) -> Result<String, i32> {
         let path = self.place.root.join(format!("answer-{}", std::process::id()));
         let file = quote(&path.display().to_string());
         let code = self.in_shell(&format!("{{ printf '%s ' {written}\n}} >| {file}"));
@@ -122,8 +137,8 @@ impl Session {
     }
 }
 
-/// The learner's guess, if the open step has one and the letter is another of its choices, or the
-/// same again.
+/// Returns the learner's guess, if the open step has one and the letter is another of its choices,
+/// or the same again.
 fn kept_guess(view: &LessonView, letter: char) -> Option<&str> {
     let predict = view.predict.as_ref()?;
     let guess = predict.chosen.as_deref()?;
@@ -163,6 +178,7 @@ mod tests {
         assert!(!session.line.ran_in_shell, "the shell has not run it");
         assert_eq!(session.in_shell("b() { return 5; }; alias c='(exit 7)'"), 0);
         assert_eq!((session.letter_in_shell('b', "b"), session.line.ran_in_shell), (5, true));
+        assert_eq!(session.line_before, Some(Typed { line: "b".into(), code: 5 }), "`why` explains it");
         assert_eq!(session.letter_in_shell('c', " c "), 7);
         // A shell that ends at the first failure goes on.
         assert_eq!(session.in_shell("set -e"), 0);
@@ -186,7 +202,7 @@ mod tests {
         for (written, text) in
             [("$((6 * 7))", "42"), ("$((1 + 2)) # three", "3"), ("$((1 + 2)) | tr 3 4", "4")]
         {
-            assert_eq!(session.expanded(written), Ok(text.to_string()), "{written}");
+            assert_eq!(session.expand_in_shell(written), Ok(text.to_string()), "{written}");
         }
     }
 }

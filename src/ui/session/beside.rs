@@ -34,7 +34,7 @@ impl Session {
     }
 
     fn open_here_or_beside(&mut self, id: String, ask: Ask, sure: bool) -> i32 {
-        if self.manner != Manner::Terminal || !self.alive() {
+        if self.manner != Manner::Terminal || !self.check_alive() {
             return self.ask_with_consent(ask, sure);
         }
         let asked = match self.ask(Ask::Elsewhere { id }) {
@@ -96,7 +96,7 @@ impl Session {
         code
     }
 
-    /// `lesson leave`: back to the learner's own cluster.
+    /// Runs `lesson leave`, which goes back to the learner's own cluster. Returns the exit code.
     pub(super) fn leave_lesson(&mut self) -> i32 {
         if beside::is_declared(&self.place) {
             return self.go_home();
@@ -128,7 +128,7 @@ impl Session {
         if let Some(seed) = seed {
             args.extend(["--seed".to_string(), seed.to_string()]);
         }
-        self.own(&args)
+        self.run_own_command(&args)
     }
 
     /// Leaves a declared cluster: the interface goes back to the learner's own one, a session in
@@ -142,7 +142,7 @@ impl Session {
     }
 }
 
-/// The words of a line of this program, without the name of the cluster.
+/// Returns the words of a line of this program, without the name of the cluster.
 pub(super) fn words(args: &[String]) -> impl Iterator<Item = &str> {
     let mut named = false;
     args.iter().map(String::as_str).filter(move |word| {
@@ -164,8 +164,9 @@ fn leaves_lab(args: &[String], name: &str) -> bool {
     (given.next(), given.next()) == (Some("lab"), Some("leave")) && !names_other(args, name)
 }
 
-/// The lab that a line of this program starts on the cluster of this name, its seed, and whether
-/// the learner is sure. `None`: it starts none, has other options, or means another cluster.
+/// Returns the lab that a line of this program starts on the cluster of this name, its seed, and
+/// whether the learner is sure. `None`: it starts none, has other options, or means another
+/// cluster.
 fn started_lab(args: &[String], name: &str) -> Option<(String, Option<u64>, bool)> {
     let (mut words, mut id, mut seed, mut sure) = (words(args), None, None, false);
     if names_other(args, name) || (words.next(), words.next()) != (Some("lab"), Some("start")) {
@@ -183,8 +184,8 @@ fn started_lab(args: &[String], name: &str) -> Option<(String, Option<u64>, bool
     Some((id?, seed, sure))
 }
 
-/// The line that begins a session on the cluster of a lesson or lab, beside the cluster of this
-/// name.
+/// Returns the line that begins a session on the cluster of a lesson or lab, beside the cluster of
+/// this name.
 fn session_beside(there: &Elsewhere, own: &str) -> String {
     let id = quote(&there.id);
     let seed = there.seed.map(|seed| format!(" --seed {seed}")).unwrap_or_default();

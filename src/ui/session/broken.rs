@@ -71,7 +71,7 @@ impl Drop for Broken {
     }
 }
 
-/// The error for a path that is not UTF-8, or a shell that does not tell its variables.
+/// Returns the error for a path that is not UTF-8, or a shell that does not tell its variables.
 fn unfit() -> io::Error {
     io::ErrorKind::InvalidData.into()
 }
@@ -101,7 +101,7 @@ impl Session {
         let _ = self.announce(ran, aside); // it has run
     }
 
-    /// The programs that run in the background of the shell after a line.
+    /// Returns the names of the programs that run in the background of the shell after a line.
     fn running_after(&self, line: &str) -> Vec<String> {
         let Some(shell) = &self.shell else { return vec![] };
         if line.contains("kill") && !shell.running().is_empty() {
@@ -147,8 +147,8 @@ impl Session {
         Ok(())
     }
 
-    /// The id of the step that has broken `PATH` of this shell, as `goto` takes it; `None`: none
-    /// has.
+    /// Returns the id of the step that has broken `PATH` of this shell, as `goto` takes it; `None`:
+    /// none has.
     pub(super) fn step_that_broke_path(&self) -> Option<&str> {
         let broken = self.broken.as_ref().filter(|broken| broken.faults.contains(&ShellFault::Path))?;
         let (_, step) = broken.id.as_deref()?.split_once('#')?;
@@ -199,7 +199,8 @@ impl Session {
         Some(ShellState { id, kubectl: finds_kubectl(exports), kubeconfig })
     }
 
-    /// `fault shell path|missing-kubeconfig|wrong-kubeconfig|heal`. `None`: it is another line.
+    /// Runs `fault shell path|missing-kubeconfig|wrong-kubeconfig|heal` and returns its exit code.
+    /// `None`: it is another line.
     pub(super) fn fault_shell(&mut self, args: &[String]) -> Option<i32> {
         let given: Vec<&str> = words(args).collect();
         let ["fault", "shell", rest @ ..] = given.as_slice() else { return None };
@@ -234,8 +235,8 @@ fn finds_kubectl(exports: &Variables) -> bool {
     std::env::split_paths(path).any(|dir| is_program(&dir.join("kubectl")))
 }
 
-/// A `PATH` like this one without kubectl. In the place of each directory that has it stands one in
-/// `dir` with links to everything else that is there: other programs are still found.
+/// Returns a `PATH` like this one without kubectl. In the place of each directory that has it
+/// stands one in `dir` with links to everything else that is there: other programs are still found.
 fn without_kubectl(path: &str, dir: &Path) -> io::Result<String> {
     let mut dirs = Vec::new();
     for (at, of) in std::env::split_paths(path).enumerate() {
@@ -256,8 +257,9 @@ fn without_kubectl(path: &str, dir: &Path) -> io::Result<String> {
     joined.into_string().map_err(|_| unfit())
 }
 
-/// Where the file leads that kubectl reads with these variables: see [`ShellState::kubeconfig`].
-/// `own` is the cluster's. Of several files the first that is there counts.
+/// Returns where the file leads that kubectl reads with these variables: see
+/// [`ShellState::kubeconfig`]. `own` is the cluster's. Of several files the first that is there
+/// counts.
 fn where_kubeconfig_leads(exports: &Variables, own: &Path) -> &'static str {
     let named: Vec<PathBuf> = match exports.get("KUBECONFIG").filter(|named| !named.is_empty()) {
         // The cluster's own path may have a colon in it, which separates no files there.
@@ -272,7 +274,7 @@ fn where_kubeconfig_leads(exports: &Variables, own: &Path) -> &'static str {
     }
 }
 
-/// The server of a kubeconfig's current context; `None`: there is no such file.
+/// Returns the server of a kubeconfig's current context; `None`: there is no such file.
 fn server(file: &Path) -> Option<String> {
     std::fs::metadata(file).ok().filter(|about| about.is_file() && about.len() <= KUBECONFIG_MAX)?;
     let text = std::fs::read_to_string(file).ok()?;

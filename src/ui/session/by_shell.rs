@@ -2,9 +2,11 @@
 //! differently: after `exec > log` the log would lack what they print.
 
 use super::Session;
-use crate::commands::Input;
+use crate::commands::{self, Input, is_stream};
 use crate::dialect::quote;
 use crate::shell::{Shell, Variables};
+use client::kubeconfig::{Env, Kubeconfig};
+use std::path::Path;
 
 impl Session {
     fn is_redirected(&self) -> bool {
@@ -20,7 +22,9 @@ impl Session {
         input: &Input,
         exports: Option<&Variables>,
     ) -> Option<i32> {
-        if !self.is_redirected() && !tells_other_times(args, exports) && !may_read_for_ever(args) {
+        let env = commands::environment(&self.place, exports);
+        let may_wait = names_stream(args) || has_stream_for_kubeconfig(&env);
+        if !self.is_redirected() && !tells_other_times(args, exports) && !may_wait {
             return None;
         }
         // Not a function or an alias of that name: at this prompt the line is kubectl's.
@@ -51,11 +55,15 @@ fn tells_other_times(args: &[String], exports: Option<&Variables>) -> bool {
 }
 
 /// True for a line that names a pipe, a socket or a device, for example as the file of a manifest.
-/// A read of it may wait for ever, and in this process Ctrl-C could not end it.
-fn may_read_for_ever(args: &[String]) -> bool {
+fn names_stream(args: &[String]) -> bool {
     let own = args.iter().take_while(|arg| *arg != "--");
     let mut paths = own.flat_map(|arg| arg.strip_prefix("-f").unwrap_or(arg).split(['=', ',']));
-    paths.any(|path| std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir()))
+    paths.any(|path| is_stream(Path::new(path)))
+}
+
+/// True if kubectl reads a kubeconfig from a pipe or the like: `export KUBECONFIG=/dev/stdin`.
+fn has_stream_for_kubeconfig(env: &Env) -> bool {
+    Kubeconfig::files_of(env).iter().any(|file| is_stream(file))
 }
 
 /// Returns a line of the shell that runs a program with these arguments.
@@ -92,12 +100,17 @@ mod tests {
         let [pipe, file] = ["pipe", "file"].map(|name| dir.path().join(name).display().to_string());
         nix::unistd::mkfifo(pipe.as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
         std::fs::write(&file, "").unwrap();
-        let may = |line: String| may_read_for_ever(&line.split(' ').map(String::from).collect::<Vec<_>>());
+        let may = |line: String| names_stream(&line.split(' ').map(String::from).collect::<Vec<_>>());
         for line in ["apply -f ", "apply -f", "apply --filename=x,", "create cm a --from-file=key="] {
             assert!(may(format!("{line}{pipe}")) && !may(format!("{line}{file}")), "{line}");
         }
         assert!(may("apply -f /dev/zero".into()) && !may("apply -f .".into()));
         assert!(!may(format!("exec web -- cat {pipe}")), "a file of the container's");
+        let exported = |named: String| {
+            let vars = [("KUBECONFIG".to_string(), named)].into();
+            has_stream_for_kubeconfig(&Env { vars, ..Env::default() })
+        };
+        assert!(exported(format!("{file}:{pipe}")) && !exported(file));
     }
 
     /// `exec > log` at the beginning of a script keeps all that it prints (POSIX, XCU 2.15,

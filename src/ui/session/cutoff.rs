@@ -1,4 +1,5 @@
-//! What drops the lines that were read together with one that has run.
+//! Drops the rest of a paste: the lines that were read together with one that Ctrl-C or the end of
+//! the shell has cut off.
 
 use super::{INTERRUPTED, Session};
 use crate::texts::Say;
@@ -33,8 +34,9 @@ impl Session {
         cut
     }
 
-    /// Why the lines that came together with the last one do not run: Ctrl-C, or the shell has
-    /// ended, and with it the directory and the variables that they rely on. Each is named once.
+    /// Returns why the lines that came together with the last one do not run: Ctrl-C, or the shell
+    /// has ended, and with it the directory and the variables that they rely on. Each is named
+    /// once.
     pub(crate) fn take_reason_to_drop(&mut self) -> Option<Say> {
         let lost = std::mem::take(&mut self.cutoff.shell_lost);
         match self.take_interrupt() {
@@ -48,7 +50,7 @@ impl Session {
         eprintln!("{}", self.say(why, &[&lines.to_string()]));
     }
 
-    /// Takes in Ctrl-C at the prompt: there was no line to run.
+    /// Sets the exit code of Ctrl-C at the prompt, where no line runs.
     pub(crate) fn note_interrupt(&mut self) {
         self.last = INTERRUPTED;
     }

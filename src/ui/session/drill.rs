@@ -2,14 +2,19 @@
 
 use super::about::{About, about};
 use super::lessons::{self, Unanswered};
+use super::news::News;
 use super::{Manner, Session};
 use crate::lesson::PageStyle;
 use crate::line::{Line, is_forced, latin_among};
 use crate::options::Drill;
 use crate::practice::drill;
-use cluster::Error;
+use crate::texts::Lang;
+use cluster::control::Control;
+use cluster::{Error, Place};
 use lab::practice::view::{Ask, DrillView, Phase};
-use lang::charset::print;
+use lang::charset::{print, println};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The learner is warned once that only this much time is left.
@@ -27,30 +32,34 @@ impl Session {
         let word = meant(line, &self.place.name, self.engine.drill.left().is_some())?;
         Some(match word {
             Word::Begin(drill) => self.begin_drill(drill),
-            Word::Show => self.drilled(Ask::Show, |style, view| drill::page(style, view, clock::now())),
-            Word::Hint => self.on_task(|task| Ask::Hint { task }, drill::hint),
+            Word::Show => {
+                self.ask_drill_and_print(Ask::Show, |style, view| drill::page(style, view, clock::now()))
+            }
+            Word::Hint => self.ask_about_task(|task| Ask::Hint { task }, drill::hint),
             Word::Next => {
-                print!("{}\n", drill::no_next(self.lang()));
+                println!("{}", drill::no_next(self.lang()));
                 1
             }
             Word::Solve => {
-                print!("{}\n", drill::no_solve(self.lang()));
+                println!("{}", drill::no_solve(self.lang()));
                 1
             }
             // `watch_drill` prints the result of these two.
-            Word::Skip => self.on_task(|task| Ask::Skip { task }, |_, _| String::new()),
-            Word::Stop => self.drilled(Ask::Stop, |style, view| drill::not_begun(style.lang, view)),
+            Word::Skip => self.ask_about_task(|task| Ask::Skip { task }, |_, _| String::new()),
+            Word::Stop => {
+                self.ask_drill_and_print(Ask::Stop, |style, view| drill::not_begun(style.lang, view))
+            }
             Word::Check => self.check_drill(),
         })
     }
 
-    /// Begins a drill, and shows its first task; the exit code.
+    /// Begins a drill, shows its first task, and returns the exit code.
     pub(crate) fn begin_drill(&mut self, asked_for: Drill) -> i32 {
-        if !self.alive() {
+        if !self.check_alive() {
             return 1;
         }
         let (place, lang) = (self.place.clone(), self.lang());
-        let preparing = move || print!("{}\n", drill::preparing(lang));
+        let preparing = move || println!("{}", drill::preparing(lang));
         let begun = self.await_answer(async {
             drill::start(&place, lang, asked_for.seed, asked_for.skills, preparing).await
         });
@@ -58,7 +67,7 @@ impl Session {
     }
 
     fn check_drill(&mut self) -> i32 {
-        if !self.alive() {
+        if !self.check_alive() {
             return 1;
         }
         let before = match self.ask_drill(Ask::Show) {
@@ -66,7 +75,7 @@ impl Session {
             Err(why) => return self.unanswered(&why),
         };
         let mut is_done = false;
-        let code = self.drilled(Ask::Check, |style, view| {
+        let code = self.ask_drill_and_print(Ask::Check, |style, view| {
             is_done = drill::is_done(&before, view, before.at);
             let has_moved = before.at != view.at || view.phase != Phase::Running;
             // `watch_drill` prints the result of a task that is over.
@@ -77,12 +86,12 @@ impl Session {
 
     /// Asks something about the task that this session has shown, if it has shown one, else about
     /// the present one.
-    fn on_task(
+    fn ask_about_task(
         &mut self,
         ask: impl FnOnce(String) -> Ask,
         part: impl FnOnce(&PageStyle, &DrillView) -> String,
     ) -> i32 {
-        if !self.alive() {
+        if !self.check_alive() {
             return 1;
         }
         let task = match self.engine.drill.task() {
@@ -92,19 +101,19 @@ impl Session {
                 Err(why) => return self.unanswered(&why),
             },
         };
-        self.drilled(ask(task), part)
+        self.ask_drill_and_print(ask(task), part)
     }
 
     /// Asks practice and prints what `part` makes of its view.
-    fn drilled(&mut self, ask: Ask, part: impl FnOnce(&PageStyle, &DrillView) -> String) -> i32 {
-        if !self.alive() {
+    fn ask_drill_and_print(&mut self, ask: Ask, part: impl FnOnce(&PageStyle, &DrillView) -> String) -> i32 {
+        if !self.check_alive() {
             return 1;
         }
         let answer = self.ask_drill(ask);
         self.show_answer(answer, part)
     }
 
-    /// Prints what `part` makes of a view, or why there is none; the exit code.
+    /// Prints what `part` makes of a view, or why there is none, and returns the exit code.
     fn show_answer(
         &mut self,
         answer: Result<DrillView, Unanswered>,
@@ -125,66 +134,106 @@ impl Session {
         self.await_answer(async { drill::asked(&place, lang, ask).await })
     }
 
-    /// Follows the drill until the cluster ends, and prints each task that is over and the next
-    /// one. After an error it is followed again, with a growing pause; after a change of language
-    /// at once, in the new one.
+    /// Starts the task that follows the drill until the cluster ends, and prints each task that is
+    /// over and the next one. After an error it follows again, with a growing pause; after a change
+    /// of language at once, in the new one. It replaces the task of before.
     pub(crate) fn watch_drill(&mut self) {
-        let (place, lang, style) = (self.place.clone(), self.lang.clone(), self.style());
-        let (news, running) = (self.news.clone(), self.engine.drill.clone());
-        let following = self.handle.spawn(async move {
-            let mut known: Option<DrillView> = None;
-            let mut pause = lessons::AGAIN.0;
-            loop {
-                let spoken = *lang.lock();
-                let (mut control, mut view) = match drill::follow(&place, spoken).await {
-                    Ok(following) => following,
-                    Err(Error::NotRunning(_)) => return running.learn(&DrillView::default()),
-                    Err(_) => {
-                        clock::pause(pause).await;
-                        pause = (pause * 2).min(lessons::AGAIN.1);
-                        continue;
-                    }
-                };
-                pause = lessons::AGAIN.0;
-                let is_same_language = loop {
-                    running.learn(&view);
-                    let style = PageStyle { lang: spoken, width: lessons::width(), ..style };
-                    let told =
-                        known.as_ref().and_then(|known| drill::news(&style, known, &view, clock::now()));
-                    if let Some(words) = told {
-                        news.tell(words);
-                    }
-                    let little = little(&view);
-                    known = Some(view);
-                    let next = tokio::select! {
-                        next = control.next() => next,
-                        () = wait(little) => {
-                            news.tell(drill::little_time(spoken));
-                            control.next().await
-                        }
-                    };
-                    if *lang.lock() != spoken {
-                        break false;
-                    }
-                    match next {
-                        Ok(Some(value)) => view = serde_json::from_value(value).unwrap_or_default(),
-                        _ => break true,
-                    }
-                };
-                // A drill that goes on in another language keeps its clock in the prompt.
-                if is_same_language {
-                    running.learn(&DrillView::default());
-                    clock::pause(pause).await;
-                }
-            }
-        });
+        let watcher = Watcher {
+            place: self.place.clone(),
+            lang: self.lang.clone(),
+            style: self.style(),
+            news: self.news.clone(),
+            running: self.engine.drill.clone(),
+            known: None,
+        };
+        let following = self.handle.spawn(watcher.run());
         if let Some(before) = self.engine.following_drill.replace(following.abort_handle()) {
             before.abort();
         }
     }
 }
 
-/// When little time will be left; `None`: no drill runs, or less is left already.
+/// Follows the drill.
+struct Watcher {
+    place: Place,
+    /// The language that the session speaks now.
+    lang: Arc<Mutex<Lang>>,
+    style: PageStyle,
+    news: Arc<News>,
+    /// What the prompt and the words of the drill know of it.
+    running: Arc<drill::Running>,
+    /// The last view.
+    known: Option<DrillView>,
+}
+
+impl Watcher {
+    async fn run(mut self) {
+        let mut pause = lessons::AGAIN.0;
+        loop {
+            let spoken = *self.lang.lock();
+            match drill::follow(&self.place, spoken).await {
+                Ok((control, view)) => {
+                    pause = lessons::AGAIN.0;
+                    // A drill that goes on in another language keeps its clock in the prompt.
+                    if self.follow(control, view, spoken).await == Stopped::Ended {
+                        self.running.learn(&DrillView::default());
+                        clock::pause(pause).await;
+                    }
+                }
+                Err(Error::NotRunning(_)) => return self.running.learn(&DrillView::default()),
+                Err(_) => {
+                    clock::pause(pause).await;
+                    pause = (pause * 2).min(lessons::AGAIN.1);
+                }
+            }
+        }
+    }
+
+    /// Follows the drill on one connection and in one language; returns why that has stopped.
+    async fn follow(&mut self, mut control: Control, mut view: DrillView, spoken: Lang) -> Stopped {
+        loop {
+            let little = little(&view);
+            self.take_view(view, spoken);
+            let next = tokio::select! {
+                next = control.next() => next,
+                () = wait(little) => {
+                    self.news.tell(drill::little_time(spoken));
+                    control.next().await
+                }
+            };
+            if *self.lang.lock() != spoken {
+                return Stopped::OtherLanguage;
+            }
+            match next {
+                Ok(Some(value)) => view = serde_json::from_value(value).unwrap_or_default(),
+                _ => return Stopped::Ended,
+            }
+        }
+    }
+
+    /// Tells what is new in a view, and keeps it.
+    fn take_view(&mut self, view: DrillView, spoken: Lang) {
+        self.running.learn(&view);
+        // The window may be narrower than it was.
+        let style = PageStyle { lang: spoken, width: lessons::width(), ..self.style };
+        let told = self.known.as_ref().and_then(|known| drill::news(&style, known, &view, clock::now()));
+        if let Some(words) = told {
+            self.news.tell(words);
+        }
+        self.known = Some(view);
+    }
+}
+
+/// Why a drill is not followed on a connection any more.
+#[derive(PartialEq, Eq)]
+enum Stopped {
+    /// The connection has ended, or has told an error.
+    Ended,
+    /// The learner has chosen another language.
+    OtherLanguage,
+}
+
+/// Returns the time until only [`LITTLE`] is left; `None`: no drill runs, or less is left already.
 fn little(view: &DrillView) -> Option<Duration> {
     let left = Duration::from_secs(view.left_s);
     let is_running = view.phase == Phase::Running;
@@ -215,8 +264,8 @@ enum Word {
     Stop,
 }
 
-/// What a line means for practice. While a drill runs, the words `check`, `hint`, `next` and
-/// `solve` of lessons mean the drill, and so do `skip` and `stop`, also with a Korean keyboard
+/// Returns what a line means for practice. While a drill runs, the words `check`, `hint`, `next`
+/// and `solve` of lessons mean the drill, and so do `skip` and `stop`, also with a Korean keyboard
 /// layout on.
 fn meant(line: &Line, cluster: &str, runs: bool) -> Option<Word> {
     let alone = |word: &str| {
@@ -253,8 +302,8 @@ fn meant(line: &Line, cluster: &str, runs: bool) -> Option<Word> {
     }
 }
 
-/// The drill that these options ask for. `None`: what they say is refused, with the words of the
-/// command line.
+/// Returns the drill that these options ask for. `None`: what they say is refused, with the words
+/// of the command line.
 fn begun(options: &[&str]) -> Option<Drill> {
     let skills = |list: &str| -> Option<Vec<String>> {
         let all: Vec<String> = list.split(',').map(String::from).collect();
@@ -275,7 +324,6 @@ fn begun(options: &[&str]) -> Option<Drill> {
 mod tests {
     use super::*;
     use crate::line::classify;
-    use crate::texts::Lang;
     use lab::practice::view::TaskView;
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
     use tokio::net::UnixListener;

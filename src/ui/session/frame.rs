@@ -1,4 +1,4 @@
-//! What the session tells the interface around it.
+//! Sends commands from the session to the interface around it.
 
 use super::Session;
 use crate::texts::Say;
@@ -14,8 +14,9 @@ impl Session {
         }
     }
 
-    /// Shows a diagram, or says which there are.
-    pub(super) fn map(&mut self, words: &[String]) -> i32 {
+    /// Runs `map [VIEW]`: shows a view of the map, or prints the names of all. Returns the exit
+    /// code.
+    pub(super) fn show_map(&mut self, words: &[String]) -> i32 {
         use crate::tui::model::View;
         let names: Vec<&str> = View::ALL.iter().map(|v| v.name()).collect();
         if self.frame.is_none() {
@@ -58,7 +59,7 @@ mod tests {
         let place = Home::at(dir.path()).cluster("main").unwrap();
         let mut session = Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone());
         let map = |session: &mut Session, line: &str| {
-            session.map(&line.split_whitespace().map(String::from).collect::<Vec<_>>())
+            session.show_map(&line.split_whitespace().map(String::from).collect::<Vec<_>>())
         };
         for line in ["", "raft", "rafts"] {
             assert_eq!(map(&mut session, line), 1, "map {line}");

@@ -1,4 +1,4 @@
-//! `help` at the prompt, and which help explains a word.
+//! Runs `help`, and finds the text that explains a word.
 
 use super::{Lines, Session};
 use crate::texts::Say;
@@ -60,7 +60,7 @@ impl Session {
             Some((first, command)) if first == "ropewalk" => match command {
                 [] => command,
                 [word] if of_lessons(word).is_some() || HERE.contains(&word.as_str()) => command,
-                _ => return self.own(&asking(command)),
+                _ => return self.run_own_command(&asking(command)),
             },
             _ => about,
         };
@@ -70,7 +70,7 @@ impl Session {
         }
         if let Some(word) = about.first().filter(|word| !HERE.contains(&word.as_str())) {
             let args = asking(about);
-            return if is_command(word) { self.own(&args) } else { self.kubectl(&args, lines) };
+            return if is_command(word) { self.run_own_command(&args) } else { self.kubectl(&args, lines) };
         }
         if self.frame.is_some() {
             // Longer than the pane: the frame shows it over everything.

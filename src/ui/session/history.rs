@@ -54,7 +54,7 @@ fn opens_editor(line: &str) -> bool {
     runs_again(line) && words[0] == "fc" && !words.iter().any(is_run)
 }
 
-/// The words of a line that begins with `fc` or `r`, behind assignments; else none.
+/// Returns the words of a line that begins with `fc` or `r`, behind assignments; else none.
 fn fc_words(line: &str) -> Vec<String> {
     let words = cut(line).words.into_iter().skip_while(|word| word.contains('='));
     let words: Vec<String> = words.collect();

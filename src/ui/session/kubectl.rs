@@ -48,7 +48,7 @@ impl Session {
             }
             input = Input::Text(text);
         }
-        if !self.alive() {
+        if !self.check_alive() {
             return 1;
         }
         self.follow_shell();

@@ -8,7 +8,7 @@ use lang::charset::{self, eprintln, println};
 impl Session {
     /// Chooses the language of this session and of later ones, or says which it is. Returns the
     /// exit code.
-    pub(super) fn choose(&mut self, choice: &[String]) -> i32 {
+    pub(super) fn choose_language(&mut self, choice: &[String]) -> i32 {
         let described = settings::described(self.lang(), "");
         let Some(word) = choice.first() else {
             println!("{described}");
@@ -70,10 +70,10 @@ mod tests {
         let home = Home::at(dir.path());
         let mut session = session(&runtime, &home);
         for (words, code) in [(vec![], 0), (vec!["de".to_string()], 2)] {
-            assert_eq!(session.choose(&words), code, "{words:?}");
+            assert_eq!(session.choose_language(&words), code, "{words:?}");
             assert_eq!((session.lang(), settings::saved(&home)), (Lang::Ko, None), "{words:?}");
         }
-        assert_eq!(session.choose(&["en".into()]), 0);
+        assert_eq!(session.choose_language(&["en".into()]), 0);
         assert_eq!((session.lang(), settings::saved(&home)), (Lang::En, Some(Lang::En)));
     }
 
@@ -103,7 +103,7 @@ mod tests {
         let home = Home::at(dir.path());
         let mut session = session(&runtime, &home);
         std::fs::create_dir_all(home.settings()).unwrap(); // a directory where the file would be
-        assert_eq!(session.choose(&["en".into()]), 1);
+        assert_eq!(session.choose_language(&["en".into()]), 1);
         assert_eq!((session.lang(), settings::saved(&home)), (Lang::En, None));
     }
 }

@@ -5,9 +5,9 @@ use crate::shell::Shell;
 use crate::texts::Say;
 
 impl Session {
-    /// `exit [CODE]`, and `quit`. The last eight bits of a code count (POSIX, XCU 2.15, `exit`).
-    /// With a word that is no number a script ends with 2, as in bash and dash: none of its lines
-    /// behind that was to run.
+    /// Runs `exit [CODE]` and `quit`. The last eight bits of a code count (POSIX, XCU 2.15,
+    /// `exit`). With a word that is no number a script ends with 2, as in bash and dash: none of
+    /// its lines behind that was to run.
     pub(super) fn exit(&mut self, code: Option<&str>) -> Flow {
         let at_terminal = self.manner == Manner::Terminal;
         let left_with = match code.map(|code| (code, code.parse::<i64>())) {
@@ -38,9 +38,9 @@ impl Session {
         self.end.code.is_some()
     }
 
-    /// Returns whether a session stays that a person wants to leave: programs of its shell are
-    /// stopped, e.g. an editor with a text that is not saved, and would be ended. It says so once;
-    /// when it is asked again, with no line in between, it leaves. Source: bash(1), `exit`.
+    /// Returns whether a session stays that a person wants to leave: its shell has stopped
+    /// programs, e.g. an editor with a text that is not saved, which would end with it. Warns once;
+    /// the second call, with no line in between, returns false. Source: bash(1), `exit`.
     pub(crate) fn stays(&mut self) -> bool {
         let stopped = self.shell.as_ref().map(Shell::stopped).unwrap_or_default();
         if self.manner != Manner::Terminal || stopped.is_empty() || self.line.warned_of_stopped {

@@ -1,4 +1,4 @@
-//! Words that come by themselves, e.g. that a step is done, and when they are said.
+//! Prints news, e.g. that a step is done, when no program has the terminal.
 
 use super::Session;
 use crate::column::Column;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{TrySendError, sync_channel};
 use std::time::Duration;
 
-/// Says something at once, or gives back what it cannot take now. It is called while the news are
+/// Prints news at once, or gives back what it cannot take now. It is called while the news are
 /// locked, so it waits for nothing but the terminal.
 type Voice = Box<dyn FnMut(String) -> Result<(), String> + Send>;
 
@@ -33,15 +33,15 @@ struct State {
     kept: VecDeque<String>,
 }
 
-/// News that wait, at most; the oldest go. A step that is lost and found again for an hour, while a
-/// file is edited, is reported with its last state.
+/// How many news wait, at most; the oldest are dropped. A step that is lost and found again for an
+/// hour, while a file is edited, is reported with its last state.
 const KEPT_MAX: usize = 5;
 
-/// A line of the shell waits so long for news that are being said. Those that take longer wait for
-/// the editor, which shows them at its next prompt.
+/// How long a line of the shell waits for news that are being printed. Those that take longer wait
+/// for the editor, which shows them at its next prompt.
 const SAYING_MAX: Duration = Duration::from_millis(50);
 
-/// Counts news that are being said.
+/// Counts news that are being printed.
 #[derive(Default)]
 struct Unsaid {
     count: Mutex<usize>,
@@ -82,8 +82,8 @@ impl News {
         self.state.lock()
     }
 
-    /// Says it, now or when the terminal is free, on lines of its own: the editor clears the line
-    /// of its prompt.
+    /// Prints news, now or when the terminal is free, on lines of their own: the editor clears the
+    /// line of its prompt.
     pub(super) fn tell(&self, mut words: String) {
         if !words.ends_with('\n') {
             words.push('\n');
@@ -118,7 +118,7 @@ impl News {
         unsaid.wait();
     }
 
-    /// The terminal is free again: what has waited is said.
+    /// Prints the news that have waited, because the terminal is free again.
     pub(super) fn release(&self) {
         let mut state = self.open();
         state.held = false;

@@ -1,4 +1,4 @@
-//! Words of this program: in a process of their own, or in the shell.
+//! Runs commands of this program, in a process of their own or in the shell.
 
 use super::beside::names_other;
 use super::{Manner, Session};
@@ -14,8 +14,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 impl Session {
-    /// A command of this program itself, in a process of its own.
-    pub(super) fn own(&mut self, args: &[String]) -> i32 {
+    /// Runs a command of this program, and returns its exit code.
+    pub(super) fn run_own_command(&mut self, args: &[String]) -> i32 {
         if let Some(code) = self.fault_shell(args) {
             return code;
         }
@@ -24,7 +24,7 @@ impl Session {
             self.complain(&say(Say::Nested), None, Some(&say(Say::NestedTry)));
             return 1;
         }
-        if needs_cluster(args, &self.place.name) && !self.alive() {
+        if needs_cluster(args, &self.place.name) && !self.check_alive() {
             return 1;
         }
         if let Some(code) = self.lab_beside(args) {
@@ -62,9 +62,9 @@ impl Session {
         }
     }
 
-    /// The process of a command of this program. `etcdctl` has the variables that the shell
-    /// exports: `ETCDCTL_ENDPOINTS` and the like. The other commands have those of this program,
-    /// as `ROPEWALK_LEARNER`; they also run if the shell does not tell its variables.
+    /// Returns the process of a command of this program. `etcdctl` has the variables that the shell
+    /// exports: `ETCDCTL_ENDPOINTS` and the like. The other commands have those of this program, as
+    /// `ROPEWALK_LEARNER`; they also run if the shell does not tell its variables.
     ///
     /// # Errors
     /// Those of [`Session::exports`].

@@ -8,11 +8,14 @@ use cluster::Place;
 use cluster::control::{Ask, Control};
 use lang::charset::eprintln;
 use serde_json::Value;
+use std::time::Duration;
 
 /// The machine's first process.
 const INIT: i32 = 1;
 /// kill(2): every process that the caller may signal.
 const ALL: i32 = -1;
+/// How long a cluster that hangs may hold the line up. After that, its processes are not known.
+const STATUS_MAX: Duration = Duration::from_secs(10);
 
 impl Session {
     /// Refuses a line that a person typed and that signals such a process. A line that begins with
@@ -32,16 +35,18 @@ impl Session {
         refusal.is_some()
     }
 
-    /// This session, the interface around it, and the processes of its cluster. They are those of
-    /// this user: a plain user can signal no others.
+    /// Returns the numbers of this session, the interface around it, and the processes of its
+    /// cluster. They are those of this user: a plain user can signal no others.
     fn own_processes(&self) -> Vec<i32> {
         let around = self.frame.as_ref().map(|_| nix::unistd::getppid().as_raw());
         let own = i32::try_from(std::process::id()).ok().into_iter().chain(around);
-        own.chain(self.handle.block_on(of_cluster(&self.place))).collect()
+        let asked = clock::limit(STATUS_MAX, of_cluster(&self.place));
+        own.chain(self.handle.block_on(asked).unwrap_or_default()).collect()
     }
 }
 
-/// The processes that the cluster names in its status; none if it does not answer.
+/// Returns the numbers of the processes that the cluster names in its status; none if it does not
+/// answer.
 async fn of_cluster(place: &Place) -> Vec<i32> {
     let Ok(mut control) = Control::connect(place).await else { return vec![] };
     let status = control.ask(&Ask::Status).await.unwrap_or_default();
@@ -50,8 +55,8 @@ async fn of_cluster(place: &Place) -> Vec<i32> {
     named.chain(control.main).collect()
 }
 
-/// Why a line is not run that signals these processes, and what to type instead. `None`: it may
-/// run. Pure.
+/// Returns why a line is not run that signals these processes, and what to type instead. `None`: it
+/// may run. Pure.
 fn refusal(lang: Lang, text: &str, killed: &[i32], own: &[i32], cluster: &str) -> Option<String> {
     let signals = |pid: &i32| killed.contains(pid);
     let (what, tip) = if signals(&INIT) {

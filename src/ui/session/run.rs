@@ -1,4 +1,4 @@
-//! One line, from the text that was typed to its exit code.
+//! Runs one line, from the text that was typed to its exit code.
 
 use super::{Flow, INTERRUPTED, Lines, Manner, Session};
 use crate::line::{self, Line};
@@ -29,8 +29,8 @@ impl LineState {
     }
 }
 
-/// Who beside this program has to do with a line. `help` and `lesson` are the program's alone: they
-/// are `aside`, and nothing else.
+/// What a line may change, and who has to hear of it. `help` and `lesson` are the program's alone:
+/// they are `aside`, and nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Reach {
     /// The shell or kubectl runs the learner's own words, so `why` can explain how they ended.
@@ -131,15 +131,15 @@ impl Session {
             Line::Exit(code) => return self.exit(code.as_deref()),
             Line::Kubectl(args) => self.kubectl(&args, lines),
             Line::Foreground(text) => self.foreground(&text, lines),
-            Line::Own(args) => self.own(&args),
+            Line::Own(args) => self.run_own_command(&args),
             Line::Shell(shell) => self.typed_in_shell(&shell, text),
             Line::Help(about) => self.help(&about, lines),
-            Line::Map(words) => self.map(&words),
-            Line::Lang(choice) => self.choose(&choice),
-            Line::Lesson(words) => self.lesson(&words),
-            Line::Answer(written) => self.answer(&written),
-            Line::Letter(letter, text) => self.letter(letter, &text),
-            Line::Clear => self.clear(),
+            Line::Map(words) => self.show_map(&words),
+            Line::Lang(choice) => self.choose_language(&choice),
+            Line::Lesson(words) => self.run_lesson_word(&words),
+            Line::Answer(written) => self.take_answer(&written),
+            Line::Letter(letter, text) => self.take_letter(letter, &text),
+            Line::Clear => self.clear_screen(),
             Line::Watch => {
                 self.complain(&self.say(Say::WatchWhat, &[]), None, Some(&self.say(Say::WatchTry, &[])));
                 2
@@ -149,7 +149,7 @@ impl Session {
     }
 
     /// `clear`: empties a terminal and its scrollback; returns the exit code.
-    fn clear(&self) -> i32 {
+    fn clear_screen(&self) -> i32 {
         if self.manner == Manner::Terminal && !terminal::dumb() {
             print!("\x1b[H\x1b[2J\x1b[3J");
             let _ = std::io::Write::flush(&mut std::io::stdout()); // the editor writes past it

@@ -1,4 +1,4 @@
-//! The session's shell: which it is, and lines in it.
+//! Chooses and starts the session's shell, and runs lines in it.
 
 use super::{Flow, Manner, Session};
 use crate::commands;
@@ -22,7 +22,7 @@ texts! {
 const PROMPT_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Session {
-    /// Relative paths mean the same to kubectl as to the shell.
+    /// Changes to the directory of the shell, so that relative paths mean the same to kubectl.
     pub(super) fn follow_shell(&self) {
         if let Some(cwd) = &self.shell_memory.cwd {
             let _ = std::env::set_current_dir(cwd); // a removed directory is the learner's own doing
@@ -188,7 +188,7 @@ impl Session {
         126
     }
 
-    /// The shell, started if there is none, and the code that `$?` is to be in it.
+    /// Returns the shell, started if there is none, and the code that `$?` is to be in it.
     fn shell(&mut self) -> std::io::Result<(&mut Shell, i32)> {
         if self.shell.is_none() {
             self.start_shell()?;
@@ -249,7 +249,7 @@ impl Session {
 /// The exit code of a shell for a command that it does not find (POSIX, 2.8.2).
 pub(super) const NOT_FOUND: i32 = 127;
 
-/// The learner's shell if it can be driven, else bash or sh; and the one that could not.
+/// Returns the learner's shell if it can be driven, else bash or sh; and the one that could not.
 fn choose_shell(
     asked: Option<PathBuf>,
     exists: impl Fn(&Path) -> bool,
@@ -273,8 +273,8 @@ fn is_busybox(shell: &Path) -> bool {
     Dialect::of(&program) == Some(Dialect::Busybox)
 }
 
-/// What the shell is to run as `ropewalk`: the program at its path, or this very one if there is
-/// none any more, as while another version is being installed.
+/// Returns what the shell is to run as `ropewalk`: the program at its path, or this very one if
+/// there is none any more, as while another version is being installed.
 fn runnable(program: PathBuf) -> PathBuf {
     match program.exists() {
         true => program,

@@ -27,7 +27,8 @@ impl Session {
         }
     }
 
-    /// What is said of a line with a command that the shell did not find; `None`: nothing is known.
+    /// Returns what is said of a line with a command that the shell did not find; `None`: nothing
+    /// is known.
     fn suggestion(&self, text: &str, typed: &str) -> Option<String> {
         if let Some(word) = line::word_of_the_session(text) {
             return Some(self.lang().say(Word::Alone, &[word]));

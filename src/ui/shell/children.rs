@@ -1,4 +1,4 @@
-//! What /proc tells of a shell and of its children: proc_pid_stat(5), proc_pid_status(5).
+//! Reads what /proc tells of a shell and of its children: proc_pid_stat(5), proc_pid_status(5).
 
 use super::Shell;
 use clock::Instant;
@@ -20,7 +20,8 @@ const EXITING: u64 = 0x4;
 const KILL: u64 = 1 << 8;
 
 impl Shell {
-    /// The names of the shell's children that are stopped: programs that Ctrl-Z has put aside.
+    /// Returns the names of the shell's children that are stopped: programs that Ctrl-Z has put
+    /// aside.
     pub(crate) fn stopped(&self) -> Vec<String> {
         let name = |child| {
             proc_file(child, "stat").filter(|stat| is_stopped(stat)).and_then(|stat| living_name(&stat))
@@ -38,7 +39,7 @@ impl Shell {
         [1, 2].into_iter().any(|number| target_of(&shell, number) != target_of("self", number))
     }
 
-    /// The shell's own umask; `None`: it has ended.
+    /// Returns the shell's own umask; `None`: it has ended.
     pub(crate) fn umask(&self) -> Option<Mode> {
         umask_in(&proc_file(self.pid()?, "status")?)
     }
@@ -51,7 +52,7 @@ fn umask_in(status: &[u8]) -> Option<Mode> {
     Mode::from_bits(u32::from_str_radix(octal.trim(), 8).ok()?)
 }
 
-/// The names of the children of a process, without those that have ended. A kernel without
+/// Returns the names of the children of a process, without those that have ended. A kernel without
 /// `CONFIG_PROC_CHILDREN` names none.
 pub(super) fn child_names(pid: i32) -> Vec<String> {
     child_pids(pid).into_iter().filter_map(|child| living_name(&proc_file(child, "stat")?)).collect()
@@ -89,19 +90,19 @@ pub(super) fn await_ends(pid: i32, limit: Duration) {
     }
 }
 
-/// The children of a process.
+/// Returns the numbers of a process's children.
 fn child_pids(pid: i32) -> Vec<i32> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     children.split_whitespace().take(MAX).filter_map(|child| child.parse().ok()).collect()
 }
 
-/// What a descriptor of a process leads to: device and inode. `None`: it is closed.
+/// Returns what a descriptor of a process leads to: device and inode. `None`: it is closed.
 fn target_of(process: &str, number: u8) -> Option<(u64, u64)> {
     let about = std::fs::metadata(format!("/proc/{process}/fd/{number}")).ok()?;
     Some((about.dev(), about.ino()))
 }
 
-/// A file of a process; `None`: the process is gone.
+/// Returns the content of a file of a process; `None`: the process is gone.
 fn proc_file(pid: i32, file: &str) -> Option<Vec<u8>> {
     std::fs::read(format!("/proc/{pid}/{file}")).ok()
 }
@@ -125,8 +126,8 @@ fn is_stopped(stat: &[u8]) -> bool {
     stat.rsplit_once(')').is_some_and(|(_, after)| after.trim_start().starts_with('T'))
 }
 
-/// The name in a line of `stat`: `712 (sleep) S 700 …`. `None`: the process is a zombie or dead.
-/// The name may have brackets and spaces in it, and bytes that are no UTF-8. Pure.
+/// Returns the name in a line of `stat`: `712 (sleep) S 700 …`. `None`: the process is a zombie or
+/// dead. The name may have brackets and spaces in it, and bytes that are no UTF-8. Pure.
 fn living_name(stat: &[u8]) -> Option<String> {
     let stat = String::from_utf8_lossy(stat);
     let (before, after) = stat.rsplit_once(')')?;

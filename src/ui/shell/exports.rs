@@ -1,4 +1,4 @@
-//! The variables that a shell exports.
+//! Asks a shell for the variables that it exports.
 
 use super::Shell;
 use crate::dialect;

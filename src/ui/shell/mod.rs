@@ -25,11 +25,11 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-/// Whether a program has read what was typed ahead is looked at this often, in milliseconds.
+/// How often it is checked whether a program has read what was typed ahead, in milliseconds.
 const LOOK_AGAIN: u16 = 5;
 /// Bytes that are kept of what a shell said and that is no report yet.
 const UNPARSED_MAX: usize = 64 << 10;
-/// A shell that closed its pipes ends within this many milliseconds.
+/// How long a shell that closed its pipes may take to end, in milliseconds.
 const END_PATIENCE: u16 = 300;
 /// A line that runs for so long is asked about once, in milliseconds: the shell answers when it is
 /// ready, also if the line has taken its prompt away.
@@ -43,6 +43,15 @@ pub(crate) enum Ran {
     Code(i32),
     /// The shell itself has ended.
     Ended(i32),
+}
+
+/// What came of keys that were typed while a line ran.
+enum Keys {
+    Passed,
+    /// A key that interrupts was among them: see [`Screen::type_in`].
+    Interrupted,
+    /// The learner's terminal is gone.
+    Gone,
 }
 
 /// A shell that runs the learner's lines.
@@ -116,8 +125,8 @@ impl Shell {
         Ok(n)
     }
 
-    /// The report of the present line, if there is one, and what was said before it. Reports of
-    /// lines before are dropped.
+    /// Returns the report of the present line, if there is one, and what was said before it.
+    /// Reports of lines before are dropped.
     fn reported(&mut self) -> Option<(String, i32)> {
         let mut told = String::new();
         while let Some((before, number, code, rest)) = dialect::report(&self.unparsed, &self.token) {
@@ -258,16 +267,30 @@ impl Shell {
             if report && self.read_reports()? == 0 {
                 return Ok(Ran::Ended(self.await_end()));
             }
-            if key && let Some(screen) = &mut self.screen {
-                let mut bytes = [0; 4096];
-                match nix::unistd::read(stdin.as_fd(), &mut bytes) {
-                    Ok(0) | Err(Errno::EIO) => listening = false, // the learner's terminal is gone
+            if key {
+                match self.pass_keys()? {
+                    Keys::Passed => {}
                     // A shell that reads ahead drops the question at Ctrl-C.
-                    Ok(n) => asked &= !screen.type_in(&bytes[..n])?,
-                    Err(Errno::EINTR | Errno::EAGAIN) => {}
-                    Err(error) => return Err(error.into()),
+                    Keys::Interrupted => asked = false,
+                    Keys::Gone => listening = false,
                 }
             }
+        }
+    }
+
+    /// Passes what was typed at the learner's terminal on to that of the shell.
+    ///
+    /// # Errors
+    /// Those of the two terminals.
+    fn pass_keys(&mut self) -> io::Result<Keys> {
+        let Some(screen) = &mut self.screen else { return Ok(Keys::Gone) };
+        let stdin = io::stdin();
+        let mut bytes = [0; 4096];
+        match nix::unistd::read(stdin.as_fd(), &mut bytes) {
+            Ok(0) | Err(Errno::EIO) => Ok(Keys::Gone),
+            Ok(n) => Ok(if screen.type_in(&bytes[..n])? { Keys::Interrupted } else { Keys::Passed }),
+            Err(Errno::EINTR | Errno::EAGAIN) => Ok(Keys::Passed),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -284,7 +307,7 @@ impl Shell {
         }
     }
 
-    /// What was typed while a command ran and it did not read.
+    /// Returns what was typed while a command ran, and was not read.
     pub(crate) fn typed_ahead(&mut self) -> String {
         self.screen.as_mut().map(Screen::unread).unwrap_or_default()
     }
@@ -294,13 +317,13 @@ impl Shell {
         self.screen.as_mut().is_some_and(Screen::take_interrupt)
     }
 
-    /// Where the shell is now.
+    /// Returns the working directory of the shell.
     pub(crate) fn cwd(&self) -> Option<PathBuf> {
         std::fs::read_link(Path::new("/proc").join(self.pid()?.to_string()).join("cwd")).ok()
     }
 
-    /// The names of the shell's children that run, or are stopped: between two lines, its programs
-    /// in the background.
+    /// Returns the names of the shell's children that run, or are stopped: between two lines, its
+    /// programs in the background.
     pub(crate) fn running(&self) -> Vec<String> {
         self.pid().map_or_else(Vec::new, children::child_names)
     }
@@ -316,12 +339,12 @@ impl Shell {
         i32::try_from(self.child.id()).ok()
     }
 
-    /// The terminal to tell when the learner's changes its size.
+    /// Returns the terminal to tell when the learner's changes its size.
     pub(crate) fn resizer(&self) -> Option<super::screen::Resizer> {
         self.screen.as_ref().map(Screen::resizer)
     }
 
-    /// The shell's exit code, once it has ended.
+    /// Returns the shell's exit code, once it has ended.
     pub(crate) fn ended(&mut self) -> Option<i32> {
         self.child.try_wait().ok()?.map(exit::code)
     }

@@ -1,4 +1,4 @@
-//! Writing orders to a shell.
+//! Writes orders to a shell.
 
 use super::Shell;
 use nix::errno::Errno;

@@ -40,7 +40,7 @@ pub async fn start(
     }
 }
 
-/// Says that the tasks are being set up.
+/// Returns the sentence that the tasks are being set up.
 pub fn preparing(lang: Lang) -> String {
     lang.say(Say::Preparing, &[])
 }
@@ -58,8 +58,8 @@ fn bold(style: &PageStyle, text: &str) -> String {
     if style.colour { format!("\x1b[1m{text}\x1b[0m") } else { text.into() }
 }
 
-/// Everything there is to see of a drill: what it is about, and the present task; or what came of
-/// it.
+/// Returns everything there is to see of a drill: what it is about, and the present task; or what
+/// came of it.
 pub fn page(style: &PageStyle, view: &DrillView, now: Timestamp) -> String {
     let say = |say, with: &[&str]| style.lang.say(say, with);
     if view.phase == Phase::None {
@@ -91,7 +91,7 @@ fn notices(style: &PageStyle, view: &DrillView) -> String {
     view.notices.iter().map(|notice| style.notice(notice)).collect()
 }
 
-/// The present task.
+/// Returns the present task.
 pub(crate) fn task(style: &PageStyle, view: &DrillView) -> String {
     let Some(task) = view.tasks.get(view.at) else { return String::new() };
     let (at, all) = ((view.at + 1).to_string(), view.tasks.len().to_string());
@@ -102,7 +102,7 @@ pub(crate) fn task(style: &PageStyle, view: &DrillView) -> String {
     format!("{}\n{}", bold(style, &count), style.marked("▸ ", &task.task))
 }
 
-/// The conditions of the present task, and the first one that is not met yet.
+/// Returns the conditions of the present task, and the first one that is not met yet.
 pub fn verdict(style: &PageStyle, view: &DrillView) -> String {
     let mut out = String::new();
     for check in &view.checks {
@@ -116,7 +116,7 @@ pub fn verdict(style: &PageStyle, view: &DrillView) -> String {
     out + &style.marked("", &told)
 }
 
-/// The last hint that was given, and how many are left.
+/// Returns the last hint that was given, and how many are left.
 pub fn hint(style: &PageStyle, view: &DrillView) -> String {
     let Some(last) = view.hints.last() else { return String::new() };
     let (number, left) = (view.hints.len().to_string(), view.hints_left.to_string());
@@ -129,14 +129,14 @@ pub fn hint(style: &PageStyle, view: &DrillView) -> String {
     text + &style.lang.say(more, &[&left]) + "\n"
 }
 
-/// The command of a hint that is nothing else. It is printed without a line break, so that it can
-/// be copied whole.
+/// Returns the command of a hint that is nothing else. It is printed without a line break, so that
+/// it can be copied whole.
 fn sole_command(hint: &str) -> Option<&str> {
     let command = hint.strip_prefix('`')?.strip_suffix('`')?;
     (!command.contains('`')).then_some(command)
 }
 
-/// What came of each task, and when its skill is asked again.
+/// Returns what came of each task, and when its skill is asked again.
 pub(crate) fn summary(style: &PageStyle, view: &DrillView, now: Timestamp) -> String {
     let say = |say, with: &[&str]| style.lang.say(say, with);
     let is_done = |task: &&TaskView| matches!(task.outcome, Outcome::Done | Outcome::Helped);
@@ -174,7 +174,8 @@ fn outcome(lang: Lang, phase: Phase, task: &TaskView, now: Timestamp) -> String 
     format!("{mark} {}: {told}{}", harmless(&task.title), again.unwrap_or_default())
 }
 
-/// What came of the task at `at`, counted from 0, as a line; nothing if there is no such task.
+/// Returns what came of the task at `at`, counted from 0, as a line; nothing if there is no such
+/// task.
 pub fn result(style: &PageStyle, view: &DrillView, at: usize, now: Timestamp) -> String {
     let told = view.tasks.get(at).map(|task| outcome(style.lang, view.phase, task, now) + "\n");
     told.unwrap_or_default()
@@ -208,7 +209,7 @@ pub(crate) fn news(
     Some(format!("{}\n{}", bold(style, &over.unwrap_or_default()), task(style, view)))
 }
 
-/// What an answer has changed: the next task, or the end.
+/// Returns what an answer has changed: the next task, or the end.
 pub fn changed(style: &PageStyle, before: &DrillView, view: &DrillView, now: Timestamp) -> String {
     if before.phase == Phase::Preparing && view.phase == Phase::None {
         return not_begun(style.lang, view);
@@ -216,18 +217,18 @@ pub fn changed(style: &PageStyle, before: &DrillView, view: &DrillView, now: Tim
     news(style, before, view, now).unwrap_or_default()
 }
 
-/// The answer to `stop` for a drill that was still being prepared. For one that was running, the
-/// session prints the summary as [`news`].
+/// Returns the answer to `stop` for a drill that was still being prepared. For one that was
+/// running, the session prints the summary as [`news`].
 pub(crate) fn not_begun(lang: Lang, view: &DrillView) -> String {
     if view.phase == Phase::None { lang.say(Say::NotBegun, &[]) + "\n" } else { String::new() }
 }
 
-/// Says that a drill has no such task.
+/// Returns the error that a drill has no such task.
 pub fn no_such_task(lang: Lang, id: &str) -> String {
     lang.say(Say::NoSuchTask, &[&harmless(id)])
 }
 
-/// Says where the options `--seed` and `--skill` stand.
+/// Returns the error that says where the options `--seed` and `--skill` stand.
 pub fn misplaced_seed(lang: Lang) -> String {
     lang.say(Say::SeedPlace, &[])
 }
@@ -270,17 +271,17 @@ impl Running {
     }
 }
 
-/// Answers `next`, which belongs to lessons.
+/// Returns the answer to `next`, which belongs to lessons.
 pub(crate) fn no_next(lang: Lang) -> String {
     lang.say(Say::NoNext, &[])
 }
 
-/// Answers `solve`, which would play the solution of the open lesson.
+/// Returns the answer to `solve`, which would play the solution of the open lesson.
 pub(crate) fn no_solve(lang: Lang) -> String {
     lang.say(Say::NoSolve, &[])
 }
 
-/// Said once, when little time is left.
+/// Returns the warning that little time is left.
 pub(crate) fn little_time(lang: Lang) -> String {
     lang.say(Say::LittleTime, &[])
 }

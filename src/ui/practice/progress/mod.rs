@@ -8,7 +8,7 @@ use clock::Timestamp;
 use lab::practice::map::{LabLine, SkillLine, SkillMap, Track};
 use lab::practice::record::State;
 
-/// Lines are no longer, however wide the terminal is.
+/// Cells of a line, at most, however wide the terminal is.
 const WIDTH: usize = 78;
 /// Cells of a bar.
 const BAR: usize = 22;
@@ -18,7 +18,7 @@ const STATE: usize = 14;
 /// Cells of a track's or a lab's name.
 const NAME: usize = 18;
 
-/// The map as text. `colour`: a sign has a colour, too, which says no more than the sign.
+/// Returns the map as text. `colour`: a sign has a colour, too, which says no more than the sign.
 pub fn picture(lang: Lang, map: &SkillMap, now: Timestamp, colour: bool) -> String {
     let say = |say, with: &[&str]| lang.say(say, with);
     let number = |n: usize| n.to_string();
@@ -59,7 +59,7 @@ pub fn picture(lang: Lang, map: &SkillMap, now: Timestamp, colour: bool) -> Stri
     out
 }
 
-/// A text in lines; `rest` stands before the further ones.
+/// Returns a text in lines; `rest` stands before the further ones.
 fn folded(line: &str, rest: &str) -> String {
     text::fold(line, WIDTH, rest).join("\n") + "\n"
 }
@@ -110,7 +110,7 @@ fn skill(lang: Lang, skill: &SkillLine, now: Timestamp, colour: bool) -> String 
     format!("  {sign} {}\n", line.trim_end())
 }
 
-/// What teaches a skill.
+/// Returns what teaches a skill.
 fn source(lang: Lang, skill: &SkillLine) -> String {
     match (skill.lessons.first(), skill.labs.first()) {
         (Some(lesson), _) => lang.say(Say::LessonId, &[&harmless(lesson)]),
@@ -123,14 +123,14 @@ fn gap(text: &str, cells: usize) -> usize {
     cells.saturating_sub(prose::cells(text))
 }
 
-/// A text in exactly so many cells.
+/// Returns a text in exactly so many cells.
 fn fitted(text: &str, cells: usize) -> String {
     let cut = cut(text, cells);
     let pad = " ".repeat(gap(&cut, cells));
     cut + &pad
 }
 
-/// The beginning of a text in at most so many cells.
+/// Returns the beginning of a text in at most so many cells.
 fn cut(text: &str, cells: usize) -> String {
     text::cut(text, cells, "…")
 }

@@ -14,11 +14,11 @@ texts! {
 }
 
 impl Session {
-    /// `check [LESSON]`: says what the step misses, or that it is done. The exit code is 0 only if
-    /// it is done. While a lab is open, a learner may have meant its tasks: then it says that this
-    /// is about the lesson.
+    /// Runs `check [LESSON]`, which says what the step misses, or that it is done. The exit code is
+    /// 0 only if it is done. While a lab is open, a learner may have meant its tasks: then it says
+    /// that this is about the lesson.
     pub(super) fn check_lesson(&mut self, id: Option<String>) -> i32 {
-        if !self.alive() {
+        if !self.check_alive() {
             return 1;
         }
         let over = |view: &LessonView| matches!(view.state, State::Done | State::Solved);
@@ -32,7 +32,7 @@ impl Session {
             };
         }
         let mut green = false;
-        let code = self.shown(Ask::Check { id }, |style: &PageStyle, view| {
+        let code = self.ask_and_print(Ask::Check { id }, |style: &PageStyle, view| {
             green = over(view);
             if green && watched { String::new() } else { style.verdict(view) }
         });

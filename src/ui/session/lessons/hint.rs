@@ -11,9 +11,9 @@ use lab::view::Ask;
 use lang::charset::println;
 
 impl Session {
-    /// `hint`: the next one of the lesson. While a lab is open, too, the interface asks for the
-    /// hint of what its pane shows, because only it knows that. Elsewhere the session says how to
-    /// get the hints of a lab that is played.
+    /// Runs `hint`, which shows the next one of the lesson. While a lab is open, too, the interface
+    /// asks for the hint of what its pane shows, because only it knows that. Elsewhere the session
+    /// says how to get the hints of a lab that is played.
     pub(super) fn lesson_hint(&mut self) -> i32 {
         if self.frame.is_some() {
             match self.open_lab() {
@@ -25,11 +25,11 @@ impl Session {
                     }
                     return 0;
                 }
-                Ok(None) => return self.shown(Ask::Hint, PageStyle::hint),
+                Ok(None) => return self.ask_and_print(Ask::Hint, PageStyle::hint),
                 Err(why) => return self.unanswered(&why),
             }
         }
-        let code = self.shown(Ask::Hint, PageStyle::hint);
+        let code = self.ask_and_print(Ask::Hint, PageStyle::hint);
         if code != INTERRUPTED
             && self.manner == Manner::Terminal
             && let Ok(Some(lab)) = self.open_lab()

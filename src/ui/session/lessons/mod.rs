@@ -1,4 +1,4 @@
-//! The session's words of lessons.
+//! Runs the words of lessons, and asks the lesson engine.
 
 use super::help;
 use super::{INTERRUPTED, Manner, Session};
@@ -21,8 +21,10 @@ use tokio::task::JoinHandle;
 mod check;
 mod hint;
 mod solve;
+mod watch;
 
-/// The question behind a word of `lesson` that plays the open one again, from its first step.
+/// Returns the question behind a word of `lesson` that plays the open one again, from its first
+/// step.
 fn plays_again(word: &str) -> Option<Ask> {
     matches!(word, "again" | "restart").then(|| Ask::Goto { step: "1".into() })
 }
@@ -38,11 +40,11 @@ pub(super) enum Unanswered {
 #[derive(Debug)]
 pub(super) struct Interrupted;
 
-/// A busy engine is waited for so long before a line runs that has nothing to do with the cluster.
+/// How long a busy engine is waited for before a line runs that has nothing to do with the cluster.
 /// It answers within milliseconds unless it plays a lesson's setup, or takes up the open lesson
 /// when a session begins.
 const HEARD_MAX: Duration = Duration::from_millis(500);
-/// A busy engine is waited for so long before any other line runs. A setup takes less; an engine
+/// How long a busy engine is waited for before any other line runs. A setup takes less; an engine
 /// that hangs for longer must not keep `down` from being run.
 const BUSY_MAX: Duration = Duration::from_secs(60);
 
@@ -143,9 +145,10 @@ impl Session {
         self.engine.stop_message = said.and_then(Result::ok).and_then(|said| said.as_str().map(String::from));
     }
 
-    /// `lesson stop`: ends the lines that the engine plays, also those of another session.
-    fn stop(&mut self) -> i32 {
-        if !self.alive() {
+    /// Runs `lesson stop`, which ends the lines that the engine plays, also those of another
+    /// session.
+    fn stop_played_lines(&mut self) -> i32 {
+        if !self.check_alive() {
             return 1;
         }
         match self.ask(Ask::Stop { question: None }) {
@@ -157,7 +160,7 @@ impl Session {
         }
     }
 
-    /// Says why there is no answer; the exit code.
+    /// Prints why there is no answer, and returns the exit code.
     pub(super) fn unanswered(&mut self, why: &Unanswered) -> i32 {
         match why {
             Unanswered::Cut => {
@@ -174,7 +177,7 @@ impl Session {
         }
     }
 
-    /// How text is laid out for this session, now.
+    /// Returns how text is laid out for this session, now.
     pub(super) fn style(&self) -> PageStyle {
         let terminal = self.manner == Manner::Terminal;
         let width = if terminal { width() } else { PageStyle::WIDEST };
@@ -206,9 +209,13 @@ impl Session {
         Ok(view.is_some_and(|v| v.state == State::Open && v.predict.is_some_and(|p| p.chosen.is_none())))
     }
 
-    /// Asks the engine and prints what `part` makes of its view.
-    pub(super) fn shown(&mut self, ask: Ask, part: impl FnOnce(&PageStyle, &LessonView) -> String) -> i32 {
-        if !self.alive() {
+    /// Asks the engine, prints what `part` makes of its view, and returns the exit code.
+    pub(super) fn ask_and_print(
+        &mut self,
+        ask: Ask,
+        part: impl FnOnce(&PageStyle, &LessonView) -> String,
+    ) -> i32 {
+        if !self.check_alive() {
             return 1;
         }
         let opens = opens(&ask);
@@ -227,8 +234,8 @@ impl Session {
         }
     }
 
-    /// A word of lessons.
-    pub(super) fn lesson(&mut self, words: &[String]) -> i32 {
+    /// Runs a word of lessons, and returns its exit code.
+    pub(super) fn run_lesson_word(&mut self, words: &[String]) -> i32 {
         if words.iter().skip(1).any(|w| matches!(w.as_str(), "--help" | "-h"))
             && let Some(text) = words.first().and_then(|word| help::of_lessons(word))
         {
@@ -246,32 +253,32 @@ impl Session {
         }
         match (word, argument) {
             ("next", _) => self.go_on(sure),
-            ("back", _) => self.shown(Ask::Back, PageStyle::page),
+            ("back", _) => self.ask_and_print(Ask::Back, PageStyle::page),
             ("goto", Some(step)) => self.ask_with_consent(Ask::Goto { step }, sure),
             ("goto", None) => {
                 println!("{}", self.say(Say::HelpGoto, &[]));
                 2
             }
-            ("debrief", step) => self.debrief(step),
+            ("debrief", step) => self.print_debrief(step),
             ("hint", _) => self.lesson_hint(),
             ("check", id) => self.check_lesson(id),
-            ("lesson", Some(word)) if word == "list" => self.lessons(),
-            ("lesson", Some(word)) if word == "stop" => self.stop(),
+            ("lesson", Some(word)) if word == "list" => self.list_lessons(),
+            ("lesson", Some(word)) if word == "stop" => self.stop_played_lines(),
             ("lesson", Some(word)) if word == "leave" => self.leave_lesson(),
             ("lesson", Some(word)) => match plays_again(&word) {
                 Some(ask) => self.ask_with_consent(ask, sure),
                 None => self.open_lesson(word, sure),
             },
-            ("lesson", None) => self.lessons(),
+            ("lesson", None) => self.list_lessons(),
             ("solve", id) => self.solve(id),
-            _ => self.shown(Ask::Show, PageStyle::page),
+            _ => self.ask_and_print(Ask::Show, PageStyle::page),
         }
     }
 
-    /// A question whose answer may cost something that the learner made: that is listed first, and
-    /// the learner is asked.
+    /// Asks a question whose answer may delete something that the learner made. Lists that first,
+    /// and asks the learner for consent.
     pub(super) fn ask_with_consent(&mut self, ask: Ask, sure: bool) -> i32 {
-        if !self.alive() {
+        if !self.check_alive() {
             return 1;
         }
         let mut agreed = None;
@@ -301,7 +308,7 @@ impl Session {
             // What was listed is agreed to, and no more.
             agreed = Some(cost);
         }
-        self.shown(Ask::Sure { ask: Box::new(ask), agreed }, PageStyle::page)
+        self.ask_and_print(Ask::Sure { ask: Box::new(ask), agreed }, PageStyle::page)
     }
 
     /// Asks whether the loss is meant. Ctrl-C is no. News wait for the answer: they would overwrite
@@ -329,9 +336,9 @@ impl Session {
         Ok(consent::take_answer(self.lang()))
     }
 
-    /// What happened in a step that is done, once more.
-    fn debrief(&mut self, step: Option<String>) -> i32 {
-        if !self.alive() {
+    /// Runs `debrief [STEP]`, which tells once more what happened in a step that is done.
+    fn print_debrief(&mut self, step: Option<String>) -> i32 {
+        if !self.check_alive() {
             return 1;
         }
         match self.ask(Ask::Debrief { step }) {
@@ -348,8 +355,8 @@ impl Session {
         }
     }
 
-    fn lessons(&mut self) -> i32 {
-        if !self.alive() {
+    fn list_lessons(&mut self) -> i32 {
+        if !self.check_alive() {
             return 1;
         }
         let open = self
@@ -364,76 +371,6 @@ impl Session {
                 0
             }
             Err(why) => self.unanswered(&why),
-        }
-    }
-
-    /// Says what the engine finds out by itself, until the cluster ends. After an error of the
-    /// engine it is said, too, and the lesson is followed anew, with a growing pause. One that
-    /// followed before ends: it may be in such a pause, and would say everything twice.
-    pub(crate) fn watch_lesson(&mut self) {
-        let (place, lang, style) = (self.place.clone(), self.lang.clone(), self.style());
-        let news = self.news.clone();
-        let following = self.handle.spawn(async move {
-            // What was known before a change of language stays known: the first view in the other
-            // one may have news.
-            let mut known: Option<LessonView> = None;
-            let mut pause = None;
-            loop {
-                let now = || *lang.lock();
-                let spoken = now();
-                let (mut control, mut next) = match lesson::follow(&place, spoken).await {
-                    Ok((control, first)) => (Some(control), Ok(Some(first))),
-                    // It was too busy to answer in the time that this took.
-                    Err(Error::Hangs { .. }) if known.is_none() => continue,
-                    // The cluster has ended, or has no lessons.
-                    Err(error) if known.is_none() || matches!(error, Error::NotRunning(_)) => return,
-                    Err(error) => (None, Err(error)),
-                };
-                while let Ok(Some(view)) = next {
-                    if now() != spoken {
-                        next = Ok(None);
-                        break; // follow again in the other language
-                    }
-                    // The window may be narrower than it was.
-                    let style = PageStyle { lang: spoken, width: width(), ..style };
-                    if let Some(words) = known.as_ref().and_then(|known| lesson::news(&style, known, &view)) {
-                        news.tell(words);
-                    }
-                    // Also of a lesson that was opened by a key of the interface.
-                    if !view.finished
-                        && known.as_ref().is_none_or(|known| known.id != view.id)
-                        && let Ok(folder) = std::env::current_dir()
-                    {
-                        let told = lesson_files::place_all(spoken, &view.files, &folder, false);
-                        if !told.is_empty() {
-                            news.tell(told);
-                        }
-                    }
-                    known = Some(view);
-                    pause = None;
-                    let value = match &mut control {
-                        Some(control) => control.next().await,
-                        None => Ok(None),
-                    };
-                    next = value.map(|v| v.map(|v| serde_json::from_value(v).unwrap_or_default()));
-                }
-                match next {
-                    Err(why) => {
-                        // Said once, however often it is asked again.
-                        if pause.is_none() {
-                            news.tell(spoken.say(Say::LessonAgain, &[&why.say(spoken)]));
-                        }
-                        let wait = pause.unwrap_or(AGAIN.0);
-                        pause = Some((wait * 2).min(AGAIN.1));
-                        clock::sleep(wait).await;
-                    }
-                    Ok(_) if now() == spoken => return, // the cluster has ended
-                    Ok(_) => {}
-                }
-            }
-        });
-        if let Some(before) = self.engine.following.replace(following.abort_handle()) {
-            before.abort();
         }
     }
 }
@@ -453,7 +390,7 @@ fn question_id() -> String {
     format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The cells of a line on the learner's terminal, as many as are pleasant to read.
+/// Returns the cells of a line on the learner's terminal, as many as are pleasant to read.
 pub(super) fn width() -> usize {
     PageStyle::fitting(terminal::size().0)
 }

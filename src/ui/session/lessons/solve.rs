@@ -45,7 +45,7 @@ pub(super) struct Failed {
 }
 
 impl Failed {
-    /// What is said about it. `step`: the number of the step, for `goto`.
+    /// Returns the message about it. `step`: the number of the step, for `goto`.
     fn say(&self, lang: Lang, step: usize) -> String {
         let mut what = lang.say(Say::SolveFailed, &[&self.line, &self.code.to_string()]);
         let rest = self.rest.iter().map(|line| format!("`{line}`")).collect::<Vec<_>>().join(", ");
@@ -72,7 +72,8 @@ impl SolutionLines {
         SolutionLines { rest: lines.into(), may_fail }
     }
 
-    /// The next command, and whether it may fail. A here-document is one command, as in a script.
+    /// Returns the next command, and whether it may fail. A here-document is one command, as in a
+    /// script.
     fn next(&mut self) -> Option<(String, bool)> {
         let may_fail = self.may_fail.contains(&self.rest.len());
         let mut text = Growing::new(self.rest.pop_front()?);
@@ -98,7 +99,7 @@ impl Lines for SolutionLines {
 impl Session {
     /// Plays the step's solution, and waits until the step is green.
     pub(super) fn solve(&mut self, id: Option<String>) -> i32 {
-        if !self.alive() {
+        if !self.check_alive() {
             return 1;
         }
         if id.is_none()
@@ -106,7 +107,7 @@ impl Session {
         {
             return code;
         }
-        let solution = match self.solution(id) {
+        let solution = match self.ask_for_solution(id) {
             Ok(solution) => solution,
             Err(why) => return self.unanswered(&why),
         };
@@ -140,7 +141,7 @@ impl Session {
     ///
     /// # Errors
     /// There is no answer.
-    pub(super) fn solution(&mut self, id: Option<String>) -> Result<Solution, Unanswered> {
+    pub(super) fn ask_for_solution(&mut self, id: Option<String>) -> Result<Solution, Unanswered> {
         let answer = self.ask(Ask::Solve { id });
         if matches!(answer, Err(Unanswered::Cut)) {
             let (place, lang, mut before) = (self.place.clone(), self.lang(), self.engine.announced.take());
@@ -238,7 +239,7 @@ impl Session {
         0
     }
 
-    /// Says which line failed and what to do; its exit code.
+    /// Prints which line failed and what to do, and returns the line's exit code.
     fn failed(&self, failed: &Failed, view: &LessonView) -> i32 {
         eprintln!("{}", failed.say(self.lang(), view.step + 1));
         failed.code

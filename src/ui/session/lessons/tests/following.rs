@@ -72,3 +72,17 @@ fn an_error_of_the_engine_is_said_and_the_lesson_followed_again() {
     );
     assert!(next("the step is done").contains("Done"), "what happened meanwhile is said");
 }
+
+/// For example without a free descriptor: whether the cluster has lessons is not known then.
+#[tokio::test(start_paused = true)]
+async fn a_lesson_is_asked_for_until_the_socket_can_be_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Home::at(dir.path()).cluster("main").unwrap();
+    std::fs::create_dir_all(&place.root).unwrap();
+    std::os::unix::fs::symlink("control.sock", place.socket()).unwrap(); // leads to itself
+    let mut session = Session::new(place, Lang::En, Manner::Pipe, tokio::runtime::Handle::current());
+    session.watch_lesson();
+    let following = session.engine.following.clone().unwrap();
+    assert!(tokio::time::timeout(5 * AGAIN.0, std::future::pending::<()>()).await.is_err());
+    assert!(!following.is_finished());
+}

@@ -99,7 +99,7 @@ fn interrupted_while_the_lesson_engine_looks_for_the_solution() {
             tell.send(ask).unwrap();
         }
     });
-    assert!(matches!(session.solution(None), Err(Unanswered::Cut)));
+    assert!(matches!(session.ask_for_solution(None), Err(Unanswered::Cut)));
     let mut asks = std::iter::from_fn(|| told.recv_timeout(Duration::from_secs(60)).ok());
     assert!(asks.any(|ask| ask == "solved"), "what the learner does now counts as the solution's");
     assert!(session.engine.announced.take().is_some(), "the next line waits for that");
@@ -232,7 +232,7 @@ fn interrupted_while_a_question_waits_behind_a_message() {
     assert!(session.waits_for_letter().is_err());
     assert!(session.engine.announced.is_some(), "and after a letter");
     press_ctrl_c(&runtime);
-    assert!(matches!(session.solution(None), Err(Unanswered::Cut)));
+    assert!(matches!(session.ask_for_solution(None), Err(Unanswered::Cut)));
     assert!(session.engine.announced.is_some());
     let heard = async {
         while let Some(question) = questions.recv().await {

@@ -52,7 +52,8 @@ fn tells(runtime: &Runtime, place: &Place, views: Vec<(Vec<LessonView>, Option<&
 fn a_word_of_lessons_refuses_what_it_does_not_take() {
     let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
     let mut session = session_at(&runtime, Home::at(dir.path()).cluster("main").unwrap());
-    let mut code = |line: &str| session.lesson(&line.split(' ').map(String::from).collect::<Vec<_>>());
+    let mut code =
+        |line: &str| session.run_lesson_word(&line.split(' ').map(String::from).collect::<Vec<_>>());
     for line in ["next 3", "back 1", "hint 2", "goto 2 --dry-run", "lesson 04 05", "solve 04 05", "check a b"]
     {
         assert_eq!(code(line), 2, "{line}");
@@ -70,7 +71,7 @@ fn lesson_list_lists_and_opens_nothing() {
     let none = || (vec![LessonView::default()], None);
     tells(&runtime, &place, vec![none(), none()]);
     let mut session = session_at(&runtime, place);
-    assert_eq!(session.lesson(&["lesson", "list"].map(String::from)), 0, "two questions are enough");
+    assert_eq!(session.run_lesson_word(&["lesson", "list"].map(String::from)), 0, "two questions are enough");
 }
 
 #[test]
