@@ -20,25 +20,25 @@ pub(crate) fn busybox(args: Vec<OsString>) -> i32 {
     let mut words = args.into_iter().skip(1);
     let Some(program) = words.next().filter(|word| word != "--help") else {
         let list = own_programs().join(", ");
-        super::out(&format!(
+        super::write_stdout(&format!(
             "Usage: busybox PROGRAM [ARGUMENT]...\n   or: busybox --list\n\nPrograms: {list}\n"
         ));
         return 0;
     };
     if program == "--list" {
-        own_programs().iter().for_each(|name| super::out(&format!("{name}\n")));
+        own_programs().iter().for_each(|name| super::write_stdout(&format!("{name}\n")));
         return 0;
     }
     let name = program.to_string_lossy().into_owned();
     if !super::exists(&name) {
-        super::err(&format!("{name}: applet not found\n"));
+        super::write_stderr(&format!("{name}: applet not found\n"));
         return 127;
     }
     let words: Vec<OsString> = words.collect();
     // A container may lack /proc. The programs of an image are files of this binary.
     let named = format!("/bin/{name}");
     let error = exec_first(&["/proc/self/exe", &named, "/bin/busybox"], &program, &words);
-    super::err(&format!("busybox: cannot run {name}: {}\n", super::reason(&error)));
+    super::write_stderr(&format!("busybox: cannot run {name}: {}\n", super::reason(&error)));
     126
 }
 

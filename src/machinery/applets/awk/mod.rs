@@ -82,7 +82,7 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
         Ok(Ok(code)) => code,
         Ok(Err(_)) => 2, // it panicked and said so
         Err(e) => {
-            super::err(&format!("awk: cannot start: {}\n", super::reason(&e)));
+            super::write_stderr(&format!("awk: cannot start: {}\n", super::reason(&e)));
             2
         }
     }
@@ -94,22 +94,22 @@ fn run_with(args: Vec<Vec<u8>>) -> i32 {
     let mut options = match parse_options(args) {
         Ok(options) => options,
         Err(text) => {
-            super::err(&format!("awk: {text}\n{USAGE}"));
+            super::write_stderr(&format!("awk: {text}\n{USAGE}"));
             return 2;
         }
     };
     if options.help {
-        super::out(&format!("{USAGE}{HELP}"));
+        super::write_stdout(&format!("{USAGE}{HELP}"));
         return 0;
     }
     if options.files.is_empty() && options.operands.is_empty() {
-        super::err(USAGE);
+        super::write_stderr(USAGE);
         return 2;
     }
     let sources = match read_sources(&mut options) {
         Ok(sources) => sources,
         Err(text) => {
-            super::err(&format!("awk: {text}\n"));
+            super::write_stderr(&format!("awk: {text}\n"));
             return 2;
         }
     };
@@ -117,7 +117,7 @@ fn run_with(args: Vec<Vec<u8>>) -> i32 {
     let program = match parse::parse(&text, stack) {
         Ok(program) => program,
         Err(error) => {
-            super::err(&format!("awk: {}: {}\n", format_position(&sources, error.line), error.text));
+            super::write_stderr(&format!("awk: {}: {}\n", format_position(&sources, error.line), error.text));
             return 2;
         }
     };
@@ -132,7 +132,7 @@ fn run_with(args: Vec<Vec<u8>>) -> i32 {
         _ => return interpreter.exit_code,
     };
     let place = if line > 0 { format!("{}: ", format_position(&sources, line)) } else { String::new() };
-    super::err(&format!("awk: {place}{fault}\n"));
+    super::write_stderr(&format!("awk: {place}{fault}\n"));
     2
 }
 

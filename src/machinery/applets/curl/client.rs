@@ -3,7 +3,7 @@
 
 use super::super::http::{self, Answer, Deadline, Stream, Url};
 use super::super::resolve::{self, Family};
-use super::super::stdio::{err, reason};
+use super::super::stdio::{reason, write_stderr};
 use super::body::Opened;
 use super::faults::{Fault, connect_fault, fault, tls_fault, transfer_fault};
 use super::options::Options;
@@ -74,7 +74,7 @@ impl<'a> Client<'a> {
 
     pub(super) fn note(&self, text: &str) {
         if self.options.verbose {
-            err(text);
+            write_stderr(text);
         }
     }
 

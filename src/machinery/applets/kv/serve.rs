@@ -97,7 +97,7 @@ impl Server {
             }
         };
         match self.write_to_log(&records, saves) {
-            Ok(()) => (replies.take(), next),
+            Ok(()) => (replies.take_finished(), next),
             Err(why) => {
                 // No client gets a reply for what the disk does not have.
                 let _ = self.failure.try_send(why); // one reason is enough

@@ -68,7 +68,7 @@ impl Shell {
         let (mut command, mut has_run) = (assembly::Assembly::default(), false);
         for line in text.split_inclusive('\n') {
             if self.state.is_flag_set('v') {
-                super::say(line);
+                super::write_stderr(line);
             }
             if let Some(parsed) = command.push(line, self.stack) {
                 self.run_parsed(parsed, &mut has_run)?;
@@ -99,12 +99,12 @@ impl Shell {
         let mut command = assembly::Assembly::default();
         loop {
             if self.interactive {
-                super::say(&self.format_prompt(if command.is_empty() { "PS1" } else { "PS2" }));
+                super::write_stderr(&self.format_prompt(if command.is_empty() { "PS1" } else { "PS2" }));
             }
             let (parsed, end) = match self.read_line()? {
                 Line::Text(line) => {
                     if self.state.is_flag_set('v') {
-                        super::say(&line);
+                        super::write_stderr(&line);
                     }
                     (command.push(&line, self.stack), false)
                 }
@@ -116,7 +116,7 @@ impl Shell {
                 Line::End => (command.end(self.stack), true),
             };
             match parsed {
-                None if end && self.interactive => super::say("\n"),
+                None if end && self.interactive => super::write_stderr("\n"),
                 None => {}
                 Some(Err(fault)) => {
                     self.print_error(fault.what);

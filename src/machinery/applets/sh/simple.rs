@@ -143,7 +143,7 @@ impl Shell {
             let assignments = command.assignments.iter().map(|(name, value)| format!("{name}={value}"));
             let words: Vec<String> = assignments.chain(command.argv.iter().cloned()).collect();
             let start = self.trace_start();
-            super::say(&format!("{start}{}\n", words.join(" ")));
+            super::write_stderr(&format!("{start}{}\n", words.join(" ")));
         }
     }
 

@@ -50,7 +50,7 @@ pub(crate) fn main(_: Vec<OsString>) -> i32 {
     );
     let shop = Arc::new(shop);
     super::serve("shop-logic", &hello, |port| {
-        daemon::http(port, move |request| {
+        daemon::serve_http(port, move |request| {
             let shop = shop.clone();
             async move { answer(shop, &request).await }
         })
@@ -58,7 +58,7 @@ pub(crate) fn main(_: Vec<OsString>) -> i32 {
 }
 
 fn json(status: StatusCode, value: &Value) -> Answer {
-    daemon::answer(status, "application/json", format!("{value}\n"))
+    daemon::new_answer(status, "application/json", format!("{value}\n"))
 }
 
 async fn answer(shop: Arc<Shop>, request: &FullRequest) -> Answer {
@@ -71,7 +71,7 @@ async fn answer(shop: Arc<Shop>, request: &FullRequest) -> Answer {
             }
         },
         (Method::GET | Method::HEAD, "/version" | "/") => json(StatusCode::OK, &shop.with_origin(json!({}))),
-        (Method::GET | Method::HEAD, "/healthz") => daemon::answer(StatusCode::OK, "text/plain", "ok\n"),
+        (Method::GET | Method::HEAD, "/healthz") => daemon::new_answer(StatusCode::OK, "text/plain", "ok\n"),
         (Method::GET | Method::HEAD, "/sold") => shop.sales.answer(),
         (Method::GET | Method::HEAD, "/readyz") => with_db(shop, |shop, db| shop.is_ready(db)).await,
         (_, "/goods" | "/buy" | "/version" | "/" | "/healthz" | "/readyz" | "/sold") => json(

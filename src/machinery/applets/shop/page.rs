@@ -31,7 +31,7 @@ pub(crate) fn main(_: Vec<OsString>) -> i32 {
     let hello = format!("a small program of Ropewalk; asks the logic {} (from $LOGIC)", page.named);
     let page = Arc::new(page);
     super::serve("shop-page", &hello, |port| {
-        daemon::http(port, move |request| {
+        daemon::serve_http(port, move |request| {
             let page = page.clone();
             async move { answer(page, &request).await }
         })
@@ -41,7 +41,7 @@ pub(crate) fn main(_: Vec<OsString>) -> i32 {
 async fn answer(page: Arc<Page>, request: &FullRequest) -> Answer {
     let item = item_of_query(request).unwrap_or_default();
     match (request.method.clone(), request.uri.path()) {
-        (Method::GET | Method::HEAD, "/healthz") => daemon::answer(StatusCode::OK, "text/plain", "ok\n"),
+        (Method::GET | Method::HEAD, "/healthz") => daemon::new_answer(StatusCode::OK, "text/plain", "ok\n"),
         (Method::GET | Method::HEAD, "/") => {
             let text = "<p>Welcome to the small shop.</p>\n<p><a href=\"/goods\">See the goods</a></p>\n";
             page.html(StatusCode::OK, "A small shop", text, None)
@@ -146,7 +146,7 @@ impl Page {
              <h1>{title}</h1>\n{body}<p>Answered by {by}.</p>\n\
              <p>This shop is made of small programs of Ropewalk.</p>\n</body>\n</html>\n"
         );
-        let mut answer = daemon::answer(status, "text/html; charset=utf-8", text);
+        let mut answer = daemon::new_answer(status, "text/html; charset=utf-8", text);
         let headers = answer.headers_mut();
         let policy =
             HeaderValue::from_static("default-src 'none'; form-action 'self'; frame-ancestors 'none'");

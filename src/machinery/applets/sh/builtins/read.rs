@@ -3,7 +3,7 @@
 use super::super::expand::IFS;
 use super::super::pattern::{Glyph, Kind};
 use super::super::state::is_name;
-use super::super::{Run, Shell, reason, say};
+use super::super::{Run, Shell, reason, write_stderr};
 use linux::script_fds;
 use linux::trap::{self, Input};
 use nix::errno::Errno;
@@ -119,7 +119,7 @@ impl Shell {
         if let Some(prompt) = ask.prompt
             && script_fds::is_terminal(0)
         {
-            say(prompt);
+            write_stderr(prompt);
         }
         let quiet = Quiet::new(&ask);
         let read = self.read_bytes(&ask)?;
