@@ -1,6 +1,7 @@
 //! `tar`, `gzip`, `gunzip` and `zcat`. `kubectl cp` runs tar inside containers.
 
 mod extract;
+mod gunzip;
 mod gzip;
 mod hard_links;
 mod list;
