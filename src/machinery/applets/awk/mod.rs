@@ -143,8 +143,9 @@ fn prepare(interpreter: &mut Interpreter<'_>, options: &Options) -> Result<(), S
             interpreter.assign_operand("FS", if separator == b"t" { b"\\t" } else { separator })?;
         }
         for operand in &options.assignments {
-            let (name, value) = parse_assignment(operand)
-                .ok_or_else(|| Stop::Fault(format!("-v {}: not of the form name=value", lossy(operand))))?;
+            let (name, value) = parse_assignment(operand).ok_or_else(|| {
+                Stop::Fault(format!("-v {}: not of the form name=value", lossy_text(operand)))
+            })?;
             interpreter.assign_operand(name, value)?;
         }
         Ok(())
@@ -155,7 +156,7 @@ fn prepare(interpreter: &mut Interpreter<'_>, options: &Options) -> Result<(), S
     })
 }
 
-fn lossy(bytes: &[u8]) -> String {
+fn lossy_text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -190,7 +191,7 @@ fn parse_options(args: Vec<Vec<u8>>) -> Result<Options, String> {
                     _ => options.assignments.push(value),
                 }
             }
-            [b'-', _, ..] => return Err(format!("unknown option {}", lossy(&arg))),
+            [b'-', _, ..] => return Err(format!("unknown option {}", lossy_text(&arg))),
             _ => {
                 // Options end at the first operand.
                 options.operands.push(arg);
@@ -220,11 +221,11 @@ fn read_sources(options: &mut Options) -> Result<Vec<Source>, String> {
             b"-" => std::io::stdin().read_to_end(&mut text).map(drop),
             name => std::fs::read(std::ffi::OsStr::from_bytes(name)).map(|read| text = read),
         };
-        read.map_err(|e| format!("{}: {}", lossy(name), super::reason(&e)))?;
+        read.map_err(|e| format!("{}: {}", lossy_text(name), super::reason(&e)))?;
         if !text.ends_with(b"\n") {
             text.push(b'\n');
         }
-        sources.push(Source { name: lossy(name), text });
+        sources.push(Source { name: lossy_text(name), text });
     }
     Ok(sources)
 }

@@ -188,7 +188,7 @@ struct Listening {
 
 impl Listening {
     /// Listens on these addresses and no others. If one cannot be had, all stays as it was.
-    async fn on(&mut self, addresses: &[SocketAddr]) -> Result<(), String> {
+    async fn listen_on(&mut self, addresses: &[SocketAddr]) -> Result<(), String> {
         let mut new = Vec::new();
         for address in addresses.iter().filter(|address| !self.tasks.contains_key(address)) {
             let listener =
@@ -232,7 +232,7 @@ async fn run(config: Config) -> Result<(), String> {
     let mut serving = JoinSet::new();
     let (arrived, mut arrivals) = mpsc::channel(64);
     let mut listening = Listening { tasks: BTreeMap::new(), accepting: JoinSet::new(), arrived };
-    listening.on(&config.sockets()).await?;
+    listening.listen_on(&config.sockets()).await?;
     let pid_file = PidFile::write();
     loop {
         tokio::select! {
@@ -243,7 +243,7 @@ async fn run(config: Config) -> Result<(), String> {
             _ = hup.recv() => {
                 let read = config::load(Path::new(DIRECTORY));
                 let taken = match &read {
-                    Ok(new) => listening.on(&new.sockets()).await,
+                    Ok(new) => listening.listen_on(&new.sockets()).await,
                     Err(why) => Err(why.clone()),
                 };
                 match (read, taken) {

@@ -70,11 +70,11 @@ impl Shell {
             if self.state.is_flag_set('v') {
                 super::write_stderr(line);
             }
-            if let Some(parsed) = command.push(line, self.stack) {
+            if let Some(parsed) = command.push_line(line, self.stack) {
                 self.run_parsed(parsed, &mut has_run)?;
             }
         }
-        if let Some(parsed) = command.end(self.stack) {
+        if let Some(parsed) = command.finish(self.stack) {
             self.run_parsed(parsed, &mut has_run)?;
         }
         if has_run { Ok(self.status) } else { self.set_status(0) }
@@ -106,14 +106,14 @@ impl Shell {
                     if self.state.is_flag_set('v') {
                         super::write_stderr(&line);
                     }
-                    (command.push(&line, self.stack), false)
+                    (command.push_line(&line, self.stack), false)
                 }
                 Line::Interrupted => {
                     command = assembly::Assembly::default();
                     self.status = 130;
                     continue;
                 }
-                Line::End => (command.end(self.stack), true),
+                Line::End => (command.finish(self.stack), true),
             };
             match parsed {
                 None if end && self.interactive => super::write_stderr("\n"),

@@ -40,7 +40,7 @@ impl Shell {
         }
         let mut text = rest.join(" ").into_bytes();
         if escaped {
-            let (expanded, stop) = escapes::echo(&rest.join(" "));
+            let (expanded, stop) = escapes::decode_echo(&rest.join(" "));
             text = expanded;
             newline &= !stop;
         }
@@ -145,7 +145,7 @@ fn format_once(format: &[u8], values: &mut std::slice::Iter<'_, String>, formatt
         };
         let value = values.next().map_or("", String::as_str);
         if conversion == 'b' {
-            let (text, stop) = escapes::echo(value);
+            let (text, stop) = escapes::decode_echo(value);
             formatted.text.extend(spec.pad_bytes(text));
             if stop {
                 return false;
