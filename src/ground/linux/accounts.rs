@@ -18,8 +18,10 @@ unsafe extern "C" {
 /// nsswitch.conf says. Other C libraries read these files only.
 pub fn look_up_in_files_only() {
     #[cfg(target_env = "gnu")]
-    for database in DATABASES {
-        // SAFETY: both are texts that end in a zero, and glibc copies what it keeps of them.
-        unsafe { __nss_configure_lookup(database.as_ptr(), c"files".as_ptr()) };
+    {
+        for database in DATABASES {
+            // SAFETY: both are texts that end in a zero, and glibc copies what it keeps of them.
+            unsafe { __nss_configure_lookup(database.as_ptr(), c"files".as_ptr()) };
+        }
     }
 }
