@@ -64,8 +64,8 @@ type Applet = fn(Vec<OsString>) -> i32;
 
 /// Programs that SIGPIPE ends when the reader of their output is gone, as users expect of
 /// `ps | head`. Rust ignores SIGPIPE otherwise, and its `println!` panics then. Not `nc`: `nc -lk`
-/// outlives a client that closes early. `curl` and the servers go on too, and write with [`write_stdout`]
-/// and [`write_stderr`]; uutils' programs set the signal themselves.
+/// outlives a client that closes early. `curl` and the servers go on too, and write with
+/// [`write_stdout`] and [`write_stderr`]; uutils' programs set the signal themselves.
 const ENDED_BY_ITS_READER: [&str; 26] = [
     "awk", "clear", "find", "free", "gunzip", "gzip", "hd", "hexdump", "hostname", "ifconfig", "ip",
     "kv-cli", "less", "more", "netstat", "nslookup", "ping", "ps", "stress", "tar", "top", "watch", "wget",
