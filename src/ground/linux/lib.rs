@@ -20,6 +20,7 @@
 //! | files of pods | [`beneath`] resolves each path that a pod chooses; [`tree`] measures and removes what a pod wrote, and [`trash`] first moves it out of the pods' reach |
 //! | descriptors and sockets | [`fds`] passes descriptors, [`descriptors`] keeps a reserve that connections cannot take, [`connection_bounds`] says which unknown client makes room for another; [`tcp`], [`udp`], and [`relay`] (splice between two connections) |
 //! | shells and terminals | [`pty`], [`fork`], [`trap`], [`script_fds`] |
+//! | names of users and groups | [`accounts`] |
 //! | the machine | [`probe`] says what it allows and how to mend what it does not, [`required_calls`] which system calls it refuses |
 //! ## Left out
 //! Nothing here knows what a pod or a container image is. Other architectures
@@ -29,6 +30,7 @@
 
 #![warn(missing_docs)]
 
+pub mod accounts;
 pub mod beneath;
 pub mod boot;
 pub mod cgroup;

@@ -34,7 +34,7 @@ pub(crate) fn serve(prefix: &str, server: impl Future<Output = Result<(), String
     let runtime = match builder.enable_io().enable_time().max_blocking_threads(BLOCKING_MAX).build() {
         Ok(runtime) => runtime,
         Err(e) => {
-            super::err(&format!("{prefix}: cannot start: {e}\n"));
+            super::write_stderr(&format!("{prefix}: cannot start: {e}\n"));
             return 1;
         }
     };
@@ -43,7 +43,7 @@ pub(crate) fn serve(prefix: &str, server: impl Future<Output = Result<(), String
     match ended {
         Ok(()) => 0,
         Err(e) => {
-            super::err(&format!("{prefix}: {e}\n"));
+            super::write_stderr(&format!("{prefix}: {e}\n"));
             1
         }
     }
@@ -54,7 +54,7 @@ pub(crate) fn serve(prefix: &str, server: impl Future<Output = Result<(), String
 ///
 /// # Errors
 /// `text` is no port.
-pub(crate) fn port(text: Option<&str>, default: u16) -> Result<u16, String> {
+pub(crate) fn parse_port(text: Option<&str>, default: u16) -> Result<u16, String> {
     text.map_or(Ok(default), |text| text.parse().map_err(|_| format!("bad port {text:?}")))
 }
 
@@ -87,7 +87,7 @@ where
     let address = SocketAddr::from(([0, 0, 0, 0], port));
     let listener =
         TcpListener::bind(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))?;
-    super::out(&format!("listening on {}\n", listener.local_addr().unwrap_or(address)));
+    super::write_stdout(&format!("listening on {}\n", listener.local_addr().unwrap_or(address)));
     let (stop, stopping) = watch::channel(false);
     let mut serving = JoinSet::new();
     tokio::pin!(failure);
@@ -129,7 +129,7 @@ pub(crate) struct FullRequest {
 pub(crate) type Answer = Response<Full<Bytes>>;
 
 /// Returns an answer with a body of this media type.
-pub(crate) fn answer(status: StatusCode, kind: &'static str, text: impl Into<Bytes>) -> Answer {
+pub(crate) fn new_answer(status: StatusCode, kind: &'static str, text: impl Into<Bytes>) -> Answer {
     let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -138,7 +138,10 @@ pub(crate) fn answer(status: StatusCode, kind: &'static str, text: impl Into<Byt
 
 /// Answers requests over HTTP/1.1 with `handler`, and writes a line about each to standard output.
 /// Ends as [`listen`] does.
-pub(crate) async fn http<A>(port: u16, handler: impl Fn(FullRequest) -> A + 'static) -> Result<(), String>
+pub(crate) async fn serve_http<A>(
+    port: u16,
+    handler: impl Fn(FullRequest) -> A + 'static,
+) -> Result<(), String>
 where
     A: Future<Output = Answer> + 'static,
 {
@@ -151,7 +154,7 @@ where
 
 /// Returns what all servers of HTTP have in common. A client may end its sending side behind its
 /// request, as `printf … | nc` does, and is answered all the same.
-pub(crate) fn http1() -> hyper::server::conn::http1::Builder {
+pub(crate) fn http1_builder() -> hyper::server::conn::http1::Builder {
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).half_close(true);
     http
@@ -182,7 +185,7 @@ async fn serve_connection<A: Future<Output = Answer>>(
             Ok::<_, Infallible>(response)
         }
     });
-    let connection = http1().serve_connection(TokioIo::new(stream), service);
+    let connection = http1_builder().serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => {} // an error is the client's
@@ -195,7 +198,7 @@ async fn serve_connection<A: Future<Output = Answer>>(
 
 /// Reads the whole body, or returns the answer that refuses it.
 async fn read_body(body: Incoming) -> Result<Bytes, Answer> {
-    let refusal = |status, text: &'static str| answer(status, "text/plain; charset=utf-8", text);
+    let refusal = |status, text: &'static str| new_answer(status, "text/plain; charset=utf-8", text);
     match tokio::time::timeout(PATIENCE, Limited::new(body, BODY_MAX).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(e)) if e.is::<LengthLimitError>() => {
@@ -223,7 +226,7 @@ mod tests {
             for _ in 0..100 {
                 tokio::task::yield_now().await;
             }
-            answer(StatusCode::OK, "text/plain", "here\n")
+            new_answer(StatusCode::OK, "text/plain", "here\n")
         };
         let (_stop, stopping) = watch::channel(false);
         serve_connection(stream, peer, Rc::new(handler), Stopping(stopping)).await;
@@ -234,8 +237,8 @@ mod tests {
 
     #[test]
     fn a_port_is_a_number() {
-        assert_eq!((port(None, 80), port(Some("8081"), 80)), (Ok(80), Ok(8081)));
-        assert_eq!(port(Some("tcp://10.96.0.7:80"), 80), Err("bad port \"tcp://10.96.0.7:80\"".into()));
-        assert!(port(Some("65536"), 80).is_err());
+        assert_eq!((parse_port(None, 80), parse_port(Some("8081"), 80)), (Ok(80), Ok(8081)));
+        assert_eq!(parse_port(Some("tcp://10.96.0.7:80"), 80), Err("bad port \"tcp://10.96.0.7:80\"".into()));
+        assert!(parse_port(Some("65536"), 80).is_err());
     }
 }

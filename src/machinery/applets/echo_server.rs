@@ -11,10 +11,10 @@ use std::rc::Rc;
 /// `echo-server [PORT]`; else `$PORT`, else 8080.
 pub(crate) fn main(args: Vec<OsString>) -> i32 {
     let port = args.get(1).map(|a| a.to_string_lossy().into_owned()).or_else(|| std::env::var("PORT").ok());
-    match daemon::port(port.as_deref(), 8080) {
+    match daemon::parse_port(port.as_deref(), 8080) {
         Ok(port) => daemon::serve("echo-server", run(port)),
         Err(e) => {
-            super::err(&format!("echo-server: {e}\n"));
+            super::write_stderr(&format!("echo-server: {e}\n"));
             1
         }
     }
@@ -22,7 +22,7 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
 
 async fn run(port: u16) -> Result<(), String> {
     let host: Rc<str> = super::host_name().into();
-    daemon::http(port, move |request| {
+    daemon::serve_http(port, move |request| {
         let host = host.clone();
         async move { answer(&request, &host) }
     })
@@ -58,7 +58,7 @@ fn answer(request: &FullRequest, host: &str) -> Answer {
             "headers": headers,
             "body": body,
         });
-        return daemon::answer(StatusCode::OK, "application/json", format!("{value:#}\n"));
+        return daemon::new_answer(StatusCode::OK, "application/json", format!("{value:#}\n"));
     }
     let mut text = format!("Hostname: {host}\nPod IP: {pod_ip}\nClient: {}\n\n", request.peer.ip());
     // Writing to a String never fails.
@@ -67,7 +67,7 @@ fn answer(request: &FullRequest, host: &str) -> Answer {
         let _ = writeln!(text, "{name}: {value}");
     }
     let _ = writeln!(text, "\n{body}");
-    daemon::answer(StatusCode::OK, "text/plain; charset=utf-8", text)
+    daemon::new_answer(StatusCode::OK, "text/plain; charset=utf-8", text)
 }
 
 #[cfg(test)]

@@ -28,9 +28,9 @@
 
 #![warn(missing_docs)]
 
-use linux::trap;
+use linux::{accounts, trap};
 use std::ffi::OsString;
-use stdio::{arguments_as_text, err, out, reason};
+use stdio::{arguments_as_text, reason, write_stderr, write_stdout};
 
 mod archive;
 mod awk;
@@ -64,13 +64,16 @@ type Applet = fn(Vec<OsString>) -> i32;
 
 /// Programs that SIGPIPE ends when the reader of their output is gone, as users expect of
 /// `ps | head`. Rust ignores SIGPIPE otherwise, and its `println!` panics then. Not `nc`: `nc -lk`
-/// outlives a client that closes early. `curl` and the servers go on too, and write with [`out`]
-/// and [`err`]; uutils' programs set the signal themselves.
+/// outlives a client that closes early. `curl` and the servers go on too, and write with
+/// [`write_stdout`] and [`write_stderr`]; uutils' programs set the signal themselves.
 const ENDED_BY_ITS_READER: [&str; 26] = [
     "awk", "clear", "find", "free", "gunzip", "gzip", "hd", "hexdump", "hostname", "ifconfig", "ip",
     "kv-cli", "less", "more", "netstat", "nslookup", "ping", "ps", "stress", "tar", "top", "watch", "wget",
     "which", "xargs", "zcat",
 ];
+
+/// Programs that look up users or groups by name or number with glibc's functions.
+const LOOK_UP_ACCOUNTS: [&str; 6] = ["chown", "find", "id", "ls", "stat", "whoami"];
 
 /// Signals that Rust's runtime catches, to say that a stack overflows. Its handler takes the first
 /// one that another process sends for no such fault and goes on: `kill -SEGV` would have no effect.
@@ -83,6 +86,9 @@ pub fn run(name: &str, args: Vec<OsString>) -> Option<i32> {
     let applet = find(name)?;
     if ENDED_BY_ITS_READER.contains(&name) {
         let _ = trap::set(libc::SIGPIPE, trap::Action::Default);
+    }
+    if LOOK_UP_ACCOUNTS.contains(&name) {
+        accounts::look_up_in_files_only();
     }
     if name != "curl" {
         for signal in CAUGHT_BY_RUST.into_iter().filter(|signal| !trap::is_ignored(*signal)) {

@@ -105,11 +105,11 @@ fn report(name: &str, found: Result<(String, Message), Failure>) -> (String, i32
 }
 
 fn describe(answer: &Message) -> String {
-    answer.answers.iter().map(|record| line(record) + "\n").collect()
+    answer.answers.iter().map(|record| format_record(record) + "\n").collect()
 }
 
 /// Returns a record's line; that of an SOA record has further ones below it.
-fn line(record: &Record) -> String {
+fn format_record(record: &Record) -> String {
     let plain = |name: &Name| name.to_ascii().trim_end_matches('.').to_string();
     let name = plain(&record.name);
     match &record.data {

@@ -126,7 +126,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn text(&self, host: &str) -> String {
+    fn summary(&self, host: &str) -> String {
         let got = self.got;
         let lost = u64::from(self.sent.saturating_sub(got)) * 100 / u64::from(self.sent.max(1));
         let mut text = format!(
@@ -187,7 +187,7 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
     let _ = trap::set(libc::SIGINT, Action::Note); // ^C still prints the tally
     println!("PING {} ({ip}): {} data bytes", call.host, call.size);
     let tally = send_and_count(&call, &socket, ip);
-    print!("{}", tally.text(&call.host));
+    print!("{}", tally.summary(&call.host));
     i32::from(has_failed(&call, tally.got))
 }
 
@@ -350,7 +350,7 @@ mod tests {
             tally.record_reply(Duration::from_millis(took));
         }
         assert_eq!(
-            tally.text("web"),
+            tally.summary("web"),
             "\n--- web ping statistics ---\n4 packets transmitted, 2 packets received, 50% packet loss\n\
              round-trip min/avg/max = 2.000/3.000/4.000 ms\n"
         );

@@ -101,7 +101,7 @@ impl Config {
         let mut failure = Failure::Timeout;
         for _ in 0..self.attempts {
             for server in &self.servers {
-                match ask_one(*server, name, kind, self.wait(deadline)?) {
+                match ask_one(*server, name, kind, self.time_left(deadline)?) {
                     Err(Failure::Timeout) => {}
                     Err(e @ Failure::Refused(_)) => failure = e,
                     answer => return answer,
@@ -111,7 +111,7 @@ impl Config {
         Err(failure)
     }
 
-    fn wait(&self, deadline: Option<Instant>) -> Result<Duration, Failure> {
+    fn time_left(&self, deadline: Option<Instant>) -> Result<Duration, Failure> {
         let left = deadline.map_or(self.timeout, |at| at.saturating_duration_since(Instant::now()));
         if left.is_zero() { Err(Failure::Timeout) } else { Ok(left.min(self.timeout)) }
     }

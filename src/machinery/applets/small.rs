@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
-fn usage(text: &str) -> i32 {
+fn print_usage(text: &str) -> i32 {
     eprintln!("Usage: {text}");
     1
 }
@@ -20,25 +20,25 @@ pub(crate) fn busybox(args: Vec<OsString>) -> i32 {
     let mut words = args.into_iter().skip(1);
     let Some(program) = words.next().filter(|word| word != "--help") else {
         let list = own_programs().join(", ");
-        super::out(&format!(
+        super::write_stdout(&format!(
             "Usage: busybox PROGRAM [ARGUMENT]...\n   or: busybox --list\n\nPrograms: {list}\n"
         ));
         return 0;
     };
     if program == "--list" {
-        own_programs().iter().for_each(|name| super::out(&format!("{name}\n")));
+        own_programs().iter().for_each(|name| super::write_stdout(&format!("{name}\n")));
         return 0;
     }
     let name = program.to_string_lossy().into_owned();
     if !super::exists(&name) {
-        super::err(&format!("{name}: applet not found\n"));
+        super::write_stderr(&format!("{name}: applet not found\n"));
         return 127;
     }
     let words: Vec<OsString> = words.collect();
     // A container may lack /proc. The programs of an image are files of this binary.
     let named = format!("/bin/{name}");
     let error = exec_first(&["/proc/self/exe", &named, "/bin/busybox"], &program, &words);
-    super::err(&format!("busybox: cannot run {name}: {}\n", super::reason(&error)));
+    super::write_stderr(&format!("busybox: cannot run {name}: {}\n", super::reason(&error)));
     126
 }
 
@@ -122,7 +122,7 @@ pub(crate) fn hostname(args: Vec<OsString>) -> i32 {
                 return 1;
             }
         }
-        Some(_) => return usage("hostname [-fsid] [NAME]"),
+        Some(_) => return print_usage("hostname [-fsid] [NAME]"),
     }
     0
 }
@@ -159,7 +159,7 @@ pub(crate) fn watch(args: Vec<OsString>) -> i32 {
         (seconds, rest) = (interval, after);
     }
     if rest.is_empty() || rest[0].starts_with('-') {
-        return usage("watch [-n SEC] [-t] PROG ARGS");
+        return print_usage("watch [-n SEC] [-t] PROG ARGS");
     }
     let line = rest.join(" ");
     loop {
@@ -247,7 +247,7 @@ fn parse_stress(args: &[String]) -> Option<Load> {
 /// are threads of one process, so that the kernel's out-of-memory killer meets the program itself.
 pub(crate) fn stress(args: Vec<OsString>) -> i32 {
     let Some(load) = parse_stress(&arguments_as_text(args)) else {
-        return usage("stress [--cpu N] [--vm N] [--vm-bytes SIZE] [--vm-hang SEC] [--timeout TIME]");
+        return print_usage("stress [--cpu N] [--vm N] [--vm-bytes SIZE] [--vm-hang SEC] [--timeout TIME]");
     };
     let pid = std::process::id();
     println!("stress: info: [{pid}] dispatching hogs: {} cpu, 0 io, {} vm, 0 hdd", load.cpu, load.vm);

@@ -12,14 +12,14 @@ pub(crate) fn reason(error: &io::Error) -> String {
 }
 
 /// Writes text to standard output; a reader that is gone is no reason to stop.
-pub(crate) fn out(text: &str) {
+pub(crate) fn write_stdout(text: &str) {
     let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
 /// Writes text to standard error, for programs that outlive the reader of their output: `eprintln!`
 /// would panic.
-pub(crate) fn err(text: &str) {
+pub(crate) fn write_stderr(text: &str) {
     // A failure of standard error cannot be reported anywhere.
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }

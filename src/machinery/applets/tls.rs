@@ -34,7 +34,7 @@ pub(crate) struct Clocked {
 }
 
 impl Clocked {
-    fn left(&self) -> io::Result<Option<Duration>> {
+    fn time_left(&self) -> io::Result<Option<Duration>> {
         match self.until.map(|until| until.saturating_duration_since(Instant::now())) {
             Some(Duration::ZERO) => Err(io::ErrorKind::TimedOut.into()),
             left => Ok(left),
@@ -51,7 +51,7 @@ fn name_timeout(error: io::Error) -> io::Error {
 
 impl Read for Clocked {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.left()?;
+        let left = self.time_left()?;
         self.tcp.set_read_timeout(left.into_iter().chain(self.idle).min())?;
         self.tcp.read(buffer).map_err(name_timeout)
     }
@@ -59,7 +59,7 @@ impl Read for Clocked {
 
 impl Write for Clocked {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.tcp.set_write_timeout(self.left()?)?;
+        self.tcp.set_write_timeout(self.time_left()?)?;
         self.tcp.write(bytes).map_err(name_timeout)
     }
 

@@ -150,7 +150,7 @@ fn sed_program(args: Vec<OsString>) -> i32 {
         return 1;
     }
     let stack = call.needs.stack_size();
-    if let Some(locale) = sed_script::locale(call.needs.refers_back, |name| std::env::var(name).ok()) {
+    if let Some(locale) = sed_script::needed_locale(call.needs.refers_back, |name| std::env::var(name).ok()) {
         // Once more with that locale, which only another program can be given.
         let mut sed = Command::new("/proc/self/exe");
         let error = sed.arg0("sed").args(args.iter().skip(1)).env("LC_ALL", locale).exec();
@@ -224,18 +224,18 @@ fn sends_kill(args: &[OsString]) -> bool {
 }
 
 /// Returns the arguments as texts: findutils takes nothing else.
-fn texts(args: Vec<OsString>) -> Vec<String> {
+fn all_as_text(args: Vec<OsString>) -> Vec<String> {
     args.into_iter().map(|a| a.to_string_lossy().into_owned()).collect()
 }
 
 fn find_program(args: Vec<OsString>) -> i32 {
-    let args = texts(args);
+    let args = all_as_text(args);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     flushed(findutils::find::find_main(&args, &findutils::find::StandardDependencies::new()))
 }
 
 fn xargs(args: Vec<OsString>) -> i32 {
-    let args = texts(args);
+    let args = all_as_text(args);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     flushed(findutils::xargs::xargs_main(&args))
 }

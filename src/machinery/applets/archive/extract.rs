@@ -2,11 +2,11 @@
 //! written, linked or given other rights.
 
 use super::super::reason;
+use super::gunzip::Gunzip;
 use super::list::list_line;
 use super::member::is_at_or_below;
 use super::path::path_below;
 use super::{Action, Call, with_context};
-use flate2::read::MultiGzDecoder;
 use std::collections::BTreeMap;
 use std::fs::{File, FileTimes, Permissions};
 use std::io::{self, BufReader, Read, Write};
@@ -48,7 +48,7 @@ pub(super) fn extract(call: &Call) -> io::Result<i32> {
         return Err(io::Error::other("short read")); // no archive at all, as busybox says it
     }
     let zipped = call.gzip || start.starts_with(&[0x1f, 0x8b]);
-    let input: Box<dyn Read> = if zipped { Box::new(MultiGzDecoder::new(input)) } else { Box::new(input) };
+    let input: Box<dyn Read> = if zipped { Box::new(Gunzip::new(input)) } else { Box::new(input) };
     let mut archive = tar::Archive::new(input);
     let (preserve, mask) = call.permissions();
     archive.set_preserve_permissions(preserve);
@@ -63,7 +63,11 @@ pub(super) fn extract(call: &Call) -> io::Result<i32> {
     for (path, e) in unpacking.finish_directories() {
         code = report_failure(&path, &e);
     }
-    Ok(code.max(unpacked?))
+    code = code.max(unpacked?);
+    if zipped {
+        io::copy(&mut archive.into_inner(), &mut io::sink())?; // at its end stands the checksum
+    }
+    Ok(code)
 }
 
 fn report_failure(path: &Path, error: &io::Error) -> i32 {

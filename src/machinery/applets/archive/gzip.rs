@@ -1,9 +1,9 @@
 //! `gzip` and its other names.
 
 use super::super::reason;
+use super::gunzip::Gunzip;
 use crate::arguments_as_text;
 use flate2::Compression;
-use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use std::ffi::OsString;
 use std::fs::{File, FileTimes, Permissions};
@@ -125,7 +125,7 @@ fn take_over(from: &File, to: &File) -> io::Result<()> {
 
 fn convert(zip: &Zip, input: impl Read, mut output: impl Write) -> io::Result<()> {
     if zip.decompress {
-        io::copy(&mut MultiGzDecoder::new(BufReader::new(input)), &mut output)?;
+        io::copy(&mut Gunzip::new(BufReader::new(input)), &mut output)?;
     } else {
         let mut gzip = GzEncoder::new(&mut output, Compression::new(zip.level));
         io::copy(&mut BufReader::new(input), &mut gzip)?;

@@ -1,7 +1,9 @@
 //! `tar`, `gzip`, `gunzip` and `zcat`. `kubectl cp` runs tar inside containers.
 
 mod extract;
+mod gunzip;
 mod gzip;
+mod hard_links;
 mod list;
 mod member;
 mod node;
@@ -14,6 +16,7 @@ use crate::arguments_as_text;
 use extract::extract;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use hard_links::StoredFiles;
 use options::{Action, Call, Operand, parse};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -85,7 +88,8 @@ type Itself = Option<(u64, u64)>;
 
 fn write_archive(call: &Call, output: &mut impl Write, archive: Itself) -> io::Result<i32> {
     let mut builder = tar::Builder::new(output);
-    let mut packing = Packing { call, archive, above: Vec::new(), removed: BTreeSet::new(), code: 0 };
+    let files = StoredFiles::new(call);
+    let mut packing = Packing { call, archive, files, above: Vec::new(), removed: BTreeSet::new(), code: 0 };
     for Operand { name, directory } in &call.operands {
         // As in GNU tar, slashes at the end mean nothing: `link/` is the link itself.
         let trimmed = match name.trim_end_matches('/') {
@@ -104,6 +108,7 @@ fn write_archive(call: &Call, output: &mut impl Write, archive: Itself) -> io::R
 struct Packing<'a> {
     call: &'a Call,
     archive: Itself,
+    files: StoredFiles,
     /// Device and inode of the directories that are being packed, the outermost first: with `-h` a
     /// link may lead back to one of them.
     above: Vec<(u64, u64)>,
@@ -157,6 +162,9 @@ impl Packing<'_> {
             eprintln!("tar: {}: file is the archive; skipping", name.display());
             return Ok(());
         }
+        if let Some(first) = self.files.stored_name(&found) {
+            return hard_links::append(builder, &found, stored, first);
+        }
         if found.is_file() {
             return self.add_file(builder, path, name, stored);
         }
@@ -176,7 +184,9 @@ impl Packing<'_> {
         };
         let mut header = tar::Header::new_gnu();
         header.set_metadata(&found);
-        member::append(builder, &mut header, stored, Some(target.as_os_str().as_bytes()), io::empty())
+        member::append(builder, &mut header, stored, Some(target.as_os_str().as_bytes()), io::empty())?;
+        self.files.record(&found, stored);
+        Ok(())
     }
 
     fn add_file(
@@ -201,6 +211,7 @@ impl Packing<'_> {
         header.set_metadata(&found);
         let mut content = Exactly { file, left: found.len(), padded: 0 };
         member::append(builder, &mut header, stored, None, &mut content)?;
+        self.files.record(&found, stored);
         if content.padded > 0 {
             let shrank = format!("file shrank by {} bytes; padding with zeros", content.padded);
             self.report_problem(name, &io::Error::other(shrank));
@@ -355,7 +366,8 @@ mod tests {
             .map(|e| e.map(|e| (e.path().unwrap().display().to_string(), e.size())).unwrap())
             .collect();
         let sizes: Vec<(&str, u64)> = sizes.iter().map(|(name, size)| (name.as_str(), *size)).collect();
-        assert_eq!(sizes, [("d/", 0), ("d/f", 7), ("d/up/", 0), ("d/up/f", 7)]);
+        // `d/up/f` is the file of `d/f`, and so a hard link to it.
+        assert_eq!(sizes, [("d/", 0), ("d/f", 7), ("d/up/", 0), ("d/up/f", 0)]);
     }
 
     /// As in GNU tar 1.34, except for its status 2.

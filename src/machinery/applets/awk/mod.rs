@@ -82,7 +82,7 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
         Ok(Ok(code)) => code,
         Ok(Err(_)) => 2, // it panicked and said so
         Err(e) => {
-            super::err(&format!("awk: cannot start: {}\n", super::reason(&e)));
+            super::write_stderr(&format!("awk: cannot start: {}\n", super::reason(&e)));
             2
         }
     }
@@ -94,22 +94,22 @@ fn run_with(args: Vec<Vec<u8>>) -> i32 {
     let mut options = match parse_options(args) {
         Ok(options) => options,
         Err(text) => {
-            super::err(&format!("awk: {text}\n{USAGE}"));
+            super::write_stderr(&format!("awk: {text}\n{USAGE}"));
             return 2;
         }
     };
     if options.help {
-        super::out(&format!("{USAGE}{HELP}"));
+        super::write_stdout(&format!("{USAGE}{HELP}"));
         return 0;
     }
     if options.files.is_empty() && options.operands.is_empty() {
-        super::err(USAGE);
+        super::write_stderr(USAGE);
         return 2;
     }
     let sources = match read_sources(&mut options) {
         Ok(sources) => sources,
         Err(text) => {
-            super::err(&format!("awk: {text}\n"));
+            super::write_stderr(&format!("awk: {text}\n"));
             return 2;
         }
     };
@@ -117,7 +117,7 @@ fn run_with(args: Vec<Vec<u8>>) -> i32 {
     let program = match parse::parse(&text, stack) {
         Ok(program) => program,
         Err(error) => {
-            super::err(&format!("awk: {}: {}\n", format_position(&sources, error.line), error.text));
+            super::write_stderr(&format!("awk: {}: {}\n", format_position(&sources, error.line), error.text));
             return 2;
         }
     };
@@ -132,7 +132,7 @@ fn run_with(args: Vec<Vec<u8>>) -> i32 {
         _ => return interpreter.exit_code,
     };
     let place = if line > 0 { format!("{}: ", format_position(&sources, line)) } else { String::new() };
-    super::err(&format!("awk: {place}{fault}\n"));
+    super::write_stderr(&format!("awk: {place}{fault}\n"));
     2
 }
 
@@ -143,8 +143,9 @@ fn prepare(interpreter: &mut Interpreter<'_>, options: &Options) -> Result<(), S
             interpreter.assign_operand("FS", if separator == b"t" { b"\\t" } else { separator })?;
         }
         for operand in &options.assignments {
-            let (name, value) = parse_assignment(operand)
-                .ok_or_else(|| Stop::Fault(format!("-v {}: not of the form name=value", lossy(operand))))?;
+            let (name, value) = parse_assignment(operand).ok_or_else(|| {
+                Stop::Fault(format!("-v {}: not of the form name=value", lossy_text(operand)))
+            })?;
             interpreter.assign_operand(name, value)?;
         }
         Ok(())
@@ -155,7 +156,7 @@ fn prepare(interpreter: &mut Interpreter<'_>, options: &Options) -> Result<(), S
     })
 }
 
-fn lossy(bytes: &[u8]) -> String {
+fn lossy_text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -190,7 +191,7 @@ fn parse_options(args: Vec<Vec<u8>>) -> Result<Options, String> {
                     _ => options.assignments.push(value),
                 }
             }
-            [b'-', _, ..] => return Err(format!("unknown option {}", lossy(&arg))),
+            [b'-', _, ..] => return Err(format!("unknown option {}", lossy_text(&arg))),
             _ => {
                 // Options end at the first operand.
                 options.operands.push(arg);
@@ -220,11 +221,11 @@ fn read_sources(options: &mut Options) -> Result<Vec<Source>, String> {
             b"-" => std::io::stdin().read_to_end(&mut text).map(drop),
             name => std::fs::read(std::ffi::OsStr::from_bytes(name)).map(|read| text = read),
         };
-        read.map_err(|e| format!("{}: {}", lossy(name), super::reason(&e)))?;
+        read.map_err(|e| format!("{}: {}", lossy_text(name), super::reason(&e)))?;
         if !text.ends_with(b"\n") {
             text.push(b'\n');
         }
-        sources.push(Source { name: lossy(name), text });
+        sources.push(Source { name: lossy_text(name), text });
     }
     Ok(sources)
 }

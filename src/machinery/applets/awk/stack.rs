@@ -18,14 +18,14 @@ pub(super) struct Stack {
 impl Stack {
     /// Must be called in the outermost frame of a thread that has so many bytes of stack.
     pub(super) fn of_thread(size: usize) -> Stack {
-        Stack { top: address(), size }
+        Stack { top: stack_address(), size }
     }
 
     /// Returns true if another level fits. A quarter of the stack is kept for what recurses between
     /// two checks and has a bound of its own: regular expressions (`regex::MAX_DEPTH`), and
     /// dropping a syntax tree (`parse::MAX_OPERATORS`).
     pub(super) fn has_room(self) -> bool {
-        self.top.saturating_sub(address()) < self.size / 4 * 3
+        self.top.saturating_sub(stack_address()) < self.size / 4 * 3
     }
 
     /// Returns the size for messages.
@@ -36,7 +36,7 @@ impl Stack {
 
 /// Returns an address in the frame of this function, which is just below the caller's.
 #[inline(never)]
-fn address() -> usize {
+fn stack_address() -> usize {
     let here = 0_u8;
     std::ptr::from_ref(std::hint::black_box(&here)).addr()
 }

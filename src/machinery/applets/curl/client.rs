@@ -3,7 +3,7 @@
 
 use super::super::http::{self, Answer, Deadline, Stream, Url};
 use super::super::resolve::{self, Family};
-use super::super::stdio::{err, reason};
+use super::super::stdio::{reason, write_stderr};
 use super::body::Opened;
 use super::faults::{Fault, connect_fault, fault, tls_fault, transfer_fault};
 use super::options::Options;
@@ -74,7 +74,7 @@ impl<'a> Client<'a> {
 
     pub(super) fn note(&self, text: &str) {
         if self.options.verbose {
-            err(text);
+            write_stderr(text);
         }
     }
 
@@ -84,7 +84,7 @@ impl<'a> Client<'a> {
     /// An entry that has another form.
     pub(super) fn check_pins(&self) -> Result<(), Fault> {
         let pins = self.pins.as_ref().map_err(Fault::clone)?;
-        pins.lines().for_each(|line| self.note(&format!("* Added {line} to DNS cache\n")));
+        pins.entries().for_each(|line| self.note(&format!("* Added {line} to DNS cache\n")));
         Ok(())
     }
 
@@ -232,7 +232,8 @@ impl<'a> Client<'a> {
             self.note(&format!("* Connected to {host} ({ip}) port {port} (#{number})\n"));
         }
         let terms = &self.options.terms;
-        let stream = http::secured(stream, url, terms, &limit).map_err(|r| tls_fault(r, url, deadline))?;
+        let stream =
+            http::secure_stream(stream, url, terms, &limit).map_err(|r| tls_fault(r, url, deadline))?;
         if url.secure {
             report.secured = report.start.elapsed();
         }

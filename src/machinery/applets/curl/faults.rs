@@ -1,7 +1,7 @@
 //! Failures, with the exit codes and texts of curl 7.88.1.
 
 use super::super::http::{self, BadUrl, Deadline, Error, Url};
-use super::super::stdio::{err, reason};
+use super::super::stdio::{reason, write_stderr};
 use super::super::tls::Refusal;
 use super::messages::TRY;
 use super::options::Options;
@@ -22,7 +22,7 @@ pub(super) fn fault(code: i32, text: impl Into<String>) -> Fault {
 /// Prints a failure, unless `-s` without `-S` silences it.
 pub(super) fn print(options: &Options, fault: &Fault) {
     if !options.silent || options.show_error {
-        err(&format!("curl: ({}) {}\n", fault.code, fault.text));
+        write_stderr(&format!("curl: ({}) {}\n", fault.code, fault.text));
     }
 }
 
@@ -139,7 +139,7 @@ pub(super) fn transfer_fault(error: &Error, deadline: Deadline, got: u64, length
 
 /// Tells a file that cannot be uploaded, and returns the failure.
 pub(super) fn unreadable(name: &str) -> Fault {
-    err(&format!("curl: Can't open '{name}'!\n{TRY}"));
+    write_stderr(&format!("curl: Can't open '{name}'!\n{TRY}"));
     fault(UNREADABLE, UNREADABLE_TEXT)
 }
 

@@ -1,6 +1,6 @@
 //! What curl says on standard error beside the failures of transfers.
 
-use super::super::stdio::err;
+use super::super::stdio::write_stderr;
 
 /// What follows a wrong call. curl names its manual here, too, if it was built with one.
 pub(super) const TRY: &str = "curl: try 'curl --help' for more information\n";
@@ -10,7 +10,7 @@ const WIDTH: usize = 70;
 
 /// Prints a warning.
 pub(super) fn warn(text: &str) {
-    err(&wrap_text(text));
+    write_stderr(&wrap_text(text));
 }
 
 /// Returns a warning in lines that end behind a blank, each with the word in front of it.

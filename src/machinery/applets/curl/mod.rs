@@ -69,7 +69,7 @@ mod transfer;
 mod values;
 mod write_out;
 
-use super::stdio::{err, out};
+use super::stdio::{write_stderr, write_stdout};
 use client::Client;
 use messages::{TRY, warn};
 use pattern::Pattern;
@@ -84,7 +84,7 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
     let options = match arguments::parse(&args, read_file) {
         Ok(options) => options,
         Err(Refused::Usage(what)) => {
-            err(&format!("curl: {what}\n{TRY}"));
+            write_stderr(&format!("curl: {what}\n{TRY}"));
             return 2;
         }
         Err(Refused::Call { warning, is_silent }) => {
@@ -95,15 +95,15 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
         }
     };
     if options.help {
-        out(&format!("Usage: curl [options...] <url>\n{}\n", help::HELP));
+        write_stdout(&format!("Usage: curl [options...] <url>\n{}\n", help::HELP));
         return 0;
     }
     if options.version {
-        out(&format!("{}\nProtocols: http https\n", request::AGENT));
+        write_stdout(&format!("{}\nProtocols: http https\n", request::AGENT));
         return 0;
     }
     if options.urls.is_empty() {
-        err(&format!("{}{TRY}", if args.is_empty() { "" } else { "curl: no URL specified!\n" }));
+        write_stderr(&format!("{}{TRY}", if args.is_empty() { "" } else { "curl: no URL specified!\n" }));
         return 2;
     }
     let (mut client, mut code) = (Client::new(&options), 0);
@@ -158,8 +158,8 @@ fn transfer_one(client: &mut Client<'_>, wanted: &Transfer<'_>) -> i32 {
     let report = retry::with_retries(client, wanted, std::thread::sleep);
     if let Some(format) = &client.options.write_out {
         let written = write_out::write_out(&report, format);
-        out(&written.out);
-        err(&written.err);
+        write_stdout(&written.out);
+        write_stderr(&written.err);
     }
     report.code
 }

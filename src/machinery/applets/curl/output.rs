@@ -1,7 +1,7 @@
 //! Where heads and bodies go.
 
 use super::super::http::{Answer, Deadline, Error};
-use super::super::stdio::{err, reason};
+use super::super::stdio::{reason, write_stderr};
 use super::faults::{Fault, fault, transfer_fault};
 use super::messages::warn;
 use super::options::{Options, Output};
@@ -43,7 +43,7 @@ impl<'a> Sink<'a> {
         });
         if matches!(wanted, Some(Output::Remote)) && remote_name.is_empty() {
             if !options.silent {
-                err("curl: Remote file name has no length!\n");
+                write_stderr("curl: Remote file name has no length!\n");
             }
             return Err(fault(23, "Failed writing received data to disk/application"));
         }

@@ -50,7 +50,7 @@ impl Pins {
     }
 
     /// Returns the entries as `-v` shows them.
-    pub(super) fn lines(&self) -> impl Iterator<Item = String> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = String> {
         self.0.iter().map(|pin| {
             let addresses: Vec<String> = pin.addresses.iter().map(IpAddr::to_string).collect();
             format!("{}:{}:{}", pin.host, pin.port, addresses.join(","))
@@ -100,7 +100,7 @@ mod tests {
         assert_eq!(found(&["*:80:127.0.0.9"], "any"), ["127.0.0.9"]);
         assert_eq!(found(&["web:81:127.0.0.1"], "web"), [""; 0]);
         assert_eq!(found(&["web:80:127.0.0.1", "-web:80"], "web"), [""; 0]);
-        assert_eq!(pins(&["web:80:127.0.0.1"]).unwrap().lines().collect::<Vec<_>>(), ["web:80:127.0.0.1"]);
+        assert_eq!(pins(&["web:80:127.0.0.1"]).unwrap().entries().collect::<Vec<_>>(), ["web:80:127.0.0.1"]);
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl<'a> Own<'a> {
     }
 
     /// Returns the headers that the server gets, beside `Host`.
-    fn sent(&self) -> impl Iterator<Item = &'a str> {
+    fn sent_headers(&self) -> impl Iterator<Item = &'a str> {
         let is_sent =
             move |header: &&str| !is_named(header, "Host") && (self.trusted || !http::is_private(header));
         self.all.iter().copied().filter(is_sent)
@@ -56,12 +56,12 @@ impl<'a> Own<'a> {
     }
 
     /// Returns whether the user says what curl would say of itself.
-    fn has(&self, name: &str) -> bool {
+    fn has_header(&self, name: &str) -> bool {
         self.find(name).is_some()
     }
 
     /// Returns whether a header has that value.
-    fn is(&self, name: &str, value: &str) -> bool {
+    fn has_value(&self, name: &str, value: &str) -> bool {
         let found = self.find(name).and_then(|header| header.split_once(':'));
         found.is_some_and(|(_, text)| text.trim().eq_ignore_ascii_case(value))
     }
@@ -99,9 +99,10 @@ pub(super) fn open_request<'a>(
     let own = Own::new(options, &request);
     let mut opened = request.body.map(Body::open).transpose()?;
     if let Some(body) = &mut opened {
-        let is_asked = if own.has("Expect") { own.is("Expect", "100-continue") } else { body.is_large() };
+        let is_asked =
+            if own.has_header("Expect") { own.has_value("Expect", "100-continue") } else { body.is_large() };
         body.expects = is_asked.then(|| options.expect_wait.unwrap_or(EXPECT_WAIT));
-        if own.is("Transfer-Encoding", "chunked") {
+        if own.has_value("Transfer-Encoding", "chunked") {
             body.length = None;
         }
     }
@@ -116,7 +117,7 @@ fn format_head(options: &Options, request: Request<'_>, body: Option<&Opened<'_>
     };
     let mut text = format!("{} {} HTTP/1.1\r\n{host}", request.method, request.url.path);
     let mut add = |name: &str, value: &str| {
-        if !own.has(name) {
+        if !own.has_header(name) {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
     };
@@ -150,7 +151,7 @@ fn format_head(options: &Options, request: Request<'_>, body: Option<&Opened<'_>
     if let Some(cookies) = &options.cookies {
         add("Cookie", cookies);
     }
-    text.extend(own.sent().filter_map(header_line));
+    text.extend(own.sent_headers().filter_map(header_line));
     text + &about_body(options, body, own) + "\r\n"
 }
 
@@ -158,7 +159,7 @@ fn format_head(options: &Options, request: Request<'_>, body: Option<&Opened<'_>
 fn about_body(options: &Options, body: Option<&Opened<'_>>, own: &Own<'_>) -> String {
     let mut text = String::new();
     let mut add = |name: &str, value: &str| {
-        if !own.has(name) {
+        if !own.has_header(name) {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
     };
@@ -182,7 +183,7 @@ fn about_body(options: &Options, body: Option<&Opened<'_>>, own: &Own<'_>) -> St
 /// Returns what `-v` says of the user that a request names.
 pub(super) fn user_line(options: &Options, request: Request<'_>) -> Option<String> {
     let value = authorization(options, request)?;
-    if Own::new(options, &request).has("Authorization") {
+    if Own::new(options, &request).has_header("Authorization") {
         return None;
     }
     let scheme = value.split(' ').next().unwrap_or_default();
@@ -198,7 +199,7 @@ fn authorization(options: &Options, request: Request<'_>) -> Option<String> {
     let user = options.user.as_ref().filter(|_| request.trusted).or(request.url.user.as_ref());
     match (bearer, user) {
         (Some(token), _) => Some(format!("Bearer {token}")),
-        (None, Some(user)) => Some(http::basic(user)),
+        (None, Some(user)) => Some(http::basic_credentials(user)),
         (None, None) => None,
     }
 }

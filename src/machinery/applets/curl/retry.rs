@@ -1,6 +1,6 @@
 //! `--retry`: transfers again what failed in a way that may pass.
 
-use super::super::stdio::err;
+use super::super::stdio::write_stderr;
 use super::body::Body;
 use super::client::Client;
 use super::faults::{self, Fault};
@@ -137,11 +137,11 @@ pub(super) fn with_retries(
 fn throw_away(options: &Options, report: &Report) {
     let (Some(name), count @ 1..) = (&report.file, report.written) else { return };
     if !options.silent {
-        err(&format!("Throwing away {count} bytes\n"));
+        write_stderr(&format!("Throwing away {count} bytes\n"));
     }
     let is_file = std::fs::metadata(name).is_ok_and(|found| found.is_file());
     if is_file && File::create(name).is_err() && !options.silent {
-        err("Failed to truncate file\n");
+        write_stderr("Failed to truncate file\n");
     }
 }
 

@@ -1,7 +1,7 @@
 //! What `-v` shows of the two ways of an exchange, in curl's lines.
 
 use super::super::http::{Answer, Progress};
-use super::super::stdio::err;
+use super::super::stdio::write_stderr;
 use super::options::Options;
 use super::report::Report;
 use std::io::{self, IsTerminal};
@@ -75,7 +75,7 @@ const LAST_CHUNK: usize = b"0\r\n\r\n".len();
 /// Announces the first part of a body of so many bytes.
 pub(super) fn announce_data(options: &Options, report: &Report, count: usize) {
     if announces_data(options, report) {
-        err(&format!("{{ [{count} bytes data]\n"));
+        write_stderr(&format!("{{ [{count} bytes data]\n"));
     }
 }
 
@@ -87,12 +87,14 @@ pub(super) fn note_excess(options: &Options, answer: &Answer, path: &str) {
         return;
     }
     match answer.length {
-        Some(0) => err(&format!("* Excess found: excess = {excess} url = {path} (zero-length body)\n")),
-        Some(size) => err(&format!(
+        Some(0) => {
+            write_stderr(&format!("* Excess found: excess = {excess} url = {path} (zero-length body)\n"))
+        }
+        Some(size) => write_stderr(&format!(
             "* Excess found in a read: excess = {excess}, size = {size}, maxdownload = {size}, \
              bytecount = {before}\n"
         )),
-        None if answer.is_kept() => err(&format!("* Leftovers after chunking:  {excess}u bytes\n")),
+        None if answer.is_kept() => write_stderr(&format!("* Leftovers after chunking:  {excess}u bytes\n")),
         None => {}
     }
 }

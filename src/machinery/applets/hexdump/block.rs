@@ -96,7 +96,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn of(texts: &[String]) -> Result<Plan, String> {
+    pub(super) fn from_formats(texts: &[String]) -> Result<Plan, String> {
         let mut formats = texts.iter().map(|text| parse(text)).collect::<Result<Vec<Format>, _>>()?;
         let block = formats.iter().map(size_of).max().unwrap_or(0);
         if block > BLOCK_MAX {

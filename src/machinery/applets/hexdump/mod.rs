@@ -183,7 +183,7 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
     let name = words.next().unwrap_or_default();
     let canonical = (name.rsplit('/').next() == Some("hd")).then(|| "-C".to_string());
     let words: Vec<String> = canonical.into_iter().chain(words).collect();
-    let read = parse_options(&words).and_then(|options| Ok((Plan::of(&options.formats)?, options)));
+    let read = parse_options(&words).and_then(|options| Ok((Plan::from_formats(&options.formats)?, options)));
     let (plan, options) = match read {
         Ok(read) => read,
         Err(why) => {
@@ -207,7 +207,7 @@ mod tests {
     fn run(args: &[&str], input: &[u8]) -> Result<String, String> {
         let options = parse_options(&args.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         let mut out = Vec::new();
-        dump(&Plan::of(&options.formats)?, &options, &mut &*input, &mut out).unwrap();
+        dump(&Plan::from_formats(&options.formats)?, &options, &mut &*input, &mut out).unwrap();
         Ok(String::from_utf8_lossy(&out).into_owned())
     }
 

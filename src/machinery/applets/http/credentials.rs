@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 /// Returns the value of `Authorization` for `user:password` (RFC 7617). Without a password there is
 /// a colon all the same.
-pub(crate) fn basic(user: &str) -> String {
+pub(crate) fn basic_credentials(user: &str) -> String {
     let colon = if user.contains(':') { "" } else { ":" };
     format!("Basic {}", STANDARD.encode(format!("{user}{colon}")))
 }
@@ -16,8 +16,8 @@ mod tests {
 
     #[test]
     fn a_user_without_a_password_has_a_colon() {
-        assert_eq!(basic("u"), "Basic dTo=");
-        assert_eq!(basic("u:"), "Basic dTo=");
-        assert_eq!(basic("u:p"), "Basic dTpw");
+        assert_eq!(basic_credentials("u"), "Basic dTo=");
+        assert_eq!(basic_credentials("u:"), "Basic dTo=");
+        assert_eq!(basic_credentials("u:p"), "Basic dTpw");
     }
 }

@@ -7,7 +7,7 @@
 //! HTTP/1.1 over TCP or TLS, blocking: such a program does one thing at a time. `url` reads URLs,
 //! `stream` is the connection, `send` sends a request and listens meanwhile, `head` reads the head
 //! of the answer, `answer` its body with `coding` (gzip and deflate), `error` says what went wrong.
-//! [`look_up`], [`connect_to`], [`secured`] and [`exchange`] are called in this order. Where
+//! [`look_up`], [`connect_to`], [`secure_stream`] and [`exchange`] are called in this order. Where
 //! RFC 9112 and curl 7.88.1 differ, this does what curl does.
 //! ## Left out
 //! HTTP/2 and HTTP/3, proxies, HTTP/0.9, the codings br, zstd and compress.
@@ -35,7 +35,7 @@ mod url;
 
 pub(crate) use super::deadline::Deadline;
 pub(crate) use answer::Answer;
-pub(crate) use credentials::basic;
+pub(crate) use credentials::basic_credentials;
 pub(crate) use error::Error;
 pub(crate) use head::HEAD_MAX;
 pub(crate) use send::{Progress, Upload};
@@ -112,7 +112,7 @@ pub(crate) fn look_up(
 }
 
 /// Speaks TLS on a connection if the URL asks for it, within the deadline.
-pub(crate) fn secured(
+pub(crate) fn secure_stream(
     stream: TcpStream,
     url: &Url,
     terms: &tls::Terms,

@@ -68,7 +68,7 @@ fn requests(input: &[u8]) -> bool {
                         // An error is allowed: the value may have another type.
                         let _ = commands::replay(&mut Database::default(), record);
                     }
-                    let bytes = replies.take();
+                    let bytes = replies.take_finished();
                     let mut rest = &bytes[..];
                     client::read_reply(&mut rest, 8).expect("a reply that a client can read");
                     assert!(rest.is_empty(), "one reply for one request");

@@ -60,7 +60,7 @@ fn parse(args: &[String]) -> Result<Option<Call>, String> {
         let mut value = || value.clone().or_else(|| words.next().cloned());
         match name {
             "--help" => return Ok(None),
-            "--port" => call.port = daemon::port(Some(&value().unwrap_or_default()), PORT)?,
+            "--port" => call.port = daemon::parse_port(Some(&value().unwrap_or_default()), PORT)?,
             "--dir" => match value() {
                 Some(dir) => call.dir = Some(dir.into()),
                 None => return Err("--dir needs a directory".into()),
@@ -77,11 +77,11 @@ pub(crate) fn server(args: Vec<OsString>) -> i32 {
     let call = match parse(&args) {
         Ok(Some(call)) => call,
         Ok(None) => {
-            super::out(USAGE);
+            super::write_stdout(USAGE);
             return 0;
         }
         Err(e) => {
-            super::err(&format!("kv-server: {e}\n"));
+            super::write_stderr(&format!("kv-server: {e}\n"));
             return 1;
         }
     };
@@ -89,7 +89,7 @@ pub(crate) fn server(args: Vec<OsString>) -> i32 {
     let (db, log) = match load(dir.as_deref()) {
         Ok(loaded) => loaded,
         Err(e) => {
-            super::err(&format!("kv-server: {e}\n"));
+            super::write_stderr(&format!("kv-server: {e}\n"));
             return 1;
         }
     };
@@ -100,11 +100,11 @@ pub(crate) fn server(args: Vec<OsString>) -> i32 {
 fn load(dir: Option<&Path>) -> Result<(Database, Option<Log>), String> {
     let mut db = Database::default();
     let Some(dir) = dir else {
-        super::out(&format!("{HELLO}; no {DIRECTORY}: the data is in memory only\n"));
+        super::write_stdout(&format!("{HELLO}; no {DIRECTORY}: the data is in memory only\n"));
         return Ok((db, None));
     };
-    super::out(&format!("{HELLO}; the data is in {}\n", dir.display()));
-    let log = Log::open(dir, &mut db, |notice| super::out(&format!("kv-server: {notice}\n")))?;
-    super::out(&format!("kv-server: {} keys, {} bytes on the disk\n", db.len(), log.size()));
+    super::write_stdout(&format!("{HELLO}; the data is in {}\n", dir.display()));
+    let log = Log::open(dir, &mut db, |notice| super::write_stdout(&format!("kv-server: {notice}\n")))?;
+    super::write_stdout(&format!("kv-server: {} keys, {} bytes on the disk\n", db.len(), log.size()));
     Ok((db, Some(log)))
 }

@@ -62,7 +62,7 @@ impl Requests {
             let progress = match (self.missing, self.length) {
                 (None, _) => self.first_line()?,
                 (Some(_), None) => self.length_line()?.then_some(None),
-                (Some(missing), Some(length)) => self.word(missing, length)?,
+                (Some(missing), Some(length)) => self.take_word(missing, length)?,
             };
             match progress {
                 None => {
@@ -88,7 +88,7 @@ impl Requests {
     }
 
     /// Reads the next line without its end.
-    fn line(&mut self, too_long: &str) -> Result<Option<Vec<u8>>, String> {
+    fn take_line(&mut self, too_long: &str) -> Result<Option<Vec<u8>>, String> {
         let from = self.scanned.max(self.at);
         let end = self.input[from..].iter().position(|b| *b == b'\n').map(|found| from + found);
         let length = end.unwrap_or(self.input.len()) - self.at;
@@ -109,7 +109,7 @@ impl Requests {
     fn first_line(&mut self) -> Result<Option<Option<Words>>, String> {
         let is_array = self.input.get(self.at) == Some(&b'*');
         let too_long = if is_array { "too big mbulk count string" } else { "too big inline request" };
-        let Some(line) = self.line(too_long)? else { return Ok(None) };
+        let Some(line) = self.take_line(too_long)? else { return Ok(None) };
         if !is_array {
             let words = split_line(&line).ok_or("Protocol error: unbalanced quotes in request")?;
             // What is run is logged as an array, and the log is read with the limits of arrays.
@@ -128,7 +128,7 @@ impl Requests {
 
     /// Reads a line `$3` before a word of three bytes. Returns false until it has come.
     fn length_line(&mut self) -> Result<bool, String> {
-        let Some(line) = self.line("too big bulk count string")? else { return Ok(false) };
+        let Some(line) = self.take_line("too big bulk count string")? else { return Ok(false) };
         let Some((b'$', digits)) = line.split_first() else {
             let got = line.first().map_or(' ', |byte| char::from(*byte));
             return Err(format!("Protocol error: expected '$', got '{}'", printable(got)));
@@ -143,7 +143,7 @@ impl Requests {
         Ok(true)
     }
 
-    fn word(&mut self, missing: usize, length: usize) -> Result<Option<Option<Words>>, String> {
+    fn take_word(&mut self, missing: usize, length: usize) -> Result<Option<Option<Words>>, String> {
         let Some(word) = self.input.get(self.at..self.at + length + 2) else { return Ok(None) };
         let Some(word) = word.strip_suffix(b"\r\n") else {
             return Err("Protocol error: no end of line after an argument".into());
@@ -273,7 +273,7 @@ impl Replies {
         !self.is_too_long
     }
 
-    fn line(&mut self, kind: char, text: &str) {
+    fn write_line(&mut self, kind: char, text: &str) {
         if self.has_room(text.len()) {
             // A reply of one line stays one, whatever a client has put into it.
             let text: String = text.chars().map(|c| if c == '\r' || c == '\n' { ' ' } else { c }).collect();
@@ -282,7 +282,7 @@ impl Replies {
     }
 
     pub(super) fn status(&mut self, text: &str) {
-        self.line('+', text);
+        self.write_line('+', text);
     }
 
     pub(super) fn ok(&mut self) {
@@ -290,7 +290,7 @@ impl Replies {
     }
 
     pub(super) fn integer(&mut self, number: i64) {
-        self.line(':', &number.to_string());
+        self.write_line(':', &number.to_string());
     }
 
     /// Writes a number of things, e.g. of keys.
@@ -308,17 +308,17 @@ impl Replies {
     pub(super) fn bulk_or_nil(&mut self, bytes: Option<&[u8]>) {
         match bytes {
             Some(bytes) => self.bulk(bytes),
-            None => self.line('$', "-1"),
+            None => self.write_line('$', "-1"),
         }
     }
 
     /// Begins an array: so many replies follow.
     pub(super) fn array(&mut self, count: usize) {
-        self.line('*', &count.to_string());
+        self.write_line('*', &count.to_string());
     }
 
     pub(super) fn nil_array(&mut self) {
-        self.line('*', "-1");
+        self.write_line('*', "-1");
     }
 
     /// Writes an array of texts.
@@ -341,11 +341,11 @@ impl Replies {
     fn replace(&mut self, error: &str) {
         self.bytes.truncate(self.start);
         self.is_too_long = false;
-        self.line('-', error);
+        self.write_line('-', error);
     }
 
     /// Takes the replies that are finished.
-    pub(super) fn take(&mut self) -> Vec<u8> {
+    pub(super) fn take_finished(&mut self) -> Vec<u8> {
         self.start = 0;
         std::mem::take(&mut self.bytes)
     }
@@ -444,7 +444,7 @@ mod tests {
         replies.finish(Ok::<(), &str>(()));
         replies.array(3);
         replies.finish(Err("ERR a\r\n+b"));
-        let text = String::from_utf8(replies.take()).unwrap();
+        let text = String::from_utf8(replies.take_finished()).unwrap();
         assert_eq!(text, ":1\r\n-ERR the reply would be longer than 33554432 bytes\r\n-ERR a  +b\r\n");
     }
 }

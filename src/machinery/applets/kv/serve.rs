@@ -97,7 +97,7 @@ impl Server {
             }
         };
         match self.write_to_log(&records, saves) {
-            Ok(()) => (replies.take(), next),
+            Ok(()) => (replies.take_finished(), next),
             Err(why) => {
                 // No client gets a reply for what the disk does not have.
                 let _ = self.failure.try_send(why); // one reason is enough
@@ -130,7 +130,7 @@ struct Share {
 
 impl Share {
     /// `None` if there are too many clients.
-    fn take(server: &Rc<RefCell<Server>>) -> Option<Share> {
+    fn claim(server: &Rc<RefCell<Server>>) -> Option<Share> {
         let mut inner = server.borrow_mut();
         if inner.clients >= CLIENTS_MAX {
             return None;
@@ -140,7 +140,7 @@ impl Share {
     }
 
     /// Notes that the client now has so many bytes. Returns false if that is too much.
-    fn set(&mut self, bytes: usize) -> bool {
+    fn set_bytes(&mut self, bytes: usize) -> bool {
         let mut server = self.server.borrow_mut();
         server.buffers = server.buffers - self.bytes + bytes;
         self.bytes = bytes;
@@ -150,7 +150,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.set(0);
+        self.set_bytes(0);
         self.server.borrow_mut().clients -= 1;
     }
 }
@@ -159,7 +159,7 @@ async fn serve_connection(mut stream: TcpStream, server: Rc<RefCell<Server>>, mu
     // Failures are ignored: these two only make replies faster, and find clients that vanished.
     let _ = stream.set_nodelay(true);
     let _ = tcp::keep_alive(&stream, PATIENCE);
-    let Some(mut share) = Share::take(&server) else {
+    let Some(mut share) = Share::claim(&server) else {
         send_replies(&mut stream, b"-ERR max number of clients reached\r\n").await;
         return;
     };
@@ -167,7 +167,7 @@ async fn serve_connection(mut stream: TcpStream, server: Rc<RefCell<Server>>, mu
     let mut input = vec![0; INPUT];
     loop {
         let (replies, next) = server.borrow_mut().run_requests(&mut requests, &mut session);
-        if !share.set(requests.held_bytes() + replies.len()) {
+        if !share.set_bytes(requests.held_bytes() + replies.len()) {
             send_replies(&mut stream, b"-ERR the server has no memory for so much at once\r\n").await;
             return;
         }
@@ -175,7 +175,7 @@ async fn serve_connection(mut stream: TcpStream, server: Rc<RefCell<Server>>, mu
             return;
         }
         drop(replies);
-        share.set(requests.held_bytes());
+        share.set_bytes(requests.held_bytes());
         match next {
             Next::Close => return,
             Next::Run => {
@@ -283,9 +283,13 @@ mod tests {
     fn clients_share_the_memory_for_what_is_on_its_way() {
         let (server, _failed) = server(None);
         let server = Rc::new(RefCell::new(server));
-        let mut shares: Vec<Share> = (0..CLIENTS_MAX).map(|_| Share::take(&server).unwrap()).collect();
-        assert!(Share::take(&server).is_none());
-        assert!(shares[0].set(BUFFERS_MAX) && !shares[1].set(BUFFER + 1) && shares[2].set(BUFFER));
+        let mut shares: Vec<Share> = (0..CLIENTS_MAX).map(|_| Share::claim(&server).unwrap()).collect();
+        assert!(Share::claim(&server).is_none());
+        assert!(
+            shares[0].set_bytes(BUFFERS_MAX)
+                && !shares[1].set_bytes(BUFFER + 1)
+                && shares[2].set_bytes(BUFFER)
+        );
         shares.truncate(2);
         assert_eq!((server.borrow().clients, server.borrow().buffers), (2, BUFFERS_MAX + BUFFER + 1));
         shares.clear();

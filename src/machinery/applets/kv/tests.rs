@@ -19,7 +19,7 @@ fn replies_are_those_of_redis() {
         let mut replies = Replies::default();
         let words = split_line(line.as_bytes()).unwrap();
         commands::run(&mut db, &mut Session::default(), words, (1_000_000, &facts), &mut replies);
-        let bytes = replies.take();
+        let bytes = replies.take_finished();
         let reply = client::read_reply(&mut &bytes[..], 8).unwrap();
         let mut printed = Vec::new();
         cli::write_for_terminal(&reply, "", &mut printed);

@@ -78,7 +78,11 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
     match result {
         Ok(()) => 0,
         Err(what) => {
-            super::err(&if what.is_empty() { format!("{USAGE}\n") } else { format!("nc: {what}\n") });
+            super::write_stderr(&if what.is_empty() {
+                format!("{USAGE}\n")
+            } else {
+                format!("nc: {what}\n")
+            });
             1
         }
     }
@@ -114,7 +118,7 @@ fn converse_at_port(call: &Call, host: &str, addresses: &[IpAddr], port: u16) ->
     let place = format!("{host} ({ip}:{port})");
     let note = |what: &str| {
         if call.verbose {
-            super::err(&format!("{place} {what}\n"));
+            super::write_stderr(&format!("{place} {what}\n"));
         }
     };
     if call.udp {
@@ -235,20 +239,20 @@ fn listen(call: &Call) -> Result<(), String> {
     }
     let listener = TcpListener::bind(address).map_err(|e| format!("bind: {}", reason_of(&e)))?;
     if call.verbose {
-        super::err(&format!("listening on {address} ...\n"));
+        super::write_stderr(&format!("listening on {address} ...\n"));
     }
     loop {
         await_peer(listener.as_fd(), call.wait)?;
         let (stream, peer) = match listener.accept() {
             Ok(accepted) => accepted,
             Err(error) if keeps_listening_after(call, &error) => {
-                super::err(&format!("nc: accept: {}\n", reason_of(&error)));
+                super::write_stderr(&format!("nc: accept: {}\n", reason_of(&error)));
                 continue;
             }
             Err(error) => return Err(format!("accept: {}", reason_of(&error))),
         };
         if call.verbose {
-            super::err(&format!("connect to {address} from {peer}\n"));
+            super::write_stderr(&format!("connect to {address} from {peer}\n"));
         }
         let served =
             if call.program.is_empty() { converse(stream, call) } else { serve(stream, &call.program) };

@@ -237,7 +237,7 @@ pub(crate) fn ip(args: Vec<OsString>) -> i32 {
 }
 
 fn show(network: &Network, call: &Call) -> String {
-    let chosen = |index: u32| call.device.as_ref().is_none_or(|device| network.name(index) == *device);
+    let chosen = |index: u32| call.device.as_ref().is_none_or(|device| network.link_name(index) == *device);
     let mut text = String::new();
     match call.object {
         Object::Address | Object::Link => {
@@ -266,7 +266,7 @@ fn show(network: &Network, call: &Call) -> String {
                     let _ = writeln!(
                         text,
                         "{ip} dev {} lladdr {} {}",
-                        network.name(neighbor.ifindex()),
+                        network.link_name(neighbor.ifindex()),
                         format_hardware_address(neighbor.lladdr()),
                         format!("{:?}", neighbor.state()).to_uppercase(),
                     );
@@ -367,7 +367,7 @@ fn show_route(text: &mut String, network: &Network, route: &RouteMessage) {
         let _ = write!(text, " via {gateway}");
     }
     if let Some(index) = route.oif() {
-        let _ = write!(text, " dev {}", network.name(index));
+        let _ = write!(text, " dev {}", network.link_name(index));
     }
     if route.scope() != RouteScope::Universe {
         let _ = write!(text, " scope {}", format!("{:?}", route.scope()).to_lowercase());

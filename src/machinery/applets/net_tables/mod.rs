@@ -37,7 +37,7 @@ impl Network {
         })
     }
 
-    fn name(&self, index: u32) -> String {
+    fn link_name(&self, index: u32) -> String {
         let link = self.links.iter().find(|l| l.ifindex() == index);
         link.map_or(format!("if{index}"), |l| l.name_or("?").to_string())
     }

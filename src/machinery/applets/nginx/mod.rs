@@ -100,13 +100,17 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
     let call = match parse(&args) {
         Ok(call) => call,
         Err(e) => {
-            super::err(&format!("nginx: {e}\n"));
+            super::write_stderr(&format!("nginx: {e}\n"));
             return 1;
         }
     };
     match call {
         Call::Version => {
-            super::err(concat!("nginx version: nginx (Ropewalk's own, ", env!("CARGO_PKG_VERSION"), ")\n"));
+            super::write_stderr(concat!(
+                "nginx version: nginx (Ropewalk's own, ",
+                env!("CARGO_PKG_VERSION"),
+                ")\n"
+            ));
             return 0;
         }
         Call::Signal(signal) => return send_signal(signal),
@@ -115,17 +119,17 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
     let config = match config::load(Path::new(DIRECTORY)) {
         Ok(config) => config,
         Err(e) => {
-            super::err(&format!("nginx: [emerg] {e}\n"));
+            super::write_stderr(&format!("nginx: [emerg] {e}\n"));
             return 1;
         }
     };
     if call == Call::Serve {
         return daemon::serve("nginx: [emerg]", run(config));
     }
-    super::err(&format!("nginx: configuration of {DIRECTORY} test is successful\n"));
+    super::write_stderr(&format!("nginx: configuration of {DIRECTORY} test is successful\n"));
     if call == Call::Dump {
         for (path, text) in config.files {
-            super::out(&format!("# configuration file {}:\n{text}\n", path.display()));
+            super::write_stdout(&format!("# configuration file {}:\n{text}\n", path.display()));
         }
     }
     0
@@ -135,7 +139,7 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
 /// code.
 fn send_signal(signal: Signal) -> i32 {
     let failed = |why: String| {
-        super::err(&format!("nginx: [error] {why}\n"));
+        super::write_stderr(&format!("nginx: [error] {why}\n"));
         1
     };
     let text = match std::fs::read_to_string(PID_FILE) {
@@ -184,7 +188,7 @@ struct Listening {
 
 impl Listening {
     /// Listens on these addresses and no others. If one cannot be had, all stays as it was.
-    async fn on(&mut self, addresses: &[SocketAddr]) -> Result<(), String> {
+    async fn listen_on(&mut self, addresses: &[SocketAddr]) -> Result<(), String> {
         let mut new = Vec::new();
         for address in addresses.iter().filter(|address| !self.tasks.contains_key(address)) {
             let listener =
@@ -228,7 +232,7 @@ async fn run(config: Config) -> Result<(), String> {
     let mut serving = JoinSet::new();
     let (arrived, mut arrivals) = mpsc::channel(64);
     let mut listening = Listening { tasks: BTreeMap::new(), accepting: JoinSet::new(), arrived };
-    listening.on(&config.sockets()).await?;
+    listening.listen_on(&config.sockets()).await?;
     let pid_file = PidFile::write();
     loop {
         tokio::select! {
@@ -239,14 +243,14 @@ async fn run(config: Config) -> Result<(), String> {
             _ = hup.recv() => {
                 let read = config::load(Path::new(DIRECTORY));
                 let taken = match &read {
-                    Ok(new) => listening.on(&new.sockets()).await,
+                    Ok(new) => listening.listen_on(&new.sockets()).await,
                     Err(why) => Err(why.clone()),
                 };
                 match (read, taken) {
                     // Connections that there are go on as they began.
                     (Ok(new), Ok(())) => config = Rc::new(new),
                     (_, Err(why)) | (Err(why), _) => {
-                        super::err(&format!("nginx: [emerg] {why}; the old configuration stays\n"));
+                        super::write_stderr(&format!("nginx: [emerg] {why}; the old configuration stays\n"));
                     }
                 }
             }
@@ -300,7 +304,7 @@ async fn serve_connection(
     });
     // As nginx writes them, `Server` and not `server`; only its `ETag` becomes `Etag`.
     let ended = {
-        let mut http = daemon::http1();
+        let mut http = daemon::http1_builder();
         let connection = http.title_case_headers(true).serve_connection(TokioIo::new(&mut stream), service);
         tokio::pin!(connection);
         tokio::select! {

@@ -1,6 +1,6 @@
 //! `free`: how much of the machine's memory is used.
 
-use super::print;
+use super::print_text;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
@@ -25,7 +25,7 @@ pub(crate) fn free(args: Vec<OsString>) -> i32 {
         eprintln!("Usage: free [-bkmgh]");
         return 1;
     };
-    print(&free_text(&read_meminfo(), unit))
+    print_text(&free_text(&read_meminfo(), unit))
 }
 
 pub(super) fn free_unit(args: &[String]) -> Option<char> {

@@ -15,6 +15,6 @@ pub(crate) use top::top;
 use std::io::Write;
 
 /// Prints a text. Returns the exit code: 1 if it cannot be written.
-fn print(text: &str) -> i32 {
+fn print_text(text: &str) -> i32 {
     i32::from(std::io::stdout().write_all(text.as_bytes()).is_err())
 }

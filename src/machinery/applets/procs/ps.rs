@@ -1,6 +1,6 @@
 //! `ps`: a table of all processes, with columns of the user's choice.
 
-use super::print;
+use super::print_text;
 use super::process::{
     Process, format_ticks, group_names, name_or_number, page_kb, read_all, uptime, user_names,
 };
@@ -78,7 +78,7 @@ pub(super) fn ps_columns(args: &[String]) -> Result<Vec<Column>, String> {
 pub(crate) fn ps(args: Vec<OsString>) -> i32 {
     let args = crate::arguments_as_text(args);
     match ps_columns(&args) {
-        Ok(columns) => print(&ps_text(&columns, &read_all(), &user_names(), &group_names())),
+        Ok(columns) => print_text(&ps_text(&columns, &read_all(), &user_names(), &group_names())),
         Err(what) => {
             eprintln!("ps: {what}");
             1

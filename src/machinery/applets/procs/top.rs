@@ -1,7 +1,7 @@
 //! `top`: the processes that use most of the processors, again and again.
 
 use super::free::read_meminfo;
-use super::print;
+use super::print_text;
 use super::process::{Process, name_or_number, read_all, ticks_per_second, user_names};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -64,7 +64,7 @@ pub(crate) fn top(args: Vec<OsString>) -> i32 {
         std::thread::sleep(wait);
         let now = (read_all(), processor_ticks(), Instant::now());
         let clear = if batch { "" } else { "\x1b[H\x1b[J" };
-        if print(&format!("{clear}{}", top_text(&before, &now))) != 0 {
+        if print_text(&format!("{clear}{}", top_text(&before, &now))) != 0 {
             return 1;
         }
         turn += 1;

@@ -230,7 +230,7 @@ fn adapted_script(script: &str, is_extended: bool, line_length: usize) -> (Strin
     let out = String::with_capacity(script.len() + 16);
     let mut scan = Scan { rest: script, out, is_extended, line_length, needs: Needs::default() };
     while !scan.rest.is_empty() {
-        scan.command();
+        scan.take_command();
     }
     (scan.out, scan.needs)
 }
@@ -242,7 +242,10 @@ fn adapted_script(script: &str, is_extended: bool, line_length: usize) -> (Strin
 /// ```text
 /// no LANG, s/\(a\)\1/x/   C.UTF-8         LANG=ko_KR.eucKR, s/a/b/   C
 /// ```
-pub(crate) fn locale(refers_back: bool, named: impl Fn(&str) -> Option<String>) -> Option<&'static str> {
+pub(crate) fn needed_locale(
+    refers_back: bool,
+    named: impl Fn(&str) -> Option<String>,
+) -> Option<&'static str> {
     let named = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(named).find(|value| !value.is_empty());
     let named = named.unwrap_or_else(|| "C".into());
     let letters = named.to_ascii_lowercase();
@@ -290,40 +293,40 @@ impl Scan<'_> {
     }
 
     /// Takes a command with its addresses.
-    fn command(&mut self) {
+    fn take_command(&mut self) {
         self.take_while(|c| c.is_whitespace() || c == ';');
-        self.addresses();
+        self.take_addresses();
         let Some(name) = self.take_char() else { return };
         self.needs.count_command(name);
         match name {
             '{' => return,
             '#' | 'r' | 'R' | 'w' | 'W' | 'e' => return self.take_line(),
-            'a' | 'i' | 'c' => return self.text(),
-            's' => self.substitution(),
+            'a' | 'i' | 'c' => return self.take_text(),
+            's' => self.take_substitution(),
             'y' => {
                 if let Some(delimiter) = self.take_char() {
-                    self.part(delimiter);
-                    self.part(delimiter);
+                    self.take_to_delimiter(delimiter);
+                    self.take_to_delimiter(delimiter);
                 }
             }
             ':' | 'b' | 't' | 'T' => {
                 self.take_while(|c| c == ' ' || c == '\t');
                 if name != ':' && self.rest.starts_with('#') {
-                    return self.end(name); // a comment, and no label
+                    return self.end_command(name); // a comment, and no label
                 }
                 self.take_while(|c| !c.is_whitespace() && c != ';' && (name == ':' || c != '}'));
             }
             'q' | 'Q' | 'L' => self.take_while(|c| c == ' ' || c.is_ascii_digit()),
-            'l' => self.length(),
-            'v' => self.version(),
-            '}' => self.end_of_group(),
+            'l' => self.take_line_length(),
+            'v' => self.drop_version(),
+            '}' => self.end_group(),
             _ => {}
         }
-        self.end(name);
+        self.end_command(name);
     }
 
     /// Leaves out blanks and a comment behind a command. A substitution ends before a `}`.
-    fn end(&mut self, name: char) {
+    fn end_command(&mut self, name: char) {
         self.rest = self.rest.trim_start_matches([' ', '\t']);
         if self.rest.starts_with('#') {
             self.rest = &self.rest[self.rest.find('\n').unwrap_or(self.rest.len())..];
@@ -334,7 +337,7 @@ impl Scan<'_> {
     }
 
     /// Takes the length of `l`.
-    fn length(&mut self) {
+    fn take_line_length(&mut self) {
         self.rest = self.rest.trim_start_matches([' ', '\t']);
         let digits = self.rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(self.rest.len());
         let length = self.rest[..digits].parse().unwrap_or(self.line_length);
@@ -342,7 +345,7 @@ impl Scan<'_> {
     }
 
     /// Leaves out `v` with the version of GNU's sed that it asks for.
-    fn version(&mut self) {
+    fn drop_version(&mut self) {
         self.out.pop();
         let behind = self.rest.trim_start_matches([' ', '\t']);
         self.rest = behind.trim_start_matches(|c: char| !c.is_whitespace() && c != ';' && c != '}');
@@ -350,20 +353,20 @@ impl Scan<'_> {
     }
 
     /// Gives a group without a command one. The bracket that ends the group is taken.
-    fn end_of_group(&mut self) {
+    fn end_group(&mut self) {
         let inner = self.out.len() - 1;
         if self.out[..inner].trim_end().ends_with('{') {
             self.out.insert_str(inner, &format!("{NOTHING};"));
         }
     }
 
-    fn addresses(&mut self) {
+    fn take_addresses(&mut self) {
         while let Some(c) = self.rest.chars().next() {
             match c {
                 '/' | '\\' => {
                     self.take(1);
                     let delimiter = if c == '/' { Some(c) } else { self.take_char() };
-                    delimiter.into_iter().for_each(|delimiter| self.pattern(delimiter));
+                    delimiter.into_iter().for_each(|delimiter| self.take_pattern(delimiter));
                     self.take_while(|c| matches!(c, 'I' | 'M'));
                 }
                 '$' | ',' | '+' | '~' | '!' => self.take(1),
@@ -374,7 +377,7 @@ impl Scan<'_> {
     }
 
     /// Takes the lines of a text. All but the last one end in a backslash.
-    fn text(&mut self) {
+    fn take_text(&mut self) {
         loop {
             let begin = self.out.len();
             self.take_line();
@@ -386,10 +389,10 @@ impl Scan<'_> {
     }
 
     /// Takes a pattern, what replaces it, and the flags.
-    fn substitution(&mut self) {
+    fn take_substitution(&mut self) {
         let Some(delimiter) = self.take_char() else { return };
-        self.pattern(delimiter);
-        self.part(delimiter);
+        self.take_pattern(delimiter);
+        self.take_to_delimiter(delimiter);
         self.take_while(|c| c.is_ascii_digit() || matches!(c, 'g' | 'p' | 'i' | 'I' | 'm' | 'M' | 'e'));
         if self.rest.starts_with('w') {
             self.take_line();
@@ -397,7 +400,7 @@ impl Scan<'_> {
     }
 
     /// Takes everything up to a delimiter, and that.
-    fn part(&mut self, delimiter: char) {
+    fn take_to_delimiter(&mut self, delimiter: char) {
         while let Some(c) = self.take_char() {
             match c {
                 '\\' => drop(self.take_char()),

@@ -20,10 +20,10 @@ enum Before {
 
 impl Scan<'_> {
     /// Takes a pattern with the delimiter behind it.
-    pub(super) fn pattern(&mut self, delimiter: char) {
+    pub(super) fn take_pattern(&mut self, delimiter: char) {
         let begin = self.out.len();
         if UNSAFE.contains(delimiter) {
-            self.part(delimiter);
+            self.take_to_delimiter(delimiter);
         } else {
             self.adapt_pattern(delimiter);
         }
@@ -43,10 +43,10 @@ impl Scan<'_> {
             let is_first = matches!(before, Before::Begin | Before::Group);
             before = match c {
                 '[' => {
-                    self.set();
+                    self.take_set();
                     Before::Other
                 }
-                '\\' => self.escape(delimiter, is_first),
+                '\\' => self.take_escape(delimiter, is_first),
                 '*' if !self.is_extended && (is_first || before == Before::Anchor) => {
                     self.replace(1, "\\*");
                     Before::Other
@@ -81,7 +81,7 @@ impl Scan<'_> {
     }
 
     /// Takes a backslash of a pattern and the character behind it.
-    fn escape(&mut self, delimiter: char, is_first: bool) -> Before {
+    fn take_escape(&mut self, delimiter: char, is_first: bool) -> Before {
         let Some(c) = self.rest[1..].chars().next() else {
             self.take(1);
             return Before::Other;
@@ -110,27 +110,27 @@ impl Scan<'_> {
     }
 
     /// Takes a set in brackets.
-    fn set(&mut self) {
+    fn take_set(&mut self) {
         self.take(1);
         self.take(usize::from(self.rest.starts_with('^')));
         let mut is_first = true; // a `]` is a member there
         while !self.rest.is_empty() && (is_first || !self.rest.starts_with(']')) {
             is_first = false;
-            self.member();
+            self.take_member();
             let end = self.rest.strip_prefix('-').unwrap_or_default();
             if !end.is_empty() && !end.starts_with(']') {
                 self.take(1);
-                self.member();
+                self.take_member();
             }
         }
         self.take(usize::from(!self.rest.is_empty()));
     }
 
     /// Takes one member of a set: a character, a class, or the end of a range.
-    fn member(&mut self) {
+    fn take_member(&mut self) {
         match self.rest.chars().next() {
-            Some('[') => self.class(),
-            Some('\\') => self.backslash_in_set(),
+            Some('[') => self.take_class(),
+            Some('\\') => self.take_backslash_of_set(),
             Some(c) => self.replace_with_member(c.len_utf8(), c),
             None => {}
         }
@@ -147,7 +147,7 @@ impl Scan<'_> {
     }
 
     /// Takes `[:alpha:]`, `[.x.]`, `[=x=]`, or the bracket alone. The engine knows the first only.
-    fn class(&mut self) {
+    fn take_class(&mut self) {
         let Some(open) = ["[:", "[.", "[="].into_iter().find(|open| self.rest.starts_with(open)) else {
             return self.replace_with_member(1, '[');
         };
@@ -163,7 +163,7 @@ impl Scan<'_> {
 
     /// Takes a backslash of a set. It is a plain character, also before a `]`, unless an escape for
     /// a character begins with it.
-    fn backslash_in_set(&mut self) {
+    fn take_backslash_of_set(&mut self) {
         let behind = &self.rest[1..];
         match (numbered(behind), behind.chars().next()) {
             (Some((length, c)), _) => self.replace_with_member(1 + length, c),

@@ -43,7 +43,7 @@ fn back_references_need_utf_8() {
         ("ko_KR.UTF-8", true, None),
         ("ko_KR.eucKR", false, Some("C")),
     ] {
-        assert_eq!(locale(refers, given(lang)), wanted, "{lang} {refers}");
+        assert_eq!(needed_locale(refers, given(lang)), wanted, "{lang} {refers}");
     }
 }
 

@@ -121,7 +121,7 @@ impl Awaited {
             Awaited::Document(document) => !document.ends_with(line),
             Awaited::Closing(closing) => !line.contains(*closing),
             Awaited::Continuation => is_continued(line, stack),
-            Awaited::Body(command) => !matches!(command.push(line, stack), Some(Err(_))),
+            Awaited::Body(command) => !matches!(command.push_line(line, stack), Some(Err(_))),
             Awaited::Arms(arms) => arms.push_to_arms(line, stack),
         }
     }
@@ -188,7 +188,7 @@ impl Assembly {
         let may_end = line
             .split_once("esac")
             .is_some_and(|(_, behind)| behind.contains(')') || behind.ends_with("\\\n"));
-        if may_end || self.push(line, stack).is_some() {
+        if may_end || self.push_line(line, stack).is_some() {
             return false;
         }
         // In an arm's commands `_)` would be a fault, in a quote the text would be incomplete.
@@ -200,7 +200,7 @@ impl Assembly {
 
     /// Adds a line. Returns what the lines mean, and forgets them, unless more lines could change
     /// it.
-    pub(super) fn push(&mut self, line: &str, stack: depth::Stack) -> Option<Result<Program, Fault>> {
+    pub(super) fn push_line(&mut self, line: &str, stack: depth::Stack) -> Option<Result<Program, Fault>> {
         self.text.push_str(line);
         if self.awaited.still_waits_after(line, stack) {
             return None;
@@ -223,7 +223,7 @@ impl Assembly {
 
     /// Returns what the lines mean if no more come; `None` if there are none. The end of a text
     /// also ends a here-document in it.
-    pub(super) fn end(&mut self, stack: depth::Stack) -> Option<Result<Program, Fault>> {
+    pub(super) fn finish(&mut self, stack: depth::Stack) -> Option<Result<Program, Fault>> {
         let Assembly { mut text, awaited, .. } = std::mem::take(self);
         if let Awaited::Document(document) = awaited {
             text = document.with_end_line(&text);
@@ -257,7 +257,7 @@ mod tests {
             ("echo a # \\\n", true),
             ("{ cat <<E\nE\n} \\\n", false),
         ] {
-            assert_eq!(Assembly::default().push(line, stack()).is_some(), whole, "{line}");
+            assert_eq!(Assembly::default().push_line(line, stack()).is_some(), whole, "{line}");
         }
     }
 
@@ -265,8 +265,8 @@ mod tests {
     fn the_end_of_a_text_ends_its_here_document() {
         let end = |text: &str| {
             let mut lines = Assembly::default();
-            text.split_inclusive('\n').for_each(|line| assert!(lines.push(line, stack()).is_none()));
-            lines.end(stack()).map(|program| program.is_ok())
+            text.split_inclusive('\n').for_each(|line| assert!(lines.push_line(line, stack()).is_none()));
+            lines.finish(stack()).map(|program| program.is_ok())
         };
         assert_eq!(
             (end("cat <<E\na"), end("cat <<-'E'\na\n"), end("cat <<E")),
@@ -359,7 +359,7 @@ mod tests {
         ] {
             let (mut lines, count) = (Assembly::default(), text.lines().count());
             for (at, line) in text.split_inclusive('\n').enumerate() {
-                let parsed = lines.push(line, stack());
+                let parsed = lines.push_line(line, stack());
                 assert_eq!(parsed.as_ref().map(Result::is_ok), (at + 1 == count).then_some(true), "{text}");
             }
         }
@@ -389,7 +389,7 @@ mod tests {
         assert!(lines.push("case a in\n", stack()).is_none());
         for turn in 0..1000 {
             for line in ["b) c ;;\n", "d)\n", "e\n", ";;\n"] {
-                assert!(lines.push(line, stack()).is_none());
+                assert!(lines.push_line(line, stack()).is_none());
                 let Awaited::Arms(arms) = &lines.awaited else { panic!("turn {turn}: the case has arms") };
                 assert!(arms.text.len() < 30, "turn {turn}: {}", arms.text);
             }
@@ -397,7 +397,7 @@ mod tests {
         }
         assert!(matches!(lines.push("esac\n", stack()), Some(Ok(_))));
         for line in ["a |\n", "a &&\n", "a ||\n", "a \\\n"] {
-            assert!(lines.push(line, stack()).is_none());
+            assert!(lines.push_line(line, stack()).is_none());
             assert!(lines.awaited.still_waits_after(line, stack()), "{line}");
             assert!(!lines.awaited.still_waits_after("a\n", stack()), "{line}");
             assert!(matches!(lines.push("b\n", stack()), Some(Ok(_))));

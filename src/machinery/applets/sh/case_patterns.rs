@@ -48,17 +48,17 @@ impl Frame {
         self.cases.last().copied()
     }
 
-    fn set(&mut self, case: Case) {
+    fn set_case(&mut self, case: Case) {
         if let Some(last) = self.cases.last_mut() {
             *last = case;
         }
     }
 
     /// Counts a word of commands.
-    fn word(&mut self, word: &str) {
+    fn count_word(&mut self, word: &str) {
         let case = self.case();
         match word {
-            "in" if case == Some(Case::Subject) && !self.first => self.set(Case::Start),
+            "in" if case == Some(Case::Subject) && !self.first => self.set_case(Case::Start),
             "case" if case != Some(Case::Subject) && self.first => {
                 self.cases.push(Case::Subject);
                 return; // its subject is the next word
@@ -95,7 +95,7 @@ pub(super) fn open_patterns(text: &str) -> Option<String> {
         found: false,
     };
     while let Some(c) = scan.rest.chars().next() {
-        scan.step(c);
+        scan.take_next(c);
     }
     scan.found.then_some(scan.out)
 }
@@ -121,7 +121,7 @@ impl Scan<'_> {
     /// Opens the pattern that begins here, if one does.
     fn begin_pattern(&mut self) {
         if self.top.case() == Some(Case::Start) {
-            self.top.set(Case::Pattern);
+            self.top.set_case(Case::Pattern);
             if self.top.substituted {
                 self.out.push('(');
                 self.found = true;
@@ -129,7 +129,7 @@ impl Scan<'_> {
         }
     }
 
-    fn step(&mut self, c: char) {
+    fn take_next(&mut self, c: char) {
         let rest = self.rest;
         if rest.starts_with("\\\n") {
             return self.take(2);
@@ -148,7 +148,7 @@ impl Scan<'_> {
             if matches!(c, ';' | '&' | '\n') {
                 self.top.behind_esac = false;
             }
-            if self.in_commands(c) {
+            if self.take_in_commands(c) {
                 return;
             }
         }
@@ -176,7 +176,7 @@ impl Scan<'_> {
     }
 
     /// Takes a comment, a word, or what belongs to a `case`. False: nothing is taken.
-    fn in_commands(&mut self, c: char) -> bool {
+    fn take_in_commands(&mut self, c: char) -> bool {
         let rest = self.rest;
         let begins = is_boundary(self.before);
         if c == '#' && begins {
@@ -199,7 +199,7 @@ impl Scan<'_> {
                 return true;
             }
             (Some(Case::Start), '(') => {
-                self.top.set(Case::Pattern);
+                self.top.set_case(Case::Pattern);
                 taken = 1;
             }
             // A `)` here is a fault, and ends the substitution.
@@ -209,17 +209,17 @@ impl Scan<'_> {
                 self.top.first = false;
             }
             (Some(Case::Pattern), ')') => {
-                self.top.set(Case::Body);
+                self.top.set_case(Case::Body);
                 self.top.first = true;
                 taken = 1;
             }
             (Some(Case::Pattern), _) => {}
             _ if !word.is_empty() => {
-                self.top.word(word);
+                self.top.count_word(word);
                 taken = length;
             }
             (Some(Case::Body), ';') if rest.starts_with(";;") => {
-                self.top.set(Case::Start);
+                self.top.set_case(Case::Start);
                 taken = 2;
             }
             (Some(Case::Subject), c) => self.top.first &= is_boundary(c),

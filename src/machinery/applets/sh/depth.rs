@@ -27,7 +27,7 @@ pub(super) struct Stack {
 
 /// Returns an address in the frame of the caller.
 #[inline(never)]
-fn address() -> usize {
+fn stack_address() -> usize {
     let here = 0_u8;
     std::ptr::from_ref(std::hint::black_box(&here)).addr()
 }
@@ -38,19 +38,19 @@ impl Stack {
         let limit = getrlimit(Resource::RLIMIT_STACK).map_or(RLIM_INFINITY, |(soft, _)| soft);
         let size = usize::try_from(limit.min(SIZE_MAX)).unwrap_or(RESERVE);
         // The kernel gives up to a quarter to arguments and environment.
-        Stack { top: address(), size: size / 4 * 3 }
+        Stack { top: stack_address(), size: size / 4 * 3 }
     }
 
     /// The stack of a test's thread, which begins here.
     #[cfg(test)]
     pub(super) fn of_thread(size: usize) -> Stack {
-        Stack { top: address(), size: size / 4 * 3 }
+        Stack { top: stack_address(), size: size / 4 * 3 }
     }
 
     /// Returns the bytes that are left, beyond the reserve.
     fn bytes_left(self) -> usize {
         let usable = self.size.saturating_sub(RESERVE.min(self.size / 4)).max(LEVELS_MIN * LEVEL);
-        usable.saturating_sub(self.top.saturating_sub(address()))
+        usable.saturating_sub(self.top.saturating_sub(stack_address()))
     }
 
     /// Returns true if commands may go one level deeper.
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_stack_ends() {
-        let stack = Stack { top: address(), size: 5 * RESERVE };
+        let stack = Stack { top: stack_address(), size: 5 * RESERVE };
         let levels = 4 * RESERVE / LEVEL;
         assert!(
             stack.can_hold_levels(levels - 5)
@@ -217,7 +217,7 @@ mod tests {
     fn a_small_stack_takes_a_few_levels() {
         // `ulimit -s` in KiB, and the levels that fit: three quarters of three quarters.
         for (limit, levels) in [(1024, 29), (512, 14), (256, 7), (64, LEVELS_MIN), (0, LEVELS_MIN)] {
-            let stack = Stack { top: address(), size: limit * 1024 / 4 * 3 };
+            let stack = Stack { top: stack_address(), size: limit * 1024 / 4 * 3 };
             assert!(
                 stack.has_room() && stack.can_hold_levels(levels - 1) && !stack.can_hold_levels(levels + 1),
                 "{limit}"

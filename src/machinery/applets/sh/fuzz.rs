@@ -18,11 +18,11 @@ fn lines(input: &[u8]) -> bool {
     let text = String::from_utf8_lossy(input);
     // Each line is read again with all that went before it.
     for line in text.split_inclusive('\n').take(40) {
-        if command.push(line, stack()).is_some_and(|parsed| parsed.is_err()) {
+        if command.push_line(line, stack()).is_some_and(|parsed| parsed.is_err()) {
             return false;
         }
     }
-    command.end(stack()).is_none_or(|parsed| parsed.is_ok())
+    command.finish(stack()).is_none_or(|parsed| parsed.is_ok())
 }
 
 fn word(input: &[u8]) -> bool {

@@ -6,9 +6,9 @@ use std::path::Path;
 
 /// `[` without `]` is plain text, so the command `[` reads no directory.
 fn is_pattern(part: &[Glyph]) -> bool {
-    let bracket = part.iter().position(|g| g.active(&['[']));
-    part.iter().any(|g| g.active(&['*', '?']))
-        || bracket.is_some_and(|at| part[at..].iter().any(|g| g.active(&[']'])))
+    let bracket = part.iter().position(|g| g.is_active(&['[']));
+    part.iter().any(|g| g.is_active(&['*', '?']))
+        || bracket.is_some_and(|at| part[at..].iter().any(|g| g.is_active(&[']'])))
 }
 
 /// Existing paths that fit, sorted; `None` if the word is no pattern.

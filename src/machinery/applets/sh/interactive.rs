@@ -68,13 +68,13 @@ impl Shell {
         let (mut command, mut has_run) = (assembly::Assembly::default(), false);
         for line in text.split_inclusive('\n') {
             if self.state.is_flag_set('v') {
-                super::say(line);
+                super::write_stderr(line);
             }
-            if let Some(parsed) = command.push(line, self.stack) {
+            if let Some(parsed) = command.push_line(line, self.stack) {
                 self.run_parsed(parsed, &mut has_run)?;
             }
         }
-        if let Some(parsed) = command.end(self.stack) {
+        if let Some(parsed) = command.finish(self.stack) {
             self.run_parsed(parsed, &mut has_run)?;
         }
         if has_run { Ok(self.status) } else { self.set_status(0) }
@@ -99,24 +99,24 @@ impl Shell {
         let mut command = assembly::Assembly::default();
         loop {
             if self.interactive {
-                super::say(&self.format_prompt(if command.is_empty() { "PS1" } else { "PS2" }));
+                super::write_stderr(&self.format_prompt(if command.is_empty() { "PS1" } else { "PS2" }));
             }
             let (parsed, end) = match self.read_line()? {
                 Line::Text(line) => {
                     if self.state.is_flag_set('v') {
-                        super::say(&line);
+                        super::write_stderr(&line);
                     }
-                    (command.push(&line, self.stack), false)
+                    (command.push_line(&line, self.stack), false)
                 }
                 Line::Interrupted => {
                     command = assembly::Assembly::default();
                     self.status = 130;
                     continue;
                 }
-                Line::End => (command.end(self.stack), true),
+                Line::End => (command.finish(self.stack), true),
             };
             match parsed {
-                None if end && self.interactive => super::say("\n"),
+                None if end && self.interactive => super::write_stderr("\n"),
                 None => {}
                 Some(Err(fault)) => {
                     self.print_error(fault.what);

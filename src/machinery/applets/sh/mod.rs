@@ -179,7 +179,7 @@ impl Shell {
     /// Writes one line on standard error, begun by the shell's name. Written at once; a failure to
     /// write it is ignored.
     fn print_error(&self, what: impl std::fmt::Display) {
-        say(&format!("{}: {what}\n", self.name));
+        write_stderr(&format!("{}: {what}\n", self.name));
     }
 
     /// Sets a variable; a read-only one is an error that ends a script.
@@ -217,7 +217,7 @@ impl Shell {
 }
 
 /// Writes text to standard error.
-fn say(text: &str) {
+fn write_stderr(text: &str) {
     let mut rest = text.as_bytes();
     while !rest.is_empty() {
         match nix::unistd::write(std::io::stderr(), rest) {

@@ -186,7 +186,7 @@ impl Shell {
         }
         let (mut command, mut has_run) = (Assembly::default(), false);
         for line in text.split_inclusive('\n') {
-            match command.push(line, self.stack) {
+            match command.push_line(line, self.stack) {
                 None => {}
                 Some(Ok(program)) => {
                     has_run |= has_commands(&program);
@@ -195,7 +195,7 @@ impl Shell {
                 Some(Err(fault)) => return Err(self.bad_syntax(&fault)),
             }
         }
-        match command.end(self.stack) {
+        match command.finish(self.stack) {
             Some(Ok(program)) if has_commands(&program) => self.run_script(&program, last),
             Some(Err(fault)) => Err(self.bad_syntax(&fault)),
             Some(Ok(_)) | None if has_run => Ok(self.status),
@@ -297,8 +297,8 @@ mod tests {
         ] {
             assert!(parse_program(text, stack()).is_err(), "{text}");
             let mut lines = Assembly::default();
-            text.split_inclusive('\n').for_each(|line| drop(lines.push(line, stack())));
-            let _ = lines.end(stack());
+            text.split_inclusive('\n').for_each(|line| drop(lines.push_line(line, stack())));
+            let _ = lines.finish(stack());
         }
         for text in ["cat <<\"\" ", "cat <<'' \\\n"] {
             assert!(parse_program(text, stack()).is_ok(), "{text}");

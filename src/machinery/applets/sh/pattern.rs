@@ -22,7 +22,7 @@ impl Glyph {
     /// Stands where quotes were, so that `""` is a word. It is no text.
     pub(super) const QUOTES: Glyph = Glyph { c: '\0', kind: Kind::Quoted };
 
-    pub(super) fn active(self, chars: &[char]) -> bool {
+    pub(super) fn is_active(self, chars: &[char]) -> bool {
         self.kind != Kind::Quoted && chars.contains(&self.c)
     }
 }
@@ -46,7 +46,7 @@ pub(super) fn matches(pattern: &[Glyph], text: &[char]) -> bool {
     let (mut at, mut position) = (0, 0);
     let mut star = None;
     loop {
-        if pattern.get(at).is_some_and(|g| g.active(&['*'])) {
+        if pattern.get(at).is_some_and(|g| g.is_active(&['*'])) {
             star = Some((at, position));
             at += 1;
             continue;
@@ -87,17 +87,17 @@ impl Parts<'_> {
         while let Some(glyph) = pattern.get(at) {
             starts.push(at);
             // A set ends at the same place whatever is compared with it.
-            let set = if glyph.active(&['[']) { bracket(pattern, at + 1, '\0') } else { None };
+            let set = if glyph.is_active(&['[']) { match_bracket(pattern, at + 1, '\0') } else { None };
             at = set.map_or(at + 1, |(_, next)| next);
         }
         Parts { pattern, starts }
     }
 
     fn is_star(&self, part: usize) -> bool {
-        self.starts.get(part).is_some_and(|at| self.pattern[*at].active(&['*']))
+        self.starts.get(part).is_some_and(|at| self.pattern[*at].is_active(&['*']))
     }
 
-    fn fits(&self, part: usize, c: char) -> bool {
+    fn accepts(&self, part: usize, c: char) -> bool {
         self.starts.get(part).is_some_and(|at| match_one(self.pattern, *at, c).is_some())
     }
 
@@ -118,7 +118,7 @@ impl Parts<'_> {
             for part in &open {
                 if self.is_star(*part) {
                     self.open_from(*part, &mut next);
-                } else if self.fits(*part, *c) {
+                } else if self.accepts(*part, *c) {
                     self.open_from(part + 1, &mut next);
                 }
             }
@@ -160,7 +160,7 @@ impl Parts<'_> {
                 }
                 if let Some(before) = part.checked_sub(1)
                     && !self.is_star(before)
-                    && self.fits(before, *c)
+                    && self.accepts(before, *c)
                 {
                     self.open_to(before, &mut next);
                 }
@@ -185,11 +185,11 @@ impl Parts<'_> {
 /// Matches one character; returns where the pattern goes on.
 fn match_one(pattern: &[Glyph], at: usize, c: char) -> Option<usize> {
     let glyph = pattern[at];
-    if glyph.active(&['?']) {
+    if glyph.is_active(&['?']) {
         return Some(at + 1);
     }
-    if glyph.active(&['[']) {
-        return match bracket(pattern, at + 1, c) {
+    if glyph.is_active(&['[']) {
+        return match match_bracket(pattern, at + 1, c) {
             Some((fits, next)) => fits.then_some(next),
             None => (c == '[').then_some(at + 1), // never closed: a plain character
         };
@@ -198,21 +198,21 @@ fn match_one(pattern: &[Glyph], at: usize, c: char) -> Option<usize> {
 }
 
 /// Returns what follows `[`: whether it fits, and where the pattern goes on; `None` without `]`.
-fn bracket(pattern: &[Glyph], start: usize, c: char) -> Option<(bool, usize)> {
-    let negated = pattern.get(start).is_some_and(|g| g.active(&['!', '^']));
+fn match_bracket(pattern: &[Glyph], start: usize, c: char) -> Option<(bool, usize)> {
+    let negated = pattern.get(start).is_some_and(|g| g.is_active(&['!', '^']));
     let first = start + usize::from(negated);
     let mut at = first;
     let mut fits = false;
     loop {
         let glyph = pattern.get(at)?;
-        if glyph.active(&[']']) && at > first {
+        if glyph.is_active(&[']']) && at > first {
             return Some((fits != negated, at + 1));
         }
-        if let Some((holds, next)) = class(pattern, at, c) {
+        if let Some((holds, next)) = match_class(pattern, at, c) {
             fits |= holds;
             at = next;
-        } else if pattern.get(at + 1).is_some_and(|g| g.active(&['-']))
-            && let Some(last) = pattern.get(at + 2).filter(|g| !g.active(&[']']))
+        } else if pattern.get(at + 1).is_some_and(|g| g.is_active(&['-']))
+            && let Some(last) = pattern.get(at + 2).filter(|g| !g.is_active(&[']']))
         {
             fits |= (glyph.c..=last.c).contains(&c);
             at += 3;
@@ -226,8 +226,8 @@ fn bracket(pattern: &[Glyph], start: usize, c: char) -> Option<(bool, usize)> {
 /// Returns whether a class in a set, as in `[[:digit:]]`, holds a character, and where the set goes
 /// on. `None` if the class is plain characters: one without its end, as in `[[:]`, one with quotes
 /// around its signs, and one whose name dash does not know.
-fn class(pattern: &[Glyph], start: usize, c: char) -> Option<(bool, usize)> {
-    let is_active = |at: usize, c: char| pattern.get(at).is_some_and(|glyph| glyph.active(&[c]));
+fn match_class(pattern: &[Glyph], start: usize, c: char) -> Option<(bool, usize)> {
+    let is_active = |at: usize, c: char| pattern.get(at).is_some_and(|glyph| glyph.is_active(&[c]));
     if !(is_active(start, '[') && is_active(start + 1, ':')) {
         return None;
     }

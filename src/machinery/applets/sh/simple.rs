@@ -143,7 +143,7 @@ impl Shell {
             let assignments = command.assignments.iter().map(|(name, value)| format!("{name}={value}"));
             let words: Vec<String> = assignments.chain(command.argv.iter().cloned()).collect();
             let start = self.trace_start();
-            super::say(&format!("{start}{}\n", words.join(" ")));
+            super::write_stderr(&format!("{start}{}\n", words.join(" ")));
         }
     }
 
@@ -246,6 +246,15 @@ impl Shell {
         // script.
         let redirects = self.expand_redirects(command.redirects.into_iter())?;
         let in_place = last && self.has_only_ignoring_traps() && !self.interactive;
+        // As in dash, a name that is no program takes no child. A redirection belongs to the child,
+        // and an assignment may change PATH.
+        if !in_place && redirects.is_empty() && command.assignments.is_empty() {
+            let name = &command.argv[0];
+            if self.look_up(name).is_none() {
+                let status = self.report_missing(name);
+                return self.set_status(status);
+            }
+        }
         let side = if in_place { Side::Child } else { self.fork_foreground(None)? };
         if let Side::Parent(pid) = side {
             return self.wait_in_foreground(pid);
@@ -303,21 +312,23 @@ impl Shell {
     /// be run.
     pub(super) fn become_program(&mut self, argv: &[String]) -> i32 {
         let Some(path) = argv.first().and_then(|name| self.look_up(name)) else {
-            self.print_error(format_args!("{}: not found", argv.first().map_or("", String::as_str)));
-            return 127;
+            return self.report_missing(argv.first().map_or("", String::as_str));
         };
         let error = process::exec(Path::new(&path), argv, &self.state.environment());
         match error.raw_os_error() {
             Some(libc::ENOEXEC) => self.become_script(path, argv),
-            _ if error.kind() == io::ErrorKind::NotFound => {
-                self.print_error(format_args!("{}: not found", argv[0]));
-                127
-            }
+            _ if error.kind() == io::ErrorKind::NotFound => self.report_missing(&argv[0]),
             _ => {
                 self.print_error(format_args!("{}: {}", argv[0], super::reason(&error)));
                 126
             }
         }
+    }
+
+    /// Reports that there is no program of that name. Returns the status.
+    fn report_missing(&self, name: &str) -> i32 {
+        self.print_error(format_args!("{name}: not found"));
+        127
     }
 
     /// Becomes a new shell that runs a text without `#!`. Nothing of this one but what any program

@@ -93,7 +93,7 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
     let argv: Vec<String> = args.iter().map(|a| a.to_string_lossy().into_owned()).collect();
     let own_name = argv.first().cloned().unwrap_or_else(|| "sh".into());
     let complain = |what: String| {
-        super::say(&format!("{own_name}: {what}\n"));
+        super::write_stderr(&format!("{own_name}: {what}\n"));
         2
     };
     let call = match parse(&argv) {

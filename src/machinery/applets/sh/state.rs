@@ -103,7 +103,7 @@ impl State {
         };
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = (&String, &Variable)> {
+    pub(super) fn variables(&self) -> impl Iterator<Item = (&String, &Variable)> {
         self.variables.iter()
     }
 

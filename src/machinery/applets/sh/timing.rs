@@ -49,7 +49,7 @@ impl Shell {
         let result = run(self);
         let now = Used::in_all();
         let used = Used { user: now.user - before.user, system: now.system - before.system };
-        super::say(&format_times(begun.elapsed().as_secs_f64(), used, how.is_posix_output()));
+        super::write_stderr(&format_times(begun.elapsed().as_secs_f64(), used, how.is_posix_output()));
         result
     }
 

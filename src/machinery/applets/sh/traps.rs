@@ -67,7 +67,7 @@ impl Shell {
         for signal in (1..=trap::LAST).filter(|n| *n != libc::SIGCHLD) {
             if trap::take(signal) {
                 if signal == libc::SIGINT && self.interactive && !self.traps.contains_key(&signal) {
-                    super::say("\n");
+                    super::write_stderr("\n");
                     return Err(Flow::Abort(128 + signal));
                 }
                 self.run_trap(signal)?;

@@ -50,35 +50,38 @@ pub(crate) fn main(_: Vec<OsString>) -> i32 {
     );
     let shop = Arc::new(shop);
     super::serve("shop-logic", &hello, |port| {
-        daemon::http(port, move |request| {
+        daemon::serve_http(port, move |request| {
             let shop = shop.clone();
             async move { answer(shop, &request).await }
         })
     })
 }
 
-fn json(status: StatusCode, value: &Value) -> Answer {
-    daemon::answer(status, "application/json", format!("{value}\n"))
+fn json_answer(status: StatusCode, value: &Value) -> Answer {
+    daemon::new_answer(status, "application/json", format!("{value}\n"))
 }
 
 async fn answer(shop: Arc<Shop>, request: &FullRequest) -> Answer {
     match (request.method.clone(), request.uri.path()) {
-        (Method::GET | Method::HEAD, "/goods") => with_db(shop, |shop, db| shop.goods(db)).await,
+        (Method::GET | Method::HEAD, "/goods") => with_db(shop, |shop, db| shop.list_goods(db)).await,
         (Method::POST, "/buy") => match item_of_query(request) {
             Some(item) => with_db(shop, move |shop, db| shop.buy(db, &item)).await,
-            None => {
-                json(StatusCode::BAD_REQUEST, &shop.with_origin(json!({"error": "say what: /buy?item=NAME"})))
-            }
+            None => json_answer(
+                StatusCode::BAD_REQUEST,
+                &shop.with_origin(json!({"error": "say what: /buy?item=NAME"})),
+            ),
         },
-        (Method::GET | Method::HEAD, "/version" | "/") => json(StatusCode::OK, &shop.with_origin(json!({}))),
-        (Method::GET | Method::HEAD, "/healthz") => daemon::answer(StatusCode::OK, "text/plain", "ok\n"),
+        (Method::GET | Method::HEAD, "/version" | "/") => {
+            json_answer(StatusCode::OK, &shop.with_origin(json!({})))
+        }
+        (Method::GET | Method::HEAD, "/healthz") => daemon::new_answer(StatusCode::OK, "text/plain", "ok\n"),
         (Method::GET | Method::HEAD, "/sold") => shop.sales.answer(),
         (Method::GET | Method::HEAD, "/readyz") => with_db(shop, |shop, db| shop.is_ready(db)).await,
-        (_, "/goods" | "/buy" | "/version" | "/" | "/healthz" | "/readyz" | "/sold") => json(
+        (_, "/goods" | "/buy" | "/version" | "/" | "/healthz" | "/readyz" | "/sold") => json_answer(
             StatusCode::METHOD_NOT_ALLOWED,
             &shop.with_origin(json!({"error": "/buy takes POST, the others GET"})),
         ),
-        _ => json(
+        _ => json_answer(
             StatusCode::NOT_FOUND,
             &shop.with_origin(
                 json!({"error": "there are /goods, /buy?item=NAME, /version, /sold, /healthz and /readyz"}),
@@ -99,10 +102,10 @@ async fn with_db(
         work(&its, &mut db)
     });
     match asking.await {
-        Ok((status, value)) => json(status, &shop.with_origin(value)),
+        Ok((status, value)) => json_answer(status, &shop.with_origin(value)),
         Err(why) => {
             let error = format!("the database {} did not answer: {why}", shop.named);
-            json(
+            json_answer(
                 StatusCode::SERVICE_UNAVAILABLE,
                 &shop.with_origin(json!({"error": error, "missing": "database"})),
             )
@@ -158,7 +161,7 @@ impl Shop {
         Ok(())
     }
 
-    fn goods(&self, db: &mut Client) -> Result<(StatusCode, Value), String> {
+    fn list_goods(&self, db: &mut Client) -> Result<(StatusCode, Value), String> {
         self.put_first_stock(db)?;
         let mut goods = Vec::new();
         for (item, price) in GOODS {

@@ -34,17 +34,17 @@ impl Sales {
 
     /// Returns the answer to `/sold`.
     fn answer(&self) -> daemon::Answer {
-        daemon::answer(StatusCode::OK, "text/plain", format!("{}\n", self.0.load(Ordering::Relaxed)))
+        daemon::new_answer(StatusCode::OK, "text/plain", format!("{}\n", self.0.load(Ordering::Relaxed)))
     }
 }
 
 /// Reads `$PORT` and serves until a signal ends it. `hello` says who it is.
 fn serve<R: Future<Output = Result<(), String>>>(name: &str, hello: &str, run: impl FnOnce(u16) -> R) -> i32 {
-    super::out(&format!("{name}: {hello}\n"));
-    match daemon::port(std::env::var("PORT").ok().as_deref(), PORT) {
+    super::write_stdout(&format!("{name}: {hello}\n"));
+    match daemon::parse_port(std::env::var("PORT").ok().as_deref(), PORT) {
         Ok(port) => daemon::serve(name, run(port)),
         Err(e) => {
-            super::err(&format!("{name}: $PORT: {e}\n"));
+            super::write_stderr(&format!("{name}: $PORT: {e}\n"));
             1
         }
     }

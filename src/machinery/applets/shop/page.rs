@@ -31,7 +31,7 @@ pub(crate) fn main(_: Vec<OsString>) -> i32 {
     let hello = format!("a small program of Ropewalk; asks the logic {} (from $LOGIC)", page.named);
     let page = Arc::new(page);
     super::serve("shop-page", &hello, |port| {
-        daemon::http(port, move |request| {
+        daemon::serve_http(port, move |request| {
             let page = page.clone();
             async move { answer(page, &request).await }
         })
@@ -41,20 +41,20 @@ pub(crate) fn main(_: Vec<OsString>) -> i32 {
 async fn answer(page: Arc<Page>, request: &FullRequest) -> Answer {
     let item = item_of_query(request).unwrap_or_default();
     match (request.method.clone(), request.uri.path()) {
-        (Method::GET | Method::HEAD, "/healthz") => daemon::answer(StatusCode::OK, "text/plain", "ok\n"),
+        (Method::GET | Method::HEAD, "/healthz") => daemon::new_answer(StatusCode::OK, "text/plain", "ok\n"),
         (Method::GET | Method::HEAD, "/") => {
             let text = "<p>Welcome to the small shop.</p>\n<p><a href=\"/goods\">See the goods</a></p>\n";
-            page.html(StatusCode::OK, "A small shop", text, None)
+            page.html_answer(StatusCode::OK, "A small shop", text, None)
         }
         (Method::GET | Method::HEAD, "/goods") => match ask_logic(&page, "GET", "/goods".into()).await {
             Ok((200, reply)) if reply["goods"].is_array() => {
-                page.html(StatusCode::OK, "Goods", &goods_as_html(&reply), Some(&reply))
+                page.html_answer(StatusCode::OK, "Goods", &goods_as_html(&reply), Some(&reply))
             }
             other => page.refusal(other),
         },
         (Method::GET | Method::HEAD, "/buy") => {
             let text = format!("{}\n<p><a href=\"/goods\">Back to the goods</a></p>\n", buy_form(&item));
-            page.html(StatusCode::OK, "Buy", &text, None)
+            page.html_answer(StatusCode::OK, "Buy", &text, None)
         }
         (Method::POST, "/buy") => {
             let path = format!("/buy?item={}", utf8_percent_encode(&item, NON_ALPHANUMERIC));
@@ -66,16 +66,21 @@ async fn answer(page: Arc<Page>, request: &FullRequest) -> Answer {
                         field_as_html(&reply, "bought"),
                         field_as_html(&reply, "price")
                     );
-                    page.html(StatusCode::OK, "Thank you", &text, Some(&reply))
+                    page.html_answer(StatusCode::OK, "Thank you", &text, Some(&reply))
                 }
                 other => page.refusal(other),
             }
         }
         (Method::GET | Method::HEAD, "/sold") => page.sales.answer(),
-        (_, "/" | "/goods" | "/buy" | "/healthz" | "/sold") => {
-            page.html(StatusCode::METHOD_NOT_ALLOWED, "Not like this", "<p>Only /buy takes POST.</p>\n", None)
+        (_, "/" | "/goods" | "/buy" | "/healthz" | "/sold") => page.html_answer(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "Not like this",
+            "<p>Only /buy takes POST.</p>\n",
+            None,
+        ),
+        _ => {
+            page.html_answer(StatusCode::NOT_FOUND, "No such page", "<p>There are / and /goods.</p>\n", None)
         }
-        _ => page.html(StatusCode::NOT_FOUND, "No such page", "<p>There are / and /goods.</p>\n", None),
     }
 }
 
@@ -132,7 +137,7 @@ fn goods_as_html(reply: &Value) -> String {
 
 impl Page {
     /// Returns a page with who has made it.
-    fn html(&self, status: StatusCode, title: &str, body: &str, reply: Option<&Value>) -> Answer {
+    fn html_answer(&self, status: StatusCode, title: &str, body: &str, reply: Option<&Value>) -> Answer {
         let mut by = format!("page {}", escape_html(&self.host));
         if let Some(reply) = reply {
             by += &format!(
@@ -146,7 +151,7 @@ impl Page {
              <h1>{title}</h1>\n{body}<p>Answered by {by}.</p>\n\
              <p>This shop is made of small programs of Ropewalk.</p>\n</body>\n</html>\n"
         );
-        let mut answer = daemon::answer(status, "text/html; charset=utf-8", text);
+        let mut answer = daemon::new_answer(status, "text/html; charset=utf-8", text);
         let headers = answer.headers_mut();
         let policy =
             HeaderValue::from_static("default-src 'none'; form-action 'self'; frame-ancestors 'none'");
@@ -182,7 +187,7 @@ impl Page {
             ),
         };
         let text = format!("<p>{}</p>\n<p><a href=\"/\">Back</a></p>\n", escape_html(&text));
-        self.html(status, title, &text, reply.as_ref())
+        self.html_answer(status, title, &text, reply.as_ref())
     }
 }
 

@@ -180,7 +180,7 @@ fn connect(call: &Call, url: &Url, idle: Option<Duration>, is_announced: bool) -
         }
     })?;
     let terms = Terms { insecure: call.insecure, ..Terms::default() };
-    http::secured(stream, url, &terms, &Deadline::new(idle)).map_err(|refusal| match refusal {
+    http::secure_stream(stream, url, &terms, &Deadline::new(idle)).map_err(|refusal| match refusal {
         Refusal::Unbelieved(why) => {
             format!("TLS certificate is not believed: {why}; --no-check-certificate asks no questions")
         }
@@ -210,7 +210,7 @@ fn build_request(call: &Call, url: &Url, method: &str, body: Option<&[u8]>, is_f
     }
     text += "Connection: close\r\n";
     if let Some(user) = url.user.as_ref().filter(|_| !own("authorization")) {
-        text += &format!("Authorization: {}\r\n", http::basic(user));
+        text += &format!("Authorization: {}\r\n", http::basic_credentials(user));
     }
     if let Some(body) = body {
         if !own("content-type") {

@@ -272,7 +272,7 @@ impl Parser<'_> {
             }
             Token::Symbol(opening @ ("/" | "/=")) => {
                 let fault = |text| SyntaxError { line, text };
-                let pattern = self.lexer.regex(opening).map_err(fault)?;
+                let pattern = self.lexer.read_regex(opening).map_err(fault)?;
                 let regex = Regex::new(&pattern).map_err(fault)?;
                 self.advance()?;
                 Ok(Expr::Regex(Rc::new(regex)))

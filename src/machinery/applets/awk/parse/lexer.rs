@@ -80,9 +80,9 @@ impl<'a> Lexer<'a> {
                 self.line += 1;
                 Ok(Token::Newline)
             }
-            b'"' => self.text(),
-            b'0'..=b'9' | b'.' => self.number(),
-            b'a'..=b'z' | b'A'..=b'Z' | b'_' => self.word(),
+            b'"' => self.read_text(),
+            b'0'..=b'9' | b'.' => self.read_number(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' => self.read_word(),
             _ => {
                 let rest = &self.source[self.at..];
                 let symbol = SYMBOLS.iter().find(|symbol| rest.starts_with(symbol.as_bytes()));
@@ -121,7 +121,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn text(&mut self) -> Result<Token, String> {
+    fn read_text(&mut self) -> Result<Token, String> {
         let start = self.at + 1;
         self.at = start;
         loop {
@@ -140,7 +140,7 @@ impl<'a> Lexer<'a> {
         Ok(Token::Text(unescape(raw)))
     }
 
-    fn number(&mut self) -> Result<Token, String> {
+    fn read_number(&mut self) -> Result<Token, String> {
         let rest = &self.source[self.at..];
         if rest.len() > 2 && rest[0] == b'0' && matches!(rest[1], b'x' | b'X') && rest[2].is_ascii_hexdigit()
         {
@@ -155,7 +155,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn word(&mut self) -> Result<Token, String> {
+    fn read_word(&mut self) -> Result<Token, String> {
         let rest = &self.source[self.at..];
         let length = rest.iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'_').count();
         let word = String::from_utf8_lossy(&rest[..length]).into_owned();
@@ -175,7 +175,7 @@ impl<'a> Lexer<'a> {
 
     /// Reads the regular expression whose opening `/` was the last token; `/=` has `=` as its first
     /// byte.
-    pub(super) fn regex(&mut self, opening: &str) -> Result<Vec<u8>, String> {
+    pub(super) fn read_regex(&mut self, opening: &str) -> Result<Vec<u8>, String> {
         let start = self.at + 1 - opening.len();
         self.at = start;
         let mut bracket: Option<usize> = None;

@@ -181,13 +181,13 @@ impl Automaton {
         reached
     }
 
-    fn known(&mut self, floating: bool) -> &mut Known {
+    fn known_states(&mut self, floating: bool) -> &mut Known {
         if floating { &mut self.floating } else { &mut self.anchored }
     }
 
     /// Returns the number of the deterministic state for a set of states.
-    fn number(&mut self, floating: bool, states: Vec<u32>) -> u32 {
-        if let Some(&number) = self.known(floating).numbers.get(&states) {
+    fn state_number(&mut self, floating: bool, states: Vec<u32>) -> u32 {
+        if let Some(&number) = self.known_states(floating).numbers.get(&states) {
             return number;
         }
         let accepts = states.first() == Some(&0);
@@ -196,7 +196,7 @@ impl Automaton {
             false => !states.iter().any(|&state| matches!(self.states[state as usize], State::Byte(..))),
             true => states.is_empty() && self.closure(&[self.start], false, false).is_empty(),
         };
-        let known = self.known(floating);
+        let known = self.known_states(floating);
         let number = known.nodes.len() as u32;
         known.numbers.insert(states.clone(), number);
         known.nodes.push(KnownState {
@@ -209,23 +209,23 @@ impl Automaton {
         number
     }
 
-    fn begin(&mut self, floating: bool, at_start: bool) -> u32 {
-        let known = self.known(floating);
+    fn first_state(&mut self, floating: bool, at_start: bool) -> u32 {
+        let known = self.known_states(floating);
         known.make_room();
         if let Some(number) = known.begins[usize::from(at_start)] {
             return number;
         }
         let states = self.closure(&[self.start], at_start, false);
-        let number = self.number(floating, states);
-        self.known(floating).begins[usize::from(at_start)] = Some(number);
+        let number = self.state_number(floating, states);
+        self.known_states(floating).begins[usize::from(at_start)] = Some(number);
         number
     }
 
     /// Returns the state after one byte. For `ab*` from the state {a}: the byte `a` leads to the
     /// states that follow, which are {b, match}; this set gets a number when it is first reached,
     /// and the number is remembered for the byte, so the next `a` here is one look into a table.
-    fn step(&mut self, floating: bool, from: u32, byte: u8) -> u32 {
-        let node = &self.known(floating).nodes[from as usize];
+    fn next_state(&mut self, floating: bool, from: u32, byte: u8) -> u32 {
+        let node = &self.known_states(floating).nodes[from as usize];
         let next = node.next[usize::from(byte)];
         if next != UNKNOWN {
             return next;
@@ -244,12 +244,12 @@ impl Automaton {
             targets.push(self.start);
         }
         let reached = self.closure(&targets, false, false);
-        if self.known(floating).nodes.len() > MAX_SETS {
-            self.known(floating).make_room();
-            return self.number(floating, reached);
+        if self.known_states(floating).nodes.len() > MAX_SETS {
+            self.known_states(floating).make_room();
+            return self.state_number(floating, reached);
         }
-        let next = self.number(floating, reached);
-        self.known(floating).nodes[from as usize].next[usize::from(byte)] = next;
+        let next = self.state_number(floating, reached);
+        self.known_states(floating).nodes[from as usize].next[usize::from(byte)] = next;
         next
     }
 
@@ -258,13 +258,13 @@ impl Automaton {
         if text.is_empty() {
             return self.matches_empty_text;
         }
-        let mut state = self.begin(true, from == 0);
+        let mut state = self.first_state(true, from == 0);
         for &byte in &text[from..] {
             let node = &self.floating.nodes[state as usize];
             if node.accepts || node.dead {
                 return node.accepts;
             }
-            state = self.step(true, state, byte);
+            state = self.next_state(true, state, byte);
         }
         self.floating.nodes[state as usize].accepts_at_end
     }
@@ -289,14 +289,14 @@ impl Automaton {
     /// See [`super::Regex::resume`].
     pub(super) fn resume(&mut self, text: &[u8], scan: &mut Scan) -> bool {
         let mut state = match scan.states.take() {
-            Some(states) => self.number(true, states),
-            None => self.begin(true, true),
+            Some(states) => self.state_number(true, states),
+            None => self.first_state(true, true),
         };
         for &byte in &text[scan.at..] {
             if self.floating.nodes[state as usize].accepts {
                 return true;
             }
-            state = self.step(true, state, byte);
+            state = self.next_state(true, state, byte);
         }
         let node = &self.floating.nodes[state as usize];
         *scan = Scan { at: text.len(), states: Some(node.states.clone()) };
@@ -326,7 +326,7 @@ impl Automaton {
     /// behind the text could make a match or a longer one. `$` holds at the end of the text if it
     /// has `ended`.
     fn longest(&mut self, text: &[u8], start: usize, ended: bool) -> (Option<usize>, bool) {
-        let mut state = self.begin(false, start == 0);
+        let mut state = self.first_state(false, start == 0);
         let mut found = None;
         for (at, &byte) in text.iter().enumerate().skip(start) {
             let node = &self.anchored.nodes[state as usize];
@@ -336,7 +336,7 @@ impl Automaton {
             if node.dead {
                 return (found, false);
             }
-            state = self.step(false, state, byte);
+            state = self.next_state(false, state, byte);
         }
         let node = &self.anchored.nodes[state as usize];
         let accepts = if ended { node.accepts_at_end } else { node.accepts };

@@ -43,21 +43,21 @@ pub(in crate::awk) fn format(format: &[u8], values: &[Value], convfmt: &[u8]) ->
             format!("not enough arguments for the format \"{}\"", text.escape_debug())
         };
         let mut next = || values.next().ok_or_else(missing);
-        let spec = spec(format, &mut at, &mut next)?;
+        let spec = parse_spec(format, &mut at, &mut next)?;
         let Some(&letter) = format.get(at) else {
             out.extend_from_slice(&format[start..]);
             break;
         };
         at += 1;
         let body = match letter {
-            b'd' | b'i' => integer(spec, next()?.number()),
-            b'o' | b'x' | b'X' | b'u' => unsigned(spec, letter, next()?.number()),
-            b'e' | b'E' | b'f' | b'F' | b'g' | b'G' => float(spec, letter, next()?.number()),
-            b'c' => text(spec, &character(next()?)),
+            b'd' | b'i' => format_integer(spec, next()?.number()),
+            b'o' | b'x' | b'X' | b'u' => format_unsigned(spec, letter, next()?.number()),
+            b'e' | b'E' | b'f' | b'F' | b'g' | b'G' => format_float(spec, letter, next()?.number()),
+            b'c' => format_text(spec, &byte_of(next()?)),
             b's' => {
                 let value = next()?.to_text(convfmt);
                 let length = spec.precision.unwrap_or(value.len()).min(value.len());
-                text(spec, &value[..length])
+                format_text(spec, &value[..length])
             }
             _ => {
                 let text = String::from_utf8_lossy(&format[start..at]).into_owned();
@@ -70,7 +70,7 @@ pub(in crate::awk) fn format(format: &[u8], values: &[Value], convfmt: &[u8]) ->
 }
 
 /// Reads the flags, the width and the precision, and length modifiers, which mean nothing here.
-fn spec<'v>(
+fn parse_spec<'v>(
     format: &[u8],
     at: &mut usize,
     next: &mut impl FnMut() -> Result<&'v Value, String>,
@@ -87,12 +87,12 @@ fn spec<'v>(
         }
         *at += 1;
     }
-    let width = count(format, at, next)?.unwrap_or(0);
+    let width = parse_count(format, at, next)?.unwrap_or(0);
     spec.left |= width < 0;
     spec.width = usize::try_from(width.unsigned_abs()).unwrap_or(usize::MAX);
     if format.get(*at) == Some(&b'.') {
         *at += 1;
-        let precision = count(format, at, next)?.unwrap_or(0);
+        let precision = parse_count(format, at, next)?.unwrap_or(0);
         spec.precision = usize::try_from(precision).ok();
     }
     if spec.width > MAX_WIDTH || spec.precision.is_some_and(|p| p > MAX_WIDTH) {
@@ -104,7 +104,7 @@ fn spec<'v>(
     Ok(spec)
 }
 
-fn count<'v>(
+fn parse_count<'v>(
     format: &[u8],
     at: &mut usize,
     next: &mut impl FnMut() -> Result<&'v Value, String>,
@@ -120,8 +120,8 @@ fn count<'v>(
 }
 
 /// Writes a number by CONVFMT or OFMT. A format that is none gives the number as `%.6g` has it.
-pub(super) fn number(format: &[u8], number: f64) -> Vec<u8> {
-    let plain = || float(Spec { precision: Some(6), ..Spec::default() }, b'g', number);
+pub(super) fn format_number(format: &[u8], number: f64) -> Vec<u8> {
+    let plain = || format_float(Spec { precision: Some(6), ..Spec::default() }, b'g', number);
     if format == b"%.6g" {
         return plain();
     }
@@ -132,7 +132,7 @@ pub(super) fn number(format: &[u8], number: f64) -> Vec<u8> {
 /// Returns the byte with the number, or the first byte of a string that is no number from outside.
 /// A value that was never assigned is the number 0, and the empty string is NUL too, as in mawk and
 /// gawk.
-fn character(value: &Value) -> [u8; 1] {
+fn byte_of(value: &Value) -> [u8; 1] {
     match value.numeric() {
         Some(number) => [(number as i64 & 0xff) as u8],
         None => [value.to_text(b"").first().copied().unwrap_or(0)],
@@ -140,7 +140,7 @@ fn character(value: &Value) -> [u8; 1] {
 }
 
 /// `%s` and `%c`, which zeros never fill.
-fn text(spec: Spec, text: &[u8]) -> Vec<u8> {
+fn format_text(spec: Spec, text: &[u8]) -> Vec<u8> {
     pad(Spec { zero: false, ..spec }, b"", text)
 }
 
@@ -162,7 +162,7 @@ fn pad(spec: Spec, sign: &[u8], digits: &[u8]) -> Vec<u8> {
     out
 }
 
-fn sign(spec: Spec, negative: bool) -> &'static [u8] {
+fn sign_of(spec: Spec, negative: bool) -> &'static [u8] {
     match (negative, spec.plus, spec.space) {
         (true, ..) => b"-",
         (false, true, _) => b"+",
@@ -172,18 +172,18 @@ fn sign(spec: Spec, negative: bool) -> &'static [u8] {
 }
 
 /// `inf` and `nan`, which zeros never fill.
-fn not_finite(spec: Spec, upper: bool, number: f64) -> Vec<u8> {
+fn format_not_finite(spec: Spec, upper: bool, number: f64) -> Vec<u8> {
     let text: &[u8] = match (number.is_nan(), upper) {
         (true, false) => b"nan",
         (true, true) => b"NAN",
         (false, false) => b"inf",
         (false, true) => b"INF",
     };
-    pad(Spec { zero: false, ..spec }, sign(spec, number.is_sign_negative()), text)
+    pad(Spec { zero: false, ..spec }, sign_of(spec, number.is_sign_negative()), text)
 }
 
 /// Writes at least as many digits as the precision says; the precision switches the flag `0` off.
-fn digits(spec: Spec, sign: &[u8], mut text: String) -> Vec<u8> {
+fn pad_digits(spec: Spec, sign: &[u8], mut text: String) -> Vec<u8> {
     if let Some(precision) = spec.precision {
         if precision == 0 && text == "0" {
             text.clear();
@@ -194,17 +194,17 @@ fn digits(spec: Spec, sign: &[u8], mut text: String) -> Vec<u8> {
     pad(Spec { zero: spec.zero && spec.precision.is_none(), ..spec }, sign, text.as_bytes())
 }
 
-fn integer(spec: Spec, number: f64) -> Vec<u8> {
+fn format_integer(spec: Spec, number: f64) -> Vec<u8> {
     if !number.is_finite() {
-        return not_finite(spec, false, number);
+        return format_not_finite(spec, false, number);
     }
     let whole = number.trunc();
-    digits(spec, sign(spec, whole < 0.0), format!("{:.0}", whole.abs()))
+    pad_digits(spec, sign_of(spec, whole < 0.0), format!("{:.0}", whole.abs()))
 }
 
-fn unsigned(spec: Spec, letter: u8, number: f64) -> Vec<u8> {
+fn format_unsigned(spec: Spec, letter: u8, number: f64) -> Vec<u8> {
     if !number.is_finite() {
-        return not_finite(spec, letter == b'X', number);
+        return format_not_finite(spec, letter == b'X', number);
     }
     // A negative number as the machine has it, as in C.
     let bits = if number < 0.0 { (number as i64) as u64 } else { number as u64 };
@@ -217,20 +217,20 @@ fn unsigned(spec: Spec, letter: u8, number: f64) -> Vec<u8> {
         b'X' => (b"", format!("{bits:X}")),
         _ => (b"", bits.to_string()),
     };
-    digits(spec, prefix, text)
+    pad_digits(spec, prefix, text)
 }
 
-fn float(spec: Spec, letter: u8, number: f64) -> Vec<u8> {
+fn format_float(spec: Spec, letter: u8, number: f64) -> Vec<u8> {
     let upper = letter.is_ascii_uppercase();
     if !number.is_finite() {
-        return not_finite(spec, upper, number);
+        return format_not_finite(spec, upper, number);
     }
-    let (sign, number) = (sign(spec, number.is_sign_negative()), number.abs());
+    let (sign, number) = (sign_of(spec, number.is_sign_negative()), number.abs());
     let precision = spec.precision.unwrap_or(6);
     let mut text = match letter.to_ascii_lowercase() {
-        b'f' => fixed(number, precision, spec.alternate),
-        b'e' => exponential(number, precision, spec.alternate),
-        _ => general(number, precision.max(1), spec.alternate),
+        b'f' => format_fixed(number, precision, spec.alternate),
+        b'e' => format_exponential(number, precision, spec.alternate),
+        _ => format_general(number, precision.max(1), spec.alternate),
     };
     if upper {
         text = text.to_ascii_uppercase();
@@ -238,7 +238,7 @@ fn float(spec: Spec, letter: u8, number: f64) -> Vec<u8> {
     pad(spec, sign, text.as_bytes())
 }
 
-fn fixed(number: f64, precision: usize, point: bool) -> String {
+fn format_fixed(number: f64, precision: usize, point: bool) -> String {
     // Rust's formatting takes 16 bits of precision; a double has 1074 digits at most.
     let mut text = format!("{number:.*}", precision.min(1100));
     text.push_str(&"0".repeat(precision.saturating_sub(1100)));
@@ -248,7 +248,7 @@ fn fixed(number: f64, precision: usize, point: bool) -> String {
     text
 }
 
-fn exponential(number: f64, precision: usize, point: bool) -> String {
+fn format_exponential(number: f64, precision: usize, point: bool) -> String {
     let text = format!("{number:.*e}", precision.min(1100));
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let zeros = "0".repeat(precision.saturating_sub(1100));
@@ -258,14 +258,14 @@ fn exponential(number: f64, precision: usize, point: bool) -> String {
 }
 
 /// `%g`: as many significant digits as the precision says, without zeros at the end.
-fn general(number: f64, precision: usize, zeros: bool) -> String {
+fn format_general(number: f64, precision: usize, zeros: bool) -> String {
     let precision = precision.min(1100);
-    let shown = exponential(number, precision - 1, false);
+    let shown = format_exponential(number, precision - 1, false);
     let exponent = shown.split_once('e').and_then(|(_, e)| e.parse::<i64>().ok()).unwrap_or(0);
     let scientific = exponent < -4 || exponent >= precision as i64;
     let text = match scientific {
         true => shown,
-        false => fixed(number, usize::try_from(precision as i64 - 1 - exponent).unwrap_or(0), zeros),
+        false => format_fixed(number, usize::try_from(precision as i64 - 1 - exponent).unwrap_or(0), zeros),
     };
     if zeros {
         return text;

@@ -65,13 +65,13 @@ impl Input {
     }
 
     /// Returns the bytes that are read and not consumed.
-    fn rest(&self) -> &[u8] {
+    fn unread(&self) -> &[u8] {
         &self.buffer[self.at..]
     }
 
     /// Consumes `next` bytes; the record is the first `end` of them.
-    fn take(&mut self, (end, next): (usize, usize)) -> Vec<u8> {
-        let record = self.rest()[..end].to_vec();
+    fn take_record(&mut self, (end, next): (usize, usize)) -> Vec<u8> {
+        let record = self.unread()[..end].to_vec();
         self.at += next;
         record
     }
@@ -80,7 +80,7 @@ impl Input {
     ///
     /// # Errors
     /// What the file or pipe answered to a read.
-    pub(super) fn record(&mut self, ending: &Ending) -> io::Result<Option<Vec<u8>>> {
+    pub(super) fn read_record(&mut self, ending: &Ending) -> io::Result<Option<Vec<u8>>> {
         let found = match ending {
             Ending::Byte(byte) => self.find_byte(*byte)?,
             Ending::Paragraph => {
@@ -89,15 +89,15 @@ impl Input {
             }
             Ending::Regex(regex) => self.find_match(regex)?,
         };
-        let rest = self.rest();
+        let rest = self.unread();
         let length = rest.len();
         let last_newline = rest.ends_with(b"\n");
         Ok(match (found, ending) {
-            (Some(found), _) => Some(self.take(found)),
+            (Some(found), _) => Some(self.take_record(found)),
             (None, _) if length == 0 => None,
             // What is left is the last record.
-            (None, Ending::Paragraph) => Some(self.take((length - usize::from(last_newline), length))),
-            (None, _) => Some(self.take((length, length))),
+            (None, Ending::Paragraph) => Some(self.take_record((length - usize::from(last_newline), length))),
+            (None, _) => Some(self.take_record((length, length))),
         })
     }
 
@@ -106,7 +106,7 @@ impl Input {
     fn find_byte(&mut self, wanted: u8) -> io::Result<Option<(usize, usize)>> {
         let mut searched = 0;
         loop {
-            let rest = self.rest();
+            let rest = self.unread();
             if let Some(at) = rest[searched..].iter().position(|&byte| byte == wanted) {
                 return Ok(Some((searched + at, searched + at + 1)));
             }
@@ -120,7 +120,7 @@ impl Input {
     fn find_empty_line(&mut self) -> io::Result<Option<(usize, usize)>> {
         let mut searched = 0;
         loop {
-            let rest = self.rest();
+            let rest = self.unread();
             if let Some(at) = rest[searched..].windows(2).position(|two| two == b"\n\n") {
                 return Ok(Some((searched + at, searched + at + 2)));
             }
@@ -139,13 +139,13 @@ impl Input {
         let mut scan = Scan::default();
         let mut seen = false;
         loop {
-            seen = seen || regex.resume(self.rest(), &mut scan);
+            seen = seen || regex.resume(self.unread(), &mut scan);
             if seen || self.ended {
-                match regex.find_ahead(self.rest(), self.ended) {
+                match regex.find_ahead(self.unread(), self.ended) {
                     Ahead::Match(start, end) => return Ok(Some((start, end))),
-                    Ahead::Open | Ahead::None if !self.ended && self.rest().len() >= LONG => {
-                        let wanted = self.rest().len() * 2;
-                        while self.rest().len() < wanted && self.fill()? {}
+                    Ahead::Open | Ahead::None if !self.ended && self.unread().len() >= LONG => {
+                        let wanted = self.unread().len() * 2;
+                        while self.unread().len() < wanted && self.fill()? {}
                         continue;
                     }
                     Ahead::Open | Ahead::None => {}
@@ -160,7 +160,7 @@ impl Input {
 
     fn skip_newlines(&mut self) -> io::Result<()> {
         loop {
-            self.at += self.rest().iter().take_while(|&&b| b == b'\n').count();
+            self.at += self.unread().iter().take_while(|&&b| b == b'\n').count();
             if self.at < self.buffer.len() || !self.fill()? {
                 return Ok(());
             }
@@ -185,7 +185,7 @@ impl Interpreter<'_> {
                 return Ok(None);
             }
             let Some(input) = &mut self.main else { return Ok(None) };
-            match input.record(&self.settings.ending) {
+            match input.read_record(&self.settings.ending) {
                 Ok(Some(record)) => {
                     self.count_record(true);
                     return Ok(Some(record));
@@ -247,7 +247,7 @@ impl Interpreter<'_> {
             }
         }
         let ending: &Ending = &self.settings.ending;
-        Ok(self.inputs.get_mut(&key).map_or(Ok(None), |input| input.record(ending)))
+        Ok(self.inputs.get_mut(&key).map_or(Ok(None), |input| input.read_record(ending)))
     }
 }
 

@@ -89,7 +89,7 @@ pub(in crate::awk) fn number_text(number: f64, format: &[u8]) -> Vec<u8> {
     if number.is_finite() && number == number.trunc() {
         return format!("{number:.0}").into_bytes();
     }
-    format::number(format, number)
+    format::format_number(format, number)
 }
 
 fn is_blank(byte: &u8) -> bool {

@@ -147,7 +147,7 @@ impl Interpreter<'_> {
         if let (Some((warned, _)), Some(name)) = (self.unheeded.get_mut(which), UNHEEDED.get(which))
             && !std::mem::replace(warned, true)
         {
-            crate::err(&format!("awk: warning: {name} has no effect here (only gawk knows it)\n"));
+            crate::write_stderr(&format!("awk: warning: {name} has no effect here (only gawk knows it)\n"));
         }
     }
 

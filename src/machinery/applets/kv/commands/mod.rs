@@ -286,7 +286,7 @@ mod tests {
         let text = |words: Words| {
             words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect::<Vec<_>>().join(" ")
         };
-        let reply = String::from_utf8_lossy(&replies.take()).into_owned();
+        let reply = String::from_utf8_lossy(&replies.take_finished()).into_owned();
         (reply, effects.records.into_iter().map(text).collect())
     }
 

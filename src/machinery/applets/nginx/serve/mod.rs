@@ -290,7 +290,7 @@ fn error_page(status: StatusCode) -> Response<Content> {
         "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n\
          <hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
     );
-    of(status, "text/html", Content::text(html))
+    new_response(status, "text/html", Content::text(html))
 }
 
 /// Returns the answer of `return`. `kind` is the type of a text. As nginx
@@ -314,12 +314,12 @@ fn fixed_answer(code: u16, text: Option<&str>, kind: &str) -> Response<Content> 
     match text {
         None if code >= 400 && has_words(status) => error_page(status),
         None if code >= 400 => {
-            let mut bare = of(status, kind, Content::text(""));
+            let mut bare = new_response(status, kind, Content::text(""));
             bare.headers_mut().remove(header::CONTENT_TYPE);
             bare
         }
         text => {
-            let mut answer = of(status, kind, Content::text(text.unwrap_or_default().to_string()));
+            let mut answer = new_response(status, kind, Content::text(text.unwrap_or_default().to_string()));
             answer.extensions_mut().insert(Fixed);
             if code == 204 {
                 answer.headers_mut().remove(header::CONTENT_TYPE);
@@ -329,7 +329,7 @@ fn fixed_answer(code: u16, text: Option<&str>, kind: &str) -> Response<Content> 
     }
 }
 
-fn of(status: StatusCode, kind: &str, content: Content) -> Response<Content> {
+fn new_response(status: StatusCode, kind: &str, content: Content) -> Response<Content> {
     let mut response = Response::new(content);
     *response.status_mut() = status;
     response.headers_mut().insert(header::SERVER, HeaderValue::from_static("nginx"));
@@ -367,7 +367,7 @@ fn send_file<B>(
         && tags.is_none_or(has_tag)
         && since.is_none_or(|date| date == changed);
     let mut response = if known {
-        let mut unchanged = of(StatusCode::NOT_MODIFIED, kind, Content::text(""));
+        let mut unchanged = new_response(StatusCode::NOT_MODIFIED, kind, Content::text(""));
         unchanged.headers_mut().remove(header::CONTENT_TYPE); // there is no content
         unchanged
     } else {
@@ -382,7 +382,9 @@ fn send_file<B>(
                 return Ok(refused);
             }
             Some(Selection::Parts(parts)) => partial_content(file, kind, charset, &parts, length),
-            Some(Selection::Whole) | None => of(StatusCode::OK, kind, Content::part(file, 0, length)),
+            Some(Selection::Whole) | None => {
+                new_response(StatusCode::OK, kind, Content::part(file, 0, length))
+            }
         }
     };
     set_header(&mut response, header::ETAG, etag);
@@ -407,7 +409,7 @@ fn partial_content(
     static BOUNDARIES: AtomicU64 = AtomicU64::new(1);
     if let [(first, last)] = parts {
         let part = Content::part(file, *first, last - first + 1);
-        let mut response = of(StatusCode::PARTIAL_CONTENT, kind, part);
+        let mut response = new_response(StatusCode::PARTIAL_CONTENT, kind, part);
         set_header(&mut response, header::CONTENT_RANGE, format!("bytes {first}-{last}/{length}"));
         return response;
     }
@@ -424,7 +426,7 @@ fn partial_content(
         content.push_part(*first, last - first + 1);
     }
     content.push_text(format!("\r\n--{boundary}--\r\n"));
-    of(StatusCode::PARTIAL_CONTENT, &format!("multipart/byteranges; boundary={boundary}"), content)
+    new_response(StatusCode::PARTIAL_CONTENT, &format!("multipart/byteranges; boundary={boundary}"), content)
 }
 
 /// Returns whether a file, which was last changed `modified` seconds after 1970, is what `If-Match`

@@ -3,7 +3,7 @@
 /// Decodes escapes as `$'…'` and the format of printf do. A number is a byte: several of them may
 /// make one character, and the bytes need not be UTF-8.
 pub(crate) fn decode_ansi(text: &str) -> Vec<u8> {
-    expand(text, true).0
+    decode(text, true).0
 }
 
 /// Decodes the escapes in a format of printf. A `%` that a number makes is plain, so it is doubled.
@@ -30,12 +30,17 @@ pub(crate) fn decode_format(text: &str) -> Vec<u8> {
 }
 
 /// As `echo -e` and `%b` do; also whether `\c` ended the output.
-pub(crate) fn echo(text: &str) -> (Vec<u8>, bool) {
-    expand(text, false)
+pub(crate) fn decode_echo(text: &str) -> (Vec<u8>, bool) {
+    decode(text, false)
 }
 
 /// Reads up to `digits` more digits: one byte.
-fn number(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, first: u32, base: u32, digits: usize) -> u8 {
+fn read_byte(
+    chars: &mut std::iter::Peekable<std::str::Chars<'_>>,
+    first: u32,
+    base: u32,
+    digits: usize,
+) -> u8 {
     let mut value = first;
     for _ in 0..digits {
         let Some(digit) = chars.peek().and_then(|c| c.to_digit(base)) else { break };
@@ -45,7 +50,7 @@ fn number(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, first: u32, base
     (value & 0xff) as u8
 }
 
-fn expand(text: &str, ansi: bool) -> (Vec<u8>, bool) {
+fn decode(text: &str, ansi: bool) -> (Vec<u8>, bool) {
     let mut out = Vec::new();
     let add = |out: &mut Vec<u8>, c: char| out.extend(c.encode_utf8(&mut [0; 4]).bytes());
     let mut chars = text.chars().peekable();
@@ -67,10 +72,10 @@ fn expand(text: &str, ansi: bool) -> (Vec<u8>, bool) {
             Some('c') if !ansi => return (out, true),
             Some(c @ ('\'' | '"')) if ansi => add(&mut out, c),
             Some('x') if chars.peek().is_some_and(char::is_ascii_hexdigit) => {
-                out.push(number(&mut chars, 0, 16, 2));
+                out.push(read_byte(&mut chars, 0, 16, 2));
             }
-            Some('0') if !ansi => out.push(number(&mut chars, 0, 8, 3)),
-            Some(c @ '0'..='7') => out.push(number(&mut chars, c as u32 - '0' as u32, 8, 2)),
+            Some('0') if !ansi => out.push(read_byte(&mut chars, 0, 8, 3)),
+            Some(c @ '0'..='7') => out.push(read_byte(&mut chars, c as u32 - '0' as u32, 8, 2)),
             Some(other) => {
                 out.push(b'\\');
                 add(&mut out, other);

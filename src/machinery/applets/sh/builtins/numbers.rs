@@ -107,7 +107,8 @@ pub(super) fn format_real(
     precision: Option<usize>,
     alternate: bool,
 ) -> String {
-    let precision = precision.unwrap_or(6).min(100);
+    // Rust's formatting takes 16 bits of precision.
+    let precision = precision.unwrap_or(6).min(u16::MAX.into());
     let with_point = |text: String| match alternate && !text.contains('.') {
         true => format!("{text}."),
         false => text,

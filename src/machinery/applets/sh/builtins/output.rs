@@ -40,7 +40,7 @@ impl Shell {
         }
         let mut text = rest.join(" ").into_bytes();
         if escaped {
-            let (expanded, stop) = escapes::echo(&rest.join(" "));
+            let (expanded, stop) = escapes::decode_echo(&rest.join(" "));
             text = expanded;
             newline &= !stop;
         }
@@ -58,43 +58,61 @@ impl Shell {
         let Some((format, values)) = args.split_first() else {
             return self.report_misuse("printf", "usage: printf format [argument ...]");
         };
-        let (text, faults) = format_text(format, values);
-        for fault in &faults {
+        let formatted = format_text(format, values);
+        for fault in &formatted.faults {
             self.print_error(format_args!("printf: {fault}"));
         }
-        let status = self.print_bytes(&text)?;
-        Ok(if faults.is_empty() { status } else { 1 })
+        let status = self.print_bytes(&formatted.text)?;
+        Ok(status.max(formatted.status()))
     }
 }
 
-/// Formats values as printf(1) does. The format is used again while values are left. Returns the
-/// text, and what was wrong with the values.
-fn format_text(format: &str, values: &[String]) -> (Vec<u8>, Vec<String>) {
+/// What printf(1) makes of a format and values.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Formatted {
+    text: Vec<u8>,
+    /// What is wrong with the values or the format, in words for standard error.
+    faults: Vec<String>,
+    /// Whether the format is wrong. The text ends there.
+    is_misused: bool,
+}
+
+impl Formatted {
+    /// Adds what is wrong with the format.
+    fn add_misuse(&mut self, fault: String) {
+        self.faults.push(fault);
+        self.is_misused = true;
+    }
+
+    /// Returns the exit status: 1 for a wrong value and, as in dash, 2 for a wrong format.
+    fn status(&self) -> i32 {
+        match self.is_misused {
+            true => 2,
+            false => i32::from(!self.faults.is_empty()),
+        }
+    }
+}
+
+/// Formats values as printf(1) does. The format is used again while values are left.
+fn format_text(format: &str, values: &[String]) -> Formatted {
     let format = escapes::decode_format(format);
-    let (mut out, mut faults) = (Vec::new(), Vec::new());
+    let mut formatted = Formatted::default();
     let mut values = values.iter();
     loop {
         let before = values.len();
-        if !format_once(&format, &mut values, &mut out, &mut faults)
-            || values.len() == 0
-            || values.len() == before
-        {
-            return (out, faults);
+        if !format_once(&format, &mut values, &mut formatted) || values.len() == 0 || values.len() == before {
+            return formatted;
         }
     }
 }
 
-/// Returns `false` if the output ends here: `\c` in a value, or a directive that is wrong.
-fn format_once(
-    format: &[u8],
-    values: &mut std::slice::Iter<'_, String>,
-    out: &mut Vec<u8>,
-    faults: &mut Vec<String>,
-) -> bool {
+/// Adds the format to the text once. Returns `false` if the output ends here: `\c` in a value, or a
+/// directive that is wrong.
+fn format_once(format: &[u8], values: &mut std::slice::Iter<'_, String>, formatted: &mut Formatted) -> bool {
     let mut bytes = format.iter().copied().peekable();
     while let Some(byte) = bytes.next() {
         if byte != b'%' {
-            out.push(byte);
+            formatted.text.push(byte);
             continue;
         }
         let mut spec = String::new();
@@ -104,7 +122,7 @@ fn format_once(
                     let value = values.next().map_or("0", String::as_str);
                     let (number, whole) = parse_integer(value);
                     if !whole {
-                        faults.push(format!("invalid number '{value}'"));
+                        formatted.faults.push(format!("invalid number '{value}'"));
                     }
                     spec.push_str(&number.to_string());
                 }
@@ -114,30 +132,30 @@ fn format_once(
         // C's lengths, as in `%ld`: every number here is as long as the longest.
         while bytes.next_if(|byte| b"hlLjzt".contains(byte)).is_some() {}
         let Some(conversion) = bytes.next().map(char::from) else {
-            faults.push("missing format character".into());
+            formatted.add_misuse("missing format character".into());
             return false;
         };
         if conversion == '%' {
-            out.push(b'%');
+            formatted.text.push(b'%');
             continue;
         }
         let Some(spec) = Spec::parse(&spec) else {
-            faults.push("width or precision is too large".into());
+            formatted.add_misuse("width or precision is too large".into());
             return false;
         };
         let value = values.next().map_or("", String::as_str);
         if conversion == 'b' {
-            let (text, stop) = escapes::echo(value);
-            out.extend(spec.pad_bytes(text));
+            let (text, stop) = escapes::decode_echo(value);
+            formatted.text.extend(spec.pad_bytes(text));
             if stop {
                 return false;
             }
             continue;
         }
-        match spec.convert(conversion, value, faults) {
-            Some(text) => out.extend(text.into_bytes()),
+        match spec.convert(conversion, value, &mut formatted.faults) {
+            Some(text) => formatted.text.extend(text.into_bytes()),
             None => {
-                faults.push(format!("%{conversion}: invalid directive"));
+                formatted.add_misuse(format!("%{conversion}: invalid directive"));
                 return false;
             }
         }
@@ -282,9 +300,8 @@ mod tests {
     #[test]
     fn printf_formats_as_c_does() {
         let print = |format: &str, values: &[&str]| {
-            let (bytes, _) =
-                format_text(format, &values.iter().map(|v| (*v).to_string()).collect::<Vec<_>>());
-            String::from_utf8(bytes).unwrap()
+            let values: Vec<String> = values.iter().map(|v| (*v).to_string()).collect();
+            String::from_utf8(format_text(format, &values).text).unwrap()
         };
         assert_eq!(print("%s-%d\\n", &["a", "1", "b", "2"]), "a-1\nb-2\n");
         assert_eq!(print("%5.2f|%-4s|%04d|%+d", &["3.14159", "x", "-7", "5"]), " 3.14|x   |-007|+5");
@@ -303,15 +320,12 @@ mod tests {
             print("%+g|%+.1f|%05f|%-5f|%e|%G", &["-0.0", "-0.0", "inf", "nan", "-inf", "nan"]),
             "-0|-0.0|  inf|nan  |-inf|NAN"
         );
-        assert_eq!(
-            format_text("%*d|%*d", &["x".into(), "1".into(), "007".into(), "2".into()]),
-            (b"1|      2".to_vec(), vec!["invalid number 'x'".to_string()])
-        );
+        assert_eq!(print("%*d|%*d", &["x", "1", "007", "2"]), "1|      2");
         assert_eq!(print("%s|", &[]), "|");
         assert_eq!(print("x", &["unused"]), "x");
         assert_eq!(print("%.3d|%06.3d|%.2x|%.3d", &["5", "-5", "255", "1234"]), "005|  -005|ff|1234");
         assert_eq!(print("\\342\\234\\223 %b %3b|", &["\\xe2\\x9c\\x93", "\\0303\\0251"]), "✓ ✓   é|");
-        assert_eq!(format_text("\\377%s", &["ü".into()]).0, [0xff, 0xc3, 0xbc]);
+        assert_eq!(format_text("\\377%s", &["ü".into()]).text, [0xff, 0xc3, 0xbc]);
         assert_eq!(
             print("%d %u %x", &["-9223372036854775808", "18446744073709551615", "-1"]),
             "-9223372036854775808 18446744073709551615 ffffffffffffffff"
@@ -324,16 +338,29 @@ mod tests {
             print("%#g|%#.0f|%#.0e|%#g|%#.3g|%#g|%#.0g", &["1", "1", "1", "100000", "1e10", "0", "1"]),
             "1.00000|1.|1.e+00|100000.|1.00e+10|0.00000|1."
         );
+        assert_eq!(print("%.101f|%.101g", &["0.5", "0.5"]), format!("0.5{}|0.5", "0".repeat(100)));
         assert_eq!(print("[%c|%3c|%-3c|%c]", &["", "", "", "ab"]), "[\0|  \0|\0  |a]");
-        for format in ["a%.99999999999999999999d", "a%.2147483648s", "a%99999999999999999999f"] {
-            let large = vec!["width or precision is too large".to_string()];
-            assert_eq!(format_text(format, &["1".into()]), (b"a".to_vec(), large), "{format}");
+    }
+
+    /// The statuses are those of dash 0.5.12.
+    #[test]
+    fn a_wrong_format_ends_the_output() {
+        let large = "width or precision is too large";
+        let missing = "missing format character";
+        for (format, text, fault, status) in [
+            ("a%.99999999999999999999d", "a", large, 2),
+            ("a%.2147483648s", "a", large, 2),
+            ("a%99999999999999999999f", "a", large, 2),
+            ("a%", "a", missing, 2),
+            ("a%l", "a", missing, 2),
+            ("a%-5", "a", missing, 2),
+            ("a%zb%5y", "a12x", "%y: invalid directive", 2),
+            ("%d|", "12|0|", "invalid number '12x'", 1),
+            ("%.*s|", "|", "invalid number '12x'", 1),
+        ] {
+            let formatted = format_text(format, &["12x".into(), "".into()]);
+            let found = (formatted.text.as_slice(), formatted.faults.join(", "), formatted.status());
+            assert_eq!(found, (text.as_bytes(), fault.to_string(), status), "{format}");
         }
-        for format in ["a%", "a%l", "a%-5"] {
-            let missing = vec!["missing format character".to_string()];
-            assert_eq!(format_text(format, &["1".into(), "2".into()]), (b"a".to_vec(), missing), "{format}");
-        }
-        assert_eq!(format_text("%d", &["12abc".into()]).1, ["invalid number '12abc'"]);
-        assert_eq!(format_text("%d", &["abc".into()]), (b"0".to_vec(), vec!["invalid number 'abc'".into()]));
     }
 }

@@ -3,7 +3,7 @@
 use super::super::expand::IFS;
 use super::super::pattern::{Glyph, Kind};
 use super::super::state::is_name;
-use super::super::{Run, Shell, reason, say};
+use super::super::{Run, Shell, reason, write_stderr};
 use linux::script_fds;
 use linux::trap::{self, Input};
 use nix::errno::Errno;
@@ -119,7 +119,7 @@ impl Shell {
         if let Some(prompt) = ask.prompt
             && script_fds::is_terminal(0)
         {
-            say(prompt);
+            write_stderr(prompt);
         }
         let quiet = Quiet::new(&ask);
         let read = self.read_bytes(&ask)?;
@@ -131,7 +131,7 @@ impl Shell {
         let separators = self.state.get("IFS").unwrap_or(IFS).to_string();
         let default = ["REPLY".to_string()];
         let names = if ask.names.is_empty() { &default[..] } else { ask.names };
-        let values = fields(&glyphs(&line, ask.raw), &separators, names.len());
+        let values = split_fields(&line_glyphs(&line, ask.raw), &separators, names.len());
         for (name, value) in names.iter().zip(values) {
             // A read-only variable ends no script here: `read` is no special builtin.
             if self.set(name, value).is_err() {
@@ -200,7 +200,7 @@ impl Shell {
 }
 
 /// Returns the characters of a line. An escaped one separates no fields.
-fn glyphs(line: &str, raw: bool) -> Vec<Glyph> {
+fn line_glyphs(line: &str, raw: bool) -> Vec<Glyph> {
     let mut glyphs = Vec::new();
     let mut chars = line.chars();
     while let Some(c) = chars.next() {
@@ -214,7 +214,7 @@ fn glyphs(line: &str, raw: bool) -> Vec<Glyph> {
 }
 
 /// `count` fields, of which the last one takes all that is left.
-fn fields(line: &[Glyph], separators: &str, count: usize) -> Vec<String> {
+fn split_fields(line: &[Glyph], separators: &str, count: usize) -> Vec<String> {
     let separates = |g: &Glyph| g.kind == Kind::Result && separators.contains(g.c);
     let blank = |g: &Glyph| separates(g) && g.c.is_whitespace();
     let text = |glyphs: &[Glyph]| glyphs.iter().map(|g| g.c).collect::<String>();
@@ -268,7 +268,8 @@ mod tests {
 
     #[test]
     fn a_line_is_shared_out() {
-        let read = |line: &str, separators: &str, count| fields(&glyphs(line, false), separators, count);
+        let read =
+            |line: &str, separators: &str, count| split_fields(&line_glyphs(line, false), separators, count);
         assert_eq!(read("  a b  c d ", IFS, 2), ["a", "b  c d"]);
         assert_eq!(read("root:x:0", ":", 3), ["root", "x", "0"]);
         assert_eq!(read("a", IFS, 3), ["a", "", ""]);

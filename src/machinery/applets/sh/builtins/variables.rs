@@ -8,7 +8,7 @@ impl Shell {
         if args.is_empty() {
             let lines = self
                 .state
-                .all()
+                .variables()
                 .filter_map(|(name, v)| Some(format!("{name}={}\n", quote_word(v.value.as_ref()?))));
             return self.print(&lines.collect::<String>());
         }
@@ -164,7 +164,7 @@ impl Shell {
             "readonly" => v.read_only,
             _ => false,
         };
-        let lines = self.state.all().filter(|(_, v)| wanted(v));
+        let lines = self.state.variables().filter(|(_, v)| wanted(v));
         let lines = lines.map(|(name, v)| match &v.value {
             Some(value) => format!("{command} {name}={}\n", quote_word(value)),
             None => format!("{command} {name}\n"),

@@ -25,7 +25,7 @@ impl Fields {
         Fields(vec![Vec::new()])
     }
 
-    fn last(&mut self) -> &mut Vec<Glyph> {
+    fn last_field(&mut self) -> &mut Vec<Glyph> {
         if self.0.is_empty() {
             self.0.push(Vec::new());
         }
@@ -33,12 +33,12 @@ impl Fields {
         &mut self.0[end]
     }
 
-    fn push(&mut self, text: &str, kind: Kind) {
-        self.last().extend(text.chars().map(|c| Glyph { c, kind }));
+    fn push_text(&mut self, text: &str, kind: Kind) {
+        self.last_field().extend(text.chars().map(|c| Glyph { c, kind }));
     }
 
-    fn quotes(&mut self) {
-        self.last().push(Glyph::QUOTES);
+    fn push_quotes(&mut self) {
+        self.last_field().push(Glyph::QUOTES);
     }
 
     fn join(self) -> String {
@@ -170,44 +170,44 @@ impl Shell {
                 {
                     let Some(rest) = behind.strip_prefix("{!}") else { return Err(self.bad_substitution()) };
                     self.plain_parameter(&BACKGROUND, place, fields)?;
-                    fields.push(rest, place.of_text());
+                    fields.push_text(rest, place.of_text());
                     pieces.next();
                 }
                 WordPiece::Text(text) => {
-                    fields.push(&apostrophes::restore_characters(text), place.of_text());
+                    fields.push_text(&apostrophes::restore_characters(text), place.of_text());
                 }
                 WordPiece::SingleQuotedText(text) => {
-                    fields.quotes();
-                    fields.push(&apostrophes::restore_characters(text), Kind::Quoted);
+                    fields.push_quotes();
+                    fields.push_text(&apostrophes::restore_characters(text), Kind::Quoted);
                 }
                 WordPiece::AnsiCQuotedText(text) => {
-                    fields.quotes();
+                    fields.push_quotes();
                     let text = apostrophes::restore_characters(text);
-                    fields.push(&String::from_utf8_lossy(&escapes::decode_ansi(&text)), Kind::Quoted);
+                    fields.push_text(&String::from_utf8_lossy(&escapes::decode_ansi(&text)), Kind::Quoted);
                 }
                 WordPiece::EscapeSequence(text) => {
                     let meant = text.strip_prefix('\\').unwrap_or(text);
                     if meant != "\n" {
-                        fields.push(meant, Kind::Quoted);
+                        fields.push_text(meant, Kind::Quoted);
                     }
                 }
                 WordPiece::DoubleQuotedSequence(inner) | WordPiece::GettextDoubleQuotedSequence(inner) => {
                     // Arguments bring their own: "$@" without any is no word at all.
                     if !is_all_arguments(inner) {
-                        fields.quotes();
+                        fields.push_quotes();
                     }
                     self.expand_pieces(inner, Place::Quoted, fields)?;
                 }
-                WordPiece::TildeExpansion(tilde) => fields.push(&self.expand_tilde(tilde), Kind::Quoted),
+                WordPiece::TildeExpansion(tilde) => fields.push_text(&self.expand_tilde(tilde), Kind::Quoted),
                 WordPiece::CommandSubstitution(text) => {
-                    fields.push(&self.substitute_command(&documents::restore_hidden(text))?, result);
+                    fields.push_text(&self.substitute_command(&documents::restore_hidden(text))?, result);
                 }
                 WordPiece::BackquotedCommandSubstitution(text) => {
                     let text = unescape_backquoted(&documents::restore_hidden(text), place == Place::Quoted);
-                    fields.push(&self.substitute_command(&text)?, result);
+                    fields.push_text(&self.substitute_command(&text)?, result);
                 }
                 WordPiece::ArithmeticExpression(sum) => {
-                    fields.push(&self.evaluate_arithmetic(&sum.value)?.to_string(), result);
+                    fields.push_text(&self.evaluate_arithmetic(&sum.value)?.to_string(), result);
                 }
                 WordPiece::ParameterExpansion(expression) => {
                     self.expand_parameter(expression, place, fields)?

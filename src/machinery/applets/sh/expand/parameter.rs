@@ -51,7 +51,7 @@ impl Shell {
         }
         if let Some(special) = special_of_length(expression) {
             let value = self.value(&Parameter::Special(special)).unwrap_or_default();
-            fields.push(&value.chars().count().to_string(), kind);
+            fields.push_text(&value.chars().count().to_string(), kind);
             return Ok(());
         }
         match expression {
@@ -67,7 +67,7 @@ impl Shell {
                     Some(value) => value,
                     None => self.assign_default(parameter, default_value.as_deref().unwrap_or(""), place)?,
                 };
-                fields.push(&value, kind);
+                fields.push_text(&value, kind);
             }
             P::IndicateErrorIfNullOrUnset { parameter, test_type, error_message, .. } => {
                 match self.value_if_set(parameter, test_type) {
@@ -75,7 +75,7 @@ impl Shell {
                     None => {
                         let message =
                             self.expand_to_string(error_message.as_deref().unwrap_or("parameter not set"))?;
-                        return Err(self.unset(parameter, &message));
+                        return Err(self.report_unset(parameter, &message));
                     }
                 }
             }
@@ -85,7 +85,7 @@ impl Shell {
                 }
             }
             P::ParameterLength { parameter, .. } => {
-                fields.push(&self.length(parameter)?.to_string(), kind);
+                fields.push_text(&self.length(parameter)?.to_string(), kind);
             }
             _ => self.part_of_value(expression, place, fields)?,
         }
@@ -99,7 +99,7 @@ impl Shell {
         let value = inner.join();
         match parameter {
             Parameter::Named(name) => self.set(name, value.clone())?,
-            _ => return Err(self.unset(parameter, "bad variable name")),
+            _ => return Err(self.report_unset(parameter, "bad variable name")),
         }
         Ok(value)
     }
@@ -111,7 +111,7 @@ impl Shell {
         }
         let value = self.value(parameter);
         if value.is_none() && self.must_be_set(parameter) {
-            return Err(self.unset(parameter, "parameter not set"));
+            return Err(self.report_unset(parameter, "parameter not set"));
         }
         Ok(value.map_or(0, |v| v.chars().count()))
     }
@@ -138,11 +138,11 @@ impl Shell {
         };
         let Parameter::Special(SpecialParameter::AllPositionalParameters { concatenate }) = parameter else {
             let value = self.set_value(parameter)?;
-            let part = self.part(expression)?.of(&value);
-            fields.push(&part, place.of_result());
+            let part = self.read_part(expression)?.apply_to(&value);
+            fields.push_text(&part, place.of_result());
             return Ok(());
         };
-        let parts: Vec<String> = match self.part(expression)? {
+        let parts: Vec<String> = match self.read_part(expression)? {
             Part::Substring(_, Some(length)) if length < 0 => {
                 self.print_error(format_args!("{length}: substring expression < 0"));
                 return Err(Flow::Abort(2));
@@ -151,14 +151,14 @@ impl Shell {
                 let all: Vec<String> = [&self.name].into_iter().chain(&self.args).cloned().collect();
                 substring(&all, offset, length).to_vec()
             }
-            part => self.args.iter().map(|arg| part.of(arg)).collect(),
+            part => self.args.iter().map(|arg| part.apply_to(arg)).collect(),
         };
         self.push_arguments(&parts, *concatenate, place, fields);
         Ok(())
     }
 
     /// Reads what is to be taken of a value.
-    fn part<'e>(&mut self, expression: &'e ParameterExpr) -> Result<Part<'e>, Flow> {
+    fn read_part<'e>(&mut self, expression: &'e ParameterExpr) -> Result<Part<'e>, Flow> {
         use ParameterExpr as P;
         Ok(match expression {
             P::RemoveSmallestSuffixPattern { pattern, .. }
@@ -201,7 +201,7 @@ impl Shell {
     /// Its value, nothing if it is not set; with `set -u` that is an error.
     fn set_value(&self, parameter: &Parameter) -> Result<String, Flow> {
         match self.value(parameter) {
-            None if self.must_be_set(parameter) => Err(self.unset(parameter, "parameter not set")),
+            None if self.must_be_set(parameter) => Err(self.report_unset(parameter, "parameter not set")),
             value => Ok(value.unwrap_or_default()),
         }
     }
@@ -214,7 +214,7 @@ impl Shell {
         }
     }
 
-    fn unset(&self, parameter: &Parameter, message: &str) -> Flow {
+    fn report_unset(&self, parameter: &Parameter, message: &str) -> Flow {
         let shown = parameter.to_string();
         let name = shown.trim_start_matches(['$', '{']).trim_end_matches('}');
         self.print_error(format_args!("{name}: {message}"));
@@ -233,8 +233,10 @@ impl Shell {
             return Ok(());
         }
         match self.value(parameter) {
-            Some(value) => fields.push(&value, kind),
-            None if self.must_be_set(parameter) => return Err(self.unset(parameter, "parameter not set")),
+            Some(value) => fields.push_text(&value, kind),
+            None if self.must_be_set(parameter) => {
+                return Err(self.report_unset(parameter, "parameter not set"));
+            }
             None => {}
         }
         Ok(())
@@ -244,7 +246,7 @@ impl Shell {
     fn push_arguments(&self, arguments: &[String], concatenate: bool, place: Place, fields: &mut Fields) {
         let kind = place.of_result();
         if place != Place::Open && concatenate {
-            fields.push(&self.join_arguments(arguments), kind);
+            fields.push_text(&self.join_arguments(arguments), kind);
             return;
         }
         for (i, arg) in arguments.iter().enumerate() {
@@ -252,9 +254,9 @@ impl Shell {
                 fields.0.push(Vec::new());
             }
             if place == Place::Quoted {
-                fields.quotes(); // an empty argument is a word, too
+                fields.push_quotes(); // an empty argument is a word, too
             }
-            fields.push(arg, kind);
+            fields.push_text(arg, kind);
         }
     }
 
@@ -272,7 +274,7 @@ impl Shell {
             Place::Quoted => self.parse_word(&format!("\"{}\"", without_escaped_braces(word)))?,
             Place::Open | Place::Whole => self.parse_word(word)?,
         };
-        let start = fields.last().len();
+        let start = fields.last_field().len();
         let first = fields.0.len() - 1; // `last` makes a field if there is none
         self.expand_pieces(&pieces, place, fields)?;
         if place == Place::Open {
@@ -299,7 +301,7 @@ enum Part<'e> {
 }
 
 impl Part<'_> {
-    fn of(&self, value: &str) -> String {
+    fn apply_to(&self, value: &str) -> String {
         let value: Vec<char> = value.chars().collect();
         match self {
             Part::Cut(expression, pattern) => remove_pattern(expression, pattern, &value).iter().collect(),

@@ -1,7 +1,7 @@
 //! Children: forked, waited for, and given the terminal.
 
 use super::super::interactive::SURVIVED;
-use super::super::{Flow, Run, Shell, reason, say};
+use super::super::{Flow, Run, Shell, reason, write_stderr};
 use linux::fork::Side;
 use linux::process::{self, Exit};
 use linux::script_fds;
@@ -168,7 +168,7 @@ impl Shell {
         if let Exit::Signal(signal) = exit
             && self.interactive
         {
-            say(match signal {
+            write_stderr(match signal {
                 libc::SIGINT => "\n",
                 libc::SIGKILL => "Killed\n",
                 libc::SIGSEGV => "Segmentation fault\n",

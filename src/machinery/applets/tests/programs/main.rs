@@ -78,8 +78,8 @@ impl Room {
         std::fs::create_dir(&work).unwrap();
         let own = std::env::current_exe().unwrap();
         for name in [
-            "awk", "cat", "chmod", "grep", "head", "ln", "ls", "mkdir", "sed", "seq", "sh", "sleep", "tar",
-            "wc", "yes",
+            "awk", "cat", "chmod", "chown", "grep", "head", "id", "ln", "ls", "mkdir", "sed", "seq", "sh",
+            "sleep", "tar", "wc", "yes",
         ] {
             std::os::unix::fs::symlink(&own, bin.join(name)).unwrap();
         }

@@ -353,6 +353,11 @@ const CASES: &[Case] = &[
         "16.000000 1.00000|\0a\n1\n",
         0,
     ),
+    (
+        "printf 'a%y' 1 2>&-; echo \" $?\"; printf %d 5x 2>&-; echo \" $?\"; printf a% 2>&-; echo \" $?\"",
+        "a 2\n5 1\na 2\n",
+        0,
+    ),
     ("printf -v y %s 5; echo \"$? [$y]\"", "2 []\n", 0),
     ("echo $((2 ** 0)) $((2 ** 10)); echo $((2 ** -1)); echo no", "1 1024\n", 2),
     (
@@ -397,6 +402,8 @@ const CASES: &[Case] = &[
         "d/t\nh\nh\nh\nh\nh\n127\n",
         0,
     ),
+    // Also where nsswitch.conf(5) names services that a static program cannot load.
+    ("chown nosuch . 2>f; echo $?; id nosuch 2>>f; echo $?; wc -l <f", "1\n1\n2\n", 0),
     ("umask 027; umask -S; umask", "u=rwx,g=rx,o=\n0027\n", 0),
     ("umask 022; umask -- 027; umask; umask -x; echo $?; umask", "0027\n2\n0027\n", 0),
     ("kill -l 15; kill -l 143; kill -l 200; echo $?", "TERM\nTERM\n2\n", 0),
