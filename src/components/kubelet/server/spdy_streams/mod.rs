@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 const CHUNK: usize = 32 << 10;
 /// All streams of an exec must be there within this time.
-const PATIENCE: Duration = Duration::from_secs(30);
+const STREAMS_TIMEOUT: Duration = Duration::from_secs(30);
 /// Forwarded connections of one client's connection at a time. One more is refused on its error
 /// stream.
 const PAIRS_MAX: usize = 256;
@@ -149,7 +149,7 @@ where
             .filter(|w| **w)
             .count();
         let gathering = gather(&mut reader, &out, wanted);
-        let Ok(Some(streams)) = tokio::time::timeout(PATIENCE, gathering).await else { return };
+        let Ok(Some(streams)) = tokio::time::timeout(STREAMS_TIMEOUT, gathering).await else { return };
         let of = |name: &str| streams.get(name).copied();
         let error = of("error").unwrap_or_default();
         let last = streams.values().copied().max().unwrap_or_default();
