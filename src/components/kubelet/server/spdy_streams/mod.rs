@@ -1,7 +1,7 @@
 //! Exec, attach and port-forward over SPDY streams.
 
-use super::farewell::CLOSING;
 use super::inward::{Inward, Queue, Stalled, WaitingBytes, stalled};
+use super::lingering_close::CLOSING;
 use super::remote_command::{OLDEST, Opening, StreamOptions, finish, size_of};
 use super::spdy::{Frame, Reader, Writer};
 use std::collections::BTreeMap;
@@ -126,8 +126,8 @@ async fn listen<R: AsyncRead + Unpin>(
 }
 
 /// Reads and forgets what the client sends until it has left, while it may still read
-/// ([`super::farewell`]).
-async fn outlast<R: AsyncRead + Unpin>(reader: &mut Reader<R>) {
+/// ([`super::lingering_close`]).
+async fn linger<R: AsyncRead + Unpin>(reader: &mut Reader<R>) {
     while let Ok(Some(_)) = reader.next().await {}
 }
 
@@ -160,7 +160,7 @@ where
                 let _ = out.send(Out::Fin(error, status)).await;
                 let _ = out.send(Out::GoAway(last)).await;
                 drop(out);
-                return outlast(&mut reader).await; // it may be sending its input
+                return linger(&mut reader).await; // it may be sending its input
             }
         };
         let has_left = {
@@ -188,7 +188,7 @@ where
         };
         drop(out);
         if !has_left {
-            outlast(&mut reader).await;
+            linger(&mut reader).await;
         }
     };
     tokio::join!(talking, writing);
