@@ -55,7 +55,7 @@ fn usages_are(usages: &[String], needed: &[&str], optional: &str) -> bool {
 }
 
 /// Pure: what is wrong with a kubelet's request, in the words of its condition.
-fn kubelet(request: &Request, usages: &[String], serving: bool) -> Result<(), String> {
+fn check_kubelet_request(request: &Request, usages: &[String], serving: bool) -> Result<(), String> {
     if request.organizations != ["system:nodes"] {
         return Err("subject organization is not system:nodes".into());
     }
@@ -86,16 +86,17 @@ fn kubelet(request: &Request, usages: &[String], serving: bool) -> Result<(), St
 }
 
 /// Pure: returns whether the cluster may sign this, or why not; `None` if another signer has to.
-fn judge(signer: &str, request: &Request, usages: &[String]) -> Option<Result<(), String>> {
+fn check_request(signer: &str, request: &Request, usages: &[String]) -> Option<Result<(), String>> {
     match signer {
-        CLIENT => Some(client(usages)),
-        KUBELET_CLIENT => Some(kubelet(request, usages, false)),
-        KUBELET_SERVING => Some(kubelet(request, usages, true)),
+        CLIENT => Some(check_client_usages(usages)),
+        KUBELET_CLIENT => Some(check_kubelet_request(request, usages, false)),
+        KUBELET_SERVING => Some(check_kubelet_request(request, usages, true)),
         _ => None,
     }
 }
 
-fn client(usages: &[String]) -> Result<(), String> {
+/// Pure: what is wrong with the usages of a client's request, in the words of its condition.
+fn check_client_usages(usages: &[String]) -> Result<(), String> {
     if let Some(bad) = usages
         .iter()
         .find(|u| !["digital signature", "key encipherment", "client auth"].contains(&u.as_str()))
@@ -229,7 +230,7 @@ fn sign(ca: &Ca, csr: &Csr) -> Result<Option<Result<String, String>>, pki::Error
             return Ok([CLIENT, KUBELET_CLIENT, KUBELET_SERVING].contains(&signer).then_some(Err(why)));
         }
     };
-    match judge(signer, &request, &usages) {
+    match check_request(signer, &request, &usages) {
         Some(Ok(())) => match ca.sign(&request, &usages, lifetime(csr.spec.expiration_seconds)) {
             Err(pki::Error::Request(why)) => Ok(Some(Err(why))),
             signed => Ok(Some(Ok(signed?))),
@@ -258,7 +259,7 @@ async fn approve(
     usages: &[String],
     cause: Option<Cause>,
 ) -> Result<Outcome, Error> {
-    if csr.spec.signer_name != KUBELET_CLIENT || kubelet(request, usages, false).is_err() {
+    if csr.spec.signer_name != KUBELET_CLIENT || check_kubelet_request(request, usages, false).is_err() {
         return Ok(Outcome::Done);
     }
     let own = csr.spec.username.as_deref() == Some(request.common_name.as_str());
@@ -312,22 +313,22 @@ mod tests {
     #[test]
     fn a_signer_signs_what_it_is_for() {
         let person = Request { common_name: "jane".into(), ..Request::default() };
-        assert_eq!(judge(CLIENT, &person, &usages(&["client auth"])), Some(Ok(())));
-        let why = judge(CLIENT, &person, &usages(&["client auth", "server auth"]));
+        assert_eq!(check_request(CLIENT, &person, &usages(&["client auth"])), Some(Ok(())));
+        let why = check_request(CLIENT, &person, &usages(&["client auth", "server auth"]));
         assert_eq!(why, Some(Err("invalid usage for client certificate: server auth".into())));
-        assert_eq!(judge("example.com/own", &person, &[]), None);
+        assert_eq!(check_request("example.com/own", &person, &[]), None);
         let node = Request {
             common_name: "system:node:n1".into(),
             organizations: vec!["system:nodes".into()],
             ..Request::default()
         };
         let client = usages(&["digital signature", "client auth"]);
-        assert_eq!(judge(KUBELET_CLIENT, &node, &client), Some(Ok(())));
+        assert_eq!(check_request(KUBELET_CLIENT, &node, &client), Some(Ok(())));
         assert_eq!(
-            judge(KUBELET_SERVING, &node, &client),
+            check_request(KUBELET_SERVING, &node, &client),
             Some(Err("DNS or IP subjectAltName is required".into()))
         );
-        let why = judge(KUBELET_CLIENT, &person, &client);
+        let why = check_request(KUBELET_CLIENT, &person, &client);
         assert_eq!(why, Some(Err("subject organization is not system:nodes".into())));
     }
 

@@ -44,7 +44,7 @@ fn start(shared: &Shared) {
     shared.report_panics(&claims, shared.informer::<PersistentVolumeClaim>(), "pvc-protection");
     claims.work("pvc-protection", 2, move |key, cause| {
         let shared = all.clone();
-        async move { claim(&shared, &key, cause).await }
+        async move { sync_claim(&shared, &key, cause).await }
     });
     let volumes: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let q = volumes.clone();
@@ -53,7 +53,7 @@ fn start(shared: &Shared) {
     shared.report_panics(&volumes, shared.informer::<PersistentVolume>(), "pv-protection");
     volumes.work("pv-protection", 2, move |key, cause| {
         let shared = all.clone();
-        async move { volume(&shared, &key, cause).await }
+        async move { sync_volume(&shared, &key, cause).await }
     });
 }
 
@@ -95,7 +95,8 @@ fn uses(pod: &Pod, claim: &ObjectMeta) -> bool {
     scheduled && pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()).any(names)
 }
 
-async fn claim(shared: &Shared, key: &Key, cause: Option<Cause>) -> Result<Outcome, Error> {
+/// Gives a claim its finalizer, or takes it off one that is going and that no pod uses.
+async fn sync_claim(shared: &Shared, key: &Key, cause: Option<Cause>) -> Result<Outcome, Error> {
     let Some(claim) = shared.informer::<PersistentVolumeClaim>().get(key) else { return Ok(Outcome::Done) };
     let Some(step) = step(&claim.metadata, CLAIM_PROTECTION) else { return Ok(Outcome::Done) };
     if step == Step::Remove {
@@ -113,7 +114,8 @@ async fn claim(shared: &Shared, key: &Key, cause: Option<Cause>) -> Result<Outco
     write(&api, &claim.metadata, CLAIM_PROTECTION, step).await
 }
 
-async fn volume(shared: &Shared, key: &Key, cause: Option<Cause>) -> Result<Outcome, Error> {
+/// Gives a volume its finalizer, or takes it off one that is going and bound to no claim.
+async fn sync_volume(shared: &Shared, key: &Key, cause: Option<Cause>) -> Result<Outcome, Error> {
     let Some(volume) = shared.informer::<PersistentVolume>().get(key) else { return Ok(Outcome::Done) };
     let Some(step) = step(&volume.metadata, VOLUME_PROTECTION) else { return Ok(Outcome::Done) };
     let bound = volume.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound");
@@ -180,7 +182,7 @@ mod tests {
         let shared = Shared::fixed(&server.client);
         shared.informer::<PersistentVolumeClaim>().show(of(json!({"metadata": claim})));
         cached.into_iter().for_each(|pod| shared.informer::<Pod>().show(pod));
-        let _ = super::claim(&shared, &Key::new("d", "x"), None).await;
+        let _ = super::sync_claim(&shared, &Key::new("d", "x"), None).await;
         server
             .take()
             .into_iter()
@@ -236,7 +238,7 @@ mod tests {
             let mut volume: PersistentVolume = of(volume);
             (volume.metadata.namespace, volume.metadata.resource_version) = (None, Some(phase.into()));
             shared.informer::<PersistentVolume>().show(volume);
-            super::volume(&shared, &key, None).await.unwrap();
+            super::sync_volume(&shared, &key, None).await.unwrap();
             assert_eq!(server.take().len(), patches, "{phase}");
         }
     }

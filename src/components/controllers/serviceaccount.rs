@@ -8,7 +8,7 @@
 use super::write::unless_gone;
 use crate::error::{Error, is_namespace_ending};
 use crate::shared::{Controller, Shared};
-use client::{Change, Key, Outcome, WorkQueue, is_code, optional, reference};
+use client::{Change, Client, Key, Outcome, WorkQueue, is_code, optional, reference};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -54,42 +54,51 @@ fn start(shared: &Shared) {
     });
     queue.work("serviceaccount", 2, move |namespace, cause| {
         let shared = all.clone();
-        async move { furnish(&shared, &namespace, cause).await }
+        async move { sync_namespace(&shared, &namespace, cause).await }
     });
     start_tokens(shared);
 }
 
 /// Makes what a namespace lacks: the account `default`, and the ConfigMap with the certificate of
 /// the cluster. A namespace that is being deleted gets neither.
-async fn furnish(shared: &Shared, namespace: &str, cause: Option<Cause>) -> Result<Outcome, Error> {
+async fn sync_namespace(shared: &Shared, namespace: &str, cause: Option<Cause>) -> Result<Outcome, Error> {
     let known = shared.informer::<Namespace>().get(&Key::new("", namespace));
     if known.is_none_or(|object| object.metadata.deletion_timestamp.is_some()) {
         return Ok(Outcome::Done);
     }
     let client = shared.config.client.caused_by(cause);
-    let named = |name: &str| ObjectMeta {
-        name: Some(name.into()),
-        namespace: Some(namespace.into()),
-        ..ObjectMeta::default()
-    };
-    if shared.informer::<ServiceAccount>().get(&Key::new(namespace, "default")).is_none() {
-        let account = ServiceAccount { metadata: named("default"), ..ServiceAccount::default() };
-        tolerate(client.within(namespace).create(&PostParams::default(), &account).await)?;
+    // Two controllers upstream: neither waits for the other.
+    let made = make_account(shared, &client, namespace).await;
+    publish_root_ca(shared, &client, namespace).await?;
+    made?;
+    Ok(Outcome::Done)
+}
+
+async fn make_account(shared: &Shared, client: &Client, namespace: &str) -> Result<(), kube::Error> {
+    if shared.informer::<ServiceAccount>().get(&Key::new(namespace, "default")).is_some() {
+        return Ok(());
     }
+    let account = ServiceAccount { metadata: named(namespace, "default"), ..ServiceAccount::default() };
+    unless_made_or_gone(client.within(namespace).create(&PostParams::default(), &account).await)
+}
+
+async fn publish_root_ca(shared: &Shared, client: &Client, namespace: &str) -> Result<(), kube::Error> {
     let known = shared.informer::<ConfigMap>().get(&Key::new(namespace, ROOT_CA));
     let is_new = known.is_none();
     let known = known.map_or_else(
-        || ConfigMap { metadata: named(ROOT_CA), ..ConfigMap::default() },
+        || ConfigMap { metadata: named(namespace, ROOT_CA), ..ConfigMap::default() },
         |known| ConfigMap::clone(&known),
     );
-    if let Some(map) = published(known, shared.config.ca.pem()) {
-        let (api, params) = (client.within::<ConfigMap>(namespace), PostParams::default());
-        match is_new {
-            true => tolerate(api.create(&params, &map).await)?,
-            false => tolerate(api.replace(ROOT_CA, &params, &map).await)?,
-        }
-    }
-    Ok(Outcome::Done)
+    let Some(map) = published(known, shared.config.ca.pem()) else { return Ok(()) };
+    let (api, params) = (client.within::<ConfigMap>(namespace), PostParams::default());
+    unless_made_or_gone(match is_new {
+        true => api.create(&params, &map).await,
+        false => api.replace(ROOT_CA, &params, &map).await,
+    })
+}
+
+fn named(namespace: &str, name: &str) -> ObjectMeta {
+    ObjectMeta { name: Some(name.into()), namespace: Some(namespace.into()), ..ObjectMeta::default() }
 }
 
 fn start_tokens(shared: &Shared) {
@@ -106,7 +115,7 @@ fn start_tokens(shared: &Shared) {
     shared.report_panics(&tokens, shared.informer::<Secret>(), "token");
     tokens.work("token", 2, move |key, _| {
         let shared = all.clone();
-        async move { token(&shared, key).await }
+        async move { sync_token(&shared, key).await }
     });
     let removed: WorkQueue<Removed> = WorkQueue::new(&shared.crew);
     let q = removed.clone();
@@ -174,7 +183,7 @@ fn published(mut map: ConfigMap, ca: &str) -> Option<ConfigMap> {
 
 /// Turns a refusal into success if the object was made meanwhile, or if it or its namespace is gone
 /// or going.
-fn tolerate<T>(result: Result<T, kube::Error>) -> Result<(), kube::Error> {
+fn unless_made_or_gone<T>(result: Result<T, kube::Error>) -> Result<(), kube::Error> {
     match result {
         Ok(_) => Ok(()),
         Err(error) if is_code(&error, 404) || is_code(&error, 409) || is_namespace_ending(&error) => Ok(()),
@@ -184,7 +193,7 @@ fn tolerate<T>(result: Result<T, kube::Error>) -> Result<(), kube::Error> {
 
 /// Fills a secret of type `kubernetes.io/service-account-token`, and deletes it when its account is
 /// gone.
-async fn token(shared: &Shared, key: Key) -> Result<Outcome, Error> {
+async fn sync_token(shared: &Shared, key: Key) -> Result<Outcome, Error> {
     let Some(secret) = shared.informer::<Secret>().get(&key) else { return Ok(Outcome::Done) };
     let annotation = |name: &str| secret.metadata.annotations.as_ref().and_then(|a| a.get(name)).cloned();
     let Some(name) = annotation(ACCOUNT) else { return Ok(Outcome::Done) };
@@ -204,7 +213,7 @@ async fn token(shared: &Shared, key: Key) -> Result<Outcome, Error> {
         let uid = secret.metadata.uid.clone();
         let preconditions = Some(Preconditions { uid, resource_version: None });
         let params = DeleteParams { preconditions, ..DeleteParams::default() };
-        tolerate(api.delete(&key.name, &params).await)?;
+        unless_made_or_gone(api.delete(&key.name, &params).await)?;
         return Ok(Outcome::Done);
     };
     let has = |key: &str| secret.data.as_ref().and_then(|d| d.get(key)).is_some_and(|v| !v.0.is_empty());
@@ -230,7 +239,7 @@ async fn token(shared: &Shared, key: Key) -> Result<Outcome, Error> {
     data.insert("ca.crt".into(), ByteString(ca.to_vec()));
     data.insert("namespace".into(), ByteString(key.namespace.clone().into_bytes()));
     next.metadata.annotations.get_or_insert_default().insert(ACCOUNT_UID.into(), uid);
-    tolerate(api.replace(&key.name, &PostParams::default(), &next).await)?;
+    unless_made_or_gone(api.replace(&key.name, &PostParams::default(), &next).await)?;
     Ok(Outcome::Done)
 }
 
@@ -264,7 +273,7 @@ mod tests {
         shared
             .informer::<Secret>()
             .show(serde_json::from_value(json!({"metadata": meta, "data": data})).unwrap());
-        token(&shared, Key::new("n", "s")).await.ok();
+        sync_token(&shared, Key::new("n", "s")).await.ok();
         shared.crew.kill();
         server.take().into_iter().filter(|asked| !asked.line.starts_with("GET")).collect()
     }
@@ -368,6 +377,24 @@ mod tests {
             let new = published(map(data, notes), "pem").unwrap();
             assert_eq!(new, map(right(), json!({"a": "b", DESCRIPTION: ABOUT_ROOT_CA})));
         }
+    }
+
+    /// A policy of the cluster forbids the account.
+    #[tokio::test]
+    async fn a_namespace_without_its_account_has_the_certificate() {
+        let server = Scripted::new(|asked| match asked.line.as_str() {
+            "POST /api/v1/namespaces/n/serviceaccounts" => refusal(403, "Forbidden"),
+            "POST /api/v1/namespaces/n/configmaps" => Some((201, asked.body.clone())),
+            _ => None,
+        })
+        .await;
+        let shared = Shared::fixed(&server.client);
+        let namespace = json!({"metadata": {"name": "n"}});
+        shared.informer::<Namespace>().show(serde_json::from_value(namespace).unwrap());
+        assert!(sync_namespace(&shared, "n", None).await.is_err(), "the account is tried again");
+        let lines = server.lines();
+        assert!(lines.iter().any(|line| line == "POST /api/v1/namespaces/n/configmaps"), "{lines:?}");
+        shared.crew.kill();
     }
 
     #[tokio::test]

@@ -304,11 +304,15 @@ impl Collector {
         }
     }
 
+    /// Takes this owner off all of its dependents, and then lets it go. A dependent that may not be
+    /// changed keeps its owner, and keeps no other dependent from losing it.
     async fn orphan(&self, uid: &str, node: &Node, cause: &Option<Cause>) -> Result<(), Error> {
         let dependents = self.graph().dependents_of(uid);
+        let mut result = Ok(());
         for (dependent, d) in &dependents {
-            self.cut(dependent, d, &[uid], cause).await?;
+            result = result.and(self.cut(dependent, d, &[uid], cause).await);
         }
+        result?;
         self.drop_finalizer(uid, node, ORPHAN, cause).await
     }
 

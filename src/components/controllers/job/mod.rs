@@ -87,7 +87,9 @@ impl PodOwner for Jobs {
         }
         let selector = spec.selector.clone().unwrap_or_default();
         let mine = look.claim(&selector, claimable(job)).await?;
-        release(&look.shared.config.client, look.key, &strays(look.shared, look.key, Some(job))).await?;
+        // Pods of an earlier Job hold up nothing of this one.
+        let freed =
+            release(&look.shared.config.client, look.key, &strays(look.shared, look.key, Some(job))).await;
         let uid = &job.metadata.uid;
         let memory =
             Memory { dismissed: look.dismissed.among(look.key, &mine), known: look.ends.of(look.key, uid) };
@@ -133,6 +135,7 @@ impl PodOwner for Jobs {
         write(look, &plan).await?;
         release(client, look.key, &late).await?;
         result?;
+        freed?;
         Ok(plan.again.map_or(Outcome::Done, Outcome::After))
     }
 
@@ -210,21 +213,25 @@ fn is_wanted(shared: &Shared, pod: &Pod) -> bool {
     })
 }
 
-/// Takes the finalizer off the pods.
+/// Takes the finalizer off the pods. A pod that keeps it does not keep the others from losing it.
+///
+/// # Errors
+/// The first one of the API server.
 async fn release(client: &Client, key: &Key, pods: &[Arc<Pod>]) -> Result<(), Error> {
     let api = client.within::<Pod>(&key.namespace);
+    let mut result = Ok(());
     for pod in pods {
         let name = pod.metadata.name.as_deref().unwrap_or_default();
         let patch =
             json!({"metadata": {"uid": pod.metadata.uid, "$deleteFromPrimitiveList/finalizers": [TRACKING]}});
         match api.patch(name, &PatchParams::default(), &Patch::Strategic(patch)).await {
             Err(error) if !(is_code(&error, 404) || is_code(&error, 409) || is_code(&error, 422)) => {
-                return Err(error.into());
+                result = result.and(Err(error.into()));
             }
             _ => {}
         }
     }
-    Ok(())
+    result
 }
 
 /// Returns whether the job is still what the cache says. Its status holds the counts: with an old

@@ -15,6 +15,10 @@ use std::time::Duration;
 
 /// A runtime that has not answered for so long in real time is down: `baseRuntimeSyncThreshold`.
 pub(super) const RUNTIME_SILENT: Duration = Duration::from_secs(30);
+/// Images in a status: `nodeStatusMaxImages`.
+const IMAGES_MAX: usize = 50;
+/// Names of an image in a status: `MaxNamesPerImageInNodeStatus`.
+const NAMES_MAX: usize = 5;
 
 /// The last answers of the runtime. It is asked beside the heartbeat, which a call that hangs does
 /// not hold up.
@@ -43,13 +47,17 @@ impl RuntimeAnswers {
         self.answered.is_some_and(|at| at.elapsed() < RUNTIME_SILENT)
     }
 
-    /// Returns the images for the node's status. Until the runtime has listed its images, these are
-    /// the ones that the status has already.
+    /// Returns the images for the node's status, the biggest ones first. Until the runtime has
+    /// listed its images, these are the ones that the status has already.
     fn images(&self, old: Option<&NodeStatus>) -> Option<Vec<ContainerImage>> {
         let Some(images) = &self.images else { return old.and_then(|s| s.images.clone()) };
-        let image =
-            |i: &Image| ContainerImage { names: Some(i.tags.clone()), size_bytes: Some(i.size as i64) };
-        Some(images.iter().map(image).collect())
+        let mut sorted: Vec<&Image> = images.iter().collect();
+        sorted.sort_by(|a, b| (b.size, &b.id).cmp(&(a.size, &a.id)));
+        let image = |i: &Image| ContainerImage {
+            names: Some(i.tags.iter().take(NAMES_MAX).cloned().collect()),
+            size_bytes: Some(i.size as i64),
+        };
+        Some(sorted.into_iter().take(IMAGES_MAX).map(image).collect())
     }
 }
 
@@ -161,5 +169,25 @@ pub(super) fn node_info(config: &Config) -> NodeSystemInfo {
         os_image: format!("Ropewalk {}", env!("CARGO_PKG_VERSION")),
         system_uuid: machine_id,
         swap: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_has_the_biggest_images_and_the_first_of_their_names() {
+        let image = |size: u64, tags: usize| {
+            let tags = (0..tags).map(|n| format!("docker.io/library/i{size}:{n}")).collect();
+            Image { id: format!("sha256:{size}"), tags, size }
+        };
+        let mut runtime = RuntimeAnswers::default();
+        runtime.note(Ok((1..=60).map(|size| image(size, size as usize)).collect()), "n");
+        let shown = runtime.images(None).unwrap();
+        let sizes: Vec<i64> = shown.iter().filter_map(|image| image.size_bytes).collect();
+        assert_eq!(sizes, (11..=60).rev().collect::<Vec<i64>>());
+        let names = shown[0].names.as_ref().unwrap();
+        assert_eq!((names.len(), names[0].as_str()), (5, "docker.io/library/i60:0"));
     }
 }

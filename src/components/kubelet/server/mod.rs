@@ -2,8 +2,8 @@
 //! server's certificate is let in.
 
 mod channel;
-mod farewell;
 mod inward;
+mod lingering_close;
 mod logs;
 mod node_logs;
 mod pod_port;
@@ -79,11 +79,11 @@ pub(crate) fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, me
         let listener = listen(&config).await;
         let acceptor = TlsAcceptor::from(only_http_1(tls));
         let server = Server { acceptor, clients, kubelet, meter, crew: owner };
-        let visitors = Visitors::new(descriptors::connections(descriptors::limit(), 2, DESCRIPTORS));
+        let connections = Connections::new(descriptors::connections(descriptors::limit(), 2, DESCRIPTORS));
         loop {
             let (socket, peer) = tcp::accept(&listener).await;
-            let visit = Visit::begin(&visitors, peer.ip());
-            server.crew.spawn(server.clone().serve_connection(socket, visit));
+            let connection = Connection::begin(&connections, peer.ip());
+            server.crew.spawn(server.clone().serve_connection(socket, connection));
         }
     });
 }
@@ -101,9 +101,9 @@ struct Server {
 impl Server {
     /// Serves one connection until it ends: the handshake, then requests. A client that shows no
     /// certificate of an API server gets one answer, a 401.
-    async fn serve_connection(self, socket: TcpStream, mut visit: Visit) {
+    async fn serve_connection(self, socket: TcpStream, mut connection: Connection) {
         prepare(&socket);
-        let end = visit.caller.end.clone();
+        let end = connection.caller.end.clone();
         let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(socket));
         let handshake = tokio::select! {
             done = handshake => done,
@@ -113,20 +113,20 @@ impl Server {
         let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let allowed = is_api_server(&self.clients, shown);
         if allowed {
-            if !visit.mark_known() {
+            if !connection.mark_known() {
                 return;
             }
-            visit.socket = stream.get_ref().0.as_fd().try_clone_to_owned().ok();
+            connection.socket = stream.get_ref().0.as_fd().try_clone_to_owned().ok();
         }
         // A session keeps its place after the connection has changed protocols.
-        let visit = Arc::new(visit);
-        let session = visit.clone();
+        let connection = Arc::new(connection);
+        let session = connection.clone();
         let service = service_fn(move |request| {
             let (kubelet, meter, crew) = (self.kubelet.clone(), self.meter.clone(), self.crew.clone());
-            let visit = session.clone();
+            let connection = session.clone();
             async move {
                 let answer = match allowed {
-                    true => serve(kubelet, meter, crew, visit, request).await,
+                    true => serve(kubelet, meter, crew, connection, request).await,
                     false => Err(refuse(StatusCode::UNAUTHORIZED, "Unauthorized")),
                 };
                 Ok::<_, Infallible>(answer.unwrap_or_else(|refused| refused))
@@ -136,19 +136,19 @@ impl Server {
         // A stranger hears one refusal; others may leave a connection open for a while.
         http.timer(TokioTimer::new()).header_read_timeout(IDLE_MAX).keep_alive(allowed);
         http.max_buf_size(CONNECTION_BUFFER);
-        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let serving = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         match allowed {
             true => {
-                if let Err(error) = connection.await {
+                if let Err(error) = serving.await {
                     tracing::debug!(%error, "connection to the kubelet ended");
                 }
             }
             false => tokio::select! {
-                _ = tokio::time::timeout(HANDSHAKE_TIMEOUT, connection) => {}
+                _ = tokio::time::timeout(HANDSHAKE_TIMEOUT, serving) => {}
                 () = end.cancelled() => {}
             },
         }
-        drop(visit);
+        drop(connection);
     }
 }
 
@@ -190,8 +190,8 @@ async fn listen(config: &Config) -> TcpListener {
     }
 }
 
-/// The clients that are connected.
-struct Visitors {
+/// The connections that are open.
+struct Connections {
     strangers: Arc<Callers>,
     /// Connections of API servers, by their addresses.
     known: Mutex<BTreeMap<IpAddr, usize>>,
@@ -202,8 +202,8 @@ struct Visitors {
 }
 
 /// One connection; it counts until it is dropped.
-struct Visit {
-    visitors: Arc<Visitors>,
+struct Connection {
+    connections: Arc<Connections>,
     from: IpAddr,
     /// The caller's `end` is cancelled when another connection takes the place of this one.
     caller: Caller,
@@ -212,9 +212,9 @@ struct Visit {
     socket: Option<OwnedFd>,
 }
 
-impl Visitors {
-    fn new(most: usize) -> Arc<Visitors> {
-        Arc::new(Visitors {
+impl Connections {
+    fn new(most: usize) -> Arc<Connections> {
+        Arc::new(Connections {
             strangers: Callers::new(STRANGERS, []),
             known: Mutex::default(),
             most,
@@ -227,20 +227,20 @@ impl Visitors {
     }
 }
 
-impl Visit {
+impl Connection {
     /// Counts one more stranger; another one may have to go for it.
-    fn begin(visitors: &Arc<Visitors>, from: IpAddr) -> Visit {
-        let caller = visitors.strangers.admit(from);
-        Visit { visitors: visitors.clone(), from, caller, known: false, socket: None }
+    fn begin(connections: &Arc<Connections>, from: IpAddr) -> Connection {
+        let caller = connections.strangers.admit(from);
+        Connection { connections: connections.clone(), from, caller, known: false, socket: None }
     }
 
     /// Counts the connection among those of API servers: it has shown such a certificate. False: it
     /// must be closed, because another one took its place before, or this API server or all of them
     /// have all of theirs.
     fn mark_known(&mut self) -> bool {
-        let mut known = self.visitors.known();
+        let mut known = self.connections.known();
         let (all, own) = (known.values().sum::<usize>(), known.get(&self.from).copied().unwrap_or(0));
-        if all >= self.visitors.most || own >= CONNECTIONS_OF_ONE || !self.caller.mark_known() {
+        if all >= self.connections.most || own >= CONNECTIONS_OF_ONE || !self.caller.mark_known() {
             return false;
         }
         known.insert(self.from, own + 1);
@@ -267,12 +267,12 @@ impl Visit {
     }
 }
 
-impl Drop for Visit {
+impl Drop for Connection {
     fn drop(&mut self) {
         if !self.known {
             return;
         }
-        let mut known = self.visitors.known();
+        let mut known = self.connections.known();
         if let Some(own) = known.get_mut(&self.from) {
             *own -= 1;
             if *own == 0 {
@@ -327,7 +327,7 @@ async fn serve(
     kubelet: Arc<Kubelet>,
     meter: Arc<UsageMeter>,
     crew: Crew,
-    visit: Arc<Visit>,
+    connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Response<Body>> {
     let path = request.uri().path().to_string();
@@ -355,7 +355,7 @@ async fn serve(
                 stderr,
                 tty: query.flag("tty"),
                 is_exec: exec,
-                left: visit.visitors.left.clone(),
+                left: connection.connections.left.clone(),
                 record: exec.then(|| {
                     // Which request led here, the API server says.
                     let cause =
@@ -379,15 +379,15 @@ async fn serve(
                     false => runtime.attach(&running.id, options.stdin).await,
                 }
             };
-            upgrade(crew, visit, request, Talk::Process { options, open: Box::pin(open) })
+            upgrade(crew, connection, request, Talk::Process { options, open: Box::pin(open) })
         }
         (&Method::GET | &Method::POST, ["portForward", namespace, pod]) => {
-            forward_ports(&kubelet, crew, visit, Key::new(*namespace, *pod), request).await
+            forward_ports(&kubelet, crew, connection, Key::new(*namespace, *pod), request).await
         }
         (&Method::GET, ["logs", rest @ ..]) => node_logs::read(&kubelet, &rest.join("/")).await,
         (&Method::GET, ["podPort", namespace, pod, port]) => {
             let place = (Key::new(*namespace, *pod), *port);
-            pod_port::connect(&kubelet, crew, visit, place, request).await
+            pod_port::connect(&kubelet, crew, connection, place, request).await
         }
         _ => Err(refuse(StatusCode::NOT_FOUND, format!("the kubelet does not serve {path}"))),
     }
@@ -397,7 +397,7 @@ async fn serve(
 async fn forward_ports(
     kubelet: &Kubelet,
     crew: Crew,
-    visit: Arc<Visit>,
+    connection: Arc<Connection>,
     pod: Key,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Response<Body>> {
@@ -407,7 +407,7 @@ async fn forward_ports(
     };
     let ports = forwarded_ports(&Query::of(&request)).map_err(|why| refuse(StatusCode::BAD_REQUEST, why))?;
     let runtime = kubelet.config.runtime.clone();
-    upgrade(crew, visit, request, Talk::Ports { runtime, sandbox: sandbox.id, ports })
+    upgrade(crew, connection, request, Talk::Ports { runtime, sandbox: sandbox.id, ports })
 }
 
 /// Returns the ports of a WebSocket's query; SPDY names its ports in its streams.

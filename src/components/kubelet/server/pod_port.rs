@@ -6,7 +6,7 @@
 //! that listens at the pod's loopback only.
 
 use super::upgrade::{asked_protocols, switching};
-use super::{Body, Visit, refuse, runtime_error};
+use super::{Body, Connection, refuse, runtime_error};
 use crate::action::dial_error;
 use crate::pods::Kubelet;
 use client::Key;
@@ -37,7 +37,7 @@ const FIRST: usize = 16 << 10;
 pub(super) async fn connect(
     kubelet: &Kubelet,
     crew: Crew,
-    visit: Arc<Visit>,
+    connection: Arc<Connection>,
     (pod, port): (Key, &str),
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Response<Body>> {
@@ -59,10 +59,10 @@ pub(super) async fn connect(
     };
     let on_upgrade = hyper::upgrade::on(&mut request);
     crew.spawn(async move {
-        let Ok(connection) = on_upgrade.await else { return };
+        let Ok(upgraded) = on_upgrade.await else { return };
         tokio::select! {
-            () = join(TokioIo::new(connection), stream) => {}
-            () = visit.abandoned() => {}
+            () = join(TokioIo::new(upgraded), stream) => {}
+            () = connection.abandoned() => {}
         }
     });
     Ok(switching(PROTOCOL))

@@ -69,11 +69,12 @@ const MANY: usize = 100_000;
 
 #[test]
 fn one_address_cannot_take_every_connection() {
-    let visitors = Visitors::new(CONNECTIONS_OF_ONE + 10);
+    let connections = Connections::new(CONNECTIONS_OF_ONE + 10);
     let (pod, server) = (IpAddr::from([10, 244, 1, 2]), IpAddr::from([172, 30, 0, 11]));
-    let open = |held: &[Visit]| held.iter().filter(|visit| !visit.caller.end.is_cancelled()).count();
-    let mut calling = Visit::begin(&visitors, server);
-    let flood: Vec<Visit> = (0..1000).map(|_| Visit::begin(&visitors, pod)).collect();
+    let open =
+        |held: &[Connection]| held.iter().filter(|connection| !connection.caller.end.is_cancelled()).count();
+    let mut calling = Connection::begin(&connections, server);
+    let flood: Vec<Connection> = (0..1000).map(|_| Connection::begin(&connections, pod)).collect();
     assert_eq!(open(&flood), STRANGERS.of_one);
     assert!(!flood.last().expect("the newest").caller.end.is_cancelled(), "the oldest make room");
     assert!(
@@ -81,27 +82,27 @@ fn one_address_cannot_take_every_connection() {
         "a handshake of another address goes on"
     );
     // However many addresses there are, an API server finds a place and keeps it.
-    let others: Vec<Visit> = (0..4096_u32)
-        .map(|n| Visit::begin(&visitors, IpAddr::from((0x0af4_0000 + n).to_be_bytes())))
+    let others: Vec<Connection> = (0..4096_u32)
+        .map(|n| Connection::begin(&connections, IpAddr::from((0x0af4_0000 + n).to_be_bytes())))
         .collect();
     assert_eq!(open(&flood) + open(&others), STRANGERS.most);
     let mut known = vec![calling];
     for _ in 1..CONNECTIONS_OF_ONE {
-        let mut visit = Visit::begin(&visitors, server);
-        assert!(visit.mark_known(), "a place that no stranger takes");
-        known.push(visit);
+        let mut connection = Connection::begin(&connections, server);
+        assert!(connection.mark_known(), "a place that no stranger takes");
+        known.push(connection);
     }
-    let mut beyond = Visit::begin(&visitors, server);
+    let mut beyond = Connection::begin(&connections, server);
     assert!(!beyond.mark_known());
     // Another API server has places of its own, up to what the process may have.
     let second = IpAddr::from([172, 30, 0, 12]);
-    let more: Vec<Visit> = (0..20)
-        .map(|_| Visit::begin(&visitors, second))
-        .map_while(|mut visit| visit.mark_known().then_some(visit))
+    let more: Vec<Connection> = (0..20)
+        .map(|_| Connection::begin(&connections, second))
+        .map_while(|mut connection| connection.mark_known().then_some(connection))
         .collect();
     assert_eq!((open(&known), more.len()), (CONNECTIONS_OF_ONE, 10));
     drop((flood, others, known, beyond, more));
-    assert_eq!((visitors.known().len(), visitors.strangers.strangers()), (0, 0));
+    assert_eq!((connections.known().len(), connections.strangers.strangers()), (0, 0));
 }
 
 /// Bytes that a program does not read lie before the client's end: nothing that reads the
@@ -111,13 +112,13 @@ async fn a_session_ends_soon_after_its_client_also_while_nothing_is_read() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (socket, peer) = listener.accept().await.unwrap();
-    let mut visit = Visit::begin(&Visitors::new(MANY), peer.ip());
-    visit.socket = Some(socket.as_fd().try_clone_to_owned().unwrap());
+    let mut connection = Connection::begin(&Connections::new(MANY), peer.ip());
+    connection.socket = Some(socket.as_fd().try_clone_to_owned().unwrap());
     client.write_all(b"unread").await.unwrap();
-    let waited = tokio::time::timeout(4 * GONE_MAX, visit.abandoned()).await;
+    let waited = tokio::time::timeout(4 * GONE_MAX, connection.abandoned()).await;
     assert!(waited.is_err(), "the client is still there");
     drop(client);
-    let waited = tokio::time::timeout(4 * GONE_MAX, visit.abandoned()).await;
+    let waited = tokio::time::timeout(4 * GONE_MAX, connection.abandoned()).await;
     assert!(waited.is_ok(), "the client is gone");
 }
 
@@ -133,17 +134,17 @@ async fn a_connection_on_which_nothing_comes_is_probed() {
     assert!(!before.is_probed && after.is_probed && socket.nodelay().unwrap());
 }
 
-/// The visit keeps the socket open after the session has closed it.
+/// The connection keeps the socket open after the session has closed it.
 #[tokio::test]
 async fn a_session_that_goes_on_can_end_its_connection() {
     use tokio::io::AsyncReadExt;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (socket, peer) = listener.accept().await.unwrap();
-    let mut visit = Visit::begin(&Visitors::new(MANY), peer.ip());
-    visit.socket = Some(socket.as_fd().try_clone_to_owned().unwrap());
+    let mut connection = Connection::begin(&Connections::new(MANY), peer.ip());
+    connection.socket = Some(socket.as_fd().try_clone_to_owned().unwrap());
     drop(socket);
-    visit.hang_up();
+    connection.hang_up();
     let end = tokio::time::timeout(Duration::from_secs(20), client.read(&mut [0; 1])).await;
     assert_eq!(end.expect("an end").unwrap(), 0);
 }
@@ -151,13 +152,14 @@ async fn a_session_that_goes_on_can_end_its_connection() {
 /// What made room does not become known afterwards: it counts no more.
 #[test]
 fn a_connection_that_made_room_is_closed() {
-    let visitors = Visitors::new(MANY);
+    let connections = Connections::new(MANY);
     let pod = IpAddr::from([10, 244, 1, 2]);
-    let mut first = Visit::begin(&visitors, pod);
-    let _flood: Vec<Visit> = (0..STRANGERS.of_one).map(|_| Visit::begin(&visitors, pod)).collect();
+    let mut first = Connection::begin(&connections, pod);
+    let _flood: Vec<Connection> =
+        (0..STRANGERS.of_one).map(|_| Connection::begin(&connections, pod)).collect();
     assert!(first.caller.end.is_cancelled() && !first.mark_known());
     drop(first);
-    assert_eq!((visitors.known().len(), visitors.strangers.strangers()), (0, STRANGERS.of_one));
+    assert_eq!((connections.known().len(), connections.strangers.strangers()), (0, STRANGERS.of_one));
 }
 
 #[test]
@@ -191,18 +193,18 @@ fn ports_are_numbers_and_not_more_than_channels() {
 #[tokio::test]
 async fn a_session_keeps_its_place_until_it_ends() {
     use tokio::io::AsyncReadExt;
-    let (visitors, crew) = (Visitors::new(MANY), Crew::new("kubelet"));
+    let (connections, crew) = (Connections::new(MANY), Crew::new("kubelet"));
     let protocols = [
         "Upgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
         "Upgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io",
     ];
     for headers in protocols {
-        let mut visit = Visit::begin(&visitors, IpAddr::from([172, 30, 0, 11]));
-        assert!(visit.mark_known());
+        let mut connection = Connection::begin(&connections, IpAddr::from([172, 30, 0, 11]));
+        assert!(connection.mark_known());
         let (end, ended) = tokio::sync::oneshot::channel::<()>();
-        let (once, own) = (Mutex::new(Some((Arc::new(visit), ended))), crew.clone());
+        let (once, own) = (Mutex::new(Some((Arc::new(connection), ended))), crew.clone());
         let service = service_fn(move |request| {
-            let (visit, ended) = once.lock().take().expect("one request");
+            let (connection, ended) = once.lock().take().expect("one request");
             let options = StreamOptions {
                 stdin: true,
                 stdout: false,
@@ -216,7 +218,7 @@ async fn a_session_keeps_its_place_until_it_ends() {
                 let _ = ended.await;
                 Err(cri::Error::NotFound("the container".into()))
             });
-            let answer = upgrade(own.clone(), visit, request, Talk::Process { options, open });
+            let answer = upgrade(own.clone(), connection, request, Talk::Process { options, open });
             async move { Ok::<_, Infallible>(answer.unwrap_or_else(|refused| refused)) }
         });
         let (mut client, server) = tokio::io::duplex(4096);
@@ -228,11 +230,11 @@ async fn a_session_keeps_its_place_until_it_ends() {
         client.read_exact(&mut head).await.unwrap();
         assert_eq!(&head, b"HTTP/1.1 101", "{headers}");
         serving.await.unwrap().unwrap();
-        assert_eq!(visitors.known().len(), 1, "{headers}: the session goes on");
+        assert_eq!(connections.known().len(), 1, "{headers}: the session goes on");
         let _ = end.send(());
         drop(client);
         let given_back = async {
-            while !visitors.known().is_empty() {
+            while !connections.known().is_empty() {
                 tokio::task::yield_now().await;
             }
         };

@@ -1,7 +1,7 @@
 //! Requests that become sessions: the change of protocols, and what serves it.
 
 use super::remote_command::{OLDEST, Opening, StreamOptions};
-use super::{Body, Visit, refuse, spdy_streams, websocket};
+use super::{Body, Connection, refuse, spdy_streams, websocket};
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -44,15 +44,15 @@ const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
 /// session ends.
 pub(super) fn upgrade(
     crew: Crew,
-    visit: Arc<Visit>,
+    connection: Arc<Connection>,
     mut request: Request<Incoming>,
     talk: Talk,
 ) -> Result<Response<Body>, Response<Body>> {
     let wanted = asked_protocols(request.headers());
     let on_upgrade = hyper::upgrade::on(&mut request);
     match wanted.as_str() {
-        "websocket" => upgrade_to_websocket(crew, visit, request.headers(), on_upgrade, talk),
-        "spdy/3.1" => upgrade_to_spdy(crew, visit, request.headers(), on_upgrade, talk),
+        "websocket" => upgrade_to_websocket(crew, connection, request.headers(), on_upgrade, talk),
+        "spdy/3.1" => upgrade_to_spdy(crew, connection, request.headers(), on_upgrade, talk),
         _ => Err(refuse(StatusCode::BAD_REQUEST, "unable to upgrade: missing upgrade headers in request")),
     }
 }
@@ -76,7 +76,7 @@ fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
 /// Upgrades to WebSocket ([`upgrade`]). `asked` are the headers of the request.
 fn upgrade_to_websocket(
     crew: Crew,
-    visit: Arc<Visit>,
+    connection: Arc<Connection>,
     asked: &HeaderMap,
     on_upgrade: hyper::upgrade::OnUpgrade,
     talk: Talk,
@@ -106,12 +106,12 @@ fn upgrade_to_websocket(
     }
     let owner = crew.clone();
     crew.spawn(async move {
-        let Ok(connection) = on_upgrade.await else { return };
-        let io = TokioIo::new(connection);
+        let Ok(upgraded) = on_upgrade.await else { return };
+        let io = TokioIo::new(upgraded);
         let talking = async {
             match talk {
                 Talk::Process { options, open } => {
-                    websocket::process(io, &protocol, options, open, || visit.hang_up()).await;
+                    websocket::process(io, &protocol, options, open, || connection.hang_up()).await;
                 }
                 Talk::Ports { runtime, sandbox, .. } if protocol == TUNNEL => {
                     let io = websocket::tunnel(&owner, io);
@@ -124,7 +124,7 @@ fn upgrade_to_websocket(
         };
         tokio::select! {
             () = talking => {}
-            () = visit.abandoned() => {}
+            () = connection.abandoned() => {}
         }
     });
     Ok(response)
@@ -133,7 +133,7 @@ fn upgrade_to_websocket(
 /// Upgrades to SPDY ([`upgrade`]). `asked` are the headers of the request.
 fn upgrade_to_spdy(
     crew: Crew,
-    visit: Arc<Visit>,
+    connection: Arc<Connection>,
     asked: &HeaderMap,
     on_upgrade: hyper::upgrade::OnUpgrade,
     talk: Talk,
@@ -152,8 +152,8 @@ fn upgrade_to_spdy(
     let mut response = switching("SPDY/3.1");
     put(response.headers_mut(), "x-stream-protocol-version", &protocol);
     crew.spawn(async move {
-        let Ok(connection) = on_upgrade.await else { return };
-        let io = TokioIo::new(connection);
+        let Ok(upgraded) = on_upgrade.await else { return };
+        let io = TokioIo::new(upgraded);
         let talking = async {
             match talk {
                 Talk::Process { options, open } => spdy_streams::process(io, &protocol, options, open).await,
@@ -162,7 +162,7 @@ fn upgrade_to_spdy(
         };
         tokio::select! {
             () = talking => {}
-            () = visit.abandoned() => {}
+            () = connection.abandoned() => {}
         }
     });
     Ok(response)

@@ -105,6 +105,33 @@ fn dependent() -> Node {
     }
 }
 
+/// A policy of the cluster forbids every change of `x`.
+#[tokio::test]
+async fn a_dependent_that_may_not_be_changed_keeps_no_other_from_being_orphaned() {
+    let server = Scripted::new(|asked| match asked.line.as_str() {
+        "PATCH /api/v1/namespaces/d/pods/x" => refusal(403, "Forbidden"),
+        _ => None,
+    })
+    .await;
+    let collector = collector(&server);
+    let owner = OwnerReference {
+        api_version: "v1".into(),
+        kind: "Pod".into(),
+        name: "o".into(),
+        uid: "o".into(),
+        ..OwnerReference::default()
+    };
+    let finalizers = vec![ORPHAN.to_string()];
+    collector.graph().put("o", Node { key: Key::new("d", "o"), going: true, finalizers, ..dependent() });
+    for name in ["x", "y"] {
+        let owners = vec![owner.clone()];
+        collector.graph().put(name, Node { key: Key::new("d", name), owners, ..dependent() });
+    }
+    assert!(collector.sync("o".into(), None).await.is_err(), "its finalizer stays for now");
+    let path = "PATCH /api/v1/namespaces/d/pods";
+    assert_eq!(server.lines(), [format!("{path}/x"), format!("{path}/y")]);
+}
+
 fn widget(name: &str) -> OwnerReference {
     OwnerReference {
         api_version: "example.com/v1".into(),

@@ -1,7 +1,7 @@
 //! Exec, attach and port-forward over SPDY streams.
 
-use super::farewell::CLOSING;
 use super::inward::{Inward, Queue, Stalled, WaitingBytes, stalled};
+use super::lingering_close::CLOSING;
 use super::remote_command::{OLDEST, Opening, StreamOptions, finish, size_of};
 use super::spdy::{Frame, Reader, Writer};
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 const CHUNK: usize = 32 << 10;
 /// All streams of an exec must be there within this time.
-const PATIENCE: Duration = Duration::from_secs(30);
+const STREAMS_TIMEOUT: Duration = Duration::from_secs(30);
 /// Forwarded connections of one client's connection at a time. One more is refused on its error
 /// stream.
 const PAIRS_MAX: usize = 256;
@@ -126,8 +126,8 @@ async fn listen<R: AsyncRead + Unpin>(
 }
 
 /// Reads and forgets what the client sends until it has left, while it may still read
-/// ([`super::farewell`]).
-async fn outlast<R: AsyncRead + Unpin>(reader: &mut Reader<R>) {
+/// ([`super::lingering_close`]).
+async fn linger<R: AsyncRead + Unpin>(reader: &mut Reader<R>) {
     while let Ok(Some(_)) = reader.next().await {}
 }
 
@@ -149,7 +149,7 @@ where
             .filter(|w| **w)
             .count();
         let gathering = gather(&mut reader, &out, wanted);
-        let Ok(Some(streams)) = tokio::time::timeout(PATIENCE, gathering).await else { return };
+        let Ok(Some(streams)) = tokio::time::timeout(STREAMS_TIMEOUT, gathering).await else { return };
         let of = |name: &str| streams.get(name).copied();
         let error = of("error").unwrap_or_default();
         let last = streams.values().copied().max().unwrap_or_default();
@@ -160,7 +160,7 @@ where
                 let _ = out.send(Out::Fin(error, status)).await;
                 let _ = out.send(Out::GoAway(last)).await;
                 drop(out);
-                return outlast(&mut reader).await; // it may be sending its input
+                return linger(&mut reader).await; // it may be sending its input
             }
         };
         let has_left = {
@@ -188,7 +188,7 @@ where
         };
         drop(out);
         if !has_left {
-            outlast(&mut reader).await;
+            linger(&mut reader).await;
         }
     };
     tokio::join!(talking, writing);

@@ -7,8 +7,8 @@
 //! closing handshake.
 
 use super::channel::Coding;
-use super::farewell::{CLOSING, outlast};
 use super::inward::{Inward, Queue, Stalled, WaitingBytes, stalled};
+use super::lingering_close::{CLOSING, linger};
 use super::remote_command::{Opening, StreamOptions, finish, size_of};
 use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
@@ -140,7 +140,7 @@ async fn end_connection<I>(
     let answer = async { while let Some(Ok(_)) = source.next().await {} };
     let is_late = tokio::time::timeout(CLOSING, answer).await.is_err();
     if is_late && let Ok(stream) = sink.reunite(source) {
-        outlast(stream.into_inner()).await;
+        linger(stream.into_inner()).await;
     }
 }
 
@@ -294,7 +294,7 @@ where
             () = &mut listening => return,
             () = connections.for_each(|()| async {}) => {}
         }
-        listening.await; // while the client reads what is left, and until it answers the farewell
+        listening.await; // while the client reads what is left, and until it answers the close frame
     };
     let writing = async {
         while let Some(next) = outgoing.recv().await {
@@ -316,7 +316,7 @@ where
         }
     };
     if !has_left && let Ok(stream) = sink.reunite(source) {
-        outlast(stream.into_inner()).await;
+        linger(stream.into_inner()).await;
     }
 }
 

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::shared::{Controller, Shared, record};
 use api::quota::{Amounts, amounts, amounts_to_value, kind_counted_by, matches, usage};
 use api::{quantity::Quantity, value};
-use client::{Api, Change, Codec, Key, Outcome, WorkQueue, is_code, segment};
+use client::{Api, Change, Client, Codec, Key, Outcome, WorkQueue, optional, segment};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
@@ -186,9 +186,12 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
     let Some(quota) = api.get_opt(&key.name).await? else { return Ok(Outcome::Done) };
     let object = quota.encode()?;
     let (hard, before) = (amounts(&object, "spec.hard"), amounts(&object, "status.used"));
-    let counted = count(shared, &key.namespace, value::at(&object, "spec"), &hard).await?;
+    // A kind that cannot be listed keeps its old count, and the others get their new ones.
+    let (counted, result) =
+        count(&shared.config.client, &key.namespace, value::at(&object, "spec"), &hard).await;
     let used = used(&hard, &before, &counted);
     if !is_dirty(&quota) && used == before {
+        result?;
         return unless_charged(&api, &quota).await;
     }
     let meta = json!({"uid": quota.metadata.uid, "resourceVersion": quota.metadata.resource_version});
@@ -201,11 +204,12 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
     let written = api.patch_status(&key.name, &PatchParams::default(), &Patch::<()>::Json(patch)).await;
     // A conflict: it was charged meanwhile, and is counted again.
     if unless_gone(written)?.is_none() {
-        return Ok(Outcome::Done);
+        return result.map(|()| Outcome::Done);
     }
     let tap = shared.tap(Component::ResourceQuotaController);
     let event = Event::ReconcileQuota { used: json!(amounts_to_value(&used)) };
     tap.emit(record(event, "resourcequotas", &key, &cause).took(start.elapsed()));
+    result?;
     Ok(match limits_more(&hard, &amounts(&object, "status.hard")) {
         true => Outcome::Pause(RECOUNT),
         false => Outcome::Done,
@@ -228,20 +232,29 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
 /// not answer.
 async fn unless_charged(api: &Api<ResourceQuota>, quota: &ResourceQuota) -> Result<Outcome, Error> {
     let name = quota.metadata.name.as_deref().unwrap_or_default();
-    let now = client::optional(api.get_metadata(name).await)?;
+    let now = optional(api.get_metadata(name).await)?;
     match now.is_none_or(|now| now.metadata.resource_version == quota.metadata.resource_version) {
         true => Ok(Outcome::Done),
         false => Err(Error::Conflict(format!("ResourceQuota {} is newer than the count", Key::of(quota)))),
     }
 }
 
-/// Counts what the objects of a namespace use of the resources in `hard`.
-async fn count(shared: &Shared, namespace: &str, spec: &Value, hard: &Amounts) -> Result<Amounts, Error> {
-    let client = &shared.config.client;
+/// Counts what the objects of a namespace use of the resources in `hard`. What cannot be counted is
+/// left out, and the first error says why.
+async fn count(
+    client: &Client,
+    namespace: &str,
+    spec: &Value,
+    hard: &Amounts,
+) -> (Amounts, Result<(), Error>) {
     let kinds: BTreeSet<(&str, &str)> = hard.keys().map(|name| kind_counted_by(name)).collect();
+    let mut result = Ok(());
     let resources = match kinds.iter().all(|(group, _)| group.is_empty()) {
         true => vec![],
-        false => discover(client).await?,
+        false => discover(client).await.unwrap_or_else(|error| {
+            result = Err(Error::from(error));
+            vec![]
+        }),
     };
     let mut out = Amounts::new();
     for (group, plural) in kinds {
@@ -253,19 +266,15 @@ async fn count(shared: &Shared, namespace: &str, spec: &Value, hard: &Amounts) -
                 format!("/apis/{group}/{}", found.api.version)
             }
         };
-        let accept = match group.is_empty() && WHOLE.contains(&plural) {
-            true => "application/json",
-            false => "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
-        };
+        let is_whole = group.is_empty() && WHOLE.contains(&plural);
         let path = format!("{root}/namespaces/{}/{plural}", segment(namespace));
-        let request = http::Request::get(path)
-            .header(http::header::ACCEPT, accept)
-            .body(vec![])
-            .map_err(kube::Error::HttpError)?;
-        let list: Value = match client.kube().request(request).await {
-            Ok(list) => list,
-            Err(error) if is_code(&error, 404) => continue,
-            Err(error) => return Err(error.into()),
+        let list = match list_objects(client, path, is_whole).await {
+            Ok(Some(list)) => list,
+            Ok(None) => continue,
+            Err(error) => {
+                result = result.and(Err(error));
+                continue;
+            }
         };
         // What is limited and not there is used to the amount of 0.
         for name in hard.keys().filter(|name| kind_counted_by(name) == (group, plural)) {
@@ -279,189 +288,21 @@ async fn count(shared: &Shared, namespace: &str, spec: &Value, hard: &Amounts) -
             }
         }
     }
-    Ok(out)
+    (out, result)
+}
+
+/// Lists the objects at `path`, whole or only their metadata; `None`: there is no such kind.
+async fn list_objects(client: &Client, path: String, is_whole: bool) -> Result<Option<Value>, Error> {
+    let accept = match is_whole {
+        true => "application/json",
+        false => "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+    };
+    let request = http::Request::get(path)
+        .header(http::header::ACCEPT, accept)
+        .body(vec![])
+        .map_err(kube::Error::HttpError)?;
+    Ok(optional(client.kube().request(request).await)?)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_not_limited_is_not_shown_and_what_cannot_be_counted_stays() {
-        let of = |pairs: Value| amounts(&json!({"a": pairs}), "a");
-        let hard = of(json!({"pods": "3", "count/widgets.example.com": "1"}));
-        let before = of(json!({"pods": "1", "secrets": "4", "count/widgets.example.com": "1"}));
-        let now = used(&hard, &before, &of(json!({"pods": "2"})));
-        assert_eq!(amounts_to_value(&now), json!({"pods": "2", "count/widgets.example.com": "1"}).clone());
-    }
-
-    #[test]
-    fn a_pod_that_ends_or_gets_a_deadline_is_given_back() {
-        let pod = |deadline: Value, phase: &str| -> Pod {
-            let spec = json!({"containers": [], "activeDeadlineSeconds": deadline});
-            serde_json::from_value(json!({"spec": spec, "status": {"phase": phase}})).unwrap()
-        };
-        let running = pod(Value::Null, "Running");
-        assert!(!is_given_back(&pod(Value::Null, "Pending"), &running));
-        assert!(is_given_back(&running, &pod(Value::Null, "Failed")));
-        assert!(is_given_back(&running, &pod(json!(60), "Running")));
-        assert!(!is_given_back(&pod(json!(90), "Running"), &pod(json!(60), "Running")));
-    }
-
-    /// A charge leaves the managers of fields alone; the controller's own count is later.
-    #[test]
-    fn a_status_of_an_earlier_time_is_counted_anew() {
-        let quota = |times: &[&str]| -> ResourceQuota {
-            let entry = |time: &&str| json!({"subresource": "status", "time": time});
-            let mut managers: Vec<Value> = times.iter().map(entry).collect();
-            managers.push(json!({"time": "2026-11-30T11:00:00Z"}));
-            serde_json::from_value(json!({"metadata": {"managedFields": managers}})).unwrap()
-        };
-        let [early, late] = ["2026-11-30T10:00:00Z", "2026-11-30T10:00:01Z"];
-        for (old, new, is_back) in [
-            (quota(&[late]), quota(&[early]), true),
-            (quota(&[early, late]), quota(&[early]), true),
-            (quota(&[late]), quota(&[]), true),
-            (quota(&[late]), quota(&[late]), false),
-            (quota(&[early]), quota(&[late]), false),
-            (quota(&[]), quota(&[]), false),
-        ] {
-            assert_eq!(counted_at(&new) < counted_at(&old), is_back, "{old:?} {new:?}");
-        }
-    }
-
-    #[test]
-    fn a_claim_with_another_class_or_more_storage_counts_otherwise() {
-        let claim = |spec: Value, status: Value| -> PersistentVolumeClaim {
-            serde_json::from_value(json!({"spec": spec, "status": status})).unwrap()
-        };
-        let old = claim(json!({}), json!({"phase": "Bound"}));
-        let gold = claim(json!({"volumeAttributesClassName": "gold"}), json!({"phase": "Bound"}));
-        let given = claim(json!({}), json!({"allocatedResources": {"storage": "2Gi"}}));
-        let changed = claim(json!({}), json!({"currentVolumeAttributesClassName": "gold"}));
-        assert!(!counts_otherwise(&old, &claim(json!({}), json!({"phase": "Lost"}))));
-        for new in [&gold, &given, &changed] {
-            assert!(counts_otherwise(&old, new), "{new:?}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn everything_is_counted_now_and_then_although_something_is_always_deleted() {
-        let (sender, gone) = tokio::sync::broadcast::channel(16);
-        let (mut one, mut all) = (0, 0);
-        let deletions = async {
-            for _ in 0..13 {
-                clock::sleep(Duration::from_secs(100)).await;
-                sender.send(("n".to_string(), None)).unwrap();
-            }
-            drop(sender);
-        };
-        let counts = listen(gone, |namespace, _| match namespace {
-            Some(_) => one += 1,
-            None => all += 1,
-        });
-        tokio::join!(deletions, counts);
-        assert_eq!((one, all), (13, 4));
-    }
-
-    /// Two pods were charged and one of them is gone. The cache lacks the second charge, and so
-    /// shows what is counted.
-    #[tokio::test]
-    async fn what_is_gone_is_given_back_although_the_cache_lacks_the_last_charge() {
-        use client::testing::Scripted;
-        let quota = |version: &str, used: &str| {
-            json!({"metadata": {"name": "q", "namespace": "d", "uid": "1", "resourceVersion": version},
-                "spec": {"hard": {"pods": "2"}}, "status": {"hard": {"pods": "2"}, "used": {"pods": used}}})
-        };
-        let (cached, stored) = (quota("5", "1"), quota("6", "2"));
-        let server = Scripted::new(move |asked| match asked.line.as_str() {
-            "GET /api/v1/namespaces/d/pods" => {
-                let pod = json!({"metadata": {"name": "p", "namespace": "d"}, "spec": {"containers": []}});
-                Some((200, json!({"metadata": {}, "items": [pod]})))
-            }
-            line if line.contains("/resourcequotas/q") => Some((200, stored.clone())),
-            _ => None,
-        })
-        .await;
-        let shared = Shared::fixed(&server.client);
-        shared.informer::<ResourceQuota>().show(serde_json::from_value(cached).unwrap());
-        sync(&shared, Key::new("d", "q"), None).await.unwrap();
-        let asked = server.take();
-        let written = asked.iter().find(|a| a.line.starts_with("PATCH")).expect("the status is written");
-        assert_eq!(written.body[1]["value"], "6");
-        assert_eq!(written.body[2]["value"]["used"], json!({"pods": "1"}));
-    }
-
-    /// Of four pods one is gone, and before they are counted another one is made: four again.
-    #[tokio::test]
-    async fn what_is_made_while_it_counts_does_not_hide_what_is_gone() {
-        use client::testing::Scripted;
-        let quota = |version: &str, used: &str| {
-            json!({"kind": "ResourceQuota", "apiVersion": "v1", "metadata": {"name": "q", "namespace": "d", "uid": "1", "resourceVersion": version},
-                "spec": {"hard": {"pods": "5"}}, "status": {"hard": {"pods": "5"}, "used": {"pods": used}}})
-        };
-        let charged = std::sync::atomic::AtomicBool::new(false);
-        let server = Scripted::new(move |asked| match asked.line.as_str() {
-            "GET /api/v1/namespaces/d/pods" => {
-                charged.store(true, std::sync::atomic::Ordering::Relaxed);
-                let pod = |name: &str| json!({"metadata": {"name": name, "namespace": "d"}, "spec": {"containers": []}});
-                Some((200, json!({"metadata": {}, "items": (["a", "b", "c", "new"].map(pod))})))
-            }
-            line if line.contains("/resourcequotas/q") => Some(match charged.load(std::sync::atomic::Ordering::Relaxed) {
-                true => (200, quota("7", "5")),
-                false => (200, quota("6", "4")),
-            }),
-            _ => None,
-        })
-        .await;
-        let shared = Shared::fixed(&server.client);
-        let first = sync(&shared, Key::new("d", "q"), None).await;
-        assert!(matches!(first, Err(Error::Conflict(_))), "it is counted again: {first:?}");
-        sync(&shared, Key::new("d", "q"), None).await.unwrap();
-        let asked = server.take();
-        let written =
-            asked.iter().find(|a| a.line.starts_with("PATCH")).expect("the pod that is gone is given back");
-        assert_eq!(written.body[1]["value"], "7");
-        assert_eq!(written.body[2]["value"]["used"], json!({"pods": "4"}));
-    }
-
-    /// As with `kubectl apply` of a file that has a quota and what it limits.
-    #[tokio::test]
-    async fn what_is_made_before_a_limit_holds_is_counted_once_it_does() {
-        use client::testing::Scripted;
-        let (none, some) = (json!({}), |hard: Value| json!({"hard": hard, "used": {"pods": "0"}}));
-        for (status, again) in [
-            (none, Outcome::Pause(RECOUNT)),
-            (some(json!({"secrets": "2"})), Outcome::Pause(RECOUNT)),
-            (some(json!({"pods": "9"})), Outcome::Done),
-            (some(json!({"pods": "2"})), Outcome::Done),
-        ] {
-            let quota = json!({"metadata": {"name": "q", "namespace": "d", "uid": "1", "resourceVersion": "5"},
-                "spec": {"hard": {"pods": "2"}}, "status": status});
-            let stored = quota.clone();
-            let server = Scripted::new(move |asked| match asked.line.as_str() {
-                "GET /api/v1/namespaces/d/pods" => {
-                    let pod =
-                        json!({"metadata": {"name": "p", "namespace": "d"}, "spec": {"containers": []}});
-                    Some((200, json!({"metadata": {}, "items": [pod]})))
-                }
-                line if line.contains("/resourcequotas/q") => Some((200, stored.clone())),
-                _ => None,
-            })
-            .await;
-            let shared = Shared::fixed(&server.client);
-            assert_eq!(sync(&shared, Key::new("d", "q"), None).await.unwrap(), again, "{quota}");
-            let written = server.lines().iter().filter(|line| line.starts_with("PATCH")).count();
-            assert_eq!(written, 1, "{quota}");
-        }
-    }
-
-    #[test]
-    fn a_new_spec_is_dirty_until_the_status_has_it() {
-        let quota = |v: Value| -> ResourceQuota { serde_json::from_value(v).unwrap() };
-        assert!(is_dirty(&quota(json!({"spec": {"hard": {"pods": "1"}}, "status": {}}))));
-        assert!(!is_dirty(&quota(
-            json!({"spec": {"hard": {"pods": "1"}}, "status": {"hard": {"pods": "1"}, "used": {"pods": "0"}}})
-        )));
-    }
-}
+mod tests;

@@ -1,5 +1,7 @@
 //! A Job from its first look to its last, with pods that end as the test says.
 
+mod finalizers;
+
 use super::case::Memory;
 use super::decide::decide;
 use super::names::{INDEX, INDEX_FAILURES, TRACKING};

@@ -16,7 +16,7 @@ pub(super) const CLOSING: Duration = Duration::from_secs(5);
 /// Ends the kubelet's direction of the connection, and reads and forgets what the client sends
 /// until it has left. That takes as long as the client stays, as a command without output would:
 /// the API server counts the session as the client's, and ends one on which nothing is said.
-pub(super) async fn outlast<I: AsyncRead + AsyncWrite>(io: I) {
+pub(super) async fn linger<I: AsyncRead + AsyncWrite>(io: I) {
     let (mut read, mut write) = tokio::io::split(io);
     let mut nowhere = tokio::io::sink();
     // Either may fail: the client is gone.
