@@ -134,7 +134,7 @@ impl Fail {
         matches!(self, Fail::Api(r) if r.reason == "NotFound" || (r.code == 404 && r.reason.is_empty()))
     }
 
-    /// Does the server name this cause (`NamespaceTerminating`)?
+    /// True if the server refused and names this cause, e.g. `NamespaceTerminating`.
     pub(crate) fn has_cause(&self, reason: &str) -> bool {
         let Fail::Api(refusal) = self else { return false };
         value::list(&refusal.details, "causes").iter().any(|c| value::text(c, "reason") == reason)

@@ -48,7 +48,8 @@
 //!   version behind a short name.
 //! - `describe` names no sources of the volume plugins of clouds and networks (`iscsi`, `rbd`, …),
 //!   and prints CSINodes, ServiceCIDRs, IPAddresses and VolumeAttributesClasses as any other kind.
-//! - A list of the server whose next page has expired is read again in one piece; kubectl fails.
+//! - A list of the server whose next page has expired is read again in one piece, unless `get`
+//!   prints it; kubectl fails.
 //! - A List in a List is taken apart; kubectl fails. A list in a manifest is a kind that ends with
 //!   `List`; kubectl takes everything with a field `items` for one.
 //! - `get`, `delete` and others work on a file whose core kind lacks its `apiVersion`; most verbs
