@@ -1,6 +1,6 @@
 //! get --watch: what there is, and every change of it.
 
-use super::pages::{Sheet, fetch, items_of, pages, sorted, table_options};
+use super::pages::{Sheet, as_table, fetch, items_of, pages, sorted, table_options};
 use crate::builder::Selection;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -201,7 +201,7 @@ impl View<'_> {
                     false => format.print(object, true)?,
                 });
             }
-            (None, _) => self.rows(object, kind),
+            (None, _) => self.rows(&as_table(object.clone()), kind),
         }
         Ok(())
     }
