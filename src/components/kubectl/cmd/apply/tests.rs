@@ -148,6 +148,7 @@ async fn a_server_side_apply_takes_over_the_fields_of_client_side_apply() {
         (moved["path"].as_str(), moved["value"][0]["operation"].as_str()),
         (Some("/metadata/managedFields"), Some("Apply"))
     );
+    assert!(sent.iter().all(|a| a.query.contains("fieldManager=kubectl&fieldValidation=Strict")), "{sent:?}");
 }
 
 #[tokio::test]
