@@ -140,6 +140,15 @@ impl Fail {
         value::list(&refusal.details, "causes").iter().any(|c| value::text(c, "reason") == reason)
     }
 
+    /// The first of several failures, for a verb that ends with it: kubectl's builder reads no
+    /// further there, as it has no `ContinueOnError`.
+    ///
+    /// # Errors
+    /// That failure.
+    pub(crate) fn first(failures: Vec<Fail>) -> Result<(), Fail> {
+        failures.into_iter().next().map_or(Ok(()), Err)
+    }
+
     /// Joins the failures of several objects into one.
     ///
     /// # Errors
