@@ -29,6 +29,8 @@
 //! - Clusters behind a proxy: a `proxy-url` is refused, `HTTPS_PROXY` is not read. Half-closed
 //!   connections of `port-forward` to kubelets of others, whose WebSocket protocol has none.
 //! - `--wait` of `apply` and `replace` and `--openapi-patch` change nothing, as in kubectl.
+//!   `apply --overwrite=false` refuses to change what another client changed; kubectl refuses every
+//!   change then, as the annotation of the last configuration is one, too.
 //! - An autoscaler that `autoscaling/v2` refuses is not tried as one of v1. Typed verbs send JSON
 //!   where kubectl sends protobuf.
 //! - Klog lines (`-v`, retries of discovery) are not printed. A duplicate key in a manifest is a

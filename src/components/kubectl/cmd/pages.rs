@@ -36,8 +36,9 @@ pub(super) async fn fetch(ctx: &Ctx, info: &Info, accept: &str) -> Result<Value,
     }
 }
 
-/// Returns an answer as a table. An API server that has no tables answers with the objects: of these
-/// the names and ages are shown. Source: cli-runtime's `tableprinter.go`, `defaultHandlerEntry`.
+/// Returns an answer as a table. An API server that has no tables answers with the objects: of
+/// these the names and ages are shown. Source: cli-runtime's `tableprinter.go`,
+/// `defaultHandlerEntry`.
 pub(super) fn as_table(mut answer: Value) -> Value {
     if value::text(&answer, "kind") == "Table" {
         return answer;

@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_nobody_gives_is_missing() {
+    fn only_what_no_rule_gives_is_missing() {
         let rule = |verbs: &[&str], resources: &[&str]| json!({"apiGroups": [""], "resources": resources, "verbs": verbs});
         let have = [rule(&["get"], &["pods", "services"]), rule(&["*"], &["secrets"])];
         let want = [rule(&["get", "list"], &["pods"]), rule(&["delete"], &["secrets"])];

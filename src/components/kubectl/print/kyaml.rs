@@ -156,7 +156,8 @@ fn is_plain(key: &str) -> bool {
     is_word && !key.is_empty() && !is_ambiguous(key)
 }
 
-/// Returns whether some YAML parser takes the unquoted text for null, a boolean, a number or a time.
+/// Returns whether a YAML parser may take the unquoted text for something else: null, a boolean, a
+/// number or a time.
 fn is_ambiguous(text: &str) -> bool {
     let lower = text.to_lowercase();
     let words = ["null", "true", "t", "y", "yes", "on", "false", "f", "n", "no", "off"];
