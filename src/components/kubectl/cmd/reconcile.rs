@@ -267,8 +267,7 @@ fn uncovered(owner: &[Value], wanted: &[Value]) -> Vec<Value> {
     wanted.iter().flat_map(atoms).filter(|a| !owner.iter().any(|o| covers(o, a))).collect()
 }
 
-/// Compares the subjects of a binding with those of the file. One that is named twice is in the gap
-/// once. Source: upstream's `diffSubjectLists`.
+/// Compares subjects as upstream's `diffSubjectLists`: one that is named twice is in the gap once.
 fn subjects(have: &[Value], want: &[Value]) -> Gap {
     let same = |a: &Value, b: &Value| {
         ["kind", "apiGroup", "name", "namespace"].iter().all(|f| {

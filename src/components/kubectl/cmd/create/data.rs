@@ -300,7 +300,7 @@ mod tests {
         let from = format!("--from-file={}", file.display());
         for (words, name) in [
             (&["configmap", "c"][..], "configmap/c-94b26g54cg\n"),
-            (&["configmap", "c", &from], "configmap/c-tt7khh2g5c\n"),
+            (&["configmap", "c", from.as_str()], "configmap/c-tt7khh2g5c\n"),
             (&["secret", "generic", "c"], "secret/c-g89b49tb77\n"),
         ] {
             let flags = ["--append-hash", "--dry-run=client", "-o", "name"];
