@@ -134,10 +134,19 @@ impl Fail {
         matches!(self, Fail::Api(r) if r.reason == "NotFound" || (r.code == 404 && r.reason.is_empty()))
     }
 
-    /// Does the server name this cause (`NamespaceTerminating`)?
+    /// True if the server refused and names this cause, e.g. `NamespaceTerminating`.
     pub(crate) fn has_cause(&self, reason: &str) -> bool {
         let Fail::Api(refusal) = self else { return false };
         value::list(&refusal.details, "causes").iter().any(|c| value::text(c, "reason") == reason)
+    }
+
+    /// The first of several failures, for a verb that ends with it: kubectl's builder reads no
+    /// further there, as it has no `ContinueOnError`.
+    ///
+    /// # Errors
+    /// That failure.
+    pub(crate) fn first(failures: Vec<Fail>) -> Result<(), Fail> {
+        failures.into_iter().next().map_or(Ok(()), Err)
     }
 
     /// Joins the failures of several objects into one.

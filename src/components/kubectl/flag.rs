@@ -81,7 +81,7 @@ impl Flags {
         if self.own.contains(name) { "" } else { self.text(name) }
     }
 
-    /// Whether a global flag is set; never of a verb that has a flag of its own by that name.
+    /// True if a global flag is set; never of a verb that has a flag of its own by that name.
     pub(crate) fn is_global(&self, name: &str) -> bool {
         parse_bool(self.global(name)).unwrap_or(false)
     }

@@ -29,6 +29,8 @@
 //! - Clusters behind a proxy: a `proxy-url` is refused, `HTTPS_PROXY` is not read. Half-closed
 //!   connections of `port-forward` to kubelets of others, whose WebSocket protocol has none.
 //! - `--wait` of `apply` and `replace` and `--openapi-patch` change nothing, as in kubectl.
+//!   `apply --overwrite=false` refuses to change what another client changed; kubectl refuses every
+//!   change then, as the annotation of the last configuration is one, too.
 //! - An autoscaler that `autoscaling/v2` refuses is not tried as one of v1. Typed verbs send JSON
 //!   where kubectl sends protobuf.
 //! - Klog lines (`-v`, retries of discovery) are not printed. A duplicate key in a manifest is a
@@ -48,7 +50,8 @@
 //!   version behind a short name.
 //! - `describe` names no sources of the volume plugins of clouds and networks (`iscsi`, `rbd`, …),
 //!   and prints CSINodes, ServiceCIDRs, IPAddresses and VolumeAttributesClasses as any other kind.
-//! - A list of the server whose next page has expired is read again in one piece; kubectl fails.
+//! - A list of the server whose next page has expired is read again in one piece, unless `get`
+//!   prints it; kubectl fails.
 //! - A List in a List is taken apart; kubectl fails. A list in a manifest is a kind that ends with
 //!   `List`; kubectl takes everything with a field `items` for one.
 //! - `get`, `delete` and others work on a file whose core kind lacks its `apiVersion`; most verbs

@@ -29,7 +29,7 @@ impl Parsed {
         Line { verb, usage, flags: self.flags, args: self.args, dash: self.dash }
     }
 
-    /// Whether a file that it reads is standard input (`-`).
+    /// True if a file that it reads is standard input (`-`).
     ///
     /// Example: true for `apply -Rf -`; false for `logs -f web` and `exec web -- tar -f -`.
     pub fn reads_stdin(&self) -> bool {

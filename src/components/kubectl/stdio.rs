@@ -124,10 +124,10 @@ fn target(process: &str, descriptor: &str) -> Option<PathBuf> {
 /// Programs whose descriptors from 10 on are those that a shell keeps.
 const SHELLS: &[&str] = &["ash", "bash", "busybox", "dash", "ksh", "mksh", "sh", "zsh"];
 
-/// Is this process a shell that writes to `now` only while this command runs? The process that
-/// started the shell then writes elsewhere, and the shell keeps its former output at 10 or above,
-/// closed for what it starts. Its script, if it reads one, lies there too, but is open for reading;
-/// and so does the terminal of its job control.
+/// Returns whether this process is a shell that writes to `now` only while this command runs. The
+/// process that started the shell then writes elsewhere, and the shell keeps its former output at
+/// 10 or above, closed for what it starts. Its script, if it reads one, lies there too, but is open
+/// for reading; and so does the terminal of its job control.
 fn has_redirected_itself(shell: &str, now: &Path) -> bool {
     /// `O_CLOEXEC`, `O_ACCMODE` of fcntl.h, as fdinfo shows them.
     const CLOSED_FOR_CHILDREN: u32 = 0o2_000_000;

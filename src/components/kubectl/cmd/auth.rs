@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_verb_that_nobody_knows_is_named() {
+    async fn a_verb_that_is_not_known_is_named() {
         let server = Server::start().await;
         for (words, warned) in [
             (["nope", "pods"], true),

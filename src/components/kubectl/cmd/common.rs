@@ -303,6 +303,31 @@ pub(crate) fn subresource(ctx: &Ctx) -> String {
     }
 }
 
+/// Reads the subresource `below` of each object that was named, in the object's place. The object
+/// itself is not read: a user may have a right to `deployments/scale` alone.
+pub(crate) async fn subresources(
+    ctx: &Ctx,
+    selection: Selection,
+    below: &str,
+) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+    let (infos, mut failures) = match selection {
+        Selection::Objects(infos, unread) => (infos, unread),
+        lists => return builder::objects(ctx, lists).await,
+    };
+    let mut found = vec![];
+    for mut info in infos {
+        match ctx.api().await?.get(&format!("{}{below}", info.path()), &[]).await {
+            Ok(object) => {
+                info.object = object;
+                found.push(info);
+            }
+            Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failures.push(fail),
+            Err(other) => return Err(other),
+        }
+    }
+    Ok((found, failures))
+}
+
 /// Warns that an object is being deleted while it is changed.
 pub(crate) fn warn_if_deleting(ctx: &Ctx, name: &str, object: &Value) {
     if !api::value::text(object, "metadata.deletionTimestamp").is_empty() {

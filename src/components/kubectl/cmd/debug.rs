@@ -63,7 +63,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let found = select_names(ctx, "pods", options.names).await?;
     let (infos, failures) = scheme::objects(ctx, found).await?;
-    Fail::join(failures)?;
+    Fail::first(failures)?;
     for info in infos {
         match info.resource.plural.as_str() {
             "pods" if info.resource.group.is_empty() => options.pod(info).await?,

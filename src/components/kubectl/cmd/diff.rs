@@ -52,7 +52,7 @@ async fn compare(ctx: &Ctx) -> Result<bool, Fail> {
         return Err(Fail::Text("--force-conflicts only works with --server-side".into()));
     }
     let (infos, failures) = files::read(ctx, &files, Options::default()).await?;
-    Fail::join(failures)?;
+    Fail::first(failures)?;
     let (mut pairs, mut seen) = (vec![], prune::Seen::default());
     for info in &infos {
         let (pair, live) = pair(ctx, info).await?;

@@ -36,11 +36,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let document = ctx.api().await?.get(&place, &[]).await?;
     let schemas = Schemas(value::at(&document, "components.schemas"));
     let Some(mut schema) = schemas.of(&resource) else {
-        return text(format!(
-            "GVR ({}, Resource={}) not found in OpenAPI schema",
-            resource.api_version(),
-            resource.plural
-        ));
+        // As Go prints it: the core group is the empty text before the slash.
+        let Resource { group, version, plural, .. } = &*resource;
+        return text(format!("GVR ({group}/{version}, Resource={plural}) not found in OpenAPI schema"));
     };
     if !resource.group.is_empty() {
         ctx.line(format!("GROUP:      {}", resource.group));

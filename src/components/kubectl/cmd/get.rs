@@ -290,6 +290,23 @@ mod tests {
         }
     }
 
+    /// An API server behind an APIService may have no tables.
+    #[tokio::test]
+    async fn objects_of_a_server_without_tables_have_names_and_ages() {
+        let server = Server::start().await;
+        for name in ["a", "b"] {
+            server.hold(&at(name), config_map(name, json!({"x": name})));
+        }
+        for (words, want) in [
+            (&["cm", "a"][..], "NAME   AGE\na      <unknown>\n"),
+            (&["cm", "-L", "x"], "NAME   AGE         X\na      <unknown>   a\nb      <unknown>   b\n"),
+            (&["cm", "-w", "--no-headers"], "a     <unknown>\nb     <unknown>\n"),
+        ] {
+            let result = server.kubectl(&[&["get"], words].concat()).await;
+            assert_eq!(result.out, want, "{words:?}: {result:?}");
+        }
+    }
+
     #[tokio::test]
     async fn one_object_is_not_sorted() {
         let server = Server::start().await;

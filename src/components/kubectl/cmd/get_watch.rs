@@ -1,6 +1,6 @@
 //! get --watch: what there is, and every change of it.
 
-use super::pages::{Sheet, fetch, items_of, pages, sorted, table_options};
+use super::pages::{Sheet, as_table, fetch, items_of, pages, sorted, table_options};
 use crate::builder::Selection;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -36,15 +36,8 @@ async fn watched(ctx: &Ctx, selection: Selection) -> Result<Watched, Fail> {
                 let (resource, path) = (info.resource.clone(), info.collection());
                 Ok(Watched { resource, path, first: Ok(info.clone()), selector: Some(selector) })
             }
-            many => {
-                for info in many {
-                    fetch(ctx, info, TABLE).await?;
-                }
-                text(format!(
-                    "watch is only supported on individual resources and resource collections - {} resources were found",
-                    many.len()
-                ))
-            }
+            // Several are shown by `show_several`, so this is none: files without objects.
+            _ => text("there is no object to watch in these files"),
         },
         Selection::Lists(lists) => match lists.as_slice() {
             [one] => {
@@ -53,6 +46,36 @@ async fn watched(ctx: &Ctx, selection: Selection) -> Result<Watched, Fail> {
             }
             _ => text("you may only specify a single resource type"),
         },
+    }
+}
+
+/// Prints several objects that were named, which cannot be watched. Source: kubectl's
+/// `GetOptions.watch`, and `Result.Watch` of its builder.
+///
+/// # Errors
+/// Always, unless one of them does not exist and `--ignore-not-found` allows it.
+async fn show_several(ctx: &Ctx, infos: &[Info], format: Option<Format>) -> Result<(), Fail> {
+    let resource = &infos[0].resource;
+    if !ctx.names_files() && infos.iter().any(|info| info.resource != *resource) {
+        return text("you may only specify a single resource type");
+    }
+    let accept = if format.is_some() { JSON } else { TABLE };
+    let mut pages = vec![];
+    for info in infos {
+        match fetch(ctx, info, accept).await {
+            Err(fail) if fail.is_not_found() && ctx.flags.is("ignore-not-found") => return Ok(()),
+            found => pages.push(found?),
+        }
+    }
+    if !ctx.flags.is("watch-only") {
+        View::new(ctx, resource, format, &pages).pages(&pages)?;
+    }
+    match ctx.names_files() {
+        true => text(format!(
+            "watch is only supported on individual resources and resource collections - {} resources were found",
+            infos.len()
+        )),
+        false => text("you may only watch a single resource or type of resource at a time"),
     }
 }
 
@@ -72,6 +95,11 @@ pub(super) async fn run(ctx: &Ctx, selection: Selection, format: Option<Format>)
         true => ctx.note("warning: --watch requested, --sort-by will be ignored for watch events received"),
         false => ctx.note("warning: --watch-only requested, --sort-by will be ignored"),
     }
+    if let Selection::Objects(infos, _) = &selection
+        && infos.len() > 1
+    {
+        return show_several(ctx, infos, format).await;
+    }
     let Watched { resource, path, first, selector: start } = watched(ctx, selection).await?;
     let accept = if format.is_some() { JSON } else { TABLE };
     let mut pages = match &first {
@@ -84,21 +112,7 @@ pub(super) async fn run(ctx: &Ctx, selection: Selection, format: Option<Format>)
     if sorts && accept == TABLE {
         pages = in_order(ctx, &resource, pages)?;
     }
-    let mut view = View {
-        ctx,
-        // Of one object's watch only the first event has columns, and that one is skipped.
-        head: pages.first().map_or_else(Head::default, Head::of),
-        widths: Remembering::default(),
-        options: TableOptions {
-            namespace: ctx.flags.is("all-namespaces") && resource.namespaced,
-            kind: ctx.flags.is("show-kind").then(|| resource.kind_group()),
-            ..table_options(ctx)
-        },
-        events: ctx.flags.is("output-watch-events"),
-        format,
-        resource: resource.clone(),
-        started: false,
-    };
+    let mut view = View::new(ctx, &resource, format, &pages);
     let version = match &first {
         Ok(_) => "0".to_string(),
         Err(_) => pages.first().map_or(String::new(), |p| value::text(p, "metadata.resourceVersion").into()),
@@ -138,8 +152,27 @@ struct View<'a> {
     started: bool,
 }
 
-impl View<'_> {
-    /// Prints what there is: the pages of a list, or one object.
+impl<'a> View<'a> {
+    /// A view that has printed nothing yet. `pages`: what there is, which has the columns.
+    fn new(ctx: &'a Ctx, resource: &Arc<Resource>, format: Option<Format>, pages: &[Value]) -> View<'a> {
+        View {
+            ctx,
+            // Of one object's watch only the first event has columns, and that one is skipped.
+            head: pages.first().map_or_else(Head::default, Head::of),
+            widths: Remembering::default(),
+            options: TableOptions {
+                namespace: ctx.flags.is("all-namespaces") && resource.namespaced,
+                kind: ctx.flags.is("show-kind").then(|| resource.kind_group()),
+                ..table_options(ctx)
+            },
+            events: ctx.flags.is("output-watch-events"),
+            format,
+            resource: resource.clone(),
+            started: false,
+        }
+    }
+
+    /// Prints what there is: the pages of a list, or objects.
     fn pages(&mut self, pages: &[Value]) -> Result<(), Fail> {
         let Some(format) = &self.format else {
             pages.iter().for_each(|page| self.rows(page, "ADDED"));
@@ -201,7 +234,7 @@ impl View<'_> {
                     false => format.print(object, true)?,
                 });
             }
-            (None, _) => self.rows(object, kind),
+            (None, _) => self.rows(&as_table(object.clone()), kind),
         }
         Ok(())
     }
@@ -268,6 +301,24 @@ mod tests {
         assert_eq!(result.err, want);
         let result = server.kubectl(&["get", "cm", "--watch-only", "--sort-by=.metadata.name"]).await;
         assert_eq!(result.err, "warning: --watch-only requested, --sort-by will be ignored\n");
+    }
+
+    #[tokio::test]
+    async fn several_objects_are_shown_and_not_watched() {
+        let server = Server::start().await;
+        for name in ["a", "b"] {
+            server.hold(&at(name), config_map(name, json!({})));
+        }
+        let one = "error: you may only watch a single resource or type of resource at a time\n";
+        for (words, out, err) in [
+            (&["cm", "a", "b", "-w"][..], "configmap/a\nconfigmap/b\n", one),
+            (&["cm/a", "cm/b", "--watch-only"], "", one),
+            (&["cm/a", "ns/n", "-w"], "", "error: you may only specify a single resource type\n"),
+        ] {
+            let result = server.kubectl(&[&["get", "-o", "name"], words].concat()).await;
+            let got = (result.code, result.out.as_str(), result.err.as_str());
+            assert_eq!(got, (1, out, err), "{words:?}");
+        }
     }
 
     #[tokio::test]

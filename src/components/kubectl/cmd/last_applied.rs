@@ -24,7 +24,7 @@ pub(crate) async fn view(ctx: &Ctx) -> Result<(), Fail> {
     let options = Options { all_by_type, all_selects: true, latest: true, ..Options::default() };
     let selection = builder::select(ctx, &ctx.args, options).await?;
     let (infos, failures) = builder::objects(ctx, selection).await?;
-    Fail::join(failures)?;
+    Fail::first(failures)?;
     for info in infos {
         let Some(last) = info.object["metadata"]["annotations"][LAST_APPLIED].as_str() else {
             // As in kubectl only an object from a file is reported.
@@ -57,7 +57,7 @@ pub(crate) async fn set(ctx: &Ctx) -> Result<(), Fail> {
         return text("must specify one of -f and -k");
     }
     let (infos, failures) = files::read(ctx, &files, Options::default()).await?;
-    Fail::join(failures)?;
+    Fail::first(failures)?;
     let mut changes = vec![];
     for mut info in infos {
         // The kept configuration lacks the annotation itself. `apply` would leave an empty map,
@@ -110,6 +110,22 @@ mod tests {
         for (flags, code, out) in [(&["-n", "default"] as &[&str], 0, "k: 1\n"), (&[], 1, "")] {
             let result = server.kubectl(&[&["apply", "view-last-applied", "cm"], flags].concat()).await;
             assert_eq!((result.code, result.out.as_str()), (code, out), "{result:?}");
+        }
+    }
+
+    /// Two failures would be printed without `error: ` before them.
+    #[tokio::test]
+    async fn the_first_object_that_cannot_be_read_ends_the_verb() {
+        let (server, file) = (Server::start().await, "{kind: A}\n---\n{kind: B}\n");
+        let unknown = "no matches for kind \"A\" in version \"\"\nensure CRDs are installed first\n";
+        for (line, code, err) in [
+            (&["apply", "view-last-applied", "cm", "a", "b"][..], 1, "configmaps/a not found\n"),
+            (&["debug", "a", "b", "--image=i"], 1, "pods/a not found\n"),
+            (&["apply", "set-last-applied", "-f", "-"], 1, unknown),
+            (&["diff", "-f", "-"], 2, unknown),
+        ] {
+            let result = server.kubectl_in(line, file, crate::Env::default()).await;
+            assert!(result.code == code && result.err.ends_with(err), "{line:?}: {result:?}");
         }
     }
 

@@ -7,11 +7,13 @@ use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::info::Info;
 use crate::lists::whole;
+use crate::output::Output;
 use crate::scheme;
 use crate::wire::paths;
 use api::gostr::{self, quote};
 use api::gotime;
 use api::value;
+use bytes::Bytes;
 use client::discovery::Resource;
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -251,22 +253,34 @@ async fn copy(
     paths::checked(&path).map_err(Fail::Text)?;
     let api = ctx.api().await?;
     let response = api.stream(&path, query).await?;
-    let mut body = response.into_body();
+    pass_on(&ctx.output, response.into_body(), prefix, whole_lines).await
+}
+
+/// Writes a log as it comes, up to its end or the failure that breaks it off. What came of its last
+/// line is written in both cases.
+async fn pass_on<B>(output: &Output, mut body: B, prefix: &str, whole_lines: bool) -> Result<(), Fail>
+where
+    B: http_body::Body<Data = Bytes, Error = Fail> + Unpin,
+{
     let mut lines = Lines { prefix, rest: vec![], open: false };
-    while let Some(frame) = body.frame().await {
-        // A log that broke off is reported with the plain cause; the words about connecting would
-        // be false.
-        let frame = frame.map_err(|fail| Fail::Text(fail.message()))?;
+    let ended = loop {
+        let frame = match body.frame().await {
+            None => break Ok(()),
+            // A log that broke off is reported with the plain cause; the words about connecting
+            // would be false.
+            Some(Err(fail)) => break Err(Fail::Text(fail.message())),
+            Some(Ok(frame)) => frame,
+        };
         let Some(data) = frame.data_ref() else { continue };
         if prefix.is_empty() && !whole_lines {
-            ctx.output.bytes(data);
+            output.bytes(data);
         } else {
-            ctx.output.bytes(&lines.push(data));
+            output.bytes(&lines.push(data));
         }
-        ctx.output.flush().await;
-    }
-    ctx.output.bytes(&lines.take(lines.rest.len()));
-    Ok(())
+        output.flush().await;
+    };
+    output.bytes(&lines.take(lines.rest.len()));
+    ended
 }
 
 /// A log on its way to the output: whole lines, each behind the prefix.
@@ -316,7 +330,10 @@ fn complete(rest: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kept::Kept;
     use crate::testing::Server;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
     use serde_json::json;
 
     #[test]
@@ -359,6 +376,18 @@ mod tests {
         assert_eq!(lines.push(b"y\nc\nd"), b"y\n[p] c\n");
         assert_eq!(lines.take(1), b"[p] d");
         assert_eq!(lines.take(0), b"");
+    }
+
+    #[tokio::test]
+    async fn a_log_that_breaks_off_is_written_up_to_its_last_byte() {
+        let kept = Kept::all();
+        let output = Output::new(Box::new(kept.clone()), Box::new(tokio::io::sink()));
+        let frames = [Ok(Frame::data(Bytes::from("a\nb"))), Err(Fail::Text("lost".into()))];
+        let body = StreamBody::new(futures::stream::iter(frames));
+        let ended = pass_on(&output, body, "[p] ", true).await;
+        output.flush().await;
+        assert_eq!(ended.map_err(|fail| fail.message()), Err("lost".to_string()));
+        assert_eq!(kept.text(), "[p] a\n[p] b");
     }
 
     #[tokio::test]

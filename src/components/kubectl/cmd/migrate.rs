@@ -6,7 +6,7 @@
 //! fields are given to the new one and the configuration is applied again (KEP-2155;
 //! k8s.io/client-go/util/csaupgrade).
 
-use super::common::LAST_APPLIED;
+use super::common::{LAST_APPLIED, validation};
 use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::info::Info;
@@ -40,6 +40,7 @@ pub(super) async fn run(ctx: &Ctx, info: &Info, applied: &Value, manager: &str) 
         }
     }
     let old: BTreeSet<String> = owners(&object, "Update");
+    let query = [("fieldManager", manager), ("fieldValidation", validation(ctx)?)];
     let mut tries = 0;
     loop {
         let Some(fields) = moved(value::list(&object, "metadata.managedFields"), &old, manager) else {
@@ -50,7 +51,7 @@ pub(super) async fn run(ctx: &Ctx, info: &Info, applied: &Value, manager: &str) 
             {"op": "replace", "path": "/metadata/resourceVersion", "value": value::at(&object, "metadata.resourceVersion")},
         ]);
         let api = ctx.api().await?;
-        match api.patch(&info.path(), &[], JSON_PATCH, encoded(&patch)).await {
+        match api.patch(&info.path(), &query, JSON_PATCH, encoded(&patch)).await {
             Ok(_) => return Ok(true),
             Err(fail) if fail.code() == Some(409) && tries < RETRIES => {
                 tries += 1;
@@ -73,7 +74,7 @@ async fn keep_annotation(ctx: &Ctx, info: &Info, object: &Value) -> Result<Optio
     if !info.namespace.is_empty() {
         value::put(&mut only, "metadata.namespace", info.namespace.as_str());
     }
-    let query = [("fieldManager", OF_ANNOTATION), ("force", "false")];
+    let query = [("fieldManager", OF_ANNOTATION), ("fieldValidation", validation(ctx)?)];
     let body = bytes::Bytes::from(json::compact(&only));
     ctx.api().await?.patch(&info.path(), &query, APPLY_PATCH, body).await.map(Some)
 }

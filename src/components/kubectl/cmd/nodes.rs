@@ -36,9 +36,7 @@ pub(super) async fn nodes(ctx: &Ctx) -> Result<Vec<Info>, Fail> {
         _ => builder::by_arguments(ctx, &["nodes".to_string()], Options::default()).await?,
     };
     let (infos, failures) = builder::objects(ctx, selection).await?;
-    if let Some(fail) = failures.into_iter().next() {
-        return Err(fail);
-    }
+    Fail::first(failures)?;
     let other = infos.iter().map(|info| info.resource.clone()).find(|r| r.qualified() != "nodes");
     other.map_or(Ok(infos), |r| {
         let gvr = quote(&format!("{}/{}, Resource={}", r.group, r.version, r.plural));

@@ -3,6 +3,7 @@
 
 use super::common::subresource;
 use crate::ctx::Ctx;
+use crate::describe::since;
 use crate::error::Fail;
 use crate::info::Info;
 use crate::lists::{self, Listing, unlistable};
@@ -11,7 +12,7 @@ use crate::wire::api::TABLE;
 use crate::wire::paths;
 use api::value;
 use client::discovery::Resource;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Reads the flags about the columns of tables.
@@ -30,8 +31,33 @@ pub(super) async fn fetch(ctx: &Ctx, info: &Info, accept: &str) -> Result<Value,
     let answer = ctx.api().await?.get_as(&path, &[], accept).await;
     match answer {
         Err(fail) => Err(info.lost(ctx, fail).await),
+        Ok(object) if accept == TABLE => Ok(as_table(object)),
         found => found,
     }
+}
+
+/// Returns an answer as a table. An API server that has no tables answers with the objects: of
+/// these the names and ages are shown. Source: cli-runtime's `tableprinter.go`,
+/// `defaultHandlerEntry`.
+pub(super) fn as_table(mut answer: Value) -> Value {
+    if value::text(&answer, "kind") == "Table" {
+        return answer;
+    }
+    let row = |object: Value| {
+        let name = value::text(&object, "metadata.name").to_string();
+        let cells = [name, since(value::text(&object, "metadata.creationTimestamp"))];
+        json!({"cells": cells, "object": object})
+    };
+    let metadata = value::at(&answer, "metadata").clone();
+    let items = answer.get_mut("items").map(Value::take);
+    let rows: Vec<Value> = match items {
+        Some(Value::Array(items)) => items.into_iter().map(row).collect(),
+        Some(_) => vec![],
+        None => vec![row(answer)],
+    };
+    let name = json!({"name": "Name", "type": "string", "format": "name"});
+    let columns = [name, json!({"name": "Age", "type": "string"})];
+    json!({"kind": "Table", "metadata": metadata, "columnDefinitions": columns, "rows": rows})
 }
 
 /// One page after another.
@@ -54,7 +80,7 @@ pub(super) async fn pages(ctx: &Ctx, listing: &Listing, accept: &str) -> Result<
         let page = ctx.api().await?.get_as(&path, &query, accept).await;
         let page = page.map_err(|fail| unlistable(ctx, &listing.resource, fail))?;
         token = value::text(&page, "metadata.continue").to_string();
-        found.push(page);
+        found.push(if accept == TABLE { as_table(page) } else { page });
         if token.is_empty() {
             return Ok(found);
         }

@@ -1,7 +1,7 @@
 //! patch: some fields of an object.
 
 use super::apply::is_strategic;
-use super::common::{DryRun, objects_as_given, subresource};
+use super::common::{DryRun, objects_as_given, subresource, subresources};
 use super::record::record_behind;
 use crate::builder;
 use crate::ctx::Ctx;
@@ -24,26 +24,22 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if ctx.flags.is("local") && !ctx.args.is_empty() {
         return text("cannot specify --local and server resources");
     }
-    let (infos, mut failures) = match ctx.flags.is("local") {
+    let (sub, local) = (subresource(ctx), ctx.flags.is("local"));
+    let (infos, mut failures) = match local {
         true => builder::local_or_there(ctx, &ctx.args, Options::default()).await?,
-        false => objects_as_given(ctx, builder::select(ctx, &ctx.args, Options::default()).await?).await?,
+        false => {
+            let selection = builder::select(ctx, &ctx.args, Options::default()).await?;
+            match sub.as_str() {
+                "" => objects_as_given(ctx, selection).await?,
+                below => subresources(ctx, selection, below).await?,
+            }
+        }
     };
     if infos.is_empty() {
         Fail::join(failures)?;
         return text("no objects passed to patch");
     }
-    let (sub, local) = (subresource(ctx), ctx.flags.is("local"));
-    for mut info in infos {
-        if !sub.is_empty() && !local {
-            match ctx.api().await?.get(&format!("{}{sub}", info.path()), &[]).await {
-                Ok(object) => info.object = object,
-                Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
-                    failures.push(fail);
-                    continue;
-                }
-                Err(other) => return Err(other),
-            }
-        }
+    for info in infos {
         let mut query = vec![("fieldManager", "kubectl-patch")];
         if !ctx.flags.text("field-manager").is_empty() {
             query[0].1 = ctx.flags.text("field-manager");
@@ -225,6 +221,21 @@ mod tests {
         let result = server.kubectl_in(&line, &file, crate::Env::default()).await;
         assert_eq!((result.code, result.out.as_str()), (0, "configmap/a patched\n"), "{result:?}");
         assert_eq!(server.object(&at("a")).unwrap()["data"]["k"], "v");
+    }
+
+    #[tokio::test]
+    async fn a_subresource_is_patched_without_the_right_to_read_its_object() {
+        let server = Server::start_with(|request| {
+            (request.method == "GET" && request.path == at("a")).then(|| refusal(403, "Forbidden", "no"))
+        })
+        .await;
+        let status = format!("{}/status", at("a"));
+        server.hold(&status, config_map("a", json!({})));
+        let patch = r#"{"data":{"k":"v"}}"#;
+        let line = ["patch", "cm", "a", "--subresource=status", "--type=merge", "-p", patch];
+        let result = server.kubectl(&line).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "configmap/a patched\n"), "{result:?}");
+        assert_eq!(server.object(&status).unwrap()["data"]["k"], "v");
     }
 
     #[tokio::test]

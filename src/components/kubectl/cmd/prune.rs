@@ -33,7 +33,11 @@ const USUAL: &[(&str, &str)] = &[
     ("v1", "PersistentVolume"),
 ];
 
-/// Do the flags go together, and does the allowlist name kinds?
+/// Checks `--prune` and the flags beside it.
+///
+/// # Errors
+/// [`Fail::Text`]: the flags exclude each other, nothing says which objects may be pruned, or the
+/// allowlist names a kind that the server does not have.
 pub(crate) async fn check(ctx: &Ctx) -> Result<(), Fail> {
     let (all, selector) = (ctx.flags.is("all"), ctx.flags.text("selector"));
     if all && !selector.is_empty() {

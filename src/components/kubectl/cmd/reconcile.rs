@@ -267,6 +267,7 @@ fn uncovered(owner: &[Value], wanted: &[Value]) -> Vec<Value> {
     wanted.iter().flat_map(atoms).filter(|a| !owner.iter().any(|o| covers(o, a))).collect()
 }
 
+/// Compares subjects as upstream's `diffSubjectLists`: one that is named twice is in the gap once.
 fn subjects(have: &[Value], want: &[Value]) -> Gap {
     let same = |a: &Value, b: &Value| {
         ["kind", "apiGroup", "name", "namespace"].iter().all(|f| {
@@ -278,7 +279,14 @@ fn subjects(have: &[Value], want: &[Value]) -> Gap {
         })
     };
     let not_in = |these: &[Value], those: &[Value]| -> Vec<Value> {
-        these.iter().filter(|t| !those.iter().any(|o| same(t, o))).cloned().collect()
+        let mut only: Vec<Value> = vec![];
+        for subject in these {
+            let is_in = |subjects: &[Value]| subjects.iter().any(|other| same(subject, other));
+            if !is_in(those) && !is_in(&only) {
+                only.push(subject.clone());
+            }
+        }
+        only
     };
     Gap { missing: not_in(want, have), extra: not_in(have, want) }
 }
@@ -360,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_nobody_gives_is_missing() {
+    fn only_what_no_rule_gives_is_missing() {
         let rule = |verbs: &[&str], resources: &[&str]| json!({"apiGroups": [""], "resources": resources, "verbs": verbs});
         let have = [rule(&["get"], &["pods", "services"]), rule(&["*"], &["secrets"])];
         let want = [rule(&["get", "list"], &["pods"]), rule(&["delete"], &["secrets"])];
@@ -380,6 +388,13 @@ mod tests {
         let full = json!({"kind": "User", "name": "a", "apiGroup": "rbac.authorization.k8s.io"});
         let gap = subjects(&[full, user("c")], &[user("a"), user("b")]);
         assert_eq!((gap.missing, gap.extra), (vec![user("b")], vec![user("c")]));
+    }
+
+    #[test]
+    fn a_subject_that_a_file_names_twice_is_added_once() {
+        let user = |name: &str| json!({"kind": "User", "name": name});
+        let gap = subjects(&[user("c"), user("c")], &[user("a"), user("b"), user("a")]);
+        assert_eq!((gap.missing, gap.extra), (vec![user("a"), user("b")], vec![user("c")]));
     }
 
     #[test]

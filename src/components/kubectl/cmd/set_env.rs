@@ -14,7 +14,7 @@ use api::value;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-/// Does `--containers` (a name, or `*` as a wildcard) mean this container?
+/// Returns whether `--containers`, a name in which `*` stands for any text, means this container.
 fn chosen(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern.is_empty() || pattern == name,

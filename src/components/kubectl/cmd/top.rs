@@ -188,7 +188,8 @@ pub(crate) async fn pod(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
-/// No pod has metrics: are there no pods, or are all too young, or is something wrong?
+/// Reports that no pod has metrics. That is no failure where there are no pods. A pod that is older
+/// than [`PATIENCE_SECS`] is named: it should have some.
 fn nothing(ctx: &Ctx, pods: &[Value], namespace: Option<&str>) -> Result<(), Fail> {
     if pods.is_empty() {
         ctx.note(match namespace {

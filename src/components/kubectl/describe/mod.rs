@@ -25,7 +25,7 @@ use super::error::Fail;
 use super::info::Info;
 pub(crate) use rbac::rows as rules;
 use serde_json::Value;
-pub(crate) use text::{Text, interval};
+pub(crate) use text::{Text, interval, since};
 
 /// The whole description of an object.
 pub(crate) async fn describe(ctx: &Ctx, info: &Info) -> Result<String, Fail> {

@@ -203,7 +203,7 @@ pub(super) fn shortened(text: &str, max: usize) -> String {
 }
 
 /// The age of a timestamp, `<unknown>` if there is none.
-pub(super) fn since(timestamp: &str) -> String {
+pub(crate) fn since(timestamp: &str) -> String {
     match timestamp.parse::<Timestamp>() {
         Ok(at) => duration::human(clock::now().duration_since(at).as_secs()),
         Err(_) => "<unknown>".into(),

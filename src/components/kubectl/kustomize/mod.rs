@@ -70,7 +70,7 @@ pub(crate) async fn build(ctx: &Ctx, typed: &str) -> Result<Built, Fail> {
     built
 }
 
-/// Whether a name is a URL or one of a Git repository.
+/// Returns whether a name is a URL or one of a Git repository.
 fn is_remote(name: &str) -> bool {
     name.contains("://") || ["git@", "git::", "github.com/"].iter().any(|start| name.starts_with(start))
 }

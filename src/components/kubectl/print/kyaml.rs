@@ -147,7 +147,7 @@ impl Writer {
     }
 }
 
-/// May a key stand without quotes: is it a word, and to no parser anything but a text?
+/// Returns whether a key needs no quotes: it is a word, and every YAML parser takes it for a text.
 fn is_plain(key: &str) -> bool {
     let last = key.chars().count().saturating_sub(1);
     let is_word = key.chars().enumerate().all(|(at, c)| {
@@ -156,7 +156,8 @@ fn is_plain(key: &str) -> bool {
     is_word && !key.is_empty() && !is_ambiguous(key)
 }
 
-/// Whether some YAML parser takes the unquoted text for null, a boolean, a number or a time.
+/// Returns whether a YAML parser may take the unquoted text for something else: null, a boolean, a
+/// number or a time.
 fn is_ambiguous(text: &str) -> bool {
     let lower = text.to_lowercase();
     let words = ["null", "true", "t", "y", "yes", "on", "false", "f", "n", "no", "off"];

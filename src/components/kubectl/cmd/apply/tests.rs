@@ -54,7 +54,7 @@ async fn force_puts_the_old_object_back_when_the_new_one_is_refused() {
 }
 
 #[tokio::test]
-async fn without_overwrite_a_value_of_somebody_else_is_a_conflict() {
+async fn without_overwrite_a_value_of_another_client_is_a_conflict() {
     let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
     let result = server.kubectl(&["apply", "-f", &file(&dir, json!({"k": "1"}))]).await;
     assert_eq!(result.code, 0, "{result:?}");
@@ -148,6 +148,7 @@ async fn a_server_side_apply_takes_over_the_fields_of_client_side_apply() {
         (moved["path"].as_str(), moved["value"][0]["operation"].as_str()),
         (Some("/metadata/managedFields"), Some("Apply"))
     );
+    assert!(sent.iter().all(|a| a.query.contains("fieldManager=kubectl&fieldValidation=Strict")), "{sent:?}");
 }
 
 #[tokio::test]

@@ -185,12 +185,18 @@ pub(crate) async fn config_map(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 /// `--append-hash`: the name gets a hash of the content, so that another content is another object.
+/// Without data that is the hash of an empty map, as kubectl makes one for every object.
 fn append_hash(ctx: &Ctx, object: &mut Value) {
     if !ctx.flags.is("append-hash") {
         return;
     }
     use api::value::{at, put, text};
-    let mut content = json!({"kind": text(object, "kind"), "name": text(object, "metadata.name"), "data": at(object, "data")});
+    let data = match at(object, "data") {
+        Value::Null => json!({}),
+        data => data.clone(),
+    };
+    let mut content =
+        json!({"kind": text(object, "kind"), "name": text(object, "metadata.name"), "data": data});
     if text(object, "kind") == "Secret" {
         content["type"] = text(object, "type").into();
     } else if at(object, "binaryData").is_object() {
@@ -283,6 +289,24 @@ mod tests {
         let result = server.kubectl(&[&create[..], &literals[..]].concat()).await;
         let made: Value = serde_json::from_str(&result.out).unwrap();
         assert_eq!(made["data"], json!({"a": "say \"hi\"", "b": "'x'"}));
+    }
+
+    /// The names are those of kubectl.
+    #[tokio::test]
+    async fn an_object_without_data_has_the_hash_of_an_empty_map() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        let file = dir.path().join("f2.bin");
+        std::fs::write(&file, b"\xff\xfe").unwrap();
+        let from = format!("--from-file={}", file.display());
+        for (words, name) in [
+            (&["configmap", "c"][..], "configmap/c-94b26g54cg\n"),
+            (&["configmap", "c", from.as_str()], "configmap/c-tt7khh2g5c\n"),
+            (&["secret", "generic", "c"], "secret/c-g89b49tb77\n"),
+        ] {
+            let flags = ["--append-hash", "--dry-run=client", "-o", "name"];
+            let result = server.kubectl(&[&["create"], words, &flags[..]].concat()).await;
+            assert_eq!((result.code, result.out.as_str()), (0, name), "{result:?}");
+        }
     }
 
     #[tokio::test]

@@ -54,11 +54,11 @@ impl Draft<'_> {
             }
         };
         let mut options = std::fs::OpenOptions::new();
-        let file = options.create(true).write(true).truncate(true).mode(0o600).open(&path);
-        if let Err(error) = file.and_then(|mut file| file.write_all(ended.as_bytes())) {
-            if path != self.path {
-                let _ = std::fs::remove_file(&path); // a part of the edits, which the other file has
-            }
+        // A new file, as upstream: the folder is everyone's, and a link that another user put there
+        // would lead the content of a Secret into that user's file.
+        let mut file = options.create_new(true).write(true).mode(0o600).open(&path)?;
+        if let Err(error) = file.write_all(ended.as_bytes()) {
+            let _ = std::fs::remove_file(&path); // a part of the text; an older file has the edits
             return Err(error.into());
         }
         let before = std::mem::replace(&mut self.path, path);
@@ -101,10 +101,11 @@ impl Draft<'_> {
 
 impl Drop for Draft<'_> {
     fn drop(&mut self) {
-        if self.done || !self.has_edits() {
-            let _ = std::fs::remove_file(&self.path); // it may never have been written
-        } else if !self.path_printed {
+        let is_needed = !self.done && self.has_edits();
+        if is_needed && !self.path_printed {
             self.print_path();
+        } else if !is_needed && self.written.is_some() {
+            let _ = std::fs::remove_file(&self.path); // the editor may have removed it
         }
     }
 }

@@ -5,7 +5,7 @@ mod draft;
 
 use super::apply::is_strategic;
 use super::common::{
-    DryRun, LAST_APPLIED, Printer, annotate_last_applied, remember, subresource, validation,
+    DryRun, LAST_APPLIED, Printer, annotate_last_applied, remember, subresource, subresources, validation,
 };
 use super::record::record;
 use crate::builder;
@@ -52,14 +52,11 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let as_json = as_json(ctx)?;
     let selection =
         builder::select(ctx, &ctx.args, Options { all_by_type: true, ..Options::default() }).await?;
-    let (mut infos, failures) = builder::objects(ctx, selection).await?;
+    let (infos, failures) = match subresource(ctx).as_str() {
+        "" => builder::objects(ctx, selection).await?,
+        below => subresources(ctx, selection, below).await?,
+    };
     Fail::join(failures)?;
-    let below = subresource(ctx);
-    if !below.is_empty() {
-        for info in &mut infos {
-            info.object = ctx.api().await?.get(&format!("{}{below}", info.path()), &[]).await?;
-        }
-    }
     edit(ctx, infos, as_json, Mode::Patch).await
 }
 

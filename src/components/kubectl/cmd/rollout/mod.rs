@@ -282,7 +282,8 @@ async fn patch_each(
 }
 
 pub(crate) async fn restart(ctx: &Ctx) -> Result<(), Fail> {
-    let now = jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string().replace("+00:00", "Z");
+    let now = jiff::Zoned::new(clock::now(), jiff::tz::TimeZone::system());
+    let now = now.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string().replace("+00:00", "Z");
     patch_each(ctx, "restarted", |info| match info.resource.kind.as_str() {
         "Deployment" if value::flag(&info.object, "spec.paused") => {
             Err(about(info, "can't restart paused deployment (run rollout resume first)"))

@@ -28,9 +28,14 @@ fn is_unobserved(object: &Value) -> bool {
 fn deployment_state(name: &str, object: &Value, revision: i64) -> Result<(String, bool), Fail> {
     let int = |path: &str| int(object, path);
     if revision > 0 {
-        let running: i64 = annotation(object, REVISION).parse().map_err(|_| {
-            Fail::Text(format!("cannot get the revision of deployment {name}: it has no revision annotation"))
-        })?;
+        // A Deployment has the annotation once its controller has seen it.
+        let running: i64 = match annotation(object, REVISION) {
+            "" => 0,
+            given => given.parse().map_err(|_| {
+                let why = format!("strconv.ParseInt: parsing {}: invalid syntax", quote(given));
+                Fail::Text(format!("cannot get the revision of deployment {name}: {why}"))
+            })?,
+        };
         if running != revision {
             return text(format!(
                 "desired revision ({revision}) is different from the running revision ({running})"

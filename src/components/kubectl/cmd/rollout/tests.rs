@@ -156,3 +156,22 @@ async fn a_selector_that_matches_nothing_has_no_status_and_no_failure() {
     let want = "No resources found in default namespace.\n";
     assert_eq!((result.code, result.out.as_str(), result.err.as_str()), (0, "", want));
 }
+
+#[tokio::test]
+async fn a_deployment_without_the_annotation_is_at_revision_zero() {
+    let server = crate::testing::Server::start().await;
+    let at = "/apis/apps/v1/namespaces/default/deployments/web";
+    let line = ["rollout", "status", "deploy/web", "--watch=false", "--revision=3"];
+    for (annotations, want) in [
+        (json!({}), "desired revision (3) is different from the running revision (0)"),
+        (
+            json!({REVISION: "x"}),
+            "cannot get the revision of deployment \"web\": strconv.ParseInt: parsing \"x\": invalid syntax",
+        ),
+    ] {
+        let metadata = json!({"name": "web", "namespace": "default", "annotations": annotations});
+        server.hold(at, json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata}));
+        let result = server.kubectl(&line).await;
+        assert_eq!((result.code, result.err), (1, format!("error: {want}\n")));
+    }
+}

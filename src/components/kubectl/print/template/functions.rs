@@ -198,7 +198,11 @@ pub(super) fn call(word: &str, args: Vec<Value>) -> Result<Value, String> {
             Value::String(s) => s.len().into(),
             Value::Array(a) => a.len().into(),
             Value::Object(o) => o.len().into(),
-            Value::Null => return Err("error calling len: len of untyped nil".into()),
+            // Go's `length` asks for the type of a value that is none, and prints that panic.
+            Value::Null => {
+                let panic = "reflect: call of reflect.Value.Type on zero Value";
+                return Err(format!("error calling len: {panic}"));
+            }
             other => return Err(format!("error calling len: len of type {}", type_of(other))),
         },
         "index" => indexed(first, more).map_err(in_call)?,

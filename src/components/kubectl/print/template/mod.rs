@@ -256,6 +256,7 @@ mod tests {
             ("index .m \"none\" \"k\"", "error calling index: index of nil pointer"),
             ("index .n 0", "error calling index: can't index item of type int64"),
             ("index .none", "error calling index: index of untyped nil"),
+            ("len .none", "error calling len: reflect: call of reflect.Value.Type on zero Value"),
             ("slice .n", "error calling slice: can't slice item of type int64"),
             ("slice .s 0 1 2", "error calling slice: cannot 3-index slice a string"),
             ("slice .l 0 1 2 2", "error calling slice: too many slice indexes: 4"),
