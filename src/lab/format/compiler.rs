@@ -3,7 +3,7 @@
 use super::text::{FAULTS_MAX, Fault};
 use crate::cel::facts::ANSWER;
 use crate::cel::{self, Defines, Expr, Meaning, Template, Use};
-use crate::lines;
+use crate::lines::{self, Act};
 use crate::playable;
 use std::path::Path;
 
@@ -145,9 +145,10 @@ impl<'a> Compiler<'a> {
     /// Lines that prepare a step whenever it begins, also once more: what they make may be there.
     pub(super) fn setup_of_step(&mut self, lines: &[String]) {
         self.lines(lines);
-        for (line, _) in lines::commands(lines) {
-            let mut words = line.split_whitespace().skip_while(|word| matches!(*word, "k" | "kubectl"));
-            if matches!(words.next(), Some("autoscale" | "create" | "expose" | "run")) {
+        for (line, _) in lines::commands(lines).into_iter().filter(|(line, _)| !lines::may_fail(line).1) {
+            let words = shlex::split(&line).unwrap_or_default();
+            let (verb, _) = lines::verb_and_words(lines::arguments(&words));
+            if matches!(Act::of(verb), Some(Act::Creates | Act::Generates)) {
                 let what = "fails when the step begins once more; use `kubectl apply`, or a `-` before it";
                 self.fault(&line, format!("{line:?} {what}"));
             }
