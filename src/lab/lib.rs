@@ -89,6 +89,7 @@ mod judge;
 mod lines;
 pub mod needs;
 mod observe;
+mod past;
 mod playable;
 pub mod practice;
 pub mod progress;

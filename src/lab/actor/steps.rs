@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::format::Lesson;
 use crate::lines::objects;
 use crate::needs;
+use crate::past;
 use crate::progress;
 use crate::view::State;
 use crate::words::{self, Notice, With, Word};
@@ -245,13 +246,10 @@ impl Actor {
         Ok(notices)
     }
 
-    /// Returns whether the store no longer has what was at this revision. It has compacted it, or
-    /// it has gone back itself (restored from a backup, or replaced) and its revisions end before.
-    /// False if it does not answer.
+    /// Returns whether the store no longer has what was at this revision. False if it does not
+    /// answer.
     pub(super) async fn is_lost(&self, revision: i64) -> bool {
-        let steps = self.host.past(Past::Steps).await.unwrap_or_default();
-        let is_compacted = steps["oldest"].as_i64().is_some_and(|oldest| oldest > revision);
-        is_compacted || steps["revision"].as_i64().is_some_and(|newest| newest < revision)
+        past::is_lost(&self.host.past(Past::Steps).await.unwrap_or_default(), revision)
     }
 
     /// Notes the learner's answer to the question before the open step's task, unless the step is

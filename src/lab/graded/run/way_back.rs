@@ -6,6 +6,7 @@ use super::{LabRun, plan};
 use crate::graded::book::Open;
 use crate::graded::words::{self, Word};
 use crate::lines;
+use crate::past;
 use crate::teacher::{self, LINE_MAX};
 use cluster::faults::{Act, Broken, Fault};
 use cluster::guest::{HOLD, Inside, LessonScope};
@@ -14,8 +15,10 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 impl LabRun {
-    /// Has the API servers keep the history from before the open lab, and no other. Errors: the
-    /// store does not answer.
+    /// Has the API servers keep the history from before the open lab, and no other.
+    ///
+    /// # Errors
+    /// The store does not answer.
     pub(super) async fn hold_history(&self) -> Result<(), String> {
         let wanted = self.book().open.as_ref().map_or(String::new(), |open| open.base.to_string());
         let found = self.host.inside(&Inside::Key(HOLD.into())).await?;
@@ -30,11 +33,13 @@ impl LabRun {
         self.host.put_key(HOLD, wanted, found["version"].as_i64().unwrap_or_default()).await
     }
 
-    /// Returns whether the store has given up what was at this revision of the open lab. It does so
-    /// where it has no other room. Errors: no API server answers.
+    /// Returns whether the store no longer has what was at this revision of the open lab: it gives
+    /// that up where it has no other room, and one that was restored never had it.
+    ///
+    /// # Errors
+    /// No API server answers.
     pub(super) async fn is_gone(&self, revision: i64) -> Result<bool, String> {
-        let steps = self.host.past(Past::Steps).await?;
-        Ok(steps["oldest"].as_i64().is_some_and(|oldest| oldest > revision))
+        Ok(past::is_lost(&self.host.past(Past::Steps).await?, revision))
     }
 
     /// Takes away what the open lab made, and closes it. `left`: without a grade, because its
@@ -266,6 +271,19 @@ mod tests {
         let stays = run.stays(&open("broken-selector", 7)).await;
         let stays: Vec<String> = stays.iter().map(ToString::to_string).collect();
         assert_eq!(stays, ["services/kubernetes"]);
+        crew.kill();
+    }
+
+    /// Such a lab could neither be left nor be started again: the server refused its way back.
+    #[tokio::test]
+    async fn a_store_that_was_restored_has_nothing_from_before_the_lab() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_silent, address) = stage::silent().await;
+        let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({"revision": 7, "oldest": 1})))));
+        let stage = Stage::new(dir.path(), address, past).await;
+        let crew = Crew::new("labs");
+        let run = labs(&crew, &stage);
+        assert_eq!((run.is_gone(7).await, run.is_gone(8).await), (Ok(false), Ok(true)));
         crew.kill();
     }
 
