@@ -119,9 +119,13 @@ impl Actor {
         Ok(())
     }
 
-    /// To a step, which begins anew: the objects return to what they were when it began. Steps in
-    /// between that are not done, or of which a jump has taken back what was done, are played
+    /// Goes to a step, which begins anew: the objects return to what they were when it began. Steps
+    /// in between that are not done, or of which a jump has taken back what was done, are played
     /// first. `plan`: of the way back that the learner has agreed to; null: any.
+    ///
+    /// # Errors
+    /// There is no such step, the lines were stopped, or the objects cannot go back as agreed: then
+    /// the open step stays open. The text is for people.
     pub(super) async fn goto(&mut self, word: &str, plan: &Value, lang: &str) -> Result<(), String> {
         let (lesson, step) = parts(word);
         // Before a setup is played.

@@ -38,6 +38,10 @@ fn needs_network(task: &Task) -> bool {
 const SAVE_TIME_MS: u64 = 10_000;
 
 impl LabRun {
+    /// Looks how the tasks stand that can be seen without disturbing anything.
+    ///
+    /// # Errors
+    /// It cannot be written down what people had written when the time was over.
     pub(super) async fn check(&self, current: Current, lang: &str) -> Result<Value, String> {
         self.world.read(self.host.tap());
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
@@ -221,7 +225,10 @@ impl LabRun {
         futures::future::join_all(looks).await.into_iter().collect()
     }
 
-    /// Shows the next hint that fits. Errors: there is none, or it cannot be noted.
+    /// Shows the next hint that fits.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be noted.
     pub(super) async fn hint(&self, current: Current, lang: &str) -> Result<Value, String> {
         let fitting = self.fitting(&current, lang);
         let hint = fitting.first().ok_or_else(|| self.no_hint(&current, lang))?;

@@ -43,8 +43,11 @@ impl LabRun {
     }
 
     /// Takes away what the open lab made, and closes it. `left`: without a grade, because its
-    /// learner said so. `plan`: of the way back that was agreed to; null: any. Answers the objects
+    /// learner said so. `plan`: of the way back that was agreed to; null: any. Returns the objects
     /// that were deleted because there is no way back.
+    ///
+    /// # Errors
+    /// The lab stays open: nothing could be taken away, or not as agreed. The text is for people.
     pub(super) async fn put_back(&self, left: bool, plan: &Value, lang: &str) -> Result<Vec<Loss>, String> {
         let Some(open) = self.book().open.clone() else { return Ok(vec![]) };
         let failed = |why: String| words::say(lang, Word::NoReset, &[&open.lab, &why]);
@@ -94,7 +97,10 @@ impl LabRun {
     }
 
     /// Mends what the setup of the open lab broke with `fault`. What else is broken stays so, but
-    /// for links and disks, which can only be mended together. Errors: the cluster refuses it.
+    /// for links and disks, which can only be mended together.
+    ///
+    /// # Errors
+    /// The cluster refuses it.
     async fn mend(&self, open: &Open) -> Result<(), String> {
         let Some(lab) = self.labs.get(&open.lab) else { return Ok(()) };
         let faults = faults(&lab.setup_lines(&lab.variant(open.seed)?));
@@ -107,8 +113,10 @@ impl LabRun {
         mended.map_err(|error| cluster::chain(&error))
     }
 
-    /// What the setup of the open lab makes: its namespaces, and objects in other ones. Errors: the
-    /// lab is no longer among the labs.
+    /// What the setup of the open lab makes: its namespaces, and objects in other ones.
+    ///
+    /// # Errors
+    /// The lab is no longer among the labs.
     pub(super) fn outermost(&self, open: &Open, lang: &str) -> Result<Vec<Loss>, String> {
         let gone = || words::say(lang, Word::Gone, &[&open.lab]);
         let lab = self.labs.get(&open.lab).ok_or_else(gone)?;
@@ -159,7 +167,10 @@ pub(super) fn mending(faults: &[Fault], broken: &[Broken]) -> Vec<String> {
 
 impl teacher::Teacher {
     /// Deletes an object and waits until it is gone; of a namespace the pods get no time to end, as
-    /// they are of no use any more. Errors: kubectl's.
+    /// they are of no use any more.
+    ///
+    /// # Errors
+    /// What kubectl says.
     async fn delete(&self, object: &Loss) -> Result<(), String> {
         let resource = api::status::qualified(&object.group, &object.resource);
         let mut lines = vec![];
