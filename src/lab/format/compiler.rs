@@ -43,6 +43,7 @@ fn step_ids<'t>(lines: &[&'t str]) -> Vec<(usize, &'t str)> {
 }
 
 impl<'a> Compiler<'a> {
+    /// Reads a file from its beginning: no step is read yet, and no name is defined.
     pub(super) fn new(text: &'a str, file: &'a Path, faults: &'a mut Vec<Fault>) -> Compiler<'a> {
         Compiler { text, file, faults, step: String::new(), has_answer: false, defines: Defines::default() }
     }

@@ -427,6 +427,7 @@ impl Facts {
         self.open_question.store(false, Ordering::Relaxed);
     }
 
+    /// True if an evaluation has asked for something since [`Facts::ask_anew`].
     pub(super) fn has_asked(&self) -> bool {
         self.open_question.load(Ordering::Relaxed)
     }
