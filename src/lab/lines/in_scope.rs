@@ -3,7 +3,9 @@
 
 use crate::lines::{self, Place, is_assignment, knows_namespaces, letters};
 use cluster::guest::{LESSON_NAMESPACE, LessonScope};
+use kubectl::flag::Kind;
 use kubectl::manifest::documents;
+use kubectl::table::{self, Verb};
 use serde_json::Value as Json;
 
 /// Begins the name of a user that is a service account. Its namespace and its name follow.
@@ -39,11 +41,11 @@ pub(crate) fn line(line: &str, scope: &LessonScope) -> String {
         return line.into();
     }
     let mut out = line.to_string();
-    for flag in BEFORE_NAMESPACE {
-        let is_short = flag.trim_start().starts_with("-n");
+    for flag in BEFORE_NAMESPACE.iter().copied().chain(joined_flags(line)) {
+        let is_short = flag.trim_start().starts_with('-') && !flag.starts_with("--");
         let mut rest = out.as_str();
         let mut turned = String::new();
-        while let Some((before, after)) = rest.split_once(*flag) {
+        while let Some((before, after)) = rest.split_once(flag) {
             turned.push_str(before);
             turned.push_str(flag);
             // A shell takes blanks and quotes away: `-n  "default"`.
@@ -69,6 +71,20 @@ pub(crate) fn line(line: &str, scope: &LessonScope) -> String {
         out = turned;
     }
     out
+}
+
+/// Returns the flags of a line that are an `-n` with other short flags before it, which have no
+/// value. Example: `kubectl logs -fn default web` has `-fn`.
+fn joined_flags(line: &str) -> impl Iterator<Item = &str> {
+    let has_no_value = |letter| {
+        let is_alone = |verb: &Verb| verb.short_flag(letter).is_some_and(|flag| flag.kind == Kind::Bool);
+        table::root().children().any(is_alone)
+    };
+    line.split_whitespace().filter_map(move |word| {
+        let (before, _) = word.strip_prefix('-')?.split_once('n')?;
+        let is_joined = !before.is_empty() && before.chars().all(has_no_value);
+        is_joined.then(|| &word[..=before.len() + 1])
+    })
 }
 
 /// Returns whether the `-n` at the end of a text is the flag of a program that knows no namespaces.
@@ -190,6 +206,10 @@ mod tests {
                 "kubectl get pods --namespace=\"default\" -o wide",
                 "kubectl get pods --namespace=\"own\" -o wide",
             ),
+            ("kubectl logs -fn default web", "kubectl logs -fn own web"),
+            ("kubectl exec -itndefault web -- sh", "kubectl exec -itnown web -- sh"),
+            ("kubectl get ns -ojson default", "kubectl get ns -ojson default"),
+            ("grep -in default a.yaml", "grep -in default a.yaml"),
             ("echo -n 'default value'", "echo -n 'default value'"),
             ("kubectl get namespace default", "kubectl get namespace default"),
         ] {
