@@ -44,13 +44,12 @@
 //! Lessons, labs, drills and `why` are guests of the cluster's process: each has a file `guest`,
 //! `guest_questions` has what these share, and `words` (`texts` of `why`) what they say.
 //!
-//! The engine stands on a [`cluster::guest::HostCluster`]: our own cluster, or a foreign one behind
-//! a kubeconfig, where a lesson is played in a namespace of its own, called `default` by lessons
-//! and in all that they see of the cluster. What the ground has is in its
-//! [`cluster::guest::Offers`]: nothing is rewound, broken or put under load on a cluster that is
-//! not our own. [`needs`] reads from a step what it needs, and a step that needs what the ground
-//! does not offer is skipped, with
-//! the reason, and never green.
+//! The engine uses a [`cluster::guest::HostCluster`]: our own cluster, or a foreign one behind a
+//! kubeconfig. There a lesson is played in a namespace of its own, which lessons call `default`,
+//! and which has that name in all that they see of the cluster. Its [`cluster::guest::Offers`] say
+//! what a cluster has: nothing is rewound, broken or put under load on a foreign one. [`needs`]
+//! reads from a step what it needs. A step that needs what the cluster does not offer is skipped,
+//! with the reason, and never green.
 //! ## Bounds
 //! 500 versions of an object are kept (20 of a Lease), 5 000 and 32 MiB of all objects, and 10 000
 //! hops of a step. The oldest go first (`observe::recorder`): not the versions that were current
@@ -89,6 +88,7 @@ mod judge;
 mod lines;
 pub mod needs;
 mod observe;
+mod past;
 mod playable;
 pub mod practice;
 pub mod progress;

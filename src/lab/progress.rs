@@ -1,6 +1,7 @@
 //! How far the learner is: one file in the cluster's directory, renewed whole after every change,
 //! so that `kill -9` loses nothing.
 
+use super::blocking::in_place;
 use super::error::Error;
 use super::view::State;
 use serde::de::DeserializeOwned;
@@ -189,20 +190,28 @@ pub(crate) fn load<T: DeserializeOwned>(path: &Path, known: u32) -> Result<Optio
     }
 }
 
-/// Written beside, brought to the disk, and put in its place in one move.
+/// Writes a file as JSON. Other tasks of the runtime go on while the disk takes its time.
 ///
 /// # Errors
-/// One of these fails. The file has its old content or the new one, never a part.
+/// As [`replace`]. The file has its old content or the new one, never a part.
 pub(crate) fn keep(path: &Path, what: &impl Serialize) -> Result<(), Error> {
     let failed = |cause| Error::File { path: PathBuf::from(path), cause };
     let text = serde_json::to_vec_pretty(what).map_err(|e| failed(e.into()))?;
+    in_place(|| replace(path, &text)).map_err(failed)
+}
+
+/// Writes a file beside, brings it to the disk, and puts it in its place in one move.
+///
+/// # Errors
+/// One of these fails.
+fn replace(path: &Path, text: &[u8]) -> std::io::Result<()> {
     let fresh = path.with_extension("json.new");
-    let mut file = std::fs::File::create(&fresh).map_err(failed)?;
-    file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
-    std::fs::rename(&fresh, path).map_err(failed)?;
+    let mut file = std::fs::File::create(&fresh)?;
+    file.write_all(text).and_then(|()| file.sync_all())?;
+    std::fs::rename(&fresh, path)?;
     // The move itself has to reach the disk, too.
     match path.parent().map(std::fs::File::open) {
-        Some(Ok(directory)) => directory.sync_all().map_err(failed),
+        Some(Ok(directory)) => directory.sync_all(),
         _ => Ok(()),
     }
 }
@@ -226,6 +235,24 @@ mod tests {
         assert!(matches!(Progress::load(&path), Err(Error::Newer { found: 9, .. })));
         std::fs::write(&path, "{").unwrap();
         assert!(matches!(Progress::load(&path), Err(Error::Damaged { .. })));
+    }
+
+    /// The only worker thread waits for the disk: here for the reader of a named pipe.
+    #[test]
+    fn other_tasks_go_on_while_a_file_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lessons.json");
+        let pipe = path.with_extension("json.new");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let (told, reports) = std::sync::mpsc::channel();
+        runtime.spawn(async move {
+            tokio::spawn(async move { told.send(std::fs::read(pipe)) });
+            keep(&path, &Progress::default())
+        });
+        let read = reports.recv_timeout(std::time::Duration::from_secs(60));
+        runtime.shutdown_background();
+        assert!(read.is_ok_and(|text| text.is_ok_and(|text| !text.is_empty())));
     }
 
     /// That program noted checks by position, in `held`, and knew nothing of `unjudged`.

@@ -38,13 +38,19 @@ pub(crate) struct Teacher {
 impl Teacher {
     /// Runs lines in order, in a scope, and stops at the first that fails. A line that begins with
     /// `-` may fail, as in a Makefile: what it makes may be there. Where one of them needs a shell,
-    /// none is run: half a way leads nowhere.
+    /// none is run: a later line may need what it would have done.
+    ///
+    /// # Errors
+    /// [`Error::Shell`] and [`Error::Line`], each with the line.
     pub(crate) async fn play(&self, lines: &[String], scope: &LessonScope) -> Result<(), Error> {
         self.play_telling(lines, scope, |_, _| {}).await
     }
 
     /// Runs lines as [`Teacher::play`] does. Before each line `begins` gets its number, from 1, and
     /// the number of all lines.
+    ///
+    /// # Errors
+    /// As there.
     pub(crate) async fn play_telling(
         &self,
         lines: &[String],

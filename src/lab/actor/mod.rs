@@ -106,7 +106,10 @@ enum Found {
     Begun { scope_number: u64, since: i64, kind: String, objects: watch::Then },
 }
 
-/// Runs until the crew ends.
+/// Runs the lesson engine until the crew ends.
+///
+/// # Errors
+/// It cannot begin: see [`Actor::new`].
 pub(crate) async fn run(
     crew: Crew,
     host: Host,

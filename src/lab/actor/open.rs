@@ -26,6 +26,10 @@ impl Actor {
     }
 
     /// Opens the lesson that was named, where it was left; none named is the open one.
+    ///
+    /// # Errors
+    /// There is no such lesson, this cluster cannot play it, or its setup was stopped. The text is
+    /// for people.
     pub(super) async fn open_named(&mut self, id: Option<&str>, lang: &str) -> Result<(), String> {
         let Some(id) = id else { return self.opened(lang).map(drop) };
         let Some(lesson) = self.engine.library.find(id, self.track().as_deref()).cloned() else {

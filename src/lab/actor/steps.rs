@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::format::Lesson;
 use crate::lines::objects;
 use crate::needs;
+use crate::past;
 use crate::progress;
 use crate::view::State;
 use crate::words::{self, Notice, With, Word};
@@ -118,9 +119,13 @@ impl Actor {
         Ok(())
     }
 
-    /// To a step, which begins anew: the objects return to what they were when it began. Steps in
-    /// between that are not done, or of which a jump has taken back what was done, are played
+    /// Goes to a step, which begins anew: the objects return to what they were when it began. Steps
+    /// in between that are not done, or of which a jump has taken back what was done, are played
     /// first. `plan`: of the way back that the learner has agreed to; null: any.
+    ///
+    /// # Errors
+    /// There is no such step, the lines were stopped, or the objects cannot go back as agreed: then
+    /// the open step stays open. The text is for people.
     pub(super) async fn goto(&mut self, word: &str, plan: &Value, lang: &str) -> Result<(), String> {
         let (lesson, step) = parts(word);
         // Before a setup is played.
@@ -245,13 +250,10 @@ impl Actor {
         Ok(notices)
     }
 
-    /// Returns whether the store no longer has what was at this revision. It has compacted it, or
-    /// it has gone back itself (restored from a backup, or replaced) and its revisions end before.
-    /// False if it does not answer.
+    /// Returns whether the store no longer has what was at this revision. False if it does not
+    /// answer.
     pub(super) async fn is_lost(&self, revision: i64) -> bool {
-        let steps = self.host.past(Past::Steps).await.unwrap_or_default();
-        let is_compacted = steps["oldest"].as_i64().is_some_and(|oldest| oldest > revision);
-        is_compacted || steps["revision"].as_i64().is_some_and(|newest| newest < revision)
+        past::is_lost(&self.host.past(Past::Steps).await.unwrap_or_default(), revision)
     }
 
     /// Notes the learner's answer to the question before the open step's task, unless the step is

@@ -97,8 +97,11 @@ fn may_be(option: &str) -> String {
     }
 }
 
-/// `http(url)`, `http(url, n)`, `http(url, options)`, `http(url, n, options)`. With a number the
-/// answer is a list: all of the requests are sent at once, and one that is missing spoils it.
+/// Answers `http(url)`, `http(url, n)`, `http(url, options)` and `http(url, n, options)`. With a
+/// number the answer is a list: all of the requests are sent at once.
+///
+/// # Errors
+/// The values are others, or an answer is not there yet: of a list, any of them.
 pub(super) fn http(facts: &Arc<Facts>, args: &[Value]) -> Result<Value, String> {
     let Some((Value::String(url), rest)) = args.split_first() else { return Err(TAKES.into()) };
     let (times, options) = match rest {

@@ -36,10 +36,12 @@ pub(super) const DEPTH_MAX: usize = 100;
 
 pub(super) static STDLIB: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
-/// Names under which an evaluation finds a function, and the n-th narrowed list.
+/// The name under which an evaluation finds a function.
 pub(super) fn function_name(name: &str) -> String {
     format!("@f:{name}")
 }
+
+/// The name under which an evaluation finds the n-th narrowed list.
 pub(super) fn list_name(at: usize) -> String {
     format!("@n:{at}")
 }

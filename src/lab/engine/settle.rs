@@ -173,8 +173,8 @@ fn judge_open(
 /// True if the step needs one more answer of the network, to a question that is asked from now on.
 /// One answer shows one moment. That something has held is shown by a second answer, to a question
 /// that was asked after it became true. What was asked early may be from before the learner's last
-/// act. `asked`: when the oldest
-/// answer was asked for. `since`: since when the step is as it has to be.
+/// act. `asked`: when the oldest answer was asked for. `since`: since when the step is as it has to
+/// be.
 fn is_single_look(step: &Step, asked: Option<Instant>, since: Option<Instant>) -> bool {
     let is_early = step.checks.iter().any(|check| check.is.expects_refusal());
     (is_early || !step.hold.is_zero()) && asked.zip(since).is_some_and(|(asked, since)| asked < since)

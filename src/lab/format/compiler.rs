@@ -3,7 +3,7 @@
 use super::text::{FAULTS_MAX, Fault};
 use crate::cel::facts::ANSWER;
 use crate::cel::{self, Defines, Expr, Meaning, Template, Use};
-use crate::lines;
+use crate::lines::{self, Act};
 use crate::playable;
 use std::path::Path;
 
@@ -43,6 +43,7 @@ fn step_ids<'t>(lines: &[&'t str]) -> Vec<(usize, &'t str)> {
 }
 
 impl<'a> Compiler<'a> {
+    /// Reads a file from its beginning: no step is read yet, and no name is defined.
     pub(super) fn new(text: &'a str, file: &'a Path, faults: &'a mut Vec<Fault>) -> Compiler<'a> {
         Compiler { text, file, faults, step: String::new(), has_answer: false, defines: Defines::default() }
     }
@@ -145,9 +146,10 @@ impl<'a> Compiler<'a> {
     /// Lines that prepare a step whenever it begins, also once more: what they make may be there.
     pub(super) fn setup_of_step(&mut self, lines: &[String]) {
         self.lines(lines);
-        for (line, _) in lines::commands(lines) {
-            let mut words = line.split_whitespace().skip_while(|word| matches!(*word, "k" | "kubectl"));
-            if matches!(words.next(), Some("autoscale" | "create" | "expose" | "run")) {
+        for (line, _) in lines::commands(lines).into_iter().filter(|(line, _)| !lines::may_fail(line).1) {
+            let words = shlex::split(&line).unwrap_or_default();
+            let (verb, _) = lines::verb_and_words(lines::arguments(&words));
+            if matches!(Act::of(verb), Some(Act::Creates | Act::Generates)) {
                 let what = "fails when the step begins once more; use `kubectl apply`, or a `-` before it";
                 self.fault(&line, format!("{line:?} {what}"));
             }

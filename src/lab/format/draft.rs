@@ -7,7 +7,7 @@
 
 use super::asked;
 use super::text::Text;
-use crate::lines::is_plain;
+use crate::lines::{arguments, is_plain, verb_and_words};
 use std::collections::BTreeMap;
 
 /// Marks what the author has to fill in.
@@ -168,13 +168,14 @@ fn check(act: &Act, change: &Change) -> Option<(Text, String)> {
             is(format!("gone{object}")),
         ),
         How::Updated => {
-            let verb = with_kubectl(&act.line).split_whitespace().nth(1).unwrap_or_default().to_string();
+            let words = shlex::split(&act.line).unwrap_or_default();
+            let verb = verb_and_words(arguments(&words)).0.path.split(' ').next().unwrap_or_default();
             let place = match change.namespace.as_str() {
                 "" | "default" => String::new(),
                 namespace => format!(" -n {namespace}"),
             };
             let line = format!("kubectl {verb} {} {name}{place}", change.resource);
-            let changes = matches!(verb.as_str(), "scale" | "label" | "annotate" | "patch" | "edit");
+            let changes = matches!(verb, "scale" | "label" | "annotate" | "patch" | "edit");
             let that = both(
                 &format!("{OPEN}: the {kind} {name} is as it shall be"),
                 &format!("{OPEN}: {kind} {name} 오브젝트가 원하는 상태임"),
@@ -365,6 +366,14 @@ mod tests {
         has(&format!("({} || {})", differs("spec"), differs("metadata.labels")));
         let eve = r#"("CertificateSigningRequest", "default", "eve")"#;
         has(&format!("object{eve} != before{eve}"));
+    }
+
+    #[test]
+    fn options_may_stand_before_the_verb() {
+        let acts =
+            [act("kubectl -n shop scale deploy/web --replicas=3", &[("deployments", "web", How::Updated)])];
+        let draft = draft(NAMED, &acts).unwrap();
+        assert!(draft.english.contains("asked: \"kubectl scale deployments web\""), "{}", draft.english);
     }
 
     #[test]

@@ -11,8 +11,11 @@ use std::path::Path;
 /// Bytes of a lesson's file, at most. A longer file is no lesson and was put there by mistake.
 const LENGTH_MAX: u64 = 1 << 20;
 
-/// The text of a file, with its line ends as they are; `None` if there is no such file. Errors: it
-/// is there and cannot be read, and why.
+/// Reads the text of a file, with its line ends as they are; `None` if there is no such file.
+///
+/// # Errors
+/// It is there and cannot be read: it is no regular file, too long or no UTF-8, or the system
+/// refuses it.
 pub(crate) fn text(path: &Path) -> Result<Option<String>, Fault> {
     let fault = |line, what: String| Fault { file: path.into(), line, what };
     let of_system = |e: std::io::Error| fault(1, format!("cannot be read: {e}"));

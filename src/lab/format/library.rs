@@ -330,6 +330,7 @@ fn track_order(track: &str) -> usize {
     known.iter().position(|t| *t == track).unwrap_or(known.len())
 }
 
+/// The files of the lessons in the binary, below `lessons`.
 pub(super) fn built_in_files() -> BTreeMap<PathBuf, String> {
     let mut files = BTreeMap::new();
     gather(&BUILT_IN, &mut files);

@@ -22,7 +22,11 @@ pub(crate) struct Section {
     pub line: usize,
 }
 
-/// Front matter, the line it begins on, the rest, and the line that begins on.
+/// Splits a file into its front matter, the line that this begins on, the rest, and the line that
+/// the rest begins on.
+///
+/// # Errors
+/// The front matter does not begin on the first line, or does not end.
 pub(crate) fn split<'a>(text: &'a str, file: &Path) -> Result<(&'a str, usize, &'a str, usize), Fault> {
     let fault = |what: &str| Fault { file: file.into(), line: 1, what: what.into() };
     let fence = |line: &str| line.trim_end() == "---";
@@ -41,8 +45,11 @@ pub(crate) fn split<'a>(text: &'a str, file: &Path) -> Result<(&'a str, usize, &
     Err(fault("the front matter does not end: a line --- is missing"))
 }
 
-/// The introduction (without the `# Title` line) and the sections. `first` is the line that `text`
-/// begins on.
+/// Reads the introduction (without the `# Title` line) and the sections. `first` is the line that
+/// `text` begins on.
+///
+/// # Errors
+/// A heading names no step, or [`AFTER`] stands twice in a section or in none.
 pub(crate) fn sections(text: &str, first: usize, file: &Path) -> Result<(String, Vec<Section>), Fault> {
     let (mut intro, mut all, mut fence) = (String::new(), Vec::<Section>::new(), false);
     let mut is_after = false;

@@ -448,9 +448,12 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
-/// Reads YAML that begins on line `first` of the file. Unknown keys are answered with the nearest
-/// known one. A key that stands twice in one mapping is refused: most maps would keep the last. So
-/// is what would take far more memory or time than its length.
+/// Reads YAML that begins on line `first` of the file.
+///
+/// # Errors
+/// It is no YAML, or not of this shape; of an unknown key the nearest known one is named. A key
+/// that stands twice in one mapping is refused: most maps would keep the last. So is what would
+/// take far more memory or time than its length.
 pub(crate) fn read<T: DeserializeOwned>(yaml: &str, file: &Path, first: usize) -> Result<T, Fault> {
     if let Err(why) = api::yaml::judge(yaml) {
         return Err(Fault { file: file.into(), line: first, what: format!("the YAML {why}") });

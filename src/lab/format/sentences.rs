@@ -39,6 +39,9 @@ fn names<'a>(with: &'a [(String, Expr)], unread: &'a [String]) -> Vec<(&'a str, 
 }
 
 /// Reads the beats and their other languages.
+///
+/// # Errors
+/// Everything that is wrong with them, with file and line.
 pub(super) fn parse(
     text: &str,
     file: &Path,

@@ -121,6 +121,9 @@ impl Terms {
 }
 
 /// Reads the glossary and its other languages.
+///
+/// # Errors
+/// Everything that is wrong with it, with file and line.
 pub(super) fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> Result<Terms, Vec<Fault>> {
     let raw: BTreeMap<String, raw::Term> = raw::read(text, file, 1).map_err(|fault| vec![fault])?;
     let mut faults = Vec::new();

@@ -7,7 +7,10 @@ use super::{answer, prose, raw};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Adds a language; whatever differs in structure is a fault.
+/// Adds a language. What is wrong with a step is noted in `faults`.
+///
+/// # Errors
+/// The file cannot be read, or has not the steps and sections of the English one.
 pub(super) fn translate(
     lesson: &mut Lesson,
     lang: &str,

@@ -27,7 +27,7 @@
 //! mended, change no object and count as a change all the same. Who acts under a component's name
 //! is the component only if no person holds a token or certificate of that name (`observe::who`);
 //! such names are noted whether a lab is open or not, and kept with it. What was before the open
-//! lab is held in the store from compaction; where the store had to give it up, leaving deletes
+//! lab is held in the store from compaction; where the store no longer has it, leaving deletes
 //! what the lab made (`run::way_back`). What the setup broke with `fault` is mended in both cases.
 //! It ends with the cluster's process, so it is broken once more after the next start (`lasting`),
 //! and the lab goes on when its symptom shows again. The clock is the calendar's: it runs while the

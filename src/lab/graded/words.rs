@@ -27,7 +27,7 @@ texts! {
     SetupFailed: "the lab could not be set up: {}", "실습을 준비하지 못했습니다: {}";
     NotReady: "the lab was set up, but what it is about does not show; start it again", "실습을 준비했지만 고장이 나타나지 않습니다. 다시 시작하세요";
     NoReset: "the cluster cannot be put back to what it was before the lab {}: {}; `ropewalk reset` begins anew", "클러스터를 {} 실습 이전으로 되돌릴 수 없습니다: {}. `ropewalk reset`으로 처음부터 시작할 수 있습니다";
-    BaseGone: "the lab {} cannot go on: the store needed room and gave up the history from before the lab; `ropewalk lab leave` ends it and deletes what it made", "{} 실습을 이어 갈 수 없습니다. 저장소 공간이 모자라 실습 이전의 기록을 지웠습니다. `ropewalk lab leave`로 실습을 끝내면 실습이 만든 것이 삭제됩니다";
+    BaseGone: "the lab {} cannot go on: the store no longer has the history from before the lab; `ropewalk lab leave` ends it and deletes what it made", "{} 실습을 이어 갈 수 없습니다. 저장소에 실습 이전의 기록이 남아 있지 않습니다. `ropewalk lab leave`로 실습을 끝내면 실습이 만든 것이 삭제됩니다";
     PartsGone: "This lab builds on something that is gone: {}. `undo` takes back what removed it, and is noted in the record; `ropewalk lab start {} --seed {}` sets the lab up anew.", "이 실습에 필요한 오브젝트가 없어졌습니다: {}. `undo`로 되돌리거나(채점 기록에 남습니다) `ropewalk lab start {} --seed {}` 명령으로 실습을 처음부터 다시 준비하세요.";
     Cleared: "The store no longer had the state from before the lab, so these were deleted instead: {}", "실습 이전의 상태가 저장소에 남아 있지 않아 대신 다음을 삭제했습니다: {}";
     Stays: "Changes outside the lab's namespaces are not taken back. What was there before the lab and was changed since: {}", "실습 네임스페이스 밖에서 바꾼 것은 되돌리지 않습니다. 실습 전부터 있었고 그 뒤에 바뀐 오브젝트: {}";

@@ -3,19 +3,46 @@
 
 use crate::lines::{self, Place, is_assignment, knows_namespaces, letters};
 use cluster::guest::{LESSON_NAMESPACE, LessonScope};
+use kubectl::flag::Kind;
 use kubectl::manifest::documents;
+use kubectl::table::{self, Verb};
 use serde_json::Value as Json;
+
+/// Begins the name of a user that is a service account. Its namespace and its name follow.
+const ACCOUNT: &str = "system:serviceaccount:";
+/// Begins the name of the group of all service accounts of the namespace that follows.
+const ACCOUNTS: &str = "system:serviceaccounts:";
+
+/// What a namespace may follow in a line.
+const BEFORE_NAMESPACE: &[&str] = &[
+    " -n",
+    "-n ",
+    "-n=",
+    "--namespace ",
+    "--namespace=",
+    "/namespaces/",
+    "--serviceaccount ",
+    "--serviceaccount=",
+    ACCOUNT,
+    ACCOUNTS,
+];
 
 /// Returns a lesson's line as it is to be run in a scope: where it names `default`, it means the
 /// lesson's namespace. The `-n` of a program that knows no namespaces stays as it is.
+///
+/// ```text
+/// get pods -n default                                get pods -n own
+/// create rolebinding b --serviceaccount=default:a    create rolebinding b --serviceaccount=own:a
+/// get pods --as system:serviceaccount:default:a      get pods --as system:serviceaccount:own:a
+/// ```
 pub(crate) fn line(line: &str, scope: &LessonScope) -> String {
     let own = scope.real_name(LESSON_NAMESPACE);
     if own == LESSON_NAMESPACE {
         return line.into();
     }
     let mut out = line.to_string();
-    for flag in [" -n", "-n ", "-n=", "--namespace ", "--namespace=", "/namespaces/"] {
-        let is_short = !flag.contains("namespace");
+    for flag in BEFORE_NAMESPACE.iter().copied().chain(joined_flags(line)) {
+        let is_short = flag.trim_start().starts_with('-') && !flag.starts_with("--");
         let mut rest = out.as_str();
         let mut turned = String::new();
         while let Some((before, after)) = rest.split_once(flag) {
@@ -27,7 +54,7 @@ pub(crate) fn line(line: &str, scope: &LessonScope) -> String {
             let named = &bare[quote.len()..];
             let is_whole = |end: &&str| match quote {
                 "" => !end.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-'),
-                quote => end.starts_with(quote),
+                quote => end.starts_with(quote) || end.starts_with(':'),
             };
             let before_value = &out[..out.len() - after.len()];
             let is_namespace = |_: &&str| !is_short || !is_of_other_program(before_value);
@@ -44,6 +71,20 @@ pub(crate) fn line(line: &str, scope: &LessonScope) -> String {
         out = turned;
     }
     out
+}
+
+/// Returns the flags of a line that are an `-n` with other short flags before it, which have no
+/// value. Example: `kubectl logs -fn default web` has `-fn`.
+fn joined_flags(line: &str) -> impl Iterator<Item = &str> {
+    let has_no_value = |letter| {
+        let is_alone = |verb: &Verb| verb.short_flag(letter).is_some_and(|flag| flag.kind == Kind::Bool);
+        table::root().children().any(is_alone)
+    };
+    line.split_whitespace().filter_map(move |word| {
+        let (before, _) = word.strip_prefix('-')?.split_once('n')?;
+        let is_joined = !before.is_empty() && before.chars().all(has_no_value);
+        is_joined.then(|| &word[..=before.len() + 1])
+    })
 }
 
 /// Returns whether the `-n` at the end of a text is the flag of a program that knows no namespaces.
@@ -92,8 +133,9 @@ pub(crate) fn lines(lines: &[String], scope: &LessonScope) -> Vec<String> {
 }
 
 /// Returns a lesson's manifest as it is to be applied in a scope: objects, and subjects of a
-/// binding, that name `default` mean the lesson's namespace. Then it is written as JSON, a line for
-/// each object; a manifest that does not name `default`, or cannot be read, stays as it is.
+/// binding, that name `default` mean the lesson's namespace. So do users and groups that stand for
+/// accounts of `default`. Then it is written as JSON, a line for each object; a manifest that does
+/// not name `default`, or cannot be read, stays as it is.
 ///
 /// Example: in the namespace `own`, `{kind: Pod, metadata: {name: a, namespace: default}}` becomes
 /// `{"kind":"Pod","metadata":{"name":"a","namespace":"own"}}`.
@@ -108,16 +150,19 @@ pub(crate) fn manifest(text: &str, scope: &LessonScope) -> String {
 
 /// Puts an object that is in `default` into the lesson's namespace; true if anything changed.
 fn rename(object: &mut Json, own: &str) -> bool {
-    let mut changed = false;
-    let mut put = |namespace: &mut Json| {
-        if *namespace == LESSON_NAMESPACE {
+    let put = |namespace: &mut Json| {
+        let is_default = *namespace == LESSON_NAMESPACE;
+        if is_default {
             *namespace = own.into();
-            changed = true;
         }
+        is_default
     };
-    object.pointer_mut("/metadata/namespace").into_iter().for_each(&mut put);
-    let subjects = object.pointer_mut("/subjects").and_then(Json::as_array_mut).into_iter().flatten();
-    subjects.filter_map(|subject| subject.get_mut("namespace")).for_each(put);
+    let mut changed = object.pointer_mut("/metadata/namespace").is_some_and(put);
+    let subjects = object.pointer_mut("/subjects").and_then(Json::as_array_mut);
+    for subject in subjects.into_iter().flatten() {
+        changed |= subject.get_mut("namespace").is_some_and(put);
+        changed |= subject.get_mut("name").is_some_and(|name| rename_accounts(name, own));
+    }
     // The items of a list.
     let is_list = object["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
     let items = object.get_mut("items").filter(|_| is_list).and_then(Json::as_array_mut);
@@ -125,6 +170,18 @@ fn rename(object: &mut Json, own: &str) -> bool {
         changed |= rename(item, own);
     }
     changed
+}
+
+/// Puts the lesson's namespace into the name of a user or a group that stands for the service
+/// accounts of `default`; true if it does.
+fn rename_accounts(name: &mut Json, own: &str) -> bool {
+    let text = name.as_str().unwrap_or_default();
+    let in_default = text.strip_prefix(ACCOUNT).or_else(|| text.strip_prefix(ACCOUNTS));
+    let is_of_default = in_default.is_some_and(|rest| rest.split(':').next() == Some(LESSON_NAMESPACE));
+    if is_of_default {
+        *name = text.replacen(LESSON_NAMESPACE, own, 1).into();
+    }
+    is_of_default
 }
 
 #[cfg(test)]
@@ -149,12 +206,55 @@ mod tests {
                 "kubectl get pods --namespace=\"default\" -o wide",
                 "kubectl get pods --namespace=\"own\" -o wide",
             ),
+            ("kubectl logs -fn default web", "kubectl logs -fn own web"),
+            ("kubectl exec -itndefault web -- sh", "kubectl exec -itnown web -- sh"),
+            ("kubectl get ns -ojson default", "kubectl get ns -ojson default"),
+            ("grep -in default a.yaml", "grep -in default a.yaml"),
             ("echo -n 'default value'", "echo -n 'default value'"),
             ("kubectl get namespace default", "kubectl get namespace default"),
         ] {
             assert_eq!(line(from, &scope), to);
             assert_eq!(line(from, &LessonScope::default()), from);
         }
+    }
+
+    /// The foreign cluster's own account `default/a` got the rights of the lesson's instead.
+    #[test]
+    fn accounts_in_default_are_those_of_the_lessons_namespace() {
+        let scope = LessonScope { namespace: Some("own".into()), ..LessonScope::default() };
+        for (from, to) in [
+            (
+                "kubectl create rolebinding b --role=r --serviceaccount=default:a",
+                "kubectl create rolebinding b --role=r --serviceaccount=own:a",
+            ),
+            (
+                "set subject rolebinding b --serviceaccount 'default:a'",
+                "set subject rolebinding b --serviceaccount 'own:a'",
+            ),
+            (
+                "kubectl auth can-i get pods --as=system:serviceaccount:default:default",
+                "kubectl auth can-i get pods --as=system:serviceaccount:own:default",
+            ),
+            (
+                "get pods --as-group=system:serviceaccounts:default",
+                "get pods --as-group=system:serviceaccounts:own",
+            ),
+            (
+                "get pods --as=system:serviceaccount:default-x:a",
+                "get pods --as=system:serviceaccount:default-x:a",
+            ),
+        ] {
+            assert_eq!(line(from, &scope), to);
+        }
+        let subjects = |namespace: &str| {
+            format!(
+                "{{\"kind\":\"RoleBinding\",\"subjects\":[{{\"kind\":\"User\",\"name\":\"system:serviceaccount:{namespace}:default\"}},\
+                 {{\"kind\":\"Group\",\"name\":\"system:serviceaccounts:{namespace}\"}},\
+                 {{\"kind\":\"User\",\"name\":\"default\"}}]}}\n"
+            )
+        };
+        assert_eq!(manifest(&subjects("default"), &scope), subjects("own"));
+        assert_eq!(manifest(&subjects("other"), &scope), subjects("other"));
     }
 
     /// `grep -n default` looked for the name of the lesson's namespace instead.

@@ -15,7 +15,7 @@ mod shell;
 mod verbs;
 pub(crate) mod without_shell;
 
-use kubectl::flag::Kind;
+use kubectl::flag::{Flag, Kind};
 use kubectl::table::{self, Verb};
 use std::collections::BTreeSet;
 
@@ -113,11 +113,7 @@ pub(crate) fn verb_and_words(words: &[String]) -> (&'static Verb, Vec<&str>) {
         if word.len() > 1
             && let Some(name) = word.strip_prefix('-')
         {
-            let flag = match (name.strip_prefix('-'), name.chars().next()) {
-                (Some(long), _) => verb.flag(long),
-                (None, Some(letter)) if name.len() == 1 => verb.short_flag(letter),
-                _ => None, // `-nshop`, `-it`, `-o=wide`: nothing follows
-            };
+            let flag = name.strip_prefix('-').map_or_else(|| last_flag(verb, name), |long| verb.flag(long));
             if flag.is_some_and(|f| f.kind != Kind::Bool && f.alone.is_empty()) {
                 words.next();
             }
@@ -130,6 +126,21 @@ pub(crate) fn verb_and_words(words: &[String]) -> (&'static Verb, Vec<&str>) {
         found.push(word.as_str());
     }
     (verb, found)
+}
+
+/// Returns the last of the short flags that stand together in a word. `None`: the value of one of
+/// them is in this word, or there is no such flag.
+///
+/// ```text
+/// -wn        n: `w` has no value
+/// -nshop     none: `shop` is the value of `n`
+/// -o=wide    none
+/// ```
+fn last_flag(verb: &Verb, letters: &str) -> Option<&'static Flag> {
+    let mut letters = letters.chars();
+    let last = letters.next_back()?;
+    let has_no_value = |letter| verb.short_flag(letter).is_some_and(|flag| flag.kind == Kind::Bool);
+    letters.all(has_no_value).then(|| verb.short_flag(last))?
 }
 
 /// Returns whether a line is a learner's answer to the question of a step. The teacher plays none.
@@ -250,6 +261,10 @@ mod tests {
             ("apply view-last-applied -f a.yaml", "apply view-last-applied", "apply view-last-applied"),
             ("delete pod get --timeout=$T -- x", "delete", "delete pod get"),
             ("rollout $DO undo", "rollout", "rollout $DO undo"),
+            ("get -wn shop pods", "get", "get pods"),
+            ("get -nshop pods -o=wide web", "get", "get pods web"),
+            ("exec -it web -c app -- sh", "exec", "exec web"),
+            ("apply -Rf shop", "apply", "apply"),
             ("$DO get", "", "$DO get"),
         ] {
             let words: Vec<String> = line.split(' ').map(String::from).collect();

@@ -10,6 +10,7 @@ use crate::format::lesson::{Lesson, Step};
 use crate::lines::{self, Act};
 use api::kinds;
 use cluster::guest::{LESSON_NAMESPACE, LessonScope, Offers};
+use kubectl::flag::Kind;
 use kubectl::parse;
 use kubectl::table::Verb;
 use std::collections::BTreeSet;
@@ -174,7 +175,7 @@ fn of_command(words: &[String]) -> BTreeSet<Need> {
     // In `xargs -n 1` it is a number, and `sed -n 1p` has a script behind it.
     let knows_namespaces = lines::knows_namespaces(first);
     let is_named = |namespace: &&str| *namespace != LESSON_NAMESPACE && namespace.parse::<u32>().is_err();
-    let named = namespaces(words).into_iter().filter(|_| knows_namespaces).filter(is_named);
+    let named = namespaces(words, verb).into_iter().filter(|_| knows_namespaces).filter(is_named);
     needs.extend(named.map(|namespace| Need::OtherNamespace(namespace.into())));
     let is_local = |word: &String| word.contains("localhost") || word.contains("127.0.0.1");
     if verb.path != "exec" && words.iter().any(is_local) {
@@ -257,22 +258,26 @@ fn fields<'a>(line: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
     })
 }
 
-/// Returns the namespaces of a command: what stands behind `-n` and `--namespace`.
-fn namespaces(words: &[String]) -> Vec<&str> {
+/// Returns the namespaces of a command: what stands behind `-n` and `--namespace`. Before the `n`
+/// may stand flags of the verb that have no value: `-Rn shop`.
+fn namespaces<'a>(words: &'a [String], verb: &Verb) -> Vec<&'a str> {
+    let has_no_value = |letter| verb.short_flag(letter).is_some_and(|flag| flag.kind == Kind::Bool);
     let mut found = Vec::new();
     for (at, word) in words.iter().enumerate() {
         if word == "--" {
             break; // what follows is a container's
         }
-        match word.as_str() {
-            "-n" | "--namespace" => found.extend(words.get(at + 1).map(String::as_str)),
-            word => {
-                let glued = || word.strip_prefix("-n").filter(|_| !word.starts_with("--"));
-                let value =
-                    word.strip_prefix("--namespace=").or_else(|| word.strip_prefix("-n=")).or_else(glued);
-                found.extend(value);
+        let behind = match word.strip_prefix("--") {
+            Some(long) => long.strip_prefix("namespace").filter(|v| v.is_empty() || v.starts_with('=')),
+            None => {
+                let parts = word.strip_prefix('-').and_then(|letters| letters.split_once('n'));
+                parts.filter(|(before, _)| before.chars().all(has_no_value)).map(|(_, behind)| behind)
             }
-        }
+        };
+        found.extend(match behind {
+            Some("") => words.get(at + 1).map(String::as_str),
+            behind => behind.map(|value| value.strip_prefix('=').unwrap_or(value)),
+        });
     }
     found
 }
@@ -409,6 +414,9 @@ mod tests {
                 "kubectl delete pod x --namespace=kube-system",
                 vec![Need::OtherNamespace("kube-system".into())],
             ),
+            ("kubectl delete pods --all -Rn kube-system", vec![Need::OtherNamespace("kube-system".into())]),
+            ("kubectl logs -fnshop web", vec![Need::OtherNamespace("shop".into())]),
+            ("kubectl get pods -ojson", vec![]),
             ("kubectl describe node ropewalk-worker", vec![Need::Node("ropewalk-worker".into())]),
             ("kubectl run web --image=echo", vec![Need::Image("echo".into())]),
             ("kubectl run web --image echo:1.0", vec![Need::Image("echo:1.0".into())]),

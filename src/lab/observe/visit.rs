@@ -70,6 +70,9 @@ pub(super) async fn http<F: Future<Output = bool>>(
 }
 
 /// Sends a GET on a connection. Returns the status, and the pod that says it answered.
+///
+/// # Errors
+/// There is no answer, or none within [`LIMIT`].
 pub(super) async fn get(url: &str, stream: TcpStream) -> Result<(i64, String), String> {
     let call = Call::get(url);
     let late = |_| Err("timed out".to_string());

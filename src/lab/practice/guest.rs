@@ -39,19 +39,29 @@ impl Drills {
         Drills { opened, ..Drills::default() }
     }
 
-    /// The view in a language now and after every change. Time that runs is no change.
+    /// The view in a language now and after every change. Time that runs is no change. Where
+    /// practice could not begin, the stream says why, and ends.
     fn follow(&self, lang: String) -> BoxStream<'static, Reply> {
         let (practice, mut started) = (self.practice.clone(), self.started.subscribe());
+        let own_lang = lang.clone();
         let first = async move {
-            let practice =
-                guest_questions::await_start(&practice, &mut started).await?.as_ref().ok()?.clone();
-            let mut changes = practice.changes();
-            changes.mark_changed();
-            Some((practice, changes, None))
+            let begun: Result<Following, String> =
+                match guest_questions::await_start(&practice, &mut started).await? {
+                    Ok(practice) => {
+                        let mut changes = practice.changes();
+                        changes.mark_changed();
+                        Ok((practice.clone(), changes, None))
+                    }
+                    Err(why) => Err(why.get(&own_lang).to_string()),
+                };
+            Some(begun)
         };
-        let views = stream::once(first).filter_map(std::future::ready).flat_map(move |state: Following| {
+        let views = stream::once(first).filter_map(std::future::ready).flat_map(move |begun| {
             let lang = lang.clone();
-            stream::unfold(state, move |state| next(state, lang.clone()))
+            match begun {
+                Ok(state) => stream::unfold(state, move |state| next(state, lang.clone())).boxed(),
+                Err(why) => stream::iter([Reply::Error(why)]).boxed(),
+            }
         });
         views.boxed()
     }
@@ -99,5 +109,20 @@ impl Guest for Drills {
             let practice = guest_questions::ready(&practice, &question.lang)?;
             practice.answer(question.ask, &question.lang).await
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_follower_hears_why_practice_could_not_begin() {
+        let drills = Drills::default();
+        assert!(drills.practice.set(Err(Text::new("there is no kubeconfig"))).is_ok());
+        let mut views = drills.follow("ko".into());
+        let first = views.next().await;
+        assert!(matches!(first, Some(Reply::Error(why)) if why == "there is no kubeconfig"));
+        assert!(views.next().await.is_none());
     }
 }

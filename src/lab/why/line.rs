@@ -306,6 +306,7 @@ mod tests {
             ("kubectl get pods,svcs", Some("svcs")),
             ("kubectl get -o yaml deploy web", None),
             ("kubectl get -n nods pods", None),
+            ("kubectl get -wn nods pods", None),
             ("kubectl get deployments.apps", None),
             ("kubectl get all", None),
             ("kubectl get widgets", None),

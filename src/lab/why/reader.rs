@@ -15,6 +15,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// The text of a word in the reader's language, with its values.
     pub(super) fn say(&self, word: Word, with: &[&str]) -> String {
         self.lang.say(word, with)
     }

@@ -275,8 +275,7 @@ impl Actor {
         let stands = |id: &str| !begins && self.engine.stands(&lesson.id, id);
         let steps = lesson.steps[from.min(to)..to].iter();
         let played = steps.filter(|s| !stands(&s.id) && self.engine.lacks(lesson, s).is_none());
-        let lines = |step: &Step| [step.setup.as_slice(), &step.solution].concat();
-        played.map(lines).take_while(|lines| !without_shell::needs_shell(lines)).collect()
+        played.map(Step::whole).take_while(|lines| !without_shell::needs_shell(lines)).collect()
     }
 
     /// Returns whether a lesson has made the object, or a controller from what a lesson has made,

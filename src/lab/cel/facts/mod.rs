@@ -377,6 +377,9 @@ impl Facts {
     /// Versions that came since the one with the number `next`, of what [`Facts::history`] answers.
     /// `seen`: the asker has seen all versions with a number below it, also those that are gone
     /// since. It is at least `next`, and more where the versions were renumbered.
+    ///
+    /// # Errors
+    /// As [`Facts::history`].
     pub(super) fn fresh_versions(
         &self,
         [name, namespace, object]: [&str; 3],
@@ -424,6 +427,7 @@ impl Facts {
         self.open_question.store(false, Ordering::Relaxed);
     }
 
+    /// True if an evaluation has asked for something since [`Facts::ask_anew`].
     pub(super) fn has_asked(&self) -> bool {
         self.open_question.load(Ordering::Relaxed)
     }

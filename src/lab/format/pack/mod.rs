@@ -85,6 +85,9 @@ fn is_hidden(path: &Path) -> bool {
 
 /// Reads what the pack in a folder says of itself. A folder without `pack.yaml` is called by its
 /// own name.
+///
+/// # Errors
+/// What is wrong in `pack.yaml`, with its lines.
 pub(super) fn read(folder: &Path, files: &Files) -> Result<Pack, Vec<Fault>> {
     let file = folder.join(FILE);
     let Some(text) = files.get(&file) else {
@@ -174,7 +177,10 @@ pub(crate) fn take_harmful(files: &mut Files) -> Vec<Fault> {
     faults
 }
 
-/// Refuses a text that holds harmful characters.
+/// Checks that a text holds no harmful characters.
+///
+/// # Errors
+/// It does; the fault names the first one and its line.
 pub(crate) fn harmless(path: &Path, text: &str) -> Result<(), Fault> {
     harmful_places(path, &file::plain(text)).pop().map_or(Ok(()), Err)
 }

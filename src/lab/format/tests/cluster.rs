@@ -90,7 +90,12 @@ fn a_setup_of_a_step_can_be_played_once_more() {
     assert_eq!(step.setup.len(), 2);
     assert_eq!(step.whole(), ["-kubectl create configmap a", "kubectl label node n a=b --overwrite", "x"]);
     assert!(objects::of_lesson(&lesson).contains("configmaps/default/a"), "what it makes is the lesson's");
-    for line in ["kubectl create configmap a", "k run web --image=nginx", "expose pod web --port=80"] {
+    for line in [
+        "kubectl create configmap a",
+        "kubectl -n shop create secret generic a",
+        "k run web --image=nginx",
+        "expose pod web --port=80",
+    ] {
         tells(read("", &format!("    setup: [\"{line}\"]\n")), "fails when the step begins once more");
     }
     tells(read("", "    setup: [\"kubectl get pods | wc\"]\n"), "cannot be played");

@@ -27,8 +27,11 @@ impl LabRun {
         Ok((text.map_or(Found::Nothing, |text| Anchor::read(text, at.0, at.1, &self.key)), at))
     }
 
-    /// Once, before anything is believed of what an earlier process has kept. Errors: the store
-    /// does not answer.
+    /// Compares the book with the store's count, once, before anything is believed of what an
+    /// earlier process has kept.
+    ///
+    /// # Errors
+    /// The store does not answer, or what came of it cannot be written down.
     pub(super) async fn compare(&self) -> Result<(), String> {
         let mut anchored = self.anchored.lock().await;
         if anchored.is_some() {
@@ -48,6 +51,9 @@ impl LabRun {
     /// Looks whether the store's count is still the one that was last written. If it was changed or
     /// deleted, that is noted and the count is written anew, before the file of the book can go the
     /// same way and nothing is left that knows of it.
+    ///
+    /// # Errors
+    /// As [`LabRun::anchor`].
     pub(super) async fn guard_anchor(&self) -> Result<(), String> {
         let known = *self.anchored.lock().await;
         match known {
@@ -58,6 +64,9 @@ impl LabRun {
 
     /// Tells the store how often the book was written. A learner gets a hint, the solution or a
     /// grade only after this.
+    ///
+    /// # Errors
+    /// As [`LabRun::compare`], or the store does not take the count.
     pub(super) async fn anchor(&self) -> Result<(), String> {
         self.compare().await?;
         self.write_anchor().await.inspect_err(|_| self.ahead.store(true, Ordering::Relaxed))

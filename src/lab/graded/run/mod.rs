@@ -205,7 +205,10 @@ impl LabRun {
         self.seen.lock()
     }
 
-    /// Errors: nothing can be written down, e.g. because the disk is full.
+    /// Writes the book with what is known of the open lab by now.
+    ///
+    /// # Errors
+    /// Nothing can be written down, e.g. because the disk is full.
     fn save(&self) -> Result<(), String> {
         let mut book = self.book();
         {

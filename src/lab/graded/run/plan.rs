@@ -226,6 +226,10 @@ impl LabRun {
 
     /// Ends the open lab without a grade and takes away what it made. `back`: the plan of the way
     /// back that was agreed to; null: any.
+    ///
+    /// # Errors
+    /// No lab is open, or another one; or it stays open because what it made cannot be taken away
+    /// as agreed. The text is for people.
     pub(super) async fn leave(&self, id: Option<&str>, back: &Value, lang: &str) -> Result<Value, String> {
         let open = self.book().open.clone().ok_or_else(|| words::say(lang, Word::NoneOpen, &[]))?;
         if id.is_some_and(|id| id != open.lab) {

@@ -53,8 +53,10 @@ impl LabRun {
     }
 
     /// Notes the revision to which the judge's changes have to be taken back: if this process ends
-    /// before that, the next one does it. `None`: nothing is disturbed any more. Errors: it cannot
-    /// be written down.
+    /// before that, the next one does it. `None`: nothing is disturbed any more.
+    ///
+    /// # Errors
+    /// It cannot be written down.
     pub(super) fn note_disturbed(&self, before: Option<i64>) -> Result<(), String> {
         self.note(|open| open.disturbed = before)
     }

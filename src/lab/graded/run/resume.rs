@@ -10,7 +10,10 @@ use std::sync::atomic::Ordering;
 
 impl LabRun {
     /// Takes up the open lab of the process before this one; once, before a question about the lab
-    /// is answered. Errors: not yet, e.g. because no API server answers.
+    /// is answered.
+    ///
+    /// # Errors
+    /// Not yet, e.g. because no API server answers; or never, because its history is gone.
     pub(super) async fn take_up(&self, lang: &str) -> Result<(), String> {
         if self.taken_up.load(Ordering::Relaxed) {
             return Ok(());

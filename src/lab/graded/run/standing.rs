@@ -3,7 +3,7 @@
 use super::{Current, LabRun, exprs, follow, kinds};
 use crate::blocking::in_place;
 use crate::cel::{Expr, facts};
-use crate::format::EN;
+use crate::format::{EN, OTHERS};
 use crate::graded::book::Open;
 use crate::graded::intents;
 use crate::graded::read::{Hint, Lab, Task};
@@ -38,6 +38,10 @@ fn needs_network(task: &Task) -> bool {
 const SAVE_TIME_MS: u64 = 10_000;
 
 impl LabRun {
+    /// Looks how the tasks stand that can be seen without disturbing anything.
+    ///
+    /// # Errors
+    /// It cannot be written down what people had written when the time was over.
     pub(super) async fn check(&self, current: Current, lang: &str) -> Result<Value, String> {
         self.world.read(self.host.tap());
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
@@ -104,8 +108,7 @@ impl LabRun {
             names.extend(here.map(|((_, name), _)| format!("{}/{name}", kind.plural)));
         }
         let with = [names.join(", "), lab.id.clone(), open.seed.to_string()];
-        let with = with.each_ref().map(String::as_str);
-        (!names.is_empty()).then(|| words::say(lang, Word::PartsGone, &with))
+        (!names.is_empty()).then(|| words::say(lang, Word::PartsGone, &with.each_ref().map(String::as_str)))
     }
 
     /// Takes in how all tasks stand that can be seen, and tells it. Tasks with a probe keep what
@@ -221,13 +224,16 @@ impl LabRun {
         futures::future::join_all(looks).await.into_iter().collect()
     }
 
-    /// Shows the next hint that fits. Errors: there is none, or it cannot be noted.
+    /// Shows the next hint that fits.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be noted.
     pub(super) async fn hint(&self, current: Current, lang: &str) -> Result<Value, String> {
         let fitting = self.fitting(&current, lang);
         let hint = fitting.first().ok_or_else(|| self.no_hint(&current, lang))?;
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
         let say = |lang: &&str| Some((told_key(lang, &hint.id), self.hint_text(&current, &hint.id, lang)?));
-        let told: Vec<_> = ["en", "ko"].iter().filter_map(say).collect();
+        let told: Vec<_> = [EN].iter().chain(OTHERS).filter_map(say).collect();
         let shown = |open: &mut Open| {
             open.hints.push(hint.id.clone());
             open.told.extend(told);
@@ -282,6 +288,7 @@ impl LabRun {
         told.or_else(|| self.hint_text(current, id, lang))
     }
 
+    /// What a hint says now. `None`: there is none, or a value of it is not known.
     pub(super) fn hint_text(&self, current: &Current, id: &str, lang: &str) -> Option<String> {
         let hint = current.lab.hints.iter().find(|h| h.id == id)?;
         let text = current.fill(hint.say.get(lang));

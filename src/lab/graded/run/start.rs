@@ -57,6 +57,10 @@ fn not_begun(lab: &Lab, seed: u64, base: i64) -> Open {
 impl LabRun {
     /// Starts a lab. `back`: the plan of the way back from the open one that was agreed to; null:
     /// any.
+    ///
+    /// # Errors
+    /// A drill is open, this cluster cannot do the lab, objects are in the way, or it cannot be set
+    /// up or written down. The text is for people.
     pub(super) async fn start(
         &self,
         id: &str,

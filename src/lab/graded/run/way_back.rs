@@ -6,6 +6,7 @@ use super::{LabRun, plan};
 use crate::graded::book::Open;
 use crate::graded::words::{self, Word};
 use crate::lines;
+use crate::past;
 use crate::teacher::{self, LINE_MAX};
 use cluster::faults::{Act, Broken, Fault};
 use cluster::guest::{HOLD, Inside, LessonScope};
@@ -14,8 +15,10 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 impl LabRun {
-    /// Has the API servers keep the history from before the open lab, and no other. Errors: the
-    /// store does not answer.
+    /// Has the API servers keep the history from before the open lab, and no other.
+    ///
+    /// # Errors
+    /// The store does not answer.
     pub(super) async fn hold_history(&self) -> Result<(), String> {
         let wanted = self.book().open.as_ref().map_or(String::new(), |open| open.base.to_string());
         let found = self.host.inside(&Inside::Key(HOLD.into())).await?;
@@ -30,16 +33,21 @@ impl LabRun {
         self.host.put_key(HOLD, wanted, found["version"].as_i64().unwrap_or_default()).await
     }
 
-    /// Returns whether the store has given up what was at this revision of the open lab. It does so
-    /// where it has no other room. Errors: no API server answers.
+    /// Returns whether the store no longer has what was at this revision of the open lab: it gives
+    /// that up where it has no other room, and one that was restored never had it.
+    ///
+    /// # Errors
+    /// No API server answers.
     pub(super) async fn is_gone(&self, revision: i64) -> Result<bool, String> {
-        let steps = self.host.past(Past::Steps).await?;
-        Ok(steps["oldest"].as_i64().is_some_and(|oldest| oldest > revision))
+        Ok(past::is_lost(&self.host.past(Past::Steps).await?, revision))
     }
 
     /// Takes away what the open lab made, and closes it. `left`: without a grade, because its
-    /// learner said so. `plan`: of the way back that was agreed to; null: any. Answers the objects
+    /// learner said so. `plan`: of the way back that was agreed to; null: any. Returns the objects
     /// that were deleted because there is no way back.
+    ///
+    /// # Errors
+    /// The lab stays open: nothing could be taken away, or not as agreed. The text is for people.
     pub(super) async fn put_back(&self, left: bool, plan: &Value, lang: &str) -> Result<Vec<Loss>, String> {
         let Some(open) = self.book().open.clone() else { return Ok(vec![]) };
         let failed = |why: String| words::say(lang, Word::NoReset, &[&open.lab, &why]);
@@ -89,7 +97,10 @@ impl LabRun {
     }
 
     /// Mends what the setup of the open lab broke with `fault`. What else is broken stays so, but
-    /// for links and disks, which can only be mended together. Errors: the cluster refuses it.
+    /// for links and disks, which can only be mended together.
+    ///
+    /// # Errors
+    /// The cluster refuses it.
     async fn mend(&self, open: &Open) -> Result<(), String> {
         let Some(lab) = self.labs.get(&open.lab) else { return Ok(()) };
         let faults = faults(&lab.setup_lines(&lab.variant(open.seed)?));
@@ -102,8 +113,10 @@ impl LabRun {
         mended.map_err(|error| cluster::chain(&error))
     }
 
-    /// What the setup of the open lab makes: its namespaces, and objects in other ones. Errors: the
-    /// lab is no longer among the labs.
+    /// What the setup of the open lab makes: its namespaces, and objects in other ones.
+    ///
+    /// # Errors
+    /// The lab is no longer among the labs.
     pub(super) fn outermost(&self, open: &Open, lang: &str) -> Result<Vec<Loss>, String> {
         let gone = || words::say(lang, Word::Gone, &[&open.lab]);
         let lab = self.labs.get(&open.lab).ok_or_else(gone)?;
@@ -154,7 +167,10 @@ pub(super) fn mending(faults: &[Fault], broken: &[Broken]) -> Vec<String> {
 
 impl teacher::Teacher {
     /// Deletes an object and waits until it is gone; of a namespace the pods get no time to end, as
-    /// they are of no use any more. Errors: kubectl's.
+    /// they are of no use any more.
+    ///
+    /// # Errors
+    /// What kubectl says.
     async fn delete(&self, object: &Loss) -> Result<(), String> {
         let resource = api::status::qualified(&object.group, &object.resource);
         let mut lines = vec![];
@@ -266,6 +282,19 @@ mod tests {
         let stays = run.stays(&open("broken-selector", 7)).await;
         let stays: Vec<String> = stays.iter().map(ToString::to_string).collect();
         assert_eq!(stays, ["services/kubernetes"]);
+        crew.kill();
+    }
+
+    /// Such a lab could neither be left nor be started again: the server refused its way back.
+    #[tokio::test]
+    async fn a_store_that_was_restored_has_nothing_from_before_the_lab() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_silent, address) = stage::silent().await;
+        let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({"revision": 7, "oldest": 1})))));
+        let stage = Stage::new(dir.path(), address, past).await;
+        let crew = Crew::new("labs");
+        let run = labs(&crew, &stage);
+        assert_eq!((run.is_gone(7).await, run.is_gone(8).await), (Ok(false), Ok(true)));
         crew.kill();
     }
 

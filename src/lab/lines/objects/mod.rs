@@ -122,10 +122,7 @@ pub(crate) fn namespaces(lines: &[String]) -> Option<BTreeSet<String>> {
                 _ => {}
             }
             let keys = keys(&parsed, &input);
-            let kind = parsed
-                .args
-                .iter()
-                .find_map(|word| kind_of(word.split(['/', ',']).next().unwrap_or_default()));
+            let kind = kind_about(&parsed);
             for key in &keys {
                 match key.split('/').collect::<Vec<_>>().as_slice() {
                     ["namespaces", "", name] => found.insert(name.to_string()),
@@ -145,6 +142,27 @@ pub(crate) fn namespaces(lines: &[String]) -> Option<BTreeSet<String>> {
         }
     }
     Some(found)
+}
+
+/// Returns the kind that a command names in its arguments; of several, one that is in no namespace.
+///
+/// ```text
+/// label pods,nodes --all a=b      Node
+/// label pod/web node/n1 a=b       Node
+/// exec web -- node server.js      none: these are words of the container
+/// ```
+fn kind_about(parsed: &parse::Parsed) -> Option<&'static Kind> {
+    if Act::of(parsed.verb) == Some(Act::Reaches) {
+        return None; // `web` of `exec web` is a pod
+    }
+    let args = &parsed.args[..parsed.dash.unwrap_or(parsed.args.len())];
+    let kinds = |word: &String| -> Vec<&'static Kind> {
+        let named = word.split('/').next().unwrap_or_default();
+        named.split(',').filter_map(kind_of).collect()
+    };
+    let listed = args.iter().map(kinds).find(|kinds| !kinds.is_empty()).unwrap_or_default();
+    let with_names = naming(args).filter(|word| word.contains('/')).flat_map(kinds);
+    listed.into_iter().chain(with_names).min_by_key(|kind| kind.namespaced)
 }
 
 /// The words of a command without a `ropewalk` before them, which runs kubectl and etcdctl, too.
@@ -263,13 +281,15 @@ fn flat(document: &Value) -> Vec<&Value> {
     }
 }
 
-/// The built-in kind that kubectl understands by a word.
+/// The built-in kind that kubectl understands by a word: `deploy`, `deployments.apps` or
+/// `deployments.v1.apps`.
 pub(crate) fn kind_of(word: &str) -> Option<&'static Kind> {
     let (name, group) = word.split_once('.').map_or((word, None), |(name, group)| (name, Some(group)));
     let name = name.to_lowercase();
     kinds::all().iter().filter(|k| k.is_stored()).find(|k| {
         let called = k.plural == name || k.singular == name || k.short_names.contains(&name.as_str());
-        called && group.is_none_or(|group| k.group == group)
+        let is_its = |group: &str| group == k.group || group.split_once('.') == Some((k.version, k.group));
+        called && group.is_none_or(is_its)
     })
 }
 

@@ -75,6 +75,10 @@ impl Practice {
     }
 
     /// Begins a drill over what was met, or over the skills that are named.
+    ///
+    /// # Errors
+    /// There is no such skill, none was met yet, something else is open, or the drill cannot be set
+    /// up. The text is for people.
     pub(super) async fn start(
         self: &Arc<Practice>,
         seed: Option<u64>,
@@ -109,6 +113,10 @@ impl Practice {
     }
 
     /// Begins a drill of one task, without a clock and without a record.
+    ///
+    /// # Errors
+    /// There is no such task, something else is open, or it cannot be set up. The text is for
+    /// people.
     pub(super) async fn rehearse(
         self: &Arc<Practice>,
         task: &str,
@@ -279,6 +287,9 @@ impl Practice {
 }
 
 /// Waits until `ready_when` of every task is true; all of them share [`READY_MAX`].
+///
+/// # Errors
+/// The first task of which it is not true by then. The text is for people.
 pub(super) async fn await_ready(drill: &Drill, lang: &str) -> Result<(), String> {
     let end = Instant::now() + READY_MAX;
     for (at, task) in drill.tasks.iter().enumerate() {

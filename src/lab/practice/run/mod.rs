@@ -126,6 +126,7 @@ pub(super) struct TaskResult {
 }
 
 impl Drill {
+    /// Locks what changes while the drill is open.
     pub(super) fn state(&self) -> MutexGuard<'_, DrillState> {
         self.state.lock()
     }
@@ -136,6 +137,7 @@ impl Drill {
         Frame { began: self.state().revision, variant: self.tasks.get(at).map(Drawn::variant) }
     }
 
+    /// What is known of the cluster while the drill is open.
     pub(super) fn world(&self) -> &Arc<World> {
         &self.world
     }

@@ -107,6 +107,9 @@ impl Practice {
 
     /// A name that no namespace has. What an earlier drill has left under one is deleted, as far as
     /// that is not under way: an `undo` may have brought it back.
+    ///
+    /// # Errors
+    /// All names are taken, or the API server does not say. The text is for people.
     pub(super) async fn free_namespace(&self, lang: &str) -> Result<String, String> {
         let failed = |why: String| words::say(lang, Word::SetupFailed, &[&why]);
         let spoken = Lang::parse(lang).unwrap_or_default();

@@ -222,6 +222,7 @@ mod written {
     }
 
     impl SkillTable {
+        /// Reads all skills, and notes what is wrong with them.
         pub(super) fn into_table(self) -> super::SkillTable {
             let mut faults = Vec::new();
             let skills = self.skills.into_iter().map(|skill| super::Skill {

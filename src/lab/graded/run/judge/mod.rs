@@ -59,6 +59,10 @@ impl LabRun {
     }
 
     /// Judges every task of the open lab, and answers with the signed record and the explanations.
+    ///
+    /// # Errors
+    /// It cannot be written down, or what people had written when the time was over cannot be
+    /// compared with what they have by now. The text is for people.
     pub(super) async fn grade(
         &self,
         current: Current,
@@ -346,7 +350,10 @@ impl LabRun {
     }
 
     /// Takes back what the judge has disturbed, in several tries: the cluster may be too busy with
-    /// it. Errors: of the last try.
+    /// it.
+    ///
+    /// # Errors
+    /// Of the last try.
     async fn go_back(&self, current: &Current, before: i64) -> Result<Value, String> {
         self.world.read(self.host.tap());
         self.world.know().returning = true;

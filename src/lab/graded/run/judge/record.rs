@@ -46,7 +46,10 @@ impl LabRun {
         self.book().note(&current.lab.id, best, !open.solve && !open.tampered);
     }
 
-    /// Keeps a record in the cluster's directory, beside those before it.
+    /// Keeps a record in the cluster's directory, beside those before it. Returns its file.
+    ///
+    /// # Errors
+    /// The directory or the file cannot be written.
     pub(super) fn keep(&self, lab: &str, seed: u64, record: &Value) -> Result<String, String> {
         let dir = self.host.place().root.join("records");
         std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
