@@ -11,7 +11,6 @@ use crate::cel::value;
 use crate::format::Load;
 use cel::Value;
 use client::Client;
-use clock::Instant;
 use cluster::guest::Host;
 use parking_lot::Mutex;
 use serde_json::Value as Json;
@@ -106,20 +105,46 @@ impl Running {
 
 async fn send(load: Load, host: Host, client: Client, counts: Arc<Mutex<Counts>>) {
     let url = format!("http://{}.{}:{}{}", load.service, load.namespace, load.port, load.path);
-    let (mut address, mut looked) = (None, None::<Instant>);
-    loop {
-        if looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
-            // A Service that is gone has failed requests, as it has for its clients.
-            address = service_ip(&client, &load).await.or(address);
-            looked = Some(Instant::now());
-        }
-        if let Some(ip) = address {
-            let to = SocketAddr::new(ip, load.port);
-            let outcomes = ask(&url, host.dial(to, LIMIT).await).await;
+    let request = |ip: IpAddr| {
+        let (url, host, counts) = (&url, &host, &counts);
+        let to = SocketAddr::new(ip, load.port);
+        async move {
+            let outcomes = ask(url, host.dial(to, LIMIT).await).await;
             let mut counts = counts.lock();
             outcomes.into_iter().for_each(|outcome| counts.note(outcome));
         }
-        clock::pause(load.every).await; // people wait for it, whatever the cluster's clock
+    };
+    let address = Mutex::new(None);
+    // Side by side: an API server that is silent holds no request up.
+    let reads = keep_reading(|| service_ip(&client, &load), &address);
+    futures::future::join(reads, keep_asking(load.every, request, &address)).await;
+}
+
+/// Reads the Service's address every [`LOOK_EVERY`], for ever.
+async fn keep_reading<F>(look: impl Fn() -> F, address: &Mutex<Option<IpAddr>>)
+where
+    F: Future<Output = Option<IpAddr>>,
+{
+    loop {
+        // A Service that is gone has failed requests, as it has for its clients.
+        if let Some(ip) = look().await {
+            *address.lock() = Some(ip);
+        }
+        clock::pause(LOOK_EVERY).await;
+    }
+}
+
+/// Sends a request to the address that was read last, and after each one waits for `every`.
+async fn keep_asking<F>(every: Duration, request: impl Fn(IpAddr) -> F, address: &Mutex<Option<IpAddr>>)
+where
+    F: Future<Output = ()>,
+{
+    loop {
+        let known = *address.lock();
+        if let Some(ip) = known {
+            request(ip).await;
+        }
+        clock::pause(every).await; // people wait for it, whatever the cluster's clock
     }
 }
 
@@ -172,6 +197,31 @@ mod tests {
         let none = Arc::new(Facts::default());
         let expr = Expr::compile("load().failed == 0", Use::Check, &[]).unwrap();
         assert!(!expr.holds(&none) && expr.is_level(), "it is asked for, and may turn false again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_go_on_while_the_api_server_is_silent() {
+        let (address, looks, requests) = (Mutex::new(None), Mutex::new(0), Mutex::new(0));
+        let look = || {
+            *looks.lock() += 1;
+            let is_first = *looks.lock() == 1;
+            async move {
+                match is_first {
+                    true => Some(IpAddr::from([10, 96, 0, 8])),
+                    false => std::future::pending().await,
+                }
+            }
+        };
+        let request = |_| {
+            *requests.lock() += 1;
+            std::future::ready(())
+        };
+        let asks = keep_asking(Duration::from_millis(100), request, &address);
+        let both = futures::future::join(keep_reading(look, &address), asks);
+        assert!(clock::limit(Duration::from_secs(20), both).await.is_none(), "it never ends");
+        assert_eq!(*looks.lock(), 2);
+        let sent = *requests.lock();
+        assert!(sent > 100, "{sent} requests in 20 s");
     }
 
     #[tokio::test]
