@@ -211,15 +211,31 @@ fn is_unanswered(code: i32, stderr: &str) -> bool {
 fn loss(object: &Value, removed: bool) -> Loss {
     let part = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_string();
     let kind = object["kind"].as_str().unwrap_or_default();
-    let plural = crate::cel::facts::kind(kind).map_or(kind, |k| k.plural);
     let version = object["apiVersion"].as_str().unwrap_or_default();
-    let group = version.split_once('/').map_or("", |(group, _)| group);
+    let (group, version) = version.split_once('/').unwrap_or(("", version));
+    let built_in = api::kinds::find(group, version, kind);
     Loss {
-        resource: plural.into(),
+        resource: built_in.map_or_else(|| guess_plural(kind), |k| k.plural.into()),
         group: group.into(),
         namespace: part("namespace"),
         name: part("name"),
         removed,
+    }
+}
+
+/// Guesses the plural of a custom resource, which its objects do not tell. Source: client-go,
+/// `meta.UnsafeGuessKindToResource`.
+///
+/// Example: `Ship` gives `ships`, `Policy` gives `policies`.
+fn guess_plural(kind: &str) -> String {
+    let singular = kind.to_lowercase();
+    if singular.ends_with("endpoints") {
+        return singular;
+    }
+    match singular.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None if singular.ends_with('s') => format!("{singular}es"),
+        None => format!("{singular}s"),
     }
 }
 

@@ -55,6 +55,16 @@ fn a_loss_is_named_with_its_group() {
     assert_eq!((lost.to_string().as_str(), lost.removed), ("deployments/web -n shop", true));
 }
 
+/// By its plural an object is found among those that a lesson has made.
+#[test]
+fn a_custom_resource_is_named_by_its_plural() {
+    for (kind, resource) in [("Ship", "ships"), ("Policy", "policies"), ("Bus", "buses")] {
+        let object = serde_json::json!({"apiVersion": "example.com/v1", "kind": kind});
+        let lost = loss(&object, true);
+        assert_eq!((lost.resource.as_str(), lost.group.as_str()), (resource, "example.com"));
+    }
+}
+
 /// Verbs that print each object by itself give no list.
 #[test]
 fn all_objects_of_an_answer_are_read() {
@@ -146,6 +156,6 @@ async fn what_is_in_a_namespace_goes_with_it() {
     let lost = teacher.would_take(line, "", &LessonScope::default()).await.unwrap();
     let mut told: Vec<String> = lost.iter().map(ToString::to_string).collect();
     told.sort();
-    assert_eq!(told, ["Sail/big -n staging", "configmaps/own -n staging", "namespaces/staging"]);
+    assert_eq!(told, ["configmaps/own -n staging", "namespaces/staging", "sails/big -n staging"]);
     assert!(lost.iter().all(|loss| loss.removed));
 }
