@@ -56,26 +56,16 @@ fn document(line: &str) -> Option<(String, bool)> {
 /// Lines without the `-` before those that may fail, and the positions of these. In a manifest or a
 /// here-document a `-` begins an item of a list, and `---` the next object.
 pub(crate) fn unmarked(lines: Vec<String>) -> (Vec<String>, BTreeSet<usize>) {
-    let (mut plain, mut marked, mut in_manifest) = (Vec::new(), BTreeSet::new(), false);
-    let mut until: Option<String> = None;
-    for (at, line) in lines.into_iter().enumerate() {
-        if until.is_some() {
-            until = until.filter(|end| line.trim_start_matches('\t') != end.as_str());
-            plain.push(line);
-            continue;
+    let (mut plain, mut marked, mut rest) = (Vec::new(), BTreeSet::new(), lines.as_slice());
+    while let Some((line, after)) = rest.split_first() {
+        let (text, is_marked) = may_fail(line);
+        if is_marked {
+            marked.insert(plain.len());
         }
-        if in_manifest {
-            in_manifest = !ends_manifest(&line);
-            plain.push(line);
-            continue;
-        }
-        until = here_document(&line);
-        in_manifest = until.is_none() && reads_manifest(&line);
-        let (text, may_fail) = may_fail(&line);
-        if may_fail {
-            marked.insert(at);
-        }
-        plain.push(text.into());
+        plain.push(text.to_string());
+        let (_, behind) = following(line, after);
+        plain.extend_from_slice(&after[..after.len() - behind.len()]);
+        rest = behind;
     }
     (plain, marked)
 }
@@ -232,6 +222,15 @@ mod tests {
         assert_eq!(here_document("cat <<-\"END\" > x"), Some("END".to_string()));
         assert_eq!(here_document("cat <<<word"), None);
         assert_eq!(here_document("cat <<<'<<A' <<B"), Some("B".to_string()));
+    }
+
+    /// Else such a line would be run with its `-`, as a command of its own.
+    #[test]
+    fn a_here_document_without_an_end_has_no_lines() {
+        let lines = ["cat > a <<END".to_string(), "-true".to_string()];
+        assert_eq!(unmarked(lines.to_vec()).1, [1].into());
+        let commands: Vec<String> = commands(&lines).into_iter().map(|(line, _)| line).collect();
+        assert_eq!(commands, lines);
     }
 
     #[test]
