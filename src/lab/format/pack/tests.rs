@@ -58,6 +58,19 @@ fn a_pack_stands_beside_the_built_in_lessons() {
 }
 
 #[test]
+fn a_term_of_a_pack_that_is_read_alone_may_name_a_built_in_lesson() {
+    let packs = tempfile::tempdir().unwrap();
+    let term = |lesson: &str| format!("berth: {{name: berth, say: A place., lesson: {lesson}}}\n");
+    let read = |lesson: &str| {
+        let term = term(lesson);
+        let files = [("_terms.yaml", term.as_str()), ("_terms.ko.yaml", "berth: {name: 선석, say: 자리.}\n")];
+        told(&Library::read(&with(packs.path(), "school", &files)))
+    };
+    assert_eq!(read("first-voyage/04"), Vec::<String>::new());
+    assert!(read("first-voyage/99")[0].contains("there is no lesson \"first-voyage/99\""));
+}
+
+#[test]
 fn what_stands_twice_is_told_with_both_files_and_the_first_stays() {
     let packs = tempfile::tempdir().unwrap();
     let mine = lesson("first-voyage/04", 4, "Mine");
