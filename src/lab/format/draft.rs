@@ -117,19 +117,42 @@ fn solution(act: &Act) -> Vec<String> {
     lines
 }
 
+/// How a command left an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// It was not there before.
+    Made,
+    /// It was there before, and is another object now: `replace --force` deletes it and makes it
+    /// anew.
+    Remade,
+    /// It is the object that was there before.
+    Changed,
+    /// It is not there.
+    Gone,
+}
+
+/// Returns how changes of one object, in their order, have left it; `None` if there are none.
+fn left(changes: &[&Change]) -> Option<Left> {
+    let was_there = changes.first()?.how != How::Created;
+    let was_made = changes.iter().any(|change| change.how == How::Created);
+    Some(match changes.last()?.how {
+        How::Deleted => Left::Gone,
+        _ if !was_made => Left::Changed,
+        _ if was_there => Left::Remade,
+        _ => Left::Made,
+    })
+}
+
 /// Checks for what an act changed, else for the request that it made.
 fn proposed(act: &Act) -> Vec<(Text, String)> {
     // Only how it was left counts.
-    let mut last: BTreeMap<(&str, &str, &str), &Change> = BTreeMap::new();
+    let mut objects: BTreeMap<(&str, &str, &str), Vec<&Change>> = BTreeMap::new();
     for change in &act.changes {
         let key = (change.resource.as_str(), change.namespace.as_str(), change.name.as_str());
-        let was_made = last.get(&key).is_some_and(|before| before.how == How::Created);
-        if !(was_made && change.how == How::Updated) {
-            last.insert(key, change);
-        }
+        objects.entry(key).or_default().push(change);
     }
-    let checks: Vec<_> =
-        last.into_values().filter_map(|change| check(act, change)).take(CHECKS_MAX).collect();
+    let proposed = objects.into_values().filter_map(|changes| check(act, changes.first()?, left(&changes)?));
+    let checks: Vec<_> = proposed.take(CHECKS_MAX).collect();
     if !checks.is_empty() {
         return checks;
     }
@@ -152,22 +175,30 @@ fn with_kubectl(line: &str) -> String {
 }
 
 /// A check for one object. `None`: its kind is not built in.
-fn check(act: &Act, change: &Change) -> Option<(Text, String)> {
+fn check(act: &Act, change: &Change, left: Left) -> Option<(Text, String)> {
     let entry = api::kinds::all().iter().find(|kind| kind.plural == change.resource)?;
     let (kind, name) = (entry.kind, change.name.as_str());
     let object = format!("({}, {}, {})", quoted(kind), quoted(&change.namespace), quoted(name));
     let is = |source: String| format!("is: {}", quoted(&source));
-    Some(match change.how {
-        How::Created => (
+    Some(match left {
+        Left::Made => (
             both(&format!("the {kind} {name} exists"), &format!("{kind} {name} 오브젝트가 있음")),
             is(format!("present{object}")),
         ),
-        How::Deleted => (
+        // That it is there was true before, too.
+        Left::Remade => (
+            both(&format!("the {kind} {name} was replaced"), &format!("{kind} {name} 오브젝트가 교체됨")),
+            is(format!(
+                "present{object} && get(object{object}, \"metadata.uid\", \"\") \
+                 != get(before{object}, \"metadata.uid\", \"\")"
+            )),
+        ),
+        Left::Gone => (
             both(&format!("the {kind} {name} is gone"), &format!("{kind} {name} 오브젝트가 없음")),
             // Also that it was there: else the step is done before the learner has done anything.
             is(format!("gone{object}")),
         ),
-        How::Updated => {
+        Left::Changed => {
             let words = shlex::split(&act.line).unwrap_or_default();
             let verb = verb_and_words(arguments(&words)).0.path.split(' ').next().unwrap_or_default();
             let place = match change.namespace.as_str() {
@@ -355,9 +386,13 @@ mod tests {
             act("create deployment web --image=nginx", &[("deployments", "web", How::Created)]),
             act("kubectl set image deployment web nginx=nginx:2", &[("deployments", "web", How::Updated)]),
             act("kubectl certificate approve eve", &[("certificatesigningrequests", "eve", How::Updated)]),
+            act(
+                "kubectl replace --force -f web.yaml",
+                &[("deployments", "web", How::Deleted), ("deployments", "web", How::Created)],
+            ),
         ];
         let draft = draft(NAMED, &acts).unwrap();
-        assert_eq!(read(&draft).steps.len(), 3);
+        assert_eq!(read(&draft).steps.len(), 4);
         let has =
             |part: &str| assert!(draft.english.contains(&quoted(part)[1..]), "{part}\n{}", draft.english);
         let web = r#"("Deployment", "default", "web")"#;
@@ -366,6 +401,7 @@ mod tests {
         has(&format!("({} || {})", differs("spec"), differs("metadata.labels")));
         let eve = r#"("CertificateSigningRequest", "default", "eve")"#;
         has(&format!("object{eve} != before{eve}"));
+        has(&format!(r#"get(object{web}, "metadata.uid", "") != get(before{web}, "metadata.uid", "")"#));
     }
 
     #[test]
@@ -393,6 +429,10 @@ mod tests {
         assert!(of(&[("pods", "a", made), ("pods", "a", changed)]).starts_with("is: \"present("));
         assert!(of(&[("pods", "a", made), ("pods", "a", gone)]).starts_with("is: \"gone("));
         assert!(of(&[("pods", "a", changed)]).contains("before("));
+        let remade = of(&[("pods", "a", gone), ("pods", "a", made), ("pods", "a", changed)]);
+        assert!(remade.contains("metadata.uid"), "it was there before, too: {remade}");
+        let again = of(&[("pods", "a", made), ("pods", "a", gone), ("pods", "a", made)]);
+        assert!(again.starts_with("is: \"present(") && !again.contains("uid"), "{again}");
         assert_eq!(of(&[("widgets.example.com", "a", made)]), "", "its kind is not built in");
         let many: Vec<String> = (0..9).map(|n| format!("c{n}")).collect();
         let many: Vec<_> = many.iter().map(|name| ("configmaps", name.as_str(), made)).collect();
