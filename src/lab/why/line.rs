@@ -2,7 +2,7 @@
 //! it names, and the same line corrected.
 
 use super::facts::kind;
-use crate::lines::{Place, bare_words, first_command, here_document, is_assignment, letters};
+use crate::lines::{Place, bare_words, first_command, here_document, is_assignment, letters, verb_and_words};
 use api::kinds;
 use kubectl::table::{self, Verb};
 use serde::{Deserialize, Serialize};
@@ -142,14 +142,22 @@ impl Command {
     pub(super) fn in_namespace(&self, namespace: &str) -> String {
         let end = self.words.iter().position(|w| w == "--").unwrap_or(self.words.len());
         let (own, rest) = self.words.split_at(end);
+        let (verb, _) = verb_and_words(own);
         let mut words = Vec::new();
         let mut own = own.iter();
         while let Some(word) = own.next() {
             match word.as_str() {
-                "-n" | "--namespace" => _ = own.next(),
-                "-A" | "--all-namespaces" => {}
-                // `-n=shop` and `-nshop`, too.
-                flag if flag.starts_with("-n") || flag.starts_with("--namespace=") => {}
+                "--namespace" => _ = own.next(),
+                "--all-namespaces" => {}
+                long if ["--namespace=", "--all-namespaces="].iter().any(|name| long.starts_with(name)) => {}
+                // `-` alone is standard input.
+                short if short.len() > 1 && short.starts_with('-') && !short.starts_with("--") => {
+                    let (kept, is_value_next) = without_namespace(verb, short);
+                    words.extend(kept);
+                    if is_value_next {
+                        _ = own.next();
+                    }
+                }
                 _ => words.push(word.clone()),
             }
         }
@@ -163,6 +171,38 @@ impl Command {
         let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
         format!("{}kubectl {}", self.before, words.join(" "))
     }
+}
+
+/// Returns a word of short flags without `-n` and `-A`, unless nothing is left, and whether the
+/// value of `-n` is the next word.
+///
+/// ```text
+/// -wn        -w, and the value is the next word
+/// -wnshop    -w
+/// -A         nothing is left
+/// -ojson     -ojson: `json` is the value of `o`
+/// ```
+fn without_namespace(verb: &Verb, word: &str) -> (Option<String>, bool) {
+    let (letters, mut kept, mut is_value_next) = (&word[1..], String::new(), false);
+    for (at, letter) in letters.char_indices() {
+        let rest = &letters[at + letter.len_utf8()..];
+        let flag = verb.short_flag(letter);
+        match flag.map_or("", |flag| flag.name) {
+            "namespace" => {
+                is_value_next = rest.is_empty();
+                break;
+            }
+            "all-namespaces" if rest.starts_with('=') => break,
+            "all-namespaces" => {}
+            _ if flag.is_some_and(|flag| flag.kind == kubectl::flag::Kind::Bool) => kept.push(letter),
+            // What follows is its value, or not known.
+            _ => {
+                kept.push_str(&letters[at..]);
+                break;
+            }
+        }
+    }
+    ((!kept.is_empty()).then(|| format!("-{kept}")), is_value_next)
 }
 
 /// Joins lines as a shell does: a backslash and the newline after it are left out, except in single
@@ -394,6 +434,12 @@ mod tests {
             let line = read(&format!("kubectl get pods {namespace} --no-headers")).in_namespace("shop");
             assert_eq!(line, "kubectl get pods --no-headers -n shop", "{namespace}");
         }
+        for flags in ["-wn a", "-wna", "-wAn=a", "-w --all-namespaces=true", "-wA=true"] {
+            let line = read(&format!("kubectl get pods {flags} -ojson")).in_namespace("shop");
+            assert_eq!(line, "kubectl get pods -w -ojson -n shop", "{flags}");
+        }
+        let applied = read("k apply -Rf - -n a").in_namespace("shop");
+        assert_eq!(applied, "kubectl apply -Rf - -n shop", "standard input stays");
     }
 
     #[test]
