@@ -119,7 +119,8 @@ impl Command {
         })
     }
 
-    /// Returns this command with one word for another, wherever a kind or a verb may stand.
+    /// Returns this command with one word for another, wherever a kind or a verb may stand. The
+    /// value of a flag may be called alike: `-n nods get nods`.
     pub(super) fn with(&self, from: &str, to: &str) -> String {
         let change = |word: &String| {
             let part = |part: &str| match part.split_once('/') {
@@ -129,9 +130,10 @@ impl Command {
             };
             word.split(',').map(part).collect::<Vec<_>>().join(",")
         };
-        let mut done = false;
+        let (bare, mut done) = (self.positional(), false);
         let words = self.words.iter().map(|word| {
-            let new = if done { word.clone() } else { change(word) };
+            let is_bare = bare.iter().any(|own| std::ptr::eq(*own, word.as_str()));
+            let new = if done || !is_bare { word.clone() } else { change(word) };
             done |= new != *word;
             new
         });
@@ -422,6 +424,7 @@ mod tests {
     fn the_corrected_line_is_the_same_line() {
         assert_eq!(read("get nods -o wide").with("nods", "nodes"), "kubectl get nodes -o wide");
         assert_eq!(read("k get pods,nods/a").with("nods", "nodes"), "kubectl get pods,nodes/a");
+        assert_eq!(read("k -n nods get nods").with("nods", "nodes"), "kubectl -n nods get nodes");
         assert_eq!(
             read("kubectl logs web -c app | tail -3").in_namespace("shop"),
             "kubectl logs web -c app -n shop"
