@@ -103,6 +103,8 @@ fn is_part(object: &Value, part: &Value, left: &mut usize) -> bool {
             }
         }),
         (Value::List(found), Value::List(wanted)) => pairs(found, wanted, left),
+        // As doubles, large ones would be rounded.
+        (Value::Int(found), Value::Int(wanted)) => found == wanted,
         (found, wanted) => match (number(found), number(wanted)) {
             (Ok(found), Ok(wanted)) => found == wanted,
             _ => found == wanted,
@@ -197,12 +199,13 @@ mod tests {
 
     #[test]
     fn a_part_of_an_object_fits_it_and_nothing_else_does() {
-        let pod = r#"{"spec": {"replicas": 3, "paused": false, "ports": [{"port": 80}, {"port": 443}]}}"#;
+        let pod = r#"{"spec": {"replicas": 3, "paused": false, "ports": [{"port": 80}, {"port": 443}]}, "large": 9007199254740993}"#;
         for (part, truth) in [
             (r#"{}"#, true),
             (r#"{"spec": {"replicas": 3}}"#, true),
             (r#"{"spec": {"replicas": 3.0}}"#, true),
             (r#"{"spec": {"replicas": 2}}"#, false),
+            (r#"{"large": 9007199254740992}"#, false),
             (r#"{"spec": {"replicas": "3"}}"#, false),
             (r#"{"spec": {"paused": null}}"#, false),
             (r#"{"spec": {"nodeName": null}}"#, true),
