@@ -4,6 +4,7 @@ use super::lesson::Lesson;
 use super::library::{ELSEWHERE, built_in_files};
 use super::pack;
 use super::text::{Fault, OTHERS};
+use super::then::Then;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -30,20 +31,28 @@ pub fn write_alone(lesson: &Lesson, directory: Option<&Path>, into: &Path) -> Re
         }
         // Files of two directories may have the same name.
         let place = directories.iter().position(|d| Some(*d) == path.parent()).unwrap_or_default();
-        let place = into.join(place.to_string());
-        let fault = |e: std::io::Error| Fault { file: place.join(name), line: 1, what: e.to_string() };
-        std::fs::create_dir_all(&place)
-            .and_then(|()| std::fs::write(place.join(name), text))
-            .map_err(fault)?;
+        write(&into.join(place.to_string()).join(name), text)?;
+    }
+    if let Some(Then::Lab(id)) = &lesson.then {
+        // The lesson is read only if it is there.
+        let lab = Path::new(pack::LABS).join(id).join("lab.md");
+        if let Some((_, text)) = files.iter().find(|(path, _)| path.ends_with(&lab)) {
+            write(&into.join(&lab), text)?;
+        }
     }
     if !lesson.needs.is_empty() {
         // They are not copied, and were looked up where all lessons are.
         let list: String = lesson.needs.iter().map(|id| format!("- {id:?}\n")).collect();
-        let place = into.join(ELSEWHERE);
-        let fault = |e: std::io::Error| Fault { file: place.clone(), line: 1, what: e.to_string() };
-        std::fs::create_dir_all(into).and_then(|()| std::fs::write(&place, list)).map_err(fault)?;
+        write(&into.join(ELSEWHERE), &list)?;
     }
     Ok(())
+}
+
+/// Writes a file, and makes its folder.
+fn write(file: &Path, text: &str) -> Result<(), Fault> {
+    let folder = file.parent().unwrap_or(file);
+    let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(file, text));
+    written.map_err(|e| Fault { file: file.into(), line: 1, what: e.to_string() })
 }
 
 /// The files among which those of a lesson are, and the sentences that its debriefs may use.

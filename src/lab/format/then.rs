@@ -5,6 +5,7 @@ use super::raw;
 use crate::graded::read::Labs;
 use crate::practice::table::SkillTable;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// What a learner does alone once a lesson is finished.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,16 +37,16 @@ impl Then {
                 return None;
             }
         };
-        if let Some(what) = then.odd() {
+        if let Some(what) = then.odd(on.file) {
             on.fault("then:", what);
         }
         Some(then)
     }
 
-    /// What is wrong with its names, if anything is.
-    fn odd(&self) -> Option<String> {
+    /// What is wrong with its names, if anything is. `file`: of the lesson.
+    fn odd(&self, file: &Path) -> Option<String> {
         match self {
-            Then::Lab(id) => (!Labs::is_known(id))
+            Then::Lab(id) => (!Labs::is_known(id, file))
                 .then(|| format!("then: there is no lab {id:?}; `lab list` shows their ids")),
             Then::Drill(skills) => {
                 let table = SkillTable::built_in();

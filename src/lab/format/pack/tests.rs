@@ -1,5 +1,6 @@
 use super::*;
 use crate::format::Library;
+use crate::format::library::write_alone;
 use crate::graded::read::Labs;
 
 const ABOUT: &str = "title: {en: Harbour school, ko: 항구 학교}\nauthors: [Kim, Lee]\nversion: '1.2'\n\
@@ -68,6 +69,22 @@ fn a_term_of_a_pack_that_is_read_alone_may_name_a_built_in_lesson() {
     };
     assert_eq!(read("first-voyage/04"), Vec::<String>::new());
     assert!(read("first-voyage/99")[0].contains("there is no lesson \"first-voyage/99\""));
+}
+
+#[test]
+fn a_lesson_of_a_pack_may_lead_to_a_lab_of_the_pack() {
+    let (packs, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let text = lesson("harbour/01", 1, "Config").replacen("steps:", "then: {lab: mine}\nsteps:", 1);
+    let files =
+        [(FILE, ABOUT), ("harbour/01-config/lesson.md", text.as_str()), ("labs/mine/lab.md", "---\n---\n")];
+    let folder = with(packs.path(), "school", &files);
+    let read = || Library::with_packs(vec![folder.clone()], None);
+    assert_eq!(told(&read()), Vec::<String>::new());
+    // So may one that is copied alone.
+    write_alone(read().get("harbour/01").unwrap(), Some(&folder), place.path()).unwrap();
+    assert_eq!(told(&Library::read(place.path())), Vec::<String>::new());
+    std::fs::remove_file(folder.join("labs/mine/lab.md")).unwrap();
+    assert!(told(&read())[0].contains("there is no lab \"mine\""));
 }
 
 #[test]

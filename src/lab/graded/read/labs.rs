@@ -127,7 +127,9 @@ impl Labs {
             Ok(entries) => entries,
             Err(e) => return Labs { faults: vec![fault(format!("cannot be looked into: {e}"))], ..labs },
         };
-        for dir in entries.flatten().map(|e| e.path()).filter(|path| path.is_dir()) {
+        // In order, so that the faults are the same each time.
+        let dirs: BTreeSet<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+        for dir in dirs.into_iter().filter(|path| path.is_dir()) {
             labs.add(|name| {
                 let path = dir.join(name);
                 let Some(text) = file::text(&path)? else { return Ok(None) };
@@ -165,12 +167,14 @@ impl Labs {
         self
     }
 
-    /// Returns whether a lab has this id, without reading it: in the binary, or in the directory
-    /// that [`DIRECTORY`] names.
-    pub(crate) fn is_known(id: &str) -> bool {
+    /// Returns whether a lab has this id, without reading it: in the binary, in the directory that
+    /// [`DIRECTORY`] names, or in the pack of a lesson that names it. `lesson`: the lesson's file,
+    /// which lies two folders below its pack, or one if it was written alone.
+    pub(crate) fn is_known(id: &str, lesson: &Path) -> bool {
         let is_name = !id.is_empty() && !id.contains(['/', '.']);
-        let is_in = |directory: PathBuf| directory.join(id).join("lab.md").is_file();
-        is_name && (EMBEDDED.get_dir(id).is_some() || directory().is_some_and(is_in))
+        let is_in = |directory: &Path| directory.join(id).join("lab.md").is_file();
+        let of_pack = || lesson.ancestors().skip(2).take(2).any(|folder| is_in(&folder.join(pack::LABS)));
+        is_name && (EMBEDDED.get_dir(id).is_some() || directory().is_some_and(|own| is_in(&own)) || of_pack())
     }
 
     /// The lab with this id.
