@@ -140,7 +140,7 @@ impl LabRun {
     ///
     /// # Errors
     /// Every one has something in the way, which is named, or draws values from which another one
-    /// does not follow.
+    /// does not follow; or the server does not say what is in the way.
     pub(super) async fn free_seed(
         &self,
         lab: &Lab,
@@ -149,10 +149,11 @@ impl LabRun {
     ) -> Result<(u64, Map<String, Value>), String> {
         let rng = rng::Rng::from_os();
         let mut way = Vec::new();
+        let failed = |why: String| words::say(lang, Word::SetupFailed, &[&why]);
         for _ in 0..if seed.is_some() { 1 } else { SEEDS } {
             let seed = seed.unwrap_or_else(|| rng.range(1, 10_000));
-            let variant = lab.variant(seed).map_err(|why| words::say(lang, Word::SetupFailed, &[&why]))?;
-            way = self.in_the_way(&lab.setup_lines(&variant)).await;
+            let variant = lab.variant(seed).map_err(failed)?;
+            way = self.in_the_way(&lab.setup_lines(&variant)).await.map_err(failed)?;
             if way.is_empty() {
                 return Ok((seed, variant));
             }
@@ -164,14 +165,17 @@ impl LabRun {
 
     /// Objects that lines make and that are there already, without those that the end of the open
     /// lab removes. In its namespaces it removes what was not there before it.
-    async fn in_the_way(&self, lines: &[String]) -> Vec<Loss> {
+    ///
+    /// # Errors
+    /// The server does not say what is there: then a start could change what is a person's.
+    async fn in_the_way(&self, lines: &[String]) -> Result<Vec<Loss>, String> {
         let open = self.book().open.clone();
         // Without known namespaces everything since goes: what of it is in the way is not
         // known here.
         let goes = match &open {
             Some(open) => match self.places_of(open) {
                 Some(places) => places,
-                None => return vec![],
+                None => return Ok(vec![]),
             },
             None => BTreeSet::new(),
         };
@@ -188,7 +192,7 @@ impl LabRun {
             }
             if goes.contains(inside) {
                 within.push(made);
-            } else if self.teacher.is_there(&made).await {
+            } else if self.teacher.is_there(&made).await? {
                 found.push(made);
             }
         }
@@ -196,7 +200,7 @@ impl LabRun {
             // What the store no longer knows is taken for the open lab's.
             found.extend(self.older(within, open.base).await.unwrap_or_default());
         }
-        found
+        Ok(found)
     }
 
     /// What lines would delete or change of what is there now.
@@ -274,7 +278,11 @@ pub(super) fn objects_made(lines: &[String]) -> Vec<Loss> {
 }
 
 impl teacher::Teacher {
-    async fn is_there(&self, object: &Loss) -> bool {
+    /// Returns whether there is such an object.
+    ///
+    /// # Errors
+    /// The server does not say; the text is kubectl's.
+    async fn is_there(&self, object: &Loss) -> Result<bool, String> {
         let resource = qualified(&object.group, &object.resource);
         let mut words: Vec<String> = ["kubectl", "get", &resource, &object.name].map(String::from).into();
         if kinds::stored(&object.resource).is_none_or(|kind| kind.namespaced) {
@@ -282,7 +290,10 @@ impl teacher::Teacher {
         }
         words.extend(["--ignore-not-found", "-o", "name"].map(String::from));
         let ran = teacher::kubectl(words, String::new(), &self.kubeconfig, teacher::LINE_MAX).await;
-        !ran.stdout.trim().is_empty()
+        match ran.code {
+            0 => Ok(!ran.stdout.trim().is_empty()),
+            _ => Err(ran.stderr.trim().to_string()),
+        }
     }
 }
 
@@ -340,6 +351,22 @@ mod tests {
                 assert!(told.ends_with(says), "{told}");
             }
         }
+        crew.kill();
+    }
+
+    /// The learner may have objects of these names.
+    #[tokio::test]
+    async fn no_seed_is_free_while_no_server_says_what_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (listener, address) = stage::silent().await;
+        drop(listener);
+        let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({})))));
+        let host: Host = Stage::new(dir.path(), address, past).await;
+        let crew = Crew::new("labs");
+        let run = LabRun::open(World::start(&crew, &host).unwrap(), host, Opened::default()).unwrap();
+        let lab = run.labs.get("orphans").unwrap();
+        let told = run.free_seed(lab, Some(7), "en").await.unwrap_err();
+        assert!(told.contains("could not be set up"), "{told}");
         crew.kill();
     }
 
