@@ -94,6 +94,10 @@ fn is_function(name: &str, short: &str) -> bool {
         || functions::OWN.iter().chain(addresses::FUNCTIONS).any(|(own, _)| *own == name)
 }
 
+/// Those of Kubernetes' own functions that are called on no value; all others are called on one.
+/// `ip` has both forms: `ip('10.0.0.1')`, and `cidr('10.0.0.0/8').ip()`.
+const ON_NO_VALUE: [&str; 8] = ["isURL", "isQuantity", "quantity", "sign", "isIP", "isCIDR", "ip", "cidr"];
+
 /// Functions that Kubernetes has and Ropewalk lacks. An expression that calls one is refused by its
 /// name, so that its author does not look for a slip.
 const MISSING: &[&str] = &[
@@ -175,6 +179,22 @@ fn check_literal(call: &CallExpr) -> Result<(), Fault> {
         true => Ok(()),
         false => Err(Fault::new(format!("invalid {name} argument")).within(argument)),
     }
+}
+
+/// Checks that a function of Kubernetes is called on a value, or on none, as it is declared
+/// ([`add_function`] says what a call in the wrong form would give).
+///
+/// Example: `'abc'.find('b')` is a call of `find`, and `find('abc', 'b')` is none.
+pub(crate) fn check_form(call: &CallExpr) -> Result<(), Fault> {
+    let name = call.func_name.as_str();
+    let is_own = functions::OWN.iter().chain(addresses::FUNCTIONS).any(|(own, _)| *own == name);
+    let is_global = ON_NO_VALUE.contains(&name);
+    let why = match call.target {
+        None if is_own && !is_global => "is called on a value",
+        Some(_) if is_own && is_global && name != "ip" => "is called on no value",
+        _ => return Ok(()),
+    };
+    Err(Fault::new(format!("found no matching overload for '{name}', which {why}")))
 }
 
 fn check_name(call: &CallExpr) -> Result<(), Fault> {
