@@ -86,6 +86,7 @@ fn what_is_not_there_is_named() {
         ("quantity('1').sign() == 1", "overload for 'sign' applied to 'kubernetes.Quantity.()'"),
         ("containsIP(cidr('::/0'), '::')", "overload for 'containsIP', which is called on a value"),
         ("1 == 1.0", "overload for '_==_' applied to '(int, double)'"),
+        ("string(quantity('1')) == '1'", "overload for 'string' applied to '(kubernetes.Quantity)'"),
         ("[?1] == []", "expected type 'optional_type(int)' but found 'int'"),
         ("{?'a': 1} == {}", "expected type 'optional_type(int)' but found 'int'"),
         ("request.uid == ''", "undefined field 'uid'"),
