@@ -81,6 +81,10 @@ const LIBRARIES: &[&str] = &[
     "optFlatMap",
 ];
 
+/// Types that an expression may name: `type(x) == int`.
+pub(crate) const TYPE_NAMES: [&str; 10] =
+    ["int", "uint", "double", "string", "bool", "list", "map", "null_type", "bytes", "type"];
+
 /// Returns whether functions are called on this name, as in `strings.quote(x)`.
 pub(crate) fn is_library(name: &str) -> bool {
     matches!(name, "strings" | "lists" | "optional")

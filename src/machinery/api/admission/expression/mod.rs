@@ -2,7 +2,7 @@
 
 use super::authorizer;
 use super::types::{self, BOOL, INT, NULL, Object, STRING, Type, VARIABLES};
-use crate::cel::environment::{check_call, check_form, is_library};
+use crate::cel::environment::{TYPE_NAMES, check_call, check_form, is_library};
 use crate::cel::fault::Fault;
 use crate::cel::terms::{self, Term};
 use cel::IdedExpr;
@@ -10,10 +10,6 @@ use cel::common::ast::operators::OPT_SELECT as OPTIONAL_FIELD;
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr as Node, LiteralValue, SelectExpr};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
-
-/// Types that an expression may name: `type(x) == int`.
-const TYPE_NAMES: [&str; 10] =
-    ["int", "uint", "double", "string", "bool", "list", "map", "null_type", "bytes", "type"];
 
 /// Type of `authorizer`.
 const AUTHORIZER: Type = Type::Plain("Authorizer");
