@@ -4,7 +4,7 @@
 //! known is held against the signatures of the operators and functions in `overloads.txt`, as
 //! `cel-go`'s checker does.
 
-use crate::cel::functions::MATCHES;
+use crate::cel::functions::{DURATION, MATCHES};
 use crate::published;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -416,11 +416,11 @@ pub(crate) fn call(name: &str, method: bool, arguments: &[Type]) -> Result<Type,
     result.map(|given| given.made_of(arguments)).ok_or_else(|| {
         let types: Vec<String> = arguments.iter().map(Type::to_string).collect();
         let applied = match (method, types.split_first()) {
-            (true, Some((first, rest))) => format!("{first}.({})", rest.join(", ")),
+            (true, Some((first, rest))) if name != DURATION => format!("{first}.({})", rest.join(", ")),
             _ => format!("({})", types.join(", ")),
         };
-        // The name under which `cel::functions` has its own.
-        let name = if name == MATCHES { "matches" } else { name };
+        // `cel::functions` has its own under a name with `@`.
+        let name = if matches!(name, DURATION | MATCHES) { &name[1..] } else { name };
         format!("found no matching overload for '{name}' applied to '{applied}'")
     })
 }

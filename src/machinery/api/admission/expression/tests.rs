@@ -85,6 +85,7 @@ fn what_is_not_there_is_named() {
         ("startsWith(object.a, 'b')", "overload for 'startsWith' applied to '(dyn, string)'"),
         ("quantity('1').sign() == 1", "overload for 'sign' applied to 'kubernetes.Quantity.()'"),
         ("containsIP(cidr('::/0'), '::')", "overload for 'containsIP', which is called on a value"),
+        ("duration(true) == duration(1)", "overload for 'duration' applied to '(bool)'"),
         ("1 == 1.0", "overload for '_==_' applied to '(int, double)'"),
         ("string(quantity('1')) == '1'", "overload for 'string' applied to '(kubernetes.Quantity)'"),
         ("[?1] == []", "expected type 'optional_type(int)' but found 'int'"),
