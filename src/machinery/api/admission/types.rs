@@ -4,7 +4,7 @@
 //! known is held against the signatures of the operators and functions in `overloads.txt`, as
 //! `cel-go`'s checker does.
 
-use crate::cel::functions::MATCHES;
+use crate::cel::functions::{DURATION, MATCHES};
 use crate::published;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -14,8 +14,8 @@ use std::sync::{Arc, LazyLock};
 /// What the checker knows of the type of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Type {
-    /// The checker does not know: a function whose signature is not listed gives it. It is taken
-    /// for whatever is asked for.
+    /// The checker does not know: what a function without a signature gives, or an item of a list
+    /// of which nothing is known. It is taken for whatever is asked for.
     Unknown,
     /// A value of any type: which one it is shows when the expression runs.
     Dyn,
@@ -257,16 +257,12 @@ impl Type {
     }
 
     /// Returns the type of the elements of a literal with one more element, which is of the type
-    /// `other`. `may_differ`: one of both may be open where the other is not.
+    /// `other`. `may_differ`: they may be of several types.
     ///
     /// # Errors
     /// The checker's sentence if they are of different types.
     pub(crate) fn joined(self, other: Type, may_differ: bool) -> Result<Type, String> {
-        let fits = match may_differ {
-            true => self.takes(&other, &mut Found::new()) || other.takes(&self, &mut Found::new()),
-            false => self.is_equivalent(&other),
-        };
-        match fits {
+        match may_differ || self.is_equivalent(&other) {
             true => Ok(self.or(other)),
             false => Err(format!("expected type '{self}' but found '{other}'")),
         }
@@ -283,10 +279,23 @@ impl Type {
         }
     }
 
-    /// Replaces the letters of a signature by what they were found to be.
+    /// Returns whether the checker does not know the type, or a part of it.
+    fn has_unknown(&self) -> bool {
+        match self {
+            Type::Unknown => true,
+            Type::List(inner) | Type::Optional(inner) => inner.has_unknown(),
+            Type::Map(key, value) => key.has_unknown() || value.has_unknown(),
+            _ => false,
+        }
+    }
+
+    /// Replaces the letters of a signature by what they were found to be. What the value is used
+    /// for decides about a letter that no argument has (`newTypeVar` of `cel-go`).
+    ///
+    /// Example: `object.l.first().orValue('a')` is a string.
     fn filled(&self, found: &Found) -> Type {
         match self {
-            Type::Any(letter) => found.get(letter).cloned().unwrap_or(Type::Dyn),
+            Type::Any(letter) => found.get(letter).cloned().unwrap_or(Type::Unknown),
             Type::List(item) => Type::list(item.filled(found)),
             Type::Map(key, value) => Type::Map(Box::new(key.filled(found)), Box::new(value.filled(found))),
             Type::Optional(value) => Type::Optional(Box::new(value.filled(found))),
@@ -309,7 +318,9 @@ impl Type {
                     if !known.takes(argument, found) && !argument.takes(&known, found) {
                         return false;
                     }
-                    found.insert(*letter, known.or(argument.clone()));
+                    // A value that may be null keeps its type beside `null`.
+                    let is_null = *argument == NULL || (known == NULL && !argument.is_open());
+                    found.insert(*letter, if is_null { known } else { known.or(argument.clone()) });
                     true
                 }
                 _ => {
@@ -371,6 +382,13 @@ fn named(word: &str) -> Type {
     }
 }
 
+/// Returns whether a function is called on a value where this call has none (`contains('a', 'b')`),
+/// or on none where it has one (`'1'.int()`). Operators have one form.
+fn has_other_form(name: &str, method: bool) -> bool {
+    let other = if method { name.to_string() } else { format!(".{name}") };
+    name.starts_with(|c: char| c.is_ascii_alphabetic()) && OVERLOADS.contains_key(other.as_str())
+}
+
 /// Returns the type of the result of a call. `method`: the first argument is the value that the
 /// function is called on.
 ///
@@ -378,8 +396,10 @@ fn named(word: &str) -> Type {
 /// The checker's sentence if no signature of the function takes the arguments.
 pub(crate) fn call(name: &str, method: bool, arguments: &[Type]) -> Result<Type, String> {
     let full = if method { format!(".{name}") } else { name.to_string() };
-    let Some(overloads) = OVERLOADS.get(full.as_str()) else {
-        return Ok(Type::Unknown.made_of(arguments));
+    let overloads: &[Overload] = match OVERLOADS.get(full.as_str()) {
+        Some(overloads) => overloads.as_slice(),
+        None if has_other_form(name, method) => &[],
+        None => return Ok(Type::Unknown.made_of(arguments)),
     };
     let mut result: Option<Type> = None;
     for overload in overloads.iter().filter(|o| o.parameters.len() == arguments.len()) {
@@ -387,7 +407,8 @@ pub(crate) fn call(name: &str, method: bool, arguments: &[Type]) -> Result<Type,
         if overload.parameters.iter().zip(arguments).all(|(wanted, is)| wanted.takes(is, &mut found)) {
             let given = overload.result.filled(&found);
             result = Some(match result {
-                Some(before) if before != given => Type::Dyn,
+                // Two results that are not known are not the same.
+                Some(before) if before != given || given.has_unknown() => Type::Dyn,
                 _ => given,
             });
         }
@@ -395,11 +416,11 @@ pub(crate) fn call(name: &str, method: bool, arguments: &[Type]) -> Result<Type,
     result.map(|given| given.made_of(arguments)).ok_or_else(|| {
         let types: Vec<String> = arguments.iter().map(Type::to_string).collect();
         let applied = match (method, types.split_first()) {
-            (true, Some((first, rest))) => format!("{first}.({})", rest.join(", ")),
+            (true, Some((first, rest))) if name != DURATION => format!("{first}.({})", rest.join(", ")),
             _ => format!("({})", types.join(", ")),
         };
-        // The name under which `cel::functions` has its own.
-        let name = if name == MATCHES { "matches" } else { name };
+        // `cel::functions` has its own under a name with `@`.
+        let name = if matches!(name, DURATION | MATCHES) { &name[1..] } else { name };
         format!("found no matching overload for '{name}' applied to '{applied}'")
     })
 }
@@ -438,6 +459,9 @@ mod tests {
             |held: Type, other: Type| call("orValue", true, &[Type::Optional(Box::new(held)), other]);
         assert_eq!(or_value(Type::Dyn, STRING), Ok(Type::Dyn));
         assert_eq!(or_value(INT, Type::Dyn), Ok(Type::Dyn));
+        assert_eq!(text("_[?_]", &[Type::Dyn, STRING]), "dyn", "of a map, or of an optional one");
+        assert_eq!(call("_?_:_", false, &[BOOL, TIMESTAMP, NULL]), Ok(TIMESTAMP));
+        assert_eq!(call("_?_:_", false, &[BOOL, NULL, Type::Dyn]), Ok(Type::Dyn));
         let of_list = |name: &str, item: Type| call(name, true, &[Type::list(item)]);
         assert_eq!((of_list("sum", INT), of_list("min", STRING)), (Ok(INT), Ok(STRING)));
         assert_eq!(of_list("max", Type::Dyn), Ok(Type::Dyn));
@@ -452,7 +476,15 @@ mod tests {
             call("startsWith", true, &[STRING, INT]).unwrap_err(),
             "found no matching overload for 'startsWith' applied to 'string.(int)'"
         );
-        assert_eq!(text("findAll", &[INT]), "dyn", "one that is not listed is not judged");
+        assert_eq!(text("ip", &[INT]), "dyn", "one that is not listed is not judged");
+        assert_eq!(
+            text("find", &[STRING, STRING]),
+            "found no matching overload for 'find' applied to '(string, string)'"
+        );
+        assert_eq!(
+            text("_==_", &[INT, DOUBLE]),
+            "found no matching overload for '_==_' applied to '(int, double)'"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::addresses;
 use super::arguments::Run;
 use super::fault::Fault;
-use super::functions::{self, MATCHES};
+use super::functions::{self, DURATION, MATCHES};
 use super::language;
 use super::lists;
 use super::terms::AS_IT_IS;
@@ -17,7 +17,7 @@ use std::sync::{Arc, LazyLock};
 
 pub(super) static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
-    for extension in [extensions::strings, extensions::lists, lists::extension, rename_matches] {
+    for extension in [extensions::strings, extensions::lists, lists::extension, rename_own] {
         if let Err(error) = env.add_extension(extension) {
             tracing::error!(%error, "a library of CEL is missing");
         }
@@ -29,13 +29,15 @@ pub(super) static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
 /// library has a `matches`, too, whose patterns have ten times the size and are compiled for every
 /// call, and functions of a library go before those that a context adds under the same name. One
 /// that a context adds gets its first argument twice if it is called on no value
-/// ([`add_function`]): the pattern would be the text itself, which matches.
+/// ([`add_function`]): the pattern would be the text itself, which matches. `duration(text)`
+/// becomes a call of [`DURATION`]: the library's own reads the beginning of a text alone.
 ///
 /// # Errors
 /// If there is such a macro already.
-fn rename_matches(env: &mut Env) -> Result<(), DeclarationError> {
+fn rename_own(env: &mut Env) -> Result<(), DeclarationError> {
     env.add_macro(Macro::receiver("matches", 1, renamed))?;
-    env.add_macro(Macro::global("matches", 2, renamed))
+    env.add_macro(Macro::global("matches", 2, renamed))?;
+    env.add_macro(Macro::global("duration", 1, renamed_duration))
 }
 
 fn renamed(
@@ -43,10 +45,29 @@ fn renamed(
     target: &mut Option<IdedExpr>,
     args: &mut Vec<IdedExpr>,
 ) -> Result<Option<IdedExpr>, ParseError> {
+    Ok(Some(called_on_first(MATCHES, helper, target, args)))
+}
+
+fn renamed_duration(
+    helper: &mut MacroExprHelper<'_>,
+    target: &mut Option<IdedExpr>,
+    args: &mut Vec<IdedExpr>,
+) -> Result<Option<IdedExpr>, ParseError> {
+    Ok(Some(called_on_first(DURATION, helper, target, args)))
+}
+
+/// Makes a call of our own function on what the call is made on, or else on its first argument,
+/// which a global call has.
+fn called_on_first(
+    name: &str,
+    helper: &mut MacroExprHelper<'_>,
+    target: &mut Option<IdedExpr>,
+    args: &mut Vec<IdedExpr>,
+) -> IdedExpr {
     let mut args = std::mem::take(args);
-    let target = target.take().unwrap_or_else(|| args.remove(0)); // a global call has two arguments
-    let call = CallExpr { func_name: MATCHES.to_string(), target: Some(Box::new(target)), args };
-    Ok(Some(helper.next_expr(Node::Call(call))))
+    let target = target.take().unwrap_or_else(|| args.remove(0));
+    let call = CallExpr { func_name: name.to_string(), target: Some(Box::new(target)), args };
+    helper.next_expr(Node::Call(call))
 }
 
 /// Functions of the libraries that Kubernetes loads for every expression.
@@ -81,6 +102,10 @@ const LIBRARIES: &[&str] = &[
     "optFlatMap",
 ];
 
+/// Types that an expression may name: `type(x) == int`.
+pub(crate) const TYPE_NAMES: [&str; 10] =
+    ["int", "uint", "double", "string", "bool", "list", "map", "null_type", "bytes", "type"];
+
 /// Returns whether functions are called on this name, as in `strings.quote(x)`.
 pub(crate) fn is_library(name: &str) -> bool {
     matches!(name, "strings" | "lists" | "optional")
@@ -93,6 +118,10 @@ fn is_function(name: &str, short: &str) -> bool {
         || LIBRARIES.contains(&short)
         || functions::OWN.iter().chain(addresses::FUNCTIONS).any(|(own, _)| *own == name)
 }
+
+/// Those of Kubernetes' own functions that are called on no value; all others are called on one.
+/// `ip` has both forms: `ip('10.0.0.1')`, and `cidr('10.0.0.0/8').ip()`.
+const ON_NO_VALUE: [&str; 8] = ["isURL", "isQuantity", "quantity", "sign", "isIP", "isCIDR", "ip", "cidr"];
 
 /// Functions that Kubernetes has and Ropewalk lacks. An expression that calls one is refused by its
 /// name, so that its author does not look for a slip.
@@ -160,14 +189,16 @@ pub(crate) fn check_call(call: &CallExpr) -> Result<(), Fault> {
 }
 
 /// Checks a text that a function reads as a pattern or a time (`ValidateRegexLiterals` and its
-/// like in `cel-go`). As there it is the first argument beside the value that is called on.
+/// like in `cel-go`). As there it is the first argument beside the value that is called on; a
+/// duration is what our own function is called on.
 fn check_literal(call: &CallExpr) -> Result<(), Fault> {
-    let Some(argument) = call.args.first() else { return Ok(()) };
+    let argument = if call.func_name == DURATION { call.target.as_deref() } else { call.args.first() };
+    let Some(argument) = argument else { return Ok(()) };
     let Node::Literal(LiteralValue::String(written)) = &argument.expr else { return Ok(()) };
     let text = written.inner();
     let (name, is_valid) = match call.func_name.as_str() {
         MATCHES => ("matches", bounds::is_regex(text)),
-        "duration" => ("duration", gostr::parse_duration(text).is_ok()),
+        DURATION => ("duration", gostr::parse_duration(text).is_ok()),
         "timestamp" => ("timestamp", gotime::parse_nearest(text).is_ok()),
         _ => return Ok(()),
     };
@@ -175,6 +206,22 @@ fn check_literal(call: &CallExpr) -> Result<(), Fault> {
         true => Ok(()),
         false => Err(Fault::new(format!("invalid {name} argument")).within(argument)),
     }
+}
+
+/// Checks that a function of Kubernetes is called on a value, or on none, as it is declared
+/// ([`add_function`] says what a call in the wrong form would give).
+///
+/// Example: `'abc'.find('b')` is a call of `find`, and `find('abc', 'b')` is none.
+pub(crate) fn check_form(call: &CallExpr) -> Result<(), Fault> {
+    let name = call.func_name.as_str();
+    let is_own = functions::OWN.iter().chain(addresses::FUNCTIONS).any(|(own, _)| *own == name);
+    let is_global = ON_NO_VALUE.contains(&name);
+    let why = match call.target {
+        None if is_own && !is_global => "is called on a value",
+        Some(_) if is_own && is_global && name != "ip" => "is called on no value",
+        _ => return Ok(()),
+    };
+    Err(Fault::new(format!("found no matching overload for '{name}', which {why}")))
 }
 
 fn check_name(call: &CallExpr) -> Result<(), Fault> {

@@ -5,6 +5,7 @@ use super::arguments::{NO_OVERLOAD, Run, text, word};
 use super::uris;
 use super::values::optional;
 use crate::bounds;
+use crate::gostr::{self, Nanos};
 use crate::quantity::Quantity;
 use cel::Value;
 use cel::objects::{Opaque, OptionalValue};
@@ -16,6 +17,8 @@ use std::sync::{Arc, LazyLock};
 
 /// The name of our own `matches`. No expression can write it.
 pub(crate) const MATCHES: &str = "@matches";
+/// The name of our own `duration`.
+pub(crate) const DURATION: &str = "@duration";
 
 #[derive(Debug, PartialEq)]
 struct Amount(Quantity);
@@ -29,6 +32,7 @@ impl Opaque for Amount {
 /// Names of functions, and what each makes of the value that it is called on and its arguments.
 pub(super) const OWN: &[(&str, Run)] = &[
     (MATCHES, |v| Ok(Value::Bool(pattern(v, 1)?.is_match(word(v, 0)?)))),
+    (DURATION, |v| duration(v).map(Value::Duration)),
     ("find", |v| Ok(text(pattern(v, 1)?.find(word(v, 0)?).map_or("", |m| m.as_str())))),
     ("findAll", |v| {
         let all = pattern(v, 1)?;
@@ -73,6 +77,21 @@ pub(super) const OWN: &[(&str, Run)] = &[
     }),
     ("asApproximateFloat", |v| Ok(Value::Float(amount(v, 0)?.approximate()))),
 ];
+
+/// Returns a duration, a number of nanoseconds, or a text such as `1h30m` as a duration.
+///
+/// # Errors
+/// It is none of them, or Go reads the text as no duration.
+fn duration(values: &[Value]) -> Result<chrono::Duration, String> {
+    match values.first() {
+        Some(Value::Duration(known)) => Ok(*known),
+        Some(Value::Int(nanos)) => Ok(chrono::Duration::nanoseconds(*nanos)),
+        _ => {
+            let Nanos(nanos) = gostr::parse_duration(word(values, 0)?)?;
+            i64::try_from(nanos).map(chrono::Duration::nanoseconds).map_err(|error| error.to_string())
+        }
+    }
+}
 
 fn items(values: &[Value]) -> Result<&[Value], String> {
     match values.first() {
@@ -277,6 +296,22 @@ mod tests {
             let why = made(&format!("{other}.sum()")).unwrap_err();
             assert!(why.contains(NO_OVERLOAD), "{other}: {why}");
         }
+    }
+
+    /// The library's function takes `5s!` for five seconds, and does not read `µs`.
+    #[test]
+    fn a_duration_is_the_whole_text() {
+        for holds in [
+            "duration('1h' + '30m') == duration('90m') && duration(duration('5µs')) == duration(5000)",
+            "['1s', '0'].map(x, duration(x)) == [duration('1000ms'), duration('-0s')]",
+        ] {
+            assert_eq!(made(holds), Ok(Value::Bool(true)), "{holds}");
+        }
+        for other in ["5s!", "1e3s", "1h30", ""] {
+            let why = made(&format!("duration('{other}' + '')")).unwrap_err();
+            assert_eq!(why, "type conversion error from 'string' to 'duration'", "{other}");
+        }
+        assert_eq!(made("duration(dyn(true))"), Err(NO_OVERLOAD.to_string()));
     }
 
     /// As the library of optionals in `cel-go` (`library.go`), in its second version.

@@ -32,14 +32,16 @@
 //! ## Left out
 //! The libraries for URLs, sets, semantic versions and named formats (refused by name). Macros with
 //! two variables, `self.all(i, v, i < v)`; `ip.isCanonical`; `optional.unwrap(list)`, which
-//! `list.unwrapOpt()` does, too; `string` of an address or a network, `int` of a duration. More
-//! than 32 patterns in an expression, or patterns that take more than 8 MiB together when they are
-//! compiled, or one of more than 256 KiB that is made when the expression runs. A pattern that
-//! repeats more than 1000 characters where a text can enter the repetitions at several places
-//! (`bounds/places.rs`). By their price: `findAll` over a text of more than 3 to 9 KB, for a
-//! pattern of 40 to 5 letters; a pattern that is not written in the expression over one of more
-//! than 20 KB. Below an error, the line of the expression that `cel-go` prints; in an expression
-//! with letters beyond ASCII, the column of an error that is found after parsing.
+//! `list.unwrapOpt()` does, too; `string` of an address or a network, `int` of a duration; the
+//! names of the types of times, as in `type(x) == google.protobuf.Timestamp`. A policy's literals
+//! are not held against the verbs of `format`. More than 32 patterns in an expression, or patterns
+//! that take more than 8 MiB together when they are compiled, or one of more than 256 KiB that is
+//! made when the expression runs. A pattern that repeats more than 1000 characters where a text can
+//! enter the repetitions at several places (`bounds/places.rs`). By their price: `findAll` over a
+//! text of more than 3 to 9 KB, for a pattern of 40 to 5 letters; a pattern that is not written in
+//! the expression over one of more than 20 KB. Below an error, the line of the expression that
+//! `cel-go` prints; in an expression with letters beyond ASCII, the column of an error that is
+//! found after parsing.
 //! ## Read next
 //! `custom/rules.rs` and `admission/evaluate.rs`, the two users.
 

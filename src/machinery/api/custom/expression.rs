@@ -1,7 +1,7 @@
 //! Expressions of a definition's rules, checked before they run: the functions that they call and
 //! the fields of `self` that they name.
 
-use crate::cel::environment::{check_call, is_library};
+use crate::cel::environment::{TYPE_NAMES, check_call, check_form, is_library};
 use crate::cel::fault::Fault;
 use crate::cel::terms;
 use cel::IdedExpr;
@@ -33,6 +33,7 @@ fn check(node: &Node, inner: &mut Vec<String>, known: &dyn Fn(&[String]) -> bool
     match node {
         Node::Call(call) => {
             check_call(call)?;
+            check_form(call)?;
             // `strings.quote(x)` is a name, not a value that is called on.
             let target =
                 call.target.as_deref().filter(|t| !matches!(&t.expr, Node::Ident(n) if is_library(n)));
@@ -53,12 +54,10 @@ fn check(node: &Node, inner: &mut Vec<String>, known: &dyn Fn(&[String]) -> bool
             inner.truncate(depth);
         }
         Node::Ident(name) => {
-            let types =
-                ["int", "uint", "double", "string", "bool", "list", "map", "null_type", "bytes", "type"];
             let bound = matches!(name.as_str(), "self" | "oldSelf")
                 || name.starts_with('@')
                 || inner.contains(name)
-                || types.contains(&name.as_str());
+                || TYPE_NAMES.contains(&name.as_str());
             if !bound {
                 return Err(Fault::new(format!("undeclared reference to '{name}' (in container '')")));
             }

@@ -2,7 +2,7 @@
 
 use super::authorizer;
 use super::types::{self, BOOL, INT, NULL, Object, STRING, Type, VARIABLES};
-use crate::cel::environment::{check_call, is_library};
+use crate::cel::environment::{TYPE_NAMES, check_call, check_form, is_library};
 use crate::cel::fault::Fault;
 use crate::cel::terms::{self, Term};
 use cel::IdedExpr;
@@ -10,10 +10,6 @@ use cel::common::ast::operators::OPT_SELECT as OPTIONAL_FIELD;
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr as Node, LiteralValue, SelectExpr};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
-
-/// Types that an expression may name: `type(x) == int`.
-const TYPE_NAMES: [&str; 10] =
-    ["int", "uint", "double", "string", "bool", "list", "map", "null_type", "bytes", "type"];
 
 /// Type of `authorizer`.
 const AUTHORIZER: Type = Type::Plain("Authorizer");
@@ -198,7 +194,7 @@ pub(crate) fn judge(term: &Term, variables: &Variables) -> Result<Type, String> 
 struct Around<'a> {
     /// Names that macros bind, with their types.
     bound: Vec<(&'a str, Type)>,
-    /// The node is in a call of `format`, whose list may have items of several types.
+    /// The node is in a call of `format`, in which literals may have parts of several types.
     in_format: bool,
 }
 
@@ -284,7 +280,10 @@ fn call_type<'a>(call: &'a CallExpr, all: &Variables, inner: &mut Around<'a>) ->
         }
         // A function of a library: `lists.range(3)`.
         (_, Some(_), given) => Ok(Type::Unknown.made_of(given)),
-        (name, None, given) => types::call(name, is_method, given).map_err(Fault::new),
+        (name, None, given) => {
+            let made = types::call(name, is_method, given).map_err(Fault::new)?;
+            check_form(call).map(|()| made)
+        }
     }
 }
 
@@ -333,10 +332,10 @@ fn member<'a>(
 ///
 /// # Errors
 /// All elements of a list are of one type, and so are the keys and the values of a map, except in a
-/// call of `format` (`HomogeneousAggregateLiterals` and its validator in `cel-go`).
+/// call of `format` (`ValidateHomogeneousAggregateLiterals` of `cel-go`).
 ///
-/// Example: `[1, 'a']` is refused, and so is `[object.name, 'a']`, but not `[object.name,
-/// dyn('a')]`.
+/// Example: `[1, 'a']` is refused, and so is `[object.name, 'a']`, but neither `[object.name,
+/// dyn('a')]` nor `'%d %s'.format([1, 'a'])`.
 fn join(so_far: Type, given: Type, node: &IdedExpr, inner: &Around<'_>) -> Result<Type, Fault> {
     so_far.joined(given, inner.in_format).map_err(|why| Fault::new(why).within(node))
 }

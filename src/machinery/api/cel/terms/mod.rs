@@ -198,10 +198,10 @@ pub(crate) const AS_IT_IS: &str = "@error";
 fn in_words_of_upstream(error: &ExecutionError) -> String {
     match error {
         ExecutionError::FunctionError { function, message } if function == AS_IT_IS => message.clone(),
+        ExecutionError::FunctionError { message, .. } if message == NO_OVERLOAD => NO_OVERLOAD.to_string(),
         ExecutionError::FunctionError { function, .. } if function == "duration" => {
             "type conversion error from 'string' to 'duration'".to_string()
         }
-        ExecutionError::FunctionError { message, .. } if message == NO_OVERLOAD => NO_OVERLOAD.to_string(),
         ExecutionError::NoSuchOverload(_)
         | ExecutionError::UnsupportedBinaryOperator(..)
         | ExecutionError::ValuesNotComparable(..)

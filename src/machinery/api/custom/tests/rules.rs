@@ -49,6 +49,29 @@ fn a_pattern_that_is_written_in_a_rule_is_read_with_it() {
     assert!(found.len() == 1 && found[0].ends_with(": invalid matches argument"), "{found:?}");
 }
 
+/// `find('abc', 'b')` looked for `abc` in itself.
+#[test]
+fn a_function_is_called_in_the_form_that_it_is_declared_in() {
+    let errors_of = |rule: &str| {
+        judged(spec(
+            json!({"a": {"type": "string", "maxLength": 50, "x-kubernetes-validations": [{"rule": rule}]}}),
+        ))
+    };
+    for good in [
+        "self.find('b') == 'b' && sign(quantity(self)) == 1 && isIP(self)",
+        "cidr(self).ip() == ip('::') && '%s %d'.format([self, 1]) != ''",
+    ] {
+        assert_eq!(errors_of(good), [""; 0], "{good}");
+    }
+    for (bad, why) in [
+        ("find(self, 'b') == 'b'", "overload for 'find', which is called on a value"),
+        ("quantity(self).sign() == 1", "overload for 'sign', which is called on no value"),
+    ] {
+        let found = errors_of(bad);
+        assert!(found.len() == 1 && found[0].contains(why), "{found:?}");
+    }
+}
+
 #[test]
 fn a_rule_of_several_lines_has_a_message_of_one() {
     let errors_of = |rule: Value| {
