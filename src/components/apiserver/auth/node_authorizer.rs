@@ -17,7 +17,7 @@ use serde_json::Value;
 /// node.
 pub(crate) const MIRROR: &str = "kubernetes.io/config.mirror";
 const NO_NAME: &str = "No Object name found";
-const READ_ONLY: &str = "can only read resources of this type";
+const ONLY_TOKENS: &str = "can only create tokens for individual service accounts";
 /// The namespace of the Leases that kubelets renew.
 pub(crate) const LEASES: &str = "kube-node-lease";
 
@@ -42,70 +42,127 @@ pub(crate) const LEASES: &str = "kube-node-lease";
 /// # Errors
 /// The reason, in upstream's words; often empty.
 pub(crate) fn authorize(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
-    let allowed = |yes: bool| if yes { Ok(()) } else { Err(String::new()) };
     if !a.is_resource {
         return allowed(false);
     }
-    let read = matches!(a.verb, "get" | "list" | "watch");
-    match (a.group, a.resource, a.subresource) {
-        ("", "nodes", "") => match (read, a.name) {
-            (true, "") => Err(format!("node '{node}' cannot read all nodes, only its own Node object")),
-            (true, name) if name != node => {
-                Err(format!("node '{node}' cannot read '{name}', only its own Node object"))
-            }
-            (true, _) => Ok(()),
-            (false, _) => allowed(matches!(a.verb, "create" | "update" | "patch")),
-        },
-        // The answer of `get nodes/n1` has the status as well.
-        ("", "nodes", "status") => allowed(matches!(a.verb, "update" | "patch")),
-        ("", "pods", "") => match a.verb {
-            "get" => pod(state, node, a),
-            "list" | "watch" if a.on_node == node => Ok(()),
-            "list" | "watch" if !a.name.is_empty() => pod(state, node, a),
-            "list" | "watch" => Err("can only list/watch pods with spec.nodeName field selector".to_string()),
-            verb => allowed(matches!(verb, "create" | "delete")),
-        },
-        ("", "pods", "status") => allowed(matches!(a.verb, "update" | "patch")),
-        ("", "pods", "eviction") => allowed(a.verb == "create"),
-        ("", "secrets" | "configmaps", "") => match (read, a.namespace) {
-            (false, _) => Err(READ_ONLY.to_string()),
-            (_, "") => Err("can only read namespaced object of this type".to_string()),
-            _ => related(state, node, a),
-        },
-        ("", "persistentvolumeclaims" | "persistentvolumes", "") => match a.verb {
-            "get" => related(state, node, a),
-            _ => Err("can only get individual resources of this type".to_string()),
-        },
-        ("", "serviceaccounts", "") if a.verb == "get" => related(state, node, a),
-        ("", "persistentvolumeclaims", "status") => match a.verb {
+    match (a.group, a.resource) {
+        ("", "nodes") => own_node(node, a),
+        ("", "pods") => bound_pods(state, node, a),
+        ("", "secrets" | "configmaps") => read_related(state, node, a),
+        ("", "persistentvolumeclaims") if a.subresource == "status" => match a.verb {
             "update" | "patch" => related(state, node, a),
             _ => Err("can only get/update/patch this type".to_string()),
         },
-        ("", "services", "") => allowed(read),
-        ("", "endpoints", "") => allowed(a.verb == "get"),
-        ("", "serviceaccounts", "" | "token") => match a.verb {
-            "create" if a.subresource == "token" && !a.name.is_empty() => related(state, node, a),
-            _ => Err("can only create tokens for individual service accounts".to_string()),
-        },
-        ("" | "events.k8s.io", "events", "") => allowed(matches!(a.verb, "create" | "update" | "patch")),
-        ("coordination.k8s.io", "leases", "") => match a.verb {
-            "create" | "get" | "update" | "patch" | "delete" if a.namespace != LEASES => {
-                Err(format!("can only access leases in the {LEASES:?} system namespace"))
-            }
-            "get" | "update" | "patch" | "delete" if a.name != node => {
-                Err("can only access node lease with the same name as the requesting node".to_string())
-            }
-            "create" | "get" | "update" | "patch" | "delete" => Ok(()),
-            _ => Err("can only get, create, update, patch, or delete a node lease".to_string()),
-        },
+        ("", "persistentvolumeclaims" | "persistentvolumes") => get_related(state, node, a),
+        ("", "serviceaccounts") => service_account(state, node, a),
+        ("coordination.k8s.io", "leases") => own_lease(node, a),
+        (group, resource) => allowed(a.subresource.is_empty() && is_free(group, resource, a.verb)),
+    }
+}
+
+/// Returns the decision without a reason.
+fn allowed(yes: bool) -> Result<(), String> {
+    if yes { Ok(()) } else { Err(String::new()) }
+}
+
+fn is_read(verb: &str) -> bool {
+    matches!(verb, "get" | "list" | "watch")
+}
+
+/// Returns whether every kubelet may do this to objects that are not judged one by one.
+fn is_free(group: &str, resource: &str, verb: &str) -> bool {
+    match (group, resource) {
+        ("", "services") => is_read(verb),
+        ("", "endpoints") => verb == "get",
+        ("" | "events.k8s.io", "events") => matches!(verb, "create" | "update" | "patch"),
         // A kubelet renews its certificate by itself; admission judges the name that it asks for.
-        ("certificates.k8s.io", "certificatesigningrequests", "") => allowed(read || a.verb == "create"),
-        ("authentication.k8s.io", "tokenreviews", "") => allowed(a.verb == "create"),
-        ("authorization.k8s.io", "subjectaccessreviews" | "localsubjectaccessreviews", "") => {
-            allowed(a.verb == "create")
-        }
+        ("certificates.k8s.io", "certificatesigningrequests") => is_read(verb) || verb == "create",
+        ("authentication.k8s.io", "tokenreviews") => verb == "create",
+        ("authorization.k8s.io", "subjectaccessreviews" | "localsubjectaccessreviews") => verb == "create",
+        _ => false,
+    }
+}
+
+/// Judges requests for Nodes (upstream: `authorizeNode`).
+fn own_node(node: &str, a: &Attributes) -> Result<(), String> {
+    match (a.subresource, a.verb, a.name) {
+        ("", "create" | "update" | "patch", _) => Ok(()),
+        ("", verb, name) if is_read(verb) => match name {
+            "" => Err(format!("node '{node}' cannot read all nodes, only its own Node object")),
+            name if name != node => {
+                Err(format!("node '{node}' cannot read '{name}', only its own Node object"))
+            }
+            _ => Ok(()),
+        },
+        // The answer of `get nodes/n1` has the status as well.
+        ("status", verb, _) => allowed(matches!(verb, "update" | "patch")),
         _ => allowed(false),
     }
+}
+
+/// Judges requests for pods (upstream: `authorizePod`).
+fn bound_pods(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
+    match (a.subresource, a.verb) {
+        ("", "get") => pod(state, node, a),
+        ("", "list" | "watch") if a.on_node == node => Ok(()),
+        ("", "list" | "watch") if !a.name.is_empty() => pod(state, node, a),
+        ("", "list" | "watch") => {
+            Err("can only list/watch pods with spec.nodeName field selector".to_string())
+        }
+        ("", "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create") => Ok(()),
+        _ => allowed(false),
+    }
+}
+
+/// Judges requests for Secrets and ConfigMaps (upstream: `authorizeReadNamespacedObject`).
+fn read_related(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
+    if !is_read(a.verb) {
+        return Err("can only read resources of this type".to_string());
+    }
+    if !a.subresource.is_empty() {
+        return Err("cannot read subresource".to_string());
+    }
+    if a.namespace.is_empty() {
+        return Err("can only read namespaced object of this type".to_string());
+    }
+    related(state, node, a)
+}
+
+/// Judges requests for claims and volumes (upstream: `authorizeGet`).
+fn get_related(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
+    if a.verb != "get" {
+        return Err("can only get individual resources of this type".to_string());
+    }
+    if !a.subresource.is_empty() {
+        return Err("cannot get subresource".to_string());
+    }
+    related(state, node, a)
+}
+
+/// Judges requests for ServiceAccounts and their tokens (upstream: `authorizeServiceAccount`).
+fn service_account(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
+    match (a.verb, a.subresource) {
+        ("get", "") => related(state, node, a),
+        ("create", _) if a.name.is_empty() => Err(ONLY_TOKENS.to_string()),
+        ("create", "token") => related(state, node, a),
+        ("create", _) => Err("can only create token subresource of service account".to_string()),
+        _ => Err(ONLY_TOKENS.to_string()),
+    }
+}
+
+/// Judges requests for Leases (upstream: `authorizeLease`). The name of a new one is judged by
+/// admission.
+fn own_lease(node: &str, a: &Attributes) -> Result<(), String> {
+    if !matches!(a.verb, "get" | "create" | "update" | "patch" | "delete") {
+        return Err("can only get, create, update, patch, or delete a node lease".to_string());
+    }
+    if a.namespace != LEASES {
+        return Err(format!("can only access leases in the {LEASES:?} system namespace"));
+    }
+    if a.verb != "create" && a.name != node {
+        return Err("can only access node lease with the same name as the requesting node".to_string());
+    }
+    Ok(())
 }
 
 /// Returns upstream's words for an object that no pod on the node needs.

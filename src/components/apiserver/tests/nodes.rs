@@ -131,6 +131,33 @@ async fn a_kubelet_reads_what_its_pods_need_and_no_more() {
     assert_eq!(send(&fixture, &nobody, "GET", PODS, JSON, Value::Null).await.0, 403);
 }
 
+/// As upstream, which names the subresource as the reason.
+#[tokio::test]
+async fn a_kubelet_that_is_refused_a_subresource_learns_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    let default = "/api/v1/namespaces/default";
+    for (method, path, why) in [
+        ("GET", format!("{default}/secrets/of-n1/x"), ": cannot read subresource"),
+        ("PUT", format!("{default}/secrets/of-n1/x"), ": can only read resources of this type"),
+        ("GET", "/api/v1/persistentvolumes/v/status".to_string(), ": cannot get subresource"),
+        (
+            "POST",
+            format!("{default}/serviceaccounts/default/x"),
+            ": can only create token subresource of service account",
+        ),
+        (
+            "GET",
+            format!("{default}/serviceaccounts/default/token"),
+            ": can only create tokens for individual service accounts",
+        ),
+    ] {
+        let (code, answer) = send(&fixture, &kubelet("n1"), method, &path, JSON, Value::Null).await;
+        let told = answer["message"].as_str().unwrap_or_default();
+        assert!(code == 403 && told.ends_with(why), "{method} {path}: {code} {told}");
+    }
+}
+
 #[tokio::test]
 async fn a_kubelet_reaches_no_lease_of_another_node() {
     let dir = tempfile::tempdir().unwrap();
