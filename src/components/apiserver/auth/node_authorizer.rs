@@ -145,7 +145,7 @@ fn service_account(state: &State, node: &str, a: &Attributes) -> Result<(), Stri
         ("get", "") => related(state, node, a),
         ("create", _) if a.name.is_empty() => Err(ONLY_TOKENS.to_string()),
         ("create", "token") => related(state, node, a),
-        ("create", _) => Err("can only create token subresource of service account".to_string()),
+        ("create", _) => Err("can only create token subresource of serviceaccount".to_string()),
         _ => Err(ONLY_TOKENS.to_string()),
     }
 }

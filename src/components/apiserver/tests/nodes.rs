@@ -144,7 +144,7 @@ async fn a_kubelet_that_is_refused_a_subresource_learns_why() {
         (
             "POST",
             format!("{default}/serviceaccounts/default/x"),
-            ": can only create token subresource of service account",
+            ": can only create token subresource of serviceaccount",
         ),
         (
             "GET",
