@@ -2,7 +2,8 @@
 //!
 //! A kubelet runs on a machine that its pods may take over, so its certificate opens no more than
 //! it needs: its own Node and Lease, the pods that are bound to the node, and of Secrets,
-//! ConfigMaps, claims, volumes, ServiceAccounts and their tokens those that such a pod names.
+//! ConfigMaps, claims, volumes, ServiceAccounts and their tokens those that such a pod, or a volume
+//! of its claims, names.
 //! Upstream keeps a graph of these relations; here the pods of the namespace are looked through,
 //! which one node has few of. What a kubelet may write into the objects that it may change is
 //! judged by admission (`admission::nodes`).
@@ -181,34 +182,74 @@ fn pod(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
     }
 }
 
-/// Checks that a pod on the node needs the object. A mirror pod gives its node nothing: the node
-/// itself has written it.
+/// Checks that a pod on the node needs the object. A volume belongs to the pods of its claim, and
+/// so does a Secret that it names for the kubelet.
 fn related(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
     if a.name.is_empty() {
         return Err(NO_NAME.to_string());
     }
-    let mut found = false;
-    let (namespace, name, resource) = match a.resource {
-        // A volume belongs to the pods of its claim.
-        "persistentvolumes" => match state.cache.get("persistentvolumes", a.name) {
-            None => (String::new(), String::new(), a.resource),
-            Some(volume) => {
-                let claim = |field: &str| text(&volume.value, &format!("spec.claimRef.{field}")).to_string();
-                (claim("namespace"), claim("name"), "persistentvolumeclaims")
-            }
-        },
-        resource => (a.namespace.to_string(), a.name.to_string(), resource),
+    let object = (a.namespace, a.name);
+    let needs_volume = |volume: &Value| is_needed(state, node, "persistentvolumeclaims", claim_of(volume));
+    let is_related = match a.resource {
+        "persistentvolumes" => {
+            state.cache.get("persistentvolumes", a.name).is_some_and(|volume| needs_volume(&volume.value))
+        }
+        "secrets" if is_needed(state, node, "secrets", object) => true,
+        "secrets" => {
+            let volumes = state.cache.list("persistentvolumes", "").objects;
+            let mut naming = volumes.iter().filter(|(_, volume)| volume_names_secret(&volume.value, object));
+            naming.any(|(_, volume)| needs_volume(&volume.value))
+        }
+        resource => is_needed(state, node, resource, object),
     };
+    if is_related { Ok(()) } else { Err(unrelated(node)) }
+}
+
+/// Returns whether a pod on the node needs an object of its namespace. A mirror pod gives its node
+/// nothing: the node itself has written it.
+fn is_needed(state: &State, node: &str, resource: &str, (namespace, name): (&str, &str)) -> bool {
+    let mut found = false;
     if !namespace.is_empty() && !name.is_empty() {
         state.cache.for_each("pods", &format!("{namespace}/"), |pod| {
             let bound = || text(pod, "spec.nodeName") == node && meta::annotation(pod, MIRROR).is_none();
-            found = found || bound() && needs(pod, resource, &name);
+            found = found || bound() && needs(pod, resource, name);
         });
     }
-    match found {
-        true => Ok(()),
-        false => Err(unrelated(node)),
-    }
+    found
+}
+
+/// Returns namespace and name of the claim of a PersistentVolume; both are empty without one.
+fn claim_of(volume: &Value) -> (&str, &str) {
+    (text(volume, "spec.claimRef.namespace"), text(volume, "spec.claimRef.name"))
+}
+
+/// Where a PersistentVolume names a Secret that the kubelet reads, and the Secret's namespace
+/// (upstream: `VisitPVSecretNames`). Those that a driver's controller reads are not among them.
+const VOLUME_SECRETS: [(&str, &str); 11] = [
+    ("azureFile.secretName", "azureFile.secretNamespace"),
+    ("cephfs.secretRef.name", "cephfs.secretRef.namespace"),
+    ("cinder.secretRef.name", "cinder.secretRef.namespace"),
+    ("csi.nodeExpandSecretRef.name", "csi.nodeExpandSecretRef.namespace"),
+    ("csi.nodePublishSecretRef.name", "csi.nodePublishSecretRef.namespace"),
+    ("csi.nodeStageSecretRef.name", "csi.nodeStageSecretRef.namespace"),
+    ("flexVolume.secretRef.name", "flexVolume.secretRef.namespace"),
+    ("iscsi.secretRef.name", "iscsi.secretRef.namespace"),
+    ("rbd.secretRef.name", "rbd.secretRef.namespace"),
+    ("scaleIO.secretRef.name", "scaleIO.secretRef.namespace"),
+    ("storageos.secretRef.name", "storageos.secretRef.namespace"),
+];
+
+/// Returns whether a PersistentVolume names this Secret for the kubelet. A Secret without a
+/// namespace is in that of the claim; only those of CSI always say it.
+fn volume_names_secret(volume: &Value, secret: (&str, &str)) -> bool {
+    let spec = at(volume, "spec");
+    VOLUME_SECRETS.iter().any(|(name, namespace)| {
+        let namespace = match text(spec, namespace) {
+            "" if !name.starts_with("csi.") => claim_of(volume).0,
+            namespace => namespace,
+        };
+        (namespace, text(spec, name)) == secret
+    })
 }
 
 /// Where volumes of drivers name a Secret of the pod's namespace (upstream:
