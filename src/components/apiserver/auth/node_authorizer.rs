@@ -239,8 +239,8 @@ const VOLUME_SECRETS: [(&str, &str); 11] = [
     ("storageos.secretRef.name", "storageos.secretRef.namespace"),
 ];
 
-/// Returns whether a PersistentVolume names this Secret for the kubelet. A Secret without a
-/// namespace is in that of the claim; only those of CSI always say it.
+/// Returns whether a PersistentVolume names this Secret for the kubelet. A reference without a
+/// namespace means that of the claim; one of CSI without it means no Secret.
 fn volume_names_secret(volume: &Value, secret: (&str, &str)) -> bool {
     let spec = at(volume, "spec");
     VOLUME_SECRETS.iter().any(|(name, namespace)| {
