@@ -35,7 +35,7 @@ pub(super) fn check(a: &Attributes, service: &Value) -> Result<Extra, Status> {
     if new.is_empty() {
         return Ok(Extra::default());
     }
-    let own = Own::of(a);
+    let own = Own::collect(a);
     let mut errors = Errors::default();
     for (i, text, ip) in &new {
         if let Some(owner) = owner(a, &own, *ip) {
@@ -74,7 +74,7 @@ struct Own {
 }
 
 impl Own {
-    fn of(a: &Attributes) -> Own {
+    fn collect(a: &Attributes) -> Own {
         let mut own = Own { nodes: HashMap::new(), pods: vec![], servers: HashSet::new() };
         a.state.cache.for_each("nodes", "", |node| {
             let name = meta::name(node).to_string();

@@ -33,8 +33,8 @@ pub(crate) fn check(
         return Ok(());
     }
     let refused = match is_policy {
-        true => of_policy(state, &ctx.user, object),
-        false => of_binding(state, &ctx.user, object),
+        true => refusal_of_policy(state, &ctx.user, object),
+        false => refusal_of_binding(state, &ctx.user, object),
     };
     let Some(why) = refused else { return Ok(()) };
     let mut errors = Errors::default();
@@ -53,7 +53,7 @@ fn resource(state: &State, policy: &Value) -> Option<(String, String)> {
 }
 
 /// Returns whether the user has this right to objects of a group and resource.
-fn may(
+fn is_authorized(
     state: &State,
     user: &User,
     verb: &str,
@@ -71,10 +71,10 @@ fn as_go_prints(user: &User) -> String {
 }
 
 /// Returns why a policy is refused; `None` if its writer may read all objects of its `paramKind`.
-fn of_policy(state: &State, user: &User, policy: &Value) -> Option<String> {
+fn refusal_of_policy(state: &State, user: &User, policy: &Value) -> Option<String> {
     let param_kind = at(policy, "spec.paramKind");
     let of = resource(state, policy)?;
-    (!may(state, user, "get", &of, ("*", "*"))).then(|| {
+    (!is_authorized(state, user, "get", &of, ("*", "*"))).then(|| {
         format!(
             "user {} must have \"get\" permission on all objects of the referenced paramKind (kind={}, apiVersion={})",
             as_go_prints(user),
@@ -85,14 +85,14 @@ fn of_policy(state: &State, user: &User, policy: &Value) -> Option<String> {
 }
 
 /// Returns why a binding is refused; `None` if its writer may read what its `paramRef` names.
-fn of_binding(state: &State, user: &User, binding: &Value) -> Option<String> {
+fn refusal_of_binding(state: &State, user: &User, binding: &Value) -> Option<String> {
     let name = text(binding, "spec.policyName");
     let policy = state.cache.get("validatingadmissionpolicies", name);
     let everything = || ("*".to_string(), "*".to_string());
     let of = policy.as_ref().and_then(|policy| resource(state, &policy.value)).unwrap_or_else(everything);
     let (namespace, object) = (text(binding, "spec.paramRef.namespace"), text(binding, "spec.paramRef.name"));
     let verb = if object.is_empty() { "list" } else { "get" };
-    if may(state, user, verb, &of, (namespace, object)) {
+    if is_authorized(state, user, verb, &of, (namespace, object)) {
         return None;
     }
     let user = as_go_prints(user);

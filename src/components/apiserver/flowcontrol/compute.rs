@@ -173,7 +173,7 @@ impl Compute {
         let flow = Flow::of(user);
         let pool = self.limits(&flow).bodies.clone();
         let mut body = ListBody { pool, account: flow.account, turn: None };
-        body.take(bytes).await?;
+        body.reserve(bytes).await?;
         Ok(body)
     }
 }
@@ -190,7 +190,7 @@ fn kib(bytes: usize) -> usize {
 }
 
 impl ListBody {
-    async fn take(&mut self, bytes: usize) -> Result<(), Status> {
+    async fn reserve(&mut self, bytes: usize) -> Result<(), Status> {
         if bytes > COUNTED_LIST {
             let turn = clock::limit(LIST_WAIT, self.pool.take_many(&self.account, kib(bytes))).await;
             self.turn = Some(turn.flatten().ok_or_else(crate::flowcontrol::bounds::too_many)?);

@@ -98,11 +98,32 @@ struct Page {
     within: Within,
     /// The beginning of a tag, or of the end of a comment, that is not complete.
     held: Vec<u8>,
+    /// Where in a start tag `held` ends, if it is one. A server may send a tag byte by byte: it is
+    /// not read again for each of them.
+    tag: Option<InTag>,
 }
 
 impl Page {
+    fn new(links: Links) -> Page {
+        Page { links, within: Within::Text, held: vec![], tag: None }
+    }
+
+    /// Holds a piece of a start tag back, if it does not end the tag. Returns whether it was held.
+    fn hold(&mut self, piece: &[u8]) -> bool {
+        let place = self.tag.take().and_then(|place| place.behind(piece));
+        let is_held = place.is_some() && self.held.len() + piece.len() <= TAG_MAX;
+        if is_held {
+            self.held.extend_from_slice(piece);
+            self.tag = place;
+        }
+        is_held
+    }
+
     /// Takes the next piece of the page, and returns what is complete by it, rewritten.
     fn feed(&mut self, piece: &[u8]) -> Vec<u8> {
+        if self.hold(piece) {
+            return vec![];
+        }
         let mut all = std::mem::take(&mut self.held);
         all.extend_from_slice(piece);
         let (mut out, mut at) = (Vec::with_capacity(all.len()), 0);
@@ -122,6 +143,11 @@ impl Page {
             }
         }
         self.held = all.split_off(at);
+        if let (Within::Text, [b'<', first, rest @ ..]) = (self.within, self.held.as_slice())
+            && first.is_ascii_alphabetic()
+        {
+            self.tag = InTag::Name.behind(rest);
+        }
         out
     }
 
@@ -191,6 +217,56 @@ impl Page {
     }
 }
 
+/// Where in a start tag the next byte is, as [`Tag::read`] reads it.
+#[derive(Clone, Copy)]
+enum InTag {
+    Name,
+    Between,
+    Attribute,
+    BehindAttribute,
+    BeforeValue,
+    Value,
+    /// A value with this quote around it.
+    Quoted(u8),
+}
+
+impl InTag {
+    /// Returns where the tag goes on behind these bytes; `None`: it ends among them.
+    fn behind(self, bytes: &[u8]) -> Option<InTag> {
+        bytes.iter().try_fold(self, |place, byte| place.behind_byte(*byte))
+    }
+
+    fn behind_byte(self, byte: u8) -> Option<InTag> {
+        let is_space = byte.is_ascii_whitespace();
+        Some(match (self, byte) {
+            (InTag::Quoted(quote), _) => {
+                if byte == quote {
+                    InTag::Between
+                } else {
+                    self
+                }
+            }
+            (_, b'>') => return None,
+            (InTag::BeforeValue, b'"' | b'\'') => InTag::Quoted(byte),
+            (InTag::BeforeValue, _) if is_space => InTag::BeforeValue,
+            (InTag::BeforeValue, _) => InTag::Value,
+            (InTag::Value, _) => {
+                if is_space {
+                    InTag::Between
+                } else {
+                    InTag::Value
+                }
+            }
+            (_, b'/') => InTag::Between,
+            (InTag::Attribute | InTag::BehindAttribute, b'=') => InTag::BeforeValue,
+            (InTag::Attribute | InTag::BehindAttribute, _) if is_space => InTag::BehindAttribute,
+            (InTag::Name | InTag::Between, _) if is_space => InTag::Between,
+            (InTag::Name, _) => InTag::Name,
+            _ => InTag::Attribute,
+        })
+    }
+}
+
 /// A start tag.
 struct Tag<'a> {
     name: &'a [u8],
@@ -245,7 +321,7 @@ struct Rewriting {
 
 /// Returns the body of an HTML page with its links rewritten.
 pub(super) fn rewrite(body: Body, links: Links) -> Body {
-    let page = Page { links, within: Within::Text, held: vec![] };
+    let page = Page::new(links);
     Rewriting { body, page, unread: Bytes::new(), has_ended: false }.boxed_unsync()
 }
 
@@ -286,7 +362,7 @@ mod tests {
 
     /// Feeds a page in pieces of `size` bytes.
     fn page(text: &str, size: usize) -> String {
-        let mut page = Page { links: Links::of_a_pod(), within: Within::Text, held: vec![] };
+        let mut page = Page::new(Links::of_a_pod());
         let mut out: Vec<u8> = text.as_bytes().chunks(size).flat_map(|piece| page.feed(piece)).collect();
         out.append(&mut page.held);
         String::from_utf8(out).unwrap()
@@ -362,6 +438,22 @@ mod tests {
             &out[out.len() - 100..]
         );
         assert_eq!(page(&"<a ".repeat(TAG_MAX), 100), "<a ".repeat(TAG_MAX));
+    }
+
+    /// A server that sends a tag byte by byte would make this one read it as often.
+    #[test]
+    fn a_tag_is_read_once_when_its_end_has_come() {
+        for tag in ["<a =b= c d ='>' / e = \"x'>\"f=/g'> h", "<a/b h= >", "<br/>", "<a\t=>", "<a b= '/'c >"] {
+            for end in 2..=tag.len() {
+                let is_complete = Tag::read(&tag.as_bytes()[..end]).is_some();
+                let place = InTag::Name.behind(&tag.as_bytes()[2..end]);
+                assert_eq!(is_complete, place.is_none(), "{}", &tag[..end]);
+            }
+        }
+        let mut page = Page::new(Links::of_a_pod());
+        assert!(page.feed(b"<a x=\"").is_empty() && page.hold(b">") && page.hold(b"\" href=/a"));
+        assert_eq!(page.held, b"<a x=\">\" href=/a");
+        assert!(!page.hold(b">"));
     }
 
     #[test]

@@ -63,8 +63,8 @@ impl Links {
         }
     }
 
-    /// Returns whether the host of a link is the server itself. Its address without a port is so for
-    /// both schemes, and another port never is.
+    /// Returns whether the host of a link is the server itself. Its address without a port is so
+    /// for both schemes, and another port never is.
     fn is_own(&self, scheme: &str, host: &str) -> bool {
         let is_same = |own: &str| split_port(own).1.is_some() && is_same_host(scheme, own, host);
         self.own.iter().any(|own| own.eq_ignore_ascii_case(host) || is_same(own))

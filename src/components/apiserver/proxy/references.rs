@@ -1,8 +1,8 @@
 //! Character references in attributes of HTML: `&#47;api` is the link `/api` (HTML Standard,
 //! "character reference state"; upstream: `golang.org/x/net/html/escape.go`).
 //!
-//! Names of characters beyond ASCII, as `&eacute;`, are not decoded and stay as they are written:
-//! links are judged by slashes, dots and other characters of ASCII.
+//! Names of characters beyond ASCII, as `&eacute;`, are not decoded: links are judged by slashes,
+//! dots and other characters of ASCII. Such a name is written again as it was, with a semicolon.
 
 use std::fmt::Write;
 
@@ -62,6 +62,19 @@ const NAMES: &[(&str, &str)] = &[
 
 /// Names that need no semicolon, unless `=` or a letter follows them.
 const OLD_NAMES: [&str; 8] = ["AMP", "GT", "LT", "QUOT", "amp", "gt", "lt", "quot"];
+
+/// As [`OLD_NAMES`], of characters beyond ASCII.
+const OLD_NAMES_BEYOND_ASCII: &[&str] = &[
+    "AElig", "Aacute", "Acirc", "Agrave", "Aring", "Atilde", "Auml", "COPY", "Ccedil", "ETH", "Eacute",
+    "Ecirc", "Egrave", "Euml", "Iacute", "Icirc", "Igrave", "Iuml", "Ntilde", "Oacute", "Ocirc", "Ograve",
+    "Oslash", "Otilde", "Ouml", "REG", "THORN", "Uacute", "Ucirc", "Ugrave", "Uuml", "Yacute", "aacute",
+    "acirc", "acute", "aelig", "agrave", "aring", "atilde", "auml", "brvbar", "ccedil", "cedil", "cent",
+    "copy", "curren", "deg", "divide", "eacute", "ecirc", "egrave", "eth", "euml", "frac12", "frac14",
+    "frac34", "iacute", "icirc", "iexcl", "igrave", "iquest", "iuml", "laquo", "macr", "micro", "middot",
+    "nbsp", "not", "ntilde", "oacute", "ocirc", "ograve", "ordf", "ordm", "oslash", "otilde", "ouml", "para",
+    "plusmn", "pound", "raquo", "reg", "sect", "shy", "sup1", "sup2", "sup3", "szlig", "thorn", "times",
+    "uacute", "ucirc", "ugrave", "uml", "uuml", "yacute", "yen", "yuml",
+];
 
 /// The characters for the numbers 0x80 to 0x9F, which are those of Windows-1252.
 const WINDOWS_1252: [char; 32] = [
@@ -134,10 +147,16 @@ fn decode_name<'a>(text: &'a str, out: &mut String) -> &'a str {
             out.push_str(meant);
             rest
         }
-        // Only with its semicolon: what follows may be decoded to more letters of another name.
         (None, Some(_)) if !name.is_empty() => {
             out.push(KEPT);
             text
+        }
+        // With a semicolon: what follows may be decoded to more letters of another name.
+        (None, None) if OLD_NAMES_BEYOND_ASCII.contains(&name) && !rest.starts_with('=') => {
+            out.push(KEPT);
+            out.push_str(name);
+            out.push(';');
+            rest
         }
         _ => {
             out.push('&');
@@ -188,6 +207,9 @@ mod tests {
         for (value, written) in [
             ("/caf&eacute;/&nosuch;", "/caf&eacute;/&nosuch;"),
             ("/caf&amp;eacute;", "/caf&amp;eacute;"),
+            ("?a&copy", "?a&copy;"),
+            ("?a&copy=1&copyx", "?a&amp;copy=1&amp;copyx"),
+            ("?a&copy&#49;", "?a&copy;1"),
             ("?a=1&b=2", "?a=1&amp;b=2"),
             ("&per&#105;od;", "&amp;period;"),
             ("a&#32;\"b\"&gt;'c'", "a&#32;&#34;b&#34;&#62;&#39;c&#39;"),

@@ -66,7 +66,7 @@ async fn matching(state: &Arc<State>, kind: &Kind, filter: &Filter) -> Vec<Arc<O
             let answer = clock::limit(PATIENCE, dial::ask(state, name, "/stats/summary")).await?.ok()?;
             serde_json::from_slice::<Value>(&answer).ok()
         };
-        Some((node, state.summaries.of(name, ask).await?))
+        Some((node, state.summaries.summary_of(name, ask).await?))
     });
     let mut found = Vec::new();
     for (node, summary) in futures::future::join_all(summaries).await.into_iter().flatten() {

@@ -68,7 +68,7 @@ enum At {
 ///
 /// # Errors
 /// 400 for a revision or a `continue` token that cannot be read, or for both together.
-fn at(ctx: &Context, limit: i64) -> Result<At, Status> {
+fn requested_revision(ctx: &Context, limit: i64) -> Result<At, Status> {
     let (version, how) = (ctx.query.get("resourceVersion"), ctx.query.get("resourceVersionMatch"));
     let token = ctx.query.get("continue");
     if !token.is_empty() {
@@ -169,7 +169,7 @@ pub(crate) async fn list(state: &State, ctx: &Context, kind: &Kind) -> Result<An
     let form = form_of_list(ctx.accept(), &ctx.query)?;
     let limit = ctx.query.number("limit")?.unwrap_or(0).max(0);
     let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
-    let at = at(ctx, limit)?;
+    let at = requested_revision(ctx, limit)?;
     let most = if at == At::Any { 0 } else { limit }; // as upstream's `computeListLimit`
     match at {
         At::Now => {
@@ -285,7 +285,7 @@ pub(crate) async fn page_of_now(
 /// deleted; 504 for a revision that does not come.
 pub(crate) async fn start_of_page(state: &State, ctx: &Context) -> Result<Option<String>, Status> {
     const PAGED: i64 = 1;
-    let start = match at(ctx, PAGED)? {
+    let start = match requested_revision(ctx, PAGED)? {
         At::Now | At::Any => None,
         At::NotOlderThan(wanted) => {
             reach(state, wanted).await?;

@@ -28,7 +28,7 @@ struct Scrape {
 
 impl Summaries {
     /// Returns what the node's kubelet said at most [`SCRAPE_EVERY`] ago; `ask` asks it.
-    pub(super) async fn of(
+    pub(super) async fn summary_of(
         &self,
         node: &str,
         ask: impl Future<Output = Option<Value>>,
@@ -71,7 +71,7 @@ mod tests {
                 clock::sleep(Duration::from_millis(100)).await;
                 (node != "silent").then(|| json!({"count": requests.fetch_add(1, Ordering::Relaxed)}))
             };
-            summaries.of(node, answer)
+            summaries.summary_of(node, answer)
         };
         for round in 0..3 {
             let all = futures::future::join_all((0..100).map(|_| ask("n1"))).await;

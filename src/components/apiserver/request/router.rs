@@ -18,7 +18,7 @@ use crate::request::{decode, list_options, pages, websocket};
 use crate::server::Server;
 use crate::state::State;
 use crate::undo::restore;
-use api::kinds::{Kind, KindRef};
+use api::kinds::{Kind, KindRef, ScalePaths};
 use api::{Status, gojson};
 use futures::FutureExt;
 use http::{Method, Request};
@@ -252,6 +252,33 @@ fn bytes_to_work_on(state: &State, ctx: &Context, kind: &Kind, body: &[u8]) -> u
     body.len() + gojson::added_by_escapes(body) + changed.map_or(0, |object| object.bytes.len())
 }
 
+/// What a subresource does that this server answers itself, and not another one.
+#[derive(Clone, Copy)]
+enum Action {
+    /// Reads the object, or writes this part of it.
+    Object(Part),
+    Scale(ScalePaths),
+    Bind,
+    Evict,
+    RequestToken,
+}
+
+impl Action {
+    /// Finds what a subresource does; `None` for one that another server answers.
+    fn of(kind: &Kind, subresource: &str) -> Option<Action> {
+        Some(match subresource {
+            "status" | "approval" => Action::Object(Part::Status),
+            "ephemeralcontainers" => Action::Object(Part::Ephemeral),
+            "finalize" => Action::Object(Part::Finalize),
+            "scale" => Action::Scale(kind.scale?),
+            "binding" => Action::Bind,
+            "eviction" => Action::Evict,
+            "token" => Action::RequestToken,
+            _ => return None,
+        })
+    }
+}
+
 /// Answers a request for a subresource.
 async fn subresource(
     server: &Server,
@@ -260,22 +287,25 @@ async fn subresource(
     request: Request<Body>,
 ) -> Result<Answer, Status> {
     let state = &server.state;
-    let name = ctx.info.subresource.clone();
-    let Some(sub) = kind.sub(&name) else { return Ok(not_found_page()) };
+    let name = ctx.info.subresource.as_str();
+    let Some(sub) = kind.sub(name) else { return Ok(not_found_page()) };
     let verb = ctx.info.verb.clone();
     if name != "proxy" {
         check_verb(sub.verbs, &verb)?;
     }
     decode::refuse_dry_run(ctx)?;
     decode::refuse_export(ctx)?;
-    match name.as_str() {
-        "proxy" if kind.namespaced => return pods::serve(state, ctx, request).await,
-        "proxy" => return kubelet::node(state, ctx, request).await,
-        "log" | "exec" | "attach" | "portforward" => return kubelet::pod(state, ctx, request).await,
-        "status" | "approval" | "ephemeralcontainers" if verb == "get" => {
-            return reading::get(state, ctx, kind).await;
-        }
-        _ if verb == "patch" => write::check_media(ctx, kind)?,
+    let Some(action) = Action::of(kind, name) else {
+        return match name {
+            "proxy" if kind.namespaced => pods::serve(state, ctx, request).await,
+            "proxy" => kubelet::node(state, ctx, request).await,
+            "log" | "exec" | "attach" | "portforward" => kubelet::pod(state, ctx, request).await,
+            _ => Ok(not_found_page()),
+        };
+    };
+    match (action, verb.as_str()) {
+        (Action::Object(_), "get") => return reading::get(state, ctx, kind).await,
+        (_, "patch") => write::check_media(ctx, kind)?,
         _ => {}
     }
     if verb != "get" {
@@ -287,27 +317,20 @@ async fn subresource(
     // The answer repeats what was sent, or what is stored: once something is written, it is too
     // late to refuse.
     state.bounds.hold(&ctx.user, &ctx.info, &ctx.seat, bytes)?;
-    if matches!(name.as_str(), "binding" | "eviction" | "token") {
+    if matches!(action, Action::Bind | Action::Evict | Action::RequestToken) {
         admission::lifecycle(state, ctx, kind).await?;
     }
     let (state, ctx, kind) = (state.clone(), ctx.clone(), kind.clone());
     let user = ctx.user.clone();
     let work = async move {
         let (state, ctx, kind) = (&state, &*ctx, &kind);
-        match (name.as_str(), verb.as_str(), kind.scale) {
-            ("status" | "approval" | "ephemeralcontainers", ..) => {
-                let part = if name == "ephemeralcontainers" { Part::Ephemeral } else { Part::Status };
-                match verb.as_str() {
-                    "update" => write::update(state, ctx, kind, part, &body).await,
-                    _ => write::patch(state, ctx, kind, part, &body).await,
-                }
-            }
-            ("finalize", ..) => write::update(state, ctx, kind, Part::Finalize, &body).await,
-            ("scale", _, Some(paths)) => scale::scale(state, ctx, kind, paths, &body).await,
-            ("binding", ..) => binding::bind(state, ctx, &body).await,
-            ("eviction", ..) => eviction::evict(state, ctx, &body).await,
-            ("token", ..) => token_request::create(state, ctx, &body).await,
-            _ => Ok(not_found_page()),
+        match action {
+            Action::Object(part) if verb == "patch" => write::patch(state, ctx, kind, part, &body).await,
+            Action::Object(part) => write::update(state, ctx, kind, part, &body).await,
+            Action::Scale(paths) => scale::scale(state, ctx, kind, paths, &body).await,
+            Action::Bind => binding::bind(state, ctx, &body).await,
+            Action::Evict => eviction::evict(state, ctx, &body).await,
+            Action::RequestToken => token_request::create(state, ctx, &body).await,
         }
     };
     run_write(server, &user, bytes, work).await

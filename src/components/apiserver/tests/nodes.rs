@@ -131,6 +131,62 @@ async fn a_kubelet_reads_what_its_pods_need_and_no_more() {
     assert_eq!(send(&fixture, &nobody, "GET", PODS, JSON, Value::Null).await.0, 403);
 }
 
+/// As upstream, which names the subresource as the reason.
+#[tokio::test]
+async fn a_kubelet_that_is_refused_a_subresource_learns_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    let default = "/api/v1/namespaces/default";
+    for (method, path, why) in [
+        ("GET", format!("{default}/secrets/of-n1/x"), ": cannot read subresource"),
+        ("PUT", format!("{default}/secrets/of-n1/x"), ": can only read resources of this type"),
+        ("GET", "/api/v1/persistentvolumes/v/status".to_string(), ": cannot get subresource"),
+        (
+            "POST",
+            format!("{default}/serviceaccounts/default/x"),
+            ": can only create token subresource of serviceaccount",
+        ),
+        (
+            "GET",
+            format!("{default}/serviceaccounts/default/token"),
+            ": can only create tokens for individual service accounts",
+        ),
+    ] {
+        let (code, answer) = send(&fixture, &kubelet("n1"), method, &path, JSON, Value::Null).await;
+        let told = answer["message"].as_str().unwrap_or_default();
+        assert!(code == 403 && told.ends_with(why), "{method} {path}: {code} {told}");
+    }
+}
+
+/// As upstream, whose graph leads from the Secret by a volume and its claim to the pod.
+#[tokio::test]
+async fn a_kubelet_reads_the_secret_that_a_volume_of_its_pod_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    let volumes = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]);
+    let spec = json!({"nodeName": "n1", "containers": [{"name": "c", "image": "x"}], "volumes": volumes});
+    let pod = json!({"metadata": {"name": "claims"}, "spec": spec});
+    assert_eq!(send(&fixture, &admin(), "POST", PODS, JSON, pod).await.0, 201);
+    let secret = "/api/v1/namespaces/default/secrets/of-n2";
+    for (name, claim, field, code) in [
+        ("a", "data", "controllerPublishSecretRef", 403),
+        ("b", "other", "nodePublishSecretRef", 403),
+        ("c", "data", "nodePublishSecretRef", 200),
+    ] {
+        let mut csi = json!({"driver": "example.com", "volumeHandle": name});
+        csi[field] = json!({"name": "of-n2", "namespace": "default"});
+        let claim = json!({"namespace": "default", "name": claim});
+        let spec = json!({"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
+            "csi": csi, "claimRef": claim});
+        let volume = json!({"metadata": {"name": name}, "spec": spec});
+        let (made, answer) =
+            send(&fixture, &admin(), "POST", "/api/v1/persistentvolumes", JSON, volume).await;
+        assert_eq!(made, 201, "{answer}");
+        let (found, answer) = send(&fixture, &kubelet("n1"), "GET", secret, JSON, Value::Null).await;
+        assert_eq!(found, code, "{name}: {answer}");
+    }
+}
+
 #[tokio::test]
 async fn a_kubelet_reaches_no_lease_of_another_node() {
     let dir = tempfile::tempdir().unwrap();

@@ -201,7 +201,7 @@ impl Bounds {
                 false => status,
             });
         };
-        seat.take(place);
+        seat.hold_place(place);
         Ok(())
     }
 
@@ -237,7 +237,7 @@ impl Bounds {
         let bytes = clock::limit(BODY_TIME, body).await.unwrap_or_else(|| Err(late()))?;
         if let Some(places) = places.filter(|_| !is_reading(info)) {
             match places.writing.take(&flow, 1) {
-                Some(place) => seat.take(place),
+                Some(place) => seat.hold_place(place),
                 None => return self.rejected(),
             }
         }
@@ -267,7 +267,7 @@ impl Bounds {
         let flow = Flow::of(user);
         let Some(places) = self.places(&flow, info).filter(|_| !is_exempt) else { return Ok(()) };
         match places.reading.take(&flow, 1) {
-            Some(place) => seat.take(place),
+            Some(place) => seat.hold_place(place),
             None => return self.rejected(),
         }
         Ok(())

@@ -110,7 +110,7 @@ impl Seat {
     }
 
     /// Holds a place among the requests in flight.
-    pub(crate) fn take(&self, place: Place) {
+    pub(crate) fn hold_place(&self, place: Place) {
         lock(&self.held).place = Some(place);
     }
 

@@ -8,7 +8,7 @@ use crate::request::sources::Known;
 
 fn seat_of(pool: &Arc<Pool>) -> Arc<Seat> {
     let seat = Seat::new(None);
-    seat.take(pool.take(&Flow::of(&User::new("bob", &[])), 1).unwrap());
+    seat.hold_place(pool.take(&Flow::of(&User::new("bob", &[])), 1).unwrap());
     seat
 }
 
@@ -71,7 +71,7 @@ async fn an_answer_that_nobody_reads_is_broken_off_and_its_connection_closed() {
     let counted = Arc::new(connections.admit("10.0.0.1:7".parse().unwrap()).unwrap());
     let answer = |patience, connection: Option<&Arc<Counted>>| {
         let seat = Seat::new(connection.cloned());
-        seat.take(pool.take(&Flow::of(&User::new("bob", &[])), 1).unwrap());
+        seat.hold_place(pool.take(&Flow::of(&User::new("bob", &[])), 1).unwrap());
         seat.answer(full(vec![7; 9 * PIECE]), patience, &seats)
     };
     let late = ANSWER_TIME + Duration::from_millis(1);
