@@ -47,7 +47,8 @@ impl Collector {
         synced
     }
 
-    /// Watches the metadata of one kind; the future ends when its first list is in the graph.
+    /// Watches the metadata of one kind; the future ends when its first list is in the graph, or
+    /// the kind is not served.
     pub(super) fn watch(self: &Arc<Self>, resource: Resource) -> impl Future<Output = ()> + use<> {
         let collector = self.clone();
         let (done, synced) = tokio::sync::oneshot::channel();

@@ -157,7 +157,6 @@ mod tests {
     use crate::workload;
     use client::Key;
     use client::testing::{Asked, Scripted, refusal};
-    use std::time::Duration;
 
     /// Upstream: `CreateStatefulPod` with `recordClaimEvent` and `recordPodEvent`.
     #[tokio::test]
@@ -191,19 +190,12 @@ mod tests {
                 shared.informer::<PersistentVolumeClaim>().show(serde_json::from_value(claim).unwrap());
             }
             assert!(workload::look_once::<StatefulSets>(&shared, &Key::new("d", "web")).await.is_err());
-            let is_emitted = |message: &String| {
-                let is_it = |event: &Asked| {
+            for message in want {
+                let is_it = |event: &&Asked| {
                     event.body["message"] == message.as_str() && event.body["reason"] == "FailedCreate"
                 };
-                server.events().iter().any(is_it)
-            };
-            let all_emitted = async {
-                while !want.iter().all(is_emitted) {
-                    clock::sleep(Duration::from_millis(5)).await;
-                }
-            };
-            let in_time = clock::timeout(Duration::from_secs(20), all_emitted).await;
-            assert!(in_time.is_some(), "{want:?} of {:?}", server.events());
+                server.until(|all| all.iter().find(is_it).cloned()).await;
+            }
         }
     }
 }
