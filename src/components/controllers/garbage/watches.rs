@@ -29,8 +29,8 @@ pub(super) fn name_of(api: &ApiResource) -> String {
 }
 
 impl Collector {
-    /// Watches the kinds that are not watched yet, of those that can be collected. Each future ends
-    /// when the first list of its kind is in the graph.
+    /// Watches the kinds that are not watched yet, of those that can be collected, each as
+    /// [`Collector::watch`] does.
     pub(super) fn watch_new(
         self: &Arc<Self>,
         resources: Vec<Resource>,
