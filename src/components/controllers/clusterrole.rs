@@ -112,17 +112,8 @@ mod tests {
             role(json!({"metadata": {"name": "part", "labels": {"x": "y"}}, "rules": [{"verbs": ["get"]}]}));
         shared.informer::<ClusterRole>().show((*part).clone());
         start(&shared);
-        let written = async {
-            loop {
-                let patch = server.take().into_iter().find(|a| a.line.ends_with("/b"));
-                if let Some(patch) = patch {
-                    break patch.body;
-                }
-                clock::sleep(std::time::Duration::from_millis(5)).await;
-            }
-        };
-        let written = clock::timeout(std::time::Duration::from_secs(20), written).await.expect("a patch");
-        assert_eq!(written["metadata"], json!({"uid": "b", "resourceVersion": "5"}));
+        let patch = server.until(|all| all.iter().find(|a| a.line.ends_with("/b")).cloned()).await;
+        assert_eq!(patch.body["metadata"], json!({"uid": "b", "resourceVersion": "5"}));
         shared.crew.kill();
     }
 

@@ -360,6 +360,42 @@ mod tests {
         assert_eq!(look_at_pods(&all).await, ["PATCH /api/v1/namespaces/d/pods/c"]);
     }
 
+    /// A policy of the cluster forbids every change of `a` and `x`. Upstream: `ClaimPods`.
+    #[tokio::test]
+    async fn a_pod_that_may_not_be_changed_keeps_no_other_from_being_released_or_adopted() {
+        let set = json!({"metadata": {"name": "s", "namespace": "d", "uid": "1"},
+            "spec": {"replicas": 2, "selector": {"matchLabels": {"a": "b"}}}});
+        let stored = set.clone();
+        let server = client::testing::Scripted::new(move |asked| match asked.line.as_str() {
+            line if line.ends_with("/a") || line.ends_with("/x") => {
+                client::testing::refusal(403, "Forbidden")
+            }
+            line if line.contains("/replicasets/s") => Some((200, stored.clone())),
+            _ => None,
+        })
+        .await;
+        let shared = crate::shared::Shared::fixed(&server.client);
+        shared.informer::<ReplicaSet>().show(serde_json::from_value(set).unwrap());
+        let owner = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "s", "uid": "1", "controller": true});
+        for (name, label, owners) in [
+            ("a", "c", json!([owner])),
+            ("b", "c", json!([owner])),
+            ("x", "b", json!([])),
+            ("y", "b", json!([])),
+        ] {
+            let meta = json!({"name": name, "namespace": "d", "uid": name, "labels": {"a": label}, "ownerReferences": owners});
+            shared.informer::<Pod>().show(serde_json::from_value(json!({"metadata": meta})).unwrap());
+        }
+        let key = client::Key::new("d", "s");
+        assert!(workload::look_once::<Replicas<ReplicaSet>>(&shared, &key).await.is_err());
+        let mut patched = server.lines();
+        patched.retain(|line| line.starts_with("PATCH"));
+        assert_eq!(
+            patched,
+            ["a", "b", "x", "y"].map(|name| format!("PATCH /api/v1/namespaces/d/pods/{name}"))
+        );
+    }
+
     #[test]
     fn status_counts_ready_available_and_labelled() {
         let spec: ReplicaSetSpec = serde_json::from_value(

@@ -246,8 +246,7 @@ async fn sync_token(shared: &Shared, key: Key) -> Result<Outcome, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use client::testing::{Scripted, refusal};
-    use std::time::Duration;
+    use client::testing::{Asked, Scripted, refusal};
 
     /// Returns the writes of a look at a secret of the account `robot` with these annotations and
     /// data. The API server knows an account with the uid `live`, the cache one with the uid
@@ -350,13 +349,7 @@ mod tests {
         let secret: Secret = serde_json::from_value(json!({"metadata": meta})).unwrap();
         shared.informer::<Secret>().show(secret.clone());
         shared.informer::<Secret>().show_deleted(secret);
-        let put = format!("PUT {line}");
-        let written = async {
-            while !server.lines().contains(&put) {
-                clock::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        assert!(clock::timeout(Duration::from_secs(20), written).await.is_some());
+        server.until_asked(&format!("PUT {line}")).await;
         shared.crew.kill();
     }
 
@@ -400,12 +393,12 @@ mod tests {
     #[tokio::test]
     async fn an_account_that_may_not_be_made_yet_is_tried_again() {
         // As at the start of a cluster, before its roles are there.
-        let tries = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let count = tries.clone();
+        let made = "POST /api/v1/namespaces/n/serviceaccounts";
+        let tries = std::sync::atomic::AtomicUsize::new(0);
         let server = Scripted::new(move |asked| {
-            let made = asked.line == "POST /api/v1/namespaces/n/serviceaccounts";
-            let first = made && count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
-            if first { refusal(403, "Forbidden") } else { None }
+            let is_first =
+                asked.line == made && tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+            if is_first { refusal(403, "Forbidden") } else { None }
         })
         .await;
         let shared = Shared::fixed(&server.client);
@@ -413,12 +406,8 @@ mod tests {
         shared
             .informer::<Namespace>()
             .show(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
-        let again = async {
-            while tries.load(std::sync::atomic::Ordering::Relaxed) < 2 {
-                clock::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        assert!(clock::timeout(Duration::from_secs(20), again).await.is_some());
+        let is_try = |asked: &&Asked| asked.line == made;
+        server.until(|all| (all.iter().filter(is_try).count() >= 2).then_some(())).await;
         shared.crew.kill();
     }
 }

@@ -301,7 +301,7 @@ impl<K: Typed> Look<'_, K> {
     /// ```
     ///
     /// # Errors
-    /// The API server did not take a change of an owner.
+    /// The API server did not take a change of an owner. The other pods were claimed all the same.
     pub(crate) async fn claim_members(
         &self,
         selector: &LabelSelector,
@@ -310,22 +310,29 @@ impl<K: Typed> Look<'_, K> {
     ) -> Result<Vec<Arc<Pod>>, Error> {
         let (owner, control) = (self.owner(), &self.control);
         let (mut mine, mut orphans) = (Vec::new(), Vec::new());
+        let mut result: Result<(), Error> = Ok(());
         for pod in self.shared.informer::<Pod>().within(&self.key.namespace) {
             let matches = pods::selects(selector, pod.metadata.labels.as_ref()) && is_member(&pod);
             match pods::controller_of(&pod.metadata) {
                 Some(controller) if controller.uid != owner.uid => {}
                 Some(_) if matches => mine.push(pod),
-                Some(_) if self.alive() && wanted(&pod) => control.release(&pod, &owner).await?,
+                Some(_) if self.alive() && wanted(&pod) => {
+                    let released = control.release(&pod, &owner).await;
+                    result = result.and(released.map_err(Error::from));
+                }
                 None if matches && self.alive() && wanted(&pod) => orphans.push(pod),
                 _ => {}
             }
         }
         if !orphans.is_empty() && self.still_there().await? {
             for pod in orphans {
-                mine.extend(control.adopt(&pod, &owner).await?);
+                match control.adopt(&pod, &owner).await {
+                    Ok(adopted) => mine.extend(adopted),
+                    Err(error) => result = result.and(Err(error.into())),
+                }
             }
         }
-        Ok(mine)
+        result.map(|()| mine)
     }
 
     /// Records what was done.

@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, SubscriberExt};
@@ -24,6 +26,8 @@ type Response<B = Full<Bytes>> = Result<http::Response<B>, Infallible>;
 
 /// Streams that a server permits on one connection, where a test does not say.
 const STREAMS_MAX: u32 = 250;
+/// How long a test waits, in real time, for a request that has to come.
+const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// Takes every request and answers none.
 pub async fn silent() -> Endpoint {
@@ -108,22 +112,25 @@ pub struct Scripted {
     /// Sends to this server.
     pub client: Client,
     asked: Arc<Mutex<Vec<Asked>>>,
+    /// Notified of each request that was added to `asked`.
+    more: Arc<Notify>,
 }
 
 impl Scripted {
     /// `answer` gives a code and a body for each request; `None`: 200 and an object with nothing in
     /// it, or an empty list.
     pub async fn new(answer: impl Fn(&Asked) -> Option<(u16, Value)> + Send + Sync + 'static) -> Scripted {
-        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
-        let (kept, answer) = (asked.clone(), Arc::new(answer));
+        let (asked, more): (Arc<Mutex<Vec<Asked>>>, Arc<Notify>) = Default::default();
+        let (kept, news, answer) = (asked.clone(), more.clone(), Arc::new(answer));
         let endpoint = serve(STREAMS_MAX, move |request: Request| {
-            let (kept, answer) = (kept.clone(), answer.clone());
+            let (kept, news, answer) = (kept.clone(), news.clone(), answer.clone());
             async move {
                 let line = format!("{} {}", request.method(), request.uri().path());
                 let body = request.into_body().collect().await.map(|b| b.to_bytes()).unwrap_or_default();
                 let asked = Asked { line, body: serde_json::from_slice(&body).unwrap_or_default() };
                 let (code, body) = answer(&asked).unwrap_or((200, json!({"metadata": {}, "items": []})));
                 kept.lock().push(asked);
+                news.notify_waiters();
                 let mut answer =
                     http::Response::builder().status(code).header("content-type", "application/json");
                 if let Some(seconds) = body["details"]["retryAfterSeconds"].as_u64() {
@@ -133,7 +140,7 @@ impl Scripted {
             }
         })
         .await;
-        Scripted { client: Client::connect(endpoint).unwrap(), asked }
+        Scripted { client: Client::connect(endpoint).unwrap(), asked, more }
     }
 
     /// Returns what it was asked since the last call, Events left out.
@@ -150,19 +157,42 @@ impl Scripted {
         self.asked.lock().iter().filter(|a| a.line.contains("/events")).cloned().collect()
     }
 
-    /// Waits for an Event with this reason and returns its message.
-    pub async fn event(&self, reason: &str) -> String {
+    /// Waits until `find` finds what it looks for in the requests since the last call of
+    /// [`Scripted::take`], with those about Events, and returns that. All of them are kept.
+    ///
+    /// # Panics
+    /// It was not found within [`WAIT_MAX`].
+    pub async fn until<T>(&self, find: impl Fn(&[Asked]) -> Option<T>) -> T {
         let wait = async {
             loop {
-                let all = self.asked.lock().clone();
-                if let Some(event) = all.iter().find(|a| a.body["reason"] == reason) {
-                    return event.body["message"].as_str().unwrap_or_default().to_string();
+                let more = self.more.notified(); // before the look: no request is missed in between
+                let all = self.asked.lock().clone(); // `find` may ask this server for more
+                match find(&all) {
+                    Some(found) => return found,
+                    None => more.await,
                 }
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }
         };
-        let message = tokio::time::timeout(std::time::Duration::from_secs(20), wait).await;
-        message.unwrap_or_else(|_| panic!("no Event {reason}"))
+        let found = tokio::time::timeout(WAIT_MAX, wait).await;
+        found.unwrap_or_else(|_| panic!("not what was waited for: {:?}", self.asked.lock()))
+    }
+
+    /// Waits for a request with this method and path since the last call of [`Scripted::take`], and
+    /// returns it.
+    ///
+    /// # Panics
+    /// As [`Scripted::until`].
+    pub async fn until_asked(&self, line: &str) -> Asked {
+        self.until(|all| all.iter().find(|asked| asked.line == line).cloned()).await
+    }
+
+    /// Waits for an Event with this reason and returns its message.
+    ///
+    /// # Panics
+    /// As [`Scripted::until`].
+    pub async fn event(&self, reason: &str) -> String {
+        let event = self.until(|all| all.iter().find(|a| a.body["reason"] == reason).cloned()).await;
+        event.body["message"].as_str().unwrap_or_default().to_string()
     }
 
     /// Returns method and path of what it was asked since the last call.

@@ -237,10 +237,14 @@ impl Look<'_> {
     /// A ReplicaSet that lost its Deployment to `kubectl delete --cascade=orphan` is adopted by the
     /// next Deployment with the same selector: with the same template its pods need not be
     /// replaced. A set whose labels were changed is released, and keeps its pods.
+    ///
+    /// # Errors
+    /// The API server did not take a change of an owner. The other sets were claimed all the same.
     async fn claim(&self) -> Result<Vec<Arc<ReplicaSet>>, Error> {
         let owner = owned_by(self.deployment);
         let alive = self.deployment.metadata.deletion_timestamp.is_none();
         let (mut mine, mut orphans) = (Vec::new(), Vec::new());
+        let mut result = Ok(());
         for set in self.worker.shared.informer::<ReplicaSet>().within(&self.key.namespace) {
             let matches = selects(&self.spec.selector, set.metadata.labels.as_ref());
             match controller_of(&set.metadata) {
@@ -248,7 +252,7 @@ impl Look<'_> {
                 Some(_) if matches => mine.push(set),
                 Some(_) if alive => {
                     let gone = json!([{"$patch": "delete", "uid": owner.uid}]);
-                    self.own(&set, gone).await?;
+                    result = result.and(self.own(&set, gone).await.map(drop));
                 }
                 None if matches && alive && set.metadata.deletion_timestamp.is_none() => orphans.push(set),
                 _ => {}
@@ -256,10 +260,13 @@ impl Look<'_> {
         }
         if !orphans.is_empty() && self.still_there().await? {
             for set in orphans {
-                mine.extend(self.own(&set, json!([owner])).await?.map(Arc::new));
+                match self.own(&set, json!([owner])).await {
+                    Ok(adopted) => mine.extend(adopted.map(Arc::new)),
+                    Err(error) => result = result.and(Err(error)),
+                }
             }
         }
-        Ok(mine)
+        result.map(|()| mine)
     }
 
     /// Changes the owner of a set: a strategic merge patch of its `ownerReferences`. `None`: the

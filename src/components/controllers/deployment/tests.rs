@@ -93,6 +93,31 @@ async fn a_set_that_went_while_it_was_released_or_adopted_does_not_stop_the_look
     assert_eq!(body["status"]["replicas"], 3);
 }
 
+/// A policy of the cluster forbids every change of `a` and `x`. Upstream: `ClaimReplicaSets`.
+#[tokio::test]
+async fn a_set_that_may_not_be_changed_keeps_no_other_from_being_released_or_adopted() {
+    let server = Scripted::new(|asked| match asked.line.as_str() {
+        line if line.ends_with("/a") || line.ends_with("/x") => refusal(403, "Forbidden"),
+        line if line.starts_with("GET") && line.ends_with("/deployments/d") => {
+            Some((200, json!({"metadata": {"name": "d", "uid": "1"}})))
+        }
+        _ => None,
+    })
+    .await;
+    let sets = ["a", "b", "x", "y"].map(|name| {
+        let mut set = set(name, Some("i"), 1, 1);
+        match name {
+            "a" | "b" => set.metadata.labels = None,
+            _ => set.metadata.owner_references = None,
+        }
+        set
+    });
+    let asked = look(&server, deployment(json!({})), sets.into()).await;
+    let patched: Vec<&str> =
+        asked.iter().filter_map(|(line, _)| line.strip_prefix("PATCH ")?.rsplit('/').next()).collect();
+    assert_eq!(patched, ["a", "b", "x", "y"], "and nothing else: the look has failed");
+}
+
 #[tokio::test]
 async fn a_set_that_cannot_be_made_stands_in_the_conditions() {
     let server = Scripted::new(|asked| match asked.line.as_str() {

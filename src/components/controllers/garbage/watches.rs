@@ -29,8 +29,8 @@ pub(super) fn name_of(api: &ApiResource) -> String {
 }
 
 impl Collector {
-    /// Watches the kinds that are not watched yet, of those that can be collected. Each future ends
-    /// when the first list of its kind is in the graph.
+    /// Watches the kinds that are not watched yet, of those that can be collected, each as
+    /// [`Collector::watch`] does.
     pub(super) fn watch_new(
         self: &Arc<Self>,
         resources: Vec<Resource>,
@@ -47,7 +47,8 @@ impl Collector {
         synced
     }
 
-    /// Watches the metadata of one kind; the future ends when its first list is in the graph.
+    /// Watches the metadata of one kind; the future ends when its first list is in the graph, or
+    /// the kind is not served.
     pub(super) fn watch(self: &Arc<Self>, resource: Resource) -> impl Future<Output = ()> + use<> {
         let collector = self.clone();
         let (done, synced) = tokio::sync::oneshot::channel();

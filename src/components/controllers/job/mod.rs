@@ -118,13 +118,10 @@ impl PodOwner for Jobs {
         let client = &look.shared.config.client;
         let (early, late): (Vec<_>, Vec<_>) =
             pods::named(&mine, &plan.release).into_iter().partition(|p| is_among(p, &plan.delete));
-        release(client, look.key, &early).await?;
-        let surplus = pods::named(&mine, &plan.delete);
-        look.dismissed.add(look.key, &surplus);
-        let mut result = look.control.delete_all(&surplus).await;
+        let mut result = delete_surplus(look, pods::named(&mine, &plan.delete), &early).await;
         if result.is_ok() {
             let made = plan.create.iter().map(|new| pod_of(look, new)).collect();
-            result = look.control.create_all(made).await;
+            result = look.control.create_all(made).await.map_err(Error::from);
         }
         if result.is_err() {
             // What has ended is counted all the same: pods may be refused for as long as a quota is
@@ -232,6 +229,29 @@ async fn release(client: &Client, key: &Key, pods: &[Arc<Pod>]) -> Result<(), Er
         }
     }
     result
+}
+
+/// Deletes pods that are too many. `held`: those of them that lose their finalizer first. One that
+/// keeps it is not deleted, since its end would count as a failure, and it does not keep the others
+/// from being deleted (upstream: `deleteJobPods`).
+///
+/// # Errors
+/// The first one of the API server.
+async fn delete_surplus(
+    look: &Look<'_, Job>,
+    mut surplus: Vec<Arc<Pod>>,
+    held: &[Arc<Pod>],
+) -> Result<(), Error> {
+    let mut result = Ok(());
+    for pod in held {
+        if let Err(error) = release(&look.shared.config.client, look.key, std::slice::from_ref(pod)).await {
+            surplus.retain(|other| other.metadata.uid != pod.metadata.uid);
+            result = result.and(Err(error));
+        }
+    }
+    look.dismissed.add(look.key, &surplus);
+    let deleted = look.control.delete_all(&surplus).await.map_err(Error::from);
+    result.and(deleted)
 }
 
 /// Returns whether the job is still what the cache says. Its status holds the counts: with an old

@@ -109,9 +109,6 @@ async fn act(
     revision: Revisions<'_>,
 ) -> Result<(), Error> {
     own_claims(look, plan, mine).await?;
-    for ordinal in &plan.waiting {
-        make_claims(look, *ordinal).await?;
-    }
     fill(look, plan, mine, current, revision).await?;
     let doomed = pods::named(mine, &plan.delete);
     look.control.delete_all(&doomed).await?;
@@ -130,10 +127,13 @@ struct Round {
     create: Vec<(i32, bool)>,
     repair: Vec<i32>,
     ended: Vec<i32>,
+    waiting: Vec<i32>,
 }
 
-/// Creates the pods that are missing, repairs those that it has adopted, and deletes those that
-/// have ended. An error holds up the later rounds and everything that comes after them.
+/// Creates the pods that are missing, repairs those that it has adopted, deletes those that have
+/// ended, and makes what is missing of the claims of those that wait. An error holds up the later
+/// rounds and everything that comes after them, but no other pod of its round (upstream:
+/// `slowStartBatch`).
 async fn fill(
     look: &Look<'_, StatefulSet>,
     plan: &Plan,
@@ -152,16 +152,22 @@ async fn fill(
         plan.repair.iter().for_each(|n| rounds.entry(at(*n)).or_default().repair.push(*n));
     }
     plan.ended.iter().for_each(|n| rounds.entry(at(*n)).or_default().ended.push(*n));
-    for Round { create, repair, ended } in rounds.into_values() {
-        let mut made = Vec::new();
+    plan.waiting.iter().for_each(|n| rounds.entry(at(*n)).or_default().waiting.push(*n));
+    for Round { create, repair, ended, waiting } in rounds.into_values() {
+        let (mut made, mut done) = (Vec::new(), Ok(()));
+        for ordinal in waiting {
+            done = done.and(make_claims(look, ordinal).await);
+        }
         for (ordinal, new) in create {
-            wait_for_stale_claims(look, ordinal).await?;
-            make_claims(look, ordinal).await.inspect_err(|error| report_refused(look, ordinal, error))?;
+            if let Err(error) = claims_of_new_pod(look, ordinal).await {
+                done = done.and(Err(error));
+                continue;
+            }
             let (template, of) =
                 if new { (&spec.template, revision.update) } else { (&before, revision.current) };
             made.push(identity::pod(set, template, of, ordinal));
         }
-        let mut done: Result<(), Error> = look.control.create_at_once(made).await.map_err(Error::from);
+        done = done.and(look.control.create_at_once(made).await.map_err(Error::from));
         for ordinal in repair {
             done = repair_pod(look, mine, ordinal).await.and(done);
         }
@@ -170,6 +176,15 @@ async fn fill(
         done?;
     }
     Ok(())
+}
+
+/// Makes the claims of a pod that is to be created. An Event tells that they are refused.
+///
+/// # Errors
+/// As [`wait_for_stale_claims`] and [`make_claims`]: the pod is not created now.
+async fn claims_of_new_pod(look: &Look<'_, StatefulSet>, ordinal: i32) -> Result<(), Error> {
+    wait_for_stale_claims(look, ordinal).await?;
+    make_claims(look, ordinal).await.inspect_err(|error| report_refused(look, ordinal, error))
 }
 
 /// Gives an adopted pod the identity and the claims of this set. The API server refuses new volumes

@@ -314,16 +314,13 @@ fn widgets(group: &str, version: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, "Widget"), "widgets")
 }
 
-/// Watches a kind until the collector gives up its watch.
+/// Watches a kind until the collector has given up its watch and would look for the kind again.
 async fn watch_to_its_end(collector: &Arc<Collector>, api: ApiResource) {
     collector.watched().insert(name_of(&api));
     drop(collector.watch(Resource { api, namespaced: true, verbs: vec![] }));
-    let ended = async {
-        while !collector.watched().is_empty() {
-            clock::sleep(Duration::from_millis(5)).await;
-        }
-    };
+    let ended = collector.defined.notified();
     assert!(clock::timeout(Duration::from_secs(20), ended).await.is_some());
+    assert!(collector.watched().is_empty());
 }
 
 /// At the start nothing at all is collected, later only the objects of new kinds are not.

@@ -137,15 +137,10 @@ fn an_evicted_pod_has_not_failed_while_a_container_runs_that_started_late() {
     with_mounts(|crew, dir| async move {
         let api = Scripted::new(|asked| stored(asked, "6")).await;
         let world = World::new(&crew, api, dir, pod(json!({}), json!({})));
-        let ended = async || {
-            while world.kubelet.is_ending(&world.key, "u") {
-                clock::pause(Duration::from_millis(5)).await;
-            }
-        };
         world.look().await.unwrap();
         world.kubelet.decide_failure(&world.key, "u", status::Failure::evicted("low".into()));
         world.kubelet.end_now(&world.key, "u");
-        ended().await;
+        world.ended().await;
         let sandbox = world.runtime.list_pod_sandboxes().await.unwrap().remove(0);
         let (name, image) = ("a".to_string(), "nginx".to_string());
         let late = cri::ContainerConfig { name, image, attempt: 1, ..cri::ContainerConfig::default() };
@@ -154,7 +149,7 @@ fn an_evicted_pod_has_not_failed_while_a_container_runs_that_started_late() {
         world.look().await.unwrap();
         let phase = world.written().map(|written| written["phase"].clone());
         assert_ne!(phase, Some(json!("Failed")), "a controller would replace what still runs");
-        ended().await;
+        world.ended().await;
         let all = world.runtime.list_containers().await.unwrap();
         assert!(all.iter().all(|c| c.state != ContainerState::Running), "{all:?}");
         world.look().await.unwrap();
@@ -227,9 +222,7 @@ async fn a_decision_keeps_its_first_reason_until_the_end_is_over() {
     assert!(kubelet.is_ending(key, "u") && !kubelet.is_ending(key, "v"));
     kubelet.forget_decided_failure(key, "u");
     assert!(reason("u").is_some());
-    while kubelet.is_ending(key, "u") {
-        clock::pause(Duration::from_millis(5)).await;
-    }
+    world.ended().await;
     kubelet.forget_decided_failure(key, "v");
     assert!(reason("u").is_some());
     kubelet.forget_decided_failure(key, "u");

@@ -64,6 +64,17 @@ impl World {
         self.runtime.create_container(&sandbox.id, config).await.unwrap();
     }
 
+    /// Waits while the end of the pod is under way that was decided.
+    async fn ended(&self) {
+        loop {
+            let ended = self.kubelet.failing_ended.notified(); // before the look: none is missed
+            if !self.kubelet.is_ending(&self.key, "u") {
+                return;
+            }
+            ended.await;
+        }
+    }
+
     fn starts(&self, container: &str) -> usize {
         let call = format!("start_container {container}");
         self.runtime.calls().iter().filter(|c| **c == call).count()

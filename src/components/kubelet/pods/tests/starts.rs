@@ -124,12 +124,7 @@ fn another_image_does_not_wait_for_the_back_off_of_the_one_before() {
             let events = world.api.events().into_iter().filter(of_a);
             events.map(|event| event.body["reason"].clone()).collect::<Vec<_>>()
         };
-        let started = async {
-            while !reasons().contains(&json!("Started")) {
-                clock::pause(Duration::from_millis(5)).await;
-            }
-        };
-        assert!(clock::limit(Duration::from_secs(20), started).await.is_some(), "{:?}", reasons());
+        world.api.until(|_| reasons().contains(&json!("Started")).then_some(())).await;
         assert!(reasons().contains(&json!("Pulled")), "that the image is there is news: {:?}", reasons());
     });
 }
