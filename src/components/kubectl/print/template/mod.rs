@@ -380,6 +380,7 @@ mod tests {
             ("{{template \"y\" .a.b}}", "1:11: executing \"output\" at <{{template \"y\" .a.b}}>"),
             ("{{if eq (len .items) \"1\"}}{{end}}", "1:5: executing \"output\" at <eq (len .items) \"1\">"),
             ("\u{e9}{{.nope}}", "1:4: executing \"output\" at <.nope>"),
+            ("{{$x = 1}}{{$x}}", "1:7: executing \"output\" at <1>: undefined variable: $x"),
             ("{{or (eq 1 1.0) 2}}", "1:6: executing \"output\" at <eq 1 1.0>"),
             ("{{- .nope -}}", "1:4: executing \"output\" at <.nope>: map has no entry for key \"nope\""),
         ] {

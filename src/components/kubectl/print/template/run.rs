@@ -146,6 +146,7 @@ impl<'a> Run<'a> {
                 let value = self.pipe(pipe, dot)?;
                 match self.vars.iter_mut().rev().find(|(n, _)| n == name).filter(|_| !new) {
                     Some(known) => known.1 = value,
+                    None if !new && name != "$" => return Err(format!("undefined variable: {name}")),
                     None => self.vars.push((name.clone(), value)),
                 }
             }
