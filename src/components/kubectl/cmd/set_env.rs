@@ -313,15 +313,18 @@ pub(crate) fn amounts(given: &str) -> Result<Map<String, Value>, Fail> {
     Ok(map)
 }
 
-/// Returns whether a container has these limits and requests already.
-fn has_amounts(container: &Value, wanted: &Map<String, Value>) -> bool {
+/// Gives a container these limits and requests. An amount that it has already, however it is
+/// written, stays.
+fn put_amounts(container: &mut Value, wanted: &Map<String, Value>) {
     let quantity = |amount: &Value| Quantity::parse(&gostr::plain(amount));
-    wanted.iter().all(|(key, amounts)| {
-        amounts.as_object().into_iter().flatten().all(|(name, amount)| {
-            let there = &container["resources"][key.as_str()][name.as_str()];
-            !there.is_null() && quantity(there) == quantity(amount)
-        })
-    })
+    for (key, amounts) in wanted {
+        let there = value::slot_map(container, &format!("resources.{key}"));
+        for (name, amount) in amounts.as_object().into_iter().flatten() {
+            if there.get(name).is_none_or(|old| quantity(old) != quantity(amount)) {
+                there.insert(name.clone(), amount.clone());
+            }
+        }
+    }
 }
 
 pub(crate) async fn resources(ctx: &Ctx) -> Result<(), Fail> {
@@ -336,26 +339,24 @@ pub(crate) async fn resources(ctx: &Ctx) -> Result<(), Fail> {
         }
     }
     let pattern = ctx.flags.text("containers");
-    each(ctx, &ctx.args, "resource requirements updated", |_, spec| {
-        let mut patch = Map::new();
+    each(ctx, &ctx.args, "resource requirements updated", |info, _| {
+        let mut after = info.object.clone();
+        let path = spec_path(&info.resource.kind).unwrap_or_default();
         let mut any = false;
         for field in CONTAINERS {
-            let of_name = |c: &&Value| chosen(pattern, value::text(c, "name"));
-            let found: Vec<&Value> = value::list(spec, field).iter().filter(of_name).collect();
-            any |= !found.is_empty();
-            let changed: Vec<Value> = found
-                .into_iter()
-                .filter(|c| !has_amounts(c, &wanted))
-                .map(|c| json!({"name": value::text(c, "name"), "resources": wanted}))
-                .collect();
-            if !changed.is_empty() {
-                patch.insert(field.into(), changed.into());
+            for container in value::list_mut(&mut after, &format!("{path}.{field}")) {
+                if chosen(pattern, value::text(container, "name")) {
+                    any = true;
+                    put_amounts(container, &wanted);
+                }
             }
         }
         if !any {
             return text(format!("error: unable to find container named {pattern}"));
         }
-        Ok((!patch.is_empty()).then_some(Value::Object(patch)))
+        // The patch names all containers in their order, as kubectl's does.
+        let patch = merge::strategic_two_way(&info.resource.kind, &info.object, &after);
+        Ok(Some(value::at(&patch, path).clone()).filter(Value::is_object))
     })
     .await
 }
@@ -442,16 +443,34 @@ mod tests {
 
     #[test]
     fn amounts_that_are_there_are_no_change() {
-        let container = json!({"resources": {"limits": {"cpu": "1", "memory": "1Gi"}}});
-        let wanted = |given: &str| {
+        let after = |mut container: Value, given: &str| {
             let mut wanted = Map::new();
             wanted.insert("limits".into(), amounts(given).unwrap().into());
-            wanted
+            put_amounts(&mut container, &wanted);
+            container["resources"]["limits"].clone()
         };
-        assert!(has_amounts(&container, &wanted("cpu=1000m,memory=1024Mi")));
-        assert!(!has_amounts(&container, &wanted("cpu=2")));
-        assert!(!has_amounts(&container, &wanted("ephemeral-storage=1Gi")));
-        assert!(!has_amounts(&json!({}), &wanted("cpu=1")));
+        let container = json!({"resources": {"limits": {"cpu": "1", "memory": "1Gi"}}});
+        let same = json!({"cpu": "1", "memory": "1Gi"});
+        assert_eq!(after(container.clone(), "cpu=1000m,memory=1024Mi"), same);
+        assert_eq!(after(container, "cpu=2"), json!({"cpu": "2", "memory": "1Gi"}));
+        assert_eq!(after(json!({}), "cpu=1"), json!({"cpu": "1"}));
+    }
+
+    #[tokio::test]
+    async fn a_patch_of_amounts_names_the_order_of_all_containers() {
+        let server = Server::start().await;
+        let containers = json!([{"name": "a", "image": "i"}, {"name": "b", "image": "i"}]);
+        let web = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"template": {"spec": {"containers": containers}}}});
+        server.hold("/apis/apps/v1/namespaces/default/deployments/web", web);
+        let result = server.kubectl(&["set", "resources", "deploy/web", "-c", "b", "--limits=cpu=1"]).await;
+        assert_eq!(result.code, 0, "{result:?}");
+        let sent = server.requests().into_iter().find(|a| a.method == "PATCH").expect("a patch").body;
+        let want = json!({
+            "$setElementOrder/containers": [{"name": "a"}, {"name": "b"}],
+            "containers": [{"name": "b", "resources": {"limits": {"cpu": "1"}}}],
+        });
+        assert_eq!(sent["spec"]["template"]["spec"], want);
     }
 
     /// As `ParseQuantity` of apimachinery 0.35 and `String` give them.
