@@ -28,6 +28,7 @@
 //!   json`.
 //! - Clusters behind a proxy: a `proxy-url` is refused, `HTTPS_PROXY` is not read. Half-closed
 //!   connections of `port-forward` to kubelets of others, whose WebSocket protocol has none.
+//! - `cp` makes a copy of a hard link in the archive of a container; kubectl makes an empty file.
 //! - `--wait` of `apply` and `replace` and `--openapi-patch` change nothing, as in kubectl.
 //!   `apply --overwrite=false` refuses to change what another client changed; kubectl refuses every
 //!   change then, as the annotation of the last configuration is one, too.
