@@ -92,7 +92,9 @@ fn pair(given: &str, service: &Value, pod: &Info) -> Result<Pair, Fail> {
         return text("remote port cannot be empty");
     }
     let number = |word: &str, which: &str| -> Result<u16, Fail> {
-        word.parse::<u16>().map_err(|_| {
+        // Rust reads a sign before an unsigned number, Go does not.
+        let read = Some(word).filter(|w| !w.starts_with('+')).and_then(|w| w.parse::<u16>().ok());
+        read.ok_or_else(|| {
             let digits = !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
             let why = if digits { "value out of range" } else { "invalid syntax" };
             Fail::Text(format!(

@@ -25,7 +25,7 @@ fn in_node<'a>(node: &'a Node, vars: &mut Vec<&'a str>) -> Option<(&'a str, usiz
             return in_pipe(pipe, vars);
         }
         Node::If(name, pipe, body, otherwise) | Node::With(name, pipe, body, otherwise) => {
-            vars.extend(name.as_deref());
+            vars.extend(name.as_ref().map(|(name, _)| name.as_str()));
             (pipe, body, otherwise)
         }
         Node::Range(key, value, pipe, body, otherwise) => {
