@@ -40,6 +40,19 @@ impl Info {
         format!("{}/{}", self.resource.plural, self.name)
     }
 
+    /// The name of an object in the errors of `set`. With `--local` it is that of Go's type, whose
+    /// group ends with a line break there. Source: cli-runtime's `Info.ObjectName`.
+    ///
+    /// Example: `deployments/web`; with `--local` `deployment.apps/web` and a line break.
+    pub(crate) fn name_in_set(&self, local: bool) -> String {
+        let kind = self.resource.kind.to_lowercase();
+        match (local, self.resource.group.as_str()) {
+            (false, _) => self.plural_named(),
+            (true, "") => format!("{kind}/{}", self.name),
+            (true, group) => format!("{kind}.{group}/{}\n", self.name),
+        }
+    }
+
     /// Reads the object again.
     pub(crate) async fn fetch(&mut self, ctx: &Ctx) -> Result<(), Fail> {
         match ctx.api().await?.get(&self.path(), &[]).await {

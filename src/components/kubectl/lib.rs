@@ -28,6 +28,7 @@
 //!   json`.
 //! - Clusters behind a proxy: a `proxy-url` is refused, `HTTPS_PROXY` is not read. Half-closed
 //!   connections of `port-forward` to kubelets of others, whose WebSocket protocol has none.
+//! - `cp` makes a copy of a hard link in the archive of a container; kubectl makes an empty file.
 //! - `--wait` of `apply` and `replace` and `--openapi-patch` change nothing, as in kubectl.
 //!   `apply --overwrite=false` refuses to change what another client changed; kubectl refuses every
 //!   change then, as the annotation of the last configuration is one, too.
@@ -57,8 +58,8 @@
 //! - `get`, `delete` and others work on a file whose core kind lacks its `apiVersion`; most verbs
 //!   of kubectl find that kind, too, but then send a path without a version, which no server has.
 //! - `--sort-by` sorts the rows of each of several resources or names; kubectl fails there.
-//! - go-templates nest a hundred levels deep at most, ranges of a JSONPath 32. A variable that a
-//!   go-template does not define is refused when the template comes to it.
+//! - go-templates nest a hundred levels deep at most, ranges of a JSONPath 32. A whole number of a
+//!   go-template is an `int64` (`%T`, errors) also where kubectl has an `int`: constants, lengths.
 //! - A JSONPath with a `range` prints every object of a command (`-w`, several files) alike. After
 //!   the first one kubectl forgets the template up to that range.
 //! - The words of `KUBECTL_EXTERNAL_DIFF` all reach the program; kubectl drops those with other

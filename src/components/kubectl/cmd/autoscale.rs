@@ -7,6 +7,7 @@ use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::info::{Info, Options};
 use crate::wire::paths;
+use api::gostr;
 use api::quantity::as_stored;
 use api::value;
 use serde_json::{Value, json};
@@ -102,13 +103,16 @@ fn target(resource: &str, unit: &str, given: &str) -> Result<Value, Fail> {
         };
     }
     let amount = match given.parse::<f64>() {
-        Ok(number) => format!("{number}{unit}"),
-        Err(_) => given.to_string(),
+        // As in kubectl a million is `1e+06`, behind which no unit may stand.
+        Ok(number) => {
+            let with_unit = format!("{}{unit}", gostr::general(number));
+            as_stored(&with_unit).map_err(|why| Fail::Text(why.into()))?
+        }
+        Err(_) => {
+            as_stored(given).map_err(|_| Fail::Text(format!("invalid resource {resource} value: {given}")))?
+        }
     };
-    match as_stored(&amount) {
-        Ok(amount) => Ok(json!({"type": "AverageValue", "averageValue": amount})),
-        Err(_) => text(format!("invalid resource {resource} value: {given}")),
-    }
+    Ok(json!({"type": "AverageValue", "averageValue": amount}))
 }
 
 fn autoscaler(ctx: &Ctx, info: &Info, metrics: &[Value]) -> Result<Value, Fail> {
@@ -200,8 +204,13 @@ mod tests {
         ] {
             assert_eq!(target(resource, unit, given).unwrap(), want, "{given}");
         }
-        for (given, why) in [("x%", "invalid percentage value: x"), ("x", "invalid resource cpu value: x")] {
-            assert_eq!(target("cpu", "m", given).unwrap_err().message(), why);
+        for (given, why) in [
+            ("x%", "invalid percentage value: x"),
+            ("x", "invalid resource cpu value: x"),
+            ("1000000", "quantities must match the regular expression"),
+        ] {
+            let message = target("cpu", "m", given).unwrap_err().message();
+            assert!(message.starts_with(why), "{given}: {message}");
         }
     }
 }

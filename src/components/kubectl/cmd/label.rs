@@ -245,10 +245,10 @@ async fn change_one(
     // With `--list` nothing is written, whatever changes stand beside it.
     let here = dry_run == DryRun::Client || ctx.flags.is("local") || ctx.flags.is("list");
     let patch = patch_of(ctx, &there, wanted, notes, here);
-    // A map that was not there becomes an empty one, which counts as a change.
+    // As in kubectl a map that was not there becomes an empty one, which counts as a change.
     let is_changed = !patch.is_empty() || value::at(&info.object, &path).is_null();
-    let mut body = json!({"metadata": {}});
-    if !patch.is_empty() {
+    let mut body = json!({});
+    if is_changed {
         value::put(&mut body, &path, patch);
     }
     let version = ctx.flags.text("resource-version");
@@ -332,6 +332,24 @@ mod tests {
         let result = server.kubectl(&["label", "cm", "a", "x=1"]).await;
         let want = "Error from server (Forbidden): you may not\n";
         assert_eq!((result.code, result.out.as_str(), result.err.as_str()), (1, "", want));
+    }
+
+    /// The patches are those of kubectl.
+    #[tokio::test]
+    async fn without_a_change_the_patch_is_empty() {
+        let server = with(&["a"]).await;
+        for (line, want) in [
+            (&["label", "cm", "a", "x=1"][..], json!({})),
+            (&["annotate", "cm", "a", "z-"], json!({"metadata": {"annotations": {}}})),
+            (
+                &["label", "cm", "a", "x=1", "--resource-version=1"],
+                json!({"metadata": {"resourceVersion": "1"}}),
+            ),
+        ] {
+            server.kubectl(line).await;
+            let sent = server.requests().into_iter().rfind(|a| a.method == "PATCH").expect("a patch");
+            assert_eq!(sent.body, want, "{line:?}");
+        }
     }
 
     #[tokio::test]

@@ -51,6 +51,7 @@ pub(crate) mod run;
 pub(crate) mod scale;
 pub(crate) mod set;
 pub(crate) mod set_env;
+pub(crate) mod set_resources;
 pub(crate) mod subject;
 pub(crate) mod taint;
 pub(crate) mod top;

@@ -92,7 +92,9 @@ fn pair(given: &str, service: &Value, pod: &Info) -> Result<Pair, Fail> {
         return text("remote port cannot be empty");
     }
     let number = |word: &str, which: &str| -> Result<u16, Fail> {
-        word.parse::<u16>().map_err(|_| {
+        // Rust reads a sign before an unsigned number, Go does not.
+        let read = Some(word).filter(|w| !w.starts_with('+')).and_then(|w| w.parse::<u16>().ok());
+        read.ok_or_else(|| {
             let digits = !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
             let why = if digits { "value out of range" } else { "invalid syntax" };
             Fail::Text(format!(
@@ -113,16 +115,16 @@ fn pair(given: &str, service: &Value, pod: &Info) -> Result<Pair, Fail> {
             None if is_name(remote) => {
                 return text(format!("Pod '{}' does not have a named port '{remote}'", pod.name));
             }
-            None => number(remote, "remote")?,
+            // As client-go, which reads a port alone as the local one first.
+            None => number(remote, if given.contains(':') { "remote" } else { "local" })?,
         };
         let containers = value::list(&pod.object, "spec.containers").iter();
         refuse_udp(containers.flat_map(|c| value::list(c, "ports")), "containerPort", port, remote)?;
         (port, port)
     } else {
-        let own = service_port(service, remote, |word| match number(word, "remote") {
+        let own = service_port(service, remote, |word| {
             // As in kubectl, which looks for it among the service's first.
-            Err(_) if word.bytes().all(|b| b.is_ascii_digit()) => unserved(service, word),
-            read => read,
+            number(word, "remote").or_else(|_| unserved(service, word))
         })?;
         refuse_udp(value::list(service, "spec.ports"), "port", own, remote)?;
         (target_port(service, pod, own)?, own)
@@ -150,8 +152,11 @@ fn refuse_udp<'a>(
     }
 }
 
+/// True if a port is looked for by its name: the word is no number, as Go's `Atoi` reads one.
+///
+/// Example: `http`, and also `9p`.
 fn is_name(word: &str) -> bool {
-    word.starts_with(|c: char| c.is_ascii_alphabetic())
+    word.parse::<i64>().is_err()
 }
 
 /// The service's own port: a number, or the name of one.
@@ -457,6 +462,9 @@ mod tests {
         assert_eq!(of(&service("None"), "80"), Ok((80, 80)), "a headless service has the pod's ports");
         assert_eq!(of(&Value::Null, "web"), Ok((8080, 8080)));
         assert_eq!(of(&Value::Null, "no"), Err("Pod 'p' does not have a named port 'no'".into()));
+        assert_eq!(of(&Value::Null, "9p"), Err("Pod 'p' does not have a named port '9p'".into()));
+        let why = "strconv.ParseUint: parsing \"99999\": value out of range";
+        assert_eq!(of(&Value::Null, "99999"), Err(format!("error parsing local port '99999': {why}")));
         assert_eq!(of(&Value::Null, "81:82"), Ok((81, 82)));
         assert_eq!(of(&Value::Null, "81:"), Err("remote port cannot be empty".into()));
     }

@@ -4,7 +4,7 @@ use super::kubeconfig::unexpected;
 use super::kubeconfig_file::{entry, file_of_current, home_of, rewrite};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
-use api::gostr::quote;
+use api::gostr::{self, quote};
 use api::value;
 use base64::Engine as _;
 use client::kubeconfig::{Entry, Kubeconfig};
@@ -98,11 +98,13 @@ fn parse_flag(given: &str) -> Result<Value, Fail> {
     }
 }
 
-/// The name of a field in the file, where that differs from the path's.
+/// The name in the file of a field that a path names.
 fn stored(field: &str) -> &str {
     match field {
         "act-as" => "as",
         "act-as-uid" => "as-uid",
+        "act-as-groups" => "as-groups",
+        "act-as-user-extra" => "as-user-extra",
         other => other,
     }
 }
@@ -158,10 +160,9 @@ pub(crate) async fn set(ctx: &Ctx) -> Result<(), Fail> {
             json!(base64::engine::general_purpose::STANDARD.encode(given))
         }
         Place::Entry(_, _, _, Some((_, Bytes))) => {
-            if base64::engine::general_purpose::STANDARD.decode(given).is_err() {
-                return text("error decoding input value: illegal base64 data at input byte 0");
-            }
-            json!(given)
+            let bytes = gostr::decode_base64(given)
+                .map_err(|why| Fail::Text(format!("error decoding input value: {why}")))?;
+            json!(base64::engine::general_purpose::STANDARD.encode(bytes))
         }
     };
     let files = ctx.kubeconfig_or_new()?;
@@ -309,6 +310,26 @@ mod tests {
         for file in [&a, &b] {
             assert!(std::fs::read_to_string(file).unwrap().contains("users: null"), "{}", file.display());
         }
+    }
+
+    #[tokio::test]
+    async fn fields_have_other_names_in_a_file_and_bytes_are_base64() {
+        let (server, dir) = (Server::away().await, tempfile::tempdir().unwrap());
+        let file = dir.path().join("config");
+        let user = "{as: a, as-groups: [g], as-user-extra: {k: [v]}}";
+        std::fs::write(&file, format!("users: [{{name: u, user: {user}}}]\n")).unwrap();
+        let env = || Env { kubeconfig: Some(file.clone()), cwd: dir.path().into(), ..Env::default() };
+        for field in ["act-as", "act-as-groups", "act-as-user-extra"] {
+            let path = format!("users.u.{field}");
+            let result = server.kubectl_in(&["config", "unset", &path], "", env()).await;
+            assert_eq!(result.code, 0, "{field}: {result:?}");
+        }
+        let left = std::fs::read_to_string(&file).unwrap();
+        assert!(!left.contains("as:") && !left.contains("as-"), "{left}");
+        let set = ["config", "set", "users.u.client-key-data", "aa!a"];
+        let result = server.kubectl_in(&set, "", env()).await;
+        let want = "error: error decoding input value: illegal base64 data at input byte 2\n";
+        assert_eq!((result.code, result.err.as_str()), (1, want));
     }
 
     #[test]

@@ -84,30 +84,30 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)
 }
 
-/// Checks that the flags fit to each other, before anything is made.
+/// Checks that the flags fit to each other, before anything is made: in kubectl's order.
 fn check_flags(ctx: &Ctx, image: &str, attach: bool, dry_run: DryRun) -> Result<(), Fail> {
     let (interactive, tty) = (ctx.flags.is("stdin"), ctx.flags.is("tty"));
     let (remove, restart) = (ctx.flags.is("rm"), ctx.flags.text("restart"));
-    if tty && !interactive {
-        return ctx.usage("-i/--stdin is required for containers with -t/--tty=true");
-    }
-    if ctx.flags.is("expose") && ctx.flags.text("port").is_empty() {
-        return ctx.usage("--port must be set when exposing a service");
-    }
     if image.is_empty() {
         return text("--image is required");
     }
     if !is_reference(image) {
         return text(format!("Invalid image name {}: invalid reference format", quote(image)));
     }
+    if tty && !interactive {
+        return ctx.usage("-i/--stdin is required for containers with -t/--tty=true");
+    }
+    if ctx.flags.is("expose") && ctx.flags.text("port").is_empty() {
+        return ctx.usage("--port must be set when exposing a service");
+    }
+    if !matches!(restart, "" | "Always" | "OnFailure" | "Never") {
+        return ctx.usage(format!("invalid restart policy: {restart}"));
+    }
     if remove && !attach {
         return ctx.usage("--rm should only be used for attached containers");
     }
     if attach && dry_run != DryRun::No {
         return ctx.usage("--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)");
-    }
-    if !matches!(restart, "" | "Always" | "OnFailure" | "Never") {
-        return ctx.usage(format!("invalid restart policy: {restart}"));
     }
     let pull = ctx.flags.text("image-pull-policy");
     if !matches!(pull, "" | "Always" | "IfNotPresent" | "Never") {
@@ -263,11 +263,11 @@ async fn follow(ctx: &Ctx, info: &mut Info) -> Result<(), Fail> {
             .any(|c| c["type"] == "Ready" && c["status"] == "True");
         Ok(ended(pod) || (value::text(pod, "status.phase") == "Running" && ready))
     };
-    let waited = until(ctx, info, limit, started).await;
-    waited.map_err(|fail| match fail {
+    let timed_out = |fail: Fail| match fail {
         Fail::Text(_) => Fail::Text("timed out waiting for the condition".into()),
         other => other,
-    })?;
+    };
+    until(ctx, info, limit, started).await.map_err(timed_out)?;
     let container =
         value::list(&info.object, "spec.containers").first().map_or("", |c| value::text(c, "name"));
     let container = container.to_string();
@@ -293,7 +293,8 @@ async fn follow(ctx: &Ctx, info: &mut Info) -> Result<(), Fail> {
         return Ok(());
     }
     let over = |pod: &Value| if pod.is_null() { gone() } else { Ok(ended(pod)) };
-    until(ctx, info, std::time::Duration::ZERO, over).await?;
+    // Within the same limit, as in kubectl: a container that fails may be started again for ever.
+    until(ctx, info, limit, over).await.map_err(timed_out)?;
     if value::text(&info.object, "status.phase") != "Failed" {
         return Ok(());
     }
@@ -344,6 +345,29 @@ mod tests {
         server.kubectl(&words).await;
         let last = server.requests().into_iter().rfind(|request| request.method == "DELETE");
         assert_eq!(last.map(|request| request.body["propagationPolicy"].clone()), Some(json!("Orphan")));
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_does_not_end_is_not_waited_for_without_end() {
+        let server = Server::start_with(|request| match (request.method.as_str(), request.path.as_str()) {
+            ("GET", path) if path.ends_with("/log") => Some((200, json!("line"))),
+            ("GET", PODS) if !request.query.contains("watch=true") => {
+                let ready = json!([{"type": "Ready", "status": "True"}]);
+                let pod = json!({"metadata": {"name": "x", "namespace": "default"},
+                    "spec": {"containers": [{"name": "x"}]},
+                    "status": {"phase": "Running", "conditions": ready}});
+                Some((200, json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [pod]})))
+            }
+            _ => None,
+        })
+        .await;
+        let flags = ["-n", "default", "-i", "--restart=OnFailure", "--pod-running-timeout=300ms"];
+        let line = [&["run", "x", "--image=i"], &flags[..]].concat();
+        let result = server.kubectl(&line);
+        let limit = std::time::Duration::from_secs(20);
+        let result = tokio::time::timeout(limit, result).await.expect("an end");
+        let want = "error: timed out waiting for the condition\n";
+        assert!(result.code == 1 && result.err.ends_with(want), "{result:?}");
     }
 
     #[tokio::test]

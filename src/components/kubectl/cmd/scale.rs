@@ -67,7 +67,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)
 }
 
-/// Another client wrote the object between our reading and our writing.
+/// True if another client wrote the object after this command had read it.
 fn is_conflict(fail: &Fail) -> bool {
     matches!(fail, Fail::Api(refusal) if refusal.reason == "Conflict")
 }

@@ -88,8 +88,10 @@ pub(super) async fn each(
     for mut info in all_or_none(ctx, resources).await? {
         let Some(path) = spec_path(&info.resource.kind) else {
             failures.push(Fail::Text(format!(
-                "error: {}/{} the object is not a pod or does not have a pod template: *{}.{}\n",
-                info.resource.plural, info.name, info.resource.version, info.resource.kind
+                "error: {} the object is not a pod or does not have a pod template: *{}.{}\n",
+                info.name_in_set(local),
+                info.resource.version,
+                info.resource.kind
             )));
             continue;
         };
@@ -98,7 +100,7 @@ pub(super) async fn each(
             Ok(None) if changes_cause(ctx, &info.object) => json!({}), // the cause is the change
             Ok(None) => continue,
             Err(Fail::Text(why)) if operation == "env updated" => {
-                failures.push(Fail::Text(format!("{}/{} {why}", info.resource.plural, info.name)));
+                failures.push(Fail::Text(format!("error: {} {why}\n", info.name_in_set(local))));
                 continue;
             }
             Err(fail) => {
@@ -355,6 +357,27 @@ mod tests {
         let why =
             format!("error: unable to decode \"{file}\": json: cannot unmarshal string into Go struct field");
         assert!(result.code == 1 && result.err.starts_with(&why), "{result:?}");
+    }
+
+    /// The errors are those of kubectl.
+    #[tokio::test]
+    async fn an_error_about_an_object_of_a_file_names_its_kind() {
+        let (server, dir) = (Server::away().await, tempfile::tempdir().unwrap());
+        let file = dir.path().join("f.yaml").display().to_string();
+        let only = "setting subjects is only supported for RoleBinding/ClusterRoleBinding";
+        let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}});
+        let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}});
+        let template = "the object is not a pod or does not have a pod template: *v1.ConfigMap";
+        for (object, words, want) in [
+            (&deployment, ["subject", "--user=u"], format!("error: deployment.apps/web\n {only}\n")),
+            (&config, ["subject", "--user=u"], format!("error: configmap/c {only}\n")),
+            (&config, ["env", "A=1"], format!("error: configmap/c {template}\n")),
+        ] {
+            std::fs::write(&file, object.to_string()).unwrap();
+            let line = [words[0], words[1], "--local", "-f", &file];
+            let result = server.kubectl(&[&["set"], &line[..]].concat()).await;
+            assert_eq!((result.code, result.err), (1, want), "{line:?}");
+        }
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! set env, set resources.
+//! set env: the variables of containers.
 
 use super::set::{all_or_none, each};
 use super::typed::spec_path;
@@ -8,20 +8,31 @@ use crate::error::{Fail, text};
 use crate::info::Options;
 use crate::merge;
 use crate::scheme;
-use api::gostr::{self, quote};
-use api::quantity::{Quantity, as_stored};
+use api::gostr::quote;
 use api::value;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-/// Returns whether `--containers`, a name in which `*` stands for any text, means this container.
-fn chosen(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern.is_empty() || pattern == name,
-        Some((head, tail)) => {
-            name.len() >= head.len() + tail.len() && name.starts_with(head) && name.ends_with(tail)
-        }
+/// Returns whether `--containers`, a name in which each `*` stands for any text, means this
+/// container. As in kubectl, a text before the first `*` may stand anywhere. Source: kubectl's
+/// `pkg/cmd/set/helper.go`, `selectString`.
+///
+/// Example: `web*` means `web-1` and also `my-web`; `*web` does not mean `web-1`.
+pub(super) fn chosen(pattern: &str, name: &str) -> bool {
+    if !pattern.contains('*') {
+        return pattern == name;
     }
+    let parts: Vec<&str> = pattern.split('*').collect();
+    let mut from = 0;
+    for (i, part) in parts.iter().enumerate().filter(|(_, part)| !part.is_empty()) {
+        let Some(at) = name.get(from..).and_then(|rest| rest.find(*part)) else { return false };
+        // A place counts from `from`, and is compared with places from the beginning.
+        if at < from || (i + 1 == parts.len() && name.len() != part.len() + at) {
+            return false;
+        }
+        from = at;
+    }
+    true
 }
 
 /// Words that name resources, and behind them the changes: `KEY=VALUE`, `KEY-`, `-`.
@@ -135,7 +146,7 @@ pub(crate) async fn env(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 /// Where a pod spec has containers, in the order in which `--list` prints them.
-const CONTAINERS: [&str; 2] = ["containers", "initContainers"];
+pub(super) const CONTAINERS: [&str; 2] = ["containers", "initContainers"];
 
 const VARIABLE: &str = "a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or '.', and must not start with a digit (e.g. 'my.env-name',  or 'MY_ENV.NAME',  or 'MyEnvName1', regex used for validation is '[-._a-zA-Z][-._a-zA-Z0-9]*')";
 
@@ -296,70 +307,6 @@ fn source(from: &Value) -> String {
     }
 }
 
-/// Reads amounts of resources: `cpu=100m,memory=1Gi`. Source: kubectl's `populateResourceListV1`.
-///
-/// # Errors
-/// [`Fail::Text`]: a part is no pair, or an amount cannot be read.
-pub(crate) fn amounts(given: &str) -> Result<Map<String, Value>, Fail> {
-    let mut map = Map::new();
-    for pair in given.split(',') {
-        let parts: Vec<&str> = pair.split('=').collect();
-        let [name, amount] = parts.as_slice() else {
-            return text(format!("Invalid argument syntax {pair}, expected <resource>=<value>"));
-        };
-        let amount = as_stored(amount).map_err(|why| Fail::Text(why.into()))?;
-        map.insert(name.to_string(), amount.into());
-    }
-    Ok(map)
-}
-
-/// Returns whether a container has these limits and requests already.
-fn has_amounts(container: &Value, wanted: &Map<String, Value>) -> bool {
-    let quantity = |amount: &Value| Quantity::parse(&gostr::plain(amount));
-    wanted.iter().all(|(key, amounts)| {
-        amounts.as_object().into_iter().flatten().all(|(name, amount)| {
-            let there = &container["resources"][key.as_str()][name.as_str()];
-            !there.is_null() && quantity(there) == quantity(amount)
-        })
-    })
-}
-
-pub(crate) async fn resources(ctx: &Ctx) -> Result<(), Fail> {
-    let (limits, requests) = (ctx.flags.text("limits"), ctx.flags.text("requests"));
-    if limits.is_empty() && requests.is_empty() {
-        return text("you must specify an update to requests or limits (in the form of --requests/--limits)");
-    }
-    let mut wanted = Map::new();
-    for (key, given) in [("limits", limits), ("requests", requests)] {
-        if !given.is_empty() {
-            wanted.insert(key.into(), amounts(given)?.into());
-        }
-    }
-    let pattern = ctx.flags.text("containers");
-    each(ctx, &ctx.args, "resource requirements updated", |_, spec| {
-        let mut patch = Map::new();
-        let mut any = false;
-        for field in CONTAINERS {
-            let of_name = |c: &&Value| chosen(pattern, value::text(c, "name"));
-            let found: Vec<&Value> = value::list(spec, field).iter().filter(of_name).collect();
-            any |= !found.is_empty();
-            let changed: Vec<Value> = found
-                .into_iter()
-                .filter(|c| !has_amounts(c, &wanted))
-                .map(|c| json!({"name": value::text(c, "name"), "resources": wanted}))
-                .collect();
-            if !changed.is_empty() {
-                patch.insert(field.into(), changed.into());
-            }
-        }
-        if !any {
-            return text(format!("error: unable to find container named {pattern}"));
-        }
-        Ok((!patch.is_empty()).then_some(Value::Object(patch)))
-    })
-    .await
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -368,6 +315,23 @@ mod tests {
 
     fn words(line: &str) -> Vec<String> {
         line.split_whitespace().map(String::from).collect()
+    }
+
+    #[test]
+    fn stars_stand_for_any_text_as_in_kubectl() {
+        for (pattern, wanted) in [
+            ("*", &["web", "web-1", "my-web", "my-web-1"][..]),
+            ("web", &["web"]),
+            ("", &[]),
+            ("*web", &["web", "my-web"]),
+            ("web*", &["web", "web-1", "my-web", "my-web-1"]),
+            ("*web*", &["web", "web-1", "my-web", "my-web-1"]),
+            ("w*1", &["web-1"]),
+        ] {
+            let names = ["web", "web-1", "my-web", "my-web-1"];
+            let found: Vec<&str> = names.into_iter().filter(|name| chosen(pattern, name)).collect();
+            assert_eq!(found, wanted, "{pattern}");
+        }
     }
 
     #[test]
@@ -438,27 +402,5 @@ mod tests {
         let empty = [json!({"name": "E"})];
         assert_eq!(changed(&empty, &[given("E", "")], &[], false).unwrap(), empty);
         assert_eq!(changed(&[], &[given("E", "")], &[], true).unwrap(), empty);
-    }
-
-    #[test]
-    fn amounts_that_are_there_are_no_change() {
-        let container = json!({"resources": {"limits": {"cpu": "1", "memory": "1Gi"}}});
-        let wanted = |given: &str| {
-            let mut wanted = Map::new();
-            wanted.insert("limits".into(), amounts(given).unwrap().into());
-            wanted
-        };
-        assert!(has_amounts(&container, &wanted("cpu=1000m,memory=1024Mi")));
-        assert!(!has_amounts(&container, &wanted("cpu=2")));
-        assert!(!has_amounts(&container, &wanted("ephemeral-storage=1Gi")));
-        assert!(!has_amounts(&json!({}), &wanted("cpu=1")));
-    }
-
-    /// As `ParseQuantity` of apimachinery 0.35 and `String` give them.
-    #[test]
-    fn amounts_are_written_as_they_are_stored() {
-        let written = Value::Object(amounts("cpu=0.5,memory=0.1Gi,a=1.500").unwrap());
-        assert_eq!(written, json!({"cpu": "500m", "memory": "107374182400m", "a": "1.500"}));
-        assert!(amounts("cpu=x").is_err());
     }
 }

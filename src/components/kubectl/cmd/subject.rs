@@ -45,7 +45,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     for mut info in infos {
         if !["RoleBinding", "ClusterRoleBinding"].contains(&info.resource.kind.as_str()) {
             let why = "setting subjects is only supported for RoleBinding/ClusterRoleBinding";
-            failures.push(Fail::Text(format!("error: {} {why}\n", info.plural_named())));
+            failures.push(Fail::Text(format!("error: {} {why}\n", info.name_in_set(local))));
             continue;
         }
         let mut subjects = value::list(&info.object, "subjects").to_vec();

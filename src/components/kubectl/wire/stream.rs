@@ -125,7 +125,7 @@ fn resized((columns, rows): (u16, u16)) -> Message {
 /// Copies streams both ways until the process has ended. A non-zero exit code is [`Fail::Coded`].
 ///
 /// Input and output are copied by two concurrent futures: a process that is blocked on its full
-/// output reads no input, so waiting for room to send input must not keep us from reading output.
+/// output reads no input, so its output must be read while input waits for room to be sent.
 ///
 /// # Errors
 /// [`Fail::Coded`]: the process ended with another exit code than 0. [`Fail::Text`]: the server

@@ -13,9 +13,11 @@ use api::gostr::quote;
 use api::value;
 use nix::fcntl::OFlag;
 use serde_json::Value;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -349,9 +351,16 @@ fn relative(path: &str) -> PathBuf {
     clean.trim_start_matches('/').into()
 }
 
-/// Writes what the archive holds below `prefix` to `target`; nothing outside it, and no links. The
-/// archive is the container's, so each of its paths is resolved beneath the target: a link that
-/// lies there already leads no file out of it either.
+/// The path of a name in an archive, without what leads to the root.
+fn plain_path(name: &str) -> PathBuf {
+    let parts = Path::new(name).components();
+    parts.filter(|p| !matches!(p, Component::RootDir | Component::CurDir)).collect()
+}
+
+/// Writes what the archive holds below `prefix` to `target`; nothing outside it, and no symbolic
+/// links. A hard link is a copy of the file that came before it; kubectl makes an empty file of it.
+/// The archive is the container's, so each of its paths is resolved beneath the target: a
+/// link that lies there already leads no file out of it either.
 fn unpack(
     archive: impl Read,
     prefix: &Path,
@@ -359,11 +368,12 @@ fn unpack(
     note: &mut dyn FnMut(String),
 ) -> Result<(), Fail> {
     let mut archive = tar::Archive::new(archive);
+    // As many as there are files on the disk then.
+    let mut written: HashSet<PathBuf> = HashSet::new();
     for entry in archive.entries()? {
         let mut entry = entry?;
         let name = entry.path()?.to_string_lossy().into_owned();
-        let parts = Path::new(&name).components();
-        let plain: PathBuf = parts.filter(|p| !matches!(p, Component::RootDir | Component::CurDir)).collect();
+        let plain = plain_path(&name);
         let Ok(rest) = plain.strip_prefix(prefix) else {
             return text(format!("tar contents corrupted: {}", quote(&name)));
         };
@@ -388,8 +398,23 @@ fn unpack(
                     }
                 };
                 std::io::copy(&mut entry, &mut { file })?;
+                written.insert(rest.into());
             }
-            tar::EntryType::Symlink | tar::EntryType::Link => {
+            tar::EntryType::Link => {
+                let to = entry.link_name()?.unwrap_or_default().to_string_lossy().into_owned();
+                let linked = plain_path(&to);
+                let first = linked.strip_prefix(prefix).ok().filter(|first| written.contains(*first));
+                let Some(first) = first else {
+                    note(format!("warning: skipping hard link: {} -> {}", quote(&name), quote(&to)));
+                    continue;
+                };
+                match linked_files(&root_of(target)?, first, rest) {
+                    Ok(None) => {}
+                    Ok(Some((mut from, mut file))) => drop(std::io::copy(&mut from, &mut file)?),
+                    Err(error) => note(format!("warning: skipping {}: {}", quote(&name), error.line())),
+                }
+            }
+            tar::EntryType::Symlink => {
                 let to = entry.link_name()?.unwrap_or_default().display().to_string();
                 note(format!("warning: skipping symlink: {} -> {}", quote(&name), quote(&to)));
             }
@@ -439,6 +464,21 @@ fn new_file(root: &Root, path: &Path) -> linux::Result<File> {
         .write(true)
         .open(own)
         .map_err(|cause| linux::Error::new(format!("cannot write {}", path.display()), cause))
+}
+
+/// Opens a file of the archive that was written before, and an empty one for another name of it.
+/// `None`: both names already mean one file here, which must not be emptied.
+///
+/// Example: the user unpacked the same directory with `tar` once, which made hard links.
+fn linked_files(root: &Root, first: &Path, name: &Path) -> linux::Result<Option<(File, File)>> {
+    let from = File::from(root.open_beneath(first, Kind::File)?);
+    let id = |file: &File| file.metadata().map(|found| (found.dev(), found.ino())).ok();
+    if let Ok(there) = root.open_beneath(name, Kind::Place)
+        && id(&File::from(there)) == id(&from)
+    {
+        return Ok(None);
+    }
+    Ok(Some((from, new_file(root, name)?)))
 }
 
 #[cfg(test)]

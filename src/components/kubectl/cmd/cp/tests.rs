@@ -67,6 +67,31 @@ fn a_hostile_archive_writes_nothing_outside_of_its_target() {
     assert!(!unpacked(&[("elsewhere", EntryType::Regular, "x")], &target).0);
 }
 
+/// A file with several names is in an archive once; its other names are hard links.
+#[test]
+fn a_hard_link_is_a_copy_of_the_file_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("target");
+    std::fs::create_dir_all(&target).unwrap();
+    std::fs::write(target.join("old"), "local").unwrap();
+    let entries = [
+        ("data/a", EntryType::Regular, "text"),
+        ("data/sub/b", EntryType::Link, "data/a"),
+        ("data/c", EntryType::Link, "data/old"), // the archive does not have it
+        ("data/d", EntryType::Link, "data/../data/a"),
+    ];
+    let (done, notes) = unpacked(&entries, &target);
+    assert!(done && notes.len() == 2, "{notes:?}");
+    assert_eq!(notes[0], "warning: skipping hard link: \"data/c\" -> \"data/old\"");
+    assert_eq!(std::fs::read_to_string(target.join("sub/b")).unwrap(), "text");
+    assert!(!target.join("c").exists() && !target.join("d").exists());
+    // Where the two names mean one file already, the file keeps its content.
+    std::fs::remove_file(target.join("sub/b")).unwrap();
+    std::fs::hard_link(target.join("a"), target.join("sub/b")).unwrap();
+    assert_eq!(unpacked(&entries[..2], &target), (true, vec![]));
+    assert_eq!(std::fs::read_to_string(target.join("sub/b")).unwrap(), "text");
+}
+
 /// Sends a container's output.
 async fn say(socket: &mut Socket, channel: u8, bytes: &[u8]) {
     let message = [&[channel][..], bytes].concat();

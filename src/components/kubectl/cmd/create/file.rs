@@ -11,14 +11,11 @@ use crate::info::Options;
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let files = ctx.flags.list("filename");
-    if !ctx.names_files() {
-        if !ctx.args.is_empty() {
-            return ctx.usage(format!("Unexpected args: [{}]", ctx.args.join(" ")));
-        }
-        return text("must specify one of -f and -k");
-    }
     if !ctx.args.is_empty() {
         return ctx.usage(format!("Unexpected args: [{}]", ctx.args.join(" ")));
+    }
+    if !ctx.names_files() {
+        return text("must specify one of -f and -k");
     }
     let dry_run = DryRun::of(ctx)?;
     let printer = Printer::of(ctx, dry_run)?;

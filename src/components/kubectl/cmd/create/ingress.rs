@@ -13,10 +13,7 @@ static RULE: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"^([\w*\-.]*)(/.*)=([\w\-]+):([\w\-]+)(,(tls)=?([\w\-]+)?)?").ok());
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
-    let name = match one_name(ctx) {
-        Ok(name) => name,
-        Err(fail) => return Err(fail),
-    };
+    let name = one_name(ctx)?;
     let (rules, default) = (ctx.flags.list("rule"), ctx.flags.text("default-backend"));
     if default.is_empty() && rules.is_empty() {
         return text(

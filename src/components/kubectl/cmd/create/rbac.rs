@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
+
 pub(crate) async fn role(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
     let rules = resource_rules(ctx, &verbs(ctx)?).await?;

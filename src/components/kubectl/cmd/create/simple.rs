@@ -1,7 +1,7 @@
 //! create namespace, serviceaccount, quota, priorityclass, poddisruptionbudget, token.
 
 use super::super::common::{enforced, label_selector, metadata, one_name};
-use super::super::set_env::amounts;
+use super::super::set_resources::amounts;
 use super::{submit, within};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};

@@ -298,6 +298,8 @@ mod tests {
             ("{{$n := \"q\"}}{{$n}}{{println 1 2}}", "q1 2\n"),
             ("{{$x := 1}}{{range .items}}{{$x := 2}}{{end}}{{$x}}", "1"),
             ("{{$x := 1}}{{range .items}}{{$x = 2}}{{end}}{{$x}}", "2"),
+            ("{{$x := 1}}{{if $x = 2}}{{end}}{{with $y := 3}}{{$x = $y}}{{end}}{{$x}}", "3"),
+            ("{{$x := 1}}{{if $x = 2}}{{end}}{{$x}}", "2"),
             ("{{range 3}}{{.}}{{end}}{{range $i := 2}}<{{$i}}{{.}}>{{end}}", "012<00><11>"),
             ("{{range 0}}x{{else}}none{{end}}{{range -1}}x{{end}}", "none"),
             ("{{range 9000000000000000000}}{{if eq . 2}}{{break}}{{end}}{{.}}{{end}}", "01"),
@@ -380,6 +382,7 @@ mod tests {
             ("{{template \"y\" .a.b}}", "1:11: executing \"output\" at <{{template \"y\" .a.b}}>"),
             ("{{if eq (len .items) \"1\"}}{{end}}", "1:5: executing \"output\" at <eq (len .items) \"1\">"),
             ("\u{e9}{{.nope}}", "1:4: executing \"output\" at <.nope>"),
+            ("{{$x = 1}}{{$x}}", "1:7: executing \"output\" at <1>: undefined variable: $x"),
             ("{{or (eq 1 1.0) 2}}", "1:6: executing \"output\" at <eq 1 1.0>"),
             ("{{- .nope -}}", "1:4: executing \"output\" at <.nope>: map has no entry for key \"nope\""),
         ] {

@@ -295,7 +295,6 @@ fn control(
     Ok(match word {
         "if" | "with" => {
             let (var, pipe) = assigned(rest, action).map_err(|why| action.located(why))?;
-            let var = var.map(|(name, _)| name);
             match word {
                 "if" => Node::If(var, pipe, body, otherwise),
                 _ => Node::With(var, pipe, body, otherwise),

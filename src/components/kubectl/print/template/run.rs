@@ -144,15 +144,14 @@ impl<'a> Run<'a> {
             }
             Node::Keep(name, new, pipe) => {
                 let value = self.pipe(pipe, dot)?;
-                match self.vars.iter_mut().rev().find(|(n, _)| n == name).filter(|_| !new) {
-                    Some(known) => known.1 = value,
-                    None => self.vars.push((name.clone(), value)),
-                }
+                self.keep(name, *new, value)?;
             }
             Node::If(var, pipe, yes, no) | Node::With(var, pipe, yes, no) => {
                 let value = self.pipe(pipe, dot)?;
                 let depth = self.vars.len();
-                self.vars.extend(var.iter().map(|name| (name.clone(), value.clone())));
+                if let Some((name, new)) = var {
+                    self.keep(name, *new, value.clone())?;
+                }
                 let flow = match (truth(&value), node) {
                     (true, Node::With(..)) => self.nodes(yes, &value),
                     (true, _) => self.nodes(yes, dot),
@@ -180,6 +179,19 @@ impl<'a> Run<'a> {
             }
         }
         Ok(Flow::On)
+    }
+
+    /// Gives a value to a variable: to a new one, or to the one that is there.
+    ///
+    /// # Errors
+    /// Go's words: there is none.
+    fn keep(&mut self, name: &str, new: bool, value: Value) -> Result<(), String> {
+        match self.vars.iter_mut().rev().find(|(n, _)| n == name).filter(|_| !new) {
+            Some(known) => known.1 = value,
+            None if !new && name != "$" => return Err(format!("undefined variable: {name}")),
+            None => self.vars.push((name.into(), value)),
+        }
+        Ok(())
     }
 
     fn pipe(&mut self, pipe: &Pipe, dot: &Value) -> Result<Value, String> {

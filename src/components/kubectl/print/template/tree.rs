@@ -11,9 +11,10 @@ pub(super) enum Node {
     /// A pipeline whose value is kept: in a new variable of this block, or (`false`) in the one
     /// that is there.
     Keep(String, bool, Pipe),
-    /// With `{{if $x := …}}` the value is a variable of both branches.
-    If(Option<String>, Pipe, Vec<Node>, Vec<Node>),
-    With(Option<String>, Pipe, Vec<Node>, Vec<Node>),
+    /// With `{{if $x := …}}` the value is a variable of both branches; `{{if $x = …}}` changes one
+    /// that is there. The pair is that of [`Node::Keep`].
+    If(Option<(String, bool)>, Pipe, Vec<Node>, Vec<Node>),
+    With(Option<(String, bool)>, Pipe, Vec<Node>, Vec<Node>),
     /// key variable, value variable
     Range(Option<String>, Option<String>, Pipe, Vec<Node>, Vec<Node>),
     /// A template that was defined, with its dot.

@@ -19,14 +19,13 @@ fn in_node<'a>(node: &'a Node, vars: &mut Vec<&'a str>) -> Option<(&'a str, usiz
     let (pipe, body, otherwise) = match node {
         Node::Text(_) | Node::Break | Node::Continue | Node::Call(_, None, _) => return None,
         Node::Print(pipe) | Node::Call(_, Some(pipe), _) => return in_pipe(pipe, vars),
-        Node::Keep(name, new, pipe) => {
-            if *new {
-                vars.push(name);
-            }
+        // Also by an assignment: what it names is looked for when it runs.
+        Node::Keep(name, _, pipe) => {
+            vars.push(name);
             return in_pipe(pipe, vars);
         }
         Node::If(name, pipe, body, otherwise) | Node::With(name, pipe, body, otherwise) => {
-            vars.extend(name.as_deref());
+            vars.extend(name.as_ref().map(|(name, _)| name.as_str()));
             (pipe, body, otherwise)
         }
         Node::Range(key, value, pipe, body, otherwise) => {
@@ -63,7 +62,7 @@ mod tests {
             ("{{define \"a\"}}{{$y}}{{end}}", Some("1: undefined variable \"$y\"")),
             ("{{$v := 1}}{{define \"x\"}}{{$v}}{{end}}", Some("1: undefined variable \"$v\"")),
             ("{{with $y := 1}}{{else}}{{$y}}{{end}}{{$y}}", Some("1: undefined variable \"$y\"")),
-            ("{{$x = 1}}", None),
+            ("{{$x = 1}}{{$x}}", None),
             ("{{$x := $x}}", None),
             ("{{$}}{{$.a}}", None),
             ("{{if $z := 1}}{{$z}}{{else}}{{$z}}{{end}}", None),
