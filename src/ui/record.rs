@@ -61,15 +61,15 @@ impl Tape {
             line => matches!(line, line::Line::Kubectl(_) | line::Line::Foreground(_)),
         };
         if acts {
-            self.note_line(text, code, began);
+            self.note_line(text, code, (began, clock::now()));
         }
     }
 
-    fn note_line(&self, text: &str, code: i32, began: Timestamp) {
+    fn note_line(&self, text: &str, code: i32, (began, ended): (Timestamp, Timestamp)) {
         let mut inner = self.0.lock();
         let pasted = std::mem::take(&mut inner.pasted);
         if inner.lines.len() < LINES_MAX {
-            inner.lines.push(Line { text: text.into(), pasted, code, began, ended: clock::now() });
+            inner.lines.push(Line { text: text.into(), pasted, code, began, ended });
         }
     }
 
@@ -208,21 +208,20 @@ mod tests {
     #[test]
     fn a_write_belongs_to_the_line_during_which_a_person_made_it() {
         let tape = Tape::default();
-        tape.keep_write(&record("learner", "before", Write::CREATED));
-        std::thread::sleep(Duration::from_millis(2));
-        let began = clock::now();
+        let first = clock::now();
+        let at = |second| first + Duration::from_secs(second);
+        let write = |second, record: Record| tape.keep_write(&Record { at: at(second), ..record });
+        write(0, record("learner", "before", Write::CREATED));
         tape.keep_pasted("kind: ConfigMap\n");
-        tape.keep_write(&record("learner", "mine", Write::CREATED));
-        tape.keep_write(&record("system:serviceaccount:kube-system:x", "theirs", Write::CREATED));
-        tape.note_line("kubectl apply -f -", 0, began);
-        std::thread::sleep(Duration::from_millis(2));
-        let began = clock::now();
-        tape.keep_write(&record("learner", "mine", Write::DELETING));
+        write(1, record("learner", "mine", Write::CREATED));
+        write(2, record("system:serviceaccount:kube-system:x", "theirs", Write::CREATED));
+        tape.note_line("kubectl apply -f -", 0, (at(1), at(3)));
+        write(5, record("learner", "mine", Write::DELETING));
         let revised = |name: &str| Record { revision: Some(9), ..record("learner", name, Write::DELETED) };
-        tape.keep_write(&revised("mine"));
-        tape.keep_write(&revised("beside it"));
-        tape.note_line("kubectl delete configmap mine", 0, began);
-        tape.note_line("ls", 1, clock::now());
+        write(6, revised("mine"));
+        write(6, revised("beside it"));
+        tape.note_line("kubectl delete configmap mine", 0, (at(4), at(7)));
+        tape.note_line("ls", 1, (at(8), at(9)));
         let acts = tape.acts();
         let changes = |at: usize| -> Vec<(&str, How)> {
             acts[at].changes.iter().map(|change| (change.name.as_str(), change.how)).collect()

@@ -1,7 +1,7 @@
 use super::*;
 use std::process::Command;
 
-/// The surroundings of a shell that runs none of its tools.
+/// Returns the surroundings of a shell that runs none of its tools.
 fn surroundings() -> Surroundings<'static> {
     Surroundings {
         program: Path::new("/bin/true"),

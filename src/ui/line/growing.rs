@@ -33,24 +33,38 @@ pub(crate) fn unfinished(text: &str) -> bool {
     parse(text).0
 }
 
-/// A text that grows line by line until it is whole. A here-document or a quoted string is parsed
-/// when it begins and at lines that may end it: at each of its lines would cost the square of its
-/// length.
+/// A text that grows line by line until it is whole. A here-document, a quoted string or a compound
+/// command is parsed when it begins and at lines that may end it: at each of its lines would cost
+/// the square of its length.
 pub(crate) struct Growing {
     text: String,
     unfinished: bool,
     ends: Ends,
 }
 
-/// Which lines may end the here-document or the quoted string in which a text ends.
+/// Which lines may end the here-document, the quoted string or the compound command in which a text
+/// ends.
 #[derive(Debug, PartialEq)]
 enum Ends {
-    /// Any line: the text ends in neither.
+    /// Any line: the text ends in none of them.
     Any,
     /// One of these lines: a here-document.
     Line(Vec<String>),
     /// A line with this quotation mark in it.
     Quote(char),
+    /// A line with a word that closes a compound command, or one that continues on the next line:
+    /// `do\` and `ne` are one word.
+    Closing,
+}
+
+/// Returns whether a line may close a compound command, or be wrong in one: such a text is refused
+/// at once, as by a shell.
+fn may_close(line: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut words = line.split(|c: char| !is_word(c));
+    line.trim_end().ends_with(['\\', '<', '>'])
+        || line.contains(['}', ')', ']', ';'])
+        || words.any(|word| matches!(word, "do" | "done" | "elif" | "else" | "esac" | "fi" | "then"))
 }
 
 impl Ends {
@@ -61,6 +75,7 @@ impl Ends {
             Ends::Any => true,
             Ends::Line(ends) => ends.iter().any(|end| line.trim_start_matches('\t') == end),
             Ends::Quote(mark) => line.contains(*mark),
+            Ends::Closing => may_close(line),
         }
     }
 }
@@ -117,20 +132,25 @@ fn ends_in_remark(text: &str) -> bool {
 /// there, as behind `for i`, `f()` and `[[ -f x`.
 const CONTINUATIONS: [&str; 5] = [":", "do", "in", "{", "]]"];
 
-/// Returns whether a further line can continue a text at whose end the parser misses something. It
-/// misses something also where the last word is a wrong one (`fi`, `echo hi >`): then it refuses
-/// every further line. A shell refuses such a text at once.
-fn can_go_on(text: &str) -> bool {
+/// Returns which lines may end a text at whose end the parser misses something; `None`: no further
+/// line can continue it. The parser misses something also where the last word is a wrong one (`fi`,
+/// `echo hi >`): then it refuses every further line. A shell refuses such a text at once.
+///
+/// Where a command does not end the text either, it ends in a compound command: `for i in 1; do`.
+fn ends_of_open(text: &str) -> Option<Ends> {
     use brush_parser::{ParseError, Parser, ParserOptions};
-    CONTINUATIONS.iter().any(|next| {
+    CONTINUATIONS.iter().find_map(|next| {
         let text = format!("{text}\n{next}");
-        let parsed = Parser::new(text.as_bytes(), &ParserOptions::default()).parse_program();
-        !matches!(parsed, Err(ParseError::ParsingNear(_)))
+        match Parser::new(text.as_bytes(), &ParserOptions::default()).parse_program() {
+            Err(ParseError::ParsingNear(_)) => None,
+            Err(ParseError::ParsingAtEndOfInput) if *next == ":" => Some(Ends::Closing),
+            _ => Some(Ends::Any),
+        }
     })
 }
 
-/// Returns whether something is still to come, and which lines may end the here-document or the
-/// quoted string in which the text ends.
+/// Returns whether something is still to come, and which lines may end the here-document, the
+/// quoted string or the compound command in which the text ends.
 fn parse(text: &str) -> (bool, Ends) {
     use brush_parser::{ParseError, Parser, ParserOptions, TokenizerError};
     if text.trim_start().starts_with('#') || written_answer(text).is_some_and(|w| !needs_shell(w)) {
@@ -145,7 +165,10 @@ fn parse(text: &str) -> (bool, Ends) {
     }
     match Parser::new(text.as_bytes(), &ParserOptions::default()).parse_program() {
         Ok(_) => (false, Ends::Any),
-        Err(ParseError::ParsingAtEndOfInput) => (can_go_on(text), Ends::Any),
+        Err(ParseError::ParsingAtEndOfInput) => match ends_of_open(text) {
+            Some(ends) => (true, ends),
+            None => (false, Ends::Any),
+        },
         Err(ParseError::Tokenizing { inner, .. }) => {
             let ends = match &inner {
                 TokenizerError::UnterminatedHereDocuments(tags, _) => match ends_of(tags) {
@@ -233,6 +256,40 @@ mod tests {
                 assert!(growing.unfinished());
             }
             growing.add("' | kubectl apply -f -");
+            assert!(!growing.unfinished());
+        });
+    }
+
+    #[test]
+    fn a_compound_command_ends_where_the_parser_says_so() {
+        for text in [
+            "f() {\n  ls\n  if true; then\n    ls\n  fi\n}\nls",
+            "f()\n{\n  ls\n}",
+            "for i in 1 2\ndo\n  get pods |\n  cat\ndone | wc -l",
+            "case x in\na)\n  ls\n  ;;\nesac",
+            "(\n  cat <<E\n)\nE\n)",
+            "while true; do\n  echo 'a\ndone\n'\ndo\\\nne",
+            "if true; then\n  ls\nelse\n  ls\nfi",
+        ] {
+            let lines: Vec<&str> = text.split('\n').collect();
+            let mut growing = Growing::new(lines[0].into());
+            for n in 1..lines.len() {
+                growing.add(lines[n]);
+                assert_eq!(growing.unfinished(), parse(&lines[..=n].join("\n")).0, "{text:?} up to {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_compound_command_costs_as_much_as_it_is_long() {
+        let lines = |count: usize| (0..count).map(|n| format!("  echo value {n}")).collect::<Vec<_>>();
+        rng::growth::grows_as_its_input("a function", 1500, lines, |lines| {
+            let mut growing = Growing::new("f() {".into());
+            for line in lines {
+                growing.add(&line);
+                assert!(growing.unfinished());
+            }
+            growing.add("}");
             assert!(!growing.unfinished());
         });
     }

@@ -11,17 +11,18 @@ const IN_FRONT: &[&str] = &["!", "builtin", "command", "doas", "env", "exec", "n
 /// no command, nor are the lines of a here-document.
 pub(crate) fn killed(text: &str) -> Vec<i32> {
     let text = if text.contains("<<") { text.lines().next().unwrap_or_default() } else { text };
-    let mut quote = None;
-    let commands = text.split(|c: char| match quote {
-        Some(open) => {
-            quote = quote.filter(|_| c != open);
-            false
+    let (mut quote, mut is_escaped) = (None, false);
+    let commands = text.split(|c: char| {
+        if std::mem::take(&mut is_escaped) {
+            return false;
         }
-        None if matches!(c, '\'' | '"') => {
-            quote = Some(c);
-            false
+        match (c, quote) {
+            ('\\', None | Some('"')) => is_escaped = true,
+            (c, Some(open)) => quote = Some(open).filter(|_| c != open),
+            ('\'' | '"', None) => quote = Some(c),
+            (c, None) => return matches!(c, ';' | '|' | '&' | '\n' | '(' | ')'),
         }
-        None => matches!(c, ';' | '|' | '&' | '\n' | '(' | ')'),
+        false
     });
     let commands: Vec<&str> = commands.collect();
     commands.into_iter().flat_map(|command| of_command(&cut(command).words)).collect()
@@ -68,6 +69,8 @@ mod tests {
             ("kill -- -1", &[-1]),
             ("kill \"1\"", &[1]),
             ("! kill 1", &[1]),
+            ("echo it\\'s; kill 1", &[1]),
+            ("echo \"a\\\"\"; kill 1", &[1]),
         ] {
             assert_eq!(killed(text), pids, "{text}");
         }
@@ -81,6 +84,7 @@ mod tests {
             "kill -1",
             "echo kill 1",
             "echo 'a; kill 1'",
+            "echo \\; kill 1",
             "kubectl exec web -- kill 1 | cat",
             "kubectl exec web -- sh -c 'sleep 1; kill 1' | cat",
             "cat <<EOF\nkill 1\nEOF",

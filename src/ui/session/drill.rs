@@ -197,6 +197,8 @@ impl Watcher {
             let next = tokio::select! {
                 next = control.next() => next,
                 () = wait(little) => {
+                    // The learner may have chosen another language since the last view.
+                    let spoken = *self.lang.lock();
                     self.news.tell(drill::little_time(spoken));
                     control.next().await
                 }

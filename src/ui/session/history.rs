@@ -39,19 +39,24 @@ impl Untold {
     }
 }
 
-/// True for a line that runs an earlier one again: `fc -s`, an `fc` that opens an editor, and zsh's
-/// `r`. A shell never gets it: the next one would run it, and so itself, until the shell has no
-/// stack any more. Shells note what it ran in its place.
+/// True for a line with a command that runs an earlier line again: `fc -s`, an `fc` that opens an
+/// editor, and zsh's `r`. A shell never gets it: the next one would run it, and so itself, until
+/// the shell has no stack any more. Shells note what it ran in its place.
 fn runs_again(line: &str) -> bool {
-    let words = fc_words(line);
+    line.split([';', '|', '&', '(', '{', '\n']).any(is_rerun)
+}
+
+/// True for a command that runs an earlier line again.
+fn is_rerun(command: &str) -> bool {
+    let words = fc_words(command);
     !words.is_empty() && !words.iter().any(|word| word.starts_with('-') && word.contains('l'))
 }
 
-/// True for a line with an `fc` that opens an editor.
+/// True for a line that is an `fc` which opens an editor.
 fn opens_editor(line: &str) -> bool {
     let words = fc_words(line);
     let is_run = |word: &String| word == "-" || (word.starts_with('-') && word.contains('s'));
-    runs_again(line) && words[0] == "fc" && !words.iter().any(is_run)
+    is_rerun(line) && words[0] == "fc" && !words.iter().any(is_run)
 }
 
 /// Returns the words of a line that begins with `fc` or `r`, behind assignments; else none.
@@ -111,6 +116,9 @@ mod tests {
         assert!(told("ls").is_empty());
         assert_eq!(told("fc -s"), ["ls"]);
         assert!(told("fc -s").is_empty() && told("r").is_empty() && told("fc -e -").is_empty());
+        for line in ["fc -s; ls -l", "true && fc -s", "(fc -s)"] {
+            assert!(told(line).is_empty() && told("r").is_empty(), "{line}");
+        }
         assert_eq!(told("FCEDIT=ed fc"), ["FCEDIT=ed fc"], "bash takes it out again");
         assert!(told("fc -ln -1").is_empty());
         assert_eq!(told("pwd"), ["fc -ln -1"]);

@@ -140,7 +140,7 @@ pub(crate) struct Session {
     /// What is typed between two prompts waits for the next one, at a terminal with an editor.
     pub unedited: Option<Unedited>,
     /// The cluster has ended.
-    pub dead: Arc<AtomicBool>,
+    dead: Arc<AtomicBool>,
     /// Whether programs left the cursor within a line, and on which screen.
     pub column: Arc<Column>,
     explained_paste: bool,
@@ -185,7 +185,7 @@ impl Session {
         }
     }
 
-    /// The language that the session speaks now.
+    /// Returns the language that the session speaks now.
     pub(crate) fn lang(&self) -> Lang {
         *self.lang.lock()
     }
@@ -194,7 +194,7 @@ impl Session {
         self.lang().say(say, with)
     }
 
-    /// The last line's exit code.
+    /// Returns the last line's exit code.
     pub(crate) fn last(&self) -> i32 {
         self.last
     }

@@ -59,3 +59,21 @@ impl Shell {
         Ok(Some(pairs.collect()).filter(|variables: &Variables| !variables.is_empty()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shell::tests::setting;
+
+    /// A shell that is killed closes its pipes some time before its process has ended.
+    #[test]
+    fn a_shell_that_has_closed_its_reports_is_waited_for_without_work() {
+        let mut shell = Shell::start(&setting("/bin/sh", false)).expect("a shell");
+        let (closed, other_end) = linux::fds::pipe().unwrap();
+        drop(other_end);
+        shell.reports = closed.into();
+        let before = rng::growth::spent();
+        assert!(shell.await_report(Duration::from_millis(500)).is_err());
+        assert!(rng::growth::spent() - before < 250_000_000, "it asked over and over");
+    }
+}

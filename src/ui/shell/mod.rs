@@ -105,11 +105,25 @@ impl Shell {
             let mut wanted = [PollFd::new(self.reports.as_fd(), PollFlags::POLLIN)];
             match poll(&mut wanted, PollTimeout::from(pause)) {
                 Ok(0) | Err(Errno::EINTR) => {} // a child has ended, the window has changed
-                Ok(_) => {
-                    self.read_reports()?;
-                }
+                // No report comes any more, and poll(2) would not wait for one.
+                Ok(_) if self.read_reports()? == 0 => self.wait_for_end(left)?,
+                Ok(_) => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// Waits until the shell has ended, but no longer than `limit`. A signal ends the wait.
+    ///
+    /// # Errors
+    /// Those of pidfd_open(2) and poll(2).
+    fn wait_for_end(&self, limit: Duration) -> io::Result<()> {
+        let pid = self.pid().ok_or(io::ErrorKind::NotFound)?;
+        let life = process::pidfd_open(pid)?;
+        let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(life.as_fd(), PollFlags::POLLIN)], limit) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 
-fn setting(shell: &str, terminal: bool) -> Setting {
+pub(super) fn setting(shell: &str, terminal: bool) -> Setting {
     Setting {
         shell: shell.into(),
         dialect: Dialect::of(Path::new(shell)).expect("a shell that can be driven"),

@@ -338,17 +338,17 @@ impl Agreement {
         }
     }
 
-    /// The highest term that a member has reported.
+    /// Returns the highest term that a member has reported.
     pub(crate) fn term(&self) -> u64 {
         self.members.values().map(|m| m.term).max().unwrap_or_default()
     }
 
-    /// The newest entry that a member has applied.
+    /// Returns the newest entry that a member has applied.
     pub(crate) fn committed(&self) -> u64 {
         self.members.values().map(|m| m.applied).max().unwrap_or_default()
     }
 
-    /// How many voted for this member in its term.
+    /// Returns how many voted for this member in its term.
     pub(crate) fn votes(&self, who: &str) -> usize {
         let term = self.members.get(who).map_or(0, |m| m.term);
         self.votes.get(&term).and_then(|of| of.get(who)).map_or(0, BTreeSet::len)
@@ -380,7 +380,7 @@ impl Agreement {
         others.peek().is_some() && others.all(|m| self.is_cut(who, m))
     }
 
-    /// The members that this one reaches, itself included; none when it is off.
+    /// Returns the members that this one reaches, itself included; none when it is off.
     pub(crate) fn reaches<'a>(
         &'a self,
         who: &'a str,
@@ -390,7 +390,7 @@ impl Agreement {
         members.iter().copied().filter(move |m| on(who) && on(m) && !self.is_cut(who, m))
     }
 
-    /// How an entry stands in a member's log; `None` if it is not there.
+    /// Returns how an entry stands in a member's log; `None` if it is not there.
     pub(crate) fn mark(&self, who: &str, index: u64) -> Option<Mark> {
         let member = self.members.get(who)?;
         let term = *member.log.get(&index)?;
@@ -404,8 +404,8 @@ impl Agreement {
         Some(if self.members.values().any(other) { Mark::Lost } else { Mark::Stored })
     }
 
-    /// The indexes worth a line, oldest first: the newest, and those with which a member stays
-    /// behind.
+    /// Returns the indexes worth a line, oldest first: the newest, and those with which a member
+    /// stays behind.
     pub(crate) fn lines(&self, room: usize) -> Vec<u64> {
         let behind: BTreeSet<u64> = self
             .members

@@ -17,7 +17,8 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// `+` is new since then, `-` is gone, `~` has changed; a space if nothing has.
+    /// Returns the sign of the change: `+` is new since then, `-` is gone, `~` has changed; a space
+    /// if nothing has.
     pub(crate) fn mark(&self) -> &'static str {
         match (&self.then, &self.now) {
             (None, _) => "+",

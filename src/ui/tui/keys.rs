@@ -1,11 +1,11 @@
-//! A key or a mouse's move, as the bytes that a terminal sends for it.
+//! Encodes keys, pastes and the mouse as the bytes that a terminal sends for them.
 
 use crate::line;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use tui_term::vt100::{MouseProtocolEncoding, MouseProtocolMode};
 
-/// Empty: a terminal sends nothing for it. `application`: the program asked for application cursor
-/// keys.
+/// Returns the bytes that a terminal sends for a key; none if it sends nothing for it.
+/// `application`: the program asked for application cursor keys.
 pub(crate) fn bytes(key: &KeyEvent, application: bool) -> Vec<u8> {
     let (shift, alt, control) = (
         key.modifiers.contains(KeyModifiers::SHIFT),
@@ -60,7 +60,8 @@ pub(crate) fn bytes(key: &KeyEvent, application: bool) -> Vec<u8> {
     if alt { [&[0x1b], plain.as_slice()].concat() } else { plain }
 }
 
-/// A key of the frame, pressed with a Korean layout on, as the letter that stands on it.
+/// Returns a key of the frame that was pressed with a Korean layout on as the letter that stands on
+/// it.
 pub(crate) fn latin(key: KeyEvent) -> KeyEvent {
     match key.code {
         KeyCode::Char(c) => KeyEvent { code: KeyCode::Char(line::latin_key(c).unwrap_or(c)), ..key },
@@ -68,7 +69,7 @@ pub(crate) fn latin(key: KeyEvent) -> KeyEvent {
     }
 }
 
-/// A paste, as the program in the pane wants it. Control characters are left out, as other
+/// Encodes a paste as the program in the pane wants it. Control characters are left out, as other
 /// terminals do: a paste neither closes its own brackets nor presses Ctrl-D.
 pub(crate) fn paste(text: &str, bracketed: bool) -> Vec<u8> {
     let text = text.replace("\r\n", "\r").replace('\n', "\r");
@@ -79,7 +80,7 @@ pub(crate) fn paste(text: &str, bracketed: bool) -> Vec<u8> {
     }
 }
 
-/// The mouse at a cell of the pane, if the program wants to hear of it.
+/// Encodes what the mouse did at a cell of the pane; nothing if the program did not ask for it.
 pub(crate) fn mouse(event: &MouseEvent, column: u16, row: u16, screen: &tui_term::vt100::Screen) -> Vec<u8> {
     let mode = screen.mouse_protocol_mode();
     let button = |b: MouseButton| match b {

@@ -46,7 +46,7 @@ pub(crate) enum Time {
 }
 
 impl Lab {
-    /// The open lab.
+    /// Returns the open lab.
     pub(crate) fn open(&self) -> Option<&LabView> {
         self.view.as_ref().filter(|view| !view.id.is_empty())
     }
@@ -59,7 +59,7 @@ impl Lab {
         self.open().is_some_and(|view| !view.over && view.given_up.is_none() && !passed(view))
     }
 
-    /// How the time stands of a lab that is set up. `None`: none is.
+    /// Returns how the time stands of a lab that is set up. `None`: none is.
     pub(crate) fn time(&self, now: Duration) -> Option<Time> {
         let view = self.open().filter(|view| view.work != Work::Starting)?;
         let passed = now.saturating_sub(self.heard).as_secs() as i64;
@@ -89,8 +89,8 @@ impl Lab {
         grade.record["passed"] != true && !now.eq(self.at_grade.iter().copied())
     }
 
-    /// When the clock, or the time that the engine takes, shows the next second. `None`: neither
-    /// runs.
+    /// Returns when the clock, or the time that the engine takes, shows the next second. `None`:
+    /// neither runs.
     pub(crate) fn due(&self, now: Duration) -> Option<Duration> {
         let second = |from: Duration| from + Duration::from_secs(now.saturating_sub(from).as_secs()) + SECOND;
         let clock = matches!(self.time(now), Some(Time::Runs(_) | Time::Little(_)));

@@ -10,7 +10,7 @@ pub(crate) struct Look {
     /// Only signs of ASCII: asked for, or the terminal draws others two cells wide.
     pub ascii: bool,
     pub colour: bool,
-    /// Dark text on a light ground.
+    /// Dark text on a light background.
     pub light: bool,
 }
 

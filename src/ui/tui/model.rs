@@ -44,7 +44,7 @@ macro_rules! views {
             /// In the order of the digits that choose them.
             pub(crate) const ALL: &[View] = &[$(View::$view),*];
 
-            /// The name that lessons and the REPL use.
+            /// Returns the name that lessons and the REPL use.
             pub(crate) fn name(self) -> &'static str {
                 match self {
                     $(View::$view => $name,)*
@@ -73,12 +73,12 @@ views! {
 }
 
 impl View {
-    /// The view of this name.
+    /// Returns the view of this name.
     pub(crate) fn named(name: &str) -> Option<View> {
         View::ALL.iter().copied().find(|v| v.name() == name)
     }
 
-    /// The view that this digit chooses: `1` is the first.
+    /// Returns the view that this digit chooses: `1` is the first.
     pub(crate) fn of_digit(digit: char) -> Option<View> {
         let at = digit.to_digit(10)?.checked_sub(1)?;
         View::ALL.get(at as usize).copied()
@@ -103,7 +103,7 @@ pub(crate) enum Overlay {
 }
 
 impl Overlay {
-    /// The line that it begins with, or its mark.
+    /// Returns the line that it begins with, or its mark.
     pub(crate) fn at(self) -> usize {
         match self {
             Overlay::Help(at)
@@ -305,7 +305,7 @@ impl Model {
         layout::panes(area, self.focus, self.zoom, self.ponders())
     }
 
-    /// How the screen is divided.
+    /// Returns how the screen is divided.
     pub(crate) fn form(&self) -> Form {
         Form::of(self.area())
     }
@@ -324,25 +324,25 @@ impl Model {
         !self.chosen && no_task && self.question().is_some()
     }
 
-    /// The lab in the lesson's pane.
+    /// Returns the lab in the lesson's pane.
     pub(crate) fn shown_lab(&self) -> Option<&LabView> {
         self.lab.open().filter(|_| self.page == Page::Open)
     }
 
-    /// The lesson in its pane. `None`: none is open, or the pane shows a lab or the list.
+    /// Returns the lesson in its pane. `None`: none is open, or the pane shows a lab or the list.
     pub(crate) fn open_lesson(&self) -> Option<&LessonView> {
         let open = self.lesson.view.as_ref().filter(|view| !view.id.is_empty());
         open.filter(|_| self.shown_lab().is_none() && self.page != Page::List)
     }
 
-    /// The ids of the open lesson and the open lab.
+    /// Returns the ids of the open lesson and the open lab.
     pub(crate) fn open_ids(&self) -> impl Iterator<Item = &str> {
         let lesson = self.lesson.view.as_ref().map(|view| view.id.as_str());
         let lab = self.lab.open().map(|view| view.id.as_str());
         lesson.into_iter().chain(lab).filter(|id| !id.is_empty())
     }
 
-    /// The ids in the list: lessons and, below them, labs.
+    /// Returns the ids in the list: lessons and, below them, labs.
     pub(crate) fn listed_ids(&self) -> impl Iterator<Item = &str> {
         let lessons = self.lesson.list.iter().map(|entry| entry.id.as_str());
         lessons.chain(self.lab.list.iter().map(|entry| entry.id.as_str()))
@@ -358,7 +358,7 @@ impl Model {
         self.shown_lab().is_none() && self.lesson.view.as_ref().is_some_and(|view| view.playing.is_some())
     }
 
-    /// Where the lesson's pane is scrolled to.
+    /// Returns where the lesson's pane is scrolled to.
     pub(crate) fn scroll(&self) -> Scroll {
         match self.shown_lab() {
             Some(_) => self.lab.scroll,
@@ -376,8 +376,8 @@ impl Model {
         }
     }
 
-    /// The question that waits for its answer. A learner who has done the step without guessing is
-    /// not asked any more.
+    /// Returns the question that waits for its answer. A learner who has done the step without
+    /// guessing is not asked any more.
     pub(crate) fn question(&self) -> Option<&Predict> {
         let view = self.open_lesson().filter(|v| v.state == State::Open)?;
         view.predict.as_ref().filter(|p| p.chosen.is_none())
@@ -402,21 +402,21 @@ impl Model {
         !self.at_prompt && self.shell.screen().alternate_screen()
     }
 
-    /// The start is complete: every node was Ready and kube-system ran. Something may be broken
-    /// since.
+    /// True once the start is complete: every node was Ready and kube-system ran. Something may be
+    /// broken since.
     pub(crate) fn ready(&self) -> bool {
         self.status.as_ref().is_some_and(|s| s["state"] == "running")
     }
 
-    /// Since when nothing of some resource has come from the API server; `None`: all come, or one
-    /// has broken off a moment ago.
+    /// Returns since when nothing of some resource has come from the API server; `None`: all come,
+    /// or one has broken off a moment ago.
     pub(crate) fn silent_since(&self) -> Option<Duration> {
         let first = self.silent.values().min().copied()?;
         // Before a first list there is no picture that could be an old one.
         (self.now >= first + SILENT && !self.ended && self.cluster.heard).then_some(first)
     }
 
-    /// Why the picture may be an old one, in words. `None`: it is the present.
+    /// Returns why the picture may be an old one, in words. `None`: it is the present.
     pub(crate) fn stale_reason(&self) -> Option<String> {
         if self.ended {
             return Some(self.lang.say(Word::StatusEnded, &[]));
@@ -425,12 +425,12 @@ impl Model {
         Some(self.lang.say(Word::StatusSilent, &[&seconds]))
     }
 
-    /// Since when a question waits for its answer, if it takes long.
+    /// Returns since when a question waits for its answer, if it takes long.
     pub(crate) fn waits_since(&self) -> Option<Duration> {
         self.lesson.asked.filter(|asked| self.now >= *asked + SLOW)
     }
 
-    /// When something moves by itself next; `None`: only when something happens.
+    /// Returns when something moves by itself next; `None`: only when something happens.
     pub(crate) fn due(&self) -> Option<Duration> {
         // What is waited for shows its time running.
         let waiting = !self.ready() && !self.ended || self.lesson.asked.is_some();
@@ -450,8 +450,8 @@ impl Model {
         due.into_iter().flatten().min()
     }
 
-    /// The cluster as the diagrams show it: as it is, or, while a command is replayed, as it was at
-    /// the lit hop.
+    /// Returns the cluster as the diagrams show it: as it is, or, while a command is replayed, as
+    /// it was at the lit hop.
     pub(crate) fn scene(&self) -> Cow<'_, Cluster> {
         let Some(revision) = self.traffic.revision() else { return Cow::Borrowed(&self.cluster) };
         let mut then = self.cluster.at(revision);

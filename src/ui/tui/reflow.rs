@@ -110,8 +110,7 @@ impl Lines {
         all
     }
 
-    /// The glyph at a column of a row as it was. Where the line is shorter it gets blanks up to
-    /// there.
+    /// Returns the glyph at a column of a row as it was. A shorter line gets blanks up to there.
     fn place(&mut self, row: usize, column: usize) -> Place {
         let Place { line, mut at } = self.starts[row];
         let glyphs = &mut self.lines[line];
@@ -127,8 +126,8 @@ impl Lines {
     }
 }
 
-/// Where the rows of a line end that has so many columns, without the last row: 5 columns and
-/// `a파드b` end at 3 (`a파드`).
+/// Returns where the rows of a line end on so many columns, without the last row: on 5 columns
+/// `a파드b` ends at 3 (`a파드`).
 fn row_ends(line: &[Glyph], columns: usize) -> Vec<usize> {
     let (mut ends, mut used) = (Vec::new(), 0);
     for (at, glyph) in line.iter().enumerate() {
@@ -162,8 +161,8 @@ impl Layout {
         layout
     }
 
-    /// The row and the column of a glyph. The column is the width of the screen if it is the end of
-    /// a line that fills its last row.
+    /// Returns the row and the column of a glyph. The column is the width of the screen if it is
+    /// the end of a line that fills its last row.
     fn find(&self, lines: &[Vec<Glyph>], place: Place) -> (usize, usize) {
         let begins = &self.begins[place.line];
         let row = begins.partition_point(|begin| *begin <= place.at).saturating_sub(1);
@@ -189,7 +188,7 @@ impl Pen {
         })
     }
 
-    /// The sequence that sets it: SGR.
+    /// Returns the sequence that sets it: SGR.
     fn sequence(&self) -> String {
         let mut out = "\x1b[0".to_string();
         for (mark, code) in self.marks.iter().zip([";1", ";2", ";3", ";4", ";7"]) {
@@ -295,7 +294,7 @@ impl Old {
     }
 }
 
-/// The rows of the line in which the cursor is.
+/// Returns the rows of the line in which the cursor is.
 fn line_of(cursor_row: usize, last: usize, wrapped: &[bool]) -> std::ops::Range<usize> {
     let first = (0..cursor_row).rev().take_while(|row| wrapped[*row]).last();
     let behind = (cursor_row..last).take_while(|row| wrapped[*row]).count();

@@ -13,7 +13,7 @@ const COMMANDS: &str = "sh";
 /// an everyday word.
 const WORD_MIN: usize = 3;
 
-/// The Markdown in the pane, as it is read: of the open lab, else of the open lesson.
+/// Returns the Markdown in the pane, as it is read: of the open lab, else of the open lesson.
 fn texts(model: &Model) -> Vec<&str> {
     if let Some(lab) = model.shown_lab() {
         let tasks = lab.tasks.iter().map(|task| &task.task);
@@ -27,7 +27,7 @@ fn texts(model: &Model) -> Vec<&str> {
     read.chain(asked).chain([&view.task]).chain(answer).chain(hints).map(String::as_str).collect()
 }
 
-/// The commands in the pane, each once: whole blocks, and the commands in its sentences.
+/// Returns the commands in the pane, each once: whole blocks, and the commands in its sentences.
 pub(crate) fn commands(model: &Model) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for text in texts(model) {
@@ -63,7 +63,7 @@ fn is_command(code: &str) -> bool {
     (is_known && arguments > usize::from(is_kubectl)) || (is_kubectl && arguments > 1)
 }
 
-/// The terms of the glossary in the pane, in the order in which they come first.
+/// Returns the terms of the glossary in the pane, in the order in which they come first.
 pub(crate) fn terms(model: &Model) -> Vec<&Term> {
     let (text, tag) = (texts(model).join("\n").to_lowercase(), tag(model.lang));
     let first = |term: &Term| {
@@ -78,7 +78,7 @@ pub(crate) fn terms(model: &Model) -> Vec<&Term> {
     found.into_iter().map(|(_, term)| term).collect()
 }
 
-/// Where a text has this word, or its English plural. A Korean particle may follow it.
+/// Returns where a text has this word, or its English plural. A Korean particle may follow it.
 fn place(text: &str, word: &str) -> Option<usize> {
     if word.is_empty() {
         return None;

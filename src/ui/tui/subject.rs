@@ -27,8 +27,8 @@ impl Model {
         }
     }
 
-    /// The pods of [`Cluster::pods_by_age`]. A step names a pod also by its owner, and who changes
-    /// an owner changes its pods. Those that are not well keep the order of
+    /// Returns the pods of [`Cluster::pods_by_age`]. A step names a pod also by its owner, and who
+    /// changes an owner changes its pods. Those that are not well keep the order of
     /// [`Cluster::unwell_pods`].
     pub(crate) fn pods<'a>(&self, scene: &'a Cluster) -> Vec<&'a Pod> {
         let (mut pods, words) = (scene.pods_by_age(), self.step_words());
@@ -56,14 +56,14 @@ impl Model {
         pods
     }
 
-    /// The Services of [`Cluster::services_by_age`].
+    /// Returns the Services of [`Cluster::services_by_age`].
     pub(crate) fn services<'a>(&self, scene: &'a Cluster) -> Vec<(&'a Key, &'a Service)> {
         let (mut services, words) = (scene.services_by_age(), self.step_words());
         services.sort_by_key(|(key, _)| rank(&words, &key.0, &key.1, &[]));
         services
     }
 
-    /// The Deployments of [`Cluster::deployments_by_age`].
+    /// Returns the Deployments of [`Cluster::deployments_by_age`].
     pub(crate) fn deployments<'a>(&self, scene: &'a Cluster) -> Vec<(&'a Key, &'a Deployment)> {
         let (mut deployments, words) = (scene.deployments_by_age(), self.step_words());
         let (changed, unwell) = (self.last_changed(), scene.unwell_deployments());
@@ -82,8 +82,8 @@ impl Model {
         deployments
     }
 
-    /// The object that the learner's newest command has written. While a lab is open, commands from
-    /// before it do not count.
+    /// Returns the object that the learner's newest command has written. While a lab is open,
+    /// commands from before it do not count.
     fn last_changed(&self) -> Option<&ObjectRef> {
         let started = self.lab.open().and_then(|view| view.started.parse::<Timestamp>().ok());
         let counts = |flow: &&Flow| {
@@ -92,8 +92,8 @@ impl Model {
         self.traffic.flows.iter().filter(counts).max_by_key(|flow| flow.began)?.object()
     }
 
-    /// The words that the open step's task has as code; before the guess those of its question. A
-    /// lab names no object: what is broken is to be found.
+    /// Returns the words that the open step's task has as code; before the guess those of its
+    /// question. A lab names no object: what is broken is to be found.
     fn step_words(&self) -> Vec<&str> {
         let open = self.lesson.view.as_ref().filter(|view| !view.id.is_empty());
         let Some(view) = open.filter(|_| self.lab.open().is_none()) else { return vec![] };
@@ -103,8 +103,8 @@ impl Model {
         }
     }
 
-    /// The place of the chosen object in this list. Lists are ordered by the latest change: a place
-    /// alone would mean another object as soon as one of the others changes.
+    /// Returns the place of the chosen object in this list. Lists are ordered by the latest change:
+    /// a place alone would mean another object as soon as one of the others changes.
     pub(crate) fn place(&self, all: &[Key]) -> usize {
         let held = self.about.as_ref().and_then(|about| all.iter().position(|key| key == about));
         held.unwrap_or_else(|| self.subject.min(all.len().saturating_sub(1)))
@@ -117,8 +117,8 @@ impl Model {
     }
 }
 
-/// The words between backticks: `` `kubectl get deploy/web -n shop` `` has kubectl, get, deploy,
-/// web, -n and shop.
+/// Returns the words between backticks: `` `kubectl get deploy/web -n shop` `` has kubectl, get,
+/// deploy, web, -n and shop.
 fn code_words(text: &str) -> Vec<&str> {
     let code = text.split('`').skip(1).step_by(2);
     let words = code.flat_map(|code| code.split(|c: char| !(c.is_ascii_alphanumeric() || "-.".contains(c))));

@@ -7,12 +7,13 @@ use ratatui::text::{Line, Span};
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-/// Cells that a text takes.
+/// Returns the cells that a text takes.
 pub(crate) fn cells(text: &str) -> usize {
     text.width()
 }
 
-/// The longest beginning that fits, with `…` (or `~`) at its end if something was left out.
+/// Returns the longest beginning of a text that fits, with `…` (or `~`) at its end if something was
+/// left out.
 pub(crate) fn cut(text: &str, room: usize, ellipsis: &str) -> String {
     if cells(text) <= room {
         return text.to_string();
@@ -33,7 +34,7 @@ pub(crate) fn cut(text: &str, room: usize, ellipsis: &str) -> String {
     out
 }
 
-/// Like [`cut`], but the end stays: what tells generated names apart stands there.
+/// Cuts a text as [`cut`] does, but in its middle: generated names differ at their ends.
 pub(crate) fn cut_middle(text: &str, room: usize, ellipsis: &str) -> String {
     if cells(text) <= room || room < 8 {
         return cut(text, room, ellipsis);
@@ -50,7 +51,7 @@ pub(crate) fn cut_middle(text: &str, room: usize, ellipsis: &str) -> String {
     format!("{head}{tail}")
 }
 
-/// Cut or filled up with spaces to exactly this many cells.
+/// Returns a text that is cut, or filled up with spaces, to exactly this many cells.
 pub(crate) fn fit(text: &str, room: usize, ellipsis: &str) -> String {
     let mut out = cut(text, room, ellipsis);
     out.extend(std::iter::repeat_n(' ', room.saturating_sub(cells(&out))));
@@ -76,8 +77,8 @@ pub(crate) fn fold(line: &str, room: usize, rest: &str) -> Vec<String> {
     out
 }
 
-/// Like [`fold`], but at most so many lines: the last one has the rest, which is cut where it is
-/// drawn.
+/// Breaks a line as [`fold`] does, into at most so many lines: the last one has the rest, which is
+/// cut where it is drawn.
 pub(crate) fn fold_in(line: &str, room: usize, rest: &str, most: usize) -> Vec<String> {
     let mut lines = fold(line, room, rest);
     if lines.len() > most.max(1) {
@@ -175,12 +176,12 @@ pub(crate) fn wrap(pieces: &[Piece], room: usize, first: &str, rest: &str) -> Ve
     lines.into_iter().map(Line::from).collect()
 }
 
-/// The time of day where the learner is: `12:03:41`.
+/// Returns the time of day in the learner's time zone: `12:03:41`.
 pub(crate) fn time_of_day(at: Timestamp) -> String {
     at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string()
 }
 
-/// A duration for people: `0.02 ms`, `3.1 ms`, `323 ms`, `1.2 s`.
+/// Formats microseconds for people: `0.02 ms`, `3.1 ms`, `323 ms`, `1.2 s`.
 pub(crate) fn took(us: u64) -> String {
     match us {
         0..=999 => format!("{:.2} ms", us as f64 / 1e3),
@@ -192,7 +193,7 @@ pub(crate) fn took(us: u64) -> String {
     }
 }
 
-/// How long a hop took, in the same words; empty if that was not measured.
+/// Formats the time that a hop took as [`took`] does. Returns nothing if it was not measured.
 pub(crate) fn measured(us: u64) -> String {
     if us == 0 { String::new() } else { took(us) }
 }

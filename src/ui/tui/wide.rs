@@ -21,8 +21,8 @@ use tui_term::vt100::{Callbacks, Parser};
 /// prints there.
 pub(super) const FILLER: &str = "\u{a0}";
 
-/// Where the last character begins if some of its bytes are still to come, else the end: a read
-/// ends wherever it ends.
+/// Returns where the last character begins if some of its bytes are still to come, else the end: a
+/// read ends wherever it ends.
 pub(super) fn whole_characters(bytes: &[u8]) -> usize {
     let rest = bytes.utf8_chunks().last().map_or(&[][..], |chunk| chunk.invalid());
     let is_begun = std::str::from_utf8(rest).is_err_and(|error| error.error_len().is_none());

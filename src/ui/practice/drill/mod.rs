@@ -253,8 +253,8 @@ impl Running {
         *self.0.lock() = (view.phase == Phase::Running).then(shown);
     }
 
-    /// The id of the task that is shown. A word that is typed means it, also if the drill has gone
-    /// on meanwhile. `None`: no drill runs.
+    /// Returns the id of the task that is shown. A word that is typed means it, also if the drill
+    /// has gone on meanwhile. `None`: no drill runs.
     pub(crate) fn task(&self) -> Option<String> {
         self.0.lock().as_ref().map(|shown| shown.task.clone())
     }

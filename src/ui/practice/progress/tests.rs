@@ -117,7 +117,7 @@ fn what_was_done_with_the_last_hint_is_no_failure() {
     assert!(line.contains("done with the last hint") && !line.contains("failed"), "{line}");
 }
 
-/// The map of a learner who has learned nothing yet.
+/// Returns the map of a learner who has learned nothing yet.
 fn beginner() -> SkillMap {
     let mut map = map();
     map.skills.retain(|skill| skill.state == State::NotMet);

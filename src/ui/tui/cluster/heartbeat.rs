@@ -22,14 +22,14 @@ impl Cluster {
         was_late
     }
 
-    /// For how long the lease of a node was not renewed, if it is late.
+    /// Returns for how long the lease of a node was not renewed, if it is late.
     pub(crate) fn late(&self, node: &str, now: Duration) -> Option<Duration> {
         let age = now.saturating_sub(*self.heartbeats.get(node)?);
         (age >= HEARTBEAT_LATE).then_some(age)
     }
 
-    /// When the screen shows another age of a lease. `None`: no node has one. The lease of a node
-    /// that was deleted is not on the screen.
+    /// Returns when the screen shows another age of a lease. `None`: no node has one. The lease of
+    /// a node that was deleted is not on the screen.
     pub(crate) fn heartbeat_due(&self, now: Duration) -> Option<Duration> {
         let shown = self.heartbeats.iter().filter(|(node, _)| self.nodes.contains_key(*node));
         let oldest = shown.map(|(_, at)| *at).min()?;

@@ -104,8 +104,8 @@ impl Cluster {
         self.renewed.clear();
     }
 
-    /// The cluster as it was at a store revision, as far as the log reaches back. Leases and
-    /// workloads are as they are now.
+    /// Returns the cluster as it was at a store revision, as far as the log reaches back. Leases
+    /// and workloads are as they are now.
     pub(crate) fn at(&self, revision: u64) -> Cluster {
         let mut then = Cluster {
             nodes: self.nodes.clone(),
@@ -210,7 +210,7 @@ impl Cluster {
 
     /// Takes an object away; true if it was there.
     fn remove(&mut self, resource: &str, key: Key, why: Gone) -> bool {
-        /// The key and the value that was there.
+        /// Returns the key and the value that was there.
         fn take<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K) -> Option<(K, Option<V>)> {
             map.remove(&key).map(|was| (key, Some(was)))
         }
@@ -257,7 +257,7 @@ impl Cluster {
         if resource != "leases" {
             self.revision = self.revision.max(revision);
         }
-        /// The key and the value before, if the new one differs.
+        /// Returns the key and the value before, if the new one differs.
         fn place<K: Ord + Clone, V: PartialEq>(
             map: &mut BTreeMap<K, V>,
             key: K,

@@ -355,8 +355,8 @@ impl Quota {
         self.amounts.iter().any(|amount| amount.is_full)
     }
 
-    /// The amounts as `kubectl get quota` prints them: `pods: 2/2, requests.cpu: 20m/1`. What is
-    /// used up comes first.
+    /// Returns the amounts as `kubectl get quota` prints them: `pods: 2/2, requests.cpu: 20m/1`.
+    /// What is used up comes first.
     pub(crate) fn usage(&self) -> String {
         let mut amounts: Vec<&Amount> = self.amounts.iter().collect();
         amounts.sort_by_key(|amount| !amount.is_full);
@@ -381,18 +381,18 @@ pub(crate) struct Happened {
     pub count: i64,
 }
 
-/// The key of an object in its JSON form.
+/// Returns the key of an object in its JSON form.
 pub(super) fn key(object: &Value) -> Key {
     (text(object, "metadata.namespace").to_string(), text(object, "metadata.name").to_string())
 }
 
-/// The UID of a pod, which its Events have. Empty for a mirror pod.
+/// Returns the UID of a pod, which its Events have. Empty for a mirror pod.
 pub(super) fn uid(pod: &Value) -> String {
     let is_mirror = at(pod, "metadata.annotations").get("kubernetes.io/config.mirror").is_some();
     if is_mirror { String::new() } else { text(pod, "metadata.uid").to_string() }
 }
 
-/// The store revision of an object's last change; 0 if it has none.
+/// Returns the store revision of an object's last change; 0 if it has none.
 pub(super) fn revision(object: &Value) -> u64 {
     text(object, "metadata.resourceVersion").parse().unwrap_or_default()
 }

@@ -131,13 +131,14 @@ impl Past {
         ended
     }
 
-    /// What was before the changes that were made after this store revision, newest change first.
+    /// Returns what was before the changes that were made after this store revision, newest change
+    /// first.
     pub(super) fn after(&self, revision: u64) -> impl Iterator<Item = &Before> {
         let after = move |change: &&Noted| change.revision > revision;
         self.changes.iter().rev().filter(after).map(|change| &change.before)
     }
 
-    /// The pods whose changes are in the log: of the others only the present is known.
+    /// Returns the pods whose changes are in the log: of the others only the present is known.
     pub(crate) fn pods(&self) -> BTreeSet<&Key> {
         let pods = self.changes.iter().filter_map(|change| match &change.before {
             Before::Pod(key, _) => Some(key),

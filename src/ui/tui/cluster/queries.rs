@@ -13,8 +13,8 @@ impl Cluster {
         Some(holder.split('_').next().unwrap_or(holder)).filter(|h| !h.is_empty())
     }
 
-    /// The pods that views about one pod turn over: the newest first, the learner's own before the
-    /// cluster's.
+    /// Returns the pods that views about one pod turn over: the newest first, the learner's own
+    /// before the cluster's.
     pub(crate) fn pods_by_age(&self) -> Vec<&Pod> {
         let mut pods: Vec<_> = self.pods.values().filter(|p| !p.system()).collect();
         if pods.is_empty() {
@@ -24,9 +24,9 @@ impl Cluster {
         pods
     }
 
-    /// The learner's Services, the newest first, and behind them the cluster's own. Without one of
-    /// the learner's there is nothing to show: a learner who has just deleted theirs would take
-    /// another's for it.
+    /// Returns the learner's Services, the newest first, and behind them the cluster's own. Without
+    /// one of the learner's there is nothing to show: a learner who has just deleted theirs would
+    /// take another's for it.
     pub(crate) fn services_by_age(&self) -> Vec<(&Key, &Service)> {
         let own = |k: &Key, s: &Service| k.0 != "kube-system" && s.name != "kubernetes";
         let mut found: Vec<_> = self.services.iter().collect();
@@ -47,25 +47,25 @@ impl Cluster {
         found
     }
 
-    /// The learner's HorizontalPodAutoscalers, the newest first.
+    /// Returns the learner's HorizontalPodAutoscalers, the newest first.
     pub(crate) fn autoscalers_by_age(&self) -> Vec<&Autoscaler> {
         let mut found: Vec<_> = self.autoscalers.values().filter(|a| a.namespace != "kube-system").collect();
         found.sort_by_key(|a| std::cmp::Reverse(a.revision));
         found
     }
 
-    /// The HorizontalPodAutoscaler that scales a Deployment, the newest of several.
+    /// Returns the HorizontalPodAutoscaler that scales a Deployment, the newest of several.
     pub(crate) fn autoscaler_of(&self, deployment: &Key) -> Option<&Autoscaler> {
         self.autoscalers_by_age().into_iter().find(|a| a.scales(deployment))
     }
 
-    /// The namespaces beside the cluster's own, each with whether it is being deleted.
+    /// Returns the namespaces beside the cluster's own, each with whether it is being deleted.
     pub(crate) fn own_namespaces(&self) -> Vec<(&str, bool)> {
         let all = self.namespaces.iter().map(|(name, is_leaving)| (name.as_str(), *is_leaving));
         all.filter(|(name, _)| !is_of_the_cluster(name)).collect()
     }
 
-    /// The namespaces of the objects on the map, without the cluster's own.
+    /// Returns the namespaces of the objects on the map, without the cluster's own.
     pub(crate) fn used_namespaces(&self) -> BTreeSet<&str> {
         let services = self.services.keys().filter(|key| key.1 != "kubernetes");
         let keys = self.pods.keys().chain(self.deployments.keys()).chain(self.autoscalers.keys());
@@ -78,7 +78,8 @@ impl Cluster {
         self.used_namespaces().len() > 1
     }
 
-    /// The name of an object, with its namespace where that is not the same for all: `staging/web`.
+    /// Returns the name of an object, with its namespace where that is not the same for all:
+    /// `staging/web`.
     pub(crate) fn label(&self, namespace: &str, name: &str) -> String {
         if self.is_spread() { format!("{namespace}/{name}") } else { name.to_string() }
     }
@@ -90,18 +91,18 @@ impl Cluster {
         Some(pods.any(|p| p.stand == Stand::Ready))
     }
 
-    /// The members of the store, by node.
+    /// Returns the members of the store, by node.
     pub(crate) fn members(&self) -> Vec<&Pod> {
         self.pods.values().filter(|p| p.is_component("etcd-")).collect()
     }
 
-    /// Addresses behind a service.
+    /// Returns the endpoints behind a Service.
     pub(crate) fn endpoints(&self, service: &Key) -> Vec<&Endpoint> {
         let of = |(key, slice): &(&Key, &Slice)| key.0 == service.0 && slice.service == service.1;
         self.slices.iter().filter(of).flat_map(|(_, s)| &s.endpoints).collect()
     }
 
-    /// The ReplicaSets of a Deployment, by the number of their revision.
+    /// Returns the ReplicaSets of a Deployment, by the number of their revision.
     pub(crate) fn replicasets_of(&self, deployment: &Key) -> Vec<&ReplicaSet> {
         let mut found: Vec<&ReplicaSet> = self
             .replicasets
@@ -112,14 +113,14 @@ impl Cluster {
         found
     }
 
-    /// Events about a pod, oldest first.
+    /// Returns events about a pod, oldest first.
     pub(crate) fn events_of(&self, pod: &Pod) -> Vec<&Happened> {
         let mut found = self.events_about("Pod", &(pod.namespace.clone(), pod.name.clone()));
         found.retain(|event| pod.has_event(event));
         found
     }
 
-    /// Events about all objects that have had this name, oldest first.
+    /// Returns events about all objects that have had this name, oldest first.
     pub(crate) fn events_about<'a>(&'a self, kind: &str, about: &Key) -> Vec<&'a Happened> {
         let mut found: Vec<&Happened> =
             self.events.values().filter(|e| e.kind == kind && e.about == *about).collect();

@@ -77,7 +77,7 @@ fn conditions(object: &Value) -> Vec<Condition> {
     list(object, "status.conditions").iter().map(condition).collect()
 }
 
-/// How a container ended, from its `state` or `lastState`.
+/// Returns how a container ended, from its `state` or `lastState`.
 fn exit(state: &Value) -> Option<Exit> {
     let ended = at(state, "terminated");
     (!ended.is_null()).then(|| Exit {
@@ -100,7 +100,7 @@ fn container_state(state: &Value) -> ContainerState {
     }
 }
 
-/// What a probe asks: `GET :80/healthz`, `tcp :6379`, `exec cat /ready`.
+/// Returns what a probe asks: `GET :80/healthz`, `tcp :6379`, `exec cat /ready`.
 fn asked(probe: &Value) -> String {
     let (get, tcp, grpc) = (at(probe, "httpGet"), at(probe, "tcpSocket"), at(probe, "grpc"));
     if !get.is_null() {
@@ -266,7 +266,8 @@ pub(super) fn replicaset(object: &Value) -> ReplicaSet {
     }
 }
 
-/// Why a ReplicaSet could not create a pod; empty if nothing is wrong, or if it was a deletion.
+/// Returns why a ReplicaSet could not create a pod; empty if nothing is wrong, or if it was a
+/// deletion.
 fn failure(object: &Value) -> String {
     let is_it = |condition: &&Value| {
         text(condition, "type") == "ReplicaFailure"
@@ -301,7 +302,9 @@ pub(super) fn happened(object: &Value) -> Happened {
         message: text(object, "message").into(),
         warning: text(object, "type") == "Warning",
         revision: revision(object),
-        count: int(object, "count").unwrap_or(1).max(1),
+        // Recorders of events.k8s.io count in the series. Source: `printEvent` in
+        // pkg/printers/internalversion/printers.go.
+        count: int(object, "series.count").or(int(object, "count")).unwrap_or(1).max(1),
     }
 }
 
@@ -399,6 +402,13 @@ mod tests {
         object["status"]["used"] = json!({"pods": "1", "requests.cpu": "1000m"});
         let read = quota(&object);
         assert_eq!((read.usage().as_str(), read.is_full()), ("requests.cpu: 1000m/1, pods: 1/2", true));
+    }
+
+    #[test]
+    fn an_event_has_the_count_of_its_series() {
+        let count = |object: Value| happened(&object).count;
+        assert_eq!(count(json!({"count": 1, "series": {"count": 7}})), 7);
+        assert_eq!([count(json!({"count": 3})), count(json!({"count": 0})), count(json!({}))], [3, 1, 1]);
     }
 
     #[test]

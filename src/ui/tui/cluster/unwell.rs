@@ -71,7 +71,7 @@ impl Cluster {
         found
     }
 
-    /// The Deployment that a pod belongs to.
+    /// Returns the Deployment that a pod belongs to.
     pub(crate) fn deployment_of(&self, pod: &Pod) -> Option<Key> {
         let set = self.replicasets.get(&(pod.namespace.clone(), pod.owner.clone()))?;
         let key = (set.namespace.clone(), set.owner.clone());
@@ -123,7 +123,7 @@ mod tests {
         Cluster { pods, ..Cluster::default() }
     }
 
-    /// The names of the pods that are not well, with what is said of them.
+    /// Returns the names of the pods that are not well, with what is said of them.
     fn told(cluster: &Cluster) -> Vec<String> {
         let unwell_pods = cluster.unwell_pods().into_iter();
         unwell_pods.map(|it| format!("{} {} {}", it.pod.name, it.status, it.reason)).collect()

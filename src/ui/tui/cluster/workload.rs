@@ -21,7 +21,7 @@ pub(crate) struct Workload {
     pub created: Option<Timestamp>,
 }
 
-/// The kind of such a workload, by its plural.
+/// Returns the kind of such a workload, by its plural.
 pub(super) fn kind(resource: &str) -> Option<&'static str> {
     match resource {
         "statefulsets" => Some("StatefulSet"),
@@ -57,8 +57,8 @@ fn wanted_of_job(job: &Value) -> i64 {
 }
 
 impl Cluster {
-    /// Why the API server refused the next pod of a workload: the message of its newest Event about
-    /// a creation. `None`: it refused none, or a pod was created since.
+    /// Returns why the API server refused the next pod of a workload: the message of its newest
+    /// Event about a creation. `None`: it refused none, or a pod was created since.
     pub(crate) fn refused_of(&self, kind: &str, key: &Key) -> Option<&str> {
         let events = self.events_about(kind, key);
         let is_told = |reason: &str| matches!(reason, "FailedCreate" | "SuccessfulCreate");

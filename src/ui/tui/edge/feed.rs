@@ -48,7 +48,7 @@ pub(super) async fn glossary(tell: Sender<Event>) {
     }
 }
 
-/// The record stream, joined again where it broke off.
+/// Sends the records of the cluster. Where the stream breaks off, it is followed again from there.
 async fn records(place: Place, tell: Sender<Event>) {
     let mut last = 0;
     let mut first_of = None;
@@ -103,7 +103,7 @@ async fn records(place: Place, tell: Sender<Event>) {
     }
 }
 
-/// What is broken on purpose now; `None`: it is another's cluster, where nothing can be broken.
+/// Returns the faults that are active now. `None`: a foreign cluster, where none can be made.
 async fn faults(control: &mut Control) -> Option<Vec<Broken>> {
     let answer = control.ask(&Ask::Fault { fault: Fault::List }).await.ok()?;
     serde_json::from_value(answer["faults"].clone()).ok()
@@ -119,7 +119,7 @@ fn take(value: Value, batch: &mut Vec<Record>, lost: &mut u64) {
     }
 }
 
-/// How far the start is; then, whether the cluster is still there.
+/// Sends how far the start of the cluster is, and later whether the cluster still runs.
 async fn status(place: Place, tell: Sender<Event>) {
     loop {
         match Control::connect(&place).await {
@@ -144,7 +144,10 @@ async fn status(place: Place, tell: Sender<Event>) {
     }
 }
 
-/// Tells the status until the cluster ends. Fails when the interface has ended.
+/// Sends the status until the cluster ends.
+///
+/// # Errors
+/// The interface has ended.
 async fn follow_status(mut control: Control, tell: &Sender<Event>) -> Result<(), SendError<Event>> {
     let mut progress = control.ask(&Ask::Wait).await.ok();
     while let Some(value) = progress {
@@ -253,8 +256,8 @@ async fn ask_teacher(control: &mut Control, lang: Lang, ask: view::Ask) -> Resul
     control.ask(&ask.question(lang)).await.map(Some)
 }
 
-/// The cluster that has to be offered instead of an answer: what the question would open is played
-/// on another cluster than this one.
+/// Returns the cluster that has to be offered instead of an answer: what the question would open is
+/// played on another cluster than this one.
 async fn offer(place: &Place, lang: Lang, ask: &view::Ask) -> Option<Offer> {
     let id = match ask {
         view::Ask::Open { id } => id.clone(),

@@ -1,4 +1,4 @@
-//! What the lab engine tells over the control socket.
+//! Follows the lab engine over the control socket, and asks it.
 
 use super::super::event::{Event, Offer};
 use super::follow::{AGAIN, Followed, Pauses};
@@ -66,7 +66,7 @@ pub(super) async fn is_open(place: &Place, lang: Lang) -> bool {
     shown.is_ok_and(|view| !view.id.is_empty())
 }
 
-/// One question to the engine.
+/// Asks the engine one question, and sends its answer as an event.
 pub(super) async fn question(place: Place, lang: Lang, ask: Ask, tell: Sender<Event>) {
     let declared = matches!(ask, Ask::Elsewhere { .. });
     let event = match guests::ask(&place, lang, ask).await {

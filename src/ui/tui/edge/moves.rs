@@ -54,7 +54,7 @@ pub(super) enum Done {
     Ended(Result<(), String>),
 }
 
-/// What opens a lesson or lab.
+/// Returns the question that opens a lesson or lab.
 fn opening(there: &Elsewhere) -> Question {
     let id = there.id.clone();
     match there.lab {

@@ -1,4 +1,4 @@
-//! Objects through the API, as the learner.
+//! Watches objects through the API server, with the rights of the learner.
 
 use super::super::event::Event;
 use super::follow::AGAIN;
@@ -16,7 +16,7 @@ use tokio::sync::mpsc::error::SendError;
 /// or another user chosen in the kubeconfig.
 const DENIED_AGAIN: Duration = Duration::from_secs(5);
 
-/// Objects of one kind, as they are and as they change.
+/// Sends the objects of one kind and their changes. Watches again after every error.
 pub(super) async fn objects(place: Place, resource: ApiResource, tell: Sender<Event>) {
     let mut silent = false;
     loop {

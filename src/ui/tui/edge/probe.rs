@@ -1,4 +1,5 @@
-//! What can this terminal show? It is asked once, before the interface begins.
+//! Asks the terminal once, before the interface begins, what it can show: the colour of its
+//! background, and how wide it draws signs.
 
 use super::super::look::Look;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_millis(400);
 /// An answer that comes later than this after the question is not waited for any more.
 const LATEST: Duration = Duration::from_secs(10);
-/// How an answer about the ground's colour begins: keys, as the keyboard's reader takes it for
+/// How an answer about the background's colour begins: keys, as the keyboard's reader takes it for
 /// them. The first is held with Alt.
 const LATE_ANSWER: &str = "]11;rgb:";
 /// No answer is longer: what follows is typed.
@@ -24,7 +25,7 @@ const AMBIGUOUS: &str = "●│①";
 pub(super) struct Answer {
     /// Where the cursor was behind the signs, counted from 1.
     pub column: Option<u16>,
-    /// Its ground is light.
+    /// Its background is light.
     pub light: Option<bool>,
     pub typed: Vec<u8>,
 }
@@ -32,7 +33,8 @@ pub(super) struct Answer {
 /// Asks the terminal, which must be raw; nothing else may read from it.
 pub(super) fn ask() -> io::Result<Answer> {
     let mut out = stdout();
-    // The ground's colour, then a line of signs, then where the cursor is; then the line is wiped.
+    // The background's colour, then a line of signs, then where the cursor is; then the line is
+    // wiped.
     write!(out, "\x1b]11;?\x07\r{AMBIGUOUS}\x1b[6n\r\x1b[K")?;
     out.flush()?;
     let end = Instant::now() + PATIENCE;
@@ -70,7 +72,7 @@ pub(super) struct Late {
 }
 
 impl Late {
-    /// `expected`: the terminal has not answered yet which colour the ground has.
+    /// `expected`: the terminal has not answered yet which colour the background has.
     pub(super) fn new(expected: bool) -> Late {
         Late { until: expected.then(|| Instant::now() + LATEST), kept: Vec::new() }
     }
@@ -149,7 +151,7 @@ fn light(colour: &str) -> Option<bool> {
     Some(red * 299 + green * 587 + blue * 114 > 128_000)
 }
 
-/// What follows for the looks. No answer: nothing is risked.
+/// Decides from the answer how the interface looks. Without an answer it draws ASCII only.
 pub(super) fn look(answer: &Answer, ascii: bool, colour: bool) -> Look {
     let narrow = answer.column == Some(1 + AMBIGUOUS.chars().count() as u16);
     Look { ascii: ascii || !narrow, colour, light: answer.light.unwrap_or(false) }

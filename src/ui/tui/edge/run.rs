@@ -87,7 +87,7 @@ pub(crate) async fn run(setting: Setting) -> io::Result<Closed> {
     // Before the channel, so that it is dropped after it: the thread may wait for room there.
     let mut keyboard = Keyboard::default();
     let (tell, mut told) = mpsc::channel(PENDING);
-    // The terminal's answer about the ground may still be on its way.
+    // The terminal's answer about its background may still be on its way.
     let late = answer.light.is_none() && !charset::ascii_only();
     keyboard.start(tell.clone(), probe::Late::new(late))?;
     let gone = tell;
@@ -269,8 +269,8 @@ impl Interface {
         Ok(Next::Nothing)
     }
 
-    /// The terminal is ours again after a pause. The window may have another size now, and holds
-    /// whatever the learner's shell left there.
+    /// Makes the next picture a whole one, because the terminal is ours again after a pause. The
+    /// window may have another size now, and holds whatever the learner's shell left there.
     fn resume(&mut self) -> io::Result<()> {
         let (columns, rows) = terminal::size();
         self.model.now = self.opened.elapsed();
@@ -307,7 +307,10 @@ impl Interface {
         effects
     }
 
-    /// Carries effects out; the exit code, if one of them ends the interface.
+    /// Carries effects out. Returns the exit code if one of them ends the interface.
+    ///
+    /// # Errors
+    /// The terminal cannot be used.
     async fn carry_out(&mut self, effects: Vec<Effect>, continued: &mut Signal) -> io::Result<Option<i32>> {
         let (mut quit, end) = (None, exit_code(&effects));
         for effect in effects {
@@ -344,7 +347,7 @@ impl Interface {
     }
 }
 
-/// The exit code, if one of the effects ends the interface.
+/// Returns the exit code if one of the effects ends the interface.
 fn exit_code(effects: &[Effect]) -> Option<i32> {
     effects.iter().rev().find_map(|effect| match effect {
         Effect::Quit(code) => Some(*code),

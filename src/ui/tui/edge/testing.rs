@@ -39,7 +39,7 @@ pub(super) fn answers(turns: Vec<Vec<(&'static str, Vec<Value>)>>) -> (tempfile:
     (dir, place)
 }
 
-/// The next event; fails the test if none comes.
+/// Returns the next event; fails the test if none comes.
 pub(super) async fn next(told: &mut Receiver<Event>) -> Event {
     let limit = Duration::from_secs(60);
     tokio::time::timeout(limit, told.recv()).await.expect("an event").expect("a teller")

@@ -45,8 +45,8 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    /// The flow that begins with this request. `scaling`: with an autoscaler's. `None`: no person
-    /// has sent it.
+    /// Returns the flow that begins with this request. `scaling`: with an autoscaler's. `None`: no
+    /// person has sent it.
     fn begun_by(record: &Record, request: &Request, scaling: bool) -> Option<Flow> {
         let micros = i64::try_from(record.took_us).unwrap_or_default();
         let began = Timestamp::from_microsecond(record.at.as_microsecond() - micros).unwrap_or(record.at);
@@ -97,21 +97,21 @@ impl Flow {
         Duration::from_micros(self.since(hop).saturating_sub(before))
     }
 
-    /// How long a hop stays lit.
+    /// Returns how long a hop stays lit.
     fn slot(&self, at: usize, slower: u32) -> Duration {
         self.real(at).saturating_mul(slower).clamp(SLOT.0, SLOT.1)
     }
 
-    /// The object the command was about: the first that was written, or else asked for.
+    /// Returns the object the command was about: the first that was written, or else asked for.
     pub(crate) fn object(&self) -> Option<&ObjectRef> {
         let named = |h: &&Hop| h.object.as_ref().is_some_and(|o| !o.name.is_empty());
         let written = self.hops.iter().filter(named).find(|h| h.did == Did::Stored);
         written.or_else(|| self.hops.iter().find(named)).and_then(|h| h.object.as_ref())
     }
 
-    /// How the command ended, if a stage of the API server refused it: the place of the answer
-    /// among the hops, its code, and the stage. kubectl may have asked before for an object that
-    /// is not there.
+    /// Returns how the command ended, if a stage of the API server refused it: the place of the
+    /// answer among the hops, its code, and the stage. kubectl may have asked before for an object
+    /// that is not there.
     pub(crate) fn refused(&self) -> Option<(usize, u16, Gate)> {
         let answers = self.hops.iter().enumerate().rev();
         let (at, code, refused) = answers.into_iter().find_map(|(at, hop)| match &hop.did {
@@ -121,9 +121,9 @@ impl Flow {
         Some((at, code, refused?))
     }
 
-    /// The code of the last answer to a write of the command itself, if nothing was written: 409 of
-    /// an object that exists already. A look says nothing of that: `kubectl delete` looks for the
-    /// object until the answer is 404.
+    /// Returns the code of the last answer to a write of the command itself, if nothing was
+    /// written: 409 of an object that exists already. A look says nothing of that: `kubectl delete`
+    /// looks for the object until the answer is 404.
     pub(crate) fn failed(&self) -> Option<u16> {
         let code = self.hops.iter().rev().find_map(|hop| match &hop.did {
             Did::Answered { verb, code, .. } if verb::changes(verb) => Some(*code),
@@ -132,12 +132,12 @@ impl Flow {
         code.filter(|code| *code >= 400)
     }
 
-    /// The place among the hops of the answer whose message is [`Flow::refusal`].
+    /// Returns the place among the hops of the answer whose message is [`Flow::refusal`].
     pub(crate) fn refusal_at(&self) -> Option<usize> {
         self.hops.iter().rposition(|hop| matches!(hop.did, Did::Answered { code: 400.., .. }))
     }
 
-    /// How long the disk took for a revision, of the store's own record, in microseconds.
+    /// Returns how long the disk took for a revision, of the store's own record, in microseconds.
     pub(crate) fn fsync(&self, revision: u64) -> Option<u64> {
         self.fsyncs.get(&revision).copied()
     }
@@ -147,12 +147,12 @@ impl Flow {
         self.hops.iter().any(Hop::writes)
     }
 
-    /// The revision before its first write. `None`: it wrote nothing.
+    /// Returns the revision before its first write. `None`: it wrote nothing.
     pub(crate) fn before(&self) -> Option<u64> {
         self.hops.iter().filter_map(Hop::made).min().map(|first| first - 1)
     }
 
-    /// The newest revision that it led to.
+    /// Returns the newest revision that it led to.
     pub(crate) fn newest(&self) -> Option<u64> {
         self.revisions.keys().next_back().copied()
     }
@@ -270,7 +270,7 @@ fn asker(agent: &str, user: &str) -> Spot {
     }
 }
 
-/// The stage that refused a request. What a server in a pod answers is no refusal.
+/// Returns the stage that refused a request. What a server in a pod answers is no refusal.
 fn refusing_gate(answer: &Answer, code: u16) -> Option<Gate> {
     match answer.from_pod {
         true => None,
@@ -278,7 +278,7 @@ fn refusing_gate(answer: &Answer, code: u16) -> Option<Gate> {
     }
 }
 
-/// What a component reported, from where and to where.
+/// Returns what a component reported, from where and to where.
 fn component_act(record: &Record) -> (Spot, Spot, Did) {
     let spot = match record.component {
         Component::Scheduler => Spot::Scheduler,

@@ -99,7 +99,7 @@ fn phases(canvas: &mut Canvas<'_>, pod: &Pod) {
     }
 }
 
-/// What stands below a condition: since when it is met, or why it is not.
+/// Returns what stands below a condition: since when it is met, or why it is not.
 fn below(condition: &Condition) -> String {
     match (condition.met, condition.since) {
         (true, Some(since)) => time_of_day(since),
@@ -161,8 +161,8 @@ fn ended(canvas: &Canvas<'_>, exit: &Exit) -> String {
     format!("{}{at}", canvas.word(Word::ContainerEnded, &[&exit.reason, &exit.code.to_string()]))
 }
 
-/// The probes; those of which the status tells the result with its sign. Of a liveness probe the
-/// restarts tell.
+/// Returns the probes; those of which the status tells the result with its sign. Of a liveness
+/// probe the restarts tell.
 fn probes(canvas: &Canvas<'_>, container: &Container) -> Option<String> {
     let runs = matches!(container.state, ContainerState::Running(_));
     let probe = |(kind, asks): (&str, &str)| {
@@ -184,8 +184,8 @@ fn probes(canvas: &Canvas<'_>, container: &Container) -> Option<String> {
     (!all.is_empty()).then(|| canvas.word(Word::Probes, &[&all.join("  ")]))
 }
 
-/// How the container ended before, and how long the kubelet waits until it starts it again; or
-/// what else it waits for.
+/// Returns how the container ended before, and how long the kubelet waits until it starts it again;
+/// or what else it waits for.
 fn pause(canvas: &Canvas<'_>, container: &Container) -> Option<String> {
     let mut told = Vec::new();
     if let Some(last) = &container.last {

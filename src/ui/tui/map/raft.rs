@@ -42,7 +42,7 @@ pub(super) fn brief(name: &str, room: usize) -> String {
     if cells(name) <= room { name.to_string() } else { name.replacen("control-plane", "cp", 1) }
 }
 
-/// The members, each in a column of this width.
+/// Returns the members, each in a column of this width.
 pub(super) fn columns(model: &Model, width: usize) -> Vec<Column<'_>> {
     let agreement = &model.traffic.agreement;
     // Whether a fault keeps a member down may be what a lab asks for: then its pod tells.
@@ -95,7 +95,7 @@ pub(super) fn term_and_quorum(
     [(term, Tone::Strong), (needed, Tone::Dim)]
 }
 
-/// Why no member can be drawn, in words. `None`: their pods are known.
+/// Returns why no member can be drawn, in words. `None`: their pods are known.
 fn unknown(model: &Model) -> Option<String> {
     let is_known = !model.cluster.members().is_empty();
     (!is_known).then(|| none_of(model, "pods", Word::NoMembers))
@@ -171,7 +171,7 @@ fn head(canvas: &mut Canvas<'_>, agreement: &Agreement, columns: &[Column<'_>], 
     }
 }
 
-/// The sign and the tone of a member: down, the leader, or another one.
+/// Returns the sign and the tone of a member: down, the leader, or another one.
 pub(super) fn standing(agreement: &Agreement, column: &Column<'_>, alone: bool) -> (Sign, Tone) {
     match () {
         () if !column.up => (Sign::Down, Tone::Bad),
@@ -242,7 +242,7 @@ fn link(
     }
 }
 
-/// What a member is, in a word or two.
+/// Returns what a member is, in a word or two.
 pub(super) fn role(
     canvas: &Canvas<'_>,
     agreement: &Agreement,
@@ -330,7 +330,7 @@ fn log(canvas: &mut Canvas<'_>, model: &Model, columns: &[Column<'_>], top: usiz
     }
 }
 
-/// The revision that an entry made, and how long the disk took if that is known.
+/// Returns the revision that an entry made, and how long the disk took if that is known.
 fn written(canvas: &Canvas<'_>, model: &Model, index: u64) -> Option<String> {
     let written = model.traffic.written.get(&index)?;
     let revision = written.revision.filter(|r| *r > 0);
@@ -339,7 +339,7 @@ fn written(canvas: &Canvas<'_>, model: &Model, index: u64) -> Option<String> {
     Some(revision + &fsync).filter(|text| !text.is_empty())
 }
 
-/// What happened around the last election. Without faults while a lab asks for the cause.
+/// Returns what happened around the last election. Without faults while a lab asks for the cause.
 pub(super) fn story_of(model: &Model) -> Vec<&StoryStep> {
     let hides_faults = model.lab.asks_cause();
     let is_fault = |step: &StoryStep| matches!(step.happening, Happening::Fault(_));
@@ -379,7 +379,7 @@ fn story(canvas: &mut Canvas<'_>, all: &[&StoryStep], rows: usize) -> usize {
     shown
 }
 
-/// What a member reported of itself, or what a fault was, in words.
+/// Returns what a member reported of itself, or what a fault was, in words.
 pub(super) fn action(canvas: &Canvas<'_>, step: &StoryStep) -> (String, Tone) {
     let term = step.term.to_string();
     let who = brief(&step.who, 8);

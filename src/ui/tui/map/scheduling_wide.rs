@@ -87,7 +87,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, record: &Record, deci
     }
 }
 
-/// The other decisions that the play head has come to, the newest first.
+/// Returns the other decisions that the play head has come to, the newest first.
 fn earlier<'a>(model: &'a Model, shown: &Record) -> Vec<(&'a ObjectRef, &'a Decision)> {
     let others = model.traffic.newest_decisions().filter(|other| other.object != shown.object);
     let told = others.filter_map(|record| match &record.event {
@@ -97,7 +97,8 @@ fn earlier<'a>(model: &'a Model, shown: &Record) -> Vec<(&'a ObjectRef, &'a Deci
     told.filter(|(pod, _)| !model.traffic.undecided(&pod.namespace, &pod.name)).collect()
 }
 
-/// What was found about a node, with its tone. `waiting`: the pod, if it still waits for a node.
+/// Returns what was found about a node, with its tone. `waiting`: the pod, if it still waits for a
+/// node.
 fn found(canvas: &Canvas<'_>, scene: &Cluster, waiting: Option<&Pod>, verdict: &Verdict) -> (String, Tone) {
     if let Some(first) = verdict.refused.first() {
         let told = |refused: &Refusal| {
@@ -119,8 +120,9 @@ fn found(canvas: &Canvas<'_>, scene: &Cluster, waiting: Option<&Pod>, verdict: &
     (format!("{} {text}", canvas.sign(Sign::Met)), Tone::Good)
 }
 
-/// How much a pod asks for, and how much of it is free on a node that has too little: `asks 1500m,
-/// free 400m`. `None`: it is not about the processor or memory, or the size of the node is unknown.
+/// Returns how much a pod asks for, and how much of it is free on a node that has too little: `asks
+/// 1500m, free 400m`. `None`: it is not about the processor or memory, or the size of the node is
+/// unknown.
 fn lack(canvas: &Canvas<'_>, scene: &Cluster, pod: &Pod, node: &str, refused: &Refusal) -> Option<String> {
     let size = scene.nodes.get(node)?;
     let field: fn(&Pod) -> i64 = match refused.reason.as_str() {

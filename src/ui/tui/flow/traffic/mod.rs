@@ -146,7 +146,7 @@ impl Traffic {
         }
     }
 
-    /// How many connections came to a Service through this port of `localhost`. `None`: no
+    /// Returns how many connections came to a Service through this port of `localhost`. `None`: no
     /// record has counted any.
     pub(crate) fn visits_of_port(&self, service: &Key, port: i64) -> Option<u64> {
         let port = u16::try_from(port).ok()?;
@@ -184,23 +184,23 @@ impl Traffic {
         self.mark(Mark { at, heard: Some(now), what: Marked::Green(step) });
     }
 
-    /// When the newest record was written. `None`: none was heard.
+    /// Returns when the newest record was written. `None`: none was heard.
     pub(crate) fn newest(&self) -> Option<Timestamp> {
         self.newest
     }
 
-    /// The newest revision in the known entries of the store's log. Renewed Leases and
-    /// keys that are no objects count, too: it is what etcd itself answers. 0: none is known.
+    /// Returns the newest revision in the known entries of the store's log. Renewed Leases and keys
+    /// that are no objects count, too: it is what etcd itself answers. 0: none is known.
     pub(crate) fn stored_revision(&self) -> u64 {
         self.written.values().filter_map(|written| written.revision).max().unwrap_or_default()
     }
 
-    /// The scheduler's decisions, the newest first, one for each pod.
+    /// Returns the scheduler's decisions, the newest first, one for each pod.
     pub(crate) fn newest_decisions(&self) -> impl Iterator<Item = &Record> {
         self.decisions.iter().rev()
     }
 
-    /// The pods of [`Traffic::newest_decisions`], in the same order.
+    /// Returns the pods of [`Traffic::newest_decisions`], in the same order.
     pub(crate) fn decided(&self) -> Vec<Key> {
         let about = |record: &Record| record.object.as_ref().map(|o| (o.namespace.clone(), o.name.clone()));
         self.newest_decisions().map(|record| about(record).unwrap_or_default()).collect()
@@ -288,7 +288,7 @@ fn matters(record: &Record) -> bool {
     }
 }
 
-/// Whether the store does this all the time.
+/// Returns whether the store does this all the time.
 fn is_everyday(event: &Event) -> bool {
     matches!(
         event,

@@ -52,26 +52,26 @@ impl Traffic {
         self.next = None;
     }
 
-    /// The session of the command that waits, if the play has come to its end.
+    /// Returns the session of the command that waits, if the play has come to its end.
     fn due_on_stage(&self) -> Option<String> {
         let is_over = self.play.playing && self.shown().is_some() && !self.moving();
         let next = self.next.as_ref().filter(|_| is_over)?;
         self.flows.iter().map(|flow| &flow.session).find(|session| *session == next).cloned()
     }
 
-    /// The flow on the stage.
+    /// Returns the flow on the stage.
     pub(crate) fn shown(&self) -> Option<&Flow> {
         let session = self.play.session.as_ref()?;
         self.flows.iter().find(|f| f.session == *session)
     }
 
-    /// The hop that is lit.
+    /// Returns the hop that is lit.
     pub(crate) fn lit(&self) -> Option<&Hop> {
         let flow = self.shown()?;
         self.moving().then(|| flow.hops.get(self.play.at)).flatten()
     }
 
-    /// How fast the lit hop is shown.
+    /// Returns how fast the lit hop is shown.
     pub(crate) fn pace(&self) -> Option<Pace> {
         let (flow, at) = (self.shown()?, self.play.at);
         let pace = |_: &Hop| Pace { real: flow.real(at), lit: flow.slot(at, self.play.slower) };
@@ -83,8 +83,8 @@ impl Traffic {
         self.shown().is_some_and(|f| self.play.at < f.hops.len())
     }
 
-    /// The store revision at the lit hop; before the command's first write the one before it.
-    /// `None`: nothing is replayed, or the command wrote nothing.
+    /// Returns the store revision at the lit hop; before the command's first write the one before
+    /// it. `None`: nothing is replayed, or the command wrote nothing.
     pub(crate) fn revision(&self) -> Option<u64> {
         let flow = self.moving().then(|| self.shown()).flatten()?;
         let before = flow.before()?;
@@ -102,8 +102,8 @@ impl Traffic {
         flow.hops.iter().rposition(decides).is_some_and(|decided| self.play.at < decided)
     }
 
-    /// How a pod stands at the lit hop, if the command on the stage made it; the outer `None`: as
-    /// it is now.
+    /// Returns how a pod stands at the lit hop, if the command on the stage made it; the outer
+    /// `None`: as it is now.
     pub(crate) fn stand(&self, namespace: &str, name: &str) -> Option<Then> {
         let flow = self.moving().then(|| self.shown()).flatten()?;
         let about = |hop: &Hop| {
@@ -163,7 +163,7 @@ impl Traffic {
         moved
     }
 
-    /// When the next hop is due.
+    /// Returns when the next hop is due.
     pub(crate) fn due(&self) -> Option<Duration> {
         if self.due_on_stage().is_some() {
             return Some(self.play.since);
