@@ -471,7 +471,7 @@ mod tests {
                     true => screen.say("[1]+ Done"),
                     false => screen.settle().unwrap(),
                 }
-                drop(tell.send(())); // the test may have given it up
+                let _ = tell.send(()); // the test may have given it up
             });
             assert!(told.recv_timeout(Duration::from_secs(60)).is_ok(), "a line: {is_line}");
         }

@@ -28,7 +28,7 @@ struct Watched {
     selector: Option<String>,
 }
 
-async fn watched(ctx: &Ctx, selection: Selection) -> Result<Watched, Fail> {
+fn watched(selection: Selection) -> Result<Watched, Fail> {
     match selection {
         Selection::Objects(infos, _) => match infos.as_slice() {
             [info] => {
@@ -100,7 +100,7 @@ pub(super) async fn run(ctx: &Ctx, selection: Selection, format: Option<Format>)
     {
         return show_several(ctx, infos, format).await;
     }
-    let Watched { resource, path, first, selector: start } = watched(ctx, selection).await?;
+    let Watched { resource, path, first, selector: start } = watched(selection)?;
     let accept = if format.is_some() { JSON } else { TABLE };
     let mut pages = match &first {
         Ok(info) => match fetch(ctx, info, accept).await {

@@ -365,28 +365,30 @@ mod tests {
         }
         // And a fault names its line.
         let mut lines = Assembly::default();
-        assert!(lines.push("if a; then\n", stack()).is_none() && lines.push("b\n", stack()).is_none());
-        assert!(matches!(lines.push("done\n", stack()), Some(Err(fault)) if !fault.incomplete));
+        assert!(
+            lines.push_line("if a; then\n", stack()).is_none() && lines.push_line("b\n", stack()).is_none()
+        );
+        assert!(matches!(lines.push_line("done\n", stack()), Some(Err(fault)) if !fault.incomplete));
     }
 
     /// Each line of this loop would be parsed with all before it: a million lines.
     #[test]
     fn a_long_command_takes_time_with_its_length() {
         let mut lines = Assembly::default();
-        assert!(lines.push("for i in 1; do\n", stack()).is_none());
+        assert!(lines.push_line("for i in 1; do\n", stack()).is_none());
         for turn in 0..1000 {
-            assert!(lines.push("echo a\n", stack()).is_none());
+            assert!(lines.push_line("echo a\n", stack()).is_none());
             let Awaited::Body(inner) = &lines.awaited else { panic!("line {turn}: the loop has a body") };
             assert!(inner.is_empty());
         }
-        assert!(matches!(lines.push("done\n", stack()), Some(Ok(_))));
+        assert!(matches!(lines.push_line("done\n", stack()), Some(Ok(_))));
     }
 
     /// So would each line of these.
     #[test]
     fn arms_and_pipelines_take_time_with_their_length() {
         let mut lines = Assembly::default();
-        assert!(lines.push("case a in\n", stack()).is_none());
+        assert!(lines.push_line("case a in\n", stack()).is_none());
         for turn in 0..1000 {
             for line in ["b) c ;;\n", "d)\n", "e\n", ";;\n"] {
                 assert!(lines.push_line(line, stack()).is_none());
@@ -395,12 +397,12 @@ mod tests {
             }
             assert!(matches!(&lines.awaited, Awaited::Arms(arms) if arms.text == CASE_HEAD));
         }
-        assert!(matches!(lines.push("esac\n", stack()), Some(Ok(_))));
+        assert!(matches!(lines.push_line("esac\n", stack()), Some(Ok(_))));
         for line in ["a |\n", "a &&\n", "a ||\n", "a \\\n"] {
             assert!(lines.push_line(line, stack()).is_none());
             assert!(lines.awaited.still_waits_after(line, stack()), "{line}");
             assert!(!lines.awaited.still_waits_after("a\n", stack()), "{line}");
-            assert!(matches!(lines.push("b\n", stack()), Some(Ok(_))));
+            assert!(matches!(lines.push_line("b\n", stack()), Some(Ok(_))));
         }
     }
 
@@ -408,11 +410,11 @@ mod tests {
     fn bodies_inside_each_other_have_an_end() {
         let mut lines = Assembly::default();
         for _ in 0..LEVELS_MAX + 5 {
-            assert!(lines.push("{\n", stack()).is_none());
+            assert!(lines.push_line("{\n", stack()).is_none());
         }
-        assert!(lines.push(":\n", stack()).is_none());
+        assert!(lines.push_line(":\n", stack()).is_none());
         for left in (0..LEVELS_MAX + 5).rev() {
-            assert_eq!(lines.push("}\n", stack()).is_some_and(|parsed| parsed.is_ok()), left == 0);
+            assert_eq!(lines.push_line("}\n", stack()).is_some_and(|parsed| parsed.is_ok()), left == 0);
         }
     }
 }
