@@ -32,14 +32,18 @@ pub(super) enum Lines {
 }
 
 impl Given<'_> {
+    /// Returns the value as it was written.
     pub(super) fn text(&self) -> Option<String> {
         Some(self.value.to_string())
     }
 
+    /// Returns an error of usage that names the option.
     pub(super) fn refused(&self, what: &str) -> Refused {
         Refused::Usage(format!("option {}: {what}", self.shown))
     }
 
+    /// Returns the value as a whole number.
+    ///
     /// # Errors
     /// No whole number, or one of more than 64 bits.
     pub(super) fn number(&self) -> Result<i64, Refused> {
@@ -49,13 +53,15 @@ impl Given<'_> {
         })
     }
 
+    /// Returns the value as a whole number that is not negative.
+    ///
     /// # Errors
     /// As [`Given::number`], and a negative one.
     pub(super) fn count(&self) -> Result<u64, Refused> {
         u64::try_from(self.number()?).map_err(|_| self.refused("expected a positive numerical parameter"))
     }
 
-    /// Seconds with parts of them, down to milliseconds; 0 is no limit.
+    /// Returns seconds with parts of them, down to milliseconds; 0 is no limit.
     ///
     /// # Errors
     /// No number, a negative one, or one that curl cannot count in milliseconds.
@@ -104,6 +110,7 @@ impl Given<'_> {
         text.into_bytes()
     }
 
+    /// Returns what a file has. Warns and returns `None` if it cannot be read.
     fn content(&self, options: &Options, file: &str) -> Option<Vec<u8>> {
         let content = (self.read)(file).ok();
         if content.is_none() && !options.silent {

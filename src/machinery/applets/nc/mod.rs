@@ -96,19 +96,32 @@ fn reason_of(error: &io::Error) -> String {
     }
 }
 
+/// Talks to the first port of the range that is open. With `-z` it tries all ports and succeeds if
+/// one of them is open, as OpenBSD's nc does; `-v` reports the closed ones.
 fn connect_and_converse(call: &Call) -> Result<(), String> {
     let [host, port] = &call.words[..] else { return Err(String::new()) };
     let (first, last) = port.split_once('-').unwrap_or((port, port));
     let bad = |_| format!("bad port '{port}'");
     let (first, last): (u16, u16) = (first.parse().map_err(bad)?, last.parse().map_err(bad)?);
     let addresses = resolve::addresses(host, None).map_err(|_| format!("bad address '{host}'"))?;
-    let mut failure = None;
+    let report = |failure: Option<String>| {
+        if let Some(failure) = failure.filter(|_| call.verbose) {
+            super::write_stderr(&format!("nc: {failure}\n"));
+        }
+    };
+    let mut is_one_open = false;
+    let mut failure: Option<String> = None;
     for port in first.min(last)..=first.max(last) {
+        report(failure.take());
         match converse_at_port(call, host, &addresses, port) {
             Ok(()) if !call.zero => return Ok(()),
-            Ok(()) => {}
+            Ok(()) => is_one_open = true,
             Err(e) => failure = Some(e),
         }
+    }
+    if is_one_open {
+        report(failure);
+        return Ok(());
     }
     failure.map_or(Ok(()), Err)
 }

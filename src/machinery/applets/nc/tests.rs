@@ -180,3 +180,20 @@ fn an_open_port_differs_from_a_closed_one() {
     close(listener);
     assert_eq!(try_port(port), Err(format!("127.0.0.1 (127.0.0.1:{port}): Connection refused")));
 }
+
+/// The range is at an address of its own, so that it has no port of another test.
+#[test]
+fn a_range_of_ports_succeeds_if_one_is_open() {
+    let listener = TcpListener::bind("127.77.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let try_range = || {
+        connect_and_converse(&Call {
+            zero: true,
+            words: vec!["127.77.0.1".into(), format!("{}-{port}", port - 1)],
+            ..Call::default()
+        })
+    };
+    assert_eq!(try_range(), Ok(()));
+    close(listener);
+    assert_eq!(try_range(), Err(format!("127.77.0.1 (127.77.0.1:{port}): Connection refused")));
+}

@@ -19,12 +19,13 @@ fn processor_ticks() -> Vec<u64> {
 #[derive(Debug, PartialEq)]
 pub(super) struct Top {
     pub batch: bool,
-    /// Without one it never ends.
+    /// Without a count `top` never ends.
     pub count: Option<u32>,
     pub delay: Duration,
 }
 
-/// `None` if one is unknown, or has no value that it can use. They may stand together: `-bn1`.
+/// Parses the options, which may stand together: `-bn1`. Returns `None` if one is unknown or has no
+/// usable value.
 pub(super) fn top_options(args: &[String]) -> Option<Top> {
     let mut top = Top { batch: false, count: None, delay: Duration::from_secs(5) };
     let mut words = args.iter();

@@ -98,6 +98,7 @@ impl Interpreter<'_> {
         Ok(status)
     }
 
+    /// Counts the bytes of a text (by default the record) or the elements of an array.
     fn length(&mut self, arg: Option<&Expr>) -> Run<f64> {
         let length = match arg {
             None => self.whole_record().len(),
@@ -186,6 +187,7 @@ impl Interpreter<'_> {
         Ok(Value::text(b""))
     }
 
+    /// Runs `sub` or, if `all`, `gsub`. Returns the number of replacements.
     fn substitute(&mut self, args: &[Expr], all: bool) -> Run<f64> {
         let regex = self.regex_operand(&args[0])?;
         let replacement = self.eval_text(&args[1])?;
@@ -233,7 +235,7 @@ fn replace(regex: &Regex, text: &[u8], replacement: &[u8], all: bool) -> (Vec<u8
     (out, count)
 }
 
-/// `&` is the match, `\&` an ampersand, `\\` a backslash.
+/// Appends a replacement: in it `&` is the match, `\&` an ampersand, `\\` a backslash.
 fn expand(out: &mut Vec<u8>, replacement: &[u8], found: &[u8]) {
     let mut bytes = replacement.iter().copied().peekable();
     while let Some(byte) = bytes.next() {
