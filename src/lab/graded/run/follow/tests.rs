@@ -16,18 +16,24 @@ use task::Crew;
 /// A ground without a cluster, on which labs are handed out.
 struct Ground {
     _dir: tempfile::TempDir,
-    _silent: tokio::net::TcpListener,
+    /// The server of the teacher's kubectl, where none answers.
+    _silent: Option<tokio::net::TcpListener>,
     crew: Crew,
     host: Host,
 }
 
 impl Ground {
     async fn new() -> Ground {
-        let dir = tempfile::tempdir().unwrap();
         let (silent, address) = stage::silent().await;
+        Ground { _silent: Some(silent), ..Ground::served_by(address).await }
+    }
+
+    /// With a server of the teacher's kubectl.
+    async fn served_by(address: std::net::SocketAddr) -> Ground {
+        let dir = tempfile::tempdir().unwrap();
         let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({"revision": 20, "oldest": 1})))));
         let host: Host = Stage::new(dir.path(), address, past).await;
-        Ground { _dir: dir, _silent: silent, crew: Crew::new("labs"), host }
+        Ground { _dir: dir, _silent: None, crew: Crew::new("labs"), host }
     }
 
     /// A process of the cluster.
@@ -192,10 +198,16 @@ async fn a_lab_that_was_left_is_gone_for_all_who_follow() {
     ground.crew.kill();
 }
 
-/// The cluster does not answer: the setup fails.
-#[tokio::test(start_paused = true)]
+/// The names are free, and the cluster takes no object: the setup fails.
+#[tokio::test]
 async fn a_lab_that_is_set_up_shows_its_title_until_it_has_failed() {
-    let ground = Ground::new().await;
+    let refused = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403,
+        "reason": "Forbidden", "message": "not today"});
+    let server = stage::answering(move |asked, _| match asked.starts_with("GET ") {
+        true => stage::not_found(),
+        false => ("403 Forbidden", refused.to_string()),
+    });
+    let ground = Ground::served_by(server.await).await;
     let run = ground.process();
     let mut follower = run.follower("en");
     assert_eq!(next(&mut follower, &run).await, LabView::default(), "none is open");
