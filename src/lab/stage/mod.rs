@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 mod testing;
 
-pub(crate) use testing::{answering, not_found};
+pub(crate) use testing::{answering, discovered, not_found};
 
 /// What is answered to a question about the past.
 pub(crate) type Answer = Arc<dyn Fn(Past) -> BoxFuture<'static, Result<Value, String>> + Send + Sync>;

@@ -1,7 +1,7 @@
 //! The server of the teacher's kubectl, which answers what a test says.
 
 use super::silent;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -57,4 +57,17 @@ pub(crate) fn not_found() -> (&'static str, String) {
     let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
         "reason": "NotFound", "code": 404, "message": "not found"});
     ("404 Not Found", status.to_string())
+}
+
+/// The answer to `GET /api` or `GET /apis`: resources, each with group, plural, kind and scope, in
+/// the version v1 of their group.
+pub(crate) fn discovered(resources: &[(&str, &str, &str, &str)]) -> Value {
+    let group = |(name, plural, kind, scope): &(&str, &str, &str, &str)| {
+        let metadata = if name.is_empty() { json!({}) } else { json!({ "name": name }) };
+        let resource = json!({"resource": plural, "responseKind": {"kind": kind}, "scope": scope,
+            "singularResource": kind.to_lowercase(), "verbs": ["get", "list", "patch", "delete"]});
+        json!({"metadata": metadata, "versions": [{"version": "v1", "resources": [resource]}]})
+    };
+    let items: Vec<Value> = resources.iter().map(group).collect();
+    json!({"kind": "APIGroupDiscoveryList", "items": items})
 }

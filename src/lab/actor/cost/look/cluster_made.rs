@@ -53,7 +53,7 @@ fn is_component(manager: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stage::{Stage, answer, answering, not_found};
+    use crate::stage::{Stage, answer, answering, discovered, not_found};
     use crate::teacher::Teacher;
     use cluster::guest::{HostCluster, LessonScope};
     use serde_json::json;
@@ -110,25 +110,16 @@ mod tests {
         assert!(!is_cluster_made(&owned));
     }
 
-    /// The API as kubectl discovers it.
-    fn group(name: &str, plural: &str, kind: &str, scope: &str) -> Value {
-        let metadata = if name.is_empty() { json!({}) } else { json!({ "name": name }) };
-        let resource = json!({"resource": plural, "responseKind": {"kind": kind}, "scope": scope,
-            "singularResource": kind.to_lowercase(), "verbs": ["get", "list", "patch", "delete"]});
-        json!({"metadata": metadata, "versions": [{"version": "v1", "resources": [resource]}]})
-    }
-
     /// What a line would take of a cluster whose objects a further manager has written.
     async fn lost(line: &str, more: &'static [&'static str]) -> Vec<String> {
         let server = answering(move |asked, _| {
-            let discovered = |items: Vec<Value>| json!({"kind": "APIGroupDiscoveryList", "items": items});
             let by = |own: &[&'static str]| [own, more].concat();
             let rbac = "rbac.authorization.k8s.io";
             let found = match asked {
-                "GET /api" => discovered(vec![group("", "nodes", "Node", "Cluster")]),
-                "GET /apis" => discovered(vec![
-                    group("apps", "daemonsets", "DaemonSet", "Namespaced"),
-                    group(rbac, "clusterrolebindings", "ClusterRoleBinding", "Cluster"),
+                "GET /api" => discovered(&[("", "nodes", "Node", "Cluster")]),
+                "GET /apis" => discovered(&[
+                    ("apps", "daemonsets", "DaemonSet", "Namespaced"),
+                    (rbac, "clusterrolebindings", "ClusterRoleBinding", "Cluster"),
                 ]),
                 "GET /api/v1/nodes/n1" => object("v1", "Node", "", "n1", &by(&["kubelet"])),
                 "GET /apis/rbac.authorization.k8s.io/v1/clusterrolebindings/boot" => {

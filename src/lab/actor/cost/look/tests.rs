@@ -1,4 +1,5 @@
 use super::*;
+use crate::stage::{answering, discovered, not_found};
 use crate::teacher;
 
 /// No question is asked about what is as the setup wants it.
@@ -94,37 +95,23 @@ fn what_apply_prunes_is_what_it_names_beside_what_it_applies() {
 /// A server with a namespace that has a ConfigMap of the learner's, objects that controllers made,
 /// and an object of a custom resource.
 async fn server_with_namespace() -> std::net::SocketAddr {
-    let resource = |plural: &str, kind: &str, scope: &str| {
-        serde_json::json!({"resource": plural, "responseKind": {"kind": kind}, "scope": scope,
-            "singularResource": kind.to_lowercase(), "verbs": ["get", "list", "delete"]})
-    };
-    let groups = move |group: &str, resources: Vec<Value>| {
-        let versions = serde_json::json!([{"version": "v1", "resources": resources}]);
-        let metadata =
-            if group.is_empty() { serde_json::json!({}) } else { serde_json::json!({"name": group}) };
-        let items = serde_json::json!([{"metadata": metadata, "versions": versions}]);
-        serde_json::json!({"kind": "APIGroupDiscoveryList", "items": items})
-    };
     let list = |kind: &str, version: &str, metadata: Vec<Value>| {
         let items: Vec<Value> =
             metadata.into_iter().map(|metadata| serde_json::json!({ "metadata": metadata })).collect();
         serde_json::json!({"kind": format!("{kind}List"), "apiVersion": version, "items": items})
     };
     let named = |name: &str| serde_json::json!({"name": name, "namespace": "staging"});
-    crate::stage::answering(move |asked, _| {
+    answering(move |asked, _| {
         let controlled = serde_json::json!({"name": "web-x", "namespace": "staging",
             "ownerReferences": [{"controller": true, "uid": "u"}]});
         let found = match asked {
-            "GET /api" => groups(
-                "",
-                vec![
-                    resource("configmaps", "ConfigMap", "Namespaced"),
-                    resource("events", "Event", "Namespaced"),
-                    resource("pods", "Pod", "Namespaced"),
-                    resource("namespaces", "Namespace", "Cluster"),
-                ],
-            ),
-            "GET /apis" => groups("example.com", vec![resource("sails", "Sail", "Namespaced")]),
+            "GET /api" => discovered(&[
+                ("", "configmaps", "ConfigMap", "Namespaced"),
+                ("", "events", "Event", "Namespaced"),
+                ("", "pods", "Pod", "Namespaced"),
+                ("", "namespaces", "Namespace", "Cluster"),
+            ]),
+            "GET /apis" => discovered(&[("example.com", "sails", "Sail", "Namespaced")]),
             "GET /api/v1/namespaces/staging" => {
                 serde_json::json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "staging"}})
             }
@@ -136,7 +123,7 @@ async fn server_with_namespace() -> std::net::SocketAddr {
             "GET /apis/example.com/v1/namespaces/staging/sails" => {
                 list("Sail", "example.com/v1", vec![named("big")])
             }
-            _ => return crate::stage::not_found(),
+            _ => return not_found(),
         };
         ("200 OK", found.to_string())
     })

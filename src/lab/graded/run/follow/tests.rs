@@ -201,7 +201,18 @@ async fn a_lab_that_was_left_is_gone_for_all_who_follow() {
 /// The names are free, and the store does not answer: the setup fails.
 #[tokio::test]
 async fn a_lab_that_is_set_up_shows_its_title_until_it_has_failed() {
-    let server = stage::answering(|_, _| stage::not_found());
+    let server = stage::answering(|asked, _| {
+        let found = match asked {
+            "GET /api" => stage::discovered(&[
+                ("", "namespaces", "Namespace", "Cluster"),
+                ("", "services", "Service", "Namespaced"),
+                ("", "pods", "Pod", "Namespaced"),
+            ]),
+            "GET /apis" => stage::discovered(&[("apps", "deployments", "Deployment", "Namespaced")]),
+            _ => return stage::not_found(),
+        };
+        ("200 OK", found.to_string())
+    });
     let ground = Ground::served_by(server.await).await;
     let run = ground.process();
     let mut follower = run.follower("en");
