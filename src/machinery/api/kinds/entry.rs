@@ -173,7 +173,8 @@ pub struct Kind {
     pub conversion: Option<Conversion>,
     /// Returns what answers show in place of a stored object; `None`: the object itself (upstream:
     /// `Store.Decorator`). Answers of `/status` show the object itself. It comes before
-    /// `conversion`. A kind with `custom` has none: its objects are shown as [`Custom::shown`] says.
+    /// `conversion`. A kind with `custom` has none: its objects are shown as [`Custom::shown`]
+    /// says.
     pub shown: fn(&Value) -> Option<Value>,
     /// For a kind with the subresource `scale`.
     pub scale: Option<ScalePaths>,
@@ -420,7 +421,8 @@ impl Kind {
         Cow::Owned(converted)
     }
     /// As [`Kind::from_stored`], with what answers leave out ([`Kind::shown`]): a patch changes the
-    /// stored object, also where its client cannot see all of it. Answers of `/status` show it, too.
+    /// stored object, also where its client cannot see all of it. Answers of `/status` show it,
+    /// too.
     pub fn from_stored_whole<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
         match &self.custom {
             Some(_) => self.from_stored(object),
