@@ -274,7 +274,7 @@ fn a_lab_whose_beginning_the_store_gave_up_is_left_without_a_trace() {
     assert_eq!(json(&lab(&["grade", "-o", "json"]))["lab"], "wrong-port");
     home.ropewalk(&["down", "--name", "t"]).ok();
     home.ropewalk(&[&["up", "--name", "t", "--detach", "--wait"], &up[..]].concat()).ok();
-    lab(&["grade"]).fails("gave up the history");
+    lab(&["grade"]).fails("no longer has the history");
     let asked = lab(&["leave"]);
     assert!(asked.err.contains(&format!("namespaces/{ns}")), "{asked:?}");
     assert!(lab(&["leave", "--yes"]).ok().contains(&format!("deleted instead: namespaces/{ns}")));
